@@ -1,0 +1,316 @@
+"""Every error liteq raises on purpose.
+
+    LiteqError
+    ├── StorageError                   the file or its engine
+    │   ├── StorageBusy                the write lock was not to be had in time; names the holder
+    │   ├── StorageFull                the disk, or the file's page limit, is full
+    │   ├── StorageCorrupt             not a database, or a damaged one
+    │   ├── StorageUnavailable         cannot be opened: path, permission, file system
+    │   └── SchemaTooNew               written by a newer liteq
+    ├── LeaseLost                      a write with a fencing token that is no longer current
+    ├── BadMessage                     refused at enqueue
+    │   ├── PayloadTooLarge
+    │   └── NotSerializable            (also a TypeError; kombu's EncodeError)
+    ├── ImproperlyConfigured           a setting, a URL, an app
+    ├── TaskError
+    │   ├── NotRegistered              (also a KeyError)
+    │   ├── AlreadyRegistered
+    │   ├── TimeoutError               (also the built-in one)
+    │   ├── MaxRetriesExceededError
+    │   ├── TaskRevokedError
+    │   ├── ChordError
+    │   ├── WorkerLostError
+    │   ├── TimeLimitExceeded
+    │   └── RemoteError                an exception of a class this process may not rebuild
+    └── TaskPredicate                  not failures: what a running task asks of its worker
+        ├── Retry
+        ├── Ignore
+        ├── Reject
+        └── Replaced
+    SoftTimeLimitExceeded              an Exception of its own, raised inside the task
+
+The names that Celery has too mean what they mean there.
+"""
+
+from __future__ import annotations
+
+import builtins
+import difflib
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+__all__ = [
+    "AlreadyRegistered",
+    "BadMessage",
+    "CeleryError",
+    "ChordError",
+    "Ignore",
+    "ImproperlyConfigured",
+    "LeaseLost",
+    "LiteqError",
+    "MaxRetriesExceededError",
+    "NotRegistered",
+    "NotSerializable",
+    "PayloadTooLarge",
+    "Reject",
+    "RemoteError",
+    "Replaced",
+    "Retry",
+    "SchemaTooNew",
+    "SoftTimeLimitExceeded",
+    "StorageBusy",
+    "StorageCorrupt",
+    "StorageError",
+    "StorageFull",
+    "StorageUnavailable",
+    "TaskError",
+    "TaskPredicate",
+    "TaskRevokedError",
+    "TimeLimitExceeded",
+    "TimeoutError",
+    "WorkerLostError",
+]
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The names of `known` that look like `name`, for an error message; "none is" when there are none."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return ", ".join(repr(n) for n in near) if near else "none is"
+
+
+class LiteqError(Exception):
+    """Base of every error that liteq raises on purpose."""
+
+
+CeleryError = LiteqError
+
+
+# -- storage ---------------------------------------------------------------------------------------------------------
+
+
+class StorageError(LiteqError):
+    """Raised when the storage engine failed in a way that has no class of its own below."""
+
+
+class StorageBusy(StorageError):
+    """Raised when the write lock was not to be had within `busy_timeout`; the message names the holder's PID."""
+
+    def __init__(self, waited_s: float, holder: str = "unknown") -> None:
+        super().__init__(
+            f"the write lock was not free within {waited_s:.1f} s; holder: {holder}. "
+            "Stop that process, or raise `busy_timeout`."
+        )
+        self.waited_s = waited_s
+        self.holder = holder
+
+
+class StorageFull(StorageError):
+    """Raised when the disk or the file's page limit is full: free some space; nothing accepted is lost."""
+
+
+class StorageCorrupt(StorageError):
+    """Raised when the file is not a SQLite database, or a damaged one: restore a backup (`liteq backup`)."""
+
+
+class StorageUnavailable(StorageError):
+    """Raised when the file cannot be opened: a directory, no permission, a read-only or network file system."""
+
+
+class SchemaTooNew(StorageError):
+    """Raised when the file was written by a newer liteq; nothing was written. Upgrade liteq on this machine."""
+
+    def __init__(self, path: str, found: int, known: int) -> None:
+        super().__init__(
+            f"{path} has schema version {found}, this liteq knows up to {known}: upgrade liteq-tasks here; "
+            "nothing was written"
+        )
+        self.found = found
+        self.known = known
+
+
+class LeaseLost(LiteqError):
+    """Raised when a message is no longer leased under this token: its result is thrown away."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(f"the lease of {message_id} is over: another worker may run it; this outcome was not stored")
+        self.message_id = message_id
+
+
+# -- what a producer handed in ---------------------------------------------------------------------------------------
+
+
+class BadMessage(LiteqError):
+    """Raised when a message is refused at enqueue; nothing was written."""
+
+
+class PayloadTooLarge(BadMessage):
+    """Raised when arguments or a result are larger than the limit, in bytes, once encoded."""
+
+    def __init__(self, what: str, size: int, limit: int, setting: str) -> None:
+        super().__init__(
+            f"{what} is {size:,} bytes encoded, the limit is {limit:,}: pass a reference (a path, a key) instead, "
+            f"or raise `{setting}`"
+        )
+        self.size = size
+        self.limit = limit
+
+
+class NotSerializable(BadMessage, TypeError):
+    """Raised when arguments or a result hold something that the serializer has no form for; says where."""
+
+
+EncodeError = NotSerializable
+
+
+class ImproperlyConfigured(LiteqError):
+    """Raised when a setting, a broker URL or an app is wrong; the message says what to write instead."""
+
+
+# -- tasks -----------------------------------------------------------------------------------------------------------
+
+
+class TaskError(LiteqError):
+    """Base of what can go wrong with a task."""
+
+
+class NotRegistered(TaskError, KeyError):
+    """Raised when a message names a task that no imported module declares."""
+
+    def __init__(self, name: str = "", known: Iterable[str] = ()) -> None:
+        super().__init__(name)
+        self.name = name
+        self.known = list(known)
+
+    def __str__(self) -> str:
+        near = f" Nearest: {closest(self.name, self.known)}." if self.known else ""
+        return f"task {self.name!r} is not registered: import its module in the app (`include=`).{near}"
+
+    def __repr__(self) -> str:
+        return f"NotRegistered({self.name!r})"
+
+
+class AlreadyRegistered(TaskError):
+    """Raised when two different functions claim one task name."""
+
+
+class TimeoutError(TaskError, builtins.TimeoutError):  # noqa: A001 - Celery's name; also caught as the built-in one
+    """Raised when a result did not arrive within the time given."""
+
+
+class MaxRetriesExceededError(TaskError):
+    """Raised inside a task when `retry()` is called once more than `max_retries` allows."""
+
+    def __init__(self, *args: Any, task_args: Any = (), task_kwargs: Any = None) -> None:
+        super().__init__(*args)
+        self.task_args = task_args
+        self.task_kwargs = task_kwargs if task_kwargs is not None else {}
+
+
+class TaskRevokedError(TaskError):
+    """Raised by `get()` when the task was revoked, or expired, before it ran."""
+
+
+class ChordError(TaskError):
+    """Raised as the failure of a chord's body when a member of its header failed."""
+
+
+class WorkerLostError(TaskError):
+    """Raised as a task's failure when the process that ran it died, too often to try again (`max_crashes`)."""
+
+    @property
+    def exitcode(self) -> int | None:
+        return self.args[1] if len(self.args) > 1 else None
+
+
+class TimeLimitExceeded(TaskError):
+    """Raised as a task's failure when its hard time limit passed and its process was killed."""
+
+
+class RemoteError(TaskError):
+    """Raised by `get()` for an exception whose class this process does not rebuild from data.
+
+    `type_name` is the class as the worker saw it, `args` hold its message.
+    """
+
+    type_name: str = ""
+
+    def __init__(self, *args: Any, type_name: str = "") -> None:
+        super().__init__(*args)
+        self.type_name = type_name
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{self.type_name}: {text}" if self.type_name else text
+
+
+class SoftTimeLimitExceeded(Exception):
+    """Raised inside a task when its soft time limit passes: clean up and return, or let it fail."""
+
+    def __str__(self) -> str:
+        return "SoftTimeLimitExceeded" + (str(self.args) if self.args else "()")
+
+
+# -- what a running task asks of its worker --------------------------------------------------------------------------
+
+
+class TaskPredicate(LiteqError):
+    """Base of the exceptions by which a running task tells its worker something; none is a failure."""
+
+
+class Retry(TaskPredicate):
+    """Raised by `task.retry()`: run this message again at `when` (seconds from now, or a time)."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        exc: BaseException | None = None,
+        when: float | datetime | None = None,
+        is_eager: bool = False,
+        sig: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.message = message
+        self.exc = exc
+        self.excs = repr(exc) if exc is not None else None
+        self.when = when
+        self.is_eager = is_eager
+        self.sig = sig
+        super().__init__(message, exc, when, **kwargs)
+
+    def humanize(self) -> str:
+        """When, in words: "in 10s" or "at <time>"."""
+        if isinstance(self.when, (int, float)):
+            return f"in {self.when}s"
+        return f"at {self.when}"
+
+    def __str__(self) -> str:
+        if self.message:
+            return self.message
+        if self.excs:
+            return f"Retry {self.humanize()}: {self.excs}"
+        return f"Retry {self.humanize()}"
+
+
+class Ignore(TaskPredicate):
+    """Raised by a task to be acknowledged without its state being touched."""
+
+
+class Reject(TaskPredicate):
+    """Raised by a task to go back to its queue (`requeue=True`) or to the dead letters."""
+
+    def __init__(self, reason: Any = None, requeue: bool = False) -> None:
+        super().__init__(reason, requeue)
+        self.reason = reason
+        self.requeue = requeue
+
+    def __repr__(self) -> str:
+        return f"reject requeue={self.requeue}: {self.reason}"
+
+
+class Replaced(Ignore):
+    """Raised by `task.replace()`: `batch` takes this message's place, and its id."""
+
+    def __init__(self, batch: Any = None) -> None:
+        super().__init__()
+        self.batch = batch

@@ -1,0 +1,194 @@
+"""The data that travels: a message as it is sent, the lease a worker holds on it, what became of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from enum import IntFlag
+from typing import NamedTuple
+
+__all__ = [
+    "Ack",
+    "Batch",
+    "Cancel",
+    "DeadLetter",
+    "Flag",
+    "Group",
+    "Lease",
+    "Message",
+    "Outcome",
+    "Release",
+    "Replace",
+    "RetryAt",
+    "WorkerIdentity",
+    "new_id",
+]
+
+DEFAULT_QUEUE = "celery"
+
+
+def new_id() -> str:
+    """A new UUIDv7 (RFC 9562, section 5.7; method 3 of 6.2: the first 12 random bits are the fraction of the ms).
+
+    Ids are made by clients, so that an enqueue that raised may be repeated with the same id and makes one row.
+    """
+    ns = time.time_ns()
+    ms, rest = divmod(ns, 1_000_000)
+    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+    h = f"{ms << 80 | 0x7000 << 64 | (rest * 4096 // 1_000_000) << 64 | tail:032x}"
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+class Flag(IntFlag):
+    """What a row says of itself in one integer column."""
+
+    LINKED = 1  # some row awaits it, or a group counts it: settling it must look for what comes next
+    IGNORE_RESULT = 2  # its return value is not kept for readers
+    TAKES_INPUT = 4  # the result of what it awaits becomes its first argument
+    ON_FAILURE = 8  # it runs when what it awaits fails, and vanishes when that succeeds (an errback)
+    ALIAS = 16  # runs nothing: it finishes as what it awaits finishes (a replaced message)
+    TRACK_STARTED = 32  # STARTED is recorded
+    EARLY_ACK = 64  # at most once: a crash while it runs dead-letters it instead of running it again
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One row to be: what a producer hands to `Storage.enqueue`.
+
+    `payload` is JSON, `[args, kwargs]`. `options` is a JSON object or None: headers, time limits, whatever only the
+    executing side reads. `due_ms` None means now. `delay_ms` counts from the moment a blocked row is unblocked.
+    `awaits` is the id of a message or a group; such a row is blocked until that has finished.
+    """
+
+    id: str
+    task: str
+    payload: bytes
+    queue: str = DEFAULT_QUEUE
+    priority: int = 0
+    due_ms: int | None = None
+    expires_ms: int | None = None
+    options: bytes | None = None
+    unique_key: str | None = None
+    root_id: str | None = None
+    parent_id: str | None = None
+    awaits: str | None = None
+    group_id: str | None = None
+    position: int = 0
+    flags: int = 0
+    delay_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A counter: `size` members, messages or groups, of which none has finished yet.
+
+    Its result is the list of its members' results in the order of their `position`. `group_id`, `position`: the group
+    that this one is itself a member of. Never empty: an empty group is compiled away.
+    """
+
+    id: str
+    size: int
+    group_id: str | None = None
+    position: int = 0
+    root_id: str | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows that are written in one transaction, or not at all: one message, or a whole canvas."""
+
+    messages: list[Message] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+
+
+class Lease(NamedTuple):
+    """A message in a worker's hands. The order is that of claim's RETURNING; `input` is filled in after it.
+
+    `token` is the fencing token: monotonic over the file, never reused, carried by each later write.
+    """
+
+    seq: int
+    token: int
+    id: str
+    task: str
+    payload: bytes
+    options: bytes | None
+    queue: str
+    priority: int
+    due_ms: int
+    expires_ms: int | None
+    retries: int
+    crashes: int
+    flags: int
+    root_id: str | None
+    parent_id: str | None
+    group_id: str | None
+    awaits: str | None
+    input: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """It returned. `result` is JSON, None where the result is not kept."""
+
+    result: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """It is to run again at `due_ms`; `payload` where `retry(args=...)` changed the arguments."""
+
+    due_ms: int
+    error: bytes | None = None
+    payload: bytes | None = None
+    options: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """It failed for good. `error` is the JSON document of `serialization.encode_error`."""
+
+    error: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Back in the queue as it was. `crashed`: the child that ran it died; past `max_crashes` it is a dead letter."""
+
+    crashed: bool = False
+    error: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """It will not run: revoked, expired, or it asked to be ignored."""
+
+    error: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """`batch` takes its place: the message finishes as the row or group `awaits` (in `batch`) finishes."""
+
+    batch: Batch
+    awaits: str
+
+
+Outcome = Ack | RetryAt | DeadLetter | Release | Cancel | Replace
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerIdentity:
+    """Who a worker process is, so that others can tell whether it still lives.
+
+    `boot` is the boot id and PID namespace it lives in: where both equal one's own, `pid` and `started` (the kernel's
+    start time of that PID, in clock ticks) can be checked; where the host is the same and the boot is not, it is dead.
+    """
+
+    uuid: str
+    name: str
+    host: str
+    boot: str
+    pid: int
+    started: str

@@ -1,0 +1,103 @@
+"""The state machine of a message: one table. The diagram in the docs and the checks in the tests are made from it.
+
+Celery's state names (`PENDING`, `STARTED`, ...) live here too: a message in the file has a `State`, a caller of
+`AsyncResult.state` sees a Celery name.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = [
+    "ALL_STATES",
+    "EXCEPTION_STATES",
+    "FAILURE",
+    "FINISHED",
+    "IGNORED",
+    "LEGAL",
+    "PENDING",
+    "PROPAGATE_STATES",
+    "READY_STATES",
+    "RECEIVED",
+    "REJECTED",
+    "RETRY",
+    "REVOKED",
+    "STARTED",
+    "SUCCESS",
+    "UNFINISHED",
+    "UNREADY_STATES",
+    "State",
+    "celery_state",
+]
+
+
+class State(StrEnum):
+    """Where a message is. The values are the literals in the file and in the partial indexes."""
+
+    SCHEDULED = "scheduled"  # waits for its due time
+    BLOCKED = "blocked"  # waits for the message or group that it awaits
+    PENDING = "pending"  # may be claimed
+    LEASED = "leased"  # a worker has it, under a fencing token, until a deadline
+    SUCCEEDED = "succeeded"
+    DEAD = "dead"  # failed for good: a dead letter, kept with its arguments, can be replayed
+    UPSTREAM_FAILED = "upstream_failed"  # will not run, because what it awaited did not succeed
+    CANCELLED = "cancelled"  # revoked, or expired before it ran
+
+
+LEGAL: dict[State, frozenset[State]] = {
+    # promoted when due; revoked
+    State.SCHEDULED: frozenset({State.PENDING, State.CANCELLED}),
+    # unblocked (with a countdown: scheduled); a replaced message takes its replacement's end as its own
+    State.BLOCKED: frozenset(
+        {State.PENDING, State.SCHEDULED, State.SUCCEEDED, State.UPSTREAM_FAILED, State.DEAD, State.CANCELLED}
+    ),
+    State.PENDING: frozenset({State.LEASED, State.CANCELLED}),
+    # released or reaped; retried; acknowledged; failed; revoked while it ran or expired; replaced
+    State.LEASED: frozenset(
+        {State.PENDING, State.SCHEDULED, State.SUCCEEDED, State.DEAD, State.CANCELLED, State.BLOCKED}
+    ),
+    State.SUCCEEDED: frozenset(),
+    # replayed
+    State.DEAD: frozenset({State.PENDING}),
+    # what it awaits was replayed
+    State.UPSTREAM_FAILED: frozenset({State.BLOCKED}),
+    State.CANCELLED: frozenset(),
+}
+
+FINISHED = frozenset({State.SUCCEEDED, State.DEAD, State.UPSTREAM_FAILED, State.CANCELLED})
+UNFINISHED = frozenset(State) - FINISHED
+
+# -- the names that Celery's users know ------------------------------------------------------------------------------
+
+PENDING = "PENDING"
+RECEIVED = "RECEIVED"
+STARTED = "STARTED"
+SUCCESS = "SUCCESS"
+FAILURE = "FAILURE"
+REVOKED = "REVOKED"
+REJECTED = "REJECTED"
+RETRY = "RETRY"
+IGNORED = "IGNORED"
+
+READY_STATES = frozenset({SUCCESS, FAILURE, REVOKED})
+UNREADY_STATES = frozenset({PENDING, RECEIVED, STARTED, REJECTED, RETRY})
+EXCEPTION_STATES = frozenset({RETRY, FAILURE, REVOKED})
+PROPAGATE_STATES = frozenset({FAILURE, REVOKED})
+ALL_STATES = frozenset({PENDING, RECEIVED, STARTED, SUCCESS, FAILURE, RETRY, REVOKED})
+
+
+def celery_state(state: State, *, retries: int = 0, started: bool = False) -> str:
+    """Celery's name for `state`; `retries` tells a retry's wait from a countdown's, `started` a STARTED from PENDING."""
+    match state:
+        case State.SUCCEEDED:
+            return SUCCESS
+        case State.DEAD | State.UPSTREAM_FAILED:
+            return FAILURE
+        case State.CANCELLED:
+            return REVOKED
+        case State.LEASED if started:
+            return STARTED
+        case State.SCHEDULED | State.PENDING if retries:
+            return RETRY
+        case _:
+            return PENDING

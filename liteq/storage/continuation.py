@@ -1,0 +1,166 @@
+"""The verb *continue*: what the end of one message sets in motion, inside the transaction that ends it.
+
+Rows and groups form a graph: a blocked row awaits one id, which is a message or a group; a group is done when its count
+of members not yet finished is zero; a group can itself be a member of a group. The end of a node travels along these
+edges until nothing more ends by it, so that nothing waits for ever:
+
+    a message succeeded   its awaiting rows are unblocked; its errbacks vanish
+    a message failed      its errbacks are unblocked; its awaiting rows end as `upstream_failed`, and so on from there
+    a group is done       as a message: succeeded when all members have, else failed (then with a ChordError)
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from liteq.message import Flag
+from liteq.states import State
+from liteq.storage import results
+from liteq.storage.driver import Transaction
+
+__all__ = ["End", "catch_up", "propagate", "revive"]
+
+AWAITING = "SELECT seq, id, flags, group_id FROM messages WHERE awaits = ? AND state = 'blocked'"
+
+# A row may carry an absolute due time (eta), a countdown from this moment (delay_ms), or neither.
+UNBLOCK = """
+UPDATE messages
+   SET due_ms = CASE WHEN due_ms > :now_ms + coalesce(delay_ms, 0) THEN due_ms ELSE :now_ms + coalesce(delay_ms, 0) END,
+       state = CASE WHEN due_ms > :now_ms OR coalesce(delay_ms, 0) > 0 THEN 'scheduled' ELSE 'pending' END
+ WHERE awaits = :awaits AND state = 'blocked' AND (flags & :mask) = :flags
+RETURNING seq
+"""
+VANISH = "DELETE FROM messages WHERE awaits = :awaits AND state = 'blocked' AND (flags & :mask) = :mask"
+FAIL = """
+UPDATE messages SET state = 'upstream_failed', error = :error, finished_ms = :now_ms
+ WHERE seq = :seq AND state = 'blocked'
+"""
+SUCCEED_ALIAS = """
+UPDATE messages SET state = 'succeeded', result = :result, finished_ms = :now_ms
+ WHERE seq = :seq AND state = 'blocked'
+"""
+COUNT_DOWN = """
+UPDATE groups SET remaining = remaining - :n, failed = failed + :failed
+ WHERE id = :id
+RETURNING remaining, failed, group_id
+"""
+CLOSE_GROUP = "UPDATE groups SET finished_ms = :now_ms WHERE id = :id"
+STATE_OF = "SELECT state, error, group_id FROM messages WHERE id = ?"
+GROUP_STATE = "SELECT remaining, failed FROM groups WHERE id = ?"
+
+REVIVE_ROWS = """
+UPDATE messages SET state = 'blocked', error = NULL, finished_ms = NULL
+ WHERE awaits = :awaits AND state = 'upstream_failed'
+RETURNING id, group_id
+"""
+COUNT_UP = """
+UPDATE groups SET remaining = remaining + 1, failed = failed - 1, finished_ms = NULL
+ WHERE id = :id
+RETURNING remaining, group_id
+"""
+
+
+class End(NamedTuple):
+    """A message or a group that has just finished. `error`: why, when not `ok`.
+
+    `errbacks`: whether its own errbacks are to run. A chord's body that could not start calls them; a later link of a
+    broken chain does not, the link that broke has called its own.
+    """
+
+    id: str
+    ok: bool
+    group_id: str | None
+    error: bytes | None = None
+    errbacks: bool = True
+
+
+def propagate(tx: Transaction, ends: Iterable[End], *, now_ms: int) -> bool:
+    """Carry the `ends` along the graph until it rests; True when a row became claimable or scheduled."""
+    todo = deque(ends)
+    woke = False
+    while todo:
+        counts: Counter[tuple[str, bool]] = Counter()
+        while todo:
+            end = todo.popleft()
+            woke |= _release(tx, end, todo, now_ms)
+            if end.group_id is not None:
+                counts[end.group_id, end.ok] += 1
+        # One UPDATE per group and batch, not per member: a chord of 1,000 is counted down in a few dozen writes.
+        for group in dict.fromkeys(group for group, _ in counts):
+            _count_down(tx, group, counts[group, True], counts[group, False], todo, now_ms)
+    return woke
+
+
+def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
+    """Unblock, fail or drop the rows that await `end`; the ends that this makes go to `todo`."""
+    waiting = tx.execute(AWAITING, (end.id,))
+    if not waiting:
+        return False
+    errbacks = any(flags & Flag.ON_FAILURE for _, _, flags, _ in waiting)
+    for seq, id_, flags, group_id in waiting:
+        if flags & Flag.ON_FAILURE:
+            continue
+        if not end.ok:
+            tx.execute(FAIL, {"seq": seq, "error": end.error, "now_ms": now_ms})
+            # An alias stands for what failed, so its errbacks are meant; so are those of a chord's body.
+            todo.append(End(id_, False, group_id, end.error, end.errbacks and _is_group_or_alias(tx, end, flags)))
+        elif flags & Flag.ALIAS:
+            result = results.result_of(tx, end.id)
+            tx.execute(SUCCEED_ALIAS, {"seq": seq, "result": result, "now_ms": now_ms})
+            todo.append(End(id_, True, group_id))
+    woken = False
+    if end.ok:
+        mask = Flag.ON_FAILURE | Flag.ALIAS
+        woken = bool(tx.execute(UNBLOCK, {"awaits": end.id, "now_ms": now_ms, "mask": int(mask), "flags": 0}))
+    elif errbacks and end.errbacks:
+        mask = flags_wanted = int(Flag.ON_FAILURE)
+        woken = bool(tx.execute(UNBLOCK, {"awaits": end.id, "now_ms": now_ms, "mask": mask, "flags": flags_wanted}))
+    if errbacks and not (not end.ok and end.errbacks):
+        tx.execute(VANISH, {"awaits": end.id, "mask": int(Flag.ON_FAILURE)})
+    return woken
+
+
+def _is_group_or_alias(tx: Transaction, end: End, flags: int) -> bool:
+    return bool(flags & Flag.ALIAS) or bool(tx.execute(GROUP_STATE, (end.id,)))
+
+
+def _count_down(tx: Transaction, group: str, ok: int, failed: int, todo: deque[End], now_ms: int) -> None:
+    """`ok` + `failed` members of `group` have finished; its own end goes to `todo` when they were the last."""
+    for remaining, broken, parent in tx.execute(COUNT_DOWN, {"id": group, "n": ok + failed, "failed": failed}):
+        if remaining > 0:
+            continue
+        tx.execute(CLOSE_GROUP, {"id": group, "now_ms": now_ms})
+        error = results.group_error(tx, group) if broken else None
+        todo.append(End(group, not broken, parent, error))
+
+
+def catch_up(tx: Transaction, awaited: str, *, now_ms: int) -> bool:
+    """Let rows that were just added behind `awaited` follow, where it has finished already; True when one woke."""
+    for state, error, _ in tx.execute(STATE_OF, (awaited,)):
+        match State(state):
+            case State.SUCCEEDED:
+                return propagate(tx, [End(awaited, True, None)], now_ms=now_ms)
+            case State.DEAD | State.UPSTREAM_FAILED | State.CANCELLED:
+                return propagate(tx, [End(awaited, False, None, error)], now_ms=now_ms)
+            case _:
+                return False
+    for remaining, failed in tx.execute(GROUP_STATE, (awaited,)):
+        if remaining == 0:
+            error = results.group_error(tx, awaited) if failed else None
+            return propagate(tx, [End(awaited, not failed, None, error)], now_ms=now_ms)
+    return False
+
+
+def revive(tx: Transaction, message_id: str, group_id: str | None) -> None:
+    """A dead letter runs again: what ended because of it waits again, so that its workflow goes on from there."""
+    todo: deque[tuple[str, str | None]] = deque([(message_id, group_id)])
+    while todo:
+        node, group = todo.popleft()
+        todo.extend(tx.execute(REVIVE_ROWS, {"awaits": node}))  # type: ignore[arg-type]
+        if group is None:
+            continue
+        for remaining, parent in tx.execute(COUNT_UP, {"id": group}):
+            if remaining == 1:  # it was done, as failed: what awaits it, and its own group, count on it again
+                todo.append((group, parent))

@@ -1,0 +1,50 @@
+"""The verbs on dead letters: list, replay, drop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from liteq.storage.continuation import revive
+from liteq.storage.driver import Transaction
+
+__all__ = ["drop", "matching", "replay"]
+
+MATCHING = """
+SELECT id FROM messages
+ WHERE state = 'dead' AND (:task IS NULL OR task = :task) AND (:queue IS NULL OR queue = :queue)
+ ORDER BY finished_ms, seq
+ LIMIT :limit
+"""
+REPLAY = """
+UPDATE messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0, due_ms = :now_ms, expires_ms = NULL,
+       finished_ms = NULL, progress = NULL, error = NULL
+ WHERE id = :id AND state = 'dead'
+   AND (unique_key IS NULL OR NOT EXISTS (
+        SELECT 1 FROM messages AS other
+         WHERE other.unique_key = messages.unique_key AND other.state IN ('scheduled', 'blocked', 'pending', 'leased')))
+RETURNING group_id
+"""
+DROP = "DELETE FROM messages WHERE id = ? AND state = 'dead'"
+
+
+def matching(tx: Transaction, *, task: str | None, queue: str | None, limit: int) -> list[str]:
+    """The ids of the dead letters of a task and a queue (None: of any), the oldest first."""
+    return [id_ for (id_,) in tx.execute(MATCHING, {"task": task, "queue": queue, "limit": limit})]
+
+
+def replay(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str]:
+    """Put dead letters back in their queue with fresh counters, and let what waited for them wait again.
+
+    The ids that were replayed: one that is no dead letter, or whose unique key has been taken since, is left out.
+    """
+    replayed = []
+    for id_ in ids:
+        for (group_id,) in tx.execute(REPLAY, {"id": id_, "now_ms": now_ms}):
+            revive(tx, id_, group_id)
+            replayed.append(id_)
+    return replayed
+
+
+def drop(tx: Transaction, ids: Sequence[str]) -> int:
+    """Delete dead letters; how many there were."""
+    return tx.executemany(DROP, [(id_,) for id_ in ids])

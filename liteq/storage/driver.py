@@ -1,0 +1,108 @@
+"""THE interface between the queue's verbs and a storage engine.
+
+A verb is a function over a `Transaction`; an engine is a `Driver`. A second engine implements this file, brings its
+own migrations, and runs `tests/conformance` with its URL. The SQL of the verbs stays in the subset that SQLite (3.35
+and up) and PostgreSQL share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+__all__ = ["Bell", "Driver", "Durability", "Listener", "Params", "Promise", "Row", "Transaction"]
+
+Row = tuple[Any, ...]
+Params = Mapping[str, object] | Sequence[object]
+
+
+class Durability(Enum):
+    """What survives a power cut. Whatever the level, nothing is torn and a killed process loses nothing."""
+
+    DURABLE = "durable"  # accepted work is on the disk when the call returns; an ack may be lost, then a task re-runs
+    STRICT = "strict"  # every commit is on the disk when it returns
+    RELAXED = "relaxed"  # the newest moments may be lost, always as a suffix of the commit order
+
+
+class Promise(Enum):
+    """What a write transaction promises once it has committed; the durability level says what that costs."""
+
+    ACCEPTED = "accepted"  # a caller was told that it is there: enqueue, replay, checkpoint
+    PROGRESS = "progress"  # it may be repeated: claim, heartbeat, acknowledgement
+
+
+class Bell(Enum):
+    """What a wake-up is about. A lost ring may only ever cost latency."""
+
+    WORK = "work"  # something may be claimable, or a worker is asked for something
+    DONE = "done"  # something has finished
+
+
+class Transaction(Protocol):
+    """One open transaction. Neither kind of call leaves a cursor open."""
+
+    def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        """Run one statement; all its rows, [] where it returns none. `:name` or `?` parameters."""
+
+    def executemany(self, sql: str, rows: Iterable[Params]) -> int:
+        """Run one statement once per element of `rows`; the number of database rows it changed in all."""
+
+
+class Listener(Protocol):
+    """Somebody waits for a bell. One per waiting process or thread; not to be shared."""
+
+    def fileno(self) -> int:
+        """A file descriptor that is readable after a ring, for a selector; -1 where the platform has none."""
+
+    def clear(self) -> bool:
+        """Forget the rings heard so far; True when there was one."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until a ring, or `timeout_s` seconds; True when rung, and clears."""
+
+    def close(self) -> None: ...
+
+
+class Driver(Protocol):
+    """A storage engine under one URL. Safe to use from any thread; across a fork it opens anew by itself."""
+
+    url: str
+
+    def write(self, promise: Promise = Promise.ACCEPTED) -> AbstractContextManager[Transaction]:
+        """One write transaction: commits at the end of the block, rolls back on an exception.
+
+        Never nested in one thread. Raises StorageBusy when the write lock was not free within `busy_timeout`.
+        """
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """One consistent snapshot; for SELECT only."""
+
+    def ring(self, bell: Bell) -> None:
+        """Wake every listener of `bell`, in any process. Called after a commit; never raises."""
+
+    def listen(self, bell: Bell) -> Listener:
+        """Start to listen; whatever is rung from now on is heard."""
+
+    def version(self) -> int:
+        """A number that changes with each commit of another connection; cheap enough for a safety net's poll."""
+
+    def migrate(self) -> int:
+        """Bring the schema to this code's version, creating the file if need be; the version. Idempotent.
+
+        Raises SchemaTooNew, without a write, on a file of a newer liteq that this one may not write.
+        """
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file, where the engine has one. Cheap when there is little to do."""
+
+    def backup(self, target: Path) -> None:
+        """Write a consistent copy to `target`, which must not exist, while others go on working."""
+
+    def describe(self) -> dict[str, Any]:
+        """What `liteq doctor` shows: library, version, source id, path, pragmas, known bugs, integrity."""
+
+    def close(self) -> None:
+        """Close what this process has open. The driver opens again on its next use."""

@@ -1,0 +1,92 @@
+"""The verb *enqueue*: rows come in, one message or a whole canvas, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from liteq.message import Batch, Group, Message
+from liteq.states import State
+from liteq.storage import continuation
+from liteq.storage.driver import Row, Transaction
+
+__all__ = ["enqueue", "enqueue_many"]
+
+# ON CONFLICT DO NOTHING without a target: the same id again (a caller that repeats an enqueue which raised) and a
+# unique key that is taken both leave the row that is there.
+INSERT = """
+INSERT INTO messages (id, task, queue, priority, state, payload, options, due_ms, expires_ms, delay_ms, created_ms,
+                      unique_key, flags, root_id, parent_id, awaits, group_id, position)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
+"""
+INSERT_GROUP = """
+INSERT INTO groups (id, size, remaining, group_id, position, root_id, created_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
+"""
+STANDS_FOR = """
+SELECT id FROM messages
+ WHERE unique_key = :key AND state IN ('scheduled', 'blocked', 'pending', 'leased')
+"""
+
+PENDING, SCHEDULED, BLOCKED = State.PENDING.value, State.SCHEDULED.value, State.BLOCKED.value
+
+
+def message_row(m: Message, now_ms: int) -> Row:
+    """`m` as the parameters of INSERT; what it waits for decides its first state."""
+    due_ms = m.due_ms
+    if m.awaits is not None:
+        state = BLOCKED
+    elif due_ms is not None and due_ms > now_ms:
+        state = SCHEDULED
+    else:
+        state = PENDING
+    return (
+        m.id, m.task, m.queue, m.priority, state, m.payload, m.options, now_ms if due_ms is None else due_ms,
+        m.expires_ms, m.delay_ms, now_ms, m.unique_key, m.flags, m.root_id, m.parent_id, m.awaits, m.group_id,
+        m.position,
+    )  # fmt: skip
+
+
+def group_row(g: Group, now_ms: int) -> Row:
+    return (g.id, g.size, g.size, g.group_id, g.position, g.root_id, now_ms)
+
+
+def enqueue(tx: Transaction, batch: Batch, *, now_ms: int) -> list[str]:
+    """Write `batch`; the ids that stand for its messages, in their order.
+
+    An id that is there already is left as it is. A message whose `unique_key` an unfinished one holds is not written:
+    that one's id stands for it.
+    """
+    if batch.groups:
+        tx.executemany(INSERT_GROUP, [group_row(g, now_ms) for g in batch.groups])
+    messages = batch.messages
+    ids = [m.id for m in messages]
+    written = tx.executemany(INSERT, [message_row(m, now_ms) for m in messages])
+    if written != len(ids):
+        ids = [_standing(tx, m) for m in messages]
+    for awaited in _outside(batch):
+        continuation.catch_up(tx, awaited, now_ms=now_ms)
+    return ids
+
+
+def enqueue_many(tx: Transaction, messages: Iterable[Message], *, now_ms: int) -> int:
+    """Write any number of messages that await nothing outside themselves; the number of rows written."""
+    return tx.executemany(INSERT, (message_row(m, now_ms) for m in messages))
+
+
+def _standing(tx: Transaction, message: Message) -> str:
+    """The id of the row that stands for `message`: its own, or that of the holder of its unique key."""
+    if message.unique_key is not None:
+        for (holder,) in tx.execute(STANDS_FOR, {"key": message.unique_key}):
+            return str(holder)
+    return message.id
+
+
+def _outside(batch: Batch) -> Iterator[str]:
+    """The ids that rows of `batch` await and that are not in it: they may have finished already."""
+    awaited = {m.awaits for m in batch.messages if m.awaits is not None}
+    if awaited:
+        awaited -= {m.id for m in batch.messages}
+        awaited -= {g.id for g in batch.groups}
+    return iter(sorted(awaited))

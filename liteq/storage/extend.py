@@ -1,0 +1,30 @@
+"""The verb *extend*: a worker says that what it holds is still being worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from liteq.message import Lease
+from liteq.storage.driver import Transaction
+
+__all__ = ["extend", "progress", "progress_by_id"]
+
+EXTEND = "UPDATE messages SET deadline_ms = ? WHERE seq = ? AND state = 'leased' AND token = ? RETURNING seq"
+PROGRESS = "UPDATE messages SET progress = ? WHERE seq = ? AND state = 'leased' AND token = ?"
+# For a caller that knows the id alone: update_state() of a task that is not the running one.
+PROGRESS_BY_ID = "UPDATE messages SET progress = ? WHERE id = ?"
+
+
+def extend(tx: Transaction, leases: Sequence[Lease], *, deadline_ms: int) -> list[Lease]:
+    """Move the deadline of `leases`; those that are lost, whose work is to be stopped."""
+    return [lease for lease in leases if not tx.execute(EXTEND, (deadline_ms, lease.seq, lease.token))]
+
+
+def progress(tx: Transaction, seq: int, token: int, data: bytes) -> bool:
+    """Store what a running task says of itself; False when its lease is over."""
+    return tx.executemany(PROGRESS, [(data, seq, token)]) == 1
+
+
+def progress_by_id(tx: Transaction, message_id: str, data: bytes) -> bool:
+    """Store `data` as the custom state of a message, whatever it is doing; False when there is none of that id."""
+    return tx.executemany(PROGRESS_BY_ID, [(data, message_id)]) == 1

@@ -1,0 +1,138 @@
+"""Reading: what is in the file, for results, the command line and dashboards. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from liteq.states import State
+from liteq.storage.driver import Row, Transaction
+
+__all__ = ["Count", "GroupRecord", "Member", "Record", "counts", "find", "find_group", "group_members", "messages"]
+
+COLUMNS = """
+SELECT m.id, m.task, m.queue, m.priority, m.state, m.payload, m.options, m.due_ms, m.created_ms, m.expires_ms,
+       m.retries, m.crashes, m.reaps, m.started_ms, m.finished_ms, m.progress, m.result, m.error, m.root_id,
+       m.parent_id, m.awaits, m.group_id, m.position, m.flags, w.name, m.unique_key, m.token
+  FROM messages AS m LEFT JOIN workers AS w ON w.id = m.worker
+"""
+FIND = COLUMNS + " WHERE m.id = ?"
+MESSAGES = COLUMNS + " WHERE m.state = :state AND (:queue IS NULL OR m.queue = :queue) AND (:task IS NULL OR m.task = :task)"
+# The index that serves each state has this order.
+ORDERS = {
+    State.PENDING: "m.queue, m.priority DESC, m.due_ms",
+    State.SCHEDULED: "m.due_ms",
+    State.DEAD: "m.finished_ms DESC",
+}
+GROUP = "SELECT id, size, remaining, failed, group_id, root_id, created_ms, finished_ms FROM groups WHERE id = ?"
+MEMBERS = """
+SELECT position, 'task' AS kind, id FROM messages WHERE group_id = :id
+UNION ALL
+SELECT position, 'group', id FROM groups WHERE group_id = :id
+ORDER BY 1
+"""
+COUNTS = "SELECT queue, state, count(*) FROM messages GROUP BY queue, state ORDER BY queue, state"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message as a reader sees it. Times are ms since the epoch; `payload`, `result`, `error`, ... are JSON.
+
+    `worker` is the name of the worker that holds it or held it last, where that one is still known.
+    """
+
+    id: str
+    task: str
+    queue: str
+    priority: int
+    state: State
+    payload: bytes
+    options: bytes | None
+    due_ms: int
+    created_ms: int
+    expires_ms: int | None
+    retries: int
+    crashes: int
+    reaps: int
+    started_ms: int | None
+    finished_ms: int | None
+    progress: bytes | None
+    result: bytes | None
+    error: bytes | None
+    root_id: str | None
+    parent_id: str | None
+    awaits: str | None
+    group_id: str | None
+    position: int
+    flags: int
+    worker: str | None
+    unique_key: str | None
+    token: int | None
+
+
+class GroupRecord(NamedTuple):
+    """A group's counter: of `size` members, `remaining` have not finished and `failed` did not succeed."""
+
+    id: str
+    size: int
+    remaining: int
+    failed: int
+    group_id: str | None
+    root_id: str | None
+    created_ms: int
+    finished_ms: int | None
+
+
+class Member(NamedTuple):
+    """One member of a group: `kind` is "task" or "group"."""
+
+    position: int
+    kind: str
+    id: str
+
+
+class Count(NamedTuple):
+    """How many messages of a queue are in a state."""
+
+    queue: str
+    state: State
+    n: int
+
+
+def _record(row: Row) -> Record:
+    return Record(*row[:4], State(row[4]), *row[5:])
+
+
+def find(tx: Transaction, ids: Sequence[str]) -> Iterator[Record]:
+    """The messages of these ids that exist, in the order asked for."""
+    for id_ in ids:
+        for row in tx.execute(FIND, (id_,)):
+            yield _record(row)
+
+
+def messages(
+    tx: Transaction, state: State, *, queue: str | None, task: str | None, limit: int, offset: int
+) -> list[Record]:
+    """Messages in `state`, of one queue or task where these are given; in claim order, the dead newest first."""
+    order = ORDERS.get(state, "m.seq")
+    sql = f"{MESSAGES} ORDER BY {order} LIMIT :limit OFFSET :offset"
+    params = {"state": state.value, "queue": queue, "task": task, "limit": limit, "offset": offset}
+    return [_record(row) for row in tx.execute(sql, params)]
+
+
+def find_group(tx: Transaction, group_id: str) -> GroupRecord | None:
+    """The counter of a group; None when there is none of that id."""
+    for row in tx.execute(GROUP, (group_id,)):
+        return GroupRecord._make(row)
+    return None
+
+
+def group_members(tx: Transaction, group_id: str) -> list[Member]:
+    """The members of a group in the order of its result."""
+    return [Member._make(row) for row in tx.execute(MEMBERS, {"id": group_id})]
+
+
+def counts(tx: Transaction) -> list[Count]:
+    """How many messages there are, by queue and state; costs a scan."""
+    return [Count(queue, State(state), n) for queue, state, n in tx.execute(COUNTS)]

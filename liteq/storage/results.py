@@ -1,0 +1,79 @@
+"""Reading what tasks left behind: the JSON of a message's or a group's result, without decoding it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from liteq.exceptions import ChordError
+from liteq.serialization import decode_error, encode_error
+from liteq.storage.driver import Transaction
+
+__all__ = ["forget", "group_error", "input_of", "result_of"]
+
+RESULT = "SELECT result FROM messages WHERE id = ?"
+ERROR = "SELECT error FROM messages WHERE id = ?"
+IS_GROUP = "SELECT 1 FROM groups WHERE id = ?"
+MEMBERS = """
+SELECT position, id, result, 0 AS is_group FROM messages WHERE group_id = :id
+UNION ALL
+SELECT position, id, NULL, 1 FROM groups WHERE group_id = :id
+ORDER BY 1
+"""
+FIRST_FAILED = """
+SELECT id, error FROM messages
+ WHERE group_id = :id AND state IN ('dead', 'cancelled', 'upstream_failed')
+ ORDER BY position LIMIT 1
+"""
+FIRST_FAILED_GROUP = "SELECT id FROM groups WHERE group_id = :id AND failed > 0 ORDER BY position LIMIT 1"
+# Only what is finished: a row that still runs is not a result, and its workflow needs it.
+FORGET = """
+DELETE FROM messages
+ WHERE id = ? AND state IN ('succeeded', 'cancelled', 'upstream_failed', 'dead')
+   AND NOT EXISTS (SELECT 1 FROM messages AS b WHERE b.awaits = messages.id AND b.state NOT IN ('succeeded', 'cancelled'))
+   AND NOT EXISTS (SELECT 1 FROM groups AS g WHERE g.id = messages.group_id AND g.finished_ms IS NULL)
+"""
+
+
+def result_of(tx: Transaction, node: str) -> bytes:
+    """The result of a message, or the list of the results of a group's members, as JSON; `null` where none is kept."""
+    for (result,) in tx.execute(RESULT, (node,)):
+        return result if result is not None else b"null"
+    if tx.execute(IS_GROUP, (node,)):
+        return b"[" + b",".join(_members(tx, node)) + b"]"
+    return b"null"
+
+
+def _members(tx: Transaction, group: str) -> Iterable[bytes]:
+    for _, id_, result, is_group in tx.execute(MEMBERS, {"id": group}):
+        if is_group:
+            yield b"[" + b",".join(_members(tx, id_)) + b"]"
+        else:
+            yield result if result is not None else b"null"
+
+
+def group_error(tx: Transaction, group: str) -> bytes:
+    """The error of what awaited a group that failed: a ChordError that names its first member that did."""
+    inner = group
+    while True:
+        for member, error in tx.execute(FIRST_FAILED, {"id": inner}):
+            cause = decode_error(error) if error else None
+            reason = f"{cause.type}({cause.message!r})" if cause else "TaskRevokedError('revoked')"
+            return encode_error(ChordError(f"Dependency {member} raised {reason}"))
+        nested = tx.execute(FIRST_FAILED_GROUP, {"id": inner})
+        if not nested:
+            return encode_error(ChordError(f"a member of group {group} failed"))
+        inner = nested[0][0]
+
+
+def input_of(tx: Transaction, awaited: str, *, failure: bool) -> bytes | None:
+    """What a row that awaited `awaited` is given: its result; for an errback its error document."""
+    if not failure:
+        return result_of(tx, awaited)
+    for (error,) in tx.execute(ERROR, (awaited,)):
+        return error if error is None else bytes(error)
+    return group_error(tx, awaited) if tx.execute(IS_GROUP, (awaited,)) else None
+
+
+def forget(tx: Transaction, ids: Iterable[str]) -> int:
+    """Delete finished messages; those that a later row may still ask for stay. The number deleted."""
+    return tx.executemany(FORGET, ((id_,) for id_ in ids))

@@ -1,0 +1,51 @@
+"""The verb *expire*: finished rows leave when their time is over, in chunks.
+
+A result stays as long as a row may still take it: one that waits, runs, or could be replayed. Deleting 900,000 rows in
+one transaction held the write lock for 2.4 s; hence the chunks.
+"""
+
+from __future__ import annotations
+
+from liteq.storage.driver import Transaction
+
+__all__ = ["expire"]
+
+# From the outside in: a group leaves when no row needs it and the group that counts it has left; then its members may.
+GROUPS = """
+DELETE FROM groups WHERE id IN (
+    SELECT g.id FROM groups AS g
+     WHERE g.finished_ms <= :before_ms
+       AND NOT EXISTS (SELECT 1 FROM groups AS p WHERE p.id = g.group_id)
+       AND NOT EXISTS (SELECT 1 FROM messages AS b WHERE b.awaits = g.id AND b.state NOT IN ('succeeded', 'cancelled'))
+     LIMIT :limit)
+"""
+MESSAGES = """
+DELETE FROM messages WHERE seq IN (
+    SELECT m.seq FROM messages AS m
+     WHERE m.state IN ('succeeded', 'cancelled', 'upstream_failed') AND m.finished_ms <= :before_ms
+       AND (m.state <> 'upstream_failed' OR m.finished_ms <= :dead_before_ms)
+       AND NOT EXISTS (SELECT 1 FROM groups AS g WHERE g.id = m.group_id)
+       AND NOT EXISTS (SELECT 1 FROM messages AS b WHERE b.awaits = m.id AND b.state NOT IN ('succeeded', 'cancelled'))
+     ORDER BY m.finished_ms
+     LIMIT :limit)
+"""
+DEAD = """
+DELETE FROM messages WHERE seq IN (
+    SELECT seq FROM messages WHERE state = 'dead' AND finished_ms <= :dead_before_ms ORDER BY finished_ms LIMIT :limit)
+"""
+
+
+def expire(tx: Transaction, *, before_ms: int | None, dead_before_ms: int | None, limit: int) -> int:
+    """Delete up to `limit` rows of each kind that finished before these times (None: keep for ever); how many."""
+    deleted = 0
+    if before_ms is not None:
+        never = -1
+        params = {
+            "before_ms": before_ms,
+            "dead_before_ms": never if dead_before_ms is None else dead_before_ms,
+            "limit": limit,
+        }
+        deleted += tx.executemany(GROUPS, [params]) + tx.executemany(MESSAGES, [params])
+    if dead_before_ms is not None:
+        deleted += tx.executemany(DEAD, [{"dead_before_ms": dead_before_ms, "limit": limit}])
+    return deleted

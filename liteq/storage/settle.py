@@ -1,0 +1,179 @@
+"""The verb *settle*: leases end, with what became of them and whatever comes next, in one transaction.
+
+Each write carries the lease's fencing token. A lease whose token is no longer current is lost: its outcome is thrown
+away, since another worker has, or will have, the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol, assert_never
+
+from liteq.exceptions import TaskRevokedError, WorkerLostError
+from liteq.message import (
+    Ack,
+    Batch,
+    Cancel,
+    DeadLetter,
+    Flag,
+    Lease,
+    Message,
+    Outcome,
+    Release,
+    Replace,
+    RetryAt,
+)
+from liteq.serialization import encode_error
+from liteq.storage.continuation import End, propagate
+from liteq.storage.driver import Params, Transaction
+from liteq.storage.enqueue import enqueue
+
+__all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "settle", "settle_one_by_one"]
+
+HELD = "WHERE seq = ? AND state = 'leased' AND token = ?"
+ACK = f"UPDATE messages SET state = 'succeeded', result = ?, finished_ms = ? {HELD}"
+ACK_AND_VANISH = f"DELETE FROM messages {HELD}"
+RETRY = f"""
+UPDATE messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
+       options = coalesce(?, options)
+ {HELD}
+"""
+DEAD = f"UPDATE messages SET state = 'dead', error = ?, finished_ms = ? {HELD}"
+CANCEL = f"UPDATE messages SET state = 'cancelled', error = ?, finished_ms = ? {HELD}"
+RELEASE = f"UPDATE messages SET state = 'pending' {HELD}"
+CRASHED = f"UPDATE messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {HELD}"
+BECOME_ALIAS = f"UPDATE messages SET state = 'blocked', awaits = ?, flags = ? {HELD}"
+
+
+class Settled(NamedTuple):
+    """What a batch did: the leases that were `lost`, whether something `finished`, whether something `woke`."""
+
+    lost: list[Lease]
+    finished: bool
+    woke: bool
+
+
+NOTHING = Settled([], finished=False, woke=False)
+
+
+class Settle(Protocol):
+    """`settle`, or `settle_one_by_one`."""
+
+    def __call__(
+        self, tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], /, *, now_ms: int, max_crashes: int
+    ) -> Settled: ...
+
+
+class StaleBatch(Exception):  # noqa: N818 - never leaves the storage: it rolls the transaction back
+    """Raised when at least one lease of a batch was lost: the batch is to be settled one by one."""
+
+
+class _Plan:
+    """The writes for a batch of outcomes, gathered by statement, and what they end."""
+
+    def __init__(self) -> None:
+        self.writes: dict[str, list[tuple[Lease, Params]]] = {}
+        self.ends: list[End] = []
+        self.follow_ups: list[Batch] = []
+        self.finished = False
+        self.woke = False
+
+    def write(self, sql: str, lease: Lease, *params: object) -> None:
+        self.writes.setdefault(sql, []).append((lease, (*params, lease.seq, lease.token)))
+
+    def end(self, lease: Lease, *, ok: bool, error: bytes | None = None) -> None:
+        self.finished = True
+        if lease.flags & Flag.LINKED:
+            self.ends.append(End(lease.id, ok, lease.group_id, error))
+
+    def add(self, lease: Lease, outcome: Outcome, *, now_ms: int, max_crashes: int) -> None:
+        """Translate one outcome; exhaustive, so that a new outcome fails the type check until it is settled here."""
+        match outcome:
+            case Ack(result):
+                if result is None and not lease.flags & Flag.LINKED:
+                    self.write(ACK_AND_VANISH, lease)
+                else:
+                    self.write(ACK, lease, result, now_ms)
+                self.end(lease, ok=True)
+            case RetryAt(due_ms, error, payload, options):
+                state = "scheduled" if due_ms > now_ms else "pending"
+                self.write(RETRY, lease, state, due_ms, error, payload, options)
+                self.woke = True
+            case DeadLetter(error):
+                self.write(DEAD, lease, error, now_ms)
+                self.end(lease, ok=False, error=error)
+            case Cancel(error):
+                self.write(CANCEL, lease, error, now_ms)
+                self.end(lease, ok=False, error=error or encode_error(TaskRevokedError("ignored")))
+            case Release(crashed, error) if crashed:
+                self._crashed(lease, error, now_ms, max_crashes)
+            case Release():
+                self.write(RELEASE, lease)
+                self.woke = True
+            case Replace(batch, awaits):
+                self.write(BECOME_ALIAS, lease, awaits, lease.flags | Flag.ALIAS | Flag.LINKED)
+                self.follow_ups.append(_linked(batch, awaits))
+                self.woke = True
+            case _:
+                assert_never(outcome)
+
+    def _crashed(self, lease: Lease, error: bytes | None, now_ms: int, max_crashes: int) -> None:
+        """Its child died under it: once more, unless it has done so too often or promised to run at most once."""
+        if lease.crashes + 1 < max_crashes and not lease.flags & Flag.EARLY_ACK:
+            self.write(CRASHED, lease, error)
+            self.woke = True
+            return
+        poison = error or encode_error(WorkerLostError(f"its worker process died {lease.crashes + 1} times"))
+        self.write(DEAD, lease, poison, now_ms)
+        self.end(lease, ok=False, error=poison)
+
+
+def _linked(batch: Batch, awaits: str) -> Batch:
+    """`batch` with its terminal row marked as awaited, so that its end reaches the message that it replaces."""
+
+    def link(m: Message) -> Message:
+        return replace(m, flags=m.flags | Flag.LINKED) if m.id == awaits else m
+
+    return Batch([link(m) for m in batch.messages], batch.groups)
+
+
+def settle(
+    tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], *, now_ms: int, max_crashes: int
+) -> Settled:
+    """Write a batch of outcomes, statement by statement.
+
+    Raises StaleBatch, to be rolled back, when a lease was lost: counting the changed rows is all that the common case
+    pays for that check.
+    """
+    plan = _Plan()
+    for lease, outcome in settled:
+        plan.add(lease, outcome, now_ms=now_ms, max_crashes=max_crashes)
+    for sql, writes in plan.writes.items():
+        if tx.executemany(sql, [params for _, params in writes]) != len(writes):
+            raise StaleBatch
+    return _finish(tx, plan, now_ms)
+
+
+def settle_one_by_one(
+    tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], *, now_ms: int, max_crashes: int
+) -> Settled:
+    """As `settle`, for a batch that has lost leases in it: those are left out and named."""
+    lost: list[Lease] = []
+    finished = woke = False
+    for lease, outcome in settled:
+        plan = _Plan()
+        plan.add(lease, outcome, now_ms=now_ms, max_crashes=max_crashes)
+        if all(tx.executemany(sql, [params for _, params in writes]) for sql, writes in plan.writes.items()):
+            done = _finish(tx, plan, now_ms)
+            finished, woke = finished or done.finished, woke or done.woke
+        else:
+            lost.append(lease)
+    return Settled(lost, finished, woke)
+
+
+def _finish(tx: Transaction, plan: _Plan, now_ms: int) -> Settled:
+    for batch in plan.follow_ups:
+        enqueue(tx, batch, now_ms=now_ms)
+    woke = propagate(tx, plan.ends, now_ms=now_ms) if plan.ends else False
+    return Settled([], plan.finished, plan.woke or woke)

@@ -1,0 +1,90 @@
+-- Times are milliseconds since the epoch. Enumerations are text, so that a person with a SQLite shell can read them.
+-- An index that serves one state is partial on that state's literal: a claim then costs the same beside ten rows and
+-- beside ten million, queued or finished.
+
+CREATE TABLE meta (
+    key         TEXT PRIMARY KEY,
+    value       INTEGER NOT NULL
+) WITHOUT ROWID;
+
+INSERT INTO meta (key, value) VALUES
+    ('version', 1),         -- the newest migration in this file
+    ('min_reader', 1),      -- the oldest schema version whose code may read this file
+    ('min_writer', 1),      -- ... may write it
+    ('token', 0),           -- the last fencing token given out; never goes back
+    ('epoch', 0);           -- goes up when the file comes back from a backup: tokens of before are void
+
+CREATE TABLE messages (
+    seq         INTEGER PRIMARY KEY,
+    id          TEXT    NOT NULL UNIQUE,    -- public; made by the client (UUIDv7 unless it chose another)
+    task        TEXT    NOT NULL,
+    queue       TEXT    NOT NULL,
+    priority    INTEGER NOT NULL,           -- higher first
+    state       TEXT    NOT NULL,           -- see states.py
+    payload     BLOB    NOT NULL,           -- JSON [args, kwargs]
+    options     BLOB,                       -- JSON object: what only the executing side reads
+    due_ms      INTEGER NOT NULL,
+    expires_ms  INTEGER,                    -- not started by then: cancelled
+    delay_ms    INTEGER,                    -- a blocked row's countdown, from the moment it is unblocked
+    created_ms  INTEGER NOT NULL,
+    unique_key  TEXT,
+    flags       INTEGER NOT NULL,           -- message.Flag
+
+    root_id     TEXT,                       -- the workflow it belongs to; NULL: itself
+    parent_id   TEXT,
+    awaits      TEXT,                       -- id of the message or group that must finish first
+    group_id    TEXT,                       -- the group that counts it
+    position    INTEGER NOT NULL,           -- its place in that group's result
+
+    token       INTEGER,                    -- fencing token; set while leased
+    worker      INTEGER,                    -- workers.id; set while leased
+    deadline_ms INTEGER,                    -- the lease ends; set while leased
+    retries     INTEGER NOT NULL DEFAULT 0,
+    crashes     INTEGER NOT NULL DEFAULT 0, -- how often the child that ran it died
+    reaps       INTEGER NOT NULL DEFAULT 0, -- how often the worker that held it vanished
+
+    started_ms  INTEGER,                    -- where STARTED is tracked
+    finished_ms INTEGER,
+    progress    BLOB,                       -- JSON {"state", "meta"} of update_state()
+    result      BLOB,                       -- JSON, of the return value
+    error       BLOB                        -- JSON, of the last exception
+);
+
+CREATE INDEX messages_ready     ON messages (queue, priority DESC, due_ms) WHERE state = 'pending';
+CREATE INDEX messages_scheduled ON messages (due_ms)                       WHERE state = 'scheduled';
+CREATE INDEX messages_leased    ON messages (worker, deadline_ms)          WHERE state = 'leased';
+CREATE INDEX messages_dead      ON messages (finished_ms)                  WHERE state = 'dead';
+CREATE INDEX messages_finished  ON messages (finished_ms)
+    WHERE state IN ('succeeded', 'cancelled', 'upstream_failed');
+CREATE INDEX messages_awaits    ON messages (awaits)                       WHERE awaits IS NOT NULL;
+CREATE INDEX messages_group     ON messages (group_id, position)           WHERE group_id IS NOT NULL;
+CREATE UNIQUE INDEX messages_unique ON messages (unique_key)
+    WHERE unique_key IS NOT NULL AND state IN ('scheduled', 'blocked', 'pending', 'leased');
+
+CREATE TABLE groups (
+    id          TEXT    PRIMARY KEY,
+    size        INTEGER NOT NULL,
+    remaining   INTEGER NOT NULL,           -- members that have not finished; the group is done at zero
+    failed      INTEGER NOT NULL DEFAULT 0, -- members that did not succeed
+    group_id    TEXT,                       -- the group that counts this one
+    position    INTEGER NOT NULL,
+    root_id     TEXT,
+    created_ms  INTEGER NOT NULL,
+    finished_ms INTEGER
+) WITHOUT ROWID;
+
+CREATE INDEX groups_group    ON groups (group_id, position) WHERE group_id IS NOT NULL;
+CREATE INDEX groups_finished ON groups (finished_ms)        WHERE finished_ms IS NOT NULL;
+
+CREATE TABLE workers (
+    id           INTEGER PRIMARY KEY,
+    uuid         TEXT    NOT NULL UNIQUE,
+    name         TEXT    NOT NULL,           -- liteq@host, as shown
+    host         TEXT    NOT NULL,
+    boot         TEXT    NOT NULL,           -- boot id and PID namespace: where `pid` means something
+    pid          INTEGER NOT NULL,
+    started      TEXT    NOT NULL,           -- the kernel's start time of that PID
+    started_ms   INTEGER NOT NULL,
+    heartbeat_ms INTEGER NOT NULL,
+    info         BLOB                        -- JSON: queues, concurrency, pool, versions, counters
+);

@@ -1,0 +1,316 @@
+"""Storage: the verbs, one transaction each. No SQL here; the SQL of a verb is in the file that bears its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from liteq.clock import Clock, SystemClock
+from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
+from liteq.states import State
+from liteq.storage import claim as _claim
+from liteq.storage import control as _control
+from liteq.storage import dead as _dead
+from liteq.storage import enqueue as _enqueue
+from liteq.storage import extend as _extend
+from liteq.storage import inspect as _inspect
+from liteq.storage import reap as _reap
+from liteq.storage import results as _results
+from liteq.storage import retention as _retention
+from liteq.storage import settle as _settle
+from liteq.storage import workers as _workers
+from liteq.storage.driver import Bell, Driver, Listener, Promise, Transaction
+from liteq.storage.inspect import Count, GroupRecord, Member, Record
+from liteq.storage.workers import WorkerRecord
+
+__all__ = ["Storage", "Turn"]
+
+CHUNK = 1_000  # rows of one housekeeping transaction: others get their turn in between
+
+
+class Turn(NamedTuple):
+    """What one turn of a worker brought: new `leases`, and those whose outcome came too late."""
+
+    leases: list[Lease]
+    lost: list[Lease]
+
+
+class Storage:
+    """A queue in a storage engine. Safe to use from any thread, and after a fork.
+
+    `max_crashes`, `max_reaps`: how often a message's child process may die, or the worker that holds it vanish, before
+    the message becomes a dead letter.
+    """
+
+    def __init__(
+        self, driver: Driver, *, clock: Clock | None = None, max_crashes: int = 3, max_reaps: int = 10
+    ) -> None:
+        self.driver = driver
+        self.clock: Clock = clock or SystemClock()
+        self.max_crashes = max_crashes
+        self.max_reaps = max_reaps
+
+    # -- producers ---------------------------------------------------------------------------------------------------
+
+    def enqueue(self, batch: Batch) -> list[str]:
+        """Write a message or a whole canvas, all or nothing; the id that stands for each of its messages.
+
+        Idempotent by id. Where an unfinished message holds the `unique_key` of a new one, its id is returned instead.
+        """
+        with self.driver.write(Promise.ACCEPTED) as tx:
+            ids = _enqueue.enqueue(tx, batch, now_ms=self.clock.now_ms())
+        self.driver.ring(Bell.WORK)
+        return ids
+
+    def enqueue_many(self, messages: Iterable[Message]) -> int:
+        """Write any number of messages that await nothing, all or nothing; the number of rows written.
+
+        `messages` is consumed before the write lock is taken: nothing of the caller's runs inside the transaction.
+        """
+        rows = list(messages)
+        with self.driver.write(Promise.ACCEPTED) as tx:
+            written = _enqueue.enqueue_many(tx, rows, now_ms=self.clock.now_ms())
+        self.driver.ring(Bell.WORK)
+        return written
+
+    def cancel(self, ids: Sequence[str], *, reason: str = "revoked") -> list[str]:
+        """Cancel messages that have not started, and what awaits them; the ids that are running now instead."""
+        with self.driver.write(Promise.ACCEPTED) as tx:
+            running = _control.cancel(tx, ids, now_ms=self.clock.now_ms(), reason=reason)
+        self._ring(done=True, work=True)
+        return running
+
+    def purge(self, queues: Sequence[str] | None = None) -> int:
+        """Delete what waits to run in `queues` (None: in all); how many messages."""
+        purged = 0
+        for queue in queues if queues is not None else [None]:
+            while True:
+                with self.driver.write() as tx:
+                    n = _control.purge(tx, queue, now_ms=self.clock.now_ms(), limit=CHUNK)
+                purged += n
+                if n < CHUNK:
+                    break
+        self._ring(done=True, work=False)
+        return purged
+
+    # -- workers -----------------------------------------------------------------------------------------------------
+
+    def register_worker(self, me: WorkerIdentity, info: bytes | None = None) -> int:
+        """Enter a worker process; the number that its leases carry."""
+        with self.driver.write(Promise.PROGRESS) as tx:
+            return _workers.register(tx, me, info, now_ms=self.clock.now_ms())
+
+    def unregister_worker(self, worker: int) -> None:
+        """Remove a worker that has given everything back."""
+        with self.driver.write(Promise.PROGRESS) as tx:
+            _workers.unregister(tx, worker)
+
+    def heartbeat(
+        self, worker: int, leases: Sequence[Lease], *, visibility_s: float, info: bytes | None = None
+    ) -> tuple[bool, list[Lease]]:
+        """Say that `worker` lives, and extend its `leases` to `visibility_s` seconds from now.
+
+        Whether the worker is still known, and the leases that are lost: whose work is to be stopped.
+        """
+        now_ms = self.clock.now_ms()
+        with self.driver.write(Promise.PROGRESS) as tx:
+            known = _workers.heartbeat(tx, worker, info, now_ms=now_ms)
+            return known, _extend.extend(tx, leases, deadline_ms=now_ms + int(visibility_s * 1000))
+
+    def turn(
+        self,
+        settled: Sequence[tuple[Lease, Outcome]],
+        queues: Sequence[str],
+        *,
+        worker: int,
+        limit: int,
+        visibility_s: float,
+    ) -> Turn:
+        """Settle a batch of outcomes and claim up to `limit` messages, in one transaction.
+
+        So a chain's next link is in the worker's hands in the same commit that acknowledged the one before. An idle
+        worker's turn is a read: it takes the write lock only when there is something to claim.
+        """
+        now_ms = self.clock.now_ms()
+        if not settled and (limit <= 0 or not self._worth_a_claim(queues, now_ms)):
+            return Turn([], [])
+        try:
+            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, _settle.settle)
+        except _settle.StaleBatch:
+            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, _settle.settle_one_by_one)
+
+    def _turn(
+        self,
+        settled: Sequence[tuple[Lease, Outcome]],
+        queues: Sequence[str],
+        worker: int,
+        limit: int,
+        visibility_s: float,
+        now_ms: int,
+        settle: _settle.Settle,
+    ) -> Turn:
+        done, promoted, leases = _settle.NOTHING, 0, []
+        with self.driver.write(Promise.PROGRESS) as tx:
+            if settled:
+                done = settle(tx, settled, now_ms=now_ms, max_crashes=self.max_crashes)
+            if limit > 0:
+                promoted = _claim.promote(tx, now_ms=now_ms)
+                leases = _claim.claim(
+                    tx, queues, worker=worker, limit=limit, visibility_ms=int(visibility_s * 1000), now_ms=now_ms
+                )
+        # What woke up and was not claimed here is for others: ring only then, a busy worker would wake all the idle.
+        self._ring(done=done.finished, work=(done.woke or promoted > 0) and len(leases) >= max(limit, 0))
+        return Turn(leases, done.lost)
+
+    def _worth_a_claim(self, queues: Sequence[str], now_ms: int) -> bool:
+        with self.driver.read() as tx:
+            if _claim.claimable(tx, queues):
+                return True
+            due_ms = _claim.next_due_ms(tx)
+        return due_ms is not None and due_ms <= now_ms
+
+    def claim(self, queues: Sequence[str], *, worker: int, limit: int, visibility_s: float) -> list[Lease]:
+        """Lease up to `limit` pending messages of `queues` for `visibility_s` seconds, the highest priority first."""
+        return self.turn((), queues, worker=worker, limit=limit, visibility_s=visibility_s).leases
+
+    def settle(self, settled: Sequence[tuple[Lease, Outcome]]) -> list[Lease]:
+        """Store outcomes and what they set in motion, in one transaction; the leases that were lost."""
+        return self.turn(settled, (), worker=0, limit=0, visibility_s=0).lost
+
+    def progress(self, message_id: str, data: bytes, *, lease: tuple[int, int] | None = None) -> bool:
+        """Store a custom state (JSON); under `lease` (seq, token) only while that one holds. False: nothing stored."""
+        with self.driver.write(Promise.PROGRESS) as tx:
+            if lease is not None:
+                return _extend.progress(tx, *lease, data)
+            return _extend.progress_by_id(tx, message_id, data)
+
+    def next_due_ms(self) -> int | None:
+        """When the next scheduled message comes due; None when there is none."""
+        with self.driver.read() as tx:
+            return _claim.next_due_ms(tx)
+
+    def reap(self, dead_workers: Sequence[int] = ()) -> int:
+        """Put back what is leased past its deadline, and whatever `dead_workers` hold; how many messages."""
+        reaped = self._chunked(lambda tx, now_ms: _reap.reap_expired(tx, now_ms=now_ms, max_reaps=self.max_reaps))
+        for worker in dead_workers:
+            reaped += self._chunked(
+                lambda tx, now_ms, w=worker: _reap.reap_worker(tx, w, now_ms=now_ms, max_reaps=self.max_reaps)
+            )
+            self.unregister_worker(worker)
+        if reaped:
+            self._ring(done=True, work=True)
+        return reaped
+
+    def _chunked(self, step: Callable[[Transaction, int], int]) -> int:
+        """Run `step` in a transaction each until it does less than a chunk; what it did in all."""
+        total = 0
+        while True:
+            with self.driver.write(Promise.PROGRESS) as tx:
+                n = step(tx, self.clock.now_ms())
+            total += n
+            if n < CHUNK:
+                return total
+
+    def expire(self, *, result_expires_s: float | None, dead_expires_s: float | None, limit: int = CHUNK) -> int:
+        """Delete a chunk of what finished longer ago than these (None: keep); how many rows."""
+        now_ms = self.clock.now_ms()
+        before_ms = None if result_expires_s is None else now_ms - int(result_expires_s * 1000)
+        dead_ms = None if dead_expires_s is None else now_ms - int(dead_expires_s * 1000)
+        with self.driver.write(Promise.PROGRESS) as tx:
+            return _retention.expire(tx, before_ms=before_ms, dead_before_ms=dead_ms, limit=limit)
+
+    # -- readers -----------------------------------------------------------------------------------------------------
+
+    def find(self, message_id: str) -> Record | None:
+        """The message of this id; None when there is none (never was, or its time is over)."""
+        with self.driver.read() as tx:
+            return next(_inspect.find(tx, [message_id]), None)
+
+    def find_many(self, ids: Sequence[str]) -> dict[str, Record]:
+        """Those of these messages that exist, by id, from one snapshot."""
+        with self.driver.read() as tx:
+            return {record.id: record for record in _inspect.find(tx, ids)}
+
+    def find_group(self, group_id: str) -> GroupRecord | None:
+        """The counter of a group; None when there is none of that id."""
+        with self.driver.read() as tx:
+            return _inspect.find_group(tx, group_id)
+
+    def group_members(self, group_id: str) -> list[Member]:
+        """The members of a group in the order of its result; [] when there is none of that id."""
+        with self.driver.read() as tx:
+            return _inspect.group_members(tx, group_id)
+
+    def messages(
+        self, state: State, *, queue: str | None = None, task: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[Record]:
+        """Messages in one state, a page of them."""
+        with self.driver.read() as tx:
+            return _inspect.messages(tx, state, queue=queue, task=task, limit=limit, offset=offset)
+
+    def counts(self) -> list[Count]:
+        """How many messages there are, by queue and state."""
+        with self.driver.read() as tx:
+            return _inspect.counts(tx)
+
+    def workers(self) -> list[WorkerRecord]:
+        """Every worker that the file knows."""
+        with self.driver.read() as tx:
+            return _workers.workers(tx)
+
+    def forget(self, ids: Sequence[str]) -> int:
+        """Delete finished messages that no later row may still ask for; how many."""
+        with self.driver.write(Promise.PROGRESS) as tx:
+            return _results.forget(tx, ids)
+
+    def listen(self, bell: Bell) -> Listener:
+        """Wait for what happens: listen first, then look, then wait."""
+        return self.driver.listen(bell)
+
+    # -- dead letters ------------------------------------------------------------------------------------------------
+
+    def dead_matching(self, *, task: str | None = None, queue: str | None = None, limit: int = CHUNK) -> list[str]:
+        """The ids of dead letters of a task and a queue (None: of any), the oldest first."""
+        with self.driver.read() as tx:
+            return _dead.matching(tx, task=task, queue=queue, limit=limit)
+
+    def dead_replay(self, ids: Sequence[str]) -> list[str]:
+        """Put dead letters back in their queue, all or nothing; the ids that were replayed."""
+        with self.driver.write(Promise.ACCEPTED) as tx:
+            replayed = _dead.replay(tx, ids, now_ms=self.clock.now_ms())
+        self._ring(done=False, work=bool(replayed))
+        return replayed
+
+    def dead_drop(self, ids: Sequence[str]) -> int:
+        """Delete dead letters; how many there were."""
+        with self.driver.write(Promise.ACCEPTED) as tx:
+            return _dead.drop(tx, ids)
+
+    # -- the store itself --------------------------------------------------------------------------------------------
+
+    def migrate(self) -> int:
+        """Bring the schema up to date, creating the file if need be; its version."""
+        return self.driver.migrate()
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file."""
+        self.driver.checkpoint()
+
+    def backup(self, target: Path) -> None:
+        """Write a consistent copy to `target`, which must not exist."""
+        self.driver.backup(target)
+
+    def describe(self) -> dict[str, Any]:
+        """What there is to know of the engine and the file, for `liteq doctor`."""
+        return self.driver.describe()
+
+    def close(self) -> None:
+        """Close what this process has open; the next use opens it again."""
+        self.driver.close()
+
+    def _ring(self, *, done: bool, work: bool) -> None:
+        if done:
+            self.driver.ring(Bell.DONE)
+        if work:
+            self.driver.ring(Bell.WORK)

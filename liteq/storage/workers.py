@@ -1,0 +1,64 @@
+"""The verbs by which worker processes know of each other: register, heartbeat, find the dead, leave."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from liteq.message import WorkerIdentity
+from liteq.storage.driver import Transaction
+
+__all__ = ["WorkerRecord", "heartbeat", "register", "unregister", "workers"]
+
+REGISTER = """
+INSERT INTO workers (uuid, name, host, boot, pid, started, started_ms, heartbeat_ms, info)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+RETURNING id
+"""
+HEARTBEAT = "UPDATE workers SET heartbeat_ms = ?, info = ? WHERE id = ?"
+UNREGISTER = "DELETE FROM workers WHERE id = ?"
+WORKERS = """
+SELECT id, uuid, name, host, boot, pid, started, started_ms, heartbeat_ms, info,
+       (SELECT count(*) FROM messages WHERE state = 'leased' AND worker = workers.id) AS leased
+  FROM workers ORDER BY id
+"""
+
+
+class WorkerRecord(NamedTuple):
+    """A worker as the file knows it; `info` is JSON, `leased` how many messages it holds."""
+
+    id: int
+    uuid: str
+    name: str
+    host: str
+    boot: str
+    pid: int
+    started: str
+    started_ms: int
+    heartbeat_ms: int
+    info: bytes | None
+    leased: int
+
+    @property
+    def identity(self) -> WorkerIdentity:
+        return WorkerIdentity(self.uuid, self.name, self.host, self.boot, self.pid, self.started)
+
+
+def register(tx: Transaction, me: WorkerIdentity, info: bytes | None, *, now_ms: int) -> int:
+    """Enter a worker; the number that its leases carry."""
+    row = (me.uuid, me.name, me.host, me.boot, me.pid, me.started, now_ms, now_ms, info)
+    return int(tx.execute(REGISTER, row)[0][0])
+
+
+def heartbeat(tx: Transaction, worker: int, info: bytes | None, *, now_ms: int) -> bool:
+    """Say that `worker` lives; False when it has been taken for dead and removed."""
+    return tx.executemany(HEARTBEAT, [(now_ms, info, worker)]) == 1
+
+
+def unregister(tx: Transaction, worker: int) -> None:
+    """Remove a worker that has no leases any more."""
+    tx.execute(UNREGISTER, (worker,))
+
+
+def workers(tx: Transaction) -> list[WorkerRecord]:
+    """Every worker that the file knows, the dead that nobody has reaped yet among them."""
+    return [WorkerRecord._make(row) for row in tx.execute(WORKERS)]
