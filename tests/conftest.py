@@ -1,0 +1,38 @@
+"""What every test has: no settings from outside, a folder of its own to stand in, and a way to wait for facts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A shared machine's pauses are no failure of the code under test; a failing example is printed, not kept on the disk.
+settings.register_profile("default", deadline=None, database=None, print_blob=True)
+settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def _clean_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings of whoever runs it: not by the environment, not by a file in the working directory."""
+    for name in os.environ:
+        if name.startswith(("LITEQ_", "CELERY_")) and not name.startswith("LITEQ_TEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    """`eventually(lambda: count() == 3, within_s=5)`: returns as soon as it is so, fails when it never is."""
+
+    def wait_for(fact: Callable[[], object], *, within_s: float = 5.0) -> None:
+        give_up = time.monotonic() + within_s
+        while not fact():
+            if time.monotonic() > give_up:
+                pytest.fail(f"not within {within_s} s: {fact!r}")
+            time.sleep(0.005)
+
+    return wait_for
