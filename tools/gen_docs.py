@@ -226,7 +226,8 @@ def command_entries(command: click.Command, path: str, depth: int) -> Iterator[s
         return
     context = click.Context(command, info_name=path)
     usage = " ".join([path, *command.collect_usage_pieces(context)])
-    yield f"{'#' * depth} {path}\n\n```text\n{usage}\n```\n\n{prose(command.help)}\n\n{options_table(command)}"
+    parts = [f"{'#' * depth} {path}", f"```text\n{usage}\n```", prose(command.help), options_table(command)]
+    yield "\n\n".join(part.strip() for part in parts if part) + "\n"
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             sub = command.get_command(context, name)
