@@ -190,9 +190,11 @@ class Storage:
         with self.driver.read() as tx:
             return _claim.next_due_ms(tx)
 
-    def reap(self, dead_workers: Sequence[int] = ()) -> int:
-        """Put back what is leased past its deadline, and whatever `dead_workers` hold; how many messages."""
-        reaped = self._chunked(lambda tx, now_ms: _reap.reap_expired(tx, now_ms=now_ms, max_reaps=self.max_reaps))
+    def reap(self, dead_workers: Sequence[int] = (), *, expired: bool = True) -> int:
+        """Put back what `dead_workers` hold and, if `expired`, what is leased past its deadline; how many messages."""
+        reaped = 0
+        if expired and self._any_expired():
+            reaped += self._chunked(lambda tx, now_ms: _reap.reap_expired(tx, now_ms=now_ms, max_reaps=self.max_reaps))
         for worker in dead_workers:
             reaped += self._chunked(
                 lambda tx, now_ms, w=worker: _reap.reap_worker(tx, w, now_ms=now_ms, max_reaps=self.max_reaps)
@@ -201,6 +203,10 @@ class Storage:
         if reaped:
             self._ring(done=True, work=True)
         return reaped
+
+    def _any_expired(self) -> bool:
+        with self.driver.read() as tx:
+            return _reap.any_expired(tx, now_ms=self.clock.now_ms())
 
     def _chunked(self, step: Callable[[Transaction, int], int]) -> int:
         """Run `step` in a transaction each until it does less than a chunk; what it did in all."""

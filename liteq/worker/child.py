@@ -1,0 +1,154 @@
+"""The child of a prefork worker: it owns the user's code, and nothing of the queue.
+
+Leases come in frames over a socket; the right to start each comes over a pipe, as its fencing token. Whatever token is
+still in the pipe is not started, and the parent may take it back by reading the pipe itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import select
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from liteq.message import Lease
+from liteq.worker import wire
+from liteq.worker.executor import Executor
+from liteq.worker.limits import Limits
+
+__all__ = ["PERMIT", "Child", "ChildSettings"]
+
+logger = logging.getLogger("liteq.worker")
+
+PERMIT = 8  # bytes of a token in the pipe
+RECEIVE = 1 << 18  # bytes asked of the socket at once
+SHORT_S = 50e-6  # a task expected to take less may run before the report of the last one is sent
+HOLD_S = 1e-3  # ... but no report is held back longer than this
+HOLD_N = 64  # ... nor more than this many
+
+
+@dataclass(frozen=True)
+class ChildSettings:
+    """What a child is told when it is forked. Limits in seconds, memory in KiB; None: no limit."""
+
+    hostname: str
+    limits: Limits = (None, None)
+    max_tasks: int | None = None
+    max_memory_kib: int | None = None
+    on_start: Callable[[], None] | None = None
+
+
+class Child:
+    """Runs in the forked process until its parent goes away, or one of its own limits is reached."""
+
+    def __init__(self, app: Any, settings: ChildSettings, sock: socket.socket, permits: int) -> None:
+        self._settings = settings
+        self._sock = sock
+        self._permits = permits
+        self._frames = wire.Frames()
+        self._leases: deque[tuple[Any, ...]] = deque()
+        self._reports: list[tuple[Any, ...]] = []
+        self._held_since = 0.0
+        self._sending = False
+        self._expected_s: dict[str, float] = {}
+        self._executor = Executor(
+            app, hostname=settings.hostname, limits=settings.limits, started=self._report_started
+        )
+
+    def run(self) -> None:
+        """Execute until there is nothing more to execute for; the caller ends the process."""
+        # A report may be held back for the next task, if that one is expected to be short. Where it is not after all,
+        # the parent asks for what is held by this signal.
+        signal.signal(signal.SIGURG, self._asked_to_report)
+        signal.siginterrupt(signal.SIGURG, False)
+        done = 0
+        while (lease := self._next()) is not None:
+            if self._reports and not self._may_hold(lease.task):
+                self._send_reports()
+            outcome, runtime_s = self._executor.run(lease)
+            if not self._reports:
+                self._held_since = time.perf_counter()
+            self._reports.append((lease.token, runtime_s, *wire.pack(outcome)))
+            expected = self._expected_s.get(lease.task, runtime_s)
+            self._expected_s[lease.task] = expected + (runtime_s - expected) * 0.2
+            done += 1
+            if self._used_up(done):
+                break
+        self._send_reports()
+
+    def _next(self) -> Lease | None:
+        """The next lease that may be started; None when the parent is gone."""
+        token = self._next_permit()
+        if token is None:
+            return None
+        while True:
+            while self._leases:
+                row = self._leases.popleft()
+                if row[1] == token:  # others before it were taken back by the parent
+                    return Lease._make(row)
+            data = self._sock.recv(RECEIVE)
+            if not data:
+                return None
+            for rows in self._frames.feed(data):
+                self._leases.extend(rows)
+
+    def _next_permit(self) -> int | None:
+        while True:
+            try:
+                data = os.read(self._permits, PERMIT)
+            except BlockingIOError:
+                self._send_reports()  # nothing to do: whatever is held goes out before the wait
+                select.select([self._permits], [], [])
+                continue
+            return int.from_bytes(data, "little") if data else None
+
+    # -- reports -----------------------------------------------------------------------------------------------------
+
+    def _may_hold(self, task: str) -> bool:
+        return (
+            len(self._reports) < HOLD_N
+            and self._expected_s.get(task, 1.0) < SHORT_S
+            and time.perf_counter() - self._held_since < HOLD_S
+        )
+
+    def _send_reports(self) -> None:
+        if self._reports:
+            # Emptied before sending: the signal may come in between, and must not send them twice.
+            reports, self._reports = self._reports, []
+            self._send(reports)
+
+    def _send(self, reports: list[tuple[Any, ...]]) -> None:
+        self._sending = True
+        try:
+            self._sock.sendall(wire.frame(reports))
+        except (BrokenPipeError, ConnectionResetError):
+            os._exit(1)  # the parent is gone: its leases are released by others, nobody wants this report
+        finally:
+            self._sending = False
+
+    def _asked_to_report(self, _signum: int, _frame: FrameType | None) -> None:
+        if not self._sending:  # the signal runs between two bytecodes of the main thread: never inside a frame
+            self._send_reports()
+
+    def _report_started(self, lease: Lease, hard_limit_s: float) -> None:
+        self._send_reports()
+        self._send([(lease.token, hard_limit_s, wire.STARTED)])
+
+    # -- this process's own limits -----------------------------------------------------------------------------------
+
+    def _used_up(self, done: int) -> bool:
+        settings = self._settings
+        if settings.max_tasks is not None and done >= settings.max_tasks:
+            return True
+        if settings.max_memory_kib is None:
+            return False
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
+        return (peak // 1024 if os.uname().sysname == "Darwin" else peak) > settings.max_memory_kib

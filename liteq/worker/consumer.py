@@ -1,0 +1,213 @@
+"""The worker's one loop: claim, dispatch, settle, in batches. It owns the queue and runs no user code.
+
+Each turn settles what has come back and claims what there is room for, in one transaction: many acknowledgements share
+one commit, and a chain's next link is here in the same commit that acknowledged the one before.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import selectors
+import time
+from collections.abc import Callable, Sequence
+
+from liteq.exceptions import StorageError
+from liteq.message import Lease, Outcome, Release
+from liteq.storage.driver import Bell
+from liteq.storage.storage import Storage
+from liteq.worker.heartbeat import Heartbeat
+from liteq.worker.pool.base import Pool
+
+__all__ = ["Consumer"]
+
+logger = logging.getLogger("liteq.worker")
+
+SAFETY_POLL_S = 1.0  # a lost ring costs this latency at most
+GATHER_S = 1e-3  # outcomes wait this long for others to share their commit, while every executor has work
+TROUBLE_PAUSE_S = 0.5  # between attempts while the storage refuses
+
+
+class Consumer:
+    """Feeds `pool` from `queues` of `storage` until told to stop.
+
+    Single-threaded: every method but `wake` belongs to the thread that calls `run`.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        pool: Pool,
+        queues: Sequence[str],
+        heartbeat: Heartbeat,
+        *,
+        visibility_s: float,
+        on_wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.queues = list(queues)
+        self.processed = 0
+        self._storage = storage
+        self._pool = pool
+        self._heartbeat = heartbeat
+        self._visibility_s = visibility_s
+        self._on_wake = on_wake
+        self._selector = selectors.DefaultSelector()
+        self._bell = storage.listen(Bell.WORK)
+        self._outcomes: list[tuple[Lease, Outcome]] = []
+        self._gathering_since = 0.0
+        self._more = True  # there may be something to claim
+        self._due_at: float | None = None  # monotonic: when the next scheduled message comes due
+        self._tend_at: float | None = None
+        self._poll_at = 0.0
+        self._version = -1
+        self._accepting = True
+        self._paused_until = 0.0
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def watch(self, fd: int, callback: Callable[[], None]) -> None:
+        """Call `callback` in the loop when `fd` is readable."""
+        self._selector.register(fd, selectors.EVENT_READ, callback)
+
+    def unwatch(self, fd: int) -> None:
+        """Stop watching `fd`."""
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
+
+    def run(self) -> None:
+        """Work until `finish` was called and all that had started has been settled."""
+        if self._bell.fileno() >= 0:
+            self.watch(self._bell.fileno(), self._rung)
+        while self._accepting or self._pool.held() or self._outcomes:
+            self._wait()
+            self.turn()
+
+    def finish(self) -> None:
+        """Claim no more; what has not started goes back to the queue. `run` returns when the rest has ended."""
+        self._accepting = False
+        self._return(self._pool.take_back())
+
+    def abort(self) -> None:
+        """Stop what runs; all of it goes back to the queue."""
+        self._accepting = False
+        self._return(self._pool.take_back())
+        self._pool.kill()
+        self._outcomes += self._pool.collect()
+        self._return(self._pool.held())
+
+    def _return(self, leases: Sequence[Lease]) -> None:
+        self._outcomes += [(lease, Release()) for lease in leases]
+
+    def close(self) -> None:
+        """Close what the loop waits on."""
+        self._bell.close()
+        self._selector.close()
+
+    def let_go(self) -> None:
+        """In a forked child: drop the loop's descriptors."""
+        self.close()
+
+    # -- one turn ----------------------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        for key, _ in self._selector.select(self._timeout(now)):
+            key.data()
+        self._on_wake()
+
+    def _timeout(self, now: float) -> float:
+        """How long there is nothing to do, in seconds."""
+        if self._paused_until > now:
+            return min(self._paused_until - now, SAFETY_POLL_S)
+        if self._outcomes:
+            return max(0.0, self._gathering_since + GATHER_S - now)
+        times = [self._poll_at, self._heartbeat.due_at]
+        if self._accepting:
+            if self._more and self._pool.capacity() > 0:
+                return 0.0
+            if self._due_at is not None:
+                times.append(self._due_at)
+        if self._tend_at is not None:
+            times.append(self._tend_at)
+        return max(0.0, min(times) - now)
+
+    def _rung(self) -> None:
+        if self._bell.clear():
+            self._more = True
+
+    def turn(self) -> None:
+        """Settle, claim, dispatch; then what time asks for."""
+        now = time.monotonic()
+        self._tend_at = self._pool.tend(now)
+        fresh = self._pool.collect()
+        if fresh:
+            if not self._outcomes:
+                self._gathering_since = now
+            self._outcomes += fresh
+        if now < self._paused_until:
+            return
+        try:
+            self._exchange(now)
+            self._look_around(now)
+        except StorageError as exc:
+            self._in_trouble(exc)
+
+    def _exchange(self, now: float) -> None:
+        """One transaction: outcomes in, leases out."""
+        capacity = self._pool.capacity() if self._accepting else 0
+        due = self._due_at is not None and now >= self._due_at
+        want = capacity if (self._more or due) else 0
+        if not self._outcomes and not want:
+            return
+        if not want and self._accepting and capacity <= 0 and now < self._gathering_since + GATHER_S:
+            return  # every executor has work: let more outcomes share this commit
+        outcomes, self._outcomes = self._outcomes, []
+        try:
+            # A batch of outcomes may unblock what comes next: always look, in the same transaction.
+            turn = self._storage.turn(
+                outcomes, self._queues(), worker=self._heartbeat.worker, limit=capacity, visibility_s=self._visibility_s
+            )
+        except BaseException:
+            self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
+            raise
+        self.processed += len(outcomes)
+        if turn.lost:
+            logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
+        self._more = 0 < capacity <= len(turn.leases)
+        if turn.leases:
+            if logger.isEnabledFor(logging.INFO):
+                for lease in turn.leases:
+                    logger.info("Task %s[%s] received", lease.task, lease.id)
+            self._pool.submit(turn.leases)
+        if not self._more and self._accepting:
+            self._learn_due_time(now)
+
+    def _queues(self) -> list[str]:
+        """The queues in the order of this claim; another one first each time, so that none starves behind the rest."""
+        if len(self.queues) > 1:
+            self.queues.append(self.queues.pop(0))
+        return self.queues
+
+    def _learn_due_time(self, now: float) -> None:
+        if self._pool.capacity() <= 0:
+            return
+        due_ms = self._storage.next_due_ms()
+        self._due_at = None if due_ms is None else now + max(0.0, (due_ms - self._storage.clock.now_ms()) / 1000)
+
+    def _look_around(self, now: float) -> None:
+        """The heartbeat, and the safety net below the wake-ups."""
+        if now >= self._heartbeat.due_at:
+            self._pool.abandon(self._heartbeat.beat(self._pool.held() + [lease for lease, _ in self._outcomes]))
+        if now >= self._poll_at:
+            self._poll_at = now + SAFETY_POLL_S * random.uniform(0.9, 1.1)
+            version = self._storage.driver.version()
+            if version != self._version:
+                self._version = version
+                self._more = True
+            if self._heartbeat.look_after_others():
+                self._more = True
+
+    def _in_trouble(self, exc: Exception) -> None:
+        """The storage refused: go on executing what is here, try again soon, lose nothing."""
+        logger.error("the queue cannot be used at the moment, trying again: %s", exc)
+        self._paused_until = time.monotonic() + TROUBLE_PAUSE_S

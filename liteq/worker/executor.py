@@ -1,0 +1,96 @@
+"""One lease to one outcome: find the task, decode its arguments, run it within its limits."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from liteq.context import Request
+from liteq.exceptions import NotRegistered, TaskRevokedError
+from liteq.execution import arguments, execute
+from liteq.message import Cancel, DeadLetter, Lease, Outcome
+from liteq.serialization import encode_error
+from liteq.worker.limits import Limits, SoftLimit, limits_of
+
+__all__ = ["Executor"]
+
+logger = logging.getLogger("liteq.worker")
+
+
+class Executor:
+    """Runs leases of one app in this process.
+
+    `started` is called with a lease and its hard limit in seconds before a body with such a limit runs: whoever can
+    kill this process then keeps the time. `limits`: the worker's default (hard, soft) limits.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        hostname: str,
+        limits: Limits = (None, None),
+        started: Callable[[Lease, float], None] | None = None,
+    ) -> None:
+        self._app = app
+        self._tasks = app.tasks
+        self._clock = app.clock
+        self._hostname = hostname
+        self._default_limits = limits
+        self._started = started
+        self._limits: dict[str, Limits] = {}
+        self._warned: set[str] = set()
+
+    def run(self, lease: Lease) -> tuple[Outcome, float]:
+        """What became of `lease`, and for how many seconds it ran."""
+        if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
+            return Cancel(encode_error(TaskRevokedError("expired"))), 0.0
+        task = self._tasks.get(lease.task)
+        if task is None:
+            return self._refuse(lease, NotRegistered(lease.task, self._tasks)), 0.0
+        try:
+            args, kwargs = arguments(task, lease)
+        except Exception as exc:
+            return self._refuse(lease, exc), 0.0
+        request = Request.from_lease(lease, args, kwargs, self._hostname)
+        hard, soft = self._limits_of(task, lease, request)
+        before = time.perf_counter()
+        if hard is None and soft is None:
+            outcome = execute(task, request, args, kwargs, clock=self._clock).outcome
+        else:
+            outcome = self._run_limited(task, request, hard, soft, lease)
+        return outcome, time.perf_counter() - before
+
+    def _limits_of(self, task: Any, lease: Lease, request: Request) -> Limits:
+        if lease.options is not None:
+            return limits_of(task, request.timelimit, self._default_limits)
+        limits = self._limits.get(lease.task)
+        if limits is None:
+            limits = self._limits[lease.task] = limits_of(task, (None, None), self._default_limits)
+        return limits
+
+    def _run_limited(
+        self, task: Any, request: Request, hard: float | None, soft: float | None, lease: Lease
+    ) -> Outcome:
+        if hard is not None and self._started is not None:
+            self._started(lease, hard)
+        elif hard is not None:
+            self._warn(task.name, "a hard time limit needs the prefork pool: not enforced")
+        within = None
+        if soft is not None and SoftLimit.available():
+            within = SoftLimit(soft)
+        elif soft is not None:
+            self._warn(task.name, "a soft time limit needs the prefork or solo pool: not enforced")
+        return execute(task, request, request.args, request.kwargs, clock=self._clock, within=within).outcome
+
+    def _refuse(self, lease: Lease, exc: Exception) -> Outcome:
+        """A message that cannot be run here becomes a dead letter: to be replayed when the code can."""
+        logger.error("cannot run %s[%s]: %s", lease.task, lease.id, exc)
+        return DeadLetter(encode_error(exc))
+
+    def _warn(self, name: str, text: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            logger.warning("task %s: %s", name, text)

@@ -1,0 +1,120 @@
+"""Keeping the leases of what runs, and ending those of workers that are gone."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import orjson
+
+from liteq.exceptions import StorageError
+from liteq.message import Lease, WorkerIdentity
+from liteq.storage.storage import Storage
+from liteq.worker.identity import is_dead
+
+__all__ = ["Heartbeat", "KeepAlive"]
+
+logger = logging.getLogger("liteq.worker")
+
+LONGEST_S = 10.0  # between beats, so that a list of workers is fresh even with a long visibility timeout
+HOUSEKEEPING_S = 5.0  # between chunks of expired results while there are none
+JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
+
+
+class Heartbeat:
+    """The presence of one worker process in the file.
+
+    `worker` is its number there. `info()` says what is shown of it.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        me: WorkerIdentity,
+        *,
+        visibility_s: float,
+        result_expires_s: float | None,
+        dead_expires_s: float | None,
+        info: Callable[[], dict[str, object]],
+    ) -> None:
+        self.me = me
+        self._storage = storage
+        self._visibility_s = visibility_s
+        self._expires = (result_expires_s, dead_expires_s)
+        self._info = info
+        self._interval_s = min(visibility_s / 3, LONGEST_S)
+        self.worker = self._register()
+        self.due_at = time.monotonic() + self._interval_s
+        self._housekeeping_at = 0.0
+        self._wall_offset_s = self._offset()
+        self._reap_from = 0.0
+
+    def _register(self) -> int:
+        return self._storage.register_worker(self.me, orjson.dumps(self._info()))
+
+    def beat(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Say that this worker lives and still works on `leases`; those that are lost."""
+        self.due_at = time.monotonic() + self._interval_s
+        info = orjson.dumps(self._info())
+        known, lost = self._storage.heartbeat(self.worker, leases, visibility_s=self._visibility_s, info=info)
+        if not known:  # it was stopped for so long that others took it for dead
+            logger.warning("this worker had been taken for dead; entering again")
+            self.worker = self._register()
+        return lost
+
+    def look_after_others(self) -> bool:
+        """End the leases of dead workers and those that ran out, and clear away old results; True when work came back.
+
+        After the wall clock was set, leases are not judged by it for one visibility timeout: their owners' next beats
+        bring their deadlines in line.
+        """
+        now = time.monotonic()
+        offset = self._offset()
+        if abs(offset - self._wall_offset_s) > JUMP_S:
+            logger.warning("the clock was set by %+.1f s; expired leases wait", offset - self._wall_offset_s)
+            self._reap_from = now + self._visibility_s
+            self.due_at = now
+        self._wall_offset_s = offset
+        dead = [w.id for w in self._storage.workers() if w.id != self.worker and is_dead(w.identity)]
+        reaped = self._storage.reap(dead, expired=now >= self._reap_from)
+        if reaped:
+            logger.warning("%d messages of workers that are gone are back in their queues", reaped)
+        if now >= self._housekeeping_at:
+            result_s, dead_s = self._expires
+            full = self._storage.expire(result_expires_s=result_s, dead_expires_s=dead_s)
+            self._housekeeping_at = now if full else now + HOUSEKEEPING_S
+        return reaped > 0
+
+    def leave(self) -> None:
+        """Take this worker off the list; it holds nothing any more."""
+        self._storage.unregister_worker(self.worker)
+
+    def _offset(self) -> float:
+        return self._storage.clock.now_ms() / 1000 - time.monotonic()
+
+
+class KeepAlive:
+    """Beats for a consumer that executes in its own thread, while a long task keeps it from doing so."""
+
+    def __init__(self, heartbeat: Heartbeat, held: Callable[[], list[Lease]]) -> None:
+        self._heartbeat = heartbeat
+        self._held = held
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="liteq-keepalive", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(max(0.05, self._heartbeat.due_at + 0.1 - time.monotonic())):
+            if time.monotonic() > self._heartbeat.due_at:
+                try:
+                    self._heartbeat.beat(self._held())
+                except StorageError as exc:
+                    logger.error("the heartbeat failed, trying again: %s", exc)

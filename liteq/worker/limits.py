@@ -1,0 +1,54 @@
+"""Time limits. The soft one is an exception raised inside the task; the hard one kills the process that runs it.
+
+The soft limit needs a timer signal, so it works in a main thread: in prefork children and in the solo pool.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+from liteq.exceptions import SoftTimeLimitExceeded
+
+__all__ = ["SoftLimit", "limits_of"]
+
+Limits = tuple[float | None, float | None]
+
+
+def limits_of(task: Any, asked: Limits, default: Limits) -> Limits:
+    """The (hard, soft) limits in seconds of one call: what the call asked for, else the task's, else the worker's."""
+    hard = asked[0] or task.time_limit or default[0]
+    soft = asked[1] or task.soft_time_limit or default[1]
+    return hard, soft
+
+
+class SoftLimit:
+    """Raises SoftTimeLimitExceeded in the block when it lasts longer than the limit; once, so clean-up may take time."""
+
+    _armed = False
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    @staticmethod
+    def available() -> bool:
+        """Whether this thread can be interrupted by a timer."""
+        return hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> None:
+        SoftLimit._armed = True
+        self._before = signal.signal(signal.SIGALRM, self._ring)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        # Disarmed first: an alarm between the end of the body and the next line must not hit the worker.
+        SoftLimit._armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._before)
+
+    def _ring(self, _signum: int, _frame: FrameType | None) -> None:
+        if SoftLimit._armed:
+            SoftLimit._armed = False
+            raise SoftTimeLimitExceeded(self._seconds)

@@ -1,0 +1,53 @@
+"""How leases are executed: in forked children, in threads, or in the worker's own process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from liteq.exceptions import ImproperlyConfigured
+from liteq.worker.executor import Executor
+from liteq.worker.limits import Limits
+from liteq.worker.pool.base import Pool
+
+__all__ = ["Pool", "make_pool"]
+
+
+def make_pool(
+    kind: str,
+    app: Any,
+    size: int,
+    *,
+    hostname: str,
+    limits: Limits = (None, None),
+    max_tasks: int | None = None,
+    max_memory_kib: int | None = None,
+) -> Pool:
+    """The pool named `kind`: "prefork", "threads" or "solo", of `size` executors.
+
+    Imports what the kind needs only now: forking does not exist everywhere. Raises ImproperlyConfigured for a kind that
+    there is not, here or at all.
+    """
+    match kind:
+        case "prefork" | "processes":
+            return _prefork(app, size, hostname, limits, max_tasks, max_memory_kib)
+        case "threads":
+            from liteq.worker.pool.threads import ThreadPool
+
+            return ThreadPool(Executor(app, hostname=hostname, limits=limits), size)
+        case "solo":
+            from liteq.worker.pool.solo import SoloPool
+
+            return SoloPool(Executor(app, hostname=hostname, limits=limits))
+        case _:
+            raise ImproperlyConfigured(f"there is no pool {kind!r}: use prefork, threads or solo")
+
+
+def _prefork(
+    app: Any, size: int, hostname: str, limits: Limits, max_tasks: int | None, max_memory_kib: int | None
+) -> Pool:
+    try:
+        from liteq.worker.child import ChildSettings
+        from liteq.worker.pool.prefork import PreforkPool
+    except ImportError as exc:  # Windows has neither fork nor what goes with it
+        raise ImproperlyConfigured(f"the prefork pool needs fork: use --pool threads or solo here ({exc})") from exc
+    return PreforkPool(app, size, ChildSettings(hostname, limits, max_tasks, max_memory_kib))

@@ -1,0 +1,85 @@
+"""What a pool is to the consumer: a place that takes leases and gives outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from liteq.message import Lease, Outcome
+
+__all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Pool", "Watch"]
+
+BUDGET_S = 4e-3  # work given to one executor in advance, as expected run time: enough to hide the parent's turn
+LONG_S = 50e-3  # nothing is given in advance behind a task that takes longer: it might run elsewhere meanwhile
+MAX_WINDOW = 128  # leases given to one executor in advance at most
+UNKNOWN_S = 5e-3  # expected of a task that has not run yet
+WEIGHT = 0.1  # of the newest run time in the average
+
+Watch = Callable[[int, Callable[[], None]], None]
+"""`watch(fd, callback)`: call back when `fd` is readable."""
+
+
+class Estimates:
+    """How long tasks are expected to run: an exponential moving average by name, and over all."""
+
+    def __init__(self) -> None:
+        self._by_task: dict[str, float] = {}
+        self.typical_s = UNKNOWN_S
+
+    def expected_s(self, task: str) -> float:
+        return self._by_task.get(task, UNKNOWN_S)
+
+    def add(self, task: str, runtime_s: float) -> None:
+        known = self._by_task.get(task, runtime_s)
+        self._by_task[task] = known + (runtime_s - known) * WEIGHT
+        self.typical_s += (runtime_s - self.typical_s) * WEIGHT
+
+    def window(self, load_s: float, held: int, running_s: float) -> int:
+        """How many more leases an executor may be given that holds `held`, expected to take `load_s` seconds."""
+        if held and running_s > LONG_S:
+            return 0
+        room = min(int((BUDGET_S - load_s) / max(self.typical_s, 1e-6)), MAX_WINDOW - held)
+        return max(room, 2 - held if load_s < LONG_S else 1 - held, 0)
+
+
+class Pool(Protocol):
+    """Executes leases. All calls come from the consumer's thread; what it executes in is its own affair."""
+
+    name: str
+    size: int
+
+    def start(self, watch: Watch, unwatch: Callable[[int], None]) -> None:
+        """Get ready to execute; `watch` file descriptors that tell of outcomes."""
+
+    def capacity(self) -> int:
+        """How many leases it would take now."""
+
+    def submit(self, leases: list[Lease]) -> None:
+        """Take leases; their outcomes come by `collect`."""
+
+    def collect(self) -> list[tuple[Lease, Outcome]]:
+        """The outcomes that have come in since the last call."""
+
+    def held(self) -> list[Lease]:
+        """The leases that it has and whose outcome has not been collected."""
+
+    def tend(self, now: float) -> float | None:
+        """Do what time asks for: limits, stragglers, respawns. `now` is monotonic; when to be called again, if known."""
+
+    def take_back(self) -> list[Lease]:
+        """Give up what has not been started."""
+
+    def abandon(self, leases: Sequence[Lease]) -> None:
+        """Stop executing leases that were lost; their outcomes are of no use any more."""
+
+    def resize(self, size: int) -> None:
+        """Execute `size` leases at a time from now on."""
+
+    def pids(self) -> list[int]:
+        """The processes that execute."""
+
+    def kill(self) -> None:
+        """Stop at once, whatever is running."""
+
+    def stop(self) -> None:
+        """End an idle pool."""

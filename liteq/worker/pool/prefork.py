@@ -1,0 +1,275 @@
+"""The prefork pool: each executor is a forked child, so that a task may do what it likes to its process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from liteq.exceptions import TimeLimitExceeded, WorkerLostError
+from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
+from liteq.serialization import encode_error
+from liteq.worker import wire
+from liteq.worker.child import ChildSettings
+from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Watch
+from liteq.worker.supervisor import Handle, fork_child
+
+__all__ = ["PreforkPool"]
+
+logger = logging.getLogger("liteq.worker")
+
+STALLED_S = BUDGET_S  # a child that has reported nothing for so long may keep others' work waiting behind it
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 5.0  # before a child is replaced that died without executing anything
+
+
+class PreforkPool:
+    """`size` children. See `Pool` for what the methods promise.
+
+    No lease waits behind a long one while another child is idle: what a child has not started is taken back and given
+    to the idle one, or returned to the queue for another worker.
+    """
+
+    name = "prefork"
+
+    def __init__(self, app: Any, size: int, settings: ChildSettings) -> None:
+        self.size = size
+        self._app = app
+        self._settings = settings
+        self._children: list[Handle] = []
+        self._estimates = Estimates()
+        self._outcomes: list[tuple[Lease, Outcome]] = []
+        self._again: list[Lease] = []  # taken back, to be given to the next child that has room
+        self._stopping = False
+        self._pause_s = 0.0
+        self._fork_at = 0.0
+        self._let_go: Callable[[], None] = lambda: None
+
+    def start(self, watch: Watch, unwatch: Callable[[int], None]) -> None:
+        self._watch, self._unwatch = watch, unwatch
+        self._fork_missing()
+
+    def on_fork(self, let_go: Callable[[], None]) -> None:
+        """`let_go` closes in a new child what else the parent has open."""
+        self._let_go = let_go
+
+    # -- leases in, outcomes out -------------------------------------------------------------------------------------
+
+    def capacity(self) -> int:
+        if self._stopping:
+            return 0
+        return max(0, sum(map(self._window, self._children)) - len(self._again))
+
+    def _window(self, child: Handle) -> int:
+        if child.retired:
+            return 0
+        running_s = time.monotonic() - child.progress_at if child.held else 0.0
+        return self._estimates.window(child.load_s, len(child.held), running_s)
+
+    def submit(self, leases: list[Lease]) -> None:
+        """Spread `leases` over the children, to the least loaded first; what nobody takes waits here for a moment."""
+        queue = self._again + leases
+        self._again = []
+        takers = sorted((c for c in self._children if self._window(c)), key=lambda c: len(c.held))
+        for i, child in enumerate(takers):
+            if not queue:
+                return
+            share = -(-len(queue) // (len(takers) - i))
+            n = min(share, self._window(child))
+            child.give(queue[:n], self._estimates.expected_s)
+            queue = queue[n:]
+        self._again = queue
+
+    def collect(self) -> list[tuple[Lease, Outcome]]:
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def held(self) -> list[Lease]:
+        leases = [lease for child in self._children for lease, _ in child.held.values()]
+        return leases + self._again + [lease for lease, _ in self._outcomes]
+
+    def _receive(self, child: Handle) -> None:
+        for token, seconds, kind, *fields in child.receive():
+            if kind == wire.STARTED:
+                child.hard_limit = (token, time.monotonic() + seconds, seconds)
+                continue
+            if child.hard_limit is not None and child.hard_limit[0] == token:
+                child.hard_limit = None
+            lease = child.forget(token)
+            if lease is not None:
+                self._estimates.add(lease.task, seconds)
+                outcome = Ack(fields[0]) if kind == wire.ACK else wire.unpack(kind, tuple(fields))
+                self._outcomes.append((lease, outcome))
+
+    # -- what time asks for ------------------------------------------------------------------------------------------
+
+    def tend(self, now: float) -> float | None:
+        times = [self._enforce_hard_limit(child, now) for child in self._children]
+        times += [self._rebalance(child, now) for child in self._children]
+        if self._again:
+            self.submit([])
+        if len(self._children) < self.size and not self._stopping:
+            if now >= self._fork_at:
+                self._fork_missing()
+            else:
+                times.append(self._fork_at)
+        for child in self._children:
+            if child.has_more:
+                child.flush()
+                times.append(now + 1e-3)
+            if child.pidfd < 0 and child.exit_status() is not None:
+                self._bury(child)
+                break
+        return min((t for t in times if t is not None), default=None)
+
+    def _enforce_hard_limit(self, child: Handle, now: float) -> float | None:
+        if child.hard_limit is None:
+            return None
+        _, at, seconds = child.hard_limit
+        if now < at:
+            return at
+        logger.error("hard time limit of %s s exceeded: killing process %s", seconds, child.pid)
+        child.kill()
+        return None
+
+    def _rebalance(self, child: Handle, now: float) -> float | None:
+        """Look after a child that has not reported for a while and has more than one lease."""
+        if len(child.held) < 2:
+            return None
+        stalled_s = now - child.progress_at
+        if stalled_s < STALLED_S:
+            return child.progress_at + STALLED_S
+        unstarted = child.unstarted()
+        if len(child.held) - unstarted > 1 and not child.nudged:
+            child.nudge()
+        if not unstarted:
+            return None
+        if any(not other.held and not other.retired for other in self._children):
+            self._again += child.take_back()
+        elif stalled_s >= LONG_S:
+            self._outcomes += [(lease, Release()) for lease in child.take_back()]
+            return None
+        return child.progress_at + LONG_S
+
+    def take_back(self) -> list[Lease]:
+        taken, self._again = self._again, []
+        for child in self._children:
+            taken += child.take_back()
+        return taken
+
+    def abandon(self, leases: Sequence[Lease]) -> None:
+        """Kill the children that run what is no longer theirs to run; the rest of what these hold comes back."""
+        tokens = {lease.token for lease in leases}
+        self._again = [lease for lease in self._again if lease.token not in tokens]
+        for child in self._children:
+            if not tokens.isdisjoint(child.held):
+                self._again += [lease for lease in child.take_back() if lease.token not in tokens]
+                if not tokens.isdisjoint(child.held):
+                    child.kill()
+
+    # -- children come and go ----------------------------------------------------------------------------------------
+
+    def _fork_missing(self) -> None:
+        while len(self._children) < self.size:
+            title = f"liteq: {self._settings.hostname} child {len(self._children) + 1}"
+            child = fork_child(self._app, self._settings, self._children, title=title, let_go=self._let_go)
+            self._children.append(child)
+            self._watch(child.sock.fileno(), lambda c=child: self._on_socket(c))  # type: ignore[misc]
+            if child.pidfd >= 0:
+                self._watch(child.pidfd, lambda c=child: self._bury(c))  # type: ignore[misc]
+
+    def _on_socket(self, child: Handle) -> None:
+        before = len(self._outcomes)
+        self._receive(child)
+        if len(self._outcomes) == before and child.pidfd < 0 and child.exit_status() is not None:
+            self._bury(child)
+
+    def _bury(self, child: Handle) -> None:
+        """A child has ended: what it had reported counts, what it had not started comes back, the rest crashed."""
+        self._receive(child)
+        status = child.exit_status()
+        self._unwatch(child.sock.fileno())
+        if child.pidfd >= 0:
+            self._unwatch(child.pidfd)
+        self._again += child.take_back()
+        started = [lease for lease, _ in child.held.values()]
+        for lease in started[:-1]:
+            # It had come to an end, but its report was still held back: run again, unless that was promised not to be.
+            self._outcomes.append((lease, Release(crashed=bool(lease.flags & Flag.EARLY_ACK))))
+        for lease in started[-1:]:
+            self._outcomes.append((lease, self._fate(child, lease, status)))
+        self._children.remove(child)
+        child.close()
+        self._pause_after(child, bool(started))
+        if self._stopping:
+            return
+        if status:
+            logger.error("process %s ended with %s", child.pid, _describe(status))
+
+    def _fate(self, child: Handle, lease: Lease, status: int | None) -> Outcome:
+        if self._stopping:  # killed by a cold shutdown, not by what it ran
+            return Release(crashed=bool(lease.flags & Flag.EARLY_ACK))
+        if child.hard_limit is not None and time.monotonic() >= child.hard_limit[1]:
+            return DeadLetter(encode_error(TimeLimitExceeded(child.hard_limit[2])))
+        text = f"the process that ran {lease.task}[{lease.id}] ended with {_describe(status)}"
+        return Release(crashed=True, error=encode_error(WorkerLostError(text, status)))
+
+    def _pause_after(self, child: Handle, executed: bool) -> None:
+        """Replace a child at once, but not in a circle: one that cannot even start is given longer and longer."""
+        lived_s = time.monotonic() - child.born_at
+        if executed or lived_s > 1.0 or child.progress_at > child.born_at:
+            self._pause_s = 0.0
+        else:
+            self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
+        self._fork_at = time.monotonic() + self._pause_s
+
+    def resize(self, size: int) -> None:
+        self.size = size
+        for child in self._children[size:]:
+            child.retired = True
+            self._again += child.take_back()
+        self._fork_at = 0.0
+
+    def pids(self) -> list[int]:
+        return [child.pid for child in self._children]
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        self._stopping = True
+        for child in self._children:
+            child.kill()
+        for child in list(self._children):
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+            self._bury(child)
+
+    def stop(self) -> None:
+        """Close the children's pipes; an idle child takes that as its end."""
+        self._stopping = True
+        for child in self._children:
+            self._unwatch(child.sock.fileno())
+            if child.pidfd >= 0:
+                self._unwatch(child.pidfd)
+            child.close()
+        deadline = time.monotonic() + 5.0
+        for child in self._children:
+            while child.exit_status() is None:
+                if time.monotonic() > deadline:
+                    child.kill()
+                time.sleep(0.001)
+        self._children.clear()
+
+
+def _describe(status: int | None) -> str:
+    if status is None:
+        return "an unknown status"
+    if status < 0:
+        try:
+            return f"signal {signal.Signals(-status).name}"
+        except ValueError:
+            return f"signal {-status}"
+    return f"exit code {status}"

@@ -1,0 +1,79 @@
+"""The solo pool: leases are executed by the consumer itself, one after the other. For debugging, and for tests."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from liteq.message import Lease, Outcome
+from liteq.worker.executor import Executor
+from liteq.worker.pool.base import BUDGET_S, Estimates, Watch
+
+__all__ = ["SoloPool"]
+
+
+class SoloPool:
+    """One executor: this thread. See `Pool` for what the methods promise.
+
+    While a task runs the consumer does not, so a helper thread of the worker keeps the leases alive.
+    """
+
+    name = "solo"
+    size = 1
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._estimates = Estimates()
+        self._waiting: deque[Lease] = deque()
+        self._running: Lease | None = None
+        self._outcomes: list[tuple[Lease, Outcome]] = []
+
+    def start(self, watch: Watch, unwatch: Callable[[int], None]) -> None: ...
+
+    def capacity(self) -> int:
+        held = len(self._waiting)
+        return self._estimates.window(held * self._estimates.typical_s, held, 0.0)
+
+    def submit(self, leases: list[Lease]) -> None:
+        self._waiting.extend(leases)
+
+    def tend(self, now: float) -> float | None:
+        """Execute what waits, for a few milliseconds; the consumer settles in between."""
+        until = now + BUDGET_S
+        while self._waiting:
+            self._running = lease = self._waiting.popleft()
+            outcome, runtime_s = self._executor.run(lease)
+            self._outcomes.append((lease, outcome))
+            self._running = None
+            self._estimates.add(lease.task, runtime_s)
+            if time.monotonic() >= until:
+                break
+        return 0.0 if self._waiting or self._outcomes else None
+
+    def collect(self) -> list[tuple[Lease, Outcome]]:
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def held(self) -> list[Lease]:
+        running = self._running
+        return [*([running] if running else []), *self._waiting, *(lease for lease, _ in self._outcomes)]
+
+    def take_back(self) -> list[Lease]:
+        taken = list(self._waiting)
+        self._waiting.clear()
+        return taken
+
+    def abandon(self, leases: Sequence[Lease]) -> None:
+        lost = {lease.token for lease in leases}
+        self._waiting = deque(lease for lease in self._waiting if lease.token not in lost)
+
+    def resize(self, size: int) -> None: ...
+
+    def pids(self) -> list[int]:
+        return [os.getpid()]
+
+    def kill(self) -> None: ...
+
+    def stop(self) -> None: ...

@@ -1,0 +1,135 @@
+"""The thread pool: for tasks that wait for others (I/O), and for platforms without fork."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import threading
+from collections.abc import Callable, Sequence
+
+from liteq.message import Lease, Outcome
+from liteq.worker.executor import Executor
+from liteq.worker.pool.base import Estimates, Watch
+
+__all__ = ["ThreadPool"]
+
+
+class ThreadPool:
+    """`size` threads fed from one queue. See `Pool` for what the methods promise.
+
+    A thread cannot be stopped from outside: hard limits are not enforced, and `kill` leaves it running until the
+    process ends; its outcome is then of no use, the lease is over.
+    """
+
+    name = "threads"
+
+    def __init__(self, executor: Executor, size: int) -> None:
+        self.size = size
+        self._executor = executor
+        self._estimates = Estimates()
+        self._inbox: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._held: dict[int, Lease] = {}
+        self._outcomes: list[tuple[Lease, Outcome]] = []
+        self._threads: list[threading.Thread] = []
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self._theirs.setblocking(False)
+
+    def start(self, watch: Watch, unwatch: Callable[[int], None]) -> None:
+        self._unwatch = unwatch
+        watch(self._ours.fileno(), self._clear)
+        self._spawn()
+
+    def _spawn(self) -> None:
+        while len(self._threads) < self.size:
+            thread = threading.Thread(target=self._work, name=f"liteq-{len(self._threads) + 1}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _clear(self) -> None:
+        try:
+            while self._ours.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _work(self) -> None:
+        while (lease := self._inbox.get()) is not None:
+            outcome, runtime_s = self._executor.run(lease)
+            with self._lock:
+                self._estimates.add(lease.task, runtime_s)
+                if self._held.pop(lease.token, None) is None:
+                    continue  # abandoned
+                self._outcomes.append((lease, outcome))
+                first = len(self._outcomes) == 1
+            if first:
+                try:
+                    self._theirs.send(b"\0")
+                except (BlockingIOError, OSError):
+                    pass  # it is awake, or gone
+
+    def capacity(self) -> int:
+        with self._lock:
+            held = len(self._held)
+            ahead = self._estimates.window(0.0, 0, 0.0) if self._estimates.typical_s < 1e-3 else 1
+        return max(0, self.size * ahead - held)
+
+    def submit(self, leases: list[Lease]) -> None:
+        with self._lock:
+            self._held.update((lease.token, lease) for lease in leases)
+        for lease in leases:
+            self._inbox.put(lease)
+
+    def collect(self) -> list[tuple[Lease, Outcome]]:
+        with self._lock:
+            outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def held(self) -> list[Lease]:
+        with self._lock:
+            return [*self._held.values(), *(lease for lease, _ in self._outcomes)]
+
+    def tend(self, now: float) -> float | None:
+        return None
+
+    def take_back(self) -> list[Lease]:
+        taken = []
+        try:
+            while True:
+                lease = self._inbox.get_nowait()
+                if lease is not None:
+                    taken.append(lease)
+        except queue.Empty:
+            pass
+        with self._lock:
+            return [lease for lease in taken if self._held.pop(lease.token, None) is not None]
+
+    def abandon(self, leases: Sequence[Lease]) -> None:
+        with self._lock:
+            for lease in leases:
+                self._held.pop(lease.token, None)
+
+    def resize(self, size: int) -> None:
+        for _ in range(self.size - size):
+            self._inbox.put(None)
+        self.size = size
+        self._threads = [thread for thread in self._threads if thread.is_alive()][:size]
+        self._spawn()
+
+    def pids(self) -> list[int]:
+        return [os.getpid()]
+
+    def kill(self) -> None:
+        with self._lock:
+            self._held.clear()
+
+    def stop(self) -> None:
+        for _ in self._threads:
+            self._inbox.put(None)
+        for thread in self._threads:
+            thread.join(timeout=5.0)
+        self._unwatch(self._ours.fileno())
+        self._ours.close()
+        self._theirs.close()

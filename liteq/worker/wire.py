@@ -1,0 +1,83 @@
+"""What passes between a worker's parent and its children: length-prefixed frames of marshalled tuples.
+
+`marshal` is the fastest codec for tuples of bytes, strings and numbers, and both ends are one interpreter: a child is
+a fork of its parent. Nothing that a user or another process wrote is ever unmarshalled, only frames of our own pipe.
+"""
+
+from __future__ import annotations
+
+import marshal
+from dataclasses import astuple
+from typing import Any, assert_never
+
+from liteq.message import Ack, Batch, Cancel, DeadLetter, Group, Message, Outcome, Release, Replace, RetryAt
+
+__all__ = ["STARTED", "Frames", "frame", "pack", "unpack"]
+
+HEAD = 4  # bytes of a frame's length, little-endian
+
+ACK, RETRY, DEAD, RELEASE, CANCEL, REPLACE, STARTED = range(7)
+
+
+def frame(value: Any) -> bytes:
+    """`value` as one frame."""
+    body = marshal.dumps(value)
+    return len(body).to_bytes(HEAD, "little") + body
+
+
+class Frames:
+    """The frames in a stream of bytes that arrives in pieces of any size."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Any]:
+        """The values of the frames that `data` completes."""
+        buffer = self._buffer
+        buffer += data
+        values, at, end = [], 0, len(buffer)
+        while end - at >= HEAD:
+            size = int.from_bytes(buffer[at : at + HEAD], "little")
+            if end - at - HEAD < size:
+                break
+            values.append(marshal.loads(memoryview(buffer)[at + HEAD : at + HEAD + size]))
+            at += HEAD + size
+        if at:
+            del buffer[:at]
+        return values
+
+
+def pack(outcome: Outcome) -> tuple[Any, ...]:
+    """`outcome` as a tuple of plain values."""
+    match outcome:
+        case Ack(result):
+            return (ACK, result)
+        case RetryAt(due_ms, error, payload, options):
+            return (RETRY, due_ms, error, payload, options)
+        case DeadLetter(error):
+            return (DEAD, error)
+        case Release(crashed, error):
+            return (RELEASE, crashed, error)
+        case Cancel(error):
+            return (CANCEL, error)
+        case Replace(batch, awaits):
+            messages = [(*astuple(m)[:-2], int(m.flags), m.delay_ms) for m in batch.messages]
+            return (REPLACE, messages, [astuple(g) for g in batch.groups], awaits)
+        case _:
+            assert_never(outcome)
+
+
+def unpack(kind: int, fields: tuple[Any, ...]) -> Outcome:
+    """The outcome that `pack` made a tuple of: `kind` is its first element, `fields` the rest."""
+    if kind == ACK:
+        return Ack(*fields)
+    if kind == RETRY:
+        return RetryAt(*fields)
+    if kind == DEAD:
+        return DeadLetter(*fields)
+    if kind == RELEASE:
+        return Release(*fields)
+    if kind == CANCEL:
+        return Cancel(*fields)
+    messages, groups, awaits = fields
+    return Replace(Batch([Message(*m) for m in messages], [Group(*g) for g in groups]), awaits)

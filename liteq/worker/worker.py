@@ -1,0 +1,181 @@
+"""The worker: puts the parts together, starts them in order, and ends them as it is asked to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from setproctitle import getproctitle, setproctitle
+
+from liteq import signals as announce
+from liteq._version import __version__
+from liteq.worker import identity
+from liteq.worker.consumer import Consumer
+from liteq.worker.heartbeat import Heartbeat, KeepAlive
+from liteq.worker.pool import Pool, make_pool
+from liteq.worker.signals import Request, SignalQueue
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger("liteq.worker")
+
+
+class Worker:
+    """A worker of `app`. What is None is taken from the app's settings.
+
+    `queues`: names; None means the default queue. `concurrency`: executors, None for one per core. `pool`: "prefork",
+    "threads" or "solo". `hostname`: the worker's name, `%h` in it is the host. Limits in seconds, memory in KiB.
+
+    `run()` returns when the worker has ended. In a main thread it catches the signals of `worker/signals.py`; in any
+    other, `stop()` ends it.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        queues: Sequence[str] | None = None,
+        exclude_queues: Sequence[str] = (),
+        concurrency: int | None = None,
+        pool: str | None = None,
+        hostname: str | None = None,
+        time_limit: float | None = None,
+        soft_time_limit: float | None = None,
+        max_tasks_per_child: int | None = None,
+        max_memory_per_child: int | None = None,
+        on_ready: Callable[[Worker], None] | None = None,
+    ) -> None:
+        self.app = app
+        conf = app.conf
+        self.hostname = identity.expand_name(hostname)
+        self.queues = [q for q in (queues or app.default_queues()) if q not in exclude_queues]
+        self.concurrency = concurrency or conf.worker_concurrency or os.cpu_count() or 1
+        self.pool_kind = pool or conf.worker_pool
+        self.limits = (time_limit or conf.task_time_limit, soft_time_limit or conf.task_soft_time_limit)
+        self._max_tasks = max_tasks_per_child or conf.worker_max_tasks_per_child
+        self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child
+        self._on_ready = on_ready
+        self._signals = SignalQueue()
+        self._ended = threading.Event()
+        self._cold = False
+        self.consumer: Consumer | None = None
+        self.pool: Pool | None = None
+
+    # -- from outside ------------------------------------------------------------------------------------------------
+
+    def stop(self, *, cold: bool = False) -> None:
+        """Ask the worker to end, from any thread: when what runs has finished, or `cold`: at once."""
+        self._signals.put(Request.COLD if cold else Request.WARM)
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait until the worker has ended; whether it has."""
+        return self._ended.wait(timeout_s)
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Work until asked to end; the process's exit code: 0 after a warm end, 1 after a cold one."""
+        title = getproctitle()
+        try:
+            self._start()
+            self._work()
+        finally:
+            self._end()
+            setproctitle(title)
+        return int(self._cold)
+
+    def _start(self) -> None:
+        announce.worker_init.send(sender=self)
+        self.app.finalize()
+        self.app.loader_import()
+        setproctitle(f"liteq: {self.hostname} ({self.pool_kind})")
+        self.app.storage.migrate()
+        self.app.storage.close()  # nothing is open when the first children are forked
+        self.pool = make_pool(
+            self.pool_kind,
+            self.app,
+            self.concurrency,
+            hostname=self.hostname,
+            limits=self.limits,
+            max_tasks=self._max_tasks,
+            max_memory_kib=self._max_memory_kib,
+        )
+
+    def _work(self) -> None:
+        conf, storage = self.app.conf, self.app.storage
+        assert self.pool is not None
+        self._signals.install()
+        heartbeat = Heartbeat(
+            storage,
+            identity.me(self.hostname),
+            visibility_s=conf.visibility_timeout,
+            result_expires_s=conf.result_expires,
+            dead_expires_s=conf.dead_expires,
+            info=self.info,
+        )
+        consumer = self.consumer = Consumer(
+            storage,
+            self.pool,
+            self.queues,
+            heartbeat,
+            visibility_s=conf.visibility_timeout,
+            on_wake=self._obey,
+        )
+        consumer.watch(self._signals.fileno(), self._signals.clear)
+        self.pool.start(consumer.watch, consumer.unwatch)
+        keep_alive = KeepAlive(heartbeat, self.pool.held) if self.pool.name == "solo" else None
+        try:
+            if keep_alive is not None:
+                keep_alive.start()
+            announce.worker_ready.send(sender=self)
+            logger.info("%s ready.", self.hostname)
+            if self._on_ready is not None:
+                self._on_ready(self)
+            consumer.run()
+        finally:
+            if keep_alive is not None:
+                keep_alive.stop()
+            self.pool.stop()
+            consumer.close()
+        heartbeat.leave()
+
+    def _obey(self) -> None:
+        """Do what the signals since the last turn ask for."""
+        while (request := self._signals.take()) is not None:
+            assert self.consumer is not None
+            assert self.pool is not None
+            match request:
+                case Request.WARM:
+                    announce.worker_shutting_down.send(sender=self.hostname, sig="SIGTERM", how="Warm", exitcode=0)
+                    logger.warning("worker: Warm shutdown (finishing %d tasks)", len(self.pool.held()))
+                    self.consumer.finish()
+                case Request.COLD:
+                    announce.worker_shutting_down.send(sender=self.hostname, sig="SIGQUIT", how="Cold", exitcode=1)
+                    logger.warning("worker: Cold shutdown (returning %d tasks)", len(self.pool.held()))
+                    self._cold = True
+                    self.consumer.abort()
+                case Request.GROW:
+                    self.pool.resize(self.pool.size + 1)
+                case Request.SHRINK:
+                    self.pool.resize(max(1, self.pool.size - 1))
+
+    def _end(self) -> None:
+        self._signals.restore()
+        announce.worker_shutdown.send(sender=self)
+        self._ended.set()
+
+    def info(self) -> dict[str, object]:
+        """What others are shown of this worker."""
+        return {
+            "queues": self.queues,
+            "concurrency": self.pool.size if self.pool is not None else self.concurrency,
+            "pool": self.pool_kind,
+            "processed": self.consumer.processed if self.consumer is not None else 0,
+            "pids": self.pool.pids() if self.pool is not None else [],
+            "version": __version__,
+            "python": f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
+        }
