@@ -1,0 +1,86 @@
+"""When a failed task runs again: pure decisions. Celery's rules, and its names for them."""
+
+from __future__ import annotations
+
+import random as _random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from liteq.exceptions import TaskPredicate
+
+__all__ = ["RetryPolicy", "backoff_s", "decide", "exhausted"]
+
+ExceptionClasses = tuple[type[BaseException], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """A task's options for `autoretry_for`; delays are in seconds, `max_retries` None means for ever."""
+
+    max_retries: int | None = 3
+    default_retry_delay: float = 180
+    autoretry_for: ExceptionClasses = ()
+    dont_autoretry_for: ExceptionClasses = ()
+    retry_backoff: float = False  # True is a factor of one second
+    retry_backoff_max: float = 600
+    retry_jitter: bool = True
+    retry_kwargs: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # `max_retries` and `countdown` of these automatic ones
+
+    @classmethod
+    def of(cls, task: Any) -> RetryPolicy:
+        """The policy that the attributes of `task` spell out; a missing one has its default."""
+        found = {name: getattr(task, name) for name in cls.__slots__ if hasattr(task, name)}
+        for name in ("autoretry_for", "dont_autoretry_for"):
+            classes = found.get(name) or ()
+            found[name] = (classes,) if isinstance(classes, type) else tuple(classes)
+        found["retry_kwargs"] = found.get("retry_kwargs") or {}
+        return cls(**found)
+
+
+def backoff_s(
+    retries: int,
+    *,
+    factor: float,
+    maximum: float,
+    full_jitter: bool = False,
+    random: Callable[[float, float], float] = _random.uniform,
+) -> float:
+    """Seconds before the next try, `retries` having been made: `factor * 2 ** retries`, at most `maximum`.
+
+    With `full_jitter` anything from 0 up to that, so that tasks which failed together do not come back together.
+    """
+    delay = max(0.0, min(float(maximum), factor * 2.0 ** min(retries, 64)))  # 2**64 s is past any maximum
+    return random(0.0, delay) if full_jitter else delay
+
+
+def exhausted(retries: int, max_retries: int | None) -> bool:
+    """True when a task that was retried `retries` times may not be once more."""
+    return max_retries is not None and retries >= max_retries
+
+
+def decide(
+    exc: BaseException,
+    *,
+    retries: int,
+    policy: RetryPolicy,
+    random: Callable[[float, float], float] = _random.uniform,
+) -> float | None:
+    """Seconds to wait before a task that raised `exc` runs again by itself; None when it has failed for good."""
+    if isinstance(exc, (TaskPredicate, *policy.dont_autoretry_for)):
+        return None
+    if not isinstance(exc, policy.autoretry_for):
+        return None
+    if exhausted(retries, policy.retry_kwargs.get("max_retries", policy.max_retries)):
+        return None
+    if policy.retry_backoff:
+        return backoff_s(
+            retries,
+            factor=max(1.0, float(policy.retry_backoff)),
+            maximum=policy.retry_backoff_max,
+            full_jitter=policy.retry_jitter,
+            random=random,
+        )
+    return float(policy.retry_kwargs.get("countdown", policy.default_retry_delay))

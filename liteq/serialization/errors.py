@@ -1,0 +1,194 @@
+"""Exceptions as data: what a worker records of a failure, and what a reader may make of it again.
+
+Recording a failure must always work, so nothing here raises on what an exception brings along: a `__str__` that fails,
+arguments without a JSON form, megabytes of text. Reading never imports: a class is rebuilt when it is built in, one of
+liteq's, or one that the caller allows (the lesson of CVE-2021-23727); else it comes back as a RemoteError.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import orjson
+
+from liteq import exceptions
+from liteq.exceptions import LiteqError, RemoteError
+from liteq.serialization.codec import decode, encode
+
+__all__ = ["ErrorDoc", "decode_error", "encode_error", "loaded_class", "rebuild"]
+
+MAX_TEXT_BYTES = 64 * 1024
+_MAX_CAUSES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDoc:
+    """What is kept of an exception. `type` is its class's qualified name, `cause` what it was raised from."""
+
+    type: str
+    module: str
+    message: str
+    args: list[Any] = field(default_factory=list)
+    traceback: str = ""
+    cause: ErrorDoc | None = None
+
+    @property
+    def type_name(self) -> str:
+        """`module.Class`; without the module for a built-in class."""
+        return self.type if self.module == "builtins" else f"{self.module}.{self.type}"
+
+
+# -- write -----------------------------------------------------------------------------------------------------------
+
+
+def encode_error(exc: BaseException, traceback_text: str = "", *, max_traceback_bytes: int = MAX_TEXT_BYTES) -> bytes:
+    """`exc` as a JSON document. Never raises.
+
+    The traceback, and the message, keep their head and their tail where they are longer than `max_traceback_bytes`.
+    An argument without a JSON form, or longer than that, is kept as its repr.
+    """
+    doc = _describe(exc, max_traceback_bytes)
+    doc["args"] = _arguments(exc, max_traceback_bytes)
+    doc["traceback"] = shorten(traceback_text, max_traceback_bytes)
+    outer = doc
+    for cause in _causes(exc):
+        outer["cause"] = _describe(cause, max_traceback_bytes)
+        outer = outer["cause"]
+    return orjson.dumps(doc)
+
+
+def _describe(exc: BaseException, limit: int) -> dict[str, Any]:
+    kind = type(exc)
+    if isinstance(exc, RemoteError) and exc.type_name:  # it keeps the name it had where it was first raised
+        module, _, name = exc.type_name.rpartition(".")
+        return {"type": name, "module": module or "builtins", "message": _text(exc.args[0] if exc.args else "", str)}
+    return {
+        "type": shorten(str(kind.__qualname__), limit),
+        "module": shorten(str(kind.__module__), limit),
+        "message": shorten(_text(exc, str), limit),
+    }
+
+
+def _causes(exc: BaseException) -> Iterable[BaseException]:
+    """What `exc` was raised from, then what that was raised from, as a traceback would show them."""
+    seen = {id(exc)}
+    current: BaseException | None = exc
+    while current is not None and len(seen) <= _MAX_CAUSES:
+        cause, context = current.__cause__, current.__context__
+        current = context if cause is None and not current.__suppress_context__ else cause
+        if current is None or id(current) in seen:
+            return
+        seen.add(id(current))
+        yield current
+
+
+def _arguments(exc: BaseException, limit: int) -> list[Any]:
+    try:
+        args = [_argument(arg, limit) for arg in exc.args]
+    except Exception:  # noqa: BLE001 - `args` may be anything the class made of it
+        return []
+    return args if len(orjson.dumps(args)) <= limit else [shorten(_text(exc, str), limit)]
+
+
+def _argument(arg: Any, limit: int) -> Any:
+    """`arg` in plain JSON, tags and all."""
+    try:
+        return orjson.loads(encode(arg, what="an argument", limit=limit, setting="max_traceback_bytes"))
+    except Exception:  # noqa: BLE001 - its repr will do
+        return shorten(_text(arg, repr), limit)
+
+
+def _text(value: Any, render: Callable[[Any], str]) -> str:
+    for attempt in (render, repr):
+        try:
+            return str.__str__(attempt(value))
+        except Exception:  # noqa: BLE001, S112 - a failing __str__ must not hide the failure that is recorded
+            continue
+    return f"<{type(value).__qualname__} that cannot be printed>"
+
+
+def shorten(text: str, limit: int) -> str:
+    """`text` in at most about `limit` bytes of UTF-8: its head and its tail, and how much was left out between them."""
+    data = text.encode("utf-8", "backslashreplace")  # lone surrogates, as in names of files
+    if len(data) <= limit:
+        return data.decode()
+    head, tail = data[: limit // 2], data[len(data) - limit // 2 :]
+    gap = f"\n... {len(data) - len(head) - len(tail):,} bytes left out ...\n"
+    return head.decode(errors="ignore") + gap + tail.decode(errors="ignore")
+
+
+# -- read ------------------------------------------------------------------------------------------------------------
+
+
+def decode_error(data: bytes) -> ErrorDoc:
+    """The document that `encode_error` wrote. Never raises: what cannot be read becomes a document that says so."""
+    try:
+        return _doc(decode(data), _MAX_CAUSES)
+    except (LiteqError, LookupError, TypeError, AttributeError):
+        return ErrorDoc("RemoteError", exceptions.__name__, f"an error document of {len(data)} bytes cannot be read")
+
+
+def _doc(raw: dict[str, Any], depth: int) -> ErrorDoc:
+    cause = raw.get("cause") if depth else None
+    return ErrorDoc(
+        type=str(raw["type"]),
+        module=str(raw["module"]),
+        message=str(raw.get("message", "")),
+        args=list(raw.get("args", ())),
+        traceback=str(raw.get("traceback", "")),
+        cause=_doc(cause, depth - 1) if isinstance(cause, dict) else None,
+    )
+
+
+def rebuild(doc: ErrorDoc, extra_allowed: Iterable[type[BaseException]] = ()) -> Exception:
+    """An exception like the one that was raised, its `__cause__` too: of the same class where that is allowed.
+
+    Allowed are the built-in ones, liteq's, and those in `extra_allowed`; a class whose constructor does not take its
+    `args` is made without it. Anything else is a RemoteError with the class's name and the message.
+    """
+    allowed = tuple(extra_allowed)
+    kind = _allowed_class(doc, allowed)
+    exc = _construct(kind, doc) if kind is not None else None
+    if exc is None:
+        exc = RemoteError(doc.message, type_name=doc.type_name)
+    if doc.cause is not None:
+        exc.__cause__ = rebuild(doc.cause, allowed)
+    return exc
+
+
+def loaded_class(doc: ErrorDoc) -> type[Exception] | None:
+    """The exception class that `doc` names, when its module is already imported here; else None. Never imports."""
+    found: Any = sys.modules.get(doc.module)
+    for part in doc.type.split("."):
+        found = getattr(found, "__dict__", {}).get(part)
+    return found if isinstance(found, type) and issubclass(found, Exception) else None
+
+
+def _allowed_class(doc: ErrorDoc, extra: tuple[type[BaseException], ...]) -> type[Exception] | None:
+    found: Any = None
+    if doc.module == "builtins":
+        found = vars(builtins).get(doc.type)
+    elif doc.module == exceptions.__name__:
+        found = vars(exceptions).get(doc.type)
+    else:
+        found = next((c for c in extra if (c.__module__, c.__qualname__) == (doc.module, doc.type)), None)
+    return found if isinstance(found, type) and issubclass(found, Exception) else None
+
+
+def _construct(kind: type[Exception], doc: ErrorDoc) -> Exception | None:
+    """An instance of `kind` with the arguments of `doc`; None when there is no way to make one that can be printed."""
+    makers: tuple[Callable[..., Exception], ...] = (kind, partial(kind.__new__, kind))
+    for make in makers:
+        try:
+            exc = make(*doc.args)
+            str(exc)
+            if type(exc) is kind and list(exc.args) == doc.args:
+                return exc
+        except Exception:  # noqa: BLE001, S112 - its constructor may do anything
+            continue
+    return None

@@ -1,0 +1,115 @@
+"""The tags beyond JSON, in kombu's shapes, both ways; and the types that an app adds."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from functools import lru_cache
+from typing import Any, TypeVar
+from uuid import UUID
+
+__all__ = ["CONTAINER", "TYPE", "VALUE", "WRITTEN", "register_type", "registered", "tag", "untag", "verdict"]
+
+T = TypeVar("T")
+
+TYPE, VALUE = "__type__", "__value__"
+CONTAINER, WRITTEN, OTHER = "container", "written", "other"
+
+# What an app added with `register_type`: its class, the marker, and how to make JSON of it.
+registered: dict[type, tuple[str, Callable[[Any], Any]]] = {}
+
+
+@lru_cache(maxsize=1024)
+def verdict(kind: Any) -> str:
+    """What orjson together with `tag` makes of an instance of the class `kind`, none of the plain JSON types.
+
+    OTHER: orjson would change it (UUID to str, an enum member to its value), or refuse it.
+    """
+    if issubclass(kind, (Enum, UUID, float)) or issubclass(kind, tuple(registered)):
+        return OTHER
+    if issubclass(kind, (dict, list, tuple)):
+        return CONTAINER
+    if issubclass(kind, (str, int, date, time, Decimal, bytes)):  # a datetime is a date
+        return WRITTEN
+    return OTHER
+
+
+def tag(value: Any) -> Any:
+    """The hook of orjson: the form of a value that it does not know itself. TypeError sends `encode` the slow way."""
+    for kind, marker, to_json in _TAGGED:
+        if isinstance(value, kind):
+            return {TYPE: marker, VALUE: to_json(value)}
+    if isinstance(value, bytes):
+        return _tag_bytes(value)
+    if isinstance(value, tuple):  # a named tuple
+        return list(value)
+    raise TypeError
+
+
+def _tag_bytes(value: bytes) -> dict[str, Any]:
+    try:
+        return {TYPE: "bytes", VALUE: value.decode()}
+    except UnicodeDecodeError:
+        return {TYPE: "base64", VALUE: base64.b64encode(value).decode()}
+
+
+_TAGGED: tuple[tuple[type, str, Callable[[Any], Any]], ...] = (
+    (datetime, "datetime", lambda v: v.isoformat()),  # before date, whose subclass it is
+    (date, "date", lambda v: v.isoformat()),
+    (time, "time", lambda v: v.isoformat()),
+    (Decimal, "decimal", str),
+    (UUID, "uuid", lambda v: {"hex": v.hex}),
+)
+
+
+def untag(value: Any) -> Any:
+    """`value`, as orjson read it, with its tags turned into what they stand for."""
+    if isinstance(value, list):
+        return [untag(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) != 2 or TYPE not in value or VALUE not in value:
+        return {k: untag(v) for k, v in value.items()}
+    return _untag_one(value[TYPE], value[VALUE])
+
+
+def _untag_one(marker: Any, inner: Any) -> Any:
+    if marker == "dict" and isinstance(inner, dict):
+        return {k: untag(v) for k, v in inner.items()}
+    if isinstance(marker, str) and (decoder := _decoders.get(marker)) is not None:
+        try:
+            return decoder(untag(inner))
+        except (ValueError, TypeError, LookupError, AttributeError, InvalidOperation, binascii.Error):
+            pass
+    return {TYPE: marker, VALUE: untag(inner)}
+
+
+_decoders: dict[str, Callable[[Any], Any]] = {
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "decimal": Decimal,
+    "uuid": lambda v: UUID(hex=v["hex"]),
+    "bytes": lambda v: v.encode(),
+    "base64": lambda v: base64.b64decode(v, validate=True),
+    "int": lambda v: int(v, 16),
+}
+_BUILT_IN_MARKERS = frozenset(_decoders) | {"dict"}
+
+
+def register_type(kind: type[T], marker: str, encoder: Callable[[T], Any], decoder: Callable[[Any], T]) -> None:
+    """Let values of `kind` pass as arguments and results, under the tag `marker`, in this process.
+
+    `encoder` makes something JSON has a form for, `decoder` takes it back. Both the producer's and the worker's
+    process must call this: do it beside the app. A value that `decoder` refuses (ValueError, TypeError, KeyError) comes
+    back as the tag's dict. Raises ValueError for a marker that liteq uses itself.
+    """
+    if marker in _BUILT_IN_MARKERS:
+        raise ValueError(f"the marker {marker!r} is taken by liteq itself")
+    registered[kind] = (marker, encoder)
+    _decoders[marker] = decoder
+    verdict.cache_clear()

@@ -1,0 +1,22 @@
+"""The settings: the table of them all (`table`), `app.conf` (`conf`), how objects are read (`objects`).
+
+Files, the environment and the command line are read by `liteq.settings_sources`.
+"""
+
+from liteq.settings.celery_names import NO_EFFECT
+from liteq.settings.conf import Conf, Given, Source, canonical, closest_setting
+from liteq.settings.objects import import_object, read_object
+from liteq.settings.table import SETTINGS, Setting
+
+__all__ = [
+    "NO_EFFECT",
+    "SETTINGS",
+    "Conf",
+    "Given",
+    "Setting",
+    "Source",
+    "canonical",
+    "closest_setting",
+    "import_object",
+    "read_object",
+]

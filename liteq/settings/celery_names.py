@@ -1,0 +1,100 @@
+"""Celery's names for settings: the ones liteq takes and has no use for, and those from before version 4."""
+
+from __future__ import annotations
+
+__all__ = ["NO_EFFECT", "new_name", "old_name"]
+
+# Accepted and named in one warning: they steer brokers, result stores and machinery that liteq does not have.
+NO_EFFECT = frozenset(
+    """
+    beat_enable_remote_control beat_remote_control_max_tick_age beat_schedule_filename beat_scheduler beat_sync_every
+    broker_read_url broker_write_url broker_transport broker_connection_timeout broker_connection_retry
+    broker_connection_retry_on_startup broker_connection_max_retries broker_channel_error_retry
+    broker_failover_strategy broker_heartbeat broker_heartbeat_checkrate broker_login_method
+    broker_native_delayed_delivery_queue_type broker_pool_limit broker_pool_acquire_timeout broker_use_ssl
+    broker_host broker_port broker_user broker_password broker_vhost
+    cache_backend cache_backend_options
+    cassandra_entry_ttl cassandra_keyspace cassandra_port cassandra_read_consistency cassandra_servers
+    cassandra_bundle_path cassandra_table cassandra_write_consistency cassandra_auth_provider cassandra_auth_kwargs
+    cassandra_options
+    s3_access_key_id s3_secret_access_key s3_bucket s3_base_path s3_endpoint_url s3_region
+    azureblockblob_container_name azureblockblob_retry_initial_backoff_sec azureblockblob_retry_increment_base
+    azureblockblob_retry_max_attempts azureblockblob_base_path azureblockblob_connection_timeout
+    azureblockblob_read_timeout
+    gcs_bucket gcs_project gcs_base_path gcs_ttl
+    control_queue_ttl control_queue_expires control_queue_exclusive control_queue_durable control_exchange
+    couchbase_backend_settings arangodb_backend_settings mongodb_backend_settings
+    cosmosdbsql_database_name cosmosdbsql_collection_name cosmosdbsql_consistency_level
+    cosmosdbsql_max_retry_attempts cosmosdbsql_max_retry_wait_time
+    event_queue_expires event_queue_ttl event_queue_prefix event_queue_exclusive event_queue_durable event_serializer
+    event_exchange
+    redis_backend_use_ssl redis_db redis_host redis_max_connections redis_username redis_password redis_port
+    redis_socket_timeout redis_socket_connect_timeout redis_retry_on_timeout redis_socket_keepalive
+    result_cache_max result_compression result_exchange result_exchange_type result_chord_expires
+    result_failure_expires result_persistent result_backend_transport_options result_chord_retry_interval
+    result_chord_join_timeout result_backend_max_sleep_between_retries_ms result_backend_max_retries
+    result_backend_base_sleep_between_retries_ms result_backend_always_retry
+    elasticsearch_retry_on_timeout elasticsearch_max_retries elasticsearch_timeout elasticsearch_save_meta_as_text
+    security_certificate security_cert_store security_key security_key_password security_digest
+    database_url database_engine_options database_engine_callback database_short_lived_sessions
+    database_table_schemas database_table_names database_create_tables_at_setup
+    task_acks_on_failure_or_timeout task_acks_on_failure task_acks_on_timeout task_compression
+    task_create_missing_queue_type task_create_missing_queue_exchange_type task_default_delivery_mode
+    task_default_queue_type task_default_exchange task_default_exchange_type task_default_routing_key task_protocol
+    task_publish_retry task_publish_retry_policy task_queue_max_priority task_retry_on_worker_lost
+    task_remote_tracebacks task_repr_maxlevels
+    worker_agent worker_autoscaler worker_cancel_long_running_tasks_on_connection_loss
+    worker_enable_soft_shutdown_on_idle worker_consumer worker_direct worker_deduplicate_successful_tasks
+    worker_lost_wait worker_pool_putlocks worker_pool_restarts worker_pool_start_method worker_eta_task_limit
+    worker_enable_prefetch_count_reduction worker_disable_prefetch worker_state_db worker_timer
+    worker_timer_precision worker_detect_quorum_queues
+    """.split()  # noqa: SIM905 - a list of names, one a string, would be three times as long
+)
+
+# An old name is made from a new one by its first word: task_acks_late was CELERY_ACKS_LATE.
+_OLD_PREFIX = {"worker": "CELERYD_", "task": "CELERY_", "beat": "CELERYBEAT_"}
+_KEPT_AS_THEY_WERE = frozenset({"azureblockblob", "broker", "cassandra", "control", "cosmosdbsql", "gcs", "s3"})
+_IRREGULAR = {
+    "database_create_tables_at_setup": "DATABASE_CREATE_TABLES_AT_SETUP",
+    "database_engine_callback": "DATABASE_ENGINE_CALLBACK",
+    "database_engine_options": "CELERY_RESULT_ENGINE_OPTIONS",
+    "database_short_lived_sessions": "CELERY_RESULT_DB_SHORT_LIVED_SESSIONS",
+    "database_table_names": "CELERY_RESULT_DB_TABLENAMES",
+    "database_table_schemas": "DATABASE_TABLE_SCHEMAS",
+    "database_url": "CELERY_RESULT_DBURI",
+    "enable_utc": "ENABLE_UTC",
+    "result_accept_content": "RESULT_ACCEPT_CONTENT",
+    "result_cache_max": "CELERY_MAX_CACHED_RESULTS",
+    "result_expires": "CELERY_TASK_RESULT_EXPIRES",
+    "task_compression": "CELERY_MESSAGE_COMPRESSION",
+    "task_eager_propagates": "CELERY_EAGER_PROPAGATES_EXCEPTIONS",
+    "task_protocol": "CELERY_TASK_PROTOCOL",
+    "task_publish_retry": "CELERY_TASK_PUBLISH_RETRY",
+    "task_publish_retry_policy": "CELERY_TASK_PUBLISH_RETRY_POLICY",
+    "task_send_sent_event": "CELERY_SEND_TASK_SENT_EVENT",
+    "task_serializer": "CELERY_TASK_SERIALIZER",
+    "task_soft_time_limit": "CELERYD_TASK_SOFT_TIME_LIMIT",
+    "task_time_limit": "CELERYD_TASK_TIME_LIMIT",
+    "worker_direct": "CELERY_WORKER_DIRECT",
+    "worker_disable_rate_limits": "CELERY_DISABLE_RATE_LIMITS",
+    "worker_enable_remote_control": "CELERY_ENABLE_REMOTE_CONTROL",
+    "worker_lost_wait": "CELERYD_WORKER_LOST_WAIT",
+    "worker_redirect_stdouts": "CELERY_REDIRECT_STDOUTS",
+    "worker_redirect_stdouts_level": "CELERY_REDIRECT_STDOUTS_LEVEL",
+    "worker_send_task_events": "CELERY_SEND_EVENTS",
+}
+
+
+def old_name(name: str) -> str:
+    """The name that Celery's setting `name` had before version 4: `worker_concurrency` was `CELERYD_CONCURRENCY`."""
+    if name in _IRREGULAR:
+        return _IRREGULAR[name]
+    first, _, rest = name.partition("_")
+    if first in _KEPT_AS_THEY_WERE:
+        return name.upper()
+    return _OLD_PREFIX[first] + rest.upper() if first in _OLD_PREFIX else "CELERY_" + name.upper()
+
+
+def new_name(names: frozenset[str]) -> dict[str, str]:
+    """From each old name to the new one, for `names`, Celery's new ones."""
+    return {old_name(name): name for name in names}

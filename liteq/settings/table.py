@@ -1,0 +1,209 @@
+"""Every setting: its type, unit, default, and what it does. Environment names, CLI help and docs are made from this.
+
+The names are Celery's wherever Celery has the setting. To add one, add a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
+
+from liteq.exceptions import ImproperlyConfigured
+
+__all__ = ["SETTINGS", "Setting"]
+
+KIB, MIB, DAY = 1024, 1024 * 1024, 86_400.0
+TASK_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
+
+Names = list[Any] | tuple[Any, ...] | set[Any]  # of str; one string is split at its commas
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. `unit` is "s", "bytes", "KiB" or ""; a timedelta is taken wherever the unit is "s".
+
+    `celery` is its name in Celery, None where it is liteq's own. `choices`, `minimum` and `maximum` say what it takes.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    doc: str
+    unit: str = ""
+    celery: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[type, ...]:
+        """The classes that a value may have; () for any."""
+        if self.type is Any:
+            return ()
+        kinds = get_args(self.type) if isinstance(self.type, UnionType) else (self.type,)
+        return tuple(get_origin(kind) or kind for kind in kinds)
+
+    @property
+    def env(self) -> str:
+        """The environment variable that sets it."""
+        return "LITEQ_" + self.name.upper()
+
+    def check(self, value: Any) -> Any:
+        """`value` as this setting keeps it. Raises ImproperlyConfigured, which says what is allowed."""
+        classes = self.classes
+        if not classes or (value is None and NoneType in classes):
+            return value
+        if self.unit == "s" and isinstance(value, timedelta):
+            value = value.total_seconds()
+        if list in classes and isinstance(value, str):
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not self._fits(value, classes):
+            value = self._coerce(value)
+        if not self._in_range(value):
+            raise self._refused(value)
+        return value
+
+    @staticmethod
+    def _fits(value: Any, classes: tuple[type, ...]) -> bool:
+        if isinstance(value, bool):  # an int to isinstance, never meant as one
+            return bool in classes
+        return isinstance(value, classes) or (float in classes and isinstance(value, int))
+
+    def _coerce(self, value: Any) -> Any:
+        """`"4"` to 4, `"yes"` to True: what pydantic takes without loss."""
+        if isinstance(value, bool):
+            raise self._refused(value)
+        from pydantic import TypeAdapter, ValidationError  # 180 ms and 20 MiB, for odd values only
+
+        try:
+            return TypeAdapter(self.type).validate_python(value)
+        except ValidationError:
+            raise self._refused(value) from None
+
+    def _in_range(self, value: Any) -> bool:
+        if self.choices and value is not None:
+            return value in self.choices
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return True
+        low, high = self.minimum, self.maximum
+        return isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+
+    def _refused(self, value: Any) -> ImproperlyConfigured:
+        shown = repr(value)
+        shown = shown if len(shown) <= 80 else shown[:80] + "..."
+        return ImproperlyConfigured(f"the setting {self.name} = {shown} is not allowed: it takes {self.allowed}")
+
+    @property
+    def allowed(self) -> str:
+        """What it takes, in words."""
+        if self.choices:
+            words = " or ".join(repr(choice) for choice in self.choices)
+        else:
+            words = " or ".join(_WORDS.get(kind, kind.__name__) for kind in self.classes if kind is not NoneType)
+            words = words or "anything"
+        if self.minimum is not None:
+            words += f" from {self.minimum:g}"
+        if self.maximum is not None:
+            words += f" up to {self.maximum:g}"
+        units = {"s": " (seconds)", "": ""}.get(self.unit, f" ({self.unit})")
+        return words + units + (", or None" if NoneType in self.classes else "")
+
+
+_WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}
+
+
+def _celery(name: str, kind: Any, default: Any, doc: str, **more: Any) -> Setting:
+    return Setting(name, kind, default, doc, celery=name, **more)
+
+
+_ROWS = [
+    # -- what is said to whom ------------------------------------------------------------------------------------
+    _celery("broker_url", str | None, None, "The file: `sqlite:///tasks.db`, four slashes for an absolute path."),
+    _celery("broker_transport_options", dict, {}, "Of these `visibility_timeout` is read."),
+    _celery("result_backend", str | None, None, "Results are in the broker's file; taken for Celery's sake."),
+    _celery("accept_content", Names, ("json",), "Serializers that are read."),
+    _celery("result_accept_content", Names | None, None, "The same for results; None: as `accept_content`."),
+    _celery("timezone", Any, None, "Time zone of schedules: its IANA name, or a tzinfo; None is UTC."),
+    _celery("enable_utc", bool, True, "Times without a zone are UTC; else they are in `timezone`."),
+    _celery("imports", Names, (), "Modules that a worker imports, for the tasks in them."),
+    _celery("include", Names, (), "The same, said where the app is made."),
+    # -- tasks ---------------------------------------------------------------------------------------------------
+    _celery("task_acks_late", bool, True, "Acknowledge after the run; False: before it, so at most once."),
+    _celery("task_allow_error_cb_on_chord_header", bool, False, "A chord's errback is called for its header's too."),
+    _celery("task_always_eager", bool, False, "`delay` runs the task at once, here."),
+    _celery("task_annotations", Any, None, "Changes to tasks' attributes: a dict by task name, or objects."),
+    _celery("task_create_missing_queues", bool, True, "Queues that `task_queues` does not name may be used."),
+    _celery("task_default_priority", int | None, None, "Priority of a message that sets none; higher goes first."),
+    _celery("task_default_queue", str, "celery", "Queue of a message that no route sends elsewhere."),
+    _celery("task_default_rate_limit", str | int | float | None, None, "Rate of a task that sets none: `10/m`."),
+    _celery("task_eager_propagates", bool, False, "An eager task's exception is raised by `delay` itself."),
+    _celery("task_ignore_result", bool, False, "Return values are not kept, unless the task says so."),
+    _celery("task_inherit_parent_priority", bool, False, "What a task sends has the priority it has itself."),
+    _celery("task_queues", Any, None, "The queues: names or `Queue`s, or a dict by name."),
+    _celery("task_reject_on_worker_lost", bool | None, None, "False: a task whose process died fails at once."),
+    _celery("task_routes", Any, None, "Where tasks go: a dict by name, glob or pattern, a list, a function."),
+    _celery("task_send_sent_event", bool, False, "An event for every task that is sent."),
+    _celery("task_serializer", str, "json", "How arguments are written.", choices=("json",)),
+    _celery("result_serializer", str, "json", "How results are written.", choices=("json",)),
+    _celery("task_soft_time_limit", float | None, None, "SoftTimeLimitExceeded is raised in the task.", unit="s"),
+    _celery("task_time_limit", float | None, None, "The process that runs the task is killed.", unit="s"),
+    _celery("task_store_eager_result", bool, False, "An eager task's result is kept as well."),
+    _celery("task_store_errors_even_if_ignored", bool, False, "Errors are kept even where results are not."),
+    _celery("task_track_started", bool, False, "STARTED is a state of its own."),
+    # -- results -------------------------------------------------------------------------------------------------
+    _celery("result_expires", float | None, DAY, "Age at which results go; None or 0: never.", unit="s", minimum=0),
+    _celery("result_extended", bool, False, "Results tell the task's name and arguments; here they always do."),
+    # -- worker --------------------------------------------------------------------------------------------------
+    _celery("worker_concurrency", int | None, None, "Processes or threads; None or 0: one a CPU.", minimum=0),
+    _celery("worker_disable_rate_limits", bool, False, "Rate limits are not kept."),
+    _celery("worker_enable_remote_control", bool, True, "`control` and `inspect` are answered."),
+    _celery("worker_hijack_root_logger", bool, True, "The worker sets up the root logger."),
+    _celery("worker_log_color", bool | None, None, "Coloured log lines; None: on a terminal."),
+    _celery("worker_log_datefmt", str | None, None, "Form of the time in log lines."),
+    _celery("worker_log_format", str, "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s", "A log line."),
+    _celery("worker_max_memory_per_child", int | None, None, "A larger child is replaced.", unit="KiB", minimum=0),
+    _celery("worker_max_tasks_per_child", int | None, None, "Tasks until a child is replaced.", minimum=0),
+    _celery("worker_pool", str, "prefork", "How tasks are run.", choices=("prefork", "processes", "threads", "solo")),
+    _celery("worker_prefetch_multiplier", int, 4, "Leases held a child, at most; 0: no limit of its own.", minimum=0),
+    _celery(
+        "worker_proc_alive_timeout", float, 4.0, "A child that is not up by then is replaced.", unit="s", minimum=0
+    ),
+    _celery("worker_redirect_stdouts", bool, True, "What tasks print goes to the log."),
+    _celery("worker_redirect_stdouts_level", str, "WARNING", "At this level."),
+    _celery("worker_send_task_events", bool, False, "Workers tell what becomes of tasks (`-E`)."),
+    _celery("worker_soft_shutdown_timeout", float, 0.0, "Time to finish before a cold stop.", unit="s", minimum=0),
+    _celery("worker_task_log_datefmt", str | None, None, "Form of the time in a task's log lines."),
+    _celery("worker_task_log_format", str, TASK_LOG_FORMAT, "A log line of a task."),
+    # -- beat ----------------------------------------------------------------------------------------------------
+    _celery("beat_schedule", dict, {}, "What is sent when: by entry, `task`, `schedule`, `args`, `options`."),
+    _celery(
+        "beat_max_loop_interval", float, 0.0, "Longest sleep between two looks; 0: as needed.", unit="s", minimum=0
+    ),
+    _celery("beat_cron_starting_deadline", float | None, None, "Older misses are not made up.", unit="s", minimum=0),
+    # -- liteq's own: durability and recovery --------------------------------------------------------------------
+    Setting(
+        "durability",
+        str,
+        "durable",
+        "What a power cut may take: nothing (`durable`; `strict` syncs more), the last moments (`relaxed`).",
+        choices=("durable", "strict", "relaxed"),
+    ),
+    Setting("visibility_timeout", float, 60.0, "A lease not extended for so long is over.", unit="s", minimum=1),
+    Setting("busy_timeout", float, 30.0, "Wait for the write lock before StorageBusy.", unit="s", minimum=0),
+    Setting("max_crashes", int, 3, "A task whose process died so often is a dead letter.", minimum=1),
+    Setting("max_reaps", int, 10, "A task whose lease ran out so often is a dead letter.", minimum=1),
+    Setting("dead_expires", float | None, 30 * DAY, "Age at which dead letters go.", unit="s", minimum=0),
+    # -- liteq's own: limits -------------------------------------------------------------------------------------
+    Setting("max_payload_bytes", int, MIB, "Arguments of one message.", unit="bytes", minimum=KIB),
+    Setting("max_result_bytes", int, MIB, "One result.", unit="bytes", minimum=KIB),
+    Setting("max_traceback_bytes", int, 64 * KIB, "One traceback; its middle goes.", unit="bytes", minimum=KIB),
+    Setting("max_nesting", int, 100, "Containers in containers, in arguments and results.", minimum=4, maximum=200),
+    # -- liteq's own: the engine ---------------------------------------------------------------------------------
+    Setting("sqlite_driver", str, "apsw", "The binding that is used.", choices=("apsw", "stdlib")),
+    Setting("allow_network_filesystem", bool, False, "Open a file on NFS or SMB; it can be damaged there."),
+]
+
+SETTINGS: dict[str, Setting] = {row.name: row for row in _ROWS}

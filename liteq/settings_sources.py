@@ -1,0 +1,165 @@
+"""Where settings come from outside the app's code: files in the working directory, the environment, the command line.
+
+By rising priority:
+
+    default < liteq.ini, [tool.liteq] in pyproject.toml < liteq_config.py < the app's code < LITEQ_* < command line
+
+The environment stands above the app's code, and the command line above both: they are the operator's word on how
+an app runs. Text (the environment, the ini file) goes through a pydantic-settings model made from the table of
+settings, which is only imported when there is text to read.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import runpy
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from liteq.exceptions import ImproperlyConfigured
+from liteq.settings import NO_EFFECT, SETTINGS, Given, Source, closest_setting, read_object
+
+__all__ = ["PREFIX", "RESERVED", "load"]
+
+PREFIX = "LITEQ_"
+
+# Variables that are no settings: read by the CLI before there is an app, by the alias package, by tests and benchmarks.
+RESERVED = frozenset({"LITEQ_APP", "LITEQ_CELERY_SHIM", "LITEQ_CONFIG", "LITEQ_LOG_LEVEL", "LITEQ_QUIET"})
+RESERVED_PREFIXES = ("LITEQ_BENCH_", "LITEQ_TEST_")
+
+INI, TOML, MODULE = "liteq.ini", "pyproject.toml", "liteq_config.py"
+
+
+def load(
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    directory: str | os.PathLike[str] = ".",
+) -> dict[str, Given]:
+    """What the sources set, by setting, each value with where it came from; `conf.apply_given` takes it.
+
+    `overrides` are the command line's, with None for an option that was not given. `environ` is the process's own
+    unless given; files are looked for in `directory` alone. Raises ImproperlyConfigured for a value that a setting
+    does not take, a name that is none, and a file that cannot be read.
+    """
+    found: dict[str, Given] = {}
+    folder = Path(directory)
+    for path, read in ((folder / INI, _read_ini), (folder / TOML, _read_toml)):
+        if path.is_file():
+            found.update(_checked(read(path), Source.FILE, path.name))
+    if (module := folder / MODULE).is_file():
+        found.update(_checked(read_object(_run(module)), Source.MODULE, MODULE, strict=False))
+    found.update(_from_environment(os.environ if environ is None else environ))
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    found.update(_checked(given, Source.COMMAND_LINE, "the command line"))
+    return found
+
+
+def _checked(values: Mapping[str, Any], source: Source, origin: str, *, strict: bool = True) -> dict[str, Given]:
+    found = {}
+    for name, value in values.items():
+        if name in SETTINGS:
+            try:
+                found[name] = Given(SETTINGS[name].check(value), source, origin)
+            except ImproperlyConfigured as exc:
+                raise ImproperlyConfigured(f"{origin}: {exc}") from None
+        elif strict and name not in NO_EFFECT:
+            raise _unknown(name, origin)
+        else:
+            found[name] = Given(value, source, origin)
+    return found
+
+
+def _unknown(name: str, origin: str) -> ImproperlyConfigured:
+    near = closest_setting(name.removeprefix(PREFIX))
+    shown = (PREFIX + near.upper() if name.startswith(PREFIX) else near) if near else None
+    return ImproperlyConfigured(f"{origin}: there is no setting {name}" + (f"; did you mean {shown}?" if shown else ""))
+
+
+# -- the environment -------------------------------------------------------------------------------------------------
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
+    texts = {
+        name: text
+        for name, text in environ.items()
+        if name.startswith(PREFIX) and name not in RESERVED and not name.startswith(RESERVED_PREFIXES)
+    }
+    for name in texts:
+        if name[len(PREFIX) :].lower() not in SETTINGS.keys() | NO_EFFECT:
+            raise _unknown(name, "the environment")
+    values = _parse({name[len(PREFIX) :].lower(): text for name, text in texts.items()}, "the environment")
+    found: dict[str, Given] = {}
+    for name, value in values.items():
+        found.update(_checked({name: value}, Source.ENVIRONMENT, PREFIX + name.upper()))
+    return found
+
+
+def _parse(texts: Mapping[str, str], origin: str) -> dict[str, Any]:
+    """Values out of text: JSON where a setting takes a dict or a list, "none" for None; what is empty is not set."""
+    texts = {name: text.strip() for name, text in texts.items() if text.strip()}
+    found: dict[str, Any] = {name: text for name, text in texts.items() if name not in SETTINGS}
+    ours = {name: text for name, text in texts.items() if name in SETTINGS}
+    if not ours:
+        return found
+    from pydantic_settings import EnvSettingsSource, SettingsError  # only when there is text to read
+
+    for name, text in ours.items():
+        if text.lower() == "none":
+            found[name] = None
+            continue
+        source = EnvSettingsSource(_model(), case_sensitive=False, env_prefix="")
+        source.env_vars = {name: text}
+        try:
+            found |= source()
+        except SettingsError:
+            raise ImproperlyConfigured(f"{origin}: {name} = {text[:80]!r} is not JSON, which it takes") from None
+    return found
+
+
+@lru_cache(maxsize=1)
+def _model() -> Any:
+    """The table of settings as a pydantic-settings model. What may be anything is read as JSON where it can be."""
+    from pydantic import create_model  # as in `_parse`
+    from pydantic_settings import BaseSettings
+
+    anything = dict[str, Any] | list[Any] | str
+    fields: dict[str, Any] = {
+        name: (anything if row.type is Any else row.type, row.default) for name, row in SETTINGS.items()
+    }
+    return create_model("LiteqSettings", __base__=BaseSettings, **fields)
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def _read_ini(path: Path) -> dict[str, Any]:
+    parser = configparser.ConfigParser(interpolation=None)  # formats of log lines are full of percent signs
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"), path.name)
+    except (configparser.Error, UnicodeDecodeError, OSError) as exc:
+        raise ImproperlyConfigured(f"{path.name} cannot be read: {' '.join(str(exc).split())}") from None
+    return _parse(parser["liteq"], path.name) if parser.has_section("liteq") else {}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        data = path.read_bytes()
+        if b"liteq" not in data:
+            return {}
+        tools = tomllib.loads(data.decode()).get("tool", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
+        raise ImproperlyConfigured(f"{path.name} cannot be read: {exc}") from None
+    section = tools.get("liteq", {})
+    if not isinstance(section, dict):
+        raise ImproperlyConfigured(f"{path.name}: tool.liteq is not a table")
+    return section
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """The names that the module at `path` ends with. Its own errors are raised as they are."""
+    return {name: value for name, value in runpy.run_path(str(path)).items() if not name.startswith("_")}

@@ -1,0 +1,115 @@
+"""Loggers and formatters by Celery's names: `logger = get_task_logger(__name__)`.
+
+Every logger made here is a descendant of `liteq`, so one level and one handler there rule them all; a task's is one
+of `liteq.task`, whose lines carry the task's name and id.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from liteq.utils.text import printable
+
+__all__ = [
+    "ColorFormatter",
+    "TaskFormatter",
+    "base_logger",
+    "get_logger",
+    "get_task_logger",
+    "mlevel",
+    "set_task_lookup",
+    "task_logger",
+    "worker_logger",
+]
+
+_RESERVED = frozenset({"liteq", "liteq.task"})
+_UNKNOWN = "???"
+
+TaskLookup = Callable[[], tuple[str, str] | None]
+
+
+def _no_task() -> None:
+    return None
+
+
+_lookup: TaskLookup = _no_task
+
+
+def set_task_lookup(lookup: TaskLookup) -> None:
+    """Have TaskFormatter ask `lookup` for the (name, id) of the task that runs here and now; None when none does."""
+    global _lookup  # the running task is known on a floor above this one
+    _lookup = lookup
+
+
+def get_logger(name: str) -> logging.Logger:
+    """The logger `name`, below `liteq` unless it has a parent of its own."""
+    logger = logging.getLogger(name)
+    if logger is not base_logger and logger.parent is logging.root:
+        logger.parent = base_logger
+    return logger
+
+
+def get_task_logger(name: str) -> logging.Logger:
+    """The logger of a module of tasks, below `liteq.task`. Raises RuntimeError for a name that liteq uses itself."""
+    if name in _RESERVED:
+        raise RuntimeError(f"the logger name {name!r} is reserved")
+    logger = logging.getLogger(name)
+    if not _descends(logger, task_logger):
+        logger.parent = task_logger
+    return logger
+
+
+def _descends(logger: logging.Logger, ancestor: logging.Logger) -> bool:
+    current: logging.Logger | None = logger
+    while current is not None:
+        if current is ancestor:
+            return True
+        current = current.parent
+    return False
+
+
+def mlevel(level: int | str | None) -> int | None:
+    """`level` as a number: "info", "INFO" and 20 are one. Raises ValueError for a name that is not a level."""
+    if not isinstance(level, str):
+        return level
+    if level.isdigit():
+        return int(level)
+    try:
+        return logging.getLevelNamesMapping()[level.upper()]
+    except KeyError:
+        raise ValueError(f"{level!r} is not a log level: debug, info, warning, error, critical") from None
+
+
+class ColorFormatter(logging.Formatter):
+    """Colours a line by its level, when `use_color`."""
+
+    COLORS = {"DEBUG": "\x1b[34m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[35m"}  # noqa: RUF012
+    RESET = "\x1b[0m"
+
+    def __init__(self, fmt: str | None = None, datefmt: str | None = None, *, use_color: bool = False) -> None:
+        super().__init__(fmt, datefmt)
+        self.use_color = use_color
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        color = self.COLORS.get(record.levelname) if self.use_color else None
+        return f"{color}{line}{self.RESET}" if color else line
+
+
+class TaskFormatter(ColorFormatter):
+    """Fills in `%(task_name)s` and `%(task_id)s`, `???` outside a task."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        known: dict[str, Any] = record.__dict__
+        if (running := _lookup()) is not None:
+            known["task_name"], known["task_id"] = running
+        known["task_name"] = printable(str(known.get("task_name", _UNKNOWN)))
+        known["task_id"] = printable(str(known.get("task_id", _UNKNOWN)))
+        return super().format(record)
+
+
+base_logger = logging.getLogger("liteq")
+task_logger = logging.getLogger("liteq.task")
+worker_logger = logging.getLogger("liteq.worker")
