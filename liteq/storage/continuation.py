@@ -110,15 +110,16 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
             result = results.result_of(tx, end.id)
             tx.execute(SUCCEED_ALIAS, {"seq": seq, "result": result, "now_ms": now_ms})
             todo.append(End(id_, True, group_id))
+    fire = errbacks and not end.ok and end.errbacks
+    on_failure = int(Flag.ON_FAILURE)
     woken = False
     if end.ok:
-        mask = Flag.ON_FAILURE | Flag.ALIAS
-        woken = bool(tx.execute(UNBLOCK, {"awaits": end.id, "now_ms": now_ms, "mask": int(mask), "flags": 0}))
-    elif errbacks and end.errbacks:
-        mask = flags_wanted = int(Flag.ON_FAILURE)
-        woken = bool(tx.execute(UNBLOCK, {"awaits": end.id, "now_ms": now_ms, "mask": mask, "flags": flags_wanted}))
-    if errbacks and not (not end.ok and end.errbacks):
-        tx.execute(VANISH, {"awaits": end.id, "mask": int(Flag.ON_FAILURE)})
+        mask = on_failure | int(Flag.ALIAS)
+        woken = bool(tx.execute(UNBLOCK, {"awaits": end.id, "now_ms": now_ms, "mask": mask, "flags": 0}))
+    elif fire:
+        woken = bool(tx.execute(UNBLOCK, {"awaits": end.id, "now_ms": now_ms, "mask": on_failure, "flags": on_failure}))
+    if errbacks and not fire:
+        tx.execute(VANISH, {"awaits": end.id, "mask": on_failure})
     return woken
 
 
@@ -158,7 +159,7 @@ def revive(tx: Transaction, message_id: str, group_id: str | None) -> None:
     todo: deque[tuple[str, str | None]] = deque([(message_id, group_id)])
     while todo:
         node, group = todo.popleft()
-        todo.extend(tx.execute(REVIVE_ROWS, {"awaits": node}))  # type: ignore[arg-type]
+        todo.extend((id_, counted_by) for id_, counted_by in tx.execute(REVIVE_ROWS, {"awaits": node}))
         if group is None:
             continue
         for remaining, parent in tx.execute(COUNT_UP, {"id": group}):

@@ -46,7 +46,8 @@ def purge(tx: Transaction, queue: str | None, *, now_ms: int, limit: int) -> int
     What awaits them ends as if they had been revoked; rows that are blocked or running are not touched otherwise.
     """
     error = encode_error(TaskRevokedError("purged"))
-    ends, gone = [], []
+    ends: list[End] = []
+    gone: list[tuple[int]] = []
     for state in ("pending", "scheduled"):
         left = limit - len(gone)
         for seq, id_, flags, group_id in tx.execute(PURGEABLE, {"state": state, "queue": queue, "limit": left}):

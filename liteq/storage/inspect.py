@@ -18,7 +18,9 @@ SELECT m.id, m.task, m.queue, m.priority, m.state, m.payload, m.options, m.due_m
   FROM messages AS m LEFT JOIN workers AS w ON w.id = m.worker
 """
 FIND = COLUMNS + " WHERE m.id = ?"
-MESSAGES = COLUMNS + " WHERE m.state = :state AND (:queue IS NULL OR m.queue = :queue) AND (:task IS NULL OR m.task = :task)"
+MESSAGES = (
+    COLUMNS + " WHERE m.state = :state AND (:queue IS NULL OR m.queue = :queue) AND (:task IS NULL OR m.task = :task)"
+)
 # The index that serves each state has this order.
 ORDERS = {
     State.PENDING: "m.queue, m.priority DESC, m.due_ms",
@@ -101,7 +103,8 @@ class Count(NamedTuple):
 
 
 def _record(row: Row) -> Record:
-    return Record(*row[:4], State(row[4]), *row[5:])
+    id_, task, queue, priority, state, *rest = row
+    return Record(id_, task, queue, priority, State(state), *rest)
 
 
 def find(tx: Transaction, ids: Sequence[str]) -> Iterator[Record]:

@@ -29,7 +29,8 @@ FIRST_FAILED_GROUP = "SELECT id FROM groups WHERE group_id = :id AND failed > 0 
 FORGET = """
 DELETE FROM messages
  WHERE id = ? AND state IN ('succeeded', 'cancelled', 'upstream_failed', 'dead')
-   AND NOT EXISTS (SELECT 1 FROM messages AS b WHERE b.awaits = messages.id AND b.state NOT IN ('succeeded', 'cancelled'))
+   AND NOT EXISTS (
+        SELECT 1 FROM messages AS b WHERE b.awaits = messages.id AND b.state NOT IN ('succeeded', 'cancelled'))
    AND NOT EXISTS (SELECT 1 FROM groups AS g WHERE g.id = messages.group_id AND g.finished_ms IS NULL)
 """
 

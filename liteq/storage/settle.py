@@ -65,7 +65,7 @@ class Settle(Protocol):
     ) -> Settled: ...
 
 
-class StaleBatch(Exception):  # noqa: N818 - never leaves the storage: it rolls the transaction back
+class StaleBatch(Exception):
     """Raised when at least one lease of a batch was lost: the batch is to be settled one by one."""
 
 
@@ -138,9 +138,7 @@ def _linked(batch: Batch, awaits: str) -> Batch:
     return Batch([link(m) for m in batch.messages], batch.groups)
 
 
-def settle(
-    tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], *, now_ms: int, max_crashes: int
-) -> Settled:
+def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], *, now_ms: int, max_crashes: int) -> Settled:
     """Write a batch of outcomes, statement by statement.
 
     Raises StaleBatch, to be rolled back, when a lease was lost: counting the changed rows is all that the common case

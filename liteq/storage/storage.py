@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
@@ -34,6 +35,12 @@ class Turn(NamedTuple):
 
     leases: list[Lease]
     lost: list[Lease]
+
+
+class _Step(Protocol):
+    """A chunk of housekeeping: how many rows it dealt with."""
+
+    def __call__(self, tx: Transaction, /, *, now_ms: int) -> int: ...
 
 
 class Storage:
@@ -194,11 +201,10 @@ class Storage:
         """Put back what `dead_workers` hold and, if `expired`, what is leased past its deadline; how many messages."""
         reaped = 0
         if expired and self._any_expired():
-            reaped += self._chunked(lambda tx, now_ms: _reap.reap_expired(tx, now_ms=now_ms, max_reaps=self.max_reaps))
+            reaped += self._chunked(partial(_reap.reap_expired, max_reaps=self.max_reaps))
         for worker in dead_workers:
-            reaped += self._chunked(
-                lambda tx, now_ms, w=worker: _reap.reap_worker(tx, w, now_ms=now_ms, max_reaps=self.max_reaps)
-            )
+            reap_worker = partial(_reap.reap_worker, worker=worker, max_reaps=self.max_reaps)
+            reaped += self._chunked(reap_worker)
             self.unregister_worker(worker)
         if reaped:
             self._ring(done=True, work=True)
@@ -208,12 +214,12 @@ class Storage:
         with self.driver.read() as tx:
             return _reap.any_expired(tx, now_ms=self.clock.now_ms())
 
-    def _chunked(self, step: Callable[[Transaction, int], int]) -> int:
+    def _chunked(self, step: _Step) -> int:
         """Run `step` in a transaction each until it does less than a chunk; what it did in all."""
         total = 0
         while True:
             with self.driver.write(Promise.PROGRESS) as tx:
-                n = step(tx, self.clock.now_ms())
+                n = step(tx, now_ms=self.clock.now_ms())
             total += n
             if n < CHUNK:
                 return total

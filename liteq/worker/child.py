@@ -59,9 +59,7 @@ class Child:
         self._held_since = 0.0
         self._sending = False
         self._expected_s: dict[str, float] = {}
-        self._executor = Executor(
-            app, hostname=settings.hostname, limits=settings.limits, started=self._report_started
-        )
+        self._executor = Executor(app, hostname=settings.hostname, limits=settings.limits, started=self._report_started)
 
     def run(self) -> None:
         """Execute until there is nothing more to execute for; the caller ends the process."""

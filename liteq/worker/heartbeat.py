@@ -117,4 +117,4 @@ class KeepAlive:
                 try:
                     self._heartbeat.beat(self._held())
                 except StorageError as exc:
-                    logger.error("the heartbeat failed, trying again: %s", exc)
+                    logger.warning("the heartbeat failed, trying again: %s", exc)

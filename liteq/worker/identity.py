@@ -31,13 +31,13 @@ def boot_id() -> str:
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 
 
 def start_time(pid: int) -> str:
-    """When `pid` was started, in the kernel's clock ticks since boot: tells a PID from its later reuse. "" if unknown."""
+    """When `pid` was started, in the kernel's clock ticks since boot: tells a PID from its reuse. "" if unknown."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:

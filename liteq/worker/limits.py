@@ -25,7 +25,7 @@ def limits_of(task: Any, asked: Limits, default: Limits) -> Limits:
 
 
 class SoftLimit:
-    """Raises SoftTimeLimitExceeded in the block when it lasts longer than the limit; once, so clean-up may take time."""
+    """Raises SoftTimeLimitExceeded in the block when that outlasts the limit; once, so clean-up may take its time."""
 
     _armed = False
 

@@ -1,10 +1,10 @@
 """What signals mean to a worker. Handlers only note that one came; the loop does what it says.
 
-    TERM             finish what runs, return what has not started, leave
-    INT              as TERM; a second one as QUIT
-    QUIT             stop what runs, all of it goes back to the queue, leave
-    HUP              as TERM, where no terminal is attached to hang up
-    TTIN, TTOU       one executor more, one less
+- TERM: finish what runs, return what has not started, leave.
+- INT: as TERM; a second one as QUIT.
+- QUIT: stop what runs, all of it goes back to the queue, leave.
+- HUP: as TERM.
+- TTIN, TTOU: one executor more, one less.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class Worker:
             on_wake=self._obey,
         )
         consumer.watch(self._signals.fileno(), self._signals.clear)
-        self.pool.start(consumer.watch, consumer.unwatch)
+        self.pool.start(consumer)
         keep_alive = KeepAlive(heartbeat, self.pool.held) if self.pool.name == "solo" else None
         try:
             if keep_alive is not None:

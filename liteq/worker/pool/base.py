@@ -7,7 +7,7 @@ from typing import Protocol
 
 from liteq.message import Lease, Outcome
 
-__all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Pool", "Watch"]
+__all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Loop", "Pool"]
 
 BUDGET_S = 4e-3  # work given to one executor in advance, as expected run time: enough to hide the parent's turn
 LONG_S = 50e-3  # nothing is given in advance behind a task that takes longer: it might run elsewhere meanwhile
@@ -15,8 +15,18 @@ MAX_WINDOW = 128  # leases given to one executor in advance at most
 UNKNOWN_S = 5e-3  # expected of a task that has not run yet
 WEIGHT = 0.1  # of the newest run time in the average
 
-Watch = Callable[[int, Callable[[], None]], None]
-"""`watch(fd, callback)`: call back when `fd` is readable."""
+
+class Loop(Protocol):
+    """The consumer's loop, as a pool sees it."""
+
+    def watch(self, fd: int, callback: Callable[[], None]) -> None:
+        """Call `callback` in the loop when `fd` is readable."""
+
+    def unwatch(self, fd: int) -> None:
+        """Stop watching `fd`."""
+
+    def let_go(self) -> None:
+        """In a forked child: drop the loop's descriptors."""
 
 
 class Estimates:
@@ -48,8 +58,8 @@ class Pool(Protocol):
     name: str
     size: int
 
-    def start(self, watch: Watch, unwatch: Callable[[int], None]) -> None:
-        """Get ready to execute; `watch` file descriptors that tell of outcomes."""
+    def start(self, loop: Loop) -> None:
+        """Get ready to execute; the descriptors that tell of outcomes are watched in `loop`."""
 
     def capacity(self) -> int:
         """How many leases it would take now."""
@@ -64,7 +74,7 @@ class Pool(Protocol):
         """The leases that it has and whose outcome has not been collected."""
 
     def tend(self, now: float) -> float | None:
-        """Do what time asks for: limits, stragglers, respawns. `now` is monotonic; when to be called again, if known."""
+        """Do what time asks for: limits, stragglers, respawns; when to be called again. Monotonic times, None: no need."""
 
     def take_back(self) -> list[Lease]:
         """Give up what has not been started."""

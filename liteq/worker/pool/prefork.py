@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from liteq.exceptions import TimeLimitExceeded, WorkerLostError
@@ -15,7 +15,7 @@ from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
 from liteq.worker import wire
 from liteq.worker.child import ChildSettings
-from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Watch
+from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop
 from liteq.worker.supervisor import Handle, fork_child
 
 __all__ = ["PreforkPool"]
@@ -46,15 +46,10 @@ class PreforkPool:
         self._stopping = False
         self._pause_s = 0.0
         self._fork_at = 0.0
-        self._let_go: Callable[[], None] = lambda: None
 
-    def start(self, watch: Watch, unwatch: Callable[[int], None]) -> None:
-        self._watch, self._unwatch = watch, unwatch
+    def start(self, loop: Loop) -> None:
+        self._loop = loop
         self._fork_missing()
-
-    def on_fork(self, let_go: Callable[[], None]) -> None:
-        """`let_go` closes in a new child what else the parent has open."""
-        self._let_go = let_go
 
     # -- leases in, outcomes out -------------------------------------------------------------------------------------
 
@@ -175,11 +170,11 @@ class PreforkPool:
     def _fork_missing(self) -> None:
         while len(self._children) < self.size:
             title = f"liteq: {self._settings.hostname} child {len(self._children) + 1}"
-            child = fork_child(self._app, self._settings, self._children, title=title, let_go=self._let_go)
+            child = fork_child(self._app, self._settings, self._children, title=title, let_go=self._loop.let_go)
             self._children.append(child)
-            self._watch(child.sock.fileno(), lambda c=child: self._on_socket(c))  # type: ignore[misc]
+            self._loop.watch(child.sock.fileno(), lambda c=child: self._on_socket(c))  # type: ignore[misc]
             if child.pidfd >= 0:
-                self._watch(child.pidfd, lambda c=child: self._bury(c))  # type: ignore[misc]
+                self._loop.watch(child.pidfd, lambda c=child: self._bury(c))  # type: ignore[misc]
 
     def _on_socket(self, child: Handle) -> None:
         before = len(self._outcomes)
@@ -191,9 +186,9 @@ class PreforkPool:
         """A child has ended: what it had reported counts, what it had not started comes back, the rest crashed."""
         self._receive(child)
         status = child.exit_status()
-        self._unwatch(child.sock.fileno())
+        self._loop.unwatch(child.sock.fileno())
         if child.pidfd >= 0:
-            self._unwatch(child.pidfd)
+            self._loop.unwatch(child.pidfd)
         self._again += child.take_back()
         started = [lease for lease, _ in child.held.values()]
         for lease in started[:-1]:
@@ -251,9 +246,9 @@ class PreforkPool:
         """Close the children's pipes; an idle child takes that as its end."""
         self._stopping = True
         for child in self._children:
-            self._unwatch(child.sock.fileno())
+            self._loop.unwatch(child.sock.fileno())
             if child.pidfd >= 0:
-                self._unwatch(child.pidfd)
+                self._loop.unwatch(child.pidfd)
             child.close()
         deadline = time.monotonic() + 5.0
         for child in self._children:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from liteq.message import Lease, Outcome
 from liteq.worker.executor import Executor
-from liteq.worker.pool.base import BUDGET_S, Estimates, Watch
+from liteq.worker.pool.base import BUDGET_S, Estimates, Loop
 
 __all__ = ["SoloPool"]
 
@@ -30,7 +30,7 @@ class SoloPool:
         self._running: Lease | None = None
         self._outcomes: list[tuple[Lease, Outcome]] = []
 
-    def start(self, watch: Watch, unwatch: Callable[[int], None]) -> None: ...
+    def start(self, loop: Loop) -> None: ...
 
     def capacity(self) -> int:
         held = len(self._waiting)

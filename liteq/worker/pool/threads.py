@@ -6,11 +6,11 @@ import os
 import queue
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from liteq.message import Lease, Outcome
 from liteq.worker.executor import Executor
-from liteq.worker.pool.base import Estimates, Watch
+from liteq.worker.pool.base import Estimates, Loop
 
 __all__ = ["ThreadPool"]
 
@@ -37,9 +37,9 @@ class ThreadPool:
         self._ours.setblocking(False)
         self._theirs.setblocking(False)
 
-    def start(self, watch: Watch, unwatch: Callable[[int], None]) -> None:
-        self._unwatch = unwatch
-        watch(self._ours.fileno(), self._clear)
+    def start(self, loop: Loop) -> None:
+        self._loop = loop
+        loop.watch(self._ours.fileno(), self._clear)
         self._spawn()
 
     def _spawn(self) -> None:
@@ -130,6 +130,6 @@ class ThreadPool:
             self._inbox.put(None)
         for thread in self._threads:
             thread.join(timeout=5.0)
-        self._unwatch(self._ours.fileno())
+        self._loop.unwatch(self._ours.fileno())
         self._ours.close()
         self._theirs.close()
