@@ -74,7 +74,7 @@ class Pool(Protocol):
         """The leases that it has and whose outcome has not been collected."""
 
     def tend(self, now: float) -> float | None:
-        """Do what time asks for: limits, stragglers, respawns; when to be called again. Monotonic times, None: no need."""
+        """Do what time asks for: limits, stragglers, respawns; when to be called again (monotonic), if known."""
 
     def take_back(self) -> list[Lease]:
         """Give up what has not been started."""
