@@ -184,32 +184,41 @@ def states_page() -> str:
 
 def settings_page() -> str:
     """docs/reference/settings.md."""
-    return f"{NOTE}# Settings\n\n{SETTINGS_HEAD}\n" + "".join(setting_entry(s) for _, s in sorted(SETTINGS.items()))
+    entries = "\n".join(setting_entry(SETTINGS[name]) for name in sorted(SETTINGS))
+    return f"{NOTE}# Settings\n\n{SETTINGS_HEAD}\n{entries}"
 
 
 SETTINGS_HEAD = """\
-Names are Celery's lower-case names where Celery has the setting. An environment variable is the name in capitals
-behind `LITEQ_`. Later sources win: `pyproject.toml` (`[tool.liteq]`), `liteq.ini`, `liteq_config.py`, the environment,
-the app's own `conf`, the command line.
+Names are Celery's lower-case names where Celery has the setting. By rising priority a value comes from
+
+1. `liteq.ini`, or `[tool.liteq]` in `pyproject.toml`,
+2. `liteq_config.py`,
+3. the app's code: `app.conf`,
+4. the environment: the name in capitals behind `LITEQ_`,
+5. the command line.
+
+The environment and the command line are the operator's word on how an app runs, so they stand above its code.
 """
 
 
 def setting_entry(setting: Setting) -> str:
-    """One setting as a section."""
-    facts = [("type", type_name(setting.type)), ("default", literal(setting.default))]
-    facts += [("unit", setting.unit)] if setting.unit else []
-    facts += [("environment", f"`LITEQ_{setting.name.upper()}`")]
-    return f"## {setting.name}\n\n{setting.doc}\n\n" + table(*facts) + "\n"
+    """One setting as a section: what it does, and its facts."""
+    facts = {
+        "takes": setting.allowed,
+        "unit": setting.unit,
+        "default": f"`{setting.default!r}`",
+        "environment": f"`{setting.env}`",
+        "in Celery": celery_name(setting),
+    }
+    lines = "".join(f"- {fact}: {value}\n" for fact, value in facts.items() if value)
+    return f"## {setting.name}\n\n{setting.doc}\n\n{lines}"
 
 
-def type_name(kind: object) -> str:
-    """A type as it is written in code."""
-    return f"`{kind.__name__ if isinstance(kind, type) else kind}`".replace("typing.", "")
-
-
-def literal(value: object) -> str:
-    """A default value as it is written in code."""
-    return f"`{value!r}`"
+def celery_name(setting: Setting) -> str:
+    """How Celery calls it."""
+    if setting.celery is None:
+        return "none, it is liteq's own"
+    return "the same" if setting.celery == setting.name else f"`{setting.celery}`"
 
 
 # -- commands --------------------------------------------------------------------------------------------------------
