@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 __all__ = ["Clock", "SystemClock", "from_ms", "to_ms"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Clock(Protocol):
@@ -33,7 +36,7 @@ def to_ms(moment: datetime) -> int:
     """`moment` as milliseconds since the epoch; a naive one is taken as UTC, as Celery's `eta` is."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000)
+    return (moment - _EPOCH) // _MILLISECOND  # in integers: timestamp() * 1000 is off by one now and then
 
 
 def from_ms(ms: int) -> datetime:

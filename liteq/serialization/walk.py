@@ -78,11 +78,11 @@ class Walk:
             return self.text(key, f"a key of {path}")
         if key is None or isinstance(key, bool):
             return {None: "null", True: "true", False: "false"}[key]
-        if isinstance(key, int):
+        if isinstance(key, int) and abs(key) < 2**64:  # longer ones may not even print
             return int.__repr__(key)
         if isinstance(key, float):
             return float.__repr__(self.number(key, f"a key of {path}"))
-        return self.refuse(f"a key of {path}", f"of type {_type_name(key)}; keys must be str")
+        return self.refuse(f"a key of {path}", f"of type {_type_name(key)}, or out of range; keys must be str")
 
     def other(self, value: Any, path: str, depth: int) -> Any:
         try:

@@ -88,9 +88,9 @@ class Conf(MutableMapping[str, Any]):
         for name, given in values.items():
             row = SETTINGS.get(name)
             checked[name] = given._replace(value=row.check(given.value)) if row else given
+        checked |= _from_transport_options(checked)
         with self._lock:
             self._take(checked)
-            self._take(_from_transport_options(checked))
         self._warn(checked)
 
     def _take(self, values: Mapping[str, Given]) -> None:

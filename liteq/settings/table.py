@@ -5,6 +5,7 @@ The names are Celery's wherever Celery has the setting. To add one, add a row.
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from datetime import timedelta
 from math import isfinite
@@ -17,6 +18,8 @@ __all__ = ["SETTINGS", "Setting"]
 
 KIB, MIB, DAY = 1024, 1024 * 1024, 86_400.0
 TASK_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
+
+_LONGEST_SHOWN = 80  # characters of a refused value in an error
 
 Names = list[Any] | tuple[Any, ...] | set[Any]  # of str; one string is split at its commas
 
@@ -92,8 +95,8 @@ class Setting:
         return isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
 
     def _refused(self, value: Any) -> ImproperlyConfigured:
-        shown = repr(value)
-        shown = shown if len(shown) <= 80 else shown[:80] + "..."
+        shown = reprlib.repr(value) if isinstance(value, (int, dict, list, tuple, set)) else repr(value)
+        shown = shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + "..."
         return ImproperlyConfigured(f"the setting {self.name} = {shown} is not allowed: it takes {self.allowed}")
 
     @property

@@ -1,0 +1,57 @@
+"""Messages and their ids."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from uuid import UUID
+
+import pytest
+
+from liteq.clock import SystemClock
+from liteq.message import Batch, Flag, Group, Lease, Message, new_id
+
+
+def test_an_id_is_a_uuid_of_version_7_made_now():
+    before = SystemClock().now_ms()
+    made = UUID(new_id())
+    assert (made.version, made.variant) == (7, "specified in RFC 4122")
+    assert before <= made.int >> 80 <= SystemClock().now_ms()
+
+
+def test_ids_made_in_many_threads_are_all_different():
+    ids: list[str] = []
+    threads = [threading.Thread(target=lambda: ids.extend(new_id() for _ in range(1000))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(ids)) == 4000
+
+
+def test_ids_sort_by_the_millisecond_they_were_made_in():
+    ids = [new_id() for _ in range(1000)]
+    assert [i[:13] for i in ids] == sorted(i[:13] for i in ids)
+
+
+def test_flags_are_single_bits():
+    assert [flag.value for flag in Flag] == [1 << n for n in range(len(Flag))]
+
+
+def test_a_message_does_not_change():
+    message = Message("id", "app.add", b"[[],{}]")
+    assert (message.queue, message.priority, message.flags) == ("celery", 0, 0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        message.task = "other"  # type: ignore[misc]
+
+
+def test_a_batch_starts_empty_and_shares_nothing():
+    first, second = Batch(), Batch()
+    first.messages.append(Message("id", "app.add", b""))
+    first.groups.append(Group("g", 1))
+    assert (second.messages, second.groups) == ([], [])
+
+
+def test_a_leases_fields_come_in_the_order_of_claims_returning():
+    assert Lease._fields[:6] == ("seq", "token", "id", "task", "payload", "options")
+    assert Lease._fields[-1] == "input"

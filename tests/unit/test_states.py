@@ -1,0 +1,58 @@
+"""The state machine's table, and Celery's names for its states."""
+
+from __future__ import annotations
+
+import pytest
+
+from liteq.states import ALL_STATES, FINISHED, LEGAL, READY_STATES, UNFINISHED, State, celery_state
+
+
+def test_the_table_knows_every_state():
+    assert LEGAL.keys() == set(State)
+    assert FINISHED | UNFINISHED == set(State)
+    assert not FINISHED & UNFINISHED
+
+
+def test_every_state_can_be_finished_from():
+    for start in State:
+        seen, todo = set(), [start]
+        while todo:
+            state = todo.pop()
+            if state not in seen:
+                seen.add(state)
+                todo += LEGAL[state]
+        assert seen & FINISHED, start
+
+
+def test_an_end_is_an_end_unless_it_is_replayed():
+    assert LEGAL[State.SUCCEEDED] == LEGAL[State.CANCELLED] == frozenset()
+    assert LEGAL[State.DEAD] == {State.PENDING}
+
+
+def test_only_a_lease_succeeds_of_itself():
+    assert {state for state in State if State.SUCCEEDED in LEGAL[state]} == {State.LEASED, State.BLOCKED}
+
+
+@pytest.mark.parametrize(
+    ("state", "facts", "name"),
+    [
+        (State.SUCCEEDED, {}, "SUCCESS"),
+        (State.DEAD, {}, "FAILURE"),
+        (State.UPSTREAM_FAILED, {}, "FAILURE"),
+        (State.CANCELLED, {}, "REVOKED"),
+        (State.LEASED, {"started": True}, "STARTED"),
+        (State.LEASED, {}, "PENDING"),
+        (State.SCHEDULED, {}, "PENDING"),
+        (State.SCHEDULED, {"retries": 1}, "RETRY"),
+        (State.PENDING, {"retries": 1}, "RETRY"),
+        (State.BLOCKED, {}, "PENDING"),
+    ],
+)
+def test_celerys_name(state, facts, name):
+    assert celery_state(state, **facts) == name
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_is_finished_is_ready_and_the_other_way_round(state):
+    assert celery_state(state) in ALL_STATES
+    assert (celery_state(state) in READY_STATES) is (state in FINISHED)
