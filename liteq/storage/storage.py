@@ -16,16 +16,17 @@ from liteq.storage import dead as _dead
 from liteq.storage import enqueue as _enqueue
 from liteq.storage import extend as _extend
 from liteq.storage import inspect as _inspect
+from liteq.storage import open_driver
 from liteq.storage import reap as _reap
 from liteq.storage import results as _results
 from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
-from liteq.storage.driver import Bell, Driver, Listener, Promise, Transaction
+from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
 from liteq.storage.inspect import Count, GroupRecord, Member, Record
 from liteq.storage.workers import WorkerRecord
 
-__all__ = ["Storage", "Turn"]
+__all__ = ["Storage", "Turn", "open_storage"]
 
 CHUNK = 1_000  # rows of one housekeeping transaction: others get their turn in between
 
@@ -326,3 +327,28 @@ class Storage:
             self.driver.ring(Bell.DONE)
         if work:
             self.driver.ring(Bell.WORK)
+
+
+def open_storage(
+    url: str,
+    *,
+    driver: str | None = None,
+    durability: str = "durable",
+    busy_timeout_s: float = 30.0,
+    allow_network_filesystem: bool = False,
+    clock: Clock | None = None,
+    max_crashes: int = 3,
+    max_reaps: int = 10,
+) -> Storage:
+    """The queue behind a broker URL; touches nothing before its first use. See `open_driver` for the URLs.
+
+    `durability`: "durable", "strict" or "relaxed". Raises ImproperlyConfigured for a bad URL.
+    """
+    engine = open_driver(
+        url,
+        driver=driver,
+        durability=Durability(durability),
+        busy_timeout_s=busy_timeout_s,
+        allow_network_filesystem=allow_network_filesystem,
+    )
+    return Storage(engine, clock=clock, max_crashes=max_crashes, max_reaps=max_reaps)

@@ -1,0 +1,350 @@
+"""What the end of one message sets in motion: chains, groups, chords, errbacks, replacements, replays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from liteq.exceptions import ChordError
+from liteq.message import Ack, Batch, DeadLetter, Flag, Group, Lease, Message, Outcome, Replace
+from liteq.serialization import decode_error, encode_error
+from liteq.states import State
+from liteq.storage.storage import Storage
+from liteq.testing import FakeClock
+
+from .conftest import PAYLOAD, FakeWorker
+
+ERROR = encode_error(ValueError("no"))
+LINKED, INPUT, ERRBACK = int(Flag.LINKED), int(Flag.TAKES_INPUT), int(Flag.ON_FAILURE)
+
+
+def row(name: str, flags: int = 0, **fields: object) -> Message:
+    """A message whose id is its task's name, so that a test reads as the graph it draws."""
+    return Message(**{"id": name, "task": name, "payload": PAYLOAD, "flags": flags, **fields})  # type: ignore[arg-type]
+
+
+def chain_of(*names: str) -> list[Message]:
+    rows = [row(names[0], LINKED)]
+    for before, name in zip(names, names[1:], strict=False):
+        rows.append(row(name, LINKED | INPUT, awaits=before))
+    return [*rows[:-1], replace(rows[-1], flags=INPUT)]
+
+
+def chord_of(members: int, body: str = "body", group: str = "g") -> Batch:
+    header = [row(f"m{i}", LINKED, group_id=group, position=i) for i in range(members)]
+    return Batch([*header, row(body, INPUT, awaits=group)], [Group(group, members)])
+
+
+class Run:
+    """Drives a storage by hand: runs whatever is claimable, in order, with an outcome for each task."""
+
+    def __init__(self, storage: Storage, worker: FakeWorker) -> None:
+        self.storage, self.worker = storage, worker
+        self.order: list[str] = []
+        self.inputs: dict[str, bytes | None] = {}
+
+    def __call__(self, **outcomes: Outcome) -> list[str]:
+        """Run until nothing is claimable; tasks that `outcomes` does not name return their own name."""
+        while leases := self.worker.claim(100):
+            self.order += [lease.id for lease in leases]
+            self.inputs |= {lease.id: lease.input for lease in leases}
+            self.storage.settle([(lease, self._outcome(lease, outcomes)) for lease in leases])
+        return self.order
+
+    @staticmethod
+    def _outcome(lease: Lease, outcomes: dict[str, Outcome]) -> Outcome:
+        return outcomes.get(lease.id, Ack(f'"{lease.id}"'.encode()))
+
+
+@pytest.fixture
+def run(storage: Storage, worker: FakeWorker) -> Run:
+    return Run(storage, worker)
+
+
+@pytest.fixture
+def state(storage: Storage) -> Callable[[str], State | None]:
+    def state(message_id: str) -> State | None:
+        record = storage.find(message_id)
+        return record.state if record else None
+
+    return state
+
+
+StateOf = Callable[[str], State | None]
+
+
+# -- chains ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_link_runs_when_the_one_before_has_and_gets_its_result(storage: Storage, run: Run, state: StateOf) -> None:
+    storage.enqueue(Batch(chain_of("a", "b", "c")))
+    assert state("b") is State.BLOCKED
+    assert run() == ["a", "b", "c"]
+    assert run.inputs == {"a": None, "b": b'"a"', "c": b'"b"'}
+
+
+def test_an_immutable_link_gets_nothing(storage: Storage, run: Run) -> None:
+    storage.enqueue(Batch([row("a", LINKED), row("b", awaits="a")]))
+    run()
+    assert run.inputs["b"] is None
+
+
+def test_the_next_link_is_claimed_in_the_turn_that_settles_the_one_before(
+    storage: Storage, worker: FakeWorker
+) -> None:
+    storage.enqueue(Batch(chain_of("a", "b")))
+    lease = worker.claim_one()
+    turn = storage.turn([(lease, Ack(b"1"))], ["celery"], worker=worker.number, limit=1, visibility_s=60)
+    assert [(x.id, x.input) for x in turn.leases] == [("b", b"1")]
+
+
+def test_a_countdown_of_a_link_starts_when_it_is_unblocked(
+    storage: Storage, run: Run, state: StateOf, clock: FakeClock
+) -> None:
+    storage.enqueue(Batch([row("a", LINKED), row("b", INPUT, awaits="a", delay_ms=10_000)]))
+    clock.advance(seconds=60)
+    assert run() == ["a"]
+    assert state("b") is State.SCHEDULED
+    clock.advance(seconds=9)
+    assert run() == ["a"]
+    clock.advance(seconds=1)
+    assert run() == ["a", "b"]
+
+
+def test_a_failed_link_ends_those_behind_it_with_its_error(storage: Storage, run: Run, state: StateOf) -> None:
+    storage.enqueue(Batch(chain_of("a", "b", "c", "d")))
+    assert run(b=DeadLetter(ERROR)) == ["a", "b"]
+    assert [state(x) for x in "abcd"] == [
+        State.SUCCEEDED,
+        State.DEAD,
+        State.UPSTREAM_FAILED,
+        State.UPSTREAM_FAILED,
+    ]
+    last = storage.find("d")
+    assert last is not None
+    assert last.error == ERROR
+
+
+def test_a_cancelled_link_ends_those_behind_it(storage: Storage, run: Run, state: StateOf) -> None:
+    storage.enqueue(Batch(chain_of("a", "b", "c")))
+    storage.cancel(["b"])
+    assert run() == ["a"]
+    assert (state("b"), state("c")) == (State.CANCELLED, State.UPSTREAM_FAILED)
+
+
+def test_a_row_behind_something_that_has_finished_runs_at_once(storage: Storage, run: Run, state: StateOf) -> None:
+    storage.enqueue(Batch([row("a", LINKED), row("x", LINKED)]))
+    run(x=DeadLetter(ERROR))
+    storage.enqueue(Batch([row("b", INPUT, awaits="a"), row("y", INPUT, awaits="x")]))
+    assert run() == ["a", "x", "b"]
+    assert run.inputs["b"] == b'"a"'
+    assert state("y") is State.UPSTREAM_FAILED
+
+
+# -- groups and chords -----------------------------------------------------------------------------------------------
+
+
+def test_a_chords_body_runs_once_all_members_have_with_their_results_in_order(
+    storage: Storage, run: Run, worker: FakeWorker
+) -> None:
+    storage.enqueue(chord_of(3))
+    first, second, third = worker.claim(3)
+    storage.settle([(third, Ack(b"3")), (first, Ack(b"1"))])
+    assert worker.claim() == []
+    storage.settle([(second, Ack(b"2"))])
+    assert run() == ["body"]
+    assert run.inputs["body"] == b"[1,2,3]"
+
+
+def test_a_chord_of_a_thousand(storage: Storage, run: Run) -> None:
+    storage.enqueue(chord_of(1_000))
+    assert run()[-1] == "body"
+    assert len(run.order) == 1_001
+    group = storage.find_group("g")
+    assert group is not None
+    assert (group.remaining, group.failed) == (0, 0)
+
+
+def test_a_group_in_a_group_gives_a_list_in_a_list(storage: Storage, run: Run) -> None:
+    storage.enqueue(
+        Batch(
+            [
+                row("a", LINKED, group_id="outer", position=0),
+                row("b", LINKED, group_id="inner", position=0),
+                row("c", LINKED, group_id="inner", position=1),
+                row("body", INPUT, awaits="outer"),
+            ],
+            [Group("outer", 2), Group("inner", 2, group_id="outer", position=1)],
+        )
+    )
+    run()
+    assert run.inputs["body"] == b'["a",["b","c"]]'
+
+
+def test_a_chord_of_chains_of_chords(storage: Storage, run: Run) -> None:
+    batch = chord_of(2, body="inner-body")
+    messages = [
+        replace(m, flags=LINKED | INPUT, group_id="outer", position=0) if m.id == "inner-body" else m
+        for m in batch.messages
+    ]
+    last = row("z", LINKED, group_id="outer", position=1)
+    storage.enqueue(
+        Batch([*messages, last, row("body", INPUT, awaits="outer")], [*batch.groups, Group("outer", 2)])
+    )
+    run()
+    assert run.inputs["inner-body"] == b'["m0","m1"]'
+    assert run.inputs["body"] == b'["inner-body","z"]'
+
+
+def test_a_failed_member_fails_the_body_once_all_have_finished(
+    storage: Storage, run: Run, state: StateOf, worker: FakeWorker
+) -> None:
+    storage.enqueue(chord_of(3))
+    first, second, third = worker.claim(3)
+    storage.settle([(second, DeadLetter(ERROR))])
+    assert state("body") is State.BLOCKED
+    storage.settle([(first, Ack(b"1")), (third, Ack(b"1"))])
+    body = storage.find("body")
+    assert body is not None
+    assert body.state is State.UPSTREAM_FAILED
+    assert body.error is not None
+    doc = decode_error(body.error)
+    assert doc.type == ChordError.__name__
+    assert "m1" in doc.message
+    assert "ValueError" in doc.message
+
+
+def test_a_broken_chain_in_a_header_does_not_hang_the_chord(storage: Storage, run: Run, state: StateOf) -> None:
+    chained = [
+        row("a", LINKED),
+        row("b", LINKED | INPUT, awaits="a", group_id="g", position=0),
+        row("c", LINKED, group_id="g", position=1),
+    ]
+    storage.enqueue(Batch([*chained, row("body", INPUT, awaits="g")], [Group("g", 2)]))
+    run(a=DeadLetter(ERROR))
+    assert (state("b"), state("body")) == (State.UPSTREAM_FAILED, State.UPSTREAM_FAILED)
+
+
+def test_two_members_in_one_batch_and_a_purged_one_count_the_same(
+    storage: Storage, run: Run, state: StateOf, worker: FakeWorker
+) -> None:
+    storage.enqueue(chord_of(3))
+    leases = worker.claim(2)
+    storage.purge()
+    storage.settle([(lease, Ack(b"1")) for lease in leases])
+    assert state("body") is State.UPSTREAM_FAILED
+
+
+# -- errbacks --------------------------------------------------------------------------------------------------------
+
+
+def test_an_errback_runs_on_failure_with_the_error(storage: Storage, run: Run) -> None:
+    storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | INPUT, awaits="a")]))
+    assert run(a=DeadLetter(ERROR)) == ["a", "err"]
+    assert run.inputs["err"] == ERROR
+
+
+def test_an_errback_vanishes_on_success(storage: Storage, run: Run, state: StateOf) -> None:
+    storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | INPUT, awaits="a")]))
+    assert run() == ["a"]
+    assert state("err") is None
+
+
+def test_only_the_link_that_broke_calls_its_errback(storage: Storage, run: Run, state: StateOf) -> None:
+    errbacks = [row(f"err-{x}", ERRBACK | INPUT, awaits=x) for x in "ab"]
+    storage.enqueue(Batch([row("a", LINKED), row("b", LINKED | INPUT, awaits="a"), *errbacks]))
+    assert run(a=DeadLetter(ERROR)) == ["a", "err-a"]
+    assert state("err-b") is None
+
+
+def test_a_chord_whose_header_failed_calls_the_bodys_errback(storage: Storage, run: Run) -> None:
+    batch = chord_of(2)
+    body = replace(batch.messages[-1], flags=INPUT | LINKED)
+    storage.enqueue(Batch([*batch.messages[:-1], body, row("err", ERRBACK | INPUT, awaits="body")], batch.groups))
+    assert run(m0=DeadLetter(ERROR)) == ["m0", "m1", "err"]
+    given = run.inputs["err"]
+    assert given is not None
+    assert decode_error(given).type == ChordError.__name__
+
+
+# -- replace ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_replaced_message_finishes_as_its_replacement(storage: Storage, run: Run, state: StateOf) -> None:
+    storage.enqueue(Batch(chain_of("a", "b")))
+    run(a=Replace(Batch(chain_of("x", "y")), awaits="y"))
+    assert run.order == ["a", "x", "y", "b"]
+    assert run.inputs["b"] == b'"y"'
+    replaced = storage.find("a")
+    assert replaced is not None
+    assert (replaced.state, replaced.result) == (State.SUCCEEDED, b'"y"')
+
+
+def test_a_message_replaced_by_a_group_gives_its_list(storage: Storage, run: Run) -> None:
+    storage.enqueue(Batch(chain_of("a", "b")))
+    members = [row(f"m{i}", LINKED, group_id="g", position=i) for i in range(2)]
+    run(a=Replace(Batch(members, [Group("g", 2)]), awaits="g"))
+    assert run.inputs["b"] == b'["m0","m1"]'
+
+
+def test_a_replaced_member_still_counts_in_its_group(storage: Storage, run: Run, state: StateOf) -> None:
+    storage.enqueue(chord_of(2))
+    run(m0=Replace(Batch([row("x")]), awaits="x"))
+    assert run.inputs["body"] == b'["x","m1"]'
+
+
+def test_a_failed_replacement_fails_what_it_replaced(storage: Storage, run: Run, state: StateOf) -> None:
+    storage.enqueue(Batch([*chain_of("a", "b"), row("err", ERRBACK | INPUT, awaits="a")]))
+    run(a=Replace(Batch([row("x")]), awaits="x"), x=DeadLetter(ERROR))
+    assert (state("a"), state("b")) == (State.UPSTREAM_FAILED, State.UPSTREAM_FAILED)
+    assert run.order == ["a", "x", "err"]
+
+
+# -- replay, retention -----------------------------------------------------------------------------------------------
+
+
+def test_a_replayed_dead_letter_resumes_its_workflow(storage: Storage, run: Run, state: StateOf) -> None:
+    batch = chord_of(2)
+    body = replace(batch.messages[-1], flags=INPUT | LINKED)
+    after = row("after", INPUT, awaits="body")
+    storage.enqueue(Batch([*batch.messages[:-1], body, after], batch.groups))
+    run(m0=DeadLetter(ERROR), m1=DeadLetter(ERROR))
+    assert state("after") is State.UPSTREAM_FAILED
+    storage.dead_replay(["m0"])
+    assert (state("body"), state("after")) == (State.BLOCKED, State.BLOCKED)
+    run()
+    assert state("body") is State.UPSTREAM_FAILED, "m1 is still dead"
+    storage.dead_replay(["m1"])
+    run()
+    assert run.inputs["body"] == b'["m0","m1"]'
+    assert state("after") is State.SUCCEEDED
+
+
+def test_a_result_stays_as_long_as_a_later_row_may_take_it(
+    storage: Storage, run: Run, state: StateOf, clock: FakeClock, worker: FakeWorker
+) -> None:
+    storage.enqueue(chord_of(2))
+    first, _second = worker.claim(2)
+    storage.settle([(first, Ack(b"1"))])
+    clock.advance(seconds=1_000)
+    storage.expire(result_expires_s=1, dead_expires_s=None)
+    assert storage.forget(["m0"]) == 0
+    assert state("m0") is State.SUCCEEDED
+
+
+def test_a_finished_workflow_leaves_whole(storage: Storage, run: Run, clock: FakeClock) -> None:
+    storage.enqueue(chord_of(3))
+    storage.enqueue(Batch(chain_of("a", "b", "c")))
+    run()
+    clock.advance(seconds=1_000)
+    while storage.expire(result_expires_s=1, dead_expires_s=1):
+        pass
+    assert storage.counts() == []
+    assert storage.find_group("g") is None
+
+
+def test_the_members_of_a_group_are_known(storage: Storage) -> None:
+    storage.enqueue(chord_of(2))
+    assert [(m.position, m.kind, m.id) for m in storage.group_members("g")] == [(0, "task", "m0"), (1, "task", "m1")]

@@ -1,0 +1,348 @@
+"""Enqueue, claim, settle, reap: one message's life."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from liteq.exceptions import WorkerLostError
+from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Message, Release, RetryAt, new_id
+from liteq.serialization import decode_error, encode_error
+from liteq.states import LEGAL, State
+from liteq.storage.storage import Storage
+from liteq.testing import FakeClock
+
+from .conftest import PAYLOAD, FakeWorker, Send
+
+ERROR = encode_error(ValueError("no"))
+
+
+def state_of(storage: Storage, message_id: str) -> State | None:
+    record = storage.find(message_id)
+    return record.state if record else None
+
+
+# -- enqueue ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_enqueued_is_there(storage: Storage, send: Send) -> None:
+    message_id = send(queue="q", priority=3, options=b'{"a":1}')
+    record = storage.find(message_id)
+    assert record is not None
+    assert (record.task, record.queue, record.priority, record.state) == ("t", "q", 3, State.PENDING)
+    assert (record.payload, record.options) == (PAYLOAD, b'{"a":1}')
+
+
+def test_the_same_id_again_makes_no_second_row(storage: Storage, send: Send) -> None:
+    first = send(id="mine", task="t")
+    assert send(id="mine", task="other") == first
+    record = storage.find("mine")
+    assert record is not None
+    assert record.task == "t"
+    assert sum(c.n for c in storage.counts()) == 1
+
+
+def test_a_unique_key_admits_one_unfinished_message(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    first = send(unique_key="k")
+    assert send(unique_key="k") == first
+    storage.settle([(worker.claim_one(), Ack(b"1"))])
+    assert send(unique_key="k") != first
+
+
+def test_a_batch_is_written_whole_or_not_at_all(storage: Storage) -> None:
+    good = Message(new_id(), "t", PAYLOAD)
+    bad = Message(new_id(), "t", None)  # type: ignore[arg-type]
+    with pytest.raises(Exception, match=r"(?i)not null"):
+        storage.enqueue(Batch([good, bad]))
+    assert storage.counts() == []
+
+
+def test_many_go_in_one_commit(storage: Storage, worker: FakeWorker) -> None:
+    assert storage.enqueue_many(Message(new_id(), "t", PAYLOAD) for _ in range(2_500)) == 2_500
+    assert len(worker.claim(3_000)) == 2_500
+
+
+# -- claim -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_highest_priority_comes_first_then_the_oldest(
+    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
+) -> None:
+    low = send(priority=0)
+    clock.advance(seconds=1)
+    high = [send(priority=9), send(priority=9)]
+    assert [lease.id for lease in worker.claim()] == [*high, low]
+
+
+def test_a_claim_takes_only_its_queue_and_its_limit(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    send(queue="other")
+    mine = [send(queue="q") for _ in range(3)]
+    assert [lease.id for lease in worker.claim(2, "q")] == mine[:2]
+    assert [lease.id for lease in worker.claim(5, "q")] == mine[2:]
+    assert worker.claim(5, "q") == []
+
+
+def test_a_message_is_leased_to_one_worker(
+    storage: Storage, send: Send, worker: FakeWorker, other: FakeWorker
+) -> None:
+    send()
+    assert len(worker.claim()) == 1
+    assert other.claim() == []
+
+
+def test_fencing_tokens_only_go_up(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    tokens = []
+    for _ in range(3):
+        for _ in range(4):
+            send()
+        leases = worker.claim()
+        tokens += [lease.token for lease in leases]
+        storage.settle([(lease, Ack(None)) for lease in leases])  # the rows vanish; their tokens do not come again
+    assert all(a < b for a, b in pairwise(tokens))
+
+
+def test_a_message_is_not_claimed_before_it_is_due(
+    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
+) -> None:
+    message_id = send(due_ms=clock.now_ms() + 5_000)
+    assert state_of(storage, message_id) is State.SCHEDULED
+    assert worker.claim() == []
+    assert storage.next_due_ms() == clock.now_ms() + 5_000
+    clock.advance(seconds=5)
+    assert worker.claim_one().id == message_id
+    assert storage.next_due_ms() is None
+
+
+# -- settle ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_ack_stores_the_result(storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock) -> None:
+    message_id = send()
+    storage.settle([(worker.claim_one(), Ack(b"[1,2]"))])
+    record = storage.find(message_id)
+    assert record is not None
+    assert (record.state, record.result, record.finished_ms) == (State.SUCCEEDED, b"[1,2]", clock.now_ms())
+
+
+def test_an_ack_without_a_result_leaves_no_row(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    message_id = send(flags=int(Flag.IGNORE_RESULT))
+    storage.settle([(worker.claim_one(), Ack(None))])
+    assert storage.find(message_id) is None
+
+
+def test_a_retry_comes_back_when_it_is_due(
+    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
+) -> None:
+    message_id = send()
+    storage.settle([(worker.claim_one(), RetryAt(clock.now_ms() + 1_000, ERROR, payload=b"[[1],{}]"))])
+    assert state_of(storage, message_id) is State.SCHEDULED
+    assert worker.claim() == []
+    clock.advance(seconds=1)
+    again = worker.claim_one()
+    assert (again.id, again.retries, again.payload) == (message_id, 1, b"[[1],{}]")
+
+
+def test_a_release_counts_nothing(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    send()
+    storage.settle([(worker.claim_one(), Release())])
+    again = worker.claim_one()
+    assert (again.retries, again.crashes) == (0, 0)
+
+
+def test_a_message_that_kills_its_process_thrice_is_a_dead_letter(
+    storage: Storage, send: Send, worker: FakeWorker
+) -> None:
+    message_id = send()
+    for crashes in range(3):
+        lease = worker.claim_one()
+        assert lease.crashes == crashes
+        storage.settle([(lease, Release(crashed=True))])
+    record = storage.find(message_id)
+    assert record is not None
+    assert record.state is State.DEAD
+    assert record.error is not None
+    assert decode_error(record.error).type == WorkerLostError.__name__
+
+
+def test_an_at_most_once_message_is_not_run_again_after_a_crash(
+    storage: Storage, send: Send, worker: FakeWorker
+) -> None:
+    message_id = send(flags=int(Flag.EARLY_ACK))
+    storage.settle([(worker.claim_one(), Release(crashed=True))])
+    assert state_of(storage, message_id) is State.DEAD
+
+
+def test_a_lease_that_ran_out_cannot_ack(
+    storage: Storage, send: Send, worker: FakeWorker, other: FakeWorker, clock: FakeClock
+) -> None:
+    message_id = send()
+    stale = worker.claim_one()
+    clock.advance(seconds=61)
+    assert storage.reap() == 1
+    fresh = other.claim_one()
+    assert fresh.token > stale.token
+    assert storage.settle([(stale, Ack(b'"late"'))]) == [stale]
+    assert storage.settle([(fresh, Ack(b'"good"'))]) == []
+    record = storage.find(message_id)
+    assert record is not None
+    assert record.result == b'"good"'
+
+
+@pytest.mark.parametrize(
+    "outcome", [Ack(b"1"), Ack(None), RetryAt(0), DeadLetter(ERROR), Release(), Release(crashed=True), Cancel()]
+)
+def test_no_outcome_of_a_lost_lease_is_stored(
+    storage: Storage, send: Send, worker: FakeWorker, other: FakeWorker, clock: FakeClock, outcome: object
+) -> None:
+    kept = send()
+    stale = worker.claim_one()
+    clock.advance(seconds=61)
+    storage.reap()
+    fresh = other.claim_one()
+    before = storage.find(kept)
+    assert storage.settle([(stale, outcome)]) == [stale]  # type: ignore[list-item]
+    assert storage.find(kept) == before
+    assert storage.settle([(fresh, Ack(b"1"))]) == []
+
+
+def test_a_lost_lease_does_not_take_its_batch_with_it(
+    storage: Storage, send: Send, worker: FakeWorker, other: FakeWorker, clock: FakeClock
+) -> None:
+    send()
+    stale = worker.claim_one()
+    clock.advance(seconds=61)
+    storage.reap()
+    other.claim_one()
+    good = send()
+    lease = worker.claim_one()
+    assert storage.settle([(stale, Ack(b"1")), (lease, Ack(b"2"))]) == [stale]
+    assert state_of(storage, good) is State.SUCCEEDED
+
+
+def test_a_heartbeat_keeps_a_lease_and_names_the_lost(
+    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
+) -> None:
+    send()
+    lease = worker.claim_one()
+    clock.advance(seconds=59)
+    assert storage.heartbeat(worker.number, [lease], visibility_s=60) == (True, [])
+    clock.advance(seconds=59)
+    assert storage.reap() == 0
+    clock.advance(seconds=2)
+    assert storage.reap() == 1
+    assert storage.heartbeat(worker.number, [lease], visibility_s=60) == (True, [lease])
+
+
+def test_a_dead_workers_leases_are_put_back_at_once(
+    storage: Storage, send: Send, worker: FakeWorker, other: FakeWorker
+) -> None:
+    ids = [send() for _ in range(3)]
+    worker.claim()
+    assert storage.reap([worker.number]) == 3
+    assert [w.id for w in storage.workers()] == [other.number]
+    assert [lease.id for lease in other.claim()] == ids
+
+
+def test_a_message_whose_worker_vanishes_again_and_again_is_a_dead_letter(storage: Storage, send: Send) -> None:
+    message_id = send()
+    for n in range(storage.max_reaps):
+        vanishing = FakeWorker(storage, f"w{n}")
+        assert vanishing.claim_one().id == message_id
+        storage.reap([vanishing.number])
+    assert state_of(storage, message_id) is State.DEAD
+
+
+def test_one_turn_settles_and_claims(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    first, second = send(), send()
+    lease = worker.claim_one()
+    turn = storage.turn([(lease, Ack(b"1"))], ["celery"], worker=worker.number, limit=5, visibility_s=60)
+    assert [x.id for x in turn.leases] == [second]
+    assert state_of(storage, first) is State.SUCCEEDED
+
+
+# -- cancel, purge, progress -----------------------------------------------------------------------------------------
+
+
+def test_cancel_stops_what_has_not_started_and_names_what_runs(
+    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
+) -> None:
+    running = send()
+    worker.claim_one()
+    waiting, later = send(), send(due_ms=clock.now_ms() + 1_000)
+    assert storage.cancel([running, waiting, later, "unknown"]) == [running]
+    assert state_of(storage, waiting) is state_of(storage, later) is State.CANCELLED
+    assert state_of(storage, running) is State.LEASED
+
+
+def test_purge_deletes_what_waits(storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock) -> None:
+    running = send()
+    worker.claim_one()
+    send(), send(due_ms=clock.now_ms() + 1_000)
+    elsewhere = send(queue="other")
+    assert storage.purge(["celery"]) == 2
+    assert state_of(storage, running) is State.LEASED
+    assert storage.purge() == 1
+    assert storage.find(elsewhere) is None
+
+
+def test_progress_is_fenced(storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock) -> None:
+    message_id = send()
+    lease = worker.claim_one()
+    assert storage.progress(message_id, b'{"state":"HALF"}', lease=(lease.seq, lease.token))
+    record = storage.find(message_id)
+    assert record is not None
+    assert record.progress == b'{"state":"HALF"}'
+    storage.settle([(lease, Release())])
+    assert not storage.progress(message_id, b"{}", lease=(lease.seq, lease.token))
+
+
+# -- dead letters, retention -----------------------------------------------------------------------------------------
+
+
+def test_a_dead_letter_can_be_listed_replayed_and_dropped(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    first, second = send(task="a"), send(task="b")
+    storage.settle([(lease, DeadLetter(ERROR)) for lease in worker.claim()])
+    assert storage.dead_matching() == [first, second]
+    assert storage.dead_matching(task="b") == [second]
+    assert storage.dead_replay([first, "unknown"]) == [first]
+    assert worker.claim_one().id == first
+    assert storage.dead_drop([second]) == 1
+    assert storage.find(second) is None
+
+
+def test_a_replay_does_not_break_a_unique_key(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    first = send(unique_key="k")
+    storage.settle([(worker.claim_one(), DeadLetter(ERROR))])
+    second = send(unique_key="k")
+    assert storage.dead_replay([first]) == []
+    storage.settle([(worker.claim_one(), Ack(b"1"))])
+    assert state_of(storage, second) is State.SUCCEEDED
+    assert storage.dead_replay([first]) == [first]
+
+
+def test_finished_rows_leave_when_their_time_is_over(
+    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
+) -> None:
+    done, dead = send(), send()
+    storage.settle(list(zip(worker.claim(), [Ack(b"1"), DeadLetter(ERROR)], strict=True)))
+    clock.advance(seconds=100)
+    waiting = send()
+    assert storage.expire(result_expires_s=101, dead_expires_s=101) == 0
+    assert storage.expire(result_expires_s=99, dead_expires_s=None) == 1
+    assert (storage.find(done), state_of(storage, dead)) == (None, State.DEAD)
+    assert storage.expire(result_expires_s=None, dead_expires_s=99) == 1
+    assert storage.find(dead) is None
+    assert state_of(storage, waiting) is State.PENDING
+
+
+def test_forget_deletes_only_what_has_finished(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    done, waiting = send(), send()
+    storage.settle([(worker.claim_one(), Ack(b"1"))])
+    assert storage.forget([done, waiting]) == 1
+    assert storage.find(done) is None
+    assert state_of(storage, waiting) is State.PENDING
+
+
+def test_every_state_has_its_transitions() -> None:
+    assert set(LEGAL) == set(State)
