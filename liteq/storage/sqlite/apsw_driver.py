@@ -1,0 +1,121 @@
+"""SQLite through apsw: one known SQLite on every platform. The default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import apsw
+
+from liteq.exceptions import StorageCorrupt, StorageError
+from liteq.storage.driver import Params, Row
+from liteq.storage.sqlite.base import SQLiteDriver
+from liteq.storage.sqlite.errors import translate
+from liteq.storage.sqlite.session import Abandoned, Session
+
+__all__ = ["ApswDriver"]
+
+
+class ApswSession(Session):
+    """A session on an apsw connection; apsw caches prepared statements by their text."""
+
+    connection: apsw.Connection
+
+    def connect(self, busy_timeout_ms: int) -> None:
+        try:
+            self.connection = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=128)
+            self.connection.set_busy_timeout(busy_timeout_ms)
+            self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        except apsw.Error as error:
+            raise self.error(error) from error
+
+    def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        self.work += 1
+        try:
+            return cast("list[Row]", self.connection.execute(sql, cast("Any", params)).fetchall())
+        except apsw.Error as error:
+            raise self.error(error) from error
+
+    def executemany(self, sql: str, rows: Iterable[Params]) -> int:
+        before = self.connection.total_changes()
+        try:
+            self.connection.executemany(sql, cast("Any", rows)).fetchall()
+        except apsw.Error as error:
+            raise self.error(error) from error
+        changed = self.connection.total_changes() - before
+        self.work += changed
+        return changed
+
+    def script(self, sql: str) -> None:
+        try:
+            self.connection.execute(sql, can_cache=False).fetchall()
+        except apsw.Error as error:
+            raise self.error(error) from error
+
+    def begin_immediate(self) -> bool:
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            return False
+        except apsw.Error as error:
+            raise self.error(error) from error
+        return True
+
+    def commit(self) -> None:
+        try:
+            self.connection.execute("COMMIT")
+        except apsw.Error as error:
+            raise self.error(error) from error
+
+    def rollback(self) -> None:
+        if self.connection.in_transaction:
+            try:
+                self.connection.execute("ROLLBACK")
+            except apsw.Error as error:
+                raise self.error(error) from error
+
+    def complete(self, sql: str) -> bool:
+        return apsw.complete(sql)
+
+    def copy_to(self, target: str) -> None:
+        copy = None
+        try:
+            copy = apsw.Connection(target, flags=apsw.SQLITE_OPEN_READWRITE)
+            with copy.backup("main", self.connection, "main") as backup:
+                while not backup.done:  # all pages in one step: one snapshot, which holds no writer up
+                    backup.step(-1)
+            verdict = copy.execute("PRAGMA integrity_check(1)").fetchall()
+        except apsw.Error as error:
+            raise self.error(error) from error
+        finally:
+            if copy is not None:
+                copy.close()
+        if verdict != [("ok",)]:
+            raise StorageCorrupt(f"the copy of {self.path} is damaged ({verdict[0][0]}): run `liteq doctor`")
+
+    def disconnect(self) -> None:
+        self.connection.close(True)
+
+    def abandon_connection(self) -> object:
+        connection, self.connection = self.connection, cast("Any", Abandoned())
+        return connection
+
+    def error(self, error: apsw.Error) -> StorageError:
+        code = getattr(error, "extendedresult", 0) or getattr(error, "result", 0) or 1
+        return translate(code, str(error), self.path, self.busy_timeout_s)
+
+
+class ApswDriver(SQLiteDriver):
+    """`sqlite:///` with apsw."""
+
+    library = "apsw"
+
+    def new_session(self, *, reader: bool) -> Session:
+        return ApswSession(self.path, reader=reader, busy_timeout_s=self.busy_timeout_s)
+
+    def library_version(self) -> str:
+        return apsw.apsw_version()
+
+    def others_open(self) -> bool:
+        """Whether this process has the file open other than through apsw; only Linux can tell."""
+        return self.path in self.open_files() and not any(c.filename == self.path for c in apsw.connections())

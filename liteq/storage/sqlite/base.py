@@ -1,0 +1,356 @@
+"""The SQLite driver: a pool of sessions, and what a transaction does around SQLite's own."""
+
+# SQLite takes paths as text, and so does all that stands beside it.
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from threading import get_ident
+from time import monotonic, sleep
+from typing import Any, ClassVar
+
+from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError
+from liteq.storage.driver import Bell, Durability, Listener, Promise, Transaction
+from liteq.storage.sqlite import backup, create, describe, files, fork, migrate
+from liteq.storage.sqlite.checkpoint import LogWatch, fold
+from liteq.storage.sqlite.doorbell import Doorbell
+from liteq.storage.sqlite.gate import pause_s
+from liteq.storage.sqlite.holder import writer
+from liteq.storage.sqlite.session import Session
+from liteq.storage.sqlite.transaction import ReadTransaction, WriteTransaction
+
+__all__ = ["SQLiteDriver"]
+
+RELAXED_SYNC_S = 0.1  # relaxed: a commit waits for the disk when none of this process has for so long
+FILE_CHECK_S = 1.0  # how often a writer looks whether its file still is the one under that name
+FORK_WAIT_S = 5.0  # how long a fork waits for other threads' transactions
+IDLE_LIMIT = 8  # connections of one kind kept open
+
+# synchronous=FULL for a commit? None: when the last one was RELAXED_SYNC_S ago.
+WAITS_FOR_DISK: dict[tuple[Durability, Promise], bool | None] = {
+    (Durability.DURABLE, Promise.ACCEPTED): True,
+    (Durability.DURABLE, Promise.PROGRESS): False,
+    (Durability.STRICT, Promise.ACCEPTED): True,
+    (Durability.STRICT, Promise.PROGRESS): True,
+    (Durability.RELAXED, Promise.ACCEPTED): None,
+    (Durability.RELAXED, Promise.PROGRESS): None,
+}
+
+
+class SQLiteDriver(ABC):
+    """`driver.Driver` over one SQLite file; a subclass brings the library."""
+
+    library: ClassVar[str]
+
+    def __init__(
+        self,
+        url: str,
+        path: str,
+        *,
+        durability: Durability = Durability.DURABLE,
+        busy_timeout_s: float = 30.0,
+        allow_network_filesystem: bool = False,
+    ) -> None:
+        self.url = url
+        self.given_path = path
+        self.path = files.resolve(path)
+        self.durability = durability
+        self.busy_timeout_s = busy_timeout_s
+        self._allow_network = allow_network_filesystem
+        self._full = {promise: WAITS_FOR_DISK[durability, promise] for promise in Promise}
+        self._synced_at = -RELAXED_SYNC_S
+        self._log = LogWatch()
+        self._bells = {bell: Doorbell(f"{self.path}-{bell.value}", self.version) for bell in Bell}
+        self._idle: dict[bool, list[Session]] = {True: [], False: []}  # by Session.reader; the last used first
+        self._active: dict[Session, int] = {}  # with the thread that has it
+        self._writing: set[int] = set()  # threads inside a write transaction
+        self._watcher: Session | None = None  # for version(): never in a transaction
+        self._ready = False  # the file was looked at, and is a queue's
+        self._generation = 0  # goes up when what is open must not be used any more
+        self._identity = self._gate_identity = (0, 0)
+        self._check_at = 0.0
+        self._renew_locks()
+        fork.register(self)
+
+    # -- the library ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def new_session(self, *, reader: bool) -> Session:
+        """A session that is not open yet."""
+
+    @abstractmethod
+    def library_version(self) -> str: ...
+
+    @abstractmethod
+    def others_open(self) -> bool:
+        """Whether another SQLite library has the file open in this process, as far as one can tell."""
+
+    # -- the protocol of driver.py -------------------------------------------------------------------------------
+
+    def write(self, promise: Promise = Promise.ACCEPTED) -> AbstractContextManager[Transaction]:
+        return WriteTransaction(self, promise)
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        return ReadTransaction(self)
+
+    def ring(self, bell: Bell) -> None:
+        self._bells[bell].ring()
+
+    def listen(self, bell: Bell) -> Listener:
+        return self._bells[bell].listen()
+
+    def version(self) -> int:
+        self._check_pid()
+        with self._lock:
+            session = self._watcher
+            if session is None or session.generation != self._generation:
+                session = self.new_session(reader=True)
+                self._open(session)
+                self._watcher = session
+            # Of another connection the same number means another state of the file.
+            return session.generation << 40 | int(session.pragma("data_version"))
+
+    def migrate(self) -> int:
+        files.create(self.path)
+        return migrate.migrate(self, self.path)
+
+    def checkpoint(self) -> None:
+        session = self.checkout(reader=False)
+        try:
+            if not session.gate.acquire(self.busy_timeout_s):
+                raise StorageBusy(self.busy_timeout_s, writer(self.path))
+            try:
+                self._fold(session)
+            finally:
+                session.gate.release()
+        except BaseException:
+            self.drop(session)
+            raise
+        self.checkin(session)
+
+    def backup(self, target: Path) -> None:
+        session = self.checkout(reader=True)
+        try:
+            backup.backup(session, target)
+        finally:
+            self.checkin(session)
+
+    def describe(self) -> dict[str, Any]:
+        session = self.checkout(reader=True)
+        try:
+            return describe.describe(session, self)
+        finally:
+            self.checkin(session)
+
+    def close(self) -> None:
+        self._check_pid()
+        with self._lock:
+            self._close_idle()
+
+    # -- one transaction (transaction.py) ------------------------------------------------------------------------
+
+    def checkout(self, *, reader: bool) -> Session:
+        """A session for this thread, open. Raises StorageUnavailable, and StorageError on a nested write."""
+        self._check_pid()
+        me = get_ident()
+        if not reader and monotonic() >= self._check_at:
+            self._check_file()
+        with self._lock:
+            while self._stopping and me not in self._active.values():
+                self._quiet.wait()
+            if not reader:
+                if me in self._writing:
+                    raise StorageError("write transactions cannot be nested: this thread has one open")
+                self._writing.add(me)
+            idle = self._idle[reader]
+            session = idle.pop() if idle else self.new_session(reader=reader)
+            self._active[session] = me
+        if session.generation != self._generation:
+            try:
+                self._open(session)
+            except BaseException:
+                self.drop(session)
+                raise
+        return session
+
+    def begin(self, session: Session, promise: Promise) -> None:
+        """Wait for the turn at the gate and take the write lock. Raises StorageBusy after `busy_timeout_s`."""
+        start = monotonic()
+        full = self._full[promise]
+        if full is None:
+            full = start - self._synced_at >= RELAXED_SYNC_S
+        if session.full is not full:
+            session.set_full(full)
+        if not session.gate.acquire(self.busy_timeout_s):
+            raise StorageBusy(self.busy_timeout_s, writer(self.path))
+        try:
+            # No busy_timeout here: its sleeps grow to 100 ms and hold signals back.
+            while not session.begin_immediate():
+                if monotonic() - start >= self.busy_timeout_s:
+                    raise StorageBusy(self.busy_timeout_s, writer(self.path))
+                sleep(pause_s())
+        except BaseException:
+            session.gate.release()
+            raise
+
+    def synced(self) -> None:
+        """A commit has just waited for the disk."""
+        self._synced_at = monotonic()
+
+    def after_work(self, session: Session) -> None:
+        """After a commit, still holding the gate: fold the log if it has grown. Never raises: the commit stands."""
+        session.work = 0
+        if self._log.due(self.path):
+            try:
+                self._fold(session)
+            except StorageError:
+                pass  # the next one tries again; the error shows itself where somebody waits for an answer
+
+    def checkin(self, session: Session) -> None:
+        """Take a session back that is in no transaction."""
+        with self._lock:
+            self._release(session)
+            idle = self._idle[session.reader]
+            keep = session.generation == self._generation and len(idle) < IDLE_LIMIT
+            if keep:
+                idle.append(session)
+        if not keep:
+            session.close()
+
+    def drop(self, session: Session) -> None:
+        """Close a session that may be in any state. Never raises."""
+        session.close()
+        with self._lock:
+            self._release(session)
+
+    def _release(self, session: Session) -> None:
+        owner = self._active.pop(session, None)
+        if owner is not None and not session.reader:
+            self._writing.discard(owner)
+        if self._stopping:
+            self._quiet.notify_all()
+
+    def _fold(self, session: Session) -> None:
+        folder = self.checkout(reader=True)
+        try:
+            fold(session, folder)
+        finally:
+            self.checkin(folder)
+
+    # -- the file ------------------------------------------------------------------------------------------------
+
+    def open_files(self) -> Iterable[str]:
+        """The paths of this process's open files, where the system tells."""
+        try:
+            return {os.readlink(entry.path) for entry in os.scandir("/proc/self/fd") if os.path.islink(entry.path)}
+        except OSError:
+            return ()
+
+    def _open(self, session: Session) -> None:
+        with self._opening:
+            if not self._ready:
+                self._look_at_file()
+            session.open()
+            session.generation = self._generation
+            self._ready = True
+
+    def _look_at_file(self) -> None:
+        fork.check(self.path)
+        files.check(self.given_path, self.path, self._allow_network)
+        self._refuse_second_library()
+        self._identity = files.identity(self.path)
+        probe = self.new_session(reader=False)
+        try:
+            probe.open()
+            create.prepare(probe, self.busy_timeout_s)
+        finally:
+            probe.close()
+
+    def _refuse_second_library(self) -> None:
+        # POSIX locks belong to the process: when one library closes the file, the other's locks are gone.
+        drivers = [
+            d for d in fork.registered() if isinstance(d, SQLiteDriver) and d is not self and d.path == self.path
+        ]
+        if any(d._ready and d.library != self.library for d in drivers) or (not drivers and self.others_open()):
+            raise ImproperlyConfigured(
+                f"{self.path} is already open in this process through another SQLite library, which would drop this "
+                "one's locks: use one for both; add ?driver=stdlib to the broker URL for Python's own sqlite3 module"
+            )
+
+    def _check_file(self) -> None:
+        """Somebody may have deleted or replaced the file; writes to the old one would vanish with it."""
+        self._check_at = monotonic() + FILE_CHECK_S
+        gate = files.identity(f"{self.path}-gate")
+        moved = self._ready and files.identity(self.path) != self._identity
+        if moved or self._gate_identity not in ((0, 0), gate):
+            with self._lock:
+                self._close_idle()
+        self._gate_identity = gate
+
+    def _close_idle(self) -> None:
+        """With the lock: close what nobody uses; what is in use is closed when it comes back."""
+        self._generation += 1
+        self._ready = False
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().close()
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
+
+    # -- forks ---------------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Called in the forking thread; see fork.py."""
+        self._check_pid()
+        self._lock.acquire()
+        self._stopping = True
+        me, end = get_ident(), monotonic() + FORK_WAIT_S
+        while any(owner != me for owner in self._active.values()):
+            left = end - monotonic()
+            if left <= 0 or not self._quiet.wait(left):
+                break
+        self._close_idle()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Called on both sides."""
+        if child:
+            self._abandon()
+            return
+        self._stopping = False
+        self._quiet.notify_all()
+        self._lock.release()
+
+    def _check_pid(self) -> None:
+        if self._pid != os.getpid():  # forked past Python's hooks: before_fork did not run
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """In a child: let go of whatever the parent had open; with anything open, the file is lost to this process."""
+        inherited = [*self._active, *self._idle[True], *self._idle[False]]
+        if self._watcher is not None:
+            inherited.append(self._watcher)
+        for session in inherited:
+            session.abandon()
+        if inherited:
+            fork.forbid(self.path, self._pid)
+        self._active.clear()
+        self._writing.clear()
+        self._idle = {True: [], False: []}
+        self._watcher = None
+        self._ready = False
+        self._generation += 1
+        self._renew_locks()
+
+    def _renew_locks(self) -> None:
+        """Locks of this process's own: an inherited one may be held by a thread that is not here."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._quiet = threading.Condition(self._lock)  # notified when a session comes back while a fork waits
+        self._opening = threading.Lock()
+        self._stopping = False

@@ -1,0 +1,54 @@
+"""The guarded checkpoint: nobody can commit while the log is folded into the file.
+
+SQLite 3.7.0 - 3.51.2 (but 3.50.7 and 3.44.6) can corrupt a file when one process checkpoints while another writes.
+So one connection holds the write lock, doing nothing, while a second runs the checkpoint. PASSIVE: waits for nobody;
+RESTART and TRUNCATE would hold writers up for as long as somebody reads.
+"""
+
+# SQLite takes paths as text, and so does all that stands beside it.
+
+from __future__ import annotations
+
+import os
+
+from liteq.storage.sqlite.session import WAL_LIMIT, Session
+
+__all__ = ["LogWatch", "fold"]
+
+
+def fold(guard: Session, folder: Session) -> bool:
+    """Checkpoint through `folder` while `guard`, whose turn at the gate it is, holds the write lock; whether it did."""
+    if not guard.begin_immediate():
+        return False  # a foreign writer: the log can wait
+    try:
+        folder.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    finally:
+        guard.rollback()
+    return True
+
+
+class LogWatch:
+    """Whether the log has grown enough to be folded, by its size alone.
+
+    The log's file never shrinks below WAL_LIMIT by itself, and while a long reader keeps it from starting anew each
+    fold helps little: so after a fold it must grow by as much again.
+    """
+
+    __slots__ = ("_folded_at",)
+
+    def __init__(self) -> None:
+        self._folded_at = 0
+
+    def due(self, path: str) -> bool:
+        """One `stat`."""
+        try:
+            size = os.stat(path + "-wal").st_size
+        except OSError:
+            return False
+        if size <= WAL_LIMIT:
+            self._folded_at = 0
+            return False
+        if size < self._folded_at + WAL_LIMIT:
+            return False
+        self._folded_at = size
+        return True

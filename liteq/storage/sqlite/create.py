@@ -1,0 +1,55 @@
+"""What is set once in the life of a file, and checked when a process opens it."""
+
+from __future__ import annotations
+
+from time import monotonic, sleep
+
+from liteq.exceptions import StorageBusy, StorageUnavailable
+from liteq.storage.sqlite.gate import pause_s
+from liteq.storage.sqlite.holder import writer
+from liteq.storage.sqlite.session import PAGE_SIZE, Session
+
+__all__ = ["APPLICATION_ID", "prepare"]
+
+APPLICATION_ID = 0x4C697465  # "Lite"; `file` shows it
+
+
+def prepare(session: Session, timeout_s: float) -> None:
+    """Put a new file, or a restored one, into WAL mode; refuse another application's file.
+
+    Raises StorageCorrupt where it is no database, StorageUnavailable, StorageBusy.
+    """
+    found = session.pragma("application_id")
+    if found not in (0, APPLICATION_ID):  # 0: new, or shared with an application that does not sign its files
+        raise StorageUnavailable(
+            f"{session.path} is the database of another application (application_id {found:#x}): name another file"
+        )
+    if session.pragma("journal_mode") == "wal":
+        return
+    if not session.gate.acquire(timeout_s):
+        raise StorageBusy(timeout_s, writer(session.path))
+    try:
+        _into_wal(session, timeout_s)
+    finally:
+        session.gate.release()
+
+
+def _into_wal(session: Session, timeout_s: float) -> None:
+    end = monotonic() + timeout_s
+    while True:
+        if session.pragma("page_count") == 0:  # both are fixed by the first page that is written
+            session.script(f"PRAGMA page_size={PAGE_SIZE}; PRAGMA auto_vacuum=INCREMENTAL")
+        try:
+            session.script("PRAGMA journal_mode=WAL")
+        except StorageBusy:
+            if monotonic() >= end:
+                raise
+            sleep(pause_s())
+            continue
+        break
+    mode = session.pragma("journal_mode")
+    if mode != "wal":
+        raise StorageUnavailable(
+            f"{session.path} stays in journal mode {mode!r}: its file system has no shared memory for SQLite's "
+            "write-ahead log; move it to a local disk"
+        )

@@ -1,0 +1,79 @@
+"""Forks. SQLite's idea of the locks that this process holds is copied into the child; the locks themselves are not.
+
+A child that used such a copy would believe that it holds locks which the kernel never gave it, and another process
+could truncate the shared memory under it. So before a fork every connection of every driver is closed, which takes
+the copy's reason away; both sides open anew on their next use. A transaction that is still open then cannot be closed:
+the child lets go of it without closing it, and cannot use that file for the rest of its life.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterable
+from typing import Protocol
+
+from liteq.exceptions import StorageError
+from liteq.storage.sqlite.gate import close_strays
+
+__all__ = ["Forkable", "check", "forbid", "register", "registered"]
+
+
+class Forkable(Protocol):
+    """A driver, as fork sees it."""
+
+    def before_fork(self) -> None:
+        """Wait for open transactions, but for the forking thread's own, and close everything; then stay still."""
+
+    def after_fork(self, *, child: bool) -> None:
+        """Go on."""
+
+
+_drivers: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_forbidden: dict[str, int] = {}  # files that this process must not touch; the parent's PID
+_still: list[Forkable] = []  # the drivers that `_before` has stopped
+
+
+def register(driver: Forkable) -> None:
+    """Have `driver` told of each fork of this process, for as long as it lives."""
+    _drivers.add(driver)
+
+
+def registered() -> Iterable[Forkable]:
+    """The drivers of this process."""
+    return list(_drivers)
+
+
+def forbid(path: str, parent: int) -> None:
+    """This process was forked from `parent` while a transaction on `path` was open there."""
+    _forbidden[path] = parent
+
+
+def check(path: str) -> None:
+    """Raises StorageError where this process cannot use `path` any more."""
+    parent = _forbidden.get(path)
+    if parent is not None:
+        raise StorageError(
+            f"{path} was open in process {parent} when it forked this one (PID {os.getpid()}), inside a transaction "
+            "or past Python's fork hooks: this process cannot use it. Fork outside transactions; in a server that "
+            "forks in C, close the app's storage before it forks"
+        )
+
+
+def _before() -> None:
+    for driver in sorted(_drivers, key=id):  # one order for all threads
+        driver.before_fork()
+        _still.append(driver)
+
+
+def _after(child: bool) -> None:
+    if child:
+        close_strays()
+    while _still:
+        _still.pop().after_fork(child=child)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before, after_in_parent=lambda: _after(child=False), after_in_child=lambda: _after(child=True)
+    )

@@ -1,0 +1,74 @@
+"""Which process holds a lock: read from the kernel's list, without opening the file.
+
+Opening and closing a database or its `-shm` file with Python's own I/O would drop every POSIX lock that this process
+holds on it; `os.stat` is safe.
+"""
+
+# SQLite takes paths as text, and so does all that stands beside it.
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+__all__ = ["writer"]
+
+WAL_WRITE_LOCK = 120  # the byte of the -shm file that a WAL writer locks (https://www.sqlite.org/walformat.html)
+KERNEL_LIST = "/proc/locks"
+FIELDS = 8
+
+
+class _Lock(NamedTuple):
+    kind: str
+    pid: int
+    device: tuple[int, int]
+    inode: int
+    first: int
+    last: float
+
+
+def writer(path: str) -> str:
+    """Who may write to the database `path` now: "PID 123 (name)", or "unknown" where the system does not tell."""
+    try:
+        locks = list(_locks())
+    except OSError:
+        return "unknown"
+    # The database's own lock first: who holds only the gate waits for it like everybody else.
+    for suffix, kind, byte in (("-shm", "POSIX", WAL_WRITE_LOCK), ("-gate", "FLOCK", 0)):
+        pid = _owner(locks, path + suffix, kind, byte)
+        if pid is not None:
+            return f"PID {pid} ({_name(pid)})" if pid > 0 else "a process of another PID namespace"
+    return "unknown"
+
+
+def _owner(locks: list[_Lock], path: str, kind: str, byte: int) -> int | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    device = (os.major(status.st_dev), os.minor(status.st_dev))
+    found = [k for k in locks if k.kind == kind and k.inode == status.st_ino and k.first <= byte <= k.last]
+    # Some file systems (overlay, btrfs) show another device number here than stat does: then the inode must do.
+    found.sort(key=lambda lock: lock.device != device)
+    return found[0].pid if found else None
+
+
+def _locks() -> Iterator[_Lock]:
+    """Held write locks. A line: `1: POSIX ADVISORY WRITE 123 fe:00:4567 120 120`; a waiter's has `->` after `1:`."""
+    with open(KERNEL_LIST, encoding="ascii", errors="replace") as lines:
+        for line in lines:
+            fields = line.split()
+            if len(fields) != FIELDS or fields[3] != "WRITE":
+                continue
+            major, minor, inode = fields[5].split(":")
+            last = float("inf") if fields[7] == "EOF" else int(fields[7])
+            yield _Lock(fields[1], int(fields[4]), (int(major, 16), int(minor, 16)), int(inode), int(fields[6]), last)
+
+
+def _name(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
+            return comm.read().strip()
+    except OSError:
+        return "gone"

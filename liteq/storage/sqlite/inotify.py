@@ -1,0 +1,75 @@
+"""A listener on Linux: inotify on the bell's file."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+
+from liteq.storage.sqlite.files import identity, open_sidecar
+
+__all__ = ["InotifyListener"]
+
+# <sys/inotify.h>
+IN_ATTRIB = 0x004
+IN_DELETE_SELF = 0x400
+IN_MOVE_SELF = 0x800
+FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class InotifyListener:
+    """`driver.Listener`; after a fork the child makes a watch of its own."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        self._start()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def clear(self) -> bool:
+        heard = False
+        while True:
+            try:
+                heard = bool(os.read(self._fd, 4096)) or heard
+            except BlockingIOError:
+                break
+        if heard and identity(self._path) != self._watched:  # deleting a bell rings it
+            self.close()
+            self._start()
+        return heard
+
+    def wait(self, timeout_s: float) -> bool:
+        if self._pid != os.getpid():
+            self.close()  # a shared queue of events: each would be heard by one of the two
+            self._start()
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(max(0.0, timeout_s) * 1000)) and self.clear()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def _start(self) -> None:
+        os.close(open_sidecar(self._path))
+        self._pid = os.getpid()
+        self._fd = _check(_libc.inotify_init1(FLAGS))
+        try:
+            mask = IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF
+            _check(_libc.inotify_add_watch(self._fd, os.fsencode(self._path), mask))
+        except OSError:
+            self.close()
+            raise
+        self._watched = identity(self._path)
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result

@@ -1,0 +1,100 @@
+"""Brings the schema to this code's version: numbered SQL files, each applied once, all in one transaction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple, cast
+
+from liteq.exceptions import SchemaTooNew, StorageError, StorageUnavailable
+from liteq.storage.driver import Driver, Transaction
+from liteq.storage.sqlite.create import APPLICATION_ID
+from liteq.storage.sqlite.session import Session
+
+__all__ = ["Versions", "migrate", "migrations", "read_versions", "statements"]
+
+HAS_META = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'"
+VERSIONS = "SELECT key, value FROM meta WHERE key IN ('version', 'min_reader', 'min_writer')"
+SET_VERSION = "UPDATE meta SET value = :version WHERE key = 'version'"
+
+
+class Versions(NamedTuple):
+    """What a file says of itself; (0, 0, 0) before the first migration."""
+
+    version: int = 0
+    min_reader: int = 0
+    min_writer: int = 0
+
+
+@cache
+def migrations() -> dict[int, str]:
+    """The SQL of each migration by its number, in order."""
+    folder = files("liteq.storage.sqlite") / "migrations"
+    found = {int(f.name[:4]): f.read_text("utf-8") for f in folder.iterdir() if re.fullmatch(r"\d{4}_.+\.sql", f.name)}
+    return dict(sorted(found.items()))
+
+
+def read_versions(tx: Transaction, path: str) -> Versions:
+    """The versions of the open file. Raises StorageUnavailable where `meta` is somebody else's table."""
+    if not tx.execute(HAS_META):
+        return Versions()
+    try:
+        found: dict[str, int] = dict(tx.execute(VERSIONS))
+        return Versions(found["version"], found["min_reader"], found["min_writer"])
+    except (KeyError, StorageError) as error:
+        raise StorageUnavailable(
+            f"{path} is the database of another application (it has a table `meta` of its own): name another file"
+        ) from error
+
+
+def migrate(driver: Driver, path: str) -> int:
+    """Apply what is missing; the version then. Only a read when nothing is. Raises SchemaTooNew without a write."""
+    known = max(migrations())
+    with driver.read() as tx:
+        found = read_versions(tx, path)
+    if _is_current(found, known, path):
+        return found.version
+    with driver.write() as tx:
+        found = read_versions(tx, path)  # again: another process may have been faster
+        if _is_current(found, known, path):
+            return found.version
+        for number, sql in migrations().items():
+            if number > found.version:
+                _apply(cast("Session", tx), number, sql)
+    return known
+
+
+def statements(sql: str, complete: Callable[[str], bool]) -> Iterator[str]:
+    """The statements of a script one by one; `complete` is the library's own idea of where one ends."""
+    text = ""
+    for line in sql.splitlines(keepends=True):
+        text += line
+        if line.rstrip().partition("--")[0].rstrip().endswith(";") and complete(text):
+            yield text.strip()
+            text = ""
+    if any(line and not line.startswith("--") for line in map(str.strip, text.splitlines())):
+        raise StorageError(f"a migration ends inside a statement: {text.strip()[:60]!r}")
+
+
+def _is_current(found: Versions, known: int, path: str) -> bool:
+    if found.min_writer > known:
+        raise SchemaTooNew(path, found.version, known)
+    return found.version >= known
+
+
+def _apply(session: Session, number: int, sql: str) -> None:
+    for statement in statements(sql, session.complete):
+        session.execute(statement)
+    session.execute(SET_VERSION, {"version": number})
+    if session.pragma("application_id") == APPLICATION_ID or _is_ours(session):
+        session.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        session.execute(f"PRAGMA user_version={number}")
+
+
+def _is_ours(session: Session) -> bool:
+    """Whether nobody but liteq has tables here: in an application's own database the header is the application's."""
+    others = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT IN (%s) AND name NOT LIKE 'sqlite%%'"
+    ours = set(re.findall(r"^CREATE TABLE (\w+)", "\n".join(migrations().values()), re.MULTILINE))
+    return session.execute(others % ", ".join(f"'{name}'" for name in sorted(ours))) == [(0,)]

@@ -1,0 +1,128 @@
+"""One connection of one SQLite library, with its place at the write gate. Used by one thread at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, Final
+
+from liteq.exceptions import StorageError
+from liteq.storage.driver import Params, Row
+from liteq.storage.sqlite.gate import open_gate
+
+__all__ = ["PAGE_SIZE", "WAL_LIMIT", "Abandoned", "Session"]
+
+PAGE_SIZE: Final = 4096
+# The log is folded back when it is larger than this, and cut to it when it starts anew: so its size tells a full log
+# from one that has been folded.
+WAL_LIMIT: Final = 4 * 1024 * 1024
+
+PRAGMAS: Final = (
+    "trusted_schema=OFF",
+    "foreign_keys=ON",
+    "wal_autocheckpoint=0",  # only the guarded checkpoint (checkpoint.py): SQLite before 3.51.3 can corrupt the file
+    f"journal_size_limit={WAL_LIMIT}",
+    "mmap_size=0",
+    "synchronous=FULL",
+    # macOS's fsync leaves data in the drive's cache.
+    *(("fullfsync=ON", "checkpoint_fullfsync=ON") if sys.platform == "darwin" else ()),
+)
+
+
+class Session(ABC):
+    """The libraries differ in the abstract methods below; all of these raise StorageError's subclasses."""
+
+    def __init__(self, path: str, *, reader: bool, busy_timeout_s: float) -> None:
+        self.path = path
+        self.reader = reader
+        self.busy_timeout_s = busy_timeout_s
+        self.pid = os.getpid()
+        self.generation = -1  # of the driver's view of the file; set when it is opened
+        self.full = True  # synchronous=FULL
+        self.work = 0  # statements and rows since the log's size was last looked at
+        self.gate = open_gate(path)
+
+    def open(self) -> None:
+        """Connect and set the pragmas."""
+        # A writer asks for the lock in a loop of its own (base.py): SQLite's busy handler would hold signals back.
+        self.connect(int(self.busy_timeout_s * 1000) if self.reader else 0)
+        self.script(";".join(f"PRAGMA {pragma}" for pragma in PRAGMAS))
+        if self.reader:
+            self.script("PRAGMA query_only=ON")
+
+    def set_full(self, full: bool) -> None:
+        """Whether the next commit waits for the disk. Outside a transaction only: inside, SQLite ignores it."""
+        self.script("PRAGMA synchronous=FULL" if full else "PRAGMA synchronous=NORMAL")
+        self.full = full
+
+    def pragma(self, name: str) -> Any:
+        """The value of `PRAGMA name`; None where it has none."""
+        rows = self.execute(f"PRAGMA {name}")
+        return rows[0][0] if rows else None
+
+    @abstractmethod
+    def connect(self, busy_timeout_ms: int) -> None: ...
+
+    @abstractmethod
+    def execute(self, sql: str, params: Params = ()) -> list[Row]: ...
+
+    @abstractmethod
+    def executemany(self, sql: str, rows: Iterable[Params]) -> int: ...
+
+    @abstractmethod
+    def script(self, sql: str) -> None:
+        """Run statements past the statement cache.
+
+        Pragmas need that: `synchronous` takes effect when it is compiled, so one from the cache does nothing.
+        """
+
+    @abstractmethod
+    def begin_immediate(self) -> bool:
+        """Take the write lock; False when somebody else has it."""
+
+    @abstractmethod
+    def commit(self) -> None: ...
+
+    @abstractmethod
+    def rollback(self) -> None:
+        """Roll back; nothing when SQLite has done so itself (a full disk, an I/O error)."""
+
+    @abstractmethod
+    def complete(self, sql: str) -> bool:
+        """Whether `sql` ends at the end of a statement."""
+
+    @abstractmethod
+    def copy_to(self, target: str) -> None:
+        """Write a consistent copy into the empty file `target`, and check it."""
+
+    @abstractmethod
+    def disconnect(self) -> None: ...
+
+    @abstractmethod
+    def abandon_connection(self) -> object:
+        """Put an `Abandoned` in the connection's place, and return the connection."""
+
+    def close(self) -> None:
+        """Close the connection, which rolls back what is open, and leave the gate. Never raises."""
+        with contextlib.suppress(Exception):  # it was abandoned, or never opened, or its disk is gone
+            self.disconnect()
+        self.gate.close()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of what is the parent's without closing it."""
+        self.gate.close()
+        if hasattr(self, "connection"):
+            ABANDONED.append(self.abandon_connection())
+
+
+ABANDONED: list[object] = []  # kept for ever: collecting one would close it
+
+
+class Abandoned:
+    """Stands where a connection was when its process was forked inside a transaction."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise StorageError("this process was forked inside a transaction of its parent: it cannot go on with it")

@@ -1,0 +1,134 @@
+"""SQLite through Python's own sqlite3 module: for enqueueing inside an application's transaction.
+
+Its SQLite is whatever the interpreter was built with; `liteq doctor` shows which, and what is known against it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Iterable
+from typing import Any, cast
+from urllib.parse import quote
+
+from liteq.exceptions import StorageCorrupt, StorageError
+from liteq.storage.driver import Params, Row
+from liteq.storage.sqlite.base import SQLiteDriver
+from liteq.storage.sqlite.errors import BUSY, translate
+from liteq.storage.sqlite.session import Abandoned, Session
+
+__all__ = ["StdlibDriver"]
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    # isolation_level=None: transactions are ours alone; mode=rw: never create a file by opening it
+    uri = f"file:{quote(path)}?mode=rw"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=128)
+
+
+class StdlibSession(Session):
+    """A session on a connection of the standard library."""
+
+    connection: sqlite3.Connection
+
+    def connect(self, busy_timeout_ms: int) -> None:
+        try:
+            self.connection = _connect(self.path)
+            self.connection.execute(f"PRAGMA busy_timeout={busy_timeout_ms}").fetchall()
+            if sys.version_info >= (3, 12):  # before it, the last close of all folds the log
+                self.connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+        except sqlite3.Error as error:
+            raise self.error(error) from error
+
+    def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        self.work += 1
+        try:
+            return self.connection.execute(sql, cast("Any", params)).fetchall()
+        except sqlite3.Error as error:
+            raise self.error(error) from error
+
+    def executemany(self, sql: str, rows: Iterable[Params]) -> int:
+        before = self.connection.total_changes
+        try:
+            self.connection.executemany(sql, cast("Any", rows))
+        except sqlite3.Error as error:
+            raise self.error(error) from error
+        changed = self.connection.total_changes - before
+        self.work += changed
+        return changed
+
+    def script(self, sql: str) -> None:
+        try:
+            self.connection.executescript(sql)
+        except sqlite3.Error as error:
+            raise self.error(error) from error
+
+    def begin_immediate(self) -> bool:
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if _code(error) & 0xFF == BUSY:
+                return False
+            raise self.error(error) from error
+        return True
+
+    def commit(self) -> None:
+        try:
+            self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self.error(error) from error
+
+    def rollback(self) -> None:
+        if self.connection.in_transaction:
+            try:
+                self.connection.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                raise self.error(error) from error
+
+    def complete(self, sql: str) -> bool:
+        return sqlite3.complete_statement(sql)
+
+    def copy_to(self, target: str) -> None:
+        copy = None
+        try:
+            copy = _connect(target)
+            self.connection.backup(copy)  # all pages in one step: one snapshot, which holds no writer up
+            verdict = copy.execute("PRAGMA integrity_check(1)").fetchall()
+        except sqlite3.Error as error:
+            raise self.error(error) from error
+        finally:
+            if copy is not None:
+                copy.close()
+        if verdict != [("ok",)]:
+            raise StorageCorrupt(f"the copy of {self.path} is damaged ({verdict[0][0]}): run `liteq doctor`")
+
+    def disconnect(self) -> None:
+        self.connection.close()
+
+    def abandon_connection(self) -> object:
+        connection, self.connection = self.connection, cast("Any", Abandoned())
+        return connection
+
+    def error(self, error: sqlite3.Error) -> StorageError:
+        return translate(_code(error), str(error), self.path, self.busy_timeout_s)
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's extended result code; 1 (a plain error) for what the module raised of itself."""
+    return getattr(error, "sqlite_errorcode", None) or 1
+
+
+class StdlibDriver(SQLiteDriver):
+    """`sqlite+stdlib:///`."""
+
+    library = "stdlib"
+
+    def new_session(self, *, reader: bool) -> Session:
+        return StdlibSession(self.path, reader=reader, busy_timeout_s=self.busy_timeout_s)
+
+    def library_version(self) -> str:
+        return sqlite3.sqlite_version
+
+    def others_open(self) -> bool:
+        """An application's own sqlite3 connections are the same library's; another library's cannot be told apart."""
+        return False

@@ -1,0 +1,64 @@
+"""Broker URLs of the SQLite engine."""
+
+# SQLite takes paths as text, and so does all that stands beside it.
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from liteq.exceptions import ImproperlyConfigured
+
+__all__ = ["Location", "parse"]
+
+LIBRARIES = ("apsw", "stdlib")
+SCHEMES = {"sqlite": None, "liteq": None, "sqlite+apsw": "apsw", "sqlite+stdlib": "stdlib"}
+EXAMPLE = "write sqlite:///tasks.db (relative) or sqlite:////var/lib/app/tasks.db (absolute)"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """What a URL says: the file, absolute, and which SQLite library is to open it."""
+
+    path: str
+    library: str
+
+
+def parse(url: str, library: str | None = None) -> Location:
+    """Read `url`; `library` is what the settings ask for, a library in the URL wins. Raises ImproperlyConfigured."""
+    try:
+        parts = urlsplit(url)
+        scheme, authority = parts.scheme, parts.netloc
+    except ValueError as error:
+        raise ImproperlyConfigured(f"broker URL {url!r} cannot be read ({error}): {EXAMPLE}") from error
+    if scheme not in SCHEMES:
+        raise ImproperlyConfigured(f"broker URL {url!r}: the scheme is none of {', '.join(SCHEMES)}: {EXAMPLE}")
+    if ":memory:" in url:
+        raise ImproperlyConfigured(
+            f"broker URL {url!r}: a queue in memory ends with its process and no worker can see it; use a file "
+            "(in tests: one in a temporary folder)"
+        )
+    if authority:
+        raise ImproperlyConfigured(f"broker URL {url!r} names a host {authority!r}, SQLite has none: {EXAMPLE}")
+    return Location(_path(url, parts.path), _library(url, parts.query, SCHEMES[scheme] or library))
+
+
+def _path(url: str, quoted: str) -> str:
+    path = unquote(quoted)[1:]  # the slash that ends the (empty) host is no part of the path
+    if not path or "\0" in path:
+        raise ImproperlyConfigured(f"broker URL {url!r} names no file: {EXAMPLE}")
+    if re.match(r"/[A-Za-z]:[/\\]", path) and os.name == "nt":
+        path = path[1:]
+    return os.path.abspath(path)
+
+
+def _library(url: str, query: str, default: str | None) -> str:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    library = options.pop("driver", default) or "apsw"
+    if options:
+        raise ImproperlyConfigured(f"broker URL {url!r}: unknown option {min(options)!r}; the only one is driver=")
+    if library not in LIBRARIES:
+        raise ImproperlyConfigured(f"SQLite driver {library!r} is unknown: choose one of {', '.join(LIBRARIES)}")
+    return library
