@@ -1,0 +1,42 @@
+"""The canvas: calls as values, and what can be made of them. `compile.py` turns them into rows.
+
+task  --s()-->  Signature  --|, chain, group, chord-->  Signature  --delay()-->  AsyncResult
+"""
+
+from __future__ import annotations
+
+from liteq.canvas.eager import evaluate
+from liteq.canvas.maps import CHUNKS, MAP, STARMAP, chunks, xmap, xstarmap
+from liteq.canvas.node import Node, Sender
+from liteq.canvas.primitives import _chain, _chord, chain, chord, group, is_void
+from liteq.canvas.signature import Signature, as_list, maybe_signature, merged_options, signature
+from liteq.canvas.stamping import StampingVisitor
+
+subtask = signature  # Celery's older name
+maybe_subtask = maybe_signature
+
+__all__ = [
+    "CHUNKS",
+    "MAP",
+    "STARMAP",
+    "Node",
+    "Sender",
+    "Signature",
+    "StampingVisitor",
+    "_chain",
+    "_chord",
+    "as_list",
+    "chain",
+    "chord",
+    "chunks",
+    "evaluate",
+    "group",
+    "is_void",
+    "maybe_signature",
+    "maybe_subtask",
+    "merged_options",
+    "signature",
+    "subtask",
+    "xmap",
+    "xstarmap",
+]

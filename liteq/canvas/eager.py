@@ -1,0 +1,95 @@
+"""Evaluating a canvas in this process, one task after the other: `apply()` and `task_always_eager`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from liteq.canvas.maps import chunks
+from liteq.canvas.primitives import _chain, chord, group, is_void
+from liteq.canvas.signature import Signature, as_list, maybe_signature, merged_options
+from liteq.message import new_id
+
+__all__ = ["evaluate"]
+
+Run = Callable[[Signature, tuple[Any, ...], dict[str, Any], dict[str, Any]], Any]
+Gather = Callable[[str, list[Any]], Any]
+
+
+def evaluate(
+    sig: Signature,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    options: Mapping[str, Any],
+    *,
+    run: Run,
+    gather: Gather,
+) -> Any:
+    """The result of `sig` called with `args` before its own.
+
+    `run(sig, args, kwargs, options)` runs one task with exactly these and returns an EagerResult; `gather(group_id,
+    results)` makes a GroupResult. Raises what a failed task raised when another one needs its result.
+    """
+    return _Evaluation(run, gather).put(sig, args, dict(kwargs), options)
+
+
+class _Evaluation:
+    def __init__(self, run: Run, gather: Gather) -> None:
+        self.run = run
+        self.gather = gather
+
+    def put(self, sig: Any, args: tuple[Any, ...], kwargs: dict[str, Any], over: Mapping[str, Any]) -> Any:
+        sig = maybe_signature(sig)
+        options = merged_options(sig.options, over)
+        match sig:
+            case chunks():
+                return self.put(sig.group(), (), {}, over)
+            case _chain():
+                return self._chain(sig, args, kwargs, options)
+            case group():
+                return self._group(sig, args, kwargs, options)
+            case chord():
+                return self._chord(sig, args, kwargs, options)
+            case _:
+                merged_args, merged_kwargs = sig.merge(args, kwargs)
+                return self.run(sig, merged_args, merged_kwargs, options)
+
+    def _chain(self, sig: _chain, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
+        steps = sig.steps()
+        if not steps:
+            return self.gather(options.get("task_id") or new_id(), [])
+        errbacks = as_list(options.pop("link_error", None))
+        last_only = {key: options.pop(key) for key in ("link", "task_id") if key in options}
+        last = None
+        for i, step in enumerate(steps, 1):
+            over = {} if last is not None else options
+            over = _added(step, over, "link_error", errbacks)
+            if i == len(steps):
+                over = _added(step, over, "link", as_list(last_only.get("link")))
+                over = {**over, "task_id": last_only["task_id"]} if "task_id" in last_only else over
+            result = self.put(step, args if last is None else (last.get(),), kwargs if last is None else {}, over)
+            result.parent, last = last, result
+        return last
+
+    def _group(self, sig: group, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
+        gid = options.pop("task_id", None) or new_id()
+        return self.gather(gid, [self.put(member, args, kwargs, over) for member, over in sig.members(options)])
+
+    def _chord(self, sig: chord, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
+        body_over = {key: value for key, value in options.items() if key not in ("countdown", "eta", "parent_id")}
+        header_over = {key: value for key, value in options.items() if key not in ("task_id", "link", "link_error")}
+        header = self.put(sig.header_group(), (*args, *sig.args), {**sig.kwargs["kwargs"], **kwargs}, header_over)
+        if sig.body is None or is_void(sig.body):
+            return header
+        for key in ("link", "link_error"):
+            body_over = _added(sig.body, body_over, key, as_list(body_over.pop(key, None)))
+        result = self.put(sig.body, (header.get(),), {}, body_over)
+        result.parent = header
+        return result
+
+
+def _added(sig: Signature, over: Mapping[str, Any], key: str, links: list[Any]) -> dict[str, Any]:
+    """`over`, with `links` beside those that `sig` has under `key` itself."""
+    if not links:
+        return dict(over)
+    return {**over, key: [*as_list(over.get(key, sig.options.get(key))), *links]}

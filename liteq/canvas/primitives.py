@@ -1,0 +1,461 @@
+"""chain, group, chord: signatures made of signatures, and the algebra of `|` that joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
+
+from liteq.canvas.node import Node, Sender
+from liteq.canvas.signature import Signature, as_list, maybe_signature, refuse
+from liteq.exceptions import ImproperlyConfigured
+from liteq.message import new_id
+
+__all__ = ["_chain", "_chord", "chain", "chord", "group", "is_void", "unrolled"]
+
+CHAIN, GROUP, CHORD = "celery.chain", "celery.group", "celery.chord"
+LINKS = frozenset({"link", "link_error"})
+
+
+def shortened(name: str, text: str) -> str:
+    """`text` with the module of the task `name` written only where it first occurs."""
+    module = name.rpartition(".")[0] + "."
+    first, found, rest = text.partition(module)
+    return first + found + rest.replace(module, "") if len(module) > 1 else text
+
+
+def is_void(sig: Any) -> bool:
+    """True for a chain, group or chord in which there is no task to run."""
+    if isinstance(sig, group):
+        return not any(True for _ in sig.members())
+    if isinstance(sig, chord):
+        return sig.body is not None and is_void(sig.body) and all(map(is_void, sig.tasks))
+    return isinstance(sig, _chain) and all(is_void(task) for task in sig.tasks)
+
+
+def unrolled(sig: Signature) -> Signature:
+    """The only member of a group of one; any other signature as it is."""
+    sig = sig.expanded()
+    while isinstance(sig, group) and len(sig.tasks) == 1:
+        over = {key: value for key, value in sig.options.items() if key != "task_id"}
+        sig = (sig.tasks[0].clone(**over) if over else sig.tasks[0]).expanded()
+    return sig
+
+
+def listed(tasks: Any, where: str, app: Sender | None = None) -> Any:
+    """`tasks` as a list, or the tuple that it is, of signatures. Raises TypeError where one is not."""
+    if isinstance(tasks, (str, bytes, Mapping)) or not isinstance(tasks, Iterable):
+        refuse(tasks, where)
+    made = [maybe_signature(task, app, where=where) for task in tasks]
+    for task in made:
+        if task is None:
+            refuse(task, where)
+    return tuple(made) if isinstance(tasks, tuple) else made
+
+
+class Composite(Signature):
+    """What chain, group and chord have in common: `tasks`, of which arguments reach the first ones to run."""
+
+    __slots__ = ()
+
+    @property
+    def tasks(self) -> Any:
+        return self.kwargs["tasks"]
+
+    @tasks.setter
+    def tasks(self, value: Any) -> None:
+        self.kwargs["tasks"] = value
+
+    def parts(self) -> Iterator[Signature]:
+        return iter(self.tasks)
+
+    def bound_app(self) -> Sender | None:
+        if self._app is not None:
+            return self._app
+        return next((app for app in (part.bound_app() for part in self.parts()) if app is not None), None)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.apply_async(args, **options)
+
+
+@Signature.register_type("chain")
+class _chain(Composite):  # noqa: N801 - Celery's name
+    """Tasks one after the other, each with the result of the one before; see `chain`."""
+
+    __slots__ = ()
+
+    def __init__(self, *tasks: Any, app: Sender | None = None, **options: Any) -> None:
+        if len(tasks) == 1 and not isinstance(tasks[0], Mapping):
+            tasks = tasks[0]
+        steps = list(listed(tasks, "chain()"))
+        super().__init__(CHAIN, (), {"tasks": steps}, options, subtask_type="chain", app=app)
+
+    @classmethod
+    def rebuild(cls, d: Mapping[str, Any], app: Sender | None) -> Signature:
+        made = _chain(list(d["kwargs"]["tasks"]), app=app).set(**(d.get("options") or {}))
+        return made.clone(d["args"]) if d.get("args") else made
+
+    def clone(self, args: Any = None, kwargs: Any = None, **options: Any) -> Self:
+        copy = super().clone(**options)
+        copy.tasks = [task.clone(*((args, kwargs) if i == 0 else ())) for i, task in enumerate(self.tasks)]
+        return copy
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.apply_async(args, kwargs) if self.tasks else None
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """As `Signature.apply_async`; the options are those of the first task. None when it is empty."""
+        return super().apply_async(args, kwargs, **options) if self.tasks else None
+
+    def steps(self) -> list[Signature]:
+        """What runs, one after the other: a group of one is its member, nothing is void."""
+        return [step for step in map(unrolled, self.tasks) if not is_void(step)]
+
+    def unchain_tasks(self) -> list[Signature]:
+        """Copies of its tasks: the last has the chain's links, each has its errbacks."""
+        tasks = [task.clone() for task in self.tasks]
+        for callback in as_list(self.options.get("link")):
+            tasks[-1].link(callback)
+        for errback in as_list(self.options.get("link_error")):
+            for task in tasks:
+                task.link_error(errback)
+        return tasks
+
+    @classmethod
+    def join(cls, left: Signature, right: Signature) -> Signature:
+        return join(left, right)
+
+    def freeze_node(self, _id: str | None = None) -> Node:
+        # Copies: the same signature object may stand in a chain more than once, and in other chains.
+        self.tasks = [step.clone() for step in self.steps()]
+        node: Node | None = None
+        for i, step in enumerate(self.tasks, 1):
+            node = step.freeze_node((self.id or _id) if i == len(self.tasks) else None).follow(node)
+        if node is None:
+            return Node(self.options.setdefault("task_id", _id or new_id()), "group")
+        self.options["task_id"] = node.id
+        return node
+
+    def __repr__(self) -> str:
+        if not self.tasks:
+            return f"<{type(self).__name__}@{id(self):#x}: empty>"
+        return shortened(self.tasks[0].task, " | ".join(map(repr, self.tasks)))
+
+
+class chain(_chain):  # noqa: N801 - Celery's name
+    """`chain(a, b, c)`, or of one iterable: the same as `a | b | c`.
+
+    With options, or of one signature, it stays the chain that is written down.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *tasks: Any, **options: Any) -> Any:
+        if not options and tasks and (len(tasks) > 1 or not isinstance(tasks[0], Mapping)):
+            return folded(tasks if len(tasks) > 1 else tasks[0])
+        return super().__new__(cls)
+
+
+@Signature.register_type("group")
+class group(Composite):  # noqa: N801 - Celery's name
+    """Tasks side by side: `group(a, b)`, or of one iterable. Its result is the list of theirs, in their order.
+
+    Groups in it are unrolled, so that their tasks are its own.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, *tasks: Any, app: Sender | None = None, **options: Any) -> None:
+        if len(tasks) == 1:
+            only = tasks[0]
+            if isinstance(only, group):
+                tasks = only.tasks
+            elif isinstance(only, Mapping):
+                tasks = [maybe_signature(only, clone=True)]  # type: ignore[assignment]
+            else:
+                tasks = only
+        super().__init__(GROUP, (), {"tasks": listed(tasks, "group()")}, options, subtask_type="group", app=app)
+
+    @classmethod
+    def rebuild(cls, d: Mapping[str, Any], app: Sender | None) -> Signature:
+        made = group(d["kwargs"]["tasks"], app=app).set(**(d.get("options") or {}))
+        return made.clone(d["args"]) if d.get("args") else made
+
+    def clone(self, args: Any = None, kwargs: Any = None, **options: Any) -> Self:
+        copy = super().clone(**options)
+        copy.tasks = type(self.tasks)(task.clone(args, kwargs) for task in self.tasks)
+        return copy
+
+    def members(self, over: Mapping[str, Any] | None = None) -> Iterator[tuple[Signature, Mapping[str, Any]]]:
+        """What runs, side by side, as (signature, options over its own): no groups, nothing void."""
+        over = over or {}
+        for task in (task.expanded() for task in self.tasks):
+            if isinstance(task, group):
+                own = {key: value for key, value in task.options.items() if key != "task_id"}
+                yield from task.members({**own, **over})
+            elif not is_void(task):
+                yield task, over
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """As `Signature.apply_async`; arguments and options are given to each task. Refuses links."""
+        if options.get("link") is not None:
+            raise TypeError("a group has no link of its own: join it with `|`, which makes it a chord")
+        if options.get("link_error") is not None:
+            raise TypeError("a group has no link_error of its own: group.link_error() gives one to each of its tasks")
+        return super().apply_async(args, kwargs, **options)
+
+    def link(self, callback: Any) -> Any:
+        """Run `callback`, without an argument, when the first task succeeds, as in Celery; for all, use a chord."""
+        callback = maybe_signature(callback, where="link()").clone().set(immutable=True)
+        return self.tasks[0].link(callback)
+
+    def link_error(self, errback: Any) -> Any:
+        """Run `errback` for each task that fails; returns the tuple of its copies."""
+        errback = maybe_signature(errback, where="link_error()")
+        return tuple(task.link_error(errback.clone()) for task in self.tasks)
+
+    def set_immutable(self, immutable: bool) -> None:
+        for task in self.tasks:
+            task.set_immutable(immutable)
+
+    def skew(self, start: float = 1.0, stop: float | None = None, step: float = 1.0) -> Self:
+        """Spread its tasks over time: countdowns of `start`, `start + step`, ... seconds, at most `stop`."""
+        for i, task in enumerate(self.tasks):
+            countdown = float(start + i * step)
+            task.set(countdown=countdown if stop is None else min(countdown, float(stop)))
+        return self
+
+    def freeze_node(self, _id: str | None = None) -> Node:
+        # Copies: the same signature object may stand in a group more than once, and in other groups.
+        self.tasks = [sig.clone(**over) for sig, over in self.members()]
+        gid = self.options.setdefault("task_id", _id or new_id())
+        return Node(gid, "group", [sig.freeze_node() for sig in self.tasks])
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __bool__(self) -> bool:
+        return True  # a signature is one even when empty; `if sig:` asks whether there is one
+
+    def __repr__(self) -> str:
+        if not self.tasks:
+            return "group(<empty>)"
+        return shortened(self.tasks[0].task, f"group({self.tasks!r})")
+
+
+@Signature.register_type("chord")
+class chord(Composite):  # noqa: N801 - Celery's name
+    """A group, the header, and what runs when all of it has succeeded, with the list of its results: the body."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        header: Any,
+        body: Any = None,
+        task: str = CHORD,
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        app: Sender | None = None,
+        **options: Any,
+    ) -> None:
+        if isinstance(header, Mapping):
+            header = maybe_signature(header)
+            if isinstance(header, group):
+                header = header if header.options else header.tasks
+            else:
+                header = header.tasks if isinstance(header, _chain) else [header]
+        if not isinstance(header, group):
+            header = listed(header, "a chord's header")
+        content = {
+            "kwargs": dict(kwargs or {}),
+            "header": header,
+            "body": maybe_signature(body, where="a chord's body"),
+        }
+        super().__init__(CHORD, tuple(args), content, options, subtask_type="chord", app=app)
+
+    @classmethod
+    def rebuild(cls, d: Mapping[str, Any], app: Sender | None) -> Signature:
+        content = d["kwargs"]
+        made = chord(
+            content["header"], content.get("body"), args=d.get("args") or (), kwargs=content.get("kwargs"), app=app
+        )
+        return made.set(**(d.get("options") or {}))
+
+    @property
+    def header(self) -> Any:
+        return self.kwargs["header"]
+
+    @property
+    def body(self) -> Any:
+        return self.kwargs["body"]
+
+    @body.setter
+    def body(self, value: Any) -> None:
+        self.kwargs["body"] = value
+
+    @property
+    def tasks(self) -> Any:
+        """The header's tasks."""
+        return self.header.tasks if isinstance(self.header, group) else self.header
+
+    @tasks.setter
+    def tasks(self, value: Any) -> None:
+        self.kwargs["header"] = value
+
+    def header_group(self) -> group:
+        """The header as a group; it shares its tasks with the chord."""
+        return self.header if isinstance(self.header, group) else group(self.header)
+
+    def parts(self) -> Iterator[Signature]:
+        yield from self.tasks
+        if self.body is not None:
+            yield self.body
+
+    def clone(self, args: Any = None, kwargs: Any = None, **options: Any) -> Self:
+        copy = super().clone(args, **options)
+        header, body = self.header, self.body
+        copy["kwargs"] = {
+            "kwargs": {**self.kwargs["kwargs"], **(kwargs or {})},
+            "header": header.clone() if isinstance(header, group) else type(header)(task.clone() for task in header),
+            "body": None if body is None else body.clone(),
+        }
+        return copy
+
+    def __call__(self, body: Any = None, **options: Any) -> Any:
+        """Send it, with `body` where given."""
+        return self.apply_async((), {"body": body} if body is not None else None, **options)
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """As `Signature.apply_async`: arguments go to the header's tasks, `task_id` and links to the body.
+
+        A countdown or eta delays the header; all other options are those of header and body.
+        """
+        kwargs = dict(kwargs or {})
+        if (body := kwargs.pop("body", None)) is not None:
+            return self._with_body(body).apply_async(args, kwargs, **options)
+        return super().apply_async(args, kwargs, **options)
+
+    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        kwargs = dict(kwargs or {})
+        if (body := kwargs.pop("body", None)) is not None:
+            return self._with_body(body).apply(args, kwargs, **options)
+        return super().apply(args, kwargs, **options)
+
+    def _with_body(self, body: Any) -> chord:
+        copy = self.clone()
+        copy.body = maybe_signature(body, where="a chord's body")
+        return copy
+
+    def link(self, callback: Any) -> Any:
+        """Link `callback` to the body."""
+        self._demand_body().link(callback)
+        return callback
+
+    def link_error(self, errback: Any) -> Any:
+        """Link `errback` to the body, which fails when the header does.
+
+        To each task of the header too where `task_allow_error_cb_on_chord_header` is set.
+        """
+        errback = maybe_signature(errback, where="link_error()")
+        for task in self.tasks:
+            if isinstance(task, chord):
+                task.link_error(errback)
+            elif self._header_takes_errbacks():
+                task.link_error(errback.clone().set(immutable=True))
+        self._demand_body().link_error(errback)
+        return errback
+
+    def _demand_body(self) -> Any:
+        if self.body is None:
+            raise TypeError("this chord has no body yet: chord(header)(body), or chord(header, body)")
+        return self.body
+
+    def _header_takes_errbacks(self) -> bool:
+        try:
+            return bool(self.app.conf.task_allow_error_cb_on_chord_header)
+        except ImproperlyConfigured:  # no app yet: the default
+            return False
+
+    def set_immutable(self, immutable: bool) -> None:
+        """Of the header's tasks only, as in Celery."""
+        for task in self.tasks:
+            task.set_immutable(immutable)
+
+    def freeze_node(self, _id: str | None = None) -> Node:
+        header = self.header if isinstance(self.header, group) else group(list(self.tasks))
+        self.kwargs["header"] = header
+        node = header.freeze_node()
+        if self.body is not None and not is_void(self.body):
+            node = self.body.freeze_node(self.id or _id).follow(node)
+        self.options["task_id"] = node.id
+        return node
+
+    def __length_hint__(self) -> int:
+        return sum(1 for _ in self.header_group().members())
+
+    def __repr__(self) -> str:
+        body = self.body
+        if body is None:
+            return f"<chord without body: {self.tasks!r}>"
+        if isinstance(body, _chain) and body.tasks:
+            rest = " | ".join(map(repr, body.tasks[1:]))
+            return shortened(body.tasks[0].task, f"%({body.tasks[0].reprcall(self.tasks)} | {rest})")
+        return "%" + shortened(body.task, body.reprcall(self.tasks))
+
+
+_chord = chord  # Celery's other name for it
+
+
+# -- the algebra -----------------------------------------------------------------------------------------------------
+
+
+def join(left: Signature, right: Signature) -> Signature:
+    """`left | right`: a chord where `left` is a group, the body's continuation where it is a chord, else a chain."""
+    if is_void(right):
+        return left
+    left = left.expanded()
+    if isinstance(left, group):
+        return chord(left, right, app=left._app)
+    single = unrolled(right)
+    if isinstance(left, chord) and not isinstance(single, (group, _chain)):
+        copy = left.clone()
+        copy.body = single if copy.body is None else copy.body | single
+        return copy
+    if isinstance(left, _chain):
+        tasks = left.unchain_tasks()
+        if not tasks and isinstance(single, group):
+            return single
+        joined = _chain(upgraded([*tasks, single]), app=left._app)
+        kept = {key: value for key, value in left.options.items() if key not in LINKS and key != "task_id"}
+        return joined.set(**kept) if kept else joined
+    return _chain(upgraded([left, single]), app=left._app)
+
+
+def spliced(tasks: Iterable[Signature]) -> Iterator[Signature]:
+    """`tasks` with the tasks of chains in the place of those chains, and without what is void."""
+    for task in map(unrolled, tasks):
+        if is_void(task):
+            continue
+        if isinstance(task, _chain) and task.options.keys() <= LINKS:
+            yield from spliced(task.unchain_tasks())
+        else:
+            yield task
+
+
+def upgraded(tasks: Iterable[Signature]) -> list[Signature]:
+    """`tasks` as a chain's: spliced, and a group before anything but a group becomes a chord's header."""
+    steps: list[Signature] = []
+    for task in spliced(tasks):
+        if steps and isinstance(steps[-1], group) and not isinstance(task, group):
+            steps[-1] = chord(steps[-1], task)
+        else:
+            steps.append(task)
+    return steps
+
+
+def folded(tasks: Any) -> Signature:
+    """What `tasks` joined by `|` make, in one go: a chain, or the one group or chord that is left."""
+    steps = upgraded(listed(tasks, "chain()"))
+    if len(steps) == 1 and isinstance(steps[0], (group, chord)):
+        return steps[0]
+    return _chain(steps)

@@ -1,0 +1,393 @@
+"""A canvas compiled to the rows that are sent: pure, and as many rows as there are tasks.
+
+One rule carries every shape: a row awaits one id, a message's or a group's.
+
+    a | b             b awaits a
+    group(a, b)       a and b are counted by a group
+    chord([a, b], c)  c awaits the group
+    x | group(a, b)   a and b await x
+    group | group     each member of the second awaits the first, as a group
+    a.link(b)         b awaits a
+    a.link_error(b)   b awaits a, as an errback (Flag.ON_FAILURE)
+
+What awaits something also takes its result as its first argument, unless it is immutable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from liteq.canvas import (
+    Node,
+    Signature,
+    _chain,
+    as_list,
+    chord,
+    chunks,
+    group,
+    is_void,
+    maybe_signature,
+    merged_options,
+)
+from liteq.message import Batch, Flag, Group, Message, new_id
+
+__all__ = ["Compiled", "Router", "compile_many", "compile_signature"]
+
+LINKED, TAKES_INPUT, ON_FAILURE = int(Flag.LINKED), int(Flag.TAKES_INPUT), int(Flag.ON_FAILURE)
+NOTHING: Mapping[str, Any] = {}
+MAX_NESTING = 100
+
+# Where a row stands is said by the rows themselves, not by its options.
+STRUCTURAL = frozenset(
+    {"task_id", "link", "link_error", "chain", "chord", "group_id", "group_index", "root_id", "parent_id"}
+)
+# A chord's options that are not its body's, and not its header's.
+HEADER_ONLY = frozenset({"countdown", "eta", "parent_id"})
+BODY_ONLY = frozenset({"task_id", "link", "link_error"})
+
+
+class Router(Protocol):
+    """Makes the row of one task: looks its options up, routes, encodes. The app is one."""
+
+    def message(
+        self,
+        sig: Signature,
+        *,
+        message_id: str,
+        awaits: str | None,
+        group_id: str | None,
+        position: int,
+        flags: int,
+        root_id: str | None,
+        parent_id: str | None,
+    ) -> Message:
+        """The row for `sig`, a plain signature with all its arguments but for the result of what it awaits.
+
+        `flags` go in beside the task's own. Where `awaits` is given, a countdown counts from the end of what is
+        awaited.
+        """
+
+
+class Compiled(NamedTuple):
+    """The rows of a canvas, and the node whose result is the canvas's.
+
+    An empty canvas, `group([])`, has no rows and the node of an empty group: nothing may await it.
+    """
+
+    batch: Batch
+    node: Node
+
+
+def compile_signature(
+    sig: Any,
+    router: Router,
+    args: Iterable[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    root_id: str | None = None,
+    parent_id: str | None = None,
+    group_id: str | None = None,
+    position: int = 0,
+    linked: bool = False,
+    header_errbacks: bool = False,
+) -> Compiled:
+    """The rows of `sig`, called with `args` before its own, `kwargs` and `options` over its own.
+
+    `root_id`, `parent_id`: of the running task that sends it. `group_id`, `position`: the group that is to count its
+    result. `linked`: rows outside the batch will await its result (those of a task that it replaces).
+    `header_errbacks`: the setting `task_allow_error_cb_on_chord_header`. `sig` is not changed; ids that it was frozen
+    with are used. Raises TypeError for what is no signature, ValueError for an id used twice or nesting over
+    100 levels, and what `router` raises.
+    """
+    rows = _Rows(router, header_errbacks)
+    place = Place(
+        args=tuple(args),
+        kwargs=kwargs or NOTHING,
+        root_id=root_id,
+        parent_id=parent_id,
+        group_id=group_id,
+        position=position,
+        linked=linked,
+    )
+    return Compiled(rows.batch, rows.add(sig, place, options or NOTHING))
+
+
+def compile_many(
+    sigs: Iterable[Any], router: Router, *, root_id: str | None = None, parent_id: str | None = None
+) -> tuple[Batch, list[Node]]:
+    """The rows of all `sigs` in one batch, and the node of each, in their order."""
+    rows = _Rows(router, header_errbacks=False)
+    place = Place(root_id=root_id, parent_id=parent_id)
+    return rows.batch, [rows.add(sig, place, NOTHING) for sig in sigs]
+
+
+class Place(NamedTuple):
+    """Where a signature stands: what comes to it from before, and who waits for it.
+
+    `args`, `kwargs`, `awaits` and `flags` concern the first tasks to run in it; `group_id`, `position`, `linked` and
+    `links` the last ones; `errbacks` all of them.
+    """
+
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = NOTHING
+    awaits: str | None = None
+    flags: int = 0
+    root_id: str | None = None
+    parent_id: str | None = None
+    group_id: str | None = None
+    position: int = 0
+    linked: bool = False
+    links: Sequence[Any] = ()
+    errbacks: Sequence[Any] = ()
+    spread: bool = False  # a callback, perhaps of many tasks: each has a copy, so an id of its own where it is taken
+
+    def after(self, awaited: _End) -> Place:
+        """The place behind `awaited`, whose result it takes."""
+        return self._replace(
+            args=(),
+            kwargs=NOTHING,
+            awaits=awaited.node.id,
+            flags=TAKES_INPUT,
+            root_id=self.root_id or awaited.root_id,
+            parent_id=awaited.last_id,
+        )
+
+    def inner(self) -> Place:
+        """The same place for what does not come last in it: nobody outside waits for that."""
+        return self._replace(group_id=None, position=0, linked=True, links=())
+
+    def without_input(self) -> Place:
+        """The same place for what is immutable: it waits, and takes nothing."""
+        return self._replace(args=(), kwargs=NOTHING, flags=self.flags & ~TAKES_INPUT)
+
+
+class _End(NamedTuple):
+    """How a part ends: its node, the message that ends it (a group's: its last member's), and that one's root."""
+
+    node: Node
+    last_id: str
+    root_id: str
+
+
+class _Rows:
+    """The batch in the making."""
+
+    def __init__(self, router: Router, header_errbacks: bool) -> None:
+        self.router = router
+        self.header_errbacks = header_errbacks
+        self.batch = Batch()
+        self._taken: set[str] = set()
+        self._depth = 0
+
+    def add(self, sig: Any, place: Place, over: Mapping[str, Any]) -> Node:
+        """Add the rows of a whole canvas; its node."""
+        sig = _signature(sig).expanded()
+        if is_void(sig):
+            return Node(over.get("task_id") or sig.id or new_id(), "group")
+        node = self._put(sig, place, over).node
+        if node.kind == "group" and isinstance(sig, group) and [child.kind for child in node.children] == ["group"]:
+            return node.children[0]  # group(x | group(a, b)): as Celery, what is seen is the inner group's result
+        return node
+
+    def _put(self, sig: Signature, place: Place, over: Mapping[str, Any]) -> _End:
+        if type(sig) is Signature:
+            return self._task(sig, place, over)
+        if self._depth >= MAX_NESTING:
+            raise ValueError(f"this canvas is nested deeper than {MAX_NESTING} levels; join its parts with `|` instead")
+        self._depth += 1
+        try:
+            match sig:
+                case _chain():
+                    return self._chain(sig, place, merged_options(sig.options, over))
+                case group():
+                    return self._group(sig, place, merged_options(sig.options, over))
+                case chord():
+                    return self._chord(sig, place, merged_options(sig.options, over))
+                case chunks():
+                    return self._put(sig.group(), place.without_input(), over)
+                case _:
+                    return self._task(sig, place, over)
+        finally:
+            self._depth -= 1
+
+    # -- one task ----------------------------------------------------------------------------------------------------
+
+    def _task(self, sig: Signature, place: Place, over: Mapping[str, Any]) -> _End:
+        options: Mapping[str, Any] = merged_options(sig.options, over) if over else sig.options
+        links: Sequence[Any] = place.links
+        errbacks: Sequence[Any] = place.errbacks
+        root_id, parent_id = place.root_id, place.parent_id
+        if options:
+            message_id = self._claim(options.get("task_id"), place)
+            links = _joined(options.get("link"), links)
+            errbacks = _joined(options.get("link_error"), errbacks)
+            root_id = options.get("root_id") or root_id
+            parent_id = options.get("parent_id") or parent_id
+            options = _plain(options)
+        else:
+            message_id = new_id()
+        flags = place.flags & ~TAKES_INPUT if sig.immutable else place.flags
+        if options or sig.options or place.args or place.kwargs:
+            args, kwargs = sig.merge(place.args, place.kwargs)
+            sig = _with(sig, args=args, kwargs=kwargs, options=options)
+        if place.linked or links or errbacks:
+            flags |= LINKED
+        self.batch.messages.append(
+            self.router.message(
+                sig,
+                message_id=message_id,
+                awaits=place.awaits,
+                group_id=place.group_id,
+                position=place.position,
+                flags=flags,
+                root_id=root_id,
+                parent_id=parent_id,
+            )
+        )
+        end = _End(Node(message_id), message_id, root_id or message_id)
+        if links or errbacks:
+            self._callbacks(end, links, errbacks)
+        return end
+
+    def _callbacks(self, end: _End, links: Sequence[Any], errbacks: Sequence[Any]) -> None:
+        """The rows that await `end` beside the canvas: nobody waits for theirs."""
+        place = Place(spread=True).after(end)
+        for callback in links:
+            self._callback(callback, place)
+        for errback in errbacks:
+            self._callback(errback, place._replace(flags=TAKES_INPUT | ON_FAILURE))
+
+    def _callback(self, sig: Any, place: Place) -> None:
+        sig = _signature(sig).expanded()
+        if not is_void(sig):
+            self._put(sig, place, NOTHING)
+
+    def _claim(self, wanted: str | None, place: Place) -> str:
+        """`wanted`, or a new id where there is none. Raises ValueError where two parts have the same."""
+        if wanted is None:
+            return new_id()
+        if wanted not in self._taken:
+            self._taken.add(wanted)
+            return wanted
+        if place.spread:
+            return new_id()
+        raise ValueError(f"two parts of this canvas have the id {wanted}: clone() a signature before it is used again")
+
+    # -- what is made of several -------------------------------------------------------------------------------------
+
+    def _chain(self, sig: _chain, place: Place, options: dict[str, Any]) -> _End:
+        """The options are those of the first step; its links, and an id given, go to the last, its errbacks to each."""
+        place = _closing(place, options)
+        last_over = {"task_id": options.pop("task_id")} if "task_id" in options else NOTHING
+        if sig.immutable:
+            place = place.without_input()
+        elif sig.args:
+            place = place._replace(args=(*place.args, *sig.args))
+        steps = sig.steps()
+        last = len(steps) - 1
+        end: _End | None = None
+        for i, step in enumerate(steps):
+            over: Mapping[str, Any] = options if i == 0 else NOTHING
+            if i == last and last_over and not step.id:
+                over = {**over, **last_over}
+            here = place if i == last else place.inner()
+            before, end = end, self._put(step, here if end is None else here.after(end), over)
+            end.node.follow(before.node if before is not None else None)
+        assert end is not None, "void chains are left out before"
+        return end
+
+    def _group(self, sig: group, place: Place, options: dict[str, Any]) -> _End:
+        """The options are those of each member, over its own, and so are its links and errbacks."""
+        group_id = self._claim(options.pop("task_id", None), place)
+        place = _closing(place, options)
+        root_id = place.root_id
+        inner = place._replace(
+            args=(*place.args, *sig.args),
+            group_id=group_id,
+            linked=True,
+        )
+        children: list[Node] = []
+        end: _End | None = None
+        for position, (member, over) in enumerate(sig.members(options)):
+            end = self._put(member, inner._replace(position=position), over)
+            children.append(end.node)
+        assert end is not None, "void groups are left out before"
+        self.batch.groups.append(Group(group_id, len(children), place.group_id, place.position, root_id))
+        return _End(Node(group_id, "group", children), end.last_id, end.root_id)
+
+    def _chord(self, sig: chord, place: Place, options: dict[str, Any]) -> _End:
+        """Countdown and eta are the header's; an id, links and errbacks the body's; other options those of both."""
+        if sig.body is None:
+            raise TypeError("this chord has no body: chord(header, body), or chord(header)(body)")
+        header = sig.header_group()
+        header_options = {key: value for key, value in options.items() if key not in BODY_ONLY}
+        body_options = {key: value for key, value in options.items() if key not in HEADER_ONLY}
+        body_place = _closing(place, body_options)
+        if is_void(sig.body):
+            return self._put(header, place, header_options)
+        if sig.body.id:
+            body_options.pop("task_id", None)
+        if is_void(header):
+            # Nothing to wait for but what comes before; the list of no results is the body's input.
+            body_place = body_place._replace(args=([],), kwargs=NOTHING, flags=place.flags & ~TAKES_INPUT)
+            return self._with_parent(self._put(sig.body, body_place, body_options), Node(new_id(), "group"))
+        before = place.inner()._replace(
+            args=(*place.args, *sig.args),
+            kwargs={**sig.kwargs["kwargs"], **place.kwargs},
+            errbacks=body_place.errbacks if self.header_errbacks else (),
+        )
+        end = self._put(header, before, header_options)
+        return self._with_parent(self._put(sig.body, body_place.after(end), body_options), end.node)
+
+    @staticmethod
+    def _with_parent(end: _End, parent: Node) -> _End:
+        end.node.follow(parent)
+        return end
+
+
+def _signature(sig: Any) -> Signature:
+    made = maybe_signature(sig)
+    if made is None:
+        raise TypeError("a canvas takes signatures, not None")
+    return made  # type: ignore[no-any-return]
+
+
+def _joined(own: Any, more: Sequence[Any]) -> Sequence[Any]:
+    """`own` as a list, and those of `more` that are not in it."""
+    if not own:
+        return more
+    mine = as_list(own)
+    return mine + [link for link in more if link not in mine] if more else mine
+
+
+def _closing(place: Place, options: dict[str, Any]) -> Place:
+    """`place` with the links and errbacks that are taken out of a container's `options`, and its root and parent."""
+    links, errbacks = options.pop("link", None), options.pop("link_error", None)
+    root_id, parent_id = options.pop("root_id", None), options.pop("parent_id", None)
+    if not (links or errbacks or root_id or parent_id):
+        return place
+    return place._replace(
+        links=_joined(links, place.links),
+        errbacks=_joined(errbacks, place.errbacks),
+        root_id=root_id or place.root_id,
+        parent_id=parent_id or place.parent_id,
+    )
+
+
+def _with(sig: Signature, **changed: Any) -> Signature:
+    """A shallow copy of `sig` with other values for some of its keys: for the router, not for keeping."""
+    copy = Signature.__new__(type(sig))
+    dict.update(copy, sig, **changed)
+    copy._app, copy._type = sig._app, sig._type
+    return copy
+
+
+def _plain(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`options` without what the rows say; stamps are gathered under `stamps`."""
+    plain = {key: value for key, value in options.items() if key not in STRUCTURAL}
+    names = plain.get("stamped_headers")
+    if names:
+        plain["stamps"] = {name: plain[name] for name in names if name in plain}
+    return plain
