@@ -1,0 +1,57 @@
+"""The app of the kill drills. Every execution writes a line into a ledger outside the database."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from liteq import LiteQ
+
+app = LiteQ("drill", broker=os.environ["DRILL_BROKER"])
+LEDGER = os.environ["DRILL_LEDGER"]
+
+
+def note(kind: str, task_id: str | None) -> None:
+    """One line, in one write, to a file opened for append: whole or not there, whoever is killed."""
+    fd = os.open(LEDGER, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(fd, f"{kind} {task_id}\n".encode())
+    finally:
+        os.close(fd)
+
+
+@app.task(bind=True)
+def work(self: Any, n: int) -> int:
+    """A member of a chord, or a single task: a little work, its number as its result."""
+    note("work", self.request.id)
+    time.sleep(0.002)
+    return n
+
+
+@app.task(bind=True)
+def add(self: Any, before: int, n: int) -> int:
+    """A link of a chain."""
+    note("add", self.request.id)
+    return before + n
+
+
+@app.task(bind=True)
+def total(self: Any, values: list[int]) -> int:
+    """The body of a chord."""
+    note("total", self.request.id)
+    return sum(values)
+
+
+@app.task(bind=True)
+def suicide(self: Any) -> None:
+    """Kills the process that runs it, every time."""
+    note("suicide", self.request.id)
+    os.kill(os.getpid(), 9)
+
+
+@app.task(bind=True)
+def wait(self: Any) -> None:
+    """Runs until its process ends."""
+    note("wait", self.request.id)
+    time.sleep(3600)

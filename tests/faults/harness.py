@@ -1,0 +1,165 @@
+"""Processes to kill, and the oracle that says whether anything was lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from liteq.serialization import decode
+from liteq.states import UNFINISHED, State
+from liteq.storage.storage import Storage, open_storage
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass
+class Accepted:
+    """One line of a producer: what it sent, and what its result must be."""
+
+    kind: str
+    id: str
+    expected: int
+
+
+@dataclass
+class Drill:
+    """A broker file, a ledger, and the processes that use them."""
+
+    folder: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def db(self) -> Path:
+        return self.folder / "drill.db"
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "DRILL_BROKER": f"sqlite:///{self.db}",
+            "DRILL_LEDGER": str(self.folder / "ledger"),
+            "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
+        }
+
+    def storage(self) -> Storage:
+        storage = open_storage(f"sqlite:///{self.db}")
+        storage.migrate()
+        return storage
+
+    def start(self, *args: str, name: str) -> subprocess.Popen[bytes]:
+        """Start a Python process; its output goes to a file called `name`."""
+        with (self.folder / name).open("ab") as out, (self.folder / f"{name}.err").open("ab") as err:
+            process = subprocess.Popen(
+                [sys.executable, *args], env=self.env, cwd=self.folder, stdout=out, stderr=err, start_new_session=True
+            )
+        self.processes.append(process)
+        return process
+
+    def worker(self, children: int = 2) -> subprocess.Popen[bytes]:
+        return self.start("-m", "liteq", "-A", "drill_app", "worker", "-c", str(children), name="worker")
+
+    def producer(self, n: int, limit: int = 1_000_000) -> subprocess.Popen[bytes]:
+        return self.start(str(HERE / "drill_producer.py"), str(limit), name=f"producer-{n}")
+
+    def accepted(self) -> list[Accepted]:
+        """What the producers reported, whole lines only: a killed one may have left half a line."""
+        lines = []
+        for path in self.folder.glob("producer-*"):
+            if path.suffix != ".err":
+                text = path.read_text()
+                lines += text[: text.rfind("\n") + 1].splitlines()
+        return [Accepted(kind, id_, int(value)) for kind, id_, value in map(str.split, lines)]
+
+    def ledger(self) -> Counter[str]:
+        """How often each message was executed, by id."""
+        path = self.folder / "ledger"
+        return Counter(line.split()[1] for line in path.read_text().splitlines()) if path.exists() else Counter()
+
+    def wait_until_settled(self, within_s: float = 60.0) -> None:
+        """Until no message is waiting or running."""
+        storage = self.storage()
+        wait_for(lambda: not any(c.state in UNFINISHED for c in storage.counts()), within_s=within_s)
+        storage.close()
+
+    def stop(self, process: subprocess.Popen[bytes]) -> int:
+        process.send_signal(signal.SIGTERM)
+        return process.wait(timeout=30)
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def wait_for(fact: Callable[[], object], *, within_s: float = 10.0) -> None:
+    """Return as soon as `fact()` is true; fail when it never is."""
+    give_up = time.monotonic() + within_s
+    while not fact():
+        if time.monotonic() > give_up:
+            raise AssertionError(f"not within {within_s} s: {fact}")
+        time.sleep(0.005)
+
+
+def children_of(pid: int) -> list[int]:
+    """The child processes of `pid`, by the kernel's table."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(child) for child in text.split()]
+
+
+def kill_one_child(worker: subprocess.Popen[bytes], rng: random.Random) -> None:
+    """SIGKILL a random child of a worker, if it has one."""
+    children = children_of(worker.pid)
+    if children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(rng.choice(children), signal.SIGKILL)
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL a process and all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def check_nothing_lost(drill: Drill) -> dict[str, int]:
+    """The oracle. Everything accepted is done, once, with the right result; the file is whole. What it counted."""
+    storage = drill.storage()
+    accepted = drill.accepted()
+    records = storage.find_many([a.id for a in accepted])
+    executed = drill.ledger()
+    lost = [a for a in accepted if a.id not in records or records[a.id].state is not State.SUCCEEDED]
+    assert not lost, f"{len(lost)} of {len(accepted)} accepted are not done: {lost[:3]}"
+    wrong = [a for a in accepted if decode(records[a.id].result or b"null") != a.expected]
+    assert not wrong, f"wrong results: {wrong[:3]}"
+    never = [a for a in accepted if not executed[a.id]]
+    assert not never, f"done but never executed: {never[:3]}"
+    # Nothing that was accepted is in the file twice, and nothing is there that is still to be done.
+    states = {c.state for c in storage.counts()}
+    assert states <= {State.SUCCEEDED}, states
+    storage.close()
+    assert integrity(drill.db) == "ok"
+    return {"accepted": len(accepted), "recovered": sum(n > 1 for n in executed.values())}
+
+
+def integrity(path: Path) -> str:
+    """SQLite's own check, on a connection of its own: a writer's page cache can hide damage."""
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
+    finally:
+        connection.close()
