@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 
 from liteq.cli import main as liteq_command
+from liteq.cli.exits import MEANING as MEANING_OF_EXIT
 from liteq.settings import SETTINGS, Setting
 from liteq.states import LEGAL, State, celery_state
 
@@ -226,7 +227,9 @@ def celery_name(setting: Setting) -> str:
 
 def cli_page() -> str:
     """docs/reference/cli.md."""
-    return f"{NOTE}# Commands\n\n" + "\n".join(command_entries(liteq_command, "liteq", depth=2))
+    codes = table(("code", "meaning"), *((str(int(code)), meaning) for code, meaning in MEANING_OF_EXIT.items()))
+    commands = "\n".join(command_entries(liteq_command, "liteq", depth=2))
+    return f"{NOTE}# Commands\n\n{commands}\n## Exit codes\n\n{codes}"
 
 
 def command_entries(command: click.Command, path: str, depth: int) -> Iterator[str]:
@@ -245,8 +248,9 @@ def command_entries(command: click.Command, path: str, depth: int) -> Iterator[s
 
 
 def prose(text: str | None) -> str:
-    """A help text without click's marks for paragraphs that keep their line breaks."""
-    return inspect.cleandoc(text or "").replace("\b\n", "")
+    """A help text as Markdown: a paragraph that click is told to leave alone becomes a block as it stands."""
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(f"```text\n{p[2:]}\n```" if p.startswith("\b\n") else p for p in paragraphs)
 
 
 def options_table(command: click.Command) -> str:
@@ -254,7 +258,7 @@ def options_table(command: click.Command) -> str:
     rows = [
         (
             ", ".join(f"`{flag}`" for flag in (*option.opts, *option.secondary_opts)),
-            "" if option.is_flag or option.count else option.type.name,
+            "" if option.is_flag or option.count else option.metavar or option.type.name.upper(),
             option.help or "",
         )
         for option in command.params

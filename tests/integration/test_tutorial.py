@@ -50,11 +50,10 @@ def test_the_tutorial_works_as_it_is_written(tmp_path):
     assert "$ liteq -A words worker -c 2" in "".join(blocks("console"))
     Path("words.py").write_text(module)
 
-    here = {**os.environ, "PYTHONPATH": os.pathsep.join(["", *filter(None, [os.environ.get("PYTHONPATH")])])}
-    talk = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": here}
+    talk = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with started([sys.executable, "-c", SESSION, *session], **talk) as reader:
         assert "done 0" in first_line(reader)  # sent, and pending: no worker yet
-        with started([sys.executable, "-m", "liteq", "-A", "words", "worker", "-c", "2"], env=here) as worker:
+        with started([sys.executable, "-m", "liteq", "-A", "words", "worker", "-c", "2"]) as worker:
             output, _ = reader.communicate("\n" * len(session), timeout=40)
             assert reader.returncode == 0, output
             worker.send_signal(signal.SIGINT)
