@@ -361,6 +361,10 @@ class Signature(dict[str, Any]):
         # By way of the registry: the algebra knows signatures, so signatures cannot import the algebra.
         return Signature.TYPES["chain"].join(self, maybe_signature(other, where="|"))
 
+    def __ror__(self, other: Any) -> Any:
+        # dict has this too, as an update: `{...} | sig` joins where the dict is a signature's.
+        return maybe_signature(other, where="|") | self if isinstance(other, dict) else NotImplemented
+
     def __ior__(self, other: Any) -> Any:
         # dict has `|=` as an update in place; here it joins, like `|`.
         return self.__or__(other)

@@ -148,6 +148,8 @@ def test_a_task_in_the_place_of_its_signature_is_told_to_write_s() -> None:
         chain(NamedTask(), NamedTask())
     with pytest.raises(TypeError):
         add(1) | 5
+    with pytest.raises(TypeError, match="has the key 'task'"):
+        add(1) | {"no": "signature"}
 
 
 # -- arguments and options -------------------------------------------------------------------------------------------
@@ -203,7 +205,7 @@ def test_links_of_a_group_and_of_a_chord_go_where_celery_puts_them() -> None:
 
 def test_a_chords_errback_reaches_the_header_where_the_setting_says_so() -> None:
     sender = Sender()
-    sender.conf = type("conf", (), {"task_allow_error_cb_on_chord_header": True})  # type: ignore[misc,assignment]
+    sender.conf = type("conf", (), {"task_allow_error_cb_on_chord_header": True})  # type: ignore[assignment]
     joined = chord([add(1)], xsum(), app=sender)
     joined.link_error(add(4))
     assert joined.tasks[0].options["link_error"] == [add(4).set(immutable=True)]

@@ -37,7 +37,7 @@ def compiled(canvas: Any, *args: Any, **how: Any) -> tuple[Rows, Compiled]:
 
 
 def test_a_plain_task_is_one_row_that_nobody_waits_for() -> None:
-    rows, (batch, node) = compiled(t("a", 1))
+    _rows, (batch, node) = compiled(t("a", 1))
     assert batch.messages == [Message(node.id, "a", b"")]
     assert batch.groups == []
 
@@ -53,7 +53,7 @@ def test_each_link_of_a_chain_awaits_the_one_before_and_takes_its_result() -> No
 
 
 def test_a_groups_members_are_counted_in_their_order() -> None:
-    rows, (batch, node) = compiled(group(t("a"), t("b")))
+    _rows, (batch, node) = compiled(group(t("a"), t("b")))
     (counter,) = batch.groups
     assert (counter.id, counter.size) == (node.id, 2)
     assert [(m.group_id, m.position, m.flags) for m in batch.messages] == [(node.id, 0, LINKED), (node.id, 1, LINKED)]
@@ -78,7 +78,7 @@ def test_a_group_after_a_group_awaits_it_as_a_whole() -> None:
 
 
 def test_a_member_is_counted_by_its_last_row() -> None:
-    rows, (batch, node) = compiled(group(t("a") | t("b"), chord([t("c")], t("d")), t("e") | group(t("f"), t("g"))))
+    _rows, (batch, node) = compiled(group(t("a") | t("b"), chord([t("c")], t("d")), t("e") | group(t("f"), t("g"))))
     outer = next(g for g in batch.groups if g.id == node.id)
     inner = next(g for g in batch.groups if g.group_id == outer.id)
     assert (outer.size, inner.position) == (3, 2)
@@ -124,7 +124,7 @@ def test_the_body_of_an_empty_header_runs_after_what_comes_before_it() -> None:
 
 
 def test_a_chord_with_an_empty_body_is_its_header() -> None:
-    rows, (batch, node) = compiled(chord([t("a")], group()))
+    _rows, (batch, node) = compiled(chord([t("a")], group()))
     assert ([m.task for m in batch.messages], node.kind) == (["a"], "group")
 
 
