@@ -5,8 +5,6 @@ never be acknowledged. Whoever restores a copy by hand must raise it: `UPDATE me
 'epoch'`, before the first worker starts.
 """
 
-# SQLite takes paths as text, and so does all that stands beside it.
-
 from __future__ import annotations
 
 import os

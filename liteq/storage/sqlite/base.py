@@ -1,7 +1,5 @@
 """The SQLite driver: a pool of sessions, and what a transaction does around SQLite's own."""
 
-# SQLite takes paths as text, and so does all that stands beside it.
-
 from __future__ import annotations
 
 import os
@@ -184,13 +182,10 @@ class SQLiteDriver(ABC):
         full = self._full[promise]
         if full is None:
             full = start - self._synced_at >= RELAXED_SYNC_S
-        if session.full is not full:
-            session.set_full(full)
         if not session.gate.acquire(self.busy_timeout_s):
             raise StorageBusy(self.busy_timeout_s, writer(self.path))
         try:
-            # No busy_timeout here: its sleeps grow to 100 ms and hold signals back.
-            while not session.begin_immediate():
+            while not session.begin(full):
                 if monotonic() - start >= self.busy_timeout_s:
                     raise StorageBusy(self.busy_timeout_s, writer(self.path))
                 sleep(pause_s())
@@ -256,6 +251,8 @@ class SQLiteDriver(ABC):
             if not self._ready:
                 self._look_at_file()
             session.open()
+            if not session.reader:
+                session.ask_in_loop()
             session.generation = self._generation
             self._ready = True
 

@@ -5,8 +5,6 @@ So one connection holds the write lock, doing nothing, while a second runs the c
 RESTART and TRUNCATE would hold writers up for as long as somebody reads.
 """
 
-# SQLite takes paths as text, and so does all that stands beside it.
-
 from __future__ import annotations
 
 import os

@@ -1,7 +1,5 @@
 """What `liteq doctor` shows of a SQLite file."""
 
-# SQLite takes paths as text, and so does all that stands beside it.
-
 from __future__ import annotations
 
 import os

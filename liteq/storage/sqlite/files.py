@@ -1,7 +1,5 @@
 """The file and its folder: what must hold before SQLite may open it. Every refusal says what to do."""
 
-# SQLite takes paths as text, and so does all that stands beside it.
-
 from __future__ import annotations
 
 import os

@@ -4,8 +4,6 @@ Opening and closing a database or its `-shm` file with Python's own I/O would dr
 holds on it; `os.stat` is safe.
 """
 
-# SQLite takes paths as text, and so does all that stands beside it.
-
 from __future__ import annotations
 
 import os

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, Final
 
-from liteq.exceptions import StorageError
+from liteq.exceptions import StorageBusy, StorageError
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.gate import open_gate
 
@@ -47,16 +47,27 @@ class Session(ABC):
 
     def open(self) -> None:
         """Connect and set the pragmas."""
-        # A writer asks for the lock in a loop of its own (base.py): SQLite's busy handler would hold signals back.
-        self.connect(int(self.busy_timeout_s * 1000) if self.reader else 0)
+        self.connect(int(self.busy_timeout_s * 1000))
         self.script(";".join(f"PRAGMA {pragma}" for pragma in PRAGMAS))
         if self.reader:
             self.script("PRAGMA query_only=ON")
 
-    def set_full(self, full: bool) -> None:
-        """Whether the next commit waits for the disk. Outside a transaction only: inside, SQLite ignores it."""
-        self.script("PRAGMA synchronous=FULL" if full else "PRAGMA synchronous=NORMAL")
-        self.full = full
+    def ask_in_loop(self) -> None:
+        """From now on a lock that is not free is told at once: `begin` is called in a loop (base.py).
+
+        SQLite's busy handler sleeps up to 100 ms at a time, in no order, and holds signals back.
+        """
+        self.script("PRAGMA busy_timeout=0")
+
+    def begin(self, full: bool) -> bool:
+        """Take the write lock for a transaction whose commit waits for the disk (`full`) or not; False: not free."""
+        if self.full is not full:
+            try:  # outside the transaction: inside, SQLite ignores it
+                self.script("PRAGMA synchronous=FULL" if full else "PRAGMA synchronous=NORMAL")
+            except StorageBusy:  # the schema must be read again, while another process recovers the log
+                return False
+            self.full = full
+        return self.begin_immediate()
 
     def pragma(self, name: str) -> Any:
         """The value of `PRAGMA name`; None where it has none."""

@@ -1,7 +1,5 @@
 """Broker URLs of the SQLite engine."""
 
-# SQLite takes paths as text, and so does all that stands beside it.
-
 from __future__ import annotations
 
 import os

@@ -1,0 +1,270 @@
+"""One process, one file: transactions, durability, refusals, checkpoint, backup. Both libraries."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liteq.exceptions import ImproperlyConfigured, SchemaTooNew, StorageCorrupt, StorageError, StorageUnavailable
+from liteq.storage import open_driver
+from liteq.storage.driver import Durability, Promise
+from liteq.storage.sqlite import base
+from liteq.storage.sqlite.base import SQLiteDriver
+from liteq.storage.sqlite.session import WAL_LIMIT
+
+GROUP = "INSERT INTO groups (id, size, remaining, position, created_ms) VALUES (?, 1, 1, 0, 0)"
+IDS = "SELECT id FROM groups ORDER BY id"
+
+
+@pytest.fixture(params=["apsw", "stdlib"])
+def library(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def driver(library: str, tmp_path: Path) -> Iterator[SQLiteDriver]:
+    opened = make(tmp_path, library)
+    opened.migrate()
+    yield opened
+    opened.close()
+
+
+def make(folder: Path, library: str, **options: Any) -> SQLiteDriver:
+    opened = open_driver(f"sqlite:///{folder}/tasks.db", driver=library, **options)
+    assert isinstance(opened, SQLiteDriver)
+    return opened
+
+
+def add(driver: SQLiteDriver, name: str, promise: Promise = Promise.ACCEPTED) -> None:
+    with driver.write(promise) as tx:
+        tx.execute(GROUP, (name,))
+
+
+def ids(driver: SQLiteDriver) -> list[str]:
+    with driver.read() as tx:
+        return [row[0] for row in tx.execute(IDS)]
+
+
+def test_a_block_commits_at_its_end_and_rolls_back_on_an_exception(driver: SQLiteDriver) -> None:
+    add(driver, "kept")
+
+    with pytest.raises(StorageError, match="UNIQUE"), driver.write() as tx:
+        tx.execute(GROUP, ("lost",))
+        tx.execute(GROUP, ("lost",))
+    assert ids(driver) == ["kept"]
+    add(driver, "later")
+
+
+def test_executemany_tells_how_many_rows_changed(driver: SQLiteDriver) -> None:
+    with driver.write() as tx:
+        assert tx.executemany(GROUP, [("a",), ("b",), ("c",)]) == 3
+        assert tx.executemany(f"{GROUP} ON CONFLICT DO NOTHING", iter([("c",), ("d",)])) == 1
+
+
+def test_returning_and_named_parameters(driver: SQLiteDriver) -> None:
+    with driver.write() as tx:
+        tx.execute(GROUP, ("a",))
+        rows = tx.execute("UPDATE groups SET size = :size WHERE id = :id RETURNING id, size", {"id": "a", "size": 7})
+    assert rows == [("a", 7)]
+
+
+def test_a_snapshot_stays_the_same(driver: SQLiteDriver) -> None:
+    with driver.read() as tx:
+        assert tx.execute(IDS) == []
+        add(driver, "new")
+        assert tx.execute(IDS) == []
+    assert ids(driver) == ["new"]
+
+
+def test_a_read_transaction_cannot_write(driver: SQLiteDriver) -> None:
+    with pytest.raises(StorageError), driver.read() as tx:
+        tx.execute(GROUP, ("x",))
+
+
+def test_nested_writes_are_refused_at_once(driver: SQLiteDriver) -> None:
+    with driver.write(), pytest.raises(StorageError, match="nested"), driver.write():
+        pass
+    add(driver, "after")
+
+
+def test_many_threads_share_one_driver(driver: SQLiteDriver) -> None:
+    threads = [threading.Thread(target=lambda i=i: [add(driver, f"{i}-{n}") for n in range(10)]) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids(driver)) == 80
+
+
+@pytest.mark.parametrize(
+    ("durability", "promise", "full"),
+    [
+        (Durability.DURABLE, Promise.ACCEPTED, 2),
+        (Durability.DURABLE, Promise.PROGRESS, 1),
+        (Durability.STRICT, Promise.PROGRESS, 2),
+    ],
+)
+def test_the_promise_decides_whether_a_commit_waits_for_the_disk(
+    durability: Durability, promise: Promise, full: int, library: str, tmp_path: Path
+) -> None:
+    driver = make(tmp_path, library, durability=durability)
+    driver.migrate()
+    for before in (Promise.ACCEPTED, Promise.PROGRESS):  # the same connection is switched to and fro
+        add(driver, before.name, before)
+    with driver.write(promise) as tx:
+        assert tx.execute("PRAGMA synchronous") == [(full,)]
+    driver.close()
+
+
+def test_relaxed_syncs_again_after_a_while(library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = make(tmp_path, library, durability=Durability.RELAXED)
+    driver.migrate()
+    moment = [time.monotonic() + 10]
+    monkeypatch.setattr(base, "monotonic", lambda: moment[0])
+
+    def level() -> int:
+        with driver.write() as tx:
+            return int(tx.execute("PRAGMA synchronous")[0][0])
+
+    assert [level(), level(), level()] == [2, 1, 1]
+    moment[0] += 0.2
+    assert [level(), level()] == [2, 1]
+    driver.close()
+
+
+def test_the_pragmas_that_a_queue_needs(driver: SQLiteDriver, tmp_path: Path) -> None:
+    found = driver.describe()
+
+    assert (
+        found["pragmas"]
+        | {
+            "journal_mode": "wal",
+            "auto_vacuum": 2,
+            "page_size": 4096,
+            "foreign_keys": 1,
+            "trusted_schema": 0,
+            "wal_autocheckpoint": 0,
+            "user_version": found["schema"]["version"],
+        }
+        == found["pragmas"]
+    )
+    assert found["integrity"] == "ok"
+    assert found["wal_reset_bug"] in (True, False)
+    assert found["library"] == driver.library
+    for name in ("tasks.db", "tasks.db-wal", "tasks.db-shm", "tasks.db-gate"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_version_changes_with_each_commit(driver: SQLiteDriver) -> None:
+    first = driver.version()
+    assert driver.version() == first
+    add(driver, "a")
+    assert driver.version() != first
+
+
+def test_the_log_does_not_grow_without_a_worker(driver: SQLiteDriver, tmp_path: Path) -> None:
+    for turn in range(30):
+        with driver.write(Promise.PROGRESS) as tx:
+            tx.executemany(GROUP, [(f"{turn}-{n}-{'x' * 900}",) for n in range(1000)])
+    assert (tmp_path / "tasks.db").stat().st_size > 5 * WAL_LIMIT
+    assert (tmp_path / "tasks.db-wal").stat().st_size < 3 * WAL_LIMIT
+    assert driver.describe()["integrity"] == "ok"
+
+
+def test_a_checkpoint_folds_the_log_into_the_file(driver: SQLiteDriver, tmp_path: Path) -> None:
+    before = (tmp_path / "tasks.db").stat().st_size
+    with driver.write() as tx:
+        tx.executemany(GROUP, [(f"{n}-{'x' * 900}",) for n in range(200)])
+    driver.checkpoint()
+    assert (tmp_path / "tasks.db").stat().st_size > before
+
+
+def test_a_backup_is_whole_and_overwrites_nothing(driver: SQLiteDriver, library: str, tmp_path: Path) -> None:
+    add(driver, "a")
+    target = tmp_path / "copy.db"
+    driver.backup(target)
+
+    copy = open_driver(f"sqlite:///{target}", driver=library)
+    with copy.read() as tx:
+        assert tx.execute(IDS) == [("a",)]
+    copy.close()
+    with pytest.raises(StorageUnavailable, match="exists"):
+        driver.backup(target)
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_a_file_that_is_no_database(library: str, tmp_path: Path) -> None:
+    (tmp_path / "tasks.db").write_bytes(b"these are not the pages you are looking for" * 100)
+    with pytest.raises(StorageCorrupt, match="not a SQLite database"):
+        make(tmp_path, library).migrate()
+
+
+def test_a_file_that_is_not_there_is_not_made_by_reading(library: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageUnavailable, match="liteq migrate"):
+        ids(make(tmp_path, library))
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_applications_file_is_refused(tmp_path: Path) -> None:
+    theirs = sqlite3.connect(tmp_path / "tasks.db")
+    theirs.executescript("PRAGMA application_id=77; CREATE TABLE t (x)")
+    theirs.close()
+    with pytest.raises(StorageUnavailable, match="another application"):
+        make(tmp_path, "stdlib").migrate()
+
+
+def test_a_newer_schema_is_left_alone(driver: SQLiteDriver) -> None:
+    with driver.write() as tx:
+        tx.execute("UPDATE meta SET value = 99 WHERE key IN ('version', 'min_writer')")
+    before = driver.version()
+    with pytest.raises(SchemaTooNew) as refusal:
+        driver.migrate()
+    assert refusal.value.found == 99
+    assert driver.version() == before
+
+
+def test_a_newer_schema_that_this_code_may_write_is_used(driver: SQLiteDriver) -> None:
+    with driver.write() as tx:
+        tx.execute("UPDATE meta SET value = 99 WHERE key = 'version'")
+    assert driver.migrate() == 99
+
+
+def test_migrating_again_writes_nothing(driver: SQLiteDriver) -> None:
+    before = driver.version()
+    assert driver.migrate() == 1
+    assert driver.version() == before
+
+
+def test_two_libraries_on_one_file_are_refused(tmp_path: Path) -> None:
+    first = make(tmp_path, "apsw")
+    first.migrate()
+    second = make(tmp_path, "stdlib")
+    with pytest.raises(ImproperlyConfigured, match="driver=stdlib"):
+        second.migrate()
+    first.close()
+    assert second.migrate() == 1
+    second.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux tells which files are open")
+def test_apsw_refuses_a_file_that_the_application_has_open_with_sqlite3(tmp_path: Path) -> None:
+    theirs = sqlite3.connect(tmp_path / "tasks.db")
+    theirs.execute("CREATE TABLE t (x)")
+    with pytest.raises(ImproperlyConfigured, match="driver=stdlib"):
+        make(tmp_path, "apsw").migrate()
+    theirs.close()
+
+
+def test_a_deleted_file_is_noticed(driver: SQLiteDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(driver, "a")
+    for path in tmp_path.glob("tasks.db*"):
+        path.unlink()
+    monkeypatch.setattr(driver, "_check_at", 0.0)
+    with pytest.raises(StorageUnavailable, match="liteq migrate"):
+        add(driver, "b")

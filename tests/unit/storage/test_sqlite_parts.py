@@ -1,0 +1,179 @@
+"""The parts of the SQLite engine that need no database: URLs, paths, result codes, scripts, version checks."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from liteq.exceptions import (
+    ImproperlyConfigured,
+    StorageBusy,
+    StorageCorrupt,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+)
+from liteq.storage.sqlite import files
+from liteq.storage.sqlite.describe import has_wal_reset_bug
+from liteq.storage.sqlite.errors import translate
+from liteq.storage.sqlite.migrate import migrations, statements
+from liteq.storage.sqlite.url import parse
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "library"),
+    [
+        ("sqlite:///tasks.db", "tasks.db", "apsw"),
+        ("liteq:///a/b.db", "a/b.db", "apsw"),
+        ("sqlite:////srv/tasks.db", "/srv/tasks.db", "apsw"),
+        ("sqlite+stdlib:////srv/tasks.db", "/srv/tasks.db", "stdlib"),
+        ("sqlite:////srv/tasks.db?driver=stdlib", "/srv/tasks.db", "stdlib"),
+        ("sqlite:////srv/with%20space%3F.db", "/srv/with space?.db", "apsw"),
+    ],
+)
+def test_a_url_names_a_file_and_a_library(url: str, path: str, library: str) -> None:
+    location = parse(url)
+
+    assert location.path == str(Path.cwd() / path)
+    assert location.library == library
+
+
+def test_the_library_in_the_url_wins_over_the_setting() -> None:
+    assert parse("sqlite:///a.db?driver=apsw", "stdlib").library == "apsw"
+    assert parse("sqlite:///a.db", "stdlib").library == "stdlib"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("tasks.db", "write sqlite:///tasks.db"),
+        ("redis://localhost", "write sqlite:///tasks.db"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///", "names no file"),
+        ("sqlite://tasks.db", "names a host"),
+        ("sqlite:///:memory:", "use a file"),
+        ("sqlite://[", "cannot be read"),
+        ("sqlite:///a.db?drivr=stdlib", "unknown option 'drivr'"),
+        ("sqlite:///a.db?driver=mysql", "choose one of apsw, stdlib"),
+    ],
+)
+def test_a_wrong_url_is_refused_with_one_line_that_helps(url: str, says: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="(?s)" + says.replace("?", r"\?")) as refusal:
+        parse(url)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (5, StorageBusy),
+        (5 | 2 << 8, StorageBusy),
+        (6, StorageBusy),
+        (8, StorageUnavailable),
+        (10 | 3 << 8, StorageError),
+        (11, StorageCorrupt),
+        (13, StorageFull),
+        (14, StorageUnavailable),
+        (26, StorageCorrupt),
+        (1, StorageError),
+    ],
+)
+def test_each_result_code_has_its_exception(code: int, error: type[StorageError]) -> None:
+    assert type(translate(code, "message", "/nowhere/x.db", 1.0)) is error
+
+
+@pytest.mark.parametrize(
+    ("version", "has_it"),
+    [
+        ("3.6.23", False),
+        ("3.40.1", True),
+        ("3.44.5", True),
+        ("3.44.6", False),
+        ("3.45.0", True),
+        ("3.50.7", False),
+        ("3.51.0", True),
+        ("3.51.2", True),
+        ("3.51.3", False),
+        ("3.54.1", False),
+    ],
+)
+def test_the_versions_with_the_wal_reset_bug_are_known(version: str, has_it: bool) -> None:
+    assert has_wal_reset_bug(version) is has_it
+
+
+def test_a_script_is_cut_where_statements_end() -> None:
+    script = """
+-- a comment; with a semicolon
+CREATE TABLE a (x TEXT DEFAULT ';');  -- and one behind
+CREATE TRIGGER t AFTER INSERT ON a BEGIN
+    DELETE FROM a;
+END;
+-- the end
+"""
+    found = list(statements(script, sqlite3.complete_statement))
+
+    assert len(found) == 2
+    assert found[1].startswith("CREATE TRIGGER")
+    assert found[1].endswith("END;")
+
+
+def test_a_script_that_ends_inside_a_statement_is_refused() -> None:
+    with pytest.raises(StorageError, match="inside a statement"):
+        list(statements("CREATE TABLE a (x)", sqlite3.complete_statement))
+
+
+def test_migrations_are_numbered_without_a_gap() -> None:
+    assert list(migrations()) == list(range(1, len(migrations()) + 1))
+
+
+def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.db"
+    files.create(str(path))
+    files.create(str(path))  # again: nothing to do
+
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StorageUnavailable, match=r"folder .*absent does not exist: create it"):
+        files.create(str(tmp_path / "absent" / "tasks.db"))
+
+
+def test_a_folder_is_no_database(tmp_path: Path) -> None:
+    with pytest.raises(StorageUnavailable, match="is a folder"):
+        files.check(str(tmp_path), str(tmp_path), allow_network=False)
+
+
+def test_a_read_only_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "tasks.db")
+    files.create(path)
+    monkeypatch.setattr(os, "access", lambda place, mode: place != path)  # root may write anywhere
+
+    with pytest.raises(StorageUnavailable, match="read-only for this user"):
+        files.check(path, path, allow_network=False)
+
+
+def test_a_network_file_system_is_refused_unless_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "tasks.db")
+    files.create(path)
+    monkeypatch.setattr(files, "file_system", lambda _: "nfs4")
+
+    with pytest.raises(StorageUnavailable, match=r"network file system \(nfs4\).*allow_network_filesystem"):
+        files.check(path, path, allow_network=False)
+    files.check(path, path, allow_network=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "chown") or os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_that_another_user_planted_is_refused(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    path = shared / "tasks.db"
+    path.touch()
+    os.chown(path, 12345, 12345)
+
+    with pytest.raises(StorageUnavailable, match="belongs to another user"):
+        files.check(str(path), str(path), allow_network=False)
