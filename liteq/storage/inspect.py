@@ -9,7 +9,18 @@ from typing import NamedTuple
 from liteq.states import State
 from liteq.storage.driver import Row, Transaction
 
-__all__ = ["Count", "GroupRecord", "Member", "Record", "counts", "find", "find_group", "group_members", "messages"]
+__all__ = [
+    "Count",
+    "GroupRecord",
+    "Member",
+    "Record",
+    "counts",
+    "find",
+    "find_group",
+    "followers",
+    "group_members",
+    "messages",
+]
 
 COLUMNS = """
 SELECT m.id, m.task, m.queue, m.priority, m.state, m.payload, m.options, m.due_ms, m.created_ms, m.expires_ms,
@@ -34,6 +45,7 @@ UNION ALL
 SELECT position, 'group', id FROM groups WHERE group_id = :id
 ORDER BY 1
 """
+FOLLOWERS = "SELECT id FROM messages WHERE awaits = ? ORDER BY seq"
 COUNTS = "SELECT queue, state, count(*) FROM messages GROUP BY queue, state ORDER BY queue, state"
 
 
@@ -134,6 +146,11 @@ def find_group(tx: Transaction, group_id: str) -> GroupRecord | None:
 def group_members(tx: Transaction, group_id: str) -> list[Member]:
     """The members of a group in the order of its result."""
     return [Member._make(row) for row in tx.execute(MEMBERS, {"id": group_id})]
+
+
+def followers(tx: Transaction, node: str) -> list[str]:
+    """The ids of the messages that await a message or a group, or did: callbacks, and the next step of a chain."""
+    return [id_ for (id_,) in tx.execute(FOLLOWERS, (node,))]
 
 
 def counts(tx: Transaction) -> list[Count]:

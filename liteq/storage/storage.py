@@ -255,6 +255,11 @@ class Storage:
         with self.driver.read() as tx:
             return _inspect.group_members(tx, group_id)
 
+    def followers(self, node: str) -> list[str]:
+        """The ids of the messages that await a message or a group, or did, in the order of sending."""
+        with self.driver.read() as tx:
+            return _inspect.followers(tx, node)
+
     def messages(
         self, state: State, *, queue: str | None = None, task: str | None = None, limit: int = 100, offset: int = 0
     ) -> list[Record]:

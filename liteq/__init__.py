@@ -1,0 +1,77 @@
+"""liteq: a Celery-compatible task queue over one SQLite file.
+
+The public names are Celery's, each loaded when it is first used: `import liteq` alone costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from liteq._version import __version__
+
+if TYPE_CHECKING:
+    from liteq.app import Celery as Celery
+    from liteq.app import LiteQ as LiteQ
+    from liteq.app import Task as Task
+    from liteq.app import current_app as current_app
+    from liteq.app import current_task as current_task
+    from liteq.app import shared_task as shared_task
+    from liteq.canvas import Signature as Signature
+    from liteq.canvas import chain as chain
+    from liteq.canvas import chord as chord
+    from liteq.canvas import chunks as chunks
+    from liteq.canvas import group as group
+    from liteq.canvas import maybe_signature as maybe_signature
+    from liteq.canvas import subtask as subtask
+    from liteq.canvas import xmap as xmap
+    from liteq.canvas import xstarmap as xstarmap
+    from liteq.canvas.signature import signature as signature
+    from liteq.result import AsyncResult as AsyncResult
+    from liteq.result import EagerResult as EagerResult
+    from liteq.result import GroupResult as GroupResult
+    from liteq.result import ResultSet as ResultSet
+
+    task = shared_task
+
+HOME = {
+    "Celery": "app",
+    "LiteQ": "app",
+    "current_app": "app",
+    "current_task": "app",
+    "shared_task": "app",
+    "task": "app",
+    "Task": "app",
+    "AsyncResult": "result",
+    "EagerResult": "result",
+    "GroupResult": "result",
+    "ResultSet": "result",
+    "Signature": "canvas",
+    "chain": "canvas",
+    "chord": "canvas",
+    "chunks": "canvas",
+    "group": "canvas",
+    "maybe_signature": "canvas",
+    "signature": "canvas",
+    "subtask": "canvas",
+    "xmap": "canvas",
+    "xstarmap": "canvas",
+}
+ALIASES = {"task": "shared_task"}
+MODULES = frozenset({"app", "canvas", "exceptions", "result", "schedules", "signals", "states"})
+
+__all__ = ["__version__", *HOME]  # noqa: PLE0604 - the names above
+
+
+def __getattr__(name: str) -> Any:
+    if name in HOME:
+        found = getattr(importlib.import_module(f"liteq.{HOME[name]}"), ALIASES.get(name, name))
+        globals()[name] = found
+        return found
+    if name in MODULES:
+        return importlib.import_module(f"liteq.{name}")
+    raise AttributeError(f"module 'liteq' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *HOME, *MODULES})

@@ -1,0 +1,6 @@
+"""`python -m liteq`: the command line."""
+
+from liteq.cli import main
+
+if __name__ == "__main__":
+    main(prog_name="liteq")

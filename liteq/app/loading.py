@@ -1,0 +1,52 @@
+"""Finding the user's tasks: the modules of `include` and `imports`, and `autodiscover_tasks`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+__all__ = ["autodiscover", "django_packages"]
+
+
+def django_packages() -> list[str]:
+    """The packages of Django's INSTALLED_APPS; [] where there is no Django."""
+    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return []
+    try:
+        apps = importlib.import_module("django.apps").apps
+    except ImportError:
+        return []
+    return [config.name for config in apps.get_app_configs()]
+
+
+def autodiscover(packages: Iterable[str] | Callable[[], Iterable[str]] | None, related_name: str | None) -> list[Any]:
+    """Import `package.related_name` of each package (None: of Django's apps), where there is one; the modules.
+
+    What such a module itself raises is let through.
+    """
+    names = django_packages() if packages is None else packages() if callable(packages) else packages
+    return [module for name in names if (module := _related(name, related_name)) is not None]
+
+
+def _related(package: str, related_name: str | None) -> Any:
+    if not _exists(package):  # `app.apps.Config` of INSTALLED_APPS: its package comes before it
+        outer, _, rest = package.rpartition(".")
+        return _related(outer, related_name) if rest and outer else None
+    module = importlib.import_module(package)
+    if not related_name:
+        return module
+    name = f"{package}.{related_name}"
+    return importlib.import_module(name) if _exists(name) else None
+
+
+def _exists(module: str) -> bool:
+    if module in sys.modules:
+        return True
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,235 @@
+"""How an app sends: one call, a signature, a whole canvas, or very many calls in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from liteq import context, signals
+from liteq.canvas import Node, Signature, evaluate, maybe_signature
+from liteq.clock import Clock
+from liteq.compile import compile_signature
+from liteq.message import Batch, Flag, Message, new_id
+from liteq.publishing import Publisher
+from liteq.result import AsyncResult, EagerResult, GroupResult
+from liteq.serialization import decode
+
+if TYPE_CHECKING:
+    from liteq.storage.storage import Storage
+
+__all__ = ["Sending"]
+
+# Options by which a call becomes a graph of rows.
+GRAPH = frozenset({"link", "link_error", "chain", "chord"})
+
+
+class Sending:
+    """The sending half of `LiteQ`."""
+
+    clock: Clock
+
+    if TYPE_CHECKING:  # what the other half has
+
+        @property
+        def conf(self) -> Any: ...
+        @property
+        def tasks(self) -> Any: ...
+        @cached_property
+        def storage(self) -> Storage: ...
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        """Makes the rows."""
+        return Publisher(self)
+
+    # -- one call
+
+    def send_call(
+        self, task: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None,
+        options: dict[str, Any],
+    ) -> Any:  # fmt: skip
+        """Send one call of `task` (None: of a task that this process does not know). What `apply_async` does."""
+        if self.conf.task_always_eager and task is not None:
+            return self._eagerly(task, args, kwargs, task_id, options)
+        if options and not GRAPH.isdisjoint(options):
+            if task is not None and task.typing:
+                task.check_arguments(args, kwargs)
+            over = {**options, "task_id": task_id} if task_id else options
+            return self.send_signature(Signature(name, tuple(args), dict(kwargs), over, app=self))
+        message = self.publisher.message(name, args, kwargs, options, message_id=task_id or new_id())
+        if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
+            return self._send_with_signals(message, args, kwargs, options)
+        return self._result_of_sent(message, self.storage.enqueue(Batch([message]))[0])
+
+    def _result_of_sent(self, message: Message, stands: str) -> AsyncResult[Any]:
+        result: AsyncResult[Any] = AsyncResult(stands, task_name=message.task, app=self)
+        if message.flags & Flag.IGNORE_RESULT:
+            result.ignored = True
+        running = context.current_request()
+        if running is not None:
+            running.children.append(result)
+        return result
+
+    def _eagerly(
+        self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None, options: dict[str, Any]
+    ) -> EagerResult[Any]:
+        """Run it here. The arguments are encoded and decoded on the way, so that a test sees what a worker would."""
+        message = self.publisher.message(task.name, args, kwargs, {}, message_id=task_id or new_id())
+        real_args, real_kwargs = decode(message.payload)
+        link, link_error = options.get("link"), options.get("link_error")
+        return task.apply(  # type: ignore[no-any-return]
+            real_args, real_kwargs, task_id=message.id, link=link, link_error=link_error,
+            headers=options.get("headers"), root_id=options.get("root_id"), parent_id=options.get("parent_id"),
+        )  # fmt: skip
+
+    def _send_with_signals(
+        self, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: dict[str, Any]
+    ) -> AsyncResult[Any]:
+        """As `send_call`, for who listens: a receiver may add headers, which the task finds in its request."""
+        own = dict(options.get("headers") or {})
+        headers = {
+            **own, "lang": "py", "task": message.task, "id": message.id, "root_id": message.root_id or message.id,
+            "parent_id": message.parent_id, "eta": options.get("eta"), "expires": options.get("expires"),
+            "retries": 0, "shadow": options.get("shadow"), "group": message.group_id,
+        }  # fmt: skip
+        ours = headers.keys() - own.keys()
+        body = (list(args), dict(kwargs), {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
+        common = {"body": body, "exchange": "", "routing_key": message.queue, "headers": headers}
+        signals.before_task_publish.send(
+            sender=message.task, declare=[], retry_policy={}, properties={"priority": message.priority}, **common
+        )
+        added = {key: value for key, value in headers.items() if key not in ours}
+        if added != own:
+            message = self.publisher.message(
+                message.task, args, kwargs, {**options, "headers": added}, message_id=message.id, check=False
+            )
+        result = self._result_of_sent(message, self.storage.enqueue(Batch([message]))[0])
+        signals.after_task_publish.send(sender=message.task, **common)
+        return result
+
+    def send_task(
+        self,
+        name: str,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Send a task by its name, whether or not this process knows it. Options as `Task.apply_async`."""
+        for key in [key for key, value in options.items() if value is None]:
+            del options[key]
+        task = self.tasks.get(name) if self.conf.task_always_eager else None
+        return self.send_call(task, name, tuple(args or ()), kwargs or {}, task_id, options)
+
+    # -- a signature
+
+    def message(
+        self,
+        sig: Signature,
+        *,
+        message_id: str,
+        awaits: str | None,
+        group_id: str | None,
+        position: int,
+        flags: int,
+        root_id: str | None,
+        parent_id: str | None,
+    ) -> Message:
+        """The row of one signature; what `compile_signature` asks for. A call that gets an input is not checked."""
+        return self.publisher.message(
+            sig.task,
+            sig.args,
+            sig.kwargs,
+            sig.options,
+            message_id=message_id,
+            check=not flags & Flag.TAKES_INPUT,
+            awaits=awaits,
+            group_id=group_id,
+            position=position,
+            flags=flags,
+            root_id=root_id,
+            parent_id=parent_id,
+        )
+
+    def send_signature(
+        self, sig: Signature, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """Send a signature or a canvas of them, in one transaction; its AsyncResult or GroupResult."""
+        if self.conf.task_always_eager:
+            return self.apply_signature(sig, args, kwargs, **options)
+        running = context.worker_request()
+        root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
+        compiled = compile_signature(
+            sig, self, args, kwargs, options, root_id=root_id, parent_id=parent_id,
+            header_errbacks=self.conf.task_allow_error_cb_on_chord_header,
+        )  # fmt: skip
+        stands = self.storage.enqueue(compiled.batch) if compiled.batch.messages else []
+        result = self.result_of(compiled.node)
+        if len(stands) == 1 and not compiled.batch.groups:  # its unique key may be taken
+            result.id = stands[0]
+        if running is not None:
+            running.children.append(result)
+        return result
+
+    def apply_signature(
+        self, sig: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """Run a signature or a canvas here and now; its EagerResult, or a GroupResult of such."""
+        sig = maybe_signature(sig, app=self)
+        throw = options.pop("throw", None)
+
+        def run(one: Signature, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
+            return self.tasks[one["task"]].apply(args, kwargs, throw=throw, **options)
+
+        def gather(group_id: str, results: list[Any]) -> GroupResult:
+            return GroupResult(group_id, results, app=self)
+
+        return evaluate(sig, tuple(args), kwargs or {}, options, run=run, gather=gather)
+
+    def result_of(self, node: Node) -> Any:
+        """The AsyncResult or GroupResult of the ids that a canvas was given."""
+        parent = self.result_of(node.parent) if node.parent is not None else None
+        if node.kind == "group":
+            return GroupResult(node.id, [self.result_of(child) for child in node.children], parent=parent, app=self)
+        return AsyncResult(node.id, app=self, parent=parent)
+
+    # -- very many
+
+    def enqueue_many(self, signatures: Iterable[Signature]) -> list[str]:
+        """Send any number of signatures in one commit, all or nothing; their ids, in order.
+
+        The way for bulk: many times as fast as as many `delay()`. A canvas among them counts as its last message, or
+        its group. Raises as `delay()`, and then nothing was sent.
+        """
+        if self.conf.task_always_eager:
+            return [self.apply_signature(sig).id for sig in signatures]
+        ids: list[str] = []
+        batch = Batch()
+        add_id, add, make = ids.append, batch.messages.append, self.publisher.message
+        plain, keyed = True, False
+        for sig in signatures:
+            options = sig["options"]
+            if sig["subtask_type"] or (options and not GRAPH.isdisjoint(options)):
+                plain = False
+                compiled = compile_signature(sig, self)
+                batch.messages += compiled.batch.messages
+                batch.groups += compiled.batch.groups
+                add_id(compiled.node.id)
+                continue
+            id_ = options.get("task_id") or new_id()
+            message = make(sig["task"], sig["args"], sig["kwargs"], options, message_id=id_)
+            keyed = keyed or message.unique_key is not None
+            add(message)
+            add_id(id_)
+        if plain and not keyed:
+            self.storage.enqueue_many(batch.messages)
+            return ids
+        stands = dict(zip((m.id for m in batch.messages), self.storage.enqueue(batch), strict=True))
+        return [stands.get(id_, id_) for id_ in ids]
+
+    # -- what was sent
+
+    def revoke(self, ids: Sequence[str], *, terminate: bool = False, signal: str | None = None) -> list[str]:
+        """Cancel messages that have not started; the ids of those that are running now."""
+        return self.storage.cancel(list(ids))

@@ -1,0 +1,460 @@
+"""Task: what a decorated function becomes. Calling it, sending it, and what it may ask for while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar, overload
+
+from liteq import context
+from liteq.arguments import Parameters
+from liteq.canvas import Signature, chunks, maybe_signature, signature, xmap, xstarmap
+from liteq.compile import compile_signature
+from liteq.context import Request
+from liteq.eager import run_eagerly
+from liteq.exceptions import ImproperlyConfigured, MaxRetriesExceededError, Replaced, Retry
+from liteq.execution import Plan, default_hook
+from liteq.message import Replace
+from liteq.result import AsyncResult, EagerResult
+from liteq.serialization import encode
+
+__all__ = ["Context", "Task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+Context = Request
+
+
+class _Setting:
+    """An attribute whose value is a setting's, as long as neither the class nor the task says otherwise."""
+
+    def __init__(self, name: str) -> None:
+        self.setting = name
+
+    def __get__(self, task: Any, owner: type) -> Any:
+        return None if task is None else getattr(task.app.conf, self.setting, None)
+
+
+def as_list(value: Any) -> list[Any]:
+    """One value, several, or None, as a list."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+class Task(Generic[P, R]):
+    """A unit of work under a name. `P` are its parameters, `R` is what it returns.
+
+    `@app.task` makes one of a function. A class of one's own with a `run` method is the other way:
+    `app.register_task(MyTask())`, or as the `base=` of decorated functions.
+    """
+
+    # -- options, of the class or of the decorator; None or a setting's value where they do not say
+
+    name: str | None = None
+    abstract: ClassVar[bool] = True
+    typing: bool = True
+    """Whether `delay()` checks the arguments against the parameters."""
+    max_retries: int | None = 3
+    """How often `retry()` may be called; None for ever."""
+    default_retry_delay: float = 3 * 60
+    """Seconds between a failure and its retry."""
+    autoretry_for: tuple[type[BaseException], ...] = ()
+    dont_autoretry_for: tuple[type[BaseException], ...] = ()
+    retry_kwargs: Mapping[str, Any] = {}
+    retry_backoff: bool | int | float = False
+    """True, or the seconds of the first delay: each later one is twice as long."""
+    retry_backoff_max: float = 600
+    retry_jitter: bool = True
+    throws: tuple[type[BaseException], ...] = ()
+    """Exceptions that are no surprise: logged without a traceback, at INFO."""
+    queue: Any = None
+    exchange: Any = None
+    routing_key: str | None = None
+    priority: Any = None
+    """0 to 9, and any other integer: the higher goes first."""
+    expires: Any = None
+    """Seconds from the sending, or a time, after which it is not started any more."""
+    time_limit: float | None = None
+    """Seconds after which its process is killed."""
+    soft_time_limit: float | None = None
+    """Seconds after which SoftTimeLimitExceeded is raised in it."""
+    trail: bool = True
+    serializer: Any = _Setting("task_serializer")
+    rate_limit: Any = _Setting("task_default_rate_limit")
+    ignore_result: Any = _Setting("task_ignore_result")
+    track_started: Any = _Setting("task_track_started")
+    acks_late: Any = _Setting("task_acks_late")
+    reject_on_worker_lost: Any = _Setting("task_reject_on_worker_lost")
+    acks_on_failure_or_timeout: Any = _Setting("task_acks_on_failure_or_timeout")
+    store_errors_even_if_ignored: Any = _Setting("task_store_errors_even_if_ignored")
+    store_eager_result: Any = _Setting("task_store_eager_result")
+    send_events: bool = True
+    resultrepr_maxsize: int = 1024
+
+    Request: ClassVar[Any] = Request
+    MaxRetriesExceededError: ClassVar[Any] = MaxRetriesExceededError
+    OperationalError: ClassVar[type[Exception]] = ConnectionError
+
+    _app: Any = None
+    _is_plain_function: ClassVar[bool] = False  # decorated, and without `bind`
+    __wrapped__: Callable[..., Any]
+
+    # -- binding
+
+    @property
+    def app(self) -> Any:
+        """The app that it is registered with; the current one where it is not."""
+        return self._app if self._app is not None else context.get_current_app()
+
+    @app.setter
+    def app(self, app: Any) -> None:
+        self._app = app
+
+    def _get_app(self) -> Any:
+        return self.app
+
+    def bind(self, app: Any) -> Any:
+        """Make `app` the one that it is sent through."""
+        self._app = app
+        self.on_bound(app)
+        return app
+
+    def on_bound(self, app: Any) -> None:
+        """Called when the task is bound to an app."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an option. What was worked out from the options is worked out anew."""
+        object.__setattr__(self, name, value)
+        self.__dict__.pop("_plan", None)
+        if self._app is not None and self.name is not None:
+            self._app.publisher.forget(self.name)
+
+    @property
+    def plan(self) -> Plan:
+        """What an execution needs to know of it."""
+        try:
+            return self.__dict__["_plan"]  # type: ignore[no-any-return]
+        except KeyError:
+            plan = self.__dict__["_plan"] = Plan(self)
+            return plan
+
+    @property
+    def parameters(self) -> Parameters:
+        """What it may be called with."""
+        try:
+            return self.__dict__["_parameters"]  # type: ignore[no-any-return]
+        except KeyError:
+            made = self.__dict__["_parameters"] = Parameters(self.name or "task", self.run)
+            return made
+
+    def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raises TypeError when it cannot be called with these."""
+        self.parameters.check(args, kwargs)
+
+    def has_custom_call(self) -> bool:
+        return type(self).__call__ is not Task.__call__
+
+    def takes_failure(self) -> bool:
+        """Whether, as an errback, it is called with `(request, exc, traceback)` and not with an id, as in Celery."""
+        return self._is_plain_function and self.parameters.positional > 1
+
+    # -- calling
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it here, as the function that it is. For `async def`, what this returns is to be awaited."""
+        frame = context.current_frame()
+        if frame is not None and frame[0] is self and not frame[1].called_directly and not frame[1].entered:
+            frame[1].entered = True  # super().__call__() of a class of one's own, under the worker's request
+            return self.run(*args, **kwargs)  # type: ignore[no-any-return]
+        token = context.enter(self, Request(args=args, kwargs=kwargs))
+        try:
+            return self.run(*args, **kwargs)  # type: ignore[no-any-return]
+        finally:
+            context.leave(token)
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """The body. A class of one's own defines it."""
+        raise NotImplementedError("a task class defines run()")
+
+    # -- sending
+
+    @overload
+    def delay(self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> AsyncResult[T]: ...
+    @overload
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]: ...
+    def delay(self, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
+        """Send it with these arguments, to be run by a worker as soon as one is free.
+
+        When this returns, the message is in the file. Raises TypeError when the arguments do not fit, NotSerializable
+        or PayloadTooLarge for what cannot be written, and StorageError.
+        """
+        return self.apply_async(args, kwargs)
+
+    @overload
+    async def adelay(self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> AsyncResult[T]: ...
+    @overload
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]: ...
+    async def adelay(self, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
+        """`delay()` for async code: the write is in a thread."""
+        return await asyncio.to_thread(self.apply_async, args, kwargs)
+
+    def apply_async(
+        self,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        producer: Any = None,
+        link: Any = None,
+        link_error: Any = None,
+        shadow: str | None = None,
+        **options: Any,
+    ) -> AsyncResult[R]:
+        """Send it, with options.
+
+        countdown (s), eta (datetime or ISO): not before. expires (s or time): not after. queue, routing_key, priority
+        (higher first), task_id, link, link_error, time_limit and soft_time_limit (s), ignore_result, headers, shadow,
+        unique_key (while an unfinished message holds it, that one's result is returned and nothing is sent). Celery's
+        options of the transport (connection, retry, retry_policy, serializer, compression, ...) are accepted.
+        """
+        app = self.app
+        positional = () if args is None else args if isinstance(args, (tuple, list)) else tuple(args)
+        if link is not None or link_error is not None or shadow is not None:
+            options.update(
+                (key, value)
+                for key, value in (("link", link), ("link_error", link_error), ("shadow", shadow))
+                if value is not None
+            )
+        return app.send_call(self, self.name, positional, kwargs or {}, task_id, options)  # type: ignore[no-any-return]
+
+    async def aapply_async(self, *args: Any, **options: Any) -> AsyncResult[R]:
+        """`apply_async()` for async code: the write is in a thread."""
+        return await asyncio.to_thread(self.apply_async, *args, **options)
+
+    def apply(
+        self,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        link: Any = None,
+        link_error: Any = None,
+        task_id: str | None = None,
+        retries: int = 0,
+        throw: bool | None = None,
+        logfile: Any = None,
+        loglevel: Any = None,
+        headers: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> EagerResult[R]:
+        """Run it here and now, with hooks, signals and retries as in a worker.
+
+        `throw` (by default the setting `task_eager_propagates`): raise its exception.
+        """
+        if throw is None:
+            throw = bool(self.app.conf.task_eager_propagates)
+        return run_eagerly(
+            self, list(args or ()), dict(kwargs or {}), task_id=task_id, retries=retries, throw=throw,
+            link=as_list(link), link_error=as_list(link_error), headers=headers, logfile=logfile, loglevel=loglevel,
+            **{key: options[key] for key in ("root_id", "parent_id") if options.get(key)},
+        )  # fmt: skip
+
+    # -- signatures
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature:
+        """This call as a value: to be sent, linked, or completed later."""
+        return self.signature(args, kwargs)
+
+    def si(self, *args: Any, **kwargs: Any) -> Signature:
+        """As `s()`, but no result of another task is added to its arguments."""
+        return self.signature(args, kwargs, immutable=True)
+
+    def signature(self, args: Any = None, *starargs: Any, **starkwargs: Any) -> Signature:
+        """As `s()`, with options: `add.signature((2, 2), countdown=10)`."""
+        starkwargs.setdefault("app", self.app)
+        return signature(self, args, *starargs, **starkwargs)
+
+    subtask = signature
+
+    def signature_from_request(
+        self,
+        request: Request | None = None,
+        args: Any = None,
+        kwargs: Any = None,
+        queue: str | None = None,
+        **extra_options: Any,
+    ) -> Signature:
+        """The call that is running, as a signature; with other arguments where given."""
+        request = self.request if request is None else request
+        options = {"task_id": request.id, "headers": request.headers, "queue": queue, **extra_options}
+        return self.signature(
+            request.args if args is None else args,
+            request.kwargs if kwargs is None else kwargs,
+            **{key: value for key, value in options.items() if value is not None},
+        )
+
+    subtask_from_request = signature_from_request
+
+    def map(self, it: Iterable[Any]) -> Any:
+        """One message that calls it with each element, one after the other."""
+        return xmap(self.s(), list(it), app=self.app)
+
+    def starmap(self, it: Iterable[Any]) -> Any:
+        """As `map`, with each element's items as the arguments."""
+        return xstarmap(self.s(), list(it), app=self.app)
+
+    def chunks(self, it: Iterable[Any], n: int) -> Any:
+        """One message for each `n` elements of `it`."""
+        return chunks(self.s(), it, n, app=self.app)
+
+    # -- while it runs
+
+    @property
+    def request(self) -> Request:
+        """What the execution that is running knows of itself; an empty one when none is."""
+        running = context.request_of(self)
+        if running is None:
+            running = self.__dict__.get("_default_request")
+            if running is None:
+                running = self.__dict__["_default_request"] = Request()
+        return running
+
+    def push_request(self, *args: Any, **kwargs: Any) -> None:
+        """Let it believe that it runs under such a request, until `pop_request()`; for tests."""
+        context.enter(self, Request(*args, **kwargs))
+
+    def pop_request(self) -> Request | None:
+        """Undo the last `push_request()`."""
+        return context.pop()
+
+    def retry(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        exc: BaseException | None = None,
+        throw: bool = True,
+        eta: datetime | str | None = None,
+        countdown: float | None = None,
+        max_retries: int | None = None,
+        **options: Any,
+    ) -> Retry:
+        """Run this message again: `raise self.retry(exc=exc)`.
+
+        After `countdown` seconds, at `eta`, or after `default_retry_delay`; with other arguments where given. The
+        worker learns of it by the exception, so nothing after this call runs, unless `throw=False`. Raises `exc`, else
+        MaxRetriesExceededError, when that would be one retry more than `max_retries`. Called outside of an execution,
+        it raises `exc`.
+        """
+        request = self.request
+        if request.called_directly:
+            raise exc or Retry("Task can be retried", None)
+        again = self.signature_from_request(request, args, kwargs, **options)
+        limit = self.max_retries if max_retries is None else max_retries
+        if limit is not None and request.retries + 1 > limit:
+            if exc is not None:
+                raise exc
+            raise self.MaxRetriesExceededError(
+                f"Can't retry {self.name}[{request.id}] args:{again.args} kwargs:{again.kwargs}",
+                task_args=again.args,
+                task_kwargs=again.kwargs,
+            )
+        when: Any = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
+        if when is None:
+            when = self.default_retry_delay if countdown is None else countdown
+        changed = again if args is not None or kwargs is not None else None
+        retry = Retry(exc=exc, when=when, is_eager=request.is_eager, sig=changed)
+        if throw:
+            raise retry
+        request.pending_retry = retry
+        return retry
+
+    def replace(self, sig: Any) -> Any:
+        """Let `sig` take this message's place: `raise self.replace(sig)`.
+
+        Whoever waits for this message, and whatever was to come after it, gets the result of `sig`, a group's as a
+        list. Raises Replaced, which the worker understands; in an eager task it returns the result instead.
+        """
+        if "chord" in getattr(sig, "options", {}):
+            raise ImproperlyConfigured("a signature that replaces a task must not be part of a chord")
+        sig = maybe_signature(sig, app=self.app)
+        request = self.request
+        if request.is_eager:
+            with context.allow_join_result():
+                return self.app.apply_signature(sig).get()
+        self._replace(sig, request)
+
+    def _replace(self, sig: Any, request: Request) -> NoReturn:
+        compiled = compile_signature(sig, self.app, root_id=request.root_id, parent_id=request.id, linked=True)
+        if not compiled.batch.messages:
+            raise ImproperlyConfigured("a task cannot be replaced by an empty canvas")
+        raise Replaced(Replace(compiled.batch, compiled.node.id))
+
+    def update_state(
+        self, task_id: str | None = None, state: str | None = None, meta: Any = None, request: Request | None = None,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        """Show `state`, a name of your own, and `meta` to whoever asks for its result, until it finishes."""
+        request = self.request if request is None else request
+        if request.is_eager:
+            return
+        data = encode({"state": state, "meta": meta}, what=f"meta of {self.name}")
+        own = task_id is None or task_id == request.id
+        target = request.id if task_id is None else task_id
+        if target is None:
+            raise ValueError("update_state() outside of a running task needs a task_id")
+        lease = (request.seq, request.token) if own and request.token is not None else None
+        self.app.storage.progress(target, data, lease=lease)
+
+    def add_trail(self, result: Any) -> Any:
+        """Remember `result` as sent by the execution that is running."""
+        if self.trail:
+            self.request.children.append(result)
+        return result
+
+    # -- results
+
+    def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult[R]:  # noqa: N802 - Celery's name
+        """The result of the message `task_id` of this task."""
+        return AsyncResult(task_id, task_name=self.name, app=self.app, **kwargs)
+
+    @property
+    def backend(self) -> Any:
+        return self.app.backend
+
+    # -- hooks. Those of this class are never called: an execution looks which are overridden.
+
+    @default_hook
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Called before the body, as a part of it."""
+
+    @default_hook
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        """Called when it returned, before that is written."""
+
+    @default_hook
+    def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Called when it is to be run again."""
+
+    @default_hook
+    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Called when it failed for good."""
+
+    @default_hook
+    def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Called after success and after failure."""
+
+    def shadow_name(self, args: Any, kwargs: Any, options: Any) -> str | None:
+        """Another name for this call in logs."""
+        return None
+
+    def __reduce__(self) -> Any:
+        return _task_of, (self.name,)
+
+    def __repr__(self) -> str:
+        return f"<@task: {self.name}>" if self._app is None else f"<@task: {self.name} of {self._app.main}>"
+
+
+def _task_of(name: str) -> Any:
+    """A pickled task is its name; the current app knows the rest."""
+    return context.get_current_app().tasks[name]

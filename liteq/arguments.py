@@ -1,0 +1,81 @@
+"""Does a call fit a task's parameters? Asked at every `delay()`, so the common answers are worked out beforehand."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from inspect import Parameter
+from typing import Any
+
+__all__ = ["Parameters"]
+
+POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class Parameters:
+    """What a function may be called with. `bound`: its first parameter is filled in by the worker (`self`)."""
+
+    def __init__(self, name: str, function: Callable[..., Any], *, bound: bool = False) -> None:
+        self.name = name
+        self._function = function
+        self._bound = bound
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        signature = inspect.signature(self._function)
+        parameters = list(signature.parameters.values())
+        if self._bound and parameters and parameters[0].kind in POSITIONAL:
+            signature = signature.replace(parameters=parameters[1:])
+        return signature
+
+    @cached_property
+    def _shape(self) -> tuple[int, int, bool]:
+        """(fewest, most, whether counting is enough) for a call with positional arguments alone."""
+        required = most = 0
+        simple = True
+        for p in self.signature.parameters.values():
+            if p.kind in POSITIONAL:
+                most += 1
+                required += p.default is Parameter.empty
+            elif p.kind is Parameter.VAR_POSITIONAL:
+                most = 1 << 30
+            elif p.kind is Parameter.KEYWORD_ONLY and p.default is Parameter.empty:
+                simple = False
+        return required, most, simple
+
+    @cached_property
+    def positional(self) -> int:
+        """How many positional arguments it takes; a large number where it has `*args`."""
+        return self._shape[1]
+
+    @cached_property
+    def _by_count(self) -> dict[int, tuple[frozenset[str], frozenset[str]] | None]:
+        return {}
+
+    def _keywords_after(self, n: int) -> tuple[frozenset[str], frozenset[str]] | None:
+        """(those required, those allowed) by keyword after `n` positional ones; None where that is no simple matter."""
+        parameters = list(self.signature.parameters.values())
+        if any(p.kind not in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY) for p in parameters):
+            return None
+        left = [p for i, p in enumerate(parameters) if i >= n or p.kind is Parameter.KEYWORD_ONLY]
+        return frozenset(p.name for p in left if p.default is Parameter.empty), frozenset(p.name for p in left)
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raises TypeError, as the call itself would, when the arguments do not fit."""
+        fewest, most, simple = self._shape
+        n = len(args)
+        if not kwargs:
+            if simple and fewest <= n <= most:
+                return
+        elif n <= most:
+            try:
+                keywords = self._by_count[n]
+            except KeyError:
+                keywords = self._by_count[n] = self._keywords_after(n)
+            if keywords is not None and keywords[0] <= kwargs.keys() <= keywords[1]:
+                return
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as exc:
+            raise TypeError(f"{self.name}() {exc}") from None

@@ -1,0 +1,64 @@
+"""Running a task here and now, in the caller's process: `Task.apply` and `task_always_eager`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from liteq import states
+from liteq.context import Request, current_request
+from liteq.execution import Executed, execute
+from liteq.message import RetryAt, new_id
+from liteq.result import EagerResult
+from liteq.serialization import decode
+
+__all__ = ["run_eagerly"]
+
+
+def run_eagerly(
+    task: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    task_id: str | None = None,
+    retries: int = 0,
+    throw: bool = False,
+    link: Iterable[Any] = (),
+    link_error: Iterable[Any] = (),
+    **fields: Any,
+) -> EagerResult[Any]:
+    """Execute `task` with the code that a worker uses, retries included (without their delays).
+
+    `throw`: raise the task's exception instead of keeping it for `get()`. `link` and `link_error` run after it, here
+    too. `fields` are attributes of the request.
+    """
+    id_ = task_id or new_id()
+    outer = current_request()
+    fields.setdefault("root_id", (outer.root_id if outer is not None else None) or id_)
+    fields.setdefault("parent_id", outer.id if outer is not None else None)
+    while True:
+        request = Request(
+            fields, id=id_, task=task.name, args=list(args), kwargs=dict(kwargs), retries=retries, is_eager=True,
+            called_directly=False, hostname="localhost",
+        )  # fmt: skip
+        executed = execute(task, request, request.args, request.kwargs, clock=task.app.clock, keep=False)
+        if not isinstance(executed.outcome, RetryAt):
+            break
+        retries += 1
+        if executed.outcome.payload is not None:
+            args, kwargs = decode(executed.outcome.payload)
+    return _finish(task, id_, executed, throw, link, link_error)
+
+
+def _finish(
+    task: Any, id_: str, executed: Executed, throw: bool, link: Iterable[Any], link_error: Iterable[Any]
+) -> EagerResult[Any]:
+    exc, einfo = executed.exc, executed.einfo
+    failed = executed.state == states.FAILURE
+    if throw and exc is not None and executed.state in (states.FAILURE, states.REJECTED):
+        raise exc
+    followers = link_error if failed else link if executed.state == states.SUCCESS else ()
+    for follower in followers:
+        task.app.apply_signature(follower, (id_ if failed else executed.retval,))
+    value = exc if exc is not None else executed.retval
+    return EagerResult(id_, value, executed.state, traceback=einfo.traceback if einfo else None, name=task.name)

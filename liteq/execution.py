@@ -1,0 +1,386 @@
+"""One execution of one task: run its body under its request, call its hooks, and say what is to become of it.
+
+Workers of every pool and `Task.apply` come through `execute`. Nothing here touches the storage: the outcome is a
+value, and what it sets in motion happens in the transaction that settles it.
+
+    before_start -> body -> Ack            on_success,  task_success
+                         -> RetryAt        on_retry,    task_retry     Retry, autoretry_for
+                         -> DeadLetter     on_failure,  task_failure   any other exception
+                         -> Cancel         Ignore
+                         -> Release        Reject(requeue=True)
+                         -> Replace        Replaced
+                 after_return, task_postrun
+
+Hooks run before the outcome is written. One that raises is logged and changes nothing; `before_start` is the
+exception: it runs as a part of the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, suppress
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+from liteq import signals, states
+from liteq.clock import Clock, to_ms
+from liteq.context import Request, enter, leave
+from liteq.exceptions import BadMessage, Ignore, Reject, Replaced, Retry
+from liteq.failures import exception_from
+from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
+from liteq.retry import RetryPolicy, decide
+from liteq.serialization import decode, encode, encode_error
+
+__all__ = ["ExceptionInfo", "Executed", "Plan", "arguments", "default_hook", "execute", "retry_due_ms"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+logger = logging.getLogger("liteq.execution")
+
+UNRETURNED = frozenset({states.IGNORED, states.REJECTED, states.RETRY})  # `after_return` is not called for these
+
+
+def default_hook(function: F) -> F:
+    """Mark a hook of the base class, which does nothing, so that it is never called."""
+    function.__liteq_default__ = True  # type: ignore[attr-defined]
+    return function
+
+
+class ExceptionInfo:
+    """What hooks and signals get as `einfo`: the exception and, as text made when asked for, its traceback."""
+
+    internal = False
+
+    def __init__(self, exception: BaseException, tb: TracebackType | None = None) -> None:
+        self.type = type(exception)
+        self.exception = exception
+        self.tb = tb if tb is not None else exception.__traceback__
+        self._text: str | None = None
+
+    @property
+    def traceback(self) -> str:
+        if self._text is None:
+            self._text = "".join(traceback.format_exception(self.type, self.exception, self.tb))
+        return self._text
+
+    @property
+    def exc_info(self) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+        return self.type, self.exception, self.tb
+
+    def __str__(self) -> str:
+        return self.traceback
+
+    def __repr__(self) -> str:
+        return f"<ExceptionInfo: {self.exception!r}>"
+
+
+class Executed(NamedTuple):
+    """What an execution came to: the outcome to settle; for eager results and logs, what it returned or raised."""
+
+    outcome: Outcome
+    state: str
+    retval: Any
+    exc: BaseException | None = None
+    einfo: ExceptionInfo | None = None
+
+
+class Plan:
+    """What `execute` needs of a task, looked up once: the body, and only those hooks that do something."""
+
+    __slots__ = (
+        "after_return",
+        "before_start",
+        "body",
+        "error_limit",
+        "ignore_result",
+        "is_async",
+        "on_failure",
+        "on_retry",
+        "on_success",
+        "policy",
+        "result_limit",
+        "what",
+    )
+
+    def __init__(self, task: Any) -> None:
+        conf = task.app.conf
+        self.body: Callable[..., Any] = task if task.has_custom_call() else task.run
+        self.is_async = inspect.iscoroutinefunction(task.run)
+        self.before_start = _hook(task, "before_start")
+        self.on_success = _hook(task, "on_success")
+        self.on_failure = _hook(task, "on_failure")
+        self.on_retry = _hook(task, "on_retry")
+        self.after_return = _hook(task, "after_return")
+        self.ignore_result = bool(task.ignore_result)
+        self.policy = RetryPolicy.of(task) if task.autoretry_for else None
+        self.what = f"the result of task {task.name!r}"
+        self.result_limit: int = conf.max_result_bytes
+        self.error_limit: int = conf.max_traceback_bytes
+
+
+def _hook(task: Any, name: str) -> Callable[..., Any] | None:
+    hook: Callable[..., Any] = getattr(task, name)
+    return None if getattr(hook, "__liteq_default__", False) else hook
+
+
+# -- what the body is called with ------------------------------------------------------------------------------------
+
+
+def arguments(task: Any, lease: Lease) -> tuple[list[Any], dict[str, Any]]:
+    """The args and kwargs of a leased message: its own, with the result of what it awaited in front.
+
+    An errback whose function takes more than one positional argument gets `(request, exc, traceback)` of what failed,
+    any other its id; as in Celery.
+    """
+    args, kwargs = decode(lease.payload)
+    flags = lease.flags
+    if flags & Flag.TAKES_INPUT:
+        if flags & Flag.ON_FAILURE:
+            args = _failure(task, lease) + args
+        elif lease.input is not None:
+            args = [decode(lease.input), *args]
+    return args, kwargs
+
+
+def _failure(task: Any, lease: Lease) -> list[Any]:
+    if not task.takes_failure():
+        return [lease.awaits]
+    if lease.input is None:
+        return [Request(id=lease.awaits), None, None]
+    exc, trace = exception_from(lease.input)
+    return [Request(id=lease.awaits, root_id=lease.root_id), exc, trace]
+
+
+# -- the execution ---------------------------------------------------------------------------------------------------
+
+
+def _run_body(plan: Plan, args: Any, kwargs: Any) -> Any:
+    return run_coroutine(plan.body(*args, **kwargs)) if plan.is_async else plan.body(*args, **kwargs)
+
+
+def execute(
+    task: Any,
+    request: Request,
+    args: Any,
+    kwargs: Any,
+    *,
+    clock: Clock,
+    keep: bool = True,
+    within: AbstractContextManager[None] | None = None,
+) -> Executed:
+    """Run `task` once with `args` and `kwargs` under `request`; never raises for what the task itself raised.
+
+    `within` is entered around the body alone: a soft time limit. `keep=False` leaves the return value unencoded (an
+    eager call has no reader in another process). Lets through
+    KeyboardInterrupt and what else is no Exception; SystemExit fails the task and does not end its worker.
+    """
+    plan: Plan = task.plan
+    token = enter(task, request)
+    executed: Executed | None = None
+    started = clock.monotonic()
+    try:
+        if signals.task_prerun.receivers:
+            signals.task_prerun.send(sender=task, task_id=request.id, task=task, args=args, kwargs=kwargs)
+        try:
+            if plan.before_start is not None:
+                plan.before_start(request.id, args, kwargs)
+            if within is not None:
+                with within:
+                    retval = _run_body(plan, args, kwargs)
+            else:
+                retval = _run_body(plan, args, kwargs)
+            if request.pending_retry is not None:
+                raise request.pending_retry
+        except Exception as exc:
+            executed = _raised(task, plan, request, exc, clock)
+        except (SystemExit, asyncio.CancelledError) as exc:
+            if getattr(exc, "stops_worker", False):
+                raise
+            executed = _failed(task, plan, request, exc)
+        else:
+            executed = _returned(task, plan, request, retval, keep, clock.monotonic() - started)
+        if plan.after_return is not None and executed.state not in UNRETURNED:
+            value = executed.retval if executed.exc is None else executed.exc
+            _call(plan.after_return, executed.state, value, request.id, args, kwargs, executed.einfo)
+        return executed
+    finally:
+        try:
+            if signals.task_postrun.receivers:
+                state, value = (executed.state, executed.retval) if executed else (None, None)
+                signals.task_postrun.send(
+                    sender=task, task_id=request.id, task=task, args=args, kwargs=kwargs, retval=value, state=state
+                )
+        finally:
+            leave(token)
+
+
+def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, runtime_s: float) -> Executed:
+    try:
+        result = None
+        if keep and _is_kept(plan, request):
+            result = encode(retval, what=plan.what, limit=plan.result_limit, setting="max_result_bytes")
+    except BadMessage as exc:  # its result cannot be stored: that is a failure, and a retry would not help
+        return _failed(task, plan, request, exc)
+    if plan.on_success is not None:
+        _call(plan.on_success, retval, request.id, request.args, request.kwargs)
+    if signals.task_success.receivers:
+        signals.task_success.send(sender=task, result=retval, runtime=runtime_s)
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("Task %s[%s] succeeded in %.6fs: %.200r", task.name, request.id, runtime_s, retval)
+    return Executed(Ack(result), states.SUCCESS, retval)
+
+
+def _is_kept(plan: Plan, request: Request) -> bool:
+    """Whether somebody may read the result: a caller, or the next link of a chain even if no caller may."""
+    lease = request._lease
+    if lease is None:
+        return not plan.ignore_result
+    flags = lease.flags
+    if flags & Flag.LINKED:
+        return True
+    if flags & Flag.IGNORE_RESULT:
+        return False
+    return not plan.ignore_result or request.options.get("ignore_result") is False
+
+
+def _raised(task: Any, plan: Plan, request: Request, exc: Exception, clock: Clock) -> Executed:
+    """The outcome for whatever the body raised."""
+    match exc:
+        case Retry():
+            return _retried(task, plan, request, exc, clock)
+        case Reject(requeue=requeue):
+            error = encode_error(exc)
+            return Executed(Release(error=error) if requeue else DeadLetter(error), states.REJECTED, None, exc)
+        case Replaced(batch=Replace() as replacement):
+            return Executed(replacement, states.IGNORED, None, exc)
+        case Ignore():
+            return Executed(Cancel(encode_error(exc)), states.IGNORED, None, exc)
+    if plan.policy is not None:
+        delay_s = decide(exc, retries=request.retries, policy=plan.policy)
+        if delay_s is not None:
+            return _retried(task, plan, request, Retry(exc=exc, when=delay_s), clock)
+    return _failed(task, plan, request, exc)
+
+
+def retry_due_ms(when: float | datetime | timedelta | None, default_s: float | None, clock: Clock) -> int:
+    """The time to run again, in ms since the epoch: `when` in seconds from now or as a time, else after `default_s`."""
+    if isinstance(when, datetime):
+        return to_ms(when)
+    if isinstance(when, timedelta):
+        when = when.total_seconds()
+    seconds = when if when is not None else (default_s or 0)
+    return clock.now_ms() + int(seconds * 1000)
+
+
+def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock) -> Executed:
+    reason = retry.exc or retry
+    einfo = ExceptionInfo(reason, _own_frames(reason))
+    due_ms = retry_due_ms(retry.when, task.default_retry_delay, clock)
+    payload = None
+    if retry.sig is not None:  # the task asked for other arguments
+        payload = encode([list(retry.sig.args), retry.sig.kwargs], what=f"arguments of {task.name}")
+    if plan.on_retry is not None:
+        _call(plan.on_retry, reason, request.id, request.args, request.kwargs, einfo)
+    if signals.task_retry.receivers:
+        signals.task_retry.send(sender=task, request=request, reason=retry, einfo=einfo)
+    logger.info("Task %s[%s] retry: %s", task.name, request.id, retry)
+    error = encode_error(reason, einfo.traceback, max_traceback_bytes=plan.error_limit)
+    outcome = RetryAt(due_ms, error, payload)
+    return Executed(outcome, states.RETRY, retry, retry, einfo)
+
+
+def _failed(task: Any, plan: Plan, request: Request, exc: BaseException) -> Executed:
+    einfo = ExceptionInfo(exc, _own_frames(exc))
+    args, kwargs = request.args, request.kwargs
+    outcome = DeadLetter(encode_error(exc, einfo.traceback, max_traceback_bytes=plan.error_limit))
+    if plan.on_failure is not None:
+        _call(plan.on_failure, exc, request.id, args, kwargs, einfo)
+    if signals.task_failure.receivers:
+        signals.task_failure.send(
+            sender=task, task_id=request.id, exception=exc, args=args, kwargs=kwargs, traceback=einfo.tb, einfo=einfo
+        )
+    if task.throws and isinstance(exc, tuple(task.throws) if not isinstance(task.throws, type) else task.throws):
+        logger.info("Task %s[%s] raised expected: %r", task.name, request.id, exc)
+    else:
+        logger.error("Task %s[%s] raised unexpected: %r", task.name, request.id, exc, exc_info=einfo.exc_info)
+    return Executed(outcome, states.FAILURE, exc, exc, einfo)
+
+
+def _own_frames(exc: BaseException) -> TracebackType | None:
+    """The traceback of `exc` without the frames of this module at its top: a reader wants to see the task."""
+    tb = exc.__traceback__
+    while tb is not None and tb.tb_next is not None and tb.tb_frame.f_globals.get("__name__") == __name__:
+        tb = tb.tb_next
+    return tb
+
+
+def _call(hook: Callable[..., Any], *args: Any) -> None:
+    """Call a hook after the fact: the outcome stands, whatever the hook does."""
+    try:
+        hook(*args)
+    except Exception:
+        logger.exception("hook %s raised; the task's outcome is not changed by it", getattr(hook, "__qualname__", hook))
+
+
+# -- async def bodies ------------------------------------------------------------------------------------------------
+
+
+class _Loop(threading.local):
+    runner: asyncio.Runner | None = None
+
+
+_thread = _Loop()
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run `coroutine` to its end on this thread's event loop, which is kept for the next; what it returned.
+
+    Called under a running loop (an eager call in async code), it runs on a loop in a thread of its own.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _run_here(coroutine)
+    return _run_aside(coroutine)
+
+
+def _run_here(coroutine: Coroutine[Any, Any, T]) -> T:
+    if _thread.runner is None:
+        _thread.runner = asyncio.Runner()
+    loop = _thread.runner.get_loop()
+    # The task's own context, as it is now: asyncio.Runner.run would use the one in which the loop was made.
+    future = loop.create_task(coroutine, context=contextvars.copy_context())
+    try:
+        return loop.run_until_complete(future)
+    except BaseException:
+        if not future.done():  # a time limit's signal hit the loop, not the coroutine
+            future.cancel()
+            with suppress(BaseException):
+                loop.run_until_complete(future)
+        raise
+
+
+def _run_aside(coroutine: Coroutine[Any, Any, T]) -> T:
+    box: list[T] = []
+    error: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            box.append(asyncio.run(coroutine))
+        except BaseException as exc:
+            error.append(exc)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="liteq-eager")
+    thread.start()
+    thread.join()
+    if error:
+        raise error[0]
+    return box[0]

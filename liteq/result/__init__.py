@@ -1,0 +1,36 @@
+"""Results: what became of a message, asked by its id from any process. The names are Celery's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from liteq.context import allow_join_result, assert_will_not_block, denied_join_result, get_current_app
+from liteq.result.eager import EagerResult
+from liteq.result.group import GroupResult, ResultSet
+from liteq.result.single import AsyncResult, ResultBase
+
+__all__ = [
+    "AsyncResult",
+    "EagerResult",
+    "GroupResult",
+    "ResultBase",
+    "ResultSet",
+    "allow_join_result",
+    "assert_will_not_block",
+    "denied_join_result",
+    "result_from_tuple",
+]
+
+
+def result_from_tuple(r: ResultBase | Sequence[Any], app: Any = None) -> Any:
+    """The result that `as_tuple()` described."""
+    if isinstance(r, ResultBase):
+        return r
+    app = app if app is not None else get_current_app()
+    node, members = r
+    id_, parent = node if isinstance(node, (list, tuple)) else (node, None)
+    above = result_from_tuple(parent, app) if parent else None
+    if members is None:
+        return AsyncResult(id_, app=app, parent=above)
+    return GroupResult(id_, [result_from_tuple(member, app) for member in members], parent=above, app=app)

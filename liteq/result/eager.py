@@ -1,0 +1,93 @@
+"""EagerResult: the result of a task that ran in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from liteq import states
+from liteq.context import assert_will_not_block
+from liteq.result.single import AsyncResult
+from liteq.storage.inspect import Record
+
+__all__ = ["EagerResult"]
+
+R = TypeVar("R")
+
+
+class EagerResult(AsyncResult[R]):
+    """The result of a task that ran in this process (`apply`, `task_always_eager`)."""
+
+    def __init__(
+        self, id: str, ret_value: Any, state: str, traceback: str | None = None, name: str | None = None
+    ) -> None:
+        self.id = id
+        self._result = ret_value
+        self._state = state
+        self._traceback = traceback
+        self._name = name
+
+    def exists(self) -> bool:
+        return True
+
+    def ready(self) -> bool:
+        return True
+
+    def get(self, timeout: float | None = None, propagate: bool = True, *args: Any, **options: Any) -> R:
+        """What it returned; raises its exception when it failed and `propagate`."""
+        if options.get("disable_sync_subtasks", True):
+            assert_will_not_block()
+        if self._state == states.SUCCESS:
+            value = self._result
+        elif self._state in states.PROPAGATE_STATES:
+            if propagate:
+                raise self._result if isinstance(self._result, BaseException) else RuntimeError(self._result)
+            value = self._result
+        else:
+            value = None
+        callback = options.get("callback")
+        if callback is not None:
+            callback(self.id, value)
+        return value  # type: ignore[no-any-return]
+
+    wait = get
+
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], object] | None = None) -> Any:
+        return self.get(propagate=propagate, callback=callback, disable_sync_subtasks=False)
+
+    maybe_reraise = maybe_throw
+
+    def _find(self) -> Record | None:
+        return None
+
+    @property
+    def state(self) -> str:
+        return self._state
+
+    status = state
+
+    @property
+    def result(self) -> Any:
+        return self._result
+
+    info = result
+
+    @property
+    def traceback(self) -> str | None:
+        return self._traceback
+
+    @property
+    def children(self) -> list[AsyncResult[Any]]:
+        return []
+
+    def forget(self) -> None:
+        pass
+
+    def revoke(self, *args: Any, **kwargs: Any) -> None:
+        self._state = states.REVOKED
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.id, self._result, self._state, self._traceback, self._name)
+
+    def __repr__(self) -> str:
+        return f"<EagerResult: {self.id}>"

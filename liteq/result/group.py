@@ -1,0 +1,270 @@
+"""Results that are waited for together: ResultSet, and GroupResult for what was sent as a group."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from liteq.context import assert_will_not_block, get_current_app
+from liteq.result.eager import EagerResult
+from liteq.result.single import AsyncResult, ResultBase
+from liteq.result.waiting import Deadline, DoneBell
+from liteq.states import FINISHED
+from liteq.storage.inspect import Record
+
+__all__ = ["GroupResult", "ResultSet"]
+
+
+class ResultSet(ResultBase):
+    """Some results, to be waited for together; in the order in which they were added."""
+
+    def __init__(self, results: Iterable[Any], app: Any = None, ready_barrier: Any = None, **kwargs: Any) -> None:
+        self.results: list[Any] = list(results)
+        self._app = app
+
+    @property
+    def app(self) -> Any:
+        if self._app is None:
+            self._app = self.results[0].app if self.results else get_current_app()
+        return self._app
+
+    @app.setter
+    def app(self, app: Any) -> None:
+        self._app = app
+
+    @property
+    def backend(self) -> Any:
+        return self.app.backend
+
+    supports_native_join = True
+
+    def add(self, result: Any) -> None:
+        """Add `result`, if it is not there."""
+        if result not in self.results:
+            self.results.append(result)
+
+    def update(self, results: Iterable[Any]) -> None:
+        for result in results:
+            self.add(result)
+
+    def remove(self, result: Any) -> None:
+        """Raises KeyError when `result`, a result or its id, is not there."""
+        try:
+            self.results.remove(self.app.AsyncResult(result) if isinstance(result, str) else result)
+        except ValueError:
+            raise KeyError(result) from None
+
+    def discard(self, result: Any) -> None:
+        if result in self.results:
+            self.results.remove(result)
+
+    def clear(self) -> None:
+        self.results[:] = []
+
+    def successful(self) -> bool:
+        return all(result.successful() for result in self.results)
+
+    def failed(self) -> bool:
+        return any(result.failed() for result in self.results)
+
+    def waiting(self) -> bool:
+        return any(not result.ready() for result in self.results)
+
+    def ready(self) -> bool:
+        return all(result.ready() for result in self.results)
+
+    def completed_count(self) -> int:
+        """How many have succeeded."""
+        self._prefetch()
+        return sum(int(result.successful()) for result in self.results)
+
+    def maybe_throw(self, callback: Callable[[str, Any], object] | None = None, propagate: bool = True) -> None:
+        for result in self.results:
+            result.maybe_throw(callback=callback, propagate=propagate)
+
+    maybe_reraise = maybe_throw
+
+    def forget(self) -> None:
+        for result in self.results:
+            result.forget()
+
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Cancel those that have not started, in one transaction."""
+        self.app.revoke([leaf.id for leaf in self._leaves()], terminate=terminate, signal=signal)
+
+    def _leaves(self) -> Iterator[AsyncResult[Any]]:
+        for result in self.results:
+            if isinstance(result, ResultSet):
+                yield from result._leaves()
+            else:
+                yield result
+
+    def _prefetch(self) -> None:
+        """Read the rows of all members at once; those that have finished are not read again."""
+        open_ = [leaf for leaf in self._leaves() if leaf._record is None and not isinstance(leaf, EagerResult)]
+        if len(open_) < 2:
+            return
+        found: dict[str, Record] = self.app.storage.find_many([leaf.id for leaf in open_])
+        for leaf in open_:
+            record = found.get(leaf.id)
+            if record is not None and record.state in FINISHED:
+                leaf._record = record
+
+    def get(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float = 0.5,
+        callback: Callable[[str, Any], object] | None = None,
+        no_ack: bool = True,
+        on_message: Callable[[dict[str, Any]], object] | None = None,
+        disable_sync_subtasks: bool = True,
+        on_interval: Callable[[], object] | None = None,
+    ) -> list[Any]:
+        """Wait for all; their results, in order. Raises as `AsyncResult.get`, of the first that failed."""
+        return self.join(timeout, propagate, interval, callback, no_ack, on_message, disable_sync_subtasks, on_interval)
+
+    def join(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float = 0.5,
+        callback: Callable[[str, Any], object] | None = None,
+        no_ack: bool = True,
+        on_message: Callable[[dict[str, Any]], object] | None = None,
+        disable_sync_subtasks: bool = True,
+        on_interval: Callable[[], object] | None = None,
+    ) -> list[Any]:
+        """As `get`."""
+        if disable_sync_subtasks:
+            assert_will_not_block()
+        values = []
+        for result in self._in_order(timeout, on_interval):
+            value = result.get(timeout=0, propagate=propagate, disable_sync_subtasks=False, on_message=on_message)
+            if callback is not None:
+                callback(result.id, value)
+            values.append(value)
+        return values
+
+    join_native = join
+
+    async def aget(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> list[Any]:
+        """`get()` for async code: the wait is in a thread."""
+        return await asyncio.to_thread(self.get, timeout, propagate, **options)
+
+    def iter_native(self, timeout: float | None = None, **options: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(id, meta) of each member as it is found finished, in order."""
+        for result in self._in_order(timeout, None):
+            yield result.id, result._get_task_meta()
+
+    def _in_order(self, timeout: float | None, on_interval: Callable[[], object] | None) -> Iterator[Any]:
+        """Each member once it has finished. One listener; only the member that is waited for is read at a ring."""
+        self._prefetch()
+        bell: DoneBell | None = None
+        deadline = Deadline(self.app.clock, timeout) if self.results else None
+        try:
+            for result in self.results:
+                while not result.ready() and not getattr(result, "ignored", False):
+                    if bell is None:
+                        bell = DoneBell(self.app)
+                        continue  # it may have finished just before we listened
+                    assert deadline is not None
+                    bell.wait(deadline.left(result.id))
+                    if on_interval is not None:
+                        on_interval()
+                yield result
+        finally:
+            if bell is not None:
+                bell.__exit__()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.results)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.results[index]
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __eq__(self, other: object) -> bool:
+        return other.results == self.results if isinstance(other, ResultSet) else NotImplemented
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: [{', '.join(str(r) for r in self.results)}]>"
+
+
+class GroupResult(ResultSet):
+    """The results of a group, under the group's id."""
+
+    def __init__(
+        self, id: str | None = None, results: Iterable[Any] = (), parent: ResultBase | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(results, **kwargs)
+        self.id = id
+        self.parent = parent
+
+    @property
+    def children(self) -> list[Any]:
+        return self.results
+
+    def save(self, backend: Any = None) -> None:
+        """Nothing to do: a group that was sent is in the file, with its members, as long as their results are."""
+
+    def delete(self, backend: Any = None) -> None:
+        """Delete the finished members of the group from the file."""
+        self.forget()
+
+    @classmethod
+    def restore(cls, id: str, backend: Any = None, app: Any = None) -> GroupResult | None:
+        """The group that was sent under `id`; None when the file knows none."""
+        app = app if app is not None else (cls.app_of(backend) or get_current_app())
+        if app.storage.find_group(id) is None:
+            return None
+        members = app.storage.group_members(id)
+        results: list[Any] = [
+            AsyncResult(member, app=app) if kind == "task" else cls.restore(member, app=app)
+            for _, kind, member in members
+        ]
+        return cls(id, results, app=app)
+
+    @staticmethod
+    def app_of(backend: Any) -> Any:
+        return getattr(backend, "app", None)
+
+    def as_tuple(self) -> Any:
+        parent = self.parent.as_tuple() if self.parent is not None else None
+        return (self.id, parent), [result.as_tuple() for result in self.results]
+
+    def as_list(self) -> list[str | None]:
+        return [self.id, *(leaf.id for leaf in self._leaves())]
+
+    def __bool__(self) -> bool:
+        return bool(self.id or self.results)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    def __repr__(self) -> str:
+        return f"<GroupResult: {self.id} [{', '.join(str(r) for r in self.results)}]>"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, GroupResult):
+            return other.id == self.id and other.results == self.results and other.parent == self.parent
+        return other == self.id if isinstance(other, str) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.id, self.results, self.parent)

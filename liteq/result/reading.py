@@ -1,0 +1,39 @@
+"""What a row says, in Celery's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from liteq import states
+from liteq.exceptions import TaskRevokedError
+from liteq.failures import exception_from
+from liteq.message import Flag
+from liteq.serialization import decode, decode_error
+from liteq.states import State, celery_state
+from liteq.storage.inspect import Record
+
+__all__ = ["state_of", "value_of"]
+
+
+def state_of(record: Record | None) -> str:
+    if record is None:
+        return states.PENDING
+    if record.progress is not None and record.state in (State.LEASED, State.CANCELLED):
+        # A state of the task's own; also when it raised Ignore right after it set one.
+        return str(decode(record.progress).get("state") or states.STARTED)
+    if record.state is State.CANCELLED and record.error and decode_error(record.error).type == "Ignore":
+        return states.IGNORED
+    return celery_state(record.state, retries=record.retries, started=bool(record.flags & Flag.TRACK_STARTED))
+
+
+def value_of(record: Record, state: str) -> Any:
+    match record.state:
+        case State.SUCCEEDED:
+            return decode(record.result) if record.result is not None else None
+        case State.LEASED | State.CANCELLED if record.progress is not None:
+            return decode(record.progress).get("meta")
+    if state == states.IGNORED or (state == states.PENDING and not record.error):
+        return None
+    if record.error:
+        return exception_from(record.error)[0]
+    return TaskRevokedError("revoked") if state == states.REVOKED else None

@@ -1,0 +1,321 @@
+"""AsyncResult: the state, and in time the result, of one message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from liteq import states
+from liteq.clock import from_ms
+from liteq.context import assert_will_not_block, get_current_app
+from liteq.failures import exception_from
+from liteq.result.reading import state_of, value_of
+from liteq.result.waiting import Deadline, DoneBell
+from liteq.serialization import decode
+from liteq.states import FINISHED
+from liteq.storage.inspect import Record
+
+__all__ = ["AsyncResult", "ResultBase"]
+
+R = TypeVar("R")
+
+
+class ResultBase:
+    """Base of everything that can be waited for."""
+
+    parent: ResultBase | None = None
+
+    def as_tuple(self) -> Any:
+        """This result as plain data; `result_from_tuple` makes it a result again."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Delete what is finished of it from the file."""
+        raise NotImplementedError
+
+
+class AsyncResult(ResultBase, Generic[R]):
+    """The state, and in time the result, of the message `id`. `R` is what its task returns.
+
+    An id that nobody sent is PENDING, as in Celery; `exists()` tells.
+    """
+
+    app: Any = None
+    parent: ResultBase | None = None
+    ignored: bool = False
+    """True where the sender asked for no result: `get()` returns None at once."""
+    _name: str | None = None
+    _record: Record | None = None
+
+    def __init__(
+        self,
+        id: str,
+        backend: Any = None,
+        task_name: str | None = None,
+        app: Any = None,
+        parent: ResultBase | None = None,
+    ) -> None:
+        if id is None:
+            raise ValueError(f"AsyncResult requires a valid id, not {type(id)}")
+        self.id = id
+        self.app = app if app is not None else get_current_app()
+        if task_name is not None:
+            self._name = task_name
+        if parent is not None:
+            self.parent = parent
+
+    # -- the row
+
+    def _find(self) -> Record | None:
+        """The message's row: read anew until it has finished. None for an unknown id."""
+        if self._record is None:
+            record: Record | None = self.app.storage.find(self.id)
+            if record is None or record.state not in FINISHED:
+                return record
+            self._record = record
+        return self._record
+
+    def exists(self) -> bool:
+        """Whether the file knows this id: it was sent, and its result is neither forgotten nor expired."""
+        return self._find() is not None
+
+    @property
+    def task_id(self) -> str:
+        return self.id
+
+    @property
+    def backend(self) -> Any:
+        return self.app.backend
+
+    @property
+    def state(self) -> str:
+        """PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED, or a name of the task's own (`update_state`)."""
+        return state_of(self._find())
+
+    status = state
+
+    @property
+    def result(self) -> Any:
+        """The return value when SUCCESS, the exception when it failed, the meta of a state of the task's own."""
+        record = self._find()
+        return None if record is None else value_of(record, state_of(record))
+
+    info = result
+
+    @property
+    def traceback(self) -> str | None:
+        """The worker's traceback, when it failed."""
+        record = self._find()
+        return exception_from(record.error)[1] if record is not None and record.error else None
+
+    # -- extended attributes
+
+    @property
+    def name(self) -> str | None:
+        record = self._find()
+        return self._name if record is None else record.task
+
+    @property
+    def args(self) -> list[Any] | None:
+        return self._payload()[0]
+
+    @property
+    def kwargs(self) -> dict[str, Any] | None:
+        return self._payload()[1]
+
+    def _payload(self) -> tuple[list[Any] | None, dict[str, Any] | None]:
+        record = self._find()
+        if record is None:
+            return None, None
+        args, kwargs = decode(record.payload)
+        return args, kwargs
+
+    @property
+    def worker(self) -> str | None:
+        """The name of the worker that runs it, or ran it last."""
+        record = self._find()
+        return None if record is None else record.worker
+
+    @property
+    def retries(self) -> int | None:
+        record = self._find()
+        return None if record is None else record.retries
+
+    @property
+    def queue(self) -> str | None:
+        record = self._find()
+        return None if record is None else record.queue
+
+    @property
+    def date_done(self) -> datetime | None:
+        """When it finished, in UTC."""
+        record = self._find()
+        return from_ms(record.finished_ms) if record is not None and record.finished_ms is not None else None
+
+    # -- questions
+
+    def ready(self) -> bool:
+        """Whether it has finished, well or badly."""
+        return self.state in states.READY_STATES or self._record is not None
+
+    def successful(self) -> bool:
+        return self.state == states.SUCCESS
+
+    def failed(self) -> bool:
+        return self.state == states.FAILURE
+
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], object] | None = None) -> Any:
+        """The result; raises the task's exception when it failed and `propagate`."""
+        record = self._find()
+        if record is None:
+            return None
+        state = state_of(record)
+        value = value_of(record, state)
+        if propagate and state in states.PROPAGATE_STATES:
+            raise value if isinstance(value, BaseException) else RuntimeError(value)
+        if callback is not None:
+            callback(self.id, value)
+        return value
+
+    maybe_reraise = maybe_throw
+
+    # -- waiting
+
+    def get(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float = 0.5,
+        no_ack: bool = True,
+        follow_parents: bool = True,
+        callback: Callable[[str, Any], object] | None = None,
+        on_message: Callable[[dict[str, Any]], object] | None = None,
+        on_interval: Callable[[], object] | None = None,
+        disable_sync_subtasks: bool = True,
+        EXCEPTION_STATES: Any = states.EXCEPTION_STATES,  # noqa: N803 - Celery's name
+        PROPAGATE_STATES: Any = states.PROPAGATE_STATES,  # noqa: N803
+    ) -> R:
+        """Wait until it has finished; what the task returned.
+
+        Raises the task's exception when it failed (not with `propagate=False`, which returns it), that of the link
+        that broke for a later one of a chain, ChordError for the body of a chord whose header failed,
+        TaskRevokedError when revoked, TimeoutError after `timeout` seconds, and RuntimeError inside a task.
+        `interval`, `no_ack` and `follow_parents` are accepted for Celery's sake: nothing is polled.
+        """
+        if self.ignored:
+            return None  # type: ignore[return-value]
+        if disable_sync_subtasks:
+            assert_will_not_block()
+        if self._unfinished():
+            with DoneBell(self.app) as bell:
+                self._wait(bell, Deadline(self.app.clock, timeout), on_interval)
+        if on_message is not None:
+            on_message(self._get_task_meta())
+        return self.maybe_throw(propagate, callback)  # type: ignore[no-any-return]
+
+    wait = get
+
+    async def aget(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> R:
+        """`get()` for async code: the wait is in a thread."""
+        return await asyncio.to_thread(self.get, timeout, propagate, **options)
+
+    def _unfinished(self) -> bool:
+        record = self._find()
+        return record is None or record.state not in FINISHED
+
+    def _wait(self, bell: DoneBell, deadline: Deadline, on_interval: Callable[[], object] | None = None) -> None:
+        while self._unfinished():
+            bell.wait(deadline.left(self.id))
+            if on_interval is not None:
+                on_interval()
+
+    def _get_task_meta(self) -> dict[str, Any]:
+        """What Celery's backends store of a task, as `app.backend.get_task_meta(id)` returns it."""
+        record = self._find()
+        state = state_of(record)
+        return {
+            "task_id": self.id,
+            "status": state,
+            "result": None if record is None else value_of(record, state),
+            "traceback": self.traceback,
+            "children": [],
+            "date_done": self.date_done,
+            "name": self.name,
+            "args": self.args,
+            "kwargs": self.kwargs,
+            "worker": self.worker,
+            "retries": self.retries,
+            "queue": self.queue,
+        }
+
+    # -- actions
+
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Cancel it, if it has not started yet. With `terminate`, its process is killed if it has."""
+        self.app.revoke([self.id], terminate=terminate, signal=signal)
+
+    def forget(self) -> None:
+        """Delete it from the file, if it has finished; and its parents."""
+        self._record = None
+        self.app.storage.forget([self.id])
+        if self.parent is not None:
+            self.parent.forget()
+
+    # -- family
+
+    @property
+    def children(self) -> list[AsyncResult[Any]]:
+        """What runs after it: its callbacks, and the next step of its chain. Not what its body sent."""
+        return [AsyncResult(id_, app=self.app) for id_ in self.app.storage.followers(self.id)]
+
+    def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[Any, Any]]:
+        """(parent, node) of this result and its children, breadth first.."""
+        queue: deque[tuple[Any, Any]] = deque([(None, self)])
+        while queue:
+            parent, node = queue.popleft()
+            yield parent, node
+            queue.extend((node, child) for child in node.children or ())
+
+    def collect(self, intermediate: bool = False, **kwargs: Any) -> Iterator[tuple[Any, Any]]:
+        """(node, its result) of this result and its children, waiting for each."""
+        for _, node in self.iterdeps(intermediate=intermediate):
+            yield node, node.get(**kwargs)
+
+    def as_tuple(self) -> Any:
+        return (self.id, self.parent.as_tuple() if self.parent is not None else None), None
+
+    def as_list(self) -> list[str]:
+        """The ids of this result and its parents, the latest first."""
+        ids = [self.id]
+        parent = self.parent
+        while parent is not None:
+            ids.append(getattr(parent, "id", ""))
+            parent = parent.parent
+        return ids
+
+    def __str__(self) -> str:
+        return self.id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.id}>"
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, AsyncResult):
+            return other.id == self.id
+        return other == self.id if isinstance(other, str) else NotImplemented
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.id, None, self._name, None, self.parent)

@@ -1,0 +1,312 @@
+"""From `delay()` to `get()` over a real file; the queue is run empty in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from liteq import AsyncResult, GroupResult, LiteQ, chain, chord, group
+from liteq.context import allow_join_result
+from liteq.exceptions import ChordError, RemoteError, TaskRevokedError, TimeoutError
+from liteq.result import result_from_tuple
+from liteq.testing import FakeClock, drain, eager
+
+
+@pytest.fixture(params=["apsw", "stdlib"])
+def app(request, tmp_path):
+    with LiteQ("it", broker=f"sqlite:///{tmp_path}/q.db", sqlite_driver=request.param, clock=FakeClock()) as app:
+
+        @app.task(name="add")
+        def add(x, y):
+            return x + y
+
+        @app.task(name="total")
+        def total(numbers):
+            return sum(numbers)
+
+        @app.task(name="fail")
+        def fail(*args):
+            raise ValueError("broken")
+
+        @app.task(name="note")
+        def note(*args):
+            app.noted.append(args)
+
+        app.noted = []
+        yield app
+
+
+def test_a_result_is_pending_then_there(app):
+    result = app.tasks["add"].delay(1, 2)
+    assert (result.state, result.ready(), result.exists()) == ("PENDING", False, True)
+    assert drain(app) == 1
+    assert (result.state, result.get(timeout=0), result.successful()) == ("SUCCESS", 3, True)
+    assert (result.name, result.args, result.kwargs, result.queue, result.retries) == ("add", [1, 2], {}, "celery", 0)
+    assert result.date_done == datetime(2026, 1, 1, tzinfo=UTC)
+    result.forget()
+    assert not result.exists()
+
+
+def test_an_id_that_nobody_sent_is_pending_and_does_not_exist(app):
+    result = app.AsyncResult("nobody")
+    assert (result.state, result.exists()) == ("PENDING", False)
+
+
+def test_get_gives_up_in_time(app):
+    result = app.tasks["add"].delay(1, 2)
+    with pytest.raises(TimeoutError):
+        result.get(timeout=0)
+
+
+def test_get_wakes_up_when_the_task_is_done(tmp_path):
+    with LiteQ("it", broker=f"sqlite:///{tmp_path}/q.db") as app:
+
+        @app.task(name="add")
+        def add(x, y):
+            return x + y
+
+        result = add.delay(1, 2)
+        got = []
+        waiter = threading.Thread(target=lambda: got.append(result.get(timeout=10)))
+        waiter.start()
+        drain(app)
+        waiter.join(timeout=10)
+        assert got == [3]
+        assert asyncio.run(add.AsyncResult(result.id).aget(timeout=0)) == 3
+
+
+def test_a_failure_comes_back_as_what_was_raised_with_the_worker_s_traceback(app):
+    result = app.tasks["fail"].delay()
+    drain(app)
+    with pytest.raises(ValueError, match="broken") as caught:
+        result.get(timeout=0)
+    assert "in fail" in caught.value.__notes__[0]
+    assert result.state == "FAILURE"
+    assert "in fail" in result.traceback
+    assert isinstance(result.get(timeout=0, propagate=False), ValueError)
+
+
+def test_a_class_that_is_not_here_comes_back_by_name(app):
+    @app.task(name="local")
+    def local():
+        class Unknown(Exception):
+            pass
+
+        raise Unknown("u")
+
+    result = local.delay()
+    drain(app)
+    with pytest.raises(RemoteError, match="Unknown: u"):
+        result.get(timeout=0)
+
+
+def test_countdown_waits_for_its_time_and_expires_is_never_run(app):
+    later = app.tasks["add"].apply_async((1, 2), countdown=60)
+    expired = app.tasks["add"].apply_async((1, 2), countdown=60, expires=30)
+    assert drain(app) == 0
+    app.clock.advance(seconds=61)
+    drain(app)
+    assert later.get(timeout=0) == 3
+    assert expired.state == "REVOKED"
+
+
+def test_a_retry_shows_as_such_and_runs_when_due(app):
+    @app.task(name="retried", bind=True, default_retry_delay=10)
+    def retried(self):
+        if not self.request.retries:
+            raise self.retry(exc=OSError("once"))
+        return self.request.retries
+
+    result = retried.delay()
+    drain(app)
+    assert (result.state, str(result.info), result.retries) == ("RETRY", "once", 1)
+    drain(app, until_ms=app.clock.now_ms() + 10_000)
+    assert result.get(timeout=0) == 1
+
+
+def test_ignored_results_return_none_at_once(app):
+    result = app.tasks["add"].apply_async((1, 2), ignore_result=True)
+    assert result.get() is None
+    drain(app)
+    assert not result.exists()
+
+
+def test_revoked_before_it_ran(app):
+    result = app.tasks["add"].delay(1, 2)
+    result.revoke()
+    assert drain(app) == 0
+    assert result.state == "REVOKED"
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=0)
+
+
+def test_a_task_tells_of_its_progress(app):
+    @app.task(name="progress", bind=True)
+    def progress(self):
+        self.update_state(state="HALF", meta={"done": 50})
+        other = app.AsyncResult(self.request.id)
+        app.noted.append((other.state, other.info))
+
+    progress.delay()
+    drain(app)
+    assert app.noted == [("HALF", {"done": 50})]
+
+
+def test_waiting_inside_a_task_is_refused_unless_allowed(app):
+    @app.task(name="waits")
+    def waits(id_, allowed):
+        result = app.AsyncResult(id_)
+        if allowed:
+            with allow_join_result():
+                return result.get(timeout=0)
+        return result.get(timeout=0)
+
+    first = app.tasks["add"].delay(1, 2)
+    drain(app)
+    refused, allowed = waits.delay(first.id, False), waits.delay(first.id, True)
+    drain(app)
+    with pytest.raises(RuntimeError, match="Never call"):
+        refused.get(timeout=0)
+    assert allowed.get(timeout=0) == 3
+
+
+def test_a_message_knows_who_sent_it(app):
+    @app.task(name="parent", bind=True)
+    def parent(self):
+        return app.tasks["add"].delay(1, 1).id
+
+    result = parent.delay()
+    drain(app)
+    child = app.storage.find(result.get(timeout=0))
+    assert (child.parent_id, child.root_id) == (result.id, result.id)
+
+
+def test_a_unique_key_that_is_taken_returns_its_holder(app):
+    add = app.tasks["add"]
+    first = add.apply_async((1, 2), unique_key="k")
+    assert add.apply_async((5, 5), unique_key="k").id == first.id
+    assert drain(app) == 1
+    assert add.apply_async((5, 5), unique_key="k").id != first.id
+
+
+def test_many_in_one_commit(app):
+    add = app.tasks["add"]
+    ids = app.enqueue_many(add.s(n, n) for n in range(50))
+    assert len(set(ids)) == 50
+    assert drain(app) == 50
+    assert [app.AsyncResult(i).get(timeout=0) for i in ids] == [2 * n for n in range(50)]
+
+
+def test_one_bad_signature_among_many_sends_none(app):
+    add = app.tasks["add"]
+    with pytest.raises(TypeError):
+        app.enqueue_many([add.s(1, 1), add.s(1, object())])
+    assert app.storage.counts() == []
+
+
+def test_a_chain_passes_results_on_and_its_failure_reaches_its_end(app):
+    add, fail = app.tasks["add"], app.tasks["fail"]
+    good = chain(add.s(1, 1), add.s(10), add.s(100)).delay()
+    bad = chain(add.s(1, 1), fail.s(), add.s(1)).delay()
+    drain(app)
+    assert good.get(timeout=0) == 112
+    assert good.parent.parent.get(timeout=0) == 2
+    with pytest.raises(ValueError, match="broken"):
+        bad.get(timeout=0)
+
+
+def test_a_group_s_results_come_in_order_and_it_is_restored_by_id(app):
+    result = group(app.tasks["add"].s(n, n) for n in range(5)).delay()
+    assert result.completed_count() == 0
+    drain(app)
+    assert result.get(timeout=0) == [0, 2, 4, 6, 8]
+    assert (result.completed_count(), result.successful()) == (5, True)
+    restored = GroupResult.restore(result.id, app=app)
+    assert restored == result
+    again = result_from_tuple(result.as_tuple(), app=app)
+    assert again == result
+    assert again.join_native(timeout=0) == [0, 2, 4, 6, 8]
+
+
+def test_a_chord_reduces_and_fails_with_its_header(app):
+    add, total, fail = (app.tasks[name] for name in ("add", "total", "fail"))
+    good = chord([add.s(n, n) for n in range(10)], total.s()).delay()
+    bad = chord([add.s(1, 1), fail.s()], total.s()).delay()
+    drain(app)
+    assert good.get(timeout=0) == 90
+    with pytest.raises(ChordError, match="broken"):
+        bad.get(timeout=0)
+
+
+def test_links_and_errbacks_run_after_their_task(app):
+    add, fail, note = (app.tasks[name] for name in ("add", "fail", "note"))
+    sent = add.apply_async((1, 2), link=note.s("after"), link_error=note.s("never"))
+
+    @app.task(name="on_error")
+    def on_error(task_id):
+        app.noted.append(task_id)
+
+    failed = fail.apply_async(link=note.s("never"), link_error=on_error.s())
+    drain(app)
+    assert app.noted == [(3, "after"), failed.id]
+    assert failed.state == "FAILURE"
+    assert [(node.name, value) for node, value in sent.collect(timeout=0)] == [("add", 3), ("note", None)]
+
+
+def test_a_replaced_task_ends_as_its_replacement(app):
+    @app.task(name="outer", bind=True)
+    def outer(self, n):
+        raise self.replace(group(app.tasks["add"].s(n, i) for i in range(3)))
+
+    alone = outer.delay(1)
+    in_chain = chain(outer.s(10), app.tasks["total"].s()).delay()
+    drain(app)
+    assert alone.get(timeout=0) == [1, 2, 3]
+    assert in_chain.get(timeout=0) == 33
+
+
+def test_maps_and_chunks(app):
+    add = app.tasks["add"]
+    starmap = add.starmap([(1, 2), (3, 4)]).delay()
+    chunks = add.chunks([(n, n) for n in range(5)], 2).delay()
+    drain(app)
+    assert starmap.get(timeout=0) == [3, 7]
+    assert chunks.get(timeout=0) == [[0, 2], [4, 6], [8]]
+
+
+def test_eager_canvases_give_what_real_ones_do(app):
+    add, total = app.tasks["add"], app.tasks["total"]
+    with eager(app):
+        assert chain(add.s(1, 1), add.s(5)).delay().get() == 7
+        assert group(add.s(n, n) for n in range(3)).delay().get() == [0, 2, 4]
+        assert chord([add.s(n, n) for n in range(3)], total.s()).delay().get() == 6
+    assert app.storage.counts() == []
+
+
+def test_a_before_publish_receiver_may_add_headers(app):
+    from liteq import signals
+
+    @app.task(name="headers", bind=True)
+    def headers(self):
+        return self.request.headers
+
+    def add_header(headers, **kwargs):
+        headers["request_id"] = "r-1"
+
+    signals.before_task_publish.connect(add_header)
+    try:
+        result = headers.delay()
+    finally:
+        signals.before_task_publish.disconnect(add_header)
+    drain(app)
+    assert result.get(timeout=0) == {"request_id": "r-1"}
+
+
+def test_an_unknown_task_is_a_dead_letter_that_says_so(app):
+    result = app.send_task("no.such.task", (1,))
+    drain(app)
+    assert "no.such.task" in str(result.get(timeout=0, propagate=False))
+    assert AsyncResult(result.id, app=app).failed()

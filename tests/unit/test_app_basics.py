@@ -1,0 +1,265 @@
+"""The app: names, settings, registry, routes; no file is opened here."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import pytest
+
+from liteq import Celery, LiteQ, Task, context, current_app, shared_task
+from liteq.exceptions import AlreadyRegistered, ImproperlyConfigured, NotRegistered
+from liteq.message import Flag
+from liteq.testing import eager
+
+
+@pytest.fixture
+def app():
+    return LiteQ("proj", broker="sqlite:///never-opened.db")
+
+
+def message_of(app, task, args=(), **options):
+    return app.publisher.message(task.name, args, {}, options, message_id="id")
+
+
+def test_a_task_is_named_after_its_module_and_function(app):
+    @app.task
+    def add(x, y):
+        return x + y
+
+    assert add.name == f"{__name__}.add"
+    assert app.tasks[add.name] is add
+    assert add(2, 3) == 5
+
+
+def test_a_script_s_tasks_are_named_after_the_app(app):
+    assert app.gen_task_name("add", "__main__") == "proj.add"
+
+
+def test_two_functions_cannot_be_one_task_but_a_module_may_be_loaded_twice(app):
+    def make():
+        @app.task(name="the-one")
+        def one():
+            return 1
+
+        return one
+
+    make()
+    again = make()
+    assert app.tasks["the-one"] is again
+    with pytest.raises(AlreadyRegistered):
+        app.task(name="the-one")(lambda: 2)
+
+
+def test_an_unknown_task_names_its_nearest(app):
+    @app.task(name="mail.send")
+    def send(): ...
+
+    with pytest.raises(NotRegistered, match=r"mail\.send"):
+        app.tasks["mail.sent"]
+
+
+def test_a_bound_task_gets_itself_and_a_class_may_be_the_base(app):
+    class Base(Task):
+        abstract = True
+        colour = "red"
+
+    @app.task(bind=True, base=Base, max_retries=7)
+    def paint(self, wall):
+        return self.colour, self.max_retries, wall
+
+    assert paint("north") == ("red", 7, "north")
+
+
+def test_a_task_class_is_registered_as_an_instance(app):
+    class Import(Task):
+        name = "import"
+        ignore_result = True
+
+        def run(self, path):
+            return f"{self.name} {path}"
+
+    task = app.register_task(Import())
+    assert task("a.csv") == "import a.csv"
+    assert message_of(app, task, ("a.csv",)).flags & Flag.IGNORE_RESULT
+
+
+def test_shared_tasks_belong_to_every_app_those_made_later_too():
+    first = LiteQ("first", broker="sqlite:///1.db")
+    assert "everybody.s" not in first.tasks
+
+    @shared_task(name="everybody.s")
+    def everybody_s(x):
+        return x + 1
+
+    later = LiteQ("later", broker="sqlite:///2.db")
+    assert "everybody.s" in first.tasks
+    assert "everybody.s" in later.tasks
+    assert everybody_s(1) == 2
+    assert everybody_s.app is later
+    first.set_current()
+    assert everybody_s.app is first
+    assert isinstance(everybody_s, Task)
+
+
+def test_the_current_app_is_the_last_one_made_in_this_thread(app):
+    assert current_app.main == "proj"
+    assert context.current_sender() is app
+    assert Celery is LiteQ
+
+
+def test_settings_come_from_an_object_by_namespace_when_one_is_first_read(app):
+    settings = types.ModuleType("proj_settings_ns")
+    settings.CELERY_TASK_DEFAULT_QUEUE = "mail"
+    settings.TASK_DEFAULT_QUEUE = "not this"
+    app.config_from_object("proj_settings_ns", namespace="CELERY")
+    assert not app.configured  # the module need not exist yet
+    sys.modules["proj_settings_ns"] = settings
+    try:
+        assert app.conf.task_default_queue == "mail"
+    finally:
+        del sys.modules["proj_settings_ns"]
+
+
+def test_writing_a_setting_reads_none(app):
+    app.config_from_object("no.such.module")
+    app.conf.task_default_queue = "a"
+    app.conf["timezone"] = "UTC"
+    app.conf.update(task_ignore_result=True)
+    assert not app.configured
+    with pytest.raises(ImproperlyConfigured, match=r"no\.such\.module"):
+        _ = app.conf.task_default_queue
+
+
+def test_what_the_app_is_made_with_beats_its_settings_object():
+    app = LiteQ("x", broker="sqlite:///a.db", config_source={"broker_url": "sqlite:///b.db", "task_default_queue": "q"})
+    assert app.conf.broker_url == "sqlite:///a.db"
+    assert app.conf.task_default_queue == "q"
+
+
+def test_signals_of_the_app_are_sent_in_their_order(app):
+    seen = []
+    app.on_after_configure.connect(lambda sender, **_: seen.append("configured"), weak=False)
+    app.on_after_finalize.connect(lambda sender, **_: seen.append("finalized"), weak=False)
+    app.finalize()
+    assert seen == ["configured", "finalized"]
+
+
+@pytest.mark.parametrize("url", ["redis://localhost/0", "amqp://guest@localhost//", "sqs://"])
+def test_another_broker_s_url_is_answered_with_what_to_write(url):
+    with pytest.raises(ImproperlyConfigured, match=r"sqlite:///tasks\.db"):
+        _ = LiteQ("x", broker=url).storage
+
+
+def test_an_app_without_a_broker_says_so_when_it_sends():
+    app = LiteQ("x")
+
+    @app.task
+    def noop(): ...
+
+    with pytest.raises(ImproperlyConfigured, match="LITEQ_BROKER_URL"):
+        noop.delay()
+
+
+@pytest.mark.parametrize(
+    ("routes", "queue"),
+    [
+        ({"feed.tasks.*": {"queue": "feeds"}}, "feeds"),
+        ({"feed.tasks.fetch": "exact", "feed.*": "glob"}, "exact"),
+        ([("feed.*", {"queue": "pairs"})], "pairs"),
+        ([{"other.*": "no"}, {"feed.*": "second"}], "second"),
+        (lambda name, args, kwargs, options, task=None, **kw: {"queue": f"by-{args[0]}"}, "by-7"),
+        ({"other": "no"}, "celery"),
+        ({"feed.tasks.*": {"routing_key": "key"}}, "key"),
+    ],
+)
+def test_task_routes(app, routes, queue):
+    app.conf.task_routes = routes
+
+    @app.task(name="feed.tasks.fetch")
+    def fetch(n): ...
+
+    assert message_of(app, fetch, (7,)).queue == queue
+
+
+def test_the_call_beats_the_task_and_the_task_beats_the_route(app):
+    app.conf.task_routes = {"*": {"queue": "route", "priority": 1}}
+
+    @app.task(name="t", queue="task", priority=2)
+    def t(): ...
+
+    assert (message_of(app, t).queue, message_of(app, t).priority) == ("task", 2)
+    called = message_of(app, t, queue="call", priority=3)
+    assert (called.queue, called.priority) == ("call", 3)
+
+
+def test_a_changed_setting_or_attribute_counts_from_the_next_message_on(app):
+    @app.task(name="t")
+    def t(): ...
+
+    assert message_of(app, t).queue == "celery"
+    app.conf.task_default_queue = "other"
+    assert message_of(app, t).queue == "other"
+    t.queue = "own"
+    t.ignore_result = True
+    assert message_of(app, t).queue == "own"
+    assert message_of(app, t).flags & Flag.IGNORE_RESULT
+
+
+def test_annotations_change_tasks(app):
+    app.conf.task_annotations = {"*": {"max_retries": 9}, "t": {"time_limit": 5}}
+
+    @app.task(name="t")
+    def t(): ...
+
+    app.finalize()
+    assert (t.max_retries, t.time_limit) == (9, 5)
+
+
+def test_at_most_once_is_what_acks_late_false_means(app):
+    @app.task(name="t", acks_late=False)
+    def t(): ...
+
+    assert message_of(app, t).flags & Flag.EARLY_ACK
+
+
+def test_periodic_tasks_end_up_in_the_beat_schedule(app):
+    @app.task(name="t")
+    def t(x): ...
+
+    app.add_periodic_task(10.0, t.s(1), name="every ten")
+    assert app.conf.beat_schedule["every ten"]["task"] == "t"
+    assert app.conf.beat_schedule["every ten"]["args"] == (1,)
+
+
+def test_autodiscovery_waits_until_tasks_are_imported(app, monkeypatch):
+    package, tasks = types.ModuleType("shop_pkg"), types.ModuleType("shop_pkg.tasks")
+    package.__path__ = []
+    monkeypatch.setitem(sys.modules, "shop_pkg", package)
+    monkeypatch.setitem(sys.modules, "shop_pkg.tasks", tasks)
+    asked = []
+    app.autodiscover_tasks(lambda: asked.append(1) or ["shop_pkg", "not_there"])
+    assert not asked
+    app.import_tasks()
+    assert asked
+
+
+def test_eager_tasks_raise_where_they_are_sent(app):
+    @app.task(name="t")
+    def t(x):
+        return 1 / x
+
+    with eager(app):
+        assert t.delay(2).get() == 0.5
+        with pytest.raises(ZeroDivisionError):
+            t.delay(0)
+    assert app.conf.task_always_eager is False
+
+
+def test_eager_arguments_take_the_same_way_as_real_ones(app):
+    @app.task(name="t")
+    def t(x):
+        return type(x).__name__
+
+    with eager(app):
+        assert t.delay((1, 2)).get() == "list"
