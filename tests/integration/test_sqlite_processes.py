@@ -288,3 +288,29 @@ assert ear.wait(20)
 assert os.waitpid(pid, 0)[1] == 0
 """)
     output(process)
+
+
+@posix
+def test_a_signal_that_raises_at_any_moment_leaves_nothing_locked(driver: Driver, start: Start) -> None:
+    process = start("""
+import random, signal
+class Soft(Exception): pass
+def raise_soft(*_): raise Soft
+signal.signal(signal.SIGALRM, raise_soft)
+interrupted, end = 0, time.monotonic() + 1.5
+while time.monotonic() < end:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 3e-4))
+        with driver.write(Promise.PROGRESS) as tx:
+            tx.execute("UPDATE meta SET value = value + 1 WHERE key = 'epoch'")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Soft:
+        interrupted += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(interrupted > 50, flush=True)
+sys.stdin.readline()
+""")
+    assert line(process) == "True"
+    with driver.write() as tx:  # while that process lives
+        tx.execute(GROUP, ("free",))
+    output(process)

@@ -20,7 +20,7 @@ from liteq.storage.sqlite.doorbell import Doorbell
 from liteq.storage.sqlite.gate import pause_s
 from liteq.storage.sqlite.holder import writer
 from liteq.storage.sqlite.session import Session
-from liteq.storage.sqlite.transaction import ReadTransaction, WriteTransaction
+from liteq.storage.sqlite.transaction import Checkout, ReadTransaction, WriteTransaction
 
 __all__ = ["SQLiteDriver"]
 
@@ -65,8 +65,7 @@ class SQLiteDriver(ABC):
         self._log = LogWatch()
         self._bells = {bell: Doorbell(f"{self.path}-{bell.value}", self.version) for bell in Bell}
         self._idle: dict[bool, list[Session]] = {True: [], False: []}  # by Session.reader; the last used first
-        self._active: dict[Session, int] = {}  # with the thread that has it
-        self._writing: set[int] = set()  # threads inside a write transaction
+        self._active: dict[bool, dict[Session, int]] = {True: {}, False: {}}  # likewise, with the thread that has it
         self._watcher: Session | None = None  # for version(): never in a transaction
         self._ready = False  # the file was looked at, and is a queue's
         self._generation = 0  # goes up when what is open must not be used any more
@@ -118,32 +117,21 @@ class SQLiteDriver(ABC):
         return migrate.migrate(self, self.path)
 
     def checkpoint(self) -> None:
-        session = self.checkout(reader=False)
-        try:
+        with Checkout(self, reader=False) as session:
             if not session.gate.acquire(self.busy_timeout_s):
                 raise StorageBusy(self.busy_timeout_s, writer(self.path))
             try:
                 self._fold(session)
             finally:
                 session.gate.release()
-        except BaseException:
-            self.drop(session)
-            raise
-        self.checkin(session)
 
     def backup(self, target: Path) -> None:
-        session = self.checkout(reader=True)
-        try:
+        with Checkout(self, reader=True) as session:
             backup.backup(session, target)
-        finally:
-            self.checkin(session)
 
     def describe(self) -> dict[str, Any]:
-        session = self.checkout(reader=True)
-        try:
+        with Checkout(self, reader=True) as session:
             return describe.describe(session, self)
-        finally:
-            self.checkin(session)
 
     def close(self) -> None:
         self._check_pid()
@@ -152,28 +140,25 @@ class SQLiteDriver(ABC):
 
     # -- one transaction (transaction.py) ------------------------------------------------------------------------
 
-    def checkout(self, *, reader: bool) -> Session:
-        """A session for this thread, open. Raises StorageUnavailable, and StorageError on a nested write."""
+    def take(self, holder: Checkout, *, reader: bool) -> Session:
+        """A session for this thread, open; `holder` has it from the moment it is nobody else's.
+
+        Raises StorageUnavailable, and StorageError on a nested write.
+        """
         self._check_pid()
         me = get_ident()
         if not reader and monotonic() >= self._check_at:
             self._check_file()
         with self._lock:
-            while self._stopping and me not in self._active.values():
+            while self._stopping and me not in self._threads_inside():
                 self._quiet.wait()
-            if not reader:
-                if me in self._writing:
-                    raise StorageError("write transactions cannot be nested: this thread has one open")
-                self._writing.add(me)
-            idle = self._idle[reader]
-            session = idle.pop() if idle else self.new_session(reader=reader)
-            self._active[session] = me
+            active, idle = self._active[reader], self._idle[reader]
+            if not reader and me in active.values():
+                raise StorageError("write transactions cannot be nested: this thread has one open")
+            session = holder.session = idle.pop() if idle else self.new_session(reader=reader)
+            active[session] = me
         if session.generation != self._generation:
-            try:
-                self._open(session)
-            except BaseException:
-                self.drop(session)
-                raise
+            self._open(session)
         return session
 
     def begin(self, session: Session, promise: Promise) -> None:
@@ -206,12 +191,13 @@ class SQLiteDriver(ABC):
             except StorageError:
                 pass  # the next one tries again; the error shows itself where somebody waits for an answer
 
-    def checkin(self, session: Session) -> None:
-        """Take a session back that is in no transaction."""
+    def checkin(self, holder: Checkout, session: Session) -> None:
+        """Take `holder`'s session back, which is in no transaction."""
         with self._lock:
             self._release(session)
             idle = self._idle[session.reader]
             keep = session.generation == self._generation and len(idle) < IDLE_LIMIT
+            holder.session = None  # no signal's handler runs between here and the append
             if keep:
                 idle.append(session)
         if not keep:
@@ -219,23 +205,21 @@ class SQLiteDriver(ABC):
 
     def drop(self, session: Session) -> None:
         """Close a session that may be in any state. Never raises."""
-        session.close()
+        if session.pid == self._pid:
+            session.close()
+        else:
+            session.abandon()
         with self._lock:
             self._release(session)
 
     def _release(self, session: Session) -> None:
-        owner = self._active.pop(session, None)
-        if owner is not None and not session.reader:
-            self._writing.discard(owner)
+        self._active[session.reader].pop(session, None)
         if self._stopping:
             self._quiet.notify_all()
 
     def _fold(self, session: Session) -> None:
-        folder = self.checkout(reader=True)
-        try:
+        with Checkout(self, reader=True) as folder:
             fold(session, folder)
-        finally:
-            self.checkin(folder)
 
     # -- the file ------------------------------------------------------------------------------------------------
 
@@ -308,7 +292,7 @@ class SQLiteDriver(ABC):
         self._lock.acquire()
         self._stopping = True
         me, end = get_ident(), monotonic() + FORK_WAIT_S
-        while any(owner != me for owner in self._active.values()):
+        while self._threads_inside() - {me}:
             left = end - monotonic()
             if left <= 0 or not self._quiet.wait(left):
                 break
@@ -323,21 +307,23 @@ class SQLiteDriver(ABC):
         self._quiet.notify_all()
         self._lock.release()
 
+    def _threads_inside(self) -> set[int]:
+        return {*self._active[True].values(), *self._active[False].values()}
+
     def _check_pid(self) -> None:
         if self._pid != os.getpid():  # forked past Python's hooks: before_fork did not run
             self._abandon()
 
     def _abandon(self) -> None:
         """In a child: let go of whatever the parent had open; with anything open, the file is lost to this process."""
-        inherited = [*self._active, *self._idle[True], *self._idle[False]]
+        inherited = [session for kind in (True, False) for session in (*self._active[kind], *self._idle[kind])]
         if self._watcher is not None:
             inherited.append(self._watcher)
         for session in inherited:
             session.abandon()
         if inherited:
             fork.forbid(self.path, self._pid)
-        self._active.clear()
-        self._writing.clear()
+        self._active = {True: {}, False: {}}
         self._idle = {True: [], False: []}
         self._watcher = None
         self._ready = False

@@ -36,11 +36,10 @@ def pause_s() -> float:
 class Gate:
     """One connection's place at the gate. Each has its own descriptor, so threads exclude each other too."""
 
-    __slots__ = ("_fd", "_path")
+    _fd = -1
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._fd = -1
 
     def acquire(self, timeout_s: float) -> bool:
         """Wait for the turn, at most `timeout_s` seconds; whether it came."""
@@ -54,6 +53,9 @@ class Gate:
 
     def release(self) -> None:
         flock(self._fd, UNLOCK)
+
+    def __del__(self) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close this process's descriptor. In a forked child that leaves the parent's lock alone, unlike a release."""

@@ -7,6 +7,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from types import NoneType
 from typing import Any, Final
 
 from liteq.exceptions import StorageBusy, StorageError
@@ -125,7 +126,7 @@ class Session(ABC):
     def abandon(self) -> None:
         """In a forked child: let go of what is the parent's without closing it."""
         self.gate.close()
-        if hasattr(self, "connection"):
+        if not isinstance(getattr(self, "connection", None), (Abandoned, NoneType)):
             ABANDONED.append(self.abandon_connection())
 
 

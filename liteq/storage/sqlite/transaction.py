@@ -1,101 +1,152 @@
-"""The two context managers. Classes, not generators: a write is one enqueue, and this is half of its Python."""
+"""The context managers around a session. Classes, not generators: a write is one enqueue, and this is half its Python.
+
+A signal's handler may raise between any two steps (a soft time limit does): even at the entry of `__exit__`, before its
+first line. A session that is lost in such a moment would keep the write gate shut for every process of the machine. So
+the manager itself remembers the session from the moment it leaves the pool, and `__del__` gives it up.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from os import getpid
 from types import TracebackType
 from typing import Protocol
 
 from liteq.exceptions import StorageError
-from liteq.storage.driver import Promise, Transaction
+from liteq.storage.driver import Promise
 from liteq.storage.sqlite.session import Session
 
-__all__ = ["Pool", "ReadTransaction", "WriteTransaction"]
+__all__ = ["Checkout", "Pool", "ReadTransaction", "WriteTransaction"]
 
 WORK_PER_LOOK = 64  # statements and rows between two looks at the log's size
 
 
 class Pool(Protocol):
-    """What a transaction needs of its driver (base.py)."""
+    """What a checkout needs of its driver (base.py)."""
 
-    def checkout(self, *, reader: bool) -> Session: ...
+    def take(self, holder: Checkout, *, reader: bool) -> Session: ...
     def begin(self, session: Session, promise: Promise) -> None: ...
     def synced(self) -> None: ...
     def after_work(self, session: Session) -> None: ...
-    def checkin(self, session: Session) -> None: ...
+    def checkin(self, holder: Checkout, session: Session) -> None: ...
     def drop(self, session: Session) -> None: ...
 
 
-class WriteTransaction:
+class Checkout:
+    """A session out of the pool, in no transaction; closed, not returned, after an exception."""
+
+    __slots__ = ("_pool", "_reader", "session")
+
+    def __init__(self, pool: Pool, *, reader: bool) -> None:
+        self._pool = pool
+        self._reader = reader
+        self.session: Session | None = None  # set by Pool.take
+
+    def __enter__(self) -> Session:
+        return self._pool.take(self, reader=self._reader)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._give_back()
+        else:
+            self._drop()
+
+    def __del__(self) -> None:
+        if self.session is not None:
+            with contextlib.suppress(Exception):  # at the end of the interpreter anything may be gone
+                self._drop()
+
+    def _give_back(self) -> None:
+        session = self.session
+        if session is not None:
+            self._pool.checkin(self, session)
+
+    def _drop(self) -> None:
+        session = self.session
+        if session is not None:
+            self._pool.drop(session)
+            self.session = None
+
+
+class WriteTransaction(Checkout):
     """Commits at the end of the block; rolls back on an exception."""
 
-    __slots__ = ("_pool", "_promise", "_session")
+    __slots__ = ("_promise",)
 
     def __init__(self, pool: Pool, promise: Promise) -> None:
         self._pool = pool
+        self._reader = False
         self._promise = promise
+        self.session = None
 
-    def __enter__(self) -> Transaction:
-        session = self._session = self._pool.checkout(reader=False)
+    def __enter__(self) -> Session:
         try:
+            session = self._pool.take(self, reader=False)
             self._pool.begin(session, self._promise)
-        except StorageError:
-            self._pool.checkin(session)
-            raise
         except BaseException:
-            self._pool.drop(session)
+            self._drop()
             raise
         return session
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        session, pool = self._session, self._pool
+        session = self.session
+        if session is None:
+            return
         try:
-            if kind is not None:
-                session.rollback()
-            elif session.pid != getpid():
-                raise StorageError("this process was forked inside a transaction of its parent: nothing was written")
+            if kind is None:
+                self._commit(session)
             else:
-                session.commit()
-                if session.full:
-                    pool.synced()
-                if session.work >= WORK_PER_LOOK:
-                    pool.after_work(session)
+                session.rollback()
             session.gate.release()
         except BaseException:
-            pool.drop(session)
+            self._drop()
             if kind is None:
                 raise
             return  # the block's own exception says more than the failed rollback
-        pool.checkin(session)
+        self._pool.checkin(self, session)
+
+    def _commit(self, session: Session) -> None:
+        if session.pid != getpid():
+            raise StorageError("this process was forked inside a transaction of its parent: nothing was written")
+        session.commit()
+        if session.full:
+            self._pool.synced()
+        if session.work >= WORK_PER_LOOK:
+            self._pool.after_work(session)
 
 
-class ReadTransaction:
+class ReadTransaction(Checkout):
     """One snapshot, taken by the first SELECT."""
 
-    __slots__ = ("_pool", "_session")
+    __slots__ = ()
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        super().__init__(pool, reader=True)
 
-    def __enter__(self) -> Transaction:
-        session = self._session = self._pool.checkout(reader=True)
+    def __enter__(self) -> Session:
         try:
+            session = self._pool.take(self, reader=True)
             session.execute("BEGIN")
         except BaseException:
-            self._pool.drop(session)
+            self._drop()
             raise
         return session
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        session = self.session
+        if session is None:
+            return
         try:
-            self._session.rollback()
+            session.rollback()
         except BaseException:
-            self._pool.drop(self._session)
+            self._drop()
             if kind is None:
                 raise
             return
-        self._pool.checkin(self._session)
+        self._give_back()
