@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, Ty
 from liteq import context
 from liteq.app.backend import Backend
 from liteq.app.builtins import add_builtins
-from liteq.app.configuration import AppConf, ConfigSource, PendingConf, outside_sources
+from liteq.app.configured import Configured
 from liteq.app.loading import autodiscover
 from liteq.app.making import annotate, generate_name, task_class_of
 from liteq.app.registry import TaskRegistry
@@ -20,9 +18,10 @@ from liteq.app.task import Task
 from liteq.app.urls import check_url
 from liteq.canvas import Signature, signature
 from liteq.clock import Clock, SystemClock, from_ms
-from liteq.exceptions import AlreadyRegistered, ImproperlyConfigured
+from liteq.exceptions import AlreadyRegistered
 from liteq.result import AsyncResult, GroupResult, ResultSet
-from liteq.settings import Conf, import_object
+from liteq.routing import queue_name
+from liteq.settings import import_object
 from liteq.signals import Signal
 from liteq.storage.driver import Durability
 
@@ -35,7 +34,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class LiteQ(Sending):
+class LiteQ(Configured, Sending):
     """A task queue over one file.
 
         app = LiteQ("shop", broker="sqlite:///tasks.db")
@@ -79,24 +78,16 @@ class LiteQ(Sending):
         self.set_as_current = set_as_current
         self.strict_typing = strict_typing
         self.autofinalize = autofinalize
-        self.namespace = namespace
         self.clock: Clock = clock or SystemClock()
         self.task_cls: Any = task_cls or Task
         self.finalized = False
-        self.on_configure = Signal("on_configure", "source")
-        self.on_after_configure = Signal("on_after_configure", "source")
         self.on_after_finalize = Signal("on_after_finalize")
         self.on_after_fork = Signal("on_after_fork")
-        self._lock = threading.RLock()
         self._tasks = tasks if isinstance(tasks, TaskRegistry) else TaskRegistry(tasks or {})
         self._discoveries: list[Callable[[], list[Any]]] = []
-        self._periodic: list[tuple[str, dict[str, Any]]] = []
-        self._conf: AppConf | None = None
-        self._source = ConfigSource(config_source, namespace) if config_source is not None else None
         given = {"broker_url": broker, "result_backend": backend, "include": tuple(include) if include else None}
         noted = {**settings, **(changes or {}), **{key: value for key, value in given.items() if value is not None}}
-        self._noted: dict[str, Any] = noted
-        self._pending = PendingConf(self._load_conf, lambda: self._conf, noted)
+        self._init_conf(config_source, namespace, noted)
         if set_as_current:
             self.set_current()
         context.announce_app(self)
@@ -110,70 +101,6 @@ class LiteQ(Sending):
     def set_default(self) -> None:
         """Make this the app that `current_app` means in threads that have set none."""
         context.set_default_app(self)
-
-    # -- settings
-
-    @property
-    def conf(self) -> Any:
-        """The settings: attributes and items. They are gathered when the first one is read."""
-        return self._conf if self._conf is not None else self._pending
-
-    @conf.setter
-    def conf(self, settings: Mapping[str, Any]) -> None:
-        self._load_conf().update(settings)
-
-    @property
-    def configured(self) -> bool:
-        """Whether the settings have been gathered."""
-        return self._conf is not None
-
-    def _load_conf(self) -> Conf:
-        with self._lock:
-            if self._conf is not None:
-                return self._conf
-            self.on_configure.send(sender=self, source=self._source)
-            conf = AppConf(self._conf_changed)
-            if self._source is not None:
-                self._source.apply_to(conf)
-            conf.apply(self._noted)
-            conf.apply_given(outside_sources())
-            self._conf = conf
-            for key, entry in self._periodic:
-                self._schedule(key, entry)
-            self.on_after_configure.send(sender=self, source=conf)
-            return conf
-
-    def _conf_changed(self) -> None:
-        self.publisher.forget()
-        for task in self._tasks.values():
-            task.__dict__.pop("_plan", None)
-
-    def config_from_object(
-        self, obj: Any, silent: bool = False, force: bool = False, namespace: str | None = None
-    ) -> None:
-        """Take the settings from a module, an object or a mapping, or from the path of one: `"proj.config"`.
-
-        It is read when the first setting is, with `force` at once. `namespace="CELERY"` reads only the names that begin
-        with `CELERY_`. `silent` leaves out what cannot be imported.
-        """
-        self._source = ConfigSource(obj, namespace or self.namespace)
-        if not force and self._conf is None:
-            return
-        try:
-            self._source.apply_to(self._load_conf())
-        except ImproperlyConfigured:
-            if not silent:
-                raise
-
-    def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> bool:
-        """As `config_from_object`, the path being in an environment variable; whether that is set."""
-        path = os.environ.get(variable_name)
-        if not path:
-            if silent:
-                return False
-            raise ImproperlyConfigured(f"the environment variable {variable_name} names the settings, and is not set")
-        self.config_from_object(path, silent=silent, force=force)
-        return True
 
     # -- tasks
 
@@ -331,6 +258,12 @@ class LiteQ(Sending):
             self.__dict__["storage"] = storage
             return storage
 
+    @property
+    def default_queues(self) -> list[str]:
+        """What a worker consumes that is told nothing: `task_queues`, else `task_default_queue`."""
+        declared = self.conf.task_queues or [self.conf.task_default_queue]
+        return [name for queue in declared if (name := queue_name(queue)) is not None]
+
     @cached_property
     def backend(self) -> Backend:
         """For code that asks Celery's result backend."""
@@ -369,38 +302,6 @@ class LiteQ(Sending):
         """Some results, to be waited for together."""
         kwargs.setdefault("app", self)
         return ResultSet(results, **kwargs)
-
-    # -- what is sent periodically
-
-    def add_periodic_task(
-        self,
-        schedule: Any,
-        sig: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        name: str | None = None,
-        **options: Any,
-    ) -> str:
-        """Have beat send `sig` by `schedule` (seconds, timedelta, crontab, ...); the entry's key in `beat_schedule`."""
-        if isinstance(sig, Signature):
-            sig = sig.clone(args, dict(kwargs or {}))
-        else:
-            sig = self.signature(sig.name, args, dict(kwargs or {}))
-        entry = {
-            "schedule": schedule, "name": name, "task": sig["task"], "args": sig["args"], "kwargs": sig["kwargs"],
-            "options": {**sig["options"], **options},
-        }  # fmt: skip
-        key = name or repr(sig)
-        if self.configured:
-            self._schedule(key, entry)
-        else:
-            self._periodic.append((key, entry))
-        return key
-
-    def _schedule(self, key: str, entry: dict[str, Any]) -> None:
-        conf = self._conf
-        assert conf is not None
-        conf.beat_schedule = {**conf.beat_schedule, key: entry}
 
     # -- processes
 

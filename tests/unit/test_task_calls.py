@@ -27,28 +27,13 @@ def app(clock):
     return LiteQ("proj", broker="sqlite:///never-opened.db", clock=clock)
 
 
-def lease_of(task, *args, flags=0, retries=0, input=None, awaits=None, options=None, **kwargs):
-    payload = encode([args, kwargs], what="arguments")
-    return Lease(
-        1,
-        7,
-        "id-1",
-        task.name,
-        payload,
-        options,
-        "celery",
-        0,
-        0,
-        None,
-        retries,
-        0,
-        flags,
-        None,
-        None,
-        None,
-        awaits,
-        input,
-    )
+def lease_of(task, *args, **fields):
+    lease = Lease(
+        seq=1, token=7, id="id-1", task=task.name, payload=encode([args, {}], what="arguments"), options=None,
+        queue="celery", priority=0, due_ms=0, expires_ms=None, retries=0, crashes=0, flags=0, root_id=None,
+        parent_id=None, group_id=None, awaits=None,
+    )  # fmt: skip
+    return lease._replace(**fields)
 
 
 def run(task, *args, **lease_fields):

@@ -1,0 +1,135 @@
+"""The settings half of `LiteQ`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from liteq.app.configuration import AppConf, ConfigSource, PendingConf, outside_sources
+from liteq.app.registry import TaskRegistry
+from liteq.canvas import Signature
+from liteq.exceptions import ImproperlyConfigured
+from liteq.settings import Conf
+from liteq.signals import Signal
+
+if TYPE_CHECKING:
+    from liteq.publishing import Publisher
+
+__all__ = ["Configured"]
+
+
+class Configured:
+    """Gathers the settings when the first one is read, and passes on that they changed."""
+
+    _tasks: TaskRegistry
+
+    if TYPE_CHECKING:  # what the other half has
+
+        @cached_property
+        def publisher(self) -> Publisher: ...
+
+    def _init_conf(self, source: Any, namespace: str | None, noted: dict[str, Any]) -> None:
+        self.namespace = namespace
+        self.on_configure = Signal("on_configure", "source")
+        self.on_after_configure = Signal("on_after_configure", "source")
+        self._lock = threading.RLock()
+        self._periodic: list[tuple[str, dict[str, Any]]] = []
+        self._conf: AppConf | None = None
+        self._source = ConfigSource(source, namespace) if source is not None else None
+        self._noted = noted
+        self._pending = PendingConf(self._load_conf, lambda: self._conf, noted)
+
+    @property
+    def conf(self) -> Any:
+        """The settings: attributes and items. They are gathered when the first one is read."""
+        return self._conf if self._conf is not None else self._pending
+
+    @conf.setter
+    def conf(self, settings: Mapping[str, Any]) -> None:
+        self._load_conf().update(settings)
+
+    @property
+    def configured(self) -> bool:
+        """Whether the settings have been gathered."""
+        return self._conf is not None
+
+    def _load_conf(self) -> Conf:
+        with self._lock:
+            if self._conf is not None:
+                return self._conf
+            self.on_configure.send(sender=self, source=self._source)
+            conf = AppConf(self._conf_changed)
+            if self._source is not None:
+                self._source.apply_to(conf)
+            conf.apply(self._noted)
+            conf.apply_given(outside_sources())
+            self._conf = conf
+            for key, entry in self._periodic:
+                self._schedule(key, entry)
+            self.on_after_configure.send(sender=self, source=conf)
+            return conf
+
+    def _conf_changed(self) -> None:
+        self.publisher.forget()
+        for task in self._tasks.values():
+            task.__dict__.pop("_plan", None)
+
+    def config_from_object(
+        self, obj: Any, silent: bool = False, force: bool = False, namespace: str | None = None
+    ) -> None:
+        """Take the settings from a module, an object or a mapping, or from the path of one: `"proj.config"`.
+
+        It is read when the first setting is, with `force` at once. `namespace="CELERY"` reads only the names that begin
+        with `CELERY_`. `silent` leaves out what cannot be imported.
+        """
+        self._source = ConfigSource(obj, namespace or self.namespace)
+        if not force and self._conf is None:
+            return
+        try:
+            self._source.apply_to(self._load_conf())
+        except ImproperlyConfigured:
+            if not silent:
+                raise
+
+    def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> bool:
+        """As `config_from_object`, the path being in an environment variable; whether that is set."""
+        path = os.environ.get(variable_name)
+        if not path:
+            if silent:
+                return False
+            raise ImproperlyConfigured(f"the environment variable {variable_name} names the settings, and is not set")
+        self.config_from_object(path, silent=silent, force=force)
+        return True
+
+    def add_periodic_task(
+        self,
+        schedule: Any,
+        sig: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> str:
+        """Have beat send `sig` by `schedule` (seconds, timedelta, crontab, ...); the entry's key in `beat_schedule`."""
+        if isinstance(sig, Signature):
+            sig = sig.clone(args, dict(kwargs or {}))
+        else:
+            sig = Signature(sig.name, args, dict(kwargs or {}))
+        entry = {
+            "schedule": schedule, "name": name, "task": sig["task"], "args": sig["args"], "kwargs": sig["kwargs"],
+            "options": {**sig["options"], **options},
+        }  # fmt: skip
+        key = name or repr(sig)
+        if self.configured:
+            self._schedule(key, entry)
+        else:
+            self._periodic.append((key, entry))
+        return key
+
+    def _schedule(self, key: str, entry: dict[str, Any]) -> None:
+        conf = self._conf
+        assert conf is not None
+        conf.beat_schedule = {**conf.beat_schedule, key: entry}

@@ -1,0 +1,103 @@
+"""What a task can be told: its options, with their defaults, and the hooks that a class of one's own may override."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from liteq.context import Request
+from liteq.exceptions import MaxRetriesExceededError
+from liteq.execution import default_hook
+
+__all__ = ["TaskOptions"]
+
+
+class _Setting:
+    """An attribute whose value is a setting's, as long as neither the class nor the task says otherwise."""
+
+    def __init__(self, name: str) -> None:
+        self.setting = name
+
+    def __get__(self, task: Any, owner: type) -> Any:
+        return None if task is None else getattr(task.app.conf, self.setting, None)
+
+
+class TaskOptions:
+    """The options and hooks of `Task`. Options are set on a class, by the decorator, or on a task itself."""
+
+    # -- options, of the class or of the decorator; None or a setting's value where they do not say
+
+    name: str | None = None
+    abstract: ClassVar[bool] = True
+    typing: bool = True
+    """Whether `delay()` checks the arguments against the parameters."""
+    max_retries: int | None = 3
+    """How often `retry()` may be called; None for ever."""
+    default_retry_delay: float = 3 * 60
+    """Seconds between a failure and its retry."""
+    autoretry_for: tuple[type[BaseException], ...] = ()
+    dont_autoretry_for: tuple[type[BaseException], ...] = ()
+    retry_kwargs: Mapping[str, Any] = {}
+    retry_backoff: bool | int | float = False
+    """True, or the seconds of the first delay: each later one is twice as long."""
+    retry_backoff_max: float = 600
+    retry_jitter: bool = True
+    throws: tuple[type[BaseException], ...] = ()
+    """Exceptions that are no surprise: logged without a traceback, at INFO."""
+    queue: Any = None
+    exchange: Any = None
+    routing_key: str | None = None
+    priority: Any = None
+    """0 to 9, and any other integer: the higher goes first."""
+    expires: Any = None
+    """Seconds from the sending, or a time, after which it is not started any more."""
+    time_limit: float | None = None
+    """Seconds after which its process is killed."""
+    soft_time_limit: float | None = None
+    """Seconds after which SoftTimeLimitExceeded is raised in it."""
+    trail: bool = True
+    serializer: Any = _Setting("task_serializer")
+    rate_limit: Any = _Setting("task_default_rate_limit")
+    ignore_result: Any = _Setting("task_ignore_result")
+    track_started: Any = _Setting("task_track_started")
+    acks_late: Any = _Setting("task_acks_late")
+    reject_on_worker_lost: Any = _Setting("task_reject_on_worker_lost")
+    acks_on_failure_or_timeout: Any = _Setting("task_acks_on_failure_or_timeout")
+    store_errors_even_if_ignored: Any = _Setting("task_store_errors_even_if_ignored")
+    store_eager_result: Any = _Setting("task_store_eager_result")
+    send_events: bool = True
+    resultrepr_maxsize: int = 1024
+
+    Request: ClassVar[Any] = Request
+    MaxRetriesExceededError: ClassVar[Any] = MaxRetriesExceededError
+    OperationalError: ClassVar[type[Exception]] = ConnectionError
+
+    _app: Any = None
+    _is_plain_function: ClassVar[bool] = False  # decorated, and without `bind`
+    __wrapped__: Callable[..., Any]
+
+    # -- hooks. Those of this class are never called: an execution looks which are overridden.
+
+    @default_hook
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Called before the body, as a part of it."""
+
+    @default_hook
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        """Called when it returned, before that is written."""
+
+    @default_hook
+    def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Called when it is to be run again."""
+
+    @default_hook
+    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Called when it failed for good."""
+
+    @default_hook
+    def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Called after success and after failure."""
+
+    def shadow_name(self, args: Any, kwargs: Any, options: Any) -> str | None:
+        """Another name for this call in logs."""
+        return None

@@ -1,0 +1,61 @@
+"""What surrounds the code that runs now: the current app, the running task, its request."""
+
+from __future__ import annotations
+
+from liteq.context.apps import (
+    App,
+    active_apps,
+    announce_app,
+    announce_finalized,
+    connect_on_app_finalize,
+    current_app,
+    current_sender,
+    get_current_app,
+    set_current_app,
+    set_default_app,
+    set_fallback_app,
+)
+from liteq.context.request import Request
+from liteq.context.running import (
+    Frame,
+    allow_join_result,
+    assert_will_not_block,
+    current_frame,
+    current_request,
+    current_task,
+    denied_join_result,
+    enter,
+    get_current_task,
+    leave,
+    pop,
+    request_of,
+    worker_request,
+)
+
+__all__ = [
+    "App",
+    "Frame",
+    "Request",
+    "active_apps",
+    "allow_join_result",
+    "announce_app",
+    "announce_finalized",
+    "assert_will_not_block",
+    "connect_on_app_finalize",
+    "current_app",
+    "current_frame",
+    "current_request",
+    "current_sender",
+    "current_task",
+    "denied_join_result",
+    "enter",
+    "get_current_app",
+    "get_current_task",
+    "leave",
+    "pop",
+    "request_of",
+    "set_current_app",
+    "set_default_app",
+    "set_fallback_app",
+    "worker_request",
+]

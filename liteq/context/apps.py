@@ -1,0 +1,119 @@
+"""The current app: one per thread, with one default for the process, as in Celery. And the apps that there are."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from liteq.clock import Clock
+from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.proxy import Proxy
+
+if TYPE_CHECKING:
+    from liteq.storage.storage import Storage
+
+__all__ = [
+    "App",
+    "active_apps",
+    "announce_app",
+    "announce_finalized",
+    "connect_on_app_finalize",
+    "current_app",
+    "current_sender",
+    "get_current_app",
+    "set_current_app",
+    "set_default_app",
+    "set_fallback_app",
+]
+
+
+class App(Protocol):
+    """The part of an app that tasks, results and the executing side use. `liteq.app.LiteQ` is one."""
+
+    main: str | None
+
+    @property
+    def conf(self) -> Any: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def storage(self) -> Storage: ...
+    @property
+    def tasks(self) -> Any: ...
+
+
+class _AppStack(threading.local):
+    app: Any = None
+
+
+_thread = _AppStack()
+_default_app: Any = None
+_fallback: Callable[[], Any] | None = None
+_apps: weakref.WeakSet[Any] = weakref.WeakSet()
+_on_finalize: list[Callable[[Any], object]] = []
+
+
+def set_default_app(app: Any) -> None:
+    """Make `app` what threads that set no app of their own see."""
+    global _default_app
+    _default_app = app
+
+
+def set_current_app(app: Any) -> None:
+    """Make `app` the current one of this thread; of the process, while that has none."""
+    _thread.app = app
+    if _default_app is None:
+        set_default_app(app)
+
+
+def set_fallback_app(make: Callable[[], Any]) -> None:
+    """`make` builds the app of a process that uses `current_app` without ever making one."""
+    global _fallback
+    _fallback = make
+
+
+def get_current_app() -> Any:
+    """This thread's app, else the process's. Raises ImproperlyConfigured when there is none."""
+    app = _thread.app or _default_app
+    if app is None:
+        if _fallback is None:
+            raise ImproperlyConfigured(
+                "there is no app: create one, `app = LiteQ('name', broker='sqlite:///tasks.db')`"
+            )
+        app = _fallback()
+        set_default_app(app)
+    return app
+
+
+def current_sender() -> Any:
+    """The app that a signature without one is sent through. Raises ImproperlyConfigured when there is none."""
+    return get_current_app()
+
+
+current_app: Any = Proxy(get_current_app, name="current_app")
+
+# -- shared tasks: every app gets them, those made later too -----------------------------------------------------------
+
+
+def announce_app(app: Any) -> None:
+    """A new app exists."""
+    _apps.add(app)
+
+
+def active_apps() -> list[Any]:
+    """The apps of this process that are still alive."""
+    return list(_apps)
+
+
+def connect_on_app_finalize(callback: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Call `callback(app)` whenever an app is finalized."""
+    _on_finalize.append(callback)
+    return callback
+
+
+def announce_finalized(app: Any) -> None:
+    """`app` is being finalized: let the shared tasks register."""
+    for callback in tuple(_on_finalize):
+        callback(app)

@@ -1,0 +1,203 @@
+"""The request: what a running task knows of its own execution."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from liteq.clock import from_ms
+from liteq.message import Flag, Lease
+
+__all__ = ["Request"]
+
+
+class Request:
+    """What a running task knows of its own execution: `self.request`. The attributes are those of Celery's Context.
+
+    Made once for every execution, so whatever costs a decode is computed when it is first read. Attributes may be
+    added and overwritten freely.
+    """
+
+    id: str | None = None
+    task: str | None = None
+    args: Any = None
+    kwargs: Any = None
+    retries: int = 0
+    hostname: str | None = None
+    is_eager: bool = False
+    called_directly: bool = True
+    token: int | None = None
+    """The fencing token of the lease under which this runs; None where there is none."""
+    seq: int | None = None
+    crashes: int = 0
+    """How often a process died while it ran this message."""
+    max_retries: int | None = None
+    chain: Any = None
+    callbacks: Any = None
+    errbacks: Any = None
+    utc: bool = True
+    loglevel: Any = None
+    logfile: Any = None
+    lang: str = "py"
+    properties: Any = None
+    replaced_task_nesting: int = 0
+    pending_retry: Any = None
+    """What `retry(throw=False)` left behind; honoured when the task returns."""
+
+    entered: bool = False
+    """Whether a task class with a `__call__` of its own has called the base's."""
+
+    _lease: Lease | None = None
+
+    def __init__(self, *args: Any, **fields: Any) -> None:
+        self.__dict__.update(*args, **fields)
+
+    @classmethod
+    def from_lease(cls, lease: Lease, args: Any, kwargs: Any, hostname: str | None = None) -> Request:
+        """The request of one execution of a leased message; `args` and `kwargs` as the task gets them."""
+        request = cls.__new__(cls)
+        fields = request.__dict__
+        fields["_lease"] = lease
+        fields["id"] = lease.id
+        fields["task"] = lease.task
+        fields["args"] = args
+        fields["kwargs"] = kwargs
+        fields["hostname"] = hostname
+        fields["called_directly"] = False
+        fields["token"] = lease.token
+        fields["seq"] = lease.seq
+        if lease.retries:
+            fields["retries"] = lease.retries
+        return request
+
+    def update(self, *args: Any, **fields: Any) -> None:
+        """Overwrite attributes, as a dict's `update`."""
+        self.__dict__.update(*args, **fields)
+
+    def clear(self) -> None:
+        """Forget everything that was set."""
+        self.__dict__.clear()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The attribute `key`, `default` where there is none."""
+        return getattr(self, key, default)
+
+    def __getattr__(self, name: str) -> Any:
+        """Headers that a sender added are attributes too, as in Celery."""
+        if not name.startswith("_"):
+            headers = self.headers
+            if headers and name in headers:
+                return headers[name]
+        raise AttributeError(name)
+
+    def __repr__(self) -> str:
+        return f"<Context: {self.__dict__!r}>"
+
+    # What is derived when it is asked for. An assignment replaces each of them.
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The sender's options document: `headers`, `timelimit`, `shadow`, ...; {} where it sent none."""
+        lease = self._lease
+        if lease is None or not lease.options:
+            return {}
+        decoded: dict[str, Any] = orjson.loads(lease.options)
+        return decoded
+
+    @cached_property
+    def root_id(self) -> str | None:
+        return (self._lease.root_id or self.id) if self._lease else self.id
+
+    @cached_property
+    def parent_id(self) -> str | None:
+        return self._lease.parent_id if self._lease else None
+
+    @cached_property
+    def correlation_id(self) -> str | None:
+        return self.id
+
+    @cached_property
+    def group(self) -> str | None:
+        return self._lease.group_id if self._lease else None
+
+    @cached_property
+    def group_index(self) -> int | None:
+        return None
+
+    @cached_property
+    def chord(self) -> Any:
+        """Truthy inside a group or a chord's header: its group's id."""
+        return self.group
+
+    @cached_property
+    def ignore_result(self) -> bool:
+        return bool(self._lease.flags & Flag.IGNORE_RESULT) if self._lease else False
+
+    @cached_property
+    def headers(self) -> dict[str, Any] | None:
+        return self.options.get("headers")
+
+    @cached_property
+    def timelimit(self) -> tuple[float | None, float | None]:
+        """(hard, soft) limit in seconds that this call asked for, None where it did not."""
+        hard, soft = self.options.get("timelimit") or (None, None)
+        return hard, soft
+
+    @cached_property
+    def expires(self) -> datetime | None:
+        expires_ms = self._lease.expires_ms if self._lease else None
+        return from_ms(expires_ms) if expires_ms is not None else None
+
+    @cached_property
+    def eta(self) -> str | None:
+        """The due time asked for by `eta` or `countdown`, in ISO format."""
+        return self.options.get("eta")
+
+    @cached_property
+    def shadow(self) -> str | None:
+        return self.options.get("shadow")
+
+    @cached_property
+    def origin(self) -> str | None:
+        return self.options.get("origin")
+
+    @cached_property
+    def reply_to(self) -> str | None:
+        return self.options.get("reply_to")
+
+    @cached_property
+    def stamps(self) -> dict[str, Any] | None:
+        return self.options.get("stamps")
+
+    @cached_property
+    def stamped_headers(self) -> list[str] | None:
+        return self.options.get("stamped_headers")
+
+    @cached_property
+    def argsrepr(self) -> str:
+        return repr(self.args)
+
+    @cached_property
+    def kwargsrepr(self) -> str:
+        return repr(self.kwargs)
+
+    @cached_property
+    def delivery_info(self) -> dict[str, Any]:
+        lease = self._lease
+        if lease is None:
+            return {"is_eager": True} if self.is_eager else {}
+        return {
+            "exchange": "",
+            "routing_key": lease.queue,
+            "queue": lease.queue,
+            "priority": lease.priority,
+            "redelivered": bool(lease.crashes),
+        }
+
+    @cached_property
+    def children(self) -> list[Any]:
+        """The results of what this execution has sent so far."""
+        return []

@@ -1,0 +1,131 @@
+"""The running task, in a context variable: right in threads, in coroutines, and in what `asyncio.to_thread` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from typing import Any
+
+from liteq.context.request import Request
+from liteq.utils import log
+from liteq.utils.proxy import Proxy
+
+__all__ = [
+    "Frame",
+    "allow_join_result",
+    "assert_will_not_block",
+    "current_frame",
+    "current_request",
+    "current_task",
+    "denied_join_result",
+    "enter",
+    "get_current_task",
+    "leave",
+    "pop",
+    "request_of",
+    "worker_request",
+]
+
+Frame = tuple[Any, Request, Any]  # the task, its request, the frame below
+
+_frame: ContextVar[Frame | None] = ContextVar("liteq_frame", default=None)
+current_frame = _frame.get
+
+
+def enter(task: Any, request: Request) -> Token[Frame | None]:
+    """Make `task` the running one; hand what it returns to `leave`."""
+    return _frame.set((task, request, _frame.get()))
+
+
+def leave(token: Token[Frame | None]) -> None:
+    """Undo the `enter` that returned `token`."""
+    _frame.reset(token)
+
+
+def pop() -> Request | None:
+    """Drop the innermost frame, for who has no token; its request."""
+    frame = _frame.get()
+    if frame is None:
+        return None
+    _frame.set(frame[2])
+    return frame[1]
+
+
+def request_of(task: Any) -> Request | None:
+    """The innermost request under which `task` runs; None where it does not."""
+    frame = _frame.get()
+    while frame is not None:
+        if frame[0] is task:
+            return frame[1]
+        frame = frame[2]
+    return None
+
+
+def current_request() -> Request | None:
+    """The request of the innermost running task; None outside any."""
+    frame = _frame.get()
+    return frame[1] if frame is not None else None
+
+
+def get_current_task() -> Any:
+    """The innermost running task; None outside any."""
+    frame = _frame.get()
+    return frame[0] if frame is not None else None
+
+
+def worker_request() -> Request | None:
+    """The request that a worker is executing, below any tasks called as plain functions; None outside a worker."""
+    frame = _frame.get()
+    while frame is not None:
+        if not frame[1].called_directly:
+            return frame[1]
+        frame = frame[2]
+    return None
+
+
+def _names_for_log() -> tuple[str, str] | None:
+    frame = _frame.get()
+    return None if frame is None else (str(frame[0].name), str(frame[1].id))
+
+
+log.set_task_lookup(_names_for_log)
+
+current_task: Any = Proxy(get_current_task, name="current_task")
+
+# -- may this code wait for a result? ----------------------------------------------------------------------------------
+
+_joins_allowed: ContextVar[bool | None] = ContextVar("liteq_joins_allowed", default=None)
+
+
+@contextmanager
+def allow_join_result() -> Iterator[None]:
+    """Inside this block, `get()` may be called in a task. Its worker process then waits: mind the deadlock."""
+    token = _joins_allowed.set(True)
+    try:
+        yield
+    finally:
+        _joins_allowed.reset(token)
+
+
+@contextmanager
+def denied_join_result() -> Iterator[None]:
+    """Inside this block, `get()` raises RuntimeError."""
+    token = _joins_allowed.set(False)
+    try:
+        yield
+    finally:
+        _joins_allowed.reset(token)
+
+
+def assert_will_not_block() -> None:
+    """Raise RuntimeError where waiting for a result could deadlock the workers: inside a task that a worker runs."""
+    allowed = _joins_allowed.get()
+    if allowed is None:
+        request = worker_request()
+        allowed = request is None or request.is_eager
+    if not allowed:
+        raise RuntimeError(
+            "Never call result.get() within a task: its worker waits while the task it waits for may need that "
+            "worker. Use a chain, a chord or a callback; `with allow_join_result():` if you know that it is safe."
+        )
