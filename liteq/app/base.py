@@ -258,7 +258,6 @@ class LiteQ(Configured, Sending):
             self.__dict__["storage"] = storage
             return storage
 
-    @property
     def default_queues(self) -> list[str]:
         """What a worker consumes that is told nothing: `task_queues`, else `task_default_queue`."""
         declared = self.conf.task_queues or [self.conf.task_default_queue]
@@ -307,8 +306,10 @@ class LiteQ(Configured, Sending):
 
     def worker_main(self, argv: list[str] | None = None) -> Any:
         """Run the command line `liteq worker ...` for this app: `app.worker_main(["worker", "--concurrency=2"])`."""
-        main = import_object("liteq.cli:main")
-        return main(args=["-A", self, *(argv or ["worker"])], obj=self)
+        # By name: the command line stands above the app, and is only there when it is asked for.
+        session = import_object("liteq.cli.session:Session")()
+        session.app_name = self
+        return import_object("liteq.cli:main").main(args=list(argv or ["worker"]), prog_name="liteq", obj=session)
 
     def start(self, argv: list[str] | None = None) -> Any:
         """As `worker_main`, for any command."""
