@@ -17,14 +17,11 @@ exception: it runs as a part of the body.
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import inspect
 import logging
-import threading
 import traceback
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
@@ -163,7 +160,7 @@ def _failure(task: Any, lease: Lease) -> list[Any]:
 
 
 def _run_body(plan: Plan, args: Any, kwargs: Any) -> Any:
-    return run_coroutine(plan.body(*args, **kwargs)) if plan.is_async else plan.body(*args, **kwargs)
+    return _run_coroutine(plan.body(*args, **kwargs)) if plan.is_async else plan.body(*args, **kwargs)
 
 
 def execute(
@@ -201,8 +198,8 @@ def execute(
                 raise request.pending_retry
         except Exception as exc:
             executed = _raised(task, plan, request, exc, clock)
-        except (SystemExit, asyncio.CancelledError) as exc:
-            if getattr(exc, "stops_worker", False):
+        except BaseException as exc:
+            if not _is_the_task_s(exc, plan):
                 raise
             executed = _failed(task, plan, request, exc)
         else:
@@ -220,6 +217,23 @@ def execute(
                 )
         finally:
             leave(token)
+
+
+def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    from liteq.utils.coroutines import run_coroutine  # asyncio, only where a task needs it
+
+    return run_coroutine(coroutine)
+
+
+def _is_the_task_s(exc: BaseException, plan: Plan) -> bool:
+    """Whether what is no Exception fails the task alone: `sys.exit()` in it, or that it cancelled itself."""
+    if isinstance(exc, SystemExit):
+        return not getattr(exc, "stops_worker", False)
+    if not plan.is_async:
+        return False
+    from liteq.utils.coroutines import CancelledError
+
+    return isinstance(exc, CancelledError)
 
 
 def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, runtime_s: float) -> Executed:
@@ -328,59 +342,3 @@ def _call(hook: Callable[..., Any], *args: Any) -> None:
         hook(*args)
     except Exception:
         logger.exception("hook %s raised; the task's outcome is not changed by it", getattr(hook, "__qualname__", hook))
-
-
-# -- async def bodies ------------------------------------------------------------------------------------------------
-
-
-class _Loop(threading.local):
-    runner: asyncio.Runner | None = None
-
-
-_thread = _Loop()
-
-
-def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run `coroutine` to its end on this thread's event loop, which is kept for the next; what it returned.
-
-    Called under a running loop (an eager call in async code), it runs on a loop in a thread of its own.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _run_here(coroutine)
-    return _run_aside(coroutine)
-
-
-def _run_here(coroutine: Coroutine[Any, Any, T]) -> T:
-    if _thread.runner is None:
-        _thread.runner = asyncio.Runner()
-    loop = _thread.runner.get_loop()
-    # The task's own context, as it is now: asyncio.Runner.run would use the one in which the loop was made.
-    future = loop.create_task(coroutine, context=contextvars.copy_context())
-    try:
-        return loop.run_until_complete(future)
-    except BaseException:
-        if not future.done():  # a time limit's signal hit the loop, not the coroutine
-            future.cancel()
-            with suppress(BaseException):
-                loop.run_until_complete(future)
-        raise
-
-
-def _run_aside(coroutine: Coroutine[Any, Any, T]) -> T:
-    box: list[T] = []
-    error: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            box.append(asyncio.run(coroutine))
-        except BaseException as exc:
-            error.append(exc)
-
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="liteq-eager")
-    thread.start()
-    thread.join()
-    if error:
-        raise error[0]
-    return box[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
@@ -140,7 +139,9 @@ class Task(TaskOptions, Generic[P, R]):
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]: ...
     async def adelay(self, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """`delay()` for async code: the write is in a thread."""
-        return await asyncio.to_thread(self.apply_async, args, kwargs)
+        from liteq.utils.coroutines import in_thread
+
+        return await in_thread(self.apply_async, args, kwargs)
 
     def apply_async(
         self,
@@ -172,7 +173,9 @@ class Task(TaskOptions, Generic[P, R]):
 
     async def aapply_async(self, *args: Any, **options: Any) -> AsyncResult[R]:
         """`apply_async()` for async code: the write is in a thread."""
-        return await asyncio.to_thread(self.apply_async, *args, **options)
+        from liteq.utils.coroutines import in_thread
+
+        return await in_thread(self.apply_async, *args, **options)
 
     def apply(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -158,7 +157,9 @@ class ResultSet(ResultBase):
 
     async def aget(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> list[Any]:
         """`get()` for async code: the wait is in a thread."""
-        return await asyncio.to_thread(self.get, timeout, propagate, **options)
+        from liteq.utils.coroutines import in_thread
+
+        return await in_thread(self.get, timeout, propagate, **options)
 
     def iter_native(self, timeout: float | None = None, **options: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         """(id, meta) of each member as it is found finished, in order."""

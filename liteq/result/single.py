@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -220,7 +219,9 @@ class AsyncResult(ResultBase, Generic[R]):
 
     async def aget(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> R:
         """`get()` for async code: the wait is in a thread."""
-        return await asyncio.to_thread(self.get, timeout, propagate, **options)
+        from liteq.utils.coroutines import in_thread
+
+        return await in_thread(self.get, timeout, propagate, **options)
 
     def _unfinished(self) -> bool:
         record = self._find()
