@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -28,19 +29,17 @@ class Bench:
         os.environ["BENCH_SLOTS"] = str(folder / "slots")
         os.environ["LITEQ_DURABILITY"] = durability
         Slots(folder / "slots", n_slots)
-        sys.modules.pop("benchmarks.liteq_app", None)
-        from benchmarks import liteq_app
-
-        self.tasks = liteq_app
-        self.slots = liteq_app.slots
-        self.app = liteq_app.app
+        sys.modules.pop("benchmarks.liteq_app", None)  # it reads the environment when it is imported
+        self.tasks = importlib.import_module("benchmarks.liteq_app")
+        self.slots: Slots = self.tasks.slots
+        self.app = self.tasks.app
 
     @contextmanager
     def worker(self, children: int = 2) -> Iterator[subprocess.Popen[bytes]]:
         """A prefork worker; ready when its first task has run."""
         command = [sys.executable, "-m", "liteq", "-A", "benchmarks.liteq_app", "worker", "-c", str(children)]
         with (self.folder / "worker.log").open("ab") as log:
-            process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+            process = self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         try:
             yield process
         finally:
@@ -51,8 +50,9 @@ class Bench:
         """When the task of `slot` ran; polled finely, since this process has nothing else to do."""
         give_up = time.monotonic() + within_s
         while not (at := self.slots.at(slot)):
-            if time.monotonic() > give_up:
-                raise TimeoutError(f"slot {slot} was not stamped; see {self.folder}/worker.log")
+            if time.monotonic() > give_up or self._process.poll() is not None:
+                log = (self.folder / "worker.log").read_text()
+                raise TimeoutError(f"slot {slot} was not stamped; the worker said:\n{log}")
             time.sleep(0.0002)
         return at
 

@@ -10,30 +10,31 @@ from liteq.storage.driver import Transaction
 
 __all__ = ["claim", "claimable", "next_due_ms", "promote"]
 
-# Tokens are base + 1, base + 2, ... in the order of the claim, and `meta.token` is moved behind them in the same
+# Tokens are base + 1, base + 2, ... in the order of the claim, and `liteq_meta.token` is moved behind them in the same
 # transaction: monotonic over the file, never reused, not even when the row is deleted.
 CLAIM = """
-UPDATE messages SET state = 'leased', worker = :worker, deadline_ms = :deadline_ms, token = :base + picked.n,
+UPDATE liteq_messages SET state = 'leased', worker = :worker, deadline_ms = :deadline_ms, token = :base + picked.n,
        started_ms = CASE WHEN (flags & 32) > 0 THEN :now_ms ELSE started_ms END
   FROM (SELECT seq AS pick, row_number() OVER (ORDER BY priority DESC, due_ms, seq) AS n
-          FROM messages
+          FROM liteq_messages
          WHERE state = 'pending' AND queue = :queue
          ORDER BY priority DESC, due_ms, seq
          LIMIT :limit) AS picked
- WHERE messages.seq = picked.pick
+ WHERE liteq_messages.seq = picked.pick
 RETURNING seq, token, id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes, flags,
           root_id, parent_id, group_id, awaits, NULL
 """
-BASE_TOKEN = "SELECT value FROM meta WHERE key = 'token'"
-MOVE_TOKEN = "UPDATE meta SET value = :token WHERE key = 'token'"
+BASE_TOKEN = "SELECT value FROM liteq_meta WHERE key = 'token'"
+MOVE_TOKEN = "UPDATE liteq_meta SET value = :token WHERE key = 'token'"
 
 # A row that is not due is not in the claimable set: 200,000 of them there made a claim cost 33 ms.
 PROMOTE = """
-UPDATE messages SET state = 'pending'
- WHERE seq IN (SELECT seq FROM messages WHERE state = 'scheduled' AND due_ms <= :now_ms ORDER BY due_ms LIMIT :limit)
+UPDATE liteq_messages SET state = 'pending'
+ WHERE seq IN (
+    SELECT seq FROM liteq_messages WHERE state = 'scheduled' AND due_ms <= :now_ms ORDER BY due_ms LIMIT :limit)
 """
-NEXT_DUE = "SELECT min(due_ms) FROM messages WHERE state = 'scheduled'"
-ANY_PENDING = "SELECT 1 FROM messages WHERE state = 'pending' AND queue = ? LIMIT 1"
+NEXT_DUE = "SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'"
+ANY_PENDING = "SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = ? LIMIT 1"
 
 PROMOTE_LIMIT = 500  # a chunk: the rest follows in the next turn, and no writer waits long
 

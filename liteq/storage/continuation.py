@@ -22,41 +22,46 @@ from liteq.storage.driver import Transaction
 
 __all__ = ["End", "catch_up", "propagate", "revive"]
 
-AWAITING = "SELECT seq, id, flags, group_id FROM messages WHERE awaits = ? AND state = 'blocked'"
+AWAITING = "SELECT seq, id, flags, group_id FROM liteq_messages WHERE awaits = ? AND state = 'blocked'"
 
 # A row may carry an absolute due time (eta), a countdown from this moment (delay_ms), or neither.
 UNBLOCK = """
-UPDATE messages
+UPDATE liteq_messages
    SET due_ms = CASE WHEN due_ms > :now_ms + coalesce(delay_ms, 0) THEN due_ms ELSE :now_ms + coalesce(delay_ms, 0) END,
        state = CASE WHEN due_ms > :now_ms OR coalesce(delay_ms, 0) > 0 THEN 'scheduled' ELSE 'pending' END
  WHERE awaits = :awaits AND state = 'blocked' AND (flags & :mask) = :flags
 RETURNING seq
 """
-VANISH = "DELETE FROM messages WHERE awaits = :awaits AND state = 'blocked' AND (flags & :mask) = :mask"
+VANISH = """
+DELETE FROM liteq_messages
+ WHERE awaits = :awaits AND state = 'blocked' AND (flags & :mask) = :mask
+RETURNING id, group_id
+"""
+VANISH_GROUP = "DELETE FROM liteq_groups WHERE id = ? RETURNING id, group_id"
 FAIL = """
-UPDATE messages SET state = 'upstream_failed', error = :error, finished_ms = :now_ms
+UPDATE liteq_messages SET state = 'upstream_failed', error = :error, finished_ms = :now_ms
  WHERE seq = :seq AND state = 'blocked'
 """
 SUCCEED_ALIAS = """
-UPDATE messages SET state = 'succeeded', result = :result, finished_ms = :now_ms
+UPDATE liteq_messages SET state = 'succeeded', result = :result, finished_ms = :now_ms
  WHERE seq = :seq AND state = 'blocked'
 """
 COUNT_DOWN = """
-UPDATE groups SET remaining = remaining - :n, failed = failed + :failed
+UPDATE liteq_groups SET remaining = remaining - :n, failed = failed + :failed
  WHERE id = :id
 RETURNING remaining, failed, group_id
 """
-CLOSE_GROUP = "UPDATE groups SET finished_ms = :now_ms WHERE id = :id"
-STATE_OF = "SELECT state, error, group_id FROM messages WHERE id = ?"
-GROUP_STATE = "SELECT remaining, failed FROM groups WHERE id = ?"
+CLOSE_GROUP = "UPDATE liteq_groups SET finished_ms = :now_ms WHERE id = :id"
+STATE_OF = "SELECT state, error, group_id FROM liteq_messages WHERE id = ?"
+GROUP_STATE = "SELECT remaining, failed FROM liteq_groups WHERE id = ?"
 
 REVIVE_ROWS = """
-UPDATE messages SET state = 'blocked', error = NULL, finished_ms = NULL
+UPDATE liteq_messages SET state = 'blocked', error = NULL, finished_ms = NULL
  WHERE awaits = :awaits AND state = 'upstream_failed'
 RETURNING id, group_id
 """
 COUNT_UP = """
-UPDATE groups SET remaining = remaining + 1, failed = failed - 1, finished_ms = NULL
+UPDATE liteq_groups SET remaining = remaining + 1, failed = failed - 1, finished_ms = NULL
  WHERE id = :id
 RETURNING remaining, group_id
 """
@@ -119,8 +124,21 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
     elif fire:
         woken = bool(tx.execute(UNBLOCK, {"awaits": end.id, "now_ms": now_ms, "mask": on_failure, "flags": on_failure}))
     if errbacks and not fire:
-        tx.execute(VANISH, {"awaits": end.id, "mask": on_failure})
+        _vanish(tx, end.id)
     return woken
+
+
+def _vanish(tx: Transaction, awaited: str) -> None:
+    """Delete the errbacks of `awaited`, which are not needed, and whatever would have run behind them.
+
+    An errback may be a chain, a group or a chord of its own: what was to count or to await its rows goes too.
+    """
+    todo = deque(tx.execute(VANISH, {"awaits": awaited, "mask": int(Flag.ON_FAILURE)}))
+    while todo:
+        gone, group = todo.popleft()
+        todo.extend(tx.execute(VANISH, {"awaits": gone, "mask": 0}))
+        if group is not None:
+            todo.extend(tx.execute(VANISH_GROUP, (group,)))
 
 
 def _is_group_or_alias(tx: Transaction, end: End, flags: int) -> bool:

@@ -13,18 +13,18 @@ from liteq.storage.driver import Transaction
 __all__ = ["cancel", "purge"]
 
 CANCEL = """
-UPDATE messages SET state = 'cancelled', error = :error, finished_ms = :now_ms
+UPDATE liteq_messages SET state = 'cancelled', error = :error, finished_ms = :now_ms
  WHERE id = :id AND state IN ('scheduled', 'blocked', 'pending')
 RETURNING flags, group_id
 """
-LEASED = "SELECT 1 FROM messages WHERE id = ? AND state = 'leased'"
+LEASED = "SELECT 1 FROM liteq_messages WHERE id = ? AND state = 'leased'"
 # A chunk at a time: a million rows in one transaction held the write lock for seconds.
 PURGEABLE = """
-SELECT seq, id, flags, group_id FROM messages
+SELECT seq, id, flags, group_id FROM liteq_messages
  WHERE state = :state AND (:queue IS NULL OR queue = :queue)
  LIMIT :limit
 """
-DELETE = "DELETE FROM messages WHERE seq = ?"
+DELETE = "DELETE FROM liteq_messages WHERE seq = ?"
 
 
 def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "revoked") -> list[str]:

@@ -10,21 +10,22 @@ from liteq.storage.driver import Transaction
 __all__ = ["drop", "matching", "replay"]
 
 MATCHING = """
-SELECT id FROM messages
+SELECT id FROM liteq_messages
  WHERE state = 'dead' AND (:task IS NULL OR task = :task) AND (:queue IS NULL OR queue = :queue)
  ORDER BY finished_ms, seq
  LIMIT :limit
 """
 REPLAY = """
-UPDATE messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0, due_ms = :now_ms, expires_ms = NULL,
+UPDATE liteq_messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0, due_ms = :now_ms, expires_ms = NULL,
        finished_ms = NULL, progress = NULL, error = NULL
  WHERE id = :id AND state = 'dead'
    AND (unique_key IS NULL OR NOT EXISTS (
-        SELECT 1 FROM messages AS other
-         WHERE other.unique_key = messages.unique_key AND other.state IN ('scheduled', 'blocked', 'pending', 'leased')))
+        SELECT 1 FROM liteq_messages AS other
+         WHERE other.unique_key = liteq_messages.unique_key
+           AND other.state IN ('scheduled', 'blocked', 'pending', 'leased')))
 RETURNING group_id
 """
-DROP = "DELETE FROM messages WHERE id = ? AND state = 'dead'"
+DROP = "DELETE FROM liteq_messages WHERE id = ? AND state = 'dead'"
 
 
 def matching(tx: Transaction, *, task: str | None, queue: str | None, limit: int) -> list[str]:

@@ -14,18 +14,18 @@ __all__ = ["enqueue", "enqueue_many"]
 # ON CONFLICT DO NOTHING without a target: the same id again (a caller that repeats an enqueue which raised) and a
 # unique key that is taken both leave the row that is there.
 INSERT = """
-INSERT INTO messages (id, task, queue, priority, state, payload, options, due_ms, expires_ms, delay_ms, created_ms,
+INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, expires_ms, delay_ms, created_ms,
                       unique_key, flags, root_id, parent_id, awaits, group_id, position)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 """
 INSERT_GROUP = """
-INSERT INTO groups (id, size, remaining, group_id, position, root_id, created_ms)
+INSERT INTO liteq_groups (id, size, remaining, group_id, position, root_id, created_ms)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 """
 STANDS_FOR = """
-SELECT id FROM messages
+SELECT id FROM liteq_messages
  WHERE unique_key = :key AND state IN ('scheduled', 'blocked', 'pending', 'leased')
 """
 

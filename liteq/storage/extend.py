@@ -9,10 +9,10 @@ from liteq.storage.driver import Transaction
 
 __all__ = ["extend", "progress", "progress_by_id"]
 
-EXTEND = "UPDATE messages SET deadline_ms = ? WHERE seq = ? AND state = 'leased' AND token = ? RETURNING seq"
-PROGRESS = "UPDATE messages SET progress = ? WHERE seq = ? AND state = 'leased' AND token = ?"
+EXTEND = "UPDATE liteq_messages SET deadline_ms = ? WHERE seq = ? AND state = 'leased' AND token = ? RETURNING seq"
+PROGRESS = "UPDATE liteq_messages SET progress = ? WHERE seq = ? AND state = 'leased' AND token = ?"
 # For a caller that knows the id alone: update_state() of a task that is not the running one.
-PROGRESS_BY_ID = "UPDATE messages SET progress = ? WHERE id = ?"
+PROGRESS_BY_ID = "UPDATE liteq_messages SET progress = ? WHERE id = ?"
 
 
 def extend(tx: Transaction, leases: Sequence[Lease], *, deadline_ms: int) -> list[Lease]:

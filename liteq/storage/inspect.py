@@ -26,7 +26,7 @@ COLUMNS = """
 SELECT m.id, m.task, m.queue, m.priority, m.state, m.payload, m.options, m.due_ms, m.created_ms, m.expires_ms,
        m.retries, m.crashes, m.reaps, m.started_ms, m.finished_ms, m.progress, m.result, m.error, m.root_id,
        m.parent_id, m.awaits, m.group_id, m.position, m.flags, w.name, m.unique_key, m.token
-  FROM messages AS m LEFT JOIN workers AS w ON w.id = m.worker
+  FROM liteq_messages AS m LEFT JOIN liteq_workers AS w ON w.id = m.worker
 """
 FIND = COLUMNS + " WHERE m.id = ?"
 MESSAGES = (
@@ -38,15 +38,15 @@ ORDERS = {
     State.SCHEDULED: "m.due_ms",
     State.DEAD: "m.finished_ms DESC",
 }
-GROUP = "SELECT id, size, remaining, failed, group_id, root_id, created_ms, finished_ms FROM groups WHERE id = ?"
+GROUP = "SELECT id, size, remaining, failed, group_id, root_id, created_ms, finished_ms FROM liteq_groups WHERE id = ?"
 MEMBERS = """
-SELECT position, 'task' AS kind, id FROM messages WHERE group_id = :id
+SELECT position, 'task' AS kind, id FROM liteq_messages WHERE group_id = :id
 UNION ALL
-SELECT position, 'group', id FROM groups WHERE group_id = :id
+SELECT position, 'group', id FROM liteq_groups WHERE group_id = :id
 ORDER BY 1
 """
-FOLLOWERS = "SELECT id FROM messages WHERE awaits = ? ORDER BY seq"
-COUNTS = "SELECT queue, state, count(*) FROM messages GROUP BY queue, state ORDER BY queue, state"
+FOLLOWERS = "SELECT id FROM liteq_messages WHERE awaits = ? ORDER BY seq"
+COUNTS = "SELECT queue, state, count(*) FROM liteq_messages GROUP BY queue, state ORDER BY queue, state"
 
 
 @dataclass(frozen=True, slots=True)

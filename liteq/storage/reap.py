@@ -14,17 +14,17 @@ __all__ = ["any_expired", "reap_expired", "reap_worker"]
 
 # In chunks: a worker that died with thousands of leases does not hold the write lock for long.
 EXPIRED = """
-SELECT seq, token, id, flags, reaps, group_id FROM messages
+SELECT seq, token, id, flags, reaps, group_id FROM liteq_messages
  WHERE state = 'leased' AND deadline_ms <= :now_ms LIMIT :limit
 """
 OF_WORKER = """
-SELECT seq, token, id, flags, reaps, group_id FROM messages
+SELECT seq, token, id, flags, reaps, group_id FROM liteq_messages
  WHERE state = 'leased' AND worker = :worker LIMIT :limit
 """
-ANY_EXPIRED = "SELECT 1 FROM messages WHERE state = 'leased' AND deadline_ms <= ? LIMIT 1"
-BACK = "UPDATE messages SET state = 'pending', reaps = reaps + 1 WHERE seq = ? AND state = 'leased' AND token = ?"
+ANY_EXPIRED = "SELECT 1 FROM liteq_messages WHERE state = 'leased' AND deadline_ms <= ? LIMIT 1"
+BACK = "UPDATE liteq_messages SET state = 'pending', reaps = reaps + 1 WHERE seq = ? AND state = 'leased' AND token = ?"
 DEAD = """
-UPDATE messages SET state = 'dead', reaps = reaps + 1, error = ?, finished_ms = ?
+UPDATE liteq_messages SET state = 'dead', reaps = reaps + 1, error = ?, finished_ms = ?
  WHERE seq = ? AND state = 'leased' AND token = ?
 """
 CHUNK = 1_000

@@ -10,28 +10,29 @@ from liteq.storage.driver import Transaction
 
 __all__ = ["forget", "group_error", "input_of", "result_of"]
 
-RESULT = "SELECT result FROM messages WHERE id = ?"
-ERROR = "SELECT error FROM messages WHERE id = ?"
-IS_GROUP = "SELECT 1 FROM groups WHERE id = ?"
+RESULT = "SELECT result FROM liteq_messages WHERE id = ?"
+ERROR = "SELECT error FROM liteq_messages WHERE id = ?"
+IS_GROUP = "SELECT 1 FROM liteq_groups WHERE id = ?"
 MEMBERS = """
-SELECT position, id, result, 0 AS is_group FROM messages WHERE group_id = :id
+SELECT position, id, result, 0 AS is_group FROM liteq_messages WHERE group_id = :id
 UNION ALL
-SELECT position, id, NULL, 1 FROM groups WHERE group_id = :id
+SELECT position, id, NULL, 1 FROM liteq_groups WHERE group_id = :id
 ORDER BY 1
 """
 FIRST_FAILED = """
-SELECT id, error FROM messages
+SELECT id, error FROM liteq_messages
  WHERE group_id = :id AND state IN ('dead', 'cancelled', 'upstream_failed')
  ORDER BY position LIMIT 1
 """
-FIRST_FAILED_GROUP = "SELECT id FROM groups WHERE group_id = :id AND failed > 0 ORDER BY position LIMIT 1"
+FIRST_FAILED_GROUP = "SELECT id FROM liteq_groups WHERE group_id = :id AND failed > 0 ORDER BY position LIMIT 1"
 # Only what is finished: a row that still runs is not a result, and its workflow needs it.
 FORGET = """
-DELETE FROM messages
+DELETE FROM liteq_messages
  WHERE id = ? AND state IN ('succeeded', 'cancelled', 'upstream_failed', 'dead')
    AND NOT EXISTS (
-        SELECT 1 FROM messages AS b WHERE b.awaits = messages.id AND b.state NOT IN ('succeeded', 'cancelled'))
-   AND NOT EXISTS (SELECT 1 FROM groups AS g WHERE g.id = messages.group_id AND g.finished_ms IS NULL)
+        SELECT 1 FROM liteq_messages AS b
+         WHERE b.awaits = liteq_messages.id AND b.state NOT IN ('succeeded', 'cancelled'))
+   AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = liteq_messages.group_id AND g.finished_ms IS NULL)
 """
 
 

@@ -12,26 +12,31 @@ __all__ = ["expire"]
 
 # From the outside in: a group leaves when no row needs it and the group that counts it has left; then its members may.
 GROUPS = """
-DELETE FROM groups WHERE id IN (
-    SELECT g.id FROM groups AS g
+DELETE FROM liteq_groups WHERE id IN (
+    SELECT g.id FROM liteq_groups AS g
      WHERE g.finished_ms <= :before_ms
-       AND NOT EXISTS (SELECT 1 FROM groups AS p WHERE p.id = g.group_id)
-       AND NOT EXISTS (SELECT 1 FROM messages AS b WHERE b.awaits = g.id AND b.state NOT IN ('succeeded', 'cancelled'))
+       AND NOT EXISTS (SELECT 1 FROM liteq_groups AS p WHERE p.id = g.group_id)
+       AND NOT EXISTS (
+            SELECT 1 FROM liteq_messages AS b WHERE b.awaits = g.id AND b.state NOT IN ('succeeded', 'cancelled'))
      LIMIT :limit)
 """
 MESSAGES = """
-DELETE FROM messages WHERE seq IN (
-    SELECT m.seq FROM messages AS m
+DELETE FROM liteq_messages WHERE seq IN (
+    SELECT m.seq FROM liteq_messages AS m
      WHERE m.state IN ('succeeded', 'cancelled', 'upstream_failed') AND m.finished_ms <= :before_ms
        AND (m.state <> 'upstream_failed' OR m.finished_ms <= :dead_before_ms)
-       AND NOT EXISTS (SELECT 1 FROM groups AS g WHERE g.id = m.group_id)
-       AND NOT EXISTS (SELECT 1 FROM messages AS b WHERE b.awaits = m.id AND b.state NOT IN ('succeeded', 'cancelled'))
+       AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = m.group_id)
+       AND NOT EXISTS (
+            SELECT 1 FROM liteq_messages AS b WHERE b.awaits = m.id AND b.state NOT IN ('succeeded', 'cancelled'))
      ORDER BY m.finished_ms
      LIMIT :limit)
 """
 DEAD = """
-DELETE FROM messages WHERE seq IN (
-    SELECT seq FROM messages WHERE state = 'dead' AND finished_ms <= :dead_before_ms ORDER BY finished_ms LIMIT :limit)
+DELETE FROM liteq_messages WHERE seq IN (
+    SELECT seq FROM liteq_messages
+     WHERE state = 'dead' AND finished_ms <= :dead_before_ms
+     ORDER BY finished_ms
+     LIMIT :limit)
 """
 
 

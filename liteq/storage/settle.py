@@ -32,18 +32,18 @@ from liteq.storage.enqueue import enqueue
 __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "settle", "settle_one_by_one"]
 
 HELD = "WHERE seq = ? AND state = 'leased' AND token = ?"
-ACK = f"UPDATE messages SET state = 'succeeded', result = ?, finished_ms = ? {HELD}"
-ACK_AND_VANISH = f"DELETE FROM messages {HELD}"
+ACK = f"UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms = ? {HELD}"
+ACK_AND_VANISH = f"DELETE FROM liteq_messages {HELD}"
 RETRY = f"""
-UPDATE messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
+UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
        options = coalesce(?, options)
  {HELD}
 """
-DEAD = f"UPDATE messages SET state = 'dead', error = ?, finished_ms = ? {HELD}"
-CANCEL = f"UPDATE messages SET state = 'cancelled', error = ?, finished_ms = ? {HELD}"
-RELEASE = f"UPDATE messages SET state = 'pending' {HELD}"
-CRASHED = f"UPDATE messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {HELD}"
-BECOME_ALIAS = f"UPDATE messages SET state = 'blocked', awaits = ?, flags = ? {HELD}"
+DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {HELD}"
+CANCEL = f"UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ? {HELD}"
+RELEASE = f"UPDATE liteq_messages SET state = 'pending' {HELD}"
+CRASHED = f"UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {HELD}"
+BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = ? {HELD}"
 
 
 class Settled(NamedTuple):

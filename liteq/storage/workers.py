@@ -10,16 +10,16 @@ from liteq.storage.driver import Transaction
 __all__ = ["WorkerRecord", "heartbeat", "register", "unregister", "workers"]
 
 REGISTER = """
-INSERT INTO workers (uuid, name, host, boot, pid, started, started_ms, heartbeat_ms, info)
+INSERT INTO liteq_workers (uuid, name, host, boot, pid, started, started_ms, heartbeat_ms, info)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 RETURNING id
 """
-HEARTBEAT = "UPDATE workers SET heartbeat_ms = ?, info = ? WHERE id = ?"
-UNREGISTER = "DELETE FROM workers WHERE id = ?"
+HEARTBEAT = "UPDATE liteq_workers SET heartbeat_ms = ?, info = ? WHERE id = ?"
+UNREGISTER = "DELETE FROM liteq_workers WHERE id = ?"
 WORKERS = """
 SELECT id, uuid, name, host, boot, pid, started, started_ms, heartbeat_ms, info,
-       (SELECT count(*) FROM messages WHERE state = 'leased' AND worker = workers.id) AS leased
-  FROM workers ORDER BY id
+       (SELECT count(*) FROM liteq_messages WHERE state = 'leased' AND worker = liteq_workers.id) AS leased
+  FROM liteq_workers ORDER BY id
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -27,7 +28,7 @@ def row(name: str, flags: int = 0, **fields: object) -> Message:
 
 def chain_of(*names: str) -> list[Message]:
     rows = [row(names[0], LINKED)]
-    for before, name in zip(names, names[1:], strict=False):
+    for before, name in pairwise(names):
         rows.append(row(name, LINKED | INPUT, awaits=before))
     return [*rows[:-1], replace(rows[-1], flags=INPUT)]
 
@@ -91,9 +92,7 @@ def test_an_immutable_link_gets_nothing(storage: Storage, run: Run) -> None:
     assert run.inputs["b"] is None
 
 
-def test_the_next_link_is_claimed_in_the_turn_that_settles_the_one_before(
-    storage: Storage, worker: FakeWorker
-) -> None:
+def test_the_next_link_is_claimed_in_the_turn_that_settles_the_one_before(storage: Storage, worker: FakeWorker) -> None:
     storage.enqueue(Batch(chain_of("a", "b")))
     lease = worker.claim_one()
     turn = storage.turn([(lease, Ack(b"1"))], ["celery"], worker=worker.number, limit=1, visibility_s=60)
@@ -190,9 +189,7 @@ def test_a_chord_of_chains_of_chords(storage: Storage, run: Run) -> None:
         for m in batch.messages
     ]
     last = row("z", LINKED, group_id="outer", position=1)
-    storage.enqueue(
-        Batch([*messages, last, row("body", INPUT, awaits="outer")], [*batch.groups, Group("outer", 2)])
-    )
+    storage.enqueue(Batch([*messages, last, row("body", INPUT, awaits="outer")], [*batch.groups, Group("outer", 2)]))
     run()
     assert run.inputs["inner-body"] == b'["m0","m1"]'
     assert run.inputs["body"] == b'["inner-body","z"]'
@@ -250,6 +247,15 @@ def test_an_errback_vanishes_on_success(storage: Storage, run: Run, state: State
     storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | INPUT, awaits="a")]))
     assert run() == ["a"]
     assert state("err") is None
+
+
+def test_whatever_stands_behind_an_errback_vanishes_with_it(storage: Storage, run: Run) -> None:
+    members = [row(f"m{i}", LINKED | ERRBACK | INPUT, awaits="a", group_id="g", position=i) for i in range(2)]
+    behind = [row("body", LINKED | INPUT, awaits="g"), row("after", INPUT, awaits="body")]
+    storage.enqueue(Batch([row("a", LINKED), *members, *behind], [Group("g", 2)]))
+    run()
+    assert [(c.state, c.n) for c in storage.counts()] == [(State.SUCCEEDED, 1)]
+    assert storage.find_group("g") is None
 
 
 def test_only_the_link_that_broke_calls_its_errback(storage: Storage, run: Run, state: StateOf) -> None:

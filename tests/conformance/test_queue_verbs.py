@@ -83,9 +83,7 @@ def test_a_claim_takes_only_its_queue_and_its_limit(storage: Storage, send: Send
     assert worker.claim(5, "q") == []
 
 
-def test_a_message_is_leased_to_one_worker(
-    storage: Storage, send: Send, worker: FakeWorker, other: FakeWorker
-) -> None:
+def test_a_message_is_leased_to_one_worker(storage: Storage, send: Send, worker: FakeWorker, other: FakeWorker) -> None:
     send()
     assert len(worker.claim()) == 1
     assert other.claim() == []
@@ -131,9 +129,7 @@ def test_an_ack_without_a_result_leaves_no_row(storage: Storage, send: Send, wor
     assert storage.find(message_id) is None
 
 
-def test_a_retry_comes_back_when_it_is_due(
-    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
-) -> None:
+def test_a_retry_comes_back_when_it_is_due(storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock) -> None:
     message_id = send()
     storage.settle([(worker.claim_one(), RetryAt(clock.now_ms() + 1_000, ERROR, payload=b"[[1],{}]"))])
     assert state_of(storage, message_id) is State.SCHEDULED

@@ -1,4 +1,4 @@
-"""A producer of the kill drills: sends single tasks, chains and chords until it is killed, and reports what was accepted.
+"""A producer of the kill drills: it sends tasks, chains and chords until it is killed, and reports what was accepted.
 
 A line on standard output means: the call that sent this had returned.
 """

@@ -18,8 +18,8 @@ from liteq.storage.sqlite import base
 from liteq.storage.sqlite.base import SQLiteDriver
 from liteq.storage.sqlite.session import WAL_LIMIT
 
-GROUP = "INSERT INTO groups (id, size, remaining, position, created_ms) VALUES (?, 1, 1, 0, 0)"
-IDS = "SELECT id FROM groups ORDER BY id"
+GROUP = "INSERT INTO liteq_groups (id, size, remaining, position, created_ms) VALUES (?, 1, 1, 0, 0)"
+IDS = "SELECT id FROM liteq_groups ORDER BY id"
 
 
 @pytest.fixture(params=["apsw", "stdlib"])
@@ -70,7 +70,7 @@ def test_executemany_tells_how_many_rows_changed(driver: SQLiteDriver) -> None:
 def test_returning_and_named_parameters(driver: SQLiteDriver) -> None:
     with driver.write() as tx:
         tx.execute(GROUP, ("a",))
-        rows = tx.execute("UPDATE groups SET size = :size WHERE id = :id RETURNING id, size", {"id": "a", "size": 7})
+        rows = tx.execute("UPDATE liteq_groups SET size = :size WHERE id = :id RETURNING id, size", {"id": "a", "size": 7})
     assert rows == [("a", 7)]
 
 
@@ -225,7 +225,7 @@ def test_another_applications_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_newer_schema_is_left_alone(driver: SQLiteDriver) -> None:
     with driver.write() as tx:
-        tx.execute("UPDATE meta SET value = 99 WHERE key IN ('version', 'min_writer')")
+        tx.execute("UPDATE liteq_meta SET value = 99 WHERE key IN ('version', 'min_writer')")
     before = driver.version()
     with pytest.raises(SchemaTooNew) as refusal:
         driver.migrate()
@@ -235,7 +235,7 @@ def test_a_newer_schema_is_left_alone(driver: SQLiteDriver) -> None:
 
 def test_a_newer_schema_that_this_code_may_write_is_used(driver: SQLiteDriver) -> None:
     with driver.write() as tx:
-        tx.execute("UPDATE meta SET value = 99 WHERE key = 'version'")
+        tx.execute("UPDATE liteq_meta SET value = 99 WHERE key = 'version'")
     assert driver.migrate() == 99
 
 

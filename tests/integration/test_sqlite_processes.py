@@ -18,13 +18,13 @@ from liteq.storage.sqlite.doorbell import Doorbell
 from liteq.storage.sqlite.holder import writer
 from liteq.storage.sqlite.polling import PollingListener
 
-GROUP = "INSERT INTO groups (id, size, remaining, position, created_ms) VALUES (?, 1, 1, 0, 0)"
+GROUP = "INSERT INTO liteq_groups (id, size, remaining, position, created_ms) VALUES (?, 1, 1, 0, 0)"
 HEAD = """
 import os, sys, time, threading
 from liteq.storage import open_driver
 from liteq.storage.driver import Bell, Promise
 from liteq.exceptions import StorageError
-GROUP = "INSERT INTO groups (id, size, remaining, position, created_ms) VALUES (?, 1, 1, 0, 0)"
+GROUP = "INSERT INTO liteq_groups (id, size, remaining, position, created_ms) VALUES (?, 1, 1, 0, 0)"
 driver = open_driver(sys.argv[1])
 def add(name):
     with driver.write() as tx:
@@ -79,7 +79,7 @@ def output(process: subprocess.Popen[str]) -> list[str]:
 
 def count(driver: Driver) -> int:
     with driver.read() as tx:
-        return int(tx.execute("SELECT count(*) FROM groups")[0][0])
+        return int(tx.execute("SELECT count(*) FROM liteq_groups")[0][0])
 
 
 @posix
@@ -302,7 +302,7 @@ while time.monotonic() < end:
     try:
         signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 3e-4))
         with driver.write(Promise.PROGRESS) as tx:
-            tx.execute("UPDATE meta SET value = value + 1 WHERE key = 'epoch'")
+            tx.execute("UPDATE liteq_meta SET value = value + 1 WHERE key = 'epoch'")
         signal.setitimer(signal.ITIMER_REAL, 0)
     except Soft:
         interrupted += 1

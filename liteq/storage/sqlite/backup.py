@@ -1,8 +1,8 @@
 """A consistent copy of a live file, by SQLite's backup API.
 
 The copy keeps the file's `epoch`: it goes up when a copy is taken back into use, so that leases given out before can
-never be acknowledged. Whoever restores a copy by hand must raise it: `UPDATE meta SET value = value + 1 WHERE key =
-'epoch'`, before the first worker starts.
+never be acknowledged. Whoever restores a copy by hand must raise it before the first worker starts:
+`UPDATE liteq_meta SET value = value + 1 WHERE key = 'epoch'`.
 """
 
 from __future__ import annotations

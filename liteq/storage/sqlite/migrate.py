@@ -15,9 +15,9 @@ from liteq.storage.sqlite.session import Session
 
 __all__ = ["Versions", "migrate", "migrations", "read_versions", "statements"]
 
-HAS_META = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'"
-VERSIONS = "SELECT key, value FROM meta WHERE key IN ('version', 'min_reader', 'min_writer')"
-SET_VERSION = "UPDATE meta SET value = :version WHERE key = 'version'"
+HAS_META = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'liteq_meta'"
+VERSIONS = "SELECT key, value FROM liteq_meta WHERE key IN ('version', 'min_reader', 'min_writer')"
+SET_VERSION = "UPDATE liteq_meta SET value = :version WHERE key = 'version'"
 
 
 class Versions(NamedTuple):
@@ -37,7 +37,7 @@ def migrations() -> dict[int, str]:
 
 
 def read_versions(tx: Transaction, path: str) -> Versions:
-    """The versions of the open file. Raises StorageUnavailable where `meta` is somebody else's table."""
+    """The versions of the open file. Raises StorageUnavailable where `liteq_meta` is somebody else's table."""
     if not tx.execute(HAS_META):
         return Versions()
     try:
@@ -45,7 +45,7 @@ def read_versions(tx: Transaction, path: str) -> Versions:
         return Versions(found["version"], found["min_reader"], found["min_writer"])
     except (KeyError, StorageError) as error:
         raise StorageUnavailable(
-            f"{path} is the database of another application (it has a table `meta` of its own): name another file"
+            f"{path} is the database of another application (it has a table `liteq_meta` of its own): name another file"
         ) from error
 
 

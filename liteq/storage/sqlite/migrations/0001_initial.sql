@@ -2,19 +2,19 @@
 -- An index that serves one state is partial on that state's literal: a claim then costs the same beside ten rows and
 -- beside ten million, queued or finished.
 
-CREATE TABLE meta (
+CREATE TABLE liteq_meta (
     key         TEXT PRIMARY KEY,
     value       INTEGER NOT NULL
 ) WITHOUT ROWID;
 
-INSERT INTO meta (key, value) VALUES
+INSERT INTO liteq_meta (key, value) VALUES
     ('version', 1),         -- the newest migration in this file
     ('min_reader', 1),      -- the oldest schema version whose code may read this file
     ('min_writer', 1),      -- ... may write it
     ('token', 0),           -- the last fencing token given out; never goes back
     ('epoch', 0);           -- goes up when the file comes back from a backup: tokens of before are void
 
-CREATE TABLE messages (
+CREATE TABLE liteq_messages (
     seq         INTEGER PRIMARY KEY,
     id          TEXT    NOT NULL UNIQUE,    -- public; made by the client (UUIDv7 unless it chose another)
     task        TEXT    NOT NULL,
@@ -37,7 +37,7 @@ CREATE TABLE messages (
     position    INTEGER NOT NULL,           -- its place in that group's result
 
     token       INTEGER,                    -- fencing token; set while leased
-    worker      INTEGER,                    -- workers.id; set while leased
+    worker      INTEGER,                    -- liteq_workers.id; set while leased
     deadline_ms INTEGER,                    -- the lease ends; set while leased
     retries     INTEGER NOT NULL DEFAULT 0,
     crashes     INTEGER NOT NULL DEFAULT 0, -- how often the child that ran it died
@@ -50,18 +50,18 @@ CREATE TABLE messages (
     error       BLOB                        -- JSON, of the last exception
 );
 
-CREATE INDEX messages_ready     ON messages (queue, priority DESC, due_ms) WHERE state = 'pending';
-CREATE INDEX messages_scheduled ON messages (due_ms)                       WHERE state = 'scheduled';
-CREATE INDEX messages_leased    ON messages (worker, deadline_ms)          WHERE state = 'leased';
-CREATE INDEX messages_dead      ON messages (finished_ms)                  WHERE state = 'dead';
-CREATE INDEX messages_finished  ON messages (finished_ms)
+CREATE INDEX liteq_messages_ready     ON liteq_messages (queue, priority DESC, due_ms) WHERE state = 'pending';
+CREATE INDEX liteq_messages_scheduled ON liteq_messages (due_ms)                       WHERE state = 'scheduled';
+CREATE INDEX liteq_messages_leased    ON liteq_messages (worker, deadline_ms)          WHERE state = 'leased';
+CREATE INDEX liteq_messages_dead      ON liteq_messages (finished_ms)                  WHERE state = 'dead';
+CREATE INDEX liteq_messages_finished  ON liteq_messages (finished_ms)
     WHERE state IN ('succeeded', 'cancelled', 'upstream_failed');
-CREATE INDEX messages_awaits    ON messages (awaits)                       WHERE awaits IS NOT NULL;
-CREATE INDEX messages_group     ON messages (group_id, position)           WHERE group_id IS NOT NULL;
-CREATE UNIQUE INDEX messages_unique ON messages (unique_key)
+CREATE INDEX liteq_messages_awaits    ON liteq_messages (awaits)                       WHERE awaits IS NOT NULL;
+CREATE INDEX liteq_messages_group     ON liteq_messages (group_id, position)           WHERE group_id IS NOT NULL;
+CREATE UNIQUE INDEX liteq_messages_unique ON liteq_messages (unique_key)
     WHERE unique_key IS NOT NULL AND state IN ('scheduled', 'blocked', 'pending', 'leased');
 
-CREATE TABLE groups (
+CREATE TABLE liteq_groups (
     id          TEXT    PRIMARY KEY,
     size        INTEGER NOT NULL,
     remaining   INTEGER NOT NULL,           -- members that have not finished; the group is done at zero
@@ -73,10 +73,10 @@ CREATE TABLE groups (
     finished_ms INTEGER
 ) WITHOUT ROWID;
 
-CREATE INDEX groups_group    ON groups (group_id, position) WHERE group_id IS NOT NULL;
-CREATE INDEX groups_finished ON groups (finished_ms)        WHERE finished_ms IS NOT NULL;
+CREATE INDEX liteq_groups_group    ON liteq_groups (group_id, position) WHERE group_id IS NOT NULL;
+CREATE INDEX liteq_groups_finished ON liteq_groups (finished_ms)        WHERE finished_ms IS NOT NULL;
 
-CREATE TABLE workers (
+CREATE TABLE liteq_workers (
     id           INTEGER PRIMARY KEY,
     uuid         TEXT    NOT NULL UNIQUE,
     name         TEXT    NOT NULL,           -- liteq@host, as shown
