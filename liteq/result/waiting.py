@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from liteq.clock import Clock
 from liteq.exceptions import TimeoutError
-from liteq.storage.driver import Bell, Listener
+from liteq.storage.driver import Listener
 
 __all__ = ["Deadline", "DoneBell"]
 
@@ -32,10 +32,11 @@ class Deadline:
 
 
 class DoneBell:
-    """One listener for the time of one wait."""
+    """A listener for the time of one wait: from when it is made until it is left."""
 
     def __init__(self, app: Any) -> None:
-        self._listener: Listener = app.storage.listen(Bell.DONE)
+        self._hearing = app.storage.hearing()
+        self._listener: Listener = self._hearing.__enter__()
 
     def wait(self, timeout_s: float) -> None:
         self._listener.wait(timeout_s)
@@ -44,4 +45,4 @@ class DoneBell:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.close()
+        self._hearing.__exit__(None, None, None)

@@ -14,8 +14,8 @@ __all__ = ["enqueue", "enqueue_many"]
 # ON CONFLICT DO NOTHING without a target: the same id again (a caller that repeats an enqueue which raised) and a
 # unique key that is taken both leave the row that is there.
 INSERT = """
-INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, expires_ms, delay_ms, created_ms,
-                      unique_key, flags, root_id, parent_id, awaits, group_id, position)
+INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, expires_ms, delay_ms,
+                            created_ms, unique_key, flags, root_id, parent_id, awaits, group_id, position)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 """

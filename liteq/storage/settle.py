@@ -36,7 +36,7 @@ ACK = f"UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms =
 ACK_AND_VANISH = f"DELETE FROM liteq_messages {HELD}"
 RETRY = f"""
 UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
-       options = coalesce(?, options)
+       options = coalesce(?, options), flags = ?
  {HELD}
 """
 DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {HELD}"
@@ -98,7 +98,9 @@ class _Plan:
                 self.end(lease, ok=True)
             case RetryAt(due_ms, error, payload, options):
                 state = "scheduled" if due_ms > now_ms else "pending"
-                self.write(RETRY, lease, state, due_ms, error, payload, options)
+                # Changed arguments are complete: the result of what it awaited is among them already.
+                flags = lease.flags if payload is None else lease.flags & ~Flag.TAKES_INPUT
+                self.write(RETRY, lease, state, due_ms, error, payload, options, int(flags))
                 self.woke = True
             case DeadLetter(error):
                 self.write(DEAD, lease, error, now_ms)
@@ -112,7 +114,7 @@ class _Plan:
                 self.write(RELEASE, lease)
                 self.woke = True
             case Replace(batch, awaits):
-                self.write(BECOME_ALIAS, lease, awaits, lease.flags | Flag.ALIAS | Flag.LINKED)
+                self.write(BECOME_ALIAS, lease, awaits, int(lease.flags | Flag.ALIAS | Flag.LINKED))
                 self.follow_ups.append(_linked(batch, awaits))
                 self.woke = True
             case _:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -28,6 +29,7 @@ from liteq.storage.workers import WorkerRecord
 
 __all__ = ["Storage", "Turn", "open_storage"]
 
+IDLE_EARS = 4
 CHUNK = 1_000  # rows of one housekeeping transaction: others get their turn in between
 
 
@@ -58,6 +60,7 @@ class Storage:
         self.clock: Clock = clock or SystemClock()
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
+        self._ears: list[Listener] = []  # listeners of Bell.DONE that nobody waits with
 
     # -- producers ---------------------------------------------------------------------------------------------------
 
@@ -286,6 +289,22 @@ class Storage:
         """Wait for what happens: listen first, then look, then wait."""
         return self.driver.listen(bell)
 
+    @contextmanager
+    def hearing(self) -> Iterator[Listener]:
+        """A listener of Bell.DONE for the time of one wait; it hears nothing from before.
+
+        They are kept for the next wait: the kernel takes some 10 ms to close one.
+        """
+        ear = self._ears.pop() if self._ears else self.driver.listen(Bell.DONE)
+        try:
+            ear.clear()
+            yield ear
+        finally:
+            if len(self._ears) < IDLE_EARS:
+                self._ears.append(ear)
+            else:
+                ear.close()
+
     # -- dead letters ------------------------------------------------------------------------------------------------
 
     def dead_matching(self, *, task: str | None = None, queue: str | None = None, limit: int = CHUNK) -> list[str]:
@@ -325,6 +344,8 @@ class Storage:
 
     def close(self) -> None:
         """Close what this process has open; the next use opens it again."""
+        while self._ears:
+            self._ears.pop().close()
         self.driver.close()
 
     def _ring(self, *, done: bool, work: bool) -> None:

@@ -19,15 +19,9 @@ from liteq.worker.heartbeat import Heartbeat, KeepAlive
 from liteq.worker.pool import Pool, make_pool
 from liteq.worker.signals import Request, SignalQueue
 
-__all__ = ["Worker", "declared_queues"]
+__all__ = ["Worker"]
 
 logger = logging.getLogger("liteq.worker")
-
-
-def declared_queues(conf: Any) -> list[str]:
-    """The queues of the setting `task_queues` (names, or objects that have one), else the default queue alone."""
-    declared = [getattr(queue, "name", queue) for queue in conf.task_queues or ()]
-    return declared or [conf.task_default_queue]
 
 
 class Worker:
@@ -58,7 +52,7 @@ class Worker:
         self.app = app
         conf = app.conf
         self.hostname = identity.expand_name(hostname)
-        self.queues = [q for q in (queues or declared_queues(conf)) if q not in exclude_queues]
+        self.queues = [q for q in (queues or app.default_queues()) if q not in exclude_queues]
         self.concurrency = concurrency or conf.worker_concurrency or os.cpu_count() or 1
         self.pool_kind = pool or conf.worker_pool
         self.limits = (time_limit or conf.task_time_limit, soft_time_limit or conf.task_soft_time_limit)
