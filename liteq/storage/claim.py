@@ -6,21 +6,21 @@ from collections.abc import Sequence
 
 from liteq.message import Flag, Lease
 from liteq.storage import results
-from liteq.storage.driver import Transaction
+from liteq.storage.driver import Row, Transaction
 
 __all__ = ["claim", "claimable", "next_due_ms", "promote"]
 
-# Tokens are base + 1, base + 2, ... in the order of the claim, and `liteq_meta.token` is moved behind them in the same
-# transaction: monotonic over the file, never reused, not even when the row is deleted.
+# Tokens are the base plus the row's number, and `liteq_meta.token` moves to the largest in the same transaction: so
+# they only go up over the file, and none comes again, not even when its row is deleted. (Numbering the rows of a claim
+# by a window function cost 130 us a claim.)
 CLAIM = """
-UPDATE liteq_messages SET state = 'leased', worker = :worker, deadline_ms = :deadline_ms, token = :base + picked.n,
+UPDATE liteq_messages SET state = 'leased', worker = :worker, deadline_ms = :deadline_ms, token = :base + seq,
        started_ms = CASE WHEN (flags & 32) > 0 THEN :now_ms ELSE started_ms END
-  FROM (SELECT seq AS pick, row_number() OVER (ORDER BY priority DESC, due_ms, seq) AS n
-          FROM liteq_messages
-         WHERE state = 'pending' AND queue = :queue
-         ORDER BY priority DESC, due_ms, seq
-         LIMIT :limit) AS picked
- WHERE liteq_messages.seq = picked.pick
+ WHERE seq IN (
+    SELECT seq FROM liteq_messages
+     WHERE state = 'pending' AND queue = :queue
+     ORDER BY priority DESC, due_ms, seq
+     LIMIT :limit)
 RETURNING seq, token, id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes, flags,
           root_id, parent_id, group_id, awaits, NULL
 """
@@ -47,32 +47,21 @@ def claim(
     Highest priority first, then oldest due, within a queue; the queues in the order given.
     """
     leases: list[Lease] = []
-    base = -1
+    params: dict[str, object] = {"worker": worker, "deadline_ms": now_ms + visibility_ms, "now_ms": now_ms}
+    params["base"] = tx.execute(BASE_TOKEN)[0][0]
     for queue in queues:
         if len(leases) >= limit:
             break
-        if base < 0:
-            base = tx.execute(BASE_TOKEN)[0][0]
-        rows = tx.execute(
-            CLAIM,
-            {
-                "worker": worker,
-                "deadline_ms": now_ms + visibility_ms,
-                "now_ms": now_ms,
-                "base": base + len(leases),
-                "queue": queue,
-                "limit": limit - len(leases),
-            },
-        )
-        rows.sort(key=_token)  # RETURNING promises no order; the tokens have it
+        rows = tx.execute(CLAIM, {**params, "queue": queue, "limit": limit - len(leases)})
+        rows.sort(key=_order)  # RETURNING promises none
         leases.extend(map(Lease._make, rows))
     if leases:
-        tx.execute(MOVE_TOKEN, {"token": base + len(leases)})
+        tx.execute(MOVE_TOKEN, {"token": max(lease.token for lease in leases)})
     return [lease if lease.awaits is None else _with_input(tx, lease) for lease in leases]
 
 
-def _token(row: tuple[int, ...]) -> int:
-    return row[1]
+def _order(row: Row) -> tuple[int, int, int]:
+    return -row[7], row[8], row[0]  # priority, due time, row number
 
 
 def _with_input(tx: Transaction, lease: Lease) -> Lease:
@@ -89,6 +78,9 @@ def _with_input(tx: Transaction, lease: Lease) -> Lease:
 
 def promote(tx: Transaction, *, now_ms: int) -> int:
     """Make what has come due claimable, oldest first, at most a chunk of it; how many."""
+    due_ms = next_due_ms(tx)
+    if due_ms is None or due_ms > now_ms:  # the usual case: a look at the index costs a tenth of an UPDATE of nothing
+        return 0
     return tx.executemany(PROMOTE, [{"now_ms": now_ms, "limit": PROMOTE_LIMIT}])
 
 
