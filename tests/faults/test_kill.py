@@ -16,11 +16,12 @@ from liteq.serialization import decode_error
 from liteq.states import State
 
 from .harness import Drill, check_nothing_lost, children_of, kill_group, kill_one_child, wait_for
+from .sizes import size
 
-KILLS = int(os.environ.get("LITEQ_TEST_KILLS", "12"))
+KILLS = size("KILLS", 12, 1_000)
 
 pytestmark = [
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds children by Linux's /proc"),
 ]
 
