@@ -28,7 +28,9 @@ __all__ = ["PREFIX", "RESERVED", "load"]
 PREFIX = "LITEQ_"
 
 # Variables that are no settings: read by the CLI before there is an app, by the alias package, by tests and benchmarks.
-RESERVED = frozenset({"LITEQ_APP", "LITEQ_CELERY_SHIM", "LITEQ_CONFIG", "LITEQ_LOG_LEVEL", "LITEQ_QUIET"})
+RESERVED = frozenset(
+    {"LITEQ_APP", "LITEQ_CELERY_SHIM", "LITEQ_CONFIG", "LITEQ_DEBUG", "LITEQ_LOG_LEVEL", "LITEQ_QUIET"}
+)
 RESERVED_PREFIXES = ("LITEQ_BENCH_", "LITEQ_TEST_")
 
 INI, TOML, MODULE = "liteq.ini", "pyproject.toml", "liteq_config.py"

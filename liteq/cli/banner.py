@@ -1,0 +1,41 @@
+"""What a worker says of itself on a terminal when it starts."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from liteq._version import __version__
+from liteq.settings import SETTINGS
+from liteq.storage.sqlite.url import parse
+from liteq.utils.text import printable
+
+__all__ = ["banner"]
+
+
+def banner(app: Any, worker: Any, *, loglevel: str, logfile: str | None) -> str:
+    """The app, its file, the pool, the queues; the tasks too at `-l INFO` and below."""
+    conf = app.conf
+    location = parse(app.broker_url, conf.sqlite_driver)
+    lines = [
+        "",
+        f" {worker.hostname} v{__version__}",
+        f" {platform.platform()}, Python {platform.python_version()}",
+        "",
+        "[config]",
+        f".> app:         {app.main or '__main__'}",
+        f".> file:        {location.path} ({location.library})",
+        f".> durability:  {conf.durability}{_meaning(conf.durability)}",
+        f".> concurrency: {worker.concurrency} ({worker.pool_kind})",
+        f".> log:         {logfile or 'stderr'}, {loglevel}",
+        "",
+        "[queues]",
+        *(f".> {queue}" for queue in worker.queues),
+    ]
+    if loglevel in {"INFO", "DEBUG"}:
+        lines += ["", "[tasks]", *(f"  . {name}" for name in sorted(app.tasks))]
+    return "\n".join(printable(line) for line in lines) + "\n"
+
+
+def _meaning(durability: str) -> str:
+    return "" if durability == SETTINGS["durability"].default else f" (default: {SETTINGS['durability'].default})"

@@ -1,0 +1,124 @@
+"""`liteq call`: send a task by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from liteq.cli.exits import Exit
+from liteq.cli.group import Command
+from liteq.cli.output import emit, without_none
+from liteq.cli.result import show_result
+from liteq.cli.session import Session, pass_session
+from liteq.exceptions import NotRegistered
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["call"]
+
+
+Callback = Callable[[click.Context, click.Parameter, Any], Any]
+
+
+def _json(kind: type, word: str, example: str) -> Callback:
+    """Reads a JSON value of one kind."""
+
+    def read(_ctx: click.Context, _param: click.Parameter, text: str) -> Any:
+        try:
+            found = orjson.loads(text)
+        except orjson.JSONDecodeError as exc:
+            raise click.BadParameter(f"{text[:80]!r} is not JSON ({exc}): write for example {example}") from None
+        if not isinstance(found, kind):
+            raise click.BadParameter(f"{text[:80]!r} is not a JSON {word}: write for example {example}")
+        return found
+
+    return read
+
+
+def _moment(*, seconds: bool) -> Callback:
+    """Reads a time in ISO format or, where they are taken, seconds from now."""
+
+    def read(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | datetime | None:
+        if text is None:
+            return None
+        from datetime import datetime
+
+        try:
+            return float(text) if seconds and "-" not in text[1:] else datetime.fromisoformat(text)
+        except ValueError:
+            wanted = "seconds or a time in ISO format" if seconds else "a time in ISO format"
+            raise click.BadParameter(f"{text!r} is not {wanted}, such as 2030-01-31T12:00:00+00:00") from None
+
+    return read
+
+
+ARRAY = _json(list, "array", "'[1, 2]'")
+OBJECT = _json(dict, "object", "'{\"x\": 1}'")
+
+
+def accepted(*names: str) -> Callable[[Any], Any]:
+    """An option that is taken for Celery's sake and does nothing."""
+    return click.option(*names, expose_value=False, hidden=True)
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@click.option("-a", "--args", metavar="JSON", callback=ARRAY, default="[]", help="Positional arguments, an array.")
+@click.option("-k", "--kwargs", metavar="JSON", callback=OBJECT, default="{}", help="Named arguments, an object.")
+@click.option("--eta", metavar="TIME", callback=_moment(seconds=False), help="Not before: ISO format, UTC by default.")
+@click.option("--countdown", type=float, metavar="SECONDS", help="Not before so many seconds from now.")
+@click.option("--expires", metavar="TIME", callback=_moment(seconds=True), help="Not after: seconds, or as --eta.")
+@click.option("--queue", help="The queue.")
+@click.option("--routing-key", help="As --queue, where no queue is given.")
+@click.option("--priority", type=int, help="Higher goes first.")
+@click.option("--task-id", help="The message's id; sent twice with one id, it runs once.")
+@click.option("--wait", is_flag=True, help="Wait for the result.")
+@click.option("--timeout", type=float, help="With --wait: at most so many seconds.")
+@accepted("--serializer")
+@accepted("--exchange")
+@pass_session
+def call(
+    session: Session,
+    /,
+    name: str,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    wait: bool,
+    timeout: float | None,
+    **options: Any,
+) -> int:
+    """Send the task NAME and print its id.
+
+    With -A the name must be one of the app's tasks, and the arguments must fit. With -b alone nothing is known of
+    tasks, so any name is taken.
+
+    \b
+    JSON: {"id", "task"}; with --wait what `liteq result` writes.
+    """
+    app = session.app
+    if session.has_app:
+        app.import_tasks()
+        if name not in app.tasks:
+            raise NotRegistered(name, app.tasks)
+    try:
+        if session.has_app:
+            sent = app.tasks[name].apply_async(args, kwargs, **without_none(options))
+        else:
+            sent = app.send_task(name, args, kwargs, **without_none(options))
+    except (TypeError, ValueError) as exc:
+        raise _refused(exc) from exc
+    if not wait:
+        emit(session, {"id": sent.id, "task": name}, lambda: click.echo(sent.id))
+        return Exit.OK
+    return show_result(session, sent, wait_s=timeout)
+
+
+def _refused(exc: Exception) -> Exception:
+    """Arguments that do not fit are the caller's mistake; what liteq refuses has its own class."""
+    from liteq.exceptions import LiteqError
+
+    return exc if isinstance(exc, LiteqError) else click.UsageError(str(exc))

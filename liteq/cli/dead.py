@@ -1,0 +1,163 @@
+"""`liteq dead`: the dead letters, listed, shown, replayed, dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+
+from liteq.cli.exits import Exit
+from liteq.cli.group import Group
+from liteq.cli.messages import message_document
+from liteq.cli.output import age, counted, emit, json_text, say, table
+from liteq.cli.result import NoSuchMessage
+from liteq.cli.session import Session, pass_session
+from liteq.serialization import decode_error
+from liteq.states import State
+
+__all__ = ["dead"]
+
+PAGE = 1_000  # ids of one transaction
+
+
+def filters(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that choose dead letters by what they are."""
+    command = click.option("--task", metavar="NAME", help="Only those of this task.")(command)
+    return click.option("-Q", "--queue", metavar="NAME", help="Only those of this queue.")(command)
+
+
+@click.group(cls=Group)
+def dead() -> None:
+    """Tasks that failed for good: list, show, replay, drop."""
+
+
+@dead.command("list")
+@filters
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip so many.")
+@pass_session
+def list_(session: Session, /, task: str | None, queue: str | None, limit: int, offset: int) -> int:
+    """List dead letters, the newest first.
+
+    \b
+    JSON: [{"id", "task", "queue", "state", "finished", "retries", "crashes", "error": {"type", "message"}, ...}]
+    """
+    records = session.storage.messages(State.DEAD, task=task, queue=queue, limit=limit, offset=offset)
+    found = [message_document(record) for record in records]
+    now_ms = session.app.clock.now_ms()
+
+    def show() -> None:
+        head = ("id", "task", "queue", "died", "retries", "error")
+        rows = [
+            (
+                r.id, r.task, r.queue, age(now_ms, r.finished_ms), r.retries,
+                "{type}: {message}".format(**(d["error"] or {"type": "?", "message": ""}))[:200],
+            )
+            for r, d in zip(records, found, strict=True)
+        ]  # fmt: skip
+        table(session, head, rows, empty="there are no dead letters")
+
+    emit(session, found, show)
+    return Exit.OK
+
+
+@dead.command()
+@click.argument("id_", metavar="ID")
+@pass_session
+def show(session: Session, /, id_: str) -> int:
+    """Show a dead letter with its arguments, its exception and the traceback.
+
+    \b
+    JSON: as `list`, and "args", "kwargs", "traceback"
+    """
+    record = session.storage.find(id_)
+    if record is None or record.state != State.DEAD:
+        raise NoSuchMessage(id_) if record is None else _not_dead(id_, record.state)
+    traceback = decode_error(record.error).traceback if record.error else ""
+    document = message_document(record, with_args=True) | {"traceback": traceback}
+
+    def write() -> None:
+        for name, value in document.items():
+            if value not in (None, "") and name not in {"error", "traceback"}:
+                say(f"{name:<10} {json_text(value) if isinstance(value, (list, dict)) else value}")
+        if document["error"]:
+            say("error      {type}: {message}".format(**document["error"]))
+        if traceback:
+            say("\n" + traceback.rstrip())
+
+    emit(session, document, write)
+    return Exit.OK
+
+
+def _not_dead(id_: str, state: State) -> click.UsageError:
+    return click.UsageError(f"the message {id_} is no dead letter: it is {state}")
+
+
+@dead.command()
+@click.argument("ids", nargs=-1)
+@filters
+@click.option("--all", "every", is_flag=True, help="All of them.")
+@pass_session
+def replay(session: Session, /, ids: tuple[str, ...], task: str | None, queue: str | None, every: bool) -> int:
+    """Put dead letters back into their queues, with fresh counters; what waited for them waits again.
+
+    Name IDs, or choose by --task, --queue, or --all. Exits with 1 when one of the IDs could not be replayed.
+
+    \b
+    JSON: {"replayed": [ids], "refused": [ids]}
+    """
+    storage = session.storage
+    replayed: list[str] = []
+    refused: list[str] = []
+    for page in _chosen(session, ids, task, queue, every):
+        done = storage.dead_replay(page)
+        replayed += done
+        refused += [id_ for id_ in page if id_ not in set(done)]
+
+    def write() -> None:
+        click.echo(f"Replayed {counted(len(replayed), 'dead letter')}.")
+        for id_ in refused:
+            say(f"{id_}: no dead letter, or its unique key is taken")
+
+    emit(session, {"replayed": replayed, "refused": refused}, write)
+    return Exit.FAILED if refused else Exit.OK
+
+
+@dead.command()
+@click.argument("ids", nargs=-1)
+@filters
+@click.option("--all", "every", is_flag=True, help="All of them.")
+@pass_session
+def drop(session: Session, /, ids: tuple[str, ...], task: str | None, queue: str | None, every: bool) -> int:
+    """Delete dead letters for good: IDs, or those of --task or --queue, or --all.
+
+    \b
+    JSON: {"dropped"}
+    """
+    dropped = sum(session.storage.dead_drop(page) for page in _chosen(session, ids, task, queue, every))
+    emit(session, {"dropped": dropped}, lambda: click.echo(f"Dropped {counted(dropped, 'dead letter')}."))
+    return Exit.FAILED if dropped < len(ids) else Exit.OK
+
+
+def _chosen(
+    session: Session, ids: Sequence[str], task: str | None, queue: str | None, every: bool
+) -> Iterator[list[str]]:
+    """The ids that were named, or all that match, in pages. Each is yielded once, whatever becomes of it meanwhile."""
+    if ids and (task or queue or every):
+        raise click.UsageError("name ids, or choose by --task, --queue or --all: not both")
+    if not (ids or task or queue or every):
+        raise click.UsageError("name the ids of dead letters, or choose by --task, --queue or --all")
+    if ids:
+        yield list(dict.fromkeys(ids))
+        return
+    seen: set[str] = set()
+    left = 0  # those that stay dead letters stand before the others in the next page
+    while True:
+        page = session.storage.dead_matching(task=task, queue=queue, limit=PAGE + left)
+        fresh = [id_ for id_ in page if id_ not in seen]
+        if not fresh:
+            return
+        seen.update(fresh)
+        yield fresh
+        left = len(seen.intersection(session.storage.dead_matching(task=task, queue=queue, limit=PAGE + left)))

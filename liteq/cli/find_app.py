@@ -1,0 +1,100 @@
+"""`-A`: from a name to the app, as Celery finds it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from liteq.app import LiteQ
+from liteq.exceptions import ImproperlyConfigured
+
+__all__ = ["find_app"]
+
+ATTRIBUTES = ("app", "celery", "liteq")
+SUBMODULES = ("celery", "liteq")
+
+
+def find_app(name: str) -> LiteQ:
+    """The app that `name` means: `module:attribute`, `module`, or `package`; the working directory is looked in.
+
+    In a module that is the attribute `app`, `celery` or `liteq`, in a package also that of its submodule `celery` or
+    `liteq`, else the only app that there is. Raises ImproperlyConfigured.
+    """
+    if (cwd := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, cwd)
+    module_name, colon, attribute = name.partition(":")
+    if colon:
+        return _attribute(_import(module_name, name), attribute)
+    if not _exists(name) and "." in name:
+        parent, _, attribute = name.rpartition(".")
+        if _exists(parent):
+            return _attribute(_import(parent, name), attribute)
+    return _in_module(_import(name, name))
+
+
+def _in_module(module: ModuleType) -> LiteQ:
+    for attribute in ATTRIBUTES:
+        if isinstance(found := getattr(module, attribute, None), LiteQ):
+            return found
+    if hasattr(module, "__path__"):
+        for submodule in (f"{module.__name__}.{last}" for last in SUBMODULES):
+            if _exists(submodule):
+                return _in_module(_import(submodule, submodule))
+    apps = {id(value): (name, value) for name, value in vars(module).items() if isinstance(value, LiteQ)}
+    if len(apps) == 1:
+        return next(iter(apps.values()))[1]
+    if apps:
+        names = " or ".join(f"-A {module.__name__}:{name}" for name, _ in apps.values())
+        raise ImproperlyConfigured(f"the module {module.__name__!r} has {len(apps)} apps: say {names}")
+    raise ImproperlyConfigured(
+        f"there is no app in the module {module.__name__!r}: it needs a line such as "
+        f'`app = LiteQ("{module.__name__}", broker="sqlite:///tasks.db")`'
+    )
+
+
+def _attribute(module: ModuleType, path: str) -> LiteQ:
+    found: Any = module
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if isinstance(found, ModuleType):
+        return _in_module(found)
+    if not isinstance(found, LiteQ):
+        what = "nothing" if found is None else f"a {type(found).__name__}"
+        raise ImproperlyConfigured(f"{path!r} in the module {module.__name__!r} is {what}, not an app")
+    return found
+
+
+def _exists(module: str) -> bool:
+    if module in sys.modules:
+        return True
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError, AttributeError):
+        return False
+    except Exception as exc:  # a parent package is imported by the search
+        raise _broken(module, exc) from exc
+
+
+def _import(module: str, said: str) -> ModuleType:
+    if not _exists(module):
+        raise ImproperlyConfigured(
+            f"there is no module {module!r} to take the app from (-A {said}); looked in {Path.cwd()} too"
+        )
+    try:
+        return importlib.import_module(module)
+    except Exception as exc:
+        raise _broken(module, exc) from exc
+
+
+def _broken(module: str, exc: Exception) -> ImproperlyConfigured:
+    """The error for a module that raises when it is imported, after its traceback: that one is the user's to read."""
+    frames = [f for f in traceback.extract_tb(exc.__traceback__) if "importlib" not in f.filename]
+    own = [f for f in frames if not f.filename.startswith(os.path.dirname(__file__))]  # noqa: PTH120
+    sys.stderr.writelines(["Traceback (most recent call last):\n", *traceback.format_list(own)])
+    return ImproperlyConfigured(f"importing {module!r} raised {type(exc).__name__}: {exc}")

@@ -1,0 +1,144 @@
+"""The group `liteq`: loads a command by its name, takes global options on either side of it, and ends in one line."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import MutableMapping, Sequence
+from typing import Any, NoReturn, cast
+
+import click
+
+from liteq.cli.exits import Exit, code_of, described
+from liteq.cli.session import GLOBAL_OPTIONS, HIDDEN_GLOBAL_OPTIONS, Session
+from liteq.exceptions import LiteqError
+from liteq.utils.text import printable
+
+__all__ = ["Command", "Group", "main"]
+
+# Each is the function of that name in the file of that name.
+COMMANDS = (
+    "worker", "call", "result", "status", "inspect", "purge", "dead", "doctor", "backup", "migrate", "demo", "report",
+    "version",
+)  # fmt: skip
+
+# What `celery` has and `liteq` does not, and what to do instead.
+ELSEWHERE = {
+    "amqp": "there is no AMQP here",
+    "beat": "periodic tasks are not part of this version",
+    "control": "remote control is not part of this version; signals to the worker's process are: see the docs",
+    "events": "events are not part of this version; `liteq status` and `liteq inspect` read the file",
+    "graph": "there are no bootsteps here",
+    "list": "there are no bindings here; queues: `liteq inspect queues`",
+    "logtool": "not part of this version",
+    "multi": "use a service manager, or `liteq worker --detach` with --pidfile",
+    "shell": "run `python -i -m yourmodule`",
+    "upgrade": "old names of settings are understood as they are",
+}
+
+
+class Command(click.Command):
+    """A command that takes the global options too, so that `liteq worker -A app` is `liteq -A app worker`."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*super().get_params(ctx), *HIDDEN_GLOBAL_OPTIONS]
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*super().get_params(ctx), *HIDDEN_GLOBAL_OPTIONS]
+
+
+class LiteqGroup(click.Group):
+    """`liteq` itself."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"liteq.cli.{name}")
+        return cast("click.Command", getattr(module, name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in ELSEWHERE:
+            ctx.fail(f"there is no `liteq {args[0]}`: {ELSEWHERE[args[0]]}")
+        return super().resolve_command(ctx, args)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command and end the process with its exit code; an error of liteq's is one line."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        try:
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        except Exception as exc:
+            if os.environ.get("LITEQ_DEBUG") == "1" and not isinstance(exc, (click.ClickException, click.Abort)):
+                raise
+            _end(exc)
+        except KeyboardInterrupt:
+            sys.exit(Exit.INTERRUPTED)
+        sys.exit(code if isinstance(code, int) else Exit.OK)
+
+
+def _end(exc: Exception) -> NoReturn:
+    match exc:
+        case click.Abort():
+            click.echo("Aborted!", err=True)
+            sys.exit(Exit.FAILED)
+        case click.exceptions.NoArgsIsHelpError():
+            exc.show()
+            sys.exit(exc.exit_code)
+        case click.ClickException():
+            path = getattr(getattr(exc, "ctx", None), "command_path", None)
+            hint = f" (see `{path} --help`)" if path else ""
+            click.echo(f"liteq: error: {printable(' '.join(exc.format_message().split()))}{hint}", err=True)
+            sys.exit(exc.exit_code)
+        case LiteqError():
+            click.echo(f"liteq: error: {one_line(exc)}", err=True)
+            sys.exit(code_of(exc))
+        case OSError(errno=errno.EPIPE):  # whoever read our output has gone: `liteq dead list | head`
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the interpreter flushes it at its end
+            sys.exit(Exit.FAILED)
+        case _:
+            raise exc
+
+
+def one_line(exc: Exception) -> str:
+    """The message of `exc` in one line that a terminal can be trusted with."""
+    return printable(" ".join(str(exc).split())) or type(exc).__name__
+
+
+def _context_settings() -> MutableMapping[str, Any]:
+    return {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+@click.group(
+    cls=LiteqGroup,
+    params=GLOBAL_OPTIONS,
+    context_settings=_context_settings(),
+    subcommand_metavar="COMMAND [ARGS]...",
+    epilog=described(),
+)
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """A task queue with Celery's API over one SQLite file.
+
+    The options below may stand before the command or after it. `liteq COMMAND --help` tells a command's own.
+    """
+    ctx.ensure_object(Session)

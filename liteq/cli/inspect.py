@@ -1,0 +1,228 @@
+"""`liteq inspect`: what is in the file, and what its workers say of themselves there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import click
+
+from liteq.cli.exits import Exit
+from liteq.cli.group import Command
+from liteq.cli.messages import message_document
+from liteq.cli.output import age, counted, emit, json_text, say, table
+from liteq.cli.session import Session, pass_session
+from liteq.cli.version import versions
+from liteq.cli.workers import documents, live
+from liteq.states import State
+from liteq.storage.inspect import Record
+
+__all__ = ["inspect"]
+
+
+@dataclass(frozen=True)
+class Query:
+    """What was asked beside the subject."""
+
+    ids: tuple[str, ...]
+    state: State | None
+    queue: str | None
+    task: str | None
+    destination: str | None
+    limit: int
+    args: bool
+
+
+def queues(session: Session, query: Query) -> int:
+    """How many messages each queue has in each state."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for count in session.storage.counts():
+        if query.queue in (None, count.queue):
+            found[count.queue][count.state.value] = count.n
+    shown = [state.value for state in State]
+    if session.on_terminal:  # eight columns do not fit into its 80
+        shown = [name for name in shown if any(name in states for states in found.values())]
+    head = ("queue", *shown)
+    rows = [(queue, *(states.get(name, 0) for name in shown)) for queue, states in sorted(found.items())]
+    emit(session, found, lambda: table(session, head, rows, empty="no message in any queue"))
+    return Exit.OK
+
+
+def messages(session: Session, query: Query) -> int:
+    """Messages in one state (--state, by default pending)."""
+    return _show_messages(session, query, query.state or State.PENDING)
+
+
+def scheduled(session: Session, query: Query) -> int:
+    """Messages that wait for their time."""
+    return _show_messages(session, query, State.SCHEDULED)
+
+
+def active(session: Session, query: Query) -> int:
+    """Messages that workers hold: running, or about to."""
+    return _show_messages(session, query, State.LEASED)
+
+
+def reserved(session: Session, query: Query) -> int:
+    """The same as active: which of the messages that it holds a worker has started, only that worker knows."""
+    return _show_messages(session, query, State.LEASED)
+
+
+def revoked(session: Session, query: Query) -> int:
+    """Messages that were revoked, or expired."""
+    return _show_messages(session, query, State.CANCELLED)
+
+
+def _show_messages(session: Session, query: Query, state: State) -> int:
+    records = session.storage.messages(state, queue=query.queue, task=query.task, limit=query.limit)
+    if query.destination:
+        records = [record for record in records if record.worker in query.destination.split(",")]
+    return _show_records(session, records, with_args=query.args, empty=f"no message is {state}")
+
+
+def query_task(session: Session, query: Query) -> int:
+    """The messages of these ids."""
+    if not query.ids:
+        raise click.UsageError("name the ids: liteq inspect query_task ID...")
+    found = session.storage.find_many(query.ids)
+    _show_records(session, list(found.values()), with_args=query.args, empty="none of these ids is known")
+    return Exit.OK if len(found) == len(set(query.ids)) else Exit.FAILED
+
+
+def _show_records(session: Session, records: list[Record], *, with_args: bool, empty: str) -> int:
+    found = [message_document(record, with_args=with_args) for record in records]
+    now_ms = session.app.clock.now_ms()
+    head = ["id", "task", "queue", "state", "priority", "due", "retries", "worker"]
+    rows = [
+        [r.id, r.task, r.queue, r.state.value, r.priority, age(now_ms, r.due_ms), r.retries, r.worker] for r in records
+    ]
+    if with_args:
+        head += ["args", "kwargs"]
+        for row, document in zip(rows, found, strict=True):
+            row += [json_text(document["args"]), json_text(document["kwargs"])]
+    emit(session, found, lambda: table(session, head, rows, empty=empty))
+    return Exit.OK
+
+
+def ping(session: Session, query: Query) -> int:
+    """Whether workers live."""
+    found = [{"name": worker.name, "ok": "pong"} for worker in live(session, query.destination)]
+
+    def show() -> None:
+        for worker in found:
+            say(f"{worker['name']}: OK pong")
+        session.note(f"{counted(len(found), 'node')} online")
+
+    emit(session, found, show)
+    return Exit.OK if found else Exit.UNAVAILABLE
+
+
+def workers(session: Session, query: Query) -> int:
+    """What the workers that live say of themselves."""
+    found = documents(live(session, query.destination))
+
+    def show() -> None:
+        for worker in found:
+            say(f"{worker['name']}:")
+            for name, value in worker.items():
+                say(f"  {name:<14} {json_text(value) if isinstance(value, (list, dict)) else value}")
+
+    emit(session, found, show)
+    return Exit.OK if found else Exit.UNAVAILABLE
+
+
+def active_queues(session: Session, query: Query) -> int:
+    """Which queues each worker takes from."""
+    found = {w["name"]: w.get("queues", []) for w in documents(live(session, query.destination))}
+    rows = [(name, ",".join(queues)) for name, queues in found.items()]
+    emit(session, found, lambda: table(session, ("worker", "queues"), rows, empty="no worker answers"))
+    return Exit.OK if found else Exit.UNAVAILABLE
+
+
+def registered(session: Session, _query: Query) -> int:
+    """The tasks of the app as this process sees it: the file does not tell which ones a worker has."""
+    session.app.import_tasks()
+    found = sorted(session.app.tasks)
+    emit(session, found, lambda: say("\n".join(found)))
+    return Exit.OK
+
+
+def conf(session: Session, _query: Query) -> int:
+    """The settings as this process sees them, without the defaults."""
+    found = {name: repr(value) for name, value in session.app.conf.table().items()}
+    rows = list(found.items())
+    emit(session, found, lambda: table(session, ("setting", "value"), rows, empty="no setting was changed"))
+    return Exit.OK
+
+
+def report(session: Session, _query: Query) -> int:
+    """The versions here; `liteq report` says more."""
+    found = versions()
+    emit(session, found, lambda: table(session, ("what", "version"), list(found.items()), empty=""))
+    return Exit.OK
+
+
+SUBJECTS: dict[str, Callable[[Session, Query], int]] = {
+    "queues": queues,
+    "messages": messages,
+    "workers": workers,
+    "active": active,
+    "reserved": reserved,
+    "scheduled": scheduled,
+    "revoked": revoked,
+    "query_task": query_task,
+    "registered": registered,
+    "active_queues": active_queues,
+    "stats": workers,
+    "ping": ping,
+    "conf": conf,
+    "report": report,
+}
+
+
+def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        for name, subject in SUBJECTS.items():
+            click.echo(f"{name:<14} {(subject.__doc__ or '').splitlines()[0]}")
+        ctx.exit()
+
+
+@click.command(cls=Command)
+@click.argument("subject", type=click.Choice(list(SUBJECTS)), metavar="SUBJECT")
+@click.argument("ids", nargs=-1)
+@click.option(
+    "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="The subjects, explained."
+)
+@click.option("--state", type=click.Choice([state.value for state in State]), help="With `messages`: in this state.")
+@click.option("-Q", "--queue", metavar="NAME", help="Only this queue.")
+@click.option("--task", metavar="NAME", help="Only messages of this task.")
+@click.option("-d", "--destination", metavar="NAMES", help="Only these workers, comma-separated.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many messages.")
+@click.option("--args", is_flag=True, help="Also the arguments, which may be confidential.")
+@click.option("-t", "--timeout", type=float, expose_value=False, hidden=True)
+@pass_session
+def inspect(
+    session: Session,
+    /,
+    subject: str,
+    ids: tuple[str, ...],
+    state: str | None,
+    queue: str | None,
+    task: str | None,
+    destination: str | None,
+    limit: int,
+    args: bool,
+) -> int:
+    """Look at the queue. SUBJECT is one of those that `liteq inspect --list` explains.
+
+    Everything is read from the file, so nobody has to answer and it returns at once. Where a subject needs a worker
+    (ping, workers, stats, active_queues), it exits with 69 when none lives.
+
+    \b
+    JSON: queues {queue: {state: n}}; messages [{"id", "task", "queue", "state", ...}];
+    workers, stats [{"name", "pid", ...}]; ping [{"name", "ok"}]; active_queues {worker: [queues]};
+    registered [names]; conf {setting: value}; report {name: version}
+    """
+    query = Query(ids, State(state) if state else None, queue, task, destination, limit, args)
+    return SUBJECTS[subject](session, query)

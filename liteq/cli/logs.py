@@ -1,0 +1,160 @@
+"""A worker's log, set up as Celery sets it up: its formats, its signals, and what tasks print."""
+
+from __future__ import annotations
+
+import io
+import logging
+import logging.handlers
+import sys
+import threading
+from typing import Any, TextIO
+
+import orjson
+
+from liteq import signals
+from liteq.clock import from_ms
+from liteq.utils.log import ColorFormatter, TaskFormatter, mlevel, task_logger
+from liteq.utils.text import printable
+
+__all__ = ["JsonFormatter", "LogStream", "expand_name", "set_up"]
+
+# A name lookup at import: what the process was started with, whatever a test or a task puts in its place.
+_stderr = sys.stderr
+
+
+class JsonFormatter(TaskFormatter):
+    """One JSON object a line: time, level, logger, process, message; a task's line has its name and id too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        super().format(record)  # fills in the task
+        line: dict[str, Any] = {
+            "time": from_ms(int(record.created * 1000)).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "process": record.process,
+            "message": record.getMessage(),
+        }
+        task_id = record.__dict__["task_id"]
+        if task_id != "???":
+            line |= {"task": record.__dict__["task_name"], "task_id": task_id}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line).decode()
+
+
+class _Clean(logging.Formatter):
+    """Tracebacks hold the messages of exceptions, and so whatever somebody sent."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return "\n".join(printable(line) for line in super().formatException(ei).split("\n"))
+
+
+class _PlainFormatter(_Clean, ColorFormatter):
+    pass
+
+
+class _TaskFormatter(_Clean, TaskFormatter):
+    pass
+
+
+class LogStream(io.TextIOBase):
+    """Stands for stdout or stderr in a worker: what is printed there becomes lines of the log, as in Celery."""
+
+    def __init__(self, logger: logging.Logger, level: int, behind: TextIO) -> None:
+        self._logger = logger
+        self._level = level
+        self._behind = behind
+        self._mine = threading.local()  # a line at a time a thread; and no way back in from a failing handler
+
+    def write(self, text: str) -> int:
+        if getattr(self._mine, "busy", False):
+            return self._behind.write(text)
+        *lines, rest = (getattr(self._mine, "rest", "") + str(text)).split("\n")
+        self._mine.rest = rest
+        self._log(lines)
+        return len(text)
+
+    def flush(self) -> None:
+        rest, self._mine.rest = getattr(self._mine, "rest", ""), ""
+        self._log([rest])
+
+    def _log(self, lines: list[str]) -> None:
+        self._mine.busy = True
+        try:
+            for line in lines:
+                if line.strip():
+                    self._logger.log(self._level, "%s", line.rstrip())
+        finally:
+            self._mine.busy = False
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        return self._behind.fileno()
+
+
+def expand_name(path: str, nodename: str) -> str:
+    """A log's or pidfile's name: %n the worker's name, %h its host, %d the domain, %p both; %i, %I as in a parent."""
+    name, _, host = nodename.partition("@")
+    domain = host.partition(".")[2]
+    for mark, value in (("%n", name), ("%h", host), ("%d", domain), ("%p", nodename), ("%i", "0"), ("%I", "")):
+        path = path.replace(mark, value)
+    return path.replace("%%", "%")
+
+
+def set_up(app: Any, level: str, logfile: str | None, *, color: bool, as_json: bool = False) -> None:
+    """Send the log to `logfile`, else to stderr. A receiver of `setup_logging` takes all of it into its own hands."""
+    conf = app.conf
+    number = mlevel(level) or logging.WARNING
+    stream = _stderr if logfile is None else None
+    use_color = (
+        color and stream is not None and (stream.isatty() if conf.worker_log_color is None else conf.worker_log_color)
+    )
+    common = {"loglevel": number, "logfile": logfile, "colorize": use_color}
+    if signals.setup_logging.receivers:
+        signals.setup_logging.send(sender=None, format=conf.worker_log_format, **common)
+    else:
+        root = logging.getLogger()
+        if conf.worker_hijack_root_logger:
+            root.handlers.clear()
+        root.setLevel(number)
+        plain: logging.Formatter
+        tasks: logging.Formatter
+        if as_json:
+            plain = tasks = JsonFormatter()
+        else:
+            plain = _PlainFormatter(conf.worker_log_format, conf.worker_log_datefmt, use_color=use_color)
+            tasks = _TaskFormatter(conf.worker_task_log_format, conf.worker_task_log_datefmt, use_color=use_color)
+        _handle(root, logfile, plain)
+        _handle(task_logger, logfile, tasks)
+        task_logger.setLevel(number)
+        task_logger.propagate = False
+        signals.after_setup_logger.send(sender=None, logger=root, format=conf.worker_log_format, **common)
+        signals.after_setup_task_logger.send(
+            sender=None, logger=task_logger, format=conf.worker_task_log_format, **common
+        )
+    if conf.worker_redirect_stdouts:
+        redirect(mlevel(conf.worker_redirect_stdouts_level) or logging.WARNING)
+
+
+def _handle(logger: logging.Logger, logfile: str | None, formatter: logging.Formatter) -> None:
+    if logger.handlers and logger is not logging.getLogger():
+        return
+    handler: logging.Handler
+    if logfile is None:
+        handler = logging.StreamHandler(_stderr)
+    else:  # notices that logrotate has moved the file away
+        handler = logging.handlers.WatchedFileHandler(logfile, encoding="utf-8")
+    handler.setFormatter(formatter)
+    logger.addHandler(handler)
+
+
+def redirect(level: int) -> None:
+    """Have what is printed from now on logged at `level`."""
+    logger = logging.getLogger("liteq.redirected")
+    sys.stdout = LogStream(logger, level, sys.stdout)
+    sys.stderr = LogStream(logger, level, sys.stderr)

@@ -1,0 +1,90 @@
+"""How results are written: JSON when asked for, tables on a terminal, tab-separated lines into a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import click
+import orjson
+
+from liteq.cli.session import Session
+from liteq.clock import from_ms
+from liteq.utils.text import printable
+
+__all__ = ["age", "counted", "emit", "json_text", "say", "table", "times", "without_none"]
+
+
+def json_text(document: Any) -> str:
+    """`document` as JSON. What it has no form for (a value out of a payload) is written as text."""
+    options = orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0)
+    return orjson.dumps(document, default=str, option=options).decode()
+
+
+def emit(session: Session, document: Any, show: Callable[[], None]) -> None:
+    """Write `document` as JSON with `--json`, else call `show`."""
+    if session.json:
+        click.echo(json_text(document))
+    else:
+        show()
+
+
+def say(text: str) -> None:
+    """Write text that may hold what others wrote; its line breaks stay, other control characters do not."""
+    click.echo("\n".join(printable(line) for line in text.split("\n")))
+
+
+def table(session: Session, head: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """Write a table; into a pipe, one line a row with tabs between the cells. `empty` is said when there is no row."""
+    lines = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
+    if not lines:
+        session.note(empty)
+    elif session.on_terminal:
+        _rich_table(session, head, lines)
+    else:
+        for line in (head, *lines):
+            click.echo("\t".join(line))
+
+
+def _rich_table(session: Session, head: Sequence[str], lines: list[list[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for name in head:
+        numeric = all(line[head.index(name)].replace(",", "").isdigit() for line in lines)
+        made.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for line in lines:
+        made.add_row(*(Text(cell) for cell in line))
+    Console(no_color=session.no_color or None, highlight=False).print(made)
+
+
+# -- parts that several commands show --------------------------------------------------------------------------------
+
+
+def times(ms: int | None) -> str | None:
+    """A time of the file, in ISO format, UTC."""
+    return None if ms is None else from_ms(ms).isoformat(timespec="milliseconds")
+
+
+def age(now_ms: int, then_ms: int | None) -> str:
+    """How long ago, or in how long, in words: "3 s ago", "in 0:05:00"."""
+    if then_ms is None:
+        return ""
+    seconds = (now_ms - then_ms) // 1000
+    span = f"{abs(seconds)} s" if abs(seconds) < 100 else str(timedelta(seconds=abs(seconds)))
+    return f"{span} ago" if seconds >= 0 else f"in {span}"
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: "1 message", "2 messages"."""
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of `values` that were given."""
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,42 @@
+"""`liteq report`: what a bug report needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from liteq.cli.exits import Exit
+from liteq.cli.group import Command
+from liteq.cli.output import emit, say
+from liteq.cli.session import Session, pass_session
+from liteq.cli.version import versions
+
+__all__ = ["report"]
+
+
+@click.command(cls=Command)
+@pass_session
+def report(session: Session, /) -> int:
+    """Show versions and settings, for a bug report.
+
+    What looks like a secret is hidden; read it before you send it.
+
+    \b
+    JSON: {"versions": {}, "settings": {}, "tasks": [names]}
+    """
+    app = session.app
+    if session.has_app:
+        app.import_tasks()
+    settings = {name: repr(value) for name, value in app.conf.table().items()}
+    document: dict[str, Any] = {"versions": versions(), "settings": settings, "tasks": sorted(app.tasks)}
+
+    def show() -> None:
+        for part in ("versions", "settings"):
+            say(f"\n{part}")
+            for name, value in document[part].items():
+                say(f"  {name:<28} {value}")
+        say(f"\ntasks\n  {', '.join(document['tasks']) or '(none)'}")
+
+    emit(session, document, show)
+    return Exit.OK

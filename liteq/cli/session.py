@@ -1,0 +1,158 @@
+"""What every command has: the global options, the app and the file that they name, and a voice."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
+
+if TYPE_CHECKING:
+    from liteq.app import LiteQ
+    from liteq.storage.storage import Storage
+
+__all__ = ["GLOBAL_OPTIONS", "HIDDEN_GLOBAL_OPTIONS", "Session", "pass_session"]
+
+
+class Session:
+    """One call of `liteq`. The app is imported when a command first asks for it."""
+
+    app_name: str | LiteQ | None = None  # an app, from `app.worker_main()`
+    broker: str | None = None
+    config: str | None = None
+    no_color: bool = False
+    quiet: bool = False
+    json: bool = False
+
+    @cached_property
+    def app(self) -> LiteQ:
+        """The app that `-A` (or LITEQ_APP) names, with `-b` and `--config` applied; a bare one where only `-b` is said.
+
+        Raises ImproperlyConfigured when there is no such app.
+        """
+        from liteq.cli.find_app import find_app
+        from liteq.settings import Source, read_object
+
+        name = self.app_name or os.environ.get("LITEQ_APP")
+        app = self._bare_app() if not name else find_app(name) if isinstance(name, str) else name
+        config = self.config or os.environ.get("LITEQ_CONFIG")
+        if config:
+            app.conf.apply(read_object(config), Source.COMMAND_LINE, "--config")
+        if self.broker:
+            app.conf.apply({"broker_url": self.broker}, Source.COMMAND_LINE, "--broker")
+        if not name and not app.conf.broker_url:
+            raise ImproperlyConfigured(
+                "which queue? Name the app with -A module, or its file with -b sqlite:///tasks.db"
+            )
+        return app
+
+    @property
+    def has_app(self) -> bool:
+        """Whether the user named an app, so that its tasks are known."""
+        return bool(self.app_name or os.environ.get("LITEQ_APP"))
+
+    @staticmethod
+    def _bare_app() -> LiteQ:
+        from liteq.app import LiteQ
+
+        return LiteQ("liteq")
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The app's file. Raises StorageUnavailable where there is none yet: looking at a queue does not make one."""
+        from liteq.storage.sqlite.url import parse
+
+        path = parse(self.app.broker_url).path
+        if not os.path.lexists(path):
+            raise StorageUnavailable(f"there is no file {path}: the first task that is sent, or a worker, creates it")
+        return self.app.storage
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person reads what is written."""
+        return sys.stdout.isatty()
+
+    def note(self, text: str) -> None:
+        """Tell the user something that is no result; not with `--quiet`."""
+        if not self.quiet:
+            click.echo(f"liteq: note: {text}", err=True)
+
+
+pass_session = click.make_pass_decorator(Session, ensure=True)
+
+
+# -- the global options, before or after the command -----------------------------------------------------------------
+
+
+def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def keep(ctx: click.Context, _param: click.Parameter, value: Any) -> None:
+        if value:  # said nowhere after the command leaves what was said before it
+            setattr(ctx.find_root().ensure_object(Session), name, value)
+
+    return keep
+
+
+def _change_directory(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value:
+        os.chdir(value)
+
+
+def _without_color(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.color = False
+    _keep("no_color")(ctx, param, value)
+
+
+def _no_effect(why: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def tell(_ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        if value and not _ctx.resilient_parsing:
+            click.echo(f"liteq: note: {param.opts[-1]} has no effect: {why}", err=True)
+
+    return tell
+
+
+def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from liteq._version import __version__
+
+        click.echo(__version__)
+        ctx.exit()
+
+
+def _options(*, hidden: bool) -> list[click.Parameter]:
+    def option(*names: str, **more: Any) -> click.Option:
+        return click.Option(names, expose_value=False, hidden=hidden, **more)
+
+    return [
+        option(
+            "-A", "--app", metavar="APP", type=click.UNPROCESSED, callback=_keep("app_name"),
+            help="The app: module, module:attribute, package. Else LITEQ_APP.",
+        ),
+        option("-b", "--broker", metavar="URL", callback=_keep("broker"), help="The file: sqlite:///tasks.db."),
+        option(
+            "--result-backend", metavar="URL", callback=_no_effect("results are in the broker's file"),
+            help="Accepted as Celery's; results are in the broker's file.",
+        ),
+        option(
+            "--loader", metavar="NAME", callback=_no_effect("there are no loaders"), help="Accepted as Celery's."
+        ),
+        option("--config", metavar="MODULE", callback=_keep("config"), help="A module of settings."),
+        option(
+            "--workdir", metavar="FOLDER", type=click.Path(exists=True, file_okay=False), is_eager=True,
+            callback=_change_directory, help="Change to this folder first.",
+        ),
+        option("-C", "--no-color", is_flag=True, callback=_without_color, help="Without colours. Also: NO_COLOR."),
+        option("-q", "--quiet", is_flag=True, callback=_keep("quiet"), help="Without banner and notes."),
+        option("-j", "--json", is_flag=True, callback=_keep("json"), help="Write JSON."),
+        option("--skip-checks", is_flag=True, help="Accepted as Celery's."),
+        option("--version", is_flag=True, is_eager=True, callback=_version, help="Show the version and exit."),
+    ]  # fmt: skip
+
+
+GLOBAL_OPTIONS = _options(hidden=False)
+HIDDEN_GLOBAL_OPTIONS = _options(hidden=True)

@@ -1,0 +1,227 @@
+"""`liteq worker`: take tasks from the file and run them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from liteq.cli.group import Command
+from liteq.cli.output import counted, without_none
+from liteq.cli.purge import names
+from liteq.cli.session import Session, pass_session
+
+__all__ = ["worker"]
+
+LEVELS = ("debug", "info", "warning", "error", "critical", "fatal")
+POOLS = ("prefork", "processes", "threads", "solo")
+
+# What `celery worker` takes and means nothing here, and why.
+WITHOUT_EFFECT = {
+    "--statedb": "the state is in the file",
+    "-O": "children take what they can start, no more",
+    "--task-events": "events are not part of this version",
+    "--without-gossip": "workers meet in the file",
+    "--without-mingle": "workers meet in the file",
+    "--without-heartbeat": "a lease needs its heartbeat",
+    "--heartbeat-interval": "it follows from visibility_timeout",
+    "--pool-start-method": "the pool forks",
+    "--disable-prefetch": "what a child has not started goes to the next free one",
+    "--schedule": "beat is not part of this version",
+    "--scheduler": "beat is not part of this version",
+    "--executable": "the worker forks",
+}
+
+
+def _idle(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    if value and not ctx.resilient_parsing:
+        ctx.meta.setdefault("liteq.idle", []).append(param.opts[0])
+
+
+def idle_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Celery's options without effect: accepted, and named once."""
+    for opts, flag in (
+        (("--statedb", "-S"), False),
+        (("-O", "--optimization"), False),
+        (("--task-events", "--events", "-E"), True),
+        (("--without-gossip",), True),
+        (("--without-mingle",), True),
+        (("--without-heartbeat",), True),
+        (("--heartbeat-interval",), False),
+        (("--pool-start-method",), False),
+        (("--disable-prefetch",), True),
+        (("--schedule", "--schedule-filename", "-s"), False),
+        (("--scheduler",), False),
+        (("--executable",), False),
+    ):
+        made = click.option(*opts, is_flag=flag, expose_value=False, hidden=True, callback=_idle)
+        command = made(command)
+    return command
+
+
+def _no_beat(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        raise click.UsageError("--beat: periodic tasks are not part of this version; start the worker without it")
+
+
+def _pool(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is None or value in POOLS:
+        return value
+    hint = "; for tasks that wait, use threads, or `async def` tasks" if value in {"eventlet", "gevent"} else ""
+    raise click.UsageError(f"there is no pool {value!r}: use prefork, threads or solo{hint}")
+
+
+def _level(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if value.lower() not in LEVELS:
+        raise click.BadParameter(f"{value!r} is not one of {', '.join(LEVELS)}")
+    return value.upper()
+
+
+def _umask(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else int(value, 8)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not an octal number, such as 077") from None
+
+
+def _autoscale(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else max(int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not MAX,MIN, two numbers") from None
+
+
+@click.command(cls=Command)
+@click.option(
+    "-n", "--hostname", metavar="NAME", help="The worker's name; %h the host, %n its first label, %d the rest."
+)
+@click.option(
+    "-c", "--concurrency", type=click.IntRange(min=0), metavar="N", help="Processes or threads; else one a CPU."
+)
+@click.option("-P", "--pool", metavar="POOL", callback=_pool, help="prefork, threads or solo.")
+@click.option("-Q", "--queues", metavar="NAMES", help="The queues to take from, comma-separated.")
+@click.option("-X", "--exclude-queues", metavar="NAMES", help="Queues not to take from.")
+@click.option("-I", "--include", metavar="MODULES", help="More modules of tasks to import, comma-separated.")
+@click.option("--purge", "--discard", is_flag=True, help="Delete what waits in these queues first, for good.")
+@click.option("--time-limit", type=float, metavar="SECONDS", help="Kill the process of a task that runs longer.")
+@click.option("--soft-time-limit", type=float, metavar="SECONDS", help="Raise SoftTimeLimitExceeded in it first.")
+@click.option("--max-tasks-per-child", type=click.IntRange(min=1), metavar="N", help="Replace a process after N tasks.")
+@click.option(
+    "--max-memory-per-child", type=click.IntRange(min=1), metavar="KIB", help="Replace a process that is larger."
+)
+@click.option("--prefetch-multiplier", type=click.IntRange(min=0), metavar="N", help="Leases held for each process.")
+@click.option("--autoscale", metavar="MAX,MIN", callback=_autoscale, help="Taken as --concurrency MAX.")
+@click.option(
+    "-l",
+    "--loglevel",
+    "--log-level",
+    default="WARNING",
+    envvar="LITEQ_LOG_LEVEL",
+    metavar="LEVEL",
+    callback=_level,
+    help="debug, info, warning (the default), error or critical.",
+)
+@click.option(
+    "-f", "--logfile", metavar="FILE", help="The log; else stderr. %n, %h, %p: the worker's name, host, both."
+)
+@click.option("--pidfile", metavar="FILE", help="Holds the process id while the worker lives; exits with 73 if taken.")
+@click.option("-D", "--detach", is_flag=True, help="Run in the background.")
+@click.option("--uid", metavar="USER", help="Run as this user.")
+@click.option("--gid", metavar="GROUP", help="Run as this group.")
+@click.option("--umask", metavar="OCTAL", callback=_umask, help="The mode bits that new files do not get.")
+@click.option("-B", "--beat", is_flag=True, expose_value=False, hidden=True, callback=_no_beat)
+@idle_options
+@pass_session
+@click.pass_context
+def worker(
+    ctx: click.Context,
+    session: Session,
+    /,
+    hostname: str | None,
+    concurrency: int | None,
+    pool: str | None,
+    queues: str | None,
+    exclude_queues: str | None,
+    include: str | None,
+    purge: bool,
+    prefetch_multiplier: int | None,
+    autoscale: int | None,
+    loglevel: str,
+    logfile: str | None,
+    pidfile: str | None,
+    detach: bool,
+    uid: str | None,
+    gid: str | None,
+    umask: int | None,
+    **limits: Any,
+) -> int:
+    """Take tasks from the file and run them.
+
+    TERM or INT: finish what runs, return the rest. QUIT, or INT twice: return what runs too. Exits with 0 after a warm
+    end, 1 after a cold one. With --json the log is JSON, an object a line.
+    """  # fmt: skip
+    from liteq import signals
+    from liteq.cli import daemon, logs
+    from liteq.settings import Source
+    from liteq.worker import Worker
+    from liteq.worker.identity import expand_name
+
+    if umask is not None:
+        os.umask(umask)
+    daemon.become(uid, gid)  # first: the file, and what the app's modules open, is to belong to that user
+    app = session.app
+    _say_what_has_no_effect(ctx, session, autoscale)
+    settings = without_none({"worker_prefetch_multiplier": prefetch_multiplier})
+    if include:
+        settings["include"] = (*app.conf.include, *(names(include) or ()))
+    name = expand_name(hostname)
+    signals.celeryd_init.send(sender=name, instance=None, conf=app.conf, options=ctx.params)
+    app.conf.apply(settings, Source.COMMAND_LINE, "the command line")
+    app.import_tasks()  # before the terminal is left: what is wrong with them is to be read there
+    excluded = names(exclude_queues) or []
+    chosen = [queue for queue in names(queues) or app.default_queues() if queue not in excluded]
+    if not chosen:
+        raise click.UsageError("no queue is left to take from: see --queues and --exclude-queues")
+    made = Worker(
+        app,
+        hostname=name,
+        queues=chosen,
+        concurrency=concurrency or autoscale,
+        pool=pool,
+        **limits,
+    )
+    signals.celeryd_after_setup.send(sender=name, instance=made, conf=app.conf)
+    app.storage.migrate()
+    app.storage.close()  # nothing may be open when a process forks or changes its user
+
+    log = None if logfile is None else logs.expand_name(logfile, made.hostname)
+    if detach:
+        daemon.detach()
+    if pidfile:
+        daemon.claim_pidfile(Path(logs.expand_name(pidfile, made.hostname)))
+    if purge:
+        purged = app.storage.purge(made.queues)
+        session.note(f"purged {counted(purged, 'message')}")
+    if session.on_terminal and not session.quiet and not detach:
+        from liteq.cli.banner import banner
+
+        click.echo(banner(app, made, loglevel=loglevel, logfile=log))
+    _warn_of_root(session)
+    logs.set_up(app, loglevel, log, color=not session.no_color, as_json=session.json)
+    return made.run()
+
+
+def _say_what_has_no_effect(ctx: click.Context, session: Session, autoscale: int | None) -> None:
+    said = [f"{name} ({WITHOUT_EFFECT[name]})" for name in ctx.meta.get("liteq.idle", [])]
+    if said:
+        session.note("accepted as Celery's, without effect: " + ", ".join(said))
+    if autoscale is not None:
+        session.note(f"--autoscale: a fixed concurrency of {autoscale}; autoscaling is not part of this version")
+
+
+def _warn_of_root(session: Session) -> None:
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        session.note("this worker runs as root, and so does every task: give it a user of its own")

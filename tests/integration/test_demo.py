@@ -1,0 +1,83 @@
+"""`liteq demo`, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def demo(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "liteq", "demo", *args],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files of which some are odd."""
+    home = tmp_path / "texts"
+    (home / "sub").mkdir(parents=True)
+    (home / "a.txt").write_text("to be\nor not to be\n")
+    (home / "empty").write_bytes(b"")
+    (home / "sub" / "bytes.bin").write_bytes(bytes(range(256)) * 5_000)
+    (home / "name with \x1b[31m and é").write_text("one")
+    (home / "link").symlink_to(home / "a.txt")
+    return home
+
+
+def test_it_does_its_work_and_says_so(folder):
+    done = demo(str(folder), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["ok"]
+    assert [step["name"] for step in figures["steps"]] == ["chord", "retry", "chain", "dead letter", "replay", "file"]
+    assert (figures["files"], figures["tasks"], figures["integrity"]) == (4, 11, "ok")
+    assert (figures["retries"], figures["dead_letters"], figures["replayed"]) == (1, 1, 1)
+    assert not Path(figures["path"]).parent.exists()
+
+
+def test_on_its_own_sources_in_words_and_under_20_seconds():
+    done = demo("--durability", "relaxed")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "integrity ok" in done.stdout
+    assert "WRONG" not in done.stdout
+
+
+def test_the_file_is_kept_when_asked_for(folder, tmp_path):
+    done = demo(str(folder), "--keep", "--json", TMPDIR=str(tmp_path))
+    path = Path(json.loads(done.stdout)["path"])
+    assert path.parent.parent == tmp_path
+    assert path.exists()
+
+
+def test_settings_around_it_are_not_its_own(folder, tmp_path):
+    Path("liteq.ini").write_text("[liteq]\ntask_default_queue = elsewhere\n")
+    assert demo(str(folder), "--json").returncode == 0
+
+
+def test_a_wrong_answer_is_an_error(folder, monkeypatch, capsys):
+    """The check bites: with a direct computation that miscounts, the demo says so and fails."""
+    from liteq.cli import demo_app, main
+
+    real = demo_app.count
+    monkeypatch.setattr(demo_app, "count", lambda path: [*real(path)[:3], 0])
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", str(folder), "--json"], prog_name="liteq")
+    assert ended.value.code == 1
+    figures = json.loads(capsys.readouterr().out)
+    assert [step["name"] for step in figures["steps"] if not step["ok"]] == ["chord"]
+
+
+def test_nothing_to_read_is_said(tmp_path):
+    done = demo(str(tmp_path))
+    assert done.returncode == 2
+    assert "there is no file to read" in done.stderr
