@@ -31,6 +31,7 @@ class Promise(Enum):
     """What a write transaction promises once it has committed; the durability level says what that costs."""
 
     ACCEPTED = "accepted"  # a caller was told that it is there: enqueue, replay, checkpoint
+    REMOVED = "removed"  # a caller was told that it is gone: as ACCEPTED, but allowed while the disk is full
     PROGRESS = "progress"  # it may be repeated: claim, heartbeat, acknowledgement
 
 
@@ -74,7 +75,8 @@ class Driver(Protocol):
     def write(self, promise: Promise = Promise.ACCEPTED) -> AbstractContextManager[Transaction]:
         """One write transaction: commits at the end of the block, rolls back on an exception.
 
-        Never nested in one thread. Raises StorageBusy when the write lock was not free within `busy_timeout`.
+        Never nested in one thread. Raises StorageBusy when the write lock was not free within `busy_timeout`, and
+        StorageFull for what a caller wants accepted while the space held in reserve is in use.
         """
 
     def read(self) -> AbstractContextManager[Transaction]:
@@ -97,6 +99,15 @@ class Driver(Protocol):
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file, where the engine has one. Cheap when there is little to do."""
+
+    def reserve(self) -> bool:
+        """Hold some space in reserve (again); False while there is too little. A worker claims only then."""
+
+    def relieve(self) -> bool:
+        """After StorageFull: give up that space, so that what runs can be acknowledged; False: none was left."""
+
+    def warnings(self) -> list[str]:
+        """What an operator should look into now, as sentences; cheap enough to be asked each second."""
 
     def backup(self, target: Path) -> None:
         """Write a consistent copy to `target`, which must not exist, while others go on working."""

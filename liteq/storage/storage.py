@@ -87,7 +87,7 @@ class Storage:
 
     def cancel(self, ids: Sequence[str], *, reason: str = "revoked") -> list[str]:
         """Cancel messages that have not started, and what awaits them; the ids that are running now instead."""
-        with self.driver.write(Promise.ACCEPTED) as tx:
+        with self.driver.write(Promise.REMOVED) as tx:
             running = _control.cancel(tx, ids, now_ms=self.clock.now_ms(), reason=reason)
         self._ring(done=True, work=True)
         return running
@@ -97,7 +97,7 @@ class Storage:
         purged = 0
         for queue in queues if queues is not None else [None]:
             while True:
-                with self.driver.write() as tx:
+                with self.driver.write(Promise.REMOVED) as tx:
                     n = _control.purge(tx, queue, now_ms=self.clock.now_ms(), limit=CHUNK)
                 purged += n
                 if n < CHUNK:
@@ -321,7 +321,7 @@ class Storage:
 
     def dead_drop(self, ids: Sequence[str]) -> int:
         """Delete dead letters; how many there were."""
-        with self.driver.write(Promise.ACCEPTED) as tx:
+        with self.driver.write(Promise.REMOVED) as tx:
             return _dead.drop(tx, ids)
 
     # -- the store itself --------------------------------------------------------------------------------------------

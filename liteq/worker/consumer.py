@@ -12,7 +12,7 @@ import selectors
 import time
 from collections.abc import Callable, Sequence
 
-from liteq.exceptions import StorageError
+from liteq.exceptions import StorageError, StorageFull
 from liteq.message import Lease, Outcome, Release
 from liteq.storage.driver import Bell
 from liteq.storage.storage import Storage
@@ -26,6 +26,7 @@ logger = logging.getLogger("liteq.worker")
 SAFETY_POLL_S = 1.0  # a lost ring costs this latency at most
 GATHER_S = 1e-3  # outcomes wait this long for others to share their commit, while every executor has work
 TROUBLE_PAUSE_S = 0.5  # between attempts while the storage refuses
+TELL_AGAIN_S = 30.0  # between two reports of one trouble that lasts
 
 
 class Consumer:
@@ -62,6 +63,8 @@ class Consumer:
         self._version = -1
         self._accepting = True
         self._paused_until = 0.0
+        self._short = False  # the disk was full: nothing is claimed until there is space again
+        self._told: dict[str, float] = {}  # the troubles reported, and when each may be again
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -78,6 +81,7 @@ class Consumer:
         """Work until `finish` was called and all that had started has been settled."""
         if self._bell.fileno() >= 0:
             self.watch(self._bell.fileno(), self._rung)
+        self._storage.driver.reserve()
         while self._accepting or self._pool.held() or self._outcomes:
             self._wait()
             self.turn()
@@ -122,14 +126,18 @@ class Consumer:
         if self._outcomes:
             return max(0.0, self._gathering_since + GATHER_S - now)
         times = [self._poll_at, self._heartbeat.due_at]
-        if self._accepting:
-            if self._more and self._pool.capacity() > 0:
+        if self._room() > 0:  # without room, what is due cannot be claimed: no hurry
+            if self._more:
                 return 0.0
             if self._due_at is not None:
                 times.append(self._due_at)
         if self._tend_at is not None:
             times.append(self._tend_at)
         return max(0.0, min(times) - now)
+
+    def _room(self) -> int:
+        """How many messages may be claimed now."""
+        return self._pool.capacity() if self._accepting and not self._short else 0
 
     def _rung(self) -> None:
         if self._bell.clear():
@@ -149,12 +157,14 @@ class Consumer:
         try:
             self._exchange(now)
             self._look_around(now)
+        except StorageFull as exc:
+            self._out_of_space(exc)
         except StorageError as exc:
             self._in_trouble(exc)
 
     def _exchange(self, now: float) -> None:
         """One transaction: outcomes in, leases out."""
-        capacity = self._pool.capacity() if self._accepting else 0
+        capacity = self._room()
         due = self._due_at is not None and now >= self._due_at
         want = capacity if (self._more or due) else 0
         if not self._outcomes and not want:
@@ -173,7 +183,7 @@ class Consumer:
         self.processed += len(outcomes)
         if turn.lost:
             logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
-        self._more = 0 < capacity <= len(turn.leases)
+        self._more = capacity <= len(turn.leases)  # also where there was no room to look: not known is not "none"
         if turn.leases:
             if logger.isEnabledFor(logging.INFO):
                 for lease in turn.leases:
@@ -200,6 +210,11 @@ class Consumer:
             self._pool.abandon(self._heartbeat.beat(self._pool.held() + [lease for lease, _ in self._outcomes]))
         if now >= self._poll_at:
             self._poll_at = now + SAFETY_POLL_S * random.uniform(0.9, 1.1)
+            if self._short and self._storage.driver.reserve():
+                self._short, self._more = False, True
+                logger.warning("there is space again: going on")
+            for warning in self._storage.driver.warnings():
+                self._tell(logging.WARNING, warning)
             version = self._storage.driver.version()
             if version != self._version:
                 self._version = version
@@ -207,7 +222,22 @@ class Consumer:
             if self._heartbeat.look_after_others():
                 self._more = True
 
+    def _out_of_space(self, exc: StorageFull) -> None:
+        """The disk is full: claim nothing, finish what runs with the space in reserve, go on when there is more."""
+        self._short = True
+        if self._storage.driver.relieve():
+            logger.error("%s; claiming nothing until then, finishing what runs with the space in reserve", exc)
+        else:
+            self._in_trouble(exc)
+
     def _in_trouble(self, exc: Exception) -> None:
         """The storage refused: go on executing what is here, try again soon, lose nothing."""
-        logger.error("the queue cannot be used at the moment, trying again: %s", exc)
+        self._tell(logging.ERROR, f"the queue cannot be used at the moment, trying again: {exc}")
         self._paused_until = time.monotonic() + TROUBLE_PAUSE_S
+
+    def _tell(self, level: int, text: str) -> None:
+        """Log `text`, but one trouble that lasts not at every attempt."""
+        now, kind = time.monotonic(), text[:80]  # the figures, which differ each time, are further behind
+        if now >= self._told.get(kind, 0.0):
+            self._told[kind] = now + TELL_AGAIN_S
+            logger.log(level, "%s", text)

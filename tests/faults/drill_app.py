@@ -55,3 +55,11 @@ def wait(self: Any) -> None:
     """Runs until its process ends."""
     note("wait", self.request.id)
     time.sleep(3600)
+
+
+@app.task(bind=True)
+def until(self: Any, path: str) -> None:
+    """Runs until there is a file of that name."""
+    note("until", self.request.id)
+    while not os.path.exists(path):
+        time.sleep(0.01)

@@ -36,11 +36,12 @@ class Drill:
     """A broker file, a ledger, and the processes that use them."""
 
     folder: Path
+    disk: Path | None = None  # where the database is, when elsewhere
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def db(self) -> Path:
-        return self.folder / "drill.db"
+        return (self.disk or self.folder) / "drill.db"
 
     @property
     def env(self) -> dict[str, str]:

@@ -12,10 +12,11 @@ from threading import get_ident
 from time import monotonic, sleep
 from typing import Any, ClassVar
 
-from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError
+from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull
 from liteq.storage.driver import Bell, Durability, Listener, Promise, Transaction
 from liteq.storage.sqlite import backup, create, describe, files, fork, migrate
-from liteq.storage.sqlite.checkpoint import LogWatch, fold
+from liteq.storage.sqlite.ballast import Ballast
+from liteq.storage.sqlite.checkpoint import LogWatch, fold, overgrown
 from liteq.storage.sqlite.doorbell import Doorbell
 from liteq.storage.sqlite.gate import pause_s
 from liteq.storage.sqlite.holder import writer
@@ -32,10 +33,13 @@ IDLE_LIMIT = 8  # connections of one kind kept open
 # synchronous=FULL for a commit? None: when the last one was RELAXED_SYNC_S ago.
 WAITS_FOR_DISK: dict[tuple[Durability, Promise], bool | None] = {
     (Durability.DURABLE, Promise.ACCEPTED): True,
+    (Durability.DURABLE, Promise.REMOVED): True,
     (Durability.DURABLE, Promise.PROGRESS): False,
     (Durability.STRICT, Promise.ACCEPTED): True,
+    (Durability.STRICT, Promise.REMOVED): True,
     (Durability.STRICT, Promise.PROGRESS): True,
     (Durability.RELAXED, Promise.ACCEPTED): None,
+    (Durability.RELAXED, Promise.REMOVED): None,
     (Durability.RELAXED, Promise.PROGRESS): None,
 }
 
@@ -63,6 +67,8 @@ class SQLiteDriver(ABC):
         self._full = {promise: WAITS_FOR_DISK[durability, promise] for promise in Promise}
         self._synced_at = -RELAXED_SYNC_S
         self._log = LogWatch()
+        self._ballast = Ballast(f"{self.path}-ballast")
+        self._short = False  # the ballast is in use: the disk was full
         self._bells = {bell: Doorbell(f"{self.path}-{bell.value}", self.version) for bell in Bell}
         self._idle: dict[bool, list[Session]] = {True: [], False: []}  # by Session.reader; the last used first
         self._active: dict[bool, dict[Session, int]] = {True: {}, False: {}}  # likewise, with the thread that has it
@@ -125,6 +131,17 @@ class SQLiteDriver(ABC):
             finally:
                 session.gate.release()
 
+    def reserve(self) -> bool:
+        self._short = not self._ballast.make()
+        return not self._short
+
+    def relieve(self) -> bool:
+        self._short = True
+        return self._ballast.drop()
+
+    def warnings(self) -> list[str]:
+        return overgrown(self.path)
+
     def backup(self, target: Path) -> None:
         with Checkout(self, reader=True) as session:
             backup.backup(session, target)
@@ -163,6 +180,10 @@ class SQLiteDriver(ABC):
 
     def begin(self, session: Session, promise: Promise) -> None:
         """Wait for the turn at the gate and take the write lock. Raises StorageBusy after `busy_timeout_s`."""
+        if self._short and promise is Promise.ACCEPTED:
+            raise StorageFull(
+                f"{self.path}: the disk is full: what runs is being finished, nothing new is accepted; free some space"
+            )
         start = monotonic()
         full = self._full[promise]
         if full is None:
@@ -266,6 +287,7 @@ class SQLiteDriver(ABC):
     def _check_file(self) -> None:
         """Somebody may have deleted or replaced the file; writes to the old one would vanish with it."""
         self._check_at = monotonic() + FILE_CHECK_S
+        self._short = self._ballast.in_use()
         gate = files.identity(f"{self.path}-gate")
         moved = self._ready and files.identity(self.path) != self._identity
         if moved or self._gate_identity not in ((0, 0), gate):

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import os
 
+from liteq.storage.sqlite.holder import readers
 from liteq.storage.sqlite.session import WAL_LIMIT, Session
 
-__all__ = ["LogWatch", "fold"]
+__all__ = ["LARGE_LOG", "LogWatch", "fold", "overgrown"]
+
+LARGE_LOG = 64 * 1024 * 1024  # the log is folded at WAL_LIMIT: one so large has a reader that does not end
 
 
 def fold(guard: Session, folder: Session) -> bool:
@@ -50,3 +53,16 @@ class LogWatch:
             return False
         self._folded_at = size
         return True
+
+
+def overgrown(path: str) -> list[str]:
+    """A sentence on a log that cannot be folded because of somebody who reads without end; [] while all is well."""
+    try:
+        size = os.stat(path + "-wal").st_size
+    except OSError:
+        return []
+    if size < LARGE_LOG:
+        return []
+    who = ", ".join(readers(path)) or "a process that cannot be told from here"
+    grown = f"{path}-wal has grown to {size // 2**20:,} MiB, since a transaction that reads does not end"
+    return [f"{grown}: {who}. End that transaction, or its process"]

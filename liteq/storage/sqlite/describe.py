@@ -28,6 +28,7 @@ class Described(Protocol):
     durability: Durability
 
     def library_version(self) -> str: ...
+    def warnings(self) -> list[str]: ...
 
 
 def has_wal_reset_bug(version: str) -> bool:
@@ -59,6 +60,7 @@ def describe(session: Session, driver: Described) -> dict[str, Any]:
         "files": {suffix or "database": _file(driver.path + suffix) for suffix in ("", "-wal", "-shm", "-gate")},
         "size": _size(driver.path),
         "wal_size": _size(driver.path + "-wal"),
+        "warnings": driver.warnings(),
         "schema": versions._asdict(),
         "pragmas": {name: session.pragma(name) for name in PRAGMAS},
         "integrity": "ok" if problems == ["ok"] else problems,

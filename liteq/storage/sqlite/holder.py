@@ -10,9 +10,10 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["writer"]
+__all__ = ["readers", "writer"]
 
 WAL_WRITE_LOCK = 120  # the byte of the -shm file that a WAL writer locks (https://www.sqlite.org/walformat.html)
+READ_MARKS = (123, 127)  # the bytes of which a reader locks one while its snapshot lasts
 KERNEL_LIST = "/proc/locks"
 FIELDS = 8
 
@@ -40,6 +41,19 @@ def writer(path: str) -> str:
     return "unknown"
 
 
+def readers(path: str) -> list[str]:
+    """Who holds a snapshot of the database `path` at this moment, as "PID 123 (name)"; [] where it cannot be told."""
+    try:
+        status = os.stat(path + "-shm")
+        locks = list(_locks("READ"))
+    except OSError:
+        return []
+    first, last = READ_MARKS
+    pids = {k.pid for k in locks if k.kind == "POSIX" and k.inode == status.st_ino and k.first <= last <= k.last}
+    pids |= {k.pid for k in locks if k.kind == "POSIX" and k.inode == status.st_ino and first <= k.first <= last}
+    return [f"PID {pid} ({_name(pid)})" for pid in sorted(pids) if pid > 0]
+
+
 def _owner(locks: list[_Lock], path: str, kind: str, byte: int) -> int | None:
     try:
         status = os.stat(path)
@@ -52,12 +66,15 @@ def _owner(locks: list[_Lock], path: str, kind: str, byte: int) -> int | None:
     return found[0].pid if found else None
 
 
-def _locks() -> Iterator[_Lock]:
-    """Held write locks. A line: `1: POSIX ADVISORY WRITE 123 fe:00:4567 120 120`; a waiter's has `->` after `1:`."""
+def _locks(mode: str = "WRITE") -> Iterator[_Lock]:
+    """Held locks, exclusive ("WRITE") or shared ("READ").
+
+    A line: `1: POSIX ADVISORY WRITE 123 fe:00:4567 120 120`; a waiter's has `->` after `1:`.
+    """
     with open(KERNEL_LIST, encoding="ascii", errors="replace") as lines:
         for line in lines:
             fields = line.split()
-            if len(fields) != FIELDS or fields[3] != "WRITE":
+            if len(fields) != FIELDS or fields[3] != mode:
                 continue
             major, minor, inode = fields[5].split(":")
             last = float("inf") if fields[7] == "EOF" else int(fields[7])

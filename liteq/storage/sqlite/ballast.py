@@ -1,0 +1,79 @@
+"""The ballast: space beside the database that is given back when the disk is full.
+
+On a full disk neither UPDATE nor DELETE can commit, since both append to the log: what is running could not be
+acknowledged and would run again. So a worker keeps a file of some MiB, empties it when SQLite reports a full disk, and
+makes it anew when there is space again. Until then nothing new is accepted or claimed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from liteq.storage.sqlite.files import open_sidecar
+
+__all__ = ["BALLAST", "Ballast"]
+
+BALLAST: Final = 8 * 1024 * 1024  # bytes: tens of thousands of acknowledgements
+CHUNK: Final = 1024 * 1024
+
+
+class Ballast:
+    """The file `path`: absent (never made), full (in reserve), or empty (in use, since the disk is full)."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def in_use(self) -> bool:
+        """Whether it was dropped and not yet made anew, by whichever process; one `stat`."""
+        try:
+            return os.stat(self.path).st_size == 0
+        except OSError:
+            return False
+
+    def drop(self) -> bool:
+        """Give the space back; False when there was none to give."""
+        try:
+            if os.stat(self.path).st_size == 0:
+                return False
+            os.truncate(self.path, 0)
+        except OSError:
+            return False
+        return True
+
+    def make(self) -> bool:
+        """Have the space in reserve (again); False while the disk has less than twice as much to spare."""
+        try:
+            if os.stat(self.path).st_size >= BALLAST:
+                return True
+        except OSError:
+            pass
+        if _free(os.path.dirname(self.path)) < 2 * BALLAST:
+            return False
+        try:
+            _fill(self.path)
+        except OSError:
+            self.drop()
+            return False
+        return True
+
+
+def _free(folder: str) -> int:
+    """What an ordinary user may still write to the file system of `folder`, in bytes."""
+    try:
+        status = os.statvfs(folder)
+    except (AttributeError, OSError):  # Windows has no statvfs: there the attempt must tell
+        return 2 * BALLAST
+    return status.f_bavail * status.f_frsize
+
+
+def _fill(path: str) -> None:
+    fd = open_sidecar(path)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, 0, BALLAST)
+        else:
+            for offset in range(0, BALLAST, CHUNK):
+                os.pwrite(fd, b"\xff" * CHUNK, offset)  # not zeros: some file systems store those as nothing
+    finally:
+        os.close(fd)

@@ -1,0 +1,118 @@
+"""The disk is full: what runs is acknowledged from the ballast, nothing is claimed, and it goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from liteq.exceptions import StorageFull
+from liteq.message import Batch, Message, new_id
+from liteq.serialization import encode
+from liteq.states import State
+from liteq.storage.sqlite.ballast import BALLAST, Ballast
+from liteq.storage.storage import Storage
+
+from .harness import Drill, integrity, wait_for
+from .sizes import size
+
+CYCLES = size("DISK_FULL", 2, 50)
+DISK = 40 * 1024 * 1024
+
+pytestmark = [
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(sys.platform != "linux", reason="a small disk is a tmpfs, which Linux has"),
+]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of DISK bytes."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=0700", "liteq-test", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"mounting a tmpfs is not permitted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def drill(tmp_path: Path, disk: Path) -> Iterator[Drill]:
+    drill = Drill(tmp_path, disk)
+    drill.storage().close()
+    yield drill
+    drill.close()
+
+
+def fill(disk: Path) -> Path:
+    """Take all the space that is left."""
+    path = disk / "filler"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        for n in (1 << 20, 4096, 1):
+            try:
+                while True:
+                    os.write(fd, b"x" * n)
+            except OSError:
+                continue
+    finally:
+        os.close(fd)
+    return path
+
+
+def send(storage: Storage, task: str, *args: object) -> str:
+    return storage.enqueue(Batch([Message(new_id(), f"drill_app.{task}", encode([args, {}], what="arguments"))]))[0]
+
+
+def test_acks_finish_from_the_ballast_and_the_worker_resumes_alone(drill: Drill, disk: Path, tmp_path: Path) -> None:
+    ballast = Ballast(f"{drill.db}-ballast")
+    worker = drill.worker(children=2)
+    wait_for(lambda: os.path.exists(ballast.path) and os.stat(ballast.path).st_size == BALLAST, within_s=20)
+    storage = drill.storage()
+    for cycle in range(CYCLES):
+        go = tmp_path / f"go-{cycle}"
+        running = [send(storage, "until", str(go)) for _ in range(2)]
+        wait_for(lambda: all(drill.ledger()[id_] for id_ in running))
+        waiting = [send(storage, "work", n) for n in range(50)]
+        filler = fill(disk)
+        with pytest.raises(StorageFull):
+            while True:
+                send(storage, "work", 0)
+        go.touch()
+        wait_for(lambda: {storage.find(id_).state for id_ in running} == {State.SUCCEEDED}, within_s=20)  # type: ignore[union-attr]
+        assert ballast.in_use()
+        # The acknowledgements made room at the executors, and still nothing was claimed.
+        left = sum(record.state is State.PENDING for record in storage.find_many(waiting).values())
+        assert left > 40
+        filler.unlink()
+        wait_for(lambda: {r.state for r in storage.find_many(waiting).values()} == {State.SUCCEEDED}, within_s=20)
+        wait_for(lambda: not ballast.in_use(), within_s=20)
+        assert worker.poll() is None
+    storage.close()
+    assert drill.stop(worker) == 0
+    assert max(drill.ledger().values()) == 1, "something ran twice"
+    log = (drill.folder / "worker.err").read_text()
+    assert log.count("\n") < 100 * CYCLES + 200, "the log was flooded"
+    assert integrity(drill.db) == "ok"
+
+
+def test_nothing_new_is_accepted_into_the_space_that_is_kept_for_acknowledgements(drill: Drill) -> None:
+    storage = drill.storage()
+    assert storage.driver.reserve()
+    assert storage.driver.relieve()
+    with pytest.raises(StorageFull, match="nothing new is accepted"):
+        send(storage, "work", 1)
+    other = drill.storage()  # another process's view: it learns of it by the file
+    with pytest.raises(StorageFull):
+        send(other, "work", 1)
+    assert storage.purge() == 0, "what makes room is allowed"
+    assert storage.driver.reserve()
+    send(storage, "work", 1)
+    storage.close()
+    other.close()
