@@ -14,7 +14,6 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 from liteq.message import Lease
 from liteq.worker import wire
 from liteq.worker.executor import Executor
-from liteq.worker.limits import Limits
+from liteq.worker.limits import Limits, SoftLimit
 
 __all__ = ["PERMIT", "Child", "ChildSettings"]
 
@@ -43,7 +42,6 @@ class ChildSettings:
     limits: Limits = (None, None)
     max_tasks: int | None = None
     max_memory_kib: int | None = None
-    on_start: Callable[[], None] | None = None
 
 
 class Child:
@@ -53,6 +51,8 @@ class Child:
         self._settings = settings
         self._sock = sock
         self._permits = permits
+        self._wait = select.poll()  # not select.select: that takes no descriptor above 1,023
+        self._wait.register(permits, select.POLLIN)
         self._frames = wire.Frames()
         self._leases: deque[tuple[Any, ...]] = deque()
         self._reports: list[tuple[Any, ...]] = []
@@ -104,7 +104,7 @@ class Child:
                 data = os.read(self._permits, PERMIT)
             except BlockingIOError:
                 self._send_reports()  # nothing to do: whatever is held goes out before the wait
-                select.select([self._permits], [], [])
+                self._wait.poll()
                 continue
             return int.from_bytes(data, "little") if data else None
 
@@ -118,27 +118,29 @@ class Child:
         )
 
     def _send_reports(self) -> None:
-        if self._reports:
-            # Emptied before sending: the signal may come in between, and must not send them twice.
-            reports, self._reports = self._reports, []
-            self._send(reports)
+        """Send what is held. Also called by the signal's handler, which may come between any two bytecodes.
 
-    def _send(self, reports: list[tuple[Any, ...]]) -> None:
+        So the list is one object for good (an `append` whose arguments are still being made has hold of it), and
+        while it is being sent the handler has nothing to add: its frame would land in the middle of this one.
+        """
+        if self._sending or not self._reports:
+            return
         self._sending = True
         try:
+            reports = self._reports[:]
             self._sock.sendall(wire.frame(reports))
+            del self._reports[: len(reports)]
         except (BrokenPipeError, ConnectionResetError):
             os._exit(1)  # the parent is gone: its leases are released by others, nobody wants this report
         finally:
             self._sending = False
 
     def _asked_to_report(self, _signum: int, _frame: FrameType | None) -> None:
-        if not self._sending:  # the signal runs between two bytecodes of the main thread: never inside a frame
-            self._send_reports()
+        self._send_reports()
 
     def _report_started(self, lease: Lease, hard_limit_s: float) -> None:
+        self._reports.append((lease.token, hard_limit_s, wire.STARTED))
         self._send_reports()
-        self._send([(lease.token, hard_limit_s, wire.STARTED)])
 
     # -- this process's own limits -----------------------------------------------------------------------------------
 
