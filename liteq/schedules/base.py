@@ -1,0 +1,116 @@
+"""What every schedule has: a clock, a time zone, and Celery's questions answered by `next_after`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, ClassVar, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from liteq.clock import SystemClock, from_ms
+from liteq.exceptions import ImproperlyConfigured
+
+__all__ = ["BaseSchedule", "NeverDue", "schedstate", "zone_of"]
+
+
+class NeverDue(ImproperlyConfigured, RuntimeError):
+    """Raised when a schedule has no further time: the 31st of April."""
+
+
+class schedstate(NamedTuple):  # noqa: N801 - Celery's name
+    """Whether something is due, and in how many seconds to ask again."""
+
+    is_due: bool
+    next: float
+
+
+def zone_of(setting: Any) -> tzinfo:
+    """The time zone that the setting `timezone` names: an IANA name, a tzinfo, None for UTC.
+
+    Raises ImproperlyConfigured for a name that nobody knows.
+    """
+    if setting is None:
+        return UTC
+    if isinstance(setting, tzinfo):
+        return setting
+    if str(setting).upper() == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(str(setting))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ImproperlyConfigured(f"timezone: there is no time zone {setting!r}; say it as 'Europe/Paris'") from None
+
+
+class BaseSchedule:
+    """Base of all schedules. One of your own defines `next_after`, or, as in Celery, `remaining_estimate` or `is_due`.
+
+    `nowfun` gives the present time, for tests. `app` is whose settings `timezone` and `enable_utc` count; beat sets it
+    where it is None.
+    """
+
+    kept_to_deadline: ClassVar[bool] = False
+    """Whether `beat_cron_starting_deadline` is about this kind."""
+
+    def __init__(self, nowfun: Callable[[], datetime] | None = None, app: Any = None) -> None:
+        self.nowfun = nowfun
+        self.app = app
+        self.zone: tzinfo | None = None
+
+    # -- time
+
+    def now(self) -> datetime:
+        """The present time, aware."""
+        if self.nowfun is not None:
+            return self.maybe_make_aware(self.nowfun())
+        if self.app is not None:
+            now: datetime = self.app.now()
+            return now
+        return from_ms(SystemClock().now_ms())
+
+    @property
+    def tz(self) -> tzinfo:
+        """The zone in which it is meant: its own, else the app's, else UTC."""
+        if self.zone is not None:
+            return self.zone
+        return UTC if self.app is None else zone_of(self.app.conf.timezone)
+
+    @property
+    def utc_enabled(self) -> bool:
+        """Whether a naive time is UTC."""
+        return True if self.app is None else bool(self.app.conf.enable_utc)
+
+    def to_local(self, moment: datetime) -> datetime:
+        """`moment` in the schedule's zone."""
+        return self.maybe_make_aware(moment).astimezone(self.tz)
+
+    def maybe_make_aware(self, moment: datetime, naive_as_utc: bool = True) -> datetime:
+        """`moment` itself when it is aware; a naive one is UTC, or with `enable_utc` off in the schedule's zone."""
+        if moment.tzinfo is not None:
+            return moment
+        return moment.replace(tzinfo=UTC if self.utc_enabled and naive_as_utc else self.tz)
+
+    # -- the question
+
+    def next_after(self, moment: datetime) -> datetime:
+        """The first time after `moment` (aware) at which it is due. Raises NeverDue when there is none."""
+        return moment + timedelta(seconds=max(self.is_due(moment).next, 0))
+
+    def following(self, due: datetime, now: datetime) -> datetime:
+        """The time after `now`, when that of `due` has been dealt with at `now`."""
+        return self.next_after(max(due, now))
+
+    # -- Celery's
+
+    def remaining_estimate(self, last_run_at: datetime) -> timedelta:
+        """How long until it is due, when it ran at `last_run_at`; negative when it should have run by now."""
+        return self.next_after(self.maybe_make_aware(last_run_at)).astimezone(UTC) - self.now().astimezone(UTC)
+
+    def is_due(self, last_run_at: datetime) -> schedstate:
+        """Whether it is due, and in how many seconds to ask again."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither next_after() nor is_due()")
+
+    def __eq__(self, other: object) -> bool:
+        return other.nowfun == self.nowfun if isinstance(other, BaseSchedule) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(repr(self))

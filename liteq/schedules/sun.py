@@ -1,0 +1,97 @@
+"""`solar`: at sunrise, at dusk, at noon of a place."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from liteq.exceptions import ImproperlyConfigured
+from liteq.schedules.base import BaseSchedule, NeverDue, schedstate
+
+__all__ = ["solar"]
+
+# By event: the function of astral, and how far the sun is below the horizon, in degrees.
+EVENTS: dict[str, tuple[str, float | None]] = {
+    "dawn_astronomical": ("dawn", 18),
+    "dawn_nautical": ("dawn", 12),
+    "dawn_civil": ("dawn", 6),
+    "sunrise": ("sunrise", None),
+    "solar_noon": ("noon", None),
+    "sunset": ("sunset", None),
+    "dusk_civil": ("dusk", 6),
+    "dusk_nautical": ("dusk", 12),
+    "dusk_astronomical": ("dusk", 18),
+}
+DAYS_AHEAD = 370  # beyond a polar night
+
+
+class solar(BaseSchedule):  # noqa: N801 - Celery's name
+    """At a solar event of a place: `solar("sunset", 48.85, 2.35)`. Latitude north, longitude east, in degrees.
+
+    dawn_astronomical, dawn_nautical, dawn_civil, sunrise, solar_noon, sunset, dusk_civil, dusk_nautical,
+    dusk_astronomical. A day without the event, near the poles, is left out. Needs the extra `liteq-tasks[solar]`.
+
+    Raises ImproperlyConfigured where that is not installed, ValueError for arguments that make no sense.
+    """
+
+    def __init__(
+        self, event: str, lat: float, lon: float, nowfun: Callable[[], datetime] | None = None, app: Any = None
+    ) -> None:
+        if event not in EVENTS:
+            raise ValueError(f"solar: {event!r} is not one of {', '.join(sorted(EVENTS))}")
+        if not -90 <= lat <= 90:
+            raise ValueError(f"solar: latitude {lat} is not between -90 and 90")
+        if not -180 <= lon <= 180:
+            raise ValueError(f"solar: longitude {lon} is not between -180 and 180")
+        self.event, self.lat, self.lon = event, lat, lon
+        self._astral()
+        super().__init__(nowfun=nowfun, app=app)
+
+    @staticmethod
+    def _astral() -> tuple[Any, Any]:
+        try:
+            return importlib.import_module("astral"), importlib.import_module("astral.sun")
+        except ImportError:
+            raise ImproperlyConfigured(
+                "solar schedules need the package astral: pip install 'liteq-tasks[solar]'"
+            ) from None
+
+    def next_after(self, moment: datetime) -> datetime:
+        astral, sun = self._astral()
+        name, below = EVENTS[self.event]
+        depression = {} if below is None else {"depression": below}
+        place = astral.Observer(self.lat, self.lon, 0)
+        day = moment.astimezone(UTC).date() - timedelta(days=1)
+        for _ in range(DAYS_AHEAD):
+            try:
+                due: datetime = getattr(sun, name)(place, date=day, tzinfo=UTC, **depression)
+            except ValueError:  # the sun does not reach that height on this day
+                due = moment
+            if due > moment:
+                return due
+            day += timedelta(days=1)
+        raise NeverDue(f"{self!r}: the sun does not do that there")
+
+    def is_due(self, last_run_at: datetime) -> schedstate:
+        """As `BaseSchedule.is_due`."""
+        left = self.remaining_estimate(last_run_at).total_seconds()
+        if left > 0:
+            return schedstate(False, left)
+        now = self.now()
+        return schedstate(True, max((self.next_after(now) - now.astimezone(UTC)).total_seconds(), 0))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, solar):
+            return NotImplemented
+        return (self.event, self.lat, self.lon) == (other.event, other.lat, other.lon) and super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __repr__(self) -> str:
+        return f"<solar: {self.event} at latitude {self.lat}, longitude: {self.lon}>"
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.event, self.lat, self.lon)

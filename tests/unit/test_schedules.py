@@ -1,0 +1,238 @@
+"""Crontabs and intervals: what is due, and when next."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from liteq import schedules
+from liteq.schedules import NeverDue, ParseException, crontab, crontab_parser, maybe_schedule, schedule, solar
+
+PARIS = ZoneInfo("Europe/Paris")
+
+
+def at(text: str, zone=UTC) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=zone)
+
+
+def times(one, start: datetime, n: int) -> list[str]:
+    found = []
+    for _ in range(n):
+        start = one.next_after(start)
+        found.append(start.strftime("%d %H:%M%z"))
+    return found
+
+
+def in_zone(one, zone):
+    one.zone = zone
+    return one
+
+
+# -- the grammar -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("max_", "min_", "spec", "expected"),
+    [
+        (60, 0, "*/15", {0, 15, 30, 45}),
+        (24, 0, "8-17", set(range(8, 18))),
+        (24, 0, "22-2", {22, 23, 0, 1, 2}),
+        (60, 0, "1,5,*/30", {0, 1, 5, 30}),
+        (60, 0, "10-20/5", {10, 15, 20}),
+        (7, 0, "mon-fri", {1, 2, 3, 4, 5}),
+        (7, 0, "Fri-monday", {5, 6, 0, 1}),
+        (12, 1, "*/3", {1, 4, 7, 10}),
+        (12, 1, "jan,sept", {1, 9}),
+        (31, 1, "*/2", set(range(1, 32, 2))),
+    ],
+)
+def test_a_field_of_a_crontab(max_, min_, spec, expected):
+    assert crontab_parser(max_, min_).parse(spec) == expected
+
+
+@pytest.mark.parametrize("spec", ["", "a", "60", "-1", "1-", "*/", "*/0", "*/x", "1,,2", "1-70", "fooday"])
+def test_a_field_that_cannot_be_read(spec):
+    with pytest.raises(ValueError) as raised:
+        crontab_parser(60).parse(spec)
+    assert isinstance(raised.value, ParseException)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"minute": 60}, {"hour": "24"}, {"day_of_week": "7"}, {"day_of_month": 0}, {"month_of_year": [0]}]
+)
+def test_a_field_out_of_range(fields):
+    with pytest.raises(ValueError, match="is not in"):
+        crontab(**fields)
+
+
+def test_a_field_of_another_type_is_a_type_error():
+    with pytest.raises(TypeError):
+        crontab(minute=object())
+
+
+def test_a_day_that_no_month_has_is_refused_at_once():
+    with pytest.raises(ValueError, match="no day"):
+        crontab(day_of_month=31, month_of_year="apr,jun")
+
+
+def test_a_crontab_from_a_line():
+    assert crontab.from_string("30 7 1 */2 mon") == crontab(30, 7, "mon", 1, "*/2")
+    with pytest.raises(ValueError, match="4 fields"):
+        crontab.from_string("* * * *")
+
+
+# -- the next time ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "start", "expected"),
+    [
+        (crontab(), "2026-01-01T00:00:30", "2026-01-01T00:01"),
+        (crontab(minute=0), "2026-01-01T00:00", "2026-01-01T01:00"),
+        (crontab(30, 7), "2026-01-01T07:30", "2026-01-02T07:30"),
+        (crontab(0, 0, "sun"), "2026-01-01T00:00", "2026-01-04T00:00"),
+        (crontab(0, 0, day_of_month=31), "2026-01-31T00:00", "2026-03-31T00:00"),
+        (crontab(0, 0, day_of_month=29, month_of_year=2), "2026-01-01T00:00", "2028-02-29T00:00"),
+        (crontab(59, 23, month_of_year=12, day_of_month=31), "2026-12-31T23:59", "2027-12-31T23:59"),
+        # both kinds of day must match, as in Celery
+        (crontab(0, 0, "fri", 13), "2026-01-01T00:00", "2026-02-13T00:00"),
+        (crontab(0, 0, "mon", 29, 2), "2026-01-01T00:00", "2044-02-29T00:00"),
+    ],
+)
+def test_the_next_time(one, start, expected):
+    assert one.next_after(at(start)) == at(expected)
+
+
+def test_what_never_comes_says_so(monkeypatch):
+    # within the years looked at, no 29th of February is missing for any weekday: a set that was emptied later
+    one = crontab(0, 0, day_of_month=29, month_of_year=2)
+    one.day_of_week = set()
+    with pytest.raises(NeverDue):
+        one.next_after(at("2026-01-01"))
+    with pytest.raises(RuntimeError):
+        one.next_after(at("2026-01-01"))
+
+
+# -- clocks that are set ---------------------------------------------------------------------------------------------
+
+
+def test_a_time_that_the_clock_skips_runs_at_the_end_of_the_gap_once():
+    daily = in_zone(crontab(30, 2), PARIS)
+    assert times(daily, at("2026-03-28T00:00", PARIS), 3) == ["28 02:30+0100", "29 03:00+0200", "30 02:30+0200"]
+
+
+def test_minutes_go_on_through_the_skipped_hour():
+    often = in_zone(crontab("*/30"), PARIS)
+    assert times(often, at("2026-03-29T01:10", PARIS), 3) == ["29 01:30+0100", "29 03:00+0200", "29 03:30+0200"]
+
+
+def test_a_time_that_the_clock_shows_twice_runs_once():
+    daily = in_zone(crontab(30, 2), PARIS)
+    assert times(daily, at("2026-10-24T03:00", PARIS), 2) == ["25 02:30+0200", "26 02:30+0100"]
+
+
+def test_minutes_go_on_through_the_repeated_hour():
+    often = in_zone(crontab("*/30"), PARIS)
+    found = times(often, at("2026-10-25T01:50", PARIS), 5)
+    assert found == ["25 02:00+0200", "25 02:30+0200", "25 02:00+0100", "25 02:30+0100", "25 03:00+0100"]
+
+
+# -- Celery's questions ----------------------------------------------------------------------------------------------
+
+
+def test_is_due_and_the_seconds_until_the_next():
+    now = at("2026-01-01T12:00:30")
+    hourly = crontab(minute=0, nowfun=lambda: now)
+    assert hourly.is_due(at("2026-01-01T11:30")) == (True, 3570.0)
+    assert hourly.is_due(at("2026-01-01T12:00:10")) == (False, 3570.0)
+    assert hourly.remaining_estimate(at("2026-01-01T11:30")) == timedelta(seconds=-30)
+
+
+def test_naive_times_are_utc():
+    naive = datetime(2026, 1, 1, 12)
+    hourly = crontab(minute=30, nowfun=lambda: naive)
+    assert hourly.remaining_estimate(naive) == timedelta(minutes=30)
+
+
+def test_an_interval():
+    now = at("2026-01-01T00:00")
+    every = schedule(timedelta(seconds=10), nowfun=lambda: now)
+    assert every.is_due(now - timedelta(seconds=4)) == (False, 6.0)
+    assert every.is_due(now - timedelta(seconds=10)) == (True, 10.0)
+    assert every == timedelta(seconds=10)
+    assert repr(every) == "<freq: 10.00 seconds>"
+
+
+def test_a_relative_interval_is_due_at_full_hours():
+    assert schedule(7200, relative=True).next_after(at("2026-01-01T10:17:03")) == at("2026-01-01T12:00")
+    assert schedule(86_400, relative=True).next_after(at("2026-01-01T10:17")) == at("2026-01-02T00:00")
+
+
+def test_an_interval_does_not_drift_and_starts_anew_after_a_miss():
+    every, due = schedule(10), at("2026-01-01T00:00")
+    assert every.following(due, due + timedelta(seconds=3)) == due + timedelta(seconds=10)
+    assert every.following(due, due + timedelta(seconds=35)) == due + timedelta(seconds=45)
+
+
+def test_numbers_and_timedeltas_are_intervals():
+    assert maybe_schedule(30).seconds == 30
+    assert maybe_schedule(timedelta(minutes=1)).seconds == 60
+    one = crontab()
+    assert maybe_schedule(one) is one
+    assert maybe_schedule(None) is None
+
+
+def test_an_interval_is_needed():
+    with pytest.raises(schedules.base.ImproperlyConfigured):
+        schedule()
+
+
+@pytest.mark.parametrize("one", [crontab("*/5", [8, 9], "mon"), schedule(2.5, relative=True)])
+def test_schedules_can_be_pickled_and_written_down(one):
+    assert pickle.loads(pickle.dumps(one)) == one
+    again = schedules.from_document(schedules.to_document(one))
+    assert again == one
+    assert again.next_after(at("2026-01-05T07:59")) == one.next_after(at("2026-01-05T07:59"))
+
+
+def test_a_schedule_that_is_written_down_keeps_its_time_zone():
+    again = schedules.from_document(schedules.to_document(in_zone(crontab(0, 9), PARIS)))
+    assert again.next_after(at("2026-07-01T00:00")) == at("2026-07-01T07:00")
+
+
+def test_a_class_of_ones_own_needs_only_is_due():
+    class Often(schedules.BaseSchedule):
+        def is_due(self, last_run_at):
+            return schedules.schedstate(False, 7.0)
+
+    assert Often().next_after(at("2026-01-01")) == at("2026-01-01T00:00:07")
+    assert schedules.to_document(Often())["kind"] == "custom"
+
+
+# -- the sun ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [(("noon", 0, 0), "not one of"), (("sunset", 91, 0), "latitude"), (("sunset", 0, 181), "longitude")],
+)
+def test_solar_arguments_that_make_no_sense(arguments, about):
+    with pytest.raises(ValueError, match=about):
+        solar(*arguments)
+
+
+def test_solar_without_its_library_names_the_extra(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "astral", None)
+    with pytest.raises(schedules.base.ImproperlyConfigured, match=r"liteq-tasks\[solar\]"):
+        solar("sunset", 48.85, 2.35)
+
+
+def test_solar_events():
+    pytest.importorskip("astral")
+    due = solar("sunset", 48.85, 2.35).next_after(at("2026-03-29T00:00"))
+    assert due.strftime("%d %H:%M") == "29 18:16"
+    after_the_polar_night = solar("sunrise", 78.2, 15.6).next_after(at("2026-11-01T00:00"))
+    assert (after_the_polar_night.year, after_the_polar_night.month) == (2027, 2)
