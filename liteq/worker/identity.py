@@ -37,13 +37,15 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> str:
-    """When `pid` was started, in the kernel's clock ticks since boot: tells a PID from its reuse. "" if unknown."""
+    """When `pid` was started, in the kernel's clock ticks since boot: tells a PID from its reuse. "" once it ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:
         return ""
-    # Field 22 (proc(5)); the command's name, field 2, may hold anything, also blanks and parentheses.
-    return stat.rpartition(")")[2].split()[19]
+    # Fields 3 and 22 (proc(5)); the command's name, field 2, may hold anything, also blanks and parentheses.
+    fields = stat.rpartition(")")[2].split()
+    # A zombie has ended, whenever its parent comes to notice: some containers have an init that never does.
+    return "" if fields[0] in {"Z", "X"} else fields[19]
 
 
 def me(name: str) -> WorkerIdentity:
