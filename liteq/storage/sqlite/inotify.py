@@ -6,6 +6,7 @@ import ctypes
 import os
 import select
 
+from liteq.exceptions import StorageUnavailable
 from liteq.storage.sqlite.files import identity, open_sidecar
 
 __all__ = ["InotifyListener"]
@@ -38,8 +39,7 @@ class InotifyListener:
             except BlockingIOError:
                 break
         if heard and identity(self._path) != self._watched:  # deleting a bell rings it
-            self.close()
-            self._start()
+            self._watch()  # by the same descriptor: somebody's selector knows it
         return heard
 
     def wait(self, timeout_s: float) -> bool:
@@ -56,15 +56,18 @@ class InotifyListener:
             os.close(fd)
 
     def _start(self) -> None:
-        os.close(open_sidecar(self._path))
         self._pid = os.getpid()
         self._fd = _check(_libc.inotify_init1(FLAGS))
         try:
-            mask = IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF
-            _check(_libc.inotify_add_watch(self._fd, os.fsencode(self._path), mask))
-        except OSError:
+            self._watch()
+        except (OSError, StorageUnavailable):
             self.close()
             raise
+
+    def _watch(self) -> None:
+        os.close(open_sidecar(self._path))
+        mask = IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF
+        _check(_libc.inotify_add_watch(self._fd, os.fsencode(self._path), mask))
         self._watched = identity(self._path)
 
 
