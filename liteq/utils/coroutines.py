@@ -6,9 +6,8 @@ import asyncio
 import contextvars
 import threading
 from asyncio import CancelledError
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, TypeVar
 
 __all__ = ["CancelledError", "in_thread", "run_coroutine"]
@@ -44,16 +43,42 @@ def _run_here(coroutine: Coroutine[Any, Any, T]) -> T:
     if _thread.runner is None:
         _thread.runner = asyncio.Runner()
     loop = _thread.runner.get_loop()
+    interruptible = _Interruptible(coroutine)
     # The task's own context, as it is now: asyncio.Runner.run would use the one in which the loop was made.
-    future = loop.create_task(coroutine, context=contextvars.copy_context())
+    future: asyncio.Task[T] = loop.create_task(interruptible, context=contextvars.copy_context())
     try:
         return loop.run_until_complete(future)
-    except BaseException:
-        if not future.done():  # a time limit's signal hit the loop, not the coroutine
-            future.cancel()
-            with suppress(BaseException):
-                loop.run_until_complete(future)
-        raise
+    except BaseException as exc:
+        if future.done():
+            raise
+        interruptible.interruption = exc  # a time limit's signal hit the loop: it is meant for the coroutine
+        future.cancel()
+        return loop.run_until_complete(future)
+
+
+class _Interruptible(Coroutine[Any, Any, T]):
+    """A coroutine into which an exception can be thrown at its `await`: set `interruption`, cancel its task."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+        self.interruption: BaseException | None = None
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._coroutine.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._coroutine.send(value)
+
+    def throw(self, exc: Any, *rest: Any) -> Any:
+        if self.interruption is not None and isinstance(exc, CancelledError):
+            exc, self.interruption = self.interruption, None
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()  # the coroutine may catch it and go on
+        return self._coroutine.throw(exc, *rest)
+
+    def close(self) -> None:
+        self._coroutine.close()
 
 
 def _run_aside(coroutine: Coroutine[Any, Any, T]) -> T:
