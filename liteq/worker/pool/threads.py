@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import socket
 import threading
 from collections.abc import Sequence
 
-from liteq.message import Lease, Outcome
+from liteq.exceptions import WorkerLostError
+from liteq.message import Lease, Outcome, Release
+from liteq.serialization import encode_error
 from liteq.worker.executor import Executor
 from liteq.worker.pool.base import Estimates, Loop
 
 __all__ = ["ThreadPool"]
+
+logger = logging.getLogger("liteq.worker")
 
 
 class ThreadPool:
@@ -33,6 +38,7 @@ class ThreadPool:
         self._held: dict[int, Lease] = {}
         self._outcomes: list[tuple[Lease, Outcome]] = []
         self._threads: list[threading.Thread] = []
+        self._killed = False
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
         self._theirs.setblocking(False)
@@ -57,7 +63,7 @@ class ThreadPool:
 
     def _work(self) -> None:
         while (lease := self._inbox.get()) is not None:
-            outcome, runtime_s = self._executor.run(lease)
+            outcome, runtime_s = self._run(lease)
             with self._lock:
                 self._estimates.add(lease.task, runtime_s)
                 if self._held.pop(lease.token, None) is None:
@@ -69,6 +75,15 @@ class ThreadPool:
                     self._theirs.send(b"\0")
                 except (BlockingIOError, OSError):
                     pass  # it is awake, or gone
+
+    def _run(self, lease: Lease) -> tuple[Outcome, float]:
+        try:
+            return self._executor.run(lease)
+        except BaseException as exc:
+            # What is no Exception would end a process; here a thread, whose lease would then be kept for ever.
+            logger.exception("%s[%s] raised what would have ended its process", lease.task, lease.id)
+            text = f"the thread that ran {lease.task}[{lease.id}] was ended by {exc!r}"
+            return Release(crashed=True, error=encode_error(WorkerLostError(text))), 0.0
 
     def capacity(self) -> int:
         with self._lock:
@@ -122,6 +137,7 @@ class ThreadPool:
         return [os.getpid()]
 
     def kill(self) -> None:
+        self._killed = True
         with self._lock:
             self._held.clear()
 
@@ -129,7 +145,7 @@ class ThreadPool:
         for _ in self._threads:
             self._inbox.put(None)
         for thread in self._threads:
-            thread.join(timeout=5.0)
+            thread.join(timeout=0.0 if self._killed else 5.0)
         self._loop.unwatch(self._ours.fileno())
         self._ours.close()
         self._theirs.close()
