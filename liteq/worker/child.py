@@ -136,7 +136,8 @@ class Child:
             self._sending = False
 
     def _asked_to_report(self, _signum: int, _frame: FrameType | None) -> None:
-        self._send_reports()
+        with SoftLimit.deferred():  # an alarm would raise in here, and cut a frame short
+            self._send_reports()
 
     def _report_started(self, lease: Lease, hard_limit_s: float) -> None:
         self._reports.append((lease.token, hard_limit_s, wire.STARTED))

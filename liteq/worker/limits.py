@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from liteq.exceptions import SoftTimeLimitExceeded
 
 __all__ = ["SoftLimit", "limits_of"]
+
+DEFER_S = 1e-3  # until a limit is tried again that was reached inside `deferred`
 
 Limits = tuple[float | None, float | None]
 
@@ -28,6 +32,7 @@ class SoftLimit:
     """Raises SoftTimeLimitExceeded in the block when that outlasts the limit; once, so clean-up may take its time."""
 
     _armed = False
+    _deferred = False
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -36,6 +41,16 @@ class SoftLimit:
     def available() -> bool:
         """Whether this thread can be interrupted by a timer."""
         return hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+
+    @staticmethod
+    @contextmanager
+    def deferred() -> Iterator[None]:
+        """Inside this block no limit raises; one that is reached does so soon after it."""
+        SoftLimit._deferred = True
+        try:
+            yield
+        finally:
+            SoftLimit._deferred = False
 
     def __enter__(self) -> None:
         SoftLimit._armed = True
@@ -49,6 +64,8 @@ class SoftLimit:
         signal.signal(signal.SIGALRM, self._before)
 
     def _ring(self, _signum: int, _frame: FrameType | None) -> None:
-        if SoftLimit._armed:
+        if SoftLimit._armed and SoftLimit._deferred:
+            signal.setitimer(signal.ITIMER_REAL, DEFER_S)
+        elif SoftLimit._armed:
             SoftLimit._armed = False
             raise SoftTimeLimitExceeded(self._seconds)

@@ -12,12 +12,14 @@ import signal
 import socket
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from setproctitle import setproctitle
 
+from liteq import signals as announce
 from liteq.message import Lease
 from liteq.worker import wire
 from liteq.worker.child import PERMIT, RECEIVE, Child, ChildSettings
@@ -25,6 +27,8 @@ from liteq.worker.child import PERMIT, RECEIVE, Child, ChildSettings
 __all__ = ["Handle", "fork_child"]
 
 logger = logging.getLogger("liteq.worker")
+
+PARENT_S_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
 class Handle:
@@ -44,6 +48,8 @@ class Handle:
         self.hard_limit: tuple[int, float, float] | None = None  # token, when it is over, its seconds
         self.nudged = False
         self.retired = False
+        self.has_reported = False
+        self.failed_to_start = 0  # how often, since its last report, it had not even begun what it was given
 
     # -- to the child ------------------------------------------------------------------------------------------------
 
@@ -128,6 +134,8 @@ class Handle:
         if reports:
             self.progress_at = time.monotonic()
             self.nudged = False
+            self.has_reported = True
+            self.failed_to_start = 0
         return reports
 
     def exit_status(self) -> int | None:
@@ -160,22 +168,36 @@ def _pidfd(pid: int) -> int:
 
 
 def fork_child(
-    app: Any, settings: ChildSettings, siblings: Iterable[Handle], *, title: str, let_go: Callable[[], None]
+    app: Any, settings: ChildSettings, siblings: Iterable[Handle], *, number: int, let_go: Callable[[], None]
 ) -> Handle:
-    """Fork a child that executes leases; the parent's handle on it.
+    """Fork a child that executes leases; the parent's handle on it. `number` is never used again, also in its name.
 
     `let_go` closes, in the child, what else of the parent's it must not hold. The storage closes its own connections
-    around each fork: a child that believed to share its parent's would hold no lock at all.
+    around each fork: a child that believed to share its parent's would hold no lock at all. Raises OSError when the
+    system has no process, memory or descriptor left.
     """
     ours, theirs = socket.socketpair()
-    permits_in, permits_out = os.pipe()
+    try:
+        permits_in, permits_out = os.pipe()
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
     # Whatever the parent imported is there for good: keep the collector off it, and the pages shared.
     gc.collect()
     gc.freeze()
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        gc.unfreeze()
+        ours.close()
+        theirs.close()
+        os.close(permits_in)
+        os.close(permits_out)
+        raise
     if pid == 0:
         status = 1
         try:
@@ -185,9 +207,8 @@ def fork_child(
             for sibling in siblings:
                 sibling.let_go()
             let_go()
-            _become_child(parent, title)
-            if settings.on_start is not None:
-                settings.on_start()
+            _become_child(parent, f"liteq: {settings.hostname} child {number}", f"ForkPoolWorker-{number}")
+            announce.worker_process_init.send(sender=None)
             Child(app, settings, theirs, permits_in).run()
             status = 0
         except BaseException:
@@ -201,15 +222,38 @@ def fork_child(
     return Handle(pid, ours, permits_out, permits_in)
 
 
-def _become_child(parent: int, title: str) -> None:
+def _become_child(parent: int, title: str, name: str) -> None:
     setproctitle(title)
+    _name_in_logs(name)
     # A terminal's Ctrl-C and a service manager's stop reach the whole group, but what to do about them is the parent's
     # to say. Handlers that do nothing, not SIG_IGN: that would be inherited by programs which a task starts.
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+    for signum in PARENT_S_SIGNALS:
         signal.signal(signum, _nothing)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # Processes that a task forks are the task's: it ends them by SIGTERM (multiprocessing does), Ctrl-C ends them too.
+    os.register_at_fork(after_in_child=_restore_signals)
     _die_with_parent(parent)
+
+
+def _restore_signals() -> None:
+    if threading.current_thread() is threading.main_thread():  # the thread that forked is the child's main thread
+        for signum in (*PARENT_S_SIGNALS, signal.SIGURG):
+            signal.signal(signum, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _name_in_logs(name: str) -> None:
+    """Give this process's log records Celery's name for it, `ForkPoolWorker-1`, where logging has only MainProcess."""
+    make = logging.getLogRecordFactory()
+
+    def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        if record.processName == "MainProcess":
+            record.processName = name
+        return record
+
+    logging.setLogRecordFactory(factory)
 
 
 def _nothing(_signum: int, _frame: object) -> None:
@@ -233,6 +277,7 @@ def _die_with_parent(parent: int) -> None:
 def _leave(status: int) -> None:
     """End the process without the parent's clean-up: its atexit handlers and buffers are not this process's."""
     with contextlib.suppress(Exception):
+        announce.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=status)
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

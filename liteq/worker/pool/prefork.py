@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from liteq import signals as announce
 from liteq.exceptions import TimeLimitExceeded, WorkerLostError
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
@@ -46,6 +47,7 @@ class PreforkPool:
         self._stopping = False
         self._pause_s = 0.0
         self._fork_at = 0.0
+        self._forked = 0
 
     def start(self, loop: Loop) -> None:
         self._loop = loop
@@ -67,15 +69,14 @@ class PreforkPool:
     def submit(self, leases: list[Lease]) -> None:
         """Spread `leases` over the children, to the least loaded first; what nobody takes waits here for a moment."""
         queue = self._again + leases
-        self._again = []
-        takers = sorted((c for c in self._children if self._window(c)), key=lambda c: len(c.held))
-        for i, child in enumerate(takers):
-            if not queue:
-                return
-            share = -(-len(queue) // (len(takers) - i))
-            n = min(share, self._window(child))
-            child.give(queue[:n], self._estimates.expected_s)
-            queue = queue[n:]
+        while queue and (takers := [child for child in self._children if self._window(child)]):
+            takers.sort(key=lambda child: (len(child.held), child.failed_to_start))
+            for i, child in enumerate(takers):
+                share = -(-len(queue) // (len(takers) - i))
+                n = min(share, self._window(child))
+                if n:
+                    child.give(queue[:n], self._estimates.expected_s)
+                    queue = queue[n:]
         self._again = queue
 
     def collect(self) -> list[tuple[Lease, Outcome]]:
@@ -104,13 +105,6 @@ class PreforkPool:
     def tend(self, now: float) -> float | None:
         times = [self._enforce_hard_limit(child, now) for child in self._children]
         times += [self._rebalance(child, now) for child in self._children]
-        if self._again:
-            self.submit([])
-        if len(self._children) < self.size and not self._stopping:
-            if now >= self._fork_at:
-                self._fork_missing()
-            else:
-                times.append(self._fork_at)
         for child in self._children:
             if child.has_more:
                 child.flush()
@@ -118,7 +112,20 @@ class PreforkPool:
             if child.pidfd < 0 and child.exit_status() is not None:
                 self._bury(child)
                 break
+        if len(self._children) < self.size and not self._stopping:
+            if now >= self._fork_at:
+                self._fork_missing()
+            if len(self._children) < self.size:
+                times.append(self._fork_at)
+        if self._again:
+            self._place()
         return min((t for t in times if t is not None), default=None)
+
+    def _place(self) -> None:
+        """Give what was taken back to whoever has room; what no child here can take is for other workers."""
+        self.submit([])
+        self._outcomes += [(lease, Release()) for lease in self._again]
+        self._again = []
 
     def _enforce_hard_limit(self, child: Handle, now: float) -> float | None:
         if child.hard_limit is None:
@@ -143,6 +150,7 @@ class PreforkPool:
         if not unstarted:
             return None
         if any(not other.held and not other.retired for other in self._children):
+            child.failed_to_start += len(child.held) == unstarted
             self._again += child.take_back()
         elif stalled_s >= LONG_S:
             self._outcomes += [(lease, Release()) for lease in child.take_back()]
@@ -169,8 +177,17 @@ class PreforkPool:
 
     def _fork_missing(self) -> None:
         while len(self._children) < self.size:
-            title = f"liteq: {self._settings.hostname} child {len(self._children) + 1}"
-            child = fork_child(self._app, self._settings, self._children, title=title, let_go=self._loop.let_go)
+            announce.worker_before_create_process.send(sender=self)
+            try:
+                child = fork_child(
+                    self._app, self._settings, self._children, number=self._forked + 1, let_go=self._loop.let_go
+                )
+            except OSError as exc:  # no process, memory or descriptor left: some will be free again
+                logger.error("cannot start a worker process, trying again: %s", exc)  # noqa: TRY400 - says it all
+                self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
+                self._fork_at = time.monotonic() + self._pause_s
+                return
+            self._forked += 1
             self._children.append(child)
             self._loop.watch(child.sock.fileno(), lambda c=child: self._on_socket(c))  # type: ignore[misc]
             if child.pidfd >= 0:
@@ -215,7 +232,7 @@ class PreforkPool:
     def _pause_after(self, child: Handle, executed: bool) -> None:
         """Replace a child at once, but not in a circle: one that cannot even start is given longer and longer."""
         lived_s = time.monotonic() - child.born_at
-        if executed or lived_s > 1.0 or child.progress_at > child.born_at:
+        if executed or lived_s > 1.0 or child.has_reported:
             self._pause_s = 0.0
         else:
             self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
