@@ -13,6 +13,7 @@ from setproctitle import getproctitle, setproctitle
 
 from liteq import signals as announce
 from liteq._version import __version__
+from liteq.exceptions import StorageError
 from liteq.worker import identity
 from liteq.worker.consumer import Consumer
 from liteq.worker.heartbeat import Heartbeat, KeepAlive
@@ -140,7 +141,10 @@ class Worker:
                 keep_alive.stop()
             self.pool.stop()
             consumer.close()
-        heartbeat.leave()
+        try:
+            heartbeat.leave()
+        except StorageError as exc:  # the others notice by themselves that this process is gone
+            logger.warning("cannot sign off: %s", exc)
 
     def _obey(self) -> None:
         """Do what the signals since the last turn ask for."""
