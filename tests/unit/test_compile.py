@@ -106,7 +106,11 @@ def test_twenty_chords_of_a_hundred_are_as_many_rows_as_tasks() -> None:
 # -- what is empty ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nothing", [group(), chain([]), group(group()), chain([group(), chain([])])], ids=repr)
+@pytest.mark.parametrize(
+    "nothing",
+    [group(), chain([]), group(group()), chain([group(), chain([])])],
+    ids=["group", "chain", "nested", "chain-of-empties"],
+)
 def test_an_empty_canvas_is_no_rows_and_an_empty_group(nothing: Signature) -> None:
     _, (batch, node) = compiled(nothing)
     assert (batch.messages, batch.groups, node.kind, node.children) == ([], [], "group", [])
