@@ -1,8 +1,9 @@
-"""The verbs that stop work: cancel messages, purge queues."""
+"""The verbs that stop work: cancel messages, revoke ids, purge queues."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from liteq.exceptions import TaskRevokedError
 from liteq.message import Flag
@@ -10,7 +11,7 @@ from liteq.serialization import encode_error
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import Transaction
 
-__all__ = ["cancel", "purge"]
+__all__ = ["Revoked", "cancel", "purge", "revoke", "revoked_ids"]
 
 CANCEL = """
 UPDATE liteq_messages SET state = 'cancelled', error = :error, finished_ms = :now_ms
@@ -18,6 +19,12 @@ UPDATE liteq_messages SET state = 'cancelled', error = :error, finished_ms = :no
 RETURNING flags, group_id
 """
 LEASED = "SELECT 1 FROM liteq_messages WHERE id = ? AND state = 'leased'"
+STATE = "SELECT state FROM liteq_messages WHERE id = ?"
+REMEMBER = """
+INSERT INTO liteq_revoked (id, expires_ms) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET expires_ms = excluded.expires_ms
+"""
+CLEAR_REVOKED = "DELETE FROM liteq_revoked WHERE expires_ms < ?"
+REVOKED_IDS = "SELECT id FROM liteq_revoked WHERE expires_ms >= ?"
 # A chunk at a time: a million rows in one transaction held the write lock for seconds.
 PURGEABLE = """
 SELECT seq, id, flags, group_id FROM liteq_messages
@@ -38,6 +45,30 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
         ends += [End(id_, False, group_id, error) for flags, group_id in rows if flags & Flag.LINKED]
     propagate(tx, ends, now_ms=now_ms)
     return running
+
+
+class Revoked(NamedTuple):
+    """What a revoke met beside messages that were waiting: ids that are `running` now, ids that are `unknown`."""
+
+    running: list[str]
+    unknown: list[str]
+
+
+def revoke(tx: Transaction, ids: Sequence[str], *, now_ms: int, keep_ms: int) -> Revoked:
+    """Cancel what waits; what runs, or may still come, is kept as revoked for `keep_ms` milliseconds.
+
+    A worker does not start a message whose id is kept: one that is sent later, or a retry of one that runs now.
+    """
+    unknown = [id_ for id_ in ids if not tx.execute(STATE, (id_,))]
+    running = cancel(tx, ids, now_ms=now_ms)
+    tx.execute(CLEAR_REVOKED, (now_ms,))
+    tx.executemany(REMEMBER, [(id_, now_ms + keep_ms) for id_ in (*running, *unknown)])
+    return Revoked(running, unknown)
+
+
+def revoked_ids(tx: Transaction, *, now_ms: int) -> list[str]:
+    """The ids that are kept as revoked."""
+    return [id_ for (id_,) in tx.execute(REVOKED_IDS, (now_ms,))]
 
 
 def purge(tx: Transaction, queue: str | None, *, now_ms: int, limit: int) -> int:

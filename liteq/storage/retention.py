@@ -31,6 +31,7 @@ DELETE FROM liteq_messages WHERE seq IN (
      ORDER BY m.finished_ms
      LIMIT :limit)
 """
+SAVED_GROUPS = "DELETE FROM liteq_saved_groups WHERE created_ms <= :before_ms"
 DEAD = """
 DELETE FROM liteq_messages WHERE seq IN (
     SELECT seq FROM liteq_messages
@@ -51,6 +52,7 @@ def expire(tx: Transaction, *, before_ms: int | None, dead_before_ms: int | None
             "limit": limit,
         }
         deleted += tx.executemany(GROUPS, [params]) + tx.executemany(MESSAGES, [params])
+        tx.execute(SAVED_GROUPS, {"before_ms": before_ms})
     if dead_before_ms is not None:
         deleted += tx.executemany(DEAD, [{"dead_before_ms": dead_before_ms, "limit": limit}])
     return deleted

@@ -16,6 +16,7 @@ from liteq.storage import control as _control
 from liteq.storage import dead as _dead
 from liteq.storage import enqueue as _enqueue
 from liteq.storage import extend as _extend
+from liteq.storage import grow as _grow
 from liteq.storage import inspect as _inspect
 from liteq.storage import open_driver
 from liteq.storage import reap as _reap
@@ -23,6 +24,7 @@ from liteq.storage import results as _results
 from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
+from liteq.storage.boards import Commands, SavedGroups, Schedules
 from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
 from liteq.storage.inspect import Count, GroupRecord, Member, Record
 from liteq.storage.workers import WorkerRecord
@@ -58,6 +60,9 @@ class Storage:
     ) -> None:
         self.driver = driver
         self.clock: Clock = clock or SystemClock()
+        self.schedules = Schedules(driver, self.clock)
+        self.commands = Commands(driver, self.clock)
+        self.saved_groups = SavedGroups(driver, self.clock)
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
         self._ears: list[Listener] = []  # listeners of Bell.DONE that nobody waits with
@@ -84,6 +89,13 @@ class Storage:
             written = _enqueue.enqueue_many(tx, rows, now_ms=self.clock.now_ms())
         self.driver.ring(Bell.WORK)
         return written
+
+    def grow_group(self, group_id: str, batch: Batch) -> bool:
+        """Send `batch` as one more member of a group; False, and nothing is sent, when the group is done."""
+        with self.driver.write(Promise.ACCEPTED) as tx:
+            grown = _grow.grow(tx, group_id, batch, now_ms=self.clock.now_ms())
+        self._ring(done=False, work=grown)
+        return grown
 
     def cancel(self, ids: Sequence[str], *, reason: str = "revoked") -> list[str]:
         """Cancel messages that have not started, and what awaits them; the ids that are running now instead."""

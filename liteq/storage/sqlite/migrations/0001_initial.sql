@@ -88,3 +88,49 @@ CREATE TABLE liteq_workers (
     heartbeat_ms INTEGER NOT NULL,
     info         BLOB                        -- JSON: queues, concurrency, pool, versions, counters
 );
+
+CREATE TABLE liteq_schedules (               -- what beat sends, by entry
+    name            TEXT    PRIMARY KEY,
+    owner           TEXT    NOT NULL,        -- whose configuration it comes from (the app's name); '' for the API
+    source          TEXT    NOT NULL,        -- hash of the entry: tells whether the configuration has changed
+    schedule        BLOB    NOT NULL,        -- JSON document of liteq.schedules
+    signature       BLOB    NOT NULL,        -- JSON: {"task", "args", "kwargs", "options", ...}
+    enabled         INTEGER NOT NULL,
+    next_due_ms     INTEGER,                 -- NULL: never
+    last_run_ms     INTEGER,
+    last_id         TEXT,                    -- the message that was sent last
+    total_run_count INTEGER NOT NULL DEFAULT 0,
+    created_ms      INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX liteq_schedules_due ON liteq_schedules (next_due_ms) WHERE enabled = 1;
+
+CREATE TABLE liteq_commands (                -- what workers are asked for, all of them or some
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- a worker has seen those up to one: never used again
+    name        TEXT    NOT NULL,
+    arguments   BLOB    NOT NULL,            -- JSON object
+    destination BLOB,                        -- JSON array of workers' names; NULL: all
+    wants_reply INTEGER NOT NULL,
+    expires_ms  INTEGER NOT NULL
+);
+
+CREATE INDEX liteq_commands_expires ON liteq_commands (expires_ms);
+
+CREATE TABLE liteq_replies (
+    command     INTEGER NOT NULL,
+    worker      INTEGER NOT NULL,            -- liteq_workers.id
+    name        TEXT    NOT NULL,            -- the worker's
+    reply       BLOB    NOT NULL,            -- JSON
+    PRIMARY KEY (command, worker)
+) WITHOUT ROWID;
+
+CREATE TABLE liteq_revoked (                 -- ids that are not to be run, should they come
+    id          TEXT    PRIMARY KEY,
+    expires_ms  INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE liteq_saved_groups (            -- GroupResult.save() of what was not sent as a group
+    id          TEXT    PRIMARY KEY,
+    members     BLOB    NOT NULL,            -- JSON of GroupResult.as_tuple()
+    created_ms  INTEGER NOT NULL
+) WITHOUT ROWID;
