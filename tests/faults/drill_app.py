@@ -58,8 +58,9 @@ def wait(self: Any) -> None:
 
 
 @app.task(bind=True)
-def until(self: Any, path: str) -> None:
-    """Runs until there is a file of that name."""
+def until(self: Any, path: str) -> int:
+    """Runs until there is a file of that name; which process did."""
     note("until", self.request.id)
     while not os.path.exists(path):
         time.sleep(0.01)
+    return os.getpid()

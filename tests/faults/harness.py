@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from liteq.serialization import decode
+from liteq.message import Batch, Message, new_id
+from liteq.serialization import decode, encode
 from liteq.states import UNFINISHED, State
 from liteq.storage.storage import Storage, open_storage
 
@@ -37,6 +38,7 @@ class Drill:
 
     folder: Path
     disk: Path | None = None  # where the database is, when elsewhere
+    settings: dict[str, str] = field(default_factory=dict)  # environment of the workers
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -49,6 +51,7 @@ class Drill:
             **os.environ,
             "DRILL_BROKER": f"sqlite:///{self.db}",
             "DRILL_LEDGER": str(self.folder / "ledger"),
+            **self.settings,
             "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
         }
 
@@ -66,8 +69,17 @@ class Drill:
         self.processes.append(process)
         return process
 
-    def worker(self, children: int = 2) -> subprocess.Popen[bytes]:
-        return self.start("-m", "liteq", "-A", "drill_app", "worker", "-c", str(children), name="worker")
+    def worker(self, children: int = 2, name: str = "worker") -> subprocess.Popen[bytes]:
+        return self.start("-m", "liteq", "-A", "drill_app", "worker", "-c", str(children), name=name)
+
+    def send(self, storage: Storage, task: str, *args: object) -> str:
+        """Enqueue one message of a task of drill_app.py; its id."""
+        payload = encode([args, {}], what="arguments")
+        return storage.enqueue(Batch([Message(new_id(), f"drill_app.{task}", payload)]))[0]
+
+    def log(self, name: str = "worker") -> str:
+        """What a process has written to its standard error."""
+        return (self.folder / f"{name}.err").read_text()
 
     def producer(self, n: int, limit: int = 1_000_000) -> subprocess.Popen[bytes]:
         return self.start(str(HERE / "drill_producer.py"), str(limit), name=f"producer-{n}")

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from liteq.exceptions import StorageFull
-from liteq.message import Batch, Message, new_id
-from liteq.serialization import encode
 from liteq.states import State
 from liteq.storage.sqlite.ballast import BALLAST, Ballast
 from liteq.storage.storage import Storage
@@ -66,8 +64,9 @@ def fill(disk: Path) -> Path:
     return path
 
 
-def send(storage: Storage, task: str, *args: object) -> str:
-    return storage.enqueue(Batch([Message(new_id(), f"drill_app.{task}", encode([args, {}], what="arguments"))]))[0]
+def send_for_ever(drill: Drill, storage: Storage) -> None:
+    while True:
+        drill.send(storage, "work", 0)
 
 
 def test_acks_finish_from_the_ballast_and_the_worker_resumes_alone(drill: Drill, disk: Path, tmp_path: Path) -> None:
@@ -77,13 +76,12 @@ def test_acks_finish_from_the_ballast_and_the_worker_resumes_alone(drill: Drill,
     storage = drill.storage()
     for cycle in range(CYCLES):
         go = tmp_path / f"go-{cycle}"
-        running = [send(storage, "until", str(go)) for _ in range(2)]
+        running = [drill.send(storage, "until", str(go)) for _ in range(2)]
         wait_for(lambda: all(drill.ledger()[id_] for id_ in running))
-        waiting = [send(storage, "work", n) for n in range(50)]
+        waiting = [drill.send(storage, "work", n) for n in range(50)]
         filler = fill(disk)
         with pytest.raises(StorageFull):
-            while True:
-                send(storage, "work", 0)
+            send_for_ever(drill, storage)
         go.touch()
         wait_for(lambda: {storage.find(id_).state for id_ in running} == {State.SUCCEEDED}, within_s=20)  # type: ignore[union-attr]
         assert ballast.in_use()
@@ -97,7 +95,7 @@ def test_acks_finish_from_the_ballast_and_the_worker_resumes_alone(drill: Drill,
     storage.close()
     assert drill.stop(worker) == 0
     assert max(drill.ledger().values()) == 1, "something ran twice"
-    log = (drill.folder / "worker.err").read_text()
+    log = drill.log()
     assert log.count("\n") < 100 * CYCLES + 200, "the log was flooded"
     assert integrity(drill.db) == "ok"
 
@@ -107,12 +105,12 @@ def test_nothing_new_is_accepted_into_the_space_that_is_kept_for_acknowledgement
     assert storage.driver.reserve()
     assert storage.driver.relieve()
     with pytest.raises(StorageFull, match="nothing new is accepted"):
-        send(storage, "work", 1)
+        drill.send(storage, "work", 1)
     other = drill.storage()  # another process's view: it learns of it by the file
     with pytest.raises(StorageFull):
-        send(other, "work", 1)
+        drill.send(other, "work", 1)
     assert storage.purge() == 0, "what makes room is allowed"
     assert storage.driver.reserve()
-    send(storage, "work", 1)
+    drill.send(storage, "work", 1)
     storage.close()
     other.close()

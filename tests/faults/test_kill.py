@@ -53,7 +53,7 @@ def test_nothing_is_lost_when_children_are_killed(drill: Drill) -> None:
 def test_nothing_is_lost_when_workers_are_killed_whole(drill: Drill) -> None:
     rng = random.Random(2)
     worker = drill.worker()
-    producer = drill.producer(0)
+    producer = drill.producer(0, limit=20 * KILLS)  # enough to be interrupted, not more to drain afterwards
     for _ in range(KILLS):
         before = len(drill.ledger())
         wait_for(lambda: len(drill.ledger()) > before + rng.randrange(30), within_s=20)

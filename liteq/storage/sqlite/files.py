@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from liteq.exceptions import StorageUnavailable
+from liteq.exceptions import StorageCorrupt, StorageUnavailable
 
 __all__ = ["check", "create", "file_system", "identity", "open_sidecar", "resolve"]
 
@@ -56,6 +56,7 @@ def check(given: str, path: str, allow_network: bool) -> None:
         raise StorageUnavailable(f"{path} is not a regular file: name another in the broker URL")
     _refuse_planted(path, status)
     _refuse_read_only(path)
+    _refuse_lost_log(path)
     kind = file_system(path)
     if kind in NETWORK and not allow_network:
         raise StorageUnavailable(
@@ -128,6 +129,18 @@ def _refuse_read_only(path: str) -> None:
                 f"the {what} {place} is read-only for this user: the queue must be able to write there; "
                 "change its owner or mode, or name another in the broker URL"
             )
+
+
+def _refuse_lost_log(path: str) -> None:
+    """SQLite makes the log before its index and removes it after it: with the index alone, somebody deleted the log.
+
+    Without its log the file is in an older state, or has no tables yet: going on would look like an empty queue.
+    """
+    if os.path.exists(f"{path}-shm") and not os.path.exists(f"{path}-wal"):
+        raise StorageCorrupt(
+            f"{path}-wal was deleted, and what was committed last with it: restore a backup; or delete {path}-shm to "
+            "go on with what is left"
+        )
 
 
 def _unescape(field: str) -> str:
