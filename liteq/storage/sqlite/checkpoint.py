@@ -1,8 +1,7 @@
 """The guarded checkpoint: nobody can commit while the log is folded into the file.
 
 SQLite 3.7.0 - 3.51.2 (but 3.50.7 and 3.44.6) can corrupt a file when one process checkpoints while another writes.
-So one connection holds the write lock, doing nothing, while a second runs the checkpoint. PASSIVE: waits for nobody;
-RESTART and TRUNCATE would hold writers up for as long as somebody reads.
+So one connection holds the write lock, doing nothing, while a second runs the checkpoint. PASSIVE: waits for nobody.
 """
 
 from __future__ import annotations
@@ -17,15 +16,42 @@ __all__ = ["LARGE_LOG", "LogWatch", "fold", "overgrown"]
 LARGE_LOG = 64 * 1024 * 1024  # the log is folded at WAL_LIMIT: one so large has a reader that does not end
 
 
+PATIENCE_MS = 100  # that writers are held up at the most, to let the readers of a long log finish
+LONG_LOG = 4 * WAL_LIMIT
+
+
 def fold(guard: Session, folder: Session) -> bool:
-    """Checkpoint through `folder` while `guard`, whose turn at the gate it is, holds the write lock; whether it did."""
+    """Checkpoint through `folder` while `guard`, whose turn at the gate it is, holds the write lock; whether it did.
+
+    A log is begun anew only in a moment without readers. Where many read all the time that moment does not come by
+    itself, so a long log is worth a short wait for it.
+    """
     if not guard.begin_immediate():
         return False  # a foreign writer: the log can wait
     try:
         folder.execute("PRAGMA wal_checkpoint(PASSIVE)")
     finally:
         guard.rollback()
+    if _size(folder.path) >= LONG_LOG:
+        _begin_anew(folder)
     return True
+
+
+def _begin_anew(folder: Session) -> None:
+    """Wait for the readers to leave the log. RESTART takes the write lock itself, so it needs no guard."""
+    folder.script(f"PRAGMA busy_timeout={PATIENCE_MS}")
+    try:
+        folder.execute("PRAGMA wal_checkpoint(RESTART)")
+    finally:
+        folder.script(f"PRAGMA busy_timeout={int(folder.busy_timeout_s * 1000)}")
+
+
+def _size(path: str) -> int:
+    """The log's size in bytes; one `stat`."""
+    try:
+        return os.stat(path + "-wal").st_size
+    except OSError:
+        return 0
 
 
 class LogWatch:
@@ -41,11 +67,8 @@ class LogWatch:
         self._folded_at = 0
 
     def due(self, path: str) -> bool:
-        """One `stat`."""
-        try:
-            size = os.stat(path + "-wal").st_size
-        except OSError:
-            return False
+        """Costs one `stat`."""
+        size = _size(path)
         if size <= WAL_LIMIT:
             self._folded_at = 0
             return False
@@ -57,10 +80,7 @@ class LogWatch:
 
 def overgrown(path: str) -> list[str]:
     """A sentence on a log that cannot be folded because of somebody who reads without end; [] while all is well."""
-    try:
-        size = os.stat(path + "-wal").st_size
-    except OSError:
-        return []
+    size = _size(path)
     if size < LARGE_LOG:
         return []
     who = ", ".join(readers(path)) or "a process that cannot be told from here"
