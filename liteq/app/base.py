@@ -26,6 +26,8 @@ from liteq.signals import Signal
 from liteq.storage.driver import Durability
 
 if TYPE_CHECKING:
+    from liteq.app.control import Control
+    from liteq.app.periodic import Periodic
     from liteq.storage.storage import Storage
 
 __all__ = ["LiteQ"]
@@ -267,6 +269,20 @@ class LiteQ(Configured, Sending):
     def backend(self) -> Backend:
         """For code that asks Celery's result backend."""
         return Backend(self)
+
+    @cached_property
+    def control(self) -> Control:
+        """Remote control of the workers that live."""
+        from liteq.app.control import Control
+
+        return Control(self)
+
+    @cached_property
+    def schedules(self) -> Periodic:
+        """The entries of beat: those of the configuration, and any that are added while it runs."""
+        from liteq.app.periodic import Periodic
+
+        return Periodic(self)
 
     def close(self) -> None:
         """Close the file. The app can be used again, and then opens it again."""

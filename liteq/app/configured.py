@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from datetime import tzinfo
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,17 @@ class Configured:
     @conf.setter
     def conf(self, settings: Mapping[str, Any]) -> None:
         self._load_conf().update(settings)
+
+    @property
+    def timezone(self) -> tzinfo:
+        """The time zone of schedules: the setting `timezone`, by default UTC."""
+        from liteq.schedules.base import zone_of
+
+        return zone_of(self.conf.timezone)
+
+    @timezone.setter
+    def timezone(self, zone: Any) -> None:
+        self.conf["timezone"] = zone
 
     @property
     def configured(self) -> bool:
@@ -120,6 +132,7 @@ class Configured:
             sig = Signature(sig.name, args, dict(kwargs or {}))
         entry = {
             "schedule": schedule, "name": name, "task": sig["task"], "args": sig["args"], "kwargs": sig["kwargs"],
+            "subtask_type": sig["subtask_type"], "immutable": sig["immutable"],
             "options": {**sig["options"], **options},
         }  # fmt: skip
         key = name or repr(sig)

@@ -16,6 +16,7 @@ from liteq.result import AsyncResult, EagerResult, GroupResult
 from liteq.serialization import decode
 
 if TYPE_CHECKING:
+    from liteq.app.control import Control
     from liteq.storage.storage import Storage
 
 __all__ = ["Sending"]
@@ -33,6 +34,8 @@ class Sending:
 
         @property
         def conf(self) -> Any: ...
+        @cached_property
+        def control(self) -> Control: ...
         @property
         def tasks(self) -> Any: ...
         @cached_property
@@ -230,6 +233,6 @@ class Sending:
 
     # -- what was sent
 
-    def revoke(self, ids: Sequence[str], *, terminate: bool = False, signal: str | None = None) -> list[str]:
-        """Cancel messages that have not started; the ids of those that are running now."""
-        return self.storage.cancel(list(ids))
+    def revoke(self, ids: Sequence[str], *, terminate: bool = False, signal: str | None = None) -> None:
+        """Have messages not run, as `app.control.revoke` does."""
+        self.control.revoke(list(ids), terminate=terminate, signal=signal or "SIGTERM")

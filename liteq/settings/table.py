@@ -186,6 +186,13 @@ _ROWS = [
         "beat_max_loop_interval", float, 0.0, "Longest sleep between two looks; 0: as needed.", unit="s", minimum=0
     ),
     _celery("beat_cron_starting_deadline", float | None, None, "Older misses are not made up.", unit="s", minimum=0),
+    Setting(
+        "beat_catch_up",
+        str,
+        "one",
+        "What beat missed: `one` run for all of it, none (`skip`), or a run for each time (`all`).",
+        choices=("one", "skip", "all"),
+    ),
     # -- liteq's own: durability and recovery --------------------------------------------------------------------
     Setting(
         "durability",

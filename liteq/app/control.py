@@ -1,0 +1,346 @@
+"""`app.control`: asking the workers that live for something, over the file. The names are Celery's.
+
+A command is a row; each worker that it concerns answers by another. An answer that is waited for is there as soon as
+every living worker has given it; `timeout` is only for one that is silent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from liteq.serialization import decode, encode
+from liteq.storage.workers import WorkerRecord
+
+__all__ = ["Control", "Inspect", "flatten_reply"]
+
+LATE_MS = 30_000  # a worker beats at least each 10 s; three missed beats are no accident
+REVOKES_KEPT_S = 86_400.0  # that an id is revoked which no message has, or one that runs, is kept for so long
+UNANSWERED_S = 60.0  # a command that nobody waits for is carried out by whoever sees it within this time
+
+Reply = dict[str, Any]
+
+
+def flatten_reply(reply: Iterable[Mapping[str, Any]]) -> Reply:
+    """`[{worker: answer}, ...]` as one dict."""
+    found: Reply = {}
+    for item in reply:
+        found.update(item)
+    return found
+
+
+def ids_of(value: Any) -> list[str]:
+    """One id, or several; results count as their ids."""
+    several = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
+    return [str(getattr(one, "id", one)) for one in several]
+
+
+class Control:
+    """Remote control of the workers of one app."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    # -- asking
+
+    def broadcast(
+        self,
+        command: str,
+        arguments: Mapping[str, Any] | None = None,
+        destination: str | Sequence[str] | None = None,
+        connection: Any = None,
+        reply: bool = False,
+        timeout: float | None = 1.0,
+        limit: int | None = None,
+        callback: Callable[[Reply], object] | None = None,
+        channel: Any = None,
+        pattern: str | None = None,
+        matcher: str | None = None,
+        **extra: Any,
+    ) -> list[Reply] | None:
+        """Ask all workers, or those of `destination`, for `command`; with `reply` their answers, `[{name: answer}]`.
+
+        Answers are waited for up to `timeout` seconds, and no longer than until every living worker, or `limit` of
+        them, has answered. `pattern` chooses workers by name, a glob, or with `matcher="pcre"` a regular expression.
+        """
+        workers = self.living(destination, pattern, matcher)
+        named = destination is not None or pattern is not None
+        if reply and not workers:
+            return []
+        names = encode(sorted({worker.name for worker in workers}), what="destination") if named else None
+        waits_s = timeout if reply and timeout is not None else UNANSWERED_S
+        number = self.app.storage.commands.send(
+            command,
+            encode({**(arguments or {}), **extra}, what=f"arguments of {command}"),
+            names,
+            wants_reply=reply,
+            expires_s=max(waits_s, 1.0),
+        )
+        if not reply:
+            return None
+        wanted = {worker.id for worker in workers}
+        return self._collect(
+            number, wanted, len(wanted) if limit is None else min(limit, len(wanted)), waits_s, callback
+        )
+
+    def _collect(
+        self, number: int, wanted: set[int], enough: int, timeout_s: float, callback: Callable[[Reply], object] | None
+    ) -> list[Reply]:
+        storage, clock = self.app.storage, self.app.clock
+        until = clock.monotonic() + timeout_s
+        seen: dict[int, Reply] = {}
+        with storage.hearing() as ear:
+            while True:
+                for worker, name, data in storage.commands.replies(number):
+                    if worker not in seen:
+                        seen[worker] = {name: decode(data)}
+                        if callback is not None:
+                            callback(seen[worker])
+                left_s = until - clock.monotonic()
+                if len(seen) >= enough or wanted <= seen.keys() or left_s <= 0:
+                    return list(seen.values())
+                ear.wait(left_s)
+
+    def living(
+        self, destination: str | Sequence[str] | None = None, pattern: str | None = None, matcher: str | None = None
+    ) -> list[WorkerRecord]:
+        """The workers whose heartbeat is fresh; of these, those of `destination` and `pattern` where given."""
+        names = None if destination is None else {destination} if isinstance(destination, str) else set(destination)
+        late_ms = max(LATE_MS, int(self.app.conf.visibility_timeout * 1000))
+        now_ms = self.app.clock.now_ms()
+        return [
+            worker
+            for worker in self.app.storage.workers()
+            if now_ms - worker.heartbeat_ms <= late_ms
+            and (names is None or worker.name in names)
+            and (pattern is None or _matches(worker.name, pattern, matcher))
+        ]
+
+    def inspect(
+        self,
+        destination: str | Sequence[str] | None = None,
+        timeout: float = 1.0,
+        callback: Callable[[Reply], object] | None = None,
+        connection: Any = None,
+        app: Any = None,
+        limit: int | None = None,
+        pattern: str | None = None,
+        matcher: str | None = None,
+    ) -> Inspect:
+        """Questions to workers: `app.control.inspect().active()`."""
+        return Inspect(destination, timeout, callback, connection, app or self.app, limit, pattern, matcher)
+
+    def ping(self, destination: Any = None, timeout: float = 1.0, **kwargs: Any) -> list[Reply]:
+        """The workers that answer: `[{name: {"ok": "pong"}}]`."""
+        return self.broadcast("ping", {}, destination, reply=True, timeout=timeout, **kwargs) or []
+
+    # -- tasks
+
+    def revoke(
+        self,
+        task_id: Any,
+        destination: Any = None,
+        terminate: bool = False,
+        signal: str | int = "SIGTERM",
+        **kwargs: Any,
+    ) -> Any:
+        """Have a message, or several, not run.
+
+        One that waits is cancelled in the file at once. The id of one that runs, or that nobody knows yet, is kept for
+        a day: it is not started when it comes, a retry included, and that survives a restart of all workers. With
+        `terminate`, the process that runs it gets `signal`, and it ends as REVOKED (prefork pool).
+        """
+        ids = ids_of(task_id)
+        revoked = self.app.storage.commands.revoke(ids, keep_s=REVOKES_KEPT_S)
+        if not revoked.running and not revoked.unknown and not kwargs.get("reply"):
+            return None
+        arguments = {"task_id": ids, "terminate": terminate, "signal": signal}
+        return self.broadcast("revoke", arguments, destination, **kwargs)
+
+    def terminate(self, task_id: Any, destination: Any = None, signal: str | int = "SIGTERM", **kwargs: Any) -> Any:
+        """As `revoke(terminate=True)`."""
+        return self.revoke(task_id, destination, terminate=True, signal=signal, **kwargs)
+
+    def rate_limit(self, task_name: str, rate_limit: Any, destination: Any = None, **kwargs: Any) -> Any:
+        """Let each worker start `rate_limit` ("10/m", "3/s", a number a second; 0 or None: any) of a task."""
+        return self.broadcast("rate_limit", {"task_name": task_name, "rate_limit": rate_limit}, destination, **kwargs)
+
+    def time_limit(
+        self,
+        task_name: str,
+        soft: float | None = None,
+        hard: float | None = None,
+        destination: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Set the time limits of a task, in seconds, for what starts from now on."""
+        arguments = {"task_name": task_name, "hard": hard, "soft": soft}
+        return self.broadcast("time_limit", arguments, destination, **kwargs)
+
+    def purge(self, connection: Any = None) -> int:
+        """Delete all that waits to run, in all queues; how many messages. There is no way back."""
+        purged: int = self.app.storage.purge()
+        return purged
+
+    discard_all = purge
+
+    # -- workers
+
+    def add_consumer(self, queue: str, *_transport: Any, destination: Any = None, **kwargs: Any) -> Any:
+        """Have workers take from `queue` too."""
+        kwargs = {key: value for key, value in kwargs.items() if key not in _OF_AN_EXCHANGE}
+        return self.broadcast("add_consumer", {"queue": getattr(queue, "name", queue)}, destination, **kwargs)
+
+    def cancel_consumer(self, queue: str, destination: Any = None, **kwargs: Any) -> Any:
+        """Have workers no longer take from `queue`."""
+        return self.broadcast("cancel_consumer", {"queue": getattr(queue, "name", queue)}, destination, **kwargs)
+
+    def pool_grow(self, n: int = 1, destination: Any = None, **kwargs: Any) -> Any:
+        """Have each worker execute `n` more tasks at a time."""
+        return self.broadcast("pool_grow", {"n": n}, destination, **kwargs)
+
+    def pool_shrink(self, n: int = 1, destination: Any = None, **kwargs: Any) -> Any:
+        """Have each worker execute `n` fewer tasks at a time, at least one."""
+        return self.broadcast("pool_shrink", {"n": n}, destination, **kwargs)
+
+    def pool_restart(
+        self,
+        modules: Any = None,
+        reload: bool = False,
+        reloader: Any = None,
+        destination: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Replace the processes of the prefork pool when they are idle."""
+        return self.broadcast("pool_restart", {"modules": modules, "reload": reload}, destination, **kwargs)
+
+    def autoscale(self, max: int, min: int, destination: Any = None, **kwargs: Any) -> Any:
+        """Answered with an error by workers: their size is fixed, `pool_grow` and `pool_shrink` change it."""
+        return self.broadcast("autoscale", {"max": max, "min": min}, destination, **kwargs)
+
+    def shutdown(self, destination: Any = None, **kwargs: Any) -> Any:
+        """Have workers finish what runs, return the rest, and end."""
+        return self.broadcast("shutdown", {}, destination, **kwargs)
+
+    def heartbeat(self, destination: Any = None, **kwargs: Any) -> Any:
+        """Have workers beat now."""
+        return self.broadcast("heartbeat", {}, destination, **kwargs)
+
+    def enable_events(self, destination: Any = None, **kwargs: Any) -> Any:
+        """Have workers tell what becomes of tasks."""
+        return self.broadcast("enable_events", {}, destination, **kwargs)
+
+    def disable_events(self, destination: Any = None, **kwargs: Any) -> Any:
+        """Have workers no longer tell what becomes of tasks."""
+        return self.broadcast("disable_events", {}, destination, **kwargs)
+
+
+_OF_AN_EXCHANGE = frozenset({"exchange", "exchange_type", "routing_key", "options"})
+
+
+class Inspect:
+    """Questions to workers. Each returns `{worker: answer}`, None when nobody answered.
+
+    With one name as `destination`, the answer of that worker itself.
+    """
+
+    def __init__(
+        self,
+        destination: str | Sequence[str] | None = None,
+        timeout: float = 1.0,
+        callback: Callable[[Reply], object] | None = None,
+        connection: Any = None,
+        app: Any = None,
+        limit: int | None = None,
+        pattern: str | None = None,
+        matcher: str | None = None,
+    ) -> None:
+        self.app = app
+        self.destination = destination
+        self.timeout = timeout
+        self.callback = callback
+        self.limit = limit
+        self.pattern = pattern
+        self.matcher = matcher
+
+    def _request(self, command: str, **arguments: Any) -> Any:
+        reply = self.app.control.broadcast(
+            command,
+            arguments,
+            self.destination,
+            reply=True,
+            timeout=self.timeout,
+            limit=self.limit,
+            callback=self.callback,
+            pattern=self.pattern,
+            matcher=self.matcher,
+        )
+        if not reply:
+            return None
+        by_worker = flatten_reply(reply)
+        return by_worker.get(self.destination) if isinstance(self.destination, str) else by_worker
+
+    def ping(self, destination: Any = None) -> Any:
+        """`{"ok": "pong"}`."""
+        if destination is not None:
+            self.destination = destination
+        return self._request("ping")
+
+    def active(self, safe: bool | None = None) -> Any:
+        """The tasks that run: id, name, args, kwargs, worker_pid, ..."""
+        return self._request("active")
+
+    def reserved(self, safe: bool | None = None) -> Any:
+        """The tasks that a worker holds and has not started."""
+        return self._request("reserved")
+
+    def scheduled(self, safe: bool | None = None) -> Any:
+        """The tasks of a worker's queues that wait for their time: eta, priority, request."""
+        return self._request("scheduled")
+
+    def registered(self, *taskinfoitems: str) -> Any:
+        """The names of a worker's tasks; with attributes of theirs, those as well."""
+        return self._request("registered", taskinfoitems=list(taskinfoitems))
+
+    registered_tasks = registered
+
+    def stats(self) -> Any:
+        """Counters, pool, uptime, resource usage."""
+        return self._request("stats")
+
+    def active_queues(self) -> Any:
+        """The queues that a worker takes from."""
+        return self._request("active_queues")
+
+    def revoked(self) -> Any:
+        """The ids that are not to be run, should they come."""
+        return self._request("revoked")
+
+    def query_task(self, *ids: Any) -> Any:
+        """Which of these tasks a worker holds: `{id: [state, info]}`."""
+        wanted = ids[0] if len(ids) == 1 and isinstance(ids[0], (list, tuple)) else ids
+        return self._request("query_task", ids=ids_of(list(wanted)))
+
+    def conf(self, with_defaults: bool = False) -> Any:
+        """A worker's settings."""
+        return self._request("conf", with_defaults=with_defaults)
+
+    def report(self) -> Any:
+        """Versions and platform, as text."""
+        return self._request("report")
+
+    def clock(self) -> Any:
+        """A worker's clock, in ms since the epoch."""
+        return self._request("clock")
+
+    def hello(self, from_node: str | None = None, revoked: Any = None) -> Any:
+        """The ids that a worker knows as revoked, and its clock."""
+        return self._request("hello", from_node=from_node)
+
+
+def _matches(name: str, pattern: str, matcher: str | None) -> bool:
+    if matcher in {"pcre", "regex", "re"}:
+        return re.search(pattern, name) is not None
+    return fnmatchcase(name, pattern)

@@ -1,0 +1,7 @@
+"""Beat: turns schedule rows into messages when they come due."""
+
+from __future__ import annotations
+
+from liteq.beat.beat import Beat
+
+__all__ = ["Beat"]

@@ -1,0 +1,149 @@
+"""The one that turns due schedule rows into messages.
+
+Any number of beats may run over one file: a run is sent and its entry moved on in one transaction, by whoever comes
+first. So beat needs no lock, no file of its own, and no leader.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from liteq import signals as announce
+from liteq.app.periodic import run_id
+from liteq.beat.catch_up import decide
+from liteq.clock import from_ms, to_ms
+from liteq.exceptions import ImproperlyConfigured, StorageError
+from liteq.message import Batch
+from liteq.schedules import BaseSchedule, from_document
+from liteq.storage.periodic import ScheduleRecord
+
+__all__ = ["Beat"]
+
+logger = logging.getLogger("liteq.beat")
+
+# An entry that another program adds, resumes or changes is noticed after this time; a clock that was set, too.
+LONGEST_SLEEP_S = 5.0
+TROUBLE_PAUSE_S = 1.0  # between attempts while the storage refuses
+
+
+class Beat:
+    """Sends what is due of one app's file. `max_interval_s`: the longest sleep between two looks, 0 for 5 seconds.
+
+    Alone: `run(stop)`. Inside a worker: its loop calls `turn()` when `due_at` (monotonic seconds) has come.
+    """
+
+    def __init__(self, app: Any, *, max_interval_s: float | None = None) -> None:
+        self.app = app
+        self.due_at = 0.0
+        longest_s = max_interval_s or app.conf.beat_max_loop_interval or LONGEST_SLEEP_S
+        self._longest_s = min(longest_s, LONGEST_SLEEP_S)
+        self._own: dict[str, tuple[str, BaseSchedule]] = {}  # by name: the hash of an entry, and its schedule
+        self._made: dict[bytes, BaseSchedule] = {}
+        self._passed_over: set[str] = set()
+        self._started = False
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Bring the file's entries in line with the configuration: new, changed, and no longer there."""
+        configured = self.app.schedules.configured()
+        self._own = {entry.name: (entry.source, schedule) for entry, schedule in configured}
+        gone = self.app.storage.schedules.synchronise(self.app.schedules.owner, [entry for entry, _ in configured])
+        for name in gone:
+            logger.info("beat: %s is not in the configuration any more, and is removed", name)
+        self._started = True
+
+    def run(self, stop: threading.Event) -> None:
+        """Send what comes due until `stop` is set. Raises ImproperlyConfigured for an entry that makes no sense."""
+        announce.beat_init.send(sender=self)
+        while not stop.is_set():
+            self.turn()
+            stop.wait(max(0.0, self.due_at - time.monotonic()))
+
+    def turn(self) -> None:
+        """Send what is due, and set `due_at` to the next time to look. An unavailable storage is tried again."""
+        try:
+            if not self._started:
+                self.start()
+            pause_s = self.tick()
+        except StorageError as exc:
+            logger.error("beat: the queue cannot be used at the moment, trying again: %s", exc)  # noqa: TRY400
+            pause_s = TROUBLE_PAUSE_S
+        self.due_at = time.monotonic() + pause_s
+
+    def rung(self) -> None:
+        """A bell of the queue is nothing to beat."""
+
+    def tick(self) -> float:
+        """Send what is due now; the seconds until the next look."""
+        records, next_ms = self.app.storage.schedules.due()
+        pending = [record for record in records if not self._handle(record)]
+        if records and len(pending) < len(records):
+            return 0.0  # more may have come due meanwhile
+        if pending or next_ms is None:
+            return self._longest_s
+        until_s: float = (next_ms - self.app.clock.now_ms()) / 1000
+        return min(max(0.0, until_s), self._longest_s)
+
+    # -- one entry ---------------------------------------------------------------------------------------------------
+
+    def _handle(self, record: ScheduleRecord) -> bool:
+        """Deal with an entry that is due; False when only another program can."""
+        schedule = self._schedule(record)
+        if schedule is None:
+            return False
+        conf, now = self.app.conf, self._now()
+        assert record.next_due_ms is not None
+        decision = decide(
+            schedule,
+            from_ms(record.next_due_ms),
+            now,
+            catch_up=conf.beat_catch_up,
+            deadline_s=conf.beat_cron_starting_deadline,
+        )
+        next_ms = None if decision.next_due is None else to_ms(decision.next_due.astimezone(UTC))
+        runs, batch, last_id = decision.runs, Batch(), ""
+        try:
+            batch, last_id = self._batch(record, runs)
+        except Exception as exc:  # noqa: BLE001 - its arguments do not fit, its router fails: the other entries go on
+            logger.error("beat: cannot send %s: %s", record.name, exc)  # noqa: TRY400 - in one line
+            runs = []
+        if not runs:
+            self.app.storage.schedules.put_off(record, next_due_ms=next_ms)
+            return True
+        late_s = (now - runs[-1]).total_seconds()
+        if self.app.storage.schedules.fire(record, batch, n=len(runs), last_id=last_id, next_due_ms=next_ms):
+            logger.info("beat: sending due task %s (%s), %.3f s after its time", record.name, last_id, late_s)
+        return True
+
+    def _batch(self, record: ScheduleRecord, runs: list[datetime]) -> tuple[Batch, str]:
+        whole, last_id = Batch(), ""
+        for due in runs:
+            batch, last_id = self.app.schedules.batch(record, run_id(record.name, to_ms(due.astimezone(UTC))))
+            whole.messages += batch.messages
+            whole.groups += batch.groups
+        return whole, last_id
+
+    def _schedule(self, record: ScheduleRecord) -> BaseSchedule | None:
+        own = self._own.get(record.name)
+        if own is not None and own[0] == record.source:
+            return own[1]
+        try:
+            made = self._made.get(record.schedule)
+            if made is None:
+                made = self._made[record.schedule] = from_document(orjson.loads(record.schedule))
+            return made
+        except ImproperlyConfigured as exc:
+            if record.name not in self._passed_over:
+                self._passed_over.add(record.name)
+                logger.warning("beat: %s is left to another beat: %s", record.name, exc)
+            return None
+
+    def _now(self) -> datetime:
+        return from_ms(self.app.clock.now_ms())

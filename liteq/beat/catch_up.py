@@ -1,0 +1,78 @@
+"""What is sent when an entry is due, and when it is due next: pure.
+
+An entry may be late: no beat ran for a while. The setting `beat_catch_up` says what becomes of the times it missed:
+
+    one     a single run for all of them (the default, and what Celery does)
+    skip    no run, unless the latest of them is less than a minute ago
+    all     a run for each
+
+`beat_cron_starting_deadline` bounds all three: of a crontab, what is older is not made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
+
+from liteq.schedules import BaseSchedule, NeverDue
+
+__all__ = ["Decision", "decide"]
+
+MISSED = timedelta(seconds=60)  # a beat that is later than this was not there
+AT_ONCE = 100  # runs of one entry in a transaction: with "all", the rest follows in the next turns
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Decision(NamedTuple):
+    """The times for which a run is sent, oldest first, and the next time that is due; None: never again."""
+
+    runs: list[datetime]
+    next_due: datetime | None
+
+
+def decide(
+    schedule: BaseSchedule, due: datetime, now: datetime, *, catch_up: str = "one", deadline_s: float | None = None
+) -> Decision:
+    """What becomes of an entry that was due at `due` (not after `now`). All times are aware."""
+    since = due
+    if deadline_s is not None and schedule.kept_to_deadline:
+        since = _first_from(schedule, due, now - timedelta(seconds=deadline_s))
+    if since > now:
+        return Decision([], since)
+    if catch_up == "all":
+        times = list(islice(_times(schedule, since, now), AT_ONCE + 1))
+        if len(times) > AT_ONCE:
+            return Decision(times[:AT_ONCE], times[AT_ONCE])
+        return Decision(times, _following(schedule, times[-1], now))
+    following = _following(schedule, due, now)
+    if catch_up == "skip" and now - due > MISSED and _first_from(schedule, due, now - MISSED) > now:
+        return Decision([], following)
+    return Decision([due], following)
+
+
+def _first_from(schedule: BaseSchedule, due: datetime, moment: datetime) -> datetime:
+    """The first time of the schedule that is not before `moment`; `due` is one of its times."""
+    if due >= moment:
+        return due
+    try:
+        return schedule.next_after(moment - MICROSECOND)
+    except NeverDue:
+        return datetime.max.replace(tzinfo=due.tzinfo)
+
+
+def _times(schedule: BaseSchedule, first: datetime, now: datetime) -> Iterator[datetime]:
+    while first <= now:
+        yield first
+        try:
+            first = schedule.next_after(first)
+        except NeverDue:
+            return
+
+
+def _following(schedule: BaseSchedule, due: datetime, now: datetime) -> datetime | None:
+    try:
+        return schedule.following(due, now)
+    except NeverDue:
+        return None

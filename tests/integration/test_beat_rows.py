@@ -1,0 +1,317 @@
+"""Beat over a real file: each time of an entry fires once, whoever fires it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from liteq import LiteQ, chain
+from liteq.beat import Beat
+from liteq.exceptions import ImproperlyConfigured
+from liteq.schedules import BaseSchedule, crontab, schedstate, schedule
+from liteq.states import State
+from liteq.testing import FakeClock, drain
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()  # 2026-01-01 00:00 UTC
+
+
+@pytest.fixture
+def make(tmp_path, clock):
+    """Apps of one program over one file: each is a process's."""
+    apps = []
+
+    def make_app(main="shop", **settings) -> LiteQ:
+        app = LiteQ(main, broker=f"sqlite:///{tmp_path}/q.db", clock=clock, set_as_current=False, **settings)
+        app.ran = ran = []
+
+        @app.task(name="note")
+        def note(*args, **kwargs):
+            ran.append(args)
+            return args[0] if args else None
+
+        apps.append(app)
+        return app
+
+    yield make_app
+    for app in apps:
+        app.close()
+
+
+def every(seconds, *args, **more):
+    return {"task": "note", "schedule": seconds, "args": args, **more}
+
+
+def sent(app) -> int:
+    return sum(count.n for count in app.storage.counts())
+
+
+def test_an_entry_is_sent_each_time_it_comes_due(make, clock):
+    app = make(beat_schedule={"ten": every(10, "x")})
+    beat = Beat(app)
+    beat.turn()
+    assert sent(app) == 0  # the first run is one interval after the start
+    for n in range(1, 4):
+        clock.advance(10)
+        beat.tick()
+        assert sent(app) == n
+    assert drain(app) == 3
+    assert app.ran == [("x",)] * 3
+
+
+def test_it_sleeps_until_the_next_time(make, clock):
+    beat = Beat(make(beat_schedule={"ten": every(3)}))
+    beat.start()
+    assert beat.tick() == 3.0
+    clock.advance(1)
+    assert beat.tick() == 2.0
+
+
+def test_any_number_of_beats_fire_once(make, clock):
+    settings = {"beat_schedule": {f"entry-{i}": every(1, i) for i in range(10)}}
+    beats = [Beat(make(**settings)) for _ in range(4)]
+    for beat in beats:
+        beat.start()
+    clock.advance(1)
+    together = threading.Barrier(len(beats))
+
+    def race(beat):
+        together.wait()
+        beat.tick()
+
+    threads = [threading.Thread(target=race, args=(beat,)) for beat in beats]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    app = beats[0].app
+    assert sent(app) == 10
+    assert {record.total_run_count for record in app.schedules.all()} == {1}
+
+
+def test_a_run_has_an_id_made_of_its_entry_and_its_time(make, clock):
+    from liteq.app.periodic import run_id
+
+    app = make(beat_schedule={"ten": every(10)})
+    beat = Beat(app)
+    beat.start()
+    due_ms = app.schedules.all()[0].next_due_ms
+    clock.advance(10)
+    beat.tick()
+    assert app.storage.find(run_id("ten", due_ms)).state is State.PENDING
+
+
+def test_options_of_an_entry_reach_its_message(make, clock):
+    app = make(beat_schedule={"ten": every(10, options={"queue": "reports", "priority": 7, "expires": 30})})
+    beat = Beat(app)
+    beat.start()
+    clock.advance(10)
+    beat.tick()
+    [message] = app.storage.messages(State.PENDING)
+    assert (message.queue, message.priority) == ("reports", 7)
+    assert message.expires_ms == clock.now_ms() + 30_000
+
+
+def test_a_canvas_may_be_periodic(make, clock):
+    app = make()
+    note = app.tasks["note"]
+    app.add_periodic_task(10, chain(note.s("a"), note.s("b")), name="both")
+    beat = Beat(app)
+    beat.start()
+    clock.advance(10)
+    beat.tick()
+    assert drain(app) == 2
+    assert app.ran == [("a",), ("a", "b")]
+
+
+def test_add_periodic_task_on_after_finalize(make, clock):
+    app = make()
+
+    @app.on_after_finalize.connect
+    def periodic(sender, **kwargs):
+        sender.add_periodic_task(10.0, sender.tasks["note"].s("hello"), name="hello")
+
+    beat = Beat(app)
+    beat.start()
+    assert [record.name for record in app.schedules.all()] == ["hello"]
+
+
+# -- what was missed -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("policy", "runs"), [("one", 1), ("skip", 0), ("all", 30)])
+def test_what_becomes_of_times_when_no_beat_ran(make, clock, policy, runs):
+    app = make(beat_schedule={"daily": {"task": "note", "schedule": crontab(0, 12)}}, beat_catch_up=policy)
+    beat = Beat(app)
+    beat.start()
+    clock.advance(30 * 86_400)
+    while beat.tick() == 0.0:
+        pass
+    assert sent(app) == runs
+    [record] = app.schedules.all()
+    assert record.next_due_ms == clock.now_ms() + 12 * 3_600_000
+
+
+def test_a_few_seconds_late_is_not_a_miss(make, clock):
+    app = make(beat_schedule={"daily": {"task": "note", "schedule": crontab(0, 12)}}, beat_catch_up="skip")
+    beat = Beat(app)
+    beat.start()
+    clock.advance(12 * 3600 + 20)
+    beat.tick()
+    assert sent(app) == 1
+
+
+def test_a_long_list_of_missed_times_is_sent_in_portions(make, clock):
+    app = make(beat_schedule={"often": {"task": "note", "schedule": crontab()}}, beat_catch_up="all")
+    beat = Beat(app)
+    beat.start()
+    clock.advance(250 * 60)
+    beat.tick()
+    assert sent(app) == 100
+    while beat.tick() == 0.0:
+        pass
+    assert sent(app) == 250
+
+
+def test_the_deadline_of_a_crontab(make, clock):
+    settings = {"beat_schedule": {"daily": {"task": "note", "schedule": crontab(0, 12)}}}
+    app = make(**settings, beat_cron_starting_deadline=3600)
+    beat = Beat(app)
+    beat.start()
+    clock.advance(86_400 + 12 * 3600 + 3601)  # the run of today is an hour and a second ago
+    beat.tick()
+    assert sent(app) == 0
+    clock.advance(86_400 - 1)
+    beat.tick()
+    assert sent(app) == 1
+
+
+# -- entries come, change and go -------------------------------------------------------------------------------------
+
+
+def test_entries_that_the_configuration_drops_are_removed_and_others_stay(make):
+    Beat(make(beat_schedule={"a": every(10), "b": every(10)})).start()
+    other = make("other", beat_schedule={"c": every(10)})
+    Beat(other).start()
+    other.schedules.add("by-hand", 30, "note", ["x"])
+    Beat(make(beat_schedule={"b": every(10)})).start()
+    assert [record.name for record in other.schedules.all()] == ["b", "by-hand", "c"]
+
+
+def test_a_changed_schedule_counts_from_now_and_an_unchanged_one_goes_on(make, clock):
+    Beat(make(beat_schedule={"a": every(10), "b": every(100)})).start()
+    clock.advance(5)
+    app = make(beat_schedule={"a": every(10, "new argument"), "b": every(20)})
+    Beat(app).start()
+    left = {record.name: (record.next_due_ms - clock.now_ms()) / 1000 for record in app.schedules.all()}
+    assert left == {"a": 5, "b": 20}
+    clock.advance(5)
+    beat = Beat(app)
+    beat.start()
+    beat.tick()
+    drain(app)
+    assert app.ran == [("new argument",)]
+
+
+def test_pause_outlives_a_restart_and_resume_makes_up_nothing(make, clock):
+    settings = {"beat_schedule": {"ten": every(10)}}
+    app = make(**settings)
+    Beat(app).start()
+    app.schedules.pause("ten")
+    clock.advance(100)
+    again = Beat(make(**settings))
+    again.start()
+    again.tick()
+    assert sent(app) == 0
+    app.schedules.resume("ten")
+    again.tick()
+    assert sent(app) == 0
+    clock.advance(10)
+    again.tick()
+    assert sent(app) == 1
+
+
+def test_run_now(make, clock):
+    app = make(beat_schedule={"ten": every(10, 42)})
+    Beat(app).start()
+    before = app.schedules.all()[0].next_due_ms
+    result = app.schedules.run_now("ten")
+    drain(app)
+    assert result.get(timeout=1) == 42
+    [record] = app.schedules.all()
+    assert (record.next_due_ms, record.last_id, record.total_run_count) == (before, result.id, 1)
+
+
+def test_a_name_that_is_not_there(make):
+    app = make()
+    for verb in (app.schedules.pause, app.schedules.resume, app.schedules.run_now):
+        with pytest.raises(KeyError):
+            verb("nothing")
+    assert app.schedules.remove("nothing") is False
+
+
+def test_an_entry_added_by_another_program_is_sent_by_a_beat_that_runs(make, clock):
+    beat = Beat(make())
+    beat.start()
+    web = make("web")
+    web.schedules.add("report", crontab(0, 6), web.tasks["note"].s("monday").set(queue="reports"))
+    clock.advance(6 * 3600)
+    beat.tick()
+    [message] = web.storage.messages(State.PENDING)
+    assert message.queue == "reports"
+    assert web.schedules.remove("report") is True
+
+
+# -- what is wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entry", [{"task": "note"}, {"schedule": 10}, {"task": "note", "schedule": "often"}])
+def test_an_entry_that_makes_no_sense_is_named(make, entry):
+    with pytest.raises(ImproperlyConfigured, match="nonsense"):
+        Beat(make(beat_schedule={"nonsense": entry})).start()
+
+
+def test_an_entry_that_cannot_be_sent_does_not_stop_the_others(make, clock, caplog):
+    app = make(beat_schedule={"good": every(10, "x"), "late": every(10, options={"countdown": "soon"})})
+    beat = Beat(app)
+    beat.start()
+    clock.advance(10)
+    beat.tick()
+    assert sent(app) == 1
+    assert "cannot send late" in caplog.text
+
+
+class Odd(BaseSchedule):
+    def is_due(self, last_run_at):
+        return schedstate(False, 7.0)
+
+
+def test_a_schedule_of_ones_own_is_computed_by_the_program_that_has_it(make, clock):
+    owner, other = Beat(make(beat_schedule={"odd": {"task": "note", "schedule": Odd()}})), Beat(make("other"))
+    owner.start()
+    other.start()
+    clock.advance(7)
+    other.tick()
+    assert sent(owner.app) == 0
+    owner.tick()
+    assert sent(owner.app) == 1
+    with pytest.raises(ImproperlyConfigured, match="beat_schedule"):
+        owner.app.schedules.add("odd too", Odd(), "note")
+
+
+def test_schedules_are_in_the_app_s_time_zone(make, clock):
+    app = make(beat_schedule={"nine": {"task": "note", "schedule": crontab(0, 9)}}, timezone="Asia/Tokyo")
+    Beat(app).start()
+    assert app.schedules.all()[0].next_due_ms == clock.now_ms() + 86_400_000  # 2026-01-02 00:00 UTC
+    assert str(app.timezone) == "Asia/Tokyo"
+
+
+def test_a_relative_interval(make, clock):
+    clock.advance(17 * 60)
+    app = make(beat_schedule={"hourly": every(3600, relative=True), "plain": every(schedule(3600))})
+    Beat(app).start()
+    left = {record.name: (record.next_due_ms - clock.now_ms()) / 60_000 for record in app.schedules.all()}
+    assert left == {"hourly": 43, "plain": 60}
