@@ -34,7 +34,7 @@ from liteq.message import Batch, Flag, Group, Message, new_id
 
 __all__ = ["Compiled", "Router", "compile_many", "compile_signature"]
 
-LINKED, TAKES_INPUT, ON_FAILURE = int(Flag.LINKED), int(Flag.TAKES_INPUT), int(Flag.ON_FAILURE)
+LINKED, TAKES_INPUT, ON_FAILURE = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE
 NOTHING: Mapping[str, Any] = {}
 MAX_NESTING = 100
 

@@ -51,15 +51,15 @@ class Defaults:
         self.queue = queue_of(merged, conf) or conf.task_default_queue
         self.priority = int(merged.get("priority") or conf.task_default_priority or 0)
         self.expires = merged.get("expires") if task is None or task.expires is None else task.expires
-        self.flags = int(flags_of(task)) if task is not None else 0
+        self.flags = flags_of(task) if task is not None else 0
         self.check = task.check_arguments if task is not None and task.typing else None
         self.static = router.is_static or own.get("queue") is not None
         self.time_limits = (route.get("time_limit"), route.get("soft_time_limit"))
 
 
-def flags_of(task: Any) -> Flag:
+def flags_of(task: Any) -> int:
     """What a task's attributes say about each of its rows."""
-    flags = Flag(0)
+    flags = 0
     if task.ignore_result:
         flags |= Flag.IGNORE_RESULT
     if task.track_started:

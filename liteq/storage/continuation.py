@@ -116,10 +116,10 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
             tx.execute(SUCCEED_ALIAS, {"seq": seq, "result": result, "now_ms": now_ms})
             todo.append(End(id_, True, group_id))
     fire = errbacks and not end.ok and end.errbacks
-    on_failure = int(Flag.ON_FAILURE)
+    on_failure = Flag.ON_FAILURE
     woken = False
     if end.ok:
-        mask = on_failure | int(Flag.ALIAS)
+        mask = on_failure | Flag.ALIAS
         woken = bool(tx.execute(UNBLOCK, {"awaits": end.id, "now_ms": now_ms, "mask": mask, "flags": 0}))
     elif fire:
         woken = bool(tx.execute(UNBLOCK, {"awaits": end.id, "now_ms": now_ms, "mask": on_failure, "flags": on_failure}))
@@ -133,7 +133,7 @@ def _vanish(tx: Transaction, awaited: str) -> None:
 
     An errback may be a chain, a group or a chord of its own: what was to count or to await its rows goes too.
     """
-    todo = deque(tx.execute(VANISH, {"awaits": awaited, "mask": int(Flag.ON_FAILURE)}))
+    todo = deque(tx.execute(VANISH, {"awaits": awaited, "mask": Flag.ON_FAILURE}))
     while todo:
         gone, group = todo.popleft()
         todo.extend(tx.execute(VANISH, {"awaits": gone, "mask": 0}))

@@ -100,7 +100,7 @@ class _Plan:
                 state = "scheduled" if due_ms > now_ms else "pending"
                 # Changed arguments are complete: the result of what it awaited is among them already.
                 flags = lease.flags if payload is None else lease.flags & ~Flag.TAKES_INPUT
-                self.write(RETRY, lease, state, due_ms, error, payload, options, int(flags))
+                self.write(RETRY, lease, state, due_ms, error, payload, options, flags)
                 self.woke = True
             case DeadLetter(error):
                 self.write(DEAD, lease, error, now_ms)
@@ -114,7 +114,7 @@ class _Plan:
                 self.write(RELEASE, lease)
                 self.woke = True
             case Replace(batch, awaits):
-                self.write(BECOME_ALIAS, lease, awaits, int(lease.flags | Flag.ALIAS | Flag.LINKED))
+                self.write(BECOME_ALIAS, lease, awaits, lease.flags | Flag.ALIAS | Flag.LINKED)
                 self.follow_ups.append(_linked(batch, awaits))
                 self.woke = True
             case _:

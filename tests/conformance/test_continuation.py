@@ -18,7 +18,7 @@ from liteq.testing import FakeClock
 from .conftest import PAYLOAD, FakeWorker
 
 ERROR = encode_error(ValueError("no"))
-LINKED, INPUT, ERRBACK = int(Flag.LINKED), int(Flag.TAKES_INPUT), int(Flag.ON_FAILURE)
+LINKED, INPUT, ERRBACK = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE
 
 
 def row(name: str, flags: int = 0, **fields: object) -> Message:

@@ -124,7 +124,7 @@ def test_an_ack_stores_the_result(storage: Storage, send: Send, worker: FakeWork
 
 
 def test_an_ack_without_a_result_leaves_no_row(storage: Storage, send: Send, worker: FakeWorker) -> None:
-    message_id = send(flags=int(Flag.IGNORE_RESULT))
+    message_id = send(flags=Flag.IGNORE_RESULT)
     storage.settle([(worker.claim_one(), Ack(None))])
     assert storage.find(message_id) is None
 
@@ -164,7 +164,7 @@ def test_a_message_that_kills_its_process_thrice_is_a_dead_letter(
 def test_an_at_most_once_message_is_not_run_again_after_a_crash(
     storage: Storage, send: Send, worker: FakeWorker
 ) -> None:
-    message_id = send(flags=int(Flag.EARLY_ACK))
+    message_id = send(flags=Flag.EARLY_ACK)
     storage.settle([(worker.claim_one(), Release(crashed=True))])
     assert state_of(storage, message_id) is State.DEAD
 
