@@ -17,7 +17,7 @@ from liteq.message import Lease, Outcome, Release
 from liteq.storage.driver import Bell
 from liteq.storage.storage import Storage
 from liteq.worker.heartbeat import Heartbeat
-from liteq.worker.pool.base import Pool
+from liteq.worker.pool.base import BUDGET_S, Pool
 
 __all__ = ["Consumer"]
 
@@ -115,8 +115,10 @@ class Consumer:
 
     def _wait(self) -> None:
         now = time.monotonic()
+        watched = self._selector.get_map()
         for key, _ in self._selector.select(self._timeout(now)):
-            key.data()
+            if key.fd in watched:  # a callback may end what a later one is about: a child's end closes its socket
+                key.data()
         self._on_wake()
 
     def _timeout(self, now: float) -> float:
@@ -189,6 +191,7 @@ class Consumer:
                 for lease in turn.leases:
                     logger.info("Task %s[%s] received", lease.task, lease.id)
             self._pool.submit(turn.leases)
+            self._tend_at = min(self._tend_at or now + BUDGET_S, now + BUDGET_S)  # to see how they get on
         if not self._more and self._accepting:
             self._learn_due_time(now)
 

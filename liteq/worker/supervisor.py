@@ -49,6 +49,9 @@ class Handle:
         self.nudged = False
         self.retired = False
         self.has_reported = False
+        self.hung_up = False  # its end of the socket is closed: it is ending, or has ended
+        self.killed = False
+        self.rests_until = 0.0  # nothing is given to it before
         self.failed_to_start = 0  # how often, since its last report, it had not even begun what it was given
 
     # -- to the child ------------------------------------------------------------------------------------------------
@@ -112,6 +115,7 @@ class Handle:
         self.kill(signal.SIGURG)
 
     def kill(self, signum: int = signal.SIGKILL) -> None:
+        self.killed = self.killed or signum == signal.SIGKILL
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signum)
 
@@ -123,9 +127,13 @@ class Handle:
         while True:
             try:
                 data = self.sock.recv(RECEIVE)
-            except (BlockingIOError, ConnectionResetError):
+            except BlockingIOError:
+                break
+            except OSError:
+                self.hung_up = True
                 break
             if not data:
+                self.hung_up = True
                 break
             for rows in self._frames.feed(data):
                 reports += rows
@@ -136,6 +144,7 @@ class Handle:
             self.nudged = False
             self.has_reported = True
             self.failed_to_start = 0
+            self.rests_until = 0.0
         return reports
 
     def exit_status(self) -> int | None:
@@ -145,6 +154,12 @@ class Handle:
         except ChildProcessError:  # somebody else waited for it
             return 0
         return os.waitstatus_to_exitcode(status) if pid else None
+
+    def dismiss(self) -> None:
+        """Let an idle child end: there will be no more permits."""
+        if self._permits_out >= 0:
+            os.close(self._permits_out)
+            self._permits_out = -1
 
     def close(self) -> None:
         """Close our ends; a living child takes that as the request to end when it is idle."""
@@ -232,8 +247,20 @@ def _become_child(parent: int, title: str, name: str) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # Processes that a task forks are the task's: it ends them by SIGTERM (multiprocessing does), Ctrl-C ends them too.
-    os.register_at_fork(after_in_child=_restore_signals)
+    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_through, after_in_child=_restore_signals)
     _die_with_parent(parent)
+
+
+_held = threading.local()
+
+
+def _hold_signals() -> None:
+    """Keep a signal that comes right after a fork, so that it meets the handlers which the new process is to have."""
+    _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_S_SIGNALS)
+
+
+def _let_signals_through() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)
 
 
 def _restore_signals() -> None:
@@ -241,6 +268,7 @@ def _restore_signals() -> None:
         for signum in (*PARENT_S_SIGNALS, signal.SIGURG):
             signal.signal(signum, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _let_signals_through()
 
 
 def _name_in_logs(name: str) -> None:

@@ -24,6 +24,7 @@ __all__ = ["PreforkPool"]
 logger = logging.getLogger("liteq.worker")
 
 STALLED_S = BUDGET_S  # a child that has reported nothing for so long may keep others' work waiting behind it
+LONGEST_REST_S = 1.0  # of a child that does not begin what it is given
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 5.0  # before a child is replaced that died without executing anything
 
 
@@ -61,16 +62,17 @@ class PreforkPool:
         return max(0, sum(map(self._window, self._children)) - len(self._again))
 
     def _window(self, child: Handle) -> int:
-        if child.retired:
+        now = time.monotonic()
+        if child.retired or now < child.rests_until:
             return 0
-        running_s = time.monotonic() - child.progress_at if child.held else 0.0
+        running_s = now - child.progress_at if child.held else 0.0
         return self._estimates.window(child.load_s, len(child.held), running_s)
 
     def submit(self, leases: list[Lease]) -> None:
         """Spread `leases` over the children, to the least loaded first; what nobody takes waits here for a moment."""
         queue = self._again + leases
         while queue and (takers := [child for child in self._children if self._window(child)]):
-            takers.sort(key=lambda child: (len(child.held), child.failed_to_start))
+            takers.sort(key=lambda child: len(child.held))
             for i, child in enumerate(takers):
                 share = -(-len(queue) // (len(takers) - i))
                 n = min(share, self._window(child))
@@ -109,16 +111,21 @@ class PreforkPool:
             if child.has_more:
                 child.flush()
                 times.append(now + 1e-3)
-            if child.pidfd < 0 and child.exit_status() is not None:
-                self._bury(child)
+            if child.pidfd < 0 and (status := child.exit_status()) is not None:
+                self._bury(child, status)
                 break
-        if len(self._children) < self.size and not self._stopping:
+            if child.pidfd < 0 and child.hung_up:
+                times.append(now + 1e-3)
+            if child.retired and not child.held:
+                child.dismiss()
+        if self._missing() and not self._stopping:
             if now >= self._fork_at:
                 self._fork_missing()
-            if len(self._children) < self.size:
+            if self._missing():
                 times.append(self._fork_at)
         if self._again:
             self._place()
+            times.append(now + STALLED_S)
         return min((t for t in times if t is not None), default=None)
 
     def _place(self) -> None:
@@ -128,7 +135,7 @@ class PreforkPool:
         self._again = []
 
     def _enforce_hard_limit(self, child: Handle, now: float) -> float | None:
-        if child.hard_limit is None:
+        if child.hard_limit is None or child.killed:
             return None
         _, at, seconds = child.hard_limit
         if now < at:
@@ -138,9 +145,9 @@ class PreforkPool:
         return None
 
     def _rebalance(self, child: Handle, now: float) -> float | None:
-        """Look after a child that has not reported for a while and has more than one lease."""
-        if len(child.held) < 2:
-            return None
+        """Look after a child that has not reported for a while: what it has not started is for others."""
+        if not child.held:
+            return child.rests_until if child.rests_until > now else None
         stalled_s = now - child.progress_at
         if stalled_s < STALLED_S:
             return child.progress_at + STALLED_S
@@ -150,12 +157,19 @@ class PreforkPool:
         if not unstarted:
             return None
         if any(not other.held and not other.retired for other in self._children):
-            child.failed_to_start += len(child.held) == unstarted
+            self._let_rest(child, unstarted, now)
             self._again += child.take_back()
         elif stalled_s >= LONG_S:
+            self._let_rest(child, unstarted, now)
             self._outcomes += [(lease, Release()) for lease in child.take_back()]
             return None
         return child.progress_at + LONG_S
+
+    def _let_rest(self, child: Handle, unstarted: int, now: float) -> None:
+        """Give a child that does not even begin (it is stopped, or just being forked) nothing for a while."""
+        if unstarted == len(child.held):
+            child.failed_to_start += 1
+            child.rests_until = now + min(STALLED_S * 2**child.failed_to_start, LONGEST_REST_S)
 
     def take_back(self) -> list[Lease]:
         taken, self._again = self._again, []
@@ -175,8 +189,11 @@ class PreforkPool:
 
     # -- children come and go ----------------------------------------------------------------------------------------
 
+    def _missing(self) -> bool:
+        return sum(not child.retired for child in self._children) < self.size
+
     def _fork_missing(self) -> None:
-        while len(self._children) < self.size:
+        while self._missing():
             announce.worker_before_create_process.send(sender=self)
             try:
                 child = fork_child(
@@ -194,15 +211,16 @@ class PreforkPool:
                 self._loop.watch(child.pidfd, lambda c=child: self._bury(c))  # type: ignore[misc]
 
     def _on_socket(self, child: Handle) -> None:
-        before = len(self._outcomes)
         self._receive(child)
-        if len(self._outcomes) == before and child.pidfd < 0 and child.exit_status() is not None:
-            self._bury(child)
+        if child.hung_up:
+            # A killed process is torn down for some milliseconds between this and its end; no need to spin meanwhile.
+            self._loop.unwatch(child.sock.fileno())
 
-    def _bury(self, child: Handle) -> None:
+    def _bury(self, child: Handle, status: int | None = None) -> None:
         """A child has ended: what it had reported counts, what it had not started comes back, the rest crashed."""
         self._receive(child)
-        status = child.exit_status()
+        if status is None:
+            status = child.exit_status()
         self._loop.unwatch(child.sock.fileno())
         if child.pidfd >= 0:
             self._loop.unwatch(child.pidfd)
@@ -240,7 +258,7 @@ class PreforkPool:
 
     def resize(self, size: int) -> None:
         self.size = size
-        for child in self._children[size:]:
+        for child in [child for child in self._children if not child.retired][size:]:
             child.retired = True
             self._again += child.take_back()
         self._fork_at = 0.0
