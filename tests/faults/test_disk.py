@@ -48,8 +48,8 @@ def message(**fields: object) -> Message:
 def chord() -> Batch:
     """Two members and a body."""
     group = new_id()
-    members = [message(group_id=group, position=i, flags=int(Flag.LINKED)) for i in range(2)]
-    return Batch([*members, message(awaits=group, flags=int(Flag.TAKES_INPUT))], [Group(group, 2)])
+    members = [message(group_id=group, position=i, flags=Flag.LINKED) for i in range(2)]
+    return Batch([*members, message(awaits=group, flags=Flag.TAKES_INPUT)], [Group(group, 2)])
 
 
 def me() -> WorkerIdentity:

@@ -20,7 +20,7 @@ from .harness import Drill, integrity
 from .sizes import NIGHTLY, size
 
 SECONDS = size("WAL_RESET_S", 3, 60)
-CONTROL_S = size("WAL_RESET_CONTROL_S", 15, 60)
+CONTROL_S = size("WAL_RESET_CONTROL_S", 60, 300)
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -54,7 +54,7 @@ place, other, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 def stops():
     end, tries = time.monotonic() + seconds, 0
     while time.monotonic() < end:
-        time.sleep(random.random() * 0.0005)
+        time.sleep(random.random() * 0.00005)
         os.kill(other, signal.SIGSTOP)
         try:
             yield tries
@@ -101,7 +101,6 @@ try:
     for n in stops():
         writer.execute("UPDATE t SET b = randomblob(1500) WHERE a = abs(random()) % 40")
         if n % 50 == 49 and not whole():
-            print(n, time.monotonic() - end + seconds, file=sys.stderr)
             raise sqlite3.DatabaseError("damaged")
     print("whole" if whole() else "damaged")
 except sqlite3.DatabaseError:
