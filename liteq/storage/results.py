@@ -59,7 +59,7 @@ def group_error(tx: Transaction, group: str) -> bytes:
     while True:
         for member, error in tx.execute(FIRST_FAILED, {"id": inner}):
             cause = decode_error(error) if error else None
-            reason = f"{cause.type}({cause.message!r})" if cause else "TaskRevokedError('revoked')"
+            reason = f"{cause.type}({', '.join(map(repr, cause.args))})" if cause else "TaskRevokedError('revoked')"
             return encode_error(ChordError(f"Dependency {member} raised {reason}"))
         nested = tx.execute(FIRST_FAILED_GROUP, {"id": inner})
         if not nested:
