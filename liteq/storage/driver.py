@@ -97,6 +97,9 @@ class Driver(Protocol):
         Raises SchemaTooNew, without a write, on a file of a newer liteq that this one may not write.
         """
 
+    def check_schema(self) -> None:
+        """Raises SchemaTooNew where a newer liteq has migrated the file since; a read."""
+
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file, where the engine has one. Cheap when there is little to do."""
 

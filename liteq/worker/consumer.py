@@ -12,7 +12,7 @@ import selectors
 import time
 from collections.abc import Callable, Sequence
 
-from liteq.exceptions import StorageError, StorageFull
+from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.message import Lease, Outcome, Release
 from liteq.storage.driver import Bell
 from liteq.storage.storage import Storage
@@ -159,6 +159,8 @@ class Consumer:
         try:
             self._exchange(now)
             self._look_around(now)
+        except SchemaTooNew:
+            raise  # a newer liteq has taken the file over: end without another write, it will find what was held
         except StorageFull as exc:
             self._out_of_space(exc)
         except StorageError as exc:
@@ -222,6 +224,7 @@ class Consumer:
             if version != self._version:
                 self._version = version
                 self._more = True
+                self._storage.driver.check_schema()
             if self._heartbeat.look_after_others():
                 self._more = True
 

@@ -8,6 +8,7 @@ makes it anew when there is space again. Until then nothing new is accepted or c
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Final
 
 from liteq.storage.sqlite.files import open_sidecar
@@ -50,10 +51,14 @@ class Ballast:
             pass
         if _free(os.path.dirname(self.path)) < 2 * BALLAST:
             return False
+        # Filled under another name: an empty file at `path` would tell everybody that the disk is full.
+        new = f"{self.path}.{os.getpid()}"
         try:
-            _fill(self.path)
+            _fill(new)
+            os.replace(new, self.path)
         except OSError:
-            self.drop()
+            with suppress(OSError):
+                os.unlink(new)
             return False
         return True
 

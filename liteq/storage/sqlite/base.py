@@ -122,6 +122,9 @@ class SQLiteDriver(ABC):
         files.create(self.path)
         return migrate.migrate(self, self.path)
 
+    def check_schema(self) -> None:
+        migrate.check(self, self.path)
+
     def checkpoint(self) -> None:
         with Checkout(self, reader=False) as session:
             if not session.gate.acquire(self.busy_timeout_s):

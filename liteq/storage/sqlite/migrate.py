@@ -13,7 +13,7 @@ from liteq.storage.driver import Driver, Transaction
 from liteq.storage.sqlite.create import APPLICATION_ID
 from liteq.storage.sqlite.session import Session
 
-__all__ = ["Versions", "migrate", "migrations", "read_versions", "statements"]
+__all__ = ["Versions", "check", "migrate", "migrations", "read_versions", "statements"]
 
 HAS_META = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'liteq_meta'"
 VERSIONS = "SELECT key, value FROM liteq_meta WHERE key IN ('version', 'min_reader', 'min_writer')"
@@ -64,6 +64,12 @@ def migrate(driver: Driver, path: str) -> int:
             if number > found.version:
                 _apply(cast("Session", tx), number, sql)
     return known
+
+
+def check(driver: Driver, path: str) -> None:
+    """Raises SchemaTooNew when this code may not write the file any more."""
+    with driver.read() as tx:
+        _is_current(read_versions(tx, path), max(migrations()), path)
 
 
 def statements(sql: str, complete: Callable[[str], bool]) -> Iterator[str]:

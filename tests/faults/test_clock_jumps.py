@@ -1,0 +1,113 @@
+"""The wall clock is set: no lease that is kept alive ends early, and nothing waits for ever."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from liteq.message import Ack, Batch, Lease, Message, WorkerIdentity, new_id
+from liteq.states import State
+from liteq.storage.storage import Storage, open_storage
+from liteq.worker import heartbeat as heartbeat_module
+from liteq.worker.heartbeat import Heartbeat
+
+from .sizes import size
+
+JUMPS = size("CLOCK_JUMPS", 300, 10_000)
+VISIBILITY_S = 60.0
+
+
+class TwoClocks:
+    """A wall clock that can be set, and one that only goes on."""
+
+    def __init__(self) -> None:
+        self.elapsed_s = 1_000.0
+        self.wall_ms = 1_767_225_600_000
+
+    def now_ms(self) -> int:
+        return self.wall_ms
+
+    def monotonic(self) -> float:
+        return self.elapsed_s
+
+    def advance(self, seconds: float) -> None:
+        self.elapsed_s += seconds
+        self.wall_ms += int(seconds * 1000)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> TwoClocks:
+    clock = TwoClocks()
+    monkeypatch.setattr(heartbeat_module.time, "monotonic", clock.monotonic)
+    return clock
+
+
+@pytest.fixture
+def storage(tmp_path: Path, clock: TwoClocks) -> Iterator[Storage]:
+    storage = open_storage(f"sqlite:///{tmp_path}/queue.db", clock=clock, durability="relaxed", max_reaps=1_000_000)
+    storage.migrate()
+    yield storage
+    storage.close()
+
+
+def worker_of(storage: Storage, name: str) -> Heartbeat:
+    """Another host's as far as anybody can tell: only its deadline says whether it lives."""
+    me = WorkerIdentity(new_id(), name, "elsewhere", "", 1, "1")
+    return Heartbeat(
+        storage, me, visibility_s=VISIBILITY_S, result_expires_s=None, dead_expires_s=None, info=lambda: {"name": name}
+    )
+
+
+def lease_one(storage: Storage, worker: Heartbeat) -> Lease:
+    storage.enqueue(Batch([Message(new_id(), "t", b"[[],{}]")]))
+    (lease,) = storage.claim(["celery"], worker=worker.worker, limit=1, visibility_s=VISIBILITY_S)
+    return lease
+
+
+@pytest.mark.parametrize("jump_s", [3600, -3600, 86_400 * 365, 90])
+def test_a_live_lease_outlasts_a_clock_that_is_set(storage: Storage, clock: TwoClocks, jump_s: int) -> None:
+    a, b = worker_of(storage, "a"), worker_of(storage, "b")
+    lease = lease_one(storage, a)
+    clock.advance(1)
+    b.look_after_others()
+    clock.wall_ms += jump_s * 1000
+    b.look_after_others()
+    clock.advance(20)  # a third of the lease: its owner's next beat
+    assert a.beat([lease]) == []
+    for _ in range(10):
+        clock.advance(10)
+        b.look_after_others()
+        assert a.beat([lease]) == []
+    assert storage.settle([(lease, Ack(b"1"))]) == []
+
+
+@pytest.mark.parametrize("jump_s", [3600, -3600])
+def test_a_dead_workers_lease_ends_in_spite_of_it(storage: Storage, clock: TwoClocks, jump_s: int) -> None:
+    a, b = worker_of(storage, "a"), worker_of(storage, "b")
+    lease = lease_one(storage, a)
+    clock.wall_ms += jump_s * 1000
+    for _ in range(int(abs(jump_s) + 4 * VISIBILITY_S) // 10):
+        clock.advance(10)
+        b.look_after_others()
+    record = storage.find(lease.id)
+    assert record is not None
+    assert record.state is State.PENDING
+
+
+def test_any_number_of_jumps(storage: Storage, clock: TwoClocks) -> None:
+    """Each worker looks after the others once a second; the clock is set now and then; no live lease is lost."""
+    rng = random.Random(4)
+    a, b = worker_of(storage, "a"), worker_of(storage, "b")
+    lease = lease_one(storage, a)
+    for _ in range(JUMPS):
+        if rng.random() < 0.5:
+            clock.wall_ms += rng.choice([-3600, -60, -2, 2, 60, 3600]) * 1000
+        for _ in range(rng.randrange(1, 4)):
+            clock.advance(1)
+            b.look_after_others()
+            if clock.elapsed_s >= a.due_at:
+                assert a.beat([lease]) == []
+    assert storage.settle([(lease, Ack(b"1"))]) == []
