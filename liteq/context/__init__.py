@@ -14,6 +14,7 @@ from liteq.context.apps import (
     set_current_app,
     set_default_app,
     set_fallback_app,
+    swap_apps,
 )
 from liteq.context.request import Request
 from liteq.context.running import (
@@ -57,5 +58,6 @@ __all__ = [
     "set_current_app",
     "set_default_app",
     "set_fallback_app",
+    "swap_apps",
     "worker_request",
 ]

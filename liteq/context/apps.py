@@ -26,6 +26,7 @@ __all__ = [
     "set_current_app",
     "set_default_app",
     "set_fallback_app",
+    "swap_apps",
 ]
 
 
@@ -66,6 +67,14 @@ def set_current_app(app: Any) -> None:
     _thread.app = app
     if _default_app is None:
         set_default_app(app)
+
+
+def swap_apps(thread_s: Any, process_s: Any) -> tuple[Any, Any]:
+    """Set the current app of this thread and of the process; those that were set, to be put back. For tests."""
+    before = _thread.app, _default_app
+    _thread.app = thread_s
+    set_default_app(process_s)
+    return before
 
 
 def set_fallback_app(make: Callable[[], Any]) -> None:

@@ -10,12 +10,14 @@ import logging
 import random
 import selectors
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.message import Lease, Outcome, Release
 from liteq.storage.driver import Bell
 from liteq.storage.storage import Storage
+from liteq.worker.chores import Chore
 from liteq.worker.heartbeat import Heartbeat
 from liteq.worker.pool.base import BUDGET_S, Pool
 
@@ -44,9 +46,14 @@ class Consumer:
         *,
         visibility_s: float,
         on_wake: Callable[[], None] = lambda: None,
+        chores: Sequence[Chore] = (),
+        admit: Callable[[list[Lease]], list[Lease]] = lambda leases: leases,
     ) -> None:
         self.queues = list(queues)
         self.processed = 0
+        self.started_by_task: Counter[str] = Counter()
+        self._chores = chores
+        self._admit = admit  # of what was just claimed, what is to be executed
         self._storage = storage
         self._pool = pool
         self._heartbeat = heartbeat
@@ -99,6 +106,25 @@ class Consumer:
         self._outcomes += self._pool.collect()
         self._return(self._pool.held())
 
+    def settle_later(self, settled: Sequence[tuple[Lease, Outcome]]) -> None:
+        """Settle leases that the pool does not have, in the next turn."""
+        self._outcomes += settled
+
+    def add_queue(self, name: str) -> None:
+        """Claim from one more queue."""
+        if name not in self.queues:
+            self.queues.append(name)
+        self.look()
+
+    def remove_queue(self, name: str) -> None:
+        """Claim from a queue no more."""
+        if name in self.queues:
+            self.queues.remove(name)
+
+    def look(self) -> None:
+        """Look for something to claim in the next turn."""
+        self._more = True
+
     def _return(self, leases: Sequence[Lease]) -> None:
         self._outcomes += [(lease, Release()) for lease in leases]
 
@@ -127,7 +153,7 @@ class Consumer:
             return min(self._paused_until - now, SAFETY_POLL_S)
         if self._outcomes:
             return max(0.0, self._gathering_since + GATHER_S - now)
-        times = [self._poll_at, self._heartbeat.due_at]
+        times = [self._poll_at, self._heartbeat.due_at, *[chore.due_at for chore in self._chores]]
         if self._room() > 0:  # without room, what is due cannot be claimed: no hurry
             if self._more:
                 return 0.0
@@ -144,6 +170,8 @@ class Consumer:
     def _rung(self) -> None:
         if self._bell.clear():
             self._more = True
+            for chore in self._chores:
+                chore.rung()
 
     def turn(self) -> None:
         """Settle, claim, dispatch; then what time asks for."""
@@ -192,7 +220,9 @@ class Consumer:
             if logger.isEnabledFor(logging.INFO):
                 for lease in turn.leases:
                     logger.info("Task %s[%s] received", lease.task, lease.id)
-            self._pool.submit(turn.leases)
+            leases = self._admit(turn.leases)
+            self.started_by_task.update([lease.task for lease in leases])
+            self._pool.submit(leases)
             self._tend_at = min(self._tend_at or now + BUDGET_S, now + BUDGET_S)  # to see how they get on
         if not self._more and self._accepting:
             self._learn_due_time(now)
@@ -210,7 +240,10 @@ class Consumer:
         self._due_at = None if due_ms is None else now + max(0.0, (due_ms - self._storage.clock.now_ms()) / 1000)
 
     def _look_around(self, now: float) -> None:
-        """The heartbeat, and the safety net below the wake-ups."""
+        """The chores, the heartbeat, and the safety net below the wake-ups."""
+        for chore in self._chores:
+            if now >= chore.due_at:
+                chore.turn()
         if now >= self._heartbeat.due_at:
             self._pool.abandon(self._heartbeat.beat(self._pool.held() + [lease for lease, _ in self._outcomes]))
         if now >= self._poll_at:

@@ -63,6 +63,10 @@ class Executor:
             outcome = self._run_limited(task, request, hard, soft, lease)
         return outcome, time.perf_counter() - before
 
+    def forget_limits(self) -> None:
+        """Look a task's limits up again: they have been changed."""
+        self._limits.clear()
+
     def _limits_of(self, task: Any, lease: Lease, request: Request) -> Limits:
         if lease.options is not None:
             return limits_of(task, request.timelimit, self._default_limits)

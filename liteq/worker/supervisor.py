@@ -20,7 +20,7 @@ from typing import Any
 from setproctitle import setproctitle
 
 from liteq import signals as announce
-from liteq.message import Lease
+from liteq.message import Lease, Outcome
 from liteq.worker import wire
 from liteq.worker.child import PERMIT, RECEIVE, Child, ChildSettings
 
@@ -48,6 +48,7 @@ class Handle:
         self.hard_limit: tuple[int, float, float] | None = None  # token, when it is over, its seconds
         self.nudged = False
         self.retired = False
+        self.terminated: tuple[int, Callable[[Lease], Outcome]] | None = None  # token, and what it then comes to
         self.has_reported = False
         self.hung_up = False  # its end of the socket is closed: it is ending, or has ended
         self.killed = False
@@ -113,6 +114,10 @@ class Handle:
         """Ask for reports that the child holds back behind a task that takes longer than expected."""
         self.nudged = True
         self.kill(signal.SIGURG)
+
+    def terminate(self, signum: int) -> None:
+        """Send it a signal that is meant to end it: in place of one that it leaves to its parent, SIGKILL."""
+        self.kill(signal.SIGKILL if signum in PARENT_S_SIGNALS else signum)
 
     def kill(self, signum: int = signal.SIGKILL) -> None:
         self.killed = self.killed or signum == signal.SIGKILL

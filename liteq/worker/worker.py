@@ -14,8 +14,11 @@ from setproctitle import getproctitle, setproctitle
 from liteq import signals as announce
 from liteq._version import __version__
 from liteq.exceptions import StorageError
+from liteq.worker import commands as _commands  # noqa: F401 - registers them
 from liteq.worker import identity
+from liteq.worker.chores import Chore
 from liteq.worker.consumer import Consumer
+from liteq.worker.control import Panel
 from liteq.worker.heartbeat import Heartbeat, KeepAlive
 from liteq.worker.pool import Pool, make_pool
 from liteq.worker.signals import Request, SignalQueue
@@ -30,6 +33,8 @@ class Worker:
 
     `queues`: names; None means the default queue. `concurrency`: executors, None for one per core. `pool`: "prefork",
     "threads" or "solo". `hostname`: the worker's name, `%h` in it is the host. Limits in seconds, memory in KiB.
+
+    `chores`: what the loop does beside the queue: beat.
 
     `run()` returns when the worker has ended. In a main thread it catches the signals of `worker/signals.py`; in any
     other, `stop()` ends it.
@@ -49,6 +54,7 @@ class Worker:
         max_tasks_per_child: int | None = None,
         max_memory_per_child: int | None = None,
         on_ready: Callable[[Worker], None] | None = None,
+        chores: Sequence[Chore] = (),
     ) -> None:
         self.app = app
         conf = app.conf
@@ -60,6 +66,7 @@ class Worker:
         self._max_tasks = max_tasks_per_child or conf.worker_max_tasks_per_child
         self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child
         self._on_ready = on_ready
+        self._chores = chores
         self._signals = SignalQueue()
         self._ended = threading.Event()
         self._cold = False
@@ -117,6 +124,7 @@ class Worker:
             dead_expires_s=conf.dead_expires,
             info=self.info,
         )
+        panel = Panel(self, heartbeat)
         consumer = self.consumer = Consumer(
             storage,
             self.pool,
@@ -124,6 +132,8 @@ class Worker:
             heartbeat,
             visibility_s=conf.visibility_timeout,
             on_wake=self._obey,
+            chores=[panel, *self._chores],
+            admit=panel.admit,
         )
         consumer.watch(self._signals.fileno(), self._signals.clear)
         self.pool.start(consumer)
@@ -174,7 +184,7 @@ class Worker:
     def info(self) -> dict[str, object]:
         """What others are shown of this worker."""
         return {
-            "queues": self.queues,
+            "queues": sorted(self.consumer.queues) if self.consumer is not None else self.queues,
             "concurrency": self.pool.size if self.pool is not None else self.concurrency,
             "pool": self.pool_kind,
             "processed": self.consumer.processed if self.consumer is not None else 0,

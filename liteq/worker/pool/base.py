@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from liteq.message import Lease, Outcome
 
-__all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Loop", "Pool"]
+__all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Loop", "Pool", "Running"]
 
 BUDGET_S = 4e-3  # work given to one executor in advance, as expected run time: enough to hide the parent's turn
 LONG_S = 50e-3  # nothing is given in advance behind a task that takes longer: it might run elsewhere meanwhile
@@ -52,6 +52,14 @@ class Estimates:
         return max(room, 2 - held if load_s < LONG_S else 1 - held, 0)
 
 
+class Running(NamedTuple):
+    """A lease that is being executed, since when (monotonic seconds), and in which process."""
+
+    lease: Lease
+    since: float
+    pid: int
+
+
 class Pool(Protocol):
     """Executes leases. All calls come from the consumer's thread; what it executes in is its own affair."""
 
@@ -81,6 +89,21 @@ class Pool(Protocol):
 
     def abandon(self, leases: Sequence[Lease]) -> None:
         """Stop executing leases that were lost; their outcomes are of no use any more."""
+
+    def running(self) -> list[Running]:
+        """What is being executed, as far as it is known here."""
+
+    def withdraw(self, tokens: set[int]) -> list[Lease]:
+        """Give up those of these leases that have not been started."""
+
+    def terminate(self, tokens: set[int], signum: int, outcome: Callable[[Lease], Outcome]) -> bool:
+        """Send a signal to the processes that run these leases; a lease whose process dies of it ends with `outcome`.
+
+        False where that cannot be done.
+        """
+
+    def renew(self) -> None:
+        """Let what executes from now on see the tasks as they are now: their limits may have been changed."""
 
     def resize(self, size: int) -> None:
         """Execute `size` leases at a time from now on."""

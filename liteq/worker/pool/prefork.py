@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from liteq import signals as announce
@@ -16,7 +16,7 @@ from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
 from liteq.worker import wire
 from liteq.worker.child import ChildSettings
-from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop
+from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, Running
 from liteq.worker.supervisor import Handle, fork_child
 
 __all__ = ["PreforkPool"]
@@ -187,6 +187,33 @@ class PreforkPool:
                 if not tokens.isdisjoint(child.held):
                     child.kill()
 
+    def running(self) -> list[Running]:
+        found = []
+        for child in self._children:
+            started = list(child.held.values())[: len(child.held) - child.unstarted()]
+            if started:
+                found.append(Running(started[-1][0], child.progress_at, child.pid))
+        return found
+
+    def withdraw(self, tokens: set[int]) -> list[Lease]:
+        taken, self._again = self._again, []
+        for child in self._children:
+            if not tokens.isdisjoint(child.held):
+                taken += child.take_back()
+        self._again = [lease for lease in taken if lease.token not in tokens]
+        return [lease for lease in taken if lease.token in tokens]
+
+    def terminate(self, tokens: set[int], signum: int, outcome: Callable[[Lease], Outcome]) -> bool:
+        for child in self._children:
+            if tokens.isdisjoint(child.held):
+                continue
+            self._again += child.take_back()
+            running = next(reversed(child.held), None)  # what is before it has ended, and is about to be reported
+            if running in tokens:
+                child.terminated = (running, outcome)
+                child.terminate(signum)
+        return True
+
     # -- children come and go ----------------------------------------------------------------------------------------
 
     def _missing(self) -> bool:
@@ -242,6 +269,8 @@ class PreforkPool:
     def _fate(self, child: Handle, lease: Lease, status: int | None) -> Outcome:
         if self._stopping:  # killed by a cold shutdown, not by what it ran
             return Release(crashed=bool(lease.flags & Flag.EARLY_ACK))
+        if child.terminated is not None and child.terminated[0] == lease.token:
+            return child.terminated[1](lease)
         if child.hard_limit is not None and time.monotonic() >= child.hard_limit[1]:
             return DeadLetter(encode_error(TimeLimitExceeded(child.hard_limit[2])))
         text = f"the process that ran {lease.task}[{lease.id}] ended with {_describe(status)}"
@@ -259,9 +288,17 @@ class PreforkPool:
     def resize(self, size: int) -> None:
         self.size = size
         for child in [child for child in self._children if not child.retired][size:]:
-            child.retired = True
-            self._again += child.take_back()
+            self._retire(child)
         self._fork_at = 0.0
+
+    def renew(self) -> None:
+        for child in self._children:
+            self._retire(child)
+
+    def _retire(self, child: Handle) -> None:
+        """Let a child finish what it runs, and end."""
+        child.retired = True
+        self._again += child.take_back()
 
     def pids(self) -> list[int]:
         return [child.pid for child in self._children]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from liteq.message import Lease, Outcome
 from liteq.worker.executor import Executor
-from liteq.worker.pool.base import BUDGET_S, Estimates, Loop
+from liteq.worker.pool.base import BUDGET_S, Estimates, Loop, Running
 
 __all__ = ["SoloPool"]
 
@@ -68,6 +68,20 @@ class SoloPool:
     def abandon(self, leases: Sequence[Lease]) -> None:
         lost = {lease.token for lease in leases}
         self._waiting = deque(lease for lease in self._waiting if lease.token not in lost)
+
+    def running(self) -> list[Running]:
+        return []  # nobody asks while it runs something
+
+    def withdraw(self, tokens: set[int]) -> list[Lease]:
+        taken = self.take_back()
+        self._waiting.extend(lease for lease in taken if lease.token not in tokens)
+        return [lease for lease in taken if lease.token in tokens]
+
+    def terminate(self, tokens: set[int], signum: int, outcome: Callable[[Lease], Outcome]) -> bool:
+        return False
+
+    def renew(self) -> None:
+        self._executor.forget_limits()
 
     def resize(self, size: int) -> None: ...
 

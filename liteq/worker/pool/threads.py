@@ -7,13 +7,14 @@ import os
 import queue
 import socket
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from liteq.exceptions import WorkerLostError
-from liteq.message import Lease, Outcome, Release
+from liteq.message import Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
 from liteq.worker.executor import Executor
-from liteq.worker.pool.base import Estimates, Loop
+from liteq.worker.pool.base import Estimates, Loop, Running
 
 __all__ = ["ThreadPool"]
 
@@ -36,6 +37,7 @@ class ThreadPool:
         self._inbox: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._held: dict[int, Lease] = {}
+        self._since: dict[int, float] = {}  # when what runs was started
         self._outcomes: list[tuple[Lease, Outcome]] = []
         self._threads: list[threading.Thread] = []
         self._killed = False
@@ -63,7 +65,9 @@ class ThreadPool:
 
     def _work(self) -> None:
         while (lease := self._inbox.get()) is not None:
+            self._since[lease.token] = time.monotonic()
             outcome, runtime_s = self._run(lease)
+            self._since.pop(lease.token, None)
             with self._lock:
                 self._estimates.add(lease.task, runtime_s)
                 if self._held.pop(lease.token, None) is None:
@@ -126,6 +130,22 @@ class ThreadPool:
             for lease in leases:
                 self._held.pop(lease.token, None)
 
+    def running(self) -> list[Running]:
+        with self._lock:
+            since = dict(self._since)
+            return [Running(lease, since[token], os.getpid()) for token, lease in self._held.items() if token in since]
+
+    def withdraw(self, tokens: set[int]) -> list[Lease]:
+        taken = self.take_back()
+        self.submit([lease for lease in taken if lease.token not in tokens])
+        return [lease for lease in taken if lease.token in tokens]
+
+    def terminate(self, tokens: set[int], signum: int, outcome: Callable[[Lease], Outcome]) -> bool:
+        return False
+
+    def renew(self) -> None:
+        self._executor.forget_limits()
+
     def resize(self, size: int) -> None:
         for _ in range(self.size - size):
             self._inbox.put(None)
@@ -139,6 +159,8 @@ class ThreadPool:
     def kill(self) -> None:
         self._killed = True
         with self._lock:
+            for lease in self._held.values():
+                self._outcomes.append((lease, Release(crashed=bool(lease.flags & Flag.EARLY_ACK))))
             self._held.clear()
 
     def stop(self) -> None:

@@ -15,8 +15,9 @@ from liteq.execution import arguments, execute
 from liteq.message import Cancel, DeadLetter, Lease, Outcome, WorkerIdentity, new_id
 from liteq.serialization import encode_error
 from liteq.states import State
+from liteq.testing.worker import start_worker
 
-__all__ = ["FakeClock", "drain", "eager"]
+__all__ = ["FakeClock", "drain", "eager", "start_worker"]
 
 # Any fixed moment will do: 2026-01-01 00:00:00 UTC.
 START_MS = 1_767_225_600_000

@@ -1,0 +1,135 @@
+"""Remote control, the worker's side: commands are looked up in the file, carried out in the loop, and answered there.
+
+    @control_command(args=[("n", int)])
+    def warm_up(state, n=1):
+        return {"ok": f"warmed up {n} times"}
+
+makes `app.control.broadcast("warm_up", {"n": 3}, reply=True)` work, once the module has been imported by the worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from liteq.message import Cancel, Lease
+from liteq.serialization import decode, encode
+from liteq.storage.boards import Commands
+from liteq.storage.commands import Command
+from liteq.worker.heartbeat import Heartbeat
+from liteq.worker.revoking import revoked_outcome
+
+__all__ = ["COMMANDS", "Panel", "control_command", "inspect_command"]
+
+logger = logging.getLogger("liteq.worker")
+
+SAFETY_POLL_S = 1.0  # a lost ring costs a command this latency at most
+LEAST_PAUSE_S = 0.02  # a busy queue rings thousands of times a second: one look serves them all
+LARGEST_REPLY = 16 * 1024 * 1024  # bytes
+
+Handler = Callable[..., Any]
+COMMANDS: dict[str, Handler] = {}
+
+
+def control_command(function: Handler | None = None, *, name: str | None = None, **_info: Any) -> Any:
+    """Register a command: called with the Panel as `state` and its arguments; what it returns is the answer.
+
+    `args`, `signature`, `help`, ... are Celery's, for its command line, and not needed here.
+    """
+
+    def register(handler: Handler) -> Handler:
+        COMMANDS[name or handler.__name__] = handler
+        return handler
+
+    return register if function is None else register(function)
+
+
+inspect_command = control_command
+
+
+class Panel:
+    """Looks for commands, and carries them out. A chore of the worker's loop.
+
+    Commands get it as `state`: `app`, `hostname`, `worker`, `consumer`, `pool`, and `revoked`, the ids that are not to
+    be started.
+    """
+
+    def __init__(self, worker: Any, heartbeat: Heartbeat) -> None:
+        self.worker = worker
+        self.app = worker.app
+        self.hostname: str = worker.hostname
+        self.heartbeat = heartbeat
+        self.revoked: set[str] = set()
+        self.started_at = time.monotonic()
+        self.due_at = 0.0
+        self._looked_at = 0.0
+        self._enabled = bool(self.app.conf.worker_enable_remote_control)
+        self._commands: Commands = self.app.storage.commands
+        self._last = self._commands.last_seen()
+        self.revoked.update(self._commands.revoked_ids())
+
+    @property
+    def consumer(self) -> Any:
+        return self.worker.consumer
+
+    @property
+    def pool(self) -> Any:
+        return self.worker.pool
+
+    # -- the chore ---------------------------------------------------------------------------------------------------
+
+    def rung(self) -> None:
+        """Look soon: at once, unless that was done a moment ago."""
+        self.due_at = min(self.due_at, self._looked_at + LEAST_PAUSE_S)
+
+    def turn(self) -> None:
+        """Carry out what was asked for since the last look."""
+        self._looked_at = now = time.monotonic()
+        self.due_at = now + SAFETY_POLL_S
+        for command in self._commands.after(self._last):
+            self._last = command.id
+            if self._is_for_us(command):
+                self._obey(command)
+
+    def _is_for_us(self, command: Command) -> bool:
+        if not self._enabled or self.app.clock.now_ms() > command.expires_ms:
+            return False
+        return command.destination is None or self.hostname in decode(command.destination)
+
+    def _obey(self, command: Command) -> None:
+        answer = self._answer(command)
+        if command.wants_reply:
+            data = encode(answer, what=f"the answer to {command.name}", limit=LARGEST_REPLY)
+            self._commands.reply(command.id, self.heartbeat.worker, self.hostname, data)
+
+    def _answer(self, command: Command) -> Any:
+        handler = COMMANDS.get(command.name)
+        if handler is None:
+            logger.error("remote control: there is no command %r", command.name)
+            return {"error": f"there is no command {command.name!r}"}
+        try:
+            arguments: Mapping[str, Any] = decode(command.arguments)
+            answer = handler(self, **arguments)
+            encode(answer, what=f"the answer to {command.name}", limit=LARGEST_REPLY)
+        except Exception as exc:
+            logger.exception("remote control: %s failed", command.name)
+            return {"error": repr(exc)}
+        return answer
+
+    # -- what was revoked --------------------------------------------------------------------------------------------
+
+    def admit(self, leases: list[Lease]) -> list[Lease]:
+        """Of leases that were just claimed, those to be executed; revoked ones are settled as such."""
+        if not self.revoked:
+            return leases
+        refused = [lease for lease in leases if lease.id in self.revoked]
+        if refused:
+            self.consumer.settle_later([(lease, self.cancelled(lease, terminated=False)) for lease in refused])
+            leases = [lease for lease in leases if lease.id not in self.revoked]
+        return leases
+
+    def cancelled(self, lease: Lease, *, terminated: bool, signum: int | None = None) -> Cancel:
+        """The end of a lease that was revoked; tells who listens to `task_revoked`."""
+        return revoked_outcome(self.app, lease, self.hostname, terminated=terminated, signum=signum)

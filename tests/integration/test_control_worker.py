@@ -1,0 +1,221 @@
+"""Remote control of a worker that lives, here in a thread of this process, over a real file."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from liteq import LiteQ
+from liteq.exceptions import TaskRevokedError
+from liteq.testing import start_worker
+from liteq.worker.control import COMMANDS, control_command
+
+
+def eventually(fact, within_s=5.0):
+    give_up = time.monotonic() + within_s
+    while not (value := fact()):
+        assert time.monotonic() < give_up, "it did not come about"
+        time.sleep(0.005)
+    return value
+
+
+@pytest.fixture
+def app(tmp_path):
+    app = LiteQ("control", broker=f"sqlite:///{tmp_path}/q.db", set_as_current=False)
+    app.gate, app.entered = threading.Event(), threading.Event()
+
+    @app.task(name="add")
+    def add(x, y):
+        return x + y
+
+    @app.task(name="hold", bind=True, max_retries=5)
+    def hold(self, retry=False):
+        app.entered.set()
+        assert app.gate.wait(10)
+        if retry:
+            raise self.retry(countdown=0)
+
+    yield app
+    app.gate.set()
+    app.close()
+
+
+@pytest.fixture
+def worker(app):
+    with start_worker(app, pool="threads", concurrency=2, hostname="one@here", queues=["celery"]) as worker:
+        yield worker
+        app.gate.set()
+
+
+@pytest.fixture
+def inspect(app, worker):
+    return app.control.inspect(timeout=5)
+
+
+def test_nobody_lives_nobody_answers_at_once(app):
+    before = time.monotonic()
+    assert app.control.ping(timeout=5) == []
+    assert app.control.inspect(timeout=5).active() is None
+    assert time.monotonic() - before < 1
+
+
+def test_ping(app, worker):
+    before = time.monotonic()
+    assert app.control.ping(timeout=5) == [{"one@here": {"ok": "pong"}}]
+    assert time.monotonic() - before < 2, "answers are not waited for longer than they take"
+    assert app.control.inspect("one@here", timeout=5).ping() == {"ok": "pong"}
+    assert app.control.ping(["another@here"], timeout=5) == []
+    assert app.control.ping(pattern="one@*", timeout=5) == [{"one@here": {"ok": "pong"}}]
+
+
+def test_every_worker_that_lives_answers(app, worker):
+    with start_worker(app, hostname="two@here"):
+        answers = app.control.ping(timeout=5)
+    assert sorted(name for answer in answers for name in answer) == ["one@here", "two@here"]
+
+
+def test_what_runs_and_what_waits(app, worker, inspect):
+    running = app.tasks["hold"].delay()
+    assert app.entered.wait(5)
+    later = app.tasks["add"].apply_async((1, 2), countdown=60, priority=3)
+    [found] = inspect.active()["one@here"]
+    assert (found["id"], found["name"], found["args"], found["kwargs"]) == (running.id, "hold", [], {})
+    assert found["time_start"] <= time.time()
+    [waiting] = inspect.scheduled()["one@here"]
+    assert waiting["request"]["id"] == later.id
+    assert waiting["priority"] == 3
+    assert inspect.reserved() == {"one@here": []}
+    assert inspect.query_task(running.id)["one@here"][running.id][0] == "active"
+    assert inspect.query_task([later.id]) == {"one@here": {}}
+
+
+def test_what_a_worker_is(app, worker, inspect):
+    app.tasks["add"].delay(1, 2).get(timeout=5)
+    assert inspect.registered() == {"one@here": ["add", "hold"]}
+    assert inspect.registered("max_retries")["one@here"] == ["add [max_retries=3]", "hold [max_retries=5]"]
+    stats = inspect.stats()["one@here"]
+    assert stats["total"] == {"add": 1}
+    assert stats["pool"]["max-concurrency"] == 2
+    assert inspect.conf()["one@here"]["broker_url"] == app.broker_url
+    assert "liteq" in inspect.report()["one@here"]["ok"]
+    assert inspect.clock()["one@here"]["clock"] > 0
+    assert [queue["name"] for queue in inspect.active_queues()["one@here"]] == ["celery"]
+
+
+def test_queues_come_and_go(app, worker, inspect):
+    app.control.add_consumer("reports", reply=True, timeout=5)
+    assert app.tasks["add"].apply_async((1, 2), queue="reports").get(timeout=5) == 3
+    [answer] = app.control.cancel_consumer("reports", reply=True, timeout=5)
+    assert answer == {"one@here": {"ok": "no longer consuming from reports"}}
+    assert [queue["name"] for queue in inspect.active_queues()["one@here"]] == ["celery"]
+
+
+def test_the_pool_grows_and_shrinks(app, worker, inspect):
+    app.control.pool_grow(2, reply=True, timeout=5)
+    assert inspect.stats()["one@here"]["pool"]["max-concurrency"] == 4
+    app.control.pool_shrink(3, reply=True, timeout=5)
+    assert inspect.stats()["one@here"]["pool"]["max-concurrency"] == 1
+
+
+def test_what_there_is_not_says_so(app, worker):
+    for answer in (
+        app.control.autoscale(4, 1, reply=True, timeout=5),
+        app.control.broadcast("no_such_thing", reply=True, timeout=5),
+        app.control.time_limit("no.such.task", 1, 2, reply=True, timeout=5),
+        app.control.rate_limit("add", "10/m", reply=True, timeout=5),
+    ):
+        assert "error" in answer[0]["one@here"]
+
+
+def test_a_command_of_ones_own(app, worker):
+    @control_command(args=[("n", int)])
+    def double(state, n):
+        return {"ok": n * 2, "by": state.hostname}
+
+    @control_command
+    def trip(state):
+        raise RuntimeError("it tripped")
+
+    try:
+        answers = app.control.broadcast("double", {"n": 4}, reply=True, timeout=5)
+        assert answers == [{"one@here": {"ok": 8, "by": "one@here"}}]
+        [failed] = app.control.broadcast("trip", reply=True, timeout=5)
+        assert "it tripped" in failed["one@here"]["error"]
+    finally:
+        del COMMANDS["double"], COMMANDS["trip"]
+
+
+def test_shutdown(app):
+    with start_worker(app, hostname="one@here") as worker:
+        app.control.shutdown(["one@here"])
+        assert worker.join(5)
+
+
+def test_a_worker_that_was_told_not_to_answer_does_not(app):
+    app.conf.worker_enable_remote_control = False
+    with start_worker(app, perform_ping_check=False):
+        assert app.control.ping(timeout=0.2) == []
+
+
+# -- revoke ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_waits_is_cancelled_without_any_worker(app):
+    waiting = [app.tasks["add"].delay(1, 2), app.tasks["add"].apply_async((1, 2), countdown=60)]
+    app.control.revoke([result.id for result in waiting])
+    for result in waiting:
+        assert result.state == "REVOKED"
+        with pytest.raises(TaskRevokedError):
+            result.get(timeout=1)
+
+
+def test_an_id_that_nobody_knows_yet_is_not_run_when_it_comes(app, worker, inspect):
+    app.control.revoke("to-come", reply=True, timeout=5)
+    assert inspect.revoked() == {"one@here": ["to-come"]}
+    late = app.tasks["add"].apply_async((1, 2), task_id="to-come")
+    with pytest.raises(TaskRevokedError):
+        late.get(timeout=5)
+    assert app.tasks["add"].delay(1, 2).get(timeout=5) == 3
+
+
+def test_a_revoke_survives_a_restart_of_all_workers(app):
+    app.control.revoke("to-come")
+    with start_worker(app):
+        late = app.tasks["add"].apply_async((1, 2), task_id="to-come")
+        with pytest.raises(TaskRevokedError):
+            late.get(timeout=5)
+
+
+def test_what_runs_ends_but_is_not_retried(app, worker):
+    running = app.tasks["hold"].delay(retry=True)
+    assert app.entered.wait(5)
+    app.control.revoke(running.id, reply=True, timeout=5)
+    app.gate.set()
+    with pytest.raises(TaskRevokedError):
+        running.get(timeout=5)
+
+
+def test_threads_cannot_be_terminated_and_that_is_said(app, worker):
+    running = app.tasks["hold"].delay()
+    assert app.entered.wait(5)
+    [answer] = app.control.terminate(running.id, reply=True, timeout=5)
+    assert "prefork" in answer["one@here"]["error"]
+
+
+def test_a_revoked_message_is_told_to_who_listens(app, worker):
+    from liteq.signals import task_revoked
+
+    heard = []
+
+    def listen(sender, request, terminated, signum, expired, **_):
+        heard.append((sender.name, request.id, terminated, expired))
+
+    task_revoked.connect(listen)
+    try:
+        app.control.revoke("to-come", reply=True, timeout=5)
+        app.tasks["add"].apply_async((1, 2), task_id="to-come")
+        assert eventually(lambda: heard) == [("add", "to-come", False, False)]
+    finally:
+        task_revoked.disconnect(listen)
