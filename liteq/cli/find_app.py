@@ -14,7 +14,7 @@ from typing import Any
 from liteq.app import LiteQ
 from liteq.exceptions import ImproperlyConfigured
 
-__all__ = ["find_app"]
+__all__ = ["broken", "find_app"]
 
 ATTRIBUTES = ("app", "celery", "liteq")
 SUBMODULES = ("celery", "liteq")
@@ -78,7 +78,7 @@ def _exists(module: str) -> bool:
     except (ImportError, ValueError, AttributeError):
         return False
     except Exception as exc:  # a parent package is imported by the search
-        raise _broken(module, exc) from exc
+        raise broken(repr(module), exc) from exc
 
 
 def _import(module: str, said: str) -> ModuleType:
@@ -89,12 +89,12 @@ def _import(module: str, said: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except Exception as exc:
-        raise _broken(module, exc) from exc
+        raise broken(repr(module), exc) from exc
 
 
-def _broken(module: str, exc: Exception) -> ImproperlyConfigured:
-    """The error for a module that raises when it is imported, after its traceback: that one is the user's to read."""
+def broken(what: str, exc: Exception) -> ImproperlyConfigured:
+    """The error for `what` that raises when it is imported, after its traceback: that one is the user's to read."""
     frames = [f for f in traceback.extract_tb(exc.__traceback__) if "importlib" not in f.filename]
     own = [f for f in frames if not f.filename.startswith(os.path.dirname(__file__))]  # noqa: PTH120
     sys.stderr.writelines(["Traceback (most recent call last):\n", *traceback.format_list(own)])
-    return ImproperlyConfigured(f"importing {module!r} raised {type(exc).__name__}: {exc}")
+    return ImproperlyConfigured(f"importing {what} raised {type(exc).__name__}: {exc}")

@@ -9,10 +9,12 @@ from typing import Any
 
 import click
 
+from liteq.cli.find_app import broken
 from liteq.cli.group import Command
 from liteq.cli.output import counted, without_none
 from liteq.cli.purge import names
 from liteq.cli.session import Session, pass_session
+from liteq.exceptions import LiteqError
 
 __all__ = ["worker"]
 
@@ -180,7 +182,12 @@ def worker(
     name = expand_name(hostname)
     signals.celeryd_init.send(sender=name, instance=None, conf=app.conf, options=ctx.params)
     app.conf.apply(settings, Source.COMMAND_LINE, "the command line")
-    app.import_tasks()  # before the terminal is left: what is wrong with them is to be read there
+    try:
+        app.import_tasks()  # before the terminal is left: what is wrong with them is to be read there
+    except LiteqError:
+        raise
+    except Exception as exc:
+        raise broken("the app's tasks", exc) from exc
     excluded = names(exclude_queues) or []
     chosen = [queue for queue in names(queues) or app.default_queues() if queue not in excluded]
     if not chosen:
