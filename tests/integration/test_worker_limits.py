@@ -1,0 +1,109 @@
+"""Time limits, and the limits of a child: tasks and memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from liteq.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+from liteq.states import State
+
+from .worker_process import Site, children_of, wait_for
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds children by Linux's /proc")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    yield site
+    site.close()
+
+
+def test_a_soft_limit_is_an_exception_inside_the_task(site):
+    site.worker("-c", "2")
+    assert isinstance(site.error(site.send("soft_by_option")), SoftTimeLimitExceeded)
+    assert isinstance(site.error(site.send("nap", 30, soft_time_limit=0.1)), SoftTimeLimitExceeded)
+    assert site.get(site.send("soft", 30, soft_time_limit=0.1)) == "caught"
+    assert site.get(site.send("async_soft", 30, soft_time_limit=0.1)) == "caught"
+    assert isinstance(site.error(site.send("async_nap", 30, soft_time_limit=0.1)), SoftTimeLimitExceeded)
+    # It does not hit whoever comes after.
+    assert site.get(site.send("soft", 0.05, soft_time_limit=0.2)) == "undisturbed"
+    assert site.get(site.send("async_nap", 0.3)) == "rested"
+
+
+def test_a_hard_limit_kills_the_process_and_the_task_is_a_dead_letter(site):
+    site.worker("-c", "2")
+    ids = [
+        site.send("hard_by_option"),
+        site.send("stubborn", time_limit=0.4, soft_time_limit=0.1),
+        site.send("async_nap", 30, time_limit=0.2),
+    ]
+    others = site.send_many("add", [(i, 0) for i in range(20)])
+    for id_ in ids:
+        assert isinstance(site.error(id_), TimeLimitExceeded)
+        assert (site.state(id_), site.record(id_).crashes) == (State.DEAD, 0)
+    assert len(site.notes("hint", ids[1])) == 1
+    assert len(site.notes("started", ids[1])) == 1
+    assert [site.get(id_) for id_ in others] == list(range(20))
+
+
+def test_limits_from_the_command_line_count_where_the_task_has_none(site):
+    site.worker("-c", "1", "--time-limit", "0.5", "--soft-time-limit", "0.2")
+    assert isinstance(site.error(site.send("nap", 30)), SoftTimeLimitExceeded)
+    assert isinstance(site.error(site.send("stubborn")), TimeLimitExceeded)
+    assert site.get(site.send("nap", 0.4, soft_time_limit=5)) == "rested"
+
+
+def test_a_child_leaves_after_its_tasks_and_nothing_is_lost_or_waits(site):
+    site.worker("-c", "2", "--max-tasks-per-child", "5")
+    ids = site.send_many("pid", [()] * 100)
+    began = time.monotonic()
+    pids = [site.get(id_, 20) for id_ in ids]
+    assert all(pids.count(pid) <= 5 for pid in pids)
+    assert time.monotonic() - began < 5, "no lease waits for the loop's next look"
+    assert {site.record(id_).crashes for id_ in ids} == {0}
+
+
+def test_a_child_leaves_when_it_has_grown_and_nothing_is_lost(site):
+    site.worker("-c", "1", "--max-memory-per-child", str(150 << 10))
+    ids = site.send_many("grow", [(60,)] * 6)
+    pids = [site.get(id_) for id_ in ids]
+    assert 2 <= len(set(pids)) <= 3
+    assert {site.record(id_).crashes for id_ in ids} == {0}
+
+
+@pytest.mark.nightly
+def test_two_hundred_replaced_children_leave_nothing_behind(site):
+    worker = site.worker("-c", "2", "--max-tasks-per-child", "1")
+    for id_ in site.send_many("pid", [()] * 10):  # by now the parent's connections to the file are open, too
+        site.get(id_)
+    wait_for(lambda: len(children_of(worker.pid)) == 2)
+    before = len(os.listdir(f"/proc/{worker.pid}/fd"))
+    ids = site.send_many("pid", [()] * 200)
+    assert len({site.get(id_, 60) for id_ in ids}) == 200
+    wait_for(lambda: len(children_of(worker.pid)) == 2)
+    wait_for(lambda: len(os.listdir(f"/proc/{worker.pid}/fd")) <= before + 8)
+
+
+def test_a_child_that_cannot_start_is_not_replaced_in_a_circle(site):
+    """Ten lives a second at most, and the worker goes on as soon as it can."""
+    (site.folder / "sick.py").write_text(
+        "import os\nfrom liteq import signals\n"
+        "@signals.worker_process_init.connect(weak=False)\n"
+        "def init(**_):\n"
+        "    open('births', 'a').write('x')\n"
+        "    if not os.path.exists('well'):\n        os._exit(1)\n"
+    )
+    site.worker("-c", "1", "-I", "sick")
+    task = site.send("add", 1, 2)
+    time.sleep(1.5)
+    births = (site.folder / "births").read_text()
+    assert 2 <= len(births) <= 8
+    (site.folder / "well").touch()
+    assert site.get(task) == 3
+    assert site.record(task).crashes == 0

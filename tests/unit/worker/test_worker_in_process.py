@@ -1,0 +1,201 @@
+"""Workers inside this process, beside other threads: the threads and solo pools, started and stopped by a test."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liteq import LiteQ
+from liteq.exceptions import StorageBusy, WorkerLostError
+from liteq.states import State
+from liteq.worker import Worker
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[LiteQ]:
+    app = LiteQ("in_process", broker=f"sqlite:///{tmp_path}/queue.db")
+    app.conf.update(visibility_timeout=1.0)
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def run(app) -> Iterator[Callable[..., Worker]]:
+    """Start a worker of `app` in a thread, back when it is ready; it is stopped after the test."""
+    started: list[tuple[Worker, threading.Thread]] = []
+
+    def run(pool: str, **options: Any) -> Worker:
+        ready = threading.Event()
+        worker = Worker(app, pool=pool, on_ready=lambda _: ready.set(), **options)
+        worker.codes = []  # type: ignore[attr-defined]
+        thread = threading.Thread(target=lambda: worker.codes.append(worker.run()))  # type: ignore[attr-defined]
+        thread.start()
+        started.append((worker, thread))
+        assert ready.wait(10)
+        return worker
+
+    yield run
+    for worker, thread in started:
+        worker.stop(cold=True)
+        thread.join(15)
+        assert not thread.is_alive()
+
+
+IN_PROCESS = pytest.mark.parametrize("pool", ["threads", "solo"])
+
+
+@IN_PROCESS
+def test_it_works_until_another_thread_stops_it(app, run, pool):
+    @app.task
+    def double(x: int) -> int:
+        return 2 * x
+
+    worker = run(pool, concurrency=2)
+    assert [double.delay(i).get(timeout=10) for i in range(20)] == [2 * i for i in range(20)]
+    assert len(app.storage.workers()) == 1
+    worker.stop()
+    assert worker.join(10)
+    assert worker.codes == [0]
+    assert app.storage.workers() == []
+
+
+@IN_PROCESS
+def test_a_long_task_keeps_its_lease(app, run, pool):
+    """Two visibility timeouts and more, beside a second worker that would take what ran out."""
+    runs = []
+
+    @app.task
+    def long() -> str:
+        runs.append(1)
+        time.sleep(2.4)
+        return "done"
+
+    run(pool, concurrency=1, hostname="one")
+    run(pool, concurrency=1, hostname="two")
+    result = long.delay()
+    assert result.get(timeout=10) == "done"
+    assert len(runs) == 1
+    record = app.storage.find(result.id)
+    assert (record.reaps, record.crashes) == (0, 0)
+
+
+@IN_PROCESS
+def test_a_warm_stop_finishes_what_runs_and_returns_the_rest(app, run, eventually, pool):
+    gate, begun = threading.Event(), threading.Event()
+
+    @app.task
+    def wait() -> None:
+        begun.set()
+        gate.wait(10)
+
+    worker = run(pool, concurrency=1)
+    first = wait.delay()
+    assert begun.wait(10)
+    rest = [wait.delay() for _ in range(5)]
+    worker.stop()
+    gate.set()
+    assert worker.join(10)
+    assert app.storage.find(first.id).state is State.SUCCEEDED
+    states = [app.storage.find(result.id) for result in rest]
+    assert {(r.crashes, r.reaps, r.retries) for r in states} == {(0, 0, 0)}
+    # The solo pool looks at requests between two turns: it may have run some more by then.
+    assert {r.state for r in states} <= {State.PENDING, State.SUCCEEDED}
+    assert pool == "solo" or {r.state for r in states} == {State.PENDING}
+
+
+def test_a_cold_stop_of_threads_puts_back_what_runs_and_does_not_wait_for_it(app, run):
+    gate, begun = threading.Event(), threading.Event()
+
+    @app.task
+    def wait() -> None:
+        begun.set()
+        gate.wait(20)
+
+    worker = run("threads", concurrency=2)
+    running = wait.delay()
+    assert begun.wait(10)
+    at = time.monotonic()
+    worker.stop(cold=True)
+    assert worker.join(10)
+    gate.set()
+    assert time.monotonic() - at < 2.0
+    assert worker.codes == [1]
+    assert app.storage.find(running.id).state is State.PENDING
+
+
+def test_a_thread_outlives_what_would_end_a_process(app, run):
+    class Odd(BaseException):
+        pass
+
+    @app.task
+    def odd() -> None:
+        raise Odd
+
+    @app.task
+    def fine() -> str:
+        return "fine"
+
+    run("threads", concurrency=1)
+    with pytest.raises(WorkerLostError):
+        odd.delay().get(timeout=10)
+    assert fine.delay().get(timeout=10) == "fine"
+
+
+def test_threads_run_side_by_side(app, run):
+    barrier = threading.Barrier(4, timeout=10)
+
+    @app.task
+    def meet() -> int:
+        return barrier.wait()
+
+    run("threads", concurrency=4)
+    results = [meet.delay() for _ in range(4)]
+    assert sorted(result.get(timeout=10) for result in results) == [0, 1, 2, 3]
+
+
+def test_a_short_task_does_not_wait_behind_a_long_one_in_threads(app, run):
+    gate = threading.Event()
+
+    @app.task
+    def either(long: bool) -> None:
+        if long:
+            gate.wait(20)
+
+    run("threads", concurrency=2)
+    for result in [either.delay(False) for _ in range(100)]:
+        result.get(timeout=10)
+    either.delay(True)
+    try:
+        for result in [either.delay(False) for _ in range(50)]:
+            result.get(timeout=5)
+    finally:
+        gate.set()
+
+
+def test_trouble_with_the_file_is_survived(app, run, monkeypatch, eventually):
+    """The storage refuses for a while: outcomes are kept, and stored when it takes them again."""
+
+    @app.task
+    def double(x: int) -> int:
+        return 2 * x
+
+    run("threads", concurrency=1)
+    double.delay(1).get(timeout=10)
+    turn, refused = app.storage.turn, []
+
+    def refuse(settled: Any, *args: Any, **options: Any) -> Any:
+        if settled and len(refused) < 2:
+            refused.append(len(settled))
+            raise StorageBusy(0.0, None)
+        return turn(settled, *args, **options)
+
+    monkeypatch.setattr(app.storage, "turn", refuse)
+    result = double.delay(4)
+    assert result.get(timeout=10) == 8
+    assert len(refused) == 2
+    assert app.storage.find(result.id).crashes == 0

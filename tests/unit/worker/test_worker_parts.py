@@ -1,0 +1,95 @@
+"""The parts of a worker that need no process: frames, estimates, identities."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liteq.message import Ack, Batch, Cancel, DeadLetter, Group, Message, Release, Replace, RetryAt, WorkerIdentity
+from liteq.worker import identity, wire
+from liteq.worker.limits import limits_of
+from liteq.worker.pool.base import LONG_S, MAX_WINDOW, Estimates
+
+
+@given(values=st.lists(st.tuples(st.integers(), st.binary(max_size=200), st.none())), cut=st.integers(1, 50))
+def test_frames_come_through_in_pieces_of_any_size(values, cut):
+    stream = b"".join(wire.frame(value) for value in values)
+    frames, found = wire.Frames(), []
+    for i in range(0, len(stream), cut):
+        found += frames.feed(stream[i : i + cut])
+    assert found == values
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Ack(b"1"),
+        Ack(None),
+        RetryAt(5, b"e", b"p", None),
+        DeadLetter(b"e"),
+        Release(crashed=True, error=b"e"),
+        Cancel(None),
+        Replace(Batch([Message("a", "t", b"[]", flags=3, delay_ms=7)], [Group("g", 2)]), "a"),
+    ],
+    ids=lambda outcome: type(outcome).__name__,
+)
+def test_each_outcome_comes_through_as_it_was(outcome):
+    (packed,) = wire.Frames().feed(wire.frame(wire.pack(outcome)))
+    assert wire.unpack(packed[0], packed[1:]) == outcome
+
+
+def test_nothing_is_given_in_advance_behind_a_long_task():
+    estimates = Estimates()
+    for _ in range(500):
+        estimates.add("quick", 1e-5)
+    assert 2 < estimates.window(0.0, 0, 0.0) <= MAX_WINDOW
+    assert estimates.window(1e-5, 1, LONG_S * 2) == 0
+    for _ in range(500):
+        estimates.add("slow", 1.0)
+    assert estimates.window(0.0, 0, 0.0) == 2
+    assert estimates.window(1.0, 1, 0.0) == 0
+
+
+def test_the_nearest_limit_counts():
+    class Task:
+        time_limit, soft_time_limit = 5.0, None
+
+    assert limits_of(Task, (None, None), (9.0, 8.0)) == (5.0, 8.0)
+    assert limits_of(Task, (1.0, 2.0), (9.0, 8.0)) == (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "expanded"), [("w1@%h", "w1@a.b.c"), ("%n", "a@a.b.c"), ("x@%d", "x@b.c"), (None, "liteq@a.b.c")]
+)
+def test_a_workers_name(monkeypatch, name, expanded):
+    monkeypatch.setattr("socket.gethostname", lambda: "a.b.c")
+    assert identity.expand_name(name) == expanded
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="identities are told apart by Linux's /proc")
+def test_who_is_known_to_be_dead():
+    def of(pid: int, started: str, boot: str = identity.boot_id(), host: str = "elsewhere") -> WorkerIdentity:
+        return WorkerIdentity("u", "w", host, boot, pid, started)
+
+    me = identity.me("w")
+    assert not identity.is_dead(me)
+    assert identity.is_dead(of(me.pid, "1")), "a PID that was used again"
+    assert not identity.is_dead(of(me.pid, "1", boot="another/ns")), "another machine: only its deadline tells"
+    assert identity.is_dead(me._replace(boot="another/ns") if hasattr(me, "_replace") else _in_earlier_boot(me))
+    assert not identity.is_dead(of(1, "1", boot=""))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        alive = of(process.pid, identity.start_time(process.pid))
+        assert not identity.is_dead(alive)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert identity.is_dead(alive), "a zombie has ended, though nobody has waited for it"
+
+
+def _in_earlier_boot(me: WorkerIdentity) -> WorkerIdentity:
+    return WorkerIdentity(me.uuid, me.name, me.host, "another/ns", me.pid, me.started)
