@@ -93,8 +93,8 @@ def test_what_runs_and_what_waits(app, worker, inspect):
 
 def test_what_a_worker_is(app, worker, inspect):
     app.tasks["add"].delay(1, 2).get(timeout=5)
-    assert inspect.registered() == {"one@here": ["add", "hold"]}
-    assert inspect.registered("max_retries")["one@here"] == ["add [max_retries=3]", "hold [max_retries=5]"]
+    assert {"add", "hold"} <= set(inspect.registered()["one@here"])
+    assert {"add [max_retries=3]", "hold [max_retries=5]"} <= set(inspect.registered("max_retries")["one@here"])
     stats = inspect.stats()["one@here"]
     assert stats["total"] == {"add": 1}
     assert stats["pool"]["max-concurrency"] == 2
