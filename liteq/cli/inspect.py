@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import click
 
+from liteq.cli.asking import ask, show_answers
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.messages import message_document
 from liteq.cli.output import age, counted, emit, json_text, say, table
 from liteq.cli.session import Session, pass_session
-from liteq.cli.version import versions
 from liteq.cli.workers import documents, live
 from liteq.states import State
 from liteq.storage.inspect import Record
@@ -32,6 +32,7 @@ class Query:
     destination: str | None
     limit: int
     args: bool
+    timeout_s: float = 1.0
 
 
 def queues(session: Session, query: Query) -> int:
@@ -65,8 +66,8 @@ def active(session: Session, query: Query) -> int:
 
 
 def reserved(session: Session, query: Query) -> int:
-    """The same as active: which of the messages that it holds a worker has started, only that worker knows."""
-    return _show_messages(session, query, State.LEASED)
+    """What each worker holds and has not started, as it says itself."""
+    return _ask(session, query, "reserved")
 
 
 def revoked(session: Session, query: Query) -> int:
@@ -105,13 +106,20 @@ def _show_records(session: Session, records: list[Record], *, with_args: bool, e
     return Exit.OK
 
 
+def _ask(session: Session, query: Query, command: str, **arguments: object) -> int:
+    return show_answers(
+        session, ask(session, command, arguments, destination=query.destination, timeout_s=query.timeout_s)
+    )
+
+
 def ping(session: Session, query: Query) -> int:
-    """Whether workers live."""
-    found = [{"name": worker.name, "ok": "pong"} for worker in live(session, query.destination)]
+    """Whether workers answer."""
+    answers = ask(session, "ping", {}, destination=query.destination, timeout_s=query.timeout_s)
+    found = [{"name": name, "ok": answer["ok"]} for name, answer in sorted(answers.items())]
 
     def show() -> None:
         for worker in found:
-            say(f"{worker['name']}: OK pong")
+            say(f"{worker['name']}: OK {worker['ok']}")
         session.note(f"{counted(len(found), 'node')} online")
 
     emit(session, found, show)
@@ -140,27 +148,29 @@ def active_queues(session: Session, query: Query) -> int:
     return Exit.OK if found else Exit.UNAVAILABLE
 
 
-def registered(session: Session, _query: Query) -> int:
-    """The tasks of the app as this process sees it: the file does not tell which ones a worker has."""
-    session.app.import_tasks()
-    found = sorted(session.app.tasks)
-    emit(session, found, lambda: say("\n".join(found)))
-    return Exit.OK
+def registered(session: Session, query: Query) -> int:
+    """The tasks that each worker knows; behind it, names of their attributes to be shown."""
+    return _ask(session, query, "registered", taskinfoitems=query.ids)
 
 
-def conf(session: Session, _query: Query) -> int:
-    """The settings as this process sees them, without the defaults."""
-    found = {name: repr(value) for name, value in session.app.conf.table().items()}
-    rows = list(found.items())
-    emit(session, found, lambda: table(session, ("setting", "value"), rows, empty="no setting was changed"))
-    return Exit.OK
+def stats(session: Session, query: Query) -> int:
+    """Counters, pool, uptime and resource usage of each worker."""
+    return _ask(session, query, "stats")
 
 
-def report(session: Session, _query: Query) -> int:
-    """The versions here; `liteq report` says more."""
-    found = versions()
-    emit(session, found, lambda: table(session, ("what", "version"), list(found.items()), empty=""))
-    return Exit.OK
+def conf(session: Session, query: Query) -> int:
+    """The settings of each worker, without the defaults."""
+    return _ask(session, query, "conf")
+
+
+def report(session: Session, query: Query) -> int:
+    """The versions of each worker; `liteq report` tells those here."""
+    return _ask(session, query, "report")
+
+
+def clock(session: Session, query: Query) -> int:
+    """The clock of each worker, in ms since the epoch."""
+    return _ask(session, query, "clock")
 
 
 SUBJECTS: dict[str, Callable[[Session, Query], int]] = {
@@ -174,10 +184,11 @@ SUBJECTS: dict[str, Callable[[Session, Query], int]] = {
     "query_task": query_task,
     "registered": registered,
     "active_queues": active_queues,
-    "stats": workers,
+    "stats": stats,
     "ping": ping,
     "conf": conf,
     "report": report,
+    "clock": clock,
 }
 
 
@@ -200,7 +211,7 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @click.option("-d", "--destination", metavar="NAMES", help="Only these workers, comma-separated.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many messages.")
 @click.option("--args", is_flag=True, help="Also the arguments, which may be confidential.")
-@click.option("-t", "--timeout", type=float, expose_value=False, hidden=True)
+@click.option("-t", "--timeout", type=float, default=1.0, show_default=True, help="Seconds to wait for workers.")
 @pass_session
 def inspect(
     session: Session,
@@ -213,16 +224,17 @@ def inspect(
     destination: str | None,
     limit: int,
     args: bool,
+    timeout: float,
 ) -> int:
     """Look at the queue. SUBJECT is one of those that `liteq inspect --list` explains.
 
-    Everything is read from the file, so nobody has to answer and it returns at once. Where a subject needs a worker
-    (ping, workers, stats, active_queues), it exits with 69 when none lives.
+    ping, stats, registered, reserved, conf, report and clock are questions to the workers: answered as soon as each
+    that lives has, and with 69 when none does. All else is read from the file, so nobody has to answer.
 
     \b
-    JSON: queues {queue: {state: n}}; messages [{"id", "task", "queue", "state", ...}];
-    workers, stats [{"name", "pid", ...}]; ping [{"name", "ok"}]; active_queues {worker: [queues]};
-    registered [names]; conf {setting: value}; report {name: version}
+    JSON: queues {queue: {state: n}}; messages, active, scheduled, revoked, query_task [{"id", "task", "queue", ...}];
+    workers [{"name", "pid", ...}]; ping [{"name", "ok"}]; active_queues {worker: [queues]};
+    stats, registered, reserved, conf, report, clock {worker: answer}
     """
-    query = Query(ids, State(state) if state else None, queue, task, destination, limit, args)
+    query = Query(ids, State(state) if state else None, queue, task, destination, limit, args, timeout)
     return SUBJECTS[subject](session, query)

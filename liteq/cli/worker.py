@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from liteq import signals
 from liteq.cli.find_app import broken
 from liteq.cli.group import Command
 from liteq.cli.output import counted, without_none
@@ -16,7 +19,7 @@ from liteq.cli.purge import names
 from liteq.cli.session import Session, pass_session
 from liteq.exceptions import LiteqError
 
-__all__ = ["worker"]
+__all__ = ["log_level", "octal", "worker"]
 
 LEVELS = ("debug", "info", "warning", "error", "critical", "fatal")
 POOLS = ("prefork", "processes", "threads", "solo")
@@ -32,8 +35,8 @@ WITHOUT_EFFECT = {
     "--heartbeat-interval": "it follows from visibility_timeout",
     "--pool-start-method": "the pool forks",
     "--disable-prefetch": "what a child has not started goes to the next free one",
-    "--schedule": "beat is not part of this version",
-    "--scheduler": "beat is not part of this version",
+    "--schedule": "the schedule is in the file",
+    "--scheduler": "the schedule is in the file",
     "--executable": "the worker forks",
 }
 
@@ -64,11 +67,6 @@ def idle_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _no_beat(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
-        raise click.UsageError("--beat: periodic tasks are not part of this version; start the worker without it")
-
-
 def _pool(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     if value is None or value in POOLS:
         return value
@@ -76,13 +74,15 @@ def _pool(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
     raise click.UsageError(f"there is no pool {value!r}: use prefork, threads or solo{hint}")
 
 
-def _level(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+def log_level(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """Callback of --loglevel: its name in upper case."""
     if value.lower() not in LEVELS:
         raise click.BadParameter(f"{value!r} is not one of {', '.join(LEVELS)}")
     return value.upper()
 
 
-def _umask(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+def octal(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """Callback of --umask."""
     try:
         return None if value is None else int(value, 8)
     except ValueError:
@@ -123,7 +123,7 @@ def _autoscale(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     default="WARNING",
     envvar="LITEQ_LOG_LEVEL",
     metavar="LEVEL",
-    callback=_level,
+    callback=log_level,
     help="debug, info, warning (the default), error or critical.",
 )
 @click.option(
@@ -133,8 +133,8 @@ def _autoscale(_ctx: click.Context, _param: click.Parameter, value: str | None) 
 @click.option("-D", "--detach", is_flag=True, help="Run in the background.")
 @click.option("--uid", metavar="USER", help="Run as this user.")
 @click.option("--gid", metavar="GROUP", help="Run as this group.")
-@click.option("--umask", metavar="OCTAL", callback=_umask, help="The mode bits that new files do not get.")
-@click.option("-B", "--beat", is_flag=True, expose_value=False, hidden=True, callback=_no_beat)
+@click.option("--umask", metavar="OCTAL", callback=octal, help="The mode bits that new files do not get.")
+@click.option("-B", "--beat", is_flag=True, help="Also send periodic tasks when they come due, as `liteq beat` does.")
 @idle_options
 @pass_session
 @click.pass_context
@@ -158,6 +158,7 @@ def worker(
     uid: str | None,
     gid: str | None,
     umask: int | None,
+    beat: bool,
     **limits: Any,
 ) -> int:
     """Take tasks from the file and run them.
@@ -165,7 +166,6 @@ def worker(
     TERM or INT: finish what runs, return the rest. QUIT, or INT twice: return what runs too. Exits with 0 after a warm
     end, 1 after a cold one. With --json the log is JSON, an object a line.
     """  # fmt: skip
-    from liteq import signals
     from liteq.cli import daemon, logs
     from liteq.settings import Source
     from liteq.worker import Worker
@@ -198,6 +198,7 @@ def worker(
         queues=chosen,
         concurrency=concurrency or autoscale,
         pool=pool,
+        chores=_beat(app, pool or app.conf.worker_pool) if beat else (),
         **limits,
     )
     signals.celeryd_after_setup.send(sender=name, instance=made, conf=app.conf)
@@ -219,6 +220,23 @@ def worker(
     _warn_of_root(session)
     logs.set_up(app, loglevel, log, color=not session.no_color, as_json=session.json)
     return made.run()
+
+
+def _beat(app: Any, pool: str) -> list[Any]:
+    """Beat for the worker's loop; with the solo pool, whose loop stands still while a task runs, in a thread."""
+    from liteq.beat import Beat
+
+    made = Beat(app)
+    made.start()  # what is wrong with the schedule is to be read on the terminal
+    signals.beat_embedded_init.send(sender=made)
+    if pool != "solo":
+        return [made]
+    signals.worker_ready.connect(partial(_beat_beside, made), weak=False)
+    return []
+
+
+def _beat_beside(made: Any, **_named: Any) -> None:
+    threading.Thread(target=made.run, args=(threading.Event(),), name="liteq-beat", daemon=True).start()
 
 
 def _say_what_has_no_effect(ctx: click.Context, session: Session, autoscale: int | None) -> None:

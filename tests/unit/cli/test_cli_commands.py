@@ -167,8 +167,19 @@ def test_messages_by_id_and_by_state(shop, call, work):
     assert shop("inspect", "active", "--json").json == []
 
 
-def test_the_registered_tasks(shop):
-    assert {"shop.add", "shop.broken"} <= set(shop("inspect", "registered", "--json").json)
+@pytest.mark.parametrize("subject", ["registered", "conf", "report", "reserved", "clock"])
+def test_what_only_workers_know_is_69_without_one(shop, subject):
+    shop("call", "shop.add", "-a", "[1, 2]")
+    assert shop("inspect", subject).code == 69
+
+
+def test_control_without_a_worker(shop):
+    id_ = shop("call", "shop.add", "-a", "[1, 2]").out.strip()
+    assert shop("control", "pool_grow", "2").code == 69
+    assert shop("control", "revoke", id_).code == 0
+    assert shop("result", id_).code == 1
+    assert shop("control", "revoke").code == shop("control", "pool_grow", "many").code == 2
+    assert "shutdown" in shop("control", "--list").out
 
 
 def test_looking_makes_no_file(shop, project):

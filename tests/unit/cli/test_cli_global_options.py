@@ -73,9 +73,8 @@ def test_the_help_tells_the_exit_codes(liteq):
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (("beat",), "periodic tasks are not part of this version"),
+        (("events",), "events are not part of this version"),
         (("wrker",), "No such command 'wrker'"),
-        (("-A", "shop", "worker", "-B"), "periodic tasks are not part of this version"),
         (("-A", "shop", "worker", "-P", "gevent"), "use prefork, threads or solo"),
         (("-A", "shop", "worker", "-l", "loud"), "is not one of debug, info"),
         (("-A", "shop", "worker", "-X", "celery"), "no queue is left"),
