@@ -1,60 +1,147 @@
-"""`python -m benchmarks`: run measures in turn, several times, and print medians, ratios and floors."""
+"""`python -m benchmarks`: the comparison with the peers, and the gate that liteq must pass on any machine."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import click
 import orjson
 
-from benchmarks.measures import MEASURES
+from benchmarks import environments, redis_server, report
+from benchmarks import gate as gates
+from benchmarks.contestants import CONTESTANTS, SCENARIOS
+from benchmarks.runner import Run, take_turns
 
-# What must hold whatever the machine: (measure, figure, bound, whether the bound is the lowest allowed).
-FLOORS = [
-    ("drain", "share_of_ceiling", 0.15, True),
-    ("drain", "lost", 0, False),
-    ("latency", "p50_ms", 2.0, False),
-    ("chord", "seconds", 0.5, False),
-]
+RESULTS = Path(__file__).parent / "results"
 
 
-def medians(runs: Iterable[dict[str, float]]) -> dict[str, float]:
-    """The median of each figure over several runs."""
-    runs = list(runs)
-    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+def names(known: dict[str, Any], default: str) -> Any:
+    """A callback for a comma-separated list of names, each of which must be `known`."""
+
+    def check(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str]:
+        chosen = [name.strip() for name in (value or default).split(",")]
+        for name in chosen:
+            if name not in known:
+                raise click.BadParameter(f"{name!r} is none of {', '.join(known)}")
+        return chosen
+
+    return check
 
 
-@click.command()
-@click.option("--measures", default="ceiling,drain,latency,chord", show_default=True, help=f"Of {', '.join(MEASURES)}.")
-@click.option("--reps", default=3, show_default=True, help="Runs of each measure; they take turns.")
+def sizes(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """`drain.tasks=1000` -> {"drain": {"tasks": 1000}}"""
+    found: dict[str, dict[str, Any]] = {}
+    for value in values:
+        place, _, number = value.partition("=")
+        scenario, _, name = place.partition(".")
+        if scenario not in SCENARIOS or not name:
+            raise click.BadParameter(f"{value!r} is not SCENARIO.SIZE=NUMBER")
+        found.setdefault(scenario, {})[name] = orjson.loads(number)
+    return found
+
+
+DURABILITIES = dict.fromkeys(("none", "relaxed", "durable", "strict"))
+ALL_PEERS = ",".join(CONTESTANTS)
+ALL_SCENARIOS = ",".join(name for name, scenario in SCENARIOS.items() if not scenario.big)
+set_sizes = click.option(
+    "--set",
+    "sized",
+    multiple=True,
+    metavar="SCENARIO.SIZE=N",
+    callback=sizes,
+    help="Another size, as drain.tasks=1000.",
+)
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Measure liteq beside its peers. Without a command: `gate`."""
+    if context.invoked_subcommand is None:
+        context.invoke(gate)
+
+
+@main.command()
+@click.option("--reps", default=3, show_default=True, help="Runs of each; they take turns.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(measures: str, reps: int, as_json: bool) -> None:
-    """Measure liteq on this machine. Exits with 1 where a floor is not held."""
-    names = measures.split(",")
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    for _ in range(reps):
-        for name in names:
-            runs[name].append(MEASURES[name]())
-    results = {name: medians(figures) for name, figures in runs.items()}
-    if "drain" in results and "ceiling" in results:
-        shares = [d["tasks_per_s"] / c["tasks_per_s"] for d, c in zip(runs["drain"], runs["ceiling"], strict=True)]
-        results["drain"]["share_of_ceiling"] = statistics.median(shares)
-    if as_json:
-        click.echo(orjson.dumps(results, option=orjson.OPT_INDENT_2).decode())
-    else:
-        for name, figures in results.items():
-            click.echo(f"{name:<10}" + "  ".join(f"{k} {v:,.3f}" for k, v in figures.items()))
-    broken = [floor for floor in FLOORS if not _holds(floor, results)]
-    for measure, figure, bound, _ in broken:
-        click.echo(f"below the floor: {measure} {figure} = {results[measure][figure]:.3f}, bound {bound}", err=True)
+@set_sizes
+def gate(reps: int = 3, as_json: bool = False, sized: dict[str, dict[str, Any]] | None = None) -> None:
+    """liteq against the ceiling and the bare loop, in about a minute. Exits with 1 where a floor is not held."""
+    results = gates.run(reps, sizes=sized or {})
+    click.echo(orjson.dumps(results, option=orjson.OPT_INDENT_2).decode() if as_json else gates.table(results))
+    broken = gates.broken(results)
+    for sentence in broken:
+        click.echo(sentence, err=True)
     raise SystemExit(1 if broken else 0)
 
 
-def _holds(floor: tuple[str, str, float, bool], results: dict[str, dict[str, float]]) -> bool:
-    measure, figure, bound, lowest = floor
-    value = results.get(measure, {}).get(figure)
-    return value is None or (value >= bound if lowest else value <= bound)
+@main.command()
+@click.option("--peers", callback=names(CONTESTANTS, ALL_PEERS), help="Of: " + ", ".join(CONTESTANTS) + ".")
+def setup(peers: list[str]) -> None:
+    """Make the peers' environments, and say where and what."""
+    for name in peers:
+        environments.make(CONTESTANTS[name])
+    for name, installed in environments.versions(peers).items():
+        click.echo(f"{name:<19} {installed}")
+    click.echo(f"in {environments.cache_dir()}")
+    click.echo(redis_server.version() or redis_server.HOW_TO_GET)
+
+
+@main.command()
+@click.option("--peers", callback=names(CONTESTANTS, ALL_PEERS), help="Of: " + ", ".join(CONTESTANTS) + ".")
+@click.option("--measures", callback=names(SCENARIOS, ALL_SCENARIOS), help="Of: " + ", ".join(SCENARIOS) + ".")
+@click.option("--durability", callback=names(DURABILITIES, "relaxed"), help="Of: " + ", ".join(DURABILITIES) + ".")
+@click.option("--reps", default=3, show_default=True, help="Runs of each; they take turns.")
+@click.option("--big", is_flag=True, help="Also what takes minutes and gigabytes: a queue of 10 M.")
+@click.option("--timeout", default=240.0, show_default=True, help="Seconds for one run of one contestant.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=RESULTS / "local.json", show_default="results/local.json"
+)
+@click.option("--add", is_flag=True, help="Keep what the file has of other measures and contestants.")
+@click.option("--plots/--no-plots", default=False, help="Draw PNG and SVG beside it; needs matplotlib.")
+@set_sizes
+def run(
+    peers: list[str],
+    measures: list[str],
+    durability: list[str],
+    reps: int,
+    big: bool,
+    timeout: float,
+    out: Path,
+    add: bool,
+    plots: bool,
+    sized: dict[str, dict[str, Any]],
+) -> None:
+    """Contestants in turn; JSON, a Markdown table beside it, and plots."""
+    if big:
+        measures = [*measures, *(name for name, scenario in SCENARIOS.items() if scenario.big and name not in measures)]
+    old = report.load(out) if add and out.exists() else []
+    redone = {(name, scenario, kind) for name in peers for scenario in measures for kind in durability}
+    runs: list[Run] = [r for r in old if (r.contestant, r.scenario, r.durability) not in redone]
+    for done in take_turns(peers, measures, durability, reps, sizes=sized, timeout_s=timeout, say=click.echo):
+        runs.append(done)
+        report.save(out, runs)  # each time: an interrupted run keeps what it has
+    _write(out, runs, plots)
+
+
+@main.command(name="report")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--plots/--no-plots", default=False, help="Draw PNG and SVG beside it; needs matplotlib.")
+def report_command(path: Path, plots: bool) -> None:
+    """Make the table, and the plots, of a JSON file again."""
+    _write(path, report.load(path), plots)
+
+
+def _write(path: Path, runs: list[Run], plots: bool) -> None:
+    table = report.markdown(runs, report.about(path))
+    path.with_suffix(".md").write_text(table)
+    click.echo(table)
+    if plots:
+        from benchmarks import plots as drawing
+
+        for drawn in drawing.draw(runs, path.parent, path.stem):
+            click.echo(f"drawn: {drawn}")
 
 
 if __name__ == "__main__":

@@ -1,130 +1,305 @@
-"""What is measured. Each function runs one contestant once and returns its figures; ratios are made by the caller."""
+"""What is measured. Each function runs one contestant once, in that contestant's environment, and returns its figures.
+
+The standard library alone: every contestant's environment must be able to import this. Sizes are parameters, so that
+`--set drain.tasks=1000` and the tests can make them small. Ratios are made by the report.
+"""
 
 from __future__ import annotations
 
+import os
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
 
-import orjson
+from benchmarks.processes import NotOffered, Workers, cpu_s, pss_mib
+from benchmarks.slots import Slots
 
-from benchmarks.worker import ROOT, bench
+__all__ = ["MEASURES", "Bench", "Figures"]
 
-__all__ = ["MEASURES"]
-
-Figures = dict[str, float]
+Figures = dict[str, Any]
 
 
-def drain(tasks: int = 40_000, durability: str = "relaxed") -> Figures:
-    """No-op tasks with stored results, all there before the worker starts: from the first start to the last commit."""
-    with bench(tasks + 1, durability=durability) as b:
-        b.app.enqueue_many(b.tasks.noop.s(i, 1) for i in range(tasks))
-        with b.worker():
-            b.wait_for(tasks - 1)
-            while any(c.state != "succeeded" for c in b.app.storage.counts()):
+@dataclass
+class Bench:
+    """One contestant in a fresh folder; the last slot is for warming up."""
+
+    peer: ModuleType
+    folder: Path
+    slots: Slots
+    server: int | None = None  # the process id of its server
+
+    def offer(self, name: str) -> Callable[..., Any]:
+        """What the contestant offers under `name`. Raises NotOffered."""
+        found = getattr(self.peer, name, None)
+        if found is None:
+            raise NotOffered(f"{self.peer.__name__} has no {name}")
+        return found  # type: ignore[no-any-return]
+
+    @contextmanager
+    def workers(self, n: int = 2, *, warm: bool = True) -> Iterator[Workers]:
+        """Its workers; `warm`: from when they have executed something."""
+        with Workers(self.offer("workers")(n), self.folder, self.slots) as workers:
+            if warm:
+                self.offer("send")(self.slots.n - 1)
+                workers.wait_for(self.slots.n - 1, every_s=0.002)
+            yield workers
+
+    def send_all(self, n: int) -> None:
+        """Tasks 0 ... n - 1, by the quickest way that the contestant has."""
+        many = getattr(self.peer, "send_many", None)
+        many(0, n) if many else self.send_each(n)
+
+    def send_each(self, n: int) -> None:
+        """The same, one call each."""
+        each = getattr(self.peer, "send_each", None)
+        if each:
+            each(n)
+            return
+        send = self.offer("send")
+        for i in range(n):
+            send(i)
+
+    def counted(self, n: int) -> Figures:
+        """Which of `n` tasks ran never, or more than once."""
+        executions = self.slots.executions(n)
+        return {"lost": executions.count(0), "duplicated": sum(times > 1 for times in executions)}
+
+
+def spread(waits: list[float]) -> Figures:
+    """Median, tail, and the whole distribution by percentiles; the input in seconds, the output in milliseconds."""
+    ms = [wait * 1000 for wait in waits]
+    cuts = statistics.quantiles(ms, n=100)
+    return {"p50_ms": statistics.median(ms), "p99_ms": cuts[98], "percentiles_ms": [round(cut, 4) for cut in cuts]}
+
+
+def drain(bench: Bench, tasks: int = 5_000) -> Figures:
+    """No-op tasks with stored results, all there before the workers start: from the first start to the last outcome
+    stored, where the contestant can tell; else to the last start."""
+    bench.send_all(tasks)
+    with bench.workers(warm=False) as workers:
+        stamps = workers.wait_for_all(tasks)
+        end = max(stamps)
+        stored = getattr(bench.peer, "stored", None)
+        if stored:
+            while not stored(tasks):
                 time.sleep(0.001)
             end = time.monotonic()
-        start = min(t for t in b.slots.times() if t)
-        executions = b.slots.executions()
-        return {
-            "tasks_per_s": tasks / (end - start),
-            "lost": executions[:tasks].count(0),
-            "duplicated": sum(n > 1 for n in executions[:tasks]),
-        }
+    return {"tasks_per_s": tasks / (end - min(stamps)), **bench.counted(tasks)}
 
 
-def ceiling(tasks: int = 40_000) -> Figures:
-    """The same drain by a bare pipeline without a queue's features."""
-    command = [sys.executable, "-m", "benchmarks.ceiling", str(tasks)]
-    return orjson.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)  # type: ignore[no-any-return]
+def enqueue(bench: Bench, tasks: int = 3_000) -> Figures:
+    """A producer alone, one call a task."""
+    bench.send_each(1)
+    before = time.perf_counter()
+    bench.send_each(tasks)
+    return {"tasks_per_s": tasks / (time.perf_counter() - before)}
 
 
-def latency(samples: int = 300) -> Figures:
-    """From the call of `apply_async` to the start of the task, one at a time, the worker idle before each."""
-    with bench(samples + 1) as b, b.worker():
-        b.warm_up(samples)
+def enqueue_many(bench: Bench, tasks: int = 20_000) -> Figures:
+    """A producer alone, in the way that is meant for many."""
+    many = bench.offer("send_many")
+    many(0, 1)
+    before = time.perf_counter()
+    many(0, tasks)
+    return {"tasks_per_s": tasks / (time.perf_counter() - before)}
+
+
+def producers(bench: Bench, processes: int = 64, tasks: int = 50) -> Figures:
+    """That many processes at once, one call a task each; the longest of all waits is what a user would notice."""
+    bench.offer("send")
+    start, children = time.monotonic() + 1.0, []
+    for process in range(processes):
+        pid = os.fork()
+        if not pid:
+            _produce(bench, range(process * tasks, (process + 1) * tasks), start, processes * tasks + process)
+        children.append(pid)
+    failed = sum(os.waitpid(pid, 0)[1] != 0 for pid in children)
+    total = processes * tasks
+    numbers = bench.slots.times(total + processes)
+    waits = [wait for wait in numbers[:total] if wait]
+    return {"tasks_per_s": len(waits) / (max(numbers[total:]) - start), "failed_processes": failed, **spread(waits)}
+
+
+def _produce(bench: Bench, tasks: range, start: float, end_slot: int) -> NoReturn:
+    """In a child: how long each call took goes into its task's slot, when all were done into `end_slot`."""
+    try:
+        time.sleep(max(start - time.monotonic(), 0))
+        for i in tasks:
+            before = time.monotonic()
+            bench.peer.send(i)
+            bench.slots.put(i, time.monotonic() - before)
+        bench.slots.stamp(end_slot)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def latency(bench: Bench, samples: int = 200) -> Figures:
+    """From the call that sends to the start of the task, one at a time, the worker idle before each."""
+    send = bench.offer("send")
+    with bench.workers() as workers:
         waits = []
         for i in range(samples):
             time.sleep(0.01)
             before = time.monotonic()
-            b.tasks.noop.apply_async((i,), ignore_result=True)
-            waits.append((b.wait_for(i) - before) * 1000)
-        return {"p50_ms": statistics.median(waits), "p99_ms": statistics.quantiles(waits, n=100)[98]}
+            send(i)
+            waits.append(workers.wait_for(i) - before)
+    return spread(waits)
 
 
-def roundtrip(samples: int = 200) -> Figures:
-    """`delay().get()`, one at a time."""
-    with bench(samples + 1) as b, b.worker():
-        b.warm_up(samples)
+def roundtrip(bench: Bench, samples: int = 100) -> Figures:
+    """Send, and wait for the result, one at a time."""
+    call = bench.offer("call")
+    with bench.workers():
+        call(samples)
+        calls = getattr(bench.peer, "timed_calls", None)
+        if calls:
+            return spread(calls(samples))
         waits = []
         for i in range(samples):
             before = time.monotonic()
-            b.tasks.noop.delay(i).get(timeout=10)
-            waits.append((time.monotonic() - before) * 1000)
-        return {"p50_ms": statistics.median(waits), "p99_ms": statistics.quantiles(waits, n=100)[98]}
+            call(i)
+            waits.append(time.monotonic() - before)
+    return spread(waits)
 
 
-def chord(members: int = 1_000) -> Figures:
-    """A chord from its send to the start of its body, the worker idle before."""
-    from liteq import chord as make_chord
+def sleeps(bench: Bench, tasks: int = 1_000, seconds: float = 0.005) -> Figures:
+    """Tasks that wait: the share of the ideal time, in which every place of the workers would always be taken."""
+    places = getattr(bench.peer, "parallel", lambda: 2)()
+    send = bench.offer("send_naps")
+    with bench.workers() as workers:
+        send(tasks, seconds)
+        stamps = sorted(workers.wait_for_all(tasks))
+    # From the first end, so that a slow producer counts only where it starves the workers.
+    ideal = (tasks - places) * seconds / places
+    return {"share_of_ideal": ideal / (stamps[-1] - stamps[0]), "places": places, **bench.counted(tasks)}
 
-    with bench(members + 2) as b, b.worker():
-        b.warm_up(members + 1)
+
+def chord(bench: Bench, members: int = 1_000) -> Figures:
+    """From the call that sends a chord to the start of its body, the worker idle before."""
+    send = bench.offer("chord")
+    with bench.workers() as workers:
         before = time.monotonic()
-        make_chord((b.tasks.noop.s(i) for i in range(members)), b.tasks.collect.s(members)).apply_async()
+        send(members)
         sent = time.monotonic()
-        done = b.wait_for(members)
-        return {"seconds": done - before, "send_s": sent - before}
+        end = workers.wait_for(members, within_s=150, every_s=0.001)
+    return {"seconds": end - before, "send_s": sent - before, **bench.counted(members)}
 
 
-def chain(links: int = 200) -> Figures:
-    """A chain from its send to the start of its last link."""
-    from liteq import chain as make_chain
-
-    with bench(links + 2) as b, b.worker():
-        b.warm_up(links)
+def chain(bench: Bench, links: int = 100) -> Figures:
+    """From the call that sends a chain to the start of its last link."""
+    send = bench.offer("chain")
+    with bench.workers() as workers:
         before = time.monotonic()
-        make_chain(b.tasks.step.s(0, 0), *(b.tasks.step.s(i) for i in range(1, links))).apply_async()
-        return {"ms_per_step": (b.wait_for(links - 1) - before) * 1000 / links}
+        send(links)
+        end = workers.wait_for(links - 1, within_s=150, every_s=0.001)
+    return {"ms_per_step": (end - before) * 1000 / links, **bench.counted(links)}
 
 
-def sleeps(tasks: int = 1_000, seconds: float = 0.005) -> Figures:
-    """Tasks that wait, on two children: the share of the ideal time that was used."""
-    with bench(tasks + 1) as b, b.worker():
-        b.warm_up(tasks)
-        before = time.monotonic()
-        b.app.enqueue_many(b.tasks.nap.s(i, seconds) for i in range(tasks))
-        while not all(b.slots.times()):
-            time.sleep(0.002)
-        return {"share_of_ideal": tasks * seconds / 2 / (max(b.slots.times()) - before)}
-
-
-def enqueue(tasks: int = 5_000) -> Figures:
-    """Producers alone: one call each, durable and relaxed, and many in one."""
-    figures = {}
-    for durability in ("relaxed", "durable"):
-        with bench(1, durability=durability) as b:
-            b.tasks.noop.delay(0)
-            before = time.perf_counter()
-            for i in range(tasks):
-                b.tasks.noop.delay(i)
-            figures[f"{durability}_per_s"] = tasks / (time.perf_counter() - before)
-            before = time.perf_counter()
-            b.app.enqueue_many(b.tasks.noop.s(i) for i in range(tasks * 10))
-            figures[f"many_{durability}_per_s"] = tasks * 10 / (time.perf_counter() - before)
+def idle(bench: Bench, settle_s: float = 2.0, seconds: float = 4.0) -> Figures:
+    """Workers with nothing to do: their memory (with two children), and how much of one processor they use."""
+    with bench.workers() as workers:
+        time.sleep(settle_s)
+        tree = workers.tree()
+        before = cpu_s(tree)
+        time.sleep(seconds)
+        used = cpu_s(tree) - before
+        figures = {"pss_mib": pss_mib(tree), "processes": len(tree), "cpu_percent": used / seconds * 100}
+    if bench.server:
+        figures["server_pss_mib"] = pss_mib([bench.server])
     return figures
 
 
-MEASURES: dict[str, Callable[..., Any]] = {
-    "ceiling": ceiling,
+def cold_start(bench: Bench) -> Figures:
+    """From the start of the worker's process to the start of the task that waits for it."""
+    bench.offer("send")(0)
+    before = time.monotonic()
+    with bench.workers(warm=False) as workers:
+        return {"seconds": workers.wait_for(0) - before}
+
+
+def payload(bench: Bench, size: int = 10_000, tasks: int = 1_000) -> Figures:
+    """Arguments of `size` bytes: sent one call a task, then drained."""
+    send, text = bench.offer("send_text"), "x" * size
+    before = time.perf_counter()
+    for i in range(tasks):
+        send(i, text)
+    sent_s = time.perf_counter() - before
+    with bench.workers(warm=False) as workers:
+        stamps = workers.wait_for_all(tasks)
+    return {"tasks_per_s": tasks / (max(stamps) - min(stamps)), "enqueue_per_s": tasks / sent_s}
+
+
+def backlog(bench: Bench, rows: int = 10_000, claims: int = 300, tasks: int = 8_000) -> Figures:
+    """With that many tasks queued: how long a claim takes, and how fast the first of them are drained."""
+    claim = bench.offer("claims")
+    for first in range(0, rows, FILL):
+        bench.peer.send_many(first, min(FILL, rows - first))
+    waits = claim(claims)
+    with bench.workers(warm=False) as workers:  # those claimed are not its own: it starts behind them
+        first, last = claims + tasks // 8, claims + tasks - 1
+        end = workers.wait_for(last, every_s=0.005)
+        rate = (last - first) / (end - bench.slots.at(first))
+    return {"drain_per_s": rate, "claim_p50_ms": spread(waits)["p50_ms"], "claim_p99_ms": spread(waits)["p99_ms"]}
+
+
+def mixed(bench: Bench, producers: int = 2, tasks: int = 2_000) -> Figures:
+    """Producers and workers at once; two queues, three priorities, and one task in five fails once and is retried."""
+    send, total = bench.offer("send_mixed"), producers * tasks
+    with bench.workers() as workers:
+        start = time.monotonic()
+        children = []
+        for process in range(producers):
+            pid = os.fork()
+            if not pid:
+                try:
+                    for i in range(process * tasks, (process + 1) * tasks):
+                        send(i, i % 5 == 0)
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            children.append(pid)
+        failed = sum(os.waitpid(pid, 0)[1] != 0 for pid in children)
+        sent_s = time.monotonic() - start
+        stamps = _wait_for_retries(bench, workers, total)
+    executions = bench.slots.executions(total)
+    return {
+        "tasks_per_s": total / (max(stamps) - start),
+        "sent_per_s": total / sent_s,
+        "failed_processes": failed,
+        "lost": sum(n < 1 + (i % 5 == 0) for i, n in enumerate(executions)),
+        "duplicated": sum(n > 1 + (i % 5 == 0) for i, n in enumerate(executions)),
+    }
+
+
+def _wait_for_retries(bench: Bench, workers: Workers, total: int, within_s: float = 60.0) -> list[float]:
+    workers.wait_for_all(total)
+    give_up = time.monotonic() + within_s
+    while time.monotonic() < give_up and any(n < 2 for n in bench.slots.executions(total)[::5]):
+        time.sleep(0.005)
+    return bench.slots.times(total)
+
+
+FILL = 100_000  # rows a transaction, of a long queue
+
+MEASURES: dict[str, Callable[..., Figures]] = {
     "drain": drain,
+    "enqueue": enqueue,
+    "enqueue_many": enqueue_many,
+    "producers": producers,
     "latency": latency,
     "roundtrip": roundtrip,
+    "sleeps": sleeps,
     "chord": chord,
     "chain": chain,
-    "sleeps": sleeps,
-    "enqueue": enqueue,
+    "idle": idle,
+    "cold_start": cold_start,
+    "payload": payload,
+    "backlog": backlog,
+    "mixed": mixed,
 }

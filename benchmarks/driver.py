@@ -1,0 +1,45 @@
+"""One measure of one contestant: run by the tool with the Python of the contestant's environment.
+
+    python -m benchmarks.driver ADAPTER MEASURE '{"tasks": 1000}'        writes outcome.json
+
+The surroundings come from the environment, see benchmarks.peers.surroundings.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measures import MEASURES, Bench
+from benchmarks.processes import NotOffered
+from benchmarks.slots import Slots
+
+SLOTS = 200_000
+
+
+def run(adapter: str, measure: str, sizes: dict[str, Any]) -> dict[str, Any]:
+    """The figures, or why there are none."""
+    folder = Path(os.environ["BENCH_FOLDER"])
+    slots = Slots(folder / "slots", max(SLOTS, sizes.get("rows", 0)) + 1)
+    os.environ["BENCH_SLOTS"] = str(folder / "slots")
+    peer = importlib.import_module(f"benchmarks.peers.{adapter}")
+    own = getattr(peer, f"own_{measure}", None)
+    try:
+        if own is not None:
+            return {"figures": own(**sizes)}
+        server = os.environ.get("BENCH_SERVER")
+        return {"figures": MEASURES[measure](Bench(peer, folder, slots, int(server) if server else None), **sizes)}
+    except NotOffered as error:
+        return {"not_offered": str(error)}
+    except Exception:  # noqa: BLE001 - whatever a contestant raises is a finding
+        return {"error": traceback.format_exc()[-3000:]}
+
+
+if __name__ == "__main__":
+    outcome = run(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
+    Path(os.environ["BENCH_FOLDER"], "outcome.json").write_text(json.dumps(outcome))

@@ -1,0 +1,57 @@
+"""A virtual environment for each peer, with pinned versions, under a cache directory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from benchmarks.contestants import CONTESTANTS, Contestant
+
+__all__ = ["cache_dir", "make", "python_of", "versions"]
+
+
+def cache_dir() -> Path:
+    """BENCH_CACHE, else `liteq-benchmarks` in the user's cache."""
+    home = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    return Path(os.environ.get("BENCH_CACHE", f"{home}/liteq-benchmarks"))
+
+
+def make(contestant: Contestant) -> None:
+    """Make the environment of `contestant` unless the one that is there has what it requires."""
+    folder = cache_dir() / contestant.environment
+    mark = folder / "requires.txt"
+    wanted = "\n".join(contestant.requires)
+    if not contestant.requires or (mark.exists() and mark.read_text() == wanted):
+        return
+    venv.create(folder, with_pip=True, clear=True)
+    subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-q", *contestant.requires], check=True)
+    mark.write_text(wanted)
+
+
+def python_of(contestant: Contestant) -> str:
+    """The Python that runs it. Raises FileNotFoundError when its environment has not been made."""
+    if not contestant.requires:
+        return sys.executable
+    python = cache_dir() / contestant.environment / "bin" / "python"
+    if not python.exists():
+        raise FileNotFoundError(f"{python} is not there: run `python -m benchmarks setup`")
+    return str(python)
+
+
+def versions(names: list[str]) -> dict[str, str]:
+    """What is installed for each contestant, as pip says."""
+    found: dict[str, str] = {}
+    for name in names:
+        contestant = CONTESTANTS[name]
+        if not contestant.requires:
+            found[name] = "this checkout"
+            continue
+        said = subprocess.run(
+            [python_of(contestant), "-m", "pip", "freeze", "--disable-pip-version-check"],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        found[name] = ", ".join(said.stdout.split())
+    return found

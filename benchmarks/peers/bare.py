@@ -1,0 +1,81 @@
+"""The floor: one loop over one SQLite file, one task a transaction, and nothing of a task queue."""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import cache
+
+import apsw
+import orjson
+
+from benchmarks.peers.surroundings import DURABILITY, FOLDER
+from benchmarks.slots import attach
+
+SYNC = {"relaxed": "NORMAL", "durable": "FULL"}[DURABILITY]
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS task (id INTEGER PRIMARY KEY, state INTEGER NOT NULL DEFAULT 0, payload BLOB, result BLOB);
+CREATE INDEX IF NOT EXISTS ready ON task (id) WHERE state = 0;
+"""
+CLAIM = """
+UPDATE task SET state = 1 WHERE id = (SELECT id FROM task WHERE state = 0 ORDER BY id LIMIT 1) RETURNING id, payload
+"""
+
+
+@cache
+def connection() -> apsw.Connection:
+    db = apsw.Connection(str(FOLDER / "bare.db"))
+    db.set_busy_timeout(5000)
+    db.execute(f"PRAGMA journal_mode=WAL; PRAGMA synchronous={SYNC}").fetchall()
+    db.execute(SCHEMA).fetchall()
+    return db
+
+
+def workers(n: int) -> list[list[str]]:
+    return [[sys.executable, "-m", "benchmarks.peers.bare"]]
+
+
+def parallel() -> int:
+    return 1
+
+
+def send(i: int) -> None:
+    connection().execute("INSERT INTO task (payload) VALUES (?)", (orjson.dumps([[i], {}]),))
+
+
+def send_many(first: int, n: int) -> None:
+    with connection() as db:
+        db.executemany(
+            "INSERT INTO task (payload) VALUES (?)", ((orjson.dumps([[i], {}]),) for i in range(first, first + n))
+        )
+
+
+def call(i: int) -> None:
+    db = connection()
+    send(i)
+    task = db.last_insert_rowid()
+    while not db.execute("SELECT result FROM task WHERE id = ?", (task,)).fetchone()[0]:
+        time.sleep(0.0002)
+
+
+def stored(n: int) -> bool:
+    return not connection().execute("SELECT EXISTS (SELECT 1 FROM task WHERE result IS NULL)").fetchone()[0]
+
+
+def work() -> None:
+    """Until it is killed."""
+    slots, db = attach(), connection()
+    while True:
+        db.execute("BEGIN IMMEDIATE")
+        row = db.execute(CLAIM).fetchone()
+        if row:
+            (i,), _ = orjson.loads(row[1])
+            slots.stamp(i)
+            db.execute("UPDATE task SET state = 2, result = ? WHERE id = ?", (orjson.dumps(i), row[0]))
+        db.execute("COMMIT")
+        if not row:
+            time.sleep(0.0005)
+
+
+if __name__ == "__main__":
+    work()

@@ -1,0 +1,97 @@
+"""Celery with Redis as broker and result backend. Tuned: the larger prefetch that its guide names for short tasks."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from celery import Celery
+from celery import chain as make_chain
+from celery import chord as make_chord
+
+from benchmarks.peers.surroundings import OPTIONS, REDIS
+from benchmarks.slots import attach
+
+app = Celery("benchmarks", broker=f"{REDIS}/0", backend=f"{REDIS}/1")
+app.conf.update(broker_connection_retry_on_startup=True, **OPTIONS.get("conf", {}))
+slots = attach()
+
+
+@app.task
+def noop(i):
+    slots.stamp(i)
+    return i
+
+
+@app.task
+def nap(i, seconds):
+    time.sleep(seconds)
+    slots.stamp(i)
+    return i
+
+
+@app.task
+def text(i, value):
+    slots.stamp(i)
+    return len(value)
+
+
+@app.task
+def collect(values, i):
+    slots.stamp(i)
+    return len(values)
+
+
+@app.task
+def step(value, i):
+    slots.stamp(i)
+    return value + 1
+
+
+@app.task(bind=True)
+def moody(self, i, fails):
+    slots.stamp(i)
+    if fails and not self.request.retries:
+        raise self.retry(countdown=0)
+    return i
+
+
+def workers(n):
+    command = [sys.executable, "-m", "celery", "-A", "benchmarks.peers.celery_redis", "worker", "-c", str(n)]
+    return [[*command, "-l", "warning", "-Q", "celery,second", *OPTIONS.get("worker", [])]]
+
+
+def send(i):
+    noop.delay(i)
+
+
+def send_many(first, n):
+    """It has no call for many: its guide's way is one producer, held open."""
+    with app.producer_or_acquire() as producer:
+        for i in range(first, first + n):
+            noop.apply_async((i,), producer=producer)
+
+
+def send_naps(n, seconds):
+    for i in range(n):
+        nap.delay(i, seconds)
+
+
+def send_text(i, value):
+    text.delay(i, value)
+
+
+def call(i):
+    noop.delay(i).get(timeout=10)
+
+
+def chord(n):
+    make_chord((noop.s(i) for i in range(n)), collect.s(n)).apply_async()
+
+
+def chain(n):
+    make_chain(step.s(0, 0), *(step.s(i) for i in range(1, n))).apply_async()
+
+
+def send_mixed(i, fails):
+    moody.apply_async((i, fails), queue=("celery", "second")[i % 2], priority=i % 3 * 3)

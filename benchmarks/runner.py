@@ -1,0 +1,132 @@
+"""Contestants in turn: each call of a measure in a process of its own, in the contestant's environment, in a folder
+that is new, against a server that is new. A B A B: what the machine does meanwhile falls on all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contestants import CONTESTANTS, SCENARIOS
+from benchmarks.environments import python_of
+from benchmarks.redis_server import redis_server
+
+__all__ = ["Run", "measure", "take_turns"]
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Run:
+    """One contestant, one scenario, once. `error`: why there are no figures; `not_offered`: it has no such thing."""
+
+    contestant: str
+    durability: str
+    scenario: str
+    rep: int
+    figures: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    not_offered: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def take_turns(
+    contestants: Iterable[str],
+    scenarios: Iterable[str],
+    durabilities: Iterable[str],
+    reps: int,
+    *,
+    sizes: dict[str, dict[str, Any]] | None = None,
+    timeout_s: float = 240.0,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Run]:
+    """All runs, scenario by scenario, so that what is compared lies close in time. What is not offered is not asked
+    for again."""
+    contestants, durabilities = list(contestants), list(durabilities)
+    for scenario in scenarios:
+        refused: set[str] = set()
+        for rep in range(reps):
+            for name in contestants:
+                for durability in durabilities:
+                    if durability not in CONTESTANTS[name].durabilities or name in refused:
+                        continue
+                    run = measure(name, scenario, durability, rep, sizes=sizes or {}, timeout_s=timeout_s)
+                    if run.not_offered:
+                        refused.add(name)
+                    say(_line(run))
+                    yield run
+
+
+def measure(
+    name: str,
+    scenario: str,
+    durability: str = "relaxed",
+    rep: int = 0,
+    *,
+    sizes: dict[str, dict[str, Any]] | None = None,
+    timeout_s: float = 240.0,
+) -> Run:
+    """Run one scenario once. Never raises for what the contestant does: the run says it."""
+    contestant = CONTESTANTS[name]
+    run = Run(name, durability, scenario, rep)
+    asked = dict(SCENARIOS[scenario].sizes)
+    if scenario == "drain":
+        asked["tasks"] = contestant.drain_tasks
+    asked.update((sizes or {}).get(scenario, {}))
+    with tempfile.TemporaryDirectory(prefix="liteq-bench-", ignore_cleanup_errors=True) as folder, ExitStack() as stack:
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("LITEQ_", "CELERY_", "BENCH_"))},
+            "PYTHONPATH": str(ROOT),
+            # As after activating its environment: some workers start `python` by name.
+            "PATH": f"{Path(python_of(contestant)).parent}{os.pathsep}{os.environ['PATH']}",
+            "BENCH_FOLDER": folder,
+            "BENCH_SLOTS": f"{folder}/slots",
+            "BENCH_DURABILITY": durability,
+            "BENCH_OPTIONS": json.dumps(contestant.options),
+        }
+        if contestant.redis:
+            url, pid = stack.enter_context(redis_server(Path(folder), durability))
+            environment.update(BENCH_REDIS=url, BENCH_SERVER=str(pid))
+        _drive(run, [contestant.adapter, SCENARIOS[scenario].measure, json.dumps(asked)], environment, timeout_s)
+    return run
+
+
+def _drive(run: Run, arguments: list[str], environment: dict[str, str], timeout_s: float) -> None:
+    command = [python_of(CONTESTANTS[run.contestant]), "-m", "benchmarks.driver", *arguments]
+    folder = Path(environment["BENCH_FOLDER"])
+    with (folder / "driver.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    try:
+        code = process.wait(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        # INT: the driver's `with` blocks still stop its workers.
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=30)
+        run.error = f"not done after {timeout_s:.0f} s"
+        return
+    outcome = folder / "outcome.json"
+    if code or not outcome.exists():
+        run.error = (folder / "driver.log").read_text(errors="replace")[-3000:] or f"exit code {code}"
+        return
+    said = json.loads(outcome.read_bytes())
+    run.figures, run.error = said.get("figures", {}), said.get("error", "")
+    run.not_offered = "not_offered" in said
+
+
+def _line(run: Run) -> str:
+    head = f"{run.scenario:<13} {run.contestant:<19} {run.durability:<8}"
+    if run.error:
+        return f"{head} failed: {run.error.strip().splitlines()[-1][:100]}"
+    if run.not_offered:
+        return f"{head} not offered"
+    return head + "  ".join(f" {k} {v:,.3f}" for k, v in run.figures.items() if isinstance(v, int | float))
