@@ -23,7 +23,6 @@ from liteq.result import AsyncResult, GroupResult, ResultSet
 from liteq.routing import queue_name
 from liteq.settings import import_object
 from liteq.signals import Signal
-from liteq.storage.driver import Durability
 
 if TYPE_CHECKING:
     from liteq.app.control import Control
@@ -240,25 +239,33 @@ class LiteQ(Configured, Sending):
     @cached_property
     def storage(self) -> Storage:
         """The storage: opened, and brought up to date, when it is first used."""
-        from liteq.storage import open_driver
-        from liteq.storage.storage import Storage
-
-        conf = self.conf
         with self._lock:
             if "storage" in self.__dict__:
                 opened: Storage = self.__dict__["storage"]
                 return opened
-            driver = open_driver(
-                self.broker_url,
-                driver=conf.sqlite_driver,
-                durability=Durability(conf.durability),
-                busy_timeout_s=conf.busy_timeout,
-                allow_network_filesystem=conf.allow_network_filesystem,
-            )
-            storage = Storage(driver, clock=self.clock, max_crashes=conf.max_crashes, max_reaps=conf.max_reaps)
+            storage = self.open_storage()
             storage.migrate()
             self.__dict__["storage"] = storage
             return storage
+
+    def open_storage(self, *, busy_timeout_s: float | None = None) -> Storage:
+        """The queue once more, with a patience of its own, for who may not wait as long as a caller does.
+
+        Touches nothing before its first use; whoever opened it closes it.
+        """
+        from liteq.storage.storage import open_storage
+
+        conf = self.conf
+        return open_storage(
+            self.broker_url,
+            driver=conf.sqlite_driver,
+            durability=conf.durability,
+            busy_timeout_s=conf.busy_timeout if busy_timeout_s is None else busy_timeout_s,
+            allow_network_filesystem=conf.allow_network_filesystem,
+            clock=self.clock,
+            max_crashes=conf.max_crashes,
+            max_reaps=conf.max_reaps,
+        )
 
     def default_queues(self) -> list[str]:
         """What a worker consumes that is told nothing: `task_queues`, else `task_default_queue`."""

@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
-from liteq.message import Lease, Outcome, Release
+from liteq.message import DeadLetter, Lease, Outcome, Release
+from liteq.serialization import encode_error
 from liteq.storage.driver import Bell
 from liteq.storage.storage import Storage
 from liteq.worker.chores import Chore
@@ -69,6 +70,7 @@ class Consumer:
         self._poll_at = 0.0
         self._version = -1
         self._accepting = True
+        self._aborting = False
         self._paused_until = 0.0
         self._short = False  # the disk was full: nothing is claimed until there is space again
         self._told: dict[str, float] = {}  # the troubles reported, and when each may be again
@@ -101,6 +103,7 @@ class Consumer:
     def abort(self) -> None:
         """Stop what runs; all of it goes back to the queue."""
         self._accepting = False
+        self._aborting = True
         self._return(self._pool.take_back())
         self._pool.kill()
         self._outcomes += self._pool.collect()
@@ -209,7 +212,9 @@ class Consumer:
             turn = self._storage.turn(
                 outcomes, self._queues(), worker=self._heartbeat.worker, limit=capacity, visibility_s=self._visibility_s
             )
-        except BaseException:
+        except BaseException as exc:
+            if type(exc) is StorageError:  # none of the kinds that pass: one of these outcomes may be to blame
+                outcomes = self._settle_apart(outcomes)
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
         self.processed += len(outcomes)
@@ -226,6 +231,22 @@ class Consumer:
             self._tend_at = min(self._tend_at or now + BUDGET_S, now + BUDGET_S)  # to see how they get on
         if not self._more and self._accepting:
             self._learn_due_time(now)
+
+    def _settle_apart(self, outcomes: list[tuple[Lease, Outcome]]) -> list[tuple[Lease, Outcome]]:
+        """Settle one by one what the storage refused together, so that one bad outcome holds up no other.
+
+        What is refused alone too is a dead letter that says why; what is left cannot be stored at the moment.
+        """
+        left = []
+        for lease, outcome in outcomes:
+            try:
+                self._storage.settle([(lease, outcome)])
+            except StorageError as exc:
+                try:
+                    self._storage.settle([(lease, DeadLetter(encode_error(exc)))])
+                except StorageError:
+                    left.append((lease, outcome))
+        return left
 
     def _queues(self) -> list[str]:
         """The queues in the order of this claim; another one first each time, so that none starves behind the rest."""
@@ -270,7 +291,14 @@ class Consumer:
             self._in_trouble(exc)
 
     def _in_trouble(self, exc: Exception) -> None:
-        """The storage refused: go on executing what is here, try again soon, lose nothing."""
+        """The storage refused: go on executing what is here, try again soon, lose nothing.
+
+        Who leaves at once does not wait for it: the leases end by themselves.
+        """
+        if self._aborting:
+            logger.error("leaving %d leases to run out: %s", len(self._outcomes), exc)
+            self._outcomes.clear()
+            return
         self._tell(logging.ERROR, f"the queue cannot be used at the moment, trying again: {exc}")
         self._paused_until = time.monotonic() + TROUBLE_PAUSE_S
 

@@ -14,6 +14,7 @@ from setproctitle import getproctitle, setproctitle
 from liteq import signals as announce
 from liteq._version import __version__
 from liteq.exceptions import StorageError
+from liteq.storage.storage import Storage
 from liteq.worker import commands as _commands  # noqa: F401 - registers them
 from liteq.worker import identity
 from liteq.worker.chores import Chore
@@ -26,6 +27,8 @@ from liteq.worker.signals import Request, SignalQueue
 __all__ = ["Worker"]
 
 logger = logging.getLogger("liteq.worker")
+
+PATIENCE_S = 1.0  # that the loop waits for the write lock, before it looks after its children again
 
 
 class Worker:
@@ -70,6 +73,7 @@ class Worker:
         self._signals = SignalQueue()
         self._ended = threading.Event()
         self._cold = False
+        self.storage: Storage | None = None
         self.consumer: Consumer | None = None
         self.pool: Pool | None = None
 
@@ -101,7 +105,8 @@ class Worker:
         self.app.import_tasks()
         setproctitle(f"liteq: {self.hostname} ({self.pool_kind})")
         self.app.storage.migrate()
-        self.app.storage.close()  # nothing is open when the first children are forked
+        # Its own, less patient than a caller's: while the loop waits for a lock it looks after nothing else.
+        self.storage = self.app.open_storage(busy_timeout_s=min(PATIENCE_S, self.app.conf.busy_timeout))
         self.pool = make_pool(
             self.pool_kind,
             self.app,
@@ -113,8 +118,9 @@ class Worker:
         )
 
     def _work(self) -> None:
-        conf, storage = self.app.conf, self.app.storage
+        conf, storage = self.app.conf, self.storage
         assert self.pool is not None
+        assert storage is not None
         self._signals.install()
         heartbeat = Heartbeat(
             storage,
@@ -155,6 +161,7 @@ class Worker:
             heartbeat.leave()
         except StorageError as exc:  # the others notice by themselves that this process is gone
             logger.warning("cannot sign off: %s", exc)
+        storage.close()
 
     def _obey(self) -> None:
         """Do what the signals since the last turn ask for."""

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from liteq import LiteQ
-from liteq.exceptions import StorageBusy, WorkerLostError
+from liteq.exceptions import StorageBusy, StorageError, WorkerLostError
+from liteq.message import Ack
 from liteq.states import State
 from liteq.worker import Worker
 
@@ -184,9 +185,9 @@ def test_trouble_with_the_file_is_survived(app, run, monkeypatch, eventually):
     def double(x: int) -> int:
         return 2 * x
 
-    run("threads", concurrency=1)
+    storage = run("threads", concurrency=1).storage
     double.delay(1).get(timeout=10)
-    turn, refused = app.storage.turn, []
+    turn, refused = storage.turn, []
 
     def refuse(settled: Any, *args: Any, **options: Any) -> Any:
         if settled and len(refused) < 2:
@@ -194,8 +195,49 @@ def test_trouble_with_the_file_is_survived(app, run, monkeypatch, eventually):
             raise StorageBusy(0.0, None)
         return turn(settled, *args, **options)
 
-    monkeypatch.setattr(app.storage, "turn", refuse)
+    monkeypatch.setattr(storage, "turn", refuse)
     result = double.delay(4)
     assert result.get(timeout=10) == 8
     assert len(refused) == 2
     assert app.storage.find(result.id).crashes == 0
+
+
+def test_one_outcome_that_cannot_be_stored_holds_up_no_other(app, run, monkeypatch):
+    """What the storage refuses for good becomes a dead letter that says why; its neighbours are settled."""
+
+    @app.task
+    def double(x: int) -> int:
+        return 2 * x
+
+    storage = run("threads", concurrency=2).storage
+    double.delay(1).get(timeout=10)
+    for verb in ("turn", "settle"):
+        original = getattr(storage, verb)
+
+        def refuse(settled: Any, *args: Any, original: Any = original, **options: Any) -> Any:
+            if any(outcome == Ack(b"26") for _, outcome in settled):
+                raise StorageError("string or blob too big")
+            return original(settled, *args, **options)
+
+        monkeypatch.setattr(storage, verb, refuse)
+    results = [double.delay(x) for x in range(20)]
+    assert [results[x].get(timeout=10) for x in range(20) if x != 13] == [2 * x for x in range(20) if x != 13]
+    with pytest.raises(StorageError, match="too big"):
+        results[13].get(timeout=10)
+
+
+def test_a_worker_told_to_leave_at_once_does_not_wait_for_a_storage_that_refuses(app, run, monkeypatch):
+    @app.task
+    def double(x: int) -> int:
+        return 2 * x
+
+    worker = run("threads", concurrency=1)
+    double.delay(1).get(timeout=10)
+
+    def refuse(settled: Any, *args: Any, **options: Any) -> Any:
+        raise StorageBusy(0.0, None)
+
+    monkeypatch.setattr(worker.storage, "turn", refuse)
+    double.delay(2)
+    worker.stop(cold=True)
+    assert worker.join(10)
