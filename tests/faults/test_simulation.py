@@ -38,6 +38,20 @@ def test_the_file_and_the_model_never_diverge(tmp_path: Path, seed: int) -> None
         seed += 1_000
 
 
+def test_a_late_reaper_of_a_dead_worker_leaves_the_next_worker_alone(tmp_path: Path) -> None:
+    """Two workers see that a third is dead; one reaps it, a fourth comes up, and then the other reaps it too."""
+    simulation = Simulation(tmp_path, 0, workers=1, faults=False)
+    storage = simulation.storage
+    (dead,) = simulation.workers
+    storage.reap([dead.number])
+    fresh = simulation._new_worker()
+    storage.enqueue(simulation._single())
+    storage.reap([dead.number])
+    assert fresh.number != dead.number
+    assert [worker.id for worker in storage.workers()] == [fresh.number]
+    simulation.close()
+
+
 class QueueMachine(RuleBasedStateMachine):
     """The verbs in an order that hypothesis chooses; what is sent and how it ends comes from a seed it chooses too."""
 

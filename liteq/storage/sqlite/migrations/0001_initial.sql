@@ -77,7 +77,7 @@ CREATE INDEX liteq_groups_group    ON liteq_groups (group_id, position) WHERE gr
 CREATE INDEX liteq_groups_finished ON liteq_groups (finished_ms)        WHERE finished_ms IS NOT NULL;
 
 CREATE TABLE liteq_workers (
-    id           INTEGER PRIMARY KEY,
+    id           INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused: a late reaper of the dead must not meet a new one
     uuid         TEXT    NOT NULL UNIQUE,
     name         TEXT    NOT NULL,           -- liteq@host, as shown
     host         TEXT    NOT NULL,
