@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from liteq.canvas import xmap as xmap
     from liteq.canvas import xstarmap as xstarmap
     from liteq.canvas.signature import signature as signature
+    from liteq.queues import Exchange as Exchange
+    from liteq.queues import Queue as Queue
+    from liteq.queues import binding as binding
     from liteq.result import AsyncResult as AsyncResult
     from liteq.result import EagerResult as EagerResult
     from liteq.result import GroupResult as GroupResult
@@ -44,9 +47,12 @@ HOME = {
     "Task": "app",
     "AsyncResult": "result",
     "EagerResult": "result",
+    "Exchange": "queues",
     "GroupResult": "result",
     "ResultSet": "result",
+    "Queue": "queues",
     "Signature": "canvas",
+    "binding": "queues",
     "chain": "canvas",
     "chord": "canvas",
     "chunks": "canvas",

@@ -1,7 +1,7 @@
 """Every error liteq raises on purpose.
 
     LiteqError
-    ├── StorageError                   the file or its engine
+    ├── StorageError                   the file or its engine; also called OperationalError
     │   ├── StorageBusy                the write lock was not to be had in time; names the holder
     │   ├── StorageFull                the disk, or the file's page limit, is full
     │   ├── StorageCorrupt             not a database, or a damaged one
@@ -21,13 +21,27 @@
     │   ├── ChordError
     │   ├── WorkerLostError
     │   ├── TimeLimitExceeded
+    │   ├── QueueNotFound              (also a KeyError)
+    │   ├── InvalidTaskError
+    │   ├── IncompleteStream
     │   └── RemoteError                an exception of a class this process may not rebuild
+    ├── SecurityError                  a message that must not be read
+    ├── BackendError
+    │   ├── BackendGetMetaError
+    │   └── BackendStoreError
+    ├── CeleryCommandException         ends a command line with `exit_code`
     └── TaskPredicate                  not failures: what a running task asks of its worker
         ├── Retry
         ├── Ignore
         ├── Reject
         └── Replaced
     SoftTimeLimitExceeded              an Exception of its own, raised inside the task
+    Terminated                         as above: its process was told to end
+    WorkerShutdown, WorkerTerminate    SystemExit: the worker is to end
+    CeleryWarning                      a UserWarning
+    ├── AlwaysEagerIgnored, DuplicateNodenameWarning, DuplicateTaskNameWarning, FixupWarning, NotConfigured
+    └── SecurityWarning
+    CDeprecationWarning, CPendingDeprecationWarning
 
 The names that Celery has too mean what they mean there.
 """
@@ -38,26 +52,46 @@ import builtins
 import difflib
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, NoReturn
 
 __all__ = [
     "AlreadyRegistered",
+    "AlwaysEagerIgnored",
+    "BackendError",
+    "BackendGetMetaError",
+    "BackendStoreError",
     "BadMessage",
+    "CDeprecationWarning",
+    "CPendingDeprecationWarning",
+    "CeleryCommandException",
     "CeleryError",
+    "CeleryWarning",
     "ChordError",
+    "DuplicateNodenameWarning",
+    "DuplicateTaskNameWarning",
+    "EncodeError",
+    "FixupWarning",
     "Ignore",
     "ImproperlyConfigured",
+    "IncompleteStream",
+    "InvalidTaskError",
     "LeaseLost",
     "LiteqError",
     "MaxRetriesExceededError",
+    "NotConfigured",
     "NotRegistered",
     "NotSerializable",
+    "OperationalError",
     "PayloadTooLarge",
+    "QueueNotFound",
     "Reject",
     "RemoteError",
     "Replaced",
     "Retry",
     "SchemaTooNew",
+    "SecurityError",
+    "SecurityWarning",
     "SoftTimeLimitExceeded",
     "StorageBusy",
     "StorageCorrupt",
@@ -67,9 +101,13 @@ __all__ = [
     "TaskError",
     "TaskPredicate",
     "TaskRevokedError",
+    "Terminated",
     "TimeLimitExceeded",
     "TimeoutError",
     "WorkerLostError",
+    "WorkerShutdown",
+    "WorkerTerminate",
+    "reraise",
 ]
 
 
@@ -276,6 +314,7 @@ class Retry(TaskPredicate):
         self.when = when
         self.is_eager = is_eager
         self.sig = sig
+        self.changes: dict[str, Any] = {}  # of the message's other columns
         super().__init__(message, exc, when, **kwargs)
 
     def humanize(self) -> str:
@@ -314,3 +353,107 @@ class Replaced(Ignore):
     def __init__(self, batch: Any = None) -> None:
         super().__init__()
         self.batch = batch
+
+
+# -- Celery's other names --------------------------------------------------------------------------------------------
+
+OperationalError = StorageError  # what `delay()` raises when the message could not be written
+
+
+class QueueNotFound(TaskError, KeyError):
+    """Raised when a task is routed to a queue that `task_queues` does not have."""
+
+
+class InvalidTaskError(TaskError):
+    """Raised when a message has no task, or arguments that are none."""
+
+
+class IncompleteStream(TaskError):
+    """Raised when a stream of results ends before its end."""
+
+
+class SecurityError(LiteqError):
+    """Raised when a message must not be read: its serializer is not accepted, its signature is wrong."""
+
+
+class BackendError(LiteqError):
+    """Base of what can go wrong with a result backend of one's own."""
+
+    def __init__(self, *args: Any, task_id: str = "", state: str = "") -> None:
+        super().__init__(*args)
+        self.task_id = task_id
+        self.state = state
+
+
+class BackendGetMetaError(BackendError):
+    """Raised when a result could not be read."""
+
+
+class BackendStoreError(BackendError):
+    """Raised when a result could not be written."""
+
+
+class CeleryCommandException(LiteqError):
+    """Raised to end a command with `exit_code`."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit_code = exit_code
+
+
+class Terminated(Exception):
+    """Raised in a process that was told to end while it ran a task."""
+
+
+class WorkerShutdown(SystemExit):
+    """Raised to have the worker finish what runs, and end."""
+
+    stops_worker = True
+
+
+class WorkerTerminate(SystemExit):
+    """Raised to have the worker end at once."""
+
+    stops_worker = True
+
+
+class CeleryWarning(UserWarning):
+    """Base of the warnings."""
+
+
+class AlwaysEagerIgnored(CeleryWarning):
+    """`task_always_eager` is set and does not apply to `send_task()` of a task that is not known here."""
+
+
+class DuplicateNodenameWarning(CeleryWarning):
+    """Several workers have one name: they cannot be told apart by remote control."""
+
+
+class DuplicateTaskNameWarning(CeleryWarning):
+    """Two tasks have one name."""
+
+
+class FixupWarning(CeleryWarning):
+    """An integration with a framework could not be set up."""
+
+
+class NotConfigured(CeleryWarning):
+    """There is no configuration."""
+
+
+class SecurityWarning(CeleryWarning):
+    """Something is less safe than it could be."""
+
+
+class CDeprecationWarning(DeprecationWarning):
+    """Something goes with the next version."""
+
+
+class CPendingDeprecationWarning(PendingDeprecationWarning):
+    """Something goes with a later version."""
+
+
+def reraise(_tp: type[BaseException], value: BaseException, tb: TracebackType | None = None) -> NoReturn:
+    """Raise `value` with the traceback `tb`."""
+    raise value.with_traceback(tb) if value.__traceback__ is not tb else value

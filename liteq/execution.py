@@ -307,7 +307,7 @@ def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock
         signals.task_retry.send(sender=task, request=request, reason=retry, einfo=einfo)
     logger.info("Task %s[%s] retry: %s", task.name, request.id, retry)
     error = encode_error(reason, einfo.traceback, max_traceback_bytes=plan.error_limit)
-    outcome = RetryAt(due_ms, error, payload)
+    outcome = RetryAt(due_ms, error, payload, **retry.changes)
     return Executed(outcome, states.RETRY, retry, retry, einfo)
 
 

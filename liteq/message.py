@@ -140,12 +140,15 @@ class Ack:
 
 @dataclass(slots=True)
 class RetryAt:
-    """It is to run again at `due_ms`; `payload` where `retry(args=...)` changed the arguments."""
+    """It is to run again at `due_ms`; the rest is what `retry(args=..., queue=...)` changed, None where it did not."""
 
     due_ms: int
     error: bytes | None = None
     payload: bytes | None = None
     options: bytes | None = None
+    queue: str | None = None
+    priority: int | None = None
+    expires_ms: int | None = None
 
 
 @dataclass(slots=True)

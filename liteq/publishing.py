@@ -153,6 +153,23 @@ class Publisher:
             d, args, kwargs, dict(options), payload, message_id, awaits, group_id, position, flags, root_id, parent_id
         )
 
+    def changes(self, name: str, options: Mapping[str, Any], document_before: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of RetryAt that a retry's options change; `document_before`: the message's options document."""
+        expires, priority = options.get("expires"), options.get("priority")
+        found: dict[str, Any] = {
+            "queue": queue_of(options, self._app.conf),
+            "priority": None if priority is None else int(priority),
+            "expires_ms": None if expires is None else moment_ms(expires, self._app.clock),
+        }
+        documented = {key: options[key] for key in DOCUMENTED if options.get(key) is not None}
+        hard, soft = options.get("time_limit"), options.get("soft_time_limit")
+        if hard is not None or soft is not None:
+            documented["timelimit"] = [hard, soft]
+        if documented:
+            what = f"options of {name}"
+            found["options"] = encode({**document_before, **documented}, what=what, limit=self.defaults(name).limit)
+        return {key: value for key, value in found.items() if value is not None}
+
     def _with_options(
         self, d: Defaults, args: Any, kwargs: Any, options: dict[str, Any], payload: bytes, message_id: str,
         awaits: str | None, group_id: str | None, position: int, flags: int, root_id: str | None, parent_id: str | None,

@@ -33,6 +33,7 @@ RESERVED = frozenset(
 )
 RESERVED_PREFIXES = ("LITEQ_BENCH_", "LITEQ_TEST_")
 
+OUR_SCHEMES = ("sqlite:", "sqlite+", "liteq:")
 INI, TOML, MODULE = "liteq.ini", "pyproject.toml", "liteq_config.py"
 
 
@@ -55,7 +56,9 @@ def load(
             found.update(_checked(read(path), Source.FILE, path.name))
     if (module := folder / MODULE).is_file():
         found.update(_checked(read_object(_run(module)), Source.MODULE, MODULE, strict=False))
-    found.update(_from_environment(os.environ if environ is None else environ))
+    environ = os.environ if environ is None else environ
+    found.update(_from_celery_s_environment(environ))
+    found.update(_from_environment(environ))
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     found.update(_checked(given, Source.COMMAND_LINE, "the command line"))
     return found
@@ -98,6 +101,19 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
     found: dict[str, Given] = {}
     for name, value in values.items():
         found.update(_checked({name: value}, Source.ENVIRONMENT, PREFIX + name.upper()))
+    return found
+
+
+def _from_celery_s_environment(environ: Mapping[str, str]) -> dict[str, Given]:
+    """CELERY_BROKER_URL and CELERY_RESULT_BACKEND, which outrank an app's code in Celery too.
+
+    The URL of another broker is what a deployment still says to Celery itself: it is left to it.
+    """
+    found = {}
+    for name, variable in (("broker_url", "CELERY_BROKER_URL"), ("result_backend", "CELERY_RESULT_BACKEND")):
+        url = environ.get(variable, "").strip()
+        if url.startswith(OUR_SCHEMES):
+            found[name] = Given(url, Source.ENVIRONMENT, variable)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from liteq.context import Request
-from liteq.exceptions import MaxRetriesExceededError
+from liteq.exceptions import MaxRetriesExceededError, OperationalError
 from liteq.execution import default_hook
 
 __all__ = ["TaskOptions"]
@@ -70,7 +70,7 @@ class TaskOptions:
 
     Request: ClassVar[Any] = Request
     MaxRetriesExceededError: ClassVar[Any] = MaxRetriesExceededError
-    OperationalError: ClassVar[type[Exception]] = ConnectionError
+    OperationalError: ClassVar[type[Exception]] = OperationalError
 
     _app: Any = None
     _is_plain_function: ClassVar[bool] = False  # decorated, and without `bind`

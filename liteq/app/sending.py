@@ -14,6 +14,7 @@ from liteq.message import Batch, Flag, Message, new_id
 from liteq.publishing import Publisher
 from liteq.result import AsyncResult, EagerResult, GroupResult
 from liteq.serialization import decode
+from liteq.storage.grow import UNPLACED
 
 if TYPE_CHECKING:
     from liteq.app.control import Control
@@ -161,6 +162,9 @@ class Sending:
         """Send a signature or a canvas of them, in one transaction; its AsyncResult or GroupResult."""
         if self.conf.task_always_eager:
             return self.apply_signature(sig, args, kwargs, **options)
+        member_of = options.pop("add_to_group", None) or sig.options.get("add_to_group")
+        if member_of is not None:
+            return self.send_as_member(sig, member_of, args, kwargs, **options)
         running = context.worker_request()
         root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
         compiled = compile_signature(
@@ -174,6 +178,31 @@ class Sending:
         if running is not None:
             running.children.append(result)
         return result
+
+    def send_as_member(
+        self, sig: Any, group_id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """Send a signature as one more member of a group that has not finished; its result.
+
+        Raises ValueError when the group has finished, or nobody knows it.
+        """
+        running = context.worker_request()
+        root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
+        compiled = compile_signature(
+            sig,
+            self,
+            args,
+            kwargs,
+            options,
+            root_id=root_id,
+            parent_id=parent_id,
+            group_id=group_id,
+            position=UNPLACED,
+            linked=True,
+        )
+        if not self.storage.grow_group(group_id, compiled.batch):
+            raise ValueError(f"the group {group_id} has finished: nothing can be added to it")
+        return self.result_of(compiled.node)
 
     def apply_signature(
         self, sig: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any

@@ -284,15 +284,16 @@ class Task(TaskOptions, Generic[P, R]):
     ) -> Retry:
         """Run this message again: `raise self.retry(exc=exc)`.
 
-        After `countdown` seconds, at `eta`, or after `default_retry_delay`; with other arguments where given. The
-        worker learns of it by the exception, so nothing after this call runs, unless `throw=False`. Raises `exc`, else
-        MaxRetriesExceededError, when that would be one retry more than `max_retries`. Called outside of an execution,
-        it raises `exc`.
+        After `countdown` seconds, at `eta`, or after `default_retry_delay`; where given with other arguments, `queue`,
+        `priority`, `expires`, time limits or headers. The worker learns of it by the exception, so nothing after this
+        call runs, unless `throw=False`. Raises `exc`, else MaxRetriesExceededError, when that would be one retry more
+        than `max_retries`. Called outside of an execution, it raises `exc`.
         """
         request = self.request
         if request.called_directly:
             raise exc or Retry("Task can be retried", None)
         again = self.signature_from_request(request, args, kwargs, **options)
+        changes = self.app.publisher.changes(self.name, options, request.options) if options else {}
         limit = self.max_retries if max_retries is None else max_retries
         if limit is not None and request.retries + 1 > limit:
             if exc is not None:
@@ -307,10 +308,25 @@ class Task(TaskOptions, Generic[P, R]):
             when = self.default_retry_delay if countdown is None else countdown
         changed = again if args is not None or kwargs is not None else None
         retry = Retry(exc=exc, when=when, is_eager=request.is_eager, sig=changed)
+        retry.changes = changes
         if throw:
             raise retry
         request.pending_retry = retry
         return retry
+
+    def add_to_chord(self, sig: Any, lazy: bool = False) -> Any:
+        """Add `sig` to the group whose member is running, so that a chord's body waits for it too; its result.
+
+        With `lazy` nothing is sent: the signature is returned, and sending it adds it. Raises ValueError outside of a
+        group, and where all its members have finished already.
+        """
+        request = self.request
+        if not request.group:
+            raise ValueError("add_to_chord() is for a task that is a member of a group or a chord")
+        sig = maybe_signature(sig, app=self.app)
+        if lazy:
+            return sig.set(add_to_group=request.group)
+        return self.app.send_as_member(sig, request.group)
 
     def replace(self, sig: Any) -> Any:
         """Let `sig` take this message's place: `raise self.replace(sig)`.

@@ -7,8 +7,10 @@ from typing import Any
 
 from liteq.context import assert_will_not_block, get_current_app
 from liteq.result.eager import EagerResult
+from liteq.result.promises import call_when_done
 from liteq.result.single import AsyncResult, ResultBase
 from liteq.result.waiting import Deadline, DoneBell
+from liteq.serialization import decode, encode
 from liteq.states import FINISHED
 from liteq.storage.inspect import Record
 
@@ -155,6 +157,12 @@ class ResultSet(ResultBase):
 
     join_native = join
 
+    def then(
+        self, callback: Callable[[Any], object], on_error: Callable[[Any], object] | None = None, weak: bool = False
+    ) -> Any:
+        """Call `callback(self)` once all have finished, from a thread of its own; returns self."""
+        return call_when_done(self, callback, on_error)
+
     async def aget(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> list[Any]:
         """`get()` for async code: the wait is in a thread."""
         from liteq.utils.coroutines import in_thread
@@ -220,16 +228,26 @@ class GroupResult(ResultSet):
         return self.results
 
     def save(self, backend: Any = None) -> None:
-        """Nothing to do: a group that was sent is in the file, with its members, as long as their results are."""
+        """Keep under its id which results it consists of, for `restore` in any process; as long as results are kept.
+
+        Not needed for a group that was sent as one: it is in the file.
+        """
+        app = self.app_of(backend) or self.app
+        app.storage.saved_groups.save(self.id, encode(self.as_tuple(), what=f"the group {self.id}"))
 
     def delete(self, backend: Any = None) -> None:
-        """Delete the finished members of the group from the file."""
+        """Forget that it was saved; and the results of its members that have finished."""
+        (self.app_of(backend) or self.app).storage.saved_groups.delete(self.id)
         self.forget()
 
     @classmethod
     def restore(cls, id: str, backend: Any = None, app: Any = None) -> GroupResult | None:
-        """The group that was sent under `id`; None when the file knows none."""
+        """The group that was saved, or sent, under `id`; None when the file knows none."""
         app = app if app is not None else (cls.app_of(backend) or get_current_app())
+        saved = app.storage.saved_groups.load(id)
+        if saved is not None:
+            restored: GroupResult = cls._from_tuple(decode(saved), app)
+            return restored
         if app.storage.find_group(id) is None:
             return None
         members = app.storage.group_members(id)
@@ -238,6 +256,13 @@ class GroupResult(ResultSet):
             for _, kind, member in members
         ]
         return cls(id, results, app=app)
+
+    @classmethod
+    def _from_tuple(cls, saved: Any, app: Any) -> Any:
+        (id_, _), members = saved
+        if members is None:
+            return AsyncResult(id_, app=app)
+        return cls(id_, [cls._from_tuple(member, app) for member in members], app=app)
 
     @staticmethod
     def app_of(backend: Any) -> Any:

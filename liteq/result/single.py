@@ -10,7 +10,10 @@ from typing import Any, Generic, TypeVar
 from liteq import states
 from liteq.clock import from_ms
 from liteq.context import assert_will_not_block, get_current_app
+from liteq.exceptions import IncompleteStream
 from liteq.failures import exception_from
+from liteq.result.graph import DependencyGraph
+from liteq.result.promises import call_when_done
 from liteq.result.reading import state_of, value_of
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode
@@ -217,6 +220,15 @@ class AsyncResult(ResultBase, Generic[R]):
 
     wait = get
 
+    def then(
+        self, callback: Callable[[Any], object], on_error: Callable[[Any], object] | None = None, weak: bool = False
+    ) -> Any:
+        """Call `callback(self)` once it has succeeded, `on_error(self)` once it has failed; returns self.
+
+        From a thread of its own, also when it has finished already. What a callback raises is logged.
+        """
+        return call_when_done(self, callback, on_error)
+
     async def aget(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> R:
         """`get()` for async code: the wait is in a thread."""
         from liteq.utils.coroutines import in_thread
@@ -286,6 +298,25 @@ class AsyncResult(ResultBase, Generic[R]):
             parent, node = queue.popleft()
             yield parent, node
             queue.extend((node, child) for child in node.children or ())
+
+    def build_graph(self, intermediate: bool = False, formatter: Any = None) -> DependencyGraph:
+        """This result and what depends on it, as a graph. Raises IncompleteStream while one of them is unfinished.
+
+        `intermediate`: as far as it is known now.
+        """
+        graph = DependencyGraph()
+        for parent, node in self.iterdeps(intermediate=True):
+            if not intermediate and not node.ready():
+                raise IncompleteStream
+            graph.add_arc(node)
+            if parent is not None:
+                graph.add_edge(parent, node)
+        return graph
+
+    @property
+    def graph(self) -> DependencyGraph:
+        """`build_graph()`."""
+        return self.build_graph()
 
     def collect(self, intermediate: bool = False, **kwargs: Any) -> Iterator[tuple[Any, Any]]:
         """(node, its result) of this result and its children, waiting for each."""

@@ -36,7 +36,8 @@ ACK = f"UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms =
 ACK_AND_VANISH = f"DELETE FROM liteq_messages {HELD}"
 RETRY = f"""
 UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
-       options = coalesce(?, options), flags = ?
+       options = coalesce(?, options), queue = coalesce(?, queue), priority = coalesce(?, priority),
+       expires_ms = coalesce(?, expires_ms), flags = ?
  {HELD}
 """
 DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {HELD}"
@@ -96,11 +97,12 @@ class _Plan:
                 else:
                     self.write(ACK, lease, result, now_ms)
                 self.end(lease, ok=True)
-            case RetryAt(due_ms, error, payload, options):
+            case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms):
                 state = "scheduled" if due_ms > now_ms else "pending"
                 # Changed arguments are complete: the result of what it awaited is among them already.
                 flags = lease.flags if payload is None else lease.flags & ~Flag.TAKES_INPUT
-                self.write(RETRY, lease, state, due_ms, error, payload, options, flags)
+                changed = (payload, options, queue, priority, expires_ms)
+                self.write(RETRY, lease, state, due_ms, error, *changed, flags)
                 self.woke = True
             case DeadLetter(error):
                 self.write(DEAD, lease, error, now_ms)

@@ -52,8 +52,8 @@ def pack(outcome: Outcome) -> tuple[Any, ...]:
     match outcome:
         case Ack(result):
             return (ACK, result)
-        case RetryAt(due_ms, error, payload, options):
-            return (RETRY, due_ms, error, payload, options)
+        case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms):
+            return (RETRY, due_ms, error, payload, options, queue, priority, expires_ms)
         case DeadLetter(error):
             return (DEAD, error)
         case Release(crashed, error):

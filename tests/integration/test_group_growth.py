@@ -1,0 +1,162 @@
+"""Groups that take one more member or are saved, results with callbacks, retries that change their message."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from liteq import GroupResult, LiteQ, chord, group
+from liteq.exceptions import IncompleteStream
+from liteq.states import State
+from liteq.testing import FakeClock, drain
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def app(tmp_path, clock):
+    app = LiteQ("grow", broker=f"sqlite:///{tmp_path}/q.db", clock=clock, set_as_current=False)
+
+    @app.task(name="double")
+    def double(n):
+        return n * 2
+
+    @app.task(name="total")
+    def total(numbers):
+        return sum(numbers)
+
+    @app.task(name="split", bind=True)
+    def split(self, n):
+        for part in range(n):
+            self.add_to_chord(double.s(part))
+        return 100
+
+    yield app
+    app.close()
+
+
+def test_the_body_of_a_chord_waits_for_what_was_added(app):
+    double, split, total = (app.tasks[name] for name in ("double", "split", "total"))
+    result = chord([split.s(3), double.s(1)], total.s()).apply_async()
+    drain(app)
+    assert result.get(timeout=1) == 100 + 2 + (0 + 2 + 4)
+
+
+def test_a_whole_canvas_may_be_added(app):
+    @app.task(name="widen", bind=True)
+    def widen(self):
+        self.add_to_chord(group(app.tasks["double"].s(n) for n in (1, 2)) | app.tasks["total"].s())
+        return 1
+
+    result = chord([widen.s()], app.tasks["total"].s()).apply_async()
+    drain(app)
+    assert result.get(timeout=1) == 1 + 6
+
+
+def test_lazily_nothing_is_sent_before_it_is_called(app):
+    @app.task(name="lazy", bind=True)
+    def lazy(self):
+        later = self.add_to_chord(app.tasks["double"].s(5), lazy=True)
+        later.delay()
+        return 1
+
+    result = chord([lazy.s()], app.tasks["total"].s()).apply_async()
+    drain(app)
+    assert result.get(timeout=1) == 11
+
+
+def test_outside_of_a_group_there_is_nothing_to_add_to(app):
+    result = app.tasks["split"].delay(1)
+    drain(app)
+    with pytest.raises(ValueError, match="member of a group"):
+        result.get(timeout=1)
+
+
+def test_a_group_that_is_done_takes_no_more(app):
+    done = group(app.tasks["double"].s(1)).apply_async()
+    drain(app)
+    with pytest.raises(ValueError, match="has finished"):
+        app.send_as_member(app.tasks["double"].s(2), done.id)
+
+
+# -- saved groups ----------------------------------------------------------------------------------------------------
+
+
+def test_a_group_put_together_by_hand_can_be_saved_and_restored(app):
+    results = [app.tasks["double"].delay(n) for n in range(3)]
+    GroupResult("by-hand", results, app=app).save()
+    drain(app)
+    restored = app.backend.restore_group("by-hand")
+    assert restored.get(timeout=1) == [0, 2, 4]
+    restored.delete()
+    assert GroupResult.restore("by-hand", app=app) is None
+
+
+def test_a_group_that_was_sent_needs_no_saving(app):
+    sent = group(app.tasks["double"].s(n) for n in range(3)).apply_async()
+    drain(app)
+    assert GroupResult.restore(sent.id, app=app).get(timeout=1) == [0, 2, 4]
+
+
+# -- callbacks and graphs of results ---------------------------------------------------------------------------------
+
+
+def test_then(app):
+    called, seen = threading.Event(), []
+
+    def note(result):
+        seen.append(result.get())
+        called.set()
+
+    result = app.tasks["double"].delay(4)
+    assert result.then(note) is result
+    drain(app)
+    assert called.wait(5)
+    assert seen == [8]
+
+
+def test_then_on_error(app):
+    called, seen = threading.Event(), []
+
+    def note(result):
+        seen.append(result.state)
+        called.set()
+
+    app.tasks["double"].delay(None).then(lambda _: None, on_error=note)
+    drain(app)
+    assert called.wait(5)
+    assert seen == ["FAILURE"]
+
+
+def test_the_graph_of_a_result(app):
+    double = app.tasks["double"]
+    last = (double.s(1) | double.s() | double.s()).apply_async()
+    first = last.parent.parent
+    with pytest.raises(IncompleteStream):
+        _ = first.graph
+    drain(app)
+    assert list(first.graph) == [first, last.parent, last]
+    assert first.graph.topsort() == [last, last.parent, first]
+    assert [value for _, value in first.collect()] == [2, 4, 8]
+
+
+# -- a retry may change its message ----------------------------------------------------------------------------------
+
+
+def test_a_retry_in_another_queue(app, clock):
+    @app.task(name="move", bind=True)
+    def move(self):
+        if self.request.retries == 0:
+            raise self.retry(countdown=1, queue="slow", priority=7, time_limit=30, headers={"tried": 1})
+        return self.request.delivery_info["queue"], self.request.headers, self.request.timelimit
+
+    result = move.delay()
+    drain(app)
+    [waiting] = app.storage.messages(State.SCHEDULED)
+    assert (waiting.queue, waiting.priority) == ("slow", 7)
+    drain(app, until_ms=clock.now_ms() + 2_000)
+    assert result.get(timeout=1) == ["slow", {"tried": 1}, [30, None]]
