@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from liteq.exceptions import StorageCorrupt
 from liteq.states import State
 from liteq.storage.driver import Row, Transaction
 
@@ -114,9 +115,19 @@ class Count(NamedTuple):
     n: int
 
 
+def _state(value: object) -> State:
+    """Raises StorageCorrupt: what is no state was not written by liteq."""
+    try:
+        return State(value)
+    except ValueError as error:
+        raise StorageCorrupt(
+            f"a message is in the state {value!r}, which there is not: the file is damaged; restore a backup"
+        ) from error
+
+
 def _record(row: Row) -> Record:
     id_, task, queue, priority, state, *rest = row
-    return Record(id_, task, queue, priority, State(state), *rest)
+    return Record(id_, task, queue, priority, _state(state), *rest)
 
 
 def find(tx: Transaction, ids: Sequence[str]) -> Iterator[Record]:
@@ -155,4 +166,4 @@ def followers(tx: Transaction, node: str) -> list[str]:
 
 def counts(tx: Transaction) -> list[Count]:
     """How many messages there are, by queue and state; costs a scan."""
-    return [Count(queue, State(state), n) for queue, state, n in tx.execute(COUNTS)]
+    return [Count(queue, _state(state), n) for queue, state, n in tx.execute(COUNTS)]
