@@ -73,6 +73,10 @@ CONTESTANTS: dict[str, Contestant] = {
         "2 processes that poll every 1-5 ms; relaxed is synchronous=OFF",
     ),
     "saq": Contestant("saq_redis", "saq", SAQ, REDIS, True, {}, "2 processes of 10 coroutines"),
+    "saq-tuned": Contestant(
+        "saq_redis", "saq", SAQ, REDIS, True, {"apply": {"poll_interval": 0.001}},
+        "2 processes of 10 coroutines; results polled every 1 ms, not every 500",
+    ),
     "saq-2x1": Contestant("saq_redis", "saq", SAQ, REDIS, True, {"concurrency": 1}, "2 processes of 1 coroutine"),
     "taskito": Contestant("taskito_sqlite", "taskito", TASKITO, setting="prefork, 2 children", drain_tasks=1_000),
     "taskito-tuned": Contestant(

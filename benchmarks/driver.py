@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -40,6 +41,11 @@ def run(adapter: str, measure: str, sizes: dict[str, Any]) -> dict[str, Any]:
         return {"error": traceback.format_exc()[-3000:]}
 
 
+def _terminate(signum: int, frame: object) -> None:
+    sys.exit(1)  # through every `with`: the workers are stopped
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminate)
     outcome = run(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
     Path(os.environ["BENCH_FOLDER"], "outcome.json").write_text(json.dumps(outcome))

@@ -27,6 +27,7 @@ class Workers:
 
     def __init__(self, commands: list[list[str]], folder: Path, slots: Slots) -> None:
         self._commands, self._log, self._slots = commands, folder / "workers.log", slots
+        self._groups = folder / "groups"
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
@@ -36,6 +37,8 @@ class Workers:
                 self.processes.append(
                     subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
                 )
+                with self._groups.open("a") as groups:  # for who must clear up behind a driver that hangs
+                    groups.write(f"{self.processes[-1].pid}\n")
         return self
 
     def __exit__(self, *_: object) -> None:

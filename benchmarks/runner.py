@@ -21,6 +21,7 @@ from benchmarks.redis_server import redis_server
 __all__ = ["Run", "measure", "take_turns"]
 
 ROOT = Path(__file__).resolve().parent.parent
+STOP_S = 10.0
 
 
 @dataclass
@@ -109,9 +110,7 @@ def _drive(run: Run, arguments: list[str], environment: dict[str, str], timeout_
     try:
         code = process.wait(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        # INT: the driver's `with` blocks still stop its workers.
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=30)
+        _stop(process, folder)
         run.error = f"not done after {timeout_s:.0f} s"
         return
     outcome = folder / "outcome.json"
@@ -121,6 +120,22 @@ def _drive(run: Run, arguments: list[str], environment: dict[str, str], timeout_
     said = json.loads(outcome.read_bytes())
     run.figures, run.error = said.get("figures", {}), said.get("error", "")
     run.not_offered = "not_offered" in said
+
+
+def _stop(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """TERM: the driver's `with` blocks stop its workers. Where it does not listen: KILL, and its workers' groups."""
+    process.terminate()
+    try:
+        process.wait(timeout=STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        groups = folder / "groups"
+        for group in groups.read_text().split() if groups.exists() else []:
+            try:
+                os.killpg(int(group), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 
 
 def _line(run: Run) -> str:

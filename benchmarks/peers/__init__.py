@@ -12,7 +12,6 @@ a measure whose function is missing is "not offered":
     send_naps(n, seconds)                   n tasks that wait
     send_text(i, text)                      one call with a larger argument
     call(i)                                 send, and wait for the result
-    timed_calls(n) -> [seconds, ...]        n of them one after the other, where a loop over `call` is not the usual way
     chord(n)                                n no-ops (slots 0 ... n - 1), then a body that stamps slot n
     chain(n)                                n links that stamp 0 ... n - 1
     stored(n) -> bool                       whether the outcomes of all n are stored

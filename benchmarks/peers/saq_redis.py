@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 
 from saq import Queue
 
@@ -79,18 +78,4 @@ def send_text(i, value):
 
 
 def call(i):
-    runner.run(queue.apply("noop", i=i))
-
-
-def timed_calls(n):
-    """In one coroutine, as an asynchronous program has it: its listener for results lives as long as the loop runs."""
-
-    async def loop():
-        waits = []
-        for i in range(n):
-            before = time.monotonic()
-            await queue.apply("noop", i=i)
-            waits.append(time.monotonic() - before)
-        return waits
-
-    return runner.run(loop())
+    runner.run(queue.apply("noop", i=i, **OPTIONS.get("apply", {})))
