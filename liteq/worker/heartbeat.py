@@ -20,6 +20,7 @@ logger = logging.getLogger("liteq.worker")
 
 LONGEST_S = 10.0  # between beats, so that a list of workers is fresh even with a long visibility timeout
 HOUSEKEEPING_S = 5.0  # between chunks of expired results while there are none
+GONE_S = 600.0  # silent for so long past its leases: gone, though it cannot be asked (a container that was removed)
 JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
 
 
@@ -45,6 +46,7 @@ class Heartbeat:
         self._expires = (result_expires_s, dead_expires_s)
         self._info = info
         self._interval_s = min(visibility_s / 3, LONGEST_S)
+        self._silence_s = visibility_s + GONE_S
         self.worker = self._register()
         self.due_at = time.monotonic() + self._interval_s
         self._housekeeping_at = 0.0
@@ -77,8 +79,11 @@ class Heartbeat:
             self._reap_from = now + self._visibility_s
             self.due_at = now
         self._wall_offset_s = offset
-        dead = [w.id for w in self._storage.workers() if w.id != self.worker and is_dead(w.identity)]
-        reaped = self._storage.reap(dead, expired=now >= self._reap_from)
+        silent_ms = self._storage.clock.now_ms() - int(self._silence_s * 1000)
+        others = [w for w in self._storage.workers() if w.id != self.worker]
+        trusted = now >= self._reap_from
+        dead = [w.id for w in others if (trusted and w.heartbeat_ms < silent_ms) or is_dead(w.identity)]
+        reaped = self._storage.reap(dead, expired=trusted)
         if reaped:
             logger.warning("%d messages of workers that are gone are back in their queues", reaped)
         if now >= self._housekeeping_at:

@@ -111,3 +111,17 @@ def test_any_number_of_jumps(storage: Storage, clock: TwoClocks) -> None:
             if clock.elapsed_s >= a.due_at:
                 assert a.beat([lease]) == []
     assert storage.settle([(lease, Ack(b"1"))]) == []
+
+
+def test_a_worker_that_cannot_be_asked_and_is_silent_for_long_is_taken_off_the_list(
+    storage: Storage, clock: TwoClocks
+) -> None:
+    """A container that was removed, for instance: its PID means nothing here."""
+    worker_of(storage, "gone")
+    here = worker_of(storage, "here")
+    clock.advance(VISIBILITY_S)
+    here.look_after_others()
+    assert [w.name for w in storage.workers()] == ["gone", "here"]
+    clock.advance(heartbeat_module.GONE_S + 1)
+    here.look_after_others()
+    assert [w.name for w in storage.workers()] == ["here"]
