@@ -115,7 +115,7 @@ class Count(NamedTuple):
     n: int
 
 
-def _state(value: object) -> State:
+def _state(value: str) -> State:
     """Raises StorageCorrupt: what is no state was not written by liteq."""
     try:
         return State(value)
