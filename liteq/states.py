@@ -87,7 +87,7 @@ ALL_STATES = frozenset({PENDING, RECEIVED, STARTED, SUCCESS, FAILURE, RETRY, REV
 
 
 def celery_state(state: State, *, retries: int = 0, started: bool = False) -> str:
-    """Celery's name for `state`; `retries` tells a retry's wait from a countdown's, `started` a STARTED from PENDING."""
+    """Celery's name for `state`; `retries` tells a retry's wait from a countdown's, `started` STARTED from PENDING."""
     match state:
         case State.SUCCEEDED:
             return SUCCESS

@@ -70,7 +70,8 @@ def test_executemany_tells_how_many_rows_changed(driver: SQLiteDriver) -> None:
 def test_returning_and_named_parameters(driver: SQLiteDriver) -> None:
     with driver.write() as tx:
         tx.execute(GROUP, ("a",))
-        rows = tx.execute("UPDATE liteq_groups SET size = :size WHERE id = :id RETURNING id, size", {"id": "a", "size": 7})
+        sql = "UPDATE liteq_groups SET size = :size WHERE id = :id RETURNING id, size"
+        rows = tx.execute(sql, {"id": "a", "size": 7})
     assert rows == [("a", 7)]
 
 
