@@ -218,7 +218,7 @@ def reserved(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
 @inspect_command
 def scheduled(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
     """What waits for its time in the queues that it takes from: shared with other workers of these."""
-    found = state.app.storage.messages(State.SCHEDULED, limit=SHOWN)
+    found = state.worker.storage.messages(State.SCHEDULED, limit=SHOWN)
     return [
         {
             "eta": from_ms(record.due_ms).isoformat(),

@@ -66,7 +66,7 @@ class Panel:
         self.due_at = 0.0
         self._looked_at = 0.0
         self._enabled = bool(self.app.conf.worker_enable_remote_control)
-        self._commands: Commands = self.app.storage.commands
+        self._commands: Commands = worker.storage.commands
         self._last = self._commands.last_seen()
         self.revoked.update(self._commands.revoked_ids())
 
