@@ -19,15 +19,21 @@ __all__ = ["broken", "find_app"]
 ATTRIBUTES = ("app", "celery", "liteq")
 SUBMODULES = ("celery", "liteq")
 
+SHIM = "LITEQ_CELERY_SHIM"
+OFF = frozenset({"", "0", "false", "no", "off"})
+
 
 def find_app(name: str) -> LiteQ:
     """The app that `name` means: `module:attribute`, `module`, or `package`; the working directory is looked in.
 
     In a module that is the attribute `app`, `celery` or `liteq`, in a package also that of its submodule `celery` or
-    `liteq`, else the only app that there is. Raises ImproperlyConfigured.
+    `liteq`, else the only app that there is. With LITEQ_CELERY_SHIM=1 `import celery` means liteq in it. Raises
+    ImproperlyConfigured.
     """
     if (cwd := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, cwd)
+    if os.environ.get(SHIM, "").strip().lower() not in OFF:
+        importlib.import_module("liteq_celery.shim")  # by name: it stands above liteq, and the app's imports need it
     module_name, colon, attribute = name.partition(":")
     if colon:
         return _attribute(_import(module_name, name), attribute)

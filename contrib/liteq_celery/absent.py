@@ -1,0 +1,64 @@
+"""What is said of Celery's names that lead nowhere here: what liteq has in their place."""
+
+from __future__ import annotations
+
+from liteq.exceptions import closest
+from liteq_celery.names import MODULES
+
+__all__ = ["why_not"]
+
+INSPECT = "ask `app.control.inspect()`"
+ONE_FILE = "the queue and the results are one SQLite file: there is no broker connection"
+PROCESSES = "processes of tasks are not daemonic: the standard library's multiprocessing works in them"
+
+INSTEAD = {
+    "billiard": PROCESSES,
+    "celery.app.amqp": ONE_FILE,
+    "celery.app.backends": ONE_FILE,
+    "celery.app.defaults": "the settings are in `liteq.settings.SETTINGS`; `app.conf` has their values",
+    "celery.app.log": "logs are set up by `liteq.cli.logs`; connect to the signal setup_logging to do it yourself",
+    "celery.app.routes": "see `liteq.routing.Router`; the setting task_routes takes what Celery's takes",
+    "celery.app.trace": "a task is executed by `liteq.execution.execute`; connect to the signals task_prerun, "
+    "task_postrun, task_failure",
+    "celery.apps.beat": "see `liteq.beat.Beat`",
+    "celery.apps.multi": "start several workers by the service manager, or `liteq worker -c N`",
+    "celery.backends": "results are in the broker's file; `app.backend` answers for them (`liteq.app.backend.Backend`)",
+    "celery.beat": "entries are rows, turned into messages by `liteq.beat.Beat`: there are no scheduler classes; "
+    "`app.schedules` adds, pauses and runs entries",
+    "celery.bin": "commands are click commands of `liteq.cli`, one a file",
+    "celery.bootsteps": "a worker has no boot steps; connect to the signals worker_init, worker_ready, worker_shutdown",
+    "celery.concurrency": "the pools are prefork, threads and solo (`liteq.worker.pool`); for tasks that wait, write "
+    "`async def` tasks",
+    "celery.contrib.django": "send after the commit by `transaction.on_commit(partial(task.delay, ...))`",
+    "celery.contrib.migrate": "messages are in one file: see `liteq backup` and `liteq dead`",
+    "celery.contrib.rdb": "use `pytest` with `liteq.testing`, or pdb with the solo pool",
+    "celery.contrib.testing": "see `liteq.testing`",
+    "celery.events": f"there are no event messages: {INSPECT}, or connect to the task's signals",
+    "celery.fixups": "there are no fixups: connect to the signals task_prerun and task_postrun",
+    "celery.loaders": "there are no loaders: `config_from_object` and `autodiscover_tasks` do what they did",
+    "celery.platforms": "the worker's options --uid, --gid, --umask, --pidfile and --detach do what it did",
+    "celery.security": "messages are JSON rows in a file of your own: its permissions protect them",
+    "celery.task": "gone since Celery 5: `from celery import shared_task, Task`",
+    "celery.utils.dispatch": "see `liteq.signals.Signal`",
+    "celery.worker.consumer": "see `liteq.worker.consumer`; it is no place for steps of one's own",
+    "celery.worker.request": "a running task's request is `self.request` (`liteq.context.Request`); time limits and "
+    "failures are told by signals and by the task's on_failure",
+    "celery.worker.state": f"what workers hold is in the file: {INSPECT}",
+    "kombu.Connection": ONE_FILE,
+    "kombu.Consumer": ONE_FILE,
+    "kombu.Producer": ONE_FILE,
+    "kombu.common": "there are no broadcast queues: a message runs once; `app.control.broadcast` reaches every worker",
+    "kombu.serialization": "messages are JSON; `liteq.serialization.register_type` teaches it a type",
+    "kombu.transport": ONE_FILE,
+}
+
+
+def why_not(fullname: str) -> str:
+    """One sentence about a module, or a name in one, that is not mapped."""
+    parts = fullname.split(".")
+    for end in range(len(parts), 0, -1):
+        if (sentence := INSTEAD.get(".".join(parts[:end]))) is not None:
+            return f"{fullname} is not part of liteq: {sentence}"
+    parent, _, name = fullname.rpartition(".")
+    near = closest(name, MODULES[parent].public_names()) if parent in MODULES else closest(fullname, MODULES)
+    return f"{fullname} is not part of liteq; like it: {near}"

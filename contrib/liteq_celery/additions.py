@@ -1,0 +1,58 @@
+"""The few small things of Celery's that liteq has no name for."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from liteq import context
+from liteq.app import current_app
+from liteq.retry import backoff_s
+
+__all__ = [
+    "VERSION",
+    "__version__",
+    "app_or_default",
+    "bugreport",
+    "get_exponential_backoff_interval",
+    "uuid",
+    "version_info_t",
+]
+
+
+class version_info_t(NamedTuple):  # noqa: N801 - Celery's name
+    """The parts of a version."""
+
+    major: int
+    minor: int
+    micro: int
+    releaselevel: str
+    serial: str
+
+
+VERSION = version_info_t(5, 7, 0, "", "")
+__version__ = "5.7.0"
+"""The Celery whose behaviour is followed: what libraries ask for before they use something newer."""
+
+
+def uuid() -> str:
+    """A new random id, as text."""
+    return str(uuid4())
+
+
+def app_or_default(app: Any = None) -> Any:
+    """`app`, or the current one where it is None."""
+    return context.get_current_app() if app is None else app
+
+
+def bugreport(app: Any = None) -> str:
+    """What a bug report needs: versions, and the broker."""
+    from liteq.cli.version import versions
+
+    lines = [f"{name}: {version}" for name, version in versions().items()]
+    return "\n".join([*lines, f"broker: {(app or current_app).conf.broker_url}"])
+
+
+def get_exponential_backoff_interval(factor: int, retries: int, maximum: int, full_jitter: bool = False) -> int:
+    """Whole seconds before the next try: `factor * 2 ** retries`, at most `maximum`; see `liteq.retry.backoff_s`."""
+    return int(backoff_s(retries, factor=factor, maximum=maximum, full_jitter=full_jitter))

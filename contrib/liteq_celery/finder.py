@@ -1,0 +1,123 @@
+"""The finder that answers for `celery`, `kombu` and `billiard` where the real ones are not installed."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import warnings
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from liteq.exceptions import CeleryWarning
+from liteq_celery.absent import why_not
+from liteq_celery.names import MODULES, Alias
+
+__all__ = ["ROOTS", "AliasModule", "ShimFinder", "install", "uninstall"]
+
+ROOTS = frozenset(name for name in MODULES if "." not in name)
+
+
+class AliasModule(ModuleType):
+    """A module of Celery's whose names are liteq's own objects, each looked up when it is first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        here, alias = self.__name__, MODULES[self.__name__]
+        if name == "__all__":
+            return alias.public_names()
+        if (path := alias.path_of(name)) is not None:
+            found = self.__dict__[name] = resolve(path)
+            return found
+        if f"{here}.{name}" in MODULES:
+            return importlib.import_module(f"{here}.{name}")
+        raise AttributeError(f"module {here!r} has no attribute {name!r}" + _and_why(f"{here}.{name}", name))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import of a submodule ends with an attribute of its parent; kombu.utils.uuid is also a function there.
+        if isinstance(value, AliasModule) and name in MODULES[self.__name__].names:
+            return
+        super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *MODULES[self.__name__].public_names()})
+
+
+class ShimFinder(MetaPathFinder, Loader):
+    """Finds, and makes, the modules of `MODULES`. An installed package goes before."""
+
+    def find_spec(self, fullname: str, *_where: Any) -> ModuleSpec | None:
+        """Raises ImportError, with what liteq has in its place, for a name below our packages that is not mapped."""
+        root = fullname.partition(".")[0]
+        if root not in ROOTS:
+            return None
+        if root == fullname:
+            if self.installed(root) is not None:
+                return None
+        elif not isinstance(sys.modules.get(root), AliasModule):
+            return None
+        if fullname not in MODULES:
+            # No ModuleNotFoundError: `from celery.beat import Scheduler` would swallow that, and the sentence with it.
+            raise ImportError(why_not(fullname), name=fullname)
+        return ModuleSpec(fullname, self, is_package=True)  # so that what is missing below it is asked for here
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        alias: Alias = MODULES[spec.name]
+        return AliasModule(spec.name, f"liteq, under the name {spec.name}: {alias.whole or 'liteq_celery.names'}.")
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing to execute: names are looked up when they are asked for."""
+
+    def installed(self, root: str) -> str | None:
+        """Where the real package `root` is; None where there is none.
+
+        A folder without `__init__.py` that bears its name (a project's `celery/` with start scripts) is no package.
+        """
+        if (there := sys.modules.get(root)) is not None:
+            return None if isinstance(there, AliasModule) else str(getattr(there, "__file__", root))
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(root, None)
+            if spec is not None and spec.loader is not None:
+                return str(spec.origin or root)
+        return None
+
+
+def install() -> ShimFinder:
+    """Have `import celery` mean liteq from now on. Warns, and leaves it alone, where Celery itself is installed."""
+    for there in sys.meta_path:
+        if isinstance(there, ShimFinder):
+            return there
+    finder = ShimFinder()
+    sys.meta_path.insert(0, finder)  # before a project's folder of the same name
+    if (origin := finder.installed("celery")) is not None:
+        warnings.warn(
+            f"liteq_celery: Celery itself is installed ({origin}) and is what `import celery` means; uninstall it "
+            "(and kombu, billiard), or change the import lines to liteq",
+            CeleryWarning,
+            stacklevel=3,
+        )
+    else:
+        # A project configures the logger "celery": it is to rule liteq's lines as it ruled Celery's.
+        logging.getLogger("liteq").parent = logging.getLogger("celery")
+    return finder
+
+
+def uninstall() -> None:
+    """Undo `install()`, for tests: the modules are forgotten; what was imported from them stays what it is."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, ShimFinder)]
+    for name in [name for name, module in sys.modules.items() if isinstance(module, AliasModule)]:
+        del sys.modules[name]
+    logging.getLogger("liteq").parent = logging.root
+
+
+def resolve(path: str) -> Any:
+    """What `module:attribute` means."""
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _and_why(fullname: str, name: str) -> str:
+    return "" if name.startswith("_") else f": {why_not(fullname)}"

@@ -1,0 +1,116 @@
+"""Which module of Celery's, kombu's and billiard's has which names, and what each of them is in liteq."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["MODULES", "Alias"]
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A module: all public names of the module `whole`, and `names`, each the path of an object."""
+
+    whole: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def path_of(self, name: str) -> str | None:
+        """`module:attribute` of what `name` stands for; None where it stands for nothing."""
+        if name in self.names:
+            return self.names[name]
+        if self.whole is None or name.startswith("__"):
+            return None
+        return f"{self.whole}:{name}" if hasattr(importlib.import_module(self.whole), name) else None
+
+    def public_names(self) -> list[str]:
+        """What `import *` takes."""
+        whole = dir(importlib.import_module(self.whole)) if self.whole is not None else []
+        return sorted({name for name in (*whole, *self.names) if not name.startswith("_")})
+
+
+def _from(module: str, names: str) -> dict[str, str]:
+    return {name: f"{module}:{name}" for name in names.split()}
+
+
+EMPTY = Alias()
+APP = _from("liteq.app", "Celery shared_task") | _from("liteq_celery.additions", "app_or_default bugreport")
+CURRENT = _from("liteq.app", "current_app current_task")
+CANVAS = _from("liteq.canvas", "Signature chain chord chunks group maybe_signature signature subtask xmap xstarmap")
+UUID = {"uuid": "liteq_celery.additions:uuid"}
+UUIDS = UUID | {"gen_unique_id": "liteq_celery.additions:uuid"}
+QUEUES = _from("liteq.queues", "Exchange Queue binding")
+LIMITS = _from("liteq.exceptions", "SoftTimeLimitExceeded Terminated TimeLimitExceeded WorkerLostError")
+MAIN = {"main": "liteq.cli:main"}
+
+MODULES: dict[str, Alias] = {
+    "celery": Alias(
+        names={
+            **APP, **CURRENT, **CANVAS, **UUID, **_from("liteq.app", "Task"),
+            **_from("liteq_celery.additions", "VERSION __version__ version_info_t"),
+            "version_info": "liteq_celery.additions:VERSION",
+        }
+    ),
+    "celery.__main__": Alias(names=MAIN),
+    "celery._state": Alias(
+        names={
+            **CURRENT,
+            **_from("liteq.context", "connect_on_app_finalize get_current_app get_current_task set_default_app"),
+            "_set_current_app": "liteq.context:set_current_app",
+            "app_or_default": "liteq_celery.additions:app_or_default",
+        }
+    ),
+    # -- the app
+    "celery.app": Alias(names={**APP, **_from("liteq.app", "default_app")}),
+    "celery.app.base": Alias(names=_from("liteq.app", "Celery")),
+    "celery.app.control": Alias("liteq.app.control"),
+    "celery.app.log": Alias(names=_from("liteq.utils.log", "TaskFormatter")),
+    "celery.app.registry": Alias("liteq.app.registry"),
+    "celery.app.task": Alias(names=_from("liteq.app.task", "Context Task")),
+    "celery.backends": EMPTY,
+    "celery.backends.base": Alias(
+        names={"Backend": "liteq.app.backend:Backend", "BaseBackend": "liteq.app.backend:Backend"}
+    ),
+    "celery.beat": EMPTY,
+    "celery.local": Alias(names=_from("liteq.utils.proxy", "Proxy maybe_evaluate")),
+    # -- what people write
+    "celery.canvas": Alias("liteq.canvas"),
+    "celery.exceptions": Alias("liteq.exceptions"),
+    "celery.result": Alias("liteq.result"),
+    "celery.schedules": Alias("liteq.schedules"),
+    "celery.signals": Alias("liteq.signals"),
+    "celery.states": Alias("liteq.states"),
+    "celery.utils": Alias(names={**UUIDS, "cached_property": "functools:cached_property"}),
+    "celery.utils.log": Alias("liteq.utils.log"),
+    "celery.utils.nodenames": Alias(names={"gethostname": "socket:gethostname"}),
+    "celery.utils.time": Alias(names=_from("liteq_celery.additions", "get_exponential_backoff_interval")),
+    # -- processes
+    "celery.apps": EMPTY,
+    "celery.apps.worker": Alias(names=_from("liteq.worker", "Worker")),
+    "celery.bin": EMPTY,
+    "celery.bin.beat": Alias(names=_from("liteq.cli.beat", "beat")),
+    "celery.bin.celery": Alias(names={**MAIN, "celery": "liteq.cli:main"}),
+    "celery.bin.worker": Alias(names=_from("liteq.cli.worker", "worker")),
+    "celery.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
+    "celery.worker.control": Alias("liteq.worker.control"),
+    # -- beside
+    "celery.contrib": EMPTY,
+    "celery.contrib.abortable": Alias("liteq_celery.abortable"),
+    "celery.contrib.pytest": Alias("liteq.testing.plugin"),
+    "celery.contrib.testing": EMPTY,
+    "celery.contrib.testing.tasks": Alias("liteq_celery.ping"),
+    "celery.contrib.testing.worker": Alias("liteq.testing.worker"),
+    # -- kombu and billiard
+    "kombu": Alias(names={**QUEUES, **UUID}),
+    "kombu.entity": Alias(names=QUEUES),
+    "kombu.exceptions": Alias(
+        names={**_from("liteq.exceptions", "EncodeError OperationalError"), "KombuError": "liteq.exceptions:LiteqError"}
+    ),
+    "kombu.utils": Alias(names={**UUID, "cached_property": "functools:cached_property"}),
+    "kombu.utils.json": Alias(names=_from("liteq.serialization", "register_type")),
+    "kombu.utils.uuid": Alias(names=UUID),
+    "billiard": EMPTY,
+    "billiard.einfo": Alias(names=_from("liteq.execution", "ExceptionInfo")),
+    "billiard.exceptions": Alias(names=LIMITS),
+}  # fmt: skip

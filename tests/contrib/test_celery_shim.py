@@ -1,0 +1,262 @@
+"""The names of Celery, kombu and billiard under the shim: what they are, what is said of others, when it yields."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+import liteq
+from liteq.exceptions import CeleryWarning
+from liteq_celery.absent import INSTEAD
+from liteq_celery.finder import ROOTS, AliasModule, ShimFinder, install, uninstall
+from liteq_celery.names import MODULES
+
+# What Celery's documentation and ordinary applications import, line by line.
+LINES = """
+from celery import Celery, Signature, Task, bugreport, chain, chord, chunks, current_app, current_task, group
+from celery import maybe_signature, shared_task, signature, subtask, uuid, xmap, xstarmap, VERSION, __version__
+from celery import exceptions, schedules, signals, states
+from celery._state import get_current_app, get_current_task, _set_current_app
+from celery.app import app_or_default, default_app
+from celery.app.base import Celery
+from celery.app.control import Control, Inspect, flatten_reply
+from celery.app.log import TaskFormatter
+from celery.app.registry import TaskRegistry
+from celery.app.task import Context, Task
+from celery.backends.base import Backend, BaseBackend
+from celery.bin.celery import celery, main
+from celery.bin.worker import worker
+from celery.canvas import Signature, StampingVisitor, _chain, chain, chord, group, maybe_signature, signature, subtask
+from celery.contrib.abortable import ABORTED, AbortableAsyncResult, AbortableTask
+from celery.contrib.testing.tasks import ping
+from celery.contrib.testing.worker import start_worker
+from celery.exceptions import Ignore, ImproperlyConfigured, MaxRetriesExceededError, NotRegistered, Reject, Retry
+from celery.exceptions import SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded, TimeoutError, WorkerLostError
+from celery.local import Proxy
+from celery.result import AsyncResult, EagerResult, GroupResult, ResultSet, allow_join_result, result_from_tuple
+from celery.schedules import ParseException, crontab, crontab_parser, maybe_schedule, schedule, solar
+from celery.signals import after_setup_logger, beat_init, celeryd_init, setup_logging, task_failure, task_prerun
+from celery.signals import worker_process_init, worker_ready, worker_shutdown
+from celery.states import ALL_STATES, FAILURE, PENDING, READY_STATES, RETRY, REVOKED, STARTED, SUCCESS
+from celery.utils import cached_property, gen_unique_id, uuid
+from celery.utils.log import get_logger, get_task_logger
+from celery.utils.time import get_exponential_backoff_interval
+from celery.worker import WorkController
+from celery.worker.control import Panel, control_command, inspect_command
+from kombu import Exchange, Queue, binding, uuid
+from kombu.entity import Exchange, Queue
+from kombu.exceptions import EncodeError, KombuError, OperationalError
+from kombu.utils import uuid
+from kombu.utils.json import register_type
+from kombu.utils.uuid import uuid
+from billiard.einfo import ExceptionInfo
+from billiard.exceptions import SoftTimeLimitExceeded, Terminated, TimeLimitExceeded, WorkerLostError
+""".strip().splitlines()
+
+
+@pytest.fixture
+def shim():
+    """The finder in its place; the test's own process as it was, afterwards."""
+    kept = list(sys.meta_path)
+    modules = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in ROOTS}
+    if any(not isinstance(module, AliasModule) for module in modules.values()):
+        pytest.skip("Celery itself is installed")
+    yield install()
+    uninstall()
+    sys.meta_path[:] = kept
+
+
+# -- what there is ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_import_lines_work_as_they_are(shim, line):
+    exec(line, {})
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_name_that_is_mapped_leads_somewhere(shim, module):
+    found = importlib.import_module(module)
+    assert {name for name in found.__all__ if getattr(found, name, None) is None} <= {"current_task"}
+
+
+def test_classes_are_liteq_s_own(shim):
+    import celery.app.task
+    import celery.canvas
+    import kombu
+    from billiard.exceptions import SoftTimeLimitExceeded
+
+    assert celery.Celery is liteq.LiteQ
+    assert celery.canvas.Signature is celery.Signature is liteq.canvas.Signature
+    assert celery.app.task.Task is liteq.Task
+    assert kombu.Queue is liteq.Queue
+    assert SoftTimeLimitExceeded is liteq.exceptions.SoftTimeLimitExceeded
+
+
+def test_submodules_are_attributes_without_an_import_of_their_own(shim):
+    import celery
+
+    assert celery.states.SUCCESS == "SUCCESS"
+    assert celery.signals.task_failure is liteq.signals.task_failure
+
+
+def test_a_function_stays_one_when_the_module_of_its_name_is_imported(shim):
+    importlib.import_module("kombu.utils.uuid")
+    from kombu.utils import uuid
+
+    assert len(uuid()) == 36
+
+
+def test_names_can_be_patched(shim, monkeypatch):
+    monkeypatch.setattr("celery.result.AsyncResult", str)
+    from celery.result import AsyncResult
+
+    assert AsyncResult is str
+
+
+def test_the_version_is_that_of_the_celery_that_is_followed(shim):
+    import celery
+
+    assert celery.VERSION >= (5, 7)
+    assert celery.__version__ == ".".join(map(str, celery.VERSION[:3]))
+
+
+def test_the_logger_of_the_name_celery_stands_above_liteq_s(shim):
+    records = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    logging.getLogger("celery").addHandler(handler)
+    try:
+        logging.getLogger("liteq.worker").warning("seen")
+    finally:
+        logging.getLogger("celery").removeHandler(handler)
+    assert [record.getMessage() for record in records] == ["seen"]
+
+
+# -- what there is not -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("from celery.beat import Scheduler", "liteq.beat.Beat"),
+        ("import celery.concurrency.gevent", "prefork, threads and solo"),
+        ("from celery.worker.request import Request", "self.request"),
+        ("from celery import bootsteps", "worker_ready"),
+        ("from celery.result import AsyncReslt", "'AsyncResult'"),
+        ("from celery.utils.functional import LRUCache", "not part of liteq"),
+        ("from kombu import Connection", "one SQLite file"),
+        ("from billiard import Pool", "multiprocessing"),
+    ],
+)
+def test_an_import_that_leads_nowhere_says_what_there_is_instead(shim, line, says):
+    with pytest.raises(ImportError) as caught:
+        exec(line, {})
+    assert says in str(caught.value)
+
+
+def test_code_that_tries_finds_nothing(shim):
+    import celery
+
+    assert not hasattr(celery, "nothing")
+    assert not hasattr(celery.beat, "Scheduler")
+
+
+def test_what_is_said_to_be_absent_is_not_mapped(shim):
+    for path in INSTEAD:
+        parent, _, name = path.rpartition(".")
+        if path not in MODULES and parent in MODULES:
+            assert not hasattr(importlib.import_module(parent), name), path
+
+
+# -- when it yields --------------------------------------------------------------------------------------------------
+
+
+def test_an_installed_celery_is_left_alone_and_the_user_is_told(tmp_path, monkeypatch):
+    (tmp_path / "celery").mkdir()
+    (tmp_path / "celery" / "__init__.py").write_text("real = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    uninstall()
+    try:
+        with pytest.warns(CeleryWarning, match="Celery itself is installed"):
+            install()
+        assert importlib.import_module("celery").real
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("celery.canvas")
+    finally:
+        uninstall()
+        sys.modules.pop("celery", None)
+
+
+def test_a_folder_of_that_name_is_no_celery(tmp_path, monkeypatch, shim):
+    (tmp_path / "celery").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    import celery
+
+    assert celery.Celery is liteq.LiteQ
+
+
+def test_installing_twice_is_installing_once(shim):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert install() is shim
+    assert sum(isinstance(finder, ShimFinder) for finder in sys.meta_path) == 1
+
+
+# -- how it is switched on -------------------------------------------------------------------------------------------
+
+
+def run(*args, cwd, **env):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **env}
+    return subprocess.run(
+        [sys.executable, "-m", *args], cwd=cwd, env=environment, capture_output=True, text=True, timeout=30
+    )
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "proj.py").write_text("from celery import Celery\napp = Celery('proj', broker='sqlite:///q.db')\n")
+    return tmp_path
+
+
+def test_the_command_line_needs_the_variable(project):
+    off = run("liteq", "-A", "proj", "report", cwd=project)
+    zero = run("liteq", "-A", "proj", "report", cwd=project, LITEQ_CELERY_SHIM="0")
+    on = run("liteq", "-A", "proj", "report", cwd=project, LITEQ_CELERY_SHIM="1")
+    assert "No module named 'celery'" in off.stderr
+    assert "No module named 'celery'" in zero.stderr
+    assert on.returncode == 0, on.stderr
+
+
+def test_a_script_or_a_module_is_run_under_the_shim(project):
+    (project / "main.py").write_text("import sys, proj\nprint(__name__, sys.argv[1:], proj.app.main)\n")
+    expected = "__main__ ['a', '-b'] proj\n"
+    assert run("liteq_celery", "main.py", "a", "-b", cwd=project).stdout == expected
+    assert run("liteq_celery", "-m", "main", "a", "-b", cwd=project).stdout == expected
+    assert run("liteq_celery", cwd=project).returncode == 1
+
+
+def test_liteq_alone_does_not_import_the_shim():
+    code = "import liteq, liteq.cli.find_app, sys; sys.exit('liteq_celery' in sys.modules)"
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+
+
+def test_the_fixtures_of_celery_contrib_pytest(project):
+    (project / "conftest.py").write_text("pytest_plugins = ('celery.contrib.pytest',)\n")
+    (project / "test_it.py").write_text(
+        "from celery import shared_task\n"
+        "@shared_task\n"
+        "def add(x, y): return x + y\n"
+        "def test_add(celery_app, celery_worker):\n"
+        "    assert add.delay(2, 2).get(timeout=10) == 4\n"
+    )
+    ran = run("pytest", "-q", "-p", "liteq_celery.shim", "-p", "no:cacheprovider", cwd=project)
+    assert ran.returncode == 0, ran.stdout
