@@ -79,6 +79,35 @@ def test_what_a_killed_producer_reported_is_there(drill: Drill) -> None:
     assert check_nothing_lost(drill)["accepted"] >= KILLS
 
 
+def test_nothing_is_lost_when_anything_is_killed(drill: Drill) -> None:
+    """Two workers and two producers; each time a child, a parent alone, a whole worker or a producer."""
+    rng = random.Random(4)
+    workers = [drill.worker(), drill.worker()]
+    producers = [drill.producer(n, limit=20 * KILLS) for n in range(2)]
+    for n in range(KILLS):
+        before = len(drill.ledger())
+        wait_for(lambda: len(drill.ledger()) > before + rng.randrange(20), within_s=20)
+        i = rng.randrange(2)
+        match rng.choice(["child", "parent", "worker", "producer"]):
+            case "child":
+                kill_one_child(workers[i], rng)
+            case "parent":
+                workers[i].kill()
+                workers[i].wait()
+                workers[i] = drill.worker()
+            case "worker":
+                kill_group(workers[i])
+                workers[i] = drill.worker()
+            case "producer":
+                kill_group(producers[i])
+                producers[i] = drill.producer(n + 2, limit=20 * KILLS)
+    for producer in producers:
+        kill_group(producer)
+    drill.wait_until_settled()
+    assert [drill.stop(worker) for worker in workers] == [0, 0]
+    assert check_nothing_lost(drill)["accepted"] >= KILLS
+
+
 def test_a_task_that_kills_its_process_is_a_dead_letter_and_others_go_on(drill: Drill) -> None:
     storage = drill.storage()
     poison = storage.enqueue(Batch([Message(new_id(), "drill_app.suicide", b"[[],{}]")]))[0]
