@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from liteq import context, signals
+from liteq.app.announcing import announce, announce_sent
 from liteq.canvas import Node, Signature, evaluate, maybe_signature
 from liteq.clock import Clock
 from liteq.compile import compile_signature
@@ -91,25 +92,13 @@ class Sending:
         self, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: dict[str, Any]
     ) -> AsyncResult[Any]:
         """As `send_call`, for who listens: a receiver may add headers, which the task finds in its request."""
-        own = dict(options.get("headers") or {})
-        headers = {
-            **own, "lang": "py", "task": message.task, "id": message.id, "root_id": message.root_id or message.id,
-            "parent_id": message.parent_id, "eta": options.get("eta"), "expires": options.get("expires"),
-            "retries": 0, "shadow": options.get("shadow"), "group": message.group_id,
-        }  # fmt: skip
-        ours = headers.keys() - own.keys()
-        body = (list(args), dict(kwargs), {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
-        common = {"body": body, "exchange": "", "routing_key": message.queue, "headers": headers}
-        signals.before_task_publish.send(
-            sender=message.task, declare=[], retry_policy={}, properties={"priority": message.priority}, **common
-        )
-        added = {key: value for key, value in headers.items() if key not in ours}
-        if added != own:
+        headers = announce(message, args, kwargs, options)
+        if headers is not None:
             message = self.publisher.message(
-                message.task, args, kwargs, {**options, "headers": added}, message_id=message.id, check=False
+                message.task, args, kwargs, {**options, "headers": headers}, message_id=message.id, check=False
             )
         result = self._result_of_sent(message, self.storage.enqueue(Batch([message]))[0])
-        signals.after_task_publish.send(sender=message.task, **common)
+        announce_sent([message])
         return result
 
     def send_task(
@@ -141,13 +130,12 @@ class Sending:
         parent_id: str | None,
     ) -> Message:
         """The row of one signature; what `compile_signature` asks for. A call that gets an input is not checked."""
-        return self.publisher.message(
+        make = partial(
+            self.publisher.message,
             sig.task,
             sig.args,
             sig.kwargs,
-            sig.options,
             message_id=message_id,
-            check=not flags & Flag.TAKES_INPUT,
             awaits=awaits,
             group_id=group_id,
             position=position,
@@ -155,6 +143,12 @@ class Sending:
             root_id=root_id,
             parent_id=parent_id,
         )
+        message = make(sig.options, check=not flags & Flag.TAKES_INPUT)
+        if signals.before_task_publish.receivers:
+            headers = announce(message, sig.args, sig.kwargs, sig.options)
+            if headers is not None:
+                message = make({**sig.options, "headers": headers}, check=False)
+        return message
 
     def send_signature(
         self, sig: Signature, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -172,6 +166,7 @@ class Sending:
             header_errbacks=self.conf.task_allow_error_cb_on_chord_header,
         )  # fmt: skip
         stands = self.storage.enqueue(compiled.batch) if compiled.batch.messages else []
+        announce_sent(compiled.batch.messages)
         result = self.result_of(compiled.node)
         if len(stands) == 1 and not compiled.batch.groups:  # its unique key may be taken
             result.id = stands[0]
@@ -202,6 +197,7 @@ class Sending:
         )
         if not self.storage.grow_group(group_id, compiled.batch):
             raise ValueError(f"the group {group_id} has finished: nothing can be added to it")
+        announce_sent(compiled.batch.messages)
         return self.result_of(compiled.node)
 
     def apply_signature(

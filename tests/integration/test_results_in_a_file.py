@@ -305,6 +305,36 @@ def test_a_before_publish_receiver_may_add_headers(app):
     assert result.get(timeout=0) == {"request_id": "r-1"}
 
 
+def test_publish_signals_tell_of_every_message_of_a_canvas(app):
+    from liteq import signals
+
+    @app.task(name="id_of", bind=True)
+    def id_of(self, *inputs):
+        return self.request.headers["request_id"]
+
+    before, after = [], []
+
+    def add_header(sender, headers, **kwargs):
+        headers["request_id"] = f"r-{len(before)}"
+        before.append(headers["id"])
+
+    def note(sender, headers, body, **kwargs):
+        after.append((headers["id"], headers["request_id"], body[0]))
+
+    signals.before_task_publish.connect(add_header)
+    signals.after_task_publish.connect(note)
+    try:
+        result = chord([id_of.s(1), id_of.s(2)], id_of.s()).delay()
+    finally:
+        signals.before_task_publish.disconnect(add_header)
+        signals.after_task_publish.disconnect(note)
+    drain(app)
+    assert result.parent.get(timeout=0) == ["r-0", "r-1"]
+    assert result.get(timeout=0) == "r-2"
+    assert [sent[0] for sent in after] == before
+    assert [sent[1:] for sent in after] == [("r-0", [1]), ("r-1", [2]), ("r-2", [])]
+
+
 def test_an_unknown_task_is_a_dead_letter_that_says_so(app):
     result = app.send_task("no.such.task", (1,))
     drain(app)

@@ -1,0 +1,53 @@
+"""The signals before_task_publish and after_task_publish: one of each for every message, those of a canvas too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from liteq import signals
+from liteq.clock import from_ms
+from liteq.message import Message
+from liteq.serialization import decode
+
+__all__ = ["announce", "announce_sent"]
+
+
+def announce(
+    message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Send before_task_publish; the headers of its own that the message is to have, None when no receiver adds any."""
+    own = dict(options.get("headers") or {})
+    told = _publication(message, args, kwargs, options)
+    headers = told["headers"]
+    ours = headers.keys() - own.keys()
+    signals.before_task_publish.send(
+        sender=message.task, declare=[], retry_policy={}, properties={"priority": message.priority}, **told
+    )
+    added = {key: value for key, value in headers.items() if key not in ours}
+    return added if added != own else None
+
+
+def announce_sent(messages: Iterable[Message]) -> None:
+    """Send after_task_publish for what is in the file now."""
+    if signals.after_task_publish.receivers:
+        for message in messages:
+            args, kwargs = decode(message.payload)
+            options = decode(message.options) if message.options else {}
+            signals.after_task_publish.send(sender=message.task, **_publication(message, args, kwargs, options))
+
+
+def _publication(
+    message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    headers = {
+        **(options.get("headers") or {}), "lang": "py", "task": message.task, "id": message.id,
+        "root_id": message.root_id or message.id, "parent_id": message.parent_id, "eta": _iso(message.due_ms),
+        "expires": _iso(message.expires_ms), "retries": 0, "shadow": options.get("shadow"), "group": message.group_id,
+    }  # fmt: skip
+    body = (list(args), dict(kwargs), {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
+    return {"body": body, "exchange": "", "routing_key": message.queue, "headers": headers}
+
+
+def _iso(ms: int | None) -> str | None:
+    return None if ms is None else from_ms(ms).isoformat()
