@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,7 @@ set_sizes = click.option(
 @click.pass_context
 def main(context: click.Context) -> None:
     """Measure liteq beside its peers. Without a command: `gate`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through every `with`: servers and workers are stopped
     if context.invoked_subcommand is None:
         context.invoke(gate)
 
@@ -119,7 +122,10 @@ def run(
     old = report.load(out) if add and out.exists() else []
     redone = {(name, scenario, kind) for name in peers for scenario in measures for kind in durability}
     runs: list[Run] = [r for r in old if (r.contestant, r.scenario, r.durability) not in redone]
-    for done in take_turns(peers, measures, durability, reps, sizes=sized, timeout_s=timeout, say=click.echo):
+    session = 1 + max((r.session for r in old), default=0)
+    for done in take_turns(
+        peers, measures, durability, reps, sizes=sized, timeout_s=timeout, session=session, say=click.echo
+    ):
         runs.append(done)
         report.save(out, runs)  # each time: an interrupted run keeps what it has
     _write(out, runs, plots)

@@ -39,16 +39,16 @@ def ratios(
     runs: list[Run], scenario: str, figure: str, one: str, other: str,
     durability: str = "relaxed", other_durability: str | None = None,
 ) -> Spread:  # fmt: skip
-    """`one` / `other`, repetition by repetition. Raises LookupError when there is none."""
-    by_rep: dict[tuple[str, str, int], float] = {
-        (run.contestant, run.durability, run.rep): run.figures[figure]
+    """`one` / `other`, repetition by repetition of the same call of the tool. Raises LookupError when there is none."""
+    by_rep: dict[tuple[str, str, int, int], float] = {
+        (run.contestant, run.durability, run.session, run.rep): run.figures[figure]
         for run in runs
         if run.scenario == scenario and figure in run.figures
     }
     found = []
-    for (name, kind, rep), value in by_rep.items():
+    for (name, kind, session, rep), value in by_rep.items():
         if (name, kind) == (one, durability):
-            divisor = by_rep.get((other, other_durability or durability, rep))
+            divisor = by_rep.get((other, other_durability or durability, session, rep))
             if divisor:
                 found.append(value / divisor)
     if not found:
@@ -98,7 +98,7 @@ def machine() -> dict[str, Any]:
 
 def markdown(runs: list[Run], known: dict[str, Any]) -> str:
     """One table a scenario; then what everything was."""
-    parts = ["# Results\n", _machine(known)]
+    parts = ["# Results\n", _machine(known), _overview(runs)]
     for name, scenario in SCENARIOS.items():
         if any(run.scenario == name for run in runs):
             parts.append(_table(runs, name, scenario))
@@ -109,6 +109,18 @@ def markdown(runs: list[Run], known: dict[str, Any]) -> str:
 def _machine(known: dict[str, Any]) -> str:
     words = ", ".join(f"{key} {value}" for key, value in known.get("machine", {}).items())
     return f"Machine: {words}. {known.get('redis', '')}\n"
+
+
+def _overview(runs: list[Run], durability: str = "relaxed") -> str:
+    """Every contestant beside every scenario: medians."""
+    there = [name for name in SCENARIOS if any(run.scenario == name and run.figures for run in runs)]
+    lines = [_row(["relaxed, medians", *(f"{name} {SCENARIOS[name].unit}" for name in there)])]
+    lines.append(_row(["---"] * (len(there) + 1)))
+    for contestant in CONTESTANTS:
+        cells = [_maybe(runs, name, SCENARIOS[name].figure, contestant, durability) or "-" for name in there]
+        if set(cells) != {"-"}:
+            lines.append(_row([contestant, *cells]))
+    return "\n".join([*lines, ""])
 
 
 def _table(runs: list[Run], name: str, scenario: Scenario) -> str:

@@ -35,6 +35,7 @@ class Run:
     figures: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     not_offered: bool = False
+    session: int = 1  # one call of the tool: only what ran in the same one may be compared
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -49,6 +50,7 @@ def take_turns(
     *,
     sizes: dict[str, dict[str, Any]] | None = None,
     timeout_s: float = 240.0,
+    session: int = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Run]:
     """All runs, scenario by scenario, so that what is compared lies close in time. What is not offered is not asked
@@ -62,6 +64,7 @@ def take_turns(
                     if durability not in CONTESTANTS[name].durabilities or name in refused:
                         continue
                     run = measure(name, scenario, durability, rep, sizes=sizes or {}, timeout_s=timeout_s)
+                    run.session = session
                     if run.not_offered:
                         refused.add(name)
                     say(_line(run))
@@ -113,6 +116,9 @@ def _drive(run: Run, arguments: list[str], environment: dict[str, str], timeout_
         _stop(process, folder)
         run.error = f"not done after {timeout_s:.0f} s"
         return
+    except BaseException:  # the tool itself is to end
+        _stop(process, folder)
+        raise
     outcome = folder / "outcome.json"
     if code or not outcome.exists():
         run.error = (folder / "driver.log").read_text(errors="replace")[-3000:] or f"exit code {code}"

@@ -12,8 +12,8 @@ from liteq import LiteQ
 from liteq import chain as make_chain
 from liteq import chord as make_chord
 
-os.environ["LITEQ_DURABILITY"] = DURABILITY
 app = LiteQ("benchmarks", broker=f"sqlite:///{FOLDER}/bench.db")
+app.conf.durability = DURABILITY
 slots = attach()
 
 
