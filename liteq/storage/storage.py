@@ -149,14 +149,16 @@ class Storage:
         worker: int,
         limit: int,
         visibility_s: float,
+        expectant: bool = False,
     ) -> Turn:
         """Settle a batch of outcomes and claim up to `limit` messages, in one transaction.
 
         So a chain's next link is in the worker's hands in the same commit that acknowledged the one before. An idle
-        worker's turn is a read: it takes the write lock only when there is something to claim.
+        worker's turn is a read: it takes the write lock only when there is something to claim, or when it is
+        `expectant`, which saves the look.
         """
         now_ms = self.clock.now_ms()
-        if not settled and (limit <= 0 or not self._worth_a_claim(queues, now_ms)):
+        if not settled and (limit <= 0 or not (expectant or self._worth_a_claim(queues, now_ms))):
             return Turn([], [])
         try:
             return self._turn(settled, queues, worker, limit, visibility_s, now_ms, _settle.settle)

@@ -65,6 +65,7 @@ class Consumer:
         self._outcomes: list[tuple[Lease, Outcome]] = []
         self._gathering_since = 0.0
         self._more = True  # there may be something to claim
+        self._expectant = False  # the next claim is not preceded by a look
         self._due_at: float | None = None  # monotonic: when the next scheduled message comes due
         self._tend_at: float | None = None
         self._poll_at = 0.0
@@ -210,7 +211,12 @@ class Consumer:
         try:
             # A batch of outcomes may unblock what comes next: always look, in the same transaction.
             turn = self._storage.turn(
-                outcomes, self._queues(), worker=self._heartbeat.worker, limit=capacity, visibility_s=self._visibility_s
+                outcomes,
+                self._queues(),
+                worker=self._heartbeat.worker,
+                limit=capacity,
+                visibility_s=self._visibility_s,
+                expectant=self._expectant,
             )
         except BaseException as exc:
             if type(exc) is StorageError:  # none of the kinds that pass: one of these outcomes may be to blame
@@ -218,6 +224,9 @@ class Consumer:
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
         self.processed += len(outcomes)
+        # Where the last ring was for this worker, the next one will be; of several idle ones, those that came too late
+        # look first, without the write lock.
+        self._expectant = bool(turn.leases)
         if turn.lost:
             logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
         self._more = capacity <= len(turn.leases)  # also where there was no room to look: not known is not "none"
