@@ -217,10 +217,17 @@ class Sending:
 
     def result_of(self, node: Node) -> Any:
         """The AsyncResult or GroupResult of the ids that a canvas was given."""
-        parent = self.result_of(node.parent) if node.parent is not None else None
-        if node.kind == "group":
-            return GroupResult(node.id, [self.result_of(child) for child in node.children], parent=parent, app=self)
-        return AsyncResult(node.id, app=self, parent=parent)
+        lineage = [node]
+        while (above := lineage[-1].parent) is not None:  # a loop: a chain may be longer than Python's stack
+            lineage.append(above)
+        result: Any = None
+        for one in reversed(lineage):
+            if one.kind == "group":
+                members = [self.result_of(child) for child in one.children]
+                result = GroupResult(one.id, members, parent=result, app=self)
+            else:
+                result = AsyncResult(one.id, app=self, parent=result)
+        return result
 
     # -- very many
 
