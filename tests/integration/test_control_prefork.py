@@ -75,7 +75,7 @@ def worker(app, tmp_path, started):
     process.wait(10)
 
 
-def test_terminate_kills_the_process_that_runs_it_and_no_other(app, worker, started):
+def test_terminate_kills_the_process_that_runs_it_and_no_other(app, worker, started, tmp_path):
     doomed, spared = (app.send_task("sleep", (30,)) for _ in range(2))
     eventually(lambda: len(started.read_text().split()) == 2)
     [answer] = app.control.revoke(doomed.id, terminate=True, reply=True, timeout=5)
@@ -89,6 +89,8 @@ def test_terminate_kills_the_process_that_runs_it_and_no_other(app, worker, star
     app.control.revoke(spared.id, terminate=True, signal="SIGKILL")
     with pytest.raises(TaskRevokedError):
         spared.get(timeout=5)
+    eventually(lambda: (tmp_path / "log").read_text().count("was terminated: signal") == 2)
+    assert "ERROR" not in (tmp_path / "log").read_text(), "what was asked for is no error"
 
 
 def test_what_a_process_has_not_started_is_withdrawn(app, worker, started):

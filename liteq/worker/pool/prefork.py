@@ -263,7 +263,9 @@ class PreforkPool:
         self._pause_after(child, bool(started))
         if self._stopping:
             return
-        if status:
+        if status and child.terminated is not None:  # as somebody asked for: nothing is wrong
+            logger.warning("process %s was terminated: %s", child.pid, _describe(status))
+        elif status:
             logger.error("process %s ended with %s", child.pid, _describe(status))
 
     def _fate(self, child: Handle, lease: Lease, status: int | None) -> Outcome:
