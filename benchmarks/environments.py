@@ -47,7 +47,7 @@ def versions(names: list[str]) -> dict[str, str]:
     for name in names:
         contestant = CONTESTANTS[name]
         if not contestant.requires:
-            found[name] = "this checkout"
+            found[name] = _checkout()
             continue
         said = subprocess.run(
             [python_of(contestant), "-m", "pip", "freeze", "--disable-pip-version-check"],
@@ -55,3 +55,15 @@ def versions(names: list[str]) -> dict[str, str]:
         )  # fmt: skip
         found[name] = ", ".join(said.stdout.split())
     return found
+
+
+def _checkout() -> str:
+    """The commit that is measured, as git names it; of a copy without a history only that it is one."""
+    said = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return f"this checkout, {said.stdout.strip() or 'without a history'}"
