@@ -7,19 +7,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from liteq import context
+from liteq.app.annotations import annotate
 from liteq.app.backend import Backend
 from liteq.app.builtins import add_builtins
 from liteq.app.configured import Configured
+from liteq.app.connection import Connecting
 from liteq.app.loading import autodiscover
-from liteq.app.making import annotate, generate_name, task_class_of
+from liteq.app.making import generate_name, task_class_of
+from liteq.app.processes import Processes
 from liteq.app.registry import TaskRegistry
+from liteq.app.results import Results
 from liteq.app.sending import Sending
 from liteq.app.task import Task
 from liteq.app.urls import check_url
 from liteq.canvas import Signature, signature
 from liteq.clock import Clock, SystemClock, from_ms
 from liteq.exceptions import AlreadyRegistered
-from liteq.result import AsyncResult, GroupResult, ResultSet
 from liteq.routing import queue_name
 from liteq.settings import import_object
 from liteq.signals import Signal
@@ -35,7 +38,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class LiteQ(Configured, Sending):
+class LiteQ(Configured, Sending, Results, Connecting, Processes):
     """A task queue over one file.
 
         app = LiteQ("shop", broker="sqlite:///tasks.db")
@@ -248,8 +251,8 @@ class LiteQ(Configured, Sending):
             self.__dict__["storage"] = storage
             return storage
 
-    def open_storage(self, *, busy_timeout_s: float | None = None) -> Storage:
-        """The queue once more, with a patience of its own, for who may not wait as long as a caller does.
+    def open_storage(self, url: str | None = None, *, busy_timeout_s: float | None = None) -> Storage:
+        """The queue (or that of `url`) once more, with a patience of its own, for who may not wait as long as a caller.
 
         Touches nothing before its first use; whoever opened it closes it.
         """
@@ -257,7 +260,7 @@ class LiteQ(Configured, Sending):
 
         conf = self.conf
         return open_storage(
-            self.broker_url,
+            check_url(url) if url else self.broker_url,
             driver=conf.sqlite_driver,
             durability=conf.durability,
             busy_timeout_s=conf.busy_timeout if busy_timeout_s is None else busy_timeout_s,
@@ -268,7 +271,9 @@ class LiteQ(Configured, Sending):
         )
 
     def default_queues(self) -> list[str]:
-        """What a worker consumes that is told nothing: `task_queues`, else `task_default_queue`."""
+        """What a worker consumes that is told nothing: `select_queues`, `task_queues`, else `task_default_queue`."""
+        if self.selected_queues is not None:
+            return list(self.selected_queues)
         declared = self.conf.task_queues or [self.conf.task_default_queue]
         return [name for queue in declared if (name := queue_name(queue)) is not None]
 
@@ -303,40 +308,14 @@ class LiteQ(Configured, Sending):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- signatures and results
+    # -- signatures
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that is sent through this app."""
         kwargs["app"] = self
         return signature(*args, **kwargs)
 
-    def AsyncResult(self, id: str, **kwargs: Any) -> AsyncResult[Any]:  # noqa: N802 - Celery's name
-        """The result of the message `id`."""
-        kwargs.setdefault("app", self)
-        return AsyncResult(id, **kwargs)
-
-    def GroupResult(self, id: str | None = None, results: Iterable[Any] = (), **kwargs: Any) -> GroupResult:  # noqa: N802
-        """The results of a group."""
-        kwargs.setdefault("app", self)
-        return GroupResult(id, results, **kwargs)
-
-    def ResultSet(self, results: Iterable[Any], **kwargs: Any) -> ResultSet:  # noqa: N802
-        """Some results, to be waited for together."""
-        kwargs.setdefault("app", self)
-        return ResultSet(results, **kwargs)
-
-    # -- processes
-
-    def worker_main(self, argv: list[str] | None = None) -> Any:
-        """Run the command line `liteq worker ...` for this app: `app.worker_main(["worker", "--concurrency=2"])`."""
-        # By name: the command line stands above the app, and is only there when it is asked for.
-        session = import_object("liteq.cli.session:Session")()
-        session.app_name = self
-        return import_object("liteq.cli:main").main(args=list(argv or ["worker"]), prog_name="liteq", obj=session)
-
-    def start(self, argv: list[str] | None = None) -> Any:
-        """As `worker_main`, for any command."""
-        return self.worker_main(argv)
+    # -- itself
 
     def now(self) -> Any:
         """The time, aware, in UTC."""

@@ -13,7 +13,7 @@ from liteq.app.configuration import AppConf, ConfigSource, PendingConf, outside_
 from liteq.app.registry import TaskRegistry
 from liteq.canvas import Signature
 from liteq.exceptions import ImproperlyConfigured
-from liteq.settings import Conf
+from liteq.settings import Conf, Source
 from liteq.signals import Signal
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Configured:
         self.on_after_configure = Signal("on_after_configure", "source")
         self._lock = threading.RLock()
         self._periodic: list[tuple[str, dict[str, Any]]] = []
+        self._defaults: list[Any] = []
         self._conf: AppConf | None = None
         self._source = ConfigSource(source, namespace) if source is not None else None
         self._noted = noted
@@ -63,6 +64,24 @@ class Configured:
     def timezone(self, zone: Any) -> None:
         self.conf["timezone"] = zone
 
+    def uses_utc_timezone(self) -> bool:
+        """Whether schedules go by UTC."""
+        return str(self.timezone) == "UTC"
+
+    def add_defaults(self, fun: Any) -> None:
+        """Settings that count where nothing else says otherwise: a mapping, or a function that returns one.
+
+        A function is called when the settings are gathered.
+        """
+        if self._conf is not None:
+            self._apply_default(self._conf, fun)
+        else:
+            self._defaults.append(fun)
+
+    @staticmethod
+    def _apply_default(conf: Conf, fun: Any) -> None:
+        conf.apply(fun() if callable(fun) else fun, Source.DEFAULT, "the app's defaults")
+
     @property
     def configured(self) -> bool:
         """Whether the settings have been gathered."""
@@ -74,6 +93,8 @@ class Configured:
                 return self._conf
             self.on_configure.send(sender=self, source=self._source)
             conf = AppConf(self._conf_changed)
+            for fun in self._defaults:
+                self._apply_default(conf, fun)
             if self._source is not None:
                 self._source.apply_to(conf)
             conf.apply(self._noted)

@@ -6,9 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from liteq.app.task import Task
-
-__all__ = ["annotate", "generate_name", "task_class_of"]
+__all__ = ["generate_name", "task_class_of"]
 
 
 def generate_name(main: str | None, name: str, module: str | None) -> str:
@@ -38,16 +36,3 @@ def task_class_of(function: Callable[..., Any], base: type[Any], *, bind: bool, 
             **options,
         },
     )
-
-
-def annotate(task: Task[Any, Any], annotations: Any) -> None:
-    """Apply the setting `task_annotations`: a mapping of names, an object with `annotate(task)`, or a list of these."""
-    for entry in annotations if isinstance(annotations, (list, tuple)) else [annotations]:
-        if isinstance(entry, Mapping):
-            found = {**entry.get("*", {}), **entry.get(task.name, {})}
-        elif hasattr(entry, "annotate"):
-            found = entry.annotate(task) or {}
-        else:
-            found = entry(task) or {}
-        for name, value in found.items():
-            setattr(task, name.removeprefix("@"), value)

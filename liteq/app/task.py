@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from liteq import context
+from liteq.app.annotations import annotate
 from liteq.app.options import TaskOptions
 from liteq.arguments import Parameters
 from liteq.canvas import Signature, chunks, maybe_signature, signature, xmap, xstarmap
@@ -61,6 +62,10 @@ class Task(TaskOptions, Generic[P, R]):
         self._app = app
         self.on_bound(app)
         return app
+
+    def annotate(self) -> None:
+        """Apply the setting `task_annotations` to it; happens by itself when its app is finalized."""
+        annotate(self, self.app.conf.task_annotations or ())
 
     def on_bound(self, app: Any) -> None:
         """Called when the task is bound to an app."""
@@ -263,6 +268,11 @@ class Task(TaskOptions, Generic[P, R]):
                 running = self.__dict__["_default_request"] = Request()
         return running
 
+    @property
+    def request_stack(self) -> context.RequestStack:
+        """The requests under which it runs: `top`, `push(request)`, `pop()`."""
+        return context.RequestStack(self)
+
     def push_request(self, *args: Any, **kwargs: Any) -> None:
         """Let it believe that it runs under such a request, until `pop_request()`; for tests."""
         context.enter(self, Request(*args, **kwargs))
@@ -336,14 +346,14 @@ class Task(TaskOptions, Generic[P, R]):
         """
         if "chord" in getattr(sig, "options", {}):
             raise ImproperlyConfigured("a signature that replaces a task must not be part of a chord")
-        sig = maybe_signature(sig, app=self.app)
+        return self.on_replace(maybe_signature(sig, app=self.app))
+
+    def on_replace(self, sig: Any) -> Any:
+        """Do what `replace()` does; one of your own ends with `return super().on_replace(sig)`."""
         request = self.request
         if request.is_eager:
             with context.allow_join_result():
                 return self.app.apply_signature(sig).get()
-        self._replace(sig, request)
-
-    def _replace(self, sig: Any, request: Request) -> NoReturn:
         compiled = compile_signature(sig, self.app, root_id=request.root_id, parent_id=request.id, linked=True)
         if not compiled.batch.messages:
             raise ImproperlyConfigured("a task cannot be replaced by an empty canvas")

@@ -59,8 +59,12 @@ class Beat:
             logger.info("beat: %s is not in the configuration any more, and is removed", name)
         self._started = True
 
-    def run(self, stop: threading.Event) -> None:
-        """Send what comes due until `stop` is set. Raises ImproperlyConfigured for an entry that makes no sense."""
+    def run(self, stop: threading.Event | None = None) -> None:
+        """Send what comes due until `stop` is set, for ever where there is none.
+
+        Raises ImproperlyConfigured for an entry that makes no sense.
+        """
+        stop = threading.Event() if stop is None else stop
         announce.beat_init.send(sender=self)
         while not stop.is_set():
             self.turn()

@@ -19,6 +19,7 @@ from liteq.context.apps import (
 from liteq.context.request import Request
 from liteq.context.running import (
     Frame,
+    RequestStack,
     allow_join_result,
     assert_will_not_block,
     current_frame,
@@ -37,6 +38,7 @@ __all__ = [
     "App",
     "Frame",
     "Request",
+    "RequestStack",
     "active_apps",
     "allow_join_result",
     "announce_app",

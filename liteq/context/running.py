@@ -13,6 +13,7 @@ from liteq.utils.proxy import Proxy
 
 __all__ = [
     "Frame",
+    "RequestStack",
     "allow_join_result",
     "assert_will_not_block",
     "current_frame",
@@ -60,6 +61,41 @@ def request_of(task: Any) -> Request | None:
             return frame[1]
         frame = frame[2]
     return None
+
+
+class RequestStack:
+    """`task.request_stack`: the requests under which `task` runs, the innermost on top."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+
+    @property
+    def top(self) -> Request | None:
+        """The innermost request; None where the task does not run."""
+        return request_of(self._task)
+
+    @property
+    def stack(self) -> list[Request]:
+        """All of them, the innermost last."""
+        found, frame = [], _frame.get()
+        while frame is not None:
+            if frame[0] is self._task:
+                found.append(frame[1])
+            frame = frame[2]
+        return found[::-1]
+
+    def push(self, request: Request) -> None:
+        """Let the task believe that it runs under `request`, until `pop()`; for tests."""
+        enter(self._task, request)
+
+    def pop(self) -> Request | None:
+        """Drop the innermost request of the running task; what was dropped."""
+        return pop()
+
+    def __len__(self) -> int:
+        return len(self.stack)
 
 
 def current_request() -> Request | None:

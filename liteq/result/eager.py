@@ -18,6 +18,8 @@ R = TypeVar("R")
 class EagerResult(AsyncResult[R]):
     """The result of a task that ran in this process (`apply`, `task_always_eager`)."""
 
+    supports_native_join = False  # as Celery's: it is in no file that others could be read from with it
+
     def __init__(
         self, id: str, ret_value: Any, state: str, traceback: str | None = None, name: str | None = None
     ) -> None:

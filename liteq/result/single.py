@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from liteq import states
 from liteq.clock import from_ms
 from liteq.context import assert_will_not_block, get_current_app
-from liteq.exceptions import IncompleteStream
+from liteq.exceptions import IncompleteStream, TimeoutError
 from liteq.failures import exception_from
 from liteq.result.graph import DependencyGraph
 from liteq.result.promises import call_when_done
@@ -45,6 +46,8 @@ class AsyncResult(ResultBase, Generic[R]):
     An id that nobody sent is PENDING, as in Celery; `exists()` tells.
     """
 
+    TimeoutError = TimeoutError
+    supports_native_join = True
     app: Any = None
     parent: ResultBase | None = None
     ignored: bool = False
@@ -184,6 +187,12 @@ class AsyncResult(ResultBase, Generic[R]):
 
     maybe_reraise = maybe_throw
 
+    def throw(self, exc: BaseException | None = None, tb: TracebackType | None = None) -> None:
+        """Raise `exc`, in place of the result; without one the task's own exception, if it failed."""
+        if exc is not None:
+            raise exc.with_traceback(tb)
+        self.maybe_throw()
+
     # -- waiting
 
     def get(
@@ -322,6 +331,13 @@ class AsyncResult(ResultBase, Generic[R]):
         """(node, its result) of this result and its children, waiting for each."""
         for _, node in self.iterdeps(intermediate=intermediate):
             yield node, node.get(**kwargs)
+
+    def get_leaf(self) -> Any:
+        """Wait for it and for what runs after it; the last one's result."""
+        value = None
+        for _, value in self.collect():  # noqa: B007 - the last one counts
+            pass
+        return value
 
     def as_tuple(self) -> Any:
         return (self.id, self.parent.as_tuple() if self.parent is not None else None), None

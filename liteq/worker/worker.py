@@ -100,6 +100,10 @@ class Worker:
             setproctitle(title)
         return int(self._cold)
 
+    def start(self) -> int:
+        """As `run`, by Celery's name."""
+        return self.run()
+
     def _start(self) -> None:
         announce.worker_init.send(sender=self)
         self.app.import_tasks()
