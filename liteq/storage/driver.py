@@ -103,6 +103,13 @@ class Driver(Protocol):
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file, where the engine has one. Cheap when there is little to do."""
 
+    @property
+    def unsynced_since(self) -> float:
+        """Since when (monotonic) a commit of this process waits for a sync that is owed; infinity when none does."""
+
+    def sync(self) -> None:
+        """Put on the disk whatever has been committed so far, by any process. Never raises: it can be repeated."""
+
     def reserve(self) -> bool:
         """Hold some space in reserve (again); False while there is too little. A worker claims only then."""
 

@@ -10,8 +10,9 @@ __all__ = ["Chore"]
 class Chore(Protocol):
     """Something small that the loop calls; it must not take long, and raises nothing but StorageError."""
 
-    due_at: float
-    """When it wants to be called next, by `time.monotonic()`."""
+    @property
+    def due_at(self) -> float:
+        """When it wants to be called next, by `time.monotonic()`."""
 
     def turn(self) -> None:
         """Do what is due, and set `due_at` anew."""

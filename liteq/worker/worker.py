@@ -23,6 +23,7 @@ from liteq.worker.control import Panel
 from liteq.worker.heartbeat import Heartbeat, KeepAlive
 from liteq.worker.pool import Pool, make_pool
 from liteq.worker.signals import Request, SignalQueue
+from liteq.worker.tail import Tail
 
 __all__ = ["Worker"]
 
@@ -142,7 +143,7 @@ class Worker:
             heartbeat,
             visibility_s=conf.visibility_timeout,
             on_wake=self._obey,
-            chores=[panel, *self._chores],
+            chores=[panel, *([Tail(storage.driver)] if conf.durability == "relaxed" else []), *self._chores],
             admit=panel.admit,
         )
         consumer.watch(self._signals.fileno(), self._signals.clear)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 import time
@@ -141,6 +142,25 @@ def test_relaxed_syncs_again_after_a_while(library: str, tmp_path: Path, monkeyp
     moment[0] += 0.2
     assert [level(), level()] == [2, 1]
     driver.close()
+
+
+def test_a_relaxed_commit_that_did_not_wait_for_the_disk_owes_a_sync(library: str, tmp_path: Path) -> None:
+    driver = make(tmp_path, library, durability=Durability.RELAXED)
+    driver.migrate()
+    add(driver, "a")
+    driver.sync()
+    assert driver.unsynced_since == math.inf
+    add(driver, "b")  # within the tenth of a second
+    assert driver.unsynced_since <= time.monotonic()
+    driver.sync()
+    assert driver.unsynced_since == math.inf
+    assert ids(driver) == ["a", "b"]
+    driver.close()
+
+
+def test_a_durable_driver_owes_none(driver: SQLiteDriver) -> None:
+    add(driver, "a", Promise.PROGRESS)
+    assert driver.unsynced_since == math.inf
 
 
 def test_the_pragmas_that_a_queue_needs(driver: SQLiteDriver, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from math import inf
 from pathlib import Path
 from threading import get_ident
 from time import monotonic, sleep
@@ -66,6 +67,7 @@ class SQLiteDriver(ABC):
         self._allow_network = allow_network_filesystem
         self._full = {promise: WAITS_FOR_DISK[durability, promise] for promise in Promise}
         self._synced_at = -RELAXED_SYNC_S
+        self.unsynced_since = inf
         self._log = LogWatch()
         self._ballast = Ballast(f"{self.path}-ballast")
         self._short = False  # the ballast is in use: the disk was full
@@ -133,6 +135,17 @@ class SQLiteDriver(ABC):
                 self._fold(session)
             finally:
                 session.gate.release()
+
+    def sync(self) -> None:
+        # The log alone: opening and closing it drops no lock, those are on the database and its -shm.
+        self.unsynced_since = inf
+        self._synced_at = monotonic()
+        with suppress(OSError):
+            fd = os.open(f"{self.path}-wal", os.O_RDWR)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
     def reserve(self) -> bool:
         self._short = not self._ballast.make()
@@ -202,9 +215,13 @@ class SQLiteDriver(ABC):
             session.gate.release()
             raise
 
-    def synced(self) -> None:
-        """A commit has just waited for the disk."""
-        self._synced_at = monotonic()
+    def committed(self, *, full: bool) -> None:
+        """A commit has been made, which has waited for the disk (`full`) or not."""
+        if full:
+            self._synced_at = monotonic()
+            self.unsynced_since = inf
+        elif self.durability is Durability.RELAXED and self.unsynced_since == inf:
+            self.unsynced_since = monotonic()
 
     def after_work(self, session: Session) -> None:
         """After a commit, still holding the gate: fold the log if it has grown. Never raises: the commit stands."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -241,3 +242,28 @@ def test_a_worker_told_to_leave_at_once_does_not_wait_for_a_storage_that_refuses
     double.delay(2)
     worker.stop(cold=True)
     assert worker.join(10)
+
+
+def test_the_last_commits_of_a_burst_reach_the_disk_soon_where_durability_is_relaxed(
+    tmp_path, run, monkeypatch, eventually
+):
+    app = LiteQ("relaxed", broker=f"sqlite:///{tmp_path}/relaxed.db", durability="relaxed", set_as_current=False)
+
+    @app.task
+    def double(x: int) -> int:
+        return 2 * x
+
+    worker = Worker(app, pool="threads", concurrency=1)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        double.delay(1).get(timeout=10)
+        driver, syncs = worker.storage.driver, list[float]()
+        sync = driver.sync
+        monkeypatch.setattr(driver, "sync", lambda: (syncs.append(time.monotonic()), sync()))
+        double.delay(2).get(timeout=10)
+        eventually(lambda: syncs and driver.unsynced_since == math.inf)
+    finally:
+        worker.stop()
+        thread.join(15)
+        app.close()
