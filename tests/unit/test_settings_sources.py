@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from liteq.exceptions import ImproperlyConfigured
@@ -124,3 +127,13 @@ def test_a_wrong_file_is_one_clear_line(tmp_path, files, message):
         load(environ={}, directory=tmp_path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_text_that_is_wanted_as_text_is_read_without_pydantic():
+    program = (
+        "import sys; from liteq.settings_sources import load;"
+        "found = load(environ={'LITEQ_BROKER_URL': 'sqlite:///x.db', 'LITEQ_DURABILITY': 'relaxed'});"
+        "print(found['durability'].value, found['broker_url'].value, 'pydantic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["relaxed", "sqlite:///x.db", "False"]
