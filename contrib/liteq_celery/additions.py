@@ -46,11 +46,8 @@ def app_or_default(app: Any = None) -> Any:
 
 
 def bugreport(app: Any = None) -> str:
-    """What a bug report needs: versions, and the broker."""
-    from liteq.cli.version import versions
-
-    lines = [f"{name}: {version}" for name, version in versions().items()]
-    return "\n".join([*lines, f"broker: {(app or current_app).conf.broker_url}"])
+    """What a bug report needs: `app.bugreport()`, of the current app where none is given."""
+    return str((current_app if app is None else app).bugreport())
 
 
 def get_exponential_backoff_interval(factor: int, retries: int, maximum: int, full_jitter: bool = False) -> int:
