@@ -197,6 +197,18 @@ def test_a_deleted_bell_comes_back(driver: Driver, tmp_path: Path) -> None:
     assert (tmp_path / "tasks.db-work").exists()
 
 
+def test_a_bell_that_was_deleted_and_made_anew_before_anybody_looked_is_heard(driver: Driver, tmp_path: Path) -> None:
+    """The new file may have the inode number of the old one, and the kernel has dropped the watch all the same."""
+    listener = driver.listen(Bell.WORK)
+    for _ in range(20):
+        (tmp_path / "tasks.db-work").unlink()
+        driver.ring(Bell.WORK)  # makes it anew
+        assert listener.wait(1)
+        driver.ring(Bell.WORK)
+        assert listener.wait(1), "deaf"
+    listener.close()
+
+
 def test_a_bell_that_cannot_ring_does_not_raise() -> None:
     Doorbell("/nowhere/at/all-work", lambda: 0).ring()
 

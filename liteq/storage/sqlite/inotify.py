@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import struct
 
 from liteq.exceptions import StorageUnavailable
 from liteq.storage.sqlite.files import identity, open_sidecar
@@ -15,6 +16,9 @@ __all__ = ["InotifyListener"]
 IN_ATTRIB = 0x004
 IN_DELETE_SELF = 0x400
 IN_MOVE_SELF = 0x800
+IN_IGNORED = 0x8000
+GONE = IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED
+EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name: 0 where a file is watched, not a folder
 FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -32,15 +36,18 @@ class InotifyListener:
         return self._fd
 
     def clear(self) -> bool:
-        heard = False
+        seen = 0
         while True:
             try:
-                heard = bool(os.read(self._fd, 4096)) or heard
+                data = os.read(self._fd, 4096)
             except BlockingIOError:
                 break
-        if heard and identity(self._path) != self._watched:  # deleting a bell rings it
+            for _watch, mask, _cookie, _length in EVENT.iter_unpack(data):
+                seen |= mask
+        # Deleting a bell rings it. Its name alone does not tell: the new file may have the old one's inode number.
+        if seen & GONE or (seen and identity(self._path) != self._watched):
             self._watch()  # by the same descriptor: somebody's selector knows it
-        return heard
+        return bool(seen)
 
     def wait(self, timeout_s: float) -> bool:
         if self._pid != os.getpid():

@@ -39,14 +39,17 @@ if sys.platform == "darwin":
         def _take(self, timeout_s: float) -> bool:
             heard = bool(self._queue.control(None, 8, timeout_s))
             if heard and identity(self._path) != self._watched:
-                self.close()
-                self._start()
+                os.close(self._bell)
+                self._watch()  # in the same queue: somebody's selector knows it
             return heard
 
         def _start(self) -> None:
             self._pid = os.getpid()
-            self._bell = open_sidecar(self._path)
             self._queue = select.kqueue()
+            self._watch()
+
+        def _watch(self) -> None:
+            self._bell = open_sidecar(self._path)
             event = select.kevent(
                 self._bell,
                 select.KQ_FILTER_VNODE,
