@@ -166,7 +166,10 @@ def test_it_is_listed_while_it_lives_and_its_processes_bear_names(site):
 
 def _titles(pid: int) -> list[str]:
     def title(pid: int) -> str:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+        except OSError:  # it has ended since it was listed
+            return ""
 
     found = [title(pid), *sorted(title(child) for child in children_of(pid))]
     return found if all(text.startswith("liteq: ") for text in found) else []
