@@ -35,7 +35,7 @@ TELL_AGAIN_S = 30.0  # between two reports of one trouble that lasts
 class Consumer:
     """Feeds `pool` from `queues` of `storage` until told to stop.
 
-    Single-threaded: every method but `wake` belongs to the thread that calls `run`.
+    Single-threaded: every method belongs to the thread that calls `run`; others ask through `worker/signals.py`.
     """
 
     def __init__(
