@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 
 from liteq.message import Flag, Lease
 from liteq.storage import results
@@ -10,11 +11,15 @@ from liteq.storage.driver import Row, Transaction
 
 __all__ = ["claim", "claimable", "next_due_ms", "promote"]
 
-# Tokens are the base plus the row's number, and `liteq_meta.token` moves to the largest in the same transaction: so
-# they only go up over the file, and none comes again, not even when its row is deleted. (Numbering the rows of a claim
-# by a window function cost 130 us a claim.)
-CLAIM = """
-UPDATE liteq_messages SET state = 'leased', worker = :worker, deadline_ms = :deadline_ms, token = :base + seq,
+# Tokens are the base plus one of the next SPREAD numbers, by the row's own number, and `liteq_meta.token` moves to the
+# largest in the same transaction: so they only go up over the file, and none comes again, not even when its row is
+# deleted. (Numbering the rows of a claim by a window function cost 130 us a claim.) A claim uses up SPREAD of
+# them at most, however high the rows' numbers are: 2**53, up to which every language's numbers are exact, is centuries
+# away. (The row's number itself in place of its rest came there after some hundred million tasks.)
+SPREAD = 1024  # a power of two; more rows than a claim usually has
+CLAIM = f"""
+UPDATE liteq_messages SET state = 'leased', worker = :worker, deadline_ms = :deadline_ms,
+       token = :base + 1 + (seq & {SPREAD - 1}),
        started_ms = CASE WHEN (flags & 32) > 0 THEN :now_ms ELSE started_ms END
  WHERE seq IN (
     SELECT seq FROM liteq_messages
@@ -25,6 +30,7 @@ RETURNING seq, token, id, task, payload, options, queue, priority, due_ms, expir
           root_id, parent_id, group_id, awaits, NULL
 """
 BASE_TOKEN = "SELECT value FROM liteq_meta WHERE key = 'token'"
+RENUMBER = "UPDATE liteq_messages SET token = ? WHERE seq = ? AND token = ?"
 MOVE_TOKEN = "UPDATE liteq_meta SET value = :token WHERE key = 'token'"
 
 # A row that is not due is not in the claimable set: 200,000 of them there made a claim cost 33 ms.
@@ -56,8 +62,26 @@ def claim(
         rows.sort(key=_order)  # RETURNING promises none
         leases.extend(map(Lease._make, rows))
     if leases:
+        tokens = {lease.token for lease in leases}
+        if len(tokens) < len(leases):
+            leases = _tell_apart(tx, leases, tokens)
         tx.execute(MOVE_TOKEN, {"token": max(lease.token for lease in leases)})
     return [lease if lease.awaits is None else _with_input(tx, lease) for lease in leases]
+
+
+def _tell_apart(tx: Transaction, leases: list[Lease], tokens: set[int]) -> list[Lease]:
+    """`leases` with a token each: rows that lie a multiple of SPREAD apart were given the same one, which is rare."""
+    free = (token for token in count(min(tokens)) if token not in tokens)
+    seen: set[int] = set()
+    told_apart = []
+    for lease in leases:
+        if lease.token in seen:
+            fresh = next(free)
+            tx.execute(RENUMBER, (fresh, lease.seq, lease.token))
+            lease = lease._replace(token=fresh)  # noqa: PLW2901 - the same lease
+        seen.add(lease.token)
+        told_apart.append(lease)
+    return told_apart
 
 
 def _order(row: Row) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ import orjson
 from liteq.exceptions import StorageError
 from liteq.message import Lease, WorkerIdentity
 from liteq.storage.storage import Storage
+from liteq.storage.workers import WorkerRecord
 from liteq.worker.identity import is_dead
 
 __all__ = ["Heartbeat", "KeepAlive"]
@@ -22,6 +23,7 @@ LONGEST_S = 10.0  # between beats, so that a list of workers is fresh even with 
 HOUSEKEEPING_S = 5.0  # between chunks of expired results while there are none
 GONE_S = 600.0  # silent for so long past its leases: gone, though it cannot be asked (a container that was removed)
 JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
+OFFSET = "clock_offset_s"  # in a worker's info: how far its wall clock was ahead of the monotonic one at its last beat
 
 
 class Heartbeat:
@@ -50,17 +52,20 @@ class Heartbeat:
         self.worker = self._register()
         self.due_at = time.monotonic() + self._interval_s
         self._housekeeping_at = 0.0
-        self._wall_offset_s = self._offset()
+        self._wall_offset_s: float | None = None  # at the last look after others
         self._reap_from = 0.0
 
     def _register(self) -> int:
-        return self._storage.register_worker(self.me, orjson.dumps(self._info()))
+        return self._storage.register_worker(self.me, self._shown())
+
+    def _shown(self) -> bytes:
+        return orjson.dumps({**self._info(), OFFSET: round(self._offset(), 3)})
 
     def beat(self, leases: Sequence[Lease]) -> list[Lease]:
         """Say that this worker lives and still works on `leases`; those that are lost."""
         self.due_at = time.monotonic() + self._interval_s
-        info = orjson.dumps(self._info())
-        known, lost = self._storage.heartbeat(self.worker, leases, visibility_s=self._visibility_s, info=info)
+        visibility_s = self._visibility_s
+        known, lost = self._storage.heartbeat(self.worker, leases, visibility_s=visibility_s, info=self._shown())
         if not known:  # it was stopped for so long that others took it for dead
             logger.warning("this worker had been taken for dead; entering again")
             self.worker = self._register()
@@ -73,14 +78,13 @@ class Heartbeat:
         bring their deadlines in line.
         """
         now = time.monotonic()
-        offset = self._offset()
-        if abs(offset - self._wall_offset_s) > JUMP_S:
-            logger.warning("the clock was set by %+.1f s; expired leases wait", offset - self._wall_offset_s)
+        others = [w for w in self._storage.workers() if w.id != self.worker]
+        jump_s = self._clock_jump(others)
+        if abs(jump_s) > JUMP_S:
+            logger.warning("the clock was set by %+.1f s; expired leases wait", jump_s)
             self._reap_from = now + self._visibility_s
             self.due_at = now
-        self._wall_offset_s = offset
         silent_ms = self._storage.clock.now_ms() - int(self._silence_s * 1000)
-        others = [w for w in self._storage.workers() if w.id != self.worker]
         trusted = now >= self._reap_from
         dead = [w.id for w in others if (trusted and w.heartbeat_ms < silent_ms) or is_dead(w.identity)]
         reaped = self._storage.reap(dead, expired=trusted)
@@ -92,12 +96,33 @@ class Heartbeat:
             self._housekeeping_at = now if full else now + HOUSEKEEPING_S
         return reaped > 0
 
+    def _clock_jump(self, others: Sequence[WorkerRecord]) -> float:
+        """By how many seconds the wall clock was set since the last look.
+
+        At the first look, since the last beat of any worker of this boot: they share the kernel's monotonic clock, so
+        a worker that starts just after the clock was set knows it from what the others have written down.
+        """
+        offset, before = self._offset(), self._wall_offset_s
+        self._wall_offset_s = offset
+        if before is not None:
+            return offset - before
+        told = [found for other in others if (found := _offset_of(other, self.me)) is not None]
+        return max((offset - found for found in told), key=abs, default=0.0)
+
     def leave(self) -> None:
         """Take this worker off the list; it holds nothing any more."""
         self._storage.unregister_worker(self.worker)
 
     def _offset(self) -> float:
         return self._storage.clock.now_ms() / 1000 - time.monotonic()
+
+
+def _offset_of(other: WorkerRecord, me: WorkerIdentity) -> float | None:
+    """The clock offset that `other` has written down; None where it says nothing of this machine's clocks."""
+    if not me.boot or other.boot.partition("/")[0] != me.boot.partition("/")[0] or other.info is None:
+        return None  # containers of one boot differ behind the slash alone, and share the clocks
+    offset = orjson.loads(other.info).get(OFFSET)
+    return float(offset) if isinstance(offset, (int, float)) else None
 
 
 class KeepAlive:

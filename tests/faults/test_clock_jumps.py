@@ -16,7 +16,7 @@ from liteq.worker.heartbeat import Heartbeat
 
 from .sizes import size
 
-JUMPS = size("CLOCK_JUMPS", 300, 10_000)
+JUMPS = size("CLOCK_JUMPS", 1_000, 10_000)
 VISIBILITY_S = 60.0
 
 
@@ -53,9 +53,9 @@ def storage(tmp_path: Path, clock: TwoClocks) -> Iterator[Storage]:
     storage.close()
 
 
-def worker_of(storage: Storage, name: str) -> Heartbeat:
+def worker_of(storage: Storage, name: str, boot: str = "") -> Heartbeat:
     """Another host's as far as anybody can tell: only its deadline says whether it lives."""
-    me = WorkerIdentity(new_id(), name, "elsewhere", "", 1, "1")
+    me = WorkerIdentity(new_id(), name, "elsewhere", boot, 1, "1")
     return Heartbeat(
         storage, me, visibility_s=VISIBILITY_S, result_expires_s=None, dead_expires_s=None, info=lambda: {"name": name}
     )
@@ -82,6 +82,35 @@ def test_a_live_lease_outlasts_a_clock_that_is_set(storage: Storage, clock: TwoC
         b.look_after_others()
         assert a.beat([lease]) == []
     assert storage.settle([(lease, Ack(b"1"))]) == []
+
+
+@pytest.mark.parametrize("jump_s", [3600, 86_400 * 365, 90])
+def test_a_worker_that_starts_after_the_clock_was_set_knows_of_it(
+    storage: Storage, clock: TwoClocks, jump_s: int
+) -> None:
+    """It was not there then; but a worker in another container of this boot has written down how its clocks stood."""
+    a = worker_of(storage, "a", boot="this boot/pid:[1]")
+    lease = lease_one(storage, a)
+    clock.advance(10)
+    clock.wall_ms += jump_s * 1000
+    b = worker_of(storage, "b", boot="this boot/pid:[2]")
+    b.look_after_others()
+    clock.advance(10)
+    assert a.beat([lease]) == []
+    for _ in range(10):
+        clock.advance(10)
+        b.look_after_others()
+        assert a.beat([lease]) == []
+    assert storage.settle([(lease, Ack(b"1"))]) == []
+
+
+def test_a_worker_that_starts_after_nobody_set_a_clock_waits_for_nothing(storage: Storage, clock: TwoClocks) -> None:
+    a = worker_of(storage, "a", boot="this boot/pid:[1]")
+    lease = lease_one(storage, a)
+    clock.advance(VISIBILITY_S + 1)
+    b = worker_of(storage, "b", boot="this boot/pid:[2]")
+    assert b.look_after_others()
+    assert storage.settle([(lease, Ack(b"1"))]) == [lease]
 
 
 @pytest.mark.parametrize("jump_s", [3600, -3600])
