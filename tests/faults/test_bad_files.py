@@ -20,10 +20,10 @@ from liteq.exceptions import LiteqError, StorageCorrupt, StorageError, StorageUn
 from liteq.message import Ack, Batch, Message, WorkerIdentity, new_id
 from liteq.storage.storage import Storage, open_storage
 
-from .harness import Drill
+from .harness import Drill, integrity, wait_for
 from .sizes import size
 
-FLIPS = size("FLIPS", 20, 400)
+FLIPS = size("FLIPS", 20, 200)
 NOBODY = 65534
 
 pytestmark = pytest.mark.timeout(1800)
@@ -253,6 +253,40 @@ def test_flipped_bytes_are_told_as_damage_or_found_by_the_doctor(tmp_path: Path)
         storage.close()
         path.unlink()
     assert told + found > FLIPS // 2, "the flips hit nothing: the test shows nothing"
+
+
+@posix
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+@pytest.mark.parametrize("library", ["apsw", "stdlib"])
+def test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_nothing(
+    tmp_path: Path, library: str, suffix: str
+) -> None:
+    drill = Drill(tmp_path, settings={"LITEQ_SQLITE_DRIVER": library})
+    url = f"sqlite:///{drill.db}?driver={library}"
+    drill.settings["DRILL_BROKER"] = url
+    storage = open_storage(url)
+    storage.migrate()
+    worker = drill.worker(children=1)
+    accepted = [drill.send(storage, "work", n) for n in range(50)]
+    wait_for(lambda: len(drill.ledger()) == len(accepted), within_s=20)
+    os.remove(f"{drill.db}{suffix}")
+    with pytest.raises(StorageCorrupt, match=f"{suffix} was deleted while .*stop all of them"):
+        while True:
+            accepted.append(drill.send(storage, "work", 1))
+    if suffix == "-wal":
+        assert drill.worker(name="newcomer").wait(timeout=20) == 65, "who comes now must not begin a new log"
+    wait_for(lambda: f"{suffix} was deleted while" in drill.log(), within_s=20)
+    worker.send_signal(signal.SIGQUIT)
+    assert worker.wait(timeout=20) == 1
+    storage.close()
+    if suffix == "-wal":
+        Path(f"{drill.db}-shm").unlink(missing_ok=True)  # as the message says
+    storage = open_storage(url)
+    records = storage.find_many(accepted)
+    assert len(records) == len(accepted)
+    storage.close()
+    assert integrity(drill.db) == "ok"
+    drill.close()
 
 
 def test_a_worker_whose_file_turns_bad_goes_on_trying_calmly(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from liteq.storage.sqlite.doorbell import Doorbell
 from liteq.storage.sqlite.gate import pause_s
 from liteq.storage.sqlite.holder import writer
 from liteq.storage.sqlite.session import Session
+from liteq.storage.sqlite.sidecars import Sidecars
 from liteq.storage.sqlite.transaction import Checkout, ReadTransaction, WriteTransaction
 
 __all__ = ["SQLiteDriver"]
@@ -69,6 +70,7 @@ class SQLiteDriver(ABC):
         self._synced_at = -RELAXED_SYNC_S
         self.unsynced_since = inf
         self._log = LogWatch()
+        self._sidecars = Sidecars(self.path)
         self._ballast = Ballast(f"{self.path}-ballast")
         self._short = False  # the ballast is in use: the disk was full
         self._bells = {bell: Doorbell(f"{self.path}-{bell.value}", self.version) for bell in Bell}
@@ -156,6 +158,10 @@ class SQLiteDriver(ABC):
         return self._ballast.drop()
 
     def warnings(self) -> list[str]:
+        try:
+            self._check_sidecars()
+        except StorageError as error:
+            return [str(error)]
         return overgrown(self.path)
 
     def backup(self, target: Path) -> None:
@@ -168,6 +174,9 @@ class SQLiteDriver(ABC):
 
     def close(self) -> None:
         self._check_pid()
+        if self._sidecars.log_lost():
+            with suppress(StorageError):  # said before, or by the next who opens it; what could be saved has been
+                self._check_sidecars()
         with self._lock:
             self._close_idle()
 
@@ -217,6 +226,7 @@ class SQLiteDriver(ABC):
 
     def committed(self, *, full: bool) -> None:
         """A commit has been made, which has waited for the disk (`full`) or not."""
+        self._sidecars.note()
         if full:
             self._synced_at = monotonic()
             self.unsynced_since = inf
@@ -252,6 +262,7 @@ class SQLiteDriver(ABC):
             session.abandon()
         with self._lock:
             self._release(session)
+            self._sidecars.forget()  # it may have been the last that was open, of all processes
 
     def _release(self, session: Session) -> None:
         self._active[session.reader].pop(session, None)
@@ -275,6 +286,7 @@ class SQLiteDriver(ABC):
         with self._opening:
             if not self._ready:
                 self._look_at_file()
+            self._sidecars.check(None)
             session.open()
             if not session.reader:
                 session.ask_in_loop()
@@ -314,11 +326,23 @@ class SQLiteDriver(ABC):
             with self._lock:
                 self._close_idle()
         self._gate_identity = gate
+        self._check_sidecars()
+
+    def _check_sidecars(self) -> None:
+        """Raises StorageCorrupt where somebody has deleted the log or its index under this process."""
+        with self._lock:
+            session = next((s for idle in self._idle.values() for s in idle), None)
+            try:
+                self._sidecars.check(session)
+            except StorageError:
+                self._check_at = 0.0  # nothing more is written to it: look again each time
+                raise
 
     def _close_idle(self) -> None:
         """With the lock: close what nobody uses; what is in use is closed when it comes back."""
         self._generation += 1
         self._ready = False
+        self._sidecars.forget()
         for idle in self._idle.values():
             while idle:
                 idle.pop().close()
@@ -368,6 +392,7 @@ class SQLiteDriver(ABC):
         self._active = {True: {}, False: {}}
         self._idle = {True: [], False: []}
         self._watcher = None
+        self._sidecars.forget()
         self._ready = False
         self._generation += 1
         self._renew_locks()
