@@ -8,8 +8,9 @@ from functools import cached_property
 from inspect import Parameter
 from typing import Any
 
-__all__ = ["Parameters"]
+__all__ = ["REDACTED", "Parameters"]
 
+REDACTED = "***"
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -60,6 +61,34 @@ class Parameters:
             return None
         left = [p for i, p in enumerate(parameters) if i >= n or p.kind is Parameter.KEYWORD_ONLY]
         return frozenset(p.name for p in left if p.default is Parameter.empty), frozenset(p.name for p in left)
+
+    def redacted(
+        self, sensitive: bool | Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """`args` and `kwargs` with REDACTED for each argument whose parameter is in `sensitive`, for all where True.
+
+        What goes to `*args` has the name of that parameter, and so has what goes to `**kwargs`.
+        """
+        if sensitive is True:
+            return [REDACTED] * len(args), dict.fromkeys(kwargs, REDACTED)
+        hidden = {sensitive} if isinstance(sensitive, str) else set(sensitive or ())
+        positional, rest, named = [], None, None
+        for p in self.signature.parameters.values():
+            if p.kind in POSITIONAL:
+                positional.append(p.name)
+            elif p.kind is Parameter.VAR_POSITIONAL:
+                rest = p.name
+            elif p.kind is Parameter.VAR_KEYWORD:
+                named = p.name
+        known = self.signature.parameters
+        names = positional + [rest] * (len(args) - len(positional))
+        return (
+            [REDACTED if name in hidden else value for name, value in zip(names, args, strict=False)],
+            {
+                key: REDACTED if key in hidden or (key not in known and named in hidden) else value
+                for key, value in kwargs.items()
+            },
+        )
 
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raises TypeError, as the call itself would, when the arguments do not fit."""

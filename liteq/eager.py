@@ -10,7 +10,6 @@ from liteq.context import Request, current_request
 from liteq.execution import Executed, execute
 from liteq.message import RetryAt, new_id
 from liteq.result import EagerResult
-from liteq.serialization import decode
 
 __all__ = ["run_eagerly"]
 
@@ -46,7 +45,7 @@ def run_eagerly(
             break
         retries += 1
         if executed.outcome.payload is not None:
-            args, kwargs = decode(executed.outcome.payload)
+            args, kwargs = task.app.content.read(executed.outcome.payload)
     return _finish(task, id_, executed, throw, link, link_error)
 
 

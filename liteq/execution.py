@@ -29,11 +29,11 @@ from typing import Any, NamedTuple, TypeVar
 from liteq import signals, states
 from liteq.clock import Clock, to_ms
 from liteq.context import Request, enter, leave
-from liteq.exceptions import BadMessage, Ignore, Reject, Replaced, Retry
+from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
 from liteq.failures import exception_from
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
 from liteq.retry import RetryPolicy, decide
-from liteq.serialization import decode, encode, encode_error
+from liteq.serialization import Content, decode, encode, encode_error
 
 __all__ = ["ExceptionInfo", "Executed", "Plan", "arguments", "default_hook", "execute", "retry_due_ms"]
 
@@ -96,13 +96,18 @@ class Plan:
         "after_return",
         "before_start",
         "body",
+        "content",
+        "depth",
         "error_limit",
+        "form",
         "ignore_result",
         "is_async",
         "on_failure",
         "on_retry",
         "on_success",
         "policy",
+        "redact",
+        "result_content",
         "result_limit",
         "what",
     )
@@ -120,6 +125,12 @@ class Plan:
         self.policy = RetryPolicy.of(task) if task.autoretry_for else None
         self.what = f"the result of task {task.name!r}"
         self.result_limit: int = conf.max_result_bytes
+        self.depth: int = conf.max_nesting
+        self.redact: Callable[..., Any] | None = task.redacted if task.sensitive else None
+        self.content: Content = task.app.content
+        self.result_content: Content = task.app.result_content
+        json = conf.result_serializer in {"json", "application/json"} and not conf.result_compression
+        self.form: tuple[str, str | None] | None = None if json else (conf.result_serializer, conf.result_compression)
         self.error_limit: int = conf.max_traceback_bytes
 
 
@@ -137,13 +148,14 @@ def arguments(task: Any, lease: Lease) -> tuple[list[Any], dict[str, Any]]:
     An errback whose function takes more than one positional argument gets `(request, exc, traceback)` of what failed,
     any other its id; as in Celery.
     """
-    args, kwargs = decode(lease.payload)
+    plan: Plan = task.plan
+    args, kwargs = decode(lease.payload, plan.content)
     flags = lease.flags
     if flags & Flag.TAKES_INPUT:
         if flags & Flag.ON_FAILURE:
             args = _failure(task, lease) + args
         elif lease.input is not None:
-            args = [decode(lease.input), *args]
+            args = [decode(lease.input, plan.result_content), *args]
     return args, kwargs
 
 
@@ -180,6 +192,8 @@ def execute(
     KeyboardInterrupt and what else is no Exception; SystemExit fails the task and does not end its worker.
     """
     plan: Plan = task.plan
+    if plan.redact is not None:
+        request.redact = plan.redact
     token = enter(task, request)
     executed: Executed | None = None
     started = clock.monotonic()
@@ -240,8 +254,8 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
     try:
         result = None
         if keep and _is_kept(plan, request):
-            result = encode(retval, what=plan.what, limit=plan.result_limit, setting="max_result_bytes")
-    except BadMessage as exc:  # its result cannot be stored: that is a failure, and a retry would not help
+            result = _encoded(plan, retval)
+    except (BadMessage, ImproperlyConfigured) as exc:  # it cannot be stored: a failure, and a retry would not help
         return _failed(task, plan, request, exc)
     if plan.on_success is not None:
         _call(plan.on_success, retval, request.id, request.args, request.kwargs)
@@ -250,6 +264,12 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
     if logger.isEnabledFor(logging.INFO):
         logger.info("Task %s[%s] succeeded in %.6fs: %.200r", task.name, request.id, runtime_s, retval)
     return Executed(Ack(result), states.SUCCESS, retval)
+
+
+def _encoded(plan: Plan, retval: Any) -> bytes:
+    if plan.form is None:
+        return encode(retval, what=plan.what, limit=plan.result_limit, setting="max_result_bytes", max_depth=plan.depth)
+    return plan.result_content.write(retval, *plan.form, what=plan.what)
 
 
 def _is_kept(plan: Plan, request: Request) -> bool:
@@ -300,7 +320,7 @@ def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock
     due_ms = retry_due_ms(retry.when, task.default_retry_delay, clock)
     payload = None
     if retry.sig is not None:  # the task asked for other arguments
-        payload = encode([list(retry.sig.args), retry.sig.kwargs], what=f"arguments of {task.name}")
+        payload = _other_arguments(task, request, [list(retry.sig.args), retry.sig.kwargs])
     if plan.on_retry is not None:
         _call(plan.on_retry, reason, request.id, request.args, request.kwargs, einfo)
     if signals.task_retry.receivers:
@@ -309,6 +329,17 @@ def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock
     error = encode_error(reason, einfo.traceback, max_traceback_bytes=plan.error_limit)
     outcome = RetryAt(due_ms, error, payload, **retry.changes)
     return Executed(outcome, states.RETRY, retry, retry, einfo)
+
+
+def _other_arguments(task: Any, request: Request, value: list[Any]) -> bytes:
+    """What a retry is to be called with, in the form that the message has."""
+    what, content, lease = f"the arguments of task {task.name!r}", task.app.content, request._lease
+    written: bytes = (
+        content.write(value, task.serializer, task.compression, what=what)
+        if lease is None
+        else content.write_like(lease.payload, value, what=what)
+    )
+    return written
 
 
 def _failed(task: Any, plan: Plan, request: Request, exc: BaseException) -> Executed:

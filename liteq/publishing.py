@@ -14,12 +14,14 @@ from liteq.clock import Clock, from_ms, to_ms
 from liteq.message import Flag, Message
 from liteq.routing import Router, queue_name
 from liteq.serialization import encode
+from liteq.serialization.serializers import JSON
 
 __all__ = ["Defaults", "Publisher", "moment_ms"]
 
 # Read by the executing side from the row's options document.
-DOCUMENTED = ("headers", "shadow", "reply_to", "origin", "stamped_headers")
+DOCUMENTED = ("headers", "shadow", "reply_to", "origin", "stamped_headers", "argsrepr", "kwargsrepr")
 EMPTY: Mapping[str, Any] = {}
+FORM = frozenset({"serializer", "compression"})
 
 
 def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
@@ -38,7 +40,10 @@ def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
 class Defaults:
     """Everything about a task's messages that does not depend on the call."""
 
-    __slots__ = ("check", "expires", "flags", "limit", "name", "priority", "queue", "static", "time_limits", "what")
+    __slots__ = (
+        "check", "depth", "expires", "flags", "form", "limit", "name", "priority", "queue", "static", "time_limits",
+        "what",
+    )  # fmt: skip
 
     def __init__(self, app: Any, name: str, task: Any, router: Router) -> None:
         conf = app.conf
@@ -48,6 +53,8 @@ class Defaults:
         self.name = name
         self.what = f"the arguments of task {name!r}"
         self.limit: int = conf.max_payload_bytes
+        self.depth: int = conf.max_nesting
+        self.form = form_of(conf.task_serializer, conf.task_compression, task)
         self.queue = queue_of(merged, conf) or conf.task_default_queue
         self.priority = int(merged.get("priority") or conf.task_default_priority or 0)
         self.expires = merged.get("expires") if task is None or task.expires is None else task.expires
@@ -55,6 +62,16 @@ class Defaults:
         self.check = task.check_arguments if task is not None and task.typing else None
         self.static = router.is_static or own.get("queue") is not None
         self.time_limits = (route.get("time_limit"), route.get("soft_time_limit"))
+
+
+Form = tuple[str | None, str | None]
+
+
+def form_of(serializer: str | None, compression: str | None, task: Any = None) -> Form | None:
+    """The (serializer, compression) of a task's arguments; None for plain JSON, which needs no look at either."""
+    if task is not None:
+        serializer, compression = task.serializer, task.compression
+    return None if serializer in (None, "json", JSON) and not compression else (serializer, compression)
 
 
 def flags_of(task: Any) -> int:
@@ -143,7 +160,10 @@ class Publisher:
             running = context.worker_request()
             if running is not None:
                 root_id, parent_id = running.root_id, parent_id or running.id
-        payload = encode([args, kwargs], what=d.what, limit=d.limit)
+        if d.form is None and (not options or FORM.isdisjoint(options)):
+            payload = encode([args, kwargs], what=d.what, limit=d.limit, max_depth=d.depth)
+        else:
+            payload = self._in_form(d, [list(args), dict(kwargs)], options)
         if not options and d.static and d.expires is None:
             return Message(
                 message_id, d.name, payload, d.queue, d.priority, None, None, None, None, root_id, parent_id,
@@ -152,6 +172,14 @@ class Publisher:
         return self._with_options(
             d, args, kwargs, dict(options), payload, message_id, awaits, group_id, position, flags, root_id, parent_id
         )
+
+    def _in_form(self, d: Defaults, value: list[Any], options: Mapping[str, Any]) -> bytes:
+        """The arguments by the serializer, and compressed as, the call asks for, else the task."""
+        serializer, compression = d.form or (None, None)
+        written: bytes = self._app.content.write(
+            value, options.get("serializer") or serializer, options.get("compression") or compression, what=d.what
+        )
+        return written
 
     def changes(self, name: str, options: Mapping[str, Any], document_before: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of RetryAt that a retry's options change; `document_before`: the message's options document."""

@@ -28,11 +28,11 @@ def announce(
     return added if added != own else None
 
 
-def announce_sent(messages: Iterable[Message]) -> None:
+def announce_sent(app: Any, messages: Iterable[Message]) -> None:
     """Send after_task_publish for what is in the file now."""
     if signals.after_task_publish.receivers:
         for message in messages:
-            args, kwargs = decode(message.payload)
+            args, kwargs = app.content.read(message.payload)
             options = decode(message.options) if message.options else {}
             signals.after_task_publish.send(sender=message.task, **_publication(message, args, kwargs, options))
 

@@ -13,6 +13,7 @@ from liteq.app.configuration import AppConf, ConfigSource, PendingConf, outside_
 from liteq.app.registry import TaskRegistry
 from liteq.canvas import Signature
 from liteq.exceptions import ImproperlyConfigured
+from liteq.serialization import Content
 from liteq.settings import Conf, Source
 from liteq.signals import Signal
 
@@ -40,6 +41,7 @@ class Configured:
         self._periodic: list[tuple[str, dict[str, Any]]] = []
         self._defaults: list[Any] = []
         self._conf: AppConf | None = None
+        self._contents: tuple[Content, Content] | None = None
         self._source = ConfigSource(source, namespace) if source is not None else None
         self._noted = noted
         self._pending = PendingConf(self._load_conf, lambda: self._conf, noted)
@@ -105,7 +107,30 @@ class Configured:
             self.on_after_configure.send(sender=self, source=conf)
             return conf
 
+    @property
+    def content(self) -> Content:
+        """How arguments are written and read. Raises ImproperlyConfigured for a serializer that there is not."""
+        return (self._contents or self._make_contents())[0]
+
+    @property
+    def result_content(self) -> Content:
+        """How results are written and read."""
+        return (self._contents or self._make_contents())[1]
+
+    def _make_contents(self) -> tuple[Content, Content]:
+        conf = self.conf
+        accepted = conf.accept_content, conf.result_accept_content or conf.accept_content
+        limits = ("max_payload_bytes", "max_result_bytes")
+        keys = [key.strip() for key in (conf.pickle_key or "").split(",") if key.strip()]
+        made = tuple(
+            Content(accept=accept, keys=keys, limit=conf[limit], setting=limit, max_depth=conf.max_nesting)
+            for accept, limit in zip(accepted, limits, strict=True)
+        )
+        self._contents = made[0], made[1]
+        return self._contents
+
     def _conf_changed(self) -> None:
+        self._contents = None
         self.publisher.forget()
         for task in self._tasks.values():
             task.__dict__.pop("_plan", None)

@@ -55,9 +55,14 @@ class TaskOptions:
     """Seconds after which its process is killed."""
     soft_time_limit: float | None = None
     """Seconds after which SoftTimeLimitExceeded is raised in it."""
+    sensitive: bool | tuple[str, ...] = ()
+    """Parameters whose arguments nobody is to see in logs, in `argsrepr` and in answers of `inspect`; True for all."""
     trail: bool = True
     serializer: Any = _Setting("task_serializer")
+    compression: Any = _Setting("task_compression")
     rate_limit: Any = _Setting("task_default_rate_limit")
+    global_rate_limit: Any = None
+    """As `rate_limit`, for all workers on the file together; `app.control.global_rate_limit()` changes it."""
     ignore_result: Any = _Setting("task_ignore_result")
     track_started: Any = _Setting("task_track_started")
     acks_late: Any = _Setting("task_acks_late")

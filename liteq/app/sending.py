@@ -12,9 +12,9 @@ from liteq.canvas import Node, Signature, evaluate, maybe_signature
 from liteq.clock import Clock
 from liteq.compile import compile_signature
 from liteq.message import Batch, Flag, Message, new_id
-from liteq.publishing import Publisher
+from liteq.publishing import FORM, Publisher
 from liteq.result import AsyncResult, EagerResult, GroupResult
-from liteq.serialization import decode
+from liteq.serialization import Content
 from liteq.storage.grow import UNPLACED
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Sending:
 
         @property
         def conf(self) -> Any: ...
+        @property
+        def content(self) -> Content: ...
         @cached_property
         def control(self) -> Control: ...
         @property
@@ -80,8 +82,9 @@ class Sending:
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None, options: dict[str, Any]
     ) -> EagerResult[Any]:
         """Run it here. The arguments are encoded and decoded on the way, so that a test sees what a worker would."""
-        message = self.publisher.message(task.name, args, kwargs, {}, message_id=task_id or new_id())
-        real_args, real_kwargs = decode(message.payload)
+        form = {key: options[key] for key in FORM if key in options}
+        message = self.publisher.message(task.name, args, kwargs, form, message_id=task_id or new_id())
+        real_args, real_kwargs = self.content.read(message.payload)
         link, link_error = options.get("link"), options.get("link_error")
         return task.apply(  # type: ignore[no-any-return]
             real_args, real_kwargs, task_id=message.id, link=link, link_error=link_error,
@@ -98,7 +101,7 @@ class Sending:
                 message.task, args, kwargs, {**options, "headers": headers}, message_id=message.id, check=False
             )
         result = self._result_of_sent(message, self.storage.enqueue(Batch([message]))[0])
-        announce_sent([message])
+        announce_sent(self, [message])
         return result
 
     def send_task(
@@ -166,7 +169,7 @@ class Sending:
             header_errbacks=self.conf.task_allow_error_cb_on_chord_header,
         )  # fmt: skip
         stands = self.storage.enqueue(compiled.batch) if compiled.batch.messages else []
-        announce_sent(compiled.batch.messages)
+        announce_sent(self, compiled.batch.messages)
         result = self.result_of(compiled.node)
         if len(stands) == 1 and not compiled.batch.groups:  # its unique key may be taken
             result.id = stands[0]
@@ -197,7 +200,7 @@ class Sending:
         )
         if not self.storage.grow_group(group_id, compiled.batch):
             raise ValueError(f"the group {group_id} has finished: nothing can be added to it")
-        announce_sent(compiled.batch.messages)
+        announce_sent(self, compiled.batch.messages)
         return self.result_of(compiled.node)
 
     def apply_signature(

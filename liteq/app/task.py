@@ -18,7 +18,7 @@ from liteq.exceptions import ImproperlyConfigured, Replaced, Retry
 from liteq.execution import Plan
 from liteq.message import Replace
 from liteq.result import AsyncResult, EagerResult
-from liteq.serialization import encode
+from liteq.serialization import as_json, encode
 
 __all__ = ["Context", "Task"]
 
@@ -308,8 +308,11 @@ class Task(TaskOptions, Generic[P, R]):
         if limit is not None and request.retries + 1 > limit:
             if exc is not None:
                 raise exc
+            shown_args, shown_kwargs = (
+                self.redacted(again.args, again.kwargs) if self.sensitive else (again.args, again.kwargs)
+            )
             raise self.MaxRetriesExceededError(
-                f"Can't retry {self.name}[{request.id}] args:{again.args} kwargs:{again.kwargs}",
+                f"Can't retry {self.name}[{request.id}] args:{shown_args} kwargs:{shown_kwargs}",
                 task_args=again.args,
                 task_kwargs=again.kwargs,
             )
@@ -367,13 +370,27 @@ class Task(TaskOptions, Generic[P, R]):
         request = self.request if request is None else request
         if request.is_eager:
             return
-        data = encode({"state": state, "meta": meta}, what=f"meta of {self.name}")
+        data = self._progress(state, meta)
         own = task_id is None or task_id == request.id
         target = request.id if task_id is None else task_id
         if target is None:
             raise ValueError("update_state() outside of a running task needs a task_id")
         lease = (request.seq, request.token) if own and request.token is not None else None
         self.app.storage.progress(target, data, lease=lease)
+
+    def _progress(self, state: str | None, meta: Any) -> bytes:
+        """`state` as plain JSON, so that whoever shows states can read it; `meta` as results are written."""
+        form, what = self.plan.form, f"meta of {self.name}"
+        if form is None:
+            return encode({"state": state, "meta": meta}, what=what)
+        written: bytes = as_json(self.app.result_content.write(meta, *form, what=what))
+        return b'{"state":' + encode(state, what=what) + b',"meta":' + written + b"}"
+
+    def redacted(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments as others may see them: `***` for each that `sensitive` names."""
+        if not self.sensitive:
+            return list(args), dict(kwargs)
+        return self.parameters.redacted(self.sensitive, args, kwargs)
 
     def add_trail(self, result: Any) -> Any:
         """Remember `result` as sent by the execution that is running."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from liteq.cli.output import times
-from liteq.serialization import decode, decode_error
+from liteq.serialization import decode, decode_error, kind_of
 from liteq.storage.inspect import Record
 
 __all__ = ["message_document"]
@@ -36,6 +36,7 @@ def message_document(record: Record, *, with_args: bool = False) -> dict[str, An
         "error": None if error is None else {"type": error.type_name, "message": error.message},
     }
     if with_args:
-        args, kwargs = decode(record.payload)
+        sealed = kind_of(record.payload)  # looking at a queue opens no envelope: unpickling would run code
+        args, kwargs = decode(record.payload) if sealed is None else ([sealed], {})
         document |= {"args": args, "kwargs": kwargs}
     return document

@@ -50,6 +50,9 @@ class Request:
     entered: bool = False
     """Whether a task class with a `__call__` of its own has called the base's."""
 
+    redact: Any = None
+    """The task's `redacted`, where it has sensitive arguments."""
+
     _lease: Lease | None = None
 
     def __init__(self, *args: Any, **fields: Any) -> None:
@@ -94,7 +97,10 @@ class Request:
         raise AttributeError(name)
 
     def __repr__(self) -> str:
-        return f"<Context: {self.__dict__!r}>"
+        shown = {key: value for key, value in self.__dict__.items() if key not in {"_lease", "redact"}}
+        if self.redact is not None:
+            shown["args"], shown["kwargs"] = self._shown()
+        return f"<Context: {shown!r}>"
 
     # What is derived when it is asked for. An assignment replaces each of them.
 
@@ -178,11 +184,19 @@ class Request:
 
     @cached_property
     def argsrepr(self) -> str:
-        return repr(self.args)
+        """The positional arguments as logs may show them: `argsrepr=` of the sender, sensitive ones hidden."""
+        said: str | None = self.options.get("argsrepr")
+        return repr(self._shown()[0]) if said is None else said
 
     @cached_property
     def kwargsrepr(self) -> str:
-        return repr(self.kwargs)
+        """As `argsrepr`, for the named ones."""
+        said: str | None = self.options.get("kwargsrepr")
+        return repr(self._shown()[1]) if said is None else said
+
+    def _shown(self) -> tuple[Any, Any]:
+        redact = self.redact
+        return (self.args, self.kwargs) if redact is None else redact(self.args or (), self.kwargs or {})
 
     @cached_property
     def delivery_info(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from liteq import states
@@ -26,12 +27,13 @@ def state_of(record: Record | None) -> str:
     return celery_state(record.state, retries=record.retries, started=bool(record.flags & Flag.TRACK_STARTED))
 
 
-def value_of(record: Record, state: str) -> Any:
+def value_of(record: Record, state: str, read: Callable[[bytes], Any] = decode) -> Any:
+    """The result, the meta or the exception that `record` holds; `read` opens what is not plain JSON."""
     match record.state:
         case State.SUCCEEDED:
-            return decode(record.result) if record.result is not None else None
+            return read(record.result) if record.result is not None else None
         case State.LEASED | State.CANCELLED if record.progress is not None:
-            return decode(record.progress).get("meta")
+            return read(record.progress).get("meta")
     if state == states.IGNORED or (state == states.PENDING and not record.error):
         return None
     if record.error:

@@ -17,7 +17,6 @@ from liteq.result.graph import DependencyGraph
 from liteq.result.promises import call_when_done
 from liteq.result.reading import state_of, value_of
 from liteq.result.waiting import Deadline, DoneBell
-from liteq.serialization import decode
 from liteq.states import FINISHED
 from liteq.storage.inspect import Record
 
@@ -74,6 +73,9 @@ class AsyncResult(ResultBase, Generic[R]):
 
     # -- the row
 
+    def _read(self, data: bytes) -> Any:
+        return self.app.result_content.read(data)
+
     def _find(self) -> Record | None:
         """The message's row: read anew until it has finished. None for an unknown id."""
         if self._record is None:
@@ -106,7 +108,7 @@ class AsyncResult(ResultBase, Generic[R]):
     def result(self) -> Any:
         """The return value when SUCCESS, the exception when it failed, the meta of a state of the task's own."""
         record = self._find()
-        return None if record is None else value_of(record, state_of(record))
+        return None if record is None else value_of(record, state_of(record), self._read)
 
     info = result
 
@@ -135,7 +137,7 @@ class AsyncResult(ResultBase, Generic[R]):
         record = self._find()
         if record is None:
             return None, None
-        args, kwargs = decode(record.payload)
+        args, kwargs = self.app.content.read(record.payload)
         return args, kwargs
 
     @property
@@ -178,7 +180,7 @@ class AsyncResult(ResultBase, Generic[R]):
         if record is None:
             return None
         state = state_of(record)
-        value = value_of(record, state)
+        value = value_of(record, state, self._read)
         if propagate and state in states.PROPAGATE_STATES:
             raise value if isinstance(value, BaseException) else RuntimeError(value)
         if callback is not None:
@@ -261,7 +263,7 @@ class AsyncResult(ResultBase, Generic[R]):
         return {
             "task_id": self.id,
             "status": state,
-            "result": None if record is None else value_of(record, state),
+            "result": None if record is None else value_of(record, state, self._read),
             "traceback": self.traceback,
             "children": [],
             "date_done": self.date_done,

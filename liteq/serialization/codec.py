@@ -13,15 +13,15 @@ like takes the slow one: `walk.py` rebuilds the value in plain JSON types and kn
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from liteq.exceptions import BadMessage, NotSerializable, PayloadTooLarge
-from liteq.serialization.tags import CONTAINER, TYPE, WRITTEN, tag, untag, verdict
+from liteq.serialization.tags import CONTAINER, ENCLOSED, ENVELOPE, TYPE, WRITTEN, tag, untag, verdict
 from liteq.serialization.walk import Walk
 
-__all__ = ["MAX_NESTING", "decode", "encode"]
+__all__ = ["ENCLOSED", "ENVELOPE", "MAX_NESTING", "Opener", "decode", "encode"]
 
 MAX_NESTING = 100  # orjson itself stops at 254 levels
 
@@ -98,14 +98,23 @@ def _encode_slowly(value: Any, what: str, setting: str, max_depth: int) -> bytes
         raise NotSerializable(f"{what}: {exc}") from None
 
 
-def decode(data: bytes) -> Any:
-    """The value that `encode` was given. Raises BadMessage when `data` is not JSON.
+class Opener(Protocol):
+    """Opens what is not plain JSON: `content.Content`, by the rules of an app."""
+
+    def open(self, data: bytes, /) -> Any:
+        """The value in an envelope."""
+
+
+def decode(data: bytes, opener: Opener | None = None) -> Any:
+    """The value that `encode` was given. Raises BadMessage when `data` is not JSON, nor an envelope for `opener`.
 
     A tag that this process does not know, or whose value does not parse, stays the dict it is: what a stranger put
     into an argument must not be able to stop the worker that reads it.
     """
     try:
         value = orjson.loads(data)
-        return untag(value) if _MARKER in data else value
+        return untag(value, opener) if _MARKER in data else value
     except (orjson.JSONDecodeError, RecursionError) as exc:
+        if opener is not None and data[:1] == ENVELOPE:  # looked at here only: plain JSON pays nothing for it
+            return opener.open(data)
         raise BadMessage(f"a stored value of {len(data)} bytes cannot be read as JSON: {exc}") from None

@@ -17,6 +17,8 @@ __all__ = ["CONTAINER", "TYPE", "VALUE", "WRITTEN", "register_type", "registered
 T = TypeVar("T")
 
 TYPE, VALUE = "__type__", "__value__"
+ENVELOPE = b"\x01"  # what is not plain JSON begins with it (content.py)
+ENCLOSED = "liteq.content"  # the tag of an envelope inside of JSON
 CONTAINER, WRITTEN, OTHER = "container", "written", "other"
 
 # What an app added with `register_type`: its class, the marker, and how to make JSON of it.
@@ -66,26 +68,28 @@ _TAGGED: tuple[tuple[type, str, Callable[[Any], Any]], ...] = (
 )
 
 
-def untag(value: Any) -> Any:
-    """`value`, as orjson read it, with its tags turned into what they stand for."""
+def untag(value: Any, opener: Any = None) -> Any:
+    """`value`, as orjson read it, with its tags turned into what they stand for; `opener` opens envelopes."""
     if isinstance(value, list):
-        return [untag(v) for v in value]
+        return [untag(v, opener) for v in value]
     if not isinstance(value, dict):
         return value
     if len(value) != 2 or TYPE not in value or VALUE not in value:
-        return {k: untag(v) for k, v in value.items()}
-    return _untag_one(value[TYPE], value[VALUE])
+        return {k: untag(v, opener) for k, v in value.items()}
+    return _untag_one(value[TYPE], value[VALUE], opener)
 
 
-def _untag_one(marker: Any, inner: Any) -> Any:
+def _untag_one(marker: Any, inner: Any, opener: Any) -> Any:
     if marker == "dict" and isinstance(inner, dict):
-        return {k: untag(v) for k, v in inner.items()}
+        return {k: untag(v, opener) for k, v in inner.items()}
+    if marker == ENCLOSED and opener is not None and isinstance(inner, str):
+        return opener.open(base64.b64decode(inner))
     if isinstance(marker, str) and (decoder := _decoders.get(marker)) is not None:
         try:
-            return decoder(untag(inner))
+            return decoder(untag(inner, opener))
         except (ValueError, TypeError, LookupError, AttributeError, InvalidOperation, binascii.Error):
             pass
-    return {TYPE: marker, VALUE: untag(inner)}
+    return {TYPE: marker, VALUE: untag(inner, opener)}
 
 
 _decoders: dict[str, Callable[[Any], Any]] = {
@@ -98,7 +102,7 @@ _decoders: dict[str, Callable[[Any], Any]] = {
     "base64": lambda v: base64.b64decode(v, validate=True),
     "int": lambda v: int(v, 16),
 }
-_BUILT_IN_MARKERS = frozenset(_decoders) | {"dict"}
+_BUILT_IN_MARKERS = frozenset(_decoders) | {"dict", ENCLOSED}
 
 
 def register_type(kind: type[T], marker: str, encoder: Callable[[T], Any], decoder: Callable[[Any], T]) -> None:

@@ -30,7 +30,7 @@ NO_EFFECT = frozenset(
     event_exchange
     redis_backend_use_ssl redis_db redis_host redis_max_connections redis_username redis_password redis_port
     redis_socket_timeout redis_socket_connect_timeout redis_retry_on_timeout redis_socket_keepalive
-    result_cache_max result_compression result_exchange result_exchange_type result_chord_expires
+    result_cache_max result_exchange result_exchange_type result_chord_expires
     result_failure_expires result_persistent result_backend_transport_options result_chord_retry_interval
     result_chord_join_timeout result_backend_max_sleep_between_retries_ms result_backend_max_retries
     result_backend_base_sleep_between_retries_ms result_backend_always_retry
@@ -38,7 +38,7 @@ NO_EFFECT = frozenset(
     security_certificate security_cert_store security_key security_key_password security_digest
     database_url database_engine_options database_engine_callback database_short_lived_sessions
     database_table_schemas database_table_names database_create_tables_at_setup
-    task_acks_on_failure_or_timeout task_acks_on_failure task_acks_on_timeout task_compression
+    task_acks_on_failure_or_timeout task_acks_on_failure task_acks_on_timeout
     task_create_missing_queue_type task_create_missing_queue_exchange_type task_default_delivery_mode
     task_default_queue_type task_default_exchange task_default_exchange_type task_default_routing_key task_protocol
     task_publish_retry task_publish_retry_policy task_queue_max_priority task_retry_on_worker_lost

@@ -10,7 +10,7 @@ from liteq import signals as announce
 from liteq.context import Request
 from liteq.exceptions import TaskRevokedError
 from liteq.message import Cancel, Lease
-from liteq.serialization import decode, encode_error
+from liteq.serialization import encode_error, kind_of
 
 __all__ = ["revoked_outcome", "signal_number"]
 
@@ -35,7 +35,7 @@ def revoked_outcome(
     reason = "terminated" if terminated else "expired" if expired else "revoked"
     logger.info("Task %s[%s] %s", lease.task, lease.id, reason)
     if announce.task_revoked.receivers:
-        args, kwargs = decode(lease.payload)
+        args, kwargs = app.content.read(lease.payload) if kind_of(lease.payload) is None else ([], {})
         announce.task_revoked.send(
             sender=app.tasks.get(lease.task),
             request=Request.from_lease(lease, args, kwargs, hostname),

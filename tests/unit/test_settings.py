@@ -78,7 +78,7 @@ def test_a_timedelta_is_taken_for_seconds(conf):
         ("busy_timeout", float("inf"), "a number from 0 (seconds)"),
         ("max_nesting", 5000, "from 4 up to 200"),
         ("max_payload_bytes", 10, "(bytes)"),
-        ("task_serializer", "pickle", "'json'"),
+        ("durability", "sometimes", "'strict'"),
         ("beat_schedule", [], "dict"),
     ],
 )
