@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import time
+from pathlib import Path
 from typing import Any
 
 from liteq import LiteQ
@@ -64,3 +67,39 @@ def until(self: Any, path: str) -> int:
     while not os.path.exists(path):
         time.sleep(0.01)
     return os.getpid()
+
+
+DEATHS = {
+    "segfault": lambda: ctypes.string_at(0),
+    "as the OOM killer does": lambda: os.kill(os.getpid(), 9),
+    "abort": os.abort,
+    "exit": lambda: os._exit(3),
+    "SIGTERM to itself": lambda: os.kill(os.getpid(), 15),
+}
+
+
+@app.task(bind=True)
+def die_once(self: Any, how: str, folder: str) -> float:
+    """Ends its process the first time; then says how many seconds later it was run again."""
+    note("die_once", self.request.id)
+    mark = Path(folder) / self.request.id
+    if mark.exists():
+        return time.monotonic() - float(mark.read_text())
+    mark.write_text(str(time.monotonic()))
+    DEATHS[how]()
+    raise AssertionError(f"{how} was survived")
+
+
+@app.task(bind=True)
+def devour(self: Any) -> None:
+    """Wants more memory than its process may have."""
+    note("devour", self.request.id)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    allowed = pages * resource.getpagesize() + 32 * 2**20
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (allowed, before[1]))
+    try:
+        hoard = [bytes(2**20) for _ in range(4_096)]
+        raise AssertionError(f"{len(hoard)} MiB were granted")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)

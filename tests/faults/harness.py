@@ -20,6 +20,8 @@ from liteq.serialization import decode, encode
 from liteq.states import UNFINISHED, State
 from liteq.storage.storage import Storage, open_storage
 
+from .nursery import Nursery, Process
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -39,7 +41,10 @@ class Drill:
     folder: Path
     disk: Path | None = None  # where the database is, when elsewhere
     settings: dict[str, str] = field(default_factory=dict)  # environment of the workers
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    forked: bool = False  # processes come from a nursery, and are there in no time
+    processes: list[Process] = field(default_factory=list)
+    _nursery: Nursery | None = None
+    _counted: tuple[int, int] = (0, 0)  # bytes and lines of the ledger
 
     @property
     def db(self) -> Path:
@@ -60,17 +65,23 @@ class Drill:
         storage.migrate()
         return storage
 
-    def start(self, *args: str, name: str) -> subprocess.Popen[bytes]:
+    def start(self, *args: str, name: str, env: dict[str, str] | None = None) -> Process:
         """Start a Python process; its output goes to a file called `name`."""
-        with (self.folder / name).open("ab") as out, (self.folder / f"{name}.err").open("ab") as err:
-            process = subprocess.Popen(
-                [sys.executable, *args], env=self.env, cwd=self.folder, stdout=out, stderr=err, start_new_session=True
-            )
+        env = {**self.env, **(env or {})}
+        out, err = self.folder / name, self.folder / f"{name}.err"
+        if self.forked:
+            self._nursery = self._nursery or Nursery(self.env)
+            process: Process = self._nursery.start(list(args), env, self.folder, out, err)
+        else:
+            with out.open("ab") as o, err.open("ab") as e:
+                process = subprocess.Popen(
+                    [sys.executable, *args], env=env, cwd=self.folder, stdout=o, stderr=e, start_new_session=True
+                )
         self.processes.append(process)
         return process
 
-    def worker(self, children: int = 2, name: str = "worker") -> subprocess.Popen[bytes]:
-        return self.start("-m", "liteq", "-A", "drill_app", "worker", "-c", str(children), name=name)
+    def worker(self, children: int = 2, name: str = "worker", env: dict[str, str] | None = None) -> Process:
+        return self.start("-m", "liteq", "-A", "drill_app", "worker", "-c", str(children), name=name, env=env)
 
     def send(self, storage: Storage, task: str, *args: object) -> str:
         """Enqueue one message of a task of drill_app.py; its id."""
@@ -81,7 +92,7 @@ class Drill:
         """What a process has written to its standard error."""
         return (self.folder / f"{name}.err").read_text()
 
-    def producer(self, n: int, limit: int = 1_000_000) -> subprocess.Popen[bytes]:
+    def producer(self, n: int, limit: int = 1_000_000_000) -> Process:
         return self.start(str(HERE / "drill_producer.py"), str(limit), name=f"producer-{n}")
 
     def accepted(self) -> list[Accepted]:
@@ -98,13 +109,24 @@ class Drill:
         path = self.folder / "ledger"
         return Counter(line.split()[1] for line in path.read_text().splitlines()) if path.exists() else Counter()
 
+    def executions(self) -> int:
+        """How many executions the ledger has; reads what is new of it."""
+        path = self.folder / "ledger"
+        read, lines = self._counted
+        if path.exists() and path.stat().st_size > read:
+            with path.open("rb") as file:
+                file.seek(read)
+                data = file.read()
+            self._counted = (read + len(data), lines + data.count(b"\n"))
+        return self._counted[1]
+
     def wait_until_settled(self, within_s: float = 60.0) -> None:
         """Until no message is waiting or running."""
         storage = self.storage()
         wait_for(lambda: not any(c.state in UNFINISHED for c in storage.counts()), within_s=within_s)
         storage.close()
 
-    def stop(self, process: subprocess.Popen[bytes]) -> int:
+    def stop(self, process: Process) -> int:
         process.send_signal(signal.SIGTERM)
         return process.wait(timeout=30)
 
@@ -114,6 +136,8 @@ class Drill:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+        if self._nursery is not None:
+            self._nursery.close()
 
 
 def wait_for(fact: Callable[[], object], *, within_s: float = 10.0) -> None:
@@ -134,7 +158,7 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in text.split()]
 
 
-def kill_one_child(worker: subprocess.Popen[bytes], rng: random.Random) -> None:
+def kill_one_child(worker: Process, rng: random.Random) -> None:
     """SIGKILL a random child of a worker, if it has one."""
     children = children_of(worker.pid)
     if children:
@@ -142,7 +166,7 @@ def kill_one_child(worker: subprocess.Popen[bytes], rng: random.Random) -> None:
             os.kill(rng.choice(children), signal.SIGKILL)
 
 
-def kill_group(process: subprocess.Popen[bytes]) -> None:
+def kill_group(process: Process) -> None:
     """SIGKILL a process and all that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -271,8 +271,7 @@ def test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_noth
     wait_for(lambda: len(drill.ledger()) == len(accepted), within_s=20)
     os.remove(f"{drill.db}{suffix}")
     with pytest.raises(StorageCorrupt, match=f"{suffix} was deleted while .*stop all of them"):
-        while True:
-            accepted.append(drill.send(storage, "work", 1))
+        send_for_ever(drill, storage, accepted)
     if suffix == "-wal":
         assert drill.worker(name="newcomer").wait(timeout=20) == 65, "who comes now must not begin a new log"
     wait_for(lambda: f"{suffix} was deleted while" in drill.log(), within_s=20)
@@ -287,6 +286,11 @@ def test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_noth
     storage.close()
     assert integrity(drill.db) == "ok"
     drill.close()
+
+
+def send_for_ever(drill: Drill, storage: Storage, accepted: list[str]) -> None:
+    while True:
+        accepted.append(drill.send(storage, "work", 1))
 
 
 def test_a_worker_whose_file_turns_bad_goes_on_trying_calmly(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ NONE = (0, 0)
 class Sidecars:
     """What one process knows of `-wal` and `-shm` of the database `path`."""
 
-    __slots__ = ("_log", "_index", "_path")
+    __slots__ = ("_index", "_log", "_path")
 
     def __init__(self, path: str) -> None:
         self._path = path

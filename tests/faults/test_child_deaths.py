@@ -1,0 +1,112 @@
+"""A child segfaults, is killed by the kernel, runs out of memory: its task is back within a second, and says why."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from liteq.message import Batch, Message, new_id
+from liteq.serialization import decode, decode_error
+from liteq.states import State
+
+from .harness import Drill, children_of, wait_for
+from .sizes import size
+
+DEATHS = size("CHILD_DEATHS", 20, 1_000)
+PILLS = size("POISON_PILLS", 5, 200)
+HOW = {
+    "segfault": "signal SIGSEGV",
+    "as the OOM killer does": "signal SIGKILL",
+    "abort": "signal SIGABRT",
+    "exit": "exit code 3",
+}
+
+pytestmark = [
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(sys.platform != "linux", reason="finds children, and how much memory they have, by /proc"),
+]
+
+
+@pytest.fixture
+def drill(tmp_path: Path) -> Iterator[Drill]:
+    drill = Drill(tmp_path)
+    drill.storage().close()
+    yield drill
+    drill.close()
+
+
+def test_a_child_that_dies_gives_its_task_back_within_a_second(drill: Drill, tmp_path: Path) -> None:
+    storage = drill.storage()
+    worker = drill.worker()
+    sent = {}
+    for n in range(DEATHS):
+        how = list(HOW)[n % len(HOW)]
+        sent[drill.send(storage, "die_once", how, str(tmp_path))] = how
+    drill.wait_until_settled(within_s=20 + DEATHS)
+    records = storage.find_many(list(sent))
+    assert {r.state for r in records.values()} == {State.SUCCEEDED}
+    assert {r.crashes for r in records.values()} == {1}
+    assert {drill.ledger()[id_] for id_ in sent} == {2}
+    for id_, how in sent.items():
+        error = decode_error(records[id_].error or b"{}")
+        assert (error.type, HOW[how] in error.message) == ("WorkerLostError", True), error
+    took_s = sorted(float(decode(r.result or b"null")) for r in records.values())
+    # It is back within a second; that it also runs again within one is what an idle machine does.
+    assert took_s[len(took_s) * 9 // 10] < 1.0, took_s[-5:]
+    assert drill.stop(worker) == 0
+    storage.close()
+
+
+def test_a_killed_childs_task_is_back_within_a_second(drill: Drill) -> None:
+    storage = drill.storage()
+    worker = drill.worker(children=1)
+    wait_for(lambda: children_of(worker.pid), within_s=10)
+    task = storage.enqueue(Batch([Message(new_id(), "drill_app.wait", b"[[],{}]")]))[0]
+    wait_for(lambda: drill.ledger()[task] == 1)
+    (child,) = children_of(worker.pid)
+    killed_at = time.monotonic()
+    os.kill(child, signal.SIGKILL)
+    wait_for(lambda: drill.ledger()[task] == 2)
+    assert time.monotonic() - killed_at < 1.0
+    storage.close()
+
+
+def test_out_of_memory_is_an_error_of_the_task_and_the_child_goes_on(drill: Drill) -> None:
+    storage = drill.storage()
+    worker = drill.worker(children=1)
+    hungry = [drill.send(storage, "devour") for _ in range(DEATHS)]
+    after = drill.send(storage, "work", 7)
+    drill.wait_until_settled(within_s=20 + DEATHS)
+    for record in storage.find_many(hungry).values():
+        assert record.state is State.DEAD
+        assert decode_error(record.error or b"{}").type == "MemoryError"
+        assert record.crashes == 0
+    assert storage.find(after).state is State.SUCCEEDED  # type: ignore[union-attr]
+    assert "ended with" not in drill.log()
+    assert drill.stop(worker) == 0
+    storage.close()
+
+
+def test_tasks_that_kill_their_process_are_dead_letters_and_others_go_on(drill: Drill) -> None:
+    storage = drill.storage()
+    pills = [drill.send(storage, "suicide") for _ in range(PILLS)]
+    worker = drill.worker()
+    producer = drill.producer(0, limit=5)
+    assert producer.wait(timeout=60) == 0
+    drill.wait_until_settled(within_s=30 + PILLS)
+    ledger = drill.ledger()
+    for pill in pills:
+        record = storage.find(pill)
+        assert record is not None
+        assert (record.state, record.crashes, ledger[pill]) == (State.DEAD, 2, 3)
+        assert decode_error(record.error or b"{}").type == "WorkerLostError"
+    assert len(drill.accepted()) == 15
+    assert {storage.find(a.id).state for a in drill.accepted()} == {State.SUCCEEDED}  # type: ignore[union-attr]
+    assert drill.stop(worker) == 0
+    storage.close()
