@@ -11,6 +11,7 @@ from typing import Any
 
 from liteq import context
 from liteq.clock import Clock, from_ms, to_ms
+from liteq.exceptions import QueueNotFound
 from liteq.message import Flag, Message
 from liteq.routing import Router, queue_name
 from liteq.serialization import encode
@@ -41,8 +42,8 @@ class Defaults:
     """Everything about a task's messages that does not depend on the call."""
 
     __slots__ = (
-        "check", "depth", "expires", "flags", "form", "limit", "name", "priority", "queue", "static", "time_limits",
-        "what",
+        "check", "depth", "dump", "expires", "flags", "form", "inherits", "limit", "name", "priority", "queue",
+        "static", "time_limits", "what",
     )  # fmt: skip
 
     def __init__(self, app: Any, name: str, task: Any, router: Router) -> None:
@@ -55,12 +56,16 @@ class Defaults:
         self.limit: int = conf.max_payload_bytes
         self.depth: int = conf.max_nesting
         self.form = form_of(conf.task_serializer, conf.task_compression, task)
-        self.queue = queue_of(merged, conf) or conf.task_default_queue
+        self.dump = None if task is None else task.dump_models
+        if self.dump is not None:
+            self.form = self.form or (None, None)
+        self.queue = existing(queue_of(merged, conf) or conf.task_default_queue, conf)
         self.priority = int(merged.get("priority") or conf.task_default_priority or 0)
+        self.inherits = bool(conf.task_inherit_parent_priority) and merged.get("priority") is None
         self.expires = merged.get("expires") if task is None or task.expires is None else task.expires
         self.flags = flags_of(task) if task is not None else 0
         self.check = task.check_arguments if task is not None and task.typing else None
-        self.static = router.is_static or own.get("queue") is not None
+        self.static = (router.is_static or own.get("queue") is not None) and not self.inherits
         self.time_limits = (route.get("time_limit"), route.get("soft_time_limit"))
 
 
@@ -99,6 +104,16 @@ def queue_of(options: Mapping[str, Any], conf: Any) -> str | None:
         if getattr(declared, "routing_key", None) == routing_key:
             return queue_name(declared)
     return str(routing_key)
+
+
+def existing(queue: str, conf: Any) -> str:
+    """`queue`; raises QueueNotFound where `task_create_missing_queues` is off and `task_queues` does not have it."""
+    if conf.task_create_missing_queues:
+        return queue
+    known = [queue_name(one) for one in conf.task_queues or ()]
+    if queue not in known and queue != conf.task_default_queue:
+        raise QueueNotFound(f"there is no queue {queue!r} in task_queues, and task_create_missing_queues is off")
+    return queue
 
 
 class Publisher:
@@ -175,6 +190,8 @@ class Publisher:
 
     def _in_form(self, d: Defaults, value: list[Any], options: Mapping[str, Any]) -> bytes:
         """The arguments by the serializer, and compressed as, the call asks for, else the task."""
+        if d.dump is not None:
+            value = list(d.dump(*value))
         serializer, compression = d.form or (None, None)
         written: bytes = self._app.content.write(
             value, options.get("serializer") or serializer, options.get("compression") or compression, what=d.what
@@ -203,7 +220,7 @@ class Publisher:
         awaits: str | None, group_id: str | None, position: int, flags: int, root_id: str | None, parent_id: str | None,
     ) -> Message:  # fmt: skip
         conf, clock = self._app.conf, self._app.clock
-        if not d.static:
+        if not d.static and not (d.inherits and self.router.is_static):
             task = self._app.tasks.get(d.name)
             options = {**self.router.route(d.name, args, kwargs, options, task), **options}
         due_ms, delay_ms = due(options, clock, blocked=awaits is not None)
@@ -211,11 +228,13 @@ class Publisher:
         if expires is None:
             expires = d.expires
         priority = options.get("priority")
+        if priority is None and d.inherits and (running := context.worker_request()) is not None:
+            priority = running.delivery_info.get("priority")
         return Message(
             id=message_id,
             task=d.name,
             payload=payload,
-            queue=queue_of(options, conf) or d.queue,
+            queue=existing(queue_of(options, conf) or d.queue, conf),
             priority=d.priority if priority is None else int(priority),
             due_ms=due_ms,
             expires_ms=None if expires is None else moment_ms(expires, clock),

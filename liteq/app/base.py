@@ -148,10 +148,22 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
         options.pop("lazy", None)
         options.pop("shared", None)
         options.setdefault("typing", self.strict_typing)
+        options |= self._pydantic(function, name, options, bind=bind)
         cls = task_class_of(function, base or self.Task, bind=bind, options={**options, "name": name})
         return self._register(cls())
 
     _task_from_fun = task_from_function
+
+    def _pydantic(self, function: Any, name: str, options: dict[str, Any], *, bind: bool) -> dict[str, Any]:
+        """What `pydantic=True` and its kin make of a function: another body, and how its models are sent."""
+        more = {key: options.pop(f"pydantic_{key}", None) for key in ("strict", "context", "dump_kwargs")}
+        if not options.get("pydantic"):
+            return {}
+        from liteq.app.models import modelled
+
+        made = modelled(function, self, name, bind=bind, **{**more, "strict": bool(more["strict"])})
+        run = made.function if bind else staticmethod(made.function)
+        return {"run": run, "dump_models": staticmethod(made.dump)}
 
     def register_task(self, task: Any, **options: Any) -> Any:
         """Add a task of a class of one's own: `app.register_task(Import())`; the task."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from liteq.app.registry import TaskRegistry
 from liteq.canvas import Signature
 from liteq.exceptions import ImproperlyConfigured
 from liteq.serialization import Content
-from liteq.settings import Conf, Source
+from liteq.settings import Conf, Source, canonical
+from liteq.settings.objects import refuse_mix
 from liteq.signals import Signal
 
 if TYPE_CHECKING:
@@ -22,13 +23,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Configured"]
 
+OF_THE_CONSTRUCTOR = frozenset({"broker_url", "result_backend", "include"})
+
 
 class Configured:
     """Gathers the settings when the first one is read, and passes on that they changed."""
 
     _tasks: TaskRegistry
+    framework_settings: Callable[[Any], Mapping[str, Any]] | None = None
+    """Settings that the web framework holds for this app: above its configuration object, below its code."""
 
     if TYPE_CHECKING:  # what the other half has
+
+        def close(self) -> None: ...
 
         @cached_property
         def publisher(self) -> Publisher: ...
@@ -44,6 +51,7 @@ class Configured:
         self._contents: tuple[Content, Content] | None = None
         self._source = ConfigSource(source, namespace) if source is not None else None
         self._noted = noted
+        self._from_framework: Mapping[str, Any] = {}
         self._pending = PendingConf(self._load_conf, lambda: self._conf, noted)
 
     @property
@@ -99,6 +107,10 @@ class Configured:
                 self._apply_default(conf, fun)
             if self._source is not None:
                 self._source.apply_to(conf)
+            if self._source is None:  # as Celery: what is said in code is compared with itself alone
+                told = [name for name in self._noted if name not in OF_THE_CONSTRUCTOR]
+                old = [canonical(name) for name in told if canonical(name) != name]
+                refuse_mix(old, [name for name in told if canonical(name) == name])
             conf.apply(self._noted)
             conf.apply_given(outside_sources())
             self._conf = conf
@@ -128,6 +140,28 @@ class Configured:
         )
         self._contents = made[0], made[1]
         return self._contents
+
+    def _apply_sources(self, conf: Conf) -> None:
+        if self._source is not None:
+            self._source.apply_to(conf)
+        if self.framework_settings is not None:
+            self._from_framework = self.framework_settings(self)
+            conf.apply(self._from_framework, origin="the framework's settings")
+        conf.apply(self._noted)
+
+    def reload_settings(self) -> None:
+        """Read the configuration object, and what the framework says, once more: they have changed."""
+        with self._lock:
+            conf = self._conf
+            if conf is None:
+                return
+            url = conf.broker_url
+            for name in self._from_framework:
+                del conf[name]
+            self._apply_sources(conf)
+            conf.apply_given(outside_sources())
+        if conf.broker_url != url:
+            self.close()
 
     def _conf_changed(self) -> None:
         self._contents = None

@@ -57,6 +57,9 @@ class TaskOptions:
     """Seconds after which SoftTimeLimitExceeded is raised in it."""
     sensitive: bool | tuple[str, ...] = ()
     """Parameters whose arguments nobody is to see in logs, in `argsrepr` and in answers of `inspect`; True for all."""
+    pydantic: bool = False
+    """Whether models among the arguments are sent as plain data, and validated before the body."""
+    dump_models: ClassVar[Any] = None
     trail: bool = True
     serializer: Any = _Setting("task_serializer")
     compression: Any = _Setting("task_compression")

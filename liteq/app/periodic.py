@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 
 import orjson
 
+from liteq.app.lazy import has_lazy, marked, worked_out
 from liteq.canvas import Signature
 from liteq.clock import from_ms, to_ms
 from liteq.compile import compile_signature
@@ -134,7 +135,10 @@ class Periodic:
                 f"beat_schedule: the schedule of {name!r} is seconds, a timedelta or crontab(...), not {given!r}"
             )
         schedule: BaseSchedule = maybe_schedule(given, bool(config.get("relative")), app=self.app)
-        document = encode(to_document(schedule), what=f"the schedule of {name!r}")
+        described = to_document(schedule)
+        if has_lazy(config):  # of a kind that other programs do not know: they leave the entry to this one
+            described = {"kind": "lazy", "schedule": described}
+        document = encode(described, what=f"the schedule of {name!r}")
         signature = encode(self._signature(config), what=f"the entry {name!r} of beat_schedule")
         source = hashlib.sha256(document + b"\n" + signature).hexdigest()[:32]
         return Entry(name, source, document, signature, due_ms(schedule, self._now())), schedule
@@ -148,8 +152,8 @@ class Periodic:
             subtask_type = task.removeprefix("celery.")
         return {
             "task": task,
-            "args": list(config.get("args") or ()),
-            "kwargs": dict(config.get("kwargs") or {}),
+            "args": [marked(value) for value in config.get("args") or ()],
+            "kwargs": {key: marked(value) for key, value in (config.get("kwargs") or {}).items()},
             "options": options,
             "subtask_type": subtask_type,
             "immutable": bool(config.get("immutable", False)),
@@ -157,10 +161,23 @@ class Periodic:
 
     def batch(self, record: ScheduleRecord, message_id: str) -> tuple[Batch, str]:
         """The rows of one run of an entry, and the id of its result. A plain task has the id that is given."""
-        signature = Signature.from_dict(decode(record.signature), app=self.app)
+        described = decode(record.signature)
+        if orjson.loads(record.schedule).get("kind") == "lazy":
+            described["args"], described["kwargs"] = self._worked_out(record)
+        signature = Signature.from_dict(described, app=self.app)
         over = {} if signature.get("subtask_type") else {"task_id": message_id}
         compiled = compile_signature(signature, self.app, options=over)
         return compiled.batch, compiled.node.id
+
+
+    def _worked_out(self, record: ScheduleRecord) -> tuple[list[Any], dict[str, Any]]:
+        config = self.app.conf.beat_schedule.get(record.name)
+        if config is None or self.entry(record.name, config)[0].source != record.source:
+            raise ImproperlyConfigured(
+                f"{record.name!r} has arguments that are worked out when it is sent, by a function of the program in "
+                "whose beat_schedule it stands: only that one can send it"
+            )
+        return worked_out(config)
 
 
 def _plain(key: str, value: Any) -> Any:

@@ -31,7 +31,7 @@ NO_EFFECT = frozenset(
     redis_backend_use_ssl redis_db redis_host redis_max_connections redis_username redis_password redis_port
     redis_socket_timeout redis_socket_connect_timeout redis_retry_on_timeout redis_socket_keepalive
     result_cache_max result_exchange result_exchange_type result_chord_expires
-    result_failure_expires result_persistent result_backend_transport_options result_chord_retry_interval
+    result_persistent result_backend_transport_options result_chord_retry_interval
     result_chord_join_timeout result_backend_max_sleep_between_retries_ms result_backend_max_retries
     result_backend_base_sleep_between_retries_ms result_backend_always_retry
     elasticsearch_retry_on_timeout elasticsearch_max_retries elasticsearch_timeout elasticsearch_save_meta_as_text
@@ -44,7 +44,7 @@ NO_EFFECT = frozenset(
     task_publish_retry task_publish_retry_policy task_queue_max_priority task_retry_on_worker_lost
     task_remote_tracebacks task_repr_maxlevels
     worker_agent worker_autoscaler worker_cancel_long_running_tasks_on_connection_loss
-    worker_enable_soft_shutdown_on_idle worker_consumer worker_direct worker_deduplicate_successful_tasks
+    worker_enable_soft_shutdown_on_idle worker_consumer worker_deduplicate_successful_tasks
     worker_lost_wait worker_pool_putlocks worker_pool_restarts worker_pool_start_method worker_eta_task_limit
     worker_enable_prefetch_count_reduction worker_disable_prefetch worker_state_db worker_timer
     worker_timer_precision worker_detect_quorum_queues

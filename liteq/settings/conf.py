@@ -89,6 +89,8 @@ class Conf(MutableMapping[str, Any]):
             row = SETTINGS.get(name)
             checked[name] = given._replace(value=row.check(given.value)) if row else given
         checked |= _from_transport_options(checked)
+        if (given := checked.get("result_failure_expires")) is not None and "dead_expires" not in checked:
+            checked["dead_expires"] = given
         with self._lock:
             self._take(checked)
         self._warn(checked)
@@ -176,6 +178,31 @@ class Conf(MutableMapping[str, Any]):
         name = canonical(name)
         with self._lock:
             return self._given.get(name) or Given(self[name], Source.DEFAULT, "default")
+
+    def value_set_for(self, name: str) -> bool:
+        """Whether somebody set `name`."""
+        with self._lock:
+            return canonical(name) in self._given
+
+    def without_defaults(self) -> dict[str, Any]:
+        """What was set; as `changes`, by Celery's name."""
+        return self.changes()
+
+    def get_by_parts(self, *parts: str) -> Any:
+        """The setting whose name consists of these: `get_by_parts("task", "serializer")`. Raises KeyError."""
+        return self["_".join(part for part in parts if part)]
+
+    def first(self, *names: str) -> Any:
+        """The value of the first of `names` that is set to something; None where none is."""
+        return next((value for name in names if (value := self.get(name)) is not None), None)
+
+    def finalize(self) -> Conf:
+        """Itself: the settings have been gathered."""
+        return self
+
+    def humanize(self, with_defaults: bool = False, censored: bool = True) -> str:
+        """The settings as lines, for people."""
+        return "\n".join(f"{name}: {value!r}" for name, value in self.table(with_defaults, censored).items())
 
     def changes(self) -> dict[str, Any]:
         """What was set, without the defaults."""

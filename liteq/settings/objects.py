@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
-from liteq.settings.celery_names import NO_EFFECT
+from liteq.settings.celery_names import NO_EFFECT, old_name
 from liteq.settings.conf import KNOWN, canonical
 from liteq.settings.table import SETTINGS
 
-__all__ = ["import_object", "read_object"]
+__all__ = ["import_object", "read_object", "refuse_mix"]
 
 logger = logging.getLogger("liteq.settings")
 
@@ -29,9 +29,10 @@ def read_object(obj: Any, namespace: str | None = None) -> dict[str, Any]:
     if isinstance(obj, str):
         obj = import_object(obj)
     names = list(obj) if isinstance(obj, Mapping) else [name for name in dir(obj) if not name.startswith("_")]
-    if namespace:
-        return _read_namespace(obj, names, namespace.rstrip("_") + "_")
-    return _read_all(obj, names)
+    found = _read_namespace(obj, names, namespace.rstrip("_") + "_") if namespace else _read_all(obj, names)
+    if "TIME_ZONE" in names and found.get("timezone") is None:  # Django's, as Celery takes it
+        found["timezone"] = _get(obj, "TIME_ZONE")
+    return found
 
 
 def _read_namespace(obj: Any, names: list[str], prefix: str) -> dict[str, Any]:
@@ -61,7 +62,27 @@ def _read_all(obj: Any, names: list[str]) -> dict[str, Any]:
             continue  # a lazy attribute of the user's that is not ours to evaluate
         if known or not _is_code(value):
             (new if setting == name else old)[setting] = value
+    refuse_mix(old, new)
     return {**old, **new}  # a setting that stands there under both names: the present one wins
+
+
+def refuse_mix(old: Collection[str], new: Collection[str]) -> None:
+    """Raise ImproperlyConfigured, as Celery does, where some settings have names from before version 4 and others not.
+
+    One that has both names may stay. `old` and `new` are settings by their present names; liteq's own count as neither.
+    """
+    ours = {name for name in new if name in SETTINGS and SETTINGS[name].celery is None}
+    present = {name for name in new if name in KNOWN} - ours
+    left = set(old) - present
+    if not left or not present - set(old):
+        return
+    to_new = len(present) >= len(old)
+    rename = sorted(left if to_new else present - set(old))
+    pairs = [(old_name(name), name) if to_new else (name, old_name(name)) for name in rename]
+    raise ImproperlyConfigured(
+        "old and new names of settings cannot be mixed; rename "
+        + ", ".join(f"{before} to {after}" for before, after in pairs)
+    )
 
 
 def _get(obj: Any, name: str) -> Any:

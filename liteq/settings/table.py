@@ -164,6 +164,7 @@ _ROWS = [
     _celery("result_extended", bool, False, "Results tell the task's name and arguments; here they always do."),
     # -- worker --------------------------------------------------------------------------------------------------
     _celery("worker_concurrency", int | None, None, "Processes or threads; None or 0: one a CPU.", minimum=0),
+    _celery("worker_direct", bool, False, "Each worker also takes from a queue of its own, `NAME.dq`."),
     _celery("worker_disable_rate_limits", bool, False, "Rate limits are not kept."),
     _celery("worker_enable_remote_control", bool, True, "`control` and `inspect` are answered."),
     _celery("worker_hijack_root_logger", bool, True, "The worker sets up the root logger."),
@@ -205,6 +206,7 @@ _ROWS = [
         choices=("durable", "strict", "relaxed"),
     ),
     Setting("visibility_timeout", float, 60.0, "A lease not extended for so long is over.", unit="s", minimum=1),
+    _celery("result_failure_expires", float | None, None, "The same as `dead_expires`.", unit="s", minimum=0),
     Setting("busy_timeout", float, 30.0, "Wait for the write lock before StorageBusy.", unit="s", minimum=0),
     Setting("max_crashes", int, 3, "A task whose process died so often is a dead letter.", minimum=1),
     Setting("max_reaps", int, 10, "A task whose lease ran out so often is a dead letter.", minimum=1),

@@ -64,6 +64,8 @@ class Worker:
         conf = app.conf
         self.hostname = identity.expand_name(hostname)
         self.queues = [q for q in (queues or app.default_queues()) if q not in exclude_queues]
+        if conf.worker_direct:
+            self.queues.append(f"{self.hostname}.dq")
         self.concurrency = concurrency or conf.worker_concurrency or os.cpu_count() or 1
         self.pool_kind = pool or conf.worker_pool
         self.limits = (time_limit or conf.task_time_limit, soft_time_limit or conf.task_soft_time_limit)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from liteq import LiteQ, chain
-from liteq.beat import Beat
+from liteq.beat import Beat, BeatLazyFunc
 from liteq.exceptions import ImproperlyConfigured
 from liteq.schedules import BaseSchedule, crontab, schedstate, schedule
 from liteq.states import State
@@ -315,3 +315,22 @@ def test_a_relative_interval(make, clock):
     Beat(app).start()
     left = {record.name: (record.next_due_ms - clock.now_ms()) / 60_000 for record in app.schedules.all()}
     assert left == {"hourly": 43, "plain": 60}
+
+
+def test_a_lazy_argument_is_worked_out_at_each_run_by_the_program_that_has_it(make, clock):
+    calls = iter(range(1, 10))
+    lazy = every(10, BeatLazyFunc(next, calls), kwargs={"n": BeatLazyFunc(lambda: "named")})
+    app, other = make(beat_schedule={"ten": lazy}), make(main="other")
+    beat = Beat(app)
+    beat.turn()
+    clock.advance(10)
+    Beat(other).turn()
+    assert sent(other) == 0
+    for _ in range(2):
+        beat.tick()
+        clock.advance(10)
+    drain(app)
+    assert app.ran == [(1,), (2,)]
+    assert app.schedules.run_now("ten").kwargs == {"n": "named"}
+    with pytest.raises(ImproperlyConfigured, match="only that one"):
+        other.schedules.run_now("ten")

@@ -1,0 +1,116 @@
+"""Tasks with `pydantic=True`: models among the arguments are dumped when they are sent and validated before the body.
+
+As in Celery since 5.5, extended to what is sent: only parameters annotated with a model (or with one or None) are
+looked at, everything else is passed on as it is, and a model that is returned is dumped where the annotation says so.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from liteq.exceptions import ImproperlyConfigured
+
+__all__ = ["Modelled", "modelled"]
+
+
+class Modelled(NamedTuple):
+    """A task's function that takes plain data, and what makes plain data of the models that a caller passes."""
+
+    function: Callable[..., Any]
+    dump: Callable[[Sequence[Any], Mapping[str, Any]], tuple[list[Any], dict[str, Any]]]
+
+
+class _Shape:
+    """Which parameters of a function take which model."""
+
+    def __init__(self, function: Callable[..., Any], base: type[Any]) -> None:
+        self.signature = inspect.signature(function)
+        try:
+            hints = typing.get_type_hints(function)
+        except (NameError, AttributeError, TypeError):  # an import that only the type checker makes
+            hints = {name: p.annotation for name, p in self.signature.parameters.items()}
+            hints["return"] = self.signature.return_annotation
+        self.models = {
+            name: model
+            for name, p in self.signature.parameters.items()
+            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            and isinstance(model := _without_none(hints.get(name)), type)
+            and issubclass(model, base)
+        }
+        self.returns = _without_none(hints.get("return"))
+
+
+def _without_none(annotation: Any) -> Any:
+    """`Model` of `Model | None`; any other annotation is itself."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        rest = [one for one in typing.get_args(annotation) if one is not type(None)]
+        return rest[0] if len(rest) == 1 else annotation
+    return annotation
+
+
+def modelled(
+    function: Callable[..., Any],
+    app: Any,
+    name: str,
+    *,
+    bind: bool = False,
+    strict: bool = False,
+    context: Mapping[str, Any] | None = None,
+    dump_kwargs: Mapping[str, Any] | None = None,
+) -> Modelled:
+    """`function` as the body of a task with `pydantic=True`.
+
+    `strict`, `context` and `dump_kwargs` are pydantic's, of `model_validate` and `model_dump`; `app` and `name` are in
+    the context too, as Celery has it. A call raises pydantic's ValidationError for what a model does not take. Raises
+    ImproperlyConfigured where pydantic is not installed.
+    """
+    try:
+        from pydantic import BaseModel
+    except ImportError:
+        raise ImproperlyConfigured(f"the task {name!r} says pydantic=True: install pydantic") from None
+    shape = _Shape(function, BaseModel)
+    dumped = {"mode": "json", **(dump_kwargs or {})}
+    known = {**(context or {}), "celery_app": app, "celery_task_name": name}
+
+    def validated(args: Any, kwargs: Any) -> inspect.BoundArguments:
+        bound = shape.signature.bind(*args, **kwargs)
+        for parameter, value in bound.arguments.items():
+            model: Any = shape.models.get(parameter)
+            if model is not None and value is not None:
+                bound.arguments[parameter] = model.model_validate(value, strict=strict, context=known)
+        return bound
+
+    def returned(value: Any) -> Any:
+        if isinstance(value, BaseModel) and isinstance(shape.returns, type) and isinstance(value, shape.returns):
+            return value.model_dump(**dumped)  # type: ignore[arg-type]
+        return value
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        bound = validated(args, kwargs)
+        return returned(function(*bound.args, **bound.kwargs))
+
+    @functools.wraps(function)
+    async def acall(*args: Any, **kwargs: Any) -> Any:
+        bound = validated(args, kwargs)
+        return returned(await function(*bound.args, **bound.kwargs))
+
+    def dump(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        names = list(shape.signature.parameters)[1 if bind else 0 :]
+        return (
+            [one(names[i] if i < len(names) else "", value) for i, value in enumerate(args)],
+            {key: one(key, value) for key, value in kwargs.items()},
+        )
+
+    def one(parameter: str, value: Any) -> Any:
+        """A model that its parameter's annotation brings back is dumped; any other is left for the serializer."""
+        if isinstance(value, BaseModel) and isinstance(value, shape.models.get(parameter, ())):
+            return value.model_dump(**dumped)  # type: ignore[arg-type]
+        return value
+
+    return Modelled(acall if inspect.iscoroutinefunction(function) else call, dump)
