@@ -72,7 +72,7 @@ MODULES: dict[str, Alias] = {
     "celery.backends.base": Alias(
         names={"Backend": "liteq.app.backend:Backend", "BaseBackend": "liteq.app.backend:Backend"}
     ),
-    "celery.beat": EMPTY,
+    "celery.beat": Alias(names=_from("liteq.app.lazy", "BeatLazyFunc")),
     "celery.local": Alias(names=_from("liteq.utils.proxy", "Proxy maybe_evaluate")),
     # -- what people write
     "celery.canvas": Alias("liteq.canvas"),
@@ -105,8 +105,15 @@ MODULES: dict[str, Alias] = {
     "kombu": Alias(names={**QUEUES, **UUID}),
     "kombu.entity": Alias(names=QUEUES),
     "kombu.exceptions": Alias(
-        names={**_from("liteq.exceptions", "EncodeError OperationalError"), "KombuError": "liteq.exceptions:LiteqError"}
+        names={
+            **_from("liteq.exceptions", "EncodeError OperationalError"),
+            "KombuError": "liteq.exceptions:LiteqError",
+            "ContentDisallowed": "liteq.exceptions:SecurityError",
+            "DecodeError": "liteq.exceptions:BadMessage",
+            "SerializerNotInstalled": "liteq.exceptions:ImproperlyConfigured",
+        }
     ),
+    "kombu.serialization": Alias(names=_from("liteq.serialization", "register unregister")),
     "kombu.utils": Alias(names={**UUID, "cached_property": "functools:cached_property"}),
     "kombu.utils.json": Alias(names=_from("liteq.serialization", "register_type")),
     "kombu.utils.uuid": Alias(names=UUID),
