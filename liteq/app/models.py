@@ -74,7 +74,7 @@ def modelled(
     except ImportError:
         raise ImproperlyConfigured(f"the task {name!r} says pydantic=True: install pydantic") from None
     shape = _Shape(function, BaseModel)
-    dumped = {"mode": "json", **(dump_kwargs or {})}
+    dumped: dict[str, Any] = {"mode": "json", **(dump_kwargs or {})}
     known = {**(context or {}), "celery_app": app, "celery_task_name": name}
 
     def validated(args: Any, kwargs: Any) -> inspect.BoundArguments:
@@ -87,7 +87,7 @@ def modelled(
 
     def returned(value: Any) -> Any:
         if isinstance(value, BaseModel) and isinstance(shape.returns, type) and isinstance(value, shape.returns):
-            return value.model_dump(**dumped)  # type: ignore[arg-type]
+            return value.model_dump(**dumped)
         return value
 
     @functools.wraps(function)
@@ -110,7 +110,7 @@ def modelled(
     def one(parameter: str, value: Any) -> Any:
         """A model that its parameter's annotation brings back is dumped; any other is left for the serializer."""
         if isinstance(value, BaseModel) and isinstance(value, shape.models.get(parameter, ())):
-            return value.model_dump(**dumped)  # type: ignore[arg-type]
+            return value.model_dump(**dumped)
         return value
 
     return Modelled(acall if inspect.iscoroutinefunction(function) else call, dump)

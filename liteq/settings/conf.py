@@ -89,8 +89,8 @@ class Conf(MutableMapping[str, Any]):
             row = SETTINGS.get(name)
             checked[name] = given._replace(value=row.check(given.value)) if row else given
         checked |= _from_transport_options(checked)
-        if (given := checked.get("result_failure_expires")) is not None and "dead_expires" not in checked:
-            checked["dead_expires"] = given
+        if "result_failure_expires" in checked and "dead_expires" not in checked:
+            checked["dead_expires"] = checked["result_failure_expires"]
         with self._lock:
             self._take(checked)
         self._warn(checked)

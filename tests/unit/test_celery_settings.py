@@ -64,9 +64,9 @@ def test_old_names_read_as_the_new_ones(name):
 
 def test_old_and_new_names_cannot_be_mixed():
     with pytest.raises(ImproperlyConfigured, match="rename CELERYD_CONCURRENCY to worker_concurrency"):
-        configured({"CELERYD_CONCURRENCY": 3, "task_ignore_result": True, "task_acks_late": True}).worker_concurrency
+        configured({"CELERYD_CONCURRENCY": 3, "task_ignore_result": True, "task_acks_late": True}).finalize()
     with pytest.raises(ImproperlyConfigured, match="rename task_ignore_result to CELERY_IGNORE_RESULT"):
-        configured({"CELERYD_CONCURRENCY": 3, "CELERY_ACKS_LATE": True, "task_ignore_result": True}).worker_concurrency
+        configured({"CELERYD_CONCURRENCY": 3, "CELERY_ACKS_LATE": True, "task_ignore_result": True}).finalize()
 
 
 def test_what_is_said_by_both_names_is_no_mixture():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Optional
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -47,7 +46,7 @@ def test_a_dict_is_validated_into_the_model_and_a_returned_model_is_dumped(app):
 
 def test_a_model_is_dumped_when_it_is_sent(app):
     @app.task(pydantic=True, bind=True)
-    def pay(self, order: Order, copy: Optional[Order] = None) -> int:
+    def pay(self, order: Order, copy: Order | None = None) -> int:
         return order.number + (copy.number if copy else 0)
 
     assert run(app, pay, Order(number=1)) == 1
