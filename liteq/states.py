@@ -37,6 +37,7 @@ class State(StrEnum):
     SCHEDULED = "scheduled"  # waits for its due time
     BLOCKED = "blocked"  # waits for the message or group that it awaits
     PENDING = "pending"  # may be claimed
+    HELD = "held"  # its task's rate limit has no token for it
     LEASED = "leased"  # a worker has it, under a fencing token, until a deadline
     SUCCEEDED = "succeeded"
     DEAD = "dead"  # failed for good: a dead letter, kept with its arguments, can be replayed
@@ -51,7 +52,10 @@ LEGAL: dict[State, frozenset[State]] = {
     State.BLOCKED: frozenset(
         {State.PENDING, State.SCHEDULED, State.SUCCEEDED, State.UPSTREAM_FAILED, State.DEAD, State.CANCELLED}
     ),
-    State.PENDING: frozenset({State.LEASED, State.CANCELLED}),
+    # claimed; held back by a rate limit; revoked
+    State.PENDING: frozenset({State.LEASED, State.HELD, State.CANCELLED}),
+    # a token has come; revoked
+    State.HELD: frozenset({State.PENDING, State.CANCELLED}),
     # released or reaped; retried; acknowledged; failed; revoked while it ran or expired; replaced
     State.LEASED: frozenset(
         {State.PENDING, State.SCHEDULED, State.SUCCEEDED, State.DEAD, State.CANCELLED, State.BLOCKED}
@@ -97,7 +101,7 @@ def celery_state(state: State, *, retries: int = 0, started: bool = False) -> st
             return REVOKED
         case State.LEASED if started:
             return STARTED
-        case State.SCHEDULED | State.PENDING if retries:
+        case State.SCHEDULED | State.PENDING | State.HELD if retries:
             return RETRY
         case _:
             return PENDING

@@ -77,7 +77,7 @@ def table(*rows: tuple[str, ...]) -> str:
 
 BOX_WIDTH, BOX_HEIGHT, PITCH, MIDDLE, MARGIN = 150, 32, 62, 330, 30
 PORT = 4.0  # pixels between two arrows on one side of a box
-COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#bc8f00", "#17a2b8")
+COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#bc8f00", "#17a2b8", "#7f7f7f")
 
 
 def states_diagram() -> str:
@@ -147,6 +147,7 @@ MEANING = {
     State.SCHEDULED: "waits for its due time: a countdown, an eta, the pause before a retry",
     State.BLOCKED: "waits for the message or group that it awaits",
     State.PENDING: "may be claimed",
+    State.HELD: "its task's rate limit has no token for it yet",
     State.LEASED: "a worker has it, under a fencing token, until a deadline",
     State.SUCCEEDED: "returned",
     State.DEAD: "failed for good: a dead letter, kept with its arguments",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from liteq.rates import per_second
 from liteq.serialization import decode, encode
 from liteq.storage.workers import WorkerRecord
 
@@ -166,6 +167,15 @@ class Control:
     def rate_limit(self, task_name: str, rate_limit: Any, destination: Any = None, **kwargs: Any) -> Any:
         """Let each worker start `rate_limit` ("10/m", "3/s", a number a second; 0 or None: any) of a task."""
         return self.broadcast("rate_limit", {"task_name": task_name, "rate_limit": rate_limit}, destination, **kwargs)
+
+    def global_rate_limit(self, task_name: str, rate_limit: Any) -> None:
+        """Let all workers together start `rate_limit` of a task; 0 or None: any. Notation as of `rate_limit`.
+
+        It is in the file, so it stands over restarts, until the task's own `global_rate_limit` says something new.
+        Raises ValueError for what is no rate.
+        """
+        limited = per_second(rate_limit) > 0
+        self.app.storage.rates.set(task_name, str(rate_limit) if limited else "")
 
     def time_limit(
         self,

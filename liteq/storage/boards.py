@@ -1,25 +1,27 @@
 """What a queue has beside its messages: the schedules of beat, the commands of remote control, saved groups.
 
 One transaction for each method, as in `Storage`, of which these are parts: `storage.schedules`, `storage.commands`,
-`storage.saved_groups`.
+`storage.rates`, `storage.saved_groups`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from liteq.clock import Clock
 from liteq.message import Batch
 from liteq.storage import commands as _commands
 from liteq.storage import control as _control
 from liteq.storage import periodic as _periodic
+from liteq.storage import rates as _rates
 from liteq.storage import saved_groups as _saved_groups
 from liteq.storage.commands import Command, Reply
 from liteq.storage.control import Revoked
 from liteq.storage.driver import Bell, Driver, Promise
 from liteq.storage.periodic import Entry, ScheduleRecord
+from liteq.storage.rates import Rate
 
-__all__ = ["Commands", "SavedGroups", "Schedules"]
+__all__ = ["Commands", "Rates", "SavedGroups", "Schedules"]
 
 
 class Schedules:
@@ -144,6 +146,37 @@ class Commands:
         """The ids that are kept as revoked."""
         with self._driver.read() as tx:
             return _control.revoked_ids(tx, now_ms=self._clock.now_ms())
+
+
+class Rates:
+    """What all workers together may start of a task."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def all(self) -> dict[str, Rate]:
+        """The limits, by task."""
+        with self._driver.read() as tx:
+            return _rates.rates(tx)
+
+    def matter(self) -> bool:
+        """Whether there is such a limit, or a message that any limit holds back; a read."""
+        with self._driver.read() as tx:
+            return bool(_rates.rates(tx) or _rates.held_pairs(tx))
+
+    def set(self, task: str, rate: str) -> None:
+        """Limit `task` to `rate` ("100/m"; "": no limit) from now on, over restarts. Raises ValueError."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            _rates.set_rate(tx, task, rate)
+        self._driver.ring(Bell.WORK)
+
+    def declare(self, declared: Mapping[str, str | None]) -> None:
+        """What the code says of each of its tasks; None: it says nothing. Only a read when all of that is known."""
+        with self._driver.read() as tx:
+            known = {task: rate.declared for task, rate in _rates.rates(tx).items()}
+        if any(rate != known.get(task) for task, rate in declared.items()):
+            with self._driver.write(Promise.ACCEPTED) as tx:
+                _rates.declare(tx, declared)
 
 
 class SavedGroups:

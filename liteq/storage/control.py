@@ -15,7 +15,7 @@ __all__ = ["Revoked", "cancel", "purge", "revoke", "revoked_ids"]
 
 CANCEL = """
 UPDATE liteq_messages SET state = 'cancelled', error = :error, finished_ms = :now_ms
- WHERE id = :id AND state IN ('scheduled', 'blocked', 'pending')
+ WHERE id = :id AND state IN ('scheduled', 'blocked', 'pending', 'held')
 RETURNING flags, group_id
 """
 LEASED = "SELECT 1 FROM liteq_messages WHERE id = ? AND state = 'leased'"
@@ -79,7 +79,7 @@ def purge(tx: Transaction, queue: str | None, *, now_ms: int, limit: int) -> int
     error = encode_error(TaskRevokedError("purged"))
     ends: list[End] = []
     gone: list[tuple[int]] = []
-    for state in ("pending", "scheduled"):
+    for state in ("pending", "held", "scheduled"):
         left = limit - len(gone)
         for seq, id_, flags, group_id in tx.execute(PURGEABLE, {"state": state, "queue": queue, "limit": left}):
             gone.append((seq,))

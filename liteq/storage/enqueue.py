@@ -26,7 +26,7 @@ ON CONFLICT DO NOTHING
 """
 STANDS_FOR = """
 SELECT id FROM liteq_messages
- WHERE unique_key = :key AND state IN ('scheduled', 'blocked', 'pending', 'leased')
+ WHERE unique_key = :key AND state IN ('scheduled', 'blocked', 'pending', 'held', 'leased')
 """
 
 PENDING, SCHEDULED, BLOCKED = State.PENDING.value, State.SCHEDULED.value, State.BLOCKED.value

@@ -37,6 +37,7 @@ MESSAGES = (
 ORDERS = {
     State.PENDING: "m.queue, m.priority DESC, m.due_ms",
     State.SCHEDULED: "m.due_ms",
+    State.HELD: "m.queue, m.task, m.priority DESC, m.due_ms",
     State.DEAD: "m.finished_ms DESC",
 }
 GROUP = "SELECT id, size, remaining, failed, group_id, root_id, created_ms, finished_ms FROM liteq_groups WHERE id = ?"

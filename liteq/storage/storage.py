@@ -19,14 +19,16 @@ from liteq.storage import extend as _extend
 from liteq.storage import grow as _grow
 from liteq.storage import inspect as _inspect
 from liteq.storage import open_driver
+from liteq.storage import rates as _rates
 from liteq.storage import reap as _reap
 from liteq.storage import results as _results
 from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
-from liteq.storage.boards import Commands, SavedGroups, Schedules
+from liteq.storage.boards import Commands, Rates, SavedGroups, Schedules
 from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
 from liteq.storage.inspect import Count, GroupRecord, Member, Record
+from liteq.storage.rates import Budget
 from liteq.storage.workers import WorkerRecord
 
 __all__ = ["Storage", "Turn", "open_storage"]
@@ -63,6 +65,7 @@ class Storage:
         self.schedules = Schedules(driver, self.clock)
         self.commands = Commands(driver, self.clock)
         self.saved_groups = SavedGroups(driver, self.clock)
+        self.rates = Rates(driver)
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
         self._ears: list[Listener] = []  # listeners of Bell.DONE that nobody waits with
@@ -150,20 +153,24 @@ class Storage:
         limit: int,
         visibility_s: float,
         expectant: bool = False,
+        budget: Budget | None = None,
     ) -> Turn:
         """Settle a batch of outcomes and claim up to `limit` messages, in one transaction.
 
         So a chain's next link is in the worker's hands in the same commit that acknowledged the one before. An idle
         worker's turn is a read: it takes the write lock only when there is something to claim, or when it is
         `expectant`, which saves the look.
+
+        `budget`: what rate limits allow; None where this worker knows of none.
         """
         now_ms = self.clock.now_ms()
-        if not settled and (limit <= 0 or not (expectant or self._worth_a_claim(queues, now_ms))):
+        if not settled and (limit <= 0 or not (expectant or self._worth_a_claim(queues, now_ms, budget))):
             return Turn([], [])
         try:
-            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, _settle.settle)
+            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, _settle.settle)
         except _settle.StaleBatch:
-            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, _settle.settle_one_by_one)
+            one_by_one = _settle.settle_one_by_one
+            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, one_by_one)
 
     def _turn(
         self,
@@ -173,6 +180,7 @@ class Storage:
         limit: int,
         visibility_s: float,
         now_ms: int,
+        budget: Budget | None,
         settle: _settle.Settle,
     ) -> Turn:
         done, promoted, leases = _settle.NOTHING, 0, []
@@ -181,15 +189,18 @@ class Storage:
                 done = settle(tx, settled, now_ms=now_ms, max_crashes=self.max_crashes)
             if limit > 0:
                 promoted = _claim.promote(tx, now_ms=now_ms)
-                leases = _claim.claim(
+                claim = _claim.claim if budget is None else partial(_rates.claim_within, budget=budget)
+                leases = claim(
                     tx, queues, worker=worker, limit=limit, visibility_ms=int(visibility_s * 1000), now_ms=now_ms
                 )
         # What woke up and was not claimed here is for others: ring only then, a busy worker would wake all the idle.
         self._ring(done=done.finished, work=(done.woke or promoted > 0) and len(leases) >= max(limit, 0))
         return Turn(leases, done.lost)
 
-    def _worth_a_claim(self, queues: Sequence[str], now_ms: int) -> bool:
+    def _worth_a_claim(self, queues: Sequence[str], now_ms: int, budget: Budget | None) -> bool:
         with self.driver.read() as tx:
+            if budget is not None and _rates.look(tx, queues, budget, now_ms=now_ms):
+                return True
             if _claim.claimable(tx, queues):
                 return True
             due_ms = _claim.next_due_ms(tx)

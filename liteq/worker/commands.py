@@ -17,7 +17,8 @@ from typing import Any
 from liteq._version import __version__
 from liteq.clock import from_ms
 from liteq.message import Cancel, Lease
-from liteq.serialization import decode
+from liteq.rates import per_second
+from liteq.serialization import decode, kind_of
 from liteq.states import State
 from liteq.worker.control import Panel, control_command, inspect_command
 from liteq.worker.revoking import signal_number
@@ -87,11 +88,22 @@ def time_limit(
 
 
 @control_command
-def rate_limit(state: Panel, task_name: str | None = None, **_kwargs: Any) -> dict[str, str]:
-    """Not kept by this version; says so."""
+def rate_limit(state: Panel, task_name: str | None = None, rate_limit: Any = None, **_kwargs: Any) -> dict[str, str]:
+    """Set how many of a task this worker starts: "10/m", "3/s", a number a second; 0 or nothing: any."""
+    try:
+        per_second(rate_limit)
+    except ValueError as exc:
+        return error(f"Invalid rate limit string: {exc!r}")
     if task_name not in state.app.tasks:
+        logger.error("Rate limit attempt for unknown task %s", task_name)
         return error("unknown task")
-    return error("rate limits for each worker are not kept by this version")
+    state.app.tasks[task_name].rate_limit = rate_limit
+    state.worker.rates.reset()
+    if not per_second(rate_limit):
+        logger.info("Rate limits disabled for tasks of type %s", task_name)
+        return ok("rate limit disabled successfully")
+    logger.info("New rate limit for tasks of type %s: %s.", task_name, rate_limit)
+    return ok("new rate limit set successfully")
 
 
 # -- queues ----------------------------------------------------------------------------------------------------------
@@ -224,7 +236,7 @@ def scheduled(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
             "eta": from_ms(record.due_ms).isoformat(),
             "priority": record.priority,
             "request": {
-                **_call(record.id, record.task, record.payload),
+                **_call(state, record.id, record.task, record.payload),
                 "hostname": state.hostname,
                 "delivery_info": {"routing_key": record.queue, "priority": record.priority},
             },
@@ -335,7 +347,7 @@ def _tokens_of_running(state: Panel) -> set[int]:
 def describe(state: Panel, lease: Lease) -> dict[str, Any]:
     """A message in its hands."""
     return {
-        **_call(lease.id, lease.task, lease.payload),
+        **_call(state, lease.id, lease.task, lease.payload),
         "hostname": state.hostname,
         "worker_pid": None,
         "time_start": None,
@@ -349,6 +361,11 @@ def describe(state: Panel, lease: Lease) -> dict[str, Any]:
     }
 
 
-def _call(id_: str, task: str, payload: bytes) -> dict[str, Any]:
-    args, kwargs = decode(payload)
+def _call(state: Panel, id_: str, task: str, payload: bytes) -> dict[str, Any]:
+    """What is called how. No envelope is opened here, and no argument shown that its task calls sensitive."""
+    sealed = kind_of(payload)
+    args, kwargs = decode(payload) if sealed is None else ([sealed], {})
+    known = state.app.tasks.get(task)
+    if known is not None and sealed is None:
+        args, kwargs = known.redacted(args, kwargs)
     return {"id": id_, "name": task, "type": task, "args": args, "kwargs": kwargs}

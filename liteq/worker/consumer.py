@@ -21,6 +21,7 @@ from liteq.storage.storage import Storage
 from liteq.worker.chores import Chore
 from liteq.worker.heartbeat import Heartbeat
 from liteq.worker.pool.base import BUDGET_S, Pool
+from liteq.worker.rates import RateLimits
 
 __all__ = ["Consumer"]
 
@@ -49,11 +50,13 @@ class Consumer:
         on_wake: Callable[[], None] = lambda: None,
         chores: Sequence[Chore] = (),
         admit: Callable[[list[Lease]], list[Lease]] = lambda leases: leases,
+        rates: RateLimits | None = None,
     ) -> None:
         self.queues = list(queues)
         self.processed = 0
         self.started_by_task: Counter[str] = Counter()
         self._chores = chores
+        self._rates = rates
         self._admit = admit  # of what was just claimed, what is to be executed
         self._storage = storage
         self._pool = pool
@@ -208,6 +211,7 @@ class Consumer:
         if not want and self._accepting and capacity <= 0 and now < self._gathering_since + GATHER_S:
             return  # every executor has work: let more outcomes share this commit
         outcomes, self._outcomes = self._outcomes, []
+        budget = None if self._rates is None else self._rates.budget()
         try:
             # A batch of outcomes may unblock what comes next: always look, in the same transaction.
             turn = self._storage.turn(
@@ -217,6 +221,7 @@ class Consumer:
                 limit=capacity,
                 visibility_s=self._visibility_s,
                 expectant=self._expectant,
+                budget=budget,
             )
         except BaseException as exc:
             if type(exc) is StorageError:  # none of the kinds that pass: one of these outcomes may be to blame
@@ -224,6 +229,8 @@ class Consumer:
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
         self.processed += len(outcomes)
+        if budget is not None and self._rates is not None:
+            self._rates.used(budget)
         # Where the last ring was for this worker, the next one will be; of several idle ones, those that came too late
         # look first, without the write lock.
         self._expectant = bool(turn.leases)

@@ -22,6 +22,7 @@ from liteq.worker.consumer import Consumer
 from liteq.worker.control import Panel
 from liteq.worker.heartbeat import Heartbeat, KeepAlive
 from liteq.worker.pool import Pool, make_pool
+from liteq.worker.rates import RateLimits
 from liteq.worker.signals import Request, SignalQueue
 from liteq.worker.tail import Tail
 
@@ -79,6 +80,7 @@ class Worker:
         self.storage: Storage | None = None
         self.consumer: Consumer | None = None
         self.pool: Pool | None = None
+        self.rates: RateLimits | None = None
 
     # -- from outside ------------------------------------------------------------------------------------------------
 
@@ -114,6 +116,7 @@ class Worker:
         self.app.storage.migrate()
         # Its own, less patient than a caller's: while the loop waits for a lock it looks after nothing else.
         self.storage = self.app.open_storage(busy_timeout_s=min(PATIENCE_S, self.app.conf.busy_timeout))
+        self.rates = RateLimits(self.app, self.storage, self._look)
         self.pool = make_pool(
             self.pool_kind,
             self.app,
@@ -128,6 +131,7 @@ class Worker:
         conf, storage = self.app.conf, self.storage
         assert self.pool is not None
         assert storage is not None
+        assert self.rates is not None
         self._signals.install()
         heartbeat = Heartbeat(
             storage,
@@ -145,8 +149,9 @@ class Worker:
             heartbeat,
             visibility_s=conf.visibility_timeout,
             on_wake=self._obey,
-            chores=[panel, *([Tail(storage.driver)] if conf.durability == "relaxed" else []), *self._chores],
+            chores=[panel, self.rates, *self._tail(storage), *self._chores],
             admit=panel.admit,
+            rates=self.rates,
         )
         consumer.watch(self._signals.fileno(), self._signals.clear)
         self.pool.start(consumer)
@@ -169,6 +174,13 @@ class Worker:
         except StorageError as exc:  # the others notice by themselves that this process is gone
             logger.warning("cannot sign off: %s", exc)
         storage.close()
+
+    def _tail(self, storage: Storage) -> list[Chore]:
+        return [Tail(storage.driver)] if self.app.conf.durability == "relaxed" else []
+
+    def _look(self) -> None:
+        if self.consumer is not None:
+            self.consumer.look()
 
     def _obey(self) -> None:
         """Do what the signals since the last turn ask for."""

@@ -124,7 +124,7 @@ def test_what_there_is_not_says_so(app, worker):
         app.control.autoscale(4, 1, reply=True, timeout=5),
         app.control.broadcast("no_such_thing", reply=True, timeout=5),
         app.control.time_limit("no.such.task", 1, 2, reply=True, timeout=5),
-        app.control.rate_limit("add", "10/m", reply=True, timeout=5),
+        app.control.rate_limit("add", "ten", reply=True, timeout=5),
     ):
         assert "error" in answer[0]["one@here"]
 

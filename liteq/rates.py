@@ -1,0 +1,70 @@
+"""Rate limits, as pure arithmetic: Celery's notation for a rate, and the bucket that keeps one.
+
+The bucket is GCRA (the generic cell rate algorithm): one number, the time at which a bucket that is never idle would
+have its next token, stands for the whole state. So a rate that all workers share is one number in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import floor, inf, isfinite
+
+__all__ = ["BURST_S", "Bucket", "per_second"]
+
+UNITS: Mapping[str, float] = {"s": 1.0, "m": 60.0, "h": 3600.0}
+BURST_S = 0.05  # tokens of so long may be taken at once: a fast rate is not kept by waking for each single task
+
+
+def per_second(rate: str | float | None) -> float:
+    """A rate in tasks a second: `"10/s"`, `"100/m"`, `"5/h"`, a number alone is a second's; 0.0 for no limit.
+
+    Raises ValueError for what is no rate.
+    """
+    if rate is None or rate == "":
+        return 0.0
+    number, slash, unit = rate.strip().partition("/") if isinstance(rate, str) else (rate, "", "")
+    try:
+        value = float(number) / UNITS[unit.strip() or "s"]
+    except (KeyError, TypeError, ValueError):
+        value = -1.0
+    if isinstance(rate, bool) or not isfinite(value) or value < 0 or (slash and not str(unit).strip()):
+        raise ValueError(
+            f'{rate!r} is no rate: write "10/s", "100/m", "5/h", or a number of tasks a second; 0: no limit'
+        )
+    return value
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Tokens that come at `rate` a second. Times are seconds, of whichever clock the caller keeps to.
+
+    `full_at` is when a bucket from which nothing more is taken will be full again.
+    """
+
+    rate: float
+    full_at: float = -inf
+
+    @property
+    def burst(self) -> int:
+        """How many tokens it holds at most: one, as Celery's, or what comes in BURST_S."""
+        return max(1, int(self.rate * BURST_S))
+
+    def tokens(self, now: float) -> int:
+        """How many may be taken now."""
+        missing = (self._ahead(now) - now) * self.rate
+        return max(0, floor(self.burst - missing + 1e-6))
+
+    def take(self, n: int, now: float) -> None:
+        """Take `n` tokens, which were there."""
+        self.full_at = self._ahead(now) + n / self.rate
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until there is one, where there are none; of a fast rate, until there are several."""
+        wanted = max(1, self.burst // 2)
+        missing = (self._ahead(now) - now) * self.rate
+        return max(0.0, (missing - (self.burst - wanted)) / self.rate)
+
+    def _ahead(self, now: float) -> float:
+        # No further ahead than an empty bucket is: the clock may have been set back.
+        return max(now, min(self.full_at, now + self.burst / self.rate))

@@ -1,0 +1,224 @@
+"""The verb *claim* under rate limits: what a rate holds back is moved out of the claimable set, once.
+
+    pending --(no token)--> held --(a token)--> pending --> leased
+
+The first step happens when a claim meets the message at the head of its queue, then for a whole page of those behind
+it. The second and third happen in one transaction, in the order of priority, so a held message is never in a worker's
+hands before its time, counts no attempt, and costs nothing while it waits: no claim looks at it again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+
+from liteq.message import Lease
+from liteq.rates import Bucket, per_second
+from liteq.storage.claim import claim
+from liteq.storage.driver import Transaction
+
+__all__ = ["Budget", "Rate", "claim_within", "declare", "held_pairs", "look", "rates", "set_rate"]
+
+# From pair to pair through the index: what it costs is the number of tasks that are held, not of messages. (SQLite does
+# not seek by `(queue, task) > (?, ?)`: with a million held messages of one task that took 0.4 s.)
+NEXT_TASK = """
+SELECT queue, task FROM liteq_messages
+ WHERE state = 'held' AND queue = :queue AND task > :task ORDER BY task LIMIT 1
+"""
+NEXT_QUEUE = """
+SELECT queue, task FROM liteq_messages WHERE state = 'held' AND queue > :queue ORDER BY queue, task LIMIT 1
+"""
+HEAD = """
+SELECT seq, task FROM liteq_messages
+ WHERE state = 'pending' AND queue = :queue ORDER BY priority DESC, due_ms, seq LIMIT :limit
+"""
+HOLD = "UPDATE liteq_messages SET state = 'held' WHERE seq = ? AND state = 'pending'"
+WAKE = """
+UPDATE liteq_messages SET state = 'pending'
+ WHERE seq IN (
+    SELECT seq FROM liteq_messages
+     WHERE state = 'held' AND queue = :queue AND task = :task ORDER BY priority DESC, due_ms, seq LIMIT :limit)
+RETURNING seq
+"""
+RATES = "SELECT task, rate, full_us, declared FROM liteq_rates"
+SPEND = "UPDATE liteq_rates SET full_us = :full_us WHERE task = :task"
+SET = """
+INSERT INTO liteq_rates (task, rate, declared, full_us) VALUES (:task, :rate, NULL, 0)
+ON CONFLICT (task) DO UPDATE SET rate = excluded.rate, full_us = 0
+"""
+# What was set at run time stands until the code says something else.
+DECLARE = """
+INSERT INTO liteq_rates (task, rate, declared, full_us) VALUES (:task, :rate, :rate, 0)
+ON CONFLICT (task) DO UPDATE SET rate = excluded.rate, declared = excluded.declared, full_us = 0
+ WHERE liteq_rates.declared IS NULL OR liteq_rates.declared <> excluded.declared
+"""
+UNDECLARE = "DELETE FROM liteq_rates WHERE task = ? AND declared IS NOT NULL"
+
+PAGE = 1_000  # messages that are held in one go once a claim meets one: the rest of a backlog is mostly alike
+MOST = 2_000  # ... and in one transaction: other writers get their turn in between
+
+
+@dataclass
+class Budget:
+    """What one turn may claim of tasks whose rate is limited; the claim writes in it what it used.
+
+    `bucket`: this worker's own bucket of a task, None where it has none. `now_s` belongs to these, by the monotonic
+    clock. `used` is to be taken out of them once the transaction has committed. `wait_s`: until the next look is worth
+    it, 0 for at once; None when nothing was looked at.
+    """
+
+    bucket: Callable[[str], Bucket | None]
+    now_s: float
+    used: Counter[str] = field(default_factory=Counter)
+    wait_s: float | None = None
+
+
+class Rate:
+    """One limit that all workers share, as the file has it. Its bucket goes by the wall clock, in seconds."""
+
+    __slots__ = ("bucket", "declared", "task", "text")
+
+    def __init__(self, task: str, text: str, full_us: int, declared: str | None) -> None:
+        self.task = task
+        self.text = text
+        self.declared = declared
+        rate = per_second(text)
+        self.bucket = Bucket(rate, full_us / 1e6) if rate else None
+
+
+def rates(tx: Transaction) -> dict[str, Rate]:
+    """The limits that all workers share, by task."""
+    return {row[0]: Rate(*row) for row in tx.execute(RATES)}
+
+
+def set_rate(tx: Transaction, task: str, rate: str) -> None:
+    """Set what all workers together may start of `task`; `""`: any. Raises ValueError for what is no rate."""
+    per_second(rate)
+    tx.execute(SET, {"task": task, "rate": rate})
+
+
+def declare(tx: Transaction, declared: Mapping[str, str | None]) -> None:
+    """What the code says of each of its tasks (None: nothing). A rate that was set meanwhile stands, if it is new."""
+    tx.executemany(UNDECLARE, [(task,) for task, rate in declared.items() if rate is None])
+    tx.executemany(DECLARE, [{"task": task, "rate": rate} for task, rate in declared.items() if rate is not None])
+
+
+def held_pairs(tx: Transaction) -> list[tuple[str, str]]:
+    """The (queue, task) of which messages are held."""
+    found: list[tuple[str, str]] = []
+    rows = tx.execute(NEXT_QUEUE, {"queue": ""})
+    while rows:
+        queue, task = rows[0]
+        found.append((queue, task))
+        rows = tx.execute(NEXT_TASK, {"queue": queue, "task": task}) or tx.execute(NEXT_QUEUE, {"queue": queue})
+    return found
+
+
+class _Turn:
+    """The tokens that are left to one transaction: of the worker's buckets and of the shared ones."""
+
+    def __init__(self, tx: Transaction, budget: Budget, now_ms: int) -> None:
+        self.budget = budget
+        self.shared = rates(tx)
+        self._now = now_ms / 1000
+
+    def _buckets(self, task: str) -> Iterable[tuple[Bucket, float]]:
+        own = self.budget.bucket(task)
+        if own is not None:
+            yield own, self.budget.now_s
+        rate = self.shared.get(task)
+        if rate is not None and rate.bucket is not None:
+            yield rate.bucket, self._now
+
+    def left(self, task: str) -> float:
+        """How many of `task` may still be claimed; infinity where nothing limits it."""
+        tokens = min((bucket.tokens(now) for bucket, now in self._buckets(task)), default=inf)
+        return max(0.0, tokens - self.budget.used[task])
+
+    def wait_s(self, task: str) -> float:
+        return max((bucket.wait_s(now) for bucket, now in self._buckets(task)), default=0.0)
+
+    def spend(self, tx: Transaction) -> None:
+        """Write what was claimed of the shared tokens."""
+        for task, n in self.budget.used.items():
+            rate = self.shared.get(task)
+            if rate is not None and rate.bucket is not None:
+                rate.bucket.take(n, self._now)
+                tx.execute(SPEND, {"task": task, "full_us": int(rate.bucket.full_at * 1e6)})
+
+
+def look(tx: Transaction, queues: Sequence[str], budget: Budget, *, now_ms: int) -> bool:
+    """Whether something that is held may be claimed now; else `budget.wait_s` says when."""
+    turn = _Turn(tx, budget, now_ms)
+    pairs = [task for queue, task in held_pairs(tx) if queue in queues]
+    budget.wait_s = min(map(turn.wait_s, pairs), default=inf)
+    return any(turn.left(task) >= 1 for task in pairs)
+
+
+def claim_within(
+    tx: Transaction,
+    queues: Sequence[str],
+    budget: Budget,
+    *,
+    worker: int,
+    limit: int,
+    visibility_ms: int,
+    now_ms: int,
+) -> list[Lease]:
+    """As `claim`, within `budget`: what no token is there for is held."""
+    turn = _Turn(tx, budget, now_ms)
+    woken = _wake(tx, queues, turn, limit)
+    leases: list[Lease] = []
+    held = 0
+    for queue in queues:
+        if len(leases) >= limit:
+            break
+        allowed, sifted = _sift(tx, queue, turn, limit - len(leases), MOST - held)
+        held += sifted
+        if allowed:
+            found = claim(tx, [queue], worker=worker, limit=allowed, visibility_ms=visibility_ms, now_ms=now_ms)
+            budget.used.update([lease.task for lease in found])
+            leases += found
+    tx.executemany(HOLD, [(seq,) for seq in woken - {lease.seq for lease in leases}])
+    turn.spend(tx)
+    waits = [0.0] if held >= MOST else []
+    waits += [turn.wait_s(task) for queue, task in held_pairs(tx) if queue in queues]
+    budget.wait_s = min(waits, default=inf)
+    return leases
+
+
+def _wake(tx: Transaction, queues: Sequence[str], turn: _Turn, limit: int) -> set[int]:
+    """Make as many of the held claimable as there are tokens for; their row numbers."""
+    woken: set[int] = set()
+    for queue, task in held_pairs(tx):
+        n = int(min(turn.left(task), limit)) if queue in queues else 0
+        if n:
+            woken.update(seq for (seq,) in tx.execute(WAKE, {"queue": queue, "task": task, "limit": n}))
+    return woken
+
+
+def _sift(tx: Transaction, queue: str, turn: _Turn, want: int, may_hold: int) -> tuple[int, int]:
+    """Hold what at the head of `queue` there is no token for; how many of the head may be claimed, how many are held.
+
+    The head is looked at in the same order as `claim` takes it.
+    """
+    held, page = 0, want
+    while True:
+        left: dict[str, float] = {}
+        over: list[tuple[int]] = []
+        first_over = None
+        rows = tx.execute(HEAD, {"queue": queue, "limit": page})
+        for i, (seq, task) in enumerate(rows):
+            tokens = left[task] if task in left else turn.left(task)
+            left[task] = tokens - 1
+            if tokens < 1:
+                over.append((seq,))
+                first_over = i if first_over is None else first_over
+        if first_over is None:
+            return min(want, len(rows)), held
+        if held >= may_hold:
+            return min(want, first_over), held
+        held += tx.executemany(HOLD, over)
+        page = max(want, min(page * 8, PAGE)) if 2 * len(over) >= len(rows) else want
