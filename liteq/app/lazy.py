@@ -18,14 +18,14 @@ class BeatLazyFunc:
 
     def __init__(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._func = func
-        self._func_params = {"args": args, "kwargs": kwargs}
+        self._args, self._kwargs = args, kwargs
 
     def __call__(self) -> Any:
         return self.delay()
 
     def delay(self) -> Any:
         """What the function returns now."""
-        return self._func(*self._func_params["args"], **self._func_params["kwargs"])  # type: ignore[misc]
+        return self._func(*self._args, **self._kwargs)
 
 
 def has_lazy(config: Mapping[str, Any]) -> bool:
