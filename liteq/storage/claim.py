@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from liteq.message import Flag, Lease
-from liteq.storage import results
+from liteq.storage import bodies, results
 from liteq.storage.driver import Row, Transaction
 
 __all__ = ["claim", "claimable", "next_due_ms", "promote"]
@@ -66,7 +66,7 @@ def claim(
         if len(tokens) < len(leases):
             leases = _tell_apart(tx, leases, tokens)
         tx.execute(MOVE_TOKEN, {"token": max(lease.token for lease in leases)})
-    return [lease if lease.awaits is None else _with_input(tx, lease) for lease in leases]
+    return [lease if lease.payload and lease.awaits is None else _complete(tx, lease) for lease in leases]
 
 
 def _tell_apart(tx: Transaction, leases: list[Lease], tokens: set[int]) -> list[Lease]:
@@ -88,12 +88,15 @@ def _order(row: Row) -> tuple[int, int, int]:
     return -row[7], row[8], row[0]  # priority, due time, row number
 
 
-def _with_input(tx: Transaction, lease: Lease) -> Lease:
-    """`lease` with the result, or for an errback the error, of what it waited for.
+def _complete(tx: Transaction, lease: Lease) -> Lease:
+    """`lease` with arguments that stand beside the row, and with the result, or for an errback the error, of what it
+    waited for.
 
-    Read by reference now, not copied when it was unblocked: a fan-out keeps one copy, and a replayed dead letter still
-    finds it.
+    That is read by reference now, not copied when it was unblocked: a fan-out keeps one copy, and a replayed dead
+    letter still finds it.
     """
+    if not lease.payload:
+        lease = lease._replace(payload=bodies.payload_of(tx, lease.seq))
     if lease.awaits is None or not lease.flags & Flag.TAKES_INPUT:
         return lease
     failure = bool(lease.flags & Flag.ON_FAILURE)

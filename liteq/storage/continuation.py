@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from liteq.message import Flag
 from liteq.states import State
-from liteq.storage import results
+from liteq.storage import bodies, results
 from liteq.storage.driver import Transaction
 
 __all__ = ["End", "catch_up", "propagate", "revive"]
@@ -113,6 +113,9 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
             todo.append(End(id_, False, group_id, end.error, end.errbacks and _is_group_or_alias(tx, end, flags)))
         elif flags & Flag.ALIAS:
             result = results.result_of(tx, end.id)
+            if len(result) > bodies.INLINE_BYTES:
+                bodies.store(tx, [(bodies.result_ref(seq), result)])
+                result = bodies.BESIDE
             tx.execute(SUCCEED_ALIAS, {"seq": seq, "result": result, "now_ms": now_ms})
             todo.append(End(id_, True, group_id))
     fire = errbacks and not end.ok and end.errbacks

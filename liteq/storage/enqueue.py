@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from liteq.message import Batch, Group, Message
 from liteq.states import State
-from liteq.storage import continuation
+from liteq.storage import bodies, continuation
+from liteq.storage.bodies import BESIDE, INLINE_BYTES
 from liteq.storage.driver import Row, Transaction
 
 __all__ = ["enqueue", "enqueue_many"]
@@ -34,7 +35,9 @@ PENDING, SCHEDULED, BLOCKED = State.PENDING.value, State.SCHEDULED.value, State.
 
 def message_row(m: Message, now_ms: int) -> Row:
     """`m` as the parameters of INSERT; what it waits for decides its first state."""
-    due_ms = m.due_ms
+    due_ms, payload = m.due_ms, m.payload
+    if len(payload) > INLINE_BYTES:
+        payload = BESIDE
     if m.awaits is not None:
         state = BLOCKED
     elif due_ms is not None and due_ms > now_ms:
@@ -42,7 +45,7 @@ def message_row(m: Message, now_ms: int) -> Row:
     else:
         state = PENDING
     return (
-        m.id, m.task, m.queue, m.priority, state, m.payload, m.options, now_ms if due_ms is None else due_ms,
+        m.id, m.task, m.queue, m.priority, state, payload, m.options, now_ms if due_ms is None else due_ms,
         m.expires_ms, m.delay_ms, now_ms, m.unique_key, m.flags, m.root_id, m.parent_id, m.awaits, m.group_id,
         m.position,
     )  # fmt: skip
@@ -63,6 +66,7 @@ def enqueue(tx: Transaction, batch: Batch, *, now_ms: int) -> list[str]:
     messages = batch.messages
     ids = [m.id for m in messages]
     written = tx.executemany(INSERT, [message_row(m, now_ms) for m in messages])
+    _write_large(tx, messages)
     if written != len(ids):
         ids = [_standing(tx, m) for m in messages]
     for awaited in _outside(batch):
@@ -70,9 +74,17 @@ def enqueue(tx: Transaction, batch: Batch, *, now_ms: int) -> list[str]:
     return ids
 
 
-def enqueue_many(tx: Transaction, messages: Iterable[Message], *, now_ms: int) -> int:
+def enqueue_many(tx: Transaction, messages: Sequence[Message], *, now_ms: int) -> int:
     """Write any number of messages that await nothing outside themselves; the number of rows written."""
-    return tx.executemany(INSERT, (message_row(m, now_ms) for m in messages))
+    written = tx.executemany(INSERT, [message_row(m, now_ms) for m in messages])
+    _write_large(tx, messages)
+    return written
+
+
+def _write_large(tx: Transaction, messages: Sequence[Message]) -> None:
+    large = [(m.id, m.payload) for m in messages if len(m.payload) > INLINE_BYTES]
+    if large:
+        bodies.add_payloads(tx, large)
 
 
 def _standing(tx: Transaction, message: Message) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from liteq.exceptions import StorageCorrupt
 from liteq.states import State
+from liteq.storage.bodies import PAYLOAD_COLUMN, RESULT_COLUMN
 from liteq.storage.driver import Row, Transaction
 
 __all__ = [
@@ -23,9 +24,9 @@ __all__ = [
     "messages",
 ]
 
-COLUMNS = """
-SELECT m.id, m.task, m.queue, m.priority, m.state, m.payload, m.options, m.due_ms, m.created_ms, m.expires_ms,
-       m.retries, m.crashes, m.reaps, m.started_ms, m.finished_ms, m.progress, m.result, m.error, m.root_id,
+COLUMNS = f"""
+SELECT m.id, m.task, m.queue, m.priority, m.state, {PAYLOAD_COLUMN}, m.options, m.due_ms, m.created_ms, m.expires_ms,
+       m.retries, m.crashes, m.reaps, m.started_ms, m.finished_ms, m.progress, {RESULT_COLUMN}, m.error, m.root_id,
        m.parent_id, m.awaits, m.group_id, m.position, m.flags, w.name, m.unique_key, m.token
   FROM liteq_messages AS m LEFT JOIN liteq_workers AS w ON w.id = m.worker
 """
@@ -36,8 +37,8 @@ MESSAGES = (
 # The index that serves each state has this order.
 ORDERS = {
     State.PENDING: "m.queue, m.priority DESC, m.due_ms",
-    State.SCHEDULED: "m.due_ms",
     State.HELD: "m.queue, m.task, m.priority DESC, m.due_ms",
+    State.SCHEDULED: "m.due_ms",
     State.DEAD: "m.finished_ms DESC",
 }
 GROUP = "SELECT id, size, remaining, failed, group_id, root_id, created_ms, finished_ms FROM liteq_groups WHERE id = ?"

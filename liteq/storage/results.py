@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from liteq.exceptions import ChordError
-from liteq.serialization import decode_error, encode_error
+from liteq.serialization import as_json, decode_error, encode_error
+from liteq.storage.bodies import RESULT_COLUMN
 from liteq.storage.driver import Transaction
 
 __all__ = ["forget", "group_error", "input_of", "result_of"]
 
-RESULT = "SELECT result FROM liteq_messages WHERE id = ?"
+RESULT = f"SELECT {RESULT_COLUMN} FROM liteq_messages AS m WHERE m.id = ?"
 ERROR = "SELECT error FROM liteq_messages WHERE id = ?"
 IS_GROUP = "SELECT 1 FROM liteq_groups WHERE id = ?"
-MEMBERS = """
-SELECT position, id, result, 0 AS is_group FROM liteq_messages WHERE group_id = :id
+MEMBERS = f"""
+SELECT position, id, {RESULT_COLUMN}, 0 AS is_group FROM liteq_messages AS m WHERE group_id = :id
 UNION ALL
 SELECT position, id, NULL, 1 FROM liteq_groups WHERE group_id = :id
 ORDER BY 1
@@ -50,7 +51,7 @@ def _members(tx: Transaction, group: str) -> Iterable[bytes]:
         if is_group:
             yield b"[" + b",".join(_members(tx, id_)) + b"]"
         else:
-            yield result if result is not None else b"null"
+            yield as_json(result) if result is not None else b"null"
 
 
 def group_error(tx: Transaction, group: str) -> bytes:

@@ -9,7 +9,7 @@ from liteq.message import Batch, Message, new_id
 from liteq.storage.storage import Storage
 
 PAYLOAD = b'[["' + b"x" * 8_000 + b'"],{}]'
-SMALL = 24 * 2**20
+SMALL = 48 * 2**20
 
 
 def test_readers_that_overlap_without_end_do_not_make_the_log_grow(storage: Storage, tmp_path: Path) -> None:
@@ -27,8 +27,8 @@ def test_readers_that_overlap_without_end_do_not_make_the_log_grow(storage: Stor
         reader.start()
     try:
         largest = 0
-        for _ in range(60):
-            storage.enqueue(Batch([Message(new_id(), "t", PAYLOAD) for _ in range(80)]))
+        for _ in range(90):
+            storage.enqueue(Batch([Message(new_id(), "t", PAYLOAD) for _ in range(160)]))
             largest = max(largest, log.stat().st_size)
     finally:
         stop.set()

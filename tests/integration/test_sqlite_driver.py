@@ -17,10 +17,12 @@ from liteq.storage import open_driver
 from liteq.storage.driver import Durability, Promise
 from liteq.storage.sqlite import base
 from liteq.storage.sqlite.base import SQLiteDriver
+from liteq.storage.sqlite.migrate import migrations
 from liteq.storage.sqlite.session import WAL_LIMIT
 
 GROUP = "INSERT INTO liteq_groups (id, size, remaining, position, created_ms) VALUES (?, 1, 1, 0, 0)"
 IDS = "SELECT id FROM liteq_groups ORDER BY id"
+NEWEST = max(migrations())
 
 
 @pytest.fixture(params=["apsw", "stdlib"])
@@ -171,7 +173,7 @@ def test_the_pragmas_that_a_queue_needs(driver: SQLiteDriver, tmp_path: Path) ->
         | {
             "journal_mode": "wal",
             "auto_vacuum": 2,
-            "page_size": 4096,
+            "page_size": 2048,
             "foreign_keys": 1,
             "trusted_schema": 0,
             "wal_autocheckpoint": 0,
@@ -194,11 +196,11 @@ def test_the_version_changes_with_each_commit(driver: SQLiteDriver) -> None:
 
 
 def test_the_log_does_not_grow_without_a_worker(driver: SQLiteDriver, tmp_path: Path) -> None:
-    for turn in range(30):
+    for turn in range(60):
         with driver.write(Promise.PROGRESS) as tx:
             tx.executemany(GROUP, [(f"{turn}-{n}-{'x' * 900}",) for n in range(1000)])
-    assert (tmp_path / "tasks.db").stat().st_size > 5 * WAL_LIMIT
-    assert (tmp_path / "tasks.db-wal").stat().st_size < 3 * WAL_LIMIT
+    assert (tmp_path / "tasks.db").stat().st_size > 4 * WAL_LIMIT
+    assert (tmp_path / "tasks.db-wal").stat().st_size < 2 * WAL_LIMIT
     assert driver.describe()["integrity"] == "ok"
 
 
@@ -262,7 +264,7 @@ def test_a_newer_schema_that_this_code_may_write_is_used(driver: SQLiteDriver) -
 
 def test_migrating_again_writes_nothing(driver: SQLiteDriver) -> None:
     before = driver.version()
-    assert driver.migrate() == 1
+    assert driver.migrate() == NEWEST
     assert driver.version() == before
 
 
@@ -273,7 +275,7 @@ def test_two_libraries_on_one_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match="driver=stdlib"):
         second.migrate()
     first.close()
-    assert second.migrate() == 1
+    assert second.migrate() == NEWEST
     second.close()
 
 

@@ -45,14 +45,22 @@ class ApswSession(Session):
             raise self.error(error) from error
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> int:
-        before = self.connection.total_changes()
+        connection = self.connection
         try:
-            self.connection.executemany(sql, cast("Any", rows)).fetchall()
+            if sql.lstrip().startswith("DELETE"):  # total_changes() has what its trigger deletes as well
+                changed = sum(self._change(sql, row) for row in rows)
+            else:
+                before = connection.total_changes()
+                connection.executemany(sql, cast("Any", rows)).fetchall()
+                changed = connection.total_changes() - before
         except apsw.Error as error:
             raise self.error(error) from error
-        changed = self.connection.total_changes() - before
         self.work += changed
         return changed
+
+    def _change(self, sql: str, row: Params) -> int:
+        self.connection.execute(sql, cast("Any", row)).fetchall()
+        return self.connection.changes()
 
     def script(self, sql: str) -> None:
         try:

@@ -17,7 +17,7 @@ LARGE_LOG = 64 * 1024 * 1024  # the log is folded at WAL_LIMIT: one so large has
 
 
 PATIENCE_MS = 100  # that writers are held up at the most, to let the readers of a long log finish
-LONG_LOG = 4 * WAL_LIMIT
+LONG_LOG = 2 * WAL_LIMIT
 
 
 def fold(guard: Session, folder: Session) -> bool:

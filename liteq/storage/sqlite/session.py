@@ -16,10 +16,11 @@ from liteq.storage.sqlite.gate import open_gate
 
 __all__ = ["PAGE_SIZE", "WAL_LIMIT", "Abandoned", "Session"]
 
-PAGE_SIZE: Final = 4096
+# A commit writes whole pages into the log: with half the usual size an enqueue takes two thirds of the time (ADR 0010).
+PAGE_SIZE: Final = 2048
 # The log is folded back when it is larger than this, and cut to it when it starts anew: so its size tells a full log
 # from one that has been folded.
-WAL_LIMIT: Final = 4 * 1024 * 1024
+WAL_LIMIT: Final = 16 * 1024 * 1024
 
 PRAGMAS: Final = (
     "trusted_schema=OFF",

@@ -48,12 +48,11 @@ class StdlibSession(Session):
             raise self.error(error) from error
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> int:
-        before = self.connection.total_changes
         try:
-            self.connection.executemany(sql, cast("Any", rows))
+            # Not total_changes: that has what triggers do as well.
+            changed = self.connection.executemany(sql, cast("Any", rows)).rowcount
         except sqlite3.Error as error:
             raise self.error(error) from error
-        changed = self.connection.total_changes - before
         self.work += changed
         return changed
 
