@@ -85,8 +85,12 @@ class LiteqGroup(click.Group):
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        except click.Abort as exc:
+            if isinstance(exc.__cause__, KeyboardInterrupt):  # click has made it of that
+                sys.exit(Exit.INTERRUPTED)
+            _end(exc)
         except Exception as exc:
-            if os.environ.get("LITEQ_DEBUG") == "1" and not isinstance(exc, (click.ClickException, click.Abort)):
+            if os.environ.get("LITEQ_DEBUG") == "1" and not isinstance(exc, click.ClickException):
                 raise
             _end(exc)
         except KeyboardInterrupt:

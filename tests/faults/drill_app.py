@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import tripwire
+
 from liteq import LiteQ
 
 app = LiteQ("drill", broker=os.environ["DRILL_BROKER"])
@@ -103,3 +105,6 @@ def devour(self: Any) -> None:
         raise AssertionError(f"{len(hoard)} MiB were granted")
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+tripwire.install()

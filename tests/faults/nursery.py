@@ -50,7 +50,7 @@ class Nursery:
         return _Forked(self, pid)
 
     def status(self, pid: int) -> int | None:
-        """How `pid` has ended, as `Popen.returncode`; None while it lives. To be asked until it has, and then no more."""
+        """How `pid` has ended, as `Popen.returncode`; None while it lives. Not to be asked again once it has."""
         return self._ask({"pid": pid})
 
     def close(self) -> None:
