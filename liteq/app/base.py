@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
-from liteq import context
+from liteq import context, signals
 from liteq.app.annotations import annotate
 from liteq.app.backend import Backend
 from liteq.app.builtins import add_builtins
 from liteq.app.configured import Configured
 from liteq.app.connection import Connecting
+from liteq.app.fixups import apply_fixups
 from liteq.app.loading import autodiscover
 from liteq.app.making import generate_name, task_class_of
 from liteq.app.processes import Processes
@@ -54,6 +55,8 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
     """
 
     Pickler: Any = None
+    storage_opener: Callable[..., Storage] | None = None
+    """What opens the queue in place of `liteq.storage.storage.open_storage`; a framework's integration sets it."""
 
     def __init__(
         self,
@@ -92,6 +95,7 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
         given = {"broker_url": broker, "result_backend": backend, "include": tuple(include) if include else None}
         noted = {**settings, **(changes or {}), **{key: value for key, value in given.items() if value is not None}}
         self._init_conf(config_source, namespace, noted)
+        apply_fixups(self, fixups)
         if set_as_current:
             self.set_current()
         context.announce_app(self)
@@ -237,6 +241,7 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
 
     def import_tasks(self) -> None:
         """Import whatever holds tasks: `include`, `imports`, and what `autodiscover_tasks` was told. For workers."""
+        signals.import_modules.send(sender=self)
         conf = self.conf
         for name in (*conf.include, *conf.imports):
             import_object(name)
@@ -271,7 +276,7 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
         from liteq.storage.storage import open_storage
 
         conf = self.conf
-        return open_storage(
+        return (self.storage_opener or open_storage)(
             check_url(url) if url else self.broker_url,
             driver=conf.sqlite_driver,
             durability=conf.durability,

@@ -111,6 +111,7 @@ class Configured:
                 told = [name for name in self._noted if name not in OF_THE_CONSTRUCTOR]
                 old = [canonical(name) for name in told if canonical(name) != name]
                 refuse_mix(old, [name for name in told if canonical(name) == name])
+            self._apply_framework(conf)
             conf.apply(self._noted)
             conf.apply_given(outside_sources())
             self._conf = conf
@@ -141,13 +142,10 @@ class Configured:
         self._contents = made[0], made[1]
         return self._contents
 
-    def _apply_sources(self, conf: Conf) -> None:
-        if self._source is not None:
-            self._source.apply_to(conf)
+    def _apply_framework(self, conf: Conf) -> None:
         if self.framework_settings is not None:
             self._from_framework = self.framework_settings(self)
             conf.apply(self._from_framework, origin="the framework's settings")
-        conf.apply(self._noted)
 
     def reload_settings(self) -> None:
         """Read the configuration object, and what the framework says, once more: they have changed."""
@@ -158,7 +156,10 @@ class Configured:
             url = conf.broker_url
             for name in self._from_framework:
                 del conf[name]
-            self._apply_sources(conf)
+            if self._source is not None:
+                self._source.apply_to(conf)
+            self._apply_framework(conf)
+            conf.apply(self._noted)
             conf.apply_given(outside_sources())
         if conf.broker_url != url:
             self.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from liteq.exceptions import NotRegistered
@@ -12,8 +13,24 @@ __all__ = ["TaskRegistry"]
 class TaskRegistry(dict[str, Any]):
     """A dict of tasks. A name that is missing raises NotRegistered, which names those that look like it."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.finders: list[Callable[[str], Any]] = []
+        """Asked in turn for a task that is missing: from its name to the task, None where they know none."""
+
     def __missing__(self, key: str) -> Any:
-        raise NotRegistered(key, self)
+        found = self.find(key)
+        if found is None:
+            raise NotRegistered(key, self)
+        return found
+
+    def find(self, name: str) -> Any:
+        """The task called `name`, by way of `finders` where it is not registered; None where there is none."""
+        found = self.get(name)
+        for finder in self.finders:
+            if found is None:
+                found = finder(name)
+        return found
 
     def register(self, task: Any) -> None:
         """Add `task`, an instance or a class, under its name."""

@@ -27,7 +27,8 @@ def find_app(name: str) -> LiteQ:
     """The app that `name` means: `module:attribute`, `module`, or `package`; the working directory is looked in.
 
     In a module that is the attribute `app`, `celery` or `liteq`, in a package also that of its submodule `celery` or
-    `liteq`, else the only app that there is. With LITEQ_CELERY_SHIM=1 `import celery` means liteq in it. Raises
+    `liteq`, else the only app that there is; the package of a Django project may have none, its settings then make
+    one. With LITEQ_CELERY_SHIM=1 `import celery` means liteq in it. Raises
     ImproperlyConfigured.
     """
     if (cwd := str(Path.cwd())) not in sys.path:
@@ -58,6 +59,10 @@ def _in_module(module: ModuleType) -> LiteQ:
     if apps:
         names = " or ".join(f"-A {module.__name__}:{name}" for name, _ in apps.values())
         raise ImproperlyConfigured(f"the module {module.__name__!r} has {len(apps)} apps: say {names}")
+    if hasattr(module, "__path__") and _exists(f"{module.__name__}.settings") and _exists("liteq_django"):
+        by_settings: LiteQ | None = _import("liteq_django.project", "liteq_django").app_of(module.__name__)
+        if by_settings is not None:
+            return by_settings
     raise ImproperlyConfigured(
         f"there is no app in the module {module.__name__!r}: it needs a line such as "
         f'`app = LiteQ("{module.__name__}", broker="sqlite:///tasks.db")`'

@@ -47,7 +47,7 @@ class Executor:
         """What became of `lease`, and for how many seconds it ran."""
         if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
             return Cancel(encode_error(TaskRevokedError("expired"))), 0.0
-        task = self._tasks.get(lease.task)
+        task = self._tasks.get(lease.task) or self._tasks.find(lease.task)
         if task is None:
             return self._refuse(lease, NotRegistered(lease.task, self._tasks)), 0.0
         try:

@@ -1,0 +1,138 @@
+"""Storage engines over a SQLite database of Django's: one in a file, and one in memory, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any, cast
+
+from django.db import connections, transaction
+
+from liteq.exceptions import StorageError, StorageUnavailable
+from liteq.storage.driver import Bell, Driver, Listener, Promise, Transaction
+from liteq.storage.sqlite import migrate
+from liteq.storage.sqlite.polling import PollingListener
+from liteq.storage.sqlite.stdlib_driver import StdlibDriver
+from liteq_django.transaction import DjangoTransaction, inside_atomic, within
+
+__all__ = ["MemoryDriver", "SharedDriver"]
+
+
+class SharedDriver(StdlibDriver):
+    """The queue in the file of the database `using`: inside its `atomic()` on its connection, else as ever.
+
+    A connection of liteq's own could not write there at that moment: Django's holds the write lock. What is rung in a
+    transaction is heard once that has been committed, and not at all when it is rolled back.
+    """
+
+    def __init__(self, url: str, path: str, *, using: str, **options: Any) -> None:
+        super().__init__(url, path, **options)
+        self.using = using
+
+    def write(self, promise: Promise = Promise.ACCEPTED) -> AbstractContextManager[Transaction]:
+        if not inside_atomic(self.using):
+            return super().write(promise)
+        connections[self.using].liteq_wrote_in = self._block()  # type: ignore[attr-defined]
+        return within(self.using)
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """A transaction sees what it has written itself; one that has written nothing sees what others commit."""
+        if inside_atomic(self.using) and (self._has_written() or not self._ready):
+            return within(self.using)
+        return super().read()
+
+    def ring(self, bell: Bell) -> None:
+        if inside_atomic(self.using):
+            transaction.on_commit(partial(super().ring, bell), using=self.using, robust=True)
+        else:
+            super().ring(bell)
+
+    def migrate(self) -> int:
+        """As any driver's. Inside `atomic()` it makes nothing, a rollback would take it away: StorageUnavailable."""
+        if not inside_atomic(self.using):
+            return super().migrate()
+        known = max(migrate.migrations())
+        with within(self.using) as tx:
+            found = migrate.read_versions(tx, self.path)
+        if found.version < known:
+            raise StorageUnavailable(
+                f"{self.path} does not have the queue's tables, or older ones: run `manage.py migrate`"
+            )
+        self.check_schema()
+        return found.version
+
+    def _block(self) -> Any:
+        """The outermost `atomic()` of this thread."""
+        return connections[self.using].atomic_blocks[0]
+
+    def _has_written(self) -> bool:
+        return getattr(connections[self.using], "liteq_wrote_in", None) is self._block()
+
+
+class MemoryDriver:
+    """The queue in a database in memory, as Django's test runner makes it: every verb on Django's connection.
+
+    For tests only: no other process can see it. `liteq_django.drain()` runs what was sent.
+    """
+
+    library = "stdlib"
+    unsynced_since = inf
+
+    def __init__(self, url: str, *, using: str) -> None:
+        self.url = url
+        self.using = using
+        self._rung = 0
+
+    def write(self, promise: Promise = Promise.ACCEPTED) -> AbstractContextManager[Transaction]:  # noqa: ARG002 - nothing in memory is durable
+        return within(self.using)
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        return self._look()
+
+    @contextmanager
+    def _look(self) -> Iterator[Transaction]:
+        connection = connections[self.using]
+        connection.ensure_connection()
+        yield DjangoTransaction(connection)
+
+    def ring(self, bell: Bell) -> None:  # noqa: ARG002 - one for both
+        self._rung += 1
+
+    def listen(self, bell: Bell) -> Listener:  # noqa: ARG002 - as above
+        return PollingListener(self.version)
+
+    def version(self) -> int:
+        return self._rung
+
+    def migrate(self) -> int:
+        return migrate.migrate(cast("Driver", self), self.url)
+
+    def check_schema(self) -> None:
+        pass
+
+    def checkpoint(self) -> None:
+        pass
+
+    def sync(self) -> None:
+        pass
+
+    def reserve(self) -> bool:
+        return True
+
+    def relieve(self) -> bool:
+        return False
+
+    def warnings(self) -> list[str]:
+        return []
+
+    def backup(self, target: Path) -> None:
+        raise StorageError(f"the queue is in memory: there is nothing to copy to {target}")
+
+    def describe(self) -> dict[str, Any]:
+        return {"driver": self.library, "path": f"in memory (database {self.using!r})"}
+
+    def close(self) -> None:
+        pass

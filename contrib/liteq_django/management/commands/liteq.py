@@ -1,0 +1,73 @@
+"""`manage.py liteq ...`: the whole command line `liteq`, for the project's app; and what only Django has."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from liteq_django.project import default_app
+
+PROG = "manage.py liteq"
+CHECKED = frozenset({"worker", "beat"})  # commands that run for long: better not started than wrongly
+DJANGO_S = ("--settings", "--pythonpath")  # dealt with before a command is found
+
+
+class Command(BaseCommand):
+    """Hands its arguments on."""
+
+    help = "The task queue: worker, beat, status, dead, inspect, ...; import_beat, relay. `liteq --help` lists them."
+    requires_system_checks = ()
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """From `manage.py`: nothing of Django's parser is between the user and `liteq`."""
+        self.handle(*_without_django_s(argv[2:]))
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("args", nargs="*")
+
+    def handle(self, *args: str, **_options: Any) -> None:
+        """From `call_command("liteq", "status")` too. Ends by SystemExit with liteq's exit code, unless that is 0."""
+        command = next((arg for arg in args if not arg.startswith("-")), None)
+        if command in CHECKED and "--skip-checks" not in args:
+            self.check()
+        if command in OWN:
+            OWN[command](self, [arg for arg in args if arg != command])
+            return
+        try:
+            default_app().start(list(args) or ["--help"])
+        except SystemExit as end:
+            if end.code not in {0, None} or sys.argv[1:2] == ["liteq"]:
+                raise
+
+    def import_beat(self, args: list[str]) -> None:
+        from liteq_django.import_beat import command
+
+        command(self, args)
+
+    def relay(self, args: list[str]) -> None:
+        from liteq_django.storage import relay_for
+
+        relay = relay_for(default_app())
+        if relay is None:
+            self.stderr.write("there is no outbox: what is sent in a transaction is in the queue with its commit")
+            return
+        if "--once" in args:
+            self.stdout.write(f"relayed {relay.turn()}")
+            return
+        relay.run()
+
+
+OWN = {"import_beat": Command.import_beat, "relay": Command.relay}
+
+
+def _without_django_s(args: list[str]) -> list[str]:
+    kept: list[str] = []
+    rest = iter(args)
+    for arg in rest:
+        if arg in DJANGO_S:
+            next(rest, None)
+        elif not arg.startswith(tuple(f"{name}=" for name in DJANGO_S)):
+            kept.append(arg)
+    return kept

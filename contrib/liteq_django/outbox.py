@@ -1,0 +1,203 @@
+"""The outbox: what is sent inside a transaction of a database that does not hold the queue.
+
+A row is written by the transaction itself, so it is there when that has been committed, and never when it was rolled
+back. Whoever takes the row away puts its messages into the queue: right after the commit the process that sent them;
+should that have died, a worker's relay. Taking away and putting in are one transaction of the models' database, the
+putting in is idempotent by the messages' ids: a process may die at any point of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import orjson
+from django.db import DatabaseError, close_old_connections, transaction
+
+from liteq.exceptions import LiteqError
+from liteq.message import Batch, Group, Message
+from liteq.storage.driver import Driver
+from liteq.storage.inspect import Record
+from liteq.storage.sqlite.files import open_sidecar
+from liteq.storage.storage import Storage
+from liteq_django.conf import OUTBOX_INTERVAL_S, option
+from liteq_django.transaction import inside_atomic
+
+__all__ = ["OutboxStorage", "Relay", "dump", "load"]
+
+logger = logging.getLogger("liteq.django")
+
+CHUNK = 500  # messages of one row, rows of one look
+BYTES = ("payload", "options")
+LEADER_RETRY_S = 5.0
+
+
+def dump(batch: Batch) -> bytes:
+    """`batch` as a JSON document."""
+    messages = [asdict(message) for message in batch.messages]
+    for message in messages:
+        for name in BYTES:
+            if message[name] is not None:
+                message[name] = message[name].decode("latin-1")  # any bytes there and back
+    return orjson.dumps({"messages": messages, "groups": [asdict(group) for group in batch.groups]})
+
+
+def load(data: bytes) -> Batch:
+    """What `dump` wrote. Raises ValueError or TypeError where it did not."""
+    document = orjson.loads(data)
+    for message in document["messages"]:
+        for name in BYTES:
+            if message[name] is not None:
+                message[name] = message[name].encode("latin-1")
+    return Batch([Message(**m) for m in document["messages"]], [Group(**g) for g in document["groups"]])
+
+
+class OutboxStorage(Storage):
+    """A queue whose messages, when they are sent inside `atomic()` on the database `using`, go by way of the outbox."""
+
+    def __init__(self, driver: Driver, *, using: str, **options: Any) -> None:
+        super().__init__(driver, **options)
+        self.using = using
+
+    def enqueue(self, batch: Batch) -> list[str]:
+        """As `Storage.enqueue`. Inside `atomic()` a `unique_key` decides when the messages reach the queue, not now."""
+        if not inside_atomic(self.using):
+            return super().enqueue(batch)
+        self._put(batch)
+        return [message.id for message in batch.messages]
+
+    def enqueue_many(self, messages: Iterable[Message]) -> int:
+        if not inside_atomic(self.using):
+            return super().enqueue_many(messages)
+        rows = list(messages)
+        for start in range(0, len(rows), CHUNK):
+            self._put(Batch(rows[start : start + CHUNK]))
+        return len(rows)
+
+    def _put(self, batch: Batch) -> None:
+        entry = self._entries().create(batch=dump(batch))
+        transaction.on_commit(partial(self.deliver_own, entry.pk), using=self.using, robust=True)
+
+    def _entries(self) -> Any:
+        from liteq_django.models import OutboxEntry
+
+        return OutboxEntry._default_manager.using(self.using)
+
+    # -- from the outbox to the queue
+
+    def deliver(self, key: int) -> bool:
+        """Take the row `key` away and put its messages into the queue; False when somebody else has."""
+        with transaction.atomic(using=self.using):
+            # The row is locked until the commit: of two that come for it, one finds it gone.
+            entry = self._entries().select_for_update().filter(pk=key).first() if self._locks() else self._find(key)
+            if entry is None or not self._entries().filter(pk=key).delete()[0]:
+                return False
+            super().enqueue(load(bytes(entry.batch)))
+        return True
+
+    def _find(self, key: int) -> Any:
+        return self._entries().filter(pk=key).first()
+
+    def _locks(self) -> bool:
+        from django.db import connections
+
+        return bool(connections[self.using].features.has_select_for_update)
+
+    def deliver_own(self, key: int) -> None:
+        """Right after the commit. What cannot be delivered now is the relay's."""
+        try:
+            self.deliver(key)
+        except (LiteqError, DatabaseError) as exc:
+            logger.warning("the tasks of a transaction wait in the outbox for a worker to relay them: %s", exc)
+
+    def waiting(self, limit: int = CHUNK) -> list[int]:
+        """The keys of rows that have not been delivered, the oldest first."""
+        return list(self._entries().order_by("pk").values_list("pk", flat=True)[:limit])
+
+    # -- reading: what is in the outbox has been sent
+
+    def find(self, message_id: str) -> Record | None:
+        """As `Storage.find`; what the own transaction has sent is not in the queue yet, and unknown."""
+        return super().find(message_id)
+
+
+class Relay:
+    """Carries what is left in the outbox to the queue, in a thread, each `interval_s` seconds.
+
+    One of a machine's worker processes does so, that which holds a lock beside the queue's file; when it ends, another
+    takes over.
+    """
+
+    def __init__(self, storage: OutboxStorage, *, interval_s: float | None = None) -> None:
+        self.storage = storage
+        self.interval_s = float(option("outbox_interval", OUTBOX_INTERVAL_S)) if interval_s is None else interval_s
+        self._stop = threading.Event()
+        self._refused: set[int] = set()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self.run, name="liteq-relay", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def run(self) -> None:
+        """Until `stop()`."""
+        while not self._stop.is_set():
+            with _leadership(self.storage.driver) as leads:
+                while leads and not self._stop.wait(self.interval_s):
+                    self.turn()
+            self._stop.wait(LEADER_RETRY_S)
+
+    def turn(self) -> int:
+        """Deliver what waits; how many rows. What goes wrong is logged, and tried again at the next turn."""
+        done = 0
+        try:
+            close_old_connections()
+            for key in self.storage.waiting():
+                done += self._deliver(key)
+        except (LiteqError, DatabaseError) as exc:
+            logger.warning("the outbox cannot be relayed at the moment, trying again: %s", exc)
+        return done
+
+    def _deliver(self, key: int) -> bool:
+        try:
+            return self.storage.deliver(key)
+        except (ValueError, TypeError, KeyError) as exc:  # not written by this version: it must not hold up the rest
+            if key not in self._refused:
+                self._refused.add(key)
+                logger.error("outbox entry %s cannot be read and stays where it is: %s", key, exc)  # noqa: TRY400
+            return False
+
+
+@contextmanager
+def _leadership(driver: Any) -> Iterator[bool]:
+    """Whether this process is the one that relays; the kernel takes that from it when it ends."""
+    path = getattr(driver, "path", None)
+    try:
+        import fcntl
+    except ImportError:  # no such locks: all relay, which costs turns and nothing else
+        yield True
+        return
+    if path is None:
+        yield True
+        return
+    import os
+
+    fd = open_sidecar(f"{path}-relay")
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(fd)

@@ -1,0 +1,86 @@
+"""The queue in the same SQLite database as the models: which alias that is, and how its connections are prepared."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+from typing import Any
+
+from django.db import connections
+
+from liteq.storage.sqlite.files import resolve
+from liteq.storage.sqlite.url import parse
+from liteq_django.conf import is_sqlite, option
+
+__all__ = ["alias_of", "create_tables", "is_in_memory", "path_of", "prepare_connection", "queue_alias"]
+
+
+def queue_alias() -> str | None:
+    """The alias of the database that holds the queue; None where the queue is in a file of its own."""
+    from liteq_django.project import default_app
+
+    said = option("database")
+    url = default_app().conf.broker_url
+    return said if said is not None and url is None else alias_of(url) if url else None
+
+
+def alias_of(url: str) -> str | None:
+    """The alias of the database to which the broker URL `url` leads; None when that is no file of Django's.
+
+    A test runner gives its databases other names: the one that LITEQ['DATABASE'] names is found by its alias.
+    """
+    from liteq_django.conf import url_of
+
+    said = option("database")
+    if said is not None and url == url_of(said):
+        return str(said)
+    path = resolve(parse(url).path)
+    return next((alias for alias in connections if is_sqlite(alias) and path_of(alias) == path), None)
+
+
+def is_in_memory(alias: str) -> bool:
+    """Whether the database is one in memory, as a test's usually is."""
+    connection: Any = connections[alias]
+    return bool(connection.is_in_memory_db())
+
+
+def path_of(alias: str) -> str | None:
+    """The file of a SQLite database without symbolic links, None of one in memory."""
+    name = str(connections[alias].settings_dict["NAME"])
+    return None if is_in_memory(alias) or not name else resolve(os.path.abspath(name))  # noqa: PTH100 - as liteq has it
+
+
+def prepare_connection(connection: Any, **_named: Any) -> None:
+    """Each connection that Django opens on the queue's file leaves folding the log to liteq.
+
+    By itself SQLite folds it at every thousandth page and at the last close, and before 3.51.3 a fold beside a commit
+    can damage the file. liteq folds it while nobody can commit.
+    """
+    if connection.vendor != "sqlite" or connection.alias != _alias_for_connections():
+        return
+    raw: sqlite3.Connection = connection.connection
+    raw.execute("PRAGMA wal_autocheckpoint=0").fetchall()
+    if sys.version_info >= (3, 12):
+        raw.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+
+
+def _alias_for_connections() -> str | None:
+    # What is wrong with the settings is for the system checks to say; a connection is opened all the same.
+    with contextlib.suppress(Exception):
+        return queue_alias()
+    return None
+
+
+def create_tables(using: str, **_named: Any) -> None:
+    """After `manage.py migrate`, also that of a test database: the queue's tables, where it is in that database."""
+    if using != _alias_for_connections():
+        return
+    from liteq_django.project import default_app
+
+    storage = default_app().open_storage()
+    try:
+        storage.migrate()
+    finally:
+        storage.close()

@@ -1,0 +1,94 @@
+"""What opens the queue of an app in a Django process, and so decides how a transaction of Django's takes part in it.
+
+| the queue is in             | what is sent inside `atomic()` is written                                      |
+| --------------------------- | ------------------------------------------------------------------------------ |
+| a SQLite database of Django | into the queue, on Django's connection, by the transaction itself (drivers.py)  |
+| a file of its own           | into the outbox, a table of the models' database; from there to the queue       |
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from liteq.exceptions import ImproperlyConfigured
+from liteq.storage.driver import Driver, Durability
+from liteq.storage.sqlite.url import parse
+from liteq.storage.storage import Storage
+from liteq.storage.storage import open_storage as open_plainly
+
+__all__ = ["open_storage", "outbox_alias", "relay_for"]
+
+
+def open_storage(
+    url: str,
+    *,
+    driver: str | None = None,
+    durability: str = "durable",
+    busy_timeout_s: float = 30.0,
+    allow_network_filesystem: bool = False,
+    clock: Any = None,
+    max_crashes: int = 3,
+    max_reaps: int = 10,
+) -> Storage:
+    """As `liteq.storage.storage.open_storage`. Raises ImproperlyConfigured where it would need two SQLite libraries."""
+    from liteq_django import sharing
+
+    alias = sharing.alias_of(url)
+    options: dict[str, Any] = {
+        "durability": durability,
+        "busy_timeout_s": busy_timeout_s,
+        "allow_network_filesystem": allow_network_filesystem,
+    }
+    counts: dict[str, Any] = {"clock": clock, "max_crashes": max_crashes, "max_reaps": max_reaps}
+    using = outbox_alias(alias)
+    if using is None and alias is None:
+        return open_plainly(url, driver=driver, **options, **counts)
+    engine = _shared(url, alias, options) if alias is not None else _own(url, driver, options)
+    if using is None:
+        return Storage(engine, **counts)
+    from liteq_django.outbox import OutboxStorage
+
+    return OutboxStorage(engine, using=using, **counts)
+
+
+def _own(url: str, driver: str | None, options: dict[str, Any]) -> Driver:
+    from liteq.storage import open_driver
+
+    return open_driver(url, driver=driver, **{**options, "durability": Durability(options["durability"])})
+
+
+def _shared(url: str, alias: str, options: dict[str, Any]) -> Driver:
+    from liteq_django import sharing
+    from liteq_django.drivers import MemoryDriver, SharedDriver
+
+    if parse(url, "stdlib").library != "stdlib":
+        raise ImproperlyConfigured(
+            f"{url} is the file of DATABASES[{alias!r}], which Django opens with Python's sqlite3 module: a second "
+            "SQLite library in the process would drop its locks. Leave out the driver: sqlite:////path/to/file"
+        )
+    if sharing.is_in_memory(alias):
+        return MemoryDriver(url, using=alias)
+    path = sharing.path_of(alias) or ""
+    return SharedDriver(url, path, using=alias, **{**options, "durability": Durability(options["durability"])})
+
+
+def outbox_alias(queue_in: str | None) -> str | None:
+    """The database that holds the outbox; None where there is none, or needs to be none.
+
+    LITEQ['OUTBOX'], else `default`, unless the queue is there itself.
+    """
+    from liteq_django.conf import installed, option
+
+    said = option("outbox", None)
+    if said is False or not installed():
+        return None
+    alias = "default" if said in {None, True} else str(said)
+    return None if alias == queue_in else alias
+
+
+def relay_for(app: Any) -> Any:
+    """What carries `app`'s outbox to its queue; None where it has none."""
+    from liteq_django.outbox import OutboxStorage, Relay
+
+    storage = app.storage
+    return Relay(storage) if isinstance(storage, OutboxStorage) else None

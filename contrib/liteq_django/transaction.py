@@ -1,0 +1,68 @@
+"""The queue's verbs inside a transaction of Django's: the same SQL, on the connection that Django has open."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from django.db import connections, transaction
+
+from liteq.storage.driver import Params, Row
+from liteq.storage.sqlite.errors import translate
+
+__all__ = ["DjangoTransaction", "inside_atomic", "within"]
+
+
+class DjangoTransaction:
+    """`driver.Transaction` over Django's connection, by its DB-API connection: Django's own cursors know only `%s`."""
+
+    def __init__(self, connection: Any) -> None:
+        self._raw: sqlite3.Connection = connection.connection
+        self._path = str(connection.settings_dict["NAME"])
+        self._timeout_s = float(connection.settings_dict.get("OPTIONS", {}).get("timeout", 5.0))
+
+    def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        with self._translated():
+            return self._raw.execute(sql, cast("Any", params)).fetchall()
+
+    def executemany(self, sql: str, rows: Iterable[Params]) -> int:
+        before = self._raw.total_changes
+        with self._translated():
+            self._raw.executemany(sql, cast("Any", rows))
+        return self._raw.total_changes - before
+
+    def pragma(self, name: str) -> Any:
+        """The value of `PRAGMA name`; None where it has none."""
+        rows = self.execute(f"PRAGMA {name}")
+        return rows[0][0] if rows else None
+
+    @staticmethod
+    def complete(sql: str) -> bool:
+        return sqlite3.complete_statement(sql)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", None) or 1
+            raise translate(code, str(error), self._path, self._timeout_s) from error
+
+
+def inside_atomic(alias: str) -> bool:
+    """Whether this thread is inside `atomic()` on the database `alias`."""
+    return bool(connections[alias].in_atomic_block)
+
+
+@contextmanager
+def within(alias: str) -> Iterator[DjangoTransaction]:
+    """A verb's transaction: inside `atomic()` a savepoint of it, so that a verb is all or nothing; else one of its own.
+
+    Raises TransactionManagementError in a transaction that is broken already.
+    """
+    connection: Any = connections[alias]
+    connection.validate_no_broken_transaction()
+    with transaction.atomic(using=alias):
+        yield DjangoTransaction(connection)
