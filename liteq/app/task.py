@@ -143,10 +143,13 @@ class Task(TaskOptions, Generic[P, R]):
     @overload
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]: ...
     async def adelay(self, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
-        """`delay()` for async code: the write is in a thread."""
-        from liteq.utils.coroutines import in_thread
+        """`delay()` for async code: while it is written, or waits for the file's lock, others have the event loop.
 
-        return await in_thread(self.apply_async, args, kwargs)
+        When it is cancelled meanwhile, the message was sent or was not; give it a `task_id` to be able to ask.
+        """
+        from liteq.utils.lanes import writing
+
+        return await writing(self.app, self.apply_async, args, kwargs)
 
     def apply_async(
         self,
@@ -177,10 +180,10 @@ class Task(TaskOptions, Generic[P, R]):
         return app.send_call(self, self.name, positional, kwargs or {}, task_id, options)  # type: ignore[no-any-return]
 
     async def aapply_async(self, *args: Any, **options: Any) -> AsyncResult[R]:
-        """`apply_async()` for async code: the write is in a thread."""
-        from liteq.utils.coroutines import in_thread
+        """`apply_async()` for async code, as `adelay`."""
+        from liteq.utils.lanes import writing
 
-        return await in_thread(self.apply_async, *args, **options)
+        return await writing(self.app, self.apply_async, *args, **options)
 
     def apply(
         self,

@@ -323,6 +323,16 @@ class Signature(dict[str, Any]):
         given = {key: value for key, value in options.items() if value is not None}
         return self.app.send_signature(self, tuple(args or ()), kwargs, **given)
 
+    async def adelay(self, *args: Any, **kwargs: Any) -> Any:
+        """`delay()` for async code: while it is written, others have the event loop."""
+        return await self.aapply_async(args, kwargs)
+
+    async def aapply_async(self, *args: Any, **options: Any) -> Any:
+        """`apply_async()` for async code, as `adelay`."""
+        from liteq.utils.lanes import writing
+
+        return await writing(self.app, self.apply_async, *args, **options)
+
     def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run it in this process, as a worker would; returns an EagerResult or GroupResult."""
         given = {key: value for key, value in options.items() if value is not None}

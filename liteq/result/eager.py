@@ -54,6 +54,10 @@ class EagerResult(AsyncResult[R]):
 
     wait = get
 
+    async def aget(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> R:
+        """`get()`: there is nothing to wait for."""
+        return self.get(timeout, propagate, **options)
+
     def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], object] | None = None) -> Any:
         return self.get(propagate=propagate, callback=callback, disable_sync_subtasks=False)
 

@@ -164,10 +164,26 @@ class ResultSet(ResultBase):
         return call_when_done(self, callback, on_error)
 
     async def aget(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> list[Any]:
-        """`get()` for async code: the wait is in a thread."""
-        from liteq.utils.coroutines import in_thread
+        """`get()` for async code, as `AsyncResult.aget`."""
+        from liteq.result.hub import finished
 
-        return await in_thread(self.get, timeout, propagate, **options)
+        if options.pop("disable_sync_subtasks", True):
+            assert_will_not_block()
+        callback = options.get("callback")
+        open_ = {leaf.id: leaf for leaf in self._leaves() if not leaf.ignored and leaf._record is None}
+        ids = [id_ for id_, leaf in open_.items() if not isinstance(leaf, EagerResult)]
+        if not ids:
+            return self.get(0, propagate, disable_sync_subtasks=False, **options)
+        values = []
+        async with finished(self.app, ids, timeout) as rows:
+            for result in self.results:
+                for leaf in result._leaves() if isinstance(result, ResultSet) else (result,):
+                    if leaf.id in rows:
+                        leaf._record = await rows[leaf.id]
+                values.append(result.get(0, propagate, disable_sync_subtasks=False))
+                if callback is not None:
+                    callback(result.id, values[-1])
+        return values
 
     def iter_native(self, timeout: float | None = None, **options: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         """(id, meta) of each member as it is found finished, in order."""

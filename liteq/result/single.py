@@ -241,10 +241,26 @@ class AsyncResult(ResultBase, Generic[R]):
         return call_when_done(self, callback, on_error)
 
     async def aget(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> R:
-        """`get()` for async code: the wait is in a thread."""
-        from liteq.utils.coroutines import in_thread
+        """`get()` for async code: whoever waits takes no thread, and any number of them one listener.
 
-        return await in_thread(self.get, timeout, propagate, **options)
+        Raises as `get()`. When it is cancelled, it stops to wait; the task is not revoked by that.
+        """
+        if self.ignored:
+            return None  # type: ignore[return-value]
+        if options.get("disable_sync_subtasks", True):
+            assert_will_not_block()
+        if self._record is None:
+            from liteq.result.hub import finished
+
+            async with finished(self.app, [self.id], timeout) as rows:
+                self._record = await rows[self.id]
+        return self.get(0, propagate, **options)
+
+    async def ameta(self) -> dict[str, Any]:
+        """Its state as of now, for async code: status, result (or the meta of a state of its own), date_done, ..."""
+        from liteq.utils.lanes import reading
+
+        return await reading(self.app, self._get_task_meta)
 
     def _unfinished(self) -> bool:
         record = self._find()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from liteq.exceptions import StorageCorrupt
-from liteq.states import State
+from liteq.states import FINISHED, State
 from liteq.storage.bodies import PAYLOAD_COLUMN, RESULT_COLUMN
 from liteq.storage.driver import Row, Transaction
 
@@ -18,6 +18,7 @@ __all__ = [
     "Record",
     "counts",
     "find",
+    "find_finished",
     "find_group",
     "followers",
     "group_members",
@@ -31,6 +32,9 @@ SELECT m.id, m.task, m.queue, m.priority, m.state, {PAYLOAD_COLUMN}, m.options, 
   FROM liteq_messages AS m LEFT JOIN liteq_workers AS w ON w.id = m.worker
 """
 FIND = COLUMNS + " WHERE m.id = ?"
+AMONG = 512  # ids of one question
+ENDED = ", ".join(f"'{state.value}'" for state in sorted(FINISHED))
+FIND_FINISHED = COLUMNS + f" WHERE m.state IN ({ENDED}) AND m.id IN "
 MESSAGES = (
     COLUMNS + " WHERE m.state = :state AND (:queue IS NULL OR m.queue = :queue) AND (:task IS NULL OR m.task = :task)"
 )
@@ -136,6 +140,16 @@ def find(tx: Transaction, ids: Sequence[str]) -> Iterator[Record]:
     """The messages of these ids that exist, in the order asked for."""
     for id_ in ids:
         for row in tx.execute(FIND, (id_,)):
+            yield _record(row)
+
+
+def find_finished(tx: Transaction, ids: Sequence[str]) -> Iterator[Record]:
+    """Those of these messages that have finished. For many of them, of which few have: one question for 512 ids."""
+    for start in range(0, len(ids), AMONG):
+        some = list(ids[start : start + AMONG])
+        size = 1 << (len(some) - 1).bit_length()  # ten statements for the library's cache, not hundreds
+        marks = ", ".join("?" * size)
+        for row in tx.execute(f"{FIND_FINISHED}({marks})", some + some[:1] * (size - len(some))):
             yield _record(row)
 
 

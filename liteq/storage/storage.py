@@ -273,6 +273,11 @@ class Storage:
         with self.driver.read() as tx:
             return {record.id: record for record in _inspect.find(tx, ids)}
 
+    def find_finished(self, ids: Sequence[str]) -> dict[str, Record]:
+        """Those of these messages that have finished, by id, from one snapshot."""
+        with self.driver.read() as tx:
+            return {record.id: record for record in _inspect.find_finished(tx, ids)}
+
     def find_group(self, group_id: str) -> GroupRecord | None:
         """The counter of a group; None when there is none of that id."""
         with self.driver.read() as tx:

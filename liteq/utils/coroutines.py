@@ -6,22 +6,29 @@ import asyncio
 import contextvars
 import threading
 from asyncio import CancelledError
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
-__all__ = ["CancelledError", "in_thread", "run_coroutine"]
+__all__ = ["CancelledError", "run_coroutine"]
 
 T = TypeVar("T")
 
 
-async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """What `function` returns, while others have the event loop."""
-    return await asyncio.to_thread(function, *args, **kwargs)
+class _Kept:
+    """A thread's event loop, closed with the thread: a pool's threads come and go."""
+
+    def __init__(self) -> None:
+        self.runner = asyncio.Runner()
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # the interpreter may be going down
+            self.runner.close()
 
 
 class _Loop(threading.local):
-    runner: asyncio.Runner | None = None
+    kept: _Kept | None = None
 
 
 _thread = _Loop()
@@ -40,9 +47,9 @@ def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _run_here(coroutine: Coroutine[Any, Any, T]) -> T:
-    if _thread.runner is None:
-        _thread.runner = asyncio.Runner()
-    loop = _thread.runner.get_loop()
+    if _thread.kept is None:
+        _thread.kept = _Kept()
+    loop = _thread.kept.runner.get_loop()
     interruptible = _Interruptible(coroutine)
     # The task's own context, as it is now: asyncio.Runner.run would use the one in which the loop was made.
     future: asyncio.Task[T] = loop.create_task(interruptible, context=contextvars.copy_context())

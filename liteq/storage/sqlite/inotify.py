@@ -36,6 +36,10 @@ class InotifyListener:
         return self._fd
 
     def clear(self) -> bool:
+        if self._pid != os.getpid():
+            self.close()  # a shared queue of events: each would be heard by one of the two
+            self._start()
+            return True
         seen = 0
         while True:
             try:
@@ -51,8 +55,7 @@ class InotifyListener:
 
     def wait(self, timeout_s: float) -> bool:
         if self._pid != os.getpid():
-            self.close()  # a shared queue of events: each would be heard by one of the two
-            self._start()
+            self.clear()
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         return bool(poll.poll(max(0.0, timeout_s) * 1000)) and self.clear()

@@ -23,12 +23,15 @@ if sys.platform == "darwin":
             return self._queue.fileno()
 
         def clear(self) -> bool:
+            if self._pid != os.getpid():
+                os.close(self._bell)
+                self._start()
+                return True
             return self._take(0)
 
         def wait(self, timeout_s: float) -> bool:
             if self._pid != os.getpid():
-                os.close(self._bell)
-                self._start()
+                self.clear()
             return self._take(max(0.0, timeout_s))
 
         def close(self) -> None:

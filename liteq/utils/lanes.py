@@ -1,0 +1,82 @@
+"""The two threads in which async code reads and writes a queue's file. Imported where async code asks for it.
+
+Not asyncio's own pool of threads: it is small, the program's other work shares it, and a write waits for the file's
+lock up to `busy_timeout`. One thread writes, as a file has one writer at a time anyway, so what is sent together is
+sent in order; the other reads, which no lock hinders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+__all__ = ["Lanes", "lanes_of", "reading", "writing"]
+
+T = TypeVar("T")
+
+
+class _Here(threading.local):
+    in_a_lane = False
+
+
+_here = _Here()
+
+
+def _enter() -> None:
+    _here.in_a_lane = True
+
+
+class Lanes:
+    """The threads of one app, for all event loops of the process. They start with their first call."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="liteq-read", initializer=_enter)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="liteq-write", initializer=_enter)
+
+    def read(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """What `function` returns, from the reading thread, to the running event loop."""
+        return asyncio.get_running_loop().run_in_executor(self._reader, function, *args)
+
+    def write(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """What `function` returns, from the writing thread, to the running event loop."""
+        return asyncio.get_running_loop().run_in_executor(self._writer, function, *args)
+
+
+_lanes: WeakKeyDictionary[Any, Lanes] = WeakKeyDictionary()
+_lock = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+def lanes_of(app: Any) -> Lanes:
+    """The lanes of `app`; threads do not survive a fork, so each process has its own."""
+    with _lock:
+        lanes = _lanes.get(app)
+        if lanes is None or lanes.pid != os.getpid():
+            lanes = _lanes[app] = Lanes()
+        return lanes
+
+
+async def writing(app: Any, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """What `function` returns, which writes to the file of `app`, while others have the event loop.
+
+    Cancelled before the thread has come to it, it is not called; later, it runs to its end and nobody is told.
+    """
+    # With task_always_eager it runs whole tasks. And what is called in a lane cannot wait for its own end.
+    if app.conf.task_always_eager or _here.in_a_lane:
+        return await asyncio.to_thread(function, *args, **kwargs)
+    # The caller's context goes with it: which task is running, whose parent and root ids what is sent gets.
+    context = contextvars.copy_context()
+    return await lanes_of(app).write(lambda: context.run(function, *args, **kwargs))
+
+
+async def reading(app: Any, function: Callable[..., T], *args: Any) -> T:
+    """What `function` returns, which reads the file of `app`, while others have the event loop."""
+    return await lanes_of(app).read(function, *args)
