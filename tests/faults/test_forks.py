@@ -14,8 +14,8 @@ from .harness import Drill, integrity
 from .ledger import present
 from .sizes import size
 
-FORKS = size("FORKS", 10, 500)
-EACH = size("PRODUCER_ROWS", 40, 15_000)  # of each of the 64
+FORKS = size("FORKS", 20, 500)
+EACH = size("PRODUCER_ROWS", 6_400, 1_000_000) // 128  # of each of the 64, through each of the two libraries
 
 pytestmark = [
     pytest.mark.timeout(3600),
@@ -163,5 +163,6 @@ def test_64_producers_meet_no_locked_database(drill: Drill, library: str) -> Non
     said = run(drill, library, PRODUCERS, EACH)
     assert len(said["accepted"]) == 64 * EACH
     p99 = sorted(map(float, said["p99"]))
+    print(f"p99 of an enqueue, of the middle one of 64 producers: {p99[len(p99) // 2] * 1000:.0f} ms")
     # The design's figure is 250 ms on an idle machine; a test must not fail since others use this one.
     assert p99[len(p99) // 2] < 2.0, p99

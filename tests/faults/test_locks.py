@@ -19,16 +19,18 @@ from liteq.states import State
 from liteq.storage.sqlite.checkpoint import LARGE_LOG
 from liteq.storage.storage import open_storage
 
-from .harness import Drill, integrity, wait_for
+from .harness import Drill, children_of, integrity, wait_for
 from .sizes import size
 
-ZOMBIES = size("ZOMBIES", 2, 100)
-STOPPED = size("STOPPED_WRITERS", 3, 50)
+ZOMBIES = size("ZOMBIES", 20, 1_000)
+AT_ONCE = 20  # zombies that are stopped together
+STOPPED = size("STOPPED_WRITERS", 5, 100)
+LOCKED = size("LOCKED_FILES", 1, 20)
 LOCKED_S = size("LOCKED_S", 3, 60)
 READERS = size("LONG_READERS", 1, 10)
 
 pytestmark = [
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(sys.platform != "linux", reason="who holds a lock is read from /proc/locks"),
 ]
 
@@ -53,7 +55,7 @@ with driver.write() as tx:
 
 @pytest.fixture
 def drill(tmp_path: Path) -> Iterator[Drill]:
-    drill = Drill(tmp_path, settings={"LITEQ_VISIBILITY_TIMEOUT": "1", "LITEQ_BUSY_TIMEOUT": "1"})
+    drill = Drill(tmp_path, forked=True, settings={"LITEQ_VISIBILITY_TIMEOUT": "2", "LITEQ_BUSY_TIMEOUT": "1"})
     drill.storage().close()
     yield drill
     drill.close()
@@ -81,33 +83,42 @@ def hold(drill: Drill) -> Iterator[Hold]:
         process.communicate()
 
 
-def test_a_worker_stopped_past_its_lease_cannot_acknowledge(drill: Drill, tmp_path: Path) -> None:
+def test_workers_stopped_past_their_leases_cannot_acknowledge(drill: Drill, tmp_path: Path) -> None:
     storage = drill.storage()
-    for cycle in range(ZOMBIES):
+    for cycle in range(max(1, ZOMBIES // AT_ONCE)):
         go = tmp_path / f"go-{cycle}"
-        zombie = drill.worker(children=1, name=f"zombie-{cycle}")
-        task = drill.send(storage, "until", str(go))
-        wait_for(lambda: drill.ledger()[task] == 1)
-        os.killpg(zombie.pid, signal.SIGSTOP)
-        heir = drill.worker(children=1, name=f"heir-{cycle}")
-        wait_for(lambda: drill.ledger()[task] == 2)
+        names = [f"zombie-{cycle}-{n}" for n in range(AT_ONCE)]
+        zombies = {name: drill.worker(children=1, name=name) for name in names}
+        before = drill.executions()
+        tasks = [drill.send(storage, "until", str(go)) for _ in names]
+        wait_for(lambda: drill.executions() == before + AT_ONCE, within_s=60)
+        for zombie in zombies.values():
+            os.killpg(zombie.pid, signal.SIGSTOP)
+        heir = drill.worker(children=AT_ONCE, name=f"heir-{cycle}")
+        wait_for(lambda: drill.executions() >= before + 2 * AT_ONCE, within_s=60)
+        heirs = set(children_of(heir.pid))
         go.touch()
-        wait_for(lambda: storage.find(task).state is State.SUCCEEDED)  # type: ignore[union-attr]
-        before = storage.find(task)
-        os.killpg(zombie.pid, signal.SIGCONT)
-        wait_for(lambda: "lost to another worker" in drill.log(f"zombie-{cycle}") or kicked_out(drill, cycle))
-        assert storage.find(task) == before
+        wait_for(lambda: {r.state for r in storage.find_many(tasks).values()} == {State.SUCCEEDED}, within_s=60)
+        records = storage.find_many(tasks)
+        assert {decode(r.result or b"null") for r in records.values()} <= heirs
+        for zombie in zombies.values():
+            os.killpg(zombie.pid, signal.SIGCONT)
+        for name in names:
+            wait_for(lambda: told_of_its_loss(drill, name), within_s=60)
+        assert storage.find_many(tasks) == records, "a zombie's write changed something"
         assert drill.stop(heir) == 0
-        # The zombie is a worker again.
-        another = drill.send(storage, "work", 7)
-        wait_for(lambda: storage.find(another).state is State.SUCCEEDED)  # type: ignore[union-attr]
-        assert drill.stop(zombie) == 0
+        # The zombies are workers again.
+        more = [drill.send(storage, "work", n) for n in range(2 * AT_ONCE)]
+        wait_for(lambda: {r.state for r in storage.find_many(more).values()} == {State.SUCCEEDED}, within_s=60)
+        assert [drill.stop(zombie) for zombie in zombies.values()] == [0] * AT_ONCE
     storage.close()
+    assert integrity(drill.db) == "ok"
 
 
-def kicked_out(drill: Drill, cycle: int) -> bool:
-    """Its heartbeat found the lease lost first, and it killed the child that still worked on it."""
-    return "signal SIGKILL" in drill.log(f"zombie-{cycle}")
+def told_of_its_loss(drill: Drill, name: str) -> bool:
+    """Its late acknowledgement was refused; or its heartbeat was, and it killed the child that still worked on it."""
+    log = drill.log(name)
+    return "lost to another worker" in log or "signal SIGKILL" in log
 
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
@@ -129,23 +140,35 @@ def test_a_writer_stopped_in_its_transaction_is_named_to_the_others(drill: Drill
     storage.close()
 
 
-def test_a_worker_outlives_a_file_that_a_stranger_has_locked(drill: Drill, hold: Hold) -> None:
-    worker = drill.worker()
-    storage = drill.storage()
-    ids = [drill.send(storage, "work", n) for n in range(200)]
-    wait_for(lambda: len(drill.ledger()) > 20)
-    stranger = hold(STRANGER, str(drill.db), "PRAGMA busy_timeout=30000", "BEGIN EXCLUSIVE")
-    locked_at = time.monotonic()
-    wait_for(lambda: f"PID {stranger.pid} " in drill.log(), within_s=LOCKED_S + 10)
-    wait_for(lambda: time.monotonic() - locked_at > LOCKED_S, within_s=LOCKED_S + 10)
-    assert worker.poll() is None
-    stranger.communicate("go on\n")
-    wait_for(lambda: {r.state for r in storage.find_many(ids).values()} == {State.SUCCEEDED}, within_s=30)
-    assert [decode(storage.find(id_).result or b"") for id_ in ids] == list(range(200))  # type: ignore[union-attr]
-    storage.close()
-    assert drill.stop(worker) == 0
-    assert drill.log().count("\n") < 100 + LOCKED_S, "the log was flooded"
-    assert integrity(drill.db) == "ok"
+def test_a_worker_outlives_a_file_that_a_stranger_has_locked(drill: Drill, hold: Hold, tmp_path: Path) -> None:
+    drills = [drill]
+    for n in range(1, LOCKED):  # all at once, each with a file and a stranger of its own: they only wait
+        (tmp_path / f"{n}").mkdir()
+        drills.append(Drill(tmp_path / f"{n}", settings=drill.settings))
+        drills[n].storage().close()
+    try:
+        workers = [one.worker() for one in drills]
+        storages = [one.storage() for one in drills]
+        ids = [[one.send(s, "work", n) for n in range(100)] for one, s in zip(drills, storages, strict=True)]
+        wait_for(lambda: all(one.executions() > 10 for one in drills), within_s=60)
+        strangers = [hold(STRANGER, str(one.db), "PRAGMA busy_timeout=30000", "BEGIN EXCLUSIVE") for one in drills]
+        locked_at = time.monotonic()
+        for one, stranger in zip(drills, strangers, strict=True):
+            wait_for(lambda: f"PID {stranger.pid} " in one.log(), within_s=LOCKED_S + 30)
+        wait_for(lambda: time.monotonic() - locked_at > LOCKED_S, within_s=LOCKED_S + 10)
+        assert [worker.poll() for worker in workers] == [None] * len(drills)
+        for stranger in strangers:
+            stranger.communicate("go on\n")
+        for one, storage, worker, sent in zip(drills, storages, workers, ids, strict=True):
+            wait_for(lambda: {r.state for r in storage.find_many(sent).values()} == {State.SUCCEEDED}, within_s=60)
+            assert [decode(storage.find(id_).result or b"") for id_ in sent] == list(range(100))  # type: ignore[union-attr]
+            storage.close()
+            assert one.stop(worker) == 0
+            assert one.log().count("\n") < 100 + LOCKED_S, "the log was flooded"
+            assert integrity(one.db) == "ok"
+    finally:
+        for one in drills[1:]:
+            one.close()
 
 
 def test_a_reader_without_end_is_named_and_holds_nobody_up(drill: Drill, hold: Hold) -> None:
