@@ -10,12 +10,15 @@ from typing import Any
 import click
 import orjson
 
-from benchmarks import environments, redis_server, report
+from benchmarks import environments, estimate, pages, plan, redis_server, report
 from benchmarks import gate as gates
-from benchmarks.contestants import CONTESTANTS, SCENARIOS
-from benchmarks.runner import Run, take_turns
+from benchmarks.contestants import CONTESTANTS
+from benchmarks.results import Results
+from benchmarks.runner import take_turns
+from benchmarks.scenarios import SCENARIOS
 
 RESULTS = Path(__file__).parent / "results"
+PUBLISHED = RESULTS / "reference"
 
 
 def names(known: dict[str, Any], default: str) -> Any:
@@ -37,15 +40,19 @@ def sizes(context: click.Context, parameter: click.Parameter, values: tuple[str,
     for value in values:
         place, _, number = value.partition("=")
         scenario, _, name = place.partition(".")
-        if scenario not in SCENARIOS or not name:
-            raise click.BadParameter(f"{value!r} is not SCENARIO.SIZE=NUMBER")
-        found.setdefault(scenario, {})[name] = orjson.loads(number)
+        try:
+            if scenario not in SCENARIOS or not name:
+                raise ValueError(value)
+            found.setdefault(scenario, {})[name] = orjson.loads(number)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not SCENARIO.SIZE=NUMBER") from None
     return found
 
 
 DURABILITIES = dict.fromkeys(("none", "relaxed", "durable", "strict"))
 ALL_PEERS = ",".join(CONTESTANTS)
 ALL_SCENARIOS = ",".join(name for name, scenario in SCENARIOS.items() if not scenario.big)
+folder = click.Path(path_type=Path, file_okay=False)
 set_sizes = click.option(
     "--set",
     "sized",
@@ -54,6 +61,7 @@ set_sizes = click.option(
     callback=sizes,
     help="Another size, as drain.tasks=1000.",
 )
+with_plots = click.option("--plots/--no-plots", default=False, help="Draw PNG and SVG beside it; needs matplotlib.")
 
 
 @click.group(invoke_without_command=True)
@@ -66,14 +74,14 @@ def main(context: click.Context) -> None:
 
 
 @main.command()
-@click.option("--reps", default=3, show_default=True, help="Runs of each; they take turns.")
+@click.option("--reps", default=2, show_default=True, help="Runs of each; they take turns.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @set_sizes
-def gate(reps: int = 3, as_json: bool = False, sized: dict[str, dict[str, Any]] | None = None) -> None:
+def gate(reps: int = 2, as_json: bool = False, sized: dict[str, dict[str, Any]] | None = None) -> None:
     """liteq against the ceiling and the bare loop, in about a minute. Exits with 1 where a floor is not held."""
-    results = gates.run(reps, sizes=sized or {})
-    click.echo(orjson.dumps(results, option=orjson.OPT_INDENT_2).decode() if as_json else gates.table(results))
-    broken = gates.broken(results)
+    rows = gates.run(reps, sizes=sized or {})
+    click.echo(orjson.dumps(gates.document(rows), option=orjson.OPT_INDENT_2) if as_json else gates.table(rows))
+    broken = gates.broken(rows)
     for sentence in broken:
         click.echo(sentence, err=True)
     raise SystemExit(1 if broken else 0)
@@ -92,62 +100,85 @@ def setup(peers: list[str]) -> None:
 
 
 @main.command()
+@click.option("--all", "all_of_it", is_flag=True, help="All that the published tables and pictures are made of.")
 @click.option("--peers", callback=names(CONTESTANTS, ALL_PEERS), help="Of: " + ", ".join(CONTESTANTS) + ".")
 @click.option("--measures", callback=names(SCENARIOS, ALL_SCENARIOS), help="Of: " + ", ".join(SCENARIOS) + ".")
 @click.option("--durability", callback=names(DURABILITIES, "relaxed"), help="Of: " + ", ".join(DURABILITIES) + ".")
-@click.option("--reps", default=3, show_default=True, help="Runs of each; they take turns.")
-@click.option("--big", is_flag=True, help="Also what takes minutes and gigabytes: a queue of 10 M.")
-@click.option("--timeout", default=240.0, show_default=True, help="Seconds for one run of one contestant.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=RESULTS / "local.json", show_default="results/local.json"
-)
-@click.option("--add", is_flag=True, help="Keep what the file has of other measures and contestants.")
-@click.option("--plots/--no-plots", default=False, help="Draw PNG and SVG beside it; needs matplotlib.")
+@click.option("--reps", default=2, show_default=True, help="Runs of each; they take turns.")
+@click.option("--big", is_flag=True, help="With --all: also what takes many minutes and gigabytes, as 10 M tasks.")
+@click.option("--timeout", type=float, help="Seconds for one run of one contestant, instead of the measure's own.")
+@click.option("--out", type=folder, default=RESULTS / "local", show_default="benchmarks/results/local")
+@click.option("--again", is_flag=True, help="Measure anew what the folder has already.")
+@with_plots
 @set_sizes
 def run(
+    all_of_it: bool,
     peers: list[str],
     measures: list[str],
     durability: list[str],
     reps: int,
     big: bool,
-    timeout: float,
+    timeout: float | None,
     out: Path,
-    add: bool,
+    again: bool,
     plots: bool,
     sized: dict[str, dict[str, Any]],
 ) -> None:
-    """Contestants in turn; JSON, a Markdown table beside it, and plots."""
-    if big:
-        measures = [*measures, *(name for name, scenario in SCENARIOS.items() if scenario.big and name not in measures)]
-    old = report.load(out) if add and out.exists() else []
-    redone = {(name, scenario, kind) for name in peers for scenario in measures for kind in durability}
-    runs: list[Run] = [r for r in old if (r.contestant, r.scenario, r.durability) not in redone]
-    session = 1 + max((r.session for r in old), default=0)
-    for done in take_turns(
-        peers, measures, durability, reps, sizes=sized, timeout_s=timeout, session=session, say=click.echo
-    ):
-        runs.append(done)
-        report.save(out, runs)  # each time: an interrupted run keeps what it has
-    _write(out, runs, plots)
+    """Contestants in turn, into a folder: JSON, Markdown, plots. What the folder has is not measured again, so an
+    interrupted run goes on where it was."""
+    blocks = list(plan.everything(reps, big=big) if all_of_it else plan.chosen(peers, measures, durability, reps))
+    results = Results.load(out)
+    todo = blocks if again else [block for block in blocks if not results.has(block)]
+    known = estimate.known([Results.load(PUBLISHED), results])
+    # Who offers something is asked once more by an --again, and by a newer adapter.
+    refused = set() if again else results.refused()
+    click.echo(f"{len(blocks) - len(todo)} of {len(blocks)} blocks are there; {estimate.words(todo, known, refused)}")
+    if todo:
+        session = results.begin(sorted({call.contestant for block in todo for call in block.calls}))
+        turns = take_turns(todo, sizes=sized, timeout_s=timeout, session=session, refused=refused, say=click.echo)
+        for done, (block, runs) in enumerate(turns, 1):
+            results.replace(block, runs)
+            results.save(out)  # each time: an interrupted run keeps what it has
+            click.echo(f"-- {block.name} {block.rep + 1} is saved; {estimate.words(todo[done:], known, refused)}")
+    _write(out, results, plots)
 
 
 @main.command(name="report")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--plots/--no-plots", default=False, help="Draw PNG and SVG beside it; needs matplotlib.")
-def report_command(path: Path, plots: bool) -> None:
-    """Make the table, and the plots, of a JSON file again."""
-    _write(path, report.load(path), plots)
+@click.argument("path", type=click.Path(exists=True, path_type=Path, file_okay=False), default=PUBLISHED)
+@click.option("--docs", is_flag=True, help="Also the tables and pictures of docs/explanation/performance.md.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 where the page does not say what the runs do.")
+@with_plots
+def report_command(path: Path, docs: bool, check: bool, plots: bool) -> None:
+    """Make the tables, and the plots, of a folder of results again."""
+    results = Results.load(path)
+    if not results.runs:
+        raise click.ClickException(f"{path} has no results.json with runs: `python -m benchmarks run --out {path}`")
+    if check:
+        stale = pages.stale(results)
+        for page in stale:
+            click.echo(f"{page} is not what the results say: `python -m benchmarks report --docs`", err=True)
+        raise SystemExit(1 if stale else 0)
+    _write(path, results, plots)
+    if docs:
+        for written in pages.write(results):
+            click.echo(f"written: {written}")
+        _draw(results, pages.IMAGES, "performance", ("svg",))
 
 
-def _write(path: Path, runs: list[Run], plots: bool) -> None:
-    table = report.markdown(runs, report.about(path))
-    path.with_suffix(".md").write_text(table)
-    click.echo(table)
+def _write(path: Path, results: Results, plots: bool) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "results.md").write_text(report.markdown(results))
+    click.echo(pages.targets(results))
+    click.echo(f"tables: {path / 'results.md'}")
     if plots:
-        from benchmarks import plots as drawing
+        _draw(results, path, "plot", ("png", "svg"))
 
-        for drawn in drawing.draw(runs, path.parent, path.stem):
-            click.echo(f"drawn: {drawn}")
+
+def _draw(results: Results, path: Path, stem: str, kinds: tuple[str, ...]) -> None:
+    from benchmarks import plots as drawing
+
+    for drawn in drawing.draw(results, path, stem, kinds):
+        click.echo(f"drawn: {drawn}")
 
 
 if __name__ == "__main__":

@@ -10,15 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CONTESTANTS", "SCENARIOS", "Contestant", "Scenario"]
+__all__ = ["CONTESTANTS", "MAIN", "YARDSTICKS", "Contestant"]
 
 REDIS = ("none", "relaxed", "durable")
+SQLITE = ("relaxed", "durable")
+REDIS_WORDS = {"none": "no persistence", "relaxed": "AOF everysec", "durable": "AOF always"}
+SQLITE_WORDS = {"relaxed": "WAL, NORMAL", "durable": "WAL, FULL"}
 
 
 @dataclass(frozen=True)
 class Contestant:
     """One row of the table. `requires` is empty where it runs in the tool's own environment."""
 
+    title: str
     adapter: str
     environment: str = ""
     requires: tuple[str, ...] = ()
@@ -26,7 +30,24 @@ class Contestant:
     redis: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     setting: str = ""  # in words, for the table
-    drain_tasks: int = 5_000  # enough for about a second or more
+    pace: int = 5_000  # tasks that keep it busy for about two seconds; rates are compared, so the slow get fewer
+    syncs: dict[str, str] = field(default_factory=dict)  # durability: what that is here, where it is not the usual
+
+    @property
+    def version(self) -> str:
+        """What is pinned, without its extras: `5.7.0`; empty for this checkout."""
+        return self.requires[0].partition("==")[2] if self.requires else ""
+
+    def sizes(self, measure: str, durability: str) -> dict[str, Any]:
+        """Its own sizes of a measure, where they are not everybody's; fewer tasks where each waits for the disk."""
+        pace = self.pace if durability in {"none", "relaxed"} else self.pace // 4
+        tasks = {"drain": pace, "backlog": min(pace, 40_000), "mixed": min(pace, 2_000)}
+        return {"tasks": tasks[measure]} if measure in tasks else {}
+
+    def kept(self, durability: str) -> str:
+        """What `durability` means here: `AOF everysec`, `WAL, FULL`."""
+        usual = REDIS_WORDS if self.redis else SQLITE_WORDS
+        return self.syncs.get(durability) or usual.get(durability, durability)
 
 
 CELERY = ("celery[redis]==5.7.0", "redis==8.1.0")
@@ -35,100 +56,70 @@ DRAMATIQ = ("dramatiq[redis]==2.2.1", "redis==8.1.0")
 HUEY = ("huey==3.5.4", "redis==8.1.0")
 SAQ = ("saq[redis,hiredis]==0.26.4", "typing_extensions==4.16.0")  # it imports the second without asking for it
 TASKITO = ("taskito==0.22.0",)
+HUEY_SYNCS = {"relaxed": "WAL, OFF", "durable": "WAL, FULL"}  # it has nothing between
 
 CONTESTANTS: dict[str, Contestant] = {
     "liteq": Contestant(
-        "liteq", durabilities=("relaxed", "durable", "strict"), setting="prefork, 2 children", drain_tasks=40_000
+        "liteq", "liteq", durabilities=("relaxed", "durable", "strict"), setting="prefork, 2 children", pace=80_000,
+        syncs={"durable": "WAL, FULL for what is accepted", "strict": "WAL, FULL for every commit"},
     ),
-    "ceiling": Contestant("ceiling", setting="bare pipeline, batches of 32, 2 children", drain_tasks=40_000),
+    "ceiling": Contestant("ceiling", "ceiling", setting="bare pipeline, batches of 32, 2 children", pace=150_000),
     "bare": Contestant(
-        "bare", durabilities=("relaxed", "durable"), setting="bare loop, one task a transaction", drain_tasks=10_000
+        "bare loop", "bare", durabilities=SQLITE, setting="one process, one task a transaction", pace=20_000
     ),
-    "celery-redis": Contestant("celery_redis", "celery", CELERY, REDIS, True, {}, "prefork, 2 children"),
+    "celery-redis": Contestant(
+        "Celery + Redis", "celery_redis", "celery", CELERY, REDIS, True, {}, "prefork, 2 children", 2_000
+    ),
     "celery-redis-tuned": Contestant(
-        "celery_redis", "celery", CELERY, REDIS, True,
+        "Celery + Redis, tuned", "celery_redis", "celery", CELERY, REDIS, True,
         {"conf": {"worker_prefetch_multiplier": 128, "task_send_sent_event": False},
          "worker": ["--without-gossip", "--without-mingle", "--without-heartbeat"]},
-        "prefork, 2 children, prefetch 128, no gossip, mingle or heartbeat",
+        "prefork, 2 children, prefetch 128, no gossip, mingle or heartbeat", 2_000,
     ),
-    "rq": Contestant("rq_redis", "rq", RQ, REDIS, True, {}, "pool of 2, a fork a job", drain_tasks=500),
+    "rq": Contestant("RQ + Redis", "rq_redis", "rq", RQ, REDIS, True, {}, "pool of 2, a fork a job", 300),
     "rq-simple": Contestant(
-        "rq_redis", "rq", RQ, REDIS, True, {"worker": ["-w", "rq.worker.SimpleWorker"]}, "pool of 2 simple workers",
-        drain_tasks=2_000,
+        "RQ + Redis, simple", "rq_redis", "rq", RQ, REDIS, True, {"worker": ["-w", "rq.worker.SimpleWorker"]},
+        "pool of 2 simple workers", 1_000,
     ),
-    "dramatiq": Contestant("dramatiq_redis", "dramatiq", DRAMATIQ, REDIS, True, {}, "2 processes of 8 threads"),
+    "dramatiq": Contestant(
+        "dramatiq + Redis", "dramatiq_redis", "dramatiq", DRAMATIQ, REDIS, True, {}, "2 processes of 8 threads"
+    ),
     "dramatiq-2x1": Contestant(
-        "dramatiq_redis", "dramatiq", DRAMATIQ, REDIS, True, {"threads": 1}, "2 processes of 1 thread",
-        drain_tasks=1_500,
+        "dramatiq + Redis, 2 x 1", "dramatiq_redis", "dramatiq", DRAMATIQ, REDIS, True, {"threads": 1},
+        "2 processes of 1 thread", 1_000,
     ),
-    "huey-redis": Contestant("huey_any", "huey", HUEY, REDIS, True, {"storage": "redis"}, "2 processes"),
+    "huey-redis": Contestant(
+        "huey + Redis", "huey_any", "huey", HUEY, REDIS, True, {"storage": "redis"}, "2 processes", 8_000
+    ),
     "huey-sqlite": Contestant(
-        "huey_any", "huey", HUEY, ("relaxed", "durable"), False, {"storage": "sqlite"},
-        "2 processes; relaxed is synchronous=OFF",
+        "huey + SQLite", "huey_any", "huey", HUEY, SQLITE, False, {"storage": "sqlite"}, "2 processes", 10_000,
+        HUEY_SYNCS,
     ),
     "huey-sqlite-tuned": Contestant(
-        "huey_any", "huey", HUEY, ("relaxed", "durable"), False,
+        "huey + SQLite, tuned", "huey_any", "huey", HUEY, SQLITE, False,
         {"storage": "sqlite", "worker": ["-d", "0.001", "-m", "0.005"],
          "get": {"backoff": 1, "max_delay": 0.001}},
-        "2 processes that poll every 1-5 ms; relaxed is synchronous=OFF",
+        "2 processes that poll every 1-5 ms", 10_000, HUEY_SYNCS,
     ),
-    "saq": Contestant("saq_redis", "saq", SAQ, REDIS, True, {}, "2 processes of 10 coroutines"),
+    "saq": Contestant("saq + Redis", "saq_redis", "saq", SAQ, REDIS, True, {}, "2 processes of 10 coroutines"),
     "saq-tuned": Contestant(
-        "saq_redis", "saq", SAQ, REDIS, True, {"apply": {"poll_interval": 0.001}},
+        "saq + Redis, tuned", "saq_redis", "saq", SAQ, REDIS, True, {"apply": {"poll_interval": 0.001}},
         "2 processes of 10 coroutines; results polled every 1 ms, not every 500",
     ),
-    "saq-2x1": Contestant("saq_redis", "saq", SAQ, REDIS, True, {"concurrency": 1}, "2 processes of 1 coroutine"),
-    "taskito": Contestant("taskito_sqlite", "taskito", TASKITO, setting="prefork, 2 children", drain_tasks=1_000),
+    "saq-2x1": Contestant(
+        "saq + Redis, 2 x 1", "saq_redis", "saq", SAQ, REDIS, True, {"concurrency": 1}, "2 processes of 1 coroutine",
+        3_000,
+    ),
+    "taskito": Contestant("taskito", "taskito_sqlite", "taskito", TASKITO, setting="prefork, 2 children", pace=1_000),
     "taskito-tuned": Contestant(
-        "taskito_sqlite", "taskito", TASKITO,
+        "taskito, tuned", "taskito_sqlite", "taskito", TASKITO,
         options={"queue": {"scheduler_poll_interval_ms": 1, "scheduler_batch_size": 64, "push_dispatch": True}},
-        setting="prefork, 2 children, polls every 1 ms in batches of 64", drain_tasks=2_000,
+        setting="prefork, 2 children, polls every 1 ms in batches of 64", pace=1_000,
     ),
 }  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Scenario:
-    """A measure at a size, the figure that stands for it in the tables, and which way is better."""
-
-    measure: str
-    figure: str
-    unit: str
-    higher: bool
-    title: str
-    sizes: dict[str, Any] = field(default_factory=dict)
-    big: bool = False  # only when asked for
-
-
-SCENARIOS: dict[str, Scenario] = {
-    "drain": Scenario("drain", "tasks_per_s", "tasks/s", True, "Drain of a queue of no-op tasks, results stored"),
-    "enqueue": Scenario("enqueue", "tasks_per_s", "tasks/s", True, "Enqueue, one call a task"),
-    "enqueue-many": Scenario("enqueue_many", "tasks_per_s", "tasks/s", True, "Enqueue, many in a call"),
-    "producers": Scenario("producers", "tasks_per_s", "tasks/s", True, "64 producers at once, one call a task"),
-    "latency": Scenario("latency", "p50_ms", "ms", False, "Idle latency: from the send to the start of the task, p50"),
-    "roundtrip": Scenario("roundtrip", "p50_ms", "ms", False, "Send and wait for the result, p50"),
-    "sleeps": Scenario("sleeps", "share_of_ideal", "of ideal", True, "1,000 tasks of 5 ms sleep"),
-    "chord-1000": Scenario("chord", "seconds", "s", False, "Chord of 1,000, send to body", {"members": 1_000}),
-    "chord-10000": Scenario("chord", "seconds", "s", False, "Chord of 10,000, send to body", {"members": 10_000}),
-    "chain-100": Scenario("chain", "ms_per_step", "ms/link", False, "Chain of 100", {"links": 100}),
-    "chain-1000": Scenario("chain", "ms_per_step", "ms/link", False, "Chain of 1,000", {"links": 1_000}),
-    "idle": Scenario("idle", "pss_mib", "MiB", False, "Memory of idle workers with 2 children (PSS; server apart)"),
-    "cold-start": Scenario("cold_start", "seconds", "s", False, "Cold start to the first task"),
-    "payload-100": Scenario("payload", "tasks_per_s", "tasks/s", True, "Drain, arguments of 100 B", {"size": 100}),
-    "payload-10k": Scenario("payload", "tasks_per_s", "tasks/s", True, "Drain, arguments of 10 kB", {"size": 10_000}),
-    "payload-100k": Scenario(
-        "payload", "tasks_per_s", "tasks/s", True, "Drain, arguments of 100 kB", {"size": 100_000, "tasks": 500}
-    ),
-    "backlog-10k": Scenario("backlog", "drain_per_s", "tasks/s", True, "Drain, 10 k queued", {"rows": 10_000}),
-    "backlog-1m": Scenario("backlog", "drain_per_s", "tasks/s", True, "Drain, 1 M queued", {"rows": 1_000_000}),
-    "backlog-10m": Scenario(
-        "backlog", "drain_per_s", "tasks/s", True, "Drain, 10 M queued", {"rows": 10_000_000}, big=True
-    ),
-    "mixed": Scenario(
-        "mixed",
-        "tasks_per_s",
-        "tasks/s",
-        True,
-        "2 producers and 2 workers at once, 20 % retried, 2 queues, 3 priorities",
-    ),
-}
+YARDSTICKS = ("ceiling", "bare")
+MAIN = (
+    "liteq", *YARDSTICKS,
+    "celery-redis", "rq-simple", "dramatiq", "huey-redis", "huey-sqlite", "saq", "taskito",
+)  # fmt: skip

@@ -26,7 +26,7 @@ SLOTS = 200_000
 def run(adapter: str, measure: str, sizes: dict[str, Any]) -> dict[str, Any]:
     """The figures, or why there are none."""
     folder = Path(os.environ["BENCH_FOLDER"])
-    slots = Slots(folder / "slots", max(SLOTS, sizes.get("rows", 0)) + 1)
+    slots = Slots(folder / "slots", max([SLOTS, *(n for n in sizes.values() if isinstance(n, int))]) + 1)
     os.environ["BENCH_SLOTS"] = str(folder / "slots")
     peer = importlib.import_module(f"benchmarks.peers.{adapter}")
     own = getattr(peer, f"own_{measure}", None)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.contestants import CONTESTANTS, Contestant
 
-__all__ = ["cache_dir", "make", "python_of", "versions"]
+__all__ = ["cache_dir", "checkout", "make", "python_of", "versions"]
 
 
 def cache_dir() -> Path:
@@ -47,7 +47,7 @@ def versions(names: list[str]) -> dict[str, str]:
     for name in names:
         contestant = CONTESTANTS[name]
         if not contestant.requires:
-            found[name] = _checkout()
+            found[name] = checkout()
             continue
         said = subprocess.run(
             [python_of(contestant), "-m", "pip", "freeze", "--disable-pip-version-check"],
@@ -57,7 +57,7 @@ def versions(names: list[str]) -> dict[str, str]:
     return found
 
 
-def _checkout() -> str:
+def checkout() -> str:
     """The commit that is measured, as git names it; of a copy without a history only that it is one."""
     said = subprocess.run(
         ["git", "describe", "--always", "--dirty"],

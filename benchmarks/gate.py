@@ -4,65 +4,92 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.report import ratios, values
-from benchmarks.runner import Run, take_turns
+from benchmarks.plan import Block, Call
+from benchmarks.results import Point, Results
+from benchmarks.runner import take_turns
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.targets import Met, gated, measured
 
-__all__ = ["FLOORS", "broken", "run", "table"]
+__all__ = ["broken", "document", "run", "table"]
 
-# Beside what, in which scenario (of liteq: which figure), and the bound: at least (>=) or at most (<=).
-FLOORS: list[tuple[str, str, str, str, float]] = [
-    ("drain", "tasks_per_s", "ceiling", ">=", 0.15),
-    ("drain", "tasks_per_s", "bare", ">=", 0.50),
-    ("enqueue", "tasks_per_s", "bare", ">=", 0.15),
-    ("drain", "lost", "", "<=", 0),
-    ("drain", "duplicated", "", "<=", 0),
-    ("latency", "p50_ms", "", "<=", 2.0),
-    ("chord-1000", "seconds", "", "<=", 0.5),
-]
-PLAN = [("drain", ["ceiling", "liteq", "bare"]), ("enqueue", ["liteq", "bare"]), ("latency", ["liteq", "bare"]),
-        ("chord-1000", ["liteq"])]  # fmt: skip
-
-Results = dict[str, dict[str, Any]]
+# Enough for a ratio, small enough for a minute.
+SIZES: dict[str, dict[str, Any]] = {
+    "drain": {"tasks": 20_000},
+    "enqueue": {"seconds": 0.7},
+    "enqueue-many": {"tasks": 100_000},
+    "latency": {"samples": 120},
+    "roundtrip": {"samples": 60},
+    "sleeps": {"tasks": 400},
+    "idle": {"settle_s": 1.0, "seconds": 2.0},
+}
 
 
-def run(reps: int, *, sizes: dict[str, dict[str, Any]] | None = None) -> Results:
-    """Take turns; of each floor, the figure or ratio of liteq (median), and the bound. Raises where a run failed."""
-    runs: list[Run] = []
-    for scenario, contestants in PLAN:
-        for done in take_turns(contestants, [scenario], ["relaxed"], reps, sizes=sizes):
+def blocks(reps: int) -> list[Block]:
+    """Every figure that a gated row names, its scenario's contestants in turn."""
+    calls: dict[str, dict[Call, None]] = {}
+    for row in gated():
+        for point in (row.of, row.over):
+            if isinstance(point, Point):
+                call = Call(point.contestant, point.scenario, point.durability)
+                calls.setdefault(point.scenario, {})[call] = None
+    return [Block(name, rep, tuple(found)) for name, found in calls.items() for rep in range(reps)]
+
+
+def run(reps: int, *, sizes: dict[str, dict[str, Any]] | None = None) -> list[Met]:
+    """Take turns; every gated row with its value. Raises RuntimeError where a run failed."""
+    asked = {name: {**SIZES.get(name, {}), **(sizes or {}).get(name, {})} for name in SCENARIOS}
+    results = Results()
+    for _, runs in take_turns(blocks(reps), sizes=asked):
+        for done in runs:
             if done.error:
-                raise RuntimeError(f"{done.contestant}, {scenario}: {done.error}")
-            runs.append(done)
-    results: Results = {}
-    for scenario, figure, beside, sign, bound in FLOORS:
-        name = f"{scenario} {figure}" + (f" / {beside}" if beside else "")
-        median, spread = (
-            ratios(runs, scenario, figure, "liteq", beside) if beside else values(runs, scenario, figure, "liteq")
-        )
-        results[name] = {"value": median, "spread": spread, "sign": sign, "bound": bound}
-        if beside:
-            results[name]["liteq"] = values(runs, scenario, figure, "liteq")[0]
-            results[name][beside] = values(runs, scenario, figure, beside)[0]
-    return results
+                raise RuntimeError(f"{done.contestant}, {done.scenario}: {done.error}")
+        results.runs += runs
+    return [met for _, met in measured(results, gated()) if met is not None]
 
 
-def broken(results: Results) -> list[str]:
+def broken(rows: list[Met]) -> list[str]:
     """A sentence for each floor that is not held."""
-    found = []
-    for name, row in results.items():
-        held = row["value"] >= row["bound"] if row["sign"] == ">=" else row["value"] <= row["bound"]
-        if not held:
-            found.append(f"not held: {name} is {row['value']:.3f}, asked {row['sign']} {row['bound']}")
-    return found
+    return [
+        f"not held: {name(met)} is {met.value.median:.3f}, the floor is {met.row.sign} {met.row.floor:g}"
+        for met in rows
+        if met.row.floor is not None and not met.holds(met.row.floor)
+    ]
 
 
-def table(results: Results) -> str:
+def name(met: Met) -> str:
+    """A row in one line: `drain / ceiling`."""
+    point = met.row.of
+    parts = [point.scenario, point.figure, "" if point.durability == "relaxed" else point.durability]
+    return " ".join(part for part in parts if part) + (f" / {met.beside}" if met.beside else "")
+
+
+def document(rows: list[Met]) -> dict[str, dict[str, Any]]:
+    """For JSON: by name of the row."""
+    return {
+        name(met): {
+            "value": met.value.median,
+            "spread": [met.value.low, met.value.high],
+            "unit": met.row.unit,
+            "sign": met.row.sign,
+            "floor": met.row.floor,
+            "target": met.row.target,
+            "of_target": met.of_target,
+            "held": met.row.floor is None or met.holds(met.row.floor),
+        }
+        for met in rows
+    }
+
+
+def table(rows: list[Met]) -> str:
     """For people."""
-    lines = []
-    for name, row in results.items():
-        absolute = "  ".join(f"{k} {row[k]:,.0f}/s" for k in ("liteq", "ceiling", "bare") if k in row)
-        low, high = row["spread"]
+    lines = [f"{'':<28} {'value':>9} {'spread':>19} {'':>11}  {'floor':>7} {'target':>9}  of target"]
+    for met in rows:
+        row, value = met.row, met.value
+        unit = "" if met.beside else row.unit
+        target = f"{row.target:>9,g}" if row.target is not None else f"{'-':>9}"
+        share = f"{met.of_target:.2f}" if met.of_target is not None else "-"
         lines.append(
-            f"{name:<32} {row['value']:>8.3f}  ({low:.3f} - {high:.3f})  {row['sign']} {row['bound']:<5} {absolute}"
+            f"{name(met):<28} {value.median:>9,.3f} {f'({value.low:,.3f} - {value.high:,.3f})':>19} {unit:>11}"
+            f" {row.sign} {row.floor or 0:>6g} {target}  {share}"
         )
     return "\n".join(lines)

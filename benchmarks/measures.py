@@ -52,7 +52,11 @@ class Bench:
     def send_all(self, n: int) -> None:
         """Tasks 0 ... n - 1, by the quickest way that the contestant has."""
         many = getattr(self.peer, "send_many", None)
-        many(0, n) if many else self.send_each(n)
+        if not many:
+            self.send_each(n)
+            return
+        for first in range(0, n, FILL):
+            many(first, min(FILL, n - first))
 
     def send_each(self, n: int) -> None:
         """The same, one call each."""
@@ -92,21 +96,25 @@ def drain(bench: Bench, tasks: int = 5_000) -> Figures:
     return {"tasks_per_s": tasks / (end - min(stamps)), **bench.counted(tasks)}
 
 
-def enqueue(bench: Bench, tasks: int = 3_000) -> Figures:
-    """A producer alone, one call a task."""
-    bench.send_each(1)
-    before = time.perf_counter()
-    bench.send_each(tasks)
-    return {"tasks_per_s": tasks / (time.perf_counter() - before)}
+def enqueue(bench: Bench, seconds: float = 1.5, tasks: int = 30_000) -> Figures:
+    """A producer alone, one call a task, for that time or that many."""
+    return _rate_of(bench.send_each, 100, seconds, tasks)
 
 
-def enqueue_many(bench: Bench, tasks: int = 20_000) -> Figures:
-    """A producer alone, in the way that is meant for many."""
+def enqueue_many(bench: Bench, seconds: float = 1.5, tasks: int = 300_000, at_once: int = 10_000) -> Figures:
+    """A producer alone, in the way that is meant for many: `at_once` a call, for that time or that many."""
     many = bench.offer("send_many")
-    many(0, 1)
-    before = time.perf_counter()
-    many(0, tasks)
-    return {"tasks_per_s": tasks / (time.perf_counter() - before)}
+    return _rate_of(lambda n: many(0, n), min(at_once, tasks), seconds, tasks)
+
+
+def _rate_of(send: Callable[[int], None], at_once: int, seconds: float, tasks: int) -> Figures:
+    """How many tasks a second `send(n)` sends, after one that connects it."""
+    send(1)
+    sent, before = 0, time.perf_counter()
+    while sent < tasks and (sent == 0 or time.perf_counter() - before < seconds):
+        send(min(at_once, tasks - sent))
+        sent += min(at_once, tasks - sent)
+    return {"tasks_per_s": sent / (time.perf_counter() - before), "sent": sent}
 
 
 def producers(bench: Bench, processes: int = 64, tasks: int = 50) -> Figures:
@@ -150,7 +158,7 @@ def _produce(bench: Bench, tasks: range, connected: range, me: int, within_s: fl
         os._exit(1)
 
 
-def latency(bench: Bench, samples: int = 200) -> Figures:
+def latency(bench: Bench, samples: int = 300) -> Figures:
     """From the call that sends to the start of the task, one at a time, the worker idle before each."""
     send = bench.offer("send")
     with bench.workers() as workers:
@@ -163,7 +171,7 @@ def latency(bench: Bench, samples: int = 200) -> Figures:
     return spread(waits)
 
 
-def roundtrip(bench: Bench, samples: int = 100, limit_s: float = 15.0) -> Figures:
+def roundtrip(bench: Bench, samples: int = 100, limit_s: float = 8.0) -> Figures:
     """Send, and wait for the result, one at a time; fewer samples of who takes too long."""
     call = bench.offer("call")
     with bench.workers():
@@ -240,20 +248,46 @@ def payload(bench: Bench, size: int = 10_000, tasks: int = 1_000) -> Figures:
     sent_s = time.perf_counter() - before
     with bench.workers(warm=False) as workers:
         stamps = workers.wait_for_all(tasks)
-    return {"tasks_per_s": tasks / (max(stamps) - min(stamps)), "enqueue_per_s": tasks / sent_s}
+    return {
+        "tasks_per_s": tasks / (max(stamps) - min(stamps)),
+        "enqueue_per_s": tasks / sent_s,
+        **bench.counted(tasks),
+    }
 
 
-def backlog(bench: Bench, rows: int = 10_000, claims: int = 300, tasks: int = 8_000) -> Figures:
-    """With that many tasks queued: how long a claim takes, and how fast the first of them are drained."""
-    claim = bench.offer("claims")
-    for first in range(0, rows, FILL):
-        bench.peer.send_many(first, min(FILL, rows - first))
-    waits = claim(claims)
-    with bench.workers(warm=False) as workers:  # those claimed are not its own: it starts behind them
-        first, last = claims + tasks // 8, claims + tasks - 1
+def backlog(bench: Bench, rows: int = 10_000, claims: int = 1_000, tasks: int = 40_000) -> Figures:
+    """With that many tasks queued: how long a claim takes, and how fast the first `tasks` of them are drained."""
+    bench.send_all(rows)
+    figures: Figures = {}
+    claim = getattr(bench.peer, "claims", None)
+    first = min(claims, rows // 10) if claim else 0  # those claimed are not the worker's: it starts behind them
+    if claim:
+        waits = spread(claim(first))
+        figures = {"claim_p50_ms": waits["p50_ms"], "claim_p99_ms": waits["p99_ms"]}
+    last = min(first + tasks, rows) - 1
+    with bench.workers(warm=False) as workers:
         end = workers.wait_for(last, every_s=0.005)
-        rate = (last - first) / (end - bench.slots.at(first))
-    return {"drain_per_s": rate, "claim_p50_ms": spread(waits)["p50_ms"], "claim_p99_ms": spread(waits)["p99_ms"]}
+        warm = first + (last - first) // 8
+        drained = (last - warm) / (end - bench.slots.at(warm))
+    return {"drain_per_s": drained, **figures}
+
+
+def soak(bench: Bench, rounds: int = 10, tasks: int = 100_000) -> Figures:
+    """Rounds of tasks through the same workers: the memory of their tree after the last beside that after the first."""
+    many, measured = bench.offer("send_many"), []
+    with bench.workers() as workers:
+        for done in range(1, rounds + 1):
+            many(0, tasks)
+            workers.wait_for_runs(tasks, done)
+            time.sleep(0.5)  # what was freed is given back
+            measured.append(pss_mib(workers.tree()))
+    return {
+        "growth": measured[-1] / measured[0],
+        "first_mib": measured[0],
+        "last_mib": measured[-1],
+        "most_mib": max(measured),
+        "tasks": rounds * tasks,
+    }
 
 
 def mixed(bench: Bench, producers: int = 2, tasks: int = 2_000) -> Figures:
@@ -310,4 +344,5 @@ MEASURES: dict[str, Callable[..., Figures]] = {
     "payload": payload,
     "backlog": backlog,
     "mixed": mixed,
+    "soak": soak,
 }

@@ -1,200 +1,130 @@
-"""Medians and ratios of runs, as JSON and as Markdown."""
+"""The runs as Markdown: a table a scenario, and an overview; versions and durability beside every figure."""
 
 from __future__ import annotations
 
-import os
-import platform
-import sqlite3
-import statistics
-import sys
-from pathlib import Path
-from typing import Any
+import re
 
-import apsw
-import orjson
-
-from benchmarks import environments, redis_server
-from benchmarks.contestants import CONTESTANTS, SCENARIOS, Scenario
+from benchmarks.contestants import CONTESTANTS
+from benchmarks.results import Point, Results
 from benchmarks.runner import Run
+from benchmarks.scenarios import SCENARIOS, Scenario
 
-__all__ = ["about", "load", "markdown", "ratios", "save", "values"]
-
-Spread = tuple[float, tuple[float, float]]  # the median, and the lowest and the highest
-
-
-def values(runs: list[Run], scenario: str, figure: str, contestant: str, durability: str = "relaxed") -> Spread:
-    """A figure over the repetitions. Raises LookupError when there is none."""
-    found = [
-        run.figures[figure]
-        for run in runs
-        if (run.contestant, run.scenario, run.durability) == (contestant, scenario, durability)
-        and figure in run.figures
-    ]
-    if not found:
-        raise LookupError(f"no {figure} of {contestant} in {scenario}, {durability}")
-    return statistics.median(found), (min(found), max(found))
+__all__ = ["better_by", "label", "markdown", "number", "row"]
 
 
-def ratios(
-    runs: list[Run], scenario: str, figure: str, one: str, other: str,
-    durability: str = "relaxed", other_durability: str | None = None,
-) -> Spread:  # fmt: skip
-    """`one` / `other`, repetition by repetition of the same call of the tool. Raises LookupError when there is none."""
-    by_rep: dict[tuple[str, str, int, int], float] = {
-        (run.contestant, run.durability, run.session, run.rep): run.figures[figure]
-        for run in runs
-        if run.scenario == scenario and figure in run.figures
-    }
-    found = []
-    for (name, kind, session, rep), value in by_rep.items():
-        if (name, kind) == (one, durability):
-            divisor = by_rep.get((other, other_durability or durability, session, rep))
-            if divisor:
-                found.append(value / divisor)
-    if not found:
-        raise LookupError(f"no {figure} of {one} and {other} in {scenario}")
-    return statistics.median(found), (min(found), max(found))
+def label(results: Results, name: str, durability: str) -> str:
+    """`Celery 5.7.0 + Redis 7.0.15, AOF everysec`"""
+    contestant = CONTESTANTS[name]
+    words = contestant.title
+    if contestant.version:
+        words = re.sub(r"^\w+", lambda name: f"{name[0]} {contestant.version}", words)
+    server = results.about.get("redis", "").rpartition("v=")[2]
+    if contestant.redis and server:
+        words = words.replace("Redis", f"Redis {server}", 1)
+    return f"{words}; {contestant.kept(durability)}"
 
 
-# -- files
+def better_by(results: Results, scenario: str, contestant: str, durability: str = "relaxed") -> float | None:
+    """How much better liteq is, above 1, or worse, below; at the same durability, and relaxed beside a Redis without
+    persistence. None where they did not run together."""
+    if contestant == "liteq":
+        return None
+    same = "relaxed" if durability == "none" else durability
+    try:
+        ratio = results.ratio(Point(scenario, durability=same), Point(scenario, contestant, durability)).median
+    except LookupError:
+        return None
+    return ratio if SCENARIOS[scenario].higher or not ratio else 1 / ratio
 
 
-def save(path: Path, runs: list[Run]) -> None:
-    """The runs and what they ran on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known = about(path) if path.exists() else {}
-    contestants = sorted({run.contestant for run in runs})
-    if set(known.get("versions", {})) != set(contestants):
-        known = {"machine": machine(), "versions": environments.versions(contestants), "redis": redis_server.version()}
-    document = {**known, "runs": [run.document() for run in runs]}
-    path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
-
-
-def load(path: Path) -> list[Run]:
-    """The runs of a file."""
-    return [Run(**run) for run in orjson.loads(path.read_bytes())["runs"]]
-
-
-def about(path: Path) -> dict[str, Any]:
-    """What the runs of a file ran on."""
-    document: dict[str, Any] = orjson.loads(path.read_bytes())
-    document.pop("runs")
-    return document
-
-
-def machine() -> dict[str, Any]:
-    """What of this machine bears on the figures."""
-    return {
-        "python": sys.version.split()[0],
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processors": os.cpu_count(),
-        "sqlite of liteq": apsw.sqlite_lib_version(),
-        "sqlite of Python": sqlite3.sqlite_version,
-    }
-
-
-# -- Markdown
-
-
-def markdown(runs: list[Run], known: dict[str, Any]) -> str:
+def markdown(results: Results) -> str:
     """One table a scenario; then what everything was."""
-    parts = ["# Results\n", _machine(known), _overview(runs)]
-    for name, scenario in SCENARIOS.items():
-        if any(run.scenario == name for run in runs):
-            parts.append(_table(runs, name, scenario))
-    parts.append(_versions(known))
-    return "\n".join(parts)
+    parts = ["# Results\n", _machine(results)]
+    parts += [_table(results, name) for name in SCENARIOS if any(run.scenario == name for run in results.runs)]
+    return "\n".join([*parts, _versions(results)])
 
 
-def _machine(known: dict[str, Any]) -> str:
-    words = ", ".join(f"{key} {value}" for key, value in known.get("machine", {}).items())
-    return f"Machine: {words}. {known.get('redis', '')}\n"
-
-
-def _overview(runs: list[Run], durability: str = "relaxed") -> str:
-    """Every contestant beside every scenario: medians."""
-    there = [name for name in SCENARIOS if any(run.scenario == name and run.figures for run in runs)]
-    lines = [_row(["relaxed, medians", *(f"{name} {SCENARIOS[name].unit}" for name in there)])]
-    lines.append(_row(["---"] * (len(there) + 1)))
-    for contestant in CONTESTANTS:
-        cells = [_maybe(runs, name, SCENARIOS[name].figure, contestant, durability) or "-" for name in there]
-        if set(cells) != {"-"}:
-            lines.append(_row([contestant, *cells]))
-    return "\n".join([*lines, ""])
-
-
-def _table(runs: list[Run], name: str, scenario: Scenario) -> str:
-    others = _other_figures(runs, name, scenario)
-    head = ["contestant", "durability", scenario.unit, "liteq is better by", "of the ceiling", *others]
-    lines = [f"## {scenario.title}\n", _row(head), _row(["---"] * len(head))]
-    pairs = sorted(
-        {(run.contestant, run.durability) for run in runs if run.scenario == name and run.figures},
-        key=lambda pair: values(runs, name, scenario.figure, *pair)[0],
-        reverse=scenario.higher,
+def _machine(results: Results) -> str:
+    words = ", ".join(f"{key} {value}" for key, value in results.about.get("machine", {}).items())
+    calls = "; ".join(
+        f"call {n} of the tool: {said['date']}, {said['liteq']}"
+        for n, said in sorted(results.about.get("sessions", {}).items(), key=lambda item: int(item[0]))
     )
-    for contestant, durability in pairs:
-        median, (low, high) = values(runs, name, scenario.figure, contestant, durability)
-        cells = [contestant, durability, f"{_number(median)} ({_number(low)} - {_number(high)})"]
-        cells += [_against_liteq(runs, name, scenario, contestant, durability)]
-        cells += [_of_ceiling(runs, name, scenario, contestant, durability)]
-        cells += [_maybe(runs, name, figure, contestant, durability) for figure in others]
-        lines.append(_row(cells))
-    failed = {(r.contestant, r.durability): r.error for r in runs if r.scenario == name and r.error}
+    return f"Machine: {words}. {results.about.get('redis', '')}. {calls}\n"
+
+
+def _table(results: Results, name: str) -> str:
+    scenario = SCENARIOS[name]
+    runs = [run for run in results.runs if run.scenario == name]
+    others = _other_figures(runs, scenario)
+    head = ["contestant", "durability", scenario.unit, "liteq is better by", "of the ceiling", *others]
+    lines = [f"## {scenario.title}\n", row(head), row(["---"] * len(head))]
+    points = {Point(name, run.contestant, run.durability) for run in runs if scenario.figure in run.figures}
+    # By name too: what is equal keeps its place from one report to the next.
+    points_sorted = sorted(points, key=lambda p: (_order(results, p), p.contestant, p.durability))
+    for point in points_sorted:
+        value = results.value(point)
+        better = better_by(results, name, point.contestant, point.durability)
+        cells = [
+            label(results, point.contestant, point.durability),
+            point.durability,
+            f"{number(value.median)} ({number(value.low)} - {number(value.high)})",
+            f"{number(better)} x" if better else "",
+            _of_ceiling(results, point),
+        ]
+        lines.append(row([*cells, *(_maybe(results, point, figure) for figure in others)]))
+    failed = {(run.contestant, run.durability): run.error for run in runs if run.error}
     for (contestant, durability), error in failed.items():
-        lines.append(_row([contestant, durability, f"failed: {error.strip().splitlines()[-1][:80]}"]))
-    absent = sorted({run.contestant for run in runs if run.scenario == name and run.not_offered})
+        said = error.strip().splitlines()[-1][:80].replace("|", "/")
+        lines.append(row([label(results, contestant, durability), durability, f"failed: {said}"]))
+    absent = sorted({run.contestant for run in runs if run.not_offered})
     if absent:
         lines.append(f"\nNot offered by: {', '.join(absent)}.")
     return "\n".join([*lines, ""])
 
 
-def _other_figures(runs: list[Run], name: str, scenario: Scenario) -> list[str]:
+def _order(results: Results, point: Point) -> float:
+    median = results.value(point).median
+    return -median if SCENARIOS[point.scenario].higher else median
+
+
+def _other_figures(runs: list[Run], scenario: Scenario) -> list[str]:
     found: dict[str, None] = {}
     for run in runs:
-        if run.scenario == name:
-            found.update((k, None) for k, v in run.figures.items() if isinstance(v, int | float))
+        found.update((k, None) for k, v in run.figures.items() if isinstance(v, int | float))
     return [figure for figure in found if figure != scenario.figure]
 
 
-def _against_liteq(runs: list[Run], name: str, scenario: Scenario, contestant: str, durability: str) -> str:
-    """At the same durability; Redis without persistence stands beside liteq relaxed."""
-    if contestant == "liteq":
-        return ""
-    same = "relaxed" if durability == "none" else durability
+def _of_ceiling(results: Results, point: Point) -> str:
     try:
-        ratio = ratios(runs, name, scenario.figure, "liteq", contestant, same, durability)[0]
-    except LookupError:
-        return ""
-    return f"{_number(ratio if scenario.higher else 1 / ratio)} x" if ratio else ""
-
-
-def _of_ceiling(runs: list[Run], name: str, scenario: Scenario, contestant: str, durability: str) -> str:
-    try:
-        return f"{ratios(runs, name, scenario.figure, contestant, 'ceiling', durability, 'relaxed')[0]:.1%}"
+        return f"{results.ratio(point, Point(point.scenario, 'ceiling')).median:.1%}"
     except LookupError:
         return ""
 
 
-def _maybe(runs: list[Run], name: str, figure: str, contestant: str, durability: str) -> str:
+def _maybe(results: Results, point: Point, figure: str) -> str:
     try:
-        return _number(values(runs, name, figure, contestant, durability)[0])
+        return number(results.value(Point(point.scenario, point.contestant, point.durability, figure)).median)
     except LookupError:
         return ""
 
 
-def _versions(known: dict[str, Any]) -> str:
-    lines = ["## Who they are\n", _row(["contestant", "set up as", "installed"]), _row(["---"] * 3)]
+def _versions(results: Results) -> str:
+    head = ["contestant", "name", "set up as", "installed"]
+    lines = ["## Who they are\n", row(head), row(["---"] * len(head))]
     lines += [
-        _row([name, CONTESTANTS[name].setting, installed])
-        for name, installed in known.get("versions", {}).items()
+        row([CONTESTANTS[name].title, f"`{name}`", CONTESTANTS[name].setting, installed])
+        for name, installed in results.about.get("versions", {}).items()
         if name in CONTESTANTS
     ]
     return "\n".join([*lines, ""])
 
 
-def _row(cells: list[str]) -> str:
+def row(cells: list[str]) -> str:
+    """Of a table."""
     return "| " + " | ".join(cells) + " |"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three figures, or whole."""
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"

@@ -8,15 +8,18 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contestants import CONTESTANTS, SCENARIOS
+from benchmarks.contestants import CONTESTANTS
 from benchmarks.environments import python_of
+from benchmarks.plan import Block, Call
 from benchmarks.redis_server import redis_server
+from benchmarks.scenarios import SCENARIOS
 
 __all__ = ["Run", "measure", "take_turns"]
 
@@ -36,6 +39,7 @@ class Run:
     error: str = ""
     not_offered: bool = False
     session: int = 1  # one call of the tool: only what ran in the same one may be compared
+    took_s: float = 0.0  # with the making of its folder and the stop of its workers; for the estimate of the next
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -43,50 +47,42 @@ class Run:
 
 
 def take_turns(
-    contestants: Iterable[str],
-    scenarios: Iterable[str],
-    durabilities: Iterable[str],
-    reps: int,
+    blocks: Iterable[Block],
     *,
     sizes: dict[str, dict[str, Any]] | None = None,
-    timeout_s: float = 240.0,
+    timeout_s: float | None = None,
     session: int = 1,
+    refused: set[tuple[str, str]] | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> Iterator[Run]:
-    """All runs, scenario by scenario, so that what is compared lies close in time. What is not offered is not asked
-    for again."""
-    contestants, durabilities = list(contestants), list(durabilities)
-    for scenario in scenarios:
-        refused: set[str] = set()
-        for rep in range(reps):
-            for name in contestants:
-                for durability in durabilities:
-                    if durability not in CONTESTANTS[name].durabilities or name in refused:
-                        continue
-                    run = measure(name, scenario, durability, rep, sizes=sizes or {}, timeout_s=timeout_s)
-                    run.session = session
-                    if run.not_offered:
-                        refused.add(name)
-                    say(_line(run))
-                    yield run
+) -> Iterator[tuple[Block, list[Run]]]:
+    """Block by block, all runs of each. `refused`: what a contestant has said it does not offer, as (contestant,
+    scenario); it is not asked again."""
+    refused = set() if refused is None else refused
+    for block in blocks:
+        runs = []
+        for call in block.calls:
+            if (call.contestant, call.scenario) in refused:
+                continue
+            run = measure(call, block.rep, sizes=sizes or {}, timeout_s=timeout_s)
+            run.session = session
+            if run.not_offered:
+                refused.add((call.contestant, call.scenario))
+            say(_line(run))
+            runs.append(run)
+        yield block, runs
 
 
 def measure(
-    name: str,
-    scenario: str,
-    durability: str = "relaxed",
-    rep: int = 0,
-    *,
-    sizes: dict[str, dict[str, Any]] | None = None,
-    timeout_s: float = 240.0,
+    call: Call, rep: int = 0, *, sizes: dict[str, dict[str, Any]] | None = None, timeout_s: float | None = None
 ) -> Run:
     """Run one scenario once. Never raises for what the contestant does: the run says it."""
-    contestant = CONTESTANTS[name]
-    run = Run(name, durability, scenario, rep)
-    asked = dict(SCENARIOS[scenario].sizes)
-    if scenario == "drain":
-        asked["tasks"] = contestant.drain_tasks
-    asked.update((sizes or {}).get(scenario, {}))
+    contestant, scenario = CONTESTANTS[call.contestant], SCENARIOS[call.scenario]
+    run, before = Run(call.contestant, call.durability, call.scenario, rep), time.monotonic()
+    asked = {
+        **contestant.sizes(scenario.measure, call.durability),
+        **scenario.sizes,
+        **(sizes or {}).get(call.scenario, {}),
+    }
     with tempfile.TemporaryDirectory(prefix="liteq-bench-", ignore_cleanup_errors=True) as folder, ExitStack() as stack:
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("LITEQ_", "CELERY_", "BENCH_"))},
@@ -95,13 +91,15 @@ def measure(
             "PATH": f"{Path(python_of(contestant)).parent}{os.pathsep}{os.environ['PATH']}",
             "BENCH_FOLDER": folder,
             "BENCH_SLOTS": f"{folder}/slots",
-            "BENCH_DURABILITY": durability,
+            "BENCH_DURABILITY": call.durability,
             "BENCH_OPTIONS": json.dumps(contestant.options),
         }
         if contestant.redis:
-            url, pid = stack.enter_context(redis_server(Path(folder), durability))
+            url, pid = stack.enter_context(redis_server(Path(folder), call.durability))
             environment.update(BENCH_REDIS=url, BENCH_SERVER=str(pid))
-        _drive(run, [contestant.adapter, SCENARIOS[scenario].measure, json.dumps(asked)], environment, timeout_s)
+        arguments = [contestant.adapter, scenario.measure, json.dumps(asked)]
+        _drive(run, arguments, environment, timeout_s or scenario.timeout_s)
+    run.took_s = round(time.monotonic() - before, 2)
     return run
 
 
@@ -145,7 +143,7 @@ def _stop(process: subprocess.Popen[bytes], folder: Path) -> None:
 
 
 def _line(run: Run) -> str:
-    head = f"{run.scenario:<13} {run.contestant:<19} {run.durability:<8}"
+    head = f"{run.scenario:<13} {run.contestant:<19} {run.durability:<8} {run.took_s:>5.1f} s "
     if run.error:
         return f"{head} failed: {run.error.strip().splitlines()[-1][:100]}"
     if run.not_offered:

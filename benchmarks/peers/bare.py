@@ -62,6 +62,15 @@ def stored(n: int) -> bool:
     return not connection().execute("SELECT EXISTS (SELECT 1 FROM task WHERE result IS NULL)").fetchone()[0]
 
 
+def claims(n: int) -> list[float]:
+    took = []
+    for _ in range(n):
+        before = time.perf_counter()
+        connection().execute(CLAIM).fetchall()
+        took.append(time.perf_counter() - before)
+    return took
+
+
 def work() -> None:
     """Until it is killed."""
     slots, db = attach(), connection()

@@ -48,6 +48,23 @@ def step(i, value=0):
     return value + 1
 
 
+def moody(i, fails):
+    again = slots.at(i)
+    slots.stamp(i)
+    if fails and not again:
+        raise dramatiq.errors.Retry(delay=0)
+    return i
+
+
+# Its queue and its priority are the actor's, not the message's.
+MIXED = [
+    dramatiq.actor(actor_name=f"moody{i}", queue_name=("default", "second")[i % 2], priority=i % 3, max_retries=1)(
+        moody
+    )
+    for i in range(6)
+]
+
+
 def workers(n):
     command = [sys.executable, "-m", "dramatiq", "benchmarks.peers.dramatiq_redis"]
     return [[*command, "-p", str(n), "-t", str(THREADS)]]
@@ -82,3 +99,7 @@ def chord(n):
 
 def chain(n):
     dramatiq.pipeline([step.message(i) for i in range(n)]).run()
+
+
+def send_mixed(i, fails):
+    MIXED[i % 6].send(i, fails)

@@ -7,14 +7,17 @@ import time
 from pathlib import Path
 
 from redis import Redis
-from rq import Queue
+from rq import Queue, Retry
 from rq.job import Dependency
 
 from benchmarks.peers.surroundings import OPTIONS, REDIS
 from benchmarks.slots import attach
 
 slots = attach()
-queue = Queue("default", connection=Redis.from_url(f"{REDIS}/0"))
+server = Redis.from_url(f"{REDIS}/0")
+queue = Queue("default", connection=server)
+# Its guide's priorities: queues, served in the order in which the worker names them.
+MIXED = [f"{urgency}-{name}" for urgency in ("high", "middle", "low") for name in ("first", "second")]
 
 
 def noop(i):
@@ -33,9 +36,17 @@ def text(i, value):
     return len(value)
 
 
+def moody(i, fails):
+    again = slots.at(i)
+    slots.stamp(i)
+    if fails and not again:
+        raise RuntimeError(i)
+    return i
+
+
 def workers(n):
     rq = str(Path(sys.executable).with_name("rq"))
-    return [[rq, "worker-pool", "-q", "-n", str(n), "-u", f"{REDIS}/0", *OPTIONS.get("worker", []), "default"]]
+    return [[rq, "worker-pool", "-q", "-n", str(n), "-u", f"{REDIS}/0", *OPTIONS.get("worker", []), "default", *MIXED]]
 
 
 def here(function):
@@ -72,3 +83,7 @@ def chain(n):
     job = queue.enqueue(here(noop), 0)
     for i in range(1, n):
         job = queue.enqueue(here(noop), i, depends_on=job)
+
+
+def send_mixed(i, fails):
+    Queue(MIXED[i % 6], connection=server).enqueue(here(moody), i, fails, retry=Retry(max=1))

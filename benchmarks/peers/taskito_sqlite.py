@@ -48,9 +48,29 @@ def step(value, i):
     return value + 1
 
 
+@queue.task(max_retries=1, retry_delays=[0])
+def moody(i, fails):
+    again = slots.at(i)
+    slots.stamp(i)
+    if fails and not again:
+        raise RuntimeError(i)
+    return i
+
+
 def workers(n):
     taskito = str(Path(sys.executable).with_name("taskito"))
-    return [[taskito, "worker", "--app", "benchmarks.peers.taskito_sqlite:queue", "--pool", "prefork"]]
+    return [
+        [
+            taskito,
+            "worker",
+            "--app",
+            "benchmarks.peers.taskito_sqlite:queue",
+            "--pool",
+            "prefork",
+            "--queues",
+            "default,second",
+        ]
+    ]
 
 
 def send(i):
@@ -79,3 +99,7 @@ def chord(n):
 
 def chain(n):
     make_chain(step.s(0, 0), *(step.s(i) for i in range(1, n))).apply()
+
+
+def send_mixed(i, fails):
+    moody.apply_async((i, fails), queue=("default", "second")[i % 2], priority=i % 3)

@@ -1,4 +1,4 @@
-"""The benchmark tool, at sizes that say nothing about speed: that it measures, counts, compares and reports."""
+"""The benchmark tool, at sizes that say nothing about speed: it measures, counts, compares, goes on, and reports."""
 
 from __future__ import annotations
 
@@ -11,29 +11,36 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+SMALL = ["drain.tasks=200", "latency.samples=5", "chord-1000.members=10", "chain-100.links=5"]
 
 
-def benchmarks(*args: str) -> subprocess.CompletedProcess[str]:
+def benchmarks(*args: str, timeout: float = 50) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", *args],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=timeout,
     )
 
 
-def test_it_compares_liteq_with_the_ceiling(tmp_path):
-    out = tmp_path / "smoke.json"
-    sizes = ["drain.tasks=200", "latency.samples=5", "chord-1000.members=10", "chain-100.links=5"]
-    done = benchmarks(
+def run_small(out: Path, measures: str) -> subprocess.CompletedProcess[str]:
+    return benchmarks(
         "run", "--peers", "liteq,ceiling", "--reps", "1", "--out", str(out), "--timeout", "20",
-        "--measures", "drain,latency,chord-1000,chain-100", *(f"--set={size}" for size in sizes),
+        "--measures", measures, *(f"--set={size}" for size in SMALL),
     )  # fmt: skip
+
+
+def runs_of(out: Path) -> list[dict]:
+    return json.loads((out / "results.json").read_bytes())["runs"]
+
+
+def test_it_compares_liteq_with_the_ceiling(tmp_path):
+    done = run_small(tmp_path, "drain,latency,chord-1000,chain-100")
     assert done.returncode == 0, done.stdout + done.stderr
 
-    runs = json.loads(out.read_bytes())["runs"]
+    runs = runs_of(tmp_path)
     assert [run["error"] for run in runs] == [""] * len(runs)
     liteq = {run["scenario"]: run["figures"] for run in runs if run["contestant"] == "liteq"}
     assert liteq["drain"]["tasks_per_s"] > 0
@@ -41,9 +48,21 @@ def test_it_compares_liteq_with_the_ceiling(tmp_path):
     assert liteq["latency"]["p50_ms"] > 0
     assert (liteq["chord-1000"]["lost"], liteq["chain-100"]["lost"]) == (0, 0)
 
-    table = out.with_suffix(".md").read_text()
-    assert "| liteq | relaxed |" in table
+    table = (tmp_path / "results.md").read_text()
+    assert "| liteq; WAL, NORMAL | relaxed |" in table
     assert "Not offered by: ceiling." in table
+
+
+def test_an_interrupted_run_goes_on_with_what_is_missing(tmp_path):
+    assert run_small(tmp_path, "drain").returncode == 0
+    first = runs_of(tmp_path)
+
+    done = run_small(tmp_path, "drain,chain-100")
+
+    assert "1 of 2 blocks are there" in done.stdout
+    again = [run for run in runs_of(tmp_path) if run["scenario"] == "drain"]
+    assert again == first
+    assert {run["session"] for run in runs_of(tmp_path) if run["scenario"] == "chain-100"} == {2}
 
 
 @pytest.mark.parametrize(
@@ -52,9 +71,21 @@ def test_it_compares_liteq_with_the_ceiling(tmp_path):
         (["run", "--peers", "nobody"], "'nobody' is none of liteq, ceiling"),
         (["run", "--measures", "speed"], "'speed' is none of drain"),
         (["run", "--set", "drain=3"], "'drain=3' is not SCENARIO.SIZE=NUMBER"),
+        (["run", "--set", "drain.tasks=many"], "'drain.tasks=many' is not SCENARIO.SIZE=NUMBER"),
     ],
 )
 def test_what_it_does_not_know_it_names(arguments, complaint):
     done = benchmarks(*arguments)
     assert done.returncode == 2
     assert complaint in done.stderr
+
+
+def test_a_report_of_nothing_says_how_to_get_results(tmp_path):
+    done = benchmarks("report", str(tmp_path))
+    assert done.returncode == 1
+    assert "python -m benchmarks run --out" in done.stderr
+
+
+def test_the_page_and_the_readme_say_what_the_published_results_say():
+    done = benchmarks("report", "--check")
+    assert done.returncode == 0, done.stderr

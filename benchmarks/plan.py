@@ -1,0 +1,88 @@
+"""In which order: blocks of calls that are compared with each other, and so run close in time, in turn.
+
+A block is what an interrupted run repeats: either all of it is there, from one call of the tool, or it is done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmarks.contestants import CONTESTANTS, MAIN
+from benchmarks.scenarios import SCENARIOS
+
+__all__ = ["Block", "Call", "chosen", "everything"]
+
+VARIANTS = tuple(name for name in CONTESTANTS if name not in MAIN)
+# The tuned and the untuned beside the rest where their setting could matter; every durability where it could.
+WITH_VARIANTS = {"drain", "latency", "roundtrip", "sleeps"}
+WITH_DURABILITIES = {"drain", "enqueue", "enqueue-many", "latency"}
+# A long queue is made by sending it, so only who sends fast is asked to; the ratio of sizes is each one's own.
+ONLY: dict[str, tuple[str, ...]] = {
+    "backlog-10k": ("liteq", "bare", "celery-redis", "huey-redis", "huey-sqlite", "taskito"),
+    "backlog-100k": ("liteq", "bare", "celery-redis", "huey-redis", "huey-sqlite", "taskito"),
+    "backlog-1m": ("liteq", "bare", "taskito"),
+    "backlog-10m": ("liteq",),
+    "chord-100000": ("liteq",),
+    "soak-1m": ("liteq",),
+    "soak-10m": ("liteq",),
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One contestant, one scenario, one durability."""
+
+    contestant: str
+    scenario: str
+    durability: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Calls that take turns: the `rep`-th repetition of each."""
+
+    name: str
+    rep: int
+    calls: tuple[Call, ...]
+
+
+def chosen(peers: Sequence[str], scenarios: Sequence[str], durabilities: Sequence[str], reps: int) -> Iterator[Block]:
+    """Every one of `peers` in every one of `scenarios`, in each durability that it has."""
+    return _blocks(
+        [
+            Call(name, scenario, durability)
+            for scenario in scenarios
+            for name in peers
+            for durability in durabilities
+            if durability in CONTESTANTS[name].durabilities
+        ],
+        reps,
+    )
+
+
+def everything(reps: int, *, big: bool = False) -> Iterator[Block]:
+    """What the published tables and pictures are made of. `big`: also what takes many minutes and gigabytes."""
+    names = (name for name, scenario in SCENARIOS.items() if big or not scenario.big)
+    return _blocks([call for name in names for call in _all_calls(name)], reps)
+
+
+def _all_calls(scenario: str) -> Iterator[Call]:
+    for name in ONLY.get(scenario, MAIN):
+        for durability in CONTESTANTS[name].durabilities:
+            if durability == "relaxed" or scenario in WITH_DURABILITIES:
+                yield Call(name, scenario, durability)
+    if scenario in WITH_VARIANTS:
+        for name in VARIANTS:
+            yield Call(name, scenario, "relaxed")
+
+
+def _blocks(calls: Iterable[Call], reps: int) -> Iterator[Block]:
+    groups: dict[str, list[Call]] = {}
+    for call in calls:
+        groups.setdefault(SCENARIOS[call.scenario].group or call.scenario, []).append(call)
+    for name, together in groups.items():
+        for rep in range(reps):
+            turn = tuple(c for c in together if rep < (SCENARIOS[c.scenario].reps or reps))
+            if turn:
+                yield Block(name, rep, turn)

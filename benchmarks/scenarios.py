@@ -1,0 +1,89 @@
+"""What is compared: a measure at a size, the figure that stands for it in the tables, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["SCENARIOS", "Scenario"]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One table. `group`: scenarios whose figures are set against each other, and so are measured together.
+
+    `reps`: at most so many repetitions, where one takes long. `big`: only when asked for. `about_s`: what a call takes
+    as long as nobody has measured it, for the estimate.
+    """
+
+    measure: str
+    figure: str
+    unit: str
+    higher: bool
+    title: str
+    sizes: dict[str, Any] = field(default_factory=dict)
+    group: str = ""
+    reps: int | None = None
+    big: bool = False
+    timeout_s: float = 240.0
+    about_s: float = 4.0
+
+
+def _rate(measure: str, title: str, **more: Any) -> Scenario:
+    return Scenario(measure, "tasks_per_s", "tasks/s", True, title, **more)
+
+
+def _payload(size: int, words: str, tasks: int) -> Scenario:
+    return _rate("payload", f"Drain, arguments of {words}", sizes={"size": size, "tasks": tasks}, reps=1)
+
+
+def _backlog(rows: int, words: str, **more: Any) -> Scenario:
+    title = f"Drain, {words} queued"
+    return Scenario("backlog", "drain_per_s", "tasks/s", True, title, {"rows": rows}, group="backlog", **more)
+
+
+def _chord(members: int, **more: Any) -> Scenario:
+    return Scenario("chord", "seconds", "s", False, f"Chord of {members:,}, send to body", {"members": members}, **more)
+
+
+def _chain(links: int, **more: Any) -> Scenario:
+    return Scenario("chain", "ms_per_step", "ms/link", False, f"Chain of {links:,}", {"links": links}, **more)
+
+
+def _soak(rounds: int, words: str, **more: Any) -> Scenario:
+    title = f"Memory after {words} tasks, as a share of that after 100 k"
+    return Scenario("soak", "growth", "of the first", False, title, {"rounds": rounds}, reps=1, **more)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "drain": _rate("drain", "Drain of a queue of no-op tasks, results stored"),
+    "enqueue": _rate("enqueue", "Enqueue, one call a task"),
+    "enqueue-many": _rate("enqueue_many", "Enqueue, many in a call"),
+    "latency": Scenario(
+        "latency", "p50_ms", "ms", False, "Idle latency: from the send to the start of the task, p50", about_s=8
+    ),
+    "roundtrip": Scenario("roundtrip", "p50_ms", "ms", False, "Send and wait for the result, p50"),
+    "sleeps": Scenario("sleeps", "share_of_ideal", "of ideal", True, "1,000 tasks of 5 ms sleep"),
+    "chord-1000": _chord(1_000),
+    "chain-100": _chain(100),
+    "idle": Scenario(
+        "idle", "pss_mib", "MiB", False, "Memory of idle workers with 2 children (PSS; server apart)", about_s=8
+    ),
+    "cold-start": Scenario("cold_start", "seconds", "s", False, "Cold start to the first task", about_s=2),
+    "producers": _rate("producers", "64 producers at once, one call a task"),
+    "mixed": _rate("mixed", "2 producers and 2 workers at once, 20 % retried, 2 queues, 3 priorities", about_s=8),
+    "payload-100": _payload(100, "100 B", 1_000),
+    "payload-1k": _payload(1_000, "1 kB", 1_000),
+    "payload-10k": _payload(10_000, "10 kB", 1_000),
+    "payload-100k": _payload(100_000, "100 kB", 300),
+    "payload-1m": _payload(1_000_000, "1 MB", 50),
+    "backlog-10k": _backlog(10_000, "10 k"),
+    "backlog-100k": _backlog(100_000, "100 k", about_s=20),
+    "backlog-1m": _backlog(1_000_000, "1 M", reps=1, about_s=30, timeout_s=600),
+    "backlog-10m": _backlog(10_000_000, "10 M", reps=1, big=True, about_s=300, timeout_s=3_600),
+    "chain-1000": _chain(1_000, reps=1, about_s=10),
+    "chord-10000": _chord(10_000, group="chords", reps=1, about_s=15),
+    "chord-100000": _chord(100_000, group="chords", reps=1, about_s=15),
+    "soak-1m": _soak(10, "1 M", about_s=60, timeout_s=900),
+    "soak-10m": _soak(100, "10 M", big=True, about_s=600, timeout_s=7_200),
+}
