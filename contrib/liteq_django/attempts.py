@@ -1,0 +1,131 @@
+"""What a message's row tells of the attempts to run a task of Django's, and the TaskResult that this makes.
+
+A worker notes each attempt before it begins it, with the errors of those before. The error of the last one is the
+row's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from liteq.clock import from_ms
+from liteq.serialization import decode, decode_error
+from liteq.serialization.errors import shorten
+from liteq.states import FINISHED, State
+from liteq.storage.inspect import Record
+from liteq_django.tasks_api import Task, TaskError, TaskResult, TaskResultDoesNotExist, TaskResultStatus
+
+__all__ = ["HEADER", "Attempts", "errors_of", "moment", "moment_or_none", "result_of", "task_of"]
+
+HEADER = "django_task"
+TRACEBACK_BYTES = 16 * 1024  # of each attempt before the last
+
+
+def moment(ms: int) -> datetime:
+    """A time of the file as Django has it: aware, or with USE_TZ = False naive."""
+    aware = from_ms(ms)
+    return aware if settings.USE_TZ else timezone.make_naive(aware)
+
+
+def moment_or_none(ms: int | None) -> datetime | None:
+    return None if ms is None else moment(ms)
+
+
+@dataclass
+class Attempts:
+    """The attempts to run one message: by which worker, begun when (ms), and what became of those before the last."""
+
+    workers: list[str] = field(default_factory=list)
+    started_ms: list[int] = field(default_factory=list)
+    errors: list[list[str]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, record: Record | None) -> Attempts:
+        """Those that `record` knows of."""
+        if record is None or record.progress is None:
+            return cls()
+        meta = decode(record.progress).get("meta")
+        known = meta if isinstance(meta, dict) and meta.keys() == {"workers", "started_ms", "errors"} else {}
+        return cls(**known)
+
+    def begin(self, record: Record | None, worker: str, now_ms: int) -> None:
+        """Add one, and keep the error that the row still has of the one before."""
+        if record is not None and record.error and len(self.workers) > len(self.errors):
+            self.errors.append(_error(record.error))
+        self.workers.append(worker)
+        self.started_ms.append(now_ms)
+
+
+def _error(document: bytes) -> list[str]:
+    doc = decode_error(document)
+    return [f"{doc.module}.{doc.type}", shorten(doc.traceback or f"{doc.type}: {doc.message}\n", TRACEBACK_BYTES)]
+
+
+def errors_of(attempts: Attempts) -> list[Any]:
+    return [TaskError(exception_class_path=path, traceback=text) for path, text in attempts.errors]
+
+
+def status_of(state: State) -> Any:
+    match state:
+        case State.LEASED:
+            return TaskResultStatus.RUNNING
+        case State.SUCCEEDED:
+            return TaskResultStatus.SUCCESSFUL
+        case s if s in FINISHED:
+            return TaskResultStatus.FAILED
+        case _:
+            return TaskResultStatus.READY
+
+
+def task_of(record: Record) -> Any:
+    """The Task that was enqueued, as it was then. Raises TaskResultDoesNotExist for a message that is none of one."""
+    header = (decode(record.options).get("headers") or {}).get(HEADER) if record.options else None
+    if header is None:
+        raise TaskResultDoesNotExist(record.id)
+    try:
+        declared = import_string(record.task)
+    except ImportError as exc:
+        raise TaskResultDoesNotExist(f"{record.id}: its task {record.task} is not there any more") from exc
+    if not isinstance(declared, Task):
+        raise TaskResultDoesNotExist(record.id)
+    run_after = header.get("run_after")
+    return declared.using(
+        priority=record.priority,
+        queue_name=record.queue,
+        backend=header["backend"],
+        run_after=None if run_after is None else datetime.fromisoformat(run_after),
+    )
+
+
+def result_of(record: Record) -> Any:
+    """The TaskResult of a message. Raises TaskResultDoesNotExist."""
+    task = task_of(record)
+    status, attempts = status_of(record.state), Attempts.of(record)
+    waits_for_retry = status == TaskResultStatus.READY and len(attempts.workers) > len(attempts.errors)
+    if record.error and (status == TaskResultStatus.FAILED or waits_for_retry):
+        attempts.errors.append(_error(record.error))
+    args, kwargs = decode(record.payload)
+    started = attempts.started_ms
+    result = TaskResult(
+        task=task,
+        id=record.id,
+        status=status,
+        enqueued_at=moment(record.created_ms),
+        started_at=moment(started[0]) if started else None,
+        last_attempted_at=moment(started[-1]) if started else None,
+        finished_at=moment_or_none(record.finished_ms),
+        args=args,
+        kwargs=kwargs,
+        backend=task.backend,
+        errors=errors_of(attempts),
+        worker_ids=attempts.workers,
+    )
+    if record.result is not None:
+        object.__setattr__(result, "_return_value", decode(record.result))
+    return result
