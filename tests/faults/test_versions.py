@@ -1,9 +1,19 @@
-"""A newer liteq has migrated the file: an older worker stops politely and writes nothing."""
+"""A newer liteq has migrated the file: an older worker stops politely and writes nothing.
+
+The older ones are real: their sources come out of this repository's history (OLDER). Where there is none, as in an
+sdist, those tests are skipped; what a file says of itself is tested in any case.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
+import tarfile
+import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -14,10 +24,12 @@ from liteq.states import State
 from liteq.storage.sqlite.migrate import migrations
 from liteq.storage.storage import open_storage
 
-from .harness import Drill, wait_for
+from .harness import HERE, Drill, integrity, wait_for
 
 KNOWN = max(migrations())
 CONFIG = 78
+# One commit of each schema that was released or widely used, by the version that its files say.
+OLDER = {1: "4953abb62564947694a8475c6060056102f687f6"}
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers need fork")
 
@@ -97,3 +109,182 @@ def test_a_running_worker_stops_when_its_file_is_migrated_by_a_newer_one(drill: 
     later = storage.enqueue(Batch([Message(new_id(), "drill_app.work", b"[[1],{}]")]))[0]
     assert storage.find(later).state is State.PENDING  # type: ignore[union-attr]
     storage.close()
+
+
+# -- real older ones -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", params=OLDER)
+def older(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package `liteq` as it was when its schema had this version."""
+    root = HERE.parents[1]
+    command = ["git", "-C", str(root), "archive", OLDER[request.param], "liteq"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=30)
+    except OSError:
+        pytest.skip("there is no git here")
+    if done.returncode:
+        pytest.skip(f"no history here to take schema {request.param} from")
+    folder = tmp_path_factory.mktemp(f"schema{request.param}")
+    with tarfile.open(fileobj=BytesIO(done.stdout)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def environment(older: Path) -> dict[str, str]:
+    """With which a process of a drill imports the older package."""
+    mine = str(HERE.parents[1])
+    others = [place for place in sys.path if place and place != mine and not (Path(place) / "liteq").is_dir()]
+    return {"PYTHONPATH": os.pathsep.join([str(older), str(HERE), *others])}
+
+
+def in_older(drill: Drill, older: Path, code: str) -> str:
+    """What a program prints that runs with the older package."""
+    env = {**drill.env, **environment(older)}
+    command = [sys.executable, "-c", code, f"sqlite:///{drill.db}"]
+    done = subprocess.run(command, env=env, cwd=drill.folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def remove_file(drill: Drill) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{drill.db}{suffix}").unlink(missing_ok=True)
+
+
+EVERY_STATE = """
+import json, sys
+from liteq.message import *
+from liteq.storage.storage import open_storage
+storage = open_storage(sys.argv[1])
+storage.migrate()
+gone = storage.register_worker(WorkerIdentity("gone", "w", "host", "", 1, "1"))
+def message(task="work", args=b"[[1],{}]", **fields):
+    return Message(new_id(), f"drill_app.{task}", args, **fields)
+def claim(n):
+    return storage.claim(["celery"], worker=gone, limit=n, visibility_s=1)
+def chain():
+    first = message(flags=Flag.LINKED)
+    return [first, message("add", b"[[1],{}]", awaits=first.id, flags=Flag.TAKES_INPUT)]
+def send(*messages, groups=()):
+    storage.enqueue(Batch(list(messages), list(groups)))
+    return [m.id for m in messages]
+ids = {}
+ids["succeeded"] = send(message())
+storage.settle([(lease, Ack(b'"kept"')) for lease in claim(1)])
+ids["dead"], ids["upstream_failed"] = ([i] for i in send(*chain()))
+storage.settle([(lease, DeadLetter(b'{"type": "ValueError", "message": "no"}')) for lease in claim(1)])
+ids["cancelled"] = send(message())
+storage.cancel(ids["cancelled"])
+ids["leased"] = send(message(), message(args=b'[["%s"],{}]' % (b"x" * 100_000)))
+claim(2)
+group = new_id()
+members = [message(group_id=group, position=i, flags=Flag.LINKED) for i in range(3)]
+body = message("total", b"[[],{}]", awaits=group, flags=Flag.TAKES_INPUT)
+send(*members, body, groups=[Group(group, 3)])
+storage.settle([(lease, Ack(b"5")) for lease in claim(1)])
+ids["succeeded"].append(members[0].id)
+ids["pending"] = [m.id for m in members[1:]] + send(message(unique_key="one"))
+first, second = send(*chain())
+ids["pending"].append(first)
+ids["blocked"] = [body.id, second]
+ids["scheduled"] = send(message(due_ms=storage.clock.now_ms() + 1_000))
+storage.close()
+print(json.dumps({"ids": ids, "body": body.id}))
+"""
+
+
+def test_a_file_of_an_older_one_is_migrated_with_live_rows_in_every_state(drill: Drill, older: Path) -> None:
+    remove_file(drill)
+    told = json.loads(in_older(drill, older, EVERY_STATE))
+    before = in_older(drill, older, CONTENT)
+    storage = drill.storage()  # migrates
+    assert storage.migrate() == KNOWN
+    for state, ids in told["ids"].items():
+        records = storage.find_many(ids)
+        assert {r.state.value for r in records.values()} == {state}, state
+        assert len(records) == len(ids)
+    assert sorted(told["ids"]) == json.loads(before)["states"]
+    now = {record.id: record for ids in told["ids"].values() for record in storage.find_many(ids).values()}
+    for id_, payload, result in json.loads(before)["documents"]:
+        assert (now[id_].payload.decode(), (now[id_].result or b"").decode()) == (payload, result)
+    assert storage.enqueue(Batch([Message(new_id(), "t", b"[[],{}]", unique_key="one")]))[0] in told["ids"]["pending"]
+    worker = drill.worker()
+    drill.wait_until_settled()
+    for state in ("leased", "pending", "blocked", "scheduled"):
+        ended = {r.state for r in storage.find_many(told["ids"][state]).values()}
+        assert ended == {State.SUCCEEDED}, f"{state}: {ended}"
+    assert (storage.find(told["body"]).result or b"") == b"7"  # type: ignore[union-attr]
+    assert storage.dead_replay(told["ids"]["dead"]) == told["ids"]["dead"]
+    drill.wait_until_settled()
+    assert {r.state for r in storage.find_many(told["ids"]["upstream_failed"]).values()} == {State.SUCCEEDED}
+    assert drill.stop(worker) == 0
+    storage.close()
+    assert integrity(drill.db) == "ok"
+
+
+CONTENT = """
+import json, sys
+from liteq.storage.storage import open_storage
+storage = open_storage(sys.argv[1])
+with storage.driver.read() as tx:
+    rows = list(tx.execute("SELECT id, payload, result, state FROM liteq_messages"))
+storage.close()
+documents = [(id_, payload.decode(), (result or b"").decode()) for id_, payload, result, _ in rows]
+print(json.dumps({"documents": documents, "states": sorted({row[3] for row in rows})}))
+"""
+REFUSED = """
+import sys
+from liteq.exceptions import SchemaTooNew
+from liteq.message import Batch, Message, new_id
+from liteq.storage.storage import open_storage
+storage = open_storage(sys.argv[1])
+try:
+    storage.migrate()
+except SchemaTooNew as exc:
+    print(exc)
+"""
+
+
+def test_an_older_one_refuses_the_file_of_this_one_and_writes_nothing(drill: Drill, older: Path) -> None:
+    storage = drill.storage()
+    drill.send(storage, "work", 1)
+    storage.close()
+    before = content(drill)
+    assert "upgrade liteq-tasks here; nothing was written" in in_older(drill, older, REFUSED)
+    worker = drill.worker(name="older", env=environment(older))
+    assert worker.wait(timeout=30) == CONFIG
+    assert "upgrade liteq-tasks here" in drill.log("older")
+    assert "Traceback" not in drill.log("older")
+    assert content(drill) == before
+
+
+def test_a_running_older_worker_hands_over_to_this_one(drill: Drill, older: Path, tmp_path: Path) -> None:
+    remove_file(drill)
+    in_older(drill, older, EVERY_STATE)
+    worker = drill.worker(name="older", env=environment(older))
+    go = tmp_path / "go"
+    task = in_older(drill, older, SEND.replace("GO", str(go))).strip()
+    wait_for(lambda: drill.ledger()[task] == 1, within_s=30)
+    storage = drill.storage()  # an upgrade, beside the running worker
+    assert storage.migrate() == KNOWN
+    assert worker.wait(timeout=30) == CONFIG
+    assert "upgrade liteq-tasks here" in drill.log("older")
+    assert storage.find(task).state is State.LEASED  # type: ignore[union-attr]
+    go.touch()
+    began = time.monotonic()
+    heir = drill.worker()
+    wait_for(lambda: storage.find(task).state is State.SUCCEEDED, within_s=20)  # type: ignore[union-attr]
+    assert time.monotonic() - began < 15, "its PID was gone: nobody had to wait for the lease to run out"
+    assert drill.stop(heir) == 0
+    storage.close()
+
+
+SEND = """
+import sys
+from liteq.message import Batch, Message, new_id
+from liteq.storage.storage import open_storage
+storage = open_storage(sys.argv[1])
+print(storage.enqueue(Batch([Message(new_id(), "drill_app.until", b'[["GO"],{}]')]))[0])
+storage.close()
+"""
