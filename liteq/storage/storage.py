@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any, NamedTuple, Protocol
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
 from liteq.states import State
+from liteq.storage import browse as _browse
 from liteq.storage import claim as _claim
 from liteq.storage import control as _control
 from liteq.storage import dead as _dead
 from liteq.storage import enqueue as _enqueue
+from liteq.storage import events as _events
 from liteq.storage import extend as _extend
 from liteq.storage import grow as _grow
 from liteq.storage import inspect as _inspect
@@ -25,16 +27,20 @@ from liteq.storage import results as _results
 from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
-from liteq.storage.boards import Commands, Rates, SavedGroups, Schedules
+from liteq.storage.boards import Commands, Events, Rates, SavedGroups, Schedules
+from liteq.storage.browse import Line, Mark
 from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
 from liteq.storage.inspect import Count, GroupRecord, Member, Record
 from liteq.storage.rates import Budget
 from liteq.storage.workers import WorkerRecord
 
-__all__ = ["Storage", "Turn", "open_storage"]
+__all__ = ["Storage", "Told", "Turn", "open_storage"]
 
 IDLE_EARS = 4
 CHUNK = 1_000  # rows of one housekeeping transaction: others get their turn in between
+
+
+Told = Sequence[tuple[int | None, bytes]]  # events, each with the token of the lease that it is about
 
 
 class Turn(NamedTuple):
@@ -66,6 +72,8 @@ class Storage:
         self.commands = Commands(driver, self.clock)
         self.saved_groups = SavedGroups(driver, self.clock)
         self.rates = Rates(driver)
+        self.events = Events(driver, self.clock)
+        self.tell_sent: Callable[[Sequence[Message]], list[bytes]] | None = None  # the events of what is enqueued
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
         self._ears: list[Listener] = []  # listeners of Bell.DONE that nobody waits with
@@ -77,8 +85,11 @@ class Storage:
 
         Idempotent by id. Where an unfinished message holds the `unique_key` of a new one, its id is returned instead.
         """
+        told = self.tell_sent(batch.messages) if self.tell_sent is not None else ()
         with self.driver.write(Promise.ACCEPTED) as tx:
             ids = _enqueue.enqueue(tx, batch, now_ms=self.clock.now_ms())
+            if told:
+                _events.write(tx, told, now_ms=self.clock.now_ms())
         self.driver.ring(Bell.WORK)
         return ids
 
@@ -88,8 +99,11 @@ class Storage:
         `messages` is consumed before the write lock is taken: nothing of the caller's runs inside the transaction.
         """
         rows = list(messages)
+        told = self.tell_sent(rows) if self.tell_sent is not None else ()
         with self.driver.write(Promise.ACCEPTED) as tx:
             written = _enqueue.enqueue_many(tx, rows, now_ms=self.clock.now_ms())
+            if told:
+                _events.write(tx, told, now_ms=self.clock.now_ms())
         self.driver.ring(Bell.WORK)
         return written
 
@@ -154,6 +168,7 @@ class Storage:
         visibility_s: float,
         expectant: bool = False,
         budget: Budget | None = None,
+        told: Told = (),
     ) -> Turn:
         """Settle a batch of outcomes and claim up to `limit` messages, in one transaction.
 
@@ -161,16 +176,17 @@ class Storage:
         worker's turn is a read: it takes the write lock only when there is something to claim, or when it is
         `expectant`, which saves the look.
 
-        `budget`: what rate limits allow; None where this worker knows of none.
+        `budget`: what rate limits allow; None where this worker knows of none. `told`: events to be written with the
+        outcomes, but for those of lost leases.
         """
         now_ms = self.clock.now_ms()
         if not settled and (limit <= 0 or not (expectant or self._worth_a_claim(queues, now_ms, budget))):
             return Turn([], [])
         try:
-            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, _settle.settle)
+            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, told, _settle.settle)
         except _settle.StaleBatch:
             one_by_one = _settle.settle_one_by_one
-            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, one_by_one)
+            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, told, one_by_one)
 
     def _turn(
         self,
@@ -181,12 +197,16 @@ class Storage:
         visibility_s: float,
         now_ms: int,
         budget: Budget | None,
+        told: Told,
         settle: _settle.Settle,
     ) -> Turn:
         done, promoted, leases = _settle.NOTHING, 0, []
         with self.driver.write(Promise.PROGRESS) as tx:
             if settled:
                 done = settle(tx, settled, now_ms=now_ms, max_crashes=self.max_crashes)
+            if told:
+                lost = {lease.token for lease in done.lost}
+                _events.write(tx, [event for token, event in told if token not in lost], now_ms=now_ms)
             if limit > 0:
                 promoted = _claim.promote(tx, now_ms=now_ms)
                 claim = _claim.claim if budget is None else partial(_rates.claim_within, budget=budget)
@@ -194,7 +214,7 @@ class Storage:
                     tx, queues, worker=worker, limit=limit, visibility_ms=int(visibility_s * 1000), now_ms=now_ms
                 )
         # What woke up and was not claimed here is for others: ring only then, a busy worker would wake all the idle.
-        self._ring(done=done.finished, work=(done.woke or promoted > 0) and len(leases) >= max(limit, 0))
+        self._ring(done=done.finished or bool(told), work=(done.woke or promoted > 0) and len(leases) >= max(limit, 0))
         return Turn(leases, done.lost)
 
     def _worth_a_claim(self, queues: Sequence[str], now_ms: int, budget: Budget | None) -> bool:
@@ -220,6 +240,11 @@ class Storage:
             if lease is not None:
                 return _extend.progress(tx, *lease, data)
             return _extend.progress_by_id(tx, message_id, data)
+
+    def waiting(self, queues: Sequence[str], *, limit: int) -> int:
+        """How many messages of `queues` could be claimed now, counting no further than `limit`."""
+        with self.driver.read() as tx:
+            return _inspect.waiting(tx, queues, limit=limit)
 
     def next_due_ms(self) -> int | None:
         """When the next scheduled message comes due; None when there is none."""
@@ -299,6 +324,19 @@ class Storage:
         """Messages in one state, a page of them."""
         with self.driver.read() as tx:
             return _inspect.messages(tx, state, queue=queue, task=task, limit=limit, offset=offset)
+
+    def browse(
+        self,
+        state: State | None = None,
+        *,
+        queue: str | None = None,
+        task: str | None = None,
+        after: Mark | None = None,
+        limit: int = 100,
+    ) -> list[Line]:
+        """A page of messages, in `state` or in any, as lines of a list: those after the one that `after` marks."""
+        with self.driver.read() as tx:
+            return _browse.page(tx, state, queue=queue, task=task, after=after, limit=limit)
 
     def counts(self) -> list[Count]:
         """How many messages there are, by queue and state."""
