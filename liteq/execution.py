@@ -37,6 +37,7 @@ from liteq.serialization import Content, decode, encode, encode_error
 
 __all__ = ["ExceptionInfo", "Executed", "Plan", "arguments", "default_hook", "execute", "retry_due_ms"]
 
+Around = Callable[[Any, Request], AbstractContextManager[object]]
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
@@ -94,6 +95,7 @@ class Plan:
 
     __slots__ = (
         "after_return",
+        "around",
         "before_start",
         "body",
         "content",
@@ -114,6 +116,7 @@ class Plan:
 
     def __init__(self, task: Any) -> None:
         conf = task.app.conf
+        self.around: Around | None = task.app.around_task
         self.body: Callable[..., Any] = task if task.has_custom_call() else task.run
         self.is_async = inspect.iscoroutinefunction(task.run)
         self.before_start = _hook(task, "before_start")
@@ -191,6 +194,21 @@ def execute(
     eager call has no reader in another process). Lets through
     KeyboardInterrupt and what else is no Exception; SystemExit fails the task and does not end its worker.
     """
+    around = task.plan.around
+    if around is None:
+        return _execute(task, request, args, kwargs, clock, keep, within)
+    return _surrounded(around, task, request, args, kwargs, clock, keep, within)
+
+
+def _execute(
+    task: Any,
+    request: Request,
+    args: Any,
+    kwargs: Any,
+    clock: Clock,
+    keep: bool,
+    within: AbstractContextManager[None] | None,
+) -> Executed:
     plan: Plan = task.plan
     if plan.redact is not None:
         request.redact = plan.redact
@@ -231,6 +249,34 @@ def execute(
                 )
         finally:
             leave(token)
+
+
+def _surrounded(
+    around: Around,
+    task: Any,
+    request: Request,
+    args: Any,
+    kwargs: Any,
+    clock: Clock,
+    keep: bool,
+    within: AbstractContextManager[None] | None,
+) -> Executed:
+    """`_execute` inside what the app puts around each of its tasks (`LiteQ.around_task`)."""
+    executed: Executed | None = None
+    try:
+        with around(task, request):
+            executed = _execute(task, request, args, kwargs, clock, keep, within)
+            if executed.exc is not None:
+                raise executed.exc  # so that it is left as by any code that raises
+    except BaseException as exc:
+        if executed is not None and exc is executed.exc:
+            return executed
+        if not isinstance(exc, Exception):
+            raise
+        if executed is None:  # there is nothing the task could run in: that is its failure, to be retried as others
+            return _raised(task, task.plan, request, exc, clock)
+        logger.exception("what is around task %s[%s] raised; the task's outcome stands", task.name, request.id)
+    return executed
 
 
 def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:

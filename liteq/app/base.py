@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
@@ -23,6 +24,7 @@ from liteq.app.task import Task
 from liteq.app.urls import check_url
 from liteq.canvas import Signature, signature
 from liteq.clock import Clock, SystemClock, from_ms
+from liteq.context import Request
 from liteq.exceptions import AlreadyRegistered
 from liteq.routing import queue_name
 from liteq.settings import import_object
@@ -57,6 +59,12 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
     Pickler: Any = None
     storage_opener: Callable[..., Storage] | None = None
     """What opens the queue in place of `liteq.storage.storage.open_storage`; a framework's integration sets it."""
+    around_task: Callable[[Any, Request], AbstractContextManager[object]] | None = None
+    """A context manager around each execution of a task, its hooks and signals included: `around_task(task, request)`.
+
+    A framework's application context, say. It is left with what the task raised, as if that had gone through it, and
+    cannot change the outcome. When it cannot be entered, the task fails.
+    """
 
     def __init__(
         self,

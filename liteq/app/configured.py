@@ -187,6 +187,18 @@ class Configured:
             if not silent:
                 raise
 
+    def start_over(self) -> None:
+        """Forget the settings that were gathered, and close the file: the next use gathers and opens anew.
+
+        What was set by attribute since they were gathered is forgotten too; the entries of beat stay.
+        """
+        with self._lock:
+            if self._conf is None:
+                return
+            self.close()
+            self._conf = None
+            self._conf_changed()
+
     def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> bool:
         """As `config_from_object`, the path being in an environment variable; whether that is set."""
         path = os.environ.get(variable_name)
@@ -217,10 +229,9 @@ class Configured:
             "options": {**sig["options"], **options},
         }  # fmt: skip
         key = name or repr(sig)
+        self._periodic.append((key, entry))
         if self.configured:
             self._schedule(key, entry)
-        else:
-            self._periodic.append((key, entry))
         return key
 
     def _schedule(self, key: str, entry: dict[str, Any]) -> None:
