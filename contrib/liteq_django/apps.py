@@ -36,7 +36,7 @@ class LiteqDjangoConfig(AppConfig):
         setting_changed.connect(_settings_changed, dispatch_uid="liteq_django")
 
 
-def _settings_changed(setting: str, value: Any, **_named: Any) -> None:
+def _settings_changed(setting: str, **_named: Any) -> None:
     """`override_settings` in a test: the app's settings follow."""
     if setting != "LITEQ" and not setting.startswith("CELERY_"):
         return

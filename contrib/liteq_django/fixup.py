@@ -54,7 +54,7 @@ def _settings(app: Any) -> dict[str, Any]:
     return {**celery_s, **queue_settings()}
 
 
-def _add_queues(sender: Any, source: Any, **_named: Any) -> None:
+def _add_queues(source: Any, **_named: Any) -> None:
     """A worker that is told no queues takes those of Django's TASKS too."""
     from liteq_django.queues import task_queues
 

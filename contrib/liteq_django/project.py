@@ -19,7 +19,7 @@ def make_app() -> LiteQ:
 
 
 def default_app() -> LiteQ:
-    """The project's app: that of `proj/celery.py` where `proj/__init__.py` imports it, else one made of the settings."""
+    """The project's app: that of `proj/celery.py`, if `proj/__init__.py` imports it; else one made of the settings."""
     return cast("LiteQ", context.get_current_app())
 
 

@@ -17,7 +17,6 @@ from liteq_django.running import registered
 from liteq_django.task_options import TaskOptions, options_of, problems
 from liteq_django.tasks_api import (
     BaseTaskBackend,
-    InvalidTask,
     TaskResult,
     TaskResultDoesNotExist,
     TaskResultStatus,
@@ -57,6 +56,7 @@ class TasksBackend(BaseTaskBackend):  # type: ignore[misc]
             eta=_aware(task.run_after),
             unique_key=options.unique_key(path, args, kwargs),
             headers={HEADER: header},
+            serializer="json",
             **options.sending(),
         )
         result = self._eager(task, sent, args, kwargs) if isinstance(sent, EagerResult) else None

@@ -1,0 +1,194 @@
+"""Tasks and dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import orjson
+from django.http import HttpRequest
+
+from liteq.serialization import decode, decode_error, kind_of
+from liteq.states import FINISHED, State
+from liteq.storage.browse import Line, Mark
+from liteq.storage.inspect import Record
+from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when
+from liteq_django.project import default_app
+
+__all__ = ["DeadLetterAdmin", "TaskAdmin"]
+
+CHUNK = 500  # ids of one transaction: a worker gets its turn in between
+TEXT = 200  # characters of an error in a list
+
+
+def _error(document: bytes | None) -> str:
+    if not document:
+        return ""
+    error = decode_error(document)
+    return f"{error.type}: {error.message}"[:TEXT]
+
+
+def _mark(request: HttpRequest) -> Mark | None:
+    try:
+        return Mark(int(request.GET["after"]), int(request.GET["seq"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _revoke(_storage: Any, ids: list[str]) -> int:
+    default_app().control.revoke(ids)
+    return len(ids)
+
+
+def _replay(storage: Any, ids: list[str]) -> int:
+    return len(storage.dead_replay(ids))
+
+
+def _drop(storage: Any, ids: list[str]) -> int:
+    return int(storage.dead_drop(ids))
+
+
+def _matching(storage: Any, filters: Mapping[str, str]) -> list[str]:
+    """The ids of all dead letters that the list shows, its later pages too."""
+    found: list[str] = []
+    after = None
+    while True:
+        lines = storage.browse(
+            State.DEAD, queue=filters.get("queue") or None, task=filters.get("task") or None, after=after, limit=CHUNK
+        )
+        found += [line.id for line in lines]
+        if len(lines) < CHUNK:
+            return found
+        after = lines[-1].mark
+
+
+def _replay_all(storage: Any, filters: Mapping[str, str]) -> int:
+    ids = _matching(storage, filters)
+    return sum(_replay(storage, ids[n : n + CHUNK]) for n in range(0, len(ids), CHUNK))
+
+
+def _drop_all(storage: Any, filters: Mapping[str, str]) -> int:
+    ids = _matching(storage, filters)
+    return sum(_drop(storage, ids[n : n + CHUNK]) for n in range(0, len(ids), CHUNK))
+
+
+class MessageAdmin(QueueAdmin):
+    """A list of messages."""
+
+    def line(self, line: Line) -> Sequence[Any]:
+        """The cells of a line."""
+        raise NotImplementedError
+
+    def state(self, request: HttpRequest) -> State | None:
+        """The state that is shown."""
+        raise NotImplementedError
+
+    def page(self, request: HttpRequest, storage: Any) -> Page:
+        by_id = request.GET.get("id", "").strip()
+        if by_id:
+            return self._one(request, storage, by_id)
+        lines = storage.browse(
+            self.state(request),
+            queue=request.GET.get("queue", "").strip() or None,
+            task=request.GET.get("task", "").strip() or None,
+            after=_mark(request),
+            limit=self.per_page,
+        )
+        rows = [Row(line.id, self.line(line), self.url_of(line.id)) for line in lines]
+        if len(lines) < self.per_page:
+            return Page(rows)
+        return Page(rows, {"after": lines[-1].key, "seq": lines[-1].seq})
+
+    def _one(self, request: HttpRequest, storage: Any, id_: str) -> Page:
+        record = storage.find(id_)
+        if record is None or self.state(request) not in {None, record.state}:
+            return Page(note=f"There is no {self.opts.verbose_name} {id_}.")
+        line = Line(
+            0, record.id, record.task, record.queue, record.priority, record.state, record.created_ms, record.due_ms,
+            record.finished_ms, record.retries, record.crashes, record.error, record.worker, 0,
+        )  # fmt: skip
+        return Page([Row(line.id, self.line(line), self.url_of(line.id))])
+
+    def fields_of(self, storage: Any, object_id: str) -> list[tuple[str, Any]] | None:
+        record = storage.find(object_id)
+        if record is None:
+            return None
+        return [
+            ("Task", record.task), ("Queue", record.queue), ("State", record.state.value),
+            ("Priority", record.priority), ("Arguments", _arguments(record)), ("Enqueued", when(record.created_ms)),
+            ("Due", when(record.due_ms)), ("Finished", when(record.finished_ms)), ("Retries", record.retries),
+            ("Crashes", record.crashes), ("Worker", record.worker or ""), ("Result", _result(record)),
+            ("Error", _error(record.error)),
+            ("Traceback", decode_error(record.error).traceback if record.error else ""),
+            ("Workflow", record.root_id or ""), ("Awaits", record.awaits or ""), ("Group", record.group_id or ""),
+        ]  # fmt: skip
+
+
+def _arguments(record: Record) -> str:
+    """As JSON, without what the task calls sensitive. A pickle is not opened: that would run code."""
+    sealed = kind_of(record.payload)
+    if sealed is not None:
+        return f"({sealed})"
+    args, kwargs = decode(record.payload)
+    task = default_app().tasks.find(record.task)
+    if task is not None:
+        args, kwargs = task.redacted(args, kwargs)
+    return _pretty({"args": args, "kwargs": kwargs})
+
+
+def _result(record: Record) -> str:
+    if record.result is None:
+        return ""
+    sealed = kind_of(record.result)
+    return f"({sealed})" if sealed is not None else _pretty(decode(record.result))
+
+
+def _pretty(value: Any) -> str:
+    return orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2).decode()
+
+
+class TaskAdmin(MessageAdmin):
+    """Every message."""
+
+    columns = ("Id", "Task", "Queue", "State", "Enqueued", "Finished", "Retries", "Worker", "Error")
+    filters = (("id", "Id"), ("task", "Task (a part of its name)"), ("queue", "Queue"), ("state", "State"))
+    actions_of: ClassVar[Sequence[Action]] = (
+        Action("revoke", "Revoke", "revoked", "revoke_taskmessage", _revoke),
+    )  # fmt: skip
+
+    def choices(self, parameter: str) -> Sequence[str]:
+        return [state.value for state in State] if parameter == "state" else ()
+
+    def state(self, request: HttpRequest) -> State | None:
+        said = request.GET.get("state", "")
+        return State(said) if said in State else None
+
+    def line(self, line: Line) -> Sequence[Any]:
+        return (
+            line.id, line.task, line.queue, line.state, when(line.created_ms),
+            when(line.finished_ms if State(line.state) in FINISHED else None), line.retries, line.worker or "",
+            _error(line.error),
+        )  # fmt: skip
+
+
+class DeadLetterAdmin(MessageAdmin):
+    """What failed for good."""
+
+    columns = ("Id", "Task", "Queue", "Died", "Retries", "Crashes", "Error")
+    filters = (("id", "Id"), ("task", "Task (a part of its name)"), ("queue", "Queue"))
+    actions_of: ClassVar[Sequence[Action]] = (
+        Action("replay", "Replay", "put back into their queues", "replay_deadletter", _replay, _replay_all),
+        Action("drop", "Drop", "deleted for good", "drop_deadletter", _drop, _drop_all),
+    )
+
+    def state(self, request: HttpRequest) -> State | None:  # noqa: ARG002 - the same for all
+        return State.DEAD
+
+    def line(self, line: Line) -> Sequence[Any]:
+        return (
+            line.id, line.task, line.queue, when(line.finished_ms), line.retries, line.crashes, _error(line.error)
+        )  # fmt: skip
+
+    def fields_of(self, storage: Any, object_id: str) -> list[tuple[str, Any]] | None:
+        record = storage.find(object_id)
+        return super().fields_of(storage, object_id) if record is not None and record.state is State.DEAD else None

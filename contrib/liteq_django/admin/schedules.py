@@ -1,0 +1,204 @@
+"""Schedules: the entries of beat, which can be paused and run now; those that were made here can be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import orjson
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+
+from liteq.exceptions import LiteqError
+from liteq.schedules import crontab, from_document
+from liteq.serialization import decode
+from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when
+from liteq_django.project import default_app
+
+__all__ = ["ScheduleAdmin", "ScheduleForm"]
+
+CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+
+
+def _pause(_storage: Any, names: list[str]) -> int:
+    return _each(default_app().schedules.pause, names)
+
+
+def _resume(_storage: Any, names: list[str]) -> int:
+    return _each(default_app().schedules.resume, names)
+
+
+def _run_now(_storage: Any, names: list[str]) -> int:
+    return _each(default_app().schedules.run_now, names)
+
+
+def _remove(_storage: Any, names: list[str]) -> int:
+    return sum(default_app().schedules.remove(name) for name in names)
+
+
+def _each(verb: Any, names: list[str]) -> int:
+    """`verb` for each name; one that has gone meanwhile is left out."""
+    done = 0
+    for name in names:
+        try:
+            verb(name)
+        except KeyError:
+            continue
+        done += 1
+    return done
+
+
+def _describe(document: bytes) -> str:
+    """A schedule as its form takes it: seconds, or the five fields of cron."""
+    found = orjson.loads(document)
+    match found.get("kind"):
+        case "every":
+            return f"{found['seconds']:g}"
+        case "crontab":
+            return " ".join(str(found[name]) for name in CRON_FIELDS)
+        case _:
+            try:
+                return repr(from_document(found))
+            except LiteqError:
+                return str(found.get("repr", found))
+
+
+class ScheduleForm(forms.Form):
+    """An entry of beat."""
+
+    name = forms.CharField(max_length=255)
+    task = forms.CharField(help_text="The task's name, such as shop.tasks.clean_up.")
+    schedule = forms.CharField(help_text="Seconds, or five fields as in cron: minute hour day month weekday.")
+    args = forms.JSONField(required=False, initial=list, help_text="A JSON array.")
+    kwargs = forms.JSONField(required=False, initial=dict, help_text="A JSON object.")
+    queue = forms.CharField(required=False)
+
+    def clean_schedule(self) -> Any:
+        """The schedule: a number of seconds, or a crontab."""
+        text = self.cleaned_data["schedule"].strip()
+        fields = text.split()
+        try:
+            if len(fields) == 1 and float(text) > 0:
+                return float(text)
+            if len(fields) == len(CRON_FIELDS):
+                return crontab(**dict(zip(CRON_FIELDS, fields, strict=True)))
+        except (ValueError, LiteqError) as exc:
+            raise ValidationError(f"{text!r} is no schedule: {exc}") from exc
+        raise ValidationError("a number of seconds above 0, or five fields as in cron: 30 3 * * 1-5")
+
+    def clean_args(self) -> Any:
+        return self._of(list, "args", [])
+
+    def clean_kwargs(self) -> Any:
+        return self._of(dict, "kwargs", {})
+
+    def _of(self, kind: type, name: str, empty: Any) -> Any:
+        value = self.cleaned_data[name]
+        value = empty if value is None else value
+        if not isinstance(value, kind):
+            raise ValidationError(f"a JSON {'array' if kind is list else 'object'}, not {value!r}")
+        return value
+
+
+class ScheduleAdmin(QueueAdmin):
+    """What beat sends."""
+
+    columns = ("Name", "Task", "Schedule", "From", "Enabled", "Last run", "Next run", "Runs")
+    actions_of: ClassVar[Sequence[Action]] = (
+        Action("pause", "Pause", "paused", "change_schedule", _pause),
+        Action("resume", "Resume", "resumed", "change_schedule", _resume),
+        Action("run_now", "Run now", "sent", "run_schedule", _run_now),
+        Action("remove", "Delete", "deleted", "delete_schedule", _remove),
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, "add_schedule")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
+        return self.may(request, "change_schedule")
+
+    def page(self, request: HttpRequest, storage: Any) -> Page:  # noqa: ARG002 - nothing is filtered
+        return Page([Row(r.name, self._cells(r), self.url_of(r.name)) for r in storage.schedules.all()])
+
+    @staticmethod
+    def _cells(record: Any) -> tuple[Any, ...]:
+        return (
+            record.name, decode(record.signature).get("task"), _describe(record.schedule),
+            f"the configuration of {record.owner}" if record.owner else "added by hand",
+            "yes" if record.enabled else "paused", when(record.last_run_ms), when(record.next_due_ms),
+            record.total_run_count,
+        )  # fmt: skip
+
+    def fields_of(self, storage: Any, object_id: str) -> list[tuple[str, Any]] | None:
+        record = storage.schedules.find(object_id)
+        if record is None:
+            return None
+        signature = decode(record.signature)
+        return [
+            *zip(self.columns, self._cells(record), strict=True),
+            ("Arguments", repr((signature.get("args"), signature.get("kwargs")))),
+            ("Options", repr(signature.get("options"))),
+        ]
+
+    # -- the form
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = ScheduleForm(request.POST or None)
+        return self._save(request, form) or self._show(request, form, "Add schedule")
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        record = default_app().storage.schedules.find(unquote(object_id))
+        if record is None:
+            raise Http404(f"there is no schedule {unquote(object_id)}")
+        by_hand = not record.owner and orjson.loads(record.schedule).get("kind") in {"every", "crontab"}
+        if not by_hand or not self.may(request, "change_schedule") or "action" in request.POST:
+            # What the configuration says would be back when beat starts: it is changed there.
+            return super().change_view(request, object_id, form_url, extra_context)
+        signature = decode(record.signature)
+        initial = {
+            "name": record.name, "task": signature["task"], "schedule": _describe(record.schedule),
+            "args": signature["args"], "kwargs": signature["kwargs"], "queue": signature["options"].get("queue", ""),
+        }  # fmt: skip
+        form = ScheduleForm(request.POST or None, initial=initial)
+        form.fields["name"].disabled = True
+        other = {key: value for key, value in signature["options"].items() if key != "queue"}
+        return self._save(request, form, other) or self._show(request, form, "Change schedule", record)
+
+    def _save(self, request: HttpRequest, form: ScheduleForm, options: Any = None) -> HttpResponse | None:
+        if request.method != "POST" or not form.is_valid():
+            return None
+        data, options = form.cleaned_data, dict(options or {})
+        if data["queue"]:
+            options["queue"] = data["queue"]
+        schedules = default_app().schedules
+        if not form.fields["name"].disabled and default_app().storage.schedules.find(data["name"]) is not None:
+            form.add_error("name", "there is a schedule of this name")
+            return None
+        try:
+            schedules.add(data["name"], data["schedule"], data["task"], data["args"], data["kwargs"], **options)
+        except LiteqError as exc:
+            form.add_error(None, str(exc))
+            return None
+        self.note(request, data["name"], "Saved")
+        messages.success(request, f"The schedule {data['name']} was saved.")
+        return HttpResponseRedirect(self._url("changelist"))
+
+    def _show(self, request: HttpRequest, form: ScheduleForm, title: str, record: Any = None) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "form": form,
+            "fields": [] if record is None else self.fields_of(default_app().storage, record.name),
+            "queue_actions": [] if record is None else self.allowed(request),
+            "list_url": self._url("changelist"),
+        }
+        return TemplateResponse(request, "liteq_django/detail.html", context)
