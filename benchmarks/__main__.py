@@ -79,7 +79,10 @@ def main(context: click.Context) -> None:
 @set_sizes
 def gate(reps: int = 2, as_json: bool = False, sized: dict[str, dict[str, Any]] | None = None) -> None:
     """liteq against the ceiling and the bare loop, in about a minute. Exits with 1 where a floor is not held."""
-    rows = gates.run(reps, sizes=sized or {})
+    try:
+        rows = gates.run(reps, sizes=sized or {})
+    except RuntimeError as error:
+        raise click.ClickException(f"a run failed, so nothing can be said: {error}") from None
     click.echo(orjson.dumps(gates.document(rows), option=orjson.OPT_INDENT_2) if as_json else gates.table(rows))
     broken = gates.broken(rows)
     for sentence in broken:

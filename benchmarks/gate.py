@@ -60,7 +60,16 @@ def name(met: Met) -> str:
     """A row in one line: `drain / ceiling`."""
     point = met.row.of
     parts = [point.scenario, point.figure, "" if point.durability == "relaxed" else point.durability]
-    return " ".join(part for part in parts if part) + (f" / {met.beside}" if met.beside else "")
+    over = _over(met)
+    return " ".join(part for part in parts if part) + (f" / {over}" if over else "")
+
+
+def _over(met: Met) -> str:
+    """Whom it is beside, and with which other scenario; empty where the figure stands alone."""
+    over = met.row.over
+    if not isinstance(over, Point) or over.scenario == met.row.of.scenario:
+        return met.beside
+    return f"{met.beside} {over.scenario}"
 
 
 def document(rows: list[Met]) -> dict[str, dict[str, Any]]:
@@ -86,10 +95,11 @@ def table(rows: list[Met]) -> str:
     for met in rows:
         row, value = met.row, met.value
         unit = "" if met.beside else row.unit
+        floor = f"{row.sign} {row.floor:>6g}" if row.floor is not None else f"{'-':>9}"
         target = f"{row.target:>9,g}" if row.target is not None else f"{'-':>9}"
         share = f"{met.of_target:.2f}" if met.of_target is not None else "-"
         lines.append(
             f"{name(met):<28} {value.median:>9,.3f} {f'({value.low:,.3f} - {value.high:,.3f})':>19} {unit:>11}"
-            f" {row.sign} {row.floor or 0:>6g} {target}  {share}"
+            f" {floor} {target}  {share}"
         )
     return "\n".join(lines)

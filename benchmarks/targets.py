@@ -19,7 +19,8 @@ class Target:
     """A figure of liteq, or its ratio to another figure, and its bound: at least (>=) or at most (<=).
 
     `floor`: the bound of the gate, where the row can be measured in its minute; far enough from the target that a busy
-    machine does not break it. Without a `target` the row is the gate's alone.
+    machine does not break it. What is a time has none: in the gate it is `shown`, and its floor is on a row of its own,
+    beside the bare loop. Without a `target` a row is the gate's alone.
     """
 
     measure: str
@@ -29,6 +30,7 @@ class Target:
     unit: str = ""
     over: Point | str | None = None
     floor: float | None = None
+    shown: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,19 +73,23 @@ TARGETS: tuple[Target, ...] = (
     Target("the same, durable", DURABLE, ">=", 0.60, "of", _beside("enqueue", "bare", "durable"), floor=0.15),
     Target("enqueue, many a call", MANY, ">=", 150_000, "tasks/s"),
     Target("", MANY, ">=", None, "of", _beside("enqueue-many", "bare"), floor=0.05),
-    Target("idle latency, p50", Point("latency"), "<=", 1.0, "ms", floor=3.0),
-    Target("idle latency, p99", Point("latency", figure="p99_ms"), "<=", 3.0, "ms", floor=20.0),
+    Target("idle latency, p50", Point("latency"), "<=", 1.0, "ms", shown=True),
+    Target("", Point("latency"), "<=", None, "x", _beside("latency", "bare"), floor=15),
+    Target("idle latency, p99", Point("latency", figure="p99_ms"), "<=", 3.0, "ms", shown=True),
     Target("idle CPU", Point("idle", figure="cpu_percent"), "<=", 0.5, "% of a core", floor=2.0),
-    Target("delay().get(), p50", Point("roundtrip"), "<=", 1.5, "ms", floor=5.0),
+    Target("delay().get(), p50", Point("roundtrip"), "<=", 1.5, "ms", shown=True),
+    Target("", Point("roundtrip"), "<=", None, "x", _beside("roundtrip", "bare"), floor=8),
     Target("1,000 x 5 ms sleep on 2 children", Point("sleeps"), ">=", 0.97, "of ideal", floor=0.80),
-    Target("chord of 1,000, send to body", Point("chord-1000"), "<=", 0.15, "s", floor=0.5),
+    Target("chord of 1,000, send to body", Point("chord-1000"), "<=", 0.15, "s", floor=1.0),
     Target("chord of 100,000: linear", Point("chord-100000"), "<=", 12, "x that of 10,000", Point("chord-10000")),
-    Target("chain of 100, a link", Point("chain-100"), "<=", 0.4, "ms", floor=2.0),
+    Target("chain of 100, a link", Point("chain-100"), "<=", 0.4, "ms", shown=True),
+    Target("", Point("chain-100"), "<=", None, "x", _beside("roundtrip", "bare"), floor=8),
     Target("chain of 1,000, a link", Point("chain-1000"), "<=", 0.4, "ms"),
     Target("idle PSS of the whole tree", Point("idle"), "<=", 45, "MiB", floor=70),
     Target("memory after 1 M tasks: flat", Point("soak-1m"), "<=", 1.1, "x that after 100 k"),
     Target("memory after 10 M tasks: flat", Point("soak-10m"), "<=", 1.1, "x that after 100 k"),
-    Target("cold start to the first task", Point("cold-start"), "<=", 0.25, "s", floor=1.0),
+    Target("cold start to the first task", Point("cold-start"), "<=", 0.25, "s", shown=True),
+    Target("", Point("cold-start"), "<=", None, "x", _beside("cold-start", "bare"), floor=15),
     *(
         row
         for name, words in (("backlog-1m", "1 M rows"), ("backlog-10m", "10 M rows"))
@@ -102,7 +108,7 @@ TARGETS: tuple[Target, ...] = (
 
 def gated() -> tuple[Target, ...]:
     """What the gate looks at."""
-    return tuple(row for row in TARGETS if row.floor is not None)
+    return tuple(row for row in TARGETS if row.floor is not None or row.shown)
 
 
 def measured(results: Results, rows: tuple[Target, ...] = TARGETS) -> Iterator[tuple[Target, Met | None]]:
