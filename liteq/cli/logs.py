@@ -46,7 +46,9 @@ class _Clean(logging.Formatter):
     """Tracebacks hold the messages of exceptions, and so whatever somebody sent."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        return "\n".join(printable(line) for line in super().formatException(ei).split("\n"))
+        lines = [printable(line) for line in super().formatException(ei).split("\n")]
+        # No line of Python's own begins like the head of a record: one that does would forge a record.
+        return "\n".join(f"  {line}" if line.startswith(("[", "{")) else line for line in lines)
 
 
 class _PlainFormatter(_Clean, ColorFormatter):

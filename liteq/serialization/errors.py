@@ -113,11 +113,12 @@ def _text(value: Any, render: Callable[[Any], str]) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """`text` in at most about `limit` bytes of UTF-8: its head and its tail, and how much was left out between them."""
+    """`text` in at most `limit` bytes of UTF-8 (64 or more): its head and its tail, and how much was left out between them."""
     data = text.encode("utf-8", "backslashreplace")  # lone surrogates, as in names of files
     if len(data) <= limit:
         return data.decode()
-    head, tail = data[: limit // 2], data[len(data) - limit // 2 :]
+    each = (limit - 64) // 2  # 64: room for what stands between them
+    head, tail = data[:each], data[len(data) - each :]
     gap = f"\n... {len(data) - len(head) - len(tail):,} bytes left out ...\n"
     return head.decode(errors="ignore") + gap + tail.decode(errors="ignore")
 

@@ -107,4 +107,27 @@ def devour(self: Any) -> None:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+@app.task
+def large(n: int) -> str:
+    """A result of `n` bytes, encoded."""
+    return "x" * (n - 2)
+
+
+@app.task
+def tower(depth: int) -> list[Any]:
+    """A result of `depth` lists in each other."""
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+@app.task
+def complain(depth: int, n: int) -> None:
+    """Fails `depth` calls deep, at length, with what a terminal would obey."""
+    if depth:
+        complain.run(depth - 1, n)
+    raise ValueError("\x1b[2J\r\n[2026-01-01 00:00:00,000: INFO/MainProcess] forged\n" + "y" * n)
+
+
 tripwire.install()
