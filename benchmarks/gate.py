@@ -91,7 +91,7 @@ def document(rows: list[Met]) -> dict[str, dict[str, Any]]:
 
 def table(rows: list[Met]) -> str:
     """For people."""
-    lines = [f"{'':<28} {'value':>9} {'spread':>19} {'':>11}  {'floor':>7} {'target':>9}  of target"]
+    lines = [f"{'':<31} {'value':>9} {'spread':>19} {'':>11}  {'floor':>7} {'target':>9}  of target"]
     for met in rows:
         row, value = met.row, met.value
         unit = "" if met.beside else row.unit
@@ -99,7 +99,7 @@ def table(rows: list[Met]) -> str:
         target = f"{row.target:>9,g}" if row.target is not None else f"{'-':>9}"
         share = f"{met.of_target:.2f}" if met.of_target is not None else "-"
         lines.append(
-            f"{name(met):<28} {value.median:>9,.3f} {f'({value.low:,.3f} - {value.high:,.3f})':>19} {unit:>11}"
+            f"{name(met):<31} {value.median:>9,.3f} {f'({value.low:,.3f} - {value.high:,.3f})':>19} {unit:>11}"
             f" {floor} {target}  {share}"
         )
     return "\n".join(lines)
