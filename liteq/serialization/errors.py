@@ -113,7 +113,7 @@ def _text(value: Any, render: Callable[[Any], str]) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """`text` in at most `limit` bytes of UTF-8 (64 or more): its head and its tail, and how much was left out between them."""
+    """`text` in at most `limit` bytes of UTF-8, 64 or more: its head, how much was left out, and its tail."""
     data = text.encode("utf-8", "backslashreplace")  # lone surrogates, as in names of files
     if len(data) <= limit:
         return data.decode()
