@@ -1,0 +1,22 @@
+"""liteq for FastAPI, Starlette, and whatever else runs on asyncio.
+
+    app = FastAPI(lifespan=lifespan(queue))
+
+    @app.post("/reports")
+    async def start() -> dict[str, str]:
+        return {"id": (await report.adelay()).id}
+
+    @app.get("/reports/{id}/events")
+    async def events(id: str) -> Response:
+        return await event_stream(queue.AsyncResult(id))
+
+`adelay`, `aapply_async`, `aget` and `ameta` are liteq's own and need nothing of this package; docs/howto/fastapi.md.
+"""
+
+from __future__ import annotations
+
+from liteq_fastapi.connected import while_connected
+from liteq_fastapi.events import Progress, event_stream, progress
+from liteq_fastapi.lifespan import lifespan, opened
+
+__all__ = ["Progress", "event_stream", "lifespan", "opened", "progress", "while_connected"]

@@ -1,0 +1,93 @@
+"""A task's progress, as it happens: for a loop in async code, and as Server-Sent Events for a page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
+
+from liteq import states
+from liteq.result import AsyncResult
+from liteq.utils.lanes import reading
+
+__all__ = ["Progress", "event_stream", "progress"]
+
+HEARTBEAT_S = 15.0  # proxies close what is silent for a minute; and a client that is gone is noticed by a write
+
+
+class Progress(NamedTuple):
+    """What a task shows of itself: `info` is its result, its exception, or the meta of `update_state`."""
+
+    state: str
+    info: Any
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has finished."""
+        return self.state in states.READY_STATES
+
+    def document(self) -> dict[str, Any]:
+        """For JSON: {"state", "ready", "info"}, or {"state", "ready", "error": {"type", "message"}}."""
+        told: dict[str, Any] = {"state": self.state, "ready": self.ready}
+        if isinstance(self.info, BaseException):
+            return {**told, "error": {"type": type(self.info).__name__, "message": str(self.info)}}
+        return {**told, "info": self.info}
+
+
+async def progress(result: AsyncResult[Any], *, interval_s: float = 0.5) -> AsyncIterator[Progress]:
+    """What `result` shows now, and then each change, up to its end.
+
+    The end comes by wake-up; what lies before it is looked at each `interval_s` seconds. An id that nobody sent is
+    PENDING for ever: ask `result.exists()`. Wrap it in `asyncio.timeout()` for a limit.
+    """
+    last = None
+    while True:
+        meta = await result.ameta()
+        now = Progress(meta["status"], meta["result"])
+        if last is None or now.document() != last.document():
+            yield now
+        if now.ready:
+            return
+        last = now
+        try:
+            await result.aget(timeout=interval_s, propagate=False, disable_sync_subtasks=False)
+        except TimeoutError:
+            pass
+
+
+async def event_stream(result: AsyncResult[Any], *, interval_s: float = 0.5) -> StreamingResponse:
+    """The progress of `result` as Server-Sent Events: `progress` for each change, then one `done`.
+
+    The data is the JSON of `Progress.document()`. Raises HTTPException 404 for an id that nobody sent. When the client
+    goes away the waiting ends with it, and the task runs on. A browser's EventSource connects again after the end of a
+    stream: have the page close it on `done`.
+    """
+    if not await reading(result.app, result.exists):
+        raise HTTPException(404, f"there is no task {result.id}")
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_events(result, interval_s), media_type="text/event-stream", headers=headers)
+
+
+async def _events(result: AsyncResult[Any], interval_s: float) -> AsyncIterator[bytes]:
+    changes = progress(result, interval_s=interval_s)
+    coming: asyncio.Future[Progress] | None = None
+    try:
+        while True:
+            coming = coming or asyncio.ensure_future(anext(changes))
+            done, _ = await asyncio.wait((coming,), timeout=HEARTBEAT_S)
+            if not done:
+                yield b": alive\n\n"
+                continue
+            told, coming = coming.result(), None
+            event = b"done" if told.ready else b"progress"
+            yield b"event: %b\ndata: %b\n\n" % (event, orjson.dumps(told.document(), default=str))
+            if told.ready:
+                return
+    finally:
+        if coming is not None:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)

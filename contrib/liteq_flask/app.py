@@ -1,0 +1,84 @@
+"""The extension: an app of liteq's that takes its settings from a Flask app, and gives its tasks that app's context."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from liteq import app as core
+from liteq.context import Request
+from liteq.exceptions import ImproperlyConfigured
+from liteq.storage.sqlite.url import parse
+from liteq.storage.storage import Storage
+from liteq_flask.command import command_of
+from liteq_flask.config import default_url, settings_of
+
+__all__ = ["Celery", "LiteQ"]
+
+EXTENSION = "liteq"
+
+
+class LiteQ(core.LiteQ):
+    """`LiteQ(app)`, or `queue = LiteQ()` and later `queue.init_app(app)`.
+
+    Settings come from `app.config["LITEQ"]` (and `["CELERY"]`). Without a `broker_url` the queue is the file `liteq.db`
+    in the app's instance folder. Keywords are those of `liteq.LiteQ`; what is said by one outranks the configuration.
+    """
+
+    _flask_app: Flask | None = None
+
+    def __init__(self, app: Flask | str | None = None, **options: Any) -> None:
+        name = app.name if isinstance(app, Flask) else app
+        super().__init__(options.pop("main", name), **options)
+        self.add_defaults(self._defaults_of_the_app)
+        if isinstance(app, Flask):
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Take the settings of `app`, run tasks in its context, and add the command `flask liteq`.
+
+        Called again with another app, as tests do that make one each, it is that one's from then on: settings and file
+        are read anew. Raises ImproperlyConfigured for settings that are none, and when `app` has another queue.
+        """
+        if not isinstance(app, Flask):
+            raise TypeError(f"init_app() takes a Flask app, not {app!r}")
+        if app.extensions.get(EXTENSION, self) is not self:
+            raise ImproperlyConfigured(f"the app {app.name!r} has another LiteQ: an app has one queue")
+        settings = settings_of(app)
+        self.start_over()
+        self.config_from_object(settings)
+        self.main = self.main or app.name
+        self._flask_app = app
+        app.extensions[EXTENSION] = self
+        app.cli.add_command(command_of(self))
+        # Requests come in any thread, and @shared_task and AsyncResult(id) ask for the current app there.
+        self.set_default()
+        self.set_current()
+
+    def _defaults_of_the_app(self) -> dict[str, Any]:
+        return {} if self._flask_app is None else {"broker_url": default_url(self._flask_app)}
+
+    @property
+    def flask_app(self) -> Flask:
+        """The app whose tasks these are. Raises ImproperlyConfigured before `init_app`."""
+        if self._flask_app is None:
+            raise ImproperlyConfigured("this queue belongs to no Flask app yet: call queue.init_app(app)")
+        return self._flask_app
+
+    def around_task(self, task: Any, request: Request) -> AbstractContextManager[object]:  # noqa: ARG002 - the hook's
+        """A fresh application context around each execution, in every pool and for eager tasks."""
+        return self.flask_app.app_context()
+
+    def open_storage(self, url: str | None = None, *, busy_timeout_s: float | None = None) -> Storage:
+        """As liteq's; a file in the instance folder may be the first thing there."""
+        if self._flask_app is not None:
+            folder = Path(self._flask_app.instance_path)
+            if Path(parse(url or self.broker_url).path).parent == folder:
+                folder.mkdir(parents=True, exist_ok=True)
+        return super().open_storage(url, busy_timeout_s=busy_timeout_s)
+
+
+Celery = LiteQ

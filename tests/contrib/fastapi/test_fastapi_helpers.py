@@ -1,0 +1,232 @@
+"""liteq_fastapi: the lifespan, progress as events, clients that go away. With FastAPI on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
+
+from liteq import LiteQ
+from liteq.exceptions import StorageError
+from liteq.result import hub
+from liteq.testing import drain, start_worker
+from liteq_fastapi import event_stream, lifespan, opened, progress, while_connected
+from liteq_fastapi import events as module
+
+
+@pytest.fixture
+def queue(tmp_path) -> Iterator[LiteQ]:
+    with LiteQ("web", broker=f"sqlite:///{tmp_path}/q.db") as made:
+
+        @made.task(name="double")
+        def double(n: int) -> int:
+            return 2 * n
+
+        @made.task(name="fail")
+        def fail() -> None:
+            raise ValueError("no such month")
+
+        made.go_on = threading.Event()
+
+        @made.task(name="steps", bind=True)
+        def steps(self, n: int) -> str:
+            for step in range(n):
+                self.update_state(state="PROGRESS", meta={"step": step})
+                assert made.go_on.wait(20)
+                made.go_on.clear()
+            return "done"
+
+        yield made
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """The URL of a real server for `app`, in a thread."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(15)
+            assert not thread.is_alive()
+
+
+@contextmanager
+def visited(app: FastAPI) -> Iterator[httpx.Client]:
+    """A client of a real server for `app`."""
+    with served(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+        yield client
+
+
+# -- the lifespan ----------------------------------------------------------------------------------------------------
+
+
+def test_the_file_is_open_while_the_app_runs_and_requests_find_the_queue(queue, tmp_path):
+    app = FastAPI(lifespan=lifespan(queue))
+
+    @app.get("/{n}")
+    async def send(request: Request, n: int) -> dict[str, str]:
+        assert request.state.liteq is queue
+        return {"id": (await queue.tasks["double"].adelay(n)).id}
+
+    with visited(app) as client:
+        assert (tmp_path / "q.db").exists()
+        id_ = client.get("/21").json()["id"]
+        drain(queue)
+    assert "storage" not in queue.__dict__
+    assert queue.AsyncResult(id_).get(timeout=0) == 42
+
+
+def test_a_lifespan_of_ones_own_runs_within(queue):
+    order = []
+
+    @asynccontextmanager
+    async def inner(app):
+        order.append("storage" in queue.__dict__)
+        yield {"mine": 1}
+        order.append("storage" in queue.__dict__)
+
+    app = FastAPI(lifespan=lifespan(queue, inner))
+
+    @app.get("/")
+    async def index(request: Request) -> int:
+        return request.state.mine
+
+    with visited(app) as client:
+        assert client.get("/").json() == 1
+    assert order == [True, True]
+
+
+def test_a_file_that_cannot_be_used_is_an_error_at_the_start(tmp_path):
+    (tmp_path / "bad.db").write_text("this is no database at all, as anybody can see" * 100)
+    app = FastAPI(lifespan=lifespan(LiteQ("bad", broker=f"sqlite:///{tmp_path}/bad.db")))
+
+    async def start() -> None:
+        async with app.router.lifespan_context(app):
+            pytest.fail("it started")
+
+    with pytest.raises(StorageError):
+        asyncio.run(start())
+
+
+# -- progress --------------------------------------------------------------------------------------------------------
+
+
+def test_progress_tells_each_change_and_the_end(queue):
+    async def main() -> list[tuple[str, object]]:
+        async with opened(queue):
+            result = await queue.tasks["steps"].adelay(2)
+            seen = []
+            async for now in progress(result, interval_s=0.02):
+                seen.append((now.state, now.info))
+                queue.go_on.set()
+            return seen
+
+    with start_worker(queue):
+        seen = asyncio.run(main())
+    told = [("PROGRESS", {"step": 0}), ("PROGRESS", {"step": 1}), ("SUCCESS", "done")]
+    assert [one for one in seen if one != ("PENDING", None)] == told
+
+
+def test_the_events_of_a_task_that_fails_end_with_its_error(queue):
+    app = FastAPI(lifespan=lifespan(queue))
+
+    @app.get("/events/{id_}")
+    async def events(id_: str) -> Response:
+        return await event_stream(queue.AsyncResult(id_), interval_s=0.02)
+
+    with start_worker(queue), visited(app) as client:
+        id_ = queue.tasks["fail"].delay().id
+        answer = client.get(f"/events/{id_}")
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        *_, event, data, _, _ = answer.text.split("\n")
+        assert event == "event: done"
+        told = json.loads(data.removeprefix("data: "))
+        assert told == {"state": "FAILURE", "ready": True, "error": {"type": "ValueError", "message": "no such month"}}
+        assert client.get("/events/nobody").status_code == 404
+
+
+def test_a_client_that_goes_away_ends_the_waiting_and_not_the_task(queue, monkeypatch, eventually):
+    monkeypatch.setattr(module, "HEARTBEAT_S", 0.05)
+    app = FastAPI(lifespan=lifespan(queue))
+    loops = []
+
+    @app.get("/events/{id_}")
+    async def events(id_: str) -> Response:
+        loops.append(asyncio.get_running_loop())
+        return await event_stream(queue.AsyncResult(id_), interval_s=60)
+
+    with served(app) as url:
+        result = queue.tasks["double"].delay(4)
+        with httpx.stream("GET", f"{url}/events/{result.id}") as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == "event: progress"
+            while next(lines) != ": alive":
+                pass
+            eventually(lambda: hub._hubs[loops[0]])
+        eventually(lambda: not hub._hubs[loops[0]])
+        drain(queue)
+        assert result.get(timeout=0) == 8
+
+
+def test_a_request_waits_for_a_result_only_while_its_client_does(queue, eventually):
+    app = FastAPI(lifespan=lifespan(queue))
+    told = []
+
+    @app.get("/wait/{n}")
+    async def wait(request: Request, n: int) -> int:
+        result = await queue.tasks["double"].adelay(n)
+        told.append("waiting")
+        try:
+            return await while_connected(request, result.aget(timeout=30))
+        except ClientDisconnect:
+            told.append("gone")
+            result.revoke()
+            raise
+
+    with served(app) as url:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"{url}/wait/1", timeout=0.3)
+        eventually(lambda: told == ["waiting", "gone"])
+        assert drain(queue) == 0  # revoked
+        with start_worker(queue):
+            assert httpx.get(f"{url}/wait/21", timeout=20).json() == 42
+
+
+def test_two_hundred_requests_that_wait_take_no_thread_each(queue):
+    app = FastAPI(lifespan=lifespan(queue))
+
+    @app.get("/wait/{n}")
+    async def wait(n: int) -> int:
+        return await (await queue.tasks["double"].adelay(n)).aget(timeout=30)
+
+    async def ask(url: str) -> list[int]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(timeout=30, limits=limits) as client:
+            asked = [asyncio.create_task(client.get(f"{url}/wait/{n}")) for n in range(200)]
+            async with asyncio.timeout(20):
+                while await asyncio.to_thread(waiting) < 200:  # noqa: ASYNC110 - the file tells nobody
+                    await asyncio.sleep(0.01)
+            assert threading.active_count() < before + 30  # asyncio.to_thread's here among them, up to 32 a loop
+            await asyncio.to_thread(drain, queue)
+            return [answer.json() for answer in await asyncio.gather(*asked)]
+
+    def waiting() -> int:
+        return sum(n.n for n in queue.storage.counts() if n.state == "pending")
+
+    before = threading.active_count()
+    with served(app) as url:
+        assert asyncio.run(ask(url)) == [2 * n for n in range(200)]
