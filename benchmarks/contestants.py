@@ -41,8 +41,14 @@ class Contestant:
     def sizes(self, measure: str, durability: str) -> dict[str, Any]:
         """Its own sizes of a measure, where they are not everybody's; fewer tasks where each waits for the disk."""
         pace = self.pace if durability in {"none", "relaxed"} else self.pace // 4
-        tasks = {"drain": pace, "backlog": min(pace, 40_000), "mixed": min(pace, 2_000)}
-        return {"tasks": tasks[measure]} if measure in tasks else {}
+        own = {
+            "drain": {"tasks": pace},
+            "enqueue_many": {"at_once": min(pace, 10_000)},
+            "sleeps": {"tasks": min(pace, 1_000)},
+            "backlog": {"tasks": min(pace, 40_000)},
+            "mixed": {"tasks": min(pace, 2_000)},
+        }
+        return own.get(measure, {})
 
     def kept(self, durability: str) -> str:
         """What `durability` means here: `AOF everysec`, `WAL, FULL`."""

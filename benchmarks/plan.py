@@ -20,8 +20,8 @@ WITH_DURABILITIES = {"drain", "enqueue", "enqueue-many", "latency"}
 # A long queue is made by sending it, so only who sends fast is asked to; the ratio of sizes is each one's own.
 ONLY: dict[str, tuple[str, ...]] = {
     "backlog-10k": ("liteq", "bare", "celery-redis", "huey-redis", "huey-sqlite", "taskito"),
-    "backlog-100k": ("liteq", "bare", "celery-redis", "huey-redis", "huey-sqlite", "taskito"),
-    "backlog-1m": ("liteq", "bare", "taskito"),
+    "backlog-100k": ("liteq", "bare", "huey-redis", "huey-sqlite", "taskito"),
+    "backlog-1m": ("liteq", "bare"),
     "backlog-10m": ("liteq",),
     "chord-100000": ("liteq",),
     "soak-1m": ("liteq",),

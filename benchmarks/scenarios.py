@@ -63,7 +63,9 @@ SCENARIOS: dict[str, Scenario] = {
         "latency", "p50_ms", "ms", False, "Idle latency: from the send to the start of the task, p50", about_s=8
     ),
     "roundtrip": Scenario("roundtrip", "p50_ms", "ms", False, "Send and wait for the result, p50"),
-    "sleeps": Scenario("sleeps", "share_of_ideal", "of ideal", True, "1,000 tasks of 5 ms sleep"),
+    "sleeps": Scenario(
+        "sleeps", "share_of_ideal", "of ideal", True, "1,000 tasks of 5 ms sleep (300 where each forks)"
+    ),
     "chord-1000": _chord(1_000),
     "chain-100": _chain(100),
     "idle": Scenario(
@@ -78,7 +80,7 @@ SCENARIOS: dict[str, Scenario] = {
     "payload-100k": _payload(100_000, "100 kB", 300),
     "payload-1m": _payload(1_000_000, "1 MB", 50),
     "backlog-10k": _backlog(10_000, "10 k"),
-    "backlog-100k": _backlog(100_000, "100 k", about_s=20),
+    "backlog-100k": _backlog(100_000, "100 k", reps=1, about_s=20),
     "backlog-1m": _backlog(1_000_000, "1 M", reps=1, about_s=30, timeout_s=600),
     "backlog-10m": _backlog(10_000_000, "10 M", reps=1, big=True, about_s=300, timeout_s=3_600),
     "chain-1000": _chain(1_000, reps=1, about_s=10),
