@@ -45,10 +45,13 @@ class Parameters:
                 simple = False
         return required, most, simple
 
-    @cached_property
-    def positional(self) -> int:
-        """How many positional arguments it takes; a large number where it has `*args`."""
-        return self._shape[1]
+    def positional_left(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
+        """How many positional arguments it takes beside these; a large number where it has `*args`."""
+        most = self._shape[1]
+        if most >= 1 << 30:
+            return most
+        names = [p.name for p in self.signature.parameters.values() if p.kind in POSITIONAL][len(args) :]
+        return next((i for i, name in enumerate(names) if name in kwargs), len(names))
 
     @cached_property
     def _by_count(self) -> dict[int, tuple[frozenset[str], frozenset[str]] | None]:

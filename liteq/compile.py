@@ -91,12 +91,14 @@ def compile_signature(
     group_id: str | None = None,
     position: int = 0,
     linked: bool = False,
+    depth: int = 0,
     header_errbacks: bool = False,
 ) -> Compiled:
     """The rows of `sig`, called with `args` before its own, `kwargs` and `options` over its own.
 
     `root_id`, `parent_id`: of the running task that sends it. `group_id`, `position`: the group that is to count its
-    result. `linked`: rows outside the batch will await its result (those of a task that it replaces).
+    result. `linked`: rows outside the batch will await its result (those of a task that it replaces). `depth`: in how
+    many groups it will stand.
     `header_errbacks`: the setting `task_allow_error_cb_on_chord_header`. `sig` is not changed; ids that it was frozen
     with are used. Raises TypeError for what is no signature, ValueError for an id used twice or nesting over
     100 levels, and what `router` raises.
@@ -110,6 +112,7 @@ def compile_signature(
         group_id=group_id,
         position=position,
         linked=linked,
+        depth=depth,
     )
     return Compiled(rows.batch, rows.add(sig, place, options or NOTHING))
 
@@ -139,6 +142,7 @@ class Place(NamedTuple):
     group_id: str | None = None
     position: int = 0
     linked: bool = False
+    depth: int = 0
     links: Sequence[Any] = ()
     errbacks: Sequence[Any] = ()
     spread: bool = False  # a callback, perhaps of many tasks: each has a copy, so an id of its own where it is taken
@@ -234,6 +238,7 @@ class _Rows:
             sig = _with(sig, args=args, kwargs=kwargs, options=options)
         if place.linked or links or errbacks:
             flags |= LINKED
+        flags |= place.depth << Flag.DEPTH_SHIFT
         self.batch.messages.append(
             self.router.message(
                 sig,
@@ -307,6 +312,7 @@ class _Rows:
             args=(*place.args, *sig.args),
             group_id=group_id,
             linked=True,
+            depth=place.depth + 1,
         )
         children: list[Node] = []
         end: _End | None = None

@@ -32,6 +32,7 @@ from liteq.context import Request, enter, leave
 from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
 from liteq.failures import exception_from
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
+from liteq.result import ResultBase
 from liteq.retry import RetryPolicy, decide
 from liteq.serialization import Content, decode, encode, encode_error
 
@@ -156,14 +157,14 @@ def arguments(task: Any, lease: Lease) -> tuple[list[Any], dict[str, Any]]:
     flags = lease.flags
     if flags & Flag.TAKES_INPUT:
         if flags & Flag.ON_FAILURE:
-            args = _failure(task, lease) + args
+            args = _failure(task, lease, args, kwargs) + args
         elif lease.input is not None:
             args = [decode(lease.input, plan.result_content), *args]
     return args, kwargs
 
 
-def _failure(task: Any, lease: Lease) -> list[Any]:
-    if not task.takes_failure():
+def _failure(task: Any, lease: Lease, args: list[Any], kwargs: dict[str, Any]) -> list[Any]:
+    if not task.takes_failure(args, kwargs):
         return [lease.awaits]
     if lease.input is None:
         return [Request(id=lease.awaits), None, None]
@@ -300,7 +301,8 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
     try:
         result = None
         if keep and _is_kept(plan, request):
-            result = _encoded(plan, retval)
+            # A task that returns what it sent: as in Celery, the tree of ids, for `result_from_tuple`.
+            result = _encoded(plan, retval.as_tuple() if isinstance(retval, ResultBase) else retval)
     except (BadMessage, ImproperlyConfigured) as exc:  # it cannot be stored: a failure, and a retry would not help
         return _failed(task, plan, request, exc)
     if plan.on_success is not None:

@@ -54,6 +54,8 @@ class Flag:
     TRACK_STARTED = 32  # STARTED is recorded
     EARLY_ACK = 64  # at most once: a crash while it runs dead-letters it instead of running it again
 
+    DEPTH_SHIFT = 16  # from this bit on: how many groups the row stands in
+
 
 @dataclass(slots=True)
 class Message:

@@ -20,7 +20,9 @@ from liteq.serialization.serializers import JSON
 __all__ = ["Defaults", "Publisher", "moment_ms"]
 
 # Read by the executing side from the row's options document.
-DOCUMENTED = ("headers", "shadow", "reply_to", "origin", "stamped_headers", "argsrepr", "kwargsrepr")
+DOCUMENTED = (
+    "headers", "shadow", "reply_to", "origin", "stamped_headers", "argsrepr", "kwargsrepr", "replaced_task_nesting",
+)  # fmt: skip
 EMPTY: Mapping[str, Any] = {}
 FORM = frozenset({"serializer", "compression"})
 

@@ -7,14 +7,12 @@ from uuid import uuid4
 
 from liteq import context
 from liteq.app import current_app
-from liteq.retry import backoff_s
 
 __all__ = [
     "VERSION",
     "__version__",
     "app_or_default",
     "bugreport",
-    "get_exponential_backoff_interval",
     "uuid",
     "version_info_t",
 ]
@@ -48,8 +46,3 @@ def app_or_default(app: Any = None) -> Any:
 def bugreport(app: Any = None) -> str:
     """What a bug report needs: `app.bugreport()`, of the current app where none is given."""
     return str((current_app if app is None else app).bugreport())
-
-
-def get_exponential_backoff_interval(factor: int, retries: int, maximum: int, full_jitter: bool = False) -> int:
-    """Whole seconds before the next try: `factor * 2 ** retries`, at most `maximum`; see `liteq.retry.backoff_s`."""
-    return int(backoff_s(retries, factor=factor, maximum=maximum, full_jitter=full_jitter))

@@ -44,9 +44,16 @@ def _publication(
         **(options.get("headers") or {}), "lang": "py", "task": message.task, "id": message.id,
         "root_id": message.root_id or message.id, "parent_id": message.parent_id, "eta": _iso(message.due_ms),
         "expires": _iso(message.expires_ms), "retries": 0, "shadow": options.get("shadow"), "group": message.group_id,
+        "stamped_headers": options.get("stamped_headers"), "stamps": stamps_of(options),
     }  # fmt: skip
     body = (list(args), dict(kwargs), {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
     return {"body": body, "exchange": "", "routing_key": message.queue, "headers": headers}
+
+
+def stamps_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The stamps among the options of a call, or in a message's document."""
+    documented = options.get("stamps") or {}
+    return {name: options.get(name, documented.get(name)) for name in options.get("stamped_headers") or ()}
 
 
 def _iso(ms: int | None) -> str | None:

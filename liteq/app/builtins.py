@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from liteq.canvas import MAP, STARMAP, maybe_signature
+from liteq.canvas import ACCUMULATE, CHUNKS, MAP, STARMAP, chunks, maybe_signature
 
 __all__ = ["add_builtins"]
 
@@ -23,10 +23,20 @@ def add_builtins(app: Any) -> None:
         call = maybe_signature(task, app=app)
         return [call.type(*call.args, *x, **call.kwargs) for x in it]
 
+    def apply_chunks(task: Any, it: Iterable[Any], n: int) -> Any:
+        """Send the chunks."""
+        return chunks.apply_chunks(task, it, n, app=app)
+
+    def accumulate(*args: Any, index: int | None = None) -> Any:
+        """Its arguments, or the one at `index`: what a group of no tasks, or of others' results, returns."""
+        return args if index is None else args[index]
+
     def backend_cleanup() -> None:
         """Delete results and dead letters that have expired. A worker does so by itself, too."""
         app.backend.cleanup()
 
     app.task(name=MAP, typing=False)(xmap)
     app.task(name=STARMAP, typing=False)(xstarmap)
+    app.task(name=CHUNKS, typing=False)(apply_chunks)
+    app.task(name=ACCUMULATE, typing=False)(accumulate)
     app.task(name="celery.backend_cleanup", ignore_result=True)(backend_cleanup)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from liteq.app.amqp import AMQP
 from liteq.result import AsyncResult, GroupResult, ResultSet
 
 __all__ = ["Results"]
@@ -33,7 +34,12 @@ def _bound(plain: type[Any], app: Any, **more: Any) -> Any:
 
 
 class Results:
-    """The half of `LiteQ` that makes results of ids."""
+    """The half of `LiteQ` that makes results of ids, and says which queues there are."""
+
+    @cached_property
+    def amqp(self) -> AMQP:
+        """For code that asks Celery's app for its queues."""
+        return AMQP(self)
 
     @cached_property
     def AsyncResult(self) -> type[AsyncResult[Any]]:  # noqa: N802 - Celery's name

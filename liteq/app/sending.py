@@ -197,6 +197,7 @@ class Sending:
             group_id=group_id,
             position=UNPLACED,
             linked=True,
+            depth=running.depth if running is not None else 1,
         )
         if not self.storage.grow_group(group_id, compiled.batch):
             raise ValueError(f"the group {group_id} has finished: nothing can be added to it")

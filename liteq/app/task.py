@@ -10,7 +10,18 @@ from liteq import context
 from liteq.app.annotations import annotate
 from liteq.app.options import TaskOptions
 from liteq.arguments import Parameters
-from liteq.canvas import Signature, chunks, maybe_signature, signature, xmap, xstarmap
+from liteq.canvas import (
+    ACCUMULATE,
+    Signature,
+    _chain,
+    chunks,
+    group,
+    is_void,
+    maybe_signature,
+    signature,
+    xmap,
+    xstarmap,
+)
 from liteq.compile import compile_signature
 from liteq.context import Request
 from liteq.eager import run_eagerly
@@ -102,9 +113,12 @@ class Task(TaskOptions, Generic[P, R]):
     def has_custom_call(self) -> bool:
         return type(self).__call__ is not Task.__call__
 
-    def takes_failure(self) -> bool:
-        """Whether, as an errback, it is called with `(request, exc, traceback)` and not with an id, as in Celery."""
-        return self._is_plain_function and self.parameters.positional > 1
+    def takes_failure(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> bool:
+        """Whether, as an errback, it is called with `(request, exc, traceback)` and not with an id, as in Celery.
+
+        `args` and `kwargs`: those that its signature has itself.
+        """
+        return self._is_plain_function and self.parameters.positional_left(args, kwargs or {}) > 1
 
     # -- calling
 
@@ -350,9 +364,18 @@ class Task(TaskOptions, Generic[P, R]):
         Whoever waits for this message, and whatever was to come after it, gets the result of `sig`, a group's as a
         list. Raises Replaced, which the worker understands; in an eager task it returns the result instead.
         """
-        if "chord" in getattr(sig, "options", {}):
-            raise ImproperlyConfigured("a signature that replaces a task must not be part of a chord")
-        return self.on_replace(maybe_signature(sig, app=self.app))
+        sig = maybe_signature(sig, app=self.app)
+        if "chord" in sig.options:
+            raise ImproperlyConfigured("A signature replacing a task must not be part of a chord")
+        if is_void(sig):
+            if not isinstance(sig, group):
+                raise ImproperlyConfigured("Cannot replace with an empty chain")
+            sig = self.app.tasks[ACCUMULATE].si()  # no tasks, no results: []
+        nesting = self.request.replaced_task_nesting + 1
+        sig.set(replaced_task_nesting=nesting)
+        for step in sig.tasks if isinstance(sig, _chain) else ():
+            step.set(replaced_task_nesting=nesting)
+        return self.on_replace(sig)
 
     def on_replace(self, sig: Any) -> Any:
         """Do what `replace()` does; one of your own ends with `return super().on_replace(sig)`."""
@@ -360,10 +383,16 @@ class Task(TaskOptions, Generic[P, R]):
         if request.is_eager:
             with context.allow_join_result():
                 return self.app.apply_signature(sig).get()
-        compiled = compile_signature(sig, self.app, root_id=request.root_id, parent_id=request.id, linked=True)
-        if not compiled.batch.messages:
-            raise ImproperlyConfigured("a task cannot be replaced by an empty canvas")
+        compiled = compile_signature(
+            sig, self.app, root_id=request.root_id, parent_id=request.id, linked=True, depth=request.depth
+        )
         raise Replaced(Replace(compiled.batch, compiled.node.id))
+
+    def send_event(self, type_: str, retry: bool = True, retry_policy: Any = None, **fields: Any) -> None:
+        """Send an event of one's own about the running task: `self.send_event("task-progress", percent=40)`."""
+        request = self.request
+        with self.app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
+            dispatcher.send(type_, uuid=request.id, **fields)
 
     def update_state(
         self, task_id: str | None = None, state: str | None = None, meta: Any = None, request: Request | None = None,

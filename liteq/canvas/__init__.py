@@ -6,7 +6,7 @@ task  --s()-->  Signature  --|, chain, group, chord-->  Signature  --delay()--> 
 from __future__ import annotations
 
 from liteq.canvas.eager import evaluate
-from liteq.canvas.maps import CHUNKS, MAP, STARMAP, chunks, xmap, xstarmap
+from liteq.canvas.maps import ACCUMULATE, CHUNKS, MAP, STARMAP, chunks, xmap, xstarmap
 from liteq.canvas.node import Node, Sender
 from liteq.canvas.primitives import _chain, _chord, chain, chord, group, is_void
 from liteq.canvas.signature import Signature, as_list, maybe_signature, merged_options, signature
@@ -16,6 +16,7 @@ subtask = signature  # Celery's older name
 maybe_subtask = maybe_signature
 
 __all__ = [
+    "ACCUMULATE",
     "CHUNKS",
     "MAP",
     "STARMAP",

@@ -10,10 +10,10 @@ from liteq.canvas.node import Node, Sender
 from liteq.canvas.primitives import group
 from liteq.canvas.signature import Signature, maybe_signature
 
-__all__ = ["CHUNKS", "MAP", "STARMAP", "chunks", "xmap", "xstarmap"]
+__all__ = ["ACCUMULATE", "CHUNKS", "MAP", "STARMAP", "chunks", "xmap", "xstarmap"]
 
 # The tasks that every app has for them.
-MAP, STARMAP, CHUNKS = "celery.map", "celery.starmap", "celery.chunks"
+MAP, STARMAP, CHUNKS, ACCUMULATE = "celery.map", "celery.starmap", "celery.chunks", "celery.accumulate"
 
 REPR_LENGTH = 100
 

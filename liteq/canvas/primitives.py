@@ -41,15 +41,25 @@ def unrolled(sig: Signature) -> Signature:
     return sig
 
 
-def listed(tasks: Any, where: str, app: Sender | None = None) -> Any:
-    """`tasks` as a list, or the tuple that it is, of signatures. Raises TypeError where one is not."""
+def listed(tasks: Any, where: str, app: Sender | None = None, *, members: bool = False) -> Any:
+    """`tasks` as a list, or the tuple that it is, of signatures. Raises TypeError where one is not.
+
+    `members`: as a group's, which are copies, and may be tasks.
+    """
     if isinstance(tasks, (str, bytes, Mapping)) or not isinstance(tasks, Iterable):
         refuse(tasks, where)
-    made = [maybe_signature(task, app, where=where) for task in tasks]
+    made = [_member(task, app, where) if members else maybe_signature(task, app, where=where) for task in tasks]
     for task in made:
         if task is None:
             refuse(task, where)
     return tuple(made) if isinstance(tasks, tuple) else made
+
+
+def _member(task: Any, app: Sender | None, where: str) -> Any:
+    """A copy of its own for a group: what is done to it later does not change what it was made of."""
+    if not isinstance(task, Mapping) and hasattr(task, "s") and getattr(task, "name", None):
+        return task.s()
+    return maybe_signature(task, app, clone=True, where=where)
 
 
 class Composite(Signature):
@@ -173,7 +183,8 @@ class group(Composite):  # noqa: N801 - Celery's name
                 tasks = [maybe_signature(only, clone=True)]  # type: ignore[assignment]
             else:
                 tasks = only
-        super().__init__(GROUP, (), {"tasks": listed(tasks, "group()")}, options, subtask_type="group", app=app)
+        members = listed(tasks, "group()", members=True)
+        super().__init__(GROUP, (), {"tasks": members}, options, subtask_type="group", app=app)
 
     @classmethod
     def rebuild(cls, d: Mapping[str, Any], app: Sender | None) -> Signature:
@@ -265,7 +276,7 @@ class chord(Composite):  # noqa: N801 - Celery's name
             else:
                 header = header.tasks if isinstance(header, _chain) else [header]
         if not isinstance(header, group):
-            header = listed(header, "a chord's header")
+            header = listed(header, "a chord's header", members=True)
         content = {
             "kwargs": dict(kwargs or {}),
             "header": header,
@@ -304,7 +315,11 @@ class chord(Composite):  # noqa: N801 - Celery's name
 
     def header_group(self) -> group:
         """The header as a group; it shares its tasks with the chord."""
-        return self.header if isinstance(self.header, group) else group(self.header)
+        if isinstance(self.header, group):
+            return self.header
+        made = group(app=self._app)
+        made.tasks = self.header
+        return made
 
     def parts(self) -> Iterator[Signature]:
         yield from self.tasks
@@ -382,8 +397,7 @@ class chord(Composite):  # noqa: N801 - Celery's name
             task.set_immutable(immutable)
 
     def freeze_node(self, _id: str | None = None) -> Node:
-        header = self.header if isinstance(self.header, group) else group(list(self.tasks))
-        self.kwargs["header"] = header
+        self.kwargs["header"] = header = self.header_group()
         node = header.freeze_node()
         if self.body is not None and not is_void(self.body):
             node = self.body.freeze_node(self.id or _id).follow(node)

@@ -43,7 +43,6 @@ class Request:
     logfile: Any = None
     lang: str = "py"
     properties: Any = None
-    replaced_task_nesting: int = 0
     pending_retry: Any = None
     """What `retry(throw=False)` left behind; honoured when the task returns."""
 
@@ -120,6 +119,16 @@ class Request:
     @cached_property
     def parent_id(self) -> str | None:
         return self._lease.parent_id if self._lease else None
+
+    @cached_property
+    def replaced_task_nesting(self) -> int:
+        """How many tasks have been replaced, one by the other, until this one."""
+        return int(self.options.get("replaced_task_nesting", 0))
+
+    @property
+    def depth(self) -> int:
+        """In how many groups, one in the other, its message stands."""
+        return self._lease.flags >> Flag.DEPTH_SHIFT if self._lease else 0
 
     @cached_property
     def correlation_id(self) -> str | None:

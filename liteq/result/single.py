@@ -14,6 +14,7 @@ from liteq.context import assert_will_not_block, get_current_app
 from liteq.exceptions import IncompleteStream, TimeoutError
 from liteq.failures import exception_from
 from liteq.result.graph import DependencyGraph
+from liteq.result.parents import ParentWatch, raise_of_parents
 from liteq.result.promises import call_when_done
 from liteq.result.reading import state_of, value_of
 from liteq.result.waiting import Deadline, DoneBell
@@ -216,15 +217,23 @@ class AsyncResult(ResultBase, Generic[R]):
         Raises the task's exception when it failed (not with `propagate=False`, which returns it), that of the link
         that broke for a later one of a chain, ChordError for the body of a chord whose header failed,
         TaskRevokedError when revoked, TimeoutError after `timeout` seconds, and RuntimeError inside a task.
-        `interval`, `no_ack` and `follow_parents` are accepted for Celery's sake: nothing is polled.
+        `follow_parents`: raise what a parent failed with, the first of them, as soon as that is seen (each second), and
+        rather than what became of this one because of it: what a member of a chord's header raised, not the ChordError.
+        `interval` and `no_ack` are accepted for Celery's sake: nothing is polled.
         """
         if self.ignored:
             return None  # type: ignore[return-value]
         if disable_sync_subtasks:
             assert_will_not_block()
+        followed = follow_parents and propagate and self.parent is not None
         if self._unfinished():
+            watch = ParentWatch(self.parent, self.app.clock) if followed else None
+            if watch is not None:
+                watch()
             with DoneBell(self.app) as bell:
-                self._wait(bell, Deadline(self.app.clock, timeout), on_interval)
+                self._wait(bell, Deadline(self.app.clock, timeout), _both(watch, on_interval))
+        if followed and not self.successful():
+            raise_of_parents(self.parent)
         if on_message is not None:
             on_message(self._get_task_meta())
         return self.maybe_throw(propagate, callback)  # type: ignore[no-any-return]
@@ -385,3 +394,15 @@ class AsyncResult(ResultBase, Generic[R]):
 
     def __reduce__(self) -> Any:
         return type(self), (self.id, None, self._name, None, self.parent)
+
+
+def _both(first: Callable[[], object] | None, second: Callable[[], object] | None) -> Callable[[], object] | None:
+    """One function that calls both, of those that there are."""
+    if first is None or second is None:
+        return first or second
+
+    def call() -> None:
+        first()
+        second()
+
+    return call

@@ -52,6 +52,7 @@ UPDATE liteq_groups SET remaining = remaining - :n, failed = failed + :failed
 RETURNING remaining, failed, group_id
 """
 CLOSE_GROUP = "UPDATE liteq_groups SET finished_ms = :now_ms WHERE id = :id"
+FLAGS_OF = "SELECT flags FROM liteq_messages WHERE id = ?"
 STATE_OF = "SELECT state, error, group_id FROM liteq_messages WHERE id = ?"
 GROUP_STATE = "SELECT remaining, failed FROM liteq_groups WHERE id = ?"
 
@@ -71,7 +72,8 @@ class End(NamedTuple):
     """A message or a group that has just finished. `error`: why, when not `ok`.
 
     `errbacks`: whether its own errbacks are to run. A chord's body that could not start calls them; a later link of a
-    broken chain does not, the link that broke has called its own.
+    broken chain does not, the link that broke has called its own. `depth`: in how many groups it stands; `level`: the
+    least depth on the way from what failed first to here. None where that was here itself.
     """
 
     id: str
@@ -79,6 +81,13 @@ class End(NamedTuple):
     group_id: str | None
     error: bytes | None = None
     errbacks: bool = True
+    depth: int | None = None
+    level: int | None = None
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether it failed because of something before its group, in which therefore nothing ran at all."""
+        return self.level is not None and self.depth is not None and self.level < self.depth
 
 
 def propagate(tx: Transaction, ends: Iterable[End], *, now_ms: int) -> bool:
@@ -87,14 +96,19 @@ def propagate(tx: Transaction, ends: Iterable[End], *, now_ms: int) -> bool:
     woke = False
     while todo:
         counts: Counter[tuple[str, bool]] = Counter()
+        cut_off: dict[str, End | None] = {}
         while todo:
             end = todo.popleft()
             woke |= _release(tx, end, todo, now_ms)
             if end.group_id is not None:
                 counts[end.group_id, end.ok] += 1
+                if not end.ok and cut_off.get(end.group_id, end) is not None:
+                    cut_off[end.group_id] = end if end.cut_off else None
         # One UPDATE per group and batch, not per member: a chord of 1,000 is counted down in a few dozen writes.
         for group in dict.fromkeys(group for group, _ in counts):
-            _count_down(tx, group, counts[group, True], counts[group, False], todo, now_ms)
+            done = _count_down(tx, group, counts[group, True], counts[group, False], now_ms)
+            if done is not None:
+                todo.append(_never_began(done, cut_off.get(group)))
     return woke
 
 
@@ -104,13 +118,17 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
     if not waiting:
         return False
     errbacks = any(flags & Flag.ON_FAILURE for _, _, flags, _ in waiting)
+    above = None if end.ok else _level(tx, end)
     for seq, id_, flags, group_id in waiting:
         if flags & Flag.ON_FAILURE:
             continue
         if not end.ok:
             tx.execute(FAIL, {"seq": seq, "error": end.error, "now_ms": now_ms})
             # An alias stands for what failed, so its errbacks are meant; so are those of a chord's body.
-            todo.append(End(id_, False, group_id, end.error, end.errbacks and _is_group_or_alias(tx, end, flags)))
+            own_too = end.errbacks and _is_group_or_alias(tx, end, flags)
+            depth = flags >> Flag.DEPTH_SHIFT
+            level = depth if above is None else min(above, depth)
+            todo.append(End(id_, False, group_id, end.error, own_too, depth, level))
         elif flags & Flag.ALIAS:
             result = results.result_of(tx, end.id)
             if len(result) > bodies.INLINE_BYTES:
@@ -148,8 +166,28 @@ def _is_group_or_alias(tx: Transaction, end: End, flags: int) -> bool:
     return bool(flags & Flag.ALIAS) or bool(tx.execute(GROUP_STATE, (end.id,)))
 
 
-def _count_down(tx: Transaction, group: str, ok: int, failed: int, todo: deque[End], now_ms: int) -> None:
-    """`ok` + `failed` members of `group` have finished; its own end goes to `todo` when they were the last."""
+def _level(tx: Transaction, end: End) -> int | None:
+    """How deep in groups the failure that `end` carries on has been at the least; None for a group of its own."""
+    if end.level is not None:
+        return end.level
+    for (flags,) in tx.execute(FLAGS_OF, (end.id,)):
+        return int(flags) >> Flag.DEPTH_SHIFT
+    return None
+
+
+def _never_began(group: End, member: End | None) -> End:
+    """The end of a group; `member`: one of those that all failed because of something before the group.
+
+    That something has called its errbacks, as the link of a chain that broke. What the group's body fails with is then
+    its error, and not a ChordError.
+    """
+    if member is None or member.depth is None or group.ok:
+        return group
+    return group._replace(error=member.error, errbacks=False, depth=member.depth - 1, level=member.level)
+
+
+def _count_down(tx: Transaction, group: str, ok: int, failed: int, now_ms: int) -> End | None:
+    """`ok` + `failed` members of `group` have finished; its own end when they were the last."""
     for remaining, broken, parent in tx.execute(COUNT_DOWN, {"id": group, "n": ok + failed, "failed": failed}):
         if remaining > 0:
             continue

@@ -275,6 +275,34 @@ def test_a_chord_whose_header_failed_calls_the_bodys_errback(storage: Storage, r
     assert decode_error(given).type == ChordError.__name__
 
 
+def deep(depth: int) -> int:
+    return depth << Flag.DEPTH_SHIFT
+
+
+def test_a_chord_that_was_never_begun_leaves_its_bodys_errback_alone(
+    storage: Storage, run: Run, state: StateOf
+) -> None:
+    members = [row(f"m{i}", LINKED | INPUT | deep(1), awaits="a", group_id="g", position=i) for i in range(2)]
+    errbacks = [row("err", ERRBACK | INPUT, awaits="a"), row("late", ERRBACK | INPUT, awaits="body")]
+    storage.enqueue(
+        Batch([row("a", LINKED), *members, row("body", LINKED | INPUT, awaits="g"), *errbacks], [Group("g", 2)])
+    )
+    assert run(a=DeadLetter(ERROR)) == ["a", "err"]
+    (body,) = storage.find_many(["body"]).values()
+    assert (body.state, body.error) == (State.UPSTREAM_FAILED, ERROR)
+
+
+def test_a_chain_that_broke_in_a_header_is_a_failure_of_the_header(storage: Storage, run: Run) -> None:
+    header = [row("x", LINKED | deep(1)), row("y", LINKED | INPUT | deep(1), awaits="x", group_id="g")]
+    storage.enqueue(
+        Batch(
+            [*header, row("body", LINKED | INPUT, awaits="g"), row("err", ERRBACK | INPUT, awaits="body")],
+            [Group("g", 1)],
+        )
+    )
+    assert run(x=DeadLetter(ERROR)) == ["x", "err"]
+
+
 # -- replace ---------------------------------------------------------------------------------------------------------
 
 

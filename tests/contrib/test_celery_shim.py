@@ -46,7 +46,13 @@ from celery.signals import worker_process_init, worker_ready, worker_shutdown
 from celery.states import ALL_STATES, FAILURE, PENDING, READY_STATES, RETRY, REVOKED, STARTED, SUCCESS
 from celery.utils import cached_property, gen_unique_id, uuid
 from celery.utils.log import get_logger, get_task_logger
-from celery.utils.time import get_exponential_backoff_interval
+from celery.utils.dispatch import Signal
+from celery.utils.functional import maybe_list, memoize, noop
+from celery.utils.graph import DependencyGraph
+from celery.utils.iso8601 import parse_iso8601
+from celery.utils.time import get_exponential_backoff_interval, humanize_seconds, maybe_timedelta, rate, timezone
+from celery.contrib.testing.manager import Manager
+from kombu.utils.functional import maybe_list, retry_over_time
 from celery.worker import WorkController
 from celery.worker.control import Panel, control_command, inspect_command
 from kombu import Exchange, Queue, binding, uuid
@@ -150,7 +156,7 @@ def test_the_logger_of_the_name_celery_stands_above_liteq_s(shim):
         ("from celery.worker.request import Request", "self.request"),
         ("from celery import bootsteps", "worker_ready"),
         ("from celery.result import AsyncReslt", "'AsyncResult'"),
-        ("from celery.utils.functional import LRUCache", "not part of liteq"),
+        ("from celery.utils.term import colored", "not part of liteq"),
         ("from kombu import Connection", "one SQLite file"),
         ("from billiard import Pool", "multiprocessing"),
     ],

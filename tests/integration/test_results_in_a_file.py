@@ -237,8 +237,21 @@ def test_a_chord_reduces_and_fails_with_its_header(app):
     bad = chord([add.s(1, 1), fail.s()], total.s()).delay()
     drain(app)
     assert good.get(timeout=0) == 90
+    with pytest.raises(ValueError, match="broken"):
+        bad.get(timeout=0)  # as in Celery: of the parents, the first that failed
     with pytest.raises(ChordError, match="broken"):
-        bad.get(timeout=0)
+        bad.get(timeout=0, follow_parents=False)
+    assert isinstance(bad.result, ChordError)
+
+
+def test_a_failure_above_is_raised_although_the_one_below_still_waits(app):
+    add, total, fail = (app.tasks[name] for name in ("add", "total", "fail"))
+    waiting = chord([fail.s(), add.s(1, 1).set(countdown=3600)], total.s()).delay()
+    drain(app)
+    assert not waiting.ready()
+    with pytest.raises(ValueError, match="broken"):
+        waiting.get(timeout=0)
+
 
 
 def test_links_and_errbacks_run_after_their_task(app):

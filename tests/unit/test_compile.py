@@ -56,7 +56,8 @@ def test_a_groups_members_are_counted_in_their_order() -> None:
     _rows, (batch, node) = compiled(group(t("a"), t("b")))
     (counter,) = batch.groups
     assert (counter.id, counter.size) == (node.id, 2)
-    assert [(m.group_id, m.position, m.flags) for m in batch.messages] == [(node.id, 0, LINKED), (node.id, 1, LINKED)]
+    one_deep = LINKED | 1 << Flag.DEPTH_SHIFT
+    assert [(m.group_id, m.position, m.flags) for m in batch.messages] == [(node.id, 0, one_deep), (node.id, 1, one_deep)]
     assert [child.id for child in node.children] == [m.id for m in batch.messages]
 
 

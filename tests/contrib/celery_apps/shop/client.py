@@ -41,7 +41,7 @@ def main():
     except TimeoutError as exc:
         gone = type(exc).__name__
     try:
-        packed.get(**WAIT)
+        packed.get(**WAIT, follow_parents=False)
     except ChordError as exc:
         chord_error = str(exc)
     found = {

@@ -1,0 +1,124 @@
+"""`celery.utils.time`: spans of time, zones, rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from liteq.clock import SystemClock, from_ms
+from liteq.retry import backoff_s
+from liteq.schedules.base import zone_of
+
+__all__ = [
+    "get_exponential_backoff_interval",
+    "humanize_seconds",
+    "is_naive",
+    "localize",
+    "make_aware",
+    "maybe_iso8601",
+    "maybe_make_aware",
+    "maybe_timedelta",
+    "parse_iso8601",
+    "rate",
+    "timezone",
+    "to_utc",
+]
+
+UNITS = (("day", 86_400.0, ".2f"), ("hour", 3_600.0, ".2f"), ("minute", 60.0, ".2f"), ("second", 1.0, ".2f"))
+RATES: dict[str, Callable[[float], float]] = {"s": lambda n: n, "m": lambda n: n / 60.0, "h": lambda n: n / 3_600.0}
+
+
+class _Zones:
+    """`timezone.utc`, `timezone.local`, `timezone.get_timezone(name)`."""
+
+    utc = UTC
+
+    @property
+    def local(self) -> tzinfo:
+        """The zone of this machine."""
+        zone = from_ms(SystemClock().now_ms()).astimezone().tzinfo
+        assert zone is not None
+        return zone
+
+    def get_timezone(self, zone: str | tzinfo) -> tzinfo:
+        """The zone of that name. Raises ImproperlyConfigured for one that there is not."""
+        return zone_of(zone)
+
+    def tz_or_local(self, tzinfo: tzinfo | None = None) -> tzinfo:
+        """`tzinfo`, or that of this machine."""
+        return self.local if tzinfo is None else self.get_timezone(tzinfo)
+
+    def to_local(self, dt: datetime, local: tzinfo | None = None, orig: tzinfo | None = None) -> datetime:
+        """`dt` in the zone `local`; a naive one is of `orig`, or UTC."""
+        return maybe_make_aware(dt, orig or UTC).astimezone(self.tz_or_local(local))
+
+
+timezone = _Zones()
+
+
+def is_naive(dt: datetime) -> bool:
+    """Whether `dt` says no zone."""
+    return dt.tzinfo is None or dt.tzinfo.utcoffset(dt) is None
+
+
+def make_aware(dt: datetime, tz: tzinfo) -> datetime:
+    """The naive `dt`, as a time of `tz`; another one in `tz`."""
+    return dt.replace(tzinfo=tz) if is_naive(dt) else dt.astimezone(tz)
+
+
+def maybe_make_aware(dt: datetime, tz: tzinfo | None = None, naive_as_utc: bool = True) -> datetime:
+    """`dt` in `tz`; a naive one is UTC, or, unless `naive_as_utc`, of `tz`."""
+    if is_naive(dt):
+        dt = dt.replace(tzinfo=UTC if naive_as_utc or tz is None else tz)
+    return dt if tz is None else dt.astimezone(tz)
+
+
+def localize(dt: datetime, tz: tzinfo) -> datetime:
+    """`dt` in the zone `tz`; a naive one is UTC."""
+    return (dt.replace(tzinfo=UTC) if is_naive(dt) else dt).astimezone(tz)
+
+
+def to_utc(dt: datetime) -> datetime:
+    """`dt` in UTC; a naive one is UTC."""
+    return make_aware(dt, UTC)
+
+
+def parse_iso8601(datestring: str) -> datetime:
+    """The time that is written in ISO 8601. Raises ValueError where none is."""
+    return datetime.fromisoformat(datestring)
+
+
+def maybe_iso8601(dt: datetime | str | None) -> datetime | None:
+    """`dt` as a time, where it is one's text."""
+    return parse_iso8601(dt) if isinstance(dt, str) else dt
+
+
+def maybe_timedelta(delta: Any) -> Any:
+    """Seconds as a timedelta; all else as it is."""
+    return timedelta(seconds=delta) if isinstance(delta, (int, float)) else delta
+
+
+def rate(r: float | str | None) -> float:
+    """Tasks a second that `"100/m"`, `"2/h"`, `"5"` or a number means; 0 for None."""
+    if not r:
+        return 0.0
+    if isinstance(r, (int, float)):
+        return float(r)
+    count, _, unit = r.partition("/")
+    return RATES[unit or "s"](float(count)) or 0.0
+
+
+def humanize_seconds(secs: float, prefix: str = "", sep: str = "", now: str = "now", microseconds: bool = False) -> str:
+    """`secs` as people say it: 60 is "1.00 minute"; below a second it is `now`, but for `microseconds`."""
+    secs = round(float(secs), 2)
+    for unit, seconds, form in UNITS:
+        if secs >= seconds:
+            count = secs / seconds
+            return f"{prefix}{sep}{count:{form}} {unit}{'' if count == 1 else 's'}"
+    return f"{prefix}{sep}{secs:.2f} seconds" if microseconds and secs > 0.0 else now
+
+
+def get_exponential_backoff_interval(factor: int, retries: int, maximum: int, full_jitter: bool = False) -> int:
+    """Whole seconds before the next try: `factor * 2 ** retries`, at most `maximum`; see `liteq.retry.backoff_s`."""
+    return int(backoff_s(retries, factor=factor, maximum=maximum, full_jitter=full_jitter))
