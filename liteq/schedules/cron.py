@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from liteq.schedules.base import BaseSchedule, NeverDue, schedstate
 from liteq.schedules.fields import ParseException, expand
-from liteq.schedules.walls import instants_of, is_ambiguous
+from liteq.schedules.walls import instants_of, repeat_of
 
 __all__ = ["crontab"]
 
@@ -18,7 +18,6 @@ Field = int | str | Iterable[int]
 
 LONGEST_MONTH = {1: 31, 2: 29, 3: 31, 4: 30, 5: 31, 6: 30, 7: 31, 8: 31, 9: 30, 10: 31, 11: 30, 12: 31}
 YEARS_AHEAD = 41  # a 29th of February that is a given day of the week: 28 years, 40 across 2100
-LONGEST_REPEAT = timedelta(hours=2)  # clocks are set back by an hour, or on Lord Howe Island by half of one
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -78,9 +77,9 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
         local = moment.astimezone(self.tz)
         wall = local.replace(tzinfo=None, fold=0)
         every_hour = len(self._hours) == 24
-        if every_hour and is_ambiguous(local):
+        if every_hour and (repeat := repeat_of(local)):
             # Its slots come twice, and the second pass of one is after the first pass of the next.
-            near = self._instants(wall - LONGEST_REPEAT, until=wall + LONGEST_REPEAT, twice=True)
+            near = self._instants(wall - repeat, until=wall + repeat, twice=True)
             found = [instant for instant in near if instant > moment]
             if found:
                 return min(found).astimezone(self.tz)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
 
-__all__ = ["instants_of", "is_ambiguous"]
+__all__ = ["instants_of", "repeat_of"]
 
 SECOND = timedelta(seconds=1)
 
 
-def is_ambiguous(local: datetime) -> bool:
-    """Whether the clock shows this aware time twice."""
-    return local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset() and _exists(local)
+def repeat_of(local: datetime) -> timedelta:
+    """By how much the clock was set back, where it shows this aware time twice; zero where it does not.
+
+    Mostly an hour; half of one on Lord Howe Island, three at Casey station.
+    """
+    first, second = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
+    if first is None or second is None or first == second or not _exists(local):
+        return timedelta(0)
+    return abs(first - second)
 
 
 def instants_of(wall: datetime, zone: tzinfo, *, twice: bool) -> list[datetime]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -23,6 +23,7 @@ LAST_YEAR = 2027
 START = datetime(LAST_YEAR + 1 - YEARS, 1, 1, tzinfo=UTC)
 END = datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC)
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+ORDINARY = (time(2, 30), time(23, 59))
 Transition = tuple[datetime, timedelta, timedelta]  # the moment, and the offsets before and after it
 
 pytestmark = pytest.mark.timeout(3600)
@@ -58,13 +59,17 @@ def distinct_zones() -> list[str]:
     return sorted(ways.values())
 
 
-def critical_slots(name: str) -> set[time]:
-    """Times of day inside and at the ends of what the zone's clocks skip or repeat, and two ordinary ones."""
-    slots = {time(2, 30), time(23, 59)}
+def slots_to_try(name: str) -> Iterator[tuple[time, datetime, datetime]]:
+    """Two ordinary times of day, from START to END; and about each transition, those inside and at the ends of what the
+    clocks skip or repeat.
+    """
+    for slot in ORDINARY:
+        yield slot, START, END
     for moment, before, after in transitions(name):
         first, last = sorted(((moment + before).replace(tzinfo=None), (moment + after).replace(tzinfo=None)))
-        slots |= {t.time() for t in (first - MINUTE, first, first + (last - first) / 2, last - MINUTE, last)}
-    return {slot.replace(second=0, microsecond=0) for slot in slots}
+        critical = {t.time() for t in (first - MINUTE, first, first + (last - first) / 2, last - MINUTE, last)}
+        for slot in {slot.replace(second=0, microsecond=0) for slot in critical}:
+            yield slot, moment - 2 * DAY, moment + 2 * DAY
 
 
 def when(wall: datetime, name: str) -> datetime:
@@ -76,10 +81,10 @@ def when(wall: datetime, name: str) -> datetime:
     return wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
 
 
-def fired(schedule: crontab, rng: random.Random) -> list[datetime]:
-    """What a beat sends that is up to a minute late each time: its loop, without the file."""
-    due, runs = schedule.next_after(START - MINUTE / 60), []
-    while due < END:
+def fired(schedule: crontab, start: datetime, end: datetime, rng: random.Random) -> list[datetime]:
+    """What a beat sends from `start` to `end` that is up to a minute late each time: its loop, without the file."""
+    due, runs = schedule.next_after(start - MINUTE / 60), []
+    while due < end:
         decision = decide(schedule, due, due + timedelta(seconds=rng.uniform(0, 50)))
         runs += decision.runs
         assert decision.next_due is not None
@@ -99,17 +104,13 @@ def test_each_slot_of_the_wall_clock_fires_once_in_every_zone(part: int) -> None
     assert len(zones) > 40, "there is no time zone database here: install tzdata"
     rng = random.Random(part)
     for name in zones[part::4]:
-        for slot in critical_slots(name):
+        for slot, start, end in slots_to_try(name):
             schedule = in_zone(crontab(minute=slot.minute, hour=slot.hour), name)
-            first, last = START.astimezone(schedule.tz).date(), END.astimezone(schedule.tz).date()
-            days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-            wanted = [moment for day in days if START <= (moment := when(at(day, slot), name)) < END]
-            # Two days' slots are one moment where the clocks skip a whole day (Samoa in 2011).
-            assert fired(schedule, rng) == sorted(set(wanted)), f"{slot} in {name}"
-
-
-def at(day: date, slot: time) -> datetime:
-    return datetime.combine(day, slot)
+            first, last = start.astimezone(schedule.tz).date(), end.astimezone(schedule.tz).date()
+            days = [first + timedelta(days=n) for n in range(-1, (last - first).days + 2)]
+            wanted = {moment for day in days if start <= (moment := when(datetime.combine(day, slot), name)) < end}
+            # A set: two days' slots are one moment where the clocks skip a whole day (Samoa in 2011).
+            assert fired(schedule, start, end, rng) == sorted(wanted), f"{slot} in {name}"
 
 
 @pytest.mark.parametrize("minute", ["*/30", "7,59"])
@@ -131,3 +132,11 @@ def test_every_hour_goes_on_through_the_repeated_hour(minute: str) -> None:
                 got.append(due.astimezone(UTC))
                 due = schedule.next_after(due)
             assert got == sorted(wanted), f"{name} at {moment}"
+
+
+def test_clocks_that_are_set_back_by_three_hours_lose_no_minute() -> None:
+    """Casey station in March 2010: found by the twenty years of the test above."""
+    schedule = in_zone(crontab(minute=7), "Antarctica/Casey")
+    due = datetime(2010, 3, 4, 12, 30, tzinfo=UTC)
+    runs = [(due := schedule.next_after(due)).astimezone(UTC) for _ in range(8)]
+    assert [run.hour for run in runs] == list(range(13, 21))
