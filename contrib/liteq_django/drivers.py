@@ -12,7 +12,7 @@ from typing import Any, cast
 from django.db import connections, transaction
 
 from liteq.exceptions import StorageError, StorageUnavailable
-from liteq.storage.driver import Bell, Driver, Listener, Promise, Transaction
+from liteq.storage.driver import Bell, Driver, Listener, Params, Promise, Transaction
 from liteq.storage.sqlite import migrate
 from liteq.storage.sqlite.polling import PollingListener
 from liteq.storage.sqlite.stdlib_driver import StdlibDriver
@@ -35,8 +35,14 @@ class SharedDriver(StdlibDriver):
     def write(self, promise: Promise = Promise.ACCEPTED) -> AbstractContextManager[Transaction]:
         if not inside_atomic(self.using):
             return super().write(promise)
-        connections[self.using].liteq_wrote_in = self._block()  # type: ignore[attr-defined]
+        connections[self.using].liteq_wrote_in = self._block()
         return within(self.using)
+
+    def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED) -> int:
+        if not inside_atomic(self.using):
+            return super().change(sql, params, promise)
+        with self.write(promise) as tx:
+            return tx.executemany(sql, [params])
 
     def read(self) -> AbstractContextManager[Transaction]:
         """A transaction sees what it has written itself; one that has written nothing sees what others commit."""
@@ -88,6 +94,10 @@ class MemoryDriver:
 
     def write(self, promise: Promise = Promise.ACCEPTED) -> AbstractContextManager[Transaction]:  # noqa: ARG002 - nothing in memory is durable
         return within(self.using)
+
+    def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED) -> int:
+        with self.write(promise) as tx:
+            return tx.executemany(sql, [params])
 
     def read(self) -> AbstractContextManager[Transaction]:
         return self._look()

@@ -22,7 +22,6 @@ from django.db import DatabaseError, close_old_connections, transaction
 from liteq.exceptions import LiteqError
 from liteq.message import Batch, Group, Message
 from liteq.storage.driver import Driver
-from liteq.storage.inspect import Record
 from liteq.storage.sqlite.files import open_sidecar
 from liteq.storage.storage import Storage
 from liteq_django.conf import OUTBOX_INTERVAL_S, option
@@ -64,10 +63,10 @@ class OutboxStorage(Storage):
         super().__init__(driver, **options)
         self.using = using
 
-    def enqueue(self, batch: Batch) -> list[str]:
+    def enqueue(self, batch: Batch, **options: Any) -> list[str]:
         """As `Storage.enqueue`. Inside `atomic()` a `unique_key` decides when the messages reach the queue, not now."""
         if not inside_atomic(self.using):
-            return super().enqueue(batch)
+            return super().enqueue(batch, **options)
         self._put(batch)
         return [message.id for message in batch.messages]
 
@@ -115,15 +114,9 @@ class OutboxStorage(Storage):
         except (LiteqError, DatabaseError) as exc:
             logger.warning("the tasks of a transaction wait in the outbox for a worker to relay them: %s", exc)
 
-    def waiting(self, limit: int = CHUNK) -> list[int]:
+    def undelivered(self, limit: int = CHUNK) -> list[int]:
         """The keys of rows that have not been delivered, the oldest first."""
         return list(self._entries().order_by("pk").values_list("pk", flat=True)[:limit])
-
-    # -- reading: what is in the outbox has been sent
-
-    def find(self, message_id: str) -> Record | None:
-        """As `Storage.find`; what the own transaction has sent is not in the queue yet, and unknown."""
-        return super().find(message_id)
 
 
 class Relay:
@@ -162,7 +155,7 @@ class Relay:
         done = 0
         try:
             close_old_connections()
-            for key in self.storage.waiting():
+            for key in self.storage.undelivered():
                 done += self._deliver(key)
         except (LiteqError, DatabaseError) as exc:
             logger.warning("the outbox cannot be relayed at the moment, trying again: %s", exc)

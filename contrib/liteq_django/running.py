@@ -96,7 +96,7 @@ class RunsDjangoTask(DjangoTask[..., Any]):
             errors=errors_of(attempts),
             worker_ids=attempts.workers,
         )
-        request.django_result = result
+        request.update(django_result=result)
         return result
 
     # -- the end: once, whatever the number of attempts

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from liteq.exceptions import LiteqError
@@ -27,7 +28,7 @@ from liteq_django.tasks_api import (
 __all__ = ["TasksBackend"]
 
 
-class TasksBackend(BaseTaskBackend):  # type: ignore[misc]
+class TasksBackend(BaseTaskBackend):
     """Enqueues into the project's queue, in the running transaction where there is one.
 
     OPTIONS: see task_options.py. A worker that is told no queues takes those of QUEUES too.
@@ -79,7 +80,7 @@ class TasksBackend(BaseTaskBackend):  # type: ignore[misc]
             yield checks.Error(f"TASKS[{self.alias!r}]: {problem}", id="liteq.E010", obj=self)
         try:
             default_app().broker_url  # noqa: B018 - whether there is one
-        except LiteqError as exc:
+        except (LiteqError, ImproperlyConfigured) as exc:
             yield checks.Error(f"TASKS[{self.alias!r}] has no queue: {exc}", id="liteq.E011", obj=self)
 
     def _new(self, task: Any, id_: str, args: Any, kwargs: Any) -> Any:

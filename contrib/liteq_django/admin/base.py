@@ -65,7 +65,7 @@ class Action:
     run_all: Callable[[Any, Mapping[str, str]], int] | None = None
 
 
-class QueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class QueueAdmin(admin.ModelAdmin):
     """A ModelAdmin without a table. Nothing that the queue holds is ever taken for HTML."""
 
     columns: ClassVar[Sequence[str]] = ()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from liteq_django.project import default_app
 
@@ -22,7 +23,11 @@ class Command(BaseCommand):
 
     def run_from_argv(self, argv: list[str]) -> None:
         """From `manage.py`: nothing of Django's parser is between the user and `liteq`."""
-        self.handle(*_without_django_s(argv[2:]))
+        try:
+            self.handle(*_without_django_s(argv[2:]))
+        except (CommandError, ImproperlyConfigured) as exc:  # a check that fails is one
+            self.stderr.write(str(exc))
+            sys.exit(1)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("args", nargs="*")

@@ -1,0 +1,190 @@
+"""The admin's pages: who may do what, what they show, and that nothing in the queue is taken for HTML."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from shop.orders.models import Order
+from shop.orders.tasks import charge, pay
+
+from liteq.states import State
+from liteq_django import drain
+
+BASE = "/admin/liteq_django/"
+
+
+@pytest.fixture
+def admin(shop):
+    return client_with(User.objects.create_superuser("root", password="x"))
+
+
+def client_with(user):
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture(autouse=True)
+def _no_users(shop):
+    yield
+    User.objects.all().delete()
+
+
+def staff(*codenames):
+    user = User.objects.create_user("clerk", password="x", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    assert user.user_permissions.count() == len(codenames)
+    return client_with(user)
+
+
+def page(client, path, **query):
+    response = client.get(BASE + path, query)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def die(n=1):
+    sent = [charge.delay(i, "4111 1111") for i in range(n)]
+    assert drain() == n
+    return [one.id for one in sent]
+
+
+def test_tasks_are_listed_searched_and_shown(shop, admin):
+    (dead,) = die()
+    waiting, other = pay.delay(1), pay.apply_async((2,), queue="mail")
+    html = page(admin, "taskmessage/")
+    assert all(id_ in html for id_ in (waiting.id, other.id, dead))
+    assert other.id not in page(admin, "taskmessage/", state="dead")
+    assert dead in page(admin, "taskmessage/", task="charge")
+    assert waiting.id not in page(admin, "taskmessage/", queue="mail")
+    assert other.id not in page(admin, "taskmessage/", id=waiting.id)
+    assert "There is no task nonsense" in page(admin, "taskmessage/", id="nonsense")
+    assert "shop.orders.tasks.pay" in page(admin, f"taskmessage/{waiting.id}/change/")
+    assert admin.get(f"{BASE}taskmessage/nonsense/change/").status_code == 404
+
+
+def test_text_is_never_html_and_sensitive_arguments_are_not_shown(shop, admin):
+    (dead,) = die()
+    html = page(admin, f"deadletter/{dead}/change/")
+    assert "&lt;b&gt;declined&lt;/b&gt;" in html
+    assert "<b>declined" not in html + page(admin, "deadletter/")
+    assert "4111" not in html
+    assert "***" in html
+
+
+def test_a_waiting_task_is_revoked(shop, admin):
+    sent = pay.delay(1)
+    response = admin.post(f"{BASE}taskmessage/", {"action": "revoke", "_selected": [sent.id]}, follow=True)
+    assert "1 revoked" in response.content.decode()
+    assert sent.state == "REVOKED"
+
+
+def test_dead_letters_are_replayed_and_dropped(shop, admin):
+    first, second, third = die(3)
+    admin.post(f"{BASE}deadletter/", {"action": "replay", "_selected": [first]})
+    admin.post(f"{BASE}deadletter/{second}/change/", {"action": "drop"})
+    assert shop.storage.find(first).state is State.PENDING
+    assert shop.storage.find(second) is None
+    assert shop.storage.find(third).state is State.DEAD
+    from django.contrib.admin.models import LogEntry
+
+    assert sorted(LogEntry.objects.values_list("object_id", flat=True)) == sorted([first, second])
+
+
+def test_all_that_match_a_filter_are_replayed_beyond_the_page(shop, admin):
+    die(3)
+    from liteq_django.admin import DeadLetterAdmin
+
+    before, DeadLetterAdmin.per_page = DeadLetterAdmin.per_page, 2
+    try:
+        assert "Next page" in page(admin, "deadletter/")
+        response = admin.post(f"{BASE}deadletter/?task=charge", {"action": "replay", "_all": "1"}, follow=True)
+        assert "3 put back" in response.content.decode()
+        assert admin.post(f"{BASE}deadletter/?task=nothing", {"action": "drop", "_all": "1"}).status_code == 302
+    finally:
+        DeadLetterAdmin.per_page = before
+    assert {count.state for count in shop.storage.counts()} == {State.PENDING}
+
+
+def test_the_pages_follow_each_other_without_gap_or_repetition(shop, admin):
+    import re
+
+    ids = {pay.delay(n).id for n in range(7)}
+    from liteq_django.admin import TaskAdmin
+
+    before, TaskAdmin.per_page = TaskAdmin.per_page, 3
+    seen, query = [], ""
+    try:
+        while True:
+            html = admin.get(f"{BASE}taskmessage/?{query}").content.decode()
+            seen += re.findall(r'name="_selected" value="([^"]+)"', html)
+            found = re.search(r'href="\?([^"]+)">Next page', html)
+            if found is None:
+                break
+            query = found[1].replace("&amp;", "&")
+    finally:
+        TaskAdmin.per_page = before
+    assert len(seen) == 7
+    assert set(seen) == ids
+
+
+def test_schedules_are_added_changed_paused_run_and_deleted(shop, admin):
+    form = {"name": "every night", "task": "shop.orders.tasks.pay", "schedule": "30 3 * * *", "args": "[1]"}
+    assert "five fields" in admin.post(f"{BASE}schedule/add/", {**form, "schedule": "at dawn"}).content.decode()
+    assert "JSON array" in admin.post(f"{BASE}schedule/add/", {**form, "args": "{}"}).content.decode()
+    assert admin.post(f"{BASE}schedule/add/", form).status_code == 302
+    assert "there is a schedule" in admin.post(f"{BASE}schedule/add/", form).content.decode()
+    assert "30 3 * * *" in page(admin, "schedule/")
+    one = f"{BASE}schedule/every night/change/"
+    assert admin.post(one, {**form, "schedule": "90", "queue": "mail"}).status_code == 302
+    assert "90" in page(admin, "schedule/")
+    admin.post(one, {"action": "pause"})
+    assert not shop.storage.schedules.find("every night").enabled
+    admin.post(one, {"action": "resume"})
+    assert shop.storage.schedules.find("every night").enabled
+    admin.post(one, {"action": "run_now"})
+    assert [(count.queue, count.n) for count in shop.storage.counts()] == [("mail", 1)]
+    admin.post(f"{BASE}schedule/", {"action": "remove", "_selected": ["every night"]})
+    assert shop.schedules.all() == []
+
+
+def test_workers_are_shown(shop, admin):
+    from liteq.message import WorkerIdentity
+
+    shop.storage.register_worker(WorkerIdentity("u1", "liteq@host", "host", "boot", 42, "0"), b'{"queues": ["mail"]}')
+    assert "liteq@host" in page(admin, "worker/")
+    assert "mail" in page(admin, "worker/u1/change/")
+
+
+def test_each_deed_needs_its_permission(shop):
+    (dead,) = die()
+    clerk = staff("view_deadletter", "replay_deadletter")
+    assert clerk.get(f"{BASE}taskmessage/").status_code == 403
+    html = page(clerk, "deadletter/")
+    assert "Replay" in html
+    assert "Drop" not in html
+    assert clerk.post(f"{BASE}deadletter/", {"action": "drop", "_selected": [dead]}).status_code == 403
+    assert clerk.get(f"{BASE}schedule/add/").status_code == 403
+    assert shop.storage.find(dead).state is State.DEAD
+    assert clerk.post(f"{BASE}deadletter/", {"action": "replay", "_selected": [dead]}).status_code == 302
+    assert shop.storage.find(dead).state is State.PENDING
+
+
+def test_a_form_without_its_token_is_refused(shop):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.create_superuser("root", password="x"))
+    (dead,) = die()
+    assert client.post(f"{BASE}deadletter/", {"action": "drop", "_selected": [dead]}).status_code == 403
+    assert shop.storage.find(dead) is not None
+
+
+def test_a_queue_that_cannot_be_read_is_told_on_the_page(shop, admin, monkeypatch):
+    from liteq.exceptions import StorageError
+
+    def fail(*args, **kwargs):
+        raise StorageError("the disk failed")
+
+    monkeypatch.setattr(type(shop.storage), "browse", fail)
+    assert "the disk failed" in page(admin, "taskmessage/")
+    assert Order.objects.count() == 0

@@ -1,0 +1,146 @@
+"""The queue in a file of its own: what is sent inside `atomic()` goes by way of a table in the models' database."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+POSTGRES = Path("/usr/lib/postgresql/15/bin")
+
+PROGRAM = """
+import json, os, signal, sys
+from django.db import transaction
+from liteq_django.models import OutboxEntry
+from liteq_django.project import default_app
+from liteq_django.storage import relay_for
+from shop.orders.models import Order
+from shop.orders.tasks import pay
+
+app, said = default_app(), {}
+try:
+    with transaction.atomic():
+        lost = pay.delay(Order.objects.create().pk)
+        raise KeyError
+except KeyError:
+    said["rolled back"] = [lost.exists(), OutboxEntry.objects.count(), Order.objects.count()]
+
+with transaction.atomic():
+    order = Order.objects.create()
+    sent = pay.delay(order.pk)
+    with transaction.atomic():
+        many = app.enqueue_many(pay.s(order.pk) for _ in range(3))
+    said["inside"] = [sent.exists(), OutboxEntry.objects.count()]
+said["after"] = [sent.exists(), app.AsyncResult(many[2]).exists(), OutboxEntry.objects.count()]
+
+direct = pay.delay(order.pk)
+said["outside"] = [direct.exists(), OutboxEntry.objects.count()]
+
+# A process that dies between the commit and the delivery, as on_commit callbacks that never run.
+app.storage.deliver_own = lambda key: None
+with transaction.atomic():
+    late = pay.delay(order.pk)
+said["died"] = [late.exists(), OutboxEntry.objects.count()]
+OutboxEntry.objects.create(batch=b"not a batch")
+relay = relay_for(app)
+said["relayed"] = [relay.turn(), late.exists(), relay.turn(), OutboxEntry.objects.count()]
+said["messages"] = sum(count.n for count in app.storage.counts())
+OutboxEntry.objects.all().delete()
+
+with transaction.atomic():
+    killed = pay.delay(order.pk)
+said["killed"] = [killed.id, order.pk]
+print(json.dumps(said), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def check_the_promise(site, wait_for):
+    migrated = site.manage("migrate", "-v0")
+    assert migrated.returncode == 0, migrated.stderr
+    done = site.python(PROGRAM)
+    assert done.stdout, done.stderr
+    said = json.loads(done.stdout)
+    assert said["rolled back"] == [False, 0, 0]
+    assert said["inside"] == [False, 2]
+    assert said["after"] == [True, True, 0]
+    assert said["outside"] == [True, 0]
+    assert said["died"] == [False, 1]
+    assert said["relayed"] == [1, True, 0, 1]  # what cannot be read stays, and holds nothing up
+    assert said["messages"] == 6
+
+    site.worker("-c", "2")  # one of its processes relays what the killed one has left
+    id_, order = said["killed"]
+    result = site.python(
+        "from liteq_django.project import default_app; from shop.orders.models import Order; import sys, time\n"
+        "end = time.monotonic() + 15\n"
+        "while time.monotonic() < end and not default_app().AsyncResult(sys.argv[1]).ready(): time.sleep(.05)\n"
+        "time.sleep(.1); print(default_app().AsyncResult(sys.argv[1]).get(timeout=1),"
+        " Order.objects.get(pk=sys.argv[2]).runs)",
+        id_,
+        str(order),
+    )
+    assert result.stdout.split() == ["1", "7"], result.stderr  # each ran once
+
+
+def test_with_the_models_in_another_sqlite_file(new_site, tmp_path, wait_for):
+    check_the_promise(new_site(SHOP_QUEUE=str(tmp_path / "queue.db")), wait_for)
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    """A server of our own, without TCP; as user `postgres` where this is root."""
+    pytest.importorskip("psycopg")
+    if not (POSTGRES / "initdb").exists():
+        pytest.skip("there is no PostgreSQL 15")
+    folder = Path("/tmp") / f"liteq-pg-{os.getpid()}"  # a socket's path is short, and another user's to enter
+    folder.mkdir(mode=0o755)
+    user = None
+    if os.geteuid() == 0:
+        try:
+            user = pwd.getpwnam("postgres").pw_name
+        except KeyError:
+            pytest.skip("there is no user postgres, and root may not run the server")
+        shutil.chown(folder, user)
+    data = str(folder / "data")
+    as_user = {"user": user} if user else {}
+    env = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+    try:
+        subprocess.run(
+            [POSTGRES / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"],
+            check=True, capture_output=True, env=env, cwd=folder, **as_user,
+        )  # fmt: skip
+        subprocess.run(
+            [
+                POSTGRES / "pg_ctl", "-D", data, "-w", "-l", str(folder / "log"),
+                "-o", f"-c listen_addresses='' -k {folder} -F", "start",
+            ],
+            check=True, stdout=subprocess.DEVNULL, env=env, cwd=folder, **as_user,
+        )  # fmt: skip
+        yield str(folder)
+    finally:
+        subprocess.run(
+            [POSTGRES / "pg_ctl", "-D", data, "-m", "immediate", "stop"],
+            capture_output=True, env=env, cwd="/", **as_user,
+        )  # fmt: skip
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_with_the_models_in_postgresql(new_site, tmp_path, postgres, wait_for):
+    check_the_promise(new_site(SHOP_QUEUE=str(tmp_path / "queue.db"), SHOP_POSTGRES=postgres), wait_for)
+
+
+def test_a_batch_comes_back_as_it_was(shop):
+    from liteq.message import Batch, Group, Message
+    from liteq_django.outbox import dump, load
+
+    batch = Batch(
+        [Message("1", "t", b'[["\xc3\xa9"], {}]', options=b"{}", group_id="g"), Message("2", "t", bytes(range(256)))],
+        [Group("g", 1)],
+    )
+    assert load(dump(batch)) == batch

@@ -1,0 +1,110 @@
+"""Workers of a Django project: how they are started, what they do with connections, what a kill costs."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from shop.orders.models import Order
+from shop.orders.tasks import begin_and_fail, count, had_connection, pay, pay_slowly
+
+from liteq.states import State
+
+
+def test_manage_py_starts_a_worker_that_finds_the_tasks_of_all_apps(shop, site):
+    worker = site.worker("-c", "2")
+    order = Order.objects.create()
+    assert pay.delay(order.pk).get(timeout=10) == 1
+    order.refresh_from_db()
+    assert order.paid
+    assert count.delay().get(timeout=10) == 1  # async, by Django's async ORM
+
+    failed = begin_and_fail.delay(order.pk)
+    with pytest.raises(ValueError, match="rolled back"):
+        failed.get(timeout=10)
+    assert {c.state for c in shop.storage.counts()} == {State.SUCCEEDED, State.DEAD}  # nothing was sent
+
+    assert had_connection.delay().get(timeout=10) is False  # without CONN_MAX_AGE a task opens its own
+    status = site.manage("liteq", "status")
+    assert status.returncode == 0, status.stderr
+    assert "1 worker" in status.stdout or "liteq@" in status.stdout
+
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=15) == 0
+    assert site.manage("liteq", "status").returncode == 69  # as Celery's: health checks use it
+
+
+def test_a_task_whose_process_is_killed_is_run_again(shop, site, tmp_path, wait_for):
+    site.worker("-c", "1")
+    order, note = Order.objects.create(), tmp_path / "note"
+    sent = pay_slowly.delay(order.pk, str(note))
+    wait_for(lambda: note.exists() and note.read_text())
+    os.kill(int(note.read_text()), signal.SIGKILL)
+    assert sent.get(timeout=15) == 1
+    order.refresh_from_db()
+    assert order.runs == 1
+
+
+def test_a_killed_worker_loses_nothing(shop, site, tmp_path, wait_for):
+    first = site.worker("-c", "1")
+    order, note = Order.objects.create(), tmp_path / "note"
+    sent, waiting = pay_slowly.delay(order.pk, str(note)), pay.delay(order.pk)
+    wait_for(lambda: note.exists() and note.read_text())
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    site.worker("-c", "1")
+    assert sent.get(timeout=15) == 1
+    assert waiting.get(timeout=15) == 1
+    order.refresh_from_db()
+    assert order.runs == 2
+
+
+def test_the_command_line_finds_a_project_by_its_package(shop, site):
+    site.env.pop("DJANGO_SETTINGS_MODULE")
+    site.worker("-P", "threads", "-c", "2", command=["-m", "liteq", "-A", "shop", "worker"])
+    order = Order.objects.create()
+    assert pay.delay(order.pk).get(timeout=10) == 1
+
+
+def test_a_project_with_an_app_of_its_own(shop, new_site, tmp_path, wait_for):
+    """As Celery's guide lays a project out: proj/celery.py, and its app in proj/__init__.py."""
+    proj = tmp_path / "proj"
+    proj.mkdir()
+    (proj / "__init__.py").write_text("from .celery import app as celery_app\n")
+    (proj / "celery.py").write_text(
+        "import os\nfrom liteq import Celery\n"
+        "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'proj.settings')\n"
+        "app = Celery('proj')\n"
+        "app.config_from_object('django.conf:settings', namespace='CELERY')\n"
+        "app.autodiscover_tasks()\n"
+    )
+    (proj / "settings.py").write_text(
+        "from shop.settings import *\ndel LITEQ\nINSTALLED_APPS.remove('liteq_django')\n"
+        f"CELERY_BROKER_URL = 'sqlite:///{tmp_path}/own.db'\nCELERY_TASK_DEFAULT_QUEUE = 'mail'\n"
+    )
+    site = new_site()
+    site.env["DJANGO_SETTINGS_MODULE"] = "proj.settings"
+    site.env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
+    assert site.manage("migrate", "-v0").returncode == 0
+    del site.env["DJANGO_SETTINGS_MODULE"]
+    site.worker("-c", "1", command=["-m", "liteq", "-A", "proj", "worker"])
+    site.env["DJANGO_SETTINGS_MODULE"] = "proj.settings"
+    done = site.python(
+        "from proj import celery_app; from shop.orders.tasks import pay; from shop.orders.models import Order\n"
+        "order = Order.objects.create(); sent = pay.delay(order.pk)\n"
+        "assert pay.app is celery_app and hasattr(pay, 'delay_on_commit'), pay.app\n"
+        "print(sent.get(timeout=10), sent.queue)"
+    )
+    assert done.stdout.split() == ["1", "mail"], done.stderr
+
+
+def test_what_is_wrong_with_the_settings_keeps_a_worker_from_starting(shop, new_site, tmp_path):
+    settings = tmp_path / "wrong.py"
+    settings.write_text("from shop.settings import *\nLITEQ = {'DATABASE': 'nowhere'}\n")
+    site = new_site(DJANGO_SETTINGS_MODULE="wrong")
+    site.env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
+    done = site.manage("liteq", "worker")
+    assert done.returncode == 1
+    assert "liteq.E001" in done.stderr
+    assert "DATABASES does not have" in done.stderr
