@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from liteq import signals
 from liteq.clock import from_ms
 from liteq.message import Message
-from liteq.serialization import decode
+from liteq.serialization import decode, kind_of
 
-__all__ = ["announce", "announce_sent"]
+__all__ = ["announce", "announce_sent", "tell_sent"]
 
 
 def announce(
@@ -35,6 +37,29 @@ def announce_sent(app: Any, messages: Iterable[Message]) -> None:
             args, kwargs = app.content.read(message.payload)
             options = decode(message.options) if message.options else {}
             signals.after_task_publish.send(sender=message.task, **_publication(message, args, kwargs, options))
+
+
+def tell_sent(app: Any, messages: Sequence[Message]) -> list[bytes]:
+    """The events task-sent of these messages, for the transaction that writes them."""
+    from liteq.events.dispatcher import event_bytes, event_fields  # with all of events, for who has them sent
+
+    hostname = f"{os.getpid()}@{socket.gethostname()}"
+    told = []
+    for message in messages:
+        task = app.tasks.get(message.task)
+        if task is not None and not task.send_events:
+            continue
+        sealed = kind_of(message.payload)
+        args, kwargs = decode(message.payload) if sealed is None else ([sealed], {})
+        if task is not None and sealed is None:
+            args, kwargs = task.redacted(args, kwargs)
+        fields = event_fields(
+            app, "task-sent", hostname, uuid=message.id, name=message.task, args=repr(tuple(args)), kwargs=repr(kwargs),
+            root_id=message.root_id or message.id, parent_id=message.parent_id, retries=0, eta=_iso(message.due_ms),
+            expires=_iso(message.expires_ms), queue=message.queue, exchange="", routing_key=message.queue,
+        )  # fmt: skip
+        told.append(event_bytes(fields))
+    return told
 
 
 def _publication(

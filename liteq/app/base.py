@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from liteq import context, signals
 from liteq.app.annotations import annotate
+from liteq.app.announcing import tell_sent
 from liteq.app.backend import Backend
 from liteq.app.builtins import add_builtins
 from liteq.app.configured import Configured
@@ -33,6 +34,7 @@ from liteq.signals import Signal
 if TYPE_CHECKING:
     from liteq.app.control import Control
     from liteq.app.periodic import Periodic
+    from liteq.events import Events
     from liteq.storage.storage import Storage
 
 __all__ = ["LiteQ"]
@@ -273,6 +275,8 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
                 return opened
             storage = self.open_storage()
             storage.migrate()
+            if self.conf.task_send_sent_event:
+                storage.tell_sent = partial(tell_sent, self)
             self.__dict__["storage"] = storage
             return storage
 
@@ -313,6 +317,13 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
         from liteq.app.control import Control
 
         return Control(self)
+
+    @cached_property
+    def events(self) -> Events:
+        """What becomes of tasks and workers, as it happens."""
+        from liteq.events import Events
+
+        return Events(self)
 
     @cached_property
     def schedules(self) -> Periodic:

@@ -32,6 +32,12 @@ def flatten_reply(reply: Iterable[Mapping[str, Any]]) -> Reply:
     return found
 
 
+def stamps_of(value: Any) -> set[str]:
+    """One stamp, or several, each as JSON: as they can be compared and kept."""
+    several = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
+    return {encode(one, what="a stamp").decode() for one in several}
+
+
 def ids_of(value: Any) -> list[str]:
     """One id, or several; results count as their ids."""
     several = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
@@ -160,6 +166,25 @@ class Control:
         arguments = {"task_id": ids, "terminate": terminate, "signal": signal}
         return self.broadcast("revoke", arguments, destination, **kwargs)
 
+    def revoke_by_stamped_headers(
+        self,
+        headers: Mapping[str, Any],
+        destination: Any = None,
+        terminate: bool = False,
+        signal: str | int = "SIGTERM",
+        **kwargs: Any,
+    ) -> Any:
+        """Have messages not run that have one of these stamps: `{"header": stamp or [stamps]}`.
+
+        Kept for a day, over restarts; what waits ends as REVOKED when a worker comes to it. With `terminate`, as in
+        `revoke`.
+        """
+        stamps = [(header, stamp) for header, value in headers.items() for stamp in sorted(stamps_of(value))]
+        self.app.storage.commands.revoke_stamps(stamps, keep_s=REVOKES_KEPT_S)
+        several = {key: list(one) if isinstance(one, (set, frozenset)) else one for key, one in headers.items()}
+        arguments = {"headers": several, "terminate": terminate, "signal": signal}
+        return self.broadcast("revoke_by_stamped_headers", arguments, destination, **kwargs)
+
     def terminate(self, task_id: Any, destination: Any = None, signal: str | int = "SIGTERM", **kwargs: Any) -> Any:
         """As `revoke(terminate=True)`."""
         return self.revoke(task_id, destination, terminate=True, signal=signal, **kwargs)
@@ -223,11 +248,13 @@ class Control:
         destination: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Replace the processes of the prefork pool when they are idle."""
+        """Replace the processes of the prefork pool, each once it is idle, after importing `modules` (with `reload`:
+        anew), so that the new ones have the tasks as they are then.
+        """
         return self.broadcast("pool_restart", {"modules": modules, "reload": reload}, destination, **kwargs)
 
     def autoscale(self, max: int, min: int, destination: Any = None, **kwargs: Any) -> Any:
-        """Answered with an error by workers: their size is fixed, `pool_grow` and `pool_shrink` change it."""
+        """Set the limits between which a worker that was started with `--autoscale` keeps the size of its pool."""
         return self.broadcast("autoscale", {"max": max, "min": min}, destination, **kwargs)
 
     def shutdown(self, destination: Any = None, **kwargs: Any) -> Any:
@@ -237,6 +264,10 @@ class Control:
     def heartbeat(self, destination: Any = None, **kwargs: Any) -> Any:
         """Have workers beat now."""
         return self.broadcast("heartbeat", {}, destination, **kwargs)
+
+    def election(self, id: str, topic: str, action: Any = None, connection: Any = None) -> None:
+        """Have one of the workers that live, and only one, send the signature `action`."""
+        self.broadcast("election", {"id": id, "topic": topic, "action": action})
 
     def enable_events(self, destination: Any = None, **kwargs: Any) -> Any:
         """Have workers tell what becomes of tasks."""
@@ -344,6 +375,18 @@ class Inspect:
     def clock(self) -> Any:
         """A worker's clock, in ms since the epoch."""
         return self._request("clock")
+
+    def memsample(self) -> Any:
+        """How much memory a worker's main process has in use, as text: "51.2MB"."""
+        return self._request("memsample")
+
+    def memdump(self, samples: int = 10) -> Any:
+        """The last of a worker's memory samples, as text."""
+        return self._request("memdump", samples=samples)
+
+    def objgraph(self, type: str = "Request", n: int = 200, max_depth: int = 10) -> Any:
+        """Answered with an error: it draws Celery's own objects."""
+        return self._request("objgraph", type=type, num=n, max_depth=max_depth)
 
     def hello(self, from_node: str | None = None, revoked: Any = None) -> Any:
         """The ids that a worker knows as revoked, and its clock."""

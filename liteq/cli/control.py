@@ -2,79 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from liteq.cli.asking import ask, show_answers
+from liteq.app.control import flatten_reply
+from liteq.cli.asking import arguments_of, ask, commands_of, list_commands, names_of, show_answers
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.session import Session, pass_session
 
 __all__ = ["control"]
 
-Build = Callable[..., dict[str, Any]]
-
-
-def _nothing() -> dict[str, Any]:
-    return {}
-
-
-def _number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise click.UsageError(f"{text!r} is not a whole number") from None
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        raise click.UsageError(f"{text!r} is not a number of seconds") from None
-
-
-# By command: its arguments as they are written, what it does, and how the words become arguments of the command.
-COMMANDS: dict[str, tuple[str, str, Build]] = {
-    "revoke": ("ID...", "Do not run these messages.", lambda *ids: {"task_id": ids}),
-    "terminate": (
-        "SIGNAL ID...",
-        "The same, and kill the processes that run them.",
-        lambda signal, *ids: {"task_id": ids, "signal": signal},
-    ),
-    "time_limit": (
-        "TASK SOFT [HARD]",
-        "Set a task's time limits, in seconds.",
-        lambda task, soft, hard=None: {"task_name": task, "soft": _seconds(soft), "hard": _seconds(hard)},
-    ),
-    "rate_limit": (
-        "TASK RATE",
-        "Set how many of a task a worker starts: 10/m.",
-        lambda task, rate: {"task_name": task, "rate_limit": rate},
-    ),
-    "add_consumer": ("QUEUE", "Take from one more queue.", lambda queue, *_: {"queue": queue}),
-    "cancel_consumer": ("QUEUE", "Take from a queue no more.", lambda queue: {"queue": queue}),
-    "pool_grow": ("[N]", "Execute N more tasks at a time.", lambda n="1": {"n": _number(n)}),
-    "pool_shrink": ("[N]", "Execute N fewer tasks at a time.", lambda n="1": {"n": _number(n)}),
-    "pool_restart": ("", "Replace the processes, each when it is idle.", _nothing),
-    "autoscale": ("MAX MIN", "There is none; workers say so.", lambda max_, min_: {"max": max_, "min": min_}),
-    "heartbeat": ("", "Beat now.", _nothing),
-    "enable_events": ("", "Tell what becomes of tasks.", _nothing),
-    "disable_events": ("", "Tell no more.", _nothing),
-    "shutdown": ("", "Finish what runs, then end.", _nothing),
-}
+GLOBAL_RATE = "global_rate_limit"
+IN_THE_FILE = {f"{GLOBAL_RATE} <task_name> <rate_limit>": "Set what all workers together start of a task: 100/h, 0."}
 
 
 def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
-        for name, (arguments, text, _) in COMMANDS.items():
-            click.echo(f"{(name + ' ' + arguments).strip():<28} {text}")
+        list_commands("control", IN_THE_FILE)
         ctx.exit()
 
 
 @click.command(cls=Command, context_settings={"ignore_unknown_options": True})
-@click.argument("command", type=click.Choice(list(COMMANDS)), metavar="COMMAND")
+@click.argument("command", metavar="COMMAND")
 @click.argument("arguments", nargs=-1)
 @click.option(
     "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="The commands, explained."
@@ -88,21 +39,35 @@ def control(
     """Ask the workers that live for something. COMMAND is one of those that `liteq control --list` explains.
 
     Returns as soon as each of them has answered; with 69 when none does, and with 1 when one could not do it. What
-    waits in the queue is revoked also where no worker lives.
+    waits in the queue is revoked also where no worker lives; a global rate limit is set in the file.
 
     \b
     JSON: {worker: {"ok": text} or {"error": text}}
     """
-    usage, _, build = COMMANDS[command]
-    try:
-        built = build(*arguments)
-    except TypeError:
-        raise click.UsageError(f"write: liteq control {command} {usage}") from None
+    if command == GLOBAL_RATE:
+        return _global_rate_limit(session, arguments)
+    session.import_commands()
+    if command not in (known := commands_of("control")):
+        raise click.UsageError(f"there is no command {command!r}; there is {', '.join([*known, GLOBAL_RATE])}")
+    built = arguments_of("control", command, arguments)
     if command not in {"revoke", "terminate"}:
-        return show_answers(session, ask(session, command, built, destination=destination, timeout_s=timeout))
+        answers = ask(session, command, built, destination=destination, timeout_s=timeout)
+        return show_answers(session, answers, count=False)
     if not built["task_id"]:
-        raise click.UsageError(f"write: liteq control {command} {usage}")
+        raise click.UsageError(f"write: liteq control {command} {known[command].signature}")
     return _revoke(session, built, terminate=command == "terminate", destination=destination, timeout=timeout)
+
+
+def _global_rate_limit(session: Session, arguments: tuple[str, ...]) -> int:
+    if len(arguments) != 2:
+        raise click.UsageError(f"write: liteq control {GLOBAL_RATE} <task_name> <rate_limit>")
+    _ = session.storage  # refuses a file that is not there
+    try:
+        session.app.control.global_rate_limit(*arguments)
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from None
+    session.note(f"all workers on this file keep to it: {arguments[0]} {arguments[1]}")
+    return Exit.OK
 
 
 def _revoke(
@@ -111,7 +76,7 @@ def _revoke(
     _ = session.storage  # refuses a file that is not there
     reply = session.app.control.revoke(
         list(built["task_id"]),
-        destination=destination.split(",") if destination else None,
+        destination=names_of(destination),
         terminate=terminate,
         signal=built.get("signal", "SIGTERM"),
         reply=True,
@@ -120,4 +85,4 @@ def _revoke(
     if not reply:
         session.note("revoked in the queue; no worker lives that might run it")
         return Exit.OK
-    return show_answers(session, {name: answer for one in reply for name, answer in one.items()})
+    return show_answers(session, flatten_reply(reply), count=False)

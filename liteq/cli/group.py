@@ -20,14 +20,13 @@ __all__ = ["Command", "Group", "main"]
 
 # Each is the function of that name in the file of that name.
 COMMANDS = (
-    "worker", "beat", "call", "result", "status", "inspect", "control", "purge", "dead", "doctor", "backup", "migrate",
-    "demo", "report", "version",
+    "worker", "beat", "call", "result", "status", "inspect", "control", "events", "purge", "dead", "doctor", "backup",
+    "migrate", "demo", "report", "version",
 )  # fmt: skip
 
 # What `celery` has and `liteq` does not, and what to do instead.
 ELSEWHERE = {
     "amqp": "there is no AMQP here",
-    "events": "events are not part of this version; `liteq status` and `liteq inspect` read the file",
     "graph": "there are no bootsteps here",
     "list": "there are no bindings here; queues: `liteq inspect queues`",
     "logtool": "not part of this version",

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import click
 
-from liteq.cli.asking import ask, show_answers
+from liteq.cli.asking import arguments_of, ask, commands_of, list_commands, show_answers
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.messages import message_document
-from liteq.cli.output import age, counted, emit, json_text, say, table
+from liteq.cli.output import age, emit, json_text, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.cli.workers import documents, live
 from liteq.states import State
@@ -32,7 +32,6 @@ class Query:
     destination: str | None
     limit: int
     args: bool
-    timeout_s: float = 1.0
 
 
 def queues(session: Session, query: Query) -> int:
@@ -51,7 +50,11 @@ def queues(session: Session, query: Query) -> int:
 
 
 def messages(session: Session, query: Query) -> int:
-    """Messages in one state (--state, by default pending)."""
+    """Messages of these ids, else those in one state (--state, by default pending)."""
+    if query.ids:
+        found = session.storage.find_many(query.ids)
+        _show_records(session, list(found.values()), with_args=query.args, empty="none of these ids is known")
+        return Exit.OK if len(found) == len(set(query.ids)) else Exit.FAILED
     return _show_messages(session, query, query.state or State.PENDING)
 
 
@@ -60,35 +63,11 @@ def scheduled(session: Session, query: Query) -> int:
     return _show_messages(session, query, State.SCHEDULED)
 
 
-def active(session: Session, query: Query) -> int:
-    """Messages that workers hold: running, or about to."""
-    return _show_messages(session, query, State.LEASED)
-
-
-def reserved(session: Session, query: Query) -> int:
-    """What each worker holds and has not started, as it says itself."""
-    return _ask(session, query, "reserved")
-
-
-def revoked(session: Session, query: Query) -> int:
-    """Messages that were revoked, or expired."""
-    return _show_messages(session, query, State.CANCELLED)
-
-
 def _show_messages(session: Session, query: Query, state: State) -> int:
     records = session.storage.messages(state, queue=query.queue, task=query.task, limit=query.limit)
     if query.destination:
         records = [record for record in records if record.worker in query.destination.split(",")]
     return _show_records(session, records, with_args=query.args, empty=f"no message is {state}")
-
-
-def query_task(session: Session, query: Query) -> int:
-    """The messages of these ids."""
-    if not query.ids:
-        raise click.UsageError("name the ids: liteq inspect query_task ID...")
-    found = session.storage.find_many(query.ids)
-    _show_records(session, list(found.values()), with_args=query.args, empty="none of these ids is known")
-    return Exit.OK if len(found) == len(set(query.ids)) else Exit.FAILED
 
 
 def _show_records(session: Session, records: list[Record], *, with_args: bool, empty: str) -> int:
@@ -106,26 +85,6 @@ def _show_records(session: Session, records: list[Record], *, with_args: bool, e
     return Exit.OK
 
 
-def _ask(session: Session, query: Query, command: str, **arguments: object) -> int:
-    return show_answers(
-        session, ask(session, command, arguments, destination=query.destination, timeout_s=query.timeout_s)
-    )
-
-
-def ping(session: Session, query: Query) -> int:
-    """Whether workers answer."""
-    answers = ask(session, "ping", {}, destination=query.destination, timeout_s=query.timeout_s)
-    found = [{"name": name, "ok": answer["ok"]} for name, answer in sorted(answers.items())]
-
-    def show() -> None:
-        for worker in found:
-            say(f"{worker['name']}: OK {worker['ok']}")
-        session.note(f"{counted(len(found), 'node')} online")
-
-    emit(session, found, show)
-    return Exit.OK if found else Exit.UNAVAILABLE
-
-
 def workers(session: Session, query: Query) -> int:
     """What the workers that live say of themselves."""
     found = documents(live(session, query.destination))
@@ -140,68 +99,18 @@ def workers(session: Session, query: Query) -> int:
     return Exit.OK if found else Exit.UNAVAILABLE
 
 
-def active_queues(session: Session, query: Query) -> int:
-    """Which queues each worker takes from."""
-    found = {w["name"]: w.get("queues", []) for w in documents(live(session, query.destination))}
-    rows = [(name, ",".join(queues)) for name, queues in found.items()]
-    emit(session, found, lambda: table(session, ("worker", "queues"), rows, empty="no worker answers"))
-    return Exit.OK if found else Exit.UNAVAILABLE
-
-
-def registered(session: Session, query: Query) -> int:
-    """The tasks that each worker knows; behind it, names of their attributes to be shown."""
-    return _ask(session, query, "registered", taskinfoitems=query.ids)
-
-
-def stats(session: Session, query: Query) -> int:
-    """Counters, pool, uptime and resource usage of each worker."""
-    return _ask(session, query, "stats")
-
-
-def conf(session: Session, query: Query) -> int:
-    """The settings of each worker, without the defaults."""
-    return _ask(session, query, "conf")
-
-
-def report(session: Session, query: Query) -> int:
-    """The versions of each worker; `liteq report` tells those here."""
-    return _ask(session, query, "report")
-
-
-def clock(session: Session, query: Query) -> int:
-    """The clock of each worker, in ms since the epoch."""
-    return _ask(session, query, "clock")
-
-
-SUBJECTS: dict[str, Callable[[Session, Query], int]] = {
-    "queues": queues,
-    "messages": messages,
-    "workers": workers,
-    "active": active,
-    "reserved": reserved,
-    "scheduled": scheduled,
-    "revoked": revoked,
-    "query_task": query_task,
-    "registered": registered,
-    "active_queues": active_queues,
-    "stats": stats,
-    "ping": ping,
-    "conf": conf,
-    "report": report,
-    "clock": clock,
-}
+SUBJECTS: dict[str, Callable[[Session, Query], int]] = {"queues": queues, "messages": messages, "workers": workers}
 
 
 def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
-        for name, subject in SUBJECTS.items():
-            click.echo(f"{name:<14} {(subject.__doc__ or '').splitlines()[0]}")
+        list_commands("inspect", {name: (subject.__doc__ or "").splitlines()[0] for name, subject in SUBJECTS.items()})
         ctx.exit()
 
 
 @click.command(cls=Command)
-@click.argument("subject", type=click.Choice(list(SUBJECTS)), metavar="SUBJECT")
-@click.argument("ids", nargs=-1)
+@click.argument("subject", metavar="SUBJECT")
+@click.argument("words", nargs=-1, metavar="[ARGUMENTS]...")
 @click.option(
     "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="The subjects, explained."
 )
@@ -217,7 +126,7 @@ def inspect(
     session: Session,
     /,
     subject: str,
-    ids: tuple[str, ...],
+    words: tuple[str, ...],
     state: str | None,
     queue: str | None,
     task: str | None,
@@ -226,15 +135,20 @@ def inspect(
     args: bool,
     timeout: float,
 ) -> int:
-    """Look at the queue. SUBJECT is one of those that `liteq inspect --list` explains.
+    """Ask the workers, or look into the file. SUBJECT is one of those that `liteq inspect --list` explains.
 
-    ping, stats, registered, reserved, conf, report and clock are questions to the workers: answered as soon as each
-    that lives has, and with 69 when none does. All else is read from the file, so nobody has to answer.
+    queues, messages and workers are read from the file, so nobody has to answer. All else is a question to the workers:
+    answered as soon as each that lives has, and with 69 when none does.
 
     \b
-    JSON: queues {queue: {state: n}}; messages, active, scheduled, revoked, query_task [{"id", "task", "queue", ...}];
-    workers [{"name", "pid", ...}]; ping [{"name", "ok"}]; active_queues {worker: [queues]};
-    stats, registered, reserved, conf, report, clock {worker: answer}
+    JSON: {worker: answer}, as Celery's; queues {queue: {state: n}}; messages [{"id", "task", "queue", ...}];
+    workers [{"name", "pid", ...}]
     """
-    query = Query(ids, State(state) if state else None, queue, task, destination, limit, args, timeout)
-    return SUBJECTS[subject](session, query)
+    query = Query(words, State(state) if state else None, queue, task, destination, limit, args)
+    if subject in SUBJECTS:
+        return SUBJECTS[subject](session, query)
+    session.import_commands()
+    if subject not in (known := commands_of("inspect")):
+        raise click.UsageError(f"there is no {subject!r} to inspect; there is {', '.join(sorted({*known, *SUBJECTS}))}")
+    arguments = arguments_of("inspect", subject, words)
+    return show_answers(session, ask(session, subject, arguments, destination=destination, timeout_s=timeout))

@@ -72,6 +72,11 @@ class Session:
             raise StorageUnavailable(f"there is no file {path}: the first task that is sent, or a worker, creates it")
         return self.app.storage
 
+    def import_commands(self) -> None:
+        """Import the app's tasks: commands of remote control that it has itself are in its modules."""
+        if self.has_app:
+            self.app.import_tasks()
+
     @property
     def on_terminal(self) -> bool:
         """Whether a person reads what is written."""

@@ -4,48 +4,24 @@ from __future__ import annotations
 
 import click
 
-from liteq.cli.exits import Exit
+from liteq.cli.asking import ask, show_answers
 from liteq.cli.group import Command
-from liteq.cli.output import age, counted, emit, table
 from liteq.cli.session import Session, pass_session
-from liteq.cli.workers import documents, live
 
 __all__ = ["status"]
 
 
 @click.command(cls=Command)
 @click.option("-d", "--destination", metavar="NAMES", help="Only these workers, comma-separated.")
-@click.option("-t", "--timeout", type=float, expose_value=False, hidden=True)
+@click.option("-t", "--timeout", type=float, default=1.0, show_default=True, help="Seconds to wait for workers.")
 @pass_session
-def status(session: Session, /, destination: str | None) -> int:
-    """Show the workers that live.
+def status(session: Session, /, destination: str | None, timeout: float) -> int:
+    """Show the workers that answer, as `liteq inspect ping` does; `liteq inspect workers` tells more of each.
 
-    Exits with 69 when there is none. Read from the file, so it returns at once. A worker that did not beat for
-    `visibility_timeout` seconds, or whose process is gone, does not count.
+    Returns as soon as all that live have answered; exits with 69 when none does.
 
     \b
-    JSON: [{"name", "host", "pid", "leased", "started", "heartbeat", "queues", "concurrency", "pool", "processed", ...}]
+    JSON: {worker: {"ok": "pong"}}
     """
-    workers = live(session, destination)
-    found = documents(workers)
-    now_ms = session.app.clock.now_ms()
-
-    def show() -> None:
-        head = ("worker", "status", "pid", "pool", "queues", "running", "processed", "heartbeat")
-        table(
-            session,
-            head,
-            [
-                (
-                    w["name"], "OK", w["pid"], f"{w.get('pool', '?')} x {w.get('concurrency', '?')}",
-                    ",".join(w.get("queues", [])), w["leased"], w.get("processed"), age(now_ms, worker.heartbeat_ms),
-                )
-                for w, worker in zip(found, workers, strict=True)
-            ],
-            empty="no worker answers",
-        )  # fmt: skip
-        if found and session.on_terminal:
-            click.echo(f"{counted(len(found), 'node')} online.")
-
-    emit(session, found, show)
-    return Exit.OK if workers else Exit.UNAVAILABLE
+    answers = ask(session, "ping", {}, destination=destination, timeout_s=timeout)
+    return show_answers(session, answers, bodies=False)

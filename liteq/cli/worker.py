@@ -28,7 +28,6 @@ POOLS = ("prefork", "processes", "threads", "solo")
 WITHOUT_EFFECT = {
     "--statedb": "the state is in the file",
     "-O": "children take what they can start, no more",
-    "--task-events": "events are not part of this version",
     "--without-gossip": "workers meet in the file",
     "--without-mingle": "workers meet in the file",
     "--without-heartbeat": "a lease needs its heartbeat",
@@ -51,7 +50,6 @@ def idle_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for opts, flag in (
         (("--statedb", "-S"), False),
         (("-O", "--optimization"), False),
-        (("--task-events", "--events", "-E"), True),
         (("--without-gossip",), True),
         (("--without-mingle",), True),
         (("--without-heartbeat",), True),
@@ -89,11 +87,17 @@ def octal(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
         raise click.BadParameter(f"{value!r} is not an octal number, such as 077") from None
 
 
-def _autoscale(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+def _autoscale(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """MAX,MIN, or MAX alone, in either order as in Celery: (most, least)."""
+    if value is None:
+        return None
     try:
-        return None if value is None else max(int(part) for part in value.split(","))
+        numbers = [int(part) for part in value.split(",")]
     except ValueError:
-        raise click.BadParameter(f"{value!r} is not MAX,MIN, two numbers") from None
+        numbers = []
+    if not 1 <= len(numbers) <= 2 or min(numbers) < 0 or max(numbers) < 1:
+        raise click.BadParameter(f"{value!r} is not MAX,MIN, two numbers")
+    return max(numbers), max(1, min(numbers) if len(numbers) == 2 else 1)
 
 
 @click.command(cls=Command)
@@ -115,7 +119,10 @@ def _autoscale(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     "--max-memory-per-child", type=click.IntRange(min=1), metavar="KIB", help="Replace a process that is larger."
 )
 @click.option("--prefetch-multiplier", type=click.IntRange(min=0), metavar="N", help="Leases held for each process.")
-@click.option("--autoscale", metavar="MAX,MIN", callback=_autoscale, help="Taken as --concurrency MAX.")
+@click.option("--autoscale", metavar="MAX,MIN", callback=_autoscale, help="Executors as there is work, within these.")
+@click.option(
+    "-E", "--task-events", "--events", "task_events", is_flag=True, default=None, help="Tell what becomes of tasks."
+)
 @click.option(
     "-l",
     "--loglevel",
@@ -150,7 +157,8 @@ def worker(
     include: str | None,
     purge: bool,
     prefetch_multiplier: int | None,
-    autoscale: int | None,
+    autoscale: tuple[int, int] | None,
+    task_events: bool | None,
     loglevel: str,
     logfile: str | None,
     pidfile: str | None,
@@ -175,7 +183,7 @@ def worker(
         os.umask(umask)
     daemon.become(uid, gid)  # first: the file, and what the app's modules open, is to belong to that user
     app = session.app
-    _say_what_has_no_effect(ctx, session, autoscale)
+    _say_what_has_no_effect(ctx, session)
     settings = without_none({"worker_prefetch_multiplier": prefetch_multiplier})
     if include:
         settings["include"] = (*app.conf.include, *(names(include) or ()))
@@ -196,7 +204,9 @@ def worker(
         app,
         hostname=name,
         queues=chosen,
-        concurrency=concurrency or autoscale,
+        concurrency=concurrency,
+        autoscale=autoscale,
+        task_events=task_events or None,
         pool=pool,
         chores=_beat(app, pool or app.conf.worker_pool) if beat else (),
         **limits,
@@ -239,12 +249,10 @@ def _beat_beside(made: Any, **_named: Any) -> None:
     threading.Thread(target=made.run, args=(threading.Event(),), name="liteq-beat", daemon=True).start()
 
 
-def _say_what_has_no_effect(ctx: click.Context, session: Session, autoscale: int | None) -> None:
+def _say_what_has_no_effect(ctx: click.Context, session: Session) -> None:
     said = [f"{name} ({WITHOUT_EFFECT[name]})" for name in ctx.meta.get("liteq.idle", [])]
     if said:
         session.note("accepted as Celery's, without effect: " + ", ".join(said))
-    if autoscale is not None:
-        session.note(f"--autoscale: a fixed concurrency of {autoscale}; autoscaling is not part of this version")
 
 
 def _warn_of_root(session: Session) -> None:

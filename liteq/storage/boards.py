@@ -1,7 +1,7 @@
 """What a queue has beside its messages: the schedules of beat, the commands of remote control, saved groups.
 
 One transaction for each method, as in `Storage`, of which these are parts: `storage.schedules`, `storage.commands`,
-`storage.rates`, `storage.saved_groups`.
+`storage.events`, `storage.rates`, `storage.saved_groups`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from liteq.clock import Clock
 from liteq.message import Batch
 from liteq.storage import commands as _commands
 from liteq.storage import control as _control
+from liteq.storage import events as _events
 from liteq.storage import periodic as _periodic
 from liteq.storage import rates as _rates
 from liteq.storage import saved_groups as _saved_groups
@@ -21,7 +22,7 @@ from liteq.storage.driver import Bell, Driver, Promise
 from liteq.storage.periodic import Entry, ScheduleRecord
 from liteq.storage.rates import Rate
 
-__all__ = ["Commands", "Rates", "SavedGroups", "Schedules"]
+__all__ = ["Commands", "Events", "Rates", "SavedGroups", "Schedules"]
 
 
 class Schedules:
@@ -146,6 +147,48 @@ class Commands:
         """The ids that are kept as revoked."""
         with self._driver.read() as tx:
             return _control.revoked_ids(tx, now_ms=self._clock.now_ms())
+
+    def revoke_stamps(self, stamps: Iterable[tuple[str, str]], *, keep_s: float) -> None:
+        """Keep stamps (header, JSON) as revoked for `keep_s` seconds."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            _control.revoke_stamps(tx, stamps, now_ms=self._clock.now_ms(), keep_ms=int(keep_s * 1000))
+
+    def revoked_stamps(self) -> list[tuple[str, str]]:
+        """The stamps (header, JSON) that are kept as revoked."""
+        with self._driver.read() as tx:
+            return _control.revoked_stamps(tx, now_ms=self._clock.now_ms())
+
+
+class Events:
+    """What became of tasks. An event is JSON."""
+
+    KEPT = 100_000  # the newest; older ones go whatever their age
+
+    def __init__(self, driver: Driver, clock: Clock) -> None:
+        self._driver = driver
+        self._clock = clock
+
+    def put(self, events: Sequence[bytes]) -> None:
+        """Add events."""
+        with self._driver.write(Promise.PROGRESS) as tx:
+            _events.write(tx, events, now_ms=self._clock.now_ms())
+        self._driver.ring(Bell.DONE)
+
+    def last(self) -> int:
+        """The number of the newest event."""
+        with self._driver.read() as tx:
+            return _events.last(tx)
+
+    def after(self, number: int, limit: int) -> list[tuple[int, bytes]]:
+        """Up to `limit` events that came after the one of this number, with theirs."""
+        with self._driver.read() as tx:
+            return _events.after(tx, number, limit=limit)
+
+    def trim(self, expires_s: float, limit: int = 1_000) -> int:
+        """Delete up to `limit` of those that are older than `expires_s` seconds, or not among the newest; how many."""
+        with self._driver.write(Promise.PROGRESS) as tx:
+            before_ms = self._clock.now_ms() - int(expires_s * 1000)
+            return _events.trim(tx, before_ms=before_ms, keep=self.KEPT, limit=limit)
 
 
 class Rates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from liteq.exceptions import TaskRevokedError
@@ -11,7 +11,7 @@ from liteq.serialization import encode_error
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import Transaction
 
-__all__ = ["Revoked", "cancel", "purge", "revoke", "revoked_ids"]
+__all__ = ["Revoked", "cancel", "purge", "revoke", "revoke_stamps", "revoked_ids", "revoked_stamps"]
 
 CANCEL = """
 UPDATE liteq_messages SET state = 'cancelled', error = :error, finished_ms = :now_ms
@@ -25,6 +25,12 @@ INSERT INTO liteq_revoked (id, expires_ms) VALUES (?, ?) ON CONFLICT (id) DO UPD
 """
 CLEAR_REVOKED = "DELETE FROM liteq_revoked WHERE expires_ms < ?"
 REVOKED_IDS = "SELECT id FROM liteq_revoked WHERE expires_ms >= ?"
+REMEMBER_STAMP = """
+INSERT INTO liteq_revoked_stamps (header, stamp, expires_ms) VALUES (?, ?, ?)
+ON CONFLICT (header, stamp) DO UPDATE SET expires_ms = excluded.expires_ms
+"""
+CLEAR_STAMPS = "DELETE FROM liteq_revoked_stamps WHERE expires_ms < ?"
+REVOKED_STAMPS = "SELECT header, stamp FROM liteq_revoked_stamps WHERE expires_ms >= ?"
 # A chunk at a time: a million rows in one transaction held the write lock for seconds.
 PURGEABLE = """
 SELECT seq, id, flags, group_id FROM liteq_messages
@@ -69,6 +75,17 @@ def revoke(tx: Transaction, ids: Sequence[str], *, now_ms: int, keep_ms: int) ->
 def revoked_ids(tx: Transaction, *, now_ms: int) -> list[str]:
     """The ids that are kept as revoked."""
     return [id_ for (id_,) in tx.execute(REVOKED_IDS, (now_ms,))]
+
+
+def revoke_stamps(tx: Transaction, stamps: Iterable[tuple[str, str]], *, now_ms: int, keep_ms: int) -> None:
+    """Keep stamps (header, JSON) as revoked for `keep_ms` milliseconds: a worker starts no message that has one."""
+    tx.execute(CLEAR_STAMPS, (now_ms,))
+    tx.executemany(REMEMBER_STAMP, [(header, stamp, now_ms + keep_ms) for header, stamp in stamps])
+
+
+def revoked_stamps(tx: Transaction, *, now_ms: int) -> list[tuple[str, str]]:
+    """The stamps (header, JSON) that are kept as revoked."""
+    return [(header, stamp) for header, stamp in tx.execute(REVOKED_STAMPS, (now_ms,))]
 
 
 def purge(tx: Transaction, queue: str | None, *, now_ms: int, limit: int) -> int:

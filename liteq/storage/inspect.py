@@ -23,6 +23,7 @@ __all__ = [
     "followers",
     "group_members",
     "messages",
+    "waiting",
 ]
 
 COLUMNS = f"""
@@ -53,6 +54,9 @@ SELECT position, 'group', id FROM liteq_groups WHERE group_id = :id
 ORDER BY 1
 """
 FOLLOWERS = "SELECT id FROM liteq_messages WHERE awaits = ? ORDER BY seq"
+WAITING = """
+SELECT count(*) FROM (SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = :queue LIMIT :limit) AS some
+"""
 COUNTS = "SELECT queue, state, count(*) FROM liteq_messages GROUP BY queue, state ORDER BY queue, state"
 
 
@@ -178,6 +182,15 @@ def group_members(tx: Transaction, group_id: str) -> list[Member]:
 def followers(tx: Transaction, node: str) -> list[str]:
     """The ids of the messages that await a message or a group, or did: callbacks, and the next step of a chain."""
     return [id_ for (id_,) in tx.execute(FOLLOWERS, (node,))]
+
+
+def waiting(tx: Transaction, queues: Sequence[str], *, limit: int) -> int:
+    """How many messages of `queues` are pending, counting no further than `limit`."""
+    found = 0
+    for queue in queues:
+        if found < limit:
+            found += int(tx.execute(WAITING, {"queue": queue, "limit": limit - found})[0][0])
+    return found
 
 
 def counts(tx: Transaction) -> list[Count]:

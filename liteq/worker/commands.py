@@ -1,33 +1,28 @@
 """The commands of remote control. Names and answers are Celery's where it has the command.
 
 Each is called in the worker's loop with its Panel as `state`; `{"ok": ...}` and `{"error": ...}` are what its command
-line shows.
+line shows. Questions are in `questions.py`.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
-import os
-import platform
 import sys
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from liteq._version import __version__
-from liteq.clock import from_ms
+from liteq.app.control import stamps_of
 from liteq.message import Cancel, Lease
 from liteq.rates import per_second
-from liteq.serialization import decode, kind_of
-from liteq.states import State
-from liteq.worker.control import Panel, control_command, inspect_command
-from liteq.worker.revoking import signal_number
+from liteq.worker.control import Panel, control_command
+from liteq.worker.revoking import has_stamp, signal_number
 
 __all__: list[str] = []
 
 logger = logging.getLogger("liteq.worker")
 
-SHOWN = 1_000  # scheduled messages in one answer
+AUTOSCALED = "{} is not supported with autoscale. Adjust autoscale range instead."
 
 
 def ok(text: str) -> dict[str, str]:
@@ -41,39 +36,79 @@ def error(text: str) -> dict[str, str]:
 # -- tasks -----------------------------------------------------------------------------------------------------------
 
 
-@control_command
+@control_command(variadic="task_id", signature="[id1 [id2 [... [idN]]]]")
 def revoke(
     state: Panel, task_id: Any = None, terminate: bool = False, signal: Any = None, **_kwargs: Any
 ) -> dict[str, str]:
     """Do not start these messages; with `terminate`, stop the processes that run them."""
     ids = set(task_id) if isinstance(task_id, (list, tuple)) else {task_id}
-    state.revoked |= ids
     signum = signal_number(signal) if terminate else None
-    tokens = {lease.token for lease in state.pool.held() if lease.id in ids}
-    if not tokens:
-        return ok(f"tasks {', '.join(sorted(ids))} flagged as revoked")
-    withdrawn = state.pool.withdraw(tokens)
-    state.consumer.settle_later([(lease, state.cancelled(lease, terminated=False)) for lease in withdrawn])
+    state.revoked |= ids
+    stopped, refused = _stop(state, lambda lease: lease.id in ids, signum)
+    if refused:
+        return refused
     if signum is None:
-        return ok(f"{len(ids)} tasks flagged as revoked")
-
-    def terminated(lease: Lease) -> Cancel:
-        return state.cancelled(lease, terminated=True, signum=signum)
-
-    running = tokens - {lease.token for lease in withdrawn}
-    if running and not state.pool.terminate(running, signum, terminated):
-        return error(f"the pool {state.pool.name} cannot stop a task that runs: that needs the prefork pool")
-    return ok(f"terminate: {', '.join(sorted(ids))}")
+        logger.info("Tasks flagged as revoked: %s", ", ".join(sorted(ids)))
+        return ok(f"tasks {', '.join(sorted(ids))} flagged as revoked")
+    if not stopped:
+        return ok("terminate: tasks unknown")
+    return ok(f"terminate: {', '.join(sorted(lease.id for lease in stopped))}")
 
 
-@control_command
+@control_command(args=[("signal", str)], variadic="task_id", signature="<signal> [id1 [id2 [... [idN]]]]")
 def terminate(state: Panel, signal: Any = None, task_id: Any = None, **_kwargs: Any) -> dict[str, str]:
     """As `revoke` with `terminate`."""
     answer: dict[str, str] = revoke(state, task_id, terminate=True, signal=signal)
     return answer
 
 
-@control_command
+@control_command(variadic="headers", signature="[key1=value1 [key2=value2 [... [keyN=valueN]]]]")
+def revoke_by_stamped_headers(
+    state: Panel, headers: Any = None, terminate: bool = False, signal: Any = None, **_kwargs: Any
+) -> dict[str, str]:
+    """Do not start messages with such a stamp; with `terminate`, stop the processes that run them."""
+    if not isinstance(headers, dict):
+        headers = {name: value for name, _, value in (text.partition("=") for text in headers or ())}
+    signum = signal_number(signal) if terminate else None
+    wanted = {header: stamps_of(value) for header, value in headers.items()}
+    for header, stamps in wanted.items():
+        state.revoked_stamps.setdefault(header, set()).update(stamps)
+    stopped, refused = _stop(state, lambda lease: has_stamp(lease, wanted), signum)
+    if refused:
+        return refused
+    if signum is None:
+        return ok(f"headers {headers} flagged as revoked, but not terminated")
+    return ok(f"headers {headers} revoked" if stopped else f"headers {headers} were not terminated")
+
+
+def _stop(
+    state: Panel, which: Callable[[Lease], bool], signum: int | None
+) -> tuple[list[Lease], dict[str, str] | None]:
+    """End what it holds of these: what has not started at once, what runs by `signum` where one is given.
+
+    Those that it holds, and an error where the pool cannot do it.
+    """
+    held = [lease for lease in state.pool.held() if which(lease)]
+    tokens = {lease.token for lease in held}
+    if not tokens:
+        return [], None
+    withdrawn = state.pool.withdraw(tokens)
+    state.consumer.settle_later([(lease, state.cancelled(lease, terminated=False)) for lease in withdrawn])
+    running = tokens - {lease.token for lease in withdrawn}
+    if signum is None or not running:
+        return held, None
+
+    def terminated(lease: Lease) -> Cancel:
+        return state.cancelled(lease, terminated=True, signum=signum)
+
+    if state.pool.terminate(running, signum, terminated):
+        return held, None
+    return held, error(f"the pool {state.pool.name} cannot stop a task that runs: that needs the prefork pool")
+
+
+@control_command(
+    args=[("task_name", str), ("soft", float), ("hard", float)], signature="<task_name> <soft_secs> [hard_secs]"
+)
 def time_limit(
     state: Panel, task_name: str | None = None, hard: float | None = None, soft: float | None = None, **_kwargs: Any
 ) -> dict[str, str]:
@@ -87,7 +122,9 @@ def time_limit(
     return ok("time limits set successfully")
 
 
-@control_command
+@control_command(
+    args=[("task_name", str), ("rate_limit", str)], signature="<task_name> <rate_limit (e.g., 5/s | 5/m | 5/h)>"
+)
 def rate_limit(state: Panel, task_name: str | None = None, rate_limit: Any = None, **_kwargs: Any) -> dict[str, str]:
     """Set how many of a task this worker starts: "10/m", "3/s", a number a second; 0 or nothing: any."""
     try:
@@ -109,7 +146,10 @@ def rate_limit(state: Panel, task_name: str | None = None, rate_limit: Any = Non
 # -- queues ----------------------------------------------------------------------------------------------------------
 
 
-@control_command
+@control_command(
+    args=[("queue", str), ("exchange", str), ("exchange_type", str), ("routing_key", str)],
+    signature="<queue> [exchange [type [routing_key]]]",
+)
 def add_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
     """Take from `queue` too."""
     if queue in state.consumer.queues:
@@ -118,32 +158,14 @@ def add_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
     return ok(f"add consumer {queue}")
 
 
-@control_command
+@control_command(args=[("queue", str)], signature="<queue>")
 def cancel_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
     """Take from `queue` no more."""
     state.consumer.remove_queue(queue)
     return ok(f"no longer consuming from {queue}")
 
 
-@inspect_command
-def active_queues(state: Panel) -> list[dict[str, Any]]:
-    """The queues that it takes from."""
-    return [
-        {
-            "name": name, "exchange": {"name": name, "type": "direct"}, "routing_key": name, "durable": True,
-            "exclusive": False, "auto_delete": False, "no_ack": False, "alias": None,
-        }
-        for name in sorted(state.consumer.queues)
-    ]  # fmt: skip
-
-
 # -- the worker ------------------------------------------------------------------------------------------------------
-
-
-@inspect_command
-def ping(_state: Panel, **_kwargs: Any) -> dict[str, str]:
-    """Whether it lives."""
-    return ok("pong")
 
 
 @control_command
@@ -161,9 +183,14 @@ def shutdown(state: Panel, msg: str = "asked by remote control", **_kwargs: Any)
     return ok("shutting down")
 
 
-@control_command
+# -- the pool --------------------------------------------------------------------------------------------------------
+
+
+@control_command(args=[("n", int)], signature="[N=1]")
 def pool_grow(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
     """Execute `n` more tasks at a time."""
+    if state.worker.autoscaler is not None:
+        return error(AUTOSCALED.format("pool_grow"))
     if state.pool.name == "solo":
         return error("the solo pool has one executor")
     state.pool.resize(state.pool.size + int(n))
@@ -171,9 +198,11 @@ def pool_grow(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
     return ok("pool will grow")
 
 
-@control_command
+@control_command(args=[("n", int)], signature="[N=1]")
 def pool_shrink(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
-    """Execute `n` fewer tasks at a time."""
+    """Execute `n` fewer tasks at a time, at least one."""
+    if state.worker.autoscaler is not None:
+        return error(AUTOSCALED.format("pool_shrink"))
     if state.pool.name == "solo":
         return error("the solo pool has one executor")
     state.pool.resize(max(1, state.pool.size - int(n)))
@@ -181,191 +210,48 @@ def pool_shrink(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
 
 
 @control_command
-def pool_restart(state: Panel, **_kwargs: Any) -> dict[str, str]:
-    """Replace the processes, each once it has nothing to do."""
+def pool_restart(
+    state: Panel, modules: Iterable[str] | None = None, reload: bool = False, **_kwargs: Any
+) -> dict[str, str]:
+    """Replace the processes, each once it has nothing to do, after importing `modules` (with `reload`: anew)."""
+    known = set(sys.modules)
+    for name in modules or ():
+        module = importlib.import_module(name)
+        if reload and name in known:
+            importlib.reload(module)
+    state.worker.rates.reset()
     state.pool.renew()
     return ok("reload started")
 
 
+@control_command(args=[("max", int), ("min", int)], signature="[max [min]]")
+def autoscale(state: Panel, max: int | None = None, min: int | None = None, **_kwargs: Any) -> dict[str, str]:  # noqa: A002
+    """Set the limits of the pool's size, where it was started with --autoscale."""
+    if state.worker.autoscaler is None:
+        raise ValueError("Autoscale not enabled")
+    most, least = state.worker.autoscaler.update(max, min)
+    return ok(f"autoscale now max={most} min={least}")
+
+
+# -- elections, events -----------------------------------------------------------------------------------------------
+
+
 @control_command
-def autoscale(_state: Panel, **_kwargs: Any) -> dict[str, str]:
-    """There is none; says so."""
-    return error("autoscaling is not part of this version: use pool_grow and pool_shrink")
+def election(state: Panel, id: str, action: Any = None, **_kwargs: Any) -> None:  # noqa: A002
+    """Send the signature `action`, if this is the worker among the living that has been there longest."""
+    living = state.app.control.living()
+    if action is not None and min((worker.id for worker in living), default=None) == state.heartbeat.worker:
+        logger.info("election %s: won by this worker", id)
+        state.app.signature(action).apply_async()
 
 
 @control_command
 def enable_events(state: Panel) -> dict[str, str]:
     """Tell what becomes of tasks."""
-    state.app.conf["worker_send_task_events"] = True
-    return ok("task events enabled")
+    return ok("task events enabled" if state.worker.events.enable() else "task events already enabled")
 
 
 @control_command
 def disable_events(state: Panel) -> dict[str, str]:
     """Tell no more."""
-    state.app.conf["worker_send_task_events"] = False
-    return ok("task events disabled")
-
-
-# -- questions -------------------------------------------------------------------------------------------------------
-
-
-@inspect_command
-def active(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
-    """What runs."""
-    now, wall_s = time.monotonic(), state.app.clock.now_ms() / 1000
-    return [
-        {**describe(state, lease), "time_start": wall_s - (now - since), "worker_pid": pid}
-        for lease, since, pid in state.pool.running()
-    ]
-
-
-@inspect_command
-def reserved(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
-    """What it holds and has not started."""
-    running = _tokens_of_running(state)
-    return [describe(state, lease) for lease in state.pool.held() if lease.token not in running]
-
-
-@inspect_command
-def scheduled(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
-    """What waits for its time in the queues that it takes from: shared with other workers of these."""
-    found = state.worker.storage.messages(State.SCHEDULED, limit=SHOWN)
-    return [
-        {
-            "eta": from_ms(record.due_ms).isoformat(),
-            "priority": record.priority,
-            "request": {
-                **_call(state, record.id, record.task, record.payload),
-                "hostname": state.hostname,
-                "delivery_info": {"routing_key": record.queue, "priority": record.priority},
-            },
-        }
-        for record in found
-        if record.queue in state.consumer.queues
-    ]
-
-
-@inspect_command
-def query_task(state: Panel, ids: Iterable[str] = (), **_kwargs: Any) -> dict[str, Any]:
-    """Which of these it holds: `{id: [state, info]}`."""
-    wanted = {ids} if isinstance(ids, str) else set(ids)
-    running = _tokens_of_running(state)
-    return {
-        lease.id: ["active" if lease.token in running else "reserved", describe(state, lease)]
-        for lease in state.pool.held()
-        if lease.id in wanted
-    }
-
-
-@inspect_command
-def revoked(state: Panel, **_kwargs: Any) -> list[str]:
-    """The ids that it will not start."""
-    return sorted(state.revoked)
-
-
-@inspect_command
-def registered(state: Panel, taskinfoitems: Iterable[str] = (), builtins: bool = False, **_kwargs: Any) -> list[str]:
-    """Its tasks, with these of their attributes."""
-    tasks = state.app.tasks
-    names = sorted(name for name in tasks if builtins or not name.startswith("celery."))
-    items = list(taskinfoitems or ())
-
-    def line(name: str) -> str:
-        values = {item: getattr(tasks[name], item, None) for item in items}
-        shown = " ".join(f"{item}={value}" for item, value in values.items() if value is not None)
-        return f"{name} [{shown}]" if shown else name
-
-    return [line(name) for name in names]
-
-
-@inspect_command
-def conf(state: Panel, with_defaults: bool = False, **_kwargs: Any) -> dict[str, Any]:
-    """Its settings."""
-    table = state.app.conf.table(with_defaults=with_defaults)
-    plain = (str, int, float, bool, type(None))
-    return {name: value if isinstance(value, plain) else repr(value) for name, value in table.items()}
-
-
-@inspect_command
-def report(state: Panel, **_kwargs: Any) -> dict[str, str]:
-    """Versions and platform."""
-    return ok(f"liteq {__version__}, Python {platform.python_version()}, {platform.platform()}, pool {state.pool.name}")
-
-
-@inspect_command
-def clock(state: Panel, **_kwargs: Any) -> dict[str, int]:
-    """Its clock, in ms since the epoch."""
-    return {"clock": state.app.clock.now_ms()}
-
-
-@inspect_command
-def hello(state: Panel, from_node: str | None = None, **_kwargs: Any) -> dict[str, Any] | None:
-    """What it knows as revoked, and its clock."""
-    if from_node == state.hostname:
-        return None
-    return {"revoked": sorted(state.revoked), "clock": state.app.clock.now_ms()}
-
-
-@inspect_command
-def stats(state: Panel, **_kwargs: Any) -> dict[str, Any]:
-    """Counters, pool, uptime, resource usage."""
-    info = state.worker.info()
-    return {
-        "pid": os.getpid(),
-        "total": dict(state.consumer.started_by_task),
-        "clock": str(state.app.clock.now_ms()),
-        "uptime": int(time.monotonic() - state.started_at),
-        "processed": info["processed"],
-        "prefetch_count": state.pool.size,
-        "pool": {
-            "implementation": f"liteq:{state.pool.name}",
-            "max-concurrency": state.pool.size,
-            "processes": state.pool.pids(),
-            "timeouts": list(state.worker.limits),
-        },
-        "broker": {"transport": "sqlite", "hostname": state.app.broker_url},
-        "rusage": _rusage(),
-        "version": __version__,
-        "python": info["python"],
-    }
-
-
-def _rusage() -> dict[str, Any]:
-    if sys.platform == "win32":
-        return {}
-    import resource  # not on Windows
-
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return {name.removeprefix("ru_"): getattr(usage, name) for name in dir(usage) if name.startswith("ru_")}
-
-
-def _tokens_of_running(state: Panel) -> set[int]:
-    return {one.lease.token for one in state.pool.running()}
-
-
-def describe(state: Panel, lease: Lease) -> dict[str, Any]:
-    """A message in its hands."""
-    return {
-        **_call(state, lease.id, lease.task, lease.payload),
-        "hostname": state.hostname,
-        "worker_pid": None,
-        "time_start": None,
-        "acknowledged": False,
-        "delivery_info": {
-            "exchange": "",
-            "routing_key": lease.queue,
-            "priority": lease.priority,
-            "redelivered": bool(lease.crashes),
-        },
-    }
-
-
-def _call(state: Panel, id_: str, task: str, payload: bytes) -> dict[str, Any]:
-    """What is called how. No envelope is opened here, and no argument shown that its task calls sensitive."""
-    sealed = kind_of(payload)
-    args, kwargs = decode(payload) if sealed is None else ([sealed], {})
-    known = state.app.tasks.get(task)
-    if known is not None and sealed is None:
-        args, kwargs = known.redacted(args, kwargs)
-    return {"id": id_, "name": task, "type": task, "args": args, "kwargs": kwargs}
+    return ok("task events disabled" if state.worker.events.disable() else "task events already disabled")

@@ -17,8 +17,10 @@ from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import encode_error
 from liteq.storage.driver import Bell
-from liteq.storage.storage import Storage
+from liteq.storage.rates import Budget
+from liteq.storage.storage import Storage, Told
 from liteq.worker.chores import Chore
+from liteq.worker.events import EventLog
 from liteq.worker.heartbeat import Heartbeat
 from liteq.worker.pool.base import BUDGET_S, Pool
 from liteq.worker.rates import RateLimits
@@ -51,12 +53,14 @@ class Consumer:
         chores: Sequence[Chore] = (),
         admit: Callable[[list[Lease]], list[Lease]] = lambda leases: leases,
         rates: RateLimits | None = None,
+        events: EventLog | None = None,
     ) -> None:
         self.queues = list(queues)
         self.processed = 0
         self.started_by_task: Counter[str] = Counter()
         self._chores = chores
         self._rates = rates
+        self._events = events
         self._admit = admit  # of what was just claimed, what is to be executed
         self._storage = storage
         self._pool = pool
@@ -211,7 +215,8 @@ class Consumer:
         if not want and self._accepting and capacity <= 0 and now < self._gathering_since + GATHER_S:
             return  # every executor has work: let more outcomes share this commit
         outcomes, self._outcomes = self._outcomes, []
-        budget = None if self._rates is None else self._rates.budget()
+        budget = self._rates.budget() if self._rates else None
+        told = self._events.ended(outcomes) if self._events else ()
         try:
             # A batch of outcomes may unblock what comes next: always look, in the same transaction.
             turn = self._storage.turn(
@@ -222,6 +227,7 @@ class Consumer:
                 visibility_s=self._visibility_s,
                 expectant=self._expectant,
                 budget=budget,
+                told=told,
             )
         except BaseException as exc:
             if type(exc) is StorageError:  # none of the kinds that pass: one of these outcomes may be to blame
@@ -229,8 +235,7 @@ class Consumer:
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
         self.processed += len(outcomes)
-        if budget is not None and self._rates is not None:
-            self._rates.used(budget)
+        self._committed(budget, told)
         # Where the last ring was for this worker, the next one will be; of several idle ones, those that came too late
         # look first, without the write lock.
         self._expectant = bool(turn.leases)
@@ -238,15 +243,27 @@ class Consumer:
             logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
         self._more = capacity <= len(turn.leases)  # also where there was no room to look: not known is not "none"
         if turn.leases:
-            if logger.isEnabledFor(logging.INFO):
-                for lease in turn.leases:
-                    logger.info("Task %s[%s] received", lease.task, lease.id)
-            leases = self._admit(turn.leases)
+            leases = self._take_in(turn.leases)
             self.started_by_task.update([lease.task for lease in leases])
             self._pool.submit(leases)
             self._tend_at = min(self._tend_at or now + BUDGET_S, now + BUDGET_S)  # to see how they get on
         if not self._more and self._accepting:
             self._learn_due_time(now)
+
+    def _take_in(self, leases: list[Lease]) -> list[Lease]:
+        """Tell what has come; what of it is to be executed."""
+        if logger.isEnabledFor(logging.INFO):
+            for lease in leases:
+                logger.info("Task %s[%s] received", lease.task, lease.id)
+        if self._events is not None:
+            self._events.received(leases)
+        return self._admit(leases)
+
+    def _committed(self, budget: Budget | None, told: Told) -> None:
+        if self._rates is not None and budget is not None:
+            self._rates.used(budget)
+        if self._events is not None:
+            self._events.written(told)
 
     def _settle_apart(self, outcomes: list[tuple[Lease, Outcome]]) -> list[tuple[Lease, Outcome]]:
         """Settle one by one what the storage refused together, so that one bad outcome holds up no other.

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar, overload
 
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode
 from liteq.storage.boards import Commands
 from liteq.storage.commands import Command
 from liteq.worker.heartbeat import Heartbeat
-from liteq.worker.revoking import revoked_outcome
+from liteq.worker.revoking import has_stamp, revoked_outcome
 
-__all__ = ["COMMANDS", "Panel", "control_command", "inspect_command"]
+__all__ = ["COMMANDS", "META", "CommandInfo", "Panel", "control_command", "inspect_command"]
 
 logger = logging.getLogger("liteq.worker")
 
@@ -30,31 +30,91 @@ LEAST_PAUSE_S = 0.02  # a busy queue rings thousands of times a second: one look
 LARGEST_REPLY = 16 * 1024 * 1024  # bytes
 
 Handler = Callable[..., Any]
-COMMANDS: dict[str, Handler] = {}
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def control_command(function: Handler | None = None, *, name: str | None = None, **_info: Any) -> Any:
-    """Register a command: called with the Panel as `state` and its arguments; what it returns is the answer.
+class CommandInfo(NamedTuple):
+    """What the command line needs to know of a command. `type` is "control" or "inspect".
 
-    `args`, `signature`, `help`, ... are Celery's, for its command line, and not needed here.
+    `args`: names and converters of positional arguments; `variadic`: the name of the list that takes the rest.
     """
 
+    alias: str | None
+    type: str
+    visible: bool
+    default_timeout: float
+    help: str
+    signature: str | None
+    args: Sequence[tuple[str, Callable[[str], Any] | None]]
+    variadic: str | None
+
+
+COMMANDS: dict[str, Handler] = {}
+META: dict[str, CommandInfo] = {}
+
+
+def _register(
+    function: Handler | None = None,
+    *,
+    type: str,  # noqa: A002 - Celery's parameter
+    name: str | None = None,
+    alias: str | None = None,
+    visible: bool = True,
+    default_timeout: float = 1.0,
+    help: str | None = None,  # noqa: A002
+    signature: str | None = None,
+    args: Sequence[tuple[str, Callable[[str], Any] | None]] | None = None,
+    variadic: str | None = None,
+) -> Any:
     def register(handler: Handler) -> Handler:
-        COMMANDS[name or handler.__name__] = handler
+        known = name or handler.__name__
+        text = help or (handler.__doc__ or "").strip().partition("\n")[0]
+        META[known] = CommandInfo(alias, type, visible, default_timeout, text, signature, args or (), variadic)
+        COMMANDS[known] = handler
+        if alias:
+            COMMANDS[alias] = handler
         return handler
 
     return register if function is None else register(function)
 
 
-inspect_command = control_command
+@overload
+def control_command(function: F, /) -> F: ...
+@overload
+def control_command(**info: Any) -> Callable[[F], F]: ...
+def control_command(function: Handler | None = None, /, **info: Any) -> Any:
+    """Register a command: called with the Panel as `state` and its arguments; what it returns is the answer.
+
+    `name`, else the function's; `alias`, another one. For the command line: `args`, pairs of an argument's name and
+    what makes it of text; `variadic`, the name of the argument that takes the rest; `signature` and `help`, shown by
+    `liteq control --list`; `visible`. `default_timeout` is accepted.
+    """
+    return _register(function, type="control", **info)
+
+
+@overload
+def inspect_command(function: F, /) -> F: ...
+@overload
+def inspect_command(**info: Any) -> Callable[[F], F]: ...
+def inspect_command(function: Handler | None = None, /, **info: Any) -> Any:
+    """As `control_command`, for a question: it is a command of `liteq inspect`."""
+    return _register(function, type="inspect", **info)
 
 
 class Panel:
     """Looks for commands, and carries them out. A chore of the worker's loop.
 
     Commands get it as `state`: `app`, `hostname`, `worker`, `consumer`, `pool`, and `revoked`, the ids that are not to
-    be started.
+    be started. The class is the registry of the commands, as Celery's is.
     """
+
+    data = COMMANDS
+    meta = META
+
+    @classmethod
+    def register(cls, *args: Any, type: str = "control", **info: Any) -> Any:  # noqa: A002 - Celery's parameter
+        """As `control_command`, or with `type="inspect"` as `inspect_command`."""
+        return _register(*args, type=type, **info)
 
     def __init__(self, worker: Any, heartbeat: Heartbeat) -> None:
         self.worker = worker
@@ -62,6 +122,7 @@ class Panel:
         self.hostname: str = worker.hostname
         self.heartbeat = heartbeat
         self.revoked: set[str] = set()
+        self.revoked_stamps: dict[str, set[str]] = {}  # by header, JSON
         self.started_at = time.monotonic()
         self.due_at = 0.0
         self._looked_at = 0.0
@@ -69,6 +130,8 @@ class Panel:
         self._commands: Commands = worker.storage.commands
         self._last = self._commands.last_seen()
         self.revoked.update(self._commands.revoked_ids())
+        for header, stamp in self._commands.revoked_stamps():
+            self.revoked_stamps.setdefault(header, set()).add(stamp)
 
     @property
     def consumer(self) -> Any:
@@ -122,13 +185,20 @@ class Panel:
 
     def admit(self, leases: list[Lease]) -> list[Lease]:
         """Of leases that were just claimed, those to be executed; revoked ones are settled as such."""
-        if not self.revoked:
+        if not self.revoked and not self.revoked_stamps:
             return leases
-        refused = [lease for lease in leases if lease.id in self.revoked]
+        refused = {lease.token for lease in leases if self.refuses(lease)}
         if refused:
-            self.consumer.settle_later([(lease, self.cancelled(lease, terminated=False)) for lease in refused])
-            leases = [lease for lease in leases if lease.id not in self.revoked]
+            ends = [(lease, self.cancelled(lease, terminated=False)) for lease in leases if lease.token in refused]
+            self.consumer.settle_later(ends)
+            leases = [lease for lease in leases if lease.token not in refused]
         return leases
+
+    def refuses(self, lease: Lease) -> bool:
+        """Whether a message was revoked, by its id or by one of its stamps."""
+        if lease.id in self.revoked:
+            return True
+        return bool(self.revoked_stamps) and has_stamp(lease, self.revoked_stamps)
 
     def cancelled(self, lease: Lease, *, terminated: bool, signum: int | None = None) -> Cancel:
         """The end of a lease that was revoked; tells who listens to `task_revoked`."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import signal as signals
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from liteq import signals as announce
+from liteq.app.control import stamps_of
 from liteq.context import Request
 from liteq.exceptions import TaskRevokedError
 from liteq.message import Cancel, Lease
-from liteq.serialization import encode_error, kind_of
+from liteq.serialization import decode, encode_error, kind_of
 
-__all__ = ["revoked_outcome", "signal_number"]
+__all__ = ["has_stamp", "revoked_outcome", "signal_number"]
 
 logger = logging.getLogger("liteq.worker")
 
@@ -26,6 +29,14 @@ def signal_number(name: str | int | None) -> int:
     if not isinstance(found, signals.Signals):
         raise ValueError(f"there is no signal {name!r}")
     return int(found)
+
+
+def has_stamp(lease: Lease, stamps: Mapping[str, AbstractSet[str]]) -> bool:
+    """Whether a message has one of these stamps: JSON, by header."""
+    if lease.options is None:
+        return False
+    own: Mapping[str, Any] = decode(lease.options).get("stamps") or {}
+    return any(header in own and not stamps_of(own[header]).isdisjoint(wanted) for header, wanted in stamps.items())
 
 
 def revoked_outcome(

@@ -17,9 +17,12 @@ from liteq.exceptions import StorageError
 from liteq.storage.storage import Storage
 from liteq.worker import commands as _commands  # noqa: F401 - registers them
 from liteq.worker import identity
+from liteq.worker import questions as _questions  # noqa: F401 - registers them
+from liteq.worker.autoscale import Autoscaler
 from liteq.worker.chores import Chore
 from liteq.worker.consumer import Consumer
 from liteq.worker.control import Panel
+from liteq.worker.events import EventLog
 from liteq.worker.heartbeat import Heartbeat, KeepAlive
 from liteq.worker.pool import Pool, make_pool
 from liteq.worker.rates import RateLimits
@@ -39,7 +42,8 @@ class Worker:
     `queues`: names; None means the default queue. `concurrency`: executors, None for one per core. `pool`: "prefork",
     "threads" or "solo". `hostname`: the worker's name, `%h` in it is the host. Limits in seconds, memory in KiB.
 
-    `chores`: what the loop does beside the queue: beat.
+    `autoscale`: (most, least) executors. `task_events`: tell what becomes of tasks. `chores`: what the loop does beside
+    the queue: beat.
 
     `run()` returns when the worker has ended. In a main thread it catches the signals of `worker/signals.py`; in any
     other, `stop()` ends it.
@@ -58,6 +62,8 @@ class Worker:
         soft_time_limit: float | None = None,
         max_tasks_per_child: int | None = None,
         max_memory_per_child: int | None = None,
+        autoscale: tuple[int, int] | None = None,
+        task_events: bool | None = None,
         on_ready: Callable[[Worker], None] | None = None,
         chores: Sequence[Chore] = (),
     ) -> None:
@@ -67,10 +73,14 @@ class Worker:
         self.queues = [q for q in (queues or app.default_queues()) if q not in exclude_queues]
         if conf.worker_direct:
             self.queues.append(f"{self.hostname}.dq")
+        self._autoscale = autoscale
+        self._task_events = conf.worker_send_task_events if task_events is None else task_events
         self.concurrency = concurrency or conf.worker_concurrency or os.cpu_count() or 1
+        if autoscale is not None:
+            self.concurrency = max(1, min(autoscale))
         self.pool_kind = pool or conf.worker_pool
         self.limits = (time_limit or conf.task_time_limit, soft_time_limit or conf.task_soft_time_limit)
-        self._max_tasks = max_tasks_per_child or conf.worker_max_tasks_per_child
+        self.max_tasks = max_tasks_per_child or conf.worker_max_tasks_per_child
         self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child
         self._on_ready = on_ready
         self._chores = chores
@@ -81,6 +91,8 @@ class Worker:
         self.consumer: Consumer | None = None
         self.pool: Pool | None = None
         self.rates: RateLimits | None = None
+        self.events: EventLog | None = None
+        self.autoscaler: Autoscaler | None = None
 
     # -- from outside ------------------------------------------------------------------------------------------------
 
@@ -123,7 +135,7 @@ class Worker:
             self.concurrency,
             hostname=self.hostname,
             limits=self.limits,
-            max_tasks=self._max_tasks,
+            max_tasks=self.max_tasks,
             max_memory_kib=self._max_memory_kib,
         )
 
@@ -141,6 +153,8 @@ class Worker:
             dead_expires_s=conf.dead_expires,
             info=self.info,
         )
+        self.events = EventLog(self.app, storage, self.hostname, self.pool, enabled=self._task_events)
+        self.autoscaler = self._make_autoscaler(storage)
         panel = Panel(self, heartbeat)
         consumer = self.consumer = Consumer(
             storage,
@@ -149,9 +163,10 @@ class Worker:
             heartbeat,
             visibility_s=conf.visibility_timeout,
             on_wake=self._obey,
-            chores=[panel, self.rates, *self._tail(storage), *self._chores],
+            chores=[panel, self.rates, self.events, *self._more_chores(storage), *self._chores],
             admit=panel.admit,
             rates=self.rates,
+            events=self.events,
         )
         consumer.watch(self._signals.fileno(), self._signals.clear)
         self.pool.start(consumer)
@@ -175,8 +190,19 @@ class Worker:
             logger.warning("cannot sign off: %s", exc)
         storage.close()
 
-    def _tail(self, storage: Storage) -> list[Chore]:
-        return [Tail(storage.driver)] if self.app.conf.durability == "relaxed" else []
+    def _more_chores(self, storage: Storage) -> list[Chore]:
+        chores: list[Chore] = [Tail(storage.driver)] if self.app.conf.durability == "relaxed" else []
+        return chores if self.autoscaler is None else [*chores, self.autoscaler]
+
+    def _make_autoscaler(self, storage: Storage) -> Autoscaler | None:
+        if self._autoscale is None or self.pool_kind == "solo":
+            return None
+        assert self.pool is not None
+
+        def waiting(limit: int) -> int:
+            return storage.waiting(self.queues if self.consumer is None else self.consumer.queues, limit=limit)
+
+        return Autoscaler(self.pool, *self._autoscale, waiting, self._look)
 
     def _look(self) -> None:
         if self.consumer is not None:
@@ -213,6 +239,7 @@ class Worker:
             "queues": sorted(self.consumer.queues) if self.consumer is not None else self.queues,
             "concurrency": self.pool.size if self.pool is not None else self.concurrency,
             "pool": self.pool_kind,
+            "loadavg": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
             "processed": self.consumer.processed if self.consumer is not None else 0,
             "pids": self.pool.pids() if self.pool is not None else [],
             "version": __version__,

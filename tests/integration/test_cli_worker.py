@@ -89,10 +89,14 @@ def test_it_works_until_it_is_told_to_stop(liteq, start):
     assert result(liteq, "shop.add", "-a", "[2, 3]") == 5
     status = liteq("-A", "shop", "status", "--json")
     assert status.returncode == 0
-    (found,) = json.loads(status.stdout)
+    assert list(json.loads(status.stdout).values()) == [{"ok": "pong"}]
+    (found,) = json.loads(liteq("-A", "shop", "inspect", "workers", "--json").stdout)
     assert found["name"].startswith("w1@")
     assert (found["pid"], found["pool"], found["concurrency"]) == (worker.pid, "prefork", 2)
-    assert liteq("inspect", "ping", "-A", "shop").returncode == 0
+    pong = liteq("inspect", "ping", "-A", "shop")
+    assert pong.returncode == 0
+    assert pong.stdout.splitlines() == [f"->  {found['name']}: OK", "    pong", "", "1 node online."]
+    assert json.loads(liteq("inspect", "active", "-j", "-A", "shop").stdout) == {found["name"]: []}
     assert liteq("inspect", "ping", "-A", "shop", "-d", "another@host").returncode == 69
 
     code, log = end(worker)
@@ -125,7 +129,7 @@ def test_celerys_options_are_taken_and_named_once(liteq, start):
     assert code == 0
     named = [line for line in log.splitlines() if "without effect" in line]
     assert len(named) == 1
-    assert all(name in named[0] for name in ("--task-events", "-O", "--statedb", "--without-gossip"))
+    assert all(name in named[0] for name in ("-O", "--statedb", "--without-gossip"))
 
 
 def test_children_are_replaced_after_their_tasks(liteq, start):

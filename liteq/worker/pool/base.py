@@ -65,6 +65,8 @@ class Pool(Protocol):
 
     name: str
     size: int
+    timings: dict[int, float] | None
+    """Where the seconds that each lease ran are noted, by token; None: nowhere."""
 
     def start(self, loop: Loop) -> None:
         """Get ready to execute; the descriptors that tell of outcomes are watched in `loop`."""

@@ -39,6 +39,7 @@ class PreforkPool:
 
     def __init__(self, app: Any, size: int, settings: ChildSettings) -> None:
         self.size = size
+        self.timings: dict[int, float] | None = None
         self._app = app
         self._settings = settings
         self._children: list[Handle] = []
@@ -99,6 +100,8 @@ class PreforkPool:
             lease = child.forget(token)
             if lease is not None:
                 self._estimates.add(lease.task, seconds)
+                if self.timings is not None:
+                    self.timings[token] = seconds
                 outcome = Ack(fields[0]) if kind == wire.ACK else wire.unpack(kind, tuple(fields))
                 self._outcomes.append((lease, outcome))
 

@@ -24,6 +24,7 @@ class SoloPool:
     size = 1
 
     def __init__(self, executor: Executor) -> None:
+        self.timings: dict[int, float] | None = None
         self._executor = executor
         self._estimates = Estimates()
         self._waiting: deque[Lease] = deque()
@@ -47,6 +48,8 @@ class SoloPool:
             outcome, runtime_s = self._executor.run(lease)
             self._outcomes.append((lease, outcome))
             self._running = None
+            if self.timings is not None:
+                self.timings[lease.token] = runtime_s
             self._estimates.add(lease.task, runtime_s)
             if time.monotonic() >= until:
                 break

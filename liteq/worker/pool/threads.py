@@ -32,6 +32,7 @@ class ThreadPool:
 
     def __init__(self, executor: Executor, size: int) -> None:
         self.size = size
+        self.timings: dict[int, float] | None = None
         self._executor = executor
         self._estimates = Estimates()
         self._inbox: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
@@ -72,6 +73,8 @@ class ThreadPool:
                 self._estimates.add(lease.task, runtime_s)
                 if self._held.pop(lease.token, None) is None:
                     continue  # abandoned
+                if self.timings is not None:
+                    self.timings[lease.token] = runtime_s
                 self._outcomes.append((lease, outcome))
                 first = len(self._outcomes) == 1
             if first:

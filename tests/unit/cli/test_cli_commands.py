@@ -7,6 +7,8 @@ from datetime import datetime
 
 import pytest
 
+from liteq.storage.sqlite.migrate import migrations
+
 
 @pytest.fixture
 def call(liteq):
@@ -45,7 +47,7 @@ def test_a_task_is_sent_and_its_result_read(shop, call, work):
 def test_named_arguments_and_options(shop, call):
     call("shop.add", "[1]", "-k", '{"y": 2}', "--queue", "sums", "--priority", "7", "--countdown", "60")
     call("shop.add", "[1, 1]", "--eta", "2100-01-01T00:00:00", "--expires", "2101-01-01T00:00:00")
-    by_priority, by_eta = shop("inspect", "scheduled", "--json", "--args").json
+    by_priority, by_eta = shop("inspect", "messages", "--state", "scheduled", "--json", "--args").json
     assert (by_priority["queue"], by_priority["priority"], by_priority["kwargs"]) == ("sums", 7, {"y": 2})
     assert (by_eta["due"], by_eta["expires"]) == ("2100-01-01T00:00:00.000+00:00", "2101-01-01T00:00:00.000+00:00")
 
@@ -160,14 +162,14 @@ def test_inspect_lists_its_subjects(liteq):
 
 def test_messages_by_id_and_by_state(shop, call, work):
     id_ = call("shop.add", "[1, 2]")
-    assert shop("inspect", "query_task", id_, "--json").json[0]["state"] == "pending"
-    assert shop("inspect", "query_task", id_, "another").code == 1
+    assert shop("inspect", "messages", id_, "--json").json[0]["state"] == "pending"
+    assert shop("inspect", "messages", id_, "another").code == 1
     work()
     assert [m["id"] for m in shop("inspect", "messages", "--state", "succeeded", "--json").json] == [id_]
-    assert shop("inspect", "active", "--json").json == []
+    assert shop("inspect", "messages", "--state", "leased", "--json").json == []
 
 
-@pytest.mark.parametrize("subject", ["registered", "conf", "report", "reserved", "clock"])
+@pytest.mark.parametrize("subject", "registered conf report reserved clock active scheduled revoked".split())
 def test_what_only_workers_know_is_69_without_one(shop, subject):
     shop("call", "shop.add", "-a", "[1, 2]")
     assert shop("inspect", subject).code == 69
@@ -179,6 +181,9 @@ def test_control_without_a_worker(shop):
     assert shop("control", "revoke", id_).code == 0
     assert shop("result", id_).code == 1
     assert shop("control", "revoke").code == shop("control", "pool_grow", "many").code == 2
+    assert shop("control", "rate_limit", "shop.add").code == shop("control", "no_such").code == 2
+    assert shop("control", "global_rate_limit", "shop.add", "10/m").code == 0
+    assert shop("control", "global_rate_limit", "shop.add", "often").code == 2
     assert "shutdown" in shop("control", "--list").out
 
 
@@ -194,7 +199,7 @@ def test_looking_makes_no_file(shop, project):
 
 
 def test_migrate_makes_the_file(shop, project):
-    assert shop("migrate", "--json").json == {"version": 1, "path": str(project / "shop.db")}
+    assert shop("migrate", "--json").json == {"version": max(migrations()), "path": str(project / "shop.db")}
 
 
 def test_a_backup_is_whole_and_never_overwrites(shop, call, project):

@@ -1,0 +1,83 @@
+"""Autoscaling: the pool grows while there is more to do than it has executors, and shrinks when that is over."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Autoscaler"]
+
+logger = logging.getLogger("liteq.worker")
+
+PERIOD_S = 1.0  # between looks
+LEAST_PAUSE_S = 0.1  # a bell that rings without end does not make them more frequent than this
+KEEPALIVE_S = 30.0  # an executor too many is kept for so long: forking one again costs more
+
+
+class Autoscaler:
+    """A chore of the worker's loop: keeps the size of `pool` between `least` and `most`.
+
+    `waiting(limit)` tells how many messages could be claimed now, counting no further than `limit`.
+    """
+
+    def __init__(
+        self, pool: Any, most: int, least: int, waiting: Callable[[int], int], look: Callable[[], None]
+    ) -> None:
+        self.most, self.least = most, least
+        self._pool = pool
+        self._waiting = waiting
+        self._look = look
+        self._keepalive_s = float(os.environ.get("AUTOSCALE_KEEPALIVE", KEEPALIVE_S))
+        self._needed_at = time.monotonic()  # when the size was last made use of
+        self._looked_at = 0.0
+        self.due_at = 0.0
+
+    def rung(self) -> None:
+        """Something may have come: look soon."""
+        self.due_at = min(self.due_at, self._looked_at + LEAST_PAUSE_S)
+
+    def turn(self) -> None:
+        """Grow at once, shrink after a while."""
+        now = time.monotonic()
+        self._looked_at, self.due_at = now, now + PERIOD_S
+        size = self._pool.size
+        needed = len(self._pool.held())
+        if needed < self.most:
+            needed += self._waiting(self.most - needed)
+        wanted = max(self.least, min(needed, self.most))
+        if wanted >= size:
+            self._needed_at = now
+        if wanted > size:
+            logger.info("Scaling up %s processes.", wanted - size)
+            self._resize(wanted)
+        elif size > self.most or (wanted < size and now - self._needed_at >= self._keepalive_s):
+            wanted = min(wanted, self.most)
+            logger.info("Scaling down %s processes.", size - wanted)
+            self._resize(wanted)
+
+    def update(self, most: int | None = None, least: int | None = None) -> tuple[int, int]:
+        """Set the limits; those that count from now on. Raises ValueError for limits that cannot be kept."""
+        new_most = self.most if most is None else int(most)
+        new_least = self.least if least is None else int(least)
+        if least is None:
+            new_least = min(new_least, new_most)
+        if new_most < 1 or not 0 <= new_least <= new_most:
+            raise ValueError(
+                f"autoscale between {new_least} and {new_most} cannot be kept: write MAX MIN, MAX from 1 up"
+            )
+        self.most, self.least = new_most, max(1, new_least)
+        if self._pool.size < self.least:
+            self._resize(self.least)
+        self.due_at = 0.0
+        return self.most, self.least
+
+    def info(self) -> dict[str, int]:
+        """For `inspect stats`."""
+        return {"max": self.most, "min": self.least, "current": self._pool.size}
+
+    def _resize(self, size: int) -> None:
+        self._pool.resize(size)
+        self._look()

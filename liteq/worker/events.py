@@ -1,0 +1,193 @@
+"""What a worker tells of its tasks, where it is told to (`-E`): events in the file, beside what they are about.
+
+The end of a task is told in the transaction that stores it, so there is no event of an outcome that was lost and no
+outcome without its event. What comes before (received, started) follows within a tenth of a second, or with that.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import inf
+from typing import Any
+
+from liteq.clock import from_ms
+from liteq.events.dispatcher import event_bytes, event_fields
+from liteq.message import Ack, Cancel, DeadLetter, Lease, Outcome, Release, RetryAt
+from liteq.serialization import decode, decode_error, kind_of
+from liteq.storage.storage import Storage, Told
+
+__all__ = ["EventLog"]
+
+logger = logging.getLogger("liteq.worker")
+
+FLUSH_S = 0.1  # until what was gathered is written, where no outcome takes it along
+TRIM_S = 5.0  # between two looks for events whose time is over
+
+
+class EventLog:
+    """A chore of the worker's loop; off, it is never due and nothing is gathered."""
+
+    def __init__(self, app: Any, storage: Storage, hostname: str, pool: Any, *, enabled: bool) -> None:
+        self._app = app
+        self._storage = storage
+        self._hostname = hostname
+        self._pool = pool
+        self._waiting: list[bytes] = []
+        self._started: set[int] = set()  # the tokens whose start has been told
+        self._trim_at = 0.0
+        self.enabled = False
+        self.due_at = inf
+        if enabled:
+            self.enable()
+
+    def enable(self) -> bool:
+        """Tell from now on; False where it did already."""
+        if self.enabled:
+            return False
+        self.enabled, self.due_at = True, 0.0
+        self._pool.timings = {}
+        return True
+
+    def disable(self) -> bool:
+        """Tell no more; False where it did not."""
+        if not self.enabled:
+            return False
+        self.enabled, self.due_at = False, inf
+        self._pool.timings = None
+        self._started.clear()
+        self._waiting.clear()
+        return True
+
+    # -- the consumer's turns ----------------------------------------------------------------------------------------
+
+    def received(self, leases: Sequence[Lease]) -> None:
+        """These have been claimed."""
+        if self.enabled:
+            for lease in leases:
+                if self._tells(lease):
+                    self._add(self._waiting, partial(self._receipt, lease))
+
+    def ended(self, settled: Sequence[tuple[Lease, Outcome]]) -> Told:
+        """The events that are to be written with these outcomes, by the fencing token of their lease; None: of none."""
+        if not self.enabled:
+            return ()
+        told: list[tuple[int | None, bytes]] = [(None, event) for event in self._waiting]
+        for lease, outcome in settled:
+            runtime_s = self._pool.timings.pop(lease.token, None)
+            if not self._tells(lease):
+                continue
+            events: list[bytes] = []
+            if runtime_s is not None and lease.token not in self._started:
+                since = time.monotonic() - runtime_s
+                self._add(events, partial(self._start, lease, since, None))
+            self._started.discard(lease.token)
+            self._add(events, partial(self._end, lease, outcome, runtime_s or 0.0))
+            told += [(lease.token, event) for event in events]
+        return told
+
+    @staticmethod
+    def _add(events: list[bytes], make: Callable[[], bytes | None]) -> None:
+        """Add what `make` gives. What a user's object does in its repr() is no reason to lose an outcome."""
+        try:
+            event = make()
+        except Exception:
+            logger.exception("an event could not be written")
+        else:
+            events += [] if event is None else [event]
+
+    def written(self, told: Told) -> None:
+        """Those events are in the file."""
+        if told:
+            del self._waiting[: sum(token is None for token, _ in told)]
+
+    # -- the chore ---------------------------------------------------------------------------------------------------
+
+    def rung(self) -> None: ...
+
+    def turn(self) -> None:
+        """Tell what has started, write what was gathered, and clear away what is old."""
+        now = time.monotonic()
+        self.due_at = now + FLUSH_S
+        running = self._pool.running()
+        for lease, since, pid in running:
+            if lease.token not in self._started and self._tells(lease):
+                self._started.add(lease.token)
+                self._waiting.append(self._start(lease, since, pid))
+        self._started &= {lease.token for lease in self._pool.held()}
+        if self._waiting:
+            self._storage.events.put(self._waiting)
+            self._waiting.clear()
+        if now >= self._trim_at:
+            self._trim_at = now + TRIM_S
+            self._storage.events.trim(self._app.conf.events_expires)
+
+    # -- one event ---------------------------------------------------------------------------------------------------
+
+    def _tells(self, lease: Lease) -> bool:
+        task = self._app.tasks.get(lease.task)
+        return task is None or bool(task.send_events)
+
+    def _receipt(self, lease: Lease) -> bytes:
+        return self._event("task-received", lease, **self._call(lease))
+
+    def _event(self, type_: str, lease: Lease, **fields: Any) -> bytes:
+        return event_bytes(event_fields(self._app, type_, self._hostname, uuid=lease.id, **fields))
+
+    def _call(self, lease: Lease) -> dict[str, Any]:
+        """What is called how; no argument is shown that its task calls sensitive, and no envelope is opened."""
+        sealed = kind_of(lease.payload)
+        args, kwargs = decode(lease.payload) if sealed is None else ([sealed], {})
+        task = self._app.tasks.get(lease.task)
+        if task is not None and sealed is None:
+            args, kwargs = task.redacted(args, kwargs)
+        options = decode(lease.options) if lease.options else {}
+        return {
+            "name": lease.task,
+            "args": options.get("argsrepr") or repr(tuple(args)),
+            "kwargs": options.get("kwargsrepr") or repr(kwargs),
+            "root_id": lease.root_id or lease.id,
+            "parent_id": lease.parent_id,
+            "retries": lease.retries,
+            "eta": options.get("eta"),
+            "expires": None if lease.expires_ms is None else from_ms(lease.expires_ms).isoformat(),
+        }
+
+    def _start(self, lease: Lease, since: float, pid: int | None) -> bytes:
+        ago_s = max(0.0, time.monotonic() - since)
+        fields = event_fields(self._app, "task-started", self._hostname, uuid=lease.id)
+        fields["timestamp"] -= ago_s
+        fields["pid"] = pid or fields["pid"]
+        return event_bytes(fields)
+
+    def _end(self, lease: Lease, outcome: Outcome, runtime_s: float) -> bytes | None:
+        match outcome:
+            case Ack(result):
+                task = self._app.tasks.get(lease.task)
+                most = 1024 if task is None else task.resultrepr_maxsize
+                sealed = None if result is None else kind_of(result)
+                value = sealed if sealed is not None else None if result is None else decode(result)
+                return self._event("task-succeeded", lease, result=repr(value)[:most], runtime=runtime_s)
+            case RetryAt(error=error) if error is not None:
+                return self._event("task-retried", lease, **_exception(error))
+            case DeadLetter(error):
+                if decode_error(error).type == "Reject":
+                    return self._event("task-rejected", lease, requeue=False)
+                return self._event("task-failed", lease, **_exception(error))
+            case Release(crashed=True, error=error) if error is not None:
+                return self._event("task-retried", lease, **_exception(error))
+            case Release(error=error) if error is not None:
+                return self._event("task-rejected", lease, requeue=True)
+            case Cancel(error) if error is not None and decode_error(error).type == "TaskRevokedError":
+                reason = decode_error(error).message
+                ends = {"terminated": reason == "terminated", "signum": None, "expired": reason == "expired"}
+                return self._event("task-revoked", lease, **ends)
+            case _:
+                return None
+
+
+def _exception(error: bytes) -> dict[str, str]:
+    doc = decode_error(error)
+    return {"exception": f"{doc.type}({doc.message!r})", "traceback": doc.traceback}

@@ -1,0 +1,85 @@
+"""A pool that grows while there is more to do than it has executors, and shrinks when that is over."""
+
+from __future__ import annotations
+
+import pytest
+
+from liteq.worker.autoscale import Autoscaler
+
+from .worker_process import Site, wait_for
+
+
+class FakePool:
+    def __init__(self, size=1):
+        self.size, self.leases = size, []
+
+    def held(self):
+        return self.leases
+
+    def resize(self, size):
+        self.size = size
+
+
+def scaler(waiting=0, most=4, least=1, size=1, held=0):
+    pool = FakePool(size)
+    pool.leases = [object()] * held
+    made = Autoscaler(pool, most, least, lambda limit: min(waiting, limit), lambda: None)
+    return pool, made
+
+
+@pytest.mark.parametrize(("waiting", "held", "size"), [(0, 0, 1), (1, 1, 2), (2, 1, 3), (100, 1, 4), (0, 4, 4)])
+def test_it_grows_to_what_there_is_to_do(waiting, held, size):
+    pool, made = scaler(waiting, held=held)
+    made.turn()
+    assert pool.size == size
+
+
+def test_it_shrinks_when_that_has_been_over_for_a_while(monkeypatch):
+    monkeypatch.setenv("AUTOSCALE_KEEPALIVE", "0")
+    pool, made = scaler(size=4, least=2)
+    made.turn()
+    assert pool.size == 2
+    monkeypatch.setenv("AUTOSCALE_KEEPALIVE", "60")
+    pool, made = scaler(size=4, least=2)
+    made.turn()
+    assert pool.size == 4
+
+
+def test_its_limits_are_changed():
+    pool, made = scaler(size=1)
+    assert made.update(8, 3) == (8, 3)
+    assert pool.size == 3
+    assert made.update(2) == (2, 2)
+    made.turn()
+    assert pool.size == 2
+    with pytest.raises(ValueError, match="cannot be kept"):
+        made.update(1, 5)
+
+
+@pytest.fixture
+def site(tmp_path):
+    site = Site(tmp_path)
+    yield site
+    site.close()
+
+
+def test_a_worker_of_processes(site):
+    worker = site.worker("--autoscale", "3,1", "-n", "w@here", AUTOSCALE_KEEPALIVE="1")
+
+    def stats():
+        return site.app.control.inspect(timeout=5).stats()["w@here"]
+
+    assert stats()["pool"]["max-concurrency"] == 1
+    ids = [site.send("nap", 2.0) for _ in range(3)]
+    for id_ in ids:
+        site.wait_started(id_)
+    assert stats()["autoscaler"] == {"max": 3, "min": 1, "current": 3}
+    [answer] = site.app.control.pool_grow(1, reply=True, timeout=5)
+    assert "not supported with autoscale" in answer["w@here"]["error"]
+    for id_ in ids:
+        assert site.get(id_) == "rested"
+    wait_for(lambda: len(stats()["pool"]["processes"]) == 1, what="it shrinks again")
+    [answer] = site.app.control.autoscale(2, 2, reply=True, timeout=5)
+    assert answer == {"w@here": {"ok": "autoscale now max=2 min=2"}}
+    wait_for(lambda: len(stats()["pool"]["processes"]) == 2, what="as many as the least")
+    assert site.end(worker) == 0

@@ -1,0 +1,215 @@
+"""Events of a worker that runs, as a monitor reads them."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from liteq import LiteQ
+from liteq.events.snapshot import Polaroid
+from liteq.exceptions import Reject
+from liteq.testing import start_worker
+
+
+@pytest.fixture
+def app(tmp_path):
+    app = LiteQ("events", broker=f"sqlite:///{tmp_path}/q.db", set_as_current=False)
+
+    @app.task(name="add")
+    def add(x, y):
+        return x + y
+
+    @app.task(name="fail")
+    def fail():
+        raise ValueError("no")
+
+    @app.task(name="again", bind=True, max_retries=1)
+    def again(self):
+        if not self.request.retries:
+            raise self.retry(countdown=0)
+
+    @app.task(name="reject")
+    def reject():
+        raise Reject("no", requeue=False)
+
+    @app.task(name="tell", bind=True)
+    def tell(self):
+        self.send_event("task-progress", percent=40)
+
+    yield app
+    app.close()
+
+
+def captured(app, until, within_s=10.0):
+    """All events from now on until `until(events)`, captured in a thread; a function that waits for them."""
+    events, done = [], threading.Event()
+    receiver = app.events.Receiver(handlers={"*": events.append})
+
+    def run():
+        for _ in receiver.itercapture(wakeup=False):
+            if until(events):
+                done.set()
+                return
+
+    threading.Thread(target=run, daemon=True).start()
+
+    def wait():
+        assert done.wait(within_s), [event["type"] for event in events]
+        return events
+
+    return wait
+
+
+def of(events, uuid):
+    return [event for event in events if event.get("uuid") == uuid]
+
+
+def ends(type_):
+    return lambda events: any(event["type"] == type_ for event in events)
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_the_life_of_a_task(app, pool):
+    wait = captured(app, ends("task-succeeded"))
+    with start_worker(app, pool=pool, hostname="w@here", task_events=True):
+        result = app.tasks["add"].delay(1, y=2)
+        events = of(wait(), result.id)
+    assert [event["type"] for event in events] == ["task-received", "task-started", "task-succeeded"]
+    received, started, succeeded = events
+    assert (received["name"], received["args"], received["kwargs"]) == ("add", "(1,)", "{'y': 2}")
+    assert (received["retries"], received["root_id"], received["parent_id"]) == (0, result.id, None)
+    assert (succeeded["result"], succeeded["hostname"]) == ("3", "w@here")
+    assert succeeded["runtime"] >= 0
+    assert started["timestamp"] <= succeeded["timestamp"]
+    assert {"timestamp", "clock", "pid", "utcoffset", "local_received"} <= succeeded.keys()
+
+
+@pytest.mark.parametrize(
+    ("task", "type_", "fields"),
+    [
+        ("fail", "task-failed", {"exception": "ValueError('no')"}),
+        ("again", "task-retried", {}),
+        ("reject", "task-rejected", {"requeue": False}),
+        ("tell", "task-progress", {"percent": 40}),
+    ],
+)
+def test_how_it_may_end(app, task, type_, fields):
+    wait = captured(app, ends(type_))
+    with start_worker(app, task_events=True):
+        app.tasks[task].delay()
+        [event] = [event for event in wait() if event["type"] == type_]
+    assert fields.items() <= event.items()
+    if type_ in {"task-failed", "task-retried"}:
+        assert "Traceback" in event["traceback"]
+
+
+def test_a_revoked_one(app):
+    wait = captured(app, ends("task-revoked"))
+    with start_worker(app, task_events=True):
+        app.control.revoke("to-come", reply=True, timeout=5)
+        app.tasks["add"].apply_async((1, 2), task_id="to-come")
+        [event] = [event for event in wait() if event["type"] == "task-revoked"]
+    assert (event["uuid"], event["terminated"], event["expired"]) == ("to-come", False, False)
+
+
+def test_off_nothing_is_written(app):
+    with start_worker(app):
+        app.tasks["add"].delay(1, 2).get(timeout=5)
+    assert app.storage.events.last() == 0
+
+
+def test_they_are_switched_on_and_off_while_it_runs(app):
+    with start_worker(app, hostname="w@here"):
+        assert app.control.enable_events(reply=True, timeout=5) == [{"w@here": {"ok": "task events enabled"}}]
+        assert app.control.enable_events(reply=True, timeout=5) == [{"w@here": {"ok": "task events already enabled"}}]
+        wait = captured(app, ends("task-succeeded"))
+        app.tasks["add"].delay(1, 2)
+        wait()
+        assert app.control.disable_events(reply=True, timeout=5) == [{"w@here": {"ok": "task events disabled"}}]
+        last = app.storage.events.last()
+        app.tasks["add"].delay(1, 2).get(timeout=5)
+        assert app.storage.events.last() == last
+
+
+def test_a_task_may_stay_silent(app):
+    app.tasks["add"].send_events = False
+    wait = captured(app, ends("task-failed"))
+    with start_worker(app, task_events=True):
+        silent = app.tasks["add"].delay(1, 2)
+        silent.get(timeout=5)
+        app.tasks["fail"].delay()
+        assert of(wait(), silent.id) == []
+
+
+def test_producers_tell_what_they_send(app):
+    app.conf.task_send_sent_event = True
+    wait = captured(app, ends("task-sent"))
+    result = app.tasks["add"].apply_async((1, 2), queue="sums")
+    [event] = wait()
+    assert (event["uuid"], event["name"], event["queue"], event["args"]) == (result.id, "add", "sums", "(1, 2)")
+
+
+def test_workers_come_and_go(app):
+    there = captured(app, ends("worker-online"))
+    gone = captured(app, ends("worker-offline"))
+    with start_worker(app, hostname="w@here"):
+        online = there()[-1]
+        assert {"freq", "active", "processed", "loadavg", "sw_ident", "sw_ver", "sw_sys", "pid"} <= online.keys()
+    events = gone()
+    assert [(event["type"], event["hostname"]) for event in events][-1] == ("worker-offline", "w@here")
+
+
+def test_a_capture_ends(app):
+    with pytest.raises(TimeoutError):
+        app.events.Receiver(handlers={}).capture(timeout=0.05)
+    app.events.Receiver()
+    with start_worker(app):
+        app.events.Receiver().capture(limit=1, timeout=5)
+
+
+def test_what_is_old_goes(app):
+    storage = app.storage
+    storage.events.put([b'{"type":"x"}'] * 5)
+    assert storage.events.trim(3600) == 0
+    assert storage.events.trim(-1) == 5
+    assert storage.events.last() == 0 or storage.events.after(0, 10) == []
+
+
+def test_the_picture(app):
+    state = app.events.State()
+    receiver = app.events.Receiver(handlers={"*": state.event})
+    with start_worker(app, hostname="w@here", task_events=True):
+        ok, bad = app.tasks["add"].delay(1, 2), app.tasks["fail"].delay()
+        for event in receiver.itercapture(timeout=5):
+            if event["type"] in {"task-failed", "task-succeeded"} and all(
+                uuid in state.tasks and state.tasks[uuid].ready for uuid in (ok.id, bad.id)
+            ):
+                break
+        task = state.tasks[ok.id]
+        assert (task.name, task.state, task.result, task.worker.hostname) == ("add", "SUCCESS", "3", "w@here")
+        assert task.received <= task.succeeded
+        assert state.tasks[bad.id].exception == "ValueError('no')"
+        assert state.task_types() == ["add", "fail"]
+        assert [uuid for uuid, _ in state.tasks_by_type("add")] == [ok.id]
+        assert state.tasks_by_type["fail"] == {state.tasks[bad.id]}
+        assert state.tasks_by_worker["w@here"] == {task, state.tasks[bad.id]}
+        assert task.info()["args"] == "(1, 2)"
+        assert "w@here" in state.workers
+
+
+def test_a_camera(app):
+    taken = []
+
+    class Camera(Polaroid):
+        clear_after = True
+
+        def on_shutter(self, state):
+            taken.append(dict(state.tasks))
+
+    state = app.events.State()
+    state.event({"type": "task-succeeded", "uuid": "a", "hostname": "w", "timestamp": 1.0, "clock": 1})
+    with Camera(state, freq=3600, app=app):
+        pass
+    assert list(taken[0]) == ["a"]
+    assert not state.tasks, "what has come to its end is forgotten"
