@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import time
 from dataclasses import dataclass, field
+from os import urandom
+from time import time_ns
 from typing import NamedTuple
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 DEFAULT_QUEUE = "celery"
+VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # a hexadecimal digit with its first two bits 1 and 0
 
 
 def new_id() -> str:
@@ -32,11 +33,9 @@ def new_id() -> str:
 
     Ids are made by clients, so that an enqueue that raised may be repeated with the same id and makes one row.
     """
-    ns = time.time_ns()
-    ms, rest = divmod(ns, 1_000_000)
-    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-    h = f"{ms << 80 | 0x7000 << 64 | (rest * 4096 // 1_000_000) << 64 | tail:032x}"
-    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+    ms, ns = divmod(time_ns(), 1_000_000)
+    h, tail = f"{ms:012x}", urandom(8).hex()
+    return f"{h[:8]}-{h[8:]}-7{ns * 4096 // 1_000_000:03x}-{VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
 
 
 # What travels is made once for every message and not changed afterwards. It is not `frozen` all the same: that makes

@@ -34,12 +34,16 @@ class Promise(Enum):
     REMOVED = "removed"  # a caller was told that it is gone: as ACCEPTED, but allowed while the disk is full
     PROGRESS = "progress"  # it may be repeated: claim, heartbeat, acknowledgement
 
+    __hash__ = object.__hash__  # looked up in each transaction, and Enum's own is a Python function
+
 
 class Bell(Enum):
     """What a wake-up is about. A lost ring may only ever cost latency."""
 
     WORK = "work"  # something may be claimable, or a worker is asked for something
     DONE = "done"  # something has finished
+
+    __hash__ = object.__hash__  # as Promise's
 
 
 class Transaction(Protocol):
@@ -78,6 +82,9 @@ class Driver(Protocol):
         Never nested in one thread. Raises StorageBusy when the write lock was not free within `busy_timeout`, and
         StorageFull for what a caller wants accepted while the space held in reserve is in use.
         """
+
+    def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED) -> int:
+        """One statement as a write transaction of its own; the number of rows it changed. Raises as `write` does."""
 
     def read(self) -> AbstractContextManager[Transaction]:
         """One consistent snapshot; for SELECT only."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from liteq.message import Batch, Group, Message
 from liteq.states import State
 from liteq.storage import bodies, continuation
 from liteq.storage.bodies import BESIDE, INLINE_BYTES
-from liteq.storage.driver import Row, Transaction
+from liteq.storage.driver import Driver, Row, Transaction
 
-__all__ = ["enqueue", "enqueue_many"]
+__all__ = ["enqueue", "enqueue_many", "enqueue_one"]
 
 # ON CONFLICT DO NOTHING without a target: the same id again (a caller that repeats an enqueue which raised) and a
 # unique key that is taken both leave the row that is there.
@@ -29,6 +29,11 @@ STANDS_FOR = """
 SELECT id FROM liteq_messages
  WHERE unique_key = :key AND state IN ('scheduled', 'blocked', 'pending', 'held', 'leased')
 """
+
+FINISHED_MESSAGE = """
+DELETE FROM liteq_messages WHERE id = ? AND state IN ('succeeded', 'dead', 'cancelled', 'upstream_failed')
+"""
+FINISHED_GROUP = "DELETE FROM liteq_groups WHERE id = ? AND remaining = 0"
 
 PENDING, SCHEDULED, BLOCKED = State.PENDING.value, State.SCHEDULED.value, State.BLOCKED.value
 
@@ -55,12 +60,15 @@ def group_row(g: Group, now_ms: int) -> Row:
     return (g.id, g.size, g.size, g.group_id, g.position, g.root_id, now_ms)
 
 
-def enqueue(tx: Transaction, batch: Batch, *, now_ms: int) -> list[str]:
+def enqueue(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str] = ()) -> list[str]:
     """Write `batch`; the ids that stand for its messages, in their order.
 
-    An id that is there already is left as it is. A message whose `unique_key` an unfinished one holds is not written:
-    that one's id stands for it.
+    An id that is there already is left as it is; one of `again` makes a new row where what it is the id of has finished.
+    A message whose `unique_key` an unfinished one holds is not written: that one's id stands for it.
     """
+    for id_ in again:
+        tx.execute(FINISHED_MESSAGE, (id_,))
+        tx.execute(FINISHED_GROUP, (id_,))
     if batch.groups:
         tx.executemany(INSERT_GROUP, [group_row(g, now_ms) for g in batch.groups])
     messages = batch.messages
@@ -72,6 +80,20 @@ def enqueue(tx: Transaction, batch: Batch, *, now_ms: int) -> list[str]:
     for awaited in _outside(batch):
         continuation.catch_up(tx, awaited, now_ms=now_ms)
     return ids
+
+
+def enqueue_one(driver: Driver, batch: Batch, *, now_ms: int) -> bool:
+    """Write `batch` if one statement does it: one message that awaits nothing, as `delay()` sends it.
+
+    Without BEGIN and COMMIT that saves a tenth of an enqueue. False where it takes a transaction, or where a row stands
+    for the message already: nothing was written.
+    """
+    if batch.groups or len(batch.messages) != 1:
+        return False
+    message = batch.messages[0]
+    if message.awaits is not None or len(message.payload) > INLINE_BYTES:
+        return False
+    return driver.change(INSERT, message_row(message, now_ms)) == 1
 
 
 def enqueue_many(tx: Transaction, messages: Sequence[Message], *, now_ms: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -80,16 +80,21 @@ class Storage:
 
     # -- producers ---------------------------------------------------------------------------------------------------
 
-    def enqueue(self, batch: Batch) -> list[str]:
+    def enqueue(self, batch: Batch, *, again: Collection[str] = ()) -> list[str]:
         """Write a message or a whole canvas, all or nothing; the id that stands for each of its messages.
 
-        Idempotent by id. Where an unfinished message holds the `unique_key` of a new one, its id is returned instead.
+        Idempotent by id, but for those of `again`: where they have finished, they are sent anew. Where an unfinished
+        message holds the `unique_key` of a new one, its id is returned instead.
         """
+        now_ms = self.clock.now_ms()
         told = self.tell_sent(batch.messages) if self.tell_sent is not None else ()
-        with self.driver.write(Promise.ACCEPTED) as tx:
-            ids = _enqueue.enqueue(tx, batch, now_ms=self.clock.now_ms())
-            if told:
-                _events.write(tx, told, now_ms=self.clock.now_ms())
+        if not told and not again and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
+            ids = [batch.messages[0].id]
+        else:
+            with self.driver.write(Promise.ACCEPTED) as tx:
+                ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
+                if told:
+                    _events.write(tx, told, now_ms=now_ms)
         self.driver.ring(Bell.WORK)
         return ids
 

@@ -77,6 +77,16 @@ class ApswSession(Session):
             raise self.error(error) from error
         return True
 
+    def change_at_once(self, sql: str, params: Params) -> int | None:
+        self.work += 1
+        try:
+            self.connection.execute(sql, cast("Any", params))
+        except apsw.BusyError:
+            return None
+        except apsw.Error as error:
+            raise self.error(error) from error
+        return self.connection.changes()
+
     def commit(self) -> None:
         try:
             self.connection.execute("COMMIT")

@@ -14,7 +14,7 @@ from time import monotonic, sleep
 from typing import Any, ClassVar
 
 from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull
-from liteq.storage.driver import Bell, Durability, Listener, Promise, Transaction
+from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
 from liteq.storage.sqlite import backup, create, describe, files, fork, migrate
 from liteq.storage.sqlite.ballast import Ballast
 from liteq.storage.sqlite.checkpoint import LogWatch, fold, overgrown
@@ -23,7 +23,7 @@ from liteq.storage.sqlite.gate import pause_s
 from liteq.storage.sqlite.holder import writer
 from liteq.storage.sqlite.session import Session
 from liteq.storage.sqlite.sidecars import Sidecars
-from liteq.storage.sqlite.transaction import Checkout, ReadTransaction, WriteTransaction
+from liteq.storage.sqlite.transaction import WORK_PER_LOOK, Checkout, ReadTransaction, WriteTransaction
 
 __all__ = ["SQLiteDriver"]
 
@@ -101,6 +101,17 @@ class SQLiteDriver(ABC):
 
     def write(self, promise: Promise = Promise.ACCEPTED) -> AbstractContextManager[Transaction]:
         return WriteTransaction(self, promise)
+
+    def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED) -> int:
+        with Checkout(self, reader=False) as session:  # after an exception it is closed, which leaves the gate
+            start, full = self._to_the_gate(session, promise)
+            while (changed := session.change(sql, params, full)) is None:
+                self._not_free(start)
+            self.committed(full=full)
+            if session.work >= WORK_PER_LOOK:
+                self.after_work(session)
+            session.gate.release()
+        return changed
 
     def read(self) -> AbstractContextManager[Transaction]:
         return ReadTransaction(self)
@@ -205,6 +216,16 @@ class SQLiteDriver(ABC):
 
     def begin(self, session: Session, promise: Promise) -> None:
         """Wait for the turn at the gate and take the write lock. Raises StorageBusy after `busy_timeout_s`."""
+        start, full = self._to_the_gate(session, promise)
+        try:
+            while not session.begin(full):
+                self._not_free(start)
+        except BaseException:
+            session.gate.release()
+            raise
+
+    def _to_the_gate(self, session: Session, promise: Promise) -> tuple[float, bool]:
+        """Wait for the turn; when the waiting began (monotonic), and whether the commit is to wait for the disk."""
         if self._short and promise is Promise.ACCEPTED:
             raise StorageFull(
                 f"{self.path}: the disk is full: what runs is being finished, nothing new is accepted; free some space"
@@ -215,14 +236,13 @@ class SQLiteDriver(ABC):
             full = start - self._synced_at >= RELAXED_SYNC_S
         if not session.gate.acquire(self.busy_timeout_s):
             raise StorageBusy(self.busy_timeout_s, writer(self.path))
-        try:
-            while not session.begin(full):
-                if monotonic() - start >= self.busy_timeout_s:
-                    raise StorageBusy(self.busy_timeout_s, writer(self.path))
-                sleep(pause_s())
-        except BaseException:
-            session.gate.release()
-            raise
+        return start, full
+
+    def _not_free(self, start: float) -> None:
+        """A foreign program has the write lock: sleep a little. Raises StorageBusy when that has been so for long."""
+        if monotonic() - start >= self.busy_timeout_s:
+            raise StorageBusy(self.busy_timeout_s, writer(self.path))
+        sleep(pause_s())
 
     def committed(self, *, full: bool) -> None:
         """A commit has been made, which has waited for the disk (`full`) or not."""

@@ -63,13 +63,20 @@ class Session(ABC):
 
     def begin(self, full: bool) -> bool:
         """Take the write lock for a transaction whose commit waits for the disk (`full`) or not; False: not free."""
-        if self.full is not full:
-            try:  # outside the transaction: inside, SQLite ignores it
-                self.script("PRAGMA synchronous=FULL" if full else "PRAGMA synchronous=NORMAL")
-            except StorageBusy:  # the schema must be read again, while another process recovers the log
-                return False
-            self.full = full
-        return self.begin_immediate()
+        return (self.full is full or self._synchronous(full)) and self.begin_immediate()
+
+    def change(self, sql: str, params: Params, full: bool) -> int | None:
+        """One statement in a transaction of its own; the number of rows it changed. None: the lock is not free."""
+        return self.change_at_once(sql, params) if self.full is full or self._synchronous(full) else None
+
+    def _synchronous(self, full: bool) -> bool:
+        """Have what follows wait for the disk or not; False while that cannot be set."""
+        try:  # outside the transaction: inside, SQLite ignores it
+            self.script("PRAGMA synchronous=FULL" if full else "PRAGMA synchronous=NORMAL")
+        except StorageBusy:  # the schema must be read again, while another process recovers the log
+            return False
+        self.full = full
+        return True
 
     def pragma(self, name: str) -> Any:
         """The value of `PRAGMA name`; None where it has none."""
@@ -95,6 +102,10 @@ class Session(ABC):
     @abstractmethod
     def begin_immediate(self) -> bool:
         """Take the write lock; False when somebody else has it."""
+
+    @abstractmethod
+    def change_at_once(self, sql: str, params: Params) -> int | None:
+        """Run one statement outside a transaction; the number of rows it changed. None: somebody has the write lock."""
 
     @abstractmethod
     def commit(self) -> None: ...

@@ -71,6 +71,15 @@ class StdlibSession(Session):
             raise self.error(error) from error
         return True
 
+    def change_at_once(self, sql: str, params: Params) -> int | None:
+        self.work += 1
+        try:
+            return self.connection.execute(sql, cast("Any", params)).rowcount
+        except sqlite3.Error as error:
+            if _code(error) & 0xFF == BUSY:
+                return None
+            raise self.error(error) from error
+
     def commit(self) -> None:
         try:
             self.connection.execute("COMMIT")

@@ -16,7 +16,7 @@ from liteq.exceptions import StorageError
 from liteq.storage.driver import Promise
 from liteq.storage.sqlite.session import Session
 
-__all__ = ["Checkout", "Pool", "ReadTransaction", "WriteTransaction"]
+__all__ = ["WORK_PER_LOOK", "Checkout", "Pool", "ReadTransaction", "WriteTransaction"]
 
 WORK_PER_LOOK = 64  # statements and rows between two looks at the log's size
 
