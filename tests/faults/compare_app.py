@@ -40,8 +40,9 @@ def die(self, times=1_000_000):
     note("ended", self.request.id)
 
 
-@app.task
-def part(n):
+@app.task(bind=True)
+def part(self, n):
+    note("part", self.request.id)
     time.sleep(0.05)
     return n
 

@@ -163,7 +163,79 @@ MUTANTS = [
     Mutant(
         "a task that kills its process is a dead letter", "liteq/storage/settle.py",
         "if lease.crashes + 1 < max_crashes and", "if lease.crashes + 1 < 1000 and",
-        "tests/faults/test_kill.py::test_a_task_that_kills_its_process_is_a_dead_letter_and_others_go_on",
+        "tests/faults/test_child_deaths.py::test_tasks_that_kill_their_process_are_dead_letters_and_others_go_on",
+    ),
+    Mutant(
+        "a dead child's task goes back at once", "liteq/worker/pool/prefork.py",
+        "self._outcomes.append((lease, self._fate(child, lease, status)))", "self._fate(child, lease, status)",
+        "tests/faults/test_child_deaths.py::test_a_child_that_dies_gives_its_task_back_within_a_second",
+    ),
+    Mutant(
+        "a killed worker's leases are given back by the next one", "liteq/worker/identity.py",
+        "return start_time(other.pid) != other.started", "return False",
+        "tests/faults/test_kill.py::test_nothing_is_lost_when_workers_are_killed_whole",
+    ),
+    Mutant(
+        "a zombie's heartbeat learns that its lease is lost", "liteq/storage/extend.py",
+        "if not tx.execute(EXTEND,", "if tx.execute(EXTEND,",
+        "tests/faults/test_locks.py::test_workers_stopped_past_their_leases_cannot_acknowledge",
+    ),
+    Mutant(
+        "a warm end returns what has not started", "liteq/worker/consumer.py",
+        "        self._accepting = False\n        self._return(self._pool.take_back())\n\n    def abort",
+        "        self._accepting = False\n        self._pool.take_back()\n\n    def abort",
+        "tests/faults/test_signals.py::test_a_warm_end_at_any_step_loses_nothing_and_runs_nothing_twice",
+    ),
+    Mutant(
+        "a cold end returns what runs", "liteq/worker/consumer.py",
+        "        self._outcomes += self._pool.collect()\n        self._return(self._pool.held())\n", "",
+        "tests/faults/test_signals.py::test_a_cold_end_does_not_wait_for_what_runs",
+    ),
+    Mutant(
+        "a worker that starts after the clock was set knows of it", "liteq/worker/heartbeat.py",
+        "return max((offset - found for found in told), key=abs, default=0.0)", "return 0.0",
+        "tests/faults/test_clock_jumps.py::test_a_worker_that_starts_after_the_clock_was_set_knows_of_it",
+    ),
+    Mutant(
+        "a log that is deleted under running processes is noticed", "liteq/storage/sqlite/sidecars.py",
+        'return self._log != NONE and identity(f"{self._path}-wal") != self._log', "return False",
+        "tests/faults/test_bad_files.py::"
+        "test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_nothing",
+    ),
+    Mutant(
+        "what the clocks skip runs at the end of the gap", "liteq/schedules/walls.py",
+        "return [_end_of_gap(wall, zone)]", "return []",
+        "tests/faults/test_cron_zones.py::test_each_slot_of_the_wall_clock_fires_once_in_every_zone",
+    ),
+    Mutant(
+        "what they show twice runs once", "liteq/schedules/walls.py",
+        "if twice else [first.astimezone(UTC)]", "if wall else [first.astimezone(UTC)]",
+        "tests/faults/test_cron_zones.py::test_each_slot_of_the_wall_clock_fires_once_in_every_zone",
+    ),
+    Mutant(
+        "the minutes go on through a repeated hour, however long", "liteq/schedules/walls.py",
+        "return abs(first - second)", "return timedelta(hours=1)",
+        "tests/faults/test_cron_zones.py::test_clocks_that_are_set_back_by_three_hours_lose_no_minute",
+    ),
+    Mutant(
+        "a file is its owner's alone", "liteq/storage/sqlite/files.py",
+        "MODE = 0o600", "MODE = 0o666",
+        "tests/faults/test_limits.py::test_every_file_is_its_owners_alone_whatever_the_umask_allows",
+    ),
+    Mutant(
+        "a file that another user laid out is refused", "liteq/storage/sqlite/files.py",
+        "    _refuse_planted(path, status)\n", "",
+        "tests/faults/test_limits.py::test_what_another_user_has_laid_out_is_not_written_to",
+    ),
+    Mutant(
+        "a traceback has a limit", "liteq/serialization/errors.py",
+        "    if len(data) <= limit:", "    if data:",
+        "tests/faults/test_limits.py::test_results_and_tracebacks_are_held_to_their_limits",
+    ),
+    Mutant(
+        "checkpoints are guarded", "liteq/storage/sqlite/checkpoint.py",
+        "    if not guard.begin_immediate():\n        return False  # a foreign writer: the log can wait\n", "",
+        "tests/faults/test_wal_reset.py::test_the_guarded_checkpoint_keeps_the_file_whole",
     ),
 ]  # fmt: skip
 

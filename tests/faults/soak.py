@@ -106,10 +106,10 @@ def plot(samples: list[Sample], target: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
     panels = {"memory, MiB": ("parent", "children"), "sizes, MiB": ("log", "file"), "latency, ms": ("latency",)}
-    figure, axes = pyplot.subplots(len(panels), sharex=True, figsize=(8, 7), layout="constrained")
+    figure, axes = plt.subplots(len(panels), sharex=True, figsize=(8, 7), layout="constrained")
     for axis, (label, names) in zip(axes, panels.items(), strict=True):
         for name in names:
             axis.plot([s.at_s / 60 for s in samples], [getattr(s, name) for s in samples], label=name)

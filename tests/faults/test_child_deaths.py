@@ -52,7 +52,11 @@ def test_a_child_that_dies_gives_its_task_back_within_a_second(drill: Drill, tmp
     records = storage.find_many(list(sent))
     assert {r.state for r in records.values()} == {State.SUCCEEDED}
     assert {r.crashes for r in records.values()} == {1}
-    assert {drill.ledger()[id_] for id_ in sent} == {2}
+    ran = drill.ledger()
+    again = [id_ for id_ in sent if ran[id_] != 2]
+    # At least once: a neighbour's death can take the report of one along that had just ended, and is then run again.
+    assert all(ran[id_] == 3 for id_ in again)
+    assert len(again) <= DEATHS // 20
     for id_, how in sent.items():
         error = decode_error(records[id_].error or b"{}")
         assert (error.type, HOW[how] in error.message) == ("WorkerLostError", True), error
