@@ -192,7 +192,7 @@ def _durabilities(results: Results, scenarios: list[str]) -> bool:
     there = [name for name in scenarios if len({run.durability for run in results.runs if run.scenario == name}) > 1]
     if not there:
         return False
-    _, panels = plt.subplots(1, len(there), figsize=(5.2 * len(there), 4.4), squeeze=False, sharey=True)
+    figure, panels = plt.subplots(1, len(there), figsize=(5.2 * len(there), 4.4), squeeze=False, sharey=True)
     who = sorted(
         {name for scenario in there for kind in ("none", "durable") for name in results.contestants(scenario, kind)},
         key=lambda name: list(CONTESTANTS).index(name),
@@ -213,8 +213,9 @@ def _durabilities(results: Results, scenarios: list[str]) -> bool:
         axis.set_yticks(range(len(who)), [_title(name) for name in who])
         axis.set_title(f"{SCENARIOS[scenario].title.split(',')[0]}   [{SCENARIOS[scenario].unit}, log]")
         axis.grid()
-    panels[0][0].legend(fontsize=8.5, frameon=False, ncols=4, loc="upper left", bbox_to_anchor=(0, -0.1))
-    plt.tight_layout()
+    found = [axis.get_legend_handles_labels() for axis in panels[0]]
+    figure.legend(*max(found, key=lambda pair: len(pair[0])), fontsize=8.5, frameon=False, ncols=4, loc="lower center")
+    plt.tight_layout(rect=(0, 0.06, 1, 1))
     return True
 
 
