@@ -18,10 +18,10 @@ from liteq.utils.text import printable
 
 __all__ = ["Command", "Group", "main"]
 
-# Each is the function of that name in the file of that name.
+# Each is the function of that name in the file of that name (with `_` for `-`).
 COMMANDS = (
     "worker", "beat", "call", "result", "status", "inspect", "control", "events", "purge", "dead", "doctor", "backup",
-    "migrate", "demo", "report", "version",
+    "migrate", "demo", "report", "upgrade-check", "version",
 )  # fmt: skip
 
 # What `celery` has and `liteq` does not, and what to do instead.
@@ -29,7 +29,8 @@ ELSEWHERE = {
     "amqp": "there is no AMQP here",
     "graph": "there are no bootsteps here",
     "list": "there are no bindings here; queues: `liteq inspect queues`",
-    "logtool": "not part of this version",
+    "flower": "`liteq status`, `liteq inspect` and `liteq events` tell what it shows",
+    "logtool": "`liteq worker --json` logs an object a line, with task and id, for jq and its like",
     "multi": "use a service manager, or `liteq worker --detach` with --pidfile",
     "shell": "run `python -i -m yourmodule`",
     "upgrade": "old names of settings are understood as they are",
@@ -61,8 +62,9 @@ class LiteqGroup(click.Group):
     def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"liteq.cli.{name}")
-        return cast("click.Command", getattr(module, name))
+        module_name = name.replace("-", "_")
+        module = importlib.import_module(f"liteq.cli.{module_name}")
+        return cast("click.Command", getattr(module, module_name))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
