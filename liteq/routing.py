@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import translate
+from functools import partial
 from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
@@ -46,6 +47,11 @@ class _Map:
         return next((route for pattern, route in self.patterns if pattern.match(name)), None)
 
 
+def _ask(route_for_task: Rule, name: str, args: Any, kwargs: Any, _options: Any, **_task: Any) -> Any:
+    """A router of the old kind is told no more than the name and the arguments, as by Celery."""
+    return route_for_task(name, args, kwargs)
+
+
 class Router:
     """`task_routes` made ready: a mapping, a function, a path to one, or a list of these, asked in order."""
 
@@ -64,7 +70,7 @@ class Router:
         elif isinstance(routes, type):
             yield from self._prepare(routes())
         elif hasattr(routes, "route_for_task"):
-            yield routes.route_for_task
+            yield partial(_ask, routes.route_for_task)
         elif callable(routes):
             yield routes
         elif isinstance(routes, (list, tuple)):

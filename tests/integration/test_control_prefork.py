@@ -75,6 +75,7 @@ def worker(app, tmp_path, started):
     process.wait(10)
 
 
+@pytest.mark.celery("Workers: control", "`revoke(id, terminate=True, signal=)` ends the process that runs it")
 def test_terminate_kills_the_process_that_runs_it_and_no_other(app, worker, started, tmp_path):
     doomed, spared = (app.send_task("sleep", (30,)) for _ in range(2))
     eventually(lambda: len(started.read_text().split()) == 2)
@@ -133,6 +134,7 @@ def test_the_pool_grows_and_shrinks(app, worker):
     assert app.send_task("pid").get(timeout=5)
 
 
+@pytest.mark.celery("Workers: control", "`app.control.shutdown()`")
 def test_shutdown_is_a_warm_one(app, worker):
     app.control.shutdown()
     assert worker.wait(10) == 0

@@ -30,6 +30,7 @@ def untouched(site: Site, ids: list[str]) -> bool:
     return all((r.state, r.crashes, r.reaps, r.retries) == (State.PENDING, 0, 0, 0) for r in records)
 
 
+@pytest.mark.celery("Workers: shutdown", "TERM is a warm shutdown: what runs is finished")
 def test_term_finishes_what_runs_and_returns_what_has_not_started(site):
     worker = site.worker("-c", "1")
     running = site.send("nap", 0.5)
@@ -54,6 +55,7 @@ def test_int_and_hup_are_as_term_also_for_the_whole_group(site, signum):
     assert len(site.notes("started", running)) == 1
 
 
+@pytest.mark.celery("Workers: shutdown", "QUIT, or INT twice, is a cold one")
 @pytest.mark.parametrize("signals", [(signal.SIGQUIT,), (signal.SIGINT, signal.SIGINT)])
 def test_quit_or_int_twice_puts_back_what_runs_at_once(site, signals):
     worker = site.worker("-c", "2")
@@ -72,6 +74,11 @@ def test_quit_or_int_twice_puts_back_what_runs_at_once(site, signals):
     assert site.app.storage.workers() == []
 
 
+@pytest.mark.celery(
+    "Workers: shutdown",
+    "A task whose process was killed runs again",
+    differs="Celery loses it unless acks_late and reject_on_worker_lost are set",
+)
 def test_a_killed_child_is_replaced_and_its_task_runs_again_within_a_second(site):
     worker = site.worker("-c", "2")
     victim, other = site.send("nap", 1.0), site.send("nap", 1.2)
@@ -88,6 +95,11 @@ def test_a_killed_child_is_replaced_and_its_task_runs_again_within_a_second(site
     assert len(site.notes("started", other)) == 1
 
 
+@pytest.mark.celery(
+    "Workers: shutdown",
+    "A task that kills its process each time is given up",
+    differs="after `max_crashes`, as a dead letter; Celery runs it for ever",
+)
 def test_a_task_that_kills_its_process_ends_as_a_dead_letter_and_the_rest_is_done(site):
     site.worker("-c", "2")
     poison = [site.send("die"), site.send("leave", "os._exit")]

@@ -24,6 +24,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.close()
 
 
+@pytest.mark.celery("Workers: limits", "`soft_time_limit`: SoftTimeLimitExceeded in the task")
 def test_a_soft_limit_is_an_exception_inside_the_task(site):
     site.worker("-c", "2")
     assert isinstance(site.error(site.send("soft_by_option")), SoftTimeLimitExceeded)
@@ -36,6 +37,7 @@ def test_a_soft_limit_is_an_exception_inside_the_task(site):
     assert site.get(site.send("async_nap", 0.3)) == "rested"
 
 
+@pytest.mark.celery("Workers: limits", "`time_limit`: the process is killed, the task fails with TimeLimitExceeded")
 def test_a_hard_limit_kills_the_process_and_the_task_is_a_dead_letter(site):
     site.worker("-c", "2")
     ids = [
@@ -52,6 +54,7 @@ def test_a_hard_limit_kills_the_process_and_the_task_is_a_dead_letter(site):
     assert [site.get(id_) for id_ in others] == list(range(20))
 
 
+@pytest.mark.celery("Workers: limits", "`--time-limit` and `--soft-time-limit`")
 def test_limits_from_the_command_line_count_where_the_task_has_none(site):
     site.worker("-c", "1", "--time-limit", "0.5", "--soft-time-limit", "0.2")
     assert isinstance(site.error(site.send("nap", 30)), SoftTimeLimitExceeded)
@@ -59,6 +62,7 @@ def test_limits_from_the_command_line_count_where_the_task_has_none(site):
     assert site.get(site.send("nap", 0.4, soft_time_limit=5)) == "rested"
 
 
+@pytest.mark.celery("Workers: limits", "`worker_max_tasks_per_child`")
 def test_a_child_leaves_after_its_tasks_and_nothing_is_lost_or_waits(site):
     site.worker("-c", "2", "--max-tasks-per-child", "5")
     ids = site.send_many("pid", [()] * 100)
@@ -69,6 +73,7 @@ def test_a_child_leaves_after_its_tasks_and_nothing_is_lost_or_waits(site):
     assert {site.record(id_).crashes for id_ in ids} == {0}
 
 
+@pytest.mark.celery("Workers: limits", "`worker_max_memory_per_child`")
 def test_a_child_leaves_when_it_has_grown_and_nothing_is_lost(site):
     site.worker("-c", "1", "--max-memory-per-child", str(150 << 10))
     ids = site.send_many("grow", [(60,)] * 6)
