@@ -10,31 +10,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
-from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from liteq.clock import from_ms
 from liteq.serialization import decode, decode_error
 from liteq.serialization.errors import shorten
 from liteq.states import FINISHED, State
 from liteq.storage.inspect import Record
 from liteq_django.tasks_api import Task, TaskError, TaskResult, TaskResultDoesNotExist, TaskResultStatus
+from liteq_django.times import moment, moment_or_none
 
 __all__ = ["HEADER", "Attempts", "errors_of", "moment", "moment_or_none", "result_of", "task_of"]
 
 HEADER = "django_task"
 TRACEBACK_BYTES = 16 * 1024  # of each attempt before the last
-
-
-def moment(ms: int) -> datetime:
-    """A time of the file as Django has it: aware, or with USE_TZ = False naive."""
-    aware = from_ms(ms)
-    return aware if settings.USE_TZ else timezone.make_naive(aware)
-
-
-def moment_or_none(ms: int | None) -> datetime | None:
-    return None if ms is None else moment(ms)
 
 
 @dataclass

@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.conf import settings
+from django.utils.module_loading import import_string
+
 __all__ = ["backends", "has_backend", "task_queues"]
 
-OURS = frozenset({"liteq_django.TasksBackend", "liteq_django.tasks_backend.TasksBackend"})
+OURS = "liteq_django.TasksBackend"
 
 
 def backends() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The entries of TASKS whose backend is liteq's, also a subclass's that says so by its name."""
-    from django.conf import settings
-
+    """The entries of TASKS whose backend is liteq's, or a subclass of it."""
     for alias, params in (getattr(settings, "TASKS", None) or {}).items():
-        backend = str(params.get("BACKEND", ""))
-        if backend in OURS or params.get("LITEQ"):
+        if _is_ours(str(params.get("BACKEND", ""))):
             yield alias, params
+
+
+def _is_ours(backend: str) -> bool:
+    if backend == OURS or not backend or backend.startswith(("django.", "django_tasks.")):
+        return backend == OURS
+    try:
+        return issubclass(import_string(backend), import_string(OURS))
+    except ImportError:  # TASKS itself tells of it when the backend is used
+        return False
 
 
 def has_backend() -> bool:

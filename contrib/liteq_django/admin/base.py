@@ -15,8 +15,8 @@ from django.urls import reverse
 from django.utils import formats, timezone
 
 from liteq.exceptions import LiteqError
-from liteq_django.attempts import moment
 from liteq_django.project import default_app
+from liteq_django.times import moment
 
 __all__ = ["Action", "Page", "QueueAdmin", "Row", "when"]
 
