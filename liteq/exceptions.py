@@ -49,7 +49,6 @@ The names that Celery has too mean what they mean there.
 from __future__ import annotations
 
 import builtins
-import difflib
 from collections.abc import Iterable
 from datetime import datetime
 from types import TracebackType
@@ -113,6 +112,8 @@ __all__ = [
 
 def closest(name: str, known: Iterable[str]) -> str:
     """The names of `known` that look like `name`, for an error message; "none is" when there are none."""
+    import difflib  # only for who has mistyped a name
+
     near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     return ", ".join(repr(n) for n in near) if near else "none is"
 

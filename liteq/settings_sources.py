@@ -11,10 +11,8 @@ settings, which is only imported when there is text to read.
 
 from __future__ import annotations
 
-import configparser
 import os
 import runpy
-import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -162,6 +160,8 @@ def _model() -> Any:
 
 
 def _read_ini(path: Path) -> dict[str, Any]:
+    import configparser  # as tomllib below: few have such a file, and every process would pay for it
+
     parser = configparser.ConfigParser(interpolation=None)  # formats of log lines are full of percent signs
     try:
         parser.read_string(path.read_text(encoding="utf-8"), path.name)
@@ -171,6 +171,8 @@ def _read_ini(path: Path) -> dict[str, Any]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         data = path.read_bytes()
         if b"liteq" not in data:

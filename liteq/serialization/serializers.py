@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle  # opt-in, and read only under a signature: see `content.py`
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -64,14 +63,23 @@ def _library(module: str, distribution: str) -> Any:
         ) from None
 
 
+# Opt-in, and read only under a signature: see `content.py`. Imported when it is first used.
 def _pickle_dumps(value: Any) -> bytes:
+    import pickle
+
     return pickle.dumps(value, protocol=PICKLE_PROTOCOL)
+
+
+def _pickle_loads(data: bytes) -> Any:
+    import pickle
+
+    return pickle.loads(data)  # noqa: S301 - its signature has been checked
 
 
 # json is written and read by `codec.py`; it stands here for its name.
 _BUILT_IN = (
     Serializer("json", JSON, None, None),
-    Serializer("pickle", PICKLE, _pickle_dumps, pickle.loads),
+    Serializer("pickle", PICKLE, _pickle_dumps, _pickle_loads),
     Serializer("yaml", "application/x-yaml", _yaml_dumps, _yaml_loads),
     Serializer("msgpack", "application/x-msgpack", _msgpack_dumps, _msgpack_loads),
 )

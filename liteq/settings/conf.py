@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import logging
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -51,6 +50,8 @@ def canonical(name: str) -> str:
 
 def closest_setting(name: str, cutoff: float = 0.6) -> str | None:
     """The setting whose name looks most like `name`, if any does."""
+    import difflib  # only for who has mistyped a name
+
     near = difflib.get_close_matches(name.lower(), KNOWN, n=1, cutoff=cutoff)
     return near[0] if near else None
 
