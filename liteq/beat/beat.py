@@ -22,6 +22,7 @@ from liteq.exceptions import ImproperlyConfigured, StorageError
 from liteq.message import Batch
 from liteq.schedules import BaseSchedule, from_document
 from liteq.storage.periodic import ScheduleRecord
+from liteq.storage.storage import Storage
 
 __all__ = ["Beat"]
 
@@ -35,11 +36,15 @@ TROUBLE_PAUSE_S = 1.0  # between attempts while the storage refuses
 class Beat:
     """Sends what is due of one app's file. `max_interval_s`: the longest sleep between two looks, 0 for 5 seconds.
 
+    `patience_s`: how long it waits for the write lock, None for as long as any caller of the app.
+
     Alone: `run(stop)`. Inside a worker: its loop calls `turn()` when `due_at` (monotonic seconds) has come.
     """
 
-    def __init__(self, app: Any, *, max_interval_s: float | None = None) -> None:
+    def __init__(self, app: Any, *, max_interval_s: float | None = None, patience_s: float | None = None) -> None:
         self.app = app
+        self._patience_s = patience_s
+        self._storage: Storage | None = None
         self.due_at = 0.0
         longest_s = max_interval_s or app.conf.beat_max_loop_interval or LONGEST_SLEEP_S
         self._longest_s = min(longest_s, LONGEST_SLEEP_S)
@@ -48,13 +53,23 @@ class Beat:
         self._passed_over: set[str] = set()
         self._started = False
 
+    @property
+    def storage(self) -> Storage:
+        """The app's file; where it has a patience of its own, opened once more."""
+        if self._patience_s is None:
+            return self.app.storage  # type: ignore[no-any-return]
+        if self._storage is None:
+            self._storage = self.app.open_storage(busy_timeout_s=self._patience_s)
+            self._storage.migrate()
+        return self._storage
+
     # -- life --------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Bring the file's entries in line with the configuration: new, changed, and no longer there."""
         configured = self.app.schedules.configured()
         self._own = {entry.name: (entry.source, schedule) for entry, schedule in configured}
-        gone = self.app.storage.schedules.synchronise(self.app.schedules.owner, [entry for entry, _ in configured])
+        gone = self.storage.schedules.synchronise(self.app.schedules.owner, [entry for entry, _ in configured])
         for name in gone:
             logger.info("beat: %s is not in the configuration any more, and is removed", name)
         self._started = True
@@ -86,7 +101,7 @@ class Beat:
 
     def tick(self) -> float:
         """Send what is due now; the seconds until the next look."""
-        records, next_ms = self.app.storage.schedules.due()
+        records, next_ms = self.storage.schedules.due()
         pending = [record for record in records if not self._handle(record)]
         if records and len(pending) < len(records):
             return 0.0  # more may have come due meanwhile
@@ -119,10 +134,10 @@ class Beat:
             logger.error("beat: cannot send %s: %s", record.name, exc)  # noqa: TRY400 - in one line
             runs = []
         if not runs:
-            self.app.storage.schedules.put_off(record, next_due_ms=next_ms)
+            self.storage.schedules.put_off(record, next_due_ms=next_ms)
             return True
         late_s = (now - runs[-1]).total_seconds()
-        if self.app.storage.schedules.fire(record, batch, n=len(runs), last_id=last_id, next_due_ms=next_ms):
+        if self.storage.schedules.fire(record, batch, n=len(runs), last_id=last_id, next_due_ms=next_ms):
             logger.info("beat: sending due task %s (%s), %.3f s after its time", record.name, last_id, late_s)
         return True
 

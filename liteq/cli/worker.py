@@ -235,9 +235,12 @@ def worker(
 def _beat(app: Any, pool: str) -> list[Any]:
     """Beat for the worker's loop; with the solo pool, whose loop stands still while a task runs, in a thread."""
     from liteq.beat import Beat
+    from liteq.worker.worker import PATIENCE_S
 
-    made = Beat(app)
+    # In the worker's loop it may not wait for the write lock any longer than the loop itself does.
+    made = Beat(app, patience_s=min(PATIENCE_S, app.conf.busy_timeout))
     made.start()  # what is wrong with the schedule is to be read on the terminal
+    made.storage.close()  # as the app's own: nothing may be open when a process forks or changes its user
     signals.beat_embedded_init.send(sender=made)
     if pool != "solo":
         return [made]

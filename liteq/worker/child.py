@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from liteq import context
+from liteq.exceptions import SoftTimeLimitExceeded
 from liteq.message import Lease
 from liteq.worker import wire
 from liteq.worker.executor import Executor
@@ -59,7 +61,9 @@ class Child:
         self._held_since = 0.0
         self._sending = False
         self._expected_s: dict[str, float] = {}
-        self._executor = Executor(app, hostname=settings.hostname, limits=settings.limits, started=self._report_started)
+        self._executor = Executor(
+            app, hostname=settings.hostname, limits=settings.limits, started=self._report_started, stop=_stop_parent
+        )
 
     def run(self) -> None:
         """Execute until there is nothing more to execute for; the caller ends the process."""
@@ -67,6 +71,7 @@ class Child:
         # the parent asks for what is held by this signal.
         signal.signal(signal.SIGURG, self._asked_to_report)
         signal.siginterrupt(signal.SIGURG, False)
+        signal.signal(signal.SIGUSR1, _soft_limit)  # revoke(terminate=True, signal="SIGUSR1"), as in Celery
         done = 0
         while (lease := self._next()) is not None:
             if self._reports and not self._may_hold(lease.task):
@@ -77,6 +82,9 @@ class Child:
             self._reports.append((lease.token, runtime_s, *wire.pack(outcome)))
             expected = self._expected_s.get(lease.task, runtime_s)
             self._expected_s[lease.task] = expected + (runtime_s - expected) * 0.2
+            if self._executor.ending is not None:
+                self._send_reports()
+                self._executor.end_worker()
             done += 1
             if self._used_up(done):
                 break
@@ -153,3 +161,12 @@ class Child:
             return False
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
         return (peak // 1024 if os.uname().sysname == "Darwin" else peak) > settings.max_memory_kib
+
+
+def _stop_parent(cold: bool) -> None:
+    os.kill(os.getppid(), signal.SIGQUIT if cold else signal.SIGTERM)
+
+
+def _soft_limit(_signum: int, _frame: FrameType | None) -> None:
+    if context.current_request() is not None:  # else what it was meant for has just ended
+        raise SoftTimeLimitExceeded

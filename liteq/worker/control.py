@@ -154,7 +154,8 @@ class Panel:
         for command in self._commands.after(self._last):
             self._last = command.id
             if self._is_for_us(command):
-                self._obey(command)
+                with self.worker.ended_by():
+                    self._obey(command)
 
     def _is_for_us(self, command: Command) -> bool:
         if not self._enabled or self.app.clock.now_ms() > command.expires_ms:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from liteq.context import Request
-from liteq.exceptions import NotRegistered, TaskRevokedError
+from liteq.exceptions import NotRegistered, TaskRevokedError, WorkerShutdown, WorkerTerminate
 from liteq.execution import arguments, execute
 from liteq.message import Cancel, DeadLetter, Lease, Outcome
 from liteq.serialization import encode_error
@@ -23,7 +23,8 @@ class Executor:
     """Runs leases of one app in this process.
 
     `started` is called with a lease and its hard limit in seconds before a body with such a limit runs: whoever can
-    kill this process then keeps the time. `limits`: the worker's default (hard, soft) limits.
+    kill this process then keeps the time. `limits`: the worker's default (hard, soft) limits. `stop(cold)` ends the
+    worker, for a task that raised WorkerShutdown or WorkerTerminate.
     """
 
     def __init__(
@@ -33,7 +34,10 @@ class Executor:
         hostname: str,
         limits: Limits = (None, None),
         started: Callable[[Lease, float], None] | None = None,
+        stop: Callable[[bool], None] | None = None,
     ) -> None:
+        self.ending: SystemExit | None = None  # what a task raised to end the worker
+        self._stop = stop
         self._app = app
         self._tasks = app.tasks
         self._clock = app.clock
@@ -57,11 +61,22 @@ class Executor:
         request = Request.from_lease(lease, args, kwargs, self._hostname)
         hard, soft = self._limits_of(task, lease, request)
         before = time.perf_counter()
-        if hard is None and soft is None:
-            outcome = execute(task, request, args, kwargs, clock=self._clock).outcome
-        else:
-            outcome = self._run_limited(task, request, hard, soft, lease)
+        try:
+            if hard is None and soft is None:
+                outcome = execute(task, request, args, kwargs, clock=self._clock).outcome
+            else:
+                outcome = self._run_limited(task, request, hard, soft, lease)
+        except (WorkerShutdown, WorkerTerminate) as exc:
+            # A failure of the task: run again, it would end the next worker too.
+            self.ending = exc
+            outcome = self._refuse(lease, exc)
         return outcome, time.perf_counter() - before
+
+    def end_worker(self) -> None:
+        """Do what a task asked for by WorkerShutdown or WorkerTerminate; called once its outcome is in safe hands."""
+        ending, self.ending = self.ending, None
+        if ending is not None and self._stop is not None:
+            self._stop(isinstance(ending, WorkerTerminate))
 
     def forget_limits(self) -> None:
         """Look a task's limits up again: they have been changed."""
@@ -89,7 +104,7 @@ class Executor:
             self._warn(task.name, "a soft time limit needs the prefork or solo pool: not enforced")
         return execute(task, request, request.args, request.kwargs, clock=self._clock, within=within).outcome
 
-    def _refuse(self, lease: Lease, exc: Exception) -> Outcome:
+    def _refuse(self, lease: Lease, exc: BaseException) -> Outcome:
         """A message that cannot be run here becomes a dead letter: to be replayed when the code can."""
         logger.error("cannot run %s[%s]: %s", lease.task, lease.id, exc)
         return DeadLetter(encode_error(exc))

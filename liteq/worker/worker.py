@@ -6,14 +6,15 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from setproctitle import getproctitle, setproctitle
 
 from liteq import signals as announce
 from liteq._version import __version__
-from liteq.exceptions import StorageError
+from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
 from liteq.storage.storage import Storage
 from liteq.worker import commands as _commands  # noqa: F401 - registers them
 from liteq.worker import identity
@@ -100,6 +101,14 @@ class Worker:
         """Ask the worker to end, from any thread: when what runs has finished, or `cold`: at once."""
         self._signals.put(Request.COLD if cold else Request.WARM)
 
+    @contextmanager
+    def ended_by(self) -> Iterator[None]:
+        """WorkerShutdown or WorkerTerminate, raised in this block by code of the user's, ends the worker in order."""
+        try:
+            yield
+        except (WorkerShutdown, WorkerTerminate) as exc:
+            self.stop(cold=isinstance(exc, WorkerTerminate))
+
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait until the worker has ended; whether it has."""
         return self._ended.wait(timeout_s)
@@ -137,6 +146,7 @@ class Worker:
             limits=self.limits,
             max_tasks=self.max_tasks,
             max_memory_kib=self._max_memory_kib,
+            stop=lambda cold: self.stop(cold=cold),
         )
 
     def _work(self) -> None:
@@ -174,7 +184,8 @@ class Worker:
         try:
             if keep_alive is not None:
                 keep_alive.start()
-            announce.worker_ready.send(sender=self)
+            with self.ended_by():
+                announce.worker_ready.send(sender=self)
             logger.info("%s ready.", self.hostname)
             if self._on_ready is not None:
                 self._on_ready(self)

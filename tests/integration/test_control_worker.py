@@ -8,7 +8,8 @@ import time
 import pytest
 
 from liteq import LiteQ
-from liteq.exceptions import TaskRevokedError
+from liteq.exceptions import TaskRevokedError, WorkerShutdown
+from liteq.signals import worker_ready
 from liteq.testing import start_worker
 from liteq.worker.control import COMMANDS, control_command
 
@@ -151,6 +152,51 @@ def test_shutdown(app):
     with start_worker(app, hostname="one@here") as worker:
         app.control.shutdown(["one@here"])
         assert worker.join(5)
+
+
+def test_a_command_or_a_receiver_may_end_the_worker(app):
+    @control_command
+    def go_home(state):
+        raise WorkerShutdown(0)
+
+    try:
+        with start_worker(app) as worker:
+            app.control.broadcast("go_home")
+            assert worker.join(5)
+    finally:
+        del COMMANDS["go_home"]
+
+    def leave(**_):
+        raise WorkerShutdown(0)
+
+    worker_ready.connect(leave)
+    try:
+        assert app.Worker(pool="threads").run() == 0
+    finally:
+        worker_ready.disconnect(leave)
+
+
+def test_messages_are_revoked_by_their_stamps_over_restarts(app):
+    app.control.revoke_by_stamped_headers({"customer": ["a", "b"]})
+    with start_worker(app, hostname="w@here"):
+        sent = {
+            name: app.tasks["add"].apply_async((1, 2), customer=name, stamped_headers=["customer"]) for name in "abc"
+        }
+        for name in "ab":
+            with pytest.raises(TaskRevokedError):
+                sent[name].get(timeout=5)
+        assert sent["c"].get(timeout=5) == 3
+
+
+def test_one_worker_is_elected(app):
+    with start_worker(app, hostname="a@here"), start_worker(app, hostname="b@here"):
+        app.control.election("e1", "task", app.tasks["add"].s(1, 2))
+        eventually(lambda: sum(c.n for c in app.storage.counts()) == 1)
+
+
+def test_memory(app, worker, inspect):
+    assert inspect.memsample()["one@here"].endswith("MB")
+    assert inspect.memdump()["one@here"].endswith("MB")
 
 
 def test_a_worker_that_was_told_not_to_answer_does_not(app):

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from liteq import LiteQ, signals
-from liteq.exceptions import SoftTimeLimitExceeded
+from liteq.exceptions import SoftTimeLimitExceeded, WorkerShutdown, WorkerTerminate
 
 app = LiteQ("worker_tasks", broker=os.environ["WORKER_TEST_BROKER"])
 app.conf.update(visibility_timeout=float(os.environ.get("WORKER_TEST_VISIBILITY_S", "60")))
@@ -258,3 +258,9 @@ def pid_after(self: Any, seconds: float) -> int:
     time.sleep(seconds)
     note("finished", self.request.id)
     return os.getpid()
+
+
+@app.task(bind=True)
+def ends_the_worker(self: Any, cold: bool) -> None:
+    note("started", self.request.id)
+    raise WorkerTerminate if cold else WorkerShutdown

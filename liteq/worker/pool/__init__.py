@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
@@ -21,8 +22,11 @@ def make_pool(
     limits: Limits = (None, None),
     max_tasks: int | None = None,
     max_memory_kib: int | None = None,
+    stop: Callable[[bool], None] | None = None,
 ) -> Pool:
     """The pool named `kind`: "prefork", "threads" or "solo", of `size` executors.
+
+    `stop(cold)` is called for a task that raised WorkerShutdown or WorkerTerminate.
 
     Imports what the kind needs only now: forking does not exist everywhere. Raises ImproperlyConfigured for a kind that
     there is not, here or at all.
@@ -33,11 +37,11 @@ def make_pool(
         case "threads":
             from liteq.worker.pool.threads import ThreadPool
 
-            return ThreadPool(Executor(app, hostname=hostname, limits=limits), size)
+            return ThreadPool(Executor(app, hostname=hostname, limits=limits, stop=stop), size)
         case "solo":
             from liteq.worker.pool.solo import SoloPool
 
-            return SoloPool(Executor(app, hostname=hostname, limits=limits))
+            return SoloPool(Executor(app, hostname=hostname, limits=limits, stop=stop))
         case _:
             raise ImproperlyConfigured(f"there is no pool {kind!r}: use prefork, threads or solo")
 

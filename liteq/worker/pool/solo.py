@@ -48,6 +48,7 @@ class SoloPool:
             outcome, runtime_s = self._executor.run(lease)
             self._outcomes.append((lease, outcome))
             self._running = None
+            self._executor.end_worker()
             if self.timings is not None:
                 self.timings[lease.token] = runtime_s
             self._estimates.add(lease.task, runtime_s)

@@ -82,6 +82,7 @@ class ThreadPool:
                     self._theirs.send(b"\0")
                 except (BlockingIOError, OSError):
                     pass  # it is awake, or gone
+            self._executor.end_worker()
 
     def _run(self, lease: Lease) -> tuple[Outcome, float]:
         try:
