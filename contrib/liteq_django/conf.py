@@ -15,11 +15,22 @@ from urllib.parse import quote
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-__all__ = ["OUTBOX_INTERVAL_S", "installed", "is_sqlite", "liteq_settings", "option", "queue_settings", "url_of"]
+__all__ = [
+    "OUTBOX_INTERVAL_S",
+    "installed",
+    "is_sqlite",
+    "liteq_settings",
+    "made_urls",
+    "option",
+    "queue_settings",
+    "url_of",
+]
 
 OWN = frozenset({"database", "outbox", "outbox_interval"})
 OUTBOX_INTERVAL_S = 1.0
-SQLITE = "django.db.backends.sqlite3"
+
+# What `url_of` has returned, by alias: a test runner gives a database another name later.
+made_urls: dict[str, str] = {}
 
 
 def liteq_settings() -> dict[str, Any]:
@@ -58,7 +69,9 @@ def url_of(alias: str) -> str:
             "with LITEQ['BROKER_URL'] = 'sqlite:////var/lib/shop/queue.db'; tasks that are sent inside atomic() "
             "then go through the outbox"
         )
-    return f"sqlite+stdlib:///{quote(str(Path(database['NAME']).absolute()))}"
+    url = f"sqlite+stdlib:///{quote(str(Path(database['NAME']).absolute()))}"
+    made_urls[url] = alias
+    return url
 
 
 def is_sqlite(alias: str) -> bool:

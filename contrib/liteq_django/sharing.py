@@ -12,7 +12,7 @@ from django.db import connections
 
 from liteq.storage.sqlite.files import resolve
 from liteq.storage.sqlite.url import parse
-from liteq_django.conf import is_sqlite, option
+from liteq_django.conf import is_sqlite, made_urls, option
 
 __all__ = ["alias_of", "create_tables", "is_in_memory", "path_of", "prepare_connection", "queue_alias"]
 
@@ -31,11 +31,8 @@ def alias_of(url: str) -> str | None:
 
     A test runner gives its databases other names: the one that LITEQ['DATABASE'] names is found by its alias.
     """
-    from liteq_django.conf import url_of
-
-    said = option("database")
-    if said is not None and url == url_of(said):
-        return str(said)
+    if url in made_urls:
+        return made_urls[url]
     path = resolve(parse(url).path)
     return next((alias for alias in connections if is_sqlite(alias) and path_of(alias) == path), None)
 

@@ -1,0 +1,54 @@
+"""A project's own tests, by Django's runner: its test database is in memory, and the queue is in it."""
+
+from __future__ import annotations
+
+import os
+
+TESTS = """
+from django.test import TestCase, TransactionTestCase, override_settings
+from liteq_django import drain
+from liteq_django.drivers import MemoryDriver
+from liteq_django.models import OutboxEntry
+from liteq_django.project import default_app
+from shop.orders.models import Order
+from shop.orders.tasks import pay
+
+
+class Orders(TestCase):
+    def test_a_task_is_run_by_drain(self):
+        assert isinstance(default_app().storage.driver, MemoryDriver)
+        order = Order.objects.create()
+        sent = pay.delay(order.pk)
+        assert sent.state == "PENDING"
+        assert drain() == 1
+        order.refresh_from_db()
+        assert order.paid and sent.get(timeout=1) == 1
+
+    def test_nothing_is_left_of_other_tests(self):
+        assert default_app().storage.counts() == []
+
+    @override_settings(LITEQ={"DATABASE": "default", "TASK_ALWAYS_EAGER": True})
+    def test_eager(self):
+        assert pay.delay(Order.objects.create().pk).get() == 1
+
+    def test_on_commit(self):
+        with self.captureOnCommitCallbacks(execute=True):
+            pay.delay_on_commit(1)
+        assert drain() == 1
+
+
+class Committed(TransactionTestCase):
+    def test_outside_of_transactions(self):
+        pay.delay(Order.objects.create().pk)
+        assert drain() == 1
+"""
+
+
+def test_a_testcase_runs_tasks_in_its_own_transaction(new_site, tmp_path):
+    (tmp_path / "test_orders.py").write_text(TESTS)
+    site = new_site()
+    site.env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
+    done = site.manage("test", "test_orders", "-v1")
+    assert done.returncode == 0, done.stderr
+    assert "Ran 5 tests" in done.stderr
+    assert not (tmp_path / "shop.db").exists() or (tmp_path / "shop.db").stat().st_size == 0
