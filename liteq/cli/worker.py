@@ -14,7 +14,7 @@ import click
 from liteq import signals
 from liteq.cli.find_app import broken
 from liteq.cli.group import Command
-from liteq.cli.output import counted, without_none
+from liteq.cli.output import counted
 from liteq.cli.purge import names
 from liteq.cli.session import Session, pass_session
 from liteq.exceptions import LiteqError
@@ -33,6 +33,7 @@ WITHOUT_EFFECT = {
     "--without-heartbeat": "a lease needs its heartbeat",
     "--heartbeat-interval": "it follows from visibility_timeout",
     "--pool-start-method": "the pool forks",
+    "--prefetch-multiplier": "what a child has not started goes to the next free one",
     "--disable-prefetch": "what a child has not started goes to the next free one",
     "--schedule": "the schedule is in the file",
     "--scheduler": "the schedule is in the file",
@@ -55,6 +56,7 @@ def idle_options(command: Callable[..., Any]) -> Callable[..., Any]:
         (("--without-heartbeat",), True),
         (("--heartbeat-interval",), False),
         (("--pool-start-method",), False),
+        (("--prefetch-multiplier",), False),
         (("--disable-prefetch",), True),
         (("--schedule", "--schedule-filename", "-s"), False),
         (("--scheduler",), False),
@@ -118,7 +120,6 @@ def _autoscale(_ctx: click.Context, _param: click.Parameter, value: str | None) 
 @click.option(
     "--max-memory-per-child", type=click.IntRange(min=1), metavar="KIB", help="Replace a process that is larger."
 )
-@click.option("--prefetch-multiplier", type=click.IntRange(min=0), metavar="N", help="Leases held for each process.")
 @click.option("--autoscale", metavar="MAX,MIN", callback=_autoscale, help="Executors as there is work, within these.")
 @click.option(
     "-E", "--task-events", "--events", "task_events", is_flag=True, default=None, help="Tell what becomes of tasks."
@@ -156,7 +157,6 @@ def worker(
     exclude_queues: str | None,
     include: str | None,
     purge: bool,
-    prefetch_multiplier: int | None,
     autoscale: tuple[int, int] | None,
     task_events: bool | None,
     loglevel: str,
@@ -184,7 +184,7 @@ def worker(
     daemon.become(uid, gid)  # first: the file, and what the app's modules open, is to belong to that user
     app = session.app
     _say_what_has_no_effect(ctx, session)
-    settings = without_none({"worker_prefetch_multiplier": prefetch_multiplier})
+    settings: dict[str, Any] = {}
     if include:
         settings["include"] = (*app.conf.include, *(names(include) or ()))
     name = expand_name(hostname)

@@ -41,12 +41,14 @@ NO_EFFECT = frozenset(
     task_acks_on_failure_or_timeout task_acks_on_failure task_acks_on_timeout
     task_create_missing_queue_type task_create_missing_queue_exchange_type task_default_delivery_mode
     task_default_queue_type task_default_exchange task_default_exchange_type task_default_routing_key task_protocol
+    task_reject_on_worker_lost task_store_eager_result
     task_publish_retry task_publish_retry_policy task_queue_max_priority task_retry_on_worker_lost
     task_remote_tracebacks task_repr_maxlevels
     worker_agent worker_autoscaler worker_cancel_long_running_tasks_on_connection_loss
     worker_enable_soft_shutdown_on_idle worker_consumer worker_deduplicate_successful_tasks
     worker_lost_wait worker_pool_putlocks worker_pool_restarts worker_pool_start_method worker_eta_task_limit
     worker_enable_prefetch_count_reduction worker_disable_prefetch worker_state_db worker_timer
+    worker_prefetch_multiplier worker_proc_alive_timeout worker_soft_shutdown_timeout
     worker_timer_precision worker_detect_quorum_queues
     """.split()  # noqa: SIM905 - a list of names, one a string, would be three times as long
 )

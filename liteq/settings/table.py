@@ -146,7 +146,6 @@ _ROWS = [
     _celery("task_ignore_result", bool, False, "Return values are not kept, unless the task says so."),
     _celery("task_inherit_parent_priority", bool, False, "What a task sends has the priority it has itself."),
     _celery("task_queues", Any, None, "The queues: names or `Queue`s, or a dict by name."),
-    _celery("task_reject_on_worker_lost", bool | None, None, "False: a task whose process died fails at once."),
     _celery("task_routes", Any, None, "Where tasks go: a dict by name, glob or pattern, a list, a function."),
     _celery("task_send_sent_event", bool, False, "An event for every task that is sent."),
     _celery("task_serializer", str, "json", "How arguments are written: json, pickle (signed), yaml, msgpack, ..."),
@@ -156,7 +155,6 @@ _ROWS = [
     Setting("pickle_key", str | None, None, "Secrets that sign pickles, comma-separated: the first writes, all read."),
     _celery("task_soft_time_limit", float | None, None, "SoftTimeLimitExceeded is raised in the task.", unit="s"),
     _celery("task_time_limit", float | None, None, "The process that runs the task is killed.", unit="s"),
-    _celery("task_store_eager_result", bool, False, "An eager task's result is kept as well."),
     _celery("task_store_errors_even_if_ignored", bool, False, "Errors are kept even where results are not."),
     _celery("task_track_started", bool, False, "STARTED is a state of its own."),
     # -- results -------------------------------------------------------------------------------------------------
@@ -174,14 +172,9 @@ _ROWS = [
     _celery("worker_max_memory_per_child", int | None, None, "A larger child is replaced.", unit="KiB", minimum=0),
     _celery("worker_max_tasks_per_child", int | None, None, "Tasks until a child is replaced.", minimum=0),
     _celery("worker_pool", str, "prefork", "How tasks are run.", choices=("prefork", "processes", "threads", "solo")),
-    _celery("worker_prefetch_multiplier", int, 4, "Leases held a child, at most; 0: no limit of its own.", minimum=0),
-    _celery(
-        "worker_proc_alive_timeout", float, 4.0, "A child that is not up by then is replaced.", unit="s", minimum=0
-    ),
     _celery("worker_redirect_stdouts", bool, True, "What tasks print goes to the log."),
     _celery("worker_redirect_stdouts_level", str, "WARNING", "At this level."),
     _celery("worker_send_task_events", bool, False, "Workers tell what becomes of tasks (`-E`)."),
-    _celery("worker_soft_shutdown_timeout", float, 0.0, "Time to finish before a cold stop.", unit="s", minimum=0),
     _celery("worker_task_log_datefmt", str | None, None, "Form of the time in a task's log lines."),
     _celery("worker_task_log_format", str, TASK_LOG_FORMAT, "A log line of a task."),
     # -- beat ----------------------------------------------------------------------------------------------------
