@@ -15,7 +15,7 @@ What awaits something also takes its result as its first argument, unless it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from liteq.canvas import (
@@ -77,6 +77,8 @@ class Compiled(NamedTuple):
 
     batch: Batch
     node: Node
+    chosen: Collection[str] = ()
+    """The ids in it that were not made now: given, or frozen before."""
 
 
 def compile_signature(
@@ -114,7 +116,8 @@ def compile_signature(
         linked=linked,
         depth=depth,
     )
-    return Compiled(rows.batch, rows.add(sig, place, options or NOTHING))
+    node = rows.add(sig, place, options or NOTHING)
+    return Compiled(rows.batch, node, rows.taken)
 
 
 def compile_many(
@@ -182,7 +185,7 @@ class _Rows:
         self.router = router
         self.header_errbacks = header_errbacks
         self.batch = Batch()
-        self._taken: set[str] = set()
+        self.taken: set[str] = set()
         self._depth = 0
 
     def add(self, sig: Any, place: Place, over: Mapping[str, Any]) -> Node:
@@ -273,8 +276,8 @@ class _Rows:
         """`wanted`, or a new id where there is none. Raises ValueError where two parts have the same."""
         if wanted is None:
             return new_id()
-        if wanted not in self._taken:
-            self._taken.add(wanted)
+        if wanted not in self.taken:
+            self.taken.add(wanted)
             return wanted
         if place.spread:
             return new_id()
@@ -333,6 +336,12 @@ class _Rows:
         body_place = _closing(place, body_options)
         if is_void(sig.body):
             return self._put(header, place, header_options)
+        if isinstance(sig.body, group) and body_place.links:
+            # As chord.link() does it: once, and not for each task of the body.
+            sig = sig.clone()
+            for callback in body_place.links:
+                sig.body.link(callback)
+            body_place = body_place._replace(links=())
         if sig.body.id:
             body_options.pop("task_id", None)
         if is_void(header):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from liteq import context, signals
+from liteq.app.accepted import AcceptedIds
 from liteq.app.announcing import announce, announce_sent
 from liteq.canvas import Node, Signature, evaluate, maybe_signature
 from liteq.clock import Clock
@@ -64,10 +65,30 @@ class Sending:
                 task.check_arguments(args, kwargs)
             over = {**options, "task_id": task_id} if task_id else options
             return self.send_signature(Signature(name, tuple(args), dict(kwargs), over, app=self))
-        message = self.publisher.message(name, args, kwargs, options, message_id=task_id or new_id())
+        if task_id is not None:
+            return self._send_chosen(name, args, kwargs, task_id, options)
+        message = self.publisher.message(name, args, kwargs, options, message_id=new_id())
         if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
             return self._send_with_signals(message, args, kwargs, options)
         return self._result_of_sent(message, self.storage.enqueue(Batch([message]))[0])
+
+    def _send_chosen(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str, options: dict[str, Any]
+    ) -> Any:
+        """As `send_call`, under an id that the caller chose: see `AcceptedIds`."""
+        message = self.publisher.message(name, args, kwargs, options, message_id=task_id)
+        if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
+            return self._send_with_signals(message, args, kwargs, options)
+        return self._result_of_sent(message, self._enqueue_chosen(Batch([message]), (task_id,))[0])
+
+    def _enqueue_chosen(self, batch: Batch, chosen: Collection[str]) -> list[str]:
+        stands = self.storage.enqueue(batch, again=self._accepted.known(chosen) if chosen else ())
+        self._accepted.add(chosen)
+        return stands
+
+    @cached_property
+    def _accepted(self) -> AcceptedIds:
+        return AcceptedIds()
 
     def _result_of_sent(self, message: Message, stands: str) -> AsyncResult[Any]:
         result: AsyncResult[Any] = AsyncResult(stands, task_name=message.task, app=self)
@@ -100,7 +121,7 @@ class Sending:
             message = self.publisher.message(
                 message.task, args, kwargs, {**options, "headers": headers}, message_id=message.id, check=False
             )
-        result = self._result_of_sent(message, self.storage.enqueue(Batch([message]))[0])
+        result = self._result_of_sent(message, self._enqueue_chosen(Batch([message]), (message.id,))[0])
         announce_sent(self, [message])
         return result
 
@@ -168,7 +189,7 @@ class Sending:
             sig, self, args, kwargs, options, root_id=root_id, parent_id=parent_id,
             header_errbacks=self.conf.task_allow_error_cb_on_chord_header,
         )  # fmt: skip
-        stands = self.storage.enqueue(compiled.batch) if compiled.batch.messages else []
+        stands = self._enqueue_chosen(compiled.batch, compiled.chosen) if compiled.batch.messages else []
         announce_sent(self, compiled.batch.messages)
         result = self.result_of(compiled.node)
         if len(stands) == 1 and not compiled.batch.groups:  # its unique key may be taken

@@ -367,15 +367,13 @@ class chord(Composite):  # noqa: N801 - Celery's name
         return callback
 
     def link_error(self, errback: Any) -> Any:
-        """Link `errback` to the body, which fails when the header does.
+        """Link `errback` to the body, which fails when anything in the header does: it is called once.
 
         To each task of the header too where `task_allow_error_cb_on_chord_header` is set.
         """
         errback = maybe_signature(errback, where="link_error()")
-        for task in self.tasks:
-            if isinstance(task, chord):
-                task.link_error(errback)
-            elif self._header_takes_errbacks():
+        if self._header_takes_errbacks():
+            for task in self.tasks:
                 task.link_error(errback.clone().set(immutable=True))
         self._demand_body().link_error(errback)
         return errback

@@ -126,6 +126,18 @@ class Request:
         return int(self.options.get("replaced_task_nesting", 0))
 
     @property
+    def task_id(self) -> str | None:
+        """As `id`; receivers of task_received ask for it."""
+        return self.id
+
+    @property
+    def task_name(self) -> str | None:
+        """As `task`, the name."""
+        return self.task
+
+    name = task_name
+
+    @property
     def depth(self) -> int:
         """In how many groups, one in the other, its message stands."""
         return self._lease.flags >> Flag.DEPTH_SHIFT if self._lease else 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from liteq.context import assert_will_not_block, get_current_app
 from liteq.result.eager import EagerResult
+from liteq.result.parents import raise_of_parents
 from liteq.result.promises import call_when_done
 from liteq.result.single import AsyncResult, ResultBase
 from liteq.result.waiting import Deadline, DoneBell
@@ -149,6 +150,8 @@ class ResultSet(ResultBase):
             assert_will_not_block()
         values = []
         for result in self._in_order(timeout, on_interval):
+            if propagate and self.parent is not None and not result.successful():
+                raise_of_parents(self.parent)
             value = result.get(timeout=0, propagate=propagate, disable_sync_subtasks=False, on_message=on_message)
             if callback is not None:
                 callback(result.id, value)

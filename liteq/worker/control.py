@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
+from liteq import signals
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode
 from liteq.storage.boards import Commands
 from liteq.storage.commands import Command
 from liteq.worker.heartbeat import Heartbeat
+from liteq.worker.received import announce_received
 from liteq.worker.revoking import has_stamp, revoked_outcome
 
 __all__ = ["COMMANDS", "META", "CommandInfo", "Panel", "control_command", "inspect_command"]
@@ -186,6 +188,8 @@ class Panel:
 
     def admit(self, leases: list[Lease]) -> list[Lease]:
         """Of leases that were just claimed, those to be executed; revoked ones are settled as such."""
+        if signals.task_received.receivers:
+            announce_received(self.app, leases, self.hostname)
         if not self.revoked and not self.revoked_stamps:
             return leases
         refused = {lease.token for lease in leases if self.refuses(lease)}

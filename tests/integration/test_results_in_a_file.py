@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from liteq import AsyncResult, GroupResult, LiteQ, chain, chord, group
+from liteq import AsyncResult, GroupResult, LiteQ, chain, chord, group, signals
 from liteq.context import allow_join_result
 from liteq.exceptions import ChordError, RemoteError, TaskRevokedError, TimeoutError
 from liteq.result import result_from_tuple
-from liteq.testing import FakeClock, drain, eager
+from liteq.testing import FakeClock, drain, eager, start_worker
 
 
 @pytest.fixture(params=["apsw", "stdlib"])
@@ -253,7 +253,6 @@ def test_a_failure_above_is_raised_although_the_one_below_still_waits(app):
         waiting.get(timeout=0)
 
 
-
 def test_links_and_errbacks_run_after_their_task(app):
     add, fail, note = (app.tasks[name] for name in ("add", "fail", "note"))
     sent = add.apply_async((1, 2), link=note.s("after"), link_error=note.s("never"))
@@ -300,7 +299,6 @@ def test_eager_canvases_give_what_real_ones_do(app):
 
 
 def test_a_before_publish_receiver_may_add_headers(app):
-    from liteq import signals
 
     @app.task(name="headers", bind=True)
     def headers(self):
@@ -319,8 +317,6 @@ def test_a_before_publish_receiver_may_add_headers(app):
 
 
 def test_publish_signals_tell_of_every_message_of_a_canvas(app):
-    from liteq import signals
-
     @app.task(name="id_of", bind=True)
     def id_of(self, *inputs):
         return self.request.headers["request_id"]
@@ -353,3 +349,40 @@ def test_an_unknown_task_is_a_dead_letter_that_says_so(app):
     drain(app)
     assert "no.such.task" in str(result.get(timeout=0, propagate=False))
     assert AsyncResult(result.id, app=app).failed()
+
+
+def test_an_id_that_was_sent_and_has_finished_may_be_sent_again(app):
+    note = app.tasks["note"]
+    for _ in range(2):
+        note.apply_async(("once more",), task_id="daily")
+        note.apply_async(("once more",), task_id="daily")  # while the first has not finished, it stands for both
+        drain(app)
+    assert app.AsyncResult("daily").successful()
+    assert app.noted == [("once more",)] * 2
+
+
+def test_a_frozen_canvas_may_be_sent_again(app):
+    add, total = app.tasks["add"], app.tasks["total"]
+    frozen = chord([add.s(1, 2), add.s(3, 4)], total.s())
+    result = frozen.freeze()
+    for _ in range(2):
+        assert frozen.apply_async().id == result.id
+        assert drain(app) == 3
+    assert result.get(timeout=0) == 10
+
+
+def test_a_worker_tells_what_it_received_with_its_stamps(app):
+    heard = []
+
+    def listen(sender, request, **kwargs):
+        heard.append((request.task_name, request.args, request.stamps, request.stamped_headers))
+
+    signals.task_received.connect(listen)
+    try:
+        stamped = app.tasks["add"].s(1, 2)
+        stamped.stamp(order=7)
+        with start_worker(app, perform_ping_check=False):
+            assert stamped.apply_async().get(timeout=10) == 3
+    finally:
+        signals.task_received.disconnect(listen)
+    assert heard == [("add", [1, 2], {"order": 7}, ["order"])]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from liteq.canvas import Signature, chain, chord, chunks, group, xmap
-from liteq.compile import Compiled, compile_many, compile_signature
-from liteq.message import Flag, Message
+from liteq.canvas import Node, Signature, chain, chord, chunks, group, xmap
+from liteq.compile import compile_many, compile_signature
+from liteq.message import Batch, Flag, Message
 
 LINKED, TAKES_INPUT, ON_FAILURE = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE
 
@@ -31,9 +31,9 @@ def t(name: str, *args: Any, **options: Any) -> Signature:
     return Signature(name, args, options=options)
 
 
-def compiled(canvas: Any, *args: Any, **how: Any) -> tuple[Rows, Compiled]:
+def compiled(canvas: Any, *args: Any, **how: Any) -> tuple[Rows, tuple[Batch, Node]]:
     rows = Rows()
-    return rows, compile_signature(canvas, rows, *args, **how)
+    return rows, compile_signature(canvas, rows, *args, **how)[:2]
 
 
 def test_a_plain_task_is_one_row_that_nobody_waits_for() -> None:
@@ -57,7 +57,10 @@ def test_a_groups_members_are_counted_in_their_order() -> None:
     (counter,) = batch.groups
     assert (counter.id, counter.size) == (node.id, 2)
     one_deep = LINKED | 1 << Flag.DEPTH_SHIFT
-    assert [(m.group_id, m.position, m.flags) for m in batch.messages] == [(node.id, 0, one_deep), (node.id, 1, one_deep)]
+    assert [(m.group_id, m.position, m.flags) for m in batch.messages] == [
+        (node.id, 0, one_deep),
+        (node.id, 1, one_deep),
+    ]
     assert [child.id for child in node.children] == [m.id for m in batch.messages]
 
 
