@@ -271,7 +271,7 @@ def test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_noth
     wait_for(lambda: len(drill.ledger()) == len(accepted), within_s=20)
     os.remove(f"{drill.db}{suffix}")
     with pytest.raises(StorageCorrupt, match=f"{suffix} was deleted while .*stop all of them"):
-        send_for_ever(drill, storage, accepted)
+        send_for_long(drill, storage, accepted)
     if suffix == "-wal":
         assert drill.worker(name="newcomer").wait(timeout=20) == 65, "who comes now must not begin a new log"
     wait_for(lambda: f"{suffix} was deleted while" in drill.log(), within_s=20)
@@ -288,8 +288,9 @@ def test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_noth
     drill.close()
 
 
-def send_for_ever(drill: Drill, storage: Storage, accepted: list[str]) -> None:
-    while True:
+def send_for_long(drill: Drill, storage: Storage, accepted: list[str]) -> None:
+    give_up = time.monotonic() + 5
+    while time.monotonic() < give_up:
         accepted.append(drill.send(storage, "work", 1))
 
 
