@@ -1,8 +1,8 @@
 """Ids that callers chose and that this process has sent: what is sent under one of them again is a new call.
 
 A call that raised may be repeated with its id, and makes one message. One that returned, and is repeated, is meant to
-run once more, as a frozen signature or a `task_id=` of one's own does in Celery. The storage cannot tell these apart; the
-process can.
+run once more, as a frozen signature or a `task_id=` of one's own does in Celery. The storage cannot tell these
+apart; the process can.
 """
 
 from __future__ import annotations
