@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -69,8 +70,13 @@ class Process:
             self._popen.kill()
 
 
-def main(folder: Path, web: list[str], worker: list[str], *, default_port: int) -> None:
-    """Run `web` and `worker` in `folder` until Ctrl-C or TERM. `{port}` in them is the port, --port or the default."""
+def main(
+    folder: Path, web: list[str], worker: list[str], *, default_port: int, before: Sequence[list[str]] = ()
+) -> None:
+    """Run `web` and `worker` in `folder` until Ctrl-C or TERM. `{port}` in them is the port, --port or the default.
+
+    `before`: commands that are to succeed first.
+    """
     parser = argparse.ArgumentParser(description="Run the example: web server and worker.")
     parser.add_argument("--port", type=int, default=default_port, help=f"0: any that is free; default {default_port}")
     port = parser.parse_args().port or free_port()
@@ -86,6 +92,8 @@ def main(folder: Path, web: list[str], worker: list[str], *, default_port: int) 
     # An installed liteq is found anyway; in a bare checkout, the sources are.
     paths = [str(folder), str(CHECKOUT), str(CHECKOUT / "contrib"), os.environ.get("PYTHONPATH", "")]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
+    for command in before:
+        subprocess.run(command, env=env, check=True)
     print(f"http://127.0.0.1:{port}/   (Ctrl-C ends it)", flush=True)
     processes = [
         Process(name, [part.format(port=port) for part in command], env)
