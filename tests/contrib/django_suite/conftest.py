@@ -18,7 +18,14 @@ HERE = Path(__file__).resolve().parent
 SITE = HERE / "site"
 ROOT = HERE.parents[2]
 
-if importlib.util.find_spec("django") is None:
+
+def has_tasks() -> bool:
+    """Django's tasks are its own from version 6 on, and a package before."""
+    names = [name for name in ("django.tasks", "django_tasks") if importlib.util.find_spec("django")]
+    return any(importlib.util.find_spec(name) for name in names)
+
+
+if not has_tasks():
     collect_ignore_glob = ["test_*.py"]
 else:
     FOLDER = Path(tempfile.mkdtemp(prefix="liteq-django-"))
