@@ -23,6 +23,8 @@ from benchmarks.scenarios import SCENARIOS
 
 __all__ = ["Run", "measure", "take_turns"]
 
+# PYTHONDONTWRITEBYTECODE: pip has compiled the peers, and a checkout would be compiled anew in each of its processes.
+OURS = ("LITEQ_", "CELERY_", "BENCH_", "PYTHONDONTWRITEBYTECODE")
 ROOT = Path(__file__).resolve().parent.parent
 STOP_S = 10.0
 
@@ -85,7 +87,7 @@ def measure(
     }
     with tempfile.TemporaryDirectory(prefix="liteq-bench-", ignore_cleanup_errors=True) as folder, ExitStack() as stack:
         environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith(("LITEQ_", "CELERY_", "BENCH_"))},
+            **{key: value for key, value in os.environ.items() if not key.startswith(OURS)},
             "PYTHONPATH": str(ROOT),
             # As after activating its environment: some workers start `python` by name.
             "PATH": f"{Path(python_of(contestant)).parent}{os.pathsep}{os.environ['PATH']}",
