@@ -1,0 +1,28 @@
+"""docs/howto/fastapi.md: its app, served, with a worker."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import httpx
+
+from liteq.testing import start_worker
+
+from .test_fastapi_helpers import served
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "howto" / "fastapi.md"
+
+
+def test_the_app_of_the_page_works(monkeypatch):
+    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    shop = types.ModuleType("shop")
+    monkeypatch.setitem(sys.modules, "shop", shop)
+    exec(compile(code, str(PAGE), "exec"), shop.__dict__)
+    with start_worker(shop.queue), served(shop.app) as url, httpx.Client(base_url=url, timeout=20) as client:
+        id_ = client.post("/texts", content="to be or not to be").json()["id"]
+        assert client.get(f"/texts/{id_}").json() == 6
+        assert client.get(f"/texts/{id_}/events").text.startswith("event: done\n")
+    shop.queue.close()

@@ -1,0 +1,55 @@
+"""docs/tutorial/flask.md, followed word for word."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "tutorial" / "flask.md"
+
+# Runs its arguments, each the text of one block, as one interactive session; after each it waits to be told to go on.
+SESSION = """
+import doctest, sys
+names = {}
+for number, block in enumerate(sys.argv[1:]):
+    example = doctest.DocTestParser().get_doctest(block, names, f"block {number}", None, 0)
+    failed = doctest.DocTestRunner().run(example, clear_globs=False).failed
+    names = example.globs
+    if failed:
+        sys.exit(1)
+    print("done", number, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def test_the_tutorial_works_as_it_is_written(tmp_path):
+    tasks, letters, *session = blocks("python")
+    assert all(">>>" in block for block in session)
+    (tmp_path / "tasks.py").write_text(tasks)
+    (tmp_path / "letters.py").write_text(letters)
+    (command,) = re.findall(r"^\$ flask (.* liteq worker .*)$", "".join(blocks("console")), re.MULTILINE)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    talk = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    worker: subprocess.Popen[bytes] | None = None
+    with subprocess.Popen([sys.executable, "-c", SESSION, *session], cwd=tmp_path, env=env, **talk) as reader:
+        try:
+            first = reader.stdout.readline()
+            assert first == "done 0\n", first + reader.stdout.read()  # sent, and pending: no worker yet
+            worker = subprocess.Popen([sys.executable, "-m", "flask", *command.split()], cwd=tmp_path, env=env)
+            output, _ = reader.communicate("\n" * len(session), timeout=40)
+            assert reader.returncode == 0, output
+            worker.send_signal(signal.SIGINT)
+            assert worker.wait(timeout=15) == 0
+        finally:
+            for process in (reader, worker):
+                if process is not None and process.poll() is None:
+                    process.kill()
+                    process.wait()
