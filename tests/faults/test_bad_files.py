@@ -18,6 +18,7 @@ import pytest
 
 from liteq.exceptions import LiteqError, StorageCorrupt, StorageError, StorageUnavailable
 from liteq.message import Ack, Batch, Message, WorkerIdentity, new_id
+from liteq.storage.sqlite.session import PAGE_SIZE
 from liteq.storage.storage import Storage, open_storage
 
 from .harness import Drill, integrity, wait_for
@@ -235,7 +236,7 @@ def test_flipped_bytes_are_told_as_damage_or_found_by_the_doctor(tmp_path: Path)
     for n in range(FLIPS):
         path = tmp_path / f"{n}.db"
         data = bytearray(original.read_bytes())
-        page = rng.randrange(len(data) // 4096) * 4096
+        page = rng.randrange(len(data) // PAGE_SIZE) * PAGE_SIZE
         for _ in range(8):  # near a page's start are its pointers
             data[page + rng.randrange(64)] ^= rng.randrange(1, 256)
         path.write_bytes(data)

@@ -225,13 +225,14 @@ def test_a_damaged_file(shop, call, project):
     copy = sqlite3.connect(project / "shop.db")
     copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     page = copy.execute("SELECT rootpage FROM sqlite_master WHERE name = 'liteq_messages_ready'").fetchone()[0]
+    size = copy.execute("PRAGMA page_size").fetchone()[0]
     copy.close()
     import shop as module
 
     module.app.close()
     with (project / "shop.db").open("r+b") as file:
-        file.seek((page - 1) * 4096 + 3000)
-        file.write(b"\xff" * 1000)
+        file.seek((page - 1) * size + size // 2)  # where its cells are
+        file.write(b"\xff" * (size // 4))
     done = shop("doctor", "--json")
     assert done.code in {1, 65}
     assert "damaged" in done.out + done.err
