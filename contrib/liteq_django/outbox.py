@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 from django.db import DatabaseError, close_old_connections, transaction
 
-from liteq.exceptions import LiteqError
+from liteq.exceptions import LiteqError, StorageUnavailable
 from liteq.message import Batch, Group, Message
 from liteq.storage.driver import Driver
 from liteq.storage.sqlite.files import open_sidecar
@@ -79,7 +79,12 @@ class OutboxStorage(Storage):
         return len(rows)
 
     def _put(self, batch: Batch) -> None:
-        entry = self._entries().create(batch=dump(batch))
+        try:
+            entry = self._entries().create(batch=dump(batch))
+        except DatabaseError as exc:
+            raise StorageUnavailable(
+                f"the outbox in the database {self.using!r} cannot be written ({exc}): run `manage.py migrate`"
+            ) from exc
         transaction.on_commit(partial(self.deliver_own, entry.pk), using=self.using, robust=True)
 
     def _entries(self) -> Any:
@@ -131,6 +136,7 @@ class Relay:
         self.interval_s = float(option("outbox_interval", OUTBOX_INTERVAL_S)) if interval_s is None else interval_s
         self._stop = threading.Event()
         self._refused: set[int] = set()
+        self._in_trouble = False  # said once, however long it lasts
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -157,8 +163,11 @@ class Relay:
             close_old_connections()
             for key in self.storage.undelivered():
                 done += self._deliver(key)
+            self._in_trouble = False
         except (LiteqError, DatabaseError) as exc:
-            logger.warning("the outbox cannot be relayed at the moment, trying again: %s", exc)
+            if not self._in_trouble:
+                logger.warning("the outbox cannot be relayed at the moment, it is tried again: %s", exc)
+            self._in_trouble = True
         return done
 
     def _deliver(self, key: int) -> bool:

@@ -88,6 +88,11 @@ def outbox_alias(queue_in: str | None) -> str | None:
 
 def relay_for(app: Any) -> Any:
     """What carries `app`'s outbox to its queue; None where it has none."""
+    from liteq_django import sharing
+
+    # A look at the settings alone: a child opens the queue when its tasks send something.
+    if outbox_alias(sharing.alias_of(app.broker_url)) is None:
+        return None
     from liteq_django.outbox import OutboxStorage, Relay
 
     storage = app.storage

@@ -144,3 +144,21 @@ def test_a_batch_comes_back_as_it_was(shop):
         [Group("g", 1)],
     )
     assert load(dump(batch)) == batch
+
+
+def test_a_missing_table_is_a_clear_error(shop):
+    from django.db import connection, transaction
+    from django.test import override_settings
+    from shop.orders.tasks import pay
+
+    from liteq.exceptions import StorageUnavailable
+
+    own = {"BROKER_URL": f"sqlite:///{connection.settings_dict['NAME']}-queue"}
+    with override_settings(LITEQ=own):
+        with pytest.raises(StorageUnavailable, match=r"manage\.py migrate"), transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("ALTER TABLE liteq_django_outboxentry RENAME TO gone")
+            pay.delay(1)
+        with transaction.atomic():
+            sent = pay.delay(1)
+        assert sent.exists()

@@ -10,7 +10,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from liteq_django.project import default_app
 
-PROG = "manage.py liteq"
 CHECKED = frozenset({"worker", "beat"})  # commands that run for long: better not started than wrongly
 DJANGO_S = ("--settings", "--pythonpath")  # dealt with before a command is found
 
