@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -41,6 +40,8 @@ def announce_sent(app: Any, messages: Iterable[Message]) -> None:
 
 def tell_sent(app: Any, messages: Sequence[Message]) -> list[bytes]:
     """The events task-sent of these messages, for the transaction that writes them."""
+    import socket
+
     from liteq.events.dispatcher import event_bytes, event_fields  # with all of events, for who has them sent
 
     hostname = f"{os.getpid()}@{socket.gethostname()}"
