@@ -273,6 +273,7 @@ class SQLiteDriver(ABC):
                 idle.append(session)
         if not keep:
             session.close()
+            self._sidecars.forget()  # as in drop
 
     def drop(self, session: Session) -> None:
         """Close a session that may be in any state. Never raises."""
