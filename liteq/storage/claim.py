@@ -58,6 +58,8 @@ def claim(
     for queue in queues:
         if len(leases) >= limit:
             break
+        if len(queues) > 1 and not tx.execute(ANY_PENDING, (queue,)):  # cheaper than an UPDATE of nothing
+            continue
         rows = tx.execute(CLAIM, {**params, "queue": queue, "limit": limit - len(leases)})
         rows.sort(key=_order)  # RETURNING promises none
         leases.extend(map(Lease._make, rows))
@@ -103,12 +105,12 @@ def _complete(tx: Transaction, lease: Lease) -> Lease:
     return lease._replace(input=results.input_of(tx, lease.awaits, failure=failure))
 
 
-def promote(tx: Transaction, *, now_ms: int) -> int:
-    """Make what has come due claimable, oldest first, at most a chunk of it; how many."""
+def promote(tx: Transaction, *, now_ms: int) -> tuple[int, int | None]:
+    """Make what has come due claimable, oldest first, at most a chunk of it; how many, and when the next comes due."""
     due_ms = next_due_ms(tx)
     if due_ms is None or due_ms > now_ms:  # the usual case: a look at the index costs a tenth of an UPDATE of nothing
-        return 0
-    return tx.executemany(PROMOTE, [{"now_ms": now_ms, "limit": PROMOTE_LIMIT}])
+        return 0, due_ms
+    return tx.executemany(PROMOTE, [{"now_ms": now_ms, "limit": PROMOTE_LIMIT}]), next_due_ms(tx)
 
 
 def claimable(tx: Transaction, queues: Sequence[str]) -> bool:

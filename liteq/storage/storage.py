@@ -44,10 +44,14 @@ Told = Sequence[tuple[int | None, bytes]]  # events, each with the token of the 
 
 
 class Turn(NamedTuple):
-    """What one turn of a worker brought: new `leases`, and those whose outcome came too late."""
+    """What one turn of a worker brought: new `leases`, and those whose outcome came too late.
+
+    `due_ms`: when the next scheduled message comes due; None when there is none, and where nothing was to be claimed.
+    """
 
     leases: list[Lease]
     lost: list[Lease]
+    due_ms: int | None = None
 
 
 class _Step(Protocol):
@@ -185,8 +189,12 @@ class Storage:
         outcomes, but for those of lost leases.
         """
         now_ms = self.clock.now_ms()
-        if not settled and (limit <= 0 or not (expectant or self._worth_a_claim(queues, now_ms, budget))):
+        if not settled and limit <= 0:
             return Turn([], [])
+        if not settled and not expectant:
+            worth_it, due_ms = self._worth_a_claim(queues, now_ms, budget)
+            if not worth_it:
+                return Turn([], [], due_ms)
         try:
             return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, told, _settle.settle)
         except _settle.StaleBatch:
@@ -205,7 +213,7 @@ class Storage:
         told: Told,
         settle: _settle.Settle,
     ) -> Turn:
-        done, promoted, leases = _settle.NOTHING, 0, []
+        done, promoted, due_ms, leases = _settle.NOTHING, 0, None, []
         with self.driver.write(Promise.PROGRESS) as tx:
             if settled:
                 done = settle(tx, settled, now_ms=now_ms, max_crashes=self.max_crashes)
@@ -213,23 +221,24 @@ class Storage:
                 lost = {lease.token for lease in done.lost}
                 _events.write(tx, [event for token, event in told if token not in lost], now_ms=now_ms)
             if limit > 0:
-                promoted = _claim.promote(tx, now_ms=now_ms)
+                promoted, due_ms = _claim.promote(tx, now_ms=now_ms)
                 claim = _claim.claim if budget is None else partial(_rates.claim_within, budget=budget)
                 leases = claim(
                     tx, queues, worker=worker, limit=limit, visibility_ms=int(visibility_s * 1000), now_ms=now_ms
                 )
         # What woke up and was not claimed here is for others: ring only then, a busy worker would wake all the idle.
         self._ring(done=done.finished or bool(told), work=(done.woke or promoted > 0) and len(leases) >= max(limit, 0))
-        return Turn(leases, done.lost)
+        return Turn(leases, done.lost, due_ms)
 
-    def _worth_a_claim(self, queues: Sequence[str], now_ms: int, budget: Budget | None) -> bool:
+    def _worth_a_claim(self, queues: Sequence[str], now_ms: int, budget: Budget | None) -> tuple[bool, int | None]:
+        """Whether there is something to claim, and if not, when the next scheduled message comes due."""
         with self.driver.read() as tx:
             if budget is not None and _rates.look(tx, queues, budget, now_ms=now_ms):
-                return True
+                return True, None
             if _claim.claimable(tx, queues):
-                return True
+                return True, None
             due_ms = _claim.next_due_ms(tx)
-        return due_ms is not None and due_ms <= now_ms
+        return due_ms is not None and due_ms <= now_ms, due_ms
 
     def claim(self, queues: Sequence[str], *, worker: int, limit: int, visibility_s: float) -> list[Lease]:
         """Lease up to `limit` pending messages of `queues` for `visibility_s` seconds, the highest priority first."""
@@ -352,6 +361,20 @@ class Storage:
         """Every worker that the file knows."""
         with self.driver.read() as tx:
             return _workers.workers(tx)
+
+    def store_result(
+        self, message_id: str, task: str = "", *, state: State, result: bytes | None = None, error: bytes | None = None
+    ) -> bool:
+        """Say how a message ended (`state` is a final one) that no worker ran, or that has ended.
+
+        False, and nothing is stored, where it is in a queue or runs.
+        """
+        with self.driver.write(Promise.PROGRESS) as tx:
+            stored = _results.store(
+                tx, message_id, task, state=state, result=result, error=error, now_ms=self.clock.now_ms()
+            )
+        self.driver.ring(Bell.DONE)
+        return stored
 
     def forget(self, ids: Sequence[str]) -> int:
         """Delete finished messages that no later row may still ask for; how many."""

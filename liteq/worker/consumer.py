@@ -248,7 +248,10 @@ class Consumer:
             self._pool.submit(leases)
             self._tend_at = min(self._tend_at or now + BUDGET_S, now + BUDGET_S)  # to see how they get on
         if not self._more and self._accepting:
-            self._learn_due_time(now)
+            self._due_at = None if turn.due_ms is None else now + self._until_s(turn.due_ms)
+
+    def _until_s(self, due_ms: int) -> float:
+        return max(0.0, (due_ms - self._storage.clock.now_ms()) / 1000)
 
     def _take_in(self, leases: list[Lease]) -> list[Lease]:
         """Tell what has come; what of it is to be executed."""
@@ -286,12 +289,6 @@ class Consumer:
         if len(self.queues) > 1:
             self.queues.append(self.queues.pop(0))
         return self.queues
-
-    def _learn_due_time(self, now: float) -> None:
-        if self._pool.capacity() <= 0:
-            return
-        due_ms = self._storage.next_due_ms()
-        self._due_at = None if due_ms is None else now + max(0.0, (due_ms - self._storage.clock.now_ms()) / 1000)
 
     def _look_around(self, now: float) -> None:
         """The chores, the heartbeat, and the safety net below the wake-ups."""
