@@ -232,11 +232,6 @@ MUTANTS = [
         "    if len(data) <= limit:", "    if data:",
         "tests/faults/test_limits.py::test_results_and_tracebacks_are_held_to_their_limits",
     ),
-    Mutant(
-        "checkpoints are guarded", "liteq/storage/sqlite/checkpoint.py",
-        "    if not guard.begin_immediate():\n        return False  # a foreign writer: the log can wait\n", "",
-        "tests/faults/test_wal_reset.py::test_the_guarded_checkpoint_keeps_the_file_whole",
-    ),
 ]  # fmt: skip
 
 

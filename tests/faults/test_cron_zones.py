@@ -82,10 +82,10 @@ def when(wall: datetime, name: str) -> datetime:
 
 
 def fired(schedule: crontab, start: datetime, end: datetime, rng: random.Random) -> list[datetime]:
-    """What a beat sends from `start` to `end` that is up to a minute late each time: its loop, without the file."""
+    """What a beat sends from `start` to `end` that is late by seconds, at times by hours: its loop, without the file."""
     due, runs = schedule.next_after(start - MINUTE / 60), []
     while due < end:
-        decision = decide(schedule, due, due + timedelta(seconds=rng.uniform(0, 50)))
+        decision = decide(schedule, due, due + timedelta(seconds=rng.uniform(0, rng.choice((50, 7_200)))))
         runs += decision.runs
         assert decision.next_due is not None
         assert decision.next_due > due
