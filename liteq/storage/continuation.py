@@ -193,7 +193,8 @@ def _count_down(tx: Transaction, group: str, ok: int, failed: int, now_ms: int) 
             continue
         tx.execute(CLOSE_GROUP, {"id": group, "now_ms": now_ms})
         error = results.group_error(tx, group) if broken else None
-        todo.append(End(group, not broken, parent, error))
+        return End(group, not broken, parent, error)
+    return None
 
 
 def catch_up(tx: Transaction, awaited: str, *, now_ms: int) -> bool:
