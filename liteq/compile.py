@@ -30,7 +30,7 @@ from liteq.canvas import (
     maybe_signature,
     merged_options,
 )
-from liteq.message import Batch, Flag, Group, Message, new_id
+from liteq.message import DEPTH_SHIFT, Batch, Flag, Group, Message, new_id
 
 __all__ = ["Compiled", "Router", "compile_many", "compile_signature"]
 
@@ -241,7 +241,7 @@ class _Rows:
             sig = _with(sig, args=args, kwargs=kwargs, options=options)
         if place.linked or links or errbacks:
             flags |= LINKED
-        flags |= place.depth << Flag.DEPTH_SHIFT
+        flags |= place.depth << DEPTH_SHIFT
         self.batch.messages.append(
             self.router.message(
                 sig,

@@ -8,6 +8,7 @@ from time import time_ns
 from typing import NamedTuple
 
 __all__ = [
+    "DEPTH_SHIFT",
     "Ack",
     "Batch",
     "Cancel",
@@ -53,7 +54,8 @@ class Flag:
     TRACK_STARTED = 32  # STARTED is recorded
     EARLY_ACK = 64  # at most once: a crash while it runs dead-letters it instead of running it again
 
-    DEPTH_SHIFT = 16  # from this bit on: how many groups the row stands in
+
+DEPTH_SHIFT = 16  # from this bit on, the column says in how many groups the row stands
 
 
 @dataclass(slots=True)

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from liteq import states
+from liteq.exceptions import TaskRevokedError
 from liteq.result import AsyncResult, GroupResult
+from liteq.serialization import encode, encode_error
+from liteq.states import State
 
 __all__ = ["Backend"]
+
+
+ENDS = {
+    states.SUCCESS: State.SUCCEEDED,
+    states.FAILURE: State.DEAD,
+    states.REVOKED: State.CANCELLED,
+}
+
+
+def _as_exception(value: Any) -> BaseException:
+    return value if isinstance(value, BaseException) else RuntimeError(value)
 
 
 class Backend:
@@ -33,6 +48,54 @@ class Backend:
 
     def get_traceback(self, task_id: str) -> str | None:
         return AsyncResult(task_id, app=self.app).traceback
+
+    def store_result(
+        self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **_kwargs: Any
+    ) -> Any:
+        """Store how a task ended that no worker runs, under any id, or show `state` while it is in a queue or runs.
+
+        What it returns in the end takes the place of what was shown. `result` is an exception where `state` is FAILURE
+        or REVOKED. Returns `result`; raises NotSerializable.
+        """
+        stored = False
+        if state in ENDS:
+            failed = state != states.SUCCESS
+            stored = self.app.storage.store_result(
+                task_id,
+                str(getattr(request, "task", None) or ""),
+                state=ENDS[state],
+                result=None if failed else encode(result, what=f"the result of {task_id}"),
+                error=encode_error(_as_exception(result), traceback or "") if failed else None,
+            )
+        if not stored:
+            shown = repr(result) if isinstance(result, BaseException) else result
+            self.app.storage.progress(task_id, encode({"state": state, "meta": shown}, what=f"the state of {task_id}"))
+        return result
+
+    def mark_as_started(self, task_id: str, **meta: Any) -> Any:
+        """Show STARTED."""
+        return self.store_result(task_id, meta, states.STARTED)
+
+    def mark_as_done(self, task_id: str, result: Any, request: Any = None, *_more: Any, **_options: Any) -> None:
+        """Store that it succeeded."""
+        self.store_result(task_id, result, states.SUCCESS, request=request)
+
+    def mark_as_failure(
+        self, task_id: str, exc: BaseException, traceback: str | None = None, request: Any = None,
+        store_result: bool = True, call_errbacks: bool = True, state: str = states.FAILURE,
+    ) -> None:  # fmt: skip
+        """Store that it failed."""
+        self.store_result(task_id, exc, state, traceback, request)
+
+    def mark_as_revoked(self, task_id: str, reason: str = "", request: Any = None, **_options: Any) -> None:
+        """Store that it was revoked."""
+        self.store_result(task_id, TaskRevokedError(reason), states.REVOKED, request=request)
+
+    def mark_as_retry(
+        self, task_id: str, exc: BaseException, traceback: str | None = None, request: Any = None, **_options: Any
+    ) -> Any:
+        """Show that it is to run again."""
+        return self.store_result(task_id, exc, states.RETRY, traceback, request)
 
     def forget(self, task_id: str) -> None:
         """Delete a finished task from the file."""

@@ -13,6 +13,8 @@ __all__ = ["TaskRegistry"]
 class TaskRegistry(dict[str, Any]):
     """A dict of tasks. A name that is missing raises NotRegistered, which names those that look like it."""
 
+    NotRegistered = NotRegistered
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.finders: list[Callable[[str], Any]] = []

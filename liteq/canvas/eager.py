@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from liteq import states
 from liteq.canvas.maps import chunks
 from liteq.canvas.primitives import _chain, chord, group, is_void
 from liteq.canvas.signature import Signature, as_list, maybe_signature, merged_options
 from liteq.message import new_id
 
 __all__ = ["evaluate"]
+
+ENDED = frozenset({states.IGNORED, states.REJECTED})
 
 Run = Callable[[Signature, tuple[Any, ...], dict[str, Any], dict[str, Any]], Any]
 Gather = Callable[[str, list[Any]], Any]
@@ -67,6 +70,8 @@ class _Evaluation:
             if i == len(steps):
                 over = _added(step, over, "link", as_list(last_only.get("link")))
                 over = {**over, "task_id": last_only["task_id"]} if "task_id" in last_only else over
+            if last is not None and getattr(last, "state", None) in ENDED:
+                return last  # it has asked that nothing come of it
             result = self.put(step, args if last is None else (last.get(),), kwargs if last is None else {}, over)
             result.parent, last = last, result
         return last

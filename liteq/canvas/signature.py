@@ -50,7 +50,7 @@ class Signature(dict[str, Any]):
     serializer carries it; `Signature.from_dict` makes it a signature again.
     """
 
-    __slots__ = ("_app", "_type")
+    __slots__ = ("__dict__", "_app", "_type")  # a __dict__ too: attributes of one's own, and patches
 
     TYPES: ClassVar[dict[str, type[Signature]]] = {}
 
@@ -141,6 +141,10 @@ class Signature(dict[str, Any]):
     @property
     def subtask_type(self) -> str | None:
         return self["subtask_type"]  # type: ignore[no-any-return]
+
+    @subtask_type.setter
+    def subtask_type(self, value: str | None) -> None:
+        self["subtask_type"] = value
 
     @property
     def immutable(self) -> bool:
@@ -306,6 +310,10 @@ class Signature(dict[str, Any]):
     def type(self) -> Any:
         """The task. Raises NotRegistered."""
         return self._type if self._type is not None else self.app.tasks[self.task]
+
+    @type.setter
+    def type(self, value: Any) -> None:
+        self._type = value
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it here and now; returns what the task returns."""

@@ -9,9 +9,13 @@ from typing import Any
 import orjson
 
 from liteq.clock import from_ms
-from liteq.message import Flag, Lease
+from liteq.context.apps import get_current_app
+from liteq.message import DEPTH_SHIFT, Flag, Lease
 
 __all__ = ["Request"]
+
+
+SYNONYMS = {"task_id": "id", "task_name": "task", "name": "task"}
 
 
 class Request:
@@ -88,7 +92,9 @@ class Request:
         return getattr(self, key, default)
 
     def __getattr__(self, name: str) -> Any:
-        """Headers that a sender added are attributes too, as in Celery."""
+        """Headers that a sender added are attributes too, as in Celery; and a worker's names for `id` and `task`."""
+        if name in SYNONYMS:
+            return getattr(self, SYNONYMS[name])
         if not name.startswith("_"):
             headers = self.headers
             if headers and name in headers:
@@ -114,7 +120,7 @@ class Request:
 
     @cached_property
     def root_id(self) -> str | None:
-        return (self._lease.root_id or self.id) if self._lease else self.id
+        return (self._lease.root_id or self.id) if self._lease else None
 
     @cached_property
     def parent_id(self) -> str | None:
@@ -126,25 +132,13 @@ class Request:
         return int(self.options.get("replaced_task_nesting", 0))
 
     @property
-    def task_id(self) -> str | None:
-        """As `id`; receivers of task_received ask for it."""
-        return self.id
-
-    @property
-    def task_name(self) -> str | None:
-        """As `task`, the name."""
-        return self.task
-
-    name = task_name
-
-    @property
     def depth(self) -> int:
         """In how many groups, one in the other, its message stands."""
-        return self._lease.flags >> Flag.DEPTH_SHIFT if self._lease else 0
+        return self._lease.flags >> DEPTH_SHIFT if self._lease else 0
 
     @cached_property
     def correlation_id(self) -> str | None:
-        return self.id
+        return self.id if self._lease or self.is_eager else None
 
     @cached_property
     def group(self) -> str | None:
@@ -172,6 +166,37 @@ class Request:
         """(hard, soft) limit in seconds that this call asked for, None where it did not."""
         hard, soft = self.options.get("timelimit") or (None, None)
         return hard, soft
+
+    @cached_property
+    def time_limit(self) -> float | None:
+        """The hard limit in seconds that this call, else its task, asked for."""
+        return self._limit(0, "time_limit")
+
+    @cached_property
+    def soft_time_limit(self) -> float | None:
+        """The soft limit in seconds that this call, else its task, asked for."""
+        return self._limit(1, "soft_time_limit")
+
+    def _limit(self, place: int, name: str) -> float | None:
+        asked: float | None = self.timelimit[place]
+        if asked is not None or self.task is None:
+            return asked
+        return getattr(get_current_app().tasks.get(self.task), name, None)
+
+    def as_execution_options(self) -> dict[str, Any]:
+        """The options with which a task that is to be like this one is sent."""
+        return {
+            "task_id": self.id, "root_id": self.root_id, "parent_id": self.parent_id, "group_id": self.group,
+            "group_index": self.group_index, "shadow": self.shadow, "chord": self.chord, "chain": self.chain,
+            "link": self.callbacks, "link_error": self.errbacks, "expires": self.expires, "headers": self.headers,
+            "soft_time_limit": self.soft_time_limit, "time_limit": self.time_limit, "retries": self.retries,
+            "reply_to": self.reply_to, "replaced_task_nesting": self.replaced_task_nesting, "origin": self.origin,
+            "ignore_result": self.ignore_result, **self._stamping(),
+        }  # fmt: skip
+
+    def _stamping(self) -> dict[str, Any]:
+        names = self.stamped_headers
+        return {**(self.stamps or {}), "stamped_headers": names} if names else {}
 
     @cached_property
     def expires(self) -> datetime | None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from liteq import states
 from liteq.context import assert_will_not_block
+from liteq.exceptions import TaskRevokedError
 from liteq.result.single import AsyncResult
 from liteq.storage.inspect import Record
 
@@ -90,7 +91,8 @@ class EagerResult(AsyncResult[R]):
         pass
 
     def revoke(self, *args: Any, **kwargs: Any) -> None:
-        self._state = states.REVOKED
+        """Pretend that it never ran: `get()` raises TaskRevokedError."""
+        self._state, self._result, self._traceback = states.REVOKED, TaskRevokedError("revoked"), None
 
     def __reduce__(self) -> Any:
         return type(self), (self.id, self._result, self._state, self._traceback, self._name)

@@ -18,6 +18,7 @@ from liteq.result.parents import ParentWatch, raise_of_parents
 from liteq.result.promises import call_when_done
 from liteq.result.reading import state_of, value_of
 from liteq.result.waiting import Deadline, DoneBell
+from liteq.serialization import decode
 from liteq.states import FINISHED
 from liteq.storage.inspect import Record
 
@@ -298,7 +299,16 @@ class AsyncResult(ResultBase, Generic[R]):
             "worker": self.worker,
             "retries": self.retries,
             "queue": self.queue,
+            "group_id": None if record is None else record.group_id,
+            "parent_id": None if record is None else record.parent_id,
+            **self._stamps(record),
         }
+
+    @staticmethod
+    def _stamps(record: Record | None) -> dict[str, Any]:
+        document = decode(record.options) if record is not None and record.options else {}
+        names = document.get("stamped_headers")
+        return {**(document.get("stamps") or {}), "stamped_headers": names} if names else {}
 
     # -- actions
 

@@ -52,7 +52,7 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
         self.day_of_month = expand(given[3], 31, 1)
         self.month_of_year = expand(given[4], 12, 1)
         if not any(day <= LONGEST_MONTH[month] for month in self.month_of_year for day in self.day_of_month):
-            raise ParseException(f"crontab: there is no day {given[3]} in month {given[4]}")
+            raise ParseException(f"crontab: day {given[3]} of month {given[4]} never occurs")
         super().__init__(nowfun=nowfun, app=app)
         self._prepare()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
@@ -17,6 +17,7 @@ RESOLUTIONS: tuple[tuple[int, dict[str, Any]], ...] = (
     (86_400, {"hour": 0, "minute": 0, "second": 0, "microsecond": 0}),
     (3_600, {"minute": 0, "second": 0, "microsecond": 0}),
     (60, {"second": 0, "microsecond": 0}),
+    (1, {"microsecond": 0}),
 )
 
 
@@ -51,9 +52,12 @@ class schedule(BaseSchedule):  # noqa: N801 - Celery's name
         return humanize(self.seconds)
 
     def next_after(self, moment: datetime) -> datetime:
-        due = self.to_local(moment) + self.run_every if self.relative else moment + self.run_every
         if not self.relative:
-            return due
+            return (moment.astimezone(UTC) + self.run_every).astimezone(moment.tzinfo)
+        # Days are those of the calendar, 23 to 25 hours long; what is less than a day is time that passes.
+        days = timedelta(days=self.run_every.days)
+        later = (self.to_local(moment) + days).astimezone(UTC) + (self.run_every - days)
+        due = later.astimezone(self.tz)
         return due.replace(**next((fields for least, fields in RESOLUTIONS if self.seconds >= least), {}))
 
     def following(self, due: datetime, now: datetime) -> datetime:
@@ -63,7 +67,11 @@ class schedule(BaseSchedule):  # noqa: N801 - Celery's name
 
     def is_due(self, last_run_at: datetime) -> schedstate:
         left = max(self.remaining_estimate(last_run_at).total_seconds(), 0)
-        return schedstate(True, self.seconds) if left == 0 else schedstate(False, left)
+        if left:
+            return schedstate(False, left)
+        now = self.now()
+        again = self.next_after(now).astimezone(UTC) - now.astimezone(UTC) if self.relative else self.run_every
+        return schedstate(True, max(again.total_seconds(), 0))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, schedule):

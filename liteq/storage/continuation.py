@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from liteq.message import Flag
+from liteq.message import DEPTH_SHIFT, Flag
 from liteq.states import State
 from liteq.storage import bodies, results
 from liteq.storage.driver import Transaction
@@ -126,7 +126,7 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
             tx.execute(FAIL, {"seq": seq, "error": end.error, "now_ms": now_ms})
             # An alias stands for what failed, so its errbacks are meant; so are those of a chord's body.
             own_too = end.errbacks and _is_group_or_alias(tx, end, flags)
-            depth = flags >> Flag.DEPTH_SHIFT
+            depth = flags >> DEPTH_SHIFT
             level = depth if above is None else min(above, depth)
             todo.append(End(id_, False, group_id, end.error, own_too, depth, level))
         elif flags & Flag.ALIAS:
@@ -171,7 +171,7 @@ def _level(tx: Transaction, end: End) -> int | None:
     if end.level is not None:
         return end.level
     for (flags,) in tx.execute(FLAGS_OF, (end.id,)):
-        return int(flags) >> Flag.DEPTH_SHIFT
+        return int(flags) >> DEPTH_SHIFT
     return None
 
 

@@ -6,10 +6,20 @@ from collections.abc import Iterable
 
 from liteq.exceptions import ChordError
 from liteq.serialization import as_json, decode_error, encode_error
+from liteq.states import State
 from liteq.storage.bodies import RESULT_COLUMN
 from liteq.storage.driver import Transaction
 
-__all__ = ["forget", "group_error", "input_of", "result_of"]
+__all__ = ["forget", "group_error", "input_of", "result_of", "store"]
+
+STORE = """
+INSERT INTO liteq_messages (id, task, queue, priority, state, payload, due_ms, created_ms, flags, position, result,
+                            error, finished_ms)
+VALUES (:id, :task, '', 0, :state, '[[],{}]', :now_ms, :now_ms, 0, 0, :result, :error, :now_ms)
+ON CONFLICT (id) DO UPDATE
+   SET state = excluded.state, result = excluded.result, error = excluded.error, finished_ms = excluded.finished_ms
+ WHERE liteq_messages.state IN ('succeeded', 'dead', 'cancelled', 'upstream_failed')
+"""
 
 RESULT = f"SELECT {RESULT_COLUMN} FROM liteq_messages AS m WHERE m.id = ?"
 ERROR = "SELECT error FROM liteq_messages WHERE id = ?"
@@ -75,6 +85,14 @@ def input_of(tx: Transaction, awaited: str, *, failure: bool) -> bytes | None:
     for (error,) in tx.execute(ERROR, (awaited,)):
         return error if error is None else bytes(error)
     return group_error(tx, awaited) if tx.execute(IS_GROUP, (awaited,)) else None
+
+
+def store(
+    tx: Transaction, message_id: str, task: str, *, state: State, result: bytes | None, error: bytes | None, now_ms: int
+) -> bool:
+    """Say how a message ended that no worker ran, or that has ended; False, and nothing stored, where one may yet."""
+    params = {"id": message_id, "task": task, "state": state.value, "result": result, "error": error, "now_ms": now_ms}
+    return tx.executemany(STORE, [params]) == 1
 
 
 def forget(tx: Transaction, ids: Iterable[str]) -> int:

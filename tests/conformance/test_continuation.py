@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from liteq.exceptions import ChordError
-from liteq.message import Ack, Batch, DeadLetter, Flag, Group, Lease, Message, Outcome, Replace
+from liteq.message import DEPTH_SHIFT, Ack, Batch, DeadLetter, Flag, Group, Lease, Message, Outcome, Replace
 from liteq.serialization import decode_error, encode_error
 from liteq.states import State
 from liteq.storage.storage import Storage
@@ -276,7 +276,7 @@ def test_a_chord_whose_header_failed_calls_the_bodys_errback(storage: Storage, r
 
 
 def deep(depth: int) -> int:
-    return depth << Flag.DEPTH_SHIFT
+    return depth << DEPTH_SHIFT
 
 
 def test_a_chord_that_was_never_begun_leaves_its_bodys_errback_alone(

@@ -386,3 +386,34 @@ def test_a_worker_tells_what_it_received_with_its_stamps(app):
     finally:
         signals.task_received.disconnect(listen)
     assert heard == [("add", [1, 2], {"order": 7}, ["order"])]
+
+
+def test_a_result_can_be_stored_by_who_knows_it_and_shown_while_it_runs(app):
+    app.backend.store_result("elsewhere", {"rows": 3}, "SUCCESS")
+    assert app.AsyncResult("elsewhere").get(timeout=0) == {"rows": 3}
+    app.backend.mark_as_failure("elsewhere", KeyError("gone"))
+    with pytest.raises(KeyError):
+        app.AsyncResult("elsewhere").get(timeout=0)
+    waiting = app.tasks["add"].delay(1, 2)
+    app.backend.store_result(waiting.id, "not yet", "SUCCESS")
+    drain(app)
+    assert waiting.get(timeout=0) == 3
+
+
+def test_a_result_s_meta_has_its_stamps_and_its_group(app):
+    sent = group(app.tasks["add"].s(n, n) for n in range(2))
+    sent.stamp(order=7)
+    member, _ = result = sent.apply_async()
+    drain(app)
+    meta = app.backend.get_task_meta(member.id)
+    assert (meta["order"], meta["stamped_headers"], meta["group_id"]) == (7, ["order"], result.id)
+
+
+def test_a_request_knows_the_limits_of_its_call_else_of_its_task(app):
+    @app.task(name="limits", bind=True, time_limit=60, soft_time_limit=45)
+    def limits(self):
+        return self.request.time_limit, self.request.soft_time_limit
+
+    own, called = limits.delay(), limits.apply_async(time_limit=30, soft_time_limit=20)
+    drain(app)
+    assert (own.get(timeout=0), called.get(timeout=0)) == ([60, 45], [30, 20])

@@ -331,3 +331,9 @@ def test_a_visitor_stamps_every_task() -> None:
 def test_a_second_stamp_replaces_the_first_unless_told_to_append() -> None:
     assert add(1).stamp(a=1).stamp(a=2).options["a"] == 2
     assert add(1).stamp(a=1).stamp(append_stamps=True, a=2).options["a"] == [1, 2]
+
+
+def test_a_signature_may_have_attributes_of_its_own():
+    sig = Signature("t")
+    sig.label = "mine"
+    assert (sig.label, dict(sig)["task"]) == ("mine", "t")

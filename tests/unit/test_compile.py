@@ -9,7 +9,7 @@ import pytest
 
 from liteq.canvas import Node, Signature, chain, chord, chunks, group, xmap
 from liteq.compile import compile_many, compile_signature
-from liteq.message import Batch, Flag, Message
+from liteq.message import DEPTH_SHIFT, Batch, Flag, Message
 
 LINKED, TAKES_INPUT, ON_FAILURE = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE
 
@@ -56,7 +56,7 @@ def test_a_groups_members_are_counted_in_their_order() -> None:
     _rows, (batch, node) = compiled(group(t("a"), t("b")))
     (counter,) = batch.groups
     assert (counter.id, counter.size) == (node.id, 2)
-    one_deep = LINKED | 1 << Flag.DEPTH_SHIFT
+    one_deep = LINKED | 1 << DEPTH_SHIFT
     assert [(m.group_id, m.position, m.flags) for m in batch.messages] == [
         (node.id, 0, one_deep),
         (node.id, 1, one_deep),

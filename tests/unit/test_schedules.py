@@ -74,7 +74,7 @@ def test_a_field_of_another_type_is_a_type_error():
 
 
 def test_a_day_that_no_month_has_is_refused_at_once():
-    with pytest.raises(ValueError, match="no day"):
+    with pytest.raises(ValueError, match="day 31 of month apr,jun never occurs"):
         crontab(day_of_month=31, month_of_year="apr,jun")
 
 
@@ -236,3 +236,24 @@ def test_solar_events():
     assert due.strftime("%d %H:%M") == "29 18:16"
     after_the_polar_night = solar("sunrise", 78.2, 15.6).next_after(at("2026-11-01T00:00"))
     assert (after_the_polar_night.year, after_the_polar_night.month) == (2027, 2)
+
+
+def paris(month, day, hour, minute=0, second=0, fold=0):
+    return datetime(2020, month, day, hour, minute, second, tzinfo=ZoneInfo("Europe/Paris"), fold=fold)
+
+
+def test_an_interval_is_time_that_passes_although_the_clocks_are_set():
+    last, now = paris(10, 25, 2, 59, 55), paris(10, 25, 2, 0, 5, fold=1)  # ten seconds apart: the hour comes twice
+    assert schedule(10, nowfun=lambda: now).is_due(last) == (True, 10)
+    assert schedule(20, nowfun=lambda: now).is_due(last) == (False, 10)
+
+
+def test_a_relative_interval_that_ran_late_is_due_at_the_next_full_hour():
+    last, now = datetime(2026, 1, 1, 9, tzinfo=UTC), datetime(2026, 1, 1, 10, 59, 30, tzinfo=UTC)
+    assert schedule(3600, relative=True, nowfun=lambda: now).is_due(last) == (True, 30)
+
+
+def test_a_relative_day_begins_at_midnight_also_when_it_has_25_hours():
+    every_day = schedule(timedelta(days=1), relative=True)
+    every_day.zone = ZoneInfo("Europe/Paris")
+    assert every_day.next_after(paris(10, 25, 0, 30)) == paris(10, 26, 0)

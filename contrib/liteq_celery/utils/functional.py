@@ -64,7 +64,7 @@ def dictfilter(d: Mapping[str, Any] | None = None, **kw: Any) -> dict[str, Any]:
     return {key: value for key, value in {**(d or {}), **kw}.items() if value is not None}
 
 
-def first(predicate: Callable[[Any], Any], it: Iterable[Any]) -> Any:
+def first(predicate: Callable[[Any], Any] | None, it: Iterable[Any]) -> Any:
     """The first of `it` for which `predicate` is true (that is not None, without one); None where there is none."""
     return next((value for value in it if (predicate(value) if predicate else value is not None)), None)
 
