@@ -84,10 +84,9 @@ def beat(
     made.start()  # what is wrong with the schedule is said before the terminal is left
     app.storage.close()
     name = expand_name(hostname or "beat@%h")
-    if detach:
-        daemon.detach()
-    if pidfile:
-        daemon.claim_pidfile(Path(logs.expand_name(pidfile, name)))
+    with daemon.detached(detach):
+        if pidfile:
+            daemon.claim_pidfile(Path(logs.expand_name(pidfile, name)))
     log = None if logfile is None else logs.expand_name(logfile, name)
     logs.set_up(app, loglevel, log, color=not session.no_color, as_json=session.json)
     session.note(f"beat: {counted(len(app.schedules.all()), 'periodic task')}")

@@ -95,10 +95,10 @@ def _film(session: Session, camera: str, frequency: float, options: dict[str, An
     made = import_object(camera)
     if options["detach"]:
         app.close()  # nothing may be open when a process forks
-        daemon.detach()
-    daemon.become(options["uid"], options["gid"])
-    if options["pidfile"]:
-        daemon.claim_pidfile(Path(options["pidfile"]))
+    with daemon.detached(options["detach"]):
+        daemon.become(options["uid"], options["gid"])
+        if options["pidfile"]:
+            daemon.claim_pidfile(Path(options["pidfile"]))
     logs.set_up(app, options["loglevel"], options["logfile"], color=not session.no_color, as_json=session.json)
     state = app.events.State()
     session.note(f"-> evcam: Taking snapshots with {camera} (every {frequency} secs.)")

@@ -20,8 +20,8 @@ __all__ = ["Command", "Group", "main"]
 
 # Each is the function of that name in the file of that name (with `_` for `-`).
 COMMANDS = (
-    "worker", "beat", "call", "result", "status", "inspect", "control", "events", "purge", "dead", "doctor", "backup",
-    "migrate", "demo", "report", "upgrade-check", "version",
+    "worker", "beat", "multi", "call", "result", "status", "inspect", "control", "events", "purge", "dead", "shell",
+    "doctor", "backup", "migrate", "demo", "report", "upgrade-check", "version",
 )  # fmt: skip
 
 # What `celery` has and `liteq` does not, and what to do instead.
@@ -31,8 +31,6 @@ ELSEWHERE = {
     "list": "there are no bindings here; queues: `liteq inspect queues`",
     "flower": "`liteq status`, `liteq inspect` and `liteq events` tell what it shows",
     "logtool": "`liteq worker --json` logs an object a line, with task and id, for jq and its like",
-    "multi": "use a service manager, or `liteq worker --detach` with --pidfile",
-    "shell": "run `python -i -m yourmodule`",
     "upgrade": "old names of settings are understood as they are",
 }
 

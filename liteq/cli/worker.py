@@ -216,10 +216,9 @@ def worker(
     app.storage.close()  # nothing may be open when a process forks or changes its user
 
     log = None if logfile is None else logs.expand_name(logfile, made.hostname)
-    if detach:
-        daemon.detach()
-    if pidfile:
-        daemon.claim_pidfile(Path(logs.expand_name(pidfile, made.hostname)))
+    with daemon.detached(detach):
+        if pidfile:
+            daemon.claim_pidfile(Path(logs.expand_name(pidfile, made.hostname)))
     if purge:
         purged = app.storage.purge(made.queues)
         session.note(f"purged {counted(purged, 'message')}")

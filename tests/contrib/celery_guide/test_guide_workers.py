@@ -251,10 +251,10 @@ def test_cli_report(cli):
     assert "apsw" in cli("report")
 
 
-@pytest.mark.celery("Monitoring: command line", "`amqp`, `graph`, `list`, `logtool`, `multi`",
+@pytest.mark.celery("Monitoring: command line", "`amqp`, `graph`, `list`, `logtool`",
                     differs="not there; each says in a sentence what there is instead")  # fmt: skip
 def test_cli_elsewhere():
-    for command in ("amqp", "graph", "list", "logtool", "multi"):
+    for command in ("amqp", "graph", "list", "logtool"):
         result = CliRunner().invoke(main, [command])
         assert result.exit_code == 2
         assert f"there is no `liteq {command}`" in result.output

@@ -118,7 +118,7 @@ def test_flask_s_app_is_not_taken_for_celery_s(check):
     [
         ("Procfile", "worker: celery -A proj worker -l INFO -c 4\n", "note", "celery worker"),
         ("Procfile", "web: gunicorn x\nflower: celery -A proj flower\n", "missing", "celery flower"),
-        ("w.service", "[Service]\nExecStart=/env/bin/celery multi start w1 -A proj\n", "missing", "celery multi"),
+        ("w.service", "[Service]\nExecStart=/env/bin/celery multi start w1 -A proj\n", "note", "celery multi"),
         ("Dockerfile", 'CMD ["celery", "-A", "proj", "worker", "-P", "gevent"]\n', "missing", "celery worker -P"),
         ("compose.yml", "x:\n  command: celery -A p beat --scheduler django_celery_beat.schedulers:X\n", "differs",
          "celery beat --scheduler"),
