@@ -8,6 +8,7 @@ the file and forks its children by itself. So thousands of kills fit into an hou
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import runpy
@@ -97,7 +98,7 @@ class _Forked:
 
 def become(args: list[str], env: dict[str, str], cwd: str, out: str, err: str) -> None:
     """Turn the forked process into what `python *args` would be."""
-    os.setsid()
+    os.setpgid(0, 0)
     for path, fd in ((out, 1), (err, 2)):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(opened, fd)
@@ -129,6 +130,8 @@ def serve() -> None:
             if answer == 0:
                 become(**question)
                 return
+            with contextlib.suppress(OSError):  # on both sides: whoever is told the PID may kill the group at once
+                os.setpgid(answer, answer)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
