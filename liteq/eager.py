@@ -46,6 +46,7 @@ def run_eagerly(
         retries += 1
         if executed.outcome.payload is not None:
             args, kwargs = task.app.content.read(executed.outcome.payload)
+    _store(task, request, executed)
     return _finish(task, id_, executed, throw, link, link_error)
 
 
@@ -60,4 +61,16 @@ def _finish(
     for follower in followers:
         task.app.apply_signature(follower, (id_ if failed else executed.retval,))
     value = exc if exc is not None else executed.retval
-    return EagerResult(id_, value, executed.state, traceback=einfo.traceback if einfo else None, name=task.name)
+    traceback = einfo.traceback if einfo else None
+    return EagerResult(id_, value, executed.state, traceback=traceback, name=task.name)
+
+
+def _store(task: Any, request: Request, executed: Executed) -> None:
+    """With `task_store_eager_result`: what it returned or raised, so that `AsyncResult(id)` finds it."""
+    wanted = not request.ignore_result or (executed.state == states.FAILURE and task.store_errors_even_if_ignored)
+    if not task.store_eager_result or not wanted:
+        return
+    exc, einfo = executed.exc, executed.einfo
+    value = exc if exc is not None else executed.retval
+    traceback = einfo.traceback if einfo else None
+    task.app.backend.store_result(request.id, value, executed.state, traceback, request=request)

@@ -19,7 +19,7 @@ import click
 
 from liteq.cli import main as liteq_command
 from liteq.cli.exits import MEANING as MEANING_OF_EXIT
-from liteq.settings import SETTINGS, Setting
+from liteq.settings import NO_EFFECT, SETTINGS, WHY_NO_EFFECT, Setting
 from liteq.states import LEGAL, State, celery_state
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -187,7 +187,22 @@ def states_page() -> str:
 def settings_page() -> str:
     """docs/reference/settings.md."""
     entries = "\n".join(setting_entry(SETTINGS[name]) for name in sorted(SETTINGS))
-    return f"{NOTE}# Settings\n\n{SETTINGS_HEAD}\n{entries}"
+    return f"{NOTE}# Settings\n\n{SETTINGS_HEAD}\n{entries}{without_effect()}"
+
+
+def without_effect() -> str:
+    """The names of Celery's that are taken and do nothing; why, for those that are often set."""
+    whys = "".join(f"| `{name}` | {why} |\n" for name, why in sorted(WHY_NO_EFFECT.items()))
+    others = ", ".join(f"`{name}`" for name in sorted(NO_EFFECT - WHY_NO_EFFECT.keys()))
+    return f"{WITHOUT_EFFECT_HEAD}\n| name | why |\n| --- | --- |\n{whys}\nThe others: {others}.\n"
+
+
+WITHOUT_EFFECT_HEAD = """
+## Accepted, without effect
+
+Names of Celery's that steer brokers, result stores and machinery which liteq does not have. A program that sets them is
+told so once.
+"""
 
 
 SETTINGS_HEAD = """\

@@ -26,6 +26,7 @@ __all__ = ["Sending"]
 
 # Options by which a call becomes a graph of rows.
 GRAPH = frozenset({"link", "link_error", "chain", "chord"})
+EAGERLY = ("link", "link_error", "headers", "root_id", "parent_id", "ignore_result")  # what matters of a call run here
 
 
 class Sending:
@@ -106,11 +107,8 @@ class Sending:
         form = {key: options[key] for key in FORM if key in options}
         message = self.publisher.message(task.name, args, kwargs, form, message_id=task_id or new_id())
         real_args, real_kwargs = self.content.read(message.payload)
-        link, link_error = options.get("link"), options.get("link_error")
-        return task.apply(  # type: ignore[no-any-return]
-            real_args, real_kwargs, task_id=message.id, link=link, link_error=link_error,
-            headers=options.get("headers"), root_id=options.get("root_id"), parent_id=options.get("parent_id"),
-        )  # fmt: skip
+        told = {key: options[key] for key in EAGERLY if key in options}
+        return task.apply(real_args, real_kwargs, task_id=message.id, **told)  # type: ignore[no-any-return]
 
     def _send_with_signals(
         self, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: dict[str, Any]

@@ -222,6 +222,7 @@ class Task(TaskOptions, Generic[P, R]):
         return run_eagerly(
             self, list(args or ()), dict(kwargs or {}), task_id=task_id, retries=retries, throw=throw,
             link=as_list(link), link_error=as_list(link_error), headers=headers, logfile=logfile, loglevel=loglevel,
+            ignore_result=bool(options.get("ignore_result", self.ignore_result)),
             **{key: options[key] for key in ("root_id", "parent_id") if options.get(key)},
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 Files, the environment and the command line are read by `liteq.settings_sources`.
 """
 
-from liteq.settings.celery_names import NO_EFFECT
+from liteq.settings.celery_names import NO_EFFECT, WHY_NO_EFFECT
 from liteq.settings.conf import Conf, Given, Source, canonical, closest_setting
 from liteq.settings.objects import import_object, read_object
 from liteq.settings.table import SETTINGS, Setting
@@ -11,6 +11,7 @@ from liteq.settings.table import SETTINGS, Setting
 __all__ = [
     "NO_EFFECT",
     "SETTINGS",
+    "WHY_NO_EFFECT",
     "Conf",
     "Given",
     "Setting",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NO_EFFECT", "new_name", "old_name"]
+__all__ = ["NO_EFFECT", "WHY_NO_EFFECT", "new_name", "old_name"]
 
 # Accepted and named in one warning: they steer brokers, result stores and machinery that liteq does not have.
 NO_EFFECT = frozenset(
@@ -41,17 +41,39 @@ NO_EFFECT = frozenset(
     task_acks_on_failure_or_timeout task_acks_on_failure task_acks_on_timeout
     task_create_missing_queue_type task_create_missing_queue_exchange_type task_default_delivery_mode
     task_default_queue_type task_default_exchange task_default_exchange_type task_default_routing_key task_protocol
-    task_reject_on_worker_lost task_store_eager_result
     task_publish_retry task_publish_retry_policy task_queue_max_priority task_retry_on_worker_lost
     task_remote_tracebacks task_repr_maxlevels
     worker_agent worker_autoscaler worker_cancel_long_running_tasks_on_connection_loss
     worker_enable_soft_shutdown_on_idle worker_consumer worker_deduplicate_successful_tasks
     worker_lost_wait worker_pool_putlocks worker_pool_restarts worker_pool_start_method worker_eta_task_limit
     worker_enable_prefetch_count_reduction worker_disable_prefetch worker_state_db worker_timer
-    worker_prefetch_multiplier worker_proc_alive_timeout worker_soft_shutdown_timeout
+    worker_prefetch_multiplier worker_proc_alive_timeout
     worker_timer_precision worker_detect_quorum_queues
     """.split()  # noqa: SIM905 - a list of names, one a string, would be three times as long
 )
+
+# Of those that are often set, why: the others speak of something that is not here.
+WHY_NO_EFFECT = {
+    "beat_schedule_filename": "the schedule is in the queue's file",
+    "beat_scheduler": "entries are rows in the queue's file",
+    "broker_connection_retry_on_startup": "there is no connection that could fail",
+    "broker_pool_limit": "there are no connections",
+    "result_chord_join_timeout": "a chord's body starts in the commit of the last of its header",
+    "task_acks_on_failure_or_timeout": "what failed is a dead letter, and can be replayed",
+    "task_default_delivery_mode": "every message is on disk: see `durability`",
+    "task_publish_retry": "sending is a commit: it waits for the lock up to `busy_timeout`",
+    "task_queue_max_priority": "priorities are any integers",
+    "task_repr_maxlevels": "what is shown of arguments is cut by its length",
+    "worker_autoscaler": "there is one, `--autoscale`; it cannot be replaced",
+    "worker_cancel_long_running_tasks_on_connection_loss": "a task whose lease was lost is ended",
+    "worker_deduplicate_successful_tasks": "a message that succeeded is not delivered again",
+    "worker_disable_prefetch": "what a process has not begun goes to the next free one",
+    "worker_enable_soft_shutdown_on_idle": "who has nothing to do leaves at once",
+    "worker_lost_wait": "a process's death is seen when it happens",
+    "worker_prefetch_multiplier": "what a process has not begun goes to the next free one, so there is nothing to tune",
+    "worker_proc_alive_timeout": "a process that has not begun what it was given is passed over meanwhile",
+    "worker_state_db": "revokes are in the queue's file",
+}
 
 # An old name is made from a new one by its first word: task_acks_late was CELERY_ACKS_LATE.
 _OLD_PREFIX = {"worker": "CELERYD_", "task": "CELERY_", "beat": "CELERYBEAT_"}

@@ -155,6 +155,13 @@ _ROWS = [
     Setting("pickle_key", str | None, None, "Secrets that sign pickles, comma-separated: the first writes, all read."),
     _celery("task_soft_time_limit", float | None, None, "SoftTimeLimitExceeded is raised in the task.", unit="s"),
     _celery("task_time_limit", float | None, None, "The process that runs the task is killed.", unit="s"),
+    _celery(
+        "task_reject_on_worker_lost",
+        bool | None,
+        None,
+        "A task whose process died runs again, up to `max_crashes` times; False: it has failed.",
+    ),
+    _celery("task_store_eager_result", bool, False, "What eager tasks return is stored too, as that of a worker."),
     _celery("task_store_errors_even_if_ignored", bool, False, "Errors are kept even where results are not."),
     _celery("task_track_started", bool, False, "STARTED is a state of its own."),
     # -- results -------------------------------------------------------------------------------------------------
@@ -175,6 +182,14 @@ _ROWS = [
     _celery("worker_redirect_stdouts", bool, True, "What tasks print goes to the log."),
     _celery("worker_redirect_stdouts_level", str, "WARNING", "At this level."),
     _celery("worker_send_task_events", bool, False, "Workers tell what becomes of tasks (`-E`)."),
+    _celery(
+        "worker_soft_shutdown_timeout",
+        float,
+        0.0,
+        "What a worker that is told to leave at once (QUIT, INT twice) gives to what runs.",
+        unit="s",
+        minimum=0,
+    ),
     _celery("worker_task_log_datefmt", str | None, None, "Form of the time in a task's log lines."),
     _celery("worker_task_log_format", str, TASK_LOG_FORMAT, "A log line of a task."),
     # -- beat ----------------------------------------------------------------------------------------------------

@@ -2,13 +2,17 @@
 
 - TERM: finish what runs, return what has not started, leave.
 - INT: as TERM; a second one as QUIT.
-- QUIT: stop what runs, all of it goes back to the queue, leave.
+- QUIT: stop what runs, all of it goes back to the queue, leave; after
+  `worker_soft_shutdown_timeout`, where that is set.
 - HUP: as TERM.
 - TTIN, TTOU: one executor more, one less.
+
+With REMAP_SIGTERM=SIGQUIT in the environment TERM is as QUIT, for platforms that send only TERM, and soon KILL.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -86,6 +90,8 @@ class SignalQueue:
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
         request = MEANING[signal.Signals(signum).name]
+        if signum == signal.SIGTERM and os.environ.get("REMAP_SIGTERM") == "SIGQUIT":
+            request = Request.COLD
         if signum == signal.SIGINT:
             if self._interrupted:
                 request = Request.COLD

@@ -23,6 +23,7 @@ from liteq.worker.autoscale import Autoscaler
 from liteq.worker.chores import Chore
 from liteq.worker.consumer import Consumer
 from liteq.worker.control import Panel
+from liteq.worker.ending import SoftEnd
 from liteq.worker.events import EventLog
 from liteq.worker.heartbeat import Heartbeat, KeepAlive
 from liteq.worker.pool import Pool, make_pool
@@ -88,6 +89,7 @@ class Worker:
         self._signals = SignalQueue()
         self._ended = threading.Event()
         self._cold = False
+        self._soft_end = SoftEnd(conf.worker_soft_shutdown_timeout, self._end_cold)
         self.storage: Storage | None = None
         self.consumer: Consumer | None = None
         self.pool: Pool | None = None
@@ -173,7 +175,7 @@ class Worker:
             heartbeat,
             visibility_s=conf.visibility_timeout,
             on_wake=self._obey,
-            chores=[panel, self.rates, self.events, *self._more_chores(storage), *self._chores],
+            chores=[panel, self._soft_end, self.rates, self.events, *self._more_chores(storage), *self._chores],
             admit=panel.admit,
             rates=self.rates,
             events=self.events,
@@ -229,15 +231,25 @@ class Worker:
                     announce.worker_shutting_down.send(sender=self.hostname, sig="SIGTERM", how="Warm", exitcode=0)
                     logger.warning("worker: Warm shutdown (finishing %d tasks)", len(self.pool.held()))
                     self.consumer.finish()
+                case Request.COLD if self._soft_end.begin():
+                    soft_s = self._soft_end.timeout_s
+                    announce.worker_shutting_down.send(sender=self.hostname, sig="SIGQUIT", how="Soft", exitcode=0)
+                    logger.warning("worker: Soft shutdown (%g s for %d tasks)", soft_s, len(self.pool.held()))
+                    self.consumer.finish()
                 case Request.COLD:
-                    announce.worker_shutting_down.send(sender=self.hostname, sig="SIGQUIT", how="Cold", exitcode=1)
-                    logger.warning("worker: Cold shutdown (returning %d tasks)", len(self.pool.held()))
-                    self._cold = True
-                    self.consumer.abort()
+                    self._end_cold()
                 case Request.GROW:
                     self.pool.resize(self.pool.size + 1)
                 case Request.SHRINK:
                     self.pool.resize(max(1, self.pool.size - 1))
+
+    def _end_cold(self) -> None:
+        assert self.consumer is not None
+        assert self.pool is not None
+        announce.worker_shutting_down.send(sender=self.hostname, sig="SIGQUIT", how="Cold", exitcode=1)
+        logger.warning("worker: Cold shutdown (returning %d tasks)", len(self.pool.held()))
+        self._cold = True
+        self.consumer.abort()
 
     def _end(self) -> None:
         self._signals.restore()

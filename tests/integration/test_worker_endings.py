@@ -75,9 +75,44 @@ def test_quit_or_int_twice_puts_back_what_runs_at_once(site, signals):
 
 
 @pytest.mark.celery(
+    "Workers: shutdown", "With `worker_soft_shutdown_timeout` a cold shutdown gives what runs that time"
+)
+@pytest.mark.parametrize(("seconds", "code"), [(0.4, 0), (30, 1)])
+def test_a_soft_shutdown_gives_what_runs_some_time(site, seconds, code):
+    worker = site.worker("-c", "1", LITEQ_WORKER_SOFT_SHUTDOWN_TIMEOUT="1.5")
+    running = site.send("nap", seconds)
+    site.wait_started(running)
+    waiting = site.send_many("nap", [(0,)] * 3)
+    assert site.end(worker, signal.SIGQUIT) == code
+    assert ("Cold shutdown" in site.log().read_text()) == bool(code)
+    assert untouched(site, waiting if code == 0 else [*waiting, running])
+    assert site.state(running) is (State.SUCCEEDED if code == 0 else State.PENDING)
+
+
+@pytest.mark.celery("Workers: shutdown", "REMAP_SIGTERM=SIGQUIT: TERM is as QUIT; QUIT twice does not wait either")
+def test_term_as_quit_and_quit_twice(site):
+    worker = site.worker("-c", "1", LITEQ_WORKER_SOFT_SHUTDOWN_TIMEOUT="30", REMAP_SIGTERM="SIGQUIT")
+    running = site.send("nap", 30)
+    site.wait_started(running)
+    worker.send_signal(signal.SIGTERM)
+    wait_for(lambda: "Soft shutdown" in site.log().read_text())
+    assert site.end(worker, signal.SIGTERM) == 1
+    assert untouched(site, [running])
+
+
+@pytest.mark.celery("Workers: shutdown", "With `task_reject_on_worker_lost=False` a task whose process died has failed",
+                    differs="only where it is said: Celery does so by default")  # fmt: skip
+def test_a_task_that_is_not_to_run_again_fails_when_its_process_dies(site):
+    site.worker("-c", "1", LITEQ_TASK_REJECT_ON_WORKER_LOST="false")
+    lost = site.send("die")
+    assert isinstance(site.error(lost), WorkerLostError)
+    assert (site.state(lost), len(site.notes("started", lost))) == (State.DEAD, 1)
+
+
+@pytest.mark.celery(
     "Workers: shutdown",
     "A task whose process was killed runs again",
-    differs="Celery loses it unless acks_late and reject_on_worker_lost are set",
+    differs="by default; Celery loses it unless acks_late and reject_on_worker_lost are set",
 )
 def test_a_killed_child_is_replaced_and_its_task_runs_again_within_a_second(site):
     worker = site.worker("-c", "2")

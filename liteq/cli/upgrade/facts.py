@@ -6,7 +6,7 @@ import importlib
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from liteq.settings import NO_EFFECT, SETTINGS, canonical
+from liteq.settings import NO_EFFECT, SETTINGS, WHY_NO_EFFECT, canonical
 
 __all__ = ["Finding", "Severity", "of_import", "of_setting", "of_task_option"]
 
@@ -100,7 +100,8 @@ def of_setting(name: str, value: Any) -> Verdict | None:
     if name in VERDICTS:
         return VERDICTS[name]
     if name in NO_EFFECT:
-        return Severity.NOTE, "accepted, without effect"
+        why = WHY_NO_EFFECT.get(name)
+        return Severity.NOTE, "accepted, without effect" + (f": {why}" if why else "")
     return None
 
 
@@ -110,8 +111,9 @@ VERDICTS: dict[str, Verdict] = {
     "task_queue_max_priority": (Severity.DIFFERS, f"priorities are any integers; {HIGHER_FIRST}"),
     "task_reject_on_worker_lost": (
         Severity.DIFFERS,
-        "a task that keeps killing its worker is given up (`max_crashes`)",
+        "True is the default; a task that keeps killing its process is given up (`max_crashes`)",
     ),
+    "worker_autoscaler": (Severity.MISSING, "there are no autoscalers of one's own"),
     "broker_transport_options": (Severity.DIFFERS, "`visibility_timeout` is read: how long a lease may go unextended"),
     "worker_consumer": (Severity.MISSING, "there are no consumers of one's own"),
     "worker_state_db": (Severity.NOTE, "revokes are in the queue's file"),

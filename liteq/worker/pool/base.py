@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from liteq.message import Lease, Outcome
+from liteq.exceptions import WorkerLostError
+from liteq.message import DeadLetter, Lease, Outcome, Release
+from liteq.serialization import encode_error
 
-__all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Loop", "Pool", "Running"]
+__all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Loop", "Pool", "Running", "crashed"]
 
 BUDGET_S = 4e-3  # work given to one executor in advance, as expected run time: enough to hide the parent's turn
 LONG_S = 50e-3  # nothing is given in advance behind a task that takes longer: it might run elsewhere meanwhile
@@ -58,6 +60,17 @@ class Running(NamedTuple):
     lease: Lease
     since: float
     pid: int
+
+
+def crashed(app: Any, lease: Lease, exc: WorkerLostError) -> Outcome:
+    """What becomes of a task whose process died: it runs again, up to `max_crashes` times.
+
+    Not where `reject_on_worker_lost` is False, said for the task or for all: then it has failed.
+    """
+    task = app.tasks.get(lease.task)
+    if task is not None and task.reject_on_worker_lost is False:
+        return DeadLetter(encode_error(exc))
+    return Release(crashed=True, error=encode_error(exc))
 
 
 class Pool(Protocol):

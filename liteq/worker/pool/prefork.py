@@ -16,7 +16,7 @@ from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
 from liteq.worker import wire
 from liteq.worker.child import ChildSettings
-from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, Running
+from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, Running, crashed
 from liteq.worker.supervisor import Handle, fork_child
 
 __all__ = ["PreforkPool"]
@@ -279,7 +279,7 @@ class PreforkPool:
         if child.hard_limit is not None and time.monotonic() >= child.hard_limit[1]:
             return DeadLetter(encode_error(TimeLimitExceeded(child.hard_limit[2])))
         text = f"the process that ran {lease.task}[{lease.id}] ended with {_describe(status)}"
-        return Release(crashed=True, error=encode_error(WorkerLostError(text, status)))
+        return crashed(self._app, lease, WorkerLostError(text, status))
 
     def _pause_after(self, child: Handle, executed: bool) -> None:
         """Replace a child at once, but not in a circle: one that cannot even start is given longer and longer."""
