@@ -65,6 +65,30 @@ class Parameters:
         left = [p for i, p in enumerate(parameters) if i >= n or p.kind is Parameter.KEYWORD_ONLY]
         return frozenset(p.name for p in left if p.default is Parameter.empty), frozenset(p.name for p in left)
 
+    def changed(
+        self,
+        args: Sequence[Any] | None,
+        kwargs: Mapping[str, Any] | None,
+        new_args: Sequence[Any] | None,
+        new_kwargs: Mapping[str, Any] | None,
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """`args` and `kwargs` with new ones in the place of one of them, or of both (None: as it was).
+
+        What was given by name and now is by position, or the other way round, is given once.
+        """
+        names = [p.name for p in self.signature.parameters.values() if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
+        old_args, old_kwargs = args or (), kwargs or {}
+        if new_args is not None and new_kwargs is not None:
+            return new_args, new_kwargs
+        if new_args is not None:
+            taken = names[: len(new_args)]
+            return new_args, {key: value for key, value in old_kwargs.items() if key not in taken}
+        by_name = new_kwargs or {}
+        first = next((i for i, name in enumerate(names[: len(old_args)]) if name in by_name), None)
+        if first is None or len(old_args) > len(names):
+            return old_args, by_name
+        return old_args[:first], {**dict(zip(names[first:], old_args[first:], strict=False)), **by_name}
+
     def redacted(
         self, sensitive: bool | Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:

@@ -53,6 +53,7 @@ class Flag:
     ALIAS = 16  # runs nothing: it finishes as what it awaits finishes (a replaced message)
     TRACK_STARTED = 32  # STARTED is recorded
     EARLY_ACK = 64  # at most once: a crash while it runs dead-letters it instead of running it again
+    REDELIVERED = 128  # its task has rejected it, to have it once more
 
 
 DEPTH_SHIFT = 16  # from this bit on, the column says in how many groups the row stands

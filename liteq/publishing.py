@@ -24,6 +24,7 @@ DOCUMENTED = (
     "headers", "shadow", "reply_to", "origin", "stamped_headers", "argsrepr", "kwargsrepr", "replaced_task_nesting",
 )  # fmt: skip
 EMPTY: Mapping[str, Any] = {}
+PROPERTIES = ("app_id", "user_id", "message_id", "content_type", "content_encoding", "type", "cluster_id")
 FORM = frozenset({"serializer", "compression"})
 
 
@@ -69,6 +70,14 @@ class Defaults:
         self.check = task.check_arguments if task is not None and task.typing else None
         self.static = (router.is_static or own.get("queue") is not None) and not self.inherits
         self.time_limits = (route.get("time_limit"), route.get("soft_time_limit"))
+        hard, soft = (getattr(task, key, None) for key in ("time_limit", "soft_time_limit"))
+        if hard is not None and soft is not None and soft > hard:
+            raise limits_refused(hard, soft)
+
+
+def limits_refused(hard: float, soft: float) -> ValueError:
+    """The error for a soft limit that would never act."""
+    return ValueError(f"soft_time_limit must be less than or equal to time_limit, not {soft} s with {hard} s")
 
 
 Form = tuple[str | None, str | None]
@@ -278,11 +287,14 @@ def due(options: Mapping[str, Any], clock: Clock, *, blocked: bool) -> tuple[int
 def document(options: Mapping[str, Any], d: Defaults, due_ms: int | None) -> bytes | None:
     """The options document: what only the executing side reads; None when there is nothing to say."""
     doc = {key: options[key] for key in DOCUMENTED if options.get(key) is not None}
+    properties = {key: options[key] for key in PROPERTIES if options.get(key) is not None}
+    if properties:
+        doc["properties"] = properties
     hard = options.get("time_limit", d.time_limits[0])
     soft = options.get("soft_time_limit", d.time_limits[1])
     if hard is not None or soft is not None:
         if hard is not None and soft is not None and soft > hard:
-            raise ValueError(f"soft_time_limit ({soft} s) is over time_limit ({hard} s): it would never act")
+            raise limits_refused(hard, soft)
         doc["timelimit"] = [hard, soft]
     if due_ms is not None:
         doc["eta"] = from_ms(due_ms).isoformat()

@@ -26,7 +26,7 @@ def django_packages() -> list[str]:
 def autodiscover(packages: Iterable[str] | Callable[[], Iterable[str]] | None, related_name: str | None) -> list[Any]:
     """Import `package.related_name` of each package (None: of Django's apps), where there is one; the modules.
 
-    What such a module itself raises is let through.
+    What such a module itself raises is let through. Raises ModuleNotFoundError for a package that there is not.
     """
     names = django_packages() if packages is None else packages() if callable(packages) else packages
     return [module for name in names if (module := _related(name, related_name)) is not None]
@@ -34,8 +34,10 @@ def autodiscover(packages: Iterable[str] | Callable[[], Iterable[str]] | None, r
 
 def _related(package: str, related_name: str | None) -> Any:
     if not _exists(package):  # `app.apps.Config` of INSTALLED_APPS: its package comes before it
-        outer, _, rest = package.rpartition(".")
-        return _related(outer, related_name) if rest and outer else None
+        outer = package.rpartition(".")[0]
+        if not outer:
+            raise ModuleNotFoundError(f"autodiscover_tasks: there is no package {package!r}", name=package)
+        return _related(outer, related_name)
     module = importlib.import_module(package)
     if not related_name:
         return module

@@ -320,6 +320,9 @@ class Task(TaskOptions, Generic[P, R]):
         request = self.request
         if request.called_directly:
             raise exc or Retry("Task can be retried", None)
+        changed = args is not None or kwargs is not None
+        if changed:
+            args, kwargs = self.parameters.changed(request.args, request.kwargs, args, kwargs)
         again = self.signature_from_request(request, args, kwargs, **options)
         changes = self.app.publisher.changes(self.name, options, request.options) if options else {}
         limit = self.max_retries if max_retries is None else max_retries
@@ -337,8 +340,7 @@ class Task(TaskOptions, Generic[P, R]):
         when: Any = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
         if when is None:
             when = self.default_retry_delay if countdown is None else countdown
-        changed = again if args is not None or kwargs is not None else None
-        retry = Retry(exc=exc, when=when, is_eager=request.is_eager, sig=changed)
+        retry = Retry(exc=exc, when=when, is_eager=request.is_eager, sig=again if changed else None)
         retry.changes = changes
         if throw:
             raise retry

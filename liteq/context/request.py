@@ -46,7 +46,6 @@ class Request:
     loglevel: Any = None
     logfile: Any = None
     lang: str = "py"
-    properties: Any = None
     pending_retry: Any = None
     """What `retry(throw=False)` left behind; honoured when the task returns."""
 
@@ -162,6 +161,15 @@ class Request:
         return self.options.get("headers")
 
     @cached_property
+    def properties(self) -> dict[str, Any] | None:
+        """What Celery sends as properties of a message; `app_id` and its like are those that the sender gave."""
+        lease = self._lease
+        if lease is None:
+            return None
+        own = {"correlation_id": self.id, "reply_to": self.reply_to, "priority": lease.priority}
+        return {**own, "delivery_info": self.delivery_info, **self.options.get("properties", {})}
+
+    @cached_property
     def timelimit(self) -> tuple[float | None, float | None]:
         """(hard, soft) limit in seconds that this call asked for, None where it did not."""
         hard, soft = self.options.get("timelimit") or (None, None)
@@ -254,7 +262,7 @@ class Request:
             "routing_key": lease.queue,
             "queue": lease.queue,
             "priority": lease.priority,
-            "redelivered": bool(lease.crashes),
+            "redelivered": bool(lease.crashes or lease.flags & Flag.REDELIVERED),
         }
 
     @cached_property

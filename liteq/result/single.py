@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -30,7 +30,17 @@ R = TypeVar("R")
 class ResultBase:
     """Base of everything that can be waited for."""
 
+    app: Any
     parent: ResultBase | None = None
+
+    def revoke_by_stamped_headers(
+        self, headers: Mapping[str, Any], connection: Any = None, terminate: bool = False, signal: str | None = None,
+        wait: bool = False, timeout: float | None = None,
+    ) -> None:  # fmt: skip
+        """Cancel whatever bears one of these stamps, as `app.control.revoke_by_stamped_headers`."""
+        self.app.control.revoke_by_stamped_headers(
+            headers, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout
+        )
 
     def as_tuple(self) -> Any:
         """This result as plain data; `result_from_tuple` makes it a result again."""

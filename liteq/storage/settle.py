@@ -44,6 +44,7 @@ UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 
 DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {HELD}"
 CANCEL = f"UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ? {HELD}"
 RELEASE = f"UPDATE liteq_messages SET state = 'pending' {HELD}"
+REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = flags | {Flag.REDELIVERED} {HELD}"
 CRASHED = f"UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {HELD}"
 BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = ? {HELD}"
 
@@ -116,7 +117,7 @@ class _Plan:
             case Release(crashed, error) if crashed:
                 self._crashed(lease, error, now_ms, max_crashes)
             case Release():
-                self.write(RELEASE, lease)
+                self.write(RELEASE if outcome.error is None else REJECTED, lease)
                 self.woke = True
             case Replace(batch, awaits):
                 self.write(BECOME_ALIAS, lease, awaits, lease.flags | Flag.ALIAS | Flag.LINKED)

@@ -10,7 +10,7 @@ import pytest
 
 from liteq import AsyncResult, GroupResult, LiteQ, chain, chord, group, signals
 from liteq.context import allow_join_result
-from liteq.exceptions import ChordError, RemoteError, TaskRevokedError, TimeoutError
+from liteq.exceptions import ChordError, Reject, RemoteError, TaskRevokedError, TimeoutError
 from liteq.result import result_from_tuple
 from liteq.testing import FakeClock, drain, eager, start_worker
 
@@ -417,3 +417,54 @@ def test_a_request_knows_the_limits_of_its_call_else_of_its_task(app):
     own, called = limits.delay(), limits.apply_async(time_limit=30, soft_time_limit=20)
     drain(app)
     assert (own.get(timeout=0), called.get(timeout=0)) == ([60, 45], [30, 20])
+
+
+def test_a_rejected_message_comes_back_as_redelivered(app):
+    @app.task(name="picky", bind=True)
+    def picky(self):
+        if not self.request.delivery_info["redelivered"]:
+            raise Reject(requeue=True)
+        return "second"
+
+    sent = picky.delay()
+    assert drain(app) == 2
+    assert sent.get(timeout=0) == "second"
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "seen"),
+    [
+        (((), {"x": 1, "y": 2}), {"args": (5, 6)}, [5, 6]),
+        (((1, 2), {}), {"kwargs": {"x": 7}}, [7, 2]),
+        (((1,), {"y": 2}), {"kwargs": {"y": 8}}, [1, 8]),
+    ],
+)
+def test_a_retry_may_give_by_name_what_was_given_by_position(app, first, again, seen):
+    @app.task(name="switch", bind=True, default_retry_delay=0)
+    def switch(self, x, y):
+        if not self.request.retries:
+            raise self.retry(countdown=0, **again)
+        return [x, y]
+
+    sent = switch.apply_async(*first)
+    drain(app)
+    assert sent.get(timeout=0) == seen
+
+
+def test_properties_that_the_sender_gave_are_in_the_request(app):
+    @app.task(name="properties", bind=True)
+    def properties(self):
+        return self.request.properties["app_id"]
+
+    sent = properties.apply_async(app_id="1234")
+    drain(app)
+    assert sent.get(timeout=0) == "1234"
+
+
+def test_a_soft_limit_over_the_hard_one_is_refused(app):
+    @app.task(name="never", soft_time_limit=2, time_limit=1)
+    def never():
+        pass
+
+    with pytest.raises(ValueError, match="less than or equal"):
+        never.delay()

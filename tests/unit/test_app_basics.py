@@ -238,10 +238,15 @@ def test_autodiscovery_waits_until_tasks_are_imported(app, monkeypatch):
     monkeypatch.setitem(sys.modules, "shop_pkg", package)
     monkeypatch.setitem(sys.modules, "shop_pkg.tasks", tasks)
     asked = []
-    app.autodiscover_tasks(lambda: asked.append(1) or ["shop_pkg", "not_there"])
+    app.autodiscover_tasks(lambda: asked.append(1) or ["shop_pkg", "shop_pkg.apps.ShopConfig"])
     assert not asked
     app.import_tasks()
     assert asked
+
+
+def test_a_package_that_there_is_not_is_told_when_its_tasks_are_looked_for(app):
+    with pytest.raises(ModuleNotFoundError, match="no package 'not_there'"):
+        app.autodiscover_tasks(["not_there"], force=True)
 
 
 def test_eager_tasks_raise_where_they_are_sent(app):
