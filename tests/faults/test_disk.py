@@ -164,12 +164,11 @@ class CarelessSession(ApswSession):
         super().open()
         self.script("PRAGMA synchronous=OFF")
 
-    def begin(self, full: bool) -> bool:
-        self.full = full
-        return self.begin_immediate()
-
 
 class CarelessDriver(ApswDriver):
+    def sync_log(self) -> None:
+        pass
+
     def new_session(self, *, reader: bool) -> Session:
         return CarelessSession(self.path, reader=reader, busy_timeout_s=self.busy_timeout_s, vfs=self.vfs)
 
