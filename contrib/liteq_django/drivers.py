@@ -32,16 +32,20 @@ class SharedDriver(StdlibDriver):
         super().__init__(url, path, **options)
         self.using = using
 
-    def write(self, promise: Promise = Promise.ACCEPTED) -> AbstractContextManager[Transaction]:
+    def write(
+        self, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None
+    ) -> AbstractContextManager[Transaction]:
         if not inside_atomic(self.using):
-            return super().write(promise)
+            return super().write(promise, bell)
+        if bell is not None:
+            self.ring(bell)
         connections[self.using].liteq_wrote_in = self._block()
         return within(self.using)
 
-    def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED) -> int:
+    def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None) -> int:
         if not inside_atomic(self.using):
-            return super().change(sql, params, promise)
-        with self.write(promise) as tx:
+            return super().change(sql, params, promise, bell)
+        with self.write(promise, bell) as tx:
             return tx.executemany(sql, [params])
 
     def read(self) -> AbstractContextManager[Transaction]:
@@ -92,11 +96,17 @@ class MemoryDriver:
         self.using = using
         self._rung = 0
 
-    def write(self, promise: Promise = Promise.ACCEPTED) -> AbstractContextManager[Transaction]:  # noqa: ARG002 - nothing in memory is durable
+    def write(
+        self,
+        promise: Promise = Promise.ACCEPTED,  # noqa: ARG002 - nothing in memory is durable
+        bell: Bell | None = None,
+    ) -> AbstractContextManager[Transaction]:
+        if bell is not None:
+            self.ring(bell)
         return within(self.using)
 
-    def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED) -> int:
-        with self.write(promise) as tx:
+    def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None) -> int:
+        with self.write(promise, bell) as tx:
             return tx.executemany(sql, [params])
 
     def read(self) -> AbstractContextManager[Transaction]:

@@ -76,15 +76,19 @@ class Driver(Protocol):
 
     url: str
 
-    def write(self, promise: Promise = Promise.ACCEPTED) -> AbstractContextManager[Transaction]:
+    def write(
+        self, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None
+    ) -> AbstractContextManager[Transaction]:
         """One write transaction: commits at the end of the block, rolls back on an exception.
 
+        Rings `bell` once it has committed; what the promise asks of the disk is waited for after that, without the
+        write lock. Where the disk refuses, that raises, and what was committed may or may not survive a power cut.
         Never nested in one thread. Raises StorageBusy when the write lock was not free within `busy_timeout`, and
         StorageFull for what a caller wants accepted while the space held in reserve is in use.
         """
 
-    def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED) -> int:
-        """One statement as a write transaction of its own; the number of rows it changed. Raises as `write` does."""
+    def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None) -> int:
+        """One statement as a write transaction of its own; the number of rows it changed. Else as `write`."""
 
     def read(self) -> AbstractContextManager[Transaction]:
         """One consistent snapshot; for SELECT only."""

@@ -8,7 +8,7 @@ from liteq.message import Batch, Group, Message
 from liteq.states import State
 from liteq.storage import bodies, continuation
 from liteq.storage.bodies import BESIDE, INLINE_BYTES
-from liteq.storage.driver import Driver, Row, Transaction
+from liteq.storage.driver import Bell, Driver, Row, Transaction
 
 __all__ = ["enqueue", "enqueue_many", "enqueue_one"]
 
@@ -93,7 +93,7 @@ def enqueue_one(driver: Driver, batch: Batch, *, now_ms: int) -> bool:
     message = batch.messages[0]
     if message.awaits is not None or len(message.payload) > INLINE_BYTES:
         return False
-    return driver.change(INSERT, message_row(message, now_ms)) == 1
+    return driver.change(INSERT, message_row(message, now_ms), bell=Bell.WORK) == 1
 
 
 def enqueue_many(tx: Transaction, messages: Sequence[Message], *, now_ms: int) -> int:

@@ -93,13 +93,11 @@ class Storage:
         now_ms = self.clock.now_ms()
         told = self.tell_sent(batch.messages) if self.tell_sent is not None else ()
         if not told and not again and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
-            ids = [batch.messages[0].id]
-        else:
-            with self.driver.write(Promise.ACCEPTED) as tx:
-                ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
-                if told:
-                    _events.write(tx, told, now_ms=now_ms)
-        self.driver.ring(Bell.WORK)
+            return [batch.messages[0].id]
+        with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
+            ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
+            if told:
+                _events.write(tx, told, now_ms=now_ms)
         return ids
 
     def enqueue_many(self, messages: Iterable[Message]) -> int:
@@ -109,11 +107,10 @@ class Storage:
         """
         rows = list(messages)
         told = self.tell_sent(rows) if self.tell_sent is not None else ()
-        with self.driver.write(Promise.ACCEPTED) as tx:
+        with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
             written = _enqueue.enqueue_many(tx, rows, now_ms=self.clock.now_ms())
             if told:
                 _events.write(tx, told, now_ms=self.clock.now_ms())
-        self.driver.ring(Bell.WORK)
         return written
 
     def grow_group(self, group_id: str, batch: Batch) -> bool:

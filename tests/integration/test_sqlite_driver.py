@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import sqlite3
 import threading
@@ -14,8 +15,8 @@ import pytest
 
 from liteq.exceptions import ImproperlyConfigured, SchemaTooNew, StorageCorrupt, StorageError, StorageUnavailable
 from liteq.storage import open_driver
-from liteq.storage.driver import Durability, Promise
-from liteq.storage.sqlite import base
+from liteq.storage.driver import Bell, Durability, Promise
+from liteq.storage.sqlite import base, files
 from liteq.storage.sqlite.base import SQLiteDriver
 from liteq.storage.sqlite.migrate import migrations
 from liteq.storage.sqlite.session import WAL_LIMIT
@@ -110,24 +111,63 @@ def test_many_threads_share_one_driver(driver: SQLiteDriver) -> None:
     assert len(ids(driver)) == 80
 
 
+def counted_syncs(driver: SQLiteDriver, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """One element for each sync of the log from now on: whether the write lock was free meanwhile."""
+    syncs: list[bool] = []
+    other = sqlite3.connect(driver.path, isolation_level=None, timeout=0)
+
+    def sync_log() -> None:
+        other.execute("BEGIN IMMEDIATE")  # raises where somebody has it
+        other.execute("ROLLBACK")
+        syncs.append(True)
+
+    monkeypatch.setattr(driver, "sync_log", sync_log)
+    return syncs
+
+
 @pytest.mark.parametrize(
-    ("durability", "promise", "full"),
+    ("durability", "promise", "waits"),
     [
-        (Durability.DURABLE, Promise.ACCEPTED, 2),
-        (Durability.DURABLE, Promise.PROGRESS, 1),
-        (Durability.STRICT, Promise.PROGRESS, 2),
+        (Durability.DURABLE, Promise.ACCEPTED, 1),
+        (Durability.DURABLE, Promise.REMOVED, 1),
+        (Durability.DURABLE, Promise.PROGRESS, 0),
+        (Durability.STRICT, Promise.PROGRESS, 1),
+        (Durability.RELAXED, Promise.PROGRESS, 0),
     ],
 )
-def test_the_promise_decides_whether_a_commit_waits_for_the_disk(
-    durability: Durability, promise: Promise, full: int, library: str, tmp_path: Path
+def test_the_promise_decides_whether_a_writer_waits_for_the_disk_after_its_lock(
+    durability: Durability, promise: Promise, waits: int, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver = make(tmp_path, library, durability=durability)
     driver.migrate()
-    for before in (Promise.ACCEPTED, Promise.PROGRESS):  # the same connection is switched to and fro
-        add(driver, before.name, before)
-    with driver.write(promise) as tx:
-        assert tx.execute("PRAGMA synchronous") == [(full,)]
+    syncs = counted_syncs(driver, monkeypatch)
+    add(driver, "a", promise)
+    assert len(syncs) == waits
+    driver.change(GROUP, ("b",), promise)
+    assert len(syncs) == 2 * waits
     driver.close()
+
+
+def test_the_bell_is_rung_before_the_wait_for_the_disk(driver: SQLiteDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(driver, "ring", lambda bell: done.append(bell.value))
+    monkeypatch.setattr(driver, "sync_log", lambda: done.append("sync"))
+    with driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
+        tx.execute(GROUP, ("a",))
+    driver.change(GROUP, ("b",), bell=Bell.WORK)
+    assert done == ["work", "sync"] * 2
+
+
+def test_a_disk_that_does_not_sync_is_told(driver: SQLiteDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(files, "sync", refuse)
+    with pytest.raises(StorageUnavailable, match="cannot be put on the disk: Input/output error"):
+        add(driver, "a")
+    driver.sync()  # never raises
+    monkeypatch.undo()
+    assert ids(driver) == ["a"]
 
 
 def test_relaxed_syncs_again_after_a_while(library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,14 +175,16 @@ def test_relaxed_syncs_again_after_a_while(library: str, tmp_path: Path, monkeyp
     driver.migrate()
     moment = [time.monotonic() + 10]
     monkeypatch.setattr(base, "monotonic", lambda: moment[0])
+    syncs = counted_syncs(driver, monkeypatch)
 
-    def level() -> int:
-        with driver.write() as tx:
-            return int(tx.execute("PRAGMA synchronous")[0][0])
+    def waited(name: str) -> int:
+        before = len(syncs)
+        add(driver, name)
+        return len(syncs) - before
 
-    assert [level(), level(), level()] == [2, 1, 1]
+    assert [waited("a"), waited("b"), waited("c")] == [1, 0, 0]
     moment[0] += 0.2
-    assert [level(), level()] == [2, 1]
+    assert [waited("d"), waited("e")] == [1, 0]
     driver.close()
 
 

@@ -77,7 +77,7 @@ class ApswSession(Session):
             raise self.error(error) from error
         return True
 
-    def change_at_once(self, sql: str, params: Params) -> int | None:
+    def change(self, sql: str, params: Params) -> int | None:
         self.work += 1
         try:
             self.connection.execute(sql, cast("Any", params))
@@ -142,6 +142,20 @@ class ApswDriver(SQLiteDriver):
 
     def new_session(self, *, reader: bool) -> Session:
         return ApswSession(self.path, reader=reader, busy_timeout_s=self.busy_timeout_s, vfs=self.vfs)
+
+    def sync_log(self) -> None:
+        if self.vfs is None:
+            super().sync_log()
+            return
+        try:  # as SQLite would: the VFS is to see it
+            log = apsw.VFSFile(self.vfs, f"{self.path}-wal", [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0])
+            try:
+                log.xSync(apsw.SQLITE_SYNC_NORMAL)
+            finally:
+                log.xClose()
+        except apsw.Error as error:
+            code = getattr(error, "extendedresult", 0) or getattr(error, "result", 0) or 1
+            raise translate(code, str(error), self.path, self.busy_timeout_s) from error
 
     def library_version(self) -> str:
         return apsw.apsw_version()

@@ -13,7 +13,7 @@ from threading import get_ident
 from time import monotonic, sleep
 from typing import Any, ClassVar
 
-from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull
+from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull, StorageUnavailable
 from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
 from liteq.storage.sqlite import backup, create, describe, files, fork, migrate
 from liteq.storage.sqlite.ballast import Ballast
@@ -23,16 +23,20 @@ from liteq.storage.sqlite.gate import pause_s
 from liteq.storage.sqlite.holder import writer
 from liteq.storage.sqlite.session import Session
 from liteq.storage.sqlite.sidecars import Sidecars
-from liteq.storage.sqlite.transaction import WORK_PER_LOOK, Checkout, ReadTransaction, WriteTransaction
+from liteq.storage.sqlite.transaction import Checkout, ReadTransaction, WriteTransaction
 
 __all__ = ["SQLiteDriver"]
 
-RELAXED_SYNC_S = 0.1  # relaxed: a commit waits for the disk when none of this process has for so long
+RELAXED_SYNC_S = 0.1  # relaxed: what was accepted waits for the disk when nothing of this process has for so long
 FILE_CHECK_S = 1.0  # how often a writer looks whether its file still is the one under that name
 FORK_WAIT_S = 5.0  # how long a fork waits for other threads' transactions
 IDLE_LIMIT = 8  # connections of one kind kept open
+WORK_PER_LOOK = 64  # statements and rows between two looks at the log's size
 
-# synchronous=FULL for a commit? None: when the last one was RELAXED_SYNC_S ago.
+# Whether who has committed waits for the disk; None: when the last time was RELAXED_SYNC_S ago. SQLite's own
+# `synchronous=FULL` waits with the write lock in hand: then writers wait for the disk one after the other, and a worker
+# hears of a message only when it is on the disk. Here the lock is let go and the bell rung first, and those who wait at
+# the same time wait once. A log that was begun anew meanwhile has been synced by the checkpoint before.
 WAITS_FOR_DISK: dict[tuple[Durability, Promise], bool | None] = {
     (Durability.DURABLE, Promise.ACCEPTED): True,
     (Durability.DURABLE, Promise.REMOVED): True,
@@ -42,7 +46,7 @@ WAITS_FOR_DISK: dict[tuple[Durability, Promise], bool | None] = {
     (Durability.STRICT, Promise.PROGRESS): True,
     (Durability.RELAXED, Promise.ACCEPTED): None,
     (Durability.RELAXED, Promise.REMOVED): None,
-    (Durability.RELAXED, Promise.PROGRESS): None,
+    (Durability.RELAXED, Promise.PROGRESS): False,  # nobody waits: the worker's loop syncs (worker/tail.py)
 }
 
 
@@ -66,7 +70,7 @@ class SQLiteDriver(ABC):
         self.durability = durability
         self.busy_timeout_s = busy_timeout_s
         self._allow_network = allow_network_filesystem
-        self._full = {promise: WAITS_FOR_DISK[durability, promise] for promise in Promise}
+        self._waits = {promise: WAITS_FOR_DISK[durability, promise] for promise in Promise}
         self._synced_at = -RELAXED_SYNC_S
         self.unsynced_since = inf
         self._log = LogWatch()
@@ -99,18 +103,19 @@ class SQLiteDriver(ABC):
 
     # -- the protocol of driver.py -------------------------------------------------------------------------------
 
-    def write(self, promise: Promise = Promise.ACCEPTED) -> AbstractContextManager[Transaction]:
-        return WriteTransaction(self, promise)
+    def write(
+        self, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None
+    ) -> AbstractContextManager[Transaction]:
+        return WriteTransaction(self, promise, bell)
 
-    def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED) -> int:
+    def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None) -> int:
         with Checkout(self, reader=False) as session:  # after an exception it is closed, which leaves the gate
-            start, full = self._to_the_gate(session, promise)
-            while (changed := session.change(sql, params, full)) is None:
+            start = self._to_the_gate(session, promise)
+            while (changed := session.change(sql, params)) is None:
                 self._not_free(start)
-            self.committed(full=full)
-            if session.work >= WORK_PER_LOOK:
-                self.after_work(session)
+            self.committed(session)
             session.gate.release()
+        self.after_commit(promise, bell)
         return changed
 
     def read(self) -> AbstractContextManager[Transaction]:
@@ -150,15 +155,25 @@ class SQLiteDriver(ABC):
                 session.gate.release()
 
     def sync(self) -> None:
-        # The log alone: opening and closing it drops no lock, those are on the database and its -shm.
-        self.unsynced_since = inf
+        with suppress(StorageError):
+            self._sync()
+
+    def _sync(self) -> None:
+        """Put the log on the disk. Raises StorageError's subclasses where that fails."""
+        self.unsynced_since = inf  # before it: what is committed meanwhile may be too late
         self._synced_at = monotonic()
-        with suppress(OSError):
-            fd = os.open(f"{self.path}-wal", os.O_RDWR)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+        self.sync_log()
+
+    def sync_log(self) -> None:
+        """The system call. Raises StorageUnavailable."""
+        # The log alone: opening and closing it drops no lock, those are on the database and its -shm.
+        try:
+            files.sync(f"{self.path}-wal")
+        except OSError as exc:
+            raise StorageUnavailable(
+                f"{self.path}-wal cannot be put on the disk: {exc.strerror}; what was just written is in the queue, "
+                "and may be lost in a power cut"
+            ) from exc
 
     def reserve(self) -> bool:
         self._short = not self._ballast.make()
@@ -216,27 +231,24 @@ class SQLiteDriver(ABC):
 
     def begin(self, session: Session, promise: Promise) -> None:
         """Wait for the turn at the gate and take the write lock. Raises StorageBusy after `busy_timeout_s`."""
-        start, full = self._to_the_gate(session, promise)
+        start = self._to_the_gate(session, promise)
         try:
-            while not session.begin(full):
+            while not session.begin_immediate():
                 self._not_free(start)
         except BaseException:
             session.gate.release()
             raise
 
-    def _to_the_gate(self, session: Session, promise: Promise) -> tuple[float, bool]:
-        """Wait for the turn; when the waiting began (monotonic), and whether the commit is to wait for the disk."""
+    def _to_the_gate(self, session: Session, promise: Promise) -> float:
+        """Wait for the turn; when the waiting began (monotonic)."""
         if self._short and promise is Promise.ACCEPTED:
             raise StorageFull(
                 f"{self.path}: the disk is full: what runs is being finished, nothing new is accepted; free some space"
             )
         start = monotonic()
-        full = self._full[promise]
-        if full is None:
-            full = start - self._synced_at >= RELAXED_SYNC_S
         if not session.gate.acquire(self.busy_timeout_s):
             raise StorageBusy(self.busy_timeout_s, writer(self.path))
-        return start, full
+        return start
 
     def _not_free(self, start: float) -> None:
         """A foreign program has the write lock: sleep a little. Raises StorageBusy when that has been so for long."""
@@ -244,23 +256,27 @@ class SQLiteDriver(ABC):
             raise StorageBusy(self.busy_timeout_s, writer(self.path))
         sleep(pause_s())
 
-    def committed(self, *, full: bool) -> None:
-        """A commit has been made, which has waited for the disk (`full`) or not."""
+    def committed(self, session: Session) -> None:
+        """A commit has been made. Still holding the gate: fold the log if it has grown. Never raises: it stands."""
         self._sidecars.note()
-        if full:
-            self._synced_at = monotonic()
-            self.unsynced_since = inf
-        elif self.durability is Durability.RELAXED and self.unsynced_since == inf:
-            self.unsynced_since = monotonic()
-
-    def after_work(self, session: Session) -> None:
-        """After a commit, still holding the gate: fold the log if it has grown. Never raises: the commit stands."""
+        if session.work < WORK_PER_LOOK:
+            return
         session.work = 0
         if self._log.due(self.path):
             try:
                 self._fold(session)
             except StorageError:
                 pass  # the next one tries again; the error shows itself where somebody waits for an answer
+
+    def after_commit(self, promise: Promise, bell: Bell | None) -> None:
+        """With the write lock let go: wake who waits for `bell`, and keep `promise`. Raises StorageUnavailable."""
+        if bell is not None:
+            self.ring(bell)
+        waits = self._waits[promise]
+        if waits or (waits is None and monotonic() - self._synced_at >= RELAXED_SYNC_S):
+            self._sync()
+        elif self.durability is Durability.RELAXED and self.unsynced_since == inf:
+            self.unsynced_since = monotonic()
 
     def checkin(self, holder: Checkout, session: Session) -> None:
         """Take `holder`'s session back, which is in no transaction."""

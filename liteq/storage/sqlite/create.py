@@ -38,7 +38,7 @@ def _into_wal(session: Session, timeout_s: float) -> None:
     end = monotonic() + timeout_s
     while True:
         if session.pragma("page_count") == 0:  # both are fixed by the first page that is written
-            session.script(f"PRAGMA page_size={PAGE_SIZE}; PRAGMA auto_vacuum=INCREMENTAL")
+            session.script(f"PRAGMA page_size={PAGE_SIZE}; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA synchronous=FULL")
         try:
             session.script("PRAGMA journal_mode=WAL")
         except StorageBusy:

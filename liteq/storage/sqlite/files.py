@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from liteq.exceptions import StorageCorrupt, StorageUnavailable
 
@@ -87,6 +88,25 @@ def file_system(path: str) -> str:
         if inside and len(point) >= len(best[0]):  # a later mount at one point hides the earlier
             best = (point, kind)
     return best[1]
+
+
+if sys.platform == "darwin":  # its fsync leaves data in the drive's cache
+    import fcntl
+
+    def _flush(fd: int) -> None:
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+
+else:
+    _flush = getattr(os, "fdatasync", os.fsync)
+
+
+def sync(path: str) -> None:
+    """Have the disk write what the file holds. Raises OSError. Not for the database itself: see its locks."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        _flush(fd)
+    finally:
+        os.close(fd)
 
 
 def open_sidecar(path: str) -> int:

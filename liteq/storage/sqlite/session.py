@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from types import NoneType
 from typing import Any, Final
 
-from liteq.exceptions import StorageBusy, StorageError
+from liteq.exceptions import StorageError
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.gate import open_gate
 
@@ -28,7 +28,7 @@ PRAGMAS: Final = (
     "wal_autocheckpoint=0",  # only the guarded checkpoint (checkpoint.py): SQLite before 3.51.3 can corrupt the file
     f"journal_size_limit={WAL_LIMIT}",
     "mmap_size=0",
-    "synchronous=FULL",
+    "synchronous=NORMAL",  # no commit waits for the disk with the write lock in hand: see base.py
     # macOS's fsync leaves data in the drive's cache.
     *(("fullfsync=ON", "checkpoint_fullfsync=ON") if sys.platform == "darwin" else ()),
 )
@@ -43,7 +43,6 @@ class Session(ABC):
         self.busy_timeout_s = busy_timeout_s
         self.pid = os.getpid()
         self.generation = -1  # of the driver's view of the file; set when it is opened
-        self.full = True  # synchronous=FULL
         self.work = 0  # statements and rows since the log's size was last looked at
         self.gate = open_gate(path)
 
@@ -60,23 +59,6 @@ class Session(ABC):
         SQLite's busy handler sleeps up to 100 ms at a time, in no order, and holds signals back.
         """
         self.script("PRAGMA busy_timeout=0")
-
-    def begin(self, full: bool) -> bool:
-        """Take the write lock for a transaction whose commit waits for the disk (`full`) or not; False: not free."""
-        return (self.full is full or self._synchronous(full)) and self.begin_immediate()
-
-    def change(self, sql: str, params: Params, full: bool) -> int | None:
-        """One statement in a transaction of its own; the number of rows it changed. None: the lock is not free."""
-        return self.change_at_once(sql, params) if self.full is full or self._synchronous(full) else None
-
-    def _synchronous(self, full: bool) -> bool:
-        """Have what follows wait for the disk or not; False while that cannot be set."""
-        try:  # outside the transaction: inside, SQLite ignores it
-            self.script("PRAGMA synchronous=FULL" if full else "PRAGMA synchronous=NORMAL")
-        except StorageBusy:  # the schema must be read again, while another process recovers the log
-            return False
-        self.full = full
-        return True
 
     def pragma(self, name: str) -> Any:
         """The value of `PRAGMA name`; None where it has none."""
@@ -104,7 +86,7 @@ class Session(ABC):
         """Take the write lock; False when somebody else has it."""
 
     @abstractmethod
-    def change_at_once(self, sql: str, params: Params) -> int | None:
+    def change(self, sql: str, params: Params) -> int | None:
         """Run one statement outside a transaction; the number of rows it changed. None: somebody has the write lock."""
 
     @abstractmethod

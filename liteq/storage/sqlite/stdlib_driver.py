@@ -71,7 +71,7 @@ class StdlibSession(Session):
             raise self.error(error) from error
         return True
 
-    def change_at_once(self, sql: str, params: Params) -> int | None:
+    def change(self, sql: str, params: Params) -> int | None:
         self.work += 1
         try:
             return self.connection.execute(sql, cast("Any", params)).rowcount

@@ -13,12 +13,10 @@ from types import TracebackType
 from typing import Protocol
 
 from liteq.exceptions import StorageError
-from liteq.storage.driver import Promise
+from liteq.storage.driver import Bell, Promise
 from liteq.storage.sqlite.session import Session
 
-__all__ = ["WORK_PER_LOOK", "Checkout", "Pool", "ReadTransaction", "WriteTransaction"]
-
-WORK_PER_LOOK = 64  # statements and rows between two looks at the log's size
+__all__ = ["Checkout", "Pool", "ReadTransaction", "WriteTransaction"]
 
 
 class Pool(Protocol):
@@ -26,8 +24,8 @@ class Pool(Protocol):
 
     def take(self, holder: Checkout, *, reader: bool) -> Session: ...
     def begin(self, session: Session, promise: Promise) -> None: ...
-    def committed(self, *, full: bool) -> None: ...
-    def after_work(self, session: Session) -> None: ...
+    def committed(self, session: Session) -> None: ...
+    def after_commit(self, promise: Promise, bell: Bell | None) -> None: ...
     def checkin(self, holder: Checkout, session: Session) -> None: ...
     def drop(self, session: Session) -> None: ...
 
@@ -73,12 +71,13 @@ class Checkout:
 class WriteTransaction(Checkout):
     """Commits at the end of the block; rolls back on an exception."""
 
-    __slots__ = ("_promise",)
+    __slots__ = ("_bell", "_promise")
 
-    def __init__(self, pool: Pool, promise: Promise) -> None:
+    def __init__(self, pool: Pool, promise: Promise, bell: Bell | None = None) -> None:
         self._pool = pool
         self._reader = False
         self._promise = promise
+        self._bell = bell
         self.session = None
 
     def __enter__(self) -> Session:
@@ -108,14 +107,14 @@ class WriteTransaction(Checkout):
                 raise
             return  # the block's own exception says more than the failed rollback
         self._pool.checkin(self, session)
+        if kind is None:
+            self._pool.after_commit(self._promise, self._bell)
 
     def _commit(self, session: Session) -> None:
         if session.pid != getpid():
             raise StorageError("this process was forked inside a transaction of its parent: nothing was written")
         session.commit()
-        self._pool.committed(full=session.full)
-        if session.work >= WORK_PER_LOOK:
-            self._pool.after_work(session)
+        self._pool.committed(session)
 
 
 class ReadTransaction(Checkout):
