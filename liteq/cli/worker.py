@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from liteq.cli.group import Command
 from liteq.cli.output import counted
 from liteq.cli.purge import names
 from liteq.cli.session import Session, pass_session
-from liteq.exceptions import LiteqError
+from liteq.exceptions import LiteqError, StorageBusy
 
 __all__ = ["log_level", "octal", "worker"]
 
@@ -238,7 +239,8 @@ def _beat(app: Any, pool: str) -> list[Any]:
 
     # In the worker's loop it may not wait for the write lock any longer than the loop itself does.
     made = Beat(app, patience_s=min(PATIENCE_S, app.conf.busy_timeout))
-    made.start()  # what is wrong with the schedule is to be read on the terminal
+    with suppress(StorageBusy):  # the loop starts it then
+        made.start()  # what is wrong with the schedule is to be read on the terminal
     made.storage.close()  # as the app's own: nothing may be open when a process forks or changes its user
     signals.beat_embedded_init.send(sender=made)
     if pool != "solo":

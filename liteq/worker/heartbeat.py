@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
-from liteq.exceptions import StorageError
+from liteq.exceptions import StorageBusy, StorageError
 from liteq.message import Lease, WorkerIdentity
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
@@ -29,7 +29,8 @@ OFFSET = "clock_offset_s"  # in a worker's info: how far its wall clock was ahea
 class Heartbeat:
     """The presence of one worker process in the file.
 
-    `worker` is its number there. `info()` says what is shown of it.
+    `worker` is its number there. `info()` says what is shown of it. `patience_s`: how long it waits for the write lock
+    to enter; later it waits as long as `storage` does.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Heartbeat:
         result_expires_s: float | None,
         dead_expires_s: float | None,
         info: Callable[[], dict[str, object]],
+        patience_s: float = 0.0,
     ) -> None:
         self.me = me
         self._storage = storage
@@ -49,11 +51,22 @@ class Heartbeat:
         self._info = info
         self._interval_s = min(visibility_s / 3, LONGEST_S)
         self._silence_s = visibility_s + GONE_S
-        self.worker = self._register()
+        self.worker = self._enter(patience_s)
         self.due_at = time.monotonic() + self._interval_s
         self._housekeeping_at = 0.0
         self._wall_offset_s: float | None = None  # at the last look after others
         self._reap_from = 0.0
+
+    def _enter(self, patience_s: float) -> int:
+        """Register. Raises StorageBusy when somebody writes for longer than `patience_s`."""
+        # A loop is impatient for the sake of what else it looks after; at the start there is nothing else.
+        give_up = time.monotonic() + patience_s
+        while True:
+            try:
+                return self._register()
+            except StorageBusy:
+                if time.monotonic() >= give_up:
+                    raise
 
     def _register(self) -> int:
         return self._storage.register_worker(self.me, self._shown())

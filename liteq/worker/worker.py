@@ -164,6 +164,7 @@ class Worker:
             result_expires_s=conf.result_expires,
             dead_expires_s=conf.dead_expires,
             info=self.info,
+            patience_s=conf.busy_timeout,
         )
         self.events = EventLog(self.app, storage, self.hostname, self.pool, enabled=self._task_events)
         self.autoscaler = self._make_autoscaler(storage)
