@@ -155,12 +155,15 @@ def shoot(browser) -> Callable[[str], None]:
 
 @pytest.fixture
 def soon(browser) -> Callable[..., object]:
-    """`soon(lambda: ...)`: its value, once it is true, within 40 s."""
-    from selenium.common.exceptions import StaleElementReferenceException
+    """`soon(lambda: ...)`: its value, once it is true, within 40 s.
+
+    A question that meets the change from one page to the next fails in more ways than one, and is asked again.
+    """
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.support.ui import WebDriverWait
 
     def wait(fact: Callable[[], object], within_s: float = 40) -> object:
-        waiting = WebDriverWait(browser, within_s, 0.05, ignored_exceptions=[StaleElementReferenceException])
+        waiting = WebDriverWait(browser, within_s, 0.05, ignored_exceptions=[WebDriverException])
         return waiting.until(lambda _: fact())
 
     return wait

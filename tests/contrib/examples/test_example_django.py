@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.expected_conditions import staleness_of
 
 SHOP = Path(__file__).resolve().parents[3] / "contrib" / "examples" / "django_shop"
 CHECKOUT = SHOP.parents[2]
@@ -22,13 +21,13 @@ def order(browser, soon) -> Callable[..., None]:
     """`order(0)`: place an order for a product; returns when the browser shows the page that answers it."""
 
     def placed(product: int, *, refused: bool = False) -> None:
+        browser.execute_script("window.old = true")
         form = browser.find_elements(By.CSS_SELECTOR, ".goods form")[product]
         if refused:
             form.find_element(By.NAME, "refuse").click()
         form.find_element(By.TAG_NAME, "button").click()
-        # The click returns before the old page has gone: what is looked for then is found on either.
-        soon(lambda: staleness_of(form)(browser))
-        soon(lambda: browser.execute_script("return document.readyState") == "complete")
+        # The click returns before the old page has gone: what is looked for then would be found on either.
+        soon(lambda: browser.execute_script("return !window.old && document.readyState === 'complete'"))
 
     return placed
 
