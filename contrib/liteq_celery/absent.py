@@ -21,7 +21,7 @@ INSTEAD = {
     "celery.app.trace": "a task is executed by `liteq.execution.execute`; connect to the signals task_prerun, "
     "task_postrun, task_failure",
     "celery.apps.beat": "see `liteq.beat.Beat`",
-    "celery.apps.multi": "start several workers by the service manager, or `liteq worker -c N`",
+    "celery.apps.multi": "`liteq multi` starts several workers; its parts are in `liteq.cli.nodes`",
     "celery.backends": "results are in the broker's file; `app.backend` answers for them (`liteq.app.backend.Backend`)",
     "celery.beat": "entries are rows, turned into messages by `liteq.beat.Beat`: there are no scheduler classes; "
     "`app.schedules` adds, pauses and runs entries",
@@ -32,7 +32,8 @@ INSTEAD = {
     "celery.contrib.django": "send after the commit by `transaction.on_commit(partial(task.delay, ...))`",
     "celery.contrib.migrate": "messages are in one file: see `liteq backup` and `liteq dead`",
     "celery.contrib.rdb": "use `pytest` with `liteq.testing`, or pdb with the solo pool",
-    "celery.events": f"there are no event messages: {INSPECT}, or connect to the task's signals",
+    "celery.events": "`app.events` and celery.events.{event,dispatcher,receiver,snapshot,state} are there; there is no "
+    "broker for event messages, and no curses screen: see `liteq events`",
     "celery.fixups": "there are no fixups: connect to the signals task_prerun and task_postrun",
     "celery.loaders": "there are no loaders: `config_from_object` and `autodiscover_tasks` do what they did",
     "celery.platforms": "the worker's options --uid, --gid, --umask, --pidfile and --detach do what it did",
@@ -46,7 +47,8 @@ INSTEAD = {
     "kombu.Consumer": ONE_FILE,
     "kombu.Producer": ONE_FILE,
     "kombu.common": "there are no broadcast queues: a message runs once; `app.control.broadcast` reaches every worker",
-    "kombu.serialization": "messages are JSON; `liteq.serialization.register_type` teaches it a type",
+    "kombu.serialization": "`register` and `unregister` are there; which serializers are used say the settings "
+    "accept_content, task_serializer and result_serializer; pickles are signed",
     "kombu.transport": ONE_FILE,
 }
 

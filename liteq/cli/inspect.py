@@ -148,6 +148,8 @@ def inspect(
     if subject in SUBJECTS:
         return SUBJECTS[subject](session, query)
     session.import_commands()
+    if subject == "objgraph":
+        raise click.UsageError("a worker draws no graphs of its objects; memsample and memdump tell of its memory")
     if subject not in (known := commands_of("inspect")):
         raise click.UsageError(f"there is no {subject!r} to inspect; there is {', '.join(sorted({*known, *SUBJECTS}))}")
     arguments = arguments_of("inspect", subject, words)

@@ -166,6 +166,12 @@ def memdump(_state: Panel, samples: int = 10, **_kwargs: Any) -> str:
     return "\n".join(list(SAMPLES)[-samples:])
 
 
+@inspect_command(args=[("num", int), ("type", str)], signature="[object_count=200 [max_depth=10]]", visible=False)
+def objgraph(_state: Panel, **_kwargs: Any) -> dict[str, str]:
+    """Not there: it says what is."""
+    return {"error": "a worker draws no graphs of its objects; `memsample` and `memdump` tell of its memory"}
+
+
 def _memory_bytes() -> int | None:
     try:
         with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123 - a file of the kernel

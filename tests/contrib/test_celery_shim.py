@@ -32,6 +32,12 @@ from celery.app.task import Context, Task
 from celery.backends.base import Backend, BaseBackend
 from celery.bin.celery import celery, main
 from celery.bin.worker import worker
+from celery.bin.control import control, inspect, status
+from celery.bin.events import events
+from celery.bin.multi import multi
+from celery.events import Event, EventDispatcher, EventReceiver
+from celery.events.snapshot import Polaroid
+from celery.events.state import State, Task, Worker
 from celery.canvas import Signature, StampingVisitor, _chain, chain, chord, group, maybe_signature, signature, subtask
 from celery.contrib.abortable import ABORTED, AbortableAsyncResult, AbortableTask
 from celery.contrib.testing.tasks import ping
@@ -52,6 +58,12 @@ from celery.utils.graph import DependencyGraph
 from celery.utils.iso8601 import parse_iso8601
 from celery.utils.time import get_exponential_backoff_interval, humanize_seconds, maybe_timedelta, rate, timezone
 from celery.contrib.testing.manager import Manager
+from celery.utils.imports import instantiate, qualname, symbol_by_name
+from celery.utils.nodenames import anon_nodename, default_nodename, host_format, nodesplit
+from celery.utils.text import pluralize, truncate
+from kombu.utils.encoding import bytes_to_str, safe_str
+from kombu.utils.imports import symbol_by_name
+from kombu.utils.objects import cached_property
 from kombu.utils.functional import maybe_list, retry_over_time
 from celery.worker import WorkController
 from celery.worker.control import Panel, control_command, inspect_command
@@ -266,3 +278,46 @@ def test_the_fixtures_of_celery_contrib_pytest(project):
     )
     ran = run("pytest", "-q", "-p", "liteq_celery.shim", "-p", "no:cacheprovider", cwd=project)
     assert ran.returncode == 0, ran.stdout
+
+
+# -- helpers ---------------------------------------------------------------------------------------------------------
+
+
+def test_names_of_workers(shim):
+    from celery.utils.nodenames import default_nodename, host_format, nodename, nodesplit
+
+    assert nodesplit(nodename("mail", "box.example")) == ("mail", "box.example")
+    assert default_nodename("mail@box") == "mail@box"
+    assert host_format("%n-1@%h/%d%%", "box.example.org") == "box-1@box.example.org/example.org%"
+
+
+def test_objects_by_their_paths(shim):
+    from celery.utils.imports import instantiate, qualname, symbol_by_name
+
+    assert symbol_by_name("collections:OrderedDict") is symbol_by_name("collections.OrderedDict")
+    assert instantiate("decimal:Decimal", "1.5") == 1.5
+    assert symbol_by_name("nowhere.at_all", default=None) is None
+    assert qualname(instantiate("collections.OrderedDict")) == "collections.OrderedDict"
+
+
+def test_a_call_is_repeated_until_it_raises_no_more(shim):
+    from kombu.utils.functional import retry_over_time
+
+    answers = [KeyError("not yet"), KeyError("not yet"), "there"]
+
+    def ask():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert retry_over_time(ask, KeyError, interval_start=0, interval_step=0, max_retries=2) == "there"
+    with pytest.raises(IndexError):
+        retry_over_time(ask, KeyError)
+
+
+def test_spans_and_rates_in_words_and_numbers(shim):
+    from celery.utils.time import humanize_seconds, rate
+
+    assert (humanize_seconds(7200), humanize_seconds(0), humanize_seconds(60)) == ("2.00 hours", "now", "1.00 minute")
+    assert (rate("120/m"), rate("3600/h"), rate(None), rate(2)) == (2.0, 1.0, 0.0, 2.0)
