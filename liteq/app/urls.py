@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from liteq.exceptions import ImproperlyConfigured
 
-__all__ = ["check_url"]
+__all__ = ["check_url", "is_of_other_broker"]
 
 OTHER_BROKERS = frozenset(
     {"redis", "rediss", "sentinel", "amqp", "amqps", "pyamqp", "librabbitmq", "sqs", "memory", "filesystem", "mongodb"}
 )
+
+
+def is_of_other_broker(url: str) -> bool:
+    """Whether `url` is one of a broker that Celery knows: redis://, amqp://, memory://, ..."""
+    return url.partition("://")[0].partition("+")[0].lower() in OTHER_BROKERS
 
 
 def check_url(url: str | None) -> str:
@@ -18,8 +23,8 @@ def check_url(url: str | None) -> str:
             "where does the queue live? LiteQ('name', broker='sqlite:///tasks.db'), or the setting broker_url, or the "
             "environment variable LITEQ_BROKER_URL"
         )
-    scheme = url.partition("://")[0].partition("+")[0].lower()
-    if scheme in OTHER_BROKERS:
+    if is_of_other_broker(url):
+        scheme = url.partition("://")[0]
         raise ImproperlyConfigured(
             f"{scheme}:// is another broker's URL: liteq keeps its queue in one file, write "
             "broker='sqlite:///tasks.db' (four slashes for an absolute path)"

@@ -343,16 +343,28 @@ class AsyncResult(ResultBase, Generic[R]):
     # -- family
 
     @property
-    def children(self) -> list[AsyncResult[Any]]:
-        """What runs after it: its callbacks, and the next step of its chain. Not what its body sent."""
-        return [AsyncResult(id_, app=self.app) for id_ in self.app.storage.followers(self.id)]
+    def children(self) -> list[Any]:
+        """What its body sent, and what runs after it: its callbacks, and the next step of its chain.
+
+        Costs a scan of what was sent since.
+        """
+        storage = self.app.storage
+        sent = [
+            self.app.GroupResult.restore(id_) if is_group else AsyncResult(id_, app=self.app)
+            for id_, is_group in storage.sent_by(self.id)
+        ]
+        return sent + [AsyncResult(id_, app=self.app) for id_ in storage.followers(self.id)]
 
     def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[Any, Any]]:
         """(parent, node) of this result and its children, breadth first.."""
         queue: deque[tuple[Any, Any]] = deque([(None, self)])
+        seen: set[Any] = set()
         while queue:
             parent, node = queue.popleft()
             yield parent, node
+            if node in seen:
+                continue
+            seen.add(node)
             queue.extend((node, child) for child in node.children or ())
 
     def build_graph(self, intermediate: bool = False, formatter: Any = None) -> DependencyGraph:

@@ -23,6 +23,7 @@ __all__ = [
     "followers",
     "group_members",
     "messages",
+    "sent_by",
     "waiting",
 ]
 
@@ -54,6 +55,14 @@ SELECT position, 'group', id FROM liteq_groups WHERE group_id = :id
 ORDER BY 1
 """
 FOLLOWERS = "SELECT id FROM liteq_messages WHERE awaits = ? ORDER BY seq"
+# What a task sends is written after it: the rows before it are left out. There is no index by parent_id.
+SENT = """
+SELECT m.id, m.group_id FROM liteq_messages AS own JOIN liteq_messages AS m ON m.seq > own.seq
+ WHERE own.id = :id AND m.parent_id = :id AND m.awaits IS NULL
+   AND (m.group_id IS NULL OR m.group_id IS NOT own.group_id)
+ ORDER BY m.seq
+"""
+OUTER_GROUP = "SELECT group_id FROM liteq_groups WHERE id = ? AND group_id IS NOT NULL"
 WAITING = """
 SELECT count(*) FROM (SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = :queue LIMIT :limit) AS some
 """
@@ -182,6 +191,22 @@ def group_members(tx: Transaction, group_id: str) -> list[Member]:
 def followers(tx: Transaction, node: str) -> list[str]:
     """The ids of the messages that await a message or a group, or did: callbacks, and the next step of a chain."""
     return [id_ for (id_,) in tx.execute(FOLLOWERS, (node,))]
+
+
+def sent_by(tx: Transaction, message_id: str) -> list[tuple[str, bool]]:
+    """What the body of a message sent, as (id, whether of a group): the first row of a chain, a group as a whole.
+
+    Costs a scan of what was sent since.
+    """
+    found: dict[tuple[str, bool], None] = {}
+    for id_, group in tx.execute(SENT, {"id": message_id}):
+        found[(id_, False) if group is None else (_outermost(tx, group), True)] = None
+    return list(found)
+
+
+def _outermost(tx: Transaction, group: str) -> str:
+    outer = tx.execute(OUTER_GROUP, (group,))
+    return _outermost(tx, outer[0][0]) if outer else group
 
 
 def waiting(tx: Transaction, queues: Sequence[str], *, limit: int) -> int:

@@ -324,6 +324,11 @@ class Storage:
         with self.driver.read() as tx:
             return _inspect.group_members(tx, group_id)
 
+    def sent_by(self, message_id: str) -> list[tuple[str, bool]]:
+        """What the body of a message sent, as (id, whether of a group), in the order of sending. Costs a scan."""
+        with self.driver.read() as tx:
+            return _inspect.sent_by(tx, message_id)
+
     def followers(self, node: str) -> list[str]:
         """The ids of the messages that await a message or a group, or did, in the order of sending."""
         with self.driver.read() as tx:

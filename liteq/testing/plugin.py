@@ -17,6 +17,7 @@ import pytest
 
 from liteq import context
 from liteq.app import LiteQ
+from liteq.app.urls import is_of_other_broker
 from liteq.testing.worker import start_worker
 from liteq.worker import Worker
 
@@ -35,6 +36,9 @@ __all__ = [
     "depends_on_current_app",
     "use_celery_app_trap",
 ]
+
+
+BROKER_URL = frozenset({"broker", "broker_url", "broker_read_url", "broker_write_url", "BROKER_URL"})
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -105,13 +109,17 @@ class _Trap:
         )
 
 
+def _is_elsewhere(setting: str, value: Any) -> bool:
+    """Whether it says that the queue lives in another broker, `memory://` say, as tests of Celery's apps do."""
+    return setting in BROKER_URL and isinstance(value, str) and is_of_other_broker(value)
+
+
 @contextmanager
 def _made(folder: Path, parameters: dict[str, Any], settings: dict[str, Any], *, trap: bool) -> Iterator[LiteQ]:
-    """A new app over a file of its own, the current one in the block."""
-    app = LiteQ(
-        **{"main": "celery.tests", "broker": f"sqlite:///{folder / 'queue.db'}", "set_as_current": False, **parameters}
-    )
-    app.conf.update(settings)
+    """A new app over a file of its own, the current one in the block. Another broker's URL gives way to that."""
+    mine = {"main": "celery.tests", "broker": f"sqlite:///{folder / 'queue.db'}", "set_as_current": False}
+    app = LiteQ(**{**mine, **{key: value for key, value in parameters.items() if not _is_elsewhere(key, value)}})
+    app.conf.update({key: value for key, value in settings.items() if not _is_elsewhere(key, value)})
     current: Any = _Trap() if trap else app
     before = context.swap_apps(current, current)
     try:

@@ -13,7 +13,7 @@ pytest_plugins = ("liteq.testing.plugin",)
 
 @pytest.fixture(scope="session")
 def celery_config():
-    return {"task_default_queue": "tests"}
+    return {"task_default_queue": "tests", "broker_url": "memory://", "result_backend": "cache+memory://"}
 
 @pytest.fixture(scope="session")
 def celery_includes():

@@ -468,3 +468,36 @@ def test_a_soft_limit_over_the_hard_one_is_refused(app):
 
     with pytest.raises(ValueError, match="less than or equal"):
         never.delay()
+
+
+def test_what_a_task_sent_are_its_children(app):
+    add, total = app.tasks["add"], app.tasks["total"]
+
+    @app.task(name="sends")
+    def sends():
+        add.delay(1, 1)
+        (add.s(2, 2) | add.s(1)).delay()
+        group(add.s(n, n) for n in range(2)).delay()
+        chord([add.s(3, 3)], total.s()).delay()
+
+    sent = sends.delay()
+    drain(app)
+    single, first, side_by_side, header = sent.children
+    assert (single.get(timeout=0), first.get(timeout=0)) == (2, 4)
+    assert side_by_side.get(timeout=0) == [0, 2]
+    assert (header.get(timeout=0), [child.get(timeout=0) for child in first.children]) == ([6], [5])
+    assert [value for _, value in sent.collect(timeout=0)][:4] == [None, 2, 4, [0, 2]]
+
+
+def test_a_member_that_grew_its_chord_has_not_the_chord_as_its_child(app):
+    add, total = app.tasks["add"], app.tasks["total"]
+
+    @app.task(name="grow", bind=True)
+    def grow(self):
+        self.add_to_chord(add.s(1, 1))
+        return 1
+
+    body = chord([grow.s()], total.s()).delay()
+    drain(app)
+    assert body.get(timeout=0) == 3
+    assert body.parent.results[0].children == []
