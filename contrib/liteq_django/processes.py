@@ -44,14 +44,20 @@ def after_task(task: Any, **_named: Any) -> None:
 
 
 def _close_old(task: Any) -> None:
-    from django.db import close_old_connections
-
-    close_old_connections()  # leaves alone what is inside atomic(): a test's own connection
+    _close_old_of_this_thread()
     if inspect.iscoroutinefunction(task.run):
         # What a coroutine asks of the ORM runs in asgiref's one thread, which has connections of its own.
         from asgiref.sync import SyncToAsync
 
-        SyncToAsync.single_thread_executor.submit(close_old_connections).result()
+        SyncToAsync.single_thread_executor.submit(_close_old_of_this_thread).result()
+
+
+def _close_old_of_this_thread() -> None:
+    from django.db import connections
+
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:  # it is a test's own, whose transaction `drain()` runs tasks in
+            connection.close_if_unusable_or_obsolete()
 
 
 def _reset_queries() -> None:

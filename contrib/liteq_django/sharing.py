@@ -12,9 +12,16 @@ from django.db import connections
 
 from liteq.storage.sqlite.files import resolve
 from liteq.storage.sqlite.url import parse
+from liteq.storage.storage import Storage
 from liteq_django.conf import is_sqlite, made_urls, option
 
 __all__ = ["alias_of", "create_tables", "is_in_memory", "path_of", "prepare_connection", "queue_alias"]
+
+TABLES = (
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'liteq_*' AND name NOT GLOB 'liteq_django_*'"
+)
+# The schema's version; and of the workers, who live on.
+KEPT = frozenset({"liteq_meta", "liteq_workers", "liteq_commands", "liteq_replies"})
 
 
 def queue_alias() -> str | None:
@@ -70,8 +77,12 @@ def _alias_for_connections() -> str | None:
     return None
 
 
-def create_tables(using: str, **_named: Any) -> None:
-    """After `manage.py migrate`, also that of a test database: the queue's tables, where it is in that database."""
+def create_tables(using: str, **named: Any) -> None:
+    """After `manage.py migrate`, also that of a test database: the queue's tables, where it is in that database.
+
+    After `manage.py flush`, with which each TransactionTestCase ends, they are empty as the models' are: a message that
+    stayed would be about rows that are gone.
+    """
     if using != _alias_for_connections():
         return
     from liteq_django.project import default_app
@@ -79,5 +90,14 @@ def create_tables(using: str, **_named: Any) -> None:
     storage = default_app().open_storage()
     try:
         storage.migrate()
+        if "plan" not in named:  # both send this signal, and only `migrate` has a plan
+            _empty(storage)
     finally:
         storage.close()
+
+
+def _empty(storage: Storage) -> None:
+    with storage.driver.write() as tx:
+        for (table,) in tx.execute(TABLES):
+            if table not in KEPT:
+                tx.execute(f'DELETE FROM "{table}"')  # noqa: S608 - a name that the file itself has

@@ -1,8 +1,10 @@
-"""A project's own tests, by Django's runner: its test database is in memory, and the queue is in it."""
+"""A project's own tests, by Django's runner: the queue is in its test database."""
 
 from __future__ import annotations
 
 import os
+
+import pytest
 
 TESTS = """
 from django.test import TestCase, TransactionTestCase, override_settings
@@ -41,14 +43,23 @@ class Committed(TransactionTestCase):
     def test_outside_of_transactions(self):
         pay.delay(Order.objects.create().pk)
         assert drain() == 1
+
+    def test_1_sends(self):
+        pay.delay(Order.objects.create().pk)
+
+    def test_2_finds_nothing_of_it(self):
+        assert drain() == 0 and default_app().storage.counts() == []
 """
 
 
-def test_a_testcase_runs_tasks_in_its_own_transaction(new_site, tmp_path):
-    (tmp_path / "test_orders.py").write_text(TESTS)
-    site = new_site()
+@pytest.mark.parametrize("database", ["in memory", "in a file"])
+def test_a_testcase_runs_tasks_in_its_own_transaction(new_site, tmp_path, database):
+    (tmp_path / "test_orders.py").write_text(
+        TESTS if database == "in memory" else TESTS.replace("MemoryDriver", "SharedDriver")
+    )
+    site = new_site(**({} if database == "in memory" else {"SHOP_TEST_DB": str(tmp_path / "test.db")}))
     site.env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
     done = site.manage("test", "test_orders", "-v1")
     assert done.returncode == 0, done.stderr
-    assert "Ran 5 tests" in done.stderr
+    assert "Ran 7 tests" in done.stderr
     assert not (tmp_path / "shop.db").exists() or (tmp_path / "shop.db").stat().st_size == 0

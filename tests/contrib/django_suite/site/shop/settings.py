@@ -1,4 +1,6 @@
-"""A small shop. SHOP_DB: its database; SHOP_QUEUE: a file of the queue's own; SHOP_POSTGRES: a server's folder."""
+"""A small shop. SHOP_DB: its database; SHOP_QUEUE: a file of the queue's own; SHOP_POSTGRES: a server's folder;
+SHOP_TEST_DB: the database of tests, which is in memory else.
+"""
 
 import importlib.util
 import os
@@ -50,6 +52,7 @@ DATABASES = {
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
         },
+        "TEST": {"NAME": os.environ.get("SHOP_TEST_DB")},
     }
 }
 if "SHOP_POSTGRES" in os.environ:
