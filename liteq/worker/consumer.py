@@ -72,7 +72,8 @@ class Consumer:
         self._outcomes: list[tuple[Lease, Outcome]] = []
         self._gathering_since = 0.0
         self._more = True  # there may be something to claim
-        self._expectant = False  # the next claim is not preceded by a look
+        self._heard = False  # the bell was rung since the last claim
+        self._expectant = False  # a claim after a ring is not preceded by a look
         self._due_at: float | None = None  # monotonic: when the next scheduled message comes due
         self._tend_at: float | None = None
         self._poll_at = 0.0
@@ -180,7 +181,7 @@ class Consumer:
 
     def _rung(self) -> None:
         if self._bell.clear():
-            self._more = True
+            self._more = self._heard = True
             for chore in self._chores:
                 chore.rung()
 
@@ -225,7 +226,7 @@ class Consumer:
                 worker=self._heartbeat.worker,
                 limit=capacity,
                 visibility_s=self._visibility_s,
-                expectant=self._expectant,
+                expectant=self._expectant and self._heard,
                 budget=budget,
                 told=told,
             )
@@ -236,9 +237,10 @@ class Consumer:
             raise
         self.processed += len(outcomes)
         self._committed(budget, told)
-        # Where the last ring was for this worker, the next one will be; of several idle ones, those that came too late
-        # look first, without the write lock.
-        self._expectant = bool(turn.leases)
+        if self._heard and capacity > 0:
+            # Where the last ring was for this worker, the next one will be; of several idle ones, those that came too
+            # late look first, without the write lock.
+            self._expectant, self._heard = bool(turn.leases), False
         if turn.lost:
             logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
         self._more = capacity <= len(turn.leases)  # also where there was no room to look: not known is not "none"
