@@ -28,7 +28,7 @@ def when(ms: int | None) -> str:
     if ms is None:
         return ""
     at = moment(ms)
-    return str(formats.date_format(timezone.localtime(at) if timezone.is_aware(at) else at, "DATETIME_FORMAT"))
+    return str(formats.date_format(timezone.localtime(at) if timezone.is_aware(at) else at, "SHORT_DATETIME_FORMAT"))
 
 
 @dataclass(frozen=True)
