@@ -63,8 +63,8 @@ def group_row(g: Group, now_ms: int) -> Row:
 def enqueue(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str] = ()) -> list[str]:
     """Write `batch`; the ids that stand for its messages, in their order.
 
-    An id that is there already is left as it is; one of `again` makes a new row where what it is the id of has finished.
-    A message whose `unique_key` an unfinished one holds is not written: that one's id stands for it.
+    An id that is there already is left as it is; one of `again` makes a new row where what it is the id of has
+    finished. A message whose `unique_key` an unfinished one holds is not written: that one's id stands for it.
     """
     for id_ in again:
         tx.execute(FINISHED_MESSAGE, (id_,))

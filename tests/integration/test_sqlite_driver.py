@@ -58,7 +58,7 @@ def ids(driver: SQLiteDriver) -> list[str]:
 def test_a_block_commits_at_its_end_and_rolls_back_on_an_exception(driver: SQLiteDriver) -> None:
     add(driver, "kept")
 
-    with pytest.raises(StorageError, match="UNIQUE"), driver.write() as tx:  # noqa: PT012 - the first must be undone
+    with pytest.raises(StorageError, match="UNIQUE"), driver.write() as tx:
         tx.execute(GROUP, ("lost",))
         tx.execute(GROUP, ("lost",))
     assert ids(driver) == ["kept"]

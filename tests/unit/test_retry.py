@@ -79,7 +79,7 @@ def test_retry_kwargs_override_and_backoff_overrides_them():
 
 def test_a_policy_is_read_off_a_task():
     class Task:
-        autoretry_for = [OSError]  # noqa: RUF012 - as people write it
+        autoretry_for = [OSError]
         dont_autoretry_for = FileNotFoundError
         max_retries = None
         retry_kwargs = None
