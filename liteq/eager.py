@@ -6,12 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from liteq import states
+from liteq.canvas import as_list
 from liteq.context import Request, current_request
 from liteq.execution import Executed, execute
 from liteq.message import RetryAt, new_id
 from liteq.result import EagerResult
 
-__all__ = ["run_eagerly"]
+__all__ = ["eager_fields", "run_eagerly"]
+
+OPTIONS = ("root_id", "parent_id", "shadow", "reply_to", "origin", "replaced_task_nesting")
+
+
+def eager_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the options of a call that is run here say of its request: stamps, its group, where it would have gone."""
+    fields = {key: options[key] for key in OPTIONS if options.get(key)}
+    if names := as_list(options.get("stamped_headers")):  # each stamp is a list here, as in Celery's eager requests
+        fields |= {"stamped_headers": names, "stamps": {name: as_list(options.get(name)) for name in names}}
+    if group_id := options.get("group_id"):
+        fields["group"] = group_id
+    where = {key: options.get(key) for key in ("exchange", "routing_key", "queue", "priority")}
+    return {**fields, "delivery_info": {"is_eager": True, **where}}
 
 
 def run_eagerly(

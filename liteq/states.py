@@ -15,7 +15,10 @@ __all__ = [
     "FINISHED",
     "IGNORED",
     "LEGAL",
+    "NONE_PRECEDENCE",
     "PENDING",
+    "PRECEDENCE",
+    "PRECEDENCE_LOOKUP",
     "PROPAGATE_STATES",
     "READY_STATES",
     "RECEIVED",
@@ -28,6 +31,8 @@ __all__ = [
     "UNREADY_STATES",
     "State",
     "celery_state",
+    "precedence",
+    "state",
 ]
 
 
@@ -88,6 +93,35 @@ UNREADY_STATES = frozenset({PENDING, RECEIVED, STARTED, REJECTED, RETRY})
 EXCEPTION_STATES = frozenset({RETRY, FAILURE, REVOKED})
 PROPAGATE_STATES = frozenset({FAILURE, REVOKED})
 ALL_STATES = frozenset({PENDING, RECEIVED, STARTED, SUCCESS, FAILURE, RETRY, REVOKED})
+
+
+# From the state that says most; any other name, one of a task's own, comes in the place of the None.
+PRECEDENCE = (SUCCESS, FAILURE, None, REVOKED, STARTED, RECEIVED, REJECTED, RETRY, PENDING)
+PRECEDENCE_LOOKUP = {name: place for place, name in enumerate(PRECEDENCE)}
+NONE_PRECEDENCE = PRECEDENCE_LOOKUP[None]
+
+
+def precedence(state: str) -> int:
+    """The place of `state` in PRECEDENCE: the lower, the more it says."""
+    return PRECEDENCE_LOOKUP.get(state, NONE_PRECEDENCE)
+
+
+class state(str):  # noqa: N801 - Celery's name
+    """A state's name that is compared by what it says: `state("PENDING") < state("STARTED") < state("SUCCESS")`."""
+
+    __slots__ = ()
+
+    def __gt__(self, other: str) -> bool:
+        return precedence(self) < precedence(other)
+
+    def __ge__(self, other: str) -> bool:
+        return precedence(self) <= precedence(other)
+
+    def __lt__(self, other: str) -> bool:
+        return precedence(self) > precedence(other)
+
+    def __le__(self, other: str) -> bool:
+        return precedence(self) >= precedence(other)
 
 
 def celery_state(state: State, *, retries: int = 0, started: bool = False) -> str:

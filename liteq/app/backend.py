@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from liteq import states
+from liteq.context import Request
 from liteq.exceptions import TaskRevokedError
 from liteq.result import AsyncResult, GroupResult
 from liteq.serialization import encode, encode_error
 from liteq.states import State
+from liteq.storage.results import Ending
 
 __all__ = ["Backend"]
 
@@ -60,13 +62,15 @@ class Backend:
         stored = False
         if state in ENDS:
             failed = state != states.SUCCESS
-            stored = self.app.storage.store_result(
-                task_id,
-                str(getattr(request, "task", None) or ""),
-                state=ENDS[state],
+            stamps = request.stamping() if isinstance(request, Request) else None
+            ending = Ending(
+                ENDS[state],
+                task=str(getattr(request, "task", None) or ""),
                 result=None if failed else encode(result, what=f"the result of {task_id}"),
                 error=encode_error(_as_exception(result), traceback or "") if failed else None,
+                options=encode(stamps, what=f"the stamps of {task_id}") if stamps else None,
             )
+            stored = self.app.storage.store_result(task_id, ending)
         if not stored:
             shown = repr(result) if isinstance(result, BaseException) else result
             self.app.storage.progress(task_id, encode({"state": state, "meta": shown}, what=f"the state of {task_id}"))

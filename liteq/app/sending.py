@@ -26,7 +26,7 @@ __all__ = ["Sending"]
 
 # Options by which a call becomes a graph of rows.
 GRAPH = frozenset({"link", "link_error", "chain", "chord"})
-EAGERLY = ("link", "link_error", "headers", "root_id", "parent_id", "ignore_result")  # what matters of a call run here
+OF_THE_MESSAGE = FORM | {"task_id"}  # what a call that is run here does not pass on
 
 
 class Sending:
@@ -107,7 +107,7 @@ class Sending:
         form = {key: options[key] for key in FORM if key in options}
         message = self.publisher.message(task.name, args, kwargs, form, message_id=task_id or new_id())
         real_args, real_kwargs = self.content.read(message.payload)
-        told = {key: options[key] for key in EAGERLY if key in options}
+        told = {key: value for key, value in options.items() if key not in OF_THE_MESSAGE}
         return task.apply(real_args, real_kwargs, task_id=message.id, **told)  # type: ignore[no-any-return]
 
     def _send_with_signals(

@@ -24,7 +24,7 @@ from liteq.canvas import (
 )
 from liteq.compile import compile_signature
 from liteq.context import Request
-from liteq.eager import run_eagerly
+from liteq.eager import eager_fields, run_eagerly
 from liteq.exceptions import ImproperlyConfigured, Replaced, Retry
 from liteq.execution import Plan
 from liteq.message import Replace
@@ -222,8 +222,7 @@ class Task(TaskOptions, Generic[P, R]):
         return run_eagerly(
             self, list(args or ()), dict(kwargs or {}), task_id=task_id, retries=retries, throw=throw,
             link=as_list(link), link_error=as_list(link_error), headers=headers, logfile=logfile, loglevel=loglevel,
-            ignore_result=bool(options.get("ignore_result", self.ignore_result)),
-            **{key: options[key] for key in ("root_id", "parent_id") if options.get(key)},
+            ignore_result=bool(options.get("ignore_result", self.ignore_result)), **eager_fields(options),
         )  # fmt: skip
 
     # -- signatures
@@ -253,7 +252,8 @@ class Task(TaskOptions, Generic[P, R]):
     ) -> Signature:
         """The call that is running, as a signature; with other arguments where given."""
         request = self.request if request is None else request
-        options = {"task_id": request.id, "headers": request.headers, "queue": queue, **extra_options}
+        options = {"task_id": request.id, "headers": request.headers, "queue": queue, **(request.stamps or {})}
+        options |= {"stamped_headers": request.stamped_headers, **extra_options}
         return self.signature(
             request.args if args is None else args,
             request.kwargs if kwargs is None else kwargs,

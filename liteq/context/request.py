@@ -199,12 +199,13 @@ class Request:
             "link": self.callbacks, "link_error": self.errbacks, "expires": self.expires, "headers": self.headers,
             "soft_time_limit": self.soft_time_limit, "time_limit": self.time_limit, "retries": self.retries,
             "reply_to": self.reply_to, "replaced_task_nesting": self.replaced_task_nesting, "origin": self.origin,
-            "ignore_result": self.ignore_result, **self._stamping(),
+            "ignore_result": self.ignore_result, **(self.stamps or {}), "stamped_headers": self.stamped_headers,
         }  # fmt: skip
 
-    def _stamping(self) -> dict[str, Any]:
+    def stamping(self) -> dict[str, Any]:
+        """Its stamps, as they are in a message's document; {} where there are none."""
         names = self.stamped_headers
-        return {**(self.stamps or {}), "stamped_headers": names} if names else {}
+        return {"stamps": self.stamps or {}, "stamped_headers": names} if names else {}
 
     @cached_property
     def expires(self) -> datetime | None:

@@ -11,7 +11,7 @@ from liteq.schedules.base import BaseSchedule, schedstate
 
 __all__ = ["maybe_schedule", "schedule"]
 
-SECOND = timedelta(seconds=1)
+SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 # From which length on a relative interval is rounded, and to what.
 RESOLUTIONS: tuple[tuple[int, dict[str, Any]], ...] = (
     (86_400, {"hour": 0, "minute": 0, "second": 0, "microsecond": 0}),
@@ -54,11 +54,24 @@ class schedule(BaseSchedule):  # noqa: N801 - Celery's name
     def next_after(self, moment: datetime) -> datetime:
         if not self.relative:
             return (moment.astimezone(UTC) + self.run_every).astimezone(moment.tzinfo)
-        # Days are those of the calendar, 23 to 25 hours long; what is less than a day is time that passes.
-        days = timedelta(days=self.run_every.days)
-        later = (self.to_local(moment) + days).astimezone(UTC) + (self.run_every - days)
-        due = later.astimezone(self.tz)
-        return due.replace(**next((fields for least, fields in RESOLUTIONS if self.seconds >= least), {}))
+        local, start = self.to_local(moment), moment.astimezone(UTC)
+        if self.run_every >= DAY:  # days of the calendar, which have 23 to 25 hours
+            found = [at for at in self._occurrences(local + self.run_every) if at > start]
+            return min(found, default=start + self.run_every).astimezone(self.tz)
+        # The last boundary until then; where clocks are set, one that is before the start is none.
+        end = start + self.run_every
+        if end <= start:
+            return end
+        after = end.astimezone(self.tz)
+        unit = HOUR if self.run_every >= HOUR else MINUTE
+        found = [at for wall in (after, after + unit, local + self.run_every) for at in self._occurrences(wall)]
+        found = [at for at in found if at > start]
+        return max((at for at in found if at <= end), default=min(found, default=end)).astimezone(self.tz)
+
+    def _occurrences(self, wall: datetime) -> list[datetime]:
+        """The moments, in UTC, at which clocks show `wall` rounded down to the unit: there may be two of them."""
+        rounded = wall.replace(**next((fields for least, fields in RESOLUTIONS if self.seconds >= least), {}))
+        return [rounded.replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
 
     def following(self, due: datetime, now: datetime) -> datetime:
         """`due` and one interval, so that the beat does not drift; after a miss counted from `now`."""

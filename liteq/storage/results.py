@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from liteq.exceptions import ChordError
 from liteq.serialization import as_json, decode_error, encode_error
@@ -10,12 +11,12 @@ from liteq.states import State
 from liteq.storage.bodies import RESULT_COLUMN
 from liteq.storage.driver import Transaction
 
-__all__ = ["forget", "group_error", "input_of", "result_of", "store"]
+__all__ = ["Ending", "forget", "group_error", "input_of", "result_of", "store"]
 
 STORE = """
-INSERT INTO liteq_messages (id, task, queue, priority, state, payload, due_ms, created_ms, flags, position, result,
-                            error, finished_ms)
-VALUES (:id, :task, '', 0, :state, '[[],{}]', :now_ms, :now_ms, 0, 0, :result, :error, :now_ms)
+INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, created_ms, flags,
+                            position, result, error, finished_ms)
+VALUES (:id, :task, '', 0, :state, x'5B5B5D2C7B7D5D', :options, :now_ms, :now_ms, 0, 0, :result, :error, :now_ms)
 ON CONFLICT (id) DO UPDATE
    SET state = excluded.state, result = excluded.result, error = excluded.error, finished_ms = excluded.finished_ms
  WHERE liteq_messages.state IN ('succeeded', 'dead', 'cancelled', 'upstream_failed')
@@ -87,11 +88,19 @@ def input_of(tx: Transaction, awaited: str, *, failure: bool) -> bytes | None:
     return group_error(tx, awaited) if tx.execute(IS_GROUP, (awaited,)) else None
 
 
-def store(
-    tx: Transaction, message_id: str, task: str, *, state: State, result: bytes | None, error: bytes | None, now_ms: int
-) -> bool:
+class Ending(NamedTuple):
+    """How a message ended that no worker ran; `state` is a final one, `options` the document of its options."""
+
+    state: State
+    task: str = ""
+    result: bytes | None = None
+    error: bytes | None = None
+    options: bytes | None = None
+
+
+def store(tx: Transaction, message_id: str, ending: Ending, *, now_ms: int) -> bool:
     """Say how a message ended that no worker ran, or that has ended; False, and nothing stored, where one may yet."""
-    params = {"id": message_id, "task": task, "state": state.value, "result": result, "error": error, "now_ms": now_ms}
+    params = {**ending._asdict(), "state": ending.state.value, "id": message_id, "now_ms": now_ms}
     return tx.executemany(STORE, [params]) == 1
 
 

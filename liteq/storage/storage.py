@@ -364,17 +364,13 @@ class Storage:
         with self.driver.read() as tx:
             return _workers.workers(tx)
 
-    def store_result(
-        self, message_id: str, task: str = "", *, state: State, result: bytes | None = None, error: bytes | None = None
-    ) -> bool:
-        """Say how a message ended (`state` is a final one) that no worker ran, or that has ended.
+    def store_result(self, message_id: str, ending: _results.Ending) -> bool:
+        """Say how a message ended that no worker ran, or that has ended.
 
         False, and nothing is stored, where it is in a queue or runs.
         """
         with self.driver.write(Promise.PROGRESS) as tx:
-            stored = _results.store(
-                tx, message_id, task, state=state, result=result, error=error, now_ms=self.clock.now_ms()
-            )
+            stored = _results.store(tx, message_id, ending, now_ms=self.clock.now_ms())
         self.driver.ring(Bell.DONE)
         return stored
 

@@ -268,3 +268,19 @@ def test_eager_arguments_take_the_same_way_as_real_ones(app):
 
     with eager(app):
         assert t.delay((1, 2)).get() == "list"
+
+
+def test_an_eager_request_has_the_stamps_and_options_of_its_call(app):
+    seen = []
+
+    @app.task(name="look", bind=True)
+    def look(self):
+        seen.append((self.request.stamps, self.request.stamped_headers, self.request.delivery_info["priority"]))
+
+    stamped = look.s().set(priority=5)
+    stamped.stamp(order=7)
+    stamped.apply()
+    with eager(app):
+        stamped.apply_async()
+        look.apply_async(priority=5)
+    assert seen == [({"order": [7]}, ["order"], 5), ({"order": [7]}, ["order"], 5), (None, None, 5)]

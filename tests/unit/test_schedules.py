@@ -253,6 +253,19 @@ def test_a_relative_interval_that_ran_late_is_due_at_the_next_full_hour():
     assert schedule(3600, relative=True, nowfun=lambda: now).is_due(last) == (True, 30)
 
 
+def test_a_relative_hour_of_half_an_hour_set_back_is_due_after_its_start_and_once():
+    zone = ZoneInfo("Australia/Lord_Howe")  # 2026-04-05 02:00 becomes 01:30
+    hourly = schedule(3600, relative=True)
+    hourly.zone = zone
+    moment, seen = datetime(2026, 4, 4, 23, 30, tzinfo=zone), []
+    for _ in range(5):
+        later = hourly.next_after(moment)
+        assert later.astimezone(UTC) > moment.astimezone(UTC)
+        moment = later
+        seen.append(moment.strftime("%H:%M"))
+    assert seen == ["00:00", "01:00", "02:00", "03:00", "04:00"]
+
+
 def test_a_relative_day_begins_at_midnight_also_when_it_has_25_hours():
     every_day = schedule(timedelta(days=1), relative=True)
     every_day.zone = ZoneInfo("Europe/Paris")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from liteq import states
 from liteq.states import ALL_STATES, FINISHED, LEGAL, READY_STATES, UNFINISHED, State, celery_state
 
 
@@ -56,3 +57,12 @@ def test_celerys_name(state, facts, name):
 def test_what_is_finished_is_ready_and_the_other_way_round(state):
     assert celery_state(state) in ALL_STATES
     assert (celery_state(state) in READY_STATES) is (state in FINISHED)
+
+
+def test_names_are_compared_by_what_they_say():
+    named = ["PENDING", "RETRY", "REJECTED", "RECEIVED", "STARTED", "REVOKED", "of my own", "FAILURE", "SUCCESS"]
+    ordered = [states.state(name) for name in named]
+    backwards = ordered[::-1]
+    assert sorted(backwards) == ordered
+    assert states.state("PENDING") <= states.state("PENDING") < states.state("mine") <= states.state("SUCCESS")
+    assert states.state("SUCCESS") >= states.state("FAILURE") > states.state("yours")
