@@ -169,7 +169,6 @@ class Periodic:
         compiled = compile_signature(signature, self.app, options=over)
         return compiled.batch, compiled.node.id
 
-
     def _worked_out(self, record: ScheduleRecord) -> tuple[list[Any], dict[str, Any]]:
         config = self.app.conf.beat_schedule.get(record.name)
         if config is None or self.entry(record.name, config)[0].source != record.source:
