@@ -76,18 +76,22 @@ class Parameters:
 
         What was given by name and now is by position, or the other way round, is given once.
         """
-        names = [p.name for p in self.signature.parameters.values() if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
-        old_args, old_kwargs = args or (), kwargs or {}
+        old_args, old_kwargs = list(args or ()), kwargs or {}
         if new_args is not None and new_kwargs is not None:
             return new_args, new_kwargs
+        places = {
+            p.name: place
+            for place, p in enumerate(p for p in self.signature.parameters.values() if p.kind in POSITIONAL)
+            if p.kind is Parameter.POSITIONAL_OR_KEYWORD
+        }
         if new_args is not None:
-            taken = names[: len(new_args)]
-            return new_args, {key: value for key, value in old_kwargs.items() if key not in taken}
-        by_name = new_kwargs or {}
-        first = next((i for i, name in enumerate(names[: len(old_args)]) if name in by_name), None)
-        if first is None or len(old_args) > len(names):
-            return old_args, by_name
-        return old_args[:first], {**dict(zip(names[first:], old_args[first:], strict=False)), **by_name}
+            given = len(new_args)
+            return new_args, {key: value for key, value in old_kwargs.items() if places.get(key, given) >= given}
+        by_name = dict(new_kwargs or {})
+        for name, place in places.items():
+            if name in by_name and place < len(old_args):
+                old_args[place] = by_name.pop(name)
+        return old_args, by_name
 
     def redacted(
         self, sensitive: bool | Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]

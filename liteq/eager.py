@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -47,12 +48,12 @@ def run_eagerly(
     """
     id_ = task_id or new_id()
     outer = current_request()
-    fields.setdefault("root_id", (outer.root_id if outer is not None else None) or id_)
+    fields.setdefault("root_id", (outer.root_id or outer.id if outer is not None else None) or id_)
     fields.setdefault("parent_id", outer.id if outer is not None else None)
     while True:
         request = Request(
             fields, id=id_, task=task.name, args=list(args), kwargs=dict(kwargs), retries=retries, is_eager=True,
-            called_directly=False, hostname="localhost",
+            called_directly=False, hostname=socket.gethostname(),
         )  # fmt: skip
         executed = execute(task, request, request.args, request.kwargs, clock=task.app.clock, keep=False)
         if not isinstance(executed.outcome, RetryAt):

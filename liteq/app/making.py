@@ -30,6 +30,7 @@ def task_class_of(function: Callable[..., Any], base: type[Any], *, bind: bool, 
             "_is_plain_function": not bind,
             "abstract": False,
             "__doc__": function.__doc__,
+            "__name__": function.__name__,  # of the instance: a task is called what its function is called
             "__module__": function.__module__,
             "__annotations__": dict(getattr(function, "__annotations__", {})),
             "__wrapped__": staticmethod(function),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import NoneType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from liteq import context
@@ -184,6 +185,8 @@ class Task(TaskOptions, Generic[P, R]):
         options of the transport (connection, retry, retry_policy, serializer, compression, ...) are accepted.
         """
         app = self.app
+        if isinstance(args, (str, bytes)) or not isinstance(kwargs, (Mapping, NoneType)):
+            raise TypeError(f"args are a list or a tuple, and kwargs a dict, not {args!r:.80} and {kwargs!r:.80}")
         positional = () if args is None else args if isinstance(args, (tuple, list)) else tuple(args)
         if link is not None or link_error is not None or shadow is not None:
             options.update(
@@ -252,8 +255,13 @@ class Task(TaskOptions, Generic[P, R]):
     ) -> Signature:
         """The call that is running, as a signature; with other arguments where given."""
         request = self.request if request is None else request
-        options = {"task_id": request.id, "headers": request.headers, "queue": queue, **(request.stamps or {})}
-        options |= {"stamped_headers": request.stamped_headers, **extra_options}
+        where = request.delivery_info or {}
+        options: dict[str, Any] = {
+            "task_id": request.id, "headers": request.headers, "shadow": request.shadow, "queue": queue,
+            **{key: where.get(key) or None for key in ("exchange", "routing_key", "priority")},
+            "ignore_result": bool(request.ignore_result or self.ignore_result), **(request.stamps or {}),
+            "stamped_headers": request.stamped_headers, **extra_options,
+        }  # fmt: skip
         return self.signature(
             request.args if args is None else args,
             request.kwargs if kwargs is None else kwargs,
@@ -303,7 +311,7 @@ class Task(TaskOptions, Generic[P, R]):
         self,
         args: Any = None,
         kwargs: Any = None,
-        exc: BaseException | None = None,
+        exc: BaseException | type[BaseException] | None = None,
         throw: bool = True,
         eta: datetime | str | None = None,
         countdown: float | None = None,
@@ -318,6 +326,8 @@ class Task(TaskOptions, Generic[P, R]):
         than `max_retries`. Called outside of an execution, it raises `exc`.
         """
         request = self.request
+        if isinstance(exc, type):
+            exc = exc()
         if request.called_directly:
             raise exc or Retry("Task can be retried", None)
         changed = args is not None or kwargs is not None

@@ -177,19 +177,21 @@ class Request:
 
     @cached_property
     def time_limit(self) -> float | None:
-        """The hard limit in seconds that this call, else its task, asked for."""
+        """The hard limit in seconds that this call, else its task, else the settings ask for."""
         return self._limit(0, "time_limit")
 
     @cached_property
     def soft_time_limit(self) -> float | None:
-        """The soft limit in seconds that this call, else its task, asked for."""
+        """The soft limit in seconds that this call, else its task, else the settings ask for."""
         return self._limit(1, "soft_time_limit")
 
     def _limit(self, place: int, name: str) -> float | None:
         asked: float | None = self.timelimit[place]
         if asked is not None or self.task is None:
             return asked
-        return getattr(get_current_app().tasks.get(self.task), name, None)
+        app = get_current_app()
+        own: float | None = getattr(app.tasks.get(self.task), name, None)
+        return app.conf[f"task_{name}"] if own is None else own
 
     def as_execution_options(self) -> dict[str, Any]:
         """The options with which a task that is to be like this one is sent."""

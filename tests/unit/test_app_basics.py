@@ -284,3 +284,48 @@ def test_an_eager_request_has_the_stamps_and_options_of_its_call(app):
         stamped.apply_async()
         look.apply_async(priority=5)
     assert seen == [({"order": [7]}, ["order"], 5), ({"order": [7]}, ["order"], 5), (None, None, 5)]
+
+
+def test_a_task_has_its_function_s_name(app):
+    @app.task(name="somewhere.else")
+    def counted():
+        pass
+
+    assert (counted.__name__, counted.name) == ("counted", "somewhere.else")
+
+
+@pytest.mark.parametrize(("args", "kwargs"), [("text", {}), ([], "text"), ([], [1])])
+def test_arguments_that_are_no_list_or_no_dict_are_refused(app, args, kwargs):
+    @app.task(name="t", typing=False)
+    def t(*args, **kwargs):
+        pass
+
+    with pytest.raises(TypeError, match="args are a list or a tuple"):
+        t.apply_async(args, kwargs)
+
+
+def test_retry_takes_the_class_of_an_exception(app):
+    @app.task(name="t", bind=True, max_retries=1)
+    def t(self):
+        raise self.retry(exc=ConnectionError, countdown=0)
+
+    with pytest.raises(ConnectionError):
+        t.apply().get()
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "again", "seen"),
+    [
+        ((1, 2, 3), {}, {"kwargs": {"y": 7}}, (1, 7, (3,))),
+        ((1,), {"y": 2}, {"args": (5,)}, (5, 2, ())),
+        ((1, 2), {}, {"kwargs": {"y": 7}}, (1, 7, ())),
+    ],
+)
+def test_a_retry_keeps_what_it_is_not_told_anew(app, args, kwargs, again, seen):
+    @app.task(name="t", bind=True)
+    def t(self, x, /, y, *rest):
+        if not self.request.retries:
+            raise self.retry(countdown=0, **again)
+        return x, y, rest
+
+    assert t.apply(args, kwargs).get() == seen
