@@ -64,7 +64,7 @@ def send(
 
 
 def last_seen(tx: Transaction) -> int:
-    """The number of the newest command: a worker that starts now answers later ones."""
+    """The number of the newest command, 0 where there is none: a worker that starts now answers later ones."""
     return int(tx.execute(LAST)[0][0])
 
 

@@ -13,6 +13,7 @@ from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
 from liteq.states import State
 from liteq.storage import browse as _browse
 from liteq.storage import claim as _claim
+from liteq.storage import commands as _commands
 from liteq.storage import control as _control
 from liteq.storage import dead as _dead
 from liteq.storage import enqueue as _enqueue
@@ -47,11 +48,13 @@ class Turn(NamedTuple):
     """What one turn of a worker brought: new `leases`, and those whose outcome came too late.
 
     `due_ms`: when the next scheduled message comes due; None when there is none, and where nothing was to be claimed.
+    `command`: with new leases, the newest command that was given before them (`boards.Commands`); else 0.
     """
 
     leases: list[Lease]
     lost: list[Lease]
     due_ms: int | None = None
+    command: int = 0
 
 
 class _Step(Protocol):
@@ -210,7 +213,7 @@ class Storage:
         told: Told,
         settle: _settle.Settle,
     ) -> Turn:
-        done, promoted, due_ms, leases = _settle.NOTHING, 0, None, []
+        done, promoted, due_ms, leases, command = _settle.NOTHING, 0, None, [], 0
         with self.driver.write(Promise.PROGRESS) as tx:
             if settled:
                 done = settle(tx, settled, now_ms=now_ms, max_crashes=self.max_crashes)
@@ -223,9 +226,11 @@ class Storage:
                 leases = claim(
                     tx, queues, worker=worker, limit=limit, visibility_ms=int(visibility_s * 1000), now_ms=now_ms
                 )
+            if leases:
+                command = _commands.last_seen(tx)
         # What woke up and was not claimed here is for others: ring only then, a busy worker would wake all the idle.
         self._ring(done=done.finished or bool(told), work=(done.woke or promoted > 0) and len(leases) >= max(limit, 0))
-        return Turn(leases, done.lost, due_ms)
+        return Turn(leases, done.lost, due_ms, command)
 
     def _worth_a_claim(self, queues: Sequence[str], now_ms: int, budget: Budget | None) -> tuple[bool, int | None]:
         """Whether there is something to claim, and if not, when the next scheduled message comes due."""

@@ -51,7 +51,7 @@ class Consumer:
         visibility_s: float,
         on_wake: Callable[[], None] = lambda: None,
         chores: Sequence[Chore] = (),
-        admit: Callable[[list[Lease]], list[Lease]] = lambda leases: leases,
+        admit: Callable[[list[Lease], int], list[Lease]] = lambda leases, _command: leases,
         rates: RateLimits | None = None,
         events: EventLog | None = None,
     ) -> None:
@@ -245,7 +245,7 @@ class Consumer:
             logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
         self._more = capacity <= len(turn.leases)  # also where there was no room to look: not known is not "none"
         if turn.leases:
-            leases = self._take_in(turn.leases)
+            leases = self._take_in(turn.leases, turn.command)
             self.started_by_task.update([lease.task for lease in leases])
             self._pool.submit(leases)
             self._tend_at = min(self._tend_at or now + BUDGET_S, now + BUDGET_S)  # to see how they get on
@@ -255,14 +255,14 @@ class Consumer:
     def _until_s(self, due_ms: int) -> float:
         return max(0.0, (due_ms - self._storage.clock.now_ms()) / 1000)
 
-    def _take_in(self, leases: list[Lease]) -> list[Lease]:
+    def _take_in(self, leases: list[Lease], command: int) -> list[Lease]:
         """Tell what has come; what of it is to be executed."""
         if logger.isEnabledFor(logging.INFO):
             for lease in leases:
                 logger.info("Task %s[%s] received", lease.task, lease.id)
         if self._events is not None:
             self._events.received(leases)
-        return self._admit(leases)
+        return self._admit(leases, command)
 
     def _committed(self, budget: Budget | None, told: Told) -> None:
         if self._rates is not None and budget is not None:

@@ -186,8 +186,14 @@ class Panel:
 
     # -- what was revoked --------------------------------------------------------------------------------------------
 
-    def admit(self, leases: list[Lease]) -> list[Lease]:
-        """Of leases that were just claimed, those to be executed; revoked ones are settled as such."""
+    def admit(self, leases: list[Lease], command: int) -> list[Lease]:
+        """Of leases that were just claimed, those to be executed; revoked ones are settled as such.
+
+        `command`: the newest one that was there when they were claimed. Whoever revokes a stamp and then sends a
+        message that bears it means that one, so what was asked for before is carried out before.
+        """
+        if command > self._last:
+            self.turn()
         if signals.task_received.receivers:
             announce_received(self.app, leases, self.hostname)
         if not self.revoked and not self.revoked_stamps:

@@ -188,6 +188,16 @@ def test_messages_are_revoked_by_their_stamps_over_restarts(app):
         assert sent["c"].get(timeout=5) == 3
 
 
+def test_what_is_revoked_before_it_is_sent_does_not_run_however_soon_it_is_sent(app, worker):
+    sent = []
+    for n in range(20):
+        app.control.revoke_by_stamped_headers({"round": str(n)})
+        sent.append(app.tasks["add"].apply_async((1, 2), round=str(n), stamped_headers=["round"]))
+    for result in sent:
+        with pytest.raises(TaskRevokedError):
+            result.get(timeout=5)
+
+
 def test_one_worker_is_elected(app):
     with start_worker(app, hostname="a@here"), start_worker(app, hostname="b@here"):
         app.control.election("e1", "task", app.tasks["add"].s(1, 2))
