@@ -1,7 +1,7 @@
-"""The last commits of a burst, where durability is relaxed: they reach the disk a tenth of a second later.
+"""What no commit waits for, where durability is relaxed: it reaches the disk a tenth of a second later.
 
-While commits go on, each tenth of a second one of them waits for the disk, and takes all before it along. After the
-last one nobody would: so the worker's loop does. It hears the producers' commits by the bell of the queue.
+A producer waits for the disk each tenth of a second, and takes all before it along. A worker's own commits never wait,
+and after a producer's last one nobody would: so the worker's loop syncs. It hears the producers by the queue's bell.
 """
 
 from __future__ import annotations
