@@ -32,6 +32,8 @@ __all__ = ["OutboxStorage", "Relay", "dump", "load"]
 logger = logging.getLogger("liteq.django")
 
 CHUNK = 500  # messages of one row, rows of one look
+# Of a row with many messages: MariaDB refuses a statement of more than 16 MB (max_allowed_packet).
+CHUNK_BYTES = 1_000_000
 BYTES = ("payload", "options")
 LEADER_RETRY_S = 5.0
 
@@ -56,6 +58,21 @@ def load(data: bytes) -> Batch:
     return Batch([Message(**m) for m in document["messages"]], [Group(**g) for g in document["groups"]])
 
 
+def _chunks(messages: Iterable[Message]) -> Iterator[list[Message]]:
+    """Lists of at most CHUNK messages, and CHUNK_BYTES unless one alone has more."""
+    chunk: list[Message] = []
+    size = 0
+    for message in messages:
+        length = len(message.payload)
+        if chunk and (len(chunk) == CHUNK or size + length > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(message)
+        size += length
+    if chunk:
+        yield chunk
+
+
 class OutboxStorage(Storage):
     """A queue whose messages, when they are sent inside `atomic()` on the database `using`, go by way of the outbox."""
 
@@ -73,17 +90,19 @@ class OutboxStorage(Storage):
     def enqueue_many(self, messages: Iterable[Message]) -> int:
         if not inside_atomic(self.using):
             return super().enqueue_many(messages)
-        rows = list(messages)
-        for start in range(0, len(rows), CHUNK):
-            self._put(Batch(rows[start : start + CHUNK]))
-        return len(rows)
+        done = 0
+        for chunk in _chunks(messages):
+            self._put(Batch(chunk))
+            done += len(chunk)
+        return done
 
     def _put(self, batch: Batch) -> None:
         try:
             entry = self._entries().create(batch=dump(batch))
         except DatabaseError as exc:
             raise StorageUnavailable(
-                f"the outbox in the database {self.using!r} cannot be written ({exc}): run `manage.py migrate`"
+                f"the outbox in the database {self.using!r} cannot be written: {exc}. Where its table is missing, run "
+                "`manage.py migrate`"
             ) from exc
         transaction.on_commit(partial(self.deliver_own, entry.pk), using=self.using, robust=True)
 

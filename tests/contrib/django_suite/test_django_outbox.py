@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import pwd
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
-POSTGRES = Path("/usr/lib/postgresql/15/bin")
+from . import servers
 
 PROGRAM = """
 import json, os, signal, sys
@@ -92,47 +87,26 @@ def test_with_the_models_in_another_sqlite_file(new_site, tmp_path, wait_for):
     check_the_promise(new_site(SHOP_QUEUE=str(tmp_path / "queue.db")), wait_for)
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    """A server of our own, without TCP; as user `postgres` where this is root."""
+@pytest.fixture
+def postgres():
     pytest.importorskip("psycopg")
-    if not (POSTGRES / "initdb").exists():
-        pytest.skip("there is no PostgreSQL 15")
-    folder = Path("/tmp") / f"liteq-pg-{os.getpid()}"  # a socket's path is short, and another user's to enter
-    folder.mkdir(mode=0o755)
-    user = None
-    if os.geteuid() == 0:
-        try:
-            user = pwd.getpwnam("postgres").pw_name
-        except KeyError:
-            pytest.skip("there is no user postgres, and root may not run the server")
-        shutil.chown(folder, user)
-    data = str(folder / "data")
-    as_user = {"user": user} if user else {}
-    env = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
-    try:
-        subprocess.run(
-            [POSTGRES / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"],
-            check=True, capture_output=True, env=env, cwd=folder, **as_user,
-        )  # fmt: skip
-        subprocess.run(
-            [
-                POSTGRES / "pg_ctl", "-D", data, "-w", "-l", str(folder / "log"),
-                "-o", f"-c listen_addresses='' -k {folder} -F", "start",
-            ],
-            check=True, stdout=subprocess.DEVNULL, env=env, cwd=folder, **as_user,
-        )  # fmt: skip
-        yield str(folder)
-    finally:
-        subprocess.run(
-            [POSTGRES / "pg_ctl", "-D", data, "-m", "immediate", "stop"],
-            capture_output=True, env=env, cwd="/", **as_user,
-        )  # fmt: skip
-        shutil.rmtree(folder, ignore_errors=True)
+    with servers.postgresql() as folder:
+        yield folder
+
+
+@pytest.fixture
+def mysql():
+    pytest.importorskip("pymysql")
+    with servers.mysql() as url:
+        yield url
 
 
 def test_with_the_models_in_postgresql(new_site, tmp_path, postgres, wait_for):
     check_the_promise(new_site(SHOP_QUEUE=str(tmp_path / "queue.db"), SHOP_POSTGRES=postgres), wait_for)
+
+
+def test_with_the_models_in_mysql(new_site, tmp_path, mysql, wait_for):
+    check_the_promise(new_site(SHOP_QUEUE=str(tmp_path / "queue.db"), SHOP_MYSQL=mysql), wait_for)
 
 
 def test_a_batch_comes_back_as_it_was(shop):
@@ -144,6 +118,23 @@ def test_a_batch_comes_back_as_it_was(shop):
         [Group("g", 1)],
     )
     assert load(dump(batch)) == batch
+
+
+def test_many_large_messages_are_rows_that_a_server_takes(shop):
+    from django.db import connection, transaction
+    from django.test import override_settings
+    from shop.orders.tasks import pay
+
+    from liteq_django.models import OutboxEntry
+
+    with override_settings(LITEQ={"BROKER_URL": f"sqlite:///{connection.settings_dict['NAME']}-large"}):
+        with transaction.atomic():
+            ids = shop.enqueue_many(pay.s("x" * 400_000) for _ in range(5))
+            sizes = [len(entry.batch) for entry in OutboxEntry.objects.order_by("pk")]
+        assert all(shop.AsyncResult(id_).exists() for id_ in ids)
+        assert OutboxEntry.objects.count() == 0
+    assert len(sizes) == 3
+    assert max(sizes) < 1_000_000
 
 
 def test_a_missing_table_is_a_clear_error(shop):

@@ -1,5 +1,5 @@
 """A small shop. SHOP_DB: its database; SHOP_QUEUE: a file of the queue's own; SHOP_POSTGRES: a server's folder;
-SHOP_TEST_DB: the database of tests, which is in memory else.
+SHOP_MYSQL: a database's URL; SHOP_TEST_DB: the database of tests, which is in memory else.
 """
 
 import importlib.util
@@ -61,6 +61,23 @@ if "SHOP_POSTGRES" in os.environ:
         "HOST": os.environ["SHOP_POSTGRES"],
         "NAME": "postgres",
         "USER": "postgres",
+    }
+if "SHOP_MYSQL" in os.environ:
+    from urllib.parse import parse_qsl, unquote, urlsplit
+
+    if not importlib.util.find_spec("MySQLdb"):
+        import pymysql
+
+        pymysql.install_as_MySQLdb()
+    url = urlsplit(os.environ["SHOP_MYSQL"])
+    DATABASES["default"] = {
+        "ENGINE": "django.db.backends.mysql",
+        "HOST": url.hostname or "",
+        "PORT": str(url.port or ""),
+        "USER": unquote(url.username or ""),
+        "PASSWORD": unquote(url.password or ""),
+        "NAME": url.path.lstrip("/"),
+        "OPTIONS": {"charset": "utf8mb4", **dict(parse_qsl(url.query))},
     }
 
 if "SHOP_QUEUE" in os.environ:

@@ -1,0 +1,135 @@
+"""Database servers of our own for a test: a folder, a socket and no TCP; gone when the test is."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pytest
+
+POSTGRES = Path("/usr/lib/postgresql/15/bin")
+MARIADB = ("mariadbd", "mariadb-install-db", "mariadb-admin")
+PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+
+
+@contextmanager
+def folder_of(kind: str, user: str) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder for a server's data and socket, and under whom it runs: as `user` where this is root."""
+    folder = Path("/tmp") / f"liteq-{kind}-{os.getpid()}"  # a socket's path is short, and another user's to enter
+    as_user = {}
+    if os.geteuid() == 0:
+        try:
+            as_user = {"user": pwd.getpwnam(user).pw_name}
+        except KeyError:
+            pytest.skip(f"there is no user {user}, and root may not run the server")
+    folder.mkdir(mode=0o755)
+    if as_user:
+        shutil.chown(folder, user)
+    try:
+        yield folder, as_user
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The folder of a PostgreSQL server's socket; its user is `postgres`."""
+    if not (POSTGRES / "initdb").exists():
+        pytest.skip("there is no PostgreSQL 15")
+    env = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+    with folder_of("pg", "postgres") as (folder, as_user):
+        data = str(folder / "data")
+        try:
+            subprocess.run(
+                [POSTGRES / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"],
+                check=True, capture_output=True, env=env, cwd=folder, **as_user,
+            )  # fmt: skip
+            subprocess.run(
+                [
+                    POSTGRES / "pg_ctl", "-D", data, "-w", "-l", str(folder / "log"),
+                    "-o", f"-c listen_addresses='' -k {folder} -F", "start",
+                ],
+                check=True, stdout=subprocess.DEVNULL, env=env, cwd=folder, **as_user,
+            )  # fmt: skip
+            yield str(folder)
+        finally:
+            subprocess.run(
+                [POSTGRES / "pg_ctl", "-D", data, "-m", "immediate", "stop"],
+                capture_output=True, env=env, cwd="/", **as_user,
+            )  # fmt: skip
+
+
+@contextmanager
+def mysql() -> Iterator[str]:
+    """The URL of an empty database: on the server of LITEQ_TEST_MYSQL_URL, else on a MariaDB of our own."""
+    if given := os.environ.get("LITEQ_TEST_MYSQL_URL"):
+        with _database_on(given) as url:
+            yield url
+        return
+    programs = [shutil.which(name, path=PATH) for name in MARIADB]
+    if None in programs:
+        pytest.skip("there is no MariaDB, and LITEQ_TEST_MYSQL_URL names no server")
+    with _mariadb(*programs) as socket, _database_on(f"mysql://root@localhost/?unix_socket={socket}") as url:
+        yield url
+
+
+@contextmanager
+def _mariadb(server: str, install: str, admin: str) -> Iterator[Path]:
+    """The socket of a MariaDB server; its user is `root`, without a password."""
+    with folder_of("my", "mysql") as (folder, as_user):
+        data, socket = folder / "data", folder / "s.sock"
+        if as_user:
+            as_user["group"] = as_user["user"]
+        subprocess.run(
+            [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal",
+             "--skip-test-db", "--innodb-flush-log-at-trx-commit=0"],
+            check=True, capture_output=True, cwd=folder, **as_user,
+        )  # fmt: skip
+        with (folder / "log").open("wb") as log:
+            running = subprocess.Popen(
+                [server, "--no-defaults", f"--datadir={data}", f"--socket={socket}", "--skip-networking",
+                 f"--pid-file={folder / 'pid'}", "--innodb-flush-log-at-trx-commit=0"],
+                stdout=log, stderr=log, cwd=folder, **as_user,
+            )  # fmt: skip
+        try:
+            ping = [admin, "--no-defaults", "-uroot", f"--socket={socket}", "ping"]
+            _until(lambda: subprocess.run(ping, capture_output=True).returncode == 0, running, folder / "log")
+            yield socket
+        finally:
+            running.kill()
+            running.wait()
+
+
+def _until(fact: Callable[[], bool], running: subprocess.Popen[bytes], log: Path, within_s: float = 30) -> None:
+    end = time.monotonic() + within_s
+    while not fact():
+        assert running.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
+
+
+@contextmanager
+def _database_on(url: str) -> Iterator[str]:
+    """A database of our own on the server of `url`, and its URL."""
+    import pymysql
+
+    parts = urlsplit(url)
+    name = f"liteq_test_{os.getpid()}"
+    connection = pymysql.connect(
+        host=parts.hostname or "localhost", port=parts.port or 3306, user=unquote(parts.username or "root"),
+        password=unquote(parts.password or ""), **dict(parse_qsl(parts.query)),
+    )  # fmt: skip
+    with connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        cursor.execute("SET wait_timeout = 600")
+        try:
+            yield parts._replace(path=f"/{name}").geturl()
+        finally:
+            cursor.execute(f"DROP DATABASE {name}")
