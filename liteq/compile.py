@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from liteq.canvas import (
+    LazyTasks,
     Node,
     Signature,
     _chain,
@@ -69,6 +70,16 @@ class Router(Protocol):
         """
 
 
+class Stream(Protocol):
+    """Sends the first parts of a group while its tasks are still being generated."""
+
+    def offer(self, batch: Batch, group: Group) -> None:
+        """`batch` has the rows of `group`'s members so far. Takes them out of it, or leaves them for later."""
+
+    def has_sent(self, group_id: str) -> bool:
+        """Whether the row of this group, and members of it, have been sent."""
+
+
 class Compiled(NamedTuple):
     """The rows of a canvas, and the node whose result is the canvas's.
 
@@ -95,17 +106,19 @@ def compile_signature(
     linked: bool = False,
     depth: int = 0,
     header_errbacks: bool = False,
+    stream: Stream | None = None,
 ) -> Compiled:
     """The rows of `sig`, called with `args` before its own, `kwargs` and `options` over its own.
 
     `root_id`, `parent_id`: of the running task that sends it. `group_id`, `position`: the group that is to count its
     result. `linked`: rows outside the batch will await its result (those of a task that it replaces). `depth`: in how
     many groups it will stand.
-    `header_errbacks`: the setting `task_allow_error_cb_on_chord_header`. `sig` is not changed; ids that it was frozen
+    `header_errbacks`: the setting `task_allow_error_cb_on_chord_header`. `stream`: takes the first rows of a group of
+    a generator away, so that the rest of them alone is returned. `sig` is not changed; ids that it was frozen
     with are used. Raises TypeError for what is no signature, ValueError for an id used twice or nesting over
     100 levels, and what `router` raises.
     """
-    rows = _Rows(router, header_errbacks)
+    rows = _Rows(router, header_errbacks, stream)
     place = Place(
         args=tuple(args),
         kwargs=kwargs or NOTHING,
@@ -181,8 +194,9 @@ class _End(NamedTuple):
 class _Rows:
     """The batch in the making."""
 
-    def __init__(self, router: Router, header_errbacks: bool) -> None:
+    def __init__(self, router: Router, header_errbacks: bool, stream: Stream | None = None) -> None:
         self.router = router
+        self.stream = stream
         self.header_errbacks = header_errbacks
         self.batch = Batch()
         self.taken: set[str] = set()
@@ -317,14 +331,23 @@ class _Rows:
             linked=True,
             depth=place.depth + 1,
         )
+        stream = self._stream_of(sig, place)
         children: list[Node] = []
         end: _End | None = None
         for position, (member, over) in enumerate(sig.members(options)):
             end = self._put(member, inner._replace(position=position), over)
             children.append(end.node)
+            if stream is not None:
+                stream.offer(self.batch, Group(group_id, len(children), root_id=root_id))
         assert end is not None, "void groups are left out before"
-        self.batch.groups.append(Group(group_id, len(children), place.group_id, place.position, root_id))
+        if stream is None or not stream.has_sent(group_id):
+            self.batch.groups.append(Group(group_id, len(children), place.group_id, place.position, root_id))
         return _End(Node(group_id, "group", children), end.last_id, end.root_id)
+
+    def _stream_of(self, sig: group, place: Place) -> Stream | None:
+        """Where the members of `sig` may go before all of them are there: nothing before it, nothing around it."""
+        lazy = isinstance(sig.tasks, LazyTasks) and not sig.tasks.is_whole
+        return self.stream if lazy and place.awaits is None and place.group_id is None else None
 
     def _chord(self, sig: chord, place: Place, options: dict[str, Any]) -> _End:
         """Countdown and eta are the header's; an id, links and errbacks the body's; other options those of both."""

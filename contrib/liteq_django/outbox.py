@@ -96,6 +96,9 @@ class OutboxStorage(Storage):
             done += len(chunk)
         return done
 
+    def takes_parts(self) -> bool:
+        return not inside_atomic(self.using)
+
     def _put(self, batch: Batch) -> None:
         try:
             entry = self._entries().create(batch=dump(batch))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from liteq.app.streaming import GIVE_UP
 from liteq.canvas import ACCUMULATE, CHUNKS, MAP, STARMAP, chunks, maybe_signature
+from liteq.exceptions import ChordError
 
 __all__ = ["add_builtins"]
 
@@ -31,6 +33,10 @@ def add_builtins(app: Any) -> None:
         """Its arguments, or the one at `index`: what a group of no tasks, or of others' results, returns."""
         return args if index is None else args[index]
 
+    def give_up_group(group_id: str) -> None:
+        """Fails: runs where who sent `group_id` in parts was not heard of again. See `app.streaming`."""
+        raise ChordError(f"group {group_id} was not sent as a whole: its sender ended, or raised, in the middle of it")
+
     def backend_cleanup() -> None:
         """Delete results and dead letters that have expired. A worker does so by itself, too."""
         app.backend.cleanup()
@@ -39,4 +45,5 @@ def add_builtins(app: Any) -> None:
     app.task(name=STARMAP, typing=False)(xstarmap)
     app.task(name=CHUNKS, typing=False)(apply_chunks)
     app.task(name=ACCUMULATE, typing=False)(accumulate)
+    app.task(name=GIVE_UP, ignore_result=True)(give_up_group)
     app.task(name="celery.backend_cleanup", ignore_result=True)(backend_cleanup)

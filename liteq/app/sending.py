@@ -7,11 +7,12 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from liteq import context, signals
-from liteq.app.accepted import AcceptedIds
 from liteq.app.announcing import announce, announce_sent
+from liteq.app.doubt import InDoubt
+from liteq.app.streaming import GroupStream
 from liteq.canvas import Node, Signature, evaluate, maybe_signature
 from liteq.clock import Clock
-from liteq.compile import compile_signature
+from liteq.compile import Compiled, compile_signature
 from liteq.message import Batch, Flag, Message, new_id
 from liteq.publishing import FORM, Publisher
 from liteq.result import AsyncResult, EagerResult, GroupResult
@@ -66,30 +67,22 @@ class Sending:
                 task.check_arguments(args, kwargs)
             over = {**options, "task_id": task_id} if task_id else options
             return self.send_signature(Signature(name, tuple(args), dict(kwargs), over, app=self))
-        if task_id is not None:
-            return self._send_chosen(name, args, kwargs, task_id, options)
-        message = self.publisher.message(name, args, kwargs, options, message_id=new_id())
+        chosen = () if task_id is None or options.pop("idempotent", False) else (task_id,)
+        message = self.publisher.message(name, args, kwargs, options, message_id=task_id or new_id())
         if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
-            return self._send_with_signals(message, args, kwargs, options)
-        return self._result_of_sent(message, self.storage.enqueue(Batch([message]))[0])
+            return self._send_with_signals(message, args, kwargs, options, chosen)
+        return self._result_of_sent(message, self._enqueue(Batch([message]), chosen)[0])
 
-    def _send_chosen(
-        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str, options: dict[str, Any]
-    ) -> Any:
-        """As `send_call`, under an id that the caller chose: see `AcceptedIds`."""
-        message = self.publisher.message(name, args, kwargs, options, message_id=task_id)
-        if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
-            return self._send_with_signals(message, args, kwargs, options)
-        return self._result_of_sent(message, self._enqueue_chosen(Batch([message]), (task_id,))[0])
-
-    def _enqueue_chosen(self, batch: Batch, chosen: Collection[str]) -> list[str]:
-        stands = self.storage.enqueue(batch, again=self._accepted.known(chosen) if chosen else ())
-        self._accepted.add(chosen)
-        return stands
+    def _enqueue(self, batch: Batch, chosen: Collection[str] = ()) -> list[str]:
+        """Write `batch`; `chosen`: the ids in it that callers chose, under which a finished message runs again."""
+        if not chosen:
+            return self.storage.enqueue(batch)
+        with self._in_doubt.sending(chosen) as again:
+            return self.storage.enqueue(batch, again=again)
 
     @cached_property
-    def _accepted(self) -> AcceptedIds:
-        return AcceptedIds()
+    def _in_doubt(self) -> InDoubt:
+        return InDoubt()
 
     def _result_of_sent(self, message: Message, stands: str) -> AsyncResult[Any]:
         result: AsyncResult[Any] = AsyncResult(stands, task_name=message.task, app=self)
@@ -111,15 +104,16 @@ class Sending:
         return task.apply(real_args, real_kwargs, task_id=message.id, **told)  # type: ignore[no-any-return]
 
     def _send_with_signals(
-        self, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: dict[str, Any]
-    ) -> AsyncResult[Any]:
+        self, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: dict[str, Any],
+        chosen: Collection[str],
+    ) -> AsyncResult[Any]:  # fmt: skip
         """As `send_call`, for who listens: a receiver may add headers, which the task finds in its request."""
         headers = announce(message, args, kwargs, options)
         if headers is not None:
             message = self.publisher.message(
                 message.task, args, kwargs, {**options, "headers": headers}, message_id=message.id, check=False
             )
-        result = self._result_of_sent(message, self._enqueue_chosen(Batch([message]), (message.id,))[0])
+        result = self._result_of_sent(message, self._enqueue(Batch([message]), chosen)[0])
         announce_sent(self, [message])
         return result
 
@@ -183,18 +177,33 @@ class Sending:
             return self.send_as_member(sig, member_of, args, kwargs, **options)
         running = context.worker_request()
         root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
-        compiled = compile_signature(
-            sig, self, args, kwargs, options, root_id=root_id, parent_id=parent_id,
-            header_errbacks=self.conf.task_allow_error_cb_on_chord_header,
-        )  # fmt: skip
-        stands = self._enqueue_chosen(compiled.batch, compiled.chosen) if compiled.batch.messages else []
-        announce_sent(self, compiled.batch.messages)
+        idempotent = options.pop("idempotent", False) or sig.options.get("idempotent", False)
+        stream = GroupStream(self.storage, self._enqueue, self.conf.task_default_queue, self.clock.now_ms)
+        try:
+            compiled = compile_signature(
+                sig, self, args, kwargs, options, root_id=root_id, parent_id=parent_id,
+                header_errbacks=self.conf.task_allow_error_cb_on_chord_header,
+                stream=stream if self.storage.takes_parts() else None,
+            )  # fmt: skip
+            stands = self._send_compiled(compiled, stream, () if idempotent else compiled.chosen)
+        except BaseException:
+            stream.abort()
+            raise
+        announce_sent(self, stream.messages or compiled.batch.messages)
         result = self.result_of(compiled.node)
         if len(stands) == 1 and not compiled.batch.groups:  # its unique key may be taken
             result.id = stands[0]
         if running is not None:
             running.children.append(result)
         return result
+
+    def _send_compiled(self, compiled: Compiled, stream: GroupStream, chosen: Collection[str]) -> list[str]:
+        """Write what `stream` has not taken away; the ids that stand for its messages."""
+        batch = compiled.batch
+        if stream.has_begun:
+            stream.finish(batch)
+            return [message.id for message in stream.messages]
+        return self._enqueue(batch, chosen) if batch.messages else []
 
     def send_as_member(
         self, sig: Any, group_id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any

@@ -181,7 +181,8 @@ class Task(TaskOptions, Generic[P, R]):
 
         countdown (s), eta (datetime or ISO): not before. expires (s or time): not after. queue, routing_key, priority
         (higher first), task_id, link, link_error, time_limit and soft_time_limit (s), ignore_result, headers, shadow,
-        unique_key (while an unfinished message holds it, that one's result is returned and nothing is sent). Celery's
+        idempotent (one message under this task_id, whoever sends it; else one that has finished runs again), unique_key
+        (while an unfinished message holds it, that one's result is returned and nothing is sent). Celery's
         options of the transport (connection, retry, retry_policy, serializer, compression, ...) are accepted.
         """
         app = self.app

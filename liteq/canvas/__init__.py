@@ -6,6 +6,7 @@ task  --s()-->  Signature  --|, chain, group, chord-->  Signature  --delay()--> 
 from __future__ import annotations
 
 from liteq.canvas.eager import evaluate
+from liteq.canvas.lazy import LazyTasks
 from liteq.canvas.maps import ACCUMULATE, CHUNKS, MAP, STARMAP, chunks, xmap, xstarmap
 from liteq.canvas.node import Node, Sender
 from liteq.canvas.primitives import _chain, _chord, chain, chord, group, is_void
@@ -20,6 +21,7 @@ __all__ = [
     "CHUNKS",
     "MAP",
     "STARMAP",
+    "LazyTasks",
     "Node",
     "Sender",
     "Signature",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
+from liteq.canvas.lazy import LazyTasks, each_task, has_one, mapped
 from liteq.canvas.node import Node, Sender
 from liteq.canvas.signature import Signature, as_list, maybe_signature, refuse
 from liteq.exceptions import ImproperlyConfigured
@@ -35,7 +36,7 @@ def is_void(sig: Any) -> bool:
 def unrolled(sig: Signature) -> Signature:
     """The only member of a group of one; any other signature as it is."""
     sig = sig.expanded()
-    while isinstance(sig, group) and len(sig.tasks) == 1:
+    while isinstance(sig, group) and has_one(sig.tasks):
         over = {key: value for key, value in sig.options.items() if key != "task_id"}
         sig = (sig.tasks[0].clone(**over) if over else sig.tasks[0]).expanded()
     return sig
@@ -44,15 +45,18 @@ def unrolled(sig: Signature) -> Signature:
 def listed(tasks: Any, where: str, app: Sender | None = None, *, members: bool = False) -> Any:
     """`tasks` as a list, or the tuple that it is, of signatures. Raises TypeError where one is not.
 
-    `members`: as a group's, which are copies, and may be tasks.
+    `members`: as a group's, which are copies, may be tasks, and are not asked for yet where a generator makes them.
     """
     if isinstance(tasks, (str, bytes, Mapping)) or not isinstance(tasks, Iterable):
         refuse(tasks, where)
-    made = [_member(task, app, where) if members else maybe_signature(task, app, where=where) for task in tasks]
-    for task in made:
-        if task is None:
-            refuse(task, where)
-    return tuple(made) if isinstance(tasks, tuple) else made
+
+    def checked(task: Any) -> Any:
+        made = _member(task, app, where) if members else maybe_signature(task, app, where=where)
+        return refuse(task, where) if made is None else made
+
+    if members and isinstance(tasks, Iterator):
+        return LazyTasks(map(checked, tasks))
+    return mapped(tasks, checked)
 
 
 def _member(task: Any, app: Sender | None, where: str) -> Any:
@@ -81,7 +85,12 @@ class Composite(Signature):
     def bound_app(self) -> Sender | None:
         if self._app is not None:
             return self._app
-        return next((app for app in (part.bound_app() for part in self.parts()) if app is not None), None)
+        for part in self.parts():
+            if (app := part.bound_app()) is not None:
+                return app
+            if isinstance(self.tasks, LazyTasks):  # the first says it; the others are made when they are sent
+                return None
+        return None
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         return self.apply_async(args, **options)
@@ -193,7 +202,7 @@ class group(Composite):  # noqa: N801 - Celery's name
 
     def clone(self, args: Any = None, kwargs: Any = None, **options: Any) -> Self:
         copy = super().clone(**options)
-        copy.tasks = type(self.tasks)(task.clone(args, kwargs) for task in self.tasks)
+        copy.tasks = mapped(self.tasks, lambda task: task.clone(args, kwargs))
         return copy
 
     def members(self, over: Mapping[str, Any] | None = None) -> Iterator[tuple[Signature, Mapping[str, Any]]]:
@@ -225,8 +234,7 @@ class group(Composite):  # noqa: N801 - Celery's name
         return tuple(task.link_error(errback.clone()) for task in self.tasks)
 
     def set_immutable(self, immutable: bool) -> None:
-        for task in self.tasks:
-            task.set_immutable(immutable)
+        each_task(self.tasks, lambda task: task.set_immutable(immutable))
 
     def skew(self, start: float = 1.0, stop: float | None = None, step: float = 1.0) -> Self:
         """Spread its tasks over time: countdowns of `start`, `start + step`, ... seconds, at most `stop`."""
@@ -331,7 +339,7 @@ class chord(Composite):  # noqa: N801 - Celery's name
         header, body = self.header, self.body
         copy["kwargs"] = {
             "kwargs": {**self.kwargs["kwargs"], **(kwargs or {})},
-            "header": header.clone() if isinstance(header, group) else type(header)(task.clone() for task in header),
+            "header": header.clone() if isinstance(header, group) else mapped(header, lambda task: task.clone()),
             "body": None if body is None else body.clone(),
         }
         return copy
@@ -391,8 +399,7 @@ class chord(Composite):  # noqa: N801 - Celery's name
 
     def set_immutable(self, immutable: bool) -> None:
         """Of the header's tasks only, as in Celery."""
-        for task in self.tasks:
-            task.set_immutable(immutable)
+        each_task(self.tasks, lambda task: task.set_immutable(immutable))
 
     def freeze_node(self, _id: str | None = None) -> Node:
         self.kwargs["header"] = header = self.header_group()

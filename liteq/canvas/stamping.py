@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+from liteq.canvas.lazy import each_task
+
 __all__ = ["Stamper", "StampingVisitor"]
 
 NAMES = "stamped_headers"
@@ -76,8 +78,7 @@ class Stamper:
     def _container(self, sig: Any, headers: Mapping[str, Any], start: str, end: str) -> dict[str, Any]:
         inner = self._asked(start, sig, headers)
         self._links(sig, inner)
-        for task in sig.tasks:
-            self.stamp(task, inner)
+        each_task(sig.tasks, lambda task: self.stamp(task, inner))
         if self.visitor is not None:
             getattr(self.visitor, end)(sig, **inner)
         return inner

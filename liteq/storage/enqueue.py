@@ -25,15 +25,25 @@ INSERT INTO liteq_groups (id, size, remaining, group_id, position, root_id, crea
 VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 """
-STANDS_FOR = """
-SELECT id FROM liteq_messages
- WHERE unique_key = :key AND state IN ('scheduled', 'blocked', 'pending', 'held', 'leased')
+# What its workflow still takes from a finished message stays: a row that waits for it or runs, a group that counts it.
+UNFINISHED = "('scheduled', 'blocked', 'pending', 'held', 'leased')"
+FINISHED_MESSAGE = f"""
+DELETE FROM liteq_messages
+ WHERE id = ? AND state IN ('succeeded', 'dead', 'cancelled', 'upstream_failed')
+   AND NOT EXISTS (SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_messages.id AND b.state IN {UNFINISHED})
+   AND NOT EXISTS (
+        SELECT 1 FROM liteq_groups AS g
+         WHERE g.id = liteq_messages.group_id
+           AND (g.remaining > 0
+                OR EXISTS (SELECT 1 FROM liteq_messages AS b WHERE b.awaits = g.id AND b.state IN {UNFINISHED})))
+"""
+FINISHED_GROUP = f"""
+DELETE FROM liteq_groups
+ WHERE id = ? AND remaining = 0
+   AND NOT EXISTS (SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_groups.id AND b.state IN {UNFINISHED})
 """
 
-FINISHED_MESSAGE = """
-DELETE FROM liteq_messages WHERE id = ? AND state IN ('succeeded', 'dead', 'cancelled', 'upstream_failed')
-"""
-FINISHED_GROUP = "DELETE FROM liteq_groups WHERE id = ? AND remaining = 0"
+STANDS_FOR = f"SELECT id FROM liteq_messages WHERE unique_key = :key AND state IN {UNFINISHED}"
 
 PENDING, SCHEDULED, BLOCKED = State.PENDING.value, State.SCHEDULED.value, State.BLOCKED.value
 
@@ -66,9 +76,9 @@ def enqueue(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str
     An id that is there already is left as it is; one of `again` makes a new row where what it is the id of has
     finished. A message whose `unique_key` an unfinished one holds is not written: that one's id stands for it.
     """
-    for id_ in again:
-        tx.execute(FINISHED_MESSAGE, (id_,))
-        tx.execute(FINISHED_GROUP, (id_,))
+    if again:
+        tx.executemany(FINISHED_GROUP, [(g.id,) for g in batch.groups if g.id in again])
+        tx.executemany(FINISHED_MESSAGE, [(m.id,) for m in batch.messages if m.id in again])
     if batch.groups:
         tx.executemany(INSERT_GROUP, [group_row(g, now_ms) for g in batch.groups])
     messages = batch.messages

@@ -1,19 +1,34 @@
-"""The verb *grow*: a group that has not finished takes one more member."""
+"""The verb *grow*: a group that has not finished takes more members."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from liteq.message import Batch
+from liteq.storage import continuation
+from liteq.storage.continuation import End
 from liteq.storage.driver import Transaction
 from liteq.storage.enqueue import enqueue
 
-__all__ = ["UNPLACED", "grow"]
+__all__ = ["UNPLACED", "complete", "extend", "grow"]
 
 # A group that is done has told those who awaited it: too late for one more.
 GROW = (
     "UPDATE liteq_groups SET size = size + 1, remaining = remaining + 1 WHERE id = ? AND remaining > 0 RETURNING size"
 )
+
+# A group that is sent in parts has one member more than was sent: the hold, a message that comes due when its sender
+# has been silent for too long. It keeps the group from finishing, and takes care that it does not wait for ever.
+EXTEND = """
+UPDATE liteq_groups SET size = size + :n, remaining = remaining + :n WHERE id = :id RETURNING 1
+"""
+POSTPONE = """
+UPDATE liteq_messages SET state = 'scheduled', due_ms = :due_ms
+ WHERE id = :hold AND state IN ('scheduled', 'pending')
+RETURNING seq
+"""
+LET_GO = "DELETE FROM liteq_messages WHERE id = ?"
+SHRINK = "UPDATE liteq_groups SET size = size - 1 WHERE id = ?"
 
 UNPLACED = -1  # the position, in `batch`, of the member whose place the group decides
 
@@ -32,3 +47,20 @@ def grow(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> bool:
     ]
     enqueue(tx, Batch(messages, groups), now_ms=now_ms)
     return True
+
+
+def extend(tx: Transaction, group_id: str, hold: str, batch: Batch, members: int, *, due_ms: int, now_ms: int) -> bool:
+    """Add `batch`, with `members` more of the group, and let `hold` wait until `due_ms`; False when it has run."""
+    if not tx.execute(POSTPONE, {"hold": hold, "due_ms": due_ms}) or not tx.execute(
+        EXTEND, {"id": group_id, "n": members}
+    ):
+        return False
+    enqueue(tx, batch, now_ms=now_ms)
+    return True
+
+
+def complete(tx: Transaction, group_id: str, hold: str, *, now_ms: int) -> None:
+    """The group has all its members: it finishes without its hold. In the transaction of its last `extend`."""
+    tx.execute(LET_GO, (hold,))
+    tx.execute(SHRINK, (group_id,))
+    continuation.propagate(tx, [End(hold, True, group_id)], now_ms=now_ms)

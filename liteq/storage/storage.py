@@ -95,7 +95,7 @@ class Storage:
         """
         now_ms = self.clock.now_ms()
         told = self.tell_sent(batch.messages) if self.tell_sent is not None else ()
-        if not told and not again and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
+        if not told and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
             return [batch.messages[0].id]
         with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
             ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
@@ -121,6 +121,29 @@ class Storage:
         with self.driver.write(Promise.ACCEPTED) as tx:
             grown = _grow.grow(tx, group_id, batch, now_ms=self.clock.now_ms())
         self._ring(done=False, work=grown)
+        return grown
+
+    def takes_parts(self) -> bool:
+        """Whether a group may be sent in parts now: `extend_group` finds what `enqueue` has written."""
+        return True
+
+    def extend_group(
+        self, group_id: str, hold: str, batch: Batch, members: int, *, patience_s: float, last: bool = False
+    ) -> bool:
+        """Send the next part of a group, with `members` more; False, and nothing is sent, when its `hold` has run.
+
+        `hold`: the message that keeps it open, for `patience_s` seconds more; with the `last` part it leaves.
+        """
+        told = self.tell_sent(batch.messages) if self.tell_sent is not None else ()
+        with self.driver.write(Promise.ACCEPTED) as tx:
+            now_ms = self.clock.now_ms()
+            due_ms = now_ms + int(patience_s * 1000)
+            grown = _grow.extend(tx, group_id, hold, batch, members, due_ms=due_ms, now_ms=now_ms)
+            if grown and last:
+                _grow.complete(tx, group_id, hold, now_ms=now_ms)
+            if grown and told:
+                _events.write(tx, told, now_ms=now_ms)
+        self._ring(done=last, work=grown)
         return grown
 
     def cancel(self, ids: Sequence[str], *, reason: str = "revoked") -> list[str]:

@@ -1,0 +1,120 @@
+"""A second call under an id: a new run, from any process, or the same message, where it is the same call."""
+
+from __future__ import annotations
+
+import pytest
+
+from liteq import LiteQ, chord
+from liteq.exceptions import StorageUnavailable
+from liteq.states import State
+from liteq.testing import drain
+
+
+def make_app(path):
+    """An app of its own, as another process would have it."""
+    app = LiteQ("again", broker=f"sqlite:///{path}/q.db", set_as_current=False)
+    app.seen = []
+
+    @app.task(name="note")
+    def note(n):
+        app.seen.append(n)
+        return n
+
+    @app.task(name="total")
+    def total(numbers):
+        return sum(numbers)
+
+    return app
+
+
+@pytest.fixture
+def app(tmp_path):
+    app = make_app(tmp_path)
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def other(tmp_path):
+    app = make_app(tmp_path)
+    yield app
+    app.close()
+
+
+@pytest.fixture(params=["the same process", "another process"])
+def second(request, app, other):
+    return app if request.param == "the same process" else other
+
+
+def sent(app, n, **options):
+    return app.tasks["note"].apply_async((n,), task_id="order-7", **options)
+
+
+@pytest.mark.celery("Calling", "A second call under the id of a task that has finished runs it again")
+def test_what_has_finished_runs_again(app, second):
+    sent(app, 1)
+    drain(app)
+    result = sent(second, 2)
+    drain(app)
+    assert (app.seen, result.get(timeout=1)) == ([1, 2], 2)
+
+
+@pytest.mark.celery(
+    "Calling",
+    "A second call under the id of a task that has not finished",
+    differs="one message stands for both calls; Celery runs it twice",
+)
+def test_what_has_not_finished_stands_for_both(app, second):
+    sent(app, 1, countdown=0)
+    sent(second, 2)
+    drain(app)
+    assert app.seen == [1]
+
+
+def test_idempotent_makes_one_message_for_ever(app, second):
+    sent(app, 1)
+    drain(app)
+    assert sent(second, 2, idempotent=True).get(timeout=1) == 1
+    drain(app)
+    assert app.seen == [1]
+
+
+def test_a_call_that_raised_is_the_same_call_when_it_is_repeated(app, monkeypatch):
+    enqueue = app.storage.enqueue
+
+    def written_all_the_same(batch, **options):
+        enqueue(batch, **options)
+        raise StorageUnavailable("the disk did not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(app.storage, "enqueue", written_all_the_same)
+        with pytest.raises(StorageUnavailable):
+            sent(app, 1)
+    drain(app)
+    sent(app, 1)  # that of the error
+    drain(app)
+    assert app.seen == [1]
+    sent(app, 2)  # a call of its own
+    drain(app)
+    assert app.seen == [1, 2]
+
+
+def test_a_frozen_canvas_runs_as_often_as_it_is_sent(app):
+    canvas = chord([app.tasks["note"].s(n) for n in (1, 2)], app.tasks["total"].s())
+    canvas.freeze()
+    for _ in range(2):
+        result = canvas.apply_async()
+        drain(app)
+        assert result.get(timeout=1) == 3
+    assert sorted(app.seen) == [1, 1, 2, 2]
+    assert [(count.state, count.n) for count in app.storage.counts()] == [(State.SUCCEEDED, 3)]
+
+
+def test_a_result_that_its_chord_still_needs_stays(app, second):
+    note = app.tasks["note"]
+    chord([note.s(1).set(task_id="order-7"), note.s(5).set(countdown=3600)], app.tasks["total"].s()).apply_async()
+    drain(app)
+    sent(second, 2)
+    drain(app)
+    assert app.seen == [1]
+    assert app.AsyncResult("order-7").get(timeout=1) == 1
