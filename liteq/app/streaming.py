@@ -102,6 +102,6 @@ class GroupStream:
         more = self._members - self._sent
         if not self._storage.extend_group(self._group, self._hold, batch, more, patience_s=PATIENCE_S, last=last):
             raise ValueError(
-                f"group {self._group} was given up: its generator made nothing for {PATIENCE_S:.0f} s, or it was revoked"
+                f"group {self._group} was given up: its generator made nothing for {PATIENCE_S:.0f} s or it was revoked"
             )
         self._sent = self._members
