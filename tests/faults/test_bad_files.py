@@ -253,7 +253,9 @@ def test_flipped_bytes_are_told_as_damage_or_found_by_the_doctor(tmp_path: Path)
         assert time.monotonic() - began < 2
         storage.close()
         path.unlink()
-    assert told + found > FLIPS // 2, "the flips hit nothing: the test shows nothing"
+    # Some hit what nothing looks at: free space, or the bytes of a payload, which SQLite has no checksum for.
+    assert told > FLIPS // 2
+    assert found > FLIPS // 2
 
 
 @posix
@@ -296,32 +298,30 @@ def send_for_long(drill: Drill, storage: Storage, accepted: list[str]) -> None:
 
 
 def test_a_worker_whose_file_turns_bad_goes_on_trying_calmly(tmp_path: Path) -> None:
-    """A file that is damaged under a running worker: it tells so, and neither spins nor floods the log."""
+    """Damaged under a worker that has a result to store: it tells so, and neither spins nor floods the log."""
     drill = Drill(tmp_path)
-    drill.storage().close()
-    worker = drill.worker(children=1)
     storage = drill.storage()
-    drill.send(storage, "work", 1)
-    give_up = time.monotonic() + 20
-    while not drill.ledger() and time.monotonic() < give_up:
-        time.sleep(0.01)
+    worker = drill.worker(children=1)
+    go = tmp_path / "go"
+    drill.send(storage, "until", str(go))
+    wait_for(drill.ledger, within_s=20)
     storage.checkpoint()
     storage.close()
     with drill.db.open("r+b") as file:  # no connection of this process is open: its locks are not at stake
         file.seek(0)
         file.write(os.urandom(8192))
-    for suffix in ("-wal",):
-        os.truncate(f"{drill.db}{suffix}", 0)
-    used_s = cpu_s(worker.pid)
-    give_up = time.monotonic() + 2.5
-    while time.monotonic() < give_up and worker.poll() is None:
-        time.sleep(0.05)
-    if worker.poll() is None:
-        assert cpu_s(worker.pid) - used_s < 0.8
+    os.truncate(f"{drill.db}-wal", 0)
+    os.remove(f"{drill.db}-shm")
+    wait_for(lambda: "-shm was deleted while" in drill.log(), within_s=20)
+    go.touch()
+    used_s, until = cpu_s(worker.pid), time.monotonic() + 2.5
+    wait_for(lambda: time.monotonic() > until or worker.poll() is not None)
+    assert worker.poll() is None
+    assert cpu_s(worker.pid) - used_s < 0.8
     assert drill.log().count("\n") < 60
-    worker.send_signal(signal.SIGTERM)
+    worker.send_signal(signal.SIGQUIT)
     try:
-        worker.wait(timeout=5)
+        assert worker.wait(timeout=5) == 1
     finally:
         drill.close()
 

@@ -145,7 +145,9 @@ def run(drill: Drill, library: str, code: str, n: int) -> dict[str, list[str]]:
 
 def test_children_forked_beside_busy_threads_have_connections_of_their_own(drill: Drill, library: str) -> None:
     said = run(drill, library, FORKS_BESIDE_THREADS, FORKS)
-    assert len(said["accepted"]) >= 6 * FORKS - 5 * len(said.get("refused", []))
+    refused = len(said.get("refused", []))  # where a thread did not come to the end of its transaction in time
+    assert refused < FORKS // 2
+    assert len(said["accepted"]) >= 6 * FORKS - 5 * refused
 
 
 def test_a_child_forked_inside_a_transaction_is_refused(drill: Drill, library: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from liteq import LiteQ
@@ -114,6 +115,10 @@ anything = st.recursive(
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(value=anything)
+@example(value=float("nan"))
+@example(value=[{"a": float("-inf")}])
+@example(value=2**70)
+@example(value=Decimal("sNaN"))
 def test_anything_is_either_refused_or_comes_back(app: LiteQ, value: Any) -> None:
     before = rows(app)
     try:

@@ -1,0 +1,385 @@
+"""The defences, each with the line that it is, what that becomes without it, and the tests that must then fail.
+
+`python -m tests.faults.mutants` tries them all. Each test of this folder is named here, but for the CONTROLS: so each
+has been seen to fail (test_mutants.py).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["CONTROLS", "MUTANTS", "Mutant"]
+
+
+class Mutant(NamedTuple):
+    """A defence, the file it is in, its text, what stands there without it, and the tests each of which must fail."""
+
+    defence: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def without(defence: str, file: str, old: str, new: str, *tests: str) -> Mutant:
+    return Mutant(defence, file, old, new, tests)
+
+
+# Tests that are the control of another, or have one: what they show without the defence, they show themselves.
+CONTROLS = {
+    "test_disk.py::test_the_control_that_never_syncs_is_damaged",
+    "test_wal_reset.py::test_the_unguarded_control_is_damaged",
+    "test_wal_reset.py::test_the_guarded_checkpoint_keeps_the_file_whole",  # the race is not met each time
+}
+
+MODEL = "test_simulation.py::test_the_file_and_the_model_never_diverge"
+MUTANTS = [
+    without(
+        "fencing token: a late worker's write changes nothing", "liteq/storage/settle.py",
+        "HELD = \"WHERE seq = ? AND state = 'leased' AND token = ?\"",
+        "HELD = \"WHERE seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
+        MODEL,
+    ),
+    without(
+        "a token is never given out twice", "liteq/storage/claim.py",
+        "UPDATE liteq_meta SET value = :token WHERE key = 'token'",
+        "UPDATE liteq_meta SET value = 0 * :token WHERE key = 'token'",
+        MODEL,
+        "test_simulation.py::TestQueueMachine",
+    ),
+    without(
+        "enqueue is idempotent by id", "liteq/storage/enqueue.py",
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)\nON CONFLICT DO NOTHING",
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)\nON CONFLICT DO UPDATE SET state = 'pending'",
+        MODEL,
+    ),
+    without(
+        "a chord is counted by each end, the failed too", "liteq/storage/continuation.py",
+        "remaining = remaining - :n, failed = failed + :failed", "remaining = remaining - :n, failed = failed",
+        MODEL,
+    ),
+    without(
+        "a death travels along the chain", "liteq/storage/continuation.py",
+        "todo.append(End(id_, False, group_id, end.error,", "(End(id_, False, group_id, end.error,",
+        MODEL,
+    ),
+    without(
+        "a crash is counted, and a poison pill ends", "liteq/storage/settle.py",
+        "SET state = 'pending', crashes = crashes + 1,", "SET state = 'pending', crashes = crashes,",
+        MODEL,
+    ),
+    without(
+        "a lease that ran out is reaped", "liteq/storage/reap.py",
+        "state = 'leased' AND deadline_ms <= :now_ms", "state = 'leased' AND deadline_ms <= :now_ms - 3600000",
+        MODEL,
+    ),
+    without(
+        "a result stays while a follower may ask for it", "liteq/storage/retention.py",
+        "WHERE b.awaits = m.id AND b.state NOT IN ('succeeded', 'cancelled'))",
+        "WHERE b.awaits = m.id AND b.state = 'none')",
+        MODEL,
+    ),
+    without(
+        "what is accepted has waited for the disk", "liteq/storage/sqlite/base.py",
+        "(Durability.DURABLE, Promise.ACCEPTED): True", "(Durability.DURABLE, Promise.ACCEPTED): False",
+        "test_disk.py::test_durable_loses_nothing_that_was_accepted",
+    ),
+    without(
+        "strict: so has what was acknowledged", "liteq/storage/sqlite/base.py",
+        "(Durability.STRICT, Promise.PROGRESS): True", "(Durability.STRICT, Promise.PROGRESS): False",
+        "test_disk.py::test_strict_loses_no_acknowledgement_either",
+    ),
+    without(
+        "a commit that fails raises", "liteq/storage/sqlite/apsw_driver.py",
+        "            self.connection.execute(\"COMMIT\")\n        except apsw.Error as error:\n"
+        "            raise self.error(error) from error",
+        "            self.connection.execute(\"COMMIT\")\n        except apsw.Error as error:\n"
+        "            self.rollback()",
+        "test_disk.py::test_an_operation_that_fails_raises_and_a_repeated_call_makes_one_row",
+    ),
+    without(
+        "the ballast is dropped on a full disk", "liteq/storage/sqlite/ballast.py",
+        "os.truncate(self.path, 0)", "pass",
+        "test_disk_full.py::test_acks_finish_from_the_ballast_and_the_worker_resumes_alone",
+    ),
+    without(
+        "the worker claims nothing while the disk is full", "liteq/worker/consumer.py",
+        "if self._accepting and not self._short else 0", "if self._accepting else 0",
+        "test_disk_full.py::test_acks_finish_from_the_ballast_and_the_worker_resumes_alone",
+    ),
+    without(
+        "nothing new is accepted while the disk is full", "liteq/storage/sqlite/base.py",
+        "if self._short and promise is Promise.ACCEPTED:", "if False:",
+        "test_disk_full.py::test_nothing_new_is_accepted_into_the_space_that_is_kept_for_acknowledgements",
+    ),
+    without(
+        "who holds the write lock is named", "liteq/storage/sqlite/holder.py",
+        "WAL_WRITE_LOCK = 120", "WAL_WRITE_LOCK = 119",
+        "test_locks.py::test_a_worker_outlives_a_file_that_a_stranger_has_locked",
+    ),
+    without(
+        "who reads without end is named", "liteq/storage/sqlite/holder.py",
+        "READ_MARKS = (123, 127)", "READ_MARKS = (110, 111)",
+        "test_locks.py::test_a_reader_without_end_is_named_and_holds_nobody_up",
+    ),
+    without(
+        "a log that was deleted is noticed", "liteq/storage/sqlite/files.py",
+        "    _refuse_lost_log(path)\n", "",
+        "test_bad_files.py::test_a_bad_file_is_refused_within_a_second",
+    ),
+    without(
+        "a folder in the file's place is refused", "liteq/storage/sqlite/files.py",
+        "if stat.S_ISDIR(status.st_mode):", "if False:",
+        "test_bad_files.py::test_a_bad_file_is_refused_within_a_second",
+    ),
+    without(
+        "a file that this user may not write is refused", "liteq/storage/sqlite/files.py",
+        "    _refuse_read_only(path)\n", "",
+        "test_bad_files.py::test_a_file_that_this_user_may_not_write_is_refused",
+        "test_bad_files.py::test_a_read_only_file_system_is_told_as_such",
+    ),
+    without(
+        "the reaper pauses when the clock was set", "liteq/worker/heartbeat.py",
+        "self._reap_from = now + self._visibility_s", "self._reap_from = now",
+        "test_clock_jumps.py::test_a_live_lease_outlasts_a_clock_that_is_set",
+        "test_clock_jumps.py::test_any_number_of_jumps",
+    ),
+    without(
+        "an older worker does not write a newer file", "liteq/storage/sqlite/migrate.py",
+        "if found.min_writer > known:", "if False:",
+        "test_versions.py::test_who_may_write_is_what_the_file_says",
+        "test_versions.py::test_an_older_worker_does_not_start_on_a_newer_file",
+    ),
+    without(
+        "a running worker learns of a newer file", "liteq/worker/consumer.py",
+        "                self._storage.driver.check_schema()\n", "",
+        "test_versions.py::test_a_running_worker_stops_when_its_file_is_migrated_by_a_newer_one",
+    ),
+    without(
+        "a child forked inside a transaction is refused", "liteq/storage/sqlite/fork.py",
+        "    _forbidden[path] = parent\n", "    pass\n",
+        "test_forks.py::test_a_child_forked_inside_a_transaction_is_refused",
+    ),
+    without(
+        "a payload that is too large is refused", "liteq/exceptions.py",
+        "is {size:,} bytes encoded, the limit", "is too large, the limit",
+        "test_hostile_payloads.py::test_64_mib_are_refused_with_their_size",
+    ),
+    without(
+        "a task that kills its process is a dead letter", "liteq/storage/settle.py",
+        "if lease.crashes + 1 < max_crashes and", "if lease.crashes + 1 < 1000 and",
+        "test_child_deaths.py::test_tasks_that_kill_their_process_are_dead_letters_and_others_go_on",
+    ),
+    without(
+        "a dead child's task goes back at once", "liteq/worker/pool/prefork.py",
+        "self._outcomes.append((lease, self._fate(child, lease, status)))", "self._fate(child, lease, status)",
+        "test_child_deaths.py::test_a_child_that_dies_gives_its_task_back_within_a_second",
+        "test_child_deaths.py::test_a_killed_childs_task_is_back_within_a_second",
+    ),
+    without(
+        "a killed worker's leases are given back by the next one", "liteq/worker/identity.py",
+        "return start_time(other.pid) != other.started", "return False",
+        "test_kill.py::test_nothing_is_lost_when_workers_are_killed_whole",
+        "test_kill.py::test_nothing_is_lost_when_anything_is_killed",
+    ),
+    without(
+        "a zombie's heartbeat learns that its lease is lost", "liteq/storage/extend.py",
+        "if not tx.execute(EXTEND,", "if tx.execute(EXTEND,",
+        "test_locks.py::test_workers_stopped_past_their_leases_cannot_acknowledge",
+    ),
+    without(
+        "a warm end returns what has not started", "liteq/worker/consumer.py",
+        "        self._accepting = False\n        self._return(self._pool.take_back())\n\n    def abort",
+        "        self._accepting = False\n        self._pool.take_back()\n\n    def abort",
+        "test_signals.py::test_a_warm_end_at_any_step_loses_nothing_and_runs_nothing_twice",
+    ),
+    without(
+        "who is killed by a cold end has not crashed", "liteq/worker/pool/prefork.py",
+        "        if self._stopping:  # killed by a cold shutdown, not by what it ran", "        if False:",
+        "test_signals.py::test_a_cold_end_does_not_wait_for_what_runs",
+    ),
+    without(
+        "a worker that starts after the clock was set knows of it", "liteq/worker/heartbeat.py",
+        "return max((offset - found for found in told), key=abs, default=0.0)", "return 0.0",
+        "test_clock_jumps.py::test_a_worker_that_starts_after_the_clock_was_set_knows_of_it",
+    ),
+    without(
+        "a log that is deleted under running processes is noticed", "liteq/storage/sqlite/sidecars.py",
+        'return self._log != NONE and identity(f"{self._path}-wal") != self._log', "return False",
+        "test_bad_files.py::test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_nothing",
+    ),
+    without(
+        "what the clocks skip runs at the end of the gap", "liteq/schedules/walls.py",
+        "return [_end_of_gap(wall, zone)]", "return []",
+        "test_cron_zones.py::test_each_slot_of_the_wall_clock_fires_once_in_every_zone",
+        "test_cron_zones.py::test_every_hour_goes_on_through_the_repeated_hour",
+    ),
+    without(
+        "what they show twice runs once", "liteq/schedules/walls.py",
+        "if twice else [first.astimezone(UTC)]", "if wall else [first.astimezone(UTC)]",
+        "test_cron_zones.py::test_each_slot_of_the_wall_clock_fires_once_in_every_zone",
+    ),
+    without(
+        "the minutes go on through a repeated hour, however long", "liteq/schedules/walls.py",
+        "return abs(first - second)", "return timedelta(hours=1)",
+        "test_cron_zones.py::test_clocks_that_are_set_back_by_three_hours_lose_no_minute",
+    ),
+    without(
+        "a file is its owner's alone", "liteq/storage/sqlite/files.py",
+        "MODE = 0o600", "MODE = 0o666",
+        "test_limits.py::test_every_file_is_its_owners_alone_whatever_the_umask_allows",
+    ),
+    without(
+        "a file that another user laid out is refused", "liteq/storage/sqlite/files.py",
+        "    _refuse_planted(path, status)\n", "",
+        "test_limits.py::test_what_another_user_has_laid_out_is_not_written_to",
+    ),
+    without(
+        "a traceback has a limit", "liteq/serialization/errors.py",
+        "    if len(data) <= limit:", "    if data:",
+        "test_limits.py::test_results_and_tracebacks_are_held_to_their_limits",
+    ),
+    # -- the file
+    without(
+        "what is wrong with a file is a sentence, and an exit code", "liteq/cli/group.py",
+        'if os.environ.get("LITEQ_DEBUG") == "1" and', "if",
+        "test_bad_files.py::test_a_worker_ends_at_once_and_does_not_spin",
+    ),
+    without(
+        "damage inside a file is told as such", "liteq/storage/sqlite/errors.py",
+        "case c if c == CORRUPT:", "case c if c == 99:",
+        "test_bad_files.py::test_flipped_bytes_are_told_as_damage_or_found_by_the_doctor",
+    ),
+    without(
+        "an index that is deleted under running processes is noticed", "liteq/storage/sqlite/sidecars.py",
+        'return self._index != NONE and identity(f"{self._path}-shm") != self._index', "return False",
+        "test_bad_files.py::test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_nothing",
+    ),
+    without(
+        "a worker pauses while its file cannot be used", "liteq/worker/consumer.py",
+        "TROUBLE_PAUSE_S = 0.5", "TROUBLE_PAUSE_S = 0.0",
+        "test_bad_files.py::test_a_worker_whose_file_turns_bad_goes_on_trying_calmly",
+    ),
+    without(
+        "a full disk is told from other failures", "liteq/storage/sqlite/errors.py",
+        "case c if c == FULL:", "case c if c == 99:",
+        "test_disk.py::test_a_full_disk_is_told_as_such",
+    ),
+    without(
+        "a checkpoint waits for the disk", "liteq/storage/sqlite/session.py",
+        '"synchronous=NORMAL"', '"synchronous=OFF"',
+        "test_disk.py::test_relaxed_loses_the_newest_and_nothing_from_between",
+    ),
+    # -- processes
+    without(
+        "an exception ends its task, not its child", "liteq/execution.py",
+        "        except Exception as exc:\n            executed = _raised",
+        "        except ValueError as exc:\n            executed = _raised",
+        "test_child_deaths.py::test_out_of_memory_is_an_error_of_the_task_and_the_child_goes_on",
+    ),
+    without(
+        "what a dead child had not started comes back", "liteq/worker/pool/prefork.py",
+        "        self._again += child.take_back()\n        started = ", "        child.take_back()\n        started = ",
+        "test_kill.py::test_nothing_is_lost_when_children_are_killed",
+    ),
+    without(
+        "a canvas is sent in one transaction", "liteq/storage/storage.py",
+        "        with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
+        "            ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)\n",
+        "        ids = []\n"
+        "        for one in batch.messages:\n"
+        "            with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
+        "                ids += _enqueue.enqueue(tx, Batch([one], batch.groups), now_ms=now_ms, again=again)\n",
+        "test_kill.py::test_what_a_killed_producer_reported_is_there",
+    ),
+    without(
+        "QUIT ends a worker cold", "liteq/worker/signals.py",
+        '"SIGQUIT": Request.COLD,', '"SIGQUIT": Request.WARM,',
+        "test_signals.py::test_a_cold_end_at_any_step_gives_everything_back_at_once",
+    ),
+    without(
+        "connections are closed before a fork", "liteq/storage/sqlite/base.py",
+        "                break\n        self._close_idle()\n", "                break\n",
+        "test_forks.py::test_children_forked_beside_busy_threads_have_connections_of_their_own",
+        "test_forks.py::test_a_pool_of_forked_processes_enqueues",
+    ),
+    without(
+        "who finds the file locked waits for its turn", "liteq/storage/storage.py",
+        "    busy_timeout_s: float = 30.0,\n", "    busy_timeout_s: float = 0.01,\n",
+        "test_forks.py::test_64_producers_meet_no_locked_database",
+    ),
+    without(
+        "a lock's holder is looked up", "liteq/storage/sqlite/holder.py",
+        "return found[0].pid if found else None", "return None",
+        "test_locks.py::test_a_writer_stopped_in_its_transaction_is_named_to_the_others",
+    ),
+    without(
+        "a worker's number is never used again", "liteq/storage/sqlite/migrations/0001_initial.sql",
+        "id           INTEGER PRIMARY KEY AUTOINCREMENT,", "id           INTEGER PRIMARY KEY,",
+        "test_simulation.py::test_a_late_reaper_of_a_dead_worker_leaves_the_next_worker_alone",
+    ),
+    # -- clocks
+    without(
+        "the reaper pauses for a clock that was set, and for nothing else", "liteq/worker/heartbeat.py",
+        "if abs(jump_s) > JUMP_S:", "if True:",
+        "test_clock_jumps.py::test_a_worker_that_starts_after_nobody_set_a_clock_waits_for_nothing",
+        "test_clock_jumps.py::test_a_dead_workers_lease_ends_in_spite_of_it",
+    ),
+    without(
+        "a worker that nobody can ask about is given up in the end", "liteq/worker/heartbeat.py",
+        "if (trusted and w.heartbeat_ms < silent_ms) or is_dead(w.identity)", "if is_dead(w.identity)",
+        "test_clock_jumps.py::test_a_worker_that_cannot_be_asked_and_is_silent_for_long_is_taken_off_the_list",
+    ),
+    # -- versions
+    without(
+        "a migration says who may write from now on", "liteq/storage/sqlite/migrations/0003_rates_and_events.sql",
+        "UPDATE liteq_meta SET value = 3 WHERE key IN ('min_reader', 'min_writer');",
+        "UPDATE liteq_meta SET value = 1 WHERE key IN ('min_reader', 'min_writer');",
+        "test_versions.py::test_an_older_one_refuses_the_file_of_this_one_and_writes_nothing",
+        "test_versions.py::test_a_running_older_worker_hands_over_to_this_one",
+    ),
+    without(
+        "a migration keeps what rows stand for", "liteq/storage/sqlite/migrations/0003_rates_and_events.sql",
+        "CREATE UNIQUE INDEX liteq_messages_unique", "CREATE INDEX liteq_messages_unique",
+        "test_versions.py::test_a_file_of_an_older_one_is_migrated_with_live_rows_in_every_state",
+    ),
+    # -- payloads
+    without(
+        "depth is counted where orjson would go on", "liteq/serialization/codec.py",
+        "if room <= 1 or not _is_plain(value, room - 1):", "if not _is_plain(value, room - 1):",
+        "test_hostile_payloads.py::test_a_tower_of_lists_is_refused_and_overflows_no_stack",
+    ),
+    without(
+        "the slow way down a value ends", "liteq/serialization/walk.py",
+        "if depth >= self.max_depth:", "if False:",
+        "test_hostile_payloads.py::test_a_value_that_contains_itself_is_refused",
+    ),
+    without(
+        "a refusal says where the value is", "liteq/serialization/walk.py",
+        'f"{path}[{i}]"', "path",
+        "test_hostile_payloads.py::test_the_message_says_where_the_value_is",
+    ),
+    without(
+        "what JSON has no form for is refused", "liteq/serialization/codec.py",
+        "if not isfinite(value):", "if False:",
+        "test_hostile_payloads.py::test_anything_is_either_refused_or_comes_back",
+    ),
+    without(
+        "a limit is held to the byte", "liteq/serialization/codec.py",
+        "if limit is not None and len(data) > limit:", "if limit is not None and len(data) > limit + 1:",
+        "test_limits.py::test_arguments_are_held_to_their_limits_to_the_byte",
+    ),
+    without(
+        "a result that cannot be stored is a failure of its task", "liteq/execution.py",
+        "except (BadMessage, ImproperlyConfigured) as exc:", "except ImproperlyConfigured as exc:",
+        "test_limits.py::test_a_result_that_was_refused_leaves_its_child_alive",
+    ),
+    without(
+        "an error names no argument", "liteq/storage/sqlite/apsw_driver.py",
+        'cast("Any", params)).fetchall())\n        except apsw.Error as error:\n'
+        "            raise self.error(error) from error",
+        'cast("Any", params)).fetchall())\n        except apsw.Error as error:\n'
+        '            raise StorageError(f"{error} {params}") from error',
+        "test_limits.py::test_a_storage_error_names_no_more_than_its_path",
+    ),
+]  # fmt: skip
