@@ -69,6 +69,12 @@ class Router(Protocol):
         awaited.
         """
 
+    def overrides(self, name: str) -> bool:
+        """Whether the task of this name has a say in how it is sent."""
+
+    def as_told(self, sig: Signature) -> Signature:
+        """`sig`, a plain signature with all that is known of its arguments and options, as such a task wants it."""
+
 
 class Stream(Protocol):
     """Sends the first parts of a group while its tasks are still being generated."""
@@ -237,6 +243,10 @@ class _Rows:
 
     def _task(self, sig: Signature, place: Place, over: Mapping[str, Any]) -> _End:
         options: Mapping[str, Any] = merged_options(sig.options, over) if over else sig.options
+        if self.router.overrides(sig.task):
+            args, kwargs = sig.merge(place.args, place.kwargs)
+            sig = self.router.as_told(_with(sig, args=args, kwargs=kwargs, options=options))
+            options, place = sig.options, place._replace(args=(), kwargs=NOTHING)
         links: Sequence[Any] = place.links
         errbacks: Sequence[Any] = place.errbacks
         root_id, parent_id = place.root_id, place.parent_id

@@ -16,7 +16,7 @@ from liteq.app.configured import Configured
 from liteq.app.connection import Connecting
 from liteq.app.fixups import apply_fixups
 from liteq.app.loading import autodiscover
-from liteq.app.making import generate_name, task_class_of
+from liteq.app.making import generate_name, said_by_class, task_class_of
 from liteq.app.processes import Processes
 from liteq.app.registry import TaskRegistry
 from liteq.app.results import Results
@@ -161,7 +161,8 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
                 return there
         options.pop("lazy", None)
         options.pop("shared", None)
-        options.setdefault("typing", self.strict_typing)
+        if not said_by_class(base or self.Task, "typing"):
+            options.setdefault("typing", self.strict_typing)
         options |= self._pydantic(function, name, options, bind=bind)
         cls = task_class_of(function, base or self.Task, bind=bind, options={**options, "name": name})
         return self._register(cls())

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["generate_name", "task_class_of"]
+from liteq.app.options import TaskOptions
+
+__all__ = ["generate_name", "said_by_class", "task_class_of"]
 
 
 def generate_name(main: str | None, name: str, module: str | None) -> str:
@@ -37,3 +39,8 @@ def task_class_of(function: Callable[..., Any], base: type[Any], *, bind: bool, 
             **options,
         },
     )
+
+
+def said_by_class(base: type[Any], option: str) -> bool:
+    """Whether `base`, or a class that it is made of, says what `option` is: it does not have its default alone."""
+    return any(option in vars(cls) for cls in base.__mro__ if cls is not TaskOptions)

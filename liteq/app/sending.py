@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from liteq import context, signals
 from liteq.app.announcing import announce, announce_sent
 from liteq.app.doubt import InDoubt
+from liteq.app.overriding import ask, is_passed_on
 from liteq.app.streaming import GroupStream
 from liteq.canvas import Node, Signature, evaluate, maybe_signature
 from liteq.clock import Clock
@@ -166,10 +167,31 @@ class Sending:
                 message = make({**sig.options, "headers": headers}, check=False)
         return message
 
+    def overrides(self, name: str) -> bool:
+        """Whether the class of the task `name` has an `apply_async` of its own."""
+        task = self.tasks.get(name)
+        return task is not None and task.overrides_sending
+
+    def as_told(self, sig: Signature) -> Signature:
+        """`sig` as the `apply_async` of its task's class wants it sent."""
+        told = ask(self.tasks[sig.task], sig.args, sig.kwargs, sig.options)
+        copy = Signature(sig.task, tuple(told.args), dict(told.kwargs), told.options, app=self)
+        return copy.set(immutable=True) if sig.immutable else copy
+
+    def _goes_through_its_task(self, sig: Signature, options: Mapping[str, Any]) -> bool:
+        """Whether `sig` is sent by an `apply_async` of its task's class's own: what that returns is returned then."""
+        member = "add_to_group" in options or "add_to_group" in sig.options
+        if type(sig) is not Signature or member or not self.overrides(sig.task):
+            return False
+        return not is_passed_on(self.tasks[sig.task])
+
     def send_signature(
         self, sig: Signature, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Any:
         """Send a signature or a canvas of them, in one transaction; its AsyncResult or GroupResult."""
+        if self._goes_through_its_task(sig, options):
+            whole = sig.clone(args, kwargs, **options)
+            return self.tasks[sig.task].apply_async(whole.args, whole.kwargs, **whole.options)
         if self.conf.task_always_eager:
             return self.apply_signature(sig, args, kwargs, **options)
         member_of = options.pop("add_to_group", None) or sig.options.get("add_to_group")

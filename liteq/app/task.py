@@ -10,6 +10,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from liteq import context
 from liteq.app.annotations import annotate
 from liteq.app.options import TaskOptions
+from liteq.app.overriding import Told, passed_on, passing_on
 from liteq.arguments import Parameters
 from liteq.canvas import (
     ACCUMULATE,
@@ -28,7 +29,7 @@ from liteq.context import Request
 from liteq.eager import eager_fields, run_eagerly
 from liteq.exceptions import ImproperlyConfigured, Replaced, Retry
 from liteq.execution import Plan
-from liteq.message import Replace
+from liteq.message import Replace, new_id
 from liteq.result import AsyncResult, EagerResult
 from liteq.serialization import as_json, encode
 
@@ -195,7 +196,25 @@ class Task(TaskOptions, Generic[P, R]):
                 for key, value in (("link", link), ("link_error", link_error), ("shadow", shadow))
                 if value is not None
             )
+        if self.overrides_sending:
+            return self._pass_on(positional, kwargs or {}, task_id, options)
         return app.send_call(self, self.name, positional, kwargs or {}, task_id, options)  # type: ignore[no-any-return]
+
+    def _pass_on(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None, options: dict[str, Any]
+    ) -> AsyncResult[R]:
+        """What an `apply_async` of its class's own comes to: an answer to who only asked, else a message."""
+        told = Told(args, kwargs, options if task_id is None else {**options, "task_id": task_id})
+        answered = passed_on(self, told, lambda id_: self.AsyncResult(id_ or new_id()))
+        if answered is not None:
+            return answered  # type: ignore[no-any-return]
+        with passing_on(self):
+            return self.app.send_call(self, self.name, args, kwargs, task_id, options)  # type: ignore[no-any-return]
+
+    @property
+    def overrides_sending(self) -> bool:
+        """Whether its class has an `apply_async` of its own, which is asked how parts of a canvas are sent."""
+        return type(self).apply_async is not _APPLY_ASYNC
 
     async def aapply_async(self, *args: Any, **options: Any) -> AsyncResult[R]:
         """`apply_async()` for async code, as `adelay`."""
@@ -459,6 +478,9 @@ class Task(TaskOptions, Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<@task: {self.name}>" if self._app is None else f"<@task: {self.name} of {self._app.main}>"
+
+
+_APPLY_ASYNC = Task.apply_async
 
 
 def _task_of(name: str) -> Any:

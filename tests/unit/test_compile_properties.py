@@ -24,6 +24,12 @@ class Router:
         self.args[message_id] = sig.args
         return Message(id=message_id, task=sig.task, payload=b"", **places)
 
+    def overrides(self, name: str) -> bool:
+        return False
+
+    def as_told(self, sig: Signature) -> Signature:
+        return sig
+
 
 def tasks() -> st.SearchStrategy[Signature]:
     return st.builds(

@@ -1,0 +1,141 @@
+"""Task classes with an `apply_async` of their own: it has its say wherever a task of theirs is sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from liteq import LiteQ, Task, chain, chord, group
+from liteq.result import AsyncResult
+from liteq.testing import start_worker
+
+WAIT_S = 15
+
+
+class TenantTask(Task):
+    """Sends the tenant along, in a header."""
+
+    abstract = True
+    asked = 0
+
+    def apply_async(self, args=None, kwargs=None, task_id=None, **options):
+        type(self).asked += 1
+        headers = {"tenant": "north", **(options.pop("headers", None) or {})}
+        return super().apply_async(args, kwargs, task_id=task_id, headers=headers, **options)
+
+
+class UserTask(Task):
+    """Sends the user along, as an argument that the function does not see."""
+
+    abstract = True
+    typing = False
+
+    def apply_async(self, args=None, kwargs=None, **options):
+        return super().apply_async(args, {**(kwargs or {}), "_user": 7}, **options)
+
+    def __call__(self, *args, **kwargs):
+        user = kwargs.pop("_user", None)
+        return [user, *super().__call__(*args, **kwargs)]
+
+
+@pytest.fixture
+def app(tmp_path):
+    app = LiteQ("app", broker=f"sqlite:///{tmp_path}/q.db", durability="relaxed")
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def tenant_of(app):
+    @app.task(bind=True, base=TenantTask, name="tenant_of")
+    def tenant_of(self, *args):
+        return [self.request.get("tenant"), *args]
+
+    return tenant_of
+
+
+@pytest.fixture
+def worker(app):
+    with start_worker(app, pool="threads", concurrency=2) as worker:
+        yield worker
+
+
+def test_each_part_of_a_canvas_is_sent_as_its_class_wants_it(app, tenant_of, worker):
+    @app.task(name="add")
+    def add(x, y):
+        return x + y
+
+    def got(canvas):
+        return canvas.apply_async().get(timeout=WAIT_S)
+
+    assert got(tenant_of.s(1)) == ["north", 1]
+    assert got(tenant_of.s(1).set(headers={"tenant": "south"})) == ["south", 1]
+    assert got(app.signature("tenant_of", args=(1,))) == ["north", 1]
+    assert got(group(tenant_of.s(1), tenant_of.s(2))) == [["north", 1], ["north", 2]]
+    assert got(chain(add.s(1, 2), tenant_of.s(), tenant_of.si(5))) == ["north", 5]
+    assert got(chord([tenant_of.s(1)], tenant_of.s())) == ["north", [["north", 1]]]
+    sent = add.apply_async((1, 1), link=tenant_of.s())
+    assert sent.get(timeout=WAIT_S) == 2
+    assert sent.children[0].get(timeout=WAIT_S) == ["north", 2]
+
+
+def test_it_is_asked_once_for_each_message(tenant_of):
+    asked = type(tenant_of).asked
+    tenant_of.delay(1)
+    tenant_of.apply_async((1,), link=tenant_of.s())
+    group(tenant_of.s(1), tenant_of.s(2)).apply_async()
+    tenant_of.s(1).apply_async()
+    assert type(tenant_of).asked == asked + 6
+
+
+def test_arguments_that_it_adds_need_not_fit_the_function(app, worker):
+    @app.task(base=UserTask, name="who")
+    def who(*args):
+        return list(args)
+
+    assert who.delay(1).get(timeout=WAIT_S) == [7, 1]
+    assert group(who.s(1), who.s(2))().get(timeout=WAIT_S) == [[7, 1], [7, 2]]
+
+
+def test_callbacks_that_it_adds_run(app, worker, eventually):
+    told = []
+
+    class Watched(Task):
+        abstract = True
+
+        def apply_async(self, *args, **options):
+            return super().apply_async(*args, **{"link_error": watch.si("failed"), **options})
+
+    @app.task(name="watch")
+    def watch(what):
+        told.append(what)
+
+    @app.task(base=Watched, name="fail")
+    def fail():
+        raise ValueError
+
+    group(fail.s(), fail.s()).apply_async()
+    eventually(lambda: told == ["failed", "failed"], within_s=WAIT_S)
+
+
+def test_what_it_returns_is_what_a_signature_returns(app):
+    class Once(Task):
+        abstract = True
+
+        def apply_async(self, args=None, kwargs=None, **options):
+            return AsyncResult("the-first", app=self.app)
+
+    @app.task(base=Once, name="once")
+    def once(): ...
+
+    assert once.s().delay().id == "the-first"
+    assert not app.storage.counts()
+    with pytest.raises(TypeError, match=r"'once' did not call super\(\)\.apply_async"):
+        group(once.s(), once.s()).apply_async()
+    assert not app.storage.counts()
+
+
+def test_it_is_asked_when_beat_sends(app, tenant_of):
+    app.schedules.add("by hand", 60, "tenant_of")
+    sent = app.schedules.run_now("by hand")
+    with start_worker(app, pool="threads"):
+        assert sent.get(timeout=WAIT_S) == ["north"]
