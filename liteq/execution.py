@@ -112,6 +112,7 @@ class Plan:
         "redact",
         "result_content",
         "result_limit",
+        "run_coroutine",
         "what",
     )
 
@@ -119,6 +120,7 @@ class Plan:
         conf = task.app.conf
         self.around: Around | None = task.app.around_task
         self.body: Callable[..., Any] = task if task.has_custom_call() else task.run
+        self.run_coroutine: Callable[[Any], Any] = task.app.coroutine_runner or _run_coroutine
         self.is_async = inspect.iscoroutinefunction(task.run)
         self.before_start = _hook(task, "before_start")
         self.on_success = _hook(task, "on_success")
@@ -176,7 +178,7 @@ def _failure(task: Any, lease: Lease, args: list[Any], kwargs: dict[str, Any]) -
 
 
 def _run_body(plan: Plan, args: Any, kwargs: Any) -> Any:
-    return _run_coroutine(plan.body(*args, **kwargs)) if plan.is_async else plan.body(*args, **kwargs)
+    return plan.run_coroutine(plan.body(*args, **kwargs)) if plan.is_async else plan.body(*args, **kwargs)
 
 
 def execute(

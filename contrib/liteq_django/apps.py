@@ -24,7 +24,7 @@ class LiteqDjangoConfig(AppConfig):
 
         from liteq import context
         from liteq.app.fixups import announce_fixup
-        from liteq_django import checks, fixup, project, sharing
+        from liteq_django import checks, fixup, project, sharing, waiting
 
         checks.register_all()
         announce_fixup("liteq_django.fixup:fixup")
@@ -32,6 +32,7 @@ class LiteqDjangoConfig(AppConfig):
         for app in context.active_apps():
             fixup.fixup(app)
         connection_created.connect(sharing.prepare_connection, dispatch_uid="liteq_django")
+        connection_created.connect(waiting.note, dispatch_uid="liteq_django.waiting")
         post_migrate.connect(sharing.create_tables, sender=self, dispatch_uid="liteq_django")
         setting_changed.connect(_settings_changed, dispatch_uid="liteq_django")
 

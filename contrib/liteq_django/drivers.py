@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
 
 from django.db import connections, transaction
@@ -16,6 +17,7 @@ from liteq.storage.driver import Bell, Driver, Listener, Params, Promise, Transa
 from liteq.storage.sqlite import migrate
 from liteq.storage.sqlite.polling import PollingListener
 from liteq.storage.sqlite.stdlib_driver import StdlibDriver
+from liteq_django import waiting
 from liteq_django.transaction import DjangoTransaction, inside_atomic, within
 
 __all__ = ["MemoryDriver", "SharedDriver"]
@@ -73,6 +75,16 @@ class SharedDriver(StdlibDriver):
             )
         self.check_schema()
         return found.version
+
+    def not_free(self, start: float) -> None:
+        """As any driver's. Raises StorageError when who has the lock is a thread that waits for this one."""
+        if monotonic() - start >= waiting.GRACE_S:
+            waiting.refuse_deadlock(self.using)
+        super().not_free(start)
+
+    def holder(self) -> str:
+        inside = waiting.thread_inside_atomic(self.using)
+        return super().holder() + (f"; the thread {inside} of this process is inside atomic()" if inside else "")
 
     def _block(self) -> Any:
         """The outermost `atomic()` of this thread."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any
 
 from liteq import signals
@@ -31,6 +33,8 @@ def fixup(app: Any) -> None:
     if app.task_cls is Task:
         app.task_cls = "liteq_django.task:DjangoTask"
     app.storage_opener = _open_storage
+    app.async_submit = _submit
+    app.coroutine_runner = _run_coroutine
     app.framework_settings = _settings
     app.on_after_configure.connect(_add_queues, weak=False)
     app._tasks.finders.append(_find_django_task)
@@ -41,6 +45,19 @@ def _open_storage(url: str, **options: Any) -> Any:
     from liteq_django.storage import open_storage
 
     return open_storage(url, **options)
+
+
+def _submit(call: Callable[[], Any], writes: bool) -> Future[Any] | None:
+    from liteq_django.storage import transaction_alias
+    from liteq_django.waiting import submit
+
+    return submit(call, writing_to=transaction_alias() if writes else None)
+
+
+def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    from liteq_django.waiting import run_coroutine
+
+    return run_coroutine(coroutine)
 
 
 def _settings(app: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from liteq.storage.sqlite.url import parse
 from liteq.storage.storage import Storage
 from liteq.storage.storage import open_storage as open_plainly
 
-__all__ = ["open_storage", "outbox_alias", "relay_for"]
+__all__ = ["open_storage", "outbox_alias", "relay_for", "transaction_alias"]
 
 
 def open_storage(
@@ -84,6 +84,14 @@ def outbox_alias(queue_in: str | None) -> str | None:
         return None
     alias = "default" if said in {None, True} else str(said)
     return None if alias == queue_in else alias
+
+
+def transaction_alias() -> str:
+    """The database whose transactions decide about what is sent in them: the outbox's, or the queue's own."""
+    from liteq_django import sharing
+
+    alias = sharing.queue_alias()
+    return outbox_alias(alias) or alias or "default"
 
 
 def relay_for(app: Any) -> Any:

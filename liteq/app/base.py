@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
@@ -32,6 +32,8 @@ from liteq.settings import import_object
 from liteq.signals import Signal
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from liteq.app.control import Control
     from liteq.app.periodic import Periodic
     from liteq.events import Events
@@ -61,6 +63,13 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
     Pickler: Any = None
     storage_opener: Callable[..., Storage] | None = None
     """What opens the queue in place of `liteq.storage.storage.open_storage`; a framework's integration sets it."""
+    async_submit: Callable[[Callable[[], Any], bool], Future[Any] | None] | None = None
+    """Where a framework has its place for what async code sends and asks: `async_submit(call, writes)`, a future of it.
+
+    Without it, and where it returns None, that is one of liteq's own threads (`utils/lanes.py`).
+    """
+    coroutine_runner: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
+    """What runs an `async def` task to its end, in place of `utils.coroutines.run_coroutine`."""
     around_task: Callable[[Any, Request], AbstractContextManager[object]] | None = None
     """A context manager around each execution of a task, its hooks and signals included: `around_task(task, request)`.
 

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from liteq.exceptions import StorageError, TimeoutError
 from liteq.result.waiting import RECHECK_S
 from liteq.storage.inspect import Record
-from liteq.utils.lanes import Lanes, lanes_of
+from liteq.utils.lanes import Lanes, lanes_of, reading
 
 __all__ = ["finished"]
 
@@ -36,7 +36,7 @@ async def finished(
     """
     lanes = lanes_of(app)
     ids = list(ids)
-    there = await lanes.read(lambda: app.storage.find_finished(ids)) if ids else {}
+    there = await reading(app, lambda: app.storage.find_finished(ids)) if ids else {}
     hub = _hub_of(app, lanes)
     futures = {id_: hub.expect(id_, there.get(id_)) for id_ in ids}
     limit = asyncio.timeout(timeout_s)

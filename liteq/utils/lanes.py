@@ -69,14 +69,24 @@ async def writing(app: Any, function: Callable[..., T], *args: Any, **kwargs: An
 
     Cancelled before the thread has come to it, it is not called; later, it runs to its end and nobody is told.
     """
+    # The caller's context goes with it: which task is running, whose parent and root ids what is sent gets.
+    context = contextvars.copy_context()
+    if elsewhere := _submitted(app, lambda: context.run(function, *args, **kwargs), writes=True):
+        return await elsewhere
     # With task_always_eager it runs whole tasks. And what is called in a lane cannot wait for its own end.
     if app.conf.task_always_eager or _here.in_a_lane:
         return await asyncio.to_thread(function, *args, **kwargs)
-    # The caller's context goes with it: which task is running, whose parent and root ids what is sent gets.
-    context = contextvars.copy_context()
     return await lanes_of(app).write(lambda: context.run(function, *args, **kwargs))
 
 
 async def reading(app: Any, function: Callable[..., T], *args: Any) -> T:
     """What `function` returns, which reads the file of `app`, while others have the event loop."""
+    if elsewhere := _submitted(app, lambda: function(*args), writes=False):
+        return await elsewhere
     return await lanes_of(app).read(function, *args)
+
+
+def _submitted(app: Any, call: Callable[[], T], *, writes: bool) -> asyncio.Future[T] | None:
+    """The call's future, where a framework has its own place for it (`LiteQ.async_submit`)."""
+    future = None if app.async_submit is None else app.async_submit(call, writes)
+    return None if future is None else asyncio.wrap_future(future)

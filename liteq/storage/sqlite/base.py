@@ -112,7 +112,7 @@ class SQLiteDriver(ABC):
         with Checkout(self, reader=False) as session:  # after an exception it is closed, which leaves the gate
             start = self._to_the_gate(session, promise)
             while (changed := session.change(sql, params)) is None:
-                self._not_free(start)
+                self.not_free(start)
             self.committed(session)
             session.gate.release()
         self.after_commit(promise, bell)
@@ -148,7 +148,7 @@ class SQLiteDriver(ABC):
     def checkpoint(self) -> None:
         with Checkout(self, reader=False) as session:
             if not session.gate.acquire(self.busy_timeout_s):
-                raise StorageBusy(self.busy_timeout_s, writer(self.path))
+                raise StorageBusy(self.busy_timeout_s, self.holder())
             try:
                 self._fold(session)
             finally:
@@ -236,7 +236,7 @@ class SQLiteDriver(ABC):
         start = self._to_the_gate(session, promise)
         try:
             while not session.begin_immediate():
-                self._not_free(start)
+                self.not_free(start)
         except BaseException:
             session.gate.release()
             raise
@@ -249,14 +249,21 @@ class SQLiteDriver(ABC):
             )
         start = monotonic()
         if not session.gate.acquire(self.busy_timeout_s):
-            raise StorageBusy(self.busy_timeout_s, writer(self.path))
+            raise StorageBusy(self.busy_timeout_s, self.holder())
         return start
 
-    def _not_free(self, start: float) -> None:
-        """A foreign program has the write lock: sleep a little. Raises StorageBusy when that has been so for long."""
+    def not_free(self, start: float) -> None:
+        """A foreign program has the write lock: sleep a little. Raises StorageBusy when that has been so for long.
+
+        `start`: when the waiting began (monotonic).
+        """
         if monotonic() - start >= self.busy_timeout_s:
-            raise StorageBusy(self.busy_timeout_s, writer(self.path))
+            raise StorageBusy(self.busy_timeout_s, self.holder())
         sleep(pause_s())
+
+    def holder(self) -> str:
+        """Who may write now, for a person to read."""
+        return writer(self.path)
 
     def committed(self, session: Session) -> None:
         """A commit has been made. Still holding the gate: fold the log if it has grown. Never raises: it stands."""

@@ -7,13 +7,14 @@ import os
 import pytest
 
 TESTS = """
+from asgiref.sync import sync_to_async
 from django.test import TestCase, TransactionTestCase, override_settings
 from liteq_django import drain
 from liteq_django.drivers import MemoryDriver
 from liteq_django.models import OutboxEntry
 from liteq_django.project import default_app
 from shop.orders.models import Order
-from shop.orders.tasks import pay
+from shop.orders.tasks import count, pay
 
 
 class Orders(TestCase):
@@ -38,6 +39,25 @@ class Orders(TestCase):
             pay.delay_on_commit(1)
         assert drain() == 1
 
+    async def test_async_code(self):
+        order = await Order.objects.acreate()
+        sent = await pay.adelay(order.pk)
+        assert (await sent.ameta())["status"] == "PENDING"
+        assert await sync_to_async(drain)() == 1
+        await order.arefresh_from_db()
+        assert order.paid and await sent.aget(timeout=1) == 1
+
+    @override_settings(LITEQ={"DATABASE": "default", "TASK_ALWAYS_EAGER": True})
+    async def test_async_code_and_eager_tasks(self):
+        order = await Order.objects.acreate()
+        assert (await pay.adelay(order.pk)).get() == 1
+
+    def test_a_coroutine_sees_the_rows_of_the_test(self):
+        Order.objects.create()
+        sent = count.delay()
+        assert drain() == 1
+        assert sent.get(timeout=1) == 1
+
 
 class Committed(TransactionTestCase):
     def test_outside_of_transactions(self):
@@ -61,5 +81,5 @@ def test_a_testcase_runs_tasks_in_its_own_transaction(new_site, tmp_path, databa
     site.env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
     done = site.manage("test", "test_orders", "-v1")
     assert done.returncode == 0, done.stderr
-    assert "Ran 7 tests" in done.stderr
+    assert "Ran 10 tests" in done.stderr
     assert not (tmp_path / "shop.db").exists() or (tmp_path / "shop.db").stat().st_size == 0
