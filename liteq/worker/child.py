@@ -20,10 +20,11 @@ from typing import Any
 
 from liteq import context
 from liteq.exceptions import SoftTimeLimitExceeded
-from liteq.message import Lease
+from liteq.message import Lease, Outcome
 from liteq.worker import wire
 from liteq.worker.executor import Executor
 from liteq.worker.limits import Limits, SoftLimit
+from liteq.worker.pool.base import ended_by
 
 __all__ = ["PERMIT", "Child", "ChildSettings"]
 
@@ -76,10 +77,15 @@ class Child:
         while (lease := self._next()) is not None:
             if self._reports and not self._may_hold(lease.task):
                 self._send_reports()
-            outcome, runtime_s = self._executor.run(lease)
+            try:
+                outcome, runtime_s = self._executor.run(lease)
+            except BaseException as exc:  # this process ends of it, but first it tells of what
+                self._report(lease, ended_by(self._executor.app, lease, exc, what="process"), 0.0)
+                self._send_reports()
+                raise
             if not self._reports:
                 self._held_since = time.perf_counter()
-            self._reports.append((lease.token, runtime_s, *wire.pack(outcome)))
+            self._report(lease, outcome, runtime_s)
             expected = self._expected_s.get(lease.task, runtime_s)
             self._expected_s[lease.task] = expected + (runtime_s - expected) * 0.2
             if self._executor.ending is not None:
@@ -118,6 +124,9 @@ class Child:
 
     # -- reports -----------------------------------------------------------------------------------------------------
 
+    def _report(self, lease: Lease, outcome: Outcome, runtime_s: float) -> None:
+        self._reports.append((lease.token, runtime_s, *wire.pack(outcome)))
+
     def _may_hold(self, task: str) -> bool:
         return (
             len(self._reports) < HOLD_N
@@ -140,6 +149,8 @@ class Child:
             del self._reports[: len(reports)]
         except (BrokenPipeError, ConnectionResetError):
             os._exit(1)  # the parent is gone: its leases are released by others, nobody wants this report
+        except OSError as exc:  # EBADF, ENOTSOCK
+            raise RuntimeError("a task closed descriptors that are its worker process's (os.closerange?)") from exc
         finally:
             self._sending = False
 

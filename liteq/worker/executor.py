@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from liteq.context import Request
 from liteq.exceptions import NotRegistered, TaskRevokedError, WorkerShutdown, WorkerTerminate
@@ -38,7 +39,7 @@ class Executor:
     ) -> None:
         self.ending: SystemExit | None = None  # what a task raised to end the worker
         self._stop = stop
-        self._app = app
+        self.app = app
         self._tasks = app.tasks
         self._clock = app.clock
         self._hostname = hostname
@@ -48,7 +49,18 @@ class Executor:
         self._warned: set[str] = set()
 
     def run(self, lease: Lease) -> tuple[Outcome, float]:
-        """What became of `lease`, and for how many seconds it ran."""
+        """What became of `lease`, and for how many seconds it ran.
+
+        Lets through what is no Exception, but for SystemExit: that is meant to end this process.
+        """
+        pid = os.getpid()
+        try:
+            return self._run(lease)
+        finally:
+            if os.getpid() != pid:
+                _end_copy(lease)
+
+    def _run(self, lease: Lease) -> tuple[Outcome, float]:
         if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
             return Cancel(encode_error(TaskRevokedError("expired"))), 0.0
         task = self._tasks.get(lease.task) or self._tasks.find(lease.task)
@@ -113,3 +125,13 @@ class Executor:
         if name not in self._warned:
             self._warned.add(name)
             logger.warning("task %s: %s", name, text)
+
+
+def _end_copy(lease: Lease) -> NoReturn:
+    """End a process that a task has forked and that came back out of it, by a return or by what it raised.
+
+    It is a copy of whoever executes: it would report an outcome for a lease that its parent still works on, and go on
+    to take others.
+    """
+    logger.error("%s[%s] forked a process that did not end in it (os._exit): ending it", lease.task, lease.id)
+    os._exit(1)

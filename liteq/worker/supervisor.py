@@ -206,8 +206,7 @@ def fork_child(
     # Whatever the parent imported is there for good: keep the collector off it, and the pages shared.
     gc.collect()
     gc.freeze()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush_output()
     parent = os.getpid()
     try:
         pid = os.fork()
@@ -248,12 +247,26 @@ def _become_child(parent: int, title: str, name: str) -> None:
     # A terminal's Ctrl-C and a service manager's stop reach the whole group, but what to do about them is the parent's
     # to say. Handlers that do nothing, not SIG_IGN: that would be inherited by programs which a task starts.
     for signum in PARENT_S_SIGNALS:
-        signal.signal(signum, _nothing)
+        if signal.getsignal(signum) is not signal.SIG_IGN:  # HUP under nohup: for those programs too
+            signal.signal(signum, _nothing)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _leave_the_terminal()
     # Processes that a task forks are the task's: it ends them by SIGTERM (multiprocessing does), Ctrl-C ends them too.
     os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_through, after_in_child=_restore_signals)
     _die_with_parent(parent)
+
+
+def _leave_the_terminal() -> None:
+    """Put /dev/null in the place of stdin, as multiprocessing does.
+
+    Who reads a terminal that is not its to read is stopped by the kernel (SIGTTIN), and all children with it.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # there is none, or it is no file
+        if sys.stdin.fileno() == 0:
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, 0)
+            os.close(null)
 
 
 _held = threading.local()
@@ -271,7 +284,8 @@ def _let_signals_through() -> None:
 def _restore_signals() -> None:
     if threading.current_thread() is threading.main_thread():  # the thread that forked is the child's main thread
         for signum in (*PARENT_S_SIGNALS, signal.SIGURG):
-            signal.signal(signum, signal.SIG_DFL)
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                signal.signal(signum, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _let_signals_through()
 
@@ -312,6 +326,12 @@ def _leave(status: int) -> None:
     with contextlib.suppress(Exception):
         announce.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=status)
         logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
+    _flush_output()
     os._exit(status)
+
+
+def _flush_output() -> None:
+    """Write out what is printed and not yet written: what is left would be written by each forked copy again."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # there is none, it is closed, or its reader has gone
+            stream.flush()

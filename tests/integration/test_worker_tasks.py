@@ -65,9 +65,23 @@ def test_exits_inside_a_task(site):
         assert (site.state(task), site.record(task).crashes) == (State.DEAD, 0), "it fails; its process goes on"
     for how in ("os._exit", "KeyboardInterrupt"):
         task = site.send("leave", how)
-        assert isinstance(site.error(task), WorkerLostError)
+        error = site.error(task)
+        assert isinstance(error, WorkerLostError)
+        assert (how == "os._exit") == (how not in str(error)), "what it was is said, where Python knows it"
         assert len(site.notes("started", task)) == 3
     assert site.get(site.send("add", 1, 2)) == 3
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_forked_copy_that_comes_back_out_of_its_task_ends_there(site, pool):
+    """It would report an outcome of its own, and go on as a second worker under the first one's name."""
+    worker = site.worker("-c", "1", "-P", pool)
+    for raising in (False, True):
+        task = site.send("comes_back_from_a_fork", raising)
+        assert site.get(task) == 1, "the copy has ended, and the outcome is the task's own"
+        assert len(site.notes("started", task)) == 1
+    assert "forked a process that did not end in it" in site.log().read_text()
+    assert site.end(worker) == 0
 
 
 def test_what_cannot_be_written_down_fails_its_task_alone(site):

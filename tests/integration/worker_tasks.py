@@ -150,6 +150,27 @@ def leave(self: Any, how: str) -> None:
             raise KeyboardInterrupt
 
 
+@app.task(bind=True)
+def comes_back_from_a_fork(self: Any, raising: bool) -> int:
+    """What a body does that forgets `os._exit`: its copy returns, or raises, as it does itself."""
+    note("started", self.request.id)
+    child = os.fork()
+    if child == 0 and raising:
+        raise ValueError("in the copy")
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if child else -1
+
+
+@app.task
+def reads_stdin() -> str:
+    return sys.stdin.readline()
+
+
+@app.task
+def writes_to_descriptors() -> int:
+    """How much stdout and stderr take, past Python's streams, as a program that a task starts would write."""
+    return sum(os.write(fd, b"written\n") for fd in (1, 2))
+
+
 class Unspeakable(Exception):
     """An exception that no codec takes: its arguments are live objects, its text raises."""
 

@@ -9,7 +9,7 @@ from liteq.exceptions import WorkerLostError
 from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import encode_error
 
-__all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Loop", "Pool", "Running", "crashed"]
+__all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Loop", "Pool", "Running", "crashed", "ended_by"]
 
 BUDGET_S = 4e-3  # work given to one executor in advance, as expected run time: enough to hide the parent's turn
 LONG_S = 50e-3  # nothing is given in advance behind a task that takes longer: it might run elsewhere meanwhile
@@ -71,6 +71,12 @@ def crashed(app: Any, lease: Lease, exc: WorkerLostError) -> Outcome:
     if task is not None and task.reject_on_worker_lost is False:
         return DeadLetter(encode_error(exc))
     return Release(crashed=True, error=encode_error(exc))
+
+
+def ended_by(app: Any, lease: Lease, exc: BaseException, *, what: str) -> Outcome:
+    """What becomes of a task that raised what ends a thread or process: KeyboardInterrupt, and what is no Exception."""
+    name = type(exc).__qualname__
+    return crashed(app, lease, WorkerLostError(f"the {what} that ran {lease.task}[{lease.id}] was ended by {name}"))
 
 
 class Pool(Protocol):

@@ -10,11 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from liteq.exceptions import WorkerLostError
 from liteq.message import Flag, Lease, Outcome, Release
-from liteq.serialization import encode_error
 from liteq.worker.executor import Executor
-from liteq.worker.pool.base import Estimates, Loop, Running
+from liteq.worker.pool.base import Estimates, Loop, Running, ended_by
 
 __all__ = ["ThreadPool"]
 
@@ -90,8 +88,7 @@ class ThreadPool:
         except BaseException as exc:
             # What is no Exception would end a process; here a thread, whose lease would then be kept for ever.
             logger.exception("%s[%s] raised what would have ended its process", lease.task, lease.id)
-            text = f"the thread that ran {lease.task}[{lease.id}] was ended by {exc!r}"
-            return Release(crashed=True, error=encode_error(WorkerLostError(text))), 0.0
+            return ended_by(self._executor.app, lease, exc, what="thread"), 0.0
 
     def capacity(self) -> int:
         with self._lock:
