@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,11 @@ from hypothesis import settings
 # A shared machine's pauses are no failure of the code under test; a failing example is printed, not kept on the disk.
 settings.register_profile("default", deadline=None, database=None, print_blob=True)
 settings.load_profile("default")
+
+
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # Under nohup: a worker would take that over from here and ignore the signal too. A handler is not inherited.
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

@@ -103,6 +103,6 @@ def stopped_by_signals() -> threading.Event:
 
     for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"):
         signum = getattr(signal, name, None)  # Windows has few of them
-        if signum is not None:
+        if signum is not None and not (name == "SIGHUP" and signal.getsignal(signum) is signal.SIG_IGN):  # nohup
             signal.signal(signum, note)
     return stop

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from liteq.cli.exits import Exit
 from liteq.exceptions import ImproperlyConfigured
+from liteq.storage.sqlite.files import identity
 from liteq.worker.identity import start_time
 
 __all__ = ["become", "claim_pidfile", "detached", "holder", "lives"]
+
+flock: Callable[[int], None] | None
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is detached either
+    flock = None
+else:
+
+    def flock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX)
 
 
 @contextmanager
@@ -52,7 +64,8 @@ def detached(wanted: bool = True) -> Iterator[None]:
 
 def _told(pipe: int, child: int) -> int:
     """The exit code that comes through the pipe; 1 from a process that ended without a word."""
-    os.waitpid(child, 0)
+    with suppress(ChildProcessError):  # SIGCHLD is ignored here: the kernel has taken it away
+        os.waitpid(child, 0)
     code = os.read(pipe, 1)
     return code[0] if code else Exit.FAILED
 
@@ -87,26 +100,41 @@ def become(user: str | None, group: str | None) -> None:
 def claim_pidfile(path: Path) -> None:
     """Write this process's id to `path` until it ends; one that a dead process left is taken over.
 
-    Ends the process with 73 when the file belongs to a living process.
+    Ends the process with 73 when the file belongs to a living process, or is something else than a pidfile.
     """
-    for _ in range(2):
-        try:
-            fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            pid = holder(path)
-            if pid is not None:
-                click.echo(f"liteq: error: {path} is there already, and its process {pid} lives", err=True)
-                raise SystemExit(Exit.CANNOT_CREATE) from None
-            path.unlink(missing_ok=True)
-            continue
-        except OSError as exc:
-            click.echo(f"liteq: error: {path} cannot be written: {exc.strerror}", err=True)
-            raise SystemExit(Exit.CANNOT_CREATE) from None
-        os.write(fd, f"{os.getpid()}\n".encode())
+    try:
+        fd = _locked(path)
+    except OSError as exc:
+        _refuse(f"{path} cannot be written: {exc.strerror}")
+    try:
+        said = os.read(fd, 64).strip(b"\0 \n").decode(errors="replace")
+        if said and not said.isdigit():
+            _refuse(f"{path} is there already, and is no pidfile: name another")
+        pid = holder(path)
+        if pid is not None:
+            _refuse(f"{path} is there already, and its process {pid} lives")
+        line = f"{os.getpid()}\n".encode()
+        os.pwrite(fd, line, 0)  # then cut: nobody finds it empty who looks meanwhile
+        os.ftruncate(fd, len(line))
+    finally:
         os.close(fd)
-        atexit.register(_release, path, os.getpid())
-        return
-    click.echo(f"liteq: error: {path} cannot be taken over from a dead process", err=True)
+    atexit.register(_release, path, os.getpid())
+
+
+def _locked(path: Path) -> int:
+    """`path`, made where it is missing, open and under an exclusive lock, so that one at a time reads and writes it."""
+    while True:
+        fd = os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        if flock is None:
+            return fd
+        flock(fd)
+        if identity(str(path)) == (os.fstat(fd).st_dev, os.fstat(fd).st_ino):
+            return fd
+        os.close(fd)  # whoever had the lock has removed it
+
+
+def _refuse(text: str) -> NoReturn:
+    click.echo(f"liteq: error: {text}", err=True)
     raise SystemExit(Exit.CANNOT_CREATE)
 
 
@@ -133,5 +161,8 @@ def lives(pid: int) -> bool:
 
 
 def _release(path: Path, pid: int) -> None:
-    if os.getpid() == pid:  # not in a child that was forked since
-        path.unlink(missing_ok=True)
+    if os.getpid() != pid:  # a child that was forked since
+        return
+    with suppress(OSError):
+        if path.read_text().strip() == str(pid):  # nobody has made another since
+            path.unlink()

@@ -13,6 +13,7 @@ import click
 
 from liteq.cli.exits import Exit, code_of, described
 from liteq.cli.session import GLOBAL_OPTIONS, HIDDEN_GLOBAL_OPTIONS, Session
+from liteq.cli.streams import open_missing
 from liteq.exceptions import LiteqError
 from liteq.utils.text import printable
 
@@ -21,7 +22,7 @@ __all__ = ["Command", "Group", "main"]
 # Each is the function of that name in the file of that name (with `_` for `-`).
 COMMANDS = (
     "worker", "beat", "multi", "call", "result", "status", "inspect", "control", "events", "purge", "dead", "shell",
-    "doctor", "backup", "migrate", "demo", "report", "upgrade-check", "version",
+    "doctor", "backup", "restore", "migrate", "demo", "report", "upgrade-check", "version",
 )  # fmt: skip
 
 # What `celery` has and `liteq` does not, and what to do instead.
@@ -80,6 +81,7 @@ class LiteqGroup(click.Group):
         **extra: Any,
     ) -> Any:
         """Run a command and end the process with its exit code; an error of liteq's is one line."""
+        open_missing()
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,8 @@ class Session:
     def note(self, text: str) -> None:
         """Tell the user something that is no result; not with `--quiet`."""
         if not self.quiet:
-            click.echo(f"liteq: note: {text}", err=True)
+            with suppress(OSError):  # its reader has gone: nothing to end for
+                click.echo(f"liteq: note: {text}", err=True)
 
 
 pass_session = click.make_pass_decorator(Session, ensure=True)

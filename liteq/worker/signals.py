@@ -4,7 +4,7 @@
 - INT: as TERM; a second one as QUIT.
 - QUIT: stop what runs, all of it goes back to the queue, leave; after
   `worker_soft_shutdown_timeout`, where that is set.
-- HUP: as TERM.
+- HUP: as TERM; ignored where the process was started that way (nohup).
 - TTIN, TTOU: one executor more, one less.
 
 With REMAP_SIGTERM=SIGQUIT in the environment TERM is as QUIT, for platforms that send only TERM, and soon KILL.
@@ -64,8 +64,12 @@ class SignalQueue:
         signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
         for name in MEANING:
             signum = getattr(signal, name, None)  # Windows has few of them
-            if signum is not None:
-                self._before[signum] = signal.signal(signum, self._note)
+            if signum is None or (name == "SIGHUP" and signal.getsignal(signum) is signal.SIG_IGN):
+                continue
+            self._before[signum] = signal.signal(signum, self._note)
+        if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            # Whoever started this process ignores it: the kernel would throw away how our children end.
+            self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def restore(self) -> None:
         """Put back the handlers that were there before."""
