@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 from liteq import states
 from liteq.result import AsyncResult
 from liteq.utils.lanes import reading
+from liteq.web import outcome
 
 __all__ = ["Progress", "event_stream", "progress"]
 
@@ -32,10 +33,7 @@ class Progress(NamedTuple):
 
     def document(self) -> dict[str, Any]:
         """For JSON: {"state", "ready", "info"}, or {"state", "ready", "error": {"type", "message"}}."""
-        told: dict[str, Any] = {"state": self.state, "ready": self.ready}
-        if isinstance(self.info, BaseException):
-            return {**told, "error": {"type": type(self.info).__name__, "message": str(self.info)}}
-        return {**told, "info": self.info}
+        return outcome(self.state, self.info)
 
 
 async def progress(result: AsyncResult[Any], *, interval_s: float = 0.5) -> AsyncIterator[Progress]:

@@ -17,7 +17,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "howto" / "fastapi.md"
 
 
 def test_the_app_of_the_page_works(monkeypatch):
-    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    code = "".join(re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
     shop = types.ModuleType("shop")
     monkeypatch.setitem(sys.modules, "shop", shop)
     exec(compile(code, str(PAGE), "exec"), shop.__dict__)
@@ -25,4 +25,6 @@ def test_the_app_of_the_page_works(monkeypatch):
         id_ = client.post("/texts", content="to be or not to be").json()["id"]
         assert client.get(f"/texts/{id_}").json() == 6
         assert client.get(f"/texts/{id_}/events").text.startswith("event: done\n")
+        assert client.get("/liteq/health").json()["status"] == "ok"
+        assert client.get(f"/liteq/tasks/{id_}").json()["info"] == 6
     shop.queue.close()

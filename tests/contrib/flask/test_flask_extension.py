@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -373,14 +374,53 @@ def test_status_tells_what_waits_and_who_works(queue, client):
     assert client.get("/liteq/health?workers=1").status_code == 503
 
 
+def test_a_task_s_state_and_result_by_its_id(queue, client):
+    @queue.task(name="double", sensitive=("pin",))
+    def double(n: int, pin: str = "") -> dict[str, object]:
+        return {"doubled": 2 * n, "of": date(2026, 1, 2), "by": {1: 2}}
+
+    @queue.task(name="fails")
+    def fails(secret: str) -> None:
+        raise ValueError("no such <b>month</b>")
+
+    done, failed = double.delay(21, pin="0000"), fails.delay("s3cret")
+    waiting = client.get(f"/liteq/tasks/{done.id}")
+    assert waiting.json == {"id": done.id, "task": "double", "state": "PENDING", "ready": False, "info": None}
+    assert waiting.headers["Cache-Control"] == "no-store"
+    drain(queue)
+    told = client.get(f"/liteq/tasks/{done.id}").json
+    assert (told["state"], told["ready"], told["info"]) == (
+        "SUCCESS",
+        True,
+        {"doubled": 42, "of": "2026-01-02", "by": {"1": 2}},
+    )
+    answer = client.get(f"/liteq/tasks/{failed.id}")
+    assert answer.json["error"] == {"type": "ValueError", "message": "no such <b>month</b>"}
+    assert answer.content_type == "application/json"
+    assert "s3cret" not in answer.text
+
+
+@pytest.mark.parametrize("id_", ["nobody", "a" * 10_000, "%00", "../tasks"])
+def test_an_id_that_the_file_does_not_know_is_a_clear_404(client, id_):
+    answer = client.get(f"/liteq/tasks/{id_}")
+    assert answer.status_code == 404
+
+
+def test_a_number_of_workers_that_is_none_is_a_clear_422(client):
+    answer = client.get("/liteq/health?workers=two")
+    assert answer.status_code == 422
+    assert "'two'" in answer.json["error"]
+
+
 def test_health_of_a_file_that_is_none(flask_app, tmp_path):
     (tmp_path / "bad.db").write_text("this is no database, whatever its name says" * 100)
     flask_app.config["LITEQ"] = {"broker_url": f"sqlite:///{tmp_path}/bad.db"}
     with LiteQ(flask_app):
         flask_app.register_blueprint(status_blueprint(), url_prefix="/liteq")
-        answer = flask_app.test_client().get("/liteq/health")
-    assert answer.status_code == 503
-    assert answer.json["status"] == "unavailable"
+        for address in ("health", "status", "tasks/1"):
+            answer = flask_app.test_client().get(f"/liteq/{address}")
+            assert answer.status_code == 503
+            assert answer.json["status"] == "unavailable"
 
 
 @pytest.mark.parametrize(

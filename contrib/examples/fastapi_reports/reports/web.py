@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
 from liteq.exceptions import TimeoutError
-from liteq_fastapi import event_stream, lifespan, while_connected
+from liteq_fastapi import event_stream, lifespan, status_app, while_connected
 from reports.tasks import DATA, build_report, queue
 
 __all__ = ["app"]
@@ -62,4 +62,5 @@ async def download(id_: str) -> FileResponse:
     return FileResponse(DATA / meta["result"]["file"], filename=f"sales-{meta['result']['year']}.csv")
 
 
+app.mount("/liteq", status_app(queue))
 app.mount("/", StaticFiles(directory=STATIC, html=True))
