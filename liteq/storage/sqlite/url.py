@@ -13,6 +13,8 @@ __all__ = ["Location", "parse"]
 
 LIBRARIES = ("apsw", "stdlib")
 SCHEMES = {"sqlite": None, "liteq": None, "sqlite+apsw": "apsw", "sqlite+stdlib": "stdlib"}
+LONGEST_PATH = 511  # MAX_PATHNAME of SQLite's os_unix.c, less the final zero
+DROPPED = dict.fromkeys(map(ord, "\t\r\n"))  # by urlsplit, without a word
 EXAMPLE = "write sqlite:///tasks.db (relative) or sqlite:////var/lib/app/tasks.db (absolute)"
 
 
@@ -40,6 +42,8 @@ def parse(url: str, library: str | None = None) -> Location:
         )
     if authority:
         raise ImproperlyConfigured(f"broker URL {url!r} names a host {authority!r}, SQLite has none: {EXAMPLE}")
+    if "#" in url or url != url.translate(DROPPED):  # urlsplit would leave out what follows, or these
+        raise ImproperlyConfigured(f"broker URL {url!r}: write # as %23, a line break as %0A, a tab as %09")
     return Location(_path(url, parts.path), _library(url, parts.query, SCHEMES[scheme] or library))
 
 
@@ -49,14 +53,21 @@ def _path(url: str, quoted: str) -> str:
         raise ImproperlyConfigured(f"broker URL {url!r} names no file: {EXAMPLE}")
     if re.match(r"/[A-Za-z]:[/\\]", path) and os.name == "nt":
         path = path[1:]
-    return os.path.abspath(path)
+    path = os.path.abspath(path)
+    if os.name == "posix" and len(os.fsencode(path)) > LONGEST_PATH:
+        raise ImproperlyConfigured(
+            f"broker URL {url!r}: SQLite takes paths of {LONGEST_PATH} bytes at most; put the file into another folder"
+        )
+    return path
 
 
 def _library(url: str, query: str, default: str | None) -> str:
     options = dict(parse_qsl(query, keep_blank_values=True))
     library = options.pop("driver", default) or "apsw"
     if options:
-        raise ImproperlyConfigured(f"broker URL {url!r}: unknown option {min(options)!r}; the only one is driver=")
+        raise ImproperlyConfigured(
+            f"broker URL {url!r}: unknown option {min(options)!r}; the only one is driver= (in a name, write ? as %3F)"
+        )
     if library not in LIBRARIES:
         raise ImproperlyConfigured(f"SQLite driver {library!r} is unknown: choose one of {', '.join(LIBRARIES)}")
     return library

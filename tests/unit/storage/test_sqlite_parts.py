@@ -58,6 +58,10 @@ def test_the_library_in_the_url_wins_over_the_setting() -> None:
         ("sqlite://[", "cannot be read"),
         ("sqlite:///a.db?drivr=stdlib", "unknown option 'drivr'"),
         ("sqlite:///a.db?driver=mysql", "choose one of apsw, stdlib"),
+        ("sqlite:///queues#2/a.db", "write # as %23"),
+        ("sqlite:///queues?2/a.db", "write ? as %3F"),
+        ("sqlite:///queues\n2/a.db", "a line break as %0A"),
+        ("sqlite:///" + "folder/" * 80 + "a.db", "511 bytes at most"),
     ],
 )
 def test_a_wrong_url_is_refused_with_one_line_that_helps(url: str, says: str) -> None:
