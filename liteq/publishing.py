@@ -13,6 +13,7 @@ from liteq import context
 from liteq.clock import Clock, from_ms, to_ms
 from liteq.exceptions import QueueNotFound
 from liteq.message import Flag, Message
+from liteq.queues import declared_queues, takes
 from liteq.routing import Router, queue_name
 from liteq.serialization import encode
 from liteq.serialization.serializers import JSON
@@ -43,6 +44,9 @@ def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
 
 class Defaults:
     """Everything about a task's messages that does not depend on the call."""
+OF_THE_TASK = ("queue", "exchange", "routing_key", "priority")
+
+
 
     __slots__ = (
         "check", "depth", "dump", "expires", "flags", "form", "inherits", "limit", "name", "priority", "queue",
@@ -51,7 +55,7 @@ class Defaults:
 
     def __init__(self, app: Any, name: str, task: Any, router: Router) -> None:
         conf = app.conf
-        own = {} if task is None else {key: getattr(task, key, None) for key in ("queue", "routing_key", "priority")}
+        own = {} if task is None else {key: getattr(task, key, None) for key in OF_THE_TASK}
         route = router.route(name, task=task) if router.is_static else {}
         merged = {**route, **{key: value for key, value in own.items() if value is not None}}
         self.name = name
@@ -103,17 +107,17 @@ def flags_of(task: Any) -> int:
 
 
 def queue_of(options: Mapping[str, Any], conf: Any) -> str | None:
-    """The queue that `queue=`, else `routing_key=`, names. Celery's exchanges are all direct here."""
+    """The queue that `queue=` names, else the one in `task_queues` to which `exchange=` and `routing_key=` lead."""
     queue = queue_name(options.get("queue"))
     if queue is not None:
         return queue
     routing_key = options.get("routing_key")
     if routing_key is None:
         return None
-    declared_queues = conf.task_queues or ()
-    for declared in declared_queues.values() if isinstance(declared_queues, Mapping) else declared_queues:
-        if getattr(declared, "routing_key", None) == routing_key:
-            return queue_name(declared)
+    exchange = getattr(options.get("exchange"), "name", options.get("exchange"))
+    for name, declared in declared_queues(conf.task_queues).items():
+        if takes(declared, str(routing_key), exchange):
+            return name
     return str(routing_key)
 
 

@@ -8,18 +8,18 @@ from typing import Any
 
 from liteq import signals
 from liteq.clock import from_ms
-from liteq.message import Message
+from liteq.message import Flag, Message
 from liteq.serialization import decode, kind_of
 
 __all__ = ["announce", "announce_sent", "tell_sent"]
 
 
 def announce(
-    message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    app: Any, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """Send before_task_publish; the headers of its own that the message is to have, None when no receiver adds any."""
     own = dict(options.get("headers") or {})
-    told = _publication(message, args, kwargs, options)
+    told = _publication(app, message, args, kwargs, options)
     headers = told["headers"]
     ours = headers.keys() - own.keys()
     signals.before_task_publish.send(
@@ -35,7 +35,7 @@ def announce_sent(app: Any, messages: Iterable[Message]) -> None:
         for message in messages:
             args, kwargs = app.content.read(message.payload)
             options = decode(message.options) if message.options else {}
-            signals.after_task_publish.send(sender=message.task, **_publication(message, args, kwargs, options))
+            signals.after_task_publish.send(sender=message.task, **_publication(app, message, args, kwargs, options))
 
 
 def tell_sent(app: Any, messages: Sequence[Message]) -> list[bytes]:
@@ -64,13 +64,19 @@ def tell_sent(app: Any, messages: Sequence[Message]) -> list[bytes]:
 
 
 def _publication(
-    message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    app: Any, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> dict[str, Any]:
+    task = app.tasks.get(message.task)
+    shown = (args, kwargs) if task is None else task.redacted(args, kwargs)
     headers = {
         **(options.get("headers") or {}), "lang": "py", "task": message.task, "id": message.id,
         "root_id": message.root_id or message.id, "parent_id": message.parent_id, "eta": _iso(message.due_ms),
         "expires": _iso(message.expires_ms), "retries": 0, "shadow": options.get("shadow"), "group": message.group_id,
         "stamped_headers": options.get("stamped_headers"), "stamps": stamps_of(options),
+        "argsrepr": options.get("argsrepr") or repr(tuple(shown[0])),
+        "kwargsrepr": options.get("kwargsrepr") or repr(dict(shown[1])),
+        "ignore_result": bool(message.flags & Flag.IGNORE_RESULT),
+        "timelimit": options.get("timelimit") or [None, None],
     }  # fmt: skip
     body = (list(args), dict(kwargs), {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
     return {"body": body, "exchange": "", "routing_key": message.queue, "headers": headers}

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+from liteq.app.channel import Channel, SimpleQueue
 from liteq.app.urls import check_url
 from liteq.exceptions import StorageError
 
 if TYPE_CHECKING:
     from liteq.storage.storage import Storage
 
-__all__ = ["Connecting", "Connection"]
+__all__ = ["Connecting", "Connection", "Pool"]
 
 
 class Connection:
@@ -101,6 +103,34 @@ class Connection:
 
     release = close
 
+    # -- what is asked over it
+
+    def channel(self) -> Channel:
+        """What says how long queues are."""
+        return Channel(self)
+
+    @cached_property
+    def default_channel(self) -> Channel:
+        """As `channel()`, the same one each time."""
+        return self.channel()
+
+    def SimpleQueue(self, name: Any, *_args: Any, **_options: Any) -> SimpleQueue:  # noqa: N802 - kombu's name
+        """The queue `name`, to be measured."""
+        return SimpleQueue(self.default_channel, str(getattr(name, "name", name)))
+
+    def info(self) -> dict[str, Any]:
+        """Where it leads, in the words of kombu; what only a broker has is None."""
+        return {
+            "hostname": self.as_uri(), "transport": "sqlite", "virtual_host": "/", "port": None, "userid": None,
+            "password": None, "uri_prefix": None, "login_method": None, "ssl": False, "insist": False,
+            "transport_options": {}, "connect_timeout": self.connect_timeout, "heartbeat": 0.0, "alternates": [],
+            "failover_strategy": "round-robin",
+        }  # fmt: skip
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `info()`, without what is secret."""
+        return {key: value for key, value in self.info().items() if key != "password"}
+
     def as_uri(self, include_password: bool = False, mask: str = "**") -> str:
         """Where the queue lives. There is no password in it."""
         return check_url(self._url or self.app.broker_url)
@@ -113,6 +143,21 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<Connection: {self._url or self.app.conf.broker_url}>"
+
+
+class Pool:
+    """`app.pool`: what stands for a pool of connections. A file has no need of one: each is opened anew."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def acquire(self, block: bool = False, timeout: float | None = None) -> Connection:
+        """A connection, to be closed: `with app.pool.acquire(block=True) as connection:`."""
+        connection: Connection = self.app.connection()
+        return connection
+
+    def force_close_all(self) -> None:
+        """Nothing: it holds no connection."""
 
 
 class Connecting:
@@ -143,3 +188,16 @@ class Connecting:
             yield made
 
     default_connection = connection_or_acquire
+
+    @cached_property
+    def pool(self) -> Pool:
+        """For code that asks Celery's app for its pool of connections."""
+        return Pool(self)
+
+    @contextmanager
+    def producer_or_acquire(self, producer: Any = None) -> Iterator[Any]:
+        """What may be passed on as `apply_async(producer=...)`, which makes no use of it."""
+        with self.connection_or_acquire(producer) as made:
+            yield made
+
+    default_producer = producer_or_acquire

@@ -121,7 +121,7 @@ class Control:
             worker
             for worker in self.app.storage.workers()
             if now_ms - worker.heartbeat_ms <= late_ms
-            and (names is None or worker.name in names)
+            and (names is None or worker.name in names or _as_celery_s(worker.name) in names)
             and (pattern is None or _matches(worker.name, pattern, matcher))
         ]
 
@@ -278,6 +278,11 @@ class Control:
         return self.broadcast("disable_events", {}, destination, **kwargs)
 
 
+def _as_celery_s(name: str) -> str:
+    """What Celery would call a worker that was given no name: health checks ask for `celery@HOST`."""
+    return f"celery@{name.removeprefix('liteq@')}" if name.startswith("liteq@") else name
+
+
 _OF_AN_EXCHANGE = frozenset({"exchange", "exchange_type", "routing_key", "options"})
 
 
@@ -321,7 +326,10 @@ class Inspect:
         if not reply:
             return None
         by_worker = flatten_reply(reply)
-        return by_worker.get(self.destination) if isinstance(self.destination, str) else by_worker
+        if not isinstance(self.destination, str):
+            return by_worker
+        named = {name: answer for name, answer in by_worker.items() if self.destination in {name, _as_celery_s(name)}}
+        return next(iter(named.values()), None)
 
     def ping(self, destination: Any = None) -> Any:
         """`{"ok": "pong"}`."""

@@ -109,7 +109,7 @@ class Sending:
         chosen: Collection[str],
     ) -> AsyncResult[Any]:  # fmt: skip
         """As `send_call`, for who listens: a receiver may add headers, which the task finds in its request."""
-        headers = announce(message, args, kwargs, options)
+        headers = announce(self, message, args, kwargs, options)
         if headers is not None:
             message = self.publisher.message(
                 message.task, args, kwargs, {**options, "headers": headers}, message_id=message.id, check=False
@@ -162,7 +162,7 @@ class Sending:
         )
         message = make(sig.options, check=not flags & Flag.TAKES_INPUT)
         if signals.before_task_publish.receivers:
-            headers = announce(message, sig.args, sig.kwargs, sig.options)
+            headers = announce(self, message, sig.args, sig.kwargs, sig.options)
             if headers is not None:
                 message = make({**sig.options, "headers": headers}, check=False)
         return message

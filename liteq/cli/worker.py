@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -189,7 +190,8 @@ def worker(
     if include:
         settings["include"] = (*app.conf.include, *(names(include) or ()))
     name = expand_name(hostname)
-    signals.celeryd_init.send(sender=name, instance=None, conf=app.conf, options=ctx.params)
+    told = SimpleNamespace(app=app, hostname=name)
+    signals.celeryd_init.send(sender=name, instance=told, conf=app.conf, options=ctx.params)
     app.conf.apply(settings, Source.COMMAND_LINE, "the command line")
     try:
         app.import_tasks()  # before the terminal is left: what is wrong with them is to be read there
@@ -201,6 +203,7 @@ def worker(
     chosen = [queue for queue in names(queues) or app.default_queues() if queue not in excluded]
     if not chosen:
         raise click.UsageError("no queue is left to take from: see --queues and --exclude-queues")
+    app.select_queues(chosen)  # a receiver of celeryd_after_setup may add to them: app.amqp.queues.select_add
     made = Worker(
         app,
         hostname=name,
@@ -213,6 +216,7 @@ def worker(
         **limits,
     )
     signals.celeryd_after_setup.send(sender=name, instance=made, conf=app.conf)
+    made.take_from(app.default_queues())
     app.storage.migrate()
     app.storage.close()  # nothing may be open when a process forks or changes its user
 

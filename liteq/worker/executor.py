@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from liteq.context import Request
-from liteq.exceptions import NotRegistered, TaskRevokedError, WorkerShutdown, WorkerTerminate
+from liteq.exceptions import NotRegistered, WorkerShutdown, WorkerTerminate
 from liteq.execution import arguments, execute
-from liteq.message import Cancel, DeadLetter, Lease, Outcome
+from liteq.message import DeadLetter, Lease, Outcome
 from liteq.serialization import encode_error
 from liteq.worker.limits import Limits, SoftLimit, limits_of
+from liteq.worker.revoking import revoked_outcome
 
 __all__ = ["Executor"]
 
@@ -62,7 +63,7 @@ class Executor:
 
     def _run(self, lease: Lease) -> tuple[Outcome, float]:
         if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
-            return Cancel(encode_error(TaskRevokedError("expired"))), 0.0
+            return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True), 0.0
         task = self._tasks.get(lease.task) or self._tasks.find(lease.task)
         if task is None:
             return self._refuse(lease, NotRegistered(lease.task, self._tasks)), 0.0

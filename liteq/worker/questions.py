@@ -15,8 +15,10 @@ from typing import Any
 from liteq._version import __version__
 from liteq.clock import from_ms
 from liteq.message import Lease
+from liteq.queues import Exchange, Queue, declared_queues
 from liteq.serialization import decode, kind_of
 from liteq.states import State
+from liteq.storage.inspect import Record
 from liteq.worker.control import Panel, inspect_command
 
 __all__: list[str] = []
@@ -39,13 +41,9 @@ def ping(_state: Panel, **_kwargs: Any) -> dict[str, str]:
 @inspect_command
 def active_queues(state: Panel) -> list[dict[str, Any]]:
     """The queues that it takes from."""
-    return [
-        {
-            "name": name, "exchange": {"name": name, "type": "direct"}, "routing_key": name, "durable": True,
-            "exclusive": False, "auto_delete": False, "no_ack": False, "alias": None,
-        }
-        for name in sorted(state.consumer.queues)
-    ]  # fmt: skip
+    declared = state.app.amqp.queues
+    found = (declared.get(name) or Queue(name, Exchange(name)) for name in sorted(state.consumer.queues))
+    return [queue.as_dict(recurse=True) for queue in found]
 
 
 @inspect_command(alias="dump_active")
@@ -73,11 +71,7 @@ def scheduled(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
         {
             "eta": from_ms(record.due_ms).isoformat(),
             "priority": record.priority,
-            "request": {
-                **_call(state, record.id, record.task, record.payload),
-                "hostname": state.hostname,
-                "delivery_info": {"routing_key": record.queue, "priority": record.priority},
-            },
+            "request": {**describe(state, record), "hostname": state.hostname},
         }
         for record in found
         if record.queue in state.consumer.queues
@@ -86,13 +80,19 @@ def scheduled(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
 
 @inspect_command(variadic="ids", signature="[id1 [id2 [... [idN]]]]")
 def query_task(state: Panel, ids: Iterable[str] = (), **_kwargs: Any) -> dict[str, Any]:
-    """Which of these it holds: `{id: [state, info]}`."""
+    """Which of these it holds, or waits for the time of: `{id: [state, info]}`."""
     wanted = {ids} if isinstance(ids, str) else set(ids)
     running = _tokens_of_running(state)
-    return {
+    held = {
         lease.id: ["active" if lease.token in running else "reserved", describe(state, lease)]
         for lease in state.pool.held()
         if lease.id in wanted
+    }
+    rest = state.worker.storage.find_many(sorted(wanted - held.keys()))
+    return held | {
+        id_: ["scheduled", describe(state, record)]
+        for id_, record in rest.items()
+        if record.state is State.SCHEDULED and record.queue in state.consumer.queues
     }
 
 
@@ -108,7 +108,7 @@ def registered(
 ) -> list[str]:
     """Its tasks, with these of their attributes."""
     tasks = state.app.tasks
-    names = sorted(name for name in tasks if builtins or not name.startswith("celery."))
+    names = sorted(name for name in tasks if builtins or not name.startswith(("celery.", "liteq.")))
     items = [item for item in taskinfoitems or SHOWN_OF_TASKS if not item.startswith("_")]
 
     def line(name: str) -> str:
@@ -127,7 +127,10 @@ def conf(state: Panel, with_defaults: bool = False, **_kwargs: Any) -> dict[str,
     """Its settings."""
     table = state.app.conf.table(with_defaults=with_defaults)
     plain = (str, int, float, bool, type(None))
-    return {name: value if isinstance(value, plain) else repr(value) for name, value in table.items()}
+    shown: dict[str, Any] = {name: value if isinstance(value, plain) else repr(value) for name, value in table.items()}
+    if "task_queues" in table:
+        shown["task_queues"] = [queue.as_dict(recurse=True) for queue in declared_queues(table["task_queues"]).values()]
+    return shown
 
 
 @inspect_command
@@ -196,11 +199,13 @@ def stats(state: Panel, **_kwargs: Any) -> dict[str, Any]:
             "implementation": f"liteq:{state.pool.name}",
             "max-concurrency": state.pool.size,
             "processes": state.pool.pids(),
-            "timeouts": list(state.worker.limits),
+            "timeouts": [limit or 0 for limit in reversed(state.worker.limits)],
             "max-tasks-per-child": state.worker.max_tasks or "N/A",
+            "put-guarded-by-semaphore": False,
+            "writes": {},
         },
         **({} if state.worker.autoscaler is None else {"autoscaler": state.worker.autoscaler.info()}),
-        "broker": {"transport": "sqlite", "hostname": state.app.broker_url},
+        "broker": state.app.connection().as_dict(),
         "rusage": _rusage(),
         "version": __version__,
         "python": info["python"],
@@ -220,8 +225,8 @@ def _tokens_of_running(state: Panel) -> set[int]:
     return {one.lease.token for one in state.pool.running()}
 
 
-def describe(state: Panel, lease: Lease) -> dict[str, Any]:
-    """A message in its hands."""
+def describe(state: Panel, lease: Lease | Record) -> dict[str, Any]:
+    """A message in its hands, or one that is to come."""
     return {
         **_call(state, lease.id, lease.task, lease.payload),
         "hostname": state.hostname,

@@ -10,11 +10,23 @@ from liteq.context import Request
 from liteq.message import Lease
 from liteq.serialization import kind_of
 
-__all__ = ["announce_received"]
+__all__ = ["Received", "announce_received"]
+
+
+class Received(Request):
+    """The request of a message that waits for a process; Celery's monitors ask it for `info()`."""
+
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """What `inspect().reserved()` tells of it; with `safe`, the arguments as text."""
+        return {
+            "id": self.id, "name": self.task, "type": self.task, "hostname": self.hostname, "time_start": None,
+            "args": self.argsrepr if safe else self.args, "kwargs": self.kwargsrepr if safe else self.kwargs,
+            "acknowledged": False, "delivery_info": self.delivery_info, "worker_pid": None,
+        }  # fmt: skip
 
 
 def announce_received(app: Any, leases: Sequence[Lease], hostname: str | None) -> None:
     """Send task_received for each of `leases`. Arguments that only the executing process may read are not in it."""
     for lease in leases:
         args, kwargs = app.content.read(lease.payload) if kind_of(lease.payload) is None else ([], {})
-        signals.task_received.send(sender=app, request=Request.from_lease(lease, args, kwargs, hostname))
+        signals.task_received.send(sender=app, request=Received.from_lease(lease, args, kwargs, hostname))

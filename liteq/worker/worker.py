@@ -72,9 +72,7 @@ class Worker:
         self.app = app
         conf = app.conf
         self.hostname = identity.expand_name(hostname)
-        self.queues = [q for q in (queues or app.default_queues()) if q not in exclude_queues]
-        if conf.worker_direct:
-            self.queues.append(f"{self.hostname}.dq")
+        self.take_from([q for q in (queues or app.default_queues()) if q not in exclude_queues])
         self._autoscale = autoscale
         self._task_events = conf.worker_send_task_events if task_events is None else task_events
         self.concurrency = concurrency or conf.worker_concurrency or os.cpu_count() or 1
@@ -96,6 +94,11 @@ class Worker:
         self.rates: RateLimits | None = None
         self.events: EventLog | None = None
         self.autoscaler: Autoscaler | None = None
+
+    def take_from(self, queues: Sequence[str]) -> None:
+        """Say which queues to take from, before it runs; its own, with `worker_direct`, is always among them."""
+        direct = [f"{self.hostname}.dq"] if self.app.conf.worker_direct else []
+        self.queues = [*queues, *(name for name in direct if name not in queues)]
 
     # -- from outside ------------------------------------------------------------------------------------------------
 

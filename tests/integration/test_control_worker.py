@@ -89,7 +89,8 @@ def test_what_runs_and_what_waits(app, worker, inspect):
     assert waiting["priority"] == 3
     assert inspect.reserved() == {"one@here": []}
     assert inspect.query_task(running.id)["one@here"][running.id][0] == "active"
-    assert inspect.query_task([later.id]) == {"one@here": {}}
+    assert inspect.query_task([later.id])["one@here"][later.id][0] == "scheduled"
+    assert inspect.query_task(["unheard-of"]) == {"one@here": {}}
 
 
 def test_what_a_worker_is(app, worker, inspect):
