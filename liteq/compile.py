@@ -35,7 +35,7 @@ from liteq.message import DEPTH_SHIFT, Batch, Flag, Group, Message, new_id
 
 __all__ = ["Compiled", "Router", "compile_many", "compile_signature"]
 
-LINKED, TAKES_INPUT, ON_FAILURE = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE
+LINKED, TAKES_INPUT, ON_FAILURE, CALLBACK = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE, Flag.CALLBACK
 NOTHING: Mapping[str, Any] = {}
 MAX_NESTING = 100
 
@@ -285,11 +285,11 @@ class _Rows:
 
     def _callbacks(self, end: _End, links: Sequence[Any], errbacks: Sequence[Any]) -> None:
         """The rows that await `end` beside the canvas: nobody waits for theirs."""
-        place = Place(spread=True).after(end)
+        place = Place(spread=True).after(end)._replace(flags=TAKES_INPUT | CALLBACK)
         for callback in links:
             self._callback(callback, place)
         for errback in errbacks:
-            self._callback(errback, place._replace(flags=TAKES_INPUT | ON_FAILURE))
+            self._callback(errback, place._replace(flags=TAKES_INPUT | CALLBACK | ON_FAILURE))
 
     def _callback(self, sig: Any, place: Place) -> None:
         sig = _signature(sig).expanded()

@@ -44,6 +44,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger("liteq.execution")
 
+CUT = frozenset({"chain", "callbacks"})  # a task that empties these ends what follows it
 UNRETURNED = frozenset({states.IGNORED, states.REJECTED, states.RETRY})  # `after_return` is not called for these
 
 
@@ -215,6 +216,7 @@ def _execute(
     plan: Plan = task.plan
     if plan.redact is not None:
         request.redact = plan.redact
+    request._task = task
     token = enter(task, request)
     executed: Executed | None = None
     started = clock.monotonic()
@@ -301,6 +303,8 @@ def _is_the_task_s(exc: BaseException, plan: Plan) -> bool:
 
 def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, runtime_s: float) -> Executed:
     try:
+        if request._lease is not None and not CUT.isdisjoint(request.__dict__):
+            request.drop_followers()
         result = None
         if keep and _is_kept(plan, request):
             # A task that returns what it sent: as in Celery, the tree of ids, for `result_from_tuple`.

@@ -54,6 +54,7 @@ class Flag:
     TRACK_STARTED = 32  # STARTED is recorded
     EARLY_ACK = 64  # at most once: a crash while it runs dead-letters it instead of running it again
     REDELIVERED = 128  # its task has rejected it, to have it once more
+    CALLBACK = 256  # it awaits what it is linked to, beside the chain, group or chord that that one is in
 
 
 DEPTH_SHIFT = 16  # from this bit on, the column says in how many groups the row stands

@@ -25,7 +25,9 @@ DOCUMENTED = (
     "headers", "shadow", "reply_to", "origin", "stamped_headers", "argsrepr", "kwargsrepr", "replaced_task_nesting",
 )  # fmt: skip
 EMPTY: Mapping[str, Any] = {}
-PROPERTIES = ("app_id", "user_id", "message_id", "content_type", "content_encoding", "type", "cluster_id")
+PROPERTIES = (
+    "correlation_id", "app_id", "user_id", "message_id", "content_type", "content_encoding", "type", "cluster_id",
+)  # fmt: skip
 FORM = frozenset({"serializer", "compression"})
 
 
@@ -42,11 +44,11 @@ def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
     return clock.now_ms() + int(when * 1000)
 
 
-class Defaults:
-    """Everything about a task's messages that does not depend on the call."""
 OF_THE_TASK = ("queue", "exchange", "routing_key", "priority")
 
 
+class Defaults:
+    """Everything about a task's messages that does not depend on the call."""
 
     __slots__ = (
         "check", "depth", "dump", "expires", "flags", "form", "inherits", "limit", "name", "priority", "queue",
@@ -244,7 +246,7 @@ class Publisher:
             expires = d.expires
         priority = options.get("priority")
         if priority is None and d.inherits and (running := context.worker_request()) is not None:
-            priority = running.delivery_info.get("priority")
+            priority = (running.delivery_info or {}).get("priority")
         return Message(
             id=message_id,
             task=d.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +9,7 @@ import orjson
 
 from liteq.clock import from_ms
 from liteq.context.apps import get_current_app
+from liteq.context.graph import body_of, drop_callbacks, drop_chain, errbacks_of, links_of, rest_of_chain
 from liteq.message import DEPTH_SHIFT, Flag, Lease
 
 __all__ = ["Request"]
@@ -39,9 +39,7 @@ class Request:
     crashes: int = 0
     """How often a process died while it ran this message."""
     max_retries: int | None = None
-    chain: Any = None
-    callbacks: Any = None
-    errbacks: Any = None
+    taskset: Any = None
     utc: bool = True
     loglevel: Any = None
     logfile: Any = None
@@ -56,6 +54,7 @@ class Request:
     """The task's `redacted`, where it has sensitive arguments."""
 
     _lease: Lease | None = None
+    _task: Any = None  # the task that runs under it
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         self.__dict__.update(*args, **fields)
@@ -137,7 +136,11 @@ class Request:
 
     @cached_property
     def correlation_id(self) -> str | None:
-        return self.id if self._lease or self.is_eager else None
+        """Its id, unless the sender gave one."""
+        if self._lease is None:
+            return None
+        given: str | None = self.options.get("properties", {}).get("correlation_id")
+        return given or self.id
 
     @cached_property
     def group(self) -> str | None:
@@ -145,12 +148,47 @@ class Request:
 
     @cached_property
     def group_index(self) -> int | None:
-        return None
+        """Its place in its group."""
+        lease = self._lease
+        if lease is None or lease.group_id is None:
+            return None
+        row = self._app.storage.find(lease.id)
+        return None if row is None else row.position
+
+    # What comes next is read from the file, as dicts of signatures. A task that sets `chain` or `callbacks` to None, or
+    # empties the list, ends its chain, as in Celery: see `drop_followers`.
+
+    @property
+    def _app(self) -> Any:
+        return get_current_app() if self._task is None else self._task.app
 
     @cached_property
-    def chord(self) -> Any:
-        """Truthy inside a group or a chord's header: its group's id."""
-        return self.group
+    def chain(self) -> list[dict[str, Any]] | None:
+        """What is left of its chain, the next one last."""
+        return rest_of_chain(self._app, self._lease) if self._lease else None
+
+    @cached_property
+    def callbacks(self) -> list[dict[str, Any]] | None:
+        return links_of(self._app, self._lease) if self._lease else None
+
+    @cached_property
+    def errbacks(self) -> list[dict[str, Any]] | None:
+        return errbacks_of(self._app, self._lease) if self._lease else None
+
+    @cached_property
+    def chord(self) -> dict[str, Any] | None:
+        """The body of the chord in whose header it is."""
+        return body_of(self._app, self._lease) if self._lease else None
+
+    def drop_followers(self) -> None:
+        """Cancel the rest of the chain, or the callbacks, where the task has taken them out of this request."""
+        fields, lease = self.__dict__, self._lease
+        if lease is None:
+            return
+        if "chain" in fields and not fields["chain"]:
+            drop_chain(self._app, lease)
+        if "callbacks" in fields and not fields["callbacks"]:
+            drop_callbacks(self._app, lease)
 
     @cached_property
     def ignore_result(self) -> bool:
@@ -171,7 +209,7 @@ class Request:
 
     @cached_property
     def timelimit(self) -> tuple[float | None, float | None]:
-        """(hard, soft) limit in seconds that this call asked for, None where it did not."""
+        """(hard, soft) limit in seconds that this call asked for, each None where it did not."""
         hard, soft = self.options.get("timelimit") or (None, None)
         return hard, soft
 
@@ -210,9 +248,10 @@ class Request:
         return {"stamps": self.stamps or {}, "stamped_headers": names} if names else {}
 
     @cached_property
-    def expires(self) -> datetime | None:
+    def expires(self) -> str | None:
+        """The time after which it is not started, in ISO format."""
         expires_ms = self._lease.expires_ms if self._lease else None
-        return from_ms(expires_ms) if expires_ms is not None else None
+        return from_ms(expires_ms).isoformat() if expires_ms is not None else None
 
     @cached_property
     def eta(self) -> str | None:
@@ -233,7 +272,7 @@ class Request:
 
     @cached_property
     def stamps(self) -> dict[str, Any] | None:
-        return self.options.get("stamps")
+        return self.options.get("stamps", None if self._lease is None else {})
 
     @cached_property
     def stamped_headers(self) -> list[str] | None:
@@ -243,7 +282,7 @@ class Request:
     def argsrepr(self) -> str:
         """The positional arguments as logs may show them: `argsrepr=` of the sender, sensitive ones hidden."""
         said: str | None = self.options.get("argsrepr")
-        return repr(self._shown()[0]) if said is None else said
+        return repr(tuple(self._shown()[0] or ())) if said is None else said
 
     @cached_property
     def kwargsrepr(self) -> str:
@@ -256,10 +295,10 @@ class Request:
         return (self.args, self.kwargs) if redact is None else redact(self.args or (), self.kwargs or {})
 
     @cached_property
-    def delivery_info(self) -> dict[str, Any]:
+    def delivery_info(self) -> dict[str, Any] | None:
         lease = self._lease
         if lease is None:
-            return {"is_eager": True} if self.is_eager else {}
+            return {"is_eager": True} if self.is_eager else None
         return {
             "exchange": "",
             "routing_key": lease.queue,

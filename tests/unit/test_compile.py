@@ -11,7 +11,7 @@ from liteq.canvas import Node, Signature, chain, chord, chunks, group, xmap
 from liteq.compile import compile_many, compile_signature
 from liteq.message import DEPTH_SHIFT, Batch, Flag, Message
 
-LINKED, TAKES_INPUT, ON_FAILURE = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE
+LINKED, TAKES_INPUT, ON_FAILURE, CALLBACK = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE, Flag.CALLBACK
 
 
 class Rows:
@@ -211,9 +211,9 @@ def test_a_callback_awaits_its_task_and_an_errback_its_failure() -> None:
     rows, (_, node) = compiled(a)
     assert node.id == rows.of["a"].id
     assert rows.of["a"].flags == LINKED
-    assert (rows.of["b"].awaits, rows.of["b"].flags) == (node.id, TAKES_INPUT | LINKED)
+    assert (rows.of["b"].awaits, rows.of["b"].flags) == (node.id, TAKES_INPUT | CALLBACK | LINKED)
     assert (rows.of["c"].awaits, rows.of["c"].flags) == (rows.of["b"].id, TAKES_INPUT)
-    assert (rows.of["e"].awaits, rows.of["e"].flags) == (node.id, TAKES_INPUT | ON_FAILURE)
+    assert (rows.of["e"].awaits, rows.of["e"].flags) == (node.id, TAKES_INPUT | CALLBACK | ON_FAILURE)
 
 
 def test_a_chains_link_is_its_lasts_and_its_errback_each_ones() -> None:
