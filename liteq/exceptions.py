@@ -4,6 +4,7 @@
     ├── StorageError                   the file or its engine; also called OperationalError
     │   ├── StorageBusy                the write lock was not to be had in time; names the holder
     │   ├── StorageFull                the disk, or the file's page limit, is full
+    │   ├── StorageInUse               it is to be replaced, and is open in another process
     │   ├── StorageCorrupt             not a database, or a damaged one
     │   ├── StorageUnavailable         cannot be opened: path, permission, file system
     │   └── SchemaTooNew               written by a newer liteq
@@ -96,6 +97,7 @@ __all__ = [
     "StorageCorrupt",
     "StorageError",
     "StorageFull",
+    "StorageInUse",
     "StorageUnavailable",
     "TaskError",
     "TaskPredicate",
@@ -142,6 +144,14 @@ class StorageBusy(StorageError):
         )
         self.waited_s = waited_s
         self.holder = holder
+
+
+class StorageInUse(StorageError):
+    """Raised where the file must be nobody's for a moment, and is open in another process; the message names it."""
+
+    def __init__(self, path: str, users: str) -> None:
+        super().__init__(f"{path} is in use: {users}. Stop all workers, producers and beat first; nothing was changed.")
+        self.users = users
 
 
 class StorageFull(StorageError):

@@ -163,6 +163,9 @@ class MemoryDriver:
     def backup(self, target: Path) -> None:
         raise StorageError(f"the queue is in memory: there is nothing to copy to {target}")
 
+    def restore(self, source: Path) -> Path | None:
+        raise StorageError(f"the queue is in memory: {source} cannot be put in its place")
+
     def describe(self) -> dict[str, Any]:
         return {"driver": self.library, "path": f"in memory (database {self.using!r})"}
 

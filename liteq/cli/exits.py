@@ -33,7 +33,7 @@ MEANING = {
     Exit.DATA: "refused: not serialisable, too large; or the file is no database, or damaged",
     Exit.UNAVAILABLE: "no worker answers, or the file cannot be opened",
     Exit.CANNOT_CREATE: "a pidfile or a backup's target that is there already",
-    Exit.TRY_AGAIN: "not yet: unfinished, locked, disk full",
+    Exit.TRY_AGAIN: "not yet: unfinished, locked, in use, disk full",
     Exit.CONFIG: "a setting, the broker's URL, the app; or the file is of a newer liteq",
     Exit.INTERRUPTED: "interrupted",
 }
@@ -47,6 +47,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (err.ImproperlyConfigured, Exit.CONFIG),
     (err.StorageBusy, Exit.TRY_AGAIN),
     (err.StorageFull, Exit.TRY_AGAIN),
+    (err.StorageInUse, Exit.TRY_AGAIN),
     (err.TimeoutError, Exit.TRY_AGAIN),
     (err.StorageError, Exit.UNAVAILABLE),
 )

@@ -133,6 +133,13 @@ class Driver(Protocol):
     def backup(self, target: Path) -> None:
         """Write a consistent copy to `target`, which must not exist, while others go on working."""
 
+    def restore(self, source: Path) -> Path | None:
+        """Put a copy of `source` in the place of the queue, which nobody may have open; where the old one is now.
+
+        Leases of before are void. Raises StorageInUse where somebody has it, another StorageError where `source` is no
+        queue. Then nothing is changed.
+        """
+
     def describe(self) -> dict[str, Any]:
         """What `liteq doctor` shows: library, version, source id, path, pragmas, known bugs, integrity."""
 

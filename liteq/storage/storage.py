@@ -460,6 +460,10 @@ class Storage:
         """Write a consistent copy to `target`, which must not exist."""
         self.driver.backup(target)
 
+    def restore(self, source: Path) -> Path | None:
+        """Put a copy of `source` in the place of the file, which nobody may have open; where the old one is now."""
+        return self.driver.restore(source)
+
     def describe(self) -> dict[str, Any]:
         """What there is to know of the engine and the file, for `liteq doctor`."""
         return self.driver.describe()

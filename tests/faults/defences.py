@@ -343,6 +343,32 @@ MUTANTS = [
         "CREATE UNIQUE INDEX liteq_messages_unique", "CREATE INDEX liteq_messages_unique",
         "test_versions.py::test_a_file_of_an_older_one_is_migrated_with_live_rows_in_every_state",
     ),
+    # -- backups
+    without(
+        "a new epoch has tokens of its own", "liteq/storage/sqlite/epoch.py",
+        "TOKENS: Final = 2**43", "TOKENS: Final = 0",
+        "test_restore.py::test_a_lease_given_out_after_the_backup_is_void",
+    ),
+    without(
+        "a copy that comes into use begins a new epoch", "liteq/storage/sqlite/create.py",
+        "                epoch.begin(session)\n", "                pass\n",
+        "test_restore.py::test_a_worker_that_slept_through_the_restore_changes_nothing",
+    ),
+    without(
+        "a file that is in use is not replaced", "liteq/storage/sqlite/restore.py",
+        "        if users or not _alone(session):", "        if False:",
+        "test_restore.py::test_all_that_the_copy_has_is_done",
+    ),
+    without(
+        "what has no queue in it is no backup", "liteq/storage/sqlite/restore.py",
+        "        _check(session)\n", "",
+        "test_restore.py::test_what_is_no_backup_is_refused_and_changes_nothing",
+    ),
+    without(
+        "the queue that a backup replaces is kept", "liteq/storage/sqlite/restore.py",
+        'os.rename(f"{target}{suffix}", f"{kept}{suffix}")', 'os.unlink(f"{target}{suffix}")',
+        "test_restore.py::test_the_queue_that_was_there_is_kept_and_can_be_put_back",
+    ),
     # -- payloads
     without(
         "depth is counted where orjson would go on", "liteq/serialization/codec.py",

@@ -173,6 +173,12 @@ def kill_group(process: Process) -> None:
     process.wait()
 
 
+def told_of_its_loss(drill: Drill, name: str) -> bool:
+    """Its late acknowledgement was refused; or its heartbeat was, and it killed the child that still worked on it."""
+    log = drill.log(name)
+    return "lost to another worker" in log or "signal SIGKILL" in log
+
+
 def check_nothing_lost(drill: Drill) -> dict[str, int]:
     """The oracle. Everything accepted is done, once, with the right result; the file is whole. What it counted."""
     storage = drill.storage()

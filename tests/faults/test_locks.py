@@ -19,7 +19,7 @@ from liteq.states import State
 from liteq.storage.sqlite.checkpoint import LARGE_LOG
 from liteq.storage.storage import open_storage
 
-from .harness import Drill, children_of, integrity, wait_for
+from .harness import Drill, children_of, integrity, told_of_its_loss, wait_for
 from .sizes import size
 
 ZOMBIES = size("ZOMBIES", 20, 1_000)
@@ -113,12 +113,6 @@ def test_workers_stopped_past_their_leases_cannot_acknowledge(drill: Drill, tmp_
         assert [drill.stop(zombie) for zombie in zombies.values()] == [0] * AT_ONCE
     storage.close()
     assert integrity(drill.db) == "ok"
-
-
-def told_of_its_loss(drill: Drill, name: str) -> bool:
-    """Its late acknowledgement was refused; or its heartbeat was, and it killed the child that still worked on it."""
-    log = drill.log(name)
-    return "lost to another worker" in log or "signal SIGKILL" in log
 
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])

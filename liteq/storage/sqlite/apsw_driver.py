@@ -111,13 +111,14 @@ class ApswSession(Session):
                 while not backup.done:  # all pages in one step: one snapshot, which holds no writer up
                     backup.step(-1)
             verdict = copy.execute("PRAGMA integrity_check(1)").fetchall()
+            copy.execute("PRAGMA journal_mode=DELETE").fetchall()
         except apsw.Error as error:
             raise self.error(error) from error
         finally:
             if copy is not None:
                 copy.close()
         if verdict != [("ok",)]:
-            raise StorageCorrupt(f"the copy of {self.path} is damaged ({verdict[0][0]}): run `liteq doctor`")
+            raise StorageCorrupt(f"{self.path} is damaged, and so is the copy ({verdict[0][0]}): run `liteq doctor`")
 
     def disconnect(self) -> None:
         self.connection.close(True)
@@ -156,6 +157,9 @@ class ApswDriver(SQLiteDriver):
         except apsw.Error as error:
             code = getattr(error, "extendedresult", 0) or getattr(error, "result", 0) or 1
             raise translate(code, str(error), self.path, self.busy_timeout_s) from error
+
+    def session_on(self, path: str) -> Session:
+        return ApswSession(path, reader=True, busy_timeout_s=self.busy_timeout_s)
 
     def library_version(self) -> str:
         return apsw.apsw_version()

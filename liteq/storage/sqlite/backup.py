@@ -1,8 +1,6 @@
-"""A consistent copy of a live file, by SQLite's backup API.
+"""A consistent copy of a live file, by SQLite's backup API: one file without a log, which tells it from the original.
 
-The copy keeps the file's `epoch`: it goes up when a copy is taken back into use, so that leases given out before can
-never be acknowledged. Whoever restores a copy by hand must raise it before the first worker starts:
-`UPDATE liteq_meta SET value = value + 1 WHERE key = 'epoch'`.
+Who opens it in the original's place begins a new epoch (epoch.py).
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from liteq.exceptions import StorageUnavailable
 from liteq.storage.sqlite.files import MODE
 from liteq.storage.sqlite.session import Session
 
-__all__ = ["backup"]
+__all__ = ["backup", "publish", "write_part"]
 
 
 def backup(session: Session, target: Path) -> None:
@@ -22,34 +20,49 @@ def backup(session: Session, target: Path) -> None:
 
     Raises StorageUnavailable where `target` exists or cannot be made, StorageCorrupt where the copy is damaged.
     """
-    part = target.with_name(f"{target.name}.part{os.getpid()}")
     if os.path.lexists(target):
         raise StorageUnavailable(f"{target} exists: name a new file, a backup never overwrites one")
+    part = write_part(session, target)
+    try:
+        publish(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_part(session: Session, target: Path) -> Path:
+    """Copy the file of `session` to a file beside `target`, to be published; its path. Raises as `backup`."""
+    part = target.with_name(f"{target.name}.part{os.getpid()}")
     try:
         os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, MODE))
         try:
             session.copy_to(str(part))
             _sync(part)
-            _publish(part, target)
-        finally:
-            for leftover in (part, Path(f"{part}-wal"), Path(f"{part}-shm")):
-                leftover.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageUnavailable(f"the backup {target} cannot be written ({error.strerror})") from error
-
-
-def _publish(part: Path, target: Path) -> None:
-    """Give the finished copy its name, unless somebody has taken it meanwhile."""
-    try:
-        os.link(part, target)  # a rename would overwrite
-    except FileExistsError:
-        raise
-    except OSError:  # no hard links on this file system
-        if os.path.lexists(target):
+        except BaseException:
+            part.unlink(missing_ok=True)
             raise
-        os.rename(part, target)
-    if os.name == "posix":
-        _sync(target.parent)
+        finally:
+            for leftover in ("-wal", "-shm", "-journal"):
+                Path(f"{part}{leftover}").unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageUnavailable(f"{part} cannot be written ({error.strerror})") from error
+    return part
+
+
+def publish(part: Path, target: Path) -> None:
+    """Give the finished copy its name, unless somebody has taken it meanwhile. Raises StorageUnavailable."""
+    try:
+        try:
+            os.link(part, target)  # a rename would overwrite
+        except FileExistsError:
+            raise
+        except OSError:  # no hard links on this file system
+            if os.path.lexists(target):
+                raise
+            os.rename(part, target)
+        if os.name == "posix":
+            _sync(target.parent)
+    except OSError as error:
+        raise StorageUnavailable(f"the copy {target} cannot be written ({error.strerror})") from error
 
 
 def _sync(path: Path) -> None:

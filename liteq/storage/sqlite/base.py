@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull, StorageUnavailable
 from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
-from liteq.storage.sqlite import backup, create, describe, files, fork, migrate
+from liteq.storage.sqlite import backup, create, describe, files, fork, migrate, restore
 from liteq.storage.sqlite.ballast import Ballast
 from liteq.storage.sqlite.checkpoint import LogWatch, fold, overgrown
 from liteq.storage.sqlite.doorbell import Doorbell
@@ -93,6 +93,10 @@ class SQLiteDriver(ABC):
     @abstractmethod
     def new_session(self, *, reader: bool) -> Session:
         """A session that is not open yet."""
+
+    @abstractmethod
+    def session_on(self, path: str) -> Session:
+        """A session on any file, not open yet: for copies (restore.py)."""
 
     @abstractmethod
     def library_version(self) -> str: ...
@@ -195,6 +199,10 @@ class SQLiteDriver(ABC):
     def backup(self, target: Path) -> None:
         with Checkout(self, reader=True) as session:
             backup.backup(session, target)
+
+    def restore(self, source: Path) -> Path | None:
+        self.close()
+        return restore.restore(self, source)
 
     def describe(self) -> dict[str, Any]:
         with Checkout(self, reader=True) as session:

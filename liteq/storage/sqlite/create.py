@@ -5,25 +5,20 @@ from __future__ import annotations
 from time import monotonic, sleep
 
 from liteq.exceptions import StorageBusy, StorageUnavailable
+from liteq.storage.sqlite import epoch
 from liteq.storage.sqlite.gate import pause_s
 from liteq.storage.sqlite.holder import writer
-from liteq.storage.sqlite.session import PAGE_SIZE, Session
+from liteq.storage.sqlite.session import APPLICATION_ID, PAGE_SIZE, Session
 
-__all__ = ["APPLICATION_ID", "prepare"]
-
-APPLICATION_ID = 0x4C697465  # "Lite"; `file` shows it
+__all__ = ["check_application", "prepare"]
 
 
 def prepare(session: Session, timeout_s: float) -> None:
-    """Put a new file, or a restored one, into WAL mode; refuse another application's file.
+    """Put a new file, or a copy that comes into use, into WAL mode; refuse another application's file.
 
-    Raises StorageCorrupt where it is no database, StorageUnavailable, StorageBusy.
+    Raises StorageCorrupt where it is no database, StorageUnavailable, StorageBusy, SchemaTooNew.
     """
-    found = session.pragma("application_id")
-    if found not in (0, APPLICATION_ID):  # 0: new, or shared with an application that does not sign its files
-        raise StorageUnavailable(
-            f"{session.path} is the database of another application (application_id {found:#x}): name another file"
-        )
+    check_application(session)
     if session.pragma("journal_mode") == "wal":
         return
     if not session.gate.acquire(timeout_s):
@@ -34,12 +29,23 @@ def prepare(session: Session, timeout_s: float) -> None:
         session.gate.release()
 
 
+def check_application(session: Session) -> None:
+    """Raises StorageUnavailable where the file says that it is another application's."""
+    found = session.pragma("application_id")
+    if found not in (0, APPLICATION_ID):  # 0: new, or shared with an application that does not sign its files
+        raise StorageUnavailable(
+            f"{session.path} is the database of another application (application_id {found:#x}): name another file"
+        )
+
+
 def _into_wal(session: Session, timeout_s: float) -> None:
     end = monotonic() + timeout_s
     while True:
         if session.pragma("page_count") == 0:  # both are fixed by the first page that is written
             session.script(f"PRAGMA page_size={PAGE_SIZE}; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA synchronous=FULL")
         try:
+            if session.pragma("page_count"):
+                epoch.begin(session)
             session.script("PRAGMA journal_mode=WAL")
         except StorageBusy:
             if monotonic() >= end:

@@ -10,10 +10,11 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["readers", "writer"]
+__all__ = ["readers", "users", "writer"]
 
 WAL_WRITE_LOCK = 120  # the byte of the -shm file that a WAL writer locks (https://www.sqlite.org/walformat.html)
 READ_MARKS = (123, 127)  # the bytes of which a reader locks one while its snapshot lasts
+OPEN_MARK = 128  # the byte that each connection locks, shared, for as long as it is open
 KERNEL_LIST = "/proc/locks"
 FIELDS = 8
 
@@ -51,6 +52,17 @@ def readers(path: str) -> list[str]:
     first, last = READ_MARKS
     pids = {k.pid for k in locks if k.kind == "POSIX" and k.inode == status.st_ino and k.first <= last <= k.last}
     pids |= {k.pid for k in locks if k.kind == "POSIX" and k.inode == status.st_ino and first <= k.first <= last}
+    return [f"PID {pid} ({_name(pid)})" for pid in sorted(pids) if pid > 0]
+
+
+def users(path: str) -> list[str]:
+    """Who has the database `path` open, in WAL mode, as "PID 123 (name)"; [] where it cannot be told."""
+    try:
+        inode = os.stat(path + "-shm").st_ino
+        locks = [lock for mode in ("READ", "WRITE") for lock in _locks(mode)]
+    except OSError:
+        return []
+    pids = {k.pid for k in locks if k.kind == "POSIX" and k.inode == inode and k.first <= OPEN_MARK <= k.last}
     return [f"PID {pid} ({_name(pid)})" for pid in sorted(pids) if pid > 0]
 
 

@@ -6,6 +6,7 @@ import ctypes
 import os
 import select
 import struct
+from contextlib import suppress
 
 from liteq.exceptions import StorageUnavailable
 from liteq.storage.sqlite.files import identity, open_sidecar
@@ -19,6 +20,7 @@ IN_MOVE_SELF = 0x800
 IN_IGNORED = 0x8000
 GONE = IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED
 EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name: 0 where a file is watched, not a folder
+NOWHERE = (0, 0)
 FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -50,12 +52,14 @@ class InotifyListener:
                 seen |= mask
         # Deleting a bell rings it. Its name alone does not tell: the new file may have the old one's inode number.
         if seen & GONE or (seen and identity(self._path) != self._watched):
-            self._watch()  # by the same descriptor: somebody's selector knows it
+            self._watch_again()
         return bool(seen)
 
     def wait(self, timeout_s: float) -> bool:
         if self._pid != os.getpid():
             self.clear()
+        if self._watched == NOWHERE:
+            self._watch_again()
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         return bool(poll.poll(max(0.0, timeout_s) * 1000)) and self.clear()
@@ -73,6 +77,15 @@ class InotifyListener:
         except (OSError, StorageUnavailable):
             self.close()
             raise
+
+    def _watch_again(self) -> None:
+        """Watch what is under that name now, by the same descriptor: somebody's selector knows it.
+
+        With the database gone, or its folder, there is nothing to watch: tried again with the next `wait`.
+        """
+        self._watched = NOWHERE
+        with suppress(OSError, StorageUnavailable):
+            self._watch()
 
     def _watch(self) -> None:
         os.close(open_sidecar(self._path))

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import select
 import sys
+from contextlib import suppress
 
+from liteq.exceptions import StorageUnavailable
 from liteq.storage.sqlite.files import identity, open_sidecar
 
 __all__ = ["KqueueListener"]
+
+NOWHERE = (0, 0)
 
 if sys.platform == "darwin":
 
@@ -41,10 +45,16 @@ if sys.platform == "darwin":
 
         def _take(self, timeout_s: float) -> bool:
             heard = bool(self._queue.control(None, 8, timeout_s))
-            if heard and identity(self._path) != self._watched:
-                os.close(self._bell)
-                self._watch()  # in the same queue: somebody's selector knows it
+            if self._watched == NOWHERE or (heard and identity(self._path) != self._watched):
+                self._watch_again()
             return heard
+
+        def _watch_again(self) -> None:
+            """In the same queue, which somebody's selector knows; with the folder gone, tried again next time."""
+            before, self._watched = self._bell, NOWHERE
+            with suppress(OSError, StorageUnavailable):
+                self._watch()
+                os.close(before)
 
         def _start(self) -> None:
             self._pid = os.getpid()

@@ -10,8 +10,7 @@ from typing import NamedTuple, cast
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageUnavailable
 from liteq.storage.driver import Driver, Transaction
-from liteq.storage.sqlite.create import APPLICATION_ID
-from liteq.storage.sqlite.session import Session
+from liteq.storage.sqlite.session import APPLICATION_ID, Session
 
 __all__ = ["Versions", "check", "migrate", "migrations", "read_versions", "statements"]
 

@@ -14,7 +14,9 @@ from liteq.exceptions import StorageError
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.gate import open_gate
 
-__all__ = ["PAGE_SIZE", "WAL_LIMIT", "Abandoned", "Session"]
+__all__ = ["APPLICATION_ID", "PAGE_SIZE", "WAL_LIMIT", "Abandoned", "Session"]
+
+APPLICATION_ID: Final = 0x4C697465  # "Lite"; `file` shows it
 
 # A commit writes whole pages into the log: with half the usual size an enqueue takes two thirds of the time (ADR 0010).
 PAGE_SIZE: Final = 2048

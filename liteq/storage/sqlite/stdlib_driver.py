@@ -102,13 +102,14 @@ class StdlibSession(Session):
             copy = _connect(target)
             self.connection.backup(copy)  # all pages in one step: one snapshot, which holds no writer up
             verdict = copy.execute("PRAGMA integrity_check(1)").fetchall()
+            copy.execute("PRAGMA journal_mode=DELETE").fetchall()
         except sqlite3.Error as error:
             raise self.error(error) from error
         finally:
             if copy is not None:
                 copy.close()
         if verdict != [("ok",)]:
-            raise StorageCorrupt(f"the copy of {self.path} is damaged ({verdict[0][0]}): run `liteq doctor`")
+            raise StorageCorrupt(f"{self.path} is damaged, and so is the copy ({verdict[0][0]}): run `liteq doctor`")
 
     def disconnect(self) -> None:
         self.connection.close()
@@ -133,6 +134,9 @@ class StdlibDriver(SQLiteDriver):
 
     def new_session(self, *, reader: bool) -> Session:
         return StdlibSession(self.path, reader=reader, busy_timeout_s=self.busy_timeout_s)
+
+    def session_on(self, path: str) -> Session:
+        return StdlibSession(path, reader=True, busy_timeout_s=self.busy_timeout_s)
 
     def library_version(self) -> str:
         return sqlite3.sqlite_version

@@ -212,6 +212,19 @@ def test_a_backup_is_whole_and_never_overwrites(shop, call, project):
     assert shop("backup", "nowhere/copy.db").code == 73
 
 
+def test_a_backup_is_put_back_and_what_was_there_is_kept(shop, call, project):
+    call("shop.add", "[1, 2]")
+    assert shop("backup", "copy.db").code == 0
+    call("shop.add", "[3, 4]")
+    told = shop("restore", "copy.db", "--json").json
+    assert told["path"] == str(project / "shop.db")
+    count = "SELECT count(*) FROM liteq_messages"
+    assert sqlite3.connect(project / "shop.db").execute(count).fetchone() == (1,)
+    assert sqlite3.connect(told["kept"]).execute(count).fetchone() == (2,)
+    refused = shop("restore", "nowhere.db")
+    assert (refused.code, "is not there" in refused.err) == (69, True)
+
+
 def test_a_sound_file(shop, call):
     call("shop.add", "[1, 2]")
     found = shop("doctor", "--json")

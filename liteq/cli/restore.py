@@ -1,0 +1,33 @@
+"""`liteq restore`: a backup takes the queue's place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from liteq.cli.group import Command
+from liteq.cli.output import emit, say
+from liteq.cli.session import Session, pass_session
+from liteq.storage.sqlite.url import parse
+
+__all__ = ["restore"]
+
+
+@click.command(cls=Command)
+@click.argument("source", type=click.Path(path_type=Path))
+@pass_session
+def restore(session: Session, /, source: Path) -> None:
+    """Put a copy of SOURCE, which `liteq backup` wrote, in the place of the queue.
+
+    Stop all workers, producers and beat before: while a process has the queue open, this exits with 75 and changes
+    nothing. The queue that was there is kept beside it under another name. What was acknowledged after the backup runs
+    again; whoever still holds a lease of before cannot acknowledge it any more.
+
+    \b
+    JSON: {"path", "kept"}, the second null where there was no queue
+    """
+    kept = session.app.storage.restore(source)
+    path = parse(session.app.broker_url).path
+    text = f"Restored {path}." + (f" What was there is now {kept}." if kept else "")
+    emit(session, {"path": path, "kept": str(kept) if kept else None}, lambda: say(text))

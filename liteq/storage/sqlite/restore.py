@@ -1,0 +1,117 @@
+"""A copy is put in the place of the database, and what was there beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol, cast
+
+from liteq.exceptions import SchemaTooNew, StorageBusy, StorageError, StorageInUse, StorageUnavailable
+from liteq.storage.driver import Transaction
+from liteq.storage.sqlite import backup, holder
+from liteq.storage.sqlite.create import check_application
+from liteq.storage.sqlite.migrate import migrations, read_versions
+from liteq.storage.sqlite.session import Session
+
+__all__ = ["restore"]
+
+SIDECARS = ("", "-wal", "-shm")
+
+
+class Opens(Protocol):
+    """What is needed of a driver."""
+
+    path: str
+
+    def session_on(self, path: str) -> Session:
+        """A session on any file, which is not open yet."""
+
+
+def restore(driver: Opens, source: Path) -> Path | None:
+    """Put a copy of `source` in the place of the driver's file, which nobody may have open; where the old one is now.
+
+    The old one is kept, under a name with the time in it; None where there was none. `source` stays as it is. The first
+    who opens the file begins a new epoch (epoch.py).
+
+    Raises StorageUnavailable where `source` is no queue, StorageCorrupt where it is damaged, SchemaTooNew where it is a
+    newer liteq's, and StorageInUse where a process has the file open. Then nothing is changed.
+    """
+    target = Path(driver.path)
+    if not source.is_file():
+        raise StorageUnavailable(f"{source} is not there, or is no file: name a copy that `liteq backup` has written")
+    if source.exists() and target.exists() and source.samefile(target):
+        raise StorageUnavailable(f"{source} is the queue itself: name a copy that `liteq backup` has written")
+    with _on(driver, source) as session:
+        _check(session)
+        part = backup.write_part(session, target)
+    try:
+        with _out_of_use(driver):
+            kept = _set_aside(target)
+            backup.publish(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return kept
+
+
+@contextmanager
+def _on(driver: Opens, path: Path) -> Iterator[Session]:
+    session = driver.session_on(str(path))
+    session.connect(1000)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def _check(session: Session) -> None:
+    check_application(session)
+    found, known = read_versions(cast("Transaction", session), session.path), max(migrations())
+    if not found.version:
+        raise StorageUnavailable(f"{session.path} has no queue in it: name a copy that `liteq backup` has written")
+    if found.min_writer > known:
+        raise SchemaTooNew(session.path, found.version, known)
+
+
+@contextmanager
+def _out_of_use(driver: Opens) -> Iterator[None]:
+    """Make sure that no process has the database open, and keep writers out meanwhile. Raises StorageInUse."""
+    session = driver.session_on(driver.path)
+    if not session.gate.acquire(1.0):
+        raise StorageInUse(driver.path, holder.writer(driver.path))
+    try:
+        users = ", ".join(holder.users(driver.path))
+        if users or not _alone(session):
+            raise StorageInUse(driver.path, users or "a process that cannot be told from here")
+        yield
+    finally:
+        session.gate.release()
+        session.close()
+
+
+def _alone(session: Session) -> bool:
+    """Whether SQLite lets this connection leave WAL mode, as it does the only one; folds the log into the file."""
+    if not os.path.exists(session.path):
+        return True
+    try:
+        session.connect(0)
+        session.script("PRAGMA journal_mode=DELETE")
+    except StorageBusy:
+        return False
+    except StorageError:  # damaged: the reason, perhaps, for which a copy is restored
+        return True
+    finally:
+        with suppress(Exception):  # it was perhaps never connected
+            session.disconnect()
+    return True
+
+
+def _set_aside(target: Path) -> Path | None:
+    """Give the database, and what of a log there is still, another name; that of the database."""
+    kept = target.with_name(f"{target.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
+    there = [suffix for suffix in SIDECARS if os.path.lexists(f"{target}{suffix}")]
+    for suffix in there:  # the database first: without it, SQLite takes a log for a leftover and deletes it
+        os.rename(f"{target}{suffix}", f"{kept}{suffix}")
+    return kept if "" in there else None

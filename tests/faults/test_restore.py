@@ -1,0 +1,169 @@
+"""A backup is put back: whoever holds a lease of before cannot acknowledge it, and all that the copy has is done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from liteq.exceptions import StorageError, StorageInUse
+from liteq.message import Ack, Batch, Message, WorkerIdentity, new_id
+from liteq.states import State
+from liteq.storage.sqlite.base import FILE_CHECK_S
+from liteq.storage.storage import Storage, open_storage
+
+from .harness import Drill, check_nothing_lost, integrity, told_of_its_loss, wait_for
+from .sizes import size
+
+RESTORES = size("RESTORES", 3, 200)
+
+pytestmark = [
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(sys.platform == "win32", reason="workers need fork"),
+]
+libraries = pytest.mark.parametrize("library", ["apsw", "stdlib"])
+
+
+@pytest.fixture
+def drill(tmp_path: Path) -> Iterator[Drill]:
+    drill = Drill(tmp_path, forked=True)
+    drill.storage().close()
+    yield drill
+    drill.close()
+
+
+def queue(path: Path, library: str) -> Storage:
+    storage = open_storage(f"sqlite:///{path}?driver={library}")
+    storage.migrate()
+    return storage
+
+
+def worker_of(storage: Storage, name: str) -> int:
+    return storage.register_worker(WorkerIdentity(new_id(), name, "elsewhere", "", 1, "1"))
+
+
+@libraries
+def test_a_lease_given_out_after_the_backup_is_void(tmp_path: Path, library: str) -> None:
+    """Both lives of the queue lease the same rows, one by one; without an epoch they would come to the same tokens."""
+    storage = queue(tmp_path / "queue.db", library)
+    for _ in range(RESTORES):
+        ids = [storage.enqueue(Batch([Message(new_id(), "t", b"[[],{}]")]))[0] for _ in range(3)]
+        before = storage.claim(["celery"], worker=worker_of(storage, "before"), limit=1, visibility_s=600)
+        copy = tmp_path / "copy.db"
+        storage.backup(copy)
+        before += storage.claim(["celery"], worker=worker_of(storage, "late"), limit=2, visibility_s=600)
+        kept = storage.restore(copy)
+        assert kept is not None
+        storage.migrate()
+        assert storage.workers() == [], "who works on it enters anew"
+        assert storage.reap() == 1, "what was leased in the copy is nobody's"
+        after = storage.claim(["celery"], worker=worker_of(storage, "after"), limit=3, visibility_s=600)
+        assert sorted(lease.id for lease in after) == sorted(ids)
+        assert min(lease.token for lease in after) > max(lease.token for lease in before)
+        assert storage.settle([(lease, Ack(b'"of before"')) for lease in before]) == before
+        assert storage.settle([(lease, Ack(b'"of now"')) for lease in after]) == []
+        assert {storage.find(id_).result for id_ in ids} == {b'"of now"'}  # type: ignore[union-attr]
+        kept.unlink()
+        copy.unlink()
+    storage.close()
+    assert integrity(tmp_path / "queue.db") == "ok"
+
+
+def test_a_worker_that_slept_through_the_restore_changes_nothing(drill: Drill, tmp_path: Path) -> None:
+    """SIGSTOP, and the copy put in place by hand: the worker's connection is to the old file, its path to the new."""
+    storage = drill.storage()
+    go = tmp_path / "go"
+    zombie = drill.worker(children=1, name="zombie")
+    copy = tmp_path / "copy.db"
+    storage.backup(copy)
+    lost = drill.send(storage, "until", str(go))
+    wait_for(lambda: drill.executions() == 1)
+    os.killpg(zombie.pid, signal.SIGSTOP)
+    looks_again_at = time.monotonic() + FILE_CHECK_S
+    storage.close()
+    for suffix in ("-wal", "-shm", ""):
+        os.rename(f"{drill.db}{suffix}", f"{drill.db}.old{suffix}")
+    shutil.copy(copy, drill.db)
+    storage = drill.storage()
+    again = drill.send(storage, "until", str(go))  # the same row number as the one that the zombie runs
+    heir = drill.worker(children=1, name="heir")
+    wait_for(lambda: drill.executions() == 2)
+    os.killpg(heir.pid, signal.SIGSTOP)
+    go.touch()
+    wait_for(lambda: time.monotonic() > looks_again_at)  # until then it would write into the old file, which harms none
+    os.killpg(zombie.pid, signal.SIGCONT)
+    wait_for(lambda: told_of_its_loss(drill, "zombie"), within_s=20)
+    assert storage.find(again).state is State.LEASED  # type: ignore[union-attr]
+    assert storage.find(lost) is None, "it was accepted after the backup"
+    os.killpg(heir.pid, signal.SIGCONT)
+    wait_for(lambda: storage.find(again).state is State.SUCCEEDED, within_s=20)  # type: ignore[union-attr]
+    # The zombie works on the restored queue.
+    assert drill.stop(heir) == 0
+    more = [drill.send(storage, "work", n) for n in range(5)]
+    wait_for(lambda: {r.state for r in storage.find_many(more).values()} == {State.SUCCEEDED}, within_s=20)
+    assert drill.stop(zombie) == 0
+    storage.close()
+    assert integrity(drill.db) == "ok"
+
+
+def test_all_that_the_copy_has_is_done(drill: Drill, tmp_path: Path) -> None:
+    worker, producer = drill.worker(), drill.producer(0)
+    wait_for(lambda: drill.executions() > 50, within_s=20)
+    known = drill.accepted()
+    storage = drill.storage()
+    storage.backup(tmp_path / "copy.db")
+    with pytest.raises(StorageInUse, match=f"PID {worker.pid} .*Stop all workers"):
+        storage.restore(tmp_path / "copy.db")
+    for process in (producer, worker):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for path in drill.folder.glob("producer-*"):
+        path.unlink()  # what came after the backup is not in it
+    storage.restore(tmp_path / "copy.db")
+    (drill.folder / "producer-0").write_text("".join(f"{a.kind} {a.id} {a.expected}\n" for a in known))
+    worker = drill.worker()
+    drill.wait_until_settled()
+    assert drill.stop(worker) == 0
+    storage.close()
+    assert check_nothing_lost(drill)["accepted"] == len(known)
+
+
+@libraries
+def test_what_is_no_backup_is_refused_and_changes_nothing(tmp_path: Path, library: str) -> None:
+    storage = queue(tmp_path / "queue.db", library)
+    storage.enqueue(Batch([Message("here", "t", b"[[],{}]")]))
+    (tmp_path / "text").write_text("no database " * 100)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty").touch()
+    for name, says in {
+        "nowhere": "is not there",
+        "folder": "is no file",
+        "text": "is not a SQLite database",
+        "empty": "has no queue in it",
+        "queue.db": "is the queue itself",
+    }.items():
+        with pytest.raises(StorageError, match=says):
+            storage.restore(tmp_path / name)
+    assert storage.find("here") is not None
+    storage.close()
+    assert not list(tmp_path.glob("*.part*"))
+
+
+@libraries
+def test_the_queue_that_was_there_is_kept_and_can_be_put_back(tmp_path: Path, library: str) -> None:
+    storage = queue(tmp_path / "queue.db", library)
+    storage.backup(tmp_path / "copy.db")
+    storage.enqueue(Batch([Message("after the backup", "t", b"[[],{}]")]))
+    kept = storage.restore(tmp_path / "copy.db")
+    assert kept is not None
+    assert storage.find("after the backup") is None
+    storage.restore(kept)
+    assert storage.find("after the backup") is not None
+    storage.close()
+    assert integrity(kept) == "ok"
