@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from liteq.serialization import ErrorDoc, decode_error, loaded_class, rebuild
 
-__all__ = ["exception_from"]
+__all__ = ["exception_from", "exception_of_meta", "meta_of_exception"]
 
 
 def exception_from(error: bytes) -> tuple[Exception, str | None]:
@@ -18,6 +21,31 @@ def exception_from(error: bytes) -> tuple[Exception, str | None]:
     if doc.traceback:
         exc.add_note(f"In the worker:\n{doc.traceback.rstrip()}")
     return exc, doc.traceback or None
+
+
+def exception_of_meta(meta: Any) -> Any:
+    """The exception that a task described itself, with `update_state(state="FAILURE", meta={"exc_type": ...})`.
+
+    `exc_message` is its arguments, or the only one, `exc_module` where its class is. What has no `exc_type` is returned
+    as it is. Classes as in `exception_from`.
+    """
+    if not isinstance(meta, Mapping) or not isinstance(meta.get("exc_type"), str):
+        return meta
+    said = meta.get("exc_message", ())
+    args = list(said) if isinstance(said, (list, tuple)) else [said]
+    doc = ErrorDoc(
+        type=meta["exc_type"],
+        module=str(meta.get("exc_module") or "builtins"),
+        message=str(args[0]) if len(args) == 1 else str(tuple(args)),
+        args=args,
+    )
+    return rebuild(doc, _loaded(doc))
+
+
+def meta_of_exception(exc: BaseException) -> dict[str, Any]:
+    """What `exception_of_meta` makes `exc` of."""
+    kind = type(exc)
+    return {"exc_type": kind.__qualname__, "exc_message": list(exc.args), "exc_module": kind.__module__}
 
 
 def _loaded(doc: ErrorDoc) -> list[type[Exception]]:

@@ -29,6 +29,7 @@ from liteq.context import Request
 from liteq.eager import eager_fields, run_eagerly
 from liteq.exceptions import ImproperlyConfigured, Replaced, Retry
 from liteq.execution import Plan
+from liteq.failures import meta_of_exception
 from liteq.message import Replace, new_id
 from liteq.result import AsyncResult, EagerResult
 from liteq.serialization import as_json, encode
@@ -446,6 +447,7 @@ class Task(TaskOptions, Generic[P, R]):
     def _progress(self, state: str | None, meta: Any) -> bytes:
         """`state` as plain JSON, so that whoever shows states can read it; `meta` as results are written."""
         form, what = self.plan.form, f"meta of {self.name}"
+        meta = meta_of_exception(meta) if isinstance(meta, BaseException) else meta
         if form is None:
             return encode({"state": state, "meta": meta}, what=what)
         written: bytes = as_json(self.app.result_content.write(meta, *form, what=what))

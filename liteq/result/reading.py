@@ -7,7 +7,7 @@ from typing import Any
 
 from liteq import states
 from liteq.exceptions import TaskRevokedError
-from liteq.failures import exception_from
+from liteq.failures import exception_from, exception_of_meta
 from liteq.message import Flag
 from liteq.serialization import decode, decode_error
 from liteq.states import State, celery_state
@@ -33,7 +33,8 @@ def value_of(record: Record, state: str, read: Callable[[bytes], Any] = decode) 
         case State.SUCCEEDED:
             return read(record.result) if record.result is not None else None
         case State.LEASED | State.CANCELLED if record.progress is not None:
-            return read(record.progress).get("meta")
+            meta = read(record.progress).get("meta")
+            return exception_of_meta(meta) if state in states.EXCEPTION_STATES else meta
     if state == states.IGNORED or (state == states.PENDING and not record.error):
         return None
     if record.error:
