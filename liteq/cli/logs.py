@@ -69,9 +69,11 @@ class LogStream(io.TextIOBase):
         self._mine = threading.local()  # a line at a time a thread; and no way back in from a failing handler
 
     def write(self, text: str) -> int:
+        if not isinstance(text, str):  # how click, for one, finds out whether a stream takes bytes
+            raise TypeError(f"write() takes str, not {type(text).__name__}")
         if getattr(self._mine, "busy", False):
             return self._behind.write(text)
-        *lines, rest = (getattr(self._mine, "rest", "") + str(text)).split("\n")
+        *lines, rest = (getattr(self._mine, "rest", "") + text).split("\n")
         self._mine.rest = rest
         self._log(lines)
         return len(text)

@@ -301,6 +301,8 @@ class Consumer:
             self._pool.abandon(self._heartbeat.beat(self._pool.held() + [lease for lease, _ in self._outcomes]))
         if now >= self._poll_at:
             self._poll_at = now + SAFETY_POLL_S * random.uniform(0.9, 1.1)
+            if self._bell.fileno() >= 0 and self._bell.wait(0.0):  # also looks after a bell that was deleted
+                self._more = True
             if self._short and self._storage.driver.reserve():
                 self._short, self._more = False, True
                 logger.warning("there is space again: going on")

@@ -73,6 +73,29 @@ def test_children_do_not_read_the_worker_s_stdin(site):
     assert site.end(worker) == 0
 
 
+def test_what_tasks_print_by_click_is_in_the_log_as_it_is(site):
+    worker = site.worker("-c", "1")
+    site.get(site.send("echoes", "to be or not to be"))
+    assert site.end(worker) == 0
+    assert "] to be or not to be\n" in site.log().read_text()
+
+
+@pytest.mark.parametrize("driver", ["apsw", "stdlib"])
+def test_a_worker_outlives_its_files(site, driver):
+    """Somebody has deleted all of them: it says so, waits, and goes on when there is a queue again."""
+    site.broker += f"?driver={driver}"
+    worker = site.worker("-c", "1")
+    assert site.get(site.send("add", 1, 2)) == 3
+    site.app.close()
+    for file in site.folder.glob("queue.db*"):
+        file.unlink()
+    wait_for(lambda: "trying again" in site.log().read_text(), what="it has noticed")
+    assert worker.poll() is None
+    site.app.storage.migrate()
+    assert site.get(site.send("add", 3, 4)) == 7
+    assert site.end(worker) == 0
+
+
 def test_a_hangup_is_no_end_under_nohup(site):
     worker = start(site, "signal.signal(signal.SIGHUP, signal.SIG_IGN)", "-c", "1")
     task = site.send("nap", 0.5)

@@ -12,6 +12,8 @@ import sys
 import time
 from typing import Any
 
+import click
+
 from liteq import LiteQ, signals
 from liteq.exceptions import SoftTimeLimitExceeded, WorkerShutdown, WorkerTerminate
 
@@ -158,6 +160,11 @@ def comes_back_from_a_fork(self: Any, raising: bool) -> int:
     if child == 0 and raising:
         raise ValueError("in the copy")
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if child else -1
+
+
+@app.task
+def echoes(text: str) -> None:
+    click.echo(text)
 
 
 @app.task
