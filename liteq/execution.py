@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from liteq import signals, states
 from liteq.clock import Clock, to_ms
-from liteq.context import Request, enter, leave
+from liteq.context import Request, current_request, enter, leave
 from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
 from liteq.failures import exception_from
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
@@ -425,5 +425,12 @@ def _call(hook: Callable[..., Any], *args: Any) -> None:
     """Call a hook after the fact: the outcome stands, whatever the hook does."""
     try:
         hook(*args)
-    except Exception:
+    except Exception as exc:
         logger.exception("hook %s raised; the task's outcome is not changed by it", getattr(hook, "__qualname__", hook))
+        request = current_request()
+        if signals.task_internal_error.receivers and request is not None:
+            einfo = ExceptionInfo(exc)
+            signals.task_internal_error.send(
+                sender=request._task, task_id=request.id, args=request.args, kwargs=request.kwargs, request=request,
+                exception=exc, traceback=einfo.tb, einfo=einfo,
+            )  # fmt: skip

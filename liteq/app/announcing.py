@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,17 +17,21 @@ __all__ = ["announce", "announce_sent", "tell_sent"]
 
 def announce(
     app: Any, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """Send before_task_publish; the headers of its own that the message is to have, None when no receiver adds any."""
+) -> tuple[list[Any], dict[str, Any], dict[str, Any]] | None:
+    """Send before_task_publish; None when no receiver changes the message, else its arguments and its own headers.
+
+    A receiver adds to `headers`, and changes the arguments in `body`, as in Celery; what else it changes is not heeded.
+    """
     own = dict(options.get("headers") or {})
     told = _publication(app, message, args, kwargs, options)
     headers = told["headers"]
     ours = headers.keys() - own.keys()
-    signals.before_task_publish.send(
-        sender=message.task, declare=[], retry_policy={}, properties={"priority": message.priority}, **told
-    )
+    body = told["body"]
+    before = [*body[0]], {**body[1]}
+    properties = {"correlation_id": message.id, "reply_to": options.get("reply_to") or "", "priority": message.priority}
+    signals.before_task_publish.send(sender=message.task, declare=[], retry_policy={}, properties=properties, **told)
     added = {key: value for key, value in headers.items() if key not in ours}
-    return added if added != own else None
+    return None if added == own and before == body[:2] else (body[0], body[1], added)
 
 
 def announce_sent(app: Any, messages: Iterable[Message]) -> None:
@@ -40,8 +45,6 @@ def announce_sent(app: Any, messages: Iterable[Message]) -> None:
 
 def tell_sent(app: Any, messages: Sequence[Message]) -> list[bytes]:
     """The events task-sent of these messages, for the transaction that writes them."""
-    import socket
-
     from liteq.events.dispatcher import event_bytes, event_fields  # with all of events, for who has them sent
 
     hostname = f"{os.getpid()}@{socket.gethostname()}"
@@ -72,6 +75,8 @@ def _publication(
         **(options.get("headers") or {}), "lang": "py", "task": message.task, "id": message.id,
         "root_id": message.root_id or message.id, "parent_id": message.parent_id, "eta": _iso(message.due_ms),
         "expires": _iso(message.expires_ms), "retries": 0, "shadow": options.get("shadow"), "group": message.group_id,
+        "group_index": None if message.group_id is None else message.position,
+        "replaced_task_nesting": options.get("replaced_task_nesting", 0), "origin": _origin(),
         "stamped_headers": options.get("stamped_headers"), "stamps": stamps_of(options),
         "argsrepr": options.get("argsrepr") or repr(tuple(shown[0])),
         "kwargsrepr": options.get("kwargsrepr") or repr(dict(shown[1])),
@@ -80,6 +85,11 @@ def _publication(
     }  # fmt: skip
     body = (list(args), dict(kwargs), {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
     return {"body": body, "exchange": "", "routing_key": message.queue, "headers": headers}
+
+
+def _origin() -> str:
+    """Who sends, by the name that Celery gives to one that is no worker."""
+    return f"gen{os.getpid()}@{socket.gethostname()}"
 
 
 def stamps_of(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -109,8 +109,9 @@ class Sending:
         chosen: Collection[str],
     ) -> AsyncResult[Any]:  # fmt: skip
         """As `send_call`, for who listens: a receiver may add headers, which the task finds in its request."""
-        headers = announce(self, message, args, kwargs, options)
-        if headers is not None:
+        changed = announce(self, message, args, kwargs, options)
+        if changed is not None:
+            args, kwargs, headers = changed
             message = self.publisher.message(
                 message.task, args, kwargs, {**options, "headers": headers}, message_id=message.id, check=False
             )
@@ -150,8 +151,6 @@ class Sending:
         make = partial(
             self.publisher.message,
             sig.task,
-            sig.args,
-            sig.kwargs,
             message_id=message_id,
             awaits=awaits,
             group_id=group_id,
@@ -160,11 +159,12 @@ class Sending:
             root_id=root_id,
             parent_id=parent_id,
         )
-        message = make(sig.options, check=not flags & Flag.TAKES_INPUT)
+        message = make(sig.args, sig.kwargs, sig.options, check=not flags & Flag.TAKES_INPUT)
         if signals.before_task_publish.receivers:
-            headers = announce(self, message, sig.args, sig.kwargs, sig.options)
-            if headers is not None:
-                message = make({**sig.options, "headers": headers}, check=False)
+            changed = announce(self, message, sig.args, sig.kwargs, sig.options)
+            if changed is not None:
+                args, kwargs, headers = changed
+                message = make(args, kwargs, {**sig.options, "headers": headers}, check=False)
         return message
 
     def overrides(self, name: str) -> bool:

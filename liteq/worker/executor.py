@@ -14,6 +14,7 @@ from liteq.execution import arguments, execute
 from liteq.message import DeadLetter, Lease, Outcome
 from liteq.serialization import encode_error
 from liteq.worker.limits import Limits, SoftLimit, limits_of
+from liteq.worker.refused import announce_refused
 from liteq.worker.revoking import revoked_outcome
 
 __all__ = ["Executor"]
@@ -66,11 +67,11 @@ class Executor:
             return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True), 0.0
         task = self._tasks.get(lease.task) or self._tasks.find(lease.task)
         if task is None:
-            return self._refuse(lease, NotRegistered(lease.task, self._tasks)), 0.0
+            return self._refuse(lease, NotRegistered(lease.task, self._tasks), announce=True), 0.0
         try:
             args, kwargs = arguments(task, lease)
         except Exception as exc:
-            return self._refuse(lease, exc), 0.0
+            return self._refuse(lease, exc, announce=True), 0.0
         request = Request.from_lease(lease, args, kwargs, self._hostname)
         hard, soft = self._limits_of(task, lease, request)
         before = time.perf_counter()
@@ -117,9 +118,11 @@ class Executor:
             self._warn(task.name, "a soft time limit needs the prefork or solo pool: not enforced")
         return execute(task, request, request.args, request.kwargs, clock=self._clock, within=within).outcome
 
-    def _refuse(self, lease: Lease, exc: BaseException) -> Outcome:
+    def _refuse(self, lease: Lease, exc: BaseException, *, announce: bool = False) -> Outcome:
         """A message that cannot be run here becomes a dead letter: to be replayed when the code can."""
         logger.error("cannot run %s[%s]: %s", lease.task, lease.id, exc)
+        if announce:
+            announce_refused(self.app, lease, exc)
         return DeadLetter(encode_error(exc))
 
     def _warn(self, name: str, text: str) -> None:

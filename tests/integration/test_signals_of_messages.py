@@ -1,0 +1,118 @@
+"""Signals about messages: what receivers get, and what they may change, as in Celery 5.7."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+
+from liteq import LiteQ, group, signals
+from liteq.message import Batch, Message
+from liteq.testing import start_worker
+
+
+@pytest.fixture
+def app(tmp_path):
+    app = LiteQ("told", broker=f"sqlite:///{tmp_path}/q.db", set_as_current=False)
+
+    @app.task(name="keep", bind=True)
+    def keep(self, *args, **kwargs):
+        return [list(args), kwargs, self.request.headers]
+
+    @app.task(name="hooked", on_success=_raises)
+    def hooked():
+        return 1
+
+    yield app
+    app.close()
+
+
+def _raises(*_):
+    raise LookupError("in a hook")
+
+
+@contextmanager
+def heard(signal):
+    """What a receiver of `signal` is told, call by call."""
+    calls = []
+
+    def receiver(sender, **fields):
+        calls.append({"sender": sender, **fields})
+
+    signal.connect(receiver)
+    try:
+        yield calls
+    finally:
+        signal.disconnect(receiver)
+
+
+@pytest.mark.celery("Signals", "task_unknown: a message whose task is not registered; message, exc, name, id")
+def test_task_unknown(app):
+    with heard(signals.task_unknown) as calls, start_worker(app, perform_ping_check=False):
+        result = app.send_task("no.such", (1,), {"x": 2}, headers={"h": 1})
+        assert result.get(timeout=10, propagate=False) is not None
+    (call,) = calls
+    message = call["message"]
+    assert (call["name"], call["id"], type(call["exc"]).__name__) == ("no.such", result.id, "NotRegistered")
+    assert message.headers.items() >= {"task": "no.such", "id": result.id, "h": 1}.items()
+    assert message.payload == message.decode() == [[1], {"x": 2}]
+    assert (message.content_type, message.delivery_info["routing_key"]) == ("application/json", "celery")
+
+
+@pytest.mark.celery("Signals", "task_rejected: a message that cannot be read; message, exc")
+def test_task_rejected(app):
+    with heard(signals.task_rejected) as calls, start_worker(app, perform_ping_check=False):
+        app.storage.enqueue(Batch([Message("torn", "keep", b"{ not json")]))
+        app.AsyncResult("torn").get(timeout=10, propagate=False)
+    (call,) = calls
+    assert (call["message"].body, call["message"].headers["id"]) == (b"{ not json", "torn")
+    assert isinstance(call["exc"], Exception)
+
+
+@pytest.mark.celery("Signals", "task_internal_error: a hook that raises", differs="the task's outcome stands")
+def test_task_internal_error(app):
+    with heard(signals.task_internal_error) as calls, start_worker(app, perform_ping_check=False):
+        result = app.tasks["hooked"].delay()
+        assert result.get(timeout=10) == 1
+    (call,) = calls
+    assert (call["sender"].name, call["task_id"], call["request"].id) == ("hooked", result.id, result.id)
+    assert isinstance(call["exception"], LookupError)
+    assert "in a hook" in str(call["einfo"])
+
+
+@pytest.mark.celery("Signals", "A receiver of before_task_publish may change the arguments and add headers")
+def test_before_task_publish_may_change_the_message(app):
+    def change(sender, body, headers, **_):
+        args, kwargs, _embed = body
+        args.append("more")
+        kwargs["added"] = True
+        headers["trace"] = "t-1"
+
+    signals.before_task_publish.connect(change)
+    try:
+        with start_worker(app, perform_ping_check=False):
+            keep = app.tasks["keep"]
+            expected = [["a", "more"], {"added": True}, {"trace": "t-1"}]
+            assert keep.delay("a").get(timeout=10) == expected
+            assert group(keep.s("a"), keep.s("a")).delay().get(timeout=10) == [expected] * 2
+    finally:
+        signals.before_task_publish.disconnect(change)
+
+
+@pytest.mark.celery("Signals", "before_task_publish and after_task_publish: body, exchange, routing_key, headers, ...")
+def test_what_publishing_tells(app):
+    with heard(signals.before_task_publish) as before, heard(signals.after_task_publish) as after:
+        result = app.tasks["keep"].apply_async((1,), {"x": 2}, reply_to="me", priority=3)
+    assert before[0].keys() == {
+        "sender", "body", "exchange", "routing_key", "headers", "properties", "declare", "retry_policy", "signal",
+    }  # fmt: skip
+    assert after[0].keys() == {"sender", "body", "exchange", "routing_key", "headers", "signal"}
+    assert before[0]["properties"] == {"correlation_id": result.id, "reply_to": "me", "priority": 3}
+    headers = before[0]["headers"]
+    assert headers.keys() == {
+        "lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id",
+        "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers",
+        "stamps",
+    }  # fmt: skip
+    assert (headers["argsrepr"], headers["kwargsrepr"], headers["root_id"]) == ("(1,)", "{'x': 2}", result.id)
+    assert before[0]["body"][:2] == ([1], {"x": 2})
