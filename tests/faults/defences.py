@@ -261,6 +261,11 @@ MUTANTS = [
         "test_bad_files.py::test_a_worker_whose_file_turns_bad_goes_on_trying_calmly",
     ),
     without(
+        "a log gives its space back where it is wanted", "liteq/storage/sqlite/base.py",
+        "            self._cut_log()\n", "            pass\n",
+        "test_disk_full.py::test_a_log_that_has_grown_gives_its_space_back",
+    ),
+    without(
         "a full disk is told from other failures", "liteq/storage/sqlite/errors.py",
         "case c if c == FULL:", "case c if c == 99:",
         "test_disk.py::test_a_full_disk_is_told_as_such",

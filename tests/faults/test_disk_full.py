@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from liteq.exceptions import StorageFull
+from liteq.message import Message, new_id
 from liteq.states import State
 from liteq.storage.sqlite.ballast import BALLAST, Ballast
 from liteq.storage.storage import Storage
@@ -119,3 +120,19 @@ def test_nothing_new_is_accepted_into_the_space_that_is_kept_for_acknowledgement
     drill.send(storage, "work", 1)
     storage.close()
     other.close()
+
+
+def test_a_log_that_has_grown_gives_its_space_back(drill: Drill) -> None:
+    """On a small disk the log may be what there is no space beside: nothing would be claimed for ever."""
+    storage = drill.storage()
+    log = Path(f"{drill.db}-wal")
+    with storage.driver.read() as reader:
+        reader.execute("SELECT count(*) FROM liteq_messages")  # its snapshot keeps the log from starting anew
+        while log.stat().st_size < DISK - 2 * BALLAST:
+            storage.enqueue_many([Message(new_id(), "t", b'[["%b"],{}]' % (b"x" * 500)) for _ in range(500)])
+            storage.purge()
+    assert log.stat().st_size >= DISK - 2 * BALLAST
+    assert storage.driver.reserve()
+    assert log.stat().st_size == 0
+    drill.send(storage, "work", 1)
+    storage.close()

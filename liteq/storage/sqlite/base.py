@@ -17,7 +17,7 @@ from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, St
 from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
 from liteq.storage.sqlite import backup, create, describe, files, fork, migrate, restore
 from liteq.storage.sqlite.ballast import Ballast
-from liteq.storage.sqlite.checkpoint import LogWatch, fold, overgrown
+from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
 from liteq.storage.sqlite.doorbell import Doorbell
 from liteq.storage.sqlite.gate import pause_s
 from liteq.storage.sqlite.holder import writer
@@ -182,8 +182,15 @@ class SQLiteDriver(ABC):
             ) from exc
 
     def reserve(self) -> bool:
+        if not self._ballast.make():
+            self._cut_log()
         self._short = not self._ballast.make()
         return not self._short
+
+    def _cut_log(self) -> None:
+        """The log may have the space that is wanted: SQLite keeps it for the next writes."""
+        with suppress(StorageError), Checkout(self, reader=True) as folder:
+            cut(folder)
 
     def relieve(self) -> bool:
         self._short = True

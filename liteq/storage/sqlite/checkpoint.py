@@ -11,7 +11,7 @@ import os
 from liteq.storage.sqlite.holder import readers
 from liteq.storage.sqlite.session import WAL_LIMIT, Session
 
-__all__ = ["LARGE_LOG", "LogWatch", "fold", "overgrown"]
+__all__ = ["LARGE_LOG", "LogWatch", "cut", "fold", "overgrown"]
 
 LARGE_LOG = 64 * 1024 * 1024  # the log is folded at WAL_LIMIT: one so large has a reader that does not end
 
@@ -33,15 +33,20 @@ def fold(guard: Session, folder: Session) -> bool:
     finally:
         guard.rollback()
     if _size(folder.path) >= LONG_LOG:
-        _begin_anew(folder)
+        _alone(folder, "RESTART")
     return True
 
 
-def _begin_anew(folder: Session) -> None:
-    """Wait for the readers to leave the log. RESTART takes the write lock itself, so it needs no guard."""
+def cut(folder: Session) -> None:
+    """Fold the log and give its space back to the disk, unless somebody reads for long."""
+    _alone(folder, "TRUNCATE")
+
+
+def _alone(folder: Session, mode: str) -> None:
+    """Wait for the readers to leave the log. These modes take the write lock themselves, so they need no guard."""
     folder.script(f"PRAGMA busy_timeout={PATIENCE_MS}")
     try:
-        folder.execute("PRAGMA wal_checkpoint(RESTART)")
+        folder.execute(f"PRAGMA wal_checkpoint({mode})")
     finally:
         folder.script(f"PRAGMA busy_timeout={int(folder.busy_timeout_s * 1000)}")
 
