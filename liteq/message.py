@@ -54,6 +54,7 @@ class Flag:
     TRACK_STARTED = 32  # STARTED is recorded
     EARLY_ACK = 64  # at most once: a crash while it runs dead-letters it instead of running it again
     REDELIVERED = 128  # its task has rejected it, to have it once more
+    SHOWN = 512  # no message: a state that somebody has stored for an id; the message of that id takes its place
     CALLBACK = 256  # it awaits what it is linked to, beside the chain, group or chord that that one is in
 
 

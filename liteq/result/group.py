@@ -12,7 +12,6 @@ from liteq.result.promises import call_when_done
 from liteq.result.single import AsyncResult, ResultBase
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode, encode
-from liteq.states import FINISHED
 from liteq.storage.inspect import Record
 
 __all__ = ["GroupResult", "ResultSet"]
@@ -117,7 +116,7 @@ class ResultSet(ResultBase):
         found: dict[str, Record] = self.app.storage.find_many([leaf.id for leaf in open_])
         for leaf in open_:
             record = found.get(leaf.id)
-            if record is not None and record.state in FINISHED:
+            if record is not None and record.has_ended:
                 leaf._record = record
 
     def get(

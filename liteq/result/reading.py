@@ -16,11 +16,15 @@ from liteq.storage.inspect import Record
 __all__ = ["state_of", "value_of"]
 
 
+# Until it has ended; what it returned, or raised, takes the place of what it said of itself.
+SHOWS_PROGRESS = frozenset(State) - {State.SUCCEEDED, State.DEAD, State.UPSTREAM_FAILED}
+
+
 def state_of(record: Record | None) -> str:
     if record is None:
         return states.PENDING
-    if record.progress is not None and record.state in (State.LEASED, State.CANCELLED):
-        # A state of the task's own; also when it raised Ignore right after it set one.
+    if record.progress is not None and record.state in SHOWS_PROGRESS:
+        # A state of the task's own, also when it raised Ignore right after it set one; or one that somebody stored.
         return str(decode(record.progress).get("state") or states.STARTED)
     if record.state is State.CANCELLED and record.error and decode_error(record.error).type == "Ignore":
         return states.IGNORED
@@ -32,7 +36,7 @@ def value_of(record: Record, state: str, read: Callable[[bytes], Any] = decode) 
     match record.state:
         case State.SUCCEEDED:
             return read(record.result) if record.result is not None else None
-        case State.LEASED | State.CANCELLED if record.progress is not None:
+        case shown if record.progress is not None and shown in SHOWS_PROGRESS:
             meta = read(record.progress).get("meta")
             return exception_of_meta(meta) if state in states.EXCEPTION_STATES else meta
     if state == states.IGNORED or (state == states.PENDING and not record.error):

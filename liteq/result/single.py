@@ -19,7 +19,6 @@ from liteq.result.promises import call_when_done
 from liteq.result.reading import state_of, value_of
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode
-from liteq.states import FINISHED
 from liteq.storage.inspect import Record
 
 __all__ = ["AsyncResult", "ResultBase"]
@@ -92,7 +91,7 @@ class AsyncResult(ResultBase, Generic[R]):
         """The message's row: read anew until it has finished. None for an unknown id."""
         if self._record is None:
             record: Record | None = self.app.storage.find(self.id)
-            if record is None or record.state not in FINISHED:
+            if record is None or not record.has_ended:
                 return record
             self._record = record
         return self._record
@@ -284,7 +283,7 @@ class AsyncResult(ResultBase, Generic[R]):
 
     def _unfinished(self) -> bool:
         record = self._find()
-        return record is None or record.state not in FINISHED
+        return record is None or not record.has_ended
 
     def _wait(self, bell: DoneBell, deadline: Deadline, on_interval: Callable[[], object] | None = None) -> None:
         while self._unfinished():

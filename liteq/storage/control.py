@@ -19,7 +19,7 @@ UPDATE liteq_messages SET state = 'cancelled', error = :error, finished_ms = :no
 RETURNING flags, group_id
 """
 LEASED = "SELECT 1 FROM liteq_messages WHERE id = ? AND state = 'leased'"
-STATE = "SELECT state FROM liteq_messages WHERE id = ?"
+STATE = f"SELECT state FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} = 0"
 REMEMBER = """
 INSERT INTO liteq_revoked (id, expires_ms) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET expires_ms = excluded.expires_ms
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from liteq.message import Batch, Group, Message
+from liteq.message import Batch, Flag, Group, Message
 from liteq.states import State
 from liteq.storage import bodies, continuation
 from liteq.storage.bodies import BESIDE, INLINE_BYTES
@@ -43,6 +43,7 @@ DELETE FROM liteq_groups
    AND NOT EXISTS (SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_groups.id AND b.state IN {UNFINISHED})
 """
 
+ONLY_SHOWN = f"DELETE FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} <> 0"
 STANDS_FOR = f"SELECT id FROM liteq_messages WHERE unique_key = :key AND state IN {UNFINISHED}"
 
 PENDING, SCHEDULED, BLOCKED = State.PENDING.value, State.SCHEDULED.value, State.BLOCKED.value
@@ -83,9 +84,7 @@ def enqueue(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str
         tx.executemany(INSERT_GROUP, [group_row(g, now_ms) for g in batch.groups])
     messages = batch.messages
     ids = [m.id for m in messages]
-    written = tx.executemany(INSERT, [message_row(m, now_ms) for m in messages])
-    _write_large(tx, messages)
-    if written != len(ids):
+    if enqueue_many(tx, messages, now_ms=now_ms) != len(ids):
         ids = [_standing(tx, m) for m in messages]
     for awaited in _outside(batch):
         continuation.catch_up(tx, awaited, now_ms=now_ms)
@@ -108,7 +107,10 @@ def enqueue_one(driver: Driver, batch: Batch, *, now_ms: int) -> bool:
 
 def enqueue_many(tx: Transaction, messages: Sequence[Message], *, now_ms: int) -> int:
     """Write any number of messages that await nothing outside themselves; the number of rows written."""
-    written = tx.executemany(INSERT, [message_row(m, now_ms) for m in messages])
+    rows = [message_row(m, now_ms) for m in messages]
+    written = tx.executemany(INSERT, rows)
+    if written != len(rows) and tx.executemany(ONLY_SHOWN, [(m.id,) for m in messages]):
+        written += tx.executemany(INSERT, rows)
     _write_large(tx, messages)
     return written
 

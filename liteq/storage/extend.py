@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liteq.message import Lease
+from liteq.message import Flag, Lease
 from liteq.storage.driver import Transaction
 
 __all__ = ["extend", "progress", "progress_by_id"]
@@ -13,6 +13,12 @@ EXTEND = "UPDATE liteq_messages SET deadline_ms = ? WHERE seq = ? AND state = 'l
 PROGRESS = "UPDATE liteq_messages SET progress = ? WHERE seq = ? AND state = 'leased' AND token = ?"
 # For a caller that knows the id alone: update_state() of a task that is not the running one.
 PROGRESS_BY_ID = "UPDATE liteq_messages SET progress = ? WHERE id = ?"
+# An id that nobody has sent yet, or somebody else runs: what is said of it is kept as a result is, and as long.
+SHOW = f"""
+INSERT INTO liteq_messages (id, task, queue, priority, state, payload, due_ms, created_ms, flags, position, progress,
+                            finished_ms)
+VALUES (:id, '', '', 0, 'cancelled', x'5B5B5D2C7B7D5D', :now_ms, :now_ms, {Flag.SHOWN}, 0, :data, :now_ms)
+"""
 
 
 def extend(tx: Transaction, leases: Sequence[Lease], *, deadline_ms: int) -> list[Lease]:
@@ -25,6 +31,8 @@ def progress(tx: Transaction, seq: int, token: int, data: bytes) -> bool:
     return tx.executemany(PROGRESS, [(data, seq, token)]) == 1
 
 
-def progress_by_id(tx: Transaction, message_id: str, data: bytes) -> bool:
-    """Store `data` as the custom state of a message, whatever it is doing; False when there is none of that id."""
-    return tx.executemany(PROGRESS_BY_ID, [(data, message_id)]) == 1
+def progress_by_id(tx: Transaction, message_id: str, data: bytes, *, now_ms: int) -> bool:
+    """Store `data` as the custom state of a message, whatever it is doing, or of an id that is not known; True."""
+    if tx.executemany(PROGRESS_BY_ID, [(data, message_id)]) == 0:
+        tx.executemany(SHOW, [{"id": message_id, "data": data, "now_ms": now_ms}])
+    return True

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from liteq.exceptions import StorageCorrupt
+from liteq.message import Flag
 from liteq.states import FINISHED, State
 from liteq.storage.bodies import PAYLOAD_COLUMN, RESULT_COLUMN
 from liteq.storage.driver import Row, Transaction
@@ -36,7 +37,7 @@ SELECT m.id, m.task, m.queue, m.priority, m.state, {PAYLOAD_COLUMN}, m.options, 
 FIND = COLUMNS + " WHERE m.id = ?"
 AMONG = 512  # ids of one question
 ENDED = ", ".join(f"'{state.value}'" for state in sorted(FINISHED))
-FIND_FINISHED = COLUMNS + f" WHERE m.state IN ({ENDED}) AND m.id IN "
+FIND_FINISHED = COLUMNS + f" WHERE m.state IN ({ENDED}) AND m.flags & {Flag.SHOWN} = 0 AND m.id IN "
 MESSAGES = (
     COLUMNS + " WHERE m.state = :state AND (:queue IS NULL OR m.queue = :queue) AND (:task IS NULL OR m.task = :task)"
 )
@@ -103,6 +104,11 @@ class Record:
     worker: str | None
     unique_key: str | None
     token: int | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has finished: a state that is only shown for an id (Flag.SHOWN) has not."""
+        return self.state in FINISHED and not self.flags & Flag.SHOWN
 
 
 class GroupRecord(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from liteq.exceptions import ChordError
+from liteq.message import Flag
 from liteq.serialization import as_json, decode_error, encode_error
 from liteq.states import State
 from liteq.storage.bodies import RESULT_COLUMN
@@ -13,12 +14,13 @@ from liteq.storage.driver import Transaction
 
 __all__ = ["Ending", "forget", "group_error", "input_of", "result_of", "store"]
 
-STORE = """
+STORE = f"""
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, created_ms, flags,
                             position, result, error, finished_ms)
 VALUES (:id, :task, '', 0, :state, x'5B5B5D2C7B7D5D', :options, :now_ms, :now_ms, 0, 0, :result, :error, :now_ms)
 ON CONFLICT (id) DO UPDATE
-   SET state = excluded.state, result = excluded.result, error = excluded.error, finished_ms = excluded.finished_ms
+   SET state = excluded.state, result = excluded.result, error = excluded.error, finished_ms = excluded.finished_ms,
+       progress = NULL, flags = liteq_messages.flags & ~{Flag.SHOWN}
  WHERE liteq_messages.state IN ('succeeded', 'dead', 'cancelled', 'upstream_failed')
 """
 

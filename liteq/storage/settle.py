@@ -38,7 +38,7 @@ ACK_AND_VANISH = f"DELETE FROM liteq_messages {HELD}"
 RETRY = f"""
 UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
        options = coalesce(?, options), queue = coalesce(?, queue), priority = coalesce(?, priority),
-       expires_ms = coalesce(?, expires_ms), flags = ?
+       expires_ms = coalesce(?, expires_ms), flags = ?, progress = NULL
  {HELD}
 """
 DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {HELD}"

@@ -274,11 +274,14 @@ class Storage:
         return self.turn(settled, (), worker=0, limit=0, visibility_s=0).lost
 
     def progress(self, message_id: str, data: bytes, *, lease: tuple[int, int] | None = None) -> bool:
-        """Store a custom state (JSON); under `lease` (seq, token) only while that one holds. False: nothing stored."""
+        """Store a custom state (JSON) for an id, known or not; under `lease` (seq, token) only while that one holds.
+
+        False when it does not, and nothing was stored.
+        """
         with self.driver.write(Promise.PROGRESS) as tx:
             if lease is not None:
                 return _extend.progress(tx, *lease, data)
-            return _extend.progress_by_id(tx, message_id, data)
+            return _extend.progress_by_id(tx, message_id, data, now_ms=self.clock.now_ms())
 
     def waiting(self, queues: Sequence[str], *, limit: int) -> int:
         """How many messages of `queues` could be claimed now, counting no further than `limit`."""
