@@ -10,6 +10,7 @@ keeps its name, so the command may be repeated.
 from __future__ import annotations
 
 import json
+from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -137,8 +138,11 @@ def _time(value: Any) -> datetime:
 
 def command(to: Any, args: list[str]) -> None:
     """`manage.py liteq import_beat [--dry-run] [--database ALIAS]`."""
-    using = args[args.index("--database") + 1] if "--database" in args[:-1] else "default"
-    dry_run = "--dry-run" in args
+    parser = ArgumentParser("manage.py liteq import_beat", description="The schedules of django-celery-beat, imported.")
+    parser.add_argument("--dry-run", action="store_true", help="Show what would be imported, and write nothing.")
+    parser.add_argument("--database", default="default", choices=list(connections), help="Where its tables are.")
+    given = parser.parse_args(args)
+    using, dry_run = given.database, given.dry_run
     if PREFIX + "periodictask" not in connections[using].introspection.table_names():
         to.stderr.write(f"the database {using!r} has no table {PREFIX}periodictask: name another with --database")
         raise SystemExit(1)

@@ -108,3 +108,19 @@ def test_what_is_wrong_with_the_settings_keeps_a_worker_from_starting(shop, new_
     assert done.returncode == 1
     assert "liteq.E001" in done.stderr
     assert "DATABASES does not have" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["relay", "import_beat"])
+def test_the_commands_that_only_django_has_explain_themselves(site, command):
+    told = site.manage("liteq", command, "--help")
+    assert (told.returncode, f"manage.py liteq {command}" in told.stdout) == (0, True), told.stderr
+    wrong = site.manage("liteq", command, "--nonsense")
+    assert wrong.returncode == 2
+    assert "--nonsense" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+def test_a_database_that_there_is_not_is_a_clear_error(site):
+    wrong = site.manage("liteq", "import_beat", "--database", "elsewhere")
+    assert wrong.returncode == 2
+    assert "'default'" in wrong.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -53,11 +54,16 @@ class Command(BaseCommand):
     def relay(self, args: list[str]) -> None:
         from liteq_django.storage import relay_for
 
+        parser = ArgumentParser(
+            "manage.py liteq relay", description="Carries the outbox to the queue, without a worker."
+        )
+        parser.add_argument("--once", action="store_true", help="What is there now, and no more.")
+        once = parser.parse_args(args).once
         relay = relay_for(default_app())
         if relay is None:
             self.stderr.write("there is no outbox: what is sent in a transaction is in the queue with its commit")
             return
-        if "--once" in args:
+        if once:
             self.stdout.write(f"relayed {relay.turn()}")
             return
         relay.run()
@@ -72,6 +78,6 @@ def _without_django_s(args: list[str]) -> list[str]:
     for arg in rest:
         if arg in DJANGO_S:
             next(rest, None)
-        elif not arg.startswith(tuple(f"{name}=" for name in DJANGO_S)):
+        elif arg != "--force-color" and not arg.startswith(tuple(f"{name}=" for name in DJANGO_S)):
             kept.append(arg)
     return kept
