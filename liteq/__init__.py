@@ -64,7 +64,7 @@ HOME = {
     "xstarmap": "canvas",
 }
 ALIASES = {"task": "shared_task"}
-MODULES = frozenset({"app", "canvas", "exceptions", "result", "schedules", "signals", "states"})
+MODULES = frozenset({"app", "bootsteps", "canvas", "exceptions", "result", "schedules", "signals", "states"})
 
 __all__ = ["__version__", *HOME]  # noqa: PLE0604 - the names above
 

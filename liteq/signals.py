@@ -232,7 +232,7 @@ task_unknown = Signal("task_unknown", "message", "exc", "name", "id")
 
 celeryd_init = Signal("celeryd_init", "instance", "conf", "options")
 celeryd_after_setup = Signal("celeryd_after_setup", "instance", "conf")
-user_preload_options = Signal("user_preload_options", "app", "options")  # Celery's, never sent: a program may connect
+user_preload_options = Signal("user_preload_options", "app", "options")  # when `worker` has options of the app's own
 import_modules = Signal("import_modules")  # from an app, before a worker imports its tasks
 worker_init = Signal("worker_init")
 worker_before_create_process = Signal("worker_before_create_process")

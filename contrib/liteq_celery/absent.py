@@ -15,7 +15,8 @@ INSTEAD = {
     "billiard": PROCESSES,
     "celery.app.amqp": ONE_FILE,
     "celery.app.backends": ONE_FILE,
-    "celery.app.defaults": "the settings are in `liteq.settings.SETTINGS`; `app.conf` has their values",
+    "celery.app.defaults": "the log formats are there; the settings are in `liteq.settings.SETTINGS`, and `app.conf` "
+    "has their values",
     "celery.app.log": "logs are set up by `liteq.cli.logs`; connect to the signal setup_logging to do it yourself",
     "celery.app.routes": "see `liteq.routing.Router`; the setting task_routes takes what Celery's takes",
     "celery.app.trace": "a task is executed by `liteq.execution.execute`; connect to the signals task_prerun, "
@@ -26,7 +27,7 @@ INSTEAD = {
     "celery.beat": "entries are rows, turned into messages by `liteq.beat.Beat`: there are no scheduler classes; "
     "`app.schedules` adds, pauses and runs entries",
     "celery.bin": "commands are click commands of `liteq.cli`, one a file",
-    "celery.bootsteps": "a worker has no boot steps; connect to the signals worker_init, worker_ready, worker_shutdown",
+    "celery.bootsteps": "Step and StartStopStep are there; blueprints are not: see `liteq.worker.worker`",
     "celery.concurrency": "the pools are prefork, threads and solo (`liteq.worker.pool`); for tasks that wait, write "
     "`async def` tasks",
     "celery.contrib.django": "send after the commit by `transaction.on_commit(partial(task.delay, ...))`",

@@ -9,7 +9,10 @@ from liteq import context
 from liteq.app import current_app
 
 __all__ = [
+    "DEFAULT_PROCESS_LOG_FMT",
+    "DEFAULT_TASK_LOG_FMT",
     "VERSION",
+    "SchedulingError",
     "__version__",
     "app_or_default",
     "bugreport",
@@ -31,6 +34,14 @@ class version_info_t(NamedTuple):  # noqa: N801 - Celery's name
 VERSION = version_info_t(5, 7, 0, "", "")
 __version__ = "5.7.0"
 """The Celery whose behaviour is followed: what libraries ask for before they use something newer."""
+
+
+DEFAULT_PROCESS_LOG_FMT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
+DEFAULT_TASK_LOG_FMT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
+
+
+class SchedulingError(Exception):
+    """What a program raises, or catches, where a periodic task could not be sent."""
 
 
 def uuid() -> str:

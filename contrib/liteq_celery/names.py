@@ -42,6 +42,7 @@ UUID = {"uuid": "liteq_celery.additions:uuid"}
 UUIDS = UUID | {"gen_unique_id": "liteq_celery.additions:uuid"}
 QUEUES = _from("liteq.queues", "Exchange Queue binding")
 LIMITS = _from("liteq.exceptions", "SoftTimeLimitExceeded Terminated TimeLimitExceeded WorkerLostError")
+PROCESS = _from("liteq_celery.processes", "current_process")
 MAIN = {"main": "liteq.cli:main"}
 
 MODULES: dict[str, Alias] = {
@@ -65,16 +66,22 @@ MODULES: dict[str, Alias] = {
     "celery.app": Alias(names={**APP, **_from("liteq.app", "default_app")}),
     "celery.app.base": Alias(names=_from("liteq.app", "Celery")),
     "celery.app.control": Alias("liteq.app.control"),
-    "celery.app.log": Alias(names=_from("liteq.utils.log", "TaskFormatter")),
+    "celery.app.defaults": Alias(names=_from("liteq_celery.additions", "DEFAULT_PROCESS_LOG_FMT DEFAULT_TASK_LOG_FMT")),
+    "celery.app.log": Alias(names=_from("liteq.utils.log", "ColorFormatter TaskFormatter get_logger")),
     "celery.app.registry": Alias("liteq.app.registry"),
     "celery.app.task": Alias(names=_from("liteq.app.task", "Context Task")),
     "celery.backends": EMPTY,
     "celery.backends.base": Alias(
         names={"Backend": "liteq.app.backend:Backend", "BaseBackend": "liteq.app.backend:Backend"}
     ),
-    "celery.beat": Alias(names=_from("liteq.app.lazy", "BeatLazyFunc")),
+    "celery.beat": Alias(
+        names=_from("liteq.app.lazy", "BeatLazyFunc")
+        | _from("liteq.schedules", "crontab maybe_schedule schedule")
+        | _from("liteq_celery.additions", "SchedulingError")
+    ),
     "celery.local": Alias(names=_from("liteq.utils.proxy", "Proxy maybe_evaluate")),
     # -- what people write
+    "celery.bootsteps": Alias("liteq.bootsteps"),
     "celery.canvas": Alias("liteq.canvas"),
     "celery.exceptions": Alias("liteq.exceptions"),
     "celery.result": Alias("liteq.result"),
@@ -100,7 +107,8 @@ MODULES: dict[str, Alias] = {
     "celery.events.state": Alias("liteq.events.state"),
     # -- processes
     "celery.apps": EMPTY,
-    "celery.apps.worker": Alias(names=_from("liteq.worker", "Worker")),
+    "celery.apps.beat": Alias(names=_from("liteq.beat", "Beat")),
+    "celery.apps.worker": Alias(names={**_from("liteq.worker", "Worker"), "logger": "liteq.utils.log:worker_logger"}),
     "celery.bin": EMPTY,
     "celery.bin.beat": Alias(names=_from("liteq.cli.beat", "beat")),
     "celery.bin.call": Alias(names=_from("liteq.cli.call", "call")),
@@ -116,6 +124,7 @@ MODULES: dict[str, Alias] = {
     "celery.bin.shell": Alias(names=_from("liteq.cli.shell", "shell")),
     "celery.bin.worker": Alias(names=_from("liteq.cli.worker", "worker")),
     "celery.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
+    "celery.worker.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
     "celery.worker.control": Alias("liteq.worker.control"),
     # -- beside
     "celery.contrib": EMPTY,
@@ -145,7 +154,13 @@ MODULES: dict[str, Alias] = {
     "kombu.utils.functional": Alias("liteq_celery.utils.functional"),
     "kombu.utils.json": Alias(names=_from("liteq.serialization", "register_type")),
     "kombu.utils.uuid": Alias(names=UUID),
-    "billiard": EMPTY,
+    "billiard": Alias("multiprocessing", names={**LIMITS, **PROCESS, "VERSION": "liteq_celery.processes:VERSION"}),
+    **{
+        f"billiard.{name}": Alias(f"multiprocessing.{name}", names=PROCESS if name == "process" else {})
+        for name in ("connection", "context", "managers", "pool", "process", "queues", "synchronize", "util")
+    },
     "billiard.einfo": Alias(names=_from("liteq.execution", "ExceptionInfo")),
-    "billiard.exceptions": Alias(names=LIMITS),
+    "billiard.exceptions": Alias(
+        names=LIMITS | _from("multiprocessing", "AuthenticationError BufferTooShort ProcessError TimeoutError")
+    ),
 }  # fmt: skip

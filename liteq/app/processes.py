@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,16 @@ class Processes:
         if loglevel is not None or logfile is not None:
             self.log.setup(loglevel, logfile)
         return import_object("liteq.beat:Beat")(self, max_interval_s=max_interval)
+
+    @cached_property
+    def steps(self) -> defaultdict[str, set[Any]]:
+        """Classes of `liteq.bootsteps` that workers of this app are made with: `app.steps["worker"].add(Step)`."""
+        return defaultdict(set)
+
+    @cached_property
+    def user_options(self) -> defaultdict[str, set[Any]]:
+        """Options of one's own, of click: `app.user_options["worker"].add(Option(["--site"]))`; steps get them."""
+        return defaultdict(set)
 
     def select_queues(self, queues: str | Iterable[str] | None = None) -> None:
         """Have workers of this app that are told no queues take from these; None: from what the settings say."""

@@ -19,7 +19,7 @@ from liteq.cli.group import Command
 from liteq.cli.output import counted
 from liteq.cli.purge import names
 from liteq.cli.session import Session, pass_session
-from liteq.exceptions import LiteqError, StorageBusy
+from liteq.exceptions import ImproperlyConfigured, LiteqError, StorageBusy
 
 __all__ = ["log_level", "octal", "worker"]
 
@@ -104,7 +104,43 @@ def _autoscale(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     return max(numbers), max(1, min(numbers) if len(numbers) == 2 else 1)
 
 
-@click.command(cls=Command)
+class WorkerCommand(Command):
+    """`liteq worker`, with the options that the app adds to it: `app.user_options["worker"]`. -A stands before it.
+
+    The app is imported for them when one is met that is not liteq's, and no sooner: --uid comes first.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.NoSuchOption:
+            session = ctx.find_object(Session)
+            if session is None or not session.app_name:
+                raise
+            ctx.meta[OWN_OPTIONS] = _own_options(session.app)
+            return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*super().get_params(ctx), *ctx.meta.get(OWN_OPTIONS, ())]
+
+
+OWN_OPTIONS = "liteq.user_options"
+
+
+def _own_options(app: Any) -> list[click.Parameter]:
+    options = [*app.user_options["preload"], *app.user_options["worker"]]
+    for option in options:
+        if not isinstance(option, click.Parameter):
+            raise ImproperlyConfigured(f"user_options: {option!r} is no option of click: click.Option(['--site'])")
+    return sorted(options, key=lambda option: str(option.name))
+
+
+def _values_of_own(app: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """What was said with the app's own options, taken out of `given`; their defaults where nothing was."""
+    return {str(one.name): given.pop(str(one.name), one.default) for one in _own_options(app)}
+
+
+@click.command(cls=WorkerCommand)
 @click.option(
     "-n", "--hostname", metavar="NAME", help="The worker's name; %h the host, %n its first label, %d the rest."
 )
@@ -190,6 +226,9 @@ def worker(
     if include:
         settings["include"] = (*app.conf.include, *(names(include) or ()))
     name = expand_name(hostname)
+    own = _values_of_own(app, limits)
+    if own:
+        signals.user_preload_options.send(sender=name, app=app, options=own)
     told = SimpleNamespace(app=app, hostname=name)
     signals.celeryd_init.send(sender=name, instance=told, conf=app.conf, options=ctx.params)
     app.conf.apply(settings, Source.COMMAND_LINE, "the command line")
@@ -213,6 +252,7 @@ def worker(
         task_events=task_events or None,
         pool=pool,
         chores=_beat(app, pool or app.conf.worker_pool) if beat else (),
+        options={**ctx.params, **own},
         **limits,
     )
     signals.celeryd_after_setup.send(sender=name, instance=made, conf=app.conf)

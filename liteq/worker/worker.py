@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,9 @@ from liteq.worker.heartbeat import Heartbeat, KeepAlive
 from liteq.worker.pool import Pool, make_pool
 from liteq.worker.rates import RateLimits
 from liteq.worker.signals import Request, SignalQueue
+from liteq.worker.steps import Steps
 from liteq.worker.tail import Tail
+from liteq.worker.timer import Timer
 
 __all__ = ["Worker"]
 
@@ -45,7 +47,7 @@ class Worker:
     "threads" or "solo". `hostname`: the worker's name, `%h` in it is the host. Limits in seconds, memory in KiB.
 
     `autoscale`: (most, least) executors. `task_events`: tell what becomes of tasks. `chores`: what the loop does beside
-    the queue: beat.
+    the queue: beat. `options`: what the app's own steps (`liteq.bootsteps`) are made with.
 
     `run()` returns when the worker has ended. In a main thread it catches the signals of `worker/signals.py`; in any
     other, `stop()` ends it.
@@ -68,6 +70,7 @@ class Worker:
         task_events: bool | None = None,
         on_ready: Callable[[Worker], None] | None = None,
         chores: Sequence[Chore] = (),
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.app = app
         conf = app.conf
@@ -84,6 +87,9 @@ class Worker:
         self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child
         self._on_ready = on_ready
         self._chores = chores
+        self._options = dict(options or {})
+        self.timer = Timer()
+        self.steps: Steps | None = None
         self._signals = SignalQueue()
         self._ended = threading.Event()
         self._cold = False
@@ -138,6 +144,7 @@ class Worker:
     def _start(self) -> None:
         announce.worker_init.send(sender=self)
         self.app.import_tasks()
+        self.steps = Steps(self, self._options)
         setproctitle(f"liteq: {self.hostname} ({self.pool_kind})")
         self.app.storage.migrate()
         # Its own, less patient than a caller's: while the loop waits for a lock it looks after nothing else.
@@ -159,6 +166,7 @@ class Worker:
         assert self.pool is not None
         assert storage is not None
         assert self.rates is not None
+        assert self.steps is not None
         self._signals.install()
         heartbeat = Heartbeat(
             storage,
@@ -179,7 +187,15 @@ class Worker:
             heartbeat,
             visibility_s=conf.visibility_timeout,
             on_wake=self._obey,
-            chores=[panel, self._soft_end, self.rates, self.events, *self._more_chores(storage), *self._chores],
+            chores=[
+                panel,
+                self._soft_end,
+                self.rates,
+                self.events,
+                *self._more_chores(storage),
+                *self._chores,
+                self.timer,
+            ],
             admit=panel.admit,
             rates=self.rates,
             events=self.events,
@@ -191,6 +207,7 @@ class Worker:
             if keep_alive is not None:
                 keep_alive.start()
             with self.ended_by():
+                self.steps.start()
                 announce.worker_ready.send(sender=self)
             logger.info("%s ready.", self.hostname)
             if self._on_ready is not None:
@@ -200,6 +217,7 @@ class Worker:
             if keep_alive is not None:
                 keep_alive.stop()
             self.pool.stop()
+            self.steps.stop(cold=self._cold)
             consumer.close()
         try:
             heartbeat.leave()

@@ -58,6 +58,16 @@ from celery.utils.graph import DependencyGraph
 from celery.utils.iso8601 import parse_iso8601
 from celery.utils.time import get_exponential_backoff_interval, humanize_seconds, maybe_timedelta, rate, timezone
 from celery.contrib.testing.manager import Manager
+from celery import bootsteps
+from celery.app.defaults import DEFAULT_TASK_LOG_FMT
+from celery.apps.worker import Worker, logger
+from celery.beat import SchedulingError, crontab
+from celery.bootsteps import StartStopStep, Step
+from celery.signals import user_preload_options
+from celery.worker.worker import WorkController
+from billiard import Pool, Process, Queue, cpu_count, current_process
+from billiard.context import Process
+from billiard.pool import Pool
 from celery.utils.imports import instantiate, qualname, symbol_by_name
 from celery.utils.nodenames import anon_nodename, default_nodename, host_format, nodesplit
 from celery.utils.text import pluralize, truncate
@@ -166,11 +176,11 @@ def test_the_logger_of_the_name_celery_stands_above_liteq_s(shim):
         ("from celery.beat import Scheduler", "liteq.beat.Beat"),
         ("import celery.concurrency.gevent", "prefork, threads and solo"),
         ("from celery.worker.request import Request", "self.request"),
-        ("from celery import bootsteps", "worker_ready"),
+        ("from celery.bootsteps import Blueprint", "StartStopStep"),
         ("from celery.result import AsyncReslt", "'AsyncResult'"),
         ("from celery.utils.term import colored", "not part of liteq"),
         ("from kombu import Connection", "one SQLite file"),
-        ("from billiard import Pool", "multiprocessing"),
+        ("from billiard import forking_enable", "multiprocessing"),
     ],
 )
 def test_an_import_that_leads_nowhere_says_what_there_is_instead(shim, line, says):
@@ -321,3 +331,28 @@ def test_spans_and_rates_in_words_and_numbers(shim):
 
     assert (humanize_seconds(7200), humanize_seconds(0), humanize_seconds(60)) == ("2.00 hours", "now", "1.00 minute")
     assert (rate("120/m"), rate("3600/h"), rate(None), rate(2)) == (2.0, 1.0, 0.0, 2.0)
+
+
+def test_billiard_is_multiprocessing_and_knows_which_of_a_worker_s_processes_it_is_in(shim, monkeypatch):
+    import multiprocessing
+
+    import billiard
+
+    assert billiard.Queue is not None
+    assert billiard.pool.Pool is multiprocessing.pool.Pool
+    monkeypatch.setattr(multiprocessing.current_process(), "_name", "MainProcess")
+    assert billiard.current_process() is multiprocessing.current_process()
+    assert not hasattr(billiard.current_process(), "index")
+    make = logging.getLogRecordFactory()
+
+    def in_child(*args, **kwargs):
+        record = make(*args, **kwargs)
+        record.processName = "ForkPoolWorker-3"
+        return record
+
+    logging.setLogRecordFactory(in_child)
+    try:
+        assert (billiard.current_process().name, billiard.current_process().index) == ("ForkPoolWorker-3", 2)
+    finally:
+        logging.setLogRecordFactory(make)
+        del multiprocessing.current_process().index

@@ -52,8 +52,8 @@ PACKAGES: dict[str, Verdict] = {
 
 # Public modules of liteq that bear the name of one of Celery's: there a changed import line is enough.
 PUBLIC = frozenset(
-    {"celery", *(f"celery.{name}" for name in ("canvas", "exceptions", "result", "schedules", "signals", "states"))}
-    | {"celery.utils.log"}
+    {"celery", "celery.bootsteps", "celery.utils.log"}
+    | {f"celery.{name}" for name in ("canvas", "exceptions", "result", "schedules", "signals", "states")}
 )
 ROOTS = frozenset({"celery", "kombu", "billiard"})
 
@@ -68,6 +68,8 @@ def of_import(module: str, name: str | None) -> Verdict | None:
     modules = importlib.import_module("liteq_celery.names").MODULES  # by name: it stands above liteq
     why_not = importlib.import_module("liteq_celery.absent").why_not
     full = module if name is None else f"{module}.{name}"
+    if full == "celery.bootsteps.ConsumerStep":
+        return Severity.MISSING, "there is no broker whose messages it could take; a StartStopStep may read another one"
     known = modules.get(module)
     if known is None or (name not in (None, "*") and known.path_of(name) is None and full not in modules):
         return Severity.MISSING, str(why_not(full))

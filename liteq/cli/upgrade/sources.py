@@ -163,8 +163,7 @@ class _Reader(ast.NodeVisitor):
             and owner in self._apps
             and not _has(LiteQ, node.attr)
         ):
-            hint = "there are no boot steps: connect to worker_init, worker_ready" if node.attr == "steps" else NOWHERE
-            self.say(node, f"{owner}.{node.attr}", (Severity.MISSING, hint))
+            self.say(node, f"{owner}.{node.attr}", (Severity.MISSING, NOWHERE))
         elif owner == "control" and isinstance(node.value, ast.Attribute) and not _has(Control, node.attr):
             self.say(node, f"control.{node.attr}", (Severity.MISSING, NOWHERE))
         elif _is_inspect(node.value) and not _has(Inspect, node.attr):
