@@ -12,7 +12,6 @@ from starlette.responses import StreamingResponse
 
 from liteq import states
 from liteq.result import AsyncResult
-from liteq.utils.lanes import reading
 from liteq.web import outcome
 
 __all__ = ["Progress", "event_stream", "progress"]
@@ -64,7 +63,7 @@ async def event_stream(result: AsyncResult[Any], *, interval_s: float = 0.5) -> 
     goes away the waiting ends with it, and the task runs on. A browser's EventSource connects again after the end of a
     stream: have the page close it on `done`.
     """
-    if not await reading(result.app, result.exists):
+    if not await result.aexists():
         raise HTTPException(404, f"there is no task {result.id}")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_events(result, interval_s), media_type="text/event-stream", headers=headers)

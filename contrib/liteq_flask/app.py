@@ -68,6 +68,15 @@ class LiteQ(core.LiteQ):
             raise ImproperlyConfigured("this queue belongs to no Flask app yet: call queue.init_app(app)")
         return self._flask_app
 
+    @property
+    def broker_url(self) -> str:
+        """Where the queue lives. Raises ImproperlyConfigured before `init_app`, unless the queue itself was told."""
+        if self._flask_app is None and not self.conf.broker_url:
+            raise ImproperlyConfigured(
+                "this queue belongs to no Flask app yet, and so has no file: call queue.init_app(app) first"
+            )
+        return super().broker_url
+
     def around_task(self, task: Any, request: Request) -> AbstractContextManager[object]:  # noqa: ARG002 - the hook's
         """A fresh application context around each execution, in every pool and for eager tasks."""
         return self.flask_app.app_context()

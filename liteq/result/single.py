@@ -275,6 +275,12 @@ class AsyncResult(ResultBase, Generic[R]):
                 self._record = await rows[self.id]
         return self.get(0, propagate, **options)
 
+    async def aexists(self) -> bool:
+        """`exists()` for async code."""
+        from liteq.utils.lanes import reading
+
+        return await reading(self.app, self.exists)
+
     async def ameta(self) -> dict[str, Any]:
         """Its state as of now, for async code: status, result (or the meta of a state of its own), date_done, ..."""
         from liteq.utils.lanes import reading

@@ -25,6 +25,7 @@ def test_the_app_of_the_page_works(monkeypatch):
         id_ = client.post("/texts", content="to be or not to be").json()["id"]
         assert client.get(f"/texts/{id_}").json() == 6
         assert client.get(f"/texts/{id_}/events").text.startswith("event: done\n")
+        assert client.get("/texts/nobody").status_code == 404
         assert client.get("/liteq/health").json()["status"] == "ok"
         assert client.get(f"/liteq/tasks/{id_}").json()["info"] == 6
     shop.queue.close()

@@ -143,6 +143,16 @@ def test_a_task_of_a_queue_without_an_app_says_what_to_do(tmp_path):
             result.get(timeout=0)
 
 
+def test_what_is_sent_before_there_is_an_app_says_what_to_do():
+    queue = LiteQ()
+
+    @queue.task(name="early")
+    def early() -> None: ...
+
+    with pytest.raises(ImproperlyConfigured, match=r"call queue\.init_app\(app\) first"):
+        early.delay()
+
+
 # -- the context -----------------------------------------------------------------------------------------------------
 
 

@@ -45,8 +45,11 @@ async def events(id_: str) -> Response:
 @app.get("/reports/{id_}")
 async def wait(request: Request, id_: str, seconds: float = 20) -> dict[str, object]:
     """The report, for programs: waits up to `seconds`, as long as the client does."""
+    result = queue.AsyncResult(id_)
+    if not await result.aexists():
+        raise HTTPException(404, "there is no such report")
     try:
-        return await while_connected(request, queue.AsyncResult(id_).aget(timeout=min(seconds, 60)))
+        return await while_connected(request, result.aget(timeout=min(seconds, 60)))
     except TimeoutError:
         raise HTTPException(504, "not finished yet: ask again") from None
     except ClientDisconnect:
