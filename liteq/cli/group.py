@@ -28,7 +28,7 @@ COMMANDS = (
 # What `celery` has and `liteq` does not, and what to do instead.
 ELSEWHERE = {
     "amqp": "there is no AMQP here",
-    "graph": "there are no bootsteps here",
+    "graph": "a worker's parts are not drawn; `liteq inspect stats` tells of them",
     "list": "there are no bindings here; queues: `liteq inspect queues`",
     "flower": "`liteq status`, `liteq inspect` and `liteq events` tell what it shows",
     "logtool": "`liteq worker --json` logs an object a line, with task and id, for jq and its like",

@@ -112,6 +112,19 @@ class Worker:
         """Ask the worker to end, from any thread: when what runs has finished, or `cold`: at once."""
         self._signals.put(Request.COLD if cold else Request.WARM)
 
+    def reload(self, modules: Sequence[str] | None = None, reload: bool = False, timeout_s: float = 10.0) -> None:
+        """Have the running worker import `modules` (with `reload`: anew) and forget rate limits, from any thread.
+
+        Tests call it after they have defined tasks: these are known without it. The processes of the prefork pool are
+        replaced, each once it is idle. Raises RuntimeError when it cannot be done, or is not within `timeout_s`.
+        """
+        answers = self.app.control.pool_restart(
+            list(modules or ()), reload=reload, destination=[self.hostname], reply=True, timeout=timeout_s
+        )
+        answer = {name: said for one in answers or () for name, said in one.items()}.get(self.hostname)
+        if answer is None or "error" in answer:
+            raise RuntimeError(f"{self.hostname} has not reloaded: {answer or 'it does not answer'}")
+
     @contextmanager
     def ended_by(self) -> Iterator[None]:
         """WorkerShutdown or WorkerTerminate, raised in this block by code of the user's, ends the worker in order."""

@@ -73,7 +73,7 @@ def test_the_help_tells_the_exit_codes(liteq):
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (("graph",), "there are no bootsteps here"),
+        (("graph",), "a worker's parts are not drawn"),
         (("wrker",), "No such command 'wrker'"),
         (("-A", "shop", "worker", "-P", "gevent"), "use prefork, threads or solo"),
         (("-A", "shop", "worker", "-l", "loud"), "is not one of debug, info"),
