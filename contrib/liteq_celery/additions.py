@@ -7,15 +7,19 @@ from uuid import uuid4
 
 from liteq import context
 from liteq.app import current_app
+from liteq.serialization import decode, encode
 
 __all__ = [
     "DEFAULT_PROCESS_LOG_FMT",
     "DEFAULT_TASK_LOG_FMT",
     "VERSION",
+    "DisabledBackend",
     "SchedulingError",
     "__version__",
     "app_or_default",
     "bugreport",
+    "dumps",
+    "loads",
     "uuid",
     "version_info_t",
 ]
@@ -40,6 +44,10 @@ DEFAULT_PROCESS_LOG_FMT = "[%(asctime)s: %(levelname)s/%(processName)s] %(messag
 DEFAULT_TASK_LOG_FMT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
 
 
+class DisabledBackend:
+    """What an app without a result store has for a `backend`. No app of liteq has it: results are in the file."""
+
+
 class SchedulingError(Exception):
     """What a program raises, or catches, where a periodic task could not be sent."""
 
@@ -57,3 +65,13 @@ def app_or_default(app: Any = None) -> Any:
 def bugreport(app: Any = None) -> str:
     """What a bug report needs: `app.bugreport()`, of the current app where none is given."""
     return str((current_app if app is None else app).bugreport())
+
+
+def dumps(value: Any, **_options: Any) -> str:
+    """`value` as JSON, with dates, decimals, UUIDs and bytes, as messages have it. Raises NotSerializable."""
+    return encode(value, what="value").decode()
+
+
+def loads(text: str | bytes, **_options: Any) -> Any:
+    """What `dumps` wrote. Raises BadMessage."""
+    return decode(text.encode() if isinstance(text, str) else bytes(text))

@@ -73,6 +73,10 @@ MODULES: dict[str, Alias] = {
     "celery.backends": EMPTY,
     "celery.backends.base": Alias(
         names={"Backend": "liteq.app.backend:Backend", "BaseBackend": "liteq.app.backend:Backend"}
+        | _from("liteq_celery.additions", "DisabledBackend")
+    ),
+    "celery.app.utils": Alias(
+        names=_from("liteq_celery.additions", "bugreport") | _from("liteq.cli.find_app", "find_app")
     ),
     "celery.beat": Alias(
         names=_from("liteq.app.lazy", "BeatLazyFunc")
@@ -131,6 +135,7 @@ MODULES: dict[str, Alias] = {
     "celery.contrib.abortable": Alias("liteq_celery.abortable"),
     "celery.contrib.pytest": Alias("liteq.testing.plugin"),
     "celery.contrib.testing": EMPTY,
+    "celery.contrib.testing.app": Alias(names=_from("liteq_celery.testing_app", "TestApp")),
     "celery.contrib.testing.manager": Alias("liteq_celery.manager"),
     "celery.contrib.testing.tasks": Alias("liteq_celery.ping"),
     "celery.contrib.testing.worker": Alias("liteq.testing.worker"),
@@ -152,7 +157,9 @@ MODULES: dict[str, Alias] = {
     "kombu.utils.imports": Alias(names=_from("liteq_celery.utils.imports", "symbol_by_name")),
     "kombu.utils.objects": Alias(names={"cached_property": "functools:cached_property"}),
     "kombu.utils.functional": Alias("liteq_celery.utils.functional"),
-    "kombu.utils.json": Alias(names=_from("liteq.serialization", "register_type")),
+    "kombu.utils.json": Alias(
+        names=_from("liteq.serialization", "register_type") | _from("liteq_celery.additions", "dumps loads")
+    ),
     "kombu.utils.uuid": Alias(names=UUID),
     "billiard": Alias("multiprocessing", names={**LIMITS, **PROCESS, "VERSION": "liteq_celery.processes:VERSION"}),
     **{

@@ -68,6 +68,10 @@ from celery.worker.worker import WorkController
 from billiard import Pool, Process, Queue, cpu_count, current_process
 from billiard.context import Process
 from billiard.pool import Pool
+from celery.app.utils import bugreport, find_app
+from celery.backends.base import DisabledBackend
+from celery.contrib.testing.app import TestApp
+from kombu.utils.json import dumps, loads, register_type
 from celery.utils.imports import instantiate, qualname, symbol_by_name
 from celery.utils.nodenames import anon_nodename, default_nodename, host_format, nodesplit
 from celery.utils.text import pluralize, truncate
@@ -356,3 +360,23 @@ def test_billiard_is_multiprocessing_and_knows_which_of_a_worker_s_processes_it_
     finally:
         logging.setLogRecordFactory(make)
         del multiprocessing.current_process().index
+
+
+def test_an_app_for_tests_has_a_file_of_its_own(shim):
+    from celery.contrib.testing.app import TestApp
+
+    with TestApp(config={"broker_url": "memory://", "task_default_queue": "tests"}) as app:
+        app.task(name="one")(lambda: 1)
+        sent = app.tasks["one"].delay()
+        assert (sent.queue, app.tasks["one"].apply().get()) == ("tests", 1)
+
+
+def test_kombu_s_json_has_what_messages_have(shim):
+    from datetime import UTC, datetime
+    from uuid import UUID
+
+    from kombu.utils.json import dumps, loads
+
+    value = {"at": datetime(2026, 1, 2, tzinfo=UTC), "id": UUID(int=5), "n": [1, None]}
+    assert isinstance(dumps(value), str)
+    assert loads(dumps(value)) == value
