@@ -1,4 +1,4 @@
-"""`TestApp`: an app over a file of its own, which is gone with it; tests import it from `celery.contrib.testing.app`."""
+"""`TestApp`: an app over a file of its own, which is gone with it, for `celery.contrib.testing.app`."""
 
 from __future__ import annotations
 
