@@ -33,7 +33,7 @@ from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, R
 from liteq.failures import exception_from
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
 from liteq.result import ResultBase
-from liteq.retry import RetryPolicy, decide
+from liteq.retry import RetryPolicy, decide, exhausted
 from liteq.serialization import Content, decode, encode, encode_error
 
 __all__ = ["ExceptionInfo", "Executed", "Plan", "arguments", "default_hook", "execute", "retry_due_ms"]
@@ -351,7 +351,7 @@ def _raised(task: Any, plan: Plan, request: Request, exc: Exception, clock: Cloc
             return Executed(replacement, states.IGNORED, None, exc)
         case Ignore():
             return Executed(Cancel(encode_error(exc)), states.IGNORED, None, exc)
-    if plan.policy is not None:
+    if plan.policy is not None and not exhausted(request.retries, request.max_retries):
         delay_s = decide(exc, retries=request.retries, policy=plan.policy)
         if delay_s is not None:
             return _retried(task, plan, request, Retry(exc=exc, when=delay_s), clock)

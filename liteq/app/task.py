@@ -356,6 +356,8 @@ class Task(TaskOptions, Generic[P, R]):
             args, kwargs = self.parameters.changed(request.args, request.kwargs, args, kwargs)
         again = self.signature_from_request(request, args, kwargs, **options)
         changes = self.app.publisher.changes(self.name, options, request.options) if options else {}
+        if max_retries is not None:  # for `autoretry_for` too, where what this raises would be tried once more
+            request.max_retries = max_retries
         limit = self.max_retries if max_retries is None else max_retries
         if limit is not None and request.retries + 1 > limit:
             if exc is not None:

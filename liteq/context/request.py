@@ -39,6 +39,7 @@ class Request:
     crashes: int = 0
     """How often a process died while it ran this message."""
     max_retries: int | None = None
+    """What `retry(max_retries=)` asked for in this execution."""
     taskset: Any = None
     utc: bool = True
     loglevel: Any = None
@@ -208,8 +209,10 @@ class Request:
         return {**own, "delivery_info": self.delivery_info, **self.options.get("properties", {})}
 
     @cached_property
-    def timelimit(self) -> tuple[float | None, float | None]:
-        """(hard, soft) limit in seconds that this call asked for, each None where it did not."""
+    def timelimit(self) -> tuple[float | None, float | None] | None:
+        """(hard, soft) limit in seconds that this call asked for; None where there is no message."""
+        if self._lease is None:
+            return None
         hard, soft = self.options.get("timelimit") or (None, None)
         return hard, soft
 
@@ -224,10 +227,10 @@ class Request:
         return self._limit(1, "soft_time_limit")
 
     def _limit(self, place: int, name: str) -> float | None:
-        asked: float | None = self.timelimit[place]
+        asked = (self.timelimit or (None, None))[place]
         if asked is not None or self.task is None:
             return asked
-        app = get_current_app()
+        app = self._app
         own: float | None = getattr(app.tasks.get(self.task), name, None)
         return app.conf[f"task_{name}"] if own is None else own
 

@@ -98,7 +98,7 @@ class Executor:
 
     def _limits_of(self, task: Any, lease: Lease, request: Request) -> Limits:
         if lease.options is not None:
-            return limits_of(task, request.timelimit, self._default_limits)
+            return limits_of(task, request.timelimit or (None, None), self._default_limits)
         limits = self._limits.get(lease.task)
         if limits is None:
             limits = self._limits[lease.task] = limits_of(task, (None, None), self._default_limits)

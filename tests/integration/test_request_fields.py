@@ -45,7 +45,7 @@ def names(signatures):
     return signatures and [sig["kwargs"].get("name") for sig in signatures]
 
 
-@pytest.mark.celery("Request", "`request.chain` is what is left of the chain, the next one last")
+@pytest.mark.celery("Tasks: request", "`request.chain` is what is left of the chain, the next one last")
 def test_chain(app):
     chain(probe(app, "a"), probe(app, "b"), probe(app, "c")).apply_async()
     drain(app)
@@ -62,7 +62,9 @@ def test_a_chord_in_a_chain_is_its_group_and_its_body(app):
     assert body["kwargs"]["name"] == app.seen["g0"]["chord"]["kwargs"]["name"] == "b"
 
 
-@pytest.mark.celery("Request", "`request.callbacks`, `request.errbacks` are its links; neither is part of its chain")
+@pytest.mark.celery(
+    "Tasks: request", "`request.callbacks`, `request.errbacks` are its links, and no part of its chain"
+)
 def test_links(app):
     sig = probe(app, "a")
     sig.link(probe(app, "then"))
@@ -74,7 +76,7 @@ def test_links(app):
     assert app.seen["then"] == dict.fromkeys(FIELDS) | {"chain": []}
 
 
-@pytest.mark.celery("Request", "`request.group`, `group_index` and `chord` of a member")
+@pytest.mark.celery("Tasks: request", "`request.group`, `group_index` and `chord` of a member")
 def test_members(app):
     chord([probe(app, "h0"), probe(app, "h1")], probe(app, "body")).apply_async()
     group(probe(app, "g0"), probe(app, "g1")).apply_async(task_id="the-group")
@@ -94,7 +96,7 @@ def test_what_replaced_a_task_sees_what_follows_that(app):
     assert names(app.seen["new"]["chain"]) == ["b"]
 
 
-@pytest.mark.celery("Request", "A task that sets `self.request.chain` to None, or empties it, ends its chain")
+@pytest.mark.celery("Tasks: request", "A task that sets `self.request.chain` to None, or empties it, ends its chain")
 @pytest.mark.parametrize("how", ["None", "emptied"])
 def test_a_task_ends_its_chain(app, how):
     stop = app.tasks["stop"].si(how)
@@ -111,7 +113,7 @@ def test_looking_ends_nothing(app):
     assert list(app.seen) == ["b"]
 
 
-@pytest.mark.celery("Request", "argsrepr, correlation_id, expires, stamps, timelimit, headers: as Celery's")
+@pytest.mark.celery("Tasks: request", "argsrepr, correlation_id, expires, stamps, timelimit, headers: as Celery's")
 def test_options(app):
     fields = ("argsrepr", "correlation_id", "expires", "stamps", "timelimit", "headers", "reply_to", "delivery_info")
     app.tasks["keep"].apply_async(
@@ -131,3 +133,25 @@ def test_a_correlation_id_of_the_senders(app):
     app.tasks["keep"].apply_async(kwargs={"fields": ("correlation_id",)}, correlation_id="order-7")
     drain(app)
     assert app.seen["kept"] == {"correlation_id": "order-7"}
+
+
+def test_limits_of_a_task_that_is_run_here(app):
+    app.conf.update(task_time_limit=30, task_soft_time_limit=20)
+    keep = app.tasks["keep"]
+    keep.apply(kwargs={"fields": ("timelimit", "time_limit", "soft_time_limit")})
+    assert app.seen["kept"] == {"timelimit": None, "time_limit": 30, "soft_time_limit": 20}
+
+
+@pytest.mark.celery("Tasks: retrying", "`retry(max_retries=)` holds against autoretry_for too")
+def test_the_last_word_on_retries(app):
+    tries = []
+
+    @app.task(name="stubborn", bind=True, max_retries=10, autoretry_for=(LookupError,), default_retry_delay=0)
+    def stubborn(self):
+        tries.append(self.request.retries)
+        self.retry(exc=LookupError("no"), countdown=0, max_retries=0 if len(tries) == 3 else None)
+
+    result = stubborn.delay()
+    drain(app)
+    assert (tries, result.state) == ([0, 1, 2], states.FAILURE)
+    assert isinstance(result.result, LookupError)
