@@ -305,6 +305,9 @@ def test_a_member_of_a_large_group_costs_little() -> None:
         def message(self, sig: Signature, **places: Any) -> Message:
             return self.row
 
+        def overrides(self, name: str) -> bool:
+            return False
+
     canvas = group(t("a", i) for i in range(10_000))
     took = []
     for _ in range(3):
