@@ -53,3 +53,17 @@ def test_the_tutorial_works_as_it_is_written(tmp_path):
                 if process is not None and process.poll() is None:
                     process.kill()
                     process.wait()
+
+
+def test_the_tests_of_the_how_to_pass_for_the_app_of_the_tutorial(tmp_path):
+    tasks, letters, *_ = blocks("python")
+    how_to = (PAGE.parents[1] / "howto" / "flask.md").read_text(encoding="utf-8")
+    (tests,) = (
+        block for block in re.findall(r"^```python\n(.*?)^```$", how_to, re.DOTALL | re.MULTILINE) if "pytest" in block
+    )
+    for name, text in {"tasks.py": tasks, "letters.py": letters, "test_letters.py": tests}.items():
+        (tmp_path / name).write_text(text)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_letters.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=50)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
