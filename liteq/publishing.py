@@ -28,6 +28,7 @@ EMPTY: Mapping[str, Any] = {}
 PROPERTIES = (
     "correlation_id", "app_id", "user_id", "message_id", "content_type", "content_encoding", "type", "cluster_id",
 )  # fmt: skip
+LONGEST_S = 1_000 * 366 * 86_400
 FORM = frozenset({"serializer", "compression"})
 
 
@@ -41,7 +42,14 @@ def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
         when = when.total_seconds()
     if isinstance(when, bool) or not isinstance(when, (int, float)):
         raise TypeError(f"a time is seconds, a datetime or an ISO string, not {when!r}")
-    return clock.now_ms() + int(when * 1000)
+    return clock.now_ms() + span_ms(when, "a time from now")
+
+
+def span_ms(seconds: float, what: str) -> int:
+    """`seconds` in ms. Raises ValueError for what is no time span: NaN, infinity, more than a thousand years."""
+    if not abs(seconds) <= LONGEST_S:  # also where it is NaN
+        raise ValueError(f"{what} is a number of seconds, a thousand years at most, not {seconds!r}")
+    return int(seconds * 1000)
 
 
 OF_THE_TASK = ("queue", "exchange", "routing_key", "priority")
@@ -77,13 +85,20 @@ class Defaults:
         self.static = (router.is_static or own.get("queue") is not None) and not self.inherits
         self.time_limits = (route.get("time_limit"), route.get("soft_time_limit"))
         hard, soft = (getattr(task, key, None) for key in ("time_limit", "soft_time_limit"))
-        if hard is not None and soft is not None and soft > hard:
-            raise limits_refused(hard, soft)
+        check_limits(hard, soft)
 
 
-def limits_refused(hard: float, soft: float) -> ValueError:
-    """The error for a soft limit that would never act."""
-    return ValueError(f"soft_time_limit must be less than or equal to time_limit, not {soft} s with {hard} s")
+def check_limits(hard: float | None, soft: float | None) -> None:
+    """Raises TypeError or ValueError for time limits that are no seconds, and for a soft one that would never act."""
+    for name, limit in (("time_limit", hard), ("soft_time_limit", soft)):
+        if limit is None:
+            continue
+        if isinstance(limit, bool) or not isinstance(limit, (int, float)):
+            raise TypeError(f"{name} is a number of seconds, not {limit!r}")
+        if not 0 <= limit <= LONGEST_S:
+            raise ValueError(f"{name} is a number of seconds, none below 0 or above a thousand years, not {limit!r}")
+    if hard is not None and soft is not None and soft > hard:
+        raise ValueError(f"soft_time_limit must be less than or equal to time_limit, not {soft} s with {hard} s")
 
 
 Form = tuple[str | None, str | None]
@@ -226,6 +241,7 @@ class Publisher:
         documented = {key: options[key] for key in DOCUMENTED if options.get(key) is not None}
         hard, soft = options.get("time_limit"), options.get("soft_time_limit")
         if hard is not None or soft is not None:
+            check_limits(hard, soft)
             documented["timelimit"] = [hard, soft]
         if documented:
             what = f"options of {name}"
@@ -281,7 +297,7 @@ def due(options: Mapping[str, Any], clock: Clock, *, blocked: bool) -> tuple[int
             countdown = countdown.total_seconds()
         if isinstance(countdown, bool) or not isinstance(countdown, (int, float)):
             raise TypeError(f"countdown is a number of seconds, not {countdown!r}")
-        delay_ms = int(countdown * 1000)
+        delay_ms = span_ms(countdown, "countdown")
         return (None, delay_ms) if blocked else (clock.now_ms() + delay_ms, None)
     if eta is None:
         return None, None
@@ -299,8 +315,7 @@ def document(options: Mapping[str, Any], d: Defaults, due_ms: int | None) -> byt
     hard = options.get("time_limit", d.time_limits[0])
     soft = options.get("soft_time_limit", d.time_limits[1])
     if hard is not None or soft is not None:
-        if hard is not None and soft is not None and soft > hard:
-            raise limits_refused(hard, soft)
+        check_limits(hard, soft)
         doc["timelimit"] = [hard, soft]
     if due_ms is not None:
         doc["eta"] = from_ms(due_ms).isoformat()

@@ -84,6 +84,9 @@ class Executor:
             # A failure of the task: run again, it would end the next worker too.
             self.ending = exc
             outcome = self._refuse(lease, exc)
+        except Exception as exc:
+            # No outcome could be made of what it did (a retry at no possible time): that fails it, not its process.
+            outcome = self._refuse(lease, exc)
         return outcome, time.perf_counter() - before
 
     def end_worker(self) -> None:

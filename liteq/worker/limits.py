@@ -16,6 +16,7 @@ from liteq.exceptions import SoftTimeLimitExceeded
 
 __all__ = ["SoftLimit", "limits_of"]
 
+LONGEST_S = 86_400 * 366 * 100  # what the timer takes is not much more
 DEFER_S = 1e-3  # until a limit is tried again that was reached inside `deferred`
 
 Limits = tuple[float | None, float | None]
@@ -55,7 +56,7 @@ class SoftLimit:
     def __enter__(self) -> None:
         SoftLimit._armed = True
         self._before = signal.signal(signal.SIGALRM, self._ring)
-        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        signal.setitimer(signal.ITIMER_REAL, min(self._seconds, LONGEST_S))
 
     def __exit__(self, *_: object) -> None:
         # Disarmed first: an alarm between the end of the body and the next line must not hit the worker.

@@ -84,6 +84,15 @@ def test_a_forked_copy_that_comes_back_out_of_its_task_ends_there(site, pool):
     assert site.end(worker) == 0
 
 
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
+def test_a_task_of_which_no_outcome_can_be_made_has_failed(site, pool):
+    site.worker("-c", "1", "-P", pool)
+    task = site.send("retries_at_no_time")
+    assert isinstance(site.error(task), ValueError)
+    assert len(site.notes("started", task)) == 1, "its process did not die of it"
+    assert site.get(site.send("add", 1, 2)) == 3
+
+
 def test_what_cannot_be_written_down_fails_its_task_alone(site):
     site.worker("-c", "1")
     error = site.error(site.send("raises_unspeakable"))

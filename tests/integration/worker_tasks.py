@@ -162,6 +162,12 @@ def comes_back_from_a_fork(self: Any, raising: bool) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if child else -1
 
 
+@app.task(bind=True)
+def retries_at_no_time(self: Any) -> None:
+    note("started", self.request.id)
+    raise self.retry(countdown=float("nan"))
+
+
 @app.task
 def echoes(text: str) -> None:
     click.echo(text)
