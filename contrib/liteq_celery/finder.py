@@ -17,6 +17,7 @@ from liteq_celery.names import MODULES, Alias
 
 __all__ = ["ROOTS", "AliasModule", "ShimFinder", "install", "uninstall"]
 
+LOGGERS = ("", ".beat", ".redirected", ".task", ".worker")  # that both have, below "celery" and below "liteq"
 ROOTS = frozenset(name for name in MODULES if "." not in name)
 
 
@@ -100,8 +101,9 @@ def install() -> ShimFinder:
             stacklevel=3,
         )
     else:
-        # A project configures the logger "celery": it is to rule liteq's lines as it ruled Celery's.
-        logging.getLogger("liteq").parent = logging.getLogger("celery")
+        # A project configures "celery", "celery.task", ...: they are to rule liteq's lines as they ruled Celery's.
+        for name in LOGGERS:
+            logging.getLogger(f"liteq{name}").parent = logging.getLogger(f"celery{name}")
     return finder
 
 
@@ -110,7 +112,8 @@ def uninstall() -> None:
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, ShimFinder)]
     for name in [name for name, module in sys.modules.items() if isinstance(module, AliasModule)]:
         del sys.modules[name]
-    logging.getLogger("liteq").parent = logging.root
+    for name in LOGGERS:
+        logging.getLogger(f"liteq{name}").parent = logging.getLogger("liteq") if name else logging.root
 
 
 def resolve(path: str) -> Any:

@@ -13,7 +13,7 @@ import orjson
 
 from liteq import signals
 from liteq.clock import from_ms
-from liteq.utils.log import ColorFormatter, TaskFormatter, mlevel, task_logger
+from liteq.utils.log import ColorFormatter, TaskFormatter, base_logger, mlevel, task_logger
 from liteq.utils.text import printable
 
 __all__ = ["JsonFormatter", "LogStream", "expand_name", "set_up"]
@@ -119,8 +119,10 @@ def set_up(app: Any, level: str, logfile: str | None, *, color: bool, as_json: b
         color and stream is not None and (stream.isatty() if conf.worker_log_color is None else conf.worker_log_color)
     )
     common = {"loglevel": number, "logfile": logfile, "colorize": use_color}
+    _enable()
     if signals.setup_logging.receivers:
         signals.setup_logging.send(sender=None, format=conf.worker_log_format, **common)
+        _enable()
     else:
         root = logging.getLogger()
         if conf.worker_hijack_root_logger:
@@ -134,15 +136,29 @@ def set_up(app: Any, level: str, logfile: str | None, *, color: bool, as_json: b
             plain = _PlainFormatter(conf.worker_log_format, conf.worker_log_datefmt, use_color=use_color)
             tasks = _TaskFormatter(conf.worker_task_log_format, conf.worker_task_log_datefmt, use_color=use_color)
         _handle(root, logfile, plain)
-        _handle(task_logger, logfile, tasks)
         task_logger.setLevel(number)
-        task_logger.propagate = False
+        if not _stands_under_its_own(task_logger):
+            _handle(task_logger, logfile, tasks)
+            task_logger.propagate = False
         signals.after_setup_logger.send(sender=None, logger=root, format=conf.worker_log_format, **common)
         signals.after_setup_task_logger.send(
             sender=None, logger=task_logger, format=conf.worker_task_log_format, **common
         )
     if conf.worker_redirect_stdouts:
         redirect(mlevel(conf.worker_redirect_stdouts_level) or logging.WARNING)
+
+
+def _enable() -> None:
+    """A configuration of logging that disables what there is, by dictConfig's default, did not mean a worker's log."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and (name == "liteq" or name.startswith("liteq.")):
+            logger.disabled = False
+
+
+def _stands_under_its_own(logger: logging.Logger) -> bool:
+    """Whether the project has given handlers to what it knows `logger` as: "celery.task", under `liteq_celery`."""
+    parent = logger.parent
+    return parent is not None and parent not in (base_logger, logging.root) and bool(parent.handlers)
 
 
 def _handle(logger: logging.Logger, logfile: str | None, formatter: logging.Formatter) -> None:

@@ -380,3 +380,36 @@ def test_kombu_s_json_has_what_messages_have(shim):
     value = {"at": datetime(2026, 1, 2, tzinfo=UTC), "id": UUID(int=5), "n": [1, None]}
     assert isinstance(dumps(value), str)
     assert loads(dumps(value)) == value
+
+
+LOGGED = """
+import logging.config
+
+from celery import Celery
+from celery.signals import worker_ready
+from celery.utils.log import get_task_logger
+
+logging.config.dictConfig({
+    "version": 1,  # and disable_existing_loggers, by default
+    "formatters": {"own": {"format": "OWN %(message)s"}},
+    "handlers": {"own": {"class": "logging.StreamHandler", "formatter": "own"}},
+    "loggers": {"celery": {"level": "INFO"}, "celery.task": {"handlers": ["own"], "propagate": False}},
+})
+app = Celery("logged", broker="redis://nowhere:1/0")
+
+@worker_ready.connect
+def go(sender, **kwargs):
+    get_task_logger("tasks").info("in a task")
+    sender.stop()
+"""
+
+
+def test_loggers_that_a_project_configures_by_celery_s_names_rule_those_of_the_worker(tmp_path):
+    (tmp_path / "logged.py").write_text(LOGGED)
+    env = {**os.environ, "LITEQ_CELERY_SHIM": "1", "LITEQ_BROKER_URL": "sqlite:///q.db",
+           "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
+    command = [sys.executable, "-m", "liteq", "-A", "logged", "worker", "-P", "solo", "-l", "INFO"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path, env=env)
+    log = ended.stderr.splitlines()
+    assert [line for line in log if "in a task" in line] == ["OWN in a task"], ended.stderr
+    assert any(line.endswith("ready.") for line in log), ended.stderr
