@@ -62,9 +62,7 @@ def test_a_chord_in_a_chain_is_its_group_and_its_body(app):
     assert body["kwargs"]["name"] == app.seen["g0"]["chord"]["kwargs"]["name"] == "b"
 
 
-@pytest.mark.celery(
-    "Tasks: request", "`request.callbacks`, `request.errbacks` are its links, and no part of its chain"
-)
+@pytest.mark.celery("Tasks: request", "`request.callbacks`, `request.errbacks` are its links, and no part of its chain")
 def test_links(app):
     sig = probe(app, "a")
     sig.link(probe(app, "then"))
