@@ -1,7 +1,8 @@
 """What a message's row tells of the attempts to run a task of Django's, and the TaskResult that this makes.
 
-A worker notes each attempt before it begins it, with the errors of those before. The error of the last one is the
-row's own.
+A worker notes each attempt before it begins it, with the errors of those before, as the state that the task says of
+itself. That ends with the attempt: for one that is to be retried they go on among the message's headers. The error of
+the last one is the row's own.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from liteq.storage.inspect import Record
 from liteq_django.tasks_api import Task, TaskError, TaskResult, TaskResultDoesNotExist, TaskResultStatus
 from liteq_django.times import moment, moment_or_none
 
-__all__ = ["HEADER", "Attempts", "errors_of", "moment", "moment_or_none", "result_of", "task_of"]
+__all__ = ["ATTEMPTS", "HEADER", "Attempts", "errors_of", "moment", "moment_or_none", "result_of", "task_of"]
 
 HEADER = "django_task"
+ATTEMPTS = "django_attempts"
 TRACEBACK_BYTES = 16 * 1024  # of each attempt before the last
 
 
@@ -36,9 +38,11 @@ class Attempts:
     @classmethod
     def of(cls, record: Record | None) -> Attempts:
         """Those that `record` knows of."""
-        if record is None or record.progress is None:
+        if record is None:
             return cls()
-        meta = decode(record.progress).get("meta")
+        meta = decode(record.progress).get("meta") if record.progress else None
+        if meta is None and record.retries and record.options:  # none: it was replayed, and is as if new
+            meta = (decode(record.options).get("headers") or {}).get(ATTEMPTS)
         known = meta if isinstance(meta, dict) and meta.keys() == {"workers", "started_ms", "errors"} else {}
         return cls(**known)
 

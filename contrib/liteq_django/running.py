@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from liteq import states
-from liteq_django.attempts import HEADER, Attempts, errors_of, moment
+from liteq_django.attempts import ATTEMPTS, HEADER, Attempts, errors_of, moment
 from liteq_django.project import default_app
 from liteq_django.task import DjangoTask
 from liteq_django.task_options import TaskOptions
@@ -69,7 +69,8 @@ class RunsDjangoTask(DjangoTask[..., Any]):
             if options.max_retries == 0:
                 raise
             delay_s = options.delay_s(self.request.retries)
-            raise self.retry(exc=exc, countdown=delay_s, max_retries=options.max_retries) from exc
+            headers = {**(self.request.headers or {}), ATTEMPTS: self.request.get(ATTEMPTS)}
+            raise self.retry(exc=exc, countdown=delay_s, max_retries=options.max_retries, headers=headers) from exc
 
     def _backend(self) -> Any:
         header = (self.request.headers or {}).get(HEADER) or {}
@@ -96,7 +97,7 @@ class RunsDjangoTask(DjangoTask[..., Any]):
             errors=errors_of(attempts),
             worker_ids=attempts.workers,
         )
-        request.update(django_result=result)
+        request.update(django_result=result, **{ATTEMPTS: asdict(attempts)})
         return result
 
     # -- the end: once, whatever the number of attempts

@@ -88,6 +88,23 @@ def test_errors_and_workers_are_kept_for_each_attempt(shop, wait_for):
     assert len(result.worker_ids) == 3
 
 
+def test_the_attempts_before_a_replay_do_not_count(shop, wait_for):
+    result = jobs.unlucky.enqueue()
+
+    def finished():
+        drain()
+        result.refresh()
+        return result.is_finished
+
+    for _ in range(2):
+        wait_for(finished)
+        assert (result.status, result.attempts) == (FAILED, 2)
+        assert [e.traceback.splitlines()[-1] for e in result.errors] == ["OSError: attempt 1", "OSError: attempt 2"]
+        shop.storage.dead_replay([result.id])
+        result.refresh()
+        assert not result.is_finished
+
+
 def test_what_is_not_to_be_retried_is_not(shop):
     result = run(jobs.only_os_errors)
     assert (result.status, result.attempts) == (FAILED, 1)

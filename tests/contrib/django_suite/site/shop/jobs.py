@@ -45,6 +45,11 @@ def flaky(context):
     return context.attempt
 
 
+@task(takes_context=True)
+def unlucky(context):
+    raise OSError(f"attempt {context.attempt}")
+
+
 @task
 def only_os_errors():
     raise KeyError("not to be retried")
