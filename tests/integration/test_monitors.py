@@ -130,7 +130,7 @@ def test_the_length_of_a_queue(app, noop):
 @pytest.fixture
 def asked(app):
     with start_worker(app, pool="threads", hostname="one@host") as worker:
-        yield app.control.inspect(worker.hostname)
+        yield app.control.inspect(worker.hostname, timeout=20)
 
 
 def test_inspect_describes_queues_as_they_were_declared(asked):
@@ -160,8 +160,8 @@ def test_inspect_tells_of_the_broker_and_the_pool(asked):
 def test_a_worker_without_a_name_answers_to_celery_s_name_too(app):
     host = socket.gethostname()
     with start_worker(app):
-        assert app.control.ping([f"celery@{host}"]) == [{f"liteq@{host}": {"ok": "pong"}}]
-        assert app.control.inspect(f"celery@{host}").ping() == {"ok": "pong"}
+        assert app.control.ping([f"celery@{host}"], timeout=20) == [{f"liteq@{host}": {"ok": "pong"}}]
+        assert app.control.inspect(f"celery@{host}", timeout=20).ping() == {"ok": "pong"}
         assert app.control.ping(["celery@elsewhere"]) == []
 
 

@@ -71,7 +71,7 @@ def test_a_request_takes_attributes_and_answers_for_missing_ones():
     request = Request(id="1", retries=3)
     request.colour = "red"
     assert (request.get("retries"), request.get("colour"), request.get("nothing", "x")) == (3, "red", "x")
-    assert (request.timelimit, request.headers, request.group) == ((None, None), None, None)
+    assert (request.timelimit, request.headers, request.group) == (None, None, None)
     with pytest.raises(AttributeError):
         _ = request.nothing
 
