@@ -1,7 +1,7 @@
 """The defences, each with the line that it is, what that becomes without it, and the tests that must then fail.
 
 `python -m tests.faults.mutants` tries them all. Each test of this folder is named here, but for the CONTROLS: so each
-has been seen to fail (test_mutants.py).
+has been seen to fail (test_mutants.py). Tests of other folders are named from here: "../unit/...".
 """
 
 from __future__ import annotations
@@ -373,6 +373,34 @@ MUTANTS = [
         "the queue that a backup replaces is kept", "liteq/storage/sqlite/restore.py",
         'os.rename(f"{target}{suffix}", f"{kept}{suffix}")', 'os.unlink(f"{target}{suffix}")',
         "test_restore.py::test_the_queue_that_was_there_is_kept_and_can_be_put_back",
+    ),
+    # -- what other folders test
+    without(
+        "a process that a task has forked has no outcome", "liteq/worker/executor.py",
+        "            if os.getpid() != pid:\n", "            if False:\n",
+        "../integration/test_worker_tasks.py::test_a_forked_copy_that_comes_back_out_of_its_task_ends_there",
+    ),
+    without(
+        "a bell that has gone with the database does not end its listener", "liteq/storage/sqlite/inotify.py",
+        "        with suppress(OSError, StorageUnavailable):\n", "        if True:\n",
+        "../integration/test_worker_surroundings.py::test_a_worker_outlives_its_files",
+    ),
+    without(
+        "a pickle is read under a signature only", "liteq/serialization/content.py",
+        "        if not any([compare_digest", "        if False and not any([compare_digest",
+        "../unit/test_serializers.py::test_a_pickle_without_our_signature_is_never_loaded",
+        "../unit/test_serializers.py::test_a_pickle_that_was_changed_anywhere_is_not_loaded",
+    ),
+    without(
+        "what others wrote drives no terminal and forges no line", "liteq/utils/text.py",
+        "    if text.isprintable():", "    if text:",
+        "test_limits.py::test_results_and_tracebacks_are_held_to_their_limits",
+        "../unit/test_log.py::test_a_name_cannot_forge_a_line_or_drive_the_terminal",
+    ),
+    without(
+        "an exception's module is not imported", "liteq/serialization/errors.py",
+        "    found: Any = sys.modules.get(doc.module)", "    found: Any = __import__(doc.module)",
+        "../unit/test_error_documents.py::test_a_module_is_not_imported_because_a_document_names_it",
     ),
     # -- payloads
     without(

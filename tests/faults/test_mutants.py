@@ -30,7 +30,8 @@ def found_here() -> set[str]:
 
 
 def test_each_test_here_has_a_defence_without_which_it_fails() -> None:
-    assert {test for mutant in MUTANTS for test in mutant.tests} | CONTROLS == found_here()
+    named = {test for mutant in MUTANTS for test in mutant.tests} | CONTROLS
+    assert {test for test in named if not test.startswith("../")} == found_here()
 
 
 def test_the_readme_lists_them() -> None:
