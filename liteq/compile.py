@@ -32,6 +32,7 @@ from liteq.canvas import (
     merged_options,
 )
 from liteq.message import DEPTH_SHIFT, Batch, Flag, Group, Message, new_id
+from liteq.utils.names import checked_id
 
 __all__ = ["Compiled", "Router", "compile_many", "compile_signature"]
 
@@ -300,6 +301,7 @@ class _Rows:
         """`wanted`, or a new id where there is none. Raises ValueError where two parts have the same."""
         if wanted is None:
             return new_id()
+        wanted = checked_id(wanted)
         if wanted not in self.taken:
             self.taken.add(wanted)
             return wanted

@@ -17,6 +17,7 @@ from liteq.queues import declared_queues, takes
 from liteq.routing import Router, queue_name
 from liteq.serialization import encode
 from liteq.serialization.serializers import JSON
+from liteq.utils.names import checked_name, checked_priority
 
 __all__ = ["Defaults", "Publisher", "moment_ms"]
 
@@ -68,7 +69,7 @@ class Defaults:
         own = {} if task is None else {key: getattr(task, key, None) for key in OF_THE_TASK}
         route = router.route(name, task=task) if router.is_static else {}
         merged = {**route, **{key: value for key, value in own.items() if value is not None}}
-        self.name = name
+        self.name = checked_name(name, "a task's name")
         self.what = f"the arguments of task {name!r}"
         self.limit: int = conf.max_payload_bytes
         self.depth: int = conf.max_nesting
@@ -77,7 +78,7 @@ class Defaults:
         if self.dump is not None:
             self.form = self.form or (None, None)
         self.queue = existing(queue_of(merged, conf) or conf.task_default_queue, conf)
-        self.priority = int(merged.get("priority") or conf.task_default_priority or 0)
+        self.priority = checked_priority(merged.get("priority") or conf.task_default_priority or 0)
         self.inherits = bool(conf.task_inherit_parent_priority) and merged.get("priority") is None
         self.expires = merged.get("expires") if task is None or task.expires is None else task.expires
         self.flags = flags_of(task) if task is not None else 0
@@ -139,7 +140,11 @@ def queue_of(options: Mapping[str, Any], conf: Any) -> str | None:
 
 
 def existing(queue: str, conf: Any) -> str:
-    """`queue`; raises QueueNotFound where `task_create_missing_queues` is off and `task_queues` does not have it."""
+    """`queue`; raises QueueNotFound where `task_create_missing_queues` is off and `task_queues` does not have it.
+
+    Raises TypeError, ValueError for what cannot be a queue's name.
+    """
+    checked_name(queue, "a queue's name")
     if conf.task_create_missing_queues:
         return queue
     known = [queue_name(one) for one in conf.task_queues or ()]
@@ -233,9 +238,10 @@ class Publisher:
     def changes(self, name: str, options: Mapping[str, Any], document_before: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of RetryAt that a retry's options change; `document_before`: the message's options document."""
         expires, priority = options.get("expires"), options.get("priority")
+        queue = queue_of(options, self._app.conf)
         found: dict[str, Any] = {
-            "queue": queue_of(options, self._app.conf),
-            "priority": None if priority is None else int(priority),
+            "queue": None if queue is None else checked_name(queue, "a queue's name"),
+            "priority": None if priority is None else checked_priority(priority),
             "expires_ms": None if expires is None else moment_ms(expires, self._app.clock),
         }
         documented = {key: options[key] for key in DOCUMENTED if options.get(key) is not None}
@@ -268,7 +274,7 @@ class Publisher:
             task=d.name,
             payload=payload,
             queue=existing(queue_of(options, conf) or d.queue, conf),
-            priority=d.priority if priority is None else int(priority),
+            priority=d.priority if priority is None else checked_priority(priority),
             due_ms=due_ms,
             expires_ms=None if expires is None else moment_ms(expires, clock),
             options=document(options, d, due_ms),
@@ -309,6 +315,8 @@ def due(options: Mapping[str, Any], clock: Clock, *, blocked: bool) -> tuple[int
 def document(options: Mapping[str, Any], d: Defaults, due_ms: int | None) -> bytes | None:
     """The options document: what only the executing side reads; None when there is nothing to say."""
     doc = {key: options[key] for key in DOCUMENTED if options.get(key) is not None}
+    if not isinstance(doc.get("headers", EMPTY), Mapping):
+        raise TypeError(f"headers are a dict, not {doc['headers']!r}")
     properties = {key: options[key] for key in PROPERTIES if options.get(key) is not None}
     if properties:
         doc["properties"] = properties

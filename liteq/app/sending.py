@@ -19,6 +19,7 @@ from liteq.publishing import FORM, Publisher
 from liteq.result import AsyncResult, EagerResult, GroupResult
 from liteq.serialization import Content
 from liteq.storage.grow import UNPLACED
+from liteq.utils.names import checked_id
 
 if TYPE_CHECKING:
     from liteq.app.control import Control
@@ -61,6 +62,7 @@ class Sending:
         options: dict[str, Any],
     ) -> Any:  # fmt: skip
         """Send one call of `task` (None: of a task that this process does not know). What `apply_async` does."""
+        task_id = checked_id(task_id) if task_id else None
         if self.conf.task_always_eager and task is not None:
             return self._eagerly(task, args, kwargs, task_id, options)
         if options and not GRAPH.isdisjoint(options):
@@ -306,7 +308,7 @@ class Sending:
                 batch.groups += compiled.batch.groups
                 add_id(compiled.node.id)
                 continue
-            id_ = options.get("task_id") or new_id()
+            id_ = checked_id(options["task_id"]) if options.get("task_id") else new_id()
             message = make(sig["task"], sig["args"], sig["kwargs"], options, message_id=id_)
             keyed = keyed or message.unique_key is not None
             add(message)

@@ -22,7 +22,7 @@ __all__ = ["GIVE_UP", "GroupStream"]
 
 logger = logging.getLogger("liteq.app")
 
-GIVE_UP = "liteq.give_up_group"
+GIVE_UP = "celery.give_up_group"  # as all that an app has of itself: programs leave names like this out
 PART_S = 0.25  # what is there by then goes
 PART_ROWS = 10_000
 PATIENCE_S = 3600.0

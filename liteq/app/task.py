@@ -188,7 +188,10 @@ class Task(TaskOptions, Generic[P, R]):
         options of the transport (connection, retry, retry_policy, serializer, compression, ...) are accepted.
         """
         app = self.app
-        if isinstance(args, (str, bytes)) or not isinstance(kwargs, (Mapping, NoneType)):
+        is_list = isinstance(args, (tuple, list, NoneType)) or (
+            isinstance(args, Iterable) and not isinstance(args, (str, bytes))
+        )
+        if not is_list or not isinstance(kwargs, (Mapping, NoneType)):
             raise TypeError(f"args are a list or a tuple, and kwargs a dict, not {args!r:.80} and {kwargs!r:.80}")
         positional = () if args is None else args if isinstance(args, (tuple, list)) else tuple(args)
         if link is not None or link_error is not None or shadow is not None:

@@ -108,7 +108,7 @@ def registered(
 ) -> list[str]:
     """Its tasks, with these of their attributes."""
     tasks = state.app.tasks
-    names = sorted(name for name in tasks if builtins or not name.startswith(("celery.", "liteq.")))
+    names = sorted(name for name in tasks if builtins or not name.startswith("celery."))
     items = [item for item in taskinfoitems or SHOWN_OF_TASKS if not item.startswith("_")]
 
     def line(name: str) -> str:

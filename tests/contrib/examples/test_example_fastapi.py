@@ -26,7 +26,7 @@ def bars(browser) -> int:
 
 
 def test_a_report_grows_while_it_is_made(start, browser, soon, shoot, tmp_path):
-    example = start("fastapi_reports", REPORTS_DATA=str(tmp_path / "data"), REPORTS_PAUSE_S="0.3")
+    example = start("fastapi_reports", REPORTS_DATA=str(tmp_path / "data"), REPORTS_PAUSE_S="0.6")
     browser.get(example.url)
     order(browser, 2024)
     soon(lambda: 4 <= bars(browser) < 12)

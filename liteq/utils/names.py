@@ -1,0 +1,48 @@
+"""Names that callers choose, of tasks, queues and messages: checked where they come in."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+__all__ = ["LONGEST", "checked_id", "checked_name", "checked_priority"]
+
+LONGEST = 255  # characters; AMQP's limit, which names that come from Celery keep to
+PRIORITIES = range(256)  # AMQP's
+
+
+def checked_name(name: Any, what: str) -> str:
+    """`name`, which is `what` ("a task's name"). Raises TypeError, ValueError for what cannot be one."""
+    if not isinstance(name, str):
+        raise TypeError(f"{what} is a string, not {name!r}")
+    if not 0 < len(name) <= LONGEST:
+        raise ValueError(f"{what} has 1 to {LONGEST} characters, not {len(name):,}")
+    if "\0" in name or not _encodable(name):
+        raise ValueError(f"{what} is text without NUL and lone surrogates, not {name!a}")
+    return name
+
+
+def checked_id(id_: str | UUID) -> str:
+    """A `task_id` as the text it is kept as. Raises as `checked_name`."""
+    return str(id_) if isinstance(id_, UUID) else checked_name(id_, "a task_id")
+
+
+def checked_priority(priority: Any) -> int:
+    """A priority: 0 to 255, the higher first. Raises TypeError for what is no whole number, ValueError beyond those."""
+    try:
+        number = int(priority)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or isinstance(priority, bool) or (isinstance(priority, float) and number != priority):
+        raise TypeError(f"a priority is a whole number, not {priority!r}")
+    if number not in PRIORITIES:
+        raise ValueError(f"a priority is from {PRIORITIES[0]} to {PRIORITIES[-1]}, the higher first, not {priority!r}")
+    return number
+
+
+def _encodable(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
