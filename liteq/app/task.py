@@ -188,10 +188,7 @@ class Task(TaskOptions, Generic[P, R]):
         options of the transport (connection, retry, retry_policy, serializer, compression, ...) are accepted.
         """
         app = self.app
-        is_list = isinstance(args, (tuple, list, NoneType)) or (
-            isinstance(args, Iterable) and not isinstance(args, (str, bytes))
-        )
-        if not is_list or not isinstance(kwargs, (Mapping, NoneType)):
+        if not _are_arguments(args) or not isinstance(kwargs, (Mapping, NoneType)):
             raise TypeError(f"args are a list or a tuple, and kwargs a dict, not {args!r:.80} and {kwargs!r:.80}")
         positional = () if args is None else args if isinstance(args, (tuple, list)) else tuple(args)
         if link is not None or link_error is not None or shadow is not None:
@@ -493,3 +490,9 @@ _APPLY_ASYNC = Task.apply_async
 def _task_of(name: str) -> Any:
     """A pickled task is its name; the current app knows the rest."""
     return context.get_current_app().tasks[name]
+
+
+def _are_arguments(args: Any) -> bool:
+    if isinstance(args, (tuple, list, NoneType)):
+        return True
+    return isinstance(args, Iterable) and not isinstance(args, (str, bytes))
