@@ -232,16 +232,8 @@ def worker(
     told = SimpleNamespace(app=app, hostname=name)
     signals.celeryd_init.send(sender=name, instance=told, conf=app.conf, options=ctx.params)
     app.conf.apply(settings, Source.COMMAND_LINE, "the command line")
-    try:
-        app.import_tasks()  # before the terminal is left: what is wrong with them is to be read there
-    except LiteqError:
-        raise
-    except Exception as exc:
-        raise broken("the app's tasks", exc) from exc
-    excluded = names(exclude_queues) or []
-    chosen = [queue for queue in names(queues) or app.default_queues() if queue not in excluded]
-    if not chosen:
-        raise click.UsageError("no queue is left to take from: see --queues and --exclude-queues")
+    _import_tasks(app)
+    chosen = _chosen_queues(app, queues, exclude_queues)
     app.select_queues(chosen)  # a receiver of celeryd_after_setup may add to them: app.amqp.queues.select_add
     made = Worker(
         app,
@@ -274,6 +266,24 @@ def worker(
     _warn_of_root(session)
     logs.set_up(app, loglevel, log, color=not session.no_color, as_json=session.json)
     return made.run()
+
+
+def _import_tasks(app: Any) -> None:
+    """Before the terminal is left: what is wrong with them is to be read there."""
+    try:
+        app.import_tasks()
+    except LiteqError:
+        raise
+    except Exception as exc:
+        raise broken("the app's tasks", exc) from exc
+
+
+def _chosen_queues(app: Any, queues: str | None, exclude_queues: str | None) -> list[str]:
+    excluded = names(exclude_queues) or []
+    chosen = [queue for queue in names(queues) or app.default_queues() if queue not in excluded]
+    if not chosen:
+        raise click.UsageError("no queue is left to take from: see --queues and --exclude-queues")
+    return chosen
 
 
 def _beat(app: Any, pool: str) -> list[Any]:

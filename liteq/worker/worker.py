@@ -200,15 +200,7 @@ class Worker:
             heartbeat,
             visibility_s=conf.visibility_timeout,
             on_wake=self._obey,
-            chores=[
-                panel,
-                self._soft_end,
-                self.rates,
-                self.events,
-                *self._more_chores(storage),
-                *self._chores,
-                self.timer,
-            ],
+            chores=[panel, self._soft_end, self.rates, self.events, *self._more_chores(storage)],
             admit=panel.admit,
             rates=self.rates,
             events=self.events,
@@ -240,7 +232,9 @@ class Worker:
 
     def _more_chores(self, storage: Storage) -> list[Chore]:
         chores: list[Chore] = [Tail(storage.driver)] if self.app.conf.durability == "relaxed" else []
-        return chores if self.autoscaler is None else [*chores, self.autoscaler]
+        if self.autoscaler is not None:
+            chores.append(self.autoscaler)
+        return [*chores, *self._chores, self.timer]
 
     def _make_autoscaler(self, storage: Storage) -> Autoscaler | None:
         if self._autoscale is None or self.pool_kind == "solo":
