@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from liteq.canvas import xmap as xmap
     from liteq.canvas import xstarmap as xstarmap
     from liteq.canvas.signature import signature as signature
-    from liteq.queues import Exchange as Exchange
-    from liteq.queues import Queue as Queue
-    from liteq.queues import binding as binding
     from liteq.result import AsyncResult as AsyncResult
     from liteq.result import EagerResult as EagerResult
     from liteq.result import GroupResult as GroupResult
     from liteq.result import ResultSet as ResultSet
+    from liteq.routing.queues import Exchange as Exchange
+    from liteq.routing.queues import Queue as Queue
+    from liteq.routing.queues import binding as binding
 
     task = shared_task
 
@@ -47,12 +47,12 @@ HOME = {
     "Task": "app",
     "AsyncResult": "result",
     "EagerResult": "result",
-    "Exchange": "queues",
+    "Exchange": "routing.queues",
     "GroupResult": "result",
     "ResultSet": "result",
-    "Queue": "queues",
+    "Queue": "routing.queues",
     "Signature": "canvas",
-    "binding": "queues",
+    "binding": "routing.queues",
     "chain": "canvas",
     "chord": "canvas",
     "chunks": "canvas",

@@ -18,12 +18,12 @@ INSTEAD = {
     "celery.app.defaults": "the log formats are there; the settings are in `liteq.settings.SETTINGS`, and `app.conf` "
     "has their values",
     "celery.app.log": "logs are set up by `liteq.cli.logs`; connect to the signal setup_logging to do it yourself",
-    "celery.app.routes": "see `liteq.routing.Router`; the setting task_routes takes what Celery's takes",
-    "celery.app.trace": "a task is executed by `liteq.execution.execute`; connect to the signals task_prerun, "
+    "celery.app.routes": "see `liteq.routing.routes.Router`; the setting task_routes takes what Celery's takes",
+    "celery.app.trace": "a task is executed by `liteq.execution.execute.execute`; connect to the signals task_prerun, "
     "task_postrun, task_failure",
     "celery.apps.beat": "see `liteq.beat.Beat`",
-    "celery.apps.multi": "`liteq multi` starts several workers; its parts are in `liteq.cli.nodes`",
-    "celery.backends": "results are in the broker's file; `app.backend` answers for them (`liteq.app.backend.Backend`)",
+    "celery.apps.multi": "`liteq multi` starts several workers; its parts are in `liteq.cli.compat.nodes`",
+    "celery.backends": "results are in the broker's file; `app.backend` answers for them",
     "celery.beat": "entries are rows, turned into messages by `liteq.beat.Beat`: there are no scheduler classes; "
     "`app.schedules` adds, pauses and runs entries",
     "celery.bin": "commands are click commands of `liteq.cli`, one a file",
@@ -40,7 +40,7 @@ INSTEAD = {
     "celery.platforms": "the worker's options --uid, --gid, --umask, --pidfile and --detach do what it did",
     "celery.security": "messages are JSON rows in a file of your own: its permissions protect them",
     "celery.task": "gone since Celery 5: `from celery import shared_task, Task`",
-    "celery.worker.consumer": "see `liteq.worker.consumer`; it is no place for steps of one's own",
+    "celery.worker.consumer": "see `liteq.worker.loop`; it is no place for steps of one's own",
     "celery.worker.request": "a running task's request is `self.request` (`liteq.context.Request`); time limits and "
     "failures are told by signals and by the task's on_failure",
     "celery.worker.state": f"what workers hold is in the file: {INSPECT}",

@@ -40,7 +40,7 @@ CURRENT = _from("liteq.app", "current_app current_task")
 CANVAS = _from("liteq.canvas", "Signature chain chord chunks group maybe_signature signature subtask xmap xstarmap")
 UUID = {"uuid": "liteq_celery.additions:uuid"}
 UUIDS = UUID | {"gen_unique_id": "liteq_celery.additions:uuid"}
-QUEUES = _from("liteq.queues", "Exchange Queue binding")
+QUEUES = _from("liteq.routing.queues", "Exchange Queue binding")
 LIMITS = _from("liteq.exceptions", "SoftTimeLimitExceeded Terminated TimeLimitExceeded WorkerLostError")
 PROCESS = _from("liteq_celery.processes", "current_process")
 MAIN = {"main": "liteq.cli:main"}
@@ -72,14 +72,14 @@ MODULES: dict[str, Alias] = {
     "celery.app.task": Alias(names=_from("liteq.app.task", "Context Task")),
     "celery.backends": EMPTY,
     "celery.backends.base": Alias(
-        names={"Backend": "liteq.app.backend:Backend", "BaseBackend": "liteq.app.backend:Backend"}
+        names={"Backend": "liteq.app.compat.backend:Backend", "BaseBackend": "liteq.app.compat.backend:Backend"}
         | _from("liteq_celery.additions", "DisabledBackend")
     ),
     "celery.app.utils": Alias(
         names=_from("liteq_celery.additions", "bugreport") | _from("liteq.cli.find_app", "find_app")
     ),
     "celery.beat": Alias(
-        names=_from("liteq.app.lazy", "BeatLazyFunc")
+        names=_from("liteq.app.compat.lazy_arguments", "BeatLazyFunc")
         | _from("liteq.schedules", "crontab maybe_schedule schedule")
         | _from("liteq_celery.additions", "SchedulingError")
     ),
@@ -122,14 +122,14 @@ MODULES: dict[str, Alias] = {
         | {"inspect": "liteq.cli.inspect:inspect", "status": "liteq.cli.status:status"}
     ),
     "celery.bin.events": Alias(names=_from("liteq.cli.events", "events")),
-    "celery.bin.multi": Alias(names=_from("liteq.cli.multi", "multi")),
+    "celery.bin.multi": Alias(names=_from("liteq.cli.compat.multi", "multi")),
     "celery.bin.purge": Alias(names=_from("liteq.cli.purge", "purge")),
     "celery.bin.result": Alias(names=_from("liteq.cli.result", "result")),
-    "celery.bin.shell": Alias(names=_from("liteq.cli.shell", "shell")),
+    "celery.bin.shell": Alias(names=_from("liteq.cli.compat.shell", "shell")),
     "celery.bin.worker": Alias(names=_from("liteq.cli.worker", "worker")),
     "celery.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
     "celery.worker.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
-    "celery.worker.control": Alias("liteq.worker.control"),
+    "celery.worker.control": Alias("liteq.worker.control.panel"),
     # -- beside
     "celery.contrib": EMPTY,
     "celery.contrib.abortable": Alias("liteq_celery.abortable"),
@@ -166,7 +166,7 @@ MODULES: dict[str, Alias] = {
         f"billiard.{name}": Alias(f"multiprocessing.{name}", names=PROCESS if name == "process" else {})
         for name in ("connection", "context", "managers", "pool", "process", "queues", "synchronize", "util")
     },
-    "billiard.einfo": Alias(names=_from("liteq.execution", "ExceptionInfo")),
+    "billiard.einfo": Alias(names=_from("liteq.execution.execute", "ExceptionInfo")),
     "billiard.exceptions": Alias(
         names=LIMITS | _from("multiprocessing", "AuthenticationError BufferTooShort ProcessError TimeoutError")
     ),

@@ -23,7 +23,7 @@ class LiteqDjangoConfig(AppConfig):
         from django.db.models.signals import post_migrate
 
         from liteq import context
-        from liteq.app.fixups import announce_fixup
+        from liteq.app.compat.fixups import announce_fixup
         from liteq_django import checks, fixup, project, sharing, waiting
 
         checks.register_all()

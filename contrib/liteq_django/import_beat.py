@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from django.db import connections
 from django.utils import timezone
 
-from liteq.app.periodic import due_ms, run_id
+from liteq.app.schedules import due_ms, run_id
 from liteq.clock import from_ms, to_ms
 from liteq.exceptions import LiteqError
 from liteq.schedules import BaseSchedule, crontab, schedule, solar

@@ -20,7 +20,7 @@ import orjson
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from liteq.retry import backoff_s
+from liteq.policy.retry import backoff_s
 
 __all__ = ["TaskOptions", "options_of", "problems"]
 

@@ -11,8 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
 from liteq import states
+from liteq.monitor.documents import outcome
 from liteq.result import AsyncResult
-from liteq.web import outcome
 
 __all__ = ["Progress", "event_stream", "progress"]
 

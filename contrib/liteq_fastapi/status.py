@@ -19,8 +19,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from liteq import LiteQ, web
-from liteq.utils.lanes import reading
+from liteq import LiteQ
+from liteq.monitor import documents
+from liteq.utils.async_threads import reading
 
 __all__ = ["status_app"]
 
@@ -30,7 +31,7 @@ def status_app(queue: LiteQ, *, token: str | None = None) -> Starlette:
     if token is not None and not token.strip():
         raise ValueError("the token is empty: leave it out, and only this machine may look; or give one")
 
-    def told(tell: Callable[..., web.Answer], *names: str) -> Callable[[Request], Any]:
+    def told(tell: Callable[..., documents.Answer], *names: str) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             answer = _refusal(request, token)
             if answer is None:
@@ -43,14 +44,14 @@ def status_app(queue: LiteQ, *, token: str | None = None) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/health", told(web.health, "workers")),
-            Route("/status", told(web.status)),
-            Route("/tasks/{id}", told(web.task, "id")),
+            Route("/health", told(documents.health, "workers")),
+            Route("/status", told(documents.status)),
+            Route("/tasks/{id}", told(documents.task, "id")),
         ]
     )
 
 
-def _refusal(request: Request, token: str | None) -> web.Answer | None:
+def _refusal(request: Request, token: str | None) -> documents.Answer | None:
     address = request.client.host if request.client is not None else None
     host = request.headers.get("host", "")
-    return web.refusal(token, "status_app(queue, token=...)", request.headers.items(), host, address)
+    return documents.refusal(token, "status_app(queue, token=...)", request.headers.items(), host, address)

@@ -16,7 +16,7 @@ from typing import cast
 
 from flask import Blueprint, Response, abort, current_app, request
 
-from liteq import web
+from liteq.monitor import documents
 from liteq_flask.app import EXTENSION, LiteQ
 
 __all__ = ["status_blueprint"]
@@ -36,7 +36,7 @@ def status_blueprint(name: str = "liteq") -> Blueprint:
 
 def _guard() -> None:
     token = current_app.config.get(TOKEN)
-    refused = web.refusal(
+    refused = documents.refusal(
         str(token) if token else None,
         f"app.config[{TOKEN!r}]",
         request.headers.items(),
@@ -48,23 +48,27 @@ def _guard() -> None:
 
 
 def _health() -> Response:
-    return _response(web.health(_queue(), request.args.get("workers")))
+    return _response(documents.health(_queue(), request.args.get("workers")))
 
 
 def _status() -> Response:
-    return _response(web.status(_queue()))
+    return _response(documents.status(_queue()))
 
 
 def _task(task_id: str) -> Response:
-    return _response(web.task(_queue(), task_id))
+    return _response(documents.task(_queue(), task_id))
 
 
-def _response(answer: web.Answer) -> Response:
+def _response(answer: documents.Answer) -> Response:
     return Response(answer.body, answer.code, answer.headers, mimetype="application/json")
 
 
 def _queue() -> LiteQ:
     found = current_app.extensions.get(EXTENSION)
     if found is None:
-        abort(_response(web.Answer(503, {"error": "this app has no queue: call LiteQ(app), or queue.init_app(app)"})))
+        abort(
+            _response(
+                documents.Answer(503, {"error": "this app has no queue: call LiteQ(app), or queue.init_app(app)"})
+            )
+        )
     return cast(LiteQ, found)

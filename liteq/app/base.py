@@ -8,26 +8,26 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from liteq import context, signals
-from liteq.app.annotations import annotate
-from liteq.app.announcing import tell_sent
-from liteq.app.backend import Backend
 from liteq.app.builtins import add_builtins
+from liteq.app.compat.annotations import annotate
+from liteq.app.compat.backend import Backend
+from liteq.app.compat.bound_results import Results
+from liteq.app.compat.connection import Connecting
+from liteq.app.compat.fixups import apply_fixups
 from liteq.app.configured import Configured
-from liteq.app.connection import Connecting
-from liteq.app.fixups import apply_fixups
-from liteq.app.loading import autodiscover
-from liteq.app.making import generate_name, said_by_class, task_class_of
+from liteq.app.definitions import generate_name, said_by_class, task_class_of
+from liteq.app.discovery import autodiscover
 from liteq.app.processes import Processes
 from liteq.app.registry import TaskRegistry
-from liteq.app.results import Results
-from liteq.app.sending import Sending
 from liteq.app.task import Task
 from liteq.app.urls import check_url
 from liteq.canvas import Signature, signature
 from liteq.clock import Clock, SystemClock, from_ms
 from liteq.context import Request
 from liteq.exceptions import AlreadyRegistered
-from liteq.routing import queue_name
+from liteq.routing.routes import queue_name
+from liteq.sending.publish_signals import tell_sent
+from liteq.sending.sender import Sending
 from liteq.settings import import_object
 from liteq.signals import Signal
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from liteq.app.control import Control
-    from liteq.app.periodic import Periodic
+    from liteq.app.schedules import Periodic
     from liteq.events import Events
     from liteq.storage.storage import Storage
 
@@ -66,7 +66,7 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
     async_submit: Callable[[Callable[[], Any], bool], Future[Any] | None] | None = None
     """Where a framework has its place for what async code sends and asks: `async_submit(call, writes)`, a future of it.
 
-    Without it, and where it returns None, that is one of liteq's own threads (`utils/lanes.py`).
+    Without it, and where it returns None, that is one of liteq's own threads (`utils/async_threads.py`).
     """
     coroutine_runner: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
     """What runs an `async def` task to its end, in place of `utils.coroutines.run_coroutine`."""
@@ -183,7 +183,7 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
         more = {key: options.pop(f"pydantic_{key}", None) for key in ("strict", "context", "dump_kwargs")}
         if not options.get("pydantic"):
             return {}
-        from liteq.app.models import modelled
+        from liteq.app.compat.pydantic_models import modelled
 
         made = modelled(function, self, name, bind=bind, **{**more, "strict": bool(more["strict"])})
         run = made.function if bind else staticmethod(made.function)
@@ -338,7 +338,7 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
     @cached_property
     def schedules(self) -> Periodic:
         """The entries of beat: those of the configuration, and any that are added while it runs."""
-        from liteq.app.periodic import Periodic
+        from liteq.app.schedules import Periodic
 
         return Periodic(self)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from liteq.app.streaming import GIVE_UP
 from liteq.canvas import ACCUMULATE, CHUNKS, MAP, STARMAP, chunks, maybe_signature
 from liteq.exceptions import ChordError
+from liteq.sending.parts import GIVE_UP
 
 __all__ = ["add_builtins"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
-from liteq import settings_sources
-from liteq.settings import Conf, Given, read_object
+from liteq.settings import Conf, Given, read_object, sources
 
 __all__ = ["AppConf", "ConfigSource", "PendingConf"]
 
@@ -48,7 +47,7 @@ class ConfigSource:
 
 def outside_sources() -> dict[str, Given]:
     """Files in the working directory and the environment."""
-    return settings_sources.load()
+    return sources.load()
 
 
 class PendingConf(MutableMapping[str, Any]):

@@ -19,7 +19,7 @@ from liteq.settings.objects import refuse_mix
 from liteq.signals import Signal
 
 if TYPE_CHECKING:
-    from liteq.publishing import Publisher
+    from liteq.sending.publisher import Publisher
 
 __all__ = ["Configured"]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from liteq.rates import per_second
+from liteq.policy.rates import per_second
 from liteq.serialization import decode, encode
 from liteq.storage.workers import WorkerRecord
 

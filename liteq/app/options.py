@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from liteq.context import Request
 from liteq.exceptions import MaxRetriesExceededError, OperationalError
-from liteq.execution import default_hook
+from liteq.execution.execute import default_hook
 
 __all__ = ["TaskOptions"]
 

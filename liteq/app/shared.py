@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from liteq import context
-from liteq.app.making import generate_name
+from liteq.app.definitions import generate_name
 from liteq.app.task import Task
 from liteq.utils.proxy import Proxy
 

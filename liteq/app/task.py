@@ -8,10 +8,8 @@ from types import NoneType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from liteq import context
-from liteq.app.annotations import annotate
+from liteq.app.compat.annotations import annotate
 from liteq.app.options import TaskOptions
-from liteq.app.overriding import Told, passed_on, passing_on
-from liteq.arguments import Parameters
 from liteq.canvas import (
     ACCUMULATE,
     Signature,
@@ -24,15 +22,17 @@ from liteq.canvas import (
     xmap,
     xstarmap,
 )
-from liteq.compile import compile_signature
 from liteq.context import Request
-from liteq.eager import eager_fields, run_eagerly
 from liteq.exceptions import ImproperlyConfigured, Replaced, Retry
-from liteq.execution import Plan
-from liteq.failures import meta_of_exception
+from liteq.execution.eager import eager_fields, run_eagerly
+from liteq.execution.execute import Plan
 from liteq.message import Replace, new_id
+from liteq.policy.arguments import Parameters
 from liteq.result import AsyncResult, EagerResult
+from liteq.sending.compile import compile_signature
+from liteq.sending.overrides import Told, passed_on, passing_on
 from liteq.serialization import as_json, encode
+from liteq.serialization.failures import meta_of_exception
 
 __all__ = ["Context", "Task"]
 
@@ -164,7 +164,7 @@ class Task(TaskOptions, Generic[P, R]):
 
         When it is cancelled meanwhile, the message was sent or was not; give it a `task_id` to be able to ask.
         """
-        from liteq.utils.lanes import writing
+        from liteq.utils.async_threads import writing
 
         return await writing(self.app, self.apply_async, args, kwargs)
 
@@ -219,7 +219,7 @@ class Task(TaskOptions, Generic[P, R]):
 
     async def aapply_async(self, *args: Any, **options: Any) -> AsyncResult[R]:
         """`apply_async()` for async code, as `adelay`."""
-        from liteq.utils.lanes import writing
+        from liteq.utils.async_threads import writing
 
         return await writing(self.app, self.apply_async, *args, **options)
 

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from liteq import signals as announce
-from liteq.app.periodic import run_id
+from liteq.app.schedules import run_id
 from liteq.beat.catch_up import decide
 from liteq.clock import from_ms, to_ms
 from liteq.exceptions import ImproperlyConfigured, StorageError

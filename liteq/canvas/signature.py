@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
+from liteq.canvas.compat.stamping import Stamper
 from liteq.canvas.node import Node, Sender
-from liteq.canvas.stamping import Stamper
 from liteq.context import current_sender
 from liteq.message import new_id
 
@@ -337,7 +337,7 @@ class Signature(dict[str, Any]):
 
     async def aapply_async(self, *args: Any, **options: Any) -> Any:
         """`apply_async()` for async code, as `adelay`."""
-        from liteq.utils.lanes import writing
+        from liteq.utils.async_threads import writing
 
         return await writing(self.app, self.apply_async, *args, **options)
 

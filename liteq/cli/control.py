@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from liteq.app.control import flatten_reply
-from liteq.cli.asking import arguments_of, ask, commands_of, list_commands, names_of, show_answers
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
+from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, names_of, show_answers
 from liteq.cli.session import Session, pass_session
 
 __all__ = ["control"]

@@ -13,8 +13,8 @@ import click
 
 from liteq.cli.exits import Exit
 from liteq.exceptions import ImproperlyConfigured
+from liteq.monitor.identity import start_time
 from liteq.storage.sqlite.files import identity
-from liteq.worker.identity import start_time
 
 __all__ = ["become", "claim_pidfile", "detached", "holder", "lives"]
 

@@ -18,9 +18,9 @@ from liteq.cli.group import Command
 from liteq.cli.output import counted, emit, table
 from liteq.cli.session import Session, pass_session
 from liteq.cli.workers import live
+from liteq.monitor.identity import is_dead
 from liteq.states import State
 from liteq.storage.sqlite.files import NETWORK
-from liteq.worker.identity import is_dead
 
 __all__ = ["doctor"]
 

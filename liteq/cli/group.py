@@ -13,13 +13,14 @@ import click
 
 from liteq.cli.exits import Exit, code_of, described
 from liteq.cli.session import GLOBAL_OPTIONS, HIDDEN_GLOBAL_OPTIONS, Session
-from liteq.cli.streams import open_missing
+from liteq.cli.stdio import open_missing
 from liteq.exceptions import LiteqError
 from liteq.utils.text import printable
 
 __all__ = ["Command", "Group", "main"]
 
-# Each is the function of that name in the file of that name (with `_` for `-`).
+# Each is the function of that name in the file of that name (with `_` for `-`), which is in compat/ for these:
+OF_CELERY = frozenset({"multi", "shell", "upgrade-check"})
 COMMANDS = (
     "worker", "beat", "multi", "call", "result", "status", "inspect", "control", "events", "purge", "dead", "shell",
     "doctor", "backup", "restore", "migrate", "demo", "report", "upgrade-check", "version",
@@ -62,7 +63,8 @@ class LiteqGroup(click.Group):
         if name not in COMMANDS:
             return None
         module_name = name.replace("-", "_")
-        module = importlib.import_module(f"liteq.cli.{module_name}")
+        room = "liteq.cli.compat" if name in OF_CELERY else "liteq.cli"
+        module = importlib.import_module(f"{room}.{module_name}")
         return cast("click.Command", getattr(module, module_name))
 
     def resolve_command(

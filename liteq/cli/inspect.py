@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import click
 
-from liteq.cli.asking import arguments_of, ask, commands_of, list_commands, show_answers
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.messages import message_document
 from liteq.cli.output import age, emit, json_text, say, table
+from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, show_answers
 from liteq.cli.session import Session, pass_session
 from liteq.cli.workers import documents, live
 from liteq.states import State

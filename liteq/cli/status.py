@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from liteq.cli.asking import ask, show_answers
 from liteq.cli.group import Command
+from liteq.cli.remote import ask, show_answers
 from liteq.cli.session import Session, pass_session
 
 __all__ = ["status"]

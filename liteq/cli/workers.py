@@ -8,8 +8,8 @@ import orjson
 
 from liteq.cli.output import times
 from liteq.cli.session import Session
+from liteq.monitor.identity import is_dead
 from liteq.storage.workers import WorkerRecord
-from liteq.worker.identity import is_dead
 
 __all__ = ["documents", "live"]
 

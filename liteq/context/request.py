@@ -9,7 +9,7 @@ import orjson
 
 from liteq.clock import from_ms
 from liteq.context.apps import get_current_app
-from liteq.context.graph import body_of, drop_callbacks, drop_chain, errbacks_of, links_of, rest_of_chain
+from liteq.context.compat.graph import body_of, drop_callbacks, drop_chain, errbacks_of, links_of, rest_of_chain
 from liteq.message import DEPTH_SHIFT, Flag, Lease
 
 __all__ = ["Request"]

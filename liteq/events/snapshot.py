@@ -7,7 +7,7 @@ import threading
 from typing import Any, Self
 
 from liteq.events.state import State
-from liteq.rates import Bucket, per_second
+from liteq.policy.rates import Bucket, per_second
 from liteq.signals import Signal
 
 __all__ = ["Polaroid"]

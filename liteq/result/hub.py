@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from liteq.exceptions import StorageError, TimeoutError
 from liteq.result.waiting import RECHECK_S
 from liteq.storage.inspect import Record
-from liteq.utils.lanes import Lanes, lanes_of, reading
+from liteq.utils.async_threads import Lanes, lanes_of, reading
 
 __all__ = ["finished"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from liteq import states
 from liteq.exceptions import TaskRevokedError
-from liteq.failures import exception_from, exception_of_meta
 from liteq.message import Flag
 from liteq.serialization import decode, decode_error
+from liteq.serialization.failures import exception_from, exception_of_meta
 from liteq.states import State, celery_state
 from liteq.storage.inspect import Record
 

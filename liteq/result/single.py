@@ -12,13 +12,13 @@ from liteq import states
 from liteq.clock import from_ms
 from liteq.context import assert_will_not_block, get_current_app
 from liteq.exceptions import IncompleteStream, TimeoutError
-from liteq.failures import exception_from
 from liteq.result.graph import DependencyGraph
 from liteq.result.parents import ParentWatch, raise_of_parents
 from liteq.result.promises import call_when_done
 from liteq.result.reading import state_of, value_of
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode
+from liteq.serialization.failures import exception_from
 from liteq.storage.inspect import Record
 
 __all__ = ["AsyncResult", "ResultBase"]
@@ -277,13 +277,13 @@ class AsyncResult(ResultBase, Generic[R]):
 
     async def aexists(self) -> bool:
         """`exists()` for async code."""
-        from liteq.utils.lanes import reading
+        from liteq.utils.async_threads import reading
 
         return await reading(self.app, self.exists)
 
     async def ameta(self) -> dict[str, Any]:
         """Its state as of now, for async code: status, result (or the meta of a state of its own), date_done, ..."""
-        from liteq.utils.lanes import reading
+        from liteq.utils.async_threads import reading
 
         return await reading(self.app, self._get_task_meta)
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from liteq.schedules.base import BaseSchedule, NeverDue, schedstate
 from liteq.schedules.fields import ParseException, expand
-from liteq.schedules.walls import instants_of, repeat_of
+from liteq.schedules.wall_clock import instants_of, repeat_of
 
 __all__ = ["crontab"]
 

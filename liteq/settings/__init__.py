@@ -1,6 +1,6 @@
 """The settings: the table of them all (`table`), `app.conf` (`conf`), how objects are read (`objects`).
 
-Files, the environment and the command line are read by `liteq.settings_sources`.
+Files, the environment and the command line are read by `liteq.settings.sources`.
 """
 
 from liteq.settings.celery_names import NO_EFFECT, WHY_NO_EFFECT

@@ -84,7 +84,7 @@ class Conf(MutableMapping[str, Any]):
         self.apply_given({canonical(name): Given(value, source, origin) for name, value in values.items()})
 
     def apply_given(self, values: Mapping[str, Given]) -> None:
-        """Set values that know where they came from, as `settings_sources.load` returns them."""
+        """Set values that know where they came from, as `settings.sources.load` returns them."""
         checked = {}
         for name, given in values.items():
             row = SETTINGS.get(name)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from liteq.message import Flag, Lease
-from liteq.storage import bodies, results
+from liteq.storage import payloads, results
 from liteq.storage.driver import Row, Transaction
 
 __all__ = ["claim", "claimable", "next_due_ms", "promote"]
@@ -98,7 +98,7 @@ def _complete(tx: Transaction, lease: Lease) -> Lease:
     letter still finds it.
     """
     if not lease.payload:
-        lease = lease._replace(payload=bodies.payload_of(tx, lease.seq))
+        lease = lease._replace(payload=payloads.payload_of(tx, lease.seq))
     if lease.awaits is None or not lease.flags & Flag.TAKES_INPUT:
         return lease
     failure = bool(lease.flags & Flag.ON_FAILURE)

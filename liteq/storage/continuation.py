@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from liteq.message import DEPTH_SHIFT, Flag
 from liteq.states import State
-from liteq.storage import bodies, results
+from liteq.storage import payloads, results
 from liteq.storage.driver import Transaction
 
 __all__ = ["End", "catch_up", "propagate", "revive"]
@@ -131,9 +131,9 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
             todo.append(End(id_, False, group_id, end.error, own_too, depth, level))
         elif flags & Flag.ALIAS:
             result = results.result_of(tx, end.id)
-            if len(result) > bodies.INLINE_BYTES:
-                bodies.store(tx, [(bodies.result_ref(seq), result)])
-                result = bodies.BESIDE
+            if len(result) > payloads.INLINE_BYTES:
+                payloads.store(tx, [(payloads.result_ref(seq), result)])
+                result = payloads.BESIDE
             tx.execute(SUCCEED_ALIAS, {"seq": seq, "result": result, "now_ms": now_ms})
             todo.append(End(id_, True, group_id))
     fire = errbacks and not end.ok and end.errbacks

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 
 from liteq.message import Batch, Flag, Group, Message
 from liteq.states import State
-from liteq.storage import bodies, continuation
-from liteq.storage.bodies import BESIDE, INLINE_BYTES
+from liteq.storage import continuation, payloads
 from liteq.storage.driver import Bell, Driver, Row, Transaction
+from liteq.storage.payloads import BESIDE, INLINE_BYTES
 
 __all__ = ["enqueue", "enqueue_many", "enqueue_one"]
 
@@ -118,7 +118,7 @@ def enqueue_many(tx: Transaction, messages: Sequence[Message], *, now_ms: int) -
 def _write_large(tx: Transaction, messages: Sequence[Message]) -> None:
     large = [(m.id, m.payload) for m in messages if len(m.payload) > INLINE_BYTES]
     if large:
-        bodies.add_payloads(tx, large)
+        payloads.add_payloads(tx, large)
 
 
 def _standing(tx: Transaction, message: Message) -> str:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from liteq.exceptions import StorageCorrupt
 from liteq.message import Flag
 from liteq.states import FINISHED, State
-from liteq.storage.bodies import PAYLOAD_COLUMN, RESULT_COLUMN
 from liteq.storage.driver import Row, Transaction
+from liteq.storage.payloads import PAYLOAD_COLUMN, RESULT_COLUMN
 
 __all__ = [
     "Count",

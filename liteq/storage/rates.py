@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from liteq.message import Lease
-from liteq.rates import Bucket, per_second
+from liteq.policy.rates import Bucket, per_second
 from liteq.storage.claim import claim
 from liteq.storage.driver import Transaction
 

@@ -9,8 +9,8 @@ from liteq.exceptions import ChordError
 from liteq.message import Flag
 from liteq.serialization import as_json, decode_error, encode_error
 from liteq.states import State
-from liteq.storage.bodies import RESULT_COLUMN
 from liteq.storage.driver import Transaction
+from liteq.storage.payloads import RESULT_COLUMN
 
 __all__ = ["Ending", "forget", "group_error", "input_of", "result_of", "store"]
 

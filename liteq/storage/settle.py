@@ -25,7 +25,7 @@ from liteq.message import (
     RetryAt,
 )
 from liteq.serialization import encode_error
-from liteq.storage import bodies
+from liteq.storage import payloads
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import Params, Transaction
 from liteq.storage.enqueue import enqueue
@@ -98,13 +98,13 @@ class _Plan:
                 if result is None and not lease.flags & Flag.LINKED:
                     self.write(ACK_AND_VANISH, lease)
                 else:
-                    self.write(ACK, lease, self._beside(result, bodies.result_ref(lease.seq)), now_ms)
+                    self.write(ACK, lease, self._beside(result, payloads.result_ref(lease.seq)), now_ms)
                 self.end(lease, ok=True)
             case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms):
                 state = "scheduled" if due_ms > now_ms else "pending"
                 # Changed arguments are complete: the result of what it awaited is among them already.
                 flags = lease.flags if payload is None else lease.flags & ~Flag.TAKES_INPUT
-                arguments = self._beside(payload, bodies.payload_ref(lease.seq), before=lease.payload)
+                arguments = self._beside(payload, payloads.payload_ref(lease.seq), before=lease.payload)
                 changed = (arguments, options, queue, priority, expires_ms)
                 self.write(RETRY, lease, state, due_ms, error, *changed, flags)
                 self.woke = True
@@ -128,10 +128,10 @@ class _Plan:
 
     def _beside(self, document: bytes | None, ref: int, before: bytes = b"") -> bytes | None:
         """What goes into the row for `document`, which is written beside it when it, or the one `before`, is large."""
-        if document is None or max(len(document), len(before)) <= bodies.INLINE_BYTES:
+        if document is None or max(len(document), len(before)) <= payloads.INLINE_BYTES:
             return document
         self.bodies.append((ref, document))
-        return bodies.BESIDE
+        return payloads.BESIDE
 
     def _crashed(self, lease: Lease, error: bytes | None, now_ms: int, max_crashes: int) -> None:
         """Its child died under it: once more, unless it has done so too often or promised to run at most once."""
@@ -187,7 +187,7 @@ def settle_one_by_one(
 
 def _finish(tx: Transaction, plan: _Plan, now_ms: int) -> Settled:
     if plan.bodies:
-        bodies.store(tx, plan.bodies)
+        payloads.store(tx, plan.bodies)
     for batch in plan.follow_ups:
         enqueue(tx, batch, now_ms=now_ms)
     woke = propagate(tx, plan.ends, now_ms=now_ms) if plan.ends else False

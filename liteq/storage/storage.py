@@ -11,15 +11,15 @@ from typing import Any, NamedTuple, Protocol
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
 from liteq.states import State
+from liteq.storage import append_members as _grow
 from liteq.storage import browse as _browse
+from liteq.storage import cancel as _control
 from liteq.storage import claim as _claim
 from liteq.storage import commands as _commands
-from liteq.storage import control as _control
 from liteq.storage import dead as _dead
 from liteq.storage import enqueue as _enqueue
-from liteq.storage import events as _events
+from liteq.storage import event_log as _events
 from liteq.storage import extend as _extend
-from liteq.storage import grow as _grow
 from liteq.storage import inspect as _inspect
 from liteq.storage import open_driver
 from liteq.storage import rates as _rates
@@ -28,9 +28,9 @@ from liteq.storage import results as _results
 from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
-from liteq.storage.boards import Commands, Events, Rates, SavedGroups, Schedules
 from liteq.storage.browse import Line, Mark
 from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
+from liteq.storage.facades import Commands, Events, Rates, SavedGroups, Schedules
 from liteq.storage.inspect import Count, GroupRecord, Member, Record
 from liteq.storage.rates import Budget
 from liteq.storage.workers import WorkerRecord

@@ -11,7 +11,7 @@ from typing import Any
 from liteq.app import LiteQ
 from liteq.context import Request
 from liteq.exceptions import LiteqError, TaskRevokedError
-from liteq.execution import arguments, execute
+from liteq.execution.execute import arguments, execute
 from liteq.message import Cancel, DeadLetter, Lease, Outcome, WorkerIdentity, new_id
 from liteq.serialization import encode_error
 from liteq.states import State

@@ -15,23 +15,21 @@ from setproctitle import getproctitle, setproctitle
 from liteq import signals as announce
 from liteq._version import __version__
 from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
+from liteq.monitor import identity
 from liteq.storage.storage import Storage
-from liteq.worker import commands as _commands  # noqa: F401 - registers them
-from liteq.worker import identity
-from liteq.worker import questions as _questions  # noqa: F401 - registers them
-from liteq.worker.autoscale import Autoscaler
-from liteq.worker.chores import Chore
-from liteq.worker.consumer import Consumer
-from liteq.worker.control import Panel
-from liteq.worker.ending import SoftEnd
-from liteq.worker.events import EventLog
-from liteq.worker.heartbeat import Heartbeat, KeepAlive
+from liteq.worker.chores.autoscale import Autoscaler
+from liteq.worker.chores.chore import Chore
+from liteq.worker.chores.event_log import EventLog
+from liteq.worker.chores.heartbeat import Heartbeat, KeepAlive
+from liteq.worker.chores.rate_limits import RateLimits
+from liteq.worker.chores.soft_shutdown import SoftEnd
+from liteq.worker.chores.sync import Tail
+from liteq.worker.compat.steps import Steps
+from liteq.worker.compat.timer import Timer
+from liteq.worker.control.panel import Panel
+from liteq.worker.loop import Consumer
 from liteq.worker.pool import Pool, make_pool
-from liteq.worker.rates import RateLimits
 from liteq.worker.signals import Request, SignalQueue
-from liteq.worker.steps import Steps
-from liteq.worker.tail import Tail
-from liteq.worker.timer import Timer
 
 __all__ = ["Worker"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from liteq.message import Ack, Batch, Message, RetryAt, new_id
-from liteq.rates import Bucket
+from liteq.policy.rates import Bucket
 from liteq.states import State
 from liteq.storage.rates import Budget
 from liteq.storage.storage import Storage

@@ -103,7 +103,7 @@ MUTANTS = [
         "test_disk_full.py::test_acks_finish_from_the_ballast_and_the_worker_resumes_alone",
     ),
     without(
-        "the worker claims nothing while the disk is full", "liteq/worker/consumer.py",
+        "the worker claims nothing while the disk is full", "liteq/worker/loop.py",
         "if self._accepting and not self._short else 0", "if self._accepting else 0",
         "test_disk_full.py::test_acks_finish_from_the_ballast_and_the_worker_resumes_alone",
     ),
@@ -139,7 +139,7 @@ MUTANTS = [
         "test_bad_files.py::test_a_read_only_file_system_is_told_as_such",
     ),
     without(
-        "the reaper pauses when the clock was set", "liteq/worker/heartbeat.py",
+        "the reaper pauses when the clock was set", "liteq/worker/chores/heartbeat.py",
         "self._reap_from = now + self._visibility_s", "self._reap_from = now",
         "test_clock_jumps.py::test_a_live_lease_outlasts_a_clock_that_is_set",
         "test_clock_jumps.py::test_any_number_of_jumps",
@@ -151,7 +151,7 @@ MUTANTS = [
         "test_versions.py::test_an_older_worker_does_not_start_on_a_newer_file",
     ),
     without(
-        "a running worker learns of a newer file", "liteq/worker/consumer.py",
+        "a running worker learns of a newer file", "liteq/worker/loop.py",
         "                self._storage.driver.check_schema()\n", "",
         "test_versions.py::test_a_running_worker_stops_when_its_file_is_migrated_by_a_newer_one",
     ),
@@ -171,13 +171,13 @@ MUTANTS = [
         "test_child_deaths.py::test_tasks_that_kill_their_process_are_dead_letters_and_others_go_on",
     ),
     without(
-        "a dead child's task goes back at once", "liteq/worker/pool/prefork.py",
+        "a dead child's task goes back at once", "liteq/worker/pool/prefork/pool.py",
         "self._outcomes.append((lease, self._fate(child, lease, status)))", "self._fate(child, lease, status)",
         "test_child_deaths.py::test_a_child_that_dies_gives_its_task_back_within_a_second",
         "test_child_deaths.py::test_a_killed_childs_task_is_back_within_a_second",
     ),
     without(
-        "a killed worker's leases are given back by the next one", "liteq/worker/identity.py",
+        "a killed worker's leases are given back by the next one", "liteq/monitor/identity.py",
         "return start_time(other.pid) != other.started", "return False",
         "test_kill.py::test_nothing_is_lost_when_workers_are_killed_whole",
         "test_kill.py::test_nothing_is_lost_when_anything_is_killed",
@@ -188,18 +188,18 @@ MUTANTS = [
         "test_locks.py::test_workers_stopped_past_their_leases_cannot_acknowledge",
     ),
     without(
-        "a warm end returns what has not started", "liteq/worker/consumer.py",
+        "a warm end returns what has not started", "liteq/worker/loop.py",
         "        self._accepting = False\n        self._return(self._pool.take_back())\n\n    def abort",
         "        self._accepting = False\n        self._pool.take_back()\n\n    def abort",
         "test_signals.py::test_a_warm_end_at_any_step_loses_nothing_and_runs_nothing_twice",
     ),
     without(
-        "who is killed by a cold end has not crashed", "liteq/worker/pool/prefork.py",
+        "who is killed by a cold end has not crashed", "liteq/worker/pool/prefork/pool.py",
         "        if self._stopping:  # killed by a cold shutdown, not by what it ran", "        if False:",
         "test_signals.py::test_a_cold_end_does_not_wait_for_what_runs",
     ),
     without(
-        "a worker that starts after the clock was set knows of it", "liteq/worker/heartbeat.py",
+        "a worker that starts after the clock was set knows of it", "liteq/worker/chores/heartbeat.py",
         "return max((offset - found for found in told), key=abs, default=0.0)", "return 0.0",
         "test_clock_jumps.py::test_a_worker_that_starts_after_the_clock_was_set_knows_of_it",
     ),
@@ -209,18 +209,18 @@ MUTANTS = [
         "test_bad_files.py::test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_nothing",
     ),
     without(
-        "what the clocks skip runs at the end of the gap", "liteq/schedules/walls.py",
+        "what the clocks skip runs at the end of the gap", "liteq/schedules/wall_clock.py",
         "return [_end_of_gap(wall, zone)]", "return []",
         "test_cron_zones.py::test_each_slot_of_the_wall_clock_fires_once_in_every_zone",
         "test_cron_zones.py::test_every_hour_goes_on_through_the_repeated_hour",
     ),
     without(
-        "what they show twice runs once", "liteq/schedules/walls.py",
+        "what they show twice runs once", "liteq/schedules/wall_clock.py",
         "if twice else [first.astimezone(UTC)]", "if wall else [first.astimezone(UTC)]",
         "test_cron_zones.py::test_each_slot_of_the_wall_clock_fires_once_in_every_zone",
     ),
     without(
-        "the minutes go on through a repeated hour, however long", "liteq/schedules/walls.py",
+        "the minutes go on through a repeated hour, however long", "liteq/schedules/wall_clock.py",
         "return abs(first - second)", "return timedelta(hours=1)",
         "test_cron_zones.py::test_clocks_that_are_set_back_by_three_hours_lose_no_minute",
     ),
@@ -256,7 +256,7 @@ MUTANTS = [
         "test_bad_files.py::test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_nothing",
     ),
     without(
-        "a worker pauses while its file cannot be used", "liteq/worker/consumer.py",
+        "a worker pauses while its file cannot be used", "liteq/worker/loop.py",
         "TROUBLE_PAUSE_S = 0.5", "TROUBLE_PAUSE_S = 0.0",
         "test_bad_files.py::test_a_worker_whose_file_turns_bad_goes_on_trying_calmly",
     ),
@@ -277,13 +277,13 @@ MUTANTS = [
     ),
     # -- processes
     without(
-        "an exception ends its task, not its child", "liteq/execution.py",
+        "an exception ends its task, not its child", "liteq/execution/execute.py",
         "        except Exception as exc:\n            executed = _raised",
         "        except ValueError as exc:\n            executed = _raised",
         "test_child_deaths.py::test_out_of_memory_is_an_error_of_the_task_and_the_child_goes_on",
     ),
     without(
-        "what a dead child had not started comes back", "liteq/worker/pool/prefork.py",
+        "what a dead child had not started comes back", "liteq/worker/pool/prefork/pool.py",
         "        self._again += child.take_back()\n        started = ", "        child.take_back()\n        started = ",
         "test_kill.py::test_nothing_is_lost_when_children_are_killed",
     ),
@@ -325,13 +325,13 @@ MUTANTS = [
     ),
     # -- clocks
     without(
-        "the reaper pauses for a clock that was set, and for nothing else", "liteq/worker/heartbeat.py",
+        "the reaper pauses for a clock that was set, and for nothing else", "liteq/worker/chores/heartbeat.py",
         "if abs(jump_s) > JUMP_S:", "if True:",
         "test_clock_jumps.py::test_a_worker_that_starts_after_nobody_set_a_clock_waits_for_nothing",
         "test_clock_jumps.py::test_a_dead_workers_lease_ends_in_spite_of_it",
     ),
     without(
-        "a worker that nobody can ask about is given up in the end", "liteq/worker/heartbeat.py",
+        "a worker that nobody can ask about is given up in the end", "liteq/worker/chores/heartbeat.py",
         "if (trusted and w.heartbeat_ms < silent_ms) or is_dead(w.identity)", "if is_dead(w.identity)",
         "test_clock_jumps.py::test_a_worker_that_cannot_be_asked_and_is_silent_for_long_is_taken_off_the_list",
     ),
@@ -376,7 +376,7 @@ MUTANTS = [
     ),
     # -- what other folders test
     without(
-        "a process that a task has forked has no outcome", "liteq/worker/executor.py",
+        "a process that a task has forked has no outcome", "liteq/worker/pool/executor.py",
         "            if os.getpid() != pid:\n", "            if False:\n",
         "../integration/test_worker_tasks.py::test_a_forked_copy_that_comes_back_out_of_its_task_ends_there",
     ),
@@ -429,7 +429,7 @@ MUTANTS = [
         "test_limits.py::test_arguments_are_held_to_their_limits_to_the_byte",
     ),
     without(
-        "a result that cannot be stored is a failure of its task", "liteq/execution.py",
+        "a result that cannot be stored is a failure of its task", "liteq/execution/execute.py",
         "except (BadMessage, ImproperlyConfigured) as exc:", "except ImproperlyConfigured as exc:",
         "test_limits.py::test_a_result_that_was_refused_leaves_its_child_alive",
     ),

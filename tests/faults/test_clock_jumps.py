@@ -11,8 +11,8 @@ import pytest
 from liteq.message import Ack, Batch, Lease, Message, WorkerIdentity, new_id
 from liteq.states import State
 from liteq.storage.storage import Storage, open_storage
-from liteq.worker import heartbeat as heartbeat_module
-from liteq.worker.heartbeat import Heartbeat
+from liteq.worker.chores import heartbeat as heartbeat_module
+from liteq.worker.chores.heartbeat import Heartbeat
 
 from .sizes import size
 

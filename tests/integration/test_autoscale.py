@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from liteq.worker.autoscale import Autoscaler
+from liteq.worker.chores.autoscale import Autoscaler
 
 from .worker_process import Site, wait_for
 

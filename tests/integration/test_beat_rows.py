@@ -93,7 +93,7 @@ def test_any_number_of_beats_fire_once(make, clock):
 
 
 def test_a_run_has_an_id_made_of_its_entry_and_its_time(make, clock):
-    from liteq.app.periodic import run_id
+    from liteq.app.schedules import run_id
 
     app = make(beat_schedule={"ten": every(10)})
     beat = Beat(app)

@@ -12,7 +12,7 @@ from liteq import LiteQ, bootsteps
 from liteq.bootsteps import in_order
 from liteq.exceptions import ImproperlyConfigured
 from liteq.testing import start_worker
-from liteq.worker.timer import Timer
+from liteq.worker.compat.timer import Timer
 
 
 @pytest.fixture

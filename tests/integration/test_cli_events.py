@@ -16,7 +16,7 @@ from .worker_process import wait_for
 
 SHOP = """
 from liteq import LiteQ
-from liteq.worker.control import control_command, inspect_command
+from liteq.worker.control.panel import control_command, inspect_command
 
 app = LiteQ("shop", broker="sqlite:///shop.db")
 warmth = {"degrees": 0}

@@ -11,7 +11,7 @@ from liteq import LiteQ
 from liteq.exceptions import TaskRevokedError, WorkerShutdown
 from liteq.signals import worker_ready
 from liteq.testing import start_worker
-from liteq.worker.control import COMMANDS, control_command
+from liteq.worker.control.panel import COMMANDS, control_command
 
 
 def eventually(fact, within_s=5.0):

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from liteq import AsyncResult, GroupResult, LiteQ, chain, chord, group
-from liteq.app import streaming
 from liteq.exceptions import ChordError
+from liteq.sending import parts
 from liteq.serialization import encode
 from liteq.states import State
 from liteq.testing import FakeClock, drain
@@ -44,7 +44,7 @@ def app(tmp_path, clock):
 @pytest.fixture
 def in_parts(monkeypatch):
     """Every task of a generator is a part of its own."""
-    monkeypatch.setattr(streaming, "PART_ROWS", 1)
+    monkeypatch.setattr(parts, "PART_ROWS", 1)
 
 
 def notes(app, n):
@@ -183,13 +183,13 @@ def test_a_sender_that_vanishes_half_way_leaves_a_group_that_ends(app, clock, in
         raise SystemExit  # caught below; what the sender would have tidied up is not done
 
     with pytest.MonkeyPatch.context() as patched, pytest.raises(SystemExit):
-        patched.setattr(streaming.GroupStream, "abort", lambda self: None)
+        patched.setattr(parts.GroupStream, "abort", lambda self: None)
         group(endless()).delay()
     drain(app)
     (hold,) = kept
     gid = hold.group_id
     assert app.storage.find_group(gid).remaining == 1
-    clock.advance(seconds=streaming.PATIENCE_S + 1)
+    clock.advance(seconds=parts.PATIENCE_S + 1)
     drain(app)
     assert app.storage.find_group(gid).remaining == 0
     with pytest.raises(ChordError, match="not sent as a whole"):
@@ -199,7 +199,7 @@ def test_a_sender_that_vanishes_half_way_leaves_a_group_that_ends(app, clock, in
 def test_a_sender_that_comes_back_too_late_is_told(app, clock, in_parts):
     def slow():
         yield app.tasks["note"].s(1)
-        clock.advance(seconds=streaming.PATIENCE_S + 1)
+        clock.advance(seconds=parts.PATIENCE_S + 1)
         drain(app)
         yield app.tasks["note"].s(2)
 

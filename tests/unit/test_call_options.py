@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from liteq import LiteQ, chain
-from liteq.worker.limits import SoftLimit
+from liteq.worker.pool.limits import SoftLimit
 
 NAN, INFINITY = float("nan"), float("inf")
 

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from liteq import LiteQ, Task, group
-from liteq.app.connection import Connection
+from liteq.app.compat.connection import Connection
 from liteq.context import Request
 from liteq.exceptions import ImproperlyConfigured, OperationalError, TimeoutError
 from liteq.result import AsyncResult, EagerResult, GroupResult, ResultSet

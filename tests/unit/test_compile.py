@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from liteq.canvas import Node, Signature, chain, chord, chunks, group, xmap
-from liteq.compile import compile_many, compile_signature
 from liteq.message import DEPTH_SHIFT, Batch, Flag, Message
+from liteq.sending.compile import compile_many, compile_signature
 
 LINKED, TAKES_INPUT, ON_FAILURE, CALLBACK = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE, Flag.CALLBACK
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liteq.canvas import Signature, chain, chord, group
-from liteq.compile import Compiled, compile_signature
 from liteq.message import Flag, Group, Message
+from liteq.sending.compile import Compiled, compile_signature
 
 # A task's result is its own name and its arguments, so that a result says how it came about.
 

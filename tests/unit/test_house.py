@@ -133,7 +133,7 @@ def test_importing_liteq_and_making_an_app_loads_nothing_heavy():
 
 
 def test_the_generated_pages_are_fresh():
-    checked = run(sys.executable, "tools/gen_docs.py", "--check")
+    checked = run(sys.executable, "docs/generate/reference.py", "--check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 

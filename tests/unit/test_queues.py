@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from liteq import Exchange, LiteQ, Queue, binding, settings_sources
+from liteq import Exchange, LiteQ, Queue, binding
+from liteq.settings import sources
 
 
 def test_queues_are_declared_as_for_celery():
@@ -43,10 +44,10 @@ def test_a_routing_key_leads_to_the_queue_that_was_declared_with_it(tmp_path):
     [("sqlite:///env.db", True), ("liteq:////srv/q.db", True), ("redis://localhost/0", False), ("", False)],
 )
 def test_celery_s_broker_variable(url, taken):
-    found = settings_sources.load(environ={"CELERY_BROKER_URL": url})
+    found = sources.load(environ={"CELERY_BROKER_URL": url})
     assert ("broker_url" in found) is taken
 
 
 def test_liteq_s_own_variable_comes_first():
     environ = {"CELERY_BROKER_URL": "sqlite:///one.db", "LITEQ_BROKER_URL": "sqlite:///two.db"}
-    assert settings_sources.load(environ=environ)["broker_url"].value == "sqlite:///two.db"
+    assert sources.load(environ=environ)["broker_url"].value == "sqlite:///two.db"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from liteq.rates import Bucket, per_second
+from liteq.policy.rates import Bucket, per_second
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from liteq.exceptions import Ignore, Reject, Retry
-from liteq.retry import RetryPolicy, backoff_s, decide, exhausted
+from liteq.policy.retry import RetryPolicy, backoff_s, decide, exhausted
 
 
 @pytest.mark.parametrize(

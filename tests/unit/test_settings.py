@@ -263,7 +263,7 @@ def test_an_error_inside_the_module_is_its_own(tmp_path, monkeypatch):
 
 def test_values_of_the_right_type_do_not_import_pydantic():
     code = (
-        "import sys; from liteq.settings import Conf; import liteq.settings_sources as s; "
+        "import sys; from liteq.settings import Conf; import liteq.settings.sources as s; "
         "Conf({'task_always_eager': True, 'worker_concurrency': 2, 'result_expires': 5}); s.load(environ={}); "
         "sys.exit('pydantic' in sys.modules)"
     )

@@ -9,7 +9,7 @@ import pytest
 
 from liteq.exceptions import ImproperlyConfigured
 from liteq.settings import Conf, Source
-from liteq.settings_sources import load
+from liteq.settings.sources import load
 
 ENV = "LITEQ_MAX_CRASHES"
 
@@ -131,7 +131,7 @@ def test_a_wrong_file_is_one_clear_line(tmp_path, files, message):
 
 def test_text_that_is_wanted_as_text_is_read_without_pydantic():
     program = (
-        "import sys; from liteq.settings_sources import load;"
+        "import sys; from liteq.settings.sources import load;"
         "found = load(environ={'LITEQ_BROKER_URL': 'sqlite:///x.db', 'LITEQ_DURABILITY': 'relaxed'});"
         "print(found['durability'].value, found['broker_url'].value, 'pydantic' in sys.modules)"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from socket import gethostname
 
-from liteq.queues import Queue
+from liteq.routing.queues import Queue
 
 __all__ = [
     "anon_nodename",

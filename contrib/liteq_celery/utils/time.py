@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from liteq.clock import SystemClock, from_ms
-from liteq.retry import backoff_s
+from liteq.policy.retry import backoff_s
 from liteq.schedules.base import zone_of
 
 __all__ = [
@@ -120,5 +120,5 @@ def humanize_seconds(secs: float, prefix: str = "", sep: str = "", now: str = "n
 
 
 def get_exponential_backoff_interval(factor: int, retries: int, maximum: int, full_jitter: bool = False) -> int:
-    """Whole seconds before the next try: `factor * 2 ** retries`, at most `maximum`; see `liteq.retry.backoff_s`."""
+    """Whole seconds before the next try: `factor * 2 ** retries`, at most `maximum`."""
     return int(backoff_s(retries, factor=factor, maximum=maximum, full_jitter=full_jitter))

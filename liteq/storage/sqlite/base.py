@@ -46,7 +46,7 @@ WAITS_FOR_DISK: dict[tuple[Durability, Promise], bool | None] = {
     (Durability.STRICT, Promise.PROGRESS): True,
     (Durability.RELAXED, Promise.ACCEPTED): None,
     (Durability.RELAXED, Promise.REMOVED): None,
-    (Durability.RELAXED, Promise.PROGRESS): False,  # nobody waits: the worker's loop syncs (worker/tail.py)
+    (Durability.RELAXED, Promise.PROGRESS): False,  # nobody waits: the worker's loop syncs (worker/chores/sync.py)
 }
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
-from liteq.worker.executor import Executor
-from liteq.worker.limits import Limits
 from liteq.worker.pool.base import Pool
+from liteq.worker.pool.executor import Executor
+from liteq.worker.pool.limits import Limits
 
 __all__ = ["Pool", "make_pool"]
 
@@ -50,8 +50,8 @@ def _prefork(
     app: Any, size: int, hostname: str, limits: Limits, max_tasks: int | None, max_memory_kib: int | None
 ) -> Pool:
     try:
-        from liteq.worker.child import ChildSettings
-        from liteq.worker.pool.prefork import PreforkPool
+        from liteq.worker.pool.prefork.child import ChildSettings
+        from liteq.worker.pool.prefork.pool import PreforkPool
     except ImportError as exc:  # Windows has neither fork nor what goes with it
         raise ImproperlyConfigured(f"the prefork pool needs fork: use --pool threads or solo here ({exc})") from exc
     return PreforkPool(app, size, ChildSettings(hostname, limits, max_tasks, max_memory_kib))

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from liteq.message import Lease, Outcome
-from liteq.worker.executor import Executor
 from liteq.worker.pool.base import BUDGET_S, Estimates, Loop, Running
+from liteq.worker.pool.executor import Executor
 
 __all__ = ["SoloPool"]
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from liteq.message import Flag, Lease, Outcome, Release
-from liteq.worker.executor import Executor
 from liteq.worker.pool.base import Estimates, Loop, Running, ended_by
+from liteq.worker.pool.executor import Executor
 
 __all__ = ["ThreadPool"]
 

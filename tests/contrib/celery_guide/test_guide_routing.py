@@ -8,7 +8,7 @@ import pytest
 
 from liteq import Celery, Exchange, Queue
 from liteq.exceptions import QueueNotFound
-from liteq.queues import binding
+from liteq.routing.queues import binding
 
 
 def queue_of(app, name, **options):

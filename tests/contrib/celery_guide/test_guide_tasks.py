@@ -347,7 +347,7 @@ def test_dont_autoretry(app, worker):
     "Tasks: retrying", "`retry_backoff`, `retry_backoff_max`, `retry_jitter`: 1, 2, 4, ... seconds, at most 600"
 )
 def test_backoff(app):
-    from liteq.retry import RetryPolicy, decide
+    from liteq.policy.retry import RetryPolicy, decide
 
     task = app.task(
         name="tasks.plain3", autoretry_for=(OSError,), retry_backoff=True, retry_jitter=False, max_retries=20

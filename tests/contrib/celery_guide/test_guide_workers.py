@@ -120,7 +120,7 @@ def test_pool(app, inspect):
 
 @pytest.mark.celery("Workers: control", "A control command of one's own, and an inspect command")
 def test_own_command(app, worker):
-    from liteq.worker.control import control_command, inspect_command
+    from liteq.worker.control.panel import control_command, inspect_command
 
     @control_command(args=[("n", int)], signature="[N=1]")
     def guide_double(state, n=1):

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liteq.message import Ack, Batch, Cancel, DeadLetter, Group, Message, Release, Replace, RetryAt, WorkerIdentity
-from liteq.worker import identity, wire
-from liteq.worker.limits import limits_of
+from liteq.monitor import identity
 from liteq.worker.pool.base import LONG_S, MAX_WINDOW, Estimates
+from liteq.worker.pool.limits import limits_of
+from liteq.worker.pool.prefork import wire
 
 
 @given(values=st.lists(st.tuples(st.integers(), st.binary(max_size=200), st.none())), cut=st.integers(1, 50))

@@ -1,0 +1,165 @@
+"""Write docs/reference/celery-compatibility.md out of a run of the tests that prove its rows.
+
+    python docs/generate/celery_page.py            run these tests, write the page
+    python docs/generate/celery_page.py --check    run nothing; exit 1 when page and tests do not speak of the same rows
+
+A row is a test with the marker `celery("group", "behaviour in a line")`; `differs="in what"` says that the test proves
+what liteq does instead. The outcome in the page is that of the run, so a row that fails says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = Path("docs", "reference", "celery-compatibility.md")
+NOTE = "<!-- Made by docs/generate/celery_page.py out of a run of the tests that it names. -->\n"
+HEAD = "| behaviour | here | test |\n| --- | --- | --- |\n"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one test proves. `test` is its id in pytest."""
+
+    group: str
+    behaviour: str
+    differs: str | None
+    test: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What the page and the tests must agree about."""
+        return self.group, escaped(self.behaviour), escaped(f"`{self.test}`")
+
+
+class Recorder:
+    """A plugin for pytest: the rows of the tests that were collected, and how each of them ended."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.outcomes: dict[str, str] = {}
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            for mark in item.iter_markers("celery"):
+                self.rows[item.nodeid] = row_of(item.nodeid, *mark.args, **mark.kwargs)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed or report.skipped or (report.when == "call" and report.nodeid not in self.outcomes):
+            self.outcomes[report.nodeid] = report.outcome
+
+
+def row_of(test: str, group: str, behaviour: str, differs: str | None = None) -> Row:
+    """The row of a marker's arguments."""
+    return Row(group, behaviour, differs, test)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write or check the page; the exit code."""
+    parser = argparse.ArgumentParser(description="Make the page about Celery's behaviour out of tests that ran.")
+    parser.add_argument("--check", action="store_true", help="only compare the rows; exit 1 when they are not the same")
+    only_check = parser.parse_args(argv).check
+    recorder = Recorder()
+    more = ["--collect-only"] if only_check else []
+    code = pytest.main(
+        ["-q", "-m", "celery and not nightly", "-p", "no:cacheprovider", *more, *marked_files()], [recorder]
+    )
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        return int(code)
+    if only_check:
+        return 0 if agrees(recorder.rows.values(), (ROOT / PAGE).read_text(encoding="utf-8")) else 1
+    (ROOT / PAGE).write_text(page(recorder), encoding="utf-8")
+    print(f"wrote {PAGE}")
+    return 0
+
+
+def marked_files() -> list[str]:
+    """The files of tests that have such a marker: to import all the others takes half a minute."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [str(file.relative_to(ROOT)) for file in files if "pytest.mark.celery" in file.read_text(encoding="utf-8")]
+
+
+def agrees(rows: Iterable[Row], text: str) -> bool:
+    """Whether the page has exactly these rows; says which are too many or too few."""
+    said, proved = set(rows_of_page(text)), {row.key for row in rows}
+    for row in sorted(said - proved):
+        print("in the page, but no test proves it:", *row)
+    for row in sorted(proved - said):
+        print("not in the page:", *row)
+    if said != proved:
+        print("stale: run `python docs/generate/celery_page.py`")
+    return said == proved
+
+
+def rows_of_page(text: str) -> Iterator[tuple[str, str, str]]:
+    """(group, behaviour, test) of each row in the page, as they stand there."""
+    group = ""
+    for line in text.splitlines():
+        if line.startswith("## "):
+            group = line[3:]
+        elif line.startswith("| ") and line.endswith("` |"):
+            behaviour, _, rest = line[2:-2].partition(" | ")
+            yield group, behaviour, rest.rpartition(" | ")[2]
+
+
+def escaped(text: str) -> str:
+    """`text` for the cell of a table."""
+    return text.replace("|", "\\|")
+
+
+def page(recorder: Recorder) -> str:
+    """The page: a table for each group, in alphabetical order."""
+    rows = recorder.rows.values()
+    groups = sorted({row.group for row in rows})
+    as_celery = sum(recorder.outcomes.get(row.test) == "passed" and row.differs is None for row in rows)
+    differing = sum(recorder.outcomes.get(row.test) == "passed" and row.differs is not None for row in rows)
+    others = len(rows) - as_celery - differing
+    summary = (
+        f"{len(rows)} rows: {as_celery} as in Celery, {differing} that differ and say in what"
+        + (f", {others} that did not pass" if others else "")
+        + "."
+    )
+    return f"{NOTE}{INTRODUCTION.format(summary=summary)}" + "".join(table(group, rows, recorder) for group in groups)
+
+
+def table(group: str, rows: Iterable[Row], recorder: Recorder) -> str:
+    """One group of rows, in the order of their tests."""
+    lines = [
+        f"| {escaped(row.behaviour)} | {escaped(here(row, recorder))} | {escaped(f'`{row.test}`')} |\n"
+        for row in rows
+        if row.group == group
+    ]
+    return f"\n## {group}\n\n{HEAD}" + "".join(lines)
+
+
+def here(row: Row, recorder: Recorder) -> str:
+    """What the run says of a row."""
+    match recorder.outcomes.get(row.test):
+        case "passed":
+            return f"differs: {row.differs}" if row.differs else "as in Celery"
+        case "skipped":
+            return "not tried where this page was made"
+        case _:
+            return "**fails**"
+
+
+INTRODUCTION = """\
+# Celery's behaviour, row by row
+
+What Celery 5.7's user guide states, as far as it does not speak of brokers, and what liteq does. Each row is proved by
+the test beside it, which ran when this page was made; a row without a test, or a test without a row, fails the build.
+{summary}
+
+What to change in a project is in [](../howto/migrate-from-celery.md).
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""`app.connection()`: what stands for kombu's connection. There is no broker behind it, only a file to open."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from liteq.app.compat.channel import Channel, SimpleQueue
+from liteq.app.urls import check_url
+from liteq.exceptions import StorageError
+
+if TYPE_CHECKING:
+    from liteq.storage.storage import Storage
+
+__all__ = ["Connecting", "Connection", "Pool"]
+
+
+class Connection:
+    """The app's file, opened once more: tells whether the queue can be used at all, as health checks ask.
+
+        with app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, timeout=2)
+
+    Nothing is sent by it, so `send_task(connection=...)` takes one and makes no use of it.
+    """
+
+    recoverable_connection_errors = connection_errors = (StorageError,)
+    recoverable_channel_errors = channel_errors = ()
+
+    def __init__(self, app: Any, url: str | None = None, *, connect_timeout: float | None = None) -> None:
+        self.app = app
+        self.connect_timeout = connect_timeout
+        self._url = url
+        self._storage: Storage | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the file is open here."""
+        return self._storage is not None
+
+    def connect(self) -> Self:
+        """Open the file, once. Raises as `ensure_connection`."""
+        return self.ensure_connection(max_retries=0)
+
+    def ensure_connection(
+        self,
+        errback: Callable[[Exception, float], object] | None = None,
+        max_retries: int | None = None,
+        interval_start: float = 2,
+        interval_step: float = 2,
+        interval_max: float = 30,
+        callback: Callable[[], object] | None = None,
+        reraise_as_library_errors: bool = True,
+        timeout: float | None = None,
+    ) -> Self:
+        """Open the file, which is made where there is none, and read from it.
+
+        Tries again up to `max_retries` times (None, as in Celery: for ever), after `interval_start` seconds and
+        `interval_step` more each time, `interval_max` at most; `errback(exc, seconds)` is told before each pause.
+        `timeout`: the seconds that all of it may take. Raises OperationalError for a file that cannot be used, and
+        ImproperlyConfigured when nobody said where it is.
+        """
+        give_up_at = None if timeout is None else time.monotonic() + timeout
+        tries, pause_s = 0, interval_start
+        while True:
+            try:
+                self._probe(timeout)
+            except StorageError as exc:
+                late = give_up_at is not None and time.monotonic() + pause_s > give_up_at
+                if late or (max_retries is not None and tries >= max_retries):
+                    raise
+                if errback is not None:
+                    errback(exc, pause_s)
+                if callback is not None:
+                    callback()
+                time.sleep(pause_s)
+                tries, pause_s = tries + 1, min(pause_s + interval_step, interval_max)
+            else:
+                return self
+
+    def _probe(self, timeout_s: float | None) -> None:
+        storage = self._storage
+        if storage is None:
+            patience_s = self.connect_timeout if timeout_s is None else timeout_s
+            storage = self.app.open_storage(self._url, busy_timeout_s=patience_s)
+        try:
+            storage.migrate()
+            storage.next_due_ms()
+        except BaseException:
+            self._storage = None
+            storage.close()
+            raise
+        self._storage = storage
+
+    def close(self) -> None:
+        """Close the file; it can be opened again. The app's own stays open."""
+        storage, self._storage = self._storage, None
+        if storage is not None:
+            storage.close()
+
+    release = close
+
+    # -- what is asked over it
+
+    def channel(self) -> Channel:
+        """What says how long queues are."""
+        return Channel(self)
+
+    @cached_property
+    def default_channel(self) -> Channel:
+        """As `channel()`, the same one each time."""
+        return self.channel()
+
+    def SimpleQueue(self, name: Any, *_args: Any, **_options: Any) -> SimpleQueue:  # noqa: N802 - kombu's name
+        """The queue `name`, to be measured."""
+        return SimpleQueue(self.default_channel, str(getattr(name, "name", name)))
+
+    def info(self) -> dict[str, Any]:
+        """Where it leads, in the words of kombu; what only a broker has is None."""
+        return {
+            "hostname": self.as_uri(), "transport": "sqlite", "virtual_host": "/", "port": None, "userid": None,
+            "password": None, "uri_prefix": None, "login_method": None, "ssl": False, "insist": False,
+            "transport_options": {}, "connect_timeout": self.connect_timeout, "heartbeat": 0.0, "alternates": [],
+            "failover_strategy": "round-robin",
+        }  # fmt: skip
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `info()`, without what is secret."""
+        return {key: value for key, value in self.info().items() if key != "password"}
+
+    def as_uri(self, include_password: bool = False, mask: str = "**") -> str:
+        """Where the queue lives. There is no password in it."""
+        return check_url(self._url or self.app.broker_url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Connection: {self._url or self.app.conf.broker_url}>"
+
+
+class Pool:
+    """`app.pool`: what stands for a pool of connections. A file has no need of one: each is opened anew."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def acquire(self, block: bool = False, timeout: float | None = None) -> Connection:
+        """A connection, to be closed: `with app.pool.acquire(block=True) as connection:`."""
+        connection: Connection = self.app.connection()
+        return connection
+
+    def force_close_all(self) -> None:
+        """Nothing: it holds no connection."""
+
+
+class Connecting:
+    """The half of `LiteQ` that libraries ask for connections."""
+
+    def connection_for_read(self, url: str | None = None, **options: Any) -> Connection:
+        """As `connection()`; readers and writers use one file."""
+        return self.connection(url, **options)
+
+    connection_for_write = connection_for_read
+
+    def connection(
+        self, url: str | None = None, *_args: Any, connect_timeout: float | None = None, **_options: Any
+    ) -> Connection:
+        """The app's file, or that of `url`, to be opened: `with app.connection() as c: c.ensure_connection()`.
+
+        `connect_timeout`: seconds to wait for its lock. What else a broker would be told is accepted.
+        """
+        return Connection(self, url, connect_timeout=connect_timeout)
+
+    @contextmanager
+    def connection_or_acquire(self, connection: Any = None, pool: bool = True, **options: Any) -> Iterator[Any]:
+        """`connection`, where there is one, and it stays open; else a new one that is closed in the end."""
+        if connection is not None:
+            yield connection
+            return
+        with self.connection(**options) as made:
+            yield made
+
+    default_connection = connection_or_acquire
+
+    @cached_property
+    def pool(self) -> Pool:
+        """For code that asks Celery's app for its pool of connections."""
+        return Pool(self)
+
+    @contextmanager
+    def producer_or_acquire(self, producer: Any = None) -> Iterator[Any]:
+        """What may be passed on as `apply_async(producer=...)`, which makes no use of it."""
+        with self.connection_or_acquire(producer) as made:
+            yield made
+
+    default_producer = producer_or_acquire

@@ -1,0 +1,186 @@
+"""`app.schedules`: the entries of beat. Those of the configuration, and any that are added while it runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+import orjson
+
+from liteq.app.compat.lazy_arguments import has_lazy, marked, worked_out
+from liteq.canvas import Signature
+from liteq.clock import from_ms, to_ms
+from liteq.exceptions import ImproperlyConfigured
+from liteq.message import Batch, new_id
+from liteq.routing.routes import queue_name
+from liteq.schedules import BaseSchedule, NeverDue, from_document, maybe_schedule, to_document
+from liteq.sending.compile import compile_signature
+from liteq.serialization import decode, encode
+from liteq.storage.periodic import Entry, ScheduleRecord
+
+__all__ = ["Periodic", "due_ms", "run_id"]
+
+RUNS = UUID("5c1d2a39-6d14-5a6e-9a55-0c8a4ed7d1f3")  # the namespace of the ids of runs
+CANVAS = frozenset({"celery.chain", "celery.group", "celery.chord", "celery.chunks"})
+
+
+def run_id(name: str, at_ms: int) -> str:
+    """The id of the message by which the entry `name` runs that was due at a time: whoever sends it."""
+    return str(uuid5(RUNS, f"{name}\n{at_ms}"))
+
+
+def due_ms(schedule: BaseSchedule, after: datetime) -> int | None:
+    """When `schedule` is next due after a time, in ms since the epoch; None when it never will be."""
+    try:
+        return to_ms(schedule.next_after(after.astimezone(UTC)).astimezone(UTC))
+    except NeverDue:
+        return None
+
+
+class Periodic:
+    """What beat sends for one app."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    # -- what a person asks for
+
+    def all(self) -> list[ScheduleRecord]:
+        """Every entry in the file, by name, with when it ran last and is due next."""
+        found: list[ScheduleRecord] = self.app.storage.schedules.all()
+        return found
+
+    def add(
+        self,
+        name: str,
+        schedule: Any,
+        task: Any,
+        args: Any = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        """Have beat send `task` by `schedule` from now on; an entry of that name is replaced.
+
+        It is in the file, not in the configuration, and stays until it is removed. Raises ImproperlyConfigured for a
+        schedule of a class of one's own, which other programs could not compute.
+        """
+        config = {"schedule": schedule, "args": args, "kwargs": dict(kwargs or {}), "options": options}
+        if isinstance(task, Signature):
+            config |= {**task, "args": (*task.args, *args), "kwargs": {**task.kwargs, **(kwargs or {})}}
+            config["options"] = {**task.options, **options}
+        else:
+            config["task"] = getattr(task, "name", task)
+        entry, made = self.entry(name, config)
+        if orjson.loads(entry.schedule)["kind"] == "custom":
+            raise ImproperlyConfigured(f"{made!r} cannot be kept in the file: put this entry into beat_schedule")
+        self.app.storage.schedules.put([entry])
+
+    def remove(self, name: str) -> bool:
+        """Delete an entry; whether there was one. One of the configuration comes back when beat starts."""
+        return bool(self.app.storage.schedules.delete(name))
+
+    def pause(self, name: str) -> None:
+        """Let no run of `name` begin until `resume`, also across restarts. Raises KeyError for an unknown name."""
+        record = self._find(name)
+        self.app.storage.schedules.enable(name, enabled=False, next_due_ms=record.next_due_ms)
+
+    def resume(self, name: str) -> None:
+        """Let `name` run again, from its next time on; what fell into the pause is not made up. Raises KeyError."""
+        record = self._find(name)
+        if not record.enabled:
+            next_ms = due_ms(from_document(orjson.loads(record.schedule)), self._now())
+            self.app.storage.schedules.enable(name, enabled=True, next_due_ms=next_ms)
+
+    def run_now(self, name: str) -> Any:
+        """Send a run of `name` at once, paused or not; its result. When it is due next stays as it was.
+
+        Raises KeyError when there is no such entry.
+        """
+        record = self._find(name)
+        batch, id_ = self.batch(record, new_id())
+        self.app.storage.schedules.run_now(name, batch, last_id=id_)
+        return self.app.AsyncResult(id_)
+
+    def _find(self, name: str) -> ScheduleRecord:
+        record: ScheduleRecord | None = self.app.storage.schedules.find(name)
+        if record is None:
+            raise KeyError(name)
+        return record
+
+    def _now(self) -> datetime:
+        return from_ms(self.app.clock.now_ms())
+
+    # -- between configuration, rows and messages
+
+    @property
+    def owner(self) -> str:
+        """Under which name the entries of this app's configuration are in the file."""
+        return self.app.main or "__main__"
+
+    def configured(self) -> list[tuple[Entry, BaseSchedule]]:
+        """The entries of `beat_schedule`. Raises ImproperlyConfigured, which names the entry that is wrong."""
+        self.app.finalize()  # on_after_finalize is where many call add_periodic_task
+        return [self.entry(str(name), config) for name, config in self.app.conf.beat_schedule.items()]
+
+    def entry(self, name: str, config: Mapping[str, Any]) -> tuple[Entry, BaseSchedule]:
+        """An entry of the configuration as a row, with its schedule."""
+        if "task" not in config or "schedule" not in config:
+            raise ImproperlyConfigured(f"beat_schedule: the entry {name!r} needs a `task` and a `schedule`")
+        given = config["schedule"]
+        if not isinstance(given, (int, float, timedelta)) and not hasattr(given, "is_due"):
+            raise ImproperlyConfigured(
+                f"beat_schedule: the schedule of {name!r} is seconds, a timedelta or crontab(...), not {given!r}"
+            )
+        schedule: BaseSchedule = maybe_schedule(given, bool(config.get("relative")), app=self.app)
+        described = to_document(schedule)
+        if has_lazy(config):  # of a kind that other programs do not know: they leave the entry to this one
+            described = {"kind": "lazy", "schedule": described}
+        document = encode(described, what=f"the schedule of {name!r}")
+        signature = encode(self._signature(config), what=f"the entry {name!r} of beat_schedule")
+        source = hashlib.sha256(document + b"\n" + signature).hexdigest()[:32]
+        return Entry(name, source, document, signature, due_ms(schedule, self._now())), schedule
+
+    @staticmethod
+    def _signature(config: Mapping[str, Any]) -> dict[str, Any]:
+        task = getattr(config["task"], "name", config["task"])
+        options = {key: _plain(key, value) for key, value in (config.get("options") or {}).items()}
+        subtask_type = config.get("subtask_type")
+        if subtask_type is None and task in CANVAS:
+            subtask_type = task.removeprefix("celery.")
+        return {
+            "task": task,
+            "args": [marked(value) for value in config.get("args") or ()],
+            "kwargs": {key: marked(value) for key, value in (config.get("kwargs") or {}).items()},
+            "options": options,
+            "subtask_type": subtask_type,
+            "immutable": bool(config.get("immutable", False)),
+        }
+
+    def batch(self, record: ScheduleRecord, message_id: str) -> tuple[Batch, str]:
+        """The rows of one run of an entry, and the id of its result. A plain task has the id that is given."""
+        described = decode(record.signature)
+        if orjson.loads(record.schedule).get("kind") == "lazy":
+            described["args"], described["kwargs"] = self._worked_out(record)
+        signature = Signature.from_dict(described, app=self.app)
+        over = {} if signature.get("subtask_type") else {"task_id": message_id}
+        compiled = compile_signature(signature, self.app, options=over)
+        return compiled.batch, compiled.node.id
+
+    def _worked_out(self, record: ScheduleRecord) -> tuple[list[Any], dict[str, Any]]:
+        config = self.app.conf.beat_schedule.get(record.name)
+        if config is None or self.entry(record.name, config)[0].source != record.source:
+            raise ImproperlyConfigured(
+                f"{record.name!r} has arguments that are worked out when it is sent, by a function of the program in "
+                "whose beat_schedule it stands: only that one can send it"
+            )
+        return worked_out(config)
+
+
+def _plain(key: str, value: Any) -> Any:
+    """An option as a row can hold it."""
+    if key == "queue":
+        return queue_name(value)
+    return value.total_seconds() if isinstance(value, timedelta) else value

@@ -1,0 +1,97 @@
+"""Asking workers, and showing what they answer, as Celery does: what `inspect`, `control` and `status` share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from liteq.app.control import flatten_reply
+from liteq.cli.exits import Exit
+from liteq.cli.output import counted, emit, json_text, say
+from liteq.cli.session import Session
+
+__all__ = ["arguments_of", "ask", "commands_of", "list_commands", "names_of", "show_answers"]
+
+NOBODY = "No nodes replied within time constraint"
+
+
+def commands_of(type_: str) -> dict[str, Any]:
+    """What is known of the commands of a type ("inspect" or "control") that are to be shown, by name."""
+    from liteq.worker.control import META
+
+    return {name: info for name, info in sorted(META.items()) if info.type == type_ and info.visible}
+
+
+def list_commands(type_: str, more: Mapping[str, str]) -> None:
+    """Write the commands of a type and `more`, a line each."""
+    found = {f"{name} {info.signature or ''}".strip(): info.help for name, info in commands_of(type_).items()}
+    for usage, text in sorted({**found, **more}.items()):
+        click.echo(f"{usage:<52} {text}")
+
+
+def names_of(destination: str | None) -> list[str] | None:
+    """The workers' names in `--destination`; None for all."""
+    return [name.strip() for name in destination.split(",") if name.strip()] if destination else None
+
+
+def arguments_of(type_: str, command: str, words: tuple[str, ...]) -> dict[str, Any]:
+    """The arguments of a command as its words on the command line say. Raises UsageError where they do not fit."""
+    info = commands_of(type_)[command]
+    usage = f"write: liteq {type_} {command} {info.signature or ''}".strip()
+    found: dict[str, Any] = {}
+    for (name, make), word in zip(info.args, words, strict=False):
+        try:
+            found[name] = word if make is None else make(word)
+        except ValueError:
+            raise click.UsageError(f"{word!r} does not fit {name}; {usage}") from None
+    rest = words[len(info.args) :]
+    if info.variadic:
+        found[info.variadic] = list(rest)
+    elif rest:
+        raise click.UsageError(usage)
+    if info.signature and info.signature.count("<") > len(found):  # what stands in <> is not optional
+        raise click.UsageError(usage)
+    return found
+
+
+def ask(
+    session: Session, command: str, arguments: dict[str, Any], *, destination: str | None, timeout_s: float
+) -> dict[str, Any]:
+    """The workers' answers by name; those in `destination` (comma-separated) where it is given. {} when nobody did."""
+    _ = session.storage  # refuses a file that is not there: asking does not make one
+    names = names_of(destination)
+    reply = session.app.control.broadcast(command, arguments, names, reply=True, timeout=timeout_s)
+    return flatten_reply(reply or [])
+
+
+def show_answers(session: Session, answers: dict[str, Any], *, bodies: bool = True, count: bool = True) -> int:
+    """Write answers; the exit code: 69 when nobody answered, 1 when a worker could not do it."""
+    if not answers:
+        click.echo(f"Error: {NOBODY}", err=True)
+        return Exit.UNAVAILABLE
+
+    def show() -> None:
+        for name, answer in sorted(answers.items()):
+            failed = isinstance(answer, dict) and "error" in answer
+            say(f"->  {name}: {'ERROR' if failed else 'OK'}")
+            if bodies:
+                say("\n".join(f"    {line}" for line in _text(answer).splitlines()))
+        if count and not session.quiet:
+            click.echo(f"\n{counted(len(answers), 'node')} online.")
+
+    emit(session, answers, show)
+    return Exit.FAILED if any(isinstance(one, dict) and "error" in one for one in answers.values()) else Exit.OK
+
+
+def _text(answer: Any) -> str:
+    if isinstance(answer, dict):
+        for kind in ("ok", "error"):
+            if kind in answer:
+                return str(answer[kind])
+        return json.dumps(answer, indent=4, sort_keys=True, default=str)
+    if isinstance(answer, list):
+        return "\n".join(f"* {one if isinstance(one, str) else json_text(one)}" for one in answer) or "- empty -"
+    return str(answer)

@@ -1,0 +1,91 @@
+"""Running a task here and now, in the caller's process: `Task.apply` and `task_always_eager`."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from liteq import states
+from liteq.canvas import as_list
+from liteq.context import Request, current_request
+from liteq.execution.execute import Executed, execute
+from liteq.message import RetryAt, new_id
+from liteq.result import EagerResult
+
+__all__ = ["eager_fields", "run_eagerly"]
+
+OPTIONS = ("root_id", "parent_id", "shadow", "reply_to", "origin", "replaced_task_nesting")
+
+
+def eager_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the options of a call that is run here say of its request: stamps, its group, where it would have gone."""
+    fields = {key: options[key] for key in OPTIONS if options.get(key)}
+    if names := as_list(options.get("stamped_headers")):  # each stamp is a list here, as in Celery's eager requests
+        fields |= {"stamped_headers": names, "stamps": {name: as_list(options.get(name)) for name in names}}
+    if group_id := options.get("group_id"):
+        fields["group"] = group_id
+    where = {key: options.get(key) for key in ("exchange", "routing_key", "queue", "priority")}
+    return {**fields, "delivery_info": {"is_eager": True, **where}}
+
+
+def run_eagerly(
+    task: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    task_id: str | None = None,
+    retries: int = 0,
+    throw: bool = False,
+    link: Iterable[Any] = (),
+    link_error: Iterable[Any] = (),
+    **fields: Any,
+) -> EagerResult[Any]:
+    """Execute `task` with the code that a worker uses, retries included (without their delays).
+
+    `throw`: raise the task's exception instead of keeping it for `get()`. `link` and `link_error` run after it, here
+    too. `fields` are attributes of the request.
+    """
+    id_ = task_id or new_id()
+    outer = current_request()
+    fields.setdefault("root_id", (outer.root_id or outer.id if outer is not None else None) or id_)
+    fields.setdefault("parent_id", outer.id if outer is not None else None)
+    while True:
+        request = Request(
+            fields, id=id_, task=task.name, args=list(args), kwargs=dict(kwargs), retries=retries, is_eager=True,
+            called_directly=False, hostname=socket.gethostname(),
+        )  # fmt: skip
+        executed = execute(task, request, request.args, request.kwargs, clock=task.app.clock, keep=False)
+        if not isinstance(executed.outcome, RetryAt):
+            break
+        retries += 1
+        if executed.outcome.payload is not None:
+            args, kwargs = task.app.content.read(executed.outcome.payload)
+    _store(task, request, executed)
+    return _finish(task, id_, executed, throw, link, link_error)
+
+
+def _finish(
+    task: Any, id_: str, executed: Executed, throw: bool, link: Iterable[Any], link_error: Iterable[Any]
+) -> EagerResult[Any]:
+    exc, einfo = executed.exc, executed.einfo
+    failed = executed.state == states.FAILURE
+    if throw and exc is not None and executed.state in (states.FAILURE, states.REJECTED):
+        raise exc
+    followers = link_error if failed else link if executed.state == states.SUCCESS else ()
+    for follower in followers:
+        task.app.apply_signature(follower, (id_ if failed else executed.retval,))
+    value = exc if exc is not None else executed.retval
+    traceback = einfo.traceback if einfo else None
+    return EagerResult(id_, value, executed.state, traceback=traceback, name=task.name)
+
+
+def _store(task: Any, request: Request, executed: Executed) -> None:
+    """With `task_store_eager_result`: what it returned or raised, so that `AsyncResult(id)` finds it."""
+    wanted = not request.ignore_result or (executed.state == states.FAILURE and task.store_errors_even_if_ignored)
+    if not task.store_eager_result or not wanted:
+        return
+    exc, einfo = executed.exc, executed.einfo
+    value = exc if exc is not None else executed.retval
+    traceback = einfo.traceback if einfo else None
+    task.app.backend.store_result(request.id, value, executed.state, traceback, request=request)

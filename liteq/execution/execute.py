@@ -1,0 +1,436 @@
+"""One execution of one task: run its body under its request, call its hooks, and say what is to become of it.
+
+Workers of every pool and `Task.apply` come through `execute`. Nothing here touches the storage: the outcome is a
+value, and what it sets in motion happens in the transaction that settles it.
+
+    before_start -> body -> Ack            on_success,  task_success
+                         -> RetryAt        on_retry,    task_retry     Retry, autoretry_for
+                         -> DeadLetter     on_failure,  task_failure   any other exception
+                         -> Cancel         Ignore
+                         -> Release        Reject(requeue=True)
+                         -> Replace        Replaced
+                 after_return, task_postrun
+
+Hooks run before the outcome is written. One that raises is logged and changes nothing; `before_start` is the
+exception: it runs as a part of the body.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import traceback
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+from liteq import signals, states
+from liteq.clock import Clock, to_ms
+from liteq.context import Request, current_request, enter, leave
+from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
+from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
+from liteq.policy.retry import RetryPolicy, decide, exhausted
+from liteq.result import ResultBase
+from liteq.serialization import Content, decode, encode, encode_error
+from liteq.serialization.failures import exception_from
+
+__all__ = ["ExceptionInfo", "Executed", "Plan", "arguments", "default_hook", "execute", "retry_due_ms"]
+
+Around = Callable[[Any, Request], AbstractContextManager[object]]
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+logger = logging.getLogger("liteq.execution")
+
+CUT = frozenset({"chain", "callbacks"})  # a task that empties these ends what follows it
+UNRETURNED = frozenset({states.IGNORED, states.REJECTED, states.RETRY})  # `after_return` is not called for these
+
+
+def default_hook(function: F) -> F:
+    """Mark a hook of the base class, which does nothing, so that it is never called."""
+    function.__liteq_default__ = True  # type: ignore[attr-defined]
+    return function
+
+
+class ExceptionInfo:
+    """What hooks and signals get as `einfo`: the exception and, as text made when asked for, its traceback."""
+
+    internal = False
+
+    def __init__(self, exception: BaseException, tb: TracebackType | None = None) -> None:
+        self.type = type(exception)
+        self.exception = exception
+        self.tb = tb if tb is not None else exception.__traceback__
+        self._text: str | None = None
+
+    @property
+    def traceback(self) -> str:
+        if self._text is None:
+            self._text = "".join(traceback.format_exception(self.type, self.exception, self.tb))
+        return self._text
+
+    @property
+    def exc_info(self) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+        return self.type, self.exception, self.tb
+
+    def __str__(self) -> str:
+        return self.traceback
+
+    def __repr__(self) -> str:
+        return f"<ExceptionInfo: {self.exception!r}>"
+
+
+class Executed(NamedTuple):
+    """What an execution came to: the outcome to settle; for eager results and logs, what it returned or raised."""
+
+    outcome: Outcome
+    state: str
+    retval: Any
+    exc: BaseException | None = None
+    einfo: ExceptionInfo | None = None
+
+
+class Plan:
+    """What `execute` needs of a task, looked up once: the body, and only those hooks that do something."""
+
+    __slots__ = (
+        "after_return",
+        "around",
+        "before_start",
+        "body",
+        "content",
+        "depth",
+        "error_limit",
+        "form",
+        "ignore_result",
+        "is_async",
+        "on_failure",
+        "on_retry",
+        "on_success",
+        "policy",
+        "redact",
+        "result_content",
+        "result_limit",
+        "run_coroutine",
+        "what",
+    )
+
+    def __init__(self, task: Any) -> None:
+        conf = task.app.conf
+        self.around: Around | None = task.app.around_task
+        self.body: Callable[..., Any] = task if task.has_custom_call() else task.run
+        self.run_coroutine: Callable[[Any], Any] = task.app.coroutine_runner or _run_coroutine
+        self.is_async = inspect.iscoroutinefunction(task.run)
+        self.before_start = _hook(task, "before_start")
+        self.on_success = _hook(task, "on_success")
+        self.on_failure = _hook(task, "on_failure")
+        self.on_retry = _hook(task, "on_retry")
+        self.after_return = _hook(task, "after_return")
+        self.ignore_result = bool(task.ignore_result)
+        self.policy = RetryPolicy.of(task) if task.autoretry_for else None
+        self.what = f"the result of task {task.name!r}"
+        self.result_limit: int = conf.max_result_bytes
+        self.depth: int = conf.max_nesting
+        self.redact: Callable[..., Any] | None = task.redacted if task.sensitive else None
+        self.content: Content = task.app.content
+        self.result_content: Content = task.app.result_content
+        json = conf.result_serializer in {"json", "application/json"} and not conf.result_compression
+        self.form: tuple[str, str | None] | None = None if json else (conf.result_serializer, conf.result_compression)
+        self.error_limit: int = conf.max_traceback_bytes
+
+
+def _hook(task: Any, name: str) -> Callable[..., Any] | None:
+    hook: Callable[..., Any] = getattr(task, name)
+    return None if getattr(hook, "__liteq_default__", False) else hook
+
+
+# -- what the body is called with ------------------------------------------------------------------------------------
+
+
+def arguments(task: Any, lease: Lease) -> tuple[list[Any], dict[str, Any]]:
+    """The args and kwargs of a leased message: its own, with the result of what it awaited in front.
+
+    An errback whose function takes more than one positional argument gets `(request, exc, traceback)` of what failed,
+    any other its id; as in Celery.
+    """
+    plan: Plan = task.plan
+    args, kwargs = decode(lease.payload, plan.content)
+    flags = lease.flags
+    if flags & Flag.TAKES_INPUT:
+        if flags & Flag.ON_FAILURE:
+            args = _failure(task, lease, args, kwargs) + args
+        elif lease.input is not None:
+            args = [decode(lease.input, plan.result_content), *args]
+    return args, kwargs
+
+
+def _failure(task: Any, lease: Lease, args: list[Any], kwargs: dict[str, Any]) -> list[Any]:
+    if not task.takes_failure(args, kwargs):
+        return [lease.awaits]
+    if lease.input is None:
+        return [Request(id=lease.awaits), None, None]
+    exc, trace = exception_from(lease.input)
+    return [Request(id=lease.awaits, root_id=lease.root_id), exc, trace]
+
+
+# -- the execution ---------------------------------------------------------------------------------------------------
+
+
+def _run_body(plan: Plan, args: Any, kwargs: Any) -> Any:
+    return plan.run_coroutine(plan.body(*args, **kwargs)) if plan.is_async else plan.body(*args, **kwargs)
+
+
+def execute(
+    task: Any,
+    request: Request,
+    args: Any,
+    kwargs: Any,
+    *,
+    clock: Clock,
+    keep: bool = True,
+    within: AbstractContextManager[None] | None = None,
+) -> Executed:
+    """Run `task` once with `args` and `kwargs` under `request`; never raises for what the task itself raised.
+
+    `within` is entered around the body alone: a soft time limit. `keep=False` leaves the return value unencoded (an
+    eager call has no reader in another process). Lets through
+    KeyboardInterrupt and what else is no Exception; SystemExit fails the task and does not end its worker.
+    """
+    around = task.plan.around
+    if around is None:
+        return _execute(task, request, args, kwargs, clock, keep, within)
+    return _surrounded(around, task, request, args, kwargs, clock, keep, within)
+
+
+def _execute(
+    task: Any,
+    request: Request,
+    args: Any,
+    kwargs: Any,
+    clock: Clock,
+    keep: bool,
+    within: AbstractContextManager[None] | None,
+) -> Executed:
+    plan: Plan = task.plan
+    if plan.redact is not None:
+        request.redact = plan.redact
+    request._task = task
+    token = enter(task, request)
+    executed: Executed | None = None
+    started = clock.monotonic()
+    try:
+        if signals.task_prerun.receivers:
+            signals.task_prerun.send(sender=task, task_id=request.id, task=task, args=args, kwargs=kwargs)
+        try:
+            if plan.before_start is not None:
+                plan.before_start(request.id, args, kwargs)
+            if within is not None:
+                with within:
+                    retval = _run_body(plan, args, kwargs)
+            else:
+                retval = _run_body(plan, args, kwargs)
+            if request.pending_retry is not None:
+                raise request.pending_retry
+        except Exception as exc:
+            executed = _raised(task, plan, request, exc, clock)
+        except BaseException as exc:
+            if not _is_the_task_s(exc, plan):
+                raise
+            executed = _failed(task, plan, request, exc)
+        else:
+            executed = _returned(task, plan, request, retval, keep, clock.monotonic() - started)
+        if plan.after_return is not None and executed.state not in UNRETURNED:
+            value = executed.retval if executed.exc is None else executed.exc
+            _call(plan.after_return, executed.state, value, request.id, args, kwargs, executed.einfo)
+        return executed
+    finally:
+        try:
+            if signals.task_postrun.receivers:
+                state, value = (executed.state, executed.retval) if executed else (None, None)
+                signals.task_postrun.send(
+                    sender=task, task_id=request.id, task=task, args=args, kwargs=kwargs, retval=value, state=state
+                )
+        finally:
+            leave(token)
+
+
+def _surrounded(
+    around: Around,
+    task: Any,
+    request: Request,
+    args: Any,
+    kwargs: Any,
+    clock: Clock,
+    keep: bool,
+    within: AbstractContextManager[None] | None,
+) -> Executed:
+    """`_execute` inside what the app puts around each of its tasks (`LiteQ.around_task`)."""
+    executed: Executed | None = None
+    try:
+        with around(task, request):
+            executed = _execute(task, request, args, kwargs, clock, keep, within)
+            if executed.exc is not None:
+                raise executed.exc  # so that it is left as by any code that raises
+    except BaseException as exc:
+        if executed is not None and exc is executed.exc:
+            return executed
+        if not isinstance(exc, Exception):
+            raise
+        if executed is None:  # there is nothing the task could run in: that is its failure, to be retried as others
+            return _raised(task, task.plan, request, exc, clock)
+        logger.exception("what is around task %s[%s] raised; the task's outcome stands", task.name, request.id)
+    return executed
+
+
+def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    from liteq.utils.coroutines import run_coroutine  # asyncio, only where a task needs it
+
+    return run_coroutine(coroutine)
+
+
+def _is_the_task_s(exc: BaseException, plan: Plan) -> bool:
+    """Whether what is no Exception fails the task alone: `sys.exit()` in it, or that it cancelled itself."""
+    if isinstance(exc, SystemExit):
+        return not getattr(exc, "stops_worker", False)
+    if not plan.is_async:
+        return False
+    from liteq.utils.coroutines import CancelledError
+
+    return isinstance(exc, CancelledError)
+
+
+def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, runtime_s: float) -> Executed:
+    try:
+        if request._lease is not None and not CUT.isdisjoint(request.__dict__):
+            request.drop_followers()
+        result = None
+        if keep and _is_kept(plan, request):
+            # A task that returns what it sent: as in Celery, the tree of ids, for `result_from_tuple`.
+            result = _encoded(plan, retval.as_tuple() if isinstance(retval, ResultBase) else retval)
+    except (BadMessage, ImproperlyConfigured) as exc:  # it cannot be stored: a failure, and a retry would not help
+        return _failed(task, plan, request, exc)
+    if plan.on_success is not None:
+        _call(plan.on_success, retval, request.id, request.args, request.kwargs)
+    if signals.task_success.receivers:
+        signals.task_success.send(sender=task, result=retval, runtime=runtime_s)
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("Task %s[%s] succeeded in %.6fs: %.200r", task.name, request.id, runtime_s, retval)
+    return Executed(Ack(result), states.SUCCESS, retval)
+
+
+def _encoded(plan: Plan, retval: Any) -> bytes:
+    if plan.form is None:
+        return encode(retval, what=plan.what, limit=plan.result_limit, setting="max_result_bytes", max_depth=plan.depth)
+    return plan.result_content.write(retval, *plan.form, what=plan.what)
+
+
+def _is_kept(plan: Plan, request: Request) -> bool:
+    """Whether somebody may read the result: a caller, or the next link of a chain even if no caller may."""
+    lease = request._lease
+    if lease is None:
+        return not plan.ignore_result
+    flags = lease.flags
+    if flags & Flag.LINKED:
+        return True
+    if flags & Flag.IGNORE_RESULT:
+        return False
+    return not plan.ignore_result or request.options.get("ignore_result") is False
+
+
+def _raised(task: Any, plan: Plan, request: Request, exc: Exception, clock: Clock) -> Executed:
+    """The outcome for whatever the body raised."""
+    match exc:
+        case Retry():
+            return _retried(task, plan, request, exc, clock)
+        case Reject(requeue=requeue):
+            error = encode_error(exc)
+            return Executed(Release(error=error) if requeue else DeadLetter(error), states.REJECTED, None, exc)
+        case Replaced(batch=Replace() as replacement):
+            return Executed(replacement, states.IGNORED, None, exc)
+        case Ignore():
+            return Executed(Cancel(encode_error(exc)), states.IGNORED, None, exc)
+    if plan.policy is not None and not exhausted(request.retries, request.max_retries):
+        delay_s = decide(exc, retries=request.retries, policy=plan.policy)
+        if delay_s is not None:
+            return _retried(task, plan, request, Retry(exc=exc, when=delay_s), clock)
+    return _failed(task, plan, request, exc)
+
+
+def retry_due_ms(when: float | datetime | timedelta | None, default_s: float | None, clock: Clock) -> int:
+    """The time to run again, in ms since the epoch: `when` in seconds from now or as a time, else after `default_s`."""
+    if isinstance(when, datetime):
+        return to_ms(when)
+    if isinstance(when, timedelta):
+        when = when.total_seconds()
+    seconds = when if when is not None else (default_s or 0)
+    return clock.now_ms() + int(seconds * 1000)
+
+
+def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock) -> Executed:
+    reason = retry.exc or retry
+    einfo = ExceptionInfo(reason, _own_frames(reason))
+    due_ms = retry_due_ms(retry.when, task.default_retry_delay, clock)
+    payload = None
+    if retry.sig is not None:  # the task asked for other arguments
+        payload = _other_arguments(task, request, [list(retry.sig.args), retry.sig.kwargs])
+    if plan.on_retry is not None:
+        _call(plan.on_retry, reason, request.id, request.args, request.kwargs, einfo)
+    if signals.task_retry.receivers:
+        signals.task_retry.send(sender=task, request=request, reason=retry, einfo=einfo)
+    logger.info("Task %s[%s] retry: %s", task.name, request.id, retry)
+    error = encode_error(reason, einfo.traceback, max_traceback_bytes=plan.error_limit)
+    outcome = RetryAt(due_ms, error, payload, **retry.changes)
+    return Executed(outcome, states.RETRY, retry, retry, einfo)
+
+
+def _other_arguments(task: Any, request: Request, value: list[Any]) -> bytes:
+    """What a retry is to be called with, in the form that the message has."""
+    what, content, lease = f"the arguments of task {task.name!r}", task.app.content, request._lease
+    written: bytes = (
+        content.write(value, task.serializer, task.compression, what=what)
+        if lease is None
+        else content.write_like(lease.payload, value, what=what)
+    )
+    return written
+
+
+def _failed(task: Any, plan: Plan, request: Request, exc: BaseException) -> Executed:
+    einfo = ExceptionInfo(exc, _own_frames(exc))
+    args, kwargs = request.args, request.kwargs
+    outcome = DeadLetter(encode_error(exc, einfo.traceback, max_traceback_bytes=plan.error_limit))
+    if plan.on_failure is not None:
+        _call(plan.on_failure, exc, request.id, args, kwargs, einfo)
+    if signals.task_failure.receivers:
+        signals.task_failure.send(
+            sender=task, task_id=request.id, exception=exc, args=args, kwargs=kwargs, traceback=einfo.tb, einfo=einfo
+        )
+    if task.throws and isinstance(exc, tuple(task.throws) if not isinstance(task.throws, type) else task.throws):
+        logger.info("Task %s[%s] raised expected: %r", task.name, request.id, exc)
+    else:
+        logger.error("Task %s[%s] raised unexpected: %r", task.name, request.id, exc, exc_info=einfo.exc_info)
+    return Executed(outcome, states.FAILURE, exc, exc, einfo)
+
+
+def _own_frames(exc: BaseException) -> TracebackType | None:
+    """The traceback of `exc` without the frames of this module at its top: a reader wants to see the task."""
+    tb = exc.__traceback__
+    while tb is not None and tb.tb_next is not None and tb.tb_frame.f_globals.get("__name__") == __name__:
+        tb = tb.tb_next
+    return tb
+
+
+def _call(hook: Callable[..., Any], *args: Any) -> None:
+    """Call a hook after the fact: the outcome stands, whatever the hook does."""
+    try:
+        hook(*args)
+    except Exception as exc:
+        logger.exception("hook %s raised; the task's outcome is not changed by it", getattr(hook, "__qualname__", hook))
+        request = current_request()
+        if signals.task_internal_error.receivers and request is not None:
+            einfo = ExceptionInfo(exc)
+            signals.task_internal_error.send(
+                sender=request._task, task_id=request.id, args=request.args, kwargs=request.kwargs, request=request,
+                exception=exc, traceback=einfo.tb, einfo=einfo,
+            )  # fmt: skip

@@ -1,0 +1,3 @@
+"""Queues: how they are declared, and which of them a message goes to."""
+
+from __future__ import annotations

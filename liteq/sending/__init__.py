@@ -1,0 +1,3 @@
+"""From a call to rows: a canvas is compiled, checked, announced and enqueued in one transaction."""
+
+from __future__ import annotations

@@ -1,0 +1,334 @@
+"""From a call to the row that will be written: options merged, routed, encoded.
+
+What is the same for every call of a task is worked out once (`Defaults`) and kept until its settings change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from liteq import context
+from liteq.clock import Clock, from_ms, to_ms
+from liteq.exceptions import QueueNotFound
+from liteq.message import Flag, Message
+from liteq.routing.queues import declared_queues, takes
+from liteq.routing.routes import Router, queue_name
+from liteq.serialization import encode
+from liteq.serialization.serializers import JSON
+from liteq.utils.names import checked_name, checked_priority
+
+__all__ = ["Defaults", "Publisher", "moment_ms"]
+
+# Read by the executing side from the row's options document.
+DOCUMENTED = (
+    "headers", "shadow", "reply_to", "origin", "stamped_headers", "argsrepr", "kwargsrepr", "replaced_task_nesting",
+)  # fmt: skip
+EMPTY: Mapping[str, Any] = {}
+PROPERTIES = (
+    "correlation_id", "app_id", "user_id", "message_id", "content_type", "content_encoding", "type", "cluster_id",
+)  # fmt: skip
+LONGEST_S = 1_000 * 366 * 86_400
+FORM = frozenset({"serializer", "compression"})
+
+
+def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
+    """`when` (seconds from now, a time, or one in ISO format) in ms since the epoch; a naive time is UTC."""
+    if isinstance(when, str):
+        when = datetime.fromisoformat(when)
+    if isinstance(when, datetime):
+        return to_ms(when)
+    if isinstance(when, timedelta):
+        when = when.total_seconds()
+    if isinstance(when, bool) or not isinstance(when, (int, float)):
+        raise TypeError(f"a time is seconds, a datetime or an ISO string, not {when!r}")
+    return clock.now_ms() + span_ms(when, "a time from now")
+
+
+def span_ms(seconds: float, what: str) -> int:
+    """`seconds` in ms. Raises ValueError for what is no time span: NaN, infinity, more than a thousand years."""
+    if not abs(seconds) <= LONGEST_S:  # also where it is NaN
+        raise ValueError(f"{what} is a number of seconds, a thousand years at most, not {seconds!r}")
+    return int(seconds * 1000)
+
+
+OF_THE_TASK = ("queue", "exchange", "routing_key", "priority")
+
+
+class Defaults:
+    """Everything about a task's messages that does not depend on the call."""
+
+    __slots__ = (
+        "check", "depth", "dump", "expires", "flags", "form", "inherits", "limit", "name", "priority", "queue",
+        "static", "time_limits", "what",
+    )  # fmt: skip
+
+    def __init__(self, app: Any, name: str, task: Any, router: Router) -> None:
+        conf = app.conf
+        own = {} if task is None else {key: getattr(task, key, None) for key in OF_THE_TASK}
+        route = router.route(name, task=task) if router.is_static else {}
+        merged = {**route, **{key: value for key, value in own.items() if value is not None}}
+        self.name = checked_name(name, "a task's name")
+        self.what = f"the arguments of task {name!r}"
+        self.limit: int = conf.max_payload_bytes
+        self.depth: int = conf.max_nesting
+        self.form = form_of(conf.task_serializer, conf.task_compression, task)
+        self.dump = None if task is None else task.dump_models
+        if self.dump is not None:
+            self.form = self.form or (None, None)
+        self.queue = existing(queue_of(merged, conf) or conf.task_default_queue, conf)
+        self.priority = checked_priority(merged.get("priority") or conf.task_default_priority or 0)
+        self.inherits = bool(conf.task_inherit_parent_priority) and merged.get("priority") is None
+        self.expires = merged.get("expires") if task is None or task.expires is None else task.expires
+        self.flags = flags_of(task) if task is not None else 0
+        self.check = task.check_arguments if task is not None and task.typing else None
+        self.static = (router.is_static or own.get("queue") is not None) and not self.inherits
+        self.time_limits = (route.get("time_limit"), route.get("soft_time_limit"))
+        hard, soft = (getattr(task, key, None) for key in ("time_limit", "soft_time_limit"))
+        check_limits(hard, soft)
+
+
+def check_limits(hard: float | None, soft: float | None) -> None:
+    """Raises TypeError or ValueError for time limits that are no seconds, and for a soft one that would never act."""
+    for name, limit in (("time_limit", hard), ("soft_time_limit", soft)):
+        if limit is None:
+            continue
+        if isinstance(limit, bool) or not isinstance(limit, (int, float)):
+            raise TypeError(f"{name} is a number of seconds, not {limit!r}")
+        if not 0 <= limit <= LONGEST_S:
+            raise ValueError(f"{name} is a number of seconds, none below 0 or above a thousand years, not {limit!r}")
+    if hard is not None and soft is not None and soft > hard:
+        raise ValueError(f"soft_time_limit must be less than or equal to time_limit, not {soft} s with {hard} s")
+
+
+Form = tuple[str | None, str | None]
+
+
+def form_of(serializer: str | None, compression: str | None, task: Any = None) -> Form | None:
+    """The (serializer, compression) of a task's arguments; None for plain JSON, which needs no look at either."""
+    if task is not None:
+        serializer, compression = task.serializer, task.compression
+    return None if serializer in (None, "json", JSON) and not compression else (serializer, compression)
+
+
+def flags_of(task: Any) -> int:
+    """What a task's attributes say about each of its rows."""
+    flags = 0
+    if task.ignore_result:
+        flags |= Flag.IGNORE_RESULT
+    if task.track_started:
+        flags |= Flag.TRACK_STARTED
+    if task.acks_late is False:
+        flags |= Flag.EARLY_ACK
+    return flags
+
+
+def queue_of(options: Mapping[str, Any], conf: Any) -> str | None:
+    """The queue that `queue=` names, else the one in `task_queues` to which `exchange=` and `routing_key=` lead."""
+    queue = queue_name(options.get("queue"))
+    if queue is not None:
+        return queue
+    routing_key = options.get("routing_key")
+    if routing_key is None:
+        return None
+    exchange = getattr(options.get("exchange"), "name", options.get("exchange"))
+    for name, declared in declared_queues(conf.task_queues).items():
+        if takes(declared, str(routing_key), exchange):
+            return name
+    return str(routing_key)
+
+
+def existing(queue: str, conf: Any) -> str:
+    """`queue`; raises QueueNotFound where `task_create_missing_queues` is off and `task_queues` does not have it.
+
+    Raises TypeError, ValueError for what cannot be a queue's name.
+    """
+    checked_name(queue, "a queue's name")
+    if conf.task_create_missing_queues:
+        return queue
+    known = [queue_name(one) for one in conf.task_queues or ()]
+    if queue not in known and queue != conf.task_default_queue:
+        raise QueueNotFound(f"there is no queue {queue!r} in task_queues, and task_create_missing_queues is off")
+    return queue
+
+
+class Publisher:
+    """Makes messages for one app. What `compile_signature` calls a router."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._defaults: dict[str, Defaults] = {}
+        self._router: Router | None = None
+
+    def forget(self, name: str | None = None) -> None:
+        """A task's attributes (None: settings) have changed."""
+        if name is None:
+            self._defaults.clear()
+            self._router = None
+        else:
+            self._defaults.pop(name, None)
+
+    @property
+    def router(self) -> Router:
+        if self._router is None:
+            self._router = Router(self._app.conf.task_routes)
+        return self._router
+
+    def defaults(self, name: str) -> Defaults:
+        """What every message of the task `name` has in common, whether or not this process knows the task."""
+        try:
+            return self._defaults[name]
+        except KeyError:
+            task = self._app.tasks.get(name)
+            made = self._defaults[name] = Defaults(self._app, name, task, self.router)
+            return made
+
+    def message(
+        self,
+        name: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any] = EMPTY,
+        *,
+        message_id: str,
+        check: bool = True,
+        awaits: str | None = None,
+        group_id: str | None = None,
+        position: int = 0,
+        flags: int = 0,
+        root_id: str | None = None,
+        parent_id: str | None = None,
+    ) -> Message:
+        """The row for one call. Raises TypeError when the arguments do not fit, NotSerializable, PayloadTooLarge.
+
+        `options` are those of `apply_async`; `flags` are added to the task's own. A countdown of a row that awaits
+        another counts from the moment that one has finished.
+        """
+        d = self.defaults(name)
+        if check and d.check is not None:
+            d.check(args, kwargs)
+        if root_id is None:
+            running = context.worker_request()
+            if running is not None:
+                root_id, parent_id = running.root_id, parent_id or running.id
+        if d.form is None and (not options or FORM.isdisjoint(options)):
+            payload = encode([args, kwargs], what=d.what, limit=d.limit, max_depth=d.depth)
+        else:
+            payload = self._in_form(d, [list(args), dict(kwargs)], options)
+        if not options and d.static and d.expires is None:
+            return Message(
+                message_id, d.name, payload, d.queue, d.priority, None, None, None, None, root_id, parent_id,
+                awaits, group_id, position, d.flags | flags,
+            )  # fmt: skip
+        return self._with_options(
+            d, args, kwargs, dict(options), payload, message_id, awaits, group_id, position, flags, root_id, parent_id
+        )
+
+    def _in_form(self, d: Defaults, value: list[Any], options: Mapping[str, Any]) -> bytes:
+        """The arguments by the serializer, and compressed as, the call asks for, else the task."""
+        if d.dump is not None:
+            value = list(d.dump(*value))
+        serializer, compression = d.form or (None, None)
+        written: bytes = self._app.content.write(
+            value, options.get("serializer") or serializer, options.get("compression") or compression, what=d.what
+        )
+        return written
+
+    def changes(self, name: str, options: Mapping[str, Any], document_before: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of RetryAt that a retry's options change; `document_before`: the message's options document."""
+        expires, priority = options.get("expires"), options.get("priority")
+        queue = queue_of(options, self._app.conf)
+        found: dict[str, Any] = {
+            "queue": None if queue is None else checked_name(queue, "a queue's name"),
+            "priority": None if priority is None else checked_priority(priority),
+            "expires_ms": None if expires is None else moment_ms(expires, self._app.clock),
+        }
+        documented = {key: options[key] for key in DOCUMENTED if options.get(key) is not None}
+        hard, soft = options.get("time_limit"), options.get("soft_time_limit")
+        if hard is not None or soft is not None:
+            check_limits(hard, soft)
+            documented["timelimit"] = [hard, soft]
+        if documented:
+            what = f"options of {name}"
+            found["options"] = encode({**document_before, **documented}, what=what, limit=self.defaults(name).limit)
+        return {key: value for key, value in found.items() if value is not None}
+
+    def _with_options(
+        self, d: Defaults, args: Any, kwargs: Any, options: dict[str, Any], payload: bytes, message_id: str,
+        awaits: str | None, group_id: str | None, position: int, flags: int, root_id: str | None, parent_id: str | None,
+    ) -> Message:  # fmt: skip
+        conf, clock = self._app.conf, self._app.clock
+        if not d.static and not (d.inherits and self.router.is_static):
+            task = self._app.tasks.get(d.name)
+            options = {**self.router.route(d.name, args, kwargs, options, task), **options}
+        due_ms, delay_ms = due(options, clock, blocked=awaits is not None)
+        expires = options.get("expires")
+        if expires is None:
+            expires = d.expires
+        priority = options.get("priority")
+        if priority is None and d.inherits and (running := context.worker_request()) is not None:
+            priority = (running.delivery_info or {}).get("priority")
+        return Message(
+            id=message_id,
+            task=d.name,
+            payload=payload,
+            queue=existing(queue_of(options, conf) or d.queue, conf),
+            priority=d.priority if priority is None else checked_priority(priority),
+            due_ms=due_ms,
+            expires_ms=None if expires is None else moment_ms(expires, clock),
+            options=document(options, d, due_ms),
+            unique_key=options.get("unique_key"),
+            root_id=options.get("root_id") or root_id,
+            parent_id=options.get("parent_id") or parent_id,
+            awaits=awaits,
+            group_id=group_id,
+            position=position,
+            flags=_with_ignore(d.flags, options.get("ignore_result")) | flags,
+            delay_ms=delay_ms,
+        )
+
+
+def _with_ignore(flags: int, ignore_result: bool | None) -> int:
+    if ignore_result is None:
+        return flags
+    return flags | Flag.IGNORE_RESULT if ignore_result else flags & ~Flag.IGNORE_RESULT
+
+
+def due(options: Mapping[str, Any], clock: Clock, *, blocked: bool) -> tuple[int | None, int | None]:
+    """(due_ms, delay_ms) that `eta` and `countdown` ask for; of the two, `countdown` wins, as in Celery."""
+    countdown, eta = options.get("countdown"), options.get("eta")
+    if countdown is not None:
+        if isinstance(countdown, timedelta):
+            countdown = countdown.total_seconds()
+        if isinstance(countdown, bool) or not isinstance(countdown, (int, float)):
+            raise TypeError(f"countdown is a number of seconds, not {countdown!r}")
+        delay_ms = span_ms(countdown, "countdown")
+        return (None, delay_ms) if blocked else (clock.now_ms() + delay_ms, None)
+    if eta is None:
+        return None, None
+    if isinstance(eta, (int, float)):
+        raise TypeError(f"eta is a datetime or an ISO string, not {eta!r}; for seconds from now use countdown")
+    return moment_ms(eta, clock), None
+
+
+def document(options: Mapping[str, Any], d: Defaults, due_ms: int | None) -> bytes | None:
+    """The options document: what only the executing side reads; None when there is nothing to say."""
+    doc = {key: options[key] for key in DOCUMENTED if options.get(key) is not None}
+    if not isinstance(doc.get("headers", EMPTY), Mapping):
+        raise TypeError(f"headers are a dict, not {doc['headers']!r}")
+    properties = {key: options[key] for key in PROPERTIES if options.get(key) is not None}
+    if properties:
+        doc["properties"] = properties
+    hard = options.get("time_limit", d.time_limits[0])
+    soft = options.get("soft_time_limit", d.time_limits[1])
+    if hard is not None or soft is not None:
+        check_limits(hard, soft)
+        doc["timelimit"] = [hard, soft]
+    if due_ms is not None:
+        doc["eta"] = from_ms(due_ms).isoformat()
+    if options.get("stamped_headers"):
+        doc["stamps"] = {name: options[name] for name in options["stamped_headers"] if name in options}
+    if options.get("ignore_result") is False:
+        doc["ignore_result"] = False
+    return encode(doc, what=f"options of {d.name}", limit=d.limit) if doc else None

@@ -1,0 +1,98 @@
+"""A worker's rate limits: its own buckets, and when there is a token again for what is held back."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from liteq.exceptions import ImproperlyConfigured
+from liteq.policy.rates import Bucket, per_second
+from liteq.storage.rates import Budget
+from liteq.storage.storage import Storage
+
+__all__ = ["RateLimits"]
+
+logger = logging.getLogger("liteq.worker")
+
+LOOK_S = 1.0  # between looks whether somebody has set a limit, or holds messages back
+
+
+class RateLimits:
+    """A chore of the worker's loop, and the source of each turn's budget. `look` makes the loop claim again.
+
+    A worker that knows of no limit, and of no message that one holds back, claims without a budget.
+    """
+
+    def __init__(self, app: Any, storage: Storage, look: Callable[[], None]) -> None:
+        self._app = app
+        self._storage = storage
+        self._look = look
+        self._buckets: dict[str, Bucket] = {}
+        self._shared = False
+        self._look_at = 0.0  # whether limits matter
+        self._token_at = inf  # when there is a token for what is held
+        self.reset()
+        storage.rates.declare(self._declared())
+
+    def _declared(self) -> dict[str, str | None]:
+        """The shared limit of each task, as its code has it. Raises ImproperlyConfigured for what is no rate."""
+        found: dict[str, str | None] = {}
+        for name, task in self._app.tasks.items():
+            rate = task.global_rate_limit
+            _checked(name, "global_rate_limit", rate)
+            found[name] = str(rate) if rate else None
+        return found
+
+    def reset(self) -> None:
+        """Take the tasks' `rate_limit` as they are now; every bucket is full. Raises ImproperlyConfigured."""
+        tasks = {} if self._app.conf.worker_disable_rate_limits else self._app.tasks
+        found = ((name, _checked(name, "rate_limit", task.rate_limit)) for name, task in tasks.items())
+        self._buckets = {name: Bucket(rate) for name, rate in found if rate}
+        self._look_at = 0.0
+        self._token_at = 0.0
+
+    # -- each turn ---------------------------------------------------------------------------------------------------
+
+    def budget(self) -> Budget | None:
+        """What the next turn may claim of limited tasks; None where no limit is known."""
+        if not self._buckets and not self._shared:
+            return None
+        return Budget(self._buckets.get, time.monotonic())
+
+    def used(self, budget: Budget) -> None:
+        """That turn has been committed."""
+        for task, n in budget.used.items():
+            if (bucket := self._buckets.get(task)) is not None:
+                bucket.take(n, budget.now_s)
+        if budget.wait_s is not None:
+            self._token_at = budget.now_s + budget.wait_s
+
+    # -- the chore ---------------------------------------------------------------------------------------------------
+
+    @property
+    def due_at(self) -> float:
+        return min(self._look_at, self._token_at)
+
+    def rung(self) -> None: ...
+
+    def turn(self) -> None:
+        """See whether limits matter; claim again where a token has come."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._shared = self._storage.rates.matter()
+            if self._shared:
+                self._token_at = now  # what another worker holds back may be for this one
+        if now >= self._token_at:
+            self._token_at = inf
+            self._look()
+
+
+def _checked(name: str, option: str, rate: Any) -> float:
+    try:
+        return per_second(rate)
+    except ValueError as exc:
+        raise ImproperlyConfigured(f"task {name!r}, {option}: {exc}") from None

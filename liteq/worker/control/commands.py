@@ -1,0 +1,257 @@
+"""The commands of remote control. Names and answers are Celery's where it has the command.
+
+Each is called in the worker's loop with its Panel as `state`; `{"ok": ...}` and `{"error": ...}` are what its command
+line shows. Questions are in `questions.py`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from liteq.app.control import stamps_of
+from liteq.message import Cancel, Lease
+from liteq.policy.rates import per_second
+from liteq.worker.control.panel import Panel, control_command
+from liteq.worker.revoking import has_stamp, signal_number
+
+__all__: list[str] = []
+
+logger = logging.getLogger("liteq.worker")
+
+AUTOSCALED = "{} is not supported with autoscale. Adjust autoscale range instead."
+
+
+def ok(text: str) -> dict[str, str]:
+    return {"ok": text}
+
+
+def error(text: str) -> dict[str, str]:
+    return {"error": text}
+
+
+# -- tasks -----------------------------------------------------------------------------------------------------------
+
+
+@control_command(variadic="task_id", signature="[id1 [id2 [... [idN]]]]")
+def revoke(
+    state: Panel, task_id: Any = None, terminate: bool = False, signal: Any = None, **_kwargs: Any
+) -> dict[str, str]:
+    """Do not start these messages; with `terminate`, stop the processes that run them."""
+    ids = set(task_id) if isinstance(task_id, (list, tuple)) else {task_id}
+    signum = signal_number(signal) if terminate else None
+    state.revoked |= ids
+    stopped, refused = _stop(state, lambda lease: lease.id in ids, signum)
+    if refused:
+        return refused
+    if signum is None:
+        logger.info("Tasks flagged as revoked: %s", ", ".join(sorted(ids)))
+        return ok(f"tasks {', '.join(sorted(ids))} flagged as revoked")
+    if not stopped:
+        return ok("terminate: tasks unknown")
+    return ok(f"terminate: {', '.join(sorted(lease.id for lease in stopped))}")
+
+
+@control_command(args=[("signal", str)], variadic="task_id", signature="<signal> [id1 [id2 [... [idN]]]]")
+def terminate(state: Panel, signal: Any = None, task_id: Any = None, **_kwargs: Any) -> dict[str, str]:
+    """As `revoke` with `terminate`."""
+    answer: dict[str, str] = revoke(state, task_id, terminate=True, signal=signal)
+    return answer
+
+
+@control_command(variadic="headers", signature="[key1=value1 [key2=value2 [... [keyN=valueN]]]]")
+def revoke_by_stamped_headers(
+    state: Panel, headers: Any = None, terminate: bool = False, signal: Any = None, **_kwargs: Any
+) -> dict[str, str]:
+    """Do not start messages with such a stamp; with `terminate`, stop the processes that run them."""
+    if not isinstance(headers, dict):
+        headers = {name: value for name, _, value in (text.partition("=") for text in headers or ())}
+    signum = signal_number(signal) if terminate else None
+    wanted = {header: stamps_of(value) for header, value in headers.items()}
+    for header, stamps in wanted.items():
+        state.revoked_stamps.setdefault(header, set()).update(stamps)
+    stopped, refused = _stop(state, lambda lease: has_stamp(lease, wanted), signum)
+    if refused:
+        return refused
+    if signum is None:
+        return ok(f"headers {headers} flagged as revoked, but not terminated")
+    return ok(f"headers {headers} revoked" if stopped else f"headers {headers} were not terminated")
+
+
+def _stop(
+    state: Panel, which: Callable[[Lease], bool], signum: int | None
+) -> tuple[list[Lease], dict[str, str] | None]:
+    """End what it holds of these: what has not started at once, what runs by `signum` where one is given.
+
+    Those that it holds, and an error where the pool cannot do it.
+    """
+    held = [lease for lease in state.pool.held() if which(lease)]
+    tokens = {lease.token for lease in held}
+    if not tokens:
+        return [], None
+    withdrawn = state.pool.withdraw(tokens)
+    state.consumer.settle_later([(lease, state.cancelled(lease, terminated=False)) for lease in withdrawn])
+    running = tokens - {lease.token for lease in withdrawn}
+    if signum is None or not running:
+        return held, None
+
+    def terminated(lease: Lease) -> Cancel:
+        return state.cancelled(lease, terminated=True, signum=signum)
+
+    if state.pool.terminate(running, signum, terminated):
+        return held, None
+    return held, error(f"the pool {state.pool.name} cannot stop a task that runs: that needs the prefork pool")
+
+
+@control_command(
+    args=[("task_name", str), ("soft", float), ("hard", float)], signature="<task_name> <soft_secs> [hard_secs]"
+)
+def time_limit(
+    state: Panel, task_name: str | None = None, hard: float | None = None, soft: float | None = None, **_kwargs: Any
+) -> dict[str, str]:
+    """Set a task's time limits for what starts from now on."""
+    task = state.app.tasks.get(task_name)
+    if task is None:
+        return error("unknown task")
+    task.soft_time_limit, task.time_limit = soft, hard
+    state.pool.renew()  # what executes was forked with the old ones
+    logger.info("New time limits for tasks of type %s: soft=%s hard=%s", task_name, soft, hard)
+    return ok("time limits set successfully")
+
+
+@control_command(
+    args=[("task_name", str), ("rate_limit", str)], signature="<task_name> <rate_limit (e.g., 5/s | 5/m | 5/h)>"
+)
+def rate_limit(state: Panel, task_name: str | None = None, rate_limit: Any = None, **_kwargs: Any) -> dict[str, str]:
+    """Set how many of a task this worker starts: "10/m", "3/s", a number a second; 0 or nothing: any."""
+    try:
+        per_second(rate_limit)
+    except ValueError as exc:
+        return error(f"Invalid rate limit string: {exc!r}")
+    if task_name not in state.app.tasks:
+        logger.error("Rate limit attempt for unknown task %s", task_name)
+        return error("unknown task")
+    state.app.tasks[task_name].rate_limit = rate_limit
+    state.worker.rates.reset()
+    if not per_second(rate_limit):
+        logger.info("Rate limits disabled for tasks of type %s", task_name)
+        return ok("rate limit disabled successfully")
+    logger.info("New rate limit for tasks of type %s: %s.", task_name, rate_limit)
+    return ok("new rate limit set successfully")
+
+
+# -- queues ----------------------------------------------------------------------------------------------------------
+
+
+@control_command(
+    args=[("queue", str), ("exchange", str), ("exchange_type", str), ("routing_key", str)],
+    signature="<queue> [exchange [type [routing_key]]]",
+)
+def add_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
+    """Take from `queue` too."""
+    if queue in state.consumer.queues:
+        return ok(f"already consuming from {queue!r}")
+    state.consumer.add_queue(queue)
+    return ok(f"add consumer {queue}")
+
+
+@control_command(args=[("queue", str)], signature="<queue>")
+def cancel_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
+    """Take from `queue` no more."""
+    state.consumer.remove_queue(queue)
+    return ok(f"no longer consuming from {queue}")
+
+
+# -- the worker ------------------------------------------------------------------------------------------------------
+
+
+@control_command
+def heartbeat(state: Panel) -> dict[str, str]:
+    """Beat now."""
+    state.heartbeat.due_at = 0.0
+    return ok("heartbeat sent")
+
+
+@control_command
+def shutdown(state: Panel, msg: str = "asked by remote control", **_kwargs: Any) -> dict[str, str]:
+    """End, when what runs has finished."""
+    logger.warning("worker: %s", msg)
+    state.worker.stop()
+    return ok("shutting down")
+
+
+# -- the pool --------------------------------------------------------------------------------------------------------
+
+
+@control_command(args=[("n", int)], signature="[N=1]")
+def pool_grow(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
+    """Execute `n` more tasks at a time."""
+    if state.worker.autoscaler is not None:
+        return error(AUTOSCALED.format("pool_grow"))
+    if state.pool.name == "solo":
+        return error("the solo pool has one executor")
+    state.pool.resize(state.pool.size + int(n))
+    state.consumer.look()
+    return ok("pool will grow")
+
+
+@control_command(args=[("n", int)], signature="[N=1]")
+def pool_shrink(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
+    """Execute `n` fewer tasks at a time, at least one."""
+    if state.worker.autoscaler is not None:
+        return error(AUTOSCALED.format("pool_shrink"))
+    if state.pool.name == "solo":
+        return error("the solo pool has one executor")
+    state.pool.resize(max(1, state.pool.size - int(n)))
+    return ok("pool will shrink")
+
+
+@control_command
+def pool_restart(
+    state: Panel, modules: Iterable[str] | None = None, reload: bool = False, **_kwargs: Any
+) -> dict[str, str]:
+    """Replace the processes, each once it has nothing to do, after importing `modules` (with `reload`: anew)."""
+    known = set(sys.modules)
+    for name in modules or ():
+        module = importlib.import_module(name)
+        if reload and name in known:
+            importlib.reload(module)
+    state.worker.rates.reset()
+    state.pool.renew()
+    return ok("reload started")
+
+
+@control_command(args=[("max", int), ("min", int)], signature="[max [min]]")
+def autoscale(state: Panel, max: int | None = None, min: int | None = None, **_kwargs: Any) -> dict[str, str]:  # noqa: A002
+    """Set the limits of the pool's size, where it was started with --autoscale."""
+    if state.worker.autoscaler is None:
+        raise ValueError("Autoscale not enabled")
+    most, least = state.worker.autoscaler.update(max, min)
+    return ok(f"autoscale now max={most} min={least}")
+
+
+# -- elections, events -----------------------------------------------------------------------------------------------
+
+
+@control_command
+def election(state: Panel, id: str, action: Any = None, **_kwargs: Any) -> None:  # noqa: A002
+    """Send the signature `action`, if this is the worker among the living that has been there longest."""
+    living = state.app.control.living()
+    if action is not None and min((worker.id for worker in living), default=None) == state.heartbeat.worker:
+        logger.info("election %s: won by this worker", id)
+        state.app.signature(action).apply_async()
+
+
+@control_command
+def enable_events(state: Panel) -> dict[str, str]:
+    """Tell what becomes of tasks."""
+    return ok("task events enabled" if state.worker.events.enable() else "task events already enabled")
+
+
+@control_command
+def disable_events(state: Panel) -> dict[str, str]:
+    """Tell no more."""
+    return ok("task events disabled" if state.worker.events.disable() else "task events already disabled")

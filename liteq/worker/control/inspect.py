@@ -1,0 +1,252 @@
+"""The questions of remote control: what a worker says of itself and of what it holds. Shapes are Celery's.
+
+Each is called in the worker's loop with its Panel as `state`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from liteq._version import __version__
+from liteq.clock import from_ms
+from liteq.message import Lease
+from liteq.routing.queues import Exchange, Queue, declared_queues
+from liteq.serialization import decode, kind_of
+from liteq.states import State
+from liteq.storage.inspect import Record
+from liteq.worker.control.panel import Panel, inspect_command
+
+__all__: list[str] = []
+
+SHOWN = 1_000  # scheduled messages in one answer
+SHOWN_OF_TASKS = (
+    "exchange",
+    "routing_key",
+    "rate_limit",
+)  # what `registered` tells unasked
+SAMPLES: deque[str] = deque(maxlen=100)  # of the memory in use, as they were asked for
+
+
+@inspect_command(default_timeout=0.2)
+def ping(_state: Panel, **_kwargs: Any) -> dict[str, str]:
+    """Whether it lives."""
+    return {"ok": "pong"}
+
+
+@inspect_command
+def active_queues(state: Panel) -> list[dict[str, Any]]:
+    """The queues that it takes from."""
+    declared = state.app.amqp.queues
+    found = (declared.get(name) or Queue(name, Exchange(name)) for name in sorted(state.consumer.queues))
+    return [queue.as_dict(recurse=True) for queue in found]
+
+
+@inspect_command(alias="dump_active")
+def active(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
+    """What runs."""
+    now, wall_s = time.monotonic(), state.app.clock.now_ms() / 1000
+    return [
+        {**describe(state, lease), "time_start": wall_s - (now - since), "worker_pid": pid}
+        for lease, since, pid in state.pool.running()
+    ]
+
+
+@inspect_command(alias="dump_reserved")
+def reserved(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
+    """What it holds and has not started."""
+    running = _tokens_of_running(state)
+    return [describe(state, lease) for lease in state.pool.held() if lease.token not in running]
+
+
+@inspect_command(alias="dump_schedule")
+def scheduled(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
+    """What waits for its time in the queues that it takes from: shared with other workers of these."""
+    found = state.worker.storage.messages(State.SCHEDULED, limit=SHOWN)
+    return [
+        {
+            "eta": from_ms(record.due_ms).isoformat(),
+            "priority": record.priority,
+            "request": {**describe(state, record), "hostname": state.hostname},
+        }
+        for record in found
+        if record.queue in state.consumer.queues
+    ]
+
+
+@inspect_command(variadic="ids", signature="[id1 [id2 [... [idN]]]]")
+def query_task(state: Panel, ids: Iterable[str] = (), **_kwargs: Any) -> dict[str, Any]:
+    """Which of these it holds, or waits for the time of: `{id: [state, info]}`."""
+    wanted = {ids} if isinstance(ids, str) else set(ids)
+    running = _tokens_of_running(state)
+    held = {
+        lease.id: ["active" if lease.token in running else "reserved", describe(state, lease)]
+        for lease in state.pool.held()
+        if lease.id in wanted
+    }
+    rest = state.worker.storage.find_many(sorted(wanted - held.keys()))
+    return held | {
+        id_: ["scheduled", describe(state, record)]
+        for id_, record in rest.items()
+        if record.state is State.SCHEDULED and record.queue in state.consumer.queues
+    }
+
+
+@inspect_command(alias="dump_revoked")
+def revoked(state: Panel, **_kwargs: Any) -> list[str]:
+    """The ids that it will not start."""
+    return sorted(state.revoked)
+
+
+@inspect_command(alias="dump_tasks", variadic="taskinfoitems", signature="[attr1 [attr2 [... [attrN]]]]")
+def registered(
+    state: Panel, taskinfoitems: Iterable[str] | None = None, builtins: bool = False, **_kwargs: Any
+) -> list[str]:
+    """Its tasks, with these of their attributes."""
+    tasks = state.app.tasks
+    names = sorted(name for name in tasks if builtins or not name.startswith("celery."))
+    items = [item for item in taskinfoitems or SHOWN_OF_TASKS if not item.startswith("_")]
+
+    def line(name: str) -> str:
+        values = {item: getattr(tasks[name], item, None) for item in items}
+        shown = " ".join(f"{item}={value}" for item, value in values.items() if value is not None)
+        return f"{name} [{shown}]" if shown else name
+
+    return [line(name) for name in names]
+
+
+@inspect_command(
+    alias="dump_conf", args=[("with_defaults", lambda text: text.lower() in {"1", "true", "yes", "on"})],
+    signature="[include_defaults=False]",
+)  # fmt: skip
+def conf(state: Panel, with_defaults: bool = False, **_kwargs: Any) -> dict[str, Any]:
+    """Its settings."""
+    table = state.app.conf.table(with_defaults=with_defaults)
+    plain = (str, int, float, bool, type(None))
+    shown: dict[str, Any] = {name: value if isinstance(value, plain) else repr(value) for name, value in table.items()}
+    if "task_queues" in table:
+        shown["task_queues"] = [queue.as_dict(recurse=True) for queue in declared_queues(table["task_queues"]).values()]
+    return shown
+
+
+@inspect_command
+def report(state: Panel, **_kwargs: Any) -> dict[str, str]:
+    """What a bug report needs: versions, settings, tasks."""
+    return {"ok": state.app.bugreport()}
+
+
+@inspect_command
+def clock(state: Panel, **_kwargs: Any) -> dict[str, int]:
+    """Its clock, in ms since the epoch."""
+    return {"clock": state.app.clock.now_ms()}
+
+
+@inspect_command(visible=False)
+def hello(state: Panel, from_node: str | None = None, **_kwargs: Any) -> dict[str, Any] | None:
+    """What it knows as revoked, and its clock."""
+    if from_node == state.hostname:
+        return None
+    return {"revoked": sorted(state.revoked), "clock": state.app.clock.now_ms()}
+
+
+@inspect_command
+def memsample(_state: Panel, **_kwargs: Any) -> str | None:
+    """How much memory its main process has in use; None where the platform does not tell."""
+    used = _memory_bytes()
+    if used is None:
+        return None
+    SAMPLES.append(f"{used / 2**20:.1f}MB")
+    return SAMPLES[-1]
+
+
+@inspect_command(args=[("samples", int)], signature="[n_samples=10]")
+def memdump(_state: Panel, samples: int = 10, **_kwargs: Any) -> str:
+    """The last of its memory samples, a line each."""
+    return "\n".join(list(SAMPLES)[-samples:])
+
+
+@inspect_command(args=[("num", int), ("type", str)], signature="[object_count=200 [max_depth=10]]", visible=False)
+def objgraph(_state: Panel, **_kwargs: Any) -> dict[str, str]:
+    """Not there: it says what is."""
+    return {"error": "a worker draws no graphs of its objects; `memsample` and `memdump` tell of its memory"}
+
+
+def _memory_bytes() -> int | None:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123 - a file of the kernel
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        peak = _rusage().get("maxrss")  # macOS: bytes, and the peak
+        return None if peak is None else int(peak)
+
+
+@inspect_command
+def stats(state: Panel, **_kwargs: Any) -> dict[str, Any]:
+    """Counters, pool, uptime, resource usage."""
+    info = state.worker.info()
+    return {
+        "pid": os.getpid(),
+        "total": dict(state.consumer.started_by_task),
+        "clock": str(state.app.clock.now_ms()),
+        "uptime": int(time.monotonic() - state.started_at),
+        "processed": info["processed"],
+        "prefetch_count": state.pool.size,
+        "pool": {
+            "implementation": f"liteq:{state.pool.name}",
+            "max-concurrency": state.pool.size,
+            "processes": state.pool.pids(),
+            "timeouts": [limit or 0 for limit in reversed(state.worker.limits)],
+            "max-tasks-per-child": state.worker.max_tasks or "N/A",
+            "put-guarded-by-semaphore": False,
+            "writes": {},
+        },
+        **({} if state.worker.autoscaler is None else {"autoscaler": state.worker.autoscaler.info()}),
+        "broker": state.app.connection().as_dict(),
+        "rusage": _rusage(),
+        "version": __version__,
+        "python": info["python"],
+    }
+
+
+def _rusage() -> dict[str, Any]:
+    if sys.platform == "win32":
+        return {}
+    import resource  # not on Windows
+
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {name.removeprefix("ru_"): getattr(usage, name) for name in dir(usage) if name.startswith("ru_")}
+
+
+def _tokens_of_running(state: Panel) -> set[int]:
+    return {one.lease.token for one in state.pool.running()}
+
+
+def describe(state: Panel, lease: Lease | Record) -> dict[str, Any]:
+    """A message in its hands, or one that is to come."""
+    return {
+        **_call(state, lease.id, lease.task, lease.payload),
+        "hostname": state.hostname,
+        "worker_pid": None,
+        "time_start": None,
+        "acknowledged": False,
+        "delivery_info": {
+            "exchange": "",
+            "routing_key": lease.queue,
+            "priority": lease.priority,
+            "redelivered": bool(lease.crashes),
+        },
+    }
+
+
+def _call(state: Panel, id_: str, task: str, payload: bytes) -> dict[str, Any]:
+    """What is called how. No envelope is opened here, and no argument shown that its task calls sensitive."""
+    sealed = kind_of(payload)
+    args, kwargs = decode(payload) if sealed is None else ([sealed], {})
+    known = state.app.tasks.get(task)
+    if known is not None and sealed is None:
+        args, kwargs = known.redacted(args, kwargs)
+    return {"id": id_, "name": task, "type": task, "args": args, "kwargs": kwargs}

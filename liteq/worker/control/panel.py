@@ -1,0 +1,216 @@
+"""Remote control, the worker's side: commands are looked up in the file, carried out in the loop, and answered there.
+
+    @control_command(args=[("n", int)])
+    def warm_up(state, n=1):
+        return {"ok": f"warmed up {n} times"}
+
+makes `app.control.broadcast("warm_up", {"n": 3}, reply=True)` work, once the module has been imported by the worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar, overload
+
+from liteq import signals
+from liteq.message import Cancel, Lease
+from liteq.serialization import decode, encode
+from liteq.storage.commands import Command
+from liteq.storage.facades import Commands
+from liteq.worker.chores.heartbeat import Heartbeat
+from liteq.worker.compat.task_received import announce_received
+from liteq.worker.revoking import has_stamp, revoked_outcome
+
+__all__ = ["COMMANDS", "META", "CommandInfo", "Panel", "control_command", "inspect_command"]
+
+logger = logging.getLogger("liteq.worker")
+
+SAFETY_POLL_S = 1.0  # a lost ring costs a command this latency at most
+LEAST_PAUSE_S = 0.02  # a busy queue rings thousands of times a second: one look serves them all
+LARGEST_REPLY = 16 * 1024 * 1024  # bytes
+
+Handler = Callable[..., Any]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class CommandInfo(NamedTuple):
+    """What the command line needs to know of a command. `type` is "control" or "inspect".
+
+    `args`: names and converters of positional arguments; `variadic`: the name of the list that takes the rest.
+    """
+
+    alias: str | None
+    type: str
+    visible: bool
+    default_timeout: float
+    help: str
+    signature: str | None
+    args: Sequence[tuple[str, Callable[[str], Any] | None]]
+    variadic: str | None
+
+
+COMMANDS: dict[str, Handler] = {}
+META: dict[str, CommandInfo] = {}
+
+
+def _register(
+    function: Handler | None = None,
+    *,
+    type: str,  # noqa: A002 - Celery's parameter
+    name: str | None = None,
+    alias: str | None = None,
+    visible: bool = True,
+    default_timeout: float = 1.0,
+    help: str | None = None,  # noqa: A002
+    signature: str | None = None,
+    args: Sequence[tuple[str, Callable[[str], Any] | None]] | None = None,
+    variadic: str | None = None,
+) -> Any:
+    def register(handler: Handler) -> Handler:
+        known = name or handler.__name__
+        text = help or (handler.__doc__ or "").strip().partition("\n")[0]
+        META[known] = CommandInfo(alias, type, visible, default_timeout, text, signature, args or (), variadic)
+        COMMANDS[known] = handler
+        if alias:
+            COMMANDS[alias] = handler
+        return handler
+
+    return register if function is None else register(function)
+
+
+@overload
+def control_command(function: F, /) -> F: ...
+@overload
+def control_command(**info: Any) -> Callable[[F], F]: ...
+def control_command(function: Handler | None = None, /, **info: Any) -> Any:
+    """Register a command: called with the Panel as `state` and its arguments; what it returns is the answer.
+
+    `name`, else the function's; `alias`, another one. For the command line: `args`, pairs of an argument's name and
+    what makes it of text; `variadic`, the name of the argument that takes the rest; `signature` and `help`, shown by
+    `liteq control --list`; `visible`. `default_timeout` is accepted.
+    """
+    return _register(function, type="control", **info)
+
+
+@overload
+def inspect_command(function: F, /) -> F: ...
+@overload
+def inspect_command(**info: Any) -> Callable[[F], F]: ...
+def inspect_command(function: Handler | None = None, /, **info: Any) -> Any:
+    """As `control_command`, for a question: it is a command of `liteq inspect`."""
+    return _register(function, type="inspect", **info)
+
+
+class Panel:
+    """Looks for commands, and carries them out. A chore of the worker's loop.
+
+    Commands get it as `state`: `app`, `hostname`, `worker`, `consumer`, `pool`, and `revoked`, the ids that are not to
+    be started. The class is the registry of the commands, as Celery's is.
+    """
+
+    data = COMMANDS
+    meta = META
+
+    @classmethod
+    def register(cls, *args: Any, type: str = "control", **info: Any) -> Any:  # noqa: A002 - Celery's parameter
+        """As `control_command`, or with `type="inspect"` as `inspect_command`."""
+        return _register(*args, type=type, **info)
+
+    def __init__(self, worker: Any, heartbeat: Heartbeat) -> None:
+        self.worker = worker
+        self.app = worker.app
+        self.hostname: str = worker.hostname
+        self.heartbeat = heartbeat
+        self.revoked: set[str] = set()
+        self.revoked_stamps: dict[str, set[str]] = {}  # by header, JSON
+        self.started_at = time.monotonic()
+        self.due_at = 0.0
+        self._looked_at = 0.0
+        self._enabled = bool(self.app.conf.worker_enable_remote_control)
+        self._commands: Commands = worker.storage.commands
+        self._last = self._commands.last_seen()
+        self.revoked.update(self._commands.revoked_ids())
+        for header, stamp in self._commands.revoked_stamps():
+            self.revoked_stamps.setdefault(header, set()).add(stamp)
+
+    @property
+    def consumer(self) -> Any:
+        return self.worker.consumer
+
+    @property
+    def pool(self) -> Any:
+        return self.worker.pool
+
+    # -- the chore ---------------------------------------------------------------------------------------------------
+
+    def rung(self) -> None:
+        """Look soon: at once, unless that was done a moment ago."""
+        self.due_at = min(self.due_at, self._looked_at + LEAST_PAUSE_S)
+
+    def turn(self) -> None:
+        """Carry out what was asked for since the last look."""
+        self._looked_at = now = time.monotonic()
+        self.due_at = now + SAFETY_POLL_S
+        for command in self._commands.after(self._last):
+            self._last = command.id
+            if self._is_for_us(command):
+                with self.worker.ended_by():
+                    self._obey(command)
+
+    def _is_for_us(self, command: Command) -> bool:
+        if not self._enabled or self.app.clock.now_ms() > command.expires_ms:
+            return False
+        return command.destination is None or self.hostname in decode(command.destination)
+
+    def _obey(self, command: Command) -> None:
+        answer = self._answer(command)
+        if command.wants_reply:
+            data = encode(answer, what=f"the answer to {command.name}", limit=LARGEST_REPLY)
+            self._commands.reply(command.id, self.heartbeat.worker, self.hostname, data)
+
+    def _answer(self, command: Command) -> Any:
+        handler = COMMANDS.get(command.name)
+        if handler is None:
+            logger.error("remote control: there is no command %r", command.name)
+            return {"error": f"there is no command {command.name!r}"}
+        try:
+            arguments: Mapping[str, Any] = decode(command.arguments)
+            answer = handler(self, **arguments)
+            encode(answer, what=f"the answer to {command.name}", limit=LARGEST_REPLY)
+        except Exception as exc:
+            logger.exception("remote control: %s failed", command.name)
+            return {"error": repr(exc)}
+        return answer
+
+    # -- what was revoked --------------------------------------------------------------------------------------------
+
+    def admit(self, leases: list[Lease], command: int) -> list[Lease]:
+        """Of leases that were just claimed, those to be executed; revoked ones are settled as such.
+
+        `command`: the newest one that was there when they were claimed. Whoever revokes a stamp and then sends a
+        message that bears it means that one, so what was asked for before is carried out before.
+        """
+        if command > self._last:
+            self.turn()
+        if signals.task_received.receivers:
+            announce_received(self.app, leases, self.hostname)
+        if not self.revoked and not self.revoked_stamps:
+            return leases
+        refused = {lease.token for lease in leases if self.refuses(lease)}
+        if refused:
+            ends = [(lease, self.cancelled(lease, terminated=False)) for lease in leases if lease.token in refused]
+            self.consumer.settle_later(ends)
+            leases = [lease for lease in leases if lease.token not in refused]
+        return leases
+
+    def refuses(self, lease: Lease) -> bool:
+        """Whether a message was revoked, by its id or by one of its stamps."""
+        if lease.id in self.revoked:
+            return True
+        return bool(self.revoked_stamps) and has_stamp(lease, self.revoked_stamps)
+
+    def cancelled(self, lease: Lease, *, terminated: bool, signum: int | None = None) -> Cancel:
+        """The end of a lease that was revoked; tells who listens to `task_revoked`."""
+        return revoked_outcome(self.app, lease, self.hostname, terminated=terminated, signum=signum)

@@ -1,0 +1,144 @@
+"""One lease to one outcome: find the task, decode its arguments, run it within its limits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from liteq.context import Request
+from liteq.exceptions import NotRegistered, WorkerShutdown, WorkerTerminate
+from liteq.execution.execute import arguments, execute
+from liteq.message import DeadLetter, Lease, Outcome
+from liteq.serialization import encode_error
+from liteq.worker.compat.task_unknown import announce_refused
+from liteq.worker.pool.limits import Limits, SoftLimit, limits_of
+from liteq.worker.revoking import revoked_outcome
+
+__all__ = ["Executor"]
+
+logger = logging.getLogger("liteq.worker")
+
+
+class Executor:
+    """Runs leases of one app in this process.
+
+    `started` is called with a lease and its hard limit in seconds before a body with such a limit runs: whoever can
+    kill this process then keeps the time. `limits`: the worker's default (hard, soft) limits. `stop(cold)` ends the
+    worker, for a task that raised WorkerShutdown or WorkerTerminate.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        hostname: str,
+        limits: Limits = (None, None),
+        started: Callable[[Lease, float], None] | None = None,
+        stop: Callable[[bool], None] | None = None,
+    ) -> None:
+        self.ending: SystemExit | None = None  # what a task raised to end the worker
+        self._stop = stop
+        self.app = app
+        self._tasks = app.tasks
+        self._clock = app.clock
+        self._hostname = hostname
+        self._default_limits = limits
+        self._started = started
+        self._limits: dict[str, Limits] = {}
+        self._warned: set[str] = set()
+
+    def run(self, lease: Lease) -> tuple[Outcome, float]:
+        """What became of `lease`, and for how many seconds it ran.
+
+        Lets through what is no Exception, but for SystemExit: that is meant to end this process.
+        """
+        pid = os.getpid()
+        try:
+            return self._run(lease)
+        finally:
+            if os.getpid() != pid:
+                _end_copy(lease)
+
+    def _run(self, lease: Lease) -> tuple[Outcome, float]:
+        if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
+            return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True), 0.0
+        task = self._tasks.get(lease.task) or self._tasks.find(lease.task)
+        if task is None:
+            return self._refuse(lease, NotRegistered(lease.task, self._tasks), announce=True), 0.0
+        try:
+            args, kwargs = arguments(task, lease)
+        except Exception as exc:
+            return self._refuse(lease, exc, announce=True), 0.0
+        request = Request.from_lease(lease, args, kwargs, self._hostname)
+        hard, soft = self._limits_of(task, lease, request)
+        before = time.perf_counter()
+        try:
+            if hard is None and soft is None:
+                outcome = execute(task, request, args, kwargs, clock=self._clock).outcome
+            else:
+                outcome = self._run_limited(task, request, hard, soft, lease)
+        except (WorkerShutdown, WorkerTerminate) as exc:
+            # A failure of the task: run again, it would end the next worker too.
+            self.ending = exc
+            outcome = self._refuse(lease, exc)
+        except Exception as exc:
+            # No outcome could be made of what it did (a retry at no possible time): that fails it, not its process.
+            outcome = self._refuse(lease, exc)
+        return outcome, time.perf_counter() - before
+
+    def end_worker(self) -> None:
+        """Do what a task asked for by WorkerShutdown or WorkerTerminate; called once its outcome is in safe hands."""
+        ending, self.ending = self.ending, None
+        if ending is not None and self._stop is not None:
+            self._stop(isinstance(ending, WorkerTerminate))
+
+    def forget_limits(self) -> None:
+        """Look a task's limits up again: they have been changed."""
+        self._limits.clear()
+
+    def _limits_of(self, task: Any, lease: Lease, request: Request) -> Limits:
+        if lease.options is not None:
+            return limits_of(task, request.timelimit or (None, None), self._default_limits)
+        limits = self._limits.get(lease.task)
+        if limits is None:
+            limits = self._limits[lease.task] = limits_of(task, (None, None), self._default_limits)
+        return limits
+
+    def _run_limited(
+        self, task: Any, request: Request, hard: float | None, soft: float | None, lease: Lease
+    ) -> Outcome:
+        if hard is not None and self._started is not None:
+            self._started(lease, hard)
+        elif hard is not None:
+            self._warn(task.name, "a hard time limit needs the prefork pool: not enforced")
+        within = None
+        if soft is not None and SoftLimit.available():
+            within = SoftLimit(soft)
+        elif soft is not None:
+            self._warn(task.name, "a soft time limit needs the prefork or solo pool: not enforced")
+        return execute(task, request, request.args, request.kwargs, clock=self._clock, within=within).outcome
+
+    def _refuse(self, lease: Lease, exc: BaseException, *, announce: bool = False) -> Outcome:
+        """A message that cannot be run here becomes a dead letter: to be replayed when the code can."""
+        logger.error("cannot run %s[%s]: %s", lease.task, lease.id, exc)
+        if announce:
+            announce_refused(self.app, lease, exc)
+        return DeadLetter(encode_error(exc))
+
+    def _warn(self, name: str, text: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            logger.warning("task %s: %s", name, text)
+
+
+def _end_copy(lease: Lease) -> NoReturn:
+    """End a process that a task has forked and that came back out of it, by a return or by what it raised.
+
+    It is a copy of whoever executes: it would report an outcome for a lease that its parent still works on, and go on
+    to take others.
+    """
+    logger.error("%s[%s] forked a process that did not end in it (os._exit): ending it", lease.task, lease.id)
+    os._exit(1)

@@ -1,0 +1,347 @@
+"""The prefork pool: each executor is a forked child, so that a task may do what it likes to its process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from liteq import signals as announce
+from liteq.exceptions import TimeLimitExceeded, WorkerLostError
+from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
+from liteq.serialization import encode_error
+from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, Running, crashed
+from liteq.worker.pool.prefork import wire
+from liteq.worker.pool.prefork.child import ChildSettings
+from liteq.worker.pool.prefork.forking import Handle, fork_child
+
+__all__ = ["PreforkPool"]
+
+logger = logging.getLogger("liteq.worker")
+
+STALLED_S = BUDGET_S  # a child that has reported nothing for so long may keep others' work waiting behind it
+LONGEST_REST_S = 1.0  # of a child that does not begin what it is given
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 5.0  # before a child is replaced that died without executing anything
+
+
+class PreforkPool:
+    """`size` children. See `Pool` for what the methods promise.
+
+    No lease waits behind a long one while another child is idle: what a child has not started is taken back and given
+    to the idle one, or returned to the queue for another worker.
+    """
+
+    name = "prefork"
+
+    def __init__(self, app: Any, size: int, settings: ChildSettings) -> None:
+        self.size = size
+        self.timings: dict[int, float] | None = None
+        self._app = app
+        self._settings = settings
+        self._children: list[Handle] = []
+        self._estimates = Estimates()
+        self._outcomes: list[tuple[Lease, Outcome]] = []
+        self._again: list[Lease] = []  # taken back, to be given to the next child that has room
+        self._stopping = False
+        self._pause_s = 0.0
+        self._fork_at = 0.0
+        self._forked = 0
+
+    def start(self, loop: Loop) -> None:
+        self._loop = loop
+        self._fork_missing()
+
+    # -- leases in, outcomes out -------------------------------------------------------------------------------------
+
+    def capacity(self) -> int:
+        if self._stopping:
+            return 0
+        return max(0, sum(map(self._window, self._children)) - len(self._again))
+
+    def _window(self, child: Handle) -> int:
+        now = time.monotonic()
+        if child.retired or now < child.rests_until:
+            return 0
+        running_s = now - child.progress_at if child.held else 0.0
+        return self._estimates.window(child.load_s, len(child.held), running_s)
+
+    def submit(self, leases: list[Lease]) -> None:
+        """Spread `leases` over the children, to the least loaded first; what nobody takes waits here for a moment."""
+        queue = self._again + leases
+        while queue and (takers := [child for child in self._children if self._window(child)]):
+            takers.sort(key=lambda child: len(child.held))
+            for i, child in enumerate(takers):
+                share = -(-len(queue) // (len(takers) - i))
+                n = min(share, self._window(child))
+                if n:
+                    child.give(queue[:n], self._estimates.expected_s)
+                    queue = queue[n:]
+        self._again = queue
+
+    def collect(self) -> list[tuple[Lease, Outcome]]:
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def held(self) -> list[Lease]:
+        leases = [lease for child in self._children for lease, _ in child.held.values()]
+        return leases + self._again + [lease for lease, _ in self._outcomes]
+
+    def _receive(self, child: Handle) -> None:
+        for token, seconds, kind, *fields in child.receive():
+            if kind == wire.STARTED:
+                child.hard_limit = (token, time.monotonic() + seconds, seconds)
+                continue
+            if child.hard_limit is not None and child.hard_limit[0] == token:
+                child.hard_limit = None
+            lease = child.forget(token)
+            if lease is not None:
+                self._estimates.add(lease.task, seconds)
+                if self.timings is not None:
+                    self.timings[token] = seconds
+                outcome = Ack(fields[0]) if kind == wire.ACK else wire.unpack(kind, tuple(fields))
+                self._outcomes.append((lease, outcome))
+
+    # -- what time asks for ------------------------------------------------------------------------------------------
+
+    def tend(self, now: float) -> float | None:
+        times = [self._enforce_hard_limit(child, now) for child in self._children]
+        times += [self._rebalance(child, now) for child in self._children]
+        for child in self._children:
+            if child.has_more:
+                child.flush()
+                times.append(now + 1e-3)
+            if child.pidfd < 0 and (status := child.exit_status()) is not None:
+                self._bury(child, status)
+                break
+            if child.pidfd < 0 and child.hung_up:
+                times.append(now + 1e-3)
+            if child.retired and not child.held:
+                child.dismiss()
+        if self._missing() and not self._stopping:
+            if now >= self._fork_at:
+                self._fork_missing()
+            if self._missing():
+                times.append(self._fork_at)
+        if self._again:
+            self._place()
+            times.append(now + STALLED_S)
+        return min((t for t in times if t is not None), default=None)
+
+    def _place(self) -> None:
+        """Give what was taken back to whoever has room; what no child here can take is for other workers."""
+        self.submit([])
+        self._outcomes += [(lease, Release()) for lease in self._again]
+        self._again = []
+
+    def _enforce_hard_limit(self, child: Handle, now: float) -> float | None:
+        if child.hard_limit is None or child.killed:
+            return None
+        _, at, seconds = child.hard_limit
+        if now < at:
+            return at
+        logger.error("hard time limit of %s s exceeded: killing process %s", seconds, child.pid)
+        child.kill()
+        return None
+
+    def _rebalance(self, child: Handle, now: float) -> float | None:
+        """Look after a child that has not reported for a while: what it has not started is for others."""
+        if not child.held:
+            return child.rests_until if child.rests_until > now else None
+        stalled_s = now - child.progress_at
+        if stalled_s < STALLED_S:
+            return child.progress_at + STALLED_S
+        unstarted = child.unstarted()
+        if len(child.held) - unstarted > 1 and not child.nudged:
+            child.nudge()
+        if not unstarted:
+            return None
+        if any(not other.held and not other.retired for other in self._children):
+            self._let_rest(child, unstarted, now)
+            self._again += child.take_back()
+        elif stalled_s >= LONG_S:
+            self._let_rest(child, unstarted, now)
+            self._outcomes += [(lease, Release()) for lease in child.take_back()]
+            return None
+        return child.progress_at + LONG_S
+
+    def _let_rest(self, child: Handle, unstarted: int, now: float) -> None:
+        """Give a child that does not even begin (it is stopped, or just being forked) nothing for a while."""
+        if unstarted == len(child.held):
+            child.failed_to_start += 1
+            child.rests_until = now + min(STALLED_S * 2**child.failed_to_start, LONGEST_REST_S)
+
+    def take_back(self) -> list[Lease]:
+        taken, self._again = self._again, []
+        for child in self._children:
+            taken += child.take_back()
+        return taken
+
+    def abandon(self, leases: Sequence[Lease]) -> None:
+        """Kill the children that run what is no longer theirs to run; the rest of what these hold comes back."""
+        tokens = {lease.token for lease in leases}
+        self._again = [lease for lease in self._again if lease.token not in tokens]
+        for child in self._children:
+            if not tokens.isdisjoint(child.held):
+                self._again += [lease for lease in child.take_back() if lease.token not in tokens]
+                if not tokens.isdisjoint(child.held):
+                    child.kill()
+
+    def running(self) -> list[Running]:
+        found = []
+        for child in self._children:
+            started = list(child.held.values())[: len(child.held) - child.unstarted()]
+            if started:
+                found.append(Running(started[-1][0], child.progress_at, child.pid))
+        return found
+
+    def withdraw(self, tokens: set[int]) -> list[Lease]:
+        taken, self._again = self._again, []
+        for child in self._children:
+            if not tokens.isdisjoint(child.held):
+                taken += child.take_back()
+        self._again = [lease for lease in taken if lease.token not in tokens]
+        return [lease for lease in taken if lease.token in tokens]
+
+    def terminate(self, tokens: set[int], signum: int, outcome: Callable[[Lease], Outcome]) -> bool:
+        for child in self._children:
+            if tokens.isdisjoint(child.held):
+                continue
+            self._again += child.take_back()
+            running = next(reversed(child.held), None)  # what is before it has ended, and is about to be reported
+            if running in tokens:
+                child.terminated = (running, outcome)
+                child.terminate(signum)
+        return True
+
+    # -- children come and go ----------------------------------------------------------------------------------------
+
+    def _missing(self) -> bool:
+        return sum(not child.retired for child in self._children) < self.size
+
+    def _fork_missing(self) -> None:
+        while self._missing():
+            announce.worker_before_create_process.send(sender=self)
+            try:
+                child = fork_child(
+                    self._app, self._settings, self._children, number=self._forked + 1, let_go=self._loop.let_go
+                )
+            except OSError as exc:  # no process, memory or descriptor left: some will be free again
+                logger.error("cannot start a worker process, trying again: %s", exc)  # noqa: TRY400 - says it all
+                self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
+                self._fork_at = time.monotonic() + self._pause_s
+                return
+            self._forked += 1
+            self._children.append(child)
+            self._loop.watch(child.sock.fileno(), lambda c=child: self._on_socket(c))  # type: ignore[misc]
+            if child.pidfd >= 0:
+                self._loop.watch(child.pidfd, lambda c=child: self._bury(c))  # type: ignore[misc]
+
+    def _on_socket(self, child: Handle) -> None:
+        self._receive(child)
+        if child.hung_up:
+            # A killed process is torn down for some milliseconds between this and its end; no need to spin meanwhile.
+            self._loop.unwatch(child.sock.fileno())
+
+    def _bury(self, child: Handle, status: int | None = None) -> None:
+        """A child has ended: what it had reported counts, what it had not started comes back, the rest crashed."""
+        self._receive(child)
+        if status is None:
+            status = child.exit_status()
+        self._loop.unwatch(child.sock.fileno())
+        if child.pidfd >= 0:
+            self._loop.unwatch(child.pidfd)
+        self._again += child.take_back()
+        started = [lease for lease, _ in child.held.values()]
+        for lease in started[:-1]:
+            # It had come to an end, but its report was still held back: run again, unless that was promised not to be.
+            self._outcomes.append((lease, Release(crashed=bool(lease.flags & Flag.EARLY_ACK))))
+        for lease in started[-1:]:
+            self._outcomes.append((lease, self._fate(child, lease, status)))
+        self._children.remove(child)
+        child.close()
+        self._pause_after(child, bool(started))
+        if self._stopping:
+            return
+        if status and child.terminated is not None:  # as somebody asked for: nothing is wrong
+            logger.warning("process %s was terminated: %s", child.pid, _describe(status))
+        elif status:
+            logger.error("process %s ended with %s", child.pid, _describe(status))
+
+    def _fate(self, child: Handle, lease: Lease, status: int | None) -> Outcome:
+        if self._stopping:  # killed by a cold shutdown, not by what it ran
+            return Release(crashed=bool(lease.flags & Flag.EARLY_ACK))
+        if child.terminated is not None and child.terminated[0] == lease.token:
+            return child.terminated[1](lease)
+        if child.hard_limit is not None and time.monotonic() >= child.hard_limit[1]:
+            return DeadLetter(encode_error(TimeLimitExceeded(child.hard_limit[2])))
+        text = f"the process that ran {lease.task}[{lease.id}] ended with {_describe(status)}"
+        return crashed(self._app, lease, WorkerLostError(text, status))
+
+    def _pause_after(self, child: Handle, executed: bool) -> None:
+        """Replace a child at once, but not in a circle: one that cannot even start is given longer and longer."""
+        lived_s = time.monotonic() - child.born_at
+        if executed or lived_s > 1.0 or child.has_reported:
+            self._pause_s = 0.0
+        else:
+            self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
+        self._fork_at = time.monotonic() + self._pause_s
+
+    def resize(self, size: int) -> None:
+        self.size = size
+        for child in [child for child in self._children if not child.retired][size:]:
+            self._retire(child)
+        self._fork_at = 0.0
+
+    def renew(self) -> None:
+        for child in self._children:
+            self._retire(child)
+
+    def _retire(self, child: Handle) -> None:
+        """Let a child finish what it runs, and end."""
+        child.retired = True
+        self._again += child.take_back()
+
+    def pids(self) -> list[int]:
+        return [child.pid for child in self._children]
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        self._stopping = True
+        for child in self._children:
+            child.kill()
+        for child in list(self._children):
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+            self._bury(child)
+
+    def stop(self) -> None:
+        """Close the children's pipes; an idle child takes that as its end."""
+        self._stopping = True
+        for child in self._children:
+            self._loop.unwatch(child.sock.fileno())
+            if child.pidfd >= 0:
+                self._loop.unwatch(child.pidfd)
+            child.close()
+        deadline = time.monotonic() + 5.0
+        for child in self._children:
+            while child.exit_status() is None:
+                if time.monotonic() > deadline:
+                    child.kill()
+                time.sleep(0.001)
+        self._children.clear()
+
+
+def _describe(status: int | None) -> str:
+    if status is None:
+        return "an unknown status"
+    if status < 0:
+        try:
+            return f"signal {signal.Signals(-status).name}"
+        except ValueError:
+            return f"signal {-status}"
+    return f"exit code {status}"
