@@ -22,7 +22,7 @@ from django.db import DatabaseError, close_old_connections, transaction
 from liteq.exceptions import LiteqError, StorageUnavailable
 from liteq.message import Batch, Group, Message
 from liteq.storage.driver import Driver
-from liteq.storage.sqlite.files import open_sidecar
+from liteq.storage.sqlite.ownership import open_sidecar
 from liteq.storage.storage import Storage
 from liteq_django.conf import OUTBOX_INTERVAL_S, option
 from liteq_django.transaction import inside_atomic

@@ -19,12 +19,14 @@ from liteq.storage import saved_groups as _saved_groups
 from liteq.storage.cancel import Revoked
 from liteq.storage.commands import Command, Reply
 from liteq.storage.driver import Bell, Driver, Promise
+from liteq.storage.interrupts import leaves_nothing_open
 from liteq.storage.periodic import Entry, ScheduleRecord
 from liteq.storage.rates import Rate
 
 __all__ = ["Commands", "Events", "Rates", "SavedGroups", "Schedules"]
 
 
+@leaves_nothing_open
 class Schedules:
     """The entries of beat, shared by any number of beats."""
 
@@ -94,6 +96,7 @@ class Schedules:
         return ran
 
 
+@leaves_nothing_open
 class Commands:
     """What workers are asked for, and what they answer. Arguments and answers are JSON."""
 
@@ -159,6 +162,7 @@ class Commands:
             return _control.revoked_stamps(tx, now_ms=self._clock.now_ms())
 
 
+@leaves_nothing_open
 class Events:
     """What became of tasks. An event is JSON."""
 
@@ -191,6 +195,7 @@ class Events:
             return _events.trim(tx, before_ms=before_ms, keep=self.KEPT, limit=limit)
 
 
+@leaves_nothing_open
 class Rates:
     """What all workers together may start of a task."""
 
@@ -222,6 +227,7 @@ class Rates:
                 _rates.declare(tx, declared)
 
 
+@leaves_nothing_open
 class SavedGroups:
     """Groups that callers put together."""
 

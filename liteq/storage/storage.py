@@ -32,6 +32,7 @@ from liteq.storage.browse import Line, Mark
 from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
 from liteq.storage.facades import Commands, Events, Rates, SavedGroups, Schedules
 from liteq.storage.inspect import Count, GroupRecord, Member, Record
+from liteq.storage.interrupts import leaves_nothing_open
 from liteq.storage.rates import Budget
 from liteq.storage.workers import WorkerRecord
 
@@ -63,6 +64,7 @@ class _Step(Protocol):
     def __call__(self, tx: Transaction, /, *, now_ms: int) -> int: ...
 
 
+@leaves_nothing_open
 class Storage:
     """A queue in a storage engine. Safe to use from any thread, and after a fork.
 

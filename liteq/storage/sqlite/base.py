@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 
 from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull, StorageUnavailable
 from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
-from liteq.storage.sqlite import backup, create, describe, files, fork, migrate, restore
+from liteq.storage.sqlite import backup, create, describe, files, fork, migrate, ownership, restore
 from liteq.storage.sqlite.ballast import Ballast
 from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
 from liteq.storage.sqlite.doorbell import Doorbell
-from liteq.storage.sqlite.gate import pause_s
+from liteq.storage.sqlite.gate import PATIENCE_S, pause_s
 from liteq.storage.sqlite.holder import writer
 from liteq.storage.sqlite.session import Session
 from liteq.storage.sqlite.sidecars import Sidecars
@@ -74,6 +74,7 @@ class SQLiteDriver(ABC):
         self._synced_at = -RELAXED_SYNC_S
         self.unsynced_since = inf
         self._log = LogWatch()
+        self._work = 0  # statements and rows since the log's size was last looked at
         self._sidecars = Sidecars(self.path)
         self._ballast = Ballast(f"{self.path}-ballast")
         self._short = False  # the ballast is in use: the disk was full
@@ -81,8 +82,8 @@ class SQLiteDriver(ABC):
         self._idle: dict[bool, list[Session]] = {True: [], False: []}  # by Session.reader; the last used first
         self._active: dict[bool, dict[Session, int]] = {True: {}, False: {}}  # likewise, with the thread that has it
         self._watcher: Session | None = None  # for version(): never in a transaction
-        self._ready = False  # the file was looked at, and is a queue's
         self._generation = 0  # goes up when what is open must not be used any more
+        self._looked_at = -1  # the generation in which the file was looked at, and is a queue's
         self._identity = self._gate_identity = (0, 0)
         self._check_at = 0.0
         self._renew_locks()
@@ -151,10 +152,11 @@ class SQLiteDriver(ABC):
 
     def checkpoint(self) -> None:
         with Checkout(self, reader=False) as session:
-            if not session.gate.acquire(self.busy_timeout_s):
-                raise StorageBusy(self.busy_timeout_s, self.holder())
+            start = monotonic()
+            session.gate.acquire(self.busy_timeout_s)
             try:
-                self._fold(session)
+                while not self._fold(session):
+                    self.not_free(start)
             finally:
                 session.gate.release()
 
@@ -240,41 +242,44 @@ class SQLiteDriver(ABC):
             active, idle = self._active[reader], self._idle[reader]
             if not reader and me in active.values():
                 raise StorageError("write transactions cannot be nested: this thread has one open")
-            session = holder.session = idle.pop() if idle else self.new_session(reader=reader)
+            # In this order: whatever a signal's handler interrupts, the session is the pool's or the holder's.
+            session = idle[-1] if idle else self.new_session(reader=reader)
+            holder.session = session
             active[session] = me
-        if session.generation != self._generation:
+            if idle:
+                del idle[-1]
+        while session.generation != self._generation:
             self._open(session)
         return session
 
     def begin(self, session: Session, promise: Promise) -> None:
-        """Wait for the turn at the gate and take the write lock. Raises StorageBusy after `busy_timeout_s`."""
+        """Wait for the turn at the gate and take the write lock. Raises StorageBusy after `busy_timeout_s`.
+
+        After an exception the session is closed, which leaves the gate.
+        """
         start = self._to_the_gate(session, promise)
-        try:
-            while not session.begin_immediate():
-                self.not_free(start)
-        except BaseException:
-            session.gate.release()
-            raise
+        while not session.begin_immediate():
+            self.not_free(start)
 
     def _to_the_gate(self, session: Session, promise: Promise) -> float:
-        """Wait for the turn; when the waiting began (monotonic)."""
+        """Wait for the turn, but not without end; when the waiting began (monotonic)."""
         if self._short and promise is Promise.ACCEPTED:
             raise StorageFull(
                 f"{self.path}: the disk is full: what runs is being finished, nothing new is accepted; free some space"
             )
         start = monotonic()
-        if not session.gate.acquire(self.busy_timeout_s):
-            raise StorageBusy(self.busy_timeout_s, self.holder())
+        session.gate.acquire(self.busy_timeout_s)
         return start
 
     def not_free(self, start: float) -> None:
-        """A foreign program has the write lock: sleep a little. Raises StorageBusy when that has been so for long.
+        """Somebody past the gate has the write lock: sleep a little. Raises StorageBusy when that has been so for long.
 
         `start`: when the waiting began (monotonic).
         """
-        if monotonic() - start >= self.busy_timeout_s:
+        waited = monotonic() - start
+        if waited >= self.busy_timeout_s:
             raise StorageBusy(self.busy_timeout_s, self.holder())
-        sleep(pause_s())
+        sleep(pause_s() if waited < 2 * PATIENCE_S else 10 * pause_s())  # many may be asking by then
 
     def holder(self) -> str:
         """Who may write now, for a person to read."""
@@ -283,9 +288,12 @@ class SQLiteDriver(ABC):
     def committed(self, session: Session) -> None:
         """A commit has been made. Still holding the gate: fold the log if it has grown. Never raises: it stands."""
         self._sidecars.note()
-        if session.work < WORK_PER_LOOK:
-            return
+        # The driver's count, not the session's: of many threads most sessions are closed before they have done so much.
+        self._work += session.work
         session.work = 0
+        if self._work < WORK_PER_LOOK:
+            return
+        self._work = 0
         if self._log.due(self.path):
             try:
                 self._fold(session)
@@ -312,27 +320,27 @@ class SQLiteDriver(ABC):
             if keep:
                 idle.append(session)
         if not keep:
-            session.close()
             self._sidecars.forget()  # as in drop
+            session.close()
 
     def drop(self, session: Session) -> None:
         """Close a session that may be in any state. Never raises."""
+        self._sidecars.forget()  # it may be the last that is open, of all processes
         if session.pid == self._pid:
             session.close()
         else:
             session.abandon()
         with self._lock:
             self._release(session)
-            self._sidecars.forget()  # it may have been the last that was open, of all processes
 
     def _release(self, session: Session) -> None:
         self._active[session.reader].pop(session, None)
         if self._stopping:
             self._quiet.notify_all()
 
-    def _fold(self, session: Session) -> None:
+    def _fold(self, session: Session) -> bool:
         with Checkout(self, reader=True) as folder:
-            fold(session, folder)
+            return fold(session, folder)
 
     # -- the file ------------------------------------------------------------------------------------------------
 
@@ -345,14 +353,21 @@ class SQLiteDriver(ABC):
 
     def _open(self, session: Session) -> None:
         with self._opening:
-            if not self._ready:
+            generation = self._generation  # before anything is opened: it may go up meanwhile
+            if self._looked_at != generation:
                 self._look_at_file()
+            ownership.check(self.path, ownership.LOG_FILES)
             self._sidecars.check(None)
+            if session.generation >= 0:
+                session.close()
             session.open()
             if not session.reader:
                 session.ask_in_loop()
-            session.generation = self._generation
-            self._ready = True
+            session.generation = self._looked_at = generation
+
+    @property
+    def _ready(self) -> bool:
+        return self._looked_at == self._generation
 
     def _look_at_file(self) -> None:
         fork.check(self.path)
@@ -402,7 +417,6 @@ class SQLiteDriver(ABC):
     def _close_idle(self) -> None:
         """With the lock: close what nobody uses; what is in use is closed when it comes back."""
         self._generation += 1
-        self._ready = False
         self._sidecars.forget()
         for idle in self._idle.values():
             while idle:
@@ -454,7 +468,6 @@ class SQLiteDriver(ABC):
         self._idle = {True: [], False: []}
         self._watcher = None
         self._sidecars.forget()
-        self._ready = False
         self._generation += 1
         self._renew_locks()
 

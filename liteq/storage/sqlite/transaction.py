@@ -1,19 +1,18 @@
 """The context managers around a session. Classes, not generators: a write is one enqueue, and this is half its Python.
 
-A signal's handler may raise between any two steps (a soft time limit does): even at the entry of `__exit__`, before its
-first line. A session that is lost in such a moment would keep the write gate shut for every process of the machine. So
-the manager itself remembers the session from the moment it leaves the pool, and `__del__` gives it up.
+A manager remembers its session from the moment it leaves the pool: where a signal's handler raises before the first
+line of its `__exit__`, the verb gives that session up (liteq/storage/interrupts.py). Nothing depends on `__del__`.
 """
 
 from __future__ import annotations
 
-import contextlib
 from os import getpid
 from types import TracebackType
 from typing import Protocol
 
 from liteq.exceptions import StorageError
 from liteq.storage.driver import Bell, Promise
+from liteq.storage.interrupts import managers
 from liteq.storage.sqlite.session import Session
 
 __all__ = ["Checkout", "Pool", "ReadTransaction", "WriteTransaction"]
@@ -50,11 +49,6 @@ class Checkout:
             self._give_back()
         else:
             self._drop()
-
-    def __del__(self) -> None:
-        if self.session is not None:
-            with contextlib.suppress(Exception):  # at the end of the interpreter anything may be gone
-                self._drop()
 
     def _give_back(self) -> None:
         session = self.session
@@ -148,3 +142,8 @@ class ReadTransaction(Checkout):
                 raise
             return
         self._give_back()
+
+
+managers.update(
+    {manager.__exit__.__code__: Checkout._drop for manager in (Checkout, WriteTransaction, ReadTransaction)}
+)
