@@ -18,7 +18,7 @@ __all__ = ["leaves_nothing_open", "managers"]
 
 C = TypeVar("C", bound=type)
 
-# The code of each `__exit__` that must not be lost, with what gives up the manager's session instead of it.
+# The code of each `__enter__` and `__exit__` that must not be lost, with what gives up the manager's session instead.
 managers: dict[CodeType, Callable[[Any], None]] = {}
 
 

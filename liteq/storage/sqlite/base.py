@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull, StorageUnavailable
 from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
-from liteq.storage.sqlite import backup, create, describe, files, fork, migrate, ownership, restore
+from liteq.storage.sqlite import backup, create, describe, files, fork, greenlets, migrate, ownership, restore
 from liteq.storage.sqlite.ballast import Ballast
 from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
 from liteq.storage.sqlite.doorbell import Doorbell
@@ -174,7 +174,7 @@ class SQLiteDriver(ABC):
         """The system call. Raises StorageUnavailable."""
         # The log alone: opening and closing it drops no lock, those are on the database and its -shm.
         try:
-            files.sync(f"{self.path}-wal")
+            greenlets.call(files.sync, f"{self.path}-wal")
         except FileNotFoundError:
             pass  # whoever closed the last connection has folded it into the file, and that waits for the disk
         except OSError as exc:
@@ -316,15 +316,21 @@ class SQLiteDriver(ABC):
             self._release(session)
             idle = self._idle[session.reader]
             keep = session.generation == self._generation and len(idle) < IDLE_LIMIT
-            holder.session = None  # no signal's handler runs between here and the append
             if keep:
                 idle.append(session)
+                holder.session = None
         if not keep:
             self._sidecars.forget()  # as in drop
             session.close()
+            holder.session = None
 
     def drop(self, session: Session) -> None:
-        """Close a session that may be in any state. Never raises."""
+        """Close a session that may be in any state, unless it has come back to the pool and gone to another thread."""
+        with self._lock:
+            if self._active[session.reader].get(session, me := get_ident()) != me:
+                return
+            if session in self._idle[session.reader]:  # it was being taken, or given back
+                self._idle[session.reader].remove(session)
         self._sidecars.forget()  # it may be the last that is open, of all processes
         if session.pid == self._pid:
             session.close()

@@ -15,8 +15,8 @@ import os
 import random
 import sys
 import time
-from types import BuiltinFunctionType
 
+from liteq.storage.sqlite.greenlets import allocate_lock, start_new_thread
 from liteq.storage.sqlite.ownership import open_sidecar
 
 if sys.platform != "win32":
@@ -81,8 +81,6 @@ class Gate:
             os.close(fd)
 
     def _wait(self, timeout_s: float) -> bool:
-        if _is_cooperative():
-            return self._poll(timeout_s)
         if self._path in _left.values():
             return False
         waiter = _Waiter()
@@ -114,11 +112,6 @@ class Gate:
         return False
 
 
-def _is_cooperative() -> bool:
-    """Whether this process's threads are greenlets (gevent, eventlet): a native wait in one would stop them all."""
-    return type(_thread.start_new_thread) is not BuiltinFunctionType
-
-
 class _Waiter:
     """A blocking flock that can be given up: it waits in a thread, which exists only while it waits.
 
@@ -131,6 +124,7 @@ class _Waiter:
     __slots__ = ("_begun", "_done", "_fd")
 
     def __init__(self) -> None:
+        # Under gevent its own kind of lock, which lets other greenlets run and may be released by a native thread.
         self._done = _thread.allocate_lock()
         self._done.acquire()
         self._begun = False
@@ -141,7 +135,7 @@ class _Waiter:
         self._fd = os.dup(fd)
         _waiting.add(self._fd)
         try:
-            _thread.start_new_thread(self._run, ())
+            start_new_thread(self._run, ())
         except RuntimeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is not None:  # a signal's handler's own
                 raise
@@ -150,6 +144,7 @@ class _Waiter:
         return True
 
     def join(self, timeout_s: float) -> bool:
+        """Wait for the turn; whether it came."""
         return self._done.acquire(timeout=timeout_s)
 
     def leave(self, path: str) -> None:
@@ -178,7 +173,7 @@ class _Waiter:
 
 _waiting: set[int] = set()  # descriptors of this process's waiters
 _left: dict[_Waiter, str] = {}  # waiters whose callers have gone on without, each with the path of its gate
-_closing = _thread.allocate_lock()
+_closing = allocate_lock()
 
 
 class NoGate:
@@ -217,7 +212,7 @@ def after_fork(*, child: bool) -> None:
     if not child:
         _closing.release()
         return
-    _closing = _thread.allocate_lock()
+    _closing = allocate_lock()
     _left.clear()
     while _waiting:
         os.close(_waiting.pop())

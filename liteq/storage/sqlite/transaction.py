@@ -40,7 +40,11 @@ class Checkout:
         self.session: Session | None = None  # set by Pool.take
 
     def __enter__(self) -> Session:
-        return self._pool.take(self, reader=self._reader)
+        try:
+            return self._pool.take(self, reader=self._reader)
+        except BaseException:
+            self._drop()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -78,10 +82,10 @@ class WriteTransaction(Checkout):
         try:
             session = self._pool.take(self, reader=False)
             self._pool.begin(session, self._promise)
+            return session
         except BaseException:
             self._drop()
             raise
-        return session
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -123,10 +127,10 @@ class ReadTransaction(Checkout):
         try:
             session = self._pool.take(self, reader=True)
             session.execute("BEGIN")
+            return session
         except BaseException:
             self._drop()
             raise
-        return session
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -30,6 +30,8 @@ SHELTERED = (
     "liteq.result.promises",
     # An alarm in the handler that sends what is held back would cut a frame short.
     "liteq.worker.pool.prefork.child",
+    # Before the body has begun it has no handler yet.
+    "liteq.worker.pool.limits",
 )
 WAITING = frozenset({f"liteq.storage.sqlite.{listener}" for listener in ("inotify", "kqueue", "polling")})
 BODY = ("liteq.execution.execute", "_run_body")
