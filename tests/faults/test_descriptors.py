@@ -27,9 +27,9 @@ def drill(tmp_path: Path) -> Iterator[Drill]:
 
 
 @pytest.fixture(params=[(64, 64), (64, 1024)], ids=["short", "raised"])
-def limit(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
+def limit(request: pytest.FixtureRequest) -> tuple[int, int]:
     """What processes that are started now inherit: the soft and the hard limit."""
-    yield request.param
+    return request.param  # type: ignore[no-any-return]
 
 
 def test_a_worker_with_more_children_than_descriptors_works_with_fewer(drill: Drill, limit: tuple[int, int]) -> None:

@@ -120,6 +120,24 @@ def test_soft_limits_inside_the_storage_all_arrive_and_leave_nothing_behind(app:
     assert is_gate_free(app)
 
 
+def test_a_limit_never_raises_inside_the_storage(app: LiteQ) -> None:
+    """Nor anywhere below it: what it interrupted is the task's own."""
+    from liteq.worker.pool.limits import SoftLimit
+
+    task = app.tasks["add"]
+    for n in range(min(LIMITS, 1_000)):
+        try:
+            with SoftLimit(0.0005 + n % 20 * 0.0001):
+                while True:
+                    task.delay(1)
+        except SoftTimeLimitExceeded as exc:
+            trace, files = exc.__traceback__, []
+            while trace is not None:
+                files.append(trace.tb_frame.f_code.co_filename)
+                trace = trace.tb_next
+            assert not [file for file in files if "/liteq/storage/" in file]
+
+
 def test_a_limit_that_comes_in_a_receiver_or_a_destructor_is_not_swallowed(app: LiteQ) -> None:
     """There an exception is logged, and the task would go on for ever."""
     from liteq import signals
