@@ -100,7 +100,7 @@ class Consumer:
         if self._bell.fileno() >= 0:
             self.watch(self._bell.fileno(), self._rung)
         self._storage.driver.reserve()
-        while self._accepting or self._pool.held() or self._outcomes:
+        while self._accepting or self._pool.leases() or self._outcomes:
             self._wait()
             self.turn()
 
@@ -116,7 +116,7 @@ class Consumer:
         self._return(self._pool.take_back())
         self._pool.kill()
         self._outcomes += self._pool.collect()
-        self._return(self._pool.held())
+        self._return(self._pool.leases())
 
     def settle_later(self, settled: Sequence[tuple[Lease, Outcome]]) -> None:
         """Settle leases that the pool does not have, in the next turn."""
@@ -298,7 +298,7 @@ class Consumer:
             if now >= chore.due_at:
                 chore.turn()
         if now >= self._heartbeat.due_at:
-            self._pool.abandon(self._heartbeat.beat(self._pool.held() + [lease for lease, _ in self._outcomes]))
+            self._pool.abandon(self._heartbeat.beat(self._pool.leases() + [lease for lease, _ in self._outcomes]))
         if now >= self._poll_at:
             self._poll_at = now + SAFETY_POLL_S * random.uniform(0.9, 1.1)
             if self._bell.fileno() >= 0 and self._bell.wait(0.0):  # also looks after a bell that was deleted

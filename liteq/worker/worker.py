@@ -22,14 +22,14 @@ from liteq.worker.chores.chore import Chore
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat, KeepAlive
 from liteq.worker.chores.rate_limits import RateLimits
-from liteq.worker.chores.soft_shutdown import SoftEnd
-from liteq.worker.chores.sync import Tail
+from liteq.worker.chores.soft_shutdown import SoftShutdown
+from liteq.worker.chores.sync import SyncChore
 from liteq.worker.compat.steps import Steps
 from liteq.worker.compat.timer import Timer
 from liteq.worker.control.panel import Panel
 from liteq.worker.loop import Consumer
 from liteq.worker.pool import Pool, make_pool
-from liteq.worker.signals import Request, SignalQueue
+from liteq.worker.signals import Demand, SignalQueue
 
 __all__ = ["Worker"]
 
@@ -91,7 +91,7 @@ class Worker:
         self._signals = SignalQueue()
         self._ended = threading.Event()
         self._cold = False
-        self._soft_end = SoftEnd(conf.worker_soft_shutdown_timeout, self._end_cold)
+        self._soft_shutdown = SoftShutdown(conf.worker_soft_shutdown_timeout, self._end_cold)
         self.storage: Storage | None = None
         self.consumer: Consumer | None = None
         self.pool: Pool | None = None
@@ -108,7 +108,7 @@ class Worker:
 
     def stop(self, *, cold: bool = False) -> None:
         """Ask the worker to end, from any thread: when what runs has finished, or `cold`: at once."""
-        self._signals.put(Request.COLD if cold else Request.WARM)
+        self._signals.put(Demand.COLD if cold else Demand.WARM)
 
     def reload(self, modules: Sequence[str] | None = None, reload: bool = False, timeout_s: float = 10.0) -> None:
         """Have the running worker import `modules` (with `reload`: anew) and forget rate limits, from any thread.
@@ -198,14 +198,14 @@ class Worker:
             heartbeat,
             visibility_s=conf.visibility_timeout,
             on_wake=self._obey,
-            chores=[panel, self._soft_end, self.rates, self.events, *self._more_chores(storage)],
+            chores=[panel, self._soft_shutdown, self.rates, self.events, *self._more_chores(storage)],
             admit=panel.admit,
             rates=self.rates,
             events=self.events,
         )
         consumer.watch(self._signals.fileno(), self._signals.clear)
         self.pool.start(consumer)
-        keep_alive = KeepAlive(heartbeat, self.pool.held) if self.pool.name == "solo" else None
+        keep_alive = KeepAlive(heartbeat, self.pool.leases) if self.pool.name == "solo" else None
         try:
             if keep_alive is not None:
                 keep_alive.start()
@@ -229,7 +229,7 @@ class Worker:
         storage.close()
 
     def _more_chores(self, storage: Storage) -> list[Chore]:
-        chores: list[Chore] = [Tail(storage.driver)] if self.app.conf.durability == "relaxed" else []
+        chores: list[Chore] = [SyncChore(storage.driver)] if self.app.conf.durability == "relaxed" else []
         if self.autoscaler is not None:
             chores.append(self.autoscaler)
         return [*chores, *self._chores, self.timer]
@@ -250,31 +250,31 @@ class Worker:
 
     def _obey(self) -> None:
         """Do what the signals since the last turn ask for."""
-        while (request := self._signals.take()) is not None:
+        while (demand := self._signals.take()) is not None:
             assert self.consumer is not None
             assert self.pool is not None
-            match request:
-                case Request.WARM:
+            match demand:
+                case Demand.WARM:
                     announce.worker_shutting_down.send(sender=self.hostname, sig="SIGTERM", how="Warm", exitcode=0)
-                    logger.warning("worker: Warm shutdown (finishing %d tasks)", len(self.pool.held()))
+                    logger.warning("worker: Warm shutdown (finishing %d tasks)", len(self.pool.leases()))
                     self.consumer.finish()
-                case Request.COLD if self._soft_end.begin():
-                    soft_s = self._soft_end.timeout_s
+                case Demand.COLD if self._soft_shutdown.begin():
+                    soft_s = self._soft_shutdown.timeout_s
                     announce.worker_shutting_down.send(sender=self.hostname, sig="SIGQUIT", how="Soft", exitcode=0)
-                    logger.warning("worker: Soft shutdown (%g s for %d tasks)", soft_s, len(self.pool.held()))
+                    logger.warning("worker: Soft shutdown (%g s for %d tasks)", soft_s, len(self.pool.leases()))
                     self.consumer.finish()
-                case Request.COLD:
+                case Demand.COLD:
                     self._end_cold()
-                case Request.GROW:
+                case Demand.GROW:
                     self.pool.resize(self.pool.size + 1)
-                case Request.SHRINK:
+                case Demand.SHRINK:
                     self.pool.resize(max(1, self.pool.size - 1))
 
     def _end_cold(self) -> None:
         assert self.consumer is not None
         assert self.pool is not None
         announce.worker_shutting_down.send(sender=self.hostname, sig="SIGQUIT", how="Cold", exitcode=1)
-        logger.warning("worker: Cold shutdown (returning %d tasks)", len(self.pool.held()))
+        logger.warning("worker: Cold shutdown (returning %d tasks)", len(self.pool.leases()))
         self._cold = True
         self.consumer.abort()
 

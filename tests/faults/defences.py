@@ -299,7 +299,7 @@ MUTANTS = [
     ),
     without(
         "QUIT ends a worker cold", "liteq/worker/signals.py",
-        '"SIGQUIT": Request.COLD,', '"SIGQUIT": Request.WARM,',
+        '"SIGQUIT": Demand.COLD,', '"SIGQUIT": Demand.WARM,',
         "test_signals.py::test_a_cold_end_at_any_step_gives_everything_back_at_once",
     ),
     without(

@@ -88,22 +88,22 @@ def _stop(
 
     Those that it holds, and an error where the pool cannot do it.
     """
-    held = [lease for lease in state.pool.held() if which(lease)]
-    tokens = {lease.token for lease in held}
+    found = [lease for lease in state.pool.leases() if which(lease)]
+    tokens = {lease.token for lease in found}
     if not tokens:
         return [], None
     withdrawn = state.pool.withdraw(tokens)
     state.consumer.settle_later([(lease, state.cancelled(lease, terminated=False)) for lease in withdrawn])
     running = tokens - {lease.token for lease in withdrawn}
     if signum is None or not running:
-        return held, None
+        return found, None
 
     def terminated(lease: Lease) -> Cancel:
         return state.cancelled(lease, terminated=True, signum=signum)
 
     if state.pool.terminate(running, signum, terminated):
-        return held, None
-    return held, error(f"the pool {state.pool.name} cannot stop a task that runs: that needs the prefork pool")
+        return found, None
+    return found, error(f"the pool {state.pool.name} cannot stop a task that runs: that needs the prefork pool")
 
 
 @control_command(

@@ -60,7 +60,7 @@ def active(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
 def reserved(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
     """What it holds and has not started."""
     running = _tokens_of_running(state)
-    return [describe(state, lease) for lease in state.pool.held() if lease.token not in running]
+    return [describe(state, lease) for lease in state.pool.leases() if lease.token not in running]
 
 
 @inspect_command(alias="dump_schedule")
@@ -85,7 +85,7 @@ def query_task(state: Panel, ids: Iterable[str] = (), **_kwargs: Any) -> dict[st
     running = _tokens_of_running(state)
     held = {
         lease.id: ["active" if lease.token in running else "reserved", describe(state, lease)]
-        for lease in state.pool.held()
+        for lease in state.pool.leases()
         if lease.id in wanted
     }
     rest = state.worker.storage.find_many(sorted(wanted - held.keys()))

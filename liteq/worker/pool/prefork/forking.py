@@ -42,7 +42,7 @@ class Handle:
         self._permits_in = permits_in  # our own copy of the child's end: reading it takes a permit back
         self._frames = wire.Frames()
         self._outbox = bytearray()
-        self.held: dict[int, tuple[Lease, float]] = {}  # token -> lease, and how long it is expected to run
+        self.leases: dict[int, tuple[Lease, float]] = {}  # token -> lease, and how long it is expected to run
         self.load_s = 0.0
         self.progress_at = self.born_at = time.monotonic()
         self.hard_limit: tuple[int, float, float] | None = None  # token, when it is over, its seconds
@@ -59,12 +59,12 @@ class Handle:
 
     def give(self, leases: list[Lease], expected_s: Callable[[str], float]) -> None:
         """Hand over `leases`, and the permits to start them."""
-        if not self.held:
+        if not self.leases:
             self.progress_at = time.monotonic()
         self.nudged = False
         for lease in leases:
             expected = expected_s(lease.task)
-            self.held[lease.token] = (lease, expected)
+            self.leases[lease.token] = (lease, expected)
             self.load_s += expected
         self._outbox += wire.frame([tuple(lease) for lease in leases])
         self.flush()
@@ -102,12 +102,12 @@ class Handle:
         return [lease for token in taken if (lease := self.forget(token)) is not None]
 
     def forget(self, token: int) -> Lease | None:
-        """Strike a lease off; None when it is not held."""
-        entry = self.held.pop(token, None)
+        """Strike a lease off; None when the child does not have it."""
+        entry = self.leases.pop(token, None)
         if entry is None:
             return None
         lease, expected = entry
-        self.load_s = self.load_s - expected if self.held else 0.0
+        self.load_s = self.load_s - expected if self.leases else 0.0
         return lease
 
     def nudge(self) -> None:
@@ -253,7 +253,7 @@ def _become_child(parent: int, title: str, name: str) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _leave_the_terminal()
     # Processes that a task forks are the task's: it ends them by SIGTERM (multiprocessing does), Ctrl-C ends them too.
-    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_through, after_in_child=_restore_signals)
+    os.register_at_fork(before=_block_signals, after_in_parent=_unblock_signals, after_in_child=_restore_signals)
     _die_with_parent(parent)
 
 
@@ -269,16 +269,16 @@ def _leave_the_terminal() -> None:
             os.close(null)
 
 
-_held = threading.local()
+_blocked = threading.local()
 
 
-def _hold_signals() -> None:
+def _block_signals() -> None:
     """Keep a signal that comes right after a fork, so that it meets the handlers which the new process is to have."""
-    _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_S_SIGNALS)
+    _blocked.mask = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_S_SIGNALS)
 
 
-def _let_signals_through() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)
+def _unblock_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _blocked.mask)
 
 
 def _restore_signals() -> None:
@@ -287,7 +287,7 @@ def _restore_signals() -> None:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    _let_signals_through()
+    _unblock_signals()
 
 
 def _name_in_logs(name: str) -> None:

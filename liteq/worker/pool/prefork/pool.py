@@ -14,7 +14,7 @@ from liteq import signals as announce
 from liteq.exceptions import TimeLimitExceeded, WorkerLostError
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
-from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, Running, crashed
+from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, RunningLease, crashed
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
 from liteq.worker.pool.prefork.forking import Handle, fork_child
@@ -66,14 +66,14 @@ class PreforkPool:
         now = time.monotonic()
         if child.retired or now < child.rests_until:
             return 0
-        running_s = now - child.progress_at if child.held else 0.0
-        return self._estimates.window(child.load_s, len(child.held), running_s)
+        running_s = now - child.progress_at if child.leases else 0.0
+        return self._estimates.window(child.load_s, len(child.leases), running_s)
 
     def submit(self, leases: list[Lease]) -> None:
         """Spread `leases` over the children, to the least loaded first; what nobody takes waits here for a moment."""
         queue = self._again + leases
         while queue and (takers := [child for child in self._children if self._window(child)]):
-            takers.sort(key=lambda child: len(child.held))
+            takers.sort(key=lambda child: len(child.leases))
             for i, child in enumerate(takers):
                 share = -(-len(queue) // (len(takers) - i))
                 n = min(share, self._window(child))
@@ -86,8 +86,8 @@ class PreforkPool:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
-    def held(self) -> list[Lease]:
-        leases = [lease for child in self._children for lease, _ in child.held.values()]
+    def leases(self) -> list[Lease]:
+        leases = [lease for child in self._children for lease, _ in child.leases.values()]
         return leases + self._again + [lease for lease, _ in self._outcomes]
 
     def _receive(self, child: Handle) -> None:
@@ -119,7 +119,7 @@ class PreforkPool:
                 break
             if child.pidfd < 0 and child.hung_up:
                 times.append(now + 1e-3)
-            if child.retired and not child.held:
+            if child.retired and not child.leases:
                 child.dismiss()
         if self._missing() and not self._stopping:
             if now >= self._fork_at:
@@ -149,17 +149,17 @@ class PreforkPool:
 
     def _rebalance(self, child: Handle, now: float) -> float | None:
         """Look after a child that has not reported for a while: what it has not started is for others."""
-        if not child.held:
+        if not child.leases:
             return child.rests_until if child.rests_until > now else None
         stalled_s = now - child.progress_at
         if stalled_s < STALLED_S:
             return child.progress_at + STALLED_S
         unstarted = child.unstarted()
-        if len(child.held) - unstarted > 1 and not child.nudged:
+        if len(child.leases) - unstarted > 1 and not child.nudged:
             child.nudge()
         if not unstarted:
             return None
-        if any(not other.held and not other.retired for other in self._children):
+        if any(not other.leases and not other.retired for other in self._children):
             self._let_rest(child, unstarted, now)
             self._again += child.take_back()
         elif stalled_s >= LONG_S:
@@ -170,7 +170,7 @@ class PreforkPool:
 
     def _let_rest(self, child: Handle, unstarted: int, now: float) -> None:
         """Give a child that does not even begin (it is stopped, or just being forked) nothing for a while."""
-        if unstarted == len(child.held):
+        if unstarted == len(child.leases):
             child.failed_to_start += 1
             child.rests_until = now + min(STALLED_S * 2**child.failed_to_start, LONGEST_REST_S)
 
@@ -185,33 +185,33 @@ class PreforkPool:
         tokens = {lease.token for lease in leases}
         self._again = [lease for lease in self._again if lease.token not in tokens]
         for child in self._children:
-            if not tokens.isdisjoint(child.held):
+            if not tokens.isdisjoint(child.leases):
                 self._again += [lease for lease in child.take_back() if lease.token not in tokens]
-                if not tokens.isdisjoint(child.held):
+                if not tokens.isdisjoint(child.leases):
                     child.kill()
 
-    def running(self) -> list[Running]:
+    def running(self) -> list[RunningLease]:
         found = []
         for child in self._children:
-            started = list(child.held.values())[: len(child.held) - child.unstarted()]
+            started = list(child.leases.values())[: len(child.leases) - child.unstarted()]
             if started:
-                found.append(Running(started[-1][0], child.progress_at, child.pid))
+                found.append(RunningLease(started[-1][0], child.progress_at, child.pid))
         return found
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         taken, self._again = self._again, []
         for child in self._children:
-            if not tokens.isdisjoint(child.held):
+            if not tokens.isdisjoint(child.leases):
                 taken += child.take_back()
         self._again = [lease for lease in taken if lease.token not in tokens]
         return [lease for lease in taken if lease.token in tokens]
 
     def terminate(self, tokens: set[int], signum: int, outcome: Callable[[Lease], Outcome]) -> bool:
         for child in self._children:
-            if tokens.isdisjoint(child.held):
+            if tokens.isdisjoint(child.leases):
                 continue
             self._again += child.take_back()
-            running = next(reversed(child.held), None)  # what is before it has ended, and is about to be reported
+            running = next(reversed(child.leases), None)  # what is before it has ended, and is about to be reported
             if running in tokens:
                 child.terminated = (running, outcome)
                 child.terminate(signum)
@@ -255,7 +255,7 @@ class PreforkPool:
         if child.pidfd >= 0:
             self._loop.unwatch(child.pidfd)
         self._again += child.take_back()
-        started = [lease for lease, _ in child.held.values()]
+        started = [lease for lease, _ in child.leases.values()]
         for lease in started[:-1]:
             # It had come to an end, but its report was still held back: run again, unless that was promised not to be.
             self._outcomes.append((lease, Release(crashed=bool(lease.flags & Flag.EARLY_ACK))))
