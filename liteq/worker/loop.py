@@ -25,11 +25,11 @@ from liteq.serialization import encode_error
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
 from liteq.storage.storage import Storage, Told, Turn
-from liteq.worker.chores.chore import Chore
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
 from liteq.worker.claiming import Claiming
+from liteq.worker.hooks import Chore
 from liteq.worker.pool.base import BUDGET_S, Pool
 
 __all__ = ["Consumer"]

@@ -139,7 +139,7 @@ def _offset_of(other: WorkerRecord, me: WorkerIdentity) -> float | None:
 
 
 class KeepAlive:
-    """Beats for a consumer that executes in its own thread, while a long task keeps it from doing so."""
+    """Beats inside a `with` block for a loop that executes tasks itself, and cannot beat while one of them runs."""
 
     def __init__(self, heartbeat: Heartbeat, leases: Callable[[], list[Lease]]) -> None:
         self._heartbeat = heartbeat
@@ -147,10 +147,10 @@ class KeepAlive:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="liteq-keepalive", daemon=True)
 
-    def start(self) -> None:
+    def __enter__(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
 
