@@ -21,10 +21,10 @@ from enum import Enum
 from types import FrameType
 from typing import Any
 
-__all__ = ["Request", "SignalQueue"]
+__all__ = ["Demand", "SignalQueue"]
 
 
-class Request(Enum):
+class Demand(Enum):
     """What a signal asks of the worker."""
 
     WARM = "finish what runs, then leave"
@@ -34,23 +34,23 @@ class Request(Enum):
 
 
 MEANING = {
-    "SIGTERM": Request.WARM,
-    "SIGINT": Request.WARM,
-    "SIGHUP": Request.WARM,
-    "SIGQUIT": Request.COLD,
-    "SIGTTIN": Request.GROW,
-    "SIGTTOU": Request.SHRINK,
+    "SIGTERM": Demand.WARM,
+    "SIGINT": Demand.WARM,
+    "SIGHUP": Demand.WARM,
+    "SIGQUIT": Demand.COLD,
+    "SIGTTIN": Demand.GROW,
+    "SIGTTOU": Demand.SHRINK,
 }
 
 
 class SignalQueue:
-    """The signals that have come, as requests, and a descriptor that is readable when one has.
+    """The signals that have come, as demands, and a descriptor that is readable when one has.
 
     Outside the main thread no signal is caught; `put` serves whoever stops the worker from another thread.
     """
 
     def __init__(self) -> None:
-        self._requests: deque[Request] = deque()
+        self._demands: deque[Demand] = deque()
         self._before: dict[int, Any] = {}
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
@@ -84,23 +84,23 @@ class SignalQueue:
     def fileno(self) -> int:
         return self._ours.fileno()
 
-    def put(self, request: Request) -> None:
+    def put(self, demand: Demand) -> None:
         """Ask from any thread."""
-        self._requests.append(request)
+        self._demands.append(demand)
         try:
             self._theirs.send(b"\0")
         except OSError:
             pass  # the worker is gone already, or is awake anyway
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
-        request = MEANING[signal.Signals(signum).name]
+        demand = MEANING[signal.Signals(signum).name]
         if signum == signal.SIGTERM and os.environ.get("REMAP_SIGTERM") == "SIGQUIT":
-            request = Request.COLD
+            demand = Demand.COLD
         if signum == signal.SIGINT:
             if self._interrupted:
-                request = Request.COLD
+                demand = Demand.COLD
             self._interrupted = True
-        self._requests.append(request)
+        self._demands.append(demand)
 
     def clear(self) -> None:
         """Empty the descriptor; called by the loop when it is readable."""
@@ -110,6 +110,6 @@ class SignalQueue:
         except OSError:
             pass
 
-    def take(self) -> Request | None:
-        """The next request; None when there is none."""
-        return self._requests.popleft() if self._requests else None
+    def take(self) -> Demand | None:
+        """The next demand; None when there is none."""
+        return self._demands.popleft() if self._demands else None

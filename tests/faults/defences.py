@@ -152,7 +152,7 @@ MUTANTS = [
     ),
     without(
         "a running worker learns of a newer file", "liteq/worker/loop.py",
-        "                self._storage.driver.check_schema()\n", "",
+        "            self._storage.driver.check_schema()\n", "",
         "test_versions.py::test_a_running_worker_stops_when_its_file_is_migrated_by_a_newer_one",
     ),
     without(
@@ -299,7 +299,7 @@ MUTANTS = [
     ),
     without(
         "QUIT ends a worker cold", "liteq/worker/signals.py",
-        '"SIGQUIT": Request.COLD,', '"SIGQUIT": Request.WARM,',
+        '"SIGQUIT": Demand.COLD,', '"SIGQUIT": Demand.WARM,',
         "test_signals.py::test_a_cold_end_at_any_step_gives_everything_back_at_once",
     ),
     without(

@@ -10,26 +10,26 @@ from .worker_process import Site, wait_for
 
 
 class FakePool:
-    def __init__(self, size=1):
-        self.size, self.leases = size, []
+    def __init__(self, size=1, leases=0):
+        self.size = size
+        self.has = [object()] * leases
 
-    def held(self):
-        return self.leases
+    def leases(self):
+        return self.has
 
     def resize(self, size):
         self.size = size
 
 
-def scaler(waiting=0, most=4, least=1, size=1, held=0):
-    pool = FakePool(size)
-    pool.leases = [object()] * held
+def scaler(waiting=0, most=4, least=1, size=1, leases=0):
+    pool = FakePool(size, leases)
     made = Autoscaler(pool, most, least, lambda limit: min(waiting, limit), lambda: None)
     return pool, made
 
 
-@pytest.mark.parametrize(("waiting", "held", "size"), [(0, 0, 1), (1, 1, 2), (2, 1, 3), (100, 1, 4), (0, 4, 4)])
-def test_it_grows_to_what_there_is_to_do(waiting, held, size):
-    pool, made = scaler(waiting, held=held)
+@pytest.mark.parametrize(("waiting", "leases", "size"), [(0, 0, 1), (1, 1, 2), (2, 1, 3), (100, 1, 4), (0, 4, 4)])
+def test_it_grows_to_what_there_is_to_do(waiting, leases, size):
+    pool, made = scaler(waiting, leases=leases)
     made.turn()
     assert pool.size == size
 

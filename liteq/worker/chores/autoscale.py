@@ -44,7 +44,7 @@ class Autoscaler:
         now = time.monotonic()
         self._looked_at, self.due_at = now, now + PERIOD_S
         size = self._pool.size
-        needed = len(self._pool.held())
+        needed = len(self._pool.leases())
         if needed < self.most:
             needed += self._waiting(self.most - needed)
         wanted = max(self.least, min(needed, self.most))

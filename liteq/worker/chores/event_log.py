@@ -116,7 +116,7 @@ class EventLog:
             if lease.token not in self._started and self._tells(lease):
                 self._started.add(lease.token)
                 self._waiting.append(self._start(lease, since, pid))
-        self._started &= {lease.token for lease in self._pool.held()}
+        self._started &= {lease.token for lease in self._pool.leases()}
         if self._waiting:
             self._storage.events.put(self._waiting)
             self._waiting.clear()

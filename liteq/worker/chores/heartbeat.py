@@ -139,18 +139,18 @@ def _offset_of(other: WorkerRecord, me: WorkerIdentity) -> float | None:
 
 
 class KeepAlive:
-    """Beats for a consumer that executes in its own thread, while a long task keeps it from doing so."""
+    """Beats inside a `with` block for a loop that executes tasks itself, and cannot beat while one of them runs."""
 
-    def __init__(self, heartbeat: Heartbeat, held: Callable[[], list[Lease]]) -> None:
+    def __init__(self, heartbeat: Heartbeat, leases: Callable[[], list[Lease]]) -> None:
         self._heartbeat = heartbeat
-        self._held = held
+        self._leases = leases
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="liteq-keepalive", daemon=True)
 
-    def start(self) -> None:
+    def __enter__(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
 
@@ -158,6 +158,6 @@ class KeepAlive:
         while not self._stop.wait(max(0.05, self._heartbeat.due_at + 0.1 - time.monotonic())):
             if time.monotonic() > self._heartbeat.due_at:
                 try:
-                    self._heartbeat.beat(self._held())
+                    self._heartbeat.beat(self._leases())
                 except StorageError as exc:
                     logger.warning("the heartbeat failed, trying again: %s", exc)

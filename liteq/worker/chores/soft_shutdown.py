@@ -6,10 +6,10 @@ import math
 import time
 from collections.abc import Callable
 
-__all__ = ["SoftEnd"]
+__all__ = ["SoftShutdown"]
 
 
-class SoftEnd:
+class SoftShutdown:
     """A chore that calls `then` `timeout_s` seconds after `begin`; with 0 it never begins."""
 
     def __init__(self, timeout_s: float, then: Callable[[], None]) -> None:

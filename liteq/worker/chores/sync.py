@@ -11,12 +11,12 @@ from math import inf
 
 from liteq.storage.driver import Driver
 
-__all__ = ["Tail"]
+__all__ = ["SyncChore"]
 
 SYNC_S = 0.1
 
 
-class Tail:
+class SyncChore:
     """A chore of the worker's loop."""
 
     def __init__(self, driver: Driver) -> None:

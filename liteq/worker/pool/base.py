@@ -9,7 +9,7 @@ from liteq.exceptions import WorkerLostError
 from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import encode_error
 
-__all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Loop", "Pool", "Running", "crashed", "ended_by"]
+__all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Loop", "Pool", "RunningLease", "crashed", "ended_by"]
 
 BUDGET_S = 4e-3  # work given to one executor in advance, as expected run time: enough to hide the parent's turn
 LONG_S = 50e-3  # nothing is given in advance behind a task that takes longer: it might run elsewhere meanwhile
@@ -46,15 +46,15 @@ class Estimates:
         self._by_task[task] = known + (runtime_s - known) * WEIGHT
         self.typical_s += (runtime_s - self.typical_s) * WEIGHT
 
-    def window(self, load_s: float, held: int, running_s: float) -> int:
-        """How many more leases an executor may be given that holds `held`, expected to take `load_s` seconds."""
-        if held and running_s > LONG_S:
+    def window(self, load_s: float, leases: int, running_s: float) -> int:
+        """How many more leases an executor may be given that has `leases`, expected to take `load_s` seconds."""
+        if leases and running_s > LONG_S:
             return 0
-        room = min(int((BUDGET_S - load_s) / max(self.typical_s, 1e-6)), MAX_WINDOW - held)
-        return max(room, 2 - held if load_s < LONG_S else 1 - held, 0)
+        room = min(int((BUDGET_S - load_s) / max(self.typical_s, 1e-6)), MAX_WINDOW - leases)
+        return max(room, 2 - leases if load_s < LONG_S else 1 - leases, 0)
 
 
-class Running(NamedTuple):
+class RunningLease(NamedTuple):
     """A lease that is being executed, since when (monotonic seconds), and in which process."""
 
     lease: Lease
@@ -99,7 +99,7 @@ class Pool(Protocol):
     def collect(self) -> list[tuple[Lease, Outcome]]:
         """The outcomes that have come in since the last call."""
 
-    def held(self) -> list[Lease]:
+    def leases(self) -> list[Lease]:
         """The leases that it has and whose outcome has not been collected."""
 
     def tend(self, now: float) -> float | None:
@@ -111,7 +111,7 @@ class Pool(Protocol):
     def abandon(self, leases: Sequence[Lease]) -> None:
         """Stop executing leases that were lost; their outcomes are of no use any more."""
 
-    def running(self) -> list[Running]:
+    def running(self) -> list[RunningLease]:
         """What is being executed, as far as it is known here."""
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:

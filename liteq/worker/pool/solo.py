@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from liteq.message import Lease, Outcome
-from liteq.worker.pool.base import BUDGET_S, Estimates, Loop, Running
+from liteq.worker.pool.base import BUDGET_S, Estimates, Loop, RunningLease
 from liteq.worker.pool.executor import Executor
 
 __all__ = ["SoloPool"]
@@ -60,7 +60,7 @@ class SoloPool:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
-    def held(self) -> list[Lease]:
+    def leases(self) -> list[Lease]:
         running = self._running
         return [*([running] if running else []), *self._waiting, *(lease for lease, _ in self._outcomes)]
 
@@ -73,7 +73,7 @@ class SoloPool:
         lost = {lease.token for lease in leases}
         self._waiting = deque(lease for lease in self._waiting if lease.token not in lost)
 
-    def running(self) -> list[Running]:
+    def running(self) -> list[RunningLease]:
         return []  # nobody asks while it runs something
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:

@@ -21,6 +21,7 @@ from typing import Any
 from liteq import context
 from liteq.exceptions import SoftTimeLimitExceeded
 from liteq.message import Lease, Outcome
+from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import ended_by
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits, SoftLimit
@@ -33,15 +34,16 @@ logger = logging.getLogger("liteq.worker")
 PERMIT = 8  # bytes of a token in the pipe
 RECEIVE = 1 << 18  # bytes asked of the socket at once
 SHORT_S = 50e-6  # a task expected to take less may run before the report of the last one is sent
-HOLD_S = 1e-3  # ... but no report is held back longer than this
-HOLD_N = 64  # ... nor more than this many
+DEFER_S = 1e-3  # ... but no report is held back longer than this
+DEFER_MOST = 64  # ... nor more than this many
 
 
 @dataclass(frozen=True)
 class ChildSettings:
-    """What a child is told when it is forked. Limits in seconds, memory in KiB; None: no limit."""
+    """The settings that a child is forked with. Limits in seconds, memory in KiB; None: no limit."""
 
     hostname: str
+    hooks: Hooks | None = None
     limits: Limits = (None, None)
     max_tasks: int | None = None
     max_memory_kib: int | None = None
@@ -59,23 +61,28 @@ class Child:
         self._frames = wire.Frames()
         self._leases: deque[tuple[Any, ...]] = deque()
         self._reports: list[tuple[Any, ...]] = []
-        self._held_since = 0.0
+        self._deferred_since = 0.0
         self._sending = False
         self._expected_s: dict[str, float] = {}
         self._executor = Executor(
-            app, hostname=settings.hostname, limits=settings.limits, started=self._report_started, stop=_stop_parent
+            app,
+            hostname=settings.hostname,
+            hooks=settings.hooks,
+            limits=settings.limits,
+            started=self._report_started,
+            stop=_stop_parent,
         )
 
     def run(self) -> None:
         """Execute until there is nothing more to execute for; the caller ends the process."""
-        # A report may be held back for the next task, if that one is expected to be short. Where it is not after all,
+        # a report may be deferred for the next task, if that one is expected to be short. Where it is not after all,
         # the parent asks for what is held by this signal.
         signal.signal(signal.SIGURG, self._asked_to_report)
         signal.siginterrupt(signal.SIGURG, False)
         signal.signal(signal.SIGUSR1, _soft_limit)  # revoke(terminate=True, signal="SIGUSR1"), as in Celery
         done = 0
         while (lease := self._next()) is not None:
-            if self._reports and not self._may_hold(lease.task):
+            if self._reports and not self._may_defer(lease.task):
                 self._send_reports()
             try:
                 outcome, runtime_s = self._executor.run(lease)
@@ -84,7 +91,7 @@ class Child:
                 self._send_reports()
                 raise
             if not self._reports:
-                self._held_since = time.perf_counter()
+                self._deferred_since = time.perf_counter()
             self._report(lease, outcome, runtime_s)
             expected = self._expected_s.get(lease.task, runtime_s)
             self._expected_s[lease.task] = expected + (runtime_s - expected) * 0.2
@@ -127,11 +134,11 @@ class Child:
     def _report(self, lease: Lease, outcome: Outcome, runtime_s: float) -> None:
         self._reports.append((lease.token, runtime_s, *wire.pack(outcome)))
 
-    def _may_hold(self, task: str) -> bool:
+    def _may_defer(self, task: str) -> bool:
         return (
-            len(self._reports) < HOLD_N
+            len(self._reports) < DEFER_MOST
             and self._expected_s.get(task, 1.0) < SHORT_S
-            and time.perf_counter() - self._held_since < HOLD_S
+            and time.perf_counter() - self._deferred_since < DEFER_S
         )
 
     def _send_reports(self) -> None:

@@ -15,7 +15,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from setproctitle import setproctitle
 
@@ -42,7 +42,7 @@ class Handle:
         self._permits_in = permits_in  # our own copy of the child's end: reading it takes a permit back
         self._frames = wire.Frames()
         self._outbox = bytearray()
-        self.held: dict[int, tuple[Lease, float]] = {}  # token -> lease, and how long it is expected to run
+        self.leases: dict[int, tuple[Lease, float]] = {}  # token -> lease, and how long it is expected to run
         self.load_s = 0.0
         self.progress_at = self.born_at = time.monotonic()
         self.hard_limit: tuple[int, float, float] | None = None  # token, when it is over, its seconds
@@ -59,12 +59,12 @@ class Handle:
 
     def give(self, leases: list[Lease], expected_s: Callable[[str], float]) -> None:
         """Hand over `leases`, and the permits to start them."""
-        if not self.held:
+        if not self.leases:
             self.progress_at = time.monotonic()
         self.nudged = False
         for lease in leases:
             expected = expected_s(lease.task)
-            self.held[lease.token] = (lease, expected)
+            self.leases[lease.token] = (lease, expected)
             self.load_s += expected
         self._outbox += wire.frame([tuple(lease) for lease in leases])
         self.flush()
@@ -102,12 +102,12 @@ class Handle:
         return [lease for token in taken if (lease := self.forget(token)) is not None]
 
     def forget(self, token: int) -> Lease | None:
-        """Strike a lease off; None when it is not held."""
-        entry = self.held.pop(token, None)
+        """Strike a lease off; None when the child does not have it."""
+        entry = self.leases.pop(token, None)
         if entry is None:
             return None
         lease, expected = entry
-        self.load_s = self.load_s - expected if self.held else 0.0
+        self.load_s = self.load_s - expected if self.leases else 0.0
         return lease
 
     def nudge(self) -> None:
@@ -187,22 +187,54 @@ def _pidfd(pid: int) -> int:
         return -1
 
 
+class _Channel(NamedTuple):
+    """The way between a parent and a child, both ends: a socket for leases and reports, a pipe for permits."""
+
+    ours: socket.socket
+    theirs: socket.socket
+    permits_in: int
+    permits_out: int
+
+    @classmethod
+    def open(cls) -> _Channel:
+        """Open both ends. Raises OSError when no descriptor is left."""
+        ours, theirs = socket.socketpair()
+        try:
+            return cls(ours, theirs, *os.pipe())
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+
+    def close(self) -> None:
+        self.ours.close()
+        self.theirs.close()
+        os.close(self.permits_in)
+        os.close(self.permits_out)
+
+    def keep_ours(self) -> None:
+        """In the parent. It keeps the pipe's reading end too: reading it takes a permit back."""
+        self.theirs.close()
+        self.ours.setblocking(False)
+        os.set_blocking(self.permits_in, False)
+
+    def keep_theirs(self) -> None:
+        """In the child."""
+        self.ours.close()
+        os.close(self.permits_out)
+        os.set_blocking(self.permits_in, False)
+
+
 def fork_child(
     app: Any, settings: ChildSettings, siblings: Iterable[Handle], *, number: int, let_go: Callable[[], None]
 ) -> Handle:
     """Fork a child that executes leases; the parent's handle on it. `number` is never used again, also in its name.
 
-    `let_go` closes, in the child, what else of the parent's it must not hold. The storage closes its own connections
-    around each fork: a child that believed to share its parent's would hold no lock at all. Raises OSError when the
-    system has no process, memory or descriptor left.
+    `let_go` closes, in the child, the other descriptors of the parent that it must not keep. The storage closes its own
+    connections around each fork: a child that believed to share its parent's would hold no lock at all. Raises OSError
+    when the system has no process, memory or descriptor left.
     """
-    ours, theirs = socket.socketpair()
-    try:
-        permits_in, permits_out = os.pipe()
-    except OSError:
-        ours.close()
-        theirs.close()
-        raise
+    channel = _Channel.open()
     # Whatever the parent imported is there for good: keep the collector off it, and the pages shared.
     gc.collect()
     gc.freeze()
@@ -212,33 +244,26 @@ def fork_child(
         pid = os.fork()
     except OSError:
         gc.unfreeze()
-        ours.close()
-        theirs.close()
-        os.close(permits_in)
-        os.close(permits_out)
+        channel.close()
         raise
     if pid == 0:
         status = 1
         try:
-            ours.close()
-            os.close(permits_out)
-            os.set_blocking(permits_in, False)
+            channel.keep_theirs()
             for sibling in siblings:
                 sibling.let_go()
             let_go()
             _become_child(parent, f"liteq: {settings.hostname} child {number}", f"ForkPoolWorker-{number}")
             announce.worker_process_init.send(sender=None)
-            Child(app, settings, theirs, permits_in).run()
+            Child(app, settings, channel.theirs, channel.permits_in).run()
             status = 0
         except BaseException:
             logger.exception("a worker process failed outside any task")
         finally:
             _leave(status)
     gc.unfreeze()
-    theirs.close()
-    ours.setblocking(False)
-    os.set_blocking(permits_in, False)
-    return Handle(pid, ours, permits_out, permits_in)
+    channel.keep_ours()
+    return Handle(pid, channel.ours, channel.permits_out, channel.permits_in)
 
 
 def _become_child(parent: int, title: str, name: str) -> None:
@@ -253,7 +278,7 @@ def _become_child(parent: int, title: str, name: str) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _leave_the_terminal()
     # Processes that a task forks are the task's: it ends them by SIGTERM (multiprocessing does), Ctrl-C ends them too.
-    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_through, after_in_child=_restore_signals)
+    os.register_at_fork(before=_block_signals, after_in_parent=_unblock_signals, after_in_child=_restore_signals)
     _die_with_parent(parent)
 
 
@@ -269,16 +294,16 @@ def _leave_the_terminal() -> None:
             os.close(null)
 
 
-_held = threading.local()
+_blocked = threading.local()
 
 
-def _hold_signals() -> None:
+def _block_signals() -> None:
     """Keep a signal that comes right after a fork, so that it meets the handlers which the new process is to have."""
-    _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_S_SIGNALS)
+    _blocked.mask = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_S_SIGNALS)
 
 
-def _let_signals_through() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)
+def _unblock_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _blocked.mask)
 
 
 def _restore_signals() -> None:
@@ -287,7 +312,7 @@ def _restore_signals() -> None:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    _let_signals_through()
+    _unblock_signals()
 
 
 def _name_in_logs(name: str) -> None:
