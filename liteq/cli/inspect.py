@@ -12,9 +12,9 @@ from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.messages import message_document
 from liteq.cli.output import age, emit, json_text, say, table
-from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, show_answers
+from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, names_of, show_answers
 from liteq.cli.session import Session, pass_session
-from liteq.cli.workers import documents, live
+from liteq.monitor.workers import documents
 from liteq.states import State
 from liteq.storage.inspect import Record
 
@@ -87,7 +87,8 @@ def _show_records(session: Session, records: list[Record], *, with_args: bool, e
 
 def workers(session: Session, query: Query) -> int:
     """What the workers that live say of themselves."""
-    found = documents(live(session, query.destination))
+    _ = session.storage  # refuses a file that is not there
+    found = documents(session.app.control.living(names_of(query.destination)))
 
     def show() -> None:
         for worker in found:
