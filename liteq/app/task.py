@@ -23,6 +23,7 @@ from liteq.canvas import (
     xstarmap,
 )
 from liteq.context import Request
+from liteq.context.display import redacted
 from liteq.exceptions import ImproperlyConfigured, Replaced, Retry
 from liteq.execution.eager import eager_fields, run_eagerly
 from liteq.execution.execute import Plan
@@ -362,9 +363,7 @@ class Task(TaskOptions, Generic[P, R]):
         if limit is not None and request.retries + 1 > limit:
             if exc is not None:
                 raise exc
-            shown_args, shown_kwargs = (
-                self.redacted(again.args, again.kwargs) if self.sensitive else (again.args, again.kwargs)
-            )
+            shown_args, shown_kwargs = redacted(self.app, str(self.name), again.args, again.kwargs)
             raise self.MaxRetriesExceededError(
                 f"Can't retry {self.name}[{request.id}] args:{shown_args} kwargs:{shown_kwargs}",
                 task_args=again.args,
