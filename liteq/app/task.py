@@ -454,11 +454,18 @@ class Task(TaskOptions, Generic[P, R]):
         written: bytes = as_json(self.app.result_content.write(meta, *form, what=what))
         return b'{"state":' + encode(state, what=what) + b',"meta":' + written + b"}"
 
-    def redacted(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Arguments as others may see them: `***` for each that `sensitive` names."""
+    def redacted(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], *, in_front: tuple[int, int] | None = (0, 0)
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments as others may see them: `***` for each that `sensitive` names.
+
+        `in_front`: how many arguments, at least and at most, the call will have before these; None: as many as fit.
+        """
         if not self.sensitive:
             return list(args), dict(kwargs)
-        return self.parameters.redacted(self.sensitive, args, kwargs)
+        if in_front is None:
+            in_front = (0, self.parameters.positional_left(args, kwargs))
+        return self.parameters.redacted(self.sensitive, args, kwargs, in_front=in_front)
 
     def add_trail(self, result: Any) -> Any:
         """Remember `result` as sent by the execution that is running."""

@@ -403,7 +403,10 @@ class Signature(dict[str, Any]):
 
     def _shown(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         task = self.secretive()
-        return (args, kwargs) if task is None else task.redacted(args, kwargs)
+        if task is None:
+            return args, kwargs
+        shown: tuple[Any, Any] = task.redacted(args, kwargs, in_front=(0, 0) if self.immutable else None)
+        return shown
 
     def secretive(self) -> Any:
         """The task, where it has sensitive arguments and is known here, so that a repr hides them; else None."""

@@ -12,10 +12,21 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from liteq.message import Flag
 from liteq.policy.arguments import REDACTED
 from liteq.serialization import decode, kind_of
 
-__all__ = ["REDACTED", "Call", "Sent", "hides_all", "redacted", "shown_call", "shown_schedule", "shown_settings"]
+__all__ = [
+    "REDACTED",
+    "Call",
+    "Sent",
+    "hides_all",
+    "in_front",
+    "redacted",
+    "shown_call",
+    "shown_schedule",
+    "shown_settings",
+]
 
 SIGNATURE = frozenset({"task", "args", "kwargs", "options"})  # the keys of a call among the arguments of another
 MAPS = frozenset({"celery.map", "celery.starmap", "celery.chunks"})  # tasks that call another with each of `it`
@@ -30,6 +41,8 @@ class Sent(Protocol):
     def payload(self) -> bytes: ...
     @property
     def options(self) -> bytes | None: ...
+    @property
+    def flags(self) -> int: ...
 
 
 class Call(NamedTuple):
@@ -55,7 +68,9 @@ def shown_call(app: Any, message: Sent) -> Call:
     """The arguments of `message`. Opens no envelope, as unpickling would run code: its kind stands for them."""
     sealed = kind_of(message.payload)
     options = orjson.loads(message.options) if message.options else {}
-    args, kwargs = ([sealed], {}) if sealed is not None else redacted(app, message.task, *decode(message.payload))
+    args, kwargs = ([sealed], {}) if sealed is not None else decode(message.payload)
+    if sealed is None:
+        args, kwargs = redacted(app, message.task, args, kwargs, in_front=in_front(message.flags))
     hidden = sealed is None and hides_all(app, message.task)
     return Call(options.get("argsrepr") or args, options.get("kwargsrepr") or kwargs, hidden)
 
@@ -65,12 +80,29 @@ def hides_all(app: Any, name: str) -> bool:
     return app.tasks.find(name) is None
 
 
-def redacted(app: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Arguments of the task `name` as they may be shown."""
+def in_front(flags: int) -> tuple[int, int]:
+    """How many arguments, at least and at most, come before those of a message: the result of what it awaits.
+
+    An errback gets the id of what failed, or its request, exception and traceback.
+    """
+    if not flags & Flag.TAKES_INPUT:
+        return (0, 0)
+    return (1, 3) if flags & Flag.ON_FAILURE else (1, 1)
+
+
+def redacted(
+    app: Any,
+    name: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    in_front: tuple[int, int] | None = (0, 0),
+) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments of the task `name` as they may be shown. `in_front`: as in `Task.redacted`."""
     task = app.tasks.find(name)
     if task is None:
         return [REDACTED] * len(args), dict.fromkeys(kwargs, REDACTED)
-    plain, named = task.redacted(args, kwargs)
+    plain, named = task.redacted(args, kwargs, in_front=in_front)
     if name in MAPS and _is_call(named.get("task")) and _hides_some(app, named["task"]["task"]):
         named["it"] = REDACTED
     return _each_call(app, plain), _each_call(app, named)
@@ -93,7 +125,8 @@ def _each_call(app: Any, value: Any) -> Any:
         return value
     if not _is_call(value):
         return {key: _each_call(app, one) for key, one in value.items()}
-    args, kwargs = redacted(app, value["task"], value["args"] or (), value["kwargs"] or {})
+    in_front = (0, 0) if value.get("immutable") else None  # what it is called with comes before its own
+    args, kwargs = redacted(app, value["task"], value["args"] or (), value["kwargs"] or {}, in_front=in_front)
     return {**value, "args": args, "kwargs": kwargs, "options": _each_call(app, value["options"])}
 
 

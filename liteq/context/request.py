@@ -10,7 +10,7 @@ import orjson
 from liteq.clock import from_ms
 from liteq.context.apps import get_current_app
 from liteq.context.compat.graph import body_of, drop_callbacks, drop_chain, errbacks_of, links_of, rest_of_chain
-from liteq.context.display import redacted
+from liteq.context.display import in_front, redacted
 from liteq.message import DEPTH_SHIFT, Flag, Lease
 
 __all__ = ["Request"]
@@ -54,6 +54,7 @@ class Request:
 
     _lease: Lease | None = None
     _task: Any = None  # the task that runs under it
+    _in_front: tuple[int, int] = (0, 0)  # arguments that come before `args` when it is executed
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         self.__dict__.update(*args, **fields)
@@ -63,6 +64,7 @@ class Request:
         """As `from_lease`, of a message that is not executed: its text hides what `app` says is sensitive."""
         request = cls.from_lease(lease, args, kwargs, hostname)
         request.__dict__["_task"] = app.tasks.get(lease.task)
+        request.__dict__["_in_front"] = in_front(lease.flags)
         return request
 
     @classmethod
@@ -106,7 +108,7 @@ class Request:
         raise AttributeError(name)
 
     def __repr__(self) -> str:
-        shown = {key: value for key, value in self.__dict__.items() if key not in {"_lease", "_task"}}
+        shown = {key: value for key, value in self.__dict__.items() if key not in {"_lease", "_task", "_in_front"}}
         args, kwargs = self._shown()
         shown |= {key: value for key, value in (("args", args), ("kwargs", kwargs)) if key in shown}
         return f"<Context: {shown!r}>"
@@ -302,7 +304,7 @@ class Request:
         """Its arguments as a person may see them. A request of no task has none that is known to be sensitive."""
         if self.task is None or (self.args is None and self.kwargs is None):
             return self.args, self.kwargs
-        return redacted(self._app, self.task, self.args or (), self.kwargs or {})
+        return redacted(self._app, self.task, self.args or (), self.kwargs or {}, in_front=self._in_front)
 
     @cached_property
     def delivery_info(self) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from liteq import signals
 from liteq.clock import from_ms
-from liteq.context.display import redacted, shown_call
+from liteq.context.display import in_front, redacted, shown_call
 from liteq.message import Flag, Message
 from liteq.serialization import decode
 
@@ -67,7 +67,7 @@ def tell_sent(app: Any, messages: Sequence[Message]) -> list[bytes]:
 def _publication(
     app: Any, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    shown = redacted(app, message.task, args, kwargs)
+    shown = redacted(app, message.task, args, kwargs, in_front=in_front(message.flags))
     headers = {
         **(options.get("headers") or {}), "lang": "py", "task": message.task, "id": message.id,
         "root_id": message.root_id or message.id, "parent_id": message.parent_id, "eta": _iso(message.due_ms),

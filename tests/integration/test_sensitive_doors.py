@@ -98,6 +98,7 @@ def world(vault, noted):
     dead, exhausted, done = (login.delay(HARMLESS, SECRET, then=then) for then in ("fail", "retry", "return"))
     nested = vault.tasks["tell"].delay(login.s(HARMLESS, password=SECRET))
     mapped = login.map([SECRET]).delay()
+    after = chain(login.si("ann", "").set(countdown=3600), login.s(SECRET)).delay()
     unknown = vault.send_task("elsewhere", (HARMLESS,), {"password": SECRET}, queue="elsewhere")
     with start_worker(vault, pool="threads", concurrency=2, hostname="one@here", task_events=True):
         for sent in (dead, exhausted, done, nested, mapped):
@@ -112,7 +113,8 @@ def world(vault, noted):
             state.event(event)
         yield SimpleNamespace(
             app=vault, login=login, noted=noted, events=events, state=state, dead=dead.id, exhausted=exhausted.id,
-            done=done.id, nested=nested.id, mapped=mapped.id, unknown=unknown.id, later=later.id, running=running.id,
+            done=done.id, nested=nested.id, mapped=mapped.id, unknown=unknown.id, later=later.id, after=after.id,
+            running=running.id,
         )  # fmt: skip
         vault.gate.set()
 
@@ -192,10 +194,10 @@ WITH_ARGUMENTS = {
     "task_revoked": lambda w: "".join(w.noted["revoked"]),
     "the request in its task": lambda w: repr(w.app.seen),
     "the log": lambda w: "\n".join(w.noted["log"]),
-    "a signature": lambda w: repr(w.login.s(HARMLESS, SECRET)),
+    "a signature": lambda w: repr(w.login.si(HARMLESS, SECRET)),
     "a chain": lambda w: repr(chain(w.login.si(HARMLESS, SECRET), w.login.si(HARMLESS, password=SECRET))),
     "a group": lambda w: repr(group(w.login.s(HARMLESS, password=SECRET), w.login.s(HARMLESS, password=SECRET))),
-    "a chord": lambda w: repr(chord([w.login.s(HARMLESS, SECRET)], w.login.s(HARMLESS, password=SECRET))),
+    "a chord": lambda w: repr(chord([w.login.si(HARMLESS, SECRET)], w.app.tasks["tell"].s())),
     "the names of periodic tasks": lambda w: repr(list(w.app.conf.beat_schedule)),
 }  # fmt: skip
 WITHOUT = {
@@ -219,6 +221,8 @@ WITHOUT = {
     "web: the queue": lambda w: documents.status(w.app).body.decode(),
     "a call that does not fit": lambda w: error_of(w.login.delay, password=SECRET, user=1, nobody=SECRET),
     "an argument that has no form": lambda w: error_of(w.login.delay, HARMLESS, password=Opaque()),
+    "a call that gets another argument in front": lambda w: repr(chain(w.login.si("x", ""), w.login.s(SECRET))),
+    "a message that gets another argument in front": lambda w: messages(w.after),
     "a map": lambda w: repr(w.login.map([SECRET])),
 }
 
@@ -258,7 +262,7 @@ def test_the_text_that_a_sender_gives_stands_for_the_arguments(vault):
 
 def test_periodic_tasks_that_read_alike_are_two(vault):
     login = vault.tasks["login"]
-    names = [vault.add_periodic_task(60, login.s(HARMLESS, password)) for password in ("a", "b", "a")]
+    names = [vault.add_periodic_task(60, login.si(HARMLESS, password)) for password in ("a", "b", "a")]
     assert names[0] == names[2] == "login('ann of the accounts', '***')"
     assert names[1] == "login('ann of the accounts', '***') (2)"
 
