@@ -49,7 +49,7 @@ def revoked_outcome(
         args, kwargs = app.content.read(lease.payload) if kind_of(lease.payload) is None else ([], {})
         announce.task_revoked.send(
             sender=app.tasks.get(lease.task),
-            request=Request.from_lease(lease, args, kwargs, hostname),
+            request=Request.to_be_shown(app, lease, args, kwargs, hostname),
             terminated=terminated,
             signum=signum,
             expired=expired,

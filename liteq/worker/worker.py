@@ -15,8 +15,8 @@ from setproctitle import getproctitle, setproctitle
 
 from liteq import signals as announce
 from liteq._version import __version__
+from liteq.context import identity
 from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
-from liteq.monitor import identity
 from liteq.storage.storage import Storage
 from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.chores.event_log import EventLog

@@ -177,7 +177,7 @@ MUTANTS = [
         "test_child_deaths.py::test_a_killed_childs_task_is_back_within_a_second",
     ),
     without(
-        "a killed worker's leases are given back by the next one", "liteq/monitor/identity.py",
+        "a killed worker's leases are given back by the next one", "liteq/context/identity.py",
         "return start_time(other.pid) != other.started", "return False",
         "test_kill.py::test_nothing_is_lost_when_workers_are_killed_whole",
         "test_kill.py::test_nothing_is_lost_when_anything_is_killed",

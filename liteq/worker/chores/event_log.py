@@ -16,6 +16,7 @@ from typing import Any
 from liteq.clock import from_ms
 from liteq.events.dispatcher import event_bytes, event_fields
 from liteq.message import Ack, Cancel, DeadLetter, Lease, Outcome, Release, RetryAt
+from liteq.monitor.messages import shown
 from liteq.serialization import decode, decode_error, kind_of
 from liteq.storage.storage import Storage, Told
 
@@ -137,17 +138,13 @@ class EventLog:
         return event_bytes(event_fields(self._app, type_, self._hostname, uuid=lease.id, **fields))
 
     def _call(self, lease: Lease) -> dict[str, Any]:
-        """What is called how; no argument is shown that its task calls sensitive, and no envelope is opened."""
-        sealed = kind_of(lease.payload)
-        args, kwargs = decode(lease.payload) if sealed is None else ([sealed], {})
-        task = self._app.tasks.get(lease.task)
-        if task is not None and sealed is None:
-            args, kwargs = task.redacted(args, kwargs)
+        """The fields of an event that tell the call; its arguments as a person may see them."""
+        call = shown(self._app, lease)
         options = decode(lease.options) if lease.options else {}
         return {
             "name": lease.task,
-            "args": options.get("argsrepr") or repr(tuple(args)),
-            "kwargs": options.get("kwargsrepr") or repr(kwargs),
+            "args": call.argsrepr,
+            "kwargs": call.kwargsrepr,
             "root_id": lease.root_id or lease.id,
             "parent_id": lease.parent_id,
             "retries": lease.retries,

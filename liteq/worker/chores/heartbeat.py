@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
+from liteq.context.identity import is_dead
 from liteq.exceptions import StorageBusy, StorageError
 from liteq.message import Lease, WorkerIdentity
-from liteq.monitor.identity import is_dead
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from liteq._version import __version__
 from liteq.clock import from_ms
+from liteq.context.display import shown_settings
 from liteq.message import Lease
+from liteq.monitor.messages import shown
 from liteq.routing.queues import Exchange, Queue, declared_queues
-from liteq.serialization import decode, kind_of
 from liteq.states import State
 from liteq.storage.inspect import Record
 from liteq.worker.control.panel import Panel, inspect_command
@@ -125,7 +126,7 @@ def registered(
 )  # fmt: skip
 def conf(state: Panel, with_defaults: bool = False, **_kwargs: Any) -> dict[str, Any]:
     """Its settings."""
-    table = state.app.conf.table(with_defaults=with_defaults)
+    table = shown_settings(state.app, with_defaults=with_defaults)
     plain = (str, int, float, bool, type(None))
     shown: dict[str, Any] = {name: value if isinstance(value, plain) else repr(value) for name, value in table.items()}
     if "task_queues" in table:
@@ -227,8 +228,13 @@ def _tokens_of_running(state: Panel) -> set[int]:
 
 def describe(state: Panel, lease: Lease | Record) -> dict[str, Any]:
     """A message in its hands, or one that is to come."""
+    call = shown(state.app, lease)
     return {
-        **_call(state, lease.id, lease.task, lease.payload),
+        "id": lease.id,
+        "name": lease.task,
+        "type": lease.task,
+        "args": call.args,
+        "kwargs": call.kwargs,
         "hostname": state.hostname,
         "worker_pid": None,
         "time_start": None,
@@ -240,13 +246,3 @@ def describe(state: Panel, lease: Lease | Record) -> dict[str, Any]:
             "redelivered": bool(lease.crashes),
         },
     }
-
-
-def _call(state: Panel, id_: str, task: str, payload: bytes) -> dict[str, Any]:
-    """What is called how. No envelope is opened here, and no argument shown that its task calls sensitive."""
-    sealed = kind_of(payload)
-    args, kwargs = decode(payload) if sealed is None else ([sealed], {})
-    known = state.app.tasks.get(task)
-    if known is not None and sealed is None:
-        args, kwargs = known.redacted(args, kwargs)
-    return {"id": id_, "name": task, "type": task, "args": args, "kwargs": kwargs}

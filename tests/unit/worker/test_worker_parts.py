@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liteq.context import identity
 from liteq.message import Ack, Batch, Cancel, DeadLetter, Group, Message, Release, Replace, RetryAt, WorkerIdentity
-from liteq.monitor import identity
 from liteq.worker.pool.base import LONG_S, MAX_WINDOW, Estimates
 from liteq.worker.pool.limits import limits_of
 from liteq.worker.pool.prefork import wire
