@@ -18,6 +18,8 @@ from liteq.utils.text import printable
 
 __all__ = ["JsonFormatter", "LogStream", "expand_name", "set_up"]
 
+OF_THE_PROGRAM = ("liteq.task", "liteq.redirected")
+
 # A name lookup at import: what the process was started with, whatever a test or a task puts in its place.
 _stderr = sys.stderr
 
@@ -32,7 +34,7 @@ class JsonFormatter(TaskFormatter):
             "level": record.levelname,
             "logger": record.name,
             "process": record.process,
-            "message": record.getMessage(),
+            "message": message_of(record),
         }
         task_id = record.__dict__["task_id"]
         if task_id != "???":
@@ -42,8 +44,22 @@ class JsonFormatter(TaskFormatter):
         return orjson.dumps(line).decode()
 
 
+def message_of(record: logging.LogRecord) -> str:
+    """The text of a record. liteq's own holds names and ids that others sent: printable, and so one line.
+
+    Lines that tasks log and print are their program's own business.
+    """
+    text = record.getMessage()
+    ours = record.name == "liteq" or record.name.startswith("liteq.")
+    return printable(text) if ours and not record.name.startswith(OF_THE_PROGRAM) else text
+
+
 class _Clean(logging.Formatter):
-    """Tracebacks hold the messages of exceptions, and so whatever somebody sent."""
+    """Records and tracebacks hold names, ids and the messages of exceptions, and so whatever somebody sent."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = message_of(record)
+        return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
         lines = [printable(line) for line in super().formatException(ei).split("\n")]

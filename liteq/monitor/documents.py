@@ -18,7 +18,7 @@ from liteq.context.living import living
 from liteq.exceptions import LiteqError
 from liteq.states import State
 
-__all__ = ["Answer", "health", "outcome", "refusal", "status", "task"]
+__all__ = ["Answer", "Ends", "Guard", "health", "outcome", "refusal", "status", "task"]
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -45,36 +45,65 @@ class Answer(NamedTuple):
 # -- who may look ------------------------------------------------------------------------------------------------------
 
 
-def refusal(
-    token: str | None, setting: str, headers: Iterable[tuple[str, str]], host: str, address: str | None
-) -> Answer | None:
-    """None for a request that may look; else the answer it gets.
+class Guard(NamedTuple):
+    """The rule of a program for its status routes.
 
-    With a `token`, who sends it as `Authorization: Bearer ...`; without one, this machine alone, directly. `setting`:
-    where the token is set, `host`: the Host header, `address`: the client's.
+    `token`: a request that sends it as `Authorization: Bearer ...` may look. `local`: without a token, so may one
+    whose connection has both ends on the loopback. `setting` and `local_setting`: where the program says these.
     """
+
+    token: str | None
+    setting: str
+    local: bool
+    local_setting: str
+
+
+class Ends(NamedTuple):
+    """The connection of a request: its Host header, the client's address and the server's; None where unknown."""
+
+    host: str
+    client: str | None
+    server: str | None
+
+
+def refusal(guard: Guard, headers: Iterable[tuple[str, str]], ends: Ends) -> Answer | None:
+    """None for a request that may look; else the answer it gets: 401 with a token, 403 without one."""
     sent = {name.lower(): value for name, value in headers}
+    token = guard.token
     if token:
         scheme, _, given = sent.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode()):
             return None
-        return Answer(401, {"error": f"send `Authorization: Bearer ...` with the token of {setting}"})
-    if _is_local(sent, host, address):
+        return Answer(401, {"error": f"send `Authorization: Bearer ...` with the token of {guard.setting}"})
+    if not guard.local:
+        error = (
+            f"nobody may look: set {guard.setting} to a secret and send it as `Authorization: Bearer ...`, or set "
+            f"{guard.local_setting} to let this machine look without one, where no proxy stands before the program"
+        )
+        return Answer(403, {"error": error})
+    if _is_local(sent, ends):
         return None
-    return Answer(403, {"error": f"only this machine may look; for others set {setting}"})
+    return Answer(403, {"error": f"only this machine may look; for others set {guard.setting}"})
 
 
-def _is_local(sent: Mapping[str, str], host: str, address: str | None) -> bool:
-    """Whether a request is this machine's own: not handed on by a proxy, and not another site's page's."""
-    # Behind a proxy on the same machine everybody comes from 127.0.0.1; and a name that somebody lets point to
-    # 127.0.0.1 brings a browser here from any page: then the Host is that name.
+def _is_local(sent: Mapping[str, str], ends: Ends) -> bool:
+    """Whether a request is this machine's own: not seen to be handed on by a proxy, and not another site's page's.
+
+    A bare `proxy_pass` of nginx on this machine cannot be told from this machine: hence the program has to say so.
+    """
+    # A name that somebody lets point to 127.0.0.1 brings a browser here from any page: then the Host is that name.
+    host = ends.host
     if any(name in sent for name in FORWARDED):
         return False
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
     if name not in LOCAL_NAMES:
         return False
+    return _is_loopback(ends.client) and _is_loopback(ends.server)
+
+
+def _is_loopback(address: str | None) -> bool:
     try:
-        return ipaddress.ip_address(address or "").is_loopback
+        return address == "localhost" or ipaddress.ip_address(address or "").is_loopback
     except ValueError:
         return False
 

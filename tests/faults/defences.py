@@ -398,6 +398,21 @@ MUTANTS = [
         "../unit/test_log.py::test_a_name_cannot_forge_a_line_or_drive_the_terminal",
     ),
     without(
+        "a message names no module to import", "liteq/worker/control/commands.py",
+        "    if modules and not state.app.conf.worker_pool_restarts:", "    if False:",
+        "../integration/test_control_worker.py::test_a_message_imports_no_module_unless_the_settings_allow_it",
+    ),
+    without(
+        "names and ids that others sent are one line of the log", "liteq/cli/logs.py",
+        "    return printable(text) if ours and", "    return text if ours and",
+        "../unit/test_log.py::test_neither_form_of_the_log_shows_raw_what_others_sent",
+    ),
+    without(
+        "a status route without a token is open to nobody", "liteq/monitor/documents.py",
+        "    if not guard.local:", "    if False:",
+        "../contrib/flask/test_flask_extension.py::test_a_program_that_has_said_nothing_lets_nobody_look",
+    ),
+    without(
         "an exception's module is not imported", "liteq/serialization/errors.py",
         "    found: Any = sys.modules.get(doc.module)", "    found: Any = __import__(doc.module)",
         "../unit/test_error_documents.py::test_a_module_is_not_imported_because_a_document_names_it",
