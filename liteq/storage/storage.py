@@ -119,7 +119,7 @@ class Storage:
     def grow_group(self, group_id: str, batch: Batch) -> bool:
         """Send `batch` as one more member of a group; False, and nothing is sent, when the group is done."""
         with self.driver.write(Promise.ACCEPTED) as tx:
-            grown = _grow.grow(tx, group_id, batch, now_ms=self.clock.now_ms())
+            grown = _grow.append(tx, group_id, batch, now_ms=self.clock.now_ms())
         self._ring(done=False, work=grown)
         return grown
 
@@ -440,7 +440,7 @@ class Storage:
     def dead_replay(self, ids: Sequence[str]) -> list[str]:
         """Put dead letters back in their queue, all or nothing; the ids that were replayed."""
         with self.driver.write(Promise.ACCEPTED) as tx:
-            replayed = _dead.replay(tx, ids, now_ms=self.clock.now_ms())
+            replayed = _dead.requeue(tx, ids, now_ms=self.clock.now_ms())
         self._ring(done=False, work=bool(replayed))
         return replayed
 
