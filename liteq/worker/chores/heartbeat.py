@@ -1,4 +1,4 @@
-"""Keeping the leases of what runs, and ending those of workers that are gone."""
+"""The heartbeat: it extends this worker's leases, and ends those of workers that are gone."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ OFFSET = "clock_offset_s"  # in a worker's info: how far its wall clock was ahea
 class Heartbeat:
     """The presence of one worker process in the file.
 
-    `worker` is its number there. `info()` says what is shown of it. `patience_s`: how long it waits for the write lock
-    to enter; later it waits as long as `storage` does.
+    `worker` is its number there. `info()` returns the figures that lists of workers show. `patience_s`: how long it
+    waits for the write lock to enter; later it waits as long as `storage` does.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class Heartbeat:
         self._reap_from = 0.0
 
     def _enter(self, patience_s: float) -> int:
-        """Register. Raises StorageBusy when somebody writes for longer than `patience_s`."""
-        # A loop is impatient for the sake of what else it looks after; at the start there is nothing else.
+        """Register. Raises StorageBusy when another process writes for longer than `patience_s`."""
+        # A loop is impatient because it has other work to look after; at the start there is none.
         give_up = time.monotonic() + patience_s
         while True:
             try:
@@ -75,7 +75,7 @@ class Heartbeat:
         return orjson.dumps({**self._info(), OFFSET: round(self._offset(), 3)})
 
     def beat(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Say that this worker lives and still works on `leases`; those that are lost."""
+        """Write that this worker lives and still works on `leases`; returns those that are lost."""
         self.due_at = time.monotonic() + self._interval_s
         visibility_s = self._visibility_s
         known, lost = self._storage.heartbeat(self.worker, leases, visibility_s=visibility_s, info=self._shown())
@@ -113,14 +113,14 @@ class Heartbeat:
         """By how many seconds the wall clock was set since the last look.
 
         At the first look, since the last beat of any worker of this boot: they share the kernel's monotonic clock, so
-        a worker that starts just after the clock was set knows it from what the others have written down.
+        a worker that starts just after the clock was set knows it from the offsets that the others have written down.
         """
         offset, before = self._offset(), self._wall_offset_s
         self._wall_offset_s = offset
         if before is not None:
             return offset - before
-        told = [found for other in others if (found := _offset_of(other, self.me)) is not None]
-        return max((offset - found for found in told), key=abs, default=0.0)
+        known = [found for other in others if (found := _offset_of(other, self.me)) is not None]
+        return max((offset - found for found in known), key=abs, default=0.0)
 
     def leave(self) -> None:
         """Take this worker off the list; it holds nothing any more."""
@@ -131,7 +131,7 @@ class Heartbeat:
 
 
 def _offset_of(other: WorkerRecord, me: WorkerIdentity) -> float | None:
-    """The clock offset that `other` has written down; None where it says nothing of this machine's clocks."""
+    """The clock offset that `other` has written down; None where it does not share this machine's clocks."""
     if not me.boot or other.boot.partition("/")[0] != me.boot.partition("/")[0] or other.info is None:
         return None  # containers of one boot differ behind the slash alone, and share the clocks
     offset = orjson.loads(other.info).get(OFFSET)

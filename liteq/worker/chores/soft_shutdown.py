@@ -1,4 +1,4 @@
-"""The soft end: a worker that is told to leave at once gives what runs a little time first."""
+"""The soft shutdown: a worker that is to leave at once gives its running tasks a little time first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SoftShutdown:
         self._begun = False
 
     def begin(self) -> bool:
-        """Start the clock; False where there is no time to give, or it has been given: who asks twice means it."""
+        """Start the time; False where there is none to give, or at a second demand: that one is to be met at once."""
         if self._begun or not self.timeout_s:
             return False
         self._begun = True
@@ -27,9 +27,9 @@ class SoftShutdown:
         return True
 
     def turn(self) -> None:
-        """The time is over."""
+        """End the worker cold: the time is over."""
         self.due_at = math.inf
         self._then()
 
     def rung(self) -> None:
-        """New work is nothing to who leaves."""
+        """Ignore the bell: a worker that leaves takes no new work."""

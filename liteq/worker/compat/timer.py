@@ -31,7 +31,7 @@ class Entry:
         return self.canceled
 
     def cancel(self) -> None:
-        """Have it not be called any more."""
+        """Take the call back."""
         self.canceled = True
 
     def __call__(self) -> Any:
@@ -41,7 +41,7 @@ class Entry:
 class Timer:
     """A chore of the worker's loop. With the solo pool nothing is called while a task runs.
 
-    What a function raises is logged, and it is called again at its time. Calls that fell due together are one.
+    An exception of a function is logged, and it is called again at its time. Calls that fell due together are one.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Timer:
         return queue[0][0] if queue else math.inf
 
     def turn(self) -> None:
-        """Call what is due."""
+        """Make the calls that are due."""
         for entry in self._due():
             if entry.canceled:
                 continue
@@ -105,4 +105,4 @@ class Timer:
         return due
 
     def rung(self) -> None:
-        """The bell is none of its business."""
+        """Ignore the bell."""
