@@ -6,7 +6,8 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+
+from liteq.worker.pool.base import Pool
 
 __all__ = ["Autoscaler"]
 
@@ -24,14 +25,21 @@ class Autoscaler:
     """
 
     def __init__(
-        self, pool: Any, most: int, least: int, waiting: Callable[[int], int], look: Callable[[], None]
+        self,
+        pool: Pool,
+        most: int,
+        least: int,
+        waiting: Callable[[int], int],
+        look: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.most, self.least = most, least
         self._pool = pool
         self._waiting = waiting
         self._look = look
+        self._monotonic = monotonic
         self._keepalive_s = float(os.environ.get("AUTOSCALE_KEEPALIVE", KEEPALIVE_S))
-        self._needed_at = time.monotonic()  # when all executors were last needed
+        self._needed_at = monotonic()  # when all executors were last needed
         self._looked_at = 0.0
         self.due_at = 0.0
 
@@ -41,7 +49,7 @@ class Autoscaler:
 
     def turn(self) -> None:
         """Grow at once, shrink after a while."""
-        now = time.monotonic()
+        now = self._monotonic()
         self._looked_at, self.due_at = now, now + PERIOD_S
         size = self._pool.size
         needed = len(self._pool.leases())

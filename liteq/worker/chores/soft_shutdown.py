@@ -12,10 +12,13 @@ __all__ = ["SoftShutdown"]
 class SoftShutdown:
     """A chore that calls `then` `timeout_s` seconds after `begin`; with 0 it never begins."""
 
-    def __init__(self, timeout_s: float, then: Callable[[], None]) -> None:
+    def __init__(
+        self, timeout_s: float, then: Callable[[], None], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.timeout_s = timeout_s
         self.due_at = math.inf
         self._then = then
+        self._monotonic = monotonic
         self._begun = False
 
     def begin(self) -> bool:
@@ -23,7 +26,7 @@ class SoftShutdown:
         if self._begun or not self.timeout_s:
             return False
         self._begun = True
-        self.due_at = time.monotonic() + self.timeout_s
+        self.due_at = self._monotonic() + self.timeout_s
         return True
 
     def turn(self) -> None:

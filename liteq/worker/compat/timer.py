@@ -44,7 +44,8 @@ class Timer:
     An exception of a function is logged, and it is called again at its time. Calls that fell due together are one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._lock = threading.Lock()  # threads of steps may add to it
         self._count = itertools.count()
         self._queue: list[tuple[float, int, Entry]] = []
@@ -74,7 +75,7 @@ class Timer:
 
     def _add(self, secs: float, entry: Entry) -> Entry:
         with self._lock:
-            heapq.heappush(self._queue, (time.monotonic() + secs, next(self._count), entry))
+            heapq.heappush(self._queue, (self._monotonic() + secs, next(self._count), entry))
         return entry
 
     # -- the chore ---------------------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ class Timer:
                 logger.exception("the timer's call of %r failed", entry.fun)
 
     def _due(self) -> list[Entry]:
-        now = time.monotonic()
+        now = self._monotonic()
         due = []
         with self._lock:
             while self._queue and self._queue[0][0] <= now:
