@@ -1,4 +1,4 @@
-"""The worker: puts the parts together, starts them in order, and ends them as it is asked to."""
+"""The worker: makes its parts, starts them in order, and ends them warm, soft or cold."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Worker:
         """
         import_modules(modules or (), reload=reload)
         answers = self.app.control.pool_restart(destination=[self.hostname], reply=True, timeout=timeout_s)
-        answer = {name: said for one in answers or () for name, said in one.items()}.get(self.hostname)
+        answer = {name: reply for one in answers or () for name, reply in one.items()}.get(self.hostname)
         if answer is None or "error" in answer:
             raise RuntimeError(f"{self.hostname} has not reloaded: {answer or 'it does not answer'}")
 

@@ -1,4 +1,4 @@
-"""The signal task_received: what a worker has claimed, told to who listens in its parent process."""
+"""The signal task_received: sent for each message that a worker has claimed, in its main process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Received(Request):
     """The request of a message that waits for a process; Celery's monitors ask it for `info()`."""
 
     def info(self, safe: bool = False) -> dict[str, Any]:
-        """What `inspect().reserved()` tells of it; with `safe`, the arguments as text."""
+        """The message as `inspect().reserved()` shows it; with `safe`, the arguments as text."""
         args, kwargs = self._shown()
         return {
             "id": self.id, "name": self.task, "type": self.task, "hostname": self.hostname, "time_start": None,
