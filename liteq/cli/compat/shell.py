@@ -45,8 +45,9 @@ def shell(session: Session, /, wanted: str | None, without_tasks: bool, eventlet
 
 def names_in_shell(app: Any, *, with_tasks: bool = True) -> dict[str, Any]:
     """What is at hand in the shell; a task whose short name is one of these has it not."""
-    canvas = importlib.import_module("liteq.canvas")
-    results = importlib.import_module("liteq.result")
+    from liteq import canvas
+    from liteq import result as results
+
     app.import_tasks()
     tasks = {name.rpartition(".")[2]: task for name, task in app.tasks.items() if not name.startswith("celery.")}
     return {
