@@ -20,8 +20,8 @@ RunCoroutine = Callable[[Coroutine[Any, Any, Any]], Any]
 class Integration(Protocol):
     """The hooks of a framework. Subclass it and override those that it needs: the others change nothing.
 
-    `app.integrations.add(...)` installs one. A hook that has no answer returns None; of several answers the first one
-    added counts.
+    `app.integrations.add(...)` installs one. A hook that has no answer returns None; the integration added last
+    is asked first.
     """
 
     def settings(self, *, is_bare: bool) -> Mapping[str, Any]:
@@ -68,7 +68,7 @@ class Integration(Protocol):
 
 
 class Integrations:
-    """All integrations of one app as one: for each hook the first answer, and all settings together."""
+    """All integrations of one app as one: the first answer to each hook, and all settings together."""
 
     def __init__(self, *integrations: Integration) -> None:
         self._all = list(integrations)
@@ -127,4 +127,4 @@ class Integrations:
         return around
 
     def _first(self, ask: Callable[[Integration], Any]) -> Any:
-        return next((answer for one in self._all if (answer := ask(one)) is not None), None)
+        return next((answer for one in reversed(self._all) if (answer := ask(one)) is not None), None)
