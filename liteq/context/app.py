@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Protocol
 
 from liteq.clock import Clock
@@ -62,6 +62,9 @@ class App(Protocol):
     @property
     def conf(self) -> Any:
         """The settings, by attribute or item."""
+
+    def now(self) -> datetime:
+        """The time, aware, in UTC."""
 
     @property
     def timezone(self) -> tzinfo:
@@ -179,4 +182,7 @@ class App(Protocol):
     def AsyncResult(self) -> Any: ...  # noqa: N802
     @property
     def GroupResult(self) -> Any: ...  # noqa: N802
+    @property
+    def ResultSet(self) -> Any: ...  # noqa: N802
+    def bugreport(self) -> str: ...
     def connection(self, url: str | None = None, *, connect_timeout: float | None = None) -> Any: ...

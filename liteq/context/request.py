@@ -63,7 +63,7 @@ class Request:
         self.__dict__.update(*args, **fields)
 
     @classmethod
-    def to_be_shown(cls, app: Any, lease: Lease, args: Any, kwargs: Any, hostname: str | None) -> Self:
+    def to_be_shown(cls, app: App, lease: Lease, args: Any, kwargs: Any, hostname: str | None) -> Self:
         """As `from_lease`, of a message that is not executed: its text hides what `app` says is sensitive."""
         request = cls.from_lease(lease, args, kwargs, hostname)
         request.__dict__["_task"] = app.tasks.get(lease.task)

@@ -6,6 +6,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -164,6 +165,6 @@ class CeleryApp:
         """Whether schedules go by UTC."""
         return str(self.timezone) == "UTC"
 
-    def now(self: App) -> Any:
+    def now(self: App) -> datetime:
         """The time, aware, in UTC."""
         return from_ms(self.clock.now_ms())
