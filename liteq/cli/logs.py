@@ -13,6 +13,7 @@ import orjson
 
 from liteq import signals
 from liteq.clock import from_ms
+from liteq.context import App
 from liteq.utils.log import ColorFormatter, TaskFormatter, base_logger, mlevel, task_logger
 from liteq.utils.text import printable
 
@@ -126,7 +127,7 @@ def expand_name(path: str, nodename: str) -> str:
     return path.replace("%%", "%")
 
 
-def set_up(app: Any, level: str, logfile: str | None, *, color: bool, as_json: bool = False) -> None:
+def set_up(app: App, level: str, logfile: str | None, *, color: bool, as_json: bool = False) -> None:
     """Send the log to `logfile`, else to stderr. A receiver of `setup_logging` takes all of it into its own hands."""
     conf = app.conf
     number = mlevel(level) or logging.WARNING

@@ -14,6 +14,7 @@ import orjson
 
 from liteq import states
 from liteq._version import __version__
+from liteq.context import App
 from liteq.context.living import living
 from liteq.exceptions import LiteqError
 from liteq.states import State
@@ -114,7 +115,7 @@ def _is_loopback(address: str | None) -> bool:
 def _or_unavailable(tell: Callable[..., Answer]) -> Callable[..., Answer]:
     """A file that cannot be read is an answer too: 503."""
 
-    def told(app: Any, *args: Any) -> Answer:
+    def told(app: App, *args: Any) -> Answer:
         try:
             return tell(app, *args)
         except LiteqError as exc:
@@ -124,7 +125,7 @@ def _or_unavailable(tell: Callable[..., Answer]) -> Callable[..., Answer]:
 
 
 @_or_unavailable
-def health(app: Any, workers: str | None = None) -> Answer:
+def health(app: App, workers: str | None = None) -> Answer:
     """200 when the queue's file can be used and at least `workers` workers live, else 503; 422 for no number."""
     try:
         wanted = int(workers or 0)
@@ -137,7 +138,7 @@ def health(app: Any, workers: str | None = None) -> Answer:
 
 
 @_or_unavailable
-def status(app: Any) -> Answer:
+def status(app: App) -> Answer:
     """Messages by queue and state, dead letters, workers, warnings."""
     queues: dict[str, dict[str, int]] = {}
     for count in app.storage.counts():
@@ -155,7 +156,7 @@ def status(app: Any) -> Answer:
 
 
 @_or_unavailable
-def task(app: Any, task_id: str) -> Answer:
+def task(app: App, task_id: str) -> Answer:
     """How the task `task_id` does, and its result or its error; 404 for an id that the file of `app` does not know."""
     if app.storage.find(task_id) is None:
         return Answer(404, {"error": f"there is no task {task_id!r:.300}: nobody sent it, or its result has expired"})
@@ -174,7 +175,7 @@ def outcome(state: str, info: Any) -> dict[str, Any]:
     return {**told, "info": info}
 
 
-def _workers(app: Any) -> list[dict[str, Any]]:
+def _workers(app: App) -> list[dict[str, Any]]:
     now_ms = app.clock.now_ms()
     return [
         {"name": w.name, "pid": w.pid, "running": w.leased, "heartbeat_age_s": (now_ms - w.heartbeat_ms) / 1000}

@@ -15,7 +15,7 @@ from setproctitle import getproctitle, setproctitle
 
 from liteq import signals as announce
 from liteq._version import __version__
-from liteq.context import identity
+from liteq.context import App, identity
 from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
 from liteq.storage.storage import Storage
 from liteq.worker.chores.autoscale import Autoscaler
@@ -66,7 +66,7 @@ class Worker:
 
     def __init__(
         self,
-        app: Any,
+        app: App,
         *,
         queues: Sequence[str] | None = None,
         exclude_queues: Sequence[str] = (),

@@ -15,6 +15,7 @@ from math import inf
 from typing import Any
 
 from liteq.clock import from_ms
+from liteq.context import App
 from liteq.events.dispatcher import event_bytes, event_fields
 from liteq.message import Ack, Cancel, DeadLetter, Lease, Outcome, Release, RetryAt
 from liteq.monitor.messages import shown
@@ -32,7 +33,7 @@ TRIM_S = 5.0  # between two looks for events that have expired
 class EventLog:
     """A chore of the worker's loop; off, it is never due and nothing is gathered."""
 
-    def __init__(self, app: Any, storage: Storage, hostname: str, pool: Any, *, enabled: bool) -> None:
+    def __init__(self, app: App, storage: Storage, hostname: str, pool: Any, *, enabled: bool) -> None:
         self._app = app
         self._storage = storage
         self._hostname = hostname

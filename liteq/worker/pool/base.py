@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from liteq.context import App
 from liteq.exceptions import WorkerLostError
 from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import encode_error
@@ -62,7 +63,7 @@ class RunningLease(NamedTuple):
     pid: int
 
 
-def crashed(app: Any, lease: Lease, exc: WorkerLostError) -> Outcome:
+def crashed(app: App, lease: Lease, exc: WorkerLostError) -> Outcome:
     """The outcome of a task whose process died: it runs again, up to `max_crashes` times.
 
     Where `reject_on_worker_lost` is False, for the task or for all, it has failed.
@@ -73,7 +74,7 @@ def crashed(app: Any, lease: Lease, exc: WorkerLostError) -> Outcome:
     return Release(crashed=True, error=encode_error(exc))
 
 
-def ended_by(app: Any, lease: Lease, exc: BaseException, *, what: str) -> Outcome:
+def ended_by(app: App, lease: Lease, exc: BaseException, *, what: str) -> Outcome:
     """The outcome of a task that raised a BaseException that is no Exception, and so ended its thread or process."""
     name = type(exc).__qualname__
     return crashed(app, lease, WorkerLostError(f"the {what} that ran {lease.task}[{lease.id}] was ended by {name}"))

@@ -8,9 +8,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from liteq import signals as announce
+from liteq.context import App
 from liteq.exceptions import TimeLimitExceeded, WorkerLostError
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
@@ -38,7 +38,7 @@ class PreforkPool:
 
     name = "prefork"
 
-    def __init__(self, app: Any, size: int, settings: ChildSettings) -> None:
+    def __init__(self, app: App, size: int, settings: ChildSettings) -> None:
         self.size = size
         self.timings: dict[int, float] | None = None
         self._app = app
