@@ -17,9 +17,10 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured as DjangoImproperlyConfigured
 
+from liteq.context import App
 from liteq.exceptions import LiteqError
+from liteq.storage import describe_url
 from liteq.storage.sqlite.mounts import UNSAFE, file_system
-from liteq.storage.sqlite.url import parse
 
 __all__ = ["check", "register_all"]
 
@@ -45,19 +46,21 @@ def check(**_kwargs: Any) -> list[checks.CheckMessage]:
     app = default_app()
     try:
         url = app.broker_url
-        location = parse(url, app.conf.sqlite_driver)
+        place = describe_url(url, app.conf.sqlite_driver)
         alias = sharing.alias_of(url)
     except (LiteqError, DjangoImproperlyConfigured) as exc:
         hint = "LITEQ = {'DATABASE': 'default'}, or LITEQ = {'BROKER_URL': 'sqlite:////var/lib/shop/queue.db'}"
         return [checks.Error(str(exc), hint=hint, id="liteq.E001")]
-    about = About(app, url, location.path, alias)
+    if place.kind != "file":
+        return []
+    about = About(app, url, place.where, alias)
     return [message for one in CHECKS for message in one(about)]
 
 
 class About:
     """What the checks look at."""
 
-    def __init__(self, app: Any, url: str, path: str, alias: str | None) -> None:
+    def __init__(self, app: App, url: str, path: str, alias: str | None) -> None:
         self.app = app
         self.url = url
         self.path = path
@@ -75,7 +78,7 @@ class About:
 
 
 def _one_library(about: About) -> Found:
-    if about.alias is not None and parse(about.url, "stdlib").library == "apsw":
+    if about.alias is not None and describe_url(about.url, "stdlib").through == "apsw":
         yield checks.Error(
             f"The queue is in the file of DATABASES[{about.alias!r}], which Django opens with Python's sqlite3 module. "
             "With apsw there would be a second SQLite library on it in this process, and each would drop the other's "

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
+from liteq.storage import describe_url
 from liteq.storage.driver import Driver, Durability
-from liteq.storage.sqlite.url import parse
 from liteq.storage.storage import Storage
 from liteq.storage.storage import open_storage as open_plainly
 
@@ -61,7 +62,7 @@ def _shared(url: str, alias: str, options: dict[str, Any]) -> Driver:
     from liteq_django import sharing
     from liteq_django.drivers import MemoryDriver, SharedDriver
 
-    if parse(url, "stdlib").library != "stdlib":
+    if describe_url(url, "stdlib").through != "stdlib":
         raise ImproperlyConfigured(
             f"{url} is the file of DATABASES[{alias!r}], which Django opens with Python's sqlite3 module: a second "
             "SQLite library in the process would drop its locks. Leave out the driver: sqlite:////path/to/file"
@@ -94,7 +95,7 @@ def transaction_alias() -> str:
     return outbox_alias(alias) or alias or "default"
 
 
-def relay_for(app: Any) -> Any:
+def relay_for(app: App) -> Any:
     """What carries `app`'s outbox to its queue; None where it has none."""
     from liteq_django import sharing
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_each_row_of_the_page_has_its_test_and_each_test_its_row():
-    tool = ROOT / "tools" / "gen_celery_page.py"
+    tool = ROOT / "docs" / "generate" / "celery_page.py"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run([sys.executable, tool, "--check"], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]

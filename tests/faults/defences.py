@@ -36,14 +36,14 @@ MODEL = "test_simulation.py::test_the_file_and_the_model_never_diverge"
 MUTANTS = [
     without(
         "fencing token: a late worker's write changes nothing", "liteq/storage/settle.py",
-        "HELD = \"WHERE seq = ? AND state = 'leased' AND token = ?\"",
-        "HELD = \"WHERE seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
+        "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND token = ?\"",
+        "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
         MODEL,
     ),
     without(
-        "a token is never given out twice", "liteq/storage/claim.py",
-        "UPDATE liteq_meta SET value = :token WHERE key = 'token'",
-        "UPDATE liteq_meta SET value = 0 * :token WHERE key = 'token'",
+        "a token is never given out twice", "liteq/storage/sqlite/session.py",
+        "SET value = value + ? WHERE key = 'token' RETURNING value - ?",
+        "SET value = value + 0 * ? WHERE key = 'token' RETURNING value - 0 * ?",
         MODEL,
         "test_simulation.py::TestQueueMachine",
     ),
@@ -75,17 +75,17 @@ MUTANTS = [
     ),
     without(
         "a result stays while a follower may ask for it", "liteq/storage/retention.py",
-        "WHERE b.awaits = m.id AND b.state NOT IN ('succeeded', 'cancelled'))",
+        "WHERE b.awaits = m.id AND b.state NOT IN {sql_list(FOLLOWED)})",
         "WHERE b.awaits = m.id AND b.state = 'none')",
         MODEL,
     ),
     without(
-        "what is accepted has waited for the disk", "liteq/storage/sqlite/base.py",
+        "what is accepted has waited for the disk", "liteq/storage/sqlite/upkeep.py",
         "(Durability.DURABLE, Promise.ACCEPTED): True", "(Durability.DURABLE, Promise.ACCEPTED): False",
         "test_disk.py::test_durable_loses_nothing_that_was_accepted",
     ),
     without(
-        "strict: so has what was acknowledged", "liteq/storage/sqlite/base.py",
+        "strict: so has what was acknowledged", "liteq/storage/sqlite/upkeep.py",
         "(Durability.STRICT, Promise.PROGRESS): True", "(Durability.STRICT, Promise.PROGRESS): False",
         "test_disk.py::test_strict_loses_no_acknowledgement_either",
     ),
@@ -152,7 +152,7 @@ MUTANTS = [
     ),
     without(
         "a running worker learns of a newer file", "liteq/worker/loop.py",
-        "                self._storage.driver.check_schema()\n", "",
+        "            self._storage.driver.check_schema()\n", "",
         "test_versions.py::test_a_running_worker_stops_when_its_file_is_migrated_by_a_newer_one",
     ),
     without(
@@ -177,7 +177,7 @@ MUTANTS = [
         "test_child_deaths.py::test_a_killed_childs_task_is_back_within_a_second",
     ),
     without(
-        "a killed worker's leases are given back by the next one", "liteq/monitor/identity.py",
+        "a killed worker's leases are given back by the next one", "liteq/context/identity.py",
         "return start_time(other.pid) != other.started", "return False",
         "test_kill.py::test_nothing_is_lost_when_workers_are_killed_whole",
         "test_kill.py::test_nothing_is_lost_when_anything_is_killed",
@@ -195,12 +195,12 @@ MUTANTS = [
     ),
     without(
         "who is killed by a cold end has not crashed", "liteq/worker/pool/prefork/pool.py",
-        "        if self._stopping:  # killed by a cold shutdown, not by what it ran", "        if False:",
+        "        if self._stopping:  # killed by a cold shutdown, not by its task", "        if False:",
         "test_signals.py::test_a_cold_end_does_not_wait_for_what_runs",
     ),
     without(
         "a worker that starts after the clock was set knows of it", "liteq/worker/chores/heartbeat.py",
-        "return max((offset - found for found in told), key=abs, default=0.0)", "return 0.0",
+        "return max((offset - found for found in known), key=abs, default=0.0)", "return 0.0",
         "test_clock_jumps.py::test_a_worker_that_starts_after_the_clock_was_set_knows_of_it",
     ),
     without(
@@ -261,7 +261,7 @@ MUTANTS = [
         "test_bad_files.py::test_a_worker_whose_file_turns_bad_goes_on_trying_calmly",
     ),
     without(
-        "a log gives its space back where it is wanted", "liteq/storage/sqlite/base.py",
+        "a log gives its space back where it is wanted", "liteq/storage/sqlite/upkeep.py",
         "            self._cut_log()\n", "            pass\n",
         "test_disk_full.py::test_a_log_that_has_grown_gives_its_space_back",
     ),
@@ -299,7 +299,7 @@ MUTANTS = [
     ),
     without(
         "QUIT ends a worker cold", "liteq/worker/signals.py",
-        '"SIGQUIT": Request.COLD,', '"SIGQUIT": Request.WARM,',
+        '"SIGQUIT": Demand.COLD,', '"SIGQUIT": Demand.WARM,',
         "test_signals.py::test_a_cold_end_at_any_step_gives_everything_back_at_once",
     ),
     without(
@@ -398,6 +398,21 @@ MUTANTS = [
         "../unit/test_log.py::test_a_name_cannot_forge_a_line_or_drive_the_terminal",
     ),
     without(
+        "a message names no module to import", "liteq/worker/control/commands.py",
+        "    if modules and not state.app.conf.worker_pool_restarts:", "    if False:",
+        "../integration/test_control_worker.py::test_a_message_imports_no_module_unless_the_settings_allow_it",
+    ),
+    without(
+        "names and ids that others sent are one line of the log", "liteq/cli/logs.py",
+        "    return printable(text) if ours and", "    return text if ours and",
+        "../unit/test_log.py::test_neither_form_of_the_log_shows_raw_what_others_sent",
+    ),
+    without(
+        "a status route without a token is open to nobody", "liteq/monitor/documents.py",
+        "    if not guard.local:", "    if False:",
+        "../contrib/flask/test_flask_extension.py::test_a_program_that_has_said_nothing_lets_nobody_look",
+    ),
+    without(
         "an exception's module is not imported", "liteq/serialization/errors.py",
         "    found: Any = sys.modules.get(doc.module)", "    found: Any = __import__(doc.module)",
         "../unit/test_error_documents.py::test_a_module_is_not_imported_because_a_document_names_it",
@@ -492,7 +507,7 @@ MUTANTS = [
         "test_threads.py::test_drivers_may_be_opened_while_others_look_for_them",
     ),
     without(
-        "what many connections do together counts for the log", "liteq/storage/sqlite/base.py",
+        "what many connections do together counts for the log", "liteq/storage/sqlite/upkeep.py",
         "self._work += session.work", "self._work = session.work",
         "test_threads.py::test_the_log_of_many_threads_is_folded",
     ),

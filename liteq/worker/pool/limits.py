@@ -40,7 +40,7 @@ Limits = tuple[float | None, float | None]
 
 
 def limits_of(task: Any, asked: Limits, default: Limits) -> Limits:
-    """The (hard, soft) limits in seconds of one call: what the call asked for, else the task's, else the worker's."""
+    """The (hard, soft) limits in seconds of one call: the call's own, else the task's, else the worker's."""
     hard = asked[0] or task.time_limit or default[0]
     soft = asked[1] or task.soft_time_limit or default[1]
     return hard, soft
