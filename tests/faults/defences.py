@@ -459,12 +459,12 @@ MUTANTS = [
     # -- interrupts, threads, foreign files
     without(
         "a limit is held back while the storage works", "liteq/worker/pool/limits.py",
-        '    "liteq.storage",\n', "",
+        "for module in (storage, signals,", "for module in (signals,",
         "test_interrupts.py::test_a_limit_never_raises_inside_the_storage",
     ),
     without(
         "a limit is held back where it would be swallowed", "liteq/worker/pool/limits.py",
-        'if name == "__del__" or', "if",
+        'if name == "__del__" or (name', "if (name",
         "test_interrupts.py::test_a_limit_that_comes_in_a_receiver_or_a_destructor_is_not_swallowed",
     ),
     without(

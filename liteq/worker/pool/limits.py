@@ -14,27 +14,19 @@ import threading
 from types import FrameType
 from typing import Any
 
-from liteq import context
+from liteq import context, serialization, signals, storage
 from liteq.exceptions import SoftTimeLimitExceeded
+from liteq.execution.execute import run_body
+from liteq.result import promises
 
-__all__ = ["SoftLimit", "limits_of", "soft_limit_by_signal"]
+__all__ = ["SoftLimit", "hold_back_in", "limits_of", "soft_limit_by_signal"]
 
 LONGEST_S = 86_400 * 366 * 100  # what the timer takes is not much more
 AGAIN_S = 2e-4  # until a limit that is held back is tried again
-# Held back in these packages; but not while one of them only waits, or inside a task's body that it runs (eager calls).
-SHELTERED = (
-    "liteq.storage",
-    # These catch every Exception.
-    "liteq.signals",
-    "liteq.serialization",
-    "liteq.result.promises",
-    # An alarm in the handler that sends what is held back would cut a frame short.
-    "liteq.worker.pool.prefork.child",
-    # Before the body has begun it has no handler yet.
-    "liteq.worker.pool.limits",
-)
-WAITING = frozenset({f"liteq.storage.sqlite.{listener}" for listener in ("inotify", "kqueue", "polling")})
-BODY = ("liteq.execution.execute", "_run_body")
+# Held back in these modules and below: the storage must not be left half way, the others catch every Exception; and
+# before the body has begun it has no handler yet.
+_sheltered = [module.__name__ for module in (storage, signals, serialization, promises)] + [__name__]
+BODY = run_body.__code__
 
 Limits = tuple[float | None, float | None]
 
@@ -46,13 +38,20 @@ def limits_of(task: Any, asked: Limits, default: Limits) -> Limits:
     return hard, soft
 
 
+def hold_back_in(module: str) -> None:
+    """Have no limit raised inside `module` from now on."""
+    _sheltered.append(module)
+
+
 def must_wait(frame: FrameType | None) -> bool:
     """Whether an exception raised in `frame`, which a signal has interrupted, would do harm or be swallowed."""
+    sheltered = tuple(_sheltered)
     while frame is not None:
-        module, name = frame.f_globals.get("__name__") or "", frame.f_code.co_name
-        if (module, name) == BODY:
+        if frame.f_code is BODY:  # perhaps of an eager call inside the storage's or a signal's own frames
             return False
-        if name == "__del__" or (module.startswith(SHELTERED) and module not in WAITING):
+        module, name = frame.f_globals.get("__name__") or "", frame.f_code.co_name
+        # A listener that waits for a bell is in no transaction, and may wait for long.
+        if name == "__del__" or (name != "wait" and module.startswith(sheltered)):
             return True
         frame = frame.f_back
     return False

@@ -23,12 +23,14 @@ from liteq.message import Lease, Outcome
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import ended_by
 from liteq.worker.pool.executor import Executor
-from liteq.worker.pool.limits import Limits, soft_limit_by_signal
+from liteq.worker.pool.limits import Limits, hold_back_in, soft_limit_by_signal
 from liteq.worker.pool.prefork import wire
 
 __all__ = ["PERMIT", "Child", "ChildSettings"]
 
 logger = logging.getLogger("liteq.worker")
+
+hold_back_in(__name__)  # an alarm in the handler that sends deferred reports would cut a frame short
 
 PERMIT = 8  # bytes of a token in the pipe
 RECEIVE = 1 << 18  # bytes asked of the socket at once
