@@ -14,9 +14,10 @@ from inspect import isgeneratorfunction, unwrap
 from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
-__all__ = ["leaves_nothing_open", "managers"]
+__all__ = ["closes_itself", "give_up", "leaves_nothing_open", "managers"]
 
 C = TypeVar("C", bound=type)
+F = TypeVar("F", bound=Callable[..., Any])
 
 # The code of each `__enter__` and `__exit__` that must not be lost, with what gives up the manager's session instead.
 managers: dict[CodeType, Callable[[Any], None]] = {}
@@ -25,9 +26,17 @@ managers: dict[CodeType, Callable[[Any], None]] = {}
 def leaves_nothing_open(cls: C) -> C:
     """Class decorator: whatever a public method of `cls` raises, no transaction of its own stays open behind it."""
     for name, function in list(vars(cls).items()):
-        if isinstance(function, FunctionType) and name[0] != "_" and not isgeneratorfunction(unwrap(function)):
+        if not isinstance(function, FunctionType) or name[0] == "_" or hasattr(function, "closes_itself"):
+            continue
+        if not isgeneratorfunction(unwrap(function)):
             setattr(cls, name, _closing(function))
     return cls
+
+
+def closes_itself(function: F) -> F:
+    """Decorator: `function` calls `give_up` itself. For the one that is called for each message: a wrapper costs."""
+    function.closes_itself = True  # type: ignore[attr-defined]
+    return function
 
 
 def _closing(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,16 +45,17 @@ def _closing(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except BaseException as error:
-            _give_up(error)
+            give_up(error)
             raise
 
     return verb
 
 
-def _give_up(error: BaseException) -> None:
+def give_up(error: BaseException) -> None:
+    """Roll back and close what is still open in the frames that `error` came through."""
     trace = error.__traceback__
     while trace is not None:
-        give_up = managers.get(trace.tb_frame.f_code)
-        if give_up is not None:
-            give_up(trace.tb_frame.f_locals["self"])
+        drop = managers.get(trace.tb_frame.f_code)
+        if drop is not None:
+            drop(trace.tb_frame.f_locals["self"])
         trace = trace.tb_next

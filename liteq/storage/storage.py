@@ -28,7 +28,7 @@ from liteq.storage import workers as _workers
 from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
 from liteq.storage.engines import open_driver
 from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
-from liteq.storage.interrupts import leaves_nothing_open
+from liteq.storage.interrupts import closes_itself, give_up, leaves_nothing_open
 from liteq.storage.rates import Budget
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
@@ -115,6 +115,7 @@ class Storage:
 
     # -- producers ---------------------------------------------------------------------------------------------------
 
+    @closes_itself
     def enqueue(self, batch: Batch, *, again: Collection[str] = ()) -> list[str]:
         """Write a message or a whole canvas, all or nothing; the id that stands for each of its messages.
 
@@ -123,13 +124,17 @@ class Storage:
         """
         now_ms = self.clock.now_ms()
         events = self.events_of(batch.messages) if self.events_of is not None else ()
-        if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
-            return [batch.messages[0].id]
-        with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
-            ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
-            if events:
-                _event_log.write(tx, events, now_ms=now_ms)
-        return ids
+        try:
+            if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
+                return [batch.messages[0].id]
+            with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
+                ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
+                if events:
+                    _event_log.write(tx, events, now_ms=now_ms)
+            return ids
+        except BaseException as error:
+            give_up(error)
+            raise
 
     def enqueue_many(self, messages: Iterable[Message]) -> int:
         """Write any number of messages that await nothing, all or nothing; the number of rows written.
