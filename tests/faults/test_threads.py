@@ -136,19 +136,21 @@ def test_a_process_that_is_stopped_at_the_gate_holds_nobody_up(tmp_path: Path) -
     code += "; print(flush=True); import time; time.sleep(600)"
     command = [sys.executable, "-c", code, str(tmp_path / "queue.db")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        holder.stdout.readline()
-        holder.send_signal(signal.SIGSTOP)
-        before, began = native_threads(), time.monotonic()
-        task.delay()
-        first, began = time.monotonic() - began, time.monotonic()
-        for _ in range(20):
+        try:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            holder.send_signal(signal.SIGSTOP)
+            before, began = native_threads(), time.monotonic()
             task.delay()
-        rest = time.monotonic() - began
-        assert first < 3 * PATIENCE_S
-        assert rest < 2 * PATIENCE_S, "each waits anew for a turn that does not come"
-        assert native_threads() <= before + 1, "each leaves a thread behind in the queue"
-        holder.kill()
+            first, began = time.monotonic() - began, time.monotonic()
+            for _ in range(20):
+                task.delay()
+            rest = time.monotonic() - began
+        finally:
+            holder.kill()
+    assert first < 3 * PATIENCE_S
+    assert rest < 2 * PATIENCE_S, "each waits anew for a turn that does not come"
+    assert native_threads() <= before + 1, "each leaves a thread behind in the queue"
     assert sum(count.n for count in app.storage.counts()) == 22
     app.storage.close()
 
