@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,13 +60,13 @@ def as_user(uid: int, gid: int, call: Callable[[], object]) -> str:
 
 
 @pytest.fixture
-def reachable(tmp_path: Path) -> Path:
+def reachable() -> Iterator[Path]:
     """A folder that other users come to; pytest's own are closed to them, and so may be the modules of this Python."""
-    queue(tmp_path / "warm.db").close()
-    for folder in [tmp_path, *tmp_path.parents]:
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
-    return tmp_path
+    with tempfile.TemporaryDirectory(prefix="liteq-shared-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        queue(folder / "warm.db").close()
+        yield folder
 
 
 @as_root
@@ -102,7 +103,7 @@ def test_a_side_file_that_is_laid_out_later_is_refused_too(tmp_path: Path, suffi
 @as_root
 def test_a_log_that_is_laid_out_between_two_connections_is_refused(tmp_path: Path) -> None:
     storage = queue(tmp_path / "queue.db")
-    storage.checkpoint()
+    storage.fold_log()
     os.chown(tmp_path / "queue.db-wal", STRANGER, STRANGER)
     with pytest.raises(StorageUnavailable, match=r"queue.db-wal is not used"), storage.driver.read():
         storage.driver._open(storage.driver.new_session(reader=True))  # type: ignore[attr-defined]
