@@ -48,17 +48,17 @@ LOCK: Final = "/*+ lock */"  # lock these rows, waiting for the transaction that
 class Durability(Enum):
     """The work that survives a power cut. At no level is anything torn, and a killed process loses nothing."""
 
-    DURABLE = "durable"  # accepted work is on the disk when the call returns; an ack may be lost, then a task re-runs
-    STRICT = "strict"  # every commit is on the disk when it returns
-    RELAXED = "relaxed"  # the newest moments may be lost, always as a suffix of the commit order
+    DURABLE = "durable"  #: accepted work is on the disk when the call returns; an ack may be lost, then a task re-runs
+    STRICT = "strict"  #: every commit is on the disk when it returns
+    RELAXED = "relaxed"  #: the newest moments may be lost, always as a suffix of the commit order
 
 
 class Promise(Enum):
     """The promise of a write transaction that has committed; the durability level says at which price."""
 
-    ACCEPTED = "accepted"  # a caller was told that it is there: enqueue, requeue, a schedule
-    REMOVED = "removed"  # a caller was told that it is gone: as ACCEPTED, but allowed while the disk is full
-    PROGRESS = "progress"  # it may be repeated: claim, heartbeat, acknowledgement
+    ACCEPTED = "accepted"  #: a caller was told that it is there: enqueue, requeue, a schedule
+    REMOVED = "removed"  #: a caller was told that it is gone: as ACCEPTED, but allowed while the disk is full
+    PROGRESS = "progress"  #: it may be repeated: claim, heartbeat, acknowledgement
 
     __hash__ = object.__hash__  # looked up in each transaction, and Enum's own is a Python function
 
@@ -66,8 +66,8 @@ class Promise(Enum):
 class Bell(Enum):
     """The subject of a wake-up. A lost ring may only ever cost latency."""
 
-    WORK = "work"  # something may be claimable, or a worker is asked for something
-    DONE = "done"  # something has finished
+    WORK = "work"  #: something may be claimable, or a worker is asked for something
+    DONE = "done"  #: something has finished
 
     __hash__ = object.__hash__  # as Promise's
 
