@@ -28,6 +28,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the hooks."""
     app.connect("autodoc-process-docstring", mark_up)
     app.connect("autodoc-process-signature", name_parameters)
+    app.connect("autodoc-skip-member", skip_fields)
     app.connect("missing-reference", leave_plain)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -68,6 +69,11 @@ def _opening(lines: list[str]) -> list[str]:
 def _inline(line: str) -> str:
     parts = CODE.split(line)
     return "".join(f"`{part}`" if part.startswith("`") else SPECIAL.sub(r"\\\1", part) for part in parts)
+
+
+def skip_fields(_app: Sphinx, _what: str, _name: str, obj: Any, _skip: bool, _options: Any) -> bool | None:
+    """Leave out the fields of a named tuple: its signature has them."""
+    return True if (inspect.getdoc(obj) or "").startswith("Alias for field number") else None
 
 
 def name_parameters(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, args: str, returns: str) -> Any:
