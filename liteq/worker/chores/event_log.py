@@ -79,7 +79,7 @@ class EventLog:
         timings = self._pool.timings
         if timings is None:  # events are off
             return ()
-        told: list[tuple[int | None, bytes]] = [(None, event) for event in self._waiting]
+        tagged: list[tuple[int | None, bytes]] = [(None, event) for event in self._waiting]
         for lease, outcome in settled:
             runtime_s = timings.pop(lease.token, None)
             if not self._tells(lease):
@@ -90,8 +90,8 @@ class EventLog:
                 self._add(events, partial(self._start, lease, since, None))
             self._started.discard(lease.token)
             self._add(events, partial(self._end, lease, outcome, runtime_s or 0.0))
-            told += [(lease.token, event) for event in events]
-        return told
+            tagged += [(lease.token, event) for event in events]
+        return tagged
 
     @staticmethod
     def _add(events: list[bytes], make: Callable[[], bytes | None]) -> None:
@@ -103,10 +103,10 @@ class EventLog:
         else:
             events += [] if event is None else [event]
 
-    def written(self, told: TaggedEvents) -> None:
+    def written(self, tagged: TaggedEvents) -> None:
         """Forget these events: they are in the file."""
-        if told:
-            del self._waiting[: sum(token is None for token, _ in told)]
+        if tagged:
+            del self._waiting[: sum(token is None for token, _ in tagged)]
 
     # -- the chore ---------------------------------------------------------------------------------------------------
 
