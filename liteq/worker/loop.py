@@ -43,7 +43,7 @@ REPORT_AGAIN_S = 30.0  # between two reports of one trouble that lasts
 
 
 class Consumer:
-    """Feeds `pool` from `queues` of `storage` until told to stop.
+    """Feeds `pool` from `queues` of `storage` until asked to stop.
 
     Single-threaded: every method belongs to the thread that calls `run`; others ask through `worker/signals.py`.
     """
@@ -227,7 +227,7 @@ class Consumer:
         """Settle all outcomes and claim up to `limit` messages. Outcomes that cannot be stored are kept."""
         outcomes, self._outcomes = self._outcomes, []
         budget = self._rates.budget() if self._rates else None
-        told = self._events.ended(outcomes) if self._events else ()
+        tagged = self._events.ended(outcomes) if self._events else ()
         try:
             turn = self._storage.turn(
                 outcomes,
@@ -237,7 +237,7 @@ class Consumer:
                 visibility_s=self._visibility_s,
                 expectant=self._claiming.expectant,
                 budget=budget,
-                events=told,
+                events=tagged,
             )
         except BaseException as exc:
             if type(exc) is StorageError:  # none of the kinds that pass: one of these outcomes may be to blame
@@ -245,7 +245,7 @@ class Consumer:
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
         self.processed += len(outcomes)
-        self._committed(budget, told)
+        self._committed(budget, tagged)
         return turn
 
     def _monotonic(self, due_ms: int | None, now: float) -> float:
@@ -261,11 +261,11 @@ class Consumer:
             self._events.received(leases)
         return self._admit(leases, command)
 
-    def _committed(self, budget: Budget | None, told: TaggedEvents) -> None:
+    def _committed(self, budget: Budget | None, tagged: TaggedEvents) -> None:
         if self._rates is not None and budget is not None:
             self._rates.used(budget)
         if self._events is not None:
-            self._events.written(told)
+            self._events.written(tagged)
 
     def _settle_apart(self, outcomes: list[tuple[Lease, Outcome]]) -> list[tuple[Lease, Outcome]]:
         """Settle one by one the outcomes that the storage refused together, so that a bad one holds up no other.

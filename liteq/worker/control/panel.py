@@ -20,6 +20,8 @@ from liteq.storage.commands import Command
 from liteq.storage.facades import Commands
 from liteq.storage.storage import Storage
 from liteq.worker.chores.heartbeat import Heartbeat
+from liteq.worker.loop import Consumer
+from liteq.worker.pool import Pool
 from liteq.worker.revoking import has_stamp, revoked_outcome
 
 __all__ = ["COMMANDS", "META", "CommandInfo", "Panel", "control_command", "inspect_command"]
@@ -135,12 +137,14 @@ class Panel:
             self.revoked_stamps.setdefault(header, set()).add(stamp)
 
     @property
-    def consumer(self) -> Any:
-        return self.worker.running.consumer
+    def consumer(self) -> Consumer:
+        consumer: Consumer = self.worker.running.consumer
+        return consumer
 
     @property
-    def pool(self) -> Any:
-        return self.worker.running.pool
+    def pool(self) -> Pool:
+        pool: Pool = self.worker.running.pool
+        return pool
 
     # -- the chore ---------------------------------------------------------------------------------------------------
 

@@ -14,8 +14,10 @@ import pytest
 from liteq import LiteQ
 from liteq.exceptions import StorageBusy, StorageError, WorkerLostError
 from liteq.message import Ack
+from liteq.signals import task_received
 from liteq.states import State
 from liteq.worker import Worker
+from liteq.worker import worker as engine
 
 
 @pytest.fixture
@@ -29,11 +31,11 @@ def app(tmp_path: Path) -> Iterator[LiteQ]:
 @pytest.fixture
 def run(app) -> Iterator[Callable[..., Worker]]:
     """Start a worker of `app` in a thread, back when it is ready; it is stopped after the test."""
-    started: list[tuple[Worker, threading.Thread]] = []
+    started: list[tuple[engine.Worker, threading.Thread]] = []
 
-    def run(pool: str, **options: Any) -> Worker:
+    def run(pool: str, make: type[engine.Worker] = Worker, **options: Any) -> engine.Worker:
         ready = threading.Event()
-        worker = Worker(app, pool=pool, on_ready=lambda _: ready.set(), **options)
+        worker = make(app, pool=pool, on_ready=lambda _: ready.set(), **options)
         worker.codes = []  # type: ignore[attr-defined]
         thread = threading.Thread(target=lambda: worker.codes.append(worker.run()))  # type: ignore[attr-defined]
         thread.start()
@@ -64,6 +66,34 @@ def test_it_works_until_another_thread_stops_it(app, run, pool):
     assert worker.join(10)
     assert worker.codes == [0]
     assert app.storage.workers() == []
+
+
+@pytest.mark.parametrize(("make", "tells"), [(engine.Worker, False), (Worker, True)])
+def test_the_engine_works_without_the_wing_for_celerys_callers(app, run, make, tells):
+    heard = []
+
+    @task_received.connect
+    def hear(request: Any, **_named: Any) -> None:
+        heard.append(request.id)
+
+    @app.task
+    def double(x: int) -> int:
+        return 2 * x
+
+    run("threads", make)
+    result = double.delay(4)
+    assert result.get(timeout=10) == 8
+    assert heard == [result.id] * tells
+
+
+def test_a_worker_that_has_not_started_says_so(app):
+    worker = Worker(app, pool="solo")
+    assert (worker.pool, worker.consumer, worker.has_started) == (None, None, False)
+    with pytest.raises(RuntimeError, match="has not started"):
+        _ = worker.running.pool
+    worker.stop()
+    worker.run()
+    assert worker.consumer is worker.running.consumer
 
 
 @IN_PROCESS
