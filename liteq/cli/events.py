@@ -13,8 +13,8 @@ import click
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.output import say
+from liteq.cli.process_options import become, log_level, process_options
 from liteq.cli.session import Session, pass_session
-from liteq.cli.worker import log_level, octal
 from liteq.clock import from_ms
 from liteq.settings import import_object
 
@@ -30,12 +30,12 @@ OF_ALL = frozenset({"type", "timestamp", "hostname", "uuid", "name", "args", "kw
 @click.option("-F", "--frequency", "--freq", type=float, default=1.0, show_default=True, help="Seconds between them.")
 @click.option("-r", "--maxrate", metavar="RATE", help="At most so many snapshots: 10/m.")
 @click.option("-l", "--loglevel", default="WARNING", callback=log_level, metavar="LEVEL", help="The camera's log.")
-@click.option("-f", "--logfile", metavar="FILE", help="The log; else stderr.")
-@click.option("--pidfile", metavar="FILE", help="Holds the process id; exits with 73 if taken.")
-@click.option("-D", "--detach", is_flag=True, help="With --camera: run in the background.")
-@click.option("--uid", metavar="USER", help="Run as this user.")
-@click.option("--gid", metavar="GROUP", help="Run as this group.")
-@click.option("--umask", metavar="OCTAL", callback=octal, help="The mode bits that new files do not get.")
+@process_options(
+    logfile="The log; else stderr.",
+    pidfile="Holds the process id; exits with 73 if taken.",
+    detach=("-D", "--detach"),
+    background="With --camera: run in the background.",
+)
 @click.option("--executable", expose_value=False, hidden=True)
 @pass_session
 def events(session: Session, /, dump: bool, camera: str | None, frequency: float, **options: Any) -> int:
@@ -96,7 +96,7 @@ def _film(session: Session, camera: str, frequency: float, options: dict[str, An
     if options["detach"]:
         app.close()  # nothing may be open when a process forks
     with daemon.detached(options["detach"]):
-        daemon.become(options["uid"], options["gid"])
+        become(options)
         if options["pidfile"]:
             daemon.claim_pidfile(Path(options["pidfile"]))
     logs.set_up(app, options["loglevel"], options["logfile"], color=not session.no_color, as_json=session.json)

@@ -8,15 +8,11 @@ import click
 
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
+from liteq.cli.names import names
 from liteq.cli.output import counted, emit
 from liteq.cli.session import Session, pass_session
 
-__all__ = ["names", "purge"]
-
-
-def names(text: str | None) -> list[str] | None:
-    """The parts of a comma-separated list; None for none."""
-    return None if text is None else [part for name in text.split(",") if (part := name.strip())]
+__all__ = ["purge"]
 
 
 @click.command(cls=Command)

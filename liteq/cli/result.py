@@ -20,7 +20,7 @@ class NoSuchMessage(LiteqError):
     """Raised when the file knows nothing of an id."""
 
     def __init__(self, id_: str) -> None:
-        super().__init__(f"there is no message {id_}: it never was sent, or its result has expired")
+        super().__init__(f"no such message {id_!r}; it was never sent, or its result has expired")
 
 
 @click.command(cls=Command)

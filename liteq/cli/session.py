@@ -1,4 +1,4 @@
-"""What every command has: the global options, the app and the file that they name, and a voice."""
+"""The session of every command: the global options, the app and the file that they name, and notes to the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a web application tells of its queue, as JSON documents, and who may look: for Flask and FastAPI.
+"""The state of a queue as JSON documents of a web application, and which requests may see them (Flask, FastAPI).
 
 A document comes with the HTTP status of its answer. None has a task's arguments or its traceback in it.
 """

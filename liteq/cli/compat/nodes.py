@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from liteq.cli.names import unknown
 from liteq.cli.worker import worker as worker_command
 
 __all__ = ["Cluster", "Node", "expand", "parse"]
@@ -37,7 +38,7 @@ class Node:
 
 @dataclass
 class Cluster:
-    """What the words of one call said."""
+    """The nodes and options that the words of one call name."""
 
     nodes: list[Node]
     flags: frozenset[str] = frozenset()
@@ -176,7 +177,7 @@ def _places(targets: str, names: list[str]) -> Iterable[int]:
         elif span and 1 <= int(span[1]) <= int(span[2]) <= len(names):
             yield from range(int(span[1]) - 1, int(span[2]))
         else:
-            raise click.UsageError(f"there is no node {target!r} among {', '.join(names)}")
+            raise unknown("node", target, names)
 
 
 def _node(name: str, options: dict[str, list[str]], rest: list[str]) -> Node:
@@ -190,5 +191,5 @@ def _node(name: str, options: dict[str, list[str]], rest: list[str]) -> Node:
 
 
 def _value(written: list[str]) -> str:
-    """What an option was given: `--pidfile=x` or `--pidfile x`."""
+    """The value of an option: `--pidfile=x` or `--pidfile x`."""
     return written[-1].partition("=")[2] if written[-1].startswith("--") else written[-1]

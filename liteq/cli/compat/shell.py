@@ -45,7 +45,7 @@ def shell(session: Session, /, wanted: str | None, without_tasks: bool, eventlet
 
 
 def names_in_shell(app: App, *, with_tasks: bool = True) -> dict[str, Any]:
-    """What is at hand in the shell; a task whose short name is one of these has it not."""
+    """The names at hand in the shell. A task is not, where one of the other names is its short one."""
     from liteq import canvas
     from liteq import result as results
 
