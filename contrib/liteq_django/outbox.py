@@ -1,9 +1,9 @@
 """The outbox: what is sent inside a transaction of a database that does not hold the queue.
 
 A row is written by the transaction itself, so it is there when that has been committed, and never when it was rolled
-back. Whoever takes the row away puts its messages into the queue: right after the commit the process that sent them;
-should that have died, a worker's relay. Taking away and putting in are one transaction of the models' database, the
-putting in is idempotent by the messages' ids: a process may die at any point of it.
+back. Its messages are put into the queue right after the commit, by the process that sent them; should that have died,
+by a worker's relay. Taking the row away and putting its messages in are one transaction of the models' database, and
+the putting in is idempotent by the messages' ids: a process may die at any point of it.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ WITHOUT_EFFECT = {
 
 
 @click.command(cls=Command)
-@click.option("--max-interval", type=float, metavar="SECONDS", help="Longest sleep between two looks.")
-@click.option("-n", "--hostname", metavar="NAME", help="Its name in the log's file name.")
+@click.option("--max-interval", type=float, metavar="SECONDS", help="Look at the schedule at least this often.")
+@click.option("-n", "--hostname", metavar="NAME", help="The name for %n, %h and %p in --logfile and --pidfile.")
 @click.option(
     "-l",
     "--loglevel",
@@ -42,8 +42,8 @@ WITHOUT_EFFECT = {
     help="debug, info, warning (the default), error or critical.",
 )
 @process_options(
-    logfile="The log; else stderr.",
-    pidfile="Holds the process id while it lives; exits with 73 if taken.",
+    logfile="Log to this file, not to stderr.",
+    pidfile="Write the process id to this file; exits with 73 if another live process has it.",
     detach=("--detach",),
     background="Run in the background.",
 )

@@ -25,23 +25,25 @@ OF_ALL = frozenset({"type", "timestamp", "hostname", "uuid", "name", "args", "kw
 
 
 @click.command(cls=Command)
-@click.option("-d", "--dump", is_flag=True, help="Write each event, a line each.")
+@click.option("-d", "--dump", is_flag=True, help="Write each event as a line.")
 @click.option("-c", "--camera", metavar="CLASS", help="Take snapshots with this class: module.Class.")
-@click.option("-F", "--frequency", "--freq", type=float, default=1.0, show_default=True, help="Seconds between them.")
+@click.option(
+    "-F", "--frequency", "--freq", type=float, default=1.0, show_default=True, help="Seconds between two snapshots."
+)
 @click.option("-r", "--maxrate", metavar="RATE", help="At most so many snapshots: 10/m.")
 @click.option("-l", "--loglevel", default="WARNING", callback=log_level, metavar="LEVEL", help="The camera's log.")
 @process_options(
-    logfile="The log; else stderr.",
-    pidfile="Holds the process id; exits with 73 if taken.",
+    logfile="Log to this file, not to stderr.",
+    pidfile="Write the process id to this file; exits with 73 if another live process has it.",
     detach=("-D", "--detach"),
     background="With --camera: run in the background.",
 )
 @click.option("--executable", expose_value=False, hidden=True)
 @pass_session
 def events(session: Session, /, dump: bool, camera: str | None, frequency: float, **options: Any) -> int:
-    """Show what becomes of tasks and workers, as it happens: on a screen, as lines (--dump), or to a camera.
+    """Show the events of tasks and workers as they happen: on a screen, as lines (--dump), or to a camera.
 
-    Workers tell of tasks where they were started with -E, or after `liteq control enable_events`.
+    Workers record events of tasks when they were started with -E, or after `liteq control enable_events`.
 
     \b
     JSON, with --dump: an event a line

@@ -132,7 +132,7 @@ def _end(exc: Exception) -> NoReturn:
         case LiteqError():
             click.echo(f"liteq: error: {one_line(exc)}", err=True)
             sys.exit(code_of(exc))
-        case OSError(errno=errno.EPIPE):  # whoever read our output has gone: `liteq dead list | head`
+        case OSError(errno=errno.EPIPE):  # the reader of our output has gone: `liteq dead list | head`
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the interpreter flushes it at its end
             sys.exit(Exit.FAILED)
         case _:
@@ -159,6 +159,6 @@ def _context_settings() -> MutableMapping[str, Any]:
 def main(ctx: click.Context) -> None:
     """A task queue with Celery's API over one SQLite file.
 
-    The options below may stand before the command or after it. `liteq COMMAND --help` tells a command's own.
+    The options below may stand before the command or after it. `liteq COMMAND --help` shows those of a command.
     """
     ctx.ensure_object(Session)

@@ -122,8 +122,10 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @click.option("-Q", "--queue", metavar="NAME", help="Only this queue.")
 @click.option("--task", metavar="NAME", help="Only messages of this task.")
 @click.option("-d", "--destination", metavar="NAMES", help="Only these workers, comma-separated.")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many messages.")
-@click.option("--args", is_flag=True, help="Also the arguments; sensitive ones are hidden, without -A all.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show at most this many messages."
+)
+@click.option("--args", is_flag=True, help="Show the arguments too; sensitive ones are hidden, all are without -A.")
 @click.option("-t", "--timeout", type=float, default=1.0, show_default=True, help="Seconds to wait for workers.")
 @pass_session
 def inspect(

@@ -41,7 +41,7 @@ def process_options(*, logfile: str, pidfile: str, detach: tuple[str, ...], back
         click.option(*detach, is_flag=True, help=background),
         click.option("--uid", metavar="USER", help="Run as this user."),
         click.option("--gid", metavar="GROUP", help="Run as this group."),
-        click.option("--umask", metavar="OCTAL", callback=octal, help="The mode bits that new files do not get."),
+        click.option("--umask", metavar="OCTAL", callback=octal, help="The umask for new files, such as 077."),
     )
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -90,7 +90,7 @@ def _own_options(app: App) -> list[click.Parameter]:
 
 
 def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
-    """What was said with the app's own options, taken out of `given`; their defaults where nothing was."""
+    """The values of the app's own options, taken out of `given`; their defaults where none was given."""
     return {str(one.name): given.pop(str(one.name), one.default) for one in _own_options(app)}
 
 
@@ -99,22 +99,44 @@ def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
     "-n", "--hostname", metavar="NAME", help="The worker's name; %h the host, %n its first label, %d the rest."
 )
 @click.option(
-    "-c", "--concurrency", type=click.IntRange(min=0), metavar="N", help="Processes or threads; else one a CPU."
+    "-c",
+    "--concurrency",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="How many processes or threads; default: one per CPU.",
 )
 @click.option("-P", "--pool", metavar="POOL", callback=one_of("pool", POOLS, GREEN), help="prefork, threads or solo.")
 @click.option("-Q", "--queues", metavar="NAMES", help="The queues to take from, comma-separated.")
 @click.option("-X", "--exclude-queues", metavar="NAMES", help="Queues not to take from.")
 @click.option("-I", "--include", metavar="MODULES", help="More modules of tasks to import, comma-separated.")
-@click.option("--purge", "--discard", is_flag=True, help="Delete what waits in these queues first, for good.")
+@click.option(
+    "--purge", "--discard", is_flag=True, help="First delete for good all messages that wait in these queues."
+)
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Kill the process of a task that runs longer.")
-@click.option("--soft-time-limit", type=float, metavar="SECONDS", help="Raise SoftTimeLimitExceeded in it first.")
+@click.option(
+    "--soft-time-limit", type=float, metavar="SECONDS", help="Raise SoftTimeLimitExceeded in a task that runs longer."
+)
 @click.option("--max-tasks-per-child", type=click.IntRange(min=1), metavar="N", help="Replace a process after N tasks.")
 @click.option(
-    "--max-memory-per-child", type=click.IntRange(min=1), metavar="KIB", help="Replace a process that is larger."
+    "--max-memory-per-child",
+    type=click.IntRange(min=1),
+    metavar="KIB",
+    help="Replace a process that uses more memory, after its task.",
 )
-@click.option("--autoscale", metavar="MAX,MIN", callback=_autoscale, help="Executors as there is work, within these.")
 @click.option(
-    "-E", "--task-events", "--events", "task_events", is_flag=True, default=None, help="Tell what becomes of tasks."
+    "--autoscale",
+    metavar="MAX,MIN",
+    callback=_autoscale,
+    help="Run between MIN and MAX tasks at once, as there is work.",
+)
+@click.option(
+    "-E",
+    "--task-events",
+    "--events",
+    "task_events",
+    is_flag=True,
+    default=None,
+    help="Record events of tasks, for `liteq events`.",
 )
 @click.option(
     "-l",
@@ -127,8 +149,8 @@ def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
     help="debug, info, warning (the default), error or critical.",
 )
 @process_options(
-    logfile="The log; else stderr. %n, %h, %p: the worker's name, host, both.",
-    pidfile="Holds the process id while the worker lives; exits with 73 if taken.",
+    logfile="Log to this file, not to stderr; %n, %h, %p: the worker's name, host, both.",
+    pidfile="Write the process id to this file; exits with 73 if another live process has it.",
     detach=("-D", "--detach"),
     background="Run in the background.",
 )
@@ -216,7 +238,7 @@ def _chosen_queues(app: App, queues: str | None, exclude_queues: str | None) -> 
     excluded = names(exclude_queues) or []
     chosen = [queue for queue in names(queues) or app.default_queues() if queue not in excluded]
     if not chosen:
-        raise click.UsageError("no queue is left to take from: see --queues and --exclude-queues")
+        raise click.UsageError("no queue is left to take from; see --queues and --exclude-queues")
     return chosen
 
 

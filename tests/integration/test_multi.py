@@ -123,10 +123,10 @@ def test_names_and_templates(liteq):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("start",), "which nodes?"),
+        (("start",), "no nodes are named"),
         (("begin", "1"), "unknown action 'begin'; actions: "),
         (("show", "a", "-c:b", "2"), "unknown node 'b'; nodes: a@"),
-        (("show", "a", "a"), "each node needs a name of its own"),
+        (("show", "a", "a"), "two nodes have one name"),
         (("show", "a", "b", "--pidfile=x.pid"), "a pidfile in common"),
         (("stop", "a", "-SIGNOTHING"), "unknown signal 'SIGNOTHING'"),
     ],

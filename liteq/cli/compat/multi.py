@@ -26,7 +26,7 @@ LOOK_S = 0.1  # between two looks whether a process has ended
 
 
 class Multi:
-    """One call: the nodes, what `liteq` was told before `multi`, and a voice."""
+    """One call: the nodes, and the options of `liteq` before `multi`."""
 
     def __init__(self, cluster: Cluster, global_options: list[str], *, quiet: bool) -> None:
         self.cluster = cluster
@@ -198,9 +198,9 @@ def _get(session: Session, words: list[str]) -> int:
 
 
 def _multi(session: Session, words: list[str]) -> Multi:
-    told: list[Any] = []
+    global_options: list[Any] = []
     for option, value in (("-A", session.app_name), ("-b", session.broker), ("--config", session.config)):
         if isinstance(value, str):
-            told += [option, value]
-    told += ["-C"] * session.no_color + ["-q"] * session.quiet + ["--json"] * session.json
-    return Multi(parse(words), told, quiet=session.quiet)
+            global_options += [option, value]
+    global_options += ["-C"] * session.no_color + ["-q"] * session.quiet + ["--json"] * session.json
+    return Multi(parse(words), global_options, quiet=session.quiet)

@@ -68,7 +68,7 @@ def parse(words: Sequence[str]) -> Cluster:
     read = _read(list(words))
     names = _names(read)
     if not names:
-        raise click.UsageError("which nodes? Give their names, or how many: `liteq multi start 2 -A proj`")
+        raise click.UsageError("no nodes are named; give their names, or how many: `liteq multi start 2 -A proj`")
     options: list[dict[str, list[str]]] = [dict(read.shared) for _ in names]
     for targets, meaning, written in read.special:
         for place in _places(targets, names):
@@ -113,7 +113,7 @@ def _option(read: _Words, word: str, words: list[str]) -> None:
         return
     found = OPTION.fullmatch(word)
     if found is None:
-        raise click.UsageError(f"{word!r} is no option: write -c 4, -c:1 4, --concurrency=4 or --concurrency:1=4")
+        raise click.UsageError(f"not an option: {word!r}; write -c 4, -c:1 4, --concurrency=4 or --concurrency:1=4")
     name, targets, value = found["name"], found["targets"], found["value"]
     if value is None and _takes_value(name) and words and (not words[0].startswith("-") or words[0] == "-"):
         value = words.pop(0)
@@ -161,7 +161,7 @@ def _names(read: _Words) -> list[str]:
     labels = [prefix + label for label in labels]
     names = [label.replace("%h", host) if "@" in label else f"{label}@{suffix}" for label in labels]
     if len(set(names)) < len(names):
-        raise click.UsageError(f"each node needs a name of its own: {', '.join(names)}")
+        raise click.UsageError(f"two nodes have one name: {', '.join(names)}")
     return names
 
 
