@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from liteq.cli.process_options import become, idle_options, log_level, note_idle
 from liteq.cli.session import Session, pass_session
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, LiteqError, StorageBusy
+
+if TYPE_CHECKING:
+    from liteq.worker import Worker
 
 __all__ = ["worker"]
 
@@ -188,7 +191,7 @@ def worker(ctx: click.Context, session: Session, /, **given: Any) -> int:
     return int(made.run())
 
 
-def _made(ctx: click.Context, app: Any, given: dict[str, Any]) -> Any:
+def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
     """The worker that the options describe, its tasks imported; the signals of Celery's set-up are sent on the way."""
     from liteq.context.identity import expand_name
     from liteq.settings import Source
