@@ -40,7 +40,7 @@ class TasksBackend(BaseTaskBackend):
     supports_priority = True
 
     def options_of(self, path: str) -> TaskOptions:
-        """What OPTIONS say about the task at `path`."""
+        """The options that OPTIONS give the task at `path`."""
         return options_of(self.options, path)
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -75,7 +75,7 @@ class TasksBackend(BaseTaskBackend):
         return result_of(record)
 
     def check(self, **_kwargs: Any) -> Iterator[checks.CheckMessage]:
-        """What is wrong with this entry of TASKS."""
+        """The problems of this entry of TASKS."""
         for problem in problems(self.options):
             yield checks.Error(f"TASKS[{self.alias!r}]: {problem}", id="liteq.E010", obj=self)
         try:

@@ -1,7 +1,7 @@
-"""The one that turns due schedule rows into messages.
+"""Beat: turns due schedule rows into messages.
 
-Any number of beats may run over one file: a run is sent and its entry moved on in one transaction, by whoever comes
-first. So beat needs no lock, no file of its own, and no leader.
+Any number of beats may run over one file: a run is sent and its entry moved on in one transaction, by the beat
+that comes first. So it needs no lock, no file of its own, and no leader.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ def dead() -> None:
 
 @dead.command("list")
 @filters
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
-@click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip so many.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this many.")
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip this many first.")
 @pass_session
 def list_(session: Session, /, task: str | None, queue: str | None, limit: int, offset: int) -> int:
     """List dead letters, the newest first.
@@ -67,7 +67,7 @@ def list_(session: Session, /, task: str | None, queue: str | None, limit: int, 
 def show(session: Session, /, id_: str) -> int:
     """Show a dead letter with its arguments, its exception and the traceback.
 
-    Arguments that their task calls sensitive are hidden; without the app (-A), which tells them, all are.
+    Sensitive arguments are hidden. Without -A all are, as only the app's code says which are sensitive.
 
     \b
     JSON: as `list`, and "args", "kwargs", "traceback"
@@ -94,7 +94,7 @@ def show(session: Session, /, id_: str) -> int:
 
 
 def _not_dead(id_: str, state: State) -> click.UsageError:
-    return click.UsageError(f"the message {id_} is no dead letter: it is {state}")
+    return click.UsageError(f"message {id_!r} is not a dead letter; its state is {state}")
 
 
 @dead.command()
@@ -121,7 +121,7 @@ def replay(session: Session, /, ids: tuple[str, ...], task: str | None, queue: s
     def write() -> None:
         click.echo(f"Replayed {counted(len(replayed), 'dead letter')}.")
         for id_ in refused:
-            say(f"{id_}: no dead letter, or its unique key is taken")
+            say(f"{id_}: not a dead letter, or its unique key is taken")
 
     emit(session, {"replayed": replayed, "refused": refused}, write)
     return Exit.FAILED if refused else Exit.OK
@@ -148,9 +148,9 @@ def _chosen(
 ) -> Iterator[list[str]]:
     """The ids that were named, or all that match, in pages. Each is yielded once, whatever becomes of it meanwhile."""
     if ids and (task or queue or every):
-        raise click.UsageError("name ids, or choose by --task, --queue or --all: not both")
+        raise click.UsageError("give IDs, or --task, --queue or --all, not both")
     if not (ids or task or queue or every):
-        raise click.UsageError("name the ids of dead letters, or choose by --task, --queue or --all")
+        raise click.UsageError("no dead letter is chosen; give IDs, or --task, --queue or --all")
     if ids:
         yield list(dict.fromkeys(ids))
         return

@@ -155,7 +155,7 @@ class Demo:
         return self._figures | {"retries": retries}
 
     def after(self) -> dict[str, Any]:
-        """What can be said once the worker has ended: the file is whole, and nothing is left in it undone."""
+        """The checks that are made once the worker has ended: the file is whole, and nothing in it is left undone."""
         storage = self.app.storage
         storage.close()
         integrity = storage.describe()["integrity"]

@@ -23,9 +23,9 @@ __all__ = ["doctor"]
 @click.command(cls=Command)
 @pass_session
 def doctor(session: Session, /) -> int:
-    """Examine the file and what it lives on.
+    """Check the queue's file, and the disk it is on.
 
-    Exits with 1 when something is wrong. It reads the whole file, for the integrity check.
+    Exits with 1 when something is wrong. The integrity check reads the whole file.
 
     \b
     JSON: {"ok", "checks": [{"name", "status": "ok"|"warning"|"error", "detail"}], "storage": {...}}

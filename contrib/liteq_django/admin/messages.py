@@ -156,7 +156,7 @@ class TaskAdmin(MessageAdmin):
 
 
 class DeadLetterAdmin(MessageAdmin):
-    """What failed for good."""
+    """The messages that failed for good."""
 
     columns = ("Id", "Task", "Queue", "Died", "Retries", "Crashes", "Error")
     filters = (("id", "Id"), ("task", "Task (a part of its name)"), ("queue", "Queue"))

@@ -45,6 +45,23 @@ class _Shape:
             and issubclass(model, base)
         }
         self.returns = _without_none(hints.get("return"))
+        self._base = base
+
+    def to_validate(self, bound: inspect.BoundArguments) -> list[tuple[str, Any, Any]]:
+        """(parameter, model, value) of each argument that is to become a model."""
+        given = bound.arguments
+        return [(name, model, given[name]) for name, model in self.models.items() if given.get(name) is not None]
+
+    def returned(self, value: Any, options: Mapping[str, Any]) -> Any:
+        """A model that the function is annotated to return, dumped; any other value is itself."""
+        return self._dumped(value, self.returns if isinstance(self.returns, type) else (), options)
+
+    def sent(self, parameter: str, value: Any, options: Mapping[str, Any]) -> Any:
+        """A model that its parameter's annotation brings back, dumped; any other is left for the serializer."""
+        return self._dumped(value, self.models.get(parameter, ()), options)
+
+    def _dumped(self, value: Any, kinds: Any, options: Mapping[str, Any]) -> Any:
+        return value.model_dump(**options) if isinstance(value, self._base) and isinstance(value, kinds) else value
 
 
 def _without_none(annotation: Any) -> Any:
@@ -107,39 +124,26 @@ def modelled(
 
     def validated(args: Any, kwargs: Any) -> inspect.BoundArguments:
         bound = shape.signature.bind(*args, **kwargs)
-        for parameter, value in bound.arguments.items():
-            model: Any = shape.models.get(parameter)
-            if model is not None and value is not None:
-                with _hiding(sensitive, parameter, ValidationError):
-                    bound.arguments[parameter] = model.model_validate(value, strict=strict, context=known)
+        for parameter, model, value in shape.to_validate(bound):
+            with _hiding(sensitive, parameter, ValidationError):
+                bound.arguments[parameter] = model.model_validate(value, strict=strict, context=known)
         return bound
-
-    def returned(value: Any) -> Any:
-        if isinstance(value, BaseModel) and isinstance(shape.returns, type) and isinstance(value, shape.returns):
-            return value.model_dump(**dumped)
-        return value
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         bound = validated(args, kwargs)
-        return returned(function(*bound.args, **bound.kwargs))
+        return shape.returned(function(*bound.args, **bound.kwargs), dumped)
 
     @functools.wraps(function)
     async def acall(*args: Any, **kwargs: Any) -> Any:
         bound = validated(args, kwargs)
-        return returned(await function(*bound.args, **bound.kwargs))
+        return shape.returned(await function(*bound.args, **bound.kwargs), dumped)
 
     def dump(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         names = list(shape.signature.parameters)[1 if bind else 0 :]
         return (
-            [one(names[i] if i < len(names) else "", value) for i, value in enumerate(args)],
-            {key: one(key, value) for key, value in kwargs.items()},
+            [shape.sent(names[i] if i < len(names) else "", value, dumped) for i, value in enumerate(args)],
+            {key: shape.sent(key, value, dumped) for key, value in kwargs.items()},
         )
-
-    def one(parameter: str, value: Any) -> Any:
-        """A model that its parameter's annotation brings back is dumped; any other is left for the serializer."""
-        if isinstance(value, BaseModel) and isinstance(value, shape.models.get(parameter, ())):
-            return value.model_dump(**dumped)
-        return value
 
     return Modelled(acall if inspect.iscoroutinefunction(function) else call, dump)
