@@ -119,7 +119,7 @@ class EventReceiver:
             yield self._event("worker-offline", name, now_ms, None)
 
     def _event(self, type_: str, hostname: str, at_ms: int, worker: Any) -> dict[str, Any]:
-        info: dict[str, Any] = decode(worker.info) if worker is not None and worker.info else {}
+        info: dict[str, Any] = {} if worker is None else worker.facts
         return {
             "type": type_, "hostname": hostname, "timestamp": at_ms / 1000, "clock": at_ms, "utcoffset": 0,
             "pid": worker.pid if worker is not None else None, "local_received": self.app.clock.now_ms() / 1000,

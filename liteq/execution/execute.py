@@ -32,6 +32,7 @@ from liteq.context import Around, Request, current_request, enter, leave
 from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
 from liteq.policy.retry import RetryPolicy, decide, exhausted
+from liteq.policy.times import span_ms
 from liteq.result import ResultBase
 from liteq.serialization import Content, decode, encode, encode_error
 from liteq.serialization.failures import exception_from
@@ -354,13 +355,16 @@ def _raised(task: Any, plan: Plan, request: Request, exc: Exception, clock: Cloc
 
 
 def retry_due_ms(when: float | datetime | timedelta | None, default_s: float | None, clock: Clock) -> int:
-    """The time to run again, in ms since the epoch: `when` in seconds from now or as a time, else after `default_s`."""
+    """The time to run again, in ms since the epoch: `when` in seconds from now or as a time, else after `default_s`.
+
+    Raises ValueError for no possible time. The task that asked for it has failed then.
+    """
     if isinstance(when, datetime):
         return to_ms(when)
     if isinstance(when, timedelta):
         when = when.total_seconds()
     seconds = when if when is not None else (default_s or 0)
-    return clock.now_ms() + int(seconds * 1000)
+    return clock.now_ms() + span_ms(seconds, "the countdown of a retry")
 
 
 def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock) -> Executed:

@@ -16,6 +16,7 @@ from liteq.clock import Clock, from_ms, to_ms
 from liteq.context import App
 from liteq.exceptions import QueueNotFound
 from liteq.message import Flag, Message
+from liteq.policy.times import LONGEST_S, span_ms
 from liteq.routing.queues import declared_queues, takes
 from liteq.routing.routes import Router, queue_name
 from liteq.sending.compile import RowMaker
@@ -35,7 +36,6 @@ EMPTY: Mapping[str, Any] = {}
 PROPERTIES = (
     "correlation_id", "app_id", "user_id", "message_id", "content_type", "content_encoding", "type", "cluster_id",
 )  # fmt: skip
-LONGEST_S = 1_000 * 366 * 86_400
 FORM = frozenset({"serializer", "compression"})
 
 
@@ -50,13 +50,6 @@ def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
     if isinstance(when, bool) or not isinstance(when, (int, float)):
         raise TypeError(f"a time is seconds, a datetime or an ISO string, not {when!r}")
     return clock.now_ms() + span_ms(when, "a time from now")
-
-
-def span_ms(seconds: float, what: str) -> int:
-    """`seconds` in ms. Raises ValueError for what is no time span: NaN, infinity, more than a thousand years."""
-    if not abs(seconds) <= LONGEST_S:  # also where it is NaN
-        raise ValueError(f"{what} is a number of seconds, a thousand years at most, not {seconds!r}")
-    return int(seconds * 1000)
 
 
 OF_THE_TASK = ("queue", "exchange", "routing_key", "priority")

@@ -86,8 +86,16 @@ class Rate:
         self.task = task
         self.text = text
         self.declared = declared
+        self.bucket = _bucket(text, full_us)
+
+
+def _bucket(text: str, full_us: int) -> Bucket | None:
+    """The bucket of a stored rate; None for no limit, and for a row that another program wrote and that is no rate."""
+    try:
         rate = per_second(text)
-        self.bucket = Bucket(rate, full_us / 1e6) if rate else None
+        return Bucket(rate, full_us / 1e6) if rate else None
+    except (ValueError, TypeError):
+        return None
 
 
 def rates(tx: Transaction) -> dict[str, Rate]:

@@ -25,6 +25,7 @@ from liteq.storage import results as _results
 from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
+from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
 from liteq.storage.engines import open_driver
 from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
@@ -284,6 +285,17 @@ class Storage:
             if lease is not None:
                 return _extend.progress(tx, *lease, data)
             return _extend.progress_by_id(tx, message_id, data, now_ms=self.clock.now_ms())
+
+    def bury_misfits(self) -> list[bytes]:
+        """Make dead letters of unfinished rows that no verb can take; the error of each. Their followers end too."""
+        with self.driver.write(Promise.PROGRESS) as tx:
+            now_ms = self.clock.now_ms()
+            buried = self.driver.bury_misfits(tx, now_ms=now_ms)
+            ends = [End(misfit.id, ok=False, group_id=misfit.group_id, error=misfit.error) for misfit in buried]
+            if ends:
+                propagate(tx, ends, now_ms=now_ms)
+        self._ring(done=bool(buried), work=bool(buried))
+        return [misfit.error for misfit in buried]
 
     def reap(self, dead_workers: Sequence[int] = (), *, expired: bool = True) -> int:
         """End the leases of `dead_workers` and, if `expired`, those past their deadline; how many messages."""

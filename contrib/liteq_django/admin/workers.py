@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from django.http import HttpRequest
 
 from liteq_django.admin.base import Page, QueueAdmin, Row, when
@@ -22,7 +21,7 @@ class WorkerAdmin(QueueAdmin):
 
     @staticmethod
     def _cells(worker: Any) -> tuple[Any, ...]:
-        info = orjson.loads(worker.info) if worker.info else {}
+        info = worker.facts
         return (
             worker.name, worker.host, worker.pid, ", ".join(info.get("queues", ())), info.get("pool", ""),
             info.get("concurrency", ""), worker.leased, info.get("processed", ""), when(worker.heartbeat_ms),
@@ -32,6 +31,6 @@ class WorkerAdmin(QueueAdmin):
         worker = next((w for w in storage.workers() if w.uuid == object_id), None)
         if worker is None:
             return None
-        info = orjson.loads(worker.info) if worker.info else {}
+        info = worker.facts
         return [*zip(self.columns, self._cells(worker), strict=True), ("Started", when(worker.started_ms)),
                 *((name.capitalize(), value) for name, value in sorted(info.items()))]  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Self
 
-from liteq.serialization import decode
 from liteq.states import State
 from liteq.storage.workers import WorkerRecord
 
@@ -59,7 +58,7 @@ class Channel:
 
 
 def _queues_of(worker: WorkerRecord) -> list[str]:
-    found: list[str] = decode(worker.info).get("queues", []) if worker.info else []
+    found: list[str] = worker.facts.get("queues", [])
     return found
 
 

@@ -10,14 +10,14 @@ from time import monotonic
 from typing import Any, ClassVar
 
 from liteq.exceptions import StorageBusy, StorageError, StorageUnavailable
-from liteq.storage.driver import Bell, Driver, Durability, Promise
-from liteq.storage.sqlite import backup, checks, describe, files, restore
+from liteq.storage.driver import Bell, Driver, Durability, Promise, Transaction
+from liteq.storage.sqlite import backup, checks, describe, files, misfits, restore
 from liteq.storage.sqlite.ballast import Ballast
 from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
 from liteq.storage.sqlite.session import Session
 from liteq.storage.sqlite.sidecars import Sidecars
 from liteq.storage.sqlite.transaction import Checkout
-from liteq.storage.upkeep import Check
+from liteq.storage.upkeep import Check, Misfit
 
 __all__ = ["FileUpkeep"]
 
@@ -170,6 +170,9 @@ class FileUpkeep(Driver):
         except StorageError as error:
             return [str(error)]
         return overgrown(self.path)
+
+    def bury_misfits(self, tx: Transaction, *, now_ms: int) -> list[Misfit]:
+        return misfits.bury(tx, now_ms=now_ms)
 
     # -- copies and facts --------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
+from liteq.exceptions import BadMessage
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode
 from liteq.storage.commands import Command
@@ -165,7 +166,11 @@ class Panel:
     def _is_for_us(self, command: Command) -> bool:
         if not self._enabled or self.app.clock.now_ms() > command.expires_ms:
             return False
-        return command.destination is None or self.hostname in decode(command.destination)
+        try:
+            return command.destination is None or self.hostname in decode(command.destination)
+        except (BadMessage, TypeError):  # a row that another program wrote
+            logger.warning("remote control: command %s is for no list of workers: passed over", command.id)
+            return False
 
     def _obey(self, command: Command) -> None:
         answer = self._answer(command)
