@@ -125,13 +125,13 @@ class Session(ABC):
         """Put an `Abandoned` in the connection's place, and return the connection."""
 
     def close(self) -> None:
-        """Close the connection, which rolls back what is open, and leave the gate. Never raises."""
+        """Close the connection, which rolls back an open transaction, and leave the gate. Never raises."""
         with contextlib.suppress(Exception):  # it was abandoned, or never opened, or its disk is gone
             self.disconnect()
         self.gate.close()
 
     def abandon(self) -> None:
-        """In a forked child: let go of what is the parent's without closing it."""
+        """In a forked child: let go of the parent's connection without closing it."""
         self.gate.close()
         if not isinstance(getattr(self, "connection", None), (Abandoned, NoneType)):
             ABANDONED.append(self.abandon_connection())
