@@ -56,7 +56,7 @@ def claim(
     for queue in queues:
         if len(leases) >= limit:
             break
-        if not tx.execute(ANY_PENDING, (queue,)):  # cheaper than an UPDATE of nothing
+        if len(queues) > 1 and not tx.execute(ANY_PENDING, (queue,)):  # cheaper than an UPDATE of nothing
             continue
         if "base" not in params:
             params["base"] = tx.tokens(max(SPREAD, limit))
