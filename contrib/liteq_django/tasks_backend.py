@@ -62,14 +62,14 @@ class TasksBackend(BaseTaskBackend):
         )
         result = self._eager(task, sent, args, kwargs) if isinstance(sent, EagerResult) else None
         if result is None:
-            record = default_app().storage.find(sent.id)
+            record = default_app().storage.reader.find(sent.id)
             result = self._new(task, sent.id, args, kwargs) if record is None else result_of(record)
         task_enqueued.send(type(self), task_result=result)
         return result
 
     def get_result(self, result_id: str) -> Any:
         """Its result as it is now. Raises TaskResultDoesNotExist: never enqueued, not yet committed, or expired."""
-        record = default_app().storage.find(str(result_id))
+        record = default_app().storage.reader.find(str(result_id))
         if record is None:
             raise TaskResultDoesNotExist(result_id)
         return result_of(record)

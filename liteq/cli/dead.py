@@ -42,7 +42,7 @@ def list_(session: Session, /, task: str | None, queue: str | None, limit: int, 
     \b
     JSON: [{"id", "task", "queue", "state", "finished", "retries", "crashes", "error": {"type", "message"}, ...}]
     """
-    records = session.storage.messages(State.DEAD, task=task, queue=queue, limit=limit, offset=offset)
+    records = session.storage.reader.messages(State.DEAD, task=task, queue=queue, limit=limit, offset=offset)
     found = [messages.document(session.app, record) for record in records]
     now_ms = session.app.clock.now_ms()
 
@@ -72,7 +72,7 @@ def show(session: Session, /, id_: str) -> int:
     \b
     JSON: as `list`, and "args", "kwargs", "traceback"
     """
-    record = session.storage.find(id_)
+    record = session.storage.reader.find(id_)
     if record is None or record.state != State.DEAD:
         raise NoSuchMessage(id_) if record is None else _not_dead(id_, record.state)
     session.tell_hidden([record])
@@ -114,7 +114,7 @@ def replay(session: Session, /, ids: tuple[str, ...], task: str | None, queue: s
     replayed: list[str] = []
     refused: list[str] = []
     for page in _chosen(session, ids, task, queue, every):
-        done = storage.dead_replay(page)
+        done = storage.dead.requeue(page)
         replayed += done
         refused += [id_ for id_ in page if id_ not in set(done)]
 
@@ -138,7 +138,7 @@ def drop(session: Session, /, ids: tuple[str, ...], task: str | None, queue: str
     \b
     JSON: {"dropped"}
     """
-    dropped = sum(session.storage.dead_drop(page) for page in _chosen(session, ids, task, queue, every))
+    dropped = sum(session.storage.dead.drop(page) for page in _chosen(session, ids, task, queue, every))
     emit(session, {"dropped": dropped}, lambda: click.echo(f"Dropped {counted(dropped, 'dead letter')}."))
     return Exit.FAILED if dropped < len(ids) else Exit.OK
 
@@ -157,10 +157,10 @@ def _chosen(
     seen: set[str] = set()
     left = 0  # those that stay dead letters stand before the others in the next page
     while True:
-        page = session.storage.dead_matching(task=task, queue=queue, limit=PAGE + left)
+        page = session.storage.dead.matching(task=task, queue=queue, limit=PAGE + left)
         fresh = [id_ for id_ in page if id_ not in seen]
         if not fresh:
             return
         seen.update(fresh)
         yield fresh
-        left = len(seen.intersection(session.storage.dead_matching(task=task, queue=queue, limit=PAGE + left)))
+        left = len(seen.intersection(session.storage.dead.matching(task=task, queue=queue, limit=PAGE + left)))

@@ -38,7 +38,7 @@ class Query:
 def queues(session: Session, query: Query) -> int:
     """How many messages each queue has in each state."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    for count in session.storage.counts():
+    for count in session.storage.reader.counts():
         if query.queue in (None, count.queue):
             found[count.queue][count.state.value] = count.n
     shown = [state.value for state in State]
@@ -53,7 +53,7 @@ def queues(session: Session, query: Query) -> int:
 def messages(session: Session, query: Query) -> int:
     """Messages of these ids, else those in one state (--state, by default pending)."""
     if query.ids:
-        found = session.storage.find_many(query.ids)
+        found = session.storage.reader.find_many(query.ids)
         _show_records(session, list(found.values()), with_args=query.args, empty="none of these ids is known")
         return Exit.OK if len(found) == len(set(query.ids)) else Exit.FAILED
     return _show_messages(session, query, query.state or State.PENDING)
@@ -65,7 +65,7 @@ def scheduled(session: Session, query: Query) -> int:
 
 
 def _show_messages(session: Session, query: Query, state: State) -> int:
-    records = session.storage.messages(state, queue=query.queue, task=query.task, limit=query.limit)
+    records = session.storage.reader.messages(state, queue=query.queue, task=query.task, limit=query.limit)
     if query.destination:
         records = [record for record in records if record.worker in query.destination.split(",")]
     return _show_records(session, records, with_args=query.args, empty=f"no message is {state}")

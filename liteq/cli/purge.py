@@ -30,7 +30,7 @@ def purge(session: Session, /, force: bool, queues: str | None, exclude_queues: 
     JSON: {"purged", "queues"}
     """
     storage = session.storage
-    known = sorted({count.queue for count in storage.counts()})
+    known = sorted({count.queue for count in storage.reader.counts()})
     excluded = names(exclude_queues) or []
     chosen = [queue for queue in names(queues) or known if queue not in excluded]
     if not force:

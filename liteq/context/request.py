@@ -163,7 +163,7 @@ class Request:
         lease = self._lease
         if lease is None or lease.group_id is None:
             return None
-        row = self._app.storage.find(lease.id)
+        row = self._app.storage.reader.find(lease.id)
         return None if row is None else row.position
 
     # What comes next is read from the file, as dicts of signatures. A task that sets `chain` or `callbacks` to None, or

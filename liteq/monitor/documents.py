@@ -131,7 +131,7 @@ def health(app: App, workers: str | None = None) -> Answer:
         wanted = int(workers or 0)
     except ValueError:
         return Answer(422, {"error": f"workers must be a whole number, not {workers!r:.80}"})
-    app.storage.next_due_ms()
+    app.storage.reader.next_due_ms()
     alive = len(_workers(app))
     enough = alive >= wanted
     return Answer(200 if enough else 503, {"status": "ok" if enough else "too few workers", "workers": alive})
@@ -141,7 +141,7 @@ def health(app: App, workers: str | None = None) -> Answer:
 def status(app: App) -> Answer:
     """Messages by queue and state, dead letters, workers, warnings."""
     queues: dict[str, dict[str, int]] = {}
-    for count in app.storage.counts():
+    for count in app.storage.reader.counts():
         queues.setdefault(count.queue, {})[count.state.value] = count.n
     return Answer(
         200,
@@ -158,7 +158,7 @@ def status(app: App) -> Answer:
 @_or_unavailable
 def task(app: App, task_id: str) -> Answer:
     """The state of the task `task_id`, its result or its error; 404 for an id that the file does not know."""
-    if app.storage.find(task_id) is None:
+    if app.storage.reader.find(task_id) is None:
         return Answer(404, {"error": f"no such task: {task_id!r:.300}; it was never sent, or its result has expired"})
     meta = app.AsyncResult(task_id)._get_task_meta()
     return Answer(200, {"id": task_id, "task": meta["name"], **outcome(meta["status"], meta["result"])})

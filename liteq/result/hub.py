@@ -37,7 +37,7 @@ async def finished(
     """
     lanes = lanes_of(app)
     ids = list(ids)
-    there = await reading(app, lambda: app.storage.find_finished(ids)) if ids else {}
+    there = await reading(app, lambda: app.storage.reader.find_finished(ids)) if ids else {}
     hub = _hub_of(app, lanes)
     futures = {id_: hub.expect(id_, there.get(id_)) for id_ in ids}
     limit = asyncio.timeout(timeout_s)
@@ -122,7 +122,7 @@ class Hub:
         self._unseen.clear()
         self._busy = True
         self._began = self._loop.time()
-        self._lanes.read(self._storage.find_finished, ids).add_done_callback(self._looked)
+        self._lanes.read(self._storage.reader.find_finished, ids).add_done_callback(self._looked)
 
     def _looked(self, look: asyncio.Future[dict[str, Record]]) -> None:
         self._loop.call_later(REST * (self._loop.time() - self._began), self._rested)

@@ -16,7 +16,7 @@ def raise_of_parents(parent: Any) -> None:
     leaves = _leaves_above(parent)
     stored = [leaf for leaf in leaves if leaf.app is not None and leaf._record is None]
     if stored:
-        records = stored[0].app.storage.find_finished([leaf.id for leaf in stored])
+        records = stored[0].app.storage.reader.find_finished([leaf.id for leaf in stored])
         for leaf in stored:
             leaf._record = records.get(leaf.id)
     for leaf in leaves:

@@ -89,7 +89,7 @@ class AsyncResult(ResultBase, Generic[R]):
     def _find(self) -> Record | None:
         """The message's row: read anew until it has finished. None for an unknown id."""
         if self._record is None:
-            record: Record | None = self.app.storage.find(self.id)
+            record: Record | None = self.app.storage.reader.find(self.id)
             if record is None or not record.has_ended:
                 return record
             self._record = record
@@ -355,9 +355,9 @@ class AsyncResult(ResultBase, Generic[R]):
         storage = self.app.storage
         sent = [
             self.app.GroupResult.restore(id_) if is_group else AsyncResult(id_, app=self.app)
-            for id_, is_group in storage.sent_by(self.id)
+            for id_, is_group in storage.reader.sent_by(self.id)
         ]
-        return sent + [AsyncResult(id_, app=self.app) for id_ in storage.followers(self.id)]
+        return sent + [AsyncResult(id_, app=self.app) for id_ in storage.reader.followers(self.id)]
 
     def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[Any, Any]]:
         """(parent, node) of this result and its children, breadth first.."""

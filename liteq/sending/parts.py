@@ -100,7 +100,7 @@ class GroupStream:
     def _extend(self, batch: Batch, *, last: bool) -> None:
         assert self._group is not None, "the first part is sent by `offer`"
         more = self._members - self._sent
-        if not self._storage.extend_group(self._group, self._hold, batch, more, patience_s=PATIENCE_S, last=last):
+        if not self._storage.groups.extend(self._group, self._hold, batch, more, patience_s=PATIENCE_S, last=last):
             raise ValueError(
                 f"group {self._group} was given up: its generator made nothing for {PATIENCE_S:.0f} s or it was revoked"
             )

@@ -185,7 +185,7 @@ class Sender:
             linked=True,
             depth=running.depth if running is not None else 1,
         )
-        if not self.app.storage.grow_group(group_id, compiled.batch):
+        if not self.app.storage.groups.append(group_id, compiled.batch):
             raise ValueError(f"the group {group_id} has finished: nothing can be added to it")
         announce_sent(self.app, compiled.batch.messages)
         return self.result_of(compiled.node)

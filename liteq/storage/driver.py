@@ -1,13 +1,13 @@
 """THE interface between the queue's verbs and a storage engine.
 
-A verb is a function over a `Transaction`; an engine is a `Driver`. A second engine implements `Driver`, overrides what
-applies to it of `Upkeep` (upkeep.py), brings its own migrations, registers its URL scheme (engines.py), and runs
-`tests/conformance` with its URL. The SQL of the verbs stays in the subset that SQLite (3.35 and up) and PostgreSQL
+A verb is a function over a `Transaction`; an engine is a `Driver`. A second engine implements `Driver`, overrides the
+methods of `Upkeep` that apply to it (upkeep.py), brings its own migrations, registers its URL scheme (engines.py), and
+runs `tests/conformance` with its URL. The SQL of the verbs stays in the subset that SQLite (3.35 and up) and PostgreSQL
 share: `tests/integration/test_portable_sql.py` prepares every statement on PostgreSQL.
 
 SQLite has one writer at a time, so there a verb never meets another one halfway. For engines with many writers a
-statement carries what it relies on as a hint, `SKIP_LOCKED` or `LOCK`. SQLite reads a comment; another engine's driver
-puts its own clause in the place when it translates the placeholders.
+statement carries the lock that it relies on as a hint, `SKIP_LOCKED` or `LOCK`. SQLite reads a comment; another
+engine's driver puts its own clause in the place when it translates the placeholders.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Place(NamedTuple):
     """Where a broker URL leads, told without opening anything.
 
     `kind`: the word for it in front of a person ("file"). `where`: as `Driver.where()`. `through`: the library.
-    `missing`: a sentence that says what will make it, where there is nothing yet; "" where something is there, or where
+    `missing`: a sentence on how it comes to be, where there is nothing yet; "" where something is there, or where
     only opening it tells.
     """
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
@@ -30,27 +30,12 @@ from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Tr
 from liteq.storage.engines import open_driver
 from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
 from liteq.storage.rates import Budget
+from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 
 IDLE_EARS = 4
 CHUNK = 1_000  # rows of one housekeeping transaction: others get their turn in between
-
-
-TaggedEvents = Sequence[tuple[int | None, bytes]]  # each with the token of the lease that it is about
-
-
-class Turn(NamedTuple):
-    """The yield of one turn of a worker: new `leases`, and those whose outcome came too late.
-
-    `due_ms`: when the next scheduled message comes due; None when there is none, and where nothing was to be claimed.
-    `command`: with new leases, the newest command that was given before them (`storage.commands`); else 0.
-    """
-
-    leases: list[Lease]
-    lost: list[Lease]
-    due_ms: int | None = None
-    command: int = 0
 
 
 class _Step(Protocol):
@@ -148,7 +133,7 @@ class Storage:
         return True
 
     def cancel(self, ids: Sequence[str], *, reason: str = "revoked") -> list[str]:
-        """Cancel messages that have not started, and what awaits them; the ids that are running now instead."""
+        """Cancel messages that have not started, and their followers; the ids that are running now instead."""
         with self.driver.write(Promise.REMOVED) as tx:
             running = _cancel.cancel(tx, ids, now_ms=self.clock.now_ms(), reason=reason)
         self._ring(done=True, work=True)
@@ -216,7 +201,8 @@ class Storage:
         if not settled and limit <= 0:
             return Turn([], [])
         if not settled and not expectant:
-            worth_it, due_ms = self._worth_a_claim(queues, now_ms, budget)
+            with self.driver.read() as tx:
+                worth_it, due_ms = worth_a_claim(tx, queues, budget, now_ms=now_ms)
             if not worth_it:
                 return Turn([], [], due_ms)
         try:
@@ -258,22 +244,12 @@ class Storage:
         )
         return Turn(leases, done.lost, due_ms, command)
 
-    def _worth_a_claim(self, queues: Sequence[str], now_ms: int, budget: Budget | None) -> tuple[bool, int | None]:
-        """Whether there is something to claim, and if not, when the next scheduled message comes due."""
-        with self.driver.read() as tx:
-            if budget is not None and _rates.look(tx, queues, budget, now_ms=now_ms):
-                return True, None
-            if _claim.claimable(tx, queues):
-                return True, None
-            due_ms = _claim.next_due_ms(tx)
-        return due_ms is not None and due_ms <= now_ms, due_ms
-
     def claim(self, queues: Sequence[str], *, worker: int, limit: int, visibility_s: float) -> list[Lease]:
         """Lease up to `limit` pending messages of `queues` for `visibility_s` seconds, the highest priority first."""
         return self.turn((), queues, worker=worker, limit=limit, visibility_s=visibility_s).leases
 
     def settle(self, settled: Sequence[tuple[Lease, Outcome]]) -> list[Lease]:
-        """Store outcomes and what they set in motion, in one transaction; the leases that were lost."""
+        """Store outcomes and their consequences, in one transaction; the leases that were lost."""
         return self.turn(settled, (), worker=0, limit=0, visibility_s=0).lost
 
     def progress(self, message_id: str, data: bytes, *, lease: tuple[int, int] | None = None) -> bool:
@@ -392,7 +368,7 @@ class Storage:
         return self.driver.describe()
 
     def close(self) -> None:
-        """Close what this process has open; the next use opens it again."""
+        """Close the connections of this process; the next use opens new ones."""
         while self._ears:
             self._ears.pop().close()
         self.driver.close()

@@ -1,4 +1,4 @@
-"""The upkeep of a store: what a file asks of its processes beside the queue's own work.
+"""The upkeep of a store: the chores that a file asks of its processes beside the queue's own work.
 
 A server folds its log, syncs it and copies itself without liteq. So every method here has a default, which does
 nothing or says that the engine has no such thing; an engine overrides those that apply to it.
@@ -52,7 +52,7 @@ class Upkeep:
         return False
 
     def warnings(self) -> list[str]:
-        """Sentences for an operator, of what needs a look now; cheap enough to be asked each second."""
+        """Sentences for an operator about trouble that needs a look now; cheap enough to be asked each second."""
         return []
 
     def bury_misfits(self, tx: Any, *, now_ms: int) -> list[Misfit]:  # noqa: ARG002 - an engine's

@@ -76,7 +76,7 @@ def drain(app: LiteQ, queues: Sequence[str] | None = None, *, until_ms: int | No
                 done += 1
             if leases:
                 continue
-            due_ms = storage.next_due_ms()
+            due_ms = storage.reader.next_due_ms()
             if until_ms is None or due_ms is None or due_ms > until_ms or not isinstance(clock, FakeClock):
                 return done
             clock.advance_to(due_ms)
@@ -86,7 +86,7 @@ def drain(app: LiteQ, queues: Sequence[str] | None = None, *, until_ms: int | No
 
 def _queues(app: LiteQ) -> list[str]:
     waiting = (State.PENDING, State.SCHEDULED)
-    return sorted({n.queue for n in app.storage.counts() if n.state in waiting}) or [app.conf.task_default_queue]
+    return sorted({n.queue for n in app.storage.reader.counts() if n.state in waiting}) or [app.conf.task_default_queue]
 
 
 def outcome_of(app: LiteQ, lease: Lease) -> Outcome:

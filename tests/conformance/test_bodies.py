@@ -18,7 +18,7 @@ RESULT = b'"' + b"z" * 6_000 + b'"'
 
 
 def beside(storage: Storage) -> list[tuple[str, str]]:
-    """What stands beside the rows: (message id, what); the id is "" where there is no such message."""
+    """The documents beside the rows: (message id, which); the id is "" where there is no such message."""
     with storage.driver.read() as tx:
         rows = tx.execute(
             "SELECT coalesce(m.id, ''), b.ref FROM liteq_bodies AS b LEFT JOIN liteq_messages AS m ON m.seq = b.ref / 2"

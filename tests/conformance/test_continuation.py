@@ -1,4 +1,4 @@
-"""What the end of one message sets in motion: chains, groups, chords, errbacks, replacements, replays."""
+"""The consequences of the end of one message: chains, groups, chords, errbacks, replacements, replays."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ MUTANTS = [
     ),
     without(
         "a token is never given out twice", "liteq/storage/sqlite/session.py",
-        "SET value = value + ? WHERE key = 'token' RETURNING value - ?",
-        "SET value = value + 0 * ? WHERE key = 'token' RETURNING value - 0 * ?",
+        "UPDATE liteq_meta SET value = ? WHERE key = 'token'",
+        "UPDATE liteq_meta SET value = 0 * ? WHERE key = 'token'",
         MODEL,
         "test_simulation.py::TestQueueMachine",
     ),

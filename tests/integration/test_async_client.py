@@ -345,7 +345,7 @@ def test_a_file_that_goes_bad_is_an_error_for_who_waits(app, monkeypatch):
         def broken(_ids):
             raise StorageBusy(1.0, "somebody")
 
-        monkeypatch.setattr(app.storage, "find_finished", broken)
+        monkeypatch.setattr(app.storage.reader, "find_finished", broken)
         app.storage.driver.ring(hub_bell())
         with pytest.raises(StorageBusy):
             await waiting

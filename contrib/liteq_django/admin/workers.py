@@ -17,7 +17,7 @@ class WorkerAdmin(QueueAdmin):
     columns = ("Name", "Host", "PID", "Queues", "Pool", "Concurrency", "Holds", "Processed", "Heartbeat")
 
     def page(self, request: HttpRequest, storage: Any) -> Page:  # noqa: ARG002 - nothing is filtered
-        return Page([Row(w.uuid, self._cells(w), self.url_of(w.uuid)) for w in storage.workers()])
+        return Page([Row(w.uuid, self._cells(w), self.url_of(w.uuid)) for w in storage.reader.workers()])
 
     @staticmethod
     def _cells(worker: Any) -> tuple[Any, ...]:
@@ -28,7 +28,7 @@ class WorkerAdmin(QueueAdmin):
         )  # fmt: skip
 
     def fields_of(self, storage: Any, object_id: str) -> list[tuple[str, Any]] | None:
-        worker = next((w for w in storage.workers() if w.uuid == object_id), None)
+        worker = next((w for w in storage.reader.workers() if w.uuid == object_id), None)
         if worker is None:
             return None
         info = worker.facts

@@ -39,7 +39,7 @@ class Channel:
 
     def size(self, queue: str) -> int:
         """How many messages of `queue` could run now. One that is not due is not counted, as in a broker."""
-        return sum(one.n for one in self._storage.counts() if one.queue == queue and one.state is State.PENDING)
+        return sum(one.n for one in self._storage.reader.counts() if one.queue == queue and one.state is State.PENDING)
 
     _size = size
 

@@ -89,7 +89,7 @@ class Connection:
             storage = self.app.open_storage(self._url, busy_timeout_s=patience_s)
         try:
             storage.migrate()
-            storage.next_due_ms()
+            storage.reader.next_due_ms()
         except BaseException:
             self._storage = None
             storage.close()

@@ -72,8 +72,8 @@ def _cancel(app: App, rows: list[Any]) -> None:
 
 
 def _rows(app: App, node: str) -> Iterator[Any]:
-    ids = app.storage.followers(node)
-    found = app.storage.find_many(ids) if ids else {}
+    ids = app.storage.reader.followers(node)
+    found = app.storage.reader.find_many(ids) if ids else {}
     return (found[id_] for id_ in ids if id_ in found)
 
 

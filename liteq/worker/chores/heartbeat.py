@@ -94,7 +94,7 @@ class Heartbeat:
         bring their deadlines in line.
         """
         now = self.monotonic()
-        others = [w for w in self._storage.workers() if w.id != self.worker]
+        others = [w for w in self._storage.reader.workers() if w.id != self.worker]
         jump_s = self._clock_jump(others)
         if abs(jump_s) > JUMP_S:
             logger.warning("the clock was set by %+.1f s; expired leases wait", jump_s)
