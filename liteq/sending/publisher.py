@@ -18,8 +18,8 @@ from liteq.exceptions import QueueNotFound
 from liteq.message import Flag, Message
 from liteq.routing.queues import declared_queues, takes
 from liteq.routing.routes import Router, queue_name
-from liteq.sending.compile import RowMaker
 from liteq.sending.overrides import call_as_sent
+from liteq.sending.places import RowMaker
 from liteq.sending.publish_signals import announce
 from liteq.serialization import encode
 from liteq.serialization.serializers import JSON

@@ -27,8 +27,8 @@ PUBLIC = {
     "liteq.beat": "Beat BeatLazyFunc",
     "liteq.bootsteps": "ConsumerStep StartStopStep Step",
     "liteq.canvas": """
-        ACCUMULATE CHUNKS MAP STARMAP Signature StampingVisitor chain chord chunks group maybe_signature maybe_subtask _chain _chord
-        signature subtask xmap xstarmap
+        ACCUMULATE CHUNKS MAP STARMAP Signature StampingVisitor chain chord chunks group maybe_signature maybe_subtask
+        signature subtask xmap xstarmap _chain _chord
     """,
     "liteq.context": "connect_on_app_finalize get_current_app get_current_task set_current_app set_default_app",
     "liteq.events": "Event EventDispatcher EventReceiver Events State",
