@@ -44,7 +44,7 @@ def new_id() -> str:
 
 
 class Flag:
-    """What a row says of itself in one integer column. Plain integers: an IntFlag's operators cost 0.5 us each."""
+    """The properties of a row in one integer column. Plain integers: an IntFlag's operators cost 0.5 us each."""
 
     LINKED = 1  # some row awaits it, or a group counts it: settling it must look for what comes next
     IGNORE_RESULT = 2  # its return value is not kept for readers
@@ -192,7 +192,7 @@ Outcome = Ack | RetryAt | DeadLetter | Release | Cancel | Replace
 
 @dataclass(slots=True)
 class WorkerIdentity:
-    """Who a worker process is, so that others can tell whether it still lives.
+    """The identity of a worker process, by which others can tell whether it still lives.
 
     `boot` is the boot id and PID namespace it lives in: where both equal one's own, `pid` and `started` (the kernel's
     start time of that PID, in clock ticks) can be checked; where the host is the same and the boot is not, it is dead.

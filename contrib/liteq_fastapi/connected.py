@@ -1,4 +1,4 @@
-"""To wait for a result only as long as somebody waits for the answer."""
+"""Waiting for a result only as long as the client waits for the answer."""
 
 from __future__ import annotations
 

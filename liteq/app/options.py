@@ -1,4 +1,4 @@
-"""What a task can be told: its options, with their defaults, and the hooks that a class of one's own may override."""
+"""The options of a task, with their defaults, and the hooks that a class of one's own may override."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def join(left: Signature, right: Signature) -> Signature:
 
 
 def spliced(tasks: Iterable[Signature]) -> Iterator[Signature]:
-    """`tasks` with the tasks of chains in the place of those chains, and without what is void."""
+    """`tasks` with the tasks of chains in the place of those chains, and without void parts."""
     for task in map(unrolled, tasks):
         if is_void(task):
             continue
@@ -73,7 +73,7 @@ def upgraded(tasks: Iterable[Signature]) -> list[Signature]:
 
 
 def folded(tasks: Any) -> Signature:
-    """What `tasks` joined by `|` make, in one go: a chain, or the one group or chord that is left."""
+    """`tasks` joined by `|`, in one go: a chain, or the one group or chord that is left."""
     steps = upgraded(listed(tasks, "chain()"))
     if len(steps) == 1 and isinstance(steps[0], (group, chord)):
         return steps[0]

@@ -38,14 +38,14 @@ def listed(tasks: Any, where: str, app: App | None = None, *, members: bool = Fa
 
 
 def _member(task: Any, app: App | None, where: str) -> Any:
-    """A copy of its own for a group: what is done to it later does not change what it was made of."""
+    """A copy of its own for a group: a later change of it does not change the original."""
     if not isinstance(task, Mapping) and hasattr(task, "s") and getattr(task, "name", None):
         return task.s()
     return maybe_signature(task, app, clone=True, where=where)
 
 
 class Composite(Signature):
-    """What chain, group and chord have in common: `tasks`, of which arguments reach the first ones to run."""
+    """The base of chain, group and chord: it has `tasks`, and arguments reach the first ones of them to run."""
 
     __slots__ = ()
 

@@ -67,7 +67,7 @@ class _chain(Composite):  # noqa: N801 - Celery's name
         return super().apply_async(args, kwargs, **options) if self.tasks else None
 
     def steps(self) -> list[Signature]:
-        """What runs, one after the other: a group of one is its member, nothing is void."""
+        """The tasks that run, one after the other: a group of one is its member, nothing is void."""
         return [step for step in map(unrolled, self.tasks) if not is_void(step)]
 
     def unchain_tasks(self) -> list[Signature]:
@@ -129,7 +129,7 @@ class group(Composite):  # noqa: N801 - Celery's name
         return copy
 
     def members(self, over: Mapping[str, Any] | None = None) -> Iterator[tuple[Signature, Mapping[str, Any]]]:
-        """What runs, side by side, as (signature, options over its own): no groups, nothing void."""
+        """The tasks that run, side by side, as (signature, options over its own): no groups, nothing void."""
         over = over or {}
         for task in (task.expanded() for task in self.tasks):
             if isinstance(task, group):

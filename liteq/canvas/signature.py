@@ -87,7 +87,7 @@ class Signature(dict[str, Any]):
         )
 
     def _complete(self) -> None:
-        """Fill in what a dict from elsewhere may lack. Raises TypeError where it is no signature."""
+        """Fill in the keys that a dict from elsewhere may lack. Raises TypeError where it is no signature."""
         if not isinstance(self.get("task"), str):
             raise TypeError(f"a signature's dict has the key 'task' with a task's name; this one has {sorted(self)}")
         self["args"] = tuple(self.get("args") or ())
@@ -174,7 +174,7 @@ class Signature(dict[str, Any]):
         kwargs: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
     ) -> Self:
-        """A copy in which what is given takes the place of its own."""
+        """A copy in which the given values take the place of its own."""
         copy = self.clone()
         if args is not None:
             copy.args = tuple(args)
@@ -228,7 +228,7 @@ class Signature(dict[str, Any]):
         return flat
 
     def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> Any:
-        """Stamp this and everything below it with `headers` and what `visitor` says; see `StampingVisitor`."""
+        """Stamp this and everything below it with `headers` and with those of `visitor`; see `StampingVisitor`."""
         return self.stamper(visitor, append_stamps).stamp(self, headers)
 
     # -- calls -------------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ class Signature(dict[str, Any]):
         self._type = value
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it here and now; returns what the task returns."""
+        """Run it here and now; returns the task's return value."""
         args, kwargs = self.merge(args, kwargs)
         return self.type(*args, **kwargs)
 
@@ -357,7 +357,7 @@ class Signature(dict[str, Any]):
         return dict(self)
 
     def expanded(self) -> Signature:
-        """What stands for it in a chain or a group: itself, but for `chunks`."""
+        """The signature that stands for it in a chain or a group: itself, but for `chunks`."""
         return self
 
 

@@ -1,4 +1,4 @@
-"""The running task, in a context variable: right in threads, in coroutines, and in what `asyncio.to_thread` runs."""
+"""The running task, in a context variable: right in threads, coroutines and `asyncio.to_thread`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def leave(token: Token[Frame | None]) -> None:
 
 
 def pop() -> Request | None:
-    """Drop the innermost frame, for who has no token; its request."""
+    """Drop the innermost frame, for a caller that has no token; its request."""
     frame = _frame.get()
     if frame is None:
         return None

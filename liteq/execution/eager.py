@@ -19,7 +19,7 @@ OPTIONS = ("root_id", "parent_id", "shadow", "reply_to", "origin", "replaced_tas
 
 
 def eager_fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the options of a call that is run here say of its request: stamps, its group, where it would have gone."""
+    """The fields of the request of a call that is run here: its stamps, its group, its destination."""
     fields = {key: options[key] for key in OPTIONS if options.get(key)}
     if names := as_list(options.get("stamped_headers")):  # each stamp is a list here, as in Celery's eager requests
         fields |= {"stamped_headers": names, "stamps": {name: as_list(options.get(name)) for name in names}}

@@ -1,7 +1,7 @@
-"""One execution of one task: run its body under its request, call its hooks, and say what is to become of it.
+"""One execution of one task: run its body under its request, call its hooks, and make its outcome.
 
 Workers of every pool and `Task.apply` come through `execute`. Nothing here touches the storage: the outcome is a
-value, and what it sets in motion happens in the transaction that settles it.
+value, and its consequences happen in the transaction that settles it.
 
     before_start -> body -> Ack            on_success,  task_success
                          -> RetryAt        on_retry,    task_retry     Retry, autoretry_for
@@ -51,7 +51,7 @@ UNRETURNED = frozenset({states.IGNORED, states.REJECTED, states.RETRY})  # `afte
 def arguments(task: Any, lease: Lease) -> tuple[list[Any], dict[str, Any]]:
     """The args and kwargs of a leased message: its own, with the result of what it awaited in front.
 
-    An errback whose function takes more than one positional argument gets `(request, exc, traceback)` of what failed,
+    An errback whose function takes more than one positional argument gets `(request, exc, traceback)` of the failure,
     any other its id; as in Celery.
     """
     plan: Plan = task.plan
@@ -91,7 +91,7 @@ def execute(
     keep: bool = True,
     within: AbstractContextManager[None] | None = None,
 ) -> Executed:
-    """Run `task` once with `args` and `kwargs` under `request`; never raises for what the task itself raised.
+    """Run `task` once with `args` and `kwargs` under `request`; an exception of the task is an outcome, and not raised.
 
     `within` is entered around the body alone: a soft time limit. `keep=False` leaves the return value unencoded (an
     eager call has no reader in another process). Lets through
@@ -163,7 +163,7 @@ def _surrounded(
     keep: bool,
     within: AbstractContextManager[None] | None,
 ) -> Executed:
-    """`_execute` inside what the app puts around each of its tasks (`LiteQ.around_task`)."""
+    """`_execute` inside the context that the app has around each of its tasks (`LiteQ.around_task`)."""
     executed: Executed | None = None
     try:
         with around(task, request):
@@ -182,7 +182,7 @@ def _surrounded(
 
 
 def _is_the_task_s(exc: BaseException, plan: Plan) -> bool:
-    """Whether what is no Exception fails the task alone: `sys.exit()` in it, or that it cancelled itself."""
+    """Whether an exception that is no `Exception` fails the task alone: `sys.exit()` in it, or its own cancellation."""
     if isinstance(exc, SystemExit):
         return not getattr(exc, "stops_worker", False)
     if not plan.is_async:
@@ -218,7 +218,7 @@ def _encoded(plan: Plan, retval: Any) -> bytes:
 
 
 def _is_kept(plan: Plan, request: Request) -> bool:
-    """Whether somebody may read the result: a caller, or the next link of a chain even if no caller may."""
+    """Whether the result may be read: by a caller, or by the next link of a chain even where no caller may."""
     lease = request._lease
     if lease is None:
         return not plan.ignore_result
@@ -231,7 +231,7 @@ def _is_kept(plan: Plan, request: Request) -> bool:
 
 
 def _raised(task: Any, plan: Plan, request: Request, exc: Exception, clock: Clock) -> Executed:
-    """The outcome for whatever the body raised."""
+    """The outcome for an exception of the body."""
     match exc:
         case Retry():
             return _retried(task, plan, request, exc, clock)
@@ -277,7 +277,7 @@ def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock
 
 
 def _other_arguments(task: Any, request: Request, value: list[Any]) -> bytes:
-    """What a retry is to be called with, in the form that the message has."""
+    """The arguments of a retry, in the form that the message has."""
     what, content, lease = f"the arguments of task {task.name!r}", task.app.content, request._lease
     written: bytes = (
         content.write(value, task.serializer, task.compression, what=what)
@@ -313,7 +313,7 @@ def _own_frames(exc: BaseException) -> TracebackType | None:
 
 
 def _call(hook: Callable[..., Any], *args: Any) -> None:
-    """Call a hook after the fact: the outcome stands, whatever the hook does."""
+    """Call a hook after the fact: the outcome stands, even if the hook raises."""
     try:
         hook(*args)
     except Exception as exc:

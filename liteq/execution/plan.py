@@ -25,7 +25,7 @@ def default_hook(function: F) -> F:
 
 
 class ExceptionInfo:
-    """What hooks and signals get as `einfo`: the exception and, as text made when asked for, its traceback."""
+    """The `einfo` of hooks and signals: the exception and, as text made when asked for, its traceback."""
 
     internal = False
 
@@ -53,7 +53,7 @@ class ExceptionInfo:
 
 
 class Executed(NamedTuple):
-    """What an execution came to: the outcome to settle; for eager results and logs, what it returned or raised."""
+    """The end of an execution: the outcome to settle; for eager results and logs, its return value or exception."""
 
     outcome: Outcome
     state: str
@@ -63,7 +63,7 @@ class Executed(NamedTuple):
 
 
 class Plan:
-    """What `execute` needs of a task, looked up once: the body, and only those hooks that do something."""
+    """A task as `execute` needs it, looked up once: the body, and only those hooks that do something."""
 
     __slots__ = (
         "after_return",

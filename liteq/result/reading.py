@@ -1,4 +1,4 @@
-"""What a row says, in Celery's words."""
+"""The row of a message in Celery's words."""
 
 from __future__ import annotations
 

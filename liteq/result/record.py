@@ -25,7 +25,7 @@ class ResultBase:
         self, headers: Mapping[str, Any], connection: Any = None, terminate: bool = False, signal: str | None = None,
         wait: bool = False, timeout: float | None = None,
     ) -> None:  # fmt: skip
-        """Cancel whatever bears one of these stamps, as `app.control.revoke_by_stamped_headers`."""
+        """Cancel each message that bears one of these stamps, as `app.control.revoke_by_stamped_headers`."""
         self.app.control.revoke_by_stamped_headers(
             headers, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout
         )
@@ -35,7 +35,7 @@ class ResultBase:
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Delete what is finished of it from the file."""
+        """Delete its finished messages from the file."""
         raise NotImplementedError
 
 

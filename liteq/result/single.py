@@ -27,7 +27,7 @@ R = TypeVar("R")
 class AsyncResult(RecordResult, Generic[R]):
     """The state, and in time the result, of the message `id`. `R` is what its task returns.
 
-    An id that nobody sent is PENDING, as in Celery; `exists()` tells.
+    An unknown id is PENDING, as in Celery; `exists()` tells.
     """
 
     TimeoutError = TimeoutError
@@ -102,13 +102,13 @@ class AsyncResult(RecordResult, Generic[R]):
         EXCEPTION_STATES: Any = states.EXCEPTION_STATES,  # noqa: N803 - Celery's name
         PROPAGATE_STATES: Any = states.PROPAGATE_STATES,  # noqa: N803
     ) -> R:
-        """Wait until it has finished; what the task returned.
+        """Wait until it has finished; the return value of the task.
 
         Raises the task's exception when it failed (not with `propagate=False`, which returns it), that of the link
         that broke for a later one of a chain, ChordError for the body of a chord whose header failed,
         TaskRevokedError when revoked, TimeoutError after `timeout` seconds, and RuntimeError inside a task.
-        `follow_parents`: raise what a parent failed with, the first of them, as soon as that is seen (each second), and
-        rather than what became of this one because of it: what a member of a chord's header raised, not the ChordError.
+        `follow_parents`: raise the exception of the first parent that failed, as soon as that is seen (each second), in
+        place of the consequence: that of a member of a chord's header, not the ChordError.
         `interval` and `no_ack` are accepted for Celery's sake: nothing is polled.
         """
         if self.ignored:
@@ -178,7 +178,7 @@ class AsyncResult(RecordResult, Generic[R]):
                 on_interval()
 
     def _get_task_meta(self) -> dict[str, Any]:
-        """What Celery's backends store of a task, as `app.backend.get_task_meta(id)` returns it."""
+        """The document that Celery's backends store of a task, as `app.backend.get_task_meta(id)` returns it."""
         record = self._find()
         state = state_of(record)
         return {
@@ -229,9 +229,9 @@ class AsyncResult(RecordResult, Generic[R]):
 
     @property
     def children(self) -> list[Any]:
-        """What its body sent, and what runs after it: its callbacks, and the next step of its chain.
+        """The tasks that its body sent, and those after it: its callbacks, and the next task of its chain.
 
-        Costs a scan of what was sent since.
+        Costs a scan of the messages that were sent since.
         """
         storage = self.app.storage
         sent = [

@@ -10,7 +10,7 @@ One rule carries every shape: a row awaits one id, a message's or a group's.
     a.link(b)         b awaits a
     a.link_error(b)   b awaits a, as an errback (Flag.ON_FAILURE)
 
-What awaits something also takes its result as its first argument, unless it is immutable.
+A task that awaits something also takes its result as its first argument, unless it is immutable.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class _Rows:
         return end
 
     def _callbacks(self, end: End, links: Sequence[Any], errbacks: Sequence[Any]) -> None:
-        """The rows that await `end` beside the canvas: nobody waits for theirs."""
+        """The rows that await `end` beside the canvas: nothing awaits them."""
         place = Place(spread=True).after(end)._replace(flags=TAKES_INPUT | CALLBACK)
         for callback in links:
             self._callback(callback, place)

@@ -53,7 +53,7 @@ class Stream(Protocol):
 
 
 class Place(NamedTuple):
-    """Where a signature stands: what comes to it from before, and who waits for it.
+    """The place of a signature: its input from before, and the parts that wait for it.
 
     `args`, `kwargs`, `awaits` and `flags` concern the first tasks to run in it; `group_id`, `position`, `linked` and
     `links` the last ones; `errbacks` all of them.
@@ -85,11 +85,11 @@ class Place(NamedTuple):
         )
 
     def inner(self) -> Place:
-        """The same place for what does not come last in it: nobody outside waits for that."""
+        """The same place for a part that does not come last in it: nothing outside waits for that."""
         return self._replace(group_id=None, position=0, linked=True, links=())
 
     def without_input(self) -> Place:
-        """The same place for what is immutable: it waits, and takes nothing."""
+        """The same place for an immutable signature: it waits, and takes nothing."""
         return self._replace(args=(), kwargs=NOTHING, flags=self.flags & ~TAKES_INPUT)
 
 

@@ -1,6 +1,6 @@
 """From a call to the row that will be written: options merged, routed, encoded.
 
-What is the same for every call of a task is worked out once (`Defaults`) and kept until its settings change.
+The part that is the same for every call of a task is made once (`Defaults`) and kept until its settings change.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def form_of(serializer: str | None, compression: str | None, task: Any = None) -
 
 
 def flags_of(task: Any) -> int:
-    """What a task's attributes say about each of its rows."""
+    """The flags that a task's attributes give to each of its rows."""
     flags = 0
     if task.ignore_result:
         flags |= Flag.IGNORE_RESULT
@@ -182,7 +182,7 @@ class Publisher(RowMaker):
         return self._router
 
     def defaults(self, name: str | None) -> Defaults:
-        """What every message of the task `name` has in common, whether or not this process knows the task.
+        """The common part of all messages of the task `name`, whether or not this process knows the task.
 
         Raises TypeError for a task without a name.
         """

@@ -15,7 +15,7 @@ __all__ = ["AMQP", "Queues", "Routes"]
 
 
 class AMQP:
-    """What is known of queues without asking the file. There is no AMQP in it; the name is Celery's."""
+    """The queues that can be told without asking the file. There is no AMQP in it; the name is Celery's."""
 
     def __init__(self, app: App) -> None:
         self.app = app

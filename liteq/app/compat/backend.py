@@ -27,7 +27,7 @@ def _as_exception(value: Any) -> BaseException:
 
 
 class Backend:
-    """What Celery's backends answer, by task id."""
+    """Celery's result backend: its questions, by task id."""
 
     supports_autoexpire = True
     supports_native_join = True
