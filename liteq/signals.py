@@ -188,7 +188,7 @@ def _key(receiver: Any, sender: Any, dispatch_uid: Any) -> Any:
 
 
 def _identity(target: Any) -> Any:
-    """The key by which two senders, or receivers, are the same: text by value, all else by identity, through proxies."""
+    """The key that equal senders, or receivers, share: text by value, all else by identity, through proxies."""
     if target is None or isinstance(target, (str, bytes)):
         return target
     if (unwrap := getattr(type(target), "_get_current_object", None)) is not None:
