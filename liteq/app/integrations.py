@@ -43,7 +43,7 @@ class Hooks:
     around_task: Around | None = None
     """A context manager around each execution of a task, its hooks and signals included: `around_task(task, request)`.
 
-    A framework's application context, say. It is left with what the task raised, as if that had gone through it, and
+    A framework's application context, say. It is left with the task's exception, as if that had gone through it, and
     cannot change the outcome. When it cannot be entered, the task fails.
     """
 

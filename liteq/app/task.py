@@ -85,7 +85,7 @@ class Task(TaskOptions, Generic[P, R]):
     # -- calling
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run it here, as the function that it is. For `async def`, what this returns is to be awaited."""
+        """Run it here, as the function that it is. For `async def`, await the result."""
         frame = context.current_frame()
         if frame is not None and frame[0] is self and not frame[1].called_directly and not frame[1].entered:
             frame[1].entered = True  # super().__call__() of a class of one's own, under the worker's request
@@ -110,7 +110,7 @@ class Task(TaskOptions, Generic[P, R]):
         """Send it with these arguments, to be run by a worker as soon as one is free.
 
         When this returns, the message is in the file. Raises TypeError when the arguments do not fit, NotSerializable
-        or PayloadTooLarge for what cannot be written, and StorageError.
+        or PayloadTooLarge for arguments that cannot be written, and StorageError.
         """
         return self.apply_async(args, kwargs)
 
@@ -142,7 +142,7 @@ class Task(TaskOptions, Generic[P, R]):
 
         countdown (s), eta (datetime or ISO): not before. expires (s or time): not after. queue, routing_key, priority
         (higher first), task_id, link, link_error, time_limit and soft_time_limit (s), ignore_result, headers, shadow,
-        idempotent (one message under this task_id, whoever sends it; else one that has finished runs again), unique_key
+        idempotent (one message under this task_id, from all senders; else one that has finished runs again), unique_key
         (while an unfinished message holds it, that one's result is returned and nothing is sent). Celery's
         options of the transport (connection, retry, retry_policy, serializer, compression, ...) are accepted.
         """

@@ -18,7 +18,7 @@ S = TypeVar("S", bound="type[Signature]")
 
 
 def _key(name: str, kind: Callable[[Any], Any] | None = None) -> Any:
-    """An attribute that is the item `name`; what is assigned is made a `kind`."""
+    """An attribute that is the item `name`; an assigned value is made a `kind`."""
 
     def assign(sig: Signature, value: Any) -> None:
         sig[name] = value if kind is None else kind(value)

@@ -35,7 +35,7 @@ current_frame = _frame.get
 
 
 def enter(task: Any, request: Request) -> Token[Frame | None]:
-    """Make `task` the running one; hand what it returns to `leave`."""
+    """Make `task` the running one; hand the token that it returns to `leave`."""
     return _frame.set((task, request, _frame.get()))
 
 
@@ -91,7 +91,7 @@ class RequestStack:
         enter(self._task, request)
 
     def pop(self) -> Request | None:
-        """Drop the innermost request of the running task; what was dropped."""
+        """Drop the innermost request of the running task, and return it."""
         return pop()
 
     def __len__(self) -> int:

@@ -174,7 +174,7 @@ class Task:
 
     @property
     def origin(self) -> Any:
-        """The worker that has it, or who sent it."""
+        """The worker that has it, or its sender."""
         return self.client if self.worker is None else self.worker.id
 
     @property

@@ -81,7 +81,7 @@ def _finish(
 
 
 def _store(task: Any, request: Request, executed: Executed) -> None:
-    """With `task_store_eager_result`: what it returned or raised, so that `AsyncResult(id)` finds it."""
+    """With `task_store_eager_result`: store its return value or exception, so that `AsyncResult(id)` finds it."""
     wanted = not request.ignore_result or (executed.state == states.FAILURE and task.store_errors_even_if_ignored)
     if not task.store_eager_result or not wanted:
         return

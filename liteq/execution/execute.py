@@ -49,7 +49,7 @@ UNRETURNED = frozenset({states.IGNORED, states.REJECTED, states.RETRY})  # `afte
 
 
 def arguments(task: Any, lease: Lease) -> tuple[list[Any], dict[str, Any]]:
-    """The args and kwargs of a leased message: its own, with the result of what it awaited in front.
+    """The args and kwargs of a leased message: its own, with the awaited result in front.
 
     An errback whose function takes more than one positional argument gets `(request, exc, traceback)` of the failure,
     any other its id; as in Celery.
@@ -177,7 +177,7 @@ def _surrounded(
             raise
         if executed is None:  # there is nothing the task could run in: that is its failure, to be retried as others
             return _raised(task, task.plan, request, exc, clock)
-        logger.exception("what is around task %s[%s] raised; the task's outcome stands", task.name, request.id)
+        logger.exception("the context around task %s[%s] raised; the task's outcome stands", task.name, request.id)
     return executed
 
 
@@ -198,7 +198,7 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
             request.drop_followers()
         result = None
         if keep and _is_kept(plan, request):
-            # A task that returns what it sent: as in Celery, the tree of ids, for `result_from_tuple`.
+            # A task that returns its result of a sending: as in Celery, the tree of ids, for `result_from_tuple`.
             result = _encoded(plan, retval.as_tuple() if isinstance(retval, ResultBase) else retval)
     except (BadMessage, ImproperlyConfigured) as exc:  # it cannot be stored: a failure, and a retry would not help
         return _failed(task, plan, request, exc)

@@ -140,7 +140,7 @@ class AsyncResult(RecordResult, Generic[R]):
         return call_when_done(self, callback, on_error)
 
     async def aget(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> R:
-        """`get()` for async code: whoever waits takes no thread, and any number of them one listener.
+        """`get()` for async code: a waiting coroutine takes no thread, and any number of them one listener.
 
         Raises as `get()`. When it is cancelled, it stops to wait; the task is not revoked by that.
         """
@@ -277,7 +277,7 @@ class AsyncResult(RecordResult, Generic[R]):
             yield node, node.get(**kwargs)
 
     def get_leaf(self) -> Any:
-        """Wait for it and for what runs after it; the last one's result."""
+        """Wait for it and for the tasks after it; the last one's result."""
         value = None
         for _, value in self.collect():  # noqa: B007 - the last one counts
             pass

@@ -83,7 +83,7 @@ def compile_signature(
     many groups it will stand.
     `header_errbacks`: the setting `task_allow_error_cb_on_chord_header`. `stream`: takes the first rows of a group of
     a generator away, so that the rest of them alone is returned. `sig` is not changed; ids that it was frozen
-    with are used. Raises TypeError for what is no signature, ValueError for an id used twice or nesting over
+    with are used. Raises TypeError for a part that is no signature, ValueError for an id used twice or nesting over
     100 levels, and the errors of `maker`.
     """
     rows = _Rows(maker, header_errbacks, stream)
@@ -128,7 +128,7 @@ class _Rows:
             return Node(over.get("task_id") or sig.id or new_id(), "group")
         node = self._put(sig, place, over).node
         if node.kind == "group" and isinstance(sig, group) and [child.kind for child in node.children] == ["group"]:
-            return node.children[0]  # group(x | group(a, b)): as Celery, what is seen is the inner group's result
+            return node.children[0]  # group(x | group(a, b)): as in Celery, the result is the inner group's
         return node
 
     def _put(self, sig: Signature, place: Place, over: Mapping[str, Any]) -> End:
@@ -221,7 +221,7 @@ class _Rows:
             return new_id()
         raise ValueError(f"two parts of this canvas have the id {wanted}: clone() a signature before it is used again")
 
-    # -- what is made of several -------------------------------------------------------------------------------------
+    # -- several in one ------------------------------------------------------------------------------------------------
 
     def _chain(self, sig: _chain, place: Place, options: dict[str, Any]) -> End:
         """The options are those of the first step; its links, and an id given, go to the last, its errbacks to each."""

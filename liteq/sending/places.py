@@ -29,7 +29,7 @@ class RowMaker(Protocol):
         root_id: str | None,
         parent_id: str | None,
     ) -> Message:
-        """The row for `sig`, a plain signature with all its arguments but for the result of what it awaits.
+        """The row for `sig`, a plain signature with all its arguments but the awaited result.
 
         `flags` go in beside the task's own. Where `awaits` is given, a countdown counts from the end of what is
         awaited.

@@ -53,7 +53,7 @@ def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
 
 
 def span_ms(seconds: float, what: str) -> int:
-    """`seconds` in ms. Raises ValueError for what is no time span: NaN, infinity, more than a thousand years."""
+    """`seconds` in ms. Raises ValueError for NaN, infinity, and more than a thousand years."""
     if not abs(seconds) <= LONGEST_S:  # also where it is NaN
         raise ValueError(f"{what} is a number of seconds, a thousand years at most, not {seconds!r}")
     return int(seconds * 1000)
@@ -148,7 +148,7 @@ def queue_of(options: Mapping[str, Any], conf: Any) -> str | None:
 def existing(queue: str, conf: Any) -> str:
     """`queue`; raises QueueNotFound where `task_create_missing_queues` is off and `task_queues` does not have it.
 
-    Raises TypeError, ValueError for what cannot be a queue's name.
+    Raises TypeError, ValueError for a value that cannot be a queue's name.
     """
     checked_name(queue, "a queue's name")
     if conf.task_create_missing_queues:
@@ -367,7 +367,7 @@ def due(options: Mapping[str, Any], clock: Clock, *, blocked: bool) -> tuple[int
 
 
 def document(options: Mapping[str, Any], d: Defaults, due_ms: int | None) -> bytes | None:
-    """The options document: what only the executing side reads; None when there is nothing to say."""
+    """The options document, which only the executing side reads; None where it would be empty."""
     doc = {key: options[key] for key in DOCUMENTED if options.get(key) is not None}
     if not isinstance(doc.get("headers", EMPTY), Mapping):
         raise TypeError(f"headers are a dict, not {doc['headers']!r}")

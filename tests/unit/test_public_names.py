@@ -97,8 +97,9 @@ OF_THE_SHIM = ("liteq.app.compat", "liteq.cli", "liteq.execution", "liteq.utils.
 
 # Names of liteq's own in a module that stands for one of Celery's: no program of Celery's asks for them.
 OURS = """
-    canvas.LazyTasks canvas.Node canvas.as_list canvas.evaluate canvas.is_void canvas.merged_options states.FINISHED
-    states.LEGAL states.NONE_PRECEDENCE states.PRECEDENCE_LOOKUP states.State states.UNFINISHED states.celery_state
+    canvas.LazyTasks canvas.Node canvas.as_list canvas.evaluate canvas.is_void canvas.merged_options states.EXPIRABLE
+    states.FINISHED states.FOLLOWED states.LEGAL states.NONE_PRECEDENCE states.PRECEDENCE_LOOKUP states.STORABLE
+    states.State states.UNFINISHED states.UNSTARTED states.celery_state states.sql_list
 """.split()
 
 

@@ -59,7 +59,7 @@ class Queues(dict[str, Queue]):
 
     @property
     def consume_from(self) -> dict[str, Queue]:
-        """Those that workers of this app take from when they are told none."""
+        """Those that workers of this app take from when they are given none."""
         return {name: self.get(name) or Queue(name) for name in self.app.default_queues()}
 
     def select(self, include: str | Iterable[str]) -> None:

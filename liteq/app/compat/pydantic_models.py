@@ -1,6 +1,6 @@
 """Tasks with `pydantic=True`: models among the arguments are dumped when they are sent and validated before the body.
 
-As in Celery since 5.5, extended to what is sent: only parameters annotated with a model (or with one or None) are
+As in Celery since 5.5, extended to the sender: only parameters annotated with a model (or with one or None) are
 looked at, everything else is passed on as it is, and a model that is returned is dumped where the annotation says so.
 """
 
@@ -148,7 +148,7 @@ def modelled(
     """`function` as the body of a task with `pydantic=True`.
 
     `strict`, `context` and `dump_kwargs` are pydantic's, of `model_validate` and `model_dump`; `app` and `name` are in
-    the context too, as Celery has it. A call raises pydantic's ValidationError for what a model does not take. Raises
+    the context too, as Celery has it. A call raises pydantic's ValidationError for a value that does not fit. Raises
     ImproperlyConfigured where pydantic is not installed. That error does not show the input of a `sensitive` parameter.
     """
     try:

@@ -22,7 +22,7 @@ from liteq.storage.workers import WorkerRecord
 __all__ = ["Control", "Inspect", "flatten_reply"]
 
 REVOKES_KEPT_S = 86_400.0  # that an id is revoked which no message has, or one that runs, is kept for so long
-UNANSWERED_S = 60.0  # a command that nobody waits for is carried out by whoever sees it within this time
+UNANSWERED_S = 60.0  # a command without a reply is carried out by the workers that see it within this time
 
 
 class Control:
@@ -133,7 +133,7 @@ class Control:
     ) -> Any:
         """Have a message, or several, not run.
 
-        One that waits is cancelled in the file at once. The id of one that runs, or that nobody knows yet, is kept for
+        One that waits is cancelled in the file at once. The id of one that runs, or that is unknown yet, is kept for
         a day: it is not started when it comes, a retry included, and that survives a restart of all workers. With
         `terminate`, the process that runs it gets `signal`, and it ends as REVOKED (prefork pool).
         """
@@ -154,7 +154,7 @@ class Control:
     ) -> Any:
         """Have messages not run that have one of these stamps: `{"header": stamp or [stamps]}`.
 
-        Kept for a day, over restarts; what waits ends as REVOKED when a worker comes to it. With `terminate`, as in
+        Kept for a day, over restarts; one that waits ends as REVOKED when a worker comes to it. With `terminate`, as in
         `revoke`.
         """
         stamps = [(header, stamp) for header, value in headers.items() for stamp in sorted(stamps_of(value))]
@@ -175,7 +175,7 @@ class Control:
         """Let all workers together start `rate_limit` of a task; 0 or None: any. Notation as of `rate_limit`.
 
         It is in the file, so it stands over restarts, until the task's own `global_rate_limit` says something new.
-        Raises ValueError for what is no rate.
+        Raises ValueError for a text that is no rate.
         """
         limited = per_second(rate_limit) > 0
         self.app.storage.rates.set(task_name, str(rate_limit) if limited else "")
@@ -188,7 +188,7 @@ class Control:
         destination: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Set the time limits of a task, in seconds, for what starts from now on."""
+        """Set the time limits of a task, in seconds, for executions that start from now on."""
         arguments = {"task_name": task_name, "hard": hard, "soft": soft}
         return self.broadcast("time_limit", arguments, destination, **kwargs)
 
