@@ -1,4 +1,4 @@
-"""Results that are waited for together: ResultSet, and GroupResult for what was sent as a group."""
+"""Results that are waited for together: ResultSet, and GroupResult, of a group that was sent."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Hub:
         self._loop = loop
         self._lanes = lanes
         self._waiting: dict[str, set[asyncio.Future[Record]]] = {}
-        self._unseen: set[str] = set()  # nobody has looked for these since they are waited for
+        self._unseen: set[str] = set()  # not looked for since they are waited for
         self._rung = False
         self._busy = False  # looking, or resting from it
         self._ear: Ear | None = None
@@ -146,7 +146,7 @@ class Hub:
 
 
 class Ear:
-    """A listener on an event loop: by its descriptor, or where there is none, by a thread for all who wait."""
+    """A listener on an event loop: by its descriptor, or where there is none, by a thread for all waiters."""
 
     def __init__(self, storage: Any, loop: asyncio.AbstractEventLoop, on_ring: Callable[[], object]) -> None:
         self._hearing = storage.hearing()

@@ -71,28 +71,6 @@ class Storage:
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
         self._ears: list[Listener] = []  # listeners of Bell.DONE that nobody waits with
-        self._keep_short_names()
-
-    def _keep_short_names(self) -> None:
-        """Reading is done all over, and its names are no others: `storage.find` is `storage.reader.find`."""
-        self.find = self.reader.find
-        self.find_many = self.reader.find_many
-        self.find_finished = self.reader.find_finished
-        self.find_group = self.reader.find_group
-        self.group_members = self.reader.group_members
-        self.sent_by = self.reader.sent_by
-        self.followers = self.reader.followers
-        self.messages = self.reader.messages
-        self.browse = self.reader.browse
-        self.counts = self.reader.counts
-        self.workers = self.reader.workers
-        self.waiting = self.reader.waiting
-        self.next_due_ms = self.reader.next_due_ms
-        self.dead_matching = self.dead.matching
-        self.dead_replay = self.dead.requeue
-        self.dead_drop = self.dead.drop
-        self.grow_group = self.groups.append
-        self.extend_group = self.groups.extend
 
     def _events_of(self, messages: Sequence[Message]) -> Sequence[bytes]:
         return self.events_of(messages) if self.events_of is not None else ()

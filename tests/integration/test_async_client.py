@@ -314,7 +314,7 @@ def test_what_an_async_task_sends_is_its_child(app):
     drain(app)
     child, noted = result.get(timeout=0)
     assert child == noted
-    assert app.storage.find(child).parent_id == result.id
+    assert app.storage.reader.find(child).parent_id == result.id
 
 
 def test_an_eager_app_runs_it_beside_the_loop(app):

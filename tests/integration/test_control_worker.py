@@ -240,7 +240,7 @@ def test_what_is_revoked_before_it_is_sent_does_not_run_however_soon_it_is_sent(
 def test_one_worker_is_elected(app):
     with start_worker(app, hostname="a@here"), start_worker(app, hostname="b@here"):
         app.control.election("e1", "task", app.tasks["add"].s(1, 2))
-        eventually(lambda: sum(c.n for c in app.storage.counts()) == 1)
+        eventually(lambda: sum(c.n for c in app.storage.reader.counts()) == 1)
 
 
 def test_memory(app, worker, inspect):

@@ -1,4 +1,4 @@
-"""What stands for kombu's channel: how long queues are, as monitors and health checks ask it."""
+"""A stand-in for kombu's channel: tells how long queues are, as monitors and health checks ask."""
 
 from __future__ import annotations
 

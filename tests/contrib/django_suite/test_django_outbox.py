@@ -44,7 +44,7 @@ said["died"] = [late.exists(), OutboxEntry.objects.count()]
 OutboxEntry.objects.create(batch=b"not a batch")
 relay = relay_for(app)
 said["relayed"] = [relay.turn(), late.exists(), relay.turn(), OutboxEntry.objects.count()]
-said["messages"] = sum(count.n for count in app.storage.counts())
+said["messages"] = sum(count.n for count in app.storage.reader.counts())
 OutboxEntry.objects.all().delete()
 
 with transaction.atomic():
@@ -123,7 +123,7 @@ def test_a_row_of_a_newer_liteq_waits_and_the_rows_behind_it_do_not(shop, caplog
         OutboxEntry.objects.create(batch=before)
         assert Relay(shop.storage).turn() == 1
         assert [entry.pk for entry in OutboxEntry.objects.all()] == [newer.pk]
-        assert shop.storage.find("1") is not None
+        assert shop.storage.reader.find("1") is not None
         assert "a batch of version 99" in caplog.text
         newer.delete()
 

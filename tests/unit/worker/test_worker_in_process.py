@@ -61,11 +61,11 @@ def test_it_works_until_another_thread_stops_it(app, run, pool):
 
     worker = run(pool, concurrency=2)
     assert [double.delay(i).get(timeout=10) for i in range(20)] == [2 * i for i in range(20)]
-    assert len(app.storage.workers()) == 1
+    assert len(app.storage.reader.workers()) == 1
     worker.stop()
     assert worker.join(10)
     assert worker.codes == [0]
-    assert app.storage.workers() == []
+    assert app.storage.reader.workers() == []
 
 
 @pytest.mark.parametrize(("make", "tells"), [(engine.Worker, False), (Worker, True)])
@@ -112,7 +112,7 @@ def test_a_long_task_keeps_its_lease(app, run, pool):
     result = long.delay()
     assert result.get(timeout=10) == "done"
     assert len(runs) == 1
-    record = app.storage.find(result.id)
+    record = app.storage.reader.find(result.id)
     assert (record.reaps, record.crashes) == (0, 0)
 
 
@@ -132,8 +132,8 @@ def test_a_warm_stop_finishes_what_runs_and_returns_the_rest(app, run, eventuall
     worker.stop()
     gate.set()
     assert worker.join(10)
-    assert app.storage.find(first.id).state is State.SUCCEEDED
-    states = [app.storage.find(result.id) for result in rest]
+    assert app.storage.reader.find(first.id).state is State.SUCCEEDED
+    states = [app.storage.reader.find(result.id) for result in rest]
     assert {(r.crashes, r.reaps, r.retries) for r in states} == {(0, 0, 0)}
     # The solo pool looks at requests between two turns: it may have run some more by then.
     assert {r.state for r in states} <= {State.PENDING, State.SUCCEEDED}
@@ -157,7 +157,7 @@ def test_a_cold_stop_of_threads_puts_back_what_runs_and_does_not_wait_for_it(app
     gate.set()
     assert time.monotonic() - at < 2.0
     assert worker.codes == [1]
-    assert app.storage.find(running.id).state is State.PENDING
+    assert app.storage.reader.find(running.id).state is State.PENDING
 
 
 def test_a_thread_outlives_what_would_end_a_process(app, run):
@@ -230,7 +230,7 @@ def test_trouble_with_the_file_is_survived(app, run, monkeypatch, eventually):
     result = double.delay(4)
     assert result.get(timeout=10) == 8
     assert len(refused) == 2
-    assert app.storage.find(result.id).crashes == 0
+    assert app.storage.reader.find(result.id).crashes == 0
 
 
 def test_one_outcome_that_cannot_be_stored_holds_up_no_other(app, run, monkeypatch):
