@@ -1,4 +1,4 @@
-"""The file and its folder: what must hold before SQLite may open it. Every refusal says what to do."""
+"""The file and its folder: the conditions under which SQLite may open it. Every refusal says what to do."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def create(path: str) -> None:
 
 
 def check(given: str, path: str, allow_network: bool) -> None:
-    """Refuse what SQLite could not, or should not, keep a queue in. Raises StorageUnavailable.
+    """Refuse a place where SQLite could not, or should not, keep a queue. Raises StorageUnavailable.
 
     `given` is the path as the URL has it, `path` the same without links.
     """
@@ -79,7 +79,7 @@ else:
 
 
 def sync(path: str) -> None:
-    """Have the disk write what the file holds. Raises OSError. Not for the database itself: see its locks."""
+    """Have the disk write the file's content. Raises OSError. Not for the database itself: see its locks."""
     fd = os.open(path, os.O_RDWR)
     try:
         _flush(fd)
@@ -115,8 +115,8 @@ def _refuse_lost_log(path: str) -> None:
     """
     if os.path.exists(f"{path}-shm") and not os.path.exists(f"{path}-wal"):
         raise StorageCorrupt(
-            f"{path}-wal was deleted, and what was committed last with it: restore a backup; or delete {path}-shm to "
-            "go on with what is left"
+            f"{path}-wal was deleted, and the last commits with it: restore a backup; or delete {path}-shm to "
+            "go on with the rest"
         )
 
 
