@@ -165,7 +165,7 @@ def test_a_log_without_its_database_is_refused(tmp_path: Path) -> None:
         app.storage.migrate()
     assert (tmp_path / "queue.db-wal").read_bytes() == log
     os.replace(tmp_path / "moved.db", tmp_path / "queue.db")
-    assert sum(count.n for count in app.storage.counts()) == 300
+    assert sum(count.n for count in app.storage.reader.counts()) == 300
     app.storage.close()
 
 

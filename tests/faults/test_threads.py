@@ -80,7 +80,7 @@ def test_a_pool_that_empties_all_the_time_takes_no_closing_for_a_deletion(tmp_pa
     def closes() -> None:
         storage.driver.close()
 
-    assert not at_once(SECONDS, storage.counts, storage.workers, closes, threads=12)
+    assert not at_once(SECONDS, storage.reader.counts, storage.reader.workers, closes, threads=12)
     storage.close()
 
 
@@ -99,7 +99,7 @@ def test_the_log_of_many_threads_is_folded(tmp_path: Path) -> None:
     task = app.task(lambda _: None, name="large", ignore_result=True)
     text = "x" * 30_000
     assert not at_once(max(SECONDS, 6), lambda: task.delay(text))
-    sent = sum(count.n for count in app.storage.counts())
+    sent = sum(count.n for count in app.storage.reader.counts())
     assert sent * len(text) > 3 * WAL_LIMIT, "too few for the log to be folded at all"
     assert (tmp_path / "queue.db-wal").stat().st_size < 3 * WAL_LIMIT
     assert not app.storage.driver.warnings()
@@ -151,7 +151,7 @@ def test_a_process_that_is_stopped_at_the_gate_holds_nobody_up(tmp_path: Path) -
     assert first < 3 * PATIENCE_S
     assert rest < 2 * PATIENCE_S, "each waits anew for a turn that does not come"
     assert native_threads() <= before + 1, "each leaves a thread behind in the queue"
-    assert sum(count.n for count in app.storage.counts()) == 22
+    assert sum(count.n for count in app.storage.reader.counts()) == 22
     app.storage.close()
 
 
