@@ -42,7 +42,7 @@ def test_a_worker_with_more_children_than_descriptors_works_with_fewer(drill: Dr
     storage = drill.storage()
     task = drill.send(storage, "work", 1)
     drill.wait_until_settled()
-    assert storage.find(task).state is State.SUCCEEDED  # type: ignore[union-attr]
+    assert storage.reader.find(task).state is State.SUCCEEDED  # type: ignore[union-attr]
     log = drill.log()
     if limit[1] == 64:
         assert "of 40 worker processes run" in log
