@@ -66,11 +66,10 @@ class Session:
     @cached_property
     def storage(self) -> Storage:
         """The app's file. Raises StorageUnavailable where there is none yet: looking at a queue does not make one."""
-        from liteq.storage.sqlite.url import parse
+        from liteq.storage import describe_url
 
-        path = parse(self.app.broker_url).path
-        if not os.path.lexists(path):
-            raise StorageUnavailable(f"there is no file {path}: the first task that is sent, or a worker, creates it")
+        if missing := describe_url(self.app.broker_url).missing:
+            raise StorageUnavailable(missing)
         return self.app.storage
 
     def import_commands(self) -> None:

@@ -80,12 +80,12 @@ MUTANTS = [
         MODEL,
     ),
     without(
-        "what is accepted has waited for the disk", "liteq/storage/sqlite/base.py",
+        "what is accepted has waited for the disk", "liteq/storage/sqlite/upkeep.py",
         "(Durability.DURABLE, Promise.ACCEPTED): True", "(Durability.DURABLE, Promise.ACCEPTED): False",
         "test_disk.py::test_durable_loses_nothing_that_was_accepted",
     ),
     without(
-        "strict: so has what was acknowledged", "liteq/storage/sqlite/base.py",
+        "strict: so has what was acknowledged", "liteq/storage/sqlite/upkeep.py",
         "(Durability.STRICT, Promise.PROGRESS): True", "(Durability.STRICT, Promise.PROGRESS): False",
         "test_disk.py::test_strict_loses_no_acknowledgement_either",
     ),
@@ -261,7 +261,7 @@ MUTANTS = [
         "test_bad_files.py::test_a_worker_whose_file_turns_bad_goes_on_trying_calmly",
     ),
     without(
-        "a log gives its space back where it is wanted", "liteq/storage/sqlite/base.py",
+        "a log gives its space back where it is wanted", "liteq/storage/sqlite/upkeep.py",
         "            self._cut_log()\n", "            pass\n",
         "test_disk_full.py::test_a_log_that_has_grown_gives_its_space_back",
     ),
