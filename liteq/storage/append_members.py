@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from liteq.message import Batch
 from liteq.storage import continuation
 from liteq.storage.continuation import End
 from liteq.storage.driver import Transaction
-from liteq.storage.enqueue import enqueue
+from liteq.storage.enqueue import place
+from liteq.storage.follow import Waiter
 
 __all__ = ["UNPLACED", "complete", "extend", "grow"]
 
@@ -29,12 +31,18 @@ RETURNING seq
 """
 LET_GO = "DELETE FROM liteq_messages WHERE id = ?"
 SHRINK = "UPDATE liteq_groups SET size = size - 1 WHERE id = ?"
+# A member that was there already, and is counted.
+UNGROW = "UPDATE liteq_groups SET size = size - :n, remaining = remaining - :n WHERE id = :id"
 
 UNPLACED = -1  # the position, in `batch`, of the member whose place the group decides
 
 
 def grow(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> bool:
-    """Add `batch`, whose member of the group has the position UNPLACED, as its last; False when the group is done."""
+    """Add `batch`, whose member of the group has the position UNPLACED, as its last; False when the group is done.
+
+    A member that is there already under its own id is not added again. Raises CanvasConflict for one whose id is that
+    of something else.
+    """
     rows = tx.execute(GROW, (group_id,))
     if not rows:
         return False
@@ -45,17 +53,29 @@ def grow(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> bool:
     groups = [
         replace(g, position=last) if g.group_id == group_id and g.position == UNPLACED else g for g in batch.groups
     ]
-    enqueue(tx, Batch(messages, groups), now_ms=now_ms)
+    _place(tx, group_id, Batch(messages, groups), now_ms)
     return True
 
 
-def extend(tx: Transaction, group_id: str, hold: str, batch: Batch, members: int, *, due_ms: int, now_ms: int) -> bool:
+def _place(tx: Transaction, group_id: str, batch: Batch, now_ms: int, again: Collection[str] = ()) -> None:
+    """Write members of a group that has been told how many they are."""
+    members = {node.id for node in (*batch.messages, *batch.groups) if node.group_id == group_id}
+    placed = place(tx, batch, now_ms=now_ms, again=again, waiter=Waiter(group_id, members))
+    there = members.intersection(placed.standing)
+    if there:
+        tx.executemany(UNGROW, [{"id": group_id, "n": len(there)}])
+
+
+def extend(
+    tx: Transaction, group_id: str, hold: str, batch: Batch, members: int, *, due_ms: int, now_ms: int,
+    again: Collection[str] = (),
+) -> bool:  # fmt: skip
     """Add `batch`, with `members` more of the group, and let `hold` wait until `due_ms`; False when it has run."""
     if not tx.execute(POSTPONE, {"hold": hold, "due_ms": due_ms}) or not tx.execute(
         EXTEND, {"id": group_id, "n": members}
     ):
         return False
-    enqueue(tx, batch, now_ms=now_ms)
+    _place(tx, group_id, batch, now_ms, again)
     return True
 
 

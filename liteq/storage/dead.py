@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liteq.storage.continuation import revive
 from liteq.storage.driver import Transaction
+from liteq.storage.needed import OPEN, TAKERS_OF_THE_DEAD, needed
+from liteq.storage.revive import revive
 
 __all__ = ["drop", "matching", "replay"]
 
@@ -15,17 +16,23 @@ SELECT id FROM liteq_messages
  ORDER BY finished_ms, seq
  LIMIT :limit
 """
-REPLAY = """
+# An errback that has not run yet still takes the error.
+REPLAY = f"""
 UPDATE liteq_messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0, due_ms = :now_ms, expires_ms = NULL,
-       finished_ms = NULL, progress = NULL, error = NULL
+       finished_ms = NULL, progress = NULL,
+       error = CASE WHEN EXISTS (
+            SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_messages.id AND b.state IN {OPEN}) THEN error END
  WHERE id = :id AND state = 'dead'
    AND (unique_key IS NULL OR NOT EXISTS (
         SELECT 1 FROM liteq_messages AS other
          WHERE other.unique_key = liteq_messages.unique_key
-           AND other.state IN ('scheduled', 'blocked', 'pending', 'held', 'leased')))
+           AND other.state IN {OPEN}))
 RETURNING group_id
 """
-DROP = "DELETE FROM liteq_messages WHERE id = ? AND state = 'dead'"
+DROP = f"""
+DELETE FROM liteq_messages
+ WHERE id = ? AND state = 'dead' AND NOT {needed("liteq_messages", TAKERS_OF_THE_DEAD)}
+"""
 
 
 def matching(tx: Transaction, *, task: str | None, queue: str | None, limit: int) -> list[str]:
@@ -47,5 +54,5 @@ def replay(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str]:
 
 
 def drop(tx: Transaction, ids: Sequence[str]) -> int:
-    """Delete dead letters; how many there were."""
+    """Delete dead letters; how many. One whose error is still needed, by an errback or an unfinished group, stays."""
     return tx.executemany(DROP, [(id_,) for id_ in ids])

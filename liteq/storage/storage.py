@@ -88,14 +88,15 @@ class Storage:
     # -- producers ---------------------------------------------------------------------------------------------------
 
     def enqueue(self, batch: Batch, *, again: Collection[str] = ()) -> list[str]:
-        """Write a message or a whole canvas, all or nothing; the id that stands for each of its messages.
+        """Write a message or a whole canvas, all or nothing; the ids that stand for its messages, then for its groups.
 
         Idempotent by id, but for those of `again`: where they have finished, they are sent anew. Where an unfinished
-        message holds the `unique_key` of a new one, its id is returned instead.
+        message holds the `unique_key` of a call, its id is returned instead; a part of a canvas follows that message.
+        Raises CanvasConflict for a canvas of which a part is there, and is not of the same canvas.
         """
         now_ms = self.clock.now_ms()
         told = self.tell_sent(batch.messages) if self.tell_sent is not None else ()
-        if not told and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
+        if not told and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms, again=again):
             return [batch.messages[0].id]
         with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
             ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
@@ -128,8 +129,9 @@ class Storage:
         return True
 
     def extend_group(
-        self, group_id: str, hold: str, batch: Batch, members: int, *, patience_s: float, last: bool = False
-    ) -> bool:
+        self, group_id: str, hold: str, batch: Batch, members: int, *, patience_s: float, last: bool = False,
+        again: Collection[str] = (),
+    ) -> bool:  # fmt: skip
         """Send the next part of a group, with `members` more; False, and nothing is sent, when its `hold` has run.
 
         `hold`: the message that keeps it open, for `patience_s` seconds more; with the `last` part it leaves.
@@ -138,7 +140,7 @@ class Storage:
         with self.driver.write(Promise.ACCEPTED) as tx:
             now_ms = self.clock.now_ms()
             due_ms = now_ms + int(patience_s * 1000)
-            grown = _grow.extend(tx, group_id, hold, batch, members, due_ms=due_ms, now_ms=now_ms)
+            grown = _grow.extend(tx, group_id, hold, batch, members, due_ms=due_ms, now_ms=now_ms, again=again)
             if grown and last:
                 _grow.complete(tx, group_id, hold, now_ms=now_ms)
             if grown and told:

@@ -1,0 +1,47 @@
+"""The one condition under which a finished row is still needed: something may yet take its result.
+
+A follower takes the result of what it awaits when it is claimed, not before; a group's follower takes the results of
+all members, of inner groups too. So a row is needed until each of these has *finished*: while it waits, while it runs,
+while a worker's death may make it run once more, and while it is a dead letter that may be replayed.
+
+`forget()`, retention, the deletion of dead letters, and a send under an id that was used before ask the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from liteq.states import FINISHED, UNFINISHED, State
+
+__all__ = ["ENDED", "OPEN", "TAKERS", "TAKERS_OF_THE_DEAD", "needed", "of"]
+
+
+def of(states: Iterable[State]) -> str:
+    """`states` as a list in SQL."""
+    return "(" + ", ".join(f"'{state.value}'" for state in State if state in set(states)) + ")"
+
+
+OPEN: Final = of(UNFINISHED)
+ENDED: Final = of(FINISHED)
+# A dead follower may be replayed; one that failed because of what came before it waits again when that is.
+TAKERS: Final = of(UNFINISHED | {State.DEAD, State.UPSTREAM_FAILED})
+# Whoever drops a dead letter gives up what waited for its replay; an errback still takes its error.
+TAKERS_OF_THE_DEAD: Final = of(UNFINISHED | {State.DEAD})
+
+
+def needed(row: str, takers: str = TAKERS) -> str:
+    """SQL: whether `row`, a message of the statement around, is needed by itself or for the result of a group.
+
+    `takers`: the states of those who may still ask, a list in SQL.
+    """
+    return f"""(
+        EXISTS (SELECT 1 FROM liteq_messages AS b WHERE b.awaits = {row}.id AND b.state IN {takers})
+        OR EXISTS (
+            WITH RECURSIVE above (id, remaining, group_id) AS (
+                SELECT g.id, g.remaining, g.group_id FROM liteq_groups AS g WHERE g.id = {row}.group_id
+                UNION ALL
+                SELECT g.id, g.remaining, g.group_id FROM above JOIN liteq_groups AS g ON g.id = above.group_id)
+            SELECT 1 FROM above
+             WHERE above.remaining > 0
+                OR EXISTS (SELECT 1 FROM liteq_messages AS b WHERE b.awaits = above.id AND b.state IN {takers})))"""
