@@ -113,6 +113,10 @@ class Batch:
     messages: list[Message] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
 
+    def nodes(self) -> list[Message | Group]:
+        """The messages, then the groups."""
+        return [*self.messages, *self.groups]
+
 
 class Lease(NamedTuple):
     """A message in a worker's hands. The order is that of claim's RETURNING; `input` is filled in after it.

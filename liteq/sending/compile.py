@@ -80,8 +80,11 @@ class Router(Protocol):
 class Stream(Protocol):
     """Sends the first parts of a group while its tasks are still being generated."""
 
-    def offer(self, batch: Batch, group: Group) -> None:
-        """`batch` has the rows of `group`'s members so far. Takes them out of it, or leaves them for later."""
+    def offer(self, batch: Batch, group: Group, chosen: Collection[str]) -> None:
+        """`batch` has the rows of `group`'s members so far. Takes them out of it, or leaves them for later.
+
+        `chosen`: the ids so far that were not made now.
+        """
 
     def has_sent(self, group_id: str) -> bool:
         """Whether the row of this group, and members of it, have been sent."""
@@ -350,7 +353,7 @@ class _Rows:
             end = self._put(member, inner._replace(position=position), over)
             children.append(end.node)
             if stream is not None:
-                stream.offer(self.batch, Group(group_id, len(children), root_id=root_id))
+                stream.offer(self.batch, Group(group_id, len(children), root_id=root_id), self.taken)
         assert end is not None, "void groups are left out before"
         if stream is None or not stream.has_sent(group_id):
             self.batch.groups.append(Group(group_id, len(children), place.group_id, place.position, root_id))

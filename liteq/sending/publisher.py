@@ -284,9 +284,13 @@ class Publisher:
             awaits=awaits,
             group_id=group_id,
             position=position,
-            flags=_with_ignore(d.flags, options.get("ignore_result")) | flags,
+            flags=_with_ignore(d.flags, options.get("ignore_result")) | flags | _kept(options),
             delay_ms=delay_ms,
         )
+
+
+def _kept(options: Mapping[str, Any]) -> int:
+    return Flag.KEPT if options.get("idempotent") else 0
 
 
 def _with_ignore(flags: int, ignore_result: bool | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from liteq import context, signals
@@ -28,7 +29,20 @@ __all__ = ["Sending"]
 
 # Options by which a call becomes a graph of rows.
 GRAPH = frozenset({"link", "link_error", "chain", "chord"})
+NOTHING: Mapping[str, str] = MappingProxyType({})
 OF_THE_MESSAGE = FORM | {"task_id"}  # what a call that is run here does not pass on
+
+
+def _stands(batch: Batch, ids: Sequence[str]) -> dict[str, str]:
+    """The nodes of `batch` for which others stand, by id; `ids`: those of its messages, then of its groups."""
+    return {node.id: id_ for node, id_ in zip(batch.nodes(), ids, strict=True) if node.id != id_}
+
+
+def _keep(batch: Batch) -> None:
+    """Let the rows of `batch` stay when they have succeeded: so that a repeated call finds them."""
+    for message in batch.messages:
+        if not message.flags & Flag.ON_FAILURE:
+            message.flags |= Flag.KEPT
 
 
 class Sending:
@@ -69,8 +83,11 @@ class Sending:
                 task.check_arguments(args, kwargs)
             over = {**options, "task_id": task_id} if task_id else options
             return self.send_signature(Signature(name, tuple(args), dict(kwargs), over, app=self))
-        chosen = () if task_id is None or options.pop("idempotent", False) else (task_id,)
+        idempotent = bool(options) and options.pop("idempotent", False)
+        chosen = () if task_id is None or idempotent else (task_id,)
         message = self.publisher.message(name, args, kwargs, options, message_id=task_id or new_id())
+        if idempotent:
+            message.flags |= Flag.KEPT
         if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
             return self._send_with_signals(message, args, kwargs, options, chosen)
         return self._result_of_sent(message, self._enqueue(Batch([message]), chosen)[0])
@@ -201,32 +218,34 @@ class Sending:
         running = context.worker_request()
         root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
         idempotent = options.pop("idempotent", False) or sig.options.get("idempotent", False)
-        stream = GroupStream(self.storage, self._enqueue, self.conf.task_default_queue, self.clock.now_ms)
+        stream = GroupStream(
+            self.storage, self._enqueue, self.conf.task_default_queue, self.clock.now_ms, again=not idempotent
+        )
         try:
             compiled = compile_signature(
                 sig, self, args, kwargs, options, root_id=root_id, parent_id=parent_id,
                 header_errbacks=self.conf.task_allow_error_cb_on_chord_header,
                 stream=stream if self.storage.takes_parts() else None,
             )  # fmt: skip
+            if idempotent:
+                _keep(compiled.batch)
             stands = self._send_compiled(compiled, stream, () if idempotent else compiled.chosen)
         except BaseException:
             stream.abort()
             raise
         announce_sent(self, stream.messages or compiled.batch.messages)
-        result = self.result_of(compiled.node)
-        if len(stands) == 1 and not compiled.batch.groups:  # its unique key may be taken
-            result.id = stands[0]
+        result = self.result_of(compiled.node, stands)
         if running is not None:
             running.children.append(result)
         return result
 
-    def _send_compiled(self, compiled: Compiled, stream: GroupStream, chosen: Collection[str]) -> list[str]:
-        """Write what `stream` has not taken away; the ids that stand for its messages."""
+    def _send_compiled(self, compiled: Compiled, stream: GroupStream, chosen: Collection[str]) -> Mapping[str, str]:
+        """Write what `stream` has not taken away; the ids that stand for its nodes, where those are others."""
         batch = compiled.batch
         if stream.has_begun:
-            stream.finish(batch)
-            return [message.id for message in stream.messages]
-        return self._enqueue(batch, chosen) if batch.messages else []
+            stream.finish(batch, chosen)
+            return {}
+        return _stands(batch, self._enqueue(batch, chosen)) if batch.messages else {}
 
     def send_as_member(
         self, sig: Any, group_id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -250,10 +269,11 @@ class Sending:
             linked=True,
             depth=running.depth if running is not None else 1,
         )
-        if not self.storage.grow_group(group_id, compiled.batch):
+        ids = self.storage.grow_group(group_id, compiled.batch)
+        if not ids:
             raise ValueError(f"the group {group_id} has finished: nothing can be added to it")
         announce_sent(self, compiled.batch.messages)
-        return self.result_of(compiled.node)
+        return self.result_of(compiled.node, _stands(compiled.batch, ids))
 
     def apply_signature(
         self, sig: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -270,18 +290,18 @@ class Sending:
 
         return evaluate(sig, tuple(args), kwargs or {}, options, run=run, gather=gather)
 
-    def result_of(self, node: Node) -> Any:
-        """The AsyncResult or GroupResult of the ids that a canvas was given."""
+    def result_of(self, node: Node, stands: Mapping[str, str] = NOTHING) -> Any:
+        """The AsyncResult or GroupResult of the ids that a canvas was given, or of those that stand for them."""
         lineage = [node]
         while (above := lineage[-1].parent) is not None:  # a loop: a chain may be longer than Python's stack
             lineage.append(above)
         result: Any = None
         for one in reversed(lineage):
             if one.kind == "group":
-                members = [self.result_of(child) for child in one.children]
-                result = GroupResult(one.id, members, parent=result, app=self)
+                members = [self.result_of(child, stands) for child in one.children]
+                result = GroupResult(stands.get(one.id, one.id), members, parent=result, app=self)
             else:
-                result = AsyncResult(one.id, app=self, parent=result)
+                result = AsyncResult(stands.get(one.id, one.id), app=self, parent=result)
         return result
 
     # -- very many
@@ -315,7 +335,7 @@ class Sending:
         if plain and not keyed:
             self.storage.enqueue_many(batch.messages)
             return ids
-        stands = dict(zip((m.id for m in batch.messages), self.storage.enqueue(batch), strict=True))
+        stands = _stands(batch, self.storage.enqueue(batch))
         return [stands.get(id_, id_) for id_ in ids]
 
     # -- what was sent

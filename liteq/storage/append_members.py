@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from liteq.message import Batch
@@ -37,15 +37,15 @@ UNGROW = "UPDATE liteq_groups SET size = size - :n, remaining = remaining - :n W
 UNPLACED = -1  # the position, in `batch`, of the member whose place the group decides
 
 
-def grow(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> bool:
-    """Add `batch`, whose member of the group has the position UNPLACED, as its last; False when the group is done.
+def grow(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> list[str]:
+    """Add `batch`, whose member of the group has the position UNPLACED, as its last; [] when the group is done.
 
     A member that is there already under its own id is not added again. Raises CanvasConflict for one whose id is that
     of something else.
     """
     rows = tx.execute(GROW, (group_id,))
     if not rows:
-        return False
+        return []
     last = rows[0][0] - 1
     messages = [
         replace(m, position=last) if m.group_id == group_id and m.position == UNPLACED else m for m in batch.messages
@@ -53,17 +53,18 @@ def grow(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> bool:
     groups = [
         replace(g, position=last) if g.group_id == group_id and g.position == UNPLACED else g for g in batch.groups
     ]
-    _place(tx, group_id, Batch(messages, groups), now_ms)
-    return True
+    stands = _place(tx, group_id, Batch(messages, groups), now_ms)
+    return [stands.get(node.id, node.id) for node in batch.nodes()]
 
 
-def _place(tx: Transaction, group_id: str, batch: Batch, now_ms: int, again: Collection[str] = ()) -> None:
-    """Write members of a group that has been told how many they are."""
-    members = {node.id for node in (*batch.messages, *batch.groups) if node.group_id == group_id}
+def _place(tx: Transaction, group_id: str, batch: Batch, now_ms: int, again: Collection[str] = ()) -> Mapping[str, str]:
+    """Write members of a group that has been told how many they are; the ids that others stand for."""
+    members = {node.id for node in batch.nodes() if node.group_id == group_id}
     placed = place(tx, batch, now_ms=now_ms, again=again, waiter=Waiter(group_id, members))
     there = members.intersection(placed.standing)
     if there:
         tx.executemany(UNGROW, [{"id": group_id, "n": len(there)}])
+    return placed.stands
 
 
 def extend(

@@ -85,8 +85,7 @@ def enqueue(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str
     Of what is there already see `place`.
     """
     stands = place(tx, batch, now_ms=now_ms, again=again).stands
-    ids = [m.id for m in batch.messages]
-    ids += [g.id for g in batch.groups]
+    ids = [node.id for node in batch.nodes()]
     return [stands.get(id_, id_) for id_ in ids] if stands else ids
 
 
@@ -145,7 +144,7 @@ def _by_parts(tx: Transaction, batch: Batch, now_ms: int, again: Collection[str]
         tx.executemany(ONLY_SHOWN, [(m.id,) for m in part.messages])
         found = standing(tx, part, again=again)
         if found is not None:
-            not_written |= {node.id for node in (*part.messages, *part.groups)}
+            not_written |= {node.id for node in part.nodes()}
             stands |= found
         elif waiter is None and is_plain(part):
             holder = _write_call(tx, part.messages[0], now_ms)

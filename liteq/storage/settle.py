@@ -169,8 +169,7 @@ def _replacement(outcome: Replace, own: str) -> Replace:
     A part of it that has that message's `own` id gets another: the message stays what its senders wait for.
     """
     batch, awaits = outcome.batch, outcome.awaits
-    nodes = (*batch.messages, *batch.groups)
-    names = {own: new_id()} if any(node.id == own for node in nodes) else {}
+    names = {own: new_id()} if any(node.id == own for node in batch.nodes()) else {}
     last = names.get(awaits, awaits)
 
     def linked(m: Message) -> Message:

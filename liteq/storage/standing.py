@@ -81,8 +81,8 @@ def parts_of(batch: Batch) -> Iterator[Batch]:
             above[node] = node = above[higher]
         return node
 
-    inside = {g.id for g in batch.groups} | {m.id for m in batch.messages}
-    for node in (*batch.groups, *batch.messages):
+    inside = {node.id for node in batch.nodes()}
+    for node in batch.nodes():
         for other in (node.group_id, getattr(node, "awaits", None)):
             if other in inside:
                 above[top(node.id)] = top(other)
@@ -110,7 +110,8 @@ def standing(tx: Transaction, part: Batch, *, again: Collection[str]) -> dict[st
     for group in part.groups:
         if tx.execute(ROW, (group.id,)):
             raise _conflict(group.id, "is that of a message")
-    if not messages and not groups:
+    there = Batch(messages, groups).nodes()
+    if not there:
         return None
     if all(_is_free(tx, m.id, again, FREE) for m in messages) and all(
         _is_free(tx, g.id, again, FREE_GROUP) for g in groups
@@ -119,10 +120,9 @@ def standing(tx: Transaction, part: Batch, *, again: Collection[str]) -> dict[st
         return None
     if plain:
         return {}
-    same = _Match(tx, part).of([node.id for node in (*messages, *groups)])
+    same = _Match(tx, part).of([node.id for node in there])
     if same is None:
-        name = next(node.id for node in (*messages, *groups))
-        raise _conflict(name, "belongs to what is in the queue already and is not this canvas")
+        raise _conflict(there[0].id, "belongs to what is in the queue already and is not this canvas")
     return {new: old for new, old in same.items() if new != old}
 
 
@@ -135,7 +135,7 @@ def _conflict(id_: str, why: str) -> CanvasConflict:
 
 def _check_apart(part: Batch) -> None:
     seen = set[str]()
-    for node in (*part.messages, *part.groups):
+    for node in part.nodes():
         if node.id in seen:
             raise _conflict(node.id, "is that of two parts of it")
         seen.add(node.id)
@@ -171,7 +171,7 @@ class _Match:
         for m in part.messages:
             if m.awaits is not None:
                 self._behind.setdefault(m.awaits, []).append(m)
-        for node in (*part.messages, *part.groups):
+        for node in part.nodes():
             if node.group_id is not None:
                 self._counted.setdefault(node.group_id, []).append(node)
         self._same: dict[str, str] = {}
@@ -228,7 +228,7 @@ class _Match:
         found = self._tx.execute(GROUP, (old,))
         if not found or found[0][1] < group.size:
             return None
-        members = dict(self._tx.execute(COUNTED, {"id": old}))
+        members: dict[int, str] = dict(self._tx.execute(COUNTED, {"id": old}))
         pairs = [(m.id, members[m.position]) for m in self._counted.get(new, ()) if m.position in members]
         counted = self._counted_by(group.group_id, found[0][2])
         return None if counted is None else pairs + counted

@@ -117,11 +117,14 @@ class Storage:
                 _events.write(tx, told, now_ms=self.clock.now_ms())
         return written
 
-    def grow_group(self, group_id: str, batch: Batch) -> bool:
-        """Send `batch` as one more member of a group; False, and nothing is sent, when the group is done."""
+    def grow_group(self, group_id: str, batch: Batch) -> list[str]:
+        """Send `batch` as one more member of a group; [], and nothing is sent, when the group is done.
+
+        Else as `enqueue`: the ids that stand for its messages and groups. One that is a member already is one member.
+        """
         with self.driver.write(Promise.ACCEPTED) as tx:
             grown = _grow.grow(tx, group_id, batch, now_ms=self.clock.now_ms())
-        self._ring(done=False, work=grown)
+        self._ring(done=False, work=bool(grown))
         return grown
 
     def takes_parts(self) -> bool:
