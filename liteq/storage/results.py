@@ -89,6 +89,7 @@ def input_of(tx: Transaction, awaited: str, *, failure: bool) -> bytes | None:
 
 
 PASSED_ON_BYTES = 1_024  # an error that is larger is stored once, and those that failed because of it refer to it
+HEAD_BYTES = 160  # of its text
 OF = "of"
 
 
@@ -97,7 +98,7 @@ def passed_on(error: bytes | None, origin: str) -> bytes | None:
     if error is None or len(error) <= PASSED_ON_BYTES:
         return error
     doc = decode_error(error)
-    text = shorten(doc.message, PASSED_ON_BYTES // 4)
+    text = shorten(doc.message, HEAD_BYTES)
     names = {"type": shorten(doc.type, 128), "module": shorten(doc.module, 128)}
     return encode({**names, "message": text, "args": [text], OF: origin}, what="an error that is passed on")
 

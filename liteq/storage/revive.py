@@ -10,12 +10,11 @@ from typing import Final
 
 from liteq.message import Flag
 from liteq.states import UNFINISHED
-from liteq.storage.driver import Transaction
+from liteq.storage.driver import Row, Transaction
 from liteq.storage.follow import take_key
 
 __all__ = ["revive"]
 
-# An errback that has not run yet still takes the error.
 REVIVE_ROWS: Final = """
 UPDATE liteq_messages SET state = 'blocked', error = NULL, finished_ms = NULL
  WHERE awaits = :awaits AND state = 'upstream_failed' AND unique_key IS NULL
@@ -68,21 +67,25 @@ def revive(tx: Transaction, message_id: str, group_id: str | None) -> None:
 
 def _rearm(tx: Transaction, node: str) -> None:
     """Let the errbacks of `node` wait for its next failure, unless a part of one still runs for the last one."""
-    for first in tx.execute(ERRBACKS, (node,)):
-        rows, groups = {first[0]: first}, dict[str, None]()
-        todo = [first]
-        while todo:
-            _, id_, group, _ = todo.pop()
-            nodes = [id_]
-            while group is not None and group not in groups:
-                groups[group] = None
-                nodes.append(group)
-                group = next((outer for (outer,) in tx.execute(AROUND, (group,))), None)
-            for one in nodes:
-                todo += [row for row in tx.execute(BEHIND, (one,)) if row[0] not in rows]
-                rows.update((row[0], row) for row in todo)
-        if any(state in UNFINISHED for _, _, _, state in rows.values()):
+    for rows, groups in [_canvas(tx, first) for first in tx.execute(ERRBACKS, (node,))]:
+        if any(state in UNFINISHED for state in rows.values()):
             continue
         tx.executemany(AGAIN, [(seq,) for seq in rows])
         tx.executemany(CLEAR_RESULT, [(seq,) for seq in rows])
         tx.executemany(AGAIN_GROUP, [(group,) for group in groups])
+
+
+def _canvas(tx: Transaction, first: Row) -> tuple[dict[int, str], set[str]]:
+    """The rows from `first` on, with their states, and the groups that count them."""
+    rows, groups, todo = dict[int, str](), set[str](), [first]
+    while todo:
+        seq, id_, group, state = todo.pop()
+        if seq in rows:
+            continue
+        rows[seq] = state
+        todo += tx.execute(BEHIND, (id_,))
+        while group is not None and group not in groups:
+            groups.add(group)
+            todo += tx.execute(BEHIND, (group,))
+            group = next((outer for (outer,) in tx.execute(AROUND, (group,))), None)
+    return rows, groups

@@ -8,7 +8,6 @@ import pytest
 
 from liteq import LiteQ, chain, chord, group
 from liteq.exceptions import CanvasConflict
-from liteq.states import UNFINISHED
 from liteq.message import Ack, WorkerIdentity, new_id
 from liteq.states import UNFINISHED
 from liteq.testing import FakeClock, drain
