@@ -286,7 +286,7 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
             storage = self.open_storage()
             storage.migrate()
             if self.conf.task_send_sent_event:
-                storage.tell_sent = partial(tell_sent, self)
+                storage.events_of = partial(tell_sent, self)
             self.__dict__["storage"] = storage
             return storage
 

@@ -1,4 +1,4 @@
-"""The verb *grow*: a group that has not finished takes more members."""
+"""The verb *append*: a group that has not finished takes more members."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from liteq.message import Batch
+from liteq.states import State, sql_list
 from liteq.storage import continuation
 from liteq.storage.continuation import End
 from liteq.storage.driver import Transaction
 from liteq.storage.enqueue import place
 from liteq.storage.follow import Waiter
 
-__all__ = ["UNPLACED", "complete", "extend", "grow"]
+__all__ = ["UNPLACED", "append", "complete", "extend"]
 
-# A group that is done has told those who awaited it: too late for one more.
-GROW = (
+# The rows that awaited a group that is done have gone on: too late for one more member.
+APPEND = (
     "UPDATE liteq_groups SET size = size + 1, remaining = remaining + 1 WHERE id = ? AND remaining > 0 RETURNING size"
 )
 
-# A group that is sent in parts has one member more than was sent: the hold, a message that comes due when its sender
-# has been silent for too long. It keeps the group from finishing, and takes care that it does not wait for ever.
+# A group that is sent in parts has one member more than was sent: the placeholder, a message that comes due when its
+# sender has been silent for too long. It keeps the group from finishing, and from waiting for ever.
 EXTEND = """
 UPDATE liteq_groups SET size = size + :n, remaining = remaining + :n WHERE id = :id RETURNING 1
 """
-POSTPONE = """
+POSTPONE = f"""
 UPDATE liteq_messages SET state = 'scheduled', due_ms = :due_ms
- WHERE id = :hold AND state IN ('scheduled', 'pending')
+ WHERE id = :placeholder AND state IN {sql_list((State.SCHEDULED, State.PENDING))}
 RETURNING seq
 """
 LET_GO = "DELETE FROM liteq_messages WHERE id = ?"
@@ -37,13 +38,13 @@ UNGROW = "UPDATE liteq_groups SET size = size - :n, remaining = remaining - :n W
 UNPLACED = -1  # the position, in `batch`, of the member whose place the group decides
 
 
-def grow(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> list[str]:
+def append(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> list[str]:
     """Add `batch`, whose member of the group has the position UNPLACED, as its last; [] when the group is done.
 
     A member that is there already under its own id is not added again. Raises CanvasConflict for one whose id is that
     of something else.
     """
-    rows = tx.execute(GROW, (group_id,))
+    rows = tx.execute(APPEND, (group_id,))
     if not rows:
         return []
     last = rows[0][0] - 1
@@ -68,11 +69,11 @@ def _place(tx: Transaction, group_id: str, batch: Batch, now_ms: int, again: Col
 
 
 def extend(
-    tx: Transaction, group_id: str, hold: str, batch: Batch, members: int, *, due_ms: int, now_ms: int,
+    tx: Transaction, group_id: str, placeholder: str, batch: Batch, members: int, *, due_ms: int, now_ms: int,
     again: Collection[str] = (),
 ) -> bool:  # fmt: skip
-    """Add `batch`, with `members` more of the group, and let `hold` wait until `due_ms`; False when it has run."""
-    if not tx.execute(POSTPONE, {"hold": hold, "due_ms": due_ms}) or not tx.execute(
+    """Add `batch`, with `members` more of the group, and put `placeholder` off to `due_ms`; False when it has run."""
+    if not tx.execute(POSTPONE, {"placeholder": placeholder, "due_ms": due_ms}) or not tx.execute(
         EXTEND, {"id": group_id, "n": members}
     ):
         return False
@@ -80,8 +81,8 @@ def extend(
     return True
 
 
-def complete(tx: Transaction, group_id: str, hold: str, *, now_ms: int) -> None:
-    """The group has all its members: it finishes without its hold. In the transaction of its last `extend`."""
-    tx.execute(LET_GO, (hold,))
+def complete(tx: Transaction, group_id: str, placeholder: str, *, now_ms: int) -> None:
+    """The group has all its members: it finishes without its placeholder. In the transaction of its last `extend`."""
+    tx.execute(LET_GO, (placeholder,))
     tx.execute(SHRINK, (group_id,))
-    continuation.propagate(tx, [End(hold, True, group_id)], now_ms=now_ms)
+    continuation.propagate(tx, [End(placeholder, True, group_id)], now_ms=now_ms)

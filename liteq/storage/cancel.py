@@ -9,26 +9,26 @@ from typing import NamedTuple
 from liteq.exceptions import TaskRevokedError
 from liteq.message import Flag
 from liteq.serialization import encode_error
+from liteq.states import UNFINISHED, UNSTARTED, State, sql_list
 from liteq.storage.continuation import End, propagate
-from liteq.storage.driver import Transaction
-from liteq.storage.needed import OPEN
+from liteq.storage.driver import LOCK, SKIP_LOCKED, Transaction
 
 __all__ = ["Revoked", "cancel", "purge", "revoke", "revoke_stamps", "revoked_ids", "revoked_stamps"]
 
-CANCEL = """
+CANCEL = f"""
 UPDATE liteq_messages SET state = 'cancelled', error = :error, finished_ms = :now_ms
- WHERE id = :id AND state IN ('scheduled', 'blocked', 'pending', 'held')
+ WHERE id = :id AND state IN {sql_list(UNSTARTED)}
 RETURNING flags, group_id, awaits
 """
 # What must end before a node: in a replacement, all of it.
 BEFORE = f"""
 SELECT awaits FROM liteq_messages
  WHERE id = :id AND state = 'blocked' AND awaits IS NOT NULL AND flags & {Flag.FOLLOWS} = 0
-UNION ALL SELECT id FROM liteq_messages WHERE group_id = :id AND state IN {OPEN}
+UNION ALL SELECT id FROM liteq_messages WHERE group_id = :id AND state IN {sql_list(UNFINISHED)}
 UNION ALL SELECT id FROM liteq_groups WHERE group_id = :id AND remaining > 0
 """
 LEASED = "SELECT 1 FROM liteq_messages WHERE id = ? AND state = 'leased'"
-STATE = f"SELECT state FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} = 0"
+STATE = f"SELECT state FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} = 0 {LOCK}"
 REMEMBER = """
 INSERT INTO liteq_revoked (id, expires_ms) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET expires_ms = excluded.expires_ms
 """
@@ -41,10 +41,10 @@ ON CONFLICT (header, stamp) DO UPDATE SET expires_ms = excluded.expires_ms
 CLEAR_STAMPS = "DELETE FROM liteq_revoked_stamps WHERE expires_ms < ?"
 REVOKED_STAMPS = "SELECT header, stamp FROM liteq_revoked_stamps WHERE expires_ms >= ?"
 # A chunk at a time: a million rows in one transaction held the write lock for seconds.
-PURGEABLE = """
+PURGEABLE = f"""
 SELECT seq, id, flags, group_id FROM liteq_messages
- WHERE state = :state AND (:queue IS NULL OR queue = :queue)
- LIMIT :limit
+ WHERE state = :state AND (CAST(:queue AS TEXT) IS NULL OR queue = :queue)
+ LIMIT :limit {SKIP_LOCKED}
 """
 DELETE = "DELETE FROM liteq_messages WHERE seq = ?"
 
@@ -75,7 +75,7 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
 
 
 class Revoked(NamedTuple):
-    """What a revoke met beside messages that were waiting: ids that are `running` now, ids that are `unknown`."""
+    """The ids that a revoke met beside waiting messages: `running` now, or `unknown`."""
 
     running: list[str]
     unknown: list[str]
@@ -117,9 +117,9 @@ def purge(tx: Transaction, queue: str | None, *, now_ms: int, limit: int) -> int
     error = encode_error(TaskRevokedError("purged"))
     ends: list[End] = []
     gone: list[tuple[int]] = []
-    for state in ("pending", "held", "scheduled"):
-        left = limit - len(gone)
-        for seq, id_, flags, group_id in tx.execute(PURGEABLE, {"state": state, "queue": queue, "limit": left}):
+    for state in (State.PENDING, State.HELD, State.SCHEDULED):
+        params = {"state": state.value, "queue": queue, "limit": limit - len(gone)}
+        for seq, id_, flags, group_id in tx.execute(PURGEABLE, params):
             gone.append((seq,))
             if flags & Flag.LINKED:
                 ends.append(End(id_, False, group_id, error))

@@ -12,7 +12,7 @@ from liteq.message import Batch, Flag, Group, Message
 from liteq.states import State
 from liteq.storage import continuation, payloads
 from liteq.storage.driver import Bell, Driver, Row, Transaction
-from liteq.storage.follow import Waiter, as_alias, before, holder_of, link, waits_for, with_late_keys
+from liteq.storage.follow import Waiter, as_alias, before, holder_of, link, waits_for, of_errbacks
 from liteq.storage.payloads import BESIDE, INLINE_BYTES
 from liteq.storage.standing import is_plain, parts_of, standing
 
@@ -102,7 +102,7 @@ def place(
     messages = batch.messages
     canvas = len(messages) != 1 or bool(batch.groups) or messages[0].awaits is not None
     if canvas:
-        batch = Batch(list(with_late_keys(messages, batch)), batch.groups)
+        batch = Batch(list(of_errbacks(messages, batch)), batch.groups)
         tx.execute(TRY)
     try:
         placed = AS_IT_IS

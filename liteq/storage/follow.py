@@ -16,13 +16,13 @@ from typing import NamedTuple
 import orjson
 
 from liteq.message import Batch, Flag, Message
-from liteq.storage.driver import Transaction
+from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.needed import OPEN
 
-__all__ = ["Waiter", "as_alias", "before", "holder_of", "link", "take_keys", "waits_for", "with_late_keys"]
+__all__ = ["Waiter", "as_alias", "before", "holder_of", "link", "of_errbacks", "take_keys", "waits_for"]
 
 KEY = "unique_key"  # in the document of a row with a late one
-HOLDER = f"SELECT id FROM liteq_messages WHERE unique_key = ? AND state IN {OPEN}"
+HOLDER = f"SELECT id FROM liteq_messages WHERE unique_key = ? AND state IN {OPEN} {LOCK}"
 # Its lease, should it run, says nothing of a follower: `settle` looks for this flag before it ends one without.
 LINK = f"UPDATE liteq_messages SET flags = flags | {Flag.LINKED} WHERE id = ? AND flags & {Flag.LINKED} = 0"
 NEEDS = f"""
@@ -105,9 +105,12 @@ def before(batch: Batch, nodes: Collection[str]) -> set[str]:
 # -- keys of what may not be needed ----------------------------------------------------------------------------------
 
 
-def with_late_keys(messages: Sequence[Message], batch: Batch) -> Sequence[Message]:
-    """`messages` of `batch`, where those behind an errback have their key in their document."""
-    if not any(m.unique_key is not None for m in messages) or not any(m.flags & Flag.ON_FAILURE for m in messages):
+def of_errbacks(messages: Sequence[Message], batch: Batch) -> Sequence[Message]:
+    """`messages` of `batch`, where errbacks and what stands behind them have late keys, and stay when they have run.
+
+    They may be called again: when what they are for is replayed and fails once more.
+    """
+    if not any(m.flags & Flag.ON_FAILURE for m in messages):
         return messages
     around = {group.id: group.group_id for group in batch.groups}
     perhaps: set[str | None] = set()
@@ -119,8 +122,7 @@ def with_late_keys(messages: Sequence[Message], batch: Batch) -> Sequence[Messag
             while outer is not None and outer not in perhaps:
                 perhaps.add(outer)
                 outer = around.get(outer)
-            if m.unique_key is not None:
-                m = _late(m)  # noqa: PLW2901 - the same message
+            m = replace(m, flags=m.flags | Flag.KEPT) if m.unique_key is None else _late(m)  # noqa: PLW2901
         made.append(m)
     return made
 
@@ -128,7 +130,7 @@ def with_late_keys(messages: Sequence[Message], batch: Batch) -> Sequence[Messag
 def _late(message: Message) -> Message:
     document = orjson.loads(message.options) if message.options else {}
     options = orjson.dumps({**document, KEY: message.unique_key})
-    return replace(message, unique_key=None, options=options, flags=message.flags | Flag.LATE_KEY)
+    return replace(message, unique_key=None, options=options, flags=message.flags | Flag.KEPT | Flag.LATE_KEY)
 
 
 def take_keys(tx: Transaction, awaited: str, *, of: int) -> None:

@@ -9,25 +9,18 @@ while a worker's death may make it run once more, and while it is a dead letter 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
-from liteq.states import FINISHED, UNFINISHED, State
+from liteq.states import FOLLOWED, UNFINISHED, State, sql_list
 
-__all__ = ["ENDED", "OPEN", "TAKERS", "TAKERS_OF_THE_DEAD", "needed", "of"]
-
-
-def of(states: Iterable[State]) -> str:
-    """`states` as a list in SQL."""
-    return "(" + ", ".join(f"'{state.value}'" for state in State if state in set(states)) + ")"
+__all__ = ["OPEN", "TAKERS", "TAKERS_OF_THE_DEAD", "needed"]
 
 
-OPEN: Final = of(UNFINISHED)
-ENDED: Final = of(FINISHED)
+OPEN: Final = sql_list(UNFINISHED)
 # A dead follower may be replayed; one that failed because of what came before it waits again when that is.
-TAKERS: Final = of(UNFINISHED | {State.DEAD, State.UPSTREAM_FAILED})
+TAKERS: Final = sql_list(frozenset(State) - FOLLOWED)
 # Whoever drops a dead letter gives up what waited for its replay; an errback still takes its error.
-TAKERS_OF_THE_DEAD: Final = of(UNFINISHED | {State.DEAD})
+TAKERS_OF_THE_DEAD: Final = sql_list(UNFINISHED | {State.DEAD})
 
 
 def needed(row: str, takers: str = TAKERS) -> str:

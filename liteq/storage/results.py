@@ -9,10 +9,10 @@ from liteq.exceptions import ChordError
 from liteq.message import Flag
 from liteq.serialization import as_json, decode, decode_error, encode, encode_error
 from liteq.serialization.errors import shorten
-from liteq.states import State
+from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
-from liteq.storage.needed import ENDED, needed
-from liteq.storage.payloads import BESIDE, INLINE_BYTES, RESULT_COLUMN, result_ref
+from liteq.storage.needed import needed
+from liteq.storage.payloads import BESIDE, INLINE_BYTES, NO_ARGUMENTS, RESULT_COLUMN, result_ref
 from liteq.storage.payloads import store as store_bodies
 
 __all__ = ["Ending", "forget", "group_error", "input_of", "passed_on", "result_of", "store", "whole"]
@@ -20,11 +20,11 @@ __all__ = ["Ending", "forget", "group_error", "input_of", "passed_on", "result_o
 STORE = f"""
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, created_ms, flags,
                             position, result, error, finished_ms)
-VALUES (:id, :task, '', 0, :state, x'5B5B5D2C7B7D5D', :options, :now_ms, :now_ms, 0, 0, :result, :error, :now_ms)
+VALUES (:id, :task, '', 0, :state, :payload, :options, :now_ms, :now_ms, 0, 0, :result, :error, :now_ms)
 ON CONFLICT (id) DO UPDATE
    SET state = excluded.state, result = excluded.result, error = excluded.error, finished_ms = excluded.finished_ms,
        progress = NULL, flags = liteq_messages.flags & ~{Flag.SHOWN}
- WHERE liteq_messages.state IN {ENDED}
+ WHERE liteq_messages.state IN {sql_list(FINISHED)}
 RETURNING seq
 """
 CLEAR_BODY = "DELETE FROM liteq_bodies WHERE ref = ?"
@@ -38,14 +38,14 @@ UNION ALL
 SELECT position, id, NULL, 1 FROM liteq_groups WHERE group_id = :id
 ORDER BY 1
 """
-FIRST_FAILED = """
+FIRST_FAILED = f"""
 SELECT id, error FROM liteq_messages
- WHERE group_id = :id AND state IN ('dead', 'cancelled', 'upstream_failed')
+ WHERE group_id = :id AND state IN {sql_list(FINISHED - {State.SUCCEEDED})}
  ORDER BY position LIMIT 1
 """
 FIRST_FAILED_GROUP = "SELECT id FROM liteq_groups WHERE group_id = :id AND failed > 0 ORDER BY position LIMIT 1"
 # Only what is finished: a row that still runs is not a result, and its workflow needs it.
-FORGET = f"DELETE FROM liteq_messages WHERE id = ? AND state IN {ENDED} AND NOT {needed('liteq_messages')}"
+FORGET = f"DELETE FROM liteq_messages WHERE id = ? AND state IN {sql_list(FINISHED)} AND NOT {needed('liteq_messages')}"
 
 
 def result_of(tx: Transaction, node: str) -> bytes:
@@ -130,7 +130,8 @@ class Ending(NamedTuple):
 
 def store(tx: Transaction, message_id: str, ending: Ending, *, now_ms: int) -> bool:
     """Say how a message ended that no worker ran, or that has ended; False, and nothing stored, where one may yet."""
-    params = {**ending._asdict(), "state": ending.state.value, "id": message_id, "now_ms": now_ms}
+    document = {**ending._asdict(), "state": ending.state.value, "payload": NO_ARGUMENTS}
+    params = {**document, "id": message_id, "now_ms": now_ms}
     large = ending.result is not None and len(ending.result) > INLINE_BYTES
     if large:
         params["result"] = BESIDE

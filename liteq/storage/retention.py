@@ -7,7 +7,8 @@ one transaction held the write lock for 2.4 s; hence the chunks.
 from __future__ import annotations
 
 from liteq.message import Flag
-from liteq.storage.driver import Transaction
+from liteq.states import EXPIRABLE, State, sql_list
+from liteq.storage.driver import SKIP_LOCKED, Transaction
 from liteq.storage.needed import TAKERS_OF_THE_DEAD, needed
 
 __all__ = ["expire"]
@@ -19,20 +20,22 @@ DELETE FROM liteq_groups WHERE id IN (
      WHERE g.finished_ms <= :before_ms
        AND NOT EXISTS (SELECT 1 FROM liteq_groups AS p WHERE p.id = g.group_id)
        AND NOT {needed("g")}
-     LIMIT :limit)
+     LIMIT :limit {SKIP_LOCKED})
 """
-# An errback stays as long as what it is for may be replayed, and fail again.
+# An errback stays, with what stands behind it, as long as what it is for may be replayed and fail again.
 MESSAGES = f"""
 DELETE FROM liteq_messages WHERE seq IN (
     SELECT m.seq FROM liteq_messages AS m
-     WHERE m.state IN ('succeeded', 'cancelled', 'upstream_failed') AND m.finished_ms <= :before_ms
+     WHERE m.state IN {sql_list(EXPIRABLE)} AND m.finished_ms <= :before_ms
        AND (m.state <> 'upstream_failed' OR m.finished_ms <= :dead_before_ms)
        AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = m.group_id)
        AND NOT {needed("m")}
-       AND NOT (m.flags & {Flag.ON_FAILURE} <> 0 AND EXISTS (
-            SELECT 1 FROM liteq_messages AS d WHERE d.id = m.awaits AND d.state IN ('dead', 'upstream_failed')))
+       AND NOT (m.flags & {Flag.KEPT} <> 0 AND EXISTS (
+            SELECT 1 FROM liteq_messages AS d
+             WHERE d.id = m.awaits AND (d.flags & {Flag.KEPT} <> 0 OR (m.flags & {Flag.ON_FAILURE} <> 0
+               AND d.state IN {sql_list((State.DEAD, State.UPSTREAM_FAILED))}))))
      ORDER BY m.finished_ms
-     LIMIT :limit)
+     LIMIT :limit {SKIP_LOCKED})
 """
 SAVED_GROUPS = "DELETE FROM liteq_saved_groups WHERE created_ms <= :before_ms"
 DEAD = f"""
@@ -40,7 +43,7 @@ DELETE FROM liteq_messages WHERE seq IN (
     SELECT m.seq FROM liteq_messages AS m
      WHERE m.state = 'dead' AND m.finished_ms <= :dead_before_ms AND NOT {needed("m", TAKERS_OF_THE_DEAD)}
      ORDER BY m.finished_ms
-     LIMIT :limit)
+     LIMIT :limit {SKIP_LOCKED})
 """
 
 

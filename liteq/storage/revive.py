@@ -6,11 +6,11 @@ Its errbacks, which ran when it failed, wait again too: should it fail once more
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
-from liteq.message import Flag
+from liteq.message import Flag, new_id
 from liteq.states import UNFINISHED
-from liteq.storage.driver import Row, Transaction
+from liteq.storage.driver import Transaction
 from liteq.storage.follow import take_key
 
 __all__ = ["revive"]
@@ -32,27 +32,45 @@ UPDATE liteq_groups SET remaining = remaining + 1, failed = failed - 1, finished
  WHERE id = :id
 RETURNING remaining, group_id
 """
-ERRBACKS: Final = f"""
-SELECT seq, id, group_id, state FROM liteq_messages WHERE awaits = ? AND flags & {Flag.ON_FAILURE} <> 0
-"""
-BEHIND: Final = "SELECT seq, id, group_id, state FROM liteq_messages WHERE awaits = ?"
+BEHIND: Final = "SELECT seq, id, awaits, group_id, state FROM liteq_messages WHERE awaits = ?"
+ERRBACKS: Final = f"{BEHIND} AND flags & {Flag.ON_FAILURE} <> 0"
 AROUND: Final = "SELECT group_id FROM liteq_groups WHERE id = ? AND group_id IS NOT NULL"
-AGAIN: Final = f"""
-UPDATE liteq_messages SET state = 'blocked', error = NULL, result = NULL, progress = NULL, finished_ms = NULL,
-       retries = 0, crashes = 0, reaps = 0,
-       unique_key = CASE WHEN flags & {Flag.LATE_KEY} <> 0 THEN NULL ELSE unique_key END
- WHERE seq = ?
+# An errback that has run stays as it ended; a copy of it waits.
+COPY: Final = """
+INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, delay_ms, created_ms, flags,
+                            root_id, parent_id, awaits, group_id, position)
+SELECT :id, task, queue, priority, 'blocked', payload, options, due_ms, delay_ms, :now_ms, flags, root_id, parent_id,
+       :awaits, :group_id, position
+  FROM liteq_messages WHERE seq = :seq
 """
-AGAIN_GROUP: Final = "UPDATE liteq_groups SET remaining = size, failed = 0, finished_ms = NULL WHERE id = ?"
-CLEAR_RESULT: Final = "DELETE FROM liteq_bodies WHERE ref = 2 * ? + 1"
+COPY_BODY: Final = """
+INSERT INTO liteq_bodies (ref, body)
+SELECT 2 * m.seq, b.body FROM liteq_messages AS m JOIN liteq_bodies AS b ON b.ref = 2 * :seq
+ WHERE m.id = :id AND length(m.payload) = 0
+"""
+COPY_GROUP: Final = """
+INSERT INTO liteq_groups (id, size, remaining, group_id, position, root_id, created_ms)
+SELECT :id, size, size, :group_id, position, root_id, :now_ms FROM liteq_groups WHERE id = :old
+"""
+DETACH: Final = "UPDATE liteq_messages SET awaits = NULL WHERE seq = ?"
 
 
-def revive(tx: Transaction, message_id: str, group_id: str | None) -> None:
+class _Row(NamedTuple):
+    """A row of an errback's canvas."""
+
+    seq: int
+    id: str
+    awaits: str | None
+    group_id: str | None
+    state: str
+
+
+def revive(tx: Transaction, message_id: str, group_id: str | None, *, now_ms: int) -> None:
     """Let what ended as `upstream_failed` because of a message wait for it again, and its errbacks be ready again."""
     todo: deque[tuple[str, str | None]] = deque([(message_id, group_id)])
     while todo:
         node, group = todo.popleft()
-        _rearm(tx, node)
+        _rearm(tx, node, now_ms)
         todo.extend((id_, counted_by) for id_, counted_by in tx.execute(REVIVE_ROWS, {"awaits": node}))
         for seq, id_, counted_by, key in tx.execute(KEYED, {"awaits": node}):
             tx.executemany(WITHOUT_KEY, [(seq,)])
@@ -65,27 +83,47 @@ def revive(tx: Transaction, message_id: str, group_id: str | None) -> None:
                 todo.append((group, parent))
 
 
-def _rearm(tx: Transaction, node: str) -> None:
+def _rearm(tx: Transaction, node: str, now_ms: int) -> None:
     """Let the errbacks of `node` wait for its next failure, unless a part of one still runs for the last one."""
-    for rows, groups in [_canvas(tx, first) for first in tx.execute(ERRBACKS, (node,))]:
-        if any(state in UNFINISHED for state in rows.values()):
-            continue
-        tx.executemany(AGAIN, [(seq,) for seq in rows])
-        tx.executemany(CLEAR_RESULT, [(seq,) for seq in rows])
-        tx.executemany(AGAIN_GROUP, [(group,) for group in groups])
+    canvases: list[tuple[dict[int, _Row], dict[str, str | None]]] = []
+    for first in tx.execute(ERRBACKS, (node,)):
+        rows, groups = _canvas(tx, _Row._make(first))
+        for other in [one for one in canvases if not groups.keys().isdisjoint(one[1])]:  # members of one group
+            canvases.remove(other)
+            rows |= other[0]
+            groups |= other[1]
+        canvases.append((rows, groups))
+    for rows, groups in canvases:
+        if not any(row.state in UNFINISHED for row in rows.values()):
+            _copy(tx, node, list(rows.values()), groups, now_ms)
 
 
-def _canvas(tx: Transaction, first: Row) -> tuple[dict[int, str], set[str]]:
-    """The rows from `first` on, with their states, and the groups that count them."""
-    rows, groups, todo = dict[int, str](), set[str](), [first]
+def _canvas(tx: Transaction, first: _Row) -> tuple[dict[int, _Row], dict[str, str | None]]:
+    """The rows from `first` on, by number, and the groups that count them, with the groups around those."""
+    rows, groups, todo = dict[int, _Row](), dict[str, str | None](), [first]
     while todo:
-        seq, id_, group, state = todo.pop()
-        if seq in rows:
+        row = todo.pop()
+        if row.seq in rows:
             continue
-        rows[seq] = state
-        todo += tx.execute(BEHIND, (id_,))
+        rows[row.seq] = row
+        todo += map(_Row._make, tx.execute(BEHIND, (row.id,)))
+        group = row.group_id
         while group is not None and group not in groups:
-            groups.add(group)
-            todo += tx.execute(BEHIND, (group,))
-            group = next((outer for (outer,) in tx.execute(AROUND, (group,))), None)
+            todo += map(_Row._make, tx.execute(BEHIND, (group,)))
+            groups[group] = outer = next((outer for (outer,) in tx.execute(AROUND, (group,))), None)
+            group = outer
     return rows, groups
+
+
+def _copy(tx: Transaction, node: str, rows: list[_Row], groups: dict[str, str | None], now_ms: int) -> None:
+    names = {id_: new_id() for id_ in (*[row.id for row in rows], *groups)}
+    for group, outer in groups.items():
+        tx.executemany(
+            COPY_GROUP, [{"id": names[group], "old": group, "group_id": names.get(outer or ""), "now_ms": now_ms}]
+        )
+    for row in sorted(rows):
+        copied = {"id": names[row.id], "seq": row.seq, "now_ms": now_ms, "group_id": names.get(row.group_id or "")}
+        tx.executemany(COPY, [{**copied, "awaits": names.get(row.awaits or "", row.awaits)}])
+        tx.executemany(COPY_BODY, [{"seq": row.seq, "id": names[row.id]}])
+        if row.awaits == node:
+            tx.executemany(DETACH, [(row.seq,)])

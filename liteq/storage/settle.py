@@ -28,44 +28,38 @@ from liteq.message import (
 from liteq.serialization import encode_error
 from liteq.storage import payloads
 from liteq.storage.continuation import End, catch_up, propagate
-from liteq.storage.driver import Params, Transaction
+from liteq.storage.driver import LOCK, Params, Transaction
 from liteq.storage.enqueue import place
 from liteq.storage.follow import Waiter, link, waits_for
 
 __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "settle", "settle_one_by_one"]
 
-HELD = "WHERE seq = ? AND state = 'leased' AND token = ?"
+UNDER_LEASE = "WHERE seq = ? AND state = 'leased' AND token = ?"
 # What is to end must reach those that await it. They may have come while it ran: then its lease does not know.
-ENDS = f"{HELD} AND flags & {Flag.LINKED} <= ?"
+ENDS = f"{UNDER_LEASE} AND flags & {Flag.LINKED} <= ?"
 ACK = f"UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms = ? {ENDS}"
 ACK_AND_VANISH = f"DELETE FROM liteq_messages {ENDS}"
 RETRY = f"""
 UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
        options = coalesce(?, options), queue = coalesce(?, queue), priority = coalesce(?, priority),
        expires_ms = coalesce(?, expires_ms), flags = flags & ?, progress = NULL
- {HELD}
+ {UNDER_LEASE}
 """
 DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {ENDS}"
 CANCEL = f"UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ? {ENDS}"
-RELEASE = f"UPDATE liteq_messages SET state = 'pending' {HELD}"
-REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = flags | {Flag.REDELIVERED} {HELD}"
-CRASHED = f"UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {HELD}"
-BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ? {HELD}"
-FOLLOW = f"UPDATE liteq_messages SET awaits = :awaits, flags = flags | {Flag.FOLLOWS} WHERE seq = :seq"
-REFUSED = f"""
-UPDATE liteq_messages SET state = 'dead', error = :error, finished_ms = :now_ms, awaits = :awaits,
-       flags = flags & ~{Flag.ALIAS}
- WHERE seq = :seq
-"""
-FLAGS = f"SELECT flags FROM liteq_messages {HELD}"
-STAYS = Flag.LINKED | Flag.KEPT | Flag.ON_FAILURE  # once it has succeeded, although it has no result: it is asked for
+RELEASE = f"UPDATE liteq_messages SET state = 'pending' {UNDER_LEASE}"
+REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = flags | {Flag.REDELIVERED} {UNDER_LEASE}"
+CRASHED = f"UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {UNDER_LEASE}"
+BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ? {UNDER_LEASE}"
+FLAGS = f"SELECT flags FROM liteq_messages {UNDER_LEASE} {LOCK}"
+STAYS = Flag.LINKED | Flag.KEPT  # once it has succeeded, although it has no result: it is asked for
 
 
 ANY = -1  # all flags
 
 
 class Settled(NamedTuple):
-    """What a batch did: the leases that were `lost`, whether something `finished`, whether something `woke`."""
+    """The effect of a batch: the leases that were `lost`, whether something `finished`, whether something `woke`."""
 
     lost: list[Lease]
     finished: bool
@@ -138,9 +132,7 @@ class _Plan:
                 self.write(RELEASE if outcome.error is None else REJECTED, lease)
                 self.woke = True
             case Replace():
-                replacement = _replacement(outcome, lease.id)
-                self.write(BECOME_ALIAS, lease, replacement.awaits, Flag.ALIAS | Flag.LINKED)
-                self.follow_ups.append((lease, replacement))
+                self.follow_ups.append((lease, _replacement(outcome, lease.id)))
                 self.woke = True
             case _:
                 assert_never(outcome)
@@ -209,31 +201,30 @@ def settle_one_by_one(
     finished = woke = False
     for lease, outcome in settled:
         plan = _Plan()
-        plan.add(_as_it_stands(tx, lease), outcome, now_ms=now_ms, max_crashes=max_crashes)
-        if all(tx.executemany(sql, [params for _, params in writes]) for sql, writes in plan.writes.items()):
+        # Its flags may have changed: something may have come that awaits it.
+        for (flags,) in tx.execute(FLAGS, (lease.seq, lease.token)):
+            plan.add(lease._replace(flags=flags), outcome, now_ms=now_ms, max_crashes=max_crashes)
+            for sql, writes in plan.writes.items():
+                tx.executemany(sql, [params for _, params in writes])
             done = _finish(tx, plan, now_ms)
             finished, woke = finished or done.finished, woke or done.woke
+            break
         else:
             lost.append(lease)
     return Settled(lost, finished, woke)
-
-
-def _as_it_stands(tx: Transaction, lease: Lease) -> Lease:
-    """`lease` with the flags that its row has by now: something may have come that awaits it."""
-    for (flags,) in tx.execute(FLAGS, (lease.seq, lease.token)):
-        return lease._replace(flags=flags)
-    return lease
 
 
 def _finish(tx: Transaction, plan: _Plan, now_ms: int) -> Settled:
     if plan.bodies:
         payloads.store(tx, plan.bodies)
     for lease, replacement in plan.follow_ups:
+        if not tx.execute(FLAGS, (lease.seq, lease.token)):
+            raise StaleBatch
         try:
             _replace(tx, lease, replacement, now_ms)
-        except CanvasConflict as exc:
+        except CanvasConflict as exc:  # it fails, and says why
             error = encode_error(exc)
-            tx.executemany(REFUSED, [{"seq": lease.seq, "error": error, "awaits": lease.awaits, "now_ms": now_ms}])
+            tx.executemany(DEAD, [(error, now_ms, lease.seq, lease.token, Flag.LINKED)])
             plan.finished = True
             plan.ends.append(End(lease.id, False, lease.group_id, error))
     woke = propagate(tx, plan.ends, now_ms=now_ms) if plan.ends else False
@@ -244,11 +235,12 @@ def _replace(tx: Transaction, lease: Lease, replacement: Replace, now_ms: int) -
     """Write what takes the place of a message, which awaits it from now on. Raises CanvasConflict."""
     batch, awaits = replacement.batch, replacement.awaits
     placed = place(tx, batch, now_ms=now_ms, waiter=Waiter(lease.id, {awaits}))
-    if awaits not in placed.standing:
-        return
-    there = placed.stands.get(awaits, awaits)
-    if waits_for(tx, there, {lease.id}):
-        raise CanvasConflict(f"{lease.id} cannot be replaced by {there!r}, which runs after it")
-    tx.executemany(FOLLOW, [{"awaits": there, "seq": lease.seq}])
-    link(tx, there)
-    catch_up(tx, there, now_ms=now_ms)
+    there, flags = placed.stands.get(awaits, awaits), Flag.ALIAS | Flag.LINKED
+    if awaits in placed.standing:
+        if waits_for(tx, there, {lease.id}):
+            raise CanvasConflict(f"{lease.id} cannot be replaced by {there!r}, which runs after it")
+        link(tx, there)
+        flags |= Flag.FOLLOWS
+    tx.executemany(BECOME_ALIAS, [(there, flags, lease.seq, lease.token)])
+    if awaits in placed.standing:
+        catch_up(tx, there, now_ms=now_ms)

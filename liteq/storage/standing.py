@@ -18,7 +18,8 @@ from typing import Final, NamedTuple
 from liteq.exceptions import CanvasConflict
 from liteq.message import Batch, Flag, Group, Message, new_id
 from liteq.storage.driver import Transaction
-from liteq.storage.needed import ENDED, OPEN, needed
+from liteq.states import FINISHED, sql_list
+from liteq.storage.needed import OPEN, needed
 
 __all__ = ["is_plain", "parts_of", "standing"]
 
@@ -32,7 +33,7 @@ COUNTED: Final = """
 SELECT position, id FROM liteq_messages WHERE group_id = :id
 UNION ALL SELECT position, id FROM liteq_groups WHERE group_id = :id
 """
-FREE = f"SELECT 1 FROM liteq_messages AS m WHERE m.id = ? AND m.state IN {ENDED} AND NOT {needed('m', OPEN)}"
+FREE = f"SELECT 1 FROM liteq_messages AS m WHERE m.id = ? AND m.state IN {sql_list(FINISHED)} AND NOT {needed('m', OPEN)}"
 FREE_GROUP = f"""
 SELECT 1 FROM liteq_groups AS m
  WHERE m.id = ? AND m.remaining = 0 AND NOT {needed("m", OPEN)}
@@ -263,5 +264,5 @@ class _Match:
         if m.flags & Flag.ON_FAILURE or m.awaits in gone:
             return True
         before = self._rows.get(m.awaits or "")
-        ended = before is not None and f"'{before.state}'" in ENDED
+        ended = before is not None and before.state in FINISHED
         return ended and bool(m.flags & Flag.IGNORE_RESULT) and not m.flags & Flag.LINKED

@@ -36,14 +36,14 @@ MODEL = "test_simulation.py::test_the_file_and_the_model_never_diverge"
 MUTANTS = [
     without(
         "fencing token: a late worker's write changes nothing", "liteq/storage/settle.py",
-        "HELD = \"WHERE seq = ? AND state = 'leased' AND token = ?\"",
-        "HELD = \"WHERE seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
+        "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND token = ?\"",
+        "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
         MODEL,
     ),
     without(
-        "a token is never given out twice", "liteq/storage/claim.py",
-        "UPDATE liteq_meta SET value = :token WHERE key = 'token'",
-        "UPDATE liteq_meta SET value = 0 * :token WHERE key = 'token'",
+        "a token is never given out twice", "liteq/storage/sqlite/session.py",
+        "SET value = value + ? WHERE key = 'token' RETURNING value - ?",
+        "SET value = value + 0 * ? WHERE key = 'token' RETURNING value - 0 * ?",
         MODEL,
         "test_simulation.py::TestQueueMachine",
     ),
@@ -75,7 +75,7 @@ MUTANTS = [
     ),
     without(
         "a result stays while a follower may ask for it", "liteq/storage/retention.py",
-        "WHERE b.awaits = m.id AND b.state NOT IN ('succeeded', 'cancelled'))",
+        "WHERE b.awaits = m.id AND b.state NOT IN {sql_list(FOLLOWED)})",
         "WHERE b.awaits = m.id AND b.state = 'none')",
         MODEL,
     ),

@@ -17,7 +17,7 @@ from liteq.clock import from_ms
 from liteq.events.dispatcher import event_bytes, event_fields
 from liteq.message import Ack, Cancel, DeadLetter, Lease, Outcome, Release, RetryAt
 from liteq.serialization import decode, decode_error, kind_of
-from liteq.storage.storage import Storage, Told
+from liteq.storage.storage import Storage, TaggedEvents
 
 __all__ = ["EventLog"]
 
@@ -70,7 +70,7 @@ class EventLog:
                 if self._tells(lease):
                     self._add(self._waiting, partial(self._receipt, lease))
 
-    def ended(self, settled: Sequence[tuple[Lease, Outcome]]) -> Told:
+    def ended(self, settled: Sequence[tuple[Lease, Outcome]]) -> TaggedEvents:
         """The events that are to be written with these outcomes, by the fencing token of their lease; None: of none."""
         if not self.enabled:
             return ()
@@ -98,7 +98,7 @@ class EventLog:
         else:
             events += [] if event is None else [event]
 
-    def written(self, told: Told) -> None:
+    def written(self, told: TaggedEvents) -> None:
         """Those events are in the file."""
         if told:
             del self._waiting[: sum(token is None for token, _ in told)]
