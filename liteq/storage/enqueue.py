@@ -12,7 +12,7 @@ from liteq.message import Batch, Flag, Group, Message
 from liteq.states import State
 from liteq.storage import continuation, payloads
 from liteq.storage.driver import Bell, Driver, Row, Transaction
-from liteq.storage.follow import Waiter, as_alias, before, holder_of, link, waits_for, of_errbacks
+from liteq.storage.follow import Waiter, as_alias, before, holder_of, link, of_errbacks, waits_for
 from liteq.storage.payloads import BESIDE, INLINE_BYTES
 from liteq.storage.standing import is_plain, parts_of, standing
 

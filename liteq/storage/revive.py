@@ -33,7 +33,7 @@ UPDATE liteq_groups SET remaining = remaining + 1, failed = failed - 1, finished
 RETURNING remaining, group_id
 """
 BEHIND: Final = "SELECT seq, id, awaits, group_id, state FROM liteq_messages WHERE awaits = ?"
-ERRBACKS: Final = f"{BEHIND} AND flags & {Flag.ON_FAILURE} <> 0"
+ERRBACKS: Final = f"{BEHIND} AND flags & {Flag.ON_FAILURE} <> 0 ORDER BY seq"
 AROUND: Final = "SELECT group_id FROM liteq_groups WHERE id = ? AND group_id IS NOT NULL"
 # An errback that has run stays as it ended; a copy of it waits.
 COPY: Final = """

@@ -49,7 +49,9 @@ DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {E
 CANCEL = f"UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ? {ENDS}"
 RELEASE = f"UPDATE liteq_messages SET state = 'pending' {UNDER_LEASE}"
 REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = flags | {Flag.REDELIVERED} {UNDER_LEASE}"
-CRASHED = f"UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {UNDER_LEASE}"
+CRASHED = (
+    f"UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {UNDER_LEASE}"
+)
 BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ? {UNDER_LEASE}"
 FLAGS = f"SELECT flags FROM liteq_messages {UNDER_LEASE} {LOCK}"
 STAYS = Flag.LINKED | Flag.KEPT  # once it has succeeded, although it has no result: it is asked for

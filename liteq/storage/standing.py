@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 
 from liteq.exceptions import CanvasConflict
 from liteq.message import Batch, Flag, Group, Message, new_id
-from liteq.storage.driver import Transaction
 from liteq.states import FINISHED, sql_list
+from liteq.storage.driver import Transaction
 from liteq.storage.needed import OPEN, needed
 
 __all__ = ["is_plain", "parts_of", "standing"]
@@ -33,7 +33,9 @@ COUNTED: Final = """
 SELECT position, id FROM liteq_messages WHERE group_id = :id
 UNION ALL SELECT position, id FROM liteq_groups WHERE group_id = :id
 """
-FREE = f"SELECT 1 FROM liteq_messages AS m WHERE m.id = ? AND m.state IN {sql_list(FINISHED)} AND NOT {needed('m', OPEN)}"
+FREE = (
+    f"SELECT 1 FROM liteq_messages AS m WHERE m.id = ? AND m.state IN {sql_list(FINISHED)} AND NOT {needed('m', OPEN)}"
+)
 FREE_GROUP = f"""
 SELECT 1 FROM liteq_groups AS m
  WHERE m.id = ? AND m.remaining = 0 AND NOT {needed("m", OPEN)}
@@ -175,11 +177,13 @@ class _Match:
         for node in part.nodes():
             if node.group_id is not None:
                 self._counted.setdefault(node.group_id, []).append(node)
+        self._own: set[str] = set()  # those that are there under their own ids
         self._same: dict[str, str] = {}
         self._rows: dict[str, _Row] = {}
 
     def of(self, ids: list[str]) -> Mapping[str, str] | None:
         """What stands for each node, from `ids`, which are their own, along all edges; None where it is not there."""
+        self._own.update(ids)
         todo = [(id_, id_) for id_ in ids]
         while todo:
             new, old = todo.pop()
@@ -211,15 +215,16 @@ class _Match:
         if row.task != m.task or (m.flags & Flag.LINKED and not row.flags & Flag.LINKED):
             return None
         pairs = []
-        if m.awaits is not None:
-            before = self._origin(m.awaits, row) if row.flags & Flag.ALIAS else row.awaits
+        moved = bool(row.flags & Flag.ALIAS or (row.awaits is None and row.flags & Flag.ON_FAILURE))
+        if m.awaits is not None and not (moved and m.awaits in self._own):
+            before = self._origin(m.awaits, row) if moved else row.awaits
             if before is None:
                 return None
             if m.awaits in self._messages or m.awaits in self._groups:
                 pairs.append((m.awaits, before))
             elif m.awaits != before:
                 return None
-        elif row.awaits is not None and not row.flags & Flag.ALIAS:
+        elif m.awaits is None and row.awaits is not None and not moved:
             return None
         counted = self._counted_by(m.group_id, row.group_id)
         return None if counted is None else pairs + counted
@@ -253,7 +258,7 @@ class _Match:
         return pairs
 
     def _origin(self, awaited: str, row: _Row) -> str | None:
-        """What `row`, which awaits its replacement now, had awaited before: its parent, or the parent's group."""
+        """What `row`, which awaits another now, had awaited when it was sent: its parent, or the parent's group."""
         if awaited in self._messages or row.parent_id is None:
             return row.parent_id
         parent = self._tx.execute(ROW, (row.parent_id,))

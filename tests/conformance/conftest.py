@@ -169,14 +169,14 @@ class Run:
     def __call__(self, **outcomes: Outcome) -> list[str]:
         """Run until nothing is claimable; tasks that `outcomes` does not name return their own name."""
         while leases := self.worker.claim(100):
-            self.order += [lease.id for lease in leases]
-            self.inputs |= {lease.id: lease.input for lease in leases}
+            self.order += [lease.task for lease in leases]
+            self.inputs |= {lease.task: lease.input for lease in leases}
             self.storage.settle([(lease, self._outcome(lease, outcomes)) for lease in leases])
         return self.order
 
     @staticmethod
     def _outcome(lease: Lease, outcomes: dict[str, Outcome]) -> Outcome:
-        return outcomes.get(lease.id, Ack(f'"{lease.id}"'.encode()))
+        return outcomes.get(lease.task, Ack(f'"{lease.task}"'.encode()))
 
 
 @pytest.fixture
