@@ -5,7 +5,7 @@ Its errbacks, which ran when it failed, wait again too: should it fail once more
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import Final, NamedTuple
 
 from liteq.message import Flag, new_id
@@ -32,7 +32,10 @@ UPDATE liteq_groups SET remaining = remaining + 1, failed = failed - 1, finished
  WHERE id = :id
 RETURNING remaining, group_id
 """
-BEHIND: Final = "SELECT seq, id, awaits, group_id, state FROM liteq_messages WHERE awaits = ?"
+# What follows a holder of its key is of another canvas.
+BEHIND: Final = f"""
+SELECT seq, id, awaits, group_id, state FROM liteq_messages WHERE awaits = ? AND flags & {Flag.FOLLOWS} = 0
+"""
 ERRBACKS: Final = f"{BEHIND} AND flags & {Flag.ON_FAILURE} <> 0 ORDER BY seq"
 AROUND: Final = "SELECT group_id FROM liteq_groups WHERE id = ? AND group_id IS NOT NULL"
 # An errback that has run stays as it ended; a copy of it waits.
@@ -50,7 +53,7 @@ SELECT 2 * m.seq, b.body FROM liteq_messages AS m JOIN liteq_bodies AS b ON b.re
 """
 COPY_GROUP: Final = """
 INSERT INTO liteq_groups (id, size, remaining, group_id, position, root_id, created_ms)
-SELECT :id, size, size, :group_id, position, root_id, :now_ms FROM liteq_groups WHERE id = :old
+SELECT :id, :size, :size, :group_id, position, root_id, :now_ms FROM liteq_groups WHERE id = :old
 """
 DETACH: Final = "UPDATE liteq_messages SET awaits = NULL WHERE seq = ?"
 
@@ -117,10 +120,10 @@ def _canvas(tx: Transaction, first: _Row) -> tuple[dict[int, _Row], dict[str, st
 
 def _copy(tx: Transaction, node: str, rows: list[_Row], groups: dict[str, str | None], now_ms: int) -> None:
     names = {id_: new_id() for id_ in (*[row.id for row in rows], *groups)}
+    sizes = Counter((*[row.group_id for row in rows], *groups.values()))
     for group, outer in groups.items():
-        tx.executemany(
-            COPY_GROUP, [{"id": names[group], "old": group, "group_id": names.get(outer or ""), "now_ms": now_ms}]
-        )
+        copied = {"id": names[group], "old": group, "size": sizes[group], "group_id": names.get(outer or "")}
+        tx.executemany(COPY_GROUP, [{**copied, "now_ms": now_ms}])
     for row in sorted(rows):
         copied = {"id": names[row.id], "seq": row.seq, "now_ms": now_ms, "group_id": names.get(row.group_id or "")}
         tx.executemany(COPY, [{**copied, "awaits": names.get(row.awaits or "", row.awaits)}])

@@ -28,7 +28,7 @@ SELECT id, task, state, flags, awaits, group_id, position, parent_id FROM liteq_
  WHERE id = ? AND flags & {Flag.SHOWN} = 0
 """
 GROUP = "SELECT id, size, group_id, position FROM liteq_groups WHERE id = ?"
-BEHIND: Final = "SELECT id, flags FROM liteq_messages WHERE awaits = ? ORDER BY seq"
+BEHIND: Final = f"SELECT id, flags FROM liteq_messages WHERE awaits = ? AND flags & {Flag.FOLLOWS} = 0 ORDER BY seq"
 COUNTED: Final = """
 SELECT position, id FROM liteq_messages WHERE group_id = :id
 UNION ALL SELECT position, id FROM liteq_groups WHERE group_id = :id

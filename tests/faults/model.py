@@ -150,10 +150,10 @@ class Model:
 
     def _rearm(self, id_: str) -> None:
         """An errback that has run stays as it ended, and a copy of it, and of what stands behind it, waits."""
-        for first in [r for r in self.rows.values() if r.awaits == id_ and r.flags & Flag.ON_FAILURE]:
+        for first in [r for r in self.rows.values() if r.awaits == id_ and r.flags & Flag.ON_FAILURE and not r.alias]:
             canvas = [first]
             for row in canvas:
-                canvas += [r for r in self.rows.values() if r.awaits == row.id]
+                canvas += [r for r in self.rows.values() if r.awaits == row.id and not r.alias]
             if any(row.state in UNFINISHED for row in canvas):
                 continue
             names = {row.id: f"copy {len(self.copies) + i}" for i, row in enumerate(canvas)}

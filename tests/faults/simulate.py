@@ -225,10 +225,14 @@ class Simulation:
         known = set(model.rows)
         model.replay([id_])
         with self.storage.driver.read() as tx:
-            found = [row for (row,) in tx.execute("SELECT id FROM liteq_messages ORDER BY seq") if row not in known]
-        made = [row for row in model.rows if row not in known]
-        if len(found) == len(made):  # else it had not committed
-            model.rename(dict(zip(made, found, strict=True)))
+            rows = tx.execute("SELECT id, awaits FROM liteq_messages ORDER BY seq")
+        found = {id_: awaits for id_, awaits in rows if id_ not in known}
+        names: dict[str, str] = {}
+        for row in [row for row in model.rows.values() if row.id not in known and found]:
+            awaits = names.get(row.awaits or "", row.awaits)
+            names[row.id] = next(id_ for id_, awaited in found.items() if awaited == awaits)
+            del found[names[row.id]]
+        model.rename(names)
 
     def expire(self) -> None:
         """Old results leave: of the file, and then of the model, where nobody can miss them."""
@@ -355,14 +359,14 @@ class Simulation:
             inside = [self._message(group_id=inner.id, position=i, flags=linked) for i in range(2)]
             members, groups = [*members[:-1], *inside], [group, inner]
         body = self._message(awaits=group.id, flags=int(Flag.LINKED | Flag.TAKES_INPUT), unique_key=self._key())
-        errback = self._message(awaits=body.id, flags=int(Flag.ON_FAILURE | Flag.TAKES_INPUT), unique_key=self._key())
+        errback = self._message(awaits=body.id, flags=int(Flag.ON_FAILURE | Flag.TAKES_INPUT))
         return Batch([*members, body, errback], groups)
 
     def _caught(self) -> Batch:
         """A message with an errback of two links, and a follower."""
         first = self._message(flags=Flag.LINKED)
-        errback = self._message(awaits=first.id, flags=int(Flag.ON_FAILURE | Flag.LINKED), unique_key=self._key())
-        behind = self._message(awaits=errback.id, unique_key=self._key())
+        errback = self._message(awaits=first.id, flags=int(Flag.ON_FAILURE | Flag.LINKED))
+        behind = self._message(awaits=errback.id)
         return Batch([first, errback, behind, self._message(awaits=first.id)])
 
     def _outcome(self) -> Outcome:
