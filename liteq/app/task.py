@@ -448,10 +448,16 @@ class Task(TaskOptions, Generic[P, R]):
 
     def _progress(self, state: str | None, meta: Any) -> bytes:
         """`state` as plain JSON, so that whoever shows states can read it; `meta` as results are written."""
-        form, what = self.plan.form, f"meta of {self.name}"
+        form, what, limit = self.plan.form, f"the meta of task {self.name!r}", self.plan.result_limit
         meta = meta_of_exception(meta) if isinstance(meta, BaseException) else meta
         if form is None:
-            return encode({"state": state, "meta": meta}, what=what)
+            return encode(
+                {"state": state, "meta": meta},
+                what=what,
+                limit=limit,
+                setting="max_result_bytes",
+                max_depth=self.plan.depth,
+            )
         written: bytes = as_json(self.app.result_content.write(meta, *form, what=what))
         return b'{"state":' + encode(state, what=what) + b',"meta":' + written + b"}"
 

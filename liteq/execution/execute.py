@@ -32,7 +32,7 @@ from liteq.context import Request, current_request, enter, leave
 from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
 from liteq.policy.retry import RetryPolicy, decide, exhausted
-from liteq.result import ResultBase
+from liteq.result import ResultBase, line_as_tuple
 from liteq.serialization import Content, decode, encode, encode_error
 from liteq.serialization.failures import exception_from
 
@@ -307,8 +307,10 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
             request.drop_followers()
         result = None
         if keep and _is_kept(plan, request):
-            # A task that returns what it sent: as in Celery, the tree of ids, for `result_from_tuple`.
-            result = _encoded(plan, retval.as_tuple() if isinstance(retval, ResultBase) else retval)
+            # A task that returns what it sent: as in Celery, the tree of ids, for `result_from_tuple`. Of a long chain the
+            # last steps: what is nested deeper cannot be stored.
+            tree = isinstance(retval, ResultBase)
+            result = _encoded(plan, line_as_tuple(retval, parents=plan.depth // 4) if tree else retval)
     except (BadMessage, ImproperlyConfigured) as exc:  # it cannot be stored: a failure, and a retry would not help
         return _failed(task, plan, request, exc)
     if plan.on_success is not None:

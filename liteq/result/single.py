@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -21,7 +21,7 @@ from liteq.serialization import decode
 from liteq.serialization.failures import exception_from
 from liteq.storage.inspect import Record
 
-__all__ = ["AsyncResult", "ResultBase"]
+__all__ = ["AsyncResult", "ResultBase", "line_as_tuple", "line_of"]
 
 R = TypeVar("R")
 
@@ -48,6 +48,48 @@ class ResultBase:
     def forget(self) -> None:
         """Delete what is finished of it from the file."""
         raise NotImplementedError
+
+    def line(self) -> list[Any]:
+        """This result and its parents, the latest first: in a loop, a chain may be longer than Python's stack."""
+        found: list[Any] = [self]
+        while (above := found[-1].parent) is not None:
+            found.append(above)
+        return found
+
+    def _alone(self) -> Any:
+        """What makes it again but for its parents: a callable, and its arguments."""
+        raise NotImplementedError
+
+    def _forget_alone(self) -> None:
+        """Delete what is finished of it, but for its parents."""
+        raise NotImplementedError
+
+    def _described(self, above: Any) -> Any:
+        """`as_tuple()` where `above` is that of its parent."""
+        raise NotImplementedError
+
+
+def line_of(described: Iterable[Any]) -> Any:
+    """A pickled result again: each of `described` is the parent of the next."""
+    result: Any = None
+    for make, args in described:
+        below = make(*args)
+        below.parent, result = result, below
+    return result
+
+
+def line_as_tuple(result: ResultBase, *, parents: int | None = None) -> Any:
+    """The tree of ids that ends with `result`; with so many of its parents at most."""
+    described: Any = None
+    for one in reversed(result.line()[: None if parents is None else parents + 1]):
+        described = one._described(described)
+    return described
+
+
+def forget_line(result: ResultBase) -> None:
+    """Delete what is finished of `result` and its parents."""
+    for one in result.line():
+        one._forget_alone()
 
 
 class AsyncResult(ResultBase, Generic[R]):
@@ -340,10 +382,7 @@ class AsyncResult(ResultBase, Generic[R]):
 
     def forget(self) -> None:
         """Delete it from the file, if it has finished; and its parents."""
-        self._record = None
-        self.app.storage.forget([self.id])
-        if self.parent is not None:
-            self.parent.forget()
+        forget_line(self)
 
     # -- family
 
@@ -404,7 +443,14 @@ class AsyncResult(ResultBase, Generic[R]):
         return value
 
     def as_tuple(self) -> Any:
-        return (self.id, self.parent.as_tuple() if self.parent is not None else None), None
+        return line_as_tuple(self)
+
+    def _described(self, above: Any) -> Any:
+        return (self.id, above), None
+
+    def _forget_alone(self) -> None:
+        self._record = None
+        self.app.storage.forget([self.id])
 
     def as_list(self) -> list[str]:
         """The ids of this result and its parents, the latest first."""
@@ -430,7 +476,10 @@ class AsyncResult(ResultBase, Generic[R]):
         return other == self.id if isinstance(other, str) else NotImplemented
 
     def __reduce__(self) -> Any:
-        return type(self), (self.id, None, self._name, None, self.parent)
+        return line_of, (tuple(one._alone() for one in reversed(self.line())),)
+
+    def _alone(self) -> Any:
+        return type(self), (self.id, None, self._name, None)
 
 
 def _both(first: Callable[[], object] | None, second: Callable[[], object] | None) -> Callable[[], object] | None:

@@ -17,7 +17,7 @@ from liteq.routing.queues import declared_queues, takes
 from liteq.routing.routes import Router, queue_name
 from liteq.serialization import encode
 from liteq.serialization.serializers import JSON
-from liteq.utils.names import checked_name, checked_priority
+from liteq.utils.names import checked_key, checked_name, checked_priority
 
 __all__ = ["Defaults", "Publisher", "moment_ms"]
 
@@ -278,7 +278,7 @@ class Publisher:
             due_ms=due_ms,
             expires_ms=None if expires is None else moment_ms(expires, clock),
             options=document(options, d, due_ms),
-            unique_key=options.get("unique_key"),
+            unique_key=checked_key(options.get("unique_key")),
             root_id=options.get("root_id") or root_id,
             parent_id=options.get("parent_id") or parent_id,
             awaits=awaits,

@@ -43,7 +43,10 @@ SELECT 1 FROM liteq_groups AS m
 MAY_BE_REPLAYED = f"SELECT 1 FROM liteq_messages AS m WHERE m.id = ? AND {needed('m')}"
 GROUP_MAY_BE_REPLAYED = f"SELECT 1 FROM liteq_groups AS m WHERE m.id = ? AND {needed('m')}"
 
-# What has ended goes, and nothing refers to its id; or, where a dead letter may take its result, it has another id.
+GROUP_OF = "SELECT g.id FROM liteq_messages AS m JOIN liteq_groups AS g ON g.id = m.group_id WHERE m.id = ?"
+GROUP_OF_GROUP = "SELECT g.id FROM liteq_groups AS m JOIN liteq_groups AS g ON g.id = m.group_id WHERE m.id = ?"
+
+# What has ended goes, and nothing refers to its id; or, where its result may still be asked for, it has another id.
 GO = "DELETE FROM liteq_messages WHERE id = ?"
 GO_GROUP = "DELETE FROM liteq_groups WHERE id = ?"
 RENAME = "UPDATE liteq_messages SET id = :to WHERE id = :id"
@@ -149,9 +152,9 @@ def _is_free(tx: Transaction, id_: str, again: Collection[str], free: str) -> bo
 
 
 def _step_aside(tx: Transaction, messages: list[str], groups: list[str]) -> None:
-    """Free these ids of what has ended: it goes, or has another id where a dead letter may still take its result."""
-    stay = [id_ for id_ in messages if tx.execute(MAY_BE_REPLAYED, (id_,))]
-    groups_stay = [id_ for id_ in groups if tx.execute(GROUP_MAY_BE_REPLAYED, (id_,))]
+    """Free these ids of what has ended: it goes, or has another id where its result may still be asked for."""
+    stay = [id_ for id_ in messages if _is_asked_for(tx, id_, groups, MAY_BE_REPLAYED, GROUP_OF)]
+    groups_stay = [id_ for id_ in groups if _is_asked_for(tx, id_, groups, GROUP_MAY_BE_REPLAYED, GROUP_OF_GROUP)]
     names = {id_: new_id() for id_ in (*stay, *groups_stay)}
     changes = [{"id": id_, "to": names.get(id_)} for id_ in (*messages, *groups)]
     for references in REFERENCES:
@@ -160,6 +163,13 @@ def _step_aside(tx: Transaction, messages: list[str], groups: list[str]) -> None
     tx.executemany(RENAME_GROUP, [{"id": id_, "to": names[id_]} for id_ in groups_stay])
     tx.executemany(GO, [(id_,) for id_ in messages if id_ not in names])
     tx.executemany(GO_GROUP, [(id_,) for id_ in groups if id_ not in names])
+
+
+def _is_asked_for(tx: Transaction, id_: str, going: list[str], may_be_replayed: str, group_of: str) -> bool:
+    """Whether a dead letter may still take its result, or a group that is not `going` has it as a member."""
+    return bool(tx.execute(may_be_replayed, (id_,))) or any(
+        group not in going for (group,) in tx.execute(group_of, (id_,))
+    )
 
 
 class _Match:
