@@ -307,8 +307,8 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
             request.drop_followers()
         result = None
         if keep and _is_kept(plan, request):
-            # A task that returns what it sent: as in Celery, the tree of ids, for `result_from_tuple`. Of a long chain the
-            # last steps: what is nested deeper cannot be stored.
+            # A task that returns what it sent: as in Celery, the tree of ids, for `result_from_tuple`. Of a long chain
+            # the last steps: what is nested deeper cannot be stored.
             tree = isinstance(retval, ResultBase)
             result = _encoded(plan, line_as_tuple(retval, parents=plan.depth // 4) if tree else retval)
     except (BadMessage, ImproperlyConfigured) as exc:  # it cannot be stored: a failure, and a retry would not help

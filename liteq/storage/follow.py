@@ -122,7 +122,7 @@ def of_errbacks(messages: Sequence[Message], batch: Batch) -> Sequence[Message]:
             while outer is not None and outer not in perhaps:
                 perhaps.add(outer)
                 outer = around.get(outer)
-            m = replace(m, flags=m.flags | Flag.KEPT) if m.unique_key is None else _late(m)  # noqa: PLW2901
+            m = replace(m, flags=m.flags | Flag.PERHAPS) if m.unique_key is None else _late(m)  # noqa: PLW2901
         made.append(m)
     return made
 
@@ -130,7 +130,7 @@ def of_errbacks(messages: Sequence[Message], batch: Batch) -> Sequence[Message]:
 def _late(message: Message) -> Message:
     document = orjson.loads(message.options) if message.options else {}
     options = orjson.dumps({**document, KEY: message.unique_key})
-    return replace(message, unique_key=None, options=options, flags=message.flags | Flag.KEPT | Flag.LATE_KEY)
+    return replace(message, unique_key=None, options=options, flags=message.flags | Flag.PERHAPS | Flag.LATE_KEY)
 
 
 def take_keys(tx: Transaction, awaited: str, *, of: int) -> None:

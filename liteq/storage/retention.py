@@ -30,9 +30,9 @@ DELETE FROM liteq_messages WHERE seq IN (
        AND (m.state <> 'upstream_failed' OR m.finished_ms <= :dead_before_ms)
        AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = m.group_id)
        AND NOT {needed("m")}
-       AND NOT (m.flags & {Flag.KEPT} <> 0 AND EXISTS (
+       AND NOT (m.flags & {Flag.PERHAPS} <> 0 AND EXISTS (
             SELECT 1 FROM liteq_messages AS d
-             WHERE d.id = m.awaits AND (d.flags & {Flag.KEPT} <> 0 OR (m.flags & {Flag.ON_FAILURE} <> 0
+             WHERE d.id = m.awaits AND (d.flags & {Flag.PERHAPS} <> 0 OR (m.flags & {Flag.ON_FAILURE} <> 0
                AND d.state IN {sql_list((State.DEAD, State.UPSTREAM_FAILED))}))))
      ORDER BY m.finished_ms
      LIMIT :limit {SKIP_LOCKED})

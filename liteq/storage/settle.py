@@ -34,6 +34,7 @@ from liteq.storage.follow import Waiter, link, waits_for
 
 __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "settle", "settle_one_by_one"]
 
+ANY = ~Flag.BEGUN  # all flags that a message keeps when it is to run again
 UNDER_LEASE = "WHERE seq = ? AND state = 'leased' AND token = ?"
 # What is to end must reach those that await it. They may have come while it ran: then its lease does not know.
 ENDS = f"{UNDER_LEASE} AND flags & {Flag.LINKED} <= ?"
@@ -47,17 +48,14 @@ UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 
 """
 DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {ENDS}"
 CANCEL = f"UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ? {ENDS}"
-RELEASE = f"UPDATE liteq_messages SET state = 'pending' {UNDER_LEASE}"
-REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = flags | {Flag.REDELIVERED} {UNDER_LEASE}"
+RELEASE = f"UPDATE liteq_messages SET state = 'pending', flags = flags & {ANY} {UNDER_LEASE}"
+REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = (flags & {ANY}) | {Flag.REDELIVERED} {UNDER_LEASE}"
 CRASHED = (
     f"UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {UNDER_LEASE}"
 )
 BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ? {UNDER_LEASE}"
 FLAGS = f"SELECT flags FROM liteq_messages {UNDER_LEASE} {LOCK}"
-STAYS = Flag.LINKED | Flag.KEPT  # once it has succeeded, although it has no result: it is asked for
-
-
-ANY = -1  # all flags
+STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS  # once it has succeeded, although it has no result: it is asked for
 
 
 class Settled(NamedTuple):
@@ -117,7 +115,7 @@ class _Plan:
             case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms):
                 state = "scheduled" if due_ms > now_ms else "pending"
                 # Changed arguments are complete: the result of what it awaited is among them already.
-                flags = ANY if payload is None else ~Flag.TAKES_INPUT
+                flags = ANY if payload is None else ANY & ~Flag.TAKES_INPUT
                 arguments = self._beside(payload, payloads.payload_ref(lease.seq), before=lease.payload)
                 changed = (arguments, options, queue, priority, expires_ms)
                 self.write(RETRY, lease, state, due_ms, error, *changed, flags)

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from liteq.exceptions import CanvasConflict
 from liteq.message import Batch, Flag, Group, Message, new_id
-from liteq.states import FINISHED, sql_list
+from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.needed import OPEN, needed
 
@@ -125,6 +125,8 @@ def standing(tx: Transaction, part: Batch, *, again: Collection[str]) -> dict[st
         _step_aside(tx, [m.id for m in messages], [g.id for g in groups])
         return None
     if plain:
+        if any(row[2] == State.BLOCKED and row[3] & Flag.PERHAPS for m in messages for row in tx.execute(ROW, (m.id,))):
+            raise _conflict(there[0].id, "is that of an errback, which may never be called")
         return {}
     same = _Match(tx, part).of([node.id for node in there])
     if same is None:

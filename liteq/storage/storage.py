@@ -276,6 +276,14 @@ class Storage:
         """Store outcomes and what they set in motion, in one transaction; the leases that were lost."""
         return self.turn(settled, (), worker=0, limit=0, visibility_s=0).lost
 
+    def begin(self, lease: Lease) -> bool:
+        """Note, before its body is called, that a message that runs at most once has begun.
+
+        False when the lease is over: then the body is not to be called.
+        """
+        with self.driver.write(Promise.PROGRESS) as tx:
+            return _extend.begin(tx, lease.seq, lease.token)
+
     def progress(self, message_id: str, data: bytes, *, lease: tuple[int, int] | None = None) -> bool:
         """Store a custom state (JSON) for an id, known or not; under `lease` (seq, token) only while that one holds.
 

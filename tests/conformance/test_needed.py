@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from liteq.message import Ack, Batch, DeadLetter, Flag, Group, Release, Replace
+from liteq.message import Ack, Batch, DeadLetter, Flag, Group, Release, Replace, RetryAt
 from liteq.serialization import encode_error
 from liteq.states import State
 from liteq.storage.results import Ending
@@ -263,3 +263,27 @@ def test_a_replacement_that_waits_is_cancelled_whole(storage: Storage, run: Run,
     storage.settle([(worker.claim_one(), Replace(Batch(chain_of("x", "y", "z")), "z"))])
     assert storage.cancel(["a"]) == []
     assert {r.id: r.state for r in storage.find_many(list("axyz")).values()} == dict.fromkeys("axyz", State.CANCELLED)
+
+
+# -- at most once ----------------------------------------------------------------------------------------------------
+
+
+def test_what_runs_at_most_once_and_never_began_goes_back(storage: Storage, run: Run, worker: FakeWorker) -> None:
+    """A worker that vanishes holds more than it runs."""
+    storage.enqueue(Batch([row("begun", Flag.EARLY_ACK), row("waiting", Flag.EARLY_ACK)]))
+    first, _ = worker.claim(2)
+    assert storage.begin(first)
+    storage.reap([worker.number])
+    states = {record.id: record.state for record in storage.find_many(["begun", "waiting"]).values()}
+    assert states == {"begun": State.DEAD, "waiting": State.PENDING}
+    assert not storage.begin(first), "its lease is over"
+
+
+def test_a_retry_has_not_begun(storage: Storage, worker: FakeWorker) -> None:
+    storage.enqueue(Batch([row("a", Flag.EARLY_ACK)]))
+    lease = worker.claim_one()
+    storage.begin(lease)
+    storage.settle([(lease, RetryAt(0))])
+    worker.claim_one()
+    storage.reap([worker.number])
+    assert [(count.state, count.n) for count in storage.counts()] == [(State.PENDING, 1)]

@@ -32,6 +32,7 @@ class Row:
     late_key: str | None = None
     kept: bool = False
     alias: bool = False
+    begun: bool = False
     token: int = 0
     worker: int = 0
     deadline_ms: int = 0
@@ -221,7 +222,7 @@ class Model:
             case Ack():
                 self._close(row, SUCCEEDED)
             case RetryAt(due_ms):
-                row.state = SCHEDULED if due_ms > self.now_ms else PENDING
+                row.state, row.begun = SCHEDULED if due_ms > self.now_ms else PENDING, False
                 row.due_ms, row.retries = due_ms, row.retries + 1
             case DeadLetter():
                 self._close(row, DEAD)
@@ -233,9 +234,16 @@ class Model:
                 else:
                     self._close(row, DEAD)
             case Release():
-                row.state = PENDING
+                row.state, row.begun = PENDING, False
             case _:
                 raise NotImplementedError(outcome)
+
+    def begin(self, id_: str, token: int) -> bool:
+        row = self.rows.get(id_)
+        if row is None or row.state is not LEASED or row.token != token:
+            return False
+        row.begun = True
+        return True
 
     def extend(self, held: Iterable[tuple[str, int]], visibility_ms: int) -> set[str]:
         """The ids whose lease was lost."""
@@ -253,7 +261,7 @@ class Model:
         for row in list(self.rows.values()):
             if row.state is LEASED and (row.deadline_ms <= self.now_ms or row.worker in dead):
                 row.reaps += 1
-                if row.reaps < self.max_reaps and not row.flags & Flag.EARLY_ACK:
+                if row.reaps < self.max_reaps and not (row.flags & Flag.EARLY_ACK and row.begun):
                     row.state = PENDING
                 else:
                     self._end(row, DEAD)

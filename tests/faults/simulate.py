@@ -167,6 +167,12 @@ class Simulation:
             worker.held += leases
             if leases and not self.model.grant({lease.id: lease.token for lease in leases}):
                 raise Diverged(f"a fencing token was given out twice, or went back: {leases}")
+            for lease in leases:
+                if lease.flags & Flag.EARLY_ACK and self.rng.random() < 0.5:
+                    self._begin(lease)
+
+    def _begin(self, lease: Lease) -> None:
+        self._apply(lambda: self.storage.begin(lease), lambda model: model.begin(lease.id, lease.token))
 
     def settle(self) -> None:
         worker = self.rng.choice(self.workers)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from liteq.context import Request
-from liteq.exceptions import NotRegistered, WorkerShutdown, WorkerTerminate
+from liteq.exceptions import NotRegistered, StorageError, WorkerShutdown, WorkerTerminate
 from liteq.execution.execute import arguments, execute
-from liteq.message import DeadLetter, Lease, Outcome
+from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
 from liteq.worker.compat.task_unknown import announce_refused
 from liteq.worker.pool.limits import Limits, SoftLimit, limits_of
@@ -72,6 +72,8 @@ class Executor:
             args, kwargs = arguments(task, lease)
         except Exception as exc:
             return self._refuse(lease, exc, announce=True), 0.0
+        if lease.flags & Flag.EARLY_ACK and not self._begin(lease):
+            return Release(), 0.0
         request = Request.from_lease(lease, args, kwargs, self._hostname)
         hard, soft = self._limits_of(task, lease, request)
         before = time.perf_counter()
@@ -88,6 +90,14 @@ class Executor:
             # No outcome could be made of what it did (a retry at no possible time): that fails it, not its process.
             outcome = self._refuse(lease, exc)
         return outcome, time.perf_counter() - before
+
+    def _begin(self, lease: Lease) -> bool:
+        """Note that a message which runs at most once has begun; False, and it is not to run, where that fails."""
+        try:
+            return bool(self.app.storage.begin(lease))  # False: another worker has it, the outcome is thrown away
+        except StorageError as exc:
+            logger.error("%s[%s] goes back, not begun: %s", lease.task, lease.id, exc)  # noqa: TRY400 - in one line
+            return False
 
     def end_worker(self) -> None:
         """Do what a task asked for by WorkerShutdown or WorkerTerminate; called once its outcome is in safe hands."""
