@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from liteq import states
+from liteq.context import App
 from liteq.exceptions import StorageError, TimeoutError
 from liteq.result import ResultSet
 from liteq_celery.utils.functional import retry_over_time
@@ -24,7 +25,7 @@ class Sentinel(Exception):
 class ManagerMixin:
     """Asks the workers of `app` until something is so."""
 
-    app: Any
+    app: App
 
     def _init_manager(
         self,
@@ -48,7 +49,7 @@ class ManagerMixin:
         self.stderr.write(s + "\n")
 
     def retry_over_time(self, *args: Any, **kwargs: Any) -> Any:
-        """See `liteq_celery.retrying.retry_over_time`."""
+        """See `liteq_celery.utils.functional.retry_over_time`."""
         return retry_over_time(*args, **kwargs)
 
     def wait_for(
@@ -66,7 +67,7 @@ class ManagerMixin:
         emit_warning: bool = False,
         **options: Any,
     ) -> Any:
-        """What `fun` returned once it raised no `catch`, after pauses that grow (seconds); raises the last error."""
+        """Call `fun` until it raises no `catch`, with growing pauses (seconds); its result. Raises the last error."""
 
         def on_error(exc: BaseException, intervals: Iterator[float], retries: int) -> float:
             pause_s = next(intervals)
@@ -201,6 +202,6 @@ class ManagerMixin:
 class Manager(ManagerMixin):
     """`Manager(app)`."""
 
-    def __init__(self, app: Any, **kwargs: Any) -> None:
+    def __init__(self, app: App, **kwargs: Any) -> None:
         self.app = app
         self._init_manager(**kwargs)

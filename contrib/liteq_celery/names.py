@@ -25,7 +25,7 @@ class Alias:
         return f"{self.whole}:{name}" if hasattr(importlib.import_module(self.whole), name) else None
 
     def public_names(self) -> list[str]:
-        """What `import *` takes."""
+        """The names that `import *` takes."""
         whole = dir(importlib.import_module(self.whole)) if self.whole is not None else []
         return sorted({name for name in (*whole, *self.names) if not name.startswith("_")})
 
@@ -79,7 +79,7 @@ MODULES: dict[str, Alias] = {
         names=_from("liteq_celery.additions", "bugreport") | _from("liteq.cli.find_app", "find_app")
     ),
     "celery.beat": Alias(
-        names=_from("liteq.app.compat.lazy_arguments", "BeatLazyFunc")
+        names=_from("liteq.app.lazy_arguments", "BeatLazyFunc")
         | _from("liteq.schedules", "crontab maybe_schedule schedule")
         | _from("liteq_celery.additions", "SchedulingError")
     ),

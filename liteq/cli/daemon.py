@@ -12,8 +12,8 @@ from typing import NoReturn
 import click
 
 from liteq.cli.exits import Exit
+from liteq.context.identity import start_time
 from liteq.exceptions import ImproperlyConfigured
-from liteq.monitor.identity import start_time
 
 __all__ = ["become", "claim_pidfile", "detached", "holder", "lives"]
 

@@ -12,8 +12,8 @@ from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.output import counted, emit, table
 from liteq.cli.session import Session, pass_session
-from liteq.cli.workers import live
-from liteq.monitor.identity import is_dead
+from liteq.context.identity import is_dead
+from liteq.monitor.workers import living
 from liteq.states import State
 from liteq.storage.upkeep import Check
 
@@ -44,7 +44,7 @@ def _versions() -> Check:
 
 
 def _of_queue(session: Session) -> Iterator[Check]:
-    alive = live(session)
+    alive = living(session.app)
     workers = session.storage.workers()
     gone = [worker for worker in workers if is_dead(worker.identity)]
     names = ", ".join(worker.name for worker in alive)

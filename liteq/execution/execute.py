@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from liteq import signals, states
 from liteq.clock import Clock, to_ms
-from liteq.context import Request, current_request, enter, leave
+from liteq.context import Around, Request, current_request, enter, leave
 from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
 from liteq.policy.retry import RetryPolicy, decide, exhausted
@@ -38,7 +38,6 @@ from liteq.serialization.failures import exception_from
 
 __all__ = ["ExceptionInfo", "Executed", "Plan", "arguments", "default_hook", "execute", "retry_due_ms"]
 
-Around = Callable[[Any, Request], AbstractContextManager[object]]
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
@@ -110,7 +109,6 @@ class Plan:
         "on_retry",
         "on_success",
         "policy",
-        "redact",
         "result_content",
         "result_limit",
         "run_coroutine",
@@ -119,9 +117,9 @@ class Plan:
 
     def __init__(self, task: Any) -> None:
         conf = task.app.conf
-        self.around: Around | None = task.app.around_task
+        self.around: Around | None = task.app.integrations.around_task()
         self.body: Callable[..., Any] = task if task.has_custom_call() else task.run
-        self.run_coroutine: Callable[[Any], Any] = task.app.coroutine_runner or _run_coroutine
+        self.run_coroutine: Callable[[Any], Any] = task.app.integrations.coroutine_runner() or _run_coroutine
         self.is_async = inspect.iscoroutinefunction(task.run)
         self.before_start = _hook(task, "before_start")
         self.on_success = _hook(task, "on_success")
@@ -133,7 +131,6 @@ class Plan:
         self.what = f"the result of task {task.name!r}"
         self.result_limit: int = conf.max_result_bytes
         self.depth: int = conf.max_nesting
-        self.redact: Callable[..., Any] | None = task.redacted if task.sensitive else None
         self.content: Content = task.app.content
         self.result_content: Content = task.app.result_content
         json = conf.result_serializer in {"json", "application/json"} and not conf.result_compression
@@ -214,8 +211,6 @@ def _execute(
     within: AbstractContextManager[None] | None,
 ) -> Executed:
     plan: Plan = task.plan
-    if plan.redact is not None:
-        request.redact = plan.redact
     request._task = task
     token = enter(task, request)
     executed: Executed | None = None

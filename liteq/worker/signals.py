@@ -1,8 +1,8 @@
-"""What signals mean to a worker. Handlers only note that one came; the loop does what it says.
+"""The meaning of signals to a worker. Handlers only note a signal; the loop acts on it.
 
-- TERM: finish what runs, return what has not started, leave.
+- TERM: finish the running tasks, return leases that have not started, leave.
 - INT: as TERM; a second one as QUIT.
-- QUIT: stop what runs, all of it goes back to the queue, leave; after
+- QUIT: stop the running tasks, return every lease to the queue, leave; after
   `worker_soft_shutdown_timeout`, where that is set.
 - HUP: as TERM; ignored where the process was started that way (nohup).
 - TTIN, TTOU: one executor more, one less.
@@ -21,36 +21,36 @@ from enum import Enum
 from types import FrameType
 from typing import Any
 
-__all__ = ["Request", "SignalQueue"]
+__all__ = ["Demand", "SignalQueue"]
 
 
-class Request(Enum):
-    """What a signal asks of the worker."""
+class Demand(Enum):
+    """The demand that a signal makes on the worker."""
 
-    WARM = "finish what runs, then leave"
+    WARM = "finish the running tasks, then leave"
     COLD = "leave at once"
     GROW = "one executor more"
     SHRINK = "one executor less"
 
 
 MEANING = {
-    "SIGTERM": Request.WARM,
-    "SIGINT": Request.WARM,
-    "SIGHUP": Request.WARM,
-    "SIGQUIT": Request.COLD,
-    "SIGTTIN": Request.GROW,
-    "SIGTTOU": Request.SHRINK,
+    "SIGTERM": Demand.WARM,
+    "SIGINT": Demand.WARM,
+    "SIGHUP": Demand.WARM,
+    "SIGQUIT": Demand.COLD,
+    "SIGTTIN": Demand.GROW,
+    "SIGTTOU": Demand.SHRINK,
 }
 
 
 class SignalQueue:
-    """The signals that have come, as requests, and a descriptor that is readable when one has.
+    """The signals that have come, as demands, and a descriptor that is readable when one has.
 
-    Outside the main thread no signal is caught; `put` serves whoever stops the worker from another thread.
+    Outside the main thread no signal is caught; `put` is for a stop from another thread.
     """
 
     def __init__(self) -> None:
-        self._requests: deque[Request] = deque()
+        self._demands: deque[Demand] = deque()
         self._before: dict[int, Any] = {}
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
@@ -68,7 +68,7 @@ class SignalQueue:
                 continue
             self._before[signum] = signal.signal(signum, self._note)
         if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
-            # Whoever started this process ignores it: the kernel would throw away how our children end.
+            # The process that started this one ignores it: the kernel would throw away our children's exit statuses.
             self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def restore(self) -> None:
@@ -84,23 +84,23 @@ class SignalQueue:
     def fileno(self) -> int:
         return self._ours.fileno()
 
-    def put(self, request: Request) -> None:
+    def put(self, demand: Demand) -> None:
         """Ask from any thread."""
-        self._requests.append(request)
+        self._demands.append(demand)
         try:
             self._theirs.send(b"\0")
         except OSError:
             pass  # the worker is gone already, or is awake anyway
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
-        request = MEANING[signal.Signals(signum).name]
+        demand = MEANING[signal.Signals(signum).name]
         if signum == signal.SIGTERM and os.environ.get("REMAP_SIGTERM") == "SIGQUIT":
-            request = Request.COLD
+            demand = Demand.COLD
         if signum == signal.SIGINT:
             if self._interrupted:
-                request = Request.COLD
+                demand = Demand.COLD
             self._interrupted = True
-        self._requests.append(request)
+        self._demands.append(demand)
 
     def clear(self) -> None:
         """Empty the descriptor; called by the loop when it is readable."""
@@ -110,6 +110,6 @@ class SignalQueue:
         except OSError:
             pass
 
-    def take(self) -> Request | None:
-        """The next request; None when there is none."""
-        return self._requests.popleft() if self._requests else None
+    def take(self) -> Demand | None:
+        """The next demand; None when there is none."""
+        return self._demands.popleft() if self._demands else None

@@ -11,8 +11,7 @@ import pytest
 from liteq.message import Ack, Batch, Lease, Message, WorkerIdentity, new_id
 from liteq.states import State
 from liteq.storage.storage import Storage, open_storage
-from liteq.worker.chores import heartbeat as heartbeat_module
-from liteq.worker.chores.heartbeat import Heartbeat
+from liteq.worker.chores.heartbeat import GONE_S, Heartbeat
 
 from .sizes import size
 
@@ -39,10 +38,8 @@ class TwoClocks:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> TwoClocks:
-    clock = TwoClocks()
-    monkeypatch.setattr(heartbeat_module.time, "monotonic", clock.monotonic)
-    return clock
+def clock() -> TwoClocks:
+    return TwoClocks()
 
 
 @pytest.fixture
@@ -57,7 +54,13 @@ def worker_of(storage: Storage, name: str, boot: str = "") -> Heartbeat:
     """Another host's as far as anybody can tell: only its deadline says whether it lives."""
     me = WorkerIdentity(new_id(), name, "elsewhere", boot, 1, "1")
     return Heartbeat(
-        storage, me, visibility_s=VISIBILITY_S, result_expires_s=None, dead_expires_s=None, info=lambda: {"name": name}
+        storage,
+        me,
+        visibility_s=VISIBILITY_S,
+        result_expires_s=None,
+        dead_expires_s=None,
+        info=lambda: {"name": name},
+        monotonic=storage.clock.monotonic,
     )
 
 
@@ -151,6 +154,6 @@ def test_a_worker_that_cannot_be_asked_and_is_silent_for_long_is_taken_off_the_l
     clock.advance(VISIBILITY_S)
     here.look_after_others()
     assert [w.name for w in storage.workers()] == ["gone", "here"]
-    clock.advance(heartbeat_module.GONE_S + 1)
+    clock.advance(GONE_S + 1)
     here.look_after_others()
     assert [w.name for w in storage.workers()] == ["here"]

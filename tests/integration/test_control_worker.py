@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from liteq import LiteQ
+from liteq.context import identity
+from liteq.context.living import living
 from liteq.exceptions import TaskRevokedError, WorkerShutdown
 from liteq.signals import worker_ready
 from liteq.testing import start_worker
@@ -60,6 +64,16 @@ def test_nobody_lives_nobody_answers_at_once(app):
     assert app.control.ping(timeout=20) == []
     assert app.control.inspect(timeout=20).active() is None
     assert time.monotonic() - before < 1
+
+
+def test_nobody_waits_for_a_worker_whose_process_is_gone(app, worker):
+    gone = replace(identity.me("gone@here"), pid=2**22 - 1, started="1")
+    app.storage.register_worker(gone)
+    before = time.monotonic()
+    assert app.control.ping(timeout=20) == [{"one@here": {"ok": "pong"}}]
+    assert app.control.ping(["gone@here"], timeout=20) == []
+    assert time.monotonic() - before < 2
+    assert [one.name for one in living(app)] == ["one@here"]
 
 
 def test_ping(app, worker):
@@ -119,6 +133,22 @@ def test_the_pool_grows_and_shrinks(app, worker, inspect):
     assert inspect.stats()["one@here"]["pool"]["max-concurrency"] == 4
     app.control.pool_shrink(3, reply=True, timeout=20)
     assert inspect.stats()["one@here"]["pool"]["max-concurrency"] == 1
+
+
+def test_a_message_imports_no_module_unless_the_settings_allow_it(app, worker, tmp_path, monkeypatch):
+    (tmp_path / "sent_by_a_row.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def restart() -> dict[str, object]:
+        ((_, answer),) = app.control.pool_restart(["sent_by_a_row"], reply=True)[0].items()
+        return answer
+
+    assert "worker_pool_restarts" in restart()["error"]
+    assert "sent_by_a_row" not in sys.modules
+    app.conf.worker_pool_restarts = True
+    assert restart() == {"ok": "reload started"}
+    assert "sent_by_a_row" in sys.modules
+    del sys.modules["sent_by_a_row"]
 
 
 def test_what_there_is_not_says_so(app, worker):

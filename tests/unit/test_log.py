@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
 
+from liteq.cli import logs
 from liteq.utils import log
 from liteq.utils.text import printable
 
@@ -70,3 +72,18 @@ def test_colour_is_by_level_and_only_when_asked(record):
 )
 def test_printable(text, shown):
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize("formatter", [logs._PlainFormatter("%(message)s"), logs.JsonFormatter()])
+def test_neither_form_of_the_log_shows_raw_what_others_sent(formatter):
+    sent = "x\n[2026-01-01 00:00:00,000: ERROR/Main] forged\x1b[2J"
+    own = logging.LogRecord("liteq.worker", logging.ERROR, "f.py", 1, "unknown task %s", (sent,), None)
+    line = formatter.format(own)
+    assert "\n" not in line
+    assert "\x1b" not in line
+    assert r"\n[2026" in (json.loads(line)["message"] if line.startswith("{") else line)
+
+
+def test_a_programs_own_lines_stay_as_it_wrote_them():
+    record = logging.LogRecord("liteq.redirected", logging.WARNING, "f.py", 1, "%s", ("\x1b[31mred\x1b[0m",), None)
+    assert logs._PlainFormatter("%(message)s").format(record) == "\x1b[31mred\x1b[0m"

@@ -1,4 +1,4 @@
-"""Keeping the leases of what runs, and ending those of workers that are gone."""
+"""The heartbeat: it extends this worker's leases, and ends those of workers that are gone."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
+from liteq.context.identity import is_dead
 from liteq.exceptions import StorageBusy, StorageError
 from liteq.message import Lease, WorkerIdentity
-from liteq.monitor.identity import is_dead
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
 
@@ -29,8 +29,9 @@ OFFSET = "clock_offset_s"  # in a worker's info: how far its wall clock was ahea
 class Heartbeat:
     """The presence of one worker process in the file.
 
-    `worker` is its number there. `info()` says what is shown of it. `patience_s`: how long it waits for the write lock
-    to enter; later it waits as long as `storage` does.
+    `worker` is its number there. `info()` returns the figures that lists of workers show. `patience_s`: how long it
+    waits for the write lock to enter; later it waits as long as `storage` does. `monotonic`: the clock that paces the
+    loop's waits; the wall's time comes from the storage's clock.
     """
 
     def __init__(
@@ -43,29 +44,31 @@ class Heartbeat:
         dead_expires_s: float | None,
         info: Callable[[], dict[str, object]],
         patience_s: float = 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.me = me
         self._storage = storage
         self._visibility_s = visibility_s
         self._expires = (result_expires_s, dead_expires_s)
         self._info = info
+        self.monotonic = monotonic
         self._interval_s = min(visibility_s / 3, LONGEST_S)
         self._silence_s = visibility_s + GONE_S
         self.worker = self._enter(patience_s)
-        self.due_at = time.monotonic() + self._interval_s
+        self.due_at = self.monotonic() + self._interval_s
         self._housekeeping_at = 0.0
         self._wall_offset_s: float | None = None  # at the last look after others
         self._reap_from = 0.0
 
     def _enter(self, patience_s: float) -> int:
-        """Register. Raises StorageBusy when somebody writes for longer than `patience_s`."""
-        # A loop is impatient for the sake of what else it looks after; at the start there is nothing else.
-        give_up = time.monotonic() + patience_s
+        """Register. Raises StorageBusy when another process writes for longer than `patience_s`."""
+        # A loop is impatient because it has other work to look after; at the start there is none.
+        give_up = self.monotonic() + patience_s
         while True:
             try:
                 return self._register()
             except StorageBusy:
-                if time.monotonic() >= give_up:
+                if self.monotonic() >= give_up:
                     raise
 
     def _register(self) -> int:
@@ -75,8 +78,8 @@ class Heartbeat:
         return orjson.dumps({**self._info(), OFFSET: round(self._offset(), 3)})
 
     def beat(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Say that this worker lives and still works on `leases`; those that are lost."""
-        self.due_at = time.monotonic() + self._interval_s
+        """Write that this worker lives and still works on `leases`; returns those that are lost."""
+        self.due_at = self.monotonic() + self._interval_s
         visibility_s = self._visibility_s
         known, lost = self._storage.heartbeat(self.worker, leases, visibility_s=visibility_s, info=self._shown())
         if not known:  # it was stopped for so long that others took it for dead
@@ -90,7 +93,7 @@ class Heartbeat:
         After the wall clock was set, leases are not judged by it for one visibility timeout: their owners' next beats
         bring their deadlines in line.
         """
-        now = time.monotonic()
+        now = self.monotonic()
         others = [w for w in self._storage.workers() if w.id != self.worker]
         jump_s = self._clock_jump(others)
         if abs(jump_s) > JUMP_S:
@@ -113,25 +116,25 @@ class Heartbeat:
         """By how many seconds the wall clock was set since the last look.
 
         At the first look, since the last beat of any worker of this boot: they share the kernel's monotonic clock, so
-        a worker that starts just after the clock was set knows it from what the others have written down.
+        a worker that starts just after the clock was set knows it from the offsets that the others have written down.
         """
         offset, before = self._offset(), self._wall_offset_s
         self._wall_offset_s = offset
         if before is not None:
             return offset - before
-        told = [found for other in others if (found := _offset_of(other, self.me)) is not None]
-        return max((offset - found for found in told), key=abs, default=0.0)
+        known = [found for other in others if (found := _offset_of(other, self.me)) is not None]
+        return max((offset - found for found in known), key=abs, default=0.0)
 
     def leave(self) -> None:
         """Take this worker off the list; it holds nothing any more."""
         self._storage.unregister_worker(self.worker)
 
     def _offset(self) -> float:
-        return self._storage.clock.now_ms() / 1000 - time.monotonic()
+        return self._storage.clock.now_ms() / 1000 - self.monotonic()
 
 
 def _offset_of(other: WorkerRecord, me: WorkerIdentity) -> float | None:
-    """The clock offset that `other` has written down; None where it says nothing of this machine's clocks."""
+    """The clock offset that `other` has written down; None where it does not share this machine's clocks."""
     if not me.boot or other.boot.partition("/")[0] != me.boot.partition("/")[0] or other.info is None:
         return None  # containers of one boot differ behind the slash alone, and share the clocks
     offset = orjson.loads(other.info).get(OFFSET)
@@ -139,25 +142,25 @@ def _offset_of(other: WorkerRecord, me: WorkerIdentity) -> float | None:
 
 
 class KeepAlive:
-    """Beats for a consumer that executes in its own thread, while a long task keeps it from doing so."""
+    """Beats inside a `with` block for a loop that executes tasks itself, and cannot beat while one of them runs."""
 
-    def __init__(self, heartbeat: Heartbeat, held: Callable[[], list[Lease]]) -> None:
+    def __init__(self, heartbeat: Heartbeat, leases: Callable[[], list[Lease]]) -> None:
         self._heartbeat = heartbeat
-        self._held = held
+        self._leases = leases
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="liteq-keepalive", daemon=True)
 
-    def start(self) -> None:
+    def __enter__(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(max(0.05, self._heartbeat.due_at + 0.1 - time.monotonic())):
-            if time.monotonic() > self._heartbeat.due_at:
+        while not self._stop.wait(max(0.05, self._heartbeat.due_at + 0.1 - self._heartbeat.monotonic())):
+            if self._heartbeat.monotonic() > self._heartbeat.due_at:
                 try:
-                    self._heartbeat.beat(self._held())
+                    self._heartbeat.beat(self._leases())
                 except StorageError as exc:
                     logger.warning("the heartbeat failed, trying again: %s", exc)

@@ -1,7 +1,7 @@
 """The commands of remote control. Names and answers are Celery's where it has the command.
 
-Each is called in the worker's loop with its Panel as `state`; `{"ok": ...}` and `{"error": ...}` are what its command
-line shows. Questions are in `questions.py`.
+Each is called in the worker's loop with its Panel as `state`; `{"ok": ...}` and `{"error": ...}` are the forms
+that its command line shows. The commands of `inspect` are in `inspect.py`.
 """
 
 from __future__ import annotations
@@ -84,26 +84,26 @@ def revoke_by_stamped_headers(
 def _stop(
     state: Panel, which: Callable[[Lease], bool], signum: int | None
 ) -> tuple[list[Lease], dict[str, str] | None]:
-    """End what it holds of these: what has not started at once, what runs by `signum` where one is given.
+    """End those leases of this worker: one that has not started at once, a running one by `signum`, if given.
 
-    Those that it holds, and an error where the pool cannot do it.
+    Returns the leases found, and an error where the pool cannot do it.
     """
-    held = [lease for lease in state.pool.held() if which(lease)]
-    tokens = {lease.token for lease in held}
+    found = [lease for lease in state.pool.leases() if which(lease)]
+    tokens = {lease.token for lease in found}
     if not tokens:
         return [], None
     withdrawn = state.pool.withdraw(tokens)
     state.consumer.settle_later([(lease, state.cancelled(lease, terminated=False)) for lease in withdrawn])
     running = tokens - {lease.token for lease in withdrawn}
     if signum is None or not running:
-        return held, None
+        return found, None
 
     def terminated(lease: Lease) -> Cancel:
         return state.cancelled(lease, terminated=True, signum=signum)
 
     if state.pool.terminate(running, signum, terminated):
-        return held, None
-    return held, error(f"the pool {state.pool.name} cannot stop a task that runs: that needs the prefork pool")
+        return found, None
+    return found, error(f"the pool {state.pool.name} cannot stop a task that runs: that needs the prefork pool")
 
 
 @control_command(
@@ -112,12 +112,12 @@ def _stop(
 def time_limit(
     state: Panel, task_name: str | None = None, hard: float | None = None, soft: float | None = None, **_kwargs: Any
 ) -> dict[str, str]:
-    """Set a task's time limits for what starts from now on."""
+    """Set a task's time limits for calls that start from now on."""
     task = state.app.tasks.get(task_name)
     if task is None:
         return error("unknown task")
     task.soft_time_limit, task.time_limit = soft, hard
-    state.pool.renew()  # what executes was forked with the old ones
+    state.pool.renew()  # the processes were forked with the old ones
     logger.info("New time limits for tasks of type %s: soft=%s hard=%s", task_name, soft, hard)
     return ok("time limits set successfully")
 
@@ -135,7 +135,7 @@ def rate_limit(state: Panel, task_name: str | None = None, rate_limit: Any = Non
         logger.error("Rate limit attempt for unknown task %s", task_name)
         return error("unknown task")
     state.app.tasks[task_name].rate_limit = rate_limit
-    state.worker.rates.reset()
+    state.worker.running.rates.reset()
     if not per_second(rate_limit):
         logger.info("Rate limits disabled for tasks of type %s", task_name)
         return ok("rate limit disabled successfully")
@@ -151,7 +151,7 @@ def rate_limit(state: Panel, task_name: str | None = None, rate_limit: Any = Non
     signature="<queue> [exchange [type [routing_key]]]",
 )
 def add_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
-    """Take from `queue` too."""
+    """Take from one more queue."""
     if queue in state.consumer.queues:
         return ok(f"already consuming from {queue!r}")
     state.consumer.add_queue(queue)
@@ -160,7 +160,7 @@ def add_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
 
 @control_command(args=[("queue", str)], signature="<queue>")
 def cancel_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
-    """Take from `queue` no more."""
+    """Stop taking from a queue."""
     state.consumer.remove_queue(queue)
     return ok(f"no longer consuming from {queue}")
 
@@ -177,7 +177,7 @@ def heartbeat(state: Panel) -> dict[str, str]:
 
 @control_command
 def shutdown(state: Panel, msg: str = "asked by remote control", **_kwargs: Any) -> dict[str, str]:
-    """End, when what runs has finished."""
+    """End, when the running tasks have finished."""
     logger.warning("worker: %s", msg)
     state.worker.stop()
     return ok("shutting down")
@@ -189,7 +189,7 @@ def shutdown(state: Panel, msg: str = "asked by remote control", **_kwargs: Any)
 @control_command(args=[("n", int)], signature="[N=1]")
 def pool_grow(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
     """Execute `n` more tasks at a time."""
-    if state.worker.autoscaler is not None:
+    if state.worker.running.autoscaler is not None:
         return error(AUTOSCALED.format("pool_grow"))
     if state.pool.name == "solo":
         return error("the solo pool has one executor")
@@ -201,7 +201,7 @@ def pool_grow(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
 @control_command(args=[("n", int)], signature="[N=1]")
 def pool_shrink(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
     """Execute `n` fewer tasks at a time, at least one."""
-    if state.worker.autoscaler is not None:
+    if state.worker.running.autoscaler is not None:
         return error(AUTOSCALED.format("pool_shrink"))
     if state.pool.name == "solo":
         return error("the solo pool has one executor")
@@ -213,13 +213,15 @@ def pool_shrink(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
 def pool_restart(
     state: Panel, modules: Iterable[str] | None = None, reload: bool = False, **_kwargs: Any
 ) -> dict[str, str]:
-    """Replace the processes, each once it has nothing to do, after importing `modules` (with `reload`: anew)."""
-    known = set(sys.modules)
-    for name in modules or ():
-        module = importlib.import_module(name)
-        if reload and name in known:
-            importlib.reload(module)
-    state.worker.rates.reset()
+    """Replace the processes, each once it has nothing to do, after importing `modules` (with `reload`: anew).
+
+    Raises ValueError for `modules` without the setting `worker_pool_restarts`: a row of the file would choose the code
+    that this process runs.
+    """
+    if modules and not state.app.conf.worker_pool_restarts:
+        raise ValueError("pool_restart imports modules only where worker_pool_restarts=True allows it")
+    import_modules(modules or (), reload=reload)
+    state.worker.running.rates.reset()
     state.pool.renew()
     return ok("reload started")
 
@@ -227,10 +229,19 @@ def pool_restart(
 @control_command(args=[("max", int), ("min", int)], signature="[max [min]]")
 def autoscale(state: Panel, max: int | None = None, min: int | None = None, **_kwargs: Any) -> dict[str, str]:  # noqa: A002
     """Set the limits of the pool's size, where it was started with --autoscale."""
-    if state.worker.autoscaler is None:
+    if state.worker.running.autoscaler is None:
         raise ValueError("Autoscale not enabled")
-    most, least = state.worker.autoscaler.update(max, min)
+    most, least = state.worker.running.autoscaler.update(max, min)
     return ok(f"autoscale now max={most} min={least}")
+
+
+def import_modules(modules: Iterable[str], *, reload: bool) -> None:
+    """Import `modules`, in this process; with `reload`, those that were imported before are executed anew."""
+    known = set(sys.modules)
+    for name in modules:
+        module = importlib.import_module(name)
+        if reload and name in known:
+            importlib.reload(module)
 
 
 # -- elections, events -----------------------------------------------------------------------------------------------
@@ -247,11 +258,11 @@ def election(state: Panel, id: str, action: Any = None, **_kwargs: Any) -> None:
 
 @control_command
 def enable_events(state: Panel) -> dict[str, str]:
-    """Tell what becomes of tasks."""
-    return ok("task events enabled" if state.worker.events.enable() else "task events already enabled")
+    """Write events of tasks."""
+    return ok("task events enabled" if state.worker.running.events.enable() else "task events already enabled")
 
 
 @control_command
 def disable_events(state: Panel) -> dict[str, str]:
-    """Tell no more."""
-    return ok("task events disabled" if state.worker.events.disable() else "task events already disabled")
+    """Write no more events of tasks."""
+    return ok("task events disabled" if state.worker.running.events.disable() else "task events already disabled")

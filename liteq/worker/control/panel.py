@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
-from liteq import signals
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode
 from liteq.storage.commands import Command
 from liteq.storage.facades import Commands
+from liteq.storage.storage import Storage
 from liteq.worker.chores.heartbeat import Heartbeat
-from liteq.worker.compat.task_received import announce_received
 from liteq.worker.revoking import has_stamp, revoked_outcome
 
 __all__ = ["COMMANDS", "META", "CommandInfo", "Panel", "control_command", "inspect_command"]
@@ -36,7 +35,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class CommandInfo(NamedTuple):
-    """What the command line needs to know of a command. `type` is "control" or "inspect".
+    """The description of a command for the command line. `type` is "control" or "inspect".
 
     `args`: names and converters of positional arguments; `variadic`: the name of the list that takes the rest.
     """
@@ -85,10 +84,10 @@ def control_command(function: F, /) -> F: ...
 @overload
 def control_command(**info: Any) -> Callable[[F], F]: ...
 def control_command(function: Handler | None = None, /, **info: Any) -> Any:
-    """Register a command: called with the Panel as `state` and its arguments; what it returns is the answer.
+    """Register a command: called with the Panel as `state` and its arguments; its return value is the answer.
 
     `name`, else the function's; `alias`, another one. For the command line: `args`, pairs of an argument's name and
-    what makes it of text; `variadic`, the name of the argument that takes the rest; `signature` and `help`, shown by
+    a converter from text; `variadic`, the name of the argument that takes the rest; `signature` and `help`, shown by
     `liteq control --list`; `visible`. `default_timeout` is accepted.
     """
     return _register(function, type="control", **info)
@@ -99,15 +98,15 @@ def inspect_command(function: F, /) -> F: ...
 @overload
 def inspect_command(**info: Any) -> Callable[[F], F]: ...
 def inspect_command(function: Handler | None = None, /, **info: Any) -> Any:
-    """As `control_command`, for a question: it is a command of `liteq inspect`."""
+    """As `control_command`, for a command of `liteq inspect`."""
     return _register(function, type="inspect", **info)
 
 
 class Panel:
     """Looks for commands, and carries them out. A chore of the worker's loop.
 
-    Commands get it as `state`: `app`, `hostname`, `worker`, `consumer`, `pool`, and `revoked`, the ids that are not to
-    be started. The class is the registry of the commands, as Celery's is.
+    Commands get it as `state`, with `app`, `hostname`, `worker`, `consumer`, `pool`, and `revoked`: the ids of messages
+    that are not to be started. The class is the registry of the commands, as Celery's is.
     """
 
     data = COMMANDS
@@ -118,7 +117,7 @@ class Panel:
         """As `control_command`, or with `type="inspect"` as `inspect_command`."""
         return _register(*args, type=type, **info)
 
-    def __init__(self, worker: Any, heartbeat: Heartbeat) -> None:
+    def __init__(self, worker: Any, storage: Storage, heartbeat: Heartbeat) -> None:
         self.worker = worker
         self.app = worker.app
         self.hostname: str = worker.hostname
@@ -129,7 +128,7 @@ class Panel:
         self.due_at = 0.0
         self._looked_at = 0.0
         self._enabled = bool(self.app.conf.worker_enable_remote_control)
-        self._commands: Commands = worker.storage.commands
+        self._commands: Commands = storage.commands
         self._last = self._commands.last_seen()
         self.revoked.update(self._commands.revoked_ids())
         for header, stamp in self._commands.revoked_stamps():
@@ -137,11 +136,11 @@ class Panel:
 
     @property
     def consumer(self) -> Any:
-        return self.worker.consumer
+        return self.worker.running.consumer
 
     @property
     def pool(self) -> Any:
-        return self.worker.pool
+        return self.worker.running.pool
 
     # -- the chore ---------------------------------------------------------------------------------------------------
 
@@ -150,7 +149,7 @@ class Panel:
         self.due_at = min(self.due_at, self._looked_at + LEAST_PAUSE_S)
 
     def turn(self) -> None:
-        """Carry out what was asked for since the last look."""
+        """Carry out the commands since the last look."""
         self._looked_at = now = time.monotonic()
         self.due_at = now + SAFETY_POLL_S
         for command in self._commands.after(self._last):
@@ -173,8 +172,8 @@ class Panel:
     def _answer(self, command: Command) -> Any:
         handler = COMMANDS.get(command.name)
         if handler is None:
-            logger.error("remote control: there is no command %r", command.name)
-            return {"error": f"there is no command {command.name!r}"}
+            logger.error("remote control: unknown command %r", command.name)
+            return {"error": f"unknown command {command.name!r}"}
         try:
             arguments: Mapping[str, Any] = decode(command.arguments)
             answer = handler(self, **arguments)
@@ -184,18 +183,17 @@ class Panel:
             return {"error": repr(exc)}
         return answer
 
-    # -- what was revoked --------------------------------------------------------------------------------------------
+    # -- revoked messages --------------------------------------------------------------------------------------------
 
     def admit(self, leases: list[Lease], command: int) -> list[Lease]:
         """Of leases that were just claimed, those to be executed; revoked ones are settled as such.
 
-        `command`: the newest one that was there when they were claimed. Whoever revokes a stamp and then sends a
-        message that bears it means that one, so what was asked for before is carried out before.
+        `command`: the newest one that was there when they were claimed. A caller that revokes a stamp and then sends a
+        message with it means that message, so earlier commands are carried out first.
         """
         if command > self._last:
             self.turn()
-        if signals.task_received.receivers:
-            announce_received(self.app, leases, self.hostname)
+        self.worker.hooks.received(leases)
         if not self.revoked and not self.revoked_stamps:
             return leases
         refused = {lease.token for lease in leases if self.refuses(lease)}
@@ -212,5 +210,5 @@ class Panel:
         return bool(self.revoked_stamps) and has_stamp(lease, self.revoked_stamps)
 
     def cancelled(self, lease: Lease, *, terminated: bool, signum: int | None = None) -> Cancel:
-        """The end of a lease that was revoked; tells who listens to `task_revoked`."""
+        """The outcome of a lease that was revoked; sends the signal `task_revoked`."""
         return revoked_outcome(self.app, lease, self.hostname, terminated=terminated, signum=signum)

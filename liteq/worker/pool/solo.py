@@ -1,4 +1,4 @@
-"""The solo pool: leases are executed by the consumer itself, one after the other. For debugging, and for tests."""
+"""The solo pool: leases are executed by the loop itself, one after the other. For debugging, and for tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from liteq.message import Lease, Outcome
-from liteq.worker.pool.base import BUDGET_S, Estimates, Loop, Running
+from liteq.worker.pool.base import BUDGET_S, Estimates, Loop, RunningLease
 from liteq.worker.pool.executor import Executor
 
 __all__ = ["SoloPool"]
@@ -17,7 +17,7 @@ __all__ = ["SoloPool"]
 class SoloPool:
     """One executor: this thread. See `Pool` for what the methods promise.
 
-    While a task runs the consumer does not, so a helper thread of the worker keeps the leases alive.
+    While a task runs the loop does not, so a helper thread of the worker keeps the leases alive.
     """
 
     name = "solo"
@@ -41,7 +41,7 @@ class SoloPool:
         self._waiting.extend(leases)
 
     def tend(self, now: float) -> float | None:
-        """Execute what waits, for a few milliseconds; the consumer settles in between."""
+        """Execute waiting leases for a few milliseconds; the loop settles in between."""
         until = now + BUDGET_S
         while self._waiting:
             self._running = lease = self._waiting.popleft()
@@ -60,7 +60,7 @@ class SoloPool:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
-    def held(self) -> list[Lease]:
+    def leases(self) -> list[Lease]:
         running = self._running
         return [*([running] if running else []), *self._waiting, *(lease for lease, _ in self._outcomes)]
 
@@ -73,8 +73,8 @@ class SoloPool:
         lost = {lease.token for lease in leases}
         self._waiting = deque(lease for lease in self._waiting if lease.token not in lost)
 
-    def running(self) -> list[Running]:
-        return []  # nobody asks while it runs something
+    def running(self) -> list[RunningLease]:
+        return []  # the loop cannot ask while it runs a task
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         taken = self.take_back()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from liteq.message import Flag, Lease, Outcome, Release
-from liteq.worker.pool.base import Estimates, Loop, Running, ended_by
+from liteq.worker.pool.base import Estimates, Loop, RunningLease, ended_by
 from liteq.worker.pool.executor import Executor
 
 __all__ = ["ThreadPool"]
@@ -35,8 +35,8 @@ class ThreadPool:
         self._estimates = Estimates()
         self._inbox: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._held: dict[int, Lease] = {}
-        self._since: dict[int, float] = {}  # when what runs was started
+        self._leases: dict[int, Lease] = {}
+        self._since: dict[int, float] = {}  # monotonic, of the leases that run
         self._outcomes: list[tuple[Lease, Outcome]] = []
         self._threads: list[threading.Thread] = []
         self._killed = False
@@ -69,7 +69,7 @@ class ThreadPool:
             self._since.pop(lease.token, None)
             with self._lock:
                 self._estimates.add(lease.task, runtime_s)
-                if self._held.pop(lease.token, None) is None:
+                if self._leases.pop(lease.token, None) is None:
                     continue  # abandoned
                 if self.timings is not None:
                     self.timings[lease.token] = runtime_s
@@ -86,19 +86,19 @@ class ThreadPool:
         try:
             return self._executor.run(lease)
         except BaseException as exc:
-            # What is no Exception would end a process; here a thread, whose lease would then be kept for ever.
-            logger.exception("%s[%s] raised what would have ended its process", lease.task, lease.id)
+            # A BaseException that is no Exception would end the thread, whose lease would then be kept for ever.
+            logger.exception("%s[%s] raised an exception that would have ended its process", lease.task, lease.id)
             return ended_by(self._executor.app, lease, exc, what="thread"), 0.0
 
     def capacity(self) -> int:
         with self._lock:
-            held = len(self._held)
+            held = len(self._leases)
             ahead = self._estimates.window(0.0, 0, 0.0) if self._estimates.typical_s < 1e-3 else 1
         return max(0, self.size * ahead - held)
 
     def submit(self, leases: list[Lease]) -> None:
         with self._lock:
-            self._held.update((lease.token, lease) for lease in leases)
+            self._leases.update((lease.token, lease) for lease in leases)
         for lease in leases:
             self._inbox.put(lease)
 
@@ -107,9 +107,9 @@ class ThreadPool:
             outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
-    def held(self) -> list[Lease]:
+    def leases(self) -> list[Lease]:
         with self._lock:
-            return [*self._held.values(), *(lease for lease, _ in self._outcomes)]
+            return [*self._leases.values(), *(lease for lease, _ in self._outcomes)]
 
     def tend(self, now: float) -> float | None:
         return None
@@ -124,17 +124,21 @@ class ThreadPool:
         except queue.Empty:
             pass
         with self._lock:
-            return [lease for lease in taken if self._held.pop(lease.token, None) is not None]
+            return [lease for lease in taken if self._leases.pop(lease.token, None) is not None]
 
     def abandon(self, leases: Sequence[Lease]) -> None:
         with self._lock:
             for lease in leases:
-                self._held.pop(lease.token, None)
+                self._leases.pop(lease.token, None)
 
-    def running(self) -> list[Running]:
+    def running(self) -> list[RunningLease]:
         with self._lock:
             since = dict(self._since)
-            return [Running(lease, since[token], os.getpid()) for token, lease in self._held.items() if token in since]
+            return [
+                RunningLease(lease, since[token], os.getpid())
+                for token, lease in self._leases.items()
+                if token in since
+            ]
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         taken = self.take_back()
@@ -160,9 +164,9 @@ class ThreadPool:
     def kill(self) -> None:
         self._killed = True
         with self._lock:
-            for lease in self._held.values():
+            for lease in self._leases.values():
                 self._outcomes.append((lease, Release(crashed=bool(lease.flags & Flag.EARLY_ACK))))
-            self._held.clear()
+            self._leases.clear()
 
     def stop(self) -> None:
         for _ in self._threads:

@@ -1,7 +1,7 @@
 """The child of a prefork worker: it owns the user's code, and nothing of the queue.
 
-Leases come in frames over a socket; the right to start each comes over a pipe, as its fencing token. Whatever token is
-still in the pipe is not started, and the parent may take it back by reading the pipe itself.
+Leases come in frames over a socket; the right to start each comes over a pipe, as its fencing token. A lease whose
+token is still in the pipe is not started, and the parent may take it back by reading the pipe itself.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from types import FrameType
 from typing import Any
 
 from liteq import context
+from liteq.context import App
 from liteq.exceptions import SoftTimeLimitExceeded
 from liteq.message import Lease, Outcome
+from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import ended_by
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits, SoftLimit
@@ -33,15 +35,16 @@ logger = logging.getLogger("liteq.worker")
 PERMIT = 8  # bytes of a token in the pipe
 RECEIVE = 1 << 18  # bytes asked of the socket at once
 SHORT_S = 50e-6  # a task expected to take less may run before the report of the last one is sent
-HOLD_S = 1e-3  # ... but no report is held back longer than this
-HOLD_N = 64  # ... nor more than this many
+DEFER_S = 1e-3  # ... but no report is held back longer than this
+DEFER_MOST = 64  # ... nor more than this many
 
 
 @dataclass(frozen=True)
 class ChildSettings:
-    """What a child is told when it is forked. Limits in seconds, memory in KiB; None: no limit."""
+    """The settings that a child is forked with. Limits in seconds, memory in KiB; None: no limit."""
 
     hostname: str
+    hooks: Hooks | None = None
     limits: Limits = (None, None)
     max_tasks: int | None = None
     max_memory_kib: int | None = None
@@ -50,7 +53,7 @@ class ChildSettings:
 class Child:
     """Runs in the forked process until its parent goes away, or one of its own limits is reached."""
 
-    def __init__(self, app: Any, settings: ChildSettings, sock: socket.socket, permits: int) -> None:
+    def __init__(self, app: App, settings: ChildSettings, sock: socket.socket, permits: int) -> None:
         self._settings = settings
         self._sock = sock
         self._permits = permits
@@ -59,32 +62,37 @@ class Child:
         self._frames = wire.Frames()
         self._leases: deque[tuple[Any, ...]] = deque()
         self._reports: list[tuple[Any, ...]] = []
-        self._held_since = 0.0
+        self._deferred_since = 0.0
         self._sending = False
         self._expected_s: dict[str, float] = {}
         self._executor = Executor(
-            app, hostname=settings.hostname, limits=settings.limits, started=self._report_started, stop=_stop_parent
+            app,
+            hostname=settings.hostname,
+            hooks=settings.hooks,
+            limits=settings.limits,
+            started=self._report_started,
+            stop=_stop_parent,
         )
 
     def run(self) -> None:
         """Execute until there is nothing more to execute for; the caller ends the process."""
-        # A report may be held back for the next task, if that one is expected to be short. Where it is not after all,
-        # the parent asks for what is held by this signal.
+        # a report may be deferred for the next task, if that one is expected to be short. Where it is not after all,
+        # the parent asks for the deferred reports by this signal.
         signal.signal(signal.SIGURG, self._asked_to_report)
         signal.siginterrupt(signal.SIGURG, False)
         signal.signal(signal.SIGUSR1, _soft_limit)  # revoke(terminate=True, signal="SIGUSR1"), as in Celery
         done = 0
         while (lease := self._next()) is not None:
-            if self._reports and not self._may_hold(lease.task):
+            if self._reports and not self._may_defer(lease.task):
                 self._send_reports()
             try:
                 outcome, runtime_s = self._executor.run(lease)
-            except BaseException as exc:  # this process ends of it, but first it tells of what
+            except BaseException as exc:  # this process ends of it, but reports it first
                 self._report(lease, ended_by(self._executor.app, lease, exc, what="process"), 0.0)
                 self._send_reports()
                 raise
             if not self._reports:
-                self._held_since = time.perf_counter()
+                self._deferred_since = time.perf_counter()
             self._report(lease, outcome, runtime_s)
             expected = self._expected_s.get(lease.task, runtime_s)
             self._expected_s[lease.task] = expected + (runtime_s - expected) * 0.2
@@ -117,7 +125,7 @@ class Child:
             try:
                 data = os.read(self._permits, PERMIT)
             except BlockingIOError:
-                self._send_reports()  # nothing to do: whatever is held goes out before the wait
+                self._send_reports()  # nothing to do: deferred reports go out before the wait
                 self._wait.poll()
                 continue
             return int.from_bytes(data, "little") if data else None
@@ -127,15 +135,15 @@ class Child:
     def _report(self, lease: Lease, outcome: Outcome, runtime_s: float) -> None:
         self._reports.append((lease.token, runtime_s, *wire.pack(outcome)))
 
-    def _may_hold(self, task: str) -> bool:
+    def _may_defer(self, task: str) -> bool:
         return (
-            len(self._reports) < HOLD_N
+            len(self._reports) < DEFER_MOST
             and self._expected_s.get(task, 1.0) < SHORT_S
-            and time.perf_counter() - self._held_since < HOLD_S
+            and time.perf_counter() - self._deferred_since < DEFER_S
         )
 
     def _send_reports(self) -> None:
-        """Send what is held. Also called by the signal's handler, which may come between any two bytecodes.
+        """Send the deferred reports. Also called by the signal's handler, which may come between any two bytecodes.
 
         So the list is one object for good (an `append` whose arguments are still being made has hold of it), and
         while it is being sent the handler has nothing to add: its frame would land in the middle of this one.
@@ -148,7 +156,7 @@ class Child:
             self._sock.sendall(wire.frame(reports))
             del self._reports[: len(reports)]
         except (BrokenPipeError, ConnectionResetError):
-            os._exit(1)  # the parent is gone: its leases are released by others, nobody wants this report
+            os._exit(1)  # the parent is gone: its leases are released by others, no process wants this report
         except OSError as exc:  # EBADF, ENOTSOCK
             raise RuntimeError("a task closed descriptors that are its worker process's (os.closerange?)") from exc
         finally:
@@ -179,5 +187,5 @@ def _stop_parent(cold: bool) -> None:
 
 
 def _soft_limit(_signum: int, _frame: FrameType | None) -> None:
-    if context.current_request() is not None:  # else what it was meant for has just ended
+    if context.current_request() is not None:  # else the task that it was meant for has just ended
         raise SoftTimeLimitExceeded

@@ -1,4 +1,4 @@
-"""The prefork master: it forks children, hands them leases, takes back what they have not started, buries the dead."""
+"""Forking: a child's start, and the handle by which its parent gives it leases and takes them back."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from setproctitle import setproctitle
 
 from liteq import signals as announce
+from liteq.context import App
 from liteq.message import Lease, Outcome
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import PERMIT, RECEIVE, Child, ChildSettings
@@ -32,7 +33,7 @@ PARENT_S_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
 
 
 class Handle:
-    """A child as its parent sees it: what it was given and has not reported, in the order it will start them."""
+    """A child as its parent sees it: the leases that it has not reported, in the order in which it starts them."""
 
     def __init__(self, pid: int, sock: socket.socket, permits_out: int, permits_in: int) -> None:
         self.pid = pid
@@ -42,29 +43,29 @@ class Handle:
         self._permits_in = permits_in  # our own copy of the child's end: reading it takes a permit back
         self._frames = wire.Frames()
         self._outbox = bytearray()
-        self.held: dict[int, tuple[Lease, float]] = {}  # token -> lease, and how long it is expected to run
+        self.leases: dict[int, tuple[Lease, float]] = {}  # token -> lease, and how long it is expected to run
         self.load_s = 0.0
         self.progress_at = self.born_at = time.monotonic()
         self.hard_limit: tuple[int, float, float] | None = None  # token, when it is over, its seconds
         self.nudged = False
         self.retired = False
-        self.terminated: tuple[int, Callable[[Lease], Outcome]] | None = None  # token, and what it then comes to
+        self.terminated: tuple[int, Callable[[Lease], Outcome]] | None = None  # token, and its outcome
         self.has_reported = False
         self.hung_up = False  # its end of the socket is closed: it is ending, or has ended
         self.killed = False
         self.rests_until = 0.0  # nothing is given to it before
-        self.failed_to_start = 0  # how often, since its last report, it had not even begun what it was given
+        self.failed_to_start = 0  # how often, since its last report, it had not even begun its leases
 
     # -- to the child ------------------------------------------------------------------------------------------------
 
     def give(self, leases: list[Lease], expected_s: Callable[[str], float]) -> None:
         """Hand over `leases`, and the permits to start them."""
-        if not self.held:
+        if not self.leases:
             self.progress_at = time.monotonic()
         self.nudged = False
         for lease in leases:
             expected = expected_s(lease.task)
-            self.held[lease.token] = (lease, expected)
+            self.leases[lease.token] = (lease, expected)
             self.load_s += expected
         self._outbox += wire.frame([tuple(lease) for lease in leases])
         self.flush()
@@ -72,7 +73,7 @@ class Handle:
         os.write(self._permits_out, b"".join(lease.token.to_bytes(PERMIT, "little") for lease in leases))
 
     def flush(self) -> None:
-        """Send what the socket takes; `has_more` says whether something is left."""
+        """Send as much as the socket takes; `has_more` is True where something is left."""
         while self._outbox:
             try:
                 sent = self.sock.send(self._outbox)
@@ -94,7 +95,7 @@ class Handle:
         return size[0] // PERMIT
 
     def take_back(self) -> list[Lease]:
-        """Take away what the child has not started; it skips those."""
+        """Take away the leases that the child has not started; it skips those."""
         taken = []
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self._permits_in, PERMIT * 512):
@@ -102,12 +103,12 @@ class Handle:
         return [lease for token in taken if (lease := self.forget(token)) is not None]
 
     def forget(self, token: int) -> Lease | None:
-        """Strike a lease off; None when it is not held."""
-        entry = self.held.pop(token, None)
+        """Strike a lease off; None when the child does not have it."""
+        entry = self.leases.pop(token, None)
         if entry is None:
             return None
         lease, expected = entry
-        self.load_s = self.load_s - expected if self.held else 0.0
+        self.load_s = self.load_s - expected if self.leases else 0.0
         return lease
 
     def nudge(self) -> None:
@@ -156,7 +157,7 @@ class Handle:
         """Its exit status as `os.waitstatus_to_exitcode` has it (negative: the signal), None while it lives."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
-        except ChildProcessError:  # somebody else waited for it
+        except ChildProcessError:  # other code in this process waited for it
             return 0
         return os.waitstatus_to_exitcode(status) if pid else None
 
@@ -180,29 +181,61 @@ class Handle:
 
 
 def _pidfd(pid: int) -> int:
-    """A descriptor that is readable once `pid` has ended; -1 where the platform has none (its socket's end tells)."""
+    """A descriptor that is readable once `pid` has ended; -1 where the platform has none (its socket shows it)."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
         return -1
 
 
+class _Channel(NamedTuple):
+    """The way between a parent and a child, both ends: a socket for leases and reports, a pipe for permits."""
+
+    ours: socket.socket
+    theirs: socket.socket
+    permits_in: int
+    permits_out: int
+
+    @classmethod
+    def open(cls) -> _Channel:
+        """Open both ends. Raises OSError when no descriptor is left."""
+        ours, theirs = socket.socketpair()
+        try:
+            return cls(ours, theirs, *os.pipe())
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+
+    def close(self) -> None:
+        self.ours.close()
+        self.theirs.close()
+        os.close(self.permits_in)
+        os.close(self.permits_out)
+
+    def keep_ours(self) -> None:
+        """In the parent. It keeps the pipe's reading end too: reading it takes a permit back."""
+        self.theirs.close()
+        self.ours.setblocking(False)
+        os.set_blocking(self.permits_in, False)
+
+    def keep_theirs(self) -> None:
+        """In the child."""
+        self.ours.close()
+        os.close(self.permits_out)
+        os.set_blocking(self.permits_in, False)
+
+
 def fork_child(
-    app: Any, settings: ChildSettings, siblings: Iterable[Handle], *, number: int, let_go: Callable[[], None]
+    app: App, settings: ChildSettings, siblings: Iterable[Handle], *, number: int, let_go: Callable[[], None]
 ) -> Handle:
     """Fork a child that executes leases; the parent's handle on it. `number` is never used again, also in its name.
 
-    `let_go` closes, in the child, what else of the parent's it must not hold. The storage closes its own connections
-    around each fork: a child that believed to share its parent's would hold no lock at all. Raises OSError when the
-    system has no process, memory or descriptor left.
+    `let_go` closes, in the child, the other descriptors of the parent that it must not keep. The storage closes its own
+    connections around each fork: a child that believed to share its parent's would hold no lock at all. Raises OSError
+    when the system has no process, memory or descriptor left.
     """
-    ours, theirs = socket.socketpair()
-    try:
-        permits_in, permits_out = os.pipe()
-    except OSError:
-        ours.close()
-        theirs.close()
-        raise
+    channel = _Channel.open()
     # Whatever the parent imported is there for good: keep the collector off it, and the pages shared.
     gc.collect()
     gc.freeze()
@@ -212,40 +245,33 @@ def fork_child(
         pid = os.fork()
     except OSError:
         gc.unfreeze()
-        ours.close()
-        theirs.close()
-        os.close(permits_in)
-        os.close(permits_out)
+        channel.close()
         raise
     if pid == 0:
         status = 1
         try:
-            ours.close()
-            os.close(permits_out)
-            os.set_blocking(permits_in, False)
+            channel.keep_theirs()
             for sibling in siblings:
                 sibling.let_go()
             let_go()
             _become_child(parent, f"liteq: {settings.hostname} child {number}", f"ForkPoolWorker-{number}")
             announce.worker_process_init.send(sender=None)
-            Child(app, settings, theirs, permits_in).run()
+            Child(app, settings, channel.theirs, channel.permits_in).run()
             status = 0
         except BaseException:
             logger.exception("a worker process failed outside any task")
         finally:
             _leave(status)
     gc.unfreeze()
-    theirs.close()
-    ours.setblocking(False)
-    os.set_blocking(permits_in, False)
-    return Handle(pid, ours, permits_out, permits_in)
+    channel.keep_ours()
+    return Handle(pid, channel.ours, channel.permits_out, channel.permits_in)
 
 
 def _become_child(parent: int, title: str, name: str) -> None:
     setproctitle(title)
     _name_in_logs(name)
-    # A terminal's Ctrl-C and a service manager's stop reach the whole group, but what to do about them is the parent's
-    # to say. Handlers that do nothing, not SIG_IGN: that would be inherited by programs which a task starts.
+    # A terminal's Ctrl-C and a service manager's stop reach the whole group, but only the parent acts on them. Handlers
+    # that do nothing, not SIG_IGN: that would be inherited by programs which a task starts.
     for signum in PARENT_S_SIGNALS:
         if signal.getsignal(signum) is not signal.SIG_IGN:  # HUP under nohup: for those programs too
             signal.signal(signum, _nothing)
@@ -253,14 +279,14 @@ def _become_child(parent: int, title: str, name: str) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _leave_the_terminal()
     # Processes that a task forks are the task's: it ends them by SIGTERM (multiprocessing does), Ctrl-C ends them too.
-    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_through, after_in_child=_restore_signals)
+    os.register_at_fork(before=_block_signals, after_in_parent=_unblock_signals, after_in_child=_restore_signals)
     _die_with_parent(parent)
 
 
 def _leave_the_terminal() -> None:
     """Put /dev/null in the place of stdin, as multiprocessing does.
 
-    Who reads a terminal that is not its to read is stopped by the kernel (SIGTTIN), and all children with it.
+    The kernel stops a process that reads a terminal of another one (SIGTTIN), and all children with it.
     """
     with contextlib.suppress(OSError, ValueError, AttributeError):  # there is none, or it is no file
         if sys.stdin.fileno() == 0:
@@ -269,16 +295,16 @@ def _leave_the_terminal() -> None:
             os.close(null)
 
 
-_held = threading.local()
+_blocked = threading.local()
 
 
-def _hold_signals() -> None:
+def _block_signals() -> None:
     """Keep a signal that comes right after a fork, so that it meets the handlers which the new process is to have."""
-    _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_S_SIGNALS)
+    _blocked.mask = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_S_SIGNALS)
 
 
-def _let_signals_through() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)
+def _unblock_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _blocked.mask)
 
 
 def _restore_signals() -> None:
@@ -287,7 +313,7 @@ def _restore_signals() -> None:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    _let_signals_through()
+    _unblock_signals()
 
 
 def _name_in_logs(name: str) -> None:
@@ -308,7 +334,7 @@ def _nothing(_signum: int, _frame: object) -> None:
 
 
 def _die_with_parent(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent dies, so that no orphan runs what another worker runs again.
+    """Ask the kernel to kill this process when its parent dies, so that no orphan runs a task beside another worker.
 
     Linux only; elsewhere the child ends when it next reads its pipe.
     """
@@ -331,7 +357,7 @@ def _leave(status: int) -> None:
 
 
 def _flush_output() -> None:
-    """Write out what is printed and not yet written: what is left would be written by each forked copy again."""
+    """Write out buffered output: each forked copy would write it again."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # there is none, it is closed, or its reader has gone
             stream.flush()

@@ -1,4 +1,4 @@
-"""The prefork pool: each executor is a forked child, so that a task may do what it likes to its process."""
+"""The prefork pool: each executor is a forked child, so that a task may do anything to its process."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from liteq import signals as announce
+from liteq.context import App
 from liteq.exceptions import TimeLimitExceeded, WorkerLostError
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
-from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, Running, crashed
+from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, RunningLease, crashed
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
 from liteq.worker.pool.prefork.forking import Handle, fork_child
@@ -24,20 +24,21 @@ __all__ = ["PreforkPool"]
 logger = logging.getLogger("liteq.worker")
 
 STALLED_S = BUDGET_S  # a child that has reported nothing for so long may keep others' work waiting behind it
-LONGEST_REST_S = 1.0  # of a child that does not begin what it is given
+SOON_S = 1e-3  # until the next look at a child whose end no descriptor shows
+LONGEST_REST_S = 1.0  # of a child that does not begin its leases
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 5.0  # before a child is replaced that died without executing anything
 
 
 class PreforkPool:
     """`size` children. See `Pool` for what the methods promise.
 
-    No lease waits behind a long one while another child is idle: what a child has not started is taken back and given
-    to the idle one, or returned to the queue for another worker.
+    No lease waits behind a long one while another child is idle: leases that a child has not started are taken back and
+    given to the idle one, or returned to the queue for another worker.
     """
 
     name = "prefork"
 
-    def __init__(self, app: Any, size: int, settings: ChildSettings) -> None:
+    def __init__(self, app: App, size: int, settings: ChildSettings) -> None:
         self.size = size
         self.timings: dict[int, float] | None = None
         self._app = app
@@ -45,7 +46,7 @@ class PreforkPool:
         self._children: list[Handle] = []
         self._estimates = Estimates()
         self._outcomes: list[tuple[Lease, Outcome]] = []
-        self._again: list[Lease] = []  # taken back, to be given to the next child that has room
+        self._again: list[Lease] = []  # taken back, for the next child that has room
         self._stopping = False
         self._pause_s = 0.0
         self._fork_at = 0.0
@@ -66,14 +67,14 @@ class PreforkPool:
         now = time.monotonic()
         if child.retired or now < child.rests_until:
             return 0
-        running_s = now - child.progress_at if child.held else 0.0
-        return self._estimates.window(child.load_s, len(child.held), running_s)
+        running_s = now - child.progress_at if child.leases else 0.0
+        return self._estimates.window(child.load_s, len(child.leases), running_s)
 
     def submit(self, leases: list[Lease]) -> None:
-        """Spread `leases` over the children, to the least loaded first; what nobody takes waits here for a moment."""
+        """Spread `leases` over the children, to the least loaded first; those that none takes wait here a moment."""
         queue = self._again + leases
         while queue and (takers := [child for child in self._children if self._window(child)]):
-            takers.sort(key=lambda child: len(child.held))
+            takers.sort(key=lambda child: len(child.leases))
             for i, child in enumerate(takers):
                 share = -(-len(queue) // (len(takers) - i))
                 n = min(share, self._window(child))
@@ -86,8 +87,8 @@ class PreforkPool:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
-    def held(self) -> list[Lease]:
-        leases = [lease for child in self._children for lease, _ in child.held.values()]
+    def leases(self) -> list[Lease]:
+        leases = [lease for child in self._children for lease, _ in child.leases.values()]
         return leases + self._again + [lease for lease, _ in self._outcomes]
 
     def _receive(self, child: Handle) -> None:
@@ -105,34 +106,45 @@ class PreforkPool:
                 outcome = Ack(fields[0]) if kind == wire.ACK else wire.unpack(kind, tuple(fields))
                 self._outcomes.append((lease, outcome))
 
-    # -- what time asks for ------------------------------------------------------------------------------------------
+    # -- as time passes ----------------------------------------------------------------------------------------------
 
     def tend(self, now: float) -> float | None:
         times = [self._enforce_hard_limit(child, now) for child in self._children]
         times += [self._rebalance(child, now) for child in self._children]
-        for child in self._children:
-            if child.has_more:
-                child.flush()
-                times.append(now + 1e-3)
-            if child.pidfd < 0 and (status := child.exit_status()) is not None:
-                self._bury(child, status)
-                break
-            if child.pidfd < 0 and child.hung_up:
-                times.append(now + 1e-3)
-            if child.retired and not child.held:
-                child.dismiss()
-        if self._missing() and not self._stopping:
-            if now >= self._fork_at:
-                self._fork_missing()
-            if self._missing():
-                times.append(self._fork_at)
+        for child in tuple(self._children):
+            if child.has_more or child.pidfd < 0 or child.retired:
+                times.append(self._look_after(child, now))
+        times.append(self._replace_missing(now))
         if self._again:
             self._place()
             times.append(now + STALLED_S)
         return min((t for t in times if t is not None), default=None)
 
+    def _look_after(self, child: Handle, now: float) -> float | None:
+        """Send the rest of a frame, notice an end that no descriptor shows, let a retired child go."""
+        again_at = None
+        if child.has_more:
+            child.flush()
+            again_at = now + SOON_S
+        if child.pidfd < 0 and (status := child.exit_status()) is not None:
+            self._bury(child, status)
+            return again_at
+        if child.pidfd < 0 and child.hung_up:
+            again_at = now + SOON_S
+        if child.retired and not child.leases:
+            child.dismiss()
+        return again_at
+
+    def _replace_missing(self, now: float) -> float | None:
+        """Fork the children that are missing, when it is time; when to try again."""
+        if self._stopping or not self._missing():
+            return None
+        if now >= self._fork_at:
+            self._fork_missing()
+        return self._fork_at if self._missing() else None
+
     def _place(self) -> None:
-        """Give what was taken back to whoever has room; what no child here can take is for other workers."""
+        """Give leases that were taken back to children with room; the rest is returned for other workers."""
         self.submit([])
         self._outcomes += [(lease, Release()) for lease in self._again]
         self._again = []
@@ -148,18 +160,18 @@ class PreforkPool:
         return None
 
     def _rebalance(self, child: Handle, now: float) -> float | None:
-        """Look after a child that has not reported for a while: what it has not started is for others."""
-        if not child.held:
+        """Take from a child that has not reported for a while the leases that it has not started: others run them."""
+        if not child.leases:
             return child.rests_until if child.rests_until > now else None
         stalled_s = now - child.progress_at
         if stalled_s < STALLED_S:
             return child.progress_at + STALLED_S
         unstarted = child.unstarted()
-        if len(child.held) - unstarted > 1 and not child.nudged:
+        if len(child.leases) - unstarted > 1 and not child.nudged:
             child.nudge()
         if not unstarted:
             return None
-        if any(not other.held and not other.retired for other in self._children):
+        if any(not other.leases and not other.retired for other in self._children):
             self._let_rest(child, unstarted, now)
             self._again += child.take_back()
         elif stalled_s >= LONG_S:
@@ -169,8 +181,8 @@ class PreforkPool:
         return child.progress_at + LONG_S
 
     def _let_rest(self, child: Handle, unstarted: int, now: float) -> None:
-        """Give a child that does not even begin (it is stopped, or just being forked) nothing for a while."""
-        if unstarted == len(child.held):
+        """Give nothing for a while to a child that does not even begin: it is stopped, or was just forked."""
+        if unstarted == len(child.leases):
             child.failed_to_start += 1
             child.rests_until = now + min(STALLED_S * 2**child.failed_to_start, LONGEST_REST_S)
 
@@ -181,37 +193,37 @@ class PreforkPool:
         return taken
 
     def abandon(self, leases: Sequence[Lease]) -> None:
-        """Kill the children that run what is no longer theirs to run; the rest of what these hold comes back."""
+        """Kill the children that run leases that were lost; their other leases come back."""
         tokens = {lease.token for lease in leases}
         self._again = [lease for lease in self._again if lease.token not in tokens]
         for child in self._children:
-            if not tokens.isdisjoint(child.held):
+            if not tokens.isdisjoint(child.leases):
                 self._again += [lease for lease in child.take_back() if lease.token not in tokens]
-                if not tokens.isdisjoint(child.held):
+                if not tokens.isdisjoint(child.leases):
                     child.kill()
 
-    def running(self) -> list[Running]:
+    def running(self) -> list[RunningLease]:
         found = []
         for child in self._children:
-            started = list(child.held.values())[: len(child.held) - child.unstarted()]
+            started = list(child.leases.values())[: len(child.leases) - child.unstarted()]
             if started:
-                found.append(Running(started[-1][0], child.progress_at, child.pid))
+                found.append(RunningLease(started[-1][0], child.progress_at, child.pid))
         return found
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         taken, self._again = self._again, []
         for child in self._children:
-            if not tokens.isdisjoint(child.held):
+            if not tokens.isdisjoint(child.leases):
                 taken += child.take_back()
         self._again = [lease for lease in taken if lease.token not in tokens]
         return [lease for lease in taken if lease.token in tokens]
 
     def terminate(self, tokens: set[int], signum: int, outcome: Callable[[Lease], Outcome]) -> bool:
         for child in self._children:
-            if tokens.isdisjoint(child.held):
+            if tokens.isdisjoint(child.leases):
                 continue
             self._again += child.take_back()
-            running = next(reversed(child.held), None)  # what is before it has ended, and is about to be reported
+            running = next(reversed(child.leases), None)  # those before it have ended, and are about to be reported
             if running in tokens:
                 child.terminated = (running, outcome)
                 child.terminate(signum)
@@ -230,7 +242,7 @@ class PreforkPool:
                     self._app, self._settings, self._children, number=self._forked + 1, let_go=self._loop.let_go
                 )
             except OSError as exc:  # no process, memory or descriptor left: some will be free again
-                logger.error("cannot start a worker process, trying again: %s", exc)  # noqa: TRY400 - says it all
+                logger.error("cannot start a worker process, trying again: %s", exc)  # noqa: TRY400 - no traceback is needed
                 self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
                 self._fork_at = time.monotonic() + self._pause_s
                 return
@@ -247,32 +259,38 @@ class PreforkPool:
             self._loop.unwatch(child.sock.fileno())
 
     def _bury(self, child: Handle, status: int | None = None) -> None:
-        """A child has ended: what it had reported counts, what it had not started comes back, the rest crashed."""
+        """Take over from a child that has ended: reports count, leases not started come back, the others crashed."""
         self._receive(child)
         if status is None:
             status = child.exit_status()
-        self._loop.unwatch(child.sock.fileno())
-        if child.pidfd >= 0:
-            self._loop.unwatch(child.pidfd)
+        self._unwatch(child)
         self._again += child.take_back()
-        started = [lease for lease, _ in child.held.values()]
+        started = [lease for lease, _ in child.leases.values()]
         for lease in started[:-1]:
-            # It had come to an end, but its report was still held back: run again, unless that was promised not to be.
+            # It had come to an end, but its report was still deferred: run again, unless that was promised not to be.
             self._outcomes.append((lease, Release(crashed=bool(lease.flags & Flag.EARLY_ACK))))
         for lease in started[-1:]:
             self._outcomes.append((lease, self._fate(child, lease, status)))
         self._children.remove(child)
         child.close()
         self._pause_after(child, bool(started))
-        if self._stopping:
-            return
-        if status and child.terminated is not None:  # as somebody asked for: nothing is wrong
+        if status and not self._stopping:
+            self._log_end(child, status)
+
+    @staticmethod
+    def _log_end(child: Handle, status: int) -> None:
+        if child.terminated is not None:  # as somebody asked for: nothing is wrong
             logger.warning("process %s was terminated: %s", child.pid, _describe(status))
-        elif status:
+        else:
             logger.error("process %s ended with %s", child.pid, _describe(status))
 
+    def _unwatch(self, child: Handle) -> None:
+        self._loop.unwatch(child.sock.fileno())
+        if child.pidfd >= 0:
+            self._loop.unwatch(child.pidfd)
+
     def _fate(self, child: Handle, lease: Lease, status: int | None) -> Outcome:
-        if self._stopping:  # killed by a cold shutdown, not by what it ran
+        if self._stopping:  # killed by a cold shutdown, not by its task
             return Release(crashed=bool(lease.flags & Flag.EARLY_ACK))
         if child.terminated is not None and child.terminated[0] == lease.token:
             return child.terminated[1](lease)
@@ -282,7 +300,7 @@ class PreforkPool:
         return crashed(self._app, lease, WorkerLostError(text, status))
 
     def _pause_after(self, child: Handle, executed: bool) -> None:
-        """Replace a child at once, but not in a circle: one that cannot even start is given longer and longer."""
+        """Set when a child is replaced: at once, but after longer and longer pauses where it cannot even start."""
         lived_s = time.monotonic() - child.born_at
         if executed or lived_s > 1.0 or child.has_reported:
             self._pause_s = 0.0
@@ -301,7 +319,7 @@ class PreforkPool:
             self._retire(child)
 
     def _retire(self, child: Handle) -> None:
-        """Let a child finish what it runs, and end."""
+        """Let a child finish its running task, and end."""
         child.retired = True
         self._again += child.take_back()
 
@@ -323,9 +341,7 @@ class PreforkPool:
         """Close the children's pipes; an idle child takes that as its end."""
         self._stopping = True
         for child in self._children:
-            self._loop.unwatch(child.sock.fileno())
-            if child.pidfd >= 0:
-                self._loop.unwatch(child.pidfd)
+            self._unwatch(child)
             child.close()
         deadline = time.monotonic() + 5.0
         for child in self._children:

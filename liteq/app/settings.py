@@ -1,0 +1,309 @@
+"""An app's settings: gathered when the first of them is read, so that an app can be made before its settings can."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from datetime import tzinfo
+from typing import Any
+
+from liteq.canvas import Signature
+from liteq.context import App
+from liteq.exceptions import ImproperlyConfigured
+from liteq.serialization import Content
+from liteq.settings import Conf, Given, Source, canonical, read_object, sources
+from liteq.settings.objects import refuse_mix
+from liteq.signals import Signal
+
+__all__ = ["AppConf", "ConfigSource", "PendingConf", "Settings"]
+
+OF_THE_CONSTRUCTOR = frozenset({"broker_url", "result_backend", "include"})
+
+
+class AppConf(Conf):
+    """Settings that tell their app when one of them changes.
+
+    A mapping or list inside a setting is to be replaced, not changed in place: the latter goes unnoticed.
+    """
+
+    __slots__ = ("_changed",)
+
+    _changed: Callable[[], object]
+
+    def __init__(self, changed: Callable[[], object]) -> None:
+        object.__setattr__(self, "_changed", changed)
+        super().__init__()
+
+    def apply_given(self, values: Any) -> None:
+        super().apply_given(values)
+        self._changed()
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(name)
+        self._changed()
+
+
+class ConfigSource:
+    """The argument of `config_from_object`: read when the settings are."""
+
+    def __init__(self, source: Any, namespace: str | None) -> None:
+        self.source = source
+        self.namespace = namespace
+
+    def apply_to(self, conf: Conf) -> None:
+        """Set what the source holds. Raises ImproperlyConfigured when it cannot be found, or holds a bad value."""
+        conf.apply(read_object(self.source, self.namespace), origin=str(self.source)[:80])
+
+
+def outside_sources() -> dict[str, Given]:
+    """Files in the working directory and the environment."""
+    return sources.load()
+
+
+class PendingConf(MutableMapping[str, Any]):
+    """Stands for the settings until one is read: what is written is noted, a read makes the app gather them.
+
+    Code that still holds it afterwards gets at the settings themselves.
+    """
+
+    __slots__ = ("_gathered", "_load", "_noted")
+
+    def __init__(self, load: Callable[[], Conf], gathered: Callable[[], Conf | None], noted: dict[str, Any]) -> None:
+        object.__setattr__(self, "_load", load)
+        object.__setattr__(self, "_gathered", gathered)
+        object.__setattr__(self, "_noted", noted)
+
+    def _target(self) -> MutableMapping[str, Any]:
+        """Where to write."""
+        conf: Conf | None = self._gathered()
+        return self._noted if conf is None else conf
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._load(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._target()[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        return self._load()[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._target()[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._load()[name]
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        self._target().update(other, **more)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._load())
+
+    def __len__(self) -> int:
+        return len(self._load())
+
+
+class Settings:
+    """The settings of one app: gathers them when the first one is read, and passes on that they changed.
+
+    `noted`: those given in code. `changed()` is called after each change. `lock` is the app's own: a receiver of its
+    signals may ask the app for more.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        source: Any,
+        namespace: str | None,
+        noted: dict[str, Any],
+        *,
+        changed: Callable[[], object],
+        lock: threading.RLock,
+    ) -> None:
+        self.namespace = namespace
+        self.on_configure = Signal("on_configure", "source")
+        self.on_after_configure = Signal("on_after_configure", "source")
+        self._app = app
+        self._changed = changed
+        self._lock = lock
+        self._periodic: list[tuple[str, dict[str, Any]]] = []
+        self._defaults: list[Any] = []
+        self._contents: tuple[Content, Content] | None = None
+        self._source = ConfigSource(source, namespace) if source is not None else None
+        self._noted = noted
+        self._from_framework: Mapping[str, Any] = {}
+        self._gathered: AppConf | None = None
+        self._pending = PendingConf(self.gather, lambda: self._gathered, noted)
+        self.conf: Any = self._pending
+        """The settings: attributes and items. They are gathered when the first one is read."""
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether the program gave the app neither a configuration nor a file."""
+        return self._source is None and "broker_url" not in self._noted
+
+    @property
+    def timezone(self) -> tzinfo:
+        """The time zone of schedules: the setting `timezone`, by default UTC."""
+        from liteq.schedules.base import zone_of
+
+        return zone_of(self.conf.timezone)
+
+    def add_defaults(self, fun: Any) -> None:
+        """Settings that count where nothing else says otherwise: a mapping, or a function that returns one.
+
+        A function is called when the settings are gathered.
+        """
+        if self._gathered is not None:
+            self._apply_default(self._gathered, fun)
+        else:
+            self._defaults.append(fun)
+
+    @staticmethod
+    def _apply_default(conf: Conf, fun: Any) -> None:
+        conf.apply(fun() if callable(fun) else fun, Source.DEFAULT, "the app's defaults")
+
+    @property
+    def configured(self) -> bool:
+        """Whether the settings have been gathered."""
+        return self._gathered is not None
+
+    def gather(self) -> Conf:
+        """The settings themselves: gathered now, where they have not been. Raises ImproperlyConfigured."""
+        with self._lock:
+            if self._gathered is not None:
+                return self._gathered
+            self.on_configure.send(sender=self._app, source=self._source)
+            conf = AppConf(self._forget)
+            for fun in self._defaults:
+                self._apply_default(conf, fun)
+            if self._source is not None:
+                self._source.apply_to(conf)
+            if self._source is None:  # as Celery: what is said in code is compared with itself alone
+                names = [name for name in self._noted if name not in OF_THE_CONSTRUCTOR]
+                old = [canonical(name) for name in names if canonical(name) != name]
+                refuse_mix(old, [name for name in names if canonical(name) == name])
+            self._apply_framework(conf)
+            conf.apply(self._noted)
+            conf.apply_given(outside_sources())
+            self._gathered = self.conf = conf
+            for key, entry in self._periodic:
+                self._schedule(key, entry)
+            self._app.integrations.configured(conf)
+            self.on_after_configure.send(sender=self._app, source=conf)
+            return conf
+
+    @property
+    def content(self) -> Content:
+        """How arguments are written and read. Raises ImproperlyConfigured for an unknown serializer."""
+        return (self._contents or self._make_contents())[0]
+
+    @property
+    def result_content(self) -> Content:
+        """How results are written and read."""
+        return (self._contents or self._make_contents())[1]
+
+    def _make_contents(self) -> tuple[Content, Content]:
+        conf = self.conf
+        accepted = conf.accept_content, conf.result_accept_content or conf.accept_content
+        limits = ("max_payload_bytes", "max_result_bytes")
+        keys = [key.strip() for key in (conf.pickle_key or "").split(",") if key.strip()]
+        made = tuple(
+            Content(accept=accept, keys=keys, limit=conf[limit], setting=limit, max_depth=conf.max_nesting)
+            for accept, limit in zip(accepted, limits, strict=True)
+        )
+        self._contents = made[0], made[1]
+        return self._contents
+
+    def _apply_framework(self, conf: Conf) -> None:
+        self._from_framework = self._app.integrations.settings(is_bare=self.is_bare)
+        conf.apply(self._from_framework, origin="the framework's settings")
+
+    def reload(self) -> None:
+        """Read the configuration object and the framework's settings once more: they have changed."""
+        with self._lock:
+            conf = self._gathered
+            if conf is None:
+                return
+            url = conf.broker_url
+            for name in self._from_framework:
+                del conf[name]
+            if self._source is not None:
+                self._source.apply_to(conf)
+            self._apply_framework(conf)
+            conf.apply(self._noted)
+            conf.apply_given(outside_sources())
+        if conf.broker_url != url:
+            self._app.close()
+
+    def _forget(self) -> None:
+        self._contents = None
+        self._changed()
+
+    def config_from_object(
+        self, obj: Any, silent: bool = False, force: bool = False, namespace: str | None = None
+    ) -> None:
+        """Take the settings from a module, an object or a mapping, or from the path of one: `"proj.config"`.
+
+        It is read when the first setting is, with `force` at once. `namespace="CELERY"` reads only the names that begin
+        with `CELERY_`. `silent` leaves out what cannot be imported.
+        """
+        self._source = ConfigSource(obj, namespace or self.namespace)
+        if not force and self._gathered is None:
+            return
+        try:
+            self._source.apply_to(self.gather())
+        except ImproperlyConfigured:
+            if not silent:
+                raise
+
+    def start_over(self) -> None:
+        """Forget the settings that were gathered, and close the file: the next use gathers and opens anew.
+
+        Settings that were assigned since then are forgotten too; the entries of beat stay.
+        """
+        with self._lock:
+            if self._gathered is None:
+                return
+            self._app.close()
+            self._gathered, self.conf = None, self._pending
+            self._forget()
+
+    def add_periodic_task(
+        self,
+        schedule: Any,
+        sig: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        options: Mapping[str, Any] = {},
+    ) -> str:
+        """Have beat send `sig` by `schedule` (seconds, timedelta, crontab, ...); the entry's key in `beat_schedule`."""
+        if isinstance(sig, Signature):
+            sig = sig.clone(args, dict(kwargs or {}))
+        else:
+            sig = Signature(sig.name, args, dict(kwargs or {}))
+        entry = {
+            "schedule": schedule, "name": name, "task": sig["task"], "args": sig["args"], "kwargs": sig["kwargs"],
+            "subtask_type": sig["subtask_type"], "immutable": sig["immutable"],
+            "options": {**sig["options"], **options},
+        }  # fmt: skip
+        key = name or self._key_of(repr(sig), entry)
+        self._periodic.append((key, entry))
+        if self.configured:
+            self._schedule(key, entry)
+        return key
+
+    def _key_of(self, text: str, entry: dict[str, Any]) -> str:
+        """`text`, numbered where another call reads alike: sensitive arguments are hidden in it."""
+        taken = {key: (one["args"], one["kwargs"]) for key, one in self._periodic}
+        key, n = text, 1
+        while taken.get(key, (entry["args"], entry["kwargs"])) != (entry["args"], entry["kwargs"]):
+            n += 1
+            key = f"{text} ({n})"
+        return key
+
+    def _schedule(self, key: str, entry: dict[str, Any]) -> None:
+        conf = self._gathered
+        assert conf is not None
+        conf.beat_schedule = {**conf.beat_schedule, key: entry}

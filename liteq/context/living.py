@@ -1,0 +1,28 @@
+"""Which workers live, as far as the file and this machine's kernel tell: one answer for every reader."""
+
+from __future__ import annotations
+
+from liteq.context.app import App
+from liteq.context.identity import is_dead
+from liteq.storage.workers import WorkerRecord
+
+__all__ = ["LATE_MS", "late_ms", "living"]
+
+LATE_MS = 30_000  # a worker beats at least each 10 s; three missed beats are no accident
+
+
+def late_ms(app: App) -> int:
+    """The age in ms from which a heartbeat means that its worker has stopped."""
+    return max(LATE_MS, int(app.conf.visibility_timeout * 1000))
+
+
+def living(app: App) -> list[WorkerRecord]:
+    """The workers on the file of `app` that live.
+
+    A worker lives while its heartbeat is fresh and the kernel does not know its process to be gone. The kernel can be
+    asked on the worker's own machine only: elsewhere the heartbeat alone decides, after `late_ms`.
+    """
+    latest_ms = app.clock.now_ms() - late_ms(app)
+    return [
+        worker for worker in app.storage.workers() if worker.heartbeat_ms >= latest_ms and not is_dead(worker.identity)
+    ]
