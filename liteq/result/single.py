@@ -57,7 +57,7 @@ class ResultBase:
         return found
 
     def _alone(self) -> Any:
-        """What makes it again but for its parents: a callable, and its arguments."""
+        """A callable and its arguments, which make it again but for its parents."""
         raise NotImplementedError
 
     def _forget_alone(self) -> None:

@@ -16,7 +16,7 @@ from liteq.storage.follow import Waiter, as_alias, before, holder_of, link, of_e
 from liteq.storage.payloads import BESIDE, INLINE_BYTES
 from liteq.storage.standing import is_plain, parts_of, standing
 
-__all__ = ["Placed", "enqueue", "enqueue_many", "enqueue_one", "place"]
+__all__ = ["Collided", "Placed", "enqueue", "enqueue_many", "enqueue_new", "enqueue_one", "place"]
 
 # ON CONFLICT DO NOTHING without a target: the same id again (a caller that repeats an enqueue which raised) and a
 # unique key that is taken both leave the row that is there.
@@ -34,7 +34,8 @@ INSERT_CHOSEN = INSERT.replace(
 )
 INSERT_GROUP = """
 INSERT INTO liteq_groups (id, size, remaining, group_id, position, root_id, created_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+SELECT ?, ?, ?, ?, ?, ?, ?
+ WHERE NOT EXISTS (SELECT 1 FROM liteq_messages WHERE id = ?)
 ON CONFLICT DO NOTHING
 """
 ONLY_SHOWN = f"DELETE FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} <> 0"
@@ -66,11 +67,11 @@ def message_row(m: Message, now_ms: int) -> Row:
 
 
 def group_row(g: Group, now_ms: int) -> Row:
-    return (g.id, g.size, g.size, g.group_id, g.position, g.root_id, now_ms)
+    return (g.id, g.size, g.size, g.group_id, g.position, g.root_id, now_ms, g.id)
 
 
 class Placed(NamedTuple):
-    """What became of a batch: the ids of it that were not written, and what stands for those that others stand for."""
+    """The fate of a batch: its ids that were not written, and the ids that stand for those for which others stand."""
 
     standing: Collection[str] = ()
     stands: Mapping[str, str] = MappingProxyType({})
@@ -79,14 +80,27 @@ class Placed(NamedTuple):
 AS_IT_IS = Placed()
 
 
+class Collided(Exception):
+    """Raised when something of a batch is there already: the transaction is to be rolled back, and `enqueue` called."""
+
+
+def enqueue_new(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str] = ()) -> list[str]:
+    """As `enqueue`, for what is most probably new: nothing is prepared for another case. Raises Collided then."""
+    batch = _prepared(batch)
+    if not _write_whole(tx, batch, now_ms, again):
+        raise Collided
+    for awaited in _outside(batch):
+        _behind(tx, awaited, now_ms)
+    return [node.id for node in batch.nodes()]
+
+
 def enqueue(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str] = ()) -> list[str]:
     """Write `batch`; the ids that stand for its messages, then for its groups, in their order.
 
     Of what is there already see `place`.
     """
     stands = place(tx, batch, now_ms=now_ms, again=again).stands
-    ids = [node.id for node in batch.nodes()]
-    return [stands.get(id_, id_) for id_ in ids] if stands else ids
+    return [stands.get(node.id, node.id) for node in batch.nodes()]
 
 
 def place(
@@ -102,7 +116,7 @@ def place(
     messages = batch.messages
     canvas = len(messages) != 1 or bool(batch.groups) or messages[0].awaits is not None
     if canvas:
-        batch = Batch(list(of_errbacks(messages, batch)), batch.groups)
+        batch = _prepared(batch)
         tx.execute(TRY)
     try:
         placed = AS_IT_IS
@@ -122,14 +136,16 @@ def place(
     return placed
 
 
+def _prepared(batch: Batch) -> Batch:
+    messages = of_errbacks(batch.messages, batch)
+    return batch if messages is batch.messages else Batch(list(messages), batch.groups)
+
+
 def _write_whole(tx: Transaction, batch: Batch, now_ms: int, again: Collection[str]) -> bool:
     """Write `batch` if nothing of it is there; False where something is, and perhaps a part was written."""
     groups = batch.groups
-    if groups:
-        if tx.executemany(INSERT_GROUP, [group_row(g, now_ms) for g in groups]) != len(groups):
-            return False
-        if any(tx.execute(IS_MESSAGE, (g.id,)) for g in groups):
-            return False
+    if groups and tx.executemany(INSERT_GROUP, [group_row(g, now_ms) for g in groups]) != len(groups):
+        return False
     if again and any(tx.execute(IS_GROUP, (m.id,)) for m in batch.messages if m.id in again):
         return False
     if tx.executemany(INSERT, [message_row(m, now_ms) for m in batch.messages]) != len(batch.messages):

@@ -61,7 +61,7 @@ KINDS: Final = Flag.ON_FAILURE | Flag.CALLBACK  # of those that await one node
 
 
 class _Row(NamedTuple):
-    """What is compared of a message in the file."""
+    """The columns of a message in the file that are compared."""
 
     id: str
     task: str
@@ -194,7 +194,7 @@ class _Match:
         self._rows: dict[str, _Row] = {}
 
     def of(self, ids: list[str]) -> Mapping[str, str] | None:
-        """What stands for each node, from `ids`, which are their own, along all edges; None where it is not there."""
+        """The standing node for each node, from `ids`, which are their own, along all edges; None: there is none."""
         self._own.update(ids)
         todo = [(id_, id_) for id_ in ids]
         while todo:
@@ -270,7 +270,7 @@ class _Match:
         return pairs
 
     def _origin(self, awaited: str, row: _Row) -> str | None:
-        """What `row`, which awaits another now, had awaited when it was sent: its parent, or the parent's group."""
+        """The node that `row`, which awaits another now, awaited when it was sent: its parent, or that one's group."""
         if awaited in self._messages or row.parent_id is None:
             return row.parent_id
         parent = self._tx.execute(ROW, (row.parent_id,))

@@ -124,8 +124,17 @@ class Storage:
         events = self.events_of(batch.messages) if self.events_of is not None else ()
         if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms, again=again):
             return [batch.messages[0].id]
+        try:
+            return self._write(_enqueue.enqueue_new, batch, again, events, now_ms)
+        except _enqueue.Collided:
+            return self._write(_enqueue.enqueue, batch, again, events, now_ms)
+
+    def _write(
+        self, enqueue: Callable[..., list[str]], batch: Batch, again: Collection[str], events: Sequence[bytes],
+        now_ms: int,
+    ) -> list[str]:  # fmt: skip
         with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
-            ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
+            ids = enqueue(tx, batch, now_ms=now_ms, again=again)
             if events:
                 _event_log.write(tx, events, now_ms=now_ms)
         return ids
