@@ -29,12 +29,13 @@ def needed(row: str, takers: str = TAKERS) -> str:
     `takers`: the states of those who may still ask, a list in SQL.
     """
     return f"""(
-        EXISTS (SELECT 1 FROM liteq_messages AS b WHERE b.awaits = {row}.id AND b.state IN {takers})
+        EXISTS (SELECT 1 FROM liteq_messages AS taker WHERE taker.awaits = {row}.id AND taker.state IN {takers})
         OR EXISTS (
             WITH RECURSIVE above (id, remaining, group_id) AS (
-                SELECT g.id, g.remaining, g.group_id FROM liteq_groups AS g WHERE g.id = {row}.group_id
+                SELECT own.id, own.remaining, own.group_id FROM liteq_groups AS own WHERE own.id = {row}.group_id
                 UNION ALL
-                SELECT g.id, g.remaining, g.group_id FROM above JOIN liteq_groups AS g ON g.id = above.group_id)
+                SELECT o.id, o.remaining, o.group_id FROM above JOIN liteq_groups AS o ON o.id = above.group_id)
             SELECT 1 FROM above
              WHERE above.remaining > 0
-                OR EXISTS (SELECT 1 FROM liteq_messages AS b WHERE b.awaits = above.id AND b.state IN {takers})))"""
+                OR EXISTS (
+                    SELECT 1 FROM liteq_messages AS taker WHERE taker.awaits = above.id AND taker.state IN {takers})))"""

@@ -382,3 +382,15 @@ def test_of_very_many_each_canvas_is_judged_alone(app):
     assert wrong(app) == []
     assert all(app.AsyncResult(id_).successful() for id_ in ids)
     assert sorted(map(str, app.ran)) == ["1", "3", "4", "7"]
+
+
+def test_a_replacement_of_which_a_part_is_another_message_is_refused_and_nothing_of_it_is_left(app):
+    num = app.tasks["num"]
+    num.apply_async((9,), task_id="there", countdown=60)
+    app.replacement = lambda task: chain(num.si(1), group(num.si(2), num.si(3)), num.si(4).set(task_id="there"))
+    result = app.tasks["become"].apply_async()
+    assert wrong(app) == []
+    with pytest.raises(CanvasConflict, match="'there'"):
+        result.get(timeout=1)
+    messages, groups = written(app)
+    assert (len(messages), groups, app.ran) == (2, [], [9])
