@@ -1,7 +1,7 @@
-"""The one that turns due schedule rows into messages.
+"""Beat: turns due schedule rows into messages.
 
-Any number of beats may run over one file: a run is sent and its entry moved on in one transaction, by whoever comes
-first. So beat needs no lock, no file of its own, and no leader.
+Any number of beats may run over one file: a run is sent and its entry moved on in one transaction, by the beat
+that comes first. So it needs no lock, no file of its own, and no leader.
 """
 
 from __future__ import annotations
@@ -102,13 +102,25 @@ class Beat:
     def tick(self) -> float:
         """Send what is due now; the seconds until the next look."""
         records, next_ms = self.storage.schedules.due()
-        pending = [record for record in records if not self._handle(record)]
+        pending = [record for record in records if not self._try(record)]
         if records and len(pending) < len(records):
             return 0.0  # more may have come due meanwhile
         if pending or next_ms is None:
             return self._longest_s
         until_s: float = (next_ms - self.app.clock.now_ms()) / 1000
         return min(max(0.0, until_s), self._longest_s)
+
+    def _try(self, record: ScheduleRecord) -> bool:
+        """As `_handle`; an entry that cannot be handled at all is passed over, and named once."""
+        try:
+            return self._handle(record)
+        except StorageError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - a row that another program wrote: the other entries go on
+            if record.name not in self._passed_over:
+                self._passed_over.add(record.name)
+                logger.error("beat: %s cannot be read and is passed over: %r", record.name, exc)  # noqa: TRY400
+            return False
 
     # -- one entry ---------------------------------------------------------------------------------------------------
 

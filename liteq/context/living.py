@@ -24,5 +24,7 @@ def living(app: App) -> list[WorkerRecord]:
     """
     latest_ms = app.clock.now_ms() - late_ms(app)
     return [
-        worker for worker in app.storage.workers() if worker.heartbeat_ms >= latest_ms and not is_dead(worker.identity)
+        worker
+        for worker in app.storage.reader.workers()
+        if worker.heartbeat_ms >= latest_ms and not is_dead(worker.identity)
     ]

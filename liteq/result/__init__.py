@@ -1,4 +1,4 @@
-"""Results: what became of a message, asked by its id from any process. The names are Celery's."""
+"""Results: the fate of a message, asked by its id from any process. The names are Celery's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from liteq.context import App, allow_join_result, assert_will_not_block, denied_join_result, get_current_app
 from liteq.result.eager import EagerResult
 from liteq.result.group import GroupResult, ResultSet
-from liteq.result.single import AsyncResult, ResultBase, line_as_tuple
+from liteq.result.record import line_as_tuple
+from liteq.result.single import AsyncResult, ResultBase
 
 __all__ = [
     "AsyncResult",

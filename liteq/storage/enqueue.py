@@ -49,7 +49,7 @@ PENDING, SCHEDULED, BLOCKED = State.PENDING.value, State.SCHEDULED.value, State.
 
 
 def message_row(m: Message, now_ms: int) -> Row:
-    """`m` as the parameters of INSERT; what it waits for decides its first state."""
+    """`m` as the parameters of INSERT; `awaits` and `due_ms` decide its first state."""
     due_ms, payload = m.due_ms, m.payload
     if len(payload) > INLINE_BYTES:
         payload = BESIDE

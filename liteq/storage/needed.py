@@ -38,4 +38,5 @@ def needed(row: str, takers: str = TAKERS) -> str:
             SELECT 1 FROM above
              WHERE above.remaining > 0
                 OR EXISTS (
-                    SELECT 1 FROM liteq_messages AS taker WHERE taker.awaits = above.id AND taker.state IN {takers})))"""
+                    SELECT 1 FROM liteq_messages AS taker
+                     WHERE taker.awaits = above.id AND taker.state IN {takers})))"""

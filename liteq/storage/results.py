@@ -1,4 +1,4 @@
-"""Reading what tasks left behind: the JSON of a message's or a group's result, without decoding it."""
+"""Reading the results of tasks: the JSON of a message's or a group's result, without decoding it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _members(tx: Transaction, group: str) -> Iterable[bytes]:
 
 
 def group_error(tx: Transaction, group: str) -> bytes:
-    """The error of what awaited a group that failed: a ChordError that names its first member that did."""
+    """The error for the rows behind a group that failed: a ChordError that names its first member that did."""
     inner = group
     while True:
         for member, error in tx.execute(FIRST_FAILED, {"id": inner}):
@@ -80,7 +80,7 @@ def group_error(tx: Transaction, group: str) -> bytes:
 
 
 def input_of(tx: Transaction, awaited: str, *, failure: bool) -> bytes | None:
-    """What a row that awaited `awaited` is given: its result; for an errback its error document."""
+    """The input of a row that awaited `awaited`: its result; for an errback its error document."""
     if not failure:
         return result_of(tx, awaited)
     for (error,) in tx.execute(ERROR, (awaited,)):

@@ -187,7 +187,7 @@ def run(storage: Storage, worker: FakeWorker) -> Run:
 @pytest.fixture
 def state(storage: Storage) -> Callable[[str], State | None]:
     def state(message_id: str) -> State | None:
-        record = storage.find(message_id)
+        record = storage.reader.find(message_id)
         return record.state if record else None
 
     return state

@@ -79,7 +79,7 @@ def test_the_input_of_a_row_stays_until_it_has_finished(
     body(run)
     takes_away(storage, clock)
     if body is died:
-        assert storage.dead_replay(["body"]) == ["body"]
+        assert storage.dead.requeue(["body"]) == ["body"]
     elif body is runs:
         storage.settle([(lease, Release()) for lease in run.held])  # type: ignore[attr-defined]
     run()
@@ -95,13 +95,13 @@ def test_what_has_finished_whole_may_go(storage: Storage, run: Run) -> None:
 def test_a_dead_letter_stays_while_an_errback_takes_its_error(storage: Storage, run: Run, clock: FakeClock) -> None:
     storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | INPUT, awaits="a", delay_ms=A_DAY_S * 5_000)]))
     run(a=DeadLetter(ERROR))
-    assert storage.dead_drop(["a"]) == 0
+    assert storage.dead.drop(["a"]) == 0
     clock.advance(seconds=A_DAY_S * 4)
     storage.expire(result_expires_s=60, dead_expires_s=60)
     clock.advance(seconds=A_DAY_S * 2)
     run()
     assert run.inputs["err"] == ERROR
-    assert storage.dead_drop(["a"]) == 1
+    assert storage.dead.drop(["a"]) == 1
 
 
 def test_a_job_whose_follower_is_a_dead_letter_runs_again_and_the_dead_letter_keeps_its_input(
@@ -112,7 +112,7 @@ def test_a_job_whose_follower_is_a_dead_letter_runs_again_and_the_dead_letter_ke
     storage.enqueue(Batch([row("job")]), again=["job"])
     run(job=Ack(b'"new"'))
     assert run.order == ["job", "after", "job"]
-    storage.dead_replay(["after"])
+    storage.dead.requeue(["after"])
     run()
     assert run.inputs["after"] == b'"old"'
 
@@ -125,11 +125,11 @@ def test_a_replay_whose_followers_key_was_taken_goes_on_and_the_follower_follows
     storage.enqueue(Batch([first, replace(second, unique_key="K")]))
     run(a=DeadLetter(ERROR))
     storage.enqueue(Batch([row("holder", unique_key="K", due_ms=storage.clock.now_ms() + 1000)]))
-    assert storage.dead_replay(["a"]) == ["a"]
+    assert storage.dead.requeue(["a"]) == ["a"]
     assert run() == ["a", "a"]
     storage.clock.advance(seconds=2)  # type: ignore[attr-defined]
     assert run() == ["a", "a", "holder"]
-    follower = storage.find("b")
+    follower = storage.reader.find("b")
     assert follower is not None
     assert (follower.state, follower.result) == (State.SUCCEEDED, b'"holder"')
 
@@ -139,7 +139,7 @@ def test_a_replay_that_fails_again_calls_its_errbacks_again(storage: Storage, ru
     storage.enqueue(Batch([row("a", LINKED), *errback]))
     run(a=DeadLetter(ERROR))
     for _ in range(2):
-        storage.dead_replay(["a"])
+        storage.dead.requeue(["a"])
         run(a=DeadLetter(ERROR))
     assert run.order == ["a", "err", "behind"] * 3
 
@@ -149,7 +149,7 @@ def test_an_errback_that_keeps_no_result_is_called_again_too(storage: Storage, r
     run(a=DeadLetter(ERROR), err=Ack(None))
     clock.advance(seconds=A_DAY_S)
     storage.expire(result_expires_s=60, dead_expires_s=None)
-    storage.dead_replay(["a"])
+    storage.dead.requeue(["a"])
     run(a=DeadLetter(ERROR), err=Ack(None))
     assert run.order == ["a", "err", "a", "err"]
 
@@ -158,7 +158,7 @@ def test_a_group_as_an_errback_is_called_again_whole(storage: Storage, run: Run)
     members = [row(f"e{i}", LINKED | ERRBACK | INPUT, awaits="a", group_id="g", position=i) for i in range(2)]
     storage.enqueue(Batch([row("a", LINKED), *members, row("body", INPUT, awaits="g")], [Group("g", 2)]))
     run(a=DeadLetter(ERROR))
-    storage.dead_replay(["a"])
+    storage.dead.requeue(["a"])
     run(a=DeadLetter(ERROR))
     assert run.order == ["a", "e0", "e1", "body"] * 2
 
@@ -168,7 +168,7 @@ def test_an_errback_of_a_body_is_called_again_too(storage: Storage, run: Run) ->
     body = replace(batch.messages[-1], flags=INPUT | LINKED)
     storage.enqueue(Batch([*batch.messages[:-1], body, row("err", ERRBACK | INPUT, awaits="body")], batch.groups))
     run(m0=DeadLetter(ERROR))
-    storage.dead_replay(["m0"])
+    storage.dead.requeue(["m0"])
     run(m0=DeadLetter(ERROR))
     assert run.order == ["m0", "m1", "err", "m0", "err"]
 
@@ -176,16 +176,18 @@ def test_an_errback_of_a_body_is_called_again_too(storage: Storage, run: Run) ->
 def test_a_replay_that_succeeds_needs_its_errback_no_more(storage: Storage, run: Run) -> None:
     storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | INPUT, awaits="a")]))
     run(a=DeadLetter(ERROR))
-    storage.dead_replay(["a"])
+    storage.dead.requeue(["a"])
     run()
     assert run.order == ["a", "err", "a"]
-    assert [(count.state, count.n) for count in storage.counts()] == [(State.SUCCEEDED, 2)], "as it ran the first time"
+    assert [(count.state, count.n) for count in storage.reader.counts()] == [(State.SUCCEEDED, 2)], (
+        "as it ran the first time"
+    )
 
 
 def test_an_errback_that_waits_while_its_task_is_replayed_has_the_error(storage: Storage, run: Run) -> None:
     storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | INPUT, awaits="a", delay_ms=5_000)]))
     run(a=DeadLetter(ERROR))
-    storage.dead_replay(["a"])
+    storage.dead.requeue(["a"])
     storage.clock.advance(seconds=6)  # type: ignore[attr-defined]
     run()
     assert run.inputs["err"] == ERROR
@@ -205,8 +207,8 @@ def test_an_error_is_stored_once_however_many_fail_because_of_it(storage: Storag
     storage.enqueue(Batch([row("a", LINKED), *members, row("body", INPUT, awaits="g")], [Group("g", 100)]))
     run(a=DeadLetter(large))
     assert size_of(storage) < len(large) + 101 * 700
-    assert {record.error for record in storage.find_many([m.id for m in members]).values()} == {large}
-    assert {record.error for record in storage.find_finished([m.id for m in members]).values()} == {large}
+    assert {record.error for record in storage.reader.find_many([m.id for m in members]).values()} == {large}
+    assert {record.error for record in storage.reader.find_finished([m.id for m in members]).values()} == {large}
 
 
 def test_the_error_of_a_group_is_stored_once_too(storage: Storage, run: Run) -> None:
@@ -216,7 +218,7 @@ def test_the_error_of_a_group_is_stored_once_too(storage: Storage, run: Run) -> 
     large = encode_error(ValueError("x" * 16_000))
     run(m1=DeadLetter(large))
     assert size_of(storage) < 4 * len(large)
-    errors = {record.error for record in storage.find_many([*[m.id for m in bodies], "last"]).values()}
+    errors = {record.error for record in storage.reader.find_many([*[m.id for m in bodies], "last"]).values()}
     assert len(errors) == 1
     assert b"x" * 16_000 in (errors.pop() or b"")
 
@@ -224,8 +226,8 @@ def test_the_error_of_a_group_is_stored_once_too(storage: Storage, run: Run) -> 
 def test_where_the_error_is_gone_its_head_is_left(storage: Storage, run: Run) -> None:
     storage.enqueue(Batch(chain_of("a", "b")))
     run(a=DeadLetter(encode_error(ValueError("x" * 16_000))))
-    assert storage.dead_drop(["a"]) == 1
-    left = storage.find("b")
+    assert storage.dead.drop(["a"]) == 1
+    left = storage.reader.find("b")
     assert left is not None
     assert left.error is not None
     assert b"xxx" in left.error
@@ -234,7 +236,7 @@ def test_where_the_error_is_gone_its_head_is_left(storage: Storage, run: Run) ->
 def test_a_large_result_that_is_stored_again_leaves_no_body_behind(storage: Storage) -> None:
     for result in (b'"' + b"x" * 5_000 + b'"', b'"' + b"y" * 6_000 + b'"', b"1"):
         assert storage.store_result("m", Ending(State.SUCCEEDED, result=result))
-        found = storage.find("m")
+        found = storage.reader.find("m")
         assert found is not None
         assert found.result == result
     assert storage.forget(["m"]) == 1
@@ -255,14 +257,16 @@ def test_what_has_replaced_itself_is_cancelled_with_its_replacement(
     worker.claim_one()
     assert storage.cancel(["a"]) == ["first"], "what runs is to be stopped by the worker"
     rest = ["a", "m0", "m1", "last"]
-    assert {r.id: r.state for r in storage.find_many(rest).values()} == dict.fromkeys(rest, State.CANCELLED)
+    assert {r.id: r.state for r in storage.reader.find_many(rest).values()} == dict.fromkeys(rest, State.CANCELLED)
 
 
 def test_a_replacement_that_waits_is_cancelled_whole(storage: Storage, run: Run, worker: FakeWorker) -> None:
     storage.enqueue(Batch([row("a")]))
     storage.settle([(worker.claim_one(), Replace(Batch(chain_of("x", "y", "z")), "z"))])
     assert storage.cancel(["a"]) == []
-    assert {r.id: r.state for r in storage.find_many(list("axyz")).values()} == dict.fromkeys("axyz", State.CANCELLED)
+    assert {r.id: r.state for r in storage.reader.find_many(list("axyz")).values()} == dict.fromkeys(
+        "axyz", State.CANCELLED
+    )
 
 
 # -- at most once ----------------------------------------------------------------------------------------------------
@@ -274,7 +278,7 @@ def test_what_runs_at_most_once_and_never_began_goes_back(storage: Storage, run:
     first, _ = worker.claim(2)
     assert storage.begin(first)
     storage.reap([worker.number])
-    states = {record.id: record.state for record in storage.find_many(["begun", "waiting"]).values()}
+    states = {record.id: record.state for record in storage.reader.find_many(["begun", "waiting"]).values()}
     assert states == {"begun": State.DEAD, "waiting": State.PENDING}
     assert not storage.begin(first), "its lease is over"
 
@@ -286,4 +290,4 @@ def test_a_retry_has_not_begun(storage: Storage, worker: FakeWorker) -> None:
     storage.settle([(lease, RetryAt(0))])
     worker.claim_one()
     storage.reap([worker.number])
-    assert [(count.state, count.n) for count in storage.counts()] == [(State.PENDING, 1)]
+    assert [(count.state, count.n) for count in storage.reader.counts()] == [(State.PENDING, 1)]

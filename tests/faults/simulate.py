@@ -224,7 +224,7 @@ class Simulation:
         dead = [id_ for id_, row in self.model.rows.items() if row.state is State.DEAD]
         if dead:
             id_ = self.rng.choice(dead)
-            self._apply(lambda: (self.storage.dead_replay([id_]), None)[1], lambda model: self._replayed(model, id_))
+            self._apply(lambda: (self.storage.dead.requeue([id_]), None)[1], lambda model: self._replayed(model, id_))
 
     def _replayed(self, model: Model, id_: str) -> None:
         """Errbacks that are to be called again are copies; their ids are told by the file."""

@@ -203,7 +203,7 @@ def act(app: LiteQ, action: str, results: list[Any], random: Any, gone: set[str]
     elif action == "wait":
         app.clock.advance(20)  # type: ignore[attr-defined]
     elif action == "replay":
-        storage.dead_replay(storage.dead_matching())
+        storage.dead.requeue(storage.dead.matching())
     elif results and action in {"revoke", "forget"}:
         chosen = random.choice(list(nodes_of(random.choice(results))))
         if action == "revoke":
@@ -220,4 +220,4 @@ def test_the_oracle_sees_what_waits_for_ever(tmp_path: Path) -> None:
             tx.execute("DELETE FROM liteq_messages WHERE id = ?", (result.parent.id,))
         drain(app)
         assert set(wrong(app)) == {"waits"}
-        assert app.storage.find(result.id).state is State.BLOCKED  # type: ignore[union-attr]
+        assert app.storage.reader.find(result.id).state is State.BLOCKED  # type: ignore[union-attr]

@@ -49,7 +49,7 @@ def test_a_child_that_dies_gives_its_task_back_within_a_second(drill: Drill, tmp
         how = list(HOW)[n % len(HOW)]
         sent[drill.send(storage, "die_once", how, str(tmp_path))] = how
     drill.wait_until_settled(within_s=20 + DEATHS)
-    records = storage.find_many(list(sent))
+    records = storage.reader.find_many(list(sent))
     assert {r.state for r in records.values()} == {State.SUCCEEDED}
     assert {r.crashes for r in records.values()} == {1}
     ran = drill.ledger()
@@ -88,11 +88,11 @@ def test_out_of_memory_is_an_error_of_the_task_and_the_child_goes_on(drill: Dril
     hungry = [drill.send(storage, "devour") for _ in range(DEATHS)]
     after = drill.send(storage, "work", 7)
     drill.wait_until_settled(within_s=20 + DEATHS)
-    for record in storage.find_many(hungry).values():
+    for record in storage.reader.find_many(hungry).values():
         assert record.state is State.DEAD
         assert decode_error(record.error or b"{}").type == "MemoryError"
         assert record.crashes == 0
-    assert storage.find(after).state is State.SUCCEEDED  # type: ignore[union-attr]
+    assert storage.reader.find(after).state is State.SUCCEEDED  # type: ignore[union-attr]
     assert "ended with" not in drill.log()
     assert drill.stop(worker) == 0
     storage.close()
@@ -107,11 +107,11 @@ def test_tasks_that_kill_their_process_are_dead_letters_and_others_go_on(drill: 
     drill.wait_until_settled(within_s=30 + PILLS)
     ledger = drill.ledger()
     for pill in pills:
-        record = storage.find(pill)
+        record = storage.reader.find(pill)
         assert record is not None
         assert (record.state, record.crashes, ledger[pill]) == (State.DEAD, 2, 3)
         assert decode_error(record.error or b"{}").type == "WorkerLostError"
     assert len(drill.accepted()) == 15
-    assert {storage.find(a.id).state for a in drill.accepted()} == {State.SUCCEEDED}  # type: ignore[union-attr]
+    assert {storage.reader.find(a.id).state for a in drill.accepted()} == {State.SUCCEEDED}  # type: ignore[union-attr]
     assert drill.stop(worker) == 0
     storage.close()

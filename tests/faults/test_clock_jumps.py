@@ -124,7 +124,7 @@ def test_a_dead_workers_lease_ends_in_spite_of_it(storage: Storage, clock: TwoCl
     for _ in range(int(abs(jump_s) + 4 * VISIBILITY_S) // 10):
         clock.advance(10)
         b.look_after_others()
-    record = storage.find(lease.id)
+    record = storage.reader.find(lease.id)
     assert record is not None
     assert record.state is State.PENDING
 
@@ -153,7 +153,7 @@ def test_a_worker_that_cannot_be_asked_and_is_silent_for_long_is_taken_off_the_l
     here = worker_of(storage, "here")
     clock.advance(VISIBILITY_S)
     here.look_after_others()
-    assert [w.name for w in storage.workers()] == ["gone", "here"]
+    assert [w.name for w in storage.reader.workers()] == ["gone", "here"]
     clock.advance(GONE_S + 1)
     here.look_after_others()
-    assert [w.name for w in storage.workers()] == ["here"]
+    assert [w.name for w in storage.reader.workers()] == ["here"]

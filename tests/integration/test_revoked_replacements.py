@@ -38,7 +38,7 @@ def test_what_has_replaced_itself_is_revoked_with_its_replacement(app):
     result.revoke()
     with pytest.raises(TaskRevokedError):
         result.get(timeout=1)
-    assert app.storage.next_due_ms() is None
+    assert app.storage.reader.next_due_ms() is None
     assert app.ran == []
 
 

@@ -66,7 +66,7 @@ def test_a_task_returns_a_long_chain(app):
     drain(app)
     tree = result_from_tuple(result.get(timeout=1), app)
     assert len(tree.line()) > 20
-    assert app.storage.find(tree.id) is not None
+    assert app.storage.reader.find(tree.id) is not None
 
 
 def test_only_the_nearest_parents_are_described(app):

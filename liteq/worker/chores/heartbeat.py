@@ -94,7 +94,7 @@ class Heartbeat:
         bring their deadlines in line.
         """
         now = self.monotonic()
-        others = [w for w in self._storage.workers() if w.id != self.worker]
+        others = [w for w in self._storage.reader.workers() if w.id != self.worker]
         jump_s = self._clock_jump(others)
         if abs(jump_s) > JUMP_S:
             logger.warning("the clock was set by %+.1f s; expired leases wait", jump_s)
@@ -137,7 +137,7 @@ def _offset_of(other: WorkerRecord, me: WorkerIdentity) -> float | None:
     """The clock offset that `other` has written down; None where it does not share this machine's clocks."""
     if not me.boot or other.boot.partition("/")[0] != me.boot.partition("/")[0] or other.info is None:
         return None  # containers of one boot differ behind the slash alone, and share the clocks
-    offset = orjson.loads(other.info).get(OFFSET)
+    offset = other.facts.get(OFFSET)
     return float(offset) if isinstance(offset, (int, float)) else None
 
 

@@ -72,12 +72,12 @@ class Executor:
             return self._refuse_unread(lease, NotRegistered(lease.task, self._tasks)), 0.0
         try:
             args, kwargs = arguments(task, lease)
+            request = Request.from_lease(lease, args, kwargs, self._hostname)
+            hard, soft = self._limits_of(task, lease, request)
         except Exception as exc:
             return self._refuse_unread(lease, exc), 0.0
         if lease.flags & Flag.EARLY_ACK and not self._begin(lease):
             return Release(), 0.0
-        request = Request.from_lease(lease, args, kwargs, self._hostname)
-        hard, soft = self._limits_of(task, lease, request)
         before = time.perf_counter()
         try:
             if hard is None and soft is None:
