@@ -18,7 +18,7 @@ from liteq.app.schedules import run_id
 from liteq.beat.catch_up import decide
 from liteq.clock import from_ms, to_ms
 from liteq.context import App
-from liteq.exceptions import ImproperlyConfigured, StorageError
+from liteq.exceptions import CanvasConflict, ImproperlyConfigured, StorageError
 from liteq.message import Batch
 from liteq.schedules import BaseSchedule, from_document
 from liteq.storage.periodic import ScheduleRecord
@@ -149,7 +149,13 @@ class Beat:
             self.storage.schedules.put_off(record, next_due_ms=next_ms)
             return True
         late_s = (now - runs[-1]).total_seconds()
-        if self.storage.schedules.fire(record, batch, n=len(runs), last_id=last_id, next_due_ms=next_ms):
+        try:
+            fired = self.storage.schedules.fire(record, batch, n=len(runs), last_id=last_id, next_due_ms=next_ms)
+        except CanvasConflict as exc:  # one of its ids is that of something else in the queue
+            logger.error("beat: cannot send %s: %s", record.name, exc)  # noqa: TRY400 - in one line
+            self.storage.schedules.put_off(record, next_due_ms=next_ms)
+            return True
+        if fired:
             logger.info("beat: sending due task %s (%s), %.3f s after its time", record.name, last_id, late_s)
         return True
 

@@ -32,7 +32,7 @@ from liteq.execution.plan import ExceptionInfo, Executed, Plan
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Release, Replace, RetryAt
 from liteq.policy.retry import decide, exhausted
 from liteq.policy.times import span_ms
-from liteq.result import ResultBase
+from liteq.result import ResultBase, line_as_tuple
 from liteq.serialization import decode, encode, encode_error
 from liteq.serialization.failures import exception_from
 
@@ -200,8 +200,10 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
             request.drop_followers()
         result = None
         if keep and _is_kept(plan, request):
-            # A task that returns its result of a sending: as in Celery, the tree of ids, for `result_from_tuple`.
-            result = _encoded(plan, retval.as_tuple() if isinstance(retval, ResultBase) else retval)
+            # A task that returns its result of a sending: as in Celery, the tree of ids, for `result_from_tuple`. Of a
+            # long chain the last steps: the others are nested too deep to be stored.
+            tree = isinstance(retval, ResultBase)
+            result = _encoded(plan, line_as_tuple(retval, parents=plan.depth // 4) if tree else retval)
     except (BadMessage, ImproperlyConfigured) as exc:  # it cannot be stored: a failure, and a retry would not help
         return _failed(task, plan, request, exc)
     if plan.on_success is not None:

@@ -81,24 +81,34 @@ class Storage:
 
     @closes_itself
     def enqueue(self, batch: Batch, *, again: Collection[str] = ()) -> list[str]:
-        """Write a message or a whole canvas, all or nothing; the id that stands for each of its messages.
+        """Write a message or a whole canvas, all or nothing; the ids that stand for its messages, then for its groups.
 
         Idempotent by id, but for those of `again`: where they have finished, they are sent anew. Where an unfinished
-        message holds the `unique_key` of a new one, its id is returned instead.
+        message holds the `unique_key` of a call, its id is returned instead; a part of a canvas follows that message.
+        Raises CanvasConflict for a canvas of which a part is there, and is not of the same canvas.
         """
         now_ms = self.clock.now_ms()
         events = self.events_of(batch.messages) if self.events_of is not None else ()
         try:
-            if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
+            if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms, again=again):
                 return [batch.messages[0].id]
-            with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
-                ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
-                if events:
-                    _event_log.write(tx, events, now_ms=now_ms)
-            return ids
+            try:
+                return self._write(_enqueue.enqueue_new, batch, again, events, now_ms)
+            except _enqueue.Collided:
+                return self._write(_enqueue.enqueue, batch, again, events, now_ms)
         except BaseException as error:
             give_up(error)
             raise
+
+    def _write(
+        self, enqueue: Callable[..., list[str]], batch: Batch, again: Collection[str], events: Sequence[bytes],
+        now_ms: int,
+    ) -> list[str]:  # fmt: skip
+        with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
+            ids = enqueue(tx, batch, now_ms=now_ms, again=again)
+            if events:
+                _event_log.write(tx, events, now_ms=now_ms)
+        return ids
 
     def enqueue_many(self, messages: Iterable[Message]) -> int:
         """Write any number of messages that await nothing, all or nothing; the number of rows written.
@@ -236,6 +246,14 @@ class Storage:
     def settle(self, settled: Sequence[tuple[Lease, Outcome]]) -> list[Lease]:
         """Store outcomes and their consequences, in one transaction; the leases that were lost."""
         return self.turn(settled, (), worker=0, limit=0, visibility_s=0).lost
+
+    def begin(self, lease: Lease) -> bool:
+        """Note, before its body is called, that a message that runs at most once has begun.
+
+        False when the lease is over: then the body is not to be called.
+        """
+        with self.driver.write(Promise.PROGRESS) as tx:
+            return _extend.begin(tx, lease.seq, lease.token)
 
     def progress(self, message_id: str, data: bytes, *, lease: tuple[int, int] | None = None) -> bool:
         """Store a custom state (JSON) for an id, known or not; under `lease` (seq, token) only while that one holds.

@@ -28,6 +28,7 @@ def without(defence: str, file: str, old: str, new: str, *tests: str) -> Mutant:
 # Tests that are the control of another, or have one: what they show without the defence, they show themselves.
 CONTROLS = {
     "test_disk.py::test_the_control_that_never_syncs_is_damaged",
+    "test_canvases.py::test_the_oracle_sees_what_waits_for_ever",
     "test_wal_reset.py::test_the_unguarded_control_is_damaged",
     "test_wal_reset.py::test_the_guarded_checkpoint_keeps_the_file_whole",  # the race is not met each time
 }
@@ -60,7 +61,7 @@ MUTANTS = [
     ),
     without(
         "a death travels along the chain", "liteq/storage/continuation.py",
-        "todo.append(End(id_, False, group_id, end.error,", "(End(id_, False, group_id, end.error,",
+        "todo.extend(_fail(tx, end, waiting, now_ms))", "list(_fail(tx, end, waiting, now_ms))",
         MODEL,
     ),
     without(
@@ -74,10 +75,95 @@ MUTANTS = [
         MODEL,
     ),
     without(
-        "a result stays while a follower may ask for it", "liteq/storage/retention.py",
-        "WHERE b.awaits = m.id AND b.state NOT IN {sql_list(FOLLOWED)})",
-        "WHERE b.awaits = m.id AND b.state = 'none')",
+        "a result stays while a follower may ask for it", "liteq/storage/needed.py",
+        "WHERE taker.awaits = {row}.id AND taker.state IN {takers})", "WHERE taker.awaits = {row}.id AND 0)",
         MODEL,
+        "../conformance/test_needed.py::test_the_input_of_a_row_stays_until_it_has_finished",
+    ),
+    without(
+        "the results of a header stay for its body", "liteq/storage/needed.py",
+        "WHERE taker.awaits = above.id AND taker.state", "WHERE 0 AND taker.state",
+        "../conformance/test_needed.py::test_the_input_of_a_row_stays_until_it_has_finished",
+    ),
+    without(
+        "a part whose unique key is held follows the holder", "liteq/storage/enqueue.py",
+        "            _write_one(tx, as_alias(m, holder), now_ms)\n", "            pass\n",
+        MODEL,
+        "test_canvases.py::test_a_send_raises_and_has_written_nothing_or_every_part_of_it_ends",
+    ),
+    without(
+        "a lease of before its follower came is looked at anew", "liteq/storage/settle.py",
+        'ENDS = f"{UNDER_LEASE} AND flags & {Flag.LINKED} <= ?"', 'ENDS = f"{UNDER_LEASE} AND ? IS NOT NULL"',
+        MODEL,
+        "../integration/test_canvases_end.py::test_what_is_followed_may_run_already",
+    ),
+    without(
+        "what waits for a part is not followed by it", "liteq/storage/enqueue.py",
+        "waits_for(tx, holder, {waiter.id})", "False",
+        "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",
+        "../integration/test_canvases_end.py::test_what_is_added_to_a_chord_ends_whatever_its_key",
+    ),
+    without(
+        "a replacement has ids of its own", "liteq/storage/settle.py",
+        "names = {own: new_id()} if", "names = {own: own} if",
+        "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",
+    ),
+    without(
+        "a canvas of which a part is something else's is refused", "liteq/storage/standing.py",
+        "    if same is None:\n", "    if False:\n",
+        "../integration/test_canvases_end.py::test_a_canvas_of_which_a_part_is_another_message_is_refused_by_name",
+    ),
+    without(
+        "a canvas is looked at as if nothing of it had been written", "liteq/storage/enqueue.py",
+        "            if canvas:\n                tx.execute(UNDO)\n            placed =", "            placed =",
+        "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",
+    ),
+    without(
+        "an errback takes its key when it is to run", "liteq/storage/follow.py",
+        "if m.unique_key is None else _late(m)", "if True else _late(m)",
+        "../integration/test_canvases_end.py::test_an_errback_takes_its_key_when_it_runs",
+    ),
+    without(
+        "a replay that fails again calls its errbacks again", "liteq/storage/revive.py",
+        "        _rearm(tx, node, now_ms)\n", "",
+        MODEL,
+        "../conformance/test_needed.py::test_a_replay_that_fails_again_calls_its_errbacks_again",
+    ),
+    without(
+        "a replay meets keys that were taken since", "liteq/storage/revive.py",
+        "AND state = 'upstream_failed' AND unique_key IS NULL", "AND state = 'upstream_failed'",
+        "../conformance/test_needed.py::test_a_replay_whose_followers_key_was_taken_goes_on_and_the_follower_follows",
+    ),
+    without(
+        "a failure is stored once", "liteq/storage/results.py",
+        "if error is None or len(error) <= PASSED_ON_BYTES:", "if True:",
+        "../conformance/test_needed.py::test_an_error_is_stored_once_however_many_fail_because_of_it",
+    ),
+    without(
+        "what runs at most once and never began goes back", "liteq/storage/reap.py",
+        "(flags & Flag.EARLY_ACK and flags & Flag.BEGUN)", "(flags & Flag.EARLY_ACK)",
+        MODEL,
+        "../conformance/test_needed.py::test_what_runs_at_most_once_and_never_began_goes_back",
+    ),
+    without(
+        "what has replaced itself is revoked with its replacement", "liteq/storage/cancel.py",
+        "                todo.append(awaits)\n", "                pass\n",
+        "../integration/test_revoked_replacements.py::test_what_has_replaced_itself_is_revoked_with_its_replacement",
+    ),
+    without(
+        "what was revoked is REVOKED, whatever it had said of itself", "liteq/result/reading.py",
+        "return ended is None or decode_error(ended).type != TaskRevokedError.__name__", "return True",
+        "../integration/test_revoked_replacements.py::test_what_has_told_its_progress_and_is_cancelled_is_revoked",
+    ),
+    without(
+        "what is idempotent is found again", "liteq/storage/settle.py",
+        "STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS", "STAYS = Flag.LINKED | Flag.PERHAPS",
+        "../integration/test_same_id_again.py::test_idempotent_runs_once_where_its_result_is_ignored",
+    ),
+    without(
+        "a large result that is stored again takes its body along", "liteq/storage/results.py",
+        "        tx.executemany(CLEAR_BODY, [(result_ref(seq),)])\n", "",
+        "../conformance/test_needed.py::test_a_large_result_that_is_stored_again_leaves_no_body_behind",
     ),
     without(
         "what is accepted has waited for the disk", "liteq/storage/sqlite/upkeep.py",
@@ -289,12 +375,13 @@ MUTANTS = [
     ),
     without(
         "a canvas is sent in one transaction", "liteq/storage/storage.py",
+        "        with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
+        "            ids = enqueue(tx, batch, now_ms=now_ms, again=again)\n",
+        "        ids = []\n"
+        "        for one in batch.messages:\n"
         "            with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
-        "                ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)\n",
-        "            ids = []\n"
-        "            for one in batch.messages:\n"
-        "                with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
-        "                    ids += _enqueue.enqueue(tx, Batch([one], batch.groups), now_ms=now_ms, again=again)\n",
+        "                groups = batch.groups if one is batch.messages[0] else []\n"
+        "                ids += enqueue(tx, Batch([one], groups), now_ms=now_ms, again=again)\n",
         "test_kill.py::test_what_a_killed_producer_reported_is_there",
     ),
     without(

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from liteq.context import App, Request
-from liteq.exceptions import NotRegistered, WorkerShutdown, WorkerTerminate
+from liteq.exceptions import NotRegistered, StorageError, WorkerShutdown, WorkerTerminate
 from liteq.execution.execute import arguments, execute
-from liteq.message import DeadLetter, Lease, Outcome
+from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.limits import Limits, SoftLimit, limits_of
@@ -76,6 +76,8 @@ class Executor:
             hard, soft = self._limits_of(task, lease, request)
         except Exception as exc:
             return self._refuse_unread(lease, exc), 0.0
+        if lease.flags & Flag.EARLY_ACK and not self._begin(lease):
+            return Release(), 0.0
         before = time.perf_counter()
         try:
             if hard is None and soft is None:
@@ -90,6 +92,14 @@ class Executor:
             # It did something of which no outcome can be made (a retry at no possible time): it fails, not its process.
             outcome = self._refuse(lease, exc)
         return outcome, time.perf_counter() - before
+
+    def _begin(self, lease: Lease) -> bool:
+        """Note that a message which runs at most once has begun; False, and it is not to run, where that fails."""
+        try:
+            return bool(self.app.storage.begin(lease))  # False: another worker has it, the outcome is thrown away
+        except StorageError as exc:
+            logger.error("%s[%s] goes back, not begun: %s", lease.task, lease.id, exc)  # noqa: TRY400 - in one line
+            return False
 
     def end_worker(self) -> None:
         """End the worker if a task asked for it; called once that task's outcome is in safe hands."""
