@@ -10,6 +10,11 @@ from liteq.storage.driver import Transaction
 __all__ = ["extend", "progress", "progress_by_id"]
 
 EXTEND = "UPDATE liteq_messages SET deadline_ms = ? WHERE seq = ? AND state = 'leased' AND token = ? RETURNING seq"
+# After the clock was set back, what its worker has lost sight of would stay leased for as long as that.
+CAP = """
+UPDATE liteq_messages SET deadline_ms = :deadline_ms
+ WHERE state = 'leased' AND worker = :worker AND deadline_ms > :deadline_ms
+"""
 PROGRESS = "UPDATE liteq_messages SET progress = ? WHERE seq = ? AND state = 'leased' AND token = ?"
 # For a caller that knows the id alone: update_state() of a task that is not the running one.
 PROGRESS_BY_ID = "UPDATE liteq_messages SET progress = ? WHERE id = ?"
@@ -21,8 +26,12 @@ VALUES (:id, '', '', 0, 'cancelled', x'5B5B5D2C7B7D5D', :now_ms, :now_ms, {Flag.
 """
 
 
-def extend(tx: Transaction, leases: Sequence[Lease], *, deadline_ms: int) -> list[Lease]:
-    """Move the deadline of `leases`; those that are lost, whose work is to be stopped."""
+def extend(tx: Transaction, worker: int, leases: Sequence[Lease], *, deadline_ms: int) -> list[Lease]:
+    """Move the deadline of `leases`; those that are lost, whose work is to be stopped.
+
+    No lease of `worker` ends later than that, whatever the clock was when it was given.
+    """
+    tx.executemany(CAP, [{"worker": worker, "deadline_ms": deadline_ms}])
     return [lease for lease in leases if not tx.execute(EXTEND, (deadline_ms, lease.seq, lease.token))]
 
 

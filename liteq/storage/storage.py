@@ -188,7 +188,7 @@ class Storage:
         now_ms = self.clock.now_ms()
         with self.driver.write(Promise.PROGRESS) as tx:
             known = _workers.heartbeat(tx, worker, info, now_ms=now_ms)
-            return known, _extend.extend(tx, leases, deadline_ms=now_ms + int(visibility_s * 1000))
+            return known, _extend.extend(tx, worker, leases, deadline_ms=now_ms + int(visibility_s * 1000))
 
     def turn(
         self,
@@ -293,11 +293,17 @@ class Storage:
         with self.driver.read() as tx:
             return _claim.next_due_ms(tx)
 
-    def reap(self, dead_workers: Sequence[int] = (), *, expired: bool = True) -> int:
-        """Put back what `dead_workers` hold and, if `expired`, what is leased past its deadline; how many messages."""
+    def reap(self, dead_workers: Sequence[int] = (), *, expired: bool = True, living: Collection[int] = ()) -> int:
+        """Put back what `dead_workers` hold and, if `expired`, what is leased past its deadline; how many messages.
+
+        A worker of `living` keeps its leases in spite of their deadline, but for those that its last heartbeat has
+        left out.
+        """
         reaped = 0
-        if expired and self._any_expired():
-            reaped += self._chunked(partial(_reap.reap_expired, max_reaps=self.max_reaps))
+        for worker, until_ms in self._expired(living) if expired else ():
+            reaped += self._chunked(
+                partial(_reap.reap_expired, worker=worker, until_ms=until_ms, max_reaps=self.max_reaps)
+            )
         for worker in dead_workers:
             reap_worker = partial(_reap.reap_worker, worker=worker, max_reaps=self.max_reaps)
             reaped += self._chunked(reap_worker)
@@ -306,9 +312,9 @@ class Storage:
             self._ring(done=True, work=True)
         return reaped
 
-    def _any_expired(self) -> bool:
+    def _expired(self, living: Collection[int]) -> list[tuple[int, int]]:
         with self.driver.read() as tx:
-            return _reap.any_expired(tx, now_ms=self.clock.now_ms())
+            return _reap.expired(tx, living, now_ms=self.clock.now_ms())
 
     def _chunked(self, step: _Step) -> int:
         """Run `step` in a transaction each until it does less than a chunk; what it did in all."""
@@ -394,6 +400,16 @@ class Storage:
         """Every worker that the file knows."""
         with self.driver.read() as tx:
             return _workers.workers(tx)
+
+    def worker_before(self, worker: int, boot: str, *, fresh_s: float) -> tuple[WorkerRecord | None, bool]:
+        """The worker before `worker` under the same `boot`, and whether one of all those before it is fresh.
+
+        Fresh: its heartbeat is `fresh_s` seconds old at most.
+        """
+        now_ms = self.clock.now_ms()
+        fresh_ms = int(fresh_s * 1000)
+        with self.driver.read() as tx:
+            return _workers.before(tx, worker, boot, since_ms=now_ms - fresh_ms, until_ms=now_ms + fresh_ms)
 
     def store_result(self, message_id: str, ending: _results.Ending) -> bool:
         """Say how a message ended that no worker ran, or that has ended.

@@ -3,68 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from liteq.message import Ack, Batch, Lease, Message, WorkerIdentity, new_id
+from liteq.message import Ack
 from liteq.states import State
-from liteq.storage.storage import Storage, open_storage
+from liteq.storage.storage import Storage
 from liteq.worker.chores import heartbeat as heartbeat_module
-from liteq.worker.chores.heartbeat import Heartbeat
 
+from .clocks import VISIBILITY_S, TwoClocks, lease_one, worker_of
 from .sizes import size
 
 JUMPS = size("CLOCK_JUMPS", 1_000, 10_000)
-VISIBILITY_S = 60.0
-
-
-class TwoClocks:
-    """A wall clock that can be set, and one that only goes on."""
-
-    def __init__(self) -> None:
-        self.elapsed_s = 1_000.0
-        self.wall_ms = 1_767_225_600_000
-
-    def now_ms(self) -> int:
-        return self.wall_ms
-
-    def monotonic(self) -> float:
-        return self.elapsed_s
-
-    def advance(self, seconds: float) -> None:
-        self.elapsed_s += seconds
-        self.wall_ms += int(seconds * 1000)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> TwoClocks:
-    clock = TwoClocks()
-    monkeypatch.setattr(heartbeat_module.time, "monotonic", clock.monotonic)
-    return clock
-
-
-@pytest.fixture
-def storage(tmp_path: Path, clock: TwoClocks) -> Iterator[Storage]:
-    storage = open_storage(f"sqlite:///{tmp_path}/queue.db", clock=clock, durability="relaxed", max_reaps=1_000_000)
-    storage.migrate()
-    yield storage
-    storage.close()
-
-
-def worker_of(storage: Storage, name: str, boot: str = "") -> Heartbeat:
-    """Another host's as far as anybody can tell: only its deadline says whether it lives."""
-    me = WorkerIdentity(new_id(), name, "elsewhere", boot, 1, "1")
-    return Heartbeat(
-        storage, me, visibility_s=VISIBILITY_S, result_expires_s=None, dead_expires_s=None, info=lambda: {"name": name}
-    )
-
-
-def lease_one(storage: Storage, worker: Heartbeat) -> Lease:
-    storage.enqueue(Batch([Message(new_id(), "t", b"[[],{}]")]))
-    (lease,) = storage.claim(["celery"], worker=worker.worker, limit=1, visibility_s=VISIBILITY_S)
-    return lease
 
 
 @pytest.mark.parametrize("jump_s", [3600, -3600, 86_400 * 365, 90])
