@@ -1,7 +1,7 @@
-"""The processes that claim and execute: one parent that owns the queue, children that own the user's code."""
+"""The processes that claim and execute: one parent that owns the queue, children that run the tasks."""
 
 from __future__ import annotations
 
-from liteq.worker.worker import Worker
+from liteq.worker.compat.worker import Worker
 
 __all__ = ["Worker"]

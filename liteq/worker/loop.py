@@ -1,7 +1,12 @@
-"""The worker's one loop: claim, dispatch, settle, in batches. It owns the queue and runs no user code.
+"""The worker's one loop: claim, dispatch, settle, in batches.
 
-Each turn settles what has come back and claims what there is room for, in one transaction: many acknowledgements share
-one commit, and a chain's next link is here in the same commit that acknowledged the one before.
+Each turn settles the outcomes that have come back and claims as many messages as there is room for, in one transaction:
+many acknowledgements share one commit, and a chain's next link is here in the same commit that acknowledged the one
+before.
+
+The loop owns the queue. Tasks run elsewhere, in children or threads (the solo pool alone runs them between two turns).
+Some code of the user's runs here all the same, and holds up the loop for as long as it takes: control commands,
+receivers of signals, bootsteps and their timer, and, where events are on, the repr() of arguments and results.
 """
 
 from __future__ import annotations
@@ -12,17 +17,19 @@ import selectors
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import inf
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import encode_error
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
-from liteq.storage.storage import Storage, Told
-from liteq.worker.chores.chore import Chore
+from liteq.storage.storage import Storage, Told, Turn
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
+from liteq.worker.claiming import Claiming
+from liteq.worker.hooks import Chore
 from liteq.worker.pool.base import BUDGET_S, Pool
 
 __all__ = ["Consumer"]
@@ -32,7 +39,7 @@ logger = logging.getLogger("liteq.worker")
 SAFETY_POLL_S = 1.0  # a lost ring costs this latency at most
 GATHER_S = 1e-3  # outcomes wait this long for others to share their commit, while every executor has work
 TROUBLE_PAUSE_S = 0.5  # between attempts while the storage refuses
-TELL_AGAIN_S = 30.0  # between two reports of one trouble that lasts
+REPORT_AGAIN_S = 30.0  # between two reports of one trouble that lasts
 
 
 class Consumer:
@@ -61,7 +68,7 @@ class Consumer:
         self._chores = chores
         self._rates = rates
         self._events = events
-        self._admit = admit  # of what was just claimed, what is to be executed
+        self._admit = admit  # chooses, of the leases that were just claimed, those to be executed
         self._storage = storage
         self._pool = pool
         self._heartbeat = heartbeat
@@ -71,10 +78,7 @@ class Consumer:
         self._bell = storage.listen(Bell.WORK)
         self._outcomes: list[tuple[Lease, Outcome]] = []
         self._gathering_since = 0.0
-        self._more = True  # there may be something to claim
-        self._heard = False  # the bell was rung since the last claim
-        self._expectant = False  # a claim after a ring is not preceded by a look
-        self._due_at: float | None = None  # monotonic: when the next scheduled message comes due
+        self._claiming = Claiming()
         self._tend_at: float | None = None
         self._poll_at = 0.0
         self._version = -1
@@ -82,7 +86,7 @@ class Consumer:
         self._aborting = False
         self._paused_until = 0.0
         self._short = False  # the disk was full: nothing is claimed until there is space again
-        self._told: dict[str, float] = {}  # the troubles reported, and when each may be again
+        self._report_again_at: dict[str, float] = {}  # by trouble
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -96,7 +100,7 @@ class Consumer:
             self._selector.unregister(fd)
 
     def run(self) -> None:
-        """Work until `finish` was called and all that had started has been settled."""
+        """Work until `finish` was called and everything that had started has been settled."""
         if self._bell.fileno() >= 0:
             self.watch(self._bell.fileno(), self._rung)
         self._storage.driver.reserve()
@@ -105,12 +109,12 @@ class Consumer:
             self.turn()
 
     def finish(self) -> None:
-        """Claim no more; what has not started goes back to the queue. `run` returns when the rest has ended."""
+        """Claim no more; leases that have not started go back to the queue. `run` returns when the rest has ended."""
         self._accepting = False
         self._return(self._pool.take_back())
 
     def abort(self) -> None:
-        """Stop what runs; all of it goes back to the queue."""
+        """Stop the running tasks; every lease goes back to the queue."""
         self._accepting = False
         self._aborting = True
         self._return(self._pool.take_back())
@@ -135,13 +139,13 @@ class Consumer:
 
     def look(self) -> None:
         """Look for something to claim in the next turn."""
-        self._more = True
+        self._claiming.look()
 
     def _return(self, leases: Sequence[Lease]) -> None:
         self._outcomes += [(lease, Release()) for lease in leases]
 
     def close(self) -> None:
-        """Close what the loop waits on."""
+        """Close the descriptors that the loop waits on."""
         self._bell.close()
         self._selector.close()
 
@@ -166,11 +170,8 @@ class Consumer:
         if self._outcomes:
             return max(0.0, self._gathering_since + GATHER_S - now)
         times = [self._poll_at, self._heartbeat.due_at, *[chore.due_at for chore in self._chores]]
-        if self._room() > 0:  # without room, what is due cannot be claimed: no hurry
-            if self._more:
-                return 0.0
-            if self._due_at is not None:
-                times.append(self._due_at)
+        if self._room() > 0:  # without room, a message that is due cannot be claimed: no hurry
+            times.append(self._claiming.next_at())
         if self._tend_at is not None:
             times.append(self._tend_at)
         return max(0.0, min(times) - now)
@@ -181,12 +182,12 @@ class Consumer:
 
     def _rung(self) -> None:
         if self._bell.clear():
-            self._more = self._heard = True
+            self._claiming.rung()
             for chore in self._chores:
                 chore.rung()
 
     def turn(self) -> None:
-        """Settle, claim, dispatch; then what time asks for."""
+        """Settle, claim, dispatch; then do what has come due."""
         now = time.monotonic()
         self._tend_at = self._pool.tend(now)
         fresh = self._pool.collect()
@@ -207,26 +208,34 @@ class Consumer:
             self._in_trouble(exc)
 
     def _exchange(self, now: float) -> None:
-        """One transaction: outcomes in, leases out."""
-        capacity = self._room()
-        due = self._due_at is not None and now >= self._due_at
-        want = capacity if (self._more or due) else 0
-        if not self._outcomes and not want:
+        """Hand in outcomes and take leases, in one transaction, where this turn needs one."""
+        gathering = self._accepting and now < self._gathering_since + GATHER_S
+        limit = self._claiming.limit(now, self._room(), outcomes=bool(self._outcomes), gathering=gathering)
+        if limit is None:
             return
-        if not want and self._accepting and capacity <= 0 and now < self._gathering_since + GATHER_S:
-            return  # every executor has work: let more outcomes share this commit
+        turn = self._transact(limit)
+        self._claiming.learn(limit, len(turn.leases), self._monotonic(turn.due_ms, now))
+        if turn.lost:
+            logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
+        if turn.leases:
+            leases = self._take_in(turn.leases, turn.command)
+            self.started_by_task.update([lease.task for lease in leases])
+            self._pool.submit(leases)
+            self._tend_at = min(self._tend_at or now + BUDGET_S, now + BUDGET_S)  # to see how they get on
+
+    def _transact(self, limit: int) -> Turn:
+        """Settle all outcomes and claim up to `limit` messages. Outcomes that cannot be stored are kept."""
         outcomes, self._outcomes = self._outcomes, []
         budget = self._rates.budget() if self._rates else None
         told = self._events.ended(outcomes) if self._events else ()
         try:
-            # A batch of outcomes may unblock what comes next: always look, in the same transaction.
             turn = self._storage.turn(
                 outcomes,
                 self._queues(),
                 worker=self._heartbeat.worker,
-                limit=capacity,
+                limit=limit,
                 visibility_s=self._visibility_s,
-                expectant=self._expectant and self._heard,
+                expectant=self._claiming.expectant,
                 budget=budget,
                 told=told,
             )
@@ -237,26 +246,14 @@ class Consumer:
             raise
         self.processed += len(outcomes)
         self._committed(budget, told)
-        if self._heard and capacity > 0:
-            # Where the last ring was for this worker, the next one will be; of several idle ones, those that came too
-            # late look first, without the write lock.
-            self._expectant, self._heard = bool(turn.leases), False
-        if turn.lost:
-            logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
-        self._more = capacity <= len(turn.leases)  # also where there was no room to look: not known is not "none"
-        if turn.leases:
-            leases = self._take_in(turn.leases, turn.command)
-            self.started_by_task.update([lease.task for lease in leases])
-            self._pool.submit(leases)
-            self._tend_at = min(self._tend_at or now + BUDGET_S, now + BUDGET_S)  # to see how they get on
-        if not self._more and self._accepting:
-            self._due_at = None if turn.due_ms is None else now + self._until_s(turn.due_ms)
+        return turn
 
-    def _until_s(self, due_ms: int) -> float:
-        return max(0.0, (due_ms - self._storage.clock.now_ms()) / 1000)
+    def _monotonic(self, due_ms: int | None, now: float) -> float:
+        """The wall clock's `due_ms` by the clock of `now`; infinity for None."""
+        return inf if due_ms is None else now + max(0.0, (due_ms - self._storage.clock.now_ms()) / 1000)
 
     def _take_in(self, leases: list[Lease], command: int) -> list[Lease]:
-        """Tell what has come; what of it is to be executed."""
+        """Log and report the leases that have come, and choose those that are to be executed."""
         if logger.isEnabledFor(logging.INFO):
             for lease in leases:
                 logger.info("Task %s[%s] received", lease.task, lease.id)
@@ -271,9 +268,9 @@ class Consumer:
             self._events.written(told)
 
     def _settle_apart(self, outcomes: list[tuple[Lease, Outcome]]) -> list[tuple[Lease, Outcome]]:
-        """Settle one by one what the storage refused together, so that one bad outcome holds up no other.
+        """Settle one by one the outcomes that the storage refused together, so that a bad one holds up no other.
 
-        What is refused alone too is a dead letter that says why; what is left cannot be stored at the moment.
+        An outcome that is refused again becomes a dead letter that says why. Returns those that cannot be stored now.
         """
         left = []
         for lease, outcome in outcomes:
@@ -293,7 +290,7 @@ class Consumer:
         return self.queues
 
     def _look_around(self, now: float) -> None:
-        """The chores, the heartbeat, and the safety net below the wake-ups."""
+        """Do the chores that are due, beat, and poll for the case that a wake-up was lost."""
         for chore in self._chores:
             if now >= chore.due_at:
                 chore.turn()
@@ -301,44 +298,49 @@ class Consumer:
             self._pool.abandon(self._heartbeat.beat(self._pool.leases() + [lease for lease, _ in self._outcomes]))
         if now >= self._poll_at:
             self._poll_at = now + SAFETY_POLL_S * random.uniform(0.9, 1.1)
-            if self._bell.fileno() >= 0 and self._bell.wait(0.0):  # also looks after a bell that was deleted
-                self._more = True
-            if self._short and self._storage.driver.reserve():
-                self._short, self._more = False, True
-                logger.warning("there is space again: going on")
-            for warning in self._storage.driver.warnings():
-                self._tell(logging.WARNING, warning)
-            version = self._storage.driver.version()
-            if version != self._version:
-                self._version = version
-                self._more = True
-                self._storage.driver.check_schema()
-            if self._heartbeat.look_after_others():
-                self._more = True
+            self._poll()
+
+    def _poll(self) -> None:
+        """Look after the bell, the disk, the schema and the other workers."""
+        if self._bell.fileno() >= 0 and self._bell.wait(0.0):  # also looks after a bell that was deleted
+            self.look()
+        if self._short and self._storage.driver.reserve():
+            self._short = False
+            self.look()
+            logger.warning("there is space again: going on")
+        for warning in self._storage.driver.warnings():
+            self._report(logging.WARNING, warning)
+        version = self._storage.driver.version()
+        if version != self._version:
+            self._version = version
+            self.look()
+            self._storage.driver.check_schema()
+        if self._heartbeat.look_after_others():
+            self.look()
 
     def _out_of_space(self, exc: StorageFull) -> None:
-        """The disk is full: claim nothing, finish what runs with the space in reserve, go on when there is more."""
+        """Claim nothing while the disk is full; settle the running tasks with the space in reserve."""
         self._short = True
         if self._storage.driver.relieve():
-            logger.error("%s; claiming nothing until then, finishing what runs with the space in reserve", exc)
+            logger.error("%s; claiming nothing until then, settling the running tasks with the space in reserve", exc)
         else:
             self._in_trouble(exc)
 
     def _in_trouble(self, exc: Exception) -> None:
-        """The storage refused: go on executing what is here, try again soon, lose nothing.
+        """Go on executing after the storage has refused, try again soon, lose nothing.
 
-        Who leaves at once does not wait for it: the leases end by themselves.
+        A worker that leaves at once does not wait for the storage: its leases end by themselves.
         """
         if self._aborting:
             logger.error("leaving %d leases to run out: %s", len(self._outcomes), exc)
             self._outcomes.clear()
             return
-        self._tell(logging.ERROR, f"the queue cannot be used at the moment, trying again: {exc}")
+        self._report(logging.ERROR, f"the queue cannot be used at the moment, trying again: {exc}")
         self._paused_until = time.monotonic() + TROUBLE_PAUSE_S
 
-    def _tell(self, level: int, text: str) -> None:
-        """Log `text`, but one trouble that lasts not at every attempt."""
+    def _report(self, level: int, text: str) -> None:
+        """Log `text`; a trouble that lasts is not logged at every attempt."""
         now, kind = time.monotonic(), text[:80]  # the figures, which differ each time, are further behind
-        if now >= self._told.get(kind, 0.0):
-            self._told[kind] = now + TELL_AGAIN_S
+        if now >= self._report_again_at.get(kind, 0.0):
+            self._report_again_at[kind] = now + REPORT_AGAIN_S
             logger.log(level, "%s", text)

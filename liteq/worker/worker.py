@@ -7,7 +7,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from setproctitle import getproctitle, setproctitle
@@ -18,34 +19,45 @@ from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
 from liteq.monitor import identity
 from liteq.storage.storage import Storage
 from liteq.worker.chores.autoscale import Autoscaler
-from liteq.worker.chores.chore import Chore
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat, KeepAlive
 from liteq.worker.chores.rate_limits import RateLimits
 from liteq.worker.chores.soft_shutdown import SoftShutdown
 from liteq.worker.chores.sync import SyncChore
-from liteq.worker.compat.steps import Steps
-from liteq.worker.compat.timer import Timer
 from liteq.worker.control.panel import Panel
+from liteq.worker.hooks import Chore, Hooks
 from liteq.worker.loop import Consumer
 from liteq.worker.pool import Pool, make_pool
 from liteq.worker.signals import Demand, SignalQueue
 
-__all__ = ["Worker"]
+__all__ = ["Running", "Worker"]
 
 logger = logging.getLogger("liteq.worker")
 
 PATIENCE_S = 1.0  # that the loop waits for the write lock, before it looks after its children again
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The parts of a worker that has started."""
+
+    storage: Storage
+    pool: Pool
+    heartbeat: Heartbeat
+    rates: RateLimits
+    events: EventLog
+    autoscaler: Autoscaler | None
+    consumer: Consumer
+
+
 class Worker:
-    """A worker of `app`. What is None is taken from the app's settings.
+    """A worker of `app`. An option that is None is taken from the app's settings.
 
     `queues`: names; None means the default queue. `concurrency`: executors, None for one per core. `pool`: "prefork",
     "threads" or "solo". `hostname`: the worker's name, `%h` in it is the host. Limits in seconds, memory in KiB.
 
-    `autoscale`: (most, least) executors. `task_events`: tell what becomes of tasks. `chores`: what the loop does beside
-    the queue: beat. `options`: what the app's own steps (`liteq.bootsteps`) are made with.
+    `autoscale`: (most, least) executors. `task_events`: write events of tasks. `chores`: more work for the loop, such
+    as beat. `options`: arguments for the app's own steps (`liteq.bootsteps`).
 
     `run()` returns when the worker has ended. In a main thread it catches the signals of `worker/signals.py`; in any
     other, `stop()` ends it.
@@ -85,36 +97,34 @@ class Worker:
         self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child
         self._on_ready = on_ready
         self._chores = chores
-        self._options = dict(options or {})
-        self.timer = Timer()
-        self.steps: Steps | None = None
+        self.options = dict(options or {})
+        self.hooks = self.make_hooks()
         self._signals = SignalQueue()
         self._ended = threading.Event()
         self._cold = False
         self._soft_shutdown = SoftShutdown(conf.worker_soft_shutdown_timeout, self._end_cold)
-        self.storage: Storage | None = None
-        self.consumer: Consumer | None = None
-        self.pool: Pool | None = None
-        self.rates: RateLimits | None = None
-        self.events: EventLog | None = None
-        self.autoscaler: Autoscaler | None = None
+        self._running: Running | None = None
+
+    def make_hooks(self) -> Hooks:
+        """Make the calls to code outside the engine; called once, at the end of `__init__`."""
+        return Hooks()
 
     def take_from(self, queues: Sequence[str]) -> None:
-        """Say which queues to take from, before it runs; its own, with `worker_direct`, is always among them."""
+        """Set the queues to take from, before it runs; with `worker_direct` its own queue is always among them."""
         direct = [f"{self.hostname}.dq"] if self.app.conf.worker_direct else []
         self.queues = [*queues, *(name for name in direct if name not in queues)]
 
     # -- from outside ------------------------------------------------------------------------------------------------
 
     def stop(self, *, cold: bool = False) -> None:
-        """Ask the worker to end, from any thread: when what runs has finished, or `cold`: at once."""
+        """Ask the worker to end, from any thread: when the running tasks have finished, or `cold`: at once."""
         self._signals.put(Demand.COLD if cold else Demand.WARM)
 
     def reload(self, modules: Sequence[str] | None = None, reload: bool = False, timeout_s: float = 10.0) -> None:
         """Have the running worker import `modules` (with `reload`: anew) and forget rate limits, from any thread.
 
         Tests call it after they have defined tasks: these are known without it. The processes of the prefork pool are
-        replaced, each once it is idle. Raises RuntimeError when it cannot be done, or is not within `timeout_s`.
+        replaced, each once it is idle. Raises RuntimeError when that fails, or is not done within `timeout_s`.
         """
         answers = self.app.control.pool_restart(
             list(modules or ()), reload=reload, destination=[self.hostname], reply=True, timeout=timeout_s
@@ -125,7 +135,7 @@ class Worker:
 
     @contextmanager
     def ended_by(self) -> Iterator[None]:
-        """WorkerShutdown or WorkerTerminate, raised in this block by code of the user's, ends the worker in order."""
+        """End the worker in order where the user's code in this block raises WorkerShutdown or WorkerTerminate."""
         try:
             yield
         except (WorkerShutdown, WorkerTerminate) as exc:
@@ -141,157 +151,160 @@ class Worker:
         """Work until asked to end; the process's exit code: 0 after a warm end, 1 after a cold one."""
         title = getproctitle()
         try:
-            self._start()
-            self._work()
+            self._work(self._start())
         finally:
             self._end()
             setproctitle(title)
         return int(self._cold)
 
-    def start(self) -> int:
-        """As `run`, by Celery's name."""
-        return self.run()
+    @property
+    def has_started(self) -> bool:
+        """Whether there are parts in `running`. They stay there when the worker has ended."""
+        return self._running is not None
 
-    def _start(self) -> None:
+    @property
+    def running(self) -> Running:
+        """The worker's parts. Raises RuntimeError before it has started."""
+        if self._running is None:
+            raise RuntimeError(f"{self.hostname} has not started: call run() first")
+        return self._running
+
+    def _start(self) -> Running:
+        """Make the parts of the worker, in an order in which each finds those that it needs."""
         announce.worker_init.send(sender=self)
         self.app.import_tasks()
-        self.steps = Steps(self, self._options)
+        self.hooks.starting()
         setproctitle(f"liteq: {self.hostname} ({self.pool_kind})")
         self.app.storage.migrate()
         # Its own, less patient than a caller's: while the loop waits for a lock it looks after nothing else.
-        self.storage = self.app.open_storage(busy_timeout_s=min(PATIENCE_S, self.app.conf.busy_timeout))
-        self.rates = RateLimits(self.app, self.storage, self._look)
-        self.pool = make_pool(
+        storage = self.app.open_storage(busy_timeout_s=min(PATIENCE_S, self.app.conf.busy_timeout))
+        rates = RateLimits(self.app, storage, self._look)
+        pool = self._make_pool()
+        self._signals.install()
+        heartbeat = self._make_heartbeat(storage, pool)
+        events = EventLog(self.app, storage, self.hostname, pool, enabled=self._task_events)
+        autoscaler = self._make_autoscaler(storage, pool)
+        panel = Panel(self, storage, heartbeat)
+        more: list[Chore] = [SyncChore(storage.driver)] if self.app.conf.durability == "relaxed" else []
+        if autoscaler is not None:
+            more.append(autoscaler)
+        consumer = Consumer(
+            storage,
+            pool,
+            self.queues,
+            heartbeat,
+            visibility_s=self.app.conf.visibility_timeout,
+            on_wake=self._obey,
+            chores=[panel, self._soft_shutdown, rates, events, *more, *self._chores, *self.hooks.chores()],
+            admit=panel.admit,
+            rates=rates,
+            events=events,
+        )
+        self._running = Running(storage, pool, heartbeat, rates, events, autoscaler, consumer)
+        return self._running
+
+    def _make_pool(self) -> Pool:
+        return make_pool(
             self.pool_kind,
             self.app,
             self.concurrency,
             hostname=self.hostname,
+            hooks=self.hooks,
             limits=self.limits,
             max_tasks=self.max_tasks,
             max_memory_kib=self._max_memory_kib,
             stop=lambda cold: self.stop(cold=cold),
         )
 
-    def _work(self) -> None:
-        conf, storage = self.app.conf, self.storage
-        assert self.pool is not None
-        assert storage is not None
-        assert self.rates is not None
-        assert self.steps is not None
-        self._signals.install()
-        heartbeat = Heartbeat(
+    def _make_heartbeat(self, storage: Storage, pool: Pool) -> Heartbeat:
+        conf = self.app.conf
+        return Heartbeat(
             storage,
             identity.me(self.hostname),
             visibility_s=conf.visibility_timeout,
             result_expires_s=conf.result_expires,
             dead_expires_s=conf.dead_expires,
-            info=self.info,
+            info=lambda: self.info(pool),
             patience_s=conf.busy_timeout,
         )
-        self.events = EventLog(self.app, storage, self.hostname, self.pool, enabled=self._task_events)
-        self.autoscaler = self._make_autoscaler(storage)
-        panel = Panel(self, heartbeat)
-        consumer = self.consumer = Consumer(
-            storage,
-            self.pool,
-            self.queues,
-            heartbeat,
-            visibility_s=conf.visibility_timeout,
-            on_wake=self._obey,
-            chores=[panel, self._soft_shutdown, self.rates, self.events, *self._more_chores(storage)],
-            admit=panel.admit,
-            rates=self.rates,
-            events=self.events,
-        )
-        consumer.watch(self._signals.fileno(), self._signals.clear)
-        self.pool.start(consumer)
-        keep_alive = KeepAlive(heartbeat, self.pool.leases) if self.pool.name == "solo" else None
-        try:
-            if keep_alive is not None:
-                keep_alive.start()
-            with self.ended_by():
-                self.steps.start()
-                announce.worker_ready.send(sender=self)
-            logger.info("%s ready.", self.hostname)
-            if self._on_ready is not None:
-                self._on_ready(self)
-            consumer.run()
-        finally:
-            if keep_alive is not None:
-                keep_alive.stop()
-            self.pool.stop()
-            self.steps.stop(cold=self._cold)
-            consumer.close()
-        try:
-            heartbeat.leave()
-        except StorageError as exc:  # the others notice by themselves that this process is gone
-            logger.warning("cannot sign off: %s", exc)
-        storage.close()
 
-    def _more_chores(self, storage: Storage) -> list[Chore]:
-        chores: list[Chore] = [SyncChore(storage.driver)] if self.app.conf.durability == "relaxed" else []
-        if self.autoscaler is not None:
-            chores.append(self.autoscaler)
-        return [*chores, *self._chores, self.timer]
-
-    def _make_autoscaler(self, storage: Storage) -> Autoscaler | None:
+    def _make_autoscaler(self, storage: Storage, pool: Pool) -> Autoscaler | None:
         if self._autoscale is None or self.pool_kind == "solo":
             return None
-        assert self.pool is not None
 
         def waiting(limit: int) -> int:
-            return storage.waiting(self.queues if self.consumer is None else self.consumer.queues, limit=limit)
+            return storage.waiting(self.running.consumer.queues, limit=limit)
 
-        return Autoscaler(self.pool, *self._autoscale, waiting, self._look)
+        return Autoscaler(pool, *self._autoscale, waiting, self._look)
+
+    def _work(self, running: Running) -> None:
+        pool, consumer = running.pool, running.consumer
+        consumer.watch(self._signals.fileno(), self._signals.clear)
+        pool.start(consumer)
+        try:
+            with KeepAlive(running.heartbeat, pool.leases) if pool.name == "solo" else nullcontext():
+                with self.ended_by():
+                    self.hooks.started()
+                    announce.worker_ready.send(sender=self)
+                logger.info("%s ready.", self.hostname)
+                if self._on_ready is not None:
+                    self._on_ready(self)
+                consumer.run()
+        finally:
+            pool.stop()
+            self.hooks.stopped(cold=self._cold)
+            consumer.close()
+        try:
+            running.heartbeat.leave()
+        except StorageError as exc:  # the others notice by themselves that this process is gone
+            logger.warning("cannot sign off: %s", exc)
+        running.storage.close()
 
     def _look(self) -> None:
-        if self.consumer is not None:
-            self.consumer.look()
+        self.running.consumer.look()
 
     def _obey(self) -> None:
-        """Do what the signals since the last turn ask for."""
+        """Meet the demands of the signals since the last turn."""
         while (demand := self._signals.take()) is not None:
-            assert self.consumer is not None
-            assert self.pool is not None
+            pool, consumer = self.running.pool, self.running.consumer
             match demand:
                 case Demand.WARM:
                     announce.worker_shutting_down.send(sender=self.hostname, sig="SIGTERM", how="Warm", exitcode=0)
-                    logger.warning("worker: Warm shutdown (finishing %d tasks)", len(self.pool.leases()))
-                    self.consumer.finish()
+                    logger.warning("worker: Warm shutdown (finishing %d tasks)", len(pool.leases()))
+                    consumer.finish()
                 case Demand.COLD if self._soft_shutdown.begin():
                     soft_s = self._soft_shutdown.timeout_s
                     announce.worker_shutting_down.send(sender=self.hostname, sig="SIGQUIT", how="Soft", exitcode=0)
-                    logger.warning("worker: Soft shutdown (%g s for %d tasks)", soft_s, len(self.pool.leases()))
-                    self.consumer.finish()
+                    logger.warning("worker: Soft shutdown (%g s for %d tasks)", soft_s, len(pool.leases()))
+                    consumer.finish()
                 case Demand.COLD:
                     self._end_cold()
                 case Demand.GROW:
-                    self.pool.resize(self.pool.size + 1)
+                    pool.resize(pool.size + 1)
                 case Demand.SHRINK:
-                    self.pool.resize(max(1, self.pool.size - 1))
+                    pool.resize(max(1, pool.size - 1))
 
     def _end_cold(self) -> None:
-        assert self.consumer is not None
-        assert self.pool is not None
         announce.worker_shutting_down.send(sender=self.hostname, sig="SIGQUIT", how="Cold", exitcode=1)
-        logger.warning("worker: Cold shutdown (returning %d tasks)", len(self.pool.leases()))
+        logger.warning("worker: Cold shutdown (returning %d tasks)", len(self.running.pool.leases()))
         self._cold = True
-        self.consumer.abort()
+        self.running.consumer.abort()
 
     def _end(self) -> None:
         self._signals.restore()
         announce.worker_shutdown.send(sender=self)
         self._ended.set()
 
-    def info(self) -> dict[str, object]:
-        """What others are shown of this worker."""
+    def info(self, pool: Pool) -> dict[str, object]:
+        """The figures of this worker that lists of workers show."""
+        consumer = None if self._running is None else self._running.consumer
         return {
-            "queues": sorted(self.consumer.queues) if self.consumer is not None else self.queues,
-            "concurrency": self.pool.size if self.pool is not None else self.concurrency,
+            "queues": self.queues if consumer is None else sorted(consumer.queues),
+            "concurrency": pool.size,
             "pool": self.pool_kind,
             "loadavg": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-            "processed": self.consumer.processed if self.consumer is not None else 0,
-            "pids": self.pool.pids() if self.pool is not None else [],
+            "processed": 0 if consumer is None else consumer.processed,
+            "pids": pool.pids(),
             "version": __version__,
             "python": f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
         }

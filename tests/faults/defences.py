@@ -152,7 +152,7 @@ MUTANTS = [
     ),
     without(
         "a running worker learns of a newer file", "liteq/worker/loop.py",
-        "                self._storage.driver.check_schema()\n", "",
+        "            self._storage.driver.check_schema()\n", "",
         "test_versions.py::test_a_running_worker_stops_when_its_file_is_migrated_by_a_newer_one",
     ),
     without(

@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from liteq import LiteQ, bootsteps
-from liteq.bootsteps import in_order
 from liteq.exceptions import ImproperlyConfigured
 from liteq.testing import start_worker
+from liteq.worker.compat.bootsteps import in_order
 from liteq.worker.compat.timer import Timer
 
 

@@ -219,7 +219,7 @@ def _clocks(boot: str) -> list[str]:
 
 
 class KeepAlive:
-    """Beats, and looks after others, for a consumer that executes in its own thread, while a long task keeps it."""
+    """Beats and looks after others inside a `with` block, for a loop that executes tasks itself and cannot meanwhile."""
 
     def __init__(self, heartbeat: Heartbeat, leases: Callable[[], list[Lease]]) -> None:
         self._heartbeat = heartbeat
@@ -227,10 +227,10 @@ class KeepAlive:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="liteq-keepalive", daemon=True)
 
-    def start(self) -> None:
+    def __enter__(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
 

@@ -135,7 +135,7 @@ def rate_limit(state: Panel, task_name: str | None = None, rate_limit: Any = Non
         logger.error("Rate limit attempt for unknown task %s", task_name)
         return error("unknown task")
     state.app.tasks[task_name].rate_limit = rate_limit
-    state.worker.rates.reset()
+    state.worker.running.rates.reset()
     if not per_second(rate_limit):
         logger.info("Rate limits disabled for tasks of type %s", task_name)
         return ok("rate limit disabled successfully")
@@ -189,7 +189,7 @@ def shutdown(state: Panel, msg: str = "asked by remote control", **_kwargs: Any)
 @control_command(args=[("n", int)], signature="[N=1]")
 def pool_grow(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
     """Execute `n` more tasks at a time."""
-    if state.worker.autoscaler is not None:
+    if state.worker.running.autoscaler is not None:
         return error(AUTOSCALED.format("pool_grow"))
     if state.pool.name == "solo":
         return error("the solo pool has one executor")
@@ -201,7 +201,7 @@ def pool_grow(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
 @control_command(args=[("n", int)], signature="[N=1]")
 def pool_shrink(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
     """Execute `n` fewer tasks at a time, at least one."""
-    if state.worker.autoscaler is not None:
+    if state.worker.running.autoscaler is not None:
         return error(AUTOSCALED.format("pool_shrink"))
     if state.pool.name == "solo":
         return error("the solo pool has one executor")
@@ -219,7 +219,7 @@ def pool_restart(
         module = importlib.import_module(name)
         if reload and name in known:
             importlib.reload(module)
-    state.worker.rates.reset()
+    state.worker.running.rates.reset()
     state.pool.renew()
     return ok("reload started")
 
@@ -227,9 +227,9 @@ def pool_restart(
 @control_command(args=[("max", int), ("min", int)], signature="[max [min]]")
 def autoscale(state: Panel, max: int | None = None, min: int | None = None, **_kwargs: Any) -> dict[str, str]:  # noqa: A002
     """Set the limits of the pool's size, where it was started with --autoscale."""
-    if state.worker.autoscaler is None:
+    if state.worker.running.autoscaler is None:
         raise ValueError("Autoscale not enabled")
-    most, least = state.worker.autoscaler.update(max, min)
+    most, least = state.worker.running.autoscaler.update(max, min)
     return ok(f"autoscale now max={most} min={least}")
 
 
@@ -248,10 +248,10 @@ def election(state: Panel, id: str, action: Any = None, **_kwargs: Any) -> None:
 @control_command
 def enable_events(state: Panel) -> dict[str, str]:
     """Tell what becomes of tasks."""
-    return ok("task events enabled" if state.worker.events.enable() else "task events already enabled")
+    return ok("task events enabled" if state.worker.running.events.enable() else "task events already enabled")
 
 
 @control_command
 def disable_events(state: Panel) -> dict[str, str]:
     """Tell no more."""
-    return ok("task events disabled" if state.worker.events.disable() else "task events already disabled")
+    return ok("task events disabled" if state.worker.running.events.disable() else "task events already disabled")

@@ -66,7 +66,7 @@ def reserved(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
 @inspect_command(alias="dump_schedule")
 def scheduled(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
     """What waits for its time in the queues that it takes from: shared with other workers of these."""
-    found = state.worker.storage.messages(State.SCHEDULED, limit=SHOWN)
+    found = state.worker.running.storage.messages(State.SCHEDULED, limit=SHOWN)
     return [
         {
             "eta": from_ms(record.due_ms).isoformat(),
@@ -88,7 +88,7 @@ def query_task(state: Panel, ids: Iterable[str] = (), **_kwargs: Any) -> dict[st
         for lease in state.pool.leases()
         if lease.id in wanted
     }
-    rest = state.worker.storage.find_many(sorted(wanted - held.keys()))
+    rest = state.worker.running.storage.find_many(sorted(wanted - held.keys()))
     return held | {
         id_: ["scheduled", describe(state, record)]
         for id_, record in rest.items()
@@ -187,7 +187,7 @@ def _memory_bytes() -> int | None:
 @inspect_command
 def stats(state: Panel, **_kwargs: Any) -> dict[str, Any]:
     """Counters, pool, uptime, resource usage."""
-    info = state.worker.info()
+    info = state.worker.info(state.pool)
     return {
         "pid": os.getpid(),
         "total": dict(state.consumer.started_by_task),
@@ -204,7 +204,7 @@ def stats(state: Panel, **_kwargs: Any) -> dict[str, Any]:
             "put-guarded-by-semaphore": False,
             "writes": {},
         },
-        **({} if state.worker.autoscaler is None else {"autoscaler": state.worker.autoscaler.info()}),
+        **({} if state.worker.running.autoscaler is None else {"autoscaler": state.worker.running.autoscaler.info()}),
         "broker": state.app.connection().as_dict(),
         "rusage": _rusage(),
         "version": __version__,

@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
-from liteq import signals
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode
 from liteq.storage.commands import Command
 from liteq.storage.facades import Commands
+from liteq.storage.storage import Storage
 from liteq.worker.chores.heartbeat import Heartbeat
-from liteq.worker.compat.task_received import announce_received
 from liteq.worker.revoking import has_stamp, revoked_outcome
 
 __all__ = ["COMMANDS", "META", "CommandInfo", "Panel", "control_command", "inspect_command"]
@@ -118,7 +117,7 @@ class Panel:
         """As `control_command`, or with `type="inspect"` as `inspect_command`."""
         return _register(*args, type=type, **info)
 
-    def __init__(self, worker: Any, heartbeat: Heartbeat) -> None:
+    def __init__(self, worker: Any, storage: Storage, heartbeat: Heartbeat) -> None:
         self.worker = worker
         self.app = worker.app
         self.hostname: str = worker.hostname
@@ -129,7 +128,7 @@ class Panel:
         self.due_at = 0.0
         self._looked_at = 0.0
         self._enabled = bool(self.app.conf.worker_enable_remote_control)
-        self._commands: Commands = worker.storage.commands
+        self._commands: Commands = storage.commands
         self._last = self._commands.last_seen()
         self.revoked.update(self._commands.revoked_ids())
         for header, stamp in self._commands.revoked_stamps():
@@ -137,11 +136,11 @@ class Panel:
 
     @property
     def consumer(self) -> Any:
-        return self.worker.consumer
+        return self.worker.running.consumer
 
     @property
     def pool(self) -> Any:
-        return self.worker.pool
+        return self.worker.running.pool
 
     # -- the chore ---------------------------------------------------------------------------------------------------
 
@@ -194,8 +193,7 @@ class Panel:
         """
         if command > self._last:
             self.turn()
-        if signals.task_received.receivers:
-            announce_received(self.app, leases, self.hostname)
+        self.worker.hooks.received(leases)
         if not self.revoked and not self.revoked_stamps:
             return leases
         refused = {lease.token for lease in leases if self.refuses(lease)}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
+from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import Pool
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits
@@ -19,6 +20,7 @@ def make_pool(
     size: int,
     *,
     hostname: str,
+    hooks: Hooks | None = None,
     limits: Limits = (None, None),
     max_tasks: int | None = None,
     max_memory_kib: int | None = None,
@@ -28,30 +30,36 @@ def make_pool(
 
     `stop(cold)` is called for a task that raised WorkerShutdown or WorkerTerminate.
 
-    Imports what the kind needs only now: forking does not exist everywhere. Raises ImproperlyConfigured for a kind that
-    there is not, here or at all.
+    Imports the kind's modules only now: forking does not exist everywhere. Raises ImproperlyConfigured for an unknown
+    kind, and for one that this platform cannot run.
     """
     match kind:
         case "prefork" | "processes":
-            return _prefork(app, size, hostname, limits, max_tasks, max_memory_kib)
+            return _prefork(app, size, hostname, hooks, limits, max_tasks, max_memory_kib)
         case "threads":
             from liteq.worker.pool.threads import ThreadPool
 
-            return ThreadPool(Executor(app, hostname=hostname, limits=limits, stop=stop), size)
+            return ThreadPool(Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop), size)
         case "solo":
             from liteq.worker.pool.solo import SoloPool
 
-            return SoloPool(Executor(app, hostname=hostname, limits=limits, stop=stop))
+            return SoloPool(Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop))
         case _:
-            raise ImproperlyConfigured(f"there is no pool {kind!r}: use prefork, threads or solo")
+            raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, threads or solo")
 
 
 def _prefork(
-    app: Any, size: int, hostname: str, limits: Limits, max_tasks: int | None, max_memory_kib: int | None
+    app: Any,
+    size: int,
+    hostname: str,
+    hooks: Hooks | None,
+    limits: Limits,
+    max_tasks: int | None,
+    max_memory_kib: int | None,
 ) -> Pool:
     try:
         from liteq.worker.pool.prefork.child import ChildSettings
         from liteq.worker.pool.prefork.pool import PreforkPool
     except ImportError as exc:  # Windows has neither fork nor what goes with it
         raise ImproperlyConfigured(f"the prefork pool needs fork: use --pool threads or solo here ({exc})") from exc
-    return PreforkPool(app, size, ChildSettings(hostname, limits, max_tasks, max_memory_kib))
+    return PreforkPool(app, size, ChildSettings(hostname, hooks, limits, max_tasks, max_memory_kib))

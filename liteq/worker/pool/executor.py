@@ -13,7 +13,7 @@ from liteq.exceptions import NotRegistered, WorkerShutdown, WorkerTerminate
 from liteq.execution.execute import arguments, execute
 from liteq.message import DeadLetter, Lease, Outcome
 from liteq.serialization import encode_error
-from liteq.worker.compat.task_unknown import announce_refused
+from liteq.worker.hooks import Hooks
 from liteq.worker.pool.limits import Limits, SoftLimit, limits_of
 from liteq.worker.revoking import revoked_outcome
 
@@ -25,9 +25,9 @@ logger = logging.getLogger("liteq.worker")
 class Executor:
     """Runs leases of one app in this process.
 
-    `started` is called with a lease and its hard limit in seconds before a body with such a limit runs: whoever can
-    kill this process then keeps the time. `limits`: the worker's default (hard, soft) limits. `stop(cold)` ends the
-    worker, for a task that raised WorkerShutdown or WorkerTerminate.
+    `started` is called with a lease and its hard limit in seconds before a body with such a limit runs: the parent,
+    which can kill this process, then keeps the time. `limits`: the worker's default (hard, soft) limits. `stop(cold)`
+    ends the worker, for a task that raised WorkerShutdown or WorkerTerminate.
     """
 
     def __init__(
@@ -35,12 +35,14 @@ class Executor:
         app: Any,
         *,
         hostname: str,
+        hooks: Hooks | None = None,
         limits: Limits = (None, None),
         started: Callable[[Lease, float], None] | None = None,
         stop: Callable[[bool], None] | None = None,
     ) -> None:
-        self.ending: SystemExit | None = None  # what a task raised to end the worker
+        self.ending: SystemExit | None = None  # raised by a task, to end the worker
         self._stop = stop
+        self._hooks = hooks or Hooks()
         self.app = app
         self._tasks = app.tasks
         self._clock = app.clock
@@ -51,9 +53,9 @@ class Executor:
         self._warned: set[str] = set()
 
     def run(self, lease: Lease) -> tuple[Outcome, float]:
-        """What became of `lease`, and for how many seconds it ran.
+        """Run `lease`; its outcome, and for how many seconds it ran.
 
-        Lets through what is no Exception, but for SystemExit: that is meant to end this process.
+        A BaseException that is no Exception is raised, but for SystemExit: it is meant to end this process.
         """
         pid = os.getpid()
         try:
@@ -67,11 +69,11 @@ class Executor:
             return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True), 0.0
         task = self._tasks.get(lease.task) or self._tasks.find(lease.task)
         if task is None:
-            return self._refuse(lease, NotRegistered(lease.task, self._tasks), announce=True), 0.0
+            return self._refuse_unread(lease, NotRegistered(lease.task, self._tasks)), 0.0
         try:
             args, kwargs = arguments(task, lease)
         except Exception as exc:
-            return self._refuse(lease, exc, announce=True), 0.0
+            return self._refuse_unread(lease, exc), 0.0
         request = Request.from_lease(lease, args, kwargs, self._hostname)
         hard, soft = self._limits_of(task, lease, request)
         before = time.perf_counter()
@@ -90,7 +92,7 @@ class Executor:
         return outcome, time.perf_counter() - before
 
     def end_worker(self) -> None:
-        """Do what a task asked for by WorkerShutdown or WorkerTerminate; called once its outcome is in safe hands."""
+        """End the worker if a task asked for it; called once that task's outcome is in safe hands."""
         ending, self.ending = self.ending, None
         if ending is not None and self._stop is not None:
             self._stop(isinstance(ending, WorkerTerminate))
@@ -121,11 +123,15 @@ class Executor:
             self._warn(task.name, "a soft time limit needs the prefork or solo pool: not enforced")
         return execute(task, request, request.args, request.kwargs, clock=self._clock, within=within).outcome
 
-    def _refuse(self, lease: Lease, exc: BaseException, *, announce: bool = False) -> Outcome:
-        """A message that cannot be run here becomes a dead letter: to be replayed when the code can."""
+    def _refuse_unread(self, lease: Lease, exc: Exception) -> Outcome:
+        """Refuse a message whose task is unknown or whose arguments cannot be read, and tell the hooks."""
+        outcome = self._refuse(lease, exc)
+        self._hooks.refused(lease, exc)
+        return outcome
+
+    def _refuse(self, lease: Lease, exc: BaseException) -> Outcome:
+        """Make a dead letter of a message that cannot be run here; it can be replayed when the code can run it."""
         logger.error("cannot run %s[%s]: %s", lease.task, lease.id, exc)
-        if announce:
-            announce_refused(self.app, lease, exc)
         return DeadLetter(encode_error(exc))
 
     def _warn(self, name: str, text: str) -> None:
@@ -137,8 +143,8 @@ class Executor:
 def _end_copy(lease: Lease) -> NoReturn:
     """End a process that a task has forked and that came back out of it, by a return or by what it raised.
 
-    It is a copy of whoever executes: it would report an outcome for a lease that its parent still works on, and go on
-    to take others.
+    It is a copy of the executing process: it would report an outcome for a lease that its parent still works on, and
+    go on to take others.
     """
     logger.error("%s[%s] forked a process that did not end in it (os._exit): ending it", lease.task, lease.id)
     os._exit(1)

@@ -186,7 +186,7 @@ def test_trouble_with_the_file_is_survived(app, run, monkeypatch, eventually):
     def double(x: int) -> int:
         return 2 * x
 
-    storage = run("threads", concurrency=1).storage
+    storage = run("threads", concurrency=1).running.storage
     double.delay(1).get(timeout=10)
     turn, refused = storage.turn, []
 
@@ -210,7 +210,7 @@ def test_one_outcome_that_cannot_be_stored_holds_up_no_other(app, run, monkeypat
     def double(x: int) -> int:
         return 2 * x
 
-    storage = run("threads", concurrency=2).storage
+    storage = run("threads", concurrency=2).running.storage
     double.delay(1).get(timeout=10)
     for verb in ("turn", "settle"):
         original = getattr(storage, verb)
@@ -238,7 +238,7 @@ def test_a_worker_told_to_leave_at_once_does_not_wait_for_a_storage_that_refuses
     def refuse(settled: Any, *args: Any, **options: Any) -> Any:
         raise StorageBusy(0.0, None)
 
-    monkeypatch.setattr(worker.storage, "turn", refuse)
+    monkeypatch.setattr(worker.running.storage, "turn", refuse)
     double.delay(2)
     worker.stop(cold=True)
     assert worker.join(10)
@@ -258,7 +258,7 @@ def test_the_last_commits_of_a_burst_reach_the_disk_soon_where_durability_is_rel
     thread.start()
     try:
         double.delay(1).get(timeout=10)
-        driver, syncs = worker.storage.driver, list[float]()
+        driver, syncs = worker.running.storage.driver, list[float]()
         sync = driver.sync
         monkeypatch.setattr(driver, "sync", lambda: (syncs.append(time.monotonic()), sync()))
         double.delay(2).get(timeout=10)

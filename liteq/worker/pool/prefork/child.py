@@ -21,6 +21,7 @@ from typing import Any
 from liteq import context
 from liteq.exceptions import SoftTimeLimitExceeded
 from liteq.message import Lease, Outcome
+from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import ended_by
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits, SoftLimit
@@ -39,9 +40,10 @@ DEFER_MOST = 64  # ... nor more than this many
 
 @dataclass(frozen=True)
 class ChildSettings:
-    """What a child is told when it is forked. Limits in seconds, memory in KiB; None: no limit."""
+    """The settings that a child is forked with. Limits in seconds, memory in KiB; None: no limit."""
 
     hostname: str
+    hooks: Hooks | None = None
     limits: Limits = (None, None)
     max_tasks: int | None = None
     max_memory_kib: int | None = None
@@ -63,7 +65,12 @@ class Child:
         self._sending = False
         self._expected_s: dict[str, float] = {}
         self._executor = Executor(
-            app, hostname=settings.hostname, limits=settings.limits, started=self._report_started, stop=_stop_parent
+            app,
+            hostname=settings.hostname,
+            hooks=settings.hooks,
+            limits=settings.limits,
+            started=self._report_started,
+            stop=_stop_parent,
         )
 
     def run(self) -> None:

@@ -15,7 +15,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from setproctitle import setproctitle
 
@@ -187,22 +187,54 @@ def _pidfd(pid: int) -> int:
         return -1
 
 
+class _Channel(NamedTuple):
+    """The way between a parent and a child, both ends: a socket for leases and reports, a pipe for permits."""
+
+    ours: socket.socket
+    theirs: socket.socket
+    permits_in: int
+    permits_out: int
+
+    @classmethod
+    def open(cls) -> _Channel:
+        """Open both ends. Raises OSError when no descriptor is left."""
+        ours, theirs = socket.socketpair()
+        try:
+            return cls(ours, theirs, *os.pipe())
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+
+    def close(self) -> None:
+        self.ours.close()
+        self.theirs.close()
+        os.close(self.permits_in)
+        os.close(self.permits_out)
+
+    def keep_ours(self) -> None:
+        """In the parent. It keeps the pipe's reading end too: reading it takes a permit back."""
+        self.theirs.close()
+        self.ours.setblocking(False)
+        os.set_blocking(self.permits_in, False)
+
+    def keep_theirs(self) -> None:
+        """In the child."""
+        self.ours.close()
+        os.close(self.permits_out)
+        os.set_blocking(self.permits_in, False)
+
+
 def fork_child(
     app: Any, settings: ChildSettings, siblings: Iterable[Handle], *, number: int, let_go: Callable[[], None]
 ) -> Handle:
     """Fork a child that executes leases; the parent's handle on it. `number` is never used again, also in its name.
 
-    `let_go` closes, in the child, what else of the parent's it must not hold. The storage closes its own connections
-    around each fork: a child that believed to share its parent's would hold no lock at all. Raises OSError when the
-    system has no process, memory or descriptor left.
+    `let_go` closes, in the child, the other descriptors of the parent that it must not keep. The storage closes its own
+    connections around each fork: a child that believed to share its parent's would hold no lock at all. Raises OSError
+    when the system has no process, memory or descriptor left.
     """
-    ours, theirs = socket.socketpair()
-    try:
-        permits_in, permits_out = os.pipe()
-    except OSError:
-        ours.close()
-        theirs.close()
-        raise
+    channel = _Channel.open()
     # Whatever the parent imported is there for good: keep the collector off it, and the pages shared.
     gc.collect()
     gc.freeze()
@@ -212,33 +244,26 @@ def fork_child(
         pid = os.fork()
     except OSError:
         gc.unfreeze()
-        ours.close()
-        theirs.close()
-        os.close(permits_in)
-        os.close(permits_out)
+        channel.close()
         raise
     if pid == 0:
         status = 1
         try:
-            ours.close()
-            os.close(permits_out)
-            os.set_blocking(permits_in, False)
+            channel.keep_theirs()
             for sibling in siblings:
                 sibling.let_go()
             let_go()
             _become_child(parent, f"liteq: {settings.hostname} child {number}", f"ForkPoolWorker-{number}")
             announce.worker_process_init.send(sender=None)
-            Child(app, settings, theirs, permits_in).run()
+            Child(app, settings, channel.theirs, channel.permits_in).run()
             status = 0
         except BaseException:
             logger.exception("a worker process failed outside any task")
         finally:
             _leave(status)
     gc.unfreeze()
-    theirs.close()
-    ours.setblocking(False)
-    os.set_blocking(permits_in, False)
-    return Handle(pid, ours, permits_out, permits_in)
+    channel.keep_ours()
+    return Handle(pid, channel.ours, channel.permits_out, channel.permits_in)
 
 
 def _become_child(parent: int, title: str, name: str) -> None:

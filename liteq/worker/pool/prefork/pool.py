@@ -24,6 +24,7 @@ __all__ = ["PreforkPool"]
 logger = logging.getLogger("liteq.worker")
 
 STALLED_S = BUDGET_S  # a child that has reported nothing for so long may keep others' work waiting behind it
+SOON_S = 1e-3  # until a child is looked at again that no descriptor tells of
 LONGEST_REST_S = 1.0  # of a child that does not begin what it is given
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 5.0  # before a child is replaced that died without executing anything
 
@@ -31,8 +32,8 @@ FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 5.0  # before a child is replaced that died w
 class PreforkPool:
     """`size` children. See `Pool` for what the methods promise.
 
-    No lease waits behind a long one while another child is idle: what a child has not started is taken back and given
-    to the idle one, or returned to the queue for another worker.
+    No lease waits behind a long one while another child is idle: leases that a child has not started are taken back and
+    given to the idle one, or returned to the queue for another worker.
     """
 
     name = "prefork"
@@ -45,7 +46,7 @@ class PreforkPool:
         self._children: list[Handle] = []
         self._estimates = Estimates()
         self._outcomes: list[tuple[Lease, Outcome]] = []
-        self._again: list[Lease] = []  # taken back, to be given to the next child that has room
+        self._again: list[Lease] = []  # taken back, for the next child that has room
         self._stopping = False
         self._pause_s = 0.0
         self._fork_at = 0.0
@@ -70,7 +71,7 @@ class PreforkPool:
         return self._estimates.window(child.load_s, len(child.leases), running_s)
 
     def submit(self, leases: list[Lease]) -> None:
-        """Spread `leases` over the children, to the least loaded first; what nobody takes waits here for a moment."""
+        """Spread `leases` over the children, to the least loaded first; those that none takes wait here a moment."""
         queue = self._again + leases
         while queue and (takers := [child for child in self._children if self._window(child)]):
             takers.sort(key=lambda child: len(child.leases))
@@ -105,34 +106,45 @@ class PreforkPool:
                 outcome = Ack(fields[0]) if kind == wire.ACK else wire.unpack(kind, tuple(fields))
                 self._outcomes.append((lease, outcome))
 
-    # -- what time asks for ------------------------------------------------------------------------------------------
+    # -- as time passes ----------------------------------------------------------------------------------------------
 
     def tend(self, now: float) -> float | None:
         times = [self._enforce_hard_limit(child, now) for child in self._children]
         times += [self._rebalance(child, now) for child in self._children]
-        for child in self._children:
-            if child.has_more:
-                child.flush()
-                times.append(now + 1e-3)
-            if child.pidfd < 0 and (status := child.exit_status()) is not None:
-                self._bury(child, status)
-                break
-            if child.pidfd < 0 and child.hung_up:
-                times.append(now + 1e-3)
-            if child.retired and not child.leases:
-                child.dismiss()
-        if self._missing() and not self._stopping:
-            if now >= self._fork_at:
-                self._fork_missing()
-            if self._missing():
-                times.append(self._fork_at)
+        for child in tuple(self._children):
+            if child.has_more or child.pidfd < 0 or child.retired:
+                times.append(self._look_after(child, now))
+        times.append(self._replace_missing(now))
         if self._again:
             self._place()
             times.append(now + STALLED_S)
         return min((t for t in times if t is not None), default=None)
 
+    def _look_after(self, child: Handle, now: float) -> float | None:
+        """Send the rest of a frame, notice an end that no descriptor tells of, let a retired child go."""
+        again_at = None
+        if child.has_more:
+            child.flush()
+            again_at = now + SOON_S
+        if child.pidfd < 0 and (status := child.exit_status()) is not None:
+            self._bury(child, status)
+            return again_at
+        if child.pidfd < 0 and child.hung_up:
+            again_at = now + SOON_S
+        if child.retired and not child.leases:
+            child.dismiss()
+        return again_at
+
+    def _replace_missing(self, now: float) -> float | None:
+        """Fork the children that are missing, when it is time; when to try again."""
+        if self._stopping or not self._missing():
+            return None
+        if now >= self._fork_at:
+            self._fork_missing()
+        return self._fork_at if self._missing() else None
+
     def _place(self) -> None:
-        """Give what was taken back to whoever has room; what no child here can take is for other workers."""
+        """Give leases that were taken back to children with room; the rest is returned for other workers."""
         self.submit([])
         self._outcomes += [(lease, Release()) for lease in self._again]
         self._again = []
@@ -148,7 +160,7 @@ class PreforkPool:
         return None
 
     def _rebalance(self, child: Handle, now: float) -> float | None:
-        """Look after a child that has not reported for a while: what it has not started is for others."""
+        """Take from a child that has not reported for a while the leases that it has not started: others run them."""
         if not child.leases:
             return child.rests_until if child.rests_until > now else None
         stalled_s = now - child.progress_at
@@ -169,7 +181,7 @@ class PreforkPool:
         return child.progress_at + LONG_S
 
     def _let_rest(self, child: Handle, unstarted: int, now: float) -> None:
-        """Give a child that does not even begin (it is stopped, or just being forked) nothing for a while."""
+        """Give nothing for a while to a child that does not even begin: it is stopped, or was just forked."""
         if unstarted == len(child.leases):
             child.failed_to_start += 1
             child.rests_until = now + min(STALLED_S * 2**child.failed_to_start, LONGEST_REST_S)
@@ -181,7 +193,7 @@ class PreforkPool:
         return taken
 
     def abandon(self, leases: Sequence[Lease]) -> None:
-        """Kill the children that run what is no longer theirs to run; the rest of what these hold comes back."""
+        """Kill the children that run leases that were lost; their other leases come back."""
         tokens = {lease.token for lease in leases}
         self._again = [lease for lease in self._again if lease.token not in tokens]
         for child in self._children:
@@ -211,7 +223,7 @@ class PreforkPool:
             if tokens.isdisjoint(child.leases):
                 continue
             self._again += child.take_back()
-            running = next(reversed(child.leases), None)  # what is before it has ended, and is about to be reported
+            running = next(reversed(child.leases), None)  # those before it have ended, and are about to be reported
             if running in tokens:
                 child.terminated = (running, outcome)
                 child.terminate(signum)
@@ -247,29 +259,35 @@ class PreforkPool:
             self._loop.unwatch(child.sock.fileno())
 
     def _bury(self, child: Handle, status: int | None = None) -> None:
-        """A child has ended: what it had reported counts, what it had not started comes back, the rest crashed."""
+        """Take over from a child that has ended: reports count, leases not started come back, the others crashed."""
         self._receive(child)
         if status is None:
             status = child.exit_status()
-        self._loop.unwatch(child.sock.fileno())
-        if child.pidfd >= 0:
-            self._loop.unwatch(child.pidfd)
+        self._unwatch(child)
         self._again += child.take_back()
         started = [lease for lease, _ in child.leases.values()]
         for lease in started[:-1]:
-            # It had come to an end, but its report was still held back: run again, unless that was promised not to be.
+            # It had come to an end, but its report was still deferred: run again, unless that was promised not to be.
             self._outcomes.append((lease, Release(crashed=bool(lease.flags & Flag.EARLY_ACK))))
         for lease in started[-1:]:
             self._outcomes.append((lease, self._fate(child, lease, status)))
         self._children.remove(child)
         child.close()
         self._pause_after(child, bool(started))
-        if self._stopping:
-            return
-        if status and child.terminated is not None:  # as somebody asked for: nothing is wrong
+        if status and not self._stopping:
+            self._log_end(child, status)
+
+    @staticmethod
+    def _log_end(child: Handle, status: int) -> None:
+        if child.terminated is not None:  # as somebody asked for: nothing is wrong
             logger.warning("process %s was terminated: %s", child.pid, _describe(status))
-        elif status:
+        else:
             logger.error("process %s ended with %s", child.pid, _describe(status))
+
+    def _unwatch(self, child: Handle) -> None:
+        self._loop.unwatch(child.sock.fileno())
+        if child.pidfd >= 0:
+            self._loop.unwatch(child.pidfd)
 
     def _fate(self, child: Handle, lease: Lease, status: int | None) -> Outcome:
         if self._stopping:  # killed by a cold shutdown, not by what it ran
@@ -282,7 +300,7 @@ class PreforkPool:
         return crashed(self._app, lease, WorkerLostError(text, status))
 
     def _pause_after(self, child: Handle, executed: bool) -> None:
-        """Replace a child at once, but not in a circle: one that cannot even start is given longer and longer."""
+        """Set when a child is replaced: at once, but after longer and longer pauses where it cannot even start."""
         lived_s = time.monotonic() - child.born_at
         if executed or lived_s > 1.0 or child.has_reported:
             self._pause_s = 0.0
@@ -323,9 +341,7 @@ class PreforkPool:
         """Close the children's pipes; an idle child takes that as its end."""
         self._stopping = True
         for child in self._children:
-            self._loop.unwatch(child.sock.fileno())
-            if child.pidfd >= 0:
-                self._loop.unwatch(child.pidfd)
+            self._unwatch(child)
             child.close()
         deadline = time.monotonic() + 5.0
         for child in self._children:
