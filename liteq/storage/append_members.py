@@ -23,7 +23,7 @@ EXTEND = """
 UPDATE liteq_groups SET size = size + :n, remaining = remaining + :n WHERE id = :id RETURNING 1
 """
 POSTPONE = """
-UPDATE liteq_messages SET state = 'scheduled', due_ms = :due_ms
+UPDATE liteq_messages SET state = 'scheduled', due_ms = :due_ms, delay_ms = :delay_ms
  WHERE id = :hold AND state IN ('scheduled', 'pending')
 RETURNING seq
 """
@@ -51,7 +51,7 @@ def grow(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> bool:
 
 def extend(tx: Transaction, group_id: str, hold: str, batch: Batch, members: int, *, due_ms: int, now_ms: int) -> bool:
     """Add `batch`, with `members` more of the group, and let `hold` wait until `due_ms`; False when it has run."""
-    if not tx.execute(POSTPONE, {"hold": hold, "due_ms": due_ms}) or not tx.execute(
+    if not tx.execute(POSTPONE, {"hold": hold, "due_ms": due_ms, "delay_ms": due_ms - now_ms}) or not tx.execute(
         EXTEND, {"id": group_id, "n": members}
     ):
         return False

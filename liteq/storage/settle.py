@@ -38,7 +38,7 @@ ACK_AND_VANISH = f"DELETE FROM liteq_messages {HELD}"
 RETRY = f"""
 UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
        options = coalesce(?, options), queue = coalesce(?, queue), priority = coalesce(?, priority),
-       expires_ms = coalesce(?, expires_ms), flags = ?, progress = NULL
+       expires_ms = coalesce(?, expires_ms), flags = ?, delay_ms = ?, progress = NULL
  {HELD}
 """
 DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {HELD}"
@@ -106,7 +106,7 @@ class _Plan:
                 flags = lease.flags if payload is None else lease.flags & ~Flag.TAKES_INPUT
                 arguments = self._beside(payload, payloads.payload_ref(lease.seq), before=lease.payload)
                 changed = (arguments, options, queue, priority, expires_ms)
-                self.write(RETRY, lease, state, due_ms, error, *changed, flags)
+                self.write(RETRY, lease, state, due_ms, error, *changed, flags, max(due_ms - now_ms, 0))
                 self.woke = True
             case DeadLetter(error):
                 self.write(DEAD, lease, error, now_ms)

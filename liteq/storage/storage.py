@@ -14,6 +14,7 @@ from liteq.states import State
 from liteq.storage import append_members as _grow
 from liteq.storage import browse as _browse
 from liteq.storage import cancel as _control
+from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
 from liteq.storage import commands as _commands
 from liteq.storage import dead as _dead
@@ -325,6 +326,18 @@ class Storage:
             total += n
             if n < CHUNK:
                 return total
+
+    def is_ahead(self, slack_s: float = 1.0) -> bool:
+        """Whether the clock was set back, by more than `slack_s` seconds, since the last message was sent; a read."""
+        with self.driver.read() as tx:
+            return _cap.is_ahead(tx, now_ms=self.clock.now_ms() + int(slack_s * 1000))
+
+    def cap(self) -> int:
+        """After the clock was set back: let no time in the file lie further ahead than it can; how many rows."""
+        capped = sum(self._chunked(partial(_cap.cap, step=step, limit=CHUNK)) for step in _cap.STEPS)
+        if capped:
+            self._ring(done=False, work=True)
+        return capped
 
     def expire(self, *, result_expires_s: float | None, dead_expires_s: float | None, limit: int = CHUNK) -> int:
         """Delete a chunk of what finished longer ago than these (None: keep); how many rows."""

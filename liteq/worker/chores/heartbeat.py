@@ -68,6 +68,7 @@ class Heartbeat:
         self._housekeeping_at = 0.0
         self._wall_offset_s: float | None = None  # at the last look after others
         self._ahead: dict[int, tuple[int, float]] = {}  # heartbeats of the future, and when they were first seen
+        self._cap_until = self._cap_at = 0.0  # times of the file that lie ahead are set right
         self.looked_at = time.monotonic()
 
     def _enter(self, patience_s: float) -> int:
@@ -117,7 +118,7 @@ class Heartbeat:
         """End the leases of dead workers and those that ran out, and clear away old results; True when work came back.
 
         After the wall clock was set, leases are not judged by it for one visibility timeout: their owners' next beats
-        bring their deadlines in line.
+        bring their deadlines in line. After it was set back, the times in the file that lie ahead are set right.
         """
         self.looked_at = time.monotonic()
         first = self._wall_offset_s is None
@@ -127,7 +128,12 @@ class Heartbeat:
             logger.warning("the clock was set by %+.1f s; expired leases wait", jump_s)
             self._judge_later()
             self.due_at = time.monotonic()
-        return self._look_at_all(others or self._others()) if first or self._is_first() else False
+        if jump_s < -JUMP_S or (first and self._storage.is_ahead(JUMP_S)):
+            self._cap_until = time.monotonic() + self._visibility_s
+        if not first and not self._is_first():
+            return False
+        came_back = self._look_at_all(others or self._others())
+        return self._set_right() or came_back or abs(jump_s) > JUMP_S
 
     def _others(self) -> list[WorkerRecord]:
         return [w for w in self._storage.workers() if w.id != self.worker]
@@ -159,6 +165,14 @@ class Heartbeat:
             full = self._storage.expire(result_expires_s=result_s, dead_expires_s=dead_s)
             self._housekeeping_at = now if full else now + HOUSEKEEPING_S
         return came_back
+
+    def _set_right(self) -> bool:
+        """Cap the times of the file, now and for a while: what was on its way when the clock was set comes after."""
+        now = time.monotonic()
+        if not self._cap_at <= now < self._cap_until:
+            return False
+        self._cap_at = now + HOUSEKEEPING_S
+        return self._storage.cap() > 0
 
     def _is_silent(self, other: WorkerRecord, now: float) -> bool:
         """Whether `other` has not been heard of for so long that it is gone, though it cannot be asked.
@@ -219,7 +233,7 @@ def _clocks(boot: str) -> list[str]:
 
 
 class KeepAlive:
-    """Beats and looks after others inside a `with` block, for a loop that executes tasks itself and cannot meanwhile."""
+    """Beats and looks after others inside a `with` block, for a loop that executes tasks itself."""
 
     def __init__(self, heartbeat: Heartbeat, leases: Callable[[], list[Lease]]) -> None:
         self._heartbeat = heartbeat
