@@ -1,4 +1,4 @@
-"""What is said of Celery's names that lead nowhere here: what liteq has in their place."""
+"""Error texts for Celery's names that liteq does not have: each says what stands in its place."""
 
 from __future__ import annotations
 

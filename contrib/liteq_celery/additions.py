@@ -45,11 +45,11 @@ DEFAULT_TASK_LOG_FMT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name
 
 
 class DisabledBackend:
-    """What an app without a result store has for a `backend`. No app of liteq has it: results are in the file."""
+    """Celery's `backend` of an app without a result store. No app of liteq has it: results are in the file."""
 
 
 class SchedulingError(Exception):
-    """What a program raises, or catches, where a periodic task could not be sent."""
+    """An error for programs to raise, or to catch, when a periodic task could not be sent."""
 
 
 def uuid() -> str:
@@ -63,7 +63,7 @@ def app_or_default(app: Any = None) -> Any:
 
 
 def bugreport(app: Any = None) -> str:
-    """What a bug report needs: `app.bugreport()`, of the current app where none is given."""
+    """The text for a bug report: `app.bugreport()`, of the current app where none is given."""
     return str((current_app if app is None else app).bugreport())
 
 
@@ -73,5 +73,5 @@ def dumps(value: Any, **_options: Any) -> str:
 
 
 def loads(text: str | bytes, **_options: Any) -> Any:
-    """What `dumps` wrote. Raises BadMessage."""
+    """Read the text that `dumps` wrote. Raises BadMessage."""
     return decode(text.encode() if isinstance(text, str) else bytes(text))

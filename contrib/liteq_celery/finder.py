@@ -117,7 +117,7 @@ def uninstall() -> None:
 
 
 def resolve(path: str) -> Any:
-    """What `module:attribute` means."""
+    """The object that `module:attribute` names."""
     module, _, attribute = path.partition(":")
     return getattr(importlib.import_module(module), attribute)
 

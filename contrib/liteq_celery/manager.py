@@ -48,7 +48,7 @@ class ManagerMixin:
         self.stderr.write(s + "\n")
 
     def retry_over_time(self, *args: Any, **kwargs: Any) -> Any:
-        """See `liteq_celery.retrying.retry_over_time`."""
+        """See `liteq_celery.utils.functional.retry_over_time`."""
         return retry_over_time(*args, **kwargs)
 
     def wait_for(
@@ -66,7 +66,7 @@ class ManagerMixin:
         emit_warning: bool = False,
         **options: Any,
     ) -> Any:
-        """What `fun` returned once it raised no `catch`, after pauses that grow (seconds); raises the last error."""
+        """Call `fun` until it raises no `catch`, with growing pauses (seconds); its result. Raises the last error."""
 
         def on_error(exc: BaseException, intervals: Iterator[float], retries: int) -> float:
             pause_s = next(intervals)

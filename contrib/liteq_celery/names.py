@@ -25,7 +25,7 @@ class Alias:
         return f"{self.whole}:{name}" if hasattr(importlib.import_module(self.whole), name) else None
 
     def public_names(self) -> list[str]:
-        """What `import *` takes."""
+        """The names that `import *` takes."""
         whole = dir(importlib.import_module(self.whole)) if self.whole is not None else []
         return sorted({name for name in (*whole, *self.names) if not name.startswith("_")})
 

@@ -1,4 +1,4 @@
-"""What `billiard` has beside multiprocessing: which of its worker's processes this one is."""
+"""`billiard`'s one addition to multiprocessing: the place of this process among those of its worker."""
 
 from __future__ import annotations
 

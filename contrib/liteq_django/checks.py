@@ -18,8 +18,8 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured as DjangoImproperlyConfigured
 
 from liteq.exceptions import LiteqError
+from liteq.storage import describe_url
 from liteq.storage.sqlite.files import NETWORK, file_system
-from liteq.storage.sqlite.url import parse
 
 __all__ = ["check", "register_all"]
 
@@ -45,12 +45,14 @@ def check(**_kwargs: Any) -> list[checks.CheckMessage]:
     app = default_app()
     try:
         url = app.broker_url
-        location = parse(url, app.conf.sqlite_driver)
+        place = describe_url(url, app.conf.sqlite_driver)
         alias = sharing.alias_of(url)
     except (LiteqError, DjangoImproperlyConfigured) as exc:
         hint = "LITEQ = {'DATABASE': 'default'}, or LITEQ = {'BROKER_URL': 'sqlite:////var/lib/shop/queue.db'}"
         return [checks.Error(str(exc), hint=hint, id="liteq.E001")]
-    about = About(app, url, location.path, alias)
+    if place.kind != "file":
+        return []
+    about = About(app, url, place.where, alias)
     return [message for one in CHECKS for message in one(about)]
 
 
@@ -75,7 +77,7 @@ class About:
 
 
 def _one_library(about: About) -> Found:
-    if about.alias is not None and parse(about.url, "stdlib").library == "apsw":
+    if about.alias is not None and describe_url(about.url, "stdlib").through == "apsw":
         yield checks.Error(
             f"The queue is in the file of DATABASES[{about.alias!r}], which Django opens with Python's sqlite3 module. "
             "With apsw there would be a second SQLite library on it in this process, and each would drop the other's "

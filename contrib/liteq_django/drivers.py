@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from math import inf
-from pathlib import Path
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 
 from django.db import connections, transaction
 
-from liteq.exceptions import StorageError, StorageUnavailable
+from liteq.exceptions import StorageUnavailable
 from liteq.storage.driver import Bell, Driver, Listener, Params, Promise, Transaction
 from liteq.storage.sqlite import migrate
 from liteq.storage.sqlite.polling import PollingListener
@@ -94,14 +92,11 @@ class SharedDriver(StdlibDriver):
         return getattr(connections[self.using], "liteq_wrote_in", None) is self._block()
 
 
-class MemoryDriver:
+class MemoryDriver(Driver):
     """The queue in a database in memory, as Django's test runner makes it: every verb on Django's connection.
 
     For tests only: no other process can see it. `liteq_django.drain()` runs what was sent.
     """
-
-    library = "stdlib"
-    unsynced_since = inf
 
     def __init__(self, url: str, *, using: str) -> None:
         self.url = url
@@ -140,34 +135,13 @@ class MemoryDriver:
         return self._rung
 
     def migrate(self) -> int:
-        return migrate.migrate(cast("Driver", self), self.url)
+        return migrate.migrate(self, self.url)
 
     def check_schema(self) -> None:
-        pass
+        """Only this process's tests know of it."""
 
-    def checkpoint(self) -> None:
-        pass
-
-    def sync(self) -> None:
-        pass
-
-    def reserve(self) -> bool:
-        return True
-
-    def relieve(self) -> bool:
-        return False
-
-    def warnings(self) -> list[str]:
-        return []
-
-    def backup(self, target: Path) -> None:
-        raise StorageError(f"the queue is in memory: there is nothing to copy to {target}")
-
-    def restore(self, source: Path) -> Path | None:
-        raise StorageError(f"the queue is in memory: {source} cannot be put in its place")
-
-    def describe(self) -> dict[str, Any]:
-        return {"driver": self.library, "path": f"in memory (database {self.using!r})"}
+    def where(self) -> str:
+        return f"in memory (database {self.using!r})"
 
     def close(self) -> None:
-        pass
+        """The connection is Django's."""

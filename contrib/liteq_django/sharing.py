@@ -10,8 +10,8 @@ from typing import Any
 
 from django.db import connections
 
+from liteq.storage import describe_url
 from liteq.storage.sqlite.files import resolve
-from liteq.storage.sqlite.url import parse
 from liteq.storage.storage import Storage
 from liteq_django.conf import is_sqlite, made_urls, option
 
@@ -40,7 +40,10 @@ def alias_of(url: str) -> str | None:
     """
     if url in made_urls:
         return made_urls[url]
-    path = resolve(parse(url).path)
+    place = describe_url(url)
+    if place.kind != "file":
+        return None
+    path = resolve(place.where)
     return next((alias for alias in connections if is_sqlite(alias) and path_of(alias) == path), None)
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
+from liteq.storage import describe_url
 from liteq.storage.driver import Driver, Durability
-from liteq.storage.sqlite.url import parse
 from liteq.storage.storage import Storage
 from liteq.storage.storage import open_storage as open_plainly
 
@@ -61,7 +61,7 @@ def _shared(url: str, alias: str, options: dict[str, Any]) -> Driver:
     from liteq_django import sharing
     from liteq_django.drivers import MemoryDriver, SharedDriver
 
-    if parse(url, "stdlib").library != "stdlib":
+    if describe_url(url, "stdlib").through != "stdlib":
         raise ImproperlyConfigured(
             f"{url} is the file of DATABASES[{alias!r}], which Django opens with Python's sqlite3 module: a second "
             "SQLite library in the process would drop its locks. Leave out the driver: sqlite:////path/to/file"

@@ -11,6 +11,7 @@ from django.db import connections, transaction
 
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.errors import translate
+from liteq.storage.sqlite.session import TAKE_TOKENS
 
 __all__ = ["DjangoTransaction", "inside_atomic", "within"]
 
@@ -32,6 +33,12 @@ class DjangoTransaction:
         with self._translated():
             self._raw.executemany(sql, cast("Any", rows))
         return self._raw.total_changes - before
+
+    def tokens(self, n: int) -> int:
+        return int(self.execute(TAKE_TOKENS, (n, n))[0][0])
+
+    def in_turn(self, name: str) -> None:
+        """One writer at a time: numbers become visible in their order."""
 
     def pragma(self, name: str) -> Any:
         """The value of `PRAGMA name`; None where it has none."""

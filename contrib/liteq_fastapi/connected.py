@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 async def while_connected(request: Request, coroutine: Coroutine[Any, Any, T]) -> T:
-    """What `coroutine` returns, unless the client goes away first.
+    """Await `coroutine` while the client is connected; its result.
 
         await while_connected(request, result.aget(timeout=60))
 
-    Then it is cancelled, and ClientDisconnect is raised. The task runs on; revoke it in
+    When the client goes away, `coroutine` is cancelled and ClientDisconnect is raised. The task runs on; revoke it in
     `except ClientDisconnect` when nobody else wants it. Read the request's body before.
     """
     work = asyncio.ensure_future(coroutine)

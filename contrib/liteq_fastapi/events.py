@@ -20,7 +20,7 @@ HEARTBEAT_S = 15.0  # proxies close what is silent for a minute; and a client th
 
 
 class Progress(NamedTuple):
-    """What a task shows of itself: `info` is its result, its exception, or the meta of `update_state`."""
+    """The state of a task at one moment: `info` is its result, its exception, or the meta of `update_state`."""
 
     state: str
     info: Any
@@ -36,7 +36,7 @@ class Progress(NamedTuple):
 
 
 async def progress(result: AsyncResult[Any], *, interval_s: float = 0.5) -> AsyncIterator[Progress]:
-    """What `result` shows now, and then each change, up to its end.
+    """Yield the progress of `result` now, and then each change, up to its end.
 
     The end comes by wake-up; what lies before it is looked at each `interval_s` seconds. An id that nobody sent is
     PENDING for ever: ask `result.exists()`. Wrap it in `asyncio.timeout()` for a limit.

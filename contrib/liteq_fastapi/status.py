@@ -6,7 +6,8 @@ GET health       200 when the queue's file can be used; `?workers=2`: and at lea
 GET status       workers, messages by queue and state, dead letters, warnings
 GET tasks/{id}   a task's state, and its result or its error; 404 for an id that the file does not know
 
-Who may look: with a `token`, whoever sends `Authorization: Bearer <token>`; without one, only this machine, directly.
+With a `token` a request needs `Authorization: Bearer <token>`. Without one, only this machine may look, and not
+through a proxy.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from flask import Flask
 from liteq import app as core
 from liteq.context import Request
 from liteq.exceptions import ImproperlyConfigured
-from liteq.storage.sqlite.url import parse
+from liteq.storage import describe_url
 from liteq.storage.storage import Storage
 from liteq_flask.command import command_of
 from liteq_flask.config import default_url, settings_of
@@ -85,7 +85,7 @@ class LiteQ(core.LiteQ):
         """As liteq's; a file in the instance folder may be the first thing there."""
         if self._flask_app is not None:
             folder = Path(self._flask_app.instance_path)
-            if Path(parse(url or self.broker_url).path).parent == folder:
+            if Path(describe_url(url or self.broker_url).where).parent == folder:
                 folder.mkdir(parents=True, exist_ok=True)
         return super().open_storage(url, busy_timeout_s=busy_timeout_s)
 

@@ -1,4 +1,4 @@
-"""What `app.config` says: `LITEQ = {...}`, and `CELERY = {...}` as Flask's documentation has it."""
+"""Settings from `app.config`: `LITEQ = {...}`, and `CELERY = {...}` as in Flask's documentation."""
 
 from __future__ import annotations
 

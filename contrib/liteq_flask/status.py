@@ -6,8 +6,8 @@ GET health       200 when the queue's file can be used; `?workers=2`: and at lea
 GET status       workers, messages by queue and state, dead letters, warnings
 GET tasks/<id>   a task's state, and its result or its error; 404 for an id that the file does not know
 
-Who may look: with `app.config["LITEQ_STATUS_TOKEN"]`, whoever sends `Authorization: Bearer <token>`; without it, only
-this machine, directly. What is registered on the blueprint is guarded in the same way.
+With `app.config["LITEQ_STATUS_TOKEN"]` a request needs `Authorization: Bearer <token>`. Without it, only this machine
+may look, and not through a proxy. Views that you register on the blueprint are guarded in the same way.
 """
 
 from __future__ import annotations

@@ -185,7 +185,8 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
             return {}
         from liteq.app.compat.pydantic_models import modelled
 
-        made = modelled(function, self, name, bind=bind, **{**more, "strict": bool(more["strict"])})
+        more = {**more, "strict": bool(more["strict"]), "sensitive": options.get("sensitive", ())}
+        made = modelled(function, self, name, bind=bind, **more)
         run = made.function if bind else staticmethod(made.function)
         return {"run": run, "dump_models": staticmethod(made.dump)}
 

@@ -228,10 +228,19 @@ class Configured:
             "subtask_type": sig["subtask_type"], "immutable": sig["immutable"],
             "options": {**sig["options"], **options},
         }  # fmt: skip
-        key = name or repr(sig)
+        key = name or self._key_of(repr(sig), entry)
         self._periodic.append((key, entry))
         if self.configured:
             self._schedule(key, entry)
+        return key
+
+    def _key_of(self, text: str, entry: dict[str, Any]) -> str:
+        """`text`, numbered where another call reads alike: sensitive arguments are hidden in it."""
+        taken = {key: (one["args"], one["kwargs"]) for key, one in self._periodic}
+        key, n = text, 1
+        while taken.get(key, (entry["args"], entry["kwargs"])) != (entry["args"], entry["kwargs"]):
+            n += 1
+            key = f"{text} ({n})"
         return key
 
     def _schedule(self, key: str, entry: dict[str, Any]) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from liteq.context.living import living
 from liteq.policy.rates import per_second
 from liteq.serialization import decode, encode
 from liteq.storage.workers import WorkerRecord
 
 __all__ = ["Control", "Inspect", "flatten_reply"]
 
-LATE_MS = 30_000  # a worker beats at least each 10 s; three missed beats are no accident
 REVOKES_KEPT_S = 86_400.0  # that an id is revoked which no message has, or one that runs, is kept for so long
 UNANSWERED_S = 60.0  # a command that nobody waits for is carried out by whoever sees it within this time
 
@@ -113,15 +113,12 @@ class Control:
     def living(
         self, destination: str | Sequence[str] | None = None, pattern: str | None = None, matcher: str | None = None
     ) -> list[WorkerRecord]:
-        """The workers whose heartbeat is fresh; of these, those of `destination` and `pattern` where given."""
+        """The workers that live (`context.living`); of these, those of `destination` and `pattern` where given."""
         names = None if destination is None else {destination} if isinstance(destination, str) else set(destination)
-        late_ms = max(LATE_MS, int(self.app.conf.visibility_timeout * 1000))
-        now_ms = self.app.clock.now_ms()
         return [
             worker
-            for worker in self.app.storage.workers()
-            if now_ms - worker.heartbeat_ms <= late_ms
-            and (names is None or worker.name in names or _as_celery_s(worker.name) in names)
+            for worker in living(self.app)
+            if (names is None or worker.name in names or _as_celery_s(worker.name) in names)
             and (pattern is None or _matches(worker.name, pattern, matcher))
         ]
 

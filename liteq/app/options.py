@@ -56,7 +56,7 @@ class TaskOptions:
     soft_time_limit: float | None = None
     """Seconds after which SoftTimeLimitExceeded is raised in it."""
     sensitive: bool | tuple[str, ...] = ()
-    """Parameters whose arguments nobody is to see in logs, in `argsrepr` and in answers of `inspect`; True for all."""
+    """Parameters whose arguments are hidden wherever a person looks: logs, lists, monitors, reprs; True for all."""
     pydantic: bool = False
     """Whether models among the arguments are sent as plain data, and validated before the body."""
     dump_models: ClassVar[Any] = None

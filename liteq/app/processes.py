@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from liteq.context.display import shown_settings
 from liteq.settings import import_object
 from liteq.utils.log import get_logger
 
@@ -114,7 +115,7 @@ class Processes:
         """What a bug report needs: versions, settings (what looks like a secret is hidden), names of tasks."""
         versions: Callable[[], dict[str, str | None]] = import_object("liteq.cli.version:versions")
         lines = [f"{name}: {version}" for name, version in versions().items()]
-        lines += [f"{name}: {value!r}" for name, value in self.conf.table().items()]
+        lines += [f"{name}: {value!r}" for name, value in shown_settings(self).items()]
         return "\n".join([*lines, f"tasks: {', '.join(sorted(self.tasks))}"])
 
 

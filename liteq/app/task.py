@@ -23,6 +23,7 @@ from liteq.canvas import (
     xstarmap,
 )
 from liteq.context import Request
+from liteq.context.display import redacted
 from liteq.exceptions import ImproperlyConfigured, Replaced, Retry
 from liteq.execution.eager import eager_fields, run_eagerly
 from liteq.execution.execute import Plan
@@ -362,9 +363,7 @@ class Task(TaskOptions, Generic[P, R]):
         if limit is not None and request.retries + 1 > limit:
             if exc is not None:
                 raise exc
-            shown_args, shown_kwargs = (
-                self.redacted(again.args, again.kwargs) if self.sensitive else (again.args, again.kwargs)
-            )
+            shown_args, shown_kwargs = redacted(self.app, str(self.name), again.args, again.kwargs)
             raise self.MaxRetriesExceededError(
                 f"Can't retry {self.name}[{request.id}] args:{shown_args} kwargs:{shown_kwargs}",
                 task_args=again.args,
@@ -455,11 +454,18 @@ class Task(TaskOptions, Generic[P, R]):
         written: bytes = as_json(self.app.result_content.write(meta, *form, what=what))
         return b'{"state":' + encode(state, what=what) + b',"meta":' + written + b"}"
 
-    def redacted(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Arguments as others may see them: `***` for each that `sensitive` names."""
+    def redacted(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], *, in_front: tuple[int, int] | None = (0, 0)
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments as others may see them: `***` for each that `sensitive` names.
+
+        `in_front`: how many arguments, at least and at most, the call will have before these; None: as many as fit.
+        """
         if not self.sensitive:
             return list(args), dict(kwargs)
-        return self.parameters.redacted(self.sensitive, args, kwargs)
+        if in_front is None:
+            in_front = (0, self.parameters.positional_left(args, kwargs))
+        return self.parameters.redacted(self.sensitive, args, kwargs, in_front=in_front)
 
     def add_trail(self, result: Any) -> Any:
         """Remember `result` as sent by the execution that is running."""

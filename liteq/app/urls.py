@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from liteq.exceptions import ImproperlyConfigured
+from liteq.settings.schemes import is_ours
 
 __all__ = ["check_url", "is_of_other_broker"]
 
@@ -23,7 +24,7 @@ def check_url(url: str | None) -> str:
             "where does the queue live? LiteQ('name', broker='sqlite:///tasks.db'), or the setting broker_url, or the "
             "environment variable LITEQ_BROKER_URL"
         )
-    if is_of_other_broker(url):
+    if is_of_other_broker(url) and not is_ours(url):
         scheme = url.partition("://")[0]
         raise ImproperlyConfigured(
             f"{scheme}:// is another broker's URL: liteq keeps its queue in one file, write "

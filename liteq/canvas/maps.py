@@ -9,6 +9,7 @@ from typing import Any
 from liteq.canvas.node import Node, Sender
 from liteq.canvas.primitives import group
 from liteq.canvas.signature import Signature, maybe_signature
+from liteq.policy.arguments import REDACTED
 
 __all__ = ["ACCUMULATE", "CHUNKS", "MAP", "STARMAP", "chunks", "xmap", "xstarmap"]
 
@@ -35,7 +36,7 @@ class _Map(Signature):
         return cls(d["kwargs"]["task"], d["kwargs"]["it"], app=app).set(**(d.get("options") or {}))
 
     def __repr__(self) -> str:
-        items = repr(self.kwargs["it"])
+        items = repr(self.kwargs["it"]) if self.kwargs["task"].secretive() is None else REDACTED
         short = items if len(items) <= REPR_LENGTH else items[: REPR_LENGTH - 3] + "..."
         return f"[{self.kwargs['task'].task}({self.CALL}) for x in {short}]"
 

@@ -397,9 +397,22 @@ class Signature(dict[str, Any]):
 
     def reprcall(self, *args: Any, **kwargs: Any) -> str:
         """How the call with `args` and `kwargs` reads: `tasks.add(2, 2, debug=True)`."""
-        args, kwargs = self.merge(args, kwargs, force=True)
+        args, kwargs = self._shown(*self.merge(args, kwargs, force=True))
         parts = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
         return f"{self.task}({', '.join(parts)})"
+
+    def _shown(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        task = self.secretive()
+        if task is None:
+            return args, kwargs
+        shown: tuple[Any, Any] = task.redacted(args, kwargs, in_front=(0, 0) if self.immutable else None)
+        return shown
+
+    def secretive(self) -> Any:
+        """The task, where it has sensitive arguments and is known here, so that a repr hides them; else None."""
+        app = self.bound_app()
+        task = self._type if self._type is not None or app is None else app.tasks.get(self.task)
+        return task if getattr(task, "sensitive", False) else None
 
     def __repr__(self) -> str:
         return self.reprcall()

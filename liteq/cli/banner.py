@@ -7,7 +7,7 @@ from typing import Any
 
 from liteq._version import __version__
 from liteq.settings import SETTINGS
-from liteq.storage.sqlite.url import parse
+from liteq.storage import describe_url
 from liteq.utils.text import printable
 
 __all__ = ["banner"]
@@ -16,7 +16,7 @@ __all__ = ["banner"]
 def banner(app: Any, worker: Any, *, loglevel: str, logfile: str | None) -> str:
     """The app, its file, the pool, the queues; the tasks too at `-l INFO` and below."""
     conf = app.conf
-    location = parse(app.broker_url, conf.sqlite_driver)
+    place = describe_url(app.broker_url, conf.sqlite_driver)
     lines = [
         "",
         f" {worker.hostname} v{__version__}",
@@ -24,7 +24,7 @@ def banner(app: Any, worker: Any, *, loglevel: str, logfile: str | None) -> str:
         "",
         "[config]",
         f".> app:         {app.main or '__main__'}",
-        f".> file:        {location.path} ({location.library})",
+        f".> {place.kind + ':':<13}{place.where} ({place.through})",
         f".> durability:  {conf.durability}{_meaning(conf.durability)}",
         f".> concurrency: {worker.concurrency} ({worker.pool_kind})",
         f".> log:         {logfile or 'stderr'}, {loglevel}",

@@ -69,7 +69,7 @@ def beat(
     """
     from liteq.beat import Beat
     from liteq.cli import daemon, logs
-    from liteq.monitor.identity import expand_name
+    from liteq.context.identity import expand_name
 
     if umask is not None:
         os.umask(umask)

@@ -25,15 +25,15 @@ Callback = Callable[[click.Context, click.Parameter, Any], Any]
 
 
 def _json(kind: type, word: str, example: str) -> Callback:
-    """Reads a JSON value of one kind."""
+    """Reads a JSON value of one kind. Its error does not repeat the text, as an argument may be a password."""
 
     def read(_ctx: click.Context, _param: click.Parameter, text: str) -> Any:
         try:
             found = orjson.loads(text)
         except orjson.JSONDecodeError as exc:
-            raise click.BadParameter(f"{text[:80]!r} is not JSON ({exc}): write for example {example}") from None
+            raise click.BadParameter(f"not JSON: {exc}; write for example {example}") from None
         if not isinstance(found, kind):
-            raise click.BadParameter(f"{text[:80]!r} is not a JSON {word}: write for example {example}")
+            raise click.BadParameter(f"not a JSON {word}; write for example {example}")
         return found
 
     return read

@@ -12,9 +12,8 @@ from typing import NoReturn
 import click
 
 from liteq.cli.exits import Exit
+from liteq.context.identity import start_time
 from liteq.exceptions import ImproperlyConfigured
-from liteq.monitor.identity import start_time
-from liteq.storage.sqlite.files import identity
 
 __all__ = ["become", "claim_pidfile", "detached", "holder", "lives"]
 
@@ -128,9 +127,10 @@ def _locked(path: Path) -> int:
         if flock is None:
             return fd
         flock(fd)
-        if identity(str(path)) == (os.fstat(fd).st_dev, os.fstat(fd).st_ino):
-            return fd
-        os.close(fd)  # whoever had the lock has removed it
+        with suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(fd)):
+                return fd
+        os.close(fd)  # the process that had the lock has removed it
 
 
 def _refuse(text: str) -> NoReturn:

@@ -9,11 +9,10 @@ import click
 
 from liteq.cli.exits import Exit
 from liteq.cli.group import Group
-from liteq.cli.messages import message_document
 from liteq.cli.output import age, counted, emit, json_text, say, table
 from liteq.cli.result import NoSuchMessage
 from liteq.cli.session import Session, pass_session
-from liteq.serialization import decode_error
+from liteq.monitor import messages
 from liteq.states import State
 
 __all__ = ["dead"]
@@ -44,7 +43,7 @@ def list_(session: Session, /, task: str | None, queue: str | None, limit: int, 
     JSON: [{"id", "task", "queue", "state", "finished", "retries", "crashes", "error": {"type", "message"}, ...}]
     """
     records = session.storage.messages(State.DEAD, task=task, queue=queue, limit=limit, offset=offset)
-    found = [message_document(record) for record in records]
+    found = [messages.document(session.app, record) for record in records]
     now_ms = session.app.clock.now_ms()
 
     def show() -> None:
@@ -68,14 +67,18 @@ def list_(session: Session, /, task: str | None, queue: str | None, limit: int, 
 def show(session: Session, /, id_: str) -> int:
     """Show a dead letter with its arguments, its exception and the traceback.
 
+    Arguments that their task calls sensitive are hidden; without the app (-A), which tells them, all are.
+
     \b
     JSON: as `list`, and "args", "kwargs", "traceback"
     """
     record = session.storage.find(id_)
     if record is None or record.state != State.DEAD:
         raise NoSuchMessage(id_) if record is None else _not_dead(id_, record.state)
-    traceback = decode_error(record.error).traceback if record.error else ""
-    document = message_document(record, with_args=True) | {"traceback": traceback}
+    session.tell_hidden([record])
+    error = messages.failure(record)
+    traceback = "" if error is None else error.traceback
+    document = messages.document(session.app, record, with_args=True) | {"traceback": traceback}
 
     def write() -> None:
         for name, value in document.items():

@@ -10,11 +10,11 @@ import click
 
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
-from liteq.cli.messages import message_document
 from liteq.cli.output import age, emit, json_text, say, table
-from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, show_answers
+from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, names_of, show_answers
 from liteq.cli.session import Session, pass_session
-from liteq.cli.workers import documents, live
+from liteq.monitor.messages import document
+from liteq.monitor.workers import documents
 from liteq.states import State
 from liteq.storage.inspect import Record
 
@@ -71,7 +71,9 @@ def _show_messages(session: Session, query: Query, state: State) -> int:
 
 
 def _show_records(session: Session, records: list[Record], *, with_args: bool, empty: str) -> int:
-    found = [message_document(record, with_args=with_args) for record in records]
+    if with_args:
+        session.tell_hidden(records)
+    found = [document(session.app, record, with_args=with_args) for record in records]
     now_ms = session.app.clock.now_ms()
     head = ["id", "task", "queue", "state", "priority", "due", "retries", "worker"]
     rows = [
@@ -79,15 +81,16 @@ def _show_records(session: Session, records: list[Record], *, with_args: bool, e
     ]
     if with_args:
         head += ["args", "kwargs"]
-        for row, document in zip(rows, found, strict=True):
-            row += [json_text(document["args"]), json_text(document["kwargs"])]
+        for row, one in zip(rows, found, strict=True):
+            row += [json_text(one["args"]), json_text(one["kwargs"])]
     emit(session, found, lambda: table(session, head, rows, empty=empty))
     return Exit.OK
 
 
 def workers(session: Session, query: Query) -> int:
     """What the workers that live say of themselves."""
-    found = documents(live(session, query.destination))
+    _ = session.storage  # refuses a file that is not there
+    found = documents(session.app.control.living(names_of(query.destination)))
 
     def show() -> None:
         for worker in found:
@@ -119,7 +122,7 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @click.option("--task", metavar="NAME", help="Only messages of this task.")
 @click.option("-d", "--destination", metavar="NAMES", help="Only these workers, comma-separated.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many messages.")
-@click.option("--args", is_flag=True, help="Also the arguments, which may be confidential.")
+@click.option("--args", is_flag=True, help="Also the arguments; sensitive ones are hidden, without -A all.")
 @click.option("-t", "--timeout", type=float, default=1.0, show_default=True, help="Seconds to wait for workers.")
 @pass_session
 def inspect(

@@ -24,6 +24,6 @@ def migrate(session: Session, /) -> int:
     """
     storage = session.app.storage
     version = storage.migrate()
-    path = storage.describe()["path"]
+    path = storage.driver.where()
     emit(session, {"version": version, "path": path}, lambda: say(f"{path} has schema version {version}."))
     return Exit.OK

@@ -11,10 +11,9 @@ import click
 import orjson
 
 from liteq.cli.session import Session
-from liteq.clock import from_ms
 from liteq.utils.text import printable
 
-__all__ = ["age", "counted", "emit", "json_text", "say", "table", "times", "without_none"]
+__all__ = ["age", "counted", "emit", "json_text", "say", "table", "without_none"]
 
 
 def json_text(document: Any) -> str:
@@ -64,11 +63,6 @@ def _rich_table(session: Session, head: Sequence[str], lines: list[list[str]]) -
 
 
 # -- parts that several commands show --------------------------------------------------------------------------------
-
-
-def times(ms: int | None) -> str | None:
-    """A time of the file, in ISO format, UTC."""
-    return None if ms is None else from_ms(ms).isoformat(timespec="milliseconds")
 
 
 def age(now_ms: int, then_ms: int | None) -> str:

@@ -11,6 +11,7 @@ from liteq.cli.group import Command
 from liteq.cli.output import emit, say
 from liteq.cli.session import Session, pass_session
 from liteq.cli.version import versions
+from liteq.context.display import shown_settings
 
 __all__ = ["report"]
 
@@ -28,7 +29,7 @@ def report(session: Session, /) -> int:
     app = session.app
     if session.has_app:
         app.import_tasks()
-    settings = {name: repr(value) for name, value in app.conf.table().items()}
+    settings = {name: repr(value) for name, value in shown_settings(app).items()}
     document: dict[str, Any] = {"versions": versions(), "settings": settings, "tasks": sorted(app.tasks)}
 
     def show() -> None:

@@ -9,7 +9,6 @@ import click
 from liteq.cli.group import Command
 from liteq.cli.output import emit, say
 from liteq.cli.session import Session, pass_session
-from liteq.storage.sqlite.url import parse
 
 __all__ = ["restore"]
 
@@ -27,7 +26,8 @@ def restore(session: Session, /, source: Path) -> None:
     \b
     JSON: {"path", "kept"}, the second null where there was no queue
     """
-    kept = session.app.storage.restore(source)
-    path = parse(session.app.broker_url).path
+    storage = session.app.storage
+    kept = storage.restore(source)
+    path = storage.driver.where()
     text = f"Restored {path}." + (f" What was there is now {kept}." if kept else "")
     emit(session, {"path": path, "kept": str(kept) if kept else None}, lambda: say(text))

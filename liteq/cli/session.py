@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
 
 if TYPE_CHECKING:
     from liteq.app import LiteQ
+    from liteq.storage.inspect import Record
     from liteq.storage.storage import Storage
 
 __all__ = ["GLOBAL_OPTIONS", "HIDDEN_GLOBAL_OPTIONS", "Session", "pass_session"]
@@ -66,17 +67,33 @@ class Session:
     @cached_property
     def storage(self) -> Storage:
         """The app's file. Raises StorageUnavailable where there is none yet: looking at a queue does not make one."""
-        from liteq.storage.sqlite.url import parse
+        from liteq.storage import describe_url
 
-        path = parse(self.app.broker_url).path
-        if not os.path.lexists(path):
-            raise StorageUnavailable(f"there is no file {path}: the first task that is sent, or a worker, creates it")
+        if missing := describe_url(self.app.broker_url).missing:
+            raise StorageUnavailable(missing)
         return self.app.storage
 
     def import_commands(self) -> None:
         """Import the app's tasks: commands of remote control that it has itself are in its modules."""
         if self.has_app:
             self.app.import_tasks()
+
+    def tell_hidden(self, records: Iterable[Record]) -> None:
+        """Import the app's tasks, as they say which arguments are sensitive; note the tasks that stay unknown.
+
+        Tasks that cannot be imported are no reason not to look at a queue: the note says what their import raised.
+        """
+        from liteq.context.display import hides_all
+        from liteq.monitor.messages import HIDDEN
+
+        trouble = ""
+        try:
+            self.import_commands()
+        except Exception as exc:  # noqa: BLE001 - the modules of the user, who looks at the queue to find out why
+            trouble = f": importing the app's tasks raised {type(exc).__name__}: {exc}"
+        remedy = trouble or ("" if self.has_app else ": name the app with -A")
+        for task in sorted({record.task for record in records if hides_all(self.app, record.task)}):
+            self.note("arguments are " + HIDDEN.format(task=task) + remedy)
 
     @property
     def on_terminal(self) -> bool:

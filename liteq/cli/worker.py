@@ -213,7 +213,7 @@ def worker(
     end, 1 after a cold one. With --json the log is JSON, an object a line.
     """  # fmt: skip
     from liteq.cli import daemon, logs
-    from liteq.monitor.identity import expand_name
+    from liteq.context.identity import expand_name
     from liteq.settings import Source
     from liteq.worker import Worker
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
 from liteq.clock import from_ms
 from liteq.context.apps import get_current_app
 from liteq.context.compat.graph import body_of, drop_callbacks, drop_chain, errbacks_of, links_of, rest_of_chain
+from liteq.context.display import in_front, redacted
 from liteq.message import DEPTH_SHIFT, Flag, Lease
 
 __all__ = ["Request"]
@@ -51,17 +52,23 @@ class Request:
     entered: bool = False
     """Whether a task class with a `__call__` of its own has called the base's."""
 
-    redact: Any = None
-    """The task's `redacted`, where it has sensitive arguments."""
-
     _lease: Lease | None = None
     _task: Any = None  # the task that runs under it
+    _in_front: tuple[int, int] = (0, 0)  # arguments that come before `args` when it is executed
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         self.__dict__.update(*args, **fields)
 
     @classmethod
-    def from_lease(cls, lease: Lease, args: Any, kwargs: Any, hostname: str | None = None) -> Request:
+    def to_be_shown(cls, app: Any, lease: Lease, args: Any, kwargs: Any, hostname: str | None) -> Self:
+        """As `from_lease`, of a message that is not executed: its text hides what `app` says is sensitive."""
+        request = cls.from_lease(lease, args, kwargs, hostname)
+        request.__dict__["_task"] = app.tasks.get(lease.task)
+        request.__dict__["_in_front"] = in_front(lease.flags)
+        return request
+
+    @classmethod
+    def from_lease(cls, lease: Lease, args: Any, kwargs: Any, hostname: str | None = None) -> Self:
         """The request of one execution of a leased message; `args` and `kwargs` as the task gets them."""
         request = cls.__new__(cls)
         fields = request.__dict__
@@ -101,9 +108,9 @@ class Request:
         raise AttributeError(name)
 
     def __repr__(self) -> str:
-        shown = {key: value for key, value in self.__dict__.items() if key not in {"_lease", "redact"}}
-        if self.redact is not None:
-            shown["args"], shown["kwargs"] = self._shown()
+        shown = {key: value for key, value in self.__dict__.items() if key not in {"_lease", "_task", "_in_front"}}
+        args, kwargs = self._shown()
+        shown |= {key: value for key, value in (("args", args), ("kwargs", kwargs)) if key in shown}
         return f"<Context: {shown!r}>"
 
     # What is derived when it is asked for. An assignment replaces each of them.
@@ -294,8 +301,10 @@ class Request:
         return repr(self._shown()[1]) if said is None else said
 
     def _shown(self) -> tuple[Any, Any]:
-        redact = self.redact
-        return (self.args, self.kwargs) if redact is None else redact(self.args or (), self.kwargs or {})
+        """Its arguments as a person may see them. A request of no task has none that is known to be sensitive."""
+        if self.task is None or (self.args is None and self.kwargs is None):
+            return self.args, self.kwargs
+        return redacted(self._app, self.task, self.args or (), self.kwargs or {}, in_front=self._in_front)
 
     @cached_property
     def delivery_info(self) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from liteq.context.living import living
 from liteq.message import new_id
 from liteq.serialization import decode
 
@@ -13,7 +14,6 @@ __all__ = ["EventReceiver"]
 
 LOOK_S = 1.0  # between looks at the workers' entries; also, what a lost ring costs
 PAGE = 500
-LATE_MS = 30_000  # a worker beats at least each 10 s
 
 Handler = Callable[[dict[str, Any]], object]
 
@@ -104,18 +104,17 @@ class EventReceiver:
     def _of_workers(self) -> Iterator[dict[str, Any]]:
         """worker-online, -heartbeat and -offline, from what has changed in the workers' entries.
 
-        A worker that was killed is offline when the others have noticed, or its heartbeat is late.
+        A worker that was killed is offline at the next look on its own machine, elsewhere when its heartbeat is late.
         """
         now_ms = self.app.clock.now_ms()
-        late_ms = max(LATE_MS, int(self.app.conf.visibility_timeout * 1000))
-        living = {w.name: w for w in self.app.storage.workers() if now_ms - w.heartbeat_ms <= late_ms}
-        before, self._beats = self._beats, {name: worker.heartbeat_ms for name, worker in living.items()}
-        for name, worker in living.items():
+        there = {worker.name: worker for worker in living(self.app)}
+        before, self._beats = self._beats, {name: worker.heartbeat_ms for name, worker in there.items()}
+        for name, worker in there.items():
             if before is not None and name not in before:
                 yield self._event("worker-online", name, worker.started_ms, worker)
             elif before is None or before[name] != worker.heartbeat_ms:
                 yield self._event("worker-heartbeat", name, worker.heartbeat_ms, worker)
-        for name in (before or {}).keys() - living.keys():
+        for name in (before or {}).keys() - there.keys():
             yield self._event("worker-offline", name, now_ms, None)
 
     def _event(self, type_: str, hostname: str, at_ms: int, worker: Any) -> dict[str, Any]:

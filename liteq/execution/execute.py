@@ -110,7 +110,6 @@ class Plan:
         "on_retry",
         "on_success",
         "policy",
-        "redact",
         "result_content",
         "result_limit",
         "run_coroutine",
@@ -133,7 +132,6 @@ class Plan:
         self.what = f"the result of task {task.name!r}"
         self.result_limit: int = conf.max_result_bytes
         self.depth: int = conf.max_nesting
-        self.redact: Callable[..., Any] | None = task.redacted if task.sensitive else None
         self.content: Content = task.app.content
         self.result_content: Content = task.app.result_content
         json = conf.result_serializer in {"json", "application/json"} and not conf.result_compression
@@ -214,8 +212,6 @@ def _execute(
     within: AbstractContextManager[None] | None,
 ) -> Executed:
     plan: Plan = task.plan
-    if plan.redact is not None:
-        request.redact = plan.redact
     request._task = task
     token = enter(task, request)
     executed: Executed | None = None

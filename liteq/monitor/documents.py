@@ -14,8 +14,8 @@ import orjson
 
 from liteq import states
 from liteq._version import __version__
+from liteq.context.living import living
 from liteq.exceptions import LiteqError
-from liteq.monitor.identity import is_dead
 from liteq.states import State
 
 __all__ = ["Answer", "health", "outcome", "refusal", "status", "task"]
@@ -102,9 +102,9 @@ def health(app: Any, workers: str | None = None) -> Answer:
     except ValueError:
         return Answer(422, {"error": f"workers is how many must live, a whole number, not {workers!r:.80}"})
     app.storage.next_due_ms()
-    living = len(_workers(app))
-    enough = living >= wanted
-    return Answer(200 if enough else 503, {"status": "ok" if enough else "too few workers", "workers": living})
+    alive = len(_workers(app))
+    enough = alive >= wanted
+    return Answer(200 if enough else 503, {"status": "ok" if enough else "too few workers", "workers": alive})
 
 
 @_or_unavailable
@@ -149,6 +149,5 @@ def _workers(app: Any) -> list[dict[str, Any]]:
     now_ms = app.clock.now_ms()
     return [
         {"name": w.name, "pid": w.pid, "running": w.leased, "heartbeat_age_s": (now_ms - w.heartbeat_ms) / 1000}
-        for w in app.control.living()
-        if not is_dead(w.identity)
+        for w in living(app)
     ]

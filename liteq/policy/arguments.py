@@ -94,15 +94,24 @@ class Parameters:
         return old_args, by_name
 
     def redacted(
-        self, sensitive: bool | Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]
+        self,
+        sensitive: bool | Sequence[str],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        in_front: tuple[int, int] = (0, 0),
     ) -> tuple[list[Any], dict[str, Any]]:
         """`args` and `kwargs` with REDACTED for each argument whose parameter is in `sensitive`, for all where True.
 
-        What goes to `*args` has the name of that parameter, and so has what goes to `**kwargs`.
+        What goes to `*args` has the name of that parameter, and so has what goes to `**kwargs`. What goes to no
+        parameter is hidden too. `in_front`: how many positional arguments, at least and at most, the call will have
+        before these; an argument is hidden where it may come to stand at a sensitive parameter.
         """
         if sensitive is True:
             return [REDACTED] * len(args), dict.fromkeys(kwargs, REDACTED)
-        hidden = {sensitive} if isinstance(sensitive, str) else set(sensitive or ())
+        hidden: set[str | None] = {sensitive} if isinstance(sensitive, str) else set(sensitive or ())
+        if not hidden:
+            return list(args), dict(kwargs)
         positional, rest, named = [], None, None
         for p in self.signature.parameters.values():
             if p.kind in POSITIONAL:
@@ -111,10 +120,12 @@ class Parameters:
                 rest = p.name
             elif p.kind is Parameter.VAR_KEYWORD:
                 named = p.name
+        hidden.add(None)  # no parameter
+        least, most = in_front[0], min(in_front[1], max(in_front[0], len(positional)))
+        at = [name in hidden for name in positional] + [rest in hidden] * (len(args) + most)
         known = self.signature.parameters
-        names = positional + [rest] * (len(args) - len(positional))
         return (
-            [REDACTED if name in hidden else value for name, value in zip(names, args, strict=False)],
+            [REDACTED if any(at[n + least : n + most + 1]) else value for n, value in enumerate(args)],
             {
                 key: REDACTED if key in hidden or (key not in known and named in hidden) else value
                 for key, value in kwargs.items()

@@ -9,8 +9,9 @@ from typing import Any
 
 from liteq import signals
 from liteq.clock import from_ms
+from liteq.context.display import in_front, redacted, shown_call
 from liteq.message import Flag, Message
-from liteq.serialization import decode, kind_of
+from liteq.serialization import decode
 
 __all__ = ["announce", "announce_sent", "tell_sent"]
 
@@ -53,12 +54,9 @@ def tell_sent(app: Any, messages: Sequence[Message]) -> list[bytes]:
         task = app.tasks.get(message.task)
         if task is not None and not task.send_events:
             continue
-        sealed = kind_of(message.payload)
-        args, kwargs = decode(message.payload) if sealed is None else ([sealed], {})
-        if task is not None and sealed is None:
-            args, kwargs = task.redacted(args, kwargs)
+        call = shown_call(app, message)
         fields = event_fields(
-            app, "task-sent", hostname, uuid=message.id, name=message.task, args=repr(tuple(args)), kwargs=repr(kwargs),
+            app, "task-sent", hostname, uuid=message.id, name=message.task, args=call.argsrepr, kwargs=call.kwargsrepr,
             root_id=message.root_id or message.id, parent_id=message.parent_id, retries=0, eta=_iso(message.due_ms),
             expires=_iso(message.expires_ms), queue=message.queue, exchange="", routing_key=message.queue,
         )  # fmt: skip
@@ -69,8 +67,7 @@ def tell_sent(app: Any, messages: Sequence[Message]) -> list[bytes]:
 def _publication(
     app: Any, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    task = app.tasks.get(message.task)
-    shown = (args, kwargs) if task is None else task.redacted(args, kwargs)
+    shown = redacted(app, message.task, args, kwargs, in_front=in_front(message.flags))
     headers = {
         **(options.get("headers") or {}), "lang": "py", "task": message.task, "id": message.id,
         "root_id": message.root_id or message.id, "parent_id": message.parent_id, "eta": _iso(message.due_ms),
@@ -79,7 +76,7 @@ def _publication(
         "replaced_task_nesting": options.get("replaced_task_nesting", 0), "origin": _origin(),
         "stamped_headers": options.get("stamped_headers"), "stamps": stamps_of(options),
         "argsrepr": options.get("argsrepr") or repr(tuple(shown[0])),
-        "kwargsrepr": options.get("kwargsrepr") or repr(dict(shown[1])),
+        "kwargsrepr": options.get("kwargsrepr") or repr(shown[1]),
         "ignore_result": bool(message.flags & Flag.IGNORE_RESULT),
         "timelimit": options.get("timelimit") or [None, None],
     }  # fmt: skip

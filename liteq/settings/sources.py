@@ -21,6 +21,7 @@ from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
 from liteq.settings import NO_EFFECT, SETTINGS, Given, Setting, Source, closest_setting, read_object
+from liteq.settings.schemes import is_ours
 
 __all__ = ["PREFIX", "RESERVED", "load"]
 
@@ -32,7 +33,6 @@ RESERVED = frozenset(
 )
 RESERVED_PREFIXES = ("LITEQ_BENCH_", "LITEQ_TEST_")
 
-OUR_SCHEMES = ("sqlite:", "sqlite+", "liteq:")
 INI, TOML, MODULE = "liteq.ini", "pyproject.toml", "liteq_config.py"
 
 
@@ -111,7 +111,7 @@ def _from_celery_s_environment(environ: Mapping[str, str]) -> dict[str, Given]:
     found = {}
     for name, variable in (("broker_url", "CELERY_BROKER_URL"), ("result_backend", "CELERY_RESULT_BACKEND")):
         url = environ.get(variable, "").strip()
-        if url.startswith(OUR_SCHEMES):
+        if is_ours(url):
             found[name] = Given(url, Source.ENVIRONMENT, variable)
     return found
 

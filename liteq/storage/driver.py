@@ -1,26 +1,52 @@
 """THE interface between the queue's verbs and a storage engine.
 
-A verb is a function over a `Transaction`; an engine is a `Driver`. A second engine implements this file, brings its
-own migrations, and runs `tests/conformance` with its URL. The SQL of the verbs stays in the subset that SQLite (3.35
-and up) and PostgreSQL share.
+A verb is a function over a `Transaction`; an engine is a `Driver`. A second engine implements `Driver`, overrides what
+applies to it of `Upkeep` (upkeep.py), brings its own migrations, registers its URL scheme (engines.py), and runs
+`tests/conformance` with its URL. The SQL of the verbs stays in the subset that SQLite (3.35 and up) and PostgreSQL
+share: `tests/integration/test_portable_sql.py` prepares every statement on PostgreSQL.
+
+SQLite has one writer at a time, so there a verb never meets another one halfway. For engines with many writers a
+statement carries what it relies on as a hint, `SKIP_LOCKED` or `LOCK`. SQLite reads a comment; another engine's driver
+puts its own clause in the place when it translates the placeholders.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
-__all__ = ["Bell", "Driver", "Durability", "Listener", "Params", "Promise", "Row", "Transaction"]
+from liteq.storage.upkeep import Upkeep
+
+__all__ = [
+    "LOCK",
+    "SKIP_LOCKED",
+    "Bell",
+    "Driver",
+    "Durability",
+    "Engine",
+    "Listener",
+    "Options",
+    "Params",
+    "Place",
+    "Promise",
+    "Row",
+    "Transaction",
+]
 
 Row = tuple[Any, ...]
 Params = Mapping[str, object] | Sequence[object]
 
+# Hints at the end of a SELECT, for engines with several writers.
+SKIP_LOCKED: Final = "/*+ skip locked */"  # lock these rows, without those that another transaction is changing
+LOCK: Final = "/*+ lock */"  # lock these rows, waiting for the transaction that has one of them
+
 
 class Durability(Enum):
-    """What survives a power cut. Whatever the level, nothing is torn and a killed process loses nothing."""
+    """The work that survives a power cut. At no level is anything torn, and a killed process loses nothing."""
 
     DURABLE = "durable"  # accepted work is on the disk when the call returns; an ack may be lost, then a task re-runs
     STRICT = "strict"  # every commit is on the disk when it returns
@@ -28,9 +54,9 @@ class Durability(Enum):
 
 
 class Promise(Enum):
-    """What a write transaction promises once it has committed; the durability level says what that costs."""
+    """The promise of a write transaction that has committed; the durability level says at which price."""
 
-    ACCEPTED = "accepted"  # a caller was told that it is there: enqueue, replay, checkpoint
+    ACCEPTED = "accepted"  # a caller was told that it is there: enqueue, requeue, a schedule
     REMOVED = "removed"  # a caller was told that it is gone: as ACCEPTED, but allowed while the disk is full
     PROGRESS = "progress"  # it may be repeated: claim, heartbeat, acknowledgement
 
@@ -38,7 +64,7 @@ class Promise(Enum):
 
 
 class Bell(Enum):
-    """What a wake-up is about. A lost ring may only ever cost latency."""
+    """The subject of a wake-up. A lost ring may only ever cost latency."""
 
     WORK = "work"  # something may be claimable, or a worker is asked for something
     DONE = "done"  # something has finished
@@ -55,9 +81,18 @@ class Transaction(Protocol):
     def executemany(self, sql: str, rows: Iterable[Params]) -> int:
         """Run one statement once per element of `rows`; the number of database rows it changed in all."""
 
+    def tokens(self, n: int) -> int:
+        """Take `n` fencing tokens: the numbers after the one returned. None was, or will be, given out elsewhere."""
+
+    def in_turn(self, name: str) -> None:
+        """Make the numbers that this transaction takes in `name` from now on visible in their order.
+
+        So a reader that follows them by "greater than the last one seen" misses none. Nothing to do for one writer.
+        """
+
 
 class Listener(Protocol):
-    """Somebody waits for a bell. One per waiting process or thread; not to be shared."""
+    """An ear for one bell. One per waiting process or thread; not to be shared."""
 
     def fileno(self) -> int:
         """A file descriptor that is readable after a ring, for a selector; -1 where the platform has none."""
@@ -71,77 +106,98 @@ class Listener(Protocol):
     def close(self) -> None: ...
 
 
-class Driver(Protocol):
-    """A storage engine under one URL. Safe to use from any thread; across a fork it opens anew by itself."""
+class Driver(Upkeep, ABC):
+    """A storage engine under one URL. Safe to use from any thread; across a fork it opens anew by itself.
+
+    These methods are the queue's, and every engine has them. Those of `Upkeep` do nothing unless an engine needs them.
+    """
 
     url: str
 
+    @abstractmethod
     def write(
         self, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None
     ) -> AbstractContextManager[Transaction]:
         """One write transaction: commits at the end of the block, rolls back on an exception.
 
-        Rings `bell` once it has committed; what the promise asks of the disk is waited for after that, without the
-        write lock. Where the disk refuses, that raises, and what was committed may or may not survive a power cut.
+        Rings `bell` once it has committed; the wait for the disk that the promise asks for comes after that, without
+        the write lock. A disk that refuses raises then, and the commit may or may not survive a power cut.
         Never nested in one thread. Raises StorageBusy when the write lock was not free within `busy_timeout`, and
-        StorageFull for what a caller wants accepted while the space held in reserve is in use.
+        StorageFull for work to be accepted while the space held in reserve is in use.
         """
 
+    @abstractmethod
     def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None) -> int:
         """One statement as a write transaction of its own; the number of rows it changed. Else as `write`."""
 
+    @abstractmethod
     def read(self) -> AbstractContextManager[Transaction]:
         """One consistent snapshot; for SELECT only."""
 
+    @abstractmethod
     def ring(self, bell: Bell) -> None:
         """Wake every listener of `bell`, in any process. Called after a commit; never raises."""
 
+    @abstractmethod
     def listen(self, bell: Bell) -> Listener:
-        """Start to listen; whatever is rung from now on is heard."""
+        """Start to listen; every ring from now on is heard."""
 
+    @abstractmethod
     def version(self) -> int:
         """A number that changes with each commit of another connection; cheap enough for a safety net's poll."""
 
+    @abstractmethod
     def migrate(self) -> int:
-        """Bring the schema to this code's version, creating the file if need be; the version. Idempotent.
+        """Bring the schema to this code's version, creating the store if need be; the version. Idempotent.
 
-        Raises SchemaTooNew, without a write, on a file of a newer liteq that this one may not write.
+        Raises SchemaTooNew, without a write, on a store of a newer liteq that this one may not write.
         """
 
+    @abstractmethod
     def check_schema(self) -> None:
-        """Raises SchemaTooNew where a newer liteq has migrated the file since; a read."""
+        """Raises SchemaTooNew where a newer liteq has migrated the store since; a read."""
 
-    def checkpoint(self) -> None:
-        """Fold the write-ahead log into the file, where the engine has one. Cheap when there is little to do."""
+    @abstractmethod
+    def where(self) -> str:
+        """The place of the queue, for people and for JSON: a file's absolute path; never a password."""
 
-    @property
-    def unsynced_since(self) -> float:
-        """Since when (monotonic) a commit of this process waits for a sync that is owed; infinity when none does."""
-
-    def sync(self) -> None:
-        """Put on the disk whatever has been committed so far, by any process. Never raises: it can be repeated."""
-
-    def reserve(self) -> bool:
-        """Hold some space in reserve (again); False while there is too little. A worker claims only then."""
-
-    def relieve(self) -> bool:
-        """After StorageFull: give up that space, so that what runs can be acknowledged; False: none was left."""
-
-    def warnings(self) -> list[str]:
-        """What an operator should look into now, as sentences; cheap enough to be asked each second."""
-
-    def backup(self, target: Path) -> None:
-        """Write a consistent copy to `target`, which must not exist, while others go on working."""
-
-    def restore(self, source: Path) -> Path | None:
-        """Put a copy of `source` in the place of the queue, which nobody may have open; where the old one is now.
-
-        Leases of before are void. Raises StorageInUse where somebody has it, another StorageError where `source` is no
-        queue. Then nothing is changed.
-        """
-
-    def describe(self) -> dict[str, Any]:
-        """What `liteq doctor` shows: library, version, source id, path, pragmas, known bugs, integrity."""
-
+    @abstractmethod
     def close(self) -> None:
-        """Close what this process has open. The driver opens again on its next use."""
+        """Close the connections of this process. The driver opens again on its next use."""
+
+
+class Place(NamedTuple):
+    """Where a broker URL leads, told without opening anything.
+
+    `kind`: the word for it in front of a person ("file"). `where`: as `Driver.where()`. `through`: the library.
+    `missing`: a sentence that says what will make it, where there is nothing yet; "" where something is there, or where
+    only opening it tells.
+    """
+
+    kind: str
+    where: str
+    through: str
+    missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The settings of a queue as an engine takes them; one that has no use for an option leaves it.
+
+    `library`: which client library is to be used, where the engine has a choice and the URL says nothing.
+    """
+
+    durability: Durability = Durability.DURABLE
+    busy_timeout_s: float = 30.0
+    library: str | None = None
+    allow_network_filesystem: bool = False
+
+
+class Engine(Protocol):
+    """An entry in the table of engines (engines.py). Both methods raise ImproperlyConfigured for a bad URL."""
+
+    def open(self, url: str, options: Options) -> Driver:
+        """A driver for `url`; touches nothing before its first use."""
+
+    def describe_url(self, url: str, library: str | None = None) -> Place:
+        """Where `url` leads; looks, but opens nothing."""

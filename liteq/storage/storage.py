@@ -22,7 +22,6 @@ from liteq.storage import enqueue as _enqueue
 from liteq.storage import event_log as _events
 from liteq.storage import extend as _extend
 from liteq.storage import inspect as _inspect
-from liteq.storage import open_driver
 from liteq.storage import rates as _rates
 from liteq.storage import reap as _reap
 from liteq.storage import results as _results
@@ -31,6 +30,7 @@ from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
 from liteq.storage.browse import Line, Mark
 from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
+from liteq.storage.engines import open_driver
 from liteq.storage.facades import Commands, Events, Rates, SavedGroups, Schedules
 from liteq.storage.inspect import Count, GroupRecord, Member, Record
 from liteq.storage.rates import Budget
@@ -484,9 +484,9 @@ class Storage:
         """Bring the schema up to date, creating the file if need be; its version."""
         return self.driver.migrate()
 
-    def checkpoint(self) -> None:
+    def fold_log(self) -> None:
         """Fold the write-ahead log into the file."""
-        self.driver.checkpoint()
+        self.driver.fold_log()
 
     def backup(self, target: Path) -> None:
         """Write a consistent copy to `target`, which must not exist."""

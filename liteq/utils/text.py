@@ -1,8 +1,15 @@
-"""Text that others wrote, made fit for a terminal or a log line."""
+"""Text for people: a time, and text that others wrote, fit for a terminal or a log line."""
 
 from __future__ import annotations
 
-__all__ = ["printable"]
+from liteq.clock import from_ms
+
+__all__ = ["iso_time", "printable"]
+
+
+def iso_time(ms: int | None) -> str | None:
+    """A time of the file, in ms since the epoch, in ISO format and UTC; None stays None."""
+    return None if ms is None else from_ms(ms).isoformat(timespec="milliseconds")
 
 
 def printable(text: str) -> str:

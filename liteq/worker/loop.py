@@ -201,7 +201,7 @@ class Consumer:
             self._exchange(now)
             self._look_around(now)
         except SchemaTooNew:
-            raise  # a newer liteq has taken the file over: end without another write, it will find what was held
+            raise  # a newer liteq has taken the file over: end without another write, it will find the leases
         except StorageFull as exc:
             self._out_of_space(exc)
         except StorageError as exc:

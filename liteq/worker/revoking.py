@@ -21,13 +21,13 @@ logger = logging.getLogger("liteq.worker")
 
 
 def signal_number(name: str | int | None) -> int:
-    """`"SIGTERM"`, `"TERM"` or 15 as a number. Raises ValueError for what is no signal."""
+    """`"SIGTERM"`, `"TERM"` or 15 as a number. Raises ValueError for an unknown signal."""
     if isinstance(name, int) or (isinstance(name, str) and name.isdecimal()):
         return int(signals.Signals(int(name)))
     text = (name or "SIGTERM").upper()
     found = getattr(signals, text if text.startswith("SIG") else f"SIG{text}", None)
     if not isinstance(found, signals.Signals):
-        raise ValueError(f"there is no signal {name!r}")
+        raise ValueError(f"unknown signal {name!r}: give a name such as SIGTERM, or a number")
     return int(found)
 
 
@@ -49,7 +49,7 @@ def revoked_outcome(
         args, kwargs = app.content.read(lease.payload) if kind_of(lease.payload) is None else ([], {})
         announce.task_revoked.send(
             sender=app.tasks.get(lease.task),
-            request=Request.from_lease(lease, args, kwargs, hostname),
+            request=Request.to_be_shown(app, lease, args, kwargs, hostname),
             terminated=terminated,
             signum=signum,
             expired=expired,

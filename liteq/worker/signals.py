@@ -1,8 +1,8 @@
-"""What signals mean to a worker. Handlers only note that one came; the loop does what it says.
+"""The meaning of signals to a worker. Handlers only note a signal; the loop acts on it.
 
-- TERM: finish what runs, return what has not started, leave.
+- TERM: finish the running tasks, return leases that have not started, leave.
 - INT: as TERM; a second one as QUIT.
-- QUIT: stop what runs, all of it goes back to the queue, leave; after
+- QUIT: stop the running tasks, return every lease to the queue, leave; after
   `worker_soft_shutdown_timeout`, where that is set.
 - HUP: as TERM; ignored where the process was started that way (nohup).
 - TTIN, TTOU: one executor more, one less.
@@ -25,9 +25,9 @@ __all__ = ["Demand", "SignalQueue"]
 
 
 class Demand(Enum):
-    """What a signal asks of the worker."""
+    """The demand that a signal makes on the worker."""
 
-    WARM = "finish what runs, then leave"
+    WARM = "finish the running tasks, then leave"
     COLD = "leave at once"
     GROW = "one executor more"
     SHRINK = "one executor less"
@@ -46,7 +46,7 @@ MEANING = {
 class SignalQueue:
     """The signals that have come, as demands, and a descriptor that is readable when one has.
 
-    Outside the main thread no signal is caught; `put` serves whoever stops the worker from another thread.
+    Outside the main thread no signal is caught; `put` is for a stop from another thread.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class SignalQueue:
                 continue
             self._before[signum] = signal.signal(signum, self._note)
         if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
-            # Whoever started this process ignores it: the kernel would throw away how our children end.
+            # The process that started this one ignores it: the kernel would throw away our children's exit statuses.
             self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def restore(self) -> None:

@@ -1,4 +1,4 @@
-"""The worker: puts the parts together, starts them in order, and ends them as it is asked to."""
+"""The worker: makes its parts, starts them in order, and ends them warm, soft or cold."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from setproctitle import getproctitle, setproctitle
 
 from liteq import signals as announce
 from liteq._version import __version__
+from liteq.context import identity
 from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
-from liteq.monitor import identity
 from liteq.storage.storage import Storage
 from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.chores.event_log import EventLog
@@ -129,7 +129,7 @@ class Worker:
         answers = self.app.control.pool_restart(
             list(modules or ()), reload=reload, destination=[self.hostname], reply=True, timeout=timeout_s
         )
-        answer = {name: said for one in answers or () for name, said in one.items()}.get(self.hostname)
+        answer = {name: reply for one in answers or () for name, reply in one.items()}.get(self.hostname)
         if answer is None or "error" in answer:
             raise RuntimeError(f"{self.hostname} has not reloaded: {answer or 'it does not answer'}")
 

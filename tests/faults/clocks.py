@@ -33,7 +33,13 @@ def worker_of(storage: Storage, name: str, boot: str = "", me: WorkerIdentity | 
     """The worker `me`, or another host's as far as anybody can tell: only its deadline says whether it lives."""
     me = me or WorkerIdentity(new_id(), name, "elsewhere", boot, 1, "1")
     return Heartbeat(
-        storage, me, visibility_s=VISIBILITY_S, result_expires_s=None, dead_expires_s=None, info=lambda: {"name": name}
+        storage,
+        me,
+        visibility_s=VISIBILITY_S,
+        result_expires_s=None,
+        dead_expires_s=None,
+        info=lambda: {"name": name},
+        monotonic=storage.clock.monotonic,
     )
 
 

@@ -10,17 +10,14 @@ from pathlib import Path
 import pytest
 
 from liteq.storage.storage import Storage, open_storage
-from liteq.worker.chores import heartbeat as heartbeat_module
 
 from .clocks import TwoClocks
 from .harness import Drill, Hold
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> TwoClocks:
-    clock = TwoClocks()
-    monkeypatch.setattr(heartbeat_module.time, "monotonic", clock.monotonic)
-    return clock
+def clock() -> TwoClocks:
+    return TwoClocks()
 
 
 @pytest.fixture

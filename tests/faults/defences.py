@@ -80,12 +80,12 @@ MUTANTS = [
         MODEL,
     ),
     without(
-        "what is accepted has waited for the disk", "liteq/storage/sqlite/base.py",
+        "what is accepted has waited for the disk", "liteq/storage/sqlite/upkeep.py",
         "(Durability.DURABLE, Promise.ACCEPTED): True", "(Durability.DURABLE, Promise.ACCEPTED): False",
         "test_disk.py::test_durable_loses_nothing_that_was_accepted",
     ),
     without(
-        "strict: so has what was acknowledged", "liteq/storage/sqlite/base.py",
+        "strict: so has what was acknowledged", "liteq/storage/sqlite/upkeep.py",
         "(Durability.STRICT, Promise.PROGRESS): True", "(Durability.STRICT, Promise.PROGRESS): False",
         "test_disk.py::test_strict_loses_no_acknowledgement_either",
     ),
@@ -177,7 +177,7 @@ MUTANTS = [
         "test_child_deaths.py::test_a_killed_childs_task_is_back_within_a_second",
     ),
     without(
-        "a killed worker's leases are given back by the next one", "liteq/monitor/identity.py",
+        "a killed worker's leases are given back by the next one", "liteq/context/identity.py",
         "if state in ENDED or started != other.started:", "if False:",
         "test_kill.py::test_nothing_is_lost_when_workers_are_killed_whole",
         "test_kill.py::test_nothing_is_lost_when_anything_is_killed",
@@ -195,12 +195,12 @@ MUTANTS = [
     ),
     without(
         "who is killed by a cold end has not crashed", "liteq/worker/pool/prefork/pool.py",
-        "        if self._stopping:  # killed by a cold shutdown, not by what it ran", "        if False:",
+        "        if self._stopping:  # killed by a cold shutdown, not by its task", "        if False:",
         "test_signals.py::test_a_cold_end_does_not_wait_for_what_runs",
     ),
     without(
         "a worker that starts after the clock was set knows of it", "liteq/worker/chores/heartbeat.py",
-        "return max((offset - found for found in told), key=abs, default=0.0)", "return 0.0",
+        "return max((offset - found for found in known), key=abs, default=0.0)", "return 0.0",
         "test_clock_jumps.py::test_a_worker_that_starts_after_the_clock_was_set_knows_of_it",
     ),
     without(
@@ -261,7 +261,7 @@ MUTANTS = [
         "test_bad_files.py::test_a_worker_whose_file_turns_bad_goes_on_trying_calmly",
     ),
     without(
-        "a log gives its space back where it is wanted", "liteq/storage/sqlite/base.py",
+        "a log gives its space back where it is wanted", "liteq/storage/sqlite/upkeep.py",
         "            self._cut_log()\n", "            pass\n",
         "test_disk_full.py::test_a_log_that_has_grown_gives_its_space_back",
     ),

@@ -20,7 +20,7 @@ from liteq.states import State
 from liteq.storage.inspect import Record
 from liteq.storage.rates import Budget
 from liteq.storage.storage import Storage, open_storage
-from liteq.worker.chores import heartbeat as heartbeat_module
+from liteq.worker.chores.heartbeat import GONE_S
 
 from .clocks import VISIBILITY_S, TwoClocks, lease_one, worker_of
 from .harness import Drill, wait_for
@@ -131,7 +131,7 @@ def test_a_worker_that_cannot_be_asked_and_is_silent_for_long_is_taken_off_the_l
     clock.advance(VISIBILITY_S)
     here.look_after_others()
     assert [w.name for w in storage.workers()] == ["gone", "here"]
-    clock.advance(heartbeat_module.GONE_S + 1)
+    clock.advance(GONE_S + 1)
     here.look_after_others()
     assert [w.name for w in storage.workers()] == ["here"]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from liteq.context import identity
+from liteq.context.identity import Presence, presence
 from liteq.exceptions import StorageBusy
 from liteq.message import Ack, Lease, WorkerIdentity, new_id
-from liteq.monitor import identity
-from liteq.monitor.identity import Presence, presence
 from liteq.states import State
 from liteq.storage.storage import Storage
 from liteq.worker.chores import heartbeat as heartbeat_module
@@ -119,7 +119,7 @@ def test_a_process_that_cannot_be_read_is_not_dead(
 SEEN_BY_NOBODY = """
 import os, sys
 from liteq.message import WorkerIdentity
-from liteq.monitor.identity import boot_id, me, presence
+from liteq.context.identity import boot_id, me, presence
 assert presence(me("self")).name == "ALIVE"  # imports all that it takes, as another user could not
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 pid, started = sys.argv[1:]

@@ -35,7 +35,7 @@ driver = open_driver(sys.argv[1])
 print("ready", flush=True)
 while True:
     try:
-        driver.checkpoint()
+        driver.fold_log()
     except StorageError:
         pass
 """

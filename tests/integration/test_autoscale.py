@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from liteq.worker.chores.autoscale import Autoscaler
+from liteq.testing import FakeClock
+from liteq.worker.chores.autoscale import KEEPALIVE_S, LEAST_PAUSE_S, Autoscaler
 
 from .worker_process import Site, wait_for
 
@@ -23,30 +24,51 @@ class FakePool:
 
 def scaler(waiting=0, most=4, least=1, size=1, leases=0):
     pool = FakePool(size, leases)
-    made = Autoscaler(pool, most, least, lambda limit: min(waiting, limit), lambda: None)
-    return pool, made
+    clock = FakeClock()
+    made = Autoscaler(pool, most, least, lambda limit: min(waiting, limit), lambda: None, clock.monotonic)
+    return pool, made, clock
 
 
 @pytest.mark.parametrize(("waiting", "leases", "size"), [(0, 0, 1), (1, 1, 2), (2, 1, 3), (100, 1, 4), (0, 4, 4)])
 def test_it_grows_to_what_there_is_to_do(waiting, leases, size):
-    pool, made = scaler(waiting, leases=leases)
+    pool, made, _ = scaler(waiting, leases=leases)
     made.turn()
     assert pool.size == size
 
 
-def test_it_shrinks_when_that_has_been_over_for_a_while(monkeypatch):
-    monkeypatch.setenv("AUTOSCALE_KEEPALIVE", "0")
-    pool, made = scaler(size=4, least=2)
-    made.turn()
-    assert pool.size == 2
-    monkeypatch.setenv("AUTOSCALE_KEEPALIVE", "60")
-    pool, made = scaler(size=4, least=2)
+def test_it_shrinks_when_that_has_been_over_for_a_while():
+    pool, made, clock = scaler(size=4, least=2)
+    clock.advance(KEEPALIVE_S - 1)
     made.turn()
     assert pool.size == 4
+    clock.advance(1)
+    made.turn()
+    assert pool.size == 2
+
+
+def test_the_while_is_counted_from_the_last_need():
+    pool, made, clock = scaler(size=4, leases=4)
+    clock.advance(KEEPALIVE_S)
+    made.turn()
+    pool.has.clear()
+    clock.advance(KEEPALIVE_S - 1)
+    made.turn()
+    assert pool.size == 4
+    clock.advance(1)
+    made.turn()
+    assert pool.size == 1
+
+
+def test_a_bell_that_rings_without_end_does_not_make_it_look_without_end():
+    _, made, clock = scaler()
+    made.turn()
+    for _ in range(3):
+        made.rung()
+    assert made.due_at == clock.monotonic() + LEAST_PAUSE_S
 
 
 def test_its_limits_are_changed():
-    pool, made = scaler(size=1)
+    pool, made, _ = scaler(size=1)
     assert made.update(8, 3) == (8, 3)
     assert pool.size == 3
     assert made.update(2) == (2, 2)

@@ -10,7 +10,7 @@ import pytest
 
 from liteq import LiteQ, bootsteps
 from liteq.exceptions import ImproperlyConfigured
-from liteq.testing import start_worker
+from liteq.testing import FakeClock, start_worker
 from liteq.worker.compat.bootsteps import in_order
 from liteq.worker.compat.timer import Timer
 
@@ -103,6 +103,18 @@ def test_a_consumer_of_a_broker_s_messages_is_refused(app):
         pass
     with pytest.raises(ImproperlyConfigured):
         Consumer(None)
+
+
+def test_the_timer_calls_at_its_times():
+    clock, calls = FakeClock(), []
+    timer = Timer(clock.monotonic)
+    timer.call_repeatedly(2, calls.append, ("each 2 s",))
+    timer.call_after(3, calls.append, ("once",))
+    for _ in range(5):
+        clock.advance(1)
+        timer.turn()
+    assert calls == ["each 2 s", "once", "each 2 s"]
+    assert timer.due_at == 6.0
 
 
 def test_the_timer_calls_again_after_an_error(caplog):

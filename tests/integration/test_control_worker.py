@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from liteq import LiteQ
+from liteq.context import identity
+from liteq.context.living import living
 from liteq.exceptions import TaskRevokedError, WorkerShutdown
 from liteq.signals import worker_ready
 from liteq.testing import start_worker
@@ -60,6 +63,16 @@ def test_nobody_lives_nobody_answers_at_once(app):
     assert app.control.ping(timeout=20) == []
     assert app.control.inspect(timeout=20).active() is None
     assert time.monotonic() - before < 1
+
+
+def test_nobody_waits_for_a_worker_whose_process_is_gone(app, worker):
+    gone = replace(identity.me("gone@here"), pid=2**22 - 1, started="1")
+    app.storage.register_worker(gone)
+    before = time.monotonic()
+    assert app.control.ping(timeout=20) == [{"one@here": {"ok": "pong"}}]
+    assert app.control.ping(["gone@here"], timeout=20) == []
+    assert time.monotonic() - before < 2
+    assert [one.name for one in living(app)] == ["one@here"]
 
 
 def test_ping(app, worker):

@@ -16,7 +16,7 @@ import pytest
 from liteq.exceptions import ImproperlyConfigured, SchemaTooNew, StorageCorrupt, StorageError, StorageUnavailable
 from liteq.storage import open_driver
 from liteq.storage.driver import Bell, Durability, Promise
-from liteq.storage.sqlite import base, files
+from liteq.storage.sqlite import files, upkeep
 from liteq.storage.sqlite.base import SQLiteDriver
 from liteq.storage.sqlite.migrate import migrations
 from liteq.storage.sqlite.session import WAL_LIMIT
@@ -174,7 +174,7 @@ def test_relaxed_syncs_again_after_a_while(library: str, tmp_path: Path, monkeyp
     driver = make(tmp_path, library, durability=Durability.RELAXED)
     driver.migrate()
     moment = [time.monotonic() + 10]
-    monkeypatch.setattr(base, "monotonic", lambda: moment[0])
+    monkeypatch.setattr(upkeep, "monotonic", lambda: moment[0])
     syncs = counted_syncs(driver, monkeypatch)
 
     def waited(name: str) -> int:
@@ -250,7 +250,7 @@ def test_a_checkpoint_folds_the_log_into_the_file(driver: SQLiteDriver, tmp_path
     before = (tmp_path / "tasks.db").stat().st_size
     with driver.write() as tx:
         tx.executemany(GROUP, [(f"{n}-{'x' * 900}",) for n in range(200)])
-    driver.checkpoint()
+    driver.fold_log()
     assert (tmp_path / "tasks.db").stat().st_size > before
 
 

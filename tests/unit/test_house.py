@@ -103,8 +103,8 @@ def opens_a_file(node: ast.AST) -> bool:
     match node:
         case ast.Call(func=ast.Name(id="open"), args=[path, *_]):
             return ast.unparse(path) not in OF_THE_KERNEL
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="io" | "shutil"))):
-            return True
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="io" | "shutil"), attr=name)):
+            return name != "disk_usage"
         case ast.Call(func=ast.Attribute(attr="read_bytes" | "write_bytes" | "write_text")):
             return True
     return False

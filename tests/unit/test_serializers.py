@@ -15,6 +15,7 @@ import pytest
 
 from liteq import LiteQ, chord, group
 from liteq.exceptions import ImproperlyConfigured, NotSerializable, PayloadTooLarge, SecurityError
+from liteq.policy.arguments import Parameters
 from liteq.serialization import Content, as_json, decode, encode, kind_of, register, unregister
 from liteq.testing import drain
 
@@ -374,3 +375,27 @@ def test_a_sender_may_say_how_arguments_are_shown(app):
     result = login.apply_async(("ann", "s3cret"), argsrepr="('ann', <hidden>)", kwargsrepr="{}")
     drain(app)
     assert result.get() == ["('ann', <hidden>)", "{}"]
+
+
+@pytest.mark.parametrize(
+    ("args", "in_front", "shown"),
+    [
+        (("ann", "s3cret"), (0, 0), ["ann", "***"]),
+        (("s3cret",), (1, 1), ["***"]),
+        (("ann",), (0, 1), ["***"]),  # it may come to stand at the second
+        (("s3cret",), (2, 2), ["***"]),  # at no parameter
+        ((), (0, 1 << 30), []),
+    ],
+)
+def test_an_argument_is_hidden_where_it_may_come_to_stand_at_a_sensitive_parameter(args, in_front, shown):
+    parameters = Parameters("login", lambda user, password: None)
+    assert parameters.redacted(("password",), args, {}, in_front=in_front)[0] == shown
+
+
+def test_an_argument_that_goes_to_no_parameter_is_hidden():
+    parameters = Parameters("login", lambda user, password="": None)
+    assert parameters.redacted("password", ("ann", "x", "s3cret"), {"user": "ann"}) == (
+        ["ann", "***", "***"],
+        {"user": "ann"},
+    )
+    assert parameters.redacted(("password",), ("ann",), {"pasword": "s3cret"})[1] == {"pasword": "***"}

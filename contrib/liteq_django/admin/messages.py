@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import orjson
 from django.http import HttpRequest
 
-from liteq.serialization import decode, decode_error, kind_of
+from liteq.monitor.messages import HIDDEN, error_line, failure, result, shown
 from liteq.states import FINISHED, State
 from liteq.storage.browse import Line, Mark
 from liteq.storage.inspect import Record
@@ -19,14 +19,6 @@ __all__ = ["DeadLetterAdmin", "TaskAdmin"]
 
 CHUNK = 500  # ids of one transaction: a worker gets its turn in between
 STATES = tuple(state.value for state in State)
-TEXT = 200  # characters of an error in a list
-
-
-def _error(document: bytes | None) -> str:
-    if not document:
-        return ""
-    error = decode_error(document)
-    return f"{error.type}: {error.message}"[:TEXT]
 
 
 def _mark(request: HttpRequest) -> Mark | None:
@@ -114,34 +106,25 @@ class MessageAdmin(QueueAdmin):
         record = storage.find(object_id)
         if record is None:
             return None
+        error = failure(record)
         return [
             ("Task", record.task), ("Queue", record.queue), ("State", record.state.value),
             ("Priority", record.priority), ("Arguments", _arguments(record)), ("Enqueued", when(record.created_ms)),
             ("Due", when(record.due_ms)), ("Finished", when(record.finished_ms)), ("Retries", record.retries),
             ("Crashes", record.crashes), ("Worker", record.worker or ""), ("Result", _result(record)),
-            ("Error", _error(record.error)),
-            ("Traceback", decode_error(record.error).traceback if record.error else ""),
+            ("Error", error_line(record.error)), ("Traceback", "" if error is None else error.traceback),
             ("Workflow", record.root_id or ""), ("Awaits", record.awaits or ""), ("Group", record.group_id or ""),
         ]  # fmt: skip
 
 
 def _arguments(record: Record) -> str:
-    """As JSON, without what the task calls sensitive. A pickle is not opened: that would run code."""
-    sealed = kind_of(record.payload)
-    if sealed is not None:
-        return f"({sealed})"
-    args, kwargs = decode(record.payload)
-    task = default_app().tasks.find(record.task)
-    if task is not None:
-        args, kwargs = task.redacted(args, kwargs)
-    return _pretty({"args": args, "kwargs": kwargs})
+    call = shown(default_app(), record)
+    text = _pretty({"args": call.args, "kwargs": call.kwargs})
+    return f"{text}\n({HIDDEN.format(task=record.task)})" if call.hidden else text
 
 
 def _result(record: Record) -> str:
-    if record.result is None:
-        return ""
-    sealed = kind_of(record.result)
-    return f"({sealed})" if sealed is not None else _pretty(decode(record.result))
+    return "" if record.result is None else _pretty(result(record))
 
 
 def _pretty(value: Any) -> str:
@@ -168,7 +151,7 @@ class TaskAdmin(MessageAdmin):
         return (
             line.id, line.task, line.queue, line.state, when(line.created_ms),
             when(line.finished_ms if State(line.state) in FINISHED else None), line.retries, line.worker or "",
-            _error(line.error),
+            error_line(line.error),
         )  # fmt: skip
 
 
@@ -187,7 +170,7 @@ class DeadLetterAdmin(MessageAdmin):
 
     def line(self, line: Line) -> Sequence[Any]:
         return (
-            line.id, line.task, line.queue, when(line.finished_ms), line.retries, line.crashes, _error(line.error)
+            line.id, line.task, line.queue, when(line.finished_ms), line.retries, line.crashes, error_line(line.error)
         )  # fmt: skip
 
     def fields_of(self, storage: Any, object_id: str) -> list[tuple[str, Any]] | None:

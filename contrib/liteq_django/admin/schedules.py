@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
@@ -13,6 +13,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
+from liteq.context.display import REDACTED, shown_schedule
 from liteq.exceptions import LiteqError
 from liteq.schedules import crontab, from_document
 from liteq.serialization import decode
@@ -65,6 +66,13 @@ def _describe(document: bytes) -> str:
                 return repr(from_document(found))
             except LiteqError:
                 return str(found.get("repr", found))
+
+
+def _unhidden(said: Any, before: Any) -> Any:
+    """Arguments as a form has them, each that it shows hidden as it was before."""
+    if isinstance(said, dict):
+        return {key: before.get(key, value) if value == REDACTED else value for key, value in said.items()}
+    return [before[n] if value == REDACTED and n < len(before) else value for n, value in enumerate(said)]
 
 
 class ScheduleForm(forms.Form):
@@ -137,7 +145,7 @@ class ScheduleAdmin(QueueAdmin):
         record = storage.schedules.find(object_id)
         if record is None:
             return None
-        signature = decode(record.signature)
+        signature = shown_schedule(default_app(), decode(record.signature))
         return [
             *zip(self.columns, self._cells(record), strict=True),
             ("Arguments", repr((signature.get("args"), signature.get("kwargs")))),
@@ -163,16 +171,20 @@ class ScheduleAdmin(QueueAdmin):
             # What the configuration says would be back when beat starts: it is changed there.
             return super().change_view(request, object_id, form_url, extra_context)
         signature = decode(record.signature)
+        shown = shown_schedule(default_app(), signature)
         initial = {
             "name": record.name, "task": signature["task"], "schedule": _describe(record.schedule),
-            "args": signature["args"], "kwargs": signature["kwargs"], "queue": signature["options"].get("queue", ""),
+            "args": list(shown["args"]), "kwargs": shown["kwargs"], "queue": signature["options"].get("queue", ""),
         }  # fmt: skip
         form = ScheduleForm(request.POST or None, initial=initial)
         form.fields["name"].disabled = True
         other = {key: value for key, value in signature["options"].items() if key != "queue"}
-        return self._save(request, form, other) or self._show(request, form, "Change schedule", record)
+        return self._save(request, form, other, signature) or self._show(request, form, "Change schedule", record)
 
-    def _save(self, request: HttpRequest, form: ScheduleForm, options: Any = None) -> HttpResponse | None:
+    def _save(
+        self, request: HttpRequest, form: ScheduleForm, options: Any = None, before: Mapping[str, Any] | None = None
+    ) -> HttpResponse | None:
+        """The answer to a form that was sent and could be saved, else None. `before`: the signature that it changes."""
         if request.method != "POST" or not form.is_valid():
             return None
         data, options = form.cleaned_data, dict(options or {})
@@ -182,8 +194,11 @@ class ScheduleAdmin(QueueAdmin):
         if not form.fields["name"].disabled and default_app().storage.schedules.find(data["name"]) is not None:
             form.add_error("name", "there is a schedule of this name")
             return None
+        args, kwargs = data["args"], data["kwargs"]
+        if before is not None:
+            args, kwargs = _unhidden(args, before["args"]), _unhidden(kwargs, before["kwargs"])
         try:
-            schedules.add(data["name"], data["schedule"], data["task"], data["args"], data["kwargs"], **options)
+            schedules.add(data["name"], data["schedule"], data["task"], args, kwargs, **options)
         except LiteqError as exc:
             form.add_error(None, str(exc))
             return None

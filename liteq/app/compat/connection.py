@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from liteq.app.compat.channel import Channel, SimpleQueue
 from liteq.app.urls import check_url
 from liteq.exceptions import StorageError
+from liteq.settings.schemes import scheme_of
 
 if TYPE_CHECKING:
     from liteq.storage.storage import Storage
@@ -120,8 +121,9 @@ class Connection:
 
     def info(self) -> dict[str, Any]:
         """Where it leads, in the words of kombu; what only a broker has is None."""
+        uri = self.as_uri()
         return {
-            "hostname": self.as_uri(), "transport": "sqlite", "virtual_host": "/", "port": None, "userid": None,
+            "hostname": uri, "transport": scheme_of(uri), "virtual_host": "/", "port": None, "userid": None,
             "password": None, "uri_prefix": None, "login_method": None, "ssl": False, "insist": False,
             "transport_options": {}, "connect_timeout": self.connect_timeout, "heartbeat": 0.0, "alternates": [],
             "failover_strategy": "round-robin",

@@ -10,7 +10,8 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from liteq.exceptions import ImproperlyConfigured
@@ -53,6 +54,31 @@ def _without_none(annotation: Any) -> Any:
     return annotation
 
 
+@contextmanager
+def _hiding(sensitive: bool | str | Sequence[str], parameter: str, kind: type[Exception]) -> Iterator[None]:
+    """Let an error of `kind` not tell the value of a parameter that is sensitive."""
+    try:
+        yield
+    except kind as exc:
+        names = {sensitive} if isinstance(sensitive, str) else sensitive
+        if names is True or (names and parameter in names):
+            raise _without_input(exc) from None
+        raise
+
+
+def _without_input(exc: Any) -> Any:
+    """The same ValidationError without the values that were not valid: it is logged, and kept in the file."""
+    from pydantic_core import PydanticCustomError
+
+    errors = [
+        {"type": PydanticCustomError(one["type"], "{text}", {"text": one["msg"]}), "loc": one["loc"], "input": None}
+        for one in exc.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    made = type(exc).from_exception_data(exc.title, errors, hide_input=True)
+    made.args = exc.args
+    return made
+
+
 def modelled(
     function: Callable[..., Any],
     app: Any,
@@ -62,15 +88,16 @@ def modelled(
     strict: bool = False,
     context: Mapping[str, Any] | None = None,
     dump_kwargs: Mapping[str, Any] | None = None,
+    sensitive: bool | Sequence[str] = (),
 ) -> Modelled:
     """`function` as the body of a task with `pydantic=True`.
 
     `strict`, `context` and `dump_kwargs` are pydantic's, of `model_validate` and `model_dump`; `app` and `name` are in
     the context too, as Celery has it. A call raises pydantic's ValidationError for what a model does not take. Raises
-    ImproperlyConfigured where pydantic is not installed.
+    ImproperlyConfigured where pydantic is not installed. That error does not show the input of a `sensitive` parameter.
     """
     try:
-        from pydantic import BaseModel
+        from pydantic import BaseModel, ValidationError
     except ImportError:
         raise ImproperlyConfigured(f"the task {name!r} says pydantic=True: install pydantic") from None
     shape = _Shape(function, BaseModel)
@@ -82,7 +109,8 @@ def modelled(
         for parameter, value in bound.arguments.items():
             model: Any = shape.models.get(parameter)
             if model is not None and value is not None:
-                bound.arguments[parameter] = model.model_validate(value, strict=strict, context=known)
+                with _hiding(sensitive, parameter, ValidationError):
+                    bound.arguments[parameter] = model.model_validate(value, strict=strict, context=known)
         return bound
 
     def returned(value: Any) -> Any:

@@ -4,56 +4,31 @@ from __future__ import annotations
 
 import os
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
-from math import inf
-from pathlib import Path
 from threading import get_ident
 from time import monotonic, sleep
-from typing import Any, ClassVar
 
-from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull, StorageUnavailable
+from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull
 from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
-from liteq.storage.sqlite import backup, create, describe, files, fork, migrate, restore
-from liteq.storage.sqlite.ballast import Ballast
-from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
+from liteq.storage.sqlite import create, files, fork, migrate
 from liteq.storage.sqlite.doorbell import Doorbell
 from liteq.storage.sqlite.gate import pause_s
 from liteq.storage.sqlite.holder import writer
 from liteq.storage.sqlite.session import Session
-from liteq.storage.sqlite.sidecars import Sidecars
 from liteq.storage.sqlite.transaction import Checkout, ReadTransaction, WriteTransaction
+from liteq.storage.sqlite.upkeep import FileUpkeep
 
 __all__ = ["SQLiteDriver"]
 
-RELAXED_SYNC_S = 0.1  # relaxed: what was accepted waits for the disk when nothing of this process has for so long
 FILE_CHECK_S = 1.0  # how often a writer looks whether its file still is the one under that name
 FORK_WAIT_S = 5.0  # how long a fork waits for other threads' transactions
 IDLE_LIMIT = 8  # connections of one kind kept open
-WORK_PER_LOOK = 64  # statements and rows between two looks at the log's size
-
-# Whether who has committed waits for the disk; None: when the last time was RELAXED_SYNC_S ago. SQLite's own
-# `synchronous=FULL` waits with the write lock in hand: then writers wait for the disk one after the other, and a worker
-# hears of a message only when it is on the disk. Here the lock is let go and the bell rung first, and those who wait at
-# the same time wait once. A log that was begun anew meanwhile has been synced by the checkpoint before.
-WAITS_FOR_DISK: dict[tuple[Durability, Promise], bool | None] = {
-    (Durability.DURABLE, Promise.ACCEPTED): True,
-    (Durability.DURABLE, Promise.REMOVED): True,
-    (Durability.DURABLE, Promise.PROGRESS): False,
-    (Durability.STRICT, Promise.ACCEPTED): True,
-    (Durability.STRICT, Promise.REMOVED): True,
-    (Durability.STRICT, Promise.PROGRESS): True,
-    (Durability.RELAXED, Promise.ACCEPTED): None,
-    (Durability.RELAXED, Promise.REMOVED): None,
-    (Durability.RELAXED, Promise.PROGRESS): False,  # nobody waits: the worker's loop syncs (worker/chores/sync.py)
-}
 
 
-class SQLiteDriver(ABC):
-    """`driver.Driver` over one SQLite file; a subclass brings the library."""
-
-    library: ClassVar[str]
+class SQLiteDriver(FileUpkeep):
+    """`driver.Driver` over one SQLite file; a subclass brings the library. The file's own needs are in upkeep.py."""
 
     def __init__(
         self,
@@ -64,19 +39,10 @@ class SQLiteDriver(ABC):
         busy_timeout_s: float = 30.0,
         allow_network_filesystem: bool = False,
     ) -> None:
+        super().__init__(files.resolve(path), durability=durability, busy_timeout_s=busy_timeout_s)
         self.url = url
         self.given_path = path
-        self.path = files.resolve(path)
-        self.durability = durability
-        self.busy_timeout_s = busy_timeout_s
         self._allow_network = allow_network_filesystem
-        self._waits = {promise: WAITS_FOR_DISK[durability, promise] for promise in Promise}
-        self._synced_at = -RELAXED_SYNC_S
-        self.unsynced_since = inf
-        self._log = LogWatch()
-        self._sidecars = Sidecars(self.path)
-        self._ballast = Ballast(f"{self.path}-ballast")
-        self._short = False  # the ballast is in use: the disk was full
         self._bells = {bell: Doorbell(f"{self.path}-{bell.value}", self.version) for bell in Bell}
         self._idle: dict[bool, list[Session]] = {True: [], False: []}  # by Session.reader; the last used first
         self._active: dict[bool, dict[Session, int]] = {True: {}, False: {}}  # likewise, with the thread that has it
@@ -93,13 +59,6 @@ class SQLiteDriver(ABC):
     @abstractmethod
     def new_session(self, *, reader: bool) -> Session:
         """A session that is not open yet."""
-
-    @abstractmethod
-    def session_on(self, path: str) -> Session:
-        """A session on any file, not open yet: for copies (restore.py)."""
-
-    @abstractmethod
-    def library_version(self) -> str: ...
 
     @abstractmethod
     def others_open(self) -> bool:
@@ -149,77 +108,14 @@ class SQLiteDriver(ABC):
     def check_schema(self) -> None:
         migrate.check(self, self.path)
 
-    def checkpoint(self) -> None:
-        with Checkout(self, reader=False) as session:
-            if not session.gate.acquire(self.busy_timeout_s):
-                raise StorageBusy(self.busy_timeout_s, self.holder())
-            try:
-                self._fold(session)
-            finally:
-                session.gate.release()
-
-    def sync(self) -> None:
-        with suppress(StorageError):
-            self._sync()
-
-    def _sync(self) -> None:
-        """Put the log on the disk. Raises StorageError's subclasses where that fails."""
-        self.unsynced_since = inf  # before it: what is committed meanwhile may be too late
-        self._synced_at = monotonic()
-        self.sync_log()
-
-    def sync_log(self) -> None:
-        """The system call. Raises StorageUnavailable."""
-        # The log alone: opening and closing it drops no lock, those are on the database and its -shm.
-        try:
-            files.sync(f"{self.path}-wal")
-        except FileNotFoundError:
-            pass  # whoever closed the last connection has folded it into the file, and that waits for the disk
-        except OSError as exc:
-            raise StorageUnavailable(
-                f"{self.path}-wal cannot be put on the disk: {exc.strerror}; what was just written is in the queue, "
-                "and may be lost in a power cut"
-            ) from exc
-
-    def reserve(self) -> bool:
-        if not self._ballast.make():
-            self._cut_log()
-        self._short = not self._ballast.make()
-        return not self._short
-
-    def _cut_log(self) -> None:
-        """The log may have the space that is wanted: SQLite keeps it for the next writes."""
-        with suppress(StorageError), Checkout(self, reader=True) as folder:
-            cut(folder)
-
-    def relieve(self) -> bool:
-        self._short = True
-        return self._ballast.drop()
-
-    def warnings(self) -> list[str]:
-        try:
-            self._check_sidecars()
-        except StorageError as error:
-            return [str(error)]
-        return overgrown(self.path)
-
-    def backup(self, target: Path) -> None:
-        with Checkout(self, reader=True) as session:
-            backup.backup(session, target)
-
-    def restore(self, source: Path) -> Path | None:
-        self.close()
-        return restore.restore(self, source)
-
-    def describe(self) -> dict[str, Any]:
-        with Checkout(self, reader=True) as session:
-            return describe.describe(session, self)
+    def where(self) -> str:
+        return self.path
 
     def close(self) -> None:
         self._check_pid()
         if self._sidecars.log_lost():
             with suppress(StorageError):  # said before, or by the next who opens it; what could be saved has been
-                self._check_sidecars()
+                self.check_sidecars()
         with self._lock:
             self._close_idle()
 
@@ -280,28 +176,6 @@ class SQLiteDriver(ABC):
         """Who may write now, for a person to read."""
         return writer(self.path)
 
-    def committed(self, session: Session) -> None:
-        """A commit has been made. Still holding the gate: fold the log if it has grown. Never raises: it stands."""
-        self._sidecars.note()
-        if session.work < WORK_PER_LOOK:
-            return
-        session.work = 0
-        if self._log.due(self.path):
-            try:
-                self._fold(session)
-            except StorageError:
-                pass  # the next one tries again; the error shows itself where somebody waits for an answer
-
-    def after_commit(self, promise: Promise, bell: Bell | None) -> None:
-        """With the write lock let go: wake who waits for `bell`, and keep `promise`. Raises StorageUnavailable."""
-        if bell is not None:
-            self.ring(bell)
-        waits = self._waits[promise]
-        if waits or (waits is None and monotonic() - self._synced_at >= RELAXED_SYNC_S):
-            self._sync()
-        elif self.durability is Durability.RELAXED and self.unsynced_since == inf:
-            self.unsynced_since = monotonic()
-
     def checkin(self, holder: Checkout, session: Session) -> None:
         """Take `holder`'s session back, which is in no transaction."""
         with self._lock:
@@ -329,10 +203,6 @@ class SQLiteDriver(ABC):
         self._active[session.reader].pop(session, None)
         if self._stopping:
             self._quiet.notify_all()
-
-    def _fold(self, session: Session) -> None:
-        with Checkout(self, reader=True) as folder:
-            fold(session, folder)
 
     # -- the file ------------------------------------------------------------------------------------------------
 
@@ -387,9 +257,9 @@ class SQLiteDriver(ABC):
             with self._lock:
                 self._close_idle()
         self._gate_identity = gate
-        self._check_sidecars()
+        self.check_sidecars()
 
-    def _check_sidecars(self) -> None:
+    def check_sidecars(self) -> None:
         """Raises StorageCorrupt where somebody has deleted the log or its index under this process."""
         with self._lock:
             session = next((s for idle in self._idle.values() for s in idle), None)

@@ -14,7 +14,7 @@ from liteq.exceptions import StorageError
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.gate import open_gate
 
-__all__ = ["APPLICATION_ID", "PAGE_SIZE", "WAL_LIMIT", "Abandoned", "Session"]
+__all__ = ["APPLICATION_ID", "PAGE_SIZE", "TAKE_TOKENS", "WAL_LIMIT", "Abandoned", "Session"]
 
 APPLICATION_ID: Final = 0x4C697465  # "Lite"; `file` shows it
 
@@ -34,6 +34,10 @@ PRAGMAS: Final = (
     # macOS's fsync leaves data in the drive's cache.
     *(("fullfsync=ON", "checkpoint_fullfsync=ON") if sys.platform == "darwin" else ()),
 )
+
+# The largest token of the file goes up in the transaction that gives the tokens out, so none comes again, not even when
+# its row is deleted.
+TAKE_TOKENS: Final = "UPDATE liteq_meta SET value = value + ? WHERE key = 'token' RETURNING value - ?"
 
 
 class Session(ABC):
@@ -75,6 +79,13 @@ class Session(ABC):
 
     @abstractmethod
     def executemany(self, sql: str, rows: Iterable[Params]) -> int: ...
+
+    def tokens(self, n: int) -> int:
+        """As `driver.Transaction.tokens`."""
+        return int(self.execute(TAKE_TOKENS, (n, n))[0][0])
+
+    def in_turn(self, name: str) -> None:  # noqa: B027 - a transaction's, and done
+        """As `driver.Transaction.in_turn`: with one writer at a time, numbers become visible in their order."""
 
     @abstractmethod
     def script(self, sql: str) -> None:

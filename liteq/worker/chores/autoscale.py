@@ -1,4 +1,4 @@
-"""Autoscaling: the pool grows while there is more to do than it has executors, and shrinks when that is over."""
+"""Autoscaling: the pool grows while more messages wait than it has executors, and shrinks afterwards."""
 
 from __future__ import annotations
 
@@ -6,42 +6,50 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+
+from liteq.worker.pool.base import Pool
 
 __all__ = ["Autoscaler"]
 
 logger = logging.getLogger("liteq.worker")
 
 PERIOD_S = 1.0  # between looks
-LEAST_PAUSE_S = 0.1  # a bell that rings without end does not make them more frequent than this
+LEAST_PAUSE_S = 0.1  # between looks, however often the bell rings
 KEEPALIVE_S = 30.0  # an executor too many is kept for so long: forking one again costs more
 
 
 class Autoscaler:
     """A chore of the worker's loop: keeps the size of `pool` between `least` and `most`.
 
-    `waiting(limit)` tells how many messages could be claimed now, counting no further than `limit`.
+    `waiting(limit)` counts the messages that could be claimed now, up to `limit`. `look` makes the loop claim again.
     """
 
     def __init__(
-        self, pool: Any, most: int, least: int, waiting: Callable[[int], int], look: Callable[[], None]
+        self,
+        pool: Pool,
+        most: int,
+        least: int,
+        waiting: Callable[[int], int],
+        look: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.most, self.least = most, least
         self._pool = pool
         self._waiting = waiting
         self._look = look
+        self._monotonic = monotonic
         self._keepalive_s = float(os.environ.get("AUTOSCALE_KEEPALIVE", KEEPALIVE_S))
-        self._needed_at = time.monotonic()  # when the size was last made use of
+        self._needed_at = monotonic()  # when all executors were last needed
         self._looked_at = 0.0
         self.due_at = 0.0
 
     def rung(self) -> None:
-        """Something may have come: look soon."""
+        """Look soon: a message may have come."""
         self.due_at = min(self.due_at, self._looked_at + LEAST_PAUSE_S)
 
     def turn(self) -> None:
         """Grow at once, shrink after a while."""
-        now = time.monotonic()
+        now = self._monotonic()
         self._looked_at, self.due_at = now, now + PERIOD_S
         size = self._pool.size
         needed = len(self._pool.leases())
@@ -59,7 +67,7 @@ class Autoscaler:
             self._resize(wanted)
 
     def update(self, most: int | None = None, least: int | None = None) -> tuple[int, int]:
-        """Set the limits; those that count from now on. Raises ValueError for limits that cannot be kept."""
+        """Set the limits; returns (most, least) as they are now. Raises ValueError for limits that cannot be kept."""
         new_most = self.most if most is None else int(most)
         new_least = self.least if least is None else int(least)
         if least is None:

@@ -1,7 +1,8 @@
-"""What a worker tells of its tasks, where it is told to (`-E`): events in the file, beside what they are about.
+"""The events of a worker's tasks, where they are switched on (`-E`). They are written to the file.
 
-The end of a task is told in the transaction that stores it, so there is no event of an outcome that was lost and no
-outcome without its event. What comes before (received, started) follows within a tenth of a second, or with that.
+The event of a task's end is written in the transaction that stores its outcome, so no event is left of an outcome that
+was lost, and no outcome is without its event. The events before it (received, started) follow within a tenth of a
+second, or with that one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from liteq.clock import from_ms
 from liteq.events.dispatcher import event_bytes, event_fields
 from liteq.message import Ack, Cancel, DeadLetter, Lease, Outcome, Release, RetryAt
+from liteq.monitor.messages import shown
 from liteq.serialization import decode, decode_error, kind_of
 from liteq.storage.storage import Storage, Told
 
@@ -23,8 +25,8 @@ __all__ = ["EventLog"]
 
 logger = logging.getLogger("liteq.worker")
 
-FLUSH_S = 0.1  # until what was gathered is written, where no outcome takes it along
-TRIM_S = 5.0  # between two looks for events whose time is over
+FLUSH_S = 0.1  # until gathered events are written, where no outcome takes them along
+TRIM_S = 5.0  # between two looks for events that have expired
 
 
 class EventLog:
@@ -36,7 +38,7 @@ class EventLog:
         self._hostname = hostname
         self._pool = pool
         self._waiting: list[bytes] = []
-        self._started: set[int] = set()  # the tokens whose start has been told
+        self._started: set[int] = set()  # the tokens of leases whose start has its event
         self._trim_at = 0.0
         self.enabled = False
         self.due_at = inf
@@ -44,7 +46,7 @@ class EventLog:
             self.enable()
 
     def enable(self) -> bool:
-        """Tell from now on; False where it did already."""
+        """Write events from now on; False where it did already."""
         if self.enabled:
             return False
         self.enabled, self.due_at = True, 0.0
@@ -52,7 +54,7 @@ class EventLog:
         return True
 
     def disable(self) -> bool:
-        """Tell no more; False where it did not."""
+        """Write no more events; False where it wrote none."""
         if not self.enabled:
             return False
         self.enabled, self.due_at = False, inf
@@ -64,14 +66,14 @@ class EventLog:
     # -- the consumer's turns ----------------------------------------------------------------------------------------
 
     def received(self, leases: Sequence[Lease]) -> None:
-        """These have been claimed."""
+        """Gather the events of leases that have just been claimed."""
         if self.enabled:
             for lease in leases:
                 if self._tells(lease):
                     self._add(self._waiting, partial(self._receipt, lease))
 
     def ended(self, settled: Sequence[tuple[Lease, Outcome]]) -> Told:
-        """The events that are to be written with these outcomes, by the fencing token of their lease; None: of none."""
+        """The events to write with these outcomes, each with the fencing token of its lease; None: of no lease."""
         if not self.enabled:
             return ()
         told: list[tuple[int | None, bytes]] = [(None, event) for event in self._waiting]
@@ -90,7 +92,7 @@ class EventLog:
 
     @staticmethod
     def _add(events: list[bytes], make: Callable[[], bytes | None]) -> None:
-        """Add what `make` gives. What a user's object does in its repr() is no reason to lose an outcome."""
+        """Add the event that `make` gives. An error in the repr() of a user's object must not lose an outcome."""
         try:
             event = make()
         except Exception:
@@ -99,7 +101,7 @@ class EventLog:
             events += [] if event is None else [event]
 
     def written(self, told: Told) -> None:
-        """Those events are in the file."""
+        """Forget these events: they are in the file."""
         if told:
             del self._waiting[: sum(token is None for token, _ in told)]
 
@@ -108,7 +110,7 @@ class EventLog:
     def rung(self) -> None: ...
 
     def turn(self) -> None:
-        """Tell what has started, write what was gathered, and clear away what is old."""
+        """Gather the events of started tasks, write all that were gathered, and delete expired ones."""
         now = time.monotonic()
         self.due_at = now + FLUSH_S
         running = self._pool.running()
@@ -137,17 +139,13 @@ class EventLog:
         return event_bytes(event_fields(self._app, type_, self._hostname, uuid=lease.id, **fields))
 
     def _call(self, lease: Lease) -> dict[str, Any]:
-        """What is called how; no argument is shown that its task calls sensitive, and no envelope is opened."""
-        sealed = kind_of(lease.payload)
-        args, kwargs = decode(lease.payload) if sealed is None else ([sealed], {})
-        task = self._app.tasks.get(lease.task)
-        if task is not None and sealed is None:
-            args, kwargs = task.redacted(args, kwargs)
+        """The fields of an event that show the call; its arguments as a person may see them."""
+        call = shown(self._app, lease)
         options = decode(lease.options) if lease.options else {}
         return {
             "name": lease.task,
-            "args": options.get("argsrepr") or repr(tuple(args)),
-            "kwargs": options.get("kwargsrepr") or repr(kwargs),
+            "args": call.argsrepr,
+            "kwargs": call.kwargsrepr,
             "root_id": lease.root_id or lease.id,
             "parent_id": lease.parent_id,
             "retries": lease.retries,

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
+from liteq.context.identity import Presence, presence
 from liteq.exceptions import StorageBusy, StorageError
 from liteq.message import Lease, WorkerIdentity
-from liteq.monitor.identity import Presence, presence
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
 
@@ -39,8 +39,9 @@ OFFSET = "clock_offset_s"  # in a worker's info: how far its wall clock was ahea
 class Heartbeat:
     """The presence of one worker process in the file.
 
-    `worker` is its number there. `info()` says what is shown of it. `patience_s`: how long it waits for the write lock
-    to enter; later it waits as long as `storage` does.
+    `worker` is its number there. `info()` returns the figures that lists of workers show. `patience_s`: how long it
+    waits for the write lock to enter; later it waits as long as `storage` does. `monotonic`: the clock that paces the
+    loop's waits; the wall's time comes from the storage's clock.
     """
 
     def __init__(
@@ -53,33 +54,35 @@ class Heartbeat:
         dead_expires_s: float | None,
         info: Callable[[], dict[str, object]],
         patience_s: float = 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.me = me
         self._storage = storage
         self._visibility_s = visibility_s
         self._expires = (result_expires_s, dead_expires_s)
         self._info = info
+        self.monotonic = monotonic
         self.interval_s = min(visibility_s / 3, LONGEST_S)
         self._silence_s = visibility_s + GONE_S
         self._judge_from = 0.0  # monotonic: deadlines of others say nothing before
-        self.due_at = time.monotonic()
+        self.due_at = self.monotonic()
         self.worker = self._enter(patience_s)
         self._have_beaten(self.due_at)
         self._housekeeping_at = 0.0
         self._wall_offset_s: float | None = None  # at the last look after others
         self._ahead: dict[int, tuple[int, float]] = {}  # heartbeats of the future, and when they were first seen
         self._cap_until = self._cap_at = 0.0  # times of the file that lie ahead are set right
-        self.looked_at = time.monotonic()
+        self.looked_at = self.monotonic()
 
     def _enter(self, patience_s: float) -> int:
-        """Register. Raises StorageBusy when somebody writes for longer than `patience_s`."""
-        # A loop is impatient for the sake of what else it looks after; at the start there is nothing else.
-        give_up = time.monotonic() + patience_s
+        """Register. Raises StorageBusy when another process writes for longer than `patience_s`."""
+        # A loop is impatient because it has other work to look after; at the start there is none.
+        give_up = self.monotonic() + patience_s
         while True:
             try:
                 return self._register()
             except StorageBusy:
-                if time.monotonic() >= give_up:
+                if self.monotonic() >= give_up:
                     raise
 
     def _register(self) -> int:
@@ -90,7 +93,7 @@ class Heartbeat:
 
     def beat(self, leases: Sequence[Lease]) -> list[Lease]:
         """Say that this worker lives and still works on `leases`; those that are lost."""
-        due_at, self.due_at = self.due_at, time.monotonic() + AGAIN_S
+        due_at, self.due_at = self.due_at, self.monotonic() + AGAIN_S
         visibility_s = self._visibility_s
         try:
             known, lost = self._storage.heartbeat(self.worker, leases, visibility_s=visibility_s, info=self._shown())
@@ -105,14 +108,14 @@ class Heartbeat:
 
     def _have_beaten(self, due_at: float) -> None:
         """Note a beat that was to come at `due_at`; where it comes late, this worker stood still, maybe with all."""
-        now = time.monotonic()
+        now = self.monotonic()
         self.due_at = now + self.interval_s
         if now - due_at > self.interval_s:
             logger.warning("this worker stood still for %.1f s; expired leases wait", now - due_at)
             self._judge_later()
 
     def _judge_later(self) -> None:
-        self._judge_from = time.monotonic() + self._visibility_s
+        self._judge_from = self.monotonic() + self._visibility_s
 
     def look_after_others(self) -> bool:
         """End the leases of dead workers and those that ran out, and clear away old results; True when work came back.
@@ -120,16 +123,16 @@ class Heartbeat:
         After the wall clock was set, leases are not judged by it for one visibility timeout: their owners' next beats
         bring their deadlines in line. After it was set back, the times in the file that lie ahead are set right.
         """
-        self.looked_at = time.monotonic()
+        self.looked_at = self.monotonic()
         first = self._wall_offset_s is None
         others = self._others() if first else []
         jump_s = self._clock_jump(others)
         if abs(jump_s) > JUMP_S:
             logger.warning("the clock was set by %+.1f s; expired leases wait", jump_s)
             self._judge_later()
-            self.due_at = time.monotonic()
+            self.due_at = self.monotonic()
         if jump_s < -JUMP_S or (first and self._storage.is_ahead(JUMP_S)):
-            self._cap_until = time.monotonic() + self._visibility_s
+            self._cap_until = self.monotonic() + self._visibility_s
         if not first and not self._is_first():
             return False
         came_back = self._look_at_all(others or self._others())
@@ -152,7 +155,7 @@ class Heartbeat:
             self._bury([before.id], expired=False, living=())
 
     def _look_at_all(self, others: Sequence[WorkerRecord]) -> bool:
-        now = time.monotonic()
+        now = self.monotonic()
         seen = {w.id: presence(w.identity) for w in others}
         alive = [self.worker, *(number for number, found in seen.items() if found is Presence.ALIVE)]
         dead = [number for number, found in seen.items() if found is Presence.GONE]
@@ -168,7 +171,7 @@ class Heartbeat:
 
     def _set_right(self) -> bool:
         """Cap the times of the file, now and for a while: what was on its way when the clock was set comes after."""
-        now = time.monotonic()
+        now = self.monotonic()
         if not self._cap_at <= now < self._cap_until:
             return False
         self._cap_at = now + HOUSEKEEPING_S
@@ -202,21 +205,21 @@ class Heartbeat:
         """By how many seconds the wall clock was set since the last look.
 
         At the first look, since the last beat of any worker of this boot: they share the kernel's monotonic clock, so
-        a worker that starts just after the clock was set knows it from what the others have written down.
+        a worker that starts just after the clock was set knows it from the offsets that the others have written down.
         """
         offset, before = self._offset(), self._wall_offset_s
         self._wall_offset_s = offset
         if before is not None:
             return offset - before
-        told = [found for other in others if (found := _offset_of(other, self.me)) is not None]
-        return max((offset - found for found in told), key=abs, default=0.0)
+        known = [found for other in others if (found := _offset_of(other, self.me)) is not None]
+        return max((offset - found for found in known), key=abs, default=0.0)
 
     def leave(self) -> None:
         """Take this worker off the list; it holds nothing any more."""
         self._storage.unregister_worker(self.worker)
 
     def _offset(self) -> float:
-        return self._storage.clock.now_ms() / 1000 - time.monotonic()
+        return self._storage.clock.now_ms() / 1000 - self.monotonic()
 
 
 def _offset_of(other: WorkerRecord, me: WorkerIdentity) -> float | None:
@@ -251,9 +254,9 @@ class KeepAlive:
     def _run(self) -> None:
         while not self._stop.wait(min(LOOK_S, self._heartbeat.interval_s / 2)):
             try:
-                if time.monotonic() > self._heartbeat.due_at:
+                if self._heartbeat.monotonic() > self._heartbeat.due_at:
                     self._heartbeat.beat(self._leases())
-                if time.monotonic() > self._heartbeat.looked_at + 2 * LOOK_S:
+                if self._heartbeat.monotonic() > self._heartbeat.looked_at + 2 * LOOK_S:
                     self._heartbeat.look_after_others()
             except StorageError as exc:
                 logger.warning("the heartbeat failed, trying again: %s", exc)

@@ -1,4 +1,4 @@
-"""A worker's rate limits: its own buckets, and when there is a token again for what is held back."""
+"""A worker's rate limits: its own buckets, and the time of the next token for messages that are held back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["RateLimits"]
 
 logger = logging.getLogger("liteq.worker")
 
-LOOK_S = 1.0  # between looks whether somebody has set a limit, or holds messages back
+LOOK_S = 1.0  # between looks whether a limit was set, or holds messages back
 
 
 class RateLimits:
@@ -33,12 +33,12 @@ class RateLimits:
         self._buckets: dict[str, Bucket] = {}
         self._shared = False
         self._look_at = 0.0  # whether limits matter
-        self._token_at = inf  # when there is a token for what is held
+        self._token_at = inf  # when there is a token for a message that is held back
         self.reset()
         storage.rates.declare(self._declared())
 
     def _declared(self) -> dict[str, str | None]:
-        """The shared limit of each task, as its code has it. Raises ImproperlyConfigured for what is no rate."""
+        """The shared limit of each task, as its code has it. Raises ImproperlyConfigured for an invalid rate."""
         found: dict[str, str | None] = {}
         for name, task in self._app.tasks.items():
             rate = task.global_rate_limit
@@ -57,13 +57,13 @@ class RateLimits:
     # -- each turn ---------------------------------------------------------------------------------------------------
 
     def budget(self) -> Budget | None:
-        """What the next turn may claim of limited tasks; None where no limit is known."""
+        """The budget for limited tasks in the next turn; None where no limit is known."""
         if not self._buckets and not self._shared:
             return None
         return Budget(self._buckets.get, time.monotonic())
 
     def used(self, budget: Budget) -> None:
-        """That turn has been committed."""
+        """Take from the buckets the tokens that a committed turn has used."""
         for task, n in budget.used.items():
             if (bucket := self._buckets.get(task)) is not None:
                 bucket.take(n, budget.now_s)
@@ -85,7 +85,7 @@ class RateLimits:
             self._look_at = now + LOOK_S
             self._shared = self._storage.rates.matter()
             if self._shared:
-                self._token_at = now  # what another worker holds back may be for this one
+                self._token_at = now  # a message that another worker held back may be for this one
         if now >= self._token_at:
             self._token_at = inf
             self._look()

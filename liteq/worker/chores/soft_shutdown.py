@@ -1,4 +1,4 @@
-"""The soft end: a worker that is told to leave at once gives what runs a little time first."""
+"""The soft shutdown: a worker that is to leave at once gives its running tasks a little time first."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ __all__ = ["SoftShutdown"]
 class SoftShutdown:
     """A chore that calls `then` `timeout_s` seconds after `begin`; with 0 it never begins."""
 
-    def __init__(self, timeout_s: float, then: Callable[[], None]) -> None:
+    def __init__(
+        self, timeout_s: float, then: Callable[[], None], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.timeout_s = timeout_s
         self.due_at = math.inf
         self._then = then
+        self._monotonic = monotonic
         self._begun = False
 
     def begin(self) -> bool:
-        """Start the clock; False where there is no time to give, or it has been given: who asks twice means it."""
+        """Start the time; False where there is none to give, or at a second demand: that one is to be met at once."""
         if self._begun or not self.timeout_s:
             return False
         self._begun = True
-        self.due_at = time.monotonic() + self.timeout_s
+        self.due_at = self._monotonic() + self.timeout_s
         return True
 
     def turn(self) -> None:
-        """The time is over."""
+        """End the worker cold: the time is over."""
         self.due_at = math.inf
         self._then()
 
     def rung(self) -> None:
-        """New work is nothing to who leaves."""
+        """Ignore the bell: a worker that leaves takes no new work."""

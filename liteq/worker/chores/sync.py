@@ -1,7 +1,8 @@
-"""What no commit waits for, where durability is relaxed: it reaches the disk a tenth of a second later.
+"""Syncing for relaxed durability: commits that nobody waits for reach the disk a tenth of a second later.
 
-A producer waits for the disk each tenth of a second, and takes all before it along. A worker's own commits never wait,
-and after a producer's last one nobody would: so the worker's loop syncs. It hears the producers by the queue's bell.
+A producer waits for the disk each tenth of a second, and its sync takes all earlier commits along. A worker's own
+commits never wait, and no producer waits after the last one of a burst, so the worker's loop syncs. It hears the
+producers by the queue's bell.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ SYNC_S = 0.1
 
 
 class SyncChore:
-    """A chore of the worker's loop."""
+    """A chore of the worker's loop: syncs the file `SYNC_S` after the first commit that is not on the disk."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -28,9 +29,10 @@ class SyncChore:
         return min(self._heard_at, self._driver.unsynced_since) + SYNC_S
 
     def rung(self) -> None:
-        """Somebody has committed something."""
+        """Note that some process has committed."""
         self._heard_at = min(self._heard_at, time.monotonic())
 
     def turn(self) -> None:
+        """Sync."""
         self._heard_at = inf
         self._driver.sync()

@@ -1,4 +1,4 @@
-"""The signal task_received: what a worker has claimed, told to who listens in its parent process."""
+"""The signal task_received: sent for each message that a worker has claimed, in its main process."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ class Received(Request):
     """The request of a message that waits for a process; Celery's monitors ask it for `info()`."""
 
     def info(self, safe: bool = False) -> dict[str, Any]:
-        """What `inspect().reserved()` tells of it; with `safe`, the arguments as text."""
+        """The message as `inspect().reserved()` shows it; with `safe`, the arguments as text."""
+        args, kwargs = self._shown()
         return {
             "id": self.id, "name": self.task, "type": self.task, "hostname": self.hostname, "time_start": None,
-            "args": self.argsrepr if safe else self.args, "kwargs": self.kwargsrepr if safe else self.kwargs,
+            "args": self.argsrepr if safe else args, "kwargs": self.kwargsrepr if safe else kwargs,
             "acknowledged": False, "delivery_info": self.delivery_info, "worker_pid": None,
         }  # fmt: skip
 
@@ -29,4 +30,4 @@ def announce_received(app: Any, leases: Sequence[Lease], hostname: str | None) -
     """Send task_received for each of `leases`. Arguments that only the executing process may read are not in it."""
     for lease in leases:
         args, kwargs = app.content.read(lease.payload) if kind_of(lease.payload) is None else ([], {})
-        signals.task_received.send(sender=app, request=Received.from_lease(lease, args, kwargs, hostname))
+        signals.task_received.send(sender=app, request=Received.to_be_shown(app, lease, args, kwargs, hostname))

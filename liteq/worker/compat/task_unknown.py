@@ -14,7 +14,7 @@ __all__ = ["RawMessage", "announce_refused"]
 
 
 class RawMessage:
-    """A message as receivers of these signals get it: kombu's attributes, read only."""
+    """A message for receivers of these signals: kombu's attributes, read only."""
 
     acknowledged = True  # it is a dead letter, to be replayed when the code can run it
     content_encoding = "utf-8"
@@ -35,7 +35,7 @@ class RawMessage:
 
     @property
     def payload(self) -> Any:
-        """[args, kwargs]. Raises what the worker met when it cannot be read."""
+        """[args, kwargs]. Raises the worker's error where they cannot be read."""
         return self.decode()
 
     def decode(self) -> Any:

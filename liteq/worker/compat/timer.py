@@ -31,7 +31,7 @@ class Entry:
         return self.canceled
 
     def cancel(self) -> None:
-        """Have it not be called any more."""
+        """Take the call back."""
         self.canceled = True
 
     def __call__(self) -> Any:
@@ -41,10 +41,11 @@ class Entry:
 class Timer:
     """A chore of the worker's loop. With the solo pool nothing is called while a task runs.
 
-    What a function raises is logged, and it is called again at its time. Calls that fell due together are one.
+    An exception of a function is logged, and it is called again at its time. Calls that fell due together are one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._lock = threading.Lock()  # threads of steps may add to it
         self._count = itertools.count()
         self._queue: list[tuple[float, int, Entry]] = []
@@ -74,7 +75,7 @@ class Timer:
 
     def _add(self, secs: float, entry: Entry) -> Entry:
         with self._lock:
-            heapq.heappush(self._queue, (time.monotonic() + secs, next(self._count), entry))
+            heapq.heappush(self._queue, (self._monotonic() + secs, next(self._count), entry))
         return entry
 
     # -- the chore ---------------------------------------------------------------------------------------------------
@@ -85,7 +86,7 @@ class Timer:
         return queue[0][0] if queue else math.inf
 
     def turn(self) -> None:
-        """Call what is due."""
+        """Make the calls that are due."""
         for entry in self._due():
             if entry.canceled:
                 continue
@@ -97,7 +98,7 @@ class Timer:
                 logger.exception("the timer's call of %r failed", entry.fun)
 
     def _due(self) -> list[Entry]:
-        now = time.monotonic()
+        now = self._monotonic()
         due = []
         with self._lock:
             while self._queue and self._queue[0][0] <= now:
@@ -105,4 +106,4 @@ class Timer:
         return due
 
     def rung(self) -> None:
-        """The bell is none of its business."""
+        """Ignore the bell."""

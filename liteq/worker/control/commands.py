@@ -1,7 +1,7 @@
 """The commands of remote control. Names and answers are Celery's where it has the command.
 
-Each is called in the worker's loop with its Panel as `state`; `{"ok": ...}` and `{"error": ...}` are what its command
-line shows. Questions are in `questions.py`.
+Each is called in the worker's loop with its Panel as `state`; `{"ok": ...}` and `{"error": ...}` are the forms
+that its command line shows. The commands of `inspect` are in `inspect.py`.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ def revoke_by_stamped_headers(
 def _stop(
     state: Panel, which: Callable[[Lease], bool], signum: int | None
 ) -> tuple[list[Lease], dict[str, str] | None]:
-    """End what it holds of these: what has not started at once, what runs by `signum` where one is given.
+    """End those leases of this worker: one that has not started at once, a running one by `signum`, if given.
 
-    Those that it holds, and an error where the pool cannot do it.
+    Returns the leases found, and an error where the pool cannot do it.
     """
     found = [lease for lease in state.pool.leases() if which(lease)]
     tokens = {lease.token for lease in found}
@@ -112,12 +112,12 @@ def _stop(
 def time_limit(
     state: Panel, task_name: str | None = None, hard: float | None = None, soft: float | None = None, **_kwargs: Any
 ) -> dict[str, str]:
-    """Set a task's time limits for what starts from now on."""
+    """Set a task's time limits for calls that start from now on."""
     task = state.app.tasks.get(task_name)
     if task is None:
         return error("unknown task")
     task.soft_time_limit, task.time_limit = soft, hard
-    state.pool.renew()  # what executes was forked with the old ones
+    state.pool.renew()  # the processes were forked with the old ones
     logger.info("New time limits for tasks of type %s: soft=%s hard=%s", task_name, soft, hard)
     return ok("time limits set successfully")
 
@@ -151,7 +151,7 @@ def rate_limit(state: Panel, task_name: str | None = None, rate_limit: Any = Non
     signature="<queue> [exchange [type [routing_key]]]",
 )
 def add_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
-    """Take from `queue` too."""
+    """Take from one more queue."""
     if queue in state.consumer.queues:
         return ok(f"already consuming from {queue!r}")
     state.consumer.add_queue(queue)
@@ -160,7 +160,7 @@ def add_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
 
 @control_command(args=[("queue", str)], signature="<queue>")
 def cancel_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
-    """Take from `queue` no more."""
+    """Stop taking from a queue."""
     state.consumer.remove_queue(queue)
     return ok(f"no longer consuming from {queue}")
 
@@ -177,7 +177,7 @@ def heartbeat(state: Panel) -> dict[str, str]:
 
 @control_command
 def shutdown(state: Panel, msg: str = "asked by remote control", **_kwargs: Any) -> dict[str, str]:
-    """End, when what runs has finished."""
+    """End, when the running tasks have finished."""
     logger.warning("worker: %s", msg)
     state.worker.stop()
     return ok("shutting down")
@@ -247,11 +247,11 @@ def election(state: Panel, id: str, action: Any = None, **_kwargs: Any) -> None:
 
 @control_command
 def enable_events(state: Panel) -> dict[str, str]:
-    """Tell what becomes of tasks."""
+    """Write events of tasks."""
     return ok("task events enabled" if state.worker.running.events.enable() else "task events already enabled")
 
 
 @control_command
 def disable_events(state: Panel) -> dict[str, str]:
-    """Tell no more."""
+    """Write no more events of tasks."""
     return ok("task events disabled" if state.worker.running.events.disable() else "task events already disabled")

@@ -1,4 +1,4 @@
-"""The questions of remote control: what a worker says of itself and of what it holds. Shapes are Celery's.
+"""The commands of `inspect`: answers of a worker about itself and its leases. Their shapes are Celery's.
 
 Each is called in the worker's loop with its Panel as `state`.
 """
@@ -14,9 +14,10 @@ from typing import Any
 
 from liteq._version import __version__
 from liteq.clock import from_ms
+from liteq.context.display import shown_settings
 from liteq.message import Lease
+from liteq.monitor.messages import shown
 from liteq.routing.queues import Exchange, Queue, declared_queues
-from liteq.serialization import decode, kind_of
 from liteq.states import State
 from liteq.storage.inspect import Record
 from liteq.worker.control.panel import Panel, inspect_command
@@ -28,19 +29,19 @@ SHOWN_OF_TASKS = (
     "exchange",
     "routing_key",
     "rate_limit",
-)  # what `registered` tells unasked
-SAMPLES: deque[str] = deque(maxlen=100)  # of the memory in use, as they were asked for
+)  # shown by `registered` by default
+SAMPLES: deque[str] = deque(maxlen=100)  # of the memory in use, one for each `memsample`
 
 
 @inspect_command(default_timeout=0.2)
 def ping(_state: Panel, **_kwargs: Any) -> dict[str, str]:
-    """Whether it lives."""
+    """Answer `pong`."""
     return {"ok": "pong"}
 
 
 @inspect_command
 def active_queues(state: Panel) -> list[dict[str, Any]]:
-    """The queues that it takes from."""
+    """List the queues that it takes from."""
     declared = state.app.amqp.queues
     found = (declared.get(name) or Queue(name, Exchange(name)) for name in sorted(state.consumer.queues))
     return [queue.as_dict(recurse=True) for queue in found]
@@ -48,7 +49,7 @@ def active_queues(state: Panel) -> list[dict[str, Any]]:
 
 @inspect_command(alias="dump_active")
 def active(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
-    """What runs."""
+    """List the running tasks."""
     now, wall_s = time.monotonic(), state.app.clock.now_ms() / 1000
     return [
         {**describe(state, lease), "time_start": wall_s - (now - since), "worker_pid": pid}
@@ -58,14 +59,14 @@ def active(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
 
 @inspect_command(alias="dump_reserved")
 def reserved(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
-    """What it holds and has not started."""
+    """List the leases that it has not started."""
     running = _tokens_of_running(state)
     return [describe(state, lease) for lease in state.pool.leases() if lease.token not in running]
 
 
 @inspect_command(alias="dump_schedule")
 def scheduled(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
-    """What waits for its time in the queues that it takes from: shared with other workers of these."""
+    """List the scheduled messages of its queues, which it shares with other workers of these."""
     found = state.worker.running.storage.messages(State.SCHEDULED, limit=SHOWN)
     return [
         {
@@ -80,7 +81,7 @@ def scheduled(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
 
 @inspect_command(variadic="ids", signature="[id1 [id2 [... [idN]]]]")
 def query_task(state: Panel, ids: Iterable[str] = (), **_kwargs: Any) -> dict[str, Any]:
-    """Which of these it holds, or waits for the time of: `{id: [state, info]}`."""
+    """Find these messages among its leases and the scheduled ones of its queues: `{id: [state, info]}`."""
     wanted = {ids} if isinstance(ids, str) else set(ids)
     running = _tokens_of_running(state)
     held = {
@@ -98,7 +99,7 @@ def query_task(state: Panel, ids: Iterable[str] = (), **_kwargs: Any) -> dict[st
 
 @inspect_command(alias="dump_revoked")
 def revoked(state: Panel, **_kwargs: Any) -> list[str]:
-    """The ids that it will not start."""
+    """List the ids that it will not start."""
     return sorted(state.revoked)
 
 
@@ -106,7 +107,7 @@ def revoked(state: Panel, **_kwargs: Any) -> list[str]:
 def registered(
     state: Panel, taskinfoitems: Iterable[str] | None = None, builtins: bool = False, **_kwargs: Any
 ) -> list[str]:
-    """Its tasks, with these of their attributes."""
+    """List its tasks, with these of their attributes."""
     tasks = state.app.tasks
     names = sorted(name for name in tasks if builtins or not name.startswith("celery."))
     items = [item for item in taskinfoitems or SHOWN_OF_TASKS if not item.startswith("_")]
@@ -124,8 +125,8 @@ def registered(
     signature="[include_defaults=False]",
 )  # fmt: skip
 def conf(state: Panel, with_defaults: bool = False, **_kwargs: Any) -> dict[str, Any]:
-    """Its settings."""
-    table = state.app.conf.table(with_defaults=with_defaults)
+    """Show its settings."""
+    table = shown_settings(state.app, with_defaults=with_defaults)
     plain = (str, int, float, bool, type(None))
     shown: dict[str, Any] = {name: value if isinstance(value, plain) else repr(value) for name, value in table.items()}
     if "task_queues" in table:
@@ -135,19 +136,19 @@ def conf(state: Panel, with_defaults: bool = False, **_kwargs: Any) -> dict[str,
 
 @inspect_command
 def report(state: Panel, **_kwargs: Any) -> dict[str, str]:
-    """What a bug report needs: versions, settings, tasks."""
+    """Show versions, settings and tasks for a bug report."""
     return {"ok": state.app.bugreport()}
 
 
 @inspect_command
 def clock(state: Panel, **_kwargs: Any) -> dict[str, int]:
-    """Its clock, in ms since the epoch."""
+    """Show its clock, in ms since the epoch."""
     return {"clock": state.app.clock.now_ms()}
 
 
 @inspect_command(visible=False)
 def hello(state: Panel, from_node: str | None = None, **_kwargs: Any) -> dict[str, Any] | None:
-    """What it knows as revoked, and its clock."""
+    """Show the ids that it knows as revoked, and its clock."""
     if from_node == state.hostname:
         return None
     return {"revoked": sorted(state.revoked), "clock": state.app.clock.now_ms()}
@@ -155,7 +156,7 @@ def hello(state: Panel, from_node: str | None = None, **_kwargs: Any) -> dict[st
 
 @inspect_command
 def memsample(_state: Panel, **_kwargs: Any) -> str | None:
-    """How much memory its main process has in use; None where the platform does not tell."""
+    """Measure the memory that its main process has in use; None where the platform has no figure."""
     used = _memory_bytes()
     if used is None:
         return None
@@ -165,14 +166,14 @@ def memsample(_state: Panel, **_kwargs: Any) -> str | None:
 
 @inspect_command(args=[("samples", int)], signature="[n_samples=10]")
 def memdump(_state: Panel, samples: int = 10, **_kwargs: Any) -> str:
-    """The last of its memory samples, a line each."""
+    """Show the last of its memory samples, a line each."""
     return "\n".join(list(SAMPLES)[-samples:])
 
 
 @inspect_command(args=[("num", int), ("type", str)], signature="[object_count=200 [max_depth=10]]", visible=False)
 def objgraph(_state: Panel, **_kwargs: Any) -> dict[str, str]:
-    """Not there: it says what is."""
-    return {"error": "a worker draws no graphs of its objects; `memsample` and `memdump` tell of its memory"}
+    """Refuse, and name the commands that show its memory."""
+    return {"error": "a worker draws no graphs of its objects; use `memsample` and `memdump` to see its memory"}
 
 
 def _memory_bytes() -> int | None:
@@ -186,7 +187,7 @@ def _memory_bytes() -> int | None:
 
 @inspect_command
 def stats(state: Panel, **_kwargs: Any) -> dict[str, Any]:
-    """Counters, pool, uptime, resource usage."""
+    """Show counters, pool, uptime and resource usage."""
     info = state.worker.info(state.pool)
     return {
         "pid": os.getpid(),
@@ -226,9 +227,14 @@ def _tokens_of_running(state: Panel) -> set[int]:
 
 
 def describe(state: Panel, lease: Lease | Record) -> dict[str, Any]:
-    """A message in its hands, or one that is to come."""
+    """A message as `inspect` shows it: one of its leases, or a scheduled one."""
+    call = shown(state.app, lease)
     return {
-        **_call(state, lease.id, lease.task, lease.payload),
+        "id": lease.id,
+        "name": lease.task,
+        "type": lease.task,
+        "args": call.args,
+        "kwargs": call.kwargs,
         "hostname": state.hostname,
         "worker_pid": None,
         "time_start": None,
@@ -240,13 +246,3 @@ def describe(state: Panel, lease: Lease | Record) -> dict[str, Any]:
             "redelivered": bool(lease.crashes),
         },
     }
-
-
-def _call(state: Panel, id_: str, task: str, payload: bytes) -> dict[str, Any]:
-    """What is called how. No envelope is opened here, and no argument shown that its task calls sensitive."""
-    sealed = kind_of(payload)
-    args, kwargs = decode(payload) if sealed is None else ([sealed], {})
-    known = state.app.tasks.get(task)
-    if known is not None and sealed is None:
-        args, kwargs = known.redacted(args, kwargs)
-    return {"id": id_, "name": task, "type": task, "args": args, "kwargs": kwargs}

@@ -35,7 +35,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class CommandInfo(NamedTuple):
-    """What the command line needs to know of a command. `type` is "control" or "inspect".
+    """The description of a command for the command line. `type` is "control" or "inspect".
 
     `args`: names and converters of positional arguments; `variadic`: the name of the list that takes the rest.
     """
@@ -84,10 +84,10 @@ def control_command(function: F, /) -> F: ...
 @overload
 def control_command(**info: Any) -> Callable[[F], F]: ...
 def control_command(function: Handler | None = None, /, **info: Any) -> Any:
-    """Register a command: called with the Panel as `state` and its arguments; what it returns is the answer.
+    """Register a command: called with the Panel as `state` and its arguments; its return value is the answer.
 
     `name`, else the function's; `alias`, another one. For the command line: `args`, pairs of an argument's name and
-    what makes it of text; `variadic`, the name of the argument that takes the rest; `signature` and `help`, shown by
+    a converter from text; `variadic`, the name of the argument that takes the rest; `signature` and `help`, shown by
     `liteq control --list`; `visible`. `default_timeout` is accepted.
     """
     return _register(function, type="control", **info)
@@ -98,15 +98,15 @@ def inspect_command(function: F, /) -> F: ...
 @overload
 def inspect_command(**info: Any) -> Callable[[F], F]: ...
 def inspect_command(function: Handler | None = None, /, **info: Any) -> Any:
-    """As `control_command`, for a question: it is a command of `liteq inspect`."""
+    """As `control_command`, for a command of `liteq inspect`."""
     return _register(function, type="inspect", **info)
 
 
 class Panel:
     """Looks for commands, and carries them out. A chore of the worker's loop.
 
-    Commands get it as `state`: `app`, `hostname`, `worker`, `consumer`, `pool`, and `revoked`, the ids that are not to
-    be started. The class is the registry of the commands, as Celery's is.
+    Commands get it as `state`, with `app`, `hostname`, `worker`, `consumer`, `pool`, and `revoked`: the ids of messages
+    that are not to be started. The class is the registry of the commands, as Celery's is.
     """
 
     data = COMMANDS
@@ -149,7 +149,7 @@ class Panel:
         self.due_at = min(self.due_at, self._looked_at + LEAST_PAUSE_S)
 
     def turn(self) -> None:
-        """Carry out what was asked for since the last look."""
+        """Carry out the commands since the last look."""
         self._looked_at = now = time.monotonic()
         self.due_at = now + SAFETY_POLL_S
         for command in self._commands.after(self._last):
@@ -172,8 +172,8 @@ class Panel:
     def _answer(self, command: Command) -> Any:
         handler = COMMANDS.get(command.name)
         if handler is None:
-            logger.error("remote control: there is no command %r", command.name)
-            return {"error": f"there is no command {command.name!r}"}
+            logger.error("remote control: unknown command %r", command.name)
+            return {"error": f"unknown command {command.name!r}"}
         try:
             arguments: Mapping[str, Any] = decode(command.arguments)
             answer = handler(self, **arguments)
@@ -183,13 +183,13 @@ class Panel:
             return {"error": repr(exc)}
         return answer
 
-    # -- what was revoked --------------------------------------------------------------------------------------------
+    # -- revoked messages --------------------------------------------------------------------------------------------
 
     def admit(self, leases: list[Lease], command: int) -> list[Lease]:
         """Of leases that were just claimed, those to be executed; revoked ones are settled as such.
 
-        `command`: the newest one that was there when they were claimed. Whoever revokes a stamp and then sends a
-        message that bears it means that one, so what was asked for before is carried out before.
+        `command`: the newest one that was there when they were claimed. A caller that revokes a stamp and then sends a
+        message with it means that message, so earlier commands are carried out first.
         """
         if command > self._last:
             self.turn()
@@ -210,5 +210,5 @@ class Panel:
         return bool(self.revoked_stamps) and has_stamp(lease, self.revoked_stamps)
 
     def cancelled(self, lease: Lease, *, terminated: bool, signum: int | None = None) -> Cancel:
-        """The end of a lease that was revoked; tells who listens to `task_revoked`."""
+        """The outcome of a lease that was revoked; sends the signal `task_revoked`."""
         return revoked_outcome(self.app, lease, self.hostname, terminated=terminated, signum=signum)

@@ -60,6 +60,6 @@ def _prefork(
     try:
         from liteq.worker.pool.prefork.child import ChildSettings
         from liteq.worker.pool.prefork.pool import PreforkPool
-    except ImportError as exc:  # Windows has neither fork nor what goes with it
+    except ImportError as exc:  # Windows has no fork
         raise ImproperlyConfigured(f"the prefork pool needs fork: use --pool threads or solo here ({exc})") from exc
     return PreforkPool(app, size, ChildSettings(hostname, hooks, limits, max_tasks, max_memory_kib))

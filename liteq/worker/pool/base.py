@@ -1,4 +1,4 @@
-"""What a pool is to the consumer: a place that takes leases and gives outcomes."""
+"""The interface of a pool: the loop gives it leases, and gets outcomes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WEIGHT = 0.1  # of the newest run time in the average
 
 
 class Loop(Protocol):
-    """The consumer's loop, as a pool sees it."""
+    """The worker's loop, as a pool sees it."""
 
     def watch(self, fd: int, callback: Callable[[], None]) -> None:
         """Call `callback` in the loop when `fd` is readable."""
@@ -63,9 +63,9 @@ class RunningLease(NamedTuple):
 
 
 def crashed(app: Any, lease: Lease, exc: WorkerLostError) -> Outcome:
-    """What becomes of a task whose process died: it runs again, up to `max_crashes` times.
+    """The outcome of a task whose process died: it runs again, up to `max_crashes` times.
 
-    Not where `reject_on_worker_lost` is False, said for the task or for all: then it has failed.
+    Where `reject_on_worker_lost` is False, for the task or for all, it has failed.
     """
     task = app.tasks.get(lease.task)
     if task is not None and task.reject_on_worker_lost is False:
@@ -74,13 +74,13 @@ def crashed(app: Any, lease: Lease, exc: WorkerLostError) -> Outcome:
 
 
 def ended_by(app: Any, lease: Lease, exc: BaseException, *, what: str) -> Outcome:
-    """What becomes of a task that raised what ends a thread or process: KeyboardInterrupt, and what is no Exception."""
+    """The outcome of a task that raised a BaseException that is no Exception, and so ended its thread or process."""
     name = type(exc).__qualname__
     return crashed(app, lease, WorkerLostError(f"the {what} that ran {lease.task}[{lease.id}] was ended by {name}"))
 
 
 class Pool(Protocol):
-    """Executes leases. All calls come from the consumer's thread; what it executes in is its own affair."""
+    """Executes leases. All calls come from the loop's thread; a pool executes in threads or processes of its own."""
 
     name: str
     size: int
@@ -88,7 +88,7 @@ class Pool(Protocol):
     """Where the seconds that each lease ran are noted, by token; None: nowhere."""
 
     def start(self, loop: Loop) -> None:
-        """Get ready to execute; the descriptors that tell of outcomes are watched in `loop`."""
+        """Get ready to execute, and have `loop` watch the descriptors that become readable with outcomes."""
 
     def capacity(self) -> int:
         """How many leases it would take now."""
@@ -103,16 +103,16 @@ class Pool(Protocol):
         """The leases that it has and whose outcome has not been collected."""
 
     def tend(self, now: float) -> float | None:
-        """Do what time asks for: limits, stragglers, respawns; when to be called again (monotonic), if known."""
+        """Keep time limits, look after stragglers, replace the dead; when to be called again (monotonic), if known."""
 
     def take_back(self) -> list[Lease]:
-        """Give up what has not been started."""
+        """Give up the leases that have not been started."""
 
     def abandon(self, leases: Sequence[Lease]) -> None:
         """Stop executing leases that were lost; their outcomes are of no use any more."""
 
     def running(self) -> list[RunningLease]:
-        """What is being executed, as far as it is known here."""
+        """The leases that are being executed, as far as it is known here."""
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         """Give up those of these leases that have not been started."""
@@ -124,7 +124,7 @@ class Pool(Protocol):
         """
 
     def renew(self) -> None:
-        """Let what executes from now on see the tasks as they are now: their limits may have been changed."""
+        """Have leases from now on executed with the tasks as they are now: their limits may have been changed."""
 
     def resize(self, size: int) -> None:
         """Execute `size` leases at a time from now on."""
@@ -133,7 +133,7 @@ class Pool(Protocol):
         """The processes that execute."""
 
     def kill(self) -> None:
-        """Stop at once, whatever is running."""
+        """Stop at once, with tasks that still run."""
 
     def stop(self) -> None:
         """End an idle pool."""

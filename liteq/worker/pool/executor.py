@@ -87,7 +87,7 @@ class Executor:
             self.ending = exc
             outcome = self._refuse(lease, exc)
         except Exception as exc:
-            # No outcome could be made of what it did (a retry at no possible time): that fails it, not its process.
+            # It did something of which no outcome can be made (a retry at no possible time): it fails, not its process.
             outcome = self._refuse(lease, exc)
         return outcome, time.perf_counter() - before
 
@@ -141,7 +141,7 @@ class Executor:
 
 
 def _end_copy(lease: Lease) -> NoReturn:
-    """End a process that a task has forked and that came back out of it, by a return or by what it raised.
+    """End a process that a task has forked and that came back out of it, by a return or an exception.
 
     It is a copy of the executing process: it would report an outcome for a lease that its parent still works on, and
     go on to take others.

@@ -16,14 +16,14 @@ from liteq.exceptions import SoftTimeLimitExceeded
 
 __all__ = ["SoftLimit", "limits_of"]
 
-LONGEST_S = 86_400 * 366 * 100  # what the timer takes is not much more
+LONGEST_S = 86_400 * 366 * 100  # the timer takes not much more
 DEFER_S = 1e-3  # until a limit is tried again that was reached inside `deferred`
 
 Limits = tuple[float | None, float | None]
 
 
 def limits_of(task: Any, asked: Limits, default: Limits) -> Limits:
-    """The (hard, soft) limits in seconds of one call: what the call asked for, else the task's, else the worker's."""
+    """The (hard, soft) limits in seconds of one call: the call's own, else the task's, else the worker's."""
     hard = asked[0] or task.time_limit or default[0]
     soft = asked[1] or task.soft_time_limit or default[1]
     return hard, soft

@@ -1,4 +1,4 @@
-"""The solo pool: leases are executed by the consumer itself, one after the other. For debugging, and for tests."""
+"""The solo pool: leases are executed by the loop itself, one after the other. For debugging, and for tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["SoloPool"]
 class SoloPool:
     """One executor: this thread. See `Pool` for what the methods promise.
 
-    While a task runs the consumer does not, so a helper thread of the worker keeps the leases alive.
+    While a task runs the loop does not, so a helper thread of the worker keeps the leases alive.
     """
 
     name = "solo"
@@ -41,7 +41,7 @@ class SoloPool:
         self._waiting.extend(leases)
 
     def tend(self, now: float) -> float | None:
-        """Execute what waits, for a few milliseconds; the consumer settles in between."""
+        """Execute waiting leases for a few milliseconds; the loop settles in between."""
         until = now + BUDGET_S
         while self._waiting:
             self._running = lease = self._waiting.popleft()
@@ -74,7 +74,7 @@ class SoloPool:
         self._waiting = deque(lease for lease in self._waiting if lease.token not in lost)
 
     def running(self) -> list[RunningLease]:
-        return []  # nobody asks while it runs something
+        return []  # the loop cannot ask while it runs a task
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         taken = self.take_back()

@@ -36,7 +36,7 @@ class ThreadPool:
         self._inbox: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._leases: dict[int, Lease] = {}
-        self._since: dict[int, float] = {}  # when what runs was started
+        self._since: dict[int, float] = {}  # monotonic, of the leases that run
         self._outcomes: list[tuple[Lease, Outcome]] = []
         self._threads: list[threading.Thread] = []
         self._killed = False
@@ -86,8 +86,8 @@ class ThreadPool:
         try:
             return self._executor.run(lease)
         except BaseException as exc:
-            # What is no Exception would end a process; here a thread, whose lease would then be kept for ever.
-            logger.exception("%s[%s] raised what would have ended its process", lease.task, lease.id)
+            # A BaseException that is no Exception would end the thread, whose lease would then be kept for ever.
+            logger.exception("%s[%s] raised an exception that would have ended its process", lease.task, lease.id)
             return ended_by(self._executor.app, lease, exc, what="thread"), 0.0
 
     def capacity(self) -> int:

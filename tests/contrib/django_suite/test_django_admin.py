@@ -8,6 +8,7 @@ from django.test import Client
 from shop.orders.models import Order
 from shop.orders.tasks import charge, pay
 
+from liteq.serialization import decode
 from liteq.states import State
 from liteq_django import drain
 
@@ -62,6 +63,13 @@ def test_tasks_are_listed_searched_and_shown(shop, admin):
     assert "There is no task nonsense" in page(admin, "taskmessage/", id="nonsense")
     assert "shop.orders.tasks.pay" in page(admin, f"taskmessage/{waiting.id}/change/")
     assert admin.get(f"{BASE}taskmessage/nonsense/change/").status_code == 404
+
+
+def test_arguments_of_a_task_that_is_not_known_are_hidden(shop, admin):
+    sent = shop.send_task("elsewhere", (), {"card": "4111"})
+    html = page(admin, f"taskmessage/{sent.id}/change/")
+    assert "4111" not in html
+    assert "this process does not know the task" in html
 
 
 def test_text_is_never_html_and_sensitive_arguments_are_not_shown(shop, admin):
@@ -147,6 +155,17 @@ def test_schedules_are_added_changed_paused_run_and_deleted(shop, admin):
     assert [(count.queue, count.n) for count in shop.storage.counts()] == [("mail", 1)]
     admin.post(f"{BASE}schedule/", {"action": "remove", "_selected": ["every night"]})
     assert shop.schedules.all() == []
+
+
+def test_a_schedule_s_sensitive_argument_is_not_shown_and_survives_a_change(shop, admin):
+    form = {"name": "pay", "task": "shop.orders.tasks.charge", "schedule": "60", "args": '[1, "4111 1111"]'}
+    admin.post(f"{BASE}schedule/add/", form)
+    one = f"{BASE}schedule/pay/change/"
+    shop.schedules.pause("pay")
+    for html in (page(admin, "schedule/"), page(admin, "schedule/pay/change/")):
+        assert "4111" not in html
+    assert admin.post(one, {**form, "schedule": "90", "args": '[2, "***"]'}).status_code == 302
+    assert decode(shop.storage.schedules.find("pay").signature)["args"] == [2, "4111 1111"]
 
 
 def test_workers_are_shown(shop, admin):

@@ -21,9 +21,9 @@ def refused(done, code, *says):
     ("command", "code", "says"),
     [
         (("shop.ad",), 2, "'shop.add'"),
-        (("shop.add", "-a", "[1, 2"), 2, "is not JSON"),
-        (("shop.add", "-a", '{"x": 1}'), 2, "is not a JSON array"),
-        (("shop.add", "-k", "[1]"), 2, "is not a JSON object"),
+        (("shop.add", "-a", "[1, 2"), 2, "not JSON"),
+        (("shop.add", "-a", '{"x": 1}'), 2, "not a JSON array"),
+        (("shop.add", "-k", "[1]"), 2, "not a JSON object"),
         (("shop.add", "-a", "[1, 2, 3]"), 2, "shop.add()"),
         (("shop.add", "-a", "[1, 2]", "--eta", "soon"), 2, "is not a time"),
         (("shop.add", "-a", "[1, 2]", "--expires", "soon"), 2, "seconds or a time"),

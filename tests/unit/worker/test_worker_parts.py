@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liteq.context import identity
 from liteq.message import Ack, Batch, Cancel, DeadLetter, Group, Message, Release, Replace, RetryAt, WorkerIdentity
-from liteq.monitor import identity
+from liteq.testing import FakeClock
+from liteq.worker.chores.soft_shutdown import SoftShutdown
 from liteq.worker.pool.base import LONG_S, MAX_WINDOW, Estimates
 from liteq.worker.pool.limits import limits_of
 from liteq.worker.pool.prefork import wire
@@ -63,6 +66,22 @@ def test_the_nearest_limit_counts():
 
     assert limits_of(Task, (None, None), (9.0, 8.0)) == (5.0, 8.0)
     assert limits_of(Task, (1.0, 2.0), (9.0, 8.0)) == (1.0, 2.0)
+
+
+def test_a_soft_shutdown_gives_its_time_once():
+    clock, ended = FakeClock(), []
+    soft = SoftShutdown(5.0, lambda: ended.append(clock.monotonic()), clock.monotonic)
+    clock.advance(1)
+    assert soft.begin()
+    assert soft.due_at == 6.0
+    assert not soft.begin(), "a second demand is met at once"
+    clock.advance(5)
+    soft.turn()
+    assert (ended, soft.due_at) == ([6.0], math.inf)
+
+
+def test_without_a_time_to_give_there_is_no_soft_shutdown():
+    assert not SoftShutdown(0.0, lambda: None).begin()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What runs in the worker: three letters side by side, and when all are sent, the parcel."""
+"""The tasks of the worker: three letters side by side and, when all are sent, the parcel."""
 
 from __future__ import annotations
 

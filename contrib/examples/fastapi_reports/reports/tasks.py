@@ -43,7 +43,7 @@ def build_report(self: Any, year: int) -> dict[str, Any]:
 
 
 def _sales(year: int, month: int) -> int:
-    """What was sold; a shop's database would know."""
+    """Made-up sales; a shop would ask its database."""
     dice = random.Random(f"{year}-{month}")
     busy = dice.uniform(0.6, 1) * (1.4 + math.sin((month - 4) / 12 * 2 * math.pi))
     return sum(dice.randrange(1, 9) for _ in range(int(SALES_A_MONTH * busy)))

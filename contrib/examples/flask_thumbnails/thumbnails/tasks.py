@@ -1,4 +1,4 @@
-"""What runs in the worker."""
+"""The task of the worker."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def upload() -> tuple[Response, int]:
 
 @pages.get("/pictures")
 def progress() -> Response:
-    """What became of `?id=...&id=...`."""
+    """The state of each picture in `?id=...&id=...`."""
     return jsonify(pictures=[_shown(id_) for id_ in request.args.getlist("id")[:MOST]])
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from liteq.settings import NO_EFFECT, SETTINGS, WHY_NO_EFFECT, canonical
+from liteq.settings.schemes import is_ours
 
 __all__ = ["Finding", "Severity", "of_import", "of_setting", "of_task_option"]
 
@@ -149,4 +150,4 @@ def is_setting(name: str) -> bool:
 
 
 def _is_ours(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith(("sqlite", "liteq:"))
+    return isinstance(value, str) and is_ours(value)

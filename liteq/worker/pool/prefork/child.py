@@ -1,7 +1,7 @@
 """The child of a prefork worker: it owns the user's code, and nothing of the queue.
 
-Leases come in frames over a socket; the right to start each comes over a pipe, as its fencing token. Whatever token is
-still in the pipe is not started, and the parent may take it back by reading the pipe itself.
+Leases come in frames over a socket; the right to start each comes over a pipe, as its fencing token. A lease whose
+token is still in the pipe is not started, and the parent may take it back by reading the pipe itself.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Child:
     def run(self) -> None:
         """Execute until there is nothing more to execute for; the caller ends the process."""
         # a report may be deferred for the next task, if that one is expected to be short. Where it is not after all,
-        # the parent asks for what is held by this signal.
+        # the parent asks for the deferred reports by this signal.
         signal.signal(signal.SIGURG, self._asked_to_report)
         signal.siginterrupt(signal.SIGURG, False)
         signal.signal(signal.SIGUSR1, _soft_limit)  # revoke(terminate=True, signal="SIGUSR1"), as in Celery
@@ -86,7 +86,7 @@ class Child:
                 self._send_reports()
             try:
                 outcome, runtime_s = self._executor.run(lease)
-            except BaseException as exc:  # this process ends of it, but first it tells of what
+            except BaseException as exc:  # this process ends of it, but reports it first
                 self._report(lease, ended_by(self._executor.app, lease, exc, what="process"), 0.0)
                 self._send_reports()
                 raise
@@ -124,7 +124,7 @@ class Child:
             try:
                 data = os.read(self._permits, PERMIT)
             except BlockingIOError:
-                self._send_reports()  # nothing to do: whatever is held goes out before the wait
+                self._send_reports()  # nothing to do: deferred reports go out before the wait
                 self._wait.poll()
                 continue
             return int.from_bytes(data, "little") if data else None
@@ -142,7 +142,7 @@ class Child:
         )
 
     def _send_reports(self) -> None:
-        """Send what is held. Also called by the signal's handler, which may come between any two bytecodes.
+        """Send the deferred reports. Also called by the signal's handler, which may come between any two bytecodes.
 
         So the list is one object for good (an `append` whose arguments are still being made has hold of it), and
         while it is being sent the handler has nothing to add: its frame would land in the middle of this one.
@@ -155,7 +155,7 @@ class Child:
             self._sock.sendall(wire.frame(reports))
             del self._reports[: len(reports)]
         except (BrokenPipeError, ConnectionResetError):
-            os._exit(1)  # the parent is gone: its leases are released by others, nobody wants this report
+            os._exit(1)  # the parent is gone: its leases are released by others, no process wants this report
         except OSError as exc:  # EBADF, ENOTSOCK
             raise RuntimeError("a task closed descriptors that are its worker process's (os.closerange?)") from exc
         finally:
@@ -186,5 +186,5 @@ def _stop_parent(cold: bool) -> None:
 
 
 def _soft_limit(_signum: int, _frame: FrameType | None) -> None:
-    if context.current_request() is not None:  # else what it was meant for has just ended
+    if context.current_request() is not None:  # else the task that it was meant for has just ended
         raise SoftTimeLimitExceeded

@@ -1,4 +1,4 @@
-"""The prefork master: it forks children, hands them leases, takes back what they have not started, buries the dead."""
+"""Forking: a child's start, and the handle by which its parent gives it leases and takes them back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PARENT_S_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
 
 
 class Handle:
-    """A child as its parent sees it: what it was given and has not reported, in the order it will start them."""
+    """A child as its parent sees it: the leases that it has not reported, in the order in which it starts them."""
 
     def __init__(self, pid: int, sock: socket.socket, permits_out: int, permits_in: int) -> None:
         self.pid = pid
@@ -48,12 +48,12 @@ class Handle:
         self.hard_limit: tuple[int, float, float] | None = None  # token, when it is over, its seconds
         self.nudged = False
         self.retired = False
-        self.terminated: tuple[int, Callable[[Lease], Outcome]] | None = None  # token, and what it then comes to
+        self.terminated: tuple[int, Callable[[Lease], Outcome]] | None = None  # token, and its outcome
         self.has_reported = False
         self.hung_up = False  # its end of the socket is closed: it is ending, or has ended
         self.killed = False
         self.rests_until = 0.0  # nothing is given to it before
-        self.failed_to_start = 0  # how often, since its last report, it had not even begun what it was given
+        self.failed_to_start = 0  # how often, since its last report, it had not even begun its leases
 
     # -- to the child ------------------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class Handle:
         os.write(self._permits_out, b"".join(lease.token.to_bytes(PERMIT, "little") for lease in leases))
 
     def flush(self) -> None:
-        """Send what the socket takes; `has_more` says whether something is left."""
+        """Send as much as the socket takes; `has_more` is True where something is left."""
         while self._outbox:
             try:
                 sent = self.sock.send(self._outbox)
@@ -94,7 +94,7 @@ class Handle:
         return size[0] // PERMIT
 
     def take_back(self) -> list[Lease]:
-        """Take away what the child has not started; it skips those."""
+        """Take away the leases that the child has not started; it skips those."""
         taken = []
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self._permits_in, PERMIT * 512):
@@ -156,7 +156,7 @@ class Handle:
         """Its exit status as `os.waitstatus_to_exitcode` has it (negative: the signal), None while it lives."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
-        except ChildProcessError:  # somebody else waited for it
+        except ChildProcessError:  # other code in this process waited for it
             return 0
         return os.waitstatus_to_exitcode(status) if pid else None
 
@@ -180,7 +180,7 @@ class Handle:
 
 
 def _pidfd(pid: int) -> int:
-    """A descriptor that is readable once `pid` has ended; -1 where the platform has none (its socket's end tells)."""
+    """A descriptor that is readable once `pid` has ended; -1 where the platform has none (its socket shows it)."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
@@ -269,8 +269,8 @@ def fork_child(
 def _become_child(parent: int, title: str, name: str) -> None:
     setproctitle(title)
     _name_in_logs(name)
-    # A terminal's Ctrl-C and a service manager's stop reach the whole group, but what to do about them is the parent's
-    # to say. Handlers that do nothing, not SIG_IGN: that would be inherited by programs which a task starts.
+    # A terminal's Ctrl-C and a service manager's stop reach the whole group, but only the parent acts on them. Handlers
+    # that do nothing, not SIG_IGN: that would be inherited by programs which a task starts.
     for signum in PARENT_S_SIGNALS:
         if signal.getsignal(signum) is not signal.SIG_IGN:  # HUP under nohup: for those programs too
             signal.signal(signum, _nothing)
@@ -285,7 +285,7 @@ def _become_child(parent: int, title: str, name: str) -> None:
 def _leave_the_terminal() -> None:
     """Put /dev/null in the place of stdin, as multiprocessing does.
 
-    Who reads a terminal that is not its to read is stopped by the kernel (SIGTTIN), and all children with it.
+    The kernel stops a process that reads a terminal of another one (SIGTTIN), and all children with it.
     """
     with contextlib.suppress(OSError, ValueError, AttributeError):  # there is none, or it is no file
         if sys.stdin.fileno() == 0:
@@ -333,7 +333,7 @@ def _nothing(_signum: int, _frame: object) -> None:
 
 
 def _die_with_parent(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent dies, so that no orphan runs what another worker runs again.
+    """Ask the kernel to kill this process when its parent dies, so that no orphan runs a task beside another worker.
 
     Linux only; elsewhere the child ends when it next reads its pipe.
     """
@@ -356,7 +356,7 @@ def _leave(status: int) -> None:
 
 
 def _flush_output() -> None:
-    """Write out what is printed and not yet written: what is left would be written by each forked copy again."""
+    """Write out buffered output: each forked copy would write it again."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # there is none, it is closed, or its reader has gone
             stream.flush()

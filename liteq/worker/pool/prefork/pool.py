@@ -1,4 +1,4 @@
-"""The prefork pool: each executor is a forked child, so that a task may do what it likes to its process."""
+"""The prefork pool: each executor is a forked child, so that a task may do anything to its process."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ __all__ = ["PreforkPool"]
 logger = logging.getLogger("liteq.worker")
 
 STALLED_S = BUDGET_S  # a child that has reported nothing for so long may keep others' work waiting behind it
-SOON_S = 1e-3  # until a child is looked at again that no descriptor tells of
-LONGEST_REST_S = 1.0  # of a child that does not begin what it is given
+SOON_S = 1e-3  # until the next look at a child whose end no descriptor shows
+LONGEST_REST_S = 1.0  # of a child that does not begin its leases
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 5.0  # before a child is replaced that died without executing anything
 
 
@@ -121,7 +121,7 @@ class PreforkPool:
         return min((t for t in times if t is not None), default=None)
 
     def _look_after(self, child: Handle, now: float) -> float | None:
-        """Send the rest of a frame, notice an end that no descriptor tells of, let a retired child go."""
+        """Send the rest of a frame, notice an end that no descriptor shows, let a retired child go."""
         again_at = None
         if child.has_more:
             child.flush()
@@ -242,7 +242,7 @@ class PreforkPool:
                     self._app, self._settings, self._children, number=self._forked + 1, let_go=self._loop.let_go
                 )
             except OSError as exc:  # no process, memory or descriptor left: some will be free again
-                logger.error("cannot start a worker process, trying again: %s", exc)  # noqa: TRY400 - says it all
+                logger.error("cannot start a worker process, trying again: %s", exc)  # noqa: TRY400 - no traceback is needed
                 self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
                 self._fork_at = time.monotonic() + self._pause_s
                 return
@@ -290,7 +290,7 @@ class PreforkPool:
             self._loop.unwatch(child.pidfd)
 
     def _fate(self, child: Handle, lease: Lease, status: int | None) -> Outcome:
-        if self._stopping:  # killed by a cold shutdown, not by what it ran
+        if self._stopping:  # killed by a cold shutdown, not by its task
             return Release(crashed=bool(lease.flags & Flag.EARLY_ACK))
         if child.terminated is not None and child.terminated[0] == lease.token:
             return child.terminated[1](lease)
@@ -319,7 +319,7 @@ class PreforkPool:
             self._retire(child)
 
     def _retire(self, child: Handle) -> None:
-        """Let a child finish what it runs, and end."""
+        """Let a child finish its running task, and end."""
         child.retired = True
         self._again += child.take_back()
 

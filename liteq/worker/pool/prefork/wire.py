@@ -1,4 +1,4 @@
-"""What passes between a worker's parent and its children: length-prefixed frames of marshalled tuples.
+"""The form of messages between a worker's parent and its children: length-prefixed frames of marshalled tuples.
 
 `marshal` is the fastest codec for tuples of bytes, strings and numbers, and both ends are one interpreter: a child is
 a fork of its parent. Nothing that a user or another process wrote is ever unmarshalled, only frames of our own pipe.

@@ -1,4 +1,4 @@
-"""Who a worker process is, and whether another one still lives."""
+"""The identity of a worker process, by which another process can tell whether it still lives."""
 
 from __future__ import annotations
 

@@ -1,0 +1,32 @@
+"""Which workers live, as far as the file and this machine's kernel tell: one answer for every reader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from liteq.context.identity import is_dead
+from liteq.storage.workers import WorkerRecord
+
+__all__ = ["LATE_MS", "late_ms", "living"]
+
+LATE_MS = 30_000  # a worker beats at least each 10 s; three missed beats are no accident
+
+
+def late_ms(app: Any) -> int:
+    """The age in ms from which a heartbeat means that its worker has stopped."""
+    return max(LATE_MS, int(app.conf.visibility_timeout * 1000))
+
+
+def living(app: Any) -> list[WorkerRecord]:
+    """The workers on the file of `app` that live.
+
+    A worker lives while its heartbeat is fresh and the kernel does not know its process to be gone. The kernel can be
+    asked on the worker's own machine only: elsewhere the heartbeat alone decides, after `late_ms`.
+    """
+    now_ms, late = app.clock.now_ms(), late_ms(app)
+    return [
+        worker
+        for worker in app.storage.workers()
+        # One of the future is from before the clock was set back: a living worker has sent another since.
+        if abs(now_ms - worker.heartbeat_ms) <= late and not is_dead(worker.identity)
+    ]

@@ -1,0 +1,70 @@
+"""A message as a person may see it: the only place that decodes one for a reader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from liteq.context.display import Call, Sent, shown_call
+from liteq.serialization import ErrorDoc, decode, decode_error, kind_of
+from liteq.storage.inspect import Record
+from liteq.utils.text import iso_time
+
+__all__ = ["HIDDEN", "Call", "document", "error_line", "failure", "result", "shown"]
+
+HIDDEN = "hidden: this process does not know the task {task!r}, and so not which of its arguments are sensitive"
+
+
+def shown(app: Any, message: Sent) -> Call:
+    """The arguments of a message, a lease or a record; sensitive ones are `***` (see `context.display`)."""
+    return shown_call(app, message)
+
+
+def document(app: Any, record: Record, *, with_args: bool = False) -> dict[str, Any]:
+    """A message as a JSON object. `args` and `kwargs` are in it when asked for; a sender's `argsrepr` is text."""
+    error = failure(record)
+    found: dict[str, Any] = {
+        "id": record.id,
+        "task": record.task,
+        "queue": record.queue,
+        "priority": record.priority,
+        "state": record.state.value,
+        "created": iso_time(record.created_ms),
+        "due": iso_time(record.due_ms),
+        "expires": iso_time(record.expires_ms),
+        "started": iso_time(record.started_ms),
+        "finished": iso_time(record.finished_ms),
+        "retries": record.retries,
+        "crashes": record.crashes,
+        "reaps": record.reaps,
+        "worker": record.worker,
+        "root_id": record.root_id,
+        "parent_id": record.parent_id,
+        "awaits": record.awaits,
+        "group_id": record.group_id,
+        "error": None if error is None else {"type": error.type_name, "message": error.message},
+    }
+    if with_args:
+        call = shown(app, record)
+        found |= {"args": call.args, "kwargs": call.kwargs}
+    return found
+
+
+def failure(record: Record) -> ErrorDoc | None:
+    """The error that a message ended with, or was retried for; None where there is none."""
+    return decode_error(record.error) if record.error else None
+
+
+def error_line(error: bytes | None, limit: int = 200) -> str:
+    """An error document in one line of at most `limit` characters; "" where there is none."""
+    if not error:
+        return ""
+    found = decode_error(error)
+    return f"{found.type}: {found.message}"[:limit]
+
+
+def result(record: Record) -> Any:
+    """The return value of a message; None where none is kept. Opens no envelope: its kind stands for the value."""
+    if record.result is None:
+        return None
+    sealed = kind_of(record.result)
+    return decode(record.result) if sealed is None else f"({sealed})"

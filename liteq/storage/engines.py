@@ -1,0 +1,66 @@
+"""The table of engines: a broker URL's scheme says which one keeps the queue.
+
+SQLite is built in. Another engine is a package with an entry point of the group `liteq.engines`, named as its scheme:
+
+    [project.entry-points."liteq.engines"]
+    postgresql = "liteq_postgres:ENGINE"
+
+The scheme is read up to a `+`, behind which an engine may have the name of a client library.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from liteq.exceptions import ImproperlyConfigured
+from liteq.settings.schemes import BUILT_IN, installed_engines, known_schemes, scheme_of
+from liteq.storage.driver import Driver, Durability, Engine, Options, Place
+
+__all__ = ["describe_url", "engine_of", "open_driver"]
+
+EXAMPLE = "write sqlite:///tasks.db (relative) or sqlite:////var/lib/app/tasks.db (absolute)"
+
+
+def engine_of(url: str) -> Engine:
+    """The engine for `url`; only that one is imported. Raises ImproperlyConfigured where there is none."""
+    scheme = scheme_of(url)
+    if scheme in BUILT_IN:  # first: a look at all that is installed takes longer than all the rest of the start
+        from liteq.storage.sqlite.engine import ENGINE
+
+        return ENGINE
+    found = installed_engines().get(scheme)
+    if found is None:
+        raise ImproperlyConfigured(_unknown(url, scheme))
+    engine: Engine = found.load()
+    return engine
+
+
+def describe_url(url: str, library: str | None = None) -> Place:
+    """Where `url` leads; looks, but opens nothing. Raises ImproperlyConfigured for a URL that no engine takes."""
+    return engine_of(url).describe_url(url, library)
+
+
+def open_driver(
+    url: str,
+    *,
+    driver: str | None = None,
+    durability: Durability = Durability.DURABLE,
+    busy_timeout_s: float = 30.0,
+    allow_network_filesystem: bool = False,
+) -> Driver:
+    """The storage engine behind `url`; touches nothing before its first use. `driver`: see `Options.library`.
+
+    Raises ImproperlyConfigured for a URL that no engine takes.
+    """
+    options = Options(durability, busy_timeout_s, driver, allow_network_filesystem)
+    return engine_of(url).open(url, options)
+
+
+def _unknown(url: str, scheme: str) -> str:
+    known = known_schemes()
+    near = get_close_matches(scheme, known, n=1)
+    meant = f"; did you mean {near[0]}:?" if near else ""
+    return (
+        f"broker URL {url!r}: there is no engine for the scheme {scheme!r}{meant}; known are {', '.join(known)}. "
+        f"For a file {EXAMPLE}; for another engine install the package that brings it"
+    )

@@ -1,0 +1,90 @@
+"""The findings of `liteq doctor` about a SQLite file: is it sound, and is it where a queue can live?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from liteq.storage.sqlite.files import NETWORK
+from liteq.storage.upkeep import Check
+
+__all__ = ["checks"]
+
+MIB = 1024 * 1024
+LITTLE_SPACE = 64 * MIB
+
+# The values that liteq sets, and the meaning of a different one.
+PRAGMAS: dict[str, tuple[object, str]] = {
+    "journal_mode": ("wal", "readers and the writer wait for each other"),
+    "foreign_keys": (1, "set anew by each connection"),
+    "trusted_schema": (0, "set anew by each connection"),
+    "wal_autocheckpoint": (0, "unguarded checkpoints can damage the file"),
+    "auto_vacuum": (2, "the file never shrinks: it was not made by liteq"),
+}
+
+
+def checks(facts: dict[str, Any]) -> list[Check]:
+    """The findings of what `describe.describe` has gathered."""
+    return [*_of_file(facts), *_of_place(facts)]
+
+
+def _of_file(facts: dict[str, Any]) -> Iterator[Check]:
+    library = f"{facts['library']} {facts['library_version']}, SQLite {facts['sqlite_version']}"
+    yield Check("library", "ok", f"{library}, source id {facts['sqlite_source_id']}")
+    if facts["wal_reset_bug"]:
+        yield Check(
+            "known bugs", "warning",
+            "the WAL-reset bug (SQLite 3.7.0 - 3.51.2): liteq's own checkpoints are guarded against it; nothing else "
+            "may write to the file. The default driver, apsw, is free of it",
+        )  # fmt: skip
+    else:
+        yield Check("known bugs", "ok", "free of the WAL-reset bug")
+    schema = facts["schema"]
+    yield Check("schema", "ok", f"version {schema['version']}, may be written by {schema['min_writer']} and newer")
+    for name, (wanted, otherwise) in PRAGMAS.items():
+        found = facts["pragmas"].get(name)
+        if found != wanted:
+            serious = name in {"journal_mode", "wal_autocheckpoint"}
+            yield Check(name, "error" if serious else "warning", f"is {found}, not {wanted}: {otherwise}")
+    yield Check("pragmas", "ok", ", ".join(f"{name}={value}" for name, value in facts["pragmas"].items()))
+    yield Check("durability", "ok", facts["durability"])
+    if facts["integrity"] == "ok":
+        yield Check("integrity", "ok", f"{facts['size']:,} bytes checked")
+    else:
+        found = "; ".join(facts["integrity"][:3])
+        yield Check("integrity", "error", f"damaged: {found}. Stop the workers and restore a backup")
+
+
+def _of_place(facts: dict[str, Any]) -> Iterator[Check]:
+    path = Path(facts["path"])
+    kind = facts["file_system"]
+    if kind in NETWORK:
+        yield Check("file system", "error", f"{path} is on {kind}: over a network SQLite's log gets damaged")
+    else:
+        yield Check("file system", "ok", f"{path} on {kind}")
+    yield from _permissions(path)
+    free = shutil.disk_usage(path.parent).free
+    status = "warning" if free < LITTLE_SPACE else "ok"
+    yield Check("disk", status, f"{free // MIB:,} MiB free")
+    log = facts["wal_size"]
+    if facts["warnings"]:
+        yield Check("log", "warning", facts["warnings"][0])
+    else:
+        yield Check("log", "ok", f"{log:,} bytes in {path.name}-wal")
+
+
+def _permissions(path: Path) -> Iterator[Check]:
+    if os.name != "posix":
+        return
+    status, folder = path.stat(), path.parent.stat()
+    shown = f"{stat.filemode(status.st_mode)} uid {status.st_uid} gid {status.st_gid}"
+    if status.st_mode & (stat.S_IROTH | stat.S_IWOTH):
+        yield Check("permissions", "warning", f"{shown}: every user of this machine can open it; chmod 600 {path}")
+    elif folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
+        yield Check("permissions", "warning", f"every user may replace files in {path.parent}: chmod o-w {path.parent}")
+    else:
+        yield Check("permissions", "ok", shown)

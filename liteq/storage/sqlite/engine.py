@@ -1,0 +1,52 @@
+"""The SQLite engine, as the table of engines knows it: which URLs it takes, and what they lead to."""
+
+from __future__ import annotations
+
+import os
+
+from liteq.storage.driver import Driver, Options, Place
+from liteq.storage.sqlite.base import SQLiteDriver
+from liteq.storage.sqlite.url import parse
+
+__all__ = ["ENGINE", "SQLiteEngine"]
+
+
+class SQLiteEngine:
+    """`sqlite:///relative.db`, `sqlite:////absolute.db`; `liteq:///` means the same.
+
+    The SQLite library is apsw unless the options, `?driver=` or the scheme (`sqlite+stdlib:///`) say "stdlib".
+    """
+
+    def open(self, url: str, options: Options) -> Driver:
+        location = parse(url, options.library)
+        return _driver(location.library)(
+            url,
+            location.path,
+            durability=options.durability,
+            busy_timeout_s=options.busy_timeout_s,
+            allow_network_filesystem=options.allow_network_filesystem,
+        )
+
+    def describe_url(self, url: str, library: str | None = None) -> Place:
+        location = parse(url, library)
+        path = location.path
+        missing = (
+            ""
+            if os.path.lexists(path)
+            else (f"there is no file {path}: the first task that is sent, or a worker, creates it")
+        )
+        return Place("file", path, location.library, missing)
+
+
+def _driver(library: str) -> type[SQLiteDriver]:
+    """The driver's class; only the library that is used is loaded."""
+    if library == "stdlib":
+        from liteq.storage.sqlite.stdlib_driver import StdlibDriver
+
+        return StdlibDriver
+    from liteq.storage.sqlite.apsw_driver import ApswDriver
+
+    return ApswDriver
+
+
+ENGINE = SQLiteEngine()

@@ -1,0 +1,189 @@
+"""The upkeep of a SQLite file: its log, the wait for the disk, space held in reserve, copies, the doctor's facts."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import suppress
+from math import inf
+from pathlib import Path
+from time import monotonic
+from typing import Any, ClassVar
+
+from liteq.exceptions import StorageBusy, StorageError, StorageUnavailable
+from liteq.storage.driver import Bell, Driver, Durability, Promise
+from liteq.storage.sqlite import backup, checks, describe, files, restore
+from liteq.storage.sqlite.ballast import Ballast
+from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
+from liteq.storage.sqlite.session import Session
+from liteq.storage.sqlite.sidecars import Sidecars
+from liteq.storage.sqlite.transaction import Checkout
+from liteq.storage.upkeep import Check
+
+__all__ = ["FileUpkeep"]
+
+RELAXED_SYNC_S = 0.1  # relaxed: accepted work waits for the disk when nothing of this process has for so long
+WORK_PER_LOOK = 64  # statements and rows between two looks at the log's size
+
+# Whether a commit waits for the disk; None: when the last wait was RELAXED_SYNC_S ago. SQLite's own
+# `synchronous=FULL` waits with the write lock in hand: then writers wait for the disk one after the other, and a worker
+# hears of a message only when it is on the disk. Here the lock is let go and the bell rung first, and those who wait at
+# the same time wait once. A log that was begun anew meanwhile has been synced by the checkpoint before.
+WAITS_FOR_DISK: dict[tuple[Durability, Promise], bool | None] = {
+    (Durability.DURABLE, Promise.ACCEPTED): True,
+    (Durability.DURABLE, Promise.REMOVED): True,
+    (Durability.DURABLE, Promise.PROGRESS): False,
+    (Durability.STRICT, Promise.ACCEPTED): True,
+    (Durability.STRICT, Promise.REMOVED): True,
+    (Durability.STRICT, Promise.PROGRESS): True,
+    (Durability.RELAXED, Promise.ACCEPTED): None,
+    (Durability.RELAXED, Promise.REMOVED): None,
+    (Durability.RELAXED, Promise.PROGRESS): False,  # nobody waits: the worker's loop syncs (worker/chores/sync.py)
+}
+
+
+class FileUpkeep(Driver):
+    """A driver's part that keeps the file. The sessions, through which it does so, are its subclass's (base.py)."""
+
+    library: ClassVar[str]
+
+    def __init__(self, path: str, *, durability: Durability, busy_timeout_s: float) -> None:
+        self.path = path
+        self.durability = durability
+        self.busy_timeout_s = busy_timeout_s
+        self._waits = {promise: WAITS_FOR_DISK[durability, promise] for promise in Promise}
+        self._synced_at = -RELAXED_SYNC_S
+        self.unsynced_since = inf
+        self._log = LogWatch()
+        self._sidecars = Sidecars(self.path)
+        self._ballast = Ballast(f"{self.path}-ballast")
+        self._short = False  # the ballast is in use: the disk was full
+
+    # -- the sessions ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def take(self, holder: Checkout, *, reader: bool) -> Session: ...
+
+    @abstractmethod
+    def begin(self, session: Session, promise: Promise) -> None: ...
+
+    @abstractmethod
+    def checkin(self, holder: Checkout, session: Session) -> None: ...
+
+    @abstractmethod
+    def drop(self, session: Session) -> None: ...
+
+    @abstractmethod
+    def holder(self) -> str:
+        """The process that may write now, for a person to read."""
+
+    @abstractmethod
+    def check_sidecars(self) -> None:
+        """Raises StorageCorrupt where somebody has deleted the log or its index under this process."""
+
+    @abstractmethod
+    def session_on(self, path: str) -> Session:
+        """A session on any file, not open yet: for copies (restore.py)."""
+
+    @abstractmethod
+    def library_version(self) -> str: ...
+
+    # -- the log and the disk ----------------------------------------------------------------------------------------
+
+    def committed(self, session: Session) -> None:
+        """A commit has been made. Still holding the gate: fold the log if it has grown. Never raises: it stands."""
+        self._sidecars.note()
+        if session.work < WORK_PER_LOOK:
+            return
+        session.work = 0
+        if self._log.due(self.path):
+            try:
+                self._fold(session)
+            except StorageError:
+                pass  # the next one tries again; the error shows itself where somebody waits for an answer
+
+    def after_commit(self, promise: Promise, bell: Bell | None) -> None:
+        """With the write lock let go: wake who waits for `bell`, and keep `promise`. Raises StorageUnavailable."""
+        if bell is not None:
+            self.ring(bell)
+        waits = self._waits[promise]
+        if waits or (waits is None and monotonic() - self._synced_at >= RELAXED_SYNC_S):
+            self._sync()
+        elif self.durability is Durability.RELAXED and self.unsynced_since == inf:
+            self.unsynced_since = monotonic()
+
+    def fold_log(self) -> None:
+        with Checkout(self, reader=False) as session:
+            if not session.gate.acquire(self.busy_timeout_s):
+                raise StorageBusy(self.busy_timeout_s, self.holder())
+            try:
+                self._fold(session)
+            finally:
+                session.gate.release()
+
+    def sync(self) -> None:
+        with suppress(StorageError):
+            self._sync()
+
+    def _sync(self) -> None:
+        """Put the log on the disk. Raises StorageError's subclasses where that fails."""
+        self.unsynced_since = inf  # before it: what is committed meanwhile may be too late
+        self._synced_at = monotonic()
+        self.sync_log()
+
+    def sync_log(self) -> None:
+        """The system call. Raises StorageUnavailable."""
+        # The log alone: opening and closing it drops no lock, those are on the database and its -shm.
+        try:
+            files.sync(f"{self.path}-wal")
+        except FileNotFoundError:
+            pass  # whoever closed the last connection has folded it into the file, and that waits for the disk
+        except OSError as exc:
+            raise StorageUnavailable(
+                f"{self.path}-wal cannot be put on the disk: {exc.strerror}; what was just written is in the queue, "
+                "and may be lost in a power cut"
+            ) from exc
+
+    def _fold(self, session: Session) -> None:
+        with Checkout(self, reader=True) as folder:
+            fold(session, folder)
+
+    # -- space -------------------------------------------------------------------------------------------------------
+
+    def reserve(self) -> bool:
+        if not self._ballast.make():
+            self._cut_log()
+        self._short = not self._ballast.make()
+        return not self._short
+
+    def _cut_log(self) -> None:
+        """The log may have the space that is wanted: SQLite keeps it for the next writes."""
+        with suppress(StorageError), Checkout(self, reader=True) as folder:
+            cut(folder)
+
+    def relieve(self) -> bool:
+        self._short = True
+        return self._ballast.drop()
+
+    def warnings(self) -> list[str]:
+        try:
+            self.check_sidecars()
+        except StorageError as error:
+            return [str(error)]
+        return overgrown(self.path)
+
+    # -- copies and facts --------------------------------------------------------------------------------------------
+
+    def backup(self, target: Path) -> None:
+        with Checkout(self, reader=True) as session:
+            backup.backup(session, target)
+
+    def restore(self, source: Path) -> Path | None:
+        self.close()
+        return restore.restore(self, source)
+
+    def describe(self) -> dict[str, Any]:
+        with Checkout(self, reader=True) as session:
+            return describe.describe(session, self)
+
+    def checks(self, facts: dict[str, Any]) -> list[Check]:
+        return checks.checks(facts)

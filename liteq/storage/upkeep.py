@@ -1,0 +1,68 @@
+"""The upkeep of a store: what a file asks of its processes beside the queue's own work.
+
+A server folds its log, syncs it and copies itself without liteq. So every method here has a default, which does
+nothing or says that the engine has no such thing; an engine overrides those that apply to it.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from liteq.exceptions import StorageError
+
+__all__ = ["Check", "Upkeep"]
+
+
+class Check(NamedTuple):
+    """One finding of `liteq doctor`: `status` is ok, warning or error."""
+
+    name: str
+    status: str
+    detail: str
+
+
+class Upkeep:
+    """The defaults, for an engine that needs no upkeep."""
+
+    unsynced_since: float = inf
+    """Since when (monotonic) a commit of this process waits for a sync that is owed; infinity when none does."""
+
+    def fold_log(self) -> None:
+        """Fold the write-ahead log into the file. Cheap when there is little to do."""
+
+    def sync(self) -> None:
+        """Put every commit so far on the disk, of any process. Never raises: it can be repeated."""
+
+    def reserve(self) -> bool:
+        """Hold some space in reserve (again); False while there is too little. A worker claims only then."""
+        return True
+
+    def relieve(self) -> bool:
+        """After StorageFull: give up that space, so that running tasks can be acknowledged; False: none was left."""
+        return False
+
+    def warnings(self) -> list[str]:
+        """Sentences for an operator, of what needs a look now; cheap enough to be asked each second."""
+        return []
+
+    def backup(self, target: Path) -> None:
+        """Write a consistent copy to `target`, which must not exist, while others go on working."""
+        raise StorageError(f"this engine makes no copies: nothing was written to {target}; use the server's own tools")
+
+    def restore(self, source: Path) -> Path | None:
+        """Put a copy of `source` in the place of the queue, which nobody may have open; where the old one is now.
+
+        Leases of before are void. Raises StorageInUse where a process has it open, another StorageError where `source`
+        is no queue. Then nothing is changed.
+        """
+        raise StorageError(f"this engine takes no copies: {source} was not restored; use the server's own tools")
+
+    def describe(self) -> dict[str, Any]:
+        """The facts that `liteq doctor --json` shows: the library, the place, the schema, the state of the store."""
+        return {}
+
+    def checks(self, facts: dict[str, Any]) -> list[Check]:  # noqa: ARG002 - an engine's
+        """The findings that `liteq doctor` prints of `facts`, which `describe` has gathered."""
+        return []

@@ -1,0 +1,84 @@
+"""The shape of the house: how many files a room has, how long they are, and how their texts begin."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "liteq"
+SHIPPED = [SOURCE, *sorted((ROOT / "contrib").glob("liteq_*"))]
+
+# The most modules that may stand flat in a folder: a room that is full asks for a room inside it.
+MODULES = {"": 9, "worker": 12, "app": 16}
+LINES_OF_A_FILE = 400
+LINES_OF_A_FUNCTION = 50
+# Files that may be longer, each with its reason.
+LONG_FILES = {
+    "liteq/exceptions.py": "one tree, drawn at its head",
+}
+
+
+def files() -> Iterator[Path]:
+    for folder in SHIPPED:
+        yield from sorted(folder.rglob("*.py"))
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def trees() -> Iterator[tuple[Path, ast.Module]]:
+    for path in files():
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("folder", MODULES)
+def test_a_room_has_no_more_modules_than_a_newcomer_can_take_in(folder):
+    flat = sorted(path.stem for path in (SOURCE / folder).glob("*.py"))
+    assert len(flat) <= MODULES[folder], flat
+
+
+def test_a_file_ends_before_it_holds_two_rooms():
+    long = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files()}
+    assert {path: lines for path, lines in long.items() if lines > LINES_OF_A_FILE and path not in LONG_FILES} == {}
+    assert [path for path in LONG_FILES if long.get(path, 0) <= LINES_OF_A_FILE] == [], "no exception any more"
+
+
+def test_a_function_does_one_thing():
+    long = [
+        f"{name(path)}:{node.lineno} {node.name}"
+        for path, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > LINES_OF_A_FUNCTION
+    ]
+    assert long == []
+
+
+def test_a_docstring_begins_with_a_noun_or_a_verb():
+    """`What ...` and `Who ...` stand for a thing or a caller that has a name."""
+    mannered = [
+        f"{name(path)}:{getattr(node, 'lineno', 1)} {text.splitlines()[0]}"
+        for path, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and (text := ast.get_docstring(node))
+        and text.split(None, 1)[0] in {"What", "Who", "Whoever", "Whatever"}
+    ]
+    assert mannered == []
+
+
+def test_an_app_has_a_type():
+    """`Any` hides from a reader, and from the type checker, what an app can be asked for."""
+    untyped = [
+        f"{name(path)}:{number}"
+        for path in files()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(r"\bapp: Any\b", line)
+    ]
+    assert untyped == []
