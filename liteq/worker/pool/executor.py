@@ -131,7 +131,7 @@ class Executor:
 
     def _refuse(self, lease: Lease, exc: BaseException) -> Outcome:
         """Make a dead letter of a message that cannot be run here; it can be replayed when the code can run it."""
-        logger.error("cannot run %s[%s]: %s", lease.task, lease.id, exc)
+        logger.error("cannot run %s[%s]: %.1000s", lease.task, lease.id, exc)
         return DeadLetter(encode_error(exc))
 
     def _warn(self, name: str, text: str) -> None:

@@ -12,11 +12,11 @@ from typing import Any, assert_never
 
 from liteq.message import Ack, Batch, Cancel, DeadLetter, Group, Message, Outcome, Release, Replace, RetryAt
 
-__all__ = ["STARTED", "Frames", "frame", "pack", "unpack"]
+__all__ = ["LEFT_BEHIND", "STARTED", "Frames", "frame", "pack", "unpack"]
 
 HEAD = 4  # bytes of a frame's length, little-endian
 
-ACK, RETRY, DEAD, RELEASE, CANCEL, REPLACE, STARTED = range(7)
+ACK, RETRY, DEAD, RELEASE, CANCEL, REPLACE, STARTED, LEFT_BEHIND = range(8)
 
 
 def frame(value: Any) -> bytes:
