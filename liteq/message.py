@@ -168,10 +168,15 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Release:
-    """Back in the queue as it was. `crashed`: the child that ran it died; past `max_crashes` it is a dead letter."""
+    """Back in the queue as it was. `crashed`: the child that ran it died; past `max_crashes` it is a dead letter.
+
+    `due_ms`: handed back by a worker that cannot run it, for others to take from then on, with these `options`.
+    """
 
     crashed: bool = False
     error: bytes | None = None
+    due_ms: int | None = None
+    options: bytes | None = None
 
 
 @dataclass(slots=True)

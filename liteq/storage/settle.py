@@ -44,6 +44,7 @@ UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 
 DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {HELD}"
 CANCEL = f"UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ? {HELD}"
 RELEASE = f"UPDATE liteq_messages SET state = 'pending' {HELD}"
+HANDED_BACK = f"UPDATE liteq_messages SET state = 'scheduled', due_ms = ?, delay_ms = ?, options = ? {HELD}"
 REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = flags | {Flag.REDELIVERED} {HELD}"
 CRASHED = f"UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {HELD}"
 BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = ? {HELD}"
@@ -116,6 +117,9 @@ class _Plan:
                 self.end(lease, ok=False, error=error or encode_error(TaskRevokedError("ignored")))
             case Release(crashed, error) if crashed:
                 self._crashed(lease, error, now_ms, max_crashes)
+            case Release(due_ms=due_ms, options=options) if due_ms is not None:
+                self.write(HANDED_BACK, lease, due_ms, max(due_ms - now_ms, 0), options)
+                self.woke = True
             case Release():
                 self.write(RELEASE if outcome.error is None else REJECTED, lease)
                 self.woke = True

@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 from liteq.context import Request
 from liteq.exceptions import NotRegistered, WorkerShutdown, WorkerTerminate
 from liteq.execution.execute import arguments, execute
-from liteq.message import DeadLetter, Lease, Outcome
-from liteq.serialization import encode_error
+from liteq.message import DeadLetter, Lease, Outcome, Release
+from liteq.serialization import decode, encode, encode_error
+from liteq.utils.log import begun_lines, end_lines
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.limits import Limits, SoftLimit, limits_of
 from liteq.worker.revoking import revoked_outcome
@@ -20,6 +21,9 @@ from liteq.worker.revoking import revoked_outcome
 __all__ = ["Executor"]
 
 logger = logging.getLogger("liteq.worker")
+
+UNKNOWN_SINCE = "unknown_since_ms"  # in the options of a message that a worker could not run
+FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 500, 5_000  # until such a message may be taken again
 
 
 class Executor:
@@ -63,13 +67,15 @@ class Executor:
         finally:
             if os.getpid() != pid:
                 _end_copy(lease)
+            if begun_lines.streams:
+                end_lines()
 
     def _run(self, lease: Lease) -> tuple[Outcome, float]:
         if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
             return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True), 0.0
         task = self._tasks.get(lease.task) or self._tasks.find(lease.task)
         if task is None:
-            return self._refuse_unread(lease, NotRegistered(lease.task, self._tasks)), 0.0
+            return self._hand_back(lease, NotRegistered(lease.task, self._tasks)), 0.0
         try:
             args, kwargs = arguments(task, lease)
         except Exception as exc:
@@ -122,6 +128,24 @@ class Executor:
         elif soft is not None:
             self._warn(task.name, "a soft time limit needs the prefork or solo pool: not enforced")
         return execute(task, request, request.args, request.kwargs, clock=self._clock, within=within).outcome
+
+    def _hand_back(self, lease: Lease, exc: NotRegistered) -> Outcome:
+        """Leave a message whose task is unknown to workers with newer code, until nobody has taken it for a while.
+
+        Its options say since when: each worker that it comes to reads there whether that while is over.
+        """
+        now_ms = self._clock.now_ms()
+        options = decode(lease.options) if lease.options else {}
+        since_ms = min(options.get(UNKNOWN_SINCE, now_ms), now_ms)
+        left_ms = since_ms + int(self.app.conf.unknown_task_patience * 1000) - now_ms
+        if left_ms <= 0:
+            return self._refuse_unread(lease, exc)
+        if UNKNOWN_SINCE not in options:
+            text = "%s[%s] is not known here: it is left to workers with other code, for %.0f s"
+            logger.warning(text, lease.task, lease.id, left_ms / 1000)
+        pause_ms = min(max((now_ms - since_ms) // 2, FIRST_PAUSE_MS), LONGEST_PAUSE_MS, left_ms)
+        options[UNKNOWN_SINCE] = since_ms
+        return Release(due_ms=now_ms + pause_ms, options=encode(options, what=f"options of {lease.task}"))
 
     def _refuse_unread(self, lease: Lease, exc: Exception) -> Outcome:
         """Refuse a message whose task is unknown or whose arguments cannot be read, and tell the hooks."""

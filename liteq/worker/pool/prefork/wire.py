@@ -56,8 +56,8 @@ def pack(outcome: Outcome) -> tuple[Any, ...]:
             return (RETRY, due_ms, error, payload, options, queue, priority, expires_ms)
         case DeadLetter(error):
             return (DEAD, error)
-        case Release(crashed, error):
-            return (RELEASE, crashed, error)
+        case Release(crashed, error, due_ms, options):
+            return (RELEASE, crashed, error, due_ms, options)
         case Cancel(error):
             return (CANCEL, error)
         case Replace(batch, awaits):
