@@ -1,4 +1,5 @@
-"""The state machine of a message: one table. The diagram in the docs and the checks in the tests are made from it.
+"""The state machine of a message: one table. The diagram in the docs is drawn from it, the lists of states in SQL are
+made from it, and the conformance suite fails on a transition that it does not have (tests/conformance).
 
 Celery's state names (`PENDING`, `STARTED`, ...) live here too: a message in the file has a `State`, a caller of
 `AsyncResult.state` sees a Celery name.
@@ -6,13 +7,16 @@ Celery's state names (`PENDING`, `STARTED`, ...) live here too: a message in the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 __all__ = [
     "ALL_STATES",
     "EXCEPTION_STATES",
+    "EXPIRABLE",
     "FAILURE",
     "FINISHED",
+    "FOLLOWED",
     "IGNORED",
     "LEGAL",
     "NONE_PRECEDENCE",
@@ -26,12 +30,15 @@ __all__ = [
     "RETRY",
     "REVOKED",
     "STARTED",
+    "STORABLE",
     "SUCCESS",
     "UNFINISHED",
     "UNREADY_STATES",
+    "UNSTARTED",
     "State",
     "celery_state",
     "precedence",
+    "sql_list",
     "state",
 ]
 
@@ -46,19 +53,17 @@ class State(StrEnum):
     LEASED = "leased"  # a worker has it, under a fencing token, until a deadline
     SUCCEEDED = "succeeded"
     DEAD = "dead"  # failed for good: a dead letter, kept with its arguments, can be replayed
-    UPSTREAM_FAILED = "upstream_failed"  # will not run, because what it awaited did not succeed
     CANCELLED = "cancelled"  # revoked, or expired before it ran
+    UPSTREAM_FAILED = "upstream_failed"  # will not run, because what it awaited did not succeed
 
 
 LEGAL: dict[State, frozenset[State]] = {
     # promoted when due; revoked
     State.SCHEDULED: frozenset({State.PENDING, State.CANCELLED}),
-    # unblocked (with a countdown: scheduled); a replaced message takes its replacement's end as its own
-    State.BLOCKED: frozenset(
-        {State.PENDING, State.SCHEDULED, State.SUCCEEDED, State.UPSTREAM_FAILED, State.DEAD, State.CANCELLED}
-    ),
-    # claimed; held back by a rate limit; revoked
-    State.PENDING: frozenset({State.LEASED, State.HELD, State.CANCELLED}),
+    # unblocked (with a countdown: scheduled); replaced, it ends with its replacement; its upstream failed; revoked
+    State.BLOCKED: frozenset({State.PENDING, State.SCHEDULED, State.SUCCEEDED, State.UPSTREAM_FAILED, State.CANCELLED}),
+    # claimed; held back by a rate limit; revoked; the placeholder of a group that is still being sent, put off
+    State.PENDING: frozenset({State.LEASED, State.HELD, State.CANCELLED, State.SCHEDULED}),
     # a token has come; revoked
     State.HELD: frozenset({State.PENDING, State.CANCELLED}),
     # released or reaped; retried; acknowledged; failed; revoked while it ran or expired; replaced
@@ -73,8 +78,25 @@ LEGAL: dict[State, frozenset[State]] = {
     State.CANCELLED: frozenset(),
 }
 
+# Beside these, a caller may store another end in the place of one: `app.backend.store_result(id, ...)`, as in Celery.
+# Nothing follows from that, so it is no transition of the queue's.
+STORABLE = frozenset({State.SUCCEEDED, State.DEAD, State.CANCELLED})
+
 FINISHED = frozenset({State.SUCCEEDED, State.DEAD, State.UPSTREAM_FAILED, State.CANCELLED})
 UNFINISHED = frozenset(State) - FINISHED
+UNSTARTED = UNFINISHED - {State.LEASED}
+FOLLOWED = frozenset({State.SUCCEEDED, State.CANCELLED})  # a row so ended asks for no other row's result any more
+EXPIRABLE = FINISHED - {State.DEAD}  # leaves when its result's time is over; a dead letter has a time of its own
+
+
+def sql_list(states: Iterable[State]) -> str:
+    """`states` as a list in SQL: "('pending', 'leased')", in the order in which they stand in `State`.
+
+    The order matters: a partial index serves a query that has its condition word for word.
+    """
+    wanted = frozenset(states)
+    return "(" + ", ".join(f"'{state.value}'" for state in State if state in wanted) + ")"
+
 
 # -- the names that Celery's users know ------------------------------------------------------------------------------
 

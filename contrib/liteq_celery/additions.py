@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from liteq import context
 from liteq.app import current_app
+from liteq.context import App
 from liteq.serialization import decode, encode
 
 __all__ = [
@@ -57,12 +58,12 @@ def uuid() -> str:
     return str(uuid4())
 
 
-def app_or_default(app: Any = None) -> Any:
+def app_or_default(app: App | None = None) -> Any:
     """`app`, or the current one where it is None."""
     return context.get_current_app() if app is None else app
 
 
-def bugreport(app: Any = None) -> str:
+def bugreport(app: App | None = None) -> str:
     """The text for a bug report: `app.bugreport()`, of the current app where none is given."""
     return str((current_app if app is None else app).bugreport())
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from liteq import states
+from liteq.context import App
 from liteq.exceptions import StorageError, TimeoutError
 from liteq.result import ResultSet
 from liteq_celery.utils.functional import retry_over_time
@@ -24,7 +25,7 @@ class Sentinel(Exception):
 class ManagerMixin:
     """Asks the workers of `app` until something is so."""
 
-    app: Any
+    app: App
 
     def _init_manager(
         self,
@@ -201,6 +202,6 @@ class ManagerMixin:
 class Manager(ManagerMixin):
     """`Manager(app)`."""
 
-    def __init__(self, app: Any, **kwargs: Any) -> None:
+    def __init__(self, app: App, **kwargs: Any) -> None:
         self.app = app
         self._init_manager(**kwargs)

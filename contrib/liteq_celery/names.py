@@ -79,7 +79,7 @@ MODULES: dict[str, Alias] = {
         names=_from("liteq_celery.additions", "bugreport") | _from("liteq.cli.find_app", "find_app")
     ),
     "celery.beat": Alias(
-        names=_from("liteq.app.compat.lazy_arguments", "BeatLazyFunc")
+        names=_from("liteq.app.lazy_arguments", "BeatLazyFunc")
         | _from("liteq.schedules", "crontab maybe_schedule schedule")
         | _from("liteq_celery.additions", "SchedulingError")
     ),

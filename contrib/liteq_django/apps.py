@@ -23,7 +23,7 @@ class LiteqDjangoConfig(AppConfig):
         from django.db.models.signals import post_migrate
 
         from liteq import context
-        from liteq.app.compat.fixups import announce_fixup
+        from liteq.app.integrations import announce_fixup
         from liteq_django import checks, fixup, project, sharing, waiting
 
         checks.register_all()
@@ -42,7 +42,8 @@ def _settings_changed(setting: str, **_named: Any) -> None:
     if setting != "LITEQ" and not setting.startswith("CELERY_"):
         return
     from liteq import context
+    from liteq_django.fixup import DjangoIntegration
 
     for app in context.active_apps():
-        if getattr(app, "_django", False):
+        if app.integrations.has(DjangoIntegration):
             app.reload_settings()

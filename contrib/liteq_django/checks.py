@@ -17,6 +17,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured as DjangoImproperlyConfigured
 
+from liteq.context import App
 from liteq.exceptions import LiteqError
 from liteq.storage import describe_url
 from liteq.storage.sqlite.files import NETWORK, file_system
@@ -59,7 +60,7 @@ def check(**_kwargs: Any) -> list[checks.CheckMessage]:
 class About:
     """What the checks look at."""
 
-    def __init__(self, app: Any, url: str, path: str, alias: str | None) -> None:
+    def __init__(self, app: App, url: str, path: str, alias: str | None) -> None:
         self.app = app
         self.url = url
         self.path = path

@@ -1,6 +1,6 @@
-"""What an app is given in a Django process, whether or not `liteq_django` is in INSTALLED_APPS.
+"""The integration of an app with Django, whether or not `liteq_django` is in INSTALLED_APPS.
 
-Applied where an app is made, which in `proj/celery.py` is before Django's settings can be read: so nothing of Django is
+Added where an app is made, which in `proj/celery.py` is before Django's settings can be read: so nothing of Django is
 touched before it is needed.
 """
 
@@ -8,86 +8,88 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
 from liteq import signals
 from liteq.app import Task
+from liteq.context import App, Integration, RunCoroutine
+from liteq.settings import read_object
 
-__all__ = ["fixup"]
+__all__ = ["DjangoIntegration", "fixup"]
 
 logger = logging.getLogger("liteq.django")
 
 DJANGO_S = "django.conf:settings"
 
 
-def fixup(app: Any) -> None:
+def fixup(app: App) -> None:
     """Make `app` one of Django's: its settings, its tasks, its storage. Twice is as once."""
     if importlib.util.find_spec("django") is None:
         logger.warning("DJANGO_SETTINGS_MODULE is set, and there is no Django to import: %r goes without it", app)
         return
-    if getattr(app, "_django", False):
+    if app.integrations.has(DjangoIntegration):
         return
-    app._django = True
     if app.task_cls is Task:
         app.task_cls = "liteq_django.task:DjangoTask"
-    app.storage_opener = _open_storage
-    app.async_submit = _submit
-    app.coroutine_runner = _run_coroutine
-    app.framework_settings = _settings
-    app.on_after_configure.connect(_add_queues, weak=False)
-    app._tasks.finders.append(_find_django_task)
+    app.integrations.add(DjangoIntegration())
     _connect()
 
 
-def _open_storage(url: str, **options: Any) -> Any:
-    from liteq_django.storage import open_storage
+class DjangoIntegration(Integration):
+    """Settings, storage, threads and tasks of a Django project."""
 
-    return open_storage(url, **options)
+    def settings(self, *, is_bare: bool) -> dict[str, Any]:
+        """Django's settings. `LITEQ` counts over `CELERY_*`, which may be there for a Celery that still runs."""
+        from liteq_django.conf import queue_settings
 
+        # A bare app is the project's: as if it had named Django's settings itself.
+        celery_s = read_object(DJANGO_S, "CELERY") if is_bare else {}
+        return {**celery_s, **queue_settings()}
 
-def _submit(call: Callable[[], Any], writes: bool) -> Future[Any] | None:
-    from liteq_django.storage import transaction_alias
-    from liteq_django.waiting import submit
+    def configured(self, conf: Any) -> None:
+        """A worker that is given no queues takes those of Django's TASKS too."""
+        from liteq_django.queues import task_queues
 
-    return submit(call, writing_to=transaction_alias() if writes else None)
+        more = task_queues()
+        if more and conf.task_queues is None:
+            conf["task_queues"] = list(dict.fromkeys([conf.task_default_queue, *more]))
 
+    def open_storage(self, url: str, **options: Any) -> Any:
+        """The queue; where it is in a database of Django's, over Django's connection."""
+        from liteq_django.storage import open_storage
 
-def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    from liteq_django.waiting import run_coroutine
+        return open_storage(url, **options)
 
-    return run_coroutine(coroutine)
+    def find_task(self, name: str) -> Any:
+        """A function that is a task of Django's."""
+        from liteq_django.queues import has_backend
 
+        if not has_backend():
+            return None
+        from liteq_django.running import find
 
-def _settings(app: Any) -> dict[str, Any]:
-    """What Django's settings say. `LITEQ` counts over `CELERY_*`, which may be there for a Celery that still runs."""
-    from liteq.settings import read_object
-    from liteq_django.conf import queue_settings
+        return find(name)
 
-    # An app that reads no configuration and is told no file is the project's: as if it had said so itself.
-    is_bare = app._source is None and "broker_url" not in app._noted
-    celery_s = read_object(DJANGO_S, "CELERY") if is_bare else {}
-    return {**celery_s, **queue_settings()}
+    def packages(self) -> Iterable[str]:
+        """The packages of INSTALLED_APPS."""
+        from django.apps import apps
 
+        return [config.name for config in apps.get_app_configs()]
 
-def _add_queues(source: Any, **_named: Any) -> None:
-    """A worker that is told no queues takes those of Django's TASKS too."""
-    from liteq_django.queues import task_queues
+    def submit(self, call: Callable[[], Any], *, writes: bool) -> Future[Any] | None:
+        """A call that joins a transaction runs in the thread that has it."""
+        from liteq_django.storage import transaction_alias
+        from liteq_django.waiting import submit
 
-    more = task_queues()
-    if more and source.task_queues is None:
-        source["task_queues"] = list(dict.fromkeys([source.task_default_queue, *more]))
+        return submit(call, writing_to=transaction_alias() if writes else None)
 
+    def coroutine_runner(self) -> RunCoroutine:
+        """A runner that leaves asgiref's thread of the ORM usable."""
+        from liteq_django.waiting import run_coroutine
 
-def _find_django_task(name: str) -> Any:
-    from liteq_django.queues import has_backend
-
-    if not has_backend():
-        return None
-    from liteq_django.running import find
-
-    return find(name)
+        return run_coroutine
 
 
 def _connect() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.storage import describe_url
 from liteq.storage.driver import Driver, Durability
@@ -94,7 +95,7 @@ def transaction_alias() -> str:
     return outbox_alias(alias) or alias or "default"
 
 
-def relay_for(app: Any) -> Any:
+def relay_for(app: App) -> Any:
     """What carries `app`'s outbox to its queue; None where it has none."""
     from liteq_django import sharing
 

@@ -41,12 +41,12 @@ def lifespan(queue: LiteQ, inner: Lifespan | None = None) -> Lifespan:
     """
 
     @asynccontextmanager
-    async def around(app: Any) -> AsyncIterator[dict[str, Any]]:
+    async def around(asgi_app: Any) -> AsyncIterator[dict[str, Any]]:
         async with opened(queue):
             if inner is None:
                 yield {"liteq": queue}
                 return
-            async with inner(app) as state:
+            async with inner(asgi_app) as state:
                 yield {"liteq": queue, **(state or {})}
 
     return around

@@ -6,8 +6,9 @@ GET health       200 when the queue's file can be used; `?workers=2`: and at lea
 GET status       workers, messages by queue and state, dead letters, warnings
 GET tasks/{id}   a task's state, and its result or its error; 404 for an id that the file does not know
 
-With a `token` a request needs `Authorization: Bearer <token>`. Without one, only this machine may look, and not
-through a proxy.
+A request may look that sends `Authorization: Bearer <token>` with the `token`. Without a token nothing may, unless
+`local=True` is given: then a request whose connection has both ends on the loopback. Behind a proxy on the same machine
+that is everybody's, so take a token there.
 """
 
 from __future__ import annotations
@@ -27,14 +28,15 @@ from liteq.utils.async_threads import reading
 __all__ = ["status_app"]
 
 
-def status_app(queue: LiteQ, *, token: str | None = None) -> Starlette:
+def status_app(queue: LiteQ, *, token: str | None = None, local: bool = False) -> Starlette:
     """The application, for `queue`. Raises ValueError for an empty `token`, which would let nobody or everybody in."""
     if token is not None and not token.strip():
-        raise ValueError("the token is empty: leave it out, and only this machine may look; or give one")
+        raise ValueError("the token is empty: give one; or leave it out and say local=True for this machine alone")
+    guard = documents.Guard(token, "status_app(queue, token=...)", local, "status_app(queue, local=True)")
 
     def told(tell: Callable[..., documents.Answer], *names: str) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
-            answer = _refusal(request, token)
+            answer = _refusal(request, guard)
             if answer is None:
                 # In the reading thread: neither the file nor the look at the workers holds the event loop up.
                 asked = {**request.query_params, **request.path_params}
@@ -52,7 +54,8 @@ def status_app(queue: LiteQ, *, token: str | None = None) -> Starlette:
     )
 
 
-def _refusal(request: Request, token: str | None) -> documents.Answer | None:
-    address = request.client.host if request.client is not None else None
-    host = request.headers.get("host", "")
-    return documents.refusal(token, "status_app(queue, token=...)", request.headers.items(), host, address)
+def _refusal(request: Request, guard: documents.Guard) -> documents.Answer | None:
+    client = request.client.host if request.client is not None else None
+    server = request.scope.get("server")
+    ends = documents.Ends(request.headers.get("host", ""), client, server[0] if server else None)
+    return documents.refusal(guard, request.headers.items(), ends)

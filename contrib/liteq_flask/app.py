@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
 
 from liteq import app as core
-from liteq.context import Request
+from liteq.context import Around, Integration
 from liteq.exceptions import ImproperlyConfigured
 from liteq.storage import describe_url
-from liteq.storage.storage import Storage
 from liteq_flask.command import command_of
 from liteq_flask.config import default_url, settings_of
 
-__all__ = ["Celery", "LiteQ"]
+__all__ = ["Celery", "FlaskIntegration", "LiteQ"]
 
 EXTENSION = "liteq"
 
@@ -33,6 +31,7 @@ class LiteQ(core.LiteQ):
     def __init__(self, app: Flask | str | None = None, **options: Any) -> None:
         name = app.name if isinstance(app, Flask) else app
         super().__init__(options.pop("main", name), **options)
+        self.integrations.add(FlaskIntegration(self))
         self.add_defaults(self._defaults_of_the_app)
         if isinstance(app, Flask):
             self.init_app(app)
@@ -62,6 +61,11 @@ class LiteQ(core.LiteQ):
         return {} if self._flask_app is None else {"broker_url": default_url(self._flask_app)}
 
     @property
+    def belongs_to_app(self) -> bool:
+        """Whether `init_app` has been called."""
+        return self._flask_app is not None
+
+    @property
     def flask_app(self) -> Flask:
         """The app whose tasks these are. Raises ImproperlyConfigured before `init_app`."""
         if self._flask_app is None:
@@ -77,17 +81,23 @@ class LiteQ(core.LiteQ):
             )
         return super().broker_url
 
-    def around_task(self, task: Any, request: Request) -> AbstractContextManager[object]:  # noqa: ARG002 - the hook's
-        """A fresh application context around each execution, in every pool and for eager tasks."""
-        return self.flask_app.app_context()
 
-    def open_storage(self, url: str | None = None, *, busy_timeout_s: float | None = None) -> Storage:
-        """As liteq's; a file in the instance folder may be the first thing there."""
-        if self._flask_app is not None:
-            folder = Path(self._flask_app.instance_path)
-            if Path(describe_url(url or self.broker_url).where).parent == folder:
+class FlaskIntegration(Integration):
+    """The context of a Flask app around each task of `queue`, and its instance folder."""
+
+    def __init__(self, queue: LiteQ) -> None:
+        self._queue = queue
+
+    def around_task(self) -> Around:
+        """A fresh application context around each execution, in every pool and for eager tasks."""
+        return lambda task, request: self._queue.flask_app.app_context()  # noqa: ARG005 - the hook's
+
+    def open_storage(self, url: str, **options: Any) -> None:  # noqa: ARG002 - the hook's
+        """Make the instance folder, where the queue is in it: its file may be the first thing there."""
+        if self._queue.belongs_to_app:
+            folder = Path(self._queue.flask_app.instance_path)
+            if Path(describe_url(url).where).parent == folder:
                 folder.mkdir(parents=True, exist_ok=True)
-        return super().open_storage(url, busy_timeout_s=busy_timeout_s)
 
 
 Celery = LiteQ

@@ -6,13 +6,16 @@ GET health       200 when the queue's file can be used; `?workers=2`: and at lea
 GET status       workers, messages by queue and state, dead letters, warnings
 GET tasks/<id>   a task's state, and its result or its error; 404 for an id that the file does not know
 
-With `app.config["LITEQ_STATUS_TOKEN"]` a request needs `Authorization: Bearer <token>`. Without it, only this machine
-may look, and not through a proxy. Views that you register on the blueprint are guarded in the same way.
+A request may look that sends `Authorization: Bearer <token>` with the token of `app.config["LITEQ_STATUS_TOKEN"]`.
+Without a token nothing may, unless `app.config["LITEQ_STATUS_LOCAL"]` is true: then a request whose connection has both
+ends on the loopback. Behind a proxy on the same machine that is everybody's, so take a token there. Routes that are
+registered on the blueprint are guarded in the same way.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 from flask import Blueprint, Response, abort, current_app, request
 
@@ -22,6 +25,8 @@ from liteq_flask.app import EXTENSION, LiteQ
 __all__ = ["status_blueprint"]
 
 TOKEN = "LITEQ_STATUS_TOKEN"
+LOCAL = "LITEQ_STATUS_LOCAL"
+SOCKETS = ("werkzeug.socket", "gunicorn.socket")
 
 
 def status_blueprint(name: str = "liteq") -> Blueprint:
@@ -36,15 +41,26 @@ def status_blueprint(name: str = "liteq") -> Blueprint:
 
 def _guard() -> None:
     token = current_app.config.get(TOKEN)
-    refused = documents.refusal(
-        str(token) if token else None,
-        f"app.config[{TOKEN!r}]",
-        request.headers.items(),
-        request.host,
-        request.remote_addr,
+    guard = documents.Guard(
+        token=str(token) if token else None,
+        setting=f"app.config[{TOKEN!r}]",
+        local=current_app.config.get(LOCAL) is True,
+        local_setting=f"app.config[{LOCAL!r}] = True",
     )
+    ends = documents.Ends(request.host, request.remote_addr, _server_address(request.environ))
+    refused = documents.refusal(guard, request.headers.items(), ends)
     if refused is not None:
         abort(_response(refused))
+
+
+def _server_address(environ: Mapping[str, Any]) -> str | None:
+    """The address of this end of the connection: by its socket where the server tells, else the server's own word."""
+    for name in SOCKETS:
+        own = environ.get(name)
+        if own is not None:
+            address = own.getsockname()
+            return str(address[0]) if isinstance(address, tuple) else None
+    return environ.get("SERVER_NAME")
 
 
 def _health() -> Response:

@@ -26,7 +26,7 @@ HEAD = "| behaviour | here | test |\n| --- | --- | --- |\n"
 
 @dataclass(frozen=True)
 class Row:
-    """What one test proves. `test` is its id in pytest."""
+    """One behaviour, and the test that proves it. `test` is its id in pytest."""
 
     group: str
     behaviour: str
@@ -35,7 +35,7 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What the page and the tests must agree about."""
+        """The parts on which the page and the tests must agree."""
         return self.group, escaped(self.behaviour), escaped(f"`{self.test}`")
 
 
@@ -87,7 +87,7 @@ def marked_files() -> list[str]:
 
 
 def agrees(rows: Iterable[Row], text: str) -> bool:
-    """Whether the page has exactly these rows; says which are too many or too few."""
+    """Whether the page has exactly these rows; prints those that are too many or too few."""
     said, proved = set(rows_of_page(text)), {row.key for row in rows}
     for row in sorted(said - proved):
         print("in the page, but no test proves it:", *row)
@@ -122,7 +122,7 @@ def page(recorder: Recorder) -> str:
     differing = sum(recorder.outcomes.get(row.test) == "passed" and row.differs is not None for row in rows)
     others = len(rows) - as_celery - differing
     summary = (
-        f"{len(rows)} rows: {as_celery} as in Celery, {differing} that differ and say in what"
+        f"{len(rows)} rows: {as_celery} as in Celery, {differing} that differ and say how"
         + (f", {others} that did not pass" if others else "")
         + "."
     )
@@ -140,7 +140,7 @@ def table(group: str, rows: Iterable[Row], recorder: Recorder) -> str:
 
 
 def here(row: Row, recorder: Recorder) -> str:
-    """What the run says of a row."""
+    """The outcome of a row's test, in words."""
     match recorder.outcomes.get(row.test):
         case "passed":
             return f"differs: {row.differs}" if row.differs else "as in Celery"
@@ -153,11 +153,11 @@ def here(row: Row, recorder: Recorder) -> str:
 INTRODUCTION = """\
 # Celery's behaviour, row by row
 
-What Celery 5.7's user guide states, as far as it does not speak of brokers, and what liteq does. Each row is proved by
-the test beside it, which ran when this page was made; a row without a test, or a test without a row, fails the build.
+This page compares liteq with the user guide of Celery 5.7, except for its parts about brokers. The test beside each row
+proves it, and ran when this page was made. A row without a test, or a test without a row, fails the build.
 {summary}
 
-What to change in a project is in [](../howto/migrate-from-celery.md).
+[](../howto/migrate-from-celery.md) says what to change in a project.
 """
 
 

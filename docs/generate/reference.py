@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def pages() -> dict[Path, str]:
-    """What each generated page has to hold."""
+    """The text of each generated page."""
     makers: dict[str, Callable[[], str]] = {
         "states.svg": states_diagram,
         "states.md": states_page,
@@ -60,7 +60,7 @@ def differs(path: Path, text: str, *, show: bool) -> bool:
         return False
     if show:
         lines = difflib.unified_diff(
-            found.splitlines(), text.splitlines(), str(path), "what the code says", lineterm=""
+            found.splitlines(), text.splitlines(), str(path), "made from the code", lineterm=""
         )
         print(*lines, "stale: run `python docs/generate/reference.py`", sep="\n")
     return True
@@ -169,12 +169,13 @@ def states_page() -> str:
     ]
     return (
         f"{NOTE}# States\n\n"
-        "The state of a message as it stands in the file, and where it may go from there. No other transition exists: "
-        "each statement that changes a state names the state it starts from.\n\n"
+        "A [message](glossary.md) has one of these states in the file, and changes it only as the table says: each "
+        "statement that changes a state names the state from which it starts. [](../explanation/states.md) explains "
+        "the transitions.\n\n"
         "```{image} states.svg\n:alt: The states of a message and their transitions, as in the table below\n"
         ":width: 100%\n```\n\n"
-        "Ways down are on the right, ways back up on the left; an arrow has the colour of the state it leaves, and a "
-        "final state a thick border.\n\n"
+        "Ways down are on the right, ways back up on the left. An arrow has the colour of the state that it leaves. A "
+        "final state has a thick border.\n\n"
         f"{table(('state', 'meaning', 'may become', 'Celery name'), *rows)}\n"
         "`AsyncResult.state` shows the Celery name. A message that waits for a retry shows `RETRY`, and one that runs "
         "and tracks its start shows `STARTED`.\n"
@@ -191,7 +192,7 @@ def settings_page() -> str:
 
 
 def without_effect() -> str:
-    """The names of Celery's that are taken and do nothing; why, for those that are often set."""
+    """Celery's names that are accepted and do nothing; with a reason for those that are often set."""
     whys = "".join(f"| `{name}` | {why} |\n" for name, why in sorted(WHY_NO_EFFECT.items()))
     others = ", ".join(f"`{name}`" for name in sorted(NO_EFFECT - WHY_NO_EFFECT.keys()))
     return f"{WITHOUT_EFFECT_HEAD}\n| name | why |\n| --- | --- |\n{whys}\nThe others: {others}.\n"
@@ -200,21 +201,21 @@ def without_effect() -> str:
 WITHOUT_EFFECT_HEAD = """
 ## Accepted, without effect
 
-Names of Celery's that steer brokers, result stores and machinery which liteq does not have. A program that sets them is
-told so once.
+These settings of Celery steer brokers, result stores and machinery that liteq does not have. A program that sets them
+gets one warning.
 """
 
 
 SETTINGS_HEAD = """\
-Names are Celery's lower-case names where Celery has the setting. By rising priority a value comes from
+Where Celery has a setting, its lower-case name counts here too. A value comes from these places, the last one wins:
 
 1. `liteq.ini`, or `[tool.liteq]` in `pyproject.toml`,
 2. `liteq_config.py`,
 3. the app's code: `app.conf`,
-4. the environment: the name in capitals behind `LITEQ_`,
+4. the environment: `LITEQ_` and the name in capitals,
 5. the command line.
 
-The environment and the command line are the operator's word on how an app runs, so they stand above its code.
+The environment and the command line belong to the operator of an app, so they outrank its code.
 """
 
 
@@ -232,9 +233,9 @@ def setting_entry(setting: Setting) -> str:
 
 
 def celery_name(setting: Setting) -> str:
-    """How Celery calls it."""
+    """The name of the setting in Celery."""
     if setting.celery is None:
-        return "none, it is liteq's own"
+        return "no such setting"
     return "the same" if setting.celery == setting.name else f"`{setting.celery}`"
 
 

@@ -1,33 +1,32 @@
-"""LiteQ: the app. It holds the tasks, the settings and the storage."""
+"""LiteQ: the app. It owns the settings, the sender, the registry of tasks and the storage, and delegates to them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from contextlib import AbstractContextManager
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import tzinfo
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
-from liteq import context, signals
-from liteq.app.builtins import add_builtins
-from liteq.app.compat.annotations import annotate
-from liteq.app.compat.backend import Backend
-from liteq.app.compat.bound_results import Results
-from liteq.app.compat.connection import Connecting
-from liteq.app.compat.fixups import apply_fixups
-from liteq.app.configured import Configured
-from liteq.app.definitions import generate_name, said_by_class, task_class_of
-from liteq.app.discovery import autodiscover
-from liteq.app.processes import Processes
+from liteq import context
+from liteq.app.compat.celery_app import CeleryApp
+from liteq.app.definitions import generate_name
+from liteq.app.integrations import ClassHooks, apply_fixups
+from liteq.app.registrar import Registrar
 from liteq.app.registry import TaskRegistry
+from liteq.app.settings import Settings
 from liteq.app.task import Task
 from liteq.app.urls import check_url
-from liteq.canvas import Signature, signature
-from liteq.clock import Clock, SystemClock, from_ms
-from liteq.context import Request
-from liteq.exceptions import AlreadyRegistered
+from liteq.canvas import Node, Signature, signature
+from liteq.clock import Clock, SystemClock
+from liteq.context import App, Around, Integrations, RunCoroutine
+from liteq.exceptions import ImproperlyConfigured
 from liteq.routing.routes import queue_name
-from liteq.sending.publish_signals import tell_sent
-from liteq.sending.sender import Sending
+from liteq.sending.publish_signals import task_sent_events
+from liteq.sending.publisher import Publisher
+from liteq.sending.sender import Sender
+from liteq.serialization import Content
 from liteq.settings import import_object
 from liteq.signals import Signal
 
@@ -45,7 +44,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class LiteQ(Configured, Sending, Results, Connecting, Processes):
+class LiteQ(CeleryApp):
     """A task queue over one file.
 
         app = LiteQ("shop", broker="sqlite:///tasks.db")
@@ -60,22 +59,27 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
     imports. Any setting may follow as a keyword. Results are in the same file: `backend` is accepted and not used.
     """
 
-    Pickler: Any = None
-    storage_opener: Callable[..., Storage] | None = None
-    """What opens the queue in place of `liteq.storage.storage.open_storage`; a framework's integration sets it."""
-    async_submit: Callable[[Callable[[], Any], bool], Future[Any] | None] | None = None
-    """Where a framework has its place for what async code sends and asks: `async_submit(call, writes)`, a future of it.
+    # Hooks that a subclass may define; a framework adds an `Integration` instead: `app.integrations.add(...)`.
 
-    Without it, and where it returns None, that is one of liteq's own threads (`utils/async_threads.py`).
+    framework_settings: Callable[[Any], Mapping[str, Any]] | None = None
+    """Settings of a web framework for this app, a function of it: above its configuration object, below its code."""
+    storage_opener: Callable[..., Storage] | None = None
+    """Opens the queue in place of `liteq.storage.storage.open_storage`."""
+    async_submit: Callable[[Callable[[], Any], bool], Future[Any] | None] | None = None
+    """Runs the calls that async code waits for: `async_submit(call, writes)`, a future of it.
+
+    Without it, and where it returns None, one of liteq's own threads does (`utils/async_threads.py`).
     """
-    coroutine_runner: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
-    """What runs an `async def` task to its end, in place of `utils.coroutines.run_coroutine`."""
-    around_task: Callable[[Any, Request], AbstractContextManager[object]] | None = None
+    coroutine_runner: RunCoroutine | None = None
+    """Runs an `async def` task to its end, in place of `utils.coroutines.run_coroutine`."""
+    around_task: Around | None = None
     """A context manager around each execution of a task, its hooks and signals included: `around_task(task, request)`.
 
     A framework's application context, say. It is left with what the task raised, as if that had gone through it, and
     cannot change the outcome. When it cannot be entered, the task fails.
     """
+
+    selected_queues: list[str] | None = None
 
     def __init__(
         self,
@@ -103,17 +107,16 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
         self.main = main
         self.set_as_current = set_as_current
         self.strict_typing = strict_typing
-        self.autofinalize = autofinalize
         self.clock: Clock = clock or SystemClock()
         self.task_cls: Any = task_cls or Task
-        self.finalized = False
-        self.on_after_finalize = Signal("on_after_finalize")
         self.on_after_fork = Signal("on_after_fork")
-        self._tasks = tasks if isinstance(tasks, TaskRegistry) else TaskRegistry(tasks or {})
-        self._discoveries: list[Callable[[], list[Any]]] = []
+        self._lock = threading.RLock()  # one for all parts: settings, registry and storage ask each other
+        self.integrations = Integrations(ClassHooks(self))
+        self.sender = Sender(self)
+        self.registrar = Registrar(self, tasks, autofinalize=autofinalize, lock=self._lock, modelled=_modelled)
         given = {"broker_url": broker, "result_backend": backend, "include": tuple(include) if include else None}
         noted = {**settings, **(changes or {}), **{key: value for key, value in given.items() if value is not None}}
-        self._init_conf(config_source, namespace, noted)
+        self.settings = Settings(self, config_source, namespace, noted, changed=self._settings_changed, lock=self._lock)
         apply_fixups(self, fixups)
         if set_as_current:
             self.set_current()
@@ -128,6 +131,110 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
     def set_default(self) -> None:
         """Make this the app that `current_app` means in threads that have set none."""
         context.set_default_app(self)
+
+    # -- settings
+
+    @property
+    def conf(self) -> Any:
+        """The settings: attributes and items. They are gathered when the first one is read."""
+        return self.settings.conf
+
+    @conf.setter
+    def conf(self, settings: Mapping[str, Any]) -> None:
+        self.settings.gather().update(settings)
+
+    @property
+    def configured(self) -> bool:
+        """Whether the settings have been gathered."""
+        return self.settings.configured
+
+    @property
+    def namespace(self) -> str | None:
+        """The prefix of the names that configuration objects hold for this app."""
+        return self.settings.namespace
+
+    @property
+    def on_configure(self) -> Signal:
+        """Signal: the settings are about to be gathered."""
+        return self.settings.on_configure
+
+    @property
+    def on_after_configure(self) -> Signal:
+        """Signal: the settings have been gathered; `source` has them."""
+        return self.settings.on_after_configure
+
+    @property
+    def timezone(self) -> tzinfo:
+        """The time zone of schedules: the setting `timezone`, by default UTC."""
+        return self.settings.timezone
+
+    @timezone.setter
+    def timezone(self, zone: Any) -> None:
+        self.conf["timezone"] = zone
+
+    @property
+    def content(self) -> Content:
+        """How arguments are written and read. Raises ImproperlyConfigured for an unknown serializer."""
+        return self.settings.content
+
+    @property
+    def result_content(self) -> Content:
+        """How results are written and read."""
+        return self.settings.result_content
+
+    def add_defaults(self, fun: Any) -> None:
+        """Set defaults that count below everything else: a mapping, or a function that returns one.
+
+        A function is called when the settings are gathered.
+        """
+        self.settings.add_defaults(fun)
+
+    def config_from_object(
+        self, obj: Any, silent: bool = False, force: bool = False, namespace: str | None = None
+    ) -> None:
+        """Take the settings from a module, an object or a mapping, or from the path of one: `"proj.config"`.
+
+        It is read when the first setting is, with `force` at once. `namespace="CELERY"` reads only the names that begin
+        with `CELERY_`. `silent` leaves out what cannot be imported.
+        """
+        self.settings.config_from_object(obj, silent=silent, force=force, namespace=namespace)
+
+    def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> bool:
+        """As `config_from_object`, the path being in an environment variable; whether that is set."""
+        path = os.environ.get(variable_name)
+        if not path:
+            if silent:
+                return False
+            raise ImproperlyConfigured(f"the environment variable {variable_name} names the settings, and is not set")
+        self.config_from_object(path, silent=silent, force=force)
+        return True
+
+    def reload_settings(self) -> None:
+        """Read the configuration object and the framework's settings once more: they have changed."""
+        self.settings.reload()
+
+    def start_over(self) -> None:
+        """Forget the settings that were gathered, and close the file: the next use gathers and opens anew.
+
+        Settings that were assigned since then are forgotten too; the entries of beat stay.
+        """
+        self.settings.start_over()
+
+    def add_periodic_task(
+        self,
+        schedule: Any,
+        sig: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> str:
+        """Have beat send `sig` by `schedule` (seconds, timedelta, crontab, ...); the entry's key in `beat_schedule`."""
+        return self.settings.add_periodic_task(schedule, sig, args, kwargs, name, options)
+
+    def _settings_changed(self) -> None:
+        self.sender.publisher.forget()
+        self.registrar.forget_plans()
 
     # -- tasks
 
@@ -158,55 +265,13 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
         **options: Any,
     ) -> Any:  # fmt: skip
         """The task of `function`; the one that there is already, when it was made of the same function."""
-        function = getattr(function, "__wrapped__", function) if isinstance(function, Task) else function
-        if not callable(function):
-            raise TypeError(f"a task is made of a function, not of {function!r}")
-        name = name or self.gen_task_name(function.__name__, function.__module__)
-        there = self._tasks.get(name)
-        if there is not None:
-            if _origin(there) != _origin_of(function):
-                raise AlreadyRegistered(f"two functions want to be the task {name!r}: give one of them a `name=`")
-            if getattr(there, "__wrapped__", None) is function:
-                return there
-        options.pop("lazy", None)
-        options.pop("shared", None)
-        if not said_by_class(base or self.Task, "typing"):
-            options.setdefault("typing", self.strict_typing)
-        options |= self._pydantic(function, name, options, bind=bind)
-        cls = task_class_of(function, base or self.Task, bind=bind, options={**options, "name": name})
-        return self._register(cls())
+        return self.registrar.task_from_function(function, name, base, options, bind=bind)
 
     _task_from_fun = task_from_function
 
-    def _pydantic(self, function: Any, name: str, options: dict[str, Any], *, bind: bool) -> dict[str, Any]:
-        """What `pydantic=True` and its kin make of a function: another body, and how its models are sent."""
-        more = {key: options.pop(f"pydantic_{key}", None) for key in ("strict", "context", "dump_kwargs")}
-        if not options.get("pydantic"):
-            return {}
-        from liteq.app.compat.pydantic_models import modelled
-
-        more = {**more, "strict": bool(more["strict"]), "sensitive": options.get("sensitive", ())}
-        made = modelled(function, self, name, bind=bind, **more)
-        run = made.function if bind else staticmethod(made.function)
-        return {"run": run, "dump_models": staticmethod(made.dump)}
-
     def register_task(self, task: Any, **options: Any) -> Any:
         """Add a task of a class of one's own: `app.register_task(Import())`; the task."""
-        task = task() if isinstance(task, type) else task
-        if not task.name:
-            cls = type(task)
-            task.name = self.gen_task_name(cls.__name__, cls.__module__)
-        for key, value in options.items():
-            setattr(task, key, value)
-        return self._register(task)
-
-    def _register(self, task: Any) -> Any:
-        task.bind(self)
-        self._tasks[task.name] = task
-        if self.finalized and self.conf.task_annotations:
-            annotate(task, self.conf.task_annotations)
-        self.publisher.forget(task.name)
-        return task
+        return self.registrar.register_task(task, options)
 
     def gen_task_name(self, name: str, module: str) -> str:
         """The name of a task that was given none: `module.name`."""
@@ -221,25 +286,26 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
     @property
     def tasks(self) -> TaskRegistry:
         """Every task, by name, those of other packages (`shared_task`) too."""
-        if not self.finalized:
-            self.finalize(auto=True)
-        return self._tasks
+        return self.registrar.tasks
+
+    @property
+    def finalized(self) -> bool:
+        """Whether the registry is complete: built-in and shared tasks are in it."""
+        return self.registrar.finalized
+
+    @property
+    def autofinalize(self) -> bool:
+        """Whether the registry is completed when it is first used."""
+        return self.registrar.autofinalize
+
+    @property
+    def on_after_finalize(self) -> Signal:
+        """Signal: the registry is complete."""
+        return self.registrar.on_after_finalize
 
     def finalize(self, auto: bool = False) -> None:
         """Complete the registry: shared tasks, annotations. Happens by itself when the app is first used."""
-        with self._lock:
-            if self.finalized:
-                return
-            if auto and not self.autofinalize:
-                raise RuntimeError("the app is not finalized: call app.finalize() before it is used")
-            self.finalized = True
-            add_builtins(self)
-            context.announce_finalized(self)
-            annotations = self.conf.task_annotations
-            for task in list(self._tasks.values()):
-                if annotations:
-                    annotate(task, annotations)
-        self.on_after_finalize.send(sender=self)
+        self.registrar.finalize(auto)
 
     def autodiscover_tasks(
         self,
@@ -251,30 +317,17 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
 
         Without `packages`: of each app of Django's INSTALLED_APPS.
         """
-
-        def discover() -> list[Any]:
-            return autodiscover(packages, related_name)
-
-        if force:
-            discover()
-        else:
-            self._discoveries.append(discover)
+        self.registrar.autodiscover(packages, related_name, force=force)
 
     def import_tasks(self) -> None:
-        """Import whatever holds tasks: `include`, `imports`, and what `autodiscover_tasks` was told. For workers."""
-        signals.import_modules.send(sender=self)
-        conf = self.conf
-        for name in (*conf.include, *conf.imports):
-            import_object(name)
-        while self._discoveries:
-            self._discoveries.pop(0)()
-        self.finalize()
+        """Import the modules of `include`, of `imports` and of `autodiscover_tasks`. For workers."""
+        self.registrar.import_modules()
 
     # -- the file
 
     @property
     def broker_url(self) -> str:
-        """Where the queue lives. Raises ImproperlyConfigured when nobody said."""
+        """Where the queue lives. Raises ImproperlyConfigured where no setting says."""
         return check_url(self.conf.broker_url)
 
     @cached_property
@@ -287,19 +340,18 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
             storage = self.open_storage()
             storage.migrate()
             if self.conf.task_send_sent_event:
-                storage.tell_sent = partial(tell_sent, self)
+                storage.events_of = partial(task_sent_events, self)
             self.__dict__["storage"] = storage
             return storage
 
     def open_storage(self, url: str | None = None, *, busy_timeout_s: float | None = None) -> Storage:
-        """The queue (or that of `url`) once more, with a patience of its own, for who may not wait as long as a caller.
+        """The queue, or that of `url`, opened once more: for a caller that cannot wait as long for its lock as others.
 
-        Touches nothing before its first use; whoever opened it closes it.
+        `busy_timeout_s`: how long it waits, by default the setting `busy_timeout`. Touches nothing before its first
+        use; the caller closes it.
         """
-        from liteq.storage.storage import open_storage
-
         conf = self.conf
-        return (self.storage_opener or open_storage)(
+        return self.integrations.open_storage(
             check_url(url) if url else self.broker_url,
             driver=conf.sqlite_driver,
             durability=conf.durability,
@@ -311,16 +363,16 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
         )
 
     def default_queues(self) -> list[str]:
-        """What a worker consumes that is told nothing: `select_queues`, `task_queues`, else `task_default_queue`."""
+        """The queues of a worker that is given none: `select_queues`, `task_queues`, else `task_default_queue`."""
         if self.selected_queues is not None:
             return list(self.selected_queues)
         declared = self.conf.task_queues or [self.conf.task_default_queue]
         return [name for queue in declared if (name := queue_name(queue)) is not None]
 
-    @cached_property
-    def backend(self) -> Backend:
-        """For code that asks Celery's result backend."""
-        return Backend(self)
+    def select_queues(self, queues: str | Iterable[str] | None = None) -> None:
+        """Have workers that are given no queues take from these; None: from those of the settings."""
+        names = queues.split(",") if isinstance(queues, str) else queues or ()
+        self.selected_queues = [name.strip() for name in names if name.strip()] or None
 
     @cached_property
     def control(self) -> Control:
@@ -331,7 +383,7 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
 
     @cached_property
     def events(self) -> Events:
-        """What becomes of tasks and workers, as it happens."""
+        """The events of tasks and workers, as they happen."""
         from liteq.events import Events
 
         return Events(self)
@@ -355,18 +407,78 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- signatures
+    # -- sending
+
+    @property
+    def publisher(self) -> Publisher:
+        """Makes the rows of calls."""
+        return self.sender.publisher
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that is sent through this app."""
         kwargs["app"] = self
         return signature(*args, **kwargs)
 
-    # -- itself
+    def send_task(
+        self,
+        name: str,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Send a task by its name, whether or not this process knows it. Options as `Task.apply_async`."""
+        return self.sender.send_task(name, args, kwargs, task_id, options)
 
-    def now(self) -> Any:
-        """The time, aware, in UTC."""
-        return from_ms(self.clock.now_ms())
+    def send_call(
+        self, task: Any, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None,
+        options: dict[str, Any],
+    ) -> Any:  # fmt: skip
+        """Send one call of `task` (None: of a task that this process does not know), as `apply_async` does."""
+        return self.sender.send_call(task, name, args, kwargs, task_id, options)
+
+    def send_signature(
+        self, sig: Signature, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """Send a signature or a canvas of them, in one transaction; its AsyncResult or GroupResult."""
+        return self.sender.send_signature(sig, args, kwargs, **options)
+
+    def send_as_member(
+        self, sig: Any, group_id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """Send a signature as one more member of a group that has not finished; its result.
+
+        Raises ValueError for a group that has finished, or is unknown.
+        """
+        return self.sender.send_as_member(sig, group_id, args, kwargs, **options)
+
+    def apply_signature(
+        self, sig: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """Run a signature or a canvas here and now; its EagerResult, or a GroupResult of such."""
+        return self.sender.apply_signature(sig, args, kwargs, **options)
+
+    def enqueue_many(self, signatures: Iterable[Signature]) -> list[str]:
+        """Send any number of signatures in one commit, all or nothing; their ids, in order.
+
+        The way for bulk: many times as fast as as many `delay()`. A canvas among them counts as its last message, or
+        its group. Raises as `delay()`, and then nothing was sent.
+        """
+        return self.sender.enqueue_many(signatures)
+
+    def revoke(self, ids: Sequence[str], *, terminate: bool = False, signal: str | None = None) -> None:
+        """Have messages not run, as `app.control.revoke` does."""
+        self.control.revoke(list(ids), terminate=terminate, signal=signal or "SIGTERM")
+
+    def result_of(self, node: Node) -> Any:
+        """The AsyncResult or GroupResult of the ids that a canvas was given."""
+        return self.sender.result_of(node)
+
+    def overrides(self, name: str) -> bool:
+        """Whether the class of the task `name` has an `apply_async` of its own."""
+        return self.publisher.overrides(name)
+
+    # -- itself
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}:0x{id(self):x}>"
@@ -375,10 +487,9 @@ class LiteQ(Configured, Sending, Results, Connecting, Processes):
         raise TypeError("an app is not sent to another process: import it there")
 
 
-def _origin_of(function: Any) -> tuple[str, str]:
-    return function.__module__, function.__qualname__
+def _modelled(function: Any, app: App, name: str, *, bind: bool, **how: Any) -> dict[str, Any]:
+    """The attributes of a task with `pydantic=True`: its body, and how models among the arguments are sent."""
+    from liteq.app.compat.pydantic_models import modelled
 
-
-def _origin(task: Any) -> tuple[str, str]:
-    function = getattr(task, "__wrapped__", None)
-    return _origin_of(function) if function is not None else (type(task).__module__, type(task).__qualname__)
+    made = modelled(function, app, name, bind=bind, **how)
+    return {"run": made.function if bind else staticmethod(made.function), "dump_models": staticmethod(made.dump)}

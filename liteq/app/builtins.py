@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from liteq.canvas import ACCUMULATE, CHUNKS, MAP, STARMAP, chunks, maybe_signature
+from liteq.context import App
 from liteq.exceptions import ChordError
 from liteq.sending.parts import GIVE_UP
 
 __all__ = ["add_builtins"]
 
 
-def add_builtins(app: Any) -> None:
+def add_builtins(app: App) -> None:
     """Register what canvases and beat schedules refer to."""
 
     def xmap(task: Any, it: Iterable[Any]) -> list[Any]:
@@ -34,12 +35,12 @@ def add_builtins(app: Any) -> None:
         return args if index is None else args[index]
 
     def give_up_group(group_id: str) -> None:
-        """Fails: runs where who sent `group_id` in parts was not heard of again. See `app.streaming`."""
+        """Fails: runs where the sender of `group_id` in parts was not heard of again. See `liteq.sending.parts`."""
         raise ChordError(f"group {group_id} was not sent as a whole: its sender ended, or raised, in the middle of it")
 
     def backend_cleanup() -> None:
         """Delete results and dead letters that have expired. A worker does so by itself, too."""
-        app.backend.cleanup()
+        app.storage.expire(result_expires_s=app.conf.result_expires, dead_expires_s=app.conf.dead_expires)
 
     app.task(name=MAP, typing=False)(xmap)
     app.task(name=STARMAP, typing=False)(xstarmap)

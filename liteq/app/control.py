@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from liteq.context import App, get_current_app
 from liteq.context.living import living
 from liteq.policy.rates import per_second
 from liteq.serialization import decode, encode
@@ -47,7 +48,7 @@ def ids_of(value: Any) -> list[str]:
 class Control:
     """Remote control of the workers of one app."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self.app = app
 
     # -- asking
@@ -128,7 +129,7 @@ class Control:
         timeout: float = 1.0,
         callback: Callable[[Reply], object] | None = None,
         connection: Any = None,
-        app: Any = None,
+        app: App | None = None,
         limit: int | None = None,
         pattern: str | None = None,
         matcher: str | None = None,
@@ -295,12 +296,12 @@ class Inspect:
         timeout: float = 1.0,
         callback: Callable[[Reply], object] | None = None,
         connection: Any = None,
-        app: Any = None,
+        app: App | None = None,
         limit: int | None = None,
         pattern: str | None = None,
         matcher: str | None = None,
     ) -> None:
-        self.app = app
+        self.app = get_current_app() if app is None else app
         self.destination = destination
         self.timeout = timeout
         self.callback = callback

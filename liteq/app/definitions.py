@@ -1,4 +1,4 @@
-"""From a function to a task."""
+"""From a function to a task, and the setting that changes tasks from outside of their code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from liteq.app.options import TaskOptions
 
-__all__ = ["generate_name", "said_by_class", "task_class_of"]
+__all__ = ["annotate", "generate_name", "is_set_by_class", "task_class_of"]
 
 
 def generate_name(main: str | None, name: str, module: str | None) -> str:
@@ -41,6 +41,19 @@ def task_class_of(function: Callable[..., Any], base: type[Any], *, bind: bool, 
     )
 
 
-def said_by_class(base: type[Any], option: str) -> bool:
-    """Whether `base`, or a class that it is made of, says what `option` is: it does not have its default alone."""
+def is_set_by_class(base: type[Any], option: str) -> bool:
+    """Whether `base`, or one of its bases below TaskOptions, sets `option`: it does not have its default alone."""
     return any(option in vars(cls) for cls in base.__mro__ if cls is not TaskOptions)
+
+
+def annotate(task: Any, annotations: Any) -> None:
+    """Apply the setting `task_annotations`: a mapping of names, an object with `annotate(task)`, or a list of these."""
+    for entry in annotations if isinstance(annotations, (list, tuple)) else [annotations]:
+        if isinstance(entry, Mapping):
+            found = {**entry.get("*", {}), **entry.get(task.name, {})}
+        elif hasattr(entry, "annotate"):
+            found = entry.annotate(task) or {}
+        else:
+            found = entry(task) or {}
+        for name, value in found.items():
+            setattr(task, name.removeprefix("@"), value)

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["autodiscover", "django_packages"]
+__all__ = ["autodiscover"]
 
 
-def django_packages() -> list[str]:
-    """The packages of Django's INSTALLED_APPS; [] where there is no Django."""
-    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
-        return []
-    try:
-        apps = importlib.import_module("django.apps").apps
-    except ImportError:
-        return []
-    return [config.name for config in apps.get_app_configs()]
+def autodiscover(packages: Iterable[str] | Callable[[], Iterable[str] | None], related_name: str | None) -> list[Any]:
+    """Import `package.related_name` of each package that has one; the modules. `packages` may be a function of none.
 
-
-def autodiscover(packages: Iterable[str] | Callable[[], Iterable[str]] | None, related_name: str | None) -> list[Any]:
-    """Import `package.related_name` of each package (None: of Django's apps), where there is one; the modules.
-
-    What such a module itself raises is let through. Raises ModuleNotFoundError for a package that there is not.
+    An exception of such a module is let through. Raises ModuleNotFoundError for an unknown package.
     """
-    names = django_packages() if packages is None else packages() if callable(packages) else packages
-    return [module for name in names if (module := _related(name, related_name)) is not None]
+    names = packages() if callable(packages) else packages
+    return [module for name in names or () if (module := _related(name, related_name)) is not None]
 
 
 def _related(package: str, related_name: str | None) -> Any:

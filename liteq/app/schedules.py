@@ -10,9 +10,10 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from liteq.app.compat.lazy_arguments import has_lazy, marked, worked_out
+from liteq.app.lazy_arguments import has_lazy, marked, worked_out
 from liteq.canvas import Signature
 from liteq.clock import from_ms, to_ms
+from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.message import Batch, new_id
 from liteq.routing.routes import queue_name
@@ -43,7 +44,7 @@ def due_ms(schedule: BaseSchedule, after: datetime) -> int | None:
 class Periodic:
     """What beat sends for one app."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self.app = app
 
     # -- what a person asks for
@@ -166,7 +167,7 @@ class Periodic:
             described["args"], described["kwargs"] = self._worked_out(record)
         signature = Signature.from_dict(described, app=self.app)
         over = {} if signature.get("subtask_type") else {"task_id": message_id}
-        compiled = compile_signature(signature, self.app, options=over)
+        compiled = compile_signature(signature, self.app.publisher, options=over)
         return compiled.batch, compiled.node.id
 
     def _worked_out(self, record: ScheduleRecord) -> tuple[list[Any], dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 from liteq import context
 from liteq.app.definitions import generate_name
 from liteq.app.task import Task
+from liteq.context import App
 from liteq.utils.proxy import Proxy
 
 __all__ = ["shared_task"]
@@ -28,7 +29,7 @@ def shared_task(*args: Any, **options: Any) -> Any:
         raise TypeError("@shared_task takes options by keyword, and one function")
 
     def decorate(function: Callable[..., Any]) -> Any:
-        def register(app: Any) -> Any:
+        def register(app: App) -> Any:
             return app.task_from_function(function, **options)
 
         context.connect_on_app_finalize(register)

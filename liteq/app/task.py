@@ -8,7 +8,7 @@ from types import NoneType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from liteq import context
-from liteq.app.compat.annotations import annotate
+from liteq.app.definitions import annotate
 from liteq.app.options import TaskOptions
 from liteq.canvas import (
     ACCUMULATE,
@@ -22,7 +22,7 @@ from liteq.canvas import (
     xmap,
     xstarmap,
 )
-from liteq.context import Request
+from liteq.context import App, Request
 from liteq.context.display import redacted
 from liteq.exceptions import ImproperlyConfigured, Replaced, Retry
 from liteq.execution.eager import eager_fields, run_eagerly
@@ -31,7 +31,7 @@ from liteq.message import Replace, new_id
 from liteq.policy.arguments import Parameters
 from liteq.result import AsyncResult, EagerResult
 from liteq.sending.compile import compile_signature
-from liteq.sending.overrides import Told, passed_on, passing_on
+from liteq.sending.overrides import Call, captured, sent_by_its_class
 from liteq.serialization import as_json, encode
 from liteq.serialization.failures import meta_of_exception
 
@@ -61,18 +61,19 @@ class Task(TaskOptions, Generic[P, R]):
     # -- binding
 
     @property
-    def app(self) -> Any:
+    def app(self) -> App:
         """The app that it is registered with; the current one where it is not."""
-        return self._app if self._app is not None else context.get_current_app()
+        app: App | None = self._app
+        return context.get_current_app() if app is None else app
 
     @app.setter
-    def app(self, app: Any) -> None:
+    def app(self, app: App | None) -> None:
         self._app = app
 
-    def _get_app(self) -> Any:
+    def _get_app(self) -> App:
         return self.app
 
-    def bind(self, app: Any) -> Any:
+    def bind(self, app: App) -> App:
         """Make `app` the one that it is sent through."""
         self._app = app
         self.on_bound(app)
@@ -82,7 +83,7 @@ class Task(TaskOptions, Generic[P, R]):
         """Apply the setting `task_annotations` to it; happens by itself when its app is finalized."""
         annotate(self, self.app.conf.task_annotations or ())
 
-    def on_bound(self, app: Any) -> None:
+    def on_bound(self, app: App) -> None:
         """Called when the task is bound to an app."""
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -188,7 +189,6 @@ class Task(TaskOptions, Generic[P, R]):
         (while an unfinished message holds it, that one's result is returned and nothing is sent). Celery's
         options of the transport (connection, retry, retry_policy, serializer, compression, ...) are accepted.
         """
-        app = self.app
         if not _are_arguments(args) or not isinstance(kwargs, (Mapping, NoneType)):
             raise TypeError(f"args are a list or a tuple, and kwargs a dict, not {args!r:.80} and {kwargs!r:.80}")
         positional = () if args is None else args if isinstance(args, (tuple, list)) else tuple(args)
@@ -200,18 +200,20 @@ class Task(TaskOptions, Generic[P, R]):
             )
         if self.overrides_sending:
             return self._pass_on(positional, kwargs or {}, task_id, options)
-        return app.send_call(self, self.name, positional, kwargs or {}, task_id, options)  # type: ignore[no-any-return]
+        result: AsyncResult[R] = self.app.sender.send_call(self, self.name, positional, kwargs or {}, task_id, options)
+        return result
 
     def _pass_on(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None, options: dict[str, Any]
     ) -> AsyncResult[R]:
-        """What an `apply_async` of its class's own comes to: an answer to who only asked, else a message."""
-        told = Told(args, kwargs, options if task_id is None else {**options, "task_id": task_id})
-        answered = passed_on(self, told, lambda id_: self.AsyncResult(id_ or new_id()))
-        if answered is not None:
-            return answered  # type: ignore[no-any-return]
-        with passing_on(self):
-            return self.app.send_call(self, self.name, args, kwargs, task_id, options)  # type: ignore[no-any-return]
+        """Send a call that an `apply_async` of its class has passed on; where that is only captured, keep it."""
+        call = Call(args, kwargs, options if task_id is None else {**options, "task_id": task_id})
+        result: AsyncResult[R] | None = captured(self, call, lambda id_: self.AsyncResult(id_ or new_id()))
+        if result is None:
+            with sent_by_its_class(self):
+                result = self.app.sender.send_call(self, self.name, args, kwargs, task_id, options)
+        assert result is not None, "a call has a result"
+        return result
 
     @property
     def overrides_sending(self) -> bool:
@@ -391,7 +393,7 @@ class Task(TaskOptions, Generic[P, R]):
         sig = maybe_signature(sig, app=self.app)
         if lazy:
             return sig.set(add_to_group=request.group)
-        return self.app.send_as_member(sig, request.group)
+        return self.app.sender.send_as_member(sig, request.group)
 
     def replace(self, sig: Any) -> Any:
         """Let `sig` take this message's place: `raise self.replace(sig)`.
@@ -417,9 +419,9 @@ class Task(TaskOptions, Generic[P, R]):
         request = self.request
         if request.is_eager:
             with context.allow_join_result():
-                return self.app.apply_signature(sig).get()
+                return self.app.sender.apply_signature(sig).get()
         compiled = compile_signature(
-            sig, self.app, root_id=request.root_id, parent_id=request.id, linked=True, depth=request.depth
+            sig, self.app.publisher, root_id=request.root_id, parent_id=request.id, linked=True, depth=request.depth
         )
         raise Replaced(Replace(compiled.batch, compiled.node.id))
 
@@ -442,7 +444,7 @@ class Task(TaskOptions, Generic[P, R]):
         target = request.id if task_id is None else task_id
         if target is None:
             raise ValueError("update_state() outside of a running task needs a task_id")
-        lease = (request.seq, request.token) if own and request.token is not None else None
+        lease = (request.seq, request.token) if own and request.seq is not None and request.token is not None else None
         self.app.storage.progress(target, data, lease=lease)
 
     def _progress(self, state: str | None, meta: Any) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from liteq.app.compat.lazy_arguments import BeatLazyFunc
+from liteq.app.lazy_arguments import BeatLazyFunc
 from liteq.beat.beat import Beat
 
 __all__ = ["Beat", "BeatLazyFunc"]

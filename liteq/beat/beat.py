@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 
@@ -18,6 +17,7 @@ from liteq import signals as announce
 from liteq.app.schedules import run_id
 from liteq.beat.catch_up import decide
 from liteq.clock import from_ms, to_ms
+from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, StorageError
 from liteq.message import Batch
 from liteq.schedules import BaseSchedule, NeverDue, from_document
@@ -42,7 +42,7 @@ class Beat:
     Alone: `run(stop)`. Inside a worker: its loop calls `turn()` when `due_at` (monotonic seconds) has come.
     """
 
-    def __init__(self, app: Any, *, max_interval_s: float | None = None, patience_s: float | None = None) -> None:
+    def __init__(self, app: App, *, max_interval_s: float | None = None, patience_s: float | None = None) -> None:
         self.app = app
         self._patience_s = patience_s
         self._storage: Storage | None = None
@@ -59,7 +59,7 @@ class Beat:
     def storage(self) -> Storage:
         """The app's file; where it has a patience of its own, opened once more."""
         if self._patience_s is None:
-            return self.app.storage  # type: ignore[no-any-return]
+            return self.app.storage
         if self._storage is None:
             self._storage = self.app.open_storage(busy_timeout_s=self._patience_s)
             self._storage.migrate()

@@ -1,18 +1,19 @@
-"""The canvas: calls as values, and what can be made of them. `compile.py` turns them into rows.
+"""The canvas: calls as values, and the values that are made of them. `liteq.sending.compile` turns them into rows.
 
 task  --s()-->  Signature  --|, chain, group, chord-->  Signature  --delay()-->  AsyncResult
 """
 
 from __future__ import annotations
 
-from liteq.canvas.compat.stamping import StampingVisitor
+from liteq.canvas.compat.stamping import Stamper, StampingVisitor
 from liteq.canvas.eager import evaluate
 from liteq.canvas.lazy import LazyTasks
 from liteq.canvas.maps import ACCUMULATE, CHUNKS, MAP, STARMAP, chunks, xmap, xstarmap
-from liteq.canvas.node import Node, Sender
+from liteq.canvas.node import Node
 from liteq.canvas.primitives import _chain, _chord, chain, chord, group, is_void
 from liteq.canvas.signature import Signature, as_list, maybe_signature, merged_options, signature
 
+Signature.stamper = Stamper
 subtask = signature  # Celery's older name
 maybe_subtask = maybe_signature
 
@@ -23,7 +24,6 @@ __all__ = [
     "STARMAP",
     "LazyTasks",
     "Node",
-    "Sender",
     "Signature",
     "StampingVisitor",
     "_chain",

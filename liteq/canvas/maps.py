@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from liteq.canvas.node import Node, Sender
+from liteq.canvas.node import Node
 from liteq.canvas.primitives import group
 from liteq.canvas.signature import Signature, maybe_signature
+from liteq.context import App
 from liteq.policy.arguments import REDACTED
 
 __all__ = ["ACCUMULATE", "CHUNKS", "MAP", "STARMAP", "chunks", "xmap", "xstarmap"]
@@ -27,12 +28,12 @@ class _Map(Signature):
     TASK = ""
     CALL = ""
 
-    def __init__(self, task: Any, it: Iterable[Any], app: Sender | None = None, **options: Any) -> None:
+    def __init__(self, task: Any, it: Iterable[Any], app: App | None = None, **options: Any) -> None:
         content = {"task": maybe_signature(task, where=type(self).__name__), "it": _listed(it)}
         super().__init__(self.TASK, (), content, options, subtask_type=type(self).__name__, immutable=True, app=app)
 
     @classmethod
-    def rebuild(cls, d: Mapping[str, Any], app: Sender | None) -> Signature:
+    def rebuild(cls, d: Mapping[str, Any], app: App | None) -> Signature:
         return cls(d["kwargs"]["task"], d["kwargs"]["it"], app=app).set(**(d.get("options") or {}))
 
     def __repr__(self) -> str:
@@ -40,7 +41,7 @@ class _Map(Signature):
         short = items if len(items) <= REPR_LENGTH else items[: REPR_LENGTH - 3] + "..."
         return f"[{self.kwargs['task'].task}({self.CALL}) for x in {short}]"
 
-    def bound_app(self) -> Sender | None:
+    def bound_app(self) -> App | None:
         return self._app or self.kwargs["task"].bound_app()
 
 
@@ -66,19 +67,19 @@ class chunks(Signature):  # noqa: N801 - Celery's name
 
     __slots__ = ()
 
-    def __init__(self, task: Any, it: Iterable[Any], n: int, app: Sender | None = None, **options: Any) -> None:
+    def __init__(self, task: Any, it: Iterable[Any], n: int, app: App | None = None, **options: Any) -> None:
         if n < 1:
             raise ValueError(f"a chunk has at least 1 element, not {n}")
         content = {"task": maybe_signature(task, where="chunks"), "it": _listed(it), "n": n}
         super().__init__(CHUNKS, (), content, options, subtask_type="chunks", immutable=True, app=app)
 
     @classmethod
-    def rebuild(cls, d: Mapping[str, Any], app: Sender | None) -> Signature:
+    def rebuild(cls, d: Mapping[str, Any], app: App | None) -> Signature:
         content = d["kwargs"]
         return cls(content["task"], content["it"], content["n"], app=app).set(**(d.get("options") or {}))
 
     @classmethod
-    def apply_chunks(cls, task: Any, it: Iterable[Any], n: int, app: Sender | None = None) -> Any:
+    def apply_chunks(cls, task: Any, it: Iterable[Any], n: int, app: App | None = None) -> Any:
         """Send the chunks; a GroupResult."""
         return cls(task, it, n, app=app)()
 
@@ -97,7 +98,7 @@ class chunks(Signature):  # noqa: N801 - Celery's name
     def freeze_node(self, _id: str | None = None) -> Node:
         raise TypeError("chunks cannot be frozen: freeze its .group() and send that")
 
-    def bound_app(self) -> Sender | None:
+    def bound_app(self) -> App | None:
         return self._app or self.kwargs["task"].bound_app()
 
 

@@ -1,20 +1,19 @@
-"""What a canvas needs to know of the app, and the tree of ids from which the app makes results."""
+"""The tree of ids from which an app makes results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal
 
-__all__ = ["Node", "Sender"]
+__all__ = ["Node"]
 
 
 @dataclass(slots=True, eq=False)
 class Node:
     """One result to be: a message's or a group's id, known before anything is sent.
 
-    `children` are a group's members in the order of their positions. `parent` is what this one waits for: the link
-    before it in a chain, the header before a chord's body.
+    `children` are a group's members in the order of their positions. `parent` is the node that this one waits for: the
+    link before it in a chain, the header before a chord's body.
     """
 
     id: str
@@ -34,28 +33,3 @@ class Node:
         if before is not None:
             self.head().parent = before
         return self
-
-
-class Sender(Protocol):
-    """The part of an app that signatures use. `sig` is a `Signature`, which this module, below it, cannot name."""
-
-    @property
-    def tasks(self) -> Mapping[str, Any]:
-        """The registry: task by name. A missing name raises NotRegistered."""
-
-    @property
-    def conf(self) -> Any:
-        """The settings; `task_allow_error_cb_on_chord_header` is read."""
-
-    def send_signature(
-        self, sig: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Any:
-        """Send `sig` with `args` before its own, `kwargs` and `options` over its own; an AsyncResult or GroupResult."""
-
-    def apply_signature(
-        self, sig: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Any:
-        """Run `sig` in this process (see `canvas.eager.evaluate`); an EagerResult or GroupResult."""
-
-    def result_of(self, node: Node) -> Any:
-        """The AsyncResult or GroupResult that stands for `node`."""

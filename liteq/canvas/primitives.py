@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from liteq.canvas.lazy import LazyTasks, each_task, has_one, mapped
-from liteq.canvas.node import Node, Sender
+from liteq.canvas.node import Node
 from liteq.canvas.signature import Signature, as_list, maybe_signature, refuse
+from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.message import new_id
 
@@ -42,7 +43,7 @@ def unrolled(sig: Signature) -> Signature:
     return sig
 
 
-def listed(tasks: Any, where: str, app: Sender | None = None, *, members: bool = False) -> Any:
+def listed(tasks: Any, where: str, app: App | None = None, *, members: bool = False) -> Any:
     """`tasks` as a list, or the tuple that it is, of signatures. Raises TypeError where one is not.
 
     `members`: as a group's, which are copies, may be tasks, and are not asked for yet where a generator makes them.
@@ -59,7 +60,7 @@ def listed(tasks: Any, where: str, app: Sender | None = None, *, members: bool =
     return mapped(tasks, checked)
 
 
-def _member(task: Any, app: Sender | None, where: str) -> Any:
+def _member(task: Any, app: App | None, where: str) -> Any:
     """A copy of its own for a group: what is done to it later does not change what it was made of."""
     if not isinstance(task, Mapping) and hasattr(task, "s") and getattr(task, "name", None):
         return task.s()
@@ -82,7 +83,7 @@ class Composite(Signature):
     def parts(self) -> Iterator[Signature]:
         return iter(self.tasks)
 
-    def bound_app(self) -> Sender | None:
+    def bound_app(self) -> App | None:
         if self._app is not None:
             return self._app
         for part in self.parts():
@@ -102,14 +103,14 @@ class _chain(Composite):  # noqa: N801 - Celery's name
 
     __slots__ = ()
 
-    def __init__(self, *tasks: Any, app: Sender | None = None, **options: Any) -> None:
+    def __init__(self, *tasks: Any, app: App | None = None, **options: Any) -> None:
         if len(tasks) == 1 and not isinstance(tasks[0], Mapping):
             tasks = tasks[0]
         steps = list(listed(tasks, "chain()"))
         super().__init__(CHAIN, (), {"tasks": steps}, options, subtask_type="chain", app=app)
 
     @classmethod
-    def rebuild(cls, d: Mapping[str, Any], app: Sender | None) -> Signature:
+    def rebuild(cls, d: Mapping[str, Any], app: App | None) -> Signature:
         made = _chain(list(d["kwargs"]["tasks"]), app=app).set(**(d.get("options") or {}))
         return made.clone(d["args"]) if d.get("args") else made
 
@@ -183,7 +184,7 @@ class group(Composite):  # noqa: N801 - Celery's name
 
     __slots__ = ()
 
-    def __init__(self, *tasks: Any, app: Sender | None = None, **options: Any) -> None:
+    def __init__(self, *tasks: Any, app: App | None = None, **options: Any) -> None:
         if len(tasks) == 1:
             only = tasks[0]
             if isinstance(only, group):
@@ -196,7 +197,7 @@ class group(Composite):  # noqa: N801 - Celery's name
         super().__init__(GROUP, (), {"tasks": members}, options, subtask_type="group", app=app)
 
     @classmethod
-    def rebuild(cls, d: Mapping[str, Any], app: Sender | None) -> Signature:
+    def rebuild(cls, d: Mapping[str, Any], app: App | None) -> Signature:
         made = group(d["kwargs"]["tasks"], app=app).set(**(d.get("options") or {}))
         return made.clone(d["args"]) if d.get("args") else made
 
@@ -274,7 +275,7 @@ class chord(Composite):  # noqa: N801 - Celery's name
         task: str = CHORD,
         args: Iterable[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
-        app: Sender | None = None,
+        app: App | None = None,
         **options: Any,
     ) -> None:
         if isinstance(header, Mapping):
@@ -293,7 +294,7 @@ class chord(Composite):  # noqa: N801 - Celery's name
         super().__init__(CHORD, tuple(args), content, options, subtask_type="chord", app=app)
 
     @classmethod
-    def rebuild(cls, d: Mapping[str, Any], app: Sender | None) -> Signature:
+    def rebuild(cls, d: Mapping[str, Any], app: App | None) -> Signature:
         content = d["kwargs"]
         made = chord(
             content["header"], content.get("body"), args=d.get("args") or (), kwargs=content.get("kwargs"), app=app

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
-from liteq.canvas.compat.stamping import Stamper
-from liteq.canvas.node import Node, Sender
-from liteq.context import current_sender
+from liteq.canvas.node import Node
+from liteq.context import App, get_current_app
 from liteq.message import new_id
 
 __all__ = ["Signature", "as_list", "maybe_signature", "merged_options", "refuse", "signature"]
@@ -53,8 +52,10 @@ class Signature(dict[str, Any]):
     __slots__ = ("__dict__", "_app", "_type")  # a __dict__ too: attributes of one's own, and patches
 
     TYPES: ClassVar[dict[str, type[Signature]]] = {}
+    stamper: ClassVar[Any]
+    """Class of what stamps a canvas, `Stamper`; set by the room's face, which alone knows its `compat/`."""
 
-    _app: Sender | None
+    _app: App | None
     _type: Any
 
     def __init__(
@@ -66,7 +67,7 @@ class Signature(dict[str, Any]):
         type: Any = None,
         subtask_type: str | None = None,
         immutable: bool = False,
-        app: Sender | None = None,
+        app: App | None = None,
         **more_options: Any,
     ) -> None:
         self._app = app
@@ -192,7 +193,7 @@ class Signature(dict[str, Any]):
         return register
 
     @classmethod
-    def from_dict(cls, d: Mapping[str, Any], app: Sender | None = None) -> Signature:
+    def from_dict(cls, d: Mapping[str, Any], app: App | None = None) -> Signature:
         """The signature of which `d` is the dict. Raises TypeError when it is not one's."""
         kind = d.get("subtask_type")
         if kind is None:
@@ -206,7 +207,7 @@ class Signature(dict[str, Any]):
         return made
 
     @classmethod
-    def rebuild(cls, d: Mapping[str, Any], app: Sender | None) -> Signature:
+    def rebuild(cls, d: Mapping[str, Any], app: App | None) -> Signature:
         """A signature of this very class from its dict."""
         return cls(dict(d), app=app)
 
@@ -294,16 +295,16 @@ class Signature(dict[str, Any]):
 
     def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> Any:
         """Stamp this and everything below it with `headers` and what `visitor` says; see `StampingVisitor`."""
-        return Stamper(visitor, append_stamps).stamp(self, headers)
+        return self.stamper(visitor, append_stamps).stamp(self, headers)
 
     # -- calls -------------------------------------------------------------------------------------------------------
 
     @property
-    def app(self) -> Sender:
+    def app(self) -> App:
         """The app that it goes through: its own, its first part's, else the current one."""
-        return self.bound_app() or current_sender()
+        return self.bound_app() or get_current_app()
 
-    def bound_app(self) -> Sender | None:
+    def bound_app(self) -> App | None:
         return self._app
 
     @property
@@ -329,7 +330,7 @@ class Signature(dict[str, Any]):
     ) -> Any:
         """Send it with `args` before its own; `options` override its own. Returns an AsyncResult or GroupResult."""
         given = {key: value for key, value in options.items() if value is not None}
-        return self.app.send_signature(self, tuple(args or ()), kwargs, **given)
+        return self.app.sender.send_signature(self, tuple(args or ()), kwargs, **given)
 
     async def adelay(self, *args: Any, **kwargs: Any) -> Any:
         """`delay()` for async code: while it is written, others have the event loop."""
@@ -344,7 +345,7 @@ class Signature(dict[str, Any]):
     def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run it in this process, as a worker would; returns an EagerResult or GroupResult."""
         given = {key: value for key, value in options.items() if value is not None}
-        return self.app.apply_signature(self, tuple(args or ()), kwargs, **given)
+        return self.app.sender.apply_signature(self, tuple(args or ()), kwargs, **given)
 
     def freeze(
         self,
@@ -364,7 +365,7 @@ class Signature(dict[str, Any]):
         self.options.update({key: value for key, value in given.items() if value})
         if group_index is not None:
             self.options["group_index"] = group_index
-        return self.app.result_of(self.freeze_node(_id))
+        return self.app.sender.result_of(self.freeze_node(_id))
 
     def freeze_node(self, _id: str | None = None) -> Node:
         """As `freeze`, without an app: the ids alone."""
@@ -440,7 +441,7 @@ def signature(varies: Any, *args: Any, **kwargs: Any) -> Signature:
     return Signature(varies, *args, **kwargs)
 
 
-def maybe_signature(d: Any, app: Sender | None = None, clone: bool = False, *, where: str = "a canvas") -> Any:
+def maybe_signature(d: Any, app: App | None = None, clone: bool = False, *, where: str = "a canvas") -> Any:
     """`d` as a signature: a dict becomes one, None stays None. Raises TypeError for all else."""
     if d is None:
         return None

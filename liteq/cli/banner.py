@@ -6,6 +6,7 @@ import platform
 from typing import Any
 
 from liteq._version import __version__
+from liteq.context import App
 from liteq.settings import SETTINGS
 from liteq.storage import describe_url
 from liteq.utils.text import printable
@@ -13,7 +14,7 @@ from liteq.utils.text import printable
 __all__ = ["banner"]
 
 
-def banner(app: Any, worker: Any, *, loglevel: str, logfile: str | None) -> str:
+def banner(app: App, worker: Any, *, loglevel: str, logfile: str | None) -> str:
     """The app, its file, the pool, the queues; the tasks too at `-l INFO` and below."""
     conf = app.conf
     place = describe_url(app.broker_url, conf.sqlite_driver)

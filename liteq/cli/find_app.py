@@ -13,6 +13,7 @@ from typing import Any
 
 from liteq.app import LiteQ
 from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.upward import upward
 
 __all__ = ["broken", "find_app"]
 
@@ -34,7 +35,7 @@ def find_app(name: str) -> LiteQ:
     if (cwd := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, cwd)
     if os.environ.get(SHIM, "").strip().lower() not in OFF:
-        importlib.import_module("liteq_celery.shim")  # by name: it stands above liteq, and the app's imports need it
+        upward("celery_shim")  # the app's imports need it
     module_name, colon, attribute = name.partition(":")
     if colon:
         return _attribute(_import(module_name, name), attribute)
@@ -60,13 +61,21 @@ def _in_module(module: ModuleType) -> LiteQ:
         names = " or ".join(f"-A {module.__name__}:{name}" for name, _ in apps.values())
         raise ImproperlyConfigured(f"the module {module.__name__!r} has {len(apps)} apps: say {names}")
     if hasattr(module, "__path__") and _exists(f"{module.__name__}.settings") and _exists("liteq_django"):
-        by_settings: LiteQ | None = _import("liteq_django.project", "liteq_django").app_of(module.__name__)
+        by_settings: LiteQ | None = _of_django(module.__name__)
         if by_settings is not None:
             return by_settings
     raise ImproperlyConfigured(
         f"there is no app in the module {module.__name__!r}: it needs a line such as "
         f'`app = LiteQ("{module.__name__}", broker="sqlite:///tasks.db")`'
     )
+
+
+def _of_django(project: str) -> LiteQ | None:
+    try:
+        app: LiteQ | None = upward("django_project")(project)
+    except Exception as exc:
+        raise broken("'liteq_django.project'", exc) from exc
+    return app
 
 
 def _attribute(module: ModuleType, path: str) -> LiteQ:

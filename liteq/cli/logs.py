@@ -14,10 +14,13 @@ import orjson
 
 from liteq import signals
 from liteq.clock import from_ms
+from liteq.context import App
 from liteq.utils.log import ColorFormatter, TaskFormatter, base_logger, begun_lines, mlevel, task_logger
 from liteq.utils.text import excerpt, printable
 
 __all__ = ["JsonFormatter", "LogStream", "expand_name", "set_up"]
+
+OF_THE_PROGRAM = ("liteq.task", "liteq.redirected")
 
 # A name lookup at import: what the process was started with, whatever a test or a task puts in its place.
 _stderr = sys.stderr
@@ -38,7 +41,7 @@ class JsonFormatter(TaskFormatter):
             "level": record.levelname,
             "logger": record.name,
             "process": record.process,
-            "message": record.getMessage(),
+            "message": message_of(record),
         }
         task_id = record.__dict__["task_id"]
         if task_id != "???":
@@ -48,8 +51,22 @@ class JsonFormatter(TaskFormatter):
         return orjson.dumps(line).decode()
 
 
+def message_of(record: logging.LogRecord) -> str:
+    """The text of a record. liteq's own holds names and ids that others sent: printable, and so one line.
+
+    Lines that tasks log and print are their program's own business.
+    """
+    text = record.getMessage()
+    ours = record.name == "liteq" or record.name.startswith("liteq.")
+    return printable(text) if ours and not record.name.startswith(OF_THE_PROGRAM) else text
+
+
 class _Clean(logging.Formatter):
-    """Tracebacks hold the messages of exceptions, and so whatever somebody sent."""
+    """Records and tracebacks hold names, ids and the messages of exceptions, and so whatever somebody sent."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = message_of(record)
+        return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
         lines = [printable(line) for line in excerpt(super().formatException(ei), LONGEST_TRACEBACK, REST).split("\n")]
@@ -183,7 +200,7 @@ def expand_name(path: str, nodename: str) -> str:
     return path.replace("%%", "%")
 
 
-def set_up(app: Any, level: str, logfile: str | None, *, color: bool, as_json: bool = False) -> None:
+def set_up(app: App, level: str, logfile: str | None, *, color: bool, as_json: bool = False) -> None:
     """Send the log to `logfile`, else to stderr. A receiver of `setup_logging` takes all of it into its own hands."""
     conf = app.conf
     number = mlevel(level) or logging.WARNING

@@ -19,6 +19,7 @@ from liteq.cli.group import Command
 from liteq.cli.output import counted
 from liteq.cli.purge import names
 from liteq.cli.session import Session, pass_session
+from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, LiteqError, StorageBusy
 
 __all__ = ["log_level", "octal", "worker"]
@@ -127,7 +128,7 @@ class WorkerCommand(Command):
 OWN_OPTIONS = "liteq.user_options"
 
 
-def _own_options(app: Any) -> list[click.Parameter]:
+def _own_options(app: App) -> list[click.Parameter]:
     options = [*app.user_options["preload"], *app.user_options["worker"]]
     for option in options:
         if not isinstance(option, click.Parameter):
@@ -135,7 +136,7 @@ def _own_options(app: Any) -> list[click.Parameter]:
     return sorted(options, key=lambda option: str(option.name))
 
 
-def _values_of_own(app: Any, given: dict[str, Any]) -> dict[str, Any]:
+def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
     """What was said with the app's own options, taken out of `given`; their defaults where nothing was."""
     return {str(one.name): given.pop(str(one.name), one.default) for one in _own_options(app)}
 
@@ -268,7 +269,7 @@ def worker(
     return made.run()
 
 
-def _import_tasks(app: Any) -> None:
+def _import_tasks(app: App) -> None:
     """Before the terminal is left: what is wrong with them is to be read there."""
     try:
         app.import_tasks()
@@ -278,7 +279,7 @@ def _import_tasks(app: Any) -> None:
         raise broken("the app's tasks", exc) from exc
 
 
-def _chosen_queues(app: Any, queues: str | None, exclude_queues: str | None) -> list[str]:
+def _chosen_queues(app: App, queues: str | None, exclude_queues: str | None) -> list[str]:
     excluded = names(exclude_queues) or []
     chosen = [queue for queue in names(queues) or app.default_queues() if queue not in excluded]
     if not chosen:
@@ -286,7 +287,7 @@ def _chosen_queues(app: Any, queues: str | None, exclude_queues: str | None) -> 
     return chosen
 
 
-def _beat(app: Any, pool: str) -> list[Any]:
+def _beat(app: App, pool: str) -> list[Any]:
     """Beat for the worker's loop; with the solo pool, whose loop stands still while a task runs, in a thread."""
     from liteq.beat import Beat
     from liteq.worker.worker import PATIENCE_S

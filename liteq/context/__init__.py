@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from liteq.context.app import App, Sender
 from liteq.context.apps import (
-    App,
     active_apps,
     announce_app,
     announce_finalized,
     connect_on_app_finalize,
     current_app,
-    current_sender,
     get_current_app,
     set_current_app,
     set_default_app,
     set_fallback_app,
     swap_apps,
 )
+from liteq.context.compat.graph import Following
+from liteq.context.integration import Around, Integration, Integrations, RunCoroutine
 from liteq.context.request import Request
 from liteq.context.running import (
     Frame,
@@ -36,9 +37,14 @@ from liteq.context.running import (
 
 __all__ = [
     "App",
+    "Around",
     "Frame",
+    "Integration",
+    "Integrations",
     "Request",
     "RequestStack",
+    "RunCoroutine",
+    "Sender",
     "active_apps",
     "allow_join_result",
     "announce_app",
@@ -48,7 +54,6 @@ __all__ = [
     "current_app",
     "current_frame",
     "current_request",
-    "current_sender",
     "current_task",
     "denied_join_result",
     "enter",
@@ -63,3 +68,5 @@ __all__ = [
     "swap_apps",
     "worker_request",
 ]
+
+Request.following = Following

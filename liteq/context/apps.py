@@ -5,23 +5,18 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from liteq.clock import Clock
+from liteq.context.app import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.utils.proxy import Proxy
 
-if TYPE_CHECKING:
-    from liteq.storage.storage import Storage
-
 __all__ = [
-    "App",
     "active_apps",
     "announce_app",
     "announce_finalized",
     "connect_on_app_finalize",
     "current_app",
-    "current_sender",
     "get_current_app",
     "set_current_app",
     "set_default_app",
@@ -30,46 +25,31 @@ __all__ = [
 ]
 
 
-class App(Protocol):
-    """The part of an app that tasks, results and the executing side use. `liteq.app.LiteQ` is one."""
-
-    main: str | None
-
-    @property
-    def conf(self) -> Any: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def storage(self) -> Storage: ...
-    @property
-    def tasks(self) -> Any: ...
-
-
 class _AppStack(threading.local):
-    app: Any = None
+    app: App | None = None
 
 
 _thread = _AppStack()
-_default_app: Any = None
-_fallback: Callable[[], Any] | None = None
-_apps: weakref.WeakSet[Any] = weakref.WeakSet()
-_on_finalize: list[Callable[[Any], object]] = []
+_default_app: App | None = None
+_fallback: Callable[[], App] | None = None
+_apps: weakref.WeakSet[App] = weakref.WeakSet()
+_on_finalize: list[Callable[[App], object]] = []
 
 
-def set_default_app(app: Any) -> None:
+def set_default_app(app: App | None) -> None:
     """Make `app` what threads that set no app of their own see."""
     global _default_app
     _default_app = app
 
 
-def set_current_app(app: Any) -> None:
+def set_current_app(app: App | None) -> None:
     """Make `app` the current one of this thread; of the process, while that has none."""
     _thread.app = app
     if _default_app is None:
         set_default_app(app)
 
 
-def swap_apps(thread_s: Any, process_s: Any) -> tuple[Any, Any]:
+def swap_apps(thread_s: App | None, process_s: App | None) -> tuple[App | None, App | None]:
     """Set the current app of this thread and of the process; those that were set, to be put back. For tests."""
     before = _thread.app, _default_app
     _thread.app = thread_s
@@ -77,13 +57,13 @@ def swap_apps(thread_s: Any, process_s: Any) -> tuple[Any, Any]:
     return before
 
 
-def set_fallback_app(make: Callable[[], Any]) -> None:
+def set_fallback_app(make: Callable[[], App]) -> None:
     """`make` builds the app of a process that uses `current_app` without ever making one."""
     global _fallback
     _fallback = make
 
 
-def get_current_app() -> Any:
+def get_current_app() -> App:
     """This thread's app, else the process's. Raises ImproperlyConfigured when there is none."""
     app = _thread.app or _default_app
     if app is None:
@@ -96,33 +76,28 @@ def get_current_app() -> Any:
     return app
 
 
-def current_sender() -> Any:
-    """The app that a signature without one is sent through. Raises ImproperlyConfigured when there is none."""
-    return get_current_app()
-
-
 current_app: Any = Proxy(get_current_app, name="current_app")
 
 # -- shared tasks: every app gets them, those made later too -----------------------------------------------------------
 
 
-def announce_app(app: Any) -> None:
+def announce_app(app: App) -> None:
     """A new app exists."""
     _apps.add(app)
 
 
-def active_apps() -> list[Any]:
+def active_apps() -> list[App]:
     """The apps of this process that are still alive."""
     return list(_apps)
 
 
-def connect_on_app_finalize(callback: Callable[[Any], object]) -> Callable[[Any], object]:
+def connect_on_app_finalize(callback: Callable[[App], object]) -> Callable[[App], object]:
     """Call `callback(app)` whenever an app is finalized."""
     _on_finalize.append(callback)
     return callback
 
 
-def announce_finalized(app: Any) -> None:
+def announce_finalized(app: App) -> None:
     """`app` is being finalized: let the shared tasks register."""
     for callback in tuple(_on_finalize):
         callback(app)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from liteq.context.app import App
 from liteq.message import Flag
 from liteq.policy.arguments import REDACTED
 from liteq.serialization import decode, kind_of
@@ -64,7 +65,7 @@ class Call(NamedTuple):
         return self.kwargs if isinstance(self.kwargs, str) else repr(self.kwargs)
 
 
-def shown_call(app: Any, message: Sent) -> Call:
+def shown_call(app: App, message: Sent) -> Call:
     """The arguments of `message`. Opens no envelope, as unpickling would run code: its kind stands for them."""
     sealed = kind_of(message.payload)
     options = orjson.loads(message.options) if message.options else {}
@@ -75,7 +76,7 @@ def shown_call(app: Any, message: Sent) -> Call:
     return Call(options.get("argsrepr") or args, options.get("kwargsrepr") or kwargs, hidden)
 
 
-def hides_all(app: Any, name: str) -> bool:
+def hides_all(app: App, name: str) -> bool:
     """Whether every argument of the task `name` is hidden, as `app` does not know it in this process."""
     return app.tasks.find(name) is None
 
@@ -91,7 +92,7 @@ def in_front(flags: int) -> tuple[int, int]:
 
 
 def redacted(
-    app: Any,
+    app: App,
     name: str,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
@@ -108,7 +109,7 @@ def redacted(
     return _each_call(app, plain), _each_call(app, named)
 
 
-def _hides_some(app: Any, name: str) -> bool:
+def _hides_some(app: App, name: str) -> bool:
     task = app.tasks.find(name)
     return task is None or bool(task.sensitive)
 
@@ -117,7 +118,7 @@ def _is_call(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() >= SIGNATURE and isinstance(value["task"], str)
 
 
-def _each_call(app: Any, value: Any) -> Any:
+def _each_call(app: App, value: Any) -> Any:
     """`value` with the arguments of each signature in it as they may be shown."""
     if isinstance(value, (list, tuple)):
         return [_each_call(app, one) for one in value]
@@ -133,14 +134,14 @@ def _each_call(app: Any, value: Any) -> Any:
 # -- the settings, which hold the arguments of periodic tasks --------------------------------------------------------
 
 
-def shown_schedule(app: Any, entry: Mapping[str, Any]) -> dict[str, Any]:
+def shown_schedule(app: App, entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of `beat_schedule`, its arguments as they may be shown."""
     args, kwargs = redacted(app, str(entry.get("task")), entry.get("args") or (), entry.get("kwargs") or {})
     hidden = {"args": tuple(args), "kwargs": kwargs}
     return {name: hidden.get(name, value) for name, value in entry.items()}
 
 
-def shown_settings(app: Any, *, with_defaults: bool = False) -> dict[str, Any]:
+def shown_settings(app: App, *, with_defaults: bool = False) -> dict[str, Any]:
     """The settings by name, secrets hidden, and the arguments in `beat_schedule` as they may be shown."""
     table: dict[str, Any] = app.conf.table(with_defaults=with_defaults)
     schedule = table.get("beat_schedule")

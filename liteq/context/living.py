@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from liteq.context.app import App
 from liteq.context.identity import is_dead
 from liteq.storage.workers import WorkerRecord
 
@@ -12,12 +11,12 @@ __all__ = ["LATE_MS", "late_ms", "living"]
 LATE_MS = 30_000  # a worker beats at least each 10 s; three missed beats are no accident
 
 
-def late_ms(app: Any) -> int:
+def late_ms(app: App) -> int:
     """The age in ms from which a heartbeat means that its worker has stopped."""
     return max(LATE_MS, int(app.conf.visibility_timeout * 1000))
 
 
-def living(app: Any) -> list[WorkerRecord]:
+def living(app: App) -> list[WorkerRecord]:
     """The workers on the file of `app` that live.
 
     A worker lives while its heartbeat is fresh and the kernel does not know its process to be gone. The kernel can be

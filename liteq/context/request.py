@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self, cast
 
 import orjson
 
 from liteq.clock import from_ms
+from liteq.context.app import App
 from liteq.context.apps import get_current_app
-from liteq.context.compat.graph import body_of, drop_callbacks, drop_chain, errbacks_of, links_of, rest_of_chain
 from liteq.context.display import in_front, redacted
 from liteq.message import DEPTH_SHIFT, Flag, Lease
 
@@ -52,6 +52,9 @@ class Request:
     entered: bool = False
     """Whether a task class with a `__call__` of its own has called the base's."""
 
+    following: ClassVar[Any]
+    """Class of the rows that await a message, `Following`; set by the room's face, which alone knows its `compat/`."""
+
     _lease: Lease | None = None
     _task: Any = None  # the task that runs under it
     _in_front: tuple[int, int] = (0, 0)  # arguments that come before `args` when it is executed
@@ -60,7 +63,7 @@ class Request:
         self.__dict__.update(*args, **fields)
 
     @classmethod
-    def to_be_shown(cls, app: Any, lease: Lease, args: Any, kwargs: Any, hostname: str | None) -> Self:
+    def to_be_shown(cls, app: App, lease: Lease, args: Any, kwargs: Any, hostname: str | None) -> Self:
         """As `from_lease`, of a message that is not executed: its text hides what `app` says is sensitive."""
         request = cls.from_lease(lease, args, kwargs, hostname)
         request.__dict__["_task"] = app.tasks.get(lease.task)
@@ -167,26 +170,26 @@ class Request:
     # empties the list, ends its chain, as in Celery: see `drop_followers`.
 
     @property
-    def _app(self) -> Any:
-        return get_current_app() if self._task is None else self._task.app
+    def _app(self) -> App:
+        return get_current_app() if self._task is None else cast(App, self._task.app)
 
     @cached_property
     def chain(self) -> list[dict[str, Any]] | None:
         """What is left of its chain, the next one last."""
-        return rest_of_chain(self._app, self._lease) if self._lease else None
+        return self.following(self._app, self._lease).chain() if self._lease else None
 
     @cached_property
     def callbacks(self) -> list[dict[str, Any]] | None:
-        return links_of(self._app, self._lease) if self._lease else None
+        return self.following(self._app, self._lease).callbacks() if self._lease else None
 
     @cached_property
     def errbacks(self) -> list[dict[str, Any]] | None:
-        return errbacks_of(self._app, self._lease) if self._lease else None
+        return self.following(self._app, self._lease).errbacks() if self._lease else None
 
     @cached_property
     def chord(self) -> dict[str, Any] | None:
         """The body of the chord in whose header it is."""
-        return body_of(self._app, self._lease) if self._lease else None
+        return self.following(self._app, self._lease).chord() if self._lease else None
 
     def drop_followers(self) -> None:
         """Cancel the rest of the chain, or the callbacks, where the task has taken them out of this request."""
@@ -194,9 +197,9 @@ class Request:
         if lease is None:
             return
         if "chain" in fields and not fields["chain"]:
-            drop_chain(self._app, lease)
+            self.following(self._app, lease).drop_chain()
         if "callbacks" in fields and not fields["callbacks"]:
-            drop_callbacks(self._app, lease)
+            self.following(self._app, lease).drop_callbacks()
 
     @cached_property
     def ignore_result(self) -> bool:

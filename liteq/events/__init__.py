@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from liteq.context import App
 from liteq.events.dispatcher import Event, EventDispatcher
 from liteq.events.receiver import EventReceiver
 from liteq.events.state import State
@@ -25,7 +26,7 @@ __all__ = ["Event", "EventDispatcher", "EventReceiver", "Events", "State"]
 class Events:
     """`app.events`."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self.app = app
 
     def Receiver(self, *args: Any, **kwargs: Any) -> EventReceiver:  # noqa: N802 - Celery's name

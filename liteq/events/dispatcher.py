@@ -8,12 +8,13 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any, Self
 
+from liteq.context import App
 from liteq.serialization import encode
 
 __all__ = ["Event", "EventDispatcher", "event_bytes", "event_fields"]
 
 
-def event_fields(app: Any, type_: str, hostname: str, **fields: Any) -> dict[str, Any]:
+def event_fields(app: App, type_: str, hostname: str, **fields: Any) -> dict[str, Any]:
     """An event: `type`, `hostname`, `timestamp` (s since the epoch), `clock`, `pid`, `utcoffset`, and `fields`."""
     now_ms = app.clock.now_ms()
     return {
@@ -46,7 +47,7 @@ class EventDispatcher:
         enabled: bool = True,
         channel: Any = None,
         *,
-        app: Any,
+        app: App,
         groups: Collection[str] | None = None,
         **_transport: Any,
     ) -> None:

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from liteq.context import App
 from liteq.context.living import living
 from liteq.message import new_id
 from liteq.serialization import decode
@@ -35,7 +36,7 @@ class EventReceiver:
         routing_key: str = "#",
         node_id: str | None = None,
         *,
-        app: Any,
+        app: App,
         **_queue: Any,
     ) -> None:
         self.app = app

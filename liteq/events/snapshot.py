@@ -6,6 +6,7 @@ import logging
 import threading
 from typing import Any, Self
 
+from liteq.context import App
 from liteq.events.state import State
 from liteq.policy.rates import Bucket, per_second
 from liteq.signals import Signal
@@ -33,7 +34,7 @@ class Polaroid:
         maxrate: Any = None,
         cleanup_freq: float = 3600.0,
         timer: Any = None,
-        app: Any = None,
+        app: App | None = None,
     ) -> None:
         self.app = app
         self.state = state

@@ -74,7 +74,7 @@ def _finish(
         raise exc
     followers = link_error if failed else link if executed.state == states.SUCCESS else ()
     for follower in followers:
-        task.app.apply_signature(follower, (id_ if failed else executed.retval,))
+        task.app.sender.apply_signature(follower, (id_ if failed else executed.retval,))
     value = exc if exc is not None else executed.retval
     traceback = einfo.traceback if einfo else None
     return EagerResult(id_, value, executed.state, traceback=traceback, name=task.name)

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from liteq import signals, states
 from liteq.clock import Clock, to_ms
-from liteq.context import Request, current_request, enter, leave
+from liteq.context import Around, Request, current_request, enter, leave
 from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
 from liteq.policy.retry import RetryPolicy, decide, exhausted
@@ -48,7 +48,6 @@ __all__ = [
     "tell_failure",
 ]
 
-Around = Callable[[Any, Request], AbstractContextManager[object]]
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
@@ -128,9 +127,9 @@ class Plan:
 
     def __init__(self, task: Any) -> None:
         conf = task.app.conf
-        self.around: Around | None = task.app.around_task
+        self.around: Around | None = task.app.integrations.around_task()
         self.body: Callable[..., Any] = task if task.has_custom_call() else task.run
-        self.run_coroutine: Callable[[Any], Any] = task.app.coroutine_runner or _run_coroutine
+        self.run_coroutine: Callable[[Any], Any] = task.app.integrations.coroutine_runner() or _run_coroutine
         self.is_async = inspect.iscoroutinefunction(task.run)
         self.before_start = _hook(task, "before_start")
         self.on_success = _hook(task, "on_success")

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from liteq import signals, states
-from liteq.context import Request, enter, leave
+from liteq.context import App, Request, enter, leave
 from liteq.execution.execute import ExceptionInfo, Plan, arguments, call_hook, tell_failure
 from liteq.message import Lease
 
@@ -15,7 +15,7 @@ __all__ = ["tell_lost"]
 logger = logging.getLogger("liteq.execution")
 
 
-def tell_lost(app: Any, lease: Lease, exc: BaseException, hostname: str | None = None) -> None:
+def tell_lost(app: App, lease: Lease, exc: BaseException, hostname: str | None = None) -> None:
     """Tell of a task that has failed by `exc`, which its own process did not live to do: on_failure, after_return.
 
     Raises nothing but what is no Exception. Arguments that cannot be read are taken as none.

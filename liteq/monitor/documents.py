@@ -14,11 +14,12 @@ import orjson
 
 from liteq import states
 from liteq._version import __version__
+from liteq.context import App
 from liteq.context.living import living
 from liteq.exceptions import LiteqError
 from liteq.states import State
 
-__all__ = ["Answer", "health", "outcome", "refusal", "status", "task"]
+__all__ = ["Answer", "Ends", "Guard", "health", "outcome", "refusal", "status", "task"]
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -45,36 +46,65 @@ class Answer(NamedTuple):
 # -- who may look ------------------------------------------------------------------------------------------------------
 
 
-def refusal(
-    token: str | None, setting: str, headers: Iterable[tuple[str, str]], host: str, address: str | None
-) -> Answer | None:
-    """None for a request that may look; else the answer it gets.
+class Guard(NamedTuple):
+    """The rule of a program for its status routes.
 
-    With a `token`, who sends it as `Authorization: Bearer ...`; without one, this machine alone, directly. `setting`:
-    where the token is set, `host`: the Host header, `address`: the client's.
+    `token`: a request that sends it as `Authorization: Bearer ...` may look. `local`: without a token, so may one
+    whose connection has both ends on the loopback. `setting` and `local_setting`: where the program says these.
     """
+
+    token: str | None
+    setting: str
+    local: bool
+    local_setting: str
+
+
+class Ends(NamedTuple):
+    """The connection of a request: its Host header, the client's address and the server's; None where unknown."""
+
+    host: str
+    client: str | None
+    server: str | None
+
+
+def refusal(guard: Guard, headers: Iterable[tuple[str, str]], ends: Ends) -> Answer | None:
+    """None for a request that may look; else the answer it gets: 401 with a token, 403 without one."""
     sent = {name.lower(): value for name, value in headers}
+    token = guard.token
     if token:
         scheme, _, given = sent.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode()):
             return None
-        return Answer(401, {"error": f"send `Authorization: Bearer ...` with the token of {setting}"})
-    if _is_local(sent, host, address):
+        return Answer(401, {"error": f"send `Authorization: Bearer ...` with the token of {guard.setting}"})
+    if not guard.local:
+        error = (
+            f"nobody may look: set {guard.setting} to a secret and send it as `Authorization: Bearer ...`, or set "
+            f"{guard.local_setting} to let this machine look without one, where no proxy stands before the program"
+        )
+        return Answer(403, {"error": error})
+    if _is_local(sent, ends):
         return None
-    return Answer(403, {"error": f"only this machine may look; for others set {setting}"})
+    return Answer(403, {"error": f"only this machine may look; for others set {guard.setting}"})
 
 
-def _is_local(sent: Mapping[str, str], host: str, address: str | None) -> bool:
-    """Whether a request is this machine's own: not handed on by a proxy, and not another site's page's."""
-    # Behind a proxy on the same machine everybody comes from 127.0.0.1; and a name that somebody lets point to
-    # 127.0.0.1 brings a browser here from any page: then the Host is that name.
+def _is_local(sent: Mapping[str, str], ends: Ends) -> bool:
+    """Whether a request is this machine's own: not seen to be handed on by a proxy, and not another site's page's.
+
+    A bare `proxy_pass` of nginx on this machine cannot be told from this machine: hence the program has to say so.
+    """
+    # A name that somebody lets point to 127.0.0.1 brings a browser here from any page: then the Host is that name.
+    host = ends.host
     if any(name in sent for name in FORWARDED):
         return False
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
     if name not in LOCAL_NAMES:
         return False
+    return _is_loopback(ends.client) and _is_loopback(ends.server)
+
+
+def _is_loopback(address: str | None) -> bool:
     try:
-        return ipaddress.ip_address(address or "").is_loopback
+        return address == "localhost" or ipaddress.ip_address(address or "").is_loopback
     except ValueError:
         return False
 
@@ -85,7 +115,7 @@ def _is_local(sent: Mapping[str, str], host: str, address: str | None) -> bool:
 def _or_unavailable(tell: Callable[..., Answer]) -> Callable[..., Answer]:
     """A file that cannot be read is an answer too: 503."""
 
-    def told(app: Any, *args: Any) -> Answer:
+    def told(app: App, *args: Any) -> Answer:
         try:
             return tell(app, *args)
         except LiteqError as exc:
@@ -95,7 +125,7 @@ def _or_unavailable(tell: Callable[..., Answer]) -> Callable[..., Answer]:
 
 
 @_or_unavailable
-def health(app: Any, workers: str | None = None) -> Answer:
+def health(app: App, workers: str | None = None) -> Answer:
     """200 when the queue's file can be used and at least `workers` workers live, else 503; 422 for no number."""
     try:
         wanted = int(workers or 0)
@@ -108,7 +138,7 @@ def health(app: Any, workers: str | None = None) -> Answer:
 
 
 @_or_unavailable
-def status(app: Any) -> Answer:
+def status(app: App) -> Answer:
     """Messages by queue and state, dead letters, workers, warnings."""
     queues: dict[str, dict[str, int]] = {}
     for count in app.storage.counts():
@@ -126,7 +156,7 @@ def status(app: Any) -> Answer:
 
 
 @_or_unavailable
-def task(app: Any, task_id: str) -> Answer:
+def task(app: App, task_id: str) -> Answer:
     """How the task `task_id` does, and its result or its error; 404 for an id that the file of `app` does not know."""
     if app.storage.find(task_id) is None:
         return Answer(404, {"error": f"there is no task {task_id!r:.300}: nobody sent it, or its result has expired"})
@@ -145,7 +175,7 @@ def outcome(state: str, info: Any) -> dict[str, Any]:
     return {**told, "info": info}
 
 
-def _workers(app: Any) -> list[dict[str, Any]]:
+def _workers(app: App) -> list[dict[str, Any]]:
     now_ms = app.clock.now_ms()
     return [
         {"name": w.name, "pid": w.pid, "running": w.leased, "heartbeat_age_s": (now_ms - w.heartbeat_ms) / 1000}

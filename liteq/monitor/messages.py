@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from liteq.context import App
 from liteq.context.display import Call, Sent, shown_call
 from liteq.serialization import ErrorDoc, decode, decode_error, kind_of
 from liteq.storage.inspect import Record
@@ -14,12 +15,12 @@ __all__ = ["HIDDEN", "Call", "document", "error_line", "failure", "result", "sho
 HIDDEN = "hidden: this process does not know the task {task!r}, and so not which of its arguments are sensitive"
 
 
-def shown(app: Any, message: Sent) -> Call:
+def shown(app: App, message: Sent) -> Call:
     """The arguments of a message, a lease or a record; sensitive ones are `***` (see `context.display`)."""
     return shown_call(app, message)
 
 
-def document(app: Any, record: Record, *, with_args: bool = False) -> dict[str, Any]:
+def document(app: App, record: Record, *, with_args: bool = False) -> dict[str, Any]:
     """A message as a JSON object. `args` and `kwargs` are in it when asked for; a sender's `argsrepr` is text."""
     error = failure(record)
     found: dict[str, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from liteq.context import allow_join_result, assert_will_not_block, denied_join_result, get_current_app
+from liteq.context import App, allow_join_result, assert_will_not_block, denied_join_result, get_current_app
 from liteq.result.eager import EagerResult
 from liteq.result.group import GroupResult, ResultSet
 from liteq.result.single import AsyncResult, ResultBase
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-def result_from_tuple(r: ResultBase | Sequence[Any], app: Any = None) -> Any:
+def result_from_tuple(r: ResultBase | Sequence[Any], app: App | None = None) -> Any:
     """The result that `as_tuple()` described."""
     if isinstance(r, ResultBase):
         return r

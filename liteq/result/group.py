@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from liteq.context import assert_will_not_block, get_current_app
+from liteq.context import App, assert_will_not_block, get_current_app
 from liteq.result.eager import EagerResult
 from liteq.result.parents import raise_of_parents
 from liteq.result.promises import call_when_done
@@ -20,7 +20,9 @@ __all__ = ["GroupResult", "ResultSet"]
 class ResultSet(ResultBase):
     """Some results, to be waited for together; in the order in which they were added."""
 
-    def __init__(self, results: Iterable[Any], app: Any = None, ready_barrier: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, results: Iterable[Any], app: App | None = None, ready_barrier: Any = None, **kwargs: Any
+    ) -> None:
         self.results: list[Any] = list(results)
         self._app = app
 
@@ -31,7 +33,7 @@ class ResultSet(ResultBase):
         return self._app
 
     @app.setter
-    def app(self, app: Any) -> None:
+    def app(self, app: App) -> None:
         self._app = app
 
     @property
@@ -259,7 +261,7 @@ class GroupResult(ResultSet):
         self.forget()
 
     @classmethod
-    def restore(cls, id: str, backend: Any = None, app: Any = None) -> GroupResult | None:
+    def restore(cls, id: str, backend: Any = None, app: App | None = None) -> GroupResult | None:
         """The group that was saved, or sent, under `id`; None when the file knows none."""
         app = app if app is not None else (cls.app_of(backend) or get_current_app())
         saved = app.storage.saved_groups.load(id)
@@ -276,7 +278,7 @@ class GroupResult(ResultSet):
         return cls(id, results, app=app)
 
     @classmethod
-    def _from_tuple(cls, saved: Any, app: Any) -> Any:
+    def _from_tuple(cls, saved: Any, app: App) -> Any:
         (id_, _), members = saved
         if members is None:
             return AsyncResult(id_, app=app)

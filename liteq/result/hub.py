@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from liteq.context import App
 from liteq.exceptions import StorageError, TimeoutError
 from liteq.result.waiting import RECHECK_S
 from liteq.storage.inspect import Record
@@ -27,7 +28,7 @@ REST = 4
 
 @asynccontextmanager
 async def finished(
-    app: Any, ids: Iterable[str], timeout_s: float | None
+    app: App, ids: Iterable[str], timeout_s: float | None
 ) -> AsyncIterator[dict[str, asyncio.Future[Record]]]:
     """Within the block, by id, a future of each message's row that is done once the message has finished.
 
@@ -192,7 +193,7 @@ class Ear:
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Hub]] = WeakKeyDictionary()
 
 
-def _hub_of(app: Any, lanes: Lanes) -> Hub:
+def _hub_of(app: App, lanes: Lanes) -> Hub:
     """The hub of `app` on this event loop; the file is open already."""
     loop = asyncio.get_running_loop()
     hubs = _hubs.setdefault(loop, {})

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from liteq import states
 from liteq.clock import from_ms
-from liteq.context import assert_will_not_block, get_current_app
+from liteq.context import App, assert_will_not_block, get_current_app
 from liteq.exceptions import IncompleteStream, TimeoutError
 from liteq.result.graph import DependencyGraph
 from liteq.result.parents import ParentWatch, raise_of_parents
@@ -29,7 +29,7 @@ R = TypeVar("R")
 class ResultBase:
     """Base of everything that can be waited for."""
 
-    app: Any
+    app: App
     parent: ResultBase | None = None
 
     def revoke_by_stamped_headers(
@@ -58,7 +58,6 @@ class AsyncResult(ResultBase, Generic[R]):
 
     TimeoutError = TimeoutError
     supports_native_join = True
-    app: Any = None
     parent: ResultBase | None = None
     ignored: bool = False
     """True where the sender asked for no result: `get()` returns None at once."""
@@ -70,7 +69,7 @@ class AsyncResult(ResultBase, Generic[R]):
         id: str,
         backend: Any = None,
         task_name: str | None = None,
-        app: Any = None,
+        app: App | None = None,
         parent: ResultBase | None = None,
     ) -> None:
         if id is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 from liteq.clock import Clock
+from liteq.context import App
 from liteq.exceptions import TimeoutError
 from liteq.storage.driver import Listener
 
@@ -34,7 +35,7 @@ class Deadline:
 class DoneBell:
     """A listener for the time of one wait: from when it is made until it is left."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self._hearing = app.storage.hearing()
         self._listener: Listener = self._hearing.__enter__()
 

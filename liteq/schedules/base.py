@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from liteq.clock import SystemClock, from_ms
 from liteq.exceptions import ImproperlyConfigured
 
-__all__ = ["BaseSchedule", "NeverDue", "schedstate", "zone_of"]
+__all__ = ["BaseSchedule", "ClockAndSettings", "NeverDue", "schedstate", "zone_of"]
 
 
 class NeverDue(ImproperlyConfigured, RuntimeError):
@@ -41,6 +41,17 @@ def zone_of(setting: Any) -> tzinfo:
         raise ImproperlyConfigured(f"timezone: there is no time zone {setting!r}; say it as 'Europe/Paris'") from None
 
 
+class ClockAndSettings(Protocol):
+    """The part of an app that schedules know, which stand below it."""
+
+    @property
+    def conf(self) -> Any:
+        """Its settings: `timezone`, `enable_utc` and `beat_cron_starting_deadline` are read."""
+
+    def now(self) -> datetime:
+        """The time, aware, in UTC."""
+
+
 class BaseSchedule:
     """Base of all schedules. One of your own defines `next_after`, or, as in Celery, `remaining_estimate` or `is_due`.
 
@@ -51,7 +62,7 @@ class BaseSchedule:
     kept_to_deadline: ClassVar[bool] = False
     """Whether `beat_cron_starting_deadline` is about this kind."""
 
-    def __init__(self, nowfun: Callable[[], datetime] | None = None, app: Any = None) -> None:
+    def __init__(self, nowfun: Callable[[], datetime] | None = None, app: ClockAndSettings | None = None) -> None:
         self.nowfun = nowfun
         self.app = app
         self.zone: tzinfo | None = None
@@ -63,8 +74,7 @@ class BaseSchedule:
         if self.nowfun is not None:
             return self.maybe_make_aware(self.nowfun())
         if self.app is not None:
-            now: datetime = self.app.now()
-            return now
+            return self.app.now()
         return from_ms(SystemClock().now_ms())
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar
 
-from liteq.schedules.base import BaseSchedule, NeverDue, schedstate
+from liteq.schedules.base import BaseSchedule, ClockAndSettings, NeverDue, schedstate
 from liteq.schedules.fields import ParseException, expand
 from liteq.schedules.wall_clock import instants_of, repeat_of
 
@@ -41,7 +41,7 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
         day_of_month: Field = "*",
         month_of_year: Field = "*",
         nowfun: Callable[[], datetime] | None = None,
-        app: Any = None,
+        app: ClockAndSettings | None = None,
     ) -> None:
         given = [_plain(field) for field in (minute, hour, day_of_week, day_of_month, month_of_year)]
         self._orig_minute, self._orig_hour, self._orig_day_of_week = given[:3]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
-from liteq.schedules.base import BaseSchedule, schedstate
+from liteq.schedules.base import BaseSchedule, ClockAndSettings, schedstate
 
 __all__ = ["maybe_schedule", "schedule"]
 
@@ -33,7 +33,7 @@ class schedule(BaseSchedule):  # noqa: N801 - Celery's name
         run_every: float | timedelta | None = None,
         relative: bool = False,
         nowfun: Callable[[], datetime] | None = None,
-        app: Any = None,
+        app: ClockAndSettings | None = None,
     ) -> None:
         if run_every is None:
             raise ImproperlyConfigured("a schedule needs its interval: schedule(run_every=30) is every 30 seconds")
@@ -110,7 +110,7 @@ def humanize(seconds: float) -> str:
     return "now"
 
 
-def maybe_schedule(s: Any, relative: bool = False, app: Any = None) -> Any:
+def maybe_schedule(s: Any, relative: bool = False, app: ClockAndSettings | None = None) -> Any:
     """`s` as a schedule: a number of seconds or a timedelta is an interval, a schedule stays what it is.
 
     A schedule that has no app is given `app`.

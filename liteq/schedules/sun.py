@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
-from liteq.schedules.base import BaseSchedule, NeverDue, schedstate
+from liteq.schedules.base import BaseSchedule, ClockAndSettings, NeverDue, schedstate
 
 __all__ = ["solar"]
 
@@ -37,7 +37,12 @@ class solar(BaseSchedule):  # noqa: N801 - Celery's name
     """
 
     def __init__(
-        self, event: str, lat: float, lon: float, nowfun: Callable[[], datetime] | None = None, app: Any = None
+        self,
+        event: str,
+        lat: float,
+        lon: float,
+        nowfun: Callable[[], datetime] | None = None,
+        app: ClockAndSettings | None = None,
     ) -> None:
         if event not in EVENTS:
             raise ValueError(f"solar: {event!r} is not one of {', '.join(sorted(EVENTS))}")

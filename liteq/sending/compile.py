@@ -34,7 +34,7 @@ from liteq.canvas import (
 from liteq.message import DEPTH_SHIFT, Batch, Flag, Group, Message, new_id
 from liteq.utils.names import checked_id
 
-__all__ = ["Compiled", "Router", "compile_many", "compile_signature"]
+__all__ = ["Compiled", "RowMaker", "compile_many", "compile_signature"]
 
 LINKED, TAKES_INPUT, ON_FAILURE, CALLBACK = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE, Flag.CALLBACK
 NOTHING: Mapping[str, Any] = {}
@@ -49,10 +49,10 @@ HEADER_ONLY = frozenset({"countdown", "eta", "parent_id"})
 BODY_ONLY = frozenset({"task_id", "link", "link_error"})
 
 
-class Router(Protocol):
-    """Makes the row of one task: looks its options up, routes, encodes. The app is one."""
+class RowMaker(Protocol):
+    """Makes the row of one task: looks its options up, routes, encodes. `Publisher` is the app's."""
 
-    def message(
+    def row(
         self,
         sig: Signature,
         *,
@@ -73,7 +73,7 @@ class Router(Protocol):
     def overrides(self, name: str) -> bool:
         """Whether the task of this name has a say in how it is sent."""
 
-    def as_told(self, sig: Signature) -> Signature:
+    def overridden(self, sig: Signature) -> Signature:
         """`sig`, a plain signature with all that is known of its arguments and options, as such a task wants it."""
 
 
@@ -101,7 +101,7 @@ class Compiled(NamedTuple):
 
 def compile_signature(
     sig: Any,
-    router: Router,
+    maker: RowMaker,
     args: Iterable[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -123,9 +123,9 @@ def compile_signature(
     `header_errbacks`: the setting `task_allow_error_cb_on_chord_header`. `stream`: takes the first rows of a group of
     a generator away, so that the rest of them alone is returned. `sig` is not changed; ids that it was frozen
     with are used. Raises TypeError for what is no signature, ValueError for an id used twice or nesting over
-    100 levels, and what `router` raises.
+    100 levels, and the errors of `maker`.
     """
-    rows = _Rows(router, header_errbacks, stream)
+    rows = _Rows(maker, header_errbacks, stream)
     place = Place(
         args=tuple(args),
         kwargs=kwargs or NOTHING,
@@ -141,10 +141,10 @@ def compile_signature(
 
 
 def compile_many(
-    sigs: Iterable[Any], router: Router, *, root_id: str | None = None, parent_id: str | None = None
+    sigs: Iterable[Any], maker: RowMaker, *, root_id: str | None = None, parent_id: str | None = None
 ) -> tuple[Batch, list[Node]]:
     """The rows of all `sigs` in one batch, and the node of each, in their order."""
-    rows = _Rows(router, header_errbacks=False)
+    rows = _Rows(maker, header_errbacks=False)
     place = Place(root_id=root_id, parent_id=parent_id)
     return rows.batch, [rows.add(sig, place, NOTHING) for sig in sigs]
 
@@ -201,8 +201,8 @@ class _End(NamedTuple):
 class _Rows:
     """The batch in the making."""
 
-    def __init__(self, router: Router, header_errbacks: bool, stream: Stream | None = None) -> None:
-        self.router = router
+    def __init__(self, maker: RowMaker, header_errbacks: bool, stream: Stream | None = None) -> None:
+        self.maker = maker
         self.stream = stream
         self.header_errbacks = header_errbacks
         self.batch = Batch()
@@ -244,9 +244,9 @@ class _Rows:
 
     def _task(self, sig: Signature, place: Place, over: Mapping[str, Any]) -> _End:
         options: Mapping[str, Any] = merged_options(sig.options, over) if over else sig.options
-        if self.router.overrides(sig.task):
+        if self.maker.overrides(sig.task):
             args, kwargs = sig.merge(place.args, place.kwargs)
-            sig = self.router.as_told(_with(sig, args=args, kwargs=kwargs, options=options))
+            sig = self.maker.overridden(_with(sig, args=args, kwargs=kwargs, options=options))
             options, place = sig.options, place._replace(args=(), kwargs=NOTHING)
         links: Sequence[Any] = place.links
         errbacks: Sequence[Any] = place.errbacks
@@ -268,7 +268,7 @@ class _Rows:
             flags |= LINKED
         flags |= place.depth << DEPTH_SHIFT
         self.batch.messages.append(
-            self.router.message(
+            self.maker.row(
                 sig,
                 message_id=message_id,
                 awaits=place.awaits,
@@ -398,10 +398,10 @@ class _Rows:
 
 
 def _signature(sig: Any) -> Signature:
-    made = maybe_signature(sig)
+    made: Signature | None = maybe_signature(sig)
     if made is None:
         raise TypeError("a canvas takes signatures, not None")
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _joined(own: Any, more: Sequence[Any]) -> Sequence[Any]:
@@ -427,7 +427,7 @@ def _closing(place: Place, options: dict[str, Any]) -> Place:
 
 
 def _with(sig: Signature, **changed: Any) -> Signature:
-    """A shallow copy of `sig` with other values for some of its keys: for the router, not for keeping."""
+    """A shallow copy of `sig` with other values for some of its keys: for the row maker, not for keeping."""
     copy = Signature.__new__(type(sig))
     dict.update(copy, sig, **changed)
     copy._app, copy._type = sig._app, sig._type

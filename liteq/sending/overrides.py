@@ -1,8 +1,9 @@
 """Task classes with an `apply_async` of their own, in signatures and canvases.
 
-Such a method adds what its program needs: a header with the tenant, an argument, an errback, a line in a journal. A
-canvas is compiled to rows, so nobody sends its parts one by one; yet each is to go out as its class wants it. So the
-method is asked: it is called as for a message, and what it passes on to `Task.apply_async` is what its row is made of.
+Such a method adds what its program needs: a header with the tenant, an argument, an errback, a line in a journal. The
+parts of a canvas are compiled to rows and not sent one by one; yet each is to go out as its class wants it. So the
+method is called as for a message, and the call that it passes on to `Task.apply_async` is captured: its row is made of
+that.
 """
 
 from __future__ import annotations
@@ -12,68 +13,71 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-__all__ = ["Told", "ask", "is_passed_on", "passed_on", "passing_on"]
+__all__ = ["Call", "call_as_sent", "captured", "has_been_through", "sent_by_its_class"]
 
 
-class Told(NamedTuple):
-    """What reached `Task.apply_async`."""
+class Call(NamedTuple):
+    """The arguments with which `Task.apply_async` was called."""
 
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
     options: dict[str, Any]
 
 
-class _Question:
-    """A call that is not sent: how it would have been is what is asked for."""
+class _Capture:
+    """A call whose message is not sent: only the arguments that it would have are wanted."""
 
     def __init__(self, task: Any) -> None:
         self.task = task
-        self.answer: Told | None = None
+        self.call: Call | None = None
 
 
-_asked: ContextVar[_Question | None] = ContextVar("liteq_overriding_asked", default=None)
-_passing: ContextVar[Any] = ContextVar("liteq_overriding_passing", default=None)
+_capture: ContextVar[_Capture | None] = ContextVar("liteq_captured_call", default=None)
+_passing: ContextVar[Any] = ContextVar("liteq_task_sent_by_its_class", default=None)
 
 
-def ask(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Told:
+def call_as_sent(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Call:
     """This call as the `apply_async` of the task's class wants it sent.
 
-    Raises what that raises, and TypeError where it sends nothing: a canvas cannot wait for what does not come.
+    Raises what that raises, and TypeError where it sends nothing: a canvas cannot wait for a message that never comes.
     """
-    if _passing.get() is task:  # it has been asked, and this is what came of it
+    if _passing.get() is task:  # its class has had this call, and passed it on
         _passing.set(None)
-        return Told(args, kwargs, dict(options))
-    question = _Question(task)
-    token = _asked.set(question)
+        return Call(args, kwargs, dict(options))
+    capture = _Capture(task)
+    token = _capture.set(capture)
     try:
         task.apply_async(args, kwargs, **options)
     finally:
-        _asked.reset(token)
-    if question.answer is None:
+        _capture.reset(token)
+    if capture.call is None:
         raise TypeError(
             f"the apply_async of {task.name!r} did not call super().apply_async: nothing was sent that the rest of "
             "this canvas could wait for"
         )
-    return question.answer
+    return capture.call
 
 
-def passed_on(task: Any, told: Told, result: Callable[[str | None], Any]) -> Any:
-    """Keep `told` for who asked; None where nobody did, so that it is to be sent. `result` is made of its id."""
-    question = _asked.get()
-    if question is None or question.task is not task or question.answer is not None:
+def captured(task: Any, call: Call, result: Callable[[str | None], Any]) -> Any:
+    """Keep `call` where one of `task` is being captured; None where none is: it is to be sent.
+
+    `result` makes the value for the caller from the call's id.
+    """
+    capture = _capture.get()
+    if capture is None or capture.task is not task or capture.call is not None:
         return None
-    question.answer = told
-    return result(told.options.get("task_id"))
+    capture.call = call
+    return result(call.options.get("task_id"))
 
 
-def is_passed_on(task: Any) -> bool:
-    """Whether what is sent of `task` next has been through its class's `apply_async`."""
+def has_been_through(task: Any) -> bool:
+    """Whether the next call of `task` that is sent has been through its class's `apply_async`."""
     return _passing.get() is task
 
 
 @contextmanager
-def passing_on(task: Any) -> Iterator[None]:
-    """What is sent of `task` next has been through its class's `apply_async`."""
+def sent_by_its_class(task: Any) -> Iterator[None]:
+    """The next call of `task` that is sent in this block has been through its class's `apply_async`."""
     token = _passing.set(task)
     try:
         yield

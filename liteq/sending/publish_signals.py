@@ -9,34 +9,37 @@ from typing import Any
 
 from liteq import signals
 from liteq.clock import from_ms
+from liteq.context import App
 from liteq.context.display import in_front, redacted, shown_call
 from liteq.message import Flag, Message
 from liteq.serialization import decode
 
-__all__ = ["announce", "announce_sent", "tell_sent"]
+__all__ = ["announce", "announce_sent", "task_sent_events"]
 
 
 def announce(
-    app: Any, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    app: App, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any], dict[str, Any]] | None:
     """Send before_task_publish; None when no receiver changes the message, else its arguments and its own headers.
 
-    A receiver adds to `headers`, and changes the arguments in `body`, as in Celery; what else it changes is not heeded.
+    A receiver adds to `headers`, and changes the arguments in `body`, as in Celery; its other changes are ignored.
     """
     own = dict(options.get("headers") or {})
-    told = _publication(app, message, args, kwargs, options)
-    headers = told["headers"]
+    publication = _publication(app, message, args, kwargs, options)
+    headers = publication["headers"]
     ours = headers.keys() - own.keys()
-    body = told["body"]
+    body = publication["body"]
     before = [*body[0]], {**body[1]}
     properties = {"correlation_id": message.id, "reply_to": options.get("reply_to") or "", "priority": message.priority}
-    signals.before_task_publish.send(sender=message.task, declare=[], retry_policy={}, properties=properties, **told)
+    signals.before_task_publish.send(
+        sender=message.task, declare=[], retry_policy={}, properties=properties, **publication
+    )
     added = {key: value for key, value in headers.items() if key not in ours}
     return None if added == own and before == body[:2] else (body[0], body[1], added)
 
 
-def announce_sent(app: Any, messages: Iterable[Message]) -> None:
-    """Send after_task_publish for what is in the file now."""
+def announce_sent(app: App, messages: Iterable[Message]) -> None:
+    """Send after_task_publish for each of `messages`, which are in the file now."""
     if signals.after_task_publish.receivers:
         for message in messages:
             args, kwargs = app.content.read(message.payload)
@@ -44,12 +47,12 @@ def announce_sent(app: Any, messages: Iterable[Message]) -> None:
             signals.after_task_publish.send(sender=message.task, **_publication(app, message, args, kwargs, options))
 
 
-def tell_sent(app: Any, messages: Sequence[Message]) -> list[bytes]:
+def task_sent_events(app: App, messages: Sequence[Message]) -> list[bytes]:
     """The events task-sent of these messages, for the transaction that writes them."""
-    from liteq.events.dispatcher import event_bytes, event_fields  # with all of events, for who has them sent
+    from liteq.events.dispatcher import event_bytes, event_fields  # all of events, for programs that have them sent
 
     hostname = f"{os.getpid()}@{socket.gethostname()}"
-    told = []
+    events = []
     for message in messages:
         task = app.tasks.get(message.task)
         if task is not None and not task.send_events:
@@ -60,12 +63,12 @@ def tell_sent(app: Any, messages: Sequence[Message]) -> list[bytes]:
             root_id=message.root_id or message.id, parent_id=message.parent_id, retries=0, eta=_iso(message.due_ms),
             expires=_iso(message.expires_ms), queue=message.queue, exchange="", routing_key=message.queue,
         )  # fmt: skip
-        told.append(event_bytes(fields))
-    return told
+        events.append(event_bytes(fields))
+    return events
 
 
 def _publication(
-    app: Any, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    app: App, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> dict[str, Any]:
     shown = redacted(app, message.task, args, kwargs, in_front=in_front(message.flags))
     headers = {
@@ -85,7 +88,7 @@ def _publication(
 
 
 def _origin() -> str:
-    """Who sends, by the name that Celery gives to one that is no worker."""
+    """The name that Celery gives to a sender that is no worker."""
     return f"gen{os.getpid()}@{socket.gethostname()}"
 
 

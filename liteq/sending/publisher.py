@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from liteq import context
+from liteq import context, signals
+from liteq.canvas import Signature
 from liteq.clock import Clock, from_ms, to_ms
+from liteq.context import App
 from liteq.exceptions import QueueNotFound
 from liteq.message import Flag, Message
 from liteq.routing.queues import declared_queues, takes
 from liteq.routing.routes import Router, queue_name
+from liteq.sending.compile import RowMaker
+from liteq.sending.overrides import call_as_sent
+from liteq.sending.publish_signals import announce
 from liteq.serialization import encode
 from liteq.serialization.serializers import JSON
 from liteq.utils.names import checked_name, checked_priority
@@ -64,12 +70,12 @@ class Defaults:
         "static", "time_limits", "what",
     )  # fmt: skip
 
-    def __init__(self, app: Any, name: str, task: Any, router: Router) -> None:
+    def __init__(self, app: App, name: str | None, task: Any, router: Router) -> None:
         conf = app.conf
         own = {} if task is None else {key: getattr(task, key, None) for key in OF_THE_TASK}
-        route = router.route(name, task=task) if router.is_static else {}
-        merged = {**route, **{key: value for key, value in own.items() if value is not None}}
         self.name = checked_name(name, "a task's name")
+        route = router.route(self.name, task=task) if router.is_static else {}
+        merged = {**route, **{key: value for key, value in own.items() if value is not None}}
         self.what = f"the arguments of task {name!r}"
         self.limit: int = conf.max_payload_bytes
         self.depth: int = conf.max_nesting
@@ -153,12 +159,12 @@ def existing(queue: str, conf: Any) -> str:
     return queue
 
 
-class Publisher:
-    """Makes messages for one app. What `compile_signature` calls a router."""
+class Publisher(RowMaker):
+    """Makes the messages of one app."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
-        self._defaults: dict[str, Defaults] = {}
+        self._defaults: dict[str | None, Defaults] = {}
         self._router: Router | None = None
 
     def forget(self, name: str | None = None) -> None:
@@ -175,8 +181,11 @@ class Publisher:
             self._router = Router(self._app.conf.task_routes)
         return self._router
 
-    def defaults(self, name: str) -> Defaults:
-        """What every message of the task `name` has in common, whether or not this process knows the task."""
+    def defaults(self, name: str | None) -> Defaults:
+        """What every message of the task `name` has in common, whether or not this process knows the task.
+
+        Raises TypeError for a task without a name.
+        """
         try:
             return self._defaults[name]
         except KeyError:
@@ -186,7 +195,7 @@ class Publisher:
 
     def message(
         self,
-        name: str,
+        name: str | None,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         options: Mapping[str, Any] = EMPTY,
@@ -224,6 +233,51 @@ class Publisher:
         return self._with_options(
             d, args, kwargs, dict(options), payload, message_id, awaits, group_id, position, flags, root_id, parent_id
         )
+
+    # -- of a canvas
+
+    def row(
+        self,
+        sig: Signature,
+        *,
+        message_id: str,
+        awaits: str | None,
+        group_id: str | None,
+        position: int,
+        flags: int,
+        root_id: str | None,
+        parent_id: str | None,
+    ) -> Message:
+        """The row of one signature; before_task_publish is sent. A call that takes an input is not checked."""
+        make = partial(
+            self.message,
+            sig.task,
+            message_id=message_id,
+            awaits=awaits,
+            group_id=group_id,
+            position=position,
+            flags=flags,
+            root_id=root_id,
+            parent_id=parent_id,
+        )
+        message = make(sig.args, sig.kwargs, sig.options, check=not flags & Flag.TAKES_INPUT)
+        if signals.before_task_publish.receivers:
+            changed = announce(self._app, message, sig.args, sig.kwargs, sig.options)
+            if changed is not None:
+                args, kwargs, headers = changed
+                message = make(args, kwargs, {**sig.options, "headers": headers}, check=False)
+        return message
+
+    def overrides(self, name: str) -> bool:
+        """Whether the class of the task `name` has an `apply_async` of its own."""
+        task = self._app.tasks.get(name)
+        return task is not None and task.overrides_sending
+
+    def overridden(self, sig: Signature) -> Signature:
+        """`sig` as the `apply_async` of its task's class wants it sent."""
+        call = call_as_sent(self._app.tasks[sig.task], sig.args, sig.kwargs, sig.options)
+        copy = Signature(sig.task, tuple(call.args), dict(call.kwargs), call.options, app=self._app)
+        return copy.set(immutable=True) if sig.immutable else copy
 
     def _in_form(self, d: Defaults, value: list[Any], options: Mapping[str, Any]) -> bytes:
         """The arguments by the serializer, and compressed as, the call asks for, else the task."""

@@ -3,72 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from liteq import context, signals
 from liteq.canvas import Node, Signature, evaluate, maybe_signature
-from liteq.clock import Clock
+from liteq.context import App
 from liteq.message import Batch, Flag, Message, new_id
 from liteq.result import AsyncResult, EagerResult, GroupResult
 from liteq.sending.compile import Compiled, compile_signature
-from liteq.sending.overrides import ask, is_passed_on
+from liteq.sending.overrides import has_been_through
 from liteq.sending.parts import GroupStream
 from liteq.sending.publish_signals import announce, announce_sent
 from liteq.sending.publisher import FORM, Publisher
-from liteq.sending.repeats import InDoubt
-from liteq.serialization import Content
+from liteq.sending.unconfirmed import UnconfirmedIds
 from liteq.storage.append_members import UNPLACED
 from liteq.utils.names import checked_id
 
-if TYPE_CHECKING:
-    from liteq.storage.storage import Storage
-
-__all__ = ["Sending"]
+__all__ = ["Sender"]
 
 # Options by which a call becomes a graph of rows.
+NO_OPTIONS: Mapping[str, Any] = {}
 GRAPH = frozenset({"link", "link_error", "chain", "chord"})
 OF_THE_MESSAGE = FORM | {"task_id"}  # what a call that is run here does not pass on
 
 
-class Sending:
-    """The sending half of `LiteQ`."""
+class Sender:
+    """Sends the calls and canvases of one app."""
 
-    clock: Clock
-
-    if TYPE_CHECKING:  # what the other half has
-
-        @property
-        def conf(self) -> Any: ...
-        @property
-        def content(self) -> Content: ...
-        @cached_property
-        def control(self) -> Any: ...
-        @property
-        def tasks(self) -> Any: ...
-        @cached_property
-        def storage(self) -> Storage: ...
-
-    @cached_property
-    def publisher(self) -> Publisher:
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.publisher = Publisher(app)
         """Makes the rows."""
-        return Publisher(self)
+        self._unconfirmed = UnconfirmedIds()
 
     # -- one call
 
     def send_call(
-        self, task: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None,
+        self, task: Any, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None,
         options: dict[str, Any],
     ) -> Any:  # fmt: skip
-        """Send one call of `task` (None: of a task that this process does not know). What `apply_async` does."""
+        """Send one call of `task` (None: of a task that this process does not know), as `apply_async` does."""
         task_id = checked_id(task_id) if task_id else None
-        if self.conf.task_always_eager and task is not None:
+        if self.app.conf.task_always_eager and task is not None:
             return self._eagerly(task, args, kwargs, task_id, options)
         if options and not GRAPH.isdisjoint(options):
             if task is not None and task.typing:
                 task.check_arguments(args, kwargs)
             over = {**options, "task_id": task_id} if task_id else options
-            return self.send_signature(Signature(name, tuple(args), dict(kwargs), over, app=self))
+            return self.send_signature(Signature(name, tuple(args), dict(kwargs), over, app=self.app))
         chosen = () if task_id is None or options.pop("idempotent", False) else (task_id,)
         message = self.publisher.message(name, args, kwargs, options, message_id=task_id or new_id())
         if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
@@ -78,16 +60,12 @@ class Sending:
     def _enqueue(self, batch: Batch, chosen: Collection[str] = ()) -> list[str]:
         """Write `batch`; `chosen`: the ids in it that callers chose, under which a finished message runs again."""
         if not chosen:
-            return self.storage.enqueue(batch)
-        with self._in_doubt.sending(chosen) as again:
-            return self.storage.enqueue(batch, again=again)
-
-    @cached_property
-    def _in_doubt(self) -> InDoubt:
-        return InDoubt()
+            return self.app.storage.enqueue(batch)
+        with self._unconfirmed.sending(chosen) as again:
+            return self.app.storage.enqueue(batch, again=again)
 
     def _result_of_sent(self, message: Message, stands: str) -> AsyncResult[Any]:
-        result: AsyncResult[Any] = AsyncResult(stands, task_name=message.task, app=self)
+        result: AsyncResult[Any] = AsyncResult(stands, task_name=message.task, app=self.app)
         if message.flags & Flag.IGNORE_RESULT:
             result.ignored = True
         running = context.current_request()
@@ -101,23 +79,24 @@ class Sending:
         """Run it here. The arguments are encoded and decoded on the way, so that a test sees what a worker would."""
         form = {key: options[key] for key in FORM if key in options}
         message = self.publisher.message(task.name, args, kwargs, form, message_id=task_id or new_id())
-        real_args, real_kwargs = self.content.read(message.payload)
-        told = {key: value for key, value in options.items() if key not in OF_THE_MESSAGE}
-        return task.apply(real_args, real_kwargs, task_id=message.id, **told)  # type: ignore[no-any-return]
+        real_args, real_kwargs = self.app.content.read(message.payload)
+        rest = {key: value for key, value in options.items() if key not in OF_THE_MESSAGE}
+        result: EagerResult[Any] = task.apply(real_args, real_kwargs, task_id=message.id, **rest)
+        return result
 
     def _send_with_signals(
         self, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: dict[str, Any],
         chosen: Collection[str],
     ) -> AsyncResult[Any]:  # fmt: skip
-        """As `send_call`, for who listens: a receiver may add headers, which the task finds in its request."""
-        changed = announce(self, message, args, kwargs, options)
+        """As `send_call`, with its signals: a receiver may add headers, which the task finds in its request."""
+        changed = announce(self.app, message, args, kwargs, options)
         if changed is not None:
             args, kwargs, headers = changed
             message = self.publisher.message(
                 message.task, args, kwargs, {**options, "headers": headers}, message_id=message.id, check=False
             )
         result = self._result_of_sent(message, self._enqueue(Batch([message]), chosen)[0])
-        announce_sent(self, [message])
+        announce_sent(self.app, [message])
         return result
 
     def send_task(
@@ -126,65 +105,21 @@ class Sending:
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         task_id: str | None = None,
-        **options: Any,
+        options: Mapping[str, Any] = NO_OPTIONS,
     ) -> Any:
         """Send a task by its name, whether or not this process knows it. Options as `Task.apply_async`."""
-        for key in [key for key, value in options.items() if value is None]:
-            del options[key]
-        task = self.tasks.get(name) if self.conf.task_always_eager else None
+        options = {key: value for key, value in options.items() if value is not None}
+        task = self.app.tasks.get(name) if self.app.conf.task_always_eager else None
         return self.send_call(task, name, tuple(args or ()), kwargs or {}, task_id, options)
 
     # -- a signature
 
-    def message(
-        self,
-        sig: Signature,
-        *,
-        message_id: str,
-        awaits: str | None,
-        group_id: str | None,
-        position: int,
-        flags: int,
-        root_id: str | None,
-        parent_id: str | None,
-    ) -> Message:
-        """The row of one signature; what `compile_signature` asks for. A call that gets an input is not checked."""
-        make = partial(
-            self.publisher.message,
-            sig.task,
-            message_id=message_id,
-            awaits=awaits,
-            group_id=group_id,
-            position=position,
-            flags=flags,
-            root_id=root_id,
-            parent_id=parent_id,
-        )
-        message = make(sig.args, sig.kwargs, sig.options, check=not flags & Flag.TAKES_INPUT)
-        if signals.before_task_publish.receivers:
-            changed = announce(self, message, sig.args, sig.kwargs, sig.options)
-            if changed is not None:
-                args, kwargs, headers = changed
-                message = make(args, kwargs, {**sig.options, "headers": headers}, check=False)
-        return message
-
-    def overrides(self, name: str) -> bool:
-        """Whether the class of the task `name` has an `apply_async` of its own."""
-        task = self.tasks.get(name)
-        return task is not None and task.overrides_sending
-
-    def as_told(self, sig: Signature) -> Signature:
-        """`sig` as the `apply_async` of its task's class wants it sent."""
-        told = ask(self.tasks[sig.task], sig.args, sig.kwargs, sig.options)
-        copy = Signature(sig.task, tuple(told.args), dict(told.kwargs), told.options, app=self)
-        return copy.set(immutable=True) if sig.immutable else copy
-
     def _goes_through_its_task(self, sig: Signature, options: Mapping[str, Any]) -> bool:
-        """Whether `sig` is sent by an `apply_async` of its task's class's own: what that returns is returned then."""
+        """Whether the class of its task has an `apply_async` of its own that is to send `sig`."""
         member = "add_to_group" in options or "add_to_group" in sig.options
-        if type(sig) is not Signature or member or not self.overrides(sig.task):
+        if type(sig) is not Signature or member or not self.publisher.overrides(sig.task):
             return False
-        return not is_passed_on(self.tasks[sig.task])
+        return not has_been_through(self.app.tasks[sig.task])
 
     def send_signature(
         self, sig: Signature, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -192,8 +127,8 @@ class Sending:
         """Send a signature or a canvas of them, in one transaction; its AsyncResult or GroupResult."""
         if self._goes_through_its_task(sig, options):
             whole = sig.clone(args, kwargs, **options)
-            return self.tasks[sig.task].apply_async(whole.args, whole.kwargs, **whole.options)
-        if self.conf.task_always_eager:
+            return self.app.tasks[sig.task].apply_async(whole.args, whole.kwargs, **whole.options)
+        if self.app.conf.task_always_eager:
             return self.apply_signature(sig, args, kwargs, **options)
         member_of = options.pop("add_to_group", None) or sig.options.get("add_to_group")
         if member_of is not None:
@@ -201,18 +136,18 @@ class Sending:
         running = context.worker_request()
         root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
         idempotent = options.pop("idempotent", False) or sig.options.get("idempotent", False)
-        stream = GroupStream(self.storage, self._enqueue, self.conf.task_default_queue, self.clock.now_ms)
+        stream = GroupStream(self.app.storage, self._enqueue, self.app.conf.task_default_queue, self.app.clock.now_ms)
         try:
             compiled = compile_signature(
-                sig, self, args, kwargs, options, root_id=root_id, parent_id=parent_id,
-                header_errbacks=self.conf.task_allow_error_cb_on_chord_header,
-                stream=stream if self.storage.takes_parts() else None,
+                sig, self.publisher, args, kwargs, options, root_id=root_id, parent_id=parent_id,
+                header_errbacks=self.app.conf.task_allow_error_cb_on_chord_header,
+                stream=stream if self.app.storage.takes_parts() else None,
             )  # fmt: skip
             stands = self._send_compiled(compiled, stream, () if idempotent else compiled.chosen)
         except BaseException:
             stream.abort()
             raise
-        announce_sent(self, stream.messages or compiled.batch.messages)
+        announce_sent(self.app, stream.messages or compiled.batch.messages)
         result = self.result_of(compiled.node)
         if len(stands) == 1 and not compiled.batch.groups:  # its unique key may be taken
             result.id = stands[0]
@@ -221,7 +156,7 @@ class Sending:
         return result
 
     def _send_compiled(self, compiled: Compiled, stream: GroupStream, chosen: Collection[str]) -> list[str]:
-        """Write what `stream` has not taken away; the ids that stand for its messages."""
+        """Write the rows that `stream` has not sent yet; the ids that stand for the messages."""
         batch = compiled.batch
         if stream.has_begun:
             stream.finish(batch)
@@ -233,13 +168,13 @@ class Sending:
     ) -> Any:
         """Send a signature as one more member of a group that has not finished; its result.
 
-        Raises ValueError when the group has finished, or nobody knows it.
+        Raises ValueError for a group that has finished, or is unknown.
         """
         running = context.worker_request()
         root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
         compiled = compile_signature(
             sig,
-            self,
+            self.publisher,
             args,
             kwargs,
             options,
@@ -250,23 +185,23 @@ class Sending:
             linked=True,
             depth=running.depth if running is not None else 1,
         )
-        if not self.storage.grow_group(group_id, compiled.batch):
+        if not self.app.storage.grow_group(group_id, compiled.batch):
             raise ValueError(f"the group {group_id} has finished: nothing can be added to it")
-        announce_sent(self, compiled.batch.messages)
+        announce_sent(self.app, compiled.batch.messages)
         return self.result_of(compiled.node)
 
     def apply_signature(
         self, sig: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Any:
         """Run a signature or a canvas here and now; its EagerResult, or a GroupResult of such."""
-        sig = maybe_signature(sig, app=self)
+        sig = maybe_signature(sig, app=self.app)
         throw = options.pop("throw", None)
 
         def run(one: Signature, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
-            return self.tasks[one["task"]].apply(args, kwargs, throw=throw, **options)
+            return self.app.tasks[one["task"]].apply(args, kwargs, throw=throw, **options)
 
         def gather(group_id: str, results: list[Any]) -> GroupResult:
-            return GroupResult(group_id, results, app=self)
+            return GroupResult(group_id, results, app=self.app)
 
         return evaluate(sig, tuple(args), kwargs or {}, options, run=run, gather=gather)
 
@@ -279,9 +214,9 @@ class Sending:
         for one in reversed(lineage):
             if one.kind == "group":
                 members = [self.result_of(child) for child in one.children]
-                result = GroupResult(one.id, members, parent=result, app=self)
+                result = GroupResult(one.id, members, parent=result, app=self.app)
             else:
-                result = AsyncResult(one.id, app=self, parent=result)
+                result = AsyncResult(one.id, app=self.app, parent=result)
         return result
 
     # -- very many
@@ -292,7 +227,7 @@ class Sending:
         The way for bulk: many times as fast as as many `delay()`. A canvas among them counts as its last message, or
         its group. Raises as `delay()`, and then nothing was sent.
         """
-        if self.conf.task_always_eager:
+        if self.app.conf.task_always_eager:
             return [self.apply_signature(sig).id for sig in signatures]
         ids: list[str] = []
         batch = Batch()
@@ -302,7 +237,7 @@ class Sending:
             options = sig["options"]
             if sig["subtask_type"] or (options and not GRAPH.isdisjoint(options)):
                 plain = False
-                compiled = compile_signature(sig, self)
+                compiled = compile_signature(sig, self.publisher)
                 batch.messages += compiled.batch.messages
                 batch.groups += compiled.batch.groups
                 add_id(compiled.node.id)
@@ -313,13 +248,7 @@ class Sending:
             add(message)
             add_id(id_)
         if plain and not keyed:
-            self.storage.enqueue_many(batch.messages)
+            self.app.storage.enqueue_many(batch.messages)
             return ids
-        stands = dict(zip((m.id for m in batch.messages), self.storage.enqueue(batch), strict=True))
+        stands = dict(zip((m.id for m in batch.messages), self.app.storage.enqueue(batch), strict=True))
         return [stands.get(id_, id_) for id_ in ids]
-
-    # -- what was sent
-
-    def revoke(self, ids: Sequence[str], *, terminate: bool = False, signal: str | None = None) -> None:
-        """Have messages not run, as `app.control.revoke` does."""
-        self.control.revoke(list(ids), terminate=terminate, signal=signal or "SIGTERM")

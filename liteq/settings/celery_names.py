@@ -45,7 +45,7 @@ NO_EFFECT = frozenset(
     task_remote_tracebacks task_repr_maxlevels
     worker_agent worker_autoscaler worker_cancel_long_running_tasks_on_connection_loss
     worker_enable_soft_shutdown_on_idle worker_consumer worker_deduplicate_successful_tasks
-    worker_lost_wait worker_pool_putlocks worker_pool_restarts worker_pool_start_method worker_eta_task_limit
+    worker_lost_wait worker_pool_putlocks worker_pool_start_method worker_eta_task_limit
     worker_enable_prefetch_count_reduction worker_disable_prefetch worker_state_db worker_timer
     worker_prefetch_multiplier worker_proc_alive_timeout
     worker_timer_precision worker_detect_quorum_queues

@@ -179,6 +179,7 @@ _ROWS = [
     _celery("worker_max_memory_per_child", int | None, None, "A larger child is replaced.", unit="KiB", minimum=0),
     _celery("worker_max_tasks_per_child", int | None, None, "Tasks until a child is replaced.", minimum=0),
     _celery("worker_pool", str, "prefork", "How tasks are run.", choices=("prefork", "processes", "threads", "solo")),
+    _celery("worker_pool_restarts", bool, False, "`pool_restart` may import modules that its message names."),
     _celery("worker_redirect_stdouts", bool, True, "What tasks print goes to the log."),
     _celery("worker_redirect_stdouts_level", str, "WARNING", "At this level."),
     _celery("worker_send_task_events", bool, False, "Workers tell what becomes of tasks (`-E`)."),

@@ -1,30 +1,31 @@
-"""The verb *grow*: a group that has not finished takes more members."""
+"""The verb *append*: a group that has not finished takes more members."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from liteq.message import Batch
+from liteq.states import State, sql_list
 from liteq.storage import continuation
 from liteq.storage.continuation import End
 from liteq.storage.driver import Transaction
 from liteq.storage.enqueue import enqueue
 
-__all__ = ["UNPLACED", "complete", "extend", "grow"]
+__all__ = ["UNPLACED", "append", "complete", "extend"]
 
-# A group that is done has told those who awaited it: too late for one more.
-GROW = (
+# The rows that awaited a group that is done have gone on: too late for one more member.
+APPEND = (
     "UPDATE liteq_groups SET size = size + 1, remaining = remaining + 1 WHERE id = ? AND remaining > 0 RETURNING size"
 )
 
-# A group that is sent in parts has one member more than was sent: the hold, a message that comes due when its sender
-# has been silent for too long. It keeps the group from finishing, and takes care that it does not wait for ever.
+# A group that is sent in parts has one member more than was sent: the placeholder, a message that comes due when its
+# sender has been silent for too long. It keeps the group from finishing, and from waiting for ever.
 EXTEND = """
 UPDATE liteq_groups SET size = size + :n, remaining = remaining + :n WHERE id = :id RETURNING 1
 """
-POSTPONE = """
+POSTPONE = f"""
 UPDATE liteq_messages SET state = 'scheduled', due_ms = :due_ms, delay_ms = :delay_ms
- WHERE id = :hold AND state IN ('scheduled', 'pending')
+ WHERE id = :placeholder AND state IN {sql_list((State.SCHEDULED, State.PENDING))}
 RETURNING seq
 """
 LET_GO = "DELETE FROM liteq_messages WHERE id = ?"
@@ -33,9 +34,9 @@ SHRINK = "UPDATE liteq_groups SET size = size - 1 WHERE id = ?"
 UNPLACED = -1  # the position, in `batch`, of the member whose place the group decides
 
 
-def grow(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> bool:
+def append(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> bool:
     """Add `batch`, whose member of the group has the position UNPLACED, as its last; False when the group is done."""
-    rows = tx.execute(GROW, (group_id,))
+    rows = tx.execute(APPEND, (group_id,))
     if not rows:
         return False
     last = rows[0][0] - 1
@@ -49,18 +50,20 @@ def grow(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> bool:
     return True
 
 
-def extend(tx: Transaction, group_id: str, hold: str, batch: Batch, members: int, *, due_ms: int, now_ms: int) -> bool:
-    """Add `batch`, with `members` more of the group, and let `hold` wait until `due_ms`; False when it has run."""
-    if not tx.execute(POSTPONE, {"hold": hold, "due_ms": due_ms, "delay_ms": due_ms - now_ms}) or not tx.execute(
-        EXTEND, {"id": group_id, "n": members}
-    ):
+def extend(
+    tx: Transaction, group_id: str, placeholder: str, batch: Batch, members: int, *, due_ms: int, now_ms: int
+) -> bool:
+    """Add `batch`, with `members` more of the group, and put `placeholder` off to `due_ms`; False when it has run."""
+    if not tx.execute(
+        POSTPONE, {"placeholder": placeholder, "due_ms": due_ms, "delay_ms": due_ms - now_ms}
+    ) or not tx.execute(EXTEND, {"id": group_id, "n": members}):
         return False
     enqueue(tx, batch, now_ms=now_ms)
     return True
 
 
-def complete(tx: Transaction, group_id: str, hold: str, *, now_ms: int) -> None:
-    """The group has all its members: it finishes without its hold. In the transaction of its last `extend`."""
-    tx.execute(LET_GO, (hold,))
+def complete(tx: Transaction, group_id: str, placeholder: str, *, now_ms: int) -> None:
+    """The group has all its members: it finishes without its placeholder. In the transaction of its last `extend`."""
+    tx.execute(LET_GO, (placeholder,))
     tx.execute(SHRINK, (group_id,))
-    continuation.propagate(tx, [End(hold, True, group_id)], now_ms=now_ms)
+    continuation.propagate(tx, [End(placeholder, True, group_id)], now_ms=now_ms)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from liteq.states import State
+from liteq.states import EXPIRABLE, State, sql_list
 from liteq.storage.driver import Transaction
 
 __all__ = ["Line", "Mark", "page"]
@@ -47,15 +47,12 @@ class Line(NamedTuple):
 
 # A state's partial index is used where the query has its condition word for word. What has finished, the newest first;
 # what is scheduled, in the order in which it comes due; else the newest first.
-_ENDED = "m.state IN ('succeeded', 'cancelled', 'upstream_failed')"
+_ENDED = f"m.state IN {sql_list(EXPIRABLE)}"
 _WHERE: Mapping[State | None, tuple[str, str, str]] = {
-    None: ("1", "m.seq", "DESC"),
+    None: ("TRUE", "m.seq", "DESC"),
     State.DEAD: ("m.state = 'dead'", "m.finished_ms", "DESC"),
     State.SCHEDULED: ("m.state = 'scheduled'", "m.due_ms", "ASC"),
-    **{
-        state: (f"m.state = '{state.value}' AND {_ENDED}", "m.finished_ms", "DESC")
-        for state in (State.SUCCEEDED, State.CANCELLED, State.UPSTREAM_FAILED)
-    },
+    **{state: (f"m.state = '{state.value}' AND {_ENDED}", "m.finished_ms", "DESC") for state in EXPIRABLE},
 }
 
 
@@ -66,8 +63,9 @@ def _sql(state: State | None) -> str:
 SELECT m.seq, m.id, m.task, m.queue, m.priority, m.state, m.created_ms, m.due_ms, m.finished_ms, m.retries, m.crashes,
        m.error, w.name, {key}
   FROM liteq_messages AS m LEFT JOIN liteq_workers AS w ON w.id = m.worker
- WHERE {where} AND (:queue IS NULL OR m.queue = :queue) AND (:task IS NULL OR instr(m.task, :task) > 0)
-   AND (:key IS NULL OR ({key}, m.seq) {beyond} (:key, :seq))
+ WHERE {where} AND (CAST(:queue AS TEXT) IS NULL OR m.queue = :queue)
+   AND (CAST(:task AS TEXT) IS NULL OR replace(m.task, :task, '') <> m.task)
+   AND (CAST(:key AS BIGINT) IS NULL OR ({key}, m.seq) {beyond} (:key, :seq))
  ORDER BY {key} {order}, m.seq {order}
  LIMIT :limit
 """

@@ -8,18 +8,19 @@ from typing import NamedTuple
 from liteq.exceptions import TaskRevokedError
 from liteq.message import Flag
 from liteq.serialization import encode_error
+from liteq.states import UNSTARTED, State, sql_list
 from liteq.storage.continuation import End, propagate
-from liteq.storage.driver import Transaction
+from liteq.storage.driver import LOCK, SKIP_LOCKED, Transaction
 
 __all__ = ["Revoked", "cancel", "purge", "revoke", "revoke_stamps", "revoked_ids", "revoked_stamps"]
 
-CANCEL = """
+CANCEL = f"""
 UPDATE liteq_messages SET state = 'cancelled', error = :error, finished_ms = :now_ms
- WHERE id = :id AND state IN ('scheduled', 'blocked', 'pending', 'held')
+ WHERE id = :id AND state IN {sql_list(UNSTARTED)}
 RETURNING flags, group_id
 """
 LEASED = "SELECT 1 FROM liteq_messages WHERE id = ? AND state = 'leased'"
-STATE = f"SELECT state FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} = 0"
+STATE = f"SELECT state FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} = 0 {LOCK}"
 REMEMBER = """
 INSERT INTO liteq_revoked (id, expires_ms) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET expires_ms = excluded.expires_ms
 """
@@ -32,10 +33,10 @@ ON CONFLICT (header, stamp) DO UPDATE SET expires_ms = excluded.expires_ms
 CLEAR_STAMPS = "DELETE FROM liteq_revoked_stamps WHERE expires_ms < ?"
 REVOKED_STAMPS = "SELECT header, stamp FROM liteq_revoked_stamps WHERE expires_ms >= ?"
 # A chunk at a time: a million rows in one transaction held the write lock for seconds.
-PURGEABLE = """
+PURGEABLE = f"""
 SELECT seq, id, flags, group_id FROM liteq_messages
- WHERE state = :state AND (:queue IS NULL OR queue = :queue)
- LIMIT :limit
+ WHERE state = :state AND (CAST(:queue AS TEXT) IS NULL OR queue = :queue)
+ LIMIT :limit {SKIP_LOCKED}
 """
 DELETE = "DELETE FROM liteq_messages WHERE seq = ?"
 
@@ -54,7 +55,7 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
 
 
 class Revoked(NamedTuple):
-    """What a revoke met beside messages that were waiting: ids that are `running` now, ids that are `unknown`."""
+    """The ids that a revoke met beside waiting messages: `running` now, or `unknown`."""
 
     running: list[str]
     unknown: list[str]
@@ -96,9 +97,9 @@ def purge(tx: Transaction, queue: str | None, *, now_ms: int, limit: int) -> int
     error = encode_error(TaskRevokedError("purged"))
     ends: list[End] = []
     gone: list[tuple[int]] = []
-    for state in ("pending", "held", "scheduled"):
-        left = limit - len(gone)
-        for seq, id_, flags, group_id in tx.execute(PURGEABLE, {"state": state, "queue": queue, "limit": left}):
+    for state in (State.PENDING, State.HELD, State.SCHEDULED):
+        params = {"state": state.value, "queue": queue, "limit": limit - len(gone)}
+        for seq, id_, flags, group_id in tx.execute(PURGEABLE, params):
             gone.append((seq,))
             if flags & Flag.LINKED:
                 ends.append(End(id_, False, group_id, error))

@@ -4,40 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
+from typing import cast
 
 from liteq.message import Flag, Lease
 from liteq.storage import payloads, results
-from liteq.storage.driver import Row, Transaction
+from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 
 __all__ = ["claim", "claimable", "next_due_ms", "promote"]
 
-# Tokens are the base plus one of the next SPREAD numbers, by the row's own number, and `liteq_meta.token` moves to the
-# largest in the same transaction: so they only go up over the file, and none comes again, not even when its row is
-# deleted. (Numbering the rows of a claim by a window function cost 130 us a claim.) A claim uses up SPREAD of
-# them at most, however high the rows' numbers are: 2**53, up to which every language's numbers are exact, is centuries
-# away. (The row's number itself in place of its rest came there after some hundred million tasks.)
+# A claim takes SPREAD tokens (`Transaction.tokens`) and gives each row one of them, by the row's own number: so they
+# only go up over the store. (Numbering the rows of a claim by a window function cost 130 us a claim.) Because a claim
+# uses up SPREAD of them, however high the rows' numbers are, 2**53, up to which every language's numbers are exact, is
+# centuries away. (The row's number itself in place of its rest came there after some hundred million tasks.)
 SPREAD = 1024  # a power of two; more rows than a claim usually has
 CLAIM = f"""
 UPDATE liteq_messages SET state = 'leased', worker = :worker, deadline_ms = :deadline_ms,
        token = :base + 1 + (seq & {SPREAD - 1}),
-       started_ms = CASE WHEN (flags & 32) > 0 THEN :now_ms ELSE started_ms END
+       started_ms = CASE WHEN (flags & {Flag.TRACK_STARTED}) > 0 THEN :now_ms ELSE started_ms END
  WHERE seq IN (
     SELECT seq FROM liteq_messages
      WHERE state = 'pending' AND queue = :queue
      ORDER BY priority DESC, due_ms, seq
-     LIMIT :limit)
+     LIMIT :limit {SKIP_LOCKED})
 RETURNING seq, token, id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes, flags,
           root_id, parent_id, group_id, awaits, NULL
 """
-BASE_TOKEN = "SELECT value FROM liteq_meta WHERE key = 'token'"
 RENUMBER = "UPDATE liteq_messages SET token = ? WHERE seq = ? AND token = ?"
-MOVE_TOKEN = "UPDATE liteq_meta SET value = :token WHERE key = 'token'"
 
 # A row that is not due is not in the claimable set: 200,000 of them there made a claim cost 33 ms.
-PROMOTE = """
+PROMOTE = f"""
 UPDATE liteq_messages SET state = 'pending'
  WHERE seq IN (
-    SELECT seq FROM liteq_messages WHERE state = 'scheduled' AND due_ms <= :now_ms ORDER BY due_ms LIMIT :limit)
+    SELECT seq FROM liteq_messages
+     WHERE state = 'scheduled' AND due_ms <= :now_ms ORDER BY due_ms LIMIT :limit {SKIP_LOCKED})
 """
 NEXT_DUE = "SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'"
 ANY_PENDING = "SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = ? LIMIT 1"
@@ -54,26 +53,25 @@ def claim(
     """
     leases: list[Lease] = []
     params: dict[str, object] = {"worker": worker, "deadline_ms": now_ms + visibility_ms, "now_ms": now_ms}
-    params["base"] = tx.execute(BASE_TOKEN)[0][0]
     for queue in queues:
         if len(leases) >= limit:
             break
-        if len(queues) > 1 and not tx.execute(ANY_PENDING, (queue,)):  # cheaper than an UPDATE of nothing
+        if not tx.execute(ANY_PENDING, (queue,)):  # cheaper than an UPDATE of nothing
             continue
+        if "base" not in params:
+            params["base"] = tx.tokens(max(SPREAD, limit))
         rows = tx.execute(CLAIM, {**params, "queue": queue, "limit": limit - len(leases)})
         rows.sort(key=_order)  # RETURNING promises none
         leases.extend(map(Lease._make, rows))
-    if leases:
-        tokens = {lease.token for lease in leases}
-        if len(tokens) < len(leases):
-            leases = _tell_apart(tx, leases, tokens)
-        tx.execute(MOVE_TOKEN, {"token": max(lease.token for lease in leases)})
+    tokens = {lease.token for lease in leases}
+    if len(tokens) < len(leases):
+        leases = _tell_apart(tx, leases, tokens, cast("int", params["base"]))
     return [lease if lease.payload and lease.awaits is None else _complete(tx, lease) for lease in leases]
 
 
-def _tell_apart(tx: Transaction, leases: list[Lease], tokens: set[int]) -> list[Lease]:
+def _tell_apart(tx: Transaction, leases: list[Lease], tokens: set[int], base: int) -> list[Lease]:
     """`leases` with a token each: rows that lie a multiple of SPREAD apart were given the same one, which is rare."""
-    free = (token for token in count(min(tokens)) if token not in tokens)
+    free = (token for token in count(base + 1) if token not in tokens)  # as many were taken as there are rows
     seen: set[int] = set()
     told_apart = []
     for lease in leases:

@@ -28,7 +28,7 @@ KEEP_MS = 60_000  # replies are there for a late reader for so long after their 
 
 
 class Command(NamedTuple):
-    """What was asked for. `arguments` and `destination` are JSON; after `expires_ms` nobody waits for it."""
+    """A request to workers. `arguments` and `destination` are JSON; after `expires_ms` nobody waits for it."""
 
     id: int
     name: str
@@ -39,7 +39,7 @@ class Command(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What a worker answered, as JSON."""
+    """A worker's answer, as JSON."""
 
     worker: int
     name: str
@@ -53,6 +53,7 @@ def send(
     """Write a command, and clear away those that are long over; its number."""
     tx.execute(CLEAR_REPLIES, (now_ms - KEEP_MS,))
     tx.execute(CLEAR_COMMANDS, (now_ms - KEEP_MS,))
+    tx.in_turn("liteq_commands")
     params = {
         "name": name,
         "arguments": arguments,

@@ -18,11 +18,13 @@ from typing import NamedTuple
 from liteq.message import DEPTH_SHIFT, Flag
 from liteq.states import State
 from liteq.storage import payloads, results
-from liteq.storage.driver import Transaction
+from liteq.storage.driver import LOCK, Transaction
 
 __all__ = ["End", "catch_up", "propagate", "revive"]
 
-AWAITING = "SELECT seq, id, flags, group_id FROM liteq_messages WHERE awaits = ? AND state = 'blocked'"
+AWAITING = f"""
+SELECT seq, id, flags, group_id FROM liteq_messages WHERE awaits = ? AND state = 'blocked' ORDER BY seq {LOCK}
+"""
 
 # A row may carry an absolute due time (eta), a countdown from this moment (delay_ms), or neither: then it has the time
 # of its sending, which is ahead where the clock was set back since, and means nothing.
@@ -56,8 +58,9 @@ RETURNING remaining, failed, group_id
 """
 CLOSE_GROUP = "UPDATE liteq_groups SET finished_ms = :now_ms WHERE id = :id"
 FLAGS_OF = "SELECT flags FROM liteq_messages WHERE id = ?"
-STATE_OF = "SELECT state, error, group_id FROM liteq_messages WHERE id = ?"
-GROUP_STATE = "SELECT remaining, failed FROM liteq_groups WHERE id = ?"
+# Locked: the transaction that ends what is awaited sees the new row, or this look sees that end.
+STATE_OF = f"SELECT state, error, group_id FROM liteq_messages WHERE id = ? {LOCK}"
+GROUP_STATE = f"SELECT remaining, failed FROM liteq_groups WHERE id = ? {LOCK}"
 
 REVIVE_ROWS = """
 UPDATE liteq_messages SET state = 'blocked', error = NULL, finished_ms = NULL
@@ -108,7 +111,7 @@ def propagate(tx: Transaction, ends: Iterable[End], *, now_ms: int) -> bool:
                 if not end.ok and cut_off.get(end.group_id, end) is not None:
                     cut_off[end.group_id] = end if end.cut_off else None
         # One UPDATE per group and batch, not per member: a chord of 1,000 is counted down in a few dozen writes.
-        for group in dict.fromkeys(group for group, _ in counts):
+        for group in sorted({group for group, _ in counts}):  # in one order everywhere: no two wait for each other
             done = _count_down(tx, group, counts[group, True], counts[group, False], now_ms)
             if done is not None:
                 todo.append(_never_began(done, cut_off.get(group)))

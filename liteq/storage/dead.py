@@ -1,28 +1,30 @@
-"""The verbs on dead letters: list, replay, drop."""
+"""The verbs on dead letters: list, requeue, drop."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from liteq.states import UNFINISHED, sql_list
 from liteq.storage.continuation import revive
 from liteq.storage.driver import Transaction
 
-__all__ = ["drop", "matching", "replay"]
+__all__ = ["drop", "matching", "requeue"]
 
 MATCHING = """
 SELECT id FROM liteq_messages
- WHERE state = 'dead' AND (:task IS NULL OR task = :task) AND (:queue IS NULL OR queue = :queue)
+ WHERE state = 'dead' AND (CAST(:task AS TEXT) IS NULL OR task = :task)
+   AND (CAST(:queue AS TEXT) IS NULL OR queue = :queue)
  ORDER BY finished_ms, seq
  LIMIT :limit
 """
-REPLAY = """
+REQUEUE = f"""
 UPDATE liteq_messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0, due_ms = :now_ms, expires_ms = NULL,
        finished_ms = NULL, progress = NULL, error = NULL
  WHERE id = :id AND state = 'dead'
    AND (unique_key IS NULL OR NOT EXISTS (
         SELECT 1 FROM liteq_messages AS other
          WHERE other.unique_key = liteq_messages.unique_key
-           AND other.state IN ('scheduled', 'blocked', 'pending', 'held', 'leased')))
+           AND other.state IN {sql_list(UNFINISHED)}))
 RETURNING group_id
 """
 DROP = "DELETE FROM liteq_messages WHERE id = ? AND state = 'dead'"
@@ -33,17 +35,17 @@ def matching(tx: Transaction, *, task: str | None, queue: str | None, limit: int
     return [id_ for (id_,) in tx.execute(MATCHING, {"task": task, "queue": queue, "limit": limit})]
 
 
-def replay(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str]:
-    """Put dead letters back in their queue with fresh counters, and let what waited for them wait again.
+def requeue(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str]:
+    """Put dead letters back in their queue with fresh counters, and let the rows that waited for them wait again.
 
-    The ids that were replayed: one that is no dead letter, or whose unique key has been taken since, is left out.
+    The ids that are back: one that is no dead letter, or whose unique key has been taken since, is left out.
     """
-    replayed = []
+    requeued = []
     for id_ in ids:
-        for (group_id,) in tx.execute(REPLAY, {"id": id_, "now_ms": now_ms}):
+        for (group_id,) in tx.execute(REQUEUE, {"id": id_, "now_ms": now_ms}):
             revive(tx, id_, group_id)
-            replayed.append(id_)
-    return replayed
+            requeued.append(id_)
+    return requeued
 
 
 def drop(tx: Transaction, ids: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from liteq.message import Batch, Flag, Group, Message
-from liteq.states import State
+from liteq.states import FINISHED, UNFINISHED, State, sql_list
 from liteq.storage import continuation, payloads
 from liteq.storage.driver import Bell, Driver, Row, Transaction
 from liteq.storage.payloads import BESIDE, INLINE_BYTES
@@ -25,26 +25,28 @@ INSERT INTO liteq_groups (id, size, remaining, group_id, position, root_id, crea
 VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 """
-# What its workflow still takes from a finished message stays: a row that waits for it or runs, a group that counts it.
-UNFINISHED = "('scheduled', 'blocked', 'pending', 'held', 'leased')"
+# A finished message stays while its workflow takes something from it: a row that waits or runs, a group that counts it.
 FINISHED_MESSAGE = f"""
 DELETE FROM liteq_messages
- WHERE id = ? AND state IN ('succeeded', 'dead', 'cancelled', 'upstream_failed')
-   AND NOT EXISTS (SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_messages.id AND b.state IN {UNFINISHED})
+ WHERE id = ? AND state IN {sql_list(FINISHED)}
+   AND NOT EXISTS (
+        SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_messages.id AND b.state IN {sql_list(UNFINISHED)})
    AND NOT EXISTS (
         SELECT 1 FROM liteq_groups AS g
          WHERE g.id = liteq_messages.group_id
            AND (g.remaining > 0
-                OR EXISTS (SELECT 1 FROM liteq_messages AS b WHERE b.awaits = g.id AND b.state IN {UNFINISHED})))
+                OR EXISTS (
+                    SELECT 1 FROM liteq_messages AS b WHERE b.awaits = g.id AND b.state IN {sql_list(UNFINISHED)})))
 """
 FINISHED_GROUP = f"""
 DELETE FROM liteq_groups
  WHERE id = ? AND remaining = 0
-   AND NOT EXISTS (SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_groups.id AND b.state IN {UNFINISHED})
+   AND NOT EXISTS (
+        SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_groups.id AND b.state IN {sql_list(UNFINISHED)})
 """
 
 ONLY_SHOWN = f"DELETE FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} <> 0"
-STANDS_FOR = f"SELECT id FROM liteq_messages WHERE unique_key = :key AND state IN {UNFINISHED}"
+STANDS_FOR = f"SELECT id FROM liteq_messages WHERE unique_key = :key AND state IN {sql_list(UNFINISHED)}"
 
 PENDING, SCHEDULED, BLOCKED = State.PENDING.value, State.SCHEDULED.value, State.BLOCKED.value
 

@@ -1,10 +1,10 @@
-"""The verbs of events: what became of tasks, for monitors to read. Kept for a while, and only so many."""
+"""The verbs of events: the fates of tasks, for monitors to read. Kept for a while, and only so many."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from liteq.storage.driver import Transaction
+from liteq.storage.driver import SKIP_LOCKED, Transaction
 
 __all__ = ["after", "last", "trim", "write"]
 
@@ -12,15 +12,16 @@ WRITE = "INSERT INTO liteq_events (created_ms, event) VALUES (?, ?)"
 LAST = "SELECT coalesce(max(id), 0) FROM liteq_events"
 AFTER = "SELECT id, event FROM liteq_events WHERE id > ? ORDER BY id LIMIT ?"
 # The oldest first, by the primary key: ids go up with time.
-TRIM = """
+TRIM = f"""
 DELETE FROM liteq_events WHERE id IN (
-    SELECT id FROM liteq_events WHERE created_ms < :before_ms OR id <= :up_to ORDER BY id LIMIT :limit)
+    SELECT id FROM liteq_events WHERE created_ms < :before_ms OR id <= :up_to ORDER BY id LIMIT :limit {SKIP_LOCKED})
 """
 OLDEST = "SELECT created_ms, id FROM liteq_events ORDER BY id LIMIT 1"
 
 
 def write(tx: Transaction, events: Iterable[bytes], *, now_ms: int) -> None:
     """Add events, JSON each."""
+    tx.in_turn("liteq_events")
     tx.executemany(WRITE, [(now_ms, event) for event in events])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from liteq.message import Flag, Lease
 from liteq.storage.driver import Transaction
+from liteq.storage.payloads import NO_ARGUMENTS
 
 __all__ = ["extend", "progress", "progress_by_id"]
 
@@ -22,7 +23,7 @@ PROGRESS_BY_ID = "UPDATE liteq_messages SET progress = ? WHERE id = ?"
 SHOW = f"""
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, due_ms, created_ms, flags, position, progress,
                             finished_ms)
-VALUES (:id, '', '', 0, 'cancelled', x'5B5B5D2C7B7D5D', :now_ms, :now_ms, {Flag.SHOWN}, 0, :data, :now_ms)
+VALUES (:id, '', '', 0, 'cancelled', :payload, :now_ms, :now_ms, {Flag.SHOWN}, 0, :data, :now_ms)
 """
 
 
@@ -43,5 +44,5 @@ def progress(tx: Transaction, seq: int, token: int, data: bytes) -> bool:
 def progress_by_id(tx: Transaction, message_id: str, data: bytes, *, now_ms: int) -> bool:
     """Store `data` as the custom state of a message, whatever it is doing, or of an id that is not known; True."""
     if tx.executemany(PROGRESS_BY_ID, [(data, message_id)]) == 0:
-        tx.executemany(SHOW, [{"id": message_id, "data": data, "now_ms": now_ms}])
+        tx.executemany(SHOW, [{"id": message_id, "payload": NO_ARGUMENTS, "data": data, "now_ms": now_ms}])
     return True

@@ -1,4 +1,4 @@
-"""Reading: what is in the file, for results, the command line and dashboards. Nothing here writes."""
+"""Reading: the content of the store, for results, the command line and dashboards. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from liteq.exceptions import StorageCorrupt
 from liteq.message import Flag
-from liteq.states import FINISHED, State
+from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Row, Transaction
 from liteq.storage.payloads import PAYLOAD_COLUMN, RESULT_COLUMN
 
@@ -36,17 +36,27 @@ SELECT m.id, m.task, m.queue, m.priority, m.state, {PAYLOAD_COLUMN}, m.options, 
 """
 FIND = COLUMNS + " WHERE m.id = ?"
 AMONG = 512  # ids of one question
-ENDED = ", ".join(f"'{state.value}'" for state in sorted(FINISHED))
-FIND_FINISHED = COLUMNS + f" WHERE m.state IN ({ENDED}) AND m.flags & {Flag.SHOWN} = 0 AND m.id IN "
-MESSAGES = (
-    COLUMNS + " WHERE m.state = :state AND (:queue IS NULL OR m.queue = :queue) AND (:task IS NULL OR m.task = :task)"
-)
+AMONG_SIZES = [1 << n for n in range(AMONG.bit_length())]  # ten statements for the library's cache, not hundreds
+FIND_FINISHED = {
+    size: f"""{COLUMNS}
+ WHERE m.state IN {sql_list(FINISHED)} AND m.flags & {Flag.SHOWN} = 0 AND m.id IN ({", ".join("?" * size)})
+"""
+    for size in AMONG_SIZES
+}
 # The index that serves each state has this order.
 ORDERS = {
     State.PENDING: "m.queue, m.priority DESC, m.due_ms",
     State.HELD: "m.queue, m.task, m.priority DESC, m.due_ms",
     State.SCHEDULED: "m.due_ms",
     State.DEAD: "m.finished_ms DESC",
+}
+MESSAGES = {
+    state: f"""{COLUMNS}
+ WHERE m.state = '{state.value}' AND (CAST(:queue AS TEXT) IS NULL OR m.queue = :queue)
+   AND (CAST(:task AS TEXT) IS NULL OR m.task = :task)
+ ORDER BY {ORDERS.get(state, "m.seq")} LIMIT :limit OFFSET :offset
+"""
+    for state in State
 }
 GROUP = "SELECT id, size, remaining, failed, group_id, root_id, created_ms, finished_ms FROM liteq_groups WHERE id = ?"
 MEMBERS = """
@@ -60,12 +70,12 @@ FOLLOWERS = "SELECT id FROM liteq_messages WHERE awaits = ? ORDER BY seq"
 SENT = """
 SELECT m.id, m.group_id FROM liteq_messages AS own JOIN liteq_messages AS m ON m.seq > own.seq
  WHERE own.id = :id AND m.parent_id = :id AND m.awaits IS NULL
-   AND (m.group_id IS NULL OR m.group_id IS NOT own.group_id)
+   AND (m.group_id IS NULL OR own.group_id IS NULL OR m.group_id <> own.group_id)
  ORDER BY m.seq
 """
 OUTER_GROUP = "SELECT group_id FROM liteq_groups WHERE id = ? AND group_id IS NOT NULL"
 WAITING = """
-SELECT count(*) FROM (SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = :queue LIMIT :limit) AS some
+SELECT count(*) FROM (SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = :queue LIMIT :limit) AS found
 """
 COUNTS = "SELECT queue, state, count(*) FROM liteq_messages GROUP BY queue, state ORDER BY queue, state"
 
@@ -141,12 +151,12 @@ class Count(NamedTuple):
 
 
 def _state(value: str) -> State:
-    """Raises StorageCorrupt: what is no state was not written by liteq."""
+    """Raises StorageCorrupt for an unknown state, which liteq did not write."""
     try:
         return State(value)
     except ValueError as error:
         raise StorageCorrupt(
-            f"a message is in the state {value!r}, which there is not: the file is damaged; restore a backup"
+            f"a message is in the unknown state {value!r}: the file is damaged; restore a backup"
         ) from error
 
 
@@ -166,9 +176,8 @@ def find_finished(tx: Transaction, ids: Sequence[str]) -> Iterator[Record]:
     """Those of these messages that have finished. For many of them, of which few have: one question for 512 ids."""
     for start in range(0, len(ids), AMONG):
         some = list(ids[start : start + AMONG])
-        size = 1 << (len(some) - 1).bit_length()  # ten statements for the library's cache, not hundreds
-        marks = ", ".join("?" * size)
-        for row in tx.execute(f"{FIND_FINISHED}({marks})", some + some[:1] * (size - len(some))):
+        size = 1 << (len(some) - 1).bit_length()
+        for row in tx.execute(FIND_FINISHED[size], some + some[:1] * (size - len(some))):
             yield _record(row)
 
 
@@ -176,10 +185,8 @@ def messages(
     tx: Transaction, state: State, *, queue: str | None, task: str | None, limit: int, offset: int
 ) -> list[Record]:
     """Messages in `state`, of one queue or task where these are given; in claim order, the dead newest first."""
-    order = ORDERS.get(state, "m.seq")
-    sql = f"{MESSAGES} ORDER BY {order} LIMIT :limit OFFSET :offset"
-    params = {"state": state.value, "queue": queue, "task": task, "limit": limit, "offset": offset}
-    return [_record(row) for row in tx.execute(sql, params)]
+    params = {"queue": queue, "task": task, "limit": limit, "offset": offset}
+    return [_record(row) for row in tx.execute(MESSAGES[state], params)]
 
 
 def find_group(tx: Transaction, group_id: str) -> GroupRecord | None:

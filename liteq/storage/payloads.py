@@ -14,6 +14,7 @@ from liteq.storage.driver import Transaction
 __all__ = [
     "BESIDE",
     "INLINE_BYTES",
+    "NO_ARGUMENTS",
     "PAYLOAD_COLUMN",
     "RESULT_COLUMN",
     "add_payloads",
@@ -26,6 +27,7 @@ __all__ = [
 # Half a page: above it, a row and its result do not fit one, and cost more to write twice than a second row does.
 INLINE_BYTES = 1_024
 BESIDE = b""  # in a row: what belongs here is in liteq_bodies; no serializer makes an empty document
+NO_ARGUMENTS = b"[[],{}]"  # the payload of a row that is only there for its end or its progress
 
 # As part of a SELECT from `liteq_messages AS m`.
 PAYLOAD_COLUMN = """

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from liteq.message import Batch
-from liteq.storage.driver import Row, Transaction
+from liteq.storage.driver import LOCK, Row, Transaction
 from liteq.storage.enqueue import enqueue
 
 __all__ = [
@@ -46,7 +46,7 @@ ON CONFLICT (name) DO UPDATE SET
     schedule = :schedule
  WHERE liteq_schedules.owner <> :owner OR liteq_schedules.source <> :source
 """
-OWNED = "SELECT name FROM liteq_schedules WHERE owner = ?"
+OWNED = f"SELECT name FROM liteq_schedules WHERE owner = ? ORDER BY name {LOCK}"
 DELETE = "DELETE FROM liteq_schedules WHERE name = ?"
 ENABLE = "UPDATE liteq_schedules SET enabled = :enabled, next_due_ms = :next_due_ms WHERE name = :name"
 FIRE = """

@@ -1,4 +1,4 @@
-"""The verb *claim* under rate limits: what a rate holds back is moved out of the claimable set, once.
+"""The verb *claim* under rate limits: a message held back by a rate is moved out of the claimable set, once.
 
     pending --(no token)--> held --(a token)--> pending --> leased
 
@@ -17,7 +17,7 @@ from math import inf
 from liteq.message import Lease
 from liteq.policy.rates import Bucket, per_second
 from liteq.storage.claim import claim
-from liteq.storage.driver import Transaction
+from liteq.storage.driver import LOCK, SKIP_LOCKED, Row, Transaction
 
 __all__ = ["Budget", "Rate", "claim_within", "declare", "held_pairs", "look", "rates", "set_rate"]
 
@@ -30,19 +30,21 @@ SELECT queue, task FROM liteq_messages
 NEXT_QUEUE = """
 SELECT queue, task FROM liteq_messages WHERE state = 'held' AND queue > :queue ORDER BY queue, task LIMIT 1
 """
-HEAD = """
+HEAD = f"""
 SELECT seq, task FROM liteq_messages
- WHERE state = 'pending' AND queue = :queue ORDER BY priority DESC, due_ms, seq LIMIT :limit
+ WHERE state = 'pending' AND queue = :queue ORDER BY priority DESC, due_ms, seq LIMIT :limit {SKIP_LOCKED}
 """
 HOLD = "UPDATE liteq_messages SET state = 'held' WHERE seq = ? AND state = 'pending'"
-WAKE = """
+WAKE = f"""
 UPDATE liteq_messages SET state = 'pending'
  WHERE seq IN (
     SELECT seq FROM liteq_messages
-     WHERE state = 'held' AND queue = :queue AND task = :task ORDER BY priority DESC, due_ms, seq LIMIT :limit)
+     WHERE state = 'held' AND queue = :queue AND task = :task ORDER BY priority DESC, due_ms, seq
+     LIMIT :limit {SKIP_LOCKED})
 RETURNING seq
 """
 RATES = "SELECT task, rate, full_us, declared FROM liteq_rates"
+RATES_TO_SPEND = f"{RATES} ORDER BY task {LOCK}"  # two claims do not spend one token
 SPEND = "UPDATE liteq_rates SET full_us = :full_us WHERE task = :task"
 SET = """
 INSERT INTO liteq_rates (task, rate, declared, full_us) VALUES (:task, :rate, NULL, 0)
@@ -62,7 +64,7 @@ MOST = 2_000  # ... and in one transaction: other writers get their turn in betw
 
 @dataclass
 class Budget:
-    """What one turn may claim of tasks whose rate is limited; the claim writes in it what it used.
+    """The share of one turn in tasks whose rate is limited; the claim writes in it what it used.
 
     `bucket`: this worker's own bucket of a task, None where it has none. `now_s` belongs to these, by the monotonic
     clock. `used` is to be taken out of them once the transaction has committed. `wait_s`: until the next look is worth
@@ -90,17 +92,21 @@ class Rate:
 
 def rates(tx: Transaction) -> dict[str, Rate]:
     """The limits that all workers share, by task."""
-    return {row[0]: Rate(*row) for row in tx.execute(RATES)}
+    return _by_task(tx.execute(RATES))
+
+
+def _by_task(rows: list[Row]) -> dict[str, Rate]:
+    return {row[0]: Rate(*row) for row in rows}
 
 
 def set_rate(tx: Transaction, task: str, rate: str) -> None:
-    """Set what all workers together may start of `task`; `""`: any. Raises ValueError for what is no rate."""
+    """Limit all workers together to `rate` of `task` (`""`: no limit). Raises ValueError for text that is no rate."""
     per_second(rate)
     tx.execute(SET, {"task": task, "rate": rate})
 
 
 def declare(tx: Transaction, declared: Mapping[str, str | None]) -> None:
-    """What the code says of each of its tasks (None: nothing). A rate that was set meanwhile stands, if it is new."""
+    """Take over the rates in the code, by task (None: none). A rate set at run time stands until the code changes."""
     tx.executemany(UNDECLARE, [(task,) for task, rate in declared.items() if rate is None])
     tx.executemany(DECLARE, [{"task": task, "rate": rate} for task, rate in declared.items() if rate is not None])
 
@@ -119,9 +125,9 @@ def held_pairs(tx: Transaction) -> list[tuple[str, str]]:
 class _Turn:
     """The tokens that are left to one transaction: of the worker's buckets and of the shared ones."""
 
-    def __init__(self, tx: Transaction, budget: Budget, now_ms: int) -> None:
+    def __init__(self, tx: Transaction, budget: Budget, now_ms: int, *, spends: bool) -> None:
         self.budget = budget
-        self.shared = rates(tx)
+        self.shared = _by_task(tx.execute(RATES_TO_SPEND if spends else RATES))
         self._now = now_ms / 1000
         # Capped once and written: capped at each look alone, a bucket would stay empty for as long as the clock was
         # set back.
@@ -159,7 +165,7 @@ def look(tx: Transaction, queues: Sequence[str], budget: Budget, *, now_ms: int)
 
     Else `budget.wait_s` says when.
     """
-    turn = _Turn(tx, budget, now_ms)
+    turn = _Turn(tx, budget, now_ms, spends=False)
     pairs = [task for queue, task in held_pairs(tx) if queue in queues]
     budget.wait_s = min(map(turn.wait_s, pairs), default=inf)
     return bool(turn.set_back) or any(turn.left(task) >= 1 for task in pairs)
@@ -175,8 +181,8 @@ def claim_within(
     visibility_ms: int,
     now_ms: int,
 ) -> list[Lease]:
-    """As `claim`, within `budget`: what no token is there for is held."""
-    turn = _Turn(tx, budget, now_ms)
+    """As `claim`, within `budget`: messages without a token are held."""
+    turn = _Turn(tx, budget, now_ms, spends=True)
     woken = _wake(tx, queues, turn, limit)
     leases: list[Lease] = []
     held = 0

@@ -13,18 +13,18 @@ from liteq.exceptions import WorkerLostError
 from liteq.message import Flag
 from liteq.serialization import encode_error
 from liteq.storage.continuation import End, propagate
-from liteq.storage.driver import Row, Transaction
+from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 
 __all__ = ["expired", "reap_expired", "reap_worker"]
 
 # In chunks: a worker that died with thousands of leases does not hold the write lock for long.
-EXPIRED = """
+EXPIRED = f"""
 SELECT seq, token, id, flags, reaps, group_id FROM liteq_messages
- WHERE state = 'leased' AND worker = :worker AND deadline_ms <= :until_ms LIMIT :limit
+ WHERE state = 'leased' AND worker = :worker AND deadline_ms <= :until_ms LIMIT :limit {SKIP_LOCKED}
 """
-OF_WORKER = """
+OF_WORKER = f"""
 SELECT seq, token, id, flags, reaps, group_id FROM liteq_messages
- WHERE state = 'leased' AND worker = :worker LIMIT :limit
+ WHERE state = 'leased' AND worker = :worker LIMIT :limit {SKIP_LOCKED}
 """
 OWNERS = """
 SELECT m.worker, w.heartbeat_ms, min(m.deadline_ms)

@@ -8,20 +8,20 @@ from typing import NamedTuple
 from liteq.exceptions import ChordError
 from liteq.message import Flag
 from liteq.serialization import as_json, decode_error, encode_error
-from liteq.states import State
+from liteq.states import FINISHED, FOLLOWED, State, sql_list
 from liteq.storage.driver import Transaction
-from liteq.storage.payloads import RESULT_COLUMN
+from liteq.storage.payloads import NO_ARGUMENTS, RESULT_COLUMN
 
 __all__ = ["Ending", "forget", "group_error", "input_of", "result_of", "store"]
 
 STORE = f"""
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, created_ms, flags,
                             position, result, error, finished_ms)
-VALUES (:id, :task, '', 0, :state, x'5B5B5D2C7B7D5D', :options, :now_ms, :now_ms, 0, 0, :result, :error, :now_ms)
+VALUES (:id, :task, '', 0, :state, :payload, :options, :now_ms, :now_ms, 0, 0, :result, :error, :now_ms)
 ON CONFLICT (id) DO UPDATE
    SET state = excluded.state, result = excluded.result, error = excluded.error, finished_ms = excluded.finished_ms,
        progress = NULL, flags = liteq_messages.flags & ~{Flag.SHOWN}
- WHERE liteq_messages.state IN ('succeeded', 'dead', 'cancelled', 'upstream_failed')
+ WHERE liteq_messages.state IN {sql_list(FINISHED)}
 """
 
 RESULT = f"SELECT {RESULT_COLUMN} FROM liteq_messages AS m WHERE m.id = ?"
@@ -33,19 +33,19 @@ UNION ALL
 SELECT position, id, NULL, 1 FROM liteq_groups WHERE group_id = :id
 ORDER BY 1
 """
-FIRST_FAILED = """
+FIRST_FAILED = f"""
 SELECT id, error FROM liteq_messages
- WHERE group_id = :id AND state IN ('dead', 'cancelled', 'upstream_failed')
+ WHERE group_id = :id AND state IN {sql_list(FINISHED - {State.SUCCEEDED})}
  ORDER BY position LIMIT 1
 """
 FIRST_FAILED_GROUP = "SELECT id FROM liteq_groups WHERE group_id = :id AND failed > 0 ORDER BY position LIMIT 1"
 # Only what is finished: a row that still runs is not a result, and its workflow needs it.
-FORGET = """
+FORGET = f"""
 DELETE FROM liteq_messages
- WHERE id = ? AND state IN ('succeeded', 'cancelled', 'upstream_failed', 'dead')
+ WHERE id = ? AND state IN {sql_list(FINISHED)}
    AND NOT EXISTS (
         SELECT 1 FROM liteq_messages AS b
-         WHERE b.awaits = liteq_messages.id AND b.state NOT IN ('succeeded', 'cancelled'))
+         WHERE b.awaits = liteq_messages.id AND b.state NOT IN {sql_list(FOLLOWED)})
    AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = liteq_messages.group_id AND g.finished_ms IS NULL)
 """
 
@@ -102,7 +102,8 @@ class Ending(NamedTuple):
 
 def store(tx: Transaction, message_id: str, ending: Ending, *, now_ms: int) -> bool:
     """Say how a message ended that no worker ran, or that has ended; False, and nothing stored, where one may yet."""
-    params = {**ending._asdict(), "state": ending.state.value, "id": message_id, "now_ms": now_ms}
+    document = {**ending._asdict(), "state": ending.state.value, "payload": NO_ARGUMENTS}
+    params = {**document, "id": message_id, "now_ms": now_ms}
     return tx.executemany(STORE, [params]) == 1
 
 

@@ -6,38 +6,39 @@ one transaction held the write lock for 2.4 s; hence the chunks.
 
 from __future__ import annotations
 
-from liteq.storage.driver import Transaction
+from liteq.states import EXPIRABLE, FOLLOWED, sql_list
+from liteq.storage.driver import SKIP_LOCKED, Transaction
 
 __all__ = ["expire"]
 
 # From the outside in: a group leaves when no row needs it and the group that counts it has left; then its members may.
-GROUPS = """
+GROUPS = f"""
 DELETE FROM liteq_groups WHERE id IN (
     SELECT g.id FROM liteq_groups AS g
      WHERE g.finished_ms <= :before_ms
        AND NOT EXISTS (SELECT 1 FROM liteq_groups AS p WHERE p.id = g.group_id)
        AND NOT EXISTS (
-            SELECT 1 FROM liteq_messages AS b WHERE b.awaits = g.id AND b.state NOT IN ('succeeded', 'cancelled'))
-     LIMIT :limit)
+            SELECT 1 FROM liteq_messages AS b WHERE b.awaits = g.id AND b.state NOT IN {sql_list(FOLLOWED)})
+     LIMIT :limit {SKIP_LOCKED})
 """
-MESSAGES = """
+MESSAGES = f"""
 DELETE FROM liteq_messages WHERE seq IN (
     SELECT m.seq FROM liteq_messages AS m
-     WHERE m.state IN ('succeeded', 'cancelled', 'upstream_failed') AND m.finished_ms <= :before_ms
+     WHERE m.state IN {sql_list(EXPIRABLE)} AND m.finished_ms <= :before_ms
        AND (m.state <> 'upstream_failed' OR m.finished_ms <= :dead_before_ms)
        AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = m.group_id)
        AND NOT EXISTS (
-            SELECT 1 FROM liteq_messages AS b WHERE b.awaits = m.id AND b.state NOT IN ('succeeded', 'cancelled'))
+            SELECT 1 FROM liteq_messages AS b WHERE b.awaits = m.id AND b.state NOT IN {sql_list(FOLLOWED)})
      ORDER BY m.finished_ms
-     LIMIT :limit)
+     LIMIT :limit {SKIP_LOCKED})
 """
 SAVED_GROUPS = "DELETE FROM liteq_saved_groups WHERE created_ms <= :before_ms"
-DEAD = """
+DEAD = f"""
 DELETE FROM liteq_messages WHERE seq IN (
     SELECT seq FROM liteq_messages
      WHERE state = 'dead' AND finished_ms <= :dead_before_ms
      ORDER BY finished_ms
-     LIMIT :limit)
+     LIMIT :limit {SKIP_LOCKED})
 """
 
 

@@ -32,26 +32,28 @@ from liteq.storage.enqueue import enqueue
 
 __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "settle", "settle_one_by_one"]
 
-HELD = "WHERE seq = ? AND state = 'leased' AND token = ?"
-ACK = f"UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms = ? {HELD}"
-ACK_AND_VANISH = f"DELETE FROM liteq_messages {HELD}"
+UNDER_LEASE = "WHERE seq = ? AND state = 'leased' AND token = ?"
+ACK = f"UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms = ? {UNDER_LEASE}"
+ACK_AND_VANISH = f"DELETE FROM liteq_messages {UNDER_LEASE}"
 RETRY = f"""
 UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
        options = coalesce(?, options), queue = coalesce(?, queue), priority = coalesce(?, priority),
        expires_ms = coalesce(?, expires_ms), flags = ?, delay_ms = ?, progress = NULL
- {HELD}
+ {UNDER_LEASE}
 """
-DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {HELD}"
-CANCEL = f"UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ? {HELD}"
-RELEASE = f"UPDATE liteq_messages SET state = 'pending' {HELD}"
-HANDED_BACK = f"UPDATE liteq_messages SET state = 'scheduled', due_ms = ?, delay_ms = ?, options = ? {HELD}"
-REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = flags | {Flag.REDELIVERED} {HELD}"
-CRASHED = f"UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {HELD}"
-BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = ? {HELD}"
+DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {UNDER_LEASE}"
+CANCEL = f"UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ? {UNDER_LEASE}"
+RELEASE = f"UPDATE liteq_messages SET state = 'pending' {UNDER_LEASE}"
+HANDED_BACK = f"UPDATE liteq_messages SET state = 'scheduled', due_ms = ?, delay_ms = ?, options = ? {UNDER_LEASE}"
+REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = flags | {Flag.REDELIVERED} {UNDER_LEASE}"
+CRASHED = f"""
+UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {UNDER_LEASE}
+"""
+BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = ? {UNDER_LEASE}"
 
 
 class Settled(NamedTuple):
-    """What a batch did: the leases that were `lost`, whether something `finished`, whether something `woke`."""
+    """The effect of a batch: the leases that were `lost`, whether something `finished`, whether something `woke`."""
 
     lost: list[Lease]
     finished: bool

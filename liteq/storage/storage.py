@@ -1,4 +1,7 @@
-"""Storage: the verbs, one transaction each. No SQL here; the SQL of a verb is in the file that bears its name."""
+"""Storage: the verbs of the queue, one transaction each; its other parts are facades (facades/).
+
+No SQL here: the SQL of a verb is in the file that bears its name.
+"""
 
 from __future__ import annotations
 
@@ -10,46 +13,39 @@ from typing import Any, NamedTuple, Protocol
 
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
-from liteq.states import State
-from liteq.storage import append_members as _grow
-from liteq.storage import browse as _browse
-from liteq.storage import cancel as _control
+from liteq.storage import cancel as _cancel
 from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
 from liteq.storage import commands as _commands
-from liteq.storage import dead as _dead
 from liteq.storage import enqueue as _enqueue
-from liteq.storage import event_log as _events
+from liteq.storage import event_log as _event_log
 from liteq.storage import extend as _extend
-from liteq.storage import inspect as _inspect
 from liteq.storage import rates as _rates
 from liteq.storage import reap as _reap
 from liteq.storage import results as _results
 from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
-from liteq.storage.browse import Line, Mark
 from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
 from liteq.storage.engines import open_driver
-from liteq.storage.facades import Commands, Events, Rates, SavedGroups, Schedules
-from liteq.storage.inspect import Count, GroupRecord, Member, Record
+from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
 from liteq.storage.rates import Budget
 from liteq.storage.workers import WorkerRecord
 
-__all__ = ["Storage", "Told", "Turn", "open_storage"]
+__all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 
 IDLE_EARS = 4
 CHUNK = 1_000  # rows of one housekeeping transaction: others get their turn in between
 
 
-Told = Sequence[tuple[int | None, bytes]]  # events, each with the token of the lease that it is about
+TaggedEvents = Sequence[tuple[int | None, bytes]]  # each with the token of the lease that it is about
 
 
 class Turn(NamedTuple):
-    """What one turn of a worker brought: new `leases`, and those whose outcome came too late.
+    """The yield of one turn of a worker: new `leases`, and those whose outcome came too late.
 
     `due_ms`: when the next scheduled message comes due; None when there is none, and where nothing was to be claimed.
-    `command`: with new leases, the newest command that was given before them (`boards.Commands`); else 0.
+    `command`: with new leases, the newest command that was given before them (`storage.commands`); else 0.
     """
 
     leases: list[Lease]
@@ -67,6 +63,9 @@ class _Step(Protocol):
 class Storage:
     """A queue in a storage engine. Safe to use from any thread, and after a fork.
 
+    Its own methods are the life of a message: sent, claimed, settled, expired. Beside them are its parts: `reader`,
+    `dead`, `groups`, `schedules`, `commands`, `events`, `rates`, `saved_groups`.
+
     `max_crashes`, `max_reaps`: how often a message's child process may die, or the worker that holds it vanish, before
     the message becomes a dead letter.
     """
@@ -76,15 +75,43 @@ class Storage:
     ) -> None:
         self.driver = driver
         self.clock: Clock = clock or SystemClock()
+        self.reader = Reader(driver, self.clock)
+        self.dead = DeadLetters(driver, self.clock)
+        self.groups = Groups(driver, self.clock, self._events_of)
         self.schedules = Schedules(driver, self.clock)
         self.commands = Commands(driver, self.clock)
         self.saved_groups = SavedGroups(driver, self.clock)
-        self.rates = Rates(driver)
+        self.rates = Rates(driver, self.clock)
         self.events = Events(driver, self.clock)
-        self.tell_sent: Callable[[Sequence[Message]], list[bytes]] | None = None  # the events of what is enqueued
+        self.events_of: Callable[[Sequence[Message]], list[bytes]] | None = None  # of messages that are sent
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
         self._ears: list[Listener] = []  # listeners of Bell.DONE that nobody waits with
+        self._keep_short_names()
+
+    def _keep_short_names(self) -> None:
+        """Reading is done all over, and its names are no others: `storage.find` is `storage.reader.find`."""
+        self.find = self.reader.find
+        self.find_many = self.reader.find_many
+        self.find_finished = self.reader.find_finished
+        self.find_group = self.reader.find_group
+        self.group_members = self.reader.group_members
+        self.sent_by = self.reader.sent_by
+        self.followers = self.reader.followers
+        self.messages = self.reader.messages
+        self.browse = self.reader.browse
+        self.counts = self.reader.counts
+        self.workers = self.reader.workers
+        self.waiting = self.reader.waiting
+        self.next_due_ms = self.reader.next_due_ms
+        self.dead_matching = self.dead.matching
+        self.dead_replay = self.dead.requeue
+        self.dead_drop = self.dead.drop
+        self.grow_group = self.groups.append
+        self.extend_group = self.groups.extend
+
+    def _events_of(self, messages: Sequence[Message]) -> Sequence[bytes]:
+        return self.events_of(messages) if self.events_of is not None else ()
 
     # -- producers ---------------------------------------------------------------------------------------------------
 
@@ -95,13 +122,13 @@ class Storage:
         message holds the `unique_key` of a new one, its id is returned instead.
         """
         now_ms = self.clock.now_ms()
-        told = self.tell_sent(batch.messages) if self.tell_sent is not None else ()
-        if not told and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
+        events = self.events_of(batch.messages) if self.events_of is not None else ()
+        if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
             return [batch.messages[0].id]
         with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
             ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
-            if told:
-                _events.write(tx, told, now_ms=now_ms)
+            if events:
+                _event_log.write(tx, events, now_ms=now_ms)
         return ids
 
     def enqueue_many(self, messages: Iterable[Message]) -> int:
@@ -110,57 +137,31 @@ class Storage:
         `messages` is consumed before the write lock is taken: nothing of the caller's runs inside the transaction.
         """
         rows = list(messages)
-        told = self.tell_sent(rows) if self.tell_sent is not None else ()
+        events = self._events_of(rows)
         with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
             written = _enqueue.enqueue_many(tx, rows, now_ms=self.clock.now_ms())
-            if told:
-                _events.write(tx, told, now_ms=self.clock.now_ms())
+            if events:
+                _event_log.write(tx, events, now_ms=self.clock.now_ms())
         return written
 
-    def grow_group(self, group_id: str, batch: Batch) -> bool:
-        """Send `batch` as one more member of a group; False, and nothing is sent, when the group is done."""
-        with self.driver.write(Promise.ACCEPTED) as tx:
-            grown = _grow.grow(tx, group_id, batch, now_ms=self.clock.now_ms())
-        self._ring(done=False, work=grown)
-        return grown
-
     def takes_parts(self) -> bool:
-        """Whether a group may be sent in parts now: `extend_group` finds what `enqueue` has written."""
+        """Whether a group may be sent in parts now: `groups.extend` finds the rows that `enqueue` has written."""
         return True
-
-    def extend_group(
-        self, group_id: str, hold: str, batch: Batch, members: int, *, patience_s: float, last: bool = False
-    ) -> bool:
-        """Send the next part of a group, with `members` more; False, and nothing is sent, when its `hold` has run.
-
-        `hold`: the message that keeps it open, for `patience_s` seconds more; with the `last` part it leaves.
-        """
-        told = self.tell_sent(batch.messages) if self.tell_sent is not None else ()
-        with self.driver.write(Promise.ACCEPTED) as tx:
-            now_ms = self.clock.now_ms()
-            due_ms = now_ms + int(patience_s * 1000)
-            grown = _grow.extend(tx, group_id, hold, batch, members, due_ms=due_ms, now_ms=now_ms)
-            if grown and last:
-                _grow.complete(tx, group_id, hold, now_ms=now_ms)
-            if grown and told:
-                _events.write(tx, told, now_ms=now_ms)
-        self._ring(done=last, work=grown)
-        return grown
 
     def cancel(self, ids: Sequence[str], *, reason: str = "revoked") -> list[str]:
         """Cancel messages that have not started, and what awaits them; the ids that are running now instead."""
         with self.driver.write(Promise.REMOVED) as tx:
-            running = _control.cancel(tx, ids, now_ms=self.clock.now_ms(), reason=reason)
+            running = _cancel.cancel(tx, ids, now_ms=self.clock.now_ms(), reason=reason)
         self._ring(done=True, work=True)
         return running
 
     def purge(self, queues: Sequence[str] | None = None) -> int:
-        """Delete what waits to run in `queues` (None: in all); how many messages."""
+        """Delete the messages that wait to run in `queues` (None: in all); how many."""
         purged = 0
         for queue in queues if queues is not None else [None]:
             while True:
                 with self.driver.write(Promise.REMOVED) as tx:
-                    n = _control.purge(tx, queue, now_ms=self.clock.now_ms(), limit=CHUNK)
+                    n = _cancel.purge(tx, queue, now_ms=self.clock.now_ms(), limit=CHUNK)
                 purged += n
                 if n < CHUNK:
                     break
@@ -191,6 +192,16 @@ class Storage:
             known = _workers.heartbeat(tx, worker, info, now_ms=now_ms)
             return known, _extend.extend(tx, worker, leases, deadline_ms=now_ms + int(visibility_s * 1000))
 
+    def worker_before(self, worker: int, boot: str, *, fresh_s: float) -> tuple[WorkerRecord | None, bool]:
+        """The worker before `worker` under the same `boot`, and whether one of all those before it is fresh.
+
+        Fresh: its heartbeat is `fresh_s` seconds old at most.
+        """
+        now_ms = self.clock.now_ms()
+        fresh_ms = int(fresh_s * 1000)
+        with self.driver.read() as tx:
+            return _workers.before(tx, worker, boot, since_ms=now_ms - fresh_ms, until_ms=now_ms + fresh_ms)
+
     def turn(
         self,
         settled: Sequence[tuple[Lease, Outcome]],
@@ -201,7 +212,7 @@ class Storage:
         visibility_s: float,
         expectant: bool = False,
         budget: Budget | None = None,
-        told: Told = (),
+        events: TaggedEvents = (),
     ) -> Turn:
         """Settle a batch of outcomes and claim up to `limit` messages, in one transaction.
 
@@ -209,7 +220,7 @@ class Storage:
         worker's turn is a read: it takes the write lock only when there is something to claim, or when it is
         `expectant`, which saves the look.
 
-        `budget`: what rate limits allow; None where this worker knows of none. `told`: events to be written with the
+        `budget`: the share that rate limits allow; None where this worker knows of none. `events` are written with the
         outcomes, but for those of lost leases.
         """
         now_ms = self.clock.now_ms()
@@ -220,10 +231,10 @@ class Storage:
             if not worth_it:
                 return Turn([], [], due_ms)
         try:
-            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, told, _settle.settle)
+            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, events, _settle.settle)
         except _settle.StaleBatch:
             one_by_one = _settle.settle_one_by_one
-            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, told, one_by_one)
+            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, events, one_by_one)
 
     def _turn(
         self,
@@ -234,16 +245,16 @@ class Storage:
         visibility_s: float,
         now_ms: int,
         budget: Budget | None,
-        told: Told,
+        events: TaggedEvents,
         settle: _settle.Settle,
     ) -> Turn:
         done, promoted, due_ms, leases, command = _settle.NOTHING, 0, None, [], 0
         with self.driver.write(Promise.PROGRESS) as tx:
             if settled:
                 done = settle(tx, settled, now_ms=now_ms, max_crashes=self.max_crashes)
-            if told:
+            if events:
                 lost = {lease.token for lease in done.lost}
-                _events.write(tx, [event for token, event in told if token not in lost], now_ms=now_ms)
+                _event_log.write(tx, [event for token, event in events if token not in lost], now_ms=now_ms)
             if limit > 0:
                 promoted, due_ms = _claim.promote(tx, now_ms=now_ms)
                 claim = _claim.claim if budget is None else partial(_rates.claim_within, budget=budget)
@@ -252,8 +263,10 @@ class Storage:
                 )
             if leases:
                 command = _commands.last_seen(tx)
-        # What woke up and was not claimed here is for others: ring only then, a busy worker would wake all the idle.
-        self._ring(done=done.finished or bool(told), work=(done.woke or promoted > 0) and len(leases) >= max(limit, 0))
+        # A row that woke up and was not claimed here is for others: ring only then, a busy worker would wake all idle.
+        self._ring(
+            done=done.finished or bool(events), work=(done.woke or promoted > 0) and len(leases) >= max(limit, 0)
+        )
         return Turn(leases, done.lost, due_ms, command)
 
     def _worth_a_claim(self, queues: Sequence[str], now_ms: int, budget: Budget | None) -> tuple[bool, int | None]:
@@ -284,18 +297,8 @@ class Storage:
                 return _extend.progress(tx, *lease, data)
             return _extend.progress_by_id(tx, message_id, data, now_ms=self.clock.now_ms())
 
-    def waiting(self, queues: Sequence[str], *, limit: int) -> int:
-        """How many messages of `queues` could be claimed now, counting no further than `limit`."""
-        with self.driver.read() as tx:
-            return _inspect.waiting(tx, queues, limit=limit)
-
-    def next_due_ms(self) -> int | None:
-        """When the next scheduled message comes due; None when there is none."""
-        with self.driver.read() as tx:
-            return _claim.next_due_ms(tx)
-
     def reap(self, dead_workers: Sequence[int] = (), *, expired: bool = True, living: Collection[int] = ()) -> int:
-        """Put back what `dead_workers` hold and, if `expired`, what is leased past its deadline; how many messages.
+        """End the leases of `dead_workers` and, if `expired`, those past their deadline; how many messages.
 
         A worker of `living` keeps its leases in spite of their deadline, but for those that its last heartbeat has
         left out.
@@ -318,7 +321,7 @@ class Storage:
             return _reap.expired(tx, living, now_ms=self.clock.now_ms())
 
     def _chunked(self, step: _Step) -> int:
-        """Run `step` in a transaction each until it does less than a chunk; what it did in all."""
+        """Run `step` in a transaction each until it does less than a chunk; how many rows in all."""
         total = 0
         while True:
             with self.driver.write(Promise.PROGRESS) as tx:
@@ -340,89 +343,14 @@ class Storage:
         return capped
 
     def expire(self, *, result_expires_s: float | None, dead_expires_s: float | None, limit: int = CHUNK) -> int:
-        """Delete a chunk of what finished longer ago than these (None: keep); how many rows."""
+        """Delete a chunk of the rows that finished longer ago than these (None: keep); how many."""
         now_ms = self.clock.now_ms()
         before_ms = None if result_expires_s is None else now_ms - int(result_expires_s * 1000)
         dead_ms = None if dead_expires_s is None else now_ms - int(dead_expires_s * 1000)
         with self.driver.write(Promise.PROGRESS) as tx:
             return _retention.expire(tx, before_ms=before_ms, dead_before_ms=dead_ms, limit=limit)
 
-    # -- readers -----------------------------------------------------------------------------------------------------
-
-    def find(self, message_id: str) -> Record | None:
-        """The message of this id; None when there is none (never was, or its time is over)."""
-        with self.driver.read() as tx:
-            return next(_inspect.find(tx, [message_id]), None)
-
-    def find_many(self, ids: Sequence[str]) -> dict[str, Record]:
-        """Those of these messages that exist, by id, from one snapshot."""
-        with self.driver.read() as tx:
-            return {record.id: record for record in _inspect.find(tx, ids)}
-
-    def find_finished(self, ids: Sequence[str]) -> dict[str, Record]:
-        """Those of these messages that have finished, by id, from one snapshot."""
-        with self.driver.read() as tx:
-            return {record.id: record for record in _inspect.find_finished(tx, ids)}
-
-    def find_group(self, group_id: str) -> GroupRecord | None:
-        """The counter of a group; None when there is none of that id."""
-        with self.driver.read() as tx:
-            return _inspect.find_group(tx, group_id)
-
-    def group_members(self, group_id: str) -> list[Member]:
-        """The members of a group in the order of its result; [] when there is none of that id."""
-        with self.driver.read() as tx:
-            return _inspect.group_members(tx, group_id)
-
-    def sent_by(self, message_id: str) -> list[tuple[str, bool]]:
-        """What the body of a message sent, as (id, whether of a group), in the order of sending. Costs a scan."""
-        with self.driver.read() as tx:
-            return _inspect.sent_by(tx, message_id)
-
-    def followers(self, node: str) -> list[str]:
-        """The ids of the messages that await a message or a group, or did, in the order of sending."""
-        with self.driver.read() as tx:
-            return _inspect.followers(tx, node)
-
-    def messages(
-        self, state: State, *, queue: str | None = None, task: str | None = None, limit: int = 100, offset: int = 0
-    ) -> list[Record]:
-        """Messages in one state, a page of them."""
-        with self.driver.read() as tx:
-            return _inspect.messages(tx, state, queue=queue, task=task, limit=limit, offset=offset)
-
-    def browse(
-        self,
-        state: State | None = None,
-        *,
-        queue: str | None = None,
-        task: str | None = None,
-        after: Mark | None = None,
-        limit: int = 100,
-    ) -> list[Line]:
-        """A page of messages, in `state` or in any, as lines of a list: those after the one that `after` marks."""
-        with self.driver.read() as tx:
-            return _browse.page(tx, state, queue=queue, task=task, after=after, limit=limit)
-
-    def counts(self) -> list[Count]:
-        """How many messages there are, by queue and state."""
-        with self.driver.read() as tx:
-            return _inspect.counts(tx)
-
-    def workers(self) -> list[WorkerRecord]:
-        """Every worker that the file knows."""
-        with self.driver.read() as tx:
-            return _workers.workers(tx)
-
-    def worker_before(self, worker: int, boot: str, *, fresh_s: float) -> tuple[WorkerRecord | None, bool]:
-        """The worker before `worker` under the same `boot`, and whether one of all those before it is fresh.
-
-        Fresh: its heartbeat is `fresh_s` seconds old at most.
-        """
-        now_ms = self.clock.now_ms()
-        fresh_ms = int(fresh_s * 1000)
-        with self.driver.read() as tx:
-            return _workers.before(tx, worker, boot, since_ms=now_ms - fresh_ms, until_ms=now_ms + fresh_ms)
+    # -- results -----------------------------------------------------------------------------------------------------
 
     def store_result(self, message_id: str, ending: _results.Ending) -> bool:
         """Say how a message ended that no worker ran, or that has ended.
@@ -440,7 +368,7 @@ class Storage:
             return _results.forget(tx, ids)
 
     def listen(self, bell: Bell) -> Listener:
-        """Wait for what happens: listen first, then look, then wait."""
+        """A listener: listen first, then look, then wait."""
         return self.driver.listen(bell)
 
     @contextmanager
@@ -459,29 +387,10 @@ class Storage:
             else:
                 ear.close()
 
-    # -- dead letters ------------------------------------------------------------------------------------------------
-
-    def dead_matching(self, *, task: str | None = None, queue: str | None = None, limit: int = CHUNK) -> list[str]:
-        """The ids of dead letters of a task and a queue (None: of any), the oldest first."""
-        with self.driver.read() as tx:
-            return _dead.matching(tx, task=task, queue=queue, limit=limit)
-
-    def dead_replay(self, ids: Sequence[str]) -> list[str]:
-        """Put dead letters back in their queue, all or nothing; the ids that were replayed."""
-        with self.driver.write(Promise.ACCEPTED) as tx:
-            replayed = _dead.replay(tx, ids, now_ms=self.clock.now_ms())
-        self._ring(done=False, work=bool(replayed))
-        return replayed
-
-    def dead_drop(self, ids: Sequence[str]) -> int:
-        """Delete dead letters; how many there were."""
-        with self.driver.write(Promise.REMOVED) as tx:
-            return _dead.drop(tx, ids)
-
     # -- the store itself --------------------------------------------------------------------------------------------
 
     def migrate(self) -> int:
-        """Bring the schema up to date, creating the file if need be; its version."""
+        """Bring the schema up to date, creating the store if need be; its version."""
         return self.driver.migrate()
 
     def fold_log(self) -> None:
@@ -497,7 +406,7 @@ class Storage:
         return self.driver.restore(source)
 
     def describe(self) -> dict[str, Any]:
-        """What there is to know of the engine and the file, for `liteq doctor`."""
+        """The facts about the engine and the store, for `liteq doctor --json`."""
         return self.driver.describe()
 
     def close(self) -> None:

@@ -12,13 +12,32 @@ import contextvars
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 __all__ = ["Lanes", "lanes_of", "reading", "writing"]
 
 T = TypeVar("T")
+
+
+class Submits(Protocol):
+    """The integrations of an app, as this module asks them."""
+
+    def submit(self, call: Callable[[], Any], *, writes: bool) -> Future[Any] | None:
+        """Run `call` in a framework's own place; None where there is none."""
+
+
+class AsyncApp(Protocol):
+    """The part of an app that this module, which stands below apps, knows."""
+
+    @property
+    def conf(self) -> Any:
+        """Its settings; `task_always_eager` is read."""
+
+    @property
+    def integrations(self) -> Submits:
+        """The hooks of frameworks."""
 
 
 class _Here(threading.local):
@@ -55,7 +74,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
-def lanes_of(app: Any) -> Lanes:
+def lanes_of(app: AsyncApp) -> Lanes:
     """The lanes of `app`; threads do not survive a fork, so each process has its own."""
     with _lock:
         lanes = _lanes.get(app)
@@ -64,7 +83,7 @@ def lanes_of(app: Any) -> Lanes:
         return lanes
 
 
-async def writing(app: Any, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+async def writing(app: AsyncApp, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """What `function` returns, which writes to the file of `app`, while others have the event loop.
 
     Cancelled before the thread has come to it, it is not called; later, it runs to its end and nobody is told.
@@ -79,14 +98,14 @@ async def writing(app: Any, function: Callable[..., T], *args: Any, **kwargs: An
     return await lanes_of(app).write(lambda: context.run(function, *args, **kwargs))
 
 
-async def reading(app: Any, function: Callable[..., T], *args: Any) -> T:
+async def reading(app: AsyncApp, function: Callable[..., T], *args: Any) -> T:
     """What `function` returns, which reads the file of `app`, while others have the event loop."""
     if elsewhere := _submitted(app, lambda: function(*args), writes=False):
         return await elsewhere
     return await lanes_of(app).read(function, *args)
 
 
-def _submitted(app: Any, call: Callable[[], T], *, writes: bool) -> asyncio.Future[T] | None:
-    """The call's future, where a framework has its own place for it (`LiteQ.async_submit`)."""
-    future = None if app.async_submit is None else app.async_submit(call, writes)
+def _submitted(app: AsyncApp, call: Callable[[], T], *, writes: bool) -> asyncio.Future[T] | None:
+    """The call's future, where a framework has its own place for it."""
+    future = app.integrations.submit(call, writes=writes)
     return None if future is None else asyncio.wrap_future(future)

@@ -24,7 +24,7 @@ from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import encode_error
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
-from liteq.storage.storage import Storage, Told, Turn
+from liteq.storage.storage import Storage, TaggedEvents, Turn
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
@@ -237,7 +237,7 @@ class Consumer:
                 visibility_s=self._visibility_s,
                 expectant=self._claiming.expectant,
                 budget=budget,
-                told=told,
+                events=told,
             )
         except BaseException as exc:
             if type(exc) is StorageError:  # none of the kinds that pass: one of these outcomes may be to blame
@@ -261,7 +261,7 @@ class Consumer:
             self._events.received(leases)
         return self._admit(leases, command)
 
-    def _committed(self, budget: Budget | None, told: Told) -> None:
+    def _committed(self, budget: Budget | None, told: TaggedEvents) -> None:
         if self._rates is not None and budget is not None:
             self._rates.used(budget)
         if self._events is not None:

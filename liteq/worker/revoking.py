@@ -12,7 +12,7 @@ from typing import Any
 
 from liteq import signals as announce
 from liteq.app.control import stamps_of
-from liteq.context import Request
+from liteq.context import App, Request
 from liteq.exceptions import TaskRevokedError
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode_error, kind_of
@@ -81,7 +81,7 @@ def has_stamp(lease: Lease, stamps: Mapping[str, AbstractSet[str]]) -> bool:
 
 
 def revoked_outcome(
-    app: Any, lease: Lease, hostname: str, *, terminated: bool, signum: int | None = None, expired: bool = False
+    app: App, lease: Lease, hostname: str, *, terminated: bool, signum: int | None = None, expired: bool = False
 ) -> Cancel:
     """Cancelled, as `TaskRevokedError`; logged, and sent as the signal `task_revoked`."""
     reason = "terminated" if terminated else "expired" if expired else "revoked"

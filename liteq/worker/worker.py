@@ -15,7 +15,7 @@ from setproctitle import getproctitle, setproctitle
 
 from liteq import signals as announce
 from liteq._version import __version__
-from liteq.context import identity
+from liteq.context import App, identity
 from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
 from liteq.storage.storage import Storage
 from liteq.worker.chores.autoscale import Autoscaler
@@ -24,6 +24,7 @@ from liteq.worker.chores.heartbeat import Heartbeat, KeepAlive
 from liteq.worker.chores.rate_limits import RateLimits
 from liteq.worker.chores.soft_shutdown import SoftShutdown
 from liteq.worker.chores.sync import SyncChore
+from liteq.worker.control.commands import import_modules
 from liteq.worker.control.panel import Panel
 from liteq.worker.hooks import Chore, Hooks
 from liteq.worker.loop import Consumer
@@ -65,7 +66,7 @@ class Worker:
 
     def __init__(
         self,
-        app: Any,
+        app: App,
         *,
         queues: Sequence[str] | None = None,
         exclude_queues: Sequence[str] = (),
@@ -121,14 +122,14 @@ class Worker:
         self._signals.put(Demand.COLD if cold else Demand.WARM)
 
     def reload(self, modules: Sequence[str] | None = None, reload: bool = False, timeout_s: float = 10.0) -> None:
-        """Have the running worker import `modules` (with `reload`: anew) and forget rate limits, from any thread.
+        """Import `modules` (with `reload`: anew) and have the worker forget rate limits, from any thread.
 
         Tests call it after they have defined tasks: these are known without it. The processes of the prefork pool are
-        replaced, each once it is idle. Raises RuntimeError when that fails, or is not done within `timeout_s`.
+        replaced, each once it is idle. Raises ImportError, and RuntimeError when the worker has not done its part
+        within `timeout_s`.
         """
-        answers = self.app.control.pool_restart(
-            list(modules or ()), reload=reload, destination=[self.hostname], reply=True, timeout=timeout_s
-        )
+        import_modules(modules or (), reload=reload)
+        answers = self.app.control.pool_restart(destination=[self.hostname], reply=True, timeout=timeout_s)
         answer = {name: reply for one in answers or () for name, reply in one.items()}.get(self.hostname)
         if answer is None or "error" in answer:
             raise RuntimeError(f"{self.hostname} has not reloaded: {answer or 'it does not answer'}")

@@ -6,12 +6,18 @@ A further engine is added by one more element of DRIVERS; `LITEQ_TEST_URL` runs 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from liteq.message import Batch, Lease, Message, WorkerIdentity, new_id
+from liteq.states import FINISHED, LEGAL, STORABLE, State
+from liteq.storage import results
+from liteq.storage.driver import Params, Row, Transaction
 from liteq.storage.storage import Storage, open_storage
 from liteq.testing import FakeClock
 
@@ -28,12 +34,66 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
+Transition = tuple[State, State]
+CHANGES_STATES = re.compile(r"liteq_messages.*\bSET\b(?:(?!\bWHERE\b).)*?\bstate = ", re.DOTALL)
+
+
+class Watched:
+    """A transaction that notes which message goes from which state to which."""
+
+    def __init__(self, tx: Transaction, made: set[Transition], stored: set[Transition]) -> None:
+        self._tx, self._made, self._stored = tx, made, stored
+
+    def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        with self._watching(sql):
+            return self._tx.execute(sql, params)
+
+    def executemany(self, sql: str, rows: Iterable[Params]) -> int:
+        with self._watching(sql):
+            return self._tx.executemany(sql, rows)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx, name)
+
+    @contextmanager
+    def _watching(self, sql: str) -> Iterator[None]:
+        if not CHANGES_STATES.search(sql):
+            yield
+            return
+        before = self._states()
+        yield
+        found = self._stored if sql == results.STORE else self._made
+        found |= {(before[seq], state) for seq, state in self._states().items() if before.get(seq, state) != state}
+
+    def _states(self) -> dict[int, State]:
+        return {seq: State(state) for seq, state in self._tx.execute("SELECT seq, state FROM liteq_messages")}
+
+
+@pytest.fixture
+def transitions() -> set[Transition]:
+    """The (old, new) states through which messages have gone in this test."""
+    return set()
+
+
 @pytest.fixture(params=DRIVERS)
-def storage(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> Iterator[Storage]:
+def storage(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock, transitions: set[Transition]
+) -> Iterator[Storage]:
     opened = open_storage(url_of(request.param, tmp_path), clock=clock)
     opened.migrate()
+    write, stored = opened.driver.write, set[Transition]()
+
+    @contextmanager
+    def watched(block: AbstractContextManager[Transaction]) -> Iterator[Watched]:
+        with block as tx:
+            yield Watched(tx, transitions, stored)
+
+    opened.driver.write = lambda *args, **options: watched(write(*args, **options))  # type: ignore[method-assign]
     yield opened
     opened.close()
+    assert {(old, new) for old, new in transitions if new not in LEGAL[old]} == set(), "transitions that are not LEGAL"
+    assert {(old, new) for old, new in stored if old not in FINISHED or new not in STORABLE} == set()
+    transitions |= stored
 
 
 Send = Callable[..., str]

@@ -9,7 +9,7 @@ import pytest
 from liteq.exceptions import WorkerLostError
 from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Message, Release, RetryAt, new_id
 from liteq.serialization import decode_error, encode_error
-from liteq.states import LEGAL, State
+from liteq.states import State
 from liteq.storage.claim import SPREAD
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
@@ -360,7 +360,3 @@ def test_forget_deletes_only_what_has_finished(storage: Storage, send: Send, wor
     assert storage.forget([done, waiting]) == 1
     assert storage.find(done) is None
     assert state_of(storage, waiting) is State.PENDING
-
-
-def test_every_state_has_its_transitions() -> None:
-    assert set(LEGAL) == set(State)

@@ -36,14 +36,14 @@ MODEL = "test_simulation.py::test_the_file_and_the_model_never_diverge"
 MUTANTS = [
     without(
         "fencing token: a late worker's write changes nothing", "liteq/storage/settle.py",
-        "HELD = \"WHERE seq = ? AND state = 'leased' AND token = ?\"",
-        "HELD = \"WHERE seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
+        "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND token = ?\"",
+        "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
         MODEL,
     ),
     without(
-        "a token is never given out twice", "liteq/storage/claim.py",
-        "UPDATE liteq_meta SET value = :token WHERE key = 'token'",
-        "UPDATE liteq_meta SET value = 0 * :token WHERE key = 'token'",
+        "a token is never given out twice", "liteq/storage/sqlite/session.py",
+        "SET value = value + ? WHERE key = 'token' RETURNING value - ?",
+        "SET value = value + 0 * ? WHERE key = 'token' RETURNING value - 0 * ?",
         MODEL,
         "test_simulation.py::TestQueueMachine",
     ),
@@ -75,7 +75,7 @@ MUTANTS = [
     ),
     without(
         "a result stays while a follower may ask for it", "liteq/storage/retention.py",
-        "WHERE b.awaits = m.id AND b.state NOT IN ('succeeded', 'cancelled'))",
+        "WHERE b.awaits = m.id AND b.state NOT IN {sql_list(FOLLOWED)})",
         "WHERE b.awaits = m.id AND b.state = 'none')",
         MODEL,
     ),
@@ -396,6 +396,21 @@ MUTANTS = [
         "    if text.isprintable():", "    if text:",
         "test_limits.py::test_results_and_tracebacks_are_held_to_their_limits",
         "../unit/test_log.py::test_a_name_cannot_forge_a_line_or_drive_the_terminal",
+    ),
+    without(
+        "a message names no module to import", "liteq/worker/control/commands.py",
+        "    if modules and not state.app.conf.worker_pool_restarts:", "    if False:",
+        "../integration/test_control_worker.py::test_a_message_imports_no_module_unless_the_settings_allow_it",
+    ),
+    without(
+        "names and ids that others sent are one line of the log", "liteq/cli/logs.py",
+        "    return printable(text) if ours and", "    return text if ours and",
+        "../unit/test_log.py::test_neither_form_of_the_log_shows_raw_what_others_sent",
+    ),
+    without(
+        "a status route without a token is open to nobody", "liteq/monitor/documents.py",
+        "    if not guard.local:", "    if False:",
+        "../contrib/flask/test_flask_extension.py::test_a_program_that_has_said_nothing_lets_nobody_look",
     ),
     without(
         "an exception's module is not imported", "liteq/serialization/errors.py",

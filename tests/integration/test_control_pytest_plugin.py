@@ -39,7 +39,7 @@ def test_an_app_and_a_worker_of_its_own(celery_app, celery_worker):
 
     celery_worker.reload()
     celery_worker.reload(["project_tasks"], reload=True)
-    with pytest.raises(RuntimeError, match="no_such_module"):
+    with pytest.raises(ImportError, match="no_such_module"):
         celery_worker.reload(["no_such_module"])
     assert celery_app.conf.task_default_queue == "tests"
     assert add.delay(1, 2).get(timeout=10) == 3

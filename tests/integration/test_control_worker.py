@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -132,6 +133,22 @@ def test_the_pool_grows_and_shrinks(app, worker, inspect):
     assert inspect.stats()["one@here"]["pool"]["max-concurrency"] == 4
     app.control.pool_shrink(3, reply=True, timeout=20)
     assert inspect.stats()["one@here"]["pool"]["max-concurrency"] == 1
+
+
+def test_a_message_imports_no_module_unless_the_settings_allow_it(app, worker, tmp_path, monkeypatch):
+    (tmp_path / "sent_by_a_row.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def restart() -> dict[str, object]:
+        ((_, answer),) = app.control.pool_restart(["sent_by_a_row"], reply=True)[0].items()
+        return answer
+
+    assert "worker_pool_restarts" in restart()["error"]
+    assert "sent_by_a_row" not in sys.modules
+    app.conf.worker_pool_restarts = True
+    assert restart() == {"ok": "reload started"}
+    assert "sent_by_a_row" in sys.modules
+    del sys.modules["sent_by_a_row"]
 
 
 def test_what_there_is_not_says_so(app, worker):

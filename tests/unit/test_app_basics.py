@@ -104,7 +104,7 @@ def test_shared_tasks_belong_to_every_app_those_made_later_too():
 
 def test_the_current_app_is_the_last_one_made_in_this_thread(app):
     assert current_app.main == "proj"
-    assert context.current_sender() is app
+    assert context.get_current_app() is app
     assert Celery is LiteQ
 
 

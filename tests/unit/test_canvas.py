@@ -40,6 +40,7 @@ class Sender:
 
     def __init__(self) -> None:
         self.tasks = {"p.add": lambda *args: sum(args)}
+        self.sender = self
         self.sent: list[Any] = []
 
     def send_signature(self, sig: Any, args: Any = (), kwargs: Any = None, **options: Any) -> Any:

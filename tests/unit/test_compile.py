@@ -15,13 +15,13 @@ LINKED, TAKES_INPUT, ON_FAILURE, CALLBACK = Flag.LINKED, Flag.TAKES_INPUT, Flag.
 
 
 class Rows:
-    """A router that keeps the signatures: `of["a"]` is the row of the task `a`, `sig["a"]` what it was made from."""
+    """A row maker that keeps the signatures: `of["a"]` is the row of the task `a`, `sig["a"]` what it was made from."""
 
     def __init__(self) -> None:
         self.of: dict[str, Message] = {}
         self.sig: dict[str, Signature] = {}
 
-    def message(self, sig: Signature, *, message_id: str, **places: Any) -> Message:
+    def row(self, sig: Signature, *, message_id: str, **places: Any) -> Message:
         row = Message(id=message_id, task=sig.task, payload=b"", **places)
         self.of[sig.task], self.sig[sig.task] = row, sig
         return row
@@ -29,7 +29,7 @@ class Rows:
     def overrides(self, name: str) -> bool:
         return False
 
-    def as_told(self, sig: Signature) -> Signature:
+    def overridden(self, sig: Signature) -> Signature:
         return sig
 
 
@@ -300,10 +300,10 @@ def test_nesting_without_end_is_refused() -> None:
 
 def test_a_member_of_a_large_group_costs_little() -> None:
     class Free:
-        row = Message("", "", b"")
+        made = Message("", "", b"")
 
-        def message(self, sig: Signature, **places: Any) -> Message:
-            return self.row
+        def row(self, sig: Signature, **places: Any) -> Message:
+            return self.made
 
         def overrides(self, name: str) -> bool:
             return False

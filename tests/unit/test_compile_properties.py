@@ -16,18 +16,18 @@ from liteq.sending.compile import Compiled, compile_signature
 # A task's result is its own name and its arguments, so that a result says how it came about.
 
 
-class Router:
+class Maker:
     def __init__(self) -> None:
         self.args: dict[str, tuple[Any, ...]] = {}
 
-    def message(self, sig: Signature, *, message_id: str, **places: Any) -> Message:
+    def row(self, sig: Signature, *, message_id: str, **places: Any) -> Message:
         self.args[message_id] = sig.args
         return Message(id=message_id, task=sig.task, payload=b"", **places)
 
     def overrides(self, name: str) -> bool:
         return False
 
-    def as_told(self, sig: Signature) -> Signature:
+    def overridden(self, sig: Signature) -> Signature:
         return sig
 
 
@@ -139,9 +139,9 @@ class Run:
 
 
 def run(canvas: Signature) -> tuple[Compiled, dict[str, Any]]:
-    router = Router()
-    compiled = compile_signature(canvas, router)
-    return compiled, Run(compiled, router.args).results()
+    maker = Maker()
+    compiled = compile_signature(canvas, maker)
+    return compiled, Run(compiled, maker.args).results()
 
 
 def unwrapped(canvas: Any, result: Any) -> Any:
@@ -154,7 +154,7 @@ def unwrapped(canvas: Any, result: Any) -> Any:
 
 
 def compile_kind(sig: Signature) -> str:
-    return compile_signature(chain(sig, countdown=1), Router()).node.kind
+    return compile_signature(chain(sig, countdown=1), Maker()).node.kind
 
 
 @given(CANVASES)

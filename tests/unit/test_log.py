@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
 import threading
 
 import pytest
 
-from liteq.cli.logs import LONGEST_LINE, LONGEST_TRACEBACK, JsonFormatter, LogStream, _PlainFormatter
+from liteq.cli import logs
 from liteq.utils import log
 from liteq.utils.text import printable
 
@@ -82,7 +83,7 @@ def test_printable(text, shown):
 @pytest.fixture
 def printed(caplog):
     caplog.set_level(logging.INFO, "liteq.redirected")
-    stream = LogStream(logging.getLogger("liteq.redirected"), logging.INFO, io.StringIO())
+    stream = logs.LogStream(logging.getLogger("liteq.redirected"), logging.INFO, io.StringIO())
     yield stream, caplog
     log.end_lines()
 
@@ -117,10 +118,10 @@ def test_each_thread_has_a_line_of_its_own(printed):
 def test_printing_without_line_ends_costs_in_proportion(printed):
     """160,000 dots took 50 s: what there was of the line was copied for each."""
     stream, caplog = printed
-    for _ in range(3 * LONGEST_LINE):
+    for _ in range(3 * logs.LONGEST_LINE):
         stream.write(".")
         assert stream._mine.parts[-1:] in ([], ["."]), "the line is put together at each write"
-    assert [len(message) for message in caplog.messages] == [LONGEST_LINE] * 3
+    assert [len(message) for message in caplog.messages] == [logs.LONGEST_LINE] * 3
 
 
 def test_bytes_and_closing(printed):
@@ -134,14 +135,29 @@ def test_bytes_and_closing(printed):
     assert (stream.encoding, stream.closed, stream.isatty()) == ("utf-8", False, False)
 
 
-@pytest.mark.parametrize("formatter", [_PlainFormatter("%(message)s"), JsonFormatter()], ids=["text", "json"])
+@pytest.mark.parametrize("formatter", [logs._PlainFormatter("%(message)s"), logs.JsonFormatter()], ids=["text", "json"])
 def test_an_exception_is_logged_to_a_limit(record, formatter):
     try:
         raise ValueError("x" * 1_000_000 + "the end")
     except ValueError:
         record.exc_info = sys.exc_info()
     line = formatter.format(record)
-    assert len(line) < 2 * LONGEST_TRACEBACK
+    assert len(line) < 2 * logs.LONGEST_TRACEBACK
     assert "Traceback" in line
     assert "the end" in line
     assert "liteq result" in line
+
+
+@pytest.mark.parametrize("formatter", [logs._PlainFormatter("%(message)s"), logs.JsonFormatter()])
+def test_neither_form_of_the_log_shows_raw_what_others_sent(formatter):
+    sent = "x\n[2026-01-01 00:00:00,000: ERROR/Main] forged\x1b[2J"
+    own = logging.LogRecord("liteq.worker", logging.ERROR, "f.py", 1, "unknown task %s", (sent,), None)
+    line = formatter.format(own)
+    assert "\n" not in line
+    assert "\x1b" not in line
+    assert r"\n[2026" in (json.loads(line)["message"] if line.startswith("{") else line)
+
+
+def test_a_programs_own_lines_stay_as_it_wrote_them():
+    record = logging.LogRecord("liteq.redirected", logging.WARNING, "f.py", 1, "%s", ("\x1b[31mred\x1b[0m",), None)
+    assert logs._PlainFormatter("%(message)s").format(record) == "\x1b[31mred\x1b[0m"

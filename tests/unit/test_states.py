@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from liteq import states
-from liteq.states import ALL_STATES, FINISHED, LEGAL, READY_STATES, UNFINISHED, State, celery_state
+from liteq.states import ALL_STATES, FINISHED, LEGAL, READY_STATES, UNFINISHED, State, celery_state, sql_list
 
 
 def test_the_table_knows_every_state():
@@ -28,6 +31,17 @@ def test_every_state_can_be_finished_from():
 def test_an_end_is_an_end_unless_it_is_replayed():
     assert LEGAL[State.SUCCEEDED] == LEGAL[State.CANCELLED] == frozenset()
     assert LEGAL[State.DEAD] == {State.PENDING}
+
+
+def test_a_list_for_sql_is_in_the_order_of_the_states():
+    assert sql_list({State.PENDING, State.SCHEDULED}) == "('scheduled', 'pending')"
+    assert sql_list(UNFINISHED) == "('scheduled', 'blocked', 'pending', 'held', 'leased')"
+
+
+def test_the_sql_of_the_verbs_has_no_list_of_states_of_its_own():
+    by_hand = re.compile(rf"IN \('({'|'.join(State)})'")
+    sources = (Path(states.__file__).parent / "storage").glob("*.py")
+    assert [path.name for path in sources if by_hand.search(path.read_text())] == []
 
 
 def test_only_a_lease_succeeds_of_itself():

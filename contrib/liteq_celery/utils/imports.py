@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from liteq.context import App
+
 __all__ = ["gen_task_name", "import_from_cwd", "instantiate", "qualname", "symbol_by_name"]
 
 MISSING = object()
@@ -59,6 +61,6 @@ def import_from_cwd(module: str, imp: Any = None, package: str | None = None) ->
     return (imp or importlib.import_module)(module, package=package)
 
 
-def gen_task_name(app: Any, name: str, module_name: str) -> str:
+def gen_task_name(app: App, name: str, module_name: str) -> str:
     """The name of a task that was given none."""
     return str(app.gen_task_name(name, module_name))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
+from liteq.context import App
 from liteq.exceptions import QueueNotFound
 from liteq.routing.queues import Exchange, Queue, declared_queues
 from liteq.routing.routes import queue_name
@@ -16,7 +17,7 @@ __all__ = ["AMQP", "Queues", "Routes"]
 class AMQP:
     """What is known of queues without asking the file. There is no AMQP in it; the name is Celery's."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self.app = app
 
     @property
@@ -46,7 +47,7 @@ class AMQP:
 class Queues(dict[str, Queue]):
     """Queues by name. Which of them a worker takes from that is started from now on can be chosen here."""
 
-    def __init__(self, app: Any, queues: Mapping[str, Queue]) -> None:
+    def __init__(self, app: App, queues: Mapping[str, Queue]) -> None:
         super().__init__(queues)
         self.app = app
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from liteq import states
-from liteq.context import Request
+from liteq.context import App, Request
 from liteq.exceptions import TaskRevokedError
 from liteq.result import AsyncResult, GroupResult
 from liteq.serialization import encode, encode_error
@@ -33,7 +33,7 @@ class Backend:
     supports_native_join = True
     persistent = True
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self.app = app
 
     def get_task_meta(self, task_id: str, cache: bool = True) -> dict[str, Any]:

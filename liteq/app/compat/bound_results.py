@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
-from liteq.app.compat.amqp import AMQP
+from liteq.context import App
 from liteq.result import AsyncResult, GroupResult, ResultSet
 
-__all__ = ["Results"]
+__all__ = ["bound_group_result", "bound_result", "bound_result_set"]
 
 
 class _OfApp(type):
@@ -17,7 +16,7 @@ class _OfApp(type):
     A subclass of such a class is an ordinary one, and gets the app too.
     """
 
-    made_for: Any
+    made_for: App
     plain: type[Any]
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -29,36 +28,27 @@ class _OfApp(type):
         return super().__instancecheck__(instance) or isinstance(instance, cls.__dict__.get("plain", ()))
 
 
-def _bound(plain: type[Any], app: Any, **more: Any) -> Any:
+def _bound(plain: type[Any], app: App, **more: Any) -> Any:
     return _OfApp(plain.__name__, (plain,), {"made_for": app, "plain": plain, "__module__": plain.__module__, **more})
 
 
-class Results:
-    """The half of `LiteQ` that makes results of ids, and says which queues there are."""
+def bound_result(app: App) -> type[AsyncResult[Any]]:
+    """`app.AsyncResult`."""
+    made: type[AsyncResult[Any]] = _bound(AsyncResult, app)
+    return made
 
-    @cached_property
-    def amqp(self) -> AMQP:
-        """For code that asks Celery's app for its queues."""
-        return AMQP(self)
 
-    @cached_property
-    def AsyncResult(self) -> type[AsyncResult[Any]]:  # noqa: N802 - Celery's name
-        """The result of a message: `app.AsyncResult(id)`."""
-        made: type[AsyncResult[Any]] = _bound(AsyncResult, self)
-        return made
+def bound_result_set(app: App) -> type[ResultSet]:
+    """`app.ResultSet`."""
+    made: type[ResultSet] = _bound(ResultSet, app)
+    return made
 
-    @cached_property
-    def ResultSet(self) -> type[ResultSet]:  # noqa: N802 - Celery's name
-        """Some results, to be waited for together: `app.ResultSet(results)`."""
-        made: type[ResultSet] = _bound(ResultSet, self)
-        return made
 
-    @cached_property
-    def GroupResult(self) -> type[GroupResult]:  # noqa: N802 - Celery's name
-        """The results of a group: `app.GroupResult(id, results)`; `app.GroupResult.restore(id)`."""
+def bound_group_result(owner: App) -> type[GroupResult]:
+    """`app.GroupResult`, whose `restore` reads the file of `owner`."""
 
-        def restore(id: str, backend: Any = None, app: Any = None) -> GroupResult | None:
-            return GroupResult.restore(id, backend, self if app is None else app)
+    def restore(id: str, backend: Any = None, app: App | None = None) -> GroupResult | None:
+        return GroupResult.restore(id, backend, owner if app is None else app)
 
-        made: type[GroupResult] = _bound(GroupResult, self, restore=staticmethod(restore))
-        return made
+    made: type[GroupResult] = _bound(GroupResult, owner, restore=staticmethod(restore))
+    return made

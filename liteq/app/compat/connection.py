@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from liteq.app.compat.channel import Channel, SimpleQueue
 from liteq.app.urls import check_url
+from liteq.context import App
 from liteq.exceptions import StorageError
 from liteq.settings.schemes import scheme_of
 
 if TYPE_CHECKING:
     from liteq.storage.storage import Storage
 
-__all__ = ["Connecting", "Connection", "Pool"]
+__all__ = ["Connection", "Pool"]
 
 
 class Connection:
@@ -31,7 +31,7 @@ class Connection:
     recoverable_connection_errors = connection_errors = (StorageError,)
     recoverable_channel_errors = channel_errors = ()
 
-    def __init__(self, app: Any, url: str | None = None, *, connect_timeout: float | None = None) -> None:
+    def __init__(self, app: App, url: str | None = None, *, connect_timeout: float | None = None) -> None:
         self.app = app
         self.connect_timeout = connect_timeout
         self._url = url
@@ -62,7 +62,7 @@ class Connection:
         Tries again up to `max_retries` times (None, as in Celery: for ever), after `interval_start` seconds and
         `interval_step` more each time, `interval_max` at most; `errback(exc, seconds)` is told before each pause.
         `timeout`: the seconds that all of it may take. Raises OperationalError for a file that cannot be used, and
-        ImproperlyConfigured when nobody said where it is.
+        ImproperlyConfigured where no setting says where it is.
         """
         give_up_at = None if timeout is None else time.monotonic() + timeout
         tries, pause_s = 0, interval_start
@@ -104,10 +104,10 @@ class Connection:
 
     release = close
 
-    # -- what is asked over it
+    # -- questions over it
 
     def channel(self) -> Channel:
-        """What says how long queues are."""
+        """The lengths of queues, as a channel tells them."""
         return Channel(self)
 
     @cached_property
@@ -150,7 +150,7 @@ class Connection:
 class Pool:
     """`app.pool`: what stands for a pool of connections. A file has no need of one: each is opened anew."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self.app = app
 
     def acquire(self, block: bool = False, timeout: float | None = None) -> Connection:
@@ -160,46 +160,3 @@ class Pool:
 
     def force_close_all(self) -> None:
         """Nothing: it holds no connection."""
-
-
-class Connecting:
-    """The half of `LiteQ` that libraries ask for connections."""
-
-    def connection_for_read(self, url: str | None = None, **options: Any) -> Connection:
-        """As `connection()`; readers and writers use one file."""
-        return self.connection(url, **options)
-
-    connection_for_write = connection_for_read
-
-    def connection(
-        self, url: str | None = None, *_args: Any, connect_timeout: float | None = None, **_options: Any
-    ) -> Connection:
-        """The app's file, or that of `url`, to be opened: `with app.connection() as c: c.ensure_connection()`.
-
-        `connect_timeout`: seconds to wait for its lock. What else a broker would be told is accepted.
-        """
-        return Connection(self, url, connect_timeout=connect_timeout)
-
-    @contextmanager
-    def connection_or_acquire(self, connection: Any = None, pool: bool = True, **options: Any) -> Iterator[Any]:
-        """`connection`, where there is one, and it stays open; else a new one that is closed in the end."""
-        if connection is not None:
-            yield connection
-            return
-        with self.connection(**options) as made:
-            yield made
-
-    default_connection = connection_or_acquire
-
-    @cached_property
-    def pool(self) -> Pool:
-        """For code that asks Celery's app for its pool of connections."""
-        return Pool(self)
-
-    @contextmanager
-    def producer_or_acquire(self, producer: Any = None) -> Iterator[Any]:
-        """What may be passed on as `apply_async(producer=...)`, which makes no use of it."""
-        with self.connection_or_acquire(producer) as made:
-            yield made
-
-    default_producer = producer_or_acquire

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 
 __all__ = ["Modelled", "modelled"]
@@ -81,7 +82,7 @@ def _without_input(exc: Any) -> Any:
 
 def modelled(
     function: Callable[..., Any],
-    app: Any,
+    app: App,
     name: str,
     *,
     bind: bool = False,

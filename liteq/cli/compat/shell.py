@@ -13,6 +13,7 @@ import click
 
 from liteq.cli.group import Command
 from liteq.cli.session import Session, pass_session
+from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 
 __all__ = ["names_in_shell", "shell"]
@@ -43,10 +44,11 @@ def shell(session: Session, /, wanted: str | None, without_tasks: bool, eventlet
     return None
 
 
-def names_in_shell(app: Any, *, with_tasks: bool = True) -> dict[str, Any]:
+def names_in_shell(app: App, *, with_tasks: bool = True) -> dict[str, Any]:
     """What is at hand in the shell; a task whose short name is one of these has it not."""
-    canvas = importlib.import_module("liteq.canvas")
-    results = importlib.import_module("liteq.result")
+    from liteq import canvas
+    from liteq import result as results
+
     app.import_tasks()
     tasks = {name.rpartition(".")[2]: task for name, task in app.tasks.items() if not name.startswith("celery.")}
     return {

@@ -15,11 +15,12 @@ from math import inf
 from typing import Any
 
 from liteq.clock import from_ms
+from liteq.context import App
 from liteq.events.dispatcher import event_bytes, event_fields
 from liteq.message import Ack, Cancel, DeadLetter, Lease, Outcome, Release, RetryAt
 from liteq.monitor.messages import shown
 from liteq.serialization import decode, decode_error, kind_of
-from liteq.storage.storage import Storage, Told
+from liteq.storage.storage import Storage, TaggedEvents
 
 __all__ = ["EventLog"]
 
@@ -32,7 +33,7 @@ TRIM_S = 5.0  # between two looks for events that have expired
 class EventLog:
     """A chore of the worker's loop; off, it is never due and nothing is gathered."""
 
-    def __init__(self, app: Any, storage: Storage, hostname: str, pool: Any, *, enabled: bool) -> None:
+    def __init__(self, app: App, storage: Storage, hostname: str, pool: Any, *, enabled: bool) -> None:
         self._app = app
         self._storage = storage
         self._hostname = hostname
@@ -72,7 +73,7 @@ class EventLog:
                 if self._tells(lease):
                     self._add(self._waiting, partial(self._receipt, lease))
 
-    def ended(self, settled: Sequence[tuple[Lease, Outcome]]) -> Told:
+    def ended(self, settled: Sequence[tuple[Lease, Outcome]]) -> TaggedEvents:
         """The events to write with these outcomes, each with the fencing token of its lease; None: of no lease."""
         if not self.enabled:
             return ()
@@ -100,7 +101,7 @@ class EventLog:
         else:
             events += [] if event is None else [event]
 
-    def written(self, told: Told) -> None:
+    def written(self, told: TaggedEvents) -> None:
         """Forget these events: they are in the file."""
         if told:
             del self._waiting[: sum(token is None for token, _ in told)]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
+from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.policy.rates import Bucket, per_second
 from liteq.storage.rates import Budget
@@ -26,7 +27,7 @@ class RateLimits:
     A worker that knows of no limit, and of no message that one holds back, claims without a budget.
     """
 
-    def __init__(self, app: Any, storage: Storage, look: Callable[[], None]) -> None:
+    def __init__(self, app: App, storage: Storage, look: Callable[[], None]) -> None:
         self._app = app
         self._storage = storage
         self._look = look

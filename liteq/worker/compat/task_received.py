@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from liteq import signals
-from liteq.context import Request
+from liteq.context import App, Request
 from liteq.message import Lease
 from liteq.serialization import kind_of
 
@@ -26,7 +26,7 @@ class Received(Request):
         }  # fmt: skip
 
 
-def announce_received(app: Any, leases: Sequence[Lease], hostname: str | None) -> None:
+def announce_received(app: App, leases: Sequence[Lease], hostname: str | None) -> None:
     """Send task_received for each of `leases`. Arguments that only the executing process may read are not in it."""
     for lease in leases:
         args, kwargs = app.content.read(lease.payload) if kind_of(lease.payload) is None else ([], {})

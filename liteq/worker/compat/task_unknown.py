@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from liteq import signals
-from liteq.context import Request
+from liteq.context import App, Request
 from liteq.exceptions import NotRegistered
 from liteq.message import Lease
 from liteq.serialization import kind_of
@@ -19,7 +19,7 @@ class RawMessage:
     acknowledged = True  # it is a dead letter, to be replayed when the code can run it
     content_encoding = "utf-8"
 
-    def __init__(self, app: Any, lease: Lease) -> None:
+    def __init__(self, app: App, lease: Lease) -> None:
         request = Request.from_lease(lease, None, None)
         self._app = app
         self.body = lease.payload
@@ -43,7 +43,7 @@ class RawMessage:
         return self._app.content.read(self.body)
 
 
-def announce_refused(app: Any, lease: Lease, exc: BaseException) -> None:
+def announce_refused(app: App, lease: Lease, exc: BaseException) -> None:
     """Send task_unknown where no task of that name is registered, task_rejected where a message cannot be read."""
     if isinstance(exc, NotRegistered):
         if signals.task_unknown.receivers:

@@ -213,12 +213,14 @@ def pool_shrink(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
 def pool_restart(
     state: Panel, modules: Iterable[str] | None = None, reload: bool = False, **_kwargs: Any
 ) -> dict[str, str]:
-    """Replace the processes, each once it has nothing to do, after importing `modules` (with `reload`: anew)."""
-    known = set(sys.modules)
-    for name in modules or ():
-        module = importlib.import_module(name)
-        if reload and name in known:
-            importlib.reload(module)
+    """Replace the processes, each once it has nothing to do, after importing `modules` (with `reload`: anew).
+
+    Raises ValueError for `modules` without the setting `worker_pool_restarts`: a row of the file would choose the code
+    that this process runs.
+    """
+    if modules and not state.app.conf.worker_pool_restarts:
+        raise ValueError("pool_restart imports modules only where worker_pool_restarts=True allows it")
+    import_modules(modules or (), reload=reload)
     state.worker.running.rates.reset()
     state.pool.renew()
     return ok("reload started")
@@ -231,6 +233,15 @@ def autoscale(state: Panel, max: int | None = None, min: int | None = None, **_k
         raise ValueError("Autoscale not enabled")
     most, least = state.worker.running.autoscaler.update(max, min)
     return ok(f"autoscale now max={most} min={least}")
+
+
+def import_modules(modules: Iterable[str], *, reload: bool) -> None:
+    """Import `modules`, in this process; with `reload`, those that were imported before are executed anew."""
+    known = set(sys.modules)
+    for name in modules:
+        module = importlib.import_module(name)
+        if reload and name in known:
+            importlib.reload(module)
 
 
 # -- elections, events -----------------------------------------------------------------------------------------------

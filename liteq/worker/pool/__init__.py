@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import Pool
@@ -16,7 +16,7 @@ __all__ = ["Pool", "make_pool"]
 
 def make_pool(
     kind: str,
-    app: Any,
+    app: App,
     size: int,
     *,
     hostname: str,
@@ -49,7 +49,7 @@ def make_pool(
 
 
 def _prefork(
-    app: Any,
+    app: App,
     size: int,
     hostname: str,
     hooks: Hooks | None,

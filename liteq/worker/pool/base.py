@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from liteq.context import App
 from liteq.exceptions import WorkerLostError
 from liteq.execution.lost import tell_lost
 from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
@@ -80,7 +81,7 @@ class RunningLease(NamedTuple):
     pid: int
 
 
-def crashed(app: Any, lease: Lease, exc: WorkerLostError, hostname: str | None = None) -> Outcome:
+def crashed(app: App, lease: Lease, exc: WorkerLostError, hostname: str | None = None) -> Outcome:
     """The outcome of a task whose process died: it runs again, up to `max_crashes` times.
 
     Where `reject_on_worker_lost` is False, for the task or for all, it has failed. Where it has failed, its hooks are
@@ -94,7 +95,7 @@ def crashed(app: Any, lease: Lease, exc: WorkerLostError, hostname: str | None =
     return Release(crashed=True, error=encode_error(exc))
 
 
-def failed(app: Any, lease: Lease, exc: BaseException, hostname: str | None = None) -> DeadLetter:
+def failed(app: App, lease: Lease, exc: BaseException, hostname: str | None = None) -> DeadLetter:
     """The outcome of a task that failed by `exc` with its process; calls its hooks, for HOOKS_S seconds at most."""
     try:
         with SoftLimit(HOOKS_S) if SoftLimit.available() else nullcontext():
@@ -104,7 +105,7 @@ def failed(app: Any, lease: Lease, exc: BaseException, hostname: str | None = No
     return DeadLetter(encode_error(exc))
 
 
-def ended_by(app: Any, lease: Lease, exc: BaseException, *, what: str, hostname: str | None = None) -> Outcome:
+def ended_by(app: App, lease: Lease, exc: BaseException, *, what: str, hostname: str | None = None) -> Outcome:
     """The outcome of a task that raised a BaseException that is no Exception, and so ended its thread or process."""
     name = type(exc).__qualname__
     lost = WorkerLostError(f"the {what} that ran {lease.task}[{lease.id}] was ended by {name}")

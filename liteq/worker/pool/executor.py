@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from liteq.context import Request
+from liteq.context import App, Request
 from liteq.exceptions import NotRegistered, WorkerShutdown, WorkerTerminate
 from liteq.execution.execute import arguments, execute
 from liteq.message import DeadLetter, Lease, Outcome, Release
@@ -36,7 +36,7 @@ class Executor:
 
     def __init__(
         self,
-        app: Any,
+        app: App,
         *,
         hostname: str,
         hooks: Hooks | None = None,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from . import servers
+from ... import servers
 
 PROGRAM = """
 import json, os, signal, sys

@@ -18,6 +18,8 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "howto" / "fastapi.md"
 
 def test_the_app_of_the_page_works(monkeypatch):
     code = "".join(re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
+    monkeypatch.setenv("STATUS_TOKEN", "s3cret")
+    bearer = {"Authorization": "Bearer s3cret"}
     shop = types.ModuleType("shop")
     monkeypatch.setitem(sys.modules, "shop", shop)
     exec(compile(code, str(PAGE), "exec"), shop.__dict__)
@@ -26,6 +28,6 @@ def test_the_app_of_the_page_works(monkeypatch):
         assert client.get(f"/texts/{id_}").json() == 6
         assert client.get(f"/texts/{id_}/events").text.startswith("event: done\n")
         assert client.get("/texts/nobody").status_code == 404
-        assert client.get("/liteq/health").json()["status"] == "ok"
-        assert client.get(f"/liteq/tasks/{id_}").json()["info"] == 6
+        assert client.get("/liteq/health", headers=bearer).json()["status"] == "ok"
+        assert client.get(f"/liteq/tasks/{id_}", headers=bearer).json()["info"] == 6
     shop.queue.close()

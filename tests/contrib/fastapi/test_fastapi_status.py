@@ -56,7 +56,7 @@ class Client:
 @pytest.fixture
 def client(queue):
     app = FastAPI(lifespan=lifespan(queue))
-    app.mount("/liteq", status_app(queue))
+    app.mount("/liteq", status_app(queue, local=True))
     return Client(app)
 
 
@@ -114,13 +114,19 @@ def test_the_tasks_of_another_file_are_not_seen(queue, client, tmp_path):
         ({}, "127.0.0.1", "rebound.example"),  # a page of somebody's, by a name that points here
     ],
 )
-def test_without_a_token_only_this_machine_may_look(queue, headers, address, host):
-    app = Starlette(routes=[Mount("/liteq", status_app(queue))])
+def test_a_program_that_opens_its_status_to_this_machine_opens_it_to_no_other(queue, headers, address, host):
+    app = Starlette(routes=[Mount("/liteq", status_app(queue, local=True))])
     sent = queue.tasks["double"].delay(1)
     for path in ("status", "health", f"tasks/{sent.id}"):
         answer = Client(app, address, host).get(f"/liteq/{path}", headers=headers)
         assert answer.status_code == 403
         assert "token" in answer.json()["error"]
+
+
+def test_a_program_that_has_said_nothing_lets_nobody_look(queue):
+    answer = Client(Starlette(routes=[Mount("/liteq", status_app(queue))])).get("/liteq/status")
+    assert answer.status_code == 403
+    assert "local=True" in answer.json()["error"]
 
 
 def test_with_a_token_whoever_has_it_may_look_from_anywhere(queue):
@@ -141,7 +147,7 @@ def test_with_a_token_whoever_has_it_may_look_from_anywhere(queue):
 def test_a_file_that_cannot_be_used_is_unavailable(tmp_path):
     (tmp_path / "bad.db").write_text("this is no database, whatever its name says" * 100)
     with LiteQ("bad", broker=f"sqlite:///{tmp_path}/bad.db") as queue:
-        client = Client(status_app(queue))
+        client = Client(status_app(queue, local=True))
         for path in ("/health", "/status", "/tasks/1"):
             answer = client.get(path)
             assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
@@ -149,6 +155,6 @@ def test_a_file_that_cannot_be_used_is_unavailable(tmp_path):
 
 def test_on_a_real_server(queue):
     app = FastAPI(lifespan=lifespan(queue))
-    app.mount("/liteq", status_app(queue))
+    app.mount("/liteq", status_app(queue, local=True))
     with served(app) as url:
         assert httpx.get(f"{url}/liteq/health").json() == {"status": "ok", "workers": 0}

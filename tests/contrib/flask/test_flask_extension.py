@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack, closing
 from datetime import date
 from pathlib import Path
 
 import pytest
 from flask import Flask, current_app, g, has_app_context
+from werkzeug.serving import make_server
 
 from liteq import shared_task
 from liteq.context import get_current_app, swap_apps
@@ -362,6 +368,7 @@ def test_flask_liteq_is_the_whole_command_line(tmp_path):
 
 @pytest.fixture
 def client(queue, flask_app):
+    flask_app.config["LITEQ_STATUS_LOCAL"] = True
     flask_app.register_blueprint(status_blueprint(), url_prefix="/liteq")
     return flask_app.test_client()
 
@@ -425,6 +432,7 @@ def test_a_number_of_workers_that_is_none_is_a_clear_422(client):
 def test_health_of_a_file_that_is_none(flask_app, tmp_path):
     (tmp_path / "bad.db").write_text("this is no database, whatever its name says" * 100)
     flask_app.config["LITEQ"] = {"broker_url": f"sqlite:///{tmp_path}/bad.db"}
+    flask_app.config["LITEQ_STATUS_LOCAL"] = True
     with LiteQ(flask_app):
         flask_app.register_blueprint(status_blueprint(), url_prefix="/liteq")
         for address in ("health", "status", "tasks/1"):
@@ -442,10 +450,24 @@ def test_health_of_a_file_that_is_none(flask_app, tmp_path):
         ({"Host": "rebound.example"}, "127.0.0.1"),  # a page of somebody's, by a name that points here
     ],
 )
-def test_without_a_token_only_this_machine_may_look(client, headers, address):
+def test_a_program_that_opens_its_status_to_this_machine_opens_it_to_no_other(client, headers, address):
     answer = client.get("/liteq/status", headers=headers, environ_base={"REMOTE_ADDR": address})
     assert answer.status_code == 403
     assert "LITEQ_STATUS_TOKEN" in answer.json["error"]
+
+
+def test_a_program_that_has_said_nothing_lets_nobody_look(client, flask_app):
+    """A bare proxy on this machine cannot be told from this machine."""
+    del flask_app.config["LITEQ_STATUS_LOCAL"]
+    answer = client.get("/liteq/status")
+    assert answer.status_code == 403
+    assert "LITEQ_STATUS_TOKEN" in answer.json["error"]
+    assert "LITEQ_STATUS_LOCAL" in answer.json["error"]
+
+
+@pytest.mark.parametrize("server", ["192.0.2.1", "0.0.0.0", "shop.example", ""])
+def test_a_server_that_is_not_on_the_loopback_is_open_to_nobody_without_a_token(client, server):
+    assert client.get("/liteq/status", environ_overrides={"SERVER_NAME": server}).status_code == 403
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:5000", "127.0.0.1:80", "[::1]:5000", "[::1]"])
@@ -473,7 +495,89 @@ def test_what_is_mounted_on_it_is_guarded_as_well(queue, flask_app):
     dashboard.add_url_rule("/", "index", lambda: "everything")
     blueprint = status_blueprint()
     blueprint.register_blueprint(dashboard, url_prefix="/dashboard")
+    flask_app.config["LITEQ_STATUS_LOCAL"] = True
     flask_app.register_blueprint(blueprint, url_prefix="/liteq")
     client = flask_app.test_client()
     assert client.get("/liteq/dashboard/").text == "everything"
     assert client.get("/liteq/dashboard/", environ_base={"REMOTE_ADDR": "192.0.2.7"}).status_code == 403
+
+
+# -- behind a real proxy ---------------------------------------------------------------------------------------------
+
+PROXY = """
+daemon off; pid nginx.pid; error_log stderr; worker_processes 1;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+    server {{ listen 127.0.0.1:{bare}; location / {{ proxy_pass http://127.0.0.1:{web}; }} }}
+    server {{
+        listen 127.0.0.1:{named};
+        location / {{
+            proxy_pass http://127.0.0.1:{web};
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
+    }}
+}}
+"""
+
+
+def free_ports(n: int) -> list[int]:
+    with ExitStack() as held:
+        return [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(n)]
+
+
+@pytest.fixture
+def proxied(queue, flask_app, tmp_path, eventually):
+    """Ask for the status by way of nginx, "bare" or "named" as the how-to has it, or of nothing: the answer's code."""
+    flask_app.register_blueprint(status_blueprint(), url_prefix="/liteq")
+    bare, named = free_ports(2)
+    server = make_server("127.0.0.1", 0, flask_app, threaded=True)
+    ports = {"nothing": server.server_port, "bare": bare, "named": named}
+    (tmp_path / "nginx.conf").write_text(PROXY.format(bare=bare, named=named, web=server.server_port))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    nginx = subprocess.Popen(
+        [NGINX or "nginx", "-p", tmp_path, "-c", tmp_path / "nginx.conf"], stderr=subprocess.DEVNULL
+    )
+
+    def code(way: str, **headers: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", ports[way], timeout=10)
+        with closing(connection):
+            connection.request("GET", "/liteq/status", headers=headers)
+            return connection.getresponse().status
+
+    def answers() -> bool:
+        try:
+            return code("bare") > 0
+        except OSError:
+            return False
+
+    try:
+        eventually(answers, within_s=20)
+        yield code
+    finally:
+        nginx.terminate()
+        nginx.wait(10)
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+@pytest.mark.skipif(NGINX is None and not os.environ.get("CI"), reason="nginx is not installed")
+def test_behind_nginx_only_the_token_opens_the_status(proxied, flask_app):
+    ways = ("bare", "named", "nothing")
+    assert [proxied(way, Host="shop.example.org") for way in ways] == [403, 403, 403]
+    flask_app.config["LITEQ_STATUS_TOKEN"] = "s3cret"
+    assert [proxied(way, Host="shop.example.org") for way in ways] == [401, 401, 401]
+    assert [proxied(way, Authorization="Bearer s3cret") for way in ways] == [200, 200, 200]
+
+
+@pytest.mark.skipif(NGINX is None and not os.environ.get("CI"), reason="nginx is not installed")
+def test_a_program_open_to_this_machine_sees_an_nginx_that_says_so(proxied, flask_app):
+    flask_app.config["LITEQ_STATUS_LOCAL"] = True
+    assert (proxied("nothing"), proxied("named", Host="localhost")) == (200, 403)

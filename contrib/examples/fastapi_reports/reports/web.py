@@ -65,5 +65,6 @@ async def download(id_: str) -> FileResponse:
     return FileResponse(DATA / meta["result"]["file"], filename=f"sales-{meta['result']['year']}.csv")
 
 
-app.mount("/liteq", status_app(queue))
+# local: this machine alone may look, for as long as no proxy stands before the program; else give a token.
+app.mount("/liteq", status_app(queue, local=True))
 app.mount("/", StaticFiles(directory=STATIC, html=True))

@@ -21,6 +21,7 @@ def create_app() -> Flask:
     app.config.from_mapping(
         MAX_CONTENT_LENGTH=64 * 1024 * 1024,
         PAUSE_S=0.3,  # before each size, so that one can see it happen
+        LITEQ_STATUS_LOCAL=True,  # no proxy stands before this program; behind one, set LITEQ_STATUS_TOKEN instead
         LITEQ={"broker_url": "sqlite:///queue.db", "task_time_limit": 60},
     )
     app.config.from_prefixed_env("THUMBNAILS")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from liteq.settings import NO_EFFECT, SETTINGS, WHY_NO_EFFECT, canonical
 from liteq.settings.schemes import is_ours
+from liteq.utils.upward import upward
 
 __all__ = ["Finding", "Severity", "of_import", "of_setting", "of_task_option"]
 
@@ -66,8 +66,7 @@ def of_import(module: str, name: str | None) -> Verdict | None:
         return PACKAGES[root]
     if root not in ROOTS:
         return None
-    modules = importlib.import_module("liteq_celery.names").MODULES  # by name: it stands above liteq
-    why_not = importlib.import_module("liteq_celery.absent").why_not
+    modules, why_not = upward("celery_names"), upward("celery_reasons")
     full = module if name is None else f"{module}.{name}"
     if full == "celery.bootsteps.ConsumerStep":
         return Severity.MISSING, "there is no broker whose messages it could take; a StartStopStep may read another one"

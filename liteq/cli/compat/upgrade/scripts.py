@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 
@@ -65,7 +64,8 @@ def _command(words: list[str]) -> str | None:
 
 
 def _verdicts(command: str, words: list[str]) -> list[tuple[str, Verdict]]:
-    group = importlib.import_module("liteq.cli.group")
+    from liteq.cli import group  # which imports each command when it is run, this one too
+
     what = f"celery {command}"
     if command in PACKAGES:
         return [(what, PACKAGES[command])]
@@ -75,6 +75,7 @@ def _verdicts(command: str, words: list[str]) -> list[tuple[str, Verdict]]:
         return []
     verdicts: list[tuple[str, Verdict]] = [(what, (Severity.NOTE, f"becomes `liteq {command}`, with the same options"))]
     made = group.main.get_command(click.Context(group.main), command)
+    assert made is not None, f"{command} is listed"
     known = {flag for p in made.get_params(click.Context(made)) for flag in (*p.opts, *p.secondary_opts)}
     for word, following in zip(words, [*words[1:], ""], strict=True):
         flag, _, value = word.partition("=")

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from liteq import context
+from liteq.context import App
 from liteq.exceptions import SoftTimeLimitExceeded
 from liteq.message import Lease, Outcome
 from liteq.worker.hooks import Hooks
@@ -53,7 +54,7 @@ class ChildSettings:
 class Child:
     """Runs in the forked process until its parent goes away, or one of its own limits is reached."""
 
-    def __init__(self, app: Any, settings: ChildSettings, sock: socket.socket, permits: int) -> None:
+    def __init__(self, app: App, settings: ChildSettings, sock: socket.socket, permits: int) -> None:
         self._settings = settings
         self._sock = sock
         self._permits = permits

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from setproctitle import setproctitle
 
 from liteq import signals as announce
+from liteq.context import App
 from liteq.message import Lease, Outcome
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import PERMIT, RECEIVE, Child, ChildSettings
@@ -227,7 +228,7 @@ class _Channel(NamedTuple):
 
 
 def fork_child(
-    app: Any, settings: ChildSettings, siblings: Iterable[Handle], *, number: int, let_go: Callable[[], None]
+    app: App, settings: ChildSettings, siblings: Iterable[Handle], *, number: int, let_go: Callable[[], None]
 ) -> Handle:
     """Fork a child that executes leases; the parent's handle on it. `number` is never used again, also in its name.
 

@@ -8,9 +8,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from liteq import signals as announce
+from liteq.context import App
 from liteq.exceptions import TimeLimitExceeded, WorkerLostError
 from liteq.message import Ack, Flag, Lease, Outcome, Release
 from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, RunningLease, crashed, failed
@@ -37,7 +37,7 @@ class PreforkPool:
 
     name = "prefork"
 
-    def __init__(self, app: Any, size: int, settings: ChildSettings) -> None:
+    def __init__(self, app: App, size: int, settings: ChildSettings) -> None:
         self.size = size
         self.timings: dict[int, float] | None = None
         self._app = app

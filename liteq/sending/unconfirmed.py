@@ -11,13 +11,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["InDoubt"]
+__all__ = ["UnconfirmedIds"]
 
 KEPT = 10_000
 
 
-class InDoubt:
-    """The last `KEPT` of them."""
+class UnconfirmedIds:
+    """The last `KEPT` ids whose sending raised."""
 
     def __init__(self) -> None:
         self._ids: OrderedDict[str, None] = OrderedDict()

@@ -1,67 +1,146 @@
-"""The settings half of `LiteQ`."""
+"""An app's settings: gathered when the first of them is read, so that an app can be made before its settings can."""
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import tzinfo
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from liteq.app.configuration import AppConf, ConfigSource, PendingConf, outside_sources
-from liteq.app.registry import TaskRegistry
 from liteq.canvas import Signature
+from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.serialization import Content
-from liteq.settings import Conf, Source, canonical
+from liteq.settings import Conf, Given, Source, canonical, read_object, sources
 from liteq.settings.objects import refuse_mix
 from liteq.signals import Signal
 
-if TYPE_CHECKING:
-    from liteq.sending.publisher import Publisher
-
-__all__ = ["Configured"]
+__all__ = ["AppConf", "ConfigSource", "PendingConf", "Settings"]
 
 OF_THE_CONSTRUCTOR = frozenset({"broker_url", "result_backend", "include"})
 
 
-class Configured:
-    """Gathers the settings when the first one is read, and passes on that they changed."""
+class AppConf(Conf):
+    """Settings that tell their app when one of them changes.
 
-    _tasks: TaskRegistry
-    framework_settings: Callable[[Any], Mapping[str, Any]] | None = None
-    """Settings that the web framework holds for this app: above its configuration object, below its code."""
+    A mapping or list inside a setting is to be replaced, not changed in place: the latter goes unnoticed.
+    """
 
-    if TYPE_CHECKING:  # what the other half has
+    __slots__ = ("_changed",)
 
-        def close(self) -> None: ...
+    _changed: Callable[[], object]
 
-        @cached_property
-        def publisher(self) -> Publisher: ...
+    def __init__(self, changed: Callable[[], object]) -> None:
+        object.__setattr__(self, "_changed", changed)
+        super().__init__()
 
-    def _init_conf(self, source: Any, namespace: str | None, noted: dict[str, Any]) -> None:
+    def apply_given(self, values: Any) -> None:
+        super().apply_given(values)
+        self._changed()
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(name)
+        self._changed()
+
+
+class ConfigSource:
+    """The argument of `config_from_object`: read when the settings are."""
+
+    def __init__(self, source: Any, namespace: str | None) -> None:
+        self.source = source
+        self.namespace = namespace
+
+    def apply_to(self, conf: Conf) -> None:
+        """Set what the source holds. Raises ImproperlyConfigured when it cannot be found, or holds a bad value."""
+        conf.apply(read_object(self.source, self.namespace), origin=str(self.source)[:80])
+
+
+def outside_sources() -> dict[str, Given]:
+    """Files in the working directory and the environment."""
+    return sources.load()
+
+
+class PendingConf(MutableMapping[str, Any]):
+    """Stands for the settings until one is read: what is written is noted, a read makes the app gather them.
+
+    Code that still holds it afterwards gets at the settings themselves.
+    """
+
+    __slots__ = ("_gathered", "_load", "_noted")
+
+    def __init__(self, load: Callable[[], Conf], gathered: Callable[[], Conf | None], noted: dict[str, Any]) -> None:
+        object.__setattr__(self, "_load", load)
+        object.__setattr__(self, "_gathered", gathered)
+        object.__setattr__(self, "_noted", noted)
+
+    def _target(self) -> MutableMapping[str, Any]:
+        """Where to write."""
+        conf: Conf | None = self._gathered()
+        return self._noted if conf is None else conf
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._load(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._target()[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        return self._load()[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._target()[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._load()[name]
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        self._target().update(other, **more)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._load())
+
+    def __len__(self) -> int:
+        return len(self._load())
+
+
+class Settings:
+    """The settings of one app: gathers them when the first one is read, and passes on that they changed.
+
+    `noted`: those given in code. `changed()` is called after each change. `lock` is the app's own: a receiver of its
+    signals may ask the app for more.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        source: Any,
+        namespace: str | None,
+        noted: dict[str, Any],
+        *,
+        changed: Callable[[], object],
+        lock: threading.RLock,
+    ) -> None:
         self.namespace = namespace
         self.on_configure = Signal("on_configure", "source")
         self.on_after_configure = Signal("on_after_configure", "source")
-        self._lock = threading.RLock()
+        self._app = app
+        self._changed = changed
+        self._lock = lock
         self._periodic: list[tuple[str, dict[str, Any]]] = []
         self._defaults: list[Any] = []
-        self._conf: AppConf | None = None
         self._contents: tuple[Content, Content] | None = None
         self._source = ConfigSource(source, namespace) if source is not None else None
         self._noted = noted
         self._from_framework: Mapping[str, Any] = {}
-        self._pending = PendingConf(self._load_conf, lambda: self._conf, noted)
+        self._gathered: AppConf | None = None
+        self._pending = PendingConf(self.gather, lambda: self._gathered, noted)
+        self.conf: Any = self._pending
+        """The settings: attributes and items. They are gathered when the first one is read."""
 
     @property
-    def conf(self) -> Any:
-        """The settings: attributes and items. They are gathered when the first one is read."""
-        return self._conf if self._conf is not None else self._pending
-
-    @conf.setter
-    def conf(self, settings: Mapping[str, Any]) -> None:
-        self._load_conf().update(settings)
+    def is_bare(self) -> bool:
+        """Whether the program gave the app neither a configuration nor a file."""
+        return self._source is None and "broker_url" not in self._noted
 
     @property
     def timezone(self) -> tzinfo:
@@ -70,21 +149,13 @@ class Configured:
 
         return zone_of(self.conf.timezone)
 
-    @timezone.setter
-    def timezone(self, zone: Any) -> None:
-        self.conf["timezone"] = zone
-
-    def uses_utc_timezone(self) -> bool:
-        """Whether schedules go by UTC."""
-        return str(self.timezone) == "UTC"
-
     def add_defaults(self, fun: Any) -> None:
         """Settings that count where nothing else says otherwise: a mapping, or a function that returns one.
 
         A function is called when the settings are gathered.
         """
-        if self._conf is not None:
-            self._apply_default(self._conf, fun)
+        if self._gathered is not None:
+            self._apply_default(self._gathered, fun)
         else:
             self._defaults.append(fun)
 
@@ -95,34 +166,36 @@ class Configured:
     @property
     def configured(self) -> bool:
         """Whether the settings have been gathered."""
-        return self._conf is not None
+        return self._gathered is not None
 
-    def _load_conf(self) -> Conf:
+    def gather(self) -> Conf:
+        """The settings themselves: gathered now, where they have not been. Raises ImproperlyConfigured."""
         with self._lock:
-            if self._conf is not None:
-                return self._conf
-            self.on_configure.send(sender=self, source=self._source)
-            conf = AppConf(self._conf_changed)
+            if self._gathered is not None:
+                return self._gathered
+            self.on_configure.send(sender=self._app, source=self._source)
+            conf = AppConf(self._forget)
             for fun in self._defaults:
                 self._apply_default(conf, fun)
             if self._source is not None:
                 self._source.apply_to(conf)
             if self._source is None:  # as Celery: what is said in code is compared with itself alone
-                told = [name for name in self._noted if name not in OF_THE_CONSTRUCTOR]
-                old = [canonical(name) for name in told if canonical(name) != name]
-                refuse_mix(old, [name for name in told if canonical(name) == name])
+                names = [name for name in self._noted if name not in OF_THE_CONSTRUCTOR]
+                old = [canonical(name) for name in names if canonical(name) != name]
+                refuse_mix(old, [name for name in names if canonical(name) == name])
             self._apply_framework(conf)
             conf.apply(self._noted)
             conf.apply_given(outside_sources())
-            self._conf = conf
+            self._gathered = self.conf = conf
             for key, entry in self._periodic:
                 self._schedule(key, entry)
-            self.on_after_configure.send(sender=self, source=conf)
+            self._app.integrations.configured(conf)
+            self.on_after_configure.send(sender=self._app, source=conf)
             return conf
 
     @property
     def content(self) -> Content:
-        """How arguments are written and read. Raises ImproperlyConfigured for a serializer that there is not."""
+        """How arguments are written and read. Raises ImproperlyConfigured for an unknown serializer."""
         return (self._contents or self._make_contents())[0]
 
     @property
@@ -143,14 +216,13 @@ class Configured:
         return self._contents
 
     def _apply_framework(self, conf: Conf) -> None:
-        if self.framework_settings is not None:
-            self._from_framework = self.framework_settings(self)
-            conf.apply(self._from_framework, origin="the framework's settings")
+        self._from_framework = self._app.integrations.settings(is_bare=self.is_bare)
+        conf.apply(self._from_framework, origin="the framework's settings")
 
-    def reload_settings(self) -> None:
-        """Read the configuration object, and what the framework says, once more: they have changed."""
+    def reload(self) -> None:
+        """Read the configuration object and the framework's settings once more: they have changed."""
         with self._lock:
-            conf = self._conf
+            conf = self._gathered
             if conf is None:
                 return
             url = conf.broker_url
@@ -162,13 +234,11 @@ class Configured:
             conf.apply(self._noted)
             conf.apply_given(outside_sources())
         if conf.broker_url != url:
-            self.close()
+            self._app.close()
 
-    def _conf_changed(self) -> None:
+    def _forget(self) -> None:
         self._contents = None
-        self.publisher.forget()
-        for task in self._tasks.values():
-            task.__dict__.pop("_plan", None)
+        self._changed()
 
     def config_from_object(
         self, obj: Any, silent: bool = False, force: bool = False, namespace: str | None = None
@@ -179,10 +249,10 @@ class Configured:
         with `CELERY_`. `silent` leaves out what cannot be imported.
         """
         self._source = ConfigSource(obj, namespace or self.namespace)
-        if not force and self._conf is None:
+        if not force and self._gathered is None:
             return
         try:
-            self._source.apply_to(self._load_conf())
+            self._source.apply_to(self.gather())
         except ImproperlyConfigured:
             if not silent:
                 raise
@@ -190,24 +260,14 @@ class Configured:
     def start_over(self) -> None:
         """Forget the settings that were gathered, and close the file: the next use gathers and opens anew.
 
-        What was set by attribute since they were gathered is forgotten too; the entries of beat stay.
+        Settings that were assigned since then are forgotten too; the entries of beat stay.
         """
         with self._lock:
-            if self._conf is None:
+            if self._gathered is None:
                 return
-            self.close()
-            self._conf = None
-            self._conf_changed()
-
-    def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> bool:
-        """As `config_from_object`, the path being in an environment variable; whether that is set."""
-        path = os.environ.get(variable_name)
-        if not path:
-            if silent:
-                return False
-            raise ImproperlyConfigured(f"the environment variable {variable_name} names the settings, and is not set")
-        self.config_from_object(path, silent=silent, force=force)
-        return True
+            self._app.close()
+            self._gathered, self.conf = None, self._pending
+            self._forget()
 
     def add_periodic_task(
         self,
@@ -216,7 +276,7 @@ class Configured:
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
         name: str | None = None,
-        **options: Any,
+        options: Mapping[str, Any] = {},
     ) -> str:
         """Have beat send `sig` by `schedule` (seconds, timedelta, crontab, ...); the entry's key in `beat_schedule`."""
         if isinstance(sig, Signature):
@@ -244,6 +304,6 @@ class Configured:
         return key
 
     def _schedule(self, key: str, entry: dict[str, Any]) -> None:
-        conf = self._conf
+        conf = self._gathered
         assert conf is not None
         conf.beat_schedule = {**conf.beat_schedule, key: entry}

@@ -1,0 +1,170 @@
+"""`CeleryApp`: the part of `LiteQ` that is there for code written for Celery's app. The engine asks for none of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from liteq.app.compat.amqp import AMQP
+from liteq.app.compat.backend import Backend
+from liteq.app.compat.bound_results import bound_group_result, bound_result, bound_result_set
+from liteq.app.compat.connection import Connection, Pool
+from liteq.app.compat.processes import Logging, beat_of, bugreport, run_command_line, worker_of
+from liteq.clock import from_ms
+from liteq.context import App
+from liteq.result import AsyncResult, GroupResult, ResultSet
+
+__all__ = ["CeleryApp"]
+
+
+class CeleryApp:
+    """Connections, results with the app filled in, processes from code. `self` is the `LiteQ` that it is mixed into."""
+
+    Pickler: Any = None
+
+    # -- results and queues
+
+    @cached_property
+    def AsyncResult(self: App) -> type[AsyncResult[Any]]:  # noqa: N802 - Celery's name
+        """The result of a message: `app.AsyncResult(id)`."""
+        return bound_result(self)
+
+    @cached_property
+    def ResultSet(self: App) -> type[ResultSet]:  # noqa: N802 - Celery's name
+        """Some results, to be waited for together: `app.ResultSet(results)`."""
+        return bound_result_set(self)
+
+    @cached_property
+    def GroupResult(self: App) -> type[GroupResult]:  # noqa: N802 - Celery's name
+        """The results of a group: `app.GroupResult(id, results)`; `app.GroupResult.restore(id)`."""
+        return bound_group_result(self)
+
+    @cached_property
+    def backend(self: App) -> Backend:
+        """For code that asks Celery's result backend."""
+        return Backend(self)
+
+    @cached_property
+    def amqp(self: App) -> AMQP:
+        """For code that asks Celery's app for its queues."""
+        return AMQP(self)
+
+    # -- connections
+
+    def connection(
+        self: App, url: str | None = None, *_args: Any, connect_timeout: float | None = None, **_options: Any
+    ) -> Connection:
+        """The app's file, or that of `url`, to be opened: `with app.connection() as c: c.ensure_connection()`.
+
+        `connect_timeout`: seconds to wait for its lock. A broker's other options are accepted.
+        """
+        return Connection(self, url, connect_timeout=connect_timeout)
+
+    def connection_for_read(self: App, url: str | None = None, **options: Any) -> Connection:
+        """As `connection()`; readers and writers use one file."""
+        made: Connection = self.connection(url, **options)
+        return made
+
+    connection_for_write = connection_for_read
+
+    @contextmanager
+    def connection_or_acquire(self: App, connection: Any = None, pool: bool = True, **options: Any) -> Iterator[Any]:
+        """`connection`, where there is one, and it stays open; else a new one that is closed in the end."""
+        if connection is not None:
+            yield connection
+            return
+        with self.connection(**options) as made:
+            yield made
+
+    default_connection = connection_or_acquire
+
+    @contextmanager
+    def producer_or_acquire(self: App, producer: Any = None) -> Iterator[Any]:
+        """A value for `apply_async(producer=...)`, which makes no use of it."""
+        if producer is not None:
+            yield producer
+            return
+        with self.connection() as made:
+            yield made
+
+    default_producer = producer_or_acquire
+
+    @cached_property
+    def pool(self: App) -> Pool:
+        """For code that asks Celery's app for its pool of connections."""
+        return Pool(self)
+
+    # -- processes
+
+    def worker_main(self: App, argv: list[str] | None = None) -> Any:
+        """Run the command line `liteq worker ...` for this app: `app.worker_main(["worker", "--concurrency=2"])`."""
+        return run_command_line(self, list(argv or ["worker"]))
+
+    def start(self: App, argv: list[str] | None = None) -> Any:
+        """As `worker_main`, for any command."""
+        return run_command_line(self, list(argv or ["worker"]))
+
+    def Worker(  # noqa: N802 - Celery's name
+        self: App,
+        *,
+        queues: str | Iterable[str] | None = None,
+        exclude_queues: str | Iterable[str] | None = None,
+        include: str | Iterable[str] | None = None,
+        loglevel: int | str | None = None,
+        logfile: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """A worker of this app: `app.Worker(concurrency=2, queues="mail,default").start()` works until it is stopped.
+
+        Options as of `liteq.worker.Worker`; `include`: more modules of tasks; `loglevel` or `logfile`: set up the log.
+        Raises TypeError for other options.
+        """
+        return worker_of(
+            self, queues=queues, exclude_queues=exclude_queues, include=include, loglevel=loglevel, logfile=logfile,
+            options=options,
+        )  # fmt: skip
+
+    def Beat(  # noqa: N802 - Celery's name
+        self: App, *, max_interval: float | None = None, loglevel: int | str | None = None, logfile: str | None = None
+    ) -> Any:
+        """A beat of this app: `app.Beat(max_interval=5).run()` sends what comes due, for ever."""
+        return beat_of(self, max_interval=max_interval, loglevel=loglevel, logfile=logfile)
+
+    @cached_property
+    def steps(self) -> defaultdict[str, set[Any]]:
+        """Classes of `liteq.bootsteps` that workers of this app are made with: `app.steps["worker"].add(Step)`."""
+        return defaultdict(set)
+
+    @cached_property
+    def user_options(self) -> defaultdict[str, set[Any]]:
+        """Options of one's own, of click: `app.user_options["worker"].add(Option(["--site"]))`; steps get them."""
+        return defaultdict(set)
+
+    @cached_property
+    def log(self: App) -> Logging:
+        """The log of this process."""
+        return Logging(self)
+
+    def bugreport(self: App) -> str:
+        """The contents of a bug report: versions, settings (secrets are hidden), names of tasks."""
+        return bugreport(self)
+
+    # -- itself
+
+    @cached_property
+    def oid(self) -> str:
+        """An id of this app in this process."""
+        return str(uuid.uuid4())
+
+    def uses_utc_timezone(self: App) -> bool:
+        """Whether schedules go by UTC."""
+        return str(self.timezone) == "UTC"
+
+    def now(self: App) -> datetime:
+        """The time, aware, in UTC."""
+        return from_ms(self.clock.now_ms())

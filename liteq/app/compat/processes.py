@@ -1,0 +1,80 @@
+"""Celery's ways to run an app from code: `app.log`, `app.worker_main()`, `app.Worker()`, `app.Beat()`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from liteq.context import App
+from liteq.context.display import shown_settings
+from liteq.utils.log import get_logger
+from liteq.utils.upward import upward
+
+__all__ = ["Logging", "beat_of", "bugreport", "run_command_line", "worker_of"]
+
+
+class Logging:
+    """`app.log`."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    def get_default_logger(self, name: str = "liteq", **_options: Any) -> logging.Logger:
+        """The logger above all of liteq's; or another one."""
+        return get_logger(name)
+
+    def setup(self, loglevel: int | str | None = None, logfile: str | None = None, *, colorize: bool = True) -> None:
+        """Set up this process's log as a worker's is: its formats, its signals, its settings.
+
+        Without `loglevel`: WARNING; without `logfile`: to stderr. Raises ValueError for an unknown level.
+        """
+        level = logging.getLevelName(loglevel) if isinstance(loglevel, int) else loglevel
+        upward("log_setup")(self.app, level or "WARNING", logfile, color=colorize)
+
+
+def run_command_line(app: App, argv: list[str]) -> Any:
+    """Run `liteq ARGV` for `app`; ends the process, as the command line does."""
+    session = upward("session")()
+    session.app_name = app
+    return upward("command_line").main(args=argv, prog_name="liteq", obj=session)
+
+
+def worker_of(
+    app: App,
+    *,
+    queues: str | Iterable[str] | None,
+    exclude_queues: str | Iterable[str] | None,
+    include: str | Iterable[str] | None,
+    loglevel: int | str | None,
+    logfile: str | None,
+    options: dict[str, Any],
+) -> Any:
+    """A `liteq.worker.Worker` of `app`. Raises TypeError for options that it does not have."""
+    if include:
+        app.conf.include = (*app.conf.include, *names_of(include))
+    _set_up_log(app, loglevel, logfile)
+    return upward("worker")(app, queues=names_of(queues) or None, exclude_queues=names_of(exclude_queues), **options)
+
+
+def beat_of(app: App, *, max_interval: float | None, loglevel: int | str | None, logfile: str | None) -> Any:
+    """A `liteq.beat.Beat` of `app`; `max_interval` in seconds."""
+    _set_up_log(app, loglevel, logfile)
+    return upward("beat")(app, max_interval_s=max_interval)
+
+
+def _set_up_log(app: App, loglevel: int | str | None, logfile: str | None) -> None:
+    if loglevel is not None or logfile is not None:
+        app.log.setup(loglevel, logfile)
+
+
+def bugreport(app: App) -> str:
+    """Versions, settings (secrets are hidden) and names of tasks, as text."""
+    lines = [f"{name}: {version}" for name, version in upward("versions")().items()]
+    lines += [f"{name}: {value!r}" for name, value in shown_settings(app).items()]
+    return "\n".join([*lines, f"tasks: {', '.join(sorted(app.tasks))}"])
+
+
+def names_of(given: str | Iterable[str] | None) -> list[str]:
+    """Names in a list, or separated by commas."""
+    return [name.strip() for name in given.split(",") if name.strip()] if isinstance(given, str) else list(given or ())

@@ -1,0 +1,161 @@
+"""`Registrar`: makes the tasks of one app, registers them, completes the registry and finds the user's modules."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from liteq import context, signals
+from liteq.app.builtins import add_builtins
+from liteq.app.definitions import annotate, is_set_by_class, task_class_of
+from liteq.app.discovery import autodiscover
+from liteq.app.registry import TaskRegistry
+from liteq.app.task import Task
+from liteq.context import App
+from liteq.exceptions import AlreadyRegistered
+from liteq.settings import import_object
+from liteq.signals import Signal
+
+__all__ = ["Modelled", "Registrar"]
+
+Modelled = Callable[..., dict[str, Any]]
+"""Makes the attributes of a task with `pydantic=True`, from `(function, app, name, bind=, strict=, ...)`."""
+
+
+class Registrar:
+    """The tasks of one app. `lock` is the app's own; `modelled` stands behind the option `pydantic`."""
+
+    def __init__(self, app: App, tasks: Any, *, autofinalize: bool, lock: threading.RLock, modelled: Modelled) -> None:
+        self.registry = tasks if isinstance(tasks, TaskRegistry) else TaskRegistry(tasks or {})
+        self.registry.finders.append(app.integrations.find_task)
+        self.autofinalize = autofinalize
+        self.finalized = False
+        self.on_after_finalize = Signal("on_after_finalize")
+        self._app = app
+        self._lock = lock
+        self._modelled = modelled
+        self._discoveries: list[Callable[[], list[Any]]] = []
+
+    # -- making and registering
+
+    def task_from_function(
+        self, function: Callable[..., Any], name: str | None, base: Any, options: dict[str, Any], *, bind: bool
+    ) -> Any:
+        """The task of `function`; the registered one where it was made of the same function.
+
+        Raises AlreadyRegistered when another function has the name.
+        """
+        app = self._app
+        function = getattr(function, "__wrapped__", function) if isinstance(function, Task) else function
+        if not callable(function):
+            raise TypeError(f"a task is made of a function, not of {function!r}")
+        name = name or app.gen_task_name(function.__name__, function.__module__)
+        there = self.registry.get(name)
+        if there is not None:
+            if _origin(there) != _origin_of(function):
+                raise AlreadyRegistered(f"two functions want to be the task {name!r}: give one of them a `name=`")
+            if getattr(there, "__wrapped__", None) is function:
+                return there
+        options.pop("lazy", None)
+        options.pop("shared", None)
+        base = base or app.Task
+        if not is_set_by_class(base, "typing"):
+            options.setdefault("typing", app.strict_typing)
+        options |= self._pydantic(function, name, options, bind=bind)
+        return self.register(task_class_of(function, base, bind=bind, options={**options, "name": name})())
+
+    def _pydantic(self, function: Any, name: str, options: dict[str, Any], *, bind: bool) -> dict[str, Any]:
+        """The attributes that `pydantic=True` adds: another body, and how its models are sent."""
+        more = {key: options.pop(f"pydantic_{key}", None) for key in ("strict", "context", "dump_kwargs")}
+        if not options.get("pydantic"):
+            return {}
+        more = {**more, "strict": bool(more["strict"]), "sensitive": options.get("sensitive", ())}
+        return self._modelled(function, self._app, name, bind=bind, **more)
+
+    def register_task(self, task: Any, options: dict[str, Any]) -> Any:
+        """Register `task`, an instance or a class, with these options; the task."""
+        task = task() if isinstance(task, type) else task
+        if not task.name:
+            cls = type(task)
+            task.name = self._app.gen_task_name(cls.__name__, cls.__module__)
+        for key, value in options.items():
+            setattr(task, key, value)
+        return self.register(task)
+
+    def register(self, task: Any) -> Any:
+        """Add `task`, which has a name; returns it."""
+        app = self._app
+        task.bind(app)
+        self.registry[task.name] = task
+        if self.finalized and app.conf.task_annotations:
+            annotate(task, app.conf.task_annotations)
+        app.publisher.forget(task.name)
+        return task
+
+    # -- the whole registry
+
+    @property
+    def tasks(self) -> TaskRegistry:
+        """The registry, completed first."""
+        if not self.finalized:
+            self.finalize(auto=True)
+        return self.registry
+
+    def finalize(self, auto: bool = False) -> None:
+        """Add the built-in and the shared tasks and apply `task_annotations`; once.
+
+        `auto`: raises RuntimeError for an app that was made with `autofinalize=False`.
+        """
+        with self._lock:
+            if self.finalized:
+                return
+            if auto and not self.autofinalize:
+                raise RuntimeError("the app is not finalized: call app.finalize() before it is used")
+            self.finalized = True
+            add_builtins(self._app)
+            context.announce_finalized(self._app)
+            annotations = self._app.conf.task_annotations
+            for task in list(self.registry.values()):
+                if annotations:
+                    annotate(task, annotations)
+        self.on_after_finalize.send(sender=self._app)
+
+    def forget_plans(self) -> None:
+        """Have each task work out anew how it is executed: the settings have changed."""
+        for task in self.registry.values():
+            task.__dict__.pop("_plan", None)
+
+    # -- the user's modules
+
+    def autodiscover(
+        self, packages: Iterable[str] | Callable[[], Iterable[str]] | None, related_name: str | None, *, force: bool
+    ) -> None:
+        """Import the module `related_name` of `packages`: with `force` at once, else by `import_modules`."""
+
+        def discover() -> list[Any]:
+            return autodiscover(self._app.integrations.packages if packages is None else packages, related_name)
+
+        if force:
+            discover()
+        else:
+            self._discoveries.append(discover)
+
+    def import_modules(self) -> None:
+        """Import the modules of `include` and `imports` and those to be discovered, and complete the registry."""
+        signals.import_modules.send(sender=self._app)
+        conf = self._app.conf
+        for name in (*conf.include, *conf.imports):
+            import_object(name)
+        while self._discoveries:
+            self._discoveries.pop(0)()
+        self._app.finalize()
+
+
+def _origin_of(function: Any) -> tuple[str, str]:
+    return function.__module__, function.__qualname__
+
+
+def _origin(task: Any) -> tuple[str, str]:
+    function = getattr(task, "__wrapped__", None)
+    return _origin_of(function) if function is not None else (type(task).__module__, type(task).__qualname__)

@@ -1,0 +1,16 @@
+"""The parts of `Storage`, by subject: `storage.reader`, `storage.dead`, `storage.groups`, `storage.schedules`, ...
+
+No SQL here: the SQL of a verb is in the file that bears its name.
+"""
+
+from __future__ import annotations
+
+from liteq.storage.facades.commands import Commands
+from liteq.storage.facades.dead import DeadLetters
+from liteq.storage.facades.events import Events
+from liteq.storage.facades.groups import Groups, SavedGroups
+from liteq.storage.facades.rates import Rates
+from liteq.storage.facades.reader import Reader
+from liteq.storage.facades.schedules import Schedules
+
+__all__ = ["Commands", "DeadLetters", "Events", "Groups", "Rates", "Reader", "SavedGroups", "Schedules"]

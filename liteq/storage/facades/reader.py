@@ -1,0 +1,96 @@
+"""Reading: one consistent snapshot a method. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from liteq.states import State
+from liteq.storage import browse as _browse
+from liteq.storage import claim as _claim
+from liteq.storage import inspect as _inspect
+from liteq.storage import workers as _workers
+from liteq.storage.browse import Line, Mark
+from liteq.storage.facades.base import Facade
+from liteq.storage.inspect import Count, GroupRecord, Member, Record
+from liteq.storage.workers import WorkerRecord
+
+__all__ = ["Reader"]
+
+
+class Reader(Facade):
+    """Messages, groups, counts and workers, for results, the command line and dashboards."""
+
+    def find(self, message_id: str) -> Record | None:
+        """The message of this id; None when there is none (never was, or its time is over)."""
+        with self._driver.read() as tx:
+            return next(_inspect.find(tx, [message_id]), None)
+
+    def find_many(self, ids: Sequence[str]) -> dict[str, Record]:
+        """Those of these messages that exist, by id, from one snapshot."""
+        with self._driver.read() as tx:
+            return {record.id: record for record in _inspect.find(tx, ids)}
+
+    def find_finished(self, ids: Sequence[str]) -> dict[str, Record]:
+        """Those of these messages that have finished, by id, from one snapshot."""
+        with self._driver.read() as tx:
+            return {record.id: record for record in _inspect.find_finished(tx, ids)}
+
+    def find_group(self, group_id: str) -> GroupRecord | None:
+        """The counter of a group; None when there is none of that id."""
+        with self._driver.read() as tx:
+            return _inspect.find_group(tx, group_id)
+
+    def group_members(self, group_id: str) -> list[Member]:
+        """The members of a group in the order of its result; [] when there is none of that id."""
+        with self._driver.read() as tx:
+            return _inspect.group_members(tx, group_id)
+
+    def sent_by(self, message_id: str) -> list[tuple[str, bool]]:
+        """What the body of a message sent, as (id, whether of a group), in the order of sending. Costs a scan."""
+        with self._driver.read() as tx:
+            return _inspect.sent_by(tx, message_id)
+
+    def followers(self, node: str) -> list[str]:
+        """The ids of the messages that await a message or a group, or did, in the order of sending."""
+        with self._driver.read() as tx:
+            return _inspect.followers(tx, node)
+
+    def messages(
+        self, state: State, *, queue: str | None = None, task: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[Record]:
+        """Messages in one state, a page of them."""
+        with self._driver.read() as tx:
+            return _inspect.messages(tx, state, queue=queue, task=task, limit=limit, offset=offset)
+
+    def browse(
+        self,
+        state: State | None = None,
+        *,
+        queue: str | None = None,
+        task: str | None = None,
+        after: Mark | None = None,
+        limit: int = 100,
+    ) -> list[Line]:
+        """A page of messages, in `state` or in any, as lines of a list: those after the one that `after` marks."""
+        with self._driver.read() as tx:
+            return _browse.page(tx, state, queue=queue, task=task, after=after, limit=limit)
+
+    def counts(self) -> list[Count]:
+        """How many messages there are, by queue and state."""
+        with self._driver.read() as tx:
+            return _inspect.counts(tx)
+
+    def workers(self) -> list[WorkerRecord]:
+        """Every worker that the file knows."""
+        with self._driver.read() as tx:
+            return _workers.workers(tx)
+
+    def waiting(self, queues: Sequence[str], *, limit: int) -> int:
+        """How many messages of `queues` could be claimed now, counting no further than `limit`."""
+        with self._driver.read() as tx:
+            return _inspect.waiting(tx, queues, limit=limit)
+
+    def next_due_ms(self) -> int | None:
+        """When the next scheduled message comes due; None when there is none."""
+        with self._driver.read() as tx:
+            return _claim.next_due_ms(tx)

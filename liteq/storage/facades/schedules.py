@@ -1,0 +1,78 @@
+"""Schedules as rows: the entries of beat, one transaction a method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from liteq.message import Batch
+from liteq.storage import periodic as _periodic
+from liteq.storage.driver import Bell, Promise
+from liteq.storage.facades.base import Facade
+from liteq.storage.periodic import Entry, ScheduleRecord
+
+__all__ = ["Schedules"]
+
+
+class Schedules(Facade):
+    """The entries of beat, shared by any number of beats."""
+
+    def all(self) -> list[ScheduleRecord]:
+        """Every entry, by name."""
+        with self._driver.read() as tx:
+            return _periodic.schedules(tx)
+
+    def find(self, name: str) -> ScheduleRecord | None:
+        """The entry called `name`; None when there is none."""
+        with self._driver.read() as tx:
+            return next(iter(_periodic.schedules(tx, name)), None)
+
+    def due(self, limit: int = 100) -> tuple[list[ScheduleRecord], int | None]:
+        """Up to `limit` entries that are due, the oldest first; when there is none, also when the next will be (ms)."""
+        with self._driver.read() as tx:
+            next_ms = _periodic.next_wake_ms(tx)
+            now_ms = self._clock.now_ms()
+            if next_ms is None or next_ms > now_ms:
+                return [], next_ms
+            return _periodic.due(tx, now_ms=now_ms, limit=limit), next_ms
+
+    def synchronise(self, owner: str, entries: Sequence[Entry]) -> list[str]:
+        """Make the entries of `owner` those of its configuration; the names of those that are gone."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            return _periodic.synchronise(tx, owner, entries, now_ms=self._clock.now_ms())
+
+    def put(self, entries: Iterable[Entry], owner: str = "") -> int:
+        """Write entries that no configuration holds; how many were new or have changed."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            return _periodic.put(tx, owner, list(entries), now_ms=self._clock.now_ms())
+
+    def delete(self, name: str) -> bool:
+        """Delete an entry; whether there was one."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            return _periodic.delete(tx, name)
+
+    def enable(self, name: str, *, enabled: bool, next_due_ms: int | None) -> bool:
+        """Pause an entry, or let it go on at `next_due_ms`; whether there is one."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            return _periodic.enable(tx, name, enabled=enabled, next_due_ms=next_due_ms)
+
+    def fire(self, record: ScheduleRecord, batch: Batch, *, n: int, last_id: str, next_due_ms: int | None) -> bool:
+        """Send `batch`, `n` runs of an entry that is due, and move it on; False when another beat was first."""
+        now_ms = self._clock.now_ms()
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            fired = _periodic.fire(tx, record, batch, n=n, last_id=last_id, next_due_ms=next_due_ms, now_ms=now_ms)
+        if fired:
+            self._driver.ring(Bell.WORK)
+        return fired
+
+    def put_off(self, record: ScheduleRecord, *, next_due_ms: int | None) -> bool:
+        """Move an entry on without a run; False when another beat was first."""
+        with self._driver.write(Promise.PROGRESS) as tx:
+            return _periodic.put_off(tx, record, next_due_ms=next_due_ms)
+
+    def run_now(self, name: str, batch: Batch, *, last_id: str) -> bool:
+        """Send a run of an entry out of turn; False when there is no such entry."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            ran = _periodic.ran_now(tx, name, batch, last_id=last_id, now_ms=self._clock.now_ms())
+        if ran:
+            self._driver.ring(Bell.WORK)
+        return ran

@@ -1,0 +1,170 @@
+"""LEGAL is the whole truth: each transition in it happens, and (conftest.py) no test of this suite makes another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from liteq.message import (
+    Ack,
+    Batch,
+    Cancel,
+    DeadLetter,
+    Flag,
+    Group,
+    Message,
+    Outcome,
+    Release,
+    Replace,
+    RetryAt,
+    new_id,
+)
+from liteq.policy.rates import Bucket
+from liteq.serialization import encode_error
+from liteq.states import LEGAL, State
+from liteq.storage.rates import Budget
+from liteq.storage.results import Ending
+from liteq.storage.storage import Storage
+from liteq.testing import FakeClock
+
+from .conftest import PAYLOAD, FakeWorker, Transition
+
+ERROR = encode_error(ValueError("no"))
+
+
+@dataclass
+class Scene:
+    storage: Storage
+    worker: FakeWorker
+    clock: FakeClock
+
+    def send(self, name: str = "a", **fields: Any) -> str:
+        return self.storage.enqueue(Batch([Message(name, "t", PAYLOAD, **fields)]))[0]
+
+    def chain(self, **second: Any) -> None:
+        """`a`, and `b` behind it."""
+        behind = Message("b", "t", PAYLOAD, flags=Flag.LINKED, awaits="a", **second)
+        self.storage.enqueue(Batch([Message("a", "t", PAYLOAD, flags=Flag.LINKED), behind]))
+
+    def end(self, outcome: Outcome) -> None:
+        """Run the message that is first, with this outcome."""
+        self.storage.settle([(self.worker.claim_one(), outcome)])
+
+    def replace(self) -> None:
+        """`a` replaces itself by `x`."""
+        self.send()
+        self.end(Replace(Batch([Message("x", "t", PAYLOAD)]), awaits="x"))
+
+    def limited_turn(self) -> None:
+        """A claim under a limit of one task in ten seconds."""
+        bucket = self.bucket = getattr(self, "bucket", None) or Bucket(0.1)
+        now = self.clock.monotonic()
+        budget = Budget(lambda task: bucket, now)
+        self.storage.turn((), ["celery"], worker=self.worker.number, limit=1, visibility_s=60, budget=budget)
+        bucket.take(budget.used["t"], now)
+
+    def hold(self) -> None:
+        """`b` is held: `a` has taken the token."""
+        self.send("a")
+        self.send("b")
+        self.limited_turn()
+        self.limited_turn()
+
+    def later(self) -> int:
+        return self.clock.now_ms() + 5_000
+
+
+def due(scene: Scene) -> None:
+    scene.send(due_ms=scene.later())
+    scene.clock.advance(seconds=10)
+    scene.worker.claim()
+
+
+def token_comes(scene: Scene) -> None:
+    scene.hold()
+    scene.clock.advance(seconds=10)
+    scene.limited_turn()
+
+
+def put_off(scene: Scene) -> None:
+    """The placeholder of a group that is sent in parts has come due, and the next part comes after all."""
+    placeholder = Message("placeholder", "t", PAYLOAD, flags=Flag.LINKED, group_id="g", position=0)
+    scene.storage.enqueue(Batch([placeholder], [Group("g", 1)]))
+    member = replace(placeholder, id=new_id(), position=1)
+    assert scene.storage.extend_group("g", "placeholder", Batch([member]), 1, patience_s=60)
+
+
+def requeue_upstream(scene: Scene) -> None:
+    scene.chain()
+    scene.end(DeadLetter(ERROR))
+    scene.storage.dead_replay(["a"])
+
+
+def first(*steps: Callable[[Scene], object]) -> Callable[[Scene], None]:
+    def play(scene: Scene) -> None:
+        for step in steps:
+            step(scene)
+
+    return play
+
+
+SEND, CHAIN, HOLD, REPLACE = Scene.send, Scene.chain, Scene.hold, Scene.replace
+
+
+def end(outcome: Outcome) -> Callable[[Scene], None]:
+    return lambda scene: scene.end(outcome)
+
+
+def cancel(name: str = "a") -> Callable[[Scene], object]:
+    return lambda scene: scene.storage.cancel([name])
+
+
+S = State
+SCENES: dict[Transition, Callable[[Scene], None]] = {
+    (S.SCHEDULED, S.PENDING): due,
+    (S.SCHEDULED, S.CANCELLED): first(lambda scene: scene.send(due_ms=scene.later()), cancel()),
+    (S.BLOCKED, S.PENDING): first(CHAIN, end(Ack(b"1"))),
+    (S.BLOCKED, S.SCHEDULED): first(lambda scene: scene.chain(delay_ms=1_000), end(Ack(b"1"))),
+    (S.BLOCKED, S.SUCCEEDED): first(REPLACE, end(Ack(b"1"))),
+    (S.BLOCKED, S.UPSTREAM_FAILED): first(CHAIN, end(DeadLetter(ERROR))),
+    (S.BLOCKED, S.CANCELLED): first(CHAIN, cancel("b")),
+    (S.PENDING, S.LEASED): first(SEND, lambda scene: scene.worker.claim()),
+    (S.PENDING, S.HELD): HOLD,
+    (S.PENDING, S.CANCELLED): first(SEND, cancel()),
+    (S.PENDING, S.SCHEDULED): put_off,
+    (S.HELD, S.PENDING): token_comes,
+    (S.HELD, S.CANCELLED): first(HOLD, cancel("b")),
+    (S.LEASED, S.PENDING): first(SEND, end(Release())),
+    (S.LEASED, S.SCHEDULED): first(SEND, lambda scene: scene.end(RetryAt(scene.later(), ERROR))),
+    (S.LEASED, S.SUCCEEDED): first(SEND, end(Ack(b"1"))),
+    (S.LEASED, S.DEAD): first(SEND, end(DeadLetter(ERROR))),
+    (S.LEASED, S.CANCELLED): first(SEND, end(Cancel(None))),
+    (S.LEASED, S.BLOCKED): REPLACE,
+    (S.DEAD, S.PENDING): first(SEND, end(DeadLetter(ERROR)), lambda scene: scene.storage.dead_replay(["a"])),
+    (S.UPSTREAM_FAILED, S.BLOCKED): requeue_upstream,
+}
+
+
+def test_each_legal_transition_has_a_scene() -> None:
+    assert SCENES.keys() == {(old, new) for old, following in LEGAL.items() for new in following}
+
+
+@pytest.mark.parametrize("transition", SCENES, ids="-".join)
+def test_a_legal_transition_happens(
+    transition: Transition, storage: Storage, worker: FakeWorker, clock: FakeClock, transitions: set[Transition]
+) -> None:
+    SCENES[transition](Scene(storage, worker, clock))
+    assert transition in transitions
+
+
+def test_a_stored_end_takes_the_place_of_one_and_of_nothing_else(
+    storage: Storage, worker: FakeWorker, clock: FakeClock
+) -> None:
+    scene = Scene(storage, worker, clock)
+    scene.send()
+    assert not storage.store_result("a", Ending(State.SUCCEEDED))
+    scene.end(DeadLetter(ERROR))
+    assert storage.store_result("a", Ending(State.SUCCEEDED, result=b"1"))
