@@ -30,7 +30,6 @@ from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Tr
 from liteq.storage.engines import open_driver
 from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
 from liteq.storage.rates import Budget
-from liteq.storage.workers import WorkerRecord
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 
@@ -192,16 +191,6 @@ class Storage:
             known = _workers.heartbeat(tx, worker, info, now_ms=now_ms)
             return known, _extend.extend(tx, worker, leases, deadline_ms=now_ms + int(visibility_s * 1000))
 
-    def worker_before(self, worker: int, boot: str, *, fresh_s: float) -> tuple[WorkerRecord | None, bool]:
-        """The worker before `worker` under the same `boot`, and whether one of all those before it is fresh.
-
-        Fresh: its heartbeat is `fresh_s` seconds old at most.
-        """
-        now_ms = self.clock.now_ms()
-        fresh_ms = int(fresh_s * 1000)
-        with self.driver.read() as tx:
-            return _workers.before(tx, worker, boot, since_ms=now_ms - fresh_ms, until_ms=now_ms + fresh_ms)
-
     def turn(
         self,
         settled: Sequence[tuple[Lease, Outcome]],
@@ -329,11 +318,6 @@ class Storage:
             total += n
             if n < CHUNK:
                 return total
-
-    def is_ahead(self, slack_s: float = 1.0) -> bool:
-        """Whether the clock was set back, by more than `slack_s` seconds, since the last message was sent; a read."""
-        with self.driver.read() as tx:
-            return _cap.is_ahead(tx, now_ms=self.clock.now_ms() + int(slack_s * 1000))
 
     def cap(self) -> int:
         """After the clock was set back: let no time in the file lie further ahead than it can; how many rows."""

@@ -1,4 +1,4 @@
-"""What was revoked, as a worker keeps it in mind, and the end of a lease that was."""
+"""Revoked ids and stamps, as a worker remembers them, and the end of a lease that was revoked."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ def test_what_has_finished_leaves_in_spite_of_it(storage: Storage, clock: TwoClo
     lease = lease_one(storage, a)
     storage.settle([(lease, Ack(b"1"))])
     clock.wall_ms += jump_s * 1000
-    assert storage.is_ahead()
+    assert storage.reader.is_ahead()
     storage.cap()
     clock.advance(601)
     assert storage.expire(result_expires_s=600, dead_expires_s=None) == 1

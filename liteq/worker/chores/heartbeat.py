@@ -131,7 +131,7 @@ class Heartbeat:
             logger.warning("the clock was set by %+.1f s; expired leases wait", jump_s)
             self._judge_later()
             self.due_at = self.monotonic()
-        if jump_s < -JUMP_S or (first and self._storage.is_ahead(JUMP_S)):
+        if jump_s < -JUMP_S or (first and self._storage.reader.is_ahead(JUMP_S)):
             self._cap_until = self.monotonic() + self._visibility_s
         if not first and not self._is_first():
             return False
@@ -147,7 +147,7 @@ class Heartbeat:
         The one just before it, where that one has died, is buried on the way.
         """
         while True:
-            before, fresh = self._storage.worker_before(self.worker, self.me.boot, fresh_s=self._visibility_s)
+            before, fresh = self._storage.reader.worker_before(self.worker, self.me.boot, fresh_s=self._visibility_s)
             if before is None or not fresh:
                 return True
             if presence(before.identity) is not Presence.GONE:

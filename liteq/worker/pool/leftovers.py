@@ -1,4 +1,4 @@
-"""What a task leaves running in its process: an alarm, threads. It may end the process under another task."""
+"""An alarm or a thread that a task leaves running in its process, and that may end it under another task."""
 
 from __future__ import annotations
 
