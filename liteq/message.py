@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 __all__ = [
     "DEPTH_SHIFT",
+    "LATER",
     "Ack",
     "Batch",
     "Cancel",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 DEFAULT_QUEUE = "celery"
+LATER = b""  # the input of a lease that its executor reads by itself; no document is empty
 VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # a hexadecimal digit with its first two bits 1 and 0
 
 

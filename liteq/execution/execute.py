@@ -30,7 +30,7 @@ from liteq import signals, states
 from liteq.clock import Clock, to_ms
 from liteq.context import Around, Request, current_request, enter, leave
 from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
-from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
+from liteq.message import LATER, Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
 from liteq.policy.retry import RetryPolicy, decide, exhausted
 from liteq.result import ResultBase
 from liteq.serialization import Content, decode, encode, encode_error
@@ -169,7 +169,8 @@ def arguments(task: Any, lease: Lease) -> tuple[list[Any], dict[str, Any]]:
         if flags & Flag.ON_FAILURE:
             args = _failure(task, lease, args, kwargs) + args
         elif lease.input is not None:
-            args = [decode(lease.input, plan.result_content), *args]
+            found = lease.input if lease.input != LATER else task.app.storage.reader.input_of(lease.awaits)
+            args = [decode(found, plan.result_content), *args]
     return args, kwargs
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from liteq import LiteQ, chain, chord, group
 from liteq.beat import Beat
+from liteq.context import identity
 from liteq.message import Ack, Batch, Lease, Message, RetryAt, new_id
 from liteq.policy.rates import Bucket
 from liteq.schedules import crontab
@@ -101,6 +102,24 @@ def test_a_dead_workers_lease_ends_in_spite_of_it(storage: Storage, clock: TwoCl
         clock.advance(10)
         b.beat([])
         b.look_after_others()
+    record = storage.find(lease.id)
+    assert record is not None
+    assert record.state is State.PENDING
+
+
+@pytest.mark.parametrize("jump", JUMPED)
+def test_a_lease_that_its_worker_has_lost_sight_of_ends_in_spite_of_it(
+    storage: Storage, clock: TwoClocks, jump: str
+) -> None:
+    """The commit of its claim was reported as failed; its worker lives, and is not judged by the clock."""
+    a, b = worker_of(storage, "a", me=identity.me("a")), worker_of(storage, "b")
+    lease = lease_one(storage, a)
+    JUMPED[jump](clock)
+    for _ in range(int(3 * VISIBILITY_S) // 10):
+        clock.advance(10)
+        for worker in (a, b):
+            worker.beat([])
+            worker.look_after_others()
     record = storage.find(lease.id)
     assert record is not None
     assert record.state is State.PENDING

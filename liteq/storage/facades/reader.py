@@ -9,6 +9,7 @@ from liteq.storage import browse as _browse
 from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
 from liteq.storage import inspect as _inspect
+from liteq.storage import results as _results
 from liteq.storage import workers as _workers
 from liteq.storage.browse import Line, Mark
 from liteq.storage.facades.base import Facade
@@ -110,3 +111,8 @@ class Reader(Facade):
         """Whether the clock was set back, by more than `slack_s` seconds, since the last message was sent; a read."""
         with self._driver.read() as tx:
             return _cap.is_ahead(tx, now_ms=self._clock.now_ms() + int(slack_s * 1000))
+
+    def input_of(self, awaited: str) -> bytes:
+        """The result of a message, or the list of those of a group's members, as JSON; `null` where none is kept."""
+        with self._driver.read() as tx:
+            return _results.result_of(tx, awaited)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from liteq.context import App, Request
-from liteq.exceptions import NotRegistered, WorkerShutdown, WorkerTerminate
+from liteq.exceptions import NotRegistered, StorageError, WorkerShutdown, WorkerTerminate
 from liteq.execution.execute import arguments, execute
 from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import decode, encode, encode_error
@@ -78,6 +78,9 @@ class Executor:
             return self._hand_back(lease, NotRegistered(lease.task, self._tasks)), 0.0
         try:
             args, kwargs = arguments(task, lease)
+        except StorageError as exc:  # a chord's results cannot be read at the moment
+            logger.warning("%s[%s] is handed back: %s", lease.task, lease.id, exc)
+            return Release(due_ms=self._clock.now_ms() + FIRST_PAUSE_MS, options=lease.options), 0.0
         except Exception as exc:
             return self._refuse_unread(lease, exc), 0.0
         request = Request.from_lease(lease, args, kwargs, self._hostname)
