@@ -27,7 +27,9 @@ class Leftovers:
         self._before = set(threading.enumerate())
         self._count = threading.active_count()
         self._left: dict[threading.Thread, str] = {}
-        self._has_timer = hasattr(signal, "getitimer")
+        # In a thread of another program, the process's timer is that program's.
+        here = threading.current_thread() is threading.main_thread()
+        self._has_timer = here and hasattr(signal, "getitimer")
         self._timed = self._has_timer and signal.getitimer(signal.ITIMER_REAL)[0] > 0
 
     def look(self, lease: Lease) -> bool:
