@@ -97,7 +97,8 @@ def presence(other: WorkerIdentity) -> Presence:
     here = boot_id()
     if not other.boot or not here:
         return Presence.UNKNOWN
-    if other.boot != here:
+    # An older liteq has not written down its namespace of time: as in the same one, where nearly all are.
+    if other.boot != here and other.boot != here.rpartition("/time:")[0]:
         # The same host in an earlier boot. Another namespace of this boot may live.
         earlier = other.host == socket.gethostname() and other.boot.split("/")[0] != here.split("/")[0]
         return Presence.GONE if earlier else Presence.UNKNOWN

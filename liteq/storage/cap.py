@@ -6,6 +6,9 @@ now. A time that its sender chose (eta, expires) is one of the wall clock, and s
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from liteq.states import State, sql_list
 from liteq.storage.driver import Transaction
 
 __all__ = ["cap", "is_ahead"]
@@ -18,36 +21,49 @@ UPDATE liteq_messages SET due_ms = :now_ms + delay_ms
     SELECT seq FROM liteq_messages
      WHERE state = 'scheduled' AND due_ms > :now_ms AND due_ms > :now_ms + delay_ms LIMIT :limit)
 """
-# Else what is sent from now on goes before it, for as long as the clock was set back.
-WAITING = """
-UPDATE liteq_messages SET due_ms = :now_ms
- WHERE seq IN (SELECT seq FROM liteq_messages WHERE state = '{}' AND due_ms > :now_ms LIMIT :limit)
-"""
-FINISHED = """
-UPDATE liteq_messages SET finished_ms = :now_ms
- WHERE seq IN (SELECT seq FROM liteq_messages WHERE state IN ({}) AND finished_ms > :now_ms LIMIT :limit)
-"""
-GROUPS = """
-UPDATE liteq_groups SET finished_ms = :now_ms
- WHERE id IN (SELECT id FROM liteq_groups WHERE finished_ms > :now_ms LIMIT :limit)
-"""
-SAVED_GROUPS = "UPDATE liteq_saved_groups SET created_ms = :now_ms WHERE created_ms > :now_ms"
-COMMANDS = "UPDATE liteq_commands SET expires_ms = :now_ms WHERE expires_ms > :now_ms + :longest_ms"
-EVENTS = """
-UPDATE liteq_events SET created_ms = :now_ms
- WHERE id IN (SELECT id FROM liteq_events WHERE created_ms > :now_ms LIMIT :limit)
-"""
-STEPS = (
-    COUNTDOWNS,
-    WAITING.format("pending"),
-    WAITING.format("held"),
-    FINISHED.format("'succeeded', 'cancelled', 'upstream_failed'"),
-    FINISHED.format("'dead'"),
-    GROUPS,
-    SAVED_GROUPS,
-    COMMANDS,
-    EVENTS,
-)
+
+
+def waiting(state: State) -> str:
+    """Messages in `state` that may run: else those sent from now on go before them, for as long as the jump."""
+    return f"""
+    UPDATE liteq_messages SET due_ms = :now_ms
+     WHERE seq IN (SELECT seq FROM liteq_messages WHERE state = '{state.value}' AND due_ms > :now_ms LIMIT :limit)
+    """
+
+
+def finished(states: Collection[State]) -> str:
+    """Messages that have finished, in `states` that have an index of that time."""
+    return f"""
+    UPDATE liteq_messages SET finished_ms = :now_ms
+     WHERE seq IN (
+        SELECT seq FROM liteq_messages
+         WHERE state IN {sql_list(states)} AND finished_ms > :now_ms LIMIT :limit)
+    """
+
+
+STEPS = {
+    "countdowns": COUNTDOWNS,
+    "pending": waiting(State.PENDING),
+    "held": waiting(State.HELD),
+    "finished": finished({State.SUCCEEDED, State.CANCELLED, State.UPSTREAM_FAILED}),
+    "dead": finished({State.DEAD}),
+    "groups": """
+    UPDATE liteq_groups SET finished_ms = :now_ms
+     WHERE id IN (SELECT id FROM liteq_groups WHERE finished_ms > :now_ms LIMIT :limit)
+    """,
+    "saved groups": """
+    UPDATE liteq_saved_groups SET created_ms = :now_ms
+     WHERE id IN (SELECT id FROM liteq_saved_groups WHERE created_ms > :now_ms LIMIT :limit)
+    """,
+    "commands": """
+    UPDATE liteq_commands SET expires_ms = :now_ms
+     WHERE id IN (SELECT id FROM liteq_commands WHERE expires_ms > :latest_ms LIMIT :limit)
+    """,
+    "events": """
+    UPDATE liteq_events SET created_ms = :now_ms
+     WHERE id IN (SELECT id FROM liteq_events WHERE created_ms > :now_ms LIMIT :limit)
+    """,
+}
 LONGEST_MS = 86_400_000  # that anybody waits for the answer to a command
 
 
@@ -58,4 +74,4 @@ def is_ahead(tx: Transaction, *, now_ms: int) -> bool:
 
 def cap(tx: Transaction, step: str, *, now_ms: int, limit: int) -> int:
     """Set right up to `limit` rows of one of STEPS; how many."""
-    return tx.executemany(step, [{"now_ms": now_ms, "limit": limit, "longest_ms": LONGEST_MS}])
+    return tx.executemany(STEPS[step], [{"now_ms": now_ms, "limit": limit, "latest_ms": now_ms + LONGEST_MS}])

@@ -29,7 +29,7 @@ SELECT seq, token, id, flags, reaps, group_id FROM liteq_messages
 OWNERS = """
 SELECT m.worker, w.heartbeat_ms, min(m.deadline_ms)
   FROM liteq_messages AS m LEFT JOIN liteq_workers AS w ON w.id = m.worker
- WHERE m.state = 'leased' AND m.deadline_ms <= :now_ms GROUP BY m.worker
+ WHERE m.state = 'leased' AND m.deadline_ms <= :now_ms GROUP BY m.worker, w.heartbeat_ms
 """
 BACK = "UPDATE liteq_messages SET state = 'pending', reaps = reaps + 1 WHERE seq = ? AND state = 'leased' AND token = ?"
 DEAD = """

@@ -386,13 +386,17 @@ MUTANTS = [
     # -- clocks
     without(
         'a countdown is never longer than it was', "liteq/storage/cap.py",
-        'STEPS = (\n    COUNTDOWNS,', 'STEPS = (',
+        '    "countdowns": COUNTDOWNS,\n', '',
         "test_clock_jumps.py::test_whatever_was_sent_before_the_clock_was_set_ends",
     ),
     without(
         'the time of its sending holds no link of a chain', "liteq/storage/continuation.py",
-        'CASE WHEN due_ms > created_ms AND due_ms > :now_ms + coalesce(delay_ms, 0) THEN',
-        'CASE WHEN due_ms > :now_ms + coalesce(delay_ms, 0) THEN',
+        'CASE WHEN due_ms > created_ms AND due_ms > :now_ms + coalesce(delay_ms, 0) THEN due_ms\n'
+        '                     ELSE :now_ms + coalesce(delay_ms, 0) END,\n'
+        '       state = CASE WHEN (due_ms > created_ms AND due_ms > :now_ms) OR',
+        'CASE WHEN due_ms > :now_ms + coalesce(delay_ms, 0) THEN due_ms\n'
+        '                     ELSE :now_ms + coalesce(delay_ms, 0) END,\n'
+        '       state = CASE WHEN (due_ms > :now_ms) OR',
         "test_clock_jumps.py::test_whatever_was_sent_before_the_clock_was_set_ends",
     ),
     without(
@@ -414,7 +418,7 @@ MUTANTS = [
     ),
     without(
         'what has finished has finished by now', "liteq/storage/cap.py",
-        '    FINISHED.format("\'succeeded\', \'cancelled\', \'upstream_failed\'"),\n', '',
+        '    "finished": finished({State.SUCCEEDED, State.CANCELLED, State.UPSTREAM_FAILED}),\n', '',
         "test_clock_jumps.py::test_what_has_finished_leaves_in_spite_of_it",
     ),
     without(
