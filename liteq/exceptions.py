@@ -114,7 +114,7 @@ __all__ = [
 
 def closest(name: str, known: Iterable[str]) -> str:
     """The names of `known` that look like `name`, for an error message; "none is" when there are none."""
-    import difflib  # only for who has mistyped a name
+    import difflib  # only for a mistyped name
 
     near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     return ", ".join(repr(n) for n in near) if near else "none is"

@@ -1,4 +1,4 @@
-"""The data that travels: a message as it is sent, the lease a worker holds on it, what became of it."""
+"""The data that travels: a message as it is sent, the lease a worker holds on it, its outcome."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def new_id() -> str:
     return f"{h[:8]}-{h[8:]}-7{ns * 4096 // 1_000_000:03x}-{VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
 
 
-# What travels is made once for every message and not changed afterwards. It is not `frozen` all the same: that makes
+# This data is made once for every message and not changed afterwards. It is not `frozen` all the same: that makes
 # each of these objects three times as expensive to make, which is the hottest thing a producer and a worker do.
 
 
 class Flag:
-    """What a row says of itself in one integer column. Plain integers: an IntFlag's operators cost 0.5 us each."""
+    """The properties of a row in one integer column. Plain integers: an IntFlag's operators cost 0.5 us each."""
 
     LINKED = 1  # some row awaits it, or a group counts it: settling it must look for what comes next
     IGNORE_RESULT = 2  # its return value is not kept for readers
@@ -65,9 +65,9 @@ DEPTH_SHIFT = 16  # from this bit on, the column says in how many groups the row
 
 @dataclass(slots=True)
 class Message:
-    """One row to be: what a producer hands to `Storage.enqueue`.
+    """One row to be, as a producer hands it to `Storage.enqueue`.
 
-    `payload` is JSON, `[args, kwargs]`. `options` is a JSON object or None: headers, time limits, whatever only the
+    `payload` is JSON, `[args, kwargs]`. `options` is a JSON object or None: headers, time limits, all that only the
     executing side reads. `due_ms` None means now. `delay_ms`, a countdown, counts from the moment a blocked row
     is unblocked; of any other row it is how far `due_ms` was ahead at the call: it never is by more, whatever becomes
     of the clock.
@@ -150,7 +150,7 @@ class Ack:
 
 @dataclass(slots=True)
 class RetryAt:
-    """It is to run again at `due_ms`; the rest is what `retry(args=..., queue=...)` changed, None where it did not."""
+    """It is to run again at `due_ms`; the rest are the changes of `retry(args=..., queue=...)`, None: no change."""
 
     due_ms: int
     error: bytes | None = None
@@ -201,7 +201,7 @@ Outcome = Ack | RetryAt | DeadLetter | Release | Cancel | Replace
 
 @dataclass(slots=True)
 class WorkerIdentity:
-    """Who a worker process is, so that others can tell whether it still lives.
+    """The identity of a worker process, by which others can tell whether it still lives.
 
     `boot` is the boot id and PID namespace it lives in: where both equal one's own, `pid` and `started` (the kernel's
     start time of that PID, in clock ticks) can be checked; where the host is the same and the boot is not, it is dead.

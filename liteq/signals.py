@@ -188,7 +188,7 @@ def _key(receiver: Any, sender: Any, dispatch_uid: Any) -> Any:
 
 
 def _identity(target: Any) -> Any:
-    """What makes two senders, or two receivers, the same: text by value, all else by identity, seen through proxies."""
+    """The key of a sender or a receiver: text by value, all else by identity, seen through proxies."""
     if target is None or isinstance(target, (str, bytes)):
         return target
     if (unwrap := getattr(type(target), "_get_current_object", None)) is not None:

@@ -90,7 +90,7 @@ def chain(n: int) -> None:
 
 
 def stored(n: int) -> bool:
-    return all(count.state == "succeeded" for count in app.storage.counts())
+    return all(count.state == "succeeded" for count in app.storage.reader.counts())
 
 
 def send_mixed(i: int, fails: bool) -> None:

@@ -1,6 +1,6 @@
 """`python -m liteq_celery SCRIPT ...`, `python -m liteq_celery -m MODULE ...`: run a program under the shim.
 
-For what is not started by `liteq`: a web server, `manage.py`, a script that sends tasks.
+For programs that `liteq` does not start: a web server, `manage.py`, a script that sends tasks.
 """
 
 from __future__ import annotations

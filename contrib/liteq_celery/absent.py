@@ -42,7 +42,7 @@ INSTEAD = {
     "celery.task": "gone since Celery 5: `from celery import shared_task, Task`",
     "celery.worker.consumer": "see `liteq.worker.loop`; it is no place for steps of one's own",
     "celery.worker.request": "a running task's request is `self.request` (`liteq.context.Request`); time limits and "
-    "failures are told by signals and by the task's on_failure",
+    "failures reach signals and the task's on_failure",
     "celery.worker.state": f"what workers hold is in the file: {INSPECT}",
     "kombu.Connection": ONE_FILE,
     "kombu.Consumer": ONE_FILE,

@@ -38,7 +38,7 @@ class version_info_t(NamedTuple):  # noqa: N801 - Celery's name
 
 VERSION = version_info_t(5, 7, 0, "", "")
 __version__ = "5.7.0"
-"""The Celery whose behaviour is followed: what libraries ask for before they use something newer."""
+"""The Celery whose behaviour is followed: libraries ask for it before they use something newer."""
 
 
 DEFAULT_PROCESS_LOG_FMT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"

@@ -49,7 +49,7 @@ class ShimFinder(MetaPathFinder, Loader):
     """Finds, and makes, the modules of `MODULES`. An installed package goes before."""
 
     def find_spec(self, fullname: str, *_where: Any) -> ModuleSpec | None:
-        """Raises ImportError, with what liteq has in its place, for a name below our packages that is not mapped."""
+        """Raises ImportError, which names liteq's replacement, for a name below our packages that is not mapped."""
         root = fullname.partition(".")[0]
         if root not in ROOTS:
             return None
@@ -61,7 +61,7 @@ class ShimFinder(MetaPathFinder, Loader):
         if fullname not in MODULES:
             # No ModuleNotFoundError: `from celery.beat import Scheduler` would swallow that, and the sentence with it.
             raise ImportError(why_not(fullname), name=fullname)
-        return ModuleSpec(fullname, self, is_package=True)  # so that what is missing below it is asked for here
+        return ModuleSpec(fullname, self, is_package=True)  # so that modules missing below it are asked for here
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         alias: Alias = MODULES[spec.name]
@@ -108,7 +108,7 @@ def install() -> ShimFinder:
 
 
 def uninstall() -> None:
-    """Undo `install()`, for tests: the modules are forgotten; what was imported from them stays what it is."""
+    """Undo `install()`, for tests: the modules are forgotten; names imported from them stay."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, ShimFinder)]
     for name in [name for name, module in sys.modules.items() if isinstance(module, AliasModule)]:
         del sys.modules[name]

@@ -1,4 +1,4 @@
-"""Waiting, for integration tests: what they import from `celery.contrib.testing.manager`."""
+"""Waiting, for integration tests, as `celery.contrib.testing.manager` offers it."""
 
 from __future__ import annotations
 
@@ -124,11 +124,11 @@ class ManagerMixin:
         return self.app.control.inspect(timeout=timeout)
 
     def query_tasks(self, ids: Iterable[str], timeout: float = 0.5) -> Iterator[tuple[str, Any]]:
-        """(worker, what it holds of `ids`)."""
+        """(worker, those of `ids` that it holds)."""
         yield from (self.inspect(timeout).query_task(*ids) or {}).items()
 
     def query_task_states(self, ids: Iterable[str], timeout: float = 0.5) -> dict[str, set[str]]:
-        """The ids by what workers say that they are: active, reserved."""
+        """The ids by their state on workers: active, reserved."""
         found: dict[str, set[str]] = defaultdict(set)
         for _, answer in self.query_tasks(ids, timeout):
             for task_id, (state, _) in answer.items():

@@ -17,7 +17,7 @@ class Alias:
     names: Mapping[str, str] = field(default_factory=dict)
 
     def path_of(self, name: str) -> str | None:
-        """`module:attribute` of what `name` stands for; None where it stands for nothing."""
+        """`module:attribute` of the object behind `name`; None where there is none."""
         if name in self.names:
             return self.names[name]
         if self.whole is None or name.startswith("__"):

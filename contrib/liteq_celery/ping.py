@@ -1,4 +1,4 @@
-"""`celery.ping`: what tests import from `celery.contrib.testing.tasks`, so that their worker has it."""
+"""`celery.ping`: tests import it from `celery.contrib.testing.tasks`, so that their worker has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a message's row tells of the attempts to run a task of Django's, and the TaskResult that this makes.
+"""The attempts to run a task of Django's, read from its message's row, and the TaskResult made of them.
 
 A worker notes each attempt before it begins it, with the errors of those before, as the state that the task says of
 itself. That ends with the attempt: for one that is to be retried they go on among the message's headers. The error of

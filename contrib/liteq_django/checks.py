@@ -1,4 +1,4 @@
-"""System checks: what would lose tasks, damage a file or stop the site, said before it does.
+"""System checks: mistakes that would lose tasks, damage a file or stop the site, told before they do.
 
 `manage.py check` shows them, and `manage.py liteq worker` does not start on an error. Ids: liteq.E... are errors,
 liteq.W... warnings.
@@ -39,7 +39,7 @@ def register_all() -> None:
 
 
 def check(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """All of them. What the settings cannot say at all is the only finding then."""
+    """All of them. A setting that cannot be read is the only finding then."""
     from liteq_django import sharing
     from liteq_django.project import default_app
 
@@ -58,7 +58,7 @@ def check(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 
 class About:
-    """What the checks look at."""
+    """The subject of the checks."""
 
     def __init__(self, app: App, url: str, path: str, alias: str | None) -> None:
         self.app = app

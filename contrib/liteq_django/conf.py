@@ -1,4 +1,4 @@
-"""What Django's settings say: `LITEQ = {...}`, whose names are those of liteq's settings in either case, and two more.
+"""The settings of liteq in Django's: `LITEQ = {...}`, with the names of its settings in either case, and two more.
 
 DATABASE    the alias of the SQLite database in which the queue is: then there is no `broker_url` to write
 OUTBOX      the alias of the database whose transactions decide about what is sent in them, where the queue is in

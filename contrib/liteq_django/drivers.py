@@ -24,7 +24,7 @@ __all__ = ["MemoryDriver", "SharedDriver"]
 class SharedDriver(StdlibDriver):
     """The queue in the file of the database `using`: inside its `atomic()` on its connection, else as ever.
 
-    A connection of liteq's own could not write there at that moment: Django's holds the write lock. What is rung in a
+    A connection of liteq's own could not write there at that moment: Django's holds the write lock. A bell rung in a
     transaction is heard once that has been committed, and not at all when it is rolled back.
     """
 
@@ -75,7 +75,7 @@ class SharedDriver(StdlibDriver):
         return found.version
 
     def not_free(self, start: float) -> None:
-        """As any driver's. Raises StorageError when who has the lock is a thread that waits for this one."""
+        """As any driver's. Raises StorageError when the lock belongs to a thread that waits for this one."""
         if monotonic() - start >= waiting.GRACE_S:
             waiting.refuse_deadlock(self.using)
         super().not_free(start)
@@ -95,7 +95,7 @@ class SharedDriver(StdlibDriver):
 class MemoryDriver(Driver):
     """The queue in a database in memory, as Django's test runner makes it: every verb on Django's connection.
 
-    For tests only: no other process can see it. `liteq_django.drain()` runs what was sent.
+    For tests only: no other process can see it. `liteq_django.drain()` runs the messages that were sent.
     """
 
     def __init__(self, url: str, *, using: str) -> None:

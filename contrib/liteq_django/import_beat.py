@@ -34,7 +34,7 @@ BACKEND_CLEANUP = "celery.backend_cleanup"  # results expire by themselves here
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of one entry: "imported", "paused", "sent once" or "left out", and why."""
+    """The outcome for one entry: "imported", "paused", "sent once" or "left out", and why."""
 
     name: str
     outcome: str

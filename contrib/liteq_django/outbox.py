@@ -1,9 +1,9 @@
 """The outbox: what is sent inside a transaction of a database that does not hold the queue.
 
 A row is written by the transaction itself, so it is there when that has been committed, and never when it was rolled
-back. Whoever takes the row away puts its messages into the queue: right after the commit the process that sent them;
-should that have died, a worker's relay. Taking away and putting in are one transaction of the models' database, the
-putting in is idempotent by the messages' ids: a process may die at any point of it.
+back. Its messages are put into the queue right after the commit, by the process that sent them; should that have died,
+by a worker's relay. Taking the row away and putting its messages in are one transaction of the models' database, and
+the putting in is idempotent by the messages' ids: a process may die at any point of it.
 """
 
 from __future__ import annotations
@@ -12,50 +12,28 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-import orjson
 from django.db import DatabaseError, close_old_connections, transaction
 
-from liteq.exceptions import LiteqError, StorageUnavailable
-from liteq.message import Batch, Group, Message
+from liteq.exceptions import BadMessage, LiteqError, StorageUnavailable
+from liteq.message import Batch, Message
+from liteq.serialization.batch import dump_batch, load_batch
 from liteq.storage.driver import Driver
 from liteq.storage.sqlite.files import open_sidecar
 from liteq.storage.storage import Storage
 from liteq_django.conf import OUTBOX_INTERVAL_S, option
 from liteq_django.transaction import inside_atomic
 
-__all__ = ["OutboxStorage", "Relay", "dump", "load"]
+__all__ = ["OutboxStorage", "Relay"]
 
 logger = logging.getLogger("liteq.django")
 
 CHUNK = 500  # messages of one row, rows of one look
 # Of a row with many messages: MariaDB refuses a statement of more than 16 MB (max_allowed_packet).
 CHUNK_BYTES = 1_000_000
-BYTES = ("payload", "options")
 LEADER_RETRY_S = 5.0
-
-
-def dump(batch: Batch) -> bytes:
-    """`batch` as a JSON document."""
-    messages = [asdict(message) for message in batch.messages]
-    for message in messages:
-        for name in BYTES:
-            if message[name] is not None:
-                message[name] = message[name].decode("latin-1")  # any bytes there and back
-    return orjson.dumps({"messages": messages, "groups": [asdict(group) for group in batch.groups]})
-
-
-def load(data: bytes) -> Batch:
-    """What `dump` wrote. Raises ValueError or TypeError where it did not."""
-    document = orjson.loads(data)
-    for message in document["messages"]:
-        for name in BYTES:
-            if message[name] is not None:
-                message[name] = message[name].encode("latin-1")
-    return Batch([Message(**m) for m in document["messages"]], [Group(**g) for g in document["groups"]])
 
 
 def _chunks(messages: Iterable[Message]) -> Iterator[list[Message]]:
@@ -101,7 +79,7 @@ class OutboxStorage(Storage):
 
     def _put(self, batch: Batch) -> None:
         try:
-            entry = self._entries().create(batch=dump(batch))
+            entry = self._entries().create(batch=dump_batch(batch))
         except DatabaseError as exc:
             raise StorageUnavailable(
                 f"the outbox in the database {self.using!r} cannot be written: {exc}. Where its table is missing, run "
@@ -123,7 +101,7 @@ class OutboxStorage(Storage):
             entry = self._entries().select_for_update().filter(pk=key).first() if self._locks() else self._find(key)
             if entry is None or not self._entries().filter(pk=key).delete()[0]:
                 return False
-            super().enqueue(load(bytes(entry.batch)))
+            super().enqueue(load_batch(bytes(entry.batch)))
         return True
 
     def _find(self, key: int) -> Any:
@@ -195,7 +173,7 @@ class Relay:
     def _deliver(self, key: int) -> bool:
         try:
             return self.storage.deliver(key)
-        except (ValueError, TypeError, KeyError) as exc:  # not written by this version: it must not hold up the rest
+        except BadMessage as exc:  # written by a newer liteq, or by nothing of its: it must not hold up the rest
             if key not in self._refused:
                 self._refused.add(key)
                 logger.error("outbox entry %s cannot be read and stays where it is: %s", key, exc)  # noqa: TRY400

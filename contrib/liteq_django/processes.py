@@ -1,4 +1,4 @@
-"""What Django needs of a worker's processes: set up before tasks are imported, connections closed around each task.
+"""Django in a worker's processes: set up before tasks are imported, connections closed around each task.
 
 A worker's parent forks, so it must not hold a connection at that moment: its children would share the socket, and of a
 SQLite file they would believe to hold locks that are the parent's.

@@ -79,7 +79,7 @@ class RunsDjangoTask(DjangoTask[..., Any]):
     def _begin(self, args: Any, kwargs: Any, backend: Any) -> Any:
         """Note the attempt in the message's row; the result as it is now."""
         request, now_ms = self.request, self.app.clock.now_ms()
-        record = None if request.is_eager or request.id is None else self.app.storage.find(request.id)
+        record = None if request.is_eager or request.id is None else self.app.storage.reader.find(request.id)
         attempts = Attempts.of(record)
         attempts.begin(record, request.hostname or "eager", now_ms)
         self.update_state(state=states.STARTED, meta=asdict(attempts))

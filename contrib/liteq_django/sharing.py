@@ -20,7 +20,7 @@ __all__ = ["alias_of", "create_tables", "is_in_memory", "path_of", "prepare_conn
 TABLES = (
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'liteq_*' AND name NOT GLOB 'liteq_django_*'"
 )
-# The schema's version; and of the workers, who live on.
+# The schema's version; and the rows of workers, which live on.
 KEPT = frozenset({"liteq_meta", "liteq_workers", "liteq_commands", "liteq_replies"})
 
 
@@ -74,7 +74,7 @@ def prepare_connection(connection: Any, **_named: Any) -> None:
 
 
 def _alias_for_connections() -> str | None:
-    # What is wrong with the settings is for the system checks to say; a connection is opened all the same.
+    # Mistakes in the settings are for the system checks to tell; a connection is opened all the same.
     with contextlib.suppress(Exception):
         return queue_alias()
     return None

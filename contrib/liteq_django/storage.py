@@ -1,4 +1,4 @@
-"""What opens the queue of an app in a Django process, and so decides how a transaction of Django's takes part in it.
+"""Opening the queue of an app in a Django process, and so how a transaction of Django's takes part in it.
 
 | the queue is in             | what is sent inside `atomic()` is written                                      |
 | --------------------------- | ------------------------------------------------------------------------------ |
@@ -88,7 +88,7 @@ def outbox_alias(queue_in: str | None) -> str | None:
 
 
 def transaction_alias() -> str:
-    """The database whose transactions decide about what is sent in them: the outbox's, or the queue's own."""
+    """The database whose transactions decide about the messages sent in them: the outbox's, or the queue's own."""
     from liteq_django import sharing
 
     alias = sharing.queue_alias()
@@ -96,7 +96,7 @@ def transaction_alias() -> str:
 
 
 def relay_for(app: App) -> Any:
-    """What carries `app`'s outbox to its queue; None where it has none."""
+    """The relay of `app`'s outbox to its queue; None where it has none."""
     from liteq_django import sharing
 
     # A look at the settings alone: a child opens the queue when its tasks send something.

@@ -62,7 +62,7 @@ class TaskOptions:
         return delay
 
     def unique_key(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-        """What no other unfinished message may have."""
+        """The key that no other unfinished message may have."""
         if not self.unique:
             return None
         what = [args, kwargs] if self.unique is True else import_string(self.unique)(*args, **kwargs)
@@ -81,7 +81,7 @@ NAMES = frozenset(field.name for field in fields(TaskOptions))
 
 
 def options_of(options: Mapping[str, Any], path: str) -> TaskOptions:
-    """What OPTIONS say about the task at `path`. Raises ImproperlyConfigured for a name that is none."""
+    """The options that OPTIONS give the task at `path`. Raises ImproperlyConfigured for a name that is none."""
     found = replace(TaskOptions(), **_known({name: value for name, value in options.items() if name != PER_TASK}))
     for pattern, more in options.get(PER_TASK, {}).items():
         if fnmatchcase(path, pattern):
@@ -99,7 +99,7 @@ def _known(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def problems(options: Mapping[str, Any]) -> list[str]:
-    """What is wrong with OPTIONS, as sentences."""
+    """The problems of OPTIONS, as sentences."""
     found: list[str] = []
     for path in ("", *options.get(PER_TASK, {})):
         try:

@@ -40,7 +40,7 @@ class TasksBackend(BaseTaskBackend):
     supports_priority = True
 
     def options_of(self, path: str) -> TaskOptions:
-        """What OPTIONS say about the task at `path`."""
+        """The options that OPTIONS give the task at `path`."""
         return options_of(self.options, path)
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -62,20 +62,20 @@ class TasksBackend(BaseTaskBackend):
         )
         result = self._eager(task, sent, args, kwargs) if isinstance(sent, EagerResult) else None
         if result is None:
-            record = default_app().storage.find(sent.id)
+            record = default_app().storage.reader.find(sent.id)
             result = self._new(task, sent.id, args, kwargs) if record is None else result_of(record)
         task_enqueued.send(type(self), task_result=result)
         return result
 
     def get_result(self, result_id: str) -> Any:
         """Its result as it is now. Raises TaskResultDoesNotExist: never enqueued, not yet committed, or expired."""
-        record = default_app().storage.find(str(result_id))
+        record = default_app().storage.reader.find(str(result_id))
         if record is None:
             raise TaskResultDoesNotExist(result_id)
         return result_of(record)
 
     def check(self, **_kwargs: Any) -> Iterator[checks.CheckMessage]:
-        """What is wrong with this entry of TASKS."""
+        """The problems of this entry of TASKS."""
         for problem in problems(self.options):
             yield checks.Error(f"TASKS[{self.alias!r}]: {problem}", id="liteq.E010", obj=self)
         try:

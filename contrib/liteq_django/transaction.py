@@ -11,7 +11,7 @@ from django.db import connections, transaction
 
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.errors import translate
-from liteq.storage.sqlite.session import TAKE_TOKENS
+from liteq.storage.sqlite.session import LAST_TOKEN, MOVE_TOKEN
 
 __all__ = ["DjangoTransaction", "inside_atomic", "within"]
 
@@ -35,7 +35,9 @@ class DjangoTransaction:
         return self._raw.total_changes - before
 
     def tokens(self, n: int) -> int:
-        return int(self.execute(TAKE_TOKENS, (n, n))[0][0])
+        last: int = self.execute(LAST_TOKEN)[0][0]
+        self.execute(MOVE_TOKEN, (last + n,))
+        return last
 
     def in_turn(self, name: str) -> None:
         """One writer at a time: numbers become visible in their order."""

@@ -1,4 +1,4 @@
-"""liteq for FastAPI, Starlette, and whatever else runs on asyncio.
+"""liteq for FastAPI, Starlette, and other frameworks on asyncio.
 
     app = FastAPI(lifespan=lifespan(queue))
 

@@ -1,4 +1,4 @@
-"""To wait for a result only as long as somebody waits for the answer."""
+"""Waiting for a result only as long as the client waits for the answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def while_connected(request: Request, coroutine: Coroutine[Any, Any, T]) -
         await while_connected(request, result.aget(timeout=60))
 
     When the client goes away, `coroutine` is cancelled and ClientDisconnect is raised. The task runs on; revoke it in
-    `except ClientDisconnect` when nobody else wants it. Read the request's body before.
+    `except ClientDisconnect` where it is wanted no more. Read the request's body before.
     """
     work = asyncio.ensure_future(coroutine)
     gone = asyncio.ensure_future(_disconnected(request))

@@ -16,7 +16,9 @@ from liteq.result import AsyncResult
 
 __all__ = ["Progress", "event_stream", "progress"]
 
-HEARTBEAT_S = 15.0  # proxies close what is silent for a minute; and a client that is gone is noticed by a write
+HEARTBEAT_S = (
+    15.0  # proxies close a connection that is silent for a minute; and a client that is gone is noticed by a write
+)
 
 
 class Progress(NamedTuple):
@@ -38,7 +40,7 @@ class Progress(NamedTuple):
 async def progress(result: AsyncResult[Any], *, interval_s: float = 0.5) -> AsyncIterator[Progress]:
     """Yield the progress of `result` now, and then each change, up to its end.
 
-    The end comes by wake-up; what lies before it is looked at each `interval_s` seconds. An id that nobody sent is
+    The end comes by wake-up; progress before it is looked at each `interval_s` seconds. An unknown id is
     PENDING for ever: ask `result.exists()`. Wrap it in `asyncio.timeout()` for a limit.
     """
     last = None
@@ -59,7 +61,7 @@ async def progress(result: AsyncResult[Any], *, interval_s: float = 0.5) -> Asyn
 async def event_stream(result: AsyncResult[Any], *, interval_s: float = 0.5) -> StreamingResponse:
     """The progress of `result` as Server-Sent Events: `progress` for each change, then one `done`.
 
-    The data is the JSON of `Progress.document()`. Raises HTTPException 404 for an id that nobody sent. When the client
+    The data is the JSON of `Progress.document()`. Raises HTTPException 404 for an unknown id. When the client
     goes away the waiting ends with it, and the task runs on. A browser's EventSource connects again after the end of a
     stream: have the page close it on `done`.
     """

@@ -31,7 +31,7 @@ async def opened(queue: LiteQ) -> AsyncIterator[LiteQ]:
 def _open(queue: LiteQ) -> None:
     queue.finalize()
     queue.storage.migrate()
-    queue.storage.next_due_ms()
+    queue.storage.reader.next_due_ms()
 
 
 def lifespan(queue: LiteQ, inner: Lifespan | None = None) -> Lifespan:

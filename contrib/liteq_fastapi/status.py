@@ -29,7 +29,7 @@ __all__ = ["status_app"]
 
 
 def status_app(queue: LiteQ, *, token: str | None = None, local: bool = False) -> Starlette:
-    """The application, for `queue`. Raises ValueError for an empty `token`, which would let nobody or everybody in."""
+    """The application, for `queue`. Raises ValueError for an empty `token`, which would let in nobody, or everybody."""
     if token is not None and not token.strip():
         raise ValueError("the token is empty: give one; or leave it out and say local=True for this machine alone")
     guard = documents.Guard(token, "status_app(queue, token=...)", local, "status_app(queue, local=True)")

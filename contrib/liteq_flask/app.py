@@ -23,7 +23,7 @@ class LiteQ(core.LiteQ):
     """`LiteQ(app)`, or `queue = LiteQ()` and later `queue.init_app(app)`.
 
     Settings come from `app.config["LITEQ"]` (and `["CELERY"]`). Without a `broker_url` the queue is the file `liteq.db`
-    in the app's instance folder. Keywords are those of `liteq.LiteQ`; what is said by one outranks the configuration.
+    in the app's instance folder. Keywords are those of `liteq.LiteQ`; they outrank the configuration.
     """
 
     _flask_app: Flask | None = None
@@ -74,7 +74,7 @@ class LiteQ(core.LiteQ):
 
     @property
     def broker_url(self) -> str:
-        """Where the queue lives. Raises ImproperlyConfigured before `init_app`, unless the queue itself was told."""
+        """Where the queue lives. Raises ImproperlyConfigured before `init_app`, unless it was made with a `broker`."""
         if self._flask_app is None and not self.conf.broker_url:
             raise ImproperlyConfigured(
                 "this queue belongs to no Flask app yet, and so has no file: call queue.init_app(app) first"

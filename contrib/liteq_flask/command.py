@@ -13,7 +13,7 @@ __all__ = ["command_of"]
 
 
 def command_of(queue: LiteQ) -> click.Command:
-    """The command for `queue`; what stands after it is liteq's own to read, `--help` too."""
+    """The command for `queue`; liteq reads the words after it, `--help` too."""
 
     @click.command(
         "liteq",

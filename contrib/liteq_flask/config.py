@@ -45,7 +45,7 @@ def settings_of(app: Flask) -> dict[str, Any]:
 
 
 def default_url(app: Flask) -> str:
-    """Where the queue of `app` lives when nobody says: a file in its instance folder."""
+    """Where the queue of `app` lives by default: a file in its instance folder."""
     return _in_instance_folder(app, FILE)
 
 

@@ -1,8 +1,8 @@
 """A Sphinx extension: liteq's docstrings are plain text, in which `code` and indented examples are marked up.
 
 Sphinx reads docstrings as reStructuredText, where a lone `*` or an example that is only indented is an error. This
-makes reStructuredText of them. Types in signatures that the reference does not describe stay plain text; a name that a
-page mentions in a role must be described.
+makes reStructuredText of them. Types that the reference does not describe stay plain text in descriptions of objects; a
+name that a page mentions elsewhere must be described.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the hooks."""
     app.connect("autodoc-process-docstring", mark_up)
     app.connect("autodoc-process-signature", name_parameters)
+    app.connect("autodoc-skip-member", skip_fields)
     app.connect("missing-reference", leave_plain)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -70,19 +71,24 @@ def _inline(line: str) -> str:
     return "".join(f"`{part}`" if part.startswith("`") else SPECIAL.sub(r"\\\1", part) for part in parts)
 
 
+def skip_fields(_app: Sphinx, _what: str, _name: str, obj: Any, _skip: bool, _options: Any) -> bool | None:
+    """Leave out the fields of a named tuple: its signature has them."""
+    return True if (inspect.getdoc(obj) or "").startswith("Alias for field number") else None
+
+
 def name_parameters(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, args: str, returns: str) -> Any:
     """Write `P` where Python writes `~P` for a parameter specification or a type variable."""
     return tuple(text and re.sub(r"~(?=[A-Z]\b)", "", text) for text in (args, returns))
 
 
 def leave_plain(_app: Sphinx, _env: Any, node: addnodes.pending_xref, contnode: nodes.TextElement) -> Any:
-    """Keep a type that nothing describes as text, where Sphinx found it in a signature or among base classes."""
-    return contnode if node.get("refdomain") == "py" and not node.get("refexplicit") and _in_signature(node) else None
+    """Keep a type that nothing describes as text, where autodoc found it: in a signature, or behind an alias."""
+    return contnode if node.get("refdomain") == "py" and not node.get("refexplicit") and _in_description(node) else None
 
 
-def _in_signature(node: nodes.Node | None) -> bool:
+def _in_description(node: nodes.Node | None) -> bool:
     while node is not None:
-        if isinstance(node, addnodes.desc_signature):
+        if isinstance(node, addnodes.desc):
             return True
         node = node.parent
     return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, Ty
 from liteq import context
 from liteq.app.compat.celery_app import CeleryApp
 from liteq.app.definitions import generate_name
-from liteq.app.integrations import ClassHooks, apply_fixups
+from liteq.app.integrations import ClassHooks, Hooks, apply_fixups
 from liteq.app.registrar import Registrar
 from liteq.app.registry import TaskRegistry
 from liteq.app.settings import Settings
@@ -20,8 +19,7 @@ from liteq.app.task import Task
 from liteq.app.urls import check_url
 from liteq.canvas import Node, Signature, signature
 from liteq.clock import Clock, SystemClock
-from liteq.context import App, Around, Integrations, RunCoroutine
-from liteq.exceptions import ImproperlyConfigured
+from liteq.context import App, Integrations
 from liteq.routing.routes import queue_name
 from liteq.sending.publish_signals import task_sent_events
 from liteq.sending.publisher import Publisher
@@ -31,8 +29,6 @@ from liteq.settings import import_object
 from liteq.signals import Signal
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from liteq.app.control import Control
     from liteq.app.schedules import Periodic
     from liteq.events import Events
@@ -44,7 +40,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class LiteQ(CeleryApp):
+class LiteQ(Hooks, CeleryApp):
     """A task queue over one file.
 
         app = LiteQ("shop", broker="sqlite:///tasks.db")
@@ -58,28 +54,6 @@ class LiteQ(CeleryApp):
     were started in two directories would each make a file of their own. `include` are modules of tasks that a worker
     imports. Any setting may follow as a keyword. Results are in the same file: `backend` is accepted and not used.
     """
-
-    # Hooks that a subclass may define; a framework adds an `Integration` instead: `app.integrations.add(...)`.
-
-    framework_settings: Callable[[Any], Mapping[str, Any]] | None = None
-    """Settings of a web framework for this app, a function of it: above its configuration object, below its code."""
-    storage_opener: Callable[..., Storage] | None = None
-    """Opens the queue in place of `liteq.storage.storage.open_storage`."""
-    async_submit: Callable[[Callable[[], Any], bool], Future[Any] | None] | None = None
-    """Runs the calls that async code waits for: `async_submit(call, writes)`, a future of it.
-
-    Without it, and where it returns None, one of liteq's own threads does (`utils/async_threads.py`).
-    """
-    coroutine_runner: RunCoroutine | None = None
-    """Runs an `async def` task to its end, in place of `utils.coroutines.run_coroutine`."""
-    around_task: Around | None = None
-    """A context manager around each execution of a task, its hooks and signals included: `around_task(task, request)`.
-
-    A framework's application context, say. It is left with what the task raised, as if that had gone through it, and
-    cannot change the outcome. When it cannot be entered, the task fails.
-    """
-
-    selected_queues: list[str] | None = None
 
     def __init__(
         self,
@@ -122,16 +96,6 @@ class LiteQ(CeleryApp):
             self.set_current()
         context.announce_app(self)
 
-    # -- the current app
-
-    def set_current(self) -> None:
-        """Make this the app that `current_app` means in this thread."""
-        context.set_current_app(self)
-
-    def set_default(self) -> None:
-        """Make this the app that `current_app` means in threads that have set none."""
-        context.set_default_app(self)
-
     # -- settings
 
     @property
@@ -147,21 +111,6 @@ class LiteQ(CeleryApp):
     def configured(self) -> bool:
         """Whether the settings have been gathered."""
         return self.settings.configured
-
-    @property
-    def namespace(self) -> str | None:
-        """The prefix of the names that configuration objects hold for this app."""
-        return self.settings.namespace
-
-    @property
-    def on_configure(self) -> Signal:
-        """Signal: the settings are about to be gathered."""
-        return self.settings.on_configure
-
-    @property
-    def on_after_configure(self) -> Signal:
-        """Signal: the settings have been gathered; `source` has them."""
-        return self.settings.on_after_configure
 
     @property
     def timezone(self) -> tzinfo:
@@ -182,13 +131,6 @@ class LiteQ(CeleryApp):
         """How results are written and read."""
         return self.settings.result_content
 
-    def add_defaults(self, fun: Any) -> None:
-        """Set defaults that count below everything else: a mapping, or a function that returns one.
-
-        A function is called when the settings are gathered.
-        """
-        self.settings.add_defaults(fun)
-
     def config_from_object(
         self, obj: Any, silent: bool = False, force: bool = False, namespace: str | None = None
     ) -> None:
@@ -198,16 +140,6 @@ class LiteQ(CeleryApp):
         with `CELERY_`. `silent` leaves out what cannot be imported.
         """
         self.settings.config_from_object(obj, silent=silent, force=force, namespace=namespace)
-
-    def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> bool:
-        """As `config_from_object`, the path being in an environment variable; whether that is set."""
-        path = os.environ.get(variable_name)
-        if not path:
-            if silent:
-                return False
-            raise ImproperlyConfigured(f"the environment variable {variable_name} names the settings, and is not set")
-        self.config_from_object(path, silent=silent, force=force)
-        return True
 
     def reload_settings(self) -> None:
         """Read the configuration object and the framework's settings once more: they have changed."""
@@ -293,16 +225,6 @@ class LiteQ(CeleryApp):
         """Whether the registry is complete: built-in and shared tasks are in it."""
         return self.registrar.finalized
 
-    @property
-    def autofinalize(self) -> bool:
-        """Whether the registry is completed when it is first used."""
-        return self.registrar.autofinalize
-
-    @property
-    def on_after_finalize(self) -> Signal:
-        """Signal: the registry is complete."""
-        return self.registrar.on_after_finalize
-
     def finalize(self, auto: bool = False) -> None:
         """Complete the registry: shared tasks, annotations. Happens by itself when the app is first used."""
         self.registrar.finalize(auto)
@@ -334,9 +256,9 @@ class LiteQ(CeleryApp):
     def storage(self) -> Storage:
         """The storage: opened, and brought up to date, when it is first used."""
         with self._lock:
-            if "storage" in self.__dict__:
-                opened: Storage = self.__dict__["storage"]
-                return opened
+            storage: Storage | None = self.__dict__.get("storage")
+            if storage is not None:
+                return storage
             storage = self.open_storage()
             storage.migrate()
             if self.conf.task_send_sent_event:
@@ -368,11 +290,6 @@ class LiteQ(CeleryApp):
             return list(self.selected_queues)
         declared = self.conf.task_queues or [self.conf.task_default_queue]
         return [name for queue in declared if (name := queue_name(queue)) is not None]
-
-    def select_queues(self, queues: str | Iterable[str] | None = None) -> None:
-        """Have workers that are given no queues take from these; None: from those of the settings."""
-        names = queues.split(",") if isinstance(queues, str) else queues or ()
-        self.selected_queues = [name.strip() for name in names if name.strip()] or None
 
     @cached_property
     def control(self) -> Control:
@@ -430,34 +347,6 @@ class LiteQ(CeleryApp):
         """Send a task by its name, whether or not this process knows it. Options as `Task.apply_async`."""
         return self.sender.send_task(name, args, kwargs, task_id, options)
 
-    def send_call(
-        self, task: Any, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None,
-        options: dict[str, Any],
-    ) -> Any:  # fmt: skip
-        """Send one call of `task` (None: of a task that this process does not know), as `apply_async` does."""
-        return self.sender.send_call(task, name, args, kwargs, task_id, options)
-
-    def send_signature(
-        self, sig: Signature, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Any:
-        """Send a signature or a canvas of them, in one transaction; its AsyncResult or GroupResult."""
-        return self.sender.send_signature(sig, args, kwargs, **options)
-
-    def send_as_member(
-        self, sig: Any, group_id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Any:
-        """Send a signature as one more member of a group that has not finished; its result.
-
-        Raises ValueError for a group that has finished, or is unknown.
-        """
-        return self.sender.send_as_member(sig, group_id, args, kwargs, **options)
-
-    def apply_signature(
-        self, sig: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Any:
-        """Run a signature or a canvas here and now; its EagerResult, or a GroupResult of such."""
-        return self.sender.apply_signature(sig, args, kwargs, **options)
-
     def enqueue_many(self, signatures: Iterable[Signature]) -> list[str]:
         """Send any number of signatures in one commit, all or nothing; their ids, in order.
 
@@ -470,15 +359,30 @@ class LiteQ(CeleryApp):
         """Have messages not run, as `app.control.revoke` does."""
         self.control.revoke(list(ids), terminate=terminate, signal=signal or "SIGTERM")
 
-    def result_of(self, node: Node) -> Any:
-        """The AsyncResult or GroupResult of the ids that a canvas was given."""
-        return self.sender.result_of(node)
+    @property
+    def send_call(self) -> Callable[..., Any]:
+        """Sends one call of a task. See `Sender.send_call`, as for the following."""
+        return self.sender.send_call
 
-    def overrides(self, name: str) -> bool:
-        """Whether the class of the task `name` has an `apply_async` of its own."""
-        return self.publisher.overrides(name)
+    @property
+    def send_signature(self) -> Callable[..., Any]:
+        """Sends a signature or a canvas of them, in one transaction; its AsyncResult or GroupResult."""
+        return self.sender.send_signature
 
-    # -- itself
+    @property
+    def send_as_member(self) -> Callable[..., Any]:
+        """Sends a signature as one more member of a group that has not finished; its result."""
+        return self.sender.send_as_member
+
+    @property
+    def apply_signature(self) -> Callable[..., Any]:
+        """Runs a signature or a canvas here and now; its EagerResult, or a GroupResult of such."""
+        return self.sender.apply_signature
+
+    @property
+    def result_of(self) -> Callable[[Node], Any]:
+        """Makes the AsyncResult or GroupResult of the ids that a canvas was given."""
+        return self.sender.result_of
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}:0x{id(self):x}>"

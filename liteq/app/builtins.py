@@ -31,7 +31,7 @@ def add_builtins(app: App) -> None:
         return chunks.apply_chunks(task, it, n, app=app)
 
     def accumulate(*args: Any, index: int | None = None) -> Any:
-        """Its arguments, or the one at `index`: what a group of no tasks, or of others' results, returns."""
+        """Its arguments, or the one at `index`: the result of a group of no tasks, or of others' results."""
         return args if index is None else args[index]
 
     def give_up_group(group_id: str) -> None:

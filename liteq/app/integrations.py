@@ -26,8 +26,30 @@ BY_VARIABLE = {"DJANGO_SETTINGS_MODULE": DJANGO_FIXUP}
 _announced: list[str] = []
 
 
+class Hooks:
+    """Hooks that a subclass of `LiteQ` may define. A framework adds an `Integration`: `app.integrations.add(...)`."""
+
+    framework_settings: Callable[[Any], Mapping[str, Any]] | None = None
+    """Settings of a web framework for this app, a function of it: above its configuration object, below its code."""
+    storage_opener: Callable[..., Storage] | None = None
+    """Opens the queue in place of `liteq.storage.storage.open_storage`."""
+    async_submit: Callable[[Callable[[], Any], bool], Future[Any] | None] | None = None
+    """Runs the calls that async code waits for: `async_submit(call, writes)`, a future of it.
+
+    Without it, and where it returns None, one of liteq's own threads does (`utils/async_threads.py`).
+    """
+    coroutine_runner: RunCoroutine | None = None
+    """Runs an `async def` task to its end, in place of `utils.coroutines.run_coroutine`."""
+    around_task: Around | None = None
+    """A context manager around each execution of a task, its hooks and signals included: `around_task(task, request)`.
+
+    A framework's application context, say. It is left with the task's exception, as if that had gone through it, and
+    cannot change the outcome. When it cannot be entered, the task fails.
+    """
+
+
 class ClassHooks(Integration):
-    """The hooks that a subclass of `LiteQ` defines as attributes."""
+    """The hooks of an app's class as an integration."""
 
     def __init__(self, app: App) -> None:
         self._app = app

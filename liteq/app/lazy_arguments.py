@@ -24,12 +24,12 @@ class BeatLazyFunc:
         return self.delay()
 
     def delay(self) -> Any:
-        """What the function returns now."""
+        """Call the function; its result."""
         return self._func(*self._args, **self._kwargs)
 
 
 def has_lazy(config: Mapping[str, Any]) -> bool:
-    """Whether an entry has such an argument: only who has the configuration can send it."""
+    """Whether an entry has such an argument: only a process that has the configuration can send it."""
     kwargs = config.get("kwargs") or {}
     return any(isinstance(value, BeatLazyFunc) for value in (*(config.get("args") or ()), *kwargs.values()))
 

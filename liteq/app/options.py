@@ -1,13 +1,14 @@
-"""What a task can be told: its options, with their defaults, and the hooks that a class of one's own may override."""
+"""The options of a task, with their defaults, and the hooks that a class of one's own may override."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from liteq.context import Request
 from liteq.exceptions import MaxRetriesExceededError, OperationalError
-from liteq.execution.execute import default_hook
+from liteq.execution.plan import Plan, default_hook
+from liteq.policy.arguments import Parameters
 
 __all__ = ["TaskOptions"]
 
@@ -83,6 +84,52 @@ class TaskOptions:
     _app: Any = None
     _is_plain_function: ClassVar[bool] = False  # decorated, and without `bind`
     __wrapped__: Callable[..., Any]
+
+    # -- derived from them, once
+
+    run: Callable[..., Any]
+
+    @property
+    def plan(self) -> Plan:
+        """Its body, hooks and options, as an execution needs them."""
+        try:
+            plan: Plan = self.__dict__["_plan"]
+        except KeyError:
+            plan = self.__dict__["_plan"] = Plan(self)
+        return plan
+
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters of its body."""
+        try:
+            parameters: Parameters = self.__dict__["_parameters"]
+        except KeyError:
+            parameters = self.__dict__["_parameters"] = Parameters(self.name or "task", self.run)
+        return parameters
+
+    def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raises TypeError when it cannot be called with these."""
+        self.parameters.check(args, kwargs)
+
+    def takes_failure(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> bool:
+        """Whether, as an errback, it is called with `(request, exc, traceback)` and not with an id, as in Celery.
+
+        `args` and `kwargs`: those that its signature has itself.
+        """
+        return self._is_plain_function and self.parameters.positional_left(args, kwargs or {}) > 1
+
+    def redacted(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], *, in_front: tuple[int, int] | None = (0, 0)
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments as others may see them: `***` for each that `sensitive` names.
+
+        `in_front`: how many arguments, at least and at most, the call will have before these; None: as many as fit.
+        """
+        if not self.sensitive:
+            return list(args), dict(kwargs)
+        if in_front is None:
+            in_front = (0, self.parameters.positional_left(args, kwargs))
+        return self.parameters.redacted(self.sensitive, args, kwargs, in_front=in_front)
 
     # -- hooks. Those of this class are never called: an execution looks which are overridden.
 

@@ -29,7 +29,7 @@ CANVAS = frozenset({"celery.chain", "celery.group", "celery.chord", "celery.chun
 
 
 def run_id(name: str, at_ms: int) -> str:
-    """The id of the message by which the entry `name` runs that was due at a time: whoever sends it."""
+    """The id of the message by which the entry `name` runs that was due at a time: the same from every sender."""
     return str(uuid5(RUNS, f"{name}\n{at_ms}"))
 
 
@@ -42,12 +42,12 @@ def due_ms(schedule: BaseSchedule, after: datetime) -> int | None:
 
 
 class Periodic:
-    """What beat sends for one app."""
+    """The entries that beat sends for one app."""
 
     def __init__(self, app: App) -> None:
         self.app = app
 
-    # -- what a person asks for
+    # -- for people
 
     def all(self) -> list[ScheduleRecord]:
         """Every entry in the file, by name, with when it ran last and is due next."""
@@ -89,7 +89,7 @@ class Periodic:
         self.app.storage.schedules.enable(name, enabled=False, next_due_ms=record.next_due_ms)
 
     def resume(self, name: str) -> None:
-        """Let `name` run again, from its next time on; what fell into the pause is not made up. Raises KeyError."""
+        """Let `name` run again, from its next time on; missed runs are not made up. Raises KeyError."""
         record = self._find(name)
         if not record.enabled:
             next_ms = due_ms(from_document(orjson.loads(record.schedule)), self._now())

@@ -61,7 +61,7 @@ def outside_sources() -> dict[str, Given]:
 
 
 class PendingConf(MutableMapping[str, Any]):
-    """Stands for the settings until one is read: what is written is noted, a read makes the app gather them.
+    """Stands for the settings until one is read: assignments are noted, a read makes the app gather them.
 
     Code that still holds it afterwards gets at the settings themselves.
     """
@@ -179,7 +179,7 @@ class Settings:
                 self._apply_default(conf, fun)
             if self._source is not None:
                 self._source.apply_to(conf)
-            if self._source is None:  # as Celery: what is said in code is compared with itself alone
+            if self._source is None:  # as in Celery: names given in code are compared among themselves alone
                 names = [name for name in self._noted if name not in OF_THE_CONSTRUCTOR]
                 old = [canonical(name) for name in names if canonical(name) != name]
                 refuse_mix(old, [name for name in names if canonical(name) == name])

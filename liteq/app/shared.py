@@ -24,7 +24,7 @@ def shared_task(*, bind: Literal[True], **options: Any) -> Callable[[Callable[Co
 @overload
 def shared_task(*, bind: Literal[False] = ..., **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def shared_task(*args: Any, **options: Any) -> Any:
-    """As `@app.task`, without an app: what it makes is the task of whichever app is the current one when it is used."""
+    """As `@app.task`, without an app: its task is that of the app which is the current one when it is used."""
     if len(args) > 1 or (args and not callable(args[0])):
         raise TypeError("@shared_task takes options by keyword, and one function")
 

@@ -1,4 +1,4 @@
-"""Task: what a decorated function becomes. Calling it, sending it, and what it may ask for while it runs."""
+"""Task: a decorated function. Calling it, sending it, and its methods while it runs."""
 
 from __future__ import annotations
 
@@ -10,30 +10,23 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from liteq import context
 from liteq.app.definitions import annotate
 from liteq.app.options import TaskOptions
+from liteq.app.retrying import options_of, progress_document, replacement, retry_of
 from liteq.canvas import (
-    ACCUMULATE,
     Signature,
-    _chain,
+    as_list,
     chunks,
-    group,
-    is_void,
     maybe_signature,
     signature,
     xmap,
     xstarmap,
 )
 from liteq.context import App, Request
-from liteq.context.display import redacted
-from liteq.exceptions import ImproperlyConfigured, Replaced, Retry
+from liteq.exceptions import Replaced, Retry
 from liteq.execution.eager import eager_fields, run_eagerly
-from liteq.execution.execute import Plan
 from liteq.message import Replace, new_id
-from liteq.policy.arguments import Parameters
 from liteq.result import AsyncResult, EagerResult
 from liteq.sending.compile import compile_signature
 from liteq.sending.overrides import Call, captured, sent_by_its_class
-from liteq.serialization import as_json, encode
-from liteq.serialization.failures import meta_of_exception
 
 __all__ = ["Context", "Task"]
 
@@ -42,13 +35,6 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 Context = Request
-
-
-def as_list(value: Any) -> list[Any]:
-    """One value, several, or None, as a list."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 class Task(TaskOptions, Generic[P, R]):
@@ -87,48 +73,19 @@ class Task(TaskOptions, Generic[P, R]):
         """Called when the task is bound to an app."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an option. What was worked out from the options is worked out anew."""
+        """Set an option. Values that were derived from the options are derived anew."""
         object.__setattr__(self, name, value)
         self.__dict__.pop("_plan", None)
         if self._app is not None and self.name is not None:
             self._app.publisher.forget(self.name)
 
-    @property
-    def plan(self) -> Plan:
-        """What an execution needs to know of it."""
-        try:
-            return self.__dict__["_plan"]  # type: ignore[no-any-return]
-        except KeyError:
-            plan = self.__dict__["_plan"] = Plan(self)
-            return plan
-
-    @property
-    def parameters(self) -> Parameters:
-        """What it may be called with."""
-        try:
-            return self.__dict__["_parameters"]  # type: ignore[no-any-return]
-        except KeyError:
-            made = self.__dict__["_parameters"] = Parameters(self.name or "task", self.run)
-            return made
-
-    def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Raises TypeError when it cannot be called with these."""
-        self.parameters.check(args, kwargs)
-
     def has_custom_call(self) -> bool:
         return type(self).__call__ is not Task.__call__
-
-    def takes_failure(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> bool:
-        """Whether, as an errback, it is called with `(request, exc, traceback)` and not with an id, as in Celery.
-
-        `args` and `kwargs`: those that its signature has itself.
-        """
-        return self._is_plain_function and self.parameters.positional_left(args, kwargs or {}) > 1
 
     # -- calling
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run it here, as the function that it is. For `async def`, what this returns is to be awaited."""
+        """Run it here, as the function that it is. For `async def`, await the result."""
         frame = context.current_frame()
         if frame is not None and frame[0] is self and not frame[1].called_directly and not frame[1].entered:
             frame[1].entered = True  # super().__call__() of a class of one's own, under the worker's request
@@ -153,7 +110,7 @@ class Task(TaskOptions, Generic[P, R]):
         """Send it with these arguments, to be run by a worker as soon as one is free.
 
         When this returns, the message is in the file. Raises TypeError when the arguments do not fit, NotSerializable
-        or PayloadTooLarge for what cannot be written, and StorageError.
+        or PayloadTooLarge for arguments that cannot be written, and StorageError.
         """
         return self.apply_async(args, kwargs)
 
@@ -185,7 +142,7 @@ class Task(TaskOptions, Generic[P, R]):
 
         countdown (s), eta (datetime or ISO): not before. expires (s or time): not after. queue, routing_key, priority
         (higher first), task_id, link, link_error, time_limit and soft_time_limit (s), ignore_result, headers, shadow,
-        idempotent (one message under this task_id, whoever sends it; else one that has finished runs again), unique_key
+        idempotent (one message under this task_id, from all senders; else one that has finished runs again), unique_key
         (while an unfinished message holds it, that one's result is returned and nothing is sent). Celery's
         options of the transport (connection, retry, retry_policy, serializer, compression, ...) are accepted.
         """
@@ -279,13 +236,7 @@ class Task(TaskOptions, Generic[P, R]):
     ) -> Signature:
         """The call that is running, as a signature; with other arguments where given."""
         request = self.request if request is None else request
-        where = request.delivery_info or {}
-        options: dict[str, Any] = {
-            "task_id": request.id, "headers": request.headers, "shadow": request.shadow, "queue": queue,
-            **{key: where.get(key) or None for key in ("exchange", "routing_key", "priority")},
-            "ignore_result": bool(request.ignore_result or self.ignore_result), **(request.stamps or {}),
-            "stamped_headers": request.stamped_headers, **extra_options,
-        }  # fmt: skip
+        options = {**options_of(self, request, queue), **extra_options}
         return self.signature(
             request.args if args is None else args,
             request.kwargs if kwargs is None else kwargs,
@@ -310,7 +261,7 @@ class Task(TaskOptions, Generic[P, R]):
 
     @property
     def request(self) -> Request:
-        """What the execution that is running knows of itself; an empty one when none is."""
+        """The request of the execution that is running; an empty one when none is."""
         running = context.request_of(self)
         if running is None:
             running = self.__dict__.get("_default_request")
@@ -350,32 +301,10 @@ class Task(TaskOptions, Generic[P, R]):
         than `max_retries`. Called outside of an execution, it raises `exc`.
         """
         request = self.request
-        if isinstance(exc, type):
-            exc = exc()
+        exc = exc() if isinstance(exc, type) else exc
         if request.called_directly:
             raise exc or Retry("Task can be retried", None)
-        changed = args is not None or kwargs is not None
-        if changed:
-            args, kwargs = self.parameters.changed(request.args, request.kwargs, args, kwargs)
-        again = self.signature_from_request(request, args, kwargs, **options)
-        changes = self.app.publisher.changes(self.name, options, request.options) if options else {}
-        if max_retries is not None:  # for `autoretry_for` too, where what this raises would be tried once more
-            request.max_retries = max_retries
-        limit = self.max_retries if max_retries is None else max_retries
-        if limit is not None and request.retries + 1 > limit:
-            if exc is not None:
-                raise exc
-            shown_args, shown_kwargs = redacted(self.app, str(self.name), again.args, again.kwargs)
-            raise self.MaxRetriesExceededError(
-                f"Can't retry {self.name}[{request.id}] args:{shown_args} kwargs:{shown_kwargs}",
-                task_args=again.args,
-                task_kwargs=again.kwargs,
-            )
-        when: Any = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
-        if when is None:
-            when = self.default_retry_delay if countdown is None else countdown
-        retry = Retry(exc=exc, when=when, is_eager=request.is_eager, sig=again if changed else None)
-        retry.changes = changes
+        retry = retry_of(self, request, (args, kwargs), exc, countdown if eta is None else eta, max_retries, options)
         if throw:
             raise retry
         request.pending_retry = retry
@@ -398,21 +327,10 @@ class Task(TaskOptions, Generic[P, R]):
     def replace(self, sig: Any) -> Any:
         """Let `sig` take this message's place: `raise self.replace(sig)`.
 
-        Whoever waits for this message, and whatever was to come after it, gets the result of `sig`, a group's as a
-        list. Raises Replaced, which the worker understands; in an eager task it returns the result instead.
+        The callers that wait for this message, and the tasks that were to come after it, get the result of `sig`, a
+        group's as a list. Raises Replaced, which the worker understands; an eager task returns the result instead.
         """
-        sig = maybe_signature(sig, app=self.app)
-        if "chord" in sig.options:
-            raise ImproperlyConfigured("A signature replacing a task must not be part of a chord")
-        if is_void(sig):
-            if not isinstance(sig, group):
-                raise ImproperlyConfigured("Cannot replace with an empty chain")
-            sig = self.app.tasks[ACCUMULATE].si()  # no tasks, no results: []
-        nesting = self.request.replaced_task_nesting + 1
-        sig.set(replaced_task_nesting=nesting)
-        for step in sig.tasks if isinstance(sig, _chain) else ():
-            step.set(replaced_task_nesting=nesting)
-        return self.on_replace(sig)
+        return self.on_replace(replacement(self, sig))
 
     def on_replace(self, sig: Any) -> Any:
         """Do what `replace()` does; one of your own ends with `return super().on_replace(sig)`."""
@@ -435,39 +353,17 @@ class Task(TaskOptions, Generic[P, R]):
         self, task_id: str | None = None, state: str | None = None, meta: Any = None, request: Request | None = None,
         **kwargs: Any,
     ) -> None:  # fmt: skip
-        """Show `state`, a name of your own, and `meta` to whoever asks for its result, until it finishes."""
+        """Show `state`, a name of your own, and `meta` in its result, until it finishes."""
         request = self.request if request is None else request
         if request.is_eager:
             return
-        data = self._progress(state, meta)
+        data = progress_document(self, state, meta)
         own = task_id is None or task_id == request.id
         target = request.id if task_id is None else task_id
         if target is None:
             raise ValueError("update_state() outside of a running task needs a task_id")
         lease = (request.seq, request.token) if own and request.seq is not None and request.token is not None else None
         self.app.storage.progress(target, data, lease=lease)
-
-    def _progress(self, state: str | None, meta: Any) -> bytes:
-        """`state` as plain JSON, so that whoever shows states can read it; `meta` as results are written."""
-        form, what = self.plan.form, f"meta of {self.name}"
-        meta = meta_of_exception(meta) if isinstance(meta, BaseException) else meta
-        if form is None:
-            return encode({"state": state, "meta": meta}, what=what)
-        written: bytes = as_json(self.app.result_content.write(meta, *form, what=what))
-        return b'{"state":' + encode(state, what=what) + b',"meta":' + written + b"}"
-
-    def redacted(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], *, in_front: tuple[int, int] | None = (0, 0)
-    ) -> tuple[list[Any], dict[str, Any]]:
-        """Arguments as others may see them: `***` for each that `sensitive` names.
-
-        `in_front`: how many arguments, at least and at most, the call will have before these; None: as many as fit.
-        """
-        if not self.sensitive:
-            return list(args), dict(kwargs)
-        if in_front is None:
-            in_front = (0, self.parameters.positional_left(args, kwargs))
-        return self.parameters.redacted(self.sensitive, args, kwargs, in_front=in_front)
 
     def add_trail(self, result: Any) -> Any:
         """Remember `result` as sent by the execution that is running."""
@@ -501,6 +397,4 @@ def _task_of(name: str) -> Any:
 
 
 def _are_arguments(args: Any) -> bool:
-    if isinstance(args, (tuple, list, NoneType)):
-        return True
-    return isinstance(args, Iterable) and not isinstance(args, (str, bytes))
+    return isinstance(args, (tuple, list, NoneType, Iterable)) and not isinstance(args, (str, bytes))

@@ -1,4 +1,4 @@
-"""Broker URLs: what the app says about those it cannot take, before the storage sees them."""
+"""Broker URLs: errors for those that the app cannot take, before the storage sees them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The one that turns due schedule rows into messages.
+"""Beat: turns due schedule rows into messages.
 
-Any number of beats may run over one file: a run is sent and its entry moved on in one transaction, by whoever comes
-first. So beat needs no lock, no file of its own, and no leader.
+Any number of beats may run over one file: a run is sent and its entry moved on in one transaction, by the beat
+that comes first. So it needs no lock, no file of its own, and no leader.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Beat:
         """Send what is due now; the seconds until the next look."""
         self._watch_the_clock()
         records, next_ms = self.storage.schedules.due()
-        pending = [record for record in records if not self._handle(record)]
+        pending = [record for record in records if not self._try(record)]
         if records and len(pending) < len(records):
             return 0.0  # more may have come due meanwhile
         if pending or next_ms is None:
@@ -139,6 +139,18 @@ class Beat:
             return
         if record.next_due_ms > next_ms and self.storage.schedules.put_off(record, next_due_ms=next_ms):
             logger.warning("beat: the clock was set back; %s is due at %s", record.name, from_ms(next_ms).isoformat())
+
+    def _try(self, record: ScheduleRecord) -> bool:
+        """As `_handle`; an entry that cannot be handled at all is passed over, and named once."""
+        try:
+            return self._handle(record)
+        except StorageError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - a row that another program wrote: the other entries go on
+            if record.name not in self._passed_over:
+                self._passed_over.add(record.name)
+                logger.error("beat: %s cannot be read and is passed over: %r", record.name, exc)  # noqa: TRY400
+            return False
 
     # -- one entry ---------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What is sent when an entry is due, and when it is due next: pure.
+"""The runs of an entry that is due, and the time at which it is due next: pure.
 
 An entry may be late: no beat ran for a while. The setting `beat_catch_up` says what becomes of the times it missed:
 
@@ -35,7 +35,7 @@ class Decision(NamedTuple):
 def decide(
     schedule: BaseSchedule, due: datetime, now: datetime, *, catch_up: str = "one", deadline_s: float | None = None
 ) -> Decision:
-    """What becomes of an entry that was due at `due` (not after `now`). All times are aware."""
+    """The runs of an entry that was due at `due` (not after `now`). All times are aware."""
     since = due
     if deadline_s is not None and schedule.kept_to_deadline:
         since = _first_from(schedule, due, now - timedelta(seconds=deadline_s))

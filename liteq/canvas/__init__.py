@@ -5,13 +5,15 @@ task  --s()-->  Signature  --|, chain, group, chord-->  Signature  --delay()--> 
 
 from __future__ import annotations
 
+from liteq.canvas.algebra import chain
 from liteq.canvas.compat.stamping import Stamper, StampingVisitor
 from liteq.canvas.eager import evaluate
 from liteq.canvas.lazy import LazyTasks
 from liteq.canvas.maps import ACCUMULATE, CHUNKS, MAP, STARMAP, chunks, xmap, xstarmap
 from liteq.canvas.node import Node
-from liteq.canvas.primitives import _chain, _chord, chain, chord, group, is_void
-from liteq.canvas.signature import Signature, as_list, maybe_signature, merged_options, signature
+from liteq.canvas.options import as_list, merged_options
+from liteq.canvas.primitives import _chain, _chord, chord, group, is_void
+from liteq.canvas.signature import Signature, maybe_signature, signature
 
 Signature.stamper = Stamper
 subtask = signature  # Celery's older name

@@ -7,8 +7,9 @@ from typing import Any
 
 from liteq import states
 from liteq.canvas.maps import chunks
+from liteq.canvas.options import as_list, merged_options
 from liteq.canvas.primitives import _chain, chord, group, is_void
-from liteq.canvas.signature import Signature, as_list, maybe_signature, merged_options
+from liteq.canvas.signature import Signature, maybe_signature
 from liteq.message import new_id
 
 __all__ = ["evaluate"]

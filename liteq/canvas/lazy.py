@@ -10,9 +10,9 @@ __all__ = ["LazyTasks", "each_task", "has_one", "mapped"]
 
 
 class LazyTasks(MutableSequence[Any]):
-    """What `source` yields, asked for once and kept: any number of loops may run over it, nested ones too.
+    """The items of `source`, asked for once and kept: any number of loops may run over them, nested ones too.
 
-    Not a `list`: a serializer that knows lists would read what is there now and drop the rest. `len()`, an index from
+    Not a `list`: a serializer that knows lists would read those made so far and drop the rest. `len()`, an index from
     the end, and every change ask for all of it.
     """
 

@@ -1,28 +1,22 @@
-"""chain, group, chord: signatures made of signatures, and the algebra of `|` that joins them."""
+"""Chain, group and chord: signatures made of signatures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
-from liteq.canvas.lazy import LazyTasks, each_task, has_one, mapped
+from liteq.canvas.composite import Composite, listed, shortened
+from liteq.canvas.lazy import each_task, has_one, mapped
 from liteq.canvas.node import Node
-from liteq.canvas.signature import Signature, as_list, maybe_signature, refuse
+from liteq.canvas.options import as_list
+from liteq.canvas.signature import Signature, maybe_signature
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.message import new_id
 
-__all__ = ["_chain", "_chord", "chain", "chord", "group", "is_void", "unrolled"]
+__all__ = ["_chain", "_chord", "chord", "group", "is_void", "unrolled"]
 
 CHAIN, GROUP, CHORD = "celery.chain", "celery.group", "celery.chord"
-LINKS = frozenset({"link", "link_error"})
-
-
-def shortened(name: str, text: str) -> str:
-    """`text` with the module of the task `name` written only where it first occurs."""
-    module = name.rpartition(".")[0] + "."
-    first, found, rest = text.partition(module)
-    return first + found + rest.replace(module, "") if len(module) > 1 else text
 
 
 def is_void(sig: Any) -> bool:
@@ -43,63 +37,9 @@ def unrolled(sig: Signature) -> Signature:
     return sig
 
 
-def listed(tasks: Any, where: str, app: App | None = None, *, members: bool = False) -> Any:
-    """`tasks` as a list, or the tuple that it is, of signatures. Raises TypeError where one is not.
-
-    `members`: as a group's, which are copies, may be tasks, and are not asked for yet where a generator makes them.
-    """
-    if isinstance(tasks, (str, bytes, Mapping)) or not isinstance(tasks, Iterable):
-        refuse(tasks, where)
-
-    def checked(task: Any) -> Any:
-        made = _member(task, app, where) if members else maybe_signature(task, app, where=where)
-        return refuse(task, where) if made is None else made
-
-    if members and isinstance(tasks, Iterator):
-        return LazyTasks(map(checked, tasks))
-    return mapped(tasks, checked)
-
-
-def _member(task: Any, app: App | None, where: str) -> Any:
-    """A copy of its own for a group: what is done to it later does not change what it was made of."""
-    if not isinstance(task, Mapping) and hasattr(task, "s") and getattr(task, "name", None):
-        return task.s()
-    return maybe_signature(task, app, clone=True, where=where)
-
-
-class Composite(Signature):
-    """What chain, group and chord have in common: `tasks`, of which arguments reach the first ones to run."""
-
-    __slots__ = ()
-
-    @property
-    def tasks(self) -> Any:
-        return self.kwargs["tasks"]
-
-    @tasks.setter
-    def tasks(self, value: Any) -> None:
-        self.kwargs["tasks"] = value
-
-    def parts(self) -> Iterator[Signature]:
-        return iter(self.tasks)
-
-    def bound_app(self) -> App | None:
-        if self._app is not None:
-            return self._app
-        for part in self.parts():
-            if (app := part.bound_app()) is not None:
-                return app
-            if isinstance(self.tasks, LazyTasks):  # the first says it; the others are made when they are sent
-                return None
-        return None
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        return self.apply_async(args, **options)
-
-
 @Signature.register_type("chain")
 class _chain(Composite):  # noqa: N801 - Celery's name
-    """Tasks one after the other, each with the result of the one before; see `chain`."""
+    """Tasks one after the other, each with the result of the one before; see `liteq.canvas.algebra.chain`."""
 
     __slots__ = ()
 
@@ -127,7 +67,7 @@ class _chain(Composite):  # noqa: N801 - Celery's name
         return super().apply_async(args, kwargs, **options) if self.tasks else None
 
     def steps(self) -> list[Signature]:
-        """What runs, one after the other: a group of one is its member, nothing is void."""
+        """The tasks that run, one after the other: a group of one is its member, nothing is void."""
         return [step for step in map(unrolled, self.tasks) if not is_void(step)]
 
     def unchain_tasks(self) -> list[Signature]:
@@ -139,10 +79,6 @@ class _chain(Composite):  # noqa: N801 - Celery's name
             for task in tasks:
                 task.link_error(errback)
         return tasks
-
-    @classmethod
-    def join(cls, left: Signature, right: Signature) -> Signature:
-        return join(left, right)
 
     def freeze_node(self, _id: str | None = None) -> Node:
         # Copies: the same signature object may stand in a chain more than once, and in other chains.
@@ -159,20 +95,6 @@ class _chain(Composite):  # noqa: N801 - Celery's name
         if not self.tasks:
             return f"<{type(self).__name__}@{id(self):#x}: empty>"
         return shortened(self.tasks[0].task, " | ".join(map(repr, self.tasks)))
-
-
-class chain(_chain):  # noqa: N801 - Celery's name
-    """`chain(a, b, c)`, or of one iterable: the same as `a | b | c`.
-
-    With options, or of one signature, it stays the chain that is written down.
-    """
-
-    __slots__ = ()
-
-    def __new__(cls, *tasks: Any, **options: Any) -> Any:
-        if not options and tasks and (len(tasks) > 1 or not isinstance(tasks[0], Mapping)):
-            return folded(tasks if len(tasks) > 1 else tasks[0])
-        return super().__new__(cls)
 
 
 @Signature.register_type("group")
@@ -207,7 +129,7 @@ class group(Composite):  # noqa: N801 - Celery's name
         return copy
 
     def members(self, over: Mapping[str, Any] | None = None) -> Iterator[tuple[Signature, Mapping[str, Any]]]:
-        """What runs, side by side, as (signature, options over its own): no groups, nothing void."""
+        """The tasks that run, side by side, as (signature, options over its own): no groups, nothing void."""
         over = over or {}
         for task in (task.expanded() for task in self.tasks):
             if isinstance(task, group):
@@ -424,58 +346,3 @@ class chord(Composite):  # noqa: N801 - Celery's name
 
 
 _chord = chord  # Celery's other name for it
-
-
-# -- the algebra -----------------------------------------------------------------------------------------------------
-
-
-def join(left: Signature, right: Signature) -> Signature:
-    """`left | right`: a chord where `left` is a group, the body's continuation where it is a chord, else a chain."""
-    if is_void(right):
-        return left
-    left = left.expanded()
-    if isinstance(left, group):
-        return chord(left, right, app=left._app)
-    single = unrolled(right)
-    if isinstance(left, chord) and not isinstance(single, (group, _chain)):
-        copy = left.clone()
-        copy.body = single if copy.body is None else copy.body | single
-        return copy
-    if isinstance(left, _chain):
-        tasks = left.unchain_tasks()
-        if not tasks and isinstance(single, group):
-            return single
-        joined = _chain(upgraded([*tasks, single]), app=left._app)
-        kept = {key: value for key, value in left.options.items() if key not in LINKS and key != "task_id"}
-        return joined.set(**kept) if kept else joined
-    return _chain(upgraded([left, single]), app=left._app)
-
-
-def spliced(tasks: Iterable[Signature]) -> Iterator[Signature]:
-    """`tasks` with the tasks of chains in the place of those chains, and without what is void."""
-    for task in map(unrolled, tasks):
-        if is_void(task):
-            continue
-        if isinstance(task, _chain) and task.options.keys() <= LINKS:
-            yield from spliced(task.unchain_tasks())
-        else:
-            yield task
-
-
-def upgraded(tasks: Iterable[Signature]) -> list[Signature]:
-    """`tasks` as a chain's: spliced, and a group before anything but a group becomes a chord's header."""
-    steps: list[Signature] = []
-    for task in spliced(tasks):
-        if steps and isinstance(steps[-1], group) and not isinstance(task, group):
-            steps[-1] = chord(steps[-1], task)
-        else:
-            steps.append(task)
-    return steps
-
-
-def folded(tasks: Any) -> Signature:
-    """What `tasks` joined by `|` make, in one go: a chain, or the one group or chord that is left."""
-    steps = upgraded(listed(tasks, "chain()"))
-    if len(steps) == 1 and isinstance(steps[0], (group, chord)):
-        return steps[0]
-    return _chain(steps)

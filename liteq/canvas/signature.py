@@ -4,42 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from typing import Any, ClassVar, NoReturn, Self, TypeVar
+from operator import itemgetter
+from typing import Any, ClassVar, Self, TypeVar
 
 from liteq.canvas.node import Node
+from liteq.canvas.options import as_list, merged_options, refuse
 from liteq.context import App, get_current_app
 from liteq.message import new_id
 
-__all__ = ["Signature", "as_list", "maybe_signature", "merged_options", "refuse", "signature"]
+__all__ = ["Signature", "maybe_signature", "signature"]
 
 S = TypeVar("S", bound="type[Signature]")
 
-# A later call cannot change these: a member that left its group would stall it.
-KEPT = frozenset({"group_id", "stamped_headers"})
+
+def _key(name: str, kind: Callable[[Any], Any] | None = None) -> Any:
+    """An attribute that is the item `name`; an assigned value is made a `kind`."""
+
+    def assign(sig: Signature, value: Any) -> None:
+        sig[name] = value if kind is None else kind(value)
+
+    return property(itemgetter(name), assign)
 
 
-def as_list(value: Any) -> list[Any]:
-    """`value` as a list: [] for None, the items of a list or tuple, else the one value."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+def _option(name: str) -> Any:
+    """An attribute that is the option `name`, None where it is not set."""
 
+    def assign(sig: Signature, value: Any) -> None:
+        sig.options[name] = value
 
-def merged_options(own: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`own` overridden by `over`, but for the group's id and for stamps, which stay as they are."""
-    if not over:
-        return dict(own)
-    kept = KEPT.union(own.get("stamped_headers") or ()) & own.keys()
-    return {**own, **{key: value for key, value in over.items() if key not in kept}}
-
-
-def refuse(value: object, where: str) -> NoReturn:
-    """Raise a TypeError that says what belongs in `where` instead of `value`."""
-    if hasattr(value, "s") and hasattr(value, "name"):
-        hint = f"the task {value.name!r} itself; write .s(...) or .si(...) to say what it is called with"
-    else:
-        hint = f"{type(value).__name__} {value!r:.80}"
-    raise TypeError(f"{where} takes signatures, not {hint}")
+    return property(lambda sig: sig.options.get(name), assign)
 
 
 class Signature(dict[str, Any]):
@@ -52,8 +45,10 @@ class Signature(dict[str, Any]):
     __slots__ = ("__dict__", "_app", "_type")  # a __dict__ too: attributes of one's own, and patches
 
     TYPES: ClassVar[dict[str, type[Signature]]] = {}
+    joiner: ClassVar[Any]
+    """The function behind `|`; set by the algebra, which knows signatures, so that they cannot import it."""
     stamper: ClassVar[Any]
-    """Class of what stamps a canvas, `Stamper`; set by the room's face, which alone knows its `compat/`."""
+    """The class that stamps a canvas, `Stamper`; set by the room's face, which alone knows its `compat/`."""
 
     _app: App | None
     _type: Any
@@ -92,7 +87,7 @@ class Signature(dict[str, Any]):
         )
 
     def _complete(self) -> None:
-        """Fill in what a dict from elsewhere may lack. Raises TypeError where it is no signature."""
+        """Fill in the keys that a dict from elsewhere may lack. Raises TypeError where it is no signature."""
         if not isinstance(self.get("task"), str):
             raise TypeError(f"a signature's dict has the key 'task' with a task's name; this one has {sorted(self)}")
         self["args"] = tuple(self.get("args") or ())
@@ -103,82 +98,21 @@ class Signature(dict[str, Any]):
 
     # -- the keys ----------------------------------------------------------------------------------------------------
 
-    @property
-    def task(self) -> str:
-        return self["task"]  # type: ignore[no-any-return]
-
-    @task.setter
-    def task(self, value: str) -> None:
-        self["task"] = value
+    task: str = _key("task")
+    args: tuple[Any, ...] = _key("args", tuple)
+    kwargs: dict[str, Any] = _key("kwargs")
+    options: dict[str, Any] = _key("options")
+    subtask_type: str | None = _key("subtask_type")
+    immutable: bool = _key("immutable")
+    id: str | None = _option("task_id")
+    """The id that it will be sent under, once frozen or set."""
+    parent_id: str | None = _option("parent_id")
+    root_id: str | None = _option("root_id")
 
     @property
     def name(self) -> str:
+        """The name of its task."""
         return self.task
-
-    @property
-    def args(self) -> tuple[Any, ...]:
-        return self["args"]  # type: ignore[no-any-return]
-
-    @args.setter
-    def args(self, value: Iterable[Any]) -> None:
-        self["args"] = value if isinstance(value, tuple) else tuple(value)
-
-    @property
-    def kwargs(self) -> dict[str, Any]:
-        return self["kwargs"]  # type: ignore[no-any-return]
-
-    @kwargs.setter
-    def kwargs(self, value: dict[str, Any]) -> None:
-        self["kwargs"] = value
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return self["options"]  # type: ignore[no-any-return]
-
-    @options.setter
-    def options(self, value: dict[str, Any]) -> None:
-        self["options"] = value
-
-    @property
-    def subtask_type(self) -> str | None:
-        return self["subtask_type"]  # type: ignore[no-any-return]
-
-    @subtask_type.setter
-    def subtask_type(self, value: str | None) -> None:
-        self["subtask_type"] = value
-
-    @property
-    def immutable(self) -> bool:
-        return self["immutable"]  # type: ignore[no-any-return]
-
-    @immutable.setter
-    def immutable(self, value: bool) -> None:
-        self["immutable"] = value
-
-    @property
-    def id(self) -> str | None:
-        """The id that it will be sent under, once frozen or set."""
-        return self.options.get("task_id")
-
-    @id.setter
-    def id(self, value: str) -> None:
-        self.options["task_id"] = value
-
-    @property
-    def parent_id(self) -> str | None:
-        return self.options.get("parent_id")
-
-    @parent_id.setter
-    def parent_id(self, value: str) -> None:
-        self.options["parent_id"] = value
-
-    @property
-    def root_id(self) -> str | None:
-        return self.options.get("root_id")
-
-    @root_id.setter
-    def root_id(self, value: str) -> None:
-        self.options["root_id"] = value
 
     # -- copies ------------------------------------------------------------------------------------------------------
 
@@ -240,7 +174,7 @@ class Signature(dict[str, Any]):
         kwargs: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
     ) -> Self:
-        """A copy in which what is given takes the place of its own."""
+        """A copy in which the given values take the place of its own."""
         copy = self.clone()
         if args is not None:
             copy.args = tuple(args)
@@ -294,7 +228,7 @@ class Signature(dict[str, Any]):
         return flat
 
     def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> Any:
-        """Stamp this and everything below it with `headers` and what `visitor` says; see `StampingVisitor`."""
+        """Stamp this and everything below it with `headers` and with those of `visitor`; see `StampingVisitor`."""
         return self.stamper(visitor, append_stamps).stamp(self, headers)
 
     # -- calls -------------------------------------------------------------------------------------------------------
@@ -317,7 +251,7 @@ class Signature(dict[str, Any]):
         self._type = value
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it here and now; returns what the task returns."""
+        """Run it here and now; returns the task's return value."""
         args, kwargs = self.merge(args, kwargs)
         return self.type(*args, **kwargs)
 
@@ -377,8 +311,7 @@ class Signature(dict[str, Any]):
         """`self | other`: `other` runs after it, with its result."""
         if not isinstance(other, dict):
             return NotImplemented
-        # By way of the registry: the algebra knows signatures, so signatures cannot import the algebra.
-        return Signature.TYPES["chain"].join(self, maybe_signature(other, where="|"))
+        return self.joiner(self, maybe_signature(other, where="|"))
 
     def __ror__(self, other: Any) -> Any:
         # dict has this too, as an update: `{...} | sig` joins where the dict is a signature's.
@@ -387,10 +320,6 @@ class Signature(dict[str, Any]):
     def __ior__(self, other: Any) -> Any:
         # dict has `|=` as an update in place; here it joins, like `|`.
         return self.__or__(other)
-
-    @classmethod
-    def join(cls, left: Signature, right: Signature) -> Signature:
-        raise NotImplementedError(f"{cls.__name__} joins nothing")
 
     def __invert__(self) -> Any:
         """`~sig`: send it and wait for its result."""
@@ -428,7 +357,7 @@ class Signature(dict[str, Any]):
         return dict(self)
 
     def expanded(self) -> Signature:
-        """What stands for it in a chain or a group: itself, but for `chunks`."""
+        """The signature that stands for it in a chain or a group: itself, but for `chunks`."""
         return self
 
 

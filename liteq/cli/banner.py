@@ -1,4 +1,4 @@
-"""What a worker says of itself on a terminal when it starts."""
+"""The banner of a worker: its own description, on a terminal, when it starts."""
 
 from __future__ import annotations
 

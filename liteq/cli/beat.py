@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
 from liteq.cli.group import Command
 from liteq.cli.output import counted
+from liteq.cli.process_options import become, idle_options, log_level, note_idle, process_options
 from liteq.cli.session import Session, pass_session
-from liteq.cli.worker import log_level, octal
 
 __all__ = ["beat"]
 
 
-def _unused(ctx: click.Context, param: click.Parameter, value: object) -> None:
-    if value and not ctx.resilient_parsing:
-        ctx.meta.setdefault("liteq.idle", []).append(param.opts[0])
+WHY = "the schedule is in the queue's file"
+WITHOUT_EFFECT = {
+    "-s --schedule": WHY,
+    "-S --scheduler": WHY,
+    "--enable-remote-control!": "a beat answers no questions",
+    "--no-enable-remote-control!": "a beat answers no questions",
+    "--executable": "it runs in this interpreter",
+}
 
 
 @click.command(cls=Command)
-@click.option("--max-interval", type=float, metavar="SECONDS", help="Longest sleep between two looks.")
-@click.option("-n", "--hostname", metavar="NAME", help="Its name in the log's file name.")
+@click.option("--max-interval", type=float, metavar="SECONDS", help="Look at the schedule at least this often.")
+@click.option("-n", "--hostname", metavar="NAME", help="The name for %n, %h and %p in --logfile and --pidfile.")
 @click.option(
     "-l",
     "--loglevel",
@@ -36,16 +41,13 @@ def _unused(ctx: click.Context, param: click.Parameter, value: object) -> None:
     callback=log_level,
     help="debug, info, warning (the default), error or critical.",
 )
-@click.option("-f", "--logfile", metavar="FILE", help="The log; else stderr.")
-@click.option("--pidfile", metavar="FILE", help="Holds the process id while it lives; exits with 73 if taken.")
-@click.option("--detach", is_flag=True, help="Run in the background.")
-@click.option("--uid", metavar="USER", help="Run as this user.")
-@click.option("--gid", metavar="GROUP", help="Run as this group.")
-@click.option("--umask", metavar="OCTAL", callback=octal, help="The mode bits that new files do not get.")
-@click.option("-s", "--schedule", expose_value=False, hidden=True, callback=_unused)
-@click.option("-S", "--scheduler", expose_value=False, hidden=True, callback=_unused)
-@click.option("--enable-remote-control/--no-enable-remote-control", expose_value=False, hidden=True, callback=_unused)
-@click.option("--executable", expose_value=False, hidden=True, callback=_unused)
+@process_options(
+    logfile="Log to this file, not to stderr.",
+    pidfile="Write the process id to this file; exits with 73 if another live process has it.",
+    detach=("--detach",),
+    background="Run in the background.",
+)
+@idle_options(WITHOUT_EFFECT)
 @pass_session
 @click.pass_context
 def beat(
@@ -58,9 +60,7 @@ def beat(
     logfile: str | None,
     pidfile: str | None,
     detach: bool,
-    uid: str | None,
-    gid: str | None,
-    umask: int | None,
+    **user: Any,
 ) -> int:
     """Send periodic tasks when they come due, until TERM or INT.
 
@@ -71,12 +71,8 @@ def beat(
     from liteq.cli import daemon, logs
     from liteq.context.identity import expand_name
 
-    if umask is not None:
-        os.umask(umask)
-    daemon.become(uid, gid)
-    if ctx.meta.get("liteq.idle"):
-        unused = ", ".join(ctx.meta["liteq.idle"])
-        session.note(f"accepted as Celery's, without effect: {unused} (the schedule is in the queue's file)")
+    become(user)
+    note_idle(ctx, session, WITHOUT_EFFECT)
     app = session.app
     app.import_tasks()
     app.storage.migrate()

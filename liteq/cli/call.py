@@ -69,15 +69,25 @@ def accepted(*names: str) -> Callable[[Any], Any]:
 @click.argument("name")
 @click.option("-a", "--args", metavar="JSON", callback=ARRAY, default="[]", help="Positional arguments, an array.")
 @click.option("-k", "--kwargs", metavar="JSON", callback=OBJECT, default="{}", help="Named arguments, an object.")
-@click.option("--eta", metavar="TIME", callback=_moment(seconds=False), help="Not before: ISO format, UTC by default.")
-@click.option("--countdown", type=float, metavar="SECONDS", help="Not before so many seconds from now.")
-@click.option("--expires", metavar="TIME", callback=_moment(seconds=True), help="Not after: seconds, or as --eta.")
-@click.option("--queue", help="The queue.")
+@click.option(
+    "--eta",
+    metavar="TIME",
+    callback=_moment(seconds=False),
+    help="Run it at this time at the earliest: ISO format, UTC by default.",
+)
+@click.option("--countdown", type=float, metavar="SECONDS", help="Run it after this many seconds at the earliest.")
+@click.option(
+    "--expires",
+    metavar="TIME",
+    callback=_moment(seconds=True),
+    help="Do not start it later: seconds from now, or as --eta.",
+)
+@click.option("--queue", help="Send it to this queue.")
 @click.option("--routing-key", help="As --queue, where no queue is given.")
 @click.option("--priority", type=int, help="Higher goes first.")
 @click.option("--task-id", help="The message's id; sent twice with one id, it runs once.")
 @click.option("--wait", is_flag=True, help="Wait for the result.")
-@click.option("--timeout", type=float, help="With --wait: at most so many seconds.")
+@click.option("--timeout", type=float, help="With --wait: give up after this many seconds.")
 @accepted("--serializer")
 @accepted("--exchange")
 @pass_session
@@ -93,8 +103,8 @@ def call(
 ) -> int:
     """Send the task NAME and print its id.
 
-    With -A the name must be one of the app's tasks, and the arguments must fit. With -b alone nothing is known of
-    tasks, so any name is taken.
+    With -A the name must be one of the app's tasks, and the arguments must fit. With -b alone no
+    tasks are known, so any name is accepted.
 
     \b
     JSON: {"id", "task"}; with --wait what `liteq result` writes.

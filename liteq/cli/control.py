@@ -9,7 +9,8 @@ import click
 from liteq.app.control import flatten_reply
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
-from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, names_of, show_answers
+from liteq.cli.names import names, unknown
+from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, show_answers
 from liteq.cli.session import Session, pass_session
 
 __all__ = ["control"]
@@ -48,19 +49,19 @@ def control(
         return _global_rate_limit(session, arguments)
     session.import_commands()
     if command not in (known := commands_of("control")):
-        raise click.UsageError(f"there is no command {command!r}; there is {', '.join([*known, GLOBAL_RATE])}")
+        raise unknown("command", command, [*known, GLOBAL_RATE])
     built = arguments_of("control", command, arguments)
     if command not in {"revoke", "terminate"}:
         answers = ask(session, command, built, destination=destination, timeout_s=timeout)
         return show_answers(session, answers, count=False)
     if not built["task_id"]:
-        raise click.UsageError(f"write: liteq control {command} {known[command].signature}")
+        raise click.UsageError(f"usage: liteq control {command} {known[command].signature}")
     return _revoke(session, built, terminate=command == "terminate", destination=destination, timeout=timeout)
 
 
 def _global_rate_limit(session: Session, arguments: tuple[str, ...]) -> int:
     if len(arguments) != 2:
-        raise click.UsageError(f"write: liteq control {GLOBAL_RATE} <task_name> <rate_limit>")
+        raise click.UsageError(f"usage: liteq control {GLOBAL_RATE} <task_name> <rate_limit>")
     _ = session.storage  # refuses a file that is not there
     try:
         session.app.control.global_rate_limit(*arguments)
@@ -76,7 +77,7 @@ def _revoke(
     _ = session.storage  # refuses a file that is not there
     reply = session.app.control.revoke(
         list(built["task_id"]),
-        destination=names_of(destination),
+        destination=names(destination),
         terminate=terminate,
         signal=built.get("signal", "SIGTERM"),
         reply=True,

@@ -32,7 +32,7 @@ else:
 def detached(wanted: bool = True) -> Iterator[None]:
     """Go on in a process without a terminal; the one that was called lives until the block is done.
 
-    So what the block finds wrong (a pidfile that is taken) is said on the terminal, and is the exit code of the one
+    So what the block finds wrong (a pidfile that is taken) is written on the terminal, and is the exit code of the one
     that was called; else that is 0. What is written to stdout and stderr after the block is lost: the log is a file.
     """
     if not wanted:
@@ -40,28 +40,28 @@ def detached(wanted: bool = True) -> Iterator[None]:
         return
     if not hasattr(os, "fork"):
         raise ImproperlyConfigured("--detach needs fork: use a service manager here")
-    told, tell = os.pipe()
+    report_in, report_out = os.pipe()
     if child := os.fork():
-        os.close(tell)
-        os._exit(_told(told, child))
-    os.close(told)
+        os.close(report_out)
+        os._exit(_reported(report_in, child))
+    os.close(report_in)
     os.setsid()
     if os.fork():  # not the session's leader, so no terminal that it opens becomes its own
         os._exit(Exit.OK)
     try:
         yield
     except SystemExit as exc:
-        os.write(tell, bytes([exc.code if isinstance(exc.code, int) else Exit.FAILED]))
+        os.write(report_out, bytes([exc.code if isinstance(exc.code, int) else Exit.FAILED]))
         raise
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     os.close(null)
-    os.write(tell, bytes([Exit.OK]))
-    os.close(tell)
+    os.write(report_out, bytes([Exit.OK]))
+    os.close(report_out)
 
 
-def _told(pipe: int, child: int) -> int:
+def _reported(pipe: int, child: int) -> int:
     """The exit code that comes through the pipe; 1 from a process that ended without a word."""
     with suppress(ChildProcessError):  # SIGCHLD is ignored here: the kernel has taken it away
         os.waitpid(child, 0)
@@ -80,7 +80,7 @@ def become(user: str | None, group: str | None) -> None:
         account = None if user is None else pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
         gid = None if group is None else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
     except KeyError as exc:
-        raise ImproperlyConfigured(f"there is no such user or group: {exc.args[0]}") from None
+        raise ImproperlyConfigured(f"no such user or group: {exc.args[0]}") from None
     try:
         if account is not None:
             gid = account.pw_gid if gid is None else gid

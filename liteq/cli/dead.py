@@ -33,8 +33,8 @@ def dead() -> None:
 
 @dead.command("list")
 @filters
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
-@click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip so many.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this many.")
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip this many first.")
 @pass_session
 def list_(session: Session, /, task: str | None, queue: str | None, limit: int, offset: int) -> int:
     """List dead letters, the newest first.
@@ -42,7 +42,7 @@ def list_(session: Session, /, task: str | None, queue: str | None, limit: int, 
     \b
     JSON: [{"id", "task", "queue", "state", "finished", "retries", "crashes", "error": {"type", "message"}, ...}]
     """
-    records = session.storage.messages(State.DEAD, task=task, queue=queue, limit=limit, offset=offset)
+    records = session.storage.reader.messages(State.DEAD, task=task, queue=queue, limit=limit, offset=offset)
     found = [messages.document(session.app, record) for record in records]
     now_ms = session.app.clock.now_ms()
 
@@ -67,12 +67,12 @@ def list_(session: Session, /, task: str | None, queue: str | None, limit: int, 
 def show(session: Session, /, id_: str) -> int:
     """Show a dead letter with its arguments, its exception and the traceback.
 
-    Arguments that their task calls sensitive are hidden; without the app (-A), which tells them, all are.
+    Sensitive arguments are hidden. Without -A all are, as only the app's code says which are sensitive.
 
     \b
     JSON: as `list`, and "args", "kwargs", "traceback"
     """
-    record = session.storage.find(id_)
+    record = session.storage.reader.find(id_)
     if record is None or record.state != State.DEAD:
         raise NoSuchMessage(id_) if record is None else _not_dead(id_, record.state)
     session.tell_hidden([record])
@@ -94,7 +94,7 @@ def show(session: Session, /, id_: str) -> int:
 
 
 def _not_dead(id_: str, state: State) -> click.UsageError:
-    return click.UsageError(f"the message {id_} is no dead letter: it is {state}")
+    return click.UsageError(f"message {id_!r} is not a dead letter; its state is {state}")
 
 
 @dead.command()
@@ -114,14 +114,14 @@ def replay(session: Session, /, ids: tuple[str, ...], task: str | None, queue: s
     replayed: list[str] = []
     refused: list[str] = []
     for page in _chosen(session, ids, task, queue, every):
-        done = storage.dead_replay(page)
+        done = storage.dead.requeue(page)
         replayed += done
         refused += [id_ for id_ in page if id_ not in set(done)]
 
     def write() -> None:
         click.echo(f"Replayed {counted(len(replayed), 'dead letter')}.")
         for id_ in refused:
-            say(f"{id_}: no dead letter, or its unique key is taken")
+            say(f"{id_}: not a dead letter, or its unique key is taken")
 
     emit(session, {"replayed": replayed, "refused": refused}, write)
     return Exit.FAILED if refused else Exit.OK
@@ -138,7 +138,7 @@ def drop(session: Session, /, ids: tuple[str, ...], task: str | None, queue: str
     \b
     JSON: {"dropped"}
     """
-    dropped = sum(session.storage.dead_drop(page) for page in _chosen(session, ids, task, queue, every))
+    dropped = sum(session.storage.dead.drop(page) for page in _chosen(session, ids, task, queue, every))
     emit(session, {"dropped": dropped}, lambda: click.echo(f"Dropped {counted(dropped, 'dead letter')}."))
     return Exit.FAILED if dropped < len(ids) else Exit.OK
 
@@ -148,19 +148,19 @@ def _chosen(
 ) -> Iterator[list[str]]:
     """The ids that were named, or all that match, in pages. Each is yielded once, whatever becomes of it meanwhile."""
     if ids and (task or queue or every):
-        raise click.UsageError("name ids, or choose by --task, --queue or --all: not both")
+        raise click.UsageError("give IDs, or --task, --queue or --all, not both")
     if not (ids or task or queue or every):
-        raise click.UsageError("name the ids of dead letters, or choose by --task, --queue or --all")
+        raise click.UsageError("no dead letter is chosen; give IDs, or --task, --queue or --all")
     if ids:
         yield list(dict.fromkeys(ids))
         return
     seen: set[str] = set()
     left = 0  # those that stay dead letters stand before the others in the next page
     while True:
-        page = session.storage.dead_matching(task=task, queue=queue, limit=PAGE + left)
+        page = session.storage.dead.matching(task=task, queue=queue, limit=PAGE + left)
         fresh = [id_ for id_ in page if id_ not in seen]
         if not fresh:
             return
         seen.update(fresh)
         yield fresh
-        left = len(seen.intersection(session.storage.dead_matching(task=task, queue=queue, limit=PAGE + left)))
+        left = len(seen.intersection(session.storage.dead.matching(task=task, queue=queue, limit=PAGE + left)))

@@ -140,7 +140,7 @@ class Demo:
 
     def run(self) -> dict[str, Any]:
         """Send everything, wait for it, and compare; the figures."""
-        self._until(self.app.storage.workers, "the worker to start")
+        self._until(self.app.storage.reader.workers, "the worker to start")
         began = time.perf_counter()
         chord, flaky, chain, (dead, after) = self._send()
         self._watch(chord.ready)
@@ -151,15 +151,17 @@ class Demo:
         self._step("retry", 2, flaky.get(timeout=PATIENCE_S), "failed once, succeeded on its second attempt")
         self._step("chain", 40, chain.get(timeout=PATIENCE_S), "5, doubled three times")
         self._replay(dead, after)
-        retries = sum(record.retries for record in self.app.storage.messages(State.SUCCEEDED, limit=MOST_FILES * 2))
+        retries = sum(
+            record.retries for record in self.app.storage.reader.messages(State.SUCCEEDED, limit=MOST_FILES * 2)
+        )
         return self._figures | {"retries": retries}
 
     def after(self) -> dict[str, Any]:
-        """What can be said once the worker has ended: the file is whole, and nothing is left in it undone."""
+        """The checks that are made once the worker has ended: the file is whole, and nothing in it is left undone."""
         storage = self.app.storage
         storage.close()
         integrity = storage.describe()["integrity"]
-        counts = storage.counts()
+        counts = storage.reader.counts()
         undone = sum(count.n for count in counts if count.state not in FINISHED)
         done = sum(count.n for count in counts if count.state == State.SUCCEEDED)
         self.app.close()
@@ -201,12 +203,12 @@ class Demo:
         """The first of two linked tasks misses a file: a dead letter, until the file is there and it is replayed."""
         storage = self.app.storage
         self._until(after.ready, "the task that fails for good")
-        letters = storage.dead_matching()
+        letters = storage.dead.matching()
         self._step("dead letter", [dead.id], letters, "a file was missing: kept, with what waits for it")
         other = self._home / "other.txt"
         self._late.write_text(f"{other}\n", encoding="utf-8")
         other.write_text("found\n", encoding="utf-8")
-        replayed = storage.dead_replay(letters)
+        replayed = storage.dead.requeue(letters)
         again = self.app.AsyncResult(after.id)
         self._until(again.ready, "the replayed task")
         self._step("replay", "found", again.get(timeout=PATIENCE_S, propagate=False), "it and its chain went on")
@@ -235,7 +237,7 @@ class Demo:
             bar = progress.add_task("files", total=len(self._files))
 
             def look() -> bool:
-                done = sum(count.n for count in self.app.storage.counts() if count.state == State.SUCCEEDED)
+                done = sum(count.n for count in self.app.storage.reader.counts() if count.state == State.SUCCEEDED)
                 progress.update(bar, completed=min(done, len(self._files)))
                 return ready()
 

@@ -23,7 +23,7 @@ def digest(path: str) -> Digest:
 
 
 def count(path: str) -> Digest:
-    """What `digest` returns, without the queue: the demo compares the two."""
+    """The result of `digest`, worked out without the queue: the demo compares the two."""
     sha, size, lines, words, inside = hashlib.sha256(), 0, 0, 0, False
     with Path(path).open("rb") as file:
         while chunk := file.read(CHUNK):

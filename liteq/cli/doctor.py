@@ -23,9 +23,9 @@ __all__ = ["doctor"]
 @click.command(cls=Command)
 @pass_session
 def doctor(session: Session, /) -> int:
-    """Examine the file and what it lives on.
+    """Check the queue's file, and the disk it is on.
 
-    Exits with 1 when something is wrong. It reads the whole file, for the integrity check.
+    Exits with 1 when something is wrong. The integrity check reads the whole file.
 
     \b
     JSON: {"ok", "checks": [{"name", "status": "ok"|"warning"|"error", "detail"}], "storage": {...}}
@@ -45,7 +45,7 @@ def _versions() -> Check:
 
 def _of_queue(session: Session) -> Iterator[Check]:
     alive = living(session.app)
-    workers = session.storage.workers()
+    workers = session.storage.reader.workers()
     gone = [worker for worker in workers if is_dead(worker.identity)]
     names = ", ".join(worker.name for worker in alive)
     yield Check("workers", "ok", f"{counted(len(alive), 'worker')}" + (f": {names}" if names else ""))
@@ -55,7 +55,7 @@ def _of_queue(session: Session) -> Iterator[Check]:
             "dead workers", "warning", f"{counted(held, 'message')} held by processes that are gone: start a worker"
         )
     totals = dict.fromkeys(State, 0)
-    for count in session.storage.counts():
+    for count in session.storage.reader.counts():
         totals[count.state] += count.n
     shown = ", ".join(f"{n:,} {state}" for state, n in totals.items() if n) or "empty"
     yield Check("messages", "ok", shown)

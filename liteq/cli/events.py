@@ -13,8 +13,8 @@ import click
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.output import say
+from liteq.cli.process_options import become, log_level, process_options
 from liteq.cli.session import Session, pass_session
-from liteq.cli.worker import log_level, octal
 from liteq.clock import from_ms
 from liteq.settings import import_object
 
@@ -25,23 +25,25 @@ OF_ALL = frozenset({"type", "timestamp", "hostname", "uuid", "name", "args", "kw
 
 
 @click.command(cls=Command)
-@click.option("-d", "--dump", is_flag=True, help="Write each event, a line each.")
+@click.option("-d", "--dump", is_flag=True, help="Write each event as a line.")
 @click.option("-c", "--camera", metavar="CLASS", help="Take snapshots with this class: module.Class.")
-@click.option("-F", "--frequency", "--freq", type=float, default=1.0, show_default=True, help="Seconds between them.")
+@click.option(
+    "-F", "--frequency", "--freq", type=float, default=1.0, show_default=True, help="Seconds between two snapshots."
+)
 @click.option("-r", "--maxrate", metavar="RATE", help="At most so many snapshots: 10/m.")
 @click.option("-l", "--loglevel", default="WARNING", callback=log_level, metavar="LEVEL", help="The camera's log.")
-@click.option("-f", "--logfile", metavar="FILE", help="The log; else stderr.")
-@click.option("--pidfile", metavar="FILE", help="Holds the process id; exits with 73 if taken.")
-@click.option("-D", "--detach", is_flag=True, help="With --camera: run in the background.")
-@click.option("--uid", metavar="USER", help="Run as this user.")
-@click.option("--gid", metavar="GROUP", help="Run as this group.")
-@click.option("--umask", metavar="OCTAL", callback=octal, help="The mode bits that new files do not get.")
+@process_options(
+    logfile="Log to this file, not to stderr.",
+    pidfile="Write the process id to this file; exits with 73 if another live process has it.",
+    detach=("-D", "--detach"),
+    background="With --camera: run in the background.",
+)
 @click.option("--executable", expose_value=False, hidden=True)
 @pass_session
 def events(session: Session, /, dump: bool, camera: str | None, frequency: float, **options: Any) -> int:
-    """Show what becomes of tasks and workers, as it happens: on a screen, as lines (--dump), or to a camera.
+    """Show the events of tasks and workers as they happen: on a screen, as lines (--dump), or to a camera.
 
-    Workers tell of tasks where they were started with -E, or after `liteq control enable_events`.
+    Workers record events of tasks when they were started with -E, or after `liteq control enable_events`.
 
     \b
     JSON, with --dump: an event a line
@@ -96,7 +98,7 @@ def _film(session: Session, camera: str, frequency: float, options: dict[str, An
     if options["detach"]:
         app.close()  # nothing may be open when a process forks
     with daemon.detached(options["detach"]):
-        daemon.become(options["uid"], options["gid"])
+        become(options)
         if options["pidfile"]:
             daemon.claim_pidfile(Path(options["pidfile"]))
     logs.set_up(app, options["loglevel"], options["logfile"], color=not session.no_color, as_json=session.json)

@@ -13,7 +13,7 @@ __all__ = ["Exit", "code_of", "described"]
 
 
 class Exit(IntEnum):
-    """What a command ends with."""
+    """The code that a command ends with."""
 
     OK = 0
     FAILED = 1
@@ -28,8 +28,8 @@ class Exit(IntEnum):
 
 MEANING = {
     Exit.OK: "done",
-    Exit.FAILED: "the task failed, the check found something, there is no such id",
-    Exit.USAGE: "an option, an argument or a task name that there is not",
+    Exit.FAILED: "the task failed, the check found something, or the id is unknown",
+    Exit.USAGE: "an unknown option, argument, name of a task or of a command",
     Exit.DATA: "refused: not serialisable, too large; or the file is no database, or damaged",
     Exit.UNAVAILABLE: "no worker answers, or the file cannot be opened",
     Exit.CANNOT_CREATE: "a pidfile or a backup's target that is there already",

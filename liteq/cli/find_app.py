@@ -59,7 +59,7 @@ def _in_module(module: ModuleType) -> LiteQ:
         return next(iter(apps.values()))[1]
     if apps:
         names = " or ".join(f"-A {module.__name__}:{name}" for name, _ in apps.values())
-        raise ImproperlyConfigured(f"the module {module.__name__!r} has {len(apps)} apps: say {names}")
+        raise ImproperlyConfigured(f"the module {module.__name__!r} has {len(apps)} apps; choose one: {names}")
     if hasattr(module, "__path__") and _exists(f"{module.__name__}.settings") and _exists("liteq_django"):
         by_settings: LiteQ | None = _of_django(module.__name__)
         if by_settings is not None:

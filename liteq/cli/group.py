@@ -12,6 +12,7 @@ from typing import Any, NoReturn, cast
 import click
 
 from liteq.cli.exits import Exit, code_of, described
+from liteq.cli.names import unknown
 from liteq.cli.session import GLOBAL_OPTIONS, HIDDEN_GLOBAL_OPTIONS, Session
 from liteq.cli.stdio import open_missing
 from liteq.exceptions import LiteqError
@@ -44,7 +45,21 @@ class Command(click.Command):
         return [*super().get_params(ctx), *HIDDEN_GLOBAL_OPTIONS]
 
 
-class Group(click.Group):
+class Known(click.Group):
+    """A group that refuses an unknown command with the nearest one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-"):
+            error = unknown("command", args[0], known)
+            error.ctx = ctx
+            raise error
+        return super().resolve_command(ctx, args)
+
+
+class Group(Known):
     """A group of such commands."""
 
     command_class = Command
@@ -53,7 +68,7 @@ class Group(click.Group):
         return [*super().get_params(ctx), *HIDDEN_GLOBAL_OPTIONS]
 
 
-class LiteqGroup(click.Group):
+class LiteqGroup(Known):
     """`liteq` itself."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
@@ -117,7 +132,7 @@ def _end(exc: Exception) -> NoReturn:
         case LiteqError():
             click.echo(f"liteq: error: {one_line(exc)}", err=True)
             sys.exit(code_of(exc))
-        case OSError(errno=errno.EPIPE):  # whoever read our output has gone: `liteq dead list | head`
+        case OSError(errno=errno.EPIPE):  # the reader of our output has gone: `liteq dead list | head`
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the interpreter flushes it at its end
             sys.exit(Exit.FAILED)
         case _:
@@ -144,6 +159,6 @@ def _context_settings() -> MutableMapping[str, Any]:
 def main(ctx: click.Context) -> None:
     """A task queue with Celery's API over one SQLite file.
 
-    The options below may stand before the command or after it. `liteq COMMAND --help` tells a command's own.
+    The options below may stand before the command or after it. `liteq COMMAND --help` shows those of a command.
     """
     ctx.ensure_object(Session)

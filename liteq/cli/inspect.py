@@ -10,8 +10,9 @@ import click
 
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
+from liteq.cli.names import names, one_of, unknown
 from liteq.cli.output import age, emit, json_text, say, table
-from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, names_of, show_answers
+from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, show_answers
 from liteq.cli.session import Session, pass_session
 from liteq.monitor.messages import document
 from liteq.monitor.workers import documents
@@ -23,7 +24,7 @@ __all__ = ["inspect"]
 
 @dataclass(frozen=True)
 class Query:
-    """What was asked beside the subject."""
+    """The options and arguments beside the subject."""
 
     ids: tuple[str, ...]
     state: State | None
@@ -37,7 +38,7 @@ class Query:
 def queues(session: Session, query: Query) -> int:
     """How many messages each queue has in each state."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    for count in session.storage.counts():
+    for count in session.storage.reader.counts():
         if query.queue in (None, count.queue):
             found[count.queue][count.state.value] = count.n
     shown = [state.value for state in State]
@@ -52,7 +53,7 @@ def queues(session: Session, query: Query) -> int:
 def messages(session: Session, query: Query) -> int:
     """Messages of these ids, else those in one state (--state, by default pending)."""
     if query.ids:
-        found = session.storage.find_many(query.ids)
+        found = session.storage.reader.find_many(query.ids)
         _show_records(session, list(found.values()), with_args=query.args, empty="none of these ids is known")
         return Exit.OK if len(found) == len(set(query.ids)) else Exit.FAILED
     return _show_messages(session, query, query.state or State.PENDING)
@@ -64,7 +65,7 @@ def scheduled(session: Session, query: Query) -> int:
 
 
 def _show_messages(session: Session, query: Query, state: State) -> int:
-    records = session.storage.messages(state, queue=query.queue, task=query.task, limit=query.limit)
+    records = session.storage.reader.messages(state, queue=query.queue, task=query.task, limit=query.limit)
     if query.destination:
         records = [record for record in records if record.worker in query.destination.split(",")]
     return _show_records(session, records, with_args=query.args, empty=f"no message is {state}")
@@ -88,9 +89,9 @@ def _show_records(session: Session, records: list[Record], *, with_args: bool, e
 
 
 def workers(session: Session, query: Query) -> int:
-    """What the workers that live say of themselves."""
+    """The workers that live, with what each says of itself."""
     _ = session.storage  # refuses a file that is not there
-    found = documents(session.app.control.living(names_of(query.destination)))
+    found = documents(session.app.control.living(names(query.destination)))
 
     def show() -> None:
         for worker in found:
@@ -117,12 +118,14 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @click.option(
     "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="The subjects, explained."
 )
-@click.option("--state", type=click.Choice([state.value for state in State]), help="With `messages`: in this state.")
+@click.option("--state", metavar="STATE", callback=one_of("state", State), help="With `messages`: in this state.")
 @click.option("-Q", "--queue", metavar="NAME", help="Only this queue.")
 @click.option("--task", metavar="NAME", help="Only messages of this task.")
 @click.option("-d", "--destination", metavar="NAMES", help="Only these workers, comma-separated.")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many messages.")
-@click.option("--args", is_flag=True, help="Also the arguments; sensitive ones are hidden, without -A all.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show at most this many messages."
+)
+@click.option("--args", is_flag=True, help="Show the arguments too; sensitive ones are hidden, all are without -A.")
 @click.option("-t", "--timeout", type=float, default=1.0, show_default=True, help="Seconds to wait for workers.")
 @pass_session
 def inspect(
@@ -154,6 +157,6 @@ def inspect(
     if subject == "objgraph":
         raise click.UsageError("a worker draws no graphs of its objects; memsample and memdump tell of its memory")
     if subject not in (known := commands_of("inspect")):
-        raise click.UsageError(f"there is no {subject!r} to inspect; there is {', '.join(sorted({*known, *SUBJECTS}))}")
+        raise unknown("subject", subject, sorted({*known, *SUBJECTS}))
     arguments = arguments_of("inspect", subject, words)
     return show_answers(session, ask(session, subject, arguments, destination=destination, timeout_s=timeout))

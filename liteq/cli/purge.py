@@ -8,15 +8,11 @@ import click
 
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
+from liteq.cli.names import names
 from liteq.cli.output import counted, emit
 from liteq.cli.session import Session, pass_session
 
-__all__ = ["names", "purge"]
-
-
-def names(text: str | None) -> list[str] | None:
-    """The parts of a comma-separated list; None for none."""
-    return None if text is None else [part for name in text.split(",") if (part := name.strip())]
+__all__ = ["purge"]
 
 
 @click.command(cls=Command)
@@ -25,16 +21,16 @@ def names(text: str | None) -> list[str] | None:
 @click.option("-X", "--exclude-queues", metavar="NAMES", help="All queues but these.")
 @pass_session
 def purge(session: Session, /, force: bool, queues: str | None, exclude_queues: str | None) -> int:
-    """Delete what waits to run, for good.
+    """Delete all messages that wait to run, for good.
 
-    Due or not. What runs, what has finished and dead letters stay. What waits for a deleted message ends as if that
-    was revoked.
+    Those that are due, and those that are not yet. Tasks that run, finished ones and dead letters stay. A message that
+    waits for a deleted one ends as if that one was revoked.
 
     \b
     JSON: {"purged", "queues"}
     """
     storage = session.storage
-    known = sorted({count.queue for count in storage.counts()})
+    known = sorted({count.queue for count in storage.reader.counts()})
     excluded = names(exclude_queues) or []
     chosen = [queue for queue in names(queues) or known if queue not in excluded]
     if not force:
@@ -50,5 +46,5 @@ def purge(session: Session, /, force: bool, queues: str | None, exclude_queues: 
 
 def _ask(queues: list[str]) -> None:
     if not sys.stdin.isatty():
-        raise click.UsageError("this deletes messages for good: add --force where nobody can be asked")
-    click.confirm(f"Delete everything that waits in {', '.join(queues) or 'no queue'}?", abort=True, err=True)
+        raise click.UsageError("this deletes messages for good; add --force to do so without a question")
+    click.confirm(f"Delete all messages that wait in {', '.join(queues) or 'no queue'}?", abort=True, err=True)

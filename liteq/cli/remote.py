@@ -10,16 +10,17 @@ import click
 
 from liteq.app.control import flatten_reply
 from liteq.cli.exits import Exit
+from liteq.cli.names import names, unknown
 from liteq.cli.output import counted, emit, json_text, say
 from liteq.cli.session import Session
 
-__all__ = ["arguments_of", "ask", "commands_of", "list_commands", "names_of", "show_answers"]
+__all__ = ["arguments_of", "ask", "commands_of", "list_commands", "show_answers"]
 
 NOBODY = "No nodes replied within time constraint"
 
 
 def commands_of(type_: str) -> dict[str, Any]:
-    """What is known of the commands of a type ("inspect" or "control") that are to be shown, by name."""
+    """The commands of a type ("inspect" or "control") that are to be shown, by name."""
     from liteq.worker.control import META
 
     return {name: info for name, info in sorted(META.items()) if info.type == type_ and info.visible}
@@ -32,15 +33,10 @@ def list_commands(type_: str, more: Mapping[str, str]) -> None:
         click.echo(f"{usage:<52} {text}")
 
 
-def names_of(destination: str | None) -> list[str] | None:
-    """The workers' names in `--destination`; None for all."""
-    return [name.strip() for name in destination.split(",") if name.strip()] if destination else None
-
-
 def arguments_of(type_: str, command: str, words: tuple[str, ...]) -> dict[str, Any]:
     """The arguments of a command as its words on the command line say. Raises UsageError where they do not fit."""
     info = commands_of(type_)[command]
-    usage = f"write: liteq {type_} {command} {info.signature or ''}".strip()
+    usage = f"usage: liteq {type_} {command} {info.signature or ''}".strip()
     found: dict[str, Any] = {}
     for (name, make), word in zip(info.args, words, strict=False):
         try:
@@ -62,9 +58,19 @@ def ask(
 ) -> dict[str, Any]:
     """The workers' answers by name; those in `destination` (comma-separated) where it is given. {} when nobody did."""
     _ = session.storage  # refuses a file that is not there: asking does not make one
-    names = names_of(destination)
-    reply = session.app.control.broadcast(command, arguments, names, reply=True, timeout=timeout_s)
+    asked = names(destination)
+    reply = session.app.control.broadcast(command, arguments, asked, reply=True, timeout=timeout_s)
+    if asked and not reply:
+        _note_unknown_workers(session, asked)
     return flatten_reply(reply or [])
+
+
+def _note_unknown_workers(session: Session, asked: list[str]) -> None:
+    control = session.app.control
+    there = [worker.name for worker in control.living()]
+    for name in asked:
+        if there and not control.living(name):
+            session.note(unknown("worker", name, there).message)
 
 
 def show_answers(session: Session, answers: dict[str, Any], *, bodies: bool = True, count: bool = True) -> int:

@@ -21,7 +21,7 @@ __all__ = ["report"]
 def report(session: Session, /) -> int:
     """Show versions and settings, for a bug report.
 
-    What looks like a secret is hidden; read it before you send it.
+    Secrets are hidden as far as they can be recognised; read the report before you send it.
 
     \b
     JSON: {"versions": {}, "settings": {}, "tasks": [names]}

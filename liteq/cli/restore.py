@@ -19,9 +19,9 @@ __all__ = ["restore"]
 def restore(session: Session, /, source: Path) -> None:
     """Put a copy of SOURCE, which `liteq backup` wrote, in the place of the queue.
 
-    Stop all workers, producers and beat before: while a process has the queue open, this exits with 75 and changes
+    Stop all workers, producers and beats first: while a process has the queue open, this exits with 75 and changes
     nothing. The queue that was there is kept beside it under another name. What was acknowledged after the backup runs
-    again; whoever still holds a lease of before cannot acknowledge it any more.
+    again; a worker that still holds a lease from before cannot acknowledge it any more.
 
     \b
     JSON: {"path", "kept"}, the second null where there was no queue

@@ -20,20 +20,18 @@ class NoSuchMessage(LiteqError):
     """Raised when the file knows nothing of an id."""
 
     def __init__(self, id_: str) -> None:
-        super().__init__(f"there is no message {id_}: it never was sent, or its result has expired")
+        super().__init__(f"no such message {id_!r}; it was never sent, or its result has expired")
 
 
 @click.command(cls=Command)
 @click.argument("task_id")
 @click.option("-t", "--task", expose_value=False, hidden=True)
-@click.option("--traceback", is_flag=True, help="Also the worker's traceback, where it failed.")
+@click.option("--traceback", is_flag=True, help="If it failed, print the worker's traceback too.")
 @click.option("--wait", is_flag=True, help="Wait until it has finished.")
-@click.option("--timeout", type=float, help="With --wait: at most so many seconds.")
+@click.option("--timeout", type=float, help="With --wait: give up after this many seconds.")
 @pass_session
 def result(session: Session, /, task_id: str, traceback: bool, wait: bool, timeout: float | None) -> int:
-    """Print what became of TASK_ID.
-
-    That is its return value as JSON, or its exception.
+    """Print the return value of TASK_ID as JSON, or its exception.
 
     Exits with 0 when it succeeded, 1 when it failed or is not known, 75 while it is unfinished.
 

@@ -1,4 +1,4 @@
-"""What every command has: the global options, the app and the file that they name, and a voice."""
+"""The session of every command: the global options, the app and the file that they name, and notes to the user."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ class Session:
         if self.broker:
             app.conf.apply({"broker_url": self.broker}, Source.COMMAND_LINE, "--broker")
         if not name and not app.conf.broker_url:
-            raise ImproperlyConfigured(
-                "which queue? Name the app with -A module, or its file with -b sqlite:///tasks.db"
-            )
+            raise ImproperlyConfigured("no app and no file is named; use -A module, or -b sqlite:///tasks.db")
         return app
 
     @property
@@ -155,9 +153,9 @@ def _options(*, hidden: bool) -> list[click.Parameter]:
     return [
         option(
             "-A", "--app", metavar="APP", type=click.UNPROCESSED, callback=_keep("app_name"),
-            help="The app: module, module:attribute, package. Else LITEQ_APP.",
+            help="The app: a module, module:attribute or package; default: LITEQ_APP.",
         ),
-        option("-b", "--broker", metavar="URL", callback=_keep("broker"), help="The file: sqlite:///tasks.db."),
+        option("-b", "--broker", metavar="URL", callback=_keep("broker"), help="The queue's file as a URL: sqlite:///tasks.db."),
         option(
             "--result-backend", metavar="URL", callback=_no_effect("results are in the broker's file"),
             help="Accepted as Celery's; results are in the broker's file.",
@@ -165,13 +163,15 @@ def _options(*, hidden: bool) -> list[click.Parameter]:
         option(
             "--loader", metavar="NAME", callback=_no_effect("there are no loaders"), help="Accepted as Celery's."
         ),
-        option("--config", metavar="MODULE", callback=_keep("config"), help="A module of settings."),
+        option(
+            "--config", metavar="MODULE", callback=_keep("config"), help="A module of settings; default: LITEQ_CONFIG."
+        ),
         option(
             "--workdir", metavar="FOLDER", type=click.Path(exists=True, file_okay=False), is_eager=True,
             callback=_change_directory, help="Change to this folder first.",
         ),
-        option("-C", "--no-color", is_flag=True, callback=_without_color, help="Without colours. Also: NO_COLOR."),
-        option("-q", "--quiet", is_flag=True, callback=_keep("quiet"), help="Without banner and notes."),
+        option("-C", "--no-color", is_flag=True, callback=_without_color, help="No colours, as with NO_COLOR."),
+        option("-q", "--quiet", is_flag=True, callback=_keep("quiet"), help="No banner and no notes."),
         option("-j", "--json", is_flag=True, callback=_keep("json"), help="Write JSON."),
         option("--skip-checks", is_flag=True, help="Accepted as Celery's."),
         option("--version", is_flag=True, is_eager=True, callback=_version, help="Show the version and exit."),

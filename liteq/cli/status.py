@@ -16,7 +16,7 @@ __all__ = ["status"]
 @click.option("-t", "--timeout", type=float, default=1.0, show_default=True, help="Seconds to wait for workers.")
 @pass_session
 def status(session: Session, /, destination: str | None, timeout: float) -> int:
-    """Show the workers that answer, as `liteq inspect ping` does; `liteq inspect workers` tells more of each.
+    """Show the workers that answer, as `liteq inspect ping` does; `liteq inspect workers` shows more of each.
 
     Returns as soon as all that live have answered; exits with 69 when none does.
 

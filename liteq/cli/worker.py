@@ -4,92 +4,48 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from liteq import signals
 from liteq.cli.find_app import broken
 from liteq.cli.group import Command
+from liteq.cli.names import names, one_of
 from liteq.cli.output import counted
-from liteq.cli.purge import names
+from liteq.cli.process_options import become, idle_options, log_level, note_idle, process_options
 from liteq.cli.session import Session, pass_session
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, LiteqError, StorageBusy
 
-__all__ = ["log_level", "octal", "worker"]
+if TYPE_CHECKING:
+    from liteq.worker import Worker
 
-LEVELS = ("debug", "info", "warning", "error", "critical", "fatal")
+__all__ = ["worker"]
+
 POOLS = ("prefork", "processes", "threads", "solo")
+GREEN = dict.fromkeys(("eventlet", "gevent"), "; for tasks that wait, use threads, or `async def` tasks")
+LIMITS = ("time_limit", "soft_time_limit", "max_tasks_per_child", "max_memory_per_child")  # the worker's, as given
 
-# What `celery worker` takes and means nothing here, and why.
+# Options of `celery worker` that mean nothing here, and why.
 WITHOUT_EFFECT = {
-    "--statedb": "the state is in the file",
-    "-O": "children take what they can start, no more",
-    "--without-gossip": "workers meet in the file",
-    "--without-mingle": "workers meet in the file",
-    "--without-heartbeat": "a lease needs its heartbeat",
+    "--statedb -S": "the state is in the file",
+    "-O --optimization": "children take what they can start, no more",
+    "--without-gossip!": "workers meet in the file",
+    "--without-mingle!": "workers meet in the file",
+    "--without-heartbeat!": "a lease needs its heartbeat",
     "--heartbeat-interval": "it follows from visibility_timeout",
     "--pool-start-method": "the pool forks",
     "--prefetch-multiplier": "what a child has not started goes to the next free one",
-    "--disable-prefetch": "what a child has not started goes to the next free one",
-    "--schedule": "the schedule is in the file",
+    "--disable-prefetch!": "what a child has not started goes to the next free one",
+    "--schedule --schedule-filename -s": "the schedule is in the file",
     "--scheduler": "the schedule is in the file",
     "--executable": "the worker forks",
 }
-
-
-def _idle(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    if value and not ctx.resilient_parsing:
-        ctx.meta.setdefault("liteq.idle", []).append(param.opts[0])
-
-
-def idle_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Celery's options without effect: accepted, and named once."""
-    for opts, flag in (
-        (("--statedb", "-S"), False),
-        (("-O", "--optimization"), False),
-        (("--without-gossip",), True),
-        (("--without-mingle",), True),
-        (("--without-heartbeat",), True),
-        (("--heartbeat-interval",), False),
-        (("--pool-start-method",), False),
-        (("--prefetch-multiplier",), False),
-        (("--disable-prefetch",), True),
-        (("--schedule", "--schedule-filename", "-s"), False),
-        (("--scheduler",), False),
-        (("--executable",), False),
-    ):
-        made = click.option(*opts, is_flag=flag, expose_value=False, hidden=True, callback=_idle)
-        command = made(command)
-    return command
-
-
-def _pool(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    if value is None or value in POOLS:
-        return value
-    hint = "; for tasks that wait, use threads, or `async def` tasks" if value in {"eventlet", "gevent"} else ""
-    raise click.UsageError(f"there is no pool {value!r}: use prefork, threads or solo{hint}")
-
-
-def log_level(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    """Callback of --loglevel: its name in upper case."""
-    if value.lower() not in LEVELS:
-        raise click.BadParameter(f"{value!r} is not one of {', '.join(LEVELS)}")
-    return value.upper()
-
-
-def octal(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """Callback of --umask."""
-    try:
-        return None if value is None else int(value, 8)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not an octal number, such as 077") from None
 
 
 def _autoscale(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -137,7 +93,7 @@ def _own_options(app: App) -> list[click.Parameter]:
 
 
 def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
-    """What was said with the app's own options, taken out of `given`; their defaults where nothing was."""
+    """The values of the app's own options, taken out of `given`; their defaults where none was given."""
     return {str(one.name): given.pop(str(one.name), one.default) for one in _own_options(app)}
 
 
@@ -146,22 +102,44 @@ def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
     "-n", "--hostname", metavar="NAME", help="The worker's name; %h the host, %n its first label, %d the rest."
 )
 @click.option(
-    "-c", "--concurrency", type=click.IntRange(min=0), metavar="N", help="Processes or threads; else one a CPU."
+    "-c",
+    "--concurrency",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="How many processes or threads; default: one per CPU.",
 )
-@click.option("-P", "--pool", metavar="POOL", callback=_pool, help="prefork, threads or solo.")
+@click.option("-P", "--pool", metavar="POOL", callback=one_of("pool", POOLS, GREEN), help="prefork, threads or solo.")
 @click.option("-Q", "--queues", metavar="NAMES", help="The queues to take from, comma-separated.")
 @click.option("-X", "--exclude-queues", metavar="NAMES", help="Queues not to take from.")
 @click.option("-I", "--include", metavar="MODULES", help="More modules of tasks to import, comma-separated.")
-@click.option("--purge", "--discard", is_flag=True, help="Delete what waits in these queues first, for good.")
+@click.option(
+    "--purge", "--discard", is_flag=True, help="First delete for good all messages that wait in these queues."
+)
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Kill the process of a task that runs longer.")
-@click.option("--soft-time-limit", type=float, metavar="SECONDS", help="Raise SoftTimeLimitExceeded in it first.")
+@click.option(
+    "--soft-time-limit", type=float, metavar="SECONDS", help="Raise SoftTimeLimitExceeded in a task that runs longer."
+)
 @click.option("--max-tasks-per-child", type=click.IntRange(min=1), metavar="N", help="Replace a process after N tasks.")
 @click.option(
-    "--max-memory-per-child", type=click.IntRange(min=1), metavar="KIB", help="Replace a process that is larger."
+    "--max-memory-per-child",
+    type=click.IntRange(min=1),
+    metavar="KIB",
+    help="Replace a process that uses more memory, after its task.",
 )
-@click.option("--autoscale", metavar="MAX,MIN", callback=_autoscale, help="Executors as there is work, within these.")
 @click.option(
-    "-E", "--task-events", "--events", "task_events", is_flag=True, default=None, help="Tell what becomes of tasks."
+    "--autoscale",
+    metavar="MAX,MIN",
+    callback=_autoscale,
+    help="Run between MIN and MAX tasks at once, as there is work.",
+)
+@click.option(
+    "-E",
+    "--task-events",
+    "--events",
+    "task_events",
+    is_flag=True,
+    default=None,
+    help="Record events of tasks, for `liteq events`.",
 )
 @click.option(
     "-l",
@@ -173,100 +151,80 @@ def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
     callback=log_level,
     help="debug, info, warning (the default), error or critical.",
 )
-@click.option(
-    "-f", "--logfile", metavar="FILE", help="The log; else stderr. %n, %h, %p: the worker's name, host, both."
+@process_options(
+    logfile="Log to this file, not to stderr; %n, %h, %p: the worker's name, host, both.",
+    pidfile="Write the process id to this file; exits with 73 if another live process has it.",
+    detach=("-D", "--detach"),
+    background="Run in the background.",
 )
-@click.option("--pidfile", metavar="FILE", help="Holds the process id while the worker lives; exits with 73 if taken.")
-@click.option("-D", "--detach", is_flag=True, help="Run in the background.")
-@click.option("--uid", metavar="USER", help="Run as this user.")
-@click.option("--gid", metavar="GROUP", help="Run as this group.")
-@click.option("--umask", metavar="OCTAL", callback=octal, help="The mode bits that new files do not get.")
 @click.option("-B", "--beat", is_flag=True, help="Also send periodic tasks when they come due, as `liteq beat` does.")
-@idle_options
+@idle_options(WITHOUT_EFFECT)
 @pass_session
 @click.pass_context
-def worker(
-    ctx: click.Context,
-    session: Session,
-    /,
-    hostname: str | None,
-    concurrency: int | None,
-    pool: str | None,
-    queues: str | None,
-    exclude_queues: str | None,
-    include: str | None,
-    purge: bool,
-    autoscale: tuple[int, int] | None,
-    task_events: bool | None,
-    loglevel: str,
-    logfile: str | None,
-    pidfile: str | None,
-    detach: bool,
-    uid: str | None,
-    gid: str | None,
-    umask: int | None,
-    beat: bool,
-    **limits: Any,
-) -> int:
+def worker(ctx: click.Context, session: Session, /, **given: Any) -> int:
     """Take tasks from the file and run them.
 
     TERM or INT: finish what runs, return the rest. QUIT, or INT twice: return what runs too. Exits with 0 after a warm
     end, 1 after a cold one. With --json the log is JSON, an object a line.
-    """  # fmt: skip
+    """
     from liteq.cli import daemon, logs
+
+    become(given)  # first: the file, and what the app's modules open, is to belong to that user
+    app = session.app
+    note_idle(ctx, session, WITHOUT_EFFECT)
+    made = _made(ctx, app, given)
+    app.storage.migrate()
+    app.storage.close()  # nothing may be open when a process forks or changes its user
+    log = None if given["logfile"] is None else logs.expand_name(given["logfile"], made.hostname)
+    with daemon.detached(given["detach"]):
+        if given["pidfile"]:
+            daemon.claim_pidfile(Path(logs.expand_name(given["pidfile"], made.hostname)))
+    if given["purge"]:
+        purged = app.storage.purge(made.queues)
+        session.note(f"purged {counted(purged, 'message')}")
+    if session.on_terminal and not session.quiet and not given["detach"]:
+        from liteq.cli.banner import banner
+
+        click.echo(banner(app, made, loglevel=given["loglevel"], logfile=log))
+    _warn_of_root(session)
+    logs.set_up(app, given["loglevel"], log, color=not session.no_color, as_json=session.json)
+    return int(made.run())
+
+
+def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
+    """The worker that the options describe, its tasks imported; the signals of Celery's set-up are sent on the way."""
     from liteq.context.identity import expand_name
     from liteq.settings import Source
     from liteq.worker import Worker
 
-    if umask is not None:
-        os.umask(umask)
-    daemon.become(uid, gid)  # first: the file, and what the app's modules open, is to belong to that user
-    app = session.app
-    _say_what_has_no_effect(ctx, session)
     settings: dict[str, Any] = {}
-    if include:
-        settings["include"] = (*app.conf.include, *(names(include) or ()))
-    name = expand_name(hostname)
-    own = _values_of_own(app, limits)
+    if given["include"]:
+        settings["include"] = (*app.conf.include, *(names(given["include"]) or ()))
+    name = expand_name(given["hostname"])
+    own = _values_of_own(app, dict(given))
     if own:
         signals.user_preload_options.send(sender=name, app=app, options=own)
-    told = SimpleNamespace(app=app, hostname=name)
-    signals.celeryd_init.send(sender=name, instance=told, conf=app.conf, options=ctx.params)
+    about_to_be = SimpleNamespace(app=app, hostname=name)
+    signals.celeryd_init.send(sender=name, instance=about_to_be, conf=app.conf, options=ctx.params)
     app.conf.apply(settings, Source.COMMAND_LINE, "the command line")
     _import_tasks(app)
-    chosen = _chosen_queues(app, queues, exclude_queues)
+    chosen = _chosen_queues(app, given["queues"], given["exclude_queues"])
     app.select_queues(chosen)  # a receiver of celeryd_after_setup may add to them: app.amqp.queues.select_add
     made = Worker(
         app,
         hostname=name,
         queues=chosen,
-        concurrency=concurrency,
-        autoscale=autoscale,
-        task_events=task_events or None,
-        pool=pool,
-        chores=_beat(app, pool or app.conf.worker_pool) if beat else (),
+        concurrency=given["concurrency"],
+        autoscale=given["autoscale"],
+        task_events=given["task_events"] or None,
+        pool=given["pool"],
+        chores=_beat(app, given["pool"] or app.conf.worker_pool) if given["beat"] else (),
         options={**ctx.params, **own},
-        **limits,
+        **{limit: given[limit] for limit in LIMITS},
     )
     signals.celeryd_after_setup.send(sender=name, instance=made, conf=app.conf)
     made.take_from(app.default_queues())
-    app.storage.migrate()
-    app.storage.close()  # nothing may be open when a process forks or changes its user
-
-    log = None if logfile is None else logs.expand_name(logfile, made.hostname)
-    with daemon.detached(detach):
-        if pidfile:
-            daemon.claim_pidfile(Path(logs.expand_name(pidfile, made.hostname)))
-    if purge:
-        purged = app.storage.purge(made.queues)
-        session.note(f"purged {counted(purged, 'message')}")
-    if session.on_terminal and not session.quiet and not detach:
-        from liteq.cli.banner import banner
-
-        click.echo(banner(app, made, loglevel=loglevel, logfile=log))
-    _warn_of_root(session)
-    logs.set_up(app, loglevel, log, color=not session.no_color, as_json=session.json)
-    return made.run()
+    return made
 
 
 def _import_tasks(app: App) -> None:
@@ -283,7 +241,7 @@ def _chosen_queues(app: App, queues: str | None, exclude_queues: str | None) -> 
     excluded = names(exclude_queues) or []
     chosen = [queue for queue in names(queues) or app.default_queues() if queue not in excluded]
     if not chosen:
-        raise click.UsageError("no queue is left to take from: see --queues and --exclude-queues")
+        raise click.UsageError("no queue is left to take from; see --queues and --exclude-queues")
     return chosen
 
 
@@ -306,12 +264,6 @@ def _beat(app: App, pool: str) -> list[Any]:
 
 def _beat_beside(made: Any, **_named: Any) -> None:
     threading.Thread(target=made.run, args=(threading.Event(),), name="liteq-beat", daemon=True).start()
-
-
-def _say_what_has_no_effect(ctx: click.Context, session: Session) -> None:
-    said = [f"{name} ({WITHOUT_EFFECT[name]})" for name in ctx.meta.get("liteq.idle", [])]
-    if said:
-        session.note("accepted as Celery's, without effect: " + ", ".join(said))
 
 
 def _warn_of_root(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""What surrounds the code that runs now: the current app, the running task, its request."""
+"""The surroundings of the code that runs now: the current app, the running task, its request."""
 
 from __future__ import annotations
 

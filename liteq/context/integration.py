@@ -61,7 +61,7 @@ class Integration(Protocol):
     def around_task(self) -> Around | None:
         """The function of a task and its request that returns a context manager around each execution.
 
-        Hooks and signals of the task run inside. The context is left with what the task raised, and cannot change the
+        Hooks and signals of the task run inside. The context is left with the task's exception, and cannot change the
         outcome. When it cannot be entered, the task fails.
         """
         return None

@@ -25,7 +25,7 @@ def living(app: App) -> list[WorkerRecord]:
     now_ms, late = app.clock.now_ms(), late_ms(app)
     return [
         worker
-        for worker in app.storage.workers()
+        for worker in app.storage.reader.workers()
         # One of the future is from before the clock was set back: a living worker has sent another since.
         if abs(now_ms - worker.heartbeat_ms) <= late and not is_dead(worker.identity)
     ]

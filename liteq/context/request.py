@@ -1,4 +1,4 @@
-"""The request: what a running task knows of its own execution."""
+"""The request: a running task's view of its own execution."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SYNONYMS = {"task_id": "id", "task_name": "task", "name": "task"}
 
 
 class Request:
-    """What a running task knows of its own execution: `self.request`. The attributes are those of Celery's Context.
+    """A running task's view of its own execution: `self.request`. The attributes are those of Celery's Context.
 
-    Made once for every execution, so whatever costs a decode is computed when it is first read. Attributes may be
-    added and overwritten freely.
+    Made once for every execution, so an attribute that costs a decode is computed when it is first read. Attributes
+    may be added and overwritten freely.
     """
 
     id: str | None = None
@@ -40,14 +40,14 @@ class Request:
     crashes: int = 0
     """How often a process died while it ran this message."""
     max_retries: int | None = None
-    """What `retry(max_retries=)` asked for in this execution."""
+    """The limit that `retry(max_retries=)` asked for in this execution."""
     taskset: Any = None
     utc: bool = True
     loglevel: Any = None
     logfile: Any = None
     lang: str = "py"
     pending_retry: Any = None
-    """What `retry(throw=False)` left behind; honoured when the task returns."""
+    """The exception that `retry(throw=False)` left behind; honoured when the task returns."""
 
     entered: bool = False
     """Whether a task class with a `__call__` of its own has called the base's."""
@@ -163,7 +163,7 @@ class Request:
         lease = self._lease
         if lease is None or lease.group_id is None:
             return None
-        row = self._app.storage.find(lease.id)
+        row = self._app.storage.reader.find(lease.id)
         return None if row is None else row.position
 
     # What comes next is read from the file, as dicts of signatures. A task that sets `chain` or `callbacks` to None, or
@@ -175,7 +175,7 @@ class Request:
 
     @cached_property
     def chain(self) -> list[dict[str, Any]] | None:
-        """What is left of its chain, the next one last."""
+        """The rest of its chain, the next one last."""
         return self.following(self._app, self._lease).chain() if self._lease else None
 
     @cached_property
@@ -211,7 +211,7 @@ class Request:
 
     @cached_property
     def properties(self) -> dict[str, Any] | None:
-        """What Celery sends as properties of a message; `app_id` and its like are those that the sender gave."""
+        """The properties that Celery's messages have; `app_id` and its like are those that the sender gave."""
         lease = self._lease
         if lease is None:
             return None

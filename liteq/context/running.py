@@ -1,4 +1,4 @@
-"""The running task, in a context variable: right in threads, in coroutines, and in what `asyncio.to_thread` runs."""
+"""The running task, in a context variable: right in threads, coroutines and `asyncio.to_thread`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ current_frame = _frame.get
 
 
 def enter(task: Any, request: Request) -> Token[Frame | None]:
-    """Make `task` the running one; hand what it returns to `leave`."""
+    """Make `task` the running one; hand the token that it returns to `leave`."""
     return _frame.set((task, request, _frame.get()))
 
 
@@ -45,7 +45,7 @@ def leave(token: Token[Frame | None]) -> None:
 
 
 def pop() -> Request | None:
-    """Drop the innermost frame, for who has no token; its request."""
+    """Drop the innermost frame, for a caller that has no token; its request."""
     frame = _frame.get()
     if frame is None:
         return None
@@ -91,7 +91,7 @@ class RequestStack:
         enter(self._task, request)
 
     def pop(self) -> Request | None:
-        """Drop the innermost request of the running task; what was dropped."""
+        """Drop the innermost request of the running task, and return it."""
         return pop()
 
     def __len__(self) -> int:

@@ -1,12 +1,12 @@
-"""Events: what becomes of tasks and workers, as it happens. Names and fields are Celery's.
+"""Events: the life of tasks and workers, as it happens. Names and fields are Celery's.
 
     def show(event): print(event["type"], event.get("uuid"))
 
     app.events.Receiver(handlers={"*": show}).capture()
 
-Workers tell of tasks where `worker_send_task_events` is on (`-E`), producers where `task_send_sent_event` is. Both are
-off by default, and cost nothing then. Events of workers are read from their entries in the file, so they are always
-there.
+Workers send events of tasks where `worker_send_task_events` is on (`-E`), producers where `task_send_sent_event` is.
+Both are off by default, and cost nothing then. Events of workers are read from their entries in the file, so they are
+always there.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class Events:
         self.app = app
 
     def Receiver(self, *args: Any, **kwargs: Any) -> EventReceiver:  # noqa: N802 - Celery's name
-        """What captures events. See EventReceiver."""
+        """A receiver, which captures events. See EventReceiver."""
         kwargs.setdefault("app", self.app)
         return EventReceiver(*args, **kwargs)
 
     def Dispatcher(self, *args: Any, **kwargs: Any) -> EventDispatcher:  # noqa: N802
-        """What sends events of one's own. See EventDispatcher."""
+        """A dispatcher, which sends events of one's own. See EventDispatcher."""
         kwargs.setdefault("app", self.app)
         return EventDispatcher(*args, **kwargs)
 
     def State(self, *args: Any, **kwargs: Any) -> State:  # noqa: N802
-        """What gathers events to the picture that they give. See State."""
+        """A state, which gathers events to the picture that they give. See State."""
         return State(*args, **kwargs)
 
     @contextmanager

@@ -37,7 +37,7 @@ class EventDispatcher:
     """Sends events: `dispatcher.send("task-progress", uuid=self.request.id, percent=40)`.
 
     `groups`: only events whose type begins with one of these and a dash are sent; () sends all. Celery's connection,
-    channel, serializer and buffer options are taken, and not needed: what was sent is in the file.
+    channel, serializer and buffer options are taken, and not needed: an event is in the file at once.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from liteq.serialization import decode
 
 __all__ = ["EventReceiver"]
 
-LOOK_S = 1.0  # between looks at the workers' entries; also, what a lost ring costs
+LOOK_S = 1.0  # between looks at the workers' entries; also the delay after a lost ring
 PAGE = 500
 
 Handler = Callable[[dict[str, Any]], object]
@@ -25,7 +25,7 @@ class EventReceiver:
         receiver = app.events.Receiver(handlers={"task-failed": alarm, "*": state.event})
         receiver.capture(limit=None, timeout=None, wakeup=True)
 
-    Set `should_stop` to end a capture. What happened before it was made is not told. Celery's first argument, a
+    Set `should_stop` to end a capture. Earlier events are not captured. Celery's first argument, a
     connection, and its queue options are taken, and not needed.
     """
 
@@ -50,7 +50,7 @@ class EventReceiver:
         self._beats_due = 0.0
 
     def capture(self, limit: int | None = None, timeout: float | None = None, wakeup: bool = True) -> None:
-        """Handle events until there were `limit` of them. `wakeup`: have the workers beat, so that each is told of.
+        """Handle events until there were `limit` of them. `wakeup`: have the workers beat, for an event of each.
 
         Raises TimeoutError after `timeout` seconds without an event.
         """
@@ -90,7 +90,7 @@ class EventReceiver:
         if self.app.control.living():
             self.app.control.broadcast("heartbeat")
 
-    # -- what is new
+    # -- new events
 
     def _news(self) -> Iterator[dict[str, Any]]:
         if self.app.clock.monotonic() >= self._beats_due:
@@ -103,7 +103,7 @@ class EventReceiver:
                 return
 
     def _of_workers(self) -> Iterator[dict[str, Any]]:
-        """worker-online, -heartbeat and -offline, from what has changed in the workers' entries.
+        """worker-online, -heartbeat and -offline, from changes in the workers' entries.
 
         A worker that was killed is offline at the next look on its own machine, elsewhere when its heartbeat is late.
         """
@@ -119,7 +119,7 @@ class EventReceiver:
             yield self._event("worker-offline", name, now_ms, None)
 
     def _event(self, type_: str, hostname: str, at_ms: int, worker: Any) -> dict[str, Any]:
-        info: dict[str, Any] = decode(worker.info) if worker is not None and worker.info else {}
+        info: dict[str, Any] = {} if worker is None else worker.facts
         return {
             "type": type_, "hostname": hostname, "timestamp": at_ms / 1000, "clock": at_ms, "utcoffset": 0,
             "pid": worker.pid if worker is not None else None, "local_received": self.app.clock.now_ms() / 1000,

@@ -1,4 +1,4 @@
-"""Cameras: what is gathered of events is handed over at regular intervals, to be stored somewhere."""
+"""Cameras: they hand over the state gathered from events at regular intervals, to be stored somewhere."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Polaroid:
                 logger.exception("the camera failed")
 
     def on_shutter(self, state: State) -> None:
-        """Store what is to be stored of `state`."""
+        """Store a snapshot of `state`."""
 
     def on_cleanup(self) -> None:
         """Delete what has been stored for long enough."""

@@ -152,7 +152,7 @@ class Task:
             self.__dict__.update(fields, state=state, timestamp=timestamp)
 
     def info(self, fields: Any = None, extra: Any = ()) -> dict[str, Any]:
-        """What is known of it, for a screen."""
+        """Its known fields, for a screen."""
         names = [*(self.INFO if fields is None else fields), *(extra or ())]
         return {name: value for name in names if (value := getattr(self, name, None)) is not None}
 
@@ -174,7 +174,7 @@ class Task:
 
     @property
     def origin(self) -> Any:
-        """The worker that has it, or who sent it."""
+        """The worker that has it, or its sender."""
         return self.client if self.worker is None else self.worker.id
 
     @property

@@ -19,7 +19,7 @@ OPTIONS = ("root_id", "parent_id", "shadow", "reply_to", "origin", "replaced_tas
 
 
 def eager_fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the options of a call that is run here say of its request: stamps, its group, where it would have gone."""
+    """The fields of the request of a call that is run here: its stamps, its group, its destination."""
     fields = {key: options[key] for key in OPTIONS if options.get(key)}
     if names := as_list(options.get("stamped_headers")):  # each stamp is a list here, as in Celery's eager requests
         fields |= {"stamped_headers": names, "stamps": {name: as_list(options.get(name)) for name in names}}
@@ -81,7 +81,7 @@ def _finish(
 
 
 def _store(task: Any, request: Request, executed: Executed) -> None:
-    """With `task_store_eager_result`: what it returned or raised, so that `AsyncResult(id)` finds it."""
+    """With `task_store_eager_result`: store its return value or exception, so that `AsyncResult(id)` finds it."""
     wanted = not request.ignore_result or (executed.state == states.FAILURE and task.store_errors_even_if_ignored)
     if not task.store_eager_result or not wanted:
         return

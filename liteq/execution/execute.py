@@ -1,7 +1,7 @@
-"""One execution of one task: run its body under its request, call its hooks, and say what is to become of it.
+"""One execution of one task: run its body under its request, call its hooks, and make its outcome.
 
 Workers of every pool and `Task.apply` come through `execute`. Nothing here touches the storage: the outcome is a
-value, and what it sets in motion happens in the transaction that settles it.
+value, and its consequences happen in the transaction that settles it.
 
     before_start -> body -> Ack            on_success,  task_success
                          -> RetryAt        on_retry,    task_retry     Retry, autoretry_for
@@ -17,38 +17,27 @@ exception: it runs as a part of the body.
 
 from __future__ import annotations
 
-import inspect
 import logging
-import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from liteq import signals, states
 from liteq.clock import Clock, to_ms
 from liteq.context import Around, Request, current_request, enter, leave
 from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
-from liteq.message import LATER, Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
-from liteq.policy.retry import RetryPolicy, decide, exhausted
+from liteq.execution.plan import ExceptionInfo, Executed, Plan
+from liteq.message import LATER, Ack, Cancel, DeadLetter, Flag, Lease, Release, Replace, RetryAt
+from liteq.policy.retry import decide, exhausted
+from liteq.policy.times import span_ms
 from liteq.result import ResultBase
-from liteq.serialization import Content, decode, encode, encode_error
+from liteq.serialization import decode, encode, encode_error
 from liteq.serialization.failures import exception_from
 
-__all__ = [
-    "ExceptionInfo",
-    "Executed",
-    "Plan",
-    "arguments",
-    "call_hook",
-    "default_hook",
-    "execute",
-    "retry_due_ms",
-    "tell_failure",
-]
+__all__ = ["ExceptionInfo", "Executed", "arguments", "call_hook", "execute", "retry_due_ms", "tell_failure"]
 
-F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 logger = logging.getLogger("liteq.execution")
@@ -57,109 +46,13 @@ CUT = frozenset({"chain", "callbacks"})  # a task that empties these ends what f
 UNRETURNED = frozenset({states.IGNORED, states.REJECTED, states.RETRY})  # `after_return` is not called for these
 
 
-def default_hook(function: F) -> F:
-    """Mark a hook of the base class, which does nothing, so that it is never called."""
-    function.__liteq_default__ = True  # type: ignore[attr-defined]
-    return function
-
-
-class ExceptionInfo:
-    """What hooks and signals get as `einfo`: the exception and, as text made when asked for, its traceback."""
-
-    internal = False
-
-    def __init__(self, exception: BaseException, tb: TracebackType | None = None) -> None:
-        self.type = type(exception)
-        self.exception = exception
-        self.tb = tb if tb is not None else exception.__traceback__
-        self._text: str | None = None
-
-    @property
-    def traceback(self) -> str:
-        if self._text is None:
-            self._text = "".join(traceback.format_exception(self.type, self.exception, self.tb))
-        return self._text
-
-    @property
-    def exc_info(self) -> tuple[type[BaseException], BaseException, TracebackType | None]:
-        return self.type, self.exception, self.tb
-
-    def __str__(self) -> str:
-        return self.traceback
-
-    def __repr__(self) -> str:
-        return f"<ExceptionInfo: {self.exception!r}>"
-
-
-class Executed(NamedTuple):
-    """What an execution came to: the outcome to settle; for eager results and logs, what it returned or raised."""
-
-    outcome: Outcome
-    state: str
-    retval: Any
-    exc: BaseException | None = None
-    einfo: ExceptionInfo | None = None
-
-
-class Plan:
-    """What `execute` needs of a task, looked up once: the body, and only those hooks that do something."""
-
-    __slots__ = (
-        "after_return",
-        "around",
-        "before_start",
-        "body",
-        "content",
-        "depth",
-        "error_limit",
-        "form",
-        "ignore_result",
-        "is_async",
-        "on_failure",
-        "on_retry",
-        "on_success",
-        "policy",
-        "result_content",
-        "result_limit",
-        "run_coroutine",
-        "what",
-    )
-
-    def __init__(self, task: Any) -> None:
-        conf = task.app.conf
-        self.around: Around | None = task.app.integrations.around_task()
-        self.body: Callable[..., Any] = task if task.has_custom_call() else task.run
-        self.run_coroutine: Callable[[Any], Any] = task.app.integrations.coroutine_runner() or _run_coroutine
-        self.is_async = inspect.iscoroutinefunction(task.run)
-        self.before_start = _hook(task, "before_start")
-        self.on_success = _hook(task, "on_success")
-        self.on_failure = _hook(task, "on_failure")
-        self.on_retry = _hook(task, "on_retry")
-        self.after_return = _hook(task, "after_return")
-        self.ignore_result = bool(task.ignore_result)
-        self.policy = RetryPolicy.of(task) if task.autoretry_for else None
-        self.what = f"the result of task {task.name!r}"
-        self.result_limit: int = conf.max_result_bytes
-        self.depth: int = conf.max_nesting
-        self.content: Content = task.app.content
-        self.result_content: Content = task.app.result_content
-        json = conf.result_serializer in {"json", "application/json"} and not conf.result_compression
-        self.form: tuple[str, str | None] | None = None if json else (conf.result_serializer, conf.result_compression)
-        self.error_limit: int = conf.max_traceback_bytes
-
-
-def _hook(task: Any, name: str) -> Callable[..., Any] | None:
-    hook: Callable[..., Any] = getattr(task, name)
-    return None if getattr(hook, "__liteq_default__", False) else hook
-
-
-# -- what the body is called with ------------------------------------------------------------------------------------
+# -- the arguments of the body -----------------------------------------------------------------------------------------
 
 
 def arguments(task: Any, lease: Lease) -> tuple[list[Any], dict[str, Any]]:
-    """The args and kwargs of a leased message: its own, with the result of what it awaited in front.
+    """The args and kwargs of a leased message: its own, with the awaited result in front.
 
-    An errback whose function takes more than one positional argument gets `(request, exc, traceback)` of what failed,
+    An errback whose function takes more than one positional argument gets `(request, exc, traceback)` of the failure,
     any other its id; as in Celery.
     """
     plan: Plan = task.plan
@@ -200,7 +93,7 @@ def execute(
     keep: bool = True,
     within: AbstractContextManager[None] | None = None,
 ) -> Executed:
-    """Run `task` once with `args` and `kwargs` under `request`; never raises for what the task itself raised.
+    """Run `task` once with `args` and `kwargs` under `request`; an exception of the task is an outcome, and not raised.
 
     `within` is entered around the body alone: a soft time limit. `keep=False` leaves the return value unencoded (an
     eager call has no reader in another process). Lets through
@@ -272,7 +165,7 @@ def _surrounded(
     keep: bool,
     within: AbstractContextManager[None] | None,
 ) -> Executed:
-    """`_execute` inside what the app puts around each of its tasks (`LiteQ.around_task`)."""
+    """`_execute` inside the context that the app has around each of its tasks (`LiteQ.around_task`)."""
     executed: Executed | None = None
     try:
         with around(task, request):
@@ -286,18 +179,12 @@ def _surrounded(
             raise
         if executed is None:  # there is nothing the task could run in: that is its failure, to be retried as others
             return _raised(task, task.plan, request, exc, clock)
-        logger.exception("what is around task %s[%s] raised; the task's outcome stands", task.name, request.id)
+        logger.exception("the context around task %s[%s] raised; the task's outcome stands", task.name, request.id)
     return executed
 
 
-def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    from liteq.utils.coroutines import run_coroutine  # asyncio, only where a task needs it
-
-    return run_coroutine(coroutine)
-
-
 def _is_the_task_s(exc: BaseException, plan: Plan) -> bool:
-    """Whether what is no Exception fails the task alone: `sys.exit()` in it, or that it cancelled itself."""
+    """Whether an exception that is no `Exception` fails the task alone: `sys.exit()` in it, or its own cancellation."""
     if isinstance(exc, SystemExit):
         return not getattr(exc, "stops_worker", False)
     if not plan.is_async:
@@ -313,7 +200,7 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
             request.drop_followers()
         result = None
         if keep and _is_kept(plan, request):
-            # A task that returns what it sent: as in Celery, the tree of ids, for `result_from_tuple`.
+            # A task that returns its result of a sending: as in Celery, the tree of ids, for `result_from_tuple`.
             result = _encoded(plan, retval.as_tuple() if isinstance(retval, ResultBase) else retval)
     except (BadMessage, ImproperlyConfigured) as exc:  # it cannot be stored: a failure, and a retry would not help
         return _failed(task, plan, request, exc)
@@ -333,7 +220,7 @@ def _encoded(plan: Plan, retval: Any) -> bytes:
 
 
 def _is_kept(plan: Plan, request: Request) -> bool:
-    """Whether somebody may read the result: a caller, or the next link of a chain even if no caller may."""
+    """Whether the result may be read: by a caller, or by the next link of a chain even where no caller may."""
     lease = request._lease
     if lease is None:
         return not plan.ignore_result
@@ -346,7 +233,7 @@ def _is_kept(plan: Plan, request: Request) -> bool:
 
 
 def _raised(task: Any, plan: Plan, request: Request, exc: Exception, clock: Clock) -> Executed:
-    """The outcome for whatever the body raised."""
+    """The outcome for an exception of the body."""
     match exc:
         case Retry():
             return _retried(task, plan, request, exc, clock)
@@ -365,13 +252,16 @@ def _raised(task: Any, plan: Plan, request: Request, exc: Exception, clock: Cloc
 
 
 def retry_due_ms(when: float | datetime | timedelta | None, default_s: float | None, clock: Clock) -> int:
-    """The time to run again, in ms since the epoch: `when` in seconds from now or as a time, else after `default_s`."""
+    """The time to run again, in ms since the epoch: `when` in seconds from now or as a time, else after `default_s`.
+
+    Raises ValueError for no possible time. The task that asked for it has failed then.
+    """
     if isinstance(when, datetime):
         return to_ms(when)
     if isinstance(when, timedelta):
         when = when.total_seconds()
     seconds = when if when is not None else (default_s or 0)
-    return clock.now_ms() + int(seconds * 1000)
+    return clock.now_ms() + span_ms(seconds, "the countdown of a retry")
 
 
 def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock) -> Executed:
@@ -392,7 +282,7 @@ def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock
 
 
 def _other_arguments(task: Any, request: Request, value: list[Any]) -> bytes:
-    """What a retry is to be called with, in the form that the message has."""
+    """The arguments of a retry, in the form that the message has."""
     what, content, lease = f"the arguments of task {task.name!r}", task.app.content, request._lease
     written: bytes = (
         content.write(value, task.serializer, task.compression, what=what)
@@ -434,7 +324,7 @@ def _own_frames(exc: BaseException) -> TracebackType | None:
 
 
 def call_hook(hook: Callable[..., Any], *args: Any) -> None:
-    """Call a hook after the fact: the outcome stands, whatever the hook does."""
+    """Call a hook after the fact: the outcome stands, even if the hook raises."""
     try:
         hook(*args)
     except Exception as exc:

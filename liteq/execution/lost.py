@@ -7,7 +7,8 @@ from typing import Any
 
 from liteq import signals, states
 from liteq.context import App, Request, enter, leave
-from liteq.execution.execute import ExceptionInfo, Plan, arguments, call_hook, tell_failure
+from liteq.execution.execute import arguments, call_hook, tell_failure
+from liteq.execution.plan import ExceptionInfo, Plan
 from liteq.message import Lease
 
 __all__ = ["tell_lost"]

@@ -1,4 +1,4 @@
-"""What a web application tells of its queue, as JSON documents, and who may look: for Flask and FastAPI.
+"""The state of a queue as JSON documents of a web application, and which requests may see them (Flask, FastAPI).
 
 A document comes with the HTTP status of its answer. None has a task's arguments or its traceback in it.
 """
@@ -43,7 +43,7 @@ class Answer(NamedTuple):
         return {"Cache-Control": "no-store", **challenge}
 
 
-# -- who may look ------------------------------------------------------------------------------------------------------
+# -- which requests may look -------------------------------------------------------------------------------------------
 
 
 class Guard(NamedTuple):
@@ -112,16 +112,16 @@ def _is_loopback(address: str | None) -> bool:
 # -- the documents -----------------------------------------------------------------------------------------------------
 
 
-def _or_unavailable(tell: Callable[..., Answer]) -> Callable[..., Answer]:
-    """A file that cannot be read is an answer too: 503."""
+def _or_unavailable(answer: Callable[..., Answer]) -> Callable[..., Answer]:
+    """`answer`, with 503 where the file cannot be read."""
 
-    def told(app: App, *args: Any) -> Answer:
+    def guarded(app: App, *args: Any) -> Answer:
         try:
-            return tell(app, *args)
+            return answer(app, *args)
         except LiteqError as exc:
             return Answer(503, {"status": "unavailable", "error": str(exc)})
 
-    return told
+    return guarded
 
 
 @_or_unavailable
@@ -130,8 +130,8 @@ def health(app: App, workers: str | None = None) -> Answer:
     try:
         wanted = int(workers or 0)
     except ValueError:
-        return Answer(422, {"error": f"workers is how many must live, a whole number, not {workers!r:.80}"})
-    app.storage.next_due_ms()
+        return Answer(422, {"error": f"workers must be a whole number, not {workers!r:.80}"})
+    app.storage.reader.next_due_ms()
     alive = len(_workers(app))
     enough = alive >= wanted
     return Answer(200 if enough else 503, {"status": "ok" if enough else "too few workers", "workers": alive})
@@ -141,7 +141,7 @@ def health(app: App, workers: str | None = None) -> Answer:
 def status(app: App) -> Answer:
     """Messages by queue and state, dead letters, workers, warnings."""
     queues: dict[str, dict[str, int]] = {}
-    for count in app.storage.counts():
+    for count in app.storage.reader.counts():
         queues.setdefault(count.queue, {})[count.state.value] = count.n
     return Answer(
         200,
@@ -157,9 +157,9 @@ def status(app: App) -> Answer:
 
 @_or_unavailable
 def task(app: App, task_id: str) -> Answer:
-    """How the task `task_id` does, and its result or its error; 404 for an id that the file of `app` does not know."""
-    if app.storage.find(task_id) is None:
-        return Answer(404, {"error": f"there is no task {task_id!r:.300}: nobody sent it, or its result has expired"})
+    """The state of the task `task_id`, its result or its error; 404 for an id that the file does not know."""
+    if app.storage.reader.find(task_id) is None:
+        return Answer(404, {"error": f"no such task: {task_id!r:.300}; it was never sent, or its result has expired"})
     meta = app.AsyncResult(task_id)._get_task_meta()
     return Answer(200, {"id": task_id, "task": meta["name"], **outcome(meta["status"], meta["result"])})
 
@@ -169,10 +169,10 @@ def outcome(state: str, info: Any) -> dict[str, Any]:
 
     `info` is the task's result, its exception, or the meta of `update_state`.
     """
-    told: dict[str, Any] = {"state": state, "ready": state in states.READY_STATES}
+    found: dict[str, Any] = {"state": state, "ready": state in states.READY_STATES}
     if isinstance(info, BaseException):
-        return {**told, "error": {"type": type(info).__name__, "message": str(info)}}
-    return {**told, "info": info}
+        return {**found, "error": {"type": type(info).__name__, "message": str(info)}}
+    return {**found, "info": info}
 
 
 def _workers(app: App) -> list[dict[str, Any]]:

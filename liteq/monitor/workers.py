@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
-
 from liteq.context.living import LATE_MS, late_ms, living
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.text import iso_time
@@ -24,7 +22,7 @@ def documents(workers: Iterable[WorkerRecord]) -> list[dict[str, Any]]:
             "leased": worker.leased,
             "started": iso_time(worker.started_ms),
             "heartbeat": iso_time(worker.heartbeat_ms),
-            **(orjson.loads(worker.info) if worker.info else {}),
+            **worker.facts,
         }
         for worker in workers
     ]

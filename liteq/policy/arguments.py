@@ -15,7 +15,7 @@ POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Parameters:
-    """What a function may be called with. `bound`: its first parameter is filled in by the worker (`self`)."""
+    """The parameters of a function. `bound`: its first parameter is filled in by the worker (`self`)."""
 
     def __init__(self, name: str, function: Callable[..., Any], *, bound: bool = False) -> None:
         self.name = name

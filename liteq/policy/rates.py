@@ -14,6 +14,7 @@ __all__ = ["BURST_S", "Bucket", "per_second"]
 
 UNITS: Mapping[str, float] = {"s": 1.0, "m": 60.0, "h": 3600.0}
 SLACK_S = 1e-3  # a time that was rounded on its way through the file is not ahead
+LEAST = 1 / (366 * 86_400)  # a slower rate would fill its bucket at a time that no file can hold
 BURST_S = 0.05  # tokens of so long may be taken at once: a fast rate is not kept by waking for each single task
 
 
@@ -29,9 +30,16 @@ def per_second(rate: str | float | None) -> float:
         value = float(number) / UNITS[unit.strip() or "s"]
     except (KeyError, TypeError, ValueError):
         value = -1.0
-    if isinstance(rate, bool) or not isfinite(value) or value < 0 or (slash and not str(unit).strip()):
+    if (
+        isinstance(rate, bool)
+        or not isfinite(value)
+        or value < 0
+        or 0 < value < LEAST
+        or (slash and not str(unit).strip())
+    ):
         raise ValueError(
-            f'{rate!r} is no rate: write "10/s", "100/m", "5/h", or a number of tasks a second; 0: no limit'
+            f'{rate!r} is no rate: write "10/s", "100/m", "5/h", or a number of tasks a second, not fewer than one '
+            "task a year; 0: no limit"
         )
     return value
 

@@ -1,4 +1,4 @@
-"""Results: what became of a message, asked by its id from any process. The names are Celery's."""
+"""Results: the fate of a message, asked by its id from any process. The names are Celery's."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class EagerResult(AsyncResult[R]):
         return True
 
     def get(self, timeout: float | None = None, propagate: bool = True, *args: Any, **options: Any) -> R:
-        """What it returned; raises its exception when it failed and `propagate`."""
+        """Its return value; raises its exception when it failed and `propagate`."""
         if options.get("disable_sync_subtasks", True):
             assert_will_not_block()
         if self._state == states.SUCCESS:

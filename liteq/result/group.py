@@ -1,4 +1,4 @@
-"""Results that are waited for together: ResultSet, and GroupResult for what was sent as a group."""
+"""Results that are waited for together: ResultSet, and GroupResult, of a group that was sent."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class ResultSet(ResultBase):
         open_ = [leaf for leaf in self._leaves() if leaf._record is None and not isinstance(leaf, EagerResult)]
         if len(open_) < 2:
             return
-        found: dict[str, Record] = self.app.storage.find_many([leaf.id for leaf in open_])
+        found: dict[str, Record] = self.app.storage.reader.find_many([leaf.id for leaf in open_])
         for leaf in open_:
             record = found.get(leaf.id)
             if record is not None and record.has_ended:
@@ -268,9 +268,9 @@ class GroupResult(ResultSet):
         if saved is not None:
             restored: GroupResult = cls._from_tuple(decode(saved), app)
             return restored
-        if app.storage.find_group(id) is None:
+        if app.storage.reader.find_group(id) is None:
             return None
-        members = app.storage.group_members(id)
+        members = app.storage.reader.group_members(id)
         results: list[Any] = [
             AsyncResult(member, app=app) if kind == "task" else cls.restore(member, app=app)
             for _, kind, member in members

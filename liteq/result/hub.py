@@ -37,7 +37,7 @@ async def finished(
     """
     lanes = lanes_of(app)
     ids = list(ids)
-    there = await reading(app, lambda: app.storage.find_finished(ids)) if ids else {}
+    there = await reading(app, lambda: app.storage.reader.find_finished(ids)) if ids else {}
     hub = _hub_of(app, lanes)
     futures = {id_: hub.expect(id_, there.get(id_)) for id_ in ids}
     limit = asyncio.timeout(timeout_s)
@@ -65,7 +65,7 @@ class Hub:
         self._loop = loop
         self._lanes = lanes
         self._waiting: dict[str, set[asyncio.Future[Record]]] = {}
-        self._unseen: set[str] = set()  # nobody has looked for these since they are waited for
+        self._unseen: set[str] = set()  # not looked for since they are waited for
         self._rung = False
         self._busy = False  # looking, or resting from it
         self._ear: Ear | None = None
@@ -122,7 +122,7 @@ class Hub:
         self._unseen.clear()
         self._busy = True
         self._began = self._loop.time()
-        self._lanes.read(self._storage.find_finished, ids).add_done_callback(self._looked)
+        self._lanes.read(self._storage.reader.find_finished, ids).add_done_callback(self._looked)
 
     def _looked(self, look: asyncio.Future[dict[str, Record]]) -> None:
         self._loop.call_later(REST * (self._loop.time() - self._began), self._rested)
@@ -146,7 +146,7 @@ class Hub:
 
 
 class Ear:
-    """A listener on an event loop: by its descriptor, or where there is none, by a thread for all who wait."""
+    """A listener on an event loop: by its descriptor, or where there is none, by a thread for all waiters."""
 
     def __init__(self, storage: Any, loop: asyncio.AbstractEventLoop, on_ring: Callable[[], object]) -> None:
         self._hearing = storage.hearing()

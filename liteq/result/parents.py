@@ -1,4 +1,4 @@
-"""The results that one depends on, and whose failure its waiters are told of."""
+"""The results that one depends on: its waiters get their failures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def raise_of_parents(parent: Any) -> None:
     leaves = _leaves_above(parent)
     stored = [leaf for leaf in leaves if leaf.app is not None and leaf._record is None]
     if stored:
-        records = stored[0].app.storage.find_finished([leaf.id for leaf in stored])
+        records = stored[0].app.storage.reader.find_finished([leaf.id for leaf in stored])
         for leaf in stored:
             leaf._record = records.get(leaf.id)
     for leaf in leaves:
@@ -36,7 +36,7 @@ def _leaves_above(parent: Any) -> list[Any]:
 
 
 class ParentWatch:
-    """Looks after the parents of what is waited for, at most once a second: there may be thousands of them."""
+    """Watches the parents of an awaited result, at most once a second: there may be thousands of them."""
 
     def __init__(self, parent: Any, clock: Any) -> None:
         self._parent = parent

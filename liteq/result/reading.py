@@ -1,4 +1,4 @@
-"""What a row says, in Celery's words."""
+"""The row of a message in Celery's words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from liteq.storage.inspect import Record
 __all__ = ["state_of", "value_of"]
 
 
-# Until it has ended; what it returned, or raised, takes the place of what it said of itself.
+# Until it has ended: its result or exception takes the place of the progress that it showed.
 SHOWS_PROGRESS = frozenset(State) - {State.SUCCEEDED, State.DEAD, State.UPSTREAM_FAILED}
 
 
@@ -32,7 +32,7 @@ def state_of(record: Record | None) -> str:
 
 
 def value_of(record: Record, state: str, read: Callable[[bytes], Any] = decode) -> Any:
-    """The result, the meta or the exception that `record` holds; `read` opens what is not plain JSON."""
+    """The result, the meta or the exception that `record` holds; `read` opens an envelope."""
     match record.state:
         case State.SUCCEEDED:
             return read(record.result) if record.result is not None else None

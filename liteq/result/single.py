@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from liteq import states
-from liteq.clock import from_ms
 from liteq.context import App, assert_will_not_block, get_current_app
 from liteq.exceptions import IncompleteStream, TimeoutError
 from liteq.result.graph import DependencyGraph
 from liteq.result.parents import ParentWatch, raise_of_parents
 from liteq.result.promises import call_when_done
 from liteq.result.reading import state_of, value_of
+from liteq.result.record import RecordResult, ResultBase
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode
-from liteq.serialization.failures import exception_from
 from liteq.storage.inspect import Record
 
 __all__ = ["AsyncResult", "ResultBase"]
@@ -26,34 +24,10 @@ __all__ = ["AsyncResult", "ResultBase"]
 R = TypeVar("R")
 
 
-class ResultBase:
-    """Base of everything that can be waited for."""
-
-    app: App
-    parent: ResultBase | None = None
-
-    def revoke_by_stamped_headers(
-        self, headers: Mapping[str, Any], connection: Any = None, terminate: bool = False, signal: str | None = None,
-        wait: bool = False, timeout: float | None = None,
-    ) -> None:  # fmt: skip
-        """Cancel whatever bears one of these stamps, as `app.control.revoke_by_stamped_headers`."""
-        self.app.control.revoke_by_stamped_headers(
-            headers, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout
-        )
-
-    def as_tuple(self) -> Any:
-        """This result as plain data; `result_from_tuple` makes it a result again."""
-        raise NotImplementedError
-
-    def forget(self) -> None:
-        """Delete what is finished of it from the file."""
-        raise NotImplementedError
-
-
-class AsyncResult(ResultBase, Generic[R]):
+class AsyncResult(RecordResult, Generic[R]):
     """The state, and in time the result, of the message `id`. `R` is what its task returns.
 
-    An id that nobody sent is PENDING, as in Celery; `exists()` tells.
+    An unknown id is PENDING, as in Celery; `exists()` tells.
     """
 
     TimeoutError = TimeoutError
@@ -61,8 +35,6 @@ class AsyncResult(ResultBase, Generic[R]):
     parent: ResultBase | None = None
     ignored: bool = False
     """True where the sender asked for no result: `get()` returns None at once."""
-    _name: str | None = None
-    _record: Record | None = None
 
     def __init__(
         self,
@@ -80,97 +52,6 @@ class AsyncResult(ResultBase, Generic[R]):
             self._name = task_name
         if parent is not None:
             self.parent = parent
-
-    # -- the row
-
-    def _read(self, data: bytes) -> Any:
-        return self.app.result_content.read(data)
-
-    def _find(self) -> Record | None:
-        """The message's row: read anew until it has finished. None for an unknown id."""
-        if self._record is None:
-            record: Record | None = self.app.storage.find(self.id)
-            if record is None or not record.has_ended:
-                return record
-            self._record = record
-        return self._record
-
-    def exists(self) -> bool:
-        """Whether the file knows this id: it was sent, and its result is neither forgotten nor expired."""
-        return self._find() is not None
-
-    @property
-    def task_id(self) -> str:
-        return self.id
-
-    @property
-    def backend(self) -> Any:
-        return self.app.backend
-
-    @property
-    def state(self) -> str:
-        """PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED, or a name of the task's own (`update_state`)."""
-        return state_of(self._find())
-
-    status = state
-
-    @property
-    def result(self) -> Any:
-        """The return value when SUCCESS, the exception when it failed, the meta of a state of the task's own."""
-        record = self._find()
-        return None if record is None else value_of(record, state_of(record), self._read)
-
-    info = result
-
-    @property
-    def traceback(self) -> str | None:
-        """The worker's traceback, when it failed."""
-        record = self._find()
-        return exception_from(record.error)[1] if record is not None and record.error else None
-
-    # -- extended attributes
-
-    @property
-    def name(self) -> str | None:
-        record = self._find()
-        return self._name if record is None else record.task
-
-    @property
-    def args(self) -> list[Any] | None:
-        return self._payload()[0]
-
-    @property
-    def kwargs(self) -> dict[str, Any] | None:
-        return self._payload()[1]
-
-    def _payload(self) -> tuple[list[Any] | None, dict[str, Any] | None]:
-        record = self._find()
-        if record is None:
-            return None, None
-        args, kwargs = self.app.content.read(record.payload)
-        return args, kwargs
-
-    @property
-    def worker(self) -> str | None:
-        """The name of the worker that runs it, or ran it last."""
-        record = self._find()
-        return None if record is None else record.worker
-
-    @property
-    def retries(self) -> int | None:
-        record = self._find()
-        return None if record is None else record.retries
-
-    @property
-    def queue(self) -> str | None:
-        record = self._find()
-        return None if record is None else record.queue
-
-    @property
-    def date_done(self) -> datetime | None:
-        """When it finished, in UTC."""
-        record = self._find()
-        return from_ms(record.finished_ms) if record is not None and record.finished_ms is not None else None
 
     # -- questions
 
@@ -221,13 +102,13 @@ class AsyncResult(ResultBase, Generic[R]):
         EXCEPTION_STATES: Any = states.EXCEPTION_STATES,  # noqa: N803 - Celery's name
         PROPAGATE_STATES: Any = states.PROPAGATE_STATES,  # noqa: N803
     ) -> R:
-        """Wait until it has finished; what the task returned.
+        """Wait until it has finished; the return value of the task.
 
         Raises the task's exception when it failed (not with `propagate=False`, which returns it), that of the link
         that broke for a later one of a chain, ChordError for the body of a chord whose header failed,
         TaskRevokedError when revoked, TimeoutError after `timeout` seconds, and RuntimeError inside a task.
-        `follow_parents`: raise what a parent failed with, the first of them, as soon as that is seen (each second), and
-        rather than what became of this one because of it: what a member of a chord's header raised, not the ChordError.
+        `follow_parents`: raise the exception of the first parent that failed, as soon as that is seen (each second), in
+        place of the consequence: that of a member of a chord's header, not the ChordError.
         `interval` and `no_ack` are accepted for Celery's sake: nothing is polled.
         """
         if self.ignored:
@@ -259,7 +140,7 @@ class AsyncResult(ResultBase, Generic[R]):
         return call_when_done(self, callback, on_error)
 
     async def aget(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> R:
-        """`get()` for async code: whoever waits takes no thread, and any number of them one listener.
+        """`get()` for async code: a waiting coroutine takes no thread, and any number of them one listener.
 
         Raises as `get()`. When it is cancelled, it stops to wait; the task is not revoked by that.
         """
@@ -297,7 +178,7 @@ class AsyncResult(ResultBase, Generic[R]):
                 on_interval()
 
     def _get_task_meta(self) -> dict[str, Any]:
-        """What Celery's backends store of a task, as `app.backend.get_task_meta(id)` returns it."""
+        """The document that Celery's backends store of a task, as `app.backend.get_task_meta(id)` returns it."""
         record = self._find()
         state = state_of(record)
         return {
@@ -348,16 +229,16 @@ class AsyncResult(ResultBase, Generic[R]):
 
     @property
     def children(self) -> list[Any]:
-        """What its body sent, and what runs after it: its callbacks, and the next step of its chain.
+        """The tasks that its body sent, and those after it: its callbacks, and the next task of its chain.
 
-        Costs a scan of what was sent since.
+        Costs a scan of the messages that were sent since.
         """
         storage = self.app.storage
         sent = [
             self.app.GroupResult.restore(id_) if is_group else AsyncResult(id_, app=self.app)
-            for id_, is_group in storage.sent_by(self.id)
+            for id_, is_group in storage.reader.sent_by(self.id)
         ]
-        return sent + [AsyncResult(id_, app=self.app) for id_ in storage.followers(self.id)]
+        return sent + [AsyncResult(id_, app=self.app) for id_ in storage.reader.followers(self.id)]
 
     def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[Any, Any]]:
         """(parent, node) of this result and its children, breadth first.."""
@@ -396,7 +277,7 @@ class AsyncResult(ResultBase, Generic[R]):
             yield node, node.get(**kwargs)
 
     def get_leaf(self) -> Any:
-        """Wait for it and for what runs after it; the last one's result."""
+        """Wait for it and for the tasks after it; the last one's result."""
         value = None
         for _, value in self.collect():  # noqa: B007 - the last one counts
             pass

@@ -11,7 +11,7 @@ from liteq.storage.driver import Listener
 
 __all__ = ["Deadline", "DoneBell"]
 
-# A ring may be lost, a row never is: look again after this many seconds whatever was heard.
+# A ring may be lost, a row never is: look again after this many seconds in any case.
 RECHECK_S = 1.0
 
 

@@ -1,4 +1,4 @@
-"""What stands for kombu's `Queue`, `Exchange` and `binding`, so that `task_queues` can be written as for Celery.
+"""Stand-ins for kombu's `Queue`, `Exchange` and `binding`, so that `task_queues` can be written as for Celery.
 
 A queue is a name here. A routing key leads to the first queue that was declared with it, by the rules of its exchange's
 type ("topic" knows `*` and `#`), else to the queue of that name: a message is in one queue, and runs

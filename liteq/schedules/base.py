@@ -1,4 +1,4 @@
-"""What every schedule has: a clock, a time zone, and Celery's questions answered by `next_after`."""
+"""The base of every schedule: a clock, a time zone, and Celery's questions answered by `next_after`."""
 
 from __future__ import annotations
 

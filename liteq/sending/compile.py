@@ -10,20 +10,19 @@ One rule carries every shape: a row awaits one id, a message's or a group's.
     a.link(b)         b awaits a
     a.link_error(b)   b awaits a, as an errback (Flag.ON_FAILURE)
 
-What awaits something also takes its result as its first argument, unless it is immutable.
+A task that awaits something also takes its result as its first argument, unless it is immutable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from liteq.canvas import (
     LazyTasks,
     Node,
     Signature,
     _chain,
-    as_list,
     chord,
     chunks,
     group,
@@ -31,13 +30,13 @@ from liteq.canvas import (
     maybe_signature,
     merged_options,
 )
-from liteq.message import DEPTH_SHIFT, Batch, Flag, Group, Message, new_id
+from liteq.message import DEPTH_SHIFT, Batch, Flag, Group, new_id
+from liteq.sending.places import NOTHING, TAKES_INPUT, End, Place, RowMaker, Stream, closing, joined
 from liteq.utils.names import checked_id
 
-__all__ = ["Compiled", "RowMaker", "compile_many", "compile_signature"]
+__all__ = ["Compiled", "compile_many", "compile_signature"]
 
-LINKED, TAKES_INPUT, ON_FAILURE, CALLBACK = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE, Flag.CALLBACK
-NOTHING: Mapping[str, Any] = {}
+LINKED, ON_FAILURE, CALLBACK = Flag.LINKED, Flag.ON_FAILURE, Flag.CALLBACK
 MAX_NESTING = 100
 
 # Where a row stands is said by the rows themselves, not by its options.
@@ -47,44 +46,6 @@ STRUCTURAL = frozenset(
 # A chord's options that are not its body's, and not its header's.
 HEADER_ONLY = frozenset({"countdown", "eta", "parent_id"})
 BODY_ONLY = frozenset({"task_id", "link", "link_error"})
-
-
-class RowMaker(Protocol):
-    """Makes the row of one task: looks its options up, routes, encodes. `Publisher` is the app's."""
-
-    def row(
-        self,
-        sig: Signature,
-        *,
-        message_id: str,
-        awaits: str | None,
-        group_id: str | None,
-        position: int,
-        flags: int,
-        root_id: str | None,
-        parent_id: str | None,
-    ) -> Message:
-        """The row for `sig`, a plain signature with all its arguments but for the result of what it awaits.
-
-        `flags` go in beside the task's own. Where `awaits` is given, a countdown counts from the end of what is
-        awaited.
-        """
-
-    def overrides(self, name: str) -> bool:
-        """Whether the task of this name has a say in how it is sent."""
-
-    def overridden(self, sig: Signature) -> Signature:
-        """`sig`, a plain signature with all that is known of its arguments and options, as such a task wants it."""
-
-
-class Stream(Protocol):
-    """Sends the first parts of a group while its tasks are still being generated."""
-
-    def offer(self, batch: Batch, group: Group) -> None:
-        """`batch` has the rows of `group`'s members so far. Takes them out of it, or leaves them for later."""
-
-    def has_sent(self, group_id: str) -> bool:
-        """Whether the row of this group, and members of it, have been sent."""
 
 
 class Compiled(NamedTuple):
@@ -122,7 +83,7 @@ def compile_signature(
     many groups it will stand.
     `header_errbacks`: the setting `task_allow_error_cb_on_chord_header`. `stream`: takes the first rows of a group of
     a generator away, so that the rest of them alone is returned. `sig` is not changed; ids that it was frozen
-    with are used. Raises TypeError for what is no signature, ValueError for an id used twice or nesting over
+    with are used. Raises TypeError for a part that is no signature, ValueError for an id used twice or nesting over
     100 levels, and the errors of `maker`.
     """
     rows = _Rows(maker, header_errbacks, stream)
@@ -149,55 +110,6 @@ def compile_many(
     return rows.batch, [rows.add(sig, place, NOTHING) for sig in sigs]
 
 
-class Place(NamedTuple):
-    """Where a signature stands: what comes to it from before, and who waits for it.
-
-    `args`, `kwargs`, `awaits` and `flags` concern the first tasks to run in it; `group_id`, `position`, `linked` and
-    `links` the last ones; `errbacks` all of them.
-    """
-
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = NOTHING
-    awaits: str | None = None
-    flags: int = 0
-    root_id: str | None = None
-    parent_id: str | None = None
-    group_id: str | None = None
-    position: int = 0
-    linked: bool = False
-    depth: int = 0
-    links: Sequence[Any] = ()
-    errbacks: Sequence[Any] = ()
-    spread: bool = False  # a callback, perhaps of many tasks: each has a copy, so an id of its own where it is taken
-
-    def after(self, awaited: _End) -> Place:
-        """The place behind `awaited`, whose result it takes."""
-        return self._replace(
-            args=(),
-            kwargs=NOTHING,
-            awaits=awaited.node.id,
-            flags=TAKES_INPUT,
-            root_id=self.root_id or awaited.root_id,
-            parent_id=awaited.last_id,
-        )
-
-    def inner(self) -> Place:
-        """The same place for what does not come last in it: nobody outside waits for that."""
-        return self._replace(group_id=None, position=0, linked=True, links=())
-
-    def without_input(self) -> Place:
-        """The same place for what is immutable: it waits, and takes nothing."""
-        return self._replace(args=(), kwargs=NOTHING, flags=self.flags & ~TAKES_INPUT)
-
-
-class _End(NamedTuple):
-    """How a part ends: its node, the message that ends it (a group's: its last member's), and that one's root."""
-
-    node: Node
-    last_id: str
-    root_id: str
-
-
 class _Rows:
     """The batch in the making."""
 
@@ -216,10 +128,10 @@ class _Rows:
             return Node(over.get("task_id") or sig.id or new_id(), "group")
         node = self._put(sig, place, over).node
         if node.kind == "group" and isinstance(sig, group) and [child.kind for child in node.children] == ["group"]:
-            return node.children[0]  # group(x | group(a, b)): as Celery, what is seen is the inner group's result
+            return node.children[0]  # group(x | group(a, b)): as in Celery, the result is the inner group's
         return node
 
-    def _put(self, sig: Signature, place: Place, over: Mapping[str, Any]) -> _End:
+    def _put(self, sig: Signature, place: Place, over: Mapping[str, Any]) -> End:
         if type(sig) is Signature:
             return self._task(sig, place, over)
         if self._depth >= MAX_NESTING:
@@ -242,7 +154,7 @@ class _Rows:
 
     # -- one task ----------------------------------------------------------------------------------------------------
 
-    def _task(self, sig: Signature, place: Place, over: Mapping[str, Any]) -> _End:
+    def _task(self, sig: Signature, place: Place, over: Mapping[str, Any]) -> End:
         options: Mapping[str, Any] = merged_options(sig.options, over) if over else sig.options
         if self.maker.overrides(sig.task):
             args, kwargs = sig.merge(place.args, place.kwargs)
@@ -253,8 +165,8 @@ class _Rows:
         root_id, parent_id = place.root_id, place.parent_id
         if options:
             message_id = self._claim(options.get("task_id"), place)
-            links = _joined(options.get("link"), links)
-            errbacks = _joined(options.get("link_error"), errbacks)
+            links = joined(options.get("link"), links)
+            errbacks = joined(options.get("link_error"), errbacks)
             root_id = options.get("root_id") or root_id
             parent_id = options.get("parent_id") or parent_id
             options = _plain(options)
@@ -279,13 +191,13 @@ class _Rows:
                 parent_id=parent_id,
             )
         )
-        end = _End(Node(message_id), message_id, root_id or message_id)
+        end = End(Node(message_id), message_id, root_id or message_id)
         if links or errbacks:
             self._callbacks(end, links, errbacks)
         return end
 
-    def _callbacks(self, end: _End, links: Sequence[Any], errbacks: Sequence[Any]) -> None:
-        """The rows that await `end` beside the canvas: nobody waits for theirs."""
+    def _callbacks(self, end: End, links: Sequence[Any], errbacks: Sequence[Any]) -> None:
+        """The rows that await `end` beside the canvas: nothing awaits them."""
         place = Place(spread=True).after(end)._replace(flags=TAKES_INPUT | CALLBACK)
         for callback in links:
             self._callback(callback, place)
@@ -309,11 +221,11 @@ class _Rows:
             return new_id()
         raise ValueError(f"two parts of this canvas have the id {wanted}: clone() a signature before it is used again")
 
-    # -- what is made of several -------------------------------------------------------------------------------------
+    # -- several in one ------------------------------------------------------------------------------------------------
 
-    def _chain(self, sig: _chain, place: Place, options: dict[str, Any]) -> _End:
+    def _chain(self, sig: _chain, place: Place, options: dict[str, Any]) -> End:
         """The options are those of the first step; its links, and an id given, go to the last, its errbacks to each."""
-        place = _closing(place, options)
+        place = closing(place, options)
         last_over = {"task_id": options.pop("task_id")} if "task_id" in options else NOTHING
         if sig.immutable:
             place = place.without_input()
@@ -321,7 +233,7 @@ class _Rows:
             place = place._replace(args=(*place.args, *sig.args))
         steps = sig.steps()
         last = len(steps) - 1
-        end: _End | None = None
+        end: End | None = None
         for i, step in enumerate(steps):
             over: Mapping[str, Any] = options if i == 0 else NOTHING
             if i == last and last_over and not step.id:
@@ -332,10 +244,10 @@ class _Rows:
         assert end is not None, "void chains are left out before"
         return end
 
-    def _group(self, sig: group, place: Place, options: dict[str, Any]) -> _End:
+    def _group(self, sig: group, place: Place, options: dict[str, Any]) -> End:
         """The options are those of each member, over its own, and so are its links and errbacks."""
         group_id = self._claim(options.pop("task_id", None), place)
-        place = _closing(place, options)
+        place = closing(place, options)
         root_id = place.root_id
         inner = place._replace(
             args=(*place.args, *sig.args),
@@ -345,7 +257,7 @@ class _Rows:
         )
         stream = self._stream_of(sig, place)
         children: list[Node] = []
-        end: _End | None = None
+        end: End | None = None
         for position, (member, over) in enumerate(sig.members(options)):
             end = self._put(member, inner._replace(position=position), over)
             children.append(end.node)
@@ -354,21 +266,21 @@ class _Rows:
         assert end is not None, "void groups are left out before"
         if stream is None or not stream.has_sent(group_id):
             self.batch.groups.append(Group(group_id, len(children), place.group_id, place.position, root_id))
-        return _End(Node(group_id, "group", children), end.last_id, end.root_id)
+        return End(Node(group_id, "group", children), end.last_id, end.root_id)
 
     def _stream_of(self, sig: group, place: Place) -> Stream | None:
         """Where the members of `sig` may go before all of them are there: nothing before it, nothing around it."""
         lazy = isinstance(sig.tasks, LazyTasks) and not sig.tasks.is_whole
         return self.stream if lazy and place.awaits is None and place.group_id is None else None
 
-    def _chord(self, sig: chord, place: Place, options: dict[str, Any]) -> _End:
+    def _chord(self, sig: chord, place: Place, options: dict[str, Any]) -> End:
         """Countdown and eta are the header's; an id, links and errbacks the body's; other options those of both."""
         if sig.body is None:
             raise TypeError("this chord has no body: chord(header, body), or chord(header)(body)")
         header = sig.header_group()
         header_options = {key: value for key, value in options.items() if key not in BODY_ONLY}
         body_options = {key: value for key, value in options.items() if key not in HEADER_ONLY}
-        body_place = _closing(place, body_options)
+        body_place = closing(place, body_options)
         if is_void(sig.body):
             return self._put(header, place, header_options)
         if isinstance(sig.body, group) and body_place.links:
@@ -392,7 +304,7 @@ class _Rows:
         return self._with_parent(self._put(sig.body, body_place.after(end), body_options), end.node)
 
     @staticmethod
-    def _with_parent(end: _End, parent: Node) -> _End:
+    def _with_parent(end: End, parent: Node) -> End:
         end.node.follow(parent)
         return end
 
@@ -402,28 +314,6 @@ def _signature(sig: Any) -> Signature:
     if made is None:
         raise TypeError("a canvas takes signatures, not None")
     return made
-
-
-def _joined(own: Any, more: Sequence[Any]) -> Sequence[Any]:
-    """`own` as a list, and those of `more` that are not in it."""
-    if not own:
-        return more
-    mine = as_list(own)
-    return mine + [link for link in more if link not in mine] if more else mine
-
-
-def _closing(place: Place, options: dict[str, Any]) -> Place:
-    """`place` with the links and errbacks that are taken out of a container's `options`, and its root and parent."""
-    links, errbacks = options.pop("link", None), options.pop("link_error", None)
-    root_id, parent_id = options.pop("root_id", None), options.pop("parent_id", None)
-    if not (links or errbacks or root_id or parent_id):
-        return place
-    return place._replace(
-        links=_joined(links, place.links),
-        errbacks=_joined(errbacks, place.errbacks),
-        root_id=root_id or place.root_id,
-        parent_id=parent_id or place.parent_id,
-    )
 
 
 def _with(sig: Signature, **changed: Any) -> Signature:

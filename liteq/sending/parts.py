@@ -1,9 +1,9 @@
 """A group, or a chord's header, that a slow generator makes: sent in parts, so that the first tasks run meanwhile.
 
 As in Celery. A generator that is done at once is sent as a whole, in one transaction, like any canvas; so is one inside
-an outer transaction. In parts, what is written is the group, its first members, and one member that was not asked for:
-the *hold*, a message that is due when nothing has been heard for `PATIENCE_S`. It keeps the group from finishing until
-the last part, which takes it away and brings the chord's body, is there. See ADR 0013.
+an outer transaction. The first part has the group, its first members, and one member more: the *placeholder*, a message
+that is due when no part has come for `PATIENCE_S`. It keeps the group from finishing until the last part is there,
+which takes it away and brings the chord's body. See ADR 0013.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ __all__ = ["GIVE_UP", "GroupStream"]
 
 logger = logging.getLogger("liteq.app")
 
-GIVE_UP = "celery.give_up_group"  # as all that an app has of itself: programs leave names like this out
-PART_S = 0.25  # what is there by then goes
+GIVE_UP = "celery.give_up_group"  # like all tasks that an app has by itself: programs leave out names like this
+PART_S = 0.25  # then the members so far are sent
 PART_ROWS = 10_000
 PATIENCE_S = 3600.0
 
@@ -31,7 +31,7 @@ Publish = Callable[[Batch], Any]
 
 
 class GroupStream:
-    """The parts of one canvas that are sent before the rest of it. What `compile_signature` calls a stream.
+    """The parts of one canvas that are sent before the rest of it: the stream of `compile_signature`.
 
     `publish` sends the first part, as if it were a whole canvas.
     """
@@ -42,7 +42,7 @@ class GroupStream:
         self._queue = queue
         self._now_ms = clock_ms
         self._group: str | None = None
-        self._hold = ""
+        self._placeholder = ""
         self._sent = 0  # members
         self._members = 0
         self._since = time.monotonic()
@@ -58,7 +58,7 @@ class GroupStream:
         return self._group == group_id
 
     def offer(self, batch: Batch, group: Group) -> None:
-        """Send what is in `batch` where enough time has passed, or enough of it is there, and empty it."""
+        """Send the rows of `batch` where enough time has passed, or enough of them are there, and empty it."""
         self._members = group.size
         if len(batch.messages) < PART_ROWS and time.monotonic() - self._since < PART_S:
             return
@@ -72,36 +72,38 @@ class GroupStream:
         self._since = time.monotonic()
 
     def finish(self, batch: Batch) -> None:
-        """Send the last part: the remaining members, and all that comes after the group."""
+        """Send the last part: the remaining members, and the tasks after the group."""
         self._extend(batch, last=True)
         self.messages += batch.messages
 
     def abort(self) -> None:
-        """No more will come: let the group finish with what has been sent."""
+        """Close the group: it finishes with the members that have been sent."""
         if self._group is None:
             return
         self._members = self._sent
         try:
             self._extend(Batch(), last=True)
-        except Exception:  # what made it end is the error to be told
+        except Exception:  # the caller gets the error that ended the sending
             logger.warning("group %s stays open for %d s: its sender failed", self._group, PATIENCE_S, exc_info=True)
 
     def _begin(self, batch: Batch, group: Group) -> None:
-        self._hold = new_id()
-        hold = Message(
-            self._hold, GIVE_UP, encode([[group.id], {}], what="a group's hold"), self._queue,
+        self._placeholder = new_id()
+        placeholder = Message(
+            self._placeholder, GIVE_UP, encode([[group.id], {}], what="a group's placeholder"), self._queue,
             due_ms=self._now_ms() + int(PATIENCE_S * 1000), root_id=group.root_id, group_id=group.id,
             position=UNPLACED, flags=Flag.LINKED | Flag.IGNORE_RESULT,
             delay_ms=int(PATIENCE_S * 1000),
         )  # fmt: skip
         opened = Group(group.id, group.size + 1, root_id=group.root_id)
-        self._publish(Batch([*batch.messages, hold], [*batch.groups, opened]))
+        self._publish(Batch([*batch.messages, placeholder], [*batch.groups, opened]))
         self._group, self._sent = group.id, group.size
 
     def _extend(self, batch: Batch, *, last: bool) -> None:
         assert self._group is not None, "the first part is sent by `offer`"
         more = self._members - self._sent
-        if not self._storage.extend_group(self._group, self._hold, batch, more, patience_s=PATIENCE_S, last=last):
+        if not self._storage.groups.extend(
+            self._group, self._placeholder, batch, more, patience_s=PATIENCE_S, last=last
+        ):
             raise ValueError(
                 f"group {self._group} was given up: its generator made nothing for {PATIENCE_S:.0f} s or it was revoked"
             )

@@ -1,6 +1,6 @@
 """From a call to the row that will be written: options merged, routed, encoded.
 
-What is the same for every call of a task is worked out once (`Defaults`) and kept until its settings change.
+The part that is the same for every call of a task is made once (`Defaults`) and kept until its settings change.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from liteq.clock import Clock, from_ms, to_ms
 from liteq.context import App
 from liteq.exceptions import QueueNotFound
 from liteq.message import Flag, Message
+from liteq.policy.times import LONGEST_S, span_ms
 from liteq.routing.queues import declared_queues, takes
 from liteq.routing.routes import Router, queue_name
-from liteq.sending.compile import RowMaker
 from liteq.sending.overrides import call_as_sent
+from liteq.sending.places import RowMaker
 from liteq.sending.publish_signals import announce
 from liteq.serialization import encode
 from liteq.serialization.serializers import JSON
@@ -35,7 +36,6 @@ EMPTY: Mapping[str, Any] = {}
 PROPERTIES = (
     "correlation_id", "app_id", "user_id", "message_id", "content_type", "content_encoding", "type", "cluster_id",
 )  # fmt: skip
-LONGEST_S = 1_000 * 366 * 86_400
 FORM = frozenset({"serializer", "compression"})
 
 
@@ -50,13 +50,6 @@ def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
     if isinstance(when, bool) or not isinstance(when, (int, float)):
         raise TypeError(f"a time is seconds, a datetime or an ISO string, not {when!r}")
     return clock.now_ms() + span_ms(when, "a time from now")
-
-
-def span_ms(seconds: float, what: str) -> int:
-    """`seconds` in ms. Raises ValueError for what is no time span: NaN, infinity, more than a thousand years."""
-    if not abs(seconds) <= LONGEST_S:  # also where it is NaN
-        raise ValueError(f"{what} is a number of seconds, a thousand years at most, not {seconds!r}")
-    return int(seconds * 1000)
 
 
 OF_THE_TASK = ("queue", "exchange", "routing_key", "priority")
@@ -119,7 +112,7 @@ def form_of(serializer: str | None, compression: str | None, task: Any = None) -
 
 
 def flags_of(task: Any) -> int:
-    """What a task's attributes say about each of its rows."""
+    """The flags that a task's attributes give to each of its rows."""
     flags = 0
     if task.ignore_result:
         flags |= Flag.IGNORE_RESULT
@@ -148,7 +141,7 @@ def queue_of(options: Mapping[str, Any], conf: Any) -> str | None:
 def existing(queue: str, conf: Any) -> str:
     """`queue`; raises QueueNotFound where `task_create_missing_queues` is off and `task_queues` does not have it.
 
-    Raises TypeError, ValueError for what cannot be a queue's name.
+    Raises TypeError, ValueError for a value that cannot be a queue's name.
     """
     checked_name(queue, "a queue's name")
     if conf.task_create_missing_queues:
@@ -182,7 +175,7 @@ class Publisher(RowMaker):
         return self._router
 
     def defaults(self, name: str | None) -> Defaults:
-        """What every message of the task `name` has in common, whether or not this process knows the task.
+        """The common part of all messages of the task `name`, whether or not this process knows the task.
 
         Raises TypeError for a task without a name.
         """
@@ -367,7 +360,7 @@ def due(options: Mapping[str, Any], clock: Clock, *, blocked: bool) -> tuple[int
 
 
 def document(options: Mapping[str, Any], d: Defaults, due_ms: int | None) -> bytes | None:
-    """The options document: what only the executing side reads; None when there is nothing to say."""
+    """The options document, which only the executing side reads; None where it would be empty."""
     doc = {key: options[key] for key in DOCUMENTED if options.get(key) is not None}
     if not isinstance(doc.get("headers", EMPTY), Mapping):
         raise TypeError(f"headers are a dict, not {doc['headers']!r}")

@@ -43,19 +43,22 @@ class Sender:
         options: dict[str, Any],
     ) -> Any:  # fmt: skip
         """Send one call of `task` (None: of a task that this process does not know), as `apply_async` does."""
+        app = self.app
         task_id = checked_id(task_id) if task_id else None
-        if self.app.conf.task_always_eager and task is not None:
+        if app.conf.task_always_eager and task is not None:
             return self._eagerly(task, args, kwargs, task_id, options)
         if options and not GRAPH.isdisjoint(options):
             if task is not None and task.typing:
                 task.check_arguments(args, kwargs)
             over = {**options, "task_id": task_id} if task_id else options
-            return self.send_signature(Signature(name, tuple(args), dict(kwargs), over, app=self.app))
+            return self.send_signature(Signature(name, tuple(args), dict(kwargs), over, app=app))
         chosen = () if task_id is None or options.pop("idempotent", False) else (task_id,)
         message = self.publisher.message(name, args, kwargs, options, message_id=task_id or new_id())
         if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
             return self._send_with_signals(message, args, kwargs, options, chosen)
-        return self._result_of_sent(message, self._enqueue(Batch([message]), chosen)[0])
+        batch = Batch([message])
+        stands = self._enqueue(batch, chosen) if chosen else app.storage.enqueue(batch)
+        return self._result_of_sent(message, stands[0])
 
     def _enqueue(self, batch: Batch, chosen: Collection[str] = ()) -> list[str]:
         """Write `batch`; `chosen`: the ids in it that callers chose, under which a finished message runs again."""
@@ -185,7 +188,7 @@ class Sender:
             linked=True,
             depth=running.depth if running is not None else 1,
         )
-        if not self.app.storage.grow_group(group_id, compiled.batch):
+        if not self.app.storage.groups.append(group_id, compiled.batch):
             raise ValueError(f"the group {group_id} has finished: nothing can be added to it")
         announce_sent(self.app, compiled.batch.messages)
         return self.result_of(compiled.node)

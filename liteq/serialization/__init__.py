@@ -1,5 +1,5 @@
-"""What is stored as bytes: arguments and results as tagged JSON (`codec`) or in an envelope (`content`), exceptions as
-data (`errors`).
+"""Values as bytes: arguments and results as tagged JSON (`codec`) or in an envelope (`content`), exceptions as data
+(`errors`), whole batches (`batch`).
 """
 
 from liteq.serialization.codec import MAX_NESTING, decode, encode

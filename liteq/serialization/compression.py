@@ -89,7 +89,7 @@ def compress(name: str, data: bytes) -> tuple[str, bytes]:
 
 
 def decompress(name: str, data: bytes, limit: int, *, what: str, setting: str) -> bytes:
-    """What `compress` was given. Raises PayloadTooLarge beyond `limit` bytes, SecurityError for what is damaged."""
+    """Undo `compress`. Raises PayloadTooLarge beyond `limit` bytes, SecurityError for damaged data."""
     try:
         plain, whole = compression(name).decompress(data, limit + 1)
     except ImproperlyConfigured:

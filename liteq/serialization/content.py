@@ -1,4 +1,4 @@
-r"""What an app may write and read beyond plain JSON: other serializers, compression, signed pickles.
+r"""The forms that an app may write and read beyond plain JSON: other serializers, compression, signed pickles.
 
 Plain JSON is stored as it is. Everything else is an envelope, which begins with a byte that no JSON begins with:
 
@@ -179,7 +179,7 @@ def _head(data: bytes) -> tuple[str, str]:
 
 
 def kind_of(data: bytes) -> str | None:
-    """What an envelope holds, in words, for people who look at a queue: it is not opened. None for plain JSON."""
+    """The content of an envelope in words, for people who look at a queue: it is not opened. None for plain JSON."""
     if data[:1] != ENVELOPE:
         return None
     try:

@@ -28,7 +28,7 @@ _MAX_CAUSES = 8
 
 @dataclass(frozen=True, slots=True)
 class ErrorDoc:
-    """What is kept of an exception. `type` is its class's qualified name, `cause` what it was raised from."""
+    """An exception as it is kept. `type` is its class's qualified name, `cause` what it was raised from."""
 
     type: str
     module: str
@@ -75,7 +75,7 @@ def _describe(exc: BaseException, limit: int) -> dict[str, Any]:
 
 
 def _causes(exc: BaseException) -> Iterable[BaseException]:
-    """What `exc` was raised from, then what that was raised from, as a traceback would show them."""
+    """The exception that `exc` was raised from, then the one before it, and so on, as a traceback shows them."""
     seen = {id(exc)}
     current: BaseException | None = exc
     while current is not None and len(seen) <= _MAX_CAUSES:

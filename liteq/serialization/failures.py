@@ -43,7 +43,7 @@ def exception_of_meta(meta: Any) -> Any:
 
 
 def meta_of_exception(exc: BaseException) -> dict[str, Any]:
-    """What `exception_of_meta` makes `exc` of."""
+    """The meta of which `exception_of_meta` makes `exc` again."""
     kind = type(exc)
     return {"exc_type": kind.__qualname__, "exc_message": list(exc.args), "exc_module": kind.__module__}
 

@@ -27,7 +27,7 @@ registered: dict[type, tuple[str, Callable[[Any], Any]]] = {}
 
 @lru_cache(maxsize=1024)
 def verdict(kind: Any) -> str:
-    """What orjson together with `tag` makes of an instance of the class `kind`, none of the plain JSON types.
+    """How orjson together with `tag` writes an instance of the class `kind`, which is none of the plain JSON types.
 
     OTHER: orjson would change it (UUID to str, an enum member to its value), or refuse it.
     """

@@ -68,7 +68,7 @@ WHY_NO_EFFECT = {
     "worker_cancel_long_running_tasks_on_connection_loss": "a task whose lease was lost is ended",
     "worker_deduplicate_successful_tasks": "a message that succeeded is not delivered again",
     "worker_disable_prefetch": "what a process has not begun goes to the next free one",
-    "worker_enable_soft_shutdown_on_idle": "who has nothing to do leaves at once",
+    "worker_enable_soft_shutdown_on_idle": "an idle worker leaves at once",
     "worker_lost_wait": "a process's death is seen when it happens",
     "worker_prefetch_multiplier": "what a process has not begun goes to the next free one, so there is nothing to tune",
     "worker_proc_alive_timeout": "a process that has not begun what it was given is passed over meanwhile",

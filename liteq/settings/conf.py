@@ -1,4 +1,4 @@
-"""`app.conf`: the settings as they stand, and who set them."""
+"""`app.conf`: the settings as they stand, and their origins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SECRET = ("password", "secret", "_key", "token")
 class Source(IntEnum):
     """Where a value came from, by rising priority.
 
-    The environment beats the app's code: who runs an app can change how it runs without changing it.
+    The environment beats the app's code: an operator can change how an app runs without changing the app.
     """
 
     DEFAULT = 0
@@ -50,7 +50,7 @@ def canonical(name: str) -> str:
 
 def closest_setting(name: str, cutoff: float = 0.6) -> str | None:
     """The setting whose name looks most like `name`, if any does."""
-    import difflib  # only for who has mistyped a name
+    import difflib  # only for a mistyped name
 
     near = difflib.get_close_matches(name.lower(), KNOWN, n=1, cutoff=cutoff)
     return near[0] if near else None
@@ -133,7 +133,7 @@ class Conf(MutableMapping[str, Any]):
                 self.__dict__[name] = copy.copy(SETTINGS[name].default)
 
     def clear(self) -> None:
-        """Bring every default back, and drop what is no setting."""
+        """Bring every default back, and drop names that are no settings."""
         for name in list(self):
             del self[name]
 
@@ -186,7 +186,7 @@ class Conf(MutableMapping[str, Any]):
             return canonical(name) in self._given
 
     def without_defaults(self) -> dict[str, Any]:
-        """What was set; as `changes`, by Celery's name."""
+        """The settings that were set; as `changes`, by Celery's name."""
         return self.changes()
 
     def get_by_parts(self, *parts: str) -> Any:
@@ -206,7 +206,7 @@ class Conf(MutableMapping[str, Any]):
         return "\n".join(f"{name}: {value!r}" for name, value in self.table(with_defaults, censored).items())
 
     def changes(self) -> dict[str, Any]:
-        """What was set, without the defaults."""
+        """The settings that were set, without the defaults."""
         with self._lock:
             return {name: given.value for name, given in self._given.items()}
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["BUILT_IN", "installed_engines", "is_ours", "known_schemes", "scheme_of"]
 
@@ -16,6 +19,8 @@ def scheme_of(url: str) -> str:
 
 def installed_engines() -> dict[str, EntryPoint]:
     """The entry points of the group `liteq.engines`, by scheme. Looks through all that is installed: some 10 ms."""
+    from importlib.metadata import entry_points  # a built-in engine needs none of it
+
     return {entry.name: entry for entry in entry_points(group="liteq.engines")}
 
 

@@ -42,7 +42,7 @@ def load(
     environ: Mapping[str, str] | None = None,
     directory: str | os.PathLike[str] = ".",
 ) -> dict[str, Given]:
-    """What the sources set, by setting, each value with where it came from; `conf.apply_given` takes it.
+    """The values in the sources, by setting, each with its origin; `conf.apply_given` takes them.
 
     `overrides` are the command line's, with None for an option that was not given. `environ` is the process's own
     unless given; files are looked for in `directory` alone. Raises ImproperlyConfigured for a value that a setting

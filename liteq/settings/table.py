@@ -101,7 +101,7 @@ class Setting:
 
     @property
     def allowed(self) -> str:
-        """What it takes, in words."""
+        """Its allowed values, in words."""
         if self.choices:
             words = " or ".join(repr(choice) for choice in self.choices)
         else:
@@ -123,7 +123,7 @@ def _celery(name: str, kind: Any, default: Any, doc: str, **more: Any) -> Settin
 
 
 _ROWS = [
-    # -- what is said to whom ------------------------------------------------------------------------------------
+    # -- the addresses of sending ------------------------------------------------------------------------------------
     _celery("broker_url", str | None, None, "The file: `sqlite:///tasks.db`, four slashes for an absolute path."),
     _celery("broker_transport_options", dict, {}, "Of these `visibility_timeout` is read."),
     _celery("result_backend", str | None, None, "Results are in the broker's file; taken for Celery's sake."),
@@ -144,7 +144,7 @@ _ROWS = [
     _celery("task_default_rate_limit", str | int | float | None, None, "Rate of a task that sets none: `10/m`."),
     _celery("task_eager_propagates", bool, False, "An eager task's exception is raised by `delay` itself."),
     _celery("task_ignore_result", bool, False, "Return values are not kept, unless the task says so."),
-    _celery("task_inherit_parent_priority", bool, False, "What a task sends has the priority it has itself."),
+    _celery("task_inherit_parent_priority", bool, False, "A task's own messages have the priority that it has itself."),
     _celery("task_queues", Any, None, "The queues: names or `Queue`s, or a dict by name."),
     _celery("task_routes", Any, None, "Where tasks go: a dict by name, glob or pattern, a list, a function."),
     _celery("task_send_sent_event", bool, False, "An event for every task that is sent."),
@@ -161,7 +161,7 @@ _ROWS = [
         None,
         "A task whose process died runs again, up to `max_crashes` times; False: it has failed.",
     ),
-    _celery("task_store_eager_result", bool, False, "What eager tasks return is stored too, as that of a worker."),
+    _celery("task_store_eager_result", bool, False, "Results of eager tasks are stored too, as those of a worker."),
     _celery("task_store_errors_even_if_ignored", bool, False, "Errors are kept even where results are not."),
     _celery("task_track_started", bool, False, "STARTED is a state of its own."),
     # -- results -------------------------------------------------------------------------------------------------
@@ -180,21 +180,21 @@ _ROWS = [
     _celery("worker_max_tasks_per_child", int | None, None, "Tasks until a child is replaced.", minimum=0),
     _celery("worker_pool", str, "prefork", "How tasks are run.", choices=("prefork", "processes", "threads", "solo")),
     _celery("worker_pool_restarts", bool, False, "`pool_restart` may import modules that its message names."),
-    _celery("worker_redirect_stdouts", bool, True, "What tasks print goes to the log."),
+    _celery("worker_redirect_stdouts", bool, True, "Output of tasks goes to the log."),
     _celery("worker_redirect_stdouts_level", str, "WARNING", "At this level."),
-    _celery("worker_send_task_events", bool, False, "Workers tell what becomes of tasks (`-E`)."),
+    _celery("worker_send_task_events", bool, False, "Workers write events about their tasks (`-E`)."),
     _celery(
         "worker_soft_shutdown_timeout",
         float,
         0.0,
-        "What a worker that is told to leave at once (QUIT, INT twice) gives to what runs.",
+        "The time that a worker told to leave at once (QUIT, INT twice) gives to running tasks.",
         unit="s",
         minimum=0,
     ),
     _celery("worker_task_log_datefmt", str | None, None, "Form of the time in a task's log lines."),
     _celery("worker_task_log_format", str, TASK_LOG_FORMAT, "A log line of a task."),
     # -- beat ----------------------------------------------------------------------------------------------------
-    _celery("beat_schedule", dict, {}, "What is sent when: by entry, `task`, `schedule`, `args`, `options`."),
+    _celery("beat_schedule", dict, {}, "The periodic tasks: by entry, `task`, `schedule`, `args`, `options`."),
     _celery(
         "beat_max_loop_interval", float, 0.0, "Longest sleep between two looks; 0: as needed.", unit="s", minimum=0
     ),
@@ -203,7 +203,7 @@ _ROWS = [
         "beat_catch_up",
         str,
         "one",
-        "What beat missed: `one` run for all of it, none (`skip`), or a run for each time (`all`).",
+        "Runs that beat missed: `one` for all of them, none (`skip`), or one for each time (`all`).",
         choices=("one", "skip", "all"),
     ),
     # -- liteq's own: durability and recovery --------------------------------------------------------------------
@@ -211,7 +211,7 @@ _ROWS = [
         "durability",
         str,
         "durable",
-        "What a power cut may take: nothing (`durable`; `strict` syncs more), the last moments (`relaxed`).",
+        "Work that a power cut may take: none (`durable`; `strict` syncs more), the last moments (`relaxed`).",
         choices=("durable", "strict", "relaxed"),
     ),
     Setting("visibility_timeout", float, 60.0, "A lease not extended for so long is over.", unit="s", minimum=1),

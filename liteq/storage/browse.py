@@ -1,4 +1,4 @@
-"""Reading: lists of messages for a person who pages through them, also where there are millions.
+"""Reading: pages of messages for a list, also where there are millions.
 
 A page begins after a row, not after a number of rows, so that the last one costs as much as the first. A line has no
 payload and no result.
@@ -45,8 +45,8 @@ class Line(NamedTuple):
         return Mark(self.key, self.seq)
 
 
-# A state's partial index is used where the query has its condition word for word. What has finished, the newest first;
-# what is scheduled, in the order in which it comes due; else the newest first.
+# A state's partial index is used where the query has its condition word for word. Finished messages, the newest first;
+# scheduled ones in the order in which they come due; else the newest first.
 _ENDED = f"m.state IN {sql_list(EXPIRABLE)}"
 _WHERE: Mapping[State | None, tuple[str, str, str]] = {
     None: ("TRUE", "m.seq", "DESC"),
@@ -79,7 +79,8 @@ def page(
 ) -> list[Line]:
     """Up to `limit` messages in `state` (None: in any) after the line that `after` marks.
 
-    `task` is a part of the task's name. Without it a page costs what it shows; with it, as many rows as it passes over.
+    `task` is a part of the task's name. Without it a page costs as many rows as it shows; with it, as many as it passes
+    over.
     """
     key, seq = after if after is not None else (None, None)
     params = {"queue": queue, "task": task, "key": key, "seq": seq, "limit": limit}

@@ -42,7 +42,7 @@ DELETE = "DELETE FROM liteq_messages WHERE seq = ?"
 
 
 def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "revoked") -> list[str]:
-    """Cancel what has not started, and end what awaits it; the ids that are running now and so were not cancelled."""
+    """Cancel messages that have not started, and end their followers; the ids that are running now instead."""
     error = encode_error(TaskRevokedError(reason))
     ends, running = [], []
     for id_ in ids:
@@ -62,7 +62,7 @@ class Revoked(NamedTuple):
 
 
 def revoke(tx: Transaction, ids: Sequence[str], *, now_ms: int, keep_ms: int) -> Revoked:
-    """Cancel what waits; what runs, or may still come, is kept as revoked for `keep_ms` milliseconds.
+    """Cancel waiting messages; ids that run, or may still come, are kept as revoked for `keep_ms` milliseconds.
 
     A worker does not start a message whose id is kept: one that is sent later, or a retry of one that runs now.
     """
@@ -92,7 +92,7 @@ def revoked_stamps(tx: Transaction, *, now_ms: int) -> list[tuple[str, str]]:
 def purge(tx: Transaction, queue: str | None, *, now_ms: int, limit: int) -> int:
     """Delete up to `limit` messages of `queue` (None: of all) that wait to run, due or not; how many.
 
-    What awaits them ends as if they had been revoked; rows that are blocked or running are not touched otherwise.
+    Their followers end as if they had been revoked; rows that are blocked or running are not touched otherwise.
     """
     error = encode_error(TaskRevokedError("purged"))
     ends: list[End] = []

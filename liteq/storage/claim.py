@@ -1,4 +1,4 @@
-"""The verb *claim*: lease what may run, in order, under a fencing token each."""
+"""The verb *claim*: lease pending messages, in order, under a fencing token each."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def claim(
     for queue in queues:
         if len(leases) >= limit:
             break
-        if not tx.execute(ANY_PENDING, (queue,)):  # cheaper than an UPDATE of nothing
+        if len(queues) > 1 and not tx.execute(ANY_PENDING, (queue,)):  # cheaper than an UPDATE of nothing
             continue
         if "base" not in params:
             params["base"] = tx.tokens(max(SPREAD, limit))
@@ -90,7 +90,7 @@ def _order(row: Row) -> tuple[int, int, int]:
 
 
 def _complete(tx: Transaction, lease: Lease) -> Lease:
-    """`lease` with arguments that stand beside the row, and with the result, or for an errback the error, of what it
+    """`lease` with arguments that stand beside the row, and with the result, or for an errback the error, that it
     waited for.
 
     That is read by reference now, not copied when it was unblocked: a fan-out keeps one copy, and a replayed dead
@@ -106,7 +106,7 @@ def _complete(tx: Transaction, lease: Lease) -> Lease:
 
 
 def promote(tx: Transaction, *, now_ms: int) -> tuple[int, int | None]:
-    """Make what has come due claimable, oldest first, at most a chunk of it; how many, and when the next comes due."""
+    """Make due messages claimable, oldest first, at most a chunk of them; how many, and when the next comes due."""
     due_ms = next_due_ms(tx)
     if due_ms is None or due_ms > now_ms:  # the usual case: a look at the index costs a tenth of an UPDATE of nothing
         return 0, due_ms

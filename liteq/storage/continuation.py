@@ -1,4 +1,4 @@
-"""The verb *continue*: what the end of one message sets in motion, inside the transaction that ends it.
+"""The verb *continue*: the consequences of the end of one message, inside the transaction that ends it.
 
 Rows and groups form a graph: a blocked row awaits one id, which is a message or a group; a group is done when its count
 of members not yet finished is zero; a group can itself be a member of a group. The end of a node travels along these
@@ -58,7 +58,7 @@ RETURNING remaining, failed, group_id
 """
 CLOSE_GROUP = "UPDATE liteq_groups SET finished_ms = :now_ms WHERE id = :id"
 FLAGS_OF = "SELECT flags FROM liteq_messages WHERE id = ?"
-# Locked: the transaction that ends what is awaited sees the new row, or this look sees that end.
+# Locked: either the transaction that ends the awaited one sees the new row, or this look sees that end.
 STATE_OF = f"SELECT state, error, group_id FROM liteq_messages WHERE id = ? {LOCK}"
 GROUP_STATE = f"SELECT remaining, failed FROM liteq_groups WHERE id = ? {LOCK}"
 
@@ -79,7 +79,7 @@ class End(NamedTuple):
 
     `errbacks`: whether its own errbacks are to run. A chord's body that could not start calls them; a later link of a
     broken chain does not, the link that broke has called its own. `depth`: in how many groups it stands; `level`: the
-    least depth on the way from what failed first to here. None where that was here itself.
+    least depth on the way from the first failure to here. None where that was here itself.
     """
 
     id: str
@@ -130,7 +130,7 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
             continue
         if not end.ok:
             tx.execute(FAIL, {"seq": seq, "error": end.error, "now_ms": now_ms})
-            # An alias stands for what failed, so its errbacks are meant; so are those of a chord's body.
+            # An alias stands for the message that failed, so its errbacks are meant; so are those of a chord's body.
             own_too = end.errbacks and _is_group_or_alias(tx, end, flags)
             depth = flags >> DEPTH_SHIFT
             level = depth if above is None else min(above, depth)
@@ -156,9 +156,9 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
 
 
 def _vanish(tx: Transaction, awaited: str) -> None:
-    """Delete the errbacks of `awaited`, which are not needed, and whatever would have run behind them.
+    """Delete the errbacks of `awaited`, which are not needed, and the rows that would have run behind them.
 
-    An errback may be a chain, a group or a chord of its own: what was to count or to await its rows goes too.
+    An errback may be a chain, a group or a chord of its own: its groups, and the rows behind them, go too.
     """
     todo = deque(tx.execute(VANISH, {"awaits": awaited, "mask": Flag.ON_FAILURE}))
     while todo:
@@ -221,7 +221,7 @@ def catch_up(tx: Transaction, awaited: str, *, now_ms: int) -> bool:
 
 
 def revive(tx: Transaction, message_id: str, group_id: str | None) -> None:
-    """A dead letter runs again: what ended because of it waits again, so that its workflow goes on from there."""
+    """A dead letter runs again: rows that ended because of it wait again, so that its workflow goes on from there."""
     todo: deque[tuple[str, str | None]] = deque([(message_id, group_id)])
     while todo:
         node, group = todo.popleft()
@@ -229,5 +229,5 @@ def revive(tx: Transaction, message_id: str, group_id: str | None) -> None:
         if group is None:
             continue
         for remaining, parent in tx.execute(COUNT_UP, {"id": group}):
-            if remaining == 1:  # it was done, as failed: what awaits it, and its own group, count on it again
+            if remaining == 1:  # it was done, as failed: the rows behind it, and its own group, count on it again
                 todo.append((group, parent))

@@ -1,13 +1,13 @@
 """THE interface between the queue's verbs and a storage engine.
 
-A verb is a function over a `Transaction`; an engine is a `Driver`. A second engine implements `Driver`, overrides what
-applies to it of `Upkeep` (upkeep.py), brings its own migrations, registers its URL scheme (engines.py), and runs
-`tests/conformance` with its URL. The SQL of the verbs stays in the subset that SQLite (3.35 and up) and PostgreSQL
+A verb is a function over a `Transaction`; an engine is a `Driver`. A second engine implements `Driver`, overrides the
+methods of `Upkeep` that apply to it (upkeep.py), brings its own migrations, registers its URL scheme (engines.py), and
+runs `tests/conformance` with its URL. The SQL of the verbs stays in the subset that SQLite (3.35 and up) and PostgreSQL
 share: `tests/integration/test_portable_sql.py` prepares every statement on PostgreSQL.
 
 SQLite has one writer at a time, so there a verb never meets another one halfway. For engines with many writers a
-statement carries what it relies on as a hint, `SKIP_LOCKED` or `LOCK`. SQLite reads a comment; another engine's driver
-puts its own clause in the place when it translates the placeholders.
+statement carries the lock that it relies on as a hint, `SKIP_LOCKED` or `LOCK`. SQLite reads a comment; another
+engine's driver puts its own clause in the place when it translates the placeholders.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ LOCK: Final = "/*+ lock */"  # lock these rows, waiting for the transaction that
 class Durability(Enum):
     """The work that survives a power cut. At no level is anything torn, and a killed process loses nothing."""
 
-    DURABLE = "durable"  # accepted work is on the disk when the call returns; an ack may be lost, then a task re-runs
-    STRICT = "strict"  # every commit is on the disk when it returns
-    RELAXED = "relaxed"  # the newest moments may be lost, always as a suffix of the commit order
+    DURABLE = "durable"  #: accepted work is on the disk when the call returns; an ack may be lost, then a task re-runs
+    STRICT = "strict"  #: every commit is on the disk when it returns
+    RELAXED = "relaxed"  #: the newest moments may be lost, always as a suffix of the commit order
 
 
 class Promise(Enum):
     """The promise of a write transaction that has committed; the durability level says at which price."""
 
-    ACCEPTED = "accepted"  # a caller was told that it is there: enqueue, requeue, a schedule
-    REMOVED = "removed"  # a caller was told that it is gone: as ACCEPTED, but allowed while the disk is full
-    PROGRESS = "progress"  # it may be repeated: claim, heartbeat, acknowledgement
+    ACCEPTED = "accepted"  #: a caller was told that it is there: enqueue, requeue, a schedule
+    REMOVED = "removed"  #: a caller was told that it is gone: as ACCEPTED, but allowed while the disk is full
+    PROGRESS = "progress"  #: it may be repeated: claim, heartbeat, acknowledgement
 
     __hash__ = object.__hash__  # looked up in each transaction, and Enum's own is a Python function
 
@@ -66,8 +66,8 @@ class Promise(Enum):
 class Bell(Enum):
     """The subject of a wake-up. A lost ring may only ever cost latency."""
 
-    WORK = "work"  # something may be claimable, or a worker is asked for something
-    DONE = "done"  # something has finished
+    WORK = "work"  #: something may be claimable, or a worker is asked for something
+    DONE = "done"  #: something has finished
 
     __hash__ = object.__hash__  # as Promise's
 
@@ -170,7 +170,7 @@ class Place(NamedTuple):
     """Where a broker URL leads, told without opening anything.
 
     `kind`: the word for it in front of a person ("file"). `where`: as `Driver.where()`. `through`: the library.
-    `missing`: a sentence that says what will make it, where there is nothing yet; "" where something is there, or where
+    `missing`: a sentence on how it comes to be, where there is nothing yet; "" where something is there, or where
     only opening it tells.
     """
 

@@ -10,8 +10,6 @@ The scheme is read up to a `+`, behind which an engine may have the name of a cl
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from liteq.exceptions import ImproperlyConfigured
 from liteq.settings.schemes import BUILT_IN, installed_engines, known_schemes, scheme_of
 from liteq.storage.driver import Driver, Durability, Engine, Options, Place
@@ -57,6 +55,8 @@ def open_driver(
 
 
 def _unknown(url: str, scheme: str) -> str:
+    from difflib import get_close_matches
+
     known = known_schemes()
     near = get_close_matches(scheme, known, n=1)
     meant = f"; did you mean {near[0]}:?" if near else ""

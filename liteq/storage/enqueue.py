@@ -52,7 +52,7 @@ PENDING, SCHEDULED, BLOCKED = State.PENDING.value, State.SCHEDULED.value, State.
 
 
 def message_row(m: Message, now_ms: int) -> Row:
-    """`m` as the parameters of INSERT; what it waits for decides its first state."""
+    """`m` as the parameters of INSERT; `awaits` and `due_ms` decide its first state."""
     due_ms, payload = m.due_ms, m.payload
     if len(payload) > INLINE_BYTES:
         payload = BESIDE
@@ -76,7 +76,7 @@ def group_row(g: Group, now_ms: int) -> Row:
 def enqueue(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str] = ()) -> list[str]:
     """Write `batch`; the ids that stand for its messages, in their order.
 
-    An id that is there already is left as it is; one of `again` makes a new row where what it is the id of has
+    An id that is there already is left as it is; one of `again` makes a new row where its message or group has
     finished. A message whose `unique_key` an unfinished one holds is not written: that one's id stands for it.
     """
     if again:

@@ -1,4 +1,4 @@
-"""The verb *extend*: a worker says that what it holds is still being worked on."""
+"""The verb *extend*: a worker says that its leases are still being worked on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UPDATE liteq_messages SET deadline_ms = :deadline_ms
 PROGRESS = "UPDATE liteq_messages SET progress = ? WHERE seq = ? AND state = 'leased' AND token = ?"
 # For a caller that knows the id alone: update_state() of a task that is not the running one.
 PROGRESS_BY_ID = "UPDATE liteq_messages SET progress = ? WHERE id = ?"
-# An id that nobody has sent yet, or somebody else runs: what is said of it is kept as a result is, and as long.
+# An id that is not sent yet, or runs elsewhere: its state is kept as a result is, and as long.
 SHOW = f"""
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, due_ms, created_ms, flags, position, progress,
                             finished_ms)
@@ -37,12 +37,12 @@ def extend(tx: Transaction, worker: int, leases: Sequence[Lease], *, deadline_ms
 
 
 def progress(tx: Transaction, seq: int, token: int, data: bytes) -> bool:
-    """Store what a running task says of itself; False when its lease is over."""
+    """Store the state that a running task sets itself; False when its lease is over."""
     return tx.executemany(PROGRESS, [(data, seq, token)]) == 1
 
 
 def progress_by_id(tx: Transaction, message_id: str, data: bytes, *, now_ms: int) -> bool:
-    """Store `data` as the custom state of a message, whatever it is doing, or of an id that is not known; True."""
+    """Store `data` as the custom state of a message in any state, or of an id that is not known; True."""
     if tx.executemany(PROGRESS_BY_ID, [(data, message_id)]) == 0:
         tx.executemany(SHOW, [{"id": message_id, "payload": NO_ARGUMENTS, "data": data, "now_ms": now_ms}])
     return True

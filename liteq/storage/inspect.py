@@ -66,7 +66,7 @@ SELECT position, 'group', id FROM liteq_groups WHERE group_id = :id
 ORDER BY 1
 """
 FOLLOWERS = "SELECT id FROM liteq_messages WHERE awaits = ? ORDER BY seq"
-# What a task sends is written after it: the rows before it are left out. There is no index by parent_id.
+# A task's own messages are written after it: the rows before it are left out. There is no index by parent_id.
 SENT = """
 SELECT m.id, m.group_id FROM liteq_messages AS own JOIN liteq_messages AS m ON m.seq > own.seq
  WHERE own.id = :id AND m.parent_id = :id AND m.awaits IS NULL
@@ -207,9 +207,9 @@ def followers(tx: Transaction, node: str) -> list[str]:
 
 
 def sent_by(tx: Transaction, message_id: str) -> list[tuple[str, bool]]:
-    """What the body of a message sent, as (id, whether of a group): the first row of a chain, a group as a whole.
+    """The messages that the body of one sent, as (id, whether of a group): a chain's first row, a group as a whole.
 
-    Costs a scan of what was sent since.
+    Costs a scan of the messages sent since.
     """
     found: dict[tuple[str, bool], None] = {}
     for id_, group in tx.execute(SENT, {"id": message_id}):

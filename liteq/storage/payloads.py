@@ -26,7 +26,7 @@ __all__ = [
 
 # Half a page: above it, a row and its result do not fit one, and cost more to write twice than a second row does.
 INLINE_BYTES = 1_024
-BESIDE = b""  # in a row: what belongs here is in liteq_bodies; no serializer makes an empty document
+BESIDE = b""  # in a row: its document is in liteq_bodies; no serializer makes an empty document
 NO_ARGUMENTS = b"[[],{}]"  # the payload of a row that is only there for its end or its progress
 
 # As part of a SELECT from `liteq_messages AS m`.

@@ -1,7 +1,7 @@
 """The verbs of beat: schedules as rows. Any number of beats share them, and each time of an entry fires once.
 
 *fire* moves `next_due_ms` on and enqueues the message in one transaction, under the condition that `next_due_ms` is
-still the time that the caller saw: whoever comes second changes no row, and sends nothing.
+still the time that the caller saw: a second beat changes no row, and sends nothing.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def fire(
 
 
 def put_off(tx: Transaction, record: ScheduleRecord, *, next_due_ms: int | None) -> bool:
-    """Move an entry on without a run: what it missed is not made up."""
+    """Move an entry on without a run: missed runs are not made up."""
     params = {
         "name": record.name,
         "source": record.source,

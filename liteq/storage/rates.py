@@ -21,7 +21,7 @@ from liteq.storage.driver import LOCK, SKIP_LOCKED, Row, Transaction
 
 __all__ = ["Budget", "Rate", "claim_within", "declare", "held_pairs", "look", "rates", "set_rate"]
 
-# From pair to pair through the index: what it costs is the number of tasks that are held, not of messages. (SQLite does
+# From pair to pair through the index: its cost is the number of held tasks, not of messages. (SQLite does
 # not seek by `(queue, task) > (?, ?)`: with a million held messages of one task that took 0.4 s.)
 NEXT_TASK = """
 SELECT queue, task FROM liteq_messages
@@ -50,7 +50,7 @@ SET = """
 INSERT INTO liteq_rates (task, rate, declared, full_us) VALUES (:task, :rate, NULL, 0)
 ON CONFLICT (task) DO UPDATE SET rate = excluded.rate, full_us = 0
 """
-# What was set at run time stands until the code says something else.
+# A rate set at run time stands until the code says something else.
 DECLARE = """
 INSERT INTO liteq_rates (task, rate, declared, full_us) VALUES (:task, :rate, :rate, 0)
 ON CONFLICT (task) DO UPDATE SET rate = excluded.rate, declared = excluded.declared, full_us = 0
@@ -64,7 +64,7 @@ MOST = 2_000  # ... and in one transaction: other writers get their turn in betw
 
 @dataclass
 class Budget:
-    """The share of one turn in tasks whose rate is limited; the claim writes in it what it used.
+    """The share of one turn in tasks whose rate is limited; the claim notes in it how much it used.
 
     `bucket`: this worker's own bucket of a task, None where it has none. `now_s` belongs to these, by the monotonic
     clock. `used` is to be taken out of them once the transaction has committed. `wait_s`: until the next look is worth
@@ -86,8 +86,16 @@ class Rate:
         self.task = task
         self.text = text
         self.declared = declared
+        self.bucket = _bucket(text, full_us)
+
+
+def _bucket(text: str, full_us: int) -> Bucket | None:
+    """The bucket of a stored rate; None for no limit, and for a row that another program wrote and that is no rate."""
+    try:
         rate = per_second(text)
-        self.bucket = Bucket(rate, full_us / 1e6) if rate else None
+        return Bucket(rate, full_us / 1e6) if rate else None
+    except (ValueError, TypeError):
+        return None
 
 
 def rates(tx: Transaction) -> dict[str, Rate]:
@@ -214,7 +222,7 @@ def _wake(tx: Transaction, queues: Sequence[str], turn: _Turn, limit: int) -> se
 
 
 def _sift(tx: Transaction, queue: str, turn: _Turn, want: int, may_hold: int) -> tuple[int, int]:
-    """Hold what at the head of `queue` there is no token for; how many of the head may be claimed, how many are held.
+    """Hold messages without a token at the head of `queue`; how many of the head may be claimed, how many are held.
 
     The head is looked at in the same order as `claim` takes it.
     """

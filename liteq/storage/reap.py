@@ -68,7 +68,7 @@ def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, max_reaps: int) 
     ends = []
     for seq, token, id_, flags, reaps, group_id in rows:
         # A worker's death does not tell which of its tasks was to blame, so this counter is apart from `crashes` and
-        # its limit is higher; it ends what takes a whole container down each time.
+        # its limit is higher; it ends a task that takes a whole container down each time.
         if reaps + 1 < max_reaps and not flags & Flag.EARLY_ACK:
             tx.execute(BACK, (seq, token))
             continue

@@ -1,4 +1,4 @@
-"""Reading what tasks left behind: the JSON of a message's or a group's result, without decoding it."""
+"""Reading the results of tasks: the JSON of a message's or a group's result, without decoding it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SELECT id, error FROM liteq_messages
  ORDER BY position LIMIT 1
 """
 FIRST_FAILED_GROUP = "SELECT id FROM liteq_groups WHERE group_id = :id AND failed > 0 ORDER BY position LIMIT 1"
-# Only what is finished: a row that still runs is not a result, and its workflow needs it.
+# Only finished rows: a row that still runs is not a result, and its workflow needs it.
 FORGET = f"""
 DELETE FROM liteq_messages
  WHERE id = ? AND state IN {sql_list(FINISHED)}
@@ -90,7 +90,7 @@ def group_bytes(tx: Transaction, node: str) -> int:
 
 
 def group_error(tx: Transaction, group: str) -> bytes:
-    """The error of what awaited a group that failed: a ChordError that names its first member that did."""
+    """The error for the rows behind a group that failed: a ChordError that names its first member that did."""
     inner = group
     while True:
         for member, error in tx.execute(FIRST_FAILED, {"id": inner}):
@@ -104,7 +104,7 @@ def group_error(tx: Transaction, group: str) -> bytes:
 
 
 def input_of(tx: Transaction, awaited: str, *, failure: bool, largest: float = inf) -> bytes | None:
-    """What a row that awaited `awaited` is given: its result; for an errback its error document."""
+    """The input of a row that awaited `awaited`: its result; for an errback its error document."""
     if not failure:
         return result_of(tx, awaited, largest=largest)
     for (error,) in tx.execute(ERROR, (awaited,)):

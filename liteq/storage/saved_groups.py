@@ -15,17 +15,17 @@ DELETE = "DELETE FROM liteq_saved_groups WHERE id = ?"
 
 
 def save(tx: Transaction, group_id: str, members: bytes, *, now_ms: int) -> None:
-    """Keep `members` (JSON) under `group_id`; what was there under it is replaced."""
+    """Keep `members` (JSON) under `group_id`, in the place of any that are there."""
     tx.executemany(SAVE, [(group_id, members, now_ms)])
 
 
 def load(tx: Transaction, group_id: str) -> bytes | None:
-    """What was saved under `group_id`; None when nothing was."""
+    """The members saved under `group_id`; None when nothing was."""
     for (members,) in tx.execute(LOAD, (group_id,)):
         return bytes(members)
     return None
 
 
 def delete(tx: Transaction, group_id: str) -> bool:
-    """Forget what was saved under `group_id`; whether there was anything."""
+    """Forget the members saved under `group_id`; whether there were any."""
     return tx.executemany(DELETE, [(group_id,)]) == 1

@@ -1,4 +1,4 @@
-"""The verb *settle*: leases end, with what became of them and whatever comes next, in one transaction.
+"""The verb *settle*: leases end, each with its outcome and its consequences, in one transaction.
 
 Each write carries the lease's fencing token. A lease whose token is no longer current is lost: its outcome is thrown
 away, since another worker has, or will have, the message.
@@ -76,7 +76,7 @@ class StaleBatch(Exception):
 
 
 class _Plan:
-    """The writes for a batch of outcomes, gathered by statement, and what they end."""
+    """The writes for a batch of outcomes, gathered by statement, and the ends that they bring."""
 
     def __init__(self) -> None:
         self.writes: dict[str, list[tuple[Lease, Params]]] = {}
@@ -133,7 +133,7 @@ class _Plan:
                 assert_never(outcome)
 
     def _beside(self, document: bytes | None, ref: int, before: bytes = b"") -> bytes | None:
-        """What goes into the row for `document`, which is written beside it when it, or the one `before`, is large."""
+        """The row's part of `document`, which is written beside the row when it, or the one `before`, is large."""
         if document is None or max(len(document), len(before)) <= payloads.INLINE_BYTES:
             return document
         self.bodies.append((ref, document))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
@@ -26,31 +26,17 @@ from liteq.storage import results as _results
 from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
+from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
 from liteq.storage.engines import open_driver
 from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
 from liteq.storage.rates import Budget
+from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 
 IDLE_EARS = 4
 CHUNK = 1_000  # rows of one housekeeping transaction: others get their turn in between
-
-
-TaggedEvents = Sequence[tuple[int | None, bytes]]  # each with the token of the lease that it is about
-
-
-class Turn(NamedTuple):
-    """The yield of one turn of a worker: new `leases`, and those whose outcome came too late.
-
-    `due_ms`: when the next scheduled message comes due; None when there is none, and where nothing was to be claimed.
-    `command`: with new leases, the newest command that was given before them (`storage.commands`); else 0.
-    """
-
-    leases: list[Lease]
-    lost: list[Lease]
-    due_ms: int | None = None
-    command: int = 0
 
 
 class _Step(Protocol):
@@ -86,28 +72,6 @@ class Storage:
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
         self._ears: list[Listener] = []  # listeners of Bell.DONE that nobody waits with
-        self._keep_short_names()
-
-    def _keep_short_names(self) -> None:
-        """Reading is done all over, and its names are no others: `storage.find` is `storage.reader.find`."""
-        self.find = self.reader.find
-        self.find_many = self.reader.find_many
-        self.find_finished = self.reader.find_finished
-        self.find_group = self.reader.find_group
-        self.group_members = self.reader.group_members
-        self.sent_by = self.reader.sent_by
-        self.followers = self.reader.followers
-        self.messages = self.reader.messages
-        self.browse = self.reader.browse
-        self.counts = self.reader.counts
-        self.workers = self.reader.workers
-        self.waiting = self.reader.waiting
-        self.next_due_ms = self.reader.next_due_ms
-        self.dead_matching = self.dead.matching
-        self.dead_replay = self.dead.requeue
-        self.dead_drop = self.dead.drop
-        self.grow_group = self.groups.append
-        self.extend_group = self.groups.extend
 
     def _events_of(self, messages: Sequence[Message]) -> Sequence[bytes]:
         return self.events_of(messages) if self.events_of is not None else ()
@@ -148,7 +112,7 @@ class Storage:
         return True
 
     def cancel(self, ids: Sequence[str], *, reason: str = "revoked") -> list[str]:
-        """Cancel messages that have not started, and what awaits them; the ids that are running now instead."""
+        """Cancel messages that have not started, and their followers; the ids that are running now instead."""
         with self.driver.write(Promise.REMOVED) as tx:
             running = _cancel.cancel(tx, ids, now_ms=self.clock.now_ms(), reason=reason)
         self._ring(done=True, work=True)
@@ -216,7 +180,8 @@ class Storage:
         if not settled and limit <= 0:
             return Turn([], [])
         if not settled and not expectant:
-            worth_it, due_ms = self._worth_a_claim(queues, now_ms, budget)
+            with self.driver.read() as tx:
+                worth_it, due_ms = worth_a_claim(tx, queues, budget, now_ms=now_ms)
             if not worth_it:
                 return Turn([], [], due_ms)
         try:
@@ -258,22 +223,12 @@ class Storage:
         )
         return Turn(leases, done.lost, due_ms, command)
 
-    def _worth_a_claim(self, queues: Sequence[str], now_ms: int, budget: Budget | None) -> tuple[bool, int | None]:
-        """Whether there is something to claim, and if not, when the next scheduled message comes due."""
-        with self.driver.read() as tx:
-            if budget is not None and _rates.look(tx, queues, budget, now_ms=now_ms):
-                return True, None
-            if _claim.claimable(tx, queues):
-                return True, None
-            due_ms = _claim.next_due_ms(tx)
-        return due_ms is not None and due_ms <= now_ms, due_ms
-
     def claim(self, queues: Sequence[str], *, worker: int, limit: int, visibility_s: float) -> list[Lease]:
         """Lease up to `limit` pending messages of `queues` for `visibility_s` seconds, the highest priority first."""
         return self.turn((), queues, worker=worker, limit=limit, visibility_s=visibility_s).leases
 
     def settle(self, settled: Sequence[tuple[Lease, Outcome]]) -> list[Lease]:
-        """Store outcomes and what they set in motion, in one transaction; the leases that were lost."""
+        """Store outcomes and their consequences, in one transaction; the leases that were lost."""
         return self.turn(settled, (), worker=0, limit=0, visibility_s=0).lost
 
     def progress(self, message_id: str, data: bytes, *, lease: tuple[int, int] | None = None) -> bool:
@@ -285,6 +240,17 @@ class Storage:
             if lease is not None:
                 return _extend.progress(tx, *lease, data)
             return _extend.progress_by_id(tx, message_id, data, now_ms=self.clock.now_ms())
+
+    def bury_misfits(self) -> list[bytes]:
+        """Make dead letters of unfinished rows that no verb can take; the error of each. Their followers end too."""
+        with self.driver.write(Promise.PROGRESS) as tx:
+            now_ms = self.clock.now_ms()
+            buried = self.driver.bury_misfits(tx, now_ms=now_ms)
+            ends = [End(misfit.id, ok=False, group_id=misfit.group_id, error=misfit.error) for misfit in buried]
+            if ends:
+                propagate(tx, ends, now_ms=now_ms)
+        self._ring(done=bool(buried), work=bool(buried))
+        return [misfit.error for misfit in buried]
 
     def reap(self, dead_workers: Sequence[int] = (), *, expired: bool = True, living: Collection[int] = ()) -> int:
         """End the leases of `dead_workers` and, if `expired`, those past their deadline; how many messages.
@@ -394,7 +360,7 @@ class Storage:
         return self.driver.describe()
 
     def close(self) -> None:
-        """Close what this process has open; the next use opens it again."""
+        """Close the connections of this process; the next use opens new ones."""
         while self._ears:
             self._ears.pop().close()
         self.driver.close()

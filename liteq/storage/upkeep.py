@@ -1,4 +1,4 @@
-"""The upkeep of a store: what a file asks of its processes beside the queue's own work.
+"""The upkeep of a store: the chores that a file asks of its processes beside the queue's own work.
 
 A server folds its log, syncs it and copies itself without liteq. So every method here has a default, which does
 nothing or says that the engine has no such thing; an engine overrides those that apply to it.
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from liteq.exceptions import StorageError
 
-__all__ = ["Check", "Upkeep"]
+__all__ = ["Check", "Misfit", "Upkeep"]
 
 
 class Check(NamedTuple):
@@ -21,6 +21,14 @@ class Check(NamedTuple):
     name: str
     status: str
     detail: str
+
+
+class Misfit(NamedTuple):
+    """A row that has become a dead letter, with the error that says why; `id` and `group_id` as they are now."""
+
+    id: str
+    group_id: str | None
+    error: bytes
 
 
 class Upkeep:
@@ -44,7 +52,14 @@ class Upkeep:
         return False
 
     def warnings(self) -> list[str]:
-        """Sentences for an operator, of what needs a look now; cheap enough to be asked each second."""
+        """Sentences for an operator about trouble that needs a look now; cheap enough to be asked each second."""
+        return []
+
+    def bury_misfits(self, tx: Any, *, now_ms: int) -> list[Misfit]:  # noqa: ARG002 - an engine's
+        """Make dead letters of unfinished rows that no verb can take, as another program may have written them.
+
+        `tx` is the open write transaction. An engine whose columns hold nothing but their type has no such rows.
+        """
         return []
 
     def backup(self, target: Path) -> None:

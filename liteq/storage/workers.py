@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import orjson
 
 from liteq.message import WorkerIdentity
 from liteq.storage.driver import Transaction
@@ -49,6 +51,15 @@ class WorkerRecord(NamedTuple):
     @property
     def identity(self) -> WorkerIdentity:
         return WorkerIdentity(self.uuid, self.name, self.host, self.boot, self.pid, self.started)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """`info` as a dict; an empty one where there is none, and where another program wrote something else."""
+        try:
+            found = orjson.loads(self.info or b"{}")
+        except (ValueError, TypeError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 def register(tx: Transaction, me: WorkerIdentity, info: bytes | None, *, now_ms: int) -> int:

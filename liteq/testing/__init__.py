@@ -24,7 +24,7 @@ START_MS = 1_767_225_600_000
 
 
 class FakeClock:
-    """A clock that stands still until it is told to move: `LiteQ("test", broker=..., clock=FakeClock())`."""
+    """A clock that stands still until it is moved: `LiteQ("test", broker=..., clock=FakeClock())`."""
 
     def __init__(self, start_ms: int = START_MS) -> None:
         self._start_ms = start_ms
@@ -47,7 +47,7 @@ class FakeClock:
 
 @contextmanager
 def eager(app: LiteQ, *, propagate: bool = True) -> Iterator[None]:
-    """Inside this block tasks of `app` run when they are sent; `propagate`: and raise what they raise there."""
+    """Inside this block tasks of `app` run when they are sent; `propagate`: and their exceptions are raised there."""
     conf = app.conf
     before = conf["task_always_eager"], conf["task_eager_propagates"]
     conf.update(task_always_eager=True, task_eager_propagates=propagate)
@@ -58,7 +58,7 @@ def eager(app: LiteQ, *, propagate: bool = True) -> Iterator[None]:
 
 
 def drain(app: LiteQ, queues: Sequence[str] | None = None, *, until_ms: int | None = None) -> int:
-    """Execute whatever is due in `queues` (None: in all), and what that sets in motion, in this process; how many.
+    """Execute the tasks that are due in `queues` (None: in all), and those that they send, in this process; how many.
 
     The real claim, execution and settling, without a worker. What is scheduled for later stays, unless the app's
     clock is a FakeClock and `until_ms` is given: the clock is then moved on from one due time to the next, up to it.
@@ -76,7 +76,7 @@ def drain(app: LiteQ, queues: Sequence[str] | None = None, *, until_ms: int | No
                 done += 1
             if leases:
                 continue
-            due_ms = storage.next_due_ms()
+            due_ms = storage.reader.next_due_ms()
             if until_ms is None or due_ms is None or due_ms > until_ms or not isinstance(clock, FakeClock):
                 return done
             clock.advance_to(due_ms)
@@ -86,7 +86,7 @@ def drain(app: LiteQ, queues: Sequence[str] | None = None, *, until_ms: int | No
 
 def _queues(app: LiteQ) -> list[str]:
     waiting = (State.PENDING, State.SCHEDULED)
-    return sorted({n.queue for n in app.storage.counts() if n.state in waiting}) or [app.conf.task_default_queue]
+    return sorted({n.queue for n in app.storage.reader.counts() if n.state in waiting}) or [app.conf.task_default_queue]
 
 
 def outcome_of(app: LiteQ, lease: Lease) -> Outcome:
@@ -96,7 +96,7 @@ def outcome_of(app: LiteQ, lease: Lease) -> Outcome:
     try:
         task: Any = app.tasks[lease.task]
         args, kwargs = arguments(task, lease)
-    except LiteqError as exc:  # nobody knows the task, or its arguments cannot be read
+    except LiteqError as exc:  # the task is unknown, or its arguments cannot be read
         return DeadLetter(encode_error(exc))
     request = Request.from_lease(lease, args, kwargs, "drain@localhost")
     return execute(task, request, args, kwargs, clock=app.clock).outcome

@@ -137,7 +137,7 @@ def celery_app(
     celery_parameters: dict[str, Any],
     use_celery_app_trap: bool,
 ) -> Iterator[LiteQ]:
-    """An app of the test's own. `@pytest.mark.celery(task_always_eager=True)` sets what is special to a test."""
+    """An app of the test's own. `@pytest.mark.celery(task_always_eager=True)` sets options for one test."""
     marker = request.node.get_closest_marker("celery")
     settings = {**celery_config, **(marker.kwargs if marker is not None else {})}
     with _made(tmp_path, celery_parameters, settings, trap=use_celery_app_trap) as app:

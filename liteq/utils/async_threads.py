@@ -60,11 +60,11 @@ class Lanes:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="liteq-write", initializer=_enter)
 
     def read(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        """What `function` returns, from the reading thread, to the running event loop."""
+        """Call `function` in the reading thread; its result, for the running event loop."""
         return asyncio.get_running_loop().run_in_executor(self._reader, function, *args)
 
     def write(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        """What `function` returns, from the writing thread, to the running event loop."""
+        """Call `function` in the writing thread; its result, for the running event loop."""
         return asyncio.get_running_loop().run_in_executor(self._writer, function, *args)
 
 
@@ -84,7 +84,7 @@ def lanes_of(app: AsyncApp) -> Lanes:
 
 
 async def writing(app: AsyncApp, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """What `function` returns, which writes to the file of `app`, while others have the event loop.
+    """Call `function`, which writes to the file of `app`, in a thread: the event loop goes on. Returns its result.
 
     Cancelled before the thread has come to it, it is not called; later, it runs to its end and nobody is told.
     """
@@ -99,7 +99,7 @@ async def writing(app: AsyncApp, function: Callable[..., T], *args: Any, **kwarg
 
 
 async def reading(app: AsyncApp, function: Callable[..., T], *args: Any) -> T:
-    """What `function` returns, which reads the file of `app`, while others have the event loop."""
+    """Call `function`, which reads the file of `app`, in a thread: the event loop goes on. Returns its result."""
     if elsewhere := _submitted(app, lambda: function(*args), writes=False):
         return await elsewhere
     return await lanes_of(app).read(function, *args)

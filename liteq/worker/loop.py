@@ -21,7 +21,7 @@ from math import inf
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.message import DeadLetter, Lease, Outcome, Release
-from liteq.serialization import encode_error
+from liteq.serialization import decode_error, encode_error
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
 from liteq.storage.storage import Storage, TaggedEvents, Turn
@@ -43,7 +43,7 @@ REPORT_AGAIN_S = 30.0  # between two reports of one trouble that lasts
 
 
 class Consumer:
-    """Feeds `pool` from `queues` of `storage` until told to stop.
+    """Feeds `pool` from `queues` of `storage` until asked to stop.
 
     Single-threaded: every method belongs to the thread that calls `run`; others ask through `worker/signals.py`.
     """
@@ -206,6 +206,25 @@ class Consumer:
             self._out_of_space(exc)
         except StorageError as exc:
             self._in_trouble(exc)
+        except Exception as exc:  # a value or a row that no check has stopped must not end the worker
+            self._pass_over(exc)
+
+    def _pass_over(self, exc: Exception) -> None:
+        """Go on after an error that no storage raises: bury the rows that cannot be taken, else try again soon."""
+        if self._aborting:
+            raise exc
+        logger.error("a row or an outcome cannot be handled: looking for it, and going on", exc_info=exc)
+        try:
+            errors = self._storage.bury_misfits()
+        except StorageError as refused:
+            self._in_trouble(refused)
+            return
+        for error in errors:
+            logger.error("a message is a dead letter now: %s", decode_error(error).message)
+        if errors:
+            self.look()
+        else:
+            self._in_trouble(exc)
 
     def _exchange(self, now: float) -> None:
         """Hand in outcomes and take leases, in one transaction, where this turn needs one."""
@@ -227,7 +246,7 @@ class Consumer:
         """Settle all outcomes and claim up to `limit` messages. Outcomes that cannot be stored are kept."""
         outcomes, self._outcomes = self._outcomes, []
         budget = self._rates.budget() if self._rates else None
-        told = self._events.ended(outcomes) if self._events else ()
+        tagged = self._events.ended(outcomes) if self._events else ()
         try:
             turn = self._storage.turn(
                 outcomes,
@@ -237,15 +256,16 @@ class Consumer:
                 visibility_s=self._visibility_s,
                 expectant=self._claiming.expectant,
                 budget=budget,
-                events=told,
+                events=tagged,
             )
         except BaseException as exc:
-            if type(exc) is StorageError:  # none of the kinds that pass: one of these outcomes may be to blame
+            # None of the kinds that pass: one of these outcomes may be to blame, or a value in it.
+            if type(exc) is StorageError or (isinstance(exc, Exception) and not isinstance(exc, StorageError)):
                 outcomes = self._settle_apart(outcomes)
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
         self.processed += len(outcomes)
-        self._committed(budget, told)
+        self._committed(budget, tagged)
         return turn
 
     def _monotonic(self, due_ms: int | None, now: float) -> float:
@@ -261,11 +281,11 @@ class Consumer:
             self._events.received(leases)
         return self._admit(leases, command)
 
-    def _committed(self, budget: Budget | None, told: TaggedEvents) -> None:
+    def _committed(self, budget: Budget | None, tagged: TaggedEvents) -> None:
         if self._rates is not None and budget is not None:
             self._rates.used(budget)
         if self._events is not None:
-            self._events.written(told)
+            self._events.written(tagged)
 
     def _settle_apart(self, outcomes: list[tuple[Lease, Outcome]]) -> list[tuple[Lease, Outcome]]:
         """Settle one by one the outcomes that the storage refused together, so that a bad one holds up no other.
@@ -276,11 +296,13 @@ class Consumer:
         for lease, outcome in outcomes:
             try:
                 self._storage.settle([(lease, outcome)])
-            except StorageError as exc:
+            except Exception as exc:
                 try:
                     self._storage.settle([(lease, DeadLetter(encode_error(exc)))])
                 except StorageError:
                     left.append((lease, outcome))
+                except Exception:  # the row itself is to blame: `_pass_over` buries it
+                    logger.exception("the outcome of %s[%s] cannot be stored", lease.task, lease.id)
         return left
 
     def _queues(self) -> list[str]:

@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Any
 
 from liteq import signals as announce
-from liteq.app.control import stamps_of
+from liteq.app.control.replies import stamps_of
 from liteq.context import App, Request
 from liteq.exceptions import TaskRevokedError
 from liteq.message import Cancel, Lease

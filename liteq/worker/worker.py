@@ -234,7 +234,7 @@ class Worker:
             return None
 
         def waiting(limit: int) -> int:
-            return storage.waiting(self.running.consumer.queues, limit=limit)
+            return storage.reader.waiting(self.running.consumer.queues, limit=limit)
 
         return Autoscaler(pool, *self._autoscale, waiting, self._look)
 

@@ -18,7 +18,7 @@ RESULT = b'"' + b"z" * 6_000 + b'"'
 
 
 def beside(storage: Storage) -> list[tuple[str, str]]:
-    """What stands beside the rows: (message id, what); the id is "" where there is no such message."""
+    """The documents beside the rows: (message id, which); the id is "" where there is no such message."""
     with storage.driver.read() as tx:
         rows = tx.execute(
             "SELECT coalesce(m.id, ''), b.ref FROM liteq_bodies AS b LEFT JOIN liteq_messages AS m ON m.seq = b.ref / 2"
@@ -47,7 +47,7 @@ def test_many_at_once_keep_their_arguments(storage: Storage, worker: FakeWorker)
 def test_readers_see_both(storage: Storage, send: Send, worker: FakeWorker) -> None:
     message_id = send(payload=LARGE)
     storage.settle([(worker.claim_one(), Ack(RESULT))])
-    record = storage.find(message_id)
+    record = storage.reader.find(message_id)
     assert record is not None
     assert (record.payload, record.result) == (LARGE, RESULT)
 
@@ -73,7 +73,7 @@ def test_what_replaces_a_message_hands_its_large_result_on(storage: Storage, sen
     batch = Batch([Message("instead", "t", SMALL)])
     storage.settle([(worker.claim_one(), Replace(batch, "instead"))])
     storage.settle([(worker.claim_one(), Ack(RESULT))])
-    record = storage.find(message_id)
+    record = storage.reader.find(message_id)
     assert record is not None
     assert record.result == RESULT
 
@@ -91,7 +91,7 @@ def test_a_retry_may_change_the_arguments(
 def test_a_replayed_dead_letter_still_has_them(storage: Storage, send: Send, worker: FakeWorker) -> None:
     message_id = send(payload=LARGE)
     storage.settle([(worker.claim_one(), DeadLetter(encode_error(ValueError("no"))))])
-    storage.dead_replay([message_id])
+    storage.dead.requeue([message_id])
     assert worker.claim_one().payload == LARGE
 
 
@@ -124,7 +124,7 @@ def test_they_leave_with_their_message(storage: Storage, send: Send, worker: Fak
 
     dropped = send(payload=LARGE)
     storage.settle([(worker.claim_one(), DeadLetter(encode_error(ValueError("no"))))])
-    assert storage.dead_drop([dropped]) == 1
+    assert storage.dead.drop([dropped]) == 1
 
     send(id=new_id(), payload=LARGE)
     storage.settle([(worker.claim_one(), Ack(RESULT))])

@@ -14,7 +14,7 @@ ERROR = encode_error(ValueError("no"))
 def pages(storage, state=None, **filters):
     """Every line, three at a time."""
     found, after = [], None
-    while lines := storage.browse(state, after=after, limit=3, **filters):
+    while lines := storage.reader.browse(state, after=after, limit=3, **filters):
         found += lines
         after = lines[-1].mark
     return found
@@ -53,7 +53,7 @@ def test_every_state_can_be_asked_for(storage, send, worker):
         State.LEASED: ["held"],
         State.PENDING: ["waits"],
     }
-    assert storage.browse(State.LEASED)[0].worker == "a"
+    assert storage.reader.browse(State.LEASED)[0].worker == "a"
 
 
 def test_by_queue_and_by_a_part_of_the_name(storage, send):

@@ -1,4 +1,4 @@
-"""What the end of one message sets in motion: chains, groups, chords, errbacks, replacements, replays."""
+"""The consequences of the end of one message: chains, groups, chords, errbacks, replacements, replays."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def run(storage: Storage, worker: FakeWorker) -> Run:
 @pytest.fixture
 def state(storage: Storage) -> Callable[[str], State | None]:
     def state(message_id: str) -> State | None:
-        record = storage.find(message_id)
+        record = storage.reader.find(message_id)
         return record.state if record else None
 
     return state
@@ -121,7 +121,7 @@ def test_a_failed_link_ends_those_behind_it_with_its_error(storage: Storage, run
         State.UPSTREAM_FAILED,
         State.UPSTREAM_FAILED,
     ]
-    last = storage.find("d")
+    last = storage.reader.find("d")
     assert last is not None
     assert last.error == ERROR
 
@@ -161,7 +161,7 @@ def test_a_chord_of_a_thousand(storage: Storage, run: Run) -> None:
     storage.enqueue(chord_of(1_000))
     assert run()[-1] == "body"
     assert len(run.order) == 1_001
-    group = storage.find_group("g")
+    group = storage.reader.find_group("g")
     assert group is not None
     assert (group.remaining, group.failed) == (0, 0)
 
@@ -214,7 +214,7 @@ def test_a_failed_member_fails_the_body_once_all_have_finished(
     storage.settle([(second, DeadLetter(ERROR))])
     assert state("body") is State.BLOCKED
     storage.settle([(first, Ack(b"1")), (third, Ack(b"1"))])
-    body = storage.find("body")
+    body = storage.reader.find("body")
     assert body is not None
     assert body.state is State.UPSTREAM_FAILED
     assert body.error is not None
@@ -265,8 +265,8 @@ def test_whatever_stands_behind_an_errback_vanishes_with_it(storage: Storage, ru
     behind = [row("body", LINKED | INPUT, awaits="g"), row("after", INPUT, awaits="body")]
     storage.enqueue(Batch([row("a", LINKED), *members, *behind], [Group("g", 2)]))
     run()
-    assert [(c.state, c.n) for c in storage.counts()] == [(State.SUCCEEDED, 1)]
-    assert storage.find_group("g") is None
+    assert [(c.state, c.n) for c in storage.reader.counts()] == [(State.SUCCEEDED, 1)]
+    assert storage.reader.find_group("g") is None
 
 
 def test_only_the_link_that_broke_calls_its_errback(storage: Storage, run: Run, state: StateOf) -> None:
@@ -299,7 +299,7 @@ def test_a_chord_that_was_never_begun_leaves_its_bodys_errback_alone(
         Batch([row("a", LINKED), *members, row("body", LINKED | INPUT, awaits="g"), *errbacks], [Group("g", 2)])
     )
     assert run(a=DeadLetter(ERROR)) == ["a", "err"]
-    (body,) = storage.find_many(["body"]).values()
+    (body,) = storage.reader.find_many(["body"]).values()
     assert (body.state, body.error) == (State.UPSTREAM_FAILED, ERROR)
 
 
@@ -322,7 +322,7 @@ def test_a_replaced_message_finishes_as_its_replacement(storage: Storage, run: R
     run(a=Replace(Batch(chain_of("x", "y")), awaits="y"))
     assert run.order == ["a", "x", "y", "b"]
     assert run.inputs["b"] == b'"y"'
-    replaced = storage.find("a")
+    replaced = storage.reader.find("a")
     assert replaced is not None
     assert (replaced.state, replaced.result) == (State.SUCCEEDED, b'"y"')
 
@@ -357,11 +357,11 @@ def test_a_replayed_dead_letter_resumes_its_workflow(storage: Storage, run: Run,
     storage.enqueue(Batch([*batch.messages[:-1], body, after], batch.groups))
     run(m0=DeadLetter(ERROR), m1=DeadLetter(ERROR))
     assert state("after") is State.UPSTREAM_FAILED
-    storage.dead_replay(["m0"])
+    storage.dead.requeue(["m0"])
     assert (state("body"), state("after")) == (State.BLOCKED, State.BLOCKED)
     run()
     assert state("body") is State.UPSTREAM_FAILED, "m1 is still dead"
-    storage.dead_replay(["m1"])
+    storage.dead.requeue(["m1"])
     run()
     assert run.inputs["body"] == b'["m0","m1"]'
     assert state("after") is State.SUCCEEDED
@@ -386,10 +386,13 @@ def test_a_finished_workflow_leaves_whole(storage: Storage, run: Run, clock: Fak
     clock.advance(seconds=1_000)
     while storage.expire(result_expires_s=1, dead_expires_s=1):
         pass
-    assert storage.counts() == []
-    assert storage.find_group("g") is None
+    assert storage.reader.counts() == []
+    assert storage.reader.find_group("g") is None
 
 
 def test_the_members_of_a_group_are_known(storage: Storage) -> None:
     storage.enqueue(chord_of(2))
-    assert [(m.position, m.kind, m.id) for m in storage.group_members("g")] == [(0, "task", "m0"), (1, "task", "m1")]
+    assert [(m.position, m.kind, m.id) for m in storage.reader.group_members("g")] == [
+        (0, "task", "m0"),
+        (1, "task", "m1"),
+    ]

@@ -19,7 +19,7 @@ def test_readers_that_overlap_without_end_do_not_make_the_log_grow(storage: Stor
 
     def read(n: int) -> None:
         while not stop.is_set():
-            storage.counts()
+            storage.reader.counts()
             reads[n] += 1
 
     readers = [threading.Thread(target=read, args=(n,)) for n in range(2)]

@@ -20,7 +20,7 @@ ERROR = encode_error(ValueError("no"))
 
 
 def state_of(storage: Storage, message_id: str) -> State | None:
-    record = storage.find(message_id)
+    record = storage.reader.find(message_id)
     return record.state if record else None
 
 
@@ -29,7 +29,7 @@ def state_of(storage: Storage, message_id: str) -> State | None:
 
 def test_what_was_enqueued_is_there(storage: Storage, send: Send) -> None:
     message_id = send(queue="q", priority=3, options=b'{"a":1}')
-    record = storage.find(message_id)
+    record = storage.reader.find(message_id)
     assert record is not None
     assert (record.task, record.queue, record.priority, record.state) == ("t", "q", 3, State.PENDING)
     assert (record.payload, record.options) == (PAYLOAD, b'{"a":1}')
@@ -38,10 +38,10 @@ def test_what_was_enqueued_is_there(storage: Storage, send: Send) -> None:
 def test_the_same_id_again_makes_no_second_row(storage: Storage, send: Send) -> None:
     first = send(id="mine", task="t")
     assert send(id="mine", task="other") == first
-    record = storage.find("mine")
+    record = storage.reader.find("mine")
     assert record is not None
     assert record.task == "t"
-    assert sum(c.n for c in storage.counts()) == 1
+    assert sum(c.n for c in storage.reader.counts()) == 1
 
 
 def test_a_unique_key_admits_one_unfinished_message(storage: Storage, send: Send, worker: FakeWorker) -> None:
@@ -56,7 +56,7 @@ def test_a_batch_is_written_whole_or_not_at_all(storage: Storage) -> None:
     bad = Message(new_id(), None, PAYLOAD)  # type: ignore[arg-type]
     with pytest.raises(Exception, match=r"(?i)not null"):
         storage.enqueue(Batch([good, bad]))
-    assert storage.counts() == []
+    assert storage.reader.counts() == []
 
 
 def test_many_go_in_one_commit(storage: Storage, worker: FakeWorker) -> None:
@@ -128,10 +128,10 @@ def test_a_message_is_not_claimed_before_it_is_due(
     message_id = send(due_ms=clock.now_ms() + 5_000)
     assert state_of(storage, message_id) is State.SCHEDULED
     assert worker.claim() == []
-    assert storage.next_due_ms() == clock.now_ms() + 5_000
+    assert storage.reader.next_due_ms() == clock.now_ms() + 5_000
     clock.advance(seconds=5)
     assert worker.claim_one().id == message_id
-    assert storage.next_due_ms() is None
+    assert storage.reader.next_due_ms() is None
 
 
 # -- settle ----------------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def test_a_message_is_not_claimed_before_it_is_due(
 def test_an_ack_stores_the_result(storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock) -> None:
     message_id = send()
     storage.settle([(worker.claim_one(), Ack(b"[1,2]"))])
-    record = storage.find(message_id)
+    record = storage.reader.find(message_id)
     assert record is not None
     assert (record.state, record.result, record.finished_ms) == (State.SUCCEEDED, b"[1,2]", clock.now_ms())
 
@@ -148,7 +148,7 @@ def test_an_ack_stores_the_result(storage: Storage, send: Send, worker: FakeWork
 def test_an_ack_without_a_result_leaves_no_row(storage: Storage, send: Send, worker: FakeWorker) -> None:
     message_id = send(flags=Flag.IGNORE_RESULT)
     storage.settle([(worker.claim_one(), Ack(None))])
-    assert storage.find(message_id) is None
+    assert storage.reader.find(message_id) is None
 
 
 def test_a_retry_comes_back_when_it_is_due(storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock) -> None:
@@ -176,7 +176,7 @@ def test_a_message_that_kills_its_process_thrice_is_a_dead_letter(
         lease = worker.claim_one()
         assert lease.crashes == crashes
         storage.settle([(lease, Release(crashed=True))])
-    record = storage.find(message_id)
+    record = storage.reader.find(message_id)
     assert record is not None
     assert record.state is State.DEAD
     assert record.error is not None
@@ -202,7 +202,7 @@ def test_a_lease_that_ran_out_cannot_ack(
     assert fresh.token > stale.token
     assert storage.settle([(stale, Ack(b'"late"'))]) == [stale]
     assert storage.settle([(fresh, Ack(b'"good"'))]) == []
-    record = storage.find(message_id)
+    record = storage.reader.find(message_id)
     assert record is not None
     assert record.result == b'"good"'
 
@@ -218,9 +218,9 @@ def test_no_outcome_of_a_lost_lease_is_stored(
     clock.advance(seconds=61)
     storage.reap()
     fresh = other.claim_one()
-    before = storage.find(kept)
+    before = storage.reader.find(kept)
     assert storage.settle([(stale, outcome)]) == [stale]  # type: ignore[list-item]
-    assert storage.find(kept) == before
+    assert storage.reader.find(kept) == before
     assert storage.settle([(fresh, Ack(b"1"))]) == []
 
 
@@ -258,7 +258,7 @@ def test_a_dead_workers_leases_are_put_back_at_once(
     ids = [send() for _ in range(3)]
     worker.claim()
     assert storage.reap([worker.number]) == 3
-    assert [w.id for w in storage.workers()] == [other.number]
+    assert [w.id for w in storage.reader.workers()] == [other.number]
     assert [lease.id for lease in other.claim()] == ids
 
 
@@ -301,14 +301,14 @@ def test_purge_deletes_what_waits(storage: Storage, send: Send, worker: FakeWork
     assert storage.purge(["celery"]) == 2
     assert state_of(storage, running) is State.LEASED
     assert storage.purge() == 1
-    assert storage.find(elsewhere) is None
+    assert storage.reader.find(elsewhere) is None
 
 
 def test_progress_is_fenced(storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock) -> None:
     message_id = send()
     lease = worker.claim_one()
     assert storage.progress(message_id, b'{"state":"HALF"}', lease=(lease.seq, lease.token))
-    record = storage.find(message_id)
+    record = storage.reader.find(message_id)
     assert record is not None
     assert record.progress == b'{"state":"HALF"}'
     storage.settle([(lease, Release())])
@@ -321,22 +321,22 @@ def test_progress_is_fenced(storage: Storage, send: Send, worker: FakeWorker, cl
 def test_a_dead_letter_can_be_listed_replayed_and_dropped(storage: Storage, send: Send, worker: FakeWorker) -> None:
     first, second = send(task="a"), send(task="b")
     storage.settle([(lease, DeadLetter(ERROR)) for lease in worker.claim()])
-    assert storage.dead_matching() == [first, second]
-    assert storage.dead_matching(task="b") == [second]
-    assert storage.dead_replay([first, "unknown"]) == [first]
+    assert storage.dead.matching() == [first, second]
+    assert storage.dead.matching(task="b") == [second]
+    assert storage.dead.requeue([first, "unknown"]) == [first]
     assert worker.claim_one().id == first
-    assert storage.dead_drop([second]) == 1
-    assert storage.find(second) is None
+    assert storage.dead.drop([second]) == 1
+    assert storage.reader.find(second) is None
 
 
 def test_a_replay_does_not_break_a_unique_key(storage: Storage, send: Send, worker: FakeWorker) -> None:
     first = send(unique_key="k")
     storage.settle([(worker.claim_one(), DeadLetter(ERROR))])
     second = send(unique_key="k")
-    assert storage.dead_replay([first]) == []
+    assert storage.dead.requeue([first]) == []
     storage.settle([(worker.claim_one(), Ack(b"1"))])
     assert state_of(storage, second) is State.SUCCEEDED
-    assert storage.dead_replay([first]) == [first]
+    assert storage.dead.requeue([first]) == [first]
 
 
 def test_finished_rows_leave_when_their_time_is_over(
@@ -348,9 +348,9 @@ def test_finished_rows_leave_when_their_time_is_over(
     waiting = send()
     assert storage.expire(result_expires_s=101, dead_expires_s=101) == 0
     assert storage.expire(result_expires_s=99, dead_expires_s=None) == 1
-    assert (storage.find(done), state_of(storage, dead)) == (None, State.DEAD)
+    assert (storage.reader.find(done), state_of(storage, dead)) == (None, State.DEAD)
     assert storage.expire(result_expires_s=None, dead_expires_s=99) == 1
-    assert storage.find(dead) is None
+    assert storage.reader.find(dead) is None
     assert state_of(storage, waiting) is State.PENDING
 
 
@@ -358,5 +358,5 @@ def test_forget_deletes_only_what_has_finished(storage: Storage, send: Send, wor
     done, waiting = send(), send()
     storage.settle([(worker.claim_one(), Ack(b"1"))])
     assert storage.forget([done, waiting]) == 1
-    assert storage.find(done) is None
+    assert storage.reader.find(done) is None
     assert state_of(storage, waiting) is State.PENDING

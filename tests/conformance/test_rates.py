@@ -37,7 +37,7 @@ class Limited:
 
 
 def count(storage: Storage, state: State) -> int:
-    return sum(c.n for c in storage.counts() if c.state is state)
+    return sum(c.n for c in storage.reader.counts() if c.state is state)
 
 
 def test_one_token_one_message_and_the_rest_is_held(
@@ -112,7 +112,7 @@ def test_no_attempt_is_counted_while_it_waits(
     for _ in range(5):
         limited.claim()
         clock.advance(seconds=0.1)
-    record = storage.find(held)
+    record = storage.reader.find(held)
     assert record is not None
     assert (record.retries, record.crashes, record.reaps, record.token) == (0, 0, 0, None)
 
@@ -168,7 +168,7 @@ def test_what_is_held_can_be_cancelled_and_purged(
     ids = [send(task="slow") for _ in range(3)]
     Limited(storage, worker, clock, slow=1).claim()
     storage.cancel([ids[1]])
-    record = storage.find(ids[1])
+    record = storage.reader.find(ids[1])
     assert record is not None
     assert record.state is State.CANCELLED
     assert storage.purge(["celery"]) == 1

@@ -94,13 +94,13 @@ def put_off(scene: Scene) -> None:
     placeholder = Message("placeholder", "t", PAYLOAD, flags=Flag.LINKED, group_id="g", position=0)
     scene.storage.enqueue(Batch([placeholder], [Group("g", 1)]))
     member = replace(placeholder, id=new_id(), position=1)
-    assert scene.storage.extend_group("g", "placeholder", Batch([member]), 1, patience_s=60)
+    assert scene.storage.groups.extend("g", "placeholder", Batch([member]), 1, patience_s=60)
 
 
 def requeue_upstream(scene: Scene) -> None:
     scene.chain()
     scene.end(DeadLetter(ERROR))
-    scene.storage.dead_replay(["a"])
+    scene.storage.dead.requeue(["a"])
 
 
 def first(*steps: Callable[[Scene], object]) -> Callable[[Scene], None]:
@@ -143,7 +143,7 @@ SCENES: dict[Transition, Callable[[Scene], None]] = {
     (S.LEASED, S.DEAD): first(SEND, end(DeadLetter(ERROR))),
     (S.LEASED, S.CANCELLED): first(SEND, end(Cancel(None))),
     (S.LEASED, S.BLOCKED): REPLACE,
-    (S.DEAD, S.PENDING): first(SEND, end(DeadLetter(ERROR)), lambda scene: scene.storage.dead_replay(["a"])),
+    (S.DEAD, S.PENDING): first(SEND, end(DeadLetter(ERROR)), lambda scene: scene.storage.dead.requeue(["a"])),
     (S.UPSTREAM_FAILED, S.BLOCKED): requeue_upstream,
 }
 

@@ -43,8 +43,8 @@ MUTANTS = [
     ),
     without(
         "a token is never given out twice", "liteq/storage/sqlite/session.py",
-        "SET value = value + ? WHERE key = 'token' RETURNING value - ?",
-        "SET value = value + 0 * ? WHERE key = 'token' RETURNING value - 0 * ?",
+        "UPDATE liteq_meta SET value = ? WHERE key = 'token'",
+        "UPDATE liteq_meta SET value = 0 * ? WHERE key = 'token'",
         MODEL,
         "test_simulation.py::TestQueueMachine",
     ),
@@ -544,6 +544,36 @@ MUTANTS = [
         "    if text.isprintable():", "    if text:",
         "test_limits.py::test_results_and_tracebacks_are_held_to_their_limits",
         "../unit/test_log.py::test_a_name_cannot_forge_a_line_or_drive_the_terminal",
+    ),
+    without(
+        "a row that no verb can take becomes a dead letter", "liteq/storage/sqlite/misfits.py",
+        "    return [_bury_one(tx, seq, now_ms) for seq in sorted(found)]", "    return []",
+        "test_guilty.py::test_a_message_written_by_hand_is_a_dead_letter_and_the_next_one_runs",
+    ),
+    without(
+        "the loop goes on after an error that no storage raises", "liteq/worker/loop.py",
+        "            self._pass_over(exc)", "            raise",
+        "test_guilty.py::test_any_values_in_any_columns",
+    ),
+    without(
+        "a reader passes over a row that is none", "liteq/storage/rates.py",
+        "    except (ValueError, TypeError):\n        return None", "    except KeyError:\n        return None",
+        "test_guilty.py::test_what_another_program_wrote_beside_the_messages_stops_no_worker",
+    ),
+    without(
+        "a rate is one that a file can hold", "liteq/policy/rates.py",
+        "value == 0 or value >= LEAST", "value >= 0",
+        "test_guilty.py::test_a_rate_that_no_file_can_hold_is_refused_where_it_is_said",
+    ),
+    without(
+        "an outcome that cannot be stored fails its task alone", "liteq/worker/loop.py",
+        "(isinstance(exc, Exception) and not isinstance(exc, StorageError)):", "False:",
+        "test_guilty.py::test_a_task_of_which_no_outcome_can_be_stored_fails_alone",
+    ),
+    without(
+        "the time of a retry is a possible one", "liteq/policy/times.py",
+        "    if not abs(seconds) <= LONGEST_S:", "    if abs(seconds) != abs(seconds):",
+        "../unit/test_call_options.py::test_a_time_that_there_is_not",
     ),
     without(
         "a message names no module to import", "liteq/worker/control/commands.py",

@@ -135,7 +135,7 @@ class Drill:
     def wait_until_settled(self, within_s: float = 60.0) -> None:
         """Until no message is waiting or running."""
         storage = self.storage()
-        wait_for(lambda: not any(c.state in UNFINISHED for c in storage.counts()), within_s=within_s)
+        wait_for(lambda: not any(c.state in UNFINISHED for c in storage.reader.counts()), within_s=within_s)
         storage.close()
 
     def stop(self, process: Process) -> int:
@@ -210,7 +210,7 @@ def check_nothing_lost(drill: Drill) -> dict[str, int]:
     """The oracle. Everything accepted is done, once, with the right result; the file is whole. What it counted."""
     storage = drill.storage()
     accepted = drill.accepted()
-    records = storage.find_many([a.id for a in accepted])
+    records = storage.reader.find_many([a.id for a in accepted])
     executed = drill.ledger()
     lost = [a for a in accepted if a.id not in records or records[a.id].state is not State.SUCCEEDED]
     assert not lost, f"{len(lost)} of {len(accepted)} accepted are not done: {lost[:3]}"
@@ -219,7 +219,7 @@ def check_nothing_lost(drill: Drill) -> dict[str, int]:
     never = [a for a in accepted if not executed[a.id]]
     assert not never, f"done but never executed: {never[:3]}"
     # Nothing that was accepted is in the file twice, and nothing is there that is still to be done.
-    states = {c.state for c in storage.counts()}
+    states = {c.state for c in storage.reader.counts()}
     assert states <= {State.SUCCEEDED}, states
     storage.close()
     assert integrity(drill.db) == "ok"

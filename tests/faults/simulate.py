@@ -218,7 +218,7 @@ class Simulation:
         dead = [id_ for id_, row in self.model.rows.items() if row.state is State.DEAD]
         if dead:
             id_ = self.rng.choice(dead)
-            self._apply(lambda: (self.storage.dead_replay([id_]), None)[1], lambda model: model.replay([id_]))
+            self._apply(lambda: (self.storage.dead.requeue([id_]), None)[1], lambda model: model.replay([id_]))
 
     def expire(self) -> None:
         """Old results leave: of the file, and then of the model, where nobody can miss them."""

@@ -70,7 +70,7 @@ def soak(drill: Drill, minutes: float, tasks: float, interval_s: float) -> list[
         while time.monotonic() < until:
             sent = time.perf_counter()
             ids = [drill.send(storage, "work", n) for n in range(20)]
-            wait_for(lambda: all(r.finished_ms for r in storage.find_many(ids).values()), within_s=30)
+            wait_for(lambda: all(r.finished_ms for r in storage.reader.find_many(ids).values()), within_s=30)
             latencies.append((time.perf_counter() - sent) * 1000)
             done += len(ids)
         children = sum(rss_mib(pid) for pid in children_of(worker.pid))

@@ -124,7 +124,7 @@ def test_a_bad_file_is_refused_within_a_second(
     with pytest.raises(kind, match=says):
         storage.migrate()
     with pytest.raises(kind):
-        storage.counts()
+        storage.reader.counts()
     assert time.monotonic() - began < 1.0
 
 
@@ -225,7 +225,7 @@ def use(storage: Storage) -> None:
     storage.settle(
         [(lease, Ack(b"1")) for lease in storage.claim(["celery"], worker=worker, limit=300, visibility_s=9)]
     )
-    storage.counts()
+    storage.reader.counts()
     storage.expire(result_expires_s=0, dead_expires_s=0)
 
 
@@ -284,7 +284,7 @@ def test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_noth
     if suffix == "-wal":
         Path(f"{drill.db}-shm").unlink(missing_ok=True)  # as the message says
     storage = open_storage(url)
-    records = storage.find_many(accepted)
+    records = storage.reader.find_many(accepted)
     assert len(records) == len(accepted)
     storage.close()
     assert integrity(drill.db) == "ok"

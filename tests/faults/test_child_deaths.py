@@ -53,7 +53,7 @@ def test_a_child_that_dies_gives_its_task_back_within_a_second(drill: Drill, tmp
         how = list(HOW)[n % len(HOW)]
         sent[drill.send(storage, "die_once", how, str(tmp_path))] = how
     drill.wait_until_settled(within_s=20 + DEATHS)
-    records = storage.find_many(list(sent))
+    records = storage.reader.find_many(list(sent))
     assert {r.state for r in records.values()} == {State.SUCCEEDED}
     assert {r.crashes for r in records.values()} == {1}
     ran = drill.ledger()
@@ -92,11 +92,11 @@ def test_out_of_memory_is_an_error_of_the_task_and_the_child_goes_on(drill: Dril
     hungry = [drill.send(storage, "devour") for _ in range(DEATHS)]
     after = drill.send(storage, "work", 7)
     drill.wait_until_settled(within_s=20 + DEATHS)
-    for record in storage.find_many(hungry).values():
+    for record in storage.reader.find_many(hungry).values():
         assert record.state is State.DEAD
         assert decode_error(record.error or b"{}").type == "MemoryError"
         assert record.crashes == 0
-    assert storage.find(after).state is State.SUCCEEDED  # type: ignore[union-attr]
+    assert storage.reader.find(after).state is State.SUCCEEDED  # type: ignore[union-attr]
     assert "ended with" not in drill.log()
     assert drill.stop(worker) == 0
     storage.close()
@@ -111,12 +111,12 @@ def test_tasks_that_kill_their_process_are_dead_letters_and_others_go_on(drill: 
     drill.wait_until_settled(within_s=30 + PILLS)
     ledger = drill.ledger()
     for pill in pills:
-        record = storage.find(pill)
+        record = storage.reader.find(pill)
         assert record is not None
         assert (record.state, record.crashes, ledger[pill]) == (State.DEAD, 2, 3)
         assert decode_error(record.error or b"{}").type == "WorkerLostError"
     assert len(drill.accepted()) == 15
-    assert {storage.find(a.id).state for a in drill.accepted()} == {State.SUCCEEDED}  # type: ignore[union-attr]
+    assert {storage.reader.find(a.id).state for a in drill.accepted()} == {State.SUCCEEDED}  # type: ignore[union-attr]
     assert drill.stop(worker) == 0
     storage.close()
 
@@ -134,7 +134,7 @@ def test_a_task_that_fails_with_its_process_tells_its_hooks(drill: Drill, task: 
         for what in (f"on_failure-{error}[{n}]", f"task_failure-{error}", "after_return-FAILURE")
     ), "each once: only the last crash is a failure"
     after = drill.send(storage, "work", 7)
-    wait_for(lambda: storage.find(after).state is State.SUCCEEDED, within_s=30)  # type: ignore[union-attr]
+    wait_for(lambda: storage.reader.find(after).state is State.SUCCEEDED, within_s=30)  # type: ignore[union-attr]
     assert drill.stop(worker) == 0
     storage.close()
 
@@ -149,7 +149,7 @@ def test_an_alarm_that_a_task_left_ends_no_other(drill: Drill) -> None:
     wait_for(lambda: time.monotonic() - began > 1.5)
     (drill.folder / "go").touch()
     drill.wait_until_settled()
-    record = storage.find(innocent)
+    record = storage.reader.find(innocent)
     assert record is not None
     assert (record.state, record.crashes) == (State.SUCCEEDED, 0)
     assert f"[{culprit}] left an alarm behind" in drill.log()
@@ -165,7 +165,7 @@ def test_a_thread_that_a_task_left_is_named_when_it_ends_the_process(drill: Dril
     wait_for(lambda: drill.executions() == 1, within_s=30)
     (drill.folder / "end").touch()
     wait_for(lambda: drill.executions() == 2, within_s=30)
-    record = storage.find(innocent)
+    record = storage.reader.find(innocent)
     assert record is not None
     message = decode_error(record.error or b"{}").message
     assert "exit code 7" in message
@@ -203,10 +203,10 @@ def test_a_task_that_a_worker_does_not_know_waits_for_one_that_does(tmp_path: Pa
     assert result.get(timeout=5) == 7
     given_up = new.send_task("fresh", (8,))
     work(old, old.conf.unknown_task_patience - 1)
-    assert storage.dead_matching() == []
+    assert storage.dead.matching() == []
     work(old, 7)
-    assert storage.dead_matching() == [given_up.id]
-    record = storage.find(given_up.id)
+    assert storage.dead.matching() == [given_up.id]
+    record = storage.reader.find(given_up.id)
     assert record is not None
     assert decode_error(record.error or b"{}").type == "NotRegistered"
     for app in (old, new):

@@ -102,7 +102,7 @@ def test_a_dead_workers_lease_ends_in_spite_of_it(storage: Storage, clock: TwoCl
         clock.advance(10)
         b.beat([])
         b.look_after_others()
-    record = storage.find(lease.id)
+    record = storage.reader.find(lease.id)
     assert record is not None
     assert record.state is State.PENDING
 
@@ -120,7 +120,7 @@ def test_a_lease_that_its_worker_has_lost_sight_of_ends_in_spite_of_it(
         for worker in (a, b):
             worker.beat([])
             worker.look_after_others()
-    record = storage.find(lease.id)
+    record = storage.reader.find(lease.id)
     assert record is not None
     assert record.state is State.PENDING
 
@@ -149,10 +149,10 @@ def test_a_worker_that_cannot_be_asked_and_is_silent_for_long_is_taken_off_the_l
     here = worker_of(storage, "here")
     clock.advance(VISIBILITY_S)
     here.look_after_others()
-    assert [w.name for w in storage.workers()] == ["gone", "here"]
+    assert [w.name for w in storage.reader.workers()] == ["gone", "here"]
     clock.advance(GONE_S + 1)
     here.look_after_others()
-    assert [w.name for w in storage.workers()] == ["here"]
+    assert [w.name for w in storage.reader.workers()] == ["here"]
 
 
 # -- every verb ------------------------------------------------------------------------------------------------------
@@ -232,8 +232,8 @@ def test_whatever_was_sent_before_the_clock_was_set_ends(
         ["plain"] * 2 + ["late", "fails_once", "t"] + ["link"] * 3 + ["member"] * 2 + ["body"] + ["limited"] * 5
     )
     assert sent_after.id
-    assert {count.state for count in storage.counts()} == {State.SUCCEEDED}
-    assert storage.find(taken.id) is not None
+    assert {count.state for count in storage.reader.counts()} == {State.SUCCEEDED}
+    assert storage.reader.find(taken.id) is not None
 
 
 @pytest.mark.parametrize("jump_s", [-3600, -DAY])
@@ -262,11 +262,11 @@ def test_entries_go_on_firing(storage: Storage, app: LiteQ, clock: TwoClocks, ju
     JUMPED[jump](clock)
     beat = Beat(app) if restarted else beat
     beat.turn()
-    before = len(storage.messages(State.PENDING))
+    before = len(storage.reader.messages(State.PENDING))
     for _ in range(61):
         clock.advance(1)
         beat.tick()
-    names = [record.task for record in storage.messages(State.PENDING)]
+    names = [record.task for record in storage.reader.messages(State.PENDING)]
     assert len(names) >= before + 3
     assert {"plain", "late"} <= set(names)
 
@@ -307,7 +307,7 @@ SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select([], [],
 
 
 def left(storage: Storage, ids: list[str]) -> list[Record]:
-    return [record for record in storage.find_many(ids).values() if record.state is not State.SUCCEEDED]
+    return [record for record in storage.reader.find_many(ids).values() if record.state is not State.SUCCEEDED]
 
 
 @pytest.mark.skipif(not NIGHTLY or FAKETIME is None, reason="nightly; needs libfaketime (apt install faketime)")
@@ -344,14 +344,14 @@ def test_workers_live_through_a_clock_that_is_set(tmp_path: Path) -> None:
             sent += [drill.send(storage, "work", n) for n in range(20)]
             wait_for(lambda: not left(storage, sent), within_s=60)
             assert [worker.poll() for worker in workers] == [None, None]
-            record = storage.find(long)
+            record = storage.reader.find(long)
             assert record is not None
             assert record.state is State.LEASED
         began = time.monotonic()
         wait_for(lambda: time.monotonic() - began > 14, within_s=30)  # two leases
         assert drill.ledger()[long] == 1
         (tmp_path / "go").touch()
-        wait_for(lambda: storage.find(long).state is State.SUCCEEDED, within_s=30)  # type: ignore[union-attr]
+        wait_for(lambda: storage.reader.find(long).state is State.SUCCEEDED, within_s=30)  # type: ignore[union-attr]
         assert drill.ledger().total() == len(drill.ledger()) == total, "lost, or run twice"
         assert [drill.stop(worker) for worker in workers] == [0, 0]
     finally:

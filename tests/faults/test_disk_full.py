@@ -85,17 +85,19 @@ def test_acks_finish_from_the_ballast_and_the_worker_resumes_alone(drill: Drill,
         with pytest.raises(StorageFull):
             send_for_ever(drill, storage)
         go.touch()
-        wait_for(lambda: {storage.find(id_).state for id_ in running} == {State.SUCCEEDED}, within_s=20)  # type: ignore[union-attr]
+        wait_for(lambda: {storage.reader.find(id_).state for id_ in running} == {State.SUCCEEDED}, within_s=20)  # type: ignore[union-attr]
         assert ballast.in_use()
         # The acknowledgements made room at the executors, and for longer than a safety poll nothing is claimed.
         quiet_until = time.monotonic() + (1.5 if cycle == 0 else 0.0)
         while True:
-            assert sum(r.state is State.PENDING for r in storage.find_many(waiting).values()) > 40
+            assert sum(r.state is State.PENDING for r in storage.reader.find_many(waiting).values()) > 40
             if time.monotonic() > quiet_until:
                 break
             time.sleep(0.05)
         filler.unlink()
-        wait_for(lambda: {r.state for r in storage.find_many(waiting).values()} == {State.SUCCEEDED}, within_s=20)
+        wait_for(
+            lambda: {r.state for r in storage.reader.find_many(waiting).values()} == {State.SUCCEEDED}, within_s=20
+        )
         wait_for(lambda: not ballast.in_use(), within_s=20)
         assert worker.poll() is None
     storage.close()

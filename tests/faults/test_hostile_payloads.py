@@ -36,7 +36,7 @@ def app(tmp_path: Path) -> Iterator[LiteQ]:
 
 
 def rows(app: LiteQ) -> int:
-    return sum(count.n for count in app.storage.counts())
+    return sum(count.n for count in app.storage.reader.counts())
 
 
 def nested(depth: int) -> list[Any]:
@@ -126,7 +126,7 @@ def test_anything_is_either_refused_or_comes_back(app: LiteQ, value: Any) -> Non
     except BadMessage:
         assert rows(app) == before
         return
-    record = app.storage.find(result.id)
+    record = app.storage.reader.find(result.id)
     assert record is not None
     (got,), _ = decode(record.payload)
     assert repr(got) == repr(value)

@@ -103,7 +103,7 @@ def test_nothing_is_lost_when_anything_is_killed(drill: Drill) -> None:
         kill_group(producer)
     drill.wait_until_settled()
     storage = drill.storage()  # the last one may just have been started, and hear no signal yet
-    wait_for(lambda: {w.pid for w in storage.workers()} >= {worker.pid for worker in workers}, within_s=60)
+    wait_for(lambda: {w.pid for w in storage.reader.workers()} >= {worker.pid for worker in workers}, within_s=60)
     storage.close()
     assert [drill.stop(worker) for worker in workers] == [0, 0]
     assert check_nothing_lost(drill)["accepted"] >= KILLS

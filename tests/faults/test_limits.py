@@ -82,7 +82,7 @@ def test_arguments_are_held_to_their_limits_to_the_byte(drill: Drill) -> None:
     with pytest.raises(BadMessage, match=r"nest|deep"):
         task.clone((tower(100),)).apply_async()
     task.clone((tower(97),)).apply_async()  # the list of the arguments, and what it is in, count too
-    assert sum(count.n for count in app.storage.counts()) == 2
+    assert sum(count.n for count in app.storage.reader.counts()) == 2
     app.storage.close()
 
 
@@ -102,7 +102,7 @@ def test_results_and_tracebacks_are_held_to_their_limits(drill: Drill) -> None:
         flat, too_deep = drill.send(storage, "tower", 100), drill.send(storage, "tower", 101)
         complaint = drill.send(storage, "complain", 500, MIB)
         drill.wait_until_settled()
-        found = storage.find_many([fits, too_large, flat, too_deep, complaint])
+        found = storage.reader.find_many([fits, too_large, flat, too_deep, complaint])
         assert (found[fits].state, found[flat].state) == (State.SUCCEEDED, State.SUCCEEDED)
         assert len(found[fits].result or b"") == MIB
         assert decode_error(found[too_large].error or b"{}").type == "PayloadTooLarge"
@@ -127,8 +127,8 @@ def test_a_result_that_was_refused_leaves_its_child_alive(drill: Drill) -> None:
     refused = drill.send(storage, "large", 64 * MIB)
     after = drill.send(storage, "work", 7)
     drill.wait_until_settled()
-    assert storage.find(refused).state is State.DEAD  # type: ignore[union-attr]
-    assert storage.find(after).state is State.SUCCEEDED  # type: ignore[union-attr]
+    assert storage.reader.find(refused).state is State.DEAD  # type: ignore[union-attr]
+    assert storage.reader.find(after).state is State.SUCCEEDED  # type: ignore[union-attr]
     assert "ended with" not in drill.log()
     assert drill.stop(worker) == 0
     storage.close()

@@ -75,18 +75,18 @@ def test_workers_stopped_past_their_leases_cannot_acknowledge(drill: Drill, tmp_
         wait_for(lambda: drill.executions() >= before + 2 * AT_ONCE, within_s=60)
         heirs = set(children_of(heir.pid))
         go.touch()
-        wait_for(lambda: {r.state for r in storage.find_many(tasks).values()} == {State.SUCCEEDED}, within_s=60)
-        records = storage.find_many(tasks)
+        wait_for(lambda: {r.state for r in storage.reader.find_many(tasks).values()} == {State.SUCCEEDED}, within_s=60)
+        records = storage.reader.find_many(tasks)
         assert {decode(r.result or b"null") for r in records.values()} <= heirs
         for zombie in zombies.values():
             os.killpg(zombie.pid, signal.SIGCONT)
         for name in names:
             wait_for(lambda: told_of_its_loss(drill, name), within_s=60)
-        assert storage.find_many(tasks) == records, "a zombie's write changed something"
+        assert storage.reader.find_many(tasks) == records, "a zombie's write changed something"
         assert drill.stop(heir) == 0
         # The zombies are workers again.
         more = [drill.send(storage, "work", n) for n in range(2 * AT_ONCE)]
-        wait_for(lambda: {r.state for r in storage.find_many(more).values()} == {State.SUCCEEDED}, within_s=60)
+        wait_for(lambda: {r.state for r in storage.reader.find_many(more).values()} == {State.SUCCEEDED}, within_s=60)
         assert [drill.stop(zombie) for zombie in zombies.values()] == [0] * AT_ONCE
     storage.close()
     assert integrity(drill.db) == "ok"
@@ -103,7 +103,7 @@ def test_a_writer_stopped_in_its_transaction_is_named_to_the_others(drill: Drill
         with pytest.raises(StorageBusy, match=f"PID {writer.pid} "):
             storage.enqueue_many([Message(new_id(), "t", b"[[],{}]")])
         assert 0.2 <= time.monotonic() - began < 2
-        assert storage.counts() == [], "who reads does not wait for who writes"
+        assert storage.reader.counts() == [], "who reads does not wait for who writes"
         writer.send_signal(signal.SIGKILL)
         writer.wait()
         assert storage.enqueue_many([Message(new_id(), "t", b"[[],{}]")]) == 1
@@ -131,8 +131,10 @@ def test_a_worker_outlives_a_file_that_a_stranger_has_locked(drill: Drill, hold:
         for stranger in strangers:
             stranger.communicate("go on\n")
         for one, storage, worker, sent in zip(drills, storages, workers, ids, strict=True):
-            wait_for(lambda: {r.state for r in storage.find_many(sent).values()} == {State.SUCCEEDED}, within_s=60)
-            assert [decode(storage.find(id_).result or b"") for id_ in sent] == list(range(100))  # type: ignore[union-attr]
+            wait_for(
+                lambda: {r.state for r in storage.reader.find_many(sent).values()} == {State.SUCCEEDED}, within_s=60
+            )
+            assert [decode(storage.reader.find(id_).result or b"") for id_ in sent] == list(range(100))  # type: ignore[union-attr]
             storage.close()
             assert one.stop(worker) == 0
             assert one.log().count("\n") < 100 + LOCKED_S, "the log was flooded"

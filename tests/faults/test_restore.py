@@ -61,14 +61,14 @@ def test_a_lease_given_out_after_the_backup_is_void(tmp_path: Path, library: str
         kept = storage.restore(copy)
         assert kept is not None
         storage.migrate()
-        assert storage.workers() == [], "who works on it enters anew"
+        assert storage.reader.workers() == [], "who works on it enters anew"
         assert storage.reap() == 1, "what was leased in the copy is nobody's"
         after = storage.claim(["celery"], worker=worker_of(storage, "after"), limit=3, visibility_s=600)
         assert sorted(lease.id for lease in after) == sorted(ids)
         assert min(lease.token for lease in after) > max(lease.token for lease in before)
         assert storage.settle([(lease, Ack(b'"of before"')) for lease in before]) == before
         assert storage.settle([(lease, Ack(b'"of now"')) for lease in after]) == []
-        assert {storage.find(id_).result for id_ in ids} == {b'"of now"'}  # type: ignore[union-attr]
+        assert {storage.reader.find(id_).result for id_ in ids} == {b'"of now"'}  # type: ignore[union-attr]
         kept.unlink()
         copy.unlink()
     storage.close()
@@ -99,14 +99,14 @@ def test_a_worker_that_slept_through_the_restore_changes_nothing(drill: Drill, t
     wait_for(lambda: time.monotonic() > looks_again_at)  # until then it would write into the old file, which harms none
     os.killpg(zombie.pid, signal.SIGCONT)
     wait_for(lambda: told_of_its_loss(drill, "zombie"), within_s=20)
-    assert storage.find(again).state is State.LEASED  # type: ignore[union-attr]
-    assert storage.find(lost) is None, "it was accepted after the backup"
+    assert storage.reader.find(again).state is State.LEASED  # type: ignore[union-attr]
+    assert storage.reader.find(lost) is None, "it was accepted after the backup"
     os.killpg(heir.pid, signal.SIGCONT)
-    wait_for(lambda: storage.find(again).state is State.SUCCEEDED, within_s=20)  # type: ignore[union-attr]
+    wait_for(lambda: storage.reader.find(again).state is State.SUCCEEDED, within_s=20)  # type: ignore[union-attr]
     # The zombie works on the restored queue.
     assert drill.stop(heir) == 0
     more = [drill.send(storage, "work", n) for n in range(5)]
-    wait_for(lambda: {r.state for r in storage.find_many(more).values()} == {State.SUCCEEDED}, within_s=20)
+    wait_for(lambda: {r.state for r in storage.reader.find_many(more).values()} == {State.SUCCEEDED}, within_s=20)
     assert drill.stop(zombie) == 0
     storage.close()
     assert integrity(drill.db) == "ok"
@@ -150,7 +150,7 @@ def test_what_is_no_backup_is_refused_and_changes_nothing(tmp_path: Path, librar
     }.items():
         with pytest.raises(StorageError, match=says):
             storage.restore(tmp_path / name)
-    assert storage.find("here") is not None
+    assert storage.reader.find("here") is not None
     storage.close()
     assert not list(tmp_path.glob("*.part*"))
 
@@ -162,8 +162,8 @@ def test_the_queue_that_was_there_is_kept_and_can_be_put_back(tmp_path: Path, li
     storage.enqueue(Batch([Message("after the backup", "t", b"[[],{}]")]))
     kept = storage.restore(tmp_path / "copy.db")
     assert kept is not None
-    assert storage.find("after the backup") is None
+    assert storage.reader.find("after the backup") is None
     storage.restore(kept)
-    assert storage.find("after the backup") is not None
+    assert storage.reader.find("after the backup") is not None
     storage.close()
     assert integrity(kept) == "ok"

@@ -82,16 +82,16 @@ def sweep(drill: Drill, send: Send, storage: Storage, signals: list[str]) -> Ite
         send()
         worker = drill.worker(env={"DRILL_TRIPWIRE": plan})
         yield plan, until_it_ends(worker, storage, names)
-        leased = [c for c in storage.counts() if c.state is State.LEASED]
+        leased = [c for c in storage.reader.counts() if c.state is State.LEASED]
         assert not leased, f"{plan}: {leased} are not back at once"
-        assert storage.workers() == [], f"{plan}: the worker did not sign off"
+        assert storage.reader.workers() == [], f"{plan}: the worker did not sign off"
 
 
 def until_it_ends(worker: Process, storage: Storage, names: list[str]) -> int:
     """Wait for the end; a worker that came to rest before the step in question hears the signals now."""
     idle_since: float | None = None
     while (status := worker.poll()) is None:
-        if any(c.state in UNFINISHED for c in storage.counts()):
+        if any(c.state in UNFINISHED for c in storage.reader.counts()):
             idle_since = None
         elif idle_since is None:
             idle_since = time.monotonic()
@@ -143,7 +143,7 @@ def test_a_cold_end_does_not_wait_for_what_runs(drill: Drill) -> None:
     wait_for(lambda: drill.executions() == 2)
     worker.send_signal(signal.SIGQUIT)
     assert worker.wait(timeout=5) == 1
-    assert {r.state for r in storage.find_many(tasks).values()} == {State.PENDING}
-    assert {r.crashes for r in storage.find_many(tasks).values()} == {0}, "it was no crash"
+    assert {r.state for r in storage.reader.find_many(tasks).values()} == {State.PENDING}
+    assert {r.crashes for r in storage.reader.find_many(tasks).values()} == {0}, "it was no crash"
     storage.close()
     assert integrity(drill.db) == "ok"

@@ -48,7 +48,7 @@ def test_a_late_reaper_of_a_dead_worker_leaves_the_next_worker_alone(tmp_path: P
     storage.enqueue(simulation._single())
     storage.reap([dead.number])
     assert fresh.number != dead.number
-    assert [worker.id for worker in storage.workers()] == [fresh.number]
+    assert [worker.id for worker in storage.reader.workers()] == [fresh.number]
     simulation.close()
 
 

@@ -69,7 +69,7 @@ def check_each_ran_once(drill: Drill) -> None:
     (drill.folder / "go").touch()
     drill.wait_until_settled()
     storage = drill.storage()
-    assert {c.state for c in storage.counts()} == {State.SUCCEEDED}
+    assert {c.state for c in storage.reader.counts()} == {State.SUCCEEDED}
     storage.close()
     assert drill.executions() == 2 * WORKERS, "a living worker's task was given to another"
 
@@ -151,7 +151,7 @@ def test_in_another_time_namespace_a_start_time_means_nothing(process: subproces
 
 
 def state_of(storage: Storage, lease: Lease) -> State:
-    record = storage.find(lease.id)
+    record = storage.reader.find(lease.id)
     assert record is not None
     return record.state
 

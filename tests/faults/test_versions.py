@@ -103,11 +103,11 @@ def test_a_running_worker_stops_when_its_file_is_migrated_by_a_newer_one(drill: 
     assert worker.wait(timeout=20) == CONFIG
     assert "upgrade liteq-tasks here" in drill.log()
     # What it held stays leased: the newer worker, which knows how to, will give it back.
-    record = storage.find(task)
+    record = storage.reader.find(task)
     assert record is not None
     assert record.state is State.LEASED
     later = storage.enqueue(Batch([Message(new_id(), "drill_app.work", b"[[1],{}]")]))[0]
-    assert storage.find(later).state is State.PENDING  # type: ignore[union-attr]
+    assert storage.reader.find(later).state is State.PENDING  # type: ignore[union-attr]
     storage.close()
 
 
@@ -201,23 +201,23 @@ def test_a_file_of_an_older_one_is_migrated_with_live_rows_in_every_state(drill:
     storage = drill.storage()  # migrates
     assert storage.migrate() == KNOWN
     for state, ids in told["ids"].items():
-        records = storage.find_many(ids)
+        records = storage.reader.find_many(ids)
         assert {r.state.value for r in records.values()} == {state}, state
         assert len(records) == len(ids)
     assert sorted(told["ids"]) == json.loads(before)["states"]
-    now = {record.id: record for ids in told["ids"].values() for record in storage.find_many(ids).values()}
+    now = {record.id: record for ids in told["ids"].values() for record in storage.reader.find_many(ids).values()}
     for id_, payload, result in json.loads(before)["documents"]:
         assert (now[id_].payload.decode(), (now[id_].result or b"").decode()) == (payload, result)
     assert storage.enqueue(Batch([Message(new_id(), "t", b"[[],{}]", unique_key="one")]))[0] in told["ids"]["pending"]
     worker = drill.worker()
     drill.wait_until_settled()
     for state in ("leased", "pending", "blocked", "scheduled"):
-        ended = {r.state for r in storage.find_many(told["ids"][state]).values()}
+        ended = {r.state for r in storage.reader.find_many(told["ids"][state]).values()}
         assert ended == {State.SUCCEEDED}, f"{state}: {ended}"
-    assert (storage.find(told["body"]).result or b"") == b"7"  # type: ignore[union-attr]
-    assert storage.dead_replay(told["ids"]["dead"]) == told["ids"]["dead"]
+    assert (storage.reader.find(told["body"]).result or b"") == b"7"  # type: ignore[union-attr]
+    assert storage.dead.requeue(told["ids"]["dead"]) == told["ids"]["dead"]
     drill.wait_until_settled()
-    assert {r.state for r in storage.find_many(told["ids"]["upstream_failed"]).values()} == {State.SUCCEEDED}
+    assert {r.state for r in storage.reader.find_many(told["ids"]["upstream_failed"]).values()} == {State.SUCCEEDED}
     assert drill.stop(worker) == 0
     storage.close()
     assert integrity(drill.db) == "ok"
@@ -270,11 +270,11 @@ def test_a_running_older_worker_hands_over_to_this_one(drill: Drill, older: Path
     assert storage.migrate() == KNOWN
     assert worker.wait(timeout=30) == CONFIG
     assert "upgrade liteq-tasks here" in drill.log("older")
-    assert storage.find(task).state is State.LEASED  # type: ignore[union-attr]
+    assert storage.reader.find(task).state is State.LEASED  # type: ignore[union-attr]
     go.touch()
     began = time.monotonic()
     heir = drill.worker()
-    wait_for(lambda: storage.find(task).state is State.SUCCEEDED, within_s=20)  # type: ignore[union-attr]
+    wait_for(lambda: storage.reader.find(task).state is State.SUCCEEDED, within_s=20)  # type: ignore[union-attr]
     assert time.monotonic() - began < 15, "its PID was gone: nobody had to wait for the lease to run out"
     assert drill.stop(heir) == 0
     storage.close()

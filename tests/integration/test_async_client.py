@@ -314,7 +314,7 @@ def test_what_an_async_task_sends_is_its_child(app):
     drain(app)
     child, noted = result.get(timeout=0)
     assert child == noted
-    assert app.storage.find(child).parent_id == result.id
+    assert app.storage.reader.find(child).parent_id == result.id
 
 
 def test_an_eager_app_runs_it_beside_the_loop(app):
@@ -345,7 +345,7 @@ def test_a_file_that_goes_bad_is_an_error_for_who_waits(app, monkeypatch):
         def broken(_ids):
             raise StorageBusy(1.0, "somebody")
 
-        monkeypatch.setattr(app.storage, "find_finished", broken)
+        monkeypatch.setattr(app.storage.reader, "find_finished", broken)
         app.storage.driver.ring(hub_bell())
         with pytest.raises(StorageBusy):
             await waiting

@@ -46,7 +46,7 @@ def every(seconds, *args, **more):
 
 
 def sent(app) -> int:
-    return sum(count.n for count in app.storage.counts())
+    return sum(count.n for count in app.storage.reader.counts())
 
 
 def test_an_entry_is_sent_each_time_it_comes_due(make, clock):
@@ -101,7 +101,7 @@ def test_a_run_has_an_id_made_of_its_entry_and_its_time(make, clock):
     due_ms = app.schedules.all()[0].next_due_ms
     clock.advance(10)
     beat.tick()
-    assert app.storage.find(run_id("ten", due_ms)).state is State.PENDING
+    assert app.storage.reader.find(run_id("ten", due_ms)).state is State.PENDING
 
 
 def test_options_of_an_entry_reach_its_message(make, clock):
@@ -110,7 +110,7 @@ def test_options_of_an_entry_reach_its_message(make, clock):
     beat.start()
     clock.advance(10)
     beat.tick()
-    [message] = app.storage.messages(State.PENDING)
+    [message] = app.storage.reader.messages(State.PENDING)
     assert (message.queue, message.priority) == ("reports", 7)
     assert message.expires_ms == clock.now_ms() + 30_000
 
@@ -260,7 +260,7 @@ def test_an_entry_added_by_another_program_is_sent_by_a_beat_that_runs(make, clo
     web.schedules.add("report", crontab(0, 6), web.tasks["note"].s("monday").set(queue="reports"))
     clock.advance(6 * 3600)
     beat.tick()
-    [message] = web.storage.messages(State.PENDING)
+    [message] = web.storage.reader.messages(State.PENDING)
     assert message.queue == "reports"
     assert web.schedules.remove("report") is True
 

@@ -8,8 +8,10 @@ import time
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
 from liteq import LiteQ
+from liteq.cli import main
 from liteq.context import identity
 from liteq.context.living import living
 from liteq.exceptions import TaskRevokedError, WorkerShutdown
@@ -89,6 +91,12 @@ def test_every_worker_that_lives_answers(app, worker):
     with start_worker(app, hostname="two@here"):
         answers = app.control.ping(timeout=20)
     assert sorted(name for answer in answers for name in answer) == ["one@here", "two@here"]
+
+
+def test_a_misspelt_worker_is_named_with_the_nearest(app, worker):
+    done = CliRunner().invoke(main, ["-b", app.conf.broker_url, "inspect", "ping", "-d", "oen@here"])
+    assert done.exit_code == 69
+    assert "unknown worker 'oen@here'; nearest: 'one@here'" in done.stderr
 
 
 def test_what_runs_and_what_waits(app, worker, inspect):
@@ -232,7 +240,7 @@ def test_what_is_revoked_before_it_is_sent_does_not_run_however_soon_it_is_sent(
 def test_one_worker_is_elected(app):
     with start_worker(app, hostname="a@here"), start_worker(app, hostname="b@here"):
         app.control.election("e1", "task", app.tasks["add"].s(1, 2))
-        eventually(lambda: sum(c.n for c in app.storage.counts()) == 1)
+        eventually(lambda: sum(c.n for c in app.storage.reader.counts()) == 1)
 
 
 def test_memory(app, worker, inspect):

@@ -105,7 +105,7 @@ def test_a_generator_that_raised_never_looks_like_a_shorter_one(app):
     for _ in range(2):
         with pytest.raises(LookupError):
             g.delay()
-    assert app.storage.counts() == []
+    assert app.storage.reader.counts() == []
 
 
 def test_what_is_no_signature_is_refused_when_it_comes(app):
@@ -119,11 +119,11 @@ def test_what_is_no_signature_is_refused_when_it_comes(app):
 def test_a_quick_generator_is_sent_in_one_transaction(app):
     def tasks():
         for n in range(50):
-            assert app.storage.counts() == []
+            assert app.storage.reader.counts() == []
             yield app.tasks["note"].s(n)
 
     assert isinstance(group(tasks()).delay(), GroupResult)
-    assert [count.n for count in app.storage.counts()] == [50]
+    assert [count.n for count in app.storage.reader.counts()] == [50]
 
 
 @pytest.mark.celery("Canvas: groups", "The first tasks of a generator run while it makes the others")
@@ -142,10 +142,10 @@ def test_the_first_tasks_run_while_the_others_are_generated(app, in_parts):
 
 def test_nothing_is_left_of_how_it_was_sent(app, in_parts):
     result = group(notes(app, 3)).delay()
-    assert sum(count.n for count in app.storage.counts()) == 3
+    assert sum(count.n for count in app.storage.reader.counts()) == 3
     drain(app)
     assert result.get(timeout=1) == [0, 1, 2]
-    record = app.storage.find_group(result.id)
+    record = app.storage.reader.find_group(result.id)
     assert (record.size, record.remaining, record.failed) == (3, 0, 0)
 
 
@@ -171,7 +171,7 @@ def test_a_generator_that_raises_half_way_leaves_what_was_sent_and_no_body(app, 
         chord(broken(), app.tasks["total"].s()).delay()
     drain(app)
     assert app.seen == [1]
-    assert [(count.state, count.n) for count in app.storage.counts()] == [(State.SUCCEEDED, 1)]
+    assert [(count.state, count.n) for count in app.storage.reader.counts()] == [(State.SUCCEEDED, 1)]
 
 
 def test_a_sender_that_vanishes_half_way_leaves_a_group_that_ends(app, clock, in_parts):
@@ -179,7 +179,7 @@ def test_a_sender_that_vanishes_half_way_leaves_a_group_that_ends(app, clock, in
 
     def endless():
         yield app.tasks["note"].s(1)
-        kept.extend(app.storage.messages(State.SCHEDULED))
+        kept.extend(app.storage.reader.messages(State.SCHEDULED))
         raise SystemExit  # caught below; what the sender would have tidied up is not done
 
     with pytest.MonkeyPatch.context() as patched, pytest.raises(SystemExit):
@@ -188,10 +188,10 @@ def test_a_sender_that_vanishes_half_way_leaves_a_group_that_ends(app, clock, in
     drain(app)
     (hold,) = kept
     gid = hold.group_id
-    assert app.storage.find_group(gid).remaining == 1
+    assert app.storage.reader.find_group(gid).remaining == 1
     clock.advance(seconds=parts.PATIENCE_S + 1)
     drain(app)
-    assert app.storage.find_group(gid).remaining == 0
+    assert app.storage.reader.find_group(gid).remaining == 0
     with pytest.raises(ChordError, match="not sent as a whole"):
         AsyncResult(hold.id, app=app).get(timeout=1)
 

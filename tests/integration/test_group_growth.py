@@ -156,7 +156,7 @@ def test_a_retry_in_another_queue(app, clock):
 
     result = move.delay()
     drain(app)
-    [waiting] = app.storage.messages(State.SCHEDULED)
+    [waiting] = app.storage.reader.messages(State.SCHEDULED)
     assert (waiting.queue, waiting.priority) == ("slow", 7)
     drain(app, until_ms=clock.now_ms() + 2_000)
     assert result.get(timeout=1) == ["slow", {"tried": 1}, [30, None]]

@@ -123,12 +123,12 @@ def test_names_and_templates(liteq):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("start",), "which nodes?"),
-        (("begin", "1"), "there is no 'begin'"),
-        (("show", "a", "-c:b", "2"), "there is no node 'b' among a@"),
-        (("show", "a", "a"), "each node needs a name of its own"),
+        (("start",), "no nodes are named"),
+        (("begin", "1"), "unknown action 'begin'; actions: "),
+        (("show", "a", "-c:b", "2"), "unknown node 'b'; nodes: a@"),
+        (("show", "a", "a"), "two nodes have one name"),
         (("show", "a", "b", "--pidfile=x.pid"), "a pidfile in common"),
-        (("stop", "a", "-SIGNOTHING"), "there is no signal 'SIGNOTHING'"),
+        (("stop", "a", "-SIGNOTHING"), "unknown signal 'SIGNOTHING'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_a_sentence(liteq, words, said):

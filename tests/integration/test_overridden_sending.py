@@ -128,10 +128,10 @@ def test_what_it_returns_is_what_a_signature_returns(app):
     def once(): ...
 
     assert once.s().delay().id == "the-first"
-    assert not app.storage.counts()
+    assert not app.storage.reader.counts()
     with pytest.raises(TypeError, match=r"'once' did not call super\(\)\.apply_async"):
         group(once.s(), once.s()).apply_async()
-    assert not app.storage.counts()
+    assert not app.storage.reader.counts()
 
 
 def test_it_is_asked_when_beat_sends(app, tenant_of):

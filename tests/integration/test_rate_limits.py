@@ -91,7 +91,7 @@ def test_the_shared_one_too_and_it_outlives_the_workers(app):
     send(app, "free", 5)
     with start_worker(app):
         wait(app, 1)
-    assert [(c.state, c.n) for c in app.storage.counts() if c.state is not State.SUCCEEDED] == [(State.HELD, 4)]
+    assert [(c.state, c.n) for c in app.storage.reader.counts() if c.state is not State.SUCCEEDED] == [(State.HELD, 4)]
     with start_worker(app):
         app.control.global_rate_limit("free", None)
         wait(app, 4)

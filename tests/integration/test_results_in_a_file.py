@@ -180,7 +180,7 @@ def test_a_message_knows_who_sent_it(app):
 
     result = parent.delay()
     drain(app)
-    child = app.storage.find(result.get(timeout=0))
+    child = app.storage.reader.find(result.get(timeout=0))
     assert (child.parent_id, child.root_id) == (result.id, result.id)
 
 
@@ -204,7 +204,7 @@ def test_one_bad_signature_among_many_sends_none(app):
     add = app.tasks["add"]
     with pytest.raises(TypeError):
         app.enqueue_many([add.s(1, 1), add.s(1, object())])
-    assert app.storage.counts() == []
+    assert app.storage.reader.counts() == []
 
 
 def test_a_chain_passes_results_on_and_its_failure_reaches_its_end(app):
@@ -295,7 +295,7 @@ def test_eager_canvases_give_what_real_ones_do(app):
         assert chain(add.s(1, 1), add.s(5)).delay().get() == 7
         assert group(add.s(n, n) for n in range(3)).delay().get() == [0, 2, 4]
         assert chord([add.s(n, n) for n in range(3)], total.s()).delay().get() == 6
-    assert app.storage.counts() == []
+    assert app.storage.reader.counts() == []
 
 
 def test_a_before_publish_receiver_may_add_headers(app):

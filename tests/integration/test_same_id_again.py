@@ -107,7 +107,7 @@ def test_a_frozen_canvas_runs_as_often_as_it_is_sent(app):
         drain(app)
         assert result.get(timeout=1) == 3
     assert sorted(app.seen) == [1, 1, 2, 2]
-    assert [(count.state, count.n) for count in app.storage.counts()] == [(State.SUCCEEDED, 3)]
+    assert [(count.state, count.n) for count in app.storage.reader.counts()] == [(State.SUCCEEDED, 3)]
 
 
 def test_a_result_that_its_chord_still_needs_stays(app, second):

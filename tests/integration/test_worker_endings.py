@@ -39,7 +39,7 @@ def test_term_finishes_what_runs_and_returns_what_has_not_started(site):
     assert site.end(worker, signal.SIGTERM) == 0
     assert site.state(running) is State.SUCCEEDED
     assert untouched(site, waiting)
-    assert site.app.storage.workers() == []
+    assert site.app.storage.reader.workers() == []
     assert site.notes("started") == site.notes("started", running)
 
 
@@ -71,7 +71,7 @@ def test_quit_or_int_twice_puts_back_what_runs_at_once(site, signals):
     assert worker.wait(timeout=5) == 1
     assert time.monotonic() - began < 2.0
     assert untouched(site, running + waiting)
-    assert site.app.storage.workers() == []
+    assert site.app.storage.reader.workers() == []
 
 
 @pytest.mark.celery(
@@ -158,7 +158,7 @@ def test_a_killed_parent_takes_its_children_along_and_a_new_worker_has_its_tasks
         site.wait_started(id_, times=2)
     assert time.monotonic() - started < 5
     assert [(site.record(id_).crashes, site.record(id_).reaps) for id_ in running] == [(0, 1), (0, 1)]
-    assert len(site.app.storage.workers()) == 1
+    assert len(site.app.storage.reader.workers()) == 1
 
 
 def test_a_worker_that_slept_past_its_lease_finds_its_task_with_another(site):
@@ -194,7 +194,7 @@ def test_a_late_acknowledgement_is_thrown_away(site):
 
 def test_it_is_listed_while_it_lives_and_its_processes_bear_names(site):
     worker = site.worker("-c", "2", "-n", "w1@here", "-Q", "celery,other")
-    (record,) = site.app.storage.workers()
+    (record,) = site.app.storage.reader.workers()
     assert (record.name, record.pid, record.leased) == ("w1@here", worker.pid, 0)
     wait_for(lambda: len(children_of(worker.pid)) == 2)
     titles = ["liteq: w1@here (prefork)", "liteq: w1@here child 1", "liteq: w1@here child 2"]
@@ -206,7 +206,7 @@ def test_it_is_listed_while_it_lives_and_its_processes_bear_names(site):
     (line,) = [line for line in site.log().read_text().splitlines() if "hello" in line]
     assert "/ForkPoolWorker-" in line
     assert site.end(worker) == 0
-    assert site.app.storage.workers() == []
+    assert site.app.storage.reader.workers() == []
     assert len(site.notes("process_init")) == 3
     assert len(site.notes("process_shutdown")) == 2
 

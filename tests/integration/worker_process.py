@@ -102,7 +102,7 @@ class Site:
         return ids
 
     def record(self, id_: str) -> Record:
-        record = self.app.storage.find(id_)
+        record = self.app.storage.reader.find(id_)
         assert record is not None
         return record
 
@@ -123,7 +123,9 @@ class Site:
         raise AssertionError(f"it returned {value!r}")
 
     def waiting(self) -> int:
-        return sum(c.n for c in self.app.storage.counts() if c.state in {State.PENDING, State.LEASED, State.SCHEDULED})
+        return sum(
+            c.n for c in self.app.storage.reader.counts() if c.state in {State.PENDING, State.LEASED, State.SCHEDULED}
+        )
 
     # -- the ledger --------------------------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ def test_a_name_or_a_number_that_there_is_not(app, options, error, says):
     for send in (add.apply_async, lambda args, **over: chain(add.si(*args), add.si(1, 2).set(**over)).delay()):
         with pytest.raises(error, match=says):
             send((1, 2), **options)
-    assert app.storage.counts() == []
+    assert app.storage.reader.counts() == []
 
 
 @pytest.mark.parametrize("name", [None, "", 5, "\ud800", "n" * 256])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import inspect
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -89,7 +91,7 @@ def test_the_package_declares_the_engines_that_are_built_in() -> None:
 
 @pytest.fixture
 def without_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("liteq.settings.schemes.entry_points", lambda group: [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [])
 
 
 def test_a_checkout_without_metadata_has_sqlite(without_metadata: None, tmp_path: Path) -> None:
@@ -112,13 +114,22 @@ FAKE = FakeEngine()
 def another_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = importlib.metadata.EntryPoint("postgresql", f"{__name__}:FAKE", "liteq.engines")
     monkeypatch.setattr(importlib.metadata.EntryPoint, "load", lambda self: FAKE)
-    monkeypatch.setattr("liteq.settings.schemes.entry_points", lambda group: [entry])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [entry])
 
 
 def test_an_installed_engine_takes_the_urls_of_its_scheme(another_engine: None) -> None:
     assert describe_url("postgresql+psycopg://db.example/queue").where == "db.example/queue"
     assert is_ours("postgresql://db.example/queue")
     assert known_schemes() == ["sqlite", "liteq", "postgresql"]
+
+
+def test_a_built_in_engine_looks_through_no_packages() -> None:
+    program = (
+        "import sys; from liteq.storage import open_driver; open_driver('sqlite:///q.db'); "
+        "print('importlib.metadata' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_the_scheme_ends_before_the_name_of_a_library() -> None:

@@ -3,63 +3,147 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import subprocess
 import sys
 
 import pytest
 
 import liteq
+from liteq_celery.finder import resolve
+from liteq_celery.names import MODULES
 
-# What ordinary applications import, by module; Celery's public API.
-NAMES = {
-    "liteq": [
-        "Celery",
-        "LiteQ",
-        "Task",
-        "chain",
-        "chord",
-        "chunks",
-        "current_app",
-        "current_task",
-        "group",
-        "maybe_signature",
-        "shared_task",
-        "signature",
-        "subtask",
-        "task",
-        "xmap",
-        "xstarmap",
-        "__version__",
-    ],
-    "liteq.app.task": ["Task", "Context"],
-    "liteq.canvas": ["Signature", "chain", "chord", "group", "maybe_signature", "signature"],
-    "liteq.result": [
-        "AsyncResult",
-        "EagerResult",
-        "GroupResult",
-        "ResultBase",
-        "ResultSet",
-        "allow_join_result",
-        "result_from_tuple",
-    ],
-    "liteq.exceptions": [
-        "Ignore",
-        "MaxRetriesExceededError",
-        "Reject",
-        "Retry",
-        "SoftTimeLimitExceeded",
-        "TimeoutError",
-    ],
-    "liteq.signals": ["task_failure", "task_postrun", "task_prerun", "worker_process_init"],
-    "liteq.states": ["FAILURE", "PENDING", "READY_STATES", "SUCCESS"],
-    "liteq.utils.log": ["get_task_logger"],
+# The names that programs import, by the module from which they do: Celery's, with `liteq` in the place of `celery`.
+PUBLIC = {
+    "liteq": """
+        AsyncResult Celery EagerResult Exchange GroupResult LiteQ Queue ResultSet Signature Task __version__ binding
+        chain chord chunks current_app current_task group maybe_signature shared_task signature subtask task xmap
+        xstarmap
+    """,
+    "liteq.app": "Celery LiteQ Task current_app current_task default_app shared_task",
+    "liteq.app.control": "Control Inspect flatten_reply",
+    "liteq.app.registry": "TaskRegistry",
+    "liteq.app.task": "Context Task",
+    "liteq.beat": "Beat BeatLazyFunc",
+    "liteq.bootsteps": "ConsumerStep StartStopStep Step",
+    "liteq.canvas": """
+        ACCUMULATE CHUNKS MAP STARMAP Signature StampingVisitor chain chord chunks group maybe_signature maybe_subtask
+        signature subtask xmap xstarmap _chain _chord
+    """,
+    "liteq.context": "connect_on_app_finalize get_current_app get_current_task set_current_app set_default_app",
+    "liteq.events": "Event EventDispatcher EventReceiver Events State",
+    "liteq.events.dispatcher": "EventDispatcher",
+    "liteq.events.receiver": "EventReceiver",
+    "liteq.events.snapshot": "Polaroid",
+    "liteq.events.state": "State Task Worker",
+    "liteq.exceptions": """
+        AlreadyRegistered AlwaysEagerIgnored BackendError BackendGetMetaError BackendStoreError BadMessage
+        CDeprecationWarning CPendingDeprecationWarning CeleryCommandException CeleryError CeleryWarning ChordError
+        DuplicateNodenameWarning DuplicateTaskNameWarning EncodeError FixupWarning Ignore ImproperlyConfigured
+        IncompleteStream InvalidTaskError LeaseLost LiteqError MaxRetriesExceededError NotConfigured NotRegistered
+        NotSerializable OperationalError PayloadTooLarge QueueNotFound Reject RemoteError Replaced Retry SchemaTooNew
+        SecurityError SecurityWarning SoftTimeLimitExceeded StorageBusy StorageCorrupt StorageError StorageFull
+        StorageInUse StorageUnavailable TaskError TaskPredicate TaskRevokedError Terminated TimeLimitExceeded
+        TimeoutError WorkerLostError WorkerShutdown WorkerTerminate reraise
+    """,
+    "liteq.result": """
+        AsyncResult EagerResult GroupResult ResultBase ResultSet allow_join_result assert_will_not_block
+        denied_join_result result_from_tuple
+    """,
+    "liteq.result.graph": "DependencyGraph",
+    "liteq.routing.queues": "Exchange Queue binding",
+    "liteq.schedules": """
+        BaseSchedule NeverDue ParseException crontab crontab_parser from_document maybe_schedule schedstate schedule
+        solar to_document
+    """,
+    "liteq.serialization": "register register_type unregister",
+    "liteq.signals": """
+        Signal after_setup_logger after_setup_task_logger after_task_publish beat_embedded_init beat_init
+        before_task_publish celeryd_after_setup celeryd_init eventlet_pool_apply eventlet_pool_postshutdown
+        eventlet_pool_preshutdown eventlet_pool_started heartbeat_sent setup_logging task_failure task_internal_error
+        task_postrun task_prerun task_received task_rejected task_retry task_revoked task_success task_unknown
+        worker_before_create_process worker_init worker_process_init worker_process_shutdown worker_ready
+        worker_shutdown worker_shutting_down
+    """,
+    "liteq.states": """
+        ALL_STATES EXCEPTION_STATES FAILURE IGNORED PENDING PRECEDENCE PROPAGATE_STATES READY_STATES RECEIVED REJECTED
+        RETRY REVOKED STARTED SUCCESS UNREADY_STATES precedence state
+    """,
+    "liteq.testing": "drain",
+    "liteq.testing.plugin": """
+        celery_app celery_class_tasks celery_config celery_enable_logging celery_includes celery_parameters
+        celery_session_app celery_session_worker celery_worker celery_worker_parameters celery_worker_pool
+        depends_on_current_app use_celery_app_trap
+    """,
+    "liteq.testing.worker": "start_worker",
+    "liteq.utils.log": """
+        ColorFormatter TaskFormatter base_logger get_logger get_task_logger mlevel set_task_lookup task_logger
+        worker_logger
+    """,
+    "liteq.worker": "Worker",
+    "liteq.worker.control": "COMMANDS CommandInfo META Panel control_command inspect_command",
 }
 
+# Modules of Celery's whose path in liteq is the same.
+SAME_PATH = """
+    celery celery.app celery.app.control celery.app.registry celery.app.task celery.beat celery.bootsteps celery.canvas
+    celery.events celery.events.dispatcher celery.events.receiver celery.events.snapshot celery.events.state
+    celery.exceptions celery.result celery.schedules celery.signals celery.states celery.utils.log celery.worker
+    celery.worker.control
+"""
 
-@pytest.mark.parametrize("module", NAMES)
+# Objects of liteq that only a program under the shim asks for, by Celery's own paths.
+OF_THE_SHIM = ("liteq.app.compat", "liteq.cli", "liteq.execution", "liteq.utils.proxy")
+
+# Names of liteq's own in a module that stands for one of Celery's: no program of Celery's asks for them.
+OURS = """
+    canvas.LazyTasks canvas.Node canvas.as_list canvas.evaluate canvas.is_void canvas.merged_options states.EXPIRABLE
+    states.FINISHED states.FOLLOWED states.LEGAL states.NONE_PRECEDENCE states.PRECEDENCE_LOOKUP states.STORABLE
+    states.State states.UNFINISHED states.UNSTARTED states.celery_state states.sql_list
+""".split()
+
+
+@pytest.mark.parametrize("module", PUBLIC)
 def test_the_names_are_there(module):
     loaded = importlib.import_module(module)
-    assert [name for name in NAMES[module] if not hasattr(loaded, name)] == []
+    assert [name for name in PUBLIC[module].split() if not hasattr(loaded, name)] == []
+
+
+def aliases() -> list[tuple[str, str, str]]:
+    """Each of Celery's names that liteq has: its module, itself, and where it is in liteq."""
+    return [
+        (module, name, path)
+        for module, alias in MODULES.items()
+        for name in sorted({*alias.names, *offered_by(alias.whole)})
+        if (path := alias.path_of(name)) is not None and path.startswith("liteq.")
+    ]
+
+
+def offered_by(module: str | None) -> list[str]:
+    return [] if module is None else getattr(importlib.import_module(module), "__all__", [])
+
+
+def test_every_name_of_celerys_leads_to_something():
+    assert [(module, name) for module, name, path in aliases() if resolve(path) is None] == []
+
+
+def test_every_name_of_celerys_is_listed_here():
+    listed = {id(getattr(importlib.import_module(m), name)) for m, names in PUBLIC.items() for name in names.split()}
+    missing = [
+        (f"{module}.{name}", path)
+        for module, name, path in aliases()
+        if id(resolve(path)) not in listed
+        and not path.startswith(OF_THE_SHIM)
+        and f"{module.removeprefix('celery.')}.{name}" not in OURS
+    ]
+    assert missing == []
+
+
+def test_modules_that_celery_has_are_modules_of_liteq_too():
+    """`s/celery/liteq/` on an import line is enough for these."""
+    same = [f"liteq{name.removeprefix('celery')}" for name in SAME_PATH.split()]
+    assert [name for name in same if importlib.util.find_spec(name) is None] == []
+    assert {name for name in same if name != "liteq"} <= {*PUBLIC}
 
 
 def test_every_public_name_loads_and_is_listed():

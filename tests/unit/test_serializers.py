@@ -119,7 +119,7 @@ def test_pickle_without_a_key_is_refused_at_enqueue(tmp_path):
 
     with pytest.raises(ImproperlyConfigured, match="pickle_key"):
         add.delay({1, 2})
-    assert not app.storage.counts()
+    assert not app.storage.reader.counts()
     app.close()
 
 

@@ -36,7 +36,7 @@ __all__ = [
 
 
 def noop(*_args: Any, **_kwargs: Any) -> None:
-    """Do nothing, whatever it is called with."""
+    """Do nothing, with any arguments."""
 
 
 def pass1(arg: Any, *_args: Any, **_kwargs: Any) -> Any:
@@ -138,7 +138,7 @@ class mlazy(lazy):  # noqa: N801 - Celery's name
     evaluated = False
 
     def evaluate(self) -> Any:
-        """Make the call, or say what it returned."""
+        """Make the call, once; its return value."""
         if not self.evaluated:
             self._value = super().evaluate()
             self.evaluated = True
@@ -148,7 +148,7 @@ class mlazy(lazy):  # noqa: N801 - Celery's name
 
 
 def maybe_evaluate(value: Any) -> Any:
-    """`value`, or what it evaluates to where it is lazy."""
+    """`value`, evaluated where it is lazy."""
     return value.evaluate() if isinstance(value, lazy) else value
 
 
@@ -176,7 +176,7 @@ def memoize(
     keyfun: Callable[[Any, Any], Any] | None = None,
     Cache: Any = LRUCache,  # noqa: N803
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator: remember what was returned for the same arguments; `.clear()` forgets."""
+    """Decorator: remember the return value for the same arguments; `.clear()` forgets."""
 
     def decorate(fun: Callable[..., Any]) -> Any:
         cache, lock = Cache(limit=maxsize), threading.Lock()

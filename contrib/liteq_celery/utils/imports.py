@@ -23,7 +23,7 @@ def symbol_by_name(
     sep: str = ".",
     default: Any = MISSING,
 ) -> Any:
-    """The object at the path `module.attribute` or `module:attribute`; what is no text is returned as it is.
+    """The object at the path `module.attribute` or `module:attribute`; an object that is no text is returned as it is.
 
     Raises ImportError or AttributeError where there is none, unless `default` is given.
     """

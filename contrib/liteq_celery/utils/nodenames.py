@@ -32,7 +32,7 @@ def nodesplit(name: str) -> tuple[str | None, str]:
 
 
 def default_nodename(hostname: str | None) -> str:
-    """The whole name of a worker that is told this much of it."""
+    """The whole name of a worker, from a part of it."""
     name, host = nodesplit(hostname or "")
     return nodename(name or NODENAME, host or gethostname())
 

@@ -72,7 +72,7 @@ def safe_str(s: Any, errors: str = "replace") -> str:
 
 
 def safe_repr(o: Any, errors: str = "replace") -> str:  # noqa: ARG001 - kombu's
-    """`repr(o)`; where that raises, what is known of it."""
+    """`repr(o)`; where that raises, its class and the error."""
     try:
         return repr(o)
     except Exception as exc:  # noqa: BLE001 - whatever it is

@@ -1,4 +1,4 @@
-"""What the pages share: a list with filters, actions and a next page; one thing with its fields."""
+"""The base of the pages: a list with filters, actions and a next page; one thing with its fields."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Action:
-    """What may be done with what a list shows.
+    """A deed that may be done to the rows of a list.
 
     `run(storage, ids)` returns the number of things that were changed. `permission` is its codename. `run_all(storage,
     filters)`: the same for all that match; None where it is for chosen ones only.
@@ -85,7 +85,7 @@ class QueueAdmin(admin.ModelAdmin):
         raise NotImplementedError
 
     def choices(self, parameter: str) -> Sequence[str]:  # noqa: ARG002 - for those that have some
-        """What a filter may be; () for free text."""
+        """The values of a filter; () for free text."""
         return ()
 
     # -- permissions: no table, so no adding, changing and deleting of rows

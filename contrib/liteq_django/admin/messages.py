@@ -34,11 +34,11 @@ def _revoke(_storage: Any, ids: list[str]) -> int:
 
 
 def _replay(storage: Any, ids: list[str]) -> int:
-    return len(storage.dead_replay(ids))
+    return len(storage.dead.requeue(ids))
 
 
 def _drop(storage: Any, ids: list[str]) -> int:
-    return int(storage.dead_drop(ids))
+    return int(storage.dead.drop(ids))
 
 
 def _matching(storage: Any, filters: Mapping[str, str]) -> list[str]:
@@ -46,7 +46,7 @@ def _matching(storage: Any, filters: Mapping[str, str]) -> list[str]:
     found: list[str] = []
     after = None
     while True:
-        lines = storage.browse(
+        lines = storage.reader.browse(
             State.DEAD, queue=filters.get("queue") or None, task=filters.get("task") or None, after=after, limit=CHUNK
         )
         found += [line.id for line in lines]
@@ -80,7 +80,7 @@ class MessageAdmin(QueueAdmin):
         by_id = request.GET.get("id", "").strip()
         if by_id:
             return self._one(request, storage, by_id)
-        lines = storage.browse(
+        lines = storage.reader.browse(
             self.state(request),
             queue=request.GET.get("queue", "").strip() or None,
             task=request.GET.get("task", "").strip() or None,
@@ -93,7 +93,7 @@ class MessageAdmin(QueueAdmin):
         return Page(rows, {"after": lines[-1].key, "seq": lines[-1].seq})
 
     def _one(self, request: HttpRequest, storage: Any, id_: str) -> Page:
-        record = storage.find(id_)
+        record = storage.reader.find(id_)
         if record is None or self.state(request) not in {None, record.state}:
             return Page(note=f"There is no {self.opts.verbose_name} {id_}.")
         line = Line(
@@ -103,7 +103,7 @@ class MessageAdmin(QueueAdmin):
         return Page([Row(line.id, self.line(line), self.url_of(line.id))])
 
     def fields_of(self, storage: Any, object_id: str) -> list[tuple[str, Any]] | None:
-        record = storage.find(object_id)
+        record = storage.reader.find(object_id)
         if record is None:
             return None
         error = failure(record)
@@ -156,7 +156,7 @@ class TaskAdmin(MessageAdmin):
 
 
 class DeadLetterAdmin(MessageAdmin):
-    """What failed for good."""
+    """The messages that failed for good."""
 
     columns = ("Id", "Task", "Queue", "Died", "Retries", "Crashes", "Error")
     filters = (("id", "Id"), ("task", "Task (a part of its name)"), ("queue", "Queue"))
@@ -174,5 +174,5 @@ class DeadLetterAdmin(MessageAdmin):
         )  # fmt: skip
 
     def fields_of(self, storage: Any, object_id: str) -> list[tuple[str, Any]] | None:
-        record = storage.find(object_id)
+        record = storage.reader.find(object_id)
         return super().fields_of(storage, object_id) if record is not None and record.state is State.DEAD else None

@@ -113,7 +113,7 @@ class ScheduleForm(forms.Form):
 
 
 class ScheduleAdmin(QueueAdmin):
-    """What beat sends."""
+    """The entries that beat sends."""
 
     columns = ("Name", "Task", "Schedule", "From", "Enabled", "Last run", "Next run", "Runs")
     actions_of: ClassVar[Sequence[Action]] = (

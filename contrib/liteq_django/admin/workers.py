@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from django.http import HttpRequest
 
 from liteq_django.admin.base import Page, QueueAdmin, Row, when
@@ -18,20 +17,20 @@ class WorkerAdmin(QueueAdmin):
     columns = ("Name", "Host", "PID", "Queues", "Pool", "Concurrency", "Holds", "Processed", "Heartbeat")
 
     def page(self, request: HttpRequest, storage: Any) -> Page:  # noqa: ARG002 - nothing is filtered
-        return Page([Row(w.uuid, self._cells(w), self.url_of(w.uuid)) for w in storage.workers()])
+        return Page([Row(w.uuid, self._cells(w), self.url_of(w.uuid)) for w in storage.reader.workers()])
 
     @staticmethod
     def _cells(worker: Any) -> tuple[Any, ...]:
-        info = orjson.loads(worker.info) if worker.info else {}
+        info = worker.facts
         return (
             worker.name, worker.host, worker.pid, ", ".join(info.get("queues", ())), info.get("pool", ""),
             info.get("concurrency", ""), worker.leased, info.get("processed", ""), when(worker.heartbeat_ms),
         )  # fmt: skip
 
     def fields_of(self, storage: Any, object_id: str) -> list[tuple[str, Any]] | None:
-        worker = next((w for w in storage.workers() if w.uuid == object_id), None)
+        worker = next((w for w in storage.reader.workers() if w.uuid == object_id), None)
         if worker is None:
             return None
-        info = orjson.loads(worker.info) if worker.info else {}
+        info = worker.facts
         return [*zip(self.columns, self._cells(worker), strict=True), ("Started", when(worker.started_ms)),
                 *((name.capitalize(), value) for name, value in sorted(info.items()))]  # fmt: skip

@@ -15,7 +15,7 @@ __all__ = ["AMQP", "Queues", "Routes"]
 
 
 class AMQP:
-    """What is known of queues without asking the file. There is no AMQP in it; the name is Celery's."""
+    """The queues that can be told without asking the file. There is no AMQP in it; the name is Celery's."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -59,7 +59,7 @@ class Queues(dict[str, Queue]):
 
     @property
     def consume_from(self) -> dict[str, Queue]:
-        """Those that workers of this app take from when they are told none."""
+        """Those that workers of this app take from when they are given none."""
         return {name: self.get(name) or Queue(name) for name in self.app.default_queues()}
 
     def select(self, include: str | Iterable[str]) -> None:

@@ -27,7 +27,7 @@ def _as_exception(value: Any) -> BaseException:
 
 
 class Backend:
-    """What Celery's backends answer, by task id."""
+    """Celery's result backend: its questions, by task id."""
 
     supports_autoexpire = True
     supports_native_join = True
@@ -56,7 +56,7 @@ class Backend:
     ) -> Any:
         """Store how a task ended that no worker runs, under any id, or show `state` while it is in a queue or runs.
 
-        What it returns in the end takes the place of what was shown. `result` is an exception where `state` is FAILURE
+        Its own end takes the place of the state that was shown. `result` is an exception where `state` is FAILURE
         or REVOKED. Returns `result`; raises NotSerializable.
         """
         stored = False

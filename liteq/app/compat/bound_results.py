@@ -11,7 +11,7 @@ __all__ = ["bound_group_result", "bound_result", "bound_result_set"]
 
 
 class _OfApp(type):
-    """A class whose call makes an instance of its plain class: what an app sends and what it makes are of one class.
+    """A class whose call makes an instance of its plain class: all results are of one class.
 
     A subclass of such a class is an ordinary one, and gets the app too.
     """

@@ -2,30 +2,108 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
+from liteq import context
 from liteq.app.compat.amqp import AMQP
 from liteq.app.compat.backend import Backend
 from liteq.app.compat.bound_results import bound_group_result, bound_result, bound_result_set
 from liteq.app.compat.connection import Connection, Pool
 from liteq.app.compat.processes import Logging, beat_of, bugreport, run_command_line, worker_of
+from liteq.app.registrar import Registrar
+from liteq.app.settings import Settings
 from liteq.clock import from_ms
 from liteq.context import App
+from liteq.exceptions import ImproperlyConfigured
 from liteq.result import AsyncResult, GroupResult, ResultSet
+from liteq.signals import Signal
 
 __all__ = ["CeleryApp"]
+
+
+class Whole(App, Protocol):
+    """`LiteQ`: the app with the parts that it owns."""
+
+    settings: Settings
+    registrar: Registrar
+    selected_queues: list[str] | None
+
+    def config_from_object(
+        self, obj: Any, silent: bool = False, force: bool = False, namespace: str | None = None
+    ) -> None:
+        """Take the settings from an object."""
 
 
 class CeleryApp:
     """Connections, results with the app filled in, processes from code. `self` is the `LiteQ` that it is mixed into."""
 
     Pickler: Any = None
+
+    selected_queues: list[str] | None = None
+
+    # -- the current app, settings and registry
+
+    def set_current(self: Whole) -> None:
+        """Make this the app that `current_app` means in this thread."""
+        context.set_current_app(self)
+
+    def set_default(self: Whole) -> None:
+        """Make this the app that `current_app` means in threads that have set none."""
+        context.set_default_app(self)
+
+    @property
+    def namespace(self: Whole) -> str | None:
+        """The prefix of the names that configuration objects hold for this app."""
+        return self.settings.namespace
+
+    @property
+    def on_configure(self: Whole) -> Signal:
+        """Signal: the settings are about to be gathered."""
+        return self.settings.on_configure
+
+    @property
+    def on_after_configure(self: Whole) -> Signal:
+        """Signal: the settings have been gathered; `source` has them."""
+        return self.settings.on_after_configure
+
+    def add_defaults(self: Whole, fun: Any) -> None:
+        """Set defaults that count below everything else: a mapping, or a function that returns one.
+
+        A function is called when the settings are gathered.
+        """
+        self.settings.add_defaults(fun)
+
+    def config_from_envvar(self: Whole, variable_name: str, silent: bool = False, force: bool = False) -> bool:
+        """As `config_from_object`, the path being in an environment variable; whether that is set."""
+        path = os.environ.get(variable_name)
+        if not path:
+            if silent:
+                return False
+            raise ImproperlyConfigured(f"the environment variable {variable_name} names the settings, and is not set")
+        self.config_from_object(path, silent=silent, force=force)
+        return True
+
+    @property
+    def autofinalize(self: Whole) -> bool:
+        """Whether the registry is completed when it is first used."""
+        return self.registrar.autofinalize
+
+    @property
+    def on_after_finalize(self: Whole) -> Signal:
+        """Signal: the registry is complete."""
+        return self.registrar.on_after_finalize
+
+    def select_queues(self: Whole, queues: str | Iterable[str] | None = None) -> None:
+        """Have workers that are given no queues take from these; None: from those of the settings."""
+        names = queues.split(",") if isinstance(queues, str) else queues or ()
+        self.selected_queues = [name.strip() for name in names if name.strip()] or None
 
     # -- results and queues
 

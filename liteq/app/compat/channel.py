@@ -1,10 +1,9 @@
-"""What stands for kombu's channel: how long queues are, as monitors and health checks ask it."""
+"""A stand-in for kombu's channel: tells how long queues are, as monitors and health checks ask."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple, Self
 
-from liteq.serialization import decode
 from liteq.states import State
 from liteq.storage.workers import WorkerRecord
 
@@ -40,7 +39,7 @@ class Channel:
 
     def size(self, queue: str) -> int:
         """How many messages of `queue` could run now. One that is not due is not counted, as in a broker."""
-        return sum(one.n for one in self._storage.counts() if one.queue == queue and one.state is State.PENDING)
+        return sum(one.n for one in self._storage.reader.counts() if one.queue == queue and one.state is State.PENDING)
 
     _size = size
 
@@ -59,7 +58,7 @@ class Channel:
 
 
 def _queues_of(worker: WorkerRecord) -> list[str]:
-    found: list[str] = decode(worker.info).get("queues", []) if worker.info else []
+    found: list[str] = worker.facts.get("queues", [])
     return found
 
 

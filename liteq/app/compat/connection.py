@@ -1,4 +1,4 @@
-"""`app.connection()`: what stands for kombu's connection. There is no broker behind it, only a file to open."""
+"""`app.connection()`: a stand-in for kombu's connection. There is no broker behind it, only a file to open."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Connection:
         """Open the file, which is made where there is none, and read from it.
 
         Tries again up to `max_retries` times (None, as in Celery: for ever), after `interval_start` seconds and
-        `interval_step` more each time, `interval_max` at most; `errback(exc, seconds)` is told before each pause.
+        `interval_step` more each time, `interval_max` at most; `errback(exc, seconds)` is called before each pause.
         `timeout`: the seconds that all of it may take. Raises OperationalError for a file that cannot be used, and
         ImproperlyConfigured where no setting says where it is.
         """
@@ -89,7 +89,7 @@ class Connection:
             storage = self.app.open_storage(self._url, busy_timeout_s=patience_s)
         try:
             storage.migrate()
-            storage.next_due_ms()
+            storage.reader.next_due_ms()
         except BaseException:
             self._storage = None
             storage.close()
@@ -120,7 +120,7 @@ class Connection:
         return SimpleQueue(self.default_channel, str(getattr(name, "name", name)))
 
     def info(self) -> dict[str, Any]:
-        """Where it leads, in the words of kombu; what only a broker has is None."""
+        """Where it leads, in the words of kombu; the fields of a broker alone are None."""
         uri = self.as_uri()
         return {
             "hostname": uri, "transport": scheme_of(uri), "virtual_host": "/", "port": None, "userid": None,
@@ -130,7 +130,7 @@ class Connection:
         }  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
-        """As `info()`, without what is secret."""
+        """As `info()`, without secrets."""
         return {key: value for key, value in self.info().items() if key != "password"}
 
     def as_uri(self, include_password: bool = False, mask: str = "**") -> str:
@@ -148,7 +148,7 @@ class Connection:
 
 
 class Pool:
-    """`app.pool`: what stands for a pool of connections. A file has no need of one: each is opened anew."""
+    """`app.pool`: a stand-in for a pool of connections. A file has no need of one: each is opened anew."""
 
     def __init__(self, app: App) -> None:
         self.app = app

@@ -1,6 +1,6 @@
 """Tasks with `pydantic=True`: models among the arguments are dumped when they are sent and validated before the body.
 
-As in Celery since 5.5, extended to what is sent: only parameters annotated with a model (or with one or None) are
+As in Celery since 5.5, extended to the sender: only parameters annotated with a model (or with one or None) are
 looked at, everything else is passed on as it is, and a model that is returned is dumped where the annotation says so.
 """
 
@@ -80,6 +80,60 @@ def _without_input(exc: Any) -> Any:
     return made
 
 
+class _Models:
+    """Validates the arguments of a function, and dumps models to plain data."""
+
+    def __init__(
+        self,
+        shape: _Shape,
+        base: type[Any],
+        error: type[Exception],
+        *,
+        validating: dict[str, Any],
+        dumping: dict[str, Any],
+        sensitive: bool | Sequence[str],
+    ) -> None:
+        self._shape = shape
+        self._base = base
+        self._error = error
+        self._validating = validating
+        self._dumping = dumping
+        self._sensitive = sensitive
+
+    def validated(self, args: Any, kwargs: Any) -> inspect.BoundArguments:
+        """The arguments of a call, plain data made models where a parameter takes one."""
+        bound = self._shape.signature.bind(*args, **kwargs)
+        for parameter, value in bound.arguments.items():
+            model: Any = self._shape.models.get(parameter)
+            if model is not None and value is not None:
+                with _hiding(self._sensitive, parameter, self._error):
+                    bound.arguments[parameter] = model.model_validate(value, **self._validating)
+        return bound
+
+    def returned(self, value: Any) -> Any:
+        """A return value; a model is dumped where the annotation has it."""
+        returns = self._shape.returns
+        if isinstance(value, self._base) and isinstance(returns, type) and isinstance(value, returns):
+            return self._dump(value)
+        return value
+
+    def dumped(self, args: Sequence[Any], kwargs: Mapping[str, Any], *, skip: int) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments as plain data; `skip`: parameters that come before them."""
+        names = list(self._shape.signature.parameters)[skip:]
+        return (
+            [self._dumped(names[i] if i < len(names) else "", value) for i, value in enumerate(args)],
+            {key: self._dumped(key, value) for key, value in kwargs.items()},
+        )
+
+    def _dumped(self, parameter: str, value: Any) -> Any:
+        """A model that its parameter's annotation brings back is dumped; any other is left for the serializer."""
+        fits = isinstance(value, self._base) and isinstance(value, self._shape.models.get(parameter, ()))
+        return self._dump(value) if fits else value
+
+    def _dump(self, value: Any) -> Any:
+        return value.model_dump(**self._dumping)
+
+
 def modelled(
     function: Callable[..., Any],
     app: App,
@@ -94,52 +148,31 @@ def modelled(
     """`function` as the body of a task with `pydantic=True`.
 
     `strict`, `context` and `dump_kwargs` are pydantic's, of `model_validate` and `model_dump`; `app` and `name` are in
-    the context too, as Celery has it. A call raises pydantic's ValidationError for what a model does not take. Raises
+    the context too, as Celery has it. A call raises pydantic's ValidationError for a value that does not fit. Raises
     ImproperlyConfigured where pydantic is not installed. That error does not show the input of a `sensitive` parameter.
     """
     try:
         from pydantic import BaseModel, ValidationError
     except ImportError:
         raise ImproperlyConfigured(f"the task {name!r} says pydantic=True: install pydantic") from None
-    shape = _Shape(function, BaseModel)
-    dumped: dict[str, Any] = {"mode": "json", **(dump_kwargs or {})}
-    known = {**(context or {}), "celery_app": app, "celery_task_name": name}
-
-    def validated(args: Any, kwargs: Any) -> inspect.BoundArguments:
-        bound = shape.signature.bind(*args, **kwargs)
-        for parameter, value in bound.arguments.items():
-            model: Any = shape.models.get(parameter)
-            if model is not None and value is not None:
-                with _hiding(sensitive, parameter, ValidationError):
-                    bound.arguments[parameter] = model.model_validate(value, strict=strict, context=known)
-        return bound
-
-    def returned(value: Any) -> Any:
-        if isinstance(value, BaseModel) and isinstance(shape.returns, type) and isinstance(value, shape.returns):
-            return value.model_dump(**dumped)
-        return value
+    models = _Models(
+        _Shape(function, BaseModel),
+        BaseModel,
+        ValidationError,
+        validating={"strict": strict, "context": {**(context or {}), "celery_app": app, "celery_task_name": name}},
+        dumping={"mode": "json", **(dump_kwargs or {})},
+        sensitive=sensitive,
+    )
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        bound = validated(args, kwargs)
-        return returned(function(*bound.args, **bound.kwargs))
+        bound = models.validated(args, kwargs)
+        return models.returned(function(*bound.args, **bound.kwargs))
 
     @functools.wraps(function)
     async def acall(*args: Any, **kwargs: Any) -> Any:
-        bound = validated(args, kwargs)
-        return returned(await function(*bound.args, **bound.kwargs))
+        bound = models.validated(args, kwargs)
+        return models.returned(await function(*bound.args, **bound.kwargs))
 
-    def dump(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        names = list(shape.signature.parameters)[1 if bind else 0 :]
-        return (
-            [one(names[i] if i < len(names) else "", value) for i, value in enumerate(args)],
-            {key: one(key, value) for key, value in kwargs.items()},
-        )
-
-    def one(parameter: str, value: Any) -> Any:
-        """A model that its parameter's annotation brings back is dumped; any other is left for the serializer."""
-        if isinstance(value, BaseModel) and isinstance(value, shape.models.get(parameter, ())):
-            return value.model_dump(**dumped)
-        return value
-
+    dump = functools.partial(models.dumped, skip=1 if bind else 0)
     return Modelled(acall if inspect.iscoroutinefunction(function) else call, dump)

@@ -90,7 +90,7 @@ class Stamper:
                 self.stamp(link, self._asked(hook, link, headers))
 
     def _asked(self, hook: str, sig: Any, headers: Mapping[str, Any]) -> dict[str, Any]:
-        """`headers`, with what the visitor's `hook` adds for `sig`."""
+        """`headers`, with those that the visitor's `hook` adds for `sig`."""
         merged = named(headers)
         if self.visitor is not None:
             self._merge(merged, named(getattr(self.visitor, hook)(sig, **merged) or {}))

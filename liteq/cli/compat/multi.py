@@ -17,6 +17,7 @@ from liteq.cli.compat.nodes import Cluster, Node, expand, parse
 from liteq.cli.daemon import holder, lives
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
+from liteq.cli.names import unknown
 from liteq.cli.session import Session, pass_session
 
 __all__ = ["multi"]
@@ -25,7 +26,7 @@ LOOK_S = 0.1  # between two looks whether a process has ended
 
 
 class Multi:
-    """One call: the nodes, what `liteq` was told before `multi`, and a voice."""
+    """One call: the nodes, and the options of `liteq` before `multi`."""
 
     def __init__(self, cluster: Cluster, global_options: list[str], *, quiet: bool) -> None:
         self.cluster = cluster
@@ -73,7 +74,7 @@ class Multi:
     # -- parts -------------------------------------------------------------------------------------------------------
 
     def command(self, node: Node) -> list[str]:
-        """What starts `node`."""
+        """The command line that starts `node`."""
         program = [self.cluster.executable or sys.executable]
         if self.cluster.cmd is None:
             program += ["-m", "liteq", *self.global_options, "worker", "--detach"]
@@ -98,7 +99,7 @@ class Multi:
         try:
             return signal.Signals(int(said)) if said.isdigit() else signal.Signals["SIG" + said.removeprefix("SIG")]
         except (KeyError, ValueError):
-            raise click.UsageError(f"there is no signal {said!r}: -TERM, -QUIT, -HUP and the like") from None
+            raise click.UsageError(f"unknown signal {said!r}; write -TERM, -QUIT, -HUP and the like") from None
 
     def signalled(self, signum: signal.Signals) -> dict[Node, int]:
         """Send a signal to those that live; the process of each."""
@@ -174,14 +175,14 @@ def multi(session: Session, /, words: tuple[str, ...]) -> int:
     if action == "get":
         return _get(session, rest)
     if action not in ACTIONS:
-        raise click.UsageError(f"there is no {action!r}; there is {', '.join([*ACTIONS, 'expand', 'get'])}")
+        raise unknown("action", action, [*ACTIONS, "expand", "get"])
     return ACTIONS[action](_multi(session, rest))
 
 
 def _expand(words: list[str]) -> int:
     """Write a template such as %n.log for each node."""
     if len(words) < 2:
-        raise click.UsageError("write: liteq multi expand TEMPLATE NODES")
+        raise click.UsageError("usage: liteq multi expand TEMPLATE NODES")
     for node in parse(words[1:]).nodes:
         click.echo(expand(words[0], node.name))
     return Exit.OK
@@ -197,9 +198,9 @@ def _get(session: Session, words: list[str]) -> int:
 
 
 def _multi(session: Session, words: list[str]) -> Multi:
-    told: list[Any] = []
+    global_options: list[Any] = []
     for option, value in (("-A", session.app_name), ("-b", session.broker), ("--config", session.config)):
         if isinstance(value, str):
-            told += [option, value]
-    told += ["-C"] * session.no_color + ["-q"] * session.quiet + ["--json"] * session.json
-    return Multi(parse(words), told, quiet=session.quiet)
+            global_options += [option, value]
+    global_options += ["-C"] * session.no_color + ["-q"] * session.quiet + ["--json"] * session.json
+    return Multi(parse(words), global_options, quiet=session.quiet)

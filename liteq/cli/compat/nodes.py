@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from liteq.cli.names import unknown
 from liteq.cli.worker import worker as worker_command
 
 __all__ = ["Cluster", "Node", "expand", "parse"]
@@ -37,7 +38,7 @@ class Node:
 
 @dataclass
 class Cluster:
-    """What the words of one call said."""
+    """The nodes and options that the words of one call name."""
 
     nodes: list[Node]
     flags: frozenset[str] = frozenset()
@@ -67,7 +68,7 @@ def parse(words: Sequence[str]) -> Cluster:
     read = _read(list(words))
     names = _names(read)
     if not names:
-        raise click.UsageError("which nodes? Give their names, or how many: `liteq multi start 2 -A proj`")
+        raise click.UsageError("no nodes are named; give their names, or how many: `liteq multi start 2 -A proj`")
     options: list[dict[str, list[str]]] = [dict(read.shared) for _ in names]
     for targets, meaning, written in read.special:
         for place in _places(targets, names):
@@ -112,7 +113,7 @@ def _option(read: _Words, word: str, words: list[str]) -> None:
         return
     found = OPTION.fullmatch(word)
     if found is None:
-        raise click.UsageError(f"{word!r} is no option: write -c 4, -c:1 4, --concurrency=4 or --concurrency:1=4")
+        raise click.UsageError(f"not an option: {word!r}; write -c 4, -c:1 4, --concurrency=4 or --concurrency:1=4")
     name, targets, value = found["name"], found["targets"], found["value"]
     if value is None and _takes_value(name) and words and (not words[0].startswith("-") or words[0] == "-"):
         value = words.pop(0)
@@ -160,7 +161,7 @@ def _names(read: _Words) -> list[str]:
     labels = [prefix + label for label in labels]
     names = [label.replace("%h", host) if "@" in label else f"{label}@{suffix}" for label in labels]
     if len(set(names)) < len(names):
-        raise click.UsageError(f"each node needs a name of its own: {', '.join(names)}")
+        raise click.UsageError(f"two nodes have one name: {', '.join(names)}")
     return names
 
 
@@ -176,7 +177,7 @@ def _places(targets: str, names: list[str]) -> Iterable[int]:
         elif span and 1 <= int(span[1]) <= int(span[2]) <= len(names):
             yield from range(int(span[1]) - 1, int(span[2]))
         else:
-            raise click.UsageError(f"there is no node {target!r} among {', '.join(names)}")
+            raise unknown("node", target, names)
 
 
 def _node(name: str, options: dict[str, list[str]], rest: list[str]) -> Node:
@@ -190,5 +191,5 @@ def _node(name: str, options: dict[str, list[str]], rest: list[str]) -> Node:
 
 
 def _value(written: list[str]) -> str:
-    """What an option was given: `--pidfile=x` or `--pidfile x`."""
+    """The value of an option: `--pidfile=x` or `--pidfile x`."""
     return written[-1].partition("=")[2] if written[-1].startswith("--") else written[-1]

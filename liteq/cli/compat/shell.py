@@ -25,7 +25,7 @@ CANVAS = ("Signature", "chain", "chord", "chunks", "group", "signature", "subtas
 @click.option("-I", "--ipython", "wanted", flag_value="IPython", help="IPython, and no other.")
 @click.option("-B", "--bpython", "wanted", flag_value="bpython", help="bpython, and no other.")
 @click.option("--python", "wanted", flag_value="code", help="Python's own, and no other.")
-@click.option("-T", "--without-tasks", is_flag=True, help="Without the tasks, by their short names.")
+@click.option("-T", "--without-tasks", is_flag=True, help="Leave out the short names of tasks.")
 @click.option("--eventlet", is_flag=True, hidden=True)
 @click.option("--gevent", is_flag=True, hidden=True)
 @pass_session
@@ -45,7 +45,7 @@ def shell(session: Session, /, wanted: str | None, without_tasks: bool, eventlet
 
 
 def names_in_shell(app: App, *, with_tasks: bool = True) -> dict[str, Any]:
-    """What is at hand in the shell; a task whose short name is one of these has it not."""
+    """The names at hand in the shell. A task is not, where one of the other names is its short one."""
     from liteq import canvas
     from liteq import result as results
 

@@ -29,9 +29,9 @@ LARGEST = 2 << 20  # bytes of a file that is still read
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @pass_session
 def upgrade_check(session: Session, /, folder: Path) -> int:
-    """Read a Celery project, and say what differs here and what is not there.
+    """Read a Celery project, and list what works differently here and what is missing.
 
-    Nothing is imported or run. Exits with 1 when something is not there.
+    Nothing is imported or run. Exits with 1 when something is missing.
 
     \b
     JSON: {"files", "counts", "findings": [{"file", "line", "severity", "what", "hint"}]}

@@ -72,8 +72,8 @@ def _cancel(app: App, rows: list[Any]) -> None:
 
 
 def _rows(app: App, node: str) -> Iterator[Any]:
-    ids = app.storage.followers(node)
-    found = app.storage.find_many(ids) if ids else {}
+    ids = app.storage.reader.followers(node)
+    found = app.storage.reader.find_many(ids) if ids else {}
     return (found[id_] for id_ in ids if id_ in found)
 
 
@@ -85,7 +85,7 @@ def _beside(app: App, node: str, *, errbacks: bool) -> list[Any]:
 
 
 def _next(app: App, node: str) -> list[Any]:
-    """The rows that await `node` as the next step of what it is in; behind a replacement, those of what it replaces."""
+    """The rows that await `node` as the next ones; behind a replacement, those of the message that it replaces."""
     rows = [row for row in _rows(app, node) if not row.flags & (Flag.CALLBACK | Flag.ON_FAILURE)]
     if len(rows) == 1 and rows[0].flags & Flag.ALIAS:
         return _next(app, rows[0].id)

@@ -15,7 +15,7 @@ __all__ = ["Commands"]
 
 
 class Commands(Facade):
-    """What workers are asked for, and what they answer. Arguments and answers are JSON."""
+    """Requests to workers, and their answers. Arguments and answers are JSON."""
 
     def send(
         self, name: str, arguments: bytes, destination: bytes | None = None, *, wants_reply: bool, expires_s: float
@@ -52,7 +52,7 @@ class Commands(Facade):
             return _commands.replies(tx, command)
 
     def revoke(self, ids: Sequence[str], *, keep_s: float) -> Revoked:
-        """Cancel what waits; what runs or is not known is kept as revoked for `keep_s` seconds."""
+        """Cancel waiting messages; ids that run or are not known are kept as revoked for `keep_s` seconds."""
         with self._driver.write(Promise.ACCEPTED) as tx:
             revoked = _cancel.revoke(tx, ids, now_ms=self._clock.now_ms(), keep_ms=int(keep_s * 1000))
         self._driver.ring(Bell.DONE)

@@ -12,7 +12,7 @@ __all__ = ["Events"]
 
 
 class Events(Facade):
-    """What became of tasks. An event is JSON."""
+    """The log of events, as JSON documents."""
 
     KEPT = 100_000  # the newest; older ones go whatever their age
 

@@ -59,11 +59,11 @@ class SavedGroups(Facade):
             _saved_groups.save(tx, group_id, members, now_ms=self._clock.now_ms())
 
     def load(self, group_id: str) -> bytes | None:
-        """What was saved under `group_id`; None when nothing was."""
+        """The members saved under `group_id`; None when nothing was."""
         with self._driver.read() as tx:
             return _saved_groups.load(tx, group_id)
 
     def delete(self, group_id: str) -> bool:
-        """Forget what was saved under `group_id`; whether there was anything."""
+        """Forget the members saved under `group_id`; whether there were any."""
         with self._driver.write(Promise.PROGRESS) as tx:
             return _saved_groups.delete(tx, group_id)

@@ -13,7 +13,7 @@ __all__ = ["Rates"]
 
 
 class Rates(Facade):
-    """What all workers together may start of a task."""
+    """The limits on the starts of a task by all workers together."""
 
     def all(self) -> dict[str, Rate]:
         """The limits, by task."""
@@ -32,7 +32,7 @@ class Rates(Facade):
         self._driver.ring(Bell.WORK)
 
     def declare(self, declared: Mapping[str, str | None]) -> None:
-        """What the code says of each of its tasks; None: it says nothing. Only a read when all of that is known."""
+        """Take over the rates in the code, by task (None: none). Only a read when all of them are known."""
         with self._driver.read() as tx:
             known = {task: rate.declared for task, rate in _rates.rates(tx).items()}
         if any(rate != known.get(task) for task, rate in declared.items()):

@@ -48,7 +48,7 @@ class Reader(Facade):
             return _inspect.group_members(tx, group_id)
 
     def sent_by(self, message_id: str) -> list[tuple[str, bool]]:
-        """What the body of a message sent, as (id, whether of a group), in the order of sending. Costs a scan."""
+        """The messages that the body of one sent, as (id, whether of a group), in their order. Costs a scan."""
         with self._driver.read() as tx:
             return _inspect.sent_by(tx, message_id)
 
@@ -83,7 +83,7 @@ class Reader(Facade):
             return _inspect.counts(tx)
 
     def workers(self) -> list[WorkerRecord]:
-        """Every worker that the file knows."""
+        """Every worker that the store knows."""
         with self._driver.read() as tx:
             return _workers.workers(tx)
 

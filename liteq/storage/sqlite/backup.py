@@ -1,6 +1,6 @@
 """A consistent copy of a live file, by SQLite's backup API: one file without a log, which tells it from the original.
 
-Who opens it in the original's place begins a new epoch (epoch.py).
+The process that opens it in the original's place begins a new epoch (epoch.py).
 """
 
 from __future__ import annotations

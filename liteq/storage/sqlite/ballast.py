@@ -1,6 +1,6 @@
 """The ballast: space beside the database that is given back when the disk is full.
 
-On a full disk neither UPDATE nor DELETE can commit, since both append to the log: what is running could not be
+On a full disk neither UPDATE nor DELETE can commit, since both append to the log: running tasks could not be
 acknowledged and would run again. So a worker keeps a file of some MiB, empties it when SQLite reports a full disk, and
 makes it anew when there is space again. Until then nothing new is accepted or claimed.
 """
@@ -64,7 +64,7 @@ class Ballast:
 
 
 def _free(folder: str) -> int:
-    """What an ordinary user may still write to the file system of `folder`, in bytes."""
+    """The bytes that an ordinary user may still write to the file system of `folder`."""
     try:
         status = os.statvfs(folder)
     except (AttributeError, OSError):  # Windows has no statvfs: there the attempt must tell

@@ -1,4 +1,4 @@
-"""The SQLite driver: a pool of sessions, and what a transaction does around SQLite's own."""
+"""The SQLite driver: a pool of sessions, and the steps of a transaction around SQLite's own."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SQLiteDriver(FileUpkeep):
         self._active: dict[bool, dict[Session, int]] = {True: {}, False: {}}  # likewise, with the thread that has it
         self._watcher: Session | None = None  # for version(): never in a transaction
         self._ready = False  # the file was looked at, and is a queue's
-        self._generation = 0  # goes up when what is open must not be used any more
+        self._generation = 0  # goes up when open sessions must not be used any more
         self._identity = self._gate_identity = (0, 0)
         self._check_at = 0.0
         self._renew_locks()
@@ -114,7 +114,7 @@ class SQLiteDriver(FileUpkeep):
     def close(self) -> None:
         self._check_pid()
         if self._sidecars.log_lost():
-            with suppress(StorageError):  # said before, or by the next who opens it; what could be saved has been
+            with suppress(StorageError):  # said before, or by the next process that opens it
                 self.check_sidecars()
         with self._lock:
             self._close_idle()
@@ -156,7 +156,7 @@ class SQLiteDriver(FileUpkeep):
         """Wait for the turn; when the waiting began (monotonic)."""
         if self._short and promise is Promise.ACCEPTED:
             raise StorageFull(
-                f"{self.path}: the disk is full: what runs is being finished, nothing new is accepted; free some space"
+                f"{self.path}: the disk is full: running tasks are finished, nothing new is accepted; free some space"
             )
         start = monotonic()
         if not session.gate.acquire(self.busy_timeout_s):
@@ -173,7 +173,7 @@ class SQLiteDriver(FileUpkeep):
         sleep(pause_s())
 
     def holder(self) -> str:
-        """Who may write now, for a person to read."""
+        """The process that may write now, for a person to read."""
         return writer(self.path)
 
     def checkin(self, holder: Checkout, session: Session) -> None:
@@ -270,7 +270,7 @@ class SQLiteDriver(FileUpkeep):
                 raise
 
     def _close_idle(self) -> None:
-        """With the lock: close what nobody uses; what is in use is closed when it comes back."""
+        """With the lock: close the idle sessions; one that is in use is closed when it comes back."""
         self._generation += 1
         self._ready = False
         self._sidecars.forget()
@@ -312,7 +312,7 @@ class SQLiteDriver(FileUpkeep):
             self._abandon()
 
     def _abandon(self) -> None:
-        """In a child: let go of whatever the parent had open; with anything open, the file is lost to this process."""
+        """In a child: let go of all that the parent had open; with anything open, the file is lost to this process."""
         inherited = [session for kind in (True, False) for session in (*self._active[kind], *self._idle[kind])]
         if self._watcher is not None:
             inherited.append(self._watcher)

@@ -84,10 +84,10 @@ class LogWatch:
 
 
 def overgrown(path: str) -> list[str]:
-    """A sentence on a log that cannot be folded because of somebody who reads without end; [] while all is well."""
+    """A sentence on a log that cannot be folded because of a reader without end; [] while all is well."""
     size = _size(path)
     if size < LARGE_LOG:
         return []
-    who = ", ".join(readers(path)) or "a process that cannot be told from here"
+    found = ", ".join(readers(path)) or "a process that cannot be told from here"
     grown = f"{path}-wal has grown to {size // 2**20:,} MiB, since a transaction that reads does not end"
-    return [f"{grown}: {who}. End that transaction, or its process"]
+    return [f"{grown}: {found}. End that transaction, or its process"]

@@ -28,7 +28,7 @@ PRAGMAS: dict[str, tuple[object, str]] = {
 
 
 def checks(facts: dict[str, Any]) -> list[Check]:
-    """The findings of what `describe.describe` has gathered."""
+    """The findings in the facts that `describe.describe` has gathered."""
     return [*_of_file(facts), *_of_place(facts)]
 
 

@@ -1,4 +1,4 @@
-"""What is set once in the life of a file, and checked when a process opens it."""
+"""The marks that are set once in the life of a file, and checked when a process opens it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `liteq doctor` shows of a SQLite file."""
+"""The facts about a SQLite file, for `liteq doctor`."""
 
 from __future__ import annotations
 

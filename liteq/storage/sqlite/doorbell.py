@@ -1,7 +1,8 @@
 """The wake-up: a file beside the database whose time stamp is touched after a commit.
 
-The kernel tells whoever watches it. Not the -wal itself: with synchronous=FULL its pages are written well before the
-commit can be seen. Touched by its name and not by a descriptor, 1 microsecond more, so that a deleted bell heals.
+The kernel tells every process that watches it. Not the -wal itself: with synchronous=FULL its pages are written well
+before the commit can be seen. Touched by its name and not by a descriptor, 1 microsecond more, so that a deleted bell
+heals.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Doorbell:
             pass
 
 
-# ctypes is only for those who listen, so these modules are imported late.
+# ctypes is only for processes that listen, so these modules are imported late.
 if sys.platform == "linux":
 
     def _notified(path: str) -> Listener:

@@ -1,4 +1,4 @@
-"""The SQLite engine, as the table of engines knows it: which URLs it takes, and what they lead to."""
+"""The SQLite engine, as the table of engines knows it: which URLs it takes, and where they lead."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ under fencing tokens that the copy has not given out yet, and would give out aga
 range, above all that any earlier one can have reached; what is leased in the copy is nobody's, and goes back to its
 queue as a lease that ran out does; and the workers enter their names anew.
 
-A copy is told by its journal mode: `backup` writes it as one file without a log, as VACUUM INTO does, and who opens it
-in its place puts it into WAL mode.
+A copy is told by its journal mode: `backup` writes it as one file without a log, as VACUUM INTO does, and the first
+process that opens it in its place puts it into WAL mode.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The file and its folder: what must hold before SQLite may open it. Every refusal says what to do."""
+"""The file and its folder: the conditions under which SQLite may open it. Every refusal says what to do."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def create(path: str) -> None:
 
 
 def check(given: str, path: str, allow_network: bool) -> None:
-    """Refuse what SQLite could not, or should not, keep a queue in. Raises StorageUnavailable.
+    """Refuse a place where SQLite could not, or should not, keep a queue. Raises StorageUnavailable.
 
     `given` is the path as the URL has it, `path` the same without links.
     """
@@ -101,7 +101,7 @@ else:
 
 
 def sync(path: str) -> None:
-    """Have the disk write what the file holds. Raises OSError. Not for the database itself: see its locks."""
+    """Have the disk write the file's content. Raises OSError. Not for the database itself: see its locks."""
     fd = os.open(path, os.O_RDWR)
     try:
         _flush(fd)
@@ -123,7 +123,7 @@ def open_sidecar(path: str) -> int:
 
 
 def _give_to_owner(fd: int, path: str) -> None:
-    """Root works for whoever owns the database, as SQLite does with -wal and -shm; else the owner is locked out."""
+    """Root works for the owner of the database, as SQLite does with -wal and -shm; else the owner is locked out."""
     database = path.rpartition("-")[0]
     status, own = os.stat(database), os.fstat(fd)
     if (status.st_uid, status.st_gid) != (own.st_uid, own.st_gid):
@@ -158,8 +158,8 @@ def _refuse_lost_log(path: str) -> None:
     """
     if os.path.exists(f"{path}-shm") and not os.path.exists(f"{path}-wal"):
         raise StorageCorrupt(
-            f"{path}-wal was deleted, and what was committed last with it: restore a backup; or delete {path}-shm to "
-            "go on with what is left"
+            f"{path}-wal was deleted, and the last commits with it: restore a backup; or delete {path}-shm to "
+            "go on with the rest"
         )
 
 

@@ -29,12 +29,12 @@ class _Lock(NamedTuple):
 
 
 def writer(path: str) -> str:
-    """Who may write to the database `path` now: "PID 123 (name)", or "unknown" where the system does not tell."""
+    """The process that may write to the database `path` now: "PID 123 (name)", or "unknown" if the system hides it."""
     try:
         locks = list(_locks())
     except OSError:
         return "unknown"
-    # The database's own lock first: who holds only the gate waits for it like everybody else.
+    # The database's own lock first: a process with the gate alone waits for it like all others.
     for suffix, kind, byte in (("-shm", "POSIX", WAL_WRITE_LOCK), ("-gate", "FLOCK", 0)):
         pid = _owner(locks, path + suffix, kind, byte)
         if pid is not None:
@@ -43,7 +43,7 @@ def writer(path: str) -> str:
 
 
 def readers(path: str) -> list[str]:
-    """Who holds a snapshot of the database `path` at this moment, as "PID 123 (name)"; [] where it cannot be told."""
+    """The processes with a snapshot of the database `path`, as "PID 123 (name)"; [] where the system hides them."""
     try:
         status = os.stat(path + "-shm")
         locks = list(_locks("READ"))
@@ -56,7 +56,7 @@ def readers(path: str) -> list[str]:
 
 
 def users(path: str) -> list[str]:
-    """Who has the database `path` open, in WAL mode, as "PID 123 (name)"; [] where it cannot be told."""
+    """The processes that have `path` open in WAL mode, as "PID 123 (name)"; [] where the system hides them."""
     try:
         inode = os.stat(path + "-shm").st_ino
         locks = [lock for mode in ("READ", "WRITE") for lock in _locks(mode)]

@@ -20,7 +20,7 @@ SET_VERSION = "UPDATE liteq_meta SET value = :version WHERE key = 'version'"
 
 
 class Versions(NamedTuple):
-    """What a file says of itself; (0, 0, 0) before the first migration."""
+    """The versions in a file; (0, 0, 0) before the first migration."""
 
     version: int = 0
     min_reader: int = 0
@@ -49,7 +49,7 @@ def read_versions(tx: Transaction, path: str) -> Versions:
 
 
 def migrate(driver: Driver, path: str) -> int:
-    """Apply what is missing; the version then. Only a read when nothing is. Raises SchemaTooNew without a write."""
+    """Apply missing migrations; the version then. Only a read when none is. Raises SchemaTooNew without a write."""
     known = max(migrations())
     with driver.read() as tx:
         found = read_versions(tx, path)

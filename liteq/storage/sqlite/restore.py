@@ -1,4 +1,4 @@
-"""A copy is put in the place of the database, and what was there beside it."""
+"""A copy is put in the place of the database, which is kept beside it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIDECARS = ("", "-wal", "-shm")
 
 
 class Opens(Protocol):
-    """What is needed of a driver."""
+    """A driver, as this file needs it."""
 
     path: str
 
@@ -34,7 +34,7 @@ def restore(driver: Opens, source: Path) -> Path | None:
     """Put a copy of `source` in the place of the driver's file, which nobody may have open; where the old one is now.
 
     The old one is kept, under a name with the time in it; None where there was none. `source` stays as it is. The first
-    who opens the file begins a new epoch (epoch.py).
+    process that opens the file begins a new epoch (epoch.py).
 
     Raises StorageUnavailable where `source` is no queue, StorageCorrupt where it is damaged, SchemaTooNew where it is a
     newer liteq's, and StorageInUse where a process has the file open. Then nothing is changed.
@@ -109,7 +109,7 @@ def _alone(session: Session) -> bool:
 
 
 def _set_aside(target: Path) -> Path | None:
-    """Give the database, and what of a log there is still, another name; that of the database."""
+    """Give the database, and the rest of its log, another name; that of the database."""
     kept = target.with_name(f"{target.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
     there = [suffix for suffix in SIDECARS if os.path.lexists(f"{target}{suffix}")]
     for suffix in there:  # the database first: without it, SQLite takes a log for a leftover and deletes it

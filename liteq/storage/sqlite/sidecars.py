@@ -1,7 +1,7 @@
 """The log and its index under running processes: whether those that are open still are those under their names.
 
-Who deletes `-wal` under its users leaves them with a log that has no name: they go on, and with the last of them
-everything goes that was not folded. Who deletes `-shm` splits its users into two halves, which do not see each other's
+Deleting `-wal` under its users leaves them with a log that has no name: they go on, and with the last of them
+everything goes that was not folded. Deleting `-shm` splits its users into two halves, which do not see each other's
 locks. Either is noticed by an inode that has changed, which costs two `stat`.
 """
 
@@ -17,7 +17,7 @@ NONE = (0, 0)
 
 
 class Sidecars:
-    """What one process knows of `-wal` and `-shm` of the database `path`."""
+    """The knowledge of one process about `-wal` and `-shm` of the database `path`."""
 
     __slots__ = ("_index", "_log", "_path")
 
@@ -30,7 +30,7 @@ class Sidecars:
         self._log = self._index = NONE
 
     def note(self) -> None:
-        """Some connection has just committed: what is there now is what is open."""
+        """Some connection has just committed: the files of now are the open ones."""
         if self._log == NONE:
             self._log, self._index = identity(f"{self._path}-wal"), identity(f"{self._path}-shm")
 
@@ -43,20 +43,20 @@ class Sidecars:
         return self._index != NONE and identity(f"{self._path}-shm") != self._index
 
     def check(self, session: Session | None) -> None:
-        """Raises StorageCorrupt when either is lost, after what can be saved of the log through `session`, an open one.
+        """Raises StorageCorrupt when either is lost, after saving as much of the log as `session`, an open one, can.
 
         A new connection would begin a new log beside the index of the old one: none must be opened then.
         """
         if self.index_lost():
             raise StorageCorrupt(
                 f"{self._path}-shm was deleted while processes use the file: stop all of them, then start them again; "
-                "what was accepted is in the log, which must stay"
+                "accepted tasks are in the log, which must stay"
             )
         if self.log_lost():
             saved = session is not None and _save(session)
             raise StorageCorrupt(
                 f"{self._path}-wal was deleted while processes use the file: "
-                + ("what it held is in the file now" if saved else "what it held is lost with the last of them")
+                + ("its content is in the file now" if saved else "its content is lost with the last of them")
                 + f"; stop all of them, delete {self._path}-shm, and start them again"
             )
 

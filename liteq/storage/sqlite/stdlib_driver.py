@@ -1,6 +1,6 @@
 """SQLite through Python's own sqlite3 module: for enqueueing inside an application's transaction.
 
-Its SQLite is whatever the interpreter was built with; `liteq doctor` shows which, and what is known against it.
+Its SQLite is the one that the interpreter was built with; `liteq doctor` shows which, and its known bugs.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class StdlibSession(Session):
 
 
 def _code(error: sqlite3.Error) -> int:
-    """SQLite's extended result code; 1 (a plain error) for what the module raised of itself."""
+    """SQLite's extended result code; 1 (a plain error) for an error that the module raised by itself."""
     return getattr(error, "sqlite_errorcode", None) or 1
 
 

@@ -20,7 +20,7 @@ __all__ = ["Checkout", "Pool", "ReadTransaction", "WriteTransaction"]
 
 
 class Pool(Protocol):
-    """What a checkout needs of its driver (base.py)."""
+    """A driver (base.py), as a checkout needs it."""
 
     def take(self, holder: Checkout, *, reader: bool) -> Session: ...
     def begin(self, session: Session, promise: Promise) -> None: ...

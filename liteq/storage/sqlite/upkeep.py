@@ -10,14 +10,14 @@ from time import monotonic
 from typing import Any, ClassVar
 
 from liteq.exceptions import StorageBusy, StorageError, StorageUnavailable
-from liteq.storage.driver import Bell, Driver, Durability, Promise
-from liteq.storage.sqlite import backup, checks, describe, files, restore
+from liteq.storage.driver import Bell, Driver, Durability, Promise, Transaction
+from liteq.storage.sqlite import backup, checks, describe, files, misfits, restore
 from liteq.storage.sqlite.ballast import Ballast
 from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
 from liteq.storage.sqlite.session import Session
 from liteq.storage.sqlite.sidecars import Sidecars
 from liteq.storage.sqlite.transaction import Checkout
-from liteq.storage.upkeep import Check
+from liteq.storage.upkeep import Check, Misfit
 
 __all__ = ["FileUpkeep"]
 
@@ -26,8 +26,8 @@ WORK_PER_LOOK = 64  # statements and rows between two looks at the log's size
 
 # Whether a commit waits for the disk; None: when the last wait was RELAXED_SYNC_S ago. SQLite's own
 # `synchronous=FULL` waits with the write lock in hand: then writers wait for the disk one after the other, and a worker
-# hears of a message only when it is on the disk. Here the lock is let go and the bell rung first, and those who wait at
-# the same time wait once. A log that was begun anew meanwhile has been synced by the checkpoint before.
+# hears of a message only when it is on the disk. Here the lock is let go and the bell rung first, and writers that
+# wait at the same time wait once. A log that was begun anew meanwhile has been synced by the checkpoint before.
 WAITS_FOR_DISK: dict[tuple[Durability, Promise], bool | None] = {
     (Durability.DURABLE, Promise.ACCEPTED): True,
     (Durability.DURABLE, Promise.REMOVED): True,
@@ -102,7 +102,7 @@ class FileUpkeep(Driver):
                 pass  # the next one tries again; the error shows itself where somebody waits for an answer
 
     def after_commit(self, promise: Promise, bell: Bell | None) -> None:
-        """With the write lock let go: wake who waits for `bell`, and keep `promise`. Raises StorageUnavailable."""
+        """With the write lock let go: wake the listeners of `bell`, and keep `promise`. Raises StorageUnavailable."""
         if bell is not None:
             self.ring(bell)
         waits = self._waits[promise]
@@ -126,7 +126,7 @@ class FileUpkeep(Driver):
 
     def _sync(self) -> None:
         """Put the log on the disk. Raises StorageError's subclasses where that fails."""
-        self.unsynced_since = inf  # before it: what is committed meanwhile may be too late
+        self.unsynced_since = inf  # before it: a commit meanwhile may be too late
         self._synced_at = monotonic()
         self.sync_log()
 
@@ -136,10 +136,10 @@ class FileUpkeep(Driver):
         try:
             files.sync(f"{self.path}-wal")
         except FileNotFoundError:
-            pass  # whoever closed the last connection has folded it into the file, and that waits for the disk
+            pass  # the process that closed the last connection has folded it, and that waits for the disk
         except OSError as exc:
             raise StorageUnavailable(
-                f"{self.path}-wal cannot be put on the disk: {exc.strerror}; what was just written is in the queue, "
+                f"{self.path}-wal cannot be put on the disk: {exc.strerror}; the last write is in the queue, "
                 "and may be lost in a power cut"
             ) from exc
 
@@ -170,6 +170,9 @@ class FileUpkeep(Driver):
         except StorageError as error:
             return [str(error)]
         return overgrown(self.path)
+
+    def bury_misfits(self, tx: Transaction, *, now_ms: int) -> list[Misfit]:
+        return misfits.bury(tx, now_ms=now_ms)
 
     # -- copies and facts --------------------------------------------------------------------------------------------
 

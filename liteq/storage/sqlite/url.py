@@ -20,14 +20,14 @@ EXAMPLE = "write sqlite:///tasks.db (relative) or sqlite:////var/lib/app/tasks.d
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What a URL says: the file, absolute, and which SQLite library is to open it."""
+    """A URL's two facts: the file, absolute, and which SQLite library is to open it."""
 
     path: str
     library: str
 
 
 def parse(url: str, library: str | None = None) -> Location:
-    """Read `url`; `library` is what the settings ask for, a library in the URL wins. Raises ImproperlyConfigured."""
+    """Read `url`; `library` is the settings' choice, a library in the URL wins. Raises ImproperlyConfigured."""
     try:
         parts = urlsplit(url)
         scheme, authority = parts.scheme, parts.netloc

@@ -21,6 +21,7 @@ from liteq.message import Ack, Cancel, DeadLetter, Lease, Outcome, Release, Retr
 from liteq.monitor.messages import shown
 from liteq.serialization import decode, decode_error, kind_of
 from liteq.storage.storage import Storage, TaggedEvents
+from liteq.worker.pool import Pool
 
 __all__ = ["EventLog"]
 
@@ -33,7 +34,7 @@ TRIM_S = 5.0  # between two looks for events that have expired
 class EventLog:
     """A chore of the worker's loop; off, it is never due and nothing is gathered."""
 
-    def __init__(self, app: App, storage: Storage, hostname: str, pool: Any, *, enabled: bool) -> None:
+    def __init__(self, app: App, storage: Storage, hostname: str, pool: Pool, *, enabled: bool) -> None:
         self._app = app
         self._storage = storage
         self._hostname = hostname
@@ -75,11 +76,12 @@ class EventLog:
 
     def ended(self, settled: Sequence[tuple[Lease, Outcome]]) -> TaggedEvents:
         """The events to write with these outcomes, each with the fencing token of its lease; None: of no lease."""
-        if not self.enabled:
+        timings = self._pool.timings
+        if timings is None:  # events are off
             return ()
-        told: list[tuple[int | None, bytes]] = [(None, event) for event in self._waiting]
+        tagged: list[tuple[int | None, bytes]] = [(None, event) for event in self._waiting]
         for lease, outcome in settled:
-            runtime_s = self._pool.timings.pop(lease.token, None)
+            runtime_s = timings.pop(lease.token, None)
             if not self._tells(lease):
                 continue
             events: list[bytes] = []
@@ -88,8 +90,8 @@ class EventLog:
                 self._add(events, partial(self._start, lease, since, None))
             self._started.discard(lease.token)
             self._add(events, partial(self._end, lease, outcome, runtime_s or 0.0))
-            told += [(lease.token, event) for event in events]
-        return told
+            tagged += [(lease.token, event) for event in events]
+        return tagged
 
     @staticmethod
     def _add(events: list[bytes], make: Callable[[], bytes | None]) -> None:
@@ -101,10 +103,10 @@ class EventLog:
         else:
             events += [] if event is None else [event]
 
-    def written(self, told: TaggedEvents) -> None:
+    def written(self, tagged: TaggedEvents) -> None:
         """Forget these events: they are in the file."""
-        if told:
-            del self._waiting[: sum(token is None for token, _ in told)]
+        if tagged:
+            del self._waiting[: sum(token is None for token, _ in tagged)]
 
     # -- the chore ---------------------------------------------------------------------------------------------------
 

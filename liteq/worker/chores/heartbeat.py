@@ -139,7 +139,7 @@ class Heartbeat:
         return self._set_right() or came_back or abs(jump_s) > JUMP_S
 
     def _others(self) -> list[WorkerRecord]:
-        return [w for w in self._storage.workers() if w.id != self.worker]
+        return [w for w in self._storage.reader.workers() if w.id != self.worker]
 
     def _is_first(self) -> bool:
         """Whether looking at everybody is this worker's task: nobody before it in its namespaces does.
@@ -223,10 +223,10 @@ class Heartbeat:
 
 
 def _offset_of(other: WorkerRecord, me: WorkerIdentity) -> float | None:
-    """The clock offset that `other` has written down; None where it says nothing of this machine's clocks."""
+    """The clock offset that `other` has written down; None where it does not share this machine's clocks."""
     if not me.boot or _clocks(other.boot) != _clocks(me.boot) or other.info is None:
         return None
-    offset = orjson.loads(other.info).get(OFFSET)
+    offset = other.facts.get(OFFSET)
     return float(offset) if isinstance(offset, (int, float)) else None
 
 

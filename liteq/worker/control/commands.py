@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from liteq.app.control import stamps_of
+from liteq.app.control.replies import stamps_of
 from liteq.message import Cancel, Lease
 from liteq.policy.rates import per_second
 from liteq.worker.control.panel import Panel, control_command

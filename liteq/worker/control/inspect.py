@@ -67,7 +67,7 @@ def reserved(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
 @inspect_command(alias="dump_schedule")
 def scheduled(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
     """List the scheduled messages of its queues, which it shares with other workers of these."""
-    found = state.worker.running.storage.messages(State.SCHEDULED, limit=SHOWN)
+    found = state.worker.running.storage.reader.messages(State.SCHEDULED, limit=SHOWN)
     return [
         {
             "eta": from_ms(record.due_ms).isoformat(),
@@ -89,7 +89,7 @@ def query_task(state: Panel, ids: Iterable[str] = (), **_kwargs: Any) -> dict[st
         for lease in state.pool.leases()
         if lease.id in wanted
     }
-    rest = state.worker.running.storage.find_many(sorted(wanted - held.keys()))
+    rest = state.worker.running.storage.reader.find_many(sorted(wanted - held.keys()))
     return held | {
         id_: ["scheduled", describe(state, record)]
         for id_, record in rest.items()

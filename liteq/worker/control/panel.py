@@ -15,12 +15,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
 from liteq.app.control import REVOKES_KEPT_S
+from liteq.exceptions import BadMessage
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode
 from liteq.storage.commands import Command
 from liteq.storage.facades import Commands
 from liteq.storage.storage import Storage
 from liteq.worker.chores.heartbeat import Heartbeat
+from liteq.worker.loop import Consumer
+from liteq.worker.pool import Pool
 from liteq.worker.revoking import Remembered, has_stamp, revoked_outcome
 
 __all__ = ["COMMANDS", "META", "CommandInfo", "Panel", "control_command", "inspect_command"]
@@ -136,12 +139,14 @@ class Panel:
             self.stamps_revoked(header, [stamp])
 
     @property
-    def consumer(self) -> Any:
-        return self.worker.running.consumer
+    def consumer(self) -> Consumer:
+        consumer: Consumer = self.worker.running.consumer
+        return consumer
 
     @property
-    def pool(self) -> Any:
-        return self.worker.running.pool
+    def pool(self) -> Pool:
+        pool: Pool = self.worker.running.pool
+        return pool
 
     # -- the chore ---------------------------------------------------------------------------------------------------
 
@@ -163,7 +168,11 @@ class Panel:
     def _is_for_us(self, command: Command) -> bool:
         if not self._enabled or self.app.clock.now_ms() > command.expires_ms:
             return False
-        return command.destination is None or self.hostname in decode(command.destination)
+        try:
+            return command.destination is None or self.hostname in decode(command.destination)
+        except (BadMessage, TypeError):  # a row that another program wrote
+            logger.warning("remote control: command %s is for no list of workers: passed over", command.id)
+            return False
 
     def _obey(self, command: Command) -> None:
         answer = self._answer(command)

@@ -78,13 +78,13 @@ class Executor:
             return self._hand_back(lease, NotRegistered(lease.task, self._tasks)), 0.0
         try:
             args, kwargs = arguments(task, lease)
+            request = Request.from_lease(lease, args, kwargs, self._hostname)
+            hard, soft = self._limits_of(task, lease, request)
         except StorageError as exc:  # a chord's results cannot be read at the moment
             logger.warning("%s[%s] is handed back: %s", lease.task, lease.id, exc)
             return Release(due_ms=self._clock.now_ms() + FIRST_PAUSE_MS, options=lease.options), 0.0
         except Exception as exc:
             return self._refuse_unread(lease, exc), 0.0
-        request = Request.from_lease(lease, args, kwargs, self._hostname)
-        hard, soft = self._limits_of(task, lease, request)
         before = time.perf_counter()
         try:
             if hard is None and soft is None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from liteq.exceptions import SoftTimeLimitExceeded
+from liteq.exceptions import BadMessage, SoftTimeLimitExceeded
 
 __all__ = ["SoftLimit", "limits_of"]
 
@@ -23,7 +23,12 @@ Limits = tuple[float | None, float | None]
 
 
 def limits_of(task: Any, asked: Limits, default: Limits) -> Limits:
-    """The (hard, soft) limits in seconds of one call: the call's own, else the task's, else the worker's."""
+    """The (hard, soft) limits in seconds of one call: the call's own, else the task's, else the worker's.
+
+    Raises BadMessage for a call's limits that are no numbers: such a row was not written by liteq.
+    """
+    if not all(limit is None or isinstance(limit, (int, float)) for limit in asked):
+        raise BadMessage(f"time limits are numbers of seconds, not {asked!r:.80}")
     hard = asked[0] or task.time_limit or default[0]
     soft = asked[1] or task.soft_time_limit or default[1]
     return hard, soft

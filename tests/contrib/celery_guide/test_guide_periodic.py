@@ -67,7 +67,7 @@ def test_options(app, clock):
     beat.turn()
     clock.advance(10)
     beat.turn()
-    (record,) = app.storage.messages(State.PENDING, limit=9)
+    (record,) = app.storage.reader.messages(State.PENDING, limit=9)
     assert (record.queue, record.priority) == ("reports", 7)
 
 

@@ -494,7 +494,7 @@ def test_reject(app, worker, eventually):
         raise Reject("no", requeue=False)
 
     result = reject.delay()
-    eventually(lambda: (record := app.storage.find(result.id)) and record.state.value == "dead")
+    eventually(lambda: (record := app.storage.reader.find(result.id)) and record.state.value == "dead")
 
 
 # -- exceptions ------------------------------------------------------------------------------------------------------

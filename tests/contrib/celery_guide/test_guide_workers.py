@@ -243,7 +243,7 @@ def test_cli_call(cli, app, add):
 def test_cli_purge(cli, app, add):
     add.apply_async((1, 1), queue="to-be-purged")
     cli("purge", "-f", "-Q", "to-be-purged")
-    assert not [n for n in app.storage.counts() if n.queue == "to-be-purged" and n.state.value == "pending"]
+    assert not [n for n in app.storage.reader.counts() if n.queue == "to-be-purged" and n.state.value == "pending"]
 
 
 @pytest.mark.celery("Monitoring: command line", "`report` tells versions and settings")

@@ -17,11 +17,11 @@ class Collecting(TasksBackend):
     @property
     def results(self):
         storage = default_app().storage
-        new = [line for line in storage.browse(limit=1_000) if line.seq > Collecting.cleared]
-        return [result_of(storage.find(line.id)) for line in reversed(new)]
+        new = [line for line in storage.reader.browse(limit=1_000) if line.seq > Collecting.cleared]
+        return [result_of(storage.reader.find(line.id)) for line in reversed(new)]
 
     def clear(self):
-        Collecting.cleared = max((line.seq for line in default_app().storage.browse(limit=1)), default=0)
+        Collecting.cleared = max((line.seq for line in default_app().storage.reader.browse(limit=1)), default=0)
 
 
 class Running(TasksBackend):

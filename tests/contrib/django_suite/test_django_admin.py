@@ -92,9 +92,9 @@ def test_dead_letters_are_replayed_and_dropped(shop, admin):
     first, second, third = die(3)
     admin.post(f"{BASE}deadletter/", {"action": "replay", "_selected": [first]})
     admin.post(f"{BASE}deadletter/{second}/change/", {"action": "drop"})
-    assert shop.storage.find(first).state is State.PENDING
-    assert shop.storage.find(second) is None
-    assert shop.storage.find(third).state is State.DEAD
+    assert shop.storage.reader.find(first).state is State.PENDING
+    assert shop.storage.reader.find(second) is None
+    assert shop.storage.reader.find(third).state is State.DEAD
     from django.contrib.admin.models import LogEntry
 
     assert sorted(LogEntry.objects.values_list("object_id", flat=True)) == sorted([first, second])
@@ -112,7 +112,7 @@ def test_all_that_match_a_filter_are_replayed_beyond_the_page(shop, admin):
         assert admin.post(f"{BASE}deadletter/?task=nothing", {"action": "drop", "_all": "1"}).status_code == 302
     finally:
         DeadLetterAdmin.per_page = before
-    assert {count.state for count in shop.storage.counts()} == {State.PENDING}
+    assert {count.state for count in shop.storage.reader.counts()} == {State.PENDING}
 
 
 def test_the_pages_follow_each_other_without_gap_or_repetition(shop, admin):
@@ -152,7 +152,7 @@ def test_schedules_are_added_changed_paused_run_and_deleted(shop, admin):
     admin.post(one, {"action": "resume"})
     assert shop.storage.schedules.find("every night").enabled
     admin.post(one, {"action": "run_now"})
-    assert [(count.queue, count.n) for count in shop.storage.counts()] == [("mail", 1)]
+    assert [(count.queue, count.n) for count in shop.storage.reader.counts()] == [("mail", 1)]
     admin.post(f"{BASE}schedule/", {"action": "remove", "_selected": ["every night"]})
     assert shop.schedules.all() == []
 
@@ -185,9 +185,9 @@ def test_each_deed_needs_its_permission(shop):
     assert "Drop" not in html
     assert clerk.post(f"{BASE}deadletter/", {"action": "drop", "_selected": [dead]}).status_code == 403
     assert clerk.get(f"{BASE}schedule/add/").status_code == 403
-    assert shop.storage.find(dead).state is State.DEAD
+    assert shop.storage.reader.find(dead).state is State.DEAD
     assert clerk.post(f"{BASE}deadletter/", {"action": "replay", "_selected": [dead]}).status_code == 302
-    assert shop.storage.find(dead).state is State.PENDING
+    assert shop.storage.reader.find(dead).state is State.PENDING
 
 
 def test_a_form_without_its_token_is_refused(shop):
@@ -195,7 +195,7 @@ def test_a_form_without_its_token_is_refused(shop):
     client.force_login(User.objects.create_superuser("root", password="x"))
     (dead,) = die()
     assert client.post(f"{BASE}deadletter/", {"action": "drop", "_selected": [dead]}).status_code == 403
-    assert shop.storage.find(dead) is not None
+    assert shop.storage.reader.find(dead) is not None
 
 
 def test_a_queue_that_cannot_be_read_is_told_on_the_page(shop, admin, monkeypatch):
@@ -204,6 +204,6 @@ def test_a_queue_that_cannot_be_read_is_told_on_the_page(shop, admin, monkeypatc
     def fail(*args, **kwargs):
         raise StorageError("the disk failed")
 
-    monkeypatch.setattr(shop.storage, "browse", fail)
+    monkeypatch.setattr(shop.storage.reader, "browse", fail)
     assert "the disk failed" in page(admin, "taskmessage/")
     assert Order.objects.count() == 0

@@ -104,7 +104,7 @@ def test_every_kind_is_imported_and_what_cannot_be_is_told(shop, tables):
     cron = json.loads(nightly.schedule)
     assert (cron["minute"], cron["hour"], cron["day_of_week"], cron["timezone"]) == ("30", "3", "1-5", "Europe/Rome")
     assert not nightly.enabled
-    (line,) = shop.storage.browse(State.SCHEDULED)
+    (line,) = shop.storage.reader.browse(State.SCHEDULED)
     assert line.due_ms == int(LATER.timestamp() * 1000)
 
 
@@ -112,7 +112,7 @@ def test_a_second_import_adds_nothing(shop, tables):
     first, second = list(import_beat()), list(import_beat())
     assert [one.outcome for one in first] == [one.outcome for one in second]
     assert len(shop.schedules.all()) == 2
-    assert sum(count.n for count in shop.storage.counts()) == 1
+    assert sum(count.n for count in shop.storage.reader.counts()) == 1
 
 
 def test_the_command_says_what_it_would_do(shop, tables, capsys):

@@ -23,7 +23,7 @@ def test_manage_py_starts_a_worker_that_finds_the_tasks_of_all_apps(shop, site):
     failed = begin_and_fail.delay(order.pk)
     with pytest.raises(ValueError, match="rolled back"):
         failed.get(timeout=10)
-    assert {c.state for c in shop.storage.counts()} == {State.SUCCEEDED, State.DEAD}  # nothing was sent
+    assert {c.state for c in shop.storage.reader.counts()} == {State.SUCCEEDED, State.DEAD}  # nothing was sent
 
     assert had_connection.delay().get(timeout=10) is False  # without CONN_MAX_AGE a task opens its own
     status = site.manage("liteq", "status")

@@ -45,7 +45,7 @@ def test_a_result_from_its_beginning_to_its_end(shop):
     assert (result.status, result.args, result.kwargs, result.attempts) == (READY, [1], {"b": 2}, 0)
     assert result == jobs.add.get_result(result.id)
     assert result.task.priority == 7
-    assert shop.storage.find(result.id).queue == "letters"
+    assert shop.storage.reader.find(result.id).queue == "letters"
     with pytest.raises(ValueError, match="not finished"):
         _ = result.return_value
     assert drain() == 1
@@ -100,7 +100,7 @@ def test_the_attempts_before_a_replay_do_not_count(shop, wait_for):
         wait_for(finished)
         assert (result.status, result.attempts) == (FAILED, 2)
         assert [e.traceback.splitlines()[-1] for e in result.errors] == ["OSError: attempt 1", "OSError: attempt 2"]
-        shop.storage.dead_replay([result.id])
+        shop.storage.dead.requeue([result.id])
         result.refresh()
         assert not result.is_finished
 
@@ -121,7 +121,7 @@ def test_run_after_is_not_before(shop):
     at = timezone.now() + timedelta(hours=1)
     result = jobs.add.using(run_after=at).enqueue(1, 2)
     assert drain() == 0
-    assert shop.storage.find(result.id).state is State.SCHEDULED
+    assert shop.storage.reader.find(result.id).state is State.SCHEDULED
     assert jobs.add.get_result(result.id).task.run_after == at
 
 
@@ -176,7 +176,7 @@ def test_what_is_no_json_and_what_is_no_queue_is_refused(shop):
         jobs.add.enqueue(timezone.now(), 2)
     with pytest.raises(InvalidTask, match="not valid for backend"):
         jobs.add.using(queue_name="nowhere")
-    assert shop.storage.counts() == []
+    assert shop.storage.reader.counts() == []
 
 
 def test_asynchronous_callers(shop):

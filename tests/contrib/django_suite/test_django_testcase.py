@@ -28,7 +28,7 @@ class Orders(TestCase):
         assert order.paid and sent.get(timeout=1) == 1
 
     def test_nothing_is_left_of_other_tests(self):
-        assert default_app().storage.counts() == []
+        assert default_app().storage.reader.counts() == []
 
     @override_settings(LITEQ={"DATABASE": "default", "TASK_ALWAYS_EAGER": True})
     def test_eager(self):
@@ -68,7 +68,7 @@ class Committed(TransactionTestCase):
         pay.delay(Order.objects.create().pk)
 
     def test_2_finds_nothing_of_it(self):
-        assert drain() == 0 and default_app().storage.counts() == []
+        assert drain() == 0 and default_app().storage.reader.counts() == []
 """
 
 

@@ -16,7 +16,7 @@ from liteq_django.drivers import SharedDriver
 
 
 def counts(app):
-    return {count.state: count.n for count in app.storage.counts()}
+    return {count.state: count.n for count in app.storage.reader.counts()}
 
 
 def test_the_queue_is_in_the_models_database_through_pythons_sqlite(shop):

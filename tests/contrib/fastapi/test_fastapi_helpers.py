@@ -226,7 +226,7 @@ def test_two_hundred_requests_that_wait_take_no_thread_each(queue):
             return [answer.json() for answer in await asyncio.gather(*asked)]
 
     def waiting() -> int:
-        return sum(n.n for n in queue.storage.counts() if n.state == "pending")
+        return sum(n.n for n in queue.storage.reader.counts() if n.state == "pending")
 
     before = threading.active_count()
     with served(app) as url:

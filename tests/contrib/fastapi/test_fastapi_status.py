@@ -97,7 +97,7 @@ def test_a_task_s_state_and_result_by_its_id_and_never_its_arguments(queue, clie
 def test_an_id_that_the_file_does_not_know_is_a_clear_404(client, id_):
     answer = client.get(f"/liteq/tasks/{id_}")
     assert answer.status_code == 404
-    assert "there is no task" in answer.json()["error"]
+    assert "no such task" in answer.json()["error"]
 
 
 def test_the_tasks_of_another_file_are_not_seen(queue, client, tmp_path):

@@ -60,7 +60,7 @@ def test_without_a_word_the_queue_is_a_file_in_the_instance_folder(queue, flask_
 def test_a_relative_file_is_in_the_instance_folder_wherever_the_program_was_started(flask_app, url):
     flask_app.config["LITEQ"] = {"broker_url": url}
     with LiteQ(flask_app) as queue:
-        queue.storage.counts()
+        queue.storage.reader.counts()
         assert (Path(flask_app.instance_path) / "jobs.db").exists()
 
 

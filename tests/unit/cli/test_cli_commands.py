@@ -69,7 +69,7 @@ def test_an_unknown_id(shop, call):
     call("shop.add", "[1, 2]")
     done = shop("result", "nobody-sent-this")
     assert done.code == 1
-    assert "there is no message nobody-sent-this" in done.err
+    assert "no such message 'nobody-sent-this'" in done.err
 
 
 def test_waiting_ends_when_told(shop, call):

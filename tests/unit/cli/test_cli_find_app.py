@@ -52,7 +52,7 @@ def test_by_attribute(write):
         ("", "nowhere", "there is no module 'nowhere'"),
         ("", "m", "there is no app in the module 'm'"),
         ("app = 3", "m:app", "'app' in the module 'm' is a int, not an app"),
-        (APP.format(name="one", main="1") + APP.format(name="two", main="2"), "m", "say -A m:one or -A m:two"),
+        (APP.format(name="one", main="1") + APP.format(name="two", main="2"), "m", "choose one: -A m:one or -A m:two"),
         ("import nothing_such", "m", "importing 'm' raised ModuleNotFoundError"),
         ("1 / 0", "m", "importing 'm' raised ZeroDivisionError"),
     ],

@@ -74,9 +74,22 @@ def test_the_help_tells_the_exit_codes(liteq):
     ("command", "says"),
     [
         (("graph",), "a worker's parts are not drawn"),
-        (("wrker",), "No such command 'wrker'"),
-        (("-A", "shop", "worker", "-P", "gevent"), "use prefork, threads or solo"),
-        (("-A", "shop", "worker", "-l", "loud"), "is not one of debug, info"),
+        (("wrker",), "unknown command 'wrker'; nearest: 'worker'"),
+        (("dead", "shwo"), "unknown command 'shwo'; nearest: 'show'; commands: drop, list, replay, show"),
+        (("status", "--quite"), "'--quiet'"),
+        (("-A", "shop", "inspect", "actve"), "unknown subject 'actve'; nearest: 'active', 'active_queues'; subjects: "),
+        (
+            ("-A", "shop", "inspect", "messages", "--state", "pendng"),
+            "unknown state 'pendng'; nearest: 'pending'; states",
+        ),
+        (("-A", "shop", "control", "revok"), "unknown command 'revok'; nearest: 'revoke'; commands: "),
+        (("-A", "shop", "call", "shop.ad"), "Nearest: 'shop.add'"),
+        (
+            ("-A", "shop", "worker", "-P", "gevent"),
+            "pools: prefork, processes, threads, solo; for tasks that wait, use",
+        ),
+        (("-A", "shop", "worker", "-P", "thread"), "unknown pool 'thread'; nearest: 'threads'"),
+        (("-A", "shop", "worker", "-l", "loud"), "unknown level 'loud'; levels: debug, info"),
         (("-A", "shop", "worker", "-X", "celery"), "no queue is left"),
     ],
 )

@@ -14,8 +14,10 @@ import pytest
 from liteq import LiteQ
 from liteq.exceptions import StorageBusy, StorageError, WorkerLostError
 from liteq.message import Ack
+from liteq.signals import task_received
 from liteq.states import State
 from liteq.worker import Worker
+from liteq.worker import worker as engine
 
 
 @pytest.fixture
@@ -29,11 +31,11 @@ def app(tmp_path: Path) -> Iterator[LiteQ]:
 @pytest.fixture
 def run(app) -> Iterator[Callable[..., Worker]]:
     """Start a worker of `app` in a thread, back when it is ready; it is stopped after the test."""
-    started: list[tuple[Worker, threading.Thread]] = []
+    started: list[tuple[engine.Worker, threading.Thread]] = []
 
-    def run(pool: str, **options: Any) -> Worker:
+    def run(pool: str, make: type[engine.Worker] = Worker, **options: Any) -> engine.Worker:
         ready = threading.Event()
-        worker = Worker(app, pool=pool, on_ready=lambda _: ready.set(), **options)
+        worker = make(app, pool=pool, on_ready=lambda _: ready.set(), **options)
         worker.codes = []  # type: ignore[attr-defined]
         thread = threading.Thread(target=lambda: worker.codes.append(worker.run()))  # type: ignore[attr-defined]
         thread.start()
@@ -59,11 +61,39 @@ def test_it_works_until_another_thread_stops_it(app, run, pool):
 
     worker = run(pool, concurrency=2)
     assert [double.delay(i).get(timeout=10) for i in range(20)] == [2 * i for i in range(20)]
-    assert len(app.storage.workers()) == 1
+    assert len(app.storage.reader.workers()) == 1
     worker.stop()
     assert worker.join(10)
     assert worker.codes == [0]
-    assert app.storage.workers() == []
+    assert app.storage.reader.workers() == []
+
+
+@pytest.mark.parametrize(("make", "tells"), [(engine.Worker, False), (Worker, True)])
+def test_the_engine_works_without_the_wing_for_celerys_callers(app, run, make, tells):
+    heard = []
+
+    @task_received.connect
+    def hear(request: Any, **_named: Any) -> None:
+        heard.append(request.id)
+
+    @app.task
+    def double(x: int) -> int:
+        return 2 * x
+
+    run("threads", make)
+    result = double.delay(4)
+    assert result.get(timeout=10) == 8
+    assert heard == [result.id] * tells
+
+
+def test_a_worker_that_has_not_started_says_so(app):
+    worker = Worker(app, pool="solo")
+    assert (worker.pool, worker.consumer, worker.has_started) == (None, None, False)
+    with pytest.raises(RuntimeError, match="has not started"):
+        _ = worker.running.pool
+    worker.stop()
+    worker.run()
+    assert worker.consumer is worker.running.consumer
 
 
 @IN_PROCESS
@@ -82,7 +112,7 @@ def test_a_long_task_keeps_its_lease(app, run, pool):
     result = long.delay()
     assert result.get(timeout=10) == "done"
     assert len(runs) == 1
-    record = app.storage.find(result.id)
+    record = app.storage.reader.find(result.id)
     assert (record.reaps, record.crashes) == (0, 0)
 
 
@@ -102,8 +132,8 @@ def test_a_warm_stop_finishes_what_runs_and_returns_the_rest(app, run, eventuall
     worker.stop()
     gate.set()
     assert worker.join(10)
-    assert app.storage.find(first.id).state is State.SUCCEEDED
-    states = [app.storage.find(result.id) for result in rest]
+    assert app.storage.reader.find(first.id).state is State.SUCCEEDED
+    states = [app.storage.reader.find(result.id) for result in rest]
     assert {(r.crashes, r.reaps, r.retries) for r in states} == {(0, 0, 0)}
     # The solo pool looks at requests between two turns: it may have run some more by then.
     assert {r.state for r in states} <= {State.PENDING, State.SUCCEEDED}
@@ -127,7 +157,7 @@ def test_a_cold_stop_of_threads_puts_back_what_runs_and_does_not_wait_for_it(app
     gate.set()
     assert time.monotonic() - at < 2.0
     assert worker.codes == [1]
-    assert app.storage.find(running.id).state is State.PENDING
+    assert app.storage.reader.find(running.id).state is State.PENDING
 
 
 def test_a_thread_outlives_what_would_end_a_process(app, run):
@@ -200,7 +230,7 @@ def test_trouble_with_the_file_is_survived(app, run, monkeypatch, eventually):
     result = double.delay(4)
     assert result.get(timeout=10) == 8
     assert len(refused) == 2
-    assert app.storage.find(result.id).crashes == 0
+    assert app.storage.reader.find(result.id).crashes == 0
 
 
 def test_one_outcome_that_cannot_be_stored_holds_up_no_other(app, run, monkeypatch):

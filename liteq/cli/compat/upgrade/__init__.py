@@ -1,1 +1,1 @@
-"""What `liteq upgrade-check` knows of Celery (`facts`), read from Python (`sources`) and from text (`scripts`)."""
+"""The parts of `liteq upgrade-check`: Celery's names (`facts`), in Python (`sources`) and in text (`scripts`)."""

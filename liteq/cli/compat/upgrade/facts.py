@@ -1,4 +1,4 @@
-"""What is to be said of Celery's names: settings, options, packages. Severity and a hint in one line."""
+"""Verdicts on Celery's names (settings, options, packages): a severity, and a hint in one line."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ ROOTS = frozenset({"celery", "kombu", "billiard"})
 
 
 def of_import(module: str, name: str | None) -> Verdict | None:
-    """What there is to say of `from module import name` (None: `import module`); None where it works."""
+    """The verdict on `from module import name` (None: `import module`); None where it works."""
     root = module.partition(".")[0]
     if root in PACKAGES:
         return PACKAGES[root]
@@ -81,7 +81,7 @@ def of_import(module: str, name: str | None) -> Verdict | None:
 
 
 def of_setting(name: str, value: Any) -> Verdict | None:
-    """What there is to say of a setting by any of its names; `value` where it is a constant, else None."""
+    """The verdict on a setting by any of its names; `value` where it is a constant, else None."""
     name = canonical(name)
     if name in {"broker_url", "broker_read_url", "broker_write_url"} and not _is_ours(value):
         return Severity.DIFFERS, TO_A_FILE
@@ -123,7 +123,7 @@ VERDICTS: dict[str, Verdict] = {
 
 
 def of_task_option(name: str, value: Any) -> Verdict | None:
-    """What there is to say of an option of a task, or of a call."""
+    """The verdict on an option of a task, or of a call."""
     match name, value:
         case "acks_late", False:
             return Severity.DIFFERS, "at most once: a task whose worker died becomes a dead letter"

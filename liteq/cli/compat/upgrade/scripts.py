@@ -20,7 +20,7 @@ GLOBAL_WITH_VALUE = frozenset(
 
 
 def check_script(file: str, text: str) -> list[Finding]:
-    """What there is to say of the command lines of `celery` in a text."""
+    """The findings about the command lines of `celery` in a text."""
     found = []
     for number, line in lines_of_commands(text):
         if line.lstrip().startswith("#"):

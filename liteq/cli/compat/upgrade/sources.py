@@ -27,7 +27,7 @@ CONF = frozenset({"conf"})
 
 
 def check_source(file: str, text: str) -> list[Finding]:
-    """What there is to say of a Python file. One that does not parse is a finding itself."""
+    """The findings about a Python file. One that does not parse is a finding itself."""
     try:
         tree = ast.parse(text, file)
     except (SyntaxError, ValueError, RecursionError) as exc:

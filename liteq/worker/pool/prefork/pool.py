@@ -91,6 +91,14 @@ class PreforkPool:
         return leases + self._again + [lease for lease, _ in self._outcomes]
 
     def _receive(self, child: Handle) -> None:
+        try:
+            self._take_reports(child)
+        except Exception:  # a task wrote into the pipe, say: its process ends, and the worker goes on
+            logger.exception("process %s sent a report that cannot be read: it is ended", child.pid)
+            child.hung_up = True
+            child.kill()
+
+    def _take_reports(self, child: Handle) -> None:
         for token, seconds, kind, *fields in child.receive():
             if kind == wire.LEFT_BEHIND:
                 child.left_behind = fields[0]

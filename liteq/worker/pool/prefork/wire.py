@@ -7,10 +7,10 @@ a fork of its parent. Nothing that a user or another process wrote is ever unmar
 from __future__ import annotations
 
 import marshal
-from dataclasses import astuple
 from typing import Any, assert_never
 
-from liteq.message import Ack, Batch, Cancel, DeadLetter, Group, Message, Outcome, Release, Replace, RetryAt
+from liteq.message import Ack, Cancel, DeadLetter, Outcome, Release, Replace, RetryAt
+from liteq.serialization.batch import dump_batch, load_batch
 
 __all__ = ["LEFT_BEHIND", "STARTED", "Frames", "frame", "pack", "unpack"]
 
@@ -61,8 +61,7 @@ def pack(outcome: Outcome) -> tuple[Any, ...]:
         case Cancel(error):
             return (CANCEL, error)
         case Replace(batch, awaits):
-            messages = [(*astuple(m)[:-2], int(m.flags), m.delay_ms) for m in batch.messages]
-            return (REPLACE, messages, [astuple(g) for g in batch.groups], awaits)
+            return (REPLACE, dump_batch(batch), awaits)
         case _:
             assert_never(outcome)
 
@@ -79,5 +78,5 @@ def unpack(kind: int, fields: tuple[Any, ...]) -> Outcome:
         return Release(*fields)
     if kind == CANCEL:
         return Cancel(*fields)
-    messages, groups, awaits = fields
-    return Replace(Batch([Message(*m) for m in messages], [Group(*g) for g in groups]), awaits)
+    batch, awaits = fields
+    return Replace(load_batch(batch), awaits)

@@ -7,11 +7,13 @@ every living worker has given it; `timeout` is only for one that is silent.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from liteq.context import App, get_current_app
+from liteq.app.control.inspect import Inspect
+from liteq.app.control.replies import Reply, flatten_reply, ids_of, name_of_celery, stamps_of
+from liteq.context import App
 from liteq.context.living import living
 from liteq.policy.rates import per_second
 from liteq.serialization import decode, encode
@@ -20,29 +22,7 @@ from liteq.storage.workers import WorkerRecord
 __all__ = ["Control", "Inspect", "flatten_reply"]
 
 REVOKES_KEPT_S = 86_400.0  # that an id is revoked which no message has, or one that runs, is kept for so long
-UNANSWERED_S = 60.0  # a command that nobody waits for is carried out by whoever sees it within this time
-
-Reply = dict[str, Any]
-
-
-def flatten_reply(reply: Iterable[Mapping[str, Any]]) -> Reply:
-    """`[{worker: answer}, ...]` as one dict."""
-    found: Reply = {}
-    for item in reply:
-        found.update(item)
-    return found
-
-
-def stamps_of(value: Any) -> set[str]:
-    """One stamp, or several, each as JSON: as they can be compared and kept."""
-    several = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
-    return {encode(one, what="a stamp").decode() for one in several}
-
-
-def ids_of(value: Any) -> list[str]:
-    """One id, or several; results count as their ids."""
-    several = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
-    return [str(getattr(one, "id", one)) for one in several]
+UNANSWERED_S = 60.0  # a command without a reply is carried out by the workers that see it within this time
 
 
 class Control:
@@ -119,7 +99,7 @@ class Control:
         return [
             worker
             for worker in living(self.app)
-            if (names is None or worker.name in names or _as_celery_s(worker.name) in names)
+            if (names is None or worker.name in names or name_of_celery(worker.name) in names)
             and (pattern is None or _matches(worker.name, pattern, matcher))
         ]
 
@@ -153,7 +133,7 @@ class Control:
     ) -> Any:
         """Have a message, or several, not run.
 
-        One that waits is cancelled in the file at once. The id of one that runs, or that nobody knows yet, is kept for
+        One that waits is cancelled in the file at once. The id of one that runs, or that is unknown yet, is kept for
         a day: it is not started when it comes, a retry included, and that survives a restart of all workers. With
         `terminate`, the process that runs it gets `signal`, and it ends as REVOKED (prefork pool).
         """
@@ -174,7 +154,7 @@ class Control:
     ) -> Any:
         """Have messages not run that have one of these stamps: `{"header": stamp or [stamps]}`.
 
-        Kept for a day, over restarts; what waits ends as REVOKED when a worker comes to it. With `terminate`, as in
+        Kept for a day, over restarts; one that waits ends as REVOKED when a worker comes to it. With `terminate`, as in
         `revoke`.
         """
         stamps = [(header, stamp) for header, value in headers.items() for stamp in sorted(stamps_of(value))]
@@ -195,7 +175,7 @@ class Control:
         """Let all workers together start `rate_limit` of a task; 0 or None: any. Notation as of `rate_limit`.
 
         It is in the file, so it stands over restarts, until the task's own `global_rate_limit` says something new.
-        Raises ValueError for what is no rate.
+        Raises ValueError for a text that is no rate.
         """
         limited = per_second(rate_limit) > 0
         self.app.storage.rates.set(task_name, str(rate_limit) if limited else "")
@@ -208,7 +188,7 @@ class Control:
         destination: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Set the time limits of a task, in seconds, for what starts from now on."""
+        """Set the time limits of a task, in seconds, for executions that start from now on."""
         arguments = {"task_name": task_name, "hard": hard, "soft": soft}
         return self.broadcast("time_limit", arguments, destination, **kwargs)
 
@@ -276,127 +256,7 @@ class Control:
         return self.broadcast("disable_events", {}, destination, **kwargs)
 
 
-def _as_celery_s(name: str) -> str:
-    """What Celery would call a worker that was given no name: health checks ask for `celery@HOST`."""
-    return f"celery@{name.removeprefix('liteq@')}" if name.startswith("liteq@") else name
-
-
 _OF_AN_EXCHANGE = frozenset({"exchange", "exchange_type", "routing_key", "options"})
-
-
-class Inspect:
-    """Questions to workers. Each returns `{worker: answer}`, None when nobody answered.
-
-    With one name as `destination`, the answer of that worker itself.
-    """
-
-    def __init__(
-        self,
-        destination: str | Sequence[str] | None = None,
-        timeout: float = 1.0,
-        callback: Callable[[Reply], object] | None = None,
-        connection: Any = None,
-        app: App | None = None,
-        limit: int | None = None,
-        pattern: str | None = None,
-        matcher: str | None = None,
-    ) -> None:
-        self.app = get_current_app() if app is None else app
-        self.destination = destination
-        self.timeout = timeout
-        self.callback = callback
-        self.limit = limit
-        self.pattern = pattern
-        self.matcher = matcher
-
-    def _request(self, command: str, **arguments: Any) -> Any:
-        reply = self.app.control.broadcast(
-            command,
-            arguments,
-            self.destination,
-            reply=True,
-            timeout=self.timeout,
-            limit=self.limit,
-            callback=self.callback,
-            pattern=self.pattern,
-            matcher=self.matcher,
-        )
-        if not reply:
-            return None
-        by_worker = flatten_reply(reply)
-        if not isinstance(self.destination, str):
-            return by_worker
-        named = {name: answer for name, answer in by_worker.items() if self.destination in {name, _as_celery_s(name)}}
-        return next(iter(named.values()), None)
-
-    def ping(self, destination: Any = None) -> Any:
-        """`{"ok": "pong"}`."""
-        if destination is not None:
-            self.destination = destination
-        return self._request("ping")
-
-    def active(self, safe: bool | None = None) -> Any:
-        """The tasks that run: id, name, args, kwargs, worker_pid, ..."""
-        return self._request("active")
-
-    def reserved(self, safe: bool | None = None) -> Any:
-        """The tasks that a worker holds and has not started."""
-        return self._request("reserved")
-
-    def scheduled(self, safe: bool | None = None) -> Any:
-        """The tasks of a worker's queues that wait for their time: eta, priority, request."""
-        return self._request("scheduled")
-
-    def registered(self, *taskinfoitems: str) -> Any:
-        """The names of a worker's tasks; with attributes of theirs, those as well."""
-        return self._request("registered", taskinfoitems=list(taskinfoitems))
-
-    registered_tasks = registered
-
-    def stats(self) -> Any:
-        """Counters, pool, uptime, resource usage."""
-        return self._request("stats")
-
-    def active_queues(self) -> Any:
-        """The queues that a worker takes from."""
-        return self._request("active_queues")
-
-    def revoked(self) -> Any:
-        """The ids that are not to be run, should they come."""
-        return self._request("revoked")
-
-    def query_task(self, *ids: Any) -> Any:
-        """Which of these tasks a worker holds: `{id: [state, info]}`."""
-        wanted = ids[0] if len(ids) == 1 and isinstance(ids[0], (list, tuple)) else ids
-        return self._request("query_task", ids=ids_of(list(wanted)))
-
-    def conf(self, with_defaults: bool = False) -> Any:
-        """A worker's settings."""
-        return self._request("conf", with_defaults=with_defaults)
-
-    def report(self) -> Any:
-        """Versions and platform, as text."""
-        return self._request("report")
-
-    def clock(self) -> Any:
-        """A worker's clock, in ms since the epoch."""
-        return self._request("clock")
-
-    def memsample(self) -> Any:
-        """How much memory a worker's main process has in use, as text: "51.2MB"."""
-        return self._request("memsample")
-
-    def memdump(self, samples: int = 10) -> Any:
-        """The last of a worker's memory samples, as text."""
-        return self._request("memdump", samples=samples)
-
-    def objgraph(self, type: str = "Request", n: int = 200, max_depth: int = 10) -> Any:
-        """Answered with an error: it draws Celery's own objects."""
-        return self._request("objgraph", type=type, num=n, max_depth=max_depth)
-
-    def hello(self, from_node: str | None = None, revoked: Any = None) -> Any:
-        """The ids that a worker knows as revoked, and its clock."""
-        return self._request("hello", from_node=from_node)
 
 
 def _matches(name: str, pattern: str, matcher: str | None) -> bool:

@@ -1,0 +1,120 @@
+"""`Plan`: the body, hooks and options of a task, looked up once for all of its executions; `Executed`: an outcome."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+from liteq.context import Around
+from liteq.message import Outcome
+from liteq.policy.retry import RetryPolicy
+from liteq.serialization import Content
+
+__all__ = ["ExceptionInfo", "Executed", "Plan", "default_hook"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def default_hook(function: F) -> F:
+    """Mark a hook of the base class, which does nothing, so that it is never called."""
+    function.__liteq_default__ = True  # type: ignore[attr-defined]
+    return function
+
+
+class ExceptionInfo:
+    """The `einfo` of hooks and signals: the exception and, as text made when asked for, its traceback."""
+
+    internal = False
+
+    def __init__(self, exception: BaseException, tb: TracebackType | None = None) -> None:
+        self.type = type(exception)
+        self.exception = exception
+        self.tb = tb if tb is not None else exception.__traceback__
+        self._text: str | None = None
+
+    @property
+    def traceback(self) -> str:
+        if self._text is None:
+            self._text = "".join(traceback.format_exception(self.type, self.exception, self.tb))
+        return self._text
+
+    @property
+    def exc_info(self) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+        return self.type, self.exception, self.tb
+
+    def __str__(self) -> str:
+        return self.traceback
+
+    def __repr__(self) -> str:
+        return f"<ExceptionInfo: {self.exception!r}>"
+
+
+class Executed(NamedTuple):
+    """The end of an execution: the outcome to settle; for eager results and logs, its return value or exception."""
+
+    outcome: Outcome
+    state: str
+    retval: Any
+    exc: BaseException | None = None
+    einfo: ExceptionInfo | None = None
+
+
+class Plan:
+    """A task as `execute` needs it, looked up once: the body, and only those hooks that do something."""
+
+    __slots__ = (
+        "after_return",
+        "around",
+        "before_start",
+        "body",
+        "content",
+        "depth",
+        "error_limit",
+        "form",
+        "ignore_result",
+        "is_async",
+        "on_failure",
+        "on_retry",
+        "on_success",
+        "policy",
+        "result_content",
+        "result_limit",
+        "run_coroutine",
+        "what",
+    )
+
+    def __init__(self, task: Any) -> None:
+        conf = task.app.conf
+        self.around: Around | None = task.app.integrations.around_task()
+        self.body: Callable[..., Any] = task if task.has_custom_call() else task.run
+        self.run_coroutine: Callable[[Any], Any] = task.app.integrations.coroutine_runner() or _run_coroutine
+        self.is_async = inspect.iscoroutinefunction(task.run)
+        self.before_start = _hook(task, "before_start")
+        self.on_success = _hook(task, "on_success")
+        self.on_failure = _hook(task, "on_failure")
+        self.on_retry = _hook(task, "on_retry")
+        self.after_return = _hook(task, "after_return")
+        self.ignore_result = bool(task.ignore_result)
+        self.policy = RetryPolicy.of(task) if task.autoretry_for else None
+        self.what = f"the result of task {task.name!r}"
+        self.result_limit: int = conf.max_result_bytes
+        self.depth: int = conf.max_nesting
+        self.content: Content = task.app.content
+        self.result_content: Content = task.app.result_content
+        json = conf.result_serializer in {"json", "application/json"} and not conf.result_compression
+        self.form: tuple[str, str | None] | None = None if json else (conf.result_serializer, conf.result_compression)
+        self.error_limit: int = conf.max_traceback_bytes
+
+
+def _hook(task: Any, name: str) -> Callable[..., Any] | None:
+    hook: Callable[..., Any] = getattr(task, name)
+    return None if getattr(hook, "__liteq_default__", False) else hook
+
+
+def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    from liteq.utils.coroutines import run_coroutine  # asyncio, only where a task needs it
+
+    return run_coroutine(coroutine)

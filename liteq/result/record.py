@@ -1,0 +1,138 @@
+"""The row behind a result: its state and value, and the other columns that a program may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from liteq.clock import from_ms
+from liteq.context import App
+from liteq.result.reading import state_of, value_of
+from liteq.serialization.failures import exception_from
+from liteq.storage.inspect import Record
+
+__all__ = ["RecordResult", "ResultBase"]
+
+
+class ResultBase:
+    """Base of everything that can be waited for."""
+
+    app: App
+    parent: ResultBase | None = None
+
+    def revoke_by_stamped_headers(
+        self, headers: Mapping[str, Any], connection: Any = None, terminate: bool = False, signal: str | None = None,
+        wait: bool = False, timeout: float | None = None,
+    ) -> None:  # fmt: skip
+        """Cancel each message that bears one of these stamps, as `app.control.revoke_by_stamped_headers`."""
+        self.app.control.revoke_by_stamped_headers(
+            headers, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout
+        )
+
+    def as_tuple(self) -> Any:
+        """This result as plain data; `result_from_tuple` makes it a result again."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Delete its finished messages from the file."""
+        raise NotImplementedError
+
+
+class RecordResult(ResultBase):
+    """A result that is read from the row of its message."""
+
+    id: str
+    _name: str | None = None
+    _record: Record | None = None
+
+    # -- the row
+
+    def _read(self, data: bytes) -> Any:
+        return self.app.result_content.read(data)
+
+    def _find(self) -> Record | None:
+        """The message's row: read anew until it has finished. None for an unknown id."""
+        if self._record is None:
+            record: Record | None = self.app.storage.reader.find(self.id)
+            if record is None or not record.has_ended:
+                return record
+            self._record = record
+        return self._record
+
+    def exists(self) -> bool:
+        """Whether the file knows this id: it was sent, and its result is neither forgotten nor expired."""
+        return self._find() is not None
+
+    @property
+    def task_id(self) -> str:
+        return self.id
+
+    @property
+    def backend(self) -> Any:
+        return self.app.backend
+
+    @property
+    def state(self) -> str:
+        """PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED, or a name of the task's own (`update_state`)."""
+        return state_of(self._find())
+
+    status = state
+
+    @property
+    def result(self) -> Any:
+        """The return value when SUCCESS, the exception when it failed, the meta of a state of the task's own."""
+        record = self._find()
+        return None if record is None else value_of(record, state_of(record), self._read)
+
+    info = result
+
+    @property
+    def traceback(self) -> str | None:
+        """The worker's traceback, when it failed."""
+        record = self._find()
+        return exception_from(record.error)[1] if record is not None and record.error else None
+
+    # -- extended attributes
+
+    @property
+    def name(self) -> str | None:
+        record = self._find()
+        return self._name if record is None else record.task
+
+    @property
+    def args(self) -> list[Any] | None:
+        return self._payload()[0]
+
+    @property
+    def kwargs(self) -> dict[str, Any] | None:
+        return self._payload()[1]
+
+    def _payload(self) -> tuple[list[Any] | None, dict[str, Any] | None]:
+        record = self._find()
+        if record is None:
+            return None, None
+        args, kwargs = self.app.content.read(record.payload)
+        return args, kwargs
+
+    @property
+    def worker(self) -> str | None:
+        """The name of the worker that runs it, or ran it last."""
+        record = self._find()
+        return None if record is None else record.worker
+
+    @property
+    def retries(self) -> int | None:
+        record = self._find()
+        return None if record is None else record.retries
+
+    @property
+    def queue(self) -> str | None:
+        record = self._find()
+        return None if record is None else record.queue
+
+    @property
+    def date_done(self) -> datetime | None:
+        """When it finished, in UTC."""
+        record = self._find()
+        return from_ms(record.finished_ms) if record is not None and record.finished_ms is not None else None

@@ -1,0 +1,39 @@
+"""The turn of a worker: the look that says whether it is worth a transaction, and what it yields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from liteq.message import Lease
+from liteq.storage import claim, rates
+from liteq.storage.driver import Transaction
+
+__all__ = ["TaggedEvents", "Turn", "worth_a_claim"]
+
+TaggedEvents = Sequence[tuple[int | None, bytes]]  # each with the token of the lease that it is about
+
+
+class Turn(NamedTuple):
+    """The yield of one turn of a worker: new `leases`, and those whose outcome came too late.
+
+    `due_ms`: when the next scheduled message comes due; None when there is none, and where nothing was to be claimed.
+    `command`: with new leases, the newest command that was given before them (`storage.commands`); else 0.
+    """
+
+    leases: list[Lease]
+    lost: list[Lease]
+    due_ms: int | None = None
+    command: int = 0
+
+
+def worth_a_claim(
+    tx: Transaction, queues: Sequence[str], budget: rates.Budget | None, *, now_ms: int
+) -> tuple[bool, int | None]:
+    """Whether there is something to claim, and if not, when the next scheduled message comes due."""
+    if budget is not None and rates.look(tx, queues, budget, now_ms=now_ms):
+        return True, None
+    if claim.claimable(tx, queues):
+        return True, None
+    due_ms = claim.next_due_ms(tx)
+    return due_ms is not None and due_ms <= now_ms, due_ms
