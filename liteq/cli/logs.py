@@ -15,7 +15,8 @@ import orjson
 from liteq import signals
 from liteq.clock import from_ms
 from liteq.context import App
-from liteq.utils.log import ColorFormatter, TaskFormatter, base_logger, begun_lines, mlevel, task_logger
+from liteq.utils.lines import begun_lines
+from liteq.utils.log import ColorFormatter, TaskFormatter, base_logger, mlevel, task_logger
 from liteq.utils.text import excerpt, printable
 
 __all__ = ["JsonFormatter", "LogStream", "expand_name", "set_up"]

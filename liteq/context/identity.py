@@ -19,7 +19,7 @@ STOPPED = frozenset("Tt")
 
 
 class Presence(Enum):
-    """What the kernel tells of a worker's process."""
+    """The kernel's word on a worker's process."""
 
     ALIVE = "alive"
     STOPPED = "stopped"  # by a signal or a debugger: it is there and does nothing
@@ -93,7 +93,7 @@ def me(name: str) -> WorkerIdentity:
 
 
 def presence(other: WorkerIdentity) -> Presence:
-    """What is known here of the process of `other`. Unreadable is not dead: then its leases end by their deadline."""
+    """The kernel's word on the process of `other`. Unreadable is not dead: then its leases end by their deadline."""
     here = boot_id()
     if not other.boot or not here:
         return Presence.UNKNOWN

@@ -252,28 +252,31 @@ class Storage:
         self._ring(done=bool(buried), work=bool(buried))
         return [misfit.error for misfit in buried]
 
-    def reap(self, dead_workers: Sequence[int] = (), *, expired: bool = True, living: Collection[int] = ()) -> int:
-        """End the leases of `dead_workers` and, if `expired`, those past their deadline; how many messages.
+    def reap(
+        self,
+        dead_workers: Sequence[int] = (),
+        *,
+        expired: bool = True,
+        living: Collection[int] = (),
+        now_ms: int | None = None,
+    ) -> int:
+        """End the leases of `dead_workers` and, if `expired`, those past their deadline at `now_ms` (None: now); how many.
 
-        A worker of `living` keeps its leases in spite of their deadline, but for those that its last heartbeat has
-        left out.
+        A worker of `living` keeps its leases in spite of that, but for those that its last heartbeat has left out.
         """
-        reaped = 0
-        for worker, until_ms in self._expired(living) if expired else ():
-            reaped += self._chunked(
-                partial(_reap.reap_expired, worker=worker, until_ms=until_ms, max_reaps=self.max_reaps)
-            )
+        reaped, owners = 0, []
+        if expired:
+            with self.driver.read() as tx:
+                owners = _reap.expired(tx, living, now_ms=self.clock.now_ms() if now_ms is None else now_ms)
+        for worker, until_ms in owners:
+            step = partial(_reap.reap_expired, worker=worker, until_ms=until_ms, max_reaps=self.max_reaps)
+            reaped += self._chunked(step)
         for worker in dead_workers:
-            reap_worker = partial(_reap.reap_worker, worker=worker, max_reaps=self.max_reaps)
-            reaped += self._chunked(reap_worker)
+            reaped += self._chunked(partial(_reap.reap_worker, worker=worker, max_reaps=self.max_reaps))
             self.unregister_worker(worker)
         if reaped:
             self._ring(done=True, work=True)
         return reaped
-
-    def _expired(self, living: Collection[int]) -> list[tuple[int, int]]:
-        with self.driver.read() as tx:
-            return _reap.expired(tx, living, now_ms=self.clock.now_ms())
 
     def _chunked(self, step: _Step) -> int:
         """Run `step` in a transaction each until it does less than a chunk; how many rows in all."""

@@ -6,9 +6,7 @@ of `liteq.task`, whose lines carry the task's name and id.
 
 from __future__ import annotations
 
-import io
 import logging
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +16,6 @@ __all__ = [
     "ColorFormatter",
     "TaskFormatter",
     "base_logger",
-    "begun_lines",
-    "end_lines",
     "get_logger",
     "get_task_logger",
     "mlevel",
@@ -45,28 +41,6 @@ def set_task_lookup(lookup: TaskLookup) -> None:
     """Have TaskFormatter ask `lookup` for the (name, id) of the task that runs here and now; None when none does."""
     global _lookup  # the running task is known on a floor above this one
     _lookup = lookup
-
-
-class _Begun(threading.local):
-    """The streams on which this thread has begun a line of the log."""
-
-    def __init__(self) -> None:
-        self.streams: set[io.TextIOBase] = set()
-
-    def add(self, stream: io.TextIOBase) -> None:
-        self.streams.add(stream)
-
-    def discard(self, stream: io.TextIOBase) -> None:
-        self.streams.discard(stream)
-
-
-begun_lines = _Begun()
-
-
-def end_lines() -> None:
-    """Log what was printed here without the end of its line: the next task's lines are its own."""
-    for stream in list(begun_lines.streams):
-        stream.flush()
 
 
 def get_logger(name: str) -> logging.Logger:

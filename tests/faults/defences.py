@@ -327,8 +327,8 @@ MUTANTS = [
     # -- stalls
     without(
         'a stall is not a death', "liteq/worker/chores/heartbeat.py",
-        'came_back = self._bury(dead, expired=expired, living=alive)',
-        'came_back = self._bury(dead, expired=True, living=())',
+        'came_back = self._bury(dead, expired_ms=now_ms if expired else None, living=alive)',
+        'came_back = self._bury(dead, expired_ms=self._storage.clock.now_ms())',
         "test_stalls.py::test_a_lock_that_outlasts_the_leases_ends_none",
         "test_stalls.py::test_all_are_stopped_and_go_on_one_after_the_other",
     ),
@@ -341,6 +341,11 @@ MUTANTS = [
         'whoever stood still waits a lease before it judges', "liteq/worker/chores/heartbeat.py",
         'if now - due_at > self.interval_s:', 'if False:',
         "test_stalls.py::test_whoever_stood_still_waits_a_lease_before_it_judges",
+    ),
+    without(
+        'whoever was stopped since its beat waits a lease before it judges', "liteq/worker/chores/heartbeat.py",
+        'if now - self._beaten_at > 2 * self.interval_s:', 'if False:',
+        "test_stalls.py::test_whoever_was_stopped_between_its_beat_and_its_look_waits_too",
     ),
     without(
         'whoever could not beat waits a lease before it judges', "liteq/worker/chores/heartbeat.py",
@@ -375,7 +380,7 @@ MUTANTS = [
     ),
     without(
         'a worker looks at the one before it', "liteq/worker/chores/heartbeat.py",
-        'self._bury([before.id], expired=False, living=())', 'return False',
+        'self._bury([before.id])', 'return False',
         "test_stalls.py::test_of_many_that_die_together_each_is_found_by_the_next",
     ),
     without(
@@ -464,7 +469,7 @@ MUTANTS = [
         "../unit/test_log.py::test_printing_without_line_ends_costs_in_proportion",
     ),
     without(
-        'a task takes the rest of its line along', "liteq/utils/log.py",
+        'a task takes the rest of its line along', "liteq/utils/lines.py",
         '        stream.flush()', '        pass',
         "../unit/test_log.py::test_the_rest_of_a_task_is_not_the_next_ones",
     ),

@@ -208,6 +208,17 @@ def test_whoever_stood_still_waits_a_lease_before_it_judges(storage: Storage, cl
     assert storage.settle([(lease, Ack(b"1"))]) == []
 
 
+def test_whoever_was_stopped_between_its_beat_and_its_look_waits_too(storage: Storage, clock: TwoClocks) -> None:
+    a, b = worker_of(storage, "a"), worker_of(storage, "b")
+    lease = lease_one(storage, a)
+    b.look_after_others()
+    clock.advance(10)
+    b.beat([])
+    clock.advance(2 * VISIBILITY_S)
+    assert not b.look_after_others()
+    assert a.beat([lease]) == []
+
+
 def test_whoever_could_not_beat_waits_a_lease_before_it_judges(
     storage: Storage,
     clock: TwoClocks,

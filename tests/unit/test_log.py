@@ -12,6 +12,7 @@ import pytest
 
 from liteq.cli import logs
 from liteq.utils import log
+from liteq.utils.lines import end_lines
 from liteq.utils.text import printable
 
 
@@ -85,7 +86,7 @@ def printed(caplog):
     caplog.set_level(logging.INFO, "liteq.redirected")
     stream = logs.LogStream(logging.getLogger("liteq.redirected"), logging.INFO, io.StringIO())
     yield stream, caplog
-    log.end_lines()
+    end_lines()
 
 
 def test_what_is_printed_becomes_lines(printed):
@@ -100,7 +101,7 @@ def test_what_is_printed_becomes_lines(printed):
 def test_the_rest_of_a_task_is_not_the_next_ones(printed):
     stream, caplog = printed
     stream.write("progress: 9")
-    log.end_lines()  # as after each task
+    end_lines()  # as after each task
     stream.write("next\n")
     assert caplog.messages == ["progress: 9", "next"]
 
@@ -108,7 +109,7 @@ def test_the_rest_of_a_task_is_not_the_next_ones(printed):
 def test_each_thread_has_a_line_of_its_own(printed):
     stream, caplog = printed
     stream.write("mine ")
-    other = threading.Thread(target=lambda: (stream.write("other"), log.end_lines()))
+    other = threading.Thread(target=lambda: (stream.write("other"), end_lines()))
     other.start()
     other.join()
     stream.write("too\n")

@@ -108,11 +108,14 @@ class Heartbeat:
 
     def _have_beaten(self, due_at: float) -> None:
         """Note a beat that was to come at `due_at`; where it comes late, this worker stood still, maybe with all."""
-        now = self.monotonic()
+        self._beaten_at = now = self.monotonic()
         self.due_at = now + self.interval_s
         if now - due_at > self.interval_s:
-            logger.warning("this worker stood still for %.1f s; expired leases wait", now - due_at)
-            self._judge_later()
+            self._stood_still(now - due_at)
+
+    def _stood_still(self, seconds: float) -> None:
+        logger.warning("this worker stood still for %.1f s; expired leases wait", seconds)
+        self._judge_later()
 
     def _judge_later(self) -> None:
         self._judge_from = self.monotonic() + self._visibility_s
@@ -152,17 +155,20 @@ class Heartbeat:
                 return True
             if presence(before.identity) is not Presence.GONE:
                 return False
-            self._bury([before.id], expired=False, living=())
+            self._bury([before.id])
 
     def _look_at_all(self, others: Sequence[WorkerRecord]) -> bool:
-        now = self.monotonic()
+        # Taken before it is known whether this worker stands still: stopped from here on, it judges as of now.
+        now, now_ms = self.monotonic(), self._storage.clock.now_ms()
+        if now - self._beaten_at > 2 * self.interval_s:  # it was stopped since its last beat
+            self._stood_still(now - self._beaten_at)
         seen = {w.id: presence(w.identity) for w in others}
         alive = [self.worker, *(number for number, found in seen.items() if found is Presence.ALIVE)]
         dead = [number for number, found in seen.items() if found is Presence.GONE]
         expired = now >= self._judge_from
         if expired:
             dead += [w.id for w in others if w.id not in dead and w.id not in alive and self._is_silent(w, now)]
-        came_back = self._bury(dead, expired=expired, living=alive)
+        came_back = self._bury(dead, expired_ms=now_ms if expired else None, living=alive)
         if expired and now >= self._housekeeping_at:
             result_s, dead_s = self._expires
             full = self._storage.expire(result_expires_s=result_s, dead_expires_s=dead_s)
@@ -193,8 +199,9 @@ class Heartbeat:
             return False
         return now - since > self._visibility_s
 
-    def _bury(self, dead: Sequence[int], *, expired: bool, living: Sequence[int]) -> bool:
-        reaped = self._storage.reap(dead, expired=expired, living=living)
+    def _bury(self, dead: Sequence[int], *, expired_ms: int | None = None, living: Sequence[int] = ()) -> bool:
+        """End the leases of the dead, and what had run out at `expired_ms`; whether there were any."""
+        reaped = self._storage.reap(dead, expired=expired_ms is not None, living=living, now_ms=expired_ms)
         for number in dead:
             self._ahead.pop(number, None)
         if reaped:

@@ -13,7 +13,7 @@ from liteq.exceptions import NotRegistered, StorageError, WorkerShutdown, Worker
 from liteq.execution.execute import arguments, execute
 from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import decode, encode, encode_error
-from liteq.utils.log import begun_lines, end_lines
+from liteq.utils.lines import begun_lines, end_lines
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.limits import Limits, SoftLimit, limits_of
 from liteq.worker.revoking import revoked_outcome
