@@ -260,9 +260,9 @@ class Storage:
         living: Collection[int] = (),
         now_ms: int | None = None,
     ) -> int:
-        """End the leases of `dead_workers` and, if `expired`, those past their deadline at `now_ms` (None: now).
+        """End the leases of `dead_workers` and, if `expired`, those past their deadline (as of `now_ms`); how many.
 
-        A worker of `living` keeps its leases in spite of that, but for those that its last heartbeat has left out. Returns how many.
+        A worker of `living` keeps its leases in spite of that, but for those that its last heartbeat has left out.
         """
         reaped, owners = 0, []
         if expired:
