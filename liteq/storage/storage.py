@@ -5,11 +5,10 @@ No SQL here: the SQL of a verb is in the file that bears its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
@@ -27,26 +26,19 @@ from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
 from liteq.storage.continuation import End, propagate
-from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
+from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise
 from liteq.storage.engines import open_driver
 from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
-from liteq.storage.interrupts import closes_itself, give_up, leaves_nothing_open
+from liteq.storage.interrupts import closes_itself, give_up
+from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
 from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 
-IDLE_EARS = 4
 CHUNK = 1_000  # rows of one housekeeping transaction: others get their turn in between
 
 
-class _Step(Protocol):
-    """A chunk of housekeeping: how many rows it dealt with."""
-
-    def __call__(self, tx: Transaction, /, *, now_ms: int) -> int: ...
-
-
-@leaves_nothing_open
 class Storage:
     """A queue in a storage engine. Safe to use from any thread, and after a fork.
 
@@ -73,7 +65,8 @@ class Storage:
         self.events_of: Callable[[Sequence[Message]], list[bytes]] | None = None  # of messages that are sent
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
-        self._ears: list[Listener] = []  # listeners of Bell.DONE that nobody waits with
+        self._idle = IdleListeners(driver)
+        self.hearing = self._idle.hearing
 
     def _events_of(self, messages: Sequence[Message]) -> Sequence[bytes]:
         return self.events_of(messages) if self.events_of is not None else ()
@@ -303,8 +296,8 @@ class Storage:
             self._ring(done=True, work=True)
         return reaped
 
-    def _chunked(self, step: _Step) -> int:
-        """Run `step` in a transaction each until it does less than a chunk; how many rows in all."""
+    def _chunked(self, step: Callable[..., int]) -> int:
+        """Run `step`, a chunk of housekeeping, in a transaction each until it does less; how many rows in all."""
         total = 0
         while True:
             with self.driver.write(Promise.PROGRESS) as tx:
@@ -349,31 +342,11 @@ class Storage:
         """A listener: listen first, then look, then wait."""
         return self.driver.listen(bell)
 
-    @contextmanager
-    def hearing(self) -> Iterator[Listener]:
-        """A listener of Bell.DONE for the time of one wait; it hears nothing from before.
-
-        They are kept for the next wait: the kernel takes some 10 ms to close one.
-        """
-        ear = self._ears.pop() if self._ears else self.driver.listen(Bell.DONE)
-        try:
-            ear.clear()
-            yield ear
-        finally:
-            if len(self._ears) < IDLE_EARS:
-                self._ears.append(ear)
-            else:
-                ear.close()
-
     # -- the store itself --------------------------------------------------------------------------------------------
 
     def migrate(self) -> int:
         """Bring the schema up to date, creating the store if need be; its version."""
         return self.driver.migrate()
-
-    def fold_log(self) -> None:
-        """Fold the write-ahead log into the file."""
-        self.driver.fold_log()
 
     def backup(self, target: Path) -> None:
         """Write a consistent copy to `target`, which must not exist."""
@@ -389,8 +362,7 @@ class Storage:
 
     def close(self) -> None:
         """Close the connections of this process; the next use opens new ones."""
-        while self._ears:
-            self._ears.pop().close()
+        self._idle.close()
         self.driver.close()
 
     def _ring(self, *, done: bool, work: bool) -> None:
