@@ -13,6 +13,7 @@ from liteq.context import App
 from liteq.context.display import in_front, redacted, shown_call
 from liteq.message import Flag, Message
 from liteq.serialization import decode
+from liteq.serialization.content import Owner
 
 __all__ = ["announce", "announce_sent", "task_sent_events"]
 
@@ -42,7 +43,7 @@ def announce_sent(app: App, messages: Iterable[Message]) -> None:
     """Send after_task_publish for each of `messages`, which are in the file now."""
     if signals.after_task_publish.receivers:
         for message in messages:
-            args, kwargs = app.content.read(message.payload)
+            args, kwargs = app.content.read(message.payload, Owner(message.id, message.task))
             options = decode(message.options) if message.options else {}
             signals.after_task_publish.send(sender=message.task, **_publication(app, message, args, kwargs, options))
 

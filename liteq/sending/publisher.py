@@ -23,6 +23,7 @@ from liteq.sending.overrides import call_as_sent
 from liteq.sending.places import RowMaker
 from liteq.sending.publish_signals import announce
 from liteq.serialization import encode
+from liteq.serialization.content import Owner
 from liteq.serialization.serializers import JSON
 from liteq.utils.names import checked_key, checked_name, checked_priority
 
@@ -217,7 +218,7 @@ class Publisher(RowMaker):
         if d.form is None and (not options or FORM.isdisjoint(options)):
             payload = encode([args, kwargs], what=d.what, limit=d.limit, max_depth=d.depth)
         else:
-            payload = self._in_form(d, [list(args), dict(kwargs)], options)
+            payload = self._in_form(d, [list(args), dict(kwargs)], options, Owner(message_id, d.name))
         if not options and d.static and d.expires is None:
             return Message(
                 message_id, d.name, payload, d.queue, d.priority, None, None, None, None, root_id, parent_id,
@@ -272,13 +273,17 @@ class Publisher(RowMaker):
         copy = Signature(sig.task, tuple(call.args), dict(call.kwargs), call.options, app=self._app)
         return copy.set(immutable=True) if sig.immutable else copy
 
-    def _in_form(self, d: Defaults, value: list[Any], options: Mapping[str, Any]) -> bytes:
+    def _in_form(self, d: Defaults, value: list[Any], options: Mapping[str, Any], owner: Owner) -> bytes:
         """The arguments by the serializer, and compressed as, the call asks for, else the task."""
         if d.dump is not None:
             value = list(d.dump(*value))
         serializer, compression = d.form or (None, None)
         written: bytes = self._app.content.write(
-            value, options.get("serializer") or serializer, options.get("compression") or compression, what=d.what
+            value,
+            options.get("serializer") or serializer,
+            options.get("compression") or compression,
+            what=d.what,
+            owner=owner,
         )
         return written
 

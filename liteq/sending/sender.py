@@ -17,6 +17,7 @@ from liteq.sending.parts import GroupStream
 from liteq.sending.publish_signals import announce, announce_sent
 from liteq.sending.publisher import FORM, Publisher
 from liteq.sending.unconfirmed import UnconfirmedIds
+from liteq.serialization.content import Owner
 from liteq.storage.append_members import UNPLACED
 from liteq.utils.names import checked_id
 
@@ -99,7 +100,7 @@ class Sender:
         """Run it here. The arguments are encoded and decoded on the way, so that a test sees what a worker would."""
         form = {key: options[key] for key in FORM if key in options}
         message = self.publisher.message(task.name, args, kwargs, form, message_id=task_id or new_id())
-        real_args, real_kwargs = self.app.content.read(message.payload)
+        real_args, real_kwargs = self.app.content.read(message.payload, Owner(message.id, message.task))
         rest = {key: value for key, value in options.items() if key not in OF_THE_MESSAGE}
         result: EagerResult[Any] = task.apply(real_args, real_kwargs, task_id=message.id, **rest)
         return result
