@@ -9,11 +9,11 @@ from typing import Any
 from liteq import context, signals
 from liteq.app.builtins import add_builtins
 from liteq.app.definitions import annotate, check_attributes, check_class, is_set_by_class, task_class_of
-from liteq.app.discovery import autodiscover
+from liteq.app.discovery import autodiscover, ended_by_import
 from liteq.app.registry import TaskRegistry
 from liteq.app.task import Task
 from liteq.context import App
-from liteq.exceptions import AlreadyRegistered
+from liteq.exceptions import AlreadyRegistered, ImproperlyConfigured
 from liteq.settings import import_object
 from liteq.signals import Signal
 
@@ -153,13 +153,19 @@ class Registrar:
             self._discoveries.append(discover)
 
     def import_modules(self) -> None:
-        """Import the modules of `include` and `imports` and those to be discovered, and complete the registry."""
-        signals.import_modules.send(sender=self._app)
-        conf = self._app.conf
-        for name in (*conf.include, *conf.imports):
-            import_object(name)
-        while self._discoveries:
-            self._discoveries.pop(0)()
+        """Import the modules of `include` and `imports` and those to be discovered, and complete the registry.
+
+        Raises ImproperlyConfigured for one that ends the program: it would end without a word, and as if all were well.
+        """
+        try:
+            signals.import_modules.send(sender=self._app)
+            conf = self._app.conf
+            for name in (*conf.include, *conf.imports):
+                import_object(name)
+            while self._discoveries:
+                self._discoveries.pop(0)()
+        except SystemExit as exc:
+            raise ImproperlyConfigured(ended_by_import("the app's tasks", exc)) from exc
         self._app.finalize()
 
 

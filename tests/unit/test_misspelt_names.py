@@ -233,13 +233,14 @@ def test_a_misspelt_keyword_of_an_app_is_refused():
 
 
 def test_settings_under_both_of_their_names_are_keywords_of_an_app():
-    made = LiteQ("x", task_acks_late=False, CELERYD_CONCURRENCY=3, set_as_current=False)
-    assert (made.conf.task_acks_late, made.conf.worker_concurrency) == (False, 3)
+    assert LiteQ("x", task_acks_late=False, set_as_current=False).conf.task_acks_late is False
+    assert LiteQ("x", CELERYD_CONCURRENCY=3, set_as_current=False).conf.worker_concurrency == 3
 
 
 def test_a_misspelt_setting_is_named_and_others_are_kept(app, caplog):
     with caplog.at_level(logging.WARNING, "liteq.settings"):
         app.conf.update(task_ack_late=False, my_shop="here")
+        assert app.conf.my_shop == "here"
     assert "'task_ack_late' is not a setting of liteq; did you mean 'task_acks_late'?" in caplog.text
     assert "my_shop" not in caplog.text
 
