@@ -19,6 +19,7 @@ from liteq.message import Flag, Message
 from liteq.policy.times import LONGEST_S, span_ms
 from liteq.routing.queues import declared_queues, takes
 from liteq.routing.routes import Router, queue_name
+from liteq.sending.options import DOCUMENTED, FORM, OF_A_CALL, OF_THE_TASK, PROPERTIES, check_options
 from liteq.sending.overrides import call_as_sent
 from liteq.sending.places import RowMaker
 from liteq.sending.publish_signals import announce
@@ -29,15 +30,7 @@ from liteq.utils.names import checked_key, checked_name, checked_priority
 
 __all__ = ["Defaults", "Publisher", "moment_ms"]
 
-# Read by the executing side from the row's options document.
-DOCUMENTED = (
-    "headers", "shadow", "reply_to", "origin", "stamped_headers", "argsrepr", "kwargsrepr", "replaced_task_nesting",
-)  # fmt: skip
 EMPTY: Mapping[str, Any] = {}
-PROPERTIES = (
-    "correlation_id", "app_id", "user_id", "message_id", "content_type", "content_encoding", "type", "cluster_id",
-)  # fmt: skip
-FORM = frozenset({"serializer", "compression"})
 
 
 def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
@@ -51,9 +44,6 @@ def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
     if isinstance(when, bool) or not isinstance(when, (int, float)):
         raise TypeError(f"a time is seconds, a datetime or an ISO string, not {when!r}")
     return clock.now_ms() + span_ms(when, "a time from now")
-
-
-OF_THE_TASK = ("queue", "exchange", "routing_key", "priority")
 
 
 class Defaults:
@@ -311,6 +301,8 @@ class Publisher(RowMaker):
         awaits: str | None, group_id: str | None, position: int, flags: int, root_id: str | None, parent_id: str | None,
     ) -> Message:  # fmt: skip
         conf, clock = self._app.conf, self._app.clock
+        if not options.keys() <= OF_A_CALL and not signals.before_task_publish.receivers:  # else: by `announce`
+            check_options(self._app, d.name, args, kwargs, options)
         if not d.static and not (d.inherits and self.router.is_static):
             task = self._app.tasks.get(d.name)
             options = {**self.router.route(d.name, args, kwargs, options, task), **options}
