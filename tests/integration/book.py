@@ -24,18 +24,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-NAMED = re.compile(r"`([\w./-]+\.\w+|Dockerfile)`:$")
+NAMED = re.compile(r"`([\w./-]*\.\w+|Dockerfile)`:$")
 BESIDE = re.compile(r"\b(liteq|manage\.py|flask)\b.*\b(worker|beat)\b(?!.*--help)")
 # In the place of an environment that pip would fill from the network: the one in which the tests run.
 VENV = """
 test "$1 $2" = "-m venv" && test $# -eq 3 || {{ echo "only -m venv FOLDER is known here"; exit 2; }}
 mkdir -p "$3/bin"
 echo 'PATH='"$(cd "$3/bin" && pwd)"':$PATH' > "$3/bin/activate"
-printf '#!/bin/sh\\ntest "$1" = install && test -f pyproject.toml && case "$2" in .*) exit 0;; *) exit 2;; esac\\n' > "$3/bin/pip"
+printf '#!/bin/sh\\ntest "$1" = install && test -f pyproject.toml && case "$2" in .*) ;; *) exit 2;; esac\\n' \\
+    > "$3/bin/pip"
 chmod 755 "$3/bin/pip"
-for name in python liteq; do ln -s "{bin}/$name" "$3/bin/$name"; done
+for name in python liteq; do
+    printf '#!/bin/sh\\nexec {bin}/%s "$@"\\n' "$name" > "$3/bin/$name"
+    chmod 755 "$3/bin/$name"
+done
 """
 # What the machine's administrator types. Another program of that name says nothing and does nothing.
 OF_THE_MACHINE = ("sudo", "docker", "systemctl", "journalctl")
@@ -47,9 +52,10 @@ TYPED = """
 import doctest, json, sys
 names = {}
 for line in sys.stdin:
+    runner = doctest.DocTestRunner(verbose=False, optionflags=int(sys.argv[1]))
     example = doctest.DocTestParser().get_doctest(json.loads(line), names, "page", None, 0)
     heard = []
-    failed = doctest.DocTestRunner(verbose=False, optionflags=int(sys.argv[1])).run(example, out=heard.append, clear_globs=False).failed
+    failed = runner.run(example, out=heard.append, clear_globs=False).failed
     names = example.globs
     print("".join(heard) if failed else "", end="\\0", flush=True)
 """
@@ -103,7 +109,7 @@ class Reader:
         self._beside: list[subprocess.Popen[str]] = []
         self.typed: list[str] = []
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
