@@ -36,7 +36,7 @@ from liteq.result import ResultBase
 from liteq.serialization import decode, encode, encode_error
 from liteq.serialization.failures import exception_from
 
-__all__ = ["ExceptionInfo", "Executed", "arguments", "execute", "retry_due_ms"]
+__all__ = ["ExceptionInfo", "Executed", "arguments", "execute", "retry_due_ms", "run_body"]
 
 T = TypeVar("T")
 
@@ -78,7 +78,8 @@ def _failure(task: Any, lease: Lease, args: list[Any], kwargs: dict[str, Any]) -
 # -- the execution ---------------------------------------------------------------------------------------------------
 
 
-def _run_body(plan: Plan, args: Any, kwargs: Any) -> Any:
+def run_body(plan: Plan, args: Any, kwargs: Any) -> Any:
+    """Call the task's own code. Time limits know a task by this frame (worker/pool/limits.py)."""
     return plan.run_coroutine(plan.body(*args, **kwargs)) if plan.is_async else plan.body(*args, **kwargs)
 
 
@@ -126,9 +127,9 @@ def _execute(
                 plan.before_start(request.id, args, kwargs)
             if within is not None:
                 with within:
-                    retval = _run_body(plan, args, kwargs)
+                    retval = run_body(plan, args, kwargs)
             else:
-                retval = _run_body(plan, args, kwargs)
+                retval = run_body(plan, args, kwargs)
             if request.pending_retry is not None:
                 raise request.pending_retry
         except Exception as exc:

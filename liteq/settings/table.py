@@ -228,7 +228,12 @@ _ROWS = [
     Setting("max_nesting", int, 100, "Containers in containers, in arguments and results.", minimum=4, maximum=200),
     # -- liteq's own: the engine ---------------------------------------------------------------------------------
     Setting("sqlite_driver", str, "apsw", "The binding that is used.", choices=("apsw", "stdlib")),
-    Setting("allow_network_filesystem", bool, False, "Open a file on NFS or SMB; it can be damaged there."),
+    Setting(
+        "allow_network_filesystem",
+        bool,
+        False,
+        "Open a file that machines share (NFS, SMB, virtiofs); it can be damaged there.",
+    ),
 ]
 
 SETTINGS: dict[str, Setting] = {row.name: row for row in _ROWS}

@@ -29,6 +29,7 @@ from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
 from liteq.storage.engines import open_driver
 from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
+from liteq.storage.interrupts import closes_itself, give_up, leaves_nothing_open
 from liteq.storage.rates import Budget
 from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
 
@@ -44,6 +45,7 @@ class _Step(Protocol):
     def __call__(self, tx: Transaction, /, *, now_ms: int) -> int: ...
 
 
+@leaves_nothing_open
 class Storage:
     """A queue in a storage engine. Safe to use from any thread, and after a fork.
 
@@ -77,6 +79,7 @@ class Storage:
 
     # -- producers ---------------------------------------------------------------------------------------------------
 
+    @closes_itself
     def enqueue(self, batch: Batch, *, again: Collection[str] = ()) -> list[str]:
         """Write a message or a whole canvas, all or nothing; the id that stands for each of its messages.
 
@@ -85,13 +88,17 @@ class Storage:
         """
         now_ms = self.clock.now_ms()
         events = self.events_of(batch.messages) if self.events_of is not None else ()
-        if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
-            return [batch.messages[0].id]
-        with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
-            ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
-            if events:
-                _event_log.write(tx, events, now_ms=now_ms)
-        return ids
+        try:
+            if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
+                return [batch.messages[0].id]
+            with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
+                ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
+                if events:
+                    _event_log.write(tx, events, now_ms=now_ms)
+            return ids
+        except BaseException as error:
+            give_up(error)
+            raise
 
     def enqueue_many(self, messages: Iterable[Message]) -> int:
         """Write any number of messages that await nothing, all or nothing; the number of rows written.

@@ -99,7 +99,7 @@ MUTANTS = [
     ),
     without(
         "the ballast is dropped on a full disk", "liteq/storage/sqlite/ballast.py",
-        "os.truncate(self.path, 0)", "pass",
+        "os.truncate(fd, 0)", "pass",
         "test_disk_full.py::test_acks_finish_from_the_ballast_and_the_worker_resumes_alone",
     ),
     without(
@@ -205,7 +205,7 @@ MUTANTS = [
     ),
     without(
         "a log that is deleted under running processes is noticed", "liteq/storage/sqlite/sidecars.py",
-        'return self._log != NONE and identity(f"{self._path}-wal") != self._log', "return False",
+        "return self._lost(LOG)", "return False",
         "test_bad_files.py::test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_nothing",
     ),
     without(
@@ -225,7 +225,7 @@ MUTANTS = [
         "test_cron_zones.py::test_clocks_that_are_set_back_by_three_hours_lose_no_minute",
     ),
     without(
-        "a file is its owner's alone", "liteq/storage/sqlite/files.py",
+        "a file is its owner's alone", "liteq/storage/sqlite/ownership.py",
         "MODE = 0o600", "MODE = 0o666",
         "test_limits.py::test_every_file_is_its_owners_alone_whatever_the_umask_allows",
     ),
@@ -252,7 +252,7 @@ MUTANTS = [
     ),
     without(
         "an index that is deleted under running processes is noticed", "liteq/storage/sqlite/sidecars.py",
-        'return self._index != NONE and identity(f"{self._path}-shm") != self._index', "return False",
+        "return self._lost(INDEX)", "return False",
         "test_bad_files.py::test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_nothing",
     ),
     without(
@@ -289,12 +289,12 @@ MUTANTS = [
     ),
     without(
         "a canvas is sent in one transaction", "liteq/storage/storage.py",
-        "        with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
-        "            ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)\n",
-        "        ids = []\n"
-        "        for one in batch.messages:\n"
         "            with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
-        "                ids += _enqueue.enqueue(tx, Batch([one], batch.groups), now_ms=now_ms, again=again)\n",
+        "                ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)\n",
+        "            ids = []\n"
+        "            for one in batch.messages:\n"
+        "                with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
+        "                    ids += _enqueue.enqueue(tx, Batch([one], batch.groups), now_ms=now_ms, again=again)\n",
         "test_kill.py::test_what_a_killed_producer_reported_is_there",
     ),
     without(
@@ -485,5 +485,130 @@ MUTANTS = [
         'cast("Any", params)).fetchall())\n        except apsw.Error as error:\n'
         '            raise StorageError(f"{error} {params}") from error',
         "test_limits.py::test_a_storage_error_names_no_more_than_its_path",
+    ),
+    # -- interrupts, threads, foreign files
+    without(
+        "a limit is held back while the storage works", "liteq/worker/pool/limits.py",
+        "for module in (storage, signals,", "for module in (signals,",
+        "test_interrupts.py::test_a_limit_never_raises_inside_the_storage",
+    ),
+    without(
+        "a limit is held back where it would be swallowed", "liteq/worker/pool/limits.py",
+        'if name == "__del__" or (name', "if (name",
+        "test_interrupts.py::test_a_limit_that_comes_in_a_receiver_or_a_destructor_is_not_swallowed",
+    ),
+    without(
+        "a limit that is held back is tried again", "liteq/worker/pool/limits.py",
+        "signal.setitimer(signal.ITIMER_REAL, AGAIN_S)", "pass",
+        "test_interrupts.py::test_soft_limits_inside_the_storage_all_arrive_and_leave_nothing_behind",
+        "test_interrupts.py::test_a_limit_that_comes_in_a_receiver_or_a_destructor_is_not_swallowed",
+    ),
+    without(
+        "what an interrupted exit left open is rolled back", "liteq/storage/interrupts.py",
+        "            drop(trace.tb_frame.f_locals[\"self\"])\n", "            pass\n",
+        "test_interrupts.py::test_an_interrupt_at_any_step_leaves_the_gate_open_and_the_handler_able_to_send",
+    ),
+    without(
+        "a waiter that is left behind lets go", "liteq/storage/sqlite/gate.py",
+        "self._fd = os.dup(fd)", "self._fd = fd",
+        "test_interrupts.py::test_an_interrupt_while_waiting_for_the_gate_gives_the_place_up",
+    ),
+    without(
+        "nobody waits at the gate without end", "liteq/storage/sqlite/gate.py",
+        "return self._wait(min(timeout_s, PATIENCE_S))", "return self._wait(timeout_s)",
+        "test_threads.py::test_a_process_that_is_stopped_at_the_gate_holds_nobody_up",
+    ),
+    without(
+        "one waiter of a process is enough for a queue that does not move", "liteq/storage/sqlite/gate.py",
+        "if self._path in _left.values():", "if False:",
+        "test_threads.py::test_a_process_that_is_stopped_at_the_gate_holds_nobody_up",
+        "test_interrupts.py::test_an_interrupt_while_waiting_for_the_gate_gives_the_place_up",
+    ),
+    without(
+        "files that were forgotten meanwhile are not lost", "liteq/storage/sqlite/sidecars.py",
+        "            if known is before:\n                return True", "            return True",
+        "test_threads.py::test_the_last_connection_that_closes_between_two_looks_is_no_deletion",
+    ),
+    without(
+        "what is known of the log is one value", "liteq/storage/sqlite/sidecars.py",
+        "        known = self._known\n        while known is not None",
+        "        if self._known is not None and identity(self._paths[which]) != (self._known or ((0, 0), (0, 0)))[which]:\n"
+        "            return True\n"
+        "        known = self._known\n        while known is not None",
+        "test_threads.py::test_forty_threads_that_send_and_ask_meet_no_error",
+    ),
+    without(
+        "the drivers are not gone through while one is added", "liteq/storage/sqlite/fork.py",
+        "    with _registering:  # a set that grows cannot be gone through\n        return list(_drivers)",
+        "    return list(_drivers)",
+        "test_threads.py::test_drivers_may_be_opened_while_others_look_for_them",
+    ),
+    without(
+        "what many connections do together counts for the log", "liteq/storage/sqlite/upkeep.py",
+        "self._work += session.work", "self._work = session.work",
+        "test_threads.py::test_the_log_of_many_threads_is_folded",
+    ),
+    without(
+        "no reader is blamed that is not there", "liteq/storage/sqlite/checkpoint.py",
+        "    if who:\n", "    if True:\n",
+        "test_threads.py::test_a_large_log_that_nobody_reads_is_laid_at_nobodys_door",
+    ),
+    without(
+        "a greenlet waits in a native thread", "liteq/storage/sqlite/greenlets.py",
+        'return getattr(_thread, name) if monkey is None else monkey.get_original("_thread", name)',
+        "return getattr(_thread, name)",
+        "test_threads.py::test_greenlets_and_a_second_process_all_get_through",
+    ),
+    without(
+        "a fork waits for imports", "liteq/utils/imports.py",
+        "not in (None, me)", "is NotImplemented",
+        "test_threads.py::test_a_child_is_not_forked_while_another_thread_imports",
+    ),
+    without(
+        "a side file of another user is refused", "liteq/storage/sqlite/ownership.py",
+        "in (os.geteuid(), 0, database.st_uid)", "is not None",
+        "test_foreign_files.py::test_a_side_file_of_another_user_is_refused",
+        "test_foreign_files.py::test_a_side_file_that_is_laid_out_later_is_refused_too",
+        "test_foreign_files.py::test_the_ballast_of_another_user_says_nothing_and_a_link_in_its_place_harms_nothing",
+    ),
+    without(
+        "each connection looks whose the log is", "liteq/storage/sqlite/base.py",
+        "            ownership.check(self.path, ownership.LOG_FILES)\n", "",
+        "test_foreign_files.py::test_a_log_that_is_laid_out_between_two_connections_is_refused",
+    ),
+    without(
+        "a group's side file has no bit more than the database", "liteq/storage/sqlite/ownership.py",
+        "status.st_gid == database.st_gid and not more", "status.st_gid == database.st_gid",
+        "test_foreign_files.py::test_a_group_shares_a_queue_whichever_of_its_users_made_the_side_files",
+    ),
+    without(
+        "a log without its database is refused", "liteq/storage/sqlite/files.py",
+        'if _size(f"{path}-wal") > 0 and _size(path) <= 0:', "if False:",
+        "test_foreign_files.py::test_a_log_without_its_database_is_refused",
+    ),
+    without(
+        "a database that is mounted alone is refused", "liteq/storage/sqlite/mounts.py",
+        "if any(point == path for point, _ in _mounts()):", "if False:",
+        "test_foreign_files.py::test_a_database_that_is_mounted_alone_is_refused",
+    ),
+    without(
+        "a file system of a virtual machine is refused", "liteq/storage/sqlite/mounts.py",
+        "UNSAFE = NETWORK | SHARED", "UNSAFE = NETWORK",
+        "test_foreign_files.py::test_a_file_system_that_machines_share_is_refused",
+    ),
+    without(
+        "a side file that is none is refused", "liteq/storage/sqlite/ownership.py",
+        "    if not stat.S_ISREG(status.st_mode):\n        return False\n", "",
+        "test_foreign_files.py::test_what_is_refused_says_what_to_do",
+    ),
+    without(
+        "a restore keeps the owner and the mode", "liteq/storage/sqlite/restore.py",
+        "            _give_to_owner(part, target)\n", "",
+        "test_foreign_files.py::test_a_restore_by_root_keeps_owner_and_mode_and_else_goes_by_the_folder",
+    ),
+    without(
+        "a child needs descriptors", "liteq/worker/pool/prefork/forking.py",
+        "    make_room()\n", "",
+        "test_descriptors.py::test_a_worker_with_more_children_than_descriptors_works_with_fewer",
     ),
 ]  # fmt: skip

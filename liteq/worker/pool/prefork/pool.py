@@ -250,7 +250,8 @@ class PreforkPool:
                     self._app, self._settings, self._children, number=self._forked + 1, let_go=self._loop.let_go
                 )
             except OSError as exc:  # no process, memory or descriptor left: some will be free again
-                logger.error("cannot start a worker process, trying again: %s", exc)  # noqa: TRY400 - no traceback is needed
+                n, reason = len(self._children), exc.strerror or exc
+                logger.error("%d of %d worker processes run, trying again: %s", n, self.size, reason)  # noqa: TRY400
                 self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
                 self._fork_at = time.monotonic() + self._pause_s
                 return
