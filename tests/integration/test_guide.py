@@ -22,7 +22,8 @@ from .worker_process import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "guide"
-PAGES = sorted(path.stem for path in GUIDE.glob("*.md") if path.stem != "index")
+HOWTO = ROOT / "docs" / "howto"
+PAGES = [*sorted(path for path in GUIDE.glob("*.md") if path.stem != "index"), HOWTO / "share-between-users.md"]
 
 pytestmark = [
     pytest.mark.timeout(180),
@@ -30,13 +31,13 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_works_as_it_is_written(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_works_as_it_is_written(page: Path, tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     (checkout / "pyproject.toml").symlink_to(ROOT / "pyproject.toml")
     with Reader(checkout) as reader:
-        reader.follow(GUIDE / f"{name}.md")
+        reader.follow(page)
 
 
 # -- files for a server ----------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ TEXTS = sorted(
 )
 INSTALL_AND_DEMO = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/liteq demo"
 FROM_THE_INDEX = re.compile(
-    r"(pip|pipx|uv|uvx|uv tool|uv pip|poetry|pdm) (install|add) (-\S+ )*[\"']?liteq([-_]tasks)?(?![\w.-]*(\.whl|/|@| @))\b"
+    r"(pip|pipx|uv|uvx|uv tool|poetry) (install|add) (-\S+ )*[\"']?liteq([-_]tasks)?(?![\w.-]*(\.whl|/|@| @))\b"
 )
 TEST = "python3 -m venv .venv && .venv/bin/pip install tox && .venv/bin/tox"
 
