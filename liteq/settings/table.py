@@ -245,6 +245,13 @@ _ROWS = [
     Setting("max_traceback_bytes", int, 64 * KIB, "One traceback; its middle goes.", unit="bytes", minimum=KIB),
     Setting("max_nesting", int, 100, "Containers in containers, in arguments and results.", minimum=4, maximum=200),
     # -- liteq's own: the engine ---------------------------------------------------------------------------------
+    Setting(
+        "file_mode",
+        str,
+        "600",
+        "A new file is its user's alone (`600`), or its group's too (`660`).",
+        choices=("600", "660"),
+    ),
     Setting("sqlite_driver", str, "apsw", "The binding that is used.", choices=("apsw", "stdlib")),
     Setting(
         "allow_network_filesystem",

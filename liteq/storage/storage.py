@@ -379,13 +379,15 @@ def open_storage(
     durability: str = "durable",
     busy_timeout_s: float = 30.0,
     allow_network_filesystem: bool = False,
+    file_mode: int = 0o600,
     clock: Clock | None = None,
     max_crashes: int = 3,
     max_reaps: int = 10,
 ) -> Storage:
     """The queue behind a broker URL; touches nothing before its first use. See `open_driver` for the URLs.
 
-    `durability`: "durable", "strict" or "relaxed". Raises ImproperlyConfigured for a bad URL.
+    `durability`: "durable", "strict" or "relaxed". `file_mode`: the permissions of a file that is made.
+    Raises ImproperlyConfigured for a bad URL.
     """
     engine = open_driver(
         url,
@@ -393,5 +395,6 @@ def open_storage(
         durability=Durability(durability),
         busy_timeout_s=busy_timeout_s,
         allow_network_filesystem=allow_network_filesystem,
+        file_mode=file_mode,
     )
     return Storage(engine, clock=clock, max_crashes=max_crashes, max_reaps=max_reaps)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from liteq import LiteQ
+from liteq.storage.sqlite import sidecars
 from liteq.storage.sqlite.checkpoint import LARGE_LOG
 from liteq.storage.sqlite.gate import PATIENCE_S
 from liteq.storage.sqlite.session import WAL_LIMIT
@@ -72,16 +73,27 @@ def test_forty_threads_that_send_and_ask_meet_no_error(tmp_path: Path, hasty: No
     app.storage.close()
 
 
-def test_a_pool_that_empties_all_the_time_takes_no_closing_for_a_deletion(tmp_path: Path, hasty: None) -> None:
-    """The last connection of all takes the log and its index along, with this library."""
-    storage = open_storage(f"sqlite+stdlib:///{tmp_path / 'queue.db'}", busy_timeout_s=30)
-    storage.migrate()
+def test_the_last_connection_that_closes_between_two_looks_is_no_deletion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the log and its index along, after it has had them forgotten."""
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / f"queue.db{suffix}").touch()
+    known = sidecars.Sidecars(str(tmp_path / "queue.db"))
+    known.note()
 
-    def closes() -> None:
-        storage.driver.close()
+    def closed_meanwhile(path: str) -> tuple[int, int]:
+        known.forget()
+        os.unlink(path)
+        return (0, 0)
 
-    assert not at_once(SECONDS, storage.reader.counts, storage.reader.workers, closes, threads=12)
-    storage.close()
+    monkeypatch.setattr(sidecars, "identity", closed_meanwhile)
+    assert not known.log_lost()
+    monkeypatch.undo()
+    (tmp_path / "queue.db-wal").touch()
+    known.note()
+    (tmp_path / "queue.db-wal").unlink()
+    assert known.log_lost()
 
 
 def test_drivers_may_be_opened_while_others_look_for_them(tmp_path: Path, hasty: None) -> None:

@@ -38,11 +38,13 @@ class SQLiteDriver(FileUpkeep):
         durability: Durability = Durability.DURABLE,
         busy_timeout_s: float = 30.0,
         allow_network_filesystem: bool = False,
+        file_mode: int = ownership.MODE,
     ) -> None:
         super().__init__(files.resolve(path), durability=durability, busy_timeout_s=busy_timeout_s)
         self.url = url
         self.given_path = path
         self._allow_network = allow_network_filesystem
+        self._file_mode = file_mode
         self._bells = {bell: Doorbell(f"{self.path}-{bell.value}", self.version) for bell in Bell}
         self._idle: dict[bool, list[Session]] = {True: [], False: []}  # by Session.reader; the last used first
         self._active: dict[bool, dict[Session, int]] = {True: {}, False: {}}  # likewise, with the thread that has it
@@ -102,7 +104,7 @@ class SQLiteDriver(FileUpkeep):
             return session.generation << 40 | int(session.pragma("data_version"))
 
     def migrate(self) -> int:
-        files.create(self.path)
+        files.create(self.path, self._file_mode)
         return migrate.migrate(self, self.path)
 
     def check_schema(self) -> None:

@@ -18,14 +18,22 @@ def resolve(path: str) -> str:
     return os.path.realpath(path)
 
 
-def create(path: str) -> None:
-    """Make the file, empty, readable by its owner alone; nothing when it is there. Raises StorageUnavailable."""
+def create(path: str, mode: int = MODE) -> None:
+    """Make the file, empty, with the permissions `mode`, whatever the umask; nothing when it is there.
+
+    The files beside it follow it. Raises StorageUnavailable.
+    """
     _refuse_lost_database(path)
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         raise StorageUnavailable(f"the folder {folder} does not exist: create it, or name another in the broker URL")
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), MODE))
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
+        try:
+            if hasattr(os, "fchmod"):
+                os.fchmod(fd, mode)  # the umask has perhaps taken bits
+        finally:
+            os.close(fd)
     except FileExistsError:
         return
     except OSError as error:
