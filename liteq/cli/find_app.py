@@ -102,7 +102,7 @@ def _apps_in(module: ModuleType) -> list[str]:
 
 
 def _meant(said: str) -> str:
-    """What -A was perhaps meant to say: the module of a file that was named, else the module here of nearly that name."""
+    """A hint at another -A: the module of a file that was named, else the module here of nearly that name."""
     name, colon, attribute = said.partition(":")
     path = Path(name)
     if path.suffix == ".py" and path.is_file():
