@@ -13,7 +13,7 @@ from liteq.exceptions import ImproperlyConfigured
 from liteq.storage.sqlite.ownership import SIDE_FILES
 from liteq.testing import drain
 
-from ..faults.test_foreign_files import DEPLOY, GROUP, OWNER, STRANGER, as_root, as_user, reachable
+from .test_foreign_files import DEPLOY, GROUP, OWNER, STRANGER, as_root, as_user, reachable
 
 __all__ = ["reachable"]
 
