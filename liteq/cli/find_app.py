@@ -40,6 +40,8 @@ def find_app(name: str) -> LiteQ:
     if os.environ.get(SHIM, "").strip().lower() not in OFF:
         upward("celery_shim")  # the app's imports need it
     module_name, colon, attribute = name.partition(":")
+    if module_name.endswith(".py") and Path(module_name).is_file():
+        raise ImproperlyConfigured(f"-A takes a module, and {module_name} is its file{_meant(name)}")
     if colon:
         return _attribute(_import(module_name, name), attribute)
     if not _exists(name) and "." in name:
@@ -102,7 +104,7 @@ def _apps_in(module: ModuleType) -> list[str]:
 
 
 def _meant(said: str) -> str:
-    """What -A was perhaps meant to say: the module of a file that was named, else the module here of nearly that name."""
+    """The -A that was perhaps meant: the module of the file that it names, else the module here of nearly that name."""
     name, colon, attribute = said.partition(":")
     path = Path(name)
     if path.suffix == ".py" and path.is_file():

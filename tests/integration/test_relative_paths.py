@@ -1,4 +1,4 @@
-"""A relative broker path, from another folder: the same queue, or an error with the line to write; and who waits is told where."""
+"""A relative broker path from another folder: one queue, or an error with the line to write. Waiting names the file."""
 
 from __future__ import annotations
 
