@@ -279,6 +279,7 @@ class LiteQ(Hooks, CeleryApp):
             durability=conf.durability,
             busy_timeout_s=conf.busy_timeout if busy_timeout_s is None else busy_timeout_s,
             allow_network_filesystem=conf.allow_network_filesystem,
+            file_mode=int(conf.file_mode, 8),
             clock=self.clock,
             max_crashes=conf.max_crashes,
             max_reaps=conf.max_reaps,

@@ -72,6 +72,6 @@ def ended_by_import(what: str, exc: SystemExit) -> str:
     frames = traceback.extract_tb(exc.__traceback__)
     where = f" in line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
     return (
-        f"importing {what} ended the program, with sys.exit({exc.code!r}){where}: a module is imported by every "
-        "worker; put that line under `if __name__ == '__main__':`"
+        f"importing {what} ended the program, with sys.exit({exc.code!r}){where}: every worker imports it; "
+        "put that line under `if __name__ == '__main__':`"
     )

@@ -231,14 +231,18 @@ class Settings:
 
     def _make_contents(self) -> tuple[Content, Content]:
         conf = self.conf
-        accepted = conf.accept_content, conf.result_accept_content or conf.accept_content
-        limits = ("max_payload_bytes", "max_result_bytes")
         keys = [key.strip() for key in (conf.pickle_key or "").split(",") if key.strip()]
-        made = tuple(
-            Content(accept=accept, keys=keys, limit=conf[limit], setting=limit, max_depth=conf.max_nesting)
-            for accept, limit in zip(accepted, limits, strict=True)
+        self._contents = (
+            Content(accept=conf.accept_content, keys=keys, limit=conf.max_payload_bytes, max_depth=conf.max_nesting),
+            Content(
+                accept=conf.result_accept_content or conf.accept_content,
+                keys=keys,
+                limit=conf.max_result_bytes,
+                setting="max_result_bytes",
+                max_depth=conf.max_nesting,
+                purpose="result",
+            ),
         )
-        self._contents = made[0], made[1]
         return self._contents
 
     def _apply_framework(self, conf: Conf) -> None:

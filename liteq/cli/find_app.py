@@ -104,7 +104,7 @@ def _apps_in(module: ModuleType) -> list[str]:
 
 
 def _meant(said: str) -> str:
-    """The -A that was perhaps meant: the module of the file that it names, else the module here of nearly that name."""
+    """A hint at another -A: the module of a file that was named, else the module here of nearly that name."""
     name, colon, attribute = said.partition(":")
     path = Path(name)
     if path.suffix == ".py" and path.is_file():

@@ -14,6 +14,7 @@ from liteq.context.display import in_front, redacted, shown_call
 from liteq.message import Flag, Message
 from liteq.sending.options import check_options, unknown_among
 from liteq.serialization import decode
+from liteq.serialization.content import Owner
 from liteq.utils.misspelt import Asked
 
 __all__ = ["announce", "announce_sent", "task_sent_events"]
@@ -51,7 +52,7 @@ def announce_sent(app: App, messages: Iterable[Message]) -> None:
     """Send after_task_publish for each of `messages`, which are in the file now."""
     if signals.after_task_publish.receivers:
         for message in messages:
-            args, kwargs = app.content.read(message.payload)
+            args, kwargs = app.content.read(message.payload, Owner(message.id, message.task))
             options = decode(message.options) if message.options else {}
             signals.after_task_publish.send(sender=message.task, **_publication(app, message, args, kwargs, options))
 

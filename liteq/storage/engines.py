@@ -45,12 +45,13 @@ def open_driver(
     durability: Durability = Durability.DURABLE,
     busy_timeout_s: float = 30.0,
     allow_network_filesystem: bool = False,
+    file_mode: int = 0o600,
 ) -> Driver:
     """The storage engine behind `url`; touches nothing before its first use. `driver`: see `Options.library`.
 
     Raises ImproperlyConfigured for a URL that no engine takes.
     """
-    options = Options(durability, busy_timeout_s, driver, allow_network_filesystem)
+    options = Options(durability, busy_timeout_s, driver, allow_network_filesystem, file_mode)
     return engine_of(url).open(url, options)
 
 

@@ -1,4 +1,7 @@
-"""A relative broker path from another folder: one queue, or an error with the line to write. Waiting names the file."""
+"""A relative broker path, from another folder: the same queue, or an error with the line to write.
+
+A caller that waits is told which file it waits for.
+"""
 
 from __future__ import annotations
 
