@@ -1,4 +1,4 @@
-"""What the shell completes beside commands and options: tasks, queues, workers, and words that a command takes.
+"""The names that the shell completes beside commands and options: tasks, queues, workers, subjects of `inspect`.
 
 `eval "$(_LITEQ_COMPLETE=bash_source liteq)"` switches it on; `zsh_source` and `fish_source` are the other shells'.
 """
