@@ -778,7 +778,8 @@ MUTANTS = [
     without(
         "what is known of the log is one value", "liteq/storage/sqlite/sidecars.py",
         "        known = self._known\n        while known is not None",
-        "        if self._known is not None and identity(self._paths[which]) != (self._known or ((0, 0), (0, 0)))[which]:\n"
+        "        if self._known is not None"
+        " and identity(self._paths[which]) != (self._known or ((0, 0), (0, 0)))[which]:\n"
         "            return True\n"
         "        known = self._known\n        while known is not None",
         "test_threads.py::test_forty_threads_that_send_and_ask_meet_no_error",
