@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
+from liteq.utils.text import printable
 
 if TYPE_CHECKING:
     from liteq.app import LiteQ
@@ -103,6 +104,15 @@ class Session:
         if not self.quiet:
             with suppress(OSError):  # its reader has gone: nothing to end for
                 click.echo(f"liteq: note: {text}", err=True)
+
+    def warn_of_findings(self) -> None:
+        """Tell of work that does not go on; not with `--quiet`."""
+        from liteq.monitor.findings import findings
+
+        if not self.quiet:
+            for finding in findings(self.app):
+                with suppress(OSError):
+                    click.echo(f"liteq: {finding.status}: {printable(finding.detail)}", err=True)
 
 
 pass_session = click.make_pass_decorator(Session, ensure=True)

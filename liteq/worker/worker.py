@@ -17,6 +17,7 @@ from liteq import signals as announce
 from liteq._version import __version__
 from liteq.context import App, identity
 from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
+from liteq.monitor.workers import published
 from liteq.storage.storage import Storage
 from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.chores.event_log import EventLog
@@ -306,6 +307,7 @@ class Worker:
             "loadavg": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
             "processed": 0 if consumer is None else consumer.processed,
             "pids": pool.pids(),
+            "tasks": published(self.app.tasks),
             "version": __version__,
             "python": f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
         }
