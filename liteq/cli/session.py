@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from liteq.cli.voice import VOICE
 from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
-from liteq.utils.text import printable
 
 if TYPE_CHECKING:
     from liteq.app import LiteQ
@@ -102,8 +101,7 @@ class Session:
     def note(self, text: str) -> None:
         """Tell the user something that is no result; not with `--quiet`."""
         if not self.quiet:
-            with suppress(OSError):  # its reader has gone: nothing to end for
-                click.echo(f"liteq: note: {text}", err=True)
+            VOICE.say("note", text)
 
     def warn_of_findings(self) -> None:
         """Tell of work that does not go on; not with `--quiet`."""
@@ -111,8 +109,7 @@ class Session:
 
         if not self.quiet:
             for finding in findings(self.app):
-                with suppress(OSError):
-                    click.echo(f"liteq: {finding.status}: {printable(finding.detail)}", err=True)
+                VOICE.say(finding.status, finding.detail)
 
 
 pass_session = click.make_pass_decorator(Session, ensure=True)
@@ -143,7 +140,7 @@ def _without_color(ctx: click.Context, param: click.Parameter, value: bool) -> N
 def _no_effect(why: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     def tell(_ctx: click.Context, param: click.Parameter, value: Any) -> None:
         if value and not _ctx.resilient_parsing:
-            click.echo(f"liteq: note: {param.opts[-1]} has no effect: {why}", err=True)
+            VOICE.say("note", f"{param.opts[-1]} has no effect: {why}")
 
     return tell
 

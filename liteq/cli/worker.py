@@ -14,10 +14,9 @@ import click
 
 from liteq import signals
 from liteq.cli.find_app import broken
-from liteq.cli.group import Command
 from liteq.cli.names import names, one_of
 from liteq.cli.output import counted
-from liteq.cli.process_options import become, idle_options, log_level, note_idle, process_options
+from liteq.cli.process_options import ProcessCommand, become, idle_options, log_level, note_idle, process_options
 from liteq.cli.session import Session, pass_session
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, LiteqError, StorageBusy
@@ -61,7 +60,7 @@ def _autoscale(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     return max(numbers), max(1, min(numbers) if len(numbers) == 2 else 1)
 
 
-class WorkerCommand(Command):
+class WorkerCommand(ProcessCommand):
     """`liteq worker`, with the options that the app adds to it: `app.user_options["worker"]`. -A stands before it.
 
     The app is imported for them when one is met that is not liteq's, and no sooner: --uid comes first.
@@ -145,11 +144,10 @@ def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
     "-l",
     "--loglevel",
     "--log-level",
-    default="WARNING",
     envvar="LITEQ_LOG_LEVEL",
     metavar="LEVEL",
     callback=log_level,
-    help="debug, info, warning (the default), error or critical.",
+    help="debug, info, warning, error or critical; default: warnings, that it is ready, and a line a task.",
 )
 @process_options(
     logfile="Log to this file, not to stderr; %n, %h, %p: the worker's name, host, both.",
@@ -182,12 +180,13 @@ def worker(ctx: click.Context, session: Session, /, **given: Any) -> int:
     if given["purge"]:
         purged = app.storage.purge(made.queues)
         session.note(f"purged {counted(purged, 'message')}")
-    if session.on_terminal and not session.quiet and not given["detach"]:
+    if session.on_terminal and not (session.quiet or session.json or given["detach"]):
         from liteq.cli.banner import banner
 
         click.echo(banner(app, made, loglevel=given["loglevel"], logfile=log))
     _warn_of_root(session)
-    logs.set_up(app, given["loglevel"], log, color=not session.no_color, as_json=session.json)
+    color = not session.no_color
+    logs.set_up(app, given["loglevel"], log, color=color, as_json=session.json, worker=made.hostname)
     return int(made.run())
 
 

@@ -176,6 +176,13 @@ _ROWS = [
     _celery("worker_log_color", bool | None, None, "Coloured log lines; None: on a terminal."),
     _celery("worker_log_datefmt", str | None, None, "Form of the time in log lines."),
     _celery("worker_log_format", str, "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s", "A log line."),
+    Setting(
+        "worker_log_tasks",
+        int,
+        100,
+        "Without `-l`: lines about tasks that succeeded, in a second and a process; more are counted. 0: none.",
+        minimum=0,
+    ),
     _celery("worker_max_memory_per_child", int | None, None, "A larger child is replaced.", unit="KiB", minimum=0),
     _celery("worker_max_tasks_per_child", int | None, None, "Tasks until a child is replaced.", minimum=0),
     _celery("worker_pool", str, "prefork", "How tasks are run.", choices=("prefork", "processes", "threads", "solo")),

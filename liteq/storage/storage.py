@@ -254,14 +254,17 @@ class Storage:
     def reap(self, dead_workers: Sequence[int] = (), *, expired: bool = True) -> int:
         """End the leases of `dead_workers` and, if `expired`, those past their deadline; how many messages."""
         reaped = 0
+        given_up: list[_reap.GivenUp] = []
         if expired and self._any_expired():
-            reaped += self._chunked(partial(_reap.reap_expired, max_reaps=self.max_reaps))
+            reap_expired = partial(_reap.reap_expired, max_reaps=self.max_reaps, given_up=given_up)
+            reaped += self._chunked(reap_expired)
         for worker in dead_workers:
-            reap_worker = partial(_reap.reap_worker, worker=worker, max_reaps=self.max_reaps)
+            reap_worker = partial(_reap.reap_worker, worker=worker, max_reaps=self.max_reaps, given_up=given_up)
             reaped += self._chunked(reap_worker)
             self.unregister_worker(worker)
         if reaped:
             self._ring(done=True, work=True)
+        _reap.tell(given_up)
         return reaped
 
     def _any_expired(self) -> bool:

@@ -18,6 +18,7 @@ from liteq._version import __version__
 from liteq.context import App, identity
 from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
 from liteq.monitor.workers import published
+from liteq.storage import describe_url
 from liteq.storage.storage import Storage
 from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.chores.event_log import EventLog
@@ -35,6 +36,7 @@ from liteq.worker.signals import Demand, SignalQueue
 __all__ = ["Running", "Worker"]
 
 logger = logging.getLogger("liteq.worker")
+life = logging.getLogger("liteq.worker.life")  # said without -l too
 
 PATIENCE_S = 1.0  # that the loop waits for the write lock, before it looks after its children again
 
@@ -248,7 +250,7 @@ class Worker:
                 with self.ended_by():
                     self.hooks.started()
                     announce.worker_ready.send(sender=self)
-                logger.info("%s ready.", self.hostname)
+                self._tell_ready(pool)
                 if self._on_ready is not None:
                     self._on_ready(self)
                 consumer.run()
@@ -261,6 +263,13 @@ class Worker:
         except StorageError as exc:  # the others notice by themselves that this process is gone
             logger.warning("cannot sign off: %s", exc)
         running.storage.close()
+
+    def _tell_ready(self, pool: Pool) -> None:
+        place = describe_url(self.app.broker_url).where
+        facts = {"file": place, "queues": self.queues, "concurrency": pool.size, "pool": self.pool_kind}
+        text = "%s takes from %s of %s, %d at once (%s): ready."
+        queues = ", ".join(self.queues)
+        life.info(text, self.hostname, queues, place, pool.size, self.pool_kind, extra=facts)
 
     def _look(self) -> None:
         self.running.consumer.look()

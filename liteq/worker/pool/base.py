@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from liteq.context import App
 from liteq.exceptions import WorkerLostError
-from liteq.message import DeadLetter, Lease, Outcome, Release
+from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
 
 __all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Loop", "Pool", "RunningLease", "crashed", "ended_by"]
+
+logger = logging.getLogger("liteq.worker")
 
 BUDGET_S = 4e-3  # work given to one executor in advance, as expected run time: enough to hide the parent's turn
 LONG_S = 50e-3  # nothing is given in advance behind a task that takes longer: it might run elsewhere meanwhile
@@ -70,8 +73,21 @@ def crashed(app: App, lease: Lease, exc: WorkerLostError) -> Outcome:
     """
     task = app.tasks.get(lease.task)
     if task is not None and task.reject_on_worker_lost is False:
+        _log_crash(lease, exc, "given up: reject_on_worker_lost is False")
         return DeadLetter(encode_error(exc))
+    n, most = lease.crashes + 1, app.conf.max_crashes
+    if lease.flags & Flag.EARLY_ACK:  # as `settle` decides it
+        _log_crash(lease, exc, "given up: it is acknowledged early, so it does not run twice")
+    elif n >= most:
+        _log_crash(lease, exc, f"given up after {n} crashes (max_crashes): it is a dead letter now")
+    else:
+        _log_crash(lease, exc, f"it runs again, after crash {n} of {most}")
     return Release(crashed=True, error=encode_error(exc))
+
+
+def _log_crash(lease: Lease, exc: WorkerLostError, fate: str) -> None:
+    about = {"task_name": lease.task, "task_id": lease.id, "crashes": lease.crashes + 1}
+    logger.error("%s; %s", exc.args[0], fate, extra=about)
 
 
 def ended_by(app: App, lease: Lease, exc: BaseException, *, what: str) -> Outcome:
