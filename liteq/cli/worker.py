@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from liteq import signals
+from liteq.cli.asking import confirm_deletion
 from liteq.cli.find_app import broken
 from liteq.cli.names import names, one_of
 from liteq.cli.output import counted
@@ -98,7 +99,10 @@ def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
 
 @click.command(cls=WorkerCommand)
 @click.option(
-    "-n", "--hostname", metavar="NAME", help="The worker's name; %h the host, %n its first label, %d the rest."
+    "-n",
+    "--hostname",
+    metavar="NAME",
+    help="The worker's name; %h the host, %n its first label, %d the rest; default: liteq@%h, then liteq-2@%h, ...",
 )
 @click.option(
     "-c",
@@ -112,8 +116,9 @@ def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
 @click.option("-X", "--exclude-queues", metavar="NAMES", help="Queues not to take from.")
 @click.option("-I", "--include", metavar="MODULES", help="More modules of tasks to import, comma-separated.")
 @click.option(
-    "--purge", "--discard", is_flag=True, help="First delete for good all messages that wait in these queues."
+    "--purge", "--discard", is_flag=True, help="First delete for good all messages that wait in these queues; asks."
 )
+@click.option("--yes", "-y", "sure", is_flag=True, help="With --purge: do not ask.")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Kill the process of a task that runs longer.")
 @click.option(
     "--soft-time-limit", type=float, metavar="SECONDS", help="Raise SoftTimeLimitExceeded in a task that runs longer."
@@ -171,10 +176,14 @@ def worker(ctx: click.Context, session: Session, /, **given: Any) -> int:
     app = session.app
     note_idle(ctx, session, WITHOUT_EFFECT)
     made = _made(ctx, app, given)
+    if given["purge"]:  # while there is a terminal to ask on
+        confirm_deletion(f"all messages that wait in {', '.join(made.queues)}", sure=given["sure"], option="--yes")
     app.storage.migrate()
     app.storage.close()  # nothing may be open when a process forks or changes its user
-    log = None if given["logfile"] is None else logs.expand_name(given["logfile"], made.hostname)
     with daemon.detached(given["detach"]):
+        made.enter()  # in the process that stays: its name is in the names of its files
+        app.storage.close()
+        log = None if given["logfile"] is None else logs.expand_name(given["logfile"], made.hostname)
         if given["pidfile"]:
             daemon.claim_pidfile(Path(logs.expand_name(given["pidfile"], made.hostname)))
     if given["purge"]:
@@ -211,7 +220,7 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
     app.select_queues(chosen)  # a receiver of celeryd_after_setup may add to them: app.amqp.queues.select_add
     made = Worker(
         app,
-        hostname=name,
+        hostname=name if given["hostname"] else None,
         queues=chosen,
         concurrency=given["concurrency"],
         autoscale=given["autoscale"],

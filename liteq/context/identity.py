@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from liteq.message import WorkerIdentity
 
-__all__ = ["boot_id", "expand_name", "is_dead", "me", "start_time"]
+__all__ = ["boot_id", "expand_name", "is_dead", "me", "nth_name", "start_time"]
 
 
 def expand_name(name: str | None) -> str:
@@ -21,6 +21,12 @@ def expand_name(name: str | None) -> str:
     label, _, domain = host.partition(".")
     name = name.replace("%h", host).replace("%n", label).replace("%d", domain)
     return name if "@" in name else f"{name}@{host}"
+
+
+def nth_name(name: str, n: int) -> str:
+    """The name of the n-th worker that was started as `name`: `liteq@host`, then `liteq-2@host`, `liteq-3@host`."""
+    label, _, host = name.partition("@")
+    return name if n == 1 else f"{label}-{n}@{host}"
 
 
 @cache

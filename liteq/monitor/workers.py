@@ -9,8 +9,9 @@ from liteq.context.living import LATE_MS, late_ms, living
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.text import iso_time
 
-__all__ = ["LATE_MS", "documents", "late_ms", "living", "published"]
+__all__ = ["LATE_MS", "OFFSET", "documents", "late_ms", "living", "published"]
 
+OFFSET = "clock_offset_s"  # in a worker's facts: how far its wall clock was ahead of the monotonic one at its last beat
 PUBLISHED = 500  # names of tasks; they are written at each heartbeat
 
 

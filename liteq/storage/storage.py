@@ -31,6 +31,7 @@ from liteq.storage.engines import open_driver
 from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
 from liteq.storage.rates import Budget
 from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
+from liteq.storage.workers import WorkerRecord
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 
@@ -136,6 +137,14 @@ class Storage:
         """Enter a worker process; the number that its leases carry."""
         with self.driver.write(Promise.PROGRESS) as tx:
             return _workers.register(tx, me, info, now_ms=self.clock.now_ms())
+
+    def enter_worker(
+        self, me: WorkerIdentity, rename: Callable[[WorkerIdentity, Sequence[WorkerRecord]], WorkerIdentity]
+    ) -> tuple[int, WorkerIdentity]:
+        """Enter a worker under the name that `rename` gives it in sight of those that are there, in one transaction."""
+        with self.driver.write(Promise.PROGRESS) as tx:
+            named = rename(me, _workers.workers(tx))
+            return _workers.register(tx, named, None, now_ms=self.clock.now_ms()), named
 
     def unregister_worker(self, worker: int) -> None:
         """Remove a worker that has given everything back."""

@@ -72,10 +72,12 @@ class Reader(Facade):
         task: str | None = None,
         after: Mark | None = None,
         limit: int = 100,
+        offset: int = 0,
+        exact: bool = False,
     ) -> list[Line]:
         """A page of messages, in `state` or in any, as lines of a list: those after the one that `after` marks."""
         with self._driver.read() as tx:
-            return _browse.page(tx, state, queue=queue, task=task, after=after, limit=limit)
+            return _browse.page(tx, state, queue=queue, task=task, after=after, limit=limit, offset=offset, exact=exact)
 
     def counts(self) -> list[Count]:
         """How many messages there are, by queue and state."""
