@@ -24,8 +24,8 @@ __all__ = ["Command", "Group", "main"]
 # Each is the function of that name in the file of that name (with `_` for `-`), which is in compat/ for these:
 OF_CELERY = frozenset({"multi", "shell", "upgrade-check"})
 COMMANDS = (
-    "worker", "beat", "multi", "call", "result", "status", "inspect", "control", "events", "purge", "dead", "schedules", "shell",
-    "doctor", "backup", "restore", "migrate", "demo", "report", "upgrade-check", "version",
+    "worker", "beat", "multi", "call", "result", "status", "inspect", "control", "events", "purge", "dead", "schedules",
+    "shell", "doctor", "backup", "restore", "migrate", "demo", "report", "upgrade-check", "version",
 )  # fmt: skip
 
 # What `celery` has and `liteq` does not, and what to do instead.
