@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,6 +31,7 @@ class Session:
     no_color: bool = False
     quiet: bool = False
     json: bool = False
+    started_in: str | None = None  # where the process was before --workdir
 
     @cached_property
     def app(self) -> LiteQ:
@@ -126,8 +128,9 @@ def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     return keep
 
 
-def _change_directory(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+def _change_directory(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value:
+        ctx.find_root().ensure_object(Session).started_in = str(Path.cwd())
         os.chdir(value)
 
 

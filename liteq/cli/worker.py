@@ -161,6 +161,9 @@ def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
     background="Run in the background.",
 )
 @click.option("-B", "--beat", is_flag=True, help="Also send periodic tasks when they come due, as `liteq beat` does.")
+@click.option(
+    "--reload", is_flag=True, help="For development: start again, after what runs, when a .py file below here changes."
+)
 @idle_options(WITHOUT_EFFECT)
 @pass_session
 @click.pass_context
@@ -172,6 +175,12 @@ def worker(ctx: click.Context, session: Session, /, **given: Any) -> int:
     """
     from liteq.cli import daemon, logs
 
+    if given["reload"]:  # before anything is imported that may change
+        if given["detach"]:
+            raise click.UsageError("--reload is for development, in the foreground: it does not go with --detach")
+        from liteq.cli import reload
+
+        return reload.run(session)
     become(given)  # first: the file, and what the app's modules open, is to belong to that user
     app = session.app
     note_idle(ctx, session, WITHOUT_EFFECT)
