@@ -153,10 +153,12 @@ def _next(record: ScheduleRecord, now_ms: int) -> str:
 
 
 def _in_words(document: bytes) -> str:
-    """A schedule in the form in which it was written, as far as this program knows its kind."""
+    """A schedule as people say it, as far as this program knows its kind."""
     found = orjson.loads(document)
+    if found.get("kind") == "every":
+        return f"every {found['seconds']:g} s"
     try:
-        return re.sub(r"^<(.*)>$", r"\1", repr(from_document(found)))
+        return re.sub(r"^<(?:crontab: )?(.*?)(?: \(m/h/dM/MY/d\))?>$", r"\1", repr(from_document(found)))
     except LiteqError:  # of a class of the program's own, or worked out when it is sent
         return str(found.get("repr") or found.get("kind"))
 

@@ -184,9 +184,10 @@ def worker(ctx: click.Context, session: Session, /, **given: Any) -> int:
     become(given)  # first: the file, and what the app's modules open, is to belong to that user
     app = session.app
     note_idle(ctx, session, WITHOUT_EFFECT)
-    made = _made(ctx, app, given)
     if given["purge"]:  # while there is a terminal to ask on
-        confirm_deletion(f"all messages that wait in {', '.join(made.queues)}", sure=given["sure"], option="--yes")
+        doomed = ", ".join(_chosen_queues(app, given["queues"], given["exclude_queues"]))
+        confirm_deletion(f"all messages that wait in {doomed}", sure=given["sure"], option="--yes")
+    made = _made(ctx, app, given)
     app.storage.migrate()
     app.storage.close()  # nothing may be open when a process forks or changes its user
     with daemon.detached(given["detach"]):
