@@ -130,7 +130,7 @@ _ROWS = [
     _celery("accept_content", Names, ("json",), "Serializers that are read, besides JSON."),
     _celery("result_accept_content", Names | None, None, "The same for results; None: as `accept_content`."),
     _celery("timezone", Any, None, "Time zone of schedules: its IANA name, or a tzinfo; None is UTC."),
-    _celery("enable_utc", bool, True, "Times without a zone are UTC; else they are in `timezone`."),
+    _celery("enable_utc", bool, True, "Times of schedules without a zone are UTC; else in `timezone`. An `eta` without one is UTC."),
     _celery("imports", Names, (), "Modules that a worker imports, for the tasks in them."),
     _celery("include", Names, (), "The same, said where the app is made."),
     # -- tasks ---------------------------------------------------------------------------------------------------
