@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -37,6 +38,13 @@ class Voice:
         """Say a "note", a "warning" or an "error" on stderr."""
         with suppress(OSError):  # its reader has gone: nothing to end for
             click.echo(self._json(kind, text) if self._as_json else f"liteq: {kind}: {printable(text)}", err=True)
+
+    def say_frames(self, lines: Sequence[str]) -> None:
+        """Show where the user's code went wrong: as it is, for a person to read, or in one object."""
+        if self._as_json:
+            self.say("error", "".join(lines).rstrip())
+        else:
+            sys.stderr.writelines(lines)
 
     @staticmethod
     def _json(kind: str, text: str) -> str:

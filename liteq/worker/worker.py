@@ -23,6 +23,7 @@ from liteq.monitor.workers import late_ms, published
 from liteq.storage import describe_url
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
+from liteq.utils.misspelt import suggesting
 from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat, KeepAlive
@@ -70,6 +71,7 @@ class Worker:
     other, `stop()` ends it.
     """
 
+    @suggesting
     def __init__(
         self,
         app: App,

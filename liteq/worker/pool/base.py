@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple, Protocol
 
 from liteq.context import App
 from liteq.exceptions import WorkerLostError
+from liteq.execution.lost import tell_lost
 from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
+from liteq.worker.pool.limits import SoftLimit
 
-__all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Loop", "Pool", "RunningLease", "crashed", "ended_by"]
+__all__ = [
+    "BUDGET_S",
+    "LONG_S",
+    "MAX_WINDOW",
+    "Estimates",
+    "Loop",
+    "Pool",
+    "RunningLease",
+    "crashed",
+    "ended_by",
+    "failed",
+]
 
 logger = logging.getLogger("liteq.worker")
 
 BUDGET_S = 4e-3  # work given to one executor in advance, as expected run time: enough to hide the parent's turn
 LONG_S = 50e-3  # nothing is given in advance behind a task that takes longer: it might run elsewhere meanwhile
 MAX_WINDOW = 128  # leases given to one executor in advance at most
+HOOKS_S = 10.0  # that hooks of a task whose process died may hold up the worker's loop
 UNKNOWN_S = 5e-3  # expected of a task that has not run yet
 WEIGHT = 0.1  # of the newest run time in the average
 
@@ -66,15 +81,16 @@ class RunningLease(NamedTuple):
     pid: int
 
 
-def crashed(app: App, lease: Lease, exc: WorkerLostError) -> Outcome:
+def crashed(app: App, lease: Lease, exc: WorkerLostError, hostname: str | None = None) -> Outcome:
     """The outcome of a task whose process died: it runs again, up to `max_crashes` times.
 
-    Where `reject_on_worker_lost` is False, for the task or for all, it has failed.
+    Where `reject_on_worker_lost` is False, for the task or for all, it has failed. Where it has failed, its hooks are
+    called here.
     """
     task = app.tasks.get(lease.task)
     if task is not None and task.reject_on_worker_lost is False:
         _log_crash(lease, exc, "given up: reject_on_worker_lost is False")
-        return DeadLetter(encode_error(exc))
+        return failed(app, lease, exc, hostname)
     n, most = lease.crashes + 1, app.conf.max_crashes
     if lease.flags & Flag.EARLY_ACK:  # as `settle` decides it
         _log_crash(lease, exc, "given up: it is acknowledged early, so it does not run twice")
@@ -82,6 +98,8 @@ def crashed(app: App, lease: Lease, exc: WorkerLostError) -> Outcome:
         _log_crash(lease, exc, f"given up after {n} crashes (max_crashes): it is a dead letter now")
     else:
         _log_crash(lease, exc, f"it runs again, after crash {n} of {most}")
+    if n >= most or lease.flags & Flag.EARLY_ACK:
+        failed(app, lease, exc, hostname)
     return Release(crashed=True, error=encode_error(exc))
 
 
@@ -90,10 +108,21 @@ def _log_crash(lease: Lease, exc: WorkerLostError, fate: str) -> None:
     logger.error("%s; %s", exc.args[0], fate, extra=about)
 
 
-def ended_by(app: App, lease: Lease, exc: BaseException, *, what: str) -> Outcome:
+def failed(app: App, lease: Lease, exc: BaseException, hostname: str | None = None) -> DeadLetter:
+    """The outcome of a task that failed by `exc` with its process; calls its hooks, for HOOKS_S seconds at most."""
+    try:
+        with SoftLimit(HOOKS_S) if SoftLimit.available() else nullcontext():
+            tell_lost(app, lease, exc, hostname)
+    except BaseException:  # code of the user's in the worker's own process: it must not end that
+        logger.exception("what was to be told of %s[%s] raised", lease.task, lease.id)
+    return DeadLetter(encode_error(exc))
+
+
+def ended_by(app: App, lease: Lease, exc: BaseException, *, what: str, hostname: str | None = None) -> Outcome:
     """The outcome of a task that raised a BaseException that is no Exception, and so ended its thread or process."""
     name = type(exc).__qualname__
-    return crashed(app, lease, WorkerLostError(f"the {what} that ran {lease.task}[{lease.id}] was ended by {name}"))
+    lost = WorkerLostError(f"the {what} that ran {lease.task}[{lease.id}] was ended by {name}")
+    return crashed(app, lease, lost, hostname)
 
 
 class Pool(Protocol):
