@@ -28,6 +28,7 @@ from liteq import signals, states
 from liteq.clock import Clock, to_ms
 from liteq.context import Around, Request, current_request, enter, leave
 from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
+from liteq.execution.lines import LINES
 from liteq.execution.plan import ExceptionInfo, Executed, Plan
 from liteq.message import LATER, Ack, Cancel, DeadLetter, Flag, Lease, Release, Replace, RetryAt
 from liteq.policy.retry import decide, exhausted
@@ -224,8 +225,9 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
         call_hook(plan.on_success, retval, request.id, request.args, request.kwargs)
     if signals.task_success.receivers:
         signals.task_success.send(sender=task, result=retval, runtime=runtime_s)
-    if logger.isEnabledFor(logging.INFO):
-        logger.info("Task %s[%s] succeeded in %.6fs: %.200r", task.name, request.id, runtime_s, retval)
+    if logger.isEnabledFor(logging.INFO) and LINES.may():
+        text = "Task %s[%s] succeeded in %.6fs: %.200r"
+        logger.info(text, task.name, request.id, runtime_s, retval, extra={"runtime": runtime_s})
     return Executed(Ack(result), states.SUCCESS, retval)
 
 
@@ -316,7 +318,10 @@ def _failed(task: Any, plan: Plan, request: Request, exc: BaseException) -> Exec
     if task.throws and isinstance(exc, tuple(task.throws) if not isinstance(task.throws, type) else task.throws):
         logger.info("Task %s[%s] raised expected: %.1000r", task.name, request.id, exc)
     else:
-        logger.error("Task %s[%s] raised unexpected: %.1000r", task.name, request.id, exc, exc_info=einfo.exc_info)
+        n = request.retries
+        last = "" if not n else f" (given up after {n} {'retry' if n == 1 else 'retries'})"
+        text = "Task %s[%s] raised unexpected: %.1000r%s"
+        logger.error(text, task.name, request.id, exc, last, exc_info=einfo.exc_info, extra={"retries": n})
     return Executed(outcome, states.FAILURE, exc, exc, einfo)
 
 

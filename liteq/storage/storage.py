@@ -33,6 +33,7 @@ from liteq.storage.interrupts import closes_itself, give_up
 from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
 from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
+from liteq.storage.workers import WorkerRecord
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 
@@ -147,6 +148,14 @@ class Storage:
         """Enter a worker process; the number that its leases carry."""
         with self.driver.write(Promise.PROGRESS) as tx:
             return _workers.register(tx, me, info, now_ms=self.clock.now_ms())
+
+    def enter_worker(
+        self, me: WorkerIdentity, rename: Callable[[WorkerIdentity, Sequence[WorkerRecord]], WorkerIdentity]
+    ) -> tuple[int, WorkerIdentity]:
+        """Enter a worker under the name that `rename` gives it in sight of those that are there, in one transaction."""
+        with self.driver.write(Promise.PROGRESS) as tx:
+            named = rename(me, _workers.workers(tx))
+            return _workers.register(tx, named, None, now_ms=self.clock.now_ms()), named
 
     def unregister_worker(self, worker: int) -> None:
         """Remove a worker that has given everything back."""
@@ -283,17 +292,20 @@ class Storage:
         A worker of `living` keeps its leases in spite of that, but for those that its last heartbeat has left out.
         """
         reaped, owners = 0, []
+        given_up: list[_reap.GivenUp] = []
+        limits: dict[str, Any] = {"max_reaps": self.max_reaps, "given_up": given_up}
         if expired:
             with self.driver.read() as tx:
                 owners = _reap.expired(tx, living, now_ms=self.clock.now_ms() if now_ms is None else now_ms)
         for worker, until_ms in owners:
-            step = partial(_reap.reap_expired, worker=worker, until_ms=until_ms, max_reaps=self.max_reaps)
+            step = partial(_reap.reap_expired, worker=worker, until_ms=until_ms, **limits)
             reaped += self._chunked(step)
         for worker in dead_workers:
-            reaped += self._chunked(partial(_reap.reap_worker, worker=worker, max_reaps=self.max_reaps))
+            reaped += self._chunked(partial(_reap.reap_worker, worker=worker, **limits))
             self.unregister_worker(worker)
         if reaped:
             self._ring(done=True, work=True)
+        _reap.tell(given_up)
         return reaped
 
     def _chunked(self, step: Callable[..., int]) -> int:

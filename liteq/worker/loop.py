@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
+from liteq.execution.lines import LINES
 from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import decode_error, encode_error
 from liteq.storage.driver import Bell
@@ -284,7 +285,8 @@ class Consumer:
         """Log and report the leases that have come, and choose those that are to be executed."""
         if logger.isEnabledFor(logging.INFO):
             for lease in leases:
-                logger.info("Task %s[%s] received", lease.task, lease.id)
+                about = {"task_name": lease.task, "task_id": lease.id}
+                logger.info("Task %s[%s] received", lease.task, lease.id, extra=about)
         if self._events is not None:
             self._events.received(leases)
         return self._admit(leases, command)
@@ -327,6 +329,7 @@ class Consumer:
         if now >= self._heartbeat.due_at:
             self._pool.abandon(self._heartbeat.beat(self._pool.leases() + [lease for lease, _ in self._outcomes]))
         if now >= self._poll_at:
+            LINES.idle()  # of the pools that execute in this process
             self._poll_at = now + SAFETY_POLL_S * random.uniform(0.9, 1.1)
             self._poll()
 

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from liteq.context import App
+from liteq.execution.lines import LINES
 from liteq.message import Lease, Outcome
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import ended_by
@@ -131,7 +132,7 @@ class Child:
                 data = os.read(self._permits, PERMIT)
             except BlockingIOError:
                 self._send_reports()  # nothing to do: deferred reports go out before the wait
-                self._wait.poll()
+                self._wait.poll(LINES.idle())
                 continue
             return int.from_bytes(data, "little") if data else None
 
