@@ -38,8 +38,8 @@ PUBLIC = {
     "liteq.events.state": "State Task Worker",
     "liteq.exceptions": """
         AlreadyRegistered AlwaysEagerIgnored BackendError BackendGetMetaError BackendStoreError BadMessage
-        CDeprecationWarning CPendingDeprecationWarning CeleryCommandException CeleryError CeleryWarning ChordError
-        DuplicateNodenameWarning DuplicateTaskNameWarning EncodeError FixupWarning Ignore ImproperlyConfigured
+        CDeprecationWarning CPendingDeprecationWarning CanvasConflict CeleryCommandException CeleryError CeleryWarning
+        ChordError DuplicateNodenameWarning DuplicateTaskNameWarning EncodeError FixupWarning Ignore ImproperlyConfigured
         IncompleteStream InvalidTaskError LeaseLost LiteqError MaxRetriesExceededError NotConfigured NotRegistered
         NotSerializable OperationalError PayloadTooLarge QueueNotFound Reject RemoteError Replaced Retry SchemaTooNew
         SecurityError SecurityWarning SoftTimeLimitExceeded StorageBusy StorageCorrupt StorageError StorageFull
