@@ -173,7 +173,7 @@ class SchemaTooNew(StorageError):
 
     def __init__(self, path: str, found: int, known: int) -> None:
         super().__init__(
-            f"{path} has schema version {found}, this liteq knows up to {known}: upgrade liteq-tasks here; "
+            f"{path} has schema version {found}, this liteq knows up to {known}: upgrade liteq here; "
             "nothing was written"
         )
         self.found = found

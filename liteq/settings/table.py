@@ -217,18 +217,48 @@ _ROWS = [
     Setting("visibility_timeout", float, 60.0, "A lease not extended for so long is over.", unit="s", minimum=1),
     _celery("result_failure_expires", float | None, None, "The same as `dead_expires`.", unit="s", minimum=0),
     Setting("busy_timeout", float, 30.0, "Wait for the write lock before StorageBusy.", unit="s", minimum=0),
+    Setting(
+        "unknown_task_patience",
+        float,
+        30.0,
+        "A message whose task a worker does not know is left to others for so long (a rolling deploy); then it is a "
+        "dead letter. 0: at once.",
+        "s",
+        minimum=0,
+    ),
     Setting("max_crashes", int, 3, "A task whose process died so often is a dead letter.", minimum=1),
     Setting("max_reaps", int, 10, "A task whose lease ran out so often is a dead letter.", minimum=1),
     Setting("dead_expires", float | None, 30 * DAY, "Age at which dead letters go.", unit="s", minimum=0),
     Setting("events_expires", float, 600.0, "Age at which events (`-E`) go.", unit="s", minimum=1),
+    # -- liteq's own: mistakes -----------------------------------------------------------------------------------
+    Setting(
+        "unknown_options",
+        str,
+        "refuse",
+        "An option of a call, a task or a retry that is none: refused with the nearest name, logged, or let pass in "
+        "silence as by Celery.",
+        choices=("refuse", "warn", "ignore"),
+    ),
     # -- liteq's own: limits -------------------------------------------------------------------------------------
     Setting("max_payload_bytes", int, MIB, "Arguments of one message.", unit="bytes", minimum=KIB),
     Setting("max_result_bytes", int, MIB, "One result.", unit="bytes", minimum=KIB),
     Setting("max_traceback_bytes", int, 64 * KIB, "One traceback; its middle goes.", unit="bytes", minimum=KIB),
     Setting("max_nesting", int, 100, "Containers in containers, in arguments and results.", minimum=4, maximum=200),
     # -- liteq's own: the engine ---------------------------------------------------------------------------------
+    Setting(
+        "file_mode",
+        str,
+        "600",
+        "A new file is its user's alone (`600`), or its group's too (`660`).",
+        choices=("600", "660"),
+    ),
     Setting("sqlite_driver", str, "apsw", "The binding that is used.", choices=("apsw", "stdlib")),
-    Setting("allow_network_filesystem", bool, False, "Open a file on NFS or SMB; it can be damaged there."),
+    Setting(
+        "allow_network_filesystem",
+        bool,
+        False,
+        "Open a file that machines share (NFS, SMB, virtiofs); it can be damaged there.",
+    ),
 ]
 
 SETTINGS: dict[str, Setting] = {row.name: row for row in _ROWS}

@@ -26,7 +26,7 @@ EXTEND = """
 UPDATE liteq_groups SET size = size + :n, remaining = remaining + :n WHERE id = :id RETURNING 1
 """
 POSTPONE = f"""
-UPDATE liteq_messages SET state = 'scheduled', due_ms = :due_ms
+UPDATE liteq_messages SET state = 'scheduled', due_ms = :due_ms, delay_ms = :delay_ms
  WHERE id = :placeholder AND state IN {sql_list((State.SCHEDULED, State.PENDING))}
 RETURNING seq
 """
@@ -73,9 +73,9 @@ def extend(
     again: Collection[str] = (),
 ) -> bool:  # fmt: skip
     """Add `batch`, with `members` more of the group, and put `placeholder` off to `due_ms`; False when it has run."""
-    if not tx.execute(POSTPONE, {"placeholder": placeholder, "due_ms": due_ms}) or not tx.execute(
-        EXTEND, {"id": group_id, "n": members}
-    ):
+    if not tx.execute(
+        POSTPONE, {"placeholder": placeholder, "due_ms": due_ms, "delay_ms": due_ms - now_ms}
+    ) or not tx.execute(EXTEND, {"id": group_id, "n": members}):
         return False
     _place(tx, group_id, batch, now_ms, again)
     return True

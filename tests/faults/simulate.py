@@ -260,7 +260,7 @@ class Simulation:
             del self.model.groups[id_]
 
     def checkpoint(self) -> None:
-        self.storage.fold_log()
+        self.storage.driver.fold_log()
 
     _verbs: ClassVar[dict[Callable[[Simulation], None], int]] = {
         send: 20, claim: 30, settle: 30, beat: 5, die: 1, reap: 4, advance: 12, cancel: 2, replay: 2, expire: 1,

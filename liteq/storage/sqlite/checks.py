@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from liteq.storage.sqlite.files import NETWORK
+from liteq.storage.sqlite.mounts import UNSAFE
 from liteq.storage.upkeep import Check
 
 __all__ = ["checks"]
@@ -62,8 +62,8 @@ def _of_file(facts: dict[str, Any]) -> Iterator[Check]:
 def _of_place(facts: dict[str, Any]) -> Iterator[Check]:
     path = Path(facts["path"])
     kind = facts["file_system"]
-    if kind in NETWORK:
-        yield Check("file system", "error", f"{path} is on {kind}: over a network SQLite's log gets damaged")
+    if kind in UNSAFE:
+        yield Check("file system", "error", f"{path} is on {kind}: shared by machines, SQLite's log gets damaged")
     else:
         yield Check("file system", "ok", f"{path} on {kind}")
     yield from _permissions(path)

@@ -7,8 +7,8 @@ import stat
 from typing import Any, ClassVar, Protocol
 
 from liteq.storage.driver import Durability
-from liteq.storage.sqlite.files import file_system
 from liteq.storage.sqlite.migrate import read_versions
+from liteq.storage.sqlite.mounts import file_system
 from liteq.storage.sqlite.session import Session
 
 __all__ = ["describe", "has_wal_reset_bug"]

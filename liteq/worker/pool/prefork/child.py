@@ -18,19 +18,20 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from liteq import context
 from liteq.context import App
-from liteq.exceptions import SoftTimeLimitExceeded
 from liteq.message import Lease, Outcome
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import ended_by
 from liteq.worker.pool.executor import Executor
-from liteq.worker.pool.limits import Limits, SoftLimit
+from liteq.worker.pool.leftovers import Leftovers
+from liteq.worker.pool.limits import Limits, hold_back_in, soft_limit_by_signal
 from liteq.worker.pool.prefork import wire
 
 __all__ = ["PERMIT", "Child", "ChildSettings"]
 
 logger = logging.getLogger("liteq.worker")
+
+hold_back_in(__name__)  # an alarm in the handler that sends deferred reports would cut a frame short
 
 PERMIT = 8  # bytes of a token in the pipe
 RECEIVE = 1 << 18  # bytes asked of the socket at once
@@ -80,15 +81,16 @@ class Child:
         # the parent asks for the deferred reports by this signal.
         signal.signal(signal.SIGURG, self._asked_to_report)
         signal.siginterrupt(signal.SIGURG, False)
-        signal.signal(signal.SIGUSR1, _soft_limit)  # revoke(terminate=True, signal="SIGUSR1"), as in Celery
-        done = 0
+        signal.signal(signal.SIGUSR1, soft_limit_by_signal)  # revoke(terminate=True, signal="SIGUSR1"), as in Celery
+        done, leftovers = 0, Leftovers()
         while (lease := self._next()) is not None:
             if self._reports and not self._may_defer(lease.task):
                 self._send_reports()
             try:
                 outcome, runtime_s = self._executor.run(lease)
             except BaseException as exc:  # this process ends of it, but reports it first
-                self._report(lease, ended_by(self._executor.app, lease, exc, what="process"), 0.0)
+                lost = ended_by(self._executor.app, lease, exc, what="process", hostname=self._settings.hostname)
+                self._report(lease, lost, 0.0)
                 self._send_reports()
                 raise
             if not self._reports:
@@ -99,6 +101,9 @@ class Child:
             if self._executor.ending is not None:
                 self._send_reports()
                 self._executor.end_worker()
+            if leftovers.look(lease):
+                self._reports.append((0, 0.0, wire.LEFT_BEHIND, leftovers.text))
+                self._send_reports()
             done += 1
             if self._used_up(done):
                 break
@@ -163,8 +168,7 @@ class Child:
             self._sending = False
 
     def _asked_to_report(self, _signum: int, _frame: FrameType | None) -> None:
-        with SoftLimit.deferred():  # an alarm would raise in here, and cut a frame short
-            self._send_reports()
+        self._send_reports()
 
     def _report_started(self, lease: Lease, hard_limit_s: float) -> None:
         self._reports.append((lease.token, hard_limit_s, wire.STARTED))
@@ -184,8 +188,3 @@ class Child:
 
 def _stop_parent(cold: bool) -> None:
     os.kill(os.getppid(), signal.SIGQUIT if cold else signal.SIGTERM)
-
-
-def _soft_limit(_signum: int, _frame: FrameType | None) -> None:
-    if context.current_request() is not None:  # else the task that it was meant for has just ended
-        raise SoftTimeLimitExceeded
