@@ -121,7 +121,7 @@ def calls_with_sql(path: Path) -> Iterator[ast.expr]:
                 yield sql
             case ast.Call(func=ast.Attribute(value=ast.Name(id="driver"), attr="change"), args=[sql, *_]):
                 yield sql
-            case ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr="write"), args=[sql, *_]):
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr="write" | "write_end"), args=[sql, *_]):
                 yield sql  # settle gathers its writes by statement
 
 
