@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 __all__ = [
     "DEPTH_SHIFT",
+    "LATER",
     "Ack",
     "Batch",
     "Cancel",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 DEFAULT_QUEUE = "celery"
+LATER = b""  # the input of a lease that its executor reads by itself; no document is empty
 VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # a hexadecimal digit with its first two bits 1 and 0
 
 
@@ -55,6 +57,11 @@ class Flag:
     EARLY_ACK = 64  # at most once: a crash while it runs dead-letters it instead of running it again
     REDELIVERED = 128  # its task has rejected it, to have it once more
     SHOWN = 512  # no message: a state that somebody has stored for an id; the message of that id takes its place
+    KEPT = 1024  # its row stays when it has succeeded, although nobody may read its result: its id is not used again
+    FOLLOWS = 2048  # an ALIAS of what is not its replacement: of the message that holds its unique key, or stood before
+    LATE_KEY = 4096  # its options hold a unique key, which it takes when it is unblocked: it may not be needed at all
+    PERHAPS = 8192  # an errback, or behind one: it may not be needed; once it has run, it stays for the next failure
+    BEGUN = 16384  # of EARLY_ACK: its body has been called; before that, no crash is its last
     CALLBACK = 256  # it awaits what it is linked to, beside the chain, group or chord that that one is in
 
 
@@ -66,7 +73,9 @@ class Message:
     """One row to be, as a producer hands it to `Storage.enqueue`.
 
     `payload` is JSON, `[args, kwargs]`. `options` is a JSON object or None: headers, time limits, all that only the
-    executing side reads. `due_ms` None means now. `delay_ms` counts from the moment a blocked row is unblocked.
+    executing side reads. `due_ms` None means now. `delay_ms`, a countdown, counts from the moment a blocked row
+    is unblocked; of any other row it is how far `due_ms` was ahead at the call: it never is by more, whatever becomes
+    of the clock.
     `awaits` is the id of a message or a group; such a row is blocked until that has finished.
     """
 
@@ -109,6 +118,10 @@ class Batch:
 
     messages: list[Message] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
+
+    def nodes(self) -> list[Message | Group]:
+        """The messages, then the groups."""
+        return [*self.messages, *self.groups]
 
 
 class Lease(NamedTuple):
@@ -166,10 +179,15 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Release:
-    """Back in the queue as it was. `crashed`: the child that ran it died; past `max_crashes` it is a dead letter."""
+    """Back in the queue as it was. `crashed`: the child that ran it died; past `max_crashes` it is a dead letter.
+
+    `due_ms`: handed back by a worker that cannot run it, for others to take from then on, with these `options`.
+    """
 
     crashed: bool = False
     error: bytes | None = None
+    due_ms: int | None = None
+    options: bytes | None = None
 
 
 @dataclass(slots=True)

@@ -63,7 +63,7 @@ class OutboxStorage(Storage):
         if not inside_atomic(self.using):
             return super().enqueue(batch, **options)
         self._put(batch)
-        return [message.id for message in batch.messages]
+        return [node.id for node in batch.nodes()]
 
     def enqueue_many(self, messages: Iterable[Message]) -> int:
         if not inside_atomic(self.using):

@@ -94,6 +94,8 @@ def progress_document(task: Any, state: str | None, meta: Any) -> bytes:
     form, what = task.plan.form, f"meta of {task.name}"
     meta = meta_of_exception(meta) if isinstance(meta, BaseException) else meta
     if form is None:
-        return encode({"state": state, "meta": meta}, what=what)
+        shown = {"state": state, "meta": meta}
+        limit, depth = task.plan.result_limit, task.plan.depth
+        return encode(shown, what=what, limit=limit, setting="max_result_bytes", max_depth=depth)
     written: bytes = as_json(task.app.result_content.write(meta, *form, what=what))
     return b'{"state":' + encode(state, what=what) + b',"meta":' + written + b"}"

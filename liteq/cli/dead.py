@@ -14,6 +14,7 @@ from liteq.cli.result import NoSuchMessage
 from liteq.cli.session import Session, pass_session
 from liteq.monitor import messages
 from liteq.states import State
+from liteq.storage.storage import Storage
 
 __all__ = ["dead"]
 
@@ -121,10 +122,20 @@ def replay(session: Session, /, ids: tuple[str, ...], task: str | None, queue: s
     def write() -> None:
         click.echo(f"Replayed {counted(len(replayed), 'dead letter')}.")
         for id_ in refused:
-            say(f"{id_}: not a dead letter, or its unique key is taken")
+            say(f"{id_}: {_why_refused(storage, id_)}")
 
     emit(session, {"replayed": replayed, "refused": refused}, write)
     return Exit.FAILED if refused else Exit.OK
+
+
+def _why_refused(storage: Storage, id_: str) -> str:
+    """The reason why a dead letter was not replayed, as far as it can still be seen."""
+    record = storage.reader.find(id_)
+    if record is None:
+        return "there is no such message"
+    if record.state is not State.DEAD:
+        return f"it is no dead letter: it is {record.state}"
+    return f"its unique key {record.unique_key!r} is taken by an unfinished message; replay it when that has ended"
 
 
 @dead.command()
@@ -139,7 +150,13 @@ def drop(session: Session, /, ids: tuple[str, ...], task: str | None, queue: str
     JSON: {"dropped"}
     """
     dropped = sum(session.storage.dead.drop(page) for page in _chosen(session, ids, task, queue, every))
-    emit(session, {"dropped": dropped}, lambda: click.echo(f"Dropped {counted(dropped, 'dead letter')}."))
+
+    def write() -> None:
+        click.echo(f"Dropped {counted(dropped, 'dead letter')}.")
+        if dropped < len(ids):
+            say("The others are no dead letters, or an errback or an unfinished group still needs their error.")
+
+    emit(session, {"dropped": dropped}, write)
     return Exit.FAILED if dropped < len(ids) else Exit.OK
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from liteq.context import App, allow_join_result, assert_will_not_block, denied_join_result, get_current_app
 from liteq.result.eager import EagerResult
 from liteq.result.group import GroupResult, ResultSet
+from liteq.result.record import line_as_tuple
 from liteq.result.single import AsyncResult, ResultBase
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "allow_join_result",
     "assert_will_not_block",
     "denied_join_result",
+    "line_as_tuple",
     "result_from_tuple",
 ]
 
@@ -28,9 +30,16 @@ def result_from_tuple(r: ResultBase | Sequence[Any], app: App | None = None) -> 
     if isinstance(r, ResultBase):
         return r
     app = app if app is not None else get_current_app()
-    node, members = r
-    id_, parent = node if isinstance(node, (list, tuple)) else (node, None)
-    above = result_from_tuple(parent, app) if parent else None
-    if members is None:
-        return AsyncResult(id_, app=app, parent=above)
-    return GroupResult(id_, [result_from_tuple(member, app) for member in members], parent=above, app=app)
+    line: list[tuple[Any, Any]] = []  # the last first: a chain may be longer than Python's stack
+    described: Any = r
+    while described:
+        node, members = described
+        id_, described = node if isinstance(node, (list, tuple)) else (node, None)
+        line.append((id_, members))
+    result: Any = None
+    for id_, members in reversed(line):
+        if members is None:
+            result = AsyncResult(id_, app=app, parent=result)
+        else:
+            result = GroupResult(id_, [result_from_tuple(member, app) for member in members], parent=result, app=app)
+    return result

@@ -9,6 +9,7 @@ from liteq.context import App, assert_will_not_block, get_current_app
 from liteq.result.eager import EagerResult
 from liteq.result.parents import raise_of_parents
 from liteq.result.promises import call_when_done
+from liteq.result.record import line_as_tuple, line_of
 from liteq.result.single import AsyncResult, ResultBase
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode, encode
@@ -89,6 +90,9 @@ class ResultSet(ResultBase):
     maybe_reraise = maybe_throw
 
     def forget(self) -> None:
+        self._forget_alone()
+
+    def _forget_alone(self) -> None:
         for result in self.results:
             result.forget()
 
@@ -289,8 +293,10 @@ class GroupResult(ResultSet):
         return getattr(backend, "app", None)
 
     def as_tuple(self) -> Any:
-        parent = self.parent.as_tuple() if self.parent is not None else None
-        return (self.id, parent), [result.as_tuple() for result in self.results]
+        return line_as_tuple(self)
+
+    def _described(self, above: Any) -> Any:
+        return (self.id, above), [result.as_tuple() for result in self.results]
 
     def as_list(self) -> list[str | None]:
         return [self.id, *(leaf.id for leaf in self._leaves())]
@@ -313,4 +319,7 @@ class GroupResult(ResultSet):
         return hash(self.id)
 
     def __reduce__(self) -> Any:
-        return type(self), (self.id, self.results, self.parent)
+        return line_of, (tuple(one._alone() for one in reversed(self.line())),)
+
+    def _alone(self) -> Any:
+        return type(self), (self.id, self.results)

@@ -14,7 +14,7 @@ from liteq.result.graph import DependencyGraph
 from liteq.result.parents import ParentWatch, raise_of_parents
 from liteq.result.promises import call_when_done
 from liteq.result.reading import state_of, value_of
-from liteq.result.record import RecordResult, ResultBase
+from liteq.result.record import RecordResult, ResultBase, forget_line, line_as_tuple, line_of
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode
 from liteq.storage.inspect import Record
@@ -220,10 +220,7 @@ class AsyncResult(RecordResult, Generic[R]):
 
     def forget(self) -> None:
         """Delete it from the file, if it has finished; and its parents."""
-        self._record = None
-        self.app.storage.forget([self.id])
-        if self.parent is not None:
-            self.parent.forget()
+        forget_line(self)
 
     # -- family
 
@@ -284,7 +281,14 @@ class AsyncResult(RecordResult, Generic[R]):
         return value
 
     def as_tuple(self) -> Any:
-        return (self.id, self.parent.as_tuple() if self.parent is not None else None), None
+        return line_as_tuple(self)
+
+    def _described(self, above: Any) -> Any:
+        return (self.id, above), None
+
+    def _forget_alone(self) -> None:
+        self._record = None
+        self.app.storage.forget([self.id])
 
     def as_list(self) -> list[str]:
         """The ids of this result and its parents, the latest first."""
@@ -310,7 +314,10 @@ class AsyncResult(RecordResult, Generic[R]):
         return other == self.id if isinstance(other, str) else NotImplemented
 
     def __reduce__(self) -> Any:
-        return type(self), (self.id, None, self._name, None, self.parent)
+        return line_of, (tuple(one._alone() for one in reversed(self.line())),)
+
+    def _alone(self) -> Any:
+        return type(self), (self.id, None, self._name, None)
 
 
 def _both(first: Callable[[], object] | None, second: Callable[[], object] | None) -> Callable[[], object] | None:

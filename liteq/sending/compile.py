@@ -262,7 +262,7 @@ class _Rows:
             end = self._put(member, inner._replace(position=position), over)
             children.append(end.node)
             if stream is not None:
-                stream.offer(self.batch, Group(group_id, len(children), root_id=root_id))
+                stream.offer(self.batch, Group(group_id, len(children), root_id=root_id), self.taken)
         assert end is not None, "void groups are left out before"
         if stream is None or not stream.has_sent(group_id):
             self.batch.groups.append(Group(group_id, len(children), place.group_id, place.position, root_id))

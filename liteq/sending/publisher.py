@@ -24,7 +24,7 @@ from liteq.sending.places import RowMaker
 from liteq.sending.publish_signals import announce
 from liteq.serialization import encode
 from liteq.serialization.serializers import JSON
-from liteq.utils.names import checked_name, checked_priority
+from liteq.utils.names import checked_key, checked_name, checked_priority
 
 __all__ = ["Defaults", "Publisher", "moment_ms"]
 
@@ -325,15 +325,19 @@ class Publisher(RowMaker):
             due_ms=due_ms,
             expires_ms=None if expires is None else moment_ms(expires, clock),
             options=document(options, d, due_ms),
-            unique_key=options.get("unique_key"),
+            unique_key=checked_key(options.get("unique_key")),
             root_id=options.get("root_id") or root_id,
             parent_id=options.get("parent_id") or parent_id,
             awaits=awaits,
             group_id=group_id,
             position=position,
-            flags=_with_ignore(d.flags, options.get("ignore_result")) | flags,
+            flags=_with_ignore(d.flags, options.get("ignore_result")) | flags | _kept(options),
             delay_ms=delay_ms,
         )
+
+
+def _kept(options: Mapping[str, Any]) -> int:
+    return Flag.KEPT if options.get("idempotent") else 0
 
 
 def _with_ignore(flags: int, ignore_result: bool | None) -> int:
@@ -351,7 +355,7 @@ def due(options: Mapping[str, Any], clock: Clock, *, blocked: bool) -> tuple[int
         if isinstance(countdown, bool) or not isinstance(countdown, (int, float)):
             raise TypeError(f"countdown is a number of seconds, not {countdown!r}")
         delay_ms = span_ms(countdown, "countdown")
-        return (None, delay_ms) if blocked else (clock.now_ms() + delay_ms, None)
+        return (None if blocked else clock.now_ms() + delay_ms), delay_ms
     if eta is None:
         return None, None
     if isinstance(eta, (int, float)):

@@ -5,15 +5,15 @@ No SQL here: the SQL of a verb is in the file that bears its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
 from liteq.storage import cancel as _cancel
+from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
 from liteq.storage import commands as _commands
 from liteq.storage import enqueue as _enqueue
@@ -26,26 +26,19 @@ from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
 from liteq.storage.continuation import End, propagate
-from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
+from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise
 from liteq.storage.engines import open_driver
 from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
-from liteq.storage.interrupts import closes_itself, give_up, leaves_nothing_open
+from liteq.storage.interrupts import closes_itself, give_up
+from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
 from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 
-IDLE_EARS = 4
 CHUNK = 1_000  # rows of one housekeeping transaction: others get their turn in between
 
 
-class _Step(Protocol):
-    """A chunk of housekeeping: how many rows it dealt with."""
-
-    def __call__(self, tx: Transaction, /, *, now_ms: int) -> int: ...
-
-
-@leaves_nothing_open
 class Storage:
     """A queue in a storage engine. Safe to use from any thread, and after a fork.
 
@@ -72,7 +65,8 @@ class Storage:
         self.events_of: Callable[[Sequence[Message]], list[bytes]] | None = None  # of messages that are sent
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
-        self._ears: list[Listener] = []  # listeners of Bell.DONE that nobody waits with
+        self._idle = IdleListeners(driver)
+        self.hearing = self._idle.hearing
 
     def _events_of(self, messages: Sequence[Message]) -> Sequence[bytes]:
         return self.events_of(messages) if self.events_of is not None else ()
@@ -81,24 +75,34 @@ class Storage:
 
     @closes_itself
     def enqueue(self, batch: Batch, *, again: Collection[str] = ()) -> list[str]:
-        """Write a message or a whole canvas, all or nothing; the id that stands for each of its messages.
+        """Write a message or a whole canvas, all or nothing; the ids that stand for its messages, then for its groups.
 
         Idempotent by id, but for those of `again`: where they have finished, they are sent anew. Where an unfinished
-        message holds the `unique_key` of a new one, its id is returned instead.
+        message holds the `unique_key` of a call, its id is returned instead; a part of a canvas follows that message.
+        Raises CanvasConflict for a canvas of which a part is there, and is not of the same canvas.
         """
         now_ms = self.clock.now_ms()
         events = self.events_of(batch.messages) if self.events_of is not None else ()
         try:
-            if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
+            if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms, again=again):
                 return [batch.messages[0].id]
-            with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
-                ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
-                if events:
-                    _event_log.write(tx, events, now_ms=now_ms)
-            return ids
+            try:
+                return self._write(_enqueue.enqueue_new, batch, again, events, now_ms)
+            except _enqueue.Collided:
+                return self._write(_enqueue.enqueue, batch, again, events, now_ms)
         except BaseException as error:
             give_up(error)
             raise
+
+    def _write(
+        self, enqueue: Callable[..., list[str]], batch: Batch, again: Collection[str], events: Sequence[bytes],
+        now_ms: int,
+    ) -> list[str]:  # fmt: skip
+        with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
+            ids = enqueue(tx, batch, now_ms=now_ms, again=again)
+            if events:
+                _event_log.write(tx, events, now_ms=now_ms)
+        return ids
 
     def enqueue_many(self, messages: Iterable[Message]) -> int:
         """Write any number of messages that await nothing, all or nothing; the number of rows written.
@@ -159,7 +163,7 @@ class Storage:
         now_ms = self.clock.now_ms()
         with self.driver.write(Promise.PROGRESS) as tx:
             known = _workers.heartbeat(tx, worker, info, now_ms=now_ms)
-            return known, _extend.extend(tx, leases, deadline_ms=now_ms + int(visibility_s * 1000))
+            return known, _extend.extend(tx, worker, leases, deadline_ms=now_ms + int(visibility_s * 1000))
 
     def turn(
         self,
@@ -237,6 +241,14 @@ class Storage:
         """Store outcomes and their consequences, in one transaction; the leases that were lost."""
         return self.turn(settled, (), worker=0, limit=0, visibility_s=0).lost
 
+    def begin(self, lease: Lease) -> bool:
+        """Note, before its body is called, that a message that runs at most once has begun.
+
+        False when the lease is over: then the body is not to be called.
+        """
+        with self.driver.write(Promise.PROGRESS) as tx:
+            return _extend.begin(tx, lease.seq, lease.token)
+
     def progress(self, message_id: str, data: bytes, *, lease: tuple[int, int] | None = None) -> bool:
         """Store a custom state (JSON) for an id, known or not; under `lease` (seq, token) only while that one holds.
 
@@ -258,25 +270,34 @@ class Storage:
         self._ring(done=bool(buried), work=bool(buried))
         return [misfit.error for misfit in buried]
 
-    def reap(self, dead_workers: Sequence[int] = (), *, expired: bool = True) -> int:
-        """End the leases of `dead_workers` and, if `expired`, those past their deadline; how many messages."""
-        reaped = 0
-        if expired and self._any_expired():
-            reaped += self._chunked(partial(_reap.reap_expired, max_reaps=self.max_reaps))
+    def reap(
+        self,
+        dead_workers: Sequence[int] = (),
+        *,
+        expired: bool = True,
+        living: Collection[int] = (),
+        now_ms: int | None = None,
+    ) -> int:
+        """End the leases of `dead_workers` and, if `expired`, those past their deadline (as of `now_ms`); how many.
+
+        A worker of `living` keeps its leases in spite of that, but for those that its last heartbeat has left out.
+        """
+        reaped, owners = 0, []
+        if expired:
+            with self.driver.read() as tx:
+                owners = _reap.expired(tx, living, now_ms=self.clock.now_ms() if now_ms is None else now_ms)
+        for worker, until_ms in owners:
+            step = partial(_reap.reap_expired, worker=worker, until_ms=until_ms, max_reaps=self.max_reaps)
+            reaped += self._chunked(step)
         for worker in dead_workers:
-            reap_worker = partial(_reap.reap_worker, worker=worker, max_reaps=self.max_reaps)
-            reaped += self._chunked(reap_worker)
+            reaped += self._chunked(partial(_reap.reap_worker, worker=worker, max_reaps=self.max_reaps))
             self.unregister_worker(worker)
         if reaped:
             self._ring(done=True, work=True)
         return reaped
 
-    def _any_expired(self) -> bool:
-        with self.driver.read() as tx:
-            return _reap.any_expired(tx, now_ms=self.clock.now_ms())
-
-    def _chunked(self, step: _Step) -> int:
-        """Run `step` in a transaction each until it does less than a chunk; how many rows in all."""
+    def _chunked(self, step: Callable[..., int]) -> int:
+        """Run `step`, a chunk of housekeeping, in a transaction each until it does less; how many rows in all."""
         total = 0
         while True:
             with self.driver.write(Promise.PROGRESS) as tx:
@@ -284,6 +305,13 @@ class Storage:
             total += n
             if n < CHUNK:
                 return total
+
+    def cap(self) -> int:
+        """After the clock was set back: let no time in the file lie further ahead than it can; how many rows."""
+        capped = sum(self._chunked(partial(_cap.cap, step=step, limit=CHUNK)) for step in _cap.STEPS)
+        if capped:
+            self._ring(done=False, work=True)
+        return capped
 
     def expire(self, *, result_expires_s: float | None, dead_expires_s: float | None, limit: int = CHUNK) -> int:
         """Delete a chunk of the rows that finished longer ago than these (None: keep); how many."""
@@ -314,31 +342,11 @@ class Storage:
         """A listener: listen first, then look, then wait."""
         return self.driver.listen(bell)
 
-    @contextmanager
-    def hearing(self) -> Iterator[Listener]:
-        """A listener of Bell.DONE for the time of one wait; it hears nothing from before.
-
-        They are kept for the next wait: the kernel takes some 10 ms to close one.
-        """
-        ear = self._ears.pop() if self._ears else self.driver.listen(Bell.DONE)
-        try:
-            ear.clear()
-            yield ear
-        finally:
-            if len(self._ears) < IDLE_EARS:
-                self._ears.append(ear)
-            else:
-                ear.close()
-
     # -- the store itself --------------------------------------------------------------------------------------------
 
     def migrate(self) -> int:
         """Bring the schema up to date, creating the store if need be; its version."""
         return self.driver.migrate()
-
-    def fold_log(self) -> None:
-        """Fold the write-ahead log into the file."""
-        self.driver.fold_log()
 
     def backup(self, target: Path) -> None:
         """Write a consistent copy to `target`, which must not exist."""
@@ -354,8 +362,7 @@ class Storage:
 
     def close(self) -> None:
         """Close the connections of this process; the next use opens new ones."""
-        while self._ears:
-            self._ears.pop().close()
+        self._idle.close()
         self.driver.close()
 
     def _ring(self, *, done: bool, work: bool) -> None:

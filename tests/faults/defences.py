@@ -28,8 +28,10 @@ def without(defence: str, file: str, old: str, new: str, *tests: str) -> Mutant:
 # Tests that are the control of another, or have one: what they show without the defence, they show themselves.
 CONTROLS = {
     "test_disk.py::test_the_control_that_never_syncs_is_damaged",
+    "test_canvases.py::test_the_oracle_sees_what_waits_for_ever",
     "test_wal_reset.py::test_the_unguarded_control_is_damaged",
     "test_wal_reset.py::test_the_guarded_checkpoint_keeps_the_file_whole",  # the race is not met each time
+    "test_clock_jumps.py::test_workers_live_through_a_clock_that_is_set",  # nightly, of the verbs that are tried here
 }
 
 MODEL = "test_simulation.py::test_the_file_and_the_model_never_diverge"
@@ -60,7 +62,7 @@ MUTANTS = [
     ),
     without(
         "a death travels along the chain", "liteq/storage/continuation.py",
-        "todo.append(End(id_, False, group_id, end.error,", "(End(id_, False, group_id, end.error,",
+        "todo.extend(_fail(tx, end, waiting, now_ms))", "list(_fail(tx, end, waiting, now_ms))",
         MODEL,
     ),
     without(
@@ -70,14 +72,99 @@ MUTANTS = [
     ),
     without(
         "a lease that ran out is reaped", "liteq/storage/reap.py",
-        "state = 'leased' AND deadline_ms <= :now_ms", "state = 'leased' AND deadline_ms <= :now_ms - 3600000",
+        "m.state = 'leased' AND m.deadline_ms <= :now_ms", "m.state = 'leased' AND m.deadline_ms <= :now_ms - 3600000",
         MODEL,
     ),
     without(
-        "a result stays while a follower may ask for it", "liteq/storage/retention.py",
-        "WHERE b.awaits = m.id AND b.state NOT IN {sql_list(FOLLOWED)})",
-        "WHERE b.awaits = m.id AND b.state = 'none')",
+        "a result stays while a follower may ask for it", "liteq/storage/needed.py",
+        "WHERE taker.awaits = {row}.id AND taker.state IN {takers})", "WHERE taker.awaits = {row}.id AND 0)",
         MODEL,
+        "../conformance/test_needed.py::test_the_input_of_a_row_stays_until_it_has_finished",
+    ),
+    without(
+        "the results of a header stay for its body", "liteq/storage/needed.py",
+        "WHERE taker.awaits = above.id AND taker.state", "WHERE 0 AND taker.state",
+        "../conformance/test_needed.py::test_the_input_of_a_row_stays_until_it_has_finished",
+    ),
+    without(
+        "a part whose unique key is held follows the holder", "liteq/storage/enqueue.py",
+        "            _write_one(tx, as_alias(m, holder), now_ms)\n", "            pass\n",
+        MODEL,
+        "test_canvases.py::test_a_send_raises_and_has_written_nothing_or_every_part_of_it_ends",
+    ),
+    without(
+        "a lease of before its follower came is looked at anew", "liteq/storage/settle.py",
+        'ENDS = f"{UNDER_LEASE} AND flags & {Flag.LINKED} <= ?"', 'ENDS = f"{UNDER_LEASE} AND ? IS NOT NULL"',
+        MODEL,
+        "../integration/test_canvases_end.py::test_what_is_followed_may_run_already",
+    ),
+    without(
+        "what waits for a part is not followed by it", "liteq/storage/enqueue.py",
+        "waits_for(tx, holder, {waiter.id})", "False",
+        "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",
+        "../integration/test_canvases_end.py::test_what_is_added_to_a_chord_ends_whatever_its_key",
+    ),
+    without(
+        "a replacement has ids of its own", "liteq/storage/settle.py",
+        "names = {own: new_id()} if", "names = {own: own} if",
+        "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",
+    ),
+    without(
+        "a canvas of which a part is something else's is refused", "liteq/storage/standing.py",
+        "    if same is None:\n", "    if False:\n",
+        "../integration/test_canvases_end.py::test_a_canvas_of_which_a_part_is_another_message_is_refused_by_name",
+    ),
+    without(
+        "a canvas is looked at as if nothing of it had been written", "liteq/storage/enqueue.py",
+        "            if canvas:\n                tx.execute(UNDO)\n            placed =", "            placed =",
+        "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",
+    ),
+    without(
+        "an errback takes its key when it is to run", "liteq/storage/follow.py",
+        "if m.unique_key is None else _late(m)", "if True else _late(m)",
+        "../integration/test_canvases_end.py::test_an_errback_takes_its_key_when_it_runs",
+    ),
+    without(
+        "a replay that fails again calls its errbacks again", "liteq/storage/revive.py",
+        "        _rearm(tx, node, now_ms)\n", "",
+        MODEL,
+        "../conformance/test_needed.py::test_a_replay_that_fails_again_calls_its_errbacks_again",
+    ),
+    without(
+        "a replay meets keys that were taken since", "liteq/storage/revive.py",
+        "AND state = 'upstream_failed' AND unique_key IS NULL", "AND state = 'upstream_failed'",
+        "../conformance/test_needed.py::test_a_replay_whose_followers_key_was_taken_goes_on_and_the_follower_follows",
+    ),
+    without(
+        "a failure is stored once", "liteq/storage/results.py",
+        "if error is None or len(error) <= PASSED_ON_BYTES:", "if True:",
+        "../conformance/test_needed.py::test_an_error_is_stored_once_however_many_fail_because_of_it",
+    ),
+    without(
+        "what runs at most once and never began goes back", "liteq/storage/reap.py",
+        "(flags & Flag.EARLY_ACK and flags & Flag.BEGUN)", "(flags & Flag.EARLY_ACK)",
+        MODEL,
+        "../conformance/test_needed.py::test_what_runs_at_most_once_and_never_began_goes_back",
+    ),
+    without(
+        "what has replaced itself is revoked with its replacement", "liteq/storage/cancel.py",
+        "                todo.append(awaits)\n", "                pass\n",
+        "../integration/test_revoked_replacements.py::test_what_has_replaced_itself_is_revoked_with_its_replacement",
+    ),
+    without(
+        "what was revoked is REVOKED, whatever it had said of itself", "liteq/result/reading.py",
+        "return ended is None or decode_error(ended).type != TaskRevokedError.__name__", "return True",
+        "../integration/test_revoked_replacements.py::test_what_has_told_its_progress_and_is_cancelled_is_revoked",
+    ),
+    without(
+        "what is idempotent is found again", "liteq/storage/settle.py",
+        "STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS", "STAYS = Flag.LINKED | Flag.PERHAPS",
+        "../integration/test_same_id_again.py::test_idempotent_runs_once_where_its_result_is_ignored",
+    ),
+    without(
+        "a large result that is stored again takes its body along", "liteq/storage/results.py",
+        "        tx.executemany(CLEAR_BODY, [(result_ref(seq),)])\n", "",
+        "../conformance/test_needed.py::test_a_large_result_that_is_stored_again_leaves_no_body_behind",
     ),
     without(
         "what is accepted has waited for the disk", "liteq/storage/sqlite/upkeep.py",
@@ -140,7 +227,7 @@ MUTANTS = [
     ),
     without(
         "the reaper pauses when the clock was set", "liteq/worker/chores/heartbeat.py",
-        "self._reap_from = now + self._visibility_s", "self._reap_from = now",
+        "self._judge_from = self.monotonic() + self._visibility_s", "self._judge_from = self.monotonic()",
         "test_clock_jumps.py::test_a_live_lease_outlasts_a_clock_that_is_set",
         "test_clock_jumps.py::test_any_number_of_jumps",
     ),
@@ -178,7 +265,7 @@ MUTANTS = [
     ),
     without(
         "a killed worker's leases are given back by the next one", "liteq/context/identity.py",
-        "return start_time(other.pid) != other.started", "return False",
+        "return Presence.UNKNOWN if _exists(other.pid) else Presence.GONE", "return Presence.UNKNOWN",
         "test_kill.py::test_nothing_is_lost_when_workers_are_killed_whole",
         "test_kill.py::test_nothing_is_lost_when_anything_is_killed",
     ),
@@ -289,12 +376,13 @@ MUTANTS = [
     ),
     without(
         "a canvas is sent in one transaction", "liteq/storage/storage.py",
+        "        with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
+        "            ids = enqueue(tx, batch, now_ms=now_ms, again=again)\n",
+        "        ids = []\n"
+        "        for one in batch.messages:\n"
         "            with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
-        "                ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)\n",
-        "            ids = []\n"
-        "            for one in batch.messages:\n"
-        "                with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
-        "                    ids += _enqueue.enqueue(tx, Batch([one], batch.groups), now_ms=now_ms, again=again)\n",
+        "                groups = batch.groups if one is batch.messages[0] else []\n"
+        "                ids += enqueue(tx, Batch([one], groups), now_ms=now_ms, again=again)\n",
         "test_kill.py::test_what_a_killed_producer_reported_is_there",
     ),
     without(
@@ -323,7 +411,113 @@ MUTANTS = [
         "id           INTEGER PRIMARY KEY AUTOINCREMENT,", "id           INTEGER PRIMARY KEY,",
         "test_simulation.py::test_a_late_reaper_of_a_dead_worker_leaves_the_next_worker_alone",
     ),
+    # -- stalls
+    without(
+        'a stall is not a death', "liteq/worker/chores/heartbeat.py",
+        'came_back = self._bury(dead, expired_ms=now_ms if expired else None, living=alive)',
+        'came_back = self._bury(dead, expired_ms=self._storage.clock.now_ms())',
+        "test_stalls.py::test_a_lock_that_outlasts_the_leases_ends_none",
+        "test_stalls.py::test_all_are_stopped_and_go_on_one_after_the_other",
+    ),
+    without(
+        'a worker that lives here is not judged by the clock alone', "liteq/worker/chores/heartbeat.py",
+        'if found is Presence.ALIVE)', 'if found is None)',
+        "test_stalls.py::test_a_worker_that_lives_here_is_not_judged_by_the_clock_alone",
+    ),
+    without(
+        'whoever stood still waits a lease before it judges', "liteq/worker/chores/heartbeat.py",
+        'if now - due_at > self.interval_s:', 'if False:',
+        "test_stalls.py::test_whoever_stood_still_waits_a_lease_before_it_judges",
+    ),
+    without(
+        'whoever was stopped since its beat waits a lease before it judges', "liteq/worker/chores/heartbeat.py",
+        'if now - self._beaten_at > 2 * self.interval_s:', 'if False:',
+        "test_stalls.py::test_whoever_was_stopped_between_its_beat_and_its_look_waits_too",
+    ),
+    without(
+        'whoever could not beat waits a lease before it judges', "liteq/worker/chores/heartbeat.py",
+        '            self._judge_later()  # what', '            pass  # what',
+        "test_stalls.py::test_whoever_could_not_beat_waits_a_lease_before_it_judges",
+    ),
+    without(
+        'whoever waits does not wait for ever', "liteq/worker/chores/heartbeat.py",
+        'self._judge_from = self.monotonic() + self._visibility_s', 'self._judge_from = self.monotonic() + 1e9',
+        "test_stalls.py::test_a_dead_workers_leases_end_after_a_stall_too",
+    ),
+    without(
+        'a lease that its living worker knows nothing of ends', "liteq/storage/reap.py",
+        'until_ms = min(heartbeat_ms, now_ms) if', 'until_ms = -1 if',
+        "test_stalls.py::test_a_lease_that_its_living_worker_knows_nothing_of_ends",
+    ),
+    without(
+        'unreadable is not dead', "liteq/context/identity.py",
+        'return Presence.UNKNOWN if _exists(other.pid) else Presence.GONE', 'return Presence.GONE',
+        "test_stalls.py::test_a_process_that_cannot_be_read_is_not_dead",
+        "test_stalls.py::test_another_users_process_behind_hidepid_is_not_dead",
+    ),
+    without(
+        'a start time means something in one time namespace', "liteq/context/identity.py",
+        'found.append(str(Path("/proc/self/ns/time").readlink()))', 'pass',
+        "test_stalls.py::test_in_another_time_namespace_a_start_time_means_nothing",
+    ),
+    without(
+        'one of the idle workers looks at all', "liteq/worker/chores/heartbeat.py",
+        'if not first and not self._is_first():', 'if False:',
+        "test_stalls.py::test_idle_workers_look_at_few_others",
+    ),
+    without(
+        'a worker looks at the one before it', "liteq/worker/chores/heartbeat.py",
+        'self._bury([before.id])', 'return False',
+        "test_stalls.py::test_of_many_that_die_together_each_is_found_by_the_next",
+    ),
+    without(
+        'another looks at all when the first has gone', "liteq/worker/chores/heartbeat.py",
+        'if before is None or not fresh:', 'if before is None:',
+        "test_stalls.py::test_when_the_first_has_gone_another_looks_at_all",
+    ),
     # -- clocks
+    without(
+        'a countdown is never longer than it was', "liteq/storage/cap.py",
+        '    "countdowns": COUNTDOWNS,\n', '',
+        "test_clock_jumps.py::test_whatever_was_sent_before_the_clock_was_set_ends",
+    ),
+    without(
+        'the time of its sending holds no link of a chain', "liteq/storage/continuation.py",
+        'CASE WHEN due_ms > created_ms AND due_ms > :now_ms + coalesce(delay_ms, 0) THEN due_ms\n'
+        '                     ELSE :now_ms + coalesce(delay_ms, 0) END,\n'
+        '       state = CASE WHEN (due_ms > created_ms AND due_ms > :now_ms) OR',
+        'CASE WHEN due_ms > :now_ms + coalesce(delay_ms, 0) THEN due_ms\n'
+        '                     ELSE :now_ms + coalesce(delay_ms, 0) END,\n'
+        '       state = CASE WHEN (due_ms > :now_ms) OR',
+        "test_clock_jumps.py::test_whatever_was_sent_before_the_clock_was_set_ends",
+    ),
+    without(
+        'no bucket is emptier than empty', "liteq/policy/rates.py",
+        '        self.full_at = empty\n        return True', '        return False',
+        "test_clock_jumps.py::test_whatever_was_sent_before_the_clock_was_set_ends",
+        "test_clock_jumps.py::test_a_rate_holds_no_longer_than_it_says",
+    ),
+    without(
+        'a heartbeat of the future counts from when it is seen', "liteq/worker/chores/heartbeat.py",
+        'return now - since > self._visibility_s', 'return False',
+        "test_clock_jumps.py::test_a_dead_workers_lease_ends_in_spite_of_it",
+        "test_clock_jumps.py::test_whatever_was_sent_before_the_clock_was_set_ends",
+    ),
+    without(
+        'no lease ends later than its worker says', "liteq/storage/extend.py",
+        '    tx.executemany(CAP, [{"worker": worker, "deadline_ms": deadline_ms}])\n', '',
+        "test_clock_jumps.py::test_a_lease_that_its_worker_has_lost_sight_of_ends_in_spite_of_it",
+    ),
+    without(
+        'what has finished has finished by now', "liteq/storage/cap.py",
+        '    "finished": finished({State.SUCCEEDED, State.CANCELLED, State.UPSTREAM_FAILED}),\n', '',
+        "test_clock_jumps.py::test_what_has_finished_leaves_in_spite_of_it",
+    ),
+    without(
+        'an entry of beat waits no longer than its schedule says', "liteq/beat/beat.py",
+        'if record.enabled and (before_s is not None or ahead):', 'if False:',
+        "test_clock_jumps.py::test_entries_go_on_firing",
+    ),
     without(
         "the reaper pauses for a clock that was set, and for nothing else", "liteq/worker/chores/heartbeat.py",
         "if abs(jump_s) > JUMP_S:", "if True:",
@@ -332,8 +526,54 @@ MUTANTS = [
     ),
     without(
         "a worker that nobody can ask about is given up in the end", "liteq/worker/chores/heartbeat.py",
-        "if (trusted and w.heartbeat_ms < silent_ms) or is_dead(w.identity)", "if is_dead(w.identity)",
+        "return other.heartbeat_ms < now_ms - self._silence_s * 1000", "return False",
         "test_clock_jumps.py::test_a_worker_that_cannot_be_asked_and_is_silent_for_long_is_taken_off_the_list",
+    ),
+    # -- tasks and their processes
+    without(
+        'a task whose process is gone tells its hooks', "liteq/worker/pool/base.py",
+        '            tell_lost(app, lease, exc, hostname)', '            pass',
+        "test_child_deaths.py::test_a_task_that_fails_with_its_process_tells_its_hooks",
+    ),
+    without(
+        'an alarm that a task left is cancelled', "liteq/worker/pool/leftovers.py",
+        '            signal.setitimer(signal.ITIMER_REAL, 0)', '            pass',
+        "test_child_deaths.py::test_an_alarm_that_a_task_left_ends_no_other",
+    ),
+    without(
+        'a thread that a task left is named', "liteq/worker/pool/prefork/pool.py",
+        'child.left_behind = fields[0]', 'pass',
+        "test_child_deaths.py::test_a_thread_that_a_task_left_is_named_when_it_ends_the_process",
+    ),
+    without(
+        'a task that a worker does not know is left to others', "liteq/worker/pool/executor.py",
+        '        if left_ms <= 0:', '        if True:',
+        "test_child_deaths.py::test_a_task_that_a_worker_does_not_know_waits_for_one_that_does",
+    ),
+    without(
+        'what is printed is joined once', "liteq/cli/logs.py",
+        'mine.parts.append(text)', 'mine.parts = ["".join([*mine.parts, text])]',
+        "../unit/test_log.py::test_printing_without_line_ends_costs_in_proportion",
+    ),
+    without(
+        'a task takes the rest of its line along', "liteq/utils/lines.py",
+        '        stream.flush()', '        pass',
+        "../unit/test_log.py::test_the_rest_of_a_task_is_not_the_next_ones",
+    ),
+    without(
+        'an exception is logged to a limit', "liteq/utils/text.py",
+        '    if len(text) <= most:', '    if True:',
+        "../unit/test_log.py::test_an_exception_is_logged_to_a_limit",
+    ),
+    without(
+        'a revoke is forgotten when its time is over', "liteq/worker/revoking.py",
+        '            del self._until[value]', '            pass',
+        "../unit/worker/test_worker_parts.py::test_what_was_revoked_is_forgotten_when_its_time_is_over",
+    ),
+    without(
+        "a large group's results are joined where they are used", "liteq/storage/results.py",
+        "if largest < inf and group_bytes(tx, node) > largest:", "if False:",
+        "../conformance/test_continuation.py::test_the_results_of_a_large_group_are_read_by_whoever_executes",
     ),
     # -- versions
     without(

@@ -103,7 +103,7 @@ def test_a_side_file_that_is_laid_out_later_is_refused_too(tmp_path: Path, suffi
 @as_root
 def test_a_log_that_is_laid_out_between_two_connections_is_refused(tmp_path: Path) -> None:
     storage = queue(tmp_path / "queue.db")
-    storage.fold_log()
+    storage.driver.fold_log()
     os.chown(tmp_path / "queue.db-wal", STRANGER, STRANGER)
     with pytest.raises(StorageUnavailable, match=r"queue.db-wal is not used"), storage.driver.read():
         storage.driver._open(storage.driver.new_session(reader=True))  # type: ignore[attr-defined]

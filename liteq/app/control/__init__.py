@@ -135,13 +135,15 @@ class Control:
 
         One that waits is cancelled in the file at once. The id of one that runs, or that is unknown yet, is kept for
         a day: it is not started when it comes, a retry included, and that survives a restart of all workers. With
-        `terminate`, the process that runs it gets `signal`, and it ends as REVOKED (prefork pool).
+        `terminate`, the process that runs it gets `signal`, and it ends as REVOKED (prefork pool). With a message
+        that has replaced itself, its replacement is revoked.
         """
         ids = ids_of(task_id)
         revoked = self.app.storage.commands.revoke(ids, keep_s=REVOKES_KEPT_S)
         if not revoked.running and not revoked.unknown and not kwargs.get("reply"):
             return None
-        arguments = {"task_id": ids, "terminate": terminate, "signal": signal}
+        replacements = [id_ for id_ in revoked.running if id_ not in ids]  # of those that have replaced themselves
+        arguments = {"task_id": ids + replacements, "terminate": terminate, "signal": signal}
         return self.broadcast("revoke", arguments, destination, **kwargs)
 
     def revoke_by_stamped_headers(
