@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["autodiscover"]
+__all__ = ["autodiscover", "ended_by_import"]
 
 
 def autodiscover(packages: Iterable[str] | Callable[[], Iterable[str] | None], related_name: str | None) -> list[Any]:
@@ -40,3 +41,13 @@ def _exists(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ModuleNotFoundError, ValueError, AttributeError):
         return False
+
+
+def ended_by_import(what: str, exc: SystemExit) -> str:
+    """The error for `what`, a module's repr, where its import ends the program: with the line that does so."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    where = f" in line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
+    return (
+        f"importing {what} ended the program, with sys.exit({exc.code!r}){where}: every worker imports it; "
+        "put that line under `if __name__ == '__main__':`"
+    )

@@ -10,6 +10,7 @@ from liteq.canvas import ACCUMULATE, _chain, group, is_void, maybe_signature
 from liteq.context import Request
 from liteq.context.display import redacted
 from liteq.exceptions import ImproperlyConfigured, Retry
+from liteq.sending.options import check_options
 from liteq.serialization import as_json, encode
 from liteq.serialization.failures import meta_of_exception
 
@@ -45,6 +46,8 @@ def retry_of(
     changed = args is not None or kwargs is not None
     if changed:
         args, kwargs = task.parameters.changed(request.args, request.kwargs, args, kwargs)
+    if options:
+        check_options(task.app, task.name, request.args, request.kwargs, options)
     again = task.signature_from_request(request, args, kwargs, **options)
     changes = task.app.publisher.changes(task.name, options, request.options) if options else {}
     if max_retries is not None:  # for `autoretry_for` too, where what this raises would be tried once more

@@ -16,16 +16,24 @@ from liteq.clock import from_ms, to_ms
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.message import Batch, new_id
+from liteq.policy.times import LONGEST_S
 from liteq.routing.routes import queue_name
 from liteq.schedules import BaseSchedule, NeverDue, from_document, maybe_schedule, to_document
+from liteq.schedules import schedule as interval
 from liteq.sending.compile import compile_signature
+from liteq.sending.options import OF_A_CALL, check_options
 from liteq.serialization import decode, encode
 from liteq.storage.periodic import Entry, ScheduleRecord
+from liteq.utils.misspelt import unexpected
 
 __all__ = ["Periodic", "due_ms", "run_id"]
 
 RUNS = UUID("5c1d2a39-6d14-5a6e-9a55-0c8a4ed7d1f3")  # the namespace of the ids of runs
 CANVAS = frozenset({"celery.chain", "celery.group", "celery.chord", "celery.chunks"})
+OF_AN_ENTRY = frozenset(
+    {"task", "schedule", "args", "kwargs", "options", "relative", "name", "subtask_type", "immutable"}
+    | {"app", "last_run_at", "total_run_count"}  # of Celery's entries
+)
 
 
 def run_id(name: str, at_ms: int) -> str:
@@ -39,6 +47,23 @@ def due_ms(schedule: BaseSchedule, after: datetime) -> int | None:
         return to_ms(schedule.next_after(after.astimezone(UTC)).astimezone(UTC))
     except NeverDue:
         return None
+
+
+def check_entry(name: str, config: Mapping[str, Any]) -> None:
+    """Raises ImproperlyConfigured for an entry that lacks a key, has an unknown one, or could not be sent by time."""
+    if unknown := config.keys() - OF_AN_ENTRY:
+        raise ImproperlyConfigured(str(unexpected(f"beat_schedule: the entry {name!r}", unknown, OF_AN_ENTRY)))
+    if "task" not in config or "schedule" not in config:
+        raise ImproperlyConfigured(f"beat_schedule: the entry {name!r} needs a `task` and a `schedule`")
+    given = config["schedule"]
+    if isinstance(given, bool) or not (isinstance(given, (int, float, timedelta)) or hasattr(given, "is_due")):
+        raise ImproperlyConfigured(
+            f"beat_schedule: the schedule of {name!r} is seconds, a timedelta or crontab(...), not {given!r}"
+        )
+    every = given.run_every if isinstance(given, interval) else given
+    seconds = every.total_seconds() if isinstance(every, timedelta) else every
+    if isinstance(seconds, (int, float)) and not 0 < seconds < LONGEST_S:
+        raise ImproperlyConfigured(f"beat_schedule: {name!r} is to be sent every {seconds:g} s: write a number above 0")
 
 
 class Periodic:
@@ -128,14 +153,15 @@ class Periodic:
 
     def entry(self, name: str, config: Mapping[str, Any]) -> tuple[Entry, BaseSchedule]:
         """An entry of the configuration as a row, with its schedule."""
-        if "task" not in config or "schedule" not in config:
-            raise ImproperlyConfigured(f"beat_schedule: the entry {name!r} needs a `task` and a `schedule`")
-        given = config["schedule"]
-        if not isinstance(given, (int, float, timedelta)) and not hasattr(given, "is_due"):
-            raise ImproperlyConfigured(
-                f"beat_schedule: the schedule of {name!r} is seconds, a timedelta or crontab(...), not {given!r}"
-            )
-        schedule: BaseSchedule = maybe_schedule(given, bool(config.get("relative")), app=self.app)
+        check_entry(name, config)
+        options = config.get("options") or {}
+        try:
+            if not options.keys() <= OF_A_CALL:
+                task = getattr(config["task"], "name", config["task"])
+                check_options(self.app, task, config.get("args"), config.get("kwargs"), options)
+        except TypeError as exc:
+            raise ImproperlyConfigured(f"beat_schedule: the entry {name!r}: {exc}") from None
+        schedule: BaseSchedule = maybe_schedule(config["schedule"], bool(config.get("relative")), app=self.app)
         described = to_document(schedule)
         if has_lazy(config):  # of a kind that other programs do not know: they leave the entry to this one
             described = {"kind": "lazy", "schedule": described}

@@ -34,6 +34,7 @@ from liteq.policy.retry import decide, exhausted
 from liteq.policy.times import span_ms
 from liteq.result import ResultBase, line_as_tuple
 from liteq.serialization import decode, encode, encode_error
+from liteq.serialization.content import ENVELOPE, Owner
 from liteq.serialization.failures import exception_from
 
 __all__ = [
@@ -65,7 +66,10 @@ def arguments(task: Any, lease: Lease) -> tuple[list[Any], dict[str, Any]]:
     any other its id; as in Celery.
     """
     plan: Plan = task.plan
-    args, kwargs = decode(lease.payload, plan.content)
+    if lease.payload[:1] == ENVELOPE:
+        args, kwargs = plan.content.read(lease.payload, Owner(lease.id, lease.task))
+    else:
+        args, kwargs = decode(lease.payload, plan.content)
     flags = lease.flags
     if flags & Flag.TAKES_INPUT:
         if flags & Flag.ON_FAILURE:
@@ -296,10 +300,11 @@ def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock
 def _other_arguments(task: Any, request: Request, value: list[Any]) -> bytes:
     """The arguments of a retry, in the form that the message has."""
     what, content, lease = f"the arguments of task {task.name!r}", task.app.content, request._lease
+    owner = Owner(request.id or "", task.name) if lease is None else Owner(lease.id, lease.task)
     written: bytes = (
-        content.write(value, task.serializer, task.compression, what=what)
+        content.write(value, task.serializer, task.compression, what=what, owner=owner)
         if lease is None
-        else content.write_like(lease.payload, value, what=what)
+        else content.write_like(lease.payload, value, what=what, owner=owner)
     )
     return written
 

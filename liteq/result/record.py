@@ -9,6 +9,7 @@ from typing import Any
 from liteq.clock import from_ms
 from liteq.context import App
 from liteq.result.reading import state_of, value_of
+from liteq.serialization.content import Owner
 from liteq.serialization.failures import exception_from
 from liteq.storage.inspect import Record
 
@@ -154,7 +155,7 @@ class RecordResult(ResultBase):
         record = self._find()
         if record is None:
             return None, None
-        args, kwargs = self.app.content.read(record.payload)
+        args, kwargs = self.app.content.read(record.payload, Owner(record.id, record.task))
         return args, kwargs
 
     @property

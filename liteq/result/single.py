@@ -18,10 +18,16 @@ from liteq.result.record import RecordResult, ResultBase, forget_line, line_as_t
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode
 from liteq.storage.inspect import Record
+from liteq.utils.misspelt import suggesting, unexpected
 
 __all__ = ["AsyncResult", "ResultBase"]
 
 R = TypeVar("R")
+
+OF_GET = frozenset(
+    {"interval", "no_ack", "follow_parents", "callback", "on_message", "on_interval", "disable_sync_subtasks"}
+    | {"EXCEPTION_STATES", "PROPAGATE_STATES"}
+)
 
 
 class AsyncResult(RecordResult, Generic[R]):
@@ -88,6 +94,7 @@ class AsyncResult(RecordResult, Generic[R]):
 
     # -- waiting
 
+    @suggesting
     def get(
         self,
         timeout: float | None = None,
@@ -121,7 +128,7 @@ class AsyncResult(RecordResult, Generic[R]):
             if watch is not None:
                 watch()
             with DoneBell(self.app) as bell:
-                self._wait(bell, Deadline(self.app.clock, timeout), _both(watch, on_interval))
+                self._wait(bell, Deadline(self.app, timeout), _both(watch, on_interval))
         if followed and not self.successful():
             raise_of_parents(self.parent)
         if on_message is not None:
@@ -144,6 +151,8 @@ class AsyncResult(RecordResult, Generic[R]):
 
         Raises as `get()`. When it is cancelled, it stops to wait; the task is not revoked by that.
         """
+        if not options.keys() <= OF_GET:
+            raise unexpected("AsyncResult.aget()", options.keys() - OF_GET, (*OF_GET, "timeout", "propagate"))
         if self.ignored:
             return None  # type: ignore[return-value]
         if options.get("disable_sync_subtasks", True):

@@ -12,19 +12,19 @@ from liteq.context import App
 from liteq.message import Batch, Flag, Message, new_id
 from liteq.result import AsyncResult, EagerResult, GroupResult
 from liteq.sending.compile import Compiled, compile_signature
+from liteq.sending.options import FORM, GRAPH
 from liteq.sending.overrides import has_been_through
 from liteq.sending.parts import GroupStream
 from liteq.sending.publish_signals import announce, announce_sent
-from liteq.sending.publisher import FORM, Publisher
+from liteq.sending.publisher import Publisher
 from liteq.sending.unconfirmed import UnconfirmedIds
+from liteq.serialization.content import Owner
 from liteq.storage.append_members import UNPLACED
 from liteq.utils.names import checked_id
 
 __all__ = ["Sender"]
 
-# Options by which a call becomes a graph of rows.
 NO_OPTIONS: Mapping[str, Any] = {}
-GRAPH = frozenset({"link", "link_error", "chain", "chord"})
 NOTHING: Mapping[str, str] = MappingProxyType({})
 OF_THE_MESSAGE = FORM | {"task_id"}  # what a call that is run here does not pass on
 
@@ -99,7 +99,7 @@ class Sender:
         """Run it here. The arguments are encoded and decoded on the way, so that a test sees what a worker would."""
         form = {key: options[key] for key in FORM if key in options}
         message = self.publisher.message(task.name, args, kwargs, form, message_id=task_id or new_id())
-        real_args, real_kwargs = self.app.content.read(message.payload)
+        real_args, real_kwargs = self.app.content.read(message.payload, Owner(message.id, message.task))
         rest = {key: value for key, value in options.items() if key not in OF_THE_MESSAGE}
         result: EagerResult[Any] = task.apply(real_args, real_kwargs, task_id=message.id, **rest)
         return result

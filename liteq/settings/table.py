@@ -230,6 +230,15 @@ _ROWS = [
     Setting("max_reaps", int, 10, "A task whose lease ran out so often is a dead letter.", minimum=1),
     Setting("dead_expires", float | None, 30 * DAY, "Age at which dead letters go.", unit="s", minimum=0),
     Setting("events_expires", float, 600.0, "Age at which events (`-E`) go.", unit="s", minimum=1),
+    # -- liteq's own: mistakes -----------------------------------------------------------------------------------
+    Setting(
+        "unknown_options",
+        str,
+        "refuse",
+        "An option of a call, a task or a retry that is none: refused with the nearest name, logged, or let pass in "
+        "silence as by Celery.",
+        choices=("refuse", "warn", "ignore"),
+    ),
     # -- liteq's own: limits -------------------------------------------------------------------------------------
     Setting("max_payload_bytes", int, MIB, "Arguments of one message.", unit="bytes", minimum=KIB),
     Setting("max_result_bytes", int, MIB, "One result.", unit="bytes", minimum=KIB),

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from liteq.exceptions import CanvasConflict
 from liteq.message import Batch, Flag, Group, Message, new_id
 from liteq.states import FINISHED, State, sql_list
-from liteq.storage.driver import Transaction
+from liteq.storage.driver import Row, Transaction
 from liteq.storage.needed import OPEN, needed
 
 __all__ = ["is_plain", "parts_of", "standing"]
@@ -149,8 +149,8 @@ def _check_apart(part: Batch) -> None:
         seen.add(node.id)
 
 
-def _is_free(tx: Transaction, id_: str, again: Collection[str], free: str) -> bool:
-    return id_ in again and bool(tx.execute(free, (id_,)))
+def _is_free(tx: Transaction, id_: str, again: Collection[str], sql: str) -> bool:
+    return id_ in again and bool(tx.execute(sql, (id_,)))
 
 
 def _step_aside(tx: Transaction, messages: list[str], groups: list[str]) -> None:
@@ -159,8 +159,8 @@ def _step_aside(tx: Transaction, messages: list[str], groups: list[str]) -> None
     groups_stay = [id_ for id_ in groups if _is_asked_for(tx, id_, groups, GROUP_MAY_BE_REPLAYED, GROUP_OF_GROUP)]
     names = {id_: new_id() for id_ in (*stay, *groups_stay)}
     changes = [{"id": id_, "to": names.get(id_)} for id_ in (*messages, *groups)]
-    for references in REFERENCES:
-        tx.executemany(references, changes)
+    for sql in REFERENCES:
+        tx.executemany(sql, changes)
     tx.executemany(RENAME, [{"id": id_, "to": names[id_]} for id_ in stay])
     tx.executemany(RENAME_GROUP, [{"id": id_, "to": names[id_]} for id_ in groups_stay])
     tx.executemany(GO, [(id_,) for id_ in messages if id_ not in names])
@@ -169,9 +169,11 @@ def _step_aside(tx: Transaction, messages: list[str], groups: list[str]) -> None
 
 def _is_asked_for(tx: Transaction, id_: str, going: list[str], may_be_replayed: str, group_of: str) -> bool:
     """Whether a dead letter may still take its result, or a group that is not `going` has it as a member."""
-    return bool(tx.execute(may_be_replayed, (id_,))) or any(
-        group not in going for (group,) in tx.execute(group_of, (id_,))
-    )
+    return bool(_rows(tx, may_be_replayed, id_)) or any(group not in going for (group,) in _rows(tx, group_of, id_))
+
+
+def _rows(tx: Transaction, sql: str, id_: str) -> list[Row]:
+    return tx.execute(sql, (id_,))
 
 
 class _Match:

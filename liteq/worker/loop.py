@@ -126,6 +126,14 @@ class Consumer:
         """Settle leases that the pool does not have, in the next turn."""
         self._outcomes += settled
 
+    def recall(self, which: Callable[[Lease], bool]) -> list[Lease]:
+        """Take back leases that are about to return to the queue: their release is not stored yet."""
+        releases = [lease for lease, outcome in self._outcomes if type(outcome) is Release and not outcome.crashed]
+        returning = [lease for lease in releases if which(lease)]
+        tokens = {lease.token for lease in returning}
+        self._outcomes = [pair for pair in self._outcomes if pair[0].token not in tokens]
+        return returning
+
     def add_queue(self, name: str) -> None:
         """Claim from one more queue."""
         if name not in self.queues:

@@ -18,6 +18,7 @@ from liteq._version import __version__
 from liteq.context import App, identity
 from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
 from liteq.storage.storage import Storage
+from liteq.utils.misspelt import suggesting
 from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat, KeepAlive
@@ -64,6 +65,7 @@ class Worker:
     other, `stop()` ends it.
     """
 
+    @suggesting
     def __init__(
         self,
         app: App,

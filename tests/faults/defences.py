@@ -669,6 +669,12 @@ MUTANTS = [
         "../unit/test_call_options.py::test_a_time_that_there_is_not",
     ),
     without(
+        "a signed pickle is read in its own place alone", "liteq/serialization/content.py",
+        'join([self._purpose, *(part.encode() for part in owner or ())])', "join([])",
+        "../unit/test_serializers.py::test_a_signed_pickle_is_read_as_the_arguments_of_its_own_message_alone",
+        "../unit/test_serializers.py::test_a_pickle_that_is_copied_to_another_row_becomes_a_dead_letter",
+    ),
+    without(
         "a message names no module to import", "liteq/worker/control/commands.py",
         "    if modules and not state.app.conf.worker_pool_restarts:", "    if False:",
         "../integration/test_control_worker.py::test_a_message_imports_no_module_unless_the_settings_allow_it",
@@ -773,7 +779,8 @@ MUTANTS = [
     without(
         "what is known of the log is one value", "liteq/storage/sqlite/sidecars.py",
         "        known = self._known\n        while known is not None",
-        "        if self._known is not None and identity(self._paths[which]) != (self._known or ((0, 0), (0, 0)))[which]:\n"
+        "        if self._known is not None"
+        " and identity(self._paths[which]) != (self._known or ((0, 0), (0, 0)))[which]:\n"
         "            return True\n"
         "        known = self._known\n        while known is not None",
         "test_threads.py::test_forty_threads_that_send_and_ask_meet_no_error",

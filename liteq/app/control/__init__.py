@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from liteq.app.control.inspect import Inspect
-from liteq.app.control.replies import Reply, flatten_reply, ids_of, name_of_celery, stamps_of
+from liteq.app.control.replies import Reply, check_extra, flatten_reply, ids_of, name_of_celery, stamps_of
 from liteq.context import App
 from liteq.context.living import living
 from liteq.policy.rates import per_second
@@ -53,6 +53,7 @@ class Control:
         Answers are waited for up to `timeout` seconds, and no longer than until every living worker, or `limit` of
         them, has answered. `pattern` chooses workers by name, a glob, or with `matcher="pcre"` a regular expression.
         """
+        check_extra(command, extra)
         workers = self.living(destination, pattern, matcher)
         named = destination is not None or pattern is not None
         if reply and not workers:
@@ -138,6 +139,7 @@ class Control:
         `terminate`, the process that runs it gets `signal`, and it ends as REVOKED (prefork pool). With a message
         that has replaced itself, its replacement is revoked.
         """
+        check_extra("revoke", kwargs)
         ids = ids_of(task_id)
         revoked = self.app.storage.commands.revoke(ids, keep_s=REVOKES_KEPT_S)
         if not revoked.running and not revoked.unknown and not kwargs.get("reply"):
