@@ -176,7 +176,7 @@ def test_a_file_that_this_user_may_not_write_is_refused(
 
 
 def as_nobody(action: Callable[[], object]) -> str:
-    """What `action` raises in a child process of a user without rights, if this one has any."""
+    """The error that `action` raises in a child process of a user without rights, if this one has any."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
