@@ -1,4 +1,4 @@
-"""The targets of liteq, row by row, and the floors below which it must not fall: one table for the page and for the gate."""
+"""The targets of liteq, row by row, and the floors that it must hold: one table for the page and for the gate."""
 
 from __future__ import annotations
 
