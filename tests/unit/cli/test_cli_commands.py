@@ -115,7 +115,7 @@ def test_dead_letters_are_listed_shown_replayed_dropped(shop, call, work):
     work()
     assert shop("dead", "replay", "--task", "shop.broken", "--json").json["replayed"] == [two, one]
     work()
-    assert shop("dead", "drop", "--all", "--json").json == {"dropped": 2}
+    assert shop("dead", "drop", "--all", "--yes", "--json").json == {"dropped": 2}
     assert shop("dead", "list", "--json").json == []
 
 
