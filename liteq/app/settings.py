@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from datetime import tzinfo
 from typing import Any
 
-from liteq.app.schedules import check_entry
 from liteq.app.urls import check_url, home_of_caller, placed
 from liteq.canvas import Signature
 from liteq.context import App
@@ -310,6 +309,8 @@ class Settings:
         options: Mapping[str, Any] = {},
     ) -> str:
         """Have beat send `sig` by `schedule` (seconds, timedelta, crontab, ...); the entry's key in `beat_schedule`."""
+        from liteq.app.schedules import check_entry  # with all kinds of schedules: few programs have them
+
         if isinstance(sig, Signature):
             sig = sig.clone(args, dict(kwargs or {}))
         else:

@@ -74,6 +74,9 @@ class Beat:
         gone = self.storage.schedules.synchronise(self.app.schedules.owner, [entry for entry, _ in configured])
         for name in gone:
             logger.info("beat: %s is not in the configuration any more, and is removed", name)
+        for record in self.storage.schedules.all():
+            if record.owner in {"", self.app.schedules.owner} and (doubt := self.app.schedules.doubt(record)):
+                logger.warning("beat: %s", doubt)
         self._started = True
 
     def run(self, stop: threading.Event | None = None) -> None:

@@ -41,6 +41,8 @@ def find_app(name: str) -> LiteQ:
     if os.environ.get(SHIM, "").strip().lower() not in OFF:
         upward("celery_shim")  # the app's imports need it
     module_name, colon, attribute = name.partition(":")
+    if module_name.endswith(".py") and Path(module_name).is_file():
+        raise ImproperlyConfigured(f"-A takes a module, and {module_name} is its file{_meant(name)}")
     if colon:
         return _attribute(_import(module_name, name), attribute)
     if not _exists(name) and "." in name:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, cast
 
 import click
 
+from liteq.cli.completion import completed
 from liteq.cli.exits import Exit, code_of, described
 from liteq.cli.names import unknown
 from liteq.cli.session import GLOBAL_OPTIONS, HIDDEN_GLOBAL_OPTIONS, Session
@@ -41,6 +42,10 @@ ELSEWHERE = {
 
 class Command(click.Command):
     """A command that takes the global options too, so that `liteq worker -A app` is `liteq -A app worker`."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        completed(self.name, self.params)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         return [*super().get_params(ctx), *HIDDEN_GLOBAL_OPTIONS]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from liteq import signals
+from liteq.app.discovery import require_tasks
 from liteq.cli.asking import confirm_deletion
 from liteq.cli.find_app import broken
 from liteq.cli.names import names, one_of
@@ -160,6 +161,7 @@ def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
     detach=("-D", "--detach"),
     background="Run in the background.",
 )
+@click.option("--without-tasks", is_flag=True, help="Start although the app has no task of its own.")
 @click.option("-B", "--beat", is_flag=True, help="Also send periodic tasks when they come due, as `liteq beat` does.")
 @click.option(
     "--reload", is_flag=True, help="For development: start again, after what runs, when a .py file below here changes."
@@ -226,6 +228,9 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
     signals.celeryd_init.send(sender=name, instance=about_to_be, conf=app.conf, options=ctx.params)
     app.conf.apply(settings, Source.COMMAND_LINE, "the command line")
     _import_tasks(app)
+    if not given["without_tasks"]:
+        named = "" if ctx.ensure_object(Session).has_app else "; name the app with -A"
+        require_tasks(app, f"{named}; --without-tasks starts it all the same")
     chosen = _chosen_queues(app, given["queues"], given["exclude_queues"])
     app.select_queues(chosen)  # a receiver of celeryd_after_setup may add to them: app.amqp.queues.select_add
     made = Worker(

@@ -33,7 +33,8 @@ from liteq.execution.plan import ExceptionInfo, Executed, Plan
 from liteq.message import LATER, Ack, Cancel, DeadLetter, Flag, Lease, Release, Replace, RetryAt
 from liteq.policy.retry import decide, exhausted
 from liteq.policy.times import span_ms
-from liteq.result import ResultBase, line_as_tuple
+from liteq.result import ResultBase
+from liteq.result.record import line_as_tuple
 from liteq.serialization import decode, encode, encode_error
 from liteq.serialization.content import ENVELOPE, Owner
 from liteq.serialization.failures import exception_from

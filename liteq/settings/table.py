@@ -205,6 +205,7 @@ _ROWS = [
     ),
     _celery("worker_task_log_datefmt", str | None, None, "Form of the time in a task's log lines."),
     _celery("worker_task_log_format", str, TASK_LOG_FORMAT, "A log line of a task."),
+    Setting("worker_without_tasks", bool, False, "A worker starts although its app has no task of its own."),
     # -- beat ----------------------------------------------------------------------------------------------------
     _celery("beat_schedule", dict, {}, "The periodic tasks: by entry, `task`, `schedule`, `args`, `options`."),
     _celery(

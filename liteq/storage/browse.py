@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from liteq.states import EXPIRABLE, State, sql_list
+from liteq.states import EXPIRABLE, State
 from liteq.storage.driver import Transaction
 
 __all__ = ["Line", "Mark", "page"]
@@ -47,7 +47,7 @@ class Line(NamedTuple):
 
 # A state's partial index is used where the query has its condition word for word. Finished messages, the newest first;
 # scheduled ones in the order in which they come due; else the newest first.
-_ENDED = f"m.state IN {sql_list(EXPIRABLE)}"
+_ENDED = "m.finished_ms IS NOT NULL AND m.state <> 'dead'"
 _WHERE: Mapping[State | None, tuple[str, str, str]] = {
     None: ("TRUE", "m.seq", "DESC"),
     State.DEAD: ("m.state = 'dead'", "m.finished_ms", "DESC"),

@@ -241,10 +241,7 @@ class Storage:
         return self.turn(settled, (), worker=0, limit=0, visibility_s=0).lost
 
     def begin(self, lease: Lease) -> bool:
-        """Note, before its body is called, that a message that runs at most once has begun.
-
-        False when the lease is over: then the body is not to be called.
-        """
+        """Note that a message that runs at most once begins; False when the lease is over, and it is not to begin."""
         with self.driver.write(Promise.PROGRESS) as tx:
             return _extend.begin(tx, lease.seq, lease.token)
 

@@ -224,6 +224,7 @@ MUTANTS = [
         "    _refuse_read_only(path)\n", "",
         "test_bad_files.py::test_a_file_that_this_user_may_not_write_is_refused",
         "test_bad_files.py::test_a_read_only_file_system_is_told_as_such",
+        "test_shared_files.py::test_without_the_setting_the_second_user_is_told_what_is_wrong",
     ),
     without(
         "the reaper pauses when the clock was set", "liteq/worker/chores/heartbeat.py",
@@ -510,7 +511,7 @@ MUTANTS = [
     ),
     without(
         'what has finished has finished by now', "liteq/storage/cap.py",
-        '    "finished": finished({State.SUCCEEDED, State.CANCELLED, State.UPSTREAM_FAILED}),\n', '',
+        """    "finished": finished("finished_ms IS NOT NULL AND state <> 'dead'"),\n""", "",
         "test_clock_jumps.py::test_what_has_finished_leaves_in_spite_of_it",
     ),
     without(
@@ -810,6 +811,27 @@ MUTANTS = [
         "a fork waits for imports", "liteq/utils/imports.py",
         "not in (None, me)", "is NotImplemented",
         "test_threads.py::test_a_child_is_not_forked_while_another_thread_imports",
+    ),
+    without(
+        "the umask has no say in a queue's mode", "liteq/storage/sqlite/files.py",
+        "                os.fchmod(fd, mode)  # the umask has perhaps taken bits\n", "                pass\n",
+        "test_shared_files.py::test_the_setting_says_who_may_use_the_files_and_the_umask_does_not",
+    ),
+    without(
+        "what is beside a shared queue is shared", "liteq/storage/sqlite/ownership.py",
+        "wanted = MODE | (database.st_mode & GROUP if database.st_mode & stat.S_IWGRP else 0)", "wanted = MODE",
+        "test_shared_files.py::test_two_users_of_a_group_share_a_queue_and_a_third_does_not",
+    ),
+    without(
+        "the mode of a file that is there is its owner's choice", "liteq/storage/sqlite/files.py",
+        "    except FileExistsError:\n        return\n",
+        "    except FileExistsError:\n        os.chmod(path, mode)\n        return\n",
+        "test_shared_files.py::test_a_file_that_is_there_keeps_its_mode",
+    ),
+    without(
+        "a queue is one user's or one group's", "liteq/settings/table.py",
+        '        choices=("600", "660"),\n', "",
+        "test_shared_files.py::test_no_other_mode_is_taken",
     ),
     without(
         "a side file of another user is refused", "liteq/storage/sqlite/ownership.py",

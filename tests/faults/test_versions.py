@@ -251,10 +251,10 @@ def test_an_older_one_refuses_the_file_of_this_one_and_writes_nothing(drill: Dri
     drill.send(storage, "work", 1)
     storage.close()
     before = content(drill)
-    assert "upgrade liteq here; nothing was written" in in_older(drill, older, REFUSED)
+    assert "upgrade liteq-tasks here; nothing was written" in in_older(drill, older, REFUSED)
     worker = drill.worker(name="older", env=environment(older))
     assert worker.wait(timeout=30) == CONFIG
-    assert "upgrade liteq here" in drill.log("older")
+    assert "upgrade liteq-tasks here" in drill.log("older")
     assert "Traceback" not in drill.log("older")
     assert content(drill) == before
 
@@ -269,7 +269,7 @@ def test_a_running_older_worker_hands_over_to_this_one(drill: Drill, older: Path
     storage = drill.storage()  # an upgrade, beside the running worker
     assert storage.migrate() == KNOWN
     assert worker.wait(timeout=30) == CONFIG
-    assert "upgrade liteq here" in drill.log("older")
+    assert "upgrade liteq-tasks here" in drill.log("older")
     assert storage.reader.find(task).state is State.LEASED  # type: ignore[union-attr]
     go.touch()
     began = time.monotonic()

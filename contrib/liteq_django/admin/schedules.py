@@ -221,6 +221,9 @@ class ScheduleAdmin(QueueAdmin):
             return None
         self.note(request, data["name"], "Saved")
         messages.success(request, f"The schedule {data['name']} was saved.")
+        saved = default_app().storage.schedules.find(data["name"])
+        if saved is not None and (doubt := schedules.doubt(saved)):
+            messages.warning(request, doubt)
         return HttpResponseRedirect(self._url("changelist"))
 
     def _show(self, request: HttpRequest, form: ScheduleForm, title: str, record: Any = None) -> HttpResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from liteq.app.discovery import require_tasks
 from liteq.worker import worker as engine
 from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.compat.hooks import CeleryHooks
@@ -20,7 +21,9 @@ class Worker(engine.Worker):
         return self._celery
 
     def start(self) -> int:
-        """As `run`."""
+        """As `run`. Raises ImproperlyConfigured where the app has no task of its own."""
+        self.app.import_tasks()
+        require_tasks(self.app, "; worker_without_tasks=True starts it all the same")
         return self.run()
 
     @property

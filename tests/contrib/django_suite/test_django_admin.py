@@ -142,6 +142,9 @@ def test_schedules_are_added_changed_paused_run_and_deleted(shop, admin):
     assert "five fields" in admin.post(f"{BASE}schedule/add/", {**form, "schedule": "at dawn"}).content.decode()
     assert "JSON array" in admin.post(f"{BASE}schedule/add/", {**form, "args": "{}"}).content.decode()
     assert admin.post(f"{BASE}schedule/add/", form).status_code == 302
+    unknown = admin.post(f"{BASE}schedule/add/", {**form, "name": "typo", "task": "shop.orders.tasks.pey"}, follow=True)
+    assert "a task that this app does not know (nearest: &#x27;shop.orders.tasks.pay&#x27;" in unknown.content.decode()
+    shop.schedules.remove("typo")
     assert "there is a schedule" in admin.post(f"{BASE}schedule/add/", form).content.decode()
     assert "30 3 * * *" in page(admin, "schedule/")
     one = f"{BASE}schedule/every night/change/"
