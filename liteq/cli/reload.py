@@ -36,7 +36,11 @@ def run(session: Session) -> int:
     try:
         from watchfiles import PythonFilter, watch
     except ImportError:
+<<<<<<< HEAD
         raise ImproperlyConfigured("--reload needs the package watchfiles: pip install watchfiles") from None
+=======
+        raise ImproperlyConfigured("--reload needs watchfiles: pip install watchfiles") from None
+>>>>>>> main
     worker = _Worker(session)
     stop = threading.Event()
 
