@@ -311,10 +311,10 @@ class Storage:
         return capped
 
     def expire(self, *, result_expires_s: float | None, dead_expires_s: float | None, limit: int = CHUNK) -> int:
-        """Delete a chunk of the rows that finished longer ago than these (None: keep); how many."""
+        """Delete a chunk of the rows that finished longer ago than these (None or 0: keep all); how many."""
         now_ms = self.clock.now_ms()
-        before_ms = None if result_expires_s is None else now_ms - int(result_expires_s * 1000)
-        dead_ms = None if dead_expires_s is None else now_ms - int(dead_expires_s * 1000)
+        before_ms = now_ms - int(result_expires_s * 1000) if result_expires_s else None
+        dead_ms = now_ms - int(dead_expires_s * 1000) if dead_expires_s else None
         with self.driver.write(Promise.PROGRESS) as tx:
             return _retention.expire(tx, before_ms=before_ms, dead_before_ms=dead_ms, limit=limit)
 
