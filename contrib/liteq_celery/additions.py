@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -9,18 +10,22 @@ from liteq import context
 from liteq.app import current_app
 from liteq.context import App
 from liteq.serialization import decode, encode
+from liteq.utils.proxy import Proxy
+from liteq_celery.names import VERSIONS
 
 __all__ = [
     "DEFAULT_PROCESS_LOG_FMT",
     "DEFAULT_TASK_LOG_FMT",
     "VERSION",
     "DisabledBackend",
+    "ExceptionWithTraceback",
     "SchedulingError",
     "__version__",
     "app_or_default",
     "bugreport",
     "dumps",
     "loads",
+    "registered_tasks",
     "uuid",
     "version_info_t",
 ]
@@ -37,7 +42,7 @@ class version_info_t(NamedTuple):  # noqa: N801 - Celery's name
 
 
 VERSION = version_info_t(5, 7, 0, "", "")
-__version__ = "5.7.0"
+__version__ = VERSIONS["celery"]
 """The Celery whose behaviour is followed: libraries ask for it before they use something newer."""
 
 
@@ -53,6 +58,18 @@ class SchedulingError(Exception):
     """An error for programs to raise, or to catch, when a periodic task could not be sent."""
 
 
+class ExceptionWithTraceback(Exception):
+    """billiard's wrapper of an exception that crosses processes, for `isinstance`: liteq's are never wrapped."""
+
+    def __init__(self, exc: BaseException, tb: Any = None) -> None:
+        self.exc = exc
+        self.tb = "".join(traceback.format_exception(type(exc), exc, tb if tb is not None else exc.__traceback__))
+        super().__init__(str(exc))
+
+    def __str__(self) -> str:
+        return self.tb
+
+
 def uuid() -> str:
     """A new random id, as text."""
     return str(uuid4())
@@ -61,6 +78,10 @@ def uuid() -> str:
 def app_or_default(app: App | None = None) -> Any:
     """`app`, or the current one where it is None."""
     return context.get_current_app() if app is None else app
+
+
+registered_tasks: Any = Proxy(lambda: context.get_current_app().tasks, name="tasks")
+"""The tasks of the current app, for `celery.registry`."""
 
 
 def bugreport(app: App | None = None) -> str:

@@ -124,7 +124,7 @@ class Registrar:
     def forget_plans(self) -> None:
         """Have each task work out anew how it is executed: the settings have changed."""
         for task in self.registry.values():
-            task.__dict__.pop("_plan", None)
+            task.forget_plan()
 
     # -- the user's modules
 

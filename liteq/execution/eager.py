@@ -10,6 +10,7 @@ from liteq import states
 from liteq.canvas import as_list
 from liteq.context import Request, current_request
 from liteq.execution.execute import Executed, execute
+from liteq.execution.tracing import is_stale
 from liteq.message import RetryAt, new_id
 from liteq.result import EagerResult
 
@@ -47,6 +48,8 @@ def run_eagerly(
     too. `fields` are attributes of the request.
     """
     id_ = task_id or new_id()
+    if is_stale(task.plan.tracer):
+        task.forget_plan()
     outer = current_request()
     fields.setdefault("root_id", (outer.root_id or outer.id if outer is not None else None) or id_)
     fields.setdefault("parent_id", outer.id if outer is not None else None)

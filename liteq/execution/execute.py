@@ -19,16 +19,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
+from inspect import iscoroutinefunction, unwrap
 from types import TracebackType
 from typing import Any, TypeVar
 
 from liteq import signals, states
 from liteq.clock import Clock, to_ms
-from liteq.context import Around, Request, current_request, enter, leave
+from liteq.context import Request, current_request, enter, leave
 from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
 from liteq.execution.plan import ExceptionInfo, Executed, Plan
+from liteq.execution.tracing import as_traced, trace_ok_t
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Release, Replace, RetryAt
 from liteq.policy.retry import decide, exhausted
 from liteq.policy.times import span_ms
@@ -98,10 +100,10 @@ def execute(
     eager call has no reader in another process). Lets through
     KeyboardInterrupt and what else is no Exception; SystemExit fails the task and does not end its worker.
     """
-    around = task.plan.around
-    if around is None:
+    plan: Plan = task.plan
+    if not plan.is_enclosed:
         return _execute(task, request, args, kwargs, clock, keep, within)
-    return _surrounded(around, task, request, args, kwargs, clock, keep, within)
+    return _enclosed(plan, task, request, args, kwargs, clock, keep, within)
 
 
 def _execute(
@@ -154,8 +156,8 @@ def _execute(
             leave(token)
 
 
-def _surrounded(
-    around: Around,
+def _enclosed(
+    plan: Plan,
     task: Any,
     request: Request,
     args: Any,
@@ -164,21 +166,36 @@ def _surrounded(
     keep: bool,
     within: AbstractContextManager[None] | None,
 ) -> Executed:
-    """`_execute` inside the context that the app has around each of its tasks (`LiteQ.around_task`)."""
+    """`_execute` inside a tracer that somebody has put there, and inside the context that the app has around tasks.
+
+    The first is `tracing.build_tracer`, the second `LiteQ.around_task`.
+    """
     executed: Executed | None = None
-    try:
-        with around(task, request):
+
+    def run() -> trace_ok_t:
+        nonlocal executed
+        started = clock.monotonic()
+        with nullcontext() if plan.around is None else plan.around(task, request):
             executed = _execute(task, request, args, kwargs, clock, keep, within)
-            if executed.exc is not None:
+            if executed.exc is not None and plan.around is not None:
                 raise executed.exc  # so that it is left as by any code that raises
+        return trace_ok_t(executed.retval, executed.einfo, clock.monotonic() - started, "")
+
+    try:
+        if plan.tracer is None:
+            run()
+        else:
+            as_traced(plan.tracer, run, request)
     except BaseException as exc:
         if executed is not None and exc is executed.exc:
             return executed
         if not isinstance(exc, Exception):
             raise
         if executed is None:  # there is nothing the task could run in: that is its failure, to be retried as others
-            return _raised(task, task.plan, request, exc, clock)
+            return _raised(task, plan, request, exc, clock)
         logger.exception("the context around task %s[%s] raised; the task's outcome stands", task.name, request.id)
+    if executed is None:
+        return _failed(task, plan, request, RuntimeError(f"the tracer of task {task.name!r} did not run it"))
     return executed
 
 
@@ -186,7 +203,7 @@ def _is_the_task_s(exc: BaseException, plan: Plan) -> bool:
     """Whether an exception that is no `Exception` fails the task alone: `sys.exit()` in it, or its own cancellation."""
     if isinstance(exc, SystemExit):
         return not getattr(exc, "stops_worker", False)
-    if not plan.is_async:
+    if not plan.is_async and not iscoroutinefunction(unwrap(plan.body)):  # the latter under a tracer
         return False
     from liteq.utils.coroutines import CancelledError
 
