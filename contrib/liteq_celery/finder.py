@@ -94,7 +94,7 @@ class ShimFinder(MetaPathFinder, Loader):
         """Nothing to execute: names are looked up when they are asked for."""
 
     def find_distributions(self, context: DistributionFinder.Context) -> Iterator[Distribution]:
-        """What `importlib.metadata.version("celery")` asks: libraries look for the version that they know."""
+        """The packages that liteq stands for, for `importlib.metadata`: libraries look for a version that they know."""
         for name, version in VERSIONS.items():
             if context.name in (None, name) and self.installed(name) is None:
                 yield AliasDistribution(name, version)

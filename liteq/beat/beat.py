@@ -147,7 +147,7 @@ class Beat:
             self.storage.schedules.put_off(record, next_due_ms=next_ms)
         return True
 
-    def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
+    def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:  # noqa: ARG002 - Celery's parameter
         """Send the runs of an entry that is due, and move it on; one that cannot be sent is put off.
 
         Its name, and what it is called with, are those of Celery's scheduler, whose users wrap it. `producer` is not

@@ -18,7 +18,7 @@ __all__ = ["Tracer", "as_traced", "build_tracer", "is_stale", "task_has_custom",
 class Tracer(Protocol):
     """Runs a task once: the value that `build_tracer` returns."""
 
-    def __call__(self, uuid: Any, args: Any, kwargs: Any, request: Any = None) -> Any:
+    def __call__(self, uuid: Any, args: Any, kwargs: Any, request: Any = None, /) -> Any:
         """Execute the task, and tell how it ended."""
 
 
@@ -34,19 +34,19 @@ class trace_ok_t(NamedTuple):  # noqa: N801 - Celery's name
 _run: ContextVar[Callable[[], trace_ok_t] | None] = ContextVar("liteq_traced_run", default=None)
 
 
-def build_tracer(name: str, task: Any, loader: Any = None, hostname: str | None = None, **options: Any) -> Tracer:
-    """The function that runs `task` once, as a worker does.
+def build_tracer(_name: str, task: Any, *_more: Any, propagate: bool = False, **_options: Any) -> Tracer:
+    """The function that runs `task` once, as a worker does. Celery's other arguments have nothing to choose here.
 
     For programs that replace this function by one that wraps what it returns. Outside of an execution, what is
     returned runs the task as `task.apply` does.
     """
 
-    def trace(uuid: Any, args: Any, kwargs: Any, request: Any = None) -> trace_ok_t:
+    def trace(uuid: Any, args: Any, kwargs: Any, _request: Any = None) -> trace_ok_t:
         run = _run.get()
         if run is not None:
             _run.set(None)  # a task that is run inside this one has a tracer of its own
             return run()
-        result = task.apply(args, kwargs, task_id=uuid, throw=bool(options.get("propagate")))
+        result = task.apply(args, kwargs, task_id=uuid, throw=propagate)
         return trace_ok_t(result.result, None, 0.0, repr(result.result))
 
     return trace
@@ -62,7 +62,7 @@ def task_has_custom(task: Any, attr: str) -> bool:
     return any(attr in vars(cls) for cls in type(task).__mro__ if not cls.__module__.startswith("liteq."))
 
 
-# -- for plans -----------------------------------------------------------------------------------------------------------
+# -- for plans -------------------------------------------------------------------------------------------------------
 
 
 def tracer_of(task: Any) -> Tracer | None:

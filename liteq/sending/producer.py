@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from liteq import signals
 from liteq.context import App
@@ -25,9 +25,9 @@ class _Replaceable(type):
     def __setattr__(cls, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if is_replaced():
-            signals.before_task_publish.connect(_watch, dispatch_uid="liteq.sending.producer")
+            signals.before_task_publish.connect(_watch)
         else:
-            signals.before_task_publish.disconnect(_watch, dispatch_uid="liteq.sending.producer")
+            signals.before_task_publish.disconnect(_watch)
 
 
 def _watch(**_publication: Any) -> None:
@@ -66,7 +66,7 @@ class Producer(metaclass=_Replaceable):
 
     release = close
 
-    def __enter__(self) -> Producer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

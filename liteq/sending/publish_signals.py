@@ -57,7 +57,7 @@ def publish_through_producer(
         stands.append(write({key: value for key, value in headers.items() if key not in ours}))
         return stands
 
-    properties = {"correlation_id": message.id, "priority": message.priority, "serializer": "json", "delivery_mode": 2}
+    properties: dict[str, Any] = {"correlation_id": message.id, "priority": message.priority, "serializer": "json"}
     Producer(app=app, write=write_with).publish(publication.pop("body"), **publication, **properties)
     return stands[0] if stands else None
 
