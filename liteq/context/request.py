@@ -104,10 +104,9 @@ class Request:
         """Headers that a sender added are attributes too, as in Celery; and a worker's names for `id` and `task`."""
         if name in SYNONYMS:
             return getattr(self, SYNONYMS[name])
-        if not name.startswith("_"):
-            headers = self.headers
-            if headers and name in headers:
-                return headers[name]
+        headers = self.headers
+        if headers and name in headers:
+            return headers[name]
         raise AttributeError(name)
 
     def __repr__(self) -> str:
