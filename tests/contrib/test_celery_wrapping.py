@@ -138,7 +138,9 @@ def test_whoever_wraps_an_async_body_sees_its_end_and_its_exception(app, monkeyp
     result = slow.delay()
     drain(app)
     assert str(result.result) == "late"
-    assert [str(step) for step in steps if isinstance(step, ValueError)] == ["late"]
+    (seen,) = (step for step in steps if isinstance(step, ValueError))
+    assert str(seen) == "late"
+    assert seen.__context__ is None, "it was raised in no handler of liteq's own"
     called = slow()
     assert inspect.iscoroutine(called), "called as a function, it is awaited"
     called.close()
@@ -291,9 +293,7 @@ def published(monkeypatch):
     return calls
 
 
-@pytest.mark.celery(
-    "Libraries", "a function in place of `kombu.Producer.publish` sees each call, and adds headers"
-)
+@pytest.mark.celery("Libraries", "a function in place of `kombu.Producer.publish` sees each call, and adds headers")
 def test_a_publisher_sees_each_call(app, published):
     @app.task(name="seen", bind=True)
     def seen(self, x):
@@ -342,9 +342,7 @@ def test_receivers_of_before_task_publish_are_told_of_the_queue(app):
 # -- Scheduler.apply_entry -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.celery(
-    "Libraries", "a function in place of `celery.beat.Scheduler.apply_entry` sees each due entry"
-)
+@pytest.mark.celery("Libraries", "a function in place of `celery.beat.Scheduler.apply_entry` sees each due entry")
 def test_an_entry_passes_through_what_is_put_around_it(app, monkeypatch):
     own, seen = Beat.apply_entry, []
 
