@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from liteq import signals, states
 from liteq.clock import Clock, to_ms
 from liteq.context import Around, Request, current_request, enter, leave
-from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
+from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry, text_of
 from liteq.execution.plan import ExceptionInfo, Executed, Plan
 from liteq.message import LATER, Ack, Cancel, DeadLetter, Flag, Lease, Release, Replace, RetryAt
 from liteq.policy.retry import decide, exhausted
@@ -209,7 +209,7 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
     if signals.task_success.receivers:
         signals.task_success.send(sender=task, result=retval, runtime=runtime_s)
     if logger.isEnabledFor(logging.INFO):
-        logger.info("Task %s[%s] succeeded in %.6fs: %.200r", task.name, request.id, runtime_s, retval)
+        logger.info("Task %s[%s] succeeded in %.6fs: %.200s", task.name, request.id, runtime_s, text_of(retval))
     return Executed(Ack(result), states.SUCCESS, retval)
 
 
@@ -296,10 +296,11 @@ def _failed(task: Any, plan: Plan, request: Request, exc: BaseException) -> Exec
     einfo = ExceptionInfo(exc, _own_frames(exc))
     outcome = DeadLetter(encode_error(exc, einfo.traceback, max_traceback_bytes=plan.error_limit))
     tell_failure(task, request, exc, einfo)
+    named = task.name, request.id, text_of(exc)
     if task.throws and isinstance(exc, tuple(task.throws) if not isinstance(task.throws, type) else task.throws):
-        logger.info("Task %s[%s] raised expected: %.1000r", task.name, request.id, exc)
+        logger.info("Task %s[%s] raised expected: %.1000s", *named)
     else:
-        logger.error("Task %s[%s] raised unexpected: %.1000r", task.name, request.id, exc, exc_info=einfo.exc_info)
+        logger.error("Task %s[%s] raised unexpected: %.1000s", *named, exc_info=einfo.exc_info)
     return Executed(outcome, states.FAILURE, exc, exc, einfo)
 
 
