@@ -369,7 +369,7 @@ def test_an_exception_that_cannot_be_printed_is_retried_and_then_shown(app, cloc
         try:
             raise Unprintable
         except Unprintable as exc:
-            raise self.retry(exc=exc, countdown=0)
+            raise self.retry(exc=exc, countdown=0) from None
 
     caplog.set_level("INFO")
     assert isinstance(run(fails).outcome, RetryAt)
