@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 __all__ = [
     "DEPTH_SHIFT",
+    "LATER",
     "Ack",
     "Batch",
     "Cancel",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 DEFAULT_QUEUE = "celery"
+LATER = b""  # the input of a lease that its executor reads by itself; no document is empty
 VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # a hexadecimal digit with its first two bits 1 and 0
 
 
@@ -66,7 +68,9 @@ class Message:
     """One row to be, as a producer hands it to `Storage.enqueue`.
 
     `payload` is JSON, `[args, kwargs]`. `options` is a JSON object or None: headers, time limits, all that only the
-    executing side reads. `due_ms` None means now. `delay_ms` counts from the moment a blocked row is unblocked.
+    executing side reads. `due_ms` None means now. `delay_ms`, a countdown, counts from the moment a blocked row
+    is unblocked; of any other row it is how far `due_ms` was ahead at the call: it never is by more, whatever becomes
+    of the clock.
     `awaits` is the id of a message or a group; such a row is blocked until that has finished.
     """
 
@@ -166,10 +170,15 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Release:
-    """Back in the queue as it was. `crashed`: the child that ran it died; past `max_crashes` it is a dead letter."""
+    """Back in the queue as it was. `crashed`: the child that ran it died; past `max_crashes` it is a dead letter.
+
+    `due_ms`: handed back by a worker that cannot run it, for others to take from then on, with these `options`.
+    """
 
     crashed: bool = False
     error: bytes | None = None
+    due_ms: int | None = None
+    options: bytes | None = None
 
 
 @dataclass(slots=True)

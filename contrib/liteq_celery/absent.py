@@ -28,7 +28,6 @@ INSTEAD = {
     "celery.bootsteps": "Step and StartStopStep are there; blueprints are not: see `liteq.worker.worker`",
     "celery.concurrency": "the pools are prefork, threads and solo (`liteq.worker.pool`); for tasks that wait, write "
     "`async def` tasks",
-    "celery.contrib.django": "send after the commit by `transaction.on_commit(partial(task.delay, ...))`",
     "celery.contrib.migrate": "messages are in one file: see `liteq backup` and `liteq dead`",
     "celery.contrib.rdb": "use `pytest` with `liteq.testing`, or pdb with the solo pool",
     "celery.events": "`app.events` and celery.events.{event,dispatcher,receiver,snapshot,state} are there; there is no "
@@ -44,7 +43,6 @@ INSTEAD = {
     "celery.worker.request": "a running task's request is `self.request` (`liteq.context.Request`); time limits and "
     "failures reach signals and the task's on_failure",
     "celery.worker.state": f"what workers hold is in the file: {INSPECT}",
-    "kombu.Connection": ONE_FILE,
     "kombu.Consumer": ONE_FILE,
     "kombu.common": "there are no broadcast queues: a message runs once; `app.control.broadcast` reaches every worker",
     "kombu.serialization": "`register` and `unregister` are there; which serializers are used say the settings "

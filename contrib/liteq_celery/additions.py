@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -9,13 +10,13 @@ from uuid import uuid4
 from liteq import context
 from liteq.app import current_app
 from liteq.context import App
-from liteq.serialization import decode, encode
 from liteq.utils.proxy import Proxy
 from liteq_celery.names import VERSIONS
 
 __all__ = [
     "DEFAULT_PROCESS_LOG_FMT",
     "DEFAULT_TASK_LOG_FMT",
+    "LOG_LEVELS",
     "VERSION",
     "DisabledBackend",
     "ExceptionWithTraceback",
@@ -23,8 +24,6 @@ __all__ = [
     "__version__",
     "app_or_default",
     "bugreport",
-    "dumps",
-    "loads",
     "registered_tasks",
     "uuid",
     "version_info_t",
@@ -48,6 +47,9 @@ __version__ = VERSIONS["celery"]
 
 DEFAULT_PROCESS_LOG_FMT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 DEFAULT_TASK_LOG_FMT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
+
+LOG_LEVELS: dict[Any, Any] = dict(logging.getLevelNamesMapping())
+LOG_LEVELS |= {level: name for name, level in LOG_LEVELS.items()}
 
 
 class DisabledBackend:
@@ -87,13 +89,3 @@ registered_tasks: Any = Proxy(lambda: context.get_current_app().tasks, name="tas
 def bugreport(app: App | None = None) -> str:
     """The text for a bug report: `app.bugreport()`, of the current app where none is given."""
     return str((current_app if app is None else app).bugreport())
-
-
-def dumps(value: Any, **_options: Any) -> str:
-    """`value` as JSON, with dates, decimals, UUIDs and bytes, as messages have it. Raises NotSerializable."""
-    return encode(value, what="value").decode()
-
-
-def loads(text: str | bytes, **_options: Any) -> Any:
-    """Read the text that `dumps` wrote. Raises BadMessage."""
-    return decode(text.encode() if isinstance(text, str) else bytes(text))

@@ -52,6 +52,15 @@ PRODUCER = _from("liteq.sending.producer", "Producer")
 LIMITS = _from("liteq.exceptions", "SoftTimeLimitExceeded Terminated TimeLimitExceeded WorkerLostError")
 PROCESS = _from("liteq_celery.processes", "current_process")
 MAIN = {"main": "liteq.cli:main"}
+CONNECTION = _from("liteq_celery.kombu", "Connection")
+COMMANDS = (
+    "add_consumer autoscale cancel_consumer disable_events election enable_events heartbeat ok pool_grow "
+    "pool_restart pool_shrink rate_limit revoke revoke_by_stamped_headers shutdown terminate time_limit"
+)
+QUESTIONS = (
+    "active active_queues clock conf hello memdump memsample objgraph ping query_task registered report reserved "
+    "revoked scheduled stats"
+)
 
 MODULES: dict[str, Alias] = {
     "celery": Alias(
@@ -72,7 +81,9 @@ MODULES: dict[str, Alias] = {
     ),
     # -- the app
     "celery.app": Alias(names={**APP, **_from("liteq.app", "default_app")}),
-    "celery.app.base": Alias(names=_from("liteq.app", "Celery")),
+    "celery.app.base": Alias(
+        names=_from("liteq.app", "Celery") | {"PendingConfiguration": "liteq.app.settings:PendingConf"}
+    ),
     "celery.app.control": Alias("liteq.app.control"),
     "celery.app.defaults": Alias(names=_from("liteq_celery.additions", "DEFAULT_PROCESS_LOG_FMT DEFAULT_TASK_LOG_FMT")),
     "celery.app.log": Alias(names=_from("liteq.utils.log", "ColorFormatter TaskFormatter get_logger")),
@@ -104,7 +115,15 @@ MODULES: dict[str, Alias] = {
     "celery.schedules": Alias("liteq.schedules"),
     "celery.signals": Alias("liteq.signals"),
     "celery.states": Alias("liteq.states"),
-    "celery.utils": Alias(names={**UUIDS, "cached_property": "functools:cached_property"}),
+    "celery.utils": Alias(
+        names={
+            **UUIDS, "cached_property": "functools:cached_property",
+            **_from("liteq_celery.utils.functional", "chunks memoize noop"),
+            **_from("liteq_celery.utils.imports", "gen_task_name import_from_cwd instantiate"),
+            **_from("liteq_celery.utils.nodenames", "nodename nodesplit worker_direct"),
+            **_from("liteq_celery.additions", "LOG_LEVELS"),
+        }
+    ),
     "celery.utils.dispatch": Alias(names=_from("liteq.signals", "Signal")),
     "celery.utils.functional": Alias("liteq_celery.utils.functional"),
     "celery.utils.graph": Alias(names=_from("liteq.result.graph", "DependencyGraph")),
@@ -142,10 +161,16 @@ MODULES: dict[str, Alias] = {
     "celery.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
     "celery.worker.request": Alias(names=_from("liteq.context", "Request")),
     "celery.worker.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
-    "celery.worker.control": Alias("liteq.worker.control.panel"),
+    "celery.worker.control": Alias(
+        "liteq.worker.control.panel",
+        names=_from("liteq.worker.control.commands", COMMANDS) | _from("liteq.worker.control.inspect", QUESTIONS)
+        | {"nok": "liteq.worker.control.commands:error"},
+    ),
     # -- beside
     "celery.contrib": EMPTY,
     "celery.contrib.abortable": Alias("liteq_celery.abortable"),
+    "celery.contrib.django": EMPTY,
+    "celery.contrib.django.task": Alias(names=_from("liteq_django.task", "DjangoTask")),
     "celery.contrib.pytest": Alias("liteq.testing.plugin"),
     "celery.contrib.testing": EMPTY,
     "celery.contrib.testing.app": Alias(names=_from("liteq_celery.testing_app", "TestApp")),
@@ -153,7 +178,8 @@ MODULES: dict[str, Alias] = {
     "celery.contrib.testing.tasks": Alias("liteq_celery.ping"),
     "celery.contrib.testing.worker": Alias("liteq.testing.worker"),
     # -- kombu and billiard
-    "kombu": Alias(names={**QUEUES, **UUID, **PRODUCER}),
+    "kombu": Alias(names={**QUEUES, **UUID, **CONNECTION, **PRODUCER}),
+    "kombu.connection": Alias(names=CONNECTION),
     "kombu.messaging": Alias(names=PRODUCER),
     "kombu.entity": Alias(names=QUEUES),
     "kombu.exceptions": Alias(
@@ -162,7 +188,15 @@ MODULES: dict[str, Alias] = {
             "KombuError": "liteq.exceptions:LiteqError",
             "ContentDisallowed": "liteq.exceptions:SecurityError",
             "DecodeError": "liteq.exceptions:BadMessage",
+            "SerializationError": "liteq.exceptions:BadMessage",
             "SerializerNotInstalled": "liteq.exceptions:ImproperlyConfigured",
+            "ConnectionError": "liteq.exceptions:StorageError",
+            "TimeoutError": "builtins:TimeoutError",
+            **_from(
+                "liteq_celery.kombu",
+                "ChannelError ChannelLimitExceeded ConnectionLimitExceeded InconsistencyError LimitExceeded "
+                "MessageStateError NotBoundError ResourceError",
+            ),
         }
     ),
     "kombu.serialization": Alias(names=_from("liteq.serialization", "register unregister")),
@@ -172,7 +206,7 @@ MODULES: dict[str, Alias] = {
     "kombu.utils.objects": Alias(names={"cached_property": "functools:cached_property"}),
     "kombu.utils.functional": Alias("liteq_celery.utils.functional"),
     "kombu.utils.json": Alias(
-        names=_from("liteq.serialization", "register_type") | _from("liteq_celery.additions", "dumps loads")
+        names=_from("liteq.serialization", "register_type") | _from("liteq_celery.kombu", "JSONEncoder dumps loads")
     ),
     "kombu.utils.uuid": Alias(names=UUID),
     "billiard": Alias("multiprocessing", names={**LIMITS, **PROCESS, "VERSION": "liteq_celery.processes:VERSION"}),

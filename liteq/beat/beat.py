@@ -22,7 +22,7 @@ from liteq.clock import from_ms, to_ms
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, StorageError
 from liteq.message import Batch
-from liteq.schedules import BaseSchedule, from_document
+from liteq.schedules import BaseSchedule, NeverDue, from_document
 from liteq.storage.periodic import ScheduleRecord
 from liteq.storage.storage import Storage
 
@@ -32,6 +32,7 @@ logger = logging.getLogger("liteq.beat")
 
 # An entry that another program adds, resumes or changes is noticed after this time; a clock that was set, too.
 LONGEST_SLEEP_S = 5.0
+JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
 TROUBLE_PAUSE_S = 1.0  # between attempts while the storage refuses
 
 
@@ -54,6 +55,7 @@ class Beat:
         self._made: dict[bytes, BaseSchedule] = {}
         self._passed_over: set[str] = set()
         self._started = False
+        self._wall_offset_s: float | None = None  # at the last look
 
     @property
     def storage(self) -> Storage:
@@ -103,6 +105,7 @@ class Beat:
 
     def tick(self) -> float:
         """Send what is due now; the seconds until the next look."""
+        self._watch_the_clock()
         records, next_ms = self.storage.schedules.due()
         pending = [record for record in records if not self._try(record)]
         if records and len(pending) < len(records):
@@ -111,6 +114,33 @@ class Beat:
             return self._longest_s
         until_s: float = (next_ms - self.app.clock.now_ms()) / 1000
         return min(max(0.0, until_s), self._longest_s)
+
+    def _watch_the_clock(self) -> None:
+        """After the clock was set back, let no entry wait longer than its schedule says.
+
+        At the first look, that is known of an entry that was written or has run in what is now the future.
+        """
+        offset_s = self.app.clock.now_ms() / 1000 - self.app.clock.monotonic()
+        before_s, self._wall_offset_s = self._wall_offset_s, offset_s
+        if before_s is not None and offset_s - before_s > -JUMP_S:
+            return
+        now_ms = self.app.clock.now_ms()
+        for record in self.storage.schedules.all():
+            ahead = max(record.created_ms, record.last_run_ms or 0) > now_ms + JUMP_S * 1000
+            if record.enabled and (before_s is not None or ahead):
+                self._bring_near(record, now_ms)
+
+    def _bring_near(self, record: ScheduleRecord, now_ms: int) -> None:
+        """Move `record` to the next time of its schedule, where it is to wait for a later one."""
+        schedule = self._schedule(record)
+        if schedule is None or record.next_due_ms is None or record.next_due_ms <= now_ms:
+            return
+        try:
+            next_ms = to_ms(schedule.next_after(from_ms(now_ms)).astimezone(UTC))
+        except NeverDue:
+            return
+        if record.next_due_ms > next_ms and self.storage.schedules.put_off(record, next_due_ms=next_ms):
+            logger.warning("beat: the clock was set back; %s is due at %s", record.name, from_ms(next_ms).isoformat())
 
     def _try(self, record: ScheduleRecord) -> bool:
         """As `_handle`; an entry that cannot be handled at all is passed over, and named once."""

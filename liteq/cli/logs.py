@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import logging
 import logging.handlers
@@ -14,8 +15,9 @@ import orjson
 from liteq import signals
 from liteq.clock import from_ms
 from liteq.context import App
+from liteq.utils.lines import begun_lines
 from liteq.utils.log import ColorFormatter, TaskFormatter, base_logger, mlevel, task_logger
-from liteq.utils.text import printable
+from liteq.utils.text import excerpt, printable
 
 __all__ = ["JsonFormatter", "LogStream", "expand_name", "set_up"]
 
@@ -23,6 +25,11 @@ OF_THE_PROGRAM = ("liteq.task", "liteq.redirected")
 
 # A name lookup at import: what the process was started with, whatever a test or a task puts in its place.
 _stderr = sys.stderr
+
+
+LONGEST_LINE = 64 * 1024  # characters: more that is printed without a line's end is logged in pieces
+LONGEST_TRACEBACK = 16 * 1024  # characters of an exception in the log
+REST = "characters are left out of the log; `liteq result ID --traceback` shows what is kept"
 
 
 class JsonFormatter(TaskFormatter):
@@ -41,7 +48,7 @@ class JsonFormatter(TaskFormatter):
         if task_id != "???":
             line |= {"task": record.__dict__["task_name"], "task_id": task_id}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = excerpt(self.formatException(record.exc_info), LONGEST_TRACEBACK, REST)
         return orjson.dumps(line).decode()
 
 
@@ -63,7 +70,7 @@ class _Clean(logging.Formatter):
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        lines = [printable(line) for line in super().formatException(ei).split("\n")]
+        lines = [printable(line) for line in excerpt(super().formatException(ei), LONGEST_TRACEBACK, REST).split("\n")]
         # No line of Python's own begins like the head of a record: one that does would forge a record.
         return "\n".join(f"  {line}" if line.startswith(("[", "{")) else line for line in lines)
 
@@ -77,27 +84,60 @@ class _TaskFormatter(_Clean, TaskFormatter):
 
 
 class LogStream(io.TextIOBase):
-    """Stands for stdout or stderr in a worker: what is printed there becomes lines of the log, as in Celery."""
+    """Stands for stdout or stderr in a worker: what is printed there becomes lines of the log, as in Celery.
+
+    A line is logged when it ends, with its task, or when it is LONGEST_LINE characters long. Tasks share the stream:
+    closing it closes nothing.
+    """
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+    mode = "w"
+    line_buffering = True
+    write_through = False
 
     def __init__(self, logger: logging.Logger, level: int, behind: TextIO) -> None:
         self._logger = logger
         self._level = level
         self._behind = behind
-        self._mine = threading.local()  # a line at a time a thread; and no way back in from a failing handler
+        self._mine = _Line()
+        self.buffer = LogBytes(self)
+        self.name = getattr(behind, "name", "<stdout>")
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):  # how click, for one, finds out whether a stream takes bytes
             raise TypeError(f"write() takes str, not {type(text).__name__}")
-        if getattr(self._mine, "busy", False):
+        mine = self._mine
+        if mine.busy:
             return self._behind.write(text)
-        *lines, rest = (getattr(self._mine, "rest", "") + text).split("\n")
-        self._mine.rest = rest
+        if "\n" not in text:
+            if text:
+                if not mine.parts:
+                    begun_lines.add(self)
+                mine.parts.append(text)  # joined once the line ends: joined at each write, it cost the square
+                mine.length += len(text)
+                if mine.length >= LONGEST_LINE:
+                    self.flush()
+            return len(text)
+        first, *lines = text.split("\n")
+        self._end([first])
+        rest = lines.pop()
         self._log(lines)
+        self.write(rest)
         return len(text)
 
     def flush(self) -> None:
-        rest, self._mine.rest = getattr(self._mine, "rest", ""), ""
-        self._log([rest])
+        self._end([])
+
+    def close(self) -> None:
+        self.flush()
+
+    def _end(self, more: list[str]) -> None:
+        mine = self._mine
+        line = "".join([*mine.parts, *more])
+        mine.parts, mine.length = [], 0
+        begun_lines.discard(self)
+        self._log([line])
 
     def _log(self, lines: list[str]) -> None:
         self._mine.busy = True
@@ -108,6 +148,9 @@ class LogStream(io.TextIOBase):
         finally:
             self._mine.busy = False
 
+    def reconfigure(self, **_: Any) -> None:
+        """Accept what io.TextIOWrapper does: lines stay lines, in UTF-8."""
+
     def writable(self) -> bool:
         return True
 
@@ -116,6 +159,43 @@ class LogStream(io.TextIOBase):
 
     def fileno(self) -> int:
         return self._behind.fileno()
+
+
+class LogBytes(io.RawIOBase):
+    """The `buffer` of a LogStream: what is written there is text in UTF-8."""
+
+    mode = "wb"
+
+    def __init__(self, stream: LogStream) -> None:
+        self._stream = stream
+        self.name = getattr(stream._behind, "name", "<stdout>")
+        self.raw = self
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def write(self, data: Any) -> int:
+        self._stream.write(self._decoder.decode(bytes(data)))
+        return len(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+class _Line(threading.local):
+    """The line that a thread has begun; `busy` while one is being logged: no way back in from a failing handler."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.length = 0
+        self.busy = False
 
 
 def expand_name(path: str, nodename: str) -> str:
@@ -179,7 +259,8 @@ def _stands_under_its_own(logger: logging.Logger) -> bool:
 
 
 def _handle(logger: logging.Logger, logfile: str | None, formatter: logging.Formatter) -> None:
-    if logger.handlers and logger is not logging.getLogger():
+    """Give `logger` a handler; not where the program has given it one, which would show each line twice."""
+    if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
         return
     handler: logging.Handler
     if logfile is None:

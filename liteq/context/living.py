@@ -22,9 +22,10 @@ def living(app: App) -> list[WorkerRecord]:
     A worker lives while its heartbeat is fresh and the kernel does not know its process to be gone. The kernel can be
     asked on the worker's own machine only: elsewhere the heartbeat alone decides, after `late_ms`.
     """
-    latest_ms = app.clock.now_ms() - late_ms(app)
+    now_ms, late = app.clock.now_ms(), late_ms(app)
     return [
         worker
         for worker in app.storage.reader.workers()
-        if worker.heartbeat_ms >= latest_ms and not is_dead(worker.identity)
+        # One of the future is from before the clock was set back: a living worker has sent another since.
+        if abs(now_ms - worker.heartbeat_ms) <= late and not is_dead(worker.identity)
     ]

@@ -28,17 +28,17 @@ from typing import Any, TypeVar
 from liteq import signals, states
 from liteq.clock import Clock, to_ms
 from liteq.context import Request, current_request, enter, leave
-from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
+from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry, text_of
 from liteq.execution.plan import ExceptionInfo, Executed, Plan
 from liteq.execution.tracing import as_traced, trace_ok_t
-from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Release, Replace, RetryAt
+from liteq.message import LATER, Ack, Cancel, DeadLetter, Flag, Lease, Release, Replace, RetryAt
 from liteq.policy.retry import decide, exhausted
 from liteq.policy.times import span_ms
 from liteq.result import ResultBase
 from liteq.serialization import decode, encode, encode_error
 from liteq.serialization.failures import exception_from
 
-__all__ = ["ExceptionInfo", "Executed", "arguments", "execute", "retry_due_ms"]
+__all__ = ["ExceptionInfo", "Executed", "arguments", "call_hook", "execute", "retry_due_ms", "tell_failure"]
 
 T = TypeVar("T")
 
@@ -64,7 +64,8 @@ def arguments(task: Any, lease: Lease) -> tuple[list[Any], dict[str, Any]]:
         if flags & Flag.ON_FAILURE:
             args = _failure(task, lease, args, kwargs) + args
         elif lease.input is not None:
-            args = [decode(lease.input, plan.result_content), *args]
+            found = lease.input if lease.input != LATER else task.app.storage.reader.input_of(lease.awaits)
+            args = [decode(found, plan.result_content), *args]
     return args, kwargs
 
 
@@ -143,7 +144,7 @@ def _execute(
             executed = _returned(task, plan, request, retval, keep, clock.monotonic() - started)
         if plan.after_return is not None and executed.state not in UNRETURNED:
             value = executed.retval if executed.exc is None else executed.exc
-            _call(plan.after_return, executed.state, value, request.id, args, kwargs, executed.einfo)
+            call_hook(plan.after_return, executed.state, value, request.id, args, kwargs, executed.einfo)
         return executed
     finally:
         try:
@@ -221,11 +222,11 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
     except (BadMessage, ImproperlyConfigured) as exc:  # it cannot be stored: a failure, and a retry would not help
         return _failed(task, plan, request, exc)
     if plan.on_success is not None:
-        _call(plan.on_success, retval, request.id, request.args, request.kwargs)
+        call_hook(plan.on_success, retval, request.id, request.args, request.kwargs)
     if signals.task_success.receivers:
         signals.task_success.send(sender=task, result=retval, runtime=runtime_s)
     if logger.isEnabledFor(logging.INFO):
-        logger.info("Task %s[%s] succeeded in %.6fs: %.200r", task.name, request.id, runtime_s, retval)
+        logger.info("Task %s[%s] succeeded in %.6fs: %.200s", task.name, request.id, runtime_s, text_of(retval))
     return Executed(Ack(result), states.SUCCESS, retval)
 
 
@@ -288,10 +289,10 @@ def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock
     if retry.sig is not None:  # the task asked for other arguments
         payload = _other_arguments(task, request, [list(retry.sig.args), retry.sig.kwargs])
     if plan.on_retry is not None:
-        _call(plan.on_retry, reason, request.id, request.args, request.kwargs, einfo)
+        call_hook(plan.on_retry, reason, request.id, request.args, request.kwargs, einfo)
     if signals.task_retry.receivers:
         signals.task_retry.send(sender=task, request=request, reason=retry, einfo=einfo)
-    logger.info("Task %s[%s] retry: %s", task.name, request.id, retry)
+    logger.info("Task %s[%s] retry: %.1000s", task.name, request.id, retry)
     error = encode_error(reason, einfo.traceback, max_traceback_bytes=plan.error_limit)
     outcome = RetryAt(due_ms, error, payload, **retry.changes)
     return Executed(outcome, states.RETRY, retry, retry, einfo)
@@ -310,19 +311,26 @@ def _other_arguments(task: Any, request: Request, value: list[Any]) -> bytes:
 
 def _failed(task: Any, plan: Plan, request: Request, exc: BaseException) -> Executed:
     einfo = ExceptionInfo(exc, _own_frames(exc))
-    args, kwargs = request.args, request.kwargs
     outcome = DeadLetter(encode_error(exc, einfo.traceback, max_traceback_bytes=plan.error_limit))
+    tell_failure(task, request, exc, einfo)
+    named = task.name, request.id, text_of(exc)
+    if task.throws and isinstance(exc, tuple(task.throws) if not isinstance(task.throws, type) else task.throws):
+        logger.info("Task %s[%s] raised expected: %.1000s", *named)
+    else:
+        logger.error("Task %s[%s] raised unexpected: %.1000s", *named, exc_info=einfo.exc_info)
+    return Executed(outcome, states.FAILURE, exc, exc, einfo)
+
+
+def tell_failure(task: Any, request: Request, exc: BaseException, einfo: ExceptionInfo) -> None:
+    """Call the hook `on_failure` and send the signal `task_failure`."""
+    plan: Plan = task.plan
+    args, kwargs = request.args, request.kwargs
     if plan.on_failure is not None:
-        _call(plan.on_failure, exc, request.id, args, kwargs, einfo)
+        call_hook(plan.on_failure, exc, request.id, args, kwargs, einfo)
     if signals.task_failure.receivers:
         signals.task_failure.send(
             sender=task, task_id=request.id, exception=exc, args=args, kwargs=kwargs, traceback=einfo.tb, einfo=einfo
         )
-    if task.throws and isinstance(exc, tuple(task.throws) if not isinstance(task.throws, type) else task.throws):
-        logger.info("Task %s[%s] raised expected: %r", task.name, request.id, exc)
-    else:
-        logger.error("Task %s[%s] raised unexpected: %r", task.name, request.id, exc, exc_info=einfo.exc_info)
-    return Executed(outcome, states.FAILURE, exc, exc, einfo)
 
 
 def _own_frames(exc: BaseException) -> TracebackType | None:
@@ -333,7 +341,7 @@ def _own_frames(exc: BaseException) -> TracebackType | None:
     return tb
 
 
-def _call(hook: Callable[..., Any], *args: Any) -> None:
+def call_hook(hook: Callable[..., Any], *args: Any) -> None:
     """Call a hook after the fact: the outcome stands, even if the hook raises."""
     try:
         hook(*args)

@@ -13,6 +13,7 @@ from math import floor, inf, isfinite
 __all__ = ["BURST_S", "Bucket", "per_second"]
 
 UNITS: Mapping[str, float] = {"s": 1.0, "m": 60.0, "h": 3600.0}
+SLACK_S = 1e-3  # a time that was rounded on its way through the file is not ahead
 LEAST = 1 / (366 * 86_400)  # a slower rate would fill its bucket at a time that no file can hold
 BURST_S = 0.05  # tokens of so long may be taken at once: a fast rate is not kept by waking for each single task
 
@@ -58,6 +59,14 @@ class Bucket:
         """How many tokens it holds at most: one, as Celery's, or what comes in BURST_S."""
         return max(1, int(self.rate * BURST_S))
 
+    def cap(self, now: float) -> bool:
+        """Be no emptier than empty: after the clock was set back, `full_at` is too far ahead. Whether it was."""
+        empty = now + self.burst / self.rate
+        if self.full_at <= empty + SLACK_S:
+            return False
+        self.full_at = empty
+        return True
+
     def tokens(self, now: float) -> int:
         """How many may be taken now."""
         missing = (self._ahead(now) - now) * self.rate
@@ -74,5 +83,4 @@ class Bucket:
         return max(0.0, (missing - (self.burst - wanted)) / self.rate)
 
     def _ahead(self, now: float) -> float:
-        # No further ahead than an empty bucket is: the clock may have been set back.
         return max(now, min(self.full_at, now + self.burst / self.rate))

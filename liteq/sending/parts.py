@@ -92,6 +92,7 @@ class GroupStream:
             self._placeholder, GIVE_UP, encode([[group.id], {}], what="a group's placeholder"), self._queue,
             due_ms=self._now_ms() + int(PATIENCE_S * 1000), root_id=group.root_id, group_id=group.id,
             position=UNPLACED, flags=Flag.LINKED | Flag.IGNORE_RESULT,
+            delay_ms=int(PATIENCE_S * 1000),
         )  # fmt: skip
         opened = Group(group.id, group.size + 1, root_id=group.root_id)
         self._publish(Batch([*batch.messages, placeholder], [*batch.groups, opened]))

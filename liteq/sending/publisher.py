@@ -351,7 +351,7 @@ def due(options: Mapping[str, Any], clock: Clock, *, blocked: bool) -> tuple[int
         if isinstance(countdown, bool) or not isinstance(countdown, (int, float)):
             raise TypeError(f"countdown is a number of seconds, not {countdown!r}")
         delay_ms = span_ms(countdown, "countdown")
-        return (None, delay_ms) if blocked else (clock.now_ms() + delay_ms, None)
+        return (None if blocked else clock.now_ms() + delay_ms), delay_ms
     if eta is None:
         return None, None
     if isinstance(eta, (int, float)):

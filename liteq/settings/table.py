@@ -217,6 +217,15 @@ _ROWS = [
     Setting("visibility_timeout", float, 60.0, "A lease not extended for so long is over.", unit="s", minimum=1),
     _celery("result_failure_expires", float | None, None, "The same as `dead_expires`.", unit="s", minimum=0),
     Setting("busy_timeout", float, 30.0, "Wait for the write lock before StorageBusy.", unit="s", minimum=0),
+    Setting(
+        "unknown_task_patience",
+        float,
+        30.0,
+        "A message whose task a worker does not know is left to others for so long (a rolling deploy); then it is a "
+        "dead letter. 0: at once.",
+        "s",
+        minimum=0,
+    ),
     Setting("max_crashes", int, 3, "A task whose process died so often is a dead letter.", minimum=1),
     Setting("max_reaps", int, 10, "A task whose lease ran out so often is a dead letter.", minimum=1),
     Setting("dead_expires", float | None, 30 * DAY, "Age at which dead letters go.", unit="s", minimum=0),

@@ -24,7 +24,7 @@ EXTEND = """
 UPDATE liteq_groups SET size = size + :n, remaining = remaining + :n WHERE id = :id RETURNING 1
 """
 POSTPONE = f"""
-UPDATE liteq_messages SET state = 'scheduled', due_ms = :due_ms
+UPDATE liteq_messages SET state = 'scheduled', due_ms = :due_ms, delay_ms = :delay_ms
  WHERE id = :placeholder AND state IN {sql_list((State.SCHEDULED, State.PENDING))}
 RETURNING seq
 """
@@ -54,9 +54,9 @@ def extend(
     tx: Transaction, group_id: str, placeholder: str, batch: Batch, members: int, *, due_ms: int, now_ms: int
 ) -> bool:
     """Add `batch`, with `members` more of the group, and put `placeholder` off to `due_ms`; False when it has run."""
-    if not tx.execute(POSTPONE, {"placeholder": placeholder, "due_ms": due_ms}) or not tx.execute(
-        EXTEND, {"id": group_id, "n": members}
-    ):
+    if not tx.execute(
+        POSTPONE, {"placeholder": placeholder, "due_ms": due_ms, "delay_ms": due_ms - now_ms}
+    ) or not tx.execute(EXTEND, {"id": group_id, "n": members}):
         return False
     enqueue(tx, batch, now_ms=now_ms)
     return True

@@ -41,6 +41,7 @@ UPDATE liteq_messages SET state = 'pending'
 NEXT_DUE = "SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'"
 ANY_PENDING = "SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = ? LIMIT 1"
 
+LARGEST_INPUT = 256 * 1024  # bytes of a group's results that are read by a claim
 PROMOTE_LIMIT = 500  # a chunk: the rest follows in the next turn, and no writer waits long
 
 
@@ -93,14 +94,15 @@ def _complete(tx: Transaction, lease: Lease) -> Lease:
     waited for.
 
     That is read by reference now, not copied when it was unblocked: a fan-out keeps one copy, and a replayed dead
-    letter still finds it.
+    letter still finds it. The results of a large group are LATER: whoever executes joins them, and not the process on
+    which all others depend.
     """
     if not lease.payload:
         lease = lease._replace(payload=payloads.payload_of(tx, lease.seq))
     if lease.awaits is None or not lease.flags & Flag.TAKES_INPUT:
         return lease
     failure = bool(lease.flags & Flag.ON_FAILURE)
-    return lease._replace(input=results.input_of(tx, lease.awaits, failure=failure))
+    return lease._replace(input=results.input_of(tx, lease.awaits, failure=failure, largest=LARGEST_INPUT))
 
 
 def promote(tx: Transaction, *, now_ms: int) -> tuple[int, int | None]:

@@ -26,11 +26,14 @@ AWAITING = f"""
 SELECT seq, id, flags, group_id FROM liteq_messages WHERE awaits = ? AND state = 'blocked' ORDER BY seq {LOCK}
 """
 
-# A row may carry an absolute due time (eta), a countdown from this moment (delay_ms), or neither.
+# A row may carry an absolute due time (eta), a countdown from this moment (delay_ms), or neither: then it has the time
+# of its sending, which is ahead where the clock was set back since, and means nothing.
 UNBLOCK = """
 UPDATE liteq_messages
-   SET due_ms = CASE WHEN due_ms > :now_ms + coalesce(delay_ms, 0) THEN due_ms ELSE :now_ms + coalesce(delay_ms, 0) END,
-       state = CASE WHEN due_ms > :now_ms OR coalesce(delay_ms, 0) > 0 THEN 'scheduled' ELSE 'pending' END
+   SET due_ms = CASE WHEN due_ms > created_ms AND due_ms > :now_ms + coalesce(delay_ms, 0) THEN due_ms
+                     ELSE :now_ms + coalesce(delay_ms, 0) END,
+       state = CASE WHEN (due_ms > created_ms AND due_ms > :now_ms) OR coalesce(delay_ms, 0) > 0 THEN 'scheduled'
+                    ELSE 'pending' END
  WHERE awaits = :awaits AND state = 'blocked' AND (flags & :mask) = :flags
 RETURNING seq
 """

@@ -11,6 +11,11 @@ from liteq.storage.payloads import NO_ARGUMENTS
 __all__ = ["extend", "progress", "progress_by_id"]
 
 EXTEND = "UPDATE liteq_messages SET deadline_ms = ? WHERE seq = ? AND state = 'leased' AND token = ? RETURNING seq"
+# After the clock was set back, what its worker has lost sight of would stay leased for as long as that.
+CAP = """
+UPDATE liteq_messages SET deadline_ms = :deadline_ms
+ WHERE state = 'leased' AND worker = :worker AND deadline_ms > :deadline_ms
+"""
 PROGRESS = "UPDATE liteq_messages SET progress = ? WHERE seq = ? AND state = 'leased' AND token = ?"
 # For a caller that knows the id alone: update_state() of a task that is not the running one.
 PROGRESS_BY_ID = "UPDATE liteq_messages SET progress = ? WHERE id = ?"
@@ -22,8 +27,12 @@ VALUES (:id, '', '', 0, 'cancelled', :payload, :now_ms, :now_ms, {Flag.SHOWN}, 0
 """
 
 
-def extend(tx: Transaction, leases: Sequence[Lease], *, deadline_ms: int) -> list[Lease]:
-    """Move the deadline of `leases`; those that are lost, whose work is to be stopped."""
+def extend(tx: Transaction, worker: int, leases: Sequence[Lease], *, deadline_ms: int) -> list[Lease]:
+    """Move the deadline of `leases`; those that are lost, whose work is to be stopped.
+
+    No lease of `worker` ends later than that, whatever the clock was when it was given.
+    """
+    tx.executemany(CAP, [{"worker": worker, "deadline_ms": deadline_ms}])
     return [lease for lease in leases if not tx.execute(EXTEND, (deadline_ms, lease.seq, lease.token))]
 
 

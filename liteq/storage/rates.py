@@ -137,6 +137,11 @@ class _Turn:
         self.budget = budget
         self.shared = _by_task(tx.execute(RATES_TO_SPEND if spends else RATES))
         self._now = now_ms / 1000
+        # Capped once and written: capped at each look alone, a bucket would stay empty for as long as the clock was
+        # set back.
+        self.set_back = {
+            task for task, rate in self.shared.items() if rate.bucket is not None and rate.bucket.cap(self._now)
+        }
 
     def _buckets(self, task: str) -> Iterable[tuple[Bucket, float]]:
         own = self.budget.bucket(task)
@@ -155,20 +160,23 @@ class _Turn:
         return max((bucket.wait_s(now) for bucket, now in self._buckets(task)), default=0.0)
 
     def spend(self, tx: Transaction) -> None:
-        """Write back the shared tokens that the claim has used."""
-        for task, n in self.budget.used.items():
+        """Write what was claimed of the shared tokens, and the buckets that were too far ahead."""
+        for task in {*self.budget.used, *self.set_back}:
             rate = self.shared.get(task)
             if rate is not None and rate.bucket is not None:
-                rate.bucket.take(n, self._now)
+                rate.bucket.take(self.budget.used[task], self._now)
                 tx.execute(SPEND, {"task": task, "full_us": int(rate.bucket.full_at * 1e6)})
 
 
 def look(tx: Transaction, queues: Sequence[str], budget: Budget, *, now_ms: int) -> bool:
-    """Whether something that is held may be claimed now; else `budget.wait_s` says when."""
+    """Whether a claim is worth it: something held may be claimed, or a bucket is to be set right.
+
+    Else `budget.wait_s` says when.
+    """
     turn = _Turn(tx, budget, now_ms, spends=False)
     pairs = [task for queue, task in held_pairs(tx) if queue in queues]
     budget.wait_s = min(map(turn.wait_s, pairs), default=inf)
-    return any(turn.left(task) >= 1 for task in pairs)
+    return bool(turn.set_back) or any(turn.left(task) >= 1 for task in pairs)
 
 
 def claim_within(

@@ -1,8 +1,13 @@
-"""The verb *reap*: leases whose worker is gone go back to their queue."""
+"""The verb *reap*: leases whose worker is gone go back to their queue.
+
+A lease that has run out is no proof that its worker is gone: nobody could write for longer than the lease, or everybody
+was stopped. So a worker that is known to live keeps its leases past their deadline, but for those that its own later
+heartbeat has left out: it does not know of them (the commit of its claim was reported as failed).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from liteq.exceptions import WorkerLostError
 from liteq.message import Flag
@@ -10,18 +15,22 @@ from liteq.serialization import encode_error
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 
-__all__ = ["any_expired", "reap_expired", "reap_worker"]
+__all__ = ["expired", "reap_expired", "reap_worker"]
 
 # In chunks: a worker that died with thousands of leases does not hold the write lock for long.
 EXPIRED = f"""
 SELECT seq, token, id, flags, reaps, group_id FROM liteq_messages
- WHERE state = 'leased' AND deadline_ms <= :now_ms LIMIT :limit {SKIP_LOCKED}
+ WHERE state = 'leased' AND worker = :worker AND deadline_ms <= :until_ms LIMIT :limit {SKIP_LOCKED}
 """
 OF_WORKER = f"""
 SELECT seq, token, id, flags, reaps, group_id FROM liteq_messages
  WHERE state = 'leased' AND worker = :worker LIMIT :limit {SKIP_LOCKED}
 """
-ANY_EXPIRED = "SELECT 1 FROM liteq_messages WHERE state = 'leased' AND deadline_ms <= ? LIMIT 1"
+OWNERS = """
+SELECT m.worker, w.heartbeat_ms, min(m.deadline_ms)
+  FROM liteq_messages AS m LEFT JOIN liteq_workers AS w ON w.id = m.worker
+ WHERE m.state = 'leased' AND m.deadline_ms <= :now_ms GROUP BY m.worker, w.heartbeat_ms
+"""
 BACK = "UPDATE liteq_messages SET state = 'pending', reaps = reaps + 1 WHERE seq = ? AND state = 'leased' AND token = ?"
 DEAD = """
 UPDATE liteq_messages SET state = 'dead', reaps = reaps + 1, error = ?, finished_ms = ?
@@ -30,14 +39,22 @@ UPDATE liteq_messages SET state = 'dead', reaps = reaps + 1, error = ?, finished
 CHUNK = 1_000
 
 
-def any_expired(tx: Transaction, *, now_ms: int) -> bool:
-    """Whether a lease has run out; a read, so that the regular look costs no write lock."""
-    return bool(tx.execute(ANY_EXPIRED, (now_ms,)))
+def expired(tx: Transaction, living: Collection[int], *, now_ms: int) -> list[tuple[int, int]]:
+    """The workers with leases that have ended, each with the time up to which a deadline is past; a read.
+
+    For those of `living` that is their last heartbeat, which would have moved the deadline of each lease they hold.
+    """
+    found = []
+    for worker, heartbeat_ms, first_ms in tx.execute(OWNERS, {"now_ms": now_ms}):
+        until_ms = min(heartbeat_ms, now_ms) if worker in living and heartbeat_ms is not None else now_ms
+        if first_ms <= until_ms:
+            found.append((worker, until_ms))
+    return found
 
 
-def reap_expired(tx: Transaction, *, now_ms: int, max_reaps: int) -> int:
-    """End the leases whose deadline has passed, a chunk at a time; how many."""
-    rows = tx.execute(EXPIRED, {"now_ms": now_ms, "limit": CHUNK})
+def reap_expired(tx: Transaction, worker: int, until_ms: int, *, now_ms: int, max_reaps: int) -> int:
+    """End the leases of `worker` whose deadline is not after `until_ms`, a chunk at a time; how many."""
+    rows = tx.execute(EXPIRED, {"worker": worker, "until_ms": until_ms, "limit": CHUNK})
     return _reap(tx, rows, now_ms=now_ms, max_reaps=max_reaps)
 
 

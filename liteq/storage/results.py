@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import NamedTuple
 
 from liteq.exceptions import ChordError
-from liteq.message import Flag
+from liteq.message import LATER, Flag
 from liteq.serialization import as_json, decode_error, encode_error
 from liteq.states import FINISHED, FOLLOWED, State, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.payloads import NO_ARGUMENTS, RESULT_COLUMN
 
-__all__ = ["Ending", "forget", "group_error", "input_of", "result_of", "store"]
+__all__ = ["Ending", "forget", "group_bytes", "group_error", "input_of", "result_of", "store"]
 
 STORE = f"""
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, created_ms, flags,
@@ -33,6 +34,12 @@ UNION ALL
 SELECT position, id, NULL, 1 FROM liteq_groups WHERE group_id = :id
 ORDER BY 1
 """
+GROUP_SIZE = """
+SELECT coalesce(sum(CASE length(m.result) WHEN 0 THEN (SELECT length(body) FROM liteq_bodies WHERE ref = 2 * m.seq + 1)
+                    ELSE length(m.result) END), 0)
+  FROM liteq_messages AS m WHERE m.group_id = :id
+"""
+INNER_GROUPS = "SELECT id FROM liteq_groups WHERE group_id = :id"
 FIRST_FAILED = f"""
 SELECT id, error FROM liteq_messages
  WHERE group_id = :id AND state IN {sql_list(FINISHED - {State.SUCCEEDED})}
@@ -50,11 +57,16 @@ DELETE FROM liteq_messages
 """
 
 
-def result_of(tx: Transaction, node: str) -> bytes:
-    """The result of a message, or the list of the results of a group's members, as JSON; `null` where none is kept."""
+def result_of(tx: Transaction, node: str, *, largest: float = inf) -> bytes:
+    """The result of a message, or the list of the results of a group's members, as JSON; `null` where none is kept.
+
+    LATER where those of a group have more than `largest` bytes.
+    """
     for (result,) in tx.execute(RESULT, (node,)):
         return result if result is not None else b"null"
     if tx.execute(IS_GROUP, (node,)):
+        if largest < inf and group_bytes(tx, node) > largest:
+            return LATER
         return b"[" + b",".join(_members(tx, node)) + b"]"
     return b"null"
 
@@ -65,6 +77,16 @@ def _members(tx: Transaction, group: str) -> Iterable[bytes]:
             yield b"[" + b",".join(_members(tx, id_)) + b"]"
         else:
             yield as_json(result) if result is not None else b"null"
+
+
+def group_bytes(tx: Transaction, node: str) -> int:
+    """The size of the results of a group's members, those of its inner groups among them."""
+    total, todo = 0, [node]
+    while todo:
+        inner = todo.pop()
+        total += tx.execute(GROUP_SIZE, {"id": inner})[0][0]
+        todo += [id_ for (id_,) in tx.execute(INNER_GROUPS, {"id": inner})]
+    return total
 
 
 def group_error(tx: Transaction, group: str) -> bytes:
@@ -81,10 +103,10 @@ def group_error(tx: Transaction, group: str) -> bytes:
         inner = nested[0][0]
 
 
-def input_of(tx: Transaction, awaited: str, *, failure: bool) -> bytes | None:
+def input_of(tx: Transaction, awaited: str, *, failure: bool, largest: float = inf) -> bytes | None:
     """The input of a row that awaited `awaited`: its result; for an errback its error document."""
     if not failure:
-        return result_of(tx, awaited)
+        return result_of(tx, awaited, largest=largest)
     for (error,) in tx.execute(ERROR, (awaited,)):
         return error if error is None else bytes(error)
     return group_error(tx, awaited) if tx.execute(IS_GROUP, (awaited,)) else None

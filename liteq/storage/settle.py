@@ -38,12 +38,13 @@ ACK_AND_VANISH = f"DELETE FROM liteq_messages {UNDER_LEASE}"
 RETRY = f"""
 UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
        options = coalesce(?, options), queue = coalesce(?, queue), priority = coalesce(?, priority),
-       expires_ms = coalesce(?, expires_ms), flags = ?, progress = NULL
+       expires_ms = coalesce(?, expires_ms), flags = ?, delay_ms = ?, progress = NULL
  {UNDER_LEASE}
 """
 DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {UNDER_LEASE}"
 CANCEL = f"UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ? {UNDER_LEASE}"
 RELEASE = f"UPDATE liteq_messages SET state = 'pending' {UNDER_LEASE}"
+HANDED_BACK = f"UPDATE liteq_messages SET state = 'scheduled', due_ms = ?, delay_ms = ?, options = ? {UNDER_LEASE}"
 REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = flags | {Flag.REDELIVERED} {UNDER_LEASE}"
 CRASHED = f"""
 UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {UNDER_LEASE}
@@ -108,7 +109,7 @@ class _Plan:
                 flags = lease.flags if payload is None else lease.flags & ~Flag.TAKES_INPUT
                 arguments = self._beside(payload, payloads.payload_ref(lease.seq), before=lease.payload)
                 changed = (arguments, options, queue, priority, expires_ms)
-                self.write(RETRY, lease, state, due_ms, error, *changed, flags)
+                self.write(RETRY, lease, state, due_ms, error, *changed, flags, max(due_ms - now_ms, 0))
                 self.woke = True
             case DeadLetter(error):
                 self.write(DEAD, lease, error, now_ms)
@@ -118,6 +119,9 @@ class _Plan:
                 self.end(lease, ok=False, error=error or encode_error(TaskRevokedError("ignored")))
             case Release(crashed, error) if crashed:
                 self._crashed(lease, error, now_ms, max_crashes)
+            case Release(due_ms=due_ms, options=options) if due_ms is not None:
+                self.write(HANDED_BACK, lease, due_ms, max(due_ms - now_ms, 0), options)
+                self.woke = True
             case Release():
                 self.write(RELEASE if outcome.error is None else REJECTED, lease)
                 self.woke = True

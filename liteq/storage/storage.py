@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
 from liteq.storage import cancel as _cancel
+from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
 from liteq.storage import commands as _commands
 from liteq.storage import enqueue as _enqueue
@@ -152,7 +153,7 @@ class Storage:
         now_ms = self.clock.now_ms()
         with self.driver.write(Promise.PROGRESS) as tx:
             known = _workers.heartbeat(tx, worker, info, now_ms=now_ms)
-            return known, _extend.extend(tx, leases, deadline_ms=now_ms + int(visibility_s * 1000))
+            return known, _extend.extend(tx, worker, leases, deadline_ms=now_ms + int(visibility_s * 1000))
 
     def turn(
         self,
@@ -251,22 +252,31 @@ class Storage:
         self._ring(done=bool(buried), work=bool(buried))
         return [misfit.error for misfit in buried]
 
-    def reap(self, dead_workers: Sequence[int] = (), *, expired: bool = True) -> int:
-        """End the leases of `dead_workers` and, if `expired`, those past their deadline; how many messages."""
-        reaped = 0
-        if expired and self._any_expired():
-            reaped += self._chunked(partial(_reap.reap_expired, max_reaps=self.max_reaps))
+    def reap(
+        self,
+        dead_workers: Sequence[int] = (),
+        *,
+        expired: bool = True,
+        living: Collection[int] = (),
+        now_ms: int | None = None,
+    ) -> int:
+        """End the leases of `dead_workers` and, if `expired`, those past their deadline at `now_ms` (None: now).
+
+        A worker of `living` keeps its leases in spite of that, but for those that its last heartbeat has left out. Returns how many.
+        """
+        reaped, owners = 0, []
+        if expired:
+            with self.driver.read() as tx:
+                owners = _reap.expired(tx, living, now_ms=self.clock.now_ms() if now_ms is None else now_ms)
+        for worker, until_ms in owners:
+            step = partial(_reap.reap_expired, worker=worker, until_ms=until_ms, max_reaps=self.max_reaps)
+            reaped += self._chunked(step)
         for worker in dead_workers:
-            reap_worker = partial(_reap.reap_worker, worker=worker, max_reaps=self.max_reaps)
-            reaped += self._chunked(reap_worker)
+            reaped += self._chunked(partial(_reap.reap_worker, worker=worker, max_reaps=self.max_reaps))
             self.unregister_worker(worker)
         if reaped:
             self._ring(done=True, work=True)
         return reaped
-
-    def _any_expired(self) -> bool:
-        with self.driver.read() as tx:
-            return _reap.any_expired(tx, now_ms=self.clock.now_ms())
 
     def _chunked(self, step: _Step) -> int:
         """Run `step` in a transaction each until it does less than a chunk; how many rows in all."""
@@ -277,6 +287,13 @@ class Storage:
             total += n
             if n < CHUNK:
                 return total
+
+    def cap(self) -> int:
+        """After the clock was set back: let no time in the file lie further ahead than it can; how many rows."""
+        capped = sum(self._chunked(partial(_cap.cap, step=step, limit=CHUNK)) for step in _cap.STEPS)
+        if capped:
+            self._ring(done=False, work=True)
+        return capped
 
     def expire(self, *, result_expires_s: float | None, dead_expires_s: float | None, limit: int = CHUNK) -> int:
         """Delete a chunk of the rows that finished longer ago than these (None: keep); how many."""

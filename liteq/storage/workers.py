@@ -9,7 +9,7 @@ import orjson
 from liteq.message import WorkerIdentity
 from liteq.storage.driver import Transaction
 
-__all__ = ["WorkerRecord", "heartbeat", "register", "unregister", "workers"]
+__all__ = ["WorkerRecord", "before", "heartbeat", "register", "unregister", "workers"]
 
 REGISTER = """
 INSERT INTO liteq_workers (uuid, name, host, boot, pid, started, started_ms, heartbeat_ms, info)
@@ -22,6 +22,14 @@ WORKERS = """
 SELECT id, uuid, name, host, boot, pid, started, started_ms, heartbeat_ms, info,
        (SELECT count(*) FROM liteq_messages WHERE state = 'leased' AND worker = liteq_workers.id) AS leased
   FROM liteq_workers ORDER BY id
+"""
+COLUMNS = "id, uuid, name, host, boot, pid, started, started_ms, heartbeat_ms, info, 0"
+BEFORE = f"SELECT {COLUMNS} FROM liteq_workers WHERE boot = :boot AND id < :worker ORDER BY id DESC LIMIT 1"
+# In the order of their numbers: the first one is nearly always fresh, so this ends with it.
+IS_LOOKED_AFTER = """
+SELECT 1 FROM liteq_workers
+ WHERE boot = :boot AND id < :worker AND heartbeat_ms BETWEEN :since_ms AND :until_ms
+ ORDER BY id LIMIT 1
 """
 
 
@@ -73,3 +81,16 @@ def unregister(tx: Transaction, worker: int) -> None:
 def workers(tx: Transaction) -> list[WorkerRecord]:
     """Every worker that the file knows, the dead that nobody has reaped yet among them."""
     return [WorkerRecord._make(row) for row in tx.execute(WORKERS)]
+
+
+def before(
+    tx: Transaction, worker: int, boot: str, *, since_ms: int, until_ms: int
+) -> tuple[WorkerRecord | None, bool]:
+    """The worker that entered last before `worker` under the same `boot`, and whether one of those before it is fresh.
+
+    Fresh: its heartbeat is of between the two times. Costs the same beside two workers and beside hundreds.
+    """
+    place = {"boot": boot, "worker": worker}
+    rows = tx.execute(BEFORE, place)
+    fresh = bool(tx.execute(IS_LOOKED_AFTER, {**place, "since_ms": since_ms, "until_ms": until_ms}))
+    return (WorkerRecord._make(rows[0]) if rows else None), fresh

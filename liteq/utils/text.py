@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from liteq.clock import from_ms
 
-__all__ = ["iso_time", "printable"]
+__all__ = ["excerpt", "iso_time", "printable"]
 
 
 def iso_time(ms: int | None) -> str | None:
@@ -20,3 +20,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def excerpt(text: str, most: int, rest: str) -> str:
+    """`text` where it has `most` characters or fewer; else its beginning and its end, and what `rest` says between."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}\n[{len(text) - 2 * half} {rest}]\n{text[-half:]}"

@@ -1,11 +1,13 @@
-"""The end of a lease that was revoked."""
+"""Revoked ids and stamps, as a worker remembers them, and the end of a lease that was revoked."""
 
 from __future__ import annotations
 
 import logging
 import signal as signals
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSet
 from collections.abc import Set as AbstractSet
+from itertools import takewhile
 from typing import Any
 
 from liteq import signals as announce
@@ -15,9 +17,48 @@ from liteq.exceptions import TaskRevokedError
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode_error, kind_of
 
-__all__ = ["has_stamp", "revoked_outcome", "signal_number"]
+__all__ = ["Remembered", "has_stamp", "revoked_outcome", "signal_number"]
 
 logger = logging.getLogger("liteq.worker")
+
+
+class Remembered(MutableSet[str]):
+    """Ids or stamps, each kept for `keep_s` seconds from when it was last added.
+
+    As long as the file keeps them: a worker that runs for months is told of millions.
+    """
+
+    def __init__(self, keep_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._keep_s = keep_s
+        self._monotonic = monotonic
+        self._until: dict[str, float] = {}  # those that end first come first
+
+    def add(self, value: str) -> None:
+        self._until.pop(value, None)
+        self._until[value] = self._monotonic() + self._keep_s
+
+    def discard(self, value: str) -> None:
+        self._until.pop(value, None)
+
+    def update(self, values: Iterable[str]) -> None:
+        """Add each of `values`."""
+        for value in values:
+            self.add(value)
+
+    def forget(self) -> None:
+        """Drop those whose time is over."""
+        now = self._monotonic()
+        for value, _ in list(takewhile(lambda item: item[1] <= now, self._until.items())):
+            del self._until[value]
+
+    def __contains__(self, value: object) -> bool:
+        return value in self._until
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._until))
+
+    def __len__(self) -> int:
+        return len(self._until)
 
 
 def signal_number(name: str | int | None) -> int:

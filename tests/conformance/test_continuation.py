@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from liteq.exceptions import ChordError
-from liteq.message import DEPTH_SHIFT, Ack, Batch, DeadLetter, Flag, Group, Lease, Message, Outcome, Replace
+from liteq.message import DEPTH_SHIFT, LATER, Ack, Batch, DeadLetter, Flag, Group, Lease, Message, Outcome, Replace
 from liteq.serialization import decode_error, encode_error
 from liteq.states import State
 from liteq.storage.storage import Storage
@@ -164,6 +164,17 @@ def test_a_chord_of_a_thousand(storage: Storage, run: Run) -> None:
     group = storage.reader.find_group("g")
     assert group is not None
     assert (group.remaining, group.failed) == (0, 0)
+
+
+def test_the_results_of_a_large_group_are_read_by_whoever_executes(storage: Storage, worker: FakeWorker) -> None:
+    """Joined in the worker's own process, they took three times their size of that which all others depend on."""
+    large = b'"' + b"x" * 150_000 + b'"'
+    storage.enqueue(chord_of(2))
+    members = worker.claim()
+    storage.settle([(lease, Ack(large)) for lease in members])
+    (body,) = worker.claim()
+    assert body.input == LATER
+    assert storage.reader.input_of(body.awaits or "") == b"[" + large + b"," + large + b"]"
 
 
 def test_a_group_in_a_group_gives_a_list_in_a_list(storage: Storage, run: Run) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import tripwire
 
-from liteq import LiteQ
+from liteq import LiteQ, Task
+from liteq.signals import task_failure
 
 app = LiteQ("drill", broker=os.environ["DRILL_BROKER"])
 LEDGER = os.environ["DRILL_LEDGER"]
@@ -53,6 +56,53 @@ def suicide(self: Any) -> None:
     """Kills the process that runs it, every time."""
     note("suicide", self.request.id)
     os.kill(os.getpid(), 9)
+
+
+class Told(Task):
+    """Notes which of its hooks were called, and by what error."""
+
+    def on_failure(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        note(f"on_failure-{type(exc).__name__}{args}", task_id)
+
+    def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        note(f"after_return-{status}", task_id)
+
+
+@task_failure.connect
+def failed(sender: Any = None, task_id: str = "", exception: Any = None, **_: Any) -> None:
+    if isinstance(sender, Told):
+        note(f"task_failure-{type(exception).__name__}", task_id)
+
+
+@app.task(bind=True, base=Told)
+def doomed(self: Any, n: int) -> None:
+    """Kills the process that runs it, every time; its hooks tell."""
+    os.kill(os.getpid(), 9)
+
+
+@app.task(bind=True, base=Told, time_limit=0.2)
+def overdue(self: Any, n: int) -> None:
+    """Runs past its hard limit; its hooks tell."""
+    time.sleep(3600)
+
+
+@app.task
+def leave_alarm(seconds: int) -> None:
+    """Leaves an alarm behind, which ends the process."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(seconds)
+
+
+@app.task
+def leave_thread(path: str) -> None:
+    """Leaves a thread behind, which ends the process once there is a file of that name."""
+
+    def end() -> None:
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        os._exit(7)
+
+    threading.Thread(target=end, name="the culprit", daemon=True).start()
 
 
 @app.task(bind=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -18,11 +19,22 @@ from pathlib import Path
 from liteq.message import Batch, Message, new_id
 from liteq.serialization import decode, encode
 from liteq.states import UNFINISHED, State
+from liteq.storage.sqlite.holder import writer
 from liteq.storage.storage import Storage, open_storage
 
 from .nursery import Nursery, Process
 
 HERE = Path(__file__).resolve().parent
+STRANGER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+for statement in sys.argv[2:]:
+    connection.execute(statement).fetchone()
+print("holding", flush=True)
+sys.stdin.readline()
+"""
+
+Hold = Callable[..., "subprocess.Popen[str]"]  # the fixture `hold`
 
 
 @dataclass
@@ -171,6 +183,21 @@ def kill_group(process: Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def stop_outside_transactions(drill: Drill, pids: set[int]) -> None:
+    """Stop processes with their children; who has the write lock goes on until it has let go: that is the next test.
+
+    One that waits at the gate gets it also while it is stopped, when its turn comes.
+    """
+    for pid in pids:
+        os.killpg(pid, signal.SIGSTOP)
+    while found := re.match(r"PID (\d+) ", writer(str(drill.db))):
+        holder = int(found[1])
+        assert holder in pids, "somebody else writes"
+        os.killpg(holder, signal.SIGCONT)
+        wait_for(lambda: not writer(str(drill.db)).startswith(f"PID {holder} "))
+        os.killpg(holder, signal.SIGSTOP)
 
 
 def told_of_its_loss(drill: Drill, name: str) -> bool:

@@ -6,14 +6,18 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from liteq.message import Batch, Message, new_id
+from liteq import LiteQ
+from liteq.message import Batch, Message, Release, new_id
 from liteq.serialization import decode, decode_error
 from liteq.states import State
+from liteq.testing import FakeClock
+from liteq.worker.pool.executor import Executor
 
 from .harness import Drill, children_of, wait_for
 from .sizes import size
@@ -115,3 +119,95 @@ def test_tasks_that_kill_their_process_are_dead_letters_and_others_go_on(drill: 
     assert {storage.reader.find(a.id).state for a in drill.accepted()} == {State.SUCCEEDED}  # type: ignore[union-attr]
     assert drill.stop(worker) == 0
     storage.close()
+
+
+@pytest.mark.parametrize(("task", "error"), [("doomed", "WorkerLostError"), ("overdue", "TimeLimitExceeded")])
+def test_a_task_that_fails_with_its_process_tells_its_hooks(drill: Drill, task: str, error: str) -> None:
+    storage = drill.storage()
+    worker = drill.worker(children=1)
+    ids = [drill.send(storage, task, n) for n in range(2)]
+    drill.wait_until_settled(within_s=60)
+    told = Counter((drill.folder / "ledger").read_text().splitlines())
+    assert told == Counter(
+        f"{what} {id_}"
+        for n, id_ in enumerate(ids)
+        for what in (f"on_failure-{error}[{n}]", f"task_failure-{error}", "after_return-FAILURE")
+    ), "each once: only the last crash is a failure"
+    after = drill.send(storage, "work", 7)
+    wait_for(lambda: storage.reader.find(after).state is State.SUCCEEDED, within_s=30)  # type: ignore[union-attr]
+    assert drill.stop(worker) == 0
+    storage.close()
+
+
+def test_an_alarm_that_a_task_left_ends_no_other(drill: Drill) -> None:
+    storage = drill.storage()
+    worker = drill.worker(children=1)
+    culprit = drill.send(storage, "leave_alarm", 1)
+    innocent = drill.send(storage, "until", str(drill.folder / "go"))
+    wait_for(lambda: drill.executions() == 1, within_s=30)
+    began = time.monotonic()
+    wait_for(lambda: time.monotonic() - began > 1.5)
+    (drill.folder / "go").touch()
+    drill.wait_until_settled()
+    record = storage.reader.find(innocent)
+    assert record is not None
+    assert (record.state, record.crashes) == (State.SUCCEEDED, 0)
+    assert f"[{culprit}] left an alarm behind" in drill.log()
+    assert drill.stop(worker) == 0
+    storage.close()
+
+
+def test_a_thread_that_a_task_left_is_named_when_it_ends_the_process(drill: Drill) -> None:
+    storage = drill.storage()
+    worker = drill.worker(children=1)
+    culprit = drill.send(storage, "leave_thread", str(drill.folder / "end"))
+    innocent = drill.send(storage, "until", str(drill.folder / "go"))
+    wait_for(lambda: drill.executions() == 1, within_s=30)
+    (drill.folder / "end").touch()
+    wait_for(lambda: drill.executions() == 2, within_s=30)
+    record = storage.reader.find(innocent)
+    assert record is not None
+    message = decode_error(record.error or b"{}").message
+    assert "exit code 7" in message
+    assert f"'the culprit' of drill_app.leave_thread[{culprit}]" in message
+    (drill.folder / "go").touch()
+    drill.wait_until_settled()
+    assert drill.stop(worker) == 0
+    storage.close()
+
+
+def test_a_task_that_a_worker_does_not_know_waits_for_one_that_does(tmp_path: Path) -> None:
+    """A rolling deploy: the sender has the new code already, and in the end a worker too, or none."""
+    clock = FakeClock()
+    url = f"sqlite:///{tmp_path}/q.db"
+    old = LiteQ("old", broker=url, clock=clock, set_as_current=False)
+    new = LiteQ("new", broker=url, clock=clock, set_as_current=False)
+    new.task(name="fresh")(lambda n: n)
+    storage, told = new.storage, []
+    storage.migrate()
+
+    def work(app: LiteQ, seconds: float) -> None:
+        executor = Executor(app, hostname="here")
+        for _ in range(int(seconds * 2)):
+            for lease in storage.claim(["celery"], worker=1, limit=10, visibility_s=60):
+                outcome, _ = executor.run(lease)
+                told.append(type(outcome))
+                storage.settle([(lease, outcome)])
+            clock.advance(0.5)
+
+    result = new.send_task("fresh", (7,), headers={"h": 1})
+    work(old, 10)
+    assert set(told) == {Release}
+    assert 3 <= len(told) <= 10, "it is not offered again and again without a pause"
+    work(new, 6)
+    assert result.get(timeout=5) == 7
+    given_up = new.send_task("fresh", (8,))
+    work(old, old.conf.unknown_task_patience - 1)
+    assert storage.dead.matching() == []
+    work(old, 7)
+    assert storage.dead.matching() == [given_up.id]
+    record = storage.reader.find(given_up.id)
+    assert record is not None
+    assert decode_error(record.error or b"{}").type == "NotRegistered"
+    for app in (old, new):
+        app.close()

@@ -2,72 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from liteq.message import Ack, Batch, Lease, Message, WorkerIdentity, new_id
+from liteq import LiteQ, chain, chord, group
+from liteq.beat import Beat
+from liteq.context import identity
+from liteq.message import Ack, Batch, Lease, Message, RetryAt, new_id
+from liteq.policy.rates import Bucket
+from liteq.schedules import crontab
+from liteq.serialization import encode
 from liteq.states import State
+from liteq.storage.inspect import Record
+from liteq.storage.rates import Budget
 from liteq.storage.storage import Storage, open_storage
-from liteq.worker.chores.heartbeat import GONE_S, Heartbeat
+from liteq.worker.chores.heartbeat import GONE_S
 
-from .sizes import size
+from .clocks import VISIBILITY_S, TwoClocks, lease_one, worker_of
+from .harness import Drill, wait_for
+from .sizes import NIGHTLY, size
 
 JUMPS = size("CLOCK_JUMPS", 1_000, 10_000)
-VISIBILITY_S = 60.0
 
 
-class TwoClocks:
-    """A wall clock that can be set, and one that only goes on."""
+def by(seconds: int) -> Callable[[TwoClocks], None]:
+    def jump(clock: TwoClocks) -> None:
+        clock.wall_ms += seconds * 1000
 
-    def __init__(self) -> None:
-        self.elapsed_s = 1_000.0
-        self.wall_ms = 1_767_225_600_000
-
-    def now_ms(self) -> int:
-        return self.wall_ms
-
-    def monotonic(self) -> float:
-        return self.elapsed_s
-
-    def advance(self, seconds: float) -> None:
-        self.elapsed_s += seconds
-        self.wall_ms += int(seconds * 1000)
+    return jump
 
 
-@pytest.fixture
-def clock() -> TwoClocks:
-    return TwoClocks()
+def to_1970(clock: TwoClocks) -> None:
+    clock.wall_ms = 3_000
 
 
-@pytest.fixture
-def storage(tmp_path: Path, clock: TwoClocks) -> Iterator[Storage]:
-    storage = open_storage(f"sqlite:///{tmp_path}/queue.db", clock=clock, durability="relaxed", max_reaps=1_000_000)
-    storage.migrate()
-    yield storage
-    storage.close()
-
-
-def worker_of(storage: Storage, name: str, boot: str = "") -> Heartbeat:
-    """Another host's as far as anybody can tell: only its deadline says whether it lives."""
-    me = WorkerIdentity(new_id(), name, "elsewhere", boot, 1, "1")
-    return Heartbeat(
-        storage,
-        me,
-        visibility_s=VISIBILITY_S,
-        result_expires_s=None,
-        dead_expires_s=None,
-        info=lambda: {"name": name},
-        monotonic=storage.clock.monotonic,
-    )
-
-
-def lease_one(storage: Storage, worker: Heartbeat) -> Lease:
-    storage.enqueue(Batch([Message(new_id(), "t", b"[[],{}]")]))
-    (lease,) = storage.claim(["celery"], worker=worker.worker, limit=1, visibility_s=VISIBILITY_S)
-    return lease
+DAY, YEAR = 86_400, 86_400 * 365
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+SET_TO_S = [-3600, -DAY, 60 - int(time.time()), YEAR, 0]  # the third is 1970
+JUMPED = {"-1 h": by(-3600), "-1 day": by(-DAY), "1970": to_1970, "+1 h": by(3600), "+1 year": by(YEAR)}
 
 
 @pytest.mark.parametrize("jump_s", [3600, -3600, 86_400 * 365, 90])
@@ -116,14 +93,33 @@ def test_a_worker_that_starts_after_nobody_set_a_clock_waits_for_nothing(storage
     assert storage.settle([(lease, Ack(b"1"))]) == [lease]
 
 
-@pytest.mark.parametrize("jump_s", [3600, -3600])
-def test_a_dead_workers_lease_ends_in_spite_of_it(storage: Storage, clock: TwoClocks, jump_s: int) -> None:
+@pytest.mark.parametrize("jump", JUMPED)
+def test_a_dead_workers_lease_ends_in_spite_of_it(storage: Storage, clock: TwoClocks, jump: str) -> None:
     a, b = worker_of(storage, "a"), worker_of(storage, "b")
     lease = lease_one(storage, a)
-    clock.wall_ms += jump_s * 1000
-    for _ in range(int(abs(jump_s) + 4 * VISIBILITY_S) // 10):
+    JUMPED[jump](clock)
+    for _ in range(int(4 * VISIBILITY_S) // 10):
         clock.advance(10)
+        b.beat([])
         b.look_after_others()
+    record = storage.reader.find(lease.id)
+    assert record is not None
+    assert record.state is State.PENDING
+
+
+@pytest.mark.parametrize("jump", JUMPED)
+def test_a_lease_that_its_worker_has_lost_sight_of_ends_in_spite_of_it(
+    storage: Storage, clock: TwoClocks, jump: str
+) -> None:
+    """The commit of its claim was reported as failed; its worker lives, and is not judged by the clock."""
+    a, b = worker_of(storage, "a", me=identity.me("a")), worker_of(storage, "b")
+    lease = lease_one(storage, a)
+    JUMPED[jump](clock)
+    for _ in range(int(3 * VISIBILITY_S) // 10):
+        clock.advance(10)
+        for worker in (a, b):
+            worker.beat([])
+            worker.look_after_others()
     record = storage.reader.find(lease.id)
     assert record is not None
     assert record.state is State.PENDING
@@ -152,8 +148,215 @@ def test_a_worker_that_cannot_be_asked_and_is_silent_for_long_is_taken_off_the_l
     worker_of(storage, "gone")
     here = worker_of(storage, "here")
     clock.advance(VISIBILITY_S)
+    here.beat([])
     here.look_after_others()
     assert [w.name for w in storage.reader.workers()] == ["gone", "here"]
-    clock.advance(GONE_S + 1)
+    for _ in range(int(GONE_S) // 10 + 1):
+        clock.advance(10)
+        here.beat([])
     here.look_after_others()
     assert [w.name for w in storage.reader.workers()] == ["here"]
+
+
+# -- every verb ------------------------------------------------------------------------------------------------------
+
+
+class Hands:
+    """A worker without processes: each second it beats, looks after others, takes what there is, and acknowledges."""
+
+    def __init__(self, storage: Storage, clock: TwoClocks) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._heartbeat = worker_of(storage, "hands")
+        self.done: list[str] = []
+        self.retried: set[str] = set()
+
+    def work(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self._clock.advance(1)
+            if self._clock.monotonic() >= self._heartbeat.due_at:
+                self._heartbeat.beat([])
+            self._heartbeat.look_after_others()
+            budget = Budget(no_bucket, self._clock.monotonic())
+            turn = self._storage.turn(
+                [], ["celery"], worker=self._heartbeat.worker, limit=50, visibility_s=VISIBILITY_S, budget=budget
+            )
+            for lease in turn.leases:
+                self._settle(lease)
+
+    def _settle(self, lease: Lease) -> None:
+        if lease.task == "fails_once" and lease.id not in self.retried:
+            self.retried.add(lease.id)
+            assert self._storage.settle([(lease, RetryAt(self._clock.now_ms() + 20_000))]) == []
+        else:
+            assert self._storage.settle([(lease, Ack(b"1"))]) == []
+            self.done.append(lease.task)
+
+
+def no_bucket(_task: str) -> Bucket | None:
+    return None
+
+
+@pytest.fixture
+def app(storage: Storage, tmp_path: Path, clock: TwoClocks) -> Iterator[LiteQ]:
+    app = LiteQ("drill", broker=f"sqlite:///{tmp_path}/queue.db", clock=clock, set_as_current=False)
+    for name in ("plain", "late", "link", "member", "body", "fails_once"):
+        app.task(name=name)(lambda *_: 1)
+    app.task(name="limited", global_rate_limit="1/s")(lambda: 1)
+    yield app
+    app.close()
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["for good", "and back"])
+@pytest.mark.parametrize("jump", JUMPED)
+def test_whatever_was_sent_before_the_clock_was_set_ends(
+    storage: Storage, app: LiteQ, clock: TwoClocks, jump: str, back: bool
+) -> None:
+    """Within the time it would have taken without: countdowns, retries, chains, chords, rates, others' leases."""
+    tasks = app.tasks
+    storage.rates.set("limited", "1/s")
+    taken = lease_one(storage, worker_of(storage, "dead"))
+    hands = Hands(storage, clock)
+    tasks["plain"].delay()
+    tasks["late"].apply_async(countdown=40)
+    tasks["fails_once"].delay()
+    chain(tasks["link"].si(), tasks["link"].si().set(countdown=30), tasks["link"].si()).apply_async()
+    chord(group(tasks["member"].si().set(countdown=n) for n in (0, 30)), tasks["body"].s()).apply_async()
+    for _ in range(5):
+        tasks["limited"].delay()
+    hands.work(2)
+    JUMPED[jump](clock)
+    sent_after = tasks["plain"].delay()
+    if back:
+        hands.work(2)
+        clock.wall_ms = 1_767_225_600_000 + 4_000
+    hands.work(3 * int(VISIBILITY_S))
+    assert sorted(hands.done) == sorted(
+        ["plain"] * 2 + ["late", "fails_once", "t"] + ["link"] * 3 + ["member"] * 2 + ["body"] + ["limited"] * 5
+    )
+    assert sent_after.id
+    assert {count.state for count in storage.reader.counts()} == {State.SUCCEEDED}
+    assert storage.reader.find(taken.id) is not None
+
+
+@pytest.mark.parametrize("jump_s", [-3600, -DAY])
+def test_what_has_finished_leaves_in_spite_of_it(storage: Storage, clock: TwoClocks, jump_s: int) -> None:
+    a = worker_of(storage, "a")
+    lease = lease_one(storage, a)
+    storage.settle([(lease, Ack(b"1"))])
+    clock.wall_ms += jump_s * 1000
+    assert storage.reader.is_ahead()
+    storage.cap()
+    clock.advance(601)
+    assert storage.expire(result_expires_s=600, dead_expires_s=None) == 1
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["running beat", "beat that starts"])
+@pytest.mark.parametrize("jump", JUMPED)
+def test_entries_go_on_firing(storage: Storage, app: LiteQ, clock: TwoClocks, jump: str, restarted: bool) -> None:
+    app.conf.beat_schedule = {
+        "interval": {"task": "plain", "schedule": 30},
+        "crontab": {"task": "late", "schedule": crontab()},
+    }
+    beat = Beat(app)
+    beat.turn()
+    clock.advance(61)
+    beat.tick()
+    JUMPED[jump](clock)
+    beat = Beat(app) if restarted else beat
+    beat.turn()
+    before = len(storage.reader.messages(State.PENDING))
+    for _ in range(61):
+        clock.advance(1)
+        beat.tick()
+    names = [record.task for record in storage.reader.messages(State.PENDING)]
+    assert len(names) >= before + 3
+    assert {"plain", "late"} <= set(names)
+
+
+def test_a_rate_holds_no_longer_than_it_says(storage: Storage, clock: TwoClocks) -> None:
+    """A bucket that is full in an hour, after the clock was set back by that."""
+    storage.rates.set("t", "5/h")
+    hands = Hands(storage, clock)
+    for _ in range(3):
+        storage.enqueue(Batch([Message(new_id(), "t", b"[[],{}]")]))
+    hands.work(1)
+    assert len(hands.done) == 1
+    clock.wall_ms -= 3_600_000
+    hands.work(700)
+    assert len(hands.done) == 1, "a token too many"
+    hands.work(40)
+    assert len(hands.done) == 2
+
+
+# -- real processes --------------------------------------------------------------------------------------------------
+
+
+class Offset:
+    """The clock of a sender that is set as its workers' is."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now_ms(self) -> int:
+        return int((time.time() + self.seconds) * 1000)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+# libfaketime's clock_nanosleep, which time.sleep calls, fails with EINVAL where the monotonic clock is left alone.
+SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds) and None\n"
+
+
+def left(storage: Storage, ids: list[str]) -> list[Record]:
+    return [record for record in storage.reader.find_many(ids).values() if record.state is not State.SUCCEEDED]
+
+
+@pytest.mark.skipif(not NIGHTLY or FAKETIME is None, reason="nightly; needs libfaketime (apt install faketime)")
+@pytest.mark.timeout(1200)
+def test_workers_live_through_a_clock_that_is_set(tmp_path: Path) -> None:
+    told = tmp_path / "clock"
+    told.write_text("+0")
+    drill = Drill(tmp_path, settings={"LITEQ_VISIBILITY_TIMEOUT": "6"})
+    faked = {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(told),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), drill.env["PYTHONPATH"]]),
+    }
+    (tmp_path / "sitecustomize.py").write_text(SLEEP)
+    clock, total = Offset(), 1
+    storage = open_storage(f"sqlite:///{drill.db}", clock=clock)
+    storage.migrate()
+    storage.rates.set("drill_app.add", "5/s")
+    try:
+        workers = [drill.worker(name=f"worker-{n}", env=faked) for n in range(2)]
+        long = drill.send(storage, "until", str(tmp_path / "go"))
+        wait_for(lambda: drill.executions() == 1, within_s=60)
+        for n, seconds in enumerate(SET_TO_S):
+            sent = [drill.send(storage, "work", n) for n in range(20)]
+            total += 51
+            sent += [drill.send(storage, "add", 1, n) for n in range(10)]
+            late = Message(new_id(), "drill_app.work", encode([[n], {}], what="arguments"), delay_ms=4_000)
+            late.due_ms = clock.now_ms() + 4_000
+            sent += storage.enqueue(Batch([late]))
+            told.write_text(f"{seconds:+d}")
+            clock.seconds = seconds
+            sent += [drill.send(storage, "work", n) for n in range(20)]
+            wait_for(lambda: not left(storage, sent), within_s=60)
+            assert [worker.poll() for worker in workers] == [None, None]
+            record = storage.reader.find(long)
+            assert record is not None
+            assert record.state is State.LEASED
+        began = time.monotonic()
+        wait_for(lambda: time.monotonic() - began > 14, within_s=30)  # two leases
+        assert drill.ledger()[long] == 1
+        (tmp_path / "go").touch()
+        wait_for(lambda: storage.reader.find(long).state is State.SUCCEEDED, within_s=30)  # type: ignore[union-attr]
+        assert drill.ledger().total() == len(drill.ledger()) == total, "lost, or run twice"
+        assert [drill.stop(worker) for worker in workers] == [0, 0]
+    finally:
+        storage.close()
+        drill.close()

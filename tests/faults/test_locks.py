@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +16,18 @@ from liteq.message import Message, new_id
 from liteq.serialization import decode
 from liteq.states import State
 from liteq.storage.sqlite.checkpoint import LARGE_LOG
-from liteq.storage.sqlite.holder import writer
 from liteq.storage.storage import open_storage
 
-from .harness import Drill, children_of, integrity, told_of_its_loss, wait_for
+from .harness import (
+    STRANGER,
+    Drill,
+    Hold,
+    children_of,
+    integrity,
+    stop_outside_transactions,
+    told_of_its_loss,
+    wait_for,
+)
 from .sizes import size
 
 ZOMBIES = size("ZOMBIES", 20, 1_000)
@@ -36,14 +42,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="who holds a lock is read from /proc/locks"),
 ]
 
-STRANGER = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-for statement in sys.argv[2:]:
-    connection.execute(statement).fetchone()
-print("holding", flush=True)
-sys.stdin.readline()
-"""
 WRITER = """
 import sys
 from liteq.storage import open_driver
@@ -61,28 +59,6 @@ def drill(tmp_path: Path) -> Iterator[Drill]:
     drill.storage().close()
     yield drill
     drill.close()
-
-
-Hold = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def hold(drill: Drill) -> Iterator[Hold]:
-    """Start a process that takes something and keeps it until it is told to go on."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(code: str, *args: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", code, *args]
-        process = subprocess.Popen(command, env=drill.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "holding\n"
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def test_workers_stopped_past_their_leases_cannot_acknowledge(drill: Drill, tmp_path: Path) -> None:
@@ -114,21 +90,6 @@ def test_workers_stopped_past_their_leases_cannot_acknowledge(drill: Drill, tmp_
         assert [drill.stop(zombie) for zombie in zombies.values()] == [0] * AT_ONCE
     storage.close()
     assert integrity(drill.db) == "ok"
-
-
-def stop_outside_transactions(drill: Drill, pids: set[int]) -> None:
-    """Stop processes with their children; who has the write lock goes on until it has let go: that is the next test.
-
-    One that waits at the gate gets it also while it is stopped, when its turn comes.
-    """
-    for pid in pids:
-        os.killpg(pid, signal.SIGSTOP)
-    while found := re.match(r"PID (\d+) ", writer(str(drill.db))):
-        holder = int(found[1])
-        assert holder in pids, "somebody else writes"
-        os.killpg(holder, signal.SIGCONT)
-        wait_for(lambda: not writer(str(drill.db)).startswith(f"PID {holder} "))
-        os.killpg(holder, signal.SIGSTOP)
 
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])

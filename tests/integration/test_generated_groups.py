@@ -212,3 +212,12 @@ def test_inside_a_chain_a_generator_waits_for_its_turn_as_a_whole(app, in_parts)
     result = chain(note.si(9), group(note.si(n) for n in range(3)), total.s()).delay()
     drain(app)
     assert result.get(timeout=1) == 3
+
+
+def test_the_body_of_a_large_group_gets_all_results(app):
+    """Beyond what a claim reads, whoever executes the body reads them by itself."""
+    app.task(name="large")(lambda n: "x" * n)
+    app.task(name="lengths")(lambda values: [len(value) for value in values])
+    body = chord([app.tasks["large"].s(200_000 + n) for n in range(3)], app.tasks["lengths"].s()).apply_async()
+    drain(app)
+    assert body.get(timeout=5) == [200_000, 200_001, 200_002]

@@ -48,6 +48,7 @@ def heard(signal):
 
 @pytest.mark.celery("Signals", "task_unknown: a message whose task is not registered; message, exc, name, id")
 def test_task_unknown(app):
+    app.conf.unknown_task_patience = 0
     with heard(signals.task_unknown) as calls, start_worker(app, perform_ping_check=False):
         result = app.send_task("no.such", (1,), {"x": 2}, headers={"h": 1})
         assert result.get(timeout=10, propagate=False) is not None

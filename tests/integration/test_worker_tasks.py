@@ -94,7 +94,7 @@ def test_a_task_of_which_no_outcome_can_be_made_has_failed(site, pool):
 
 
 def test_what_cannot_be_written_down_fails_its_task_alone(site):
-    site.worker("-c", "1")
+    site.worker("-c", "1", LITEQ_UNKNOWN_TASK_PATIENCE="0")
     error = site.error(site.send("raises_unspeakable"))
     assert isinstance(error, RemoteError) or type(error).__name__ == "Unspeakable"
     assert isinstance(site.error(site.send("returns_an_object")), NotSerializable)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import sys
+import threading
 
 import pytest
 
 from liteq.cli import logs
 from liteq.utils import log
+from liteq.utils.lines import end_lines
 from liteq.utils.text import printable
 
 
@@ -72,6 +76,94 @@ def test_colour_is_by_level_and_only_when_asked(record):
 )
 def test_printable(text, shown):
     assert printable(text) == shown
+
+
+# -- what tasks print ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def printed(caplog):
+    caplog.set_level(logging.INFO, "liteq.redirected")
+    stream = logs.LogStream(logging.getLogger("liteq.redirected"), logging.INFO, io.StringIO())
+    yield stream, caplog
+    end_lines()
+
+
+def test_what_is_printed_becomes_lines(printed):
+    stream, caplog = printed
+    assert stream.write("one\ntwo\nth") == 10
+    stream.write("ree")
+    assert caplog.messages == ["one", "two"]
+    print(file=stream)
+    assert caplog.messages == ["one", "two", "three"]
+
+
+def test_the_rest_of_a_task_is_not_the_next_ones(printed):
+    stream, caplog = printed
+    stream.write("progress: 9")
+    end_lines()  # as after each task
+    stream.write("next\n")
+    assert caplog.messages == ["progress: 9", "next"]
+
+
+def test_each_thread_has_a_line_of_its_own(printed):
+    stream, caplog = printed
+    stream.write("mine ")
+    other = threading.Thread(target=lambda: (stream.write("other"), end_lines()))
+    other.start()
+    other.join()
+    stream.write("too\n")
+    assert caplog.messages == ["other", "mine too"]
+
+
+def test_printing_without_line_ends_costs_in_proportion(printed):
+    """160,000 dots took 50 s: what there was of the line was copied for each."""
+    stream, caplog = printed
+    for _ in range(3 * logs.LONGEST_LINE):
+        stream.write(".")
+        assert stream._mine.parts[-1:] in ([], ["."]), "the line is put together at each write"
+    assert [len(message) for message in caplog.messages] == [logs.LONGEST_LINE] * 3
+
+
+def test_bytes_and_closing(printed):
+    stream, caplog = printed
+    stream.buffer.write("é\n".encode()[:1])
+    stream.buffer.write("é\n".encode()[1:])
+    io.TextIOWrapper(stream.buffer, encoding="utf-8", write_through=True).write("wrapped\n")
+    stream.close()
+    stream.write("after\n")
+    assert caplog.messages == ["é", "wrapped", "after"]
+    assert (stream.encoding, stream.closed, stream.isatty()) == ("utf-8", False, False)
+
+
+def test_the_stream_has_all_that_a_text_stream_has(printed):
+    """Libraries ask for `encoding`, `errors`, `name`, or make a stream of their own over `buffer`."""
+    stream, caplog = printed
+    wanted = {name for name in dir(io.TextIOWrapper) if not name.startswith("_")} | {"mode", "name"}
+    assert not [name for name in sorted(wanted) if not hasattr(stream, name)]
+    assert (stream.buffer.mode, stream.buffer.name) == ("wb", stream.name)
+    stream.buffer.raw.write(b"")
+    stream.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)
+    stream.writelines(["one\n", "two\n"])
+    writer = io.BufferedWriter(stream.buffer)
+    writer.write(b"three\n")
+    writer.flush()
+    assert caplog.messages == ["one", "two", "three"]
+    with pytest.raises(TypeError, match="takes str"):
+        stream.write(b"bytes")
+
+
+@pytest.mark.parametrize("formatter", [logs._PlainFormatter("%(message)s"), logs.JsonFormatter()], ids=["text", "json"])
+def test_an_exception_is_logged_to_a_limit(record, formatter):
+    try:
+        raise ValueError("x" * 1_000_000 + "the end")
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    line = formatter.format(record)
+    assert len(line) < 2 * logs.LONGEST_TRACEBACK
+    assert "Traceback" in line
+    assert "the end" in line
+    assert "liteq result" in line
 
 
 @pytest.mark.parametrize("formatter", [logs._PlainFormatter("%(message)s"), logs.JsonFormatter()])

@@ -16,6 +16,7 @@ from liteq.app.compat.amqp import AMQP
 from liteq.app.compat.backend import Backend
 from liteq.app.compat.bound_results import bound_group_result, bound_result, bound_result_set
 from liteq.app.compat.connection import Connection, Pool
+from liteq.app.compat.loader import Loader
 from liteq.app.compat.processes import Logging, beat_of, bugreport, run_command_line, worker_of
 from liteq.app.registrar import Registrar
 from liteq.app.settings import Settings
@@ -131,6 +132,23 @@ class CeleryApp:
     def amqp(self: App) -> AMQP:
         """For code that asks Celery's app for its queues."""
         return AMQP(self)
+
+    # -- running tasks and their modules
+
+    @property
+    def current_task(self) -> Any:
+        """The task that runs in this thread or coroutine, one called as a function too; None where none does."""
+        return context.get_current_task()
+
+    @property
+    def current_worker_task(self) -> Any:
+        """The task that a worker runs here, below those that it calls as functions; None where none does."""
+        return context.worker_task()
+
+    @cached_property
+    def loader(self: App) -> Loader:
+        """For code that has the modules of tasks imported: `app.loader.import_default_modules()`."""
+        return Loader(self)
 
     # -- connections
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from liteq.states import State
 from liteq.storage import browse as _browse
+from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
 from liteq.storage import inspect as _inspect
+from liteq.storage import results as _results
 from liteq.storage import workers as _workers
 from liteq.storage.browse import Line, Mark
 from liteq.storage.facades.base import Facade
@@ -94,3 +96,23 @@ class Reader(Facade):
         """When the next scheduled message comes due; None when there is none."""
         with self._driver.read() as tx:
             return _claim.next_due_ms(tx)
+
+    def worker_before(self, worker: int, boot: str, *, fresh_s: float) -> tuple[WorkerRecord | None, bool]:
+        """The worker before `worker` under the same `boot`, and whether one of all those before it is fresh.
+
+        Fresh: its heartbeat is `fresh_s` seconds old at most.
+        """
+        now_ms = self._clock.now_ms()
+        fresh_ms = int(fresh_s * 1000)
+        with self._driver.read() as tx:
+            return _workers.before(tx, worker, boot, since_ms=now_ms - fresh_ms, until_ms=now_ms + fresh_ms)
+
+    def is_ahead(self, slack_s: float = 1.0) -> bool:
+        """Whether the clock was set back, by more than `slack_s` seconds, since the last message was sent; a read."""
+        with self._driver.read() as tx:
+            return _cap.is_ahead(tx, now_ms=self._clock.now_ms() + int(slack_s * 1000))
+
+    def input_of(self, awaited: str) -> bytes:
+        """The result of a message, or the list of those of a group's members, as JSON; `null` where none is kept."""
+        with self._driver.read() as tx:
+            return _results.result_of(tx, awaited)

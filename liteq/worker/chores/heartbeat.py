@@ -1,4 +1,12 @@
-"""The heartbeat: it extends this worker's leases, and ends those of workers that are gone."""
+"""Keeping the leases of what runs, and ending those of workers that are gone.
+
+A stall is not a death: nobody could write, everybody was stopped, the clock was set. A worker that finds its own
+heartbeat late or refused waits a whole lease before it judges others by their deadlines, and one whose process is seen
+to live is not judged by these at all.
+
+Looking at everybody is the task of one of the workers that share a boot and its namespaces, the first that entered.
+Each other one looks at the one before it: hundreds that are idle cost hundreds of reads a second, not the square.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
-from liteq.context.identity import is_dead
+from liteq.context.identity import Presence, presence
 from liteq.exceptions import StorageBusy, StorageError
 from liteq.message import Lease, WorkerIdentity
 from liteq.storage.storage import Storage
@@ -19,8 +27,10 @@ __all__ = ["Heartbeat", "KeepAlive"]
 
 logger = logging.getLogger("liteq.worker")
 
+AGAIN_S = 0.5  # until a beat that failed is tried again
 LONGEST_S = 10.0  # between beats, so that a list of workers is fresh even with a long visibility timeout
 HOUSEKEEPING_S = 5.0  # between chunks of expired results while there are none
+LOOK_S = 0.5  # between two looks whether a consumer is held up by what it executes
 GONE_S = 600.0  # silent for so long past its leases: gone, though it cannot be asked (a container that was removed)
 JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
 OFFSET = "clock_offset_s"  # in a worker's info: how far its wall clock was ahead of the monotonic one at its last beat
@@ -52,13 +62,17 @@ class Heartbeat:
         self._expires = (result_expires_s, dead_expires_s)
         self._info = info
         self.monotonic = monotonic
-        self._interval_s = min(visibility_s / 3, LONGEST_S)
+        self.interval_s = min(visibility_s / 3, LONGEST_S)
         self._silence_s = visibility_s + GONE_S
+        self._judge_from = 0.0  # monotonic: deadlines of others say nothing before
+        self.due_at = self.monotonic()
         self.worker = self._enter(patience_s)
-        self.due_at = self.monotonic() + self._interval_s
+        self._have_beaten(self.due_at)
         self._housekeeping_at = 0.0
         self._wall_offset_s: float | None = None  # at the last look after others
-        self._reap_from = 0.0
+        self._ahead: dict[int, tuple[int, float]] = {}  # heartbeats of the future, and when they were first seen
+        self._cap_until = self._cap_at = 0.0  # times of the file that lie ahead are set right
+        self.looked_at = self.monotonic()
 
     def _enter(self, patience_s: float) -> int:
         """Register. Raises StorageBusy when another process writes for longer than `patience_s`."""
@@ -78,38 +92,120 @@ class Heartbeat:
         return orjson.dumps({**self._info(), OFFSET: round(self._offset(), 3)})
 
     def beat(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Write that this worker lives and still works on `leases`; returns those that are lost."""
-        self.due_at = self.monotonic() + self._interval_s
+        """Say that this worker lives and still works on `leases`; those that are lost."""
+        due_at, self.due_at = self.due_at, self.monotonic() + AGAIN_S
         visibility_s = self._visibility_s
-        known, lost = self._storage.heartbeat(self.worker, leases, visibility_s=visibility_s, info=self._shown())
+        try:
+            known, lost = self._storage.heartbeat(self.worker, leases, visibility_s=visibility_s, info=self._shown())
+        except StorageError:
+            self._judge_later()  # what kept this one from its beat may have kept the others
+            raise
         if not known:  # it was stopped for so long that others took it for dead
             logger.warning("this worker had been taken for dead; entering again")
             self.worker = self._register()
+        self._have_beaten(due_at)
         return lost
+
+    def _have_beaten(self, due_at: float) -> None:
+        """Note a beat that was to come at `due_at`; where it comes late, this worker stood still, maybe with all."""
+        self._beaten_at = now = self.monotonic()
+        self.due_at = now + self.interval_s
+        if now - due_at > self.interval_s:
+            self._stood_still(now - due_at)
+
+    def _stood_still(self, seconds: float) -> None:
+        logger.warning("this worker stood still for %.1f s; expired leases wait", seconds)
+        self._judge_later()
+
+    def _judge_later(self) -> None:
+        self._judge_from = self.monotonic() + self._visibility_s
 
     def look_after_others(self) -> bool:
         """End the leases of dead workers and those that ran out, and clear away old results; True when work came back.
 
         After the wall clock was set, leases are not judged by it for one visibility timeout: their owners' next beats
-        bring their deadlines in line.
+        bring their deadlines in line. After it was set back, the times in the file that lie ahead are set right.
         """
-        now = self.monotonic()
-        others = [w for w in self._storage.reader.workers() if w.id != self.worker]
+        self.looked_at = self.monotonic()
+        first = self._wall_offset_s is None
+        others = self._others() if first else []
         jump_s = self._clock_jump(others)
         if abs(jump_s) > JUMP_S:
             logger.warning("the clock was set by %+.1f s; expired leases wait", jump_s)
-            self._reap_from = now + self._visibility_s
-            self.due_at = now
-        silent_ms = self._storage.clock.now_ms() - int(self._silence_s * 1000)
-        trusted = now >= self._reap_from
-        dead = [w.id for w in others if (trusted and w.heartbeat_ms < silent_ms) or is_dead(w.identity)]
-        reaped = self._storage.reap(dead, expired=trusted)
-        if reaped:
-            logger.warning("%d messages of workers that are gone are back in their queues", reaped)
-        if now >= self._housekeeping_at:
+            self._judge_later()
+            self.due_at = self.monotonic()
+        if jump_s < -JUMP_S or (first and self._storage.reader.is_ahead(JUMP_S)):
+            self._cap_until = self.monotonic() + self._visibility_s
+        if not first and not self._is_first():
+            return False
+        came_back = self._look_at_all(others or self._others())
+        return self._set_right() or came_back or abs(jump_s) > JUMP_S
+
+    def _others(self) -> list[WorkerRecord]:
+        return [w for w in self._storage.reader.workers() if w.id != self.worker]
+
+    def _is_first(self) -> bool:
+        """Whether looking at everybody is this worker's task: nobody before it in its namespaces does.
+
+        The one just before it, where that one has died, is buried on the way.
+        """
+        while True:
+            before, fresh = self._storage.reader.worker_before(self.worker, self.me.boot, fresh_s=self._visibility_s)
+            if before is None or not fresh:
+                return True
+            if presence(before.identity) is not Presence.GONE:
+                return False
+            self._bury([before.id])
+
+    def _look_at_all(self, others: Sequence[WorkerRecord]) -> bool:
+        # Taken before it is known whether this worker stands still: stopped from here on, it judges as of now.
+        now, now_ms = self.monotonic(), self._storage.clock.now_ms()
+        if now - self._beaten_at > 2 * self.interval_s:  # it was stopped since its last beat
+            self._stood_still(now - self._beaten_at)
+        seen = {w.id: presence(w.identity) for w in others}
+        alive = [self.worker, *(number for number, found in seen.items() if found is Presence.ALIVE)]
+        dead = [number for number, found in seen.items() if found is Presence.GONE]
+        expired = now >= self._judge_from
+        if expired:
+            dead += [w.id for w in others if w.id not in dead and w.id not in alive and self._is_silent(w, now)]
+        came_back = self._bury(dead, expired_ms=now_ms if expired else None, living=alive)
+        if expired and now >= self._housekeeping_at:
             result_s, dead_s = self._expires
             full = self._storage.expire(result_expires_s=result_s, dead_expires_s=dead_s)
             self._housekeeping_at = now if full else now + HOUSEKEEPING_S
+        return came_back
+
+    def _set_right(self) -> bool:
+        """Cap the times of the file, now and for a while: what was on its way when the clock was set comes after."""
+        now = self.monotonic()
+        if not self._cap_at <= now < self._cap_until:
+            return False
+        self._cap_at = now + HOUSEKEEPING_S
+        return self._storage.cap() > 0
+
+    def _is_silent(self, other: WorkerRecord, now: float) -> bool:
+        """Whether `other` has not been heard of for so long that it is gone, though it cannot be asked.
+
+        A heartbeat that lies in the future is from before the clock was set back. It counts as one of when it was
+        seen first; with the next one the worker shows that it lives.
+        """
+        now_ms = self._storage.clock.now_ms()
+        if other.heartbeat_ms <= now_ms + JUMP_S * 1000:
+            self._ahead.pop(other.id, None)
+            return other.heartbeat_ms < now_ms - self._silence_s * 1000
+        heartbeat_ms, since = self._ahead.setdefault(other.id, (other.heartbeat_ms, now))
+        if heartbeat_ms != other.heartbeat_ms:
+            self._ahead[other.id] = (other.heartbeat_ms, now)
+            return False
+        return now - since > self._visibility_s
+
+    def _bury(self, dead: Sequence[int], *, expired_ms: int | None = None, living: Sequence[int] = ()) -> bool:
+        """End the leases of the dead, and what had run out at `expired_ms`; whether there were any."""
+        reaped = self._storage.reap(dead, expired=expired_ms is not None, living=living, now_ms=expired_ms)
+        for number in dead:
+            self._ahead.pop(number, None)
+        if reaped:
+            logger.warning("%d messages of workers that are gone are back in their queues", reaped)
         return reaped > 0
 
     def _clock_jump(self, others: Sequence[WorkerRecord]) -> float:
@@ -135,14 +231,19 @@ class Heartbeat:
 
 def _offset_of(other: WorkerRecord, me: WorkerIdentity) -> float | None:
     """The clock offset that `other` has written down; None where it does not share this machine's clocks."""
-    if not me.boot or other.boot.partition("/")[0] != me.boot.partition("/")[0] or other.info is None:
-        return None  # containers of one boot differ behind the slash alone, and share the clocks
+    if not me.boot or _clocks(other.boot) != _clocks(me.boot) or other.info is None:
+        return None
     offset = other.facts.get(OFFSET)
     return float(offset) if isinstance(offset, (int, float)) else None
 
 
+def _clocks(boot: str) -> list[str]:
+    """The part of a `boot` that says which clocks a process reads: containers of one boot mostly share them."""
+    return [part for part in boot.split("/") if not part.startswith("pid:")]
+
+
 class KeepAlive:
-    """Beats inside a `with` block for a loop that executes tasks itself, and cannot beat while one of them runs."""
+    """Beats and looks after others inside a `with` block, for a loop that executes tasks itself."""
 
     def __init__(self, heartbeat: Heartbeat, leases: Callable[[], list[Lease]]) -> None:
         self._heartbeat = heartbeat
@@ -158,9 +259,11 @@ class KeepAlive:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(max(0.05, self._heartbeat.due_at + 0.1 - self._heartbeat.monotonic())):
-            if self._heartbeat.monotonic() > self._heartbeat.due_at:
-                try:
+        while not self._stop.wait(min(LOOK_S, self._heartbeat.interval_s / 2)):
+            try:
+                if self._heartbeat.monotonic() > self._heartbeat.due_at:
                     self._heartbeat.beat(self._leases())
-                except StorageError as exc:
-                    logger.warning("the heartbeat failed, trying again: %s", exc)
+                if self._heartbeat.monotonic() > self._heartbeat.looked_at + 2 * LOOK_S:
+                    self._heartbeat.look_after_others()
+            except StorageError as exc:
+                logger.warning("the heartbeat failed, trying again: %s", exc)

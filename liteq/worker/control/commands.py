@@ -72,7 +72,7 @@ def revoke_by_stamped_headers(
     signum = signal_number(signal) if terminate else None
     wanted = {header: stamps_of(value) for header, value in headers.items()}
     for header, stamps in wanted.items():
-        state.revoked_stamps.setdefault(header, set()).update(stamps)
+        state.stamps_revoked(header, stamps)
     stopped, refused = _stop(state, lambda lease: has_stamp(lease, wanted), signum)
     if refused:
         return refused

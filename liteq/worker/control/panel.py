@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
+from liteq.app.control import REVOKES_KEPT_S
 from liteq.exceptions import BadMessage
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode
@@ -23,7 +24,7 @@ from liteq.storage.storage import Storage
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.loop import Consumer
 from liteq.worker.pool import Pool
-from liteq.worker.revoking import has_stamp, revoked_outcome
+from liteq.worker.revoking import Remembered, has_stamp, revoked_outcome
 
 __all__ = ["COMMANDS", "META", "CommandInfo", "Panel", "control_command", "inspect_command"]
 
@@ -125,8 +126,8 @@ class Panel:
         self.app = worker.app
         self.hostname: str = worker.hostname
         self.heartbeat = heartbeat
-        self.revoked: set[str] = set()
-        self.revoked_stamps: dict[str, set[str]] = {}  # by header, JSON
+        self.revoked = Remembered(REVOKES_KEPT_S)
+        self.revoked_stamps: dict[str, Remembered] = {}  # by header, JSON
         self.started_at = time.monotonic()
         self.due_at = 0.0
         self._looked_at = 0.0
@@ -135,7 +136,7 @@ class Panel:
         self._last = self._commands.last_seen()
         self.revoked.update(self._commands.revoked_ids())
         for header, stamp in self._commands.revoked_stamps():
-            self.revoked_stamps.setdefault(header, set()).add(stamp)
+            self.stamps_revoked(header, [stamp])
 
     @property
     def consumer(self) -> Consumer:
@@ -157,6 +158,7 @@ class Panel:
         """Carry out the commands since the last look."""
         self._looked_at = now = time.monotonic()
         self.due_at = now + SAFETY_POLL_S
+        self._forget_revokes()
         for command in self._commands.after(self._last):
             self._last = command.id
             if self._is_for_us(command):
@@ -194,15 +196,16 @@ class Panel:
 
     # -- revoked messages --------------------------------------------------------------------------------------------
 
-    def admit(self, leases: list[Lease], command: int) -> list[Lease]:
+    def admit(self, leases: list[Lease], command: int, fresh: list[Lease]) -> list[Lease]:
         """Of leases that were just claimed, those to be executed; revoked ones are settled as such.
 
-        `command`: the newest one that was there when they were claimed. A caller that revokes a stamp and then sends a
-        message with it means that message, so earlier commands are carried out first.
+        `fresh`: those of them that this worker has not had before. `command`: the newest one that was there when they
+        were claimed. A caller that revokes a stamp and then sends a message with it means that message, so earlier
+        commands are carried out first.
         """
         if command > self._last:
             self.turn()
-        self.worker.hooks.received(leases)
+        self.worker.hooks.received(fresh)
         if not self.revoked and not self.revoked_stamps:
             return leases
         refused = {lease.token for lease in leases if self.refuses(lease)}
@@ -211,6 +214,15 @@ class Panel:
             self.consumer.settle_later(ends)
             leases = [lease for lease in leases if lease.token not in refused]
         return leases
+
+    def stamps_revoked(self, header: str, stamps: Iterable[str]) -> None:
+        """Start no message that has one of these stamps (JSON) under `header`."""
+        self.revoked_stamps.setdefault(header, Remembered(REVOKES_KEPT_S)).update(stamps)
+
+    def _forget_revokes(self) -> None:
+        for remembered in (self.revoked, *self.revoked_stamps.values()):
+            remembered.forget()
+        self.revoked_stamps = {header: stamps for header, stamps in self.revoked_stamps.items() if stamps}
 
     def refuses(self, lease: Lease) -> bool:
         """Whether a message was revoked, by its id or by one of its stamps."""

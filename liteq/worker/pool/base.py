@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple, Protocol
 
 from liteq.context import App
 from liteq.exceptions import WorkerLostError
-from liteq.message import DeadLetter, Lease, Outcome, Release
+from liteq.execution.lost import tell_lost
+from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
+from liteq.worker.pool.limits import SoftLimit
 
-__all__ = ["BUDGET_S", "LONG_S", "MAX_WINDOW", "Estimates", "Loop", "Pool", "RunningLease", "crashed", "ended_by"]
+__all__ = [
+    "BUDGET_S",
+    "LONG_S",
+    "MAX_WINDOW",
+    "Estimates",
+    "Loop",
+    "Pool",
+    "RunningLease",
+    "crashed",
+    "ended_by",
+    "failed",
+]
+
+logger = logging.getLogger("liteq.worker")
 
 BUDGET_S = 4e-3  # work given to one executor in advance, as expected run time: enough to hide the parent's turn
 LONG_S = 50e-3  # nothing is given in advance behind a task that takes longer: it might run elsewhere meanwhile
 MAX_WINDOW = 128  # leases given to one executor in advance at most
+HOOKS_S = 10.0  # that hooks of a task whose process died may hold up the worker's loop
 UNKNOWN_S = 5e-3  # expected of a task that has not run yet
 WEIGHT = 0.1  # of the newest run time in the average
 
@@ -63,21 +81,35 @@ class RunningLease(NamedTuple):
     pid: int
 
 
-def crashed(app: App, lease: Lease, exc: WorkerLostError) -> Outcome:
+def crashed(app: App, lease: Lease, exc: WorkerLostError, hostname: str | None = None) -> Outcome:
     """The outcome of a task whose process died: it runs again, up to `max_crashes` times.
 
-    Where `reject_on_worker_lost` is False, for the task or for all, it has failed.
+    Where `reject_on_worker_lost` is False, for the task or for all, it has failed. Where it has failed, its hooks are
+    called here.
     """
     task = app.tasks.get(lease.task)
     if task is not None and task.reject_on_worker_lost is False:
-        return DeadLetter(encode_error(exc))
+        return failed(app, lease, exc, hostname)
+    if lease.crashes + 1 >= app.conf.max_crashes or lease.flags & Flag.EARLY_ACK:
+        failed(app, lease, exc, hostname)
     return Release(crashed=True, error=encode_error(exc))
 
 
-def ended_by(app: App, lease: Lease, exc: BaseException, *, what: str) -> Outcome:
+def failed(app: App, lease: Lease, exc: BaseException, hostname: str | None = None) -> DeadLetter:
+    """The outcome of a task that failed by `exc` with its process; calls its hooks, for HOOKS_S seconds at most."""
+    try:
+        with SoftLimit(HOOKS_S) if SoftLimit.available() else nullcontext():
+            tell_lost(app, lease, exc, hostname)
+    except BaseException:  # code of the user's in the worker's own process: it must not end that
+        logger.exception("what was to be told of %s[%s] raised", lease.task, lease.id)
+    return DeadLetter(encode_error(exc))
+
+
+def ended_by(app: App, lease: Lease, exc: BaseException, *, what: str, hostname: str | None = None) -> Outcome:
     """The outcome of a task that raised a BaseException that is no Exception, and so ended its thread or process."""
     name = type(exc).__qualname__
-    return crashed(app, lease, WorkerLostError(f"the {what} that ran {lease.task}[{lease.id}] was ended by {name}"))
+    lost = WorkerLostError(f"the {what} that ran {lease.task}[{lease.id}] was ended by {name}")
+    return crashed(app, lease, lost, hostname)
 
 
 class Pool(Protocol):

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from liteq.context import App, Request
-from liteq.exceptions import NotRegistered, WorkerShutdown, WorkerTerminate
+from liteq.exceptions import NotRegistered, StorageError, WorkerShutdown, WorkerTerminate
 from liteq.execution.execute import arguments, execute
-from liteq.message import DeadLetter, Lease, Outcome
-from liteq.serialization import encode_error
+from liteq.message import DeadLetter, Lease, Outcome, Release
+from liteq.serialization import decode, encode, encode_error
+from liteq.utils.lines import begun_lines, end_lines
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.limits import Limits, SoftLimit, limits_of
 from liteq.worker.revoking import revoked_outcome
@@ -20,6 +21,9 @@ from liteq.worker.revoking import revoked_outcome
 __all__ = ["Executor"]
 
 logger = logging.getLogger("liteq.worker")
+
+UNKNOWN_SINCE = "unknown_since_ms"  # in the options of a message that a worker could not run
+FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 500, 5_000  # until such a message may be taken again
 
 
 class Executor:
@@ -63,17 +67,22 @@ class Executor:
         finally:
             if os.getpid() != pid:
                 _end_copy(lease)
+            if begun_lines.streams:
+                end_lines()
 
     def _run(self, lease: Lease) -> tuple[Outcome, float]:
         if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
             return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True), 0.0
         task = self._tasks.get(lease.task) or self._tasks.find(lease.task)
         if task is None:
-            return self._refuse_unread(lease, NotRegistered(lease.task, self._tasks)), 0.0
+            return self._hand_back(lease, NotRegistered(lease.task, self._tasks)), 0.0
         try:
             args, kwargs = arguments(task, lease)
             request = Request.from_lease(lease, args, kwargs, self._hostname)
             hard, soft = self._limits_of(task, lease, request)
+        except StorageError as exc:  # a chord's results cannot be read at the moment
+            logger.warning("%s[%s] is handed back: %s", lease.task, lease.id, exc)
+            return Release(due_ms=self._clock.now_ms() + FIRST_PAUSE_MS, options=lease.options), 0.0
         except Exception as exc:
             return self._refuse_unread(lease, exc), 0.0
         before = time.perf_counter()
@@ -123,6 +132,24 @@ class Executor:
             self._warn(task.name, "a soft time limit needs the prefork or solo pool: not enforced")
         return execute(task, request, request.args, request.kwargs, clock=self._clock, within=within).outcome
 
+    def _hand_back(self, lease: Lease, exc: NotRegistered) -> Outcome:
+        """Leave a message whose task is unknown to workers with newer code, until nobody has taken it for a while.
+
+        Its options say since when: each worker that it comes to reads there whether that while is over.
+        """
+        now_ms = self._clock.now_ms()
+        options = decode(lease.options) if lease.options else {}
+        since_ms = min(options.get(UNKNOWN_SINCE, now_ms), now_ms)
+        left_ms = since_ms + int(self.app.conf.unknown_task_patience * 1000) - now_ms
+        if left_ms <= 0:
+            return self._refuse_unread(lease, exc)
+        if UNKNOWN_SINCE not in options:
+            text = "%s[%s] is not known here: it is left to workers with other code, for %.0f s"
+            logger.warning(text, lease.task, lease.id, left_ms / 1000)
+        pause_ms = min(max((now_ms - since_ms) // 2, FIRST_PAUSE_MS), LONGEST_PAUSE_MS, left_ms)
+        options[UNKNOWN_SINCE] = since_ms
+        return Release(due_ms=now_ms + pause_ms, options=encode(options, what=f"options of {lease.task}"))
+
     def _refuse_unread(self, lease: Lease, exc: Exception) -> Outcome:
         """Refuse a message whose task is unknown or whose arguments cannot be read, and tell the hooks."""
         outcome = self._refuse(lease, exc)
@@ -131,7 +158,7 @@ class Executor:
 
     def _refuse(self, lease: Lease, exc: BaseException) -> Outcome:
         """Make a dead letter of a message that cannot be run here; it can be replayed when the code can run it."""
-        logger.error("cannot run %s[%s]: %s", lease.task, lease.id, exc)
+        logger.error("cannot run %s[%s]: %.1000s", lease.task, lease.id, exc)
         return DeadLetter(encode_error(exc))
 
     def _warn(self, name: str, text: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from liteq.message import Lease, Outcome
 from liteq.worker.pool.base import BUDGET_S, Estimates, Loop, RunningLease
 from liteq.worker.pool.executor import Executor
+from liteq.worker.pool.leftovers import Leftovers
 
 __all__ = ["SoloPool"]
 
@@ -26,6 +27,7 @@ class SoloPool:
     def __init__(self, executor: Executor) -> None:
         self.timings: dict[int, float] | None = None
         self._executor = executor
+        self._leftovers = Leftovers()
         self._estimates = Estimates()
         self._waiting: deque[Lease] = deque()
         self._running: Lease | None = None
@@ -48,6 +50,7 @@ class SoloPool:
             outcome, runtime_s = self._executor.run(lease)
             self._outcomes.append((lease, outcome))
             self._running = None
+            self._leftovers.look(lease)
             self._executor.end_worker()
             if self.timings is not None:
                 self.timings[lease.token] = runtime_s

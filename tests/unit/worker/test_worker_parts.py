@@ -19,6 +19,7 @@ from liteq.worker.chores.soft_shutdown import SoftShutdown
 from liteq.worker.pool.base import LONG_S, MAX_WINDOW, Estimates
 from liteq.worker.pool.limits import limits_of
 from liteq.worker.pool.prefork import wire
+from liteq.worker.revoking import Remembered
 
 
 @given(values=st.lists(st.tuples(st.integers(), st.binary(max_size=200), st.none())), cut=st.integers(1, 50))
@@ -113,3 +114,18 @@ def test_who_is_known_to_be_dead():
 
 def _in_earlier_boot(me: WorkerIdentity) -> WorkerIdentity:
     return WorkerIdentity(me.uuid, me.name, me.host, "another/ns", me.pid, me.started)
+
+
+def test_what_was_revoked_is_forgotten_when_its_time_is_over():
+    clock = FakeClock()
+    revoked = Remembered(60, clock.monotonic)
+    revoked |= {"a", "b"}
+    clock.advance(30)
+    revoked.update(["b", "c"])  # once more: from now on
+    clock.advance(30)
+    revoked.forget()
+    assert sorted(revoked) == ["b", "c"]
+    assert "a" not in revoked
+    clock.advance(30)
+    revoked.forget()
+    assert len(revoked) == 0

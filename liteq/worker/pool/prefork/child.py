@@ -25,6 +25,7 @@ from liteq.message import Lease, Outcome
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import ended_by
 from liteq.worker.pool.executor import Executor
+from liteq.worker.pool.leftovers import Leftovers
 from liteq.worker.pool.limits import Limits, SoftLimit
 from liteq.worker.pool.prefork import wire
 
@@ -84,14 +85,15 @@ class Child:
         signal.signal(signal.SIGURG, self._asked_to_report)
         signal.siginterrupt(signal.SIGURG, False)
         signal.signal(signal.SIGUSR1, _soft_limit)  # revoke(terminate=True, signal="SIGUSR1"), as in Celery
-        done = 0
+        done, leftovers = 0, Leftovers()
         while (lease := self._next()) is not None:
             if self._reports and not self._may_defer(lease.task):
                 self._send_reports()
             try:
                 outcome, runtime_s = self._executor.run(lease)
             except BaseException as exc:  # this process ends of it, but reports it first
-                self._report(lease, ended_by(self._executor.app, lease, exc, what="process"), 0.0)
+                lost = ended_by(self._executor.app, lease, exc, what="process", hostname=self._settings.hostname)
+                self._report(lease, lost, 0.0)
                 self._send_reports()
                 raise
             if not self._reports:
@@ -102,6 +104,9 @@ class Child:
             if self._executor.ending is not None:
                 self._send_reports()
                 self._executor.end_worker()
+            if leftovers.look(lease):
+                self._reports.append((0, 0.0, wire.LEFT_BEHIND, leftovers.text))
+                self._send_reports()
             done += 1
             if self._used_up(done):
                 break

@@ -47,6 +47,7 @@ class Handle:
         self.load_s = 0.0
         self.progress_at = self.born_at = time.monotonic()
         self.hard_limit: tuple[int, float, float] | None = None  # token, when it is over, its seconds
+        self.left_behind = ""  # by tasks that have ended, as text: threads
         self.nudged = False
         self.retired = False
         self.terminated: tuple[int, Callable[[Lease], Outcome]] | None = None  # token, and its outcome

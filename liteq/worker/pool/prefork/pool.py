@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 from liteq import signals as announce
 from liteq.context import App
 from liteq.exceptions import TimeLimitExceeded, WorkerLostError
-from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
-from liteq.serialization import encode_error
-from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, RunningLease, crashed
+from liteq.message import Ack, Flag, Lease, Outcome, Release
+from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, RunningLease, crashed, failed
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
 from liteq.worker.pool.prefork.forking import Handle, fork_child
@@ -101,6 +100,9 @@ class PreforkPool:
 
     def _take_reports(self, child: Handle) -> None:
         for token, seconds, kind, *fields in child.receive():
+            if kind == wire.LEFT_BEHIND:
+                child.left_behind = fields[0]
+                continue
             if kind == wire.STARTED:
                 child.hard_limit = (token, time.monotonic() + seconds, seconds)
                 continue
@@ -303,9 +305,9 @@ class PreforkPool:
         if child.terminated is not None and child.terminated[0] == lease.token:
             return child.terminated[1](lease)
         if child.hard_limit is not None and time.monotonic() >= child.hard_limit[1]:
-            return DeadLetter(encode_error(TimeLimitExceeded(child.hard_limit[2])))
-        text = f"the process that ran {lease.task}[{lease.id}] ended with {_describe(status)}"
-        return crashed(self._app, lease, WorkerLostError(text, status))
+            return failed(self._app, lease, TimeLimitExceeded(child.hard_limit[2]), self._settings.hostname)
+        text = f"the process that ran {lease.task}[{lease.id}] ended with {_describe(status)}{child.left_behind}"
+        return crashed(self._app, lease, WorkerLostError(text, status), self._settings.hostname)
 
     def _pause_after(self, child: Handle, executed: bool) -> None:
         """Set when a child is replaced: at once, but after longer and longer pauses where it cannot even start."""

@@ -12,11 +12,11 @@ from typing import Any, assert_never
 from liteq.message import Ack, Cancel, DeadLetter, Outcome, Release, Replace, RetryAt
 from liteq.serialization.batch import dump_batch, load_batch
 
-__all__ = ["STARTED", "Frames", "frame", "pack", "unpack"]
+__all__ = ["LEFT_BEHIND", "STARTED", "Frames", "frame", "pack", "unpack"]
 
 HEAD = 4  # bytes of a frame's length, little-endian
 
-ACK, RETRY, DEAD, RELEASE, CANCEL, REPLACE, STARTED = range(7)
+ACK, RETRY, DEAD, RELEASE, CANCEL, REPLACE, STARTED, LEFT_BEHIND = range(8)
 
 
 def frame(value: Any) -> bytes:
@@ -56,8 +56,8 @@ def pack(outcome: Outcome) -> tuple[Any, ...]:
             return (RETRY, due_ms, error, payload, options, queue, priority, expires_ms)
         case DeadLetter(error):
             return (DEAD, error)
-        case Release(crashed, error):
-            return (RELEASE, crashed, error)
+        case Release(crashed, error, due_ms, options):
+            return (RELEASE, crashed, error, due_ms, options)
         case Cancel(error):
             return (CANCEL, error)
         case Replace(batch, awaits):

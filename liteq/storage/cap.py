@@ -1,0 +1,77 @@
+"""The verb *cap*: after the clock was set back, no time in the file lies further ahead than it can.
+
+A countdown is never longer than it was at first; what may run is due now at the latest; what has finished, finished by
+now. A time that its sender chose (eta, expires) is one of the wall clock, and stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from liteq.states import State, sql_list
+from liteq.storage.driver import Transaction
+
+__all__ = ["cap", "is_ahead"]
+
+# The row that was sent last: one look at the end of the table.
+NEWEST = "SELECT created_ms FROM liteq_messages ORDER BY seq DESC LIMIT 1"
+COUNTDOWNS = """
+UPDATE liteq_messages SET due_ms = :now_ms + delay_ms
+ WHERE seq IN (
+    SELECT seq FROM liteq_messages
+     WHERE state = 'scheduled' AND due_ms > :now_ms AND due_ms > :now_ms + delay_ms LIMIT :limit)
+"""
+
+
+def waiting(state: State) -> str:
+    """Messages in `state` that may run: else those sent from now on go before them, for as long as the jump."""
+    return f"""
+    UPDATE liteq_messages SET due_ms = :now_ms
+     WHERE seq IN (SELECT seq FROM liteq_messages WHERE state = '{state.value}' AND due_ms > :now_ms LIMIT :limit)
+    """
+
+
+def finished(states: Collection[State]) -> str:
+    """Messages that have finished, in `states` that have an index of that time."""
+    return f"""
+    UPDATE liteq_messages SET finished_ms = :now_ms
+     WHERE seq IN (
+        SELECT seq FROM liteq_messages
+         WHERE state IN {sql_list(states)} AND finished_ms > :now_ms LIMIT :limit)
+    """
+
+
+STEPS = {
+    "countdowns": COUNTDOWNS,
+    "pending": waiting(State.PENDING),
+    "held": waiting(State.HELD),
+    "finished": finished({State.SUCCEEDED, State.CANCELLED, State.UPSTREAM_FAILED}),
+    "dead": finished({State.DEAD}),
+    "groups": """
+    UPDATE liteq_groups SET finished_ms = :now_ms
+     WHERE id IN (SELECT id FROM liteq_groups WHERE finished_ms > :now_ms LIMIT :limit)
+    """,
+    "saved groups": """
+    UPDATE liteq_saved_groups SET created_ms = :now_ms
+     WHERE id IN (SELECT id FROM liteq_saved_groups WHERE created_ms > :now_ms LIMIT :limit)
+    """,
+    "commands": """
+    UPDATE liteq_commands SET expires_ms = :now_ms
+     WHERE id IN (SELECT id FROM liteq_commands WHERE expires_ms > :latest_ms LIMIT :limit)
+    """,
+    "events": """
+    UPDATE liteq_events SET created_ms = :now_ms
+     WHERE id IN (SELECT id FROM liteq_events WHERE created_ms > :now_ms LIMIT :limit)
+    """,
+}
+LONGEST_MS = 86_400_000  # that anybody waits for the answer to a command
+
+
+def is_ahead(tx: Transaction, *, now_ms: int) -> bool:
+    """Whether the clock was set back since the last message was sent, as far as that one tells; a read."""
+    return any(created_ms > now_ms for (created_ms,) in tx.execute(NEWEST))
+
+
+def cap(tx: Transaction, step: str, *, now_ms: int, limit: int) -> int:
+    """Set right up to `limit` rows of one of STEPS; how many."""
+    return tx.executemany(STEPS[step], [{"now_ms": now_ms, "limit": limit, "latest_ms": now_ms + LONGEST_MS}])
