@@ -160,7 +160,7 @@ This page compares liteq with the user guide of Celery 5.7, except for its parts
 proves it, and ran when this page was made. A row without a test, or a test without a row, fails the build.
 {summary}
 
-[](../howto/migrate-from-celery.md) says what to change in a project.
+[Migrate from Celery](../howto/migrate-from-celery.md) says what to change in a project.
 
 ## The suites of others
 

@@ -20,7 +20,7 @@ from liteq.beat.catch_up import decide
 from liteq.beat.entries import ScheduleEntry
 from liteq.clock import from_ms, to_ms
 from liteq.context import App
-from liteq.exceptions import ImproperlyConfigured, StorageError
+from liteq.exceptions import CanvasConflict, ImproperlyConfigured, StorageError
 from liteq.message import Batch
 from liteq.schedules import BaseSchedule, NeverDue, from_document
 from liteq.storage.periodic import ScheduleRecord
@@ -76,6 +76,9 @@ class Beat:
         gone = self.storage.schedules.synchronise(self.app.schedules.owner, [entry for entry, _ in configured])
         for name in gone:
             logger.info("beat: %s is not in the configuration any more, and is removed", name)
+        for record in self.storage.schedules.all():
+            if record.owner in {"", self.app.schedules.owner} and (doubt := self.app.schedules.doubt(record)):
+                logger.warning("beat: %s", doubt)
         self._started = True
 
     def run(self, stop: threading.Event | None = None) -> None:
@@ -191,7 +194,13 @@ class Beat:
             logger.error("beat: cannot send %s: %s", record.name, exc)  # noqa: TRY400 - in one line
             self.storage.schedules.put_off(record, next_due_ms=next_ms)
             return
-        if self.storage.schedules.fire(record, batch, n=len(runs), last_id=last_id, next_due_ms=next_ms):
+        try:
+            fired = self.storage.schedules.fire(record, batch, n=len(runs), last_id=last_id, next_due_ms=next_ms)
+        except CanvasConflict as exc:  # one of its ids is that of something else in the queue
+            logger.error("beat: cannot send %s: %s", record.name, exc)  # noqa: TRY400 - in one line
+            self.storage.schedules.put_off(record, next_due_ms=next_ms)
+            return
+        if fired:
             logger.info("beat: sending due task %s (%s), %.3f s after its time", record.name, last_id, late_s)
 
     def _batch(self, entry: ScheduleEntry) -> tuple[Batch, str]:

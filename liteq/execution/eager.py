@@ -13,6 +13,7 @@ from liteq.execution.execute import Executed, execute
 from liteq.execution.tracing import is_stale
 from liteq.message import RetryAt, new_id
 from liteq.result import EagerResult
+from liteq.serialization.content import Owner
 
 __all__ = ["eager_fields", "run_eagerly"]
 
@@ -63,7 +64,7 @@ def run_eagerly(
             break
         retries += 1
         if executed.outcome.payload is not None:
-            args, kwargs = task.app.content.read(executed.outcome.payload)
+            args, kwargs = task.app.content.read(executed.outcome.payload, Owner(id_, task.name))
     _store(task, request, executed)
     return _finish(task, request, executed, throw, link, link_error)
 

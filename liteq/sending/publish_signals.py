@@ -13,8 +13,11 @@ from liteq.context import App
 from liteq.context.display import in_front, redacted, shown_call
 from liteq.message import Flag, Message
 from liteq.routing.queues import Exchange, Queue
+from liteq.sending.options import check_options, unknown_among
 from liteq.sending.producer import Producer
 from liteq.serialization import decode
+from liteq.serialization.content import Owner
+from liteq.utils.misspelt import Asked
 
 __all__ = ["announce", "announce_sent", "publish_through_producer", "task_sent_events"]
 
@@ -25,6 +28,7 @@ def announce(
     """Send before_task_publish; None when no receiver changes the message, else its arguments and its own headers.
 
     A receiver adds to `headers`, and changes the arguments in `body`, as in Celery; its other changes are ignored.
+    Raises TypeError for an option that is none, unless a receiver asks for it in `properties`.
     """
     own = dict(options.get("headers") or {})
     publication = _publication(app, message, args, kwargs, options)
@@ -33,10 +37,16 @@ def announce(
     body = publication["body"]
     queue = Queue(message.queue, Exchange(message.queue), routing_key=message.queue)
     before = [*body[0]], {**body[1]}
-    properties = {"correlation_id": message.id, "reply_to": options.get("reply_to") or "", "priority": message.priority}
+    unknown = unknown_among(options)  # they are properties of the message in Celery, where a receiver finds them
+    properties = Asked(
+        {"correlation_id": message.id, "reply_to": options.get("reply_to") or "", "priority": message.priority},
+        **{name: options[name] for name in unknown},
+    )
     signals.before_task_publish.send(
         sender=message.task, declare=[queue], retry_policy={}, properties=properties, **publication
     )
+    if unknown:
+        check_options(app, message.task, args, kwargs, options, asked=properties.asked)
     added = {key: value for key, value in headers.items() if key not in ours}
     return None if added == own and before == body[:2] else (body[0], body[1], added)
 
@@ -66,7 +76,7 @@ def announce_sent(app: App, messages: Iterable[Message]) -> None:
     """Send after_task_publish for each of `messages`, which are in the file now."""
     if signals.after_task_publish.receivers:
         for message in messages:
-            args, kwargs = app.content.read(message.payload)
+            args, kwargs = app.content.read(message.payload, Owner(message.id, message.task))
             options = decode(message.options) if message.options else {}
             signals.after_task_publish.send(sender=message.task, **_publication(app, message, args, kwargs, options))
 
