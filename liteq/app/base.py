@@ -25,7 +25,6 @@ from liteq.sending.publish_signals import task_sent_events
 from liteq.sending.publisher import Publisher
 from liteq.sending.sender import Sender
 from liteq.serialization import Content
-from liteq.settings import import_object
 from liteq.signals import Signal
 
 if TYPE_CHECKING:
@@ -209,11 +208,14 @@ class LiteQ(Hooks, CeleryApp):
         """The name of a task that was given none: `module.name`."""
         return generate_name(self.main, name, module)
 
-    @cached_property
+    @property
     def Task(self) -> Any:  # noqa: N802 - Celery's name
-        """The base class of this app's tasks."""
-        cls = import_object(self.task_cls) if isinstance(self.task_cls, str) else self.task_cls
-        return type(cls.__name__, (cls,), {"_app": self, "abstract": True, "__module__": cls.__module__})
+        """The base class of this app's tasks. One that is assigned is also that of tasks decorated before."""
+        return self.registrar.base
+
+    @Task.setter
+    def Task(self, base: Any) -> None:  # noqa: N802 - Celery's name
+        self.registrar.rebase(base)
 
     @property
     def tasks(self) -> TaskRegistry:

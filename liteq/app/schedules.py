@@ -204,14 +204,19 @@ class Periodic:
             "immutable": bool(config.get("immutable", False)),
         }
 
-    def batch(self, record: ScheduleRecord, message_id: str) -> tuple[Batch, str]:
-        """The rows of one run of an entry, and the id of its result. A plain task has the id that is given."""
-        described = decode(record.signature)
+    def batch(
+        self, record: ScheduleRecord, message_id: str, signature: Mapping[str, Any] | None = None
+    ) -> tuple[Batch, str]:
+        """The rows of one run of an entry, and the id of its result. A plain task has the id that is given.
+
+        `signature`: the call to send in place of the entry's own.
+        """
+        described = decode(record.signature) if signature is None else {**signature}
         if orjson.loads(record.schedule).get("kind") == "lazy":
             described["args"], described["kwargs"] = self._worked_out(record)
-        signature = Signature.from_dict(described, app=self.app)
-        over = {} if signature.get("subtask_type") else {"task_id": message_id}
-        compiled = compile_signature(signature, self.app.publisher, options=over)
+        sig = Signature.from_dict(described, app=self.app)
+        over = {} if sig.get("subtask_type") else {"task_id": message_id}
+        compiled = compile_signature(sig, self.app.publisher, options=over)
         return compiled.batch, compiled.node.id
 
     def _worked_out(self, record: ScheduleRecord) -> tuple[list[Any], dict[str, Any]]:

@@ -68,7 +68,7 @@ class Task(TaskOptions, Generic[P, R]):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option. Values that were derived from the options are derived anew."""
         object.__setattr__(self, name, value)
-        self.__dict__.pop("_plan", None)
+        self.forget_plan()
         if self._app is not None and self.name is not None:
             self._app.publisher.forget(self.name)
 

@@ -110,6 +110,8 @@ class LogStream(io.TextIOBase):
     encoding = "utf-8"
     errors = "backslashreplace"
     mode = "w"
+    line_buffering = True
+    write_through = False
 
     def __init__(self, logger: logging.Logger, level: int, behind: TextIO) -> None:
         self._logger = logger
@@ -179,8 +181,12 @@ class LogStream(io.TextIOBase):
 class LogBytes(io.RawIOBase):
     """The `buffer` of a LogStream: what is written there is text in UTF-8."""
 
+    mode = "wb"
+
     def __init__(self, stream: LogStream) -> None:
         self._stream = stream
+        self.name = getattr(stream._behind, "name", "<stdout>")
+        self.raw = self
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def write(self, data: Any) -> int:
@@ -308,7 +314,8 @@ def _stands_under_its_own(logger: logging.Logger) -> bool:
 
 
 def _handle(logger: logging.Logger, logfile: str | None, formatter: logging.Formatter) -> None:
-    if logger.handlers and logger is not logging.getLogger():
+    """Give `logger` a handler; not where the program has given it one, which would show each line twice."""
+    if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
         return
     handler: logging.Handler
     if logfile is None:

@@ -188,6 +188,21 @@ def test_setup_logging_leaves_the_log_to_its_receiver(liteq, start, tmp_path):
     assert "[20" not in log
 
 
+def test_beside_a_root_handler_of_the_programs_each_line_is_there_once(liteq, start, tmp_path):
+    with (tmp_path / "shop.py").open("a") as module:
+        module.write(
+            "\napp.conf.worker_hijack_root_logger = False\n"
+            "import logging, sys\n"
+            "logging.basicConfig(format='mine: %(message)s', stream=sys.stderr)\n"
+        )
+    worker = start("-q", "-A", "shop", "worker", "-c", "1", "-l", "INFO")
+    result(liteq, "shop.add", "-a", "[7, 2]")
+    lines = end(worker)[1].splitlines()
+    for text in ("ready.", "received", "adding 7", "a printed line"):
+        assert len([line for line in lines if text in line]) == 1
+    assert any(line.startswith("mine: ") and "ready." in line for line in lines)
+
+
 def test_a_task_that_cannot_be_imported_stops_it_at_once(liteq):
     done = liteq("-A", "shop", "worker", "-I", "nothing_such")
     assert done.returncode == 78

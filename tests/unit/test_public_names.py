@@ -94,7 +94,10 @@ SAME_PATH = """
 """
 
 # Objects of liteq that only a program under the shim asks for, by Celery's own paths.
-OF_THE_SHIM = ("liteq.app.compat", "liteq.cli", "liteq.execution", "liteq.utils.proxy")
+OF_THE_SHIM = (
+    "liteq.app.compat", "liteq.beat.entries", "liteq.cli", "liteq.execution", "liteq.sending.producer",
+    "liteq.utils.proxy", "liteq.worker.pool.prefork.child",
+)  # fmt: skip
 
 # Names of liteq's own in a module that stands for one of Celery's: no program of Celery's asks for them.
 OURS = """

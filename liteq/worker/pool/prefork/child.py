@@ -76,8 +76,11 @@ class Child:
             stop=_stop_parent,
         )
 
-    def run(self) -> None:
-        """Execute until there is nothing more to execute for; the caller ends the process."""
+    def workloop(self) -> None:
+        """Execute until there is nothing more to execute for; the caller ends the process.
+
+        Its name is that of billiard, whose users wrap it to do their last things in each process.
+        """
         # a report may be deferred for the next task, if that one is expected to be short. Where it is not after all,
         # the parent asks for the deferred reports by this signal.
         signal.signal(signal.SIGURG, self._asked_to_report)
