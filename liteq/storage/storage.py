@@ -262,7 +262,8 @@ class Storage:
     ) -> int:
         """End the leases of `dead_workers` and, if `expired`, those past their deadline at `now_ms` (None: now).
 
-        A worker of `living` keeps its leases in spite of that, but for those that its last heartbeat has left out. Returns how many.
+        A worker of `living` keeps its leases in spite of that, but for those that its last heartbeat has left out.
+        Returns how many.
         """
         reaped, owners = 0, []
         if expired:
