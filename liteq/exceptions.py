@@ -10,6 +10,7 @@
     │   └── SchemaTooNew               written by a newer liteq
     ├── LeaseLost                      a write with a fencing token that is no longer current
     ├── BadMessage                     refused at enqueue
+    │   ├── CanvasConflict             (also a ValueError)
     │   ├── PayloadTooLarge
     │   └── NotSerializable            (also a TypeError; kombu's EncodeError)
     ├── ImproperlyConfigured           a setting, a URL, an app
@@ -64,6 +65,7 @@ __all__ = [
     "BadMessage",
     "CDeprecationWarning",
     "CPendingDeprecationWarning",
+    "CanvasConflict",
     "CeleryCommandException",
     "CeleryError",
     "CeleryWarning",
@@ -184,7 +186,7 @@ class SchemaTooNew(StorageError):
 
     def __init__(self, path: str, found: int, known: int) -> None:
         super().__init__(
-            f"{path} has schema version {found}, this liteq knows up to {known}: upgrade liteq-tasks here; "
+            f"{path} has schema version {found}, this liteq knows up to {known}: upgrade liteq here; "
             "nothing was written"
         )
         self.found = found
@@ -204,6 +206,13 @@ class LeaseLost(LiteqError):
 
 class BadMessage(LiteqError):
     """Raised when a message is refused at enqueue; nothing was written."""
+
+
+class CanvasConflict(BadMessage, ValueError):
+    """Raised when a part of a canvas has the id of what is in the queue already and is no part of the same canvas.
+
+    Nothing of the canvas was sent. A canvas that is there whole is no conflict: it stands for the one that is sent.
+    """
 
 
 class PayloadTooLarge(BadMessage):

@@ -57,6 +57,11 @@ class Flag:
     EARLY_ACK = 64  # at most once: a crash while it runs dead-letters it instead of running it again
     REDELIVERED = 128  # its task has rejected it, to have it once more
     SHOWN = 512  # no message: a state that somebody has stored for an id; the message of that id takes its place
+    KEPT = 1024  # its row stays when it has succeeded, although nobody may read its result: its id is not used again
+    FOLLOWS = 2048  # an ALIAS of what is not its replacement: of the message that holds its unique key, or stood before
+    LATE_KEY = 4096  # its options hold a unique key, which it takes when it is unblocked: it may not be needed at all
+    PERHAPS = 8192  # an errback, or behind one: it may not be needed; once it has run, it stays for the next failure
+    BEGUN = 16384  # of EARLY_ACK: its body has been called; before that, no crash is its last
     CALLBACK = 256  # it awaits what it is linked to, beside the chain, group or chord that that one is in
 
 
@@ -113,6 +118,10 @@ class Batch:
 
     messages: list[Message] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
+
+    def nodes(self) -> list[Message | Group]:
+        """The messages, then the groups."""
+        return [*self.messages, *self.groups]
 
 
 class Lease(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -10,6 +11,8 @@ from uuid import uuid4
 from liteq import context, signals
 from liteq.app import current_app
 from liteq.context import App
+from liteq.utils.proxy import Proxy
+from liteq_celery.names import VERSIONS
 
 __all__ = [
     "DEFAULT_PROCESS_LOG_FMT",
@@ -17,11 +20,13 @@ __all__ = [
     "LOG_LEVELS",
     "VERSION",
     "DisabledBackend",
+    "ExceptionWithTraceback",
     "SchedulingError",
     "Signal",
     "__version__",
     "app_or_default",
     "bugreport",
+    "registered_tasks",
     "uuid",
     "version_info_t",
 ]
@@ -38,7 +43,7 @@ class version_info_t(NamedTuple):  # noqa: N801 - Celery's name
 
 
 VERSION = version_info_t(5, 7, 0, "", "")
-__version__ = "5.7.0"
+__version__ = VERSIONS["celery"]
 """The Celery whose behaviour is followed: libraries ask for it before they use something newer."""
 
 
@@ -69,6 +74,18 @@ class Signal(signals.Signal):
         super().__init__(name or "signal", *(providing_args or ()))
 
 
+class ExceptionWithTraceback(Exception):
+    """billiard's wrapper of an exception that crosses processes, for `isinstance`: liteq's are never wrapped."""
+
+    def __init__(self, exc: BaseException, tb: Any = None) -> None:
+        self.exc = exc
+        self.tb = "".join(traceback.format_exception(type(exc), exc, tb if tb is not None else exc.__traceback__))
+        super().__init__(str(exc))
+
+    def __str__(self) -> str:
+        return self.tb
+
+
 def uuid() -> str:
     """A new random id, as text."""
     return str(uuid4())
@@ -77,6 +94,10 @@ def uuid() -> str:
 def app_or_default(app: App | None = None) -> Any:
     """`app`, or the current one where it is None."""
     return context.get_current_app() if app is None else app
+
+
+registered_tasks: Any = Proxy(lambda: context.get_current_app().tasks, name="tasks")
+"""The tasks of the current app, for `celery.registry`."""
 
 
 def bugreport(app: App | None = None) -> str:

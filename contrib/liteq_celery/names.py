@@ -6,15 +6,22 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["MODULES", "Alias"]
+__all__ = ["MODULES", "VERSIONS", "Alias"]
+
+VERSIONS = {"celery": "5.7.0", "kombu": "5.7.0", "billiard": "4.3.2"}
+"""The packages that liteq stands for, as `importlib.metadata` tells them."""
 
 
 @dataclass(frozen=True)
 class Alias:
-    """A module: all public names of the module `whole`, and `names`, each the path of an object."""
+    """A module: all public names of the module `whole`, and `names`, each the path of an object.
+
+    `is_replaceable`: a name of `whole` that a program replaces is replaced in liteq itself.
+    """
 
     whole: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    is_replaceable: bool = False
 
     def path_of(self, name: str) -> str | None:
         """`module:attribute` of the object behind `name`; None where there is none."""
@@ -41,6 +48,7 @@ CANVAS = _from("liteq.canvas", "Signature chain chord chunks group maybe_signatu
 UUID = {"uuid": "liteq_celery.additions:uuid"}
 UUIDS = UUID | {"gen_unique_id": "liteq_celery.additions:uuid"}
 QUEUES = _from("liteq.routing.queues", "Exchange Queue binding")
+PRODUCER = _from("liteq.sending.producer", "Producer")
 LIMITS = _from("liteq.exceptions", "SoftTimeLimitExceeded Terminated TimeLimitExceeded WorkerLostError")
 PROCESS = _from("liteq_celery.processes", "current_process")
 MAIN = {"main": "liteq.cli:main"}
@@ -86,14 +94,18 @@ MODULES: dict[str, Alias] = {
         names={"Backend": "liteq.app.compat.backend:Backend", "BaseBackend": "liteq.app.compat.backend:Backend"}
         | _from("liteq_celery.additions", "DisabledBackend")
     ),
+    "celery.app.trace": Alias("liteq.execution.tracing", is_replaceable=True),
     "celery.app.utils": Alias(
         names=_from("liteq_celery.additions", "bugreport") | _from("liteq.cli.find_app", "find_app")
     ),
     "celery.beat": Alias(
         names=_from("liteq.app.lazy_arguments", "BeatLazyFunc")
+        | _from("liteq.beat.entries", "ScheduleEntry")
+        | {"Scheduler": "liteq.beat:Beat"}
         | _from("liteq.schedules", "crontab maybe_schedule schedule")
         | _from("liteq_celery.additions", "SchedulingError")
     ),
+    "celery.registry": Alias(names={"tasks": "liteq_celery.additions:registered_tasks"}),
     "celery.local": Alias(names=_from("liteq.utils.proxy", "Proxy maybe_evaluate")),
     # -- what people write
     "celery.bootsteps": Alias("liteq.bootsteps"),
@@ -147,6 +159,7 @@ MODULES: dict[str, Alias] = {
     "celery.bin.shell": Alias(names=_from("liteq.cli.compat.shell", "shell")),
     "celery.bin.worker": Alias(names=_from("liteq.cli.worker", "worker")),
     "celery.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
+    "celery.worker.request": Alias(names=_from("liteq.context", "Request")),
     "celery.worker.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
     "celery.worker.control": Alias(
         "liteq.worker.control.panel",
@@ -165,8 +178,9 @@ MODULES: dict[str, Alias] = {
     "celery.contrib.testing.tasks": Alias("liteq_celery.ping"),
     "celery.contrib.testing.worker": Alias("liteq.testing.worker"),
     # -- kombu and billiard
-    "kombu": Alias(names={**QUEUES, **UUID, **CONNECTION}),
+    "kombu": Alias(names={**QUEUES, **UUID, **CONNECTION, **PRODUCER}),
     "kombu.connection": Alias(names=CONNECTION),
+    "kombu.messaging": Alias(names=PRODUCER),
     "kombu.entity": Alias(names=QUEUES),
     "kombu.exceptions": Alias(
         names={
@@ -198,9 +212,13 @@ MODULES: dict[str, Alias] = {
     "billiard": Alias("multiprocessing", names={**LIMITS, **PROCESS, "VERSION": "liteq_celery.processes:VERSION"}),
     **{
         f"billiard.{name}": Alias(f"multiprocessing.{name}", names=PROCESS if name == "process" else {})
-        for name in ("connection", "context", "managers", "pool", "process", "queues", "synchronize", "util")
+        for name in ("connection", "context", "managers", "process", "queues", "synchronize", "util")
     },
-    "billiard.einfo": Alias(names=_from("liteq.execution.execute", "ExceptionInfo")),
+    "billiard.pool": Alias("multiprocessing.pool", names={"Worker": "liteq.worker.pool.prefork.child:Child"}),
+    "billiard.einfo": Alias(
+        names=_from("liteq.execution.execute", "ExceptionInfo")
+        | _from("liteq_celery.additions", "ExceptionWithTraceback")
+    ),
     "billiard.exceptions": Alias(
         names=LIMITS | _from("multiprocessing", "AuthenticationError BufferTooShort ProcessError TimeoutError")
     ),

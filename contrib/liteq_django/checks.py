@@ -20,7 +20,7 @@ from django.core.exceptions import ImproperlyConfigured as DjangoImproperlyConfi
 from liteq.context import App
 from liteq.exceptions import LiteqError
 from liteq.storage import describe_url
-from liteq.storage.sqlite.files import NETWORK, file_system
+from liteq.storage.sqlite.mounts import UNSAFE, file_system
 
 __all__ = ["check", "register_all"]
 
@@ -153,7 +153,7 @@ def _place(about: About) -> Found:
 
 def _network(about: About) -> Found:
     kind = file_system(os.path.realpath(about.path))
-    if kind in NETWORK and not about.app.conf.allow_network_filesystem:
+    if kind in UNSAFE and not about.app.conf.allow_network_filesystem:
         yield checks.Error(
             f"The queue {about.path} is on a network file system ({kind}): SQLite's write-ahead log gets corrupted "
             "there.",

@@ -21,7 +21,7 @@ from liteq.exceptions import BadMessage, LiteqError, StorageUnavailable
 from liteq.message import Batch, Message
 from liteq.serialization.batch import dump_batch, load_batch
 from liteq.storage.driver import Driver
-from liteq.storage.sqlite.files import open_sidecar
+from liteq.storage.sqlite.ownership import open_sidecar
 from liteq.storage.storage import Storage
 from liteq_django.conf import OUTBOX_INTERVAL_S, option
 from liteq_django.transaction import inside_atomic
@@ -63,7 +63,7 @@ class OutboxStorage(Storage):
         if not inside_atomic(self.using):
             return super().enqueue(batch, **options)
         self._put(batch)
-        return [message.id for message in batch.messages]
+        return [node.id for node in batch.nodes()]
 
     def enqueue_many(self, messages: Iterable[Message]) -> int:
         if not inside_atomic(self.using):

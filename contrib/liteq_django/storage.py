@@ -27,6 +27,7 @@ def open_storage(
     durability: str = "durable",
     busy_timeout_s: float = 30.0,
     allow_network_filesystem: bool = False,
+    file_mode: int = 0o600,
     clock: Any = None,
     max_crashes: int = 3,
     max_reaps: int = 10,
@@ -39,6 +40,7 @@ def open_storage(
         "durability": durability,
         "busy_timeout_s": busy_timeout_s,
         "allow_network_filesystem": allow_network_filesystem,
+        "file_mode": file_mode,
     }
     counts: dict[str, Any] = {"clock": clock, "max_crashes": max_crashes, "max_reaps": max_reaps}
     using = outbox_alias(alias)

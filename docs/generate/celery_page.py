@@ -129,7 +129,8 @@ def page(recorder: Recorder) -> str:
         + "."
     )
     tables = "".join(table(group, rows, recorder) for group in groups)
-    return f"{NOTE}{INTRODUCTION.format(summary=summary)}{tables}{own_tests()}"
+    head = INTRODUCTION.format(summary=summary, sentry="177 of 191 | 177 of 191", otel="30 of 30 | 30 of 30")
+    return f"{NOTE}{head}{tables}{own_tests()}"
 
 
 def table(group: str, rows: Iterable[Row], recorder: Recorder) -> str:
@@ -185,7 +186,25 @@ This page compares liteq with the user guide of Celery 5.7, except for its parts
 proves it, and ran when this page was made. A row without a test, or a test without a row, fails the build.
 {summary}
 
-[](../howto/migrate-from-celery.md) says what to change in a project.
+[Migrate from Celery](../howto/migrate-from-celery.md) says what to change in a project.
+
+## The suites of others
+
+Sentry's and OpenTelemetry's own tests of Celery, unmodified, with `-p liteq_celery.shim`. They are not part of this
+project, and are run by hand.
+
+| suite | pass with Celery 5.7 | pass here | the others |
+| --- | --- | --- | --- |
+| sentry-python 2.75, `tests/integrations/celery` | 177 of 191 | 177 of 191 | the same 14 |
+| opentelemetry-instrumentation-celery 0.66, `tests` | 30 of 30 | 30 of 30 | |
+
+The 14 pass neither with Celery nor here where the two were compared:
+
+- `test_redis_backend_trace_propagation` needs Redis.
+- `test_explanation`, `test_beat_task_crons_success` and `test_beat_task_crons_error` need Redis too, and could not pass
+  with it: they have beat run a scheduler class of their own, and here entries are rows of the file.
+- `test_newrelic_interference`, eight times, needs New Relic's agent.
+- `test_send_task_wrapped`, twice, needs a process without Sentry's earlier patches.
 """
 
 

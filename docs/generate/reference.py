@@ -170,8 +170,8 @@ def states_page() -> str:
     return (
         f"{NOTE}# States\n\n"
         "A [message](glossary.md) has one of these states in the file, and changes it only as the table says: each "
-        "statement that changes a state names the state from which it starts. [](../explanation/states.md) explains "
-        "the transitions.\n\n"
+        "statement that changes a state names the state from which it starts. "
+        "[States](../explanation/states.md) explains the transitions.\n\n"
         "```{image} states.svg\n:alt: The states of a message and their transitions, as in the table below\n"
         ":width: 100%\n```\n\n"
         "Ways down are on the right, ways back up on the left. An arrow has the colour of the state that it leaves. A "

@@ -14,7 +14,7 @@ from liteq.app.definitions import generate_name
 from liteq.app.integrations import ClassHooks, Hooks, apply_fixups
 from liteq.app.registrar import Registrar
 from liteq.app.registry import TaskRegistry
-from liteq.app.settings import Settings
+from liteq.app.settings import Settings, check_keywords
 from liteq.app.task import Task
 from liteq.app.urls import check_url
 from liteq.canvas import Node, Signature, signature
@@ -49,8 +49,7 @@ class LiteQ(Hooks, CeleryApp):
 
     `main` names tasks of the module that is run as a script. `broker` is where the queue lives: `sqlite:///` and a
     path, relative to the working directory; with four slashes an absolute one. Without it the setting `broker_url`
-    counts (LITEQ_BROKER_URL, a configuration object); there is no default, because a web process and a worker that
-    were started in two directories would each make a file of their own. `include` are modules of tasks that a worker
+    counts (LITEQ_BROKER_URL, a configuration object); there is no default. `include` are modules of tasks that a worker
     imports. Any setting may follow as a keyword. Results are in the same file: `backend` is accepted and not used.
     """
 
@@ -88,6 +87,7 @@ class LiteQ(Hooks, CeleryApp):
         self.sender = Sender(self)
         self.registrar = Registrar(self, tasks, autofinalize=autofinalize, lock=self._lock, modelled=_modelled)
         given = {"broker_url": broker, "result_backend": backend, "include": tuple(include) if include else None}
+        check_keywords(type(self).__name__, settings)
         noted = {**settings, **(changes or {}), **{key: value for key, value in given.items() if value is not None}}
         self.settings = Settings(self, config_source, namespace, noted, changed=self._settings_changed, lock=self._lock)
         apply_fixups(self, fixups)
@@ -256,7 +256,7 @@ class LiteQ(Hooks, CeleryApp):
     @property
     def broker_url(self) -> str:
         """Where the queue lives. Raises ImproperlyConfigured where no setting says."""
-        return check_url(self.conf.broker_url)
+        return self.settings.broker_url
 
     @cached_property
     def storage(self) -> Storage:
@@ -285,6 +285,7 @@ class LiteQ(Hooks, CeleryApp):
             durability=conf.durability,
             busy_timeout_s=conf.busy_timeout if busy_timeout_s is None else busy_timeout_s,
             allow_network_filesystem=conf.allow_network_filesystem,
+            file_mode=int(conf.file_mode, 8),
             clock=self.clock,
             max_crashes=conf.max_crashes,
             max_reaps=conf.max_reaps,

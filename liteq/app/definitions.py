@@ -2,13 +2,62 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from liteq.app.options import TaskOptions
+from liteq.context import App
+from liteq.utils.misspelt import LIKELY, nearest, unexpected
 
-__all__ = ["annotate", "generate_name", "is_set_by_class", "task_class_of"]
+__all__ = ["annotate", "check_attributes", "check_class", "generate_name", "is_set_by_class", "task_class_of"]
+
+# Of the decorator itself, and of Celery's, which mean nothing here.
+OF_THE_DECORATOR = frozenset(
+    {"base", "bind", "lazy", "pydantic_context", "pydantic_dump_kwargs", "pydantic_strict", "shared"}
+)
+WITHOUT_EFFECT = frozenset({"accept_magic_kwargs", "backend", "filter", "from_config", "request_stack", "Strategy"})
+OF_THE_CLASS = frozenset(
+    name for name, kind in TaskOptions.__annotations__.items() if not name.startswith("_") and "Callable" not in kind
+)
+OPTIONS = OF_THE_CLASS | OF_THE_DECORATOR | WITHOUT_EFFECT
+"""Every option that a task may be given; its methods and its hooks may be given too."""
+
+REMEDY = "a name that is none of these is an attribute of your own; unknown_options='ignore' lets this one be that too"
+
+
+def check_attributes(app: App, what: str, base: type[Any], names: Iterable[str]) -> None:
+    """Refuse those of `names` that look like an option of a task and are none, nor an attribute of `base`.
+
+    Any other name becomes an attribute of the task, as in Celery. Raises TypeError, which tells the nearest option.
+    """
+    own = (name for name in names if name not in OPTIONS and not hasattr(base, name))
+    unknown = [name for name in own if nearest(name, OPTIONS, LIKELY)]
+    if not unknown or app.conf.unknown_options == "ignore":
+        return
+    error = unexpected(what, unknown, OPTIONS, REMEDY)
+    if app.conf.unknown_options == "warn":
+        logger.warning("%s", error)
+        return
+    raise error
+
+
+def check_class(app: App, cls: type[Any]) -> None:
+    """As `check_attributes`, for the plain values that a task class of one's own has in its body."""
+    for one in cls.__mro__:
+        if one.__module__.startswith("liteq."):
+            break
+        plain = [name for name, value in vars(one).items() if not name.startswith("_") and _is_plain(value)]
+        check_attributes(app, f"task class {one.__qualname__!r}", TaskOptions, plain)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether an attribute of a class may be meant as an option: it is no method, and no property."""
+    return not callable(value) and not hasattr(value, "__get__")
+
+
+logger = logging.getLogger("liteq.app")
 
 
 def generate_name(main: str | None, name: str, module: str | None) -> str:
@@ -55,5 +104,8 @@ def annotate(task: Any, annotations: Any) -> None:
             found = entry.annotate(task) or {}
         else:
             found = entry(task) or {}
+        check_attributes(
+            task.app, f"task_annotations for {task.name!r}", type(task), (n.removeprefix("@") for n in found)
+        )
         for name, value in found.items():
             setattr(task, name.removeprefix("@"), value)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["autodiscover"]
+from liteq.context import App, Integration
+from liteq.exceptions import ImproperlyConfigured
+
+__all__ = ["autodiscover", "ended_by_import", "own_tasks", "require_tasks"]
 
 
 def autodiscover(packages: Iterable[str] | Callable[[], Iterable[str] | None], related_name: str | None) -> list[Any]:
@@ -40,3 +44,34 @@ def _exists(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ModuleNotFoundError, ValueError, AttributeError):
         return False
+
+
+def own_tasks(app: App) -> list[str]:
+    """The names of the tasks that `app` has besides those that every app has, whose names begin with `celery.`."""
+    return [name for name in app.tasks if not name.startswith("celery.")]
+
+
+def require_tasks(app: App, remedy: str) -> None:
+    """Raises ImproperlyConfigured where a worker of `app` could run nothing, and would refuse each message.
+
+    Not with the setting `worker_without_tasks`, nor where a framework knows tasks that no registry has. `remedy`: more
+    that may help.
+    """
+    found_elsewhere = any(type(one).find_task is not Integration.find_task for one in app.integrations)
+    if own_tasks(app) or found_elsewhere or app.conf.worker_without_tasks:
+        return
+    raise ImproperlyConfigured(
+        f"the app {app.main or '__main__'!r} has no task of its own, so that this worker could run nothing: import the "
+        "modules of its tasks, by LiteQ(..., include=['shop.tasks']), app.autodiscover_tasks(['shop']) or "
+        f"-I shop.tasks{remedy}"
+    )
+
+
+def ended_by_import(what: str, exc: SystemExit) -> str:
+    """The error for `what`, a module's repr, where its import ends the program: with the line that does so."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    where = f" in line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
+    return (
+        f"importing {what} ended the program, with sys.exit({exc.code!r}){where}: every worker imports it; "
+        "put that line under `if __name__ == '__main__':`"
+    )

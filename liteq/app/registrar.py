@@ -8,12 +8,12 @@ from typing import Any
 
 from liteq import context, signals
 from liteq.app.builtins import add_builtins
-from liteq.app.definitions import annotate, is_set_by_class, task_class_of
-from liteq.app.discovery import autodiscover
+from liteq.app.definitions import annotate, check_attributes, check_class, is_set_by_class, task_class_of
+from liteq.app.discovery import autodiscover, ended_by_import
 from liteq.app.registry import TaskRegistry
 from liteq.app.task import Task
 from liteq.context import App
-from liteq.exceptions import AlreadyRegistered
+from liteq.exceptions import AlreadyRegistered, ImproperlyConfigured
 from liteq.settings import import_object
 from liteq.signals import Signal
 
@@ -35,6 +35,7 @@ class Registrar:
         self._app = app
         self._lock = lock
         self._modelled = modelled
+        self._checked: set[type[Any]] = set()  # classes of tasks whose options have been looked at
         self._discoveries: list[Callable[[], list[Any]]] = []
         self._base: Any = None
         self._made: dict[str, Callable[[Any], Any]] = {}  # of decorated tasks without a `base=`: makes their class
@@ -82,6 +83,10 @@ class Registrar:
                 raise AlreadyRegistered(f"two functions want to be the task {name!r}: give one of them a `name=`")
             if getattr(there, "__wrapped__", None) is function:
                 return there
+        cls = base or app.Task
+        self._check_class(cls)
+        if options:
+            check_attributes(app, f"task {name!r}", cls, options)
         options.pop("lazy", None)
         options.pop("shared", None)
         options |= self._pydantic(function, name, options, bind=bind)
@@ -90,7 +95,7 @@ class Registrar:
             typing = {} if is_set_by_class(base, "typing") else {"typing": app.strict_typing}
             return task_class_of(function, base, bind=bind, options={**typing, **options, "name": name})
 
-        task = self.register(make_class(base or app.Task)())
+        task = self.register(make_class(cls)())
         if base is None:
             self._made[name] = make_class
         return task
@@ -109,9 +114,16 @@ class Registrar:
         if not task.name:
             cls = type(task)
             task.name = self._app.gen_task_name(cls.__name__, cls.__module__)
+        self._check_class(type(task))
+        check_attributes(self._app, f"task {task.name!r}", type(task), options)
         for key, value in options.items():
             setattr(task, key, value)
         return self.register(task)
+
+    def _check_class(self, cls: type[Any]) -> None:
+        if cls not in self._checked:
+            check_class(self._app, cls)
+            self._checked.add(cls)
 
     def register(self, task: Any) -> Any:
         """Add `task`, which has a name; returns it."""
@@ -155,7 +167,7 @@ class Registrar:
     def forget_plans(self) -> None:
         """Have each task work out anew how it is executed: the settings have changed."""
         for task in self.registry.values():
-            task.__dict__.pop("_plan", None)
+            task.forget_plan()
 
     # -- the user's modules
 
@@ -173,13 +185,19 @@ class Registrar:
             self._discoveries.append(discover)
 
     def import_modules(self) -> None:
-        """Import the modules of `include` and `imports` and those to be discovered, and complete the registry."""
-        signals.import_modules.send(sender=self._app)
-        conf = self._app.conf
-        for name in (*conf.include, *conf.imports):
-            import_object(name)
-        while self._discoveries:
-            self._discoveries.pop(0)()
+        """Import the modules of `include` and `imports` and those to be discovered, and complete the registry.
+
+        Raises ImproperlyConfigured for one that ends the program: it would end without a word, and as if all were well.
+        """
+        try:
+            signals.import_modules.send(sender=self._app)
+            conf = self._app.conf
+            for name in (*conf.include, *conf.imports):
+                import_object(name)
+            while self._discoveries:
+                self._discoveries.pop(0)()
+        except SystemExit as exc:
+            raise ImproperlyConfigured(ended_by_import("the app's tasks", exc)) from exc
         self._app.finalize()
 
 

@@ -10,6 +10,7 @@ from liteq.canvas import ACCUMULATE, _chain, group, is_void, maybe_signature
 from liteq.context import Request
 from liteq.context.display import redacted
 from liteq.exceptions import ImproperlyConfigured, Retry
+from liteq.sending.options import check_options
 from liteq.serialization import as_json, encode
 from liteq.serialization.failures import meta_of_exception
 
@@ -45,6 +46,8 @@ def retry_of(
     changed = args is not None or kwargs is not None
     if changed:
         args, kwargs = task.parameters.changed(request.args, request.kwargs, args, kwargs)
+    if options:
+        check_options(task.app, task.name, request.args, request.kwargs, options)
     again = task.signature_from_request(request, args, kwargs, **options)
     changes = task.app.publisher.changes(task.name, options, request.options) if options else {}
     if max_retries is not None:  # for `autoretry_for` too, where what this raises would be tried once more
@@ -94,6 +97,8 @@ def progress_document(task: Any, state: str | None, meta: Any) -> bytes:
     form, what = task.plan.form, f"meta of {task.name}"
     meta = meta_of_exception(meta) if isinstance(meta, BaseException) else meta
     if form is None:
-        return encode({"state": state, "meta": meta}, what=what)
+        shown = {"state": state, "meta": meta}
+        limit, depth = task.plan.result_limit, task.plan.depth
+        return encode(shown, what=what, limit=limit, setting="max_result_bytes", max_depth=depth)
     written: bytes = as_json(task.app.result_content.write(meta, *form, what=what))
     return b'{"state":' + encode(state, what=what) + b',"meta":' + written + b"}"

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
 import orjson
 
+from liteq.app.discovery import own_tasks
 from liteq.app.lazy_arguments import has_lazy, marked, worked_out
 from liteq.canvas import Signature
 from liteq.clock import from_ms, to_ms
 from liteq.context import App
-from liteq.exceptions import ImproperlyConfigured
+from liteq.exceptions import ImproperlyConfigured, closest
 from liteq.message import Batch, new_id
+from liteq.policy.times import LONGEST_S
 from liteq.routing.routes import queue_name
 from liteq.schedules import BaseSchedule, NeverDue, from_document, maybe_schedule, to_document
+from liteq.schedules import schedule as interval
 from liteq.sending.compile import compile_signature
+from liteq.sending.options import OF_A_CALL, check_options
 from liteq.serialization import decode, encode
 from liteq.storage.periodic import Entry, ScheduleRecord
+from liteq.utils.misspelt import unexpected
 
 __all__ = ["Periodic", "due_ms", "run_id"]
 
+logger = logging.getLogger("liteq.app")
+
 RUNS = UUID("5c1d2a39-6d14-5a6e-9a55-0c8a4ed7d1f3")  # the namespace of the ids of runs
 CANVAS = frozenset({"celery.chain", "celery.group", "celery.chord", "celery.chunks"})
+OF_AN_ENTRY = frozenset(
+    {"task", "schedule", "args", "kwargs", "options", "relative", "name", "subtask_type", "immutable"}
+    | {"app", "last_run_at", "total_run_count"}  # of Celery's entries
+)
 
 
 def run_id(name: str, at_ms: int) -> str:
@@ -39,6 +51,23 @@ def due_ms(schedule: BaseSchedule, after: datetime) -> int | None:
         return to_ms(schedule.next_after(after.astimezone(UTC)).astimezone(UTC))
     except NeverDue:
         return None
+
+
+def check_entry(name: str, config: Mapping[str, Any]) -> None:
+    """Raises ImproperlyConfigured for an entry that lacks a key, has an unknown one, or could not be sent by time."""
+    if unknown := config.keys() - OF_AN_ENTRY:
+        raise ImproperlyConfigured(str(unexpected(f"beat_schedule: the entry {name!r}", unknown, OF_AN_ENTRY)))
+    if "task" not in config or "schedule" not in config:
+        raise ImproperlyConfigured(f"beat_schedule: the entry {name!r} needs a `task` and a `schedule`")
+    given = config["schedule"]
+    if isinstance(given, bool) or not (isinstance(given, (int, float, timedelta)) or hasattr(given, "is_due")):
+        raise ImproperlyConfigured(
+            f"beat_schedule: the schedule of {name!r} is seconds, a timedelta or crontab(...), not {given!r}"
+        )
+    every = given.run_every if isinstance(given, interval) else given
+    seconds = every.total_seconds() if isinstance(every, timedelta) else every
+    if isinstance(seconds, (int, float)) and not 0 < seconds < LONGEST_S:
+        raise ImproperlyConfigured(f"beat_schedule: {name!r} is to be sent every {seconds:g} s: write a number above 0")
 
 
 class Periodic:
@@ -78,6 +107,20 @@ class Periodic:
         if orjson.loads(entry.schedule)["kind"] == "custom":
             raise ImproperlyConfigured(f"{made!r} cannot be kept in the file: put this entry into beat_schedule")
         self.app.storage.schedules.put([entry])
+        if doubt := self.doubt(entry):
+            logger.warning("%s", doubt)
+
+    def doubt(self, entry: Entry | ScheduleRecord) -> str:
+        """A sentence on the tasks that `entry` sends and this app does not know; "" where it knows all, or has none.
+
+        It may be right: a worker of another program may know them.
+        """
+        known = own_tasks(self.app)
+        unknown = [name for name in _names_in(decode(entry.signature)) if self.app.tasks.find(name) is None]
+        if not unknown or not known:
+            return ""
+        near = closest(unknown[0], known)
+        return f"the entry {entry.name!r} sends {unknown[0]!r}, a task that this app does not know (nearest: {near})"
 
     def remove(self, name: str) -> bool:
         """Delete an entry; whether there was one. One of the configuration comes back when beat starts."""
@@ -128,14 +171,15 @@ class Periodic:
 
     def entry(self, name: str, config: Mapping[str, Any]) -> tuple[Entry, BaseSchedule]:
         """An entry of the configuration as a row, with its schedule."""
-        if "task" not in config or "schedule" not in config:
-            raise ImproperlyConfigured(f"beat_schedule: the entry {name!r} needs a `task` and a `schedule`")
-        given = config["schedule"]
-        if not isinstance(given, (int, float, timedelta)) and not hasattr(given, "is_due"):
-            raise ImproperlyConfigured(
-                f"beat_schedule: the schedule of {name!r} is seconds, a timedelta or crontab(...), not {given!r}"
-            )
-        schedule: BaseSchedule = maybe_schedule(given, bool(config.get("relative")), app=self.app)
+        check_entry(name, config)
+        options = config.get("options") or {}
+        try:
+            if not options.keys() <= OF_A_CALL:
+                task = getattr(config["task"], "name", config["task"])
+                check_options(self.app, task, config.get("args"), config.get("kwargs"), options)
+        except TypeError as exc:
+            raise ImproperlyConfigured(f"beat_schedule: the entry {name!r}: {exc}") from None
+        schedule: BaseSchedule = maybe_schedule(config["schedule"], bool(config.get("relative")), app=self.app)
         described = to_document(schedule)
         if has_lazy(config):  # of a kind that other programs do not know: they leave the entry to this one
             described = {"kind": "lazy", "schedule": described}
@@ -160,14 +204,19 @@ class Periodic:
             "immutable": bool(config.get("immutable", False)),
         }
 
-    def batch(self, record: ScheduleRecord, message_id: str) -> tuple[Batch, str]:
-        """The rows of one run of an entry, and the id of its result. A plain task has the id that is given."""
-        described = decode(record.signature)
+    def batch(
+        self, record: ScheduleRecord, message_id: str, signature: Mapping[str, Any] | None = None
+    ) -> tuple[Batch, str]:
+        """The rows of one run of an entry, and the id of its result. A plain task has the id that is given.
+
+        `signature`: the call to send in place of the entry's own.
+        """
+        described = decode(record.signature) if signature is None else {**signature}
         if orjson.loads(record.schedule).get("kind") == "lazy":
             described["args"], described["kwargs"] = self._worked_out(record)
-        signature = Signature.from_dict(described, app=self.app)
-        over = {} if signature.get("subtask_type") else {"task_id": message_id}
-        compiled = compile_signature(signature, self.app.publisher, options=over)
+        sig = Signature.from_dict(described, app=self.app)
+        over = {} if sig.get("subtask_type") else {"task_id": message_id}
+        compiled = compile_signature(sig, self.app.publisher, options=over)
         return compiled.batch, compiled.node.id
 
     def _worked_out(self, record: ScheduleRecord) -> tuple[list[Any], dict[str, Any]]:
@@ -178,6 +227,19 @@ class Periodic:
                 "whose beat_schedule it stands: only that one can send it"
             )
         return worked_out(config)
+
+
+def _names_in(signature: Any) -> Iterator[str]:
+    """The names of the tasks in a signature that is a dict: its own, and those of a canvas's parts."""
+    if isinstance(signature, (list, tuple)):
+        for one in signature:
+            yield from _names_in(one)
+    elif isinstance(signature, Mapping) and isinstance(signature.get("task"), str):
+        if not signature.get("subtask_type"):
+            yield signature["task"]
+            return
+        kwargs = signature.get("kwargs") or {}
+        yield from _names_in([kwargs.get(part) for part in ("tasks", "header", "body", "task")])
 
 
 def _plain(key: str, value: Any) -> Any:

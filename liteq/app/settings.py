@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
 from datetime import tzinfo
 from typing import Any
 
+from liteq.app.urls import check_url, home_of_caller, placed
 from liteq.canvas import Signature
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
+from liteq.sending.options import OF_A_CALL, check_options
 from liteq.serialization import Content
 from liteq.settings import Conf, Given, Source, canonical, read_object, sources
+from liteq.settings.conf import KNOWN
 from liteq.settings.objects import refuse_mix
 from liteq.signals import Signal
+from liteq.utils.misspelt import unexpected
 
-__all__ = ["AppConf", "ConfigSource", "PendingConf", "Settings"]
+__all__ = ["AppConf", "ConfigSource", "PendingConf", "Settings", "check_keywords"]
 
 OF_THE_CONSTRUCTOR = frozenset({"broker_url", "result_backend", "include"})
+
+
+def check_keywords(what: str, names: Iterable[str]) -> None:
+    """Refuse keywords of an app's constructor that are neither its own nor a setting's, under either of its names.
+
+    A value of one's own goes into `app.conf`. Raises TypeError, which tells the nearest setting.
+    """
+    unknown = [name for name in names if canonical(name) not in KNOWN]
+    if unknown:
+        known = (*KNOWN, "backend", "broker", "changes", "clock", "config_source", "main", "task_cls", "tasks")
+        raise unexpected(f"{what}()", unknown, known, "a value of your own goes into app.conf")
 
 
 class AppConf(Conf):
@@ -137,6 +152,7 @@ class Settings:
         self._source = ConfigSource(source, namespace) if source is not None else None
         self._noted = noted
         self._read: dict[str, Any] = {}  # what the configuration object and the framework held when last read
+        self._home = home_of_caller(app)
         self._gathered: AppConf | None = None
         self._pending = PendingConf(self.gather, lambda: self._gathered, noted)
         self.conf: Any = self._pending
@@ -197,6 +213,16 @@ class Settings:
             return conf
 
     @property
+    def broker_url(self) -> str:
+        """Where the queue lives. A relative path of the program's own is looked for beside the program too: ADR 0017.
+
+        Raises ImproperlyConfigured where no setting says, and for a relative path that would make a second queue.
+        """
+        given = self.gather().given("broker_url")
+        url = check_url(given.value)
+        return placed(url, self._home) if given.source is Source.APP else url
+
+    @property
     def content(self) -> Content:
         """How arguments are written and read. Raises ImproperlyConfigured for an unknown serializer."""
         return (self._contents or self._make_contents())[0]
@@ -208,14 +234,18 @@ class Settings:
 
     def _make_contents(self) -> tuple[Content, Content]:
         conf = self.conf
-        accepted = conf.accept_content, conf.result_accept_content or conf.accept_content
-        limits = ("max_payload_bytes", "max_result_bytes")
         keys = [key.strip() for key in (conf.pickle_key or "").split(",") if key.strip()]
-        made = tuple(
-            Content(accept=accept, keys=keys, limit=conf[limit], setting=limit, max_depth=conf.max_nesting)
-            for accept, limit in zip(accepted, limits, strict=True)
+        self._contents = (
+            Content(accept=conf.accept_content, keys=keys, limit=conf.max_payload_bytes, max_depth=conf.max_nesting),
+            Content(
+                accept=conf.result_accept_content or conf.accept_content,
+                keys=keys,
+                limit=conf.max_result_bytes,
+                setting="max_result_bytes",
+                max_depth=conf.max_nesting,
+                purpose="result",
+            ),
         )
-        self._contents = made[0], made[1]
         return self._contents
 
     def _read_sources(self) -> dict[str, Any]:
@@ -296,6 +326,8 @@ class Settings:
         options: Mapping[str, Any] = {},
     ) -> str:
         """Have beat send `sig` by `schedule` (seconds, timedelta, crontab, ...); the entry's key in `beat_schedule`."""
+        from liteq.app.schedules import check_entry  # with all kinds of schedules: few programs have them
+
         if isinstance(sig, Signature):
             sig = sig.clone(args, dict(kwargs or {}))
         else:
@@ -306,6 +338,9 @@ class Settings:
             "options": {**sig["options"], **options},
         }  # fmt: skip
         key = name or self._key_of(repr(sig), entry)
+        check_entry(key, entry)
+        if self.configured and not options.keys() <= OF_A_CALL:  # else when beat reads its entries
+            check_options(self._app, sig["task"], sig["args"], sig["kwargs"], options)
         self._periodic.append((key, entry))
         if self.configured:
             self._schedule(key, entry)

@@ -32,10 +32,10 @@ def shared_task(*args: Any, **options: Any) -> Any:
         def register(app: App) -> Any:
             return app.task_from_function(function, **options)
 
-        context.connect_on_app_finalize(register)
         for app in context.active_apps():
             if app.finalized:
                 register(app)
+        context.connect_on_app_finalize(register)  # last: one that is refused is refused here, not in later apps
 
         def lookup() -> Any:
             app = context.get_current_app()

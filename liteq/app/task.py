@@ -11,21 +11,14 @@ from liteq import context
 from liteq.app.definitions import annotate
 from liteq.app.options import TaskOptions
 from liteq.app.retrying import options_of, progress_document, replacement, retry_of
-from liteq.canvas import (
-    Signature,
-    as_list,
-    chunks,
-    maybe_signature,
-    signature,
-    xmap,
-    xstarmap,
-)
+from liteq.canvas import Signature, as_list, chunks, maybe_signature, signature, xmap, xstarmap
 from liteq.context import App, Request
 from liteq.exceptions import Replaced, Retry
-from liteq.execution.eager import eager_fields, run_eagerly
+from liteq.execution.eager import run_eagerly
 from liteq.message import Replace, new_id
 from liteq.result import AsyncResult, EagerResult
 from liteq.sending.compile import compile_signature
+from liteq.sending.options import eager_options
 from liteq.sending.overrides import Call, captured, sent_by_its_class
 
 __all__ = ["Context", "Task"]
@@ -75,7 +68,7 @@ class Task(TaskOptions, Generic[P, R]):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option. Values that were derived from the options are derived anew."""
         object.__setattr__(self, name, value)
-        self.__dict__.pop("_plan", None)
+        self.forget_plan()
         if self._app is not None and self.name is not None:
             self._app.publisher.forget(self.name)
 
@@ -206,7 +199,8 @@ class Task(TaskOptions, Generic[P, R]):
         return run_eagerly(
             self, list(args or ()), dict(kwargs or {}), task_id=task_id, retries=retries, throw=throw,
             link=as_list(link), link_error=as_list(link_error), headers=headers, logfile=logfile, loglevel=loglevel,
-            ignore_result=bool(options.get("ignore_result", self.ignore_result)), **eager_fields(options),
+            ignore_result=bool(options.get("ignore_result", self.ignore_result)),
+            **eager_options(self, args, kwargs, options),
         )  # fmt: skip
 
     # -- signatures

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from liteq.cli.asking import confirm_deletion
 from liteq.cli.exits import Exit
 from liteq.cli.group import Group
 from liteq.cli.output import age, counted, emit, json_text, say, table
@@ -14,6 +15,7 @@ from liteq.cli.result import NoSuchMessage
 from liteq.cli.session import Session, pass_session
 from liteq.monitor import messages
 from liteq.states import State
+from liteq.storage.storage import Storage
 
 __all__ = ["dead"]
 
@@ -121,25 +123,48 @@ def replay(session: Session, /, ids: tuple[str, ...], task: str | None, queue: s
     def write() -> None:
         click.echo(f"Replayed {counted(len(replayed), 'dead letter')}.")
         for id_ in refused:
-            say(f"{id_}: not a dead letter, or its unique key is taken")
+            say(f"{id_}: {_why_refused(storage, id_)}")
 
     emit(session, {"replayed": replayed, "refused": refused}, write)
     return Exit.FAILED if refused else Exit.OK
+
+
+def _why_refused(storage: Storage, id_: str) -> str:
+    """The reason why a dead letter was not replayed, as far as it can still be seen."""
+    record = storage.reader.find(id_)
+    if record is None:
+        return "there is no such message"
+    if record.state is not State.DEAD:
+        return f"it is no dead letter: it is {record.state}"
+    return f"its unique key {record.unique_key!r} is taken by an unfinished message; replay it when that has ended"
 
 
 @dead.command()
 @click.argument("ids", nargs=-1)
 @filters
 @click.option("--all", "every", is_flag=True, help="All of them.")
+@click.option("-f", "--force", "--yes", "-y", "sure", is_flag=True, help="Do not ask.")
 @pass_session
-def drop(session: Session, /, ids: tuple[str, ...], task: str | None, queue: str | None, every: bool) -> int:
-    """Delete dead letters for good: IDs, or those of --task or --queue, or --all.
+def drop(
+    session: Session, /, ids: tuple[str, ...], task: str | None, queue: str | None, every: bool, sure: bool
+) -> int:
+    """Delete dead letters for good: IDs, or those of --task or --queue, or --all. Asks first, unless IDs are named.
 
     \b
     JSON: {"dropped"}
     """
-    dropped = sum(session.storage.dead.drop(page) for page in _chosen(session, ids, task, queue, every))
-    emit(session, {"dropped": dropped}, lambda: click.echo(f"Dropped {counted(dropped, 'dead letter')}."))
+    pages = _chosen(session, ids, task, queue, every)
+    if not ids and (task or queue or every):
+        narrowed = "".join(f" of {kind} {name!r}" for kind, name in (("task", task), ("queue", queue)) if name)
+        confirm_deletion(f"all dead letters{narrowed}", sure=sure, option="--yes")
+    dropped = sum(session.storage.dead.drop(page) for page in pages)
+
+    def write() -> None:
+        click.echo(f"Dropped {counted(dropped, 'dead letter')}.")
+        if dropped < len(ids):
+            say("The others are no dead letters, or an errback or an unfinished group still needs their error.")
+
+    emit(session, {"dropped": dropped}, write)
     return Exit.FAILED if dropped < len(ids) else Exit.OK
 
 

@@ -10,8 +10,10 @@ from liteq import states
 from liteq.canvas import _chain, as_list, group, maybe_signature
 from liteq.context import App, Request, current_request
 from liteq.execution.execute import Executed, execute
+from liteq.execution.tracing import is_stale
 from liteq.message import RetryAt, new_id
 from liteq.result import EagerResult
+from liteq.serialization.content import Owner
 
 __all__ = ["eager_fields", "run_eagerly"]
 
@@ -47,6 +49,8 @@ def run_eagerly(
     too. `fields` are attributes of the request.
     """
     id_ = task_id or new_id()
+    if is_stale(task.plan.tracer):
+        task.forget_plan()
     outer = current_request()
     fields.setdefault("root_id", (outer.root_id or outer.id if outer is not None else None) or id_)
     fields.setdefault("parent_id", outer.id if outer is not None else None)
@@ -60,7 +64,7 @@ def run_eagerly(
             break
         retries += 1
         if executed.outcome.payload is not None:
-            args, kwargs = task.app.content.read(executed.outcome.payload)
+            args, kwargs = task.app.content.read(executed.outcome.payload, Owner(id_, task.name))
     _store(task, request, executed)
     return _finish(task, id_, request, executed, throw, link, link_error)
 

@@ -19,24 +19,38 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
+from inspect import iscoroutinefunction, unwrap
 from types import TracebackType
 from typing import Any, TypeVar
 
 from liteq import signals, states
 from liteq.clock import Clock, to_ms
-from liteq.context import Around, Request, current_request, enter, leave
+from liteq.context import Request, current_request, enter, leave
 from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry, text_of
+from liteq.execution.lines import LINES
 from liteq.execution.plan import ExceptionInfo, Executed, Plan
+from liteq.execution.tracing import as_traced, trace_ok_t
 from liteq.message import LATER, Ack, Cancel, DeadLetter, Flag, Lease, Release, Replace, RetryAt
 from liteq.policy.retry import decide, exhausted
 from liteq.policy.times import span_ms
 from liteq.result import ResultBase
+from liteq.result.record import line_as_tuple
 from liteq.serialization import decode, encode, encode_error
+from liteq.serialization.content import ENVELOPE, Owner
 from liteq.serialization.failures import exception_from
 
-__all__ = ["ExceptionInfo", "Executed", "arguments", "call_hook", "execute", "retry_due_ms", "tell_failure"]
+__all__ = [
+    "ExceptionInfo",
+    "Executed",
+    "arguments",
+    "call_hook",
+    "execute",
+    "retry_due_ms",
+    "run_body",
+    "tell_failure",
+]
 
 T = TypeVar("T")
 
@@ -56,7 +70,10 @@ def arguments(task: Any, lease: Lease) -> tuple[list[Any], dict[str, Any]]:
     any other its id; as in Celery.
     """
     plan: Plan = task.plan
-    args, kwargs = decode(lease.payload, plan.content)
+    if lease.payload[:1] == ENVELOPE:
+        args, kwargs = plan.content.read(lease.payload, Owner(lease.id, lease.task))
+    else:
+        args, kwargs = decode(lease.payload, plan.content)
     flags = lease.flags
     if flags & Flag.TAKES_INPUT:
         if flags & Flag.ON_FAILURE:
@@ -79,7 +96,8 @@ def _failure(task: Any, lease: Lease, args: list[Any], kwargs: dict[str, Any]) -
 # -- the execution ---------------------------------------------------------------------------------------------------
 
 
-def _run_body(plan: Plan, args: Any, kwargs: Any) -> Any:
+def run_body(plan: Plan, args: Any, kwargs: Any) -> Any:
+    """Call the task's own code. Time limits know a task by this frame (worker/pool/limits.py)."""
     return plan.run_coroutine(plan.body(*args, **kwargs)) if plan.is_async else plan.body(*args, **kwargs)
 
 
@@ -99,10 +117,10 @@ def execute(
     eager call has no reader in another process). Lets through
     KeyboardInterrupt and what else is no Exception; SystemExit fails the task and does not end its worker.
     """
-    around = task.plan.around
-    if around is None:
+    plan: Plan = task.plan
+    if not plan.is_enclosed:
         return _execute(task, request, args, kwargs, clock, keep, within)
-    return _surrounded(around, task, request, args, kwargs, clock, keep, within)
+    return _enclosed(plan, task, request, args, kwargs, clock, keep, within)
 
 
 def _execute(
@@ -127,9 +145,9 @@ def _execute(
                 plan.before_start(request.id, args, kwargs)
             if within is not None:
                 with within:
-                    retval = _run_body(plan, args, kwargs)
+                    retval = run_body(plan, args, kwargs)
             else:
-                retval = _run_body(plan, args, kwargs)
+                retval = run_body(plan, args, kwargs)
             if request.pending_retry is not None:
                 raise request.pending_retry
         except Exception as exc:
@@ -155,8 +173,8 @@ def _execute(
             leave(token)
 
 
-def _surrounded(
-    around: Around,
+def _enclosed(
+    plan: Plan,
     task: Any,
     request: Request,
     args: Any,
@@ -165,21 +183,36 @@ def _surrounded(
     keep: bool,
     within: AbstractContextManager[None] | None,
 ) -> Executed:
-    """`_execute` inside the context that the app has around each of its tasks (`LiteQ.around_task`)."""
+    """`_execute` inside a tracer that somebody has put there, and inside the context that the app has around tasks.
+
+    The first is `tracing.build_tracer`, the second `LiteQ.around_task`.
+    """
     executed: Executed | None = None
-    try:
-        with around(task, request):
+
+    def run() -> trace_ok_t:
+        nonlocal executed
+        started = clock.monotonic()
+        with nullcontext() if plan.around is None else plan.around(task, request):
             executed = _execute(task, request, args, kwargs, clock, keep, within)
-            if executed.exc is not None:
+            if executed.exc is not None and plan.around is not None:
                 raise executed.exc  # so that it is left as by any code that raises
+        return trace_ok_t(executed.retval, executed.einfo, clock.monotonic() - started, "")
+
+    try:
+        if plan.tracer is None:
+            run()
+        else:
+            as_traced(plan.tracer, run, request)
     except BaseException as exc:
         if executed is not None and exc is executed.exc:
             return executed
         if not isinstance(exc, Exception):
             raise
         if executed is None:  # there is nothing the task could run in: that is its failure, to be retried as others
-            return _raised(task, task.plan, request, exc, clock)
+            return _raised(task, plan, request, exc, clock)
         logger.exception("the context around task %s[%s] raised; the task's outcome stands", task.name, request.id)
+    if executed is None:
+        return _failed(task, plan, request, RuntimeError(f"the tracer of task {task.name!r} did not run it"))
     return executed
 
 
@@ -187,7 +220,7 @@ def _is_the_task_s(exc: BaseException, plan: Plan) -> bool:
     """Whether an exception that is no `Exception` fails the task alone: `sys.exit()` in it, or its own cancellation."""
     if isinstance(exc, SystemExit):
         return not getattr(exc, "stops_worker", False)
-    if not plan.is_async:
+    if not plan.is_async and not iscoroutinefunction(unwrap(plan.body)):  # the latter under a tracer
         return False
     from liteq.utils.coroutines import CancelledError
 
@@ -200,16 +233,19 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
             request.drop_followers()
         result = None
         if keep and _is_kept(plan, request):
-            # A task that returns its result of a sending: as in Celery, the tree of ids, for `result_from_tuple`.
-            result = _encoded(plan, retval.as_tuple() if isinstance(retval, ResultBase) else retval)
+            # A task that returns its result of a sending: as in Celery, the tree of ids, for `result_from_tuple`. Of a
+            # long chain the last steps: the others are nested too deep to be stored.
+            tree = isinstance(retval, ResultBase)
+            result = _encoded(plan, line_as_tuple(retval, parents=plan.depth // 4) if tree else retval)
     except (BadMessage, ImproperlyConfigured) as exc:  # it cannot be stored: a failure, and a retry would not help
         return _failed(task, plan, request, exc)
     if plan.on_success is not None:
         call_hook(plan.on_success, retval, request.id, request.args, request.kwargs)
     if signals.task_success.receivers:
         signals.task_success.send(sender=task, result=retval, runtime=runtime_s)
-    if logger.isEnabledFor(logging.INFO):
-        logger.info("Task %s[%s] succeeded in %.6fs: %.200s", task.name, request.id, runtime_s, text_of(retval))
+    if logger.isEnabledFor(logging.INFO) and LINES.may():
+        text = "Task %s[%s] succeeded in %.6fs: %.200s"
+        logger.info(text, task.name, request.id, runtime_s, text_of(retval), extra={"runtime": runtime_s})
     return Executed(Ack(result), states.SUCCESS, retval)
 
 
@@ -284,10 +320,11 @@ def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock
 def _other_arguments(task: Any, request: Request, value: list[Any]) -> bytes:
     """The arguments of a retry, in the form that the message has."""
     what, content, lease = f"the arguments of task {task.name!r}", task.app.content, request._lease
+    owner = Owner(request.id or "", task.name) if lease is None else Owner(lease.id, lease.task)
     written: bytes = (
-        content.write(value, task.serializer, task.compression, what=what)
+        content.write(value, task.serializer, task.compression, what=what, owner=owner)
         if lease is None
-        else content.write_like(lease.payload, value, what=what)
+        else content.write_like(lease.payload, value, what=what, owner=owner)
     )
     return written
 
@@ -300,7 +337,10 @@ def _failed(task: Any, plan: Plan, request: Request, exc: BaseException) -> Exec
     if task.throws and isinstance(exc, tuple(task.throws) if not isinstance(task.throws, type) else task.throws):
         logger.info("Task %s[%s] raised expected: %.1000s", *named)
     else:
-        logger.error("Task %s[%s] raised unexpected: %.1000s", *named, exc_info=einfo.exc_info)
+        n = request.retries
+        last = "" if not n else f" (given up after {n} {'retry' if n == 1 else 'retries'})"
+        text = "Task %s[%s] raised unexpected: %.1000s%s"
+        logger.error(text, *named, last, exc_info=einfo.exc_info, extra={"retries": n})
     return Executed(outcome, states.FAILURE, exc, exc, einfo)
 
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from liteq.context import Around
+from liteq.execution.tracing import tracer_of
 from liteq.message import Outcome
 from liteq.policy.retry import RetryPolicy
 from liteq.serialization import Content
@@ -76,6 +77,7 @@ class Plan:
         "form",
         "ignore_result",
         "is_async",
+        "is_enclosed",
         "on_failure",
         "on_retry",
         "on_success",
@@ -83,12 +85,15 @@ class Plan:
         "result_content",
         "result_limit",
         "run_coroutine",
+        "tracer",
         "what",
     )
 
     def __init__(self, task: Any) -> None:
         conf = task.app.conf
+        self.tracer = tracer_of(task)  # the first of all: it may change the task
         self.around: Around | None = task.app.integrations.around_task()
+        self.is_enclosed = self.around is not None or self.tracer is not None
         self.body: Callable[..., Any] = task if task.has_custom_call() else task.run
         self.run_coroutine: Callable[[Any], Any] = task.app.integrations.coroutine_runner() or _run_coroutine
         self.is_async = inspect.iscoroutinefunction(task.run)

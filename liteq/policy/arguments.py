@@ -8,9 +8,13 @@ from functools import cached_property
 from inspect import Parameter
 from typing import Any
 
+from liteq.utils.misspelt import nearest
+
 __all__ = ["REDACTED", "Parameters"]
 
 REDACTED = "***"
+VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+OF_SENDING = frozenset({"countdown", "eta", "expires", "queue", "priority", "task_id", "link", "link_error"})
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -132,6 +136,16 @@ class Parameters:
             },
         )
 
+    def _hint(self, kwargs: Mapping[str, Any]) -> str:
+        """More on keywords that it does not have: the nearest that it has, and where options of a sending belong."""
+        known = [p.name for p in self.signature.parameters.values() if p.kind not in VARIADIC]
+        for name in kwargs.keys() - known:
+            if name in OF_SENDING:
+                return f"; options of a sending go to apply_async(args, kwargs, {name}=...)"
+            if near := nearest(name, known):
+                return f"; did you mean {near!r}?"
+        return ""
+
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raises TypeError, as the call itself would, when the arguments do not fit."""
         fewest, most, simple = self._shape
@@ -149,4 +163,4 @@ class Parameters:
         try:
             self.signature.bind(*args, **kwargs)
         except TypeError as exc:
-            raise TypeError(f"{self.name}() {exc}") from None
+            raise TypeError(f"{self.name}() {exc}{self._hint(kwargs)}") from None

@@ -28,9 +28,16 @@ def result_from_tuple(r: ResultBase | Sequence[Any], app: App | None = None) -> 
     if isinstance(r, ResultBase):
         return r
     app = app if app is not None else get_current_app()
-    node, members = r
-    id_, parent = node if isinstance(node, (list, tuple)) else (node, None)
-    above = result_from_tuple(parent, app) if parent else None
-    if members is None:
-        return AsyncResult(id_, app=app, parent=above)
-    return GroupResult(id_, [result_from_tuple(member, app) for member in members], parent=above, app=app)
+    line: list[tuple[Any, Any]] = []  # the last first: a chain may be longer than Python's stack
+    described: Any = r
+    while described:
+        node, members = described
+        id_, described = node if isinstance(node, (list, tuple)) else (node, None)
+        line.append((id_, members))
+    result: Any = None
+    for id_, members in reversed(line):
+        if members is None:
+            result = AsyncResult(id_, app=app, parent=result)
+        else:
+            result = GroupResult(id_, [result_from_tuple(member, app) for member in members], parent=result, app=app)
+    return result

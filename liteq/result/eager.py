@@ -94,7 +94,10 @@ class EagerResult(AsyncResult[R]):
         """Pretend that it never ran: `get()` raises TaskRevokedError."""
         self._state, self._result, self._traceback = states.REVOKED, TaskRevokedError("revoked"), None
 
-    def __reduce__(self) -> Any:
+    def _forget_alone(self) -> None:
+        """It is in no file."""
+
+    def _alone(self) -> Any:
         return type(self), (self.id, self._result, self._state, self._traceback, self._name)
 
     def __repr__(self) -> str:

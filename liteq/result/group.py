@@ -9,10 +9,12 @@ from liteq.context import App, assert_will_not_block, get_current_app
 from liteq.result.eager import EagerResult
 from liteq.result.parents import raise_of_parents
 from liteq.result.promises import call_when_done
-from liteq.result.single import AsyncResult, ResultBase
+from liteq.result.record import line_as_tuple, line_of
+from liteq.result.single import OF_GET, AsyncResult, ResultBase
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode, encode
 from liteq.storage.inspect import Record
+from liteq.utils.misspelt import suggesting, unexpected
 
 __all__ = ["GroupResult", "ResultSet"]
 
@@ -89,6 +91,9 @@ class ResultSet(ResultBase):
     maybe_reraise = maybe_throw
 
     def forget(self) -> None:
+        self._forget_alone()
+
+    def _forget_alone(self) -> None:
         for result in self.results:
             result.forget()
 
@@ -121,6 +126,7 @@ class ResultSet(ResultBase):
             if record is not None and record.has_ended:
                 leaf._record = record
 
+    @suggesting
     def get(
         self,
         timeout: float | None = None,
@@ -135,6 +141,7 @@ class ResultSet(ResultBase):
         """Wait for all; their results, in order. Raises as `AsyncResult.get`, of the first that failed."""
         return self.join(timeout, propagate, interval, callback, no_ack, on_message, disable_sync_subtasks, on_interval)
 
+    @suggesting
     def join(
         self,
         timeout: float | None = None,
@@ -171,6 +178,8 @@ class ResultSet(ResultBase):
         """`get()` for async code, as `AsyncResult.aget`."""
         from liteq.result.hub import finished
 
+        if not options.keys() <= OF_GET:
+            raise unexpected("ResultSet.aget()", options.keys() - OF_GET, (*OF_GET, "timeout", "propagate"))
         if options.pop("disable_sync_subtasks", True):
             assert_will_not_block()
         callback = options.get("callback")
@@ -198,7 +207,7 @@ class ResultSet(ResultBase):
         """Each member once it has finished. One listener; only the member that is waited for is read at a ring."""
         self._prefetch()
         bell: DoneBell | None = None
-        deadline = Deadline(self.app.clock, timeout) if self.results else None
+        deadline = Deadline(self.app, timeout) if self.results else None
         try:
             for result in self.results:
                 while not result.ready() and not getattr(result, "ignored", False):
@@ -289,8 +298,10 @@ class GroupResult(ResultSet):
         return getattr(backend, "app", None)
 
     def as_tuple(self) -> Any:
-        parent = self.parent.as_tuple() if self.parent is not None else None
-        return (self.id, parent), [result.as_tuple() for result in self.results]
+        return line_as_tuple(self)
+
+    def _described(self, above: Any) -> Any:
+        return (self.id, above), [result.as_tuple() for result in self.results]
 
     def as_list(self) -> list[str | None]:
         return [self.id, *(leaf.id for leaf in self._leaves())]
@@ -313,4 +324,7 @@ class GroupResult(ResultSet):
         return hash(self.id)
 
     def __reduce__(self) -> Any:
-        return type(self), (self.id, self.results, self.parent)
+        return line_of, (tuple(one._alone() for one in reversed(self.line())),)
+
+    def _alone(self) -> Any:
+        return type(self), (self.id, self.results)

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from liteq.context import App
 from liteq.exceptions import StorageError, TimeoutError
-from liteq.result.waiting import RECHECK_S
+from liteq.result.waiting import LONG_S, RECHECK_S, told, why_waiting
 from liteq.storage.inspect import Record
 from liteq.utils.async_threads import Lanes, lanes_of, reading
 
@@ -41,6 +41,7 @@ async def finished(
     hub = _hub_of(app, lanes)
     futures = {id_: hub.expect(id_, there.get(id_)) for id_ in ids}
     limit = asyncio.timeout(timeout_s)
+    watch = asyncio.create_task(_tell_long(app, futures))
     try:
         async with limit:
             yield futures
@@ -48,10 +49,20 @@ async def finished(
         if not limit.expired():
             raise
         late = next((id_ for id_, future in futures.items() if not future.done() or future.cancelled()), "a task")
-        raise TimeoutError(f"{late} did not finish in time") from None
+        why = f": {await reading(app, lambda: why_waiting(app, late))}" if timeout_s else ""
+        raise TimeoutError(f"{late} did not finish in time{why}") from None
     finally:
+        watch.cancel()
         for id_, future in futures.items():
             hub.give_up(id_, future)
+
+
+async def _tell_long(app: App, futures: dict[str, asyncio.Future[Record]]) -> None:
+    """Log, once, what the first of `futures` waits for that is not done after LONG_S."""
+    await asyncio.sleep(LONG_S)
+    late = next((id_ for id_, future in futures.items() if not future.done()), None)
+    if late is not None:
+        await reading(app, lambda: told(app, late, LONG_S))
 
 
 class Hub:

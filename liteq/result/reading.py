@@ -20,10 +20,18 @@ __all__ = ["state_of", "value_of"]
 SHOWS_PROGRESS = frozenset(State) - {State.SUCCEEDED, State.DEAD, State.UPSTREAM_FAILED}
 
 
+def _shows_progress(record: Record) -> bool:
+    """Whether it is what the task, or somebody, said of it: not once it was revoked, whatever it had said."""
+    if record.progress is None or record.state not in SHOWS_PROGRESS:
+        return False
+    ended = record.error if record.state is State.CANCELLED else None
+    return ended is None or decode_error(ended).type != TaskRevokedError.__name__
+
+
 def state_of(record: Record | None) -> str:
     if record is None:
         return states.PENDING
-    if record.progress is not None and record.state in SHOWS_PROGRESS:
+    if record.progress is not None and _shows_progress(record):
         # A state of the task's own, also when it raised Ignore right after it set one; or one that somebody stored.
         return str(decode(record.progress).get("state") or states.STARTED)
     if record.state is State.CANCELLED and record.error and decode_error(record.error).type == "Ignore":
@@ -36,7 +44,7 @@ def value_of(record: Record, state: str, read: Callable[[bytes], Any] = decode) 
     match record.state:
         case State.SUCCEEDED:
             return read(record.result) if record.result is not None else None
-        case shown if record.progress is not None and shown in SHOWS_PROGRESS:
+        case _ if record.progress is not None and _shows_progress(record):
             meta = read(record.progress).get("meta")
             return exception_of_meta(meta) if state in states.EXCEPTION_STATES else meta
     if state == states.IGNORED or (state == states.PENDING and not record.error):

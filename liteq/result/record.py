@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from liteq.clock import from_ms
 from liteq.context import App
 from liteq.result.reading import state_of, value_of
+from liteq.serialization.content import Owner
 from liteq.serialization.failures import exception_from
 from liteq.storage.inspect import Record
 
-__all__ = ["RecordResult", "ResultBase"]
+__all__ = ["RecordResult", "ResultBase", "forget_line", "line_as_tuple", "line_of"]
 
 
 class ResultBase:
@@ -37,6 +38,48 @@ class ResultBase:
     def forget(self) -> None:
         """Delete its finished messages from the file."""
         raise NotImplementedError
+
+    def line(self) -> list[Any]:
+        """This result and its parents, the latest first: in a loop, a chain may be longer than Python's stack."""
+        found: list[Any] = [self]
+        while (above := found[-1].parent) is not None:
+            found.append(above)
+        return found
+
+    def _alone(self) -> Any:
+        """A callable and its arguments, which make it again but for its parents."""
+        raise NotImplementedError
+
+    def _forget_alone(self) -> None:
+        """Delete its finished messages, but for those of its parents."""
+        raise NotImplementedError
+
+    def _described(self, above: Any) -> Any:
+        """`as_tuple()` where `above` is that of its parent."""
+        raise NotImplementedError
+
+
+def line_of(described: Iterable[Any]) -> Any:
+    """A pickled result again: each of `described` is the parent of the next."""
+    result: Any = None
+    for make, args in described:
+        below = make(*args)
+        below.parent, result = result, below
+    return result
+
+
+def line_as_tuple(result: ResultBase, *, parents: int | None = None) -> Any:
+    """The tree of ids that ends with `result`; with so many of its parents at most."""
+    described: Any = None
+    for one in reversed(result.line()[: None if parents is None else parents + 1]):
+        described = one._described(described)
+    return described
+
+
+def forget_line(result: ResultBase) -> None:
+    """Delete the finished messages of `result` and its parents."""
+    for one in result.line():
+        one._forget_alone()
 
 
 class RecordResult(ResultBase):
@@ -112,7 +155,7 @@ class RecordResult(ResultBase):
         record = self._find()
         if record is None:
             return None, None
-        args, kwargs = self.app.content.read(record.payload)
+        args, kwargs = self.app.content.read(record.payload, Owner(record.id, record.task))
         return args, kwargs
 
     @property

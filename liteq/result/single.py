@@ -14,14 +14,20 @@ from liteq.result.graph import DependencyGraph
 from liteq.result.parents import ParentWatch, raise_of_parents
 from liteq.result.promises import call_when_done
 from liteq.result.reading import state_of, value_of
-from liteq.result.record import RecordResult, ResultBase
+from liteq.result.record import RecordResult, ResultBase, forget_line, line_as_tuple, line_of
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode
 from liteq.storage.inspect import Record
+from liteq.utils.misspelt import suggesting, unexpected
 
 __all__ = ["AsyncResult", "ResultBase"]
 
 R = TypeVar("R")
+
+OF_GET = frozenset(
+    {"interval", "no_ack", "follow_parents", "callback", "on_message", "on_interval", "disable_sync_subtasks"}
+    | {"EXCEPTION_STATES", "PROPAGATE_STATES"}
+)
 
 
 class AsyncResult(RecordResult, Generic[R]):
@@ -88,6 +94,7 @@ class AsyncResult(RecordResult, Generic[R]):
 
     # -- waiting
 
+    @suggesting
     def get(
         self,
         timeout: float | None = None,
@@ -121,7 +128,7 @@ class AsyncResult(RecordResult, Generic[R]):
             if watch is not None:
                 watch()
             with DoneBell(self.app) as bell:
-                self._wait(bell, Deadline(self.app.clock, timeout), _both(watch, on_interval))
+                self._wait(bell, Deadline(self.app, timeout), _both(watch, on_interval))
         if followed and not self.successful():
             raise_of_parents(self.parent)
         if on_message is not None:
@@ -144,6 +151,8 @@ class AsyncResult(RecordResult, Generic[R]):
 
         Raises as `get()`. When it is cancelled, it stops to wait; the task is not revoked by that.
         """
+        if not options.keys() <= OF_GET:
+            raise unexpected("AsyncResult.aget()", options.keys() - OF_GET, (*OF_GET, "timeout", "propagate"))
         if self.ignored:
             return None  # type: ignore[return-value]
         if options.get("disable_sync_subtasks", True):
@@ -220,10 +229,7 @@ class AsyncResult(RecordResult, Generic[R]):
 
     def forget(self) -> None:
         """Delete it from the file, if it has finished; and its parents."""
-        self._record = None
-        self.app.storage.forget([self.id])
-        if self.parent is not None:
-            self.parent.forget()
+        forget_line(self)
 
     # -- family
 
@@ -284,7 +290,14 @@ class AsyncResult(RecordResult, Generic[R]):
         return value
 
     def as_tuple(self) -> Any:
-        return (self.id, self.parent.as_tuple() if self.parent is not None else None), None
+        return line_as_tuple(self)
+
+    def _described(self, above: Any) -> Any:
+        return (self.id, above), None
+
+    def _forget_alone(self) -> None:
+        self._record = None
+        self.app.storage.forget([self.id])
 
     def as_list(self) -> list[str]:
         """The ids of this result and its parents, the latest first."""
@@ -310,7 +323,10 @@ class AsyncResult(RecordResult, Generic[R]):
         return other == self.id if isinstance(other, str) else NotImplemented
 
     def __reduce__(self) -> Any:
-        return type(self), (self.id, None, self._name, None, self.parent)
+        return line_of, (tuple(one._alone() for one in reversed(self.line())),)
+
+    def _alone(self) -> Any:
+        return type(self), (self.id, None, self._name, None)
 
 
 def _both(first: Callable[[], object] | None, second: Callable[[], object] | None) -> Callable[[], object] | None:

@@ -2,33 +2,87 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Self
 
 from liteq.clock import Clock
 from liteq.context import App
-from liteq.exceptions import TimeoutError
+from liteq.context.living import living
+from liteq.exceptions import StorageError, TimeoutError
+from liteq.states import State
 from liteq.storage.driver import Listener
+from liteq.storage.inspect import Record
+from liteq.storage.workers import WorkerRecord
 
-__all__ = ["Deadline", "DoneBell"]
+__all__ = ["LONG_S", "Deadline", "DoneBell", "told", "why_waiting"]
+
+logger = logging.getLogger("liteq.result")
 
 # A ring may be lost, a row never is: look again after this many seconds in any case.
 RECHECK_S = 1.0
+LONG_S = 10.0  # a caller that has waited for so long is told once what it waits for
+
+
+def why_waiting(app: App, id_: str) -> str:
+    """The reason why `id_` has no result yet, for a person: its state, the file, the workers that take its queue.
+
+    Reads the file; where that cannot be read, it says so.
+    """
+    try:
+        record = app.storage.reader.find(id_)
+        workers = living(app)
+        file = app.storage.driver.where()
+    except StorageError as exc:
+        return f"its file cannot be read: {exc}"
+    if record is None:
+        return f"{file} knows no such id: it was not sent there, or is forgotten"
+    return f"it is {record.state} in the queue {record.queue!r} of {file}; {_of_workers(record, workers)}"
+
+
+def _of_workers(record: Record, workers: list[WorkerRecord]) -> str:
+    if record.has_ended:
+        return "its result has come meanwhile"
+    if not workers:
+        return "no worker is alive on that file: start one with `liteq worker`"
+    if record.state == State.LEASED and record.worker:
+        return f"the worker {record.worker} has it"
+    takers = [worker.name for worker in workers if record.queue in (worker.facts.get("queues") or [record.queue])]
+    if not takers:
+        return f"none of the {len(workers)} workers that live takes that queue: start one with -Q {record.queue}"
+    return f"{takers[0]} takes that queue" + (f", and {len(takers) - 1} more" if len(takers) > 1 else "")
+
+
+def told(app: App, id_: str, waited_s: float) -> None:
+    """Log what `id_` waits for: as a warning, but where a worker runs it."""
+    why = why_waiting(app, id_)
+    level = logging.INFO if why.endswith(" has it") else logging.WARNING
+    logger.log(level, "waiting for %s since %.0f s: %s", id_, waited_s, why)
 
 
 class Deadline:
-    """How long is left of `timeout` seconds; None is for ever. Raises TimeoutError once it is over."""
+    """How long is left of `timeout` seconds; None is for ever. Raises TimeoutError once it is over.
 
-    def __init__(self, clock: Clock, timeout: float | None) -> None:
-        self._clock = clock
-        self._end = None if timeout is None else clock.monotonic() + timeout
+    What is waited for longer than LONG_S is logged, once.
+    """
 
-    def left(self, what: str) -> float:
-        """Seconds to sleep until the next look, at most RECHECK_S."""
-        if self._end is None:
-            return RECHECK_S
-        left = self._end - self._clock.monotonic()
+    def __init__(self, app: App, timeout: float | None) -> None:
+        self._app = app
+        self._clock: Clock = app.clock
+        self._timeout = timeout
+        self._start = self._clock.monotonic()
+        self._told = False
+
+    def left(self, id_: str) -> float:
+        """Seconds to sleep until the next look at `id_`, at most RECHECK_S."""
+        waited = self._clock.monotonic() - self._start
+        left = RECHECK_S if self._timeout is None else self._timeout - waited
         if left <= 0:
-            raise TimeoutError(f"{what} did not finish in time")
+            # One who asks with no patience asks often: no more is read for it.
+            why = f": {why_waiting(self._app, id_)}" if self._timeout else ""
+            raise TimeoutError(f"{id_} did not finish in time{why}")
+        if waited >= LONG_S and not self._told:
+            self._told = True
+            told(self._app, id_, waited)
         return min(left, RECHECK_S)
 
 

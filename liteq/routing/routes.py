@@ -10,6 +10,7 @@ from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
 from liteq.settings import import_object
+from liteq.utils.misspelt import Asked
 
 __all__ = ["Router", "queue_name"]
 
@@ -87,7 +88,8 @@ class Router:
     ) -> dict[str, Any]:
         """The options that the routes give a task, `{"queue": ...}`; {} when no route speaks of it."""
         for rule in self._rules:
-            found = rule(name) if isinstance(rule, _Map) else rule(name, args, kwargs, dict(options or {}), task=task)
+            given = options if isinstance(options, Asked) else dict(options or {})
+            found = rule(name) if isinstance(rule, _Map) else rule(name, args, kwargs, given, task=task)
             if found is not None:
                 return {"queue": found} if isinstance(found, str) or not isinstance(found, Mapping) else dict(found)
         return {}

@@ -31,7 +31,7 @@ class solar(BaseSchedule):  # noqa: N801 - Celery's name
     """At a solar event of a place: `solar("sunset", 48.85, 2.35)`. Latitude north, longitude east, in degrees.
 
     dawn_astronomical, dawn_nautical, dawn_civil, sunrise, solar_noon, sunset, dusk_civil, dusk_nautical,
-    dusk_astronomical. A day without the event, near the poles, is left out. Needs the extra `liteq-tasks[solar]`.
+    dusk_astronomical. A day without the event, near the poles, is left out. Needs the package astral.
 
     Raises ImproperlyConfigured where that is not installed, ValueError for arguments that make no sense.
     """
@@ -59,9 +59,7 @@ class solar(BaseSchedule):  # noqa: N801 - Celery's name
         try:
             return importlib.import_module("astral"), importlib.import_module("astral.sun")
         except ImportError:
-            raise ImproperlyConfigured(
-                "solar schedules need the package astral: pip install 'liteq-tasks[solar]'"
-            ) from None
+            raise ImproperlyConfigured("solar schedules need the package astral: pip install astral") from None
 
     def next_after(self, moment: datetime) -> datetime:
         astral, sun = self._astral()

@@ -31,6 +31,7 @@ from liteq.canvas import (
     merged_options,
 )
 from liteq.message import DEPTH_SHIFT, Batch, Flag, Group, new_id
+from liteq.sending.options import STRUCTURAL
 from liteq.sending.places import NOTHING, TAKES_INPUT, End, Place, RowMaker, Stream, closing, joined
 from liteq.utils.names import checked_id
 
@@ -39,10 +40,6 @@ __all__ = ["Compiled", "compile_many", "compile_signature"]
 LINKED, ON_FAILURE, CALLBACK = Flag.LINKED, Flag.ON_FAILURE, Flag.CALLBACK
 MAX_NESTING = 100
 
-# Where a row stands is said by the rows themselves, not by its options.
-STRUCTURAL = frozenset(
-    {"task_id", "link", "link_error", "chain", "chord", "group_id", "group_index", "root_id", "parent_id"}
-)
 # A chord's options that are not its body's, and not its header's.
 HEADER_ONLY = frozenset({"countdown", "eta", "parent_id"})
 BODY_ONLY = frozenset({"task_id", "link", "link_error"})
@@ -262,7 +259,7 @@ class _Rows:
             end = self._put(member, inner._replace(position=position), over)
             children.append(end.node)
             if stream is not None:
-                stream.offer(self.batch, Group(group_id, len(children), root_id=root_id))
+                stream.offer(self.batch, Group(group_id, len(children), root_id=root_id), self.taken)
         assert end is not None, "void groups are left out before"
         if stream is None or not stream.has_sent(group_id):
             self.batch.groups.append(Group(group_id, len(children), place.group_id, place.position, root_id))

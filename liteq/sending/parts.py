@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from liteq.message import Batch, Flag, Group, Message, new_id
@@ -27,16 +27,20 @@ PART_S = 0.25  # then the members so far are sent
 PART_ROWS = 10_000
 PATIENCE_S = 3600.0
 
-Publish = Callable[[Batch], Any]
+Publish = Callable[[Batch, Collection[str]], Any]
 
 
 class GroupStream:
     """The parts of one canvas that are sent before the rest of it: the stream of `compile_signature`.
 
-    `publish` sends the first part, as if it were a whole canvas.
+    `publish` sends the first part, as if it were a whole canvas. `again`: whether ids that senders chose may be used
+    again.
     """
 
-    def __init__(self, storage: Storage, publish: Publish, queue: str, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, storage: Storage, publish: Publish, queue: str, clock_ms: Callable[[], int], *, again: bool = True
+    ) -> None:
+        self._again = again
         self._storage = storage
         self._publish = publish
         self._queue = queue
@@ -57,23 +61,27 @@ class GroupStream:
         """Whether the first part of this group is in the file."""
         return self._group == group_id
 
-    def offer(self, batch: Batch, group: Group) -> None:
-        """Send the rows of `batch` where enough time has passed, or enough of them are there, and empty it."""
+    def offer(self, batch: Batch, group: Group, chosen: Collection[str]) -> None:
+        """Send the rows of `batch` where enough time has passed, or enough of them are there, and empty it.
+
+        `chosen`: the ids that its sender chose.
+        """
+        chosen = chosen if self._again else ()
         self._members = group.size
         if len(batch.messages) < PART_ROWS and time.monotonic() - self._since < PART_S:
             return
         if self._group is None:
-            self._begin(batch, group)
+            self._begin(batch, group, chosen)
         else:
-            self._extend(Batch(list(batch.messages), list(batch.groups)), last=False)
+            self._extend(Batch(list(batch.messages), list(batch.groups)), chosen, last=False)
         self.messages += batch.messages
         batch.messages.clear()
         batch.groups.clear()
         self._since = time.monotonic()
 
-    def finish(self, batch: Batch) -> None:
+    def finish(self, batch: Batch, chosen: Collection[str]) -> None:
         """Send the last part: the remaining members, and the tasks after the group."""
-        self._extend(batch, last=True)
+        self._extend(batch, chosen, last=True)
         self.messages += batch.messages
 
     def abort(self) -> None:
@@ -86,7 +94,7 @@ class GroupStream:
         except Exception:  # the caller gets the error that ended the sending
             logger.warning("group %s stays open for %d s: its sender failed", self._group, PATIENCE_S, exc_info=True)
 
-    def _begin(self, batch: Batch, group: Group) -> None:
+    def _begin(self, batch: Batch, group: Group, chosen: Collection[str]) -> None:
         self._placeholder = new_id()
         placeholder = Message(
             self._placeholder, GIVE_UP, encode([[group.id], {}], what="a group's placeholder"), self._queue,
@@ -95,14 +103,14 @@ class GroupStream:
             delay_ms=int(PATIENCE_S * 1000),
         )  # fmt: skip
         opened = Group(group.id, group.size + 1, root_id=group.root_id)
-        self._publish(Batch([*batch.messages, placeholder], [*batch.groups, opened]))
+        self._publish(Batch([*batch.messages, placeholder], [*batch.groups, opened]), chosen)
         self._group, self._sent = group.id, group.size
 
-    def _extend(self, batch: Batch, *, last: bool) -> None:
+    def _extend(self, batch: Batch, chosen: Collection[str] = (), *, last: bool) -> None:
         assert self._group is not None, "the first part is sent by `offer`"
         more = self._members - self._sent
         if not self._storage.groups.extend(
-            self._group, self._placeholder, batch, more, patience_s=PATIENCE_S, last=last
+            self._group, self._placeholder, batch, more, patience_s=PATIENCE_S, last=last, again=chosen
         ):
             raise ValueError(
                 f"group {self._group} was given up: its generator made nothing for {PATIENCE_S:.0f} s or it was revoked"

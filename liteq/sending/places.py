@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from liteq.canvas import Node, Signature, as_list
@@ -45,8 +45,11 @@ class RowMaker(Protocol):
 class Stream(Protocol):
     """Sends the first parts of a group while its tasks are still being generated."""
 
-    def offer(self, batch: Batch, group: Group) -> None:
-        """`batch` has the rows of `group`'s members so far. Takes them out of it, or leaves them for later."""
+    def offer(self, batch: Batch, group: Group, chosen: Collection[str]) -> None:
+        """`batch` has the rows of `group`'s members so far. Takes them out of it, or leaves them for later.
+
+        `chosen`: the ids so far that were not made now.
+        """
 
     def has_sent(self, group_id: str) -> bool:
         """Whether the row of this group, and members of it, have been sent."""

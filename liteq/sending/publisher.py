@@ -19,24 +19,18 @@ from liteq.message import Flag, Message
 from liteq.policy.times import LONGEST_S, span_ms
 from liteq.routing.queues import declared_queues, takes
 from liteq.routing.routes import Router, queue_name
+from liteq.sending.options import DOCUMENTED, FORM, OF_A_CALL, OF_THE_TASK, PROPERTIES, check_options
 from liteq.sending.overrides import call_as_sent
 from liteq.sending.places import RowMaker
 from liteq.sending.publish_signals import announce
 from liteq.serialization import encode
+from liteq.serialization.content import Owner
 from liteq.serialization.serializers import JSON
-from liteq.utils.names import checked_name, checked_priority
+from liteq.utils.names import checked_key, checked_name, checked_priority
 
 __all__ = ["Defaults", "Publisher", "moment_ms"]
 
-# Read by the executing side from the row's options document.
-DOCUMENTED = (
-    "headers", "shadow", "reply_to", "origin", "stamped_headers", "argsrepr", "kwargsrepr", "replaced_task_nesting",
-)  # fmt: skip
 EMPTY: Mapping[str, Any] = {}
-PROPERTIES = (
-    "correlation_id", "app_id", "user_id", "message_id", "content_type", "content_encoding", "type", "cluster_id",
-)  # fmt: skip
-FORM = frozenset({"serializer", "compression"})
 
 
 def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
@@ -50,9 +44,6 @@ def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
     if isinstance(when, bool) or not isinstance(when, (int, float)):
         raise TypeError(f"a time is seconds, a datetime or an ISO string, not {when!r}")
     return clock.now_ms() + span_ms(when, "a time from now")
-
-
-OF_THE_TASK = ("queue", "exchange", "routing_key", "priority")
 
 
 class Defaults:
@@ -217,7 +208,7 @@ class Publisher(RowMaker):
         if d.form is None and (not options or FORM.isdisjoint(options)):
             payload = encode([args, kwargs], what=d.what, limit=d.limit, max_depth=d.depth)
         else:
-            payload = self._in_form(d, [list(args), dict(kwargs)], options)
+            payload = self._in_form(d, [list(args), dict(kwargs)], options, Owner(message_id, d.name))
         if not options and d.static and d.expires is None:
             return Message(
                 message_id, d.name, payload, d.queue, d.priority, None, None, None, None, root_id, parent_id,
@@ -272,13 +263,17 @@ class Publisher(RowMaker):
         copy = Signature(sig.task, tuple(call.args), dict(call.kwargs), call.options, app=self._app)
         return copy.set(immutable=True) if sig.immutable else copy
 
-    def _in_form(self, d: Defaults, value: list[Any], options: Mapping[str, Any]) -> bytes:
+    def _in_form(self, d: Defaults, value: list[Any], options: Mapping[str, Any], owner: Owner) -> bytes:
         """The arguments by the serializer, and compressed as, the call asks for, else the task."""
         if d.dump is not None:
             value = list(d.dump(*value))
         serializer, compression = d.form or (None, None)
         written: bytes = self._app.content.write(
-            value, options.get("serializer") or serializer, options.get("compression") or compression, what=d.what
+            value,
+            options.get("serializer") or serializer,
+            options.get("compression") or compression,
+            what=d.what,
+            owner=owner,
         )
         return written
 
@@ -306,6 +301,8 @@ class Publisher(RowMaker):
         awaits: str | None, group_id: str | None, position: int, flags: int, root_id: str | None, parent_id: str | None,
     ) -> Message:  # fmt: skip
         conf, clock = self._app.conf, self._app.clock
+        if not OF_A_CALL.issuperset(options) and not signals.before_task_publish.receivers:  # else: by `announce`
+            check_options(self._app, d.name, args, kwargs, options)
         if not d.static and not (d.inherits and self.router.is_static):
             task = self._app.tasks.get(d.name)
             options = {**self.router.route(d.name, args, kwargs, options, task), **options}
@@ -325,15 +322,19 @@ class Publisher(RowMaker):
             due_ms=due_ms,
             expires_ms=None if expires is None else moment_ms(expires, clock),
             options=document(options, d, due_ms),
-            unique_key=options.get("unique_key"),
+            unique_key=checked_key(options.get("unique_key")),
             root_id=options.get("root_id") or root_id,
             parent_id=options.get("parent_id") or parent_id,
             awaits=awaits,
             group_id=group_id,
             position=position,
-            flags=_with_ignore(d.flags, options.get("ignore_result")) | flags,
+            flags=_with_ignore(d.flags, options.get("ignore_result")) | flags | _kept(options),
             delay_ms=delay_ms,
         )
+
+
+def _kept(options: Mapping[str, Any]) -> int:
+    return Flag.KEPT if options.get("idempotent") else 0
 
 
 def _with_ignore(flags: int, ignore_result: bool | None) -> int:

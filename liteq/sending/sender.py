@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from liteq import context, signals
@@ -11,20 +12,34 @@ from liteq.context import App
 from liteq.message import Batch, Flag, Message, new_id
 from liteq.result import AsyncResult, EagerResult, GroupResult
 from liteq.sending.compile import Compiled, compile_signature
+from liteq.sending.options import FORM, GRAPH
 from liteq.sending.overrides import has_been_through
 from liteq.sending.parts import GroupStream
-from liteq.sending.publish_signals import announce, announce_sent
-from liteq.sending.publisher import FORM, Publisher
+from liteq.sending.producer import is_replaced
+from liteq.sending.publish_signals import announce, announce_sent, publish_through_producer
+from liteq.sending.publisher import Publisher
 from liteq.sending.unconfirmed import UnconfirmedIds
+from liteq.serialization.content import Owner
 from liteq.storage.append_members import UNPLACED
 from liteq.utils.names import checked_id
 
 __all__ = ["Sender"]
 
-# Options by which a call becomes a graph of rows.
 NO_OPTIONS: Mapping[str, Any] = {}
-GRAPH = frozenset({"link", "link_error", "chain", "chord"})
+NOTHING: Mapping[str, str] = MappingProxyType({})
 OF_THE_MESSAGE = FORM | {"task_id"}  # what a call that is run here does not pass on
+
+
+def _stands(batch: Batch, ids: Sequence[str]) -> dict[str, str]:
+    """The nodes of `batch` for which others stand, by id; `ids`: those of its messages, then of its groups."""
+    return {node.id: id_ for node, id_ in zip(batch.nodes(), ids, strict=True) if node.id != id_}
+
+
+def _keep(batch: Batch) -> None:
+    """Let the rows of `batch` stay when they have succeeded: so that a repeated call finds them."""
+    for message in batch.messages:
+        if not message.flags & Flag.ON_FAILURE:
+            message.flags |= Flag.KEPT
 
 
 class Sender:
@@ -52,8 +67,11 @@ class Sender:
                 task.check_arguments(args, kwargs)
             over = {**options, "task_id": task_id} if task_id else options
             return self.send_signature(Signature(name, tuple(args), dict(kwargs), over, app=app))
-        chosen = () if task_id is None or options.pop("idempotent", False) else (task_id,)
+        idempotent = bool(options) and options.pop("idempotent", False)
+        chosen = () if task_id is None or idempotent else (task_id,)
         message = self.publisher.message(name, args, kwargs, options, message_id=task_id or new_id())
+        if idempotent:
+            message.flags |= Flag.KEPT
         if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
             return self._send_with_signals(message, args, kwargs, options, chosen)
         batch = Batch([message])
@@ -82,7 +100,7 @@ class Sender:
         """Run it here. The arguments are encoded and decoded on the way, so that a test sees what a worker would."""
         form = {key: options[key] for key in FORM if key in options}
         message = self.publisher.message(task.name, args, kwargs, form, message_id=task_id or new_id())
-        real_args, real_kwargs = self.app.content.read(message.payload)
+        real_args, real_kwargs = self.app.content.read(message.payload, Owner(message.id, message.task))
         rest = {key: value for key, value in options.items() if key not in OF_THE_MESSAGE}
         result: EagerResult[Any] = task.apply(real_args, real_kwargs, task_id=message.id, **rest)
         return result
@@ -95,12 +113,30 @@ class Sender:
         changed = announce(self.app, message, args, kwargs, options)
         if changed is not None:
             args, kwargs, headers = changed
-            message = self.publisher.message(
-                message.task, args, kwargs, {**options, "headers": headers}, message_id=message.id, check=False
-            )
-        result = self._result_of_sent(message, self._enqueue(Batch([message]), chosen)[0])
+            options = {**options, "headers": headers}
+            message = self.publisher.message(message.task, args, kwargs, options, message_id=message.id, check=False)
+        stands = (
+            self._publish(message, args, kwargs, options, chosen) if is_replaced() else self._write(message, chosen)
+        )
+        result = self._result_of_sent(message, stands)
         announce_sent(self.app, [message])
         return result
+
+    def _write(self, message: Message, chosen: Collection[str]) -> str:
+        return self._enqueue(Batch([message]), chosen)[0]
+
+    def _publish(
+        self, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any],
+        chosen: Collection[str],
+    ) -> str:  # fmt: skip
+        """Write `message` through `Producer.publish`, which somebody has replaced; the id that stands in the file."""
+
+        def write(headers: dict[str, Any]) -> str:
+            own = {**options, "headers": headers}
+            made = self.publisher.message(message.task, args, kwargs, own, message_id=message.id, check=False)
+            return self._write(made, chosen)
+
+        return publish_through_producer(self.app, message, args, kwargs, options, write) or message.id
 
     def send_task(
         self,
@@ -139,32 +175,38 @@ class Sender:
         running = context.worker_request()
         root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
         idempotent = options.pop("idempotent", False) or sig.options.get("idempotent", False)
-        stream = GroupStream(self.app.storage, self._enqueue, self.app.conf.task_default_queue, self.app.clock.now_ms)
+        stream = GroupStream(
+            self.app.storage,
+            self._enqueue,
+            self.app.conf.task_default_queue,
+            self.app.clock.now_ms,
+            again=not idempotent,
+        )
         try:
             compiled = compile_signature(
                 sig, self.publisher, args, kwargs, options, root_id=root_id, parent_id=parent_id,
                 header_errbacks=self.app.conf.task_allow_error_cb_on_chord_header,
                 stream=stream if self.app.storage.takes_parts() else None,
             )  # fmt: skip
+            if idempotent:
+                _keep(compiled.batch)
             stands = self._send_compiled(compiled, stream, () if idempotent else compiled.chosen)
         except BaseException:
             stream.abort()
             raise
         announce_sent(self.app, stream.messages or compiled.batch.messages)
-        result = self.result_of(compiled.node)
-        if len(stands) == 1 and not compiled.batch.groups:  # its unique key may be taken
-            result.id = stands[0]
+        result = self.result_of(compiled.node, stands)
         if running is not None:
             running.children.append(result)
         return result
 
-    def _send_compiled(self, compiled: Compiled, stream: GroupStream, chosen: Collection[str]) -> list[str]:
-        """Write the rows that `stream` has not sent yet; the ids that stand for the messages."""
+    def _send_compiled(self, compiled: Compiled, stream: GroupStream, chosen: Collection[str]) -> Mapping[str, str]:
+        """Write the rows that `stream` has not sent yet; the ids that stand for its nodes, where those are others."""
         batch = compiled.batch
         if stream.has_begun:
-            stream.finish(batch)
-            return [message.id for message in stream.messages]
-        return self._enqueue(batch, chosen) if batch.messages else []
+            stream.finish(batch, chosen)
+            return {}
+        return _stands(batch, self._enqueue(batch, chosen)) if batch.messages else {}
 
     def send_as_member(
         self, sig: Any, group_id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -188,10 +230,11 @@ class Sender:
             linked=True,
             depth=running.depth if running is not None else 1,
         )
-        if not self.app.storage.groups.append(group_id, compiled.batch):
+        ids = self.app.storage.groups.append(group_id, compiled.batch)
+        if not ids:
             raise ValueError(f"the group {group_id} has finished: nothing can be added to it")
         announce_sent(self.app, compiled.batch.messages)
-        return self.result_of(compiled.node)
+        return self.result_of(compiled.node, _stands(compiled.batch, ids))
 
     def apply_signature(
         self, sig: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -208,18 +251,18 @@ class Sender:
 
         return evaluate(sig, tuple(args), kwargs or {}, options, run=run, gather=gather)
 
-    def result_of(self, node: Node) -> Any:
-        """The AsyncResult or GroupResult of the ids that a canvas was given."""
+    def result_of(self, node: Node, stands: Mapping[str, str] = NOTHING) -> Any:
+        """The AsyncResult or GroupResult of the ids that a canvas was given, or of those that stand for them."""
         lineage = [node]
         while (above := lineage[-1].parent) is not None:  # a loop: a chain may be longer than Python's stack
             lineage.append(above)
         result: Any = None
         for one in reversed(lineage):
             if one.kind == "group":
-                members = [self.result_of(child) for child in one.children]
-                result = GroupResult(one.id, members, parent=result, app=self.app)
+                members = [self.result_of(child, stands) for child in one.children]
+                result = GroupResult(stands.get(one.id, one.id), members, parent=result, app=self.app)
             else:
-                result = AsyncResult(one.id, app=self.app, parent=result)
+                result = AsyncResult(stands.get(one.id, one.id), app=self.app, parent=result)
         return result
 
     # -- very many
@@ -253,5 +296,5 @@ class Sender:
         if plain and not keyed:
             self.app.storage.enqueue_many(batch.messages)
             return ids
-        stands = dict(zip((m.id for m in batch.messages), self.app.storage.enqueue(batch), strict=True))
+        stands = _stands(batch, self.app.storage.enqueue(batch))
         return [stands.get(id_, id_) for id_ in ids]

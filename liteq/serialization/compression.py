@@ -76,9 +76,9 @@ def compression(name: str) -> Compression:
     try:
         made = _made[name] = make()
     except ImportError as exc:
-        raise ImproperlyConfigured(
-            f"the compression {name} is not available here ({exc}): install liteq-tasks[zstd]"
-        ) from None
+        backport = make is _zstd and sys.version_info < (3, 14)
+        remedy = "pip install backports.zstd" if backport else "use a Python that was built with it"
+        raise ImproperlyConfigured(f"the compression {name} is not available here ({exc}): {remedy}") from None
     return made
 
 

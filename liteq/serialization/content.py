@@ -4,15 +4,17 @@ Plain JSON is stored as it is. Everything else is an envelope, which begins with
 
     \x01  content type ; compression  \x00  [32 bytes of HMAC-SHA256, for a pickle]  data
 
-The HMAC is over all the rest. It is compared, in constant time, before anything is decompressed or unpickled. What is
-read is read within the limits that hold for writing: size after decompression, and depth.
+The HMAC is over all the rest, and over the place that it was made for: arguments are those of one message and one task,
+a result is a result. So a pickle that somebody copies to another row is not read there. It is compared, in constant
+time, before anything is decompressed or unpickled. What is read is read within the limits that hold for writing: size
+after decompression, and depth.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -29,14 +31,21 @@ from liteq.serialization.compression import compress, decompress
 from liteq.serialization.serializers import JSON, PICKLE, encoder_of, serializer, serializer_of_type
 from liteq.serialization.tags import ENCLOSED, ENVELOPE, TYPE, VALUE
 
-__all__ = ["ENVELOPE", "LEAST_KEY", "Content", "as_json", "kind_of"]
+__all__ = ["ENVELOPE", "LEAST_KEY", "Content", "Owner", "as_json", "kind_of"]
 
 MAC_SIZE = 32  # bytes of SHA-256
 LEAST_KEY = 16  # characters
 
 
+class Owner(NamedTuple):
+    """The message whose arguments an envelope holds: its id, and the name of its task."""
+
+    id: str
+    task: str
+
+
 class Content:
-    """The rules of one app, for arguments or for results.
+    """The rules of one app, for arguments or for results, as `purpose` says.
 
     `accept` are names or content types of what is read (plain JSON always is: liteq's own rows are), `keys` those of
     `pickle_key` (the first signs), `limit` is in bytes, `setting` the one that raises it.
@@ -50,7 +59,9 @@ class Content:
         limit: int,
         setting: str = "max_payload_bytes",
         max_depth: int = codec.MAX_NESTING,
+        purpose: Literal["arguments", "result"] = "arguments",
     ) -> None:
+        self._purpose = purpose.encode()
         self._accept = frozenset(name if "/" in name else serializer(name).content_type for name in accept)
         self._keys = [checked_key(key) for key in keys]
         self._limit = limit
@@ -59,9 +70,12 @@ class Content:
 
     # -- write -------------------------------------------------------------------------------------------------------
 
-    def write(self, value: Any, form: str | None, compressed: str | None, *, what: str) -> bytes:
+    def write(
+        self, value: Any, form: str | None, compressed: str | None, *, what: str, owner: Owner | None = None
+    ) -> bytes:
         """`value` by the serializer `form` (None: json), compressed where that names a method.
 
+        `owner`: the message for whose arguments a pickle is signed; None for results.
         Raises NotSerializable, PayloadTooLarge (the limit is on what is not compressed yet), and ImproperlyConfigured
         for a name that nobody knows and for pickle without `pickle_key`.
         """
@@ -82,7 +96,13 @@ class Content:
         if compressed:
             method, data = compress(compressed, data)
         head = ENVELOPE + f"{kind.content_type};{method}".encode() + b"\0"
-        return head + _mac(self._keys[0], head, data) + data if kind.content_type == PICKLE else head + data
+        if kind.content_type != PICKLE:
+            return head + data
+        return head + _mac(self._keys[0], self._place(owner) + head, data) + data
+
+    def _place(self, owner: Owner | None) -> bytes:
+        """The place that a signature is for, with a NUL behind each part: no name and no id has one."""
+        return b"\0".join([self._purpose, *(part.encode() for part in owner or ())]) + b"\0"
 
     def _serialized(self, value: Any, form: str, what: str) -> bytes:
         encode = encoder_of(form, what)
@@ -98,19 +118,19 @@ class Content:
         check_depth(value, self._max_depth, what)
         return data
 
-    def write_like(self, before: bytes, value: Any, *, what: str) -> bytes:
+    def write_like(self, before: bytes, value: Any, *, what: str, owner: Owner | None = None) -> bytes:
         """`value` in the form that `before` has: a retry with other arguments stays what it was."""
         content_type, method = _head(before)
-        return self.write(value, content_type, method or None, what=what)
+        return self.write(value, content_type, method or None, what=what, owner=owner)
 
     # -- read --------------------------------------------------------------------------------------------------------
 
-    def read(self, data: bytes) -> Any:
-        """A stored value: plain JSON, or an envelope; raises as `open`. As `decode(data, self)`, the quicker way."""
-        return codec.decode(data, self)
+    def read(self, data: bytes, owner: Owner | None = None) -> Any:
+        """A stored value: plain JSON, or an envelope; raises as `open`."""
+        return codec.decode(data, self if owner is None else _Owned(self, owner))
 
-    def open(self, data: bytes) -> Any:
-        """The value in an envelope.
+    def open(self, data: bytes, owner: Owner | None = None) -> Any:
+        """The value in an envelope; a pickle of arguments is that of `owner`.
 
         Raises SecurityError for what is not accepted, not rightly signed or damaged; PayloadTooLarge, NotSerializable
         for what is larger or deeper than allowed; BadMessage for what its serializer cannot read.
@@ -121,7 +141,7 @@ class Content:
             raise self._refused(content_type)
         what = f"a stored value of type {content_type}"
         if content_type == PICKLE:
-            body = self._verified(head, body)
+            body = self._verified(self._place(owner) + head, body)
         if method:
             body = decompress(method, body, self._limit, what=what, setting=self._setting)
         elif len(body) > self._limit:
@@ -140,7 +160,8 @@ class Content:
 
         if not any([compare_digest(mac, _mac(key, head, data)) for key in self._keys]):  # noqa: C419 - no shortcut
             raise SecurityError(
-                "the signature of a pickle is wrong: it was changed, or written under another `pickle_key`; not read"
+                "the signature of a pickle is wrong: it was changed, copied from another message, or written under "
+                "another `pickle_key`; not read"
             )
         return data
 
@@ -149,6 +170,19 @@ class Content:
         kind = serializer_of_type(content_type)
         name = kind.name if kind is not None else content_type[:80]
         return SecurityError(f"content of type {name!r} is not accepted here: add it to `accept_content` to read it")
+
+
+class _Owned:
+    """Opens the envelopes of one message."""
+
+    __slots__ = ("_content", "_owner")
+
+    def __init__(self, content: Content, owner: Owner) -> None:
+        self._content = content
+        self._owner = owner
+
+    def open(self, data: bytes) -> Any:
+        return self._content.open(data, self._owner)
 
 
 def checked_key(key: str) -> bytes:

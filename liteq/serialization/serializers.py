@@ -59,7 +59,7 @@ def _library(module: str, distribution: str) -> Any:
         return importlib.import_module(module)  # a constant of this module, never a name out of a message
     except ImportError:
         raise ImproperlyConfigured(
-            f"the serializer {module} needs the library {distribution}: install liteq-tasks[{module}]"
+            f"the serializer {module} needs the library {distribution}: pip install {distribution}"
         ) from None
 
 

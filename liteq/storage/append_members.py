@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from liteq.message import Batch
@@ -9,7 +10,8 @@ from liteq.states import State, sql_list
 from liteq.storage import continuation
 from liteq.storage.continuation import End
 from liteq.storage.driver import Transaction
-from liteq.storage.enqueue import enqueue
+from liteq.storage.enqueue import place
+from liteq.storage.follow import Waiter
 
 __all__ = ["UNPLACED", "append", "complete", "extend"]
 
@@ -30,15 +32,21 @@ RETURNING seq
 """
 LET_GO = "DELETE FROM liteq_messages WHERE id = ?"
 SHRINK = "UPDATE liteq_groups SET size = size - 1 WHERE id = ?"
+# A member that was there already, and is counted.
+UNGROW = "UPDATE liteq_groups SET size = size - :n, remaining = remaining - :n WHERE id = :id"
 
 UNPLACED = -1  # the position, in `batch`, of the member whose place the group decides
 
 
-def append(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> bool:
-    """Add `batch`, whose member of the group has the position UNPLACED, as its last; False when the group is done."""
+def append(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> list[str]:
+    """Add `batch`, whose member of the group has the position UNPLACED, as its last; [] when the group is done.
+
+    A member that is there already under its own id is not added again. Raises CanvasConflict for one whose id is that
+    of something else.
+    """
     rows = tx.execute(APPEND, (group_id,))
     if not rows:
-        return False
+        return []
     last = rows[0][0] - 1
     messages = [
         replace(m, position=last) if m.group_id == group_id and m.position == UNPLACED else m for m in batch.messages
@@ -46,19 +54,30 @@ def append(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> bool
     groups = [
         replace(g, position=last) if g.group_id == group_id and g.position == UNPLACED else g for g in batch.groups
     ]
-    enqueue(tx, Batch(messages, groups), now_ms=now_ms)
-    return True
+    stands = _place(tx, group_id, Batch(messages, groups), now_ms)
+    return [stands.get(node.id, node.id) for node in batch.nodes()]
+
+
+def _place(tx: Transaction, group_id: str, batch: Batch, now_ms: int, again: Collection[str] = ()) -> Mapping[str, str]:
+    """Write members of a group that has been told how many they are; the ids that others stand for."""
+    members = {node.id for node in batch.nodes() if node.group_id == group_id}
+    placed = place(tx, batch, now_ms=now_ms, again=again, waiter=Waiter(group_id, members))
+    there = members.intersection(placed.standing)
+    if there:
+        tx.executemany(UNGROW, [{"id": group_id, "n": len(there)}])
+    return placed.stands
 
 
 def extend(
-    tx: Transaction, group_id: str, placeholder: str, batch: Batch, members: int, *, due_ms: int, now_ms: int
-) -> bool:
+    tx: Transaction, group_id: str, placeholder: str, batch: Batch, members: int, *, due_ms: int, now_ms: int,
+    again: Collection[str] = (),
+) -> bool:  # fmt: skip
     """Add `batch`, with `members` more of the group, and put `placeholder` off to `due_ms`; False when it has run."""
     if not tx.execute(
         POSTPONE, {"placeholder": placeholder, "due_ms": due_ms, "delay_ms": due_ms - now_ms}
     ) or not tx.execute(EXTEND, {"id": group_id, "n": members}):
         return False
-    enqueue(tx, batch, now_ms=now_ms)
+    _place(tx, group_id, batch, now_ms, again)
     return True
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from liteq.exceptions import TaskRevokedError
 from liteq.message import Flag
 from liteq.serialization import encode_error
-from liteq.states import UNSTARTED, State, sql_list
+from liteq.states import UNFINISHED, UNSTARTED, State, sql_list
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import LOCK, SKIP_LOCKED, Transaction
 
@@ -17,7 +18,14 @@ __all__ = ["Revoked", "cancel", "purge", "revoke", "revoke_stamps", "revoked_ids
 CANCEL = f"""
 UPDATE liteq_messages SET state = 'cancelled', error = :error, finished_ms = :now_ms
  WHERE id = :id AND state IN {sql_list(UNSTARTED)}
-RETURNING flags, group_id
+RETURNING flags, group_id, awaits
+"""
+# What must end before a node: in a replacement, all of it.
+BEFORE = f"""
+SELECT awaits FROM liteq_messages
+ WHERE id = :id AND state = 'blocked' AND awaits IS NOT NULL AND flags & {Flag.FOLLOWS} = 0
+UNION ALL SELECT id FROM liteq_messages WHERE group_id = :id AND state IN {sql_list(UNFINISHED)}
+UNION ALL SELECT id FROM liteq_groups WHERE group_id = :id AND remaining > 0
 """
 LEASED = "SELECT 1 FROM liteq_messages WHERE id = ? AND state = 'leased'"
 STATE = f"SELECT state FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} = 0 {LOCK}"
@@ -42,14 +50,26 @@ DELETE = "DELETE FROM liteq_messages WHERE seq = ?"
 
 
 def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "revoked") -> list[str]:
-    """Cancel messages that have not started, and end their followers; the ids that are running now instead."""
+    """Cancel messages that have not started, and end their followers; the ids that are running now instead.
+
+    A message that has replaced itself is cancelled with its replacement.
+    """
     error = encode_error(TaskRevokedError(reason))
-    ends, running = [], []
-    for id_ in ids:
+    ends: list[End] = []
+    running: list[str] = []
+    todo = deque(ids)
+    while todo:
+        id_ = todo.popleft()
+        before = [] if id_ in ids else tx.execute(BEFORE, {"id": id_})
         rows = tx.execute(CANCEL, {"id": id_, "error": error, "now_ms": now_ms})
-        if not rows and tx.execute(LEASED, (id_,)):
+        if not rows and id_ not in running and tx.execute(LEASED, (id_,)):
             running.append(id_)
-        ends += [End(id_, False, group_id, error) for flags, group_id in rows if flags & Flag.LINKED]
+        for flags, group_id, awaits in rows:
+            if flags & Flag.LINKED:
+                ends.append(End(id_, False, group_id, error))
+            if flags & Flag.ALIAS and not flags & Flag.FOLLOWS:
+                todo.append(awaits)
+        todo.extend(other for (other,) in before)
     propagate(tx, ends, now_ms=now_ms)
     return running
 

@@ -12,15 +12,16 @@ edges until nothing more ends by it, so that nothing waits for ever:
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from liteq.message import DEPTH_SHIFT, Flag
 from liteq.states import State
 from liteq.storage import payloads, results
-from liteq.storage.driver import LOCK, Transaction
+from liteq.storage.driver import LOCK, Row, Transaction
+from liteq.storage.follow import take_keys
 
-__all__ = ["End", "catch_up", "propagate", "revive"]
+__all__ = ["End", "catch_up", "propagate"]
 
 AWAITING = f"""
 SELECT seq, id, flags, group_id FROM liteq_messages WHERE awaits = ? AND state = 'blocked' ORDER BY seq {LOCK}
@@ -34,8 +35,7 @@ UPDATE liteq_messages
                      ELSE :now_ms + coalesce(delay_ms, 0) END,
        state = CASE WHEN (due_ms > created_ms AND due_ms > :now_ms) OR coalesce(delay_ms, 0) > 0 THEN 'scheduled'
                     ELSE 'pending' END
- WHERE awaits = :awaits AND state = 'blocked' AND (flags & :mask) = :flags
-RETURNING seq
+ WHERE seq = :seq AND state = 'blocked'
 """
 VANISH = """
 DELETE FROM liteq_messages
@@ -45,33 +45,20 @@ RETURNING id, group_id
 VANISH_GROUP = "DELETE FROM liteq_groups WHERE id = ? RETURNING id, group_id"
 FAIL = """
 UPDATE liteq_messages SET state = 'upstream_failed', error = :error, finished_ms = :now_ms
- WHERE seq = :seq AND state = 'blocked'
+ WHERE awaits = :awaits AND state = 'blocked' AND flags & :errback = 0
 """
+WHOLE_ERROR = "UPDATE liteq_messages SET error = ? WHERE id = ?"
 SUCCEED_ALIAS = """
 UPDATE liteq_messages SET state = 'succeeded', result = :result, finished_ms = :now_ms
  WHERE seq = :seq AND state = 'blocked'
 """
-COUNT_DOWN = """
-UPDATE liteq_groups SET remaining = remaining - :n, failed = failed + :failed
- WHERE id = :id
-RETURNING remaining, failed, group_id
-"""
+COUNT_DOWN = "UPDATE liteq_groups SET remaining = remaining - :n, failed = failed + :failed WHERE id = :id"
+COUNTED_DOWN = "SELECT remaining, failed, group_id FROM liteq_groups WHERE id = ?"
 CLOSE_GROUP = "UPDATE liteq_groups SET finished_ms = :now_ms WHERE id = :id"
 FLAGS_OF = "SELECT flags FROM liteq_messages WHERE id = ?"
 # Locked: either the transaction that ends the awaited one sees the new row, or this look sees that end.
 STATE_OF = f"SELECT state, error, group_id FROM liteq_messages WHERE id = ? {LOCK}"
 GROUP_STATE = f"SELECT remaining, failed FROM liteq_groups WHERE id = ? {LOCK}"
-
-REVIVE_ROWS = """
-UPDATE liteq_messages SET state = 'blocked', error = NULL, finished_ms = NULL
- WHERE awaits = :awaits AND state = 'upstream_failed'
-RETURNING id, group_id
-"""
-COUNT_UP = """
-UPDATE liteq_groups SET remaining = remaining + 1, failed = failed - 1, finished_ms = NULL
- WHERE id = :id
-RETURNING remaining, group_id
-"""
 
 
 class End(NamedTuple):
@@ -120,39 +107,67 @@ def propagate(tx: Transaction, ends: Iterable[End], *, now_ms: int) -> bool:
 
 def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
     """Unblock, fail or drop the rows that await `end`; the ends that this makes go to `todo`."""
-    waiting = tx.execute(AWAITING, (end.id,))
+    waiting, on_failure = tx.execute(AWAITING, (end.id,)), Flag.ON_FAILURE
     if not waiting:
         return False
-    errbacks = any(flags & Flag.ON_FAILURE for _, _, flags, _ in waiting)
-    above = None if end.ok else _level(tx, end)
-    for seq, id_, flags, group_id in waiting:
-        if flags & Flag.ON_FAILURE:
-            continue
-        if not end.ok:
-            tx.execute(FAIL, {"seq": seq, "error": end.error, "now_ms": now_ms})
-            # An alias stands for the message that failed, so its errbacks are meant; so are those of a chord's body.
-            own_too = end.errbacks and _is_group_or_alias(tx, end, flags)
-            depth = flags >> DEPTH_SHIFT
-            level = depth if above is None else min(above, depth)
-            todo.append(End(id_, False, group_id, end.error, own_too, depth, level))
-        elif flags & Flag.ALIAS:
-            result = results.result_of(tx, end.id)
-            if len(result) > payloads.INLINE_BYTES:
-                payloads.store(tx, [(payloads.result_ref(seq), result)])
-                result = payloads.BESIDE
-            tx.execute(SUCCEED_ALIAS, {"seq": seq, "result": result, "now_ms": now_ms})
-            todo.append(End(id_, True, group_id))
+    all_flags = 0
+    for row in waiting:
+        all_flags |= row[2]
+    errbacks = all_flags & on_failure
+    if all_flags & Flag.LATE_KEY and (end.ok or end.errbacks):
+        take_keys(tx, end.id, of=0 if end.ok else on_failure)
+        waiting = tx.execute(AWAITING, (end.id,))  # what follows the holder of its key awaits that one now
+    if not end.ok:
+        todo.extend(_fail(tx, end, waiting, now_ms))
+    elif all_flags & Flag.ALIAS:
+        todo.extend(_succeed_aliases(tx, end, waiting, now_ms))
     fire = errbacks and not end.ok and end.errbacks
-    on_failure = Flag.ON_FAILURE
     woken = False
     if end.ok:
-        mask = on_failure | Flag.ALIAS
-        woken = bool(tx.execute(UNBLOCK, {"awaits": end.id, "now_ms": now_ms, "mask": mask, "flags": 0}))
+        woken = _unblock(tx, [row[0] for row in waiting if not row[2] & (on_failure | Flag.ALIAS)], now_ms)
     elif fire:
-        woken = bool(tx.execute(UNBLOCK, {"awaits": end.id, "now_ms": now_ms, "mask": on_failure, "flags": on_failure}))
+        woken = _unblock(tx, [row[0] for row in waiting if row[2] & on_failure], now_ms)
     if errbacks and not fire:
         _vanish(tx, end.id)
     return woken
+
+
+def _unblock(tx: Transaction, rows: list[int], now_ms: int) -> bool:
+    """Let the rows of these numbers run, or wait for their time; whether there was one."""
+    return bool(rows) and tx.executemany(UNBLOCK, [{"seq": seq, "now_ms": now_ms} for seq in rows]) > 0
+
+
+def _fail(tx: Transaction, end: End, waiting: list[Row], now_ms: int) -> Iterator[End]:
+    """End those that await what failed, but for its errbacks; their ends. One of them at most has the whole error."""
+    followers = [row for row in waiting if not row[2] & Flag.ON_FAILURE]
+    if not followers:
+        return
+    of_group = bool(tx.execute(GROUP_STATE, (end.id,)))
+    first = followers[0][1]
+    error = results.passed_on(end.error, first if of_group else end.id)
+    tx.executemany(FAIL, [{"awaits": end.id, "error": error, "now_ms": now_ms, "errback": int(Flag.ON_FAILURE)}])
+    if of_group and error is not end.error:  # a group has no row that could hold it
+        tx.executemany(WHOLE_ERROR, [(end.error, first)])
+    above = _level(tx, end)
+    for _, id_, flags, group_id in followers:
+        # An alias stands for what failed, so its errbacks are meant; so are those of a chord's body.
+        own_too = end.errbacks and (of_group or bool(flags & Flag.ALIAS))
+        depth = flags >> DEPTH_SHIFT
+        level = depth if above is None else min(above, depth)
+        yield End(id_, False, group_id, error, own_too, depth, level)
+
+
+def _succeed_aliases(tx: Transaction, end: End, waiting: list[Row], now_ms: int) -> Iterator[End]:
+    """End the aliases of what succeeded as it did; their ends."""
+    result = results.result_of(tx, end.id)
+    for seq, id_, flags, group_id in waiting:
+        if flags & Flag.ALIAS:
+            own = result
+            if len(result) > payloads.INLINE_BYTES:
+                payloads.store(tx, [(payloads.result_ref(seq), result)])
+                own = payloads.BESIDE
+            tx.execute(SUCCEED_ALIAS, {"seq": seq, "result": own, "now_ms": now_ms})
+            yield End(id_, True, group_id)
 
 
 def _vanish(tx: Transaction, awaited: str) -> None:
@@ -166,10 +181,6 @@ def _vanish(tx: Transaction, awaited: str) -> None:
         todo.extend(tx.execute(VANISH, {"awaits": gone, "mask": 0}))
         if group is not None:
             todo.extend(tx.execute(VANISH_GROUP, (group,)))
-
-
-def _is_group_or_alias(tx: Transaction, end: End, flags: int) -> bool:
-    return bool(flags & Flag.ALIAS) or bool(tx.execute(GROUP_STATE, (end.id,)))
 
 
 def _level(tx: Transaction, end: End) -> int | None:
@@ -194,7 +205,8 @@ def _never_began(group: End, member: End | None) -> End:
 
 def _count_down(tx: Transaction, group: str, ok: int, failed: int, now_ms: int) -> End | None:
     """`ok` + `failed` members of `group` have finished; its own end when they were the last."""
-    for remaining, broken, parent in tx.execute(COUNT_DOWN, {"id": group, "n": ok + failed, "failed": failed}):
+    tx.executemany(COUNT_DOWN, [{"id": group, "n": ok + failed, "failed": failed}])
+    for remaining, broken, parent in tx.execute(COUNTED_DOWN, (group,)):
         if remaining > 0:
             continue
         tx.execute(CLOSE_GROUP, {"id": group, "now_ms": now_ms})
@@ -218,16 +230,3 @@ def catch_up(tx: Transaction, awaited: str, *, now_ms: int) -> bool:
             error = results.group_error(tx, awaited) if failed else None
             return propagate(tx, [End(awaited, not failed, None, error)], now_ms=now_ms)
     return False
-
-
-def revive(tx: Transaction, message_id: str, group_id: str | None) -> None:
-    """A dead letter runs again: rows that ended because of it wait again, so that its workflow goes on from there."""
-    todo: deque[tuple[str, str | None]] = deque([(message_id, group_id)])
-    while todo:
-        node, group = todo.popleft()
-        todo.extend((id_, counted_by) for id_, counted_by in tx.execute(REVIVE_ROWS, {"awaits": node}))
-        if group is None:
-            continue
-        for remaining, parent in tx.execute(COUNT_UP, {"id": group}):
-            if remaining == 1:  # it was done, as failed: the rows behind it, and its own group, count on it again
-                todo.append((group, parent))

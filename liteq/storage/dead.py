@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liteq.states import UNFINISHED, sql_list
-from liteq.storage.continuation import revive
 from liteq.storage.driver import Transaction
+from liteq.storage.needed import TAKERS_OF_THE_DEAD, needed
+from liteq.storage.revive import revive
 
 __all__ = ["drop", "matching", "requeue"]
 
@@ -17,17 +18,24 @@ SELECT id FROM liteq_messages
  ORDER BY finished_ms, seq
  LIMIT :limit
 """
+# An errback that has not run yet still takes the error.
 REQUEUE = f"""
 UPDATE liteq_messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0, due_ms = :now_ms, expires_ms = NULL,
-       finished_ms = NULL, progress = NULL, error = NULL
+       finished_ms = NULL, progress = NULL,
+       error = CASE WHEN EXISTS (
+            SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_messages.id AND b.state IN {sql_list(UNFINISHED)})
+            THEN error END
  WHERE id = :id AND state = 'dead'
    AND (unique_key IS NULL OR NOT EXISTS (
         SELECT 1 FROM liteq_messages AS other
          WHERE other.unique_key = liteq_messages.unique_key
-           AND other.state IN {sql_list(UNFINISHED)}))
+           AND other.finished_ms IS NULL))
 RETURNING group_id
 """
-DROP = "DELETE FROM liteq_messages WHERE id = ? AND state = 'dead'"
+DROP = f"""
+DELETE FROM liteq_messages
+ WHERE id = ? AND state = 'dead' AND NOT {needed("liteq_messages", TAKERS_OF_THE_DEAD)}
+"""
 
 
 def matching(tx: Transaction, *, task: str | None, queue: str | None, limit: int) -> list[str]:
@@ -43,11 +51,11 @@ def requeue(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str]:
     requeued = []
     for id_ in ids:
         for (group_id,) in tx.execute(REQUEUE, {"id": id_, "now_ms": now_ms}):
-            revive(tx, id_, group_id)
+            revive(tx, id_, group_id, now_ms=now_ms)
             requeued.append(id_)
     return requeued
 
 
 def drop(tx: Transaction, ids: Sequence[str]) -> int:
-    """Delete dead letters; how many there were."""
+    """Delete dead letters; how many. One whose error is still needed, by an errback or an unfinished group, stays."""
     return tx.executemany(DROP, [(id_,) for id_ in ids])

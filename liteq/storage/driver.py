@@ -184,13 +184,15 @@ class Place(NamedTuple):
 class Options:
     """The settings of a queue as an engine takes them; one that has no use for an option leaves it.
 
-    `library`: which client library is to be used, where the engine has a choice and the URL says nothing.
+    `library`: which client library is to be used, where the engine has a choice and the URL says nothing. `file_mode`:
+    the permissions of a file that the engine makes.
     """
 
     durability: Durability = Durability.DURABLE
     busy_timeout_s: float = 30.0
     library: str | None = None
     allow_network_filesystem: bool = False
+    file_mode: int = 0o600
 
 
 class Engine(Protocol):

@@ -45,18 +45,21 @@ def open_driver(
     durability: Durability = Durability.DURABLE,
     busy_timeout_s: float = 30.0,
     allow_network_filesystem: bool = False,
+    file_mode: int = 0o600,
 ) -> Driver:
     """The storage engine behind `url`; touches nothing before its first use. `driver`: see `Options.library`.
 
     Raises ImproperlyConfigured for a URL that no engine takes.
     """
-    options = Options(durability, busy_timeout_s, driver, allow_network_filesystem)
+    options = Options(durability, busy_timeout_s, driver, allow_network_filesystem, file_mode)
     return engine_of(url).open(url, options)
 
 
 def _unknown(url: str, scheme: str) -> str:
     from difflib import get_close_matches
 
+    if scheme == "" or (len(scheme) == 1 and url[2:3] in ("/", "\\")):  # C:\tasks.db
+        return f"broker URL {url!r} is a path and no URL: write sqlite:///" + url.replace("\\", "/")
     known = known_schemes()
     near = get_close_matches(scheme, known, n=1)
     meant = f"; did you mean {near[0]}:?" if near else ""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
 
+from liteq.exceptions import CanvasConflict
 from liteq.message import Batch, Flag, Group, Message
-from liteq.states import FINISHED, UNFINISHED, State, sql_list
+from liteq.states import State
 from liteq.storage import continuation, payloads
 from liteq.storage.driver import Bell, Driver, Row, Transaction
+from liteq.storage.follow import Waiter, as_alias, before, holder_of, link, of_errbacks, waits_for
 from liteq.storage.payloads import BESIDE, INLINE_BYTES
+from liteq.storage.standing import is_plain, parts_of, standing
 
-__all__ = ["enqueue", "enqueue_many", "enqueue_one"]
+__all__ = ["Collided", "Placed", "enqueue", "enqueue_many", "enqueue_new", "enqueue_one", "place"]
 
 # ON CONFLICT DO NOTHING without a target: the same id again (a caller that repeats an enqueue which raised) and a
 # unique key that is taken both leave the row that is there.
@@ -20,33 +26,24 @@ INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, 
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 """
+# Under an id that its sender chose: a group may have it.
+INSERT_CHOSEN = INSERT.replace(
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?\n"
+    " WHERE NOT EXISTS (SELECT 1 FROM liteq_groups WHERE id = ?)",
+)
 INSERT_GROUP = """
 INSERT INTO liteq_groups (id, size, remaining, group_id, position, root_id, created_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+SELECT ?, ?, ?, ?, ?, ?, ?
+ WHERE NOT EXISTS (SELECT 1 FROM liteq_messages WHERE id = ?)
 ON CONFLICT DO NOTHING
 """
-# A finished message stays while its workflow takes something from it: a row that waits or runs, a group that counts it.
-FINISHED_MESSAGE = f"""
-DELETE FROM liteq_messages
- WHERE id = ? AND state IN {sql_list(FINISHED)}
-   AND NOT EXISTS (
-        SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_messages.id AND b.state IN {sql_list(UNFINISHED)})
-   AND NOT EXISTS (
-        SELECT 1 FROM liteq_groups AS g
-         WHERE g.id = liteq_messages.group_id
-           AND (g.remaining > 0
-                OR EXISTS (
-                    SELECT 1 FROM liteq_messages AS b WHERE b.awaits = g.id AND b.state IN {sql_list(UNFINISHED)})))
-"""
-FINISHED_GROUP = f"""
-DELETE FROM liteq_groups
- WHERE id = ? AND remaining = 0
-   AND NOT EXISTS (
-        SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_groups.id AND b.state IN {sql_list(UNFINISHED)})
-"""
-
 ONLY_SHOWN = f"DELETE FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} <> 0"
-STANDS_FOR = f"SELECT id FROM liteq_messages WHERE unique_key = :key AND state IN {sql_list(UNFINISHED)}"
+IS_MESSAGE = "SELECT 1 FROM liteq_messages WHERE id = ?"
+IS_GROUP = "SELECT 1 FROM liteq_groups WHERE id = ?"
+
+# A canvas of which a part is there already is looked at part by part, as if nothing of it had been written.
+TRY, UNDO, KEEP = "SAVEPOINT canvas", "ROLLBACK TO canvas", "RELEASE canvas"
 
 PENDING, SCHEDULED, BLOCKED = State.PENDING.value, State.SCHEDULED.value, State.BLOCKED.value
 
@@ -70,30 +67,149 @@ def message_row(m: Message, now_ms: int) -> Row:
 
 
 def group_row(g: Group, now_ms: int) -> Row:
-    return (g.id, g.size, g.size, g.group_id, g.position, g.root_id, now_ms)
+    return (g.id, g.size, g.size, g.group_id, g.position, g.root_id, now_ms, g.id)
+
+
+class Placed(NamedTuple):
+    """The fate of a batch: its ids that were not written, and the ids that stand for those for which others stand."""
+
+    standing: Collection[str] = ()
+    stands: Mapping[str, str] = MappingProxyType({})
+
+
+AS_IT_IS = Placed()
+
+
+class Collided(Exception):
+    """Raised when something of a batch is there already: the transaction is to be rolled back, and `enqueue` called."""
+
+
+def enqueue_new(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str] = ()) -> list[str]:
+    """As `enqueue`, for what is most probably new: nothing is prepared for another case. Raises Collided then."""
+    batch = _prepared(batch)
+    if not _write_whole(tx, batch, now_ms, again):
+        raise Collided
+    for awaited in _outside(batch):
+        _behind(tx, awaited, now_ms)
+    return [node.id for node in batch.nodes()]
 
 
 def enqueue(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str] = ()) -> list[str]:
-    """Write `batch`; the ids that stand for its messages, in their order.
+    """Write `batch`; the ids that stand for its messages, then for its groups, in their order.
 
-    An id that is there already is left as it is; one of `again` makes a new row where its message or group has
-    finished. A message whose `unique_key` an unfinished one holds is not written: that one's id stands for it.
+    Of what is there already see `place`.
     """
-    if again:
-        tx.executemany(FINISHED_GROUP, [(g.id,) for g in batch.groups if g.id in again])
-        tx.executemany(FINISHED_MESSAGE, [(m.id,) for m in batch.messages if m.id in again])
-    if batch.groups:
-        tx.executemany(INSERT_GROUP, [group_row(g, now_ms) for g in batch.groups])
+    stands = place(tx, batch, now_ms=now_ms, again=again).stands
+    return [stands.get(node.id, node.id) for node in batch.nodes()]
+
+
+def place(
+    tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str] = (), waiter: Waiter | None = None
+) -> Placed:
+    """Write `batch`, but for what is there already.
+
+    A canvas whose ids are there stands for the one that is sent; under an id of `again`, what has ended and is not
+    waited for makes room (`standing`). A call whose `unique_key` an unfinished message holds is not written: that one
+    stands for it; a part of a canvas follows it (`follow`). `waiter`: what is to wait for nodes of `batch`. Raises
+    CanvasConflict, and then nothing was written.
+    """
     messages = batch.messages
-    ids = [m.id for m in messages]
-    if enqueue_many(tx, messages, now_ms=now_ms) != len(ids):
-        ids = [_standing(tx, m) for m in messages]
-    for awaited in _outside(batch):
-        continuation.catch_up(tx, awaited, now_ms=now_ms)
-    return ids
+    canvas = len(messages) != 1 or bool(batch.groups) or messages[0].awaits is not None
+    if canvas:
+        batch = _prepared(batch)
+        tx.execute(TRY)
+    try:
+        placed = AS_IT_IS
+        if not _write_whole(tx, batch, now_ms, again):
+            if canvas:
+                tx.execute(UNDO)
+            placed = _by_parts(tx, batch, now_ms, again, waiter)
+        for awaited in _outside(batch):
+            _behind(tx, awaited, now_ms)
+    except CanvasConflict:  # the transaction may go on: that of a worker, in which a task has asked for it
+        if canvas:
+            tx.execute(UNDO)
+            tx.execute(KEEP)
+        raise
+    if canvas:
+        tx.execute(KEEP)
+    return placed
 
 
-def enqueue_one(driver: Driver, batch: Batch, *, now_ms: int) -> bool:
+def _prepared(batch: Batch) -> Batch:
+    messages = of_errbacks(batch.messages, batch)
+    return batch if messages is batch.messages else Batch(list(messages), batch.groups)
+
+
+def _write_whole(tx: Transaction, batch: Batch, now_ms: int, again: Collection[str]) -> bool:
+    """Write `batch` if nothing of it is there; False where something is, and perhaps a part was written."""
+    groups = batch.groups
+    if groups and tx.executemany(INSERT_GROUP, [group_row(g, now_ms) for g in groups]) != len(groups):
+        return False
+    if again and any(tx.execute(IS_GROUP, (m.id,)) for m in batch.messages if m.id in again):
+        return False
+    if tx.executemany(INSERT, [message_row(m, now_ms) for m in batch.messages]) != len(batch.messages):
+        return False
+    _write_large(tx, batch.messages)
+    return True
+
+
+def _by_parts(tx: Transaction, batch: Batch, now_ms: int, again: Collection[str], waiter: Waiter | None) -> Placed:
+    not_written, stands = set[str](), dict[str, str]()
+    for part in parts_of(batch):
+        tx.executemany(ONLY_SHOWN, [(m.id,) for m in part.messages])
+        found = standing(tx, part, again=again)
+        if found is not None:
+            not_written |= {node.id for node in part.nodes()}
+            stands |= found
+        elif waiter is None and is_plain(part):
+            holder = _write_call(tx, part.messages[0], now_ms)
+            if holder is not None:
+                not_written.add(part.messages[0].id)
+                stands[part.messages[0].id] = holder
+        else:
+            _write_canvas(tx, part, now_ms, waiter)
+    return Placed(not_written, stands)
+
+
+def _write_call(tx: Transaction, message: Message, now_ms: int) -> str | None:
+    """Write one call; where its unique key is held, nothing: the id of the holder then."""
+    holder = None if message.unique_key is None else holder_of(tx, message.unique_key)
+    if holder is None:
+        _write_one(tx, message, now_ms)
+    return holder
+
+
+def _write_canvas(tx: Transaction, part: Batch, now_ms: int, waiter: Waiter | None) -> None:
+    """Write a canvas of which nothing is there, where unique keys may be held."""
+    early = set[str]() if waiter is None else before(part, waiter.awaits)
+    tx.executemany(INSERT_GROUP, [group_row(g, now_ms) for g in part.groups])
+    for m in part.messages:
+        holder = None if m.unique_key is None else holder_of(tx, m.unique_key)
+        if holder is None:
+            _write_one(tx, m, now_ms)
+        elif waiter is not None and m.id in early and waits_for(tx, holder, {waiter.id}):
+            _write_one(tx, replace(m, unique_key=None), now_ms)
+        else:
+            link(tx, holder)
+            _write_one(tx, as_alias(m, holder), now_ms)
+
+
+def _write_one(tx: Transaction, message: Message, now_ms: int) -> None:
+    tx.executemany(INSERT, [message_row(message, now_ms)])
+    _write_large(tx, [message])
+
+
+def _behind(tx: Transaction, awaited: str, now_ms: int) -> None:
+    """Let rows follow that stand behind `awaited`, which was there before them. Raises CanvasConflict: it is not."""
+    if not tx.execute(IS_GROUP, (awaited,)):
+        if not tx.execute(IS_MESSAGE, (awaited,)):
+            raise CanvasConflict(f"nothing was sent: what it is to run after, {awaited!r}, is not in the queue")
+        link(tx, awaited)
+    continuation.catch_up(tx, awaited, now_ms=now_ms)
+
+
+def enqueue_one(driver: Driver, batch: Batch, *, now_ms: int, again: Collection[str] = ()) -> bool:
     """Write `batch` if one statement does it: one message that awaits nothing, as `delay()` sends it.
 
     Without BEGIN and COMMIT that saves a tenth of an enqueue. False where it takes a transaction, or where a row stands
@@ -104,7 +220,10 @@ def enqueue_one(driver: Driver, batch: Batch, *, now_ms: int) -> bool:
     message = batch.messages[0]
     if message.awaits is not None or len(message.payload) > INLINE_BYTES:
         return False
-    return driver.change(INSERT, message_row(message, now_ms), bell=Bell.WORK) == 1
+    row = message_row(message, now_ms)
+    if again:
+        return driver.change(INSERT_CHOSEN, (*row, message.id), bell=Bell.WORK) == 1
+    return driver.change(INSERT, row, bell=Bell.WORK) == 1
 
 
 def enqueue_many(tx: Transaction, messages: Sequence[Message], *, now_ms: int) -> int:
@@ -121,14 +240,6 @@ def _write_large(tx: Transaction, messages: Sequence[Message]) -> None:
     large = [(m.id, m.payload) for m in messages if len(m.payload) > INLINE_BYTES]
     if large:
         payloads.add_payloads(tx, large)
-
-
-def _standing(tx: Transaction, message: Message) -> str:
-    """The id of the row that stands for `message`: its own, or that of the holder of its unique key."""
-    if message.unique_key is not None:
-        for (holder,) in tx.execute(STANDS_FOR, {"key": message.unique_key}):
-            return str(holder)
-    return message.id
 
 
 def _outside(batch: Batch) -> Iterator[str]:

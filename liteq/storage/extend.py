@@ -8,7 +8,7 @@ from liteq.message import Flag, Lease
 from liteq.storage.driver import Transaction
 from liteq.storage.payloads import NO_ARGUMENTS
 
-__all__ = ["extend", "progress", "progress_by_id"]
+__all__ = ["begin", "extend", "progress", "progress_by_id"]
 
 EXTEND = "UPDATE liteq_messages SET deadline_ms = ? WHERE seq = ? AND state = 'leased' AND token = ? RETURNING seq"
 # After the clock was set back, what its worker has lost sight of would stay leased for as long as that.
@@ -17,6 +17,7 @@ UPDATE liteq_messages SET deadline_ms = :deadline_ms
  WHERE state = 'leased' AND worker = :worker AND deadline_ms > :deadline_ms
 """
 PROGRESS = "UPDATE liteq_messages SET progress = ? WHERE seq = ? AND state = 'leased' AND token = ?"
+BEGIN = f"UPDATE liteq_messages SET flags = flags | {Flag.BEGUN} WHERE seq = ? AND state = 'leased' AND token = ?"
 # For a caller that knows the id alone: update_state() of a task that is not the running one.
 PROGRESS_BY_ID = "UPDATE liteq_messages SET progress = ? WHERE id = ?"
 # An id that is not sent yet, or runs elsewhere: its state is kept as a result is, and as long.
@@ -34,6 +35,11 @@ def extend(tx: Transaction, worker: int, leases: Sequence[Lease], *, deadline_ms
     """
     tx.executemany(CAP, [{"worker": worker, "deadline_ms": deadline_ms}])
     return [lease for lease in leases if not tx.execute(EXTEND, (deadline_ms, lease.seq, lease.token))]
+
+
+def begin(tx: Transaction, seq: int, token: int) -> bool:
+    """Note that the body of a message that runs at most once is about to be called; False when its lease is over."""
+    return tx.executemany(BEGIN, [(seq, token)]) == 1
 
 
 def progress(tx: Transaction, seq: int, token: int, data: bytes) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from liteq.exceptions import StorageCorrupt
@@ -11,6 +11,7 @@ from liteq.message import Flag
 from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Row, Transaction
 from liteq.storage.payloads import PAYLOAD_COLUMN, RESULT_COLUMN
+from liteq.storage.results import whole
 
 __all__ = [
     "Count",
@@ -165,20 +166,30 @@ def _record(row: Row) -> Record:
     return Record(id_, task, queue, priority, _state(state), *rest)
 
 
+def _whole(tx: Transaction, rows: Iterable[Row], known: dict[str, bytes]) -> Iterator[Record]:
+    """Records with the errors that they only refer to, each read once."""
+    for row in rows:
+        record = _record(row)
+        if record.state is State.UPSTREAM_FAILED and record.error is not None:
+            record = replace(record, error=whole(tx, record.error, known))
+        yield record
+
+
 def find(tx: Transaction, ids: Sequence[str]) -> Iterator[Record]:
     """The messages of these ids that exist, in the order asked for."""
+    known: dict[str, bytes] = {}
     for id_ in ids:
-        for row in tx.execute(FIND, (id_,)):
-            yield _record(row)
+        yield from _whole(tx, tx.execute(FIND, (id_,)), known)
 
 
 def find_finished(tx: Transaction, ids: Sequence[str]) -> Iterator[Record]:
     """Those of these messages that have finished. For many of them, of which few have: one question for 512 ids."""
+    known: dict[str, bytes] = {}
     for start in range(0, len(ids), AMONG):
         some = list(ids[start : start + AMONG])
         size = 1 << (len(some) - 1).bit_length()
-        for row in tx.execute(FIND_FINISHED[size], some + some[:1] * (size - len(some))):
-            yield _record(row)
+        rows = tx.execute(FIND_FINISHED[size], some + some[:1] * (size - len(some)))
+        yield from _whole(tx, rows, known)
 
 
 def messages(

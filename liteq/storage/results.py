@@ -8,12 +8,15 @@ from typing import NamedTuple
 
 from liteq.exceptions import ChordError
 from liteq.message import LATER, Flag
-from liteq.serialization import as_json, decode_error, encode_error
-from liteq.states import FINISHED, FOLLOWED, State, sql_list
+from liteq.serialization import as_json, decode, decode_error, encode, encode_error
+from liteq.serialization.errors import shorten
+from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
-from liteq.storage.payloads import NO_ARGUMENTS, RESULT_COLUMN
+from liteq.storage.needed import needed
+from liteq.storage.payloads import BESIDE, INLINE_BYTES, NO_ARGUMENTS, RESULT_COLUMN, result_ref
+from liteq.storage.payloads import store as store_bodies
 
-__all__ = ["Ending", "forget", "group_bytes", "group_error", "input_of", "result_of", "store"]
+__all__ = ["Ending", "forget", "group_bytes", "group_error", "input_of", "passed_on", "result_of", "store", "whole"]
 
 STORE = f"""
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, created_ms, flags,
@@ -23,7 +26,9 @@ ON CONFLICT (id) DO UPDATE
    SET state = excluded.state, result = excluded.result, error = excluded.error, finished_ms = excluded.finished_ms,
        progress = NULL, flags = liteq_messages.flags & ~{Flag.SHOWN}
  WHERE liteq_messages.state IN {sql_list(FINISHED)}
+RETURNING seq
 """
+CLEAR_BODY = "DELETE FROM liteq_bodies WHERE ref = ?"
 
 RESULT = f"SELECT {RESULT_COLUMN} FROM liteq_messages AS m WHERE m.id = ?"
 ERROR = "SELECT error FROM liteq_messages WHERE id = ?"
@@ -46,15 +51,8 @@ SELECT id, error FROM liteq_messages
  ORDER BY position LIMIT 1
 """
 FIRST_FAILED_GROUP = "SELECT id FROM liteq_groups WHERE group_id = :id AND failed > 0 ORDER BY position LIMIT 1"
-# Only finished rows: a row that still runs is not a result, and its workflow needs it.
-FORGET = f"""
-DELETE FROM liteq_messages
- WHERE id = ? AND state IN {sql_list(FINISHED)}
-   AND NOT EXISTS (
-        SELECT 1 FROM liteq_messages AS b
-         WHERE b.awaits = liteq_messages.id AND b.state NOT IN {sql_list(FOLLOWED)})
-   AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = liteq_messages.group_id AND g.finished_ms IS NULL)
-"""
+# Only what is finished: a row that still runs is not a result, and its workflow needs it.
+FORGET = f"DELETE FROM liteq_messages WHERE id = ? AND state IN {sql_list(FINISHED)} AND NOT {needed('liteq_messages')}"
 
 
 def result_of(tx: Transaction, node: str, *, largest: float = inf) -> bytes:
@@ -94,7 +92,7 @@ def group_error(tx: Transaction, group: str) -> bytes:
     inner = group
     while True:
         for member, error in tx.execute(FIRST_FAILED, {"id": inner}):
-            cause = decode_error(error) if error else None
+            cause = decode_error(whole(tx, error)) if error else None
             reason = f"{cause.type}({', '.join(map(repr, cause.args))})" if cause else "TaskRevokedError('revoked')"
             return encode_error(ChordError(f"Dependency {member} raised {reason}"))
         nested = tx.execute(FIRST_FAILED_GROUP, {"id": inner})
@@ -108,8 +106,38 @@ def input_of(tx: Transaction, awaited: str, *, failure: bool, largest: float = i
     if not failure:
         return result_of(tx, awaited, largest=largest)
     for (error,) in tx.execute(ERROR, (awaited,)):
-        return error if error is None else bytes(error)
+        return error if error is None else whole(tx, bytes(error))
     return group_error(tx, awaited) if tx.execute(IS_GROUP, (awaited,)) else None
+
+
+PASSED_ON_BYTES = 1_024  # an error that is larger is stored once, and those that failed because of it refer to it
+HEAD_BYTES = 160  # of its text
+OF = "of"
+
+
+def passed_on(error: bytes | None, origin: str) -> bytes | None:
+    """`error`, the one of the message `origin`, as those that fail because of it hold it: short, with a reference."""
+    if error is None or len(error) <= PASSED_ON_BYTES:
+        return error
+    doc = decode_error(error)
+    text = shorten(doc.message, HEAD_BYTES)
+    names = {"type": shorten(doc.type, 128), "module": shorten(doc.module, 128)}
+    return encode({**names, "message": text, "args": [text], OF: origin}, what="an error that is passed on")
+
+
+def whole(tx: Transaction, error: bytes, known: dict[str, bytes] | None = None) -> bytes:
+    """`error`; what it was made from by `passed_on`, where that is still there. `known`: those read so far."""
+    if b'"of":' not in error:
+        return error
+    origin = decode(error).get(OF)
+    if not isinstance(origin, str):
+        return error
+    if known is None or origin not in known:
+        found = next((bytes(own) for (own,) in tx.execute(ERROR, (origin,)) if own is not None), error)
+        if known is None:
+            return found
+        known[origin] = found
+    return known[origin]
 
 
 class Ending(NamedTuple):
@@ -126,7 +154,15 @@ def store(tx: Transaction, message_id: str, ending: Ending, *, now_ms: int) -> b
     """Say how a message ended that no worker ran, or that has ended; False, and nothing stored, where one may yet."""
     document = {**ending._asdict(), "state": ending.state.value, "payload": NO_ARGUMENTS}
     params = {**document, "id": message_id, "now_ms": now_ms}
-    return tx.executemany(STORE, [params]) == 1
+    large = ending.result is not None and len(ending.result) > INLINE_BYTES
+    if large:
+        params["result"] = BESIDE
+    rows = tx.execute(STORE, params)
+    for (seq,) in rows:
+        tx.executemany(CLEAR_BODY, [(result_ref(seq),)])
+        if large:
+            store_bodies(tx, [(result_ref(seq), ending.result or b"")])
+    return bool(rows)
 
 
 def forget(tx: Transaction, ids: Iterable[str]) -> int:

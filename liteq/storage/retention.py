@@ -6,8 +6,10 @@ one transaction held the write lock for 2.4 s; hence the chunks.
 
 from __future__ import annotations
 
-from liteq.states import EXPIRABLE, FOLLOWED, sql_list
+from liteq.message import Flag
+from liteq.states import State, sql_list
 from liteq.storage.driver import SKIP_LOCKED, Transaction
+from liteq.storage.needed import TAKERS_OF_THE_DEAD, needed
 
 __all__ = ["expire"]
 
@@ -17,27 +19,30 @@ DELETE FROM liteq_groups WHERE id IN (
     SELECT g.id FROM liteq_groups AS g
      WHERE g.finished_ms <= :before_ms
        AND NOT EXISTS (SELECT 1 FROM liteq_groups AS p WHERE p.id = g.group_id)
-       AND NOT EXISTS (
-            SELECT 1 FROM liteq_messages AS b WHERE b.awaits = g.id AND b.state NOT IN {sql_list(FOLLOWED)})
+       AND NOT {needed("g")}
      LIMIT :limit {SKIP_LOCKED})
 """
+# An errback stays, with what stands behind it, as long as what it is for may be replayed and fail again.
 MESSAGES = f"""
 DELETE FROM liteq_messages WHERE seq IN (
     SELECT m.seq FROM liteq_messages AS m
-     WHERE m.state IN {sql_list(EXPIRABLE)} AND m.finished_ms <= :before_ms
+     WHERE m.finished_ms IS NOT NULL AND m.state <> 'dead' AND m.finished_ms <= :before_ms
        AND (m.state <> 'upstream_failed' OR m.finished_ms <= :dead_before_ms)
        AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = m.group_id)
-       AND NOT EXISTS (
-            SELECT 1 FROM liteq_messages AS b WHERE b.awaits = m.id AND b.state NOT IN {sql_list(FOLLOWED)})
+       AND NOT {needed("m")}
+       AND NOT (m.flags & {Flag.PERHAPS} <> 0 AND EXISTS (
+            SELECT 1 FROM liteq_messages AS d
+             WHERE d.id = m.awaits AND (d.flags & {Flag.PERHAPS} <> 0 OR (m.flags & {Flag.ON_FAILURE} <> 0
+               AND d.state IN {sql_list((State.DEAD, State.UPSTREAM_FAILED))}))))
      ORDER BY m.finished_ms
      LIMIT :limit {SKIP_LOCKED})
 """
 SAVED_GROUPS = "DELETE FROM liteq_saved_groups WHERE created_ms <= :before_ms"
 DEAD = f"""
 DELETE FROM liteq_messages WHERE seq IN (
-    SELECT seq FROM liteq_messages
-     WHERE state = 'dead' AND finished_ms <= :dead_before_ms
-     ORDER BY finished_ms
+    SELECT m.seq FROM liteq_messages AS m
+     WHERE m.state = 'dead' AND m.finished_ms <= :dead_before_ms AND NOT {needed("m", TAKERS_OF_THE_DEAD)}
+     ORDER BY m.finished_ms
      LIMIT :limit {SKIP_LOCKED})
 """
 

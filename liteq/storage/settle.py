@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol, assert_never
 
-from liteq.exceptions import TaskRevokedError, WorkerLostError
+from liteq.exceptions import CanvasConflict, TaskRevokedError, WorkerLostError
 from liteq.message import (
     Ack,
     Batch,
@@ -23,33 +23,43 @@ from liteq.message import (
     Release,
     Replace,
     RetryAt,
+    new_id,
 )
 from liteq.serialization import encode_error
 from liteq.storage import payloads
-from liteq.storage.continuation import End, propagate
-from liteq.storage.driver import Params, Transaction
-from liteq.storage.enqueue import enqueue
+from liteq.storage.continuation import End, catch_up, propagate
+from liteq.storage.driver import LOCK, Params, Transaction
+from liteq.storage.enqueue import place
+from liteq.storage.follow import Waiter, link, waits_for
 
 __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "settle", "settle_one_by_one"]
 
+ANY = ~Flag.BEGUN  # all flags that a message keeps when it is to run again
 UNDER_LEASE = "WHERE seq = ? AND state = 'leased' AND token = ?"
-ACK = f"UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms = ? {UNDER_LEASE}"
-ACK_AND_VANISH = f"DELETE FROM liteq_messages {UNDER_LEASE}"
+# What is to end must reach those that await it. They may have come while it ran: then its lease does not know.
+ENDS = f"{UNDER_LEASE} AND flags & {Flag.LINKED} <= ?"
+ACK = f"UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms = ? {ENDS}"
+ACK_AND_VANISH = f"DELETE FROM liteq_messages {ENDS}"
 RETRY = f"""
 UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
        options = coalesce(?, options), queue = coalesce(?, queue), priority = coalesce(?, priority),
-       expires_ms = coalesce(?, expires_ms), flags = ?, delay_ms = ?, progress = NULL
+       expires_ms = coalesce(?, expires_ms), flags = flags & ?, delay_ms = ?, progress = NULL
  {UNDER_LEASE}
 """
-DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {UNDER_LEASE}"
-CANCEL = f"UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ? {UNDER_LEASE}"
-RELEASE = f"UPDATE liteq_messages SET state = 'pending' {UNDER_LEASE}"
-HANDED_BACK = f"UPDATE liteq_messages SET state = 'scheduled', due_ms = ?, delay_ms = ?, options = ? {UNDER_LEASE}"
-REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = flags | {Flag.REDELIVERED} {UNDER_LEASE}"
-CRASHED = f"""
-UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {UNDER_LEASE}
+DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {ENDS}"
+CANCEL = f"UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ? {ENDS}"
+RELEASE = f"UPDATE liteq_messages SET state = 'pending', flags = flags & {ANY} {UNDER_LEASE}"
+HANDED_BACK = f"""
+UPDATE liteq_messages SET state = 'scheduled', due_ms = ?, delay_ms = ?, options = ?, flags = flags & {ANY}
+ {UNDER_LEASE}
 """
-BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = ? {UNDER_LEASE}"
+REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = (flags & {ANY}) | {Flag.REDELIVERED} {UNDER_LEASE}"
+CRASHED = (
+    f"UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {UNDER_LEASE}"
+)
+BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ? {UNDER_LEASE}"
+FLAGS = f"SELECT flags FROM liteq_messages {UNDER_LEASE} {LOCK}"
+STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS  # once it has succeeded, although it has no result: it is asked for
 
 
 class Settled(NamedTuple):
@@ -81,13 +91,16 @@ class _Plan:
     def __init__(self) -> None:
         self.writes: dict[str, list[tuple[Lease, Params]]] = {}
         self.ends: list[End] = []
-        self.follow_ups: list[Batch] = []
+        self.follow_ups: list[tuple[Lease, Replace]] = []
         self.bodies: list[tuple[int, bytes]] = []
         self.finished = False
         self.woke = False
 
     def write(self, sql: str, lease: Lease, *params: object) -> None:
         self.writes.setdefault(sql, []).append((lease, (*params, lease.seq, lease.token)))
+
+    def write_end(self, sql: str, lease: Lease, *params: object) -> None:
+        self.writes.setdefault(sql, []).append((lease, (*params, lease.seq, lease.token, lease.flags & Flag.LINKED)))
 
     def end(self, lease: Lease, *, ok: bool, error: bytes | None = None) -> None:
         self.finished = True
@@ -98,24 +111,24 @@ class _Plan:
         """Translate one outcome; exhaustive, so that a new outcome fails the type check until it is settled here."""
         match outcome:
             case Ack(result):
-                if result is None and not lease.flags & Flag.LINKED:
-                    self.write(ACK_AND_VANISH, lease)
+                if result is None and not lease.flags & STAYS:
+                    self.write_end(ACK_AND_VANISH, lease)
                 else:
-                    self.write(ACK, lease, self._beside(result, payloads.result_ref(lease.seq)), now_ms)
+                    self.write_end(ACK, lease, self._beside(result, payloads.result_ref(lease.seq)), now_ms)
                 self.end(lease, ok=True)
             case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms):
                 state = "scheduled" if due_ms > now_ms else "pending"
                 # Changed arguments are complete: the result of what it awaited is among them already.
-                flags = lease.flags if payload is None else lease.flags & ~Flag.TAKES_INPUT
+                flags = ANY if payload is None else ANY & ~Flag.TAKES_INPUT
                 arguments = self._beside(payload, payloads.payload_ref(lease.seq), before=lease.payload)
                 changed = (arguments, options, queue, priority, expires_ms)
                 self.write(RETRY, lease, state, due_ms, error, *changed, flags, max(due_ms - now_ms, 0))
                 self.woke = True
             case DeadLetter(error):
-                self.write(DEAD, lease, error, now_ms)
+                self.write_end(DEAD, lease, error, now_ms)
                 self.end(lease, ok=False, error=error)
             case Cancel(error):
-                self.write(CANCEL, lease, error, now_ms)
+                self.write_end(CANCEL, lease, error, now_ms)
                 self.end(lease, ok=False, error=error or encode_error(TaskRevokedError("ignored")))
             case Release(crashed, error) if crashed:
                 self._crashed(lease, error, now_ms, max_crashes)
@@ -125,9 +138,8 @@ class _Plan:
             case Release():
                 self.write(RELEASE if outcome.error is None else REJECTED, lease)
                 self.woke = True
-            case Replace(batch, awaits):
-                self.write(BECOME_ALIAS, lease, awaits, lease.flags | Flag.ALIAS | Flag.LINKED)
-                self.follow_ups.append(_linked(batch, awaits))
+            case Replace():
+                self.follow_ups.append((lease, _replacement(outcome, lease.id)))
                 self.woke = True
             case _:
                 assert_never(outcome)
@@ -146,17 +158,31 @@ class _Plan:
             self.woke = True
             return
         poison = error or encode_error(WorkerLostError(f"its worker process died {lease.crashes + 1} times"))
-        self.write(DEAD, lease, poison, now_ms)
+        self.write_end(DEAD, lease, poison, now_ms)
         self.end(lease, ok=False, error=poison)
 
 
-def _linked(batch: Batch, awaits: str) -> Batch:
-    """`batch` with its terminal row marked as awaited, so that its end reaches the message that it replaces."""
+def _replacement(outcome: Replace, own: str) -> Replace:
+    """`outcome` with its terminal row marked as awaited, so that its end reaches the message that it replaces.
 
-    def link(m: Message) -> Message:
-        return replace(m, flags=m.flags | Flag.LINKED) if m.id == awaits else m
+    A part of it that has that message's `own` id gets another: the message stays what its senders wait for.
+    """
+    batch, awaits = outcome.batch, outcome.awaits
+    names = {own: new_id()} if any(node.id == own for node in batch.nodes()) else {}
+    last = names.get(awaits, awaits)
 
-    return Batch([link(m) for m in batch.messages], batch.groups)
+    def linked(m: Message) -> Message:
+        if names:
+            m = replace(m, id=names.get(m.id, m.id), awaits=names.get(m.awaits or "", m.awaits))
+            m = replace(m, group_id=names.get(m.group_id or "", m.group_id))
+        return replace(m, flags=m.flags | Flag.LINKED) if m.id == last else m
+
+    groups = batch.groups
+    if names:
+        groups = [
+            replace(g, id=names.get(g.id, g.id), group_id=names.get(g.group_id or "", g.group_id)) for g in groups
+        ]
+    return Replace(Batch([linked(m) for m in batch.messages], groups), last)
 
 
 def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], *, now_ms: int, max_crashes: int) -> Settled:
@@ -182,10 +208,14 @@ def settle_one_by_one(
     finished = woke = False
     for lease, outcome in settled:
         plan = _Plan()
-        plan.add(lease, outcome, now_ms=now_ms, max_crashes=max_crashes)
-        if all(tx.executemany(sql, [params for _, params in writes]) for sql, writes in plan.writes.items()):
+        # Its flags may have changed: something may have come that awaits it.
+        for (flags,) in tx.execute(FLAGS, (lease.seq, lease.token)):
+            plan.add(lease._replace(flags=flags), outcome, now_ms=now_ms, max_crashes=max_crashes)
+            for sql, writes in plan.writes.items():
+                tx.executemany(sql, [params for _, params in writes])
             done = _finish(tx, plan, now_ms)
             finished, woke = finished or done.finished, woke or done.woke
+            break
         else:
             lost.append(lease)
     return Settled(lost, finished, woke)
@@ -194,7 +224,30 @@ def settle_one_by_one(
 def _finish(tx: Transaction, plan: _Plan, now_ms: int) -> Settled:
     if plan.bodies:
         payloads.store(tx, plan.bodies)
-    for batch in plan.follow_ups:
-        enqueue(tx, batch, now_ms=now_ms)
+    for lease, replacement in plan.follow_ups:
+        if not tx.execute(FLAGS, (lease.seq, lease.token)):
+            raise StaleBatch
+        try:
+            _replace(tx, lease, replacement, now_ms)
+        except CanvasConflict as exc:  # it fails, and says why
+            error = encode_error(exc)
+            tx.executemany(DEAD, [(error, now_ms, lease.seq, lease.token, Flag.LINKED)])
+            plan.finished = True
+            plan.ends.append(End(lease.id, False, lease.group_id, error))
     woke = propagate(tx, plan.ends, now_ms=now_ms) if plan.ends else False
     return Settled([], plan.finished, plan.woke or woke)
+
+
+def _replace(tx: Transaction, lease: Lease, replacement: Replace, now_ms: int) -> None:
+    """Write what takes the place of a message, which awaits it from now on. Raises CanvasConflict."""
+    batch, awaits = replacement.batch, replacement.awaits
+    placed = place(tx, batch, now_ms=now_ms, waiter=Waiter(lease.id, {awaits}))
+    there, flags = placed.stands.get(awaits, awaits), Flag.ALIAS | Flag.LINKED
+    if awaits in placed.standing:
+        if waits_for(tx, there, {lease.id}):
+            raise CanvasConflict(f"{lease.id} cannot be replaced by {there!r}, which runs after it")
+        link(tx, there)
+        flags |= Flag.FOLLOWS
+    tx.executemany(BECOME_ALIAS, [(there, flags, lease.seq, lease.token)])
+    if awaits in placed.standing:
+        catch_up(tx, there, now_ms=now_ms)

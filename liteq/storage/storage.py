@@ -5,11 +5,10 @@ No SQL here: the SQL of a verb is in the file that bears its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
@@ -27,22 +26,18 @@ from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
 from liteq.storage.continuation import End, propagate
-from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise, Transaction
+from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise
 from liteq.storage.engines import open_driver
 from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
+from liteq.storage.interrupts import closes_itself, give_up
+from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
 from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
+from liteq.storage.workers import WorkerRecord
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 
-IDLE_EARS = 4
 CHUNK = 1_000  # rows of one housekeeping transaction: others get their turn in between
-
-
-class _Step(Protocol):
-    """A chunk of housekeeping: how many rows it dealt with."""
-
-    def __call__(self, tx: Transaction, /, *, now_ms: int) -> int: ...
 
 
 class Storage:
@@ -71,25 +66,41 @@ class Storage:
         self.events_of: Callable[[Sequence[Message]], list[bytes]] | None = None  # of messages that are sent
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
-        self._ears: list[Listener] = []  # listeners of Bell.DONE that nobody waits with
+        self._idle = IdleListeners(driver)
+        self.hearing = self._idle.hearing
 
     def _events_of(self, messages: Sequence[Message]) -> Sequence[bytes]:
         return self.events_of(messages) if self.events_of is not None else ()
 
     # -- producers ---------------------------------------------------------------------------------------------------
 
+    @closes_itself
     def enqueue(self, batch: Batch, *, again: Collection[str] = ()) -> list[str]:
-        """Write a message or a whole canvas, all or nothing; the id that stands for each of its messages.
+        """Write a message or a whole canvas, all or nothing; the ids that stand for its messages, then for its groups.
 
         Idempotent by id, but for those of `again`: where they have finished, they are sent anew. Where an unfinished
-        message holds the `unique_key` of a new one, its id is returned instead.
+        message holds the `unique_key` of a call, its id is returned instead; a part of a canvas follows that message.
+        Raises CanvasConflict for a canvas of which a part is there, and is not of the same canvas.
         """
         now_ms = self.clock.now_ms()
         events = self.events_of(batch.messages) if self.events_of is not None else ()
-        if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms):
-            return [batch.messages[0].id]
+        try:
+            if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms, again=again):
+                return [batch.messages[0].id]
+            try:
+                return self._write(_enqueue.enqueue_new, batch, again, events, now_ms)
+            except _enqueue.Collided:
+                return self._write(_enqueue.enqueue, batch, again, events, now_ms)
+        except BaseException as error:
+            give_up(error)
+            raise
+
+    def _write(
+        self, enqueue: Callable[..., list[str]], batch: Batch, again: Collection[str], events: Sequence[bytes],
+        now_ms: int,
+    ) -> list[str]:  # fmt: skip
         with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
-            ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
+            ids = enqueue(tx, batch, now_ms=now_ms, again=again)
             if events:
                 _event_log.write(tx, events, now_ms=now_ms)
         return ids
@@ -137,6 +148,14 @@ class Storage:
         """Enter a worker process; the number that its leases carry."""
         with self.driver.write(Promise.PROGRESS) as tx:
             return _workers.register(tx, me, info, now_ms=self.clock.now_ms())
+
+    def enter_worker(
+        self, me: WorkerIdentity, rename: Callable[[WorkerIdentity, Sequence[WorkerRecord]], WorkerIdentity]
+    ) -> tuple[int, WorkerIdentity]:
+        """Enter a worker under the name that `rename` gives it in sight of those that are there, in one transaction."""
+        with self.driver.write(Promise.PROGRESS) as tx:
+            named = rename(me, _workers.workers(tx))
+            return _workers.register(tx, named, None, now_ms=self.clock.now_ms()), named
 
     def unregister_worker(self, worker: int) -> None:
         """Remove a worker that has given everything back."""
@@ -231,6 +250,11 @@ class Storage:
         """Store outcomes and their consequences, in one transaction; the leases that were lost."""
         return self.turn(settled, (), worker=0, limit=0, visibility_s=0).lost
 
+    def begin(self, lease: Lease) -> bool:
+        """Note that a message that runs at most once begins; False when the lease is over, and it is not to begin."""
+        with self.driver.write(Promise.PROGRESS) as tx:
+            return _extend.begin(tx, lease.seq, lease.token)
+
     def progress(self, message_id: str, data: bytes, *, lease: tuple[int, int] | None = None) -> bool:
         """Store a custom state (JSON) for an id, known or not; under `lease` (seq, token) only while that one holds.
 
@@ -260,27 +284,29 @@ class Storage:
         living: Collection[int] = (),
         now_ms: int | None = None,
     ) -> int:
-        """End the leases of `dead_workers` and, if `expired`, those past their deadline at `now_ms` (None: now).
+        """End the leases of `dead_workers` and, if `expired`, those past their deadline (as of `now_ms`); how many.
 
         A worker of `living` keeps its leases in spite of that, but for those that its last heartbeat has left out.
-        Returns how many.
         """
         reaped, owners = 0, []
+        given_up: list[_reap.GivenUp] = []
+        limits: dict[str, Any] = {"max_reaps": self.max_reaps, "given_up": given_up}
         if expired:
             with self.driver.read() as tx:
                 owners = _reap.expired(tx, living, now_ms=self.clock.now_ms() if now_ms is None else now_ms)
         for worker, until_ms in owners:
-            step = partial(_reap.reap_expired, worker=worker, until_ms=until_ms, max_reaps=self.max_reaps)
+            step = partial(_reap.reap_expired, worker=worker, until_ms=until_ms, **limits)
             reaped += self._chunked(step)
         for worker in dead_workers:
-            reaped += self._chunked(partial(_reap.reap_worker, worker=worker, max_reaps=self.max_reaps))
+            reaped += self._chunked(partial(_reap.reap_worker, worker=worker, **limits))
             self.unregister_worker(worker)
         if reaped:
             self._ring(done=True, work=True)
+        _reap.tell(given_up)
         return reaped
 
-    def _chunked(self, step: _Step) -> int:
-        """Run `step` in a transaction each until it does less than a chunk; how many rows in all."""
+    def _chunked(self, step: Callable[..., int]) -> int:
+        """Run `step`, a chunk of housekeeping, in a transaction each until it does less; how many rows in all."""
         total = 0
         while True:
             with self.driver.write(Promise.PROGRESS) as tx:
@@ -325,31 +351,11 @@ class Storage:
         """A listener: listen first, then look, then wait."""
         return self.driver.listen(bell)
 
-    @contextmanager
-    def hearing(self) -> Iterator[Listener]:
-        """A listener of Bell.DONE for the time of one wait; it hears nothing from before.
-
-        They are kept for the next wait: the kernel takes some 10 ms to close one.
-        """
-        ear = self._ears.pop() if self._ears else self.driver.listen(Bell.DONE)
-        try:
-            ear.clear()
-            yield ear
-        finally:
-            if len(self._ears) < IDLE_EARS:
-                self._ears.append(ear)
-            else:
-                ear.close()
-
     # -- the store itself --------------------------------------------------------------------------------------------
 
     def migrate(self) -> int:
         """Bring the schema up to date, creating the store if need be; its version."""
         return self.driver.migrate()
-
-    def fold_log(self) -> None:
-        """Fold the write-ahead log into the file."""
-        self.driver.fold_log()
 
     def backup(self, target: Path) -> None:
         """Write a consistent copy to `target`, which must not exist."""
@@ -365,8 +371,7 @@ class Storage:
 
     def close(self) -> None:
         """Close the connections of this process; the next use opens new ones."""
-        while self._ears:
-            self._ears.pop().close()
+        self._idle.close()
         self.driver.close()
 
     def _ring(self, *, done: bool, work: bool) -> None:
@@ -383,13 +388,15 @@ def open_storage(
     durability: str = "durable",
     busy_timeout_s: float = 30.0,
     allow_network_filesystem: bool = False,
+    file_mode: int = 0o600,
     clock: Clock | None = None,
     max_crashes: int = 3,
     max_reaps: int = 10,
 ) -> Storage:
     """The queue behind a broker URL; touches nothing before its first use. See `open_driver` for the URLs.
 
-    `durability`: "durable", "strict" or "relaxed". Raises ImproperlyConfigured for a bad URL.
+    `durability`: "durable", "strict" or "relaxed". `file_mode`: the permissions of a file that is made.
+    Raises ImproperlyConfigured for a bad URL.
     """
     engine = open_driver(
         url,
@@ -397,5 +404,6 @@ def open_storage(
         durability=Durability(durability),
         busy_timeout_s=busy_timeout_s,
         allow_network_filesystem=allow_network_filesystem,
+        file_mode=file_mode,
     )
     return Storage(engine, clock=clock, max_crashes=max_crashes, max_reaps=max_reaps)

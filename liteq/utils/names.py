@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-__all__ = ["LONGEST", "checked_id", "checked_name", "checked_priority"]
+__all__ = ["LONGEST", "checked_id", "checked_key", "checked_name", "checked_priority"]
 
 LONGEST = 255  # characters; AMQP's limit, which names that come from Celery keep to
 PRIORITIES = range(256)  # AMQP's
@@ -25,6 +25,11 @@ def checked_name(name: Any, what: str) -> str:
 def checked_id(id_: str | UUID) -> str:
     """A `task_id` as the text it is kept as. Raises as `checked_name`."""
     return str(id_) if isinstance(id_, UUID) else checked_name(id_, "a task_id")
+
+
+def checked_key(key: Any) -> str | None:
+    """A `unique_key`, None for none. Raises as `checked_name`."""
+    return None if key is None else checked_name(key, "a unique_key")
 
 
 def checked_priority(priority: Any) -> int:

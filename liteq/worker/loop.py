@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
+from liteq.execution.lines import LINES
 from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import decode_error, encode_error
 from liteq.storage.driver import Bell
@@ -127,6 +128,14 @@ class Consumer:
     def settle_later(self, settled: Sequence[tuple[Lease, Outcome]]) -> None:
         """Settle leases that the pool does not have, in the next turn."""
         self._outcomes += settled
+
+    def recall(self, which: Callable[[Lease], bool]) -> list[Lease]:
+        """Take back leases that are about to return to the queue: their release is not stored yet."""
+        releases = [lease for lease, outcome in self._outcomes if type(outcome) is Release and not outcome.crashed]
+        returning = [lease for lease in releases if which(lease)]
+        tokens = {lease.token for lease in returning}
+        self._outcomes = [pair for pair in self._outcomes if pair[0].token not in tokens]
+        return returning
 
     def add_queue(self, name: str) -> None:
         """Claim from one more queue."""
@@ -296,7 +305,8 @@ class Consumer:
                 self._given_back.pop(_delivery(lease), None)
         if logger.isEnabledFor(logging.INFO):
             for lease in fresh:
-                logger.info("Task %s[%s] received", lease.task, lease.id)
+                about = {"task_name": lease.task, "task_id": lease.id}
+                logger.info("Task %s[%s] received", lease.task, lease.id, extra=about)
         if self._events is not None:
             self._events.received(fresh)
         self.started_by_task.update([lease.task for lease in fresh])
@@ -340,6 +350,7 @@ class Consumer:
         if now >= self._heartbeat.due_at:
             self._pool.abandon(self._heartbeat.beat(self._pool.leases() + [lease for lease, _ in self._outcomes]))
         if now >= self._poll_at:
+            LINES.idle()  # of the pools that execute in this process
             self._poll_at = now + SAFETY_POLL_S * random.uniform(0.9, 1.1)
             self._poll()
 

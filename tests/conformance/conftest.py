@@ -9,12 +9,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from liteq.message import Batch, Lease, Message, WorkerIdentity, new_id
+from liteq.message import Ack, Batch, Flag, Group, Lease, Message, Outcome, WorkerIdentity, new_id
 from liteq.states import FINISHED, LEGAL, STORABLE, State
 from liteq.storage import results
 from liteq.storage.driver import Params, Row, Transaction
@@ -97,6 +99,7 @@ def storage(
 
 
 Send = Callable[..., str]
+StateOf = Callable[[str], State | None]
 
 
 @pytest.fixture
@@ -133,3 +136,58 @@ def worker(storage: Storage) -> FakeWorker:
 @pytest.fixture
 def other(storage: Storage) -> FakeWorker:
     return FakeWorker(storage, "b")
+
+
+# -- canvases driven by hand -----------------------------------------------------------------------------------------
+
+
+def row(name: str, flags: int = 0, **fields: object) -> Message:
+    """A message whose id is its task's name, so that a test reads as the graph it draws."""
+    return Message(**{"id": name, "task": name, "payload": PAYLOAD, "flags": flags, **fields})  # type: ignore[arg-type]
+
+
+def chain_of(*names: str) -> list[Message]:
+    rows = [row(names[0], Flag.LINKED)]
+    for before, name in pairwise(names):
+        rows.append(row(name, Flag.LINKED | Flag.TAKES_INPUT, awaits=before))
+    return [*rows[:-1], replace(rows[-1], flags=Flag.TAKES_INPUT)]
+
+
+def chord_of(members: int, body: str = "body", group: str = "g") -> Batch:
+    header = [row(f"m{i}", Flag.LINKED, group_id=group, position=i) for i in range(members)]
+    return Batch([*header, row(body, Flag.TAKES_INPUT, awaits=group)], [Group(group, members)])
+
+
+class Run:
+    """Drives a storage by hand: runs whatever is claimable, in order, with an outcome for each task."""
+
+    def __init__(self, storage: Storage, worker: FakeWorker) -> None:
+        self.storage, self.worker = storage, worker
+        self.order: list[str] = []
+        self.inputs: dict[str, bytes | None] = {}
+
+    def __call__(self, **outcomes: Outcome) -> list[str]:
+        """Run until nothing is claimable; tasks that `outcomes` does not name return their own name."""
+        while leases := self.worker.claim(100):
+            self.order += [lease.task for lease in leases]
+            self.inputs |= {lease.task: lease.input for lease in leases}
+            self.storage.settle([(lease, self._outcome(lease, outcomes)) for lease in leases])
+        return self.order
+
+    @staticmethod
+    def _outcome(lease: Lease, outcomes: dict[str, Outcome]) -> Outcome:
+        return outcomes.get(lease.task, Ack(f'"{lease.task}"'.encode()))
+
+
+@pytest.fixture
+def run(storage: Storage, worker: FakeWorker) -> Run:
+    return Run(storage, worker)
+
+
+@pytest.fixture
+def state(storage: Storage) -> Callable[[str], State | None]:
+    def state(message_id: str) -> State | None:
+        record = storage.reader.find(message_id)
+        return record.state if record else None
+
+    return state

@@ -2,78 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
-
-import pytest
 
 from liteq.exceptions import ChordError
-from liteq.message import DEPTH_SHIFT, LATER, Ack, Batch, DeadLetter, Flag, Group, Lease, Message, Outcome, Replace
+from liteq.message import DEPTH_SHIFT, LATER, Ack, Batch, DeadLetter, Flag, Group, Replace
 from liteq.serialization import decode_error, encode_error
 from liteq.states import State
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from .conftest import PAYLOAD, FakeWorker
+from .conftest import FakeWorker, Run, StateOf, chain_of, chord_of, row
 
 ERROR = encode_error(ValueError("no"))
 LINKED, INPUT, ERRBACK = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE
-
-
-def row(name: str, flags: int = 0, **fields: object) -> Message:
-    """A message whose id is its task's name, so that a test reads as the graph it draws."""
-    return Message(**{"id": name, "task": name, "payload": PAYLOAD, "flags": flags, **fields})  # type: ignore[arg-type]
-
-
-def chain_of(*names: str) -> list[Message]:
-    rows = [row(names[0], LINKED)]
-    for before, name in pairwise(names):
-        rows.append(row(name, LINKED | INPUT, awaits=before))
-    return [*rows[:-1], replace(rows[-1], flags=INPUT)]
-
-
-def chord_of(members: int, body: str = "body", group: str = "g") -> Batch:
-    header = [row(f"m{i}", LINKED, group_id=group, position=i) for i in range(members)]
-    return Batch([*header, row(body, INPUT, awaits=group)], [Group(group, members)])
-
-
-class Run:
-    """Drives a storage by hand: runs whatever is claimable, in order, with an outcome for each task."""
-
-    def __init__(self, storage: Storage, worker: FakeWorker) -> None:
-        self.storage, self.worker = storage, worker
-        self.order: list[str] = []
-        self.inputs: dict[str, bytes | None] = {}
-
-    def __call__(self, **outcomes: Outcome) -> list[str]:
-        """Run until nothing is claimable; tasks that `outcomes` does not name return their own name."""
-        while leases := self.worker.claim(100):
-            self.order += [lease.id for lease in leases]
-            self.inputs |= {lease.id: lease.input for lease in leases}
-            self.storage.settle([(lease, self._outcome(lease, outcomes)) for lease in leases])
-        return self.order
-
-    @staticmethod
-    def _outcome(lease: Lease, outcomes: dict[str, Outcome]) -> Outcome:
-        return outcomes.get(lease.id, Ack(f'"{lease.id}"'.encode()))
-
-
-@pytest.fixture
-def run(storage: Storage, worker: FakeWorker) -> Run:
-    return Run(storage, worker)
-
-
-@pytest.fixture
-def state(storage: Storage) -> Callable[[str], State | None]:
-    def state(message_id: str) -> State | None:
-        record = storage.reader.find(message_id)
-        return record.state if record else None
-
-    return state
-
-
-StateOf = Callable[[str], State | None]
 
 
 # -- chains ----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import sys
 import warnings
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib import metadata
 from uuid import UUID
 
 import pytest
@@ -91,6 +92,14 @@ from kombu.utils.encoding import bytes_to_str, safe_str
 from kombu.utils.imports import symbol_by_name
 from kombu.utils.objects import cached_property
 from kombu.utils.functional import maybe_list, retry_over_time
+from celery import registry
+from celery.app.trace import build_tracer, task_has_custom
+from celery.beat import ScheduleEntry, Scheduler
+from celery.worker.request import Request
+from kombu import Producer
+from kombu.messaging import Producer
+from billiard.pool import Worker
+from billiard.einfo import ExceptionWithTraceback
 from celery.worker import WorkController
 from celery.worker.control import Panel, control_command, inspect_command
 from kombu import Exchange, Queue, binding, uuid
@@ -169,6 +178,30 @@ def test_the_version_is_that_of_the_celery_that_is_followed(shim):
 
     assert celery.VERSION >= (5, 7)
     assert celery.__version__ == ".".join(map(str, celery.VERSION[:3]))
+
+
+def test_libraries_find_the_packages_that_liteq_stands_for(shim):
+    assert metadata.version("celery") == "5.7.0"
+    assert {"celery", "kombu", "billiard"} <= {one.name for one in metadata.distributions()}
+    assert metadata.entry_points(group="liteq.nothing") == ()
+    uninstall()
+    with pytest.raises(metadata.PackageNotFoundError):
+        metadata.version("celery")
+
+
+def test_an_installed_package_has_its_own_metadata(shim, tmp_path, monkeypatch):
+    (tmp_path / "kombu").mkdir()
+    (tmp_path / "kombu" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(metadata.PackageNotFoundError):
+        metadata.version("kombu")
+
+
+def test_the_registry_is_that_of_the_current_app(shim):
+    from celery import registry
+
+    app = liteq.LiteQ("registry")
+    assert registry.tasks.get("celery.chunks") is app.tasks["celery.chunks"]
 
 
 def test_the_logger_of_the_name_celery_stands_above_liteq_s(shim):
@@ -289,9 +322,9 @@ def test_django_s_task_class(shim):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("from celery.beat import Scheduler", "liteq.beat.Beat"),
+        ("from celery.beat import PersistentScheduler", "liteq.beat.Beat"),
         ("import celery.concurrency.gevent", "prefork, threads and solo"),
-        ("from celery.worker.request import Request", "self.request"),
+        ("from celery.worker.request import create_request_cls", "self.request"),
         ("from celery.bootsteps import Blueprint", "StartStopStep"),
         ("from celery.result import AsyncReslt", "'AsyncResult'"),
         ("from celery.utils.term import colored", "not part of liteq"),
@@ -309,7 +342,7 @@ def test_code_that_tries_finds_nothing(shim):
     import celery
 
     assert not hasattr(celery, "nothing")
-    assert not hasattr(celery.beat, "Scheduler")
+    assert not hasattr(celery.beat, "PersistentScheduler")
 
 
 def test_what_is_said_to_be_absent_is_not_mapped(shim):
@@ -520,7 +553,7 @@ def test_loggers_that_a_project_configures_by_celery_s_names_rule_those_of_the_w
     (tmp_path / "logged.py").write_text(LOGGED)
     env = {**os.environ, "LITEQ_CELERY_SHIM": "1", "LITEQ_BROKER_URL": "sqlite:///q.db",
            "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
-    command = [sys.executable, "-m", "liteq", "-A", "logged", "worker", "-P", "solo", "-l", "INFO"]
+    command = [sys.executable, "-m", "liteq", "-A", "logged", "worker", "--without-tasks", "-P", "solo", "-l", "INFO"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path, env=env)
     log = ended.stderr.splitlines()
     assert [line for line in log if "in a task" in line] == ["OWN in a task"], ended.stderr

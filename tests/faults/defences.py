@@ -28,6 +28,7 @@ def without(defence: str, file: str, old: str, new: str, *tests: str) -> Mutant:
 # Tests that are the control of another, or have one: what they show without the defence, they show themselves.
 CONTROLS = {
     "test_disk.py::test_the_control_that_never_syncs_is_damaged",
+    "test_canvases.py::test_the_oracle_sees_what_waits_for_ever",
     "test_wal_reset.py::test_the_unguarded_control_is_damaged",
     "test_wal_reset.py::test_the_guarded_checkpoint_keeps_the_file_whole",  # the race is not met each time
     "test_clock_jumps.py::test_workers_live_through_a_clock_that_is_set",  # nightly, of the verbs that are tried here
@@ -61,7 +62,7 @@ MUTANTS = [
     ),
     without(
         "a death travels along the chain", "liteq/storage/continuation.py",
-        "todo.append(End(id_, False, group_id, end.error,", "(End(id_, False, group_id, end.error,",
+        "todo.extend(_fail(tx, end, waiting, now_ms))", "list(_fail(tx, end, waiting, now_ms))",
         MODEL,
     ),
     without(
@@ -75,10 +76,95 @@ MUTANTS = [
         MODEL,
     ),
     without(
-        "a result stays while a follower may ask for it", "liteq/storage/retention.py",
-        "WHERE b.awaits = m.id AND b.state NOT IN {sql_list(FOLLOWED)})",
-        "WHERE b.awaits = m.id AND b.state = 'none')",
+        "a result stays while a follower may ask for it", "liteq/storage/needed.py",
+        "WHERE taker.awaits = {row}.id AND taker.state IN {takers})", "WHERE taker.awaits = {row}.id AND 0)",
         MODEL,
+        "../conformance/test_needed.py::test_the_input_of_a_row_stays_until_it_has_finished",
+    ),
+    without(
+        "the results of a header stay for its body", "liteq/storage/needed.py",
+        "WHERE taker.awaits = above.id AND taker.state", "WHERE 0 AND taker.state",
+        "../conformance/test_needed.py::test_the_input_of_a_row_stays_until_it_has_finished",
+    ),
+    without(
+        "a part whose unique key is held follows the holder", "liteq/storage/enqueue.py",
+        "            _write_one(tx, as_alias(m, holder), now_ms)\n", "            pass\n",
+        MODEL,
+        "test_canvases.py::test_a_send_raises_and_has_written_nothing_or_every_part_of_it_ends",
+    ),
+    without(
+        "a lease of before its follower came is looked at anew", "liteq/storage/settle.py",
+        'ENDS = f"{UNDER_LEASE} AND flags & {Flag.LINKED} <= ?"', 'ENDS = f"{UNDER_LEASE} AND ? IS NOT NULL"',
+        MODEL,
+        "../integration/test_canvases_end.py::test_what_is_followed_may_run_already",
+    ),
+    without(
+        "what waits for a part is not followed by it", "liteq/storage/enqueue.py",
+        "waits_for(tx, holder, {waiter.id})", "False",
+        "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",
+        "../integration/test_canvases_end.py::test_what_is_added_to_a_chord_ends_whatever_its_key",
+    ),
+    without(
+        "a replacement has ids of its own", "liteq/storage/settle.py",
+        "names = {own: new_id()} if", "names = {own: own} if",
+        "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",
+    ),
+    without(
+        "a canvas of which a part is something else's is refused", "liteq/storage/standing.py",
+        "    if same is None:\n", "    if False:\n",
+        "../integration/test_canvases_end.py::test_a_canvas_of_which_a_part_is_another_message_is_refused_by_name",
+    ),
+    without(
+        "a canvas is looked at as if nothing of it had been written", "liteq/storage/enqueue.py",
+        "            if canvas:\n                tx.execute(UNDO)\n            placed =", "            placed =",
+        "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",
+    ),
+    without(
+        "an errback takes its key when it is to run", "liteq/storage/follow.py",
+        "if m.unique_key is None else _late(m)", "if True else _late(m)",
+        "../integration/test_canvases_end.py::test_an_errback_takes_its_key_when_it_runs",
+    ),
+    without(
+        "a replay that fails again calls its errbacks again", "liteq/storage/revive.py",
+        "        _rearm(tx, node, now_ms)\n", "",
+        MODEL,
+        "../conformance/test_needed.py::test_a_replay_that_fails_again_calls_its_errbacks_again",
+    ),
+    without(
+        "a replay meets keys that were taken since", "liteq/storage/revive.py",
+        "AND state = 'upstream_failed' AND unique_key IS NULL", "AND state = 'upstream_failed'",
+        "../conformance/test_needed.py::test_a_replay_whose_followers_key_was_taken_goes_on_and_the_follower_follows",
+    ),
+    without(
+        "a failure is stored once", "liteq/storage/results.py",
+        "if error is None or len(error) <= PASSED_ON_BYTES:", "if True:",
+        "../conformance/test_needed.py::test_an_error_is_stored_once_however_many_fail_because_of_it",
+    ),
+    without(
+        "what runs at most once and never began goes back", "liteq/storage/reap.py",
+        "(flags & Flag.EARLY_ACK and flags & Flag.BEGUN)", "(flags & Flag.EARLY_ACK)",
+        MODEL,
+        "../conformance/test_needed.py::test_what_runs_at_most_once_and_never_began_goes_back",
+    ),
+    without(
+        "what has replaced itself is revoked with its replacement", "liteq/storage/cancel.py",
+        "                todo.append(awaits)\n", "                pass\n",
+        "../integration/test_revoked_replacements.py::test_what_has_replaced_itself_is_revoked_with_its_replacement",
+    ),
+    without(
+        "what was revoked is REVOKED, whatever it had said of itself", "liteq/result/reading.py",
+        "return ended is None or decode_error(ended).type != TaskRevokedError.__name__", "return True",
+        "../integration/test_revoked_replacements.py::test_what_has_told_its_progress_and_is_cancelled_is_revoked",
+    ),
+    without(
+        "what is idempotent is found again", "liteq/storage/settle.py",
+        "STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS", "STAYS = Flag.LINKED | Flag.PERHAPS",
+        "../integration/test_same_id_again.py::test_idempotent_runs_once_where_its_result_is_ignored",
+    ),
+    without(
+        "a large result that is stored again takes its body along", "liteq/storage/results.py",
+        "        tx.executemany(CLEAR_BODY, [(result_ref(seq),)])\n", "",
+        "../conformance/test_needed.py::test_a_large_result_that_is_stored_again_leaves_no_body_behind",
     ),
     without(
         "what is accepted has waited for the disk", "liteq/storage/sqlite/upkeep.py",
@@ -100,7 +186,7 @@ MUTANTS = [
     ),
     without(
         "the ballast is dropped on a full disk", "liteq/storage/sqlite/ballast.py",
-        "os.truncate(self.path, 0)", "pass",
+        "os.truncate(fd, 0)", "pass",
         "test_disk_full.py::test_acks_finish_from_the_ballast_and_the_worker_resumes_alone",
     ),
     without(
@@ -138,6 +224,7 @@ MUTANTS = [
         "    _refuse_read_only(path)\n", "",
         "test_bad_files.py::test_a_file_that_this_user_may_not_write_is_refused",
         "test_bad_files.py::test_a_read_only_file_system_is_told_as_such",
+        "test_shared_files.py::test_without_the_setting_the_second_user_is_told_what_is_wrong",
     ),
     without(
         "the reaper pauses when the clock was set", "liteq/worker/chores/heartbeat.py",
@@ -179,7 +266,7 @@ MUTANTS = [
     ),
     without(
         "a killed worker's leases are given back by the next one", "liteq/context/identity.py",
-        "if state in ENDED or started != other.started:", "if False:",
+        "return Presence.UNKNOWN if _exists(other.pid) else Presence.GONE", "return Presence.UNKNOWN",
         "test_kill.py::test_nothing_is_lost_when_workers_are_killed_whole",
         "test_kill.py::test_nothing_is_lost_when_anything_is_killed",
     ),
@@ -206,7 +293,7 @@ MUTANTS = [
     ),
     without(
         "a log that is deleted under running processes is noticed", "liteq/storage/sqlite/sidecars.py",
-        'return self._log != NONE and identity(f"{self._path}-wal") != self._log', "return False",
+        "return self._lost(LOG)", "return False",
         "test_bad_files.py::test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_nothing",
     ),
     without(
@@ -226,7 +313,7 @@ MUTANTS = [
         "test_cron_zones.py::test_clocks_that_are_set_back_by_three_hours_lose_no_minute",
     ),
     without(
-        "a file is its owner's alone", "liteq/storage/sqlite/files.py",
+        "a file is its owner's alone", "liteq/storage/sqlite/ownership.py",
         "MODE = 0o600", "MODE = 0o666",
         "test_limits.py::test_every_file_is_its_owners_alone_whatever_the_umask_allows",
     ),
@@ -253,7 +340,7 @@ MUTANTS = [
     ),
     without(
         "an index that is deleted under running processes is noticed", "liteq/storage/sqlite/sidecars.py",
-        'return self._index != NONE and identity(f"{self._path}-shm") != self._index', "return False",
+        "return self._lost(INDEX)", "return False",
         "test_bad_files.py::test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_nothing",
     ),
     without(
@@ -291,11 +378,12 @@ MUTANTS = [
     without(
         "a canvas is sent in one transaction", "liteq/storage/storage.py",
         "        with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
-        "            ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)\n",
+        "            ids = enqueue(tx, batch, now_ms=now_ms, again=again)\n",
         "        ids = []\n"
         "        for one in batch.messages:\n"
         "            with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
-        "                ids += _enqueue.enqueue(tx, Batch([one], batch.groups), now_ms=now_ms, again=again)\n",
+        "                groups = batch.groups if one is batch.messages[0] else []\n"
+        "                ids += enqueue(tx, Batch([one], groups), now_ms=now_ms, again=again)\n",
         "test_kill.py::test_what_a_killed_producer_reported_is_there",
     ),
     without(
@@ -423,7 +511,7 @@ MUTANTS = [
     ),
     without(
         'what has finished has finished by now', "liteq/storage/cap.py",
-        '    "finished": finished({State.SUCCEEDED, State.CANCELLED, State.UPSTREAM_FAILED}),\n', '',
+        """    "finished": finished("finished_ms IS NOT NULL AND state <> 'dead'"),\n""", "",
         "test_clock_jumps.py::test_what_has_finished_leaves_in_spite_of_it",
     ),
     without(
@@ -581,6 +669,12 @@ MUTANTS = [
         "../unit/test_call_options.py::test_a_time_that_there_is_not",
     ),
     without(
+        "a signed pickle is read in its own place alone", "liteq/serialization/content.py",
+        'join([self._purpose, *(part.encode() for part in owner or ())])', "join([])",
+        "../unit/test_serializers.py::test_a_signed_pickle_is_read_as_the_arguments_of_its_own_message_alone",
+        "../unit/test_serializers.py::test_a_pickle_that_is_copied_to_another_row_becomes_a_dead_letter",
+    ),
+    without(
         "a message names no module to import", "liteq/worker/control/commands.py",
         "    if modules and not state.app.conf.worker_pool_restarts:", "    if False:",
         "../integration/test_control_worker.py::test_a_message_imports_no_module_unless_the_settings_allow_it",
@@ -638,5 +732,152 @@ MUTANTS = [
         'cast("Any", params)).fetchall())\n        except apsw.Error as error:\n'
         '            raise StorageError(f"{error} {params}") from error',
         "test_limits.py::test_a_storage_error_names_no_more_than_its_path",
+    ),
+    # -- interrupts, threads, foreign files
+    without(
+        "a limit is held back while the storage works", "liteq/worker/pool/limits.py",
+        "for module in (storage, signals,", "for module in (signals,",
+        "test_interrupts.py::test_a_limit_never_raises_inside_the_storage",
+    ),
+    without(
+        "a limit is held back where it would be swallowed", "liteq/worker/pool/limits.py",
+        'if name == "__del__" or (name', "if (name",
+        "test_interrupts.py::test_a_limit_that_comes_in_a_receiver_or_a_destructor_is_not_swallowed",
+    ),
+    without(
+        "a limit that is held back is tried again", "liteq/worker/pool/limits.py",
+        "signal.setitimer(signal.ITIMER_REAL, AGAIN_S)", "pass",
+        "test_interrupts.py::test_soft_limits_inside_the_storage_all_arrive_and_leave_nothing_behind",
+        "test_interrupts.py::test_a_limit_that_comes_in_a_receiver_or_a_destructor_is_not_swallowed",
+    ),
+    without(
+        "what an interrupted exit left open is rolled back", "liteq/storage/interrupts.py",
+        "            drop(trace.tb_frame.f_locals[\"self\"])\n", "            pass\n",
+        "test_interrupts.py::test_an_interrupt_at_any_step_leaves_the_gate_open_and_the_handler_able_to_send",
+    ),
+    without(
+        "a waiter that is left behind lets go", "liteq/storage/sqlite/gate.py",
+        "self._fd = os.dup(fd)", "self._fd = fd",
+        "test_interrupts.py::test_an_interrupt_while_waiting_for_the_gate_gives_the_place_up",
+    ),
+    without(
+        "nobody waits at the gate without end", "liteq/storage/sqlite/gate.py",
+        "return self._wait(min(timeout_s, PATIENCE_S))", "return self._wait(timeout_s)",
+        "test_threads.py::test_a_process_that_is_stopped_at_the_gate_holds_nobody_up",
+    ),
+    without(
+        "one waiter of a process is enough for a queue that does not move", "liteq/storage/sqlite/gate.py",
+        "if self._path in _left.values():", "if False:",
+        "test_threads.py::test_a_process_that_is_stopped_at_the_gate_holds_nobody_up",
+        "test_interrupts.py::test_an_interrupt_while_waiting_for_the_gate_gives_the_place_up",
+    ),
+    without(
+        "files that were forgotten meanwhile are not lost", "liteq/storage/sqlite/sidecars.py",
+        "            if known is before:\n                return True", "            return True",
+        "test_threads.py::test_the_last_connection_that_closes_between_two_looks_is_no_deletion",
+    ),
+    without(
+        "what is known of the log is one value", "liteq/storage/sqlite/sidecars.py",
+        "        known = self._known\n        while known is not None",
+        "        if self._known is not None"
+        " and identity(self._paths[which]) != (self._known or ((0, 0), (0, 0)))[which]:\n"
+        "            return True\n"
+        "        known = self._known\n        while known is not None",
+        "test_threads.py::test_forty_threads_that_send_and_ask_meet_no_error",
+    ),
+    without(
+        "the drivers are not gone through while one is added", "liteq/storage/sqlite/fork.py",
+        "    with _registering:  # a set that grows cannot be gone through\n        return list(_drivers)",
+        "    return list(_drivers)",
+        "test_threads.py::test_drivers_may_be_opened_while_others_look_for_them",
+    ),
+    without(
+        "what many connections do together counts for the log", "liteq/storage/sqlite/upkeep.py",
+        "self._work += session.work", "self._work = session.work",
+        "test_threads.py::test_the_log_of_many_threads_is_folded",
+    ),
+    without(
+        "no reader is blamed that is not there", "liteq/storage/sqlite/checkpoint.py",
+        "    if who:\n", "    if True:\n",
+        "test_threads.py::test_a_large_log_that_nobody_reads_is_laid_at_nobodys_door",
+    ),
+    without(
+        "a greenlet waits in a native thread", "liteq/storage/sqlite/greenlets.py",
+        'return getattr(_thread, name) if monkey is None else monkey.get_original("_thread", name)',
+        "return getattr(_thread, name)",
+        "test_threads.py::test_greenlets_and_a_second_process_all_get_through",
+    ),
+    without(
+        "a fork waits for imports", "liteq/utils/imports.py",
+        "not in (None, me)", "is NotImplemented",
+        "test_threads.py::test_a_child_is_not_forked_while_another_thread_imports",
+    ),
+    without(
+        "the umask has no say in a queue's mode", "liteq/storage/sqlite/files.py",
+        "                os.fchmod(fd, mode)  # the umask has perhaps taken bits\n", "                pass\n",
+        "test_shared_files.py::test_the_setting_says_who_may_use_the_files_and_the_umask_does_not",
+    ),
+    without(
+        "what is beside a shared queue is shared", "liteq/storage/sqlite/ownership.py",
+        "wanted = MODE | (database.st_mode & GROUP if database.st_mode & stat.S_IWGRP else 0)", "wanted = MODE",
+        "test_shared_files.py::test_two_users_of_a_group_share_a_queue_and_a_third_does_not",
+    ),
+    without(
+        "the mode of a file that is there is its owner's choice", "liteq/storage/sqlite/files.py",
+        "    except FileExistsError:\n        return\n",
+        "    except FileExistsError:\n        os.chmod(path, mode)\n        return\n",
+        "test_shared_files.py::test_a_file_that_is_there_keeps_its_mode",
+    ),
+    without(
+        "a queue is one user's or one group's", "liteq/settings/table.py",
+        '        choices=("600", "660"),\n', "",
+        "test_shared_files.py::test_no_other_mode_is_taken",
+    ),
+    without(
+        "a side file of another user is refused", "liteq/storage/sqlite/ownership.py",
+        "in (os.geteuid(), 0, database.st_uid)", "is not None",
+        "test_foreign_files.py::test_a_side_file_of_another_user_is_refused",
+        "test_foreign_files.py::test_a_side_file_that_is_laid_out_later_is_refused_too",
+        "test_foreign_files.py::test_the_ballast_of_another_user_says_nothing_and_a_link_in_its_place_harms_nothing",
+    ),
+    without(
+        "each connection looks whose the log is", "liteq/storage/sqlite/base.py",
+        "            ownership.check(self.path, ownership.LOG_FILES)\n", "",
+        "test_foreign_files.py::test_a_log_that_is_laid_out_between_two_connections_is_refused",
+    ),
+    without(
+        "a group's side file has no bit more than the database", "liteq/storage/sqlite/ownership.py",
+        "status.st_gid == database.st_gid and not more", "status.st_gid == database.st_gid",
+        "test_foreign_files.py::test_a_group_shares_a_queue_whichever_of_its_users_made_the_side_files",
+    ),
+    without(
+        "a log without its database is refused", "liteq/storage/sqlite/files.py",
+        'if _size(f"{path}-wal") > 0 and _size(path) <= 0:', "if False:",
+        "test_foreign_files.py::test_a_log_without_its_database_is_refused",
+    ),
+    without(
+        "a database that is mounted alone is refused", "liteq/storage/sqlite/mounts.py",
+        "if any(point == path for point, _ in _mounts()):", "if False:",
+        "test_foreign_files.py::test_a_database_that_is_mounted_alone_is_refused",
+    ),
+    without(
+        "a file system of a virtual machine is refused", "liteq/storage/sqlite/mounts.py",
+        "UNSAFE = NETWORK | SHARED", "UNSAFE = NETWORK",
+        "test_foreign_files.py::test_a_file_system_that_machines_share_is_refused",
+    ),
+    without(
+        "a side file that is none is refused", "liteq/storage/sqlite/ownership.py",
+        "    if not stat.S_ISREG(status.st_mode):\n        return False\n", "",
+        "test_foreign_files.py::test_what_is_refused_says_what_to_do",
+    ),
+    without(
+        "a restore keeps the owner and the mode", "liteq/storage/sqlite/restore.py",
+        "            _give_to_owner(part, target)\n", "",
+        "test_foreign_files.py::test_a_restore_by_root_keeps_owner_and_mode_and_else_goes_by_the_folder",
+    ),
+    without(
+        "a child needs descriptors", "liteq/worker/pool/prefork/forking.py",
+        "    make_room()\n", "",
+        "test_descriptors.py::test_a_worker_with_more_children_than_descriptors_works_with_fewer",
     ),
 ]  # fmt: skip

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Outcome, Release, RetryAt
+from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Message, Outcome, Release, RetryAt
 from liteq.states import FINISHED, UNFINISHED, State
 
 __all__ = ["Model", "Row"]
@@ -29,6 +29,10 @@ class Row:
     group: str | None
     flags: int
     unique_key: str | None
+    late_key: str | None = None
+    kept: bool = False
+    alias: bool = False
+    begun: bool = False
     token: int = 0
     worker: int = 0
     deadline_ms: int = 0
@@ -65,32 +69,52 @@ class Model:
     groups: dict[str, Counter] = field(default_factory=dict)
     token: int = 0
     seq: int = 0
+    copies: list[str] = field(default_factory=list)  # provisional ids
 
     # -- producers ---------------------------------------------------------------------------------------------------
 
     def enqueue(self, batch: Batch) -> list[str]:
+        """A part of a canvas whose key is held follows the holder; a call is not written, and the holder's id told."""
+        ids = [node.id for node in batch.nodes()]
+        if any(m.id in self.rows for m in batch.messages):
+            return ids  # the canvas that is there
+        plain = len(batch.messages) == 1 and not batch.groups
+        if plain and (holder := self._holder(batch.messages[0].unique_key)) is not None:
+            return [holder.id]
         for g in batch.groups:
-            self.groups.setdefault(g.id, Counter(g.size, g.group_id))
-        return [self._add(m) for m in batch.messages]
+            self.groups[g.id] = Counter(g.size, g.group_id)
+        perhaps: set[str] = set()  # errbacks, and what stands behind them
+        for m in batch.messages:
+            row = self._add(m)
+            if m.flags & Flag.ON_FAILURE or m.awaits in perhaps:
+                perhaps.add(m.id)
+                row.late_key, row.unique_key, row.kept = m.unique_key, None, True
+            else:
+                self._take(row, m.unique_key)
+        return ids
 
-    def _add(self, m: object) -> str:
-        id_: str = m.id  # type: ignore[attr-defined]
-        holder = self._holder(m.unique_key)  # type: ignore[attr-defined]
-        if holder is not None:
-            return holder.id
-        if id_ not in self.rows:
-            self.seq += 1
-            due_ms: int | None = m.due_ms  # type: ignore[attr-defined]
-            state = PENDING
-            if m.awaits is not None:  # type: ignore[attr-defined]
-                state = BLOCKED
-            elif due_ms is not None and due_ms > self.now_ms:
-                state = SCHEDULED
-            due = self.now_ms if due_ms is None else due_ms
-            self.rows[id_] = Row(
-                id_, self.seq, state, m.priority, due, m.delay_ms, m.awaits, m.group_id, m.flags, m.unique_key,  # type: ignore[attr-defined]
-            )  # fmt: skip
-        return id_
+    def _add(self, m: Message) -> Row:
+        self.seq += 1
+        state = PENDING
+        if m.awaits is not None:
+            state = BLOCKED
+        elif m.due_ms is not None and m.due_ms > self.now_ms:
+            state = SCHEDULED
+        due = self.now_ms if m.due_ms is None else m.due_ms
+        row = Row(m.id, self.seq, state, m.priority, due, m.delay_ms, m.awaits, m.group_id, m.flags, None)
+        self.rows[m.id] = row
+        return row
+
+    def _take(self, row: Row, key: str | None) -> bool:
+        """Give `row` its key, or let it follow who has it; False then."""
+        holder = self._holder(key)
+        if holder is None:
+            row.unique_key = key
+            return True
+        holder.flags |= Flag.LINKED
+        row.state, row.awaits, row.alias = BLOCKED, holder.id, True
+        row.flags &= ~(Flag.ON_FAILURE | Flag.TAKES_INPUT)
+        return False
 
     def _holder(self, key: str | None) -> Row | None:
         if key is None:
@@ -113,14 +137,43 @@ class Model:
             self._revive(row.id, row.group)
 
     def _revive(self, id_: str, group: str | None) -> None:
+        self._rearm(id_)
         for row in self._waiting_for(id_, UPSTREAM_FAILED):
+            key, row.unique_key = row.unique_key, None
             row.state, row.finished_ms = BLOCKED, None
+            self._take(row, key)
             self._revive(row.id, row.group)
         counter = self.groups.get(group or "")
         if counter is not None:
             counter.remaining, counter.failed, counter.finished_ms = counter.remaining + 1, counter.failed - 1, None
             if counter.remaining == 1:
                 self._revive(group or "", counter.group)
+
+    def _rearm(self, id_: str) -> None:
+        """An errback that has run stays as it ended, and a copy of it, and of what stands behind it, waits."""
+        for first in [r for r in self.rows.values() if r.awaits == id_ and r.flags & Flag.ON_FAILURE and not r.alias]:
+            canvas = [first]
+            for row in canvas:
+                canvas += [r for r in self.rows.values() if r.awaits == row.id and not r.alias]
+            if any(row.state in UNFINISHED for row in canvas):
+                continue
+            names = {row.id: f"copy {len(self.copies) + i}" for i, row in enumerate(canvas)}
+            for row in sorted(canvas, key=lambda row: row.seq):
+                self.seq += 1
+                self.copies.append(names[row.id])
+                self.rows[names[row.id]] = replace(
+                    row, id=names[row.id], seq=self.seq, state=BLOCKED, awaits=names.get(row.awaits or "", row.awaits),
+                    unique_key=None, token=0, worker=0, retries=0, crashes=0, reaps=0, finished_ms=None,
+                )  # fmt: skip
+            first.awaits = None
+
+    def rename(self, names: dict[str, str]) -> None:
+        """Let copies have the ids that they have in the file."""
+        for row in [self.rows.pop(id_) for id_ in names]:
+            row.id = names[row.id]
+            self.rows[row.id] = row
+        for row in self.rows.values():
+            row.awaits = names.get(row.awaits or "", row.awaits)
 
     # -- workers -----------------------------------------------------------------------------------------------------
 
@@ -160,7 +213,7 @@ class Model:
         for row, outcome in held:
             if row.state in FINISHED:
                 self._finish(row.id, row.group, ok=row.state is SUCCEEDED, linked=bool(row.flags & Flag.LINKED))
-            if isinstance(outcome, Ack) and outcome.result is None and not row.flags & Flag.LINKED:
+            if isinstance(outcome, Ack) and outcome.result is None and not row.flags & Flag.LINKED and not row.kept:
                 del self.rows[row.id]
         return lost
 
@@ -169,7 +222,7 @@ class Model:
             case Ack():
                 self._close(row, SUCCEEDED)
             case RetryAt(due_ms):
-                row.state = SCHEDULED if due_ms > self.now_ms else PENDING
+                row.state, row.begun = SCHEDULED if due_ms > self.now_ms else PENDING, False
                 row.due_ms, row.retries = due_ms, row.retries + 1
             case DeadLetter():
                 self._close(row, DEAD)
@@ -181,9 +234,16 @@ class Model:
                 else:
                     self._close(row, DEAD)
             case Release():
-                row.state = PENDING
+                row.state, row.begun = PENDING, False
             case _:
                 raise NotImplementedError(outcome)
+
+    def begin(self, id_: str, token: int) -> bool:
+        row = self.rows.get(id_)
+        if row is None or row.state is not LEASED or row.token != token:
+            return False
+        row.begun = True
+        return True
 
     def extend(self, held: Iterable[tuple[str, int]], visibility_ms: int) -> set[str]:
         """The ids whose lease was lost."""
@@ -201,7 +261,7 @@ class Model:
         for row in list(self.rows.values()):
             if row.state is LEASED and (row.deadline_ms <= self.now_ms or row.worker in dead):
                 row.reaps += 1
-                if row.reaps < self.max_reaps and not row.flags & Flag.EARLY_ACK:
+                if row.reaps < self.max_reaps and not (row.flags & Flag.EARLY_ACK and row.begun):
                     row.state = PENDING
                 else:
                     self._end(row, DEAD)
@@ -238,11 +298,13 @@ class Model:
                     self._unblock(row)
                 else:
                     self._vanish(row)
+            elif ok and row.alias:
+                self._end(row, SUCCEEDED)
             elif ok:
                 self._unblock(row)
             else:
                 self._close(row, UPSTREAM_FAILED)
-                self._finish(row.id, row.group, ok=False, errbacks=errbacks and id_ in self.groups)
+                self._finish(row.id, row.group, ok=False, errbacks=errbacks and (row.alias or id_ in self.groups))
         counter = self.groups.get(group or "")
         if counter is not None:
             counter.remaining -= 1
@@ -252,6 +314,8 @@ class Model:
                 self._finish(group or "", counter.group, ok=counter.failed == 0)
 
     def _unblock(self, row: Row) -> None:
+        if row.late_key is not None and not self._take(row, row.late_key):
+            return
         later = row.due_ms > self.now_ms or (row.delay_ms or 0) > 0
         row.due_ms = max(row.due_ms, self.now_ms + (row.delay_ms or 0))
         row.state = SCHEDULED if later else PENDING

@@ -167,6 +167,12 @@ class Simulation:
             worker.held += leases
             if leases and not self.model.grant({lease.id: lease.token for lease in leases}):
                 raise Diverged(f"a fencing token was given out twice, or went back: {leases}")
+            for lease in leases:
+                if lease.flags & Flag.EARLY_ACK and self.rng.random() < 0.5:
+                    self._begin(lease)
+
+    def _begin(self, lease: Lease) -> None:
+        self._apply(lambda: self.storage.begin(lease), lambda model: model.begin(lease.id, lease.token))
 
     def settle(self) -> None:
         worker = self.rng.choice(self.workers)
@@ -218,7 +224,21 @@ class Simulation:
         dead = [id_ for id_, row in self.model.rows.items() if row.state is State.DEAD]
         if dead:
             id_ = self.rng.choice(dead)
-            self._apply(lambda: (self.storage.dead.requeue([id_]), None)[1], lambda model: model.replay([id_]))
+            self._apply(lambda: (self.storage.dead.requeue([id_]), None)[1], lambda model: self._replayed(model, id_))
+
+    def _replayed(self, model: Model, id_: str) -> None:
+        """Errbacks that are to be called again are copies; their ids are told by the file."""
+        known = set(model.rows)
+        model.replay([id_])
+        with self.storage.driver.read() as tx:
+            rows = tx.execute("SELECT id, awaits FROM liteq_messages ORDER BY seq")
+        found = {id_: awaits for id_, awaits in rows if id_ not in known}
+        names: dict[str, str] = {}
+        for row in [row for row in model.rows.values() if row.id not in known and found]:
+            awaits = names.get(row.awaits or "", row.awaits)
+            names[row.id] = next(id_ for id_, awaited in found.items() if awaited == awaits)
+            del found[names[row.id]]
+        model.rename(names)
 
     def expire(self) -> None:
         """Old results leave: of the file, and then of the model, where nobody can miss them."""
@@ -240,7 +260,7 @@ class Simulation:
             del self.model.groups[id_]
 
     def checkpoint(self) -> None:
-        self.storage.fold_log()
+        self.storage.driver.fold_log()
 
     _verbs: ClassVar[dict[Callable[[Simulation], None], int]] = {
         send: 20, claim: 30, settle: 30, beat: 5, die: 1, reap: 4, advance: 12, cancel: 2, replay: 2, expire: 1,
@@ -321,23 +341,30 @@ class Simulation:
 
     def _chain(self) -> Batch:
         """Links of which each awaits the one before; some with a countdown."""
-        links = [self._message(flags=Flag.LINKED)]
+        links = [self._message(flags=Flag.LINKED, unique_key=self._key())]
         for _ in range(self.rng.randrange(1, 4)):
-            delay = self.rng.choice([None, None, 2_000])
-            links.append(self._message(awaits=links[-1].id, flags=int(Flag.LINKED | Flag.TAKES_INPUT), delay_ms=delay))
+            fields = {"delay_ms": self.rng.choice([None, None, 2_000]), "unique_key": self._key()}
+            links.append(self._message(awaits=links[-1].id, flags=int(Flag.LINKED | Flag.TAKES_INPUT), **fields))
         return Batch(links)
+
+    def _key(self) -> str | None:
+        """Perhaps a key that other messages have, too."""
+        return self.rng.choice("abc") if self.rng.random() < 0.15 else None
 
     def _chord(self) -> Batch:
         """Members, one of which may be a group of its own; a body, and an errback on it."""
         group = Group(self._id(), self.rng.randrange(2, 5))
         linked = Flag.LINKED
-        members = [self._message(group_id=group.id, position=i, flags=linked) for i in range(group.size)]
+        members = [
+            self._message(group_id=group.id, position=i, flags=linked, unique_key=self._key())
+            for i in range(group.size)
+        ]
         groups = [group]
         if self.rng.random() < 0.3:
             inner = Group(self._id(), 2, group_id=group.id, position=group.size - 1)
             inside = [self._message(group_id=inner.id, position=i, flags=linked) for i in range(2)]
             members, groups = [*members[:-1], *inside], [group, inner]
-        body = self._message(awaits=group.id, flags=int(Flag.LINKED | Flag.TAKES_INPUT))
+        body = self._message(awaits=group.id, flags=int(Flag.LINKED | Flag.TAKES_INPUT), unique_key=self._key())
         errback = self._message(awaits=body.id, flags=int(Flag.ON_FAILURE | Flag.TAKES_INPUT))
         return Batch([*members, body, errback], groups)
 

@@ -36,7 +36,7 @@ def queue_at(path: Path, messages: int = 200) -> Path:
     storage = open_storage(f"sqlite:///{path}")
     storage.migrate()
     storage.enqueue_many([Message(new_id(), "t", b'[["%b"],{}]' % (b"x" * 400)) for _ in range(messages)])
-    storage.fold_log()
+    storage.driver.fold_log()
     storage.close()
     return path
 
@@ -305,7 +305,7 @@ def test_a_worker_whose_file_turns_bad_goes_on_trying_calmly(tmp_path: Path) -> 
     go = tmp_path / "go"
     drill.send(storage, "until", str(go))
     wait_for(drill.ledger, within_s=20)
-    storage.fold_log()
+    storage.driver.fold_log()
     storage.close()
     with drill.db.open("r+b") as file:  # no connection of this process is open: its locks are not at stake
         file.seek(0)

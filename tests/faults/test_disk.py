@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
     path.parent.mkdir()
     storage = open_storage(f"sqlite:///{path}")
     storage.migrate()
-    storage.fold_log()
+    storage.driver.fold_log()
     storage.close()
     return path
 
@@ -99,7 +99,7 @@ def run_with_fault(path: Path, vfs: FaultyVFS, fault: str, k: int) -> int:
         send(storage, ledger, chord())
         work(storage, ledger, worker)
         try:
-            storage.fold_log()
+            storage.driver.fold_log()
         except StorageError:
             pass
     fired = vfs.fired
@@ -196,7 +196,7 @@ class Run:
             elif what < 0.9:
                 work(self.storage, self.ledger, worker)
             else:
-                self.storage.fold_log()
+                self.storage.driver.fold_log()
         self.storage.close()
         self.vfs.unregister()
 

@@ -162,7 +162,7 @@ def test_a_reader_without_end_is_named_and_holds_nobody_up(drill: Drill, hold: H
         wait_for(lambda: f"PID {reader.pid} " in drill.log(name))
         reader.communicate("go on\n")
         # Now the log can be folded, starts anew, and is cut.
-        storage.fold_log()
+        storage.driver.fold_log()
         storage.purge(["other"])
         wait_for(lambda: write_and_look(drill, storage) < LARGE_LOG // 2)
         assert storage.driver.warnings() == []
@@ -171,6 +171,6 @@ def test_a_reader_without_end_is_named_and_holds_nobody_up(drill: Drill, hold: H
 
 
 def write_and_look(drill: Drill, storage: object) -> int:
-    storage.fold_log()  # type: ignore[attr-defined]
+    storage.driver.fold_log()  # type: ignore[attr-defined]
     drill.send(storage, "work", 1)  # type: ignore[arg-type]
     return os.stat(f"{drill.db}-wal").st_size

@@ -18,7 +18,7 @@ from liteq.states import State
 from liteq.storage.sqlite.base import FILE_CHECK_S
 from liteq.storage.storage import Storage, open_storage
 
-from .harness import Drill, check_nothing_lost, integrity, told_of_its_loss, wait_for
+from .harness import Drill, check_nothing_lost, integrity, stop_outside_transactions, told_of_its_loss, wait_for
 from .sizes import size
 
 RESTORES = size("RESTORES", 3, 200)
@@ -84,7 +84,7 @@ def test_a_worker_that_slept_through_the_restore_changes_nothing(drill: Drill, t
     storage.backup(copy)
     lost = drill.send(storage, "until", str(go))
     wait_for(lambda: drill.executions() == 1)
-    os.killpg(zombie.pid, signal.SIGSTOP)
+    stop_outside_transactions(drill, {zombie.pid})
     looks_again_at = time.monotonic() + FILE_CHECK_S
     storage.close()
     for suffix in ("-wal", "-shm", ""):
@@ -94,7 +94,7 @@ def test_a_worker_that_slept_through_the_restore_changes_nothing(drill: Drill, t
     again = drill.send(storage, "until", str(go))  # the same row number as the one that the zombie runs
     heir = drill.worker(children=1, name="heir")
     wait_for(lambda: drill.executions() == 2)
-    os.killpg(heir.pid, signal.SIGSTOP)
+    stop_outside_transactions(drill, {heir.pid})
     go.touch()
     wait_for(lambda: time.monotonic() > looks_again_at)  # until then it would write into the old file, which harms none
     os.killpg(zombie.pid, signal.SIGCONT)

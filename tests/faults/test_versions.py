@@ -76,7 +76,7 @@ def test_who_may_write_is_what_the_file_says(
         assert storage.migrate() == version
         storage.driver.check_schema()
     else:
-        with pytest.raises(SchemaTooNew, match=r"upgrade liteq-tasks here; nothing was written"):
+        with pytest.raises(SchemaTooNew, match=r"upgrade liteq here; nothing was written"):
             storage.migrate()
         with pytest.raises(SchemaTooNew):
             storage.driver.check_schema()
@@ -90,7 +90,7 @@ def test_an_older_worker_does_not_start_on_a_newer_file(drill: Drill) -> None:
     worker = drill.worker()
     assert worker.wait(timeout=20) == CONFIG
     assert content(drill) == before
-    assert "upgrade liteq-tasks here" in drill.log()
+    assert "upgrade liteq here" in drill.log()
     assert "Traceback" not in drill.log()
 
 
@@ -101,7 +101,7 @@ def test_a_running_worker_stops_when_its_file_is_migrated_by_a_newer_one(drill: 
     wait_for(lambda: drill.ledger()[task] == 1)
     set_versions(drill, KNOWN + 1, KNOWN + 1, KNOWN + 1)
     assert worker.wait(timeout=20) == CONFIG
-    assert "upgrade liteq-tasks here" in drill.log()
+    assert "upgrade liteq here" in drill.log()
     # What it held stays leased: the newer worker, which knows how to, will give it back.
     record = storage.reader.find(task)
     assert record is not None

@@ -380,7 +380,7 @@ async def main():
     await asyncio.to_thread(drain, app)
     assert await waiting == 1
 asyncio.run(main())
-assert app.storage._ears
+assert app.storage._idle._idle
 if os.fork() == 0:
     asyncio.run(main())
     os._exit(0)

@@ -143,6 +143,13 @@ def test_the_pool_grows_and_shrinks(app, worker, inspect):
     assert inspect.stats()["one@here"]["pool"]["max-concurrency"] == 1
 
 
+def test_a_message_that_has_come_back_to_the_queue_is_cancelled_there(app, worker):
+    """The caller found it running; the worker has given it back before it read the command."""
+    sent = app.send_task("add", (1, 2), queue="elsewhere")
+    app.control.broadcast("revoke", {"task_id": sent.id}, reply=True, timeout=20)
+    assert sent.state == "REVOKED"
+
+
 def test_a_message_imports_no_module_unless_the_settings_allow_it(app, worker, tmp_path, monkeypatch):
     (tmp_path / "sent_by_a_row.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)

@@ -118,3 +118,19 @@ def test_a_result_that_its_chord_still_needs_stays(app, second):
     drain(app)
     assert app.seen == [1]
     assert app.AsyncResult("order-7").get(timeout=1) == 1
+
+
+def test_idempotent_runs_once_where_its_result_is_ignored(app, second):
+    for n in (1, 2):
+        sent(app if n == 1 else second, n, idempotent=True, ignore_result=True)
+        drain(app)
+    assert app.seen == [1]
+
+
+def test_an_idempotent_canvas_runs_once_where_its_results_are_ignored(app, second):
+    for each in (app, second):
+        note = each.tasks["note"]
+        canvas = note.s(1).set(ignore_result=True) | note.si(2).set(ignore_result=True)
+        canvas.apply_async(task_id="order-8", idempotent=True)
+        drain(app)
+    assert app.seen == [1, 2]

@@ -15,12 +15,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "liteq"
+ROOMS = ("docs", "benchmarks", "contrib", "tests")
 TEXTS = sorted(
     p
-    for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")]
+    for p in [*ROOT.glob("*.md"), *(p for room in ROOMS for p in ROOT.glob(f"{room}/**/*.md"))]
     if "_build" not in p.parts
 )
 INSTALL_AND_DEMO = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/liteq demo"
+FROM_THE_INDEX = re.compile(
+    r"(pip|pipx|uv|uvx|uv tool|poetry) (install|add) (-\S+ )*[\"']?liteq([-_]tasks)?(?![\w.-]*(\.whl|/|@| @))\b"
+)
 TEST = "python3 -m venv .venv && .venv/bin/pip install tox && .venv/bin/tox"
 
 
@@ -49,10 +53,44 @@ def test_contributors_are_told_the_same_line():
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_nobody_is_sent_to_another_project_on_the_package_index(path):
-    """The distribution is liteq-tasks; `liteq` there belongs to somebody else."""
-    text = path.read_text(encoding="utf-8")
-    assert not re.search(r"(pip|pipx|uv|uvx|uv tool|uv pip) (install|add) (-\S+ )*[\"']?liteq(?!-tasks)\b", text)
+def test_nobody_is_sent_to_the_package_index(path):
+    """`liteq` there belongs to somebody else, and `liteq-tasks` is not there: a checkout or an address is."""
+    assert not FROM_THE_INDEX.search(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("line", "from_there"),
+    [
+        ("pip install liteq", True),
+        ("pip install -U 'liteq-tasks[solar]'", True),
+        ("uv add liteq_tasks", True),
+        ("pip install .", False),
+        ("pip install ./liteq_tasks-0.1.0-py3-none-any.whl", False),
+        ("pip install liteq_tasks-0.1.0-py3-none-any.whl", False),
+        ("pip install 'liteq-tasks @ git+https://git.example.org/liteq.git'", False),
+    ],
+)
+def test_the_rule_knows_the_package_index_from_a_checkout(line, from_there):
+    assert bool(FROM_THE_INDEX.search(line)) is from_there
+
+
+def test_no_message_of_the_code_sends_anybody_to_the_package_index():
+    """An error names the library that is missing: it may be installed whatever liteq was installed from."""
+    texts = {path: path.read_text(encoding="utf-8") for path in [*SOURCE.rglob("*.py"), *ROOT.glob("contrib/**/*.py")]}
+    assert [path for path, text in texts.items() if FROM_THE_INDEX.search(text) or "liteq-tasks[" in text] == []
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_link_has_words(path):
+    """Sphinx fills `[](page)` with the page's title; every other reader of Markdown shows nothing."""
+    assert re.findall(r"(?<!!)\[\s*\]\([^)]*\)", path.read_text(encoding="utf-8")) == []
+
+
+def test_no_two_pages_make_the_same_folder():
+    """A reader goes from one tutorial to the next, and `mkdir` of a folder that is there stops them."""
+    made = re.findall(r"^\$ mkdir (\S+)", "\n".join(path.read_text("utf-8") for path in TEXTS), re.MULTILINE)
+    assert len(made) > 3
+    assert sorted(set(made)) == sorted(made)
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))

@@ -38,7 +38,8 @@ PUBLIC = {
     "liteq.events.state": "State Task Worker",
     "liteq.exceptions": """
         AlreadyRegistered AlwaysEagerIgnored BackendError BackendGetMetaError BackendStoreError BadMessage
-        CDeprecationWarning CPendingDeprecationWarning CeleryCommandException CeleryError CeleryWarning ChordError
+        CDeprecationWarning CPendingDeprecationWarning CanvasConflict CeleryCommandException CeleryError CeleryWarning
+        ChordError
         DuplicateNodenameWarning DuplicateTaskNameWarning EncodeError FixupWarning Ignore ImproperlyConfigured
         IncompleteStream InvalidTaskError LeaseLost LiteqError MaxRetriesExceededError NotConfigured NotRegistered
         NotSerializable OperationalError PayloadTooLarge QueueNotFound Reject RemoteError Replaced Retry SchemaTooNew
@@ -93,10 +94,14 @@ SAME_PATH = """
 """
 
 # Objects of liteq that only a program under the shim asks for, by Celery's own paths.
-OF_THE_SHIM = ("liteq.app.compat", "liteq.cli", "liteq.execution", "liteq.utils.proxy")
+OF_THE_SHIM = (
+    "liteq.app.compat", "liteq.beat.entries", "liteq.cli", "liteq.execution", "liteq.sending.producer",
+    "liteq.utils.proxy", "liteq.worker.pool.prefork.child",
+)  # fmt: skip
 
 # Names of liteq's own in a module that stands for one of Celery's: no program of Celery's asks for them.
 OURS = """
+    result.line_as_tuple
     canvas.LazyTasks canvas.Node canvas.as_list canvas.evaluate canvas.is_void canvas.merged_options states.EXPIRABLE
     states.FINISHED states.FOLLOWED states.LEGAL states.NONE_PRECEDENCE states.PRECEDENCE_LOOKUP states.STORABLE
     states.State states.UNFINISHED states.UNSTARTED states.celery_state states.sql_list

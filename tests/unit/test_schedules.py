@@ -224,9 +224,9 @@ def test_solar_arguments_that_make_no_sense(arguments, about):
         solar(*arguments)
 
 
-def test_solar_without_its_library_names_the_extra(monkeypatch):
+def test_solar_without_its_library_names_the_package(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "astral", None)
-    with pytest.raises(schedules.base.ImproperlyConfigured, match=r"liteq-tasks\[solar\]"):
+    with pytest.raises(schedules.base.ImproperlyConfigured, match="pip install astral"):
         solar("sunset", 48.85, 2.35)
 
 

@@ -17,6 +17,7 @@ from liteq import LiteQ, chord, group
 from liteq.exceptions import ImproperlyConfigured, NotSerializable, PayloadTooLarge, SecurityError
 from liteq.policy.arguments import Parameters
 from liteq.serialization import Content, as_json, decode, encode, kind_of, register, unregister
+from liteq.serialization.content import Owner
 from liteq.testing import drain
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -288,6 +289,56 @@ def test_a_call_may_choose_its_serializer_and_compression(app):
     keep.s({3}).set(serializer="pickle").apply_async()
     assert drain(app) == 2
     assert seen == [{1, 2}, {3}]
+
+
+OTHERS = {"another message": ("m2", "t"), "another task": ("m1", "u"), "no message": None}
+
+
+@pytest.mark.parametrize("place", OTHERS)
+def test_a_signed_pickle_is_read_as_the_arguments_of_its_own_message_alone(place):
+    signed = content().write([[{1}], {}], "pickle", None, what="a value", owner=Owner("m1", "t"))
+    assert content().read(signed, Owner("m1", "t")) == [[{1}], {}]
+    other = OTHERS[place]
+    with pytest.raises(SecurityError, match="copied from another message"):
+        content().read(signed, None if other is None else Owner(*other))
+
+
+def test_a_signed_result_is_no_argument():
+    signed = content(purpose="result").write({1}, "pickle", None, what="a value")
+    assert content(purpose="result").read(signed) == {1}
+    with pytest.raises(SecurityError, match="copied"):
+        content().read(signed)
+
+
+def test_a_pickle_that_is_copied_to_another_row_becomes_a_dead_letter(app):
+    @app.task(name="kept", serializer="pickle")
+    def kept(numbers):
+        return sum(numbers)
+
+    @app.task(name="other", serializer="pickle")
+    def other(numbers):
+        return max(numbers)
+
+    source, target = kept.delay({1, 2}), other.delay({3})
+    with app.storage.driver.write() as tx:
+        copied = tx.execute("SELECT payload FROM liteq_messages WHERE id = ?", (source.id,))[0][0]
+        tx.execute("UPDATE liteq_messages SET payload = ? WHERE id = ?", (copied, target.id))
+    drain(app)
+    assert source.get() == 3
+    with pytest.raises(SecurityError, match="copied from another message"):
+        target.get()
+
+
+def test_a_retry_with_other_arguments_is_signed_for_its_message(app):
+    @app.task(bind=True, serializer="pickle")
+    def shrink(self, numbers):
+        if len(numbers) > 1:
+            raise self.retry(args=(set(list(numbers)[1:]),), countdown=0)
+        return len(numbers)
+
+    result = shrink.delay({1, 2, 3})
+    drain(app)
+    assert result.get() == 1
 
 
 def test_results_may_be_pickled_and_go_through_a_chord(app):

@@ -57,7 +57,7 @@ class Backend:
         """Store how a task ended that no worker runs, under any id, or show `state` while it is in a queue or runs.
 
         Its own end takes the place of the state that was shown. `result` is an exception where `state` is FAILURE
-        or REVOKED. Returns `result`; raises NotSerializable.
+        or REVOKED. Returns `result`; raises NotSerializable, PayloadTooLarge.
         """
         stored = False
         if state in ENDS:
@@ -66,15 +66,23 @@ class Backend:
             ending = Ending(
                 ENDS[state],
                 task=str(getattr(request, "task", None) or ""),
-                result=None if failed else encode(result, what=f"the result of {task_id}"),
+                result=None if failed else self._encoded(result, f"the result of {task_id}"),
                 error=encode_error(_as_exception(result), traceback or "") if failed else None,
                 options=encode(stamps, what=f"the stamps of {task_id}") if stamps else None,
             )
             stored = self.app.storage.store_result(task_id, ending)
         if not stored:
             shown = repr(result) if isinstance(result, BaseException) else result
-            self.app.storage.progress(task_id, encode({"state": state, "meta": shown}, what=f"the state of {task_id}"))
+            self.app.storage.progress(
+                task_id, self._encoded({"state": state, "meta": shown}, f"the state of {task_id}")
+            )
         return result
+
+    def _encoded(self, value: Any, what: str) -> bytes:
+        """`value` within the limits of a task's result."""
+        conf = self.app.conf
+        limit, depth = conf.max_result_bytes, conf.max_nesting
+        return encode(value, what=what, limit=limit, setting="max_result_bytes", max_depth=depth)
 
     def mark_as_started(self, task_id: str, **meta: Any) -> Any:
         """Show STARTED."""

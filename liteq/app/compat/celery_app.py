@@ -210,6 +210,7 @@ class CeleryApp:
     def Worker(  # noqa: N802 - Celery's name
         self: App,
         *,
+        app: App | None = None,
         queues: str | Iterable[str] | None = None,
         exclude_queues: str | Iterable[str] | None = None,
         include: str | Iterable[str] | None = None,
@@ -219,12 +220,12 @@ class CeleryApp:
     ) -> Any:
         """A worker of this app: `app.Worker(concurrency=2, queues="mail,default").start()` works until it is stopped.
 
-        Options as of `liteq.worker.Worker`; `include`: more modules of tasks; `loglevel` or `logfile`: set up the log.
-        Raises TypeError for other options.
+        Options as of `liteq.worker.Worker`; `include`: more modules of tasks; `loglevel` or `logfile`: set up the log;
+        `app`: another app, whose worker it is. Raises TypeError for other options.
         """
         return worker_of(
-            self, queues=queues, exclude_queues=exclude_queues, include=include, loglevel=loglevel, logfile=logfile,
-            options=options,
+            app or self, queues=queues, exclude_queues=exclude_queues, include=include, loglevel=loglevel,
+            logfile=logfile, options=options,
         )  # fmt: skip
 
     def Beat(  # noqa: N802 - Celery's name

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from liteq.app.control.inspect import Inspect
-from liteq.app.control.replies import Reply, flatten_reply, ids_of, name_of_celery, stamps_of
+from liteq.app.control.replies import Reply, check_extra, flatten_reply, ids_of, name_of_celery, stamps_of
 from liteq.context import App
 from liteq.context.living import living
 from liteq.policy.rates import per_second
@@ -53,6 +53,7 @@ class Control:
         Answers are waited for up to `timeout` seconds, and no longer than until every living worker, or `limit` of
         them, has answered. `pattern` chooses workers by name, a glob, or with `matcher="pcre"` a regular expression.
         """
+        check_extra(command, extra)
         workers = self.living(destination, pattern, matcher)
         named = destination is not None or pattern is not None
         if reply and not workers:
@@ -135,13 +136,16 @@ class Control:
 
         One that waits is cancelled in the file at once. The id of one that runs, or that is unknown yet, is kept for
         a day: it is not started when it comes, a retry included, and that survives a restart of all workers. With
-        `terminate`, the process that runs it gets `signal`, and it ends as REVOKED (prefork pool).
+        `terminate`, the process that runs it gets `signal`, and it ends as REVOKED (prefork pool). With a message
+        that has replaced itself, its replacement is revoked.
         """
+        check_extra("revoke", kwargs)
         ids = ids_of(task_id)
         revoked = self.app.storage.commands.revoke(ids, keep_s=REVOKES_KEPT_S)
         if not revoked.running and not revoked.unknown and not kwargs.get("reply"):
             return None
-        arguments = {"task_id": ids, "terminate": terminate, "signal": signal}
+        replacements = [id_ for id_ in revoked.running if id_ not in ids]  # of those that have replaced themselves
+        arguments = {"task_id": ids + replacements, "terminate": terminate, "signal": signal}
         return self.broadcast("revoke", arguments, destination, **kwargs)
 
     def revoke_by_stamped_headers(

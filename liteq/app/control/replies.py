@@ -6,10 +6,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from liteq.serialization import encode
+from liteq.utils.misspelt import LIKELY, nearest, unexpected
 
-__all__ = ["Reply", "flatten_reply", "ids_of", "name_of_celery", "stamps_of"]
+__all__ = ["Reply", "check_extra", "flatten_reply", "ids_of", "name_of_celery", "stamps_of"]
 
 Reply = dict[str, Any]
+
+OPTIONS = frozenset(
+    {"destination", "reply", "timeout", "limit", "callback", "pattern", "matcher", "connection", "channel"}
+    | {"arguments", "terminate", "signal"}
+)
+
+
+def check_extra(command: str, extra: Mapping[str, Any]) -> None:
+    """Refuse further arguments of a command that look like an option of `broadcast` and are none. Raises TypeError."""
+    unknown = [name for name in extra if name not in OPTIONS and nearest(name, OPTIONS, LIKELY)]
+    if unknown:
+        raise unexpected(f"control command {command!r}", unknown, OPTIONS)
 
 
 def flatten_reply(reply: Iterable[Mapping[str, Any]]) -> Reply:

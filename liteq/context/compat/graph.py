@@ -12,6 +12,7 @@ import orjson
 
 from liteq.context.app import App
 from liteq.message import Flag, Lease
+from liteq.serialization.content import Owner
 
 __all__ = ["Following"]
 
@@ -93,7 +94,7 @@ def _next(app: App, node: str) -> list[Any]:
 
 
 def _signature(app: App, row: Any) -> dict[str, Any]:
-    args, kwargs = app.content.read(row.payload)
+    args, kwargs = app.content.read(row.payload, Owner(row.id, row.task))
     document = orjson.loads(row.options) if row.options else {}
     options = {"task_id": row.id, "queue": row.queue, **{key: document[key] for key in SHOWN if key in document}}
     options.update(document.get("stamps") or {})

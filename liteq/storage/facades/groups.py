@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from liteq.clock import Clock
 from liteq.message import Batch, Message
@@ -22,26 +22,32 @@ class Groups(Facade):
         super().__init__(driver, clock)
         self._events_of = events_of
 
-    def append(self, group_id: str, batch: Batch) -> bool:
-        """Send `batch` as one more member of a group; False, and nothing is sent, when the group is done."""
+    def append(self, group_id: str, batch: Batch) -> list[str]:
+        """Send `batch` as one more member of a group; [], and nothing is sent, when the group is done.
+
+        Else the ids that stand for its messages, then for its groups. One that is a member already is not added again.
+        """
         with self._driver.write(Promise.ACCEPTED) as tx:
             appended = _append.append(tx, group_id, batch, now_ms=self._clock.now_ms())
-        self._ring(work=appended)
+        self._ring(work=bool(appended))
         return appended
 
     def extend(
-        self, group_id: str, placeholder: str, batch: Batch, members: int, *, patience_s: float, last: bool = False
-    ) -> bool:
+        self, group_id: str, placeholder: str, batch: Batch, members: int, *, patience_s: float, last: bool = False,
+        again: Collection[str] = (),
+    ) -> bool:  # fmt: skip
         """Send the next part of a group, with `members` more; False, and nothing is sent, when `placeholder` has run.
 
         `placeholder`: the message that keeps the group open, for `patience_s` seconds more; with the `last` part it
-        leaves.
+        leaves. `again`: ids under which a finished message runs anew.
         """
         events = self._events_of(batch.messages)
         with self._driver.write(Promise.ACCEPTED) as tx:
             now_ms = self._clock.now_ms()
             due_ms = now_ms + int(patience_s * 1000)
-            extended = _append.extend(tx, group_id, placeholder, batch, members, due_ms=due_ms, now_ms=now_ms)
+            extended = _append.extend(
+                tx, group_id, placeholder, batch, members, due_ms=due_ms, now_ms=now_ms, again=again
+            )
             if extended and last:
                 _append.complete(tx, group_id, placeholder, now_ms=now_ms)
             if extended and events:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, cast
 
 import apsw
@@ -121,7 +122,8 @@ class ApswSession(Session):
             raise StorageCorrupt(f"{self.path} is damaged, and so is the copy ({verdict[0][0]}): run `liteq doctor`")
 
     def disconnect(self) -> None:
-        self.connection.close(True)
+        with suppress(apsw.Error):
+            self.connection.close(True)
 
     def abandon_connection(self) -> object:
         connection, self.connection = self.connection, cast("Any", Abandoned())

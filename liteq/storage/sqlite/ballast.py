@@ -11,7 +11,8 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from liteq.storage.sqlite.files import open_sidecar
+from liteq.exceptions import StorageUnavailable
+from liteq.storage.sqlite import ownership
 
 __all__ = ["BALLAST", "Ballast"]
 
@@ -24,28 +25,35 @@ class Ballast:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._database = path.rpartition("-")[0]
 
     def in_use(self) -> bool:
         """Whether it was dropped and not yet made anew, by whichever process; one `stat`."""
         try:
-            return os.stat(self.path).st_size == 0
+            status = os.lstat(self.path)
+            # One that another user has laid out says nothing.
+            return status.st_size == 0 and ownership.is_trusted(status, os.stat(self._database))
         except OSError:
             return False
 
     def drop(self) -> bool:
         """Give the space back; False when there was none to give."""
         try:
-            if os.stat(self.path).st_size == 0:
+            if os.lstat(self.path).st_size == 0:
                 return False
-            os.truncate(self.path, 0)
-        except OSError:
+            fd = ownership.open_sidecar(self.path)  # not by its name: it may be a link to another file
+            try:
+                os.truncate(fd, 0)
+            finally:
+                os.close(fd)
+        except (OSError, StorageUnavailable):
             return False
         return True
 
     def make(self) -> bool:
         """Have the space in reserve (again); False while the disk has less than twice as much to spare."""
         try:
-            if os.stat(self.path).st_size >= BALLAST:
+            if os.lstat(self.path).st_size >= BALLAST:
                 return True
         except OSError:
             pass
@@ -56,7 +64,7 @@ class Ballast:
         try:
             _fill(new)
             os.replace(new, self.path)
-        except OSError:
+        except (OSError, StorageUnavailable):
             with suppress(OSError):
                 os.unlink(new)
             return False
@@ -73,7 +81,7 @@ def _free(folder: str) -> int:
 
 
 def _fill(path: str) -> None:
-    fd = open_sidecar(path)
+    fd = ownership.open_sidecar(path)
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(fd, 0, BALLAST)

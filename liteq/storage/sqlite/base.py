@@ -12,9 +12,9 @@ from time import monotonic, sleep
 
 from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull
 from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
-from liteq.storage.sqlite import create, files, fork, migrate
+from liteq.storage.sqlite import create, files, fork, migrate, ownership
 from liteq.storage.sqlite.doorbell import Doorbell
-from liteq.storage.sqlite.gate import pause_s
+from liteq.storage.sqlite.gate import PATIENCE_S, pause_s
 from liteq.storage.sqlite.holder import writer
 from liteq.storage.sqlite.session import Session
 from liteq.storage.sqlite.transaction import Checkout, ReadTransaction, WriteTransaction
@@ -38,17 +38,19 @@ class SQLiteDriver(FileUpkeep):
         durability: Durability = Durability.DURABLE,
         busy_timeout_s: float = 30.0,
         allow_network_filesystem: bool = False,
+        file_mode: int = ownership.MODE,
     ) -> None:
         super().__init__(files.resolve(path), durability=durability, busy_timeout_s=busy_timeout_s)
         self.url = url
         self.given_path = path
         self._allow_network = allow_network_filesystem
+        self._file_mode = file_mode
         self._bells = {bell: Doorbell(f"{self.path}-{bell.value}", self.version) for bell in Bell}
         self._idle: dict[bool, list[Session]] = {True: [], False: []}  # by Session.reader; the last used first
         self._active: dict[bool, dict[Session, int]] = {True: {}, False: {}}  # likewise, with the thread that has it
         self._watcher: Session | None = None  # for version(): never in a transaction
-        self._ready = False  # the file was looked at, and is a queue's
-        self._generation = 0  # goes up when open sessions must not be used any more
+        self._generation = 0  # goes up when what is open must not be used any more
+        self._looked_at = -1  # the generation in which the file was looked at, and is a queue's
         self._identity = self._gate_identity = (0, 0)
         self._check_at = 0.0
         self._renew_locks()
@@ -102,7 +104,7 @@ class SQLiteDriver(FileUpkeep):
             return session.generation << 40 | int(session.pragma("data_version"))
 
     def migrate(self) -> int:
-        files.create(self.path)
+        files.create(self.path, self._file_mode)
         return migrate.migrate(self, self.path)
 
     def check_schema(self) -> None:
@@ -136,41 +138,44 @@ class SQLiteDriver(FileUpkeep):
             active, idle = self._active[reader], self._idle[reader]
             if not reader and me in active.values():
                 raise StorageError("write transactions cannot be nested: this thread has one open")
-            session = holder.session = idle.pop() if idle else self.new_session(reader=reader)
+            # In this order: whatever a signal's handler interrupts, the session is the pool's or the holder's.
+            session = idle[-1] if idle else self.new_session(reader=reader)
+            holder.session = session
             active[session] = me
-        if session.generation != self._generation:
+            if idle:
+                del idle[-1]
+        while session.generation != self._generation:
             self._open(session)
         return session
 
     def begin(self, session: Session, promise: Promise) -> None:
-        """Wait for the turn at the gate and take the write lock. Raises StorageBusy after `busy_timeout_s`."""
+        """Wait for the turn at the gate and take the write lock. Raises StorageBusy after `busy_timeout_s`.
+
+        After an exception the session is closed, which leaves the gate.
+        """
         start = self._to_the_gate(session, promise)
-        try:
-            while not session.begin_immediate():
-                self.not_free(start)
-        except BaseException:
-            session.gate.release()
-            raise
+        while not session.begin_immediate():
+            self.not_free(start)
 
     def _to_the_gate(self, session: Session, promise: Promise) -> float:
-        """Wait for the turn; when the waiting began (monotonic)."""
+        """Wait for the turn, but not without end; when the waiting began (monotonic)."""
         if self._short and promise is Promise.ACCEPTED:
             raise StorageFull(
                 f"{self.path}: the disk is full: running tasks are finished, nothing new is accepted; free some space"
             )
         start = monotonic()
-        if not session.gate.acquire(self.busy_timeout_s):
-            raise StorageBusy(self.busy_timeout_s, self.holder())
+        session.gate.acquire(self.busy_timeout_s)
         return start
 
     def not_free(self, start: float) -> None:
-        """A foreign program has the write lock: sleep a little. Raises StorageBusy when that has been so for long.
+        """Somebody past the gate has the write lock: sleep a little. Raises StorageBusy when that has been so for long.
 
         `start`: when the waiting began (monotonic).
         """
-        if monotonic() - start >= self.busy_timeout_s:
+        waited = monotonic() - start
+        if waited >= self.busy_timeout_s:
             raise StorageBusy(self.busy_timeout_s, self.holder())
-        sleep(pause_s())
+        sleep(pause_s() if waited < 2 * PATIENCE_S else 10 * pause_s())  # many may be asking by then
 
     def holder(self) -> str:
         """The process that may write now, for a person to read."""
@@ -182,22 +187,28 @@ class SQLiteDriver(FileUpkeep):
             self._release(session)
             idle = self._idle[session.reader]
             keep = session.generation == self._generation and len(idle) < IDLE_LIMIT
-            holder.session = None  # no signal's handler runs between here and the append
             if keep:
                 idle.append(session)
+                holder.session = None
         if not keep:
-            session.close()
             self._sidecars.forget()  # as in drop
+            session.close()
+            holder.session = None
 
     def drop(self, session: Session) -> None:
-        """Close a session that may be in any state. Never raises."""
+        """Close a session that may be in any state, unless it has come back to the pool and gone to another thread."""
+        with self._lock:
+            if self._active[session.reader].get(session, me := get_ident()) != me:
+                return
+            if session in self._idle[session.reader]:  # it was being taken, or given back
+                self._idle[session.reader].remove(session)
+        self._sidecars.forget()  # it may be the last that is open, of all processes
         if session.pid == self._pid:
             session.close()
         else:
             session.abandon()
         with self._lock:
             self._release(session)
-            self._sidecars.forget()  # it may have been the last that was open, of all processes
 
     def _release(self, session: Session) -> None:
         self._active[session.reader].pop(session, None)
@@ -215,14 +226,21 @@ class SQLiteDriver(FileUpkeep):
 
     def _open(self, session: Session) -> None:
         with self._opening:
-            if not self._ready:
+            generation = self._generation  # before anything is opened: it may go up meanwhile
+            if self._looked_at != generation:
                 self._look_at_file()
+            ownership.check(self.path, ownership.LOG_FILES)
             self._sidecars.check(None)
+            if session.generation >= 0:
+                session.close()
             session.open()
             if not session.reader:
                 session.ask_in_loop()
-            session.generation = self._generation
-            self._ready = True
+            session.generation = self._looked_at = generation
+
+    @property
+    def _ready(self) -> bool:
+        return self._looked_at == self._generation
 
     def _look_at_file(self) -> None:
         fork.check(self.path)
@@ -272,7 +290,6 @@ class SQLiteDriver(FileUpkeep):
     def _close_idle(self) -> None:
         """With the lock: close the idle sessions; one that is in use is closed when it comes back."""
         self._generation += 1
-        self._ready = False
         self._sidecars.forget()
         for idle in self._idle.values():
             while idle:
@@ -324,7 +341,6 @@ class SQLiteDriver(FileUpkeep):
         self._idle = {True: [], False: []}
         self._watcher = None
         self._sidecars.forget()
-        self._ready = False
         self._generation += 1
         self._renew_locks()
 

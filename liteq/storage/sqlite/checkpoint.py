@@ -84,10 +84,13 @@ class LogWatch:
 
 
 def overgrown(path: str) -> list[str]:
-    """A sentence on a log that cannot be folded because of a reader without end; [] while all is well."""
+    """A sentence on a log that has not been folded, with those that read it; [] while all is well."""
     size = _size(path)
     if size < LARGE_LOG:
         return []
-    found = ", ".join(readers(path)) or "a process that cannot be told from here"
-    grown = f"{path}-wal has grown to {size // 2**20:,} MiB, since a transaction that reads does not end"
-    return [f"{grown}: {found}. End that transaction, or its process"]
+    grown = f"{path}-wal has grown to {size // 2**20:,} MiB"
+    who = ", ".join(readers(path))
+    if who:
+        return [f"{grown}, since a transaction that reads does not end: {who}. End that transaction, or its process"]
+    otherwise = "if it stays, a process that cannot be told from here (of another container or user) reads without end"
+    return [f"{grown}, and nobody is seen to read now: the next writes fold it; {otherwise}"]

@@ -7,7 +7,6 @@ from time import monotonic, sleep
 from liteq.exceptions import StorageBusy, StorageUnavailable
 from liteq.storage.sqlite import epoch
 from liteq.storage.sqlite.gate import pause_s
-from liteq.storage.sqlite.holder import writer
 from liteq.storage.sqlite.session import APPLICATION_ID, PAGE_SIZE, Session
 
 __all__ = ["check_application", "prepare"]
@@ -21,8 +20,7 @@ def prepare(session: Session, timeout_s: float) -> None:
     check_application(session)
     if session.pragma("journal_mode") == "wal":
         return
-    if not session.gate.acquire(timeout_s):
-        raise StorageBusy(timeout_s, writer(session.path))
+    session.gate.acquire(timeout_s)
     try:
         _into_wal(session, timeout_s)
     finally:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from liteq.exceptions import StorageUnavailable
 from liteq.storage.driver import Listener
-from liteq.storage.sqlite.files import open_sidecar
+from liteq.storage.sqlite.ownership import open_sidecar
 from liteq.storage.sqlite.polling import PollingListener
 
 __all__ = ["Doorbell"]
@@ -31,7 +31,7 @@ class Doorbell:
     def ring(self) -> None:
         """Wake the listeners. Never raises: a lost ring costs latency only."""
         try:
-            os.utime(self._path)
+            os.utime(self._path, follow_symlinks=False)
         except FileNotFoundError:
             self._renew()
         except OSError:
@@ -47,7 +47,7 @@ class Doorbell:
     def _renew(self) -> None:
         try:
             os.close(open_sidecar(self._path))
-            os.utime(self._path)
+            os.utime(self._path, follow_symlinks=False)
         except (OSError, StorageUnavailable):
             pass
 

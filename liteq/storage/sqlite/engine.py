@@ -25,6 +25,7 @@ class SQLiteEngine:
             durability=options.durability,
             busy_timeout_s=options.busy_timeout_s,
             allow_network_filesystem=options.allow_network_filesystem,
+            file_mode=options.file_mode,
         )
 
     def describe_url(self, url: str, library: str | None = None) -> Place:

@@ -7,15 +7,10 @@ import stat
 import sys
 
 from liteq.exceptions import StorageCorrupt, StorageUnavailable
+from liteq.storage.sqlite import mounts, ownership
+from liteq.storage.sqlite.ownership import MODE
 
-__all__ = ["check", "create", "file_system", "identity", "open_sidecar", "resolve"]
-
-MODE = 0o600  # SQLite gives -wal and -shm the mode of the database
-# WAL needs memory that all its users share, and POSIX locks that hold: neither is to be had over a network.
-NETWORK = {
-    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "glusterfs", "lustre",
-    "ncpfs", "nfs", "nfs4", "smb2", "smb3", "smbfs",
-}  # fmt: skip
+__all__ = ["check", "create", "identity", "resolve", "sync"]
 
 
 def resolve(path: str) -> str:
@@ -23,13 +18,22 @@ def resolve(path: str) -> str:
     return os.path.realpath(path)
 
 
-def create(path: str) -> None:
-    """Make the file, empty, readable by its owner alone; nothing when it is there. Raises StorageUnavailable."""
+def create(path: str, mode: int = MODE) -> None:
+    """Make the file, empty, with the permissions `mode`, whatever the umask; nothing when it is there.
+
+    The files beside it follow it. Raises StorageUnavailable.
+    """
+    _refuse_lost_database(path)
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         raise StorageUnavailable(f"the folder {folder} does not exist: create it, or name another in the broker URL")
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), MODE))
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
+        try:
+            if hasattr(os, "fchmod"):
+                os.fchmod(fd, mode)  # the umask has perhaps taken bits
+        finally:
+            os.close(fd)
     except FileExistsError:
         return
     except OSError as error:
@@ -57,13 +61,10 @@ def check(given: str, path: str, allow_network: bool) -> None:
         raise StorageUnavailable(f"{path} is not a regular file: name another in the broker URL")
     _refuse_planted(path, status)
     _refuse_read_only(path)
+    ownership.check(path, ownership.SIDE_FILES)
     _refuse_lost_log(path)
-    kind = file_system(path)
-    if kind in NETWORK and not allow_network:
-        raise StorageUnavailable(
-            f"{path} lies on a network file system ({kind}), where SQLite's write-ahead log gets corrupted: move it to "
-            "a local disk, or set `allow_network_filesystem` if one machine alone uses it"
-        )
+    _refuse_lost_database(path)
+    mounts.check(path, allow_network)
 
 
 def identity(path: str) -> tuple[int, int]:
@@ -73,21 +74,6 @@ def identity(path: str) -> tuple[int, int]:
     except OSError:
         return (0, 0)
     return (status.st_dev, status.st_ino)
-
-
-def file_system(path: str) -> str:
-    """The type of the file system that `path` is on, as the kernel calls it; "" where it cannot be told."""
-    try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
-            found = [(_unescape(fields[1]), fields[2]) for fields in map(str.split, mounts) if len(fields) > 2]
-    except OSError:
-        return ""
-    best = ("", "")
-    for point, kind in found:
-        inside = point in ("/", path) or path.startswith(point + "/")
-        if inside and len(point) >= len(best[0]):  # a later mount at one point hides the earlier
-            best = (point, kind)
-    return best[1]
 
 
 if sys.platform == "darwin":  # its fsync leaves data in the drive's cache
@@ -107,27 +93,6 @@ def sync(path: str) -> None:
         _flush(fd)
     finally:
         os.close(fd)
-
-
-def open_sidecar(path: str) -> int:
-    """Open, creating it if need be, a file of liteq's own beside the database; the descriptor, closed on exec."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0), MODE)
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            _give_to_owner(fd, path)
-    except OSError as error:
-        raise StorageUnavailable(
-            f"{path} cannot be opened ({error.strerror}): it must belong to the user that runs liteq"
-        ) from error
-    return fd
-
-
-def _give_to_owner(fd: int, path: str) -> None:
-    """Root works for the owner of the database, as SQLite does with -wal and -shm; else the owner is locked out."""
-    database = path.rpartition("-")[0]
-    status, own = os.stat(database), os.fstat(fd)
-    if (status.st_uid, status.st_gid) != (own.st_uid, own.st_gid):
-        os.fchown(fd, status.st_uid, status.st_gid)
 
 
 def _refuse_planted(path: str, status: os.stat_result) -> None:
@@ -163,7 +128,22 @@ def _refuse_lost_log(path: str) -> None:
         )
 
 
-def _unescape(field: str) -> str:
-    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        field = field.replace(code, char)
-    return field
+def _refuse_lost_database(path: str) -> None:
+    """SQLite makes a log beside a database that is not empty: without one, somebody moved or deleted the database.
+
+    Made anew, it would be opened with the log of the old one, which SQLite then deletes. The log is looked at first: in
+    between, another process may be making both.
+    """
+    if _size(f"{path}-wal") > 0 and _size(path) <= 0:
+        raise StorageCorrupt(
+            f"{path} was moved or deleted without its log {path}-wal, which holds what was committed last: put the "
+            f"database back beside it; or delete {path}-wal and {path}-shm to begin a new queue without that"
+        )
+
+
+def _size(path: str) -> int:
+    """In bytes; -1 where there is no such file."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1

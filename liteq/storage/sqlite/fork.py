@@ -9,12 +9,13 @@ the child lets go of it without closing it, and cannot use that file for the res
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Iterable
 from typing import Protocol
 
 from liteq.exceptions import StorageError
-from liteq.storage.sqlite.gate import close_strays
+from liteq.storage.sqlite import gate
 
 __all__ = ["Forkable", "check", "forbid", "register", "registered"]
 
@@ -30,18 +31,21 @@ class Forkable(Protocol):
 
 
 _drivers: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_registering = threading.Lock()
 _forbidden: dict[str, int] = {}  # files that this process must not touch; the parent's PID
 _still: list[Forkable] = []  # the drivers that `_before` has stopped
 
 
 def register(driver: Forkable) -> None:
     """Have `driver` told of each fork of this process, for as long as it lives."""
-    _drivers.add(driver)
+    with _registering:
+        _drivers.add(driver)
 
 
 def registered() -> Iterable[Forkable]:
     """The drivers of this process."""
-    return list(_drivers)
+    with _registering:  # a set that grows cannot be gone through
+        return list(_drivers)
 
 
 def forbid(path: str, parent: int) -> None:
@@ -61,14 +65,17 @@ def check(path: str) -> None:
 
 
 def _before() -> None:
-    for driver in sorted(_drivers, key=id):  # one order for all threads
+    for driver in sorted(registered(), key=id):  # one order for all threads
         driver.before_fork()
         _still.append(driver)
+    gate.before_fork()
 
 
 def _after(child: bool) -> None:
-    if child:
-        close_strays()
+    global _registering
+    if child:  # a thread that is not here may hold it
+        _registering = threading.Lock()
+    gate.after_fork(child=child)
     while _still:
         _still.pop().after_fork(child=child)
 

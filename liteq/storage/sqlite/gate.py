@@ -3,6 +3,9 @@
 SQLite's own lock has no queue: with `busy_timeout` alone the lucky win and one of 64 producers waits for seconds. A
 `flock` beside the file has a queue in the kernel, and is let go by the kernel when its holder is killed. The figures
 are in docs/adr/0006-write-gate.md.
+
+The gate only orders writers, SQLite's own lock keeps them apart. So nobody waits for it without end: the kernel gives
+it to whoever is next, also to a process that is stopped.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ import random
 import sys
 import time
 
-from liteq.storage.sqlite.files import open_sidecar
+from liteq.storage.sqlite.greenlets import allocate_lock, start_new_thread
+from liteq.storage.sqlite.ownership import open_sidecar
 
 if sys.platform != "win32":
     import fcntl
@@ -23,9 +27,9 @@ if sys.platform != "win32":
     UNLOCK = fcntl.LOCK_UN
     flock = fcntl.flock
 
-__all__ = ["Gate", "NoGate", "close_strays", "open_gate", "pause_s"]
+__all__ = ["Gate", "NoGate", "after_fork", "before_fork", "open_gate", "pause_s"]
 
-STRAYS: set[int] = set()  # descriptors that a helper thread still waits with, after its caller gave up
+PATIENCE_S = 1.0  # longer than 64 producers wait for each other, on a slow disk
 
 
 def pause_s() -> float:
@@ -42,20 +46,33 @@ class Gate:
         self._path = path
 
     def acquire(self, timeout_s: float) -> bool:
-        """Wait for the turn, at most `timeout_s` seconds; whether it came."""
+        """Wait for the turn, at most `timeout_s` and PATIENCE_S seconds; whether it came.
+
+        Where it did not, the caller goes on without: it has SQLite's own lock to wait for. While one of this process's
+        waiters is still in the queue that it has left, nobody else of it waits there.
+        """
         if self._fd < 0:
             self._fd = open_sidecar(self._path)
         try:
             flock(self._fd, AT_ONCE)
         except BlockingIOError:
-            return self._wait(timeout_s)
+            return self._wait(min(timeout_s, PATIENCE_S))
         return True
 
     def release(self) -> None:
-        flock(self._fd, UNLOCK)
+        """Let the next one in; nothing where the turn had not come."""
+        if self._fd >= 0:
+            flock(self._fd, UNLOCK)
 
-    def __del__(self) -> None:
-        self.close()
+    def leave(self) -> None:
+        """Let the next one in, and close the descriptor. Never raises."""
+        if self._fd >= 0:
+            # Not by the close alone: a copy of the descriptor, in a child that forks at this moment, would keep it shut
+            try:
+                flock(self._fd, UNLOCK)
+            except OSError:
+                pass
+            self.close()
 
     def close(self) -> None:
         """Close this process's descriptor. In a forked child that leaves the parent's lock alone, unlike a release."""
@@ -64,24 +81,24 @@ class Gate:
             os.close(fd)
 
     def _wait(self, timeout_s: float) -> bool:
-        try:
-            waiter = _Waiter(self._fd)
-        except RuntimeError:  # no thread to be had: the interpreter is going down, or the system's limit is reached
-            return self._poll(timeout_s)
-        try:
-            granted = waiter.join(timeout_s)
-        except BaseException:  # a signal's handler raised, or Ctrl-C
-            if not self._give_up(waiter):
-                self.release()
-            raise
-        return granted or not self._give_up(waiter)
-
-    def _give_up(self, waiter: _Waiter) -> bool:
-        """Stop waiting; False when the turn has come at this very moment."""
-        if not waiter.abandon():
+        if self._path in _left.values():
             return False
-        self._fd = -1  # the waiter's now
-        return True
+        waiter = _Waiter()
+        try:
+            if not waiter.start(self._fd):
+                return self._poll(timeout_s)
+            if waiter.join(timeout_s):
+                return True
+        except BaseException:  # a signal's handler raised, or Ctrl-C
+            self._give_up(waiter)
+            raise
+        self._give_up(waiter)
+        return False
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        """Leave the queue. With our own descriptor closed, the waiter's is the last: it lets go when its turn comes."""
+        waiter.leave(self._path)
+        self.close()
 
     def _poll(self, timeout_s: float) -> bool:
         end = time.monotonic() + timeout_s
@@ -98,41 +115,65 @@ class Gate:
 class _Waiter:
     """A blocking flock that can be given up: it waits in a thread, which exists only while it waits.
 
-    A blocking flock is what puts one into the kernel's queue, and it knows no timeout. Not a `threading.Thread`: its
+    A blocking flock is what puts one into the kernel's queue, and it knows no timeout. The thread has a descriptor of
+    its own, of the same open file as the caller's: whichever of the two is closed last lets go of the lock. So neither
+    needs to know whether the other still lives, and no number can be used anew under it. Not a `threading.Thread`: its
     start costs as much again as the whole hand-over.
     """
 
-    __slots__ = ("_abandoned", "_done", "_fd", "_granted", "_mutex")
+    __slots__ = ("_begun", "_done", "_fd")
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._mutex = _thread.allocate_lock()
+    def __init__(self) -> None:
+        # Under gevent its own kind of lock, which lets other greenlets run and may be released by a native thread.
         self._done = _thread.allocate_lock()
         self._done.acquire()
-        self._abandoned = self._granted = False
-        _thread.start_new_thread(self._run, ())
+        self._begun = False
+        self._fd = -1
+
+    def start(self, fd: int) -> bool:
+        """Wait with a copy of `fd`; False where there is no thread: the interpreter ends, or the limit is met."""
+        self._fd = os.dup(fd)
+        _waiting.add(self._fd)
+        try:
+            start_new_thread(self._run, ())
+        except RuntimeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:  # a signal's handler's own
+                raise
+            self._close()
+            return False
+        return True
 
     def join(self, timeout_s: float) -> bool:
+        """Wait for the turn; whether it came."""
         return self._done.acquire(timeout=timeout_s)
 
-    def abandon(self) -> bool:
-        """Leave the descriptor to the thread, which closes it; False when the lock has just come after all."""
-        with self._mutex:
-            if not self._granted:
-                self._abandoned = True
-                STRAYS.add(self._fd)
-            return self._abandoned
+    def leave(self, path: str) -> None:
+        """Have it known that the queue at `path` does not move, until the thread's turn comes."""
+        if self._begun:
+            _left[self] = path
+            if self._done.acquire(blocking=False):  # it has come
+                _left.pop(self, None)
 
     def _run(self) -> None:
+        self._begun = True
         try:
             flock(self._fd, EXCLUSIVE)
-        finally:  # also on an error (ENOLCK): the gate only orders writers, SQLite's own lock keeps them apart
-            with self._mutex:
-                self._granted = not self._abandoned
-                if self._abandoned:
-                    STRAYS.discard(self._fd)
-                    os.close(self._fd)
+        except OSError:  # ENOLCK: SQLite's own lock will do
+            pass
+        finally:
+            self._close()
             self._done.release()
+            _left.pop(self, None)
+
+    def _close(self) -> None:
+        with _closing:
+            _waiting.discard(self._fd)
+            os.close(self._fd)
+
+
+_waiting: set[int] = set()  # descriptors of this process's waiters
+_left: dict[_Waiter, str] = {}  # waiters whose callers have gone on without, each with the path of its gate
+_closing = allocate_lock()
 
 
 class NoGate:
@@ -146,6 +187,9 @@ class NoGate:
     def release(self) -> None:
         pass
 
+    def leave(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -157,7 +201,18 @@ def open_gate(path: str) -> Gate | NoGate:
     return Gate(path + "-gate")
 
 
-def close_strays() -> None:
-    """In a forked child: close what the parent's waiting threads have open, or this process would share their lock."""
-    while STRAYS:
-        os.close(STRAYS.pop())
+def before_fork() -> None:
+    """Have no waiter close its descriptor until `after_fork`."""
+    _closing.acquire()
+
+
+def after_fork(*, child: bool) -> None:
+    """Go on; in a child, close what the parent's waiters have open, or this process would share their lock."""
+    global _closing
+    if not child:
+        _closing.release()
+        return
+    _closing = allocate_lock()
+    _left.clear()
+    while _waiting:
+        os.close(_waiting.pop())

@@ -8,7 +8,8 @@ import sys
 from contextlib import suppress
 
 from liteq.exceptions import StorageUnavailable
-from liteq.storage.sqlite.files import identity, open_sidecar
+from liteq.storage.sqlite.files import identity
+from liteq.storage.sqlite.ownership import open_sidecar
 
 __all__ = ["KqueueListener"]
 

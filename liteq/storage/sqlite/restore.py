@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Protocol, cast
 
 from liteq.exceptions import SchemaTooNew, StorageBusy, StorageError, StorageInUse, StorageUnavailable
 from liteq.storage.driver import Transaction
-from liteq.storage.sqlite import backup, holder
+from liteq.storage.sqlite import backup, holder, ownership
 from liteq.storage.sqlite.create import check_application
 from liteq.storage.sqlite.migrate import migrations, read_versions
 from liteq.storage.sqlite.session import Session
@@ -49,6 +50,7 @@ def restore(driver: Opens, source: Path) -> Path | None:
         part = backup.write_part(session, target)
     try:
         with _out_of_use(driver):
+            _give_to_owner(part, target)
             kept = _set_aside(target)
             backup.publish(part, target)
     finally:
@@ -106,6 +108,26 @@ def _alone(session: Session) -> bool:
         with suppress(Exception):  # it was perhaps never connected
             session.disconnect()
     return True
+
+
+def _give_to_owner(part: Path, target: Path) -> None:
+    """Keep the owner and the mode of what is replaced; where there is nothing, root restores for the folder's owner.
+
+    Raises StorageUnavailable.
+    """
+    gate = Path(f"{target}-gate")  # made just now, with no database that told whose it is to be
+    try:
+        if target.exists():
+            like = target.stat()
+            ownership.give_to_owner(str(part), like)
+            os.chmod(part, stat.S_IMODE(like.st_mode))
+            return
+        like = target.parent.stat()
+        ownership.give_to_owner(str(part), like)
+        if gate.exists():
+            ownership.give_to_owner(str(gate), like)
+    except OSError as error:
+        raise StorageUnavailable(f"{part} cannot be given the owner and mode of {target} ({error.strerror})") from error
 
 
 def _set_aside(target: Path) -> Path | None:

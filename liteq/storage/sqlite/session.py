@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -51,7 +50,7 @@ class Session(ABC):
         self.busy_timeout_s = busy_timeout_s
         self.pid = os.getpid()
         self.generation = -1  # of the driver's view of the file; set when it is opened
-        self.work = 0  # statements and rows since the log's size was last looked at
+        self.work = 0  # statements and rows that the driver has not counted yet
         self.gate = open_gate(path)
 
     def open(self) -> None:
@@ -122,17 +121,21 @@ class Session(ABC):
         """Write a consistent copy into the empty file `target`, and check it."""
 
     @abstractmethod
-    def disconnect(self) -> None: ...
+    def disconnect(self) -> None:
+        """Close the connection, which rolls back what is open. The library's errors are dropped."""
 
     @abstractmethod
     def abandon_connection(self) -> object:
         """Put an `Abandoned` in the connection's place, and return the connection."""
 
     def close(self) -> None:
-        """Close the connection, which rolls back an open transaction, and leave the gate. Never raises."""
-        with contextlib.suppress(Exception):  # it was abandoned, or never opened, or its disk is gone
+        """Close the connection, which rolls back what is open, and leave the gate. Never raises."""
+        try:
             self.disconnect()
-        self.gate.close()
+        except (StorageError, AttributeError):  # it was abandoned, or never opened
+            pass
+        finally:
+            self.gate.leave()
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's connection without closing it."""

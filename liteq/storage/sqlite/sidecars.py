@@ -13,34 +13,48 @@ from liteq.storage.sqlite.session import Session
 
 __all__ = ["Sidecars"]
 
-NONE = (0, 0)
+LOG, INDEX = 0, 1
 
 
 class Sidecars:
-    """The knowledge of one process about `-wal` and `-shm` of the database `path`."""
+    """The knowledge of one process about `-wal` and `-shm` of the database `path`. Safe to use from any thread.
 
-    __slots__ = ("_index", "_log", "_path")
+    What is known is one tuple, replaced as a whole: between two looks at it another thread may note or forget.
+    """
+
+    __slots__ = ("_known", "_paths")
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._paths = (f"{path}-wal", f"{path}-shm")
         self.forget()
 
     def forget(self) -> None:
-        """No connection is open any more, or perhaps none: the last one takes both files along."""
-        self._log = self._index = NONE
+        """Some connection is about to be closed, perhaps the last: that one takes both files along.
+
+        Before it is closed: who then finds the files gone sees that they are no more known.
+        """
+        self._known: tuple[tuple[int, int], ...] | None = None
 
     def note(self) -> None:
-        """Some connection has just committed: the files of now are the open ones."""
-        if self._log == NONE:
-            self._log, self._index = identity(f"{self._path}-wal"), identity(f"{self._path}-shm")
+        """Some connection has just committed, and is still open: what is there now is what is open."""
+        if self._known is None:
+            self._known = (identity(self._paths[LOG]), identity(self._paths[INDEX]))
 
     def log_lost(self) -> bool:
         """Whether the open log is not the one under its name."""
-        return self._log != NONE and identity(f"{self._path}-wal") != self._log
+        return self._lost(LOG)
 
     def index_lost(self) -> bool:
         """Whether the open index is not the one under its name."""
-        return self._index != NONE and identity(f"{self._path}-shm") != self._index
+        return self._lost(INDEX)
+
+    def _lost(self, which: int) -> bool:
+        known = self._known
+        while known is not None and identity(self._paths[which]) != known[which]:
+            before, known = known, self._known
+            if known is before:
+                return True
+        return False
 
     def check(self, session: Session | None) -> None:
         """Raises StorageCorrupt when either is lost, after saving as much of the log as `session`, an open one, can.
@@ -49,15 +63,15 @@ class Sidecars:
         """
         if self.index_lost():
             raise StorageCorrupt(
-                f"{self._path}-shm was deleted while processes use the file: stop all of them, then start them again; "
-                "accepted tasks are in the log, which must stay"
+                f"{self._paths[INDEX]} was deleted while processes use the file: stop all of them, then start them "
+                "again; accepted tasks are in the log, which must stay"
             )
         if self.log_lost():
             saved = session is not None and _save(session)
             raise StorageCorrupt(
-                f"{self._path}-wal was deleted while processes use the file: "
+                f"{self._paths[LOG]} was deleted while processes use the file: "
                 + ("its content is in the file now" if saved else "its content is lost with the last of them")
-                + f"; stop all of them, delete {self._path}-shm, and start them again"
+                + f"; stop all of them, delete {self._paths[INDEX]}, and start them again"
             )
 
 
@@ -67,8 +81,7 @@ def _save(session: Session) -> bool:
     FULL takes the write lock itself and waits for readers: that needs no guard (checkpoint.py), and no second
     connection.
     """
-    if not session.gate.acquire(session.busy_timeout_s):
-        return False
+    session.gate.acquire(session.busy_timeout_s)
     try:
         blocked, in_log, folded = session.execute("PRAGMA wal_checkpoint(FULL)")[0]
     except StorageError:

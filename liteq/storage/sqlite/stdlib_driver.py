@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -112,7 +113,8 @@ class StdlibSession(Session):
             raise StorageCorrupt(f"{self.path} is damaged, and so is the copy ({verdict[0][0]}): run `liteq doctor`")
 
     def disconnect(self) -> None:
-        self.connection.close()
+        with suppress(sqlite3.Error):
+            self.connection.close()
 
     def abandon_connection(self) -> object:
         connection, self.connection = self.connection, cast("Any", Abandoned())

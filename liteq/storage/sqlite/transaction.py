@@ -1,19 +1,18 @@
 """The context managers around a session. Classes, not generators: a write is one enqueue, and this is half its Python.
 
-A signal's handler may raise between any two steps (a soft time limit does): even at the entry of `__exit__`, before its
-first line. A session that is lost in such a moment would keep the write gate shut for every process of the machine. So
-the manager itself remembers the session from the moment it leaves the pool, and `__del__` gives it up.
+A manager remembers its session from the moment it leaves the pool: where a signal's handler raises before the first
+line of its `__exit__`, the verb gives that session up (liteq/storage/interrupts.py). Nothing depends on `__del__`.
 """
 
 from __future__ import annotations
 
-import contextlib
 from os import getpid
 from types import TracebackType
 from typing import Protocol
 
 from liteq.exceptions import StorageError
 from liteq.storage.driver import Bell, Promise
+from liteq.storage.interrupts import managers
 from liteq.storage.sqlite.session import Session
 
 __all__ = ["Checkout", "Pool", "ReadTransaction", "WriteTransaction"]
@@ -41,7 +40,11 @@ class Checkout:
         self.session: Session | None = None  # set by Pool.take
 
     def __enter__(self) -> Session:
-        return self._pool.take(self, reader=self._reader)
+        try:
+            return self._pool.take(self, reader=self._reader)
+        except BaseException:
+            self._drop()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -50,11 +53,6 @@ class Checkout:
             self._give_back()
         else:
             self._drop()
-
-    def __del__(self) -> None:
-        if self.session is not None:
-            with contextlib.suppress(Exception):  # at the end of the interpreter anything may be gone
-                self._drop()
 
     def _give_back(self) -> None:
         session = self.session
@@ -84,10 +82,10 @@ class WriteTransaction(Checkout):
         try:
             session = self._pool.take(self, reader=False)
             self._pool.begin(session, self._promise)
+            return session
         except BaseException:
             self._drop()
             raise
-        return session
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -129,10 +127,10 @@ class ReadTransaction(Checkout):
         try:
             session = self._pool.take(self, reader=True)
             session.execute("BEGIN")
+            return session
         except BaseException:
             self._drop()
             raise
-        return session
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -148,3 +146,8 @@ class ReadTransaction(Checkout):
                 raise
             return
         self._give_back()
+
+
+managers.update(
+    {manager.__exit__.__code__: Checkout._drop for manager in (Checkout, WriteTransaction, ReadTransaction)}
+)

@@ -9,9 +9,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
 
-from liteq.exceptions import StorageBusy, StorageError, StorageUnavailable
+from liteq.exceptions import StorageError, StorageUnavailable
 from liteq.storage.driver import Bell, Driver, Durability, Promise, Transaction
-from liteq.storage.sqlite import backup, checks, describe, files, misfits, restore
+from liteq.storage.sqlite import backup, checks, describe, files, greenlets, misfits, restore
 from liteq.storage.sqlite.ballast import Ballast
 from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
 from liteq.storage.sqlite.session import Session
@@ -54,6 +54,7 @@ class FileUpkeep(Driver):
         self._synced_at = -RELAXED_SYNC_S
         self.unsynced_since = inf
         self._log = LogWatch()
+        self._work = 0  # statements and rows since the log's size was last looked at
         self._sidecars = Sidecars(self.path)
         self._ballast = Ballast(f"{self.path}-ballast")
         self._short = False  # the ballast is in use: the disk was full
@@ -73,8 +74,8 @@ class FileUpkeep(Driver):
     def drop(self, session: Session) -> None: ...
 
     @abstractmethod
-    def holder(self) -> str:
-        """The process that may write now, for a person to read."""
+    def not_free(self, start: float) -> None:
+        """The write lock is not to be had: sleep a little. Raises StorageBusy when that has been so for long."""
 
     @abstractmethod
     def check_sidecars(self) -> None:
@@ -92,9 +93,12 @@ class FileUpkeep(Driver):
     def committed(self, session: Session) -> None:
         """A commit has been made. Still holding the gate: fold the log if it has grown. Never raises: it stands."""
         self._sidecars.note()
-        if session.work < WORK_PER_LOOK:
-            return
+        # The driver's count, not the session's: of many threads most sessions are closed before they have done so much.
+        self._work += session.work
         session.work = 0
+        if self._work < WORK_PER_LOOK:
+            return
+        self._work = 0
         if self._log.due(self.path):
             try:
                 self._fold(session)
@@ -113,10 +117,11 @@ class FileUpkeep(Driver):
 
     def fold_log(self) -> None:
         with Checkout(self, reader=False) as session:
-            if not session.gate.acquire(self.busy_timeout_s):
-                raise StorageBusy(self.busy_timeout_s, self.holder())
+            start = monotonic()
+            session.gate.acquire(self.busy_timeout_s)
             try:
-                self._fold(session)
+                while not self._fold(session):
+                    self.not_free(start)
             finally:
                 session.gate.release()
 
@@ -134,7 +139,7 @@ class FileUpkeep(Driver):
         """The system call. Raises StorageUnavailable."""
         # The log alone: opening and closing it drops no lock, those are on the database and its -shm.
         try:
-            files.sync(f"{self.path}-wal")
+            greenlets.call(files.sync, f"{self.path}-wal")
         except FileNotFoundError:
             pass  # the process that closed the last connection has folded it, and that waits for the disk
         except OSError as exc:
@@ -143,9 +148,9 @@ class FileUpkeep(Driver):
                 "and may be lost in a power cut"
             ) from exc
 
-    def _fold(self, session: Session) -> None:
+    def _fold(self, session: Session) -> bool:
         with Checkout(self, reader=True) as folder:
-            fold(session, folder)
+            return fold(session, folder)
 
     # -- space -------------------------------------------------------------------------------------------------------
 

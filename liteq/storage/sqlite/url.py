@@ -51,9 +51,12 @@ def _path(url: str, quoted: str) -> str:
     path = unquote(quoted)[1:]  # the slash that ends the (empty) host is no part of the path
     if not path or "\0" in path:
         raise ImproperlyConfigured(f"broker URL {url!r} names no file: {EXAMPLE}")
-    if re.match(r"/[A-Za-z]:[/\\]", path) and os.name == "nt":
-        path = path[1:]
-    path = os.path.abspath(path)
+    windows = re.match(r"/?[A-Za-z]:[/\\]", path)
+    if windows and os.name != "nt":
+        raise ImproperlyConfigured(f"broker URL {url!r} is a path of Windows, which this system is not: {EXAMPLE}")
+    if windows:
+        path = path.removeprefix("/")
+    path = os.path.abspath(os.path.expanduser(path))  # ~ is the user's folder; a file of that name is ./~
     if os.name == "posix" and len(os.fsencode(path)) > LONGEST_PATH:
         raise ImproperlyConfigured(
             f"broker URL {url!r}: SQLite takes paths of {LONGEST_PATH} bytes at most; put the file into another folder"

@@ -9,6 +9,7 @@ from liteq.context import App, Request
 from liteq.exceptions import NotRegistered
 from liteq.message import Lease
 from liteq.serialization import kind_of
+from liteq.serialization.content import Owner
 
 __all__ = ["RawMessage", "announce_refused"]
 
@@ -23,6 +24,7 @@ class RawMessage:
         request = Request.from_lease(lease, None, None)
         self._app = app
         self.body = lease.payload
+        self._owner = Owner(lease.id, lease.task)
         self.content_type = kind_of(lease.payload) or "application/json"
         self.delivery_tag = lease.token
         self.delivery_info = request.delivery_info
@@ -40,7 +42,7 @@ class RawMessage:
 
     def decode(self) -> Any:
         """As `payload`."""
-        return self._app.content.read(self.body)
+        return self._app.content.read(self.body, self._owner)
 
 
 def announce_refused(app: App, lease: Lease, exc: BaseException) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from liteq.app.discovery import require_tasks
 from liteq.context import App
 from liteq.exceptions import closest
 from liteq.worker import worker as engine
@@ -58,7 +59,9 @@ class Worker(engine.Worker):
         return self._celery
 
     def start(self) -> int:
-        """As `run`."""
+        """As `run`. Raises ImproperlyConfigured where the app has no task of its own."""
+        self.app.import_tasks()
+        require_tasks(self.app, "; worker_without_tasks=True starts it all the same")
         return self.run()
 
     @property

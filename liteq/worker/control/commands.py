@@ -15,6 +15,7 @@ from typing import Any
 from liteq.app.control.replies import stamps_of
 from liteq.message import Cancel, Lease
 from liteq.policy.rates import per_second
+from liteq.states import UNSTARTED
 from liteq.worker.control.panel import Panel, control_command
 from liteq.worker.revoking import has_stamp, signal_number
 
@@ -45,6 +46,7 @@ def revoke(
     signum = signal_number(signal) if terminate else None
     state.revoked |= ids
     stopped, refused = _stop(state, lambda lease: lease.id in ids, signum)
+    _cancel_waiting(state, ids - {lease.id for lease in stopped})
     if refused:
         return refused
     if signum is None:
@@ -81,6 +83,14 @@ def revoke_by_stamped_headers(
     return ok(f"headers {headers} revoked" if stopped else f"headers {headers} were not terminated")
 
 
+def _cancel_waiting(state: Panel, ids: set[Any]) -> None:
+    """Cancel those of `ids` that wait: a worker may have given one back since the caller found it to be running."""
+    records = state.storage.reader.find_many([id_ for id_ in ids if isinstance(id_, str)])
+    waiting = [id_ for id_, record in records.items() if record.state in UNSTARTED]
+    if waiting:
+        state.storage.cancel(waiting)
+
+
 def _stop(
     state: Panel, which: Callable[[Lease], bool], signum: int | None
 ) -> tuple[list[Lease], dict[str, str] | None]:
@@ -88,10 +98,12 @@ def _stop(
 
     Returns the leases found, and an error where the pool cannot do it.
     """
+    recalled = state.consumer.recall(which)
+    state.consumer.settle_later([(lease, state.cancelled(lease, terminated=False)) for lease in recalled])
     found = [lease for lease in state.pool.leases() if which(lease)]
     tokens = {lease.token for lease in found}
     if not tokens:
-        return [], None
+        return recalled, None
     withdrawn = state.pool.withdraw(tokens)
     state.consumer.settle_later([(lease, state.cancelled(lease, terminated=False)) for lease in withdrawn])
     running = tokens - {lease.token for lease in withdrawn}
@@ -259,10 +271,12 @@ def election(state: Panel, id: str, action: Any = None, **_kwargs: Any) -> None:
 @control_command
 def enable_events(state: Panel) -> dict[str, str]:
     """Write events of tasks."""
+    state.heartbeat.due_at = 0.0  # `liteq events` asks the file whether anybody writes some
     return ok("task events enabled" if state.worker.running.events.enable() else "task events already enabled")
 
 
 @control_command
 def disable_events(state: Panel) -> dict[str, str]:
     """Write no more events of tasks."""
+    state.heartbeat.due_at = 0.0
     return ok("task events disabled" if state.worker.running.events.disable() else "task events already disabled")

@@ -126,6 +126,7 @@ class Panel:
         self.app = worker.app
         self.hostname: str = worker.hostname
         self.heartbeat = heartbeat
+        self.storage = storage
         self.revoked = Remembered(REVOKES_KEPT_S)
         self.revoked_stamps: dict[str, Remembered] = {}  # by header, JSON
         self.started_at = time.monotonic()

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from liteq.context import App, Request
 from liteq.exceptions import NotRegistered, StorageError, WorkerShutdown, WorkerTerminate
 from liteq.execution.execute import arguments, execute
-from liteq.message import DeadLetter, Lease, Outcome, Release
+from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import decode, encode, encode_error
 from liteq.utils.lines import begun_lines, end_lines
 from liteq.worker.hooks import Hooks
@@ -85,6 +85,8 @@ class Executor:
             return Release(due_ms=self._clock.now_ms() + FIRST_PAUSE_MS, options=lease.options), 0.0
         except Exception as exc:
             return self._refuse_unread(lease, exc), 0.0
+        if lease.flags & Flag.EARLY_ACK and not self._begin(lease):
+            return Release(), 0.0
         before = time.perf_counter()
         try:
             if hard is None and soft is None:
@@ -99,6 +101,14 @@ class Executor:
             # It did something of which no outcome can be made (a retry at no possible time): it fails, not its process.
             outcome = self._refuse(lease, exc)
         return outcome, time.perf_counter() - before
+
+    def _begin(self, lease: Lease) -> bool:
+        """Note that a message which runs at most once has begun; False, and it is not to run, where that fails."""
+        try:
+            return bool(self.app.storage.begin(lease))  # False: another worker has it, the outcome is thrown away
+        except StorageError as exc:
+            logger.error("%s[%s] goes back, not begun: %s", lease.task, lease.id, exc)  # noqa: TRY400 - in one line
+            return False
 
     def end_worker(self) -> None:
         """End the worker if a task asked for it; called once that task's outcome is in safe hands."""
@@ -158,7 +168,8 @@ class Executor:
 
     def _refuse(self, lease: Lease, exc: BaseException) -> Outcome:
         """Make a dead letter of a message that cannot be run here; it can be replayed when the code can run it."""
-        logger.error("cannot run %s[%s]: %.1000s", lease.task, lease.id, exc)
+        about = {"task_name": lease.task, "task_id": lease.id}
+        logger.error("cannot run %s[%s]: %.1000s; it is a dead letter now", lease.task, lease.id, exc, extra=about)
         return DeadLetter(encode_error(exc))
 
     def _warn(self, name: str, text: str) -> None:

@@ -1,23 +1,32 @@
 """Time limits. The soft one is an exception raised inside the task; the hard one kills the process that runs it.
 
-The soft limit needs a timer signal, so it works in a main thread: in prefork children and in the solo pool.
+The soft limit needs a timer signal, so it works in a main thread: in prefork children and in the solo pool. Its handler
+is called between any two steps of whatever runs. Inside the storage that would leave half of something, inside a
+signal's receiver or a `__del__` the exception would be swallowed and the task run on for ever. So the handler looks at
+what it has interrupted, and tries again a moment later until that is the task's own.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from liteq import context, serialization, signals, storage
 from liteq.exceptions import BadMessage, SoftTimeLimitExceeded
+from liteq.execution.execute import run_body
+from liteq.result import promises
 
-__all__ = ["SoftLimit", "limits_of"]
+__all__ = ["SoftLimit", "hold_back_in", "limits_of", "soft_limit_by_signal"]
 
-LONGEST_S = 86_400 * 366 * 100  # the timer takes not much more
-DEFER_S = 1e-3  # until a limit is tried again that was reached inside `deferred`
+LONGEST_S = 86_400 * 366 * 100  # what the timer takes is not much more
+AGAIN_S = 2e-4  # until a limit that is held back is tried again
+# Held back in these modules and below: the storage must not be left half way, the others catch every Exception; and
+# before the body has begun it has no handler yet.
+_sheltered = [module.__name__ for module in (storage, signals, serialization, promises)] + [__name__]
+BODY = run_body.__code__
 
 Limits = tuple[float | None, float | None]
 
@@ -34,11 +43,29 @@ def limits_of(task: Any, asked: Limits, default: Limits) -> Limits:
     return hard, soft
 
 
+def hold_back_in(module: str) -> None:
+    """Have no limit raised inside `module` from now on."""
+    _sheltered.append(module)
+
+
+def must_wait(frame: FrameType | None) -> bool:
+    """Whether an exception raised in `frame`, which a signal has interrupted, would do harm or be swallowed."""
+    sheltered = tuple(_sheltered)
+    while frame is not None:
+        if frame.f_code is BODY:  # perhaps of an eager call inside the storage's or a signal's own frames
+            return False
+        module, name = frame.f_globals.get("__name__") or "", frame.f_code.co_name
+        # A listener that waits for a bell is in no transaction, and may wait for long.
+        if name == "__del__" or (name != "wait" and module.startswith(sheltered)):
+            return True
+        frame = frame.f_back
+    return False
+
+
 class SoftLimit:
     """Raises SoftTimeLimitExceeded in the block when that outlasts the limit; once, so clean-up may take its time."""
 
     _armed = False
-    _deferred = False
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -47,16 +74,6 @@ class SoftLimit:
     def available() -> bool:
         """Whether this thread can be interrupted by a timer."""
         return hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
-
-    @staticmethod
-    @contextmanager
-    def deferred() -> Iterator[None]:
-        """Inside this block no limit raises; one that is reached does so soon after it."""
-        SoftLimit._deferred = True
-        try:
-            yield
-        finally:
-            SoftLimit._deferred = False
 
     def __enter__(self) -> None:
         SoftLimit._armed = True
@@ -69,9 +86,27 @@ class SoftLimit:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, self._before)
 
-    def _ring(self, _signum: int, _frame: FrameType | None) -> None:
-        if SoftLimit._armed and SoftLimit._deferred:
-            signal.setitimer(signal.ITIMER_REAL, DEFER_S)
-        elif SoftLimit._armed:
-            SoftLimit._armed = False
-            raise SoftTimeLimitExceeded(self._seconds)
+    def _ring(self, _signum: int, frame: FrameType | None) -> None:
+        if not SoftLimit._armed:
+            return
+        if must_wait(frame):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+            return
+        SoftLimit._armed = False
+        raise SoftTimeLimitExceeded(self._seconds)
+
+
+_held_back_for: object = None  # the request of the task to which a signal's limit has still to be delivered
+
+
+def soft_limit_by_signal(signum: int, frame: FrameType | None) -> None:
+    """A signal's handler: raises SoftTimeLimitExceeded in the task that runs (`revoke(signal="SIGUSR1")`)."""
+    global _held_back_for
+    request, meant = context.current_request(), _held_back_for
+    _held_back_for = None
+    if request is None or meant not in (None, request):  # what it was meant for has just ended
+        return
+    if not must_wait(frame):
+        raise SoftTimeLimitExceeded
+    _held_back_for = request
+    threading.Timer(AGAIN_S, os.kill, (os.getpid(), signum)).start()

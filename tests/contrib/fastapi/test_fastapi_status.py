@@ -66,7 +66,7 @@ def test_status_tells_what_waits_and_who_works(queue, client):
     queue.tasks["double"].delay(1)
     with start_worker(queue, queues=["other"]):
         document = client.get("/liteq/status").json()
-        assert client.get("/liteq/health?workers=1").json() == {"status": "ok", "workers": 1}
+        assert client.get("/liteq/health?workers=1").json() == {"status": "ok", "workers": 1, "warnings": []}
     assert document["queues"]["celery"] == {"pending": 1, "dead": 1}
     assert document["dead"] == 1
     assert [worker["pid"] for worker in document["workers"]] == [os.getpid()]
@@ -157,4 +157,4 @@ def test_on_a_real_server(queue):
     app = FastAPI(lifespan=lifespan(queue))
     app.mount("/liteq", status_app(queue, local=True))
     with served(app) as url:
-        assert httpx.get(f"{url}/liteq/health").json() == {"status": "ok", "workers": 0}
+        assert httpx.get(f"{url}/liteq/health").json() == {"status": "ok", "workers": 0, "warnings": []}

@@ -16,7 +16,7 @@ from liteq.exceptions import (
     StorageFull,
     StorageUnavailable,
 )
-from liteq.storage.sqlite import files
+from liteq.storage.sqlite import files, mounts
 from liteq.storage.sqlite.describe import has_wal_reset_bug
 from liteq.storage.sqlite.errors import translate
 from liteq.storage.sqlite.migrate import migrations, statements
@@ -163,7 +163,7 @@ def test_a_read_only_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_network_file_system_is_refused_unless_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "tasks.db")
     files.create(path)
-    monkeypatch.setattr(files, "file_system", lambda _: "nfs4")
+    monkeypatch.setattr(mounts, "file_system", lambda _: "nfs4")
 
     with pytest.raises(StorageUnavailable, match=r"network file system \(nfs4\).*allow_network_filesystem"):
         files.check(path, path, allow_network=False)

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liteq import LiteQ
 from liteq.context import identity
 from liteq.message import Ack, Batch, Cancel, DeadLetter, Group, Message, Release, Replace, RetryAt, WorkerIdentity
 from liteq.testing import FakeClock
 from liteq.worker.chores.soft_shutdown import SoftShutdown
+from liteq.worker.loop import Consumer
 from liteq.worker.pool.base import LONG_S, MAX_WINDOW, Estimates
 from liteq.worker.pool.limits import limits_of
 from liteq.worker.pool.prefork import wire
@@ -129,3 +131,15 @@ def test_what_was_revoked_is_forgotten_when_its_time_is_over():
     clock.advance(30)
     revoked.forget()
     assert len(revoked) == 0
+
+
+def test_a_lease_that_is_about_to_go_back_is_recalled(tmp_path):
+    """It is neither in the pool nor in the queue until its release is stored; a revocation has to find it."""
+    with LiteQ("recall", broker=f"sqlite:///{tmp_path}/q.db") as app:
+        for _ in range(2):
+            app.send_task("t")
+        one, two = app.storage.claim(["celery"], worker=1, limit=2, visibility_s=60)
+        consumer = Consumer.__new__(Consumer)
+        consumer._outcomes = [(one, Release()), (two, Release(crashed=True))]
+        assert consumer.recall(lambda lease: True) == [one]
+        assert consumer._outcomes == [(two, Release(crashed=True))]

@@ -18,20 +18,21 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from liteq import context
 from liteq.context import App
-from liteq.exceptions import SoftTimeLimitExceeded
+from liteq.execution.lines import LINES
 from liteq.message import Lease, Outcome
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import ended_by
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.leftovers import Leftovers
-from liteq.worker.pool.limits import Limits, SoftLimit
+from liteq.worker.pool.limits import Limits, hold_back_in, soft_limit_by_signal
 from liteq.worker.pool.prefork import wire
 
 __all__ = ["PERMIT", "Child", "ChildSettings"]
 
 logger = logging.getLogger("liteq.worker")
+
+hold_back_in(__name__)  # an alarm in the handler that sends deferred reports would cut a frame short
 
 PERMIT = 8  # bytes of a token in the pipe
 RECEIVE = 1 << 18  # bytes asked of the socket at once
@@ -75,13 +76,16 @@ class Child:
             stop=_stop_parent,
         )
 
-    def run(self) -> None:
-        """Execute until there is nothing more to execute for; the caller ends the process."""
+    def workloop(self) -> None:
+        """Execute until there is nothing more to execute for; the caller ends the process.
+
+        Its name is that of billiard, whose users wrap it to do their last things in each process.
+        """
         # a report may be deferred for the next task, if that one is expected to be short. Where it is not after all,
         # the parent asks for the deferred reports by this signal.
         signal.signal(signal.SIGURG, self._asked_to_report)
         signal.siginterrupt(signal.SIGURG, False)
-        signal.signal(signal.SIGUSR1, _soft_limit)  # revoke(terminate=True, signal="SIGUSR1"), as in Celery
+        signal.signal(signal.SIGUSR1, soft_limit_by_signal)  # revoke(terminate=True, signal="SIGUSR1"), as in Celery
         done, leftovers = 0, Leftovers()
         while (lease := self._next()) is not None:
             if self._reports and not self._may_defer(lease.task):
@@ -131,7 +135,7 @@ class Child:
                 data = os.read(self._permits, PERMIT)
             except BlockingIOError:
                 self._send_reports()  # nothing to do: deferred reports go out before the wait
-                self._wait.poll()
+                self._wait.poll(LINES.idle())
                 continue
             return int.from_bytes(data, "little") if data else None
 
@@ -168,8 +172,7 @@ class Child:
             self._sending = False
 
     def _asked_to_report(self, _signum: int, _frame: FrameType | None) -> None:
-        with SoftLimit.deferred():  # an alarm would raise in here, and cut a frame short
-            self._send_reports()
+        self._send_reports()
 
     def _report_started(self, lease: Lease, hard_limit_s: float) -> None:
         self._reports.append((lease.token, hard_limit_s, wire.STARTED))
@@ -189,8 +192,3 @@ class Child:
 
 def _stop_parent(cold: bool) -> None:
     os.kill(os.getppid(), signal.SIGQUIT if cold else signal.SIGTERM)
-
-
-def _soft_limit(_signum: int, _frame: FrameType | None) -> None:
-    if context.current_request() is not None:  # else the task that it was meant for has just ended
-        raise SoftTimeLimitExceeded

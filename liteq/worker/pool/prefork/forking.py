@@ -22,13 +22,16 @@ from setproctitle import setproctitle
 from liteq import signals as announce
 from liteq.context import App
 from liteq.message import Lease, Outcome
+from liteq.utils import imports
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import PERMIT, RECEIVE, Child, ChildSettings
+from liteq.worker.pool.prefork.descriptors import make_room
 
 __all__ = ["Handle", "fork_child"]
 
 logger = logging.getLogger("liteq.worker")
 
+IMPORT_S = 5.0  # that a fork waits for a thread of the parent to end its imports
 PARENT_S_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
@@ -236,6 +239,12 @@ def fork_child(
     connections around each fork: a child that believed to share its parent's would hold no lock at all. Raises OSError
     when the system has no process, memory or descriptor left.
     """
+    make_room()
+    if not imports.settle(IMPORT_S):
+        logger.warning(
+            "a thread of the worker has been importing for %.0f s: a child that is forked now cannot import the same "
+            "module; import it before the worker starts", IMPORT_S,
+        )  # fmt: skip
     channel = _Channel.open()
     # Whatever the parent imported is there for good: keep the collector off it, and the pages shared.
     gc.collect()
@@ -257,7 +266,7 @@ def fork_child(
             let_go()
             _become_child(parent, f"liteq: {settings.hostname} child {number}", f"ForkPoolWorker-{number}")
             announce.worker_process_init.send(sender=None)
-            Child(app, settings, channel.theirs, channel.permits_in).run()
+            Child(app, settings, channel.theirs, channel.permits_in).workloop()
             status = 0
         except BaseException:
             logger.exception("a worker process failed outside any task")

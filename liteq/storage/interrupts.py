@@ -1,0 +1,61 @@
+"""Interrupts: a signal's handler that raises inside a storage call leaves no transaction open.
+
+It may raise between any two steps, even at the entry of an `__exit__`, before its first line. The `with` block is left
+then, and what the manager should have done is not. It is not collected either: the traceback holds it for as long as
+the exception is being handled. So each verb, one frame further out, has the managers that are found in the traceback
+give up what they still have. Soft time limits do not come so far: worker/pool/limits.py holds them back meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import isgeneratorfunction, unwrap
+from types import CodeType, FunctionType
+from typing import Any, TypeVar
+
+__all__ = ["closes_itself", "give_up", "leaves_nothing_open", "managers"]
+
+C = TypeVar("C", bound=type)
+F = TypeVar("F", bound=Callable[..., Any])
+
+# The code of each `__enter__` and `__exit__` that must not be lost, with what gives up the manager's session instead.
+managers: dict[CodeType, Callable[[Any], None]] = {}
+
+
+def leaves_nothing_open(cls: C) -> C:
+    """Class decorator: whatever a public method of `cls` raises, no transaction of its own stays open behind it."""
+    for name, function in list(vars(cls).items()):
+        if not isinstance(function, FunctionType) or name[0] == "_" or hasattr(function, "closes_itself"):
+            continue
+        if not isgeneratorfunction(unwrap(function)):
+            setattr(cls, name, _closing(function))
+    return cls
+
+
+def closes_itself(function: F) -> F:
+    """Decorator: `function` calls `give_up` itself. For the one that is called for each message: a wrapper costs."""
+    function.closes_itself = True  # type: ignore[attr-defined]
+    return function
+
+
+def _closing(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def verb(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            give_up(error)
+            raise
+
+    return verb
+
+
+def give_up(error: BaseException) -> None:
+    """Roll back and close what is still open in the frames that `error` came through."""
+    trace = error.__traceback__
+    while trace is not None:
+        drop = managers.get(trace.tb_frame.f_code)
+        if drop is not None:
+            drop(trace.tb_frame.f_locals["self"])
+        trace = trace.tb_next

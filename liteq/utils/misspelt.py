@@ -1,0 +1,98 @@
+"""Misspelt names: the nearest known one, the error that tells it, and a record of which names somebody asks for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+__all__ = ["Asked", "nearest", "suggesting", "unexpected"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LIKELY = 0.8  # from which likeness on a name is a misspelt one, where names of one's own are allowed too
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The name of `known` that looks most like `name`; None where none does. `cutoff`: the least likeness, 0 to 1."""
+    import difflib  # only for a mistyped name
+
+    near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=cutoff)
+    return near[0] if near else None
+
+
+def unexpected(where: str, names: Iterable[str], known: Iterable[str], remedy: str = "") -> TypeError:
+    """The error for options called `names` that `where` ("task 'shop.add'") does not have; tells the nearest ones."""
+    known = list(known)
+    told = []
+    for name in sorted(names):
+        near = nearest(name, known)
+        told.append(f"{name!r}" + (f" (did you mean {near!r}?)" if near else ""))
+    several = "s" if len(told) > 1 else ""
+    return TypeError(f"{where}: unknown option{several} {', '.join(told)}" + (f"; {remedy}" if remedy else ""))
+
+
+def suggesting(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: a keyword that `function` does not have is refused with the nearest of its parameters.
+
+    Raises TypeError, as the call itself would. For functions that are not called often: one frame more.
+    """
+    known = [name for name in inspect.signature(function).parameters if name != "self"]
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        unknown = kwargs.keys() - known
+        if unknown:
+            raise unexpected(f"{function.__qualname__}()", unknown, known)
+        return function(*args, **kwargs)
+
+    return call
+
+
+class Asked(dict[str, Any]):
+    """A dict that notes which of its keys were asked for: those that were read, all where it was gone through."""
+
+    def __init__(self, *args: Any, **items: Any) -> None:
+        super().__init__(*args, **items)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.asked.add(str(key))
+        return super().__contains__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        return super().get(key, default)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        self.asked.add(key)
+        return super().pop(key, *default)
+
+    def __iter__(self) -> Iterator[str]:
+        self._all()
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        self._all()
+        return super().keys()
+
+    def values(self) -> Any:
+        self._all()
+        return super().values()
+
+    def items(self) -> Any:
+        self._all()
+        return super().items()
+
+    def copy(self) -> dict[str, Any]:
+        self._all()
+        return dict(super().items())
+
+    def _all(self) -> None:
+        self.asked.update(super().keys())

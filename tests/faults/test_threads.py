@@ -1,0 +1,240 @@
+"""Threads, and greenlets that pose as them: no two values are taken for a pair, and nobody stops the rest."""
+
+from __future__ import annotations
+
+import collections
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from liteq import LiteQ
+from liteq.storage.sqlite import sidecars
+from liteq.storage.sqlite.checkpoint import LARGE_LOG
+from liteq.storage.sqlite.gate import PATIENCE_S
+from liteq.storage.sqlite.session import WAL_LIMIT
+from liteq.storage.storage import open_storage
+
+from .harness import wait_for
+from .sizes import size
+
+SECONDS = size("THREADS", 4, 60)
+THREADS = 40
+
+pytestmark = pytest.mark.timeout(600)
+posix = pytest.mark.skipif(os.name != "posix", reason="there is no gate, and no fork")
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Let threads take turns as often as the interpreter can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def at_once(seconds: float, *calls: object, threads: int = THREADS) -> collections.Counter[str]:
+    """Each thread does one of `calls` again and again; what they raised, and how often."""
+    errors: collections.Counter[str] = collections.Counter()
+    end = time.monotonic() + seconds
+
+    def run(call: object) -> None:
+        while time.monotonic() < end:
+            try:
+                call()  # type: ignore[operator]
+            except Exception as exc:
+                errors[f"{type(exc).__name__}: {exc}"[:200]] += 1
+
+    running = [threading.Thread(target=run, args=(calls[n % len(calls)],)) for n in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    return errors
+
+
+def test_forty_threads_that_send_and_ask_meet_no_error(tmp_path: Path, hasty: None) -> None:
+    """Most of their connections are opened and closed all the time: each is perhaps the last one, or the first."""
+    app = LiteQ("threads", broker=f"sqlite:///{tmp_path / 'queue.db'}", durability="relaxed")
+    task = app.task(lambda n: n, name="echo")
+
+    def sends_and_asks() -> None:
+        assert task.delay(1).state == "PENDING"
+
+    assert not at_once(SECONDS, sends_and_asks)
+    app.storage.close()
+
+
+def test_the_last_connection_that_closes_between_two_looks_is_no_deletion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the log and its index along, after it has had them forgotten."""
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / f"queue.db{suffix}").touch()
+    known = sidecars.Sidecars(str(tmp_path / "queue.db"))
+    known.note()
+
+    def closed_meanwhile(path: str) -> tuple[int, int]:
+        known.forget()
+        os.unlink(path)
+        return (0, 0)
+
+    monkeypatch.setattr(sidecars, "identity", closed_meanwhile)
+    assert not known.log_lost()
+    monkeypatch.undo()
+    (tmp_path / "queue.db-wal").touch()
+    known.note()
+    (tmp_path / "queue.db-wal").unlink()
+    assert known.log_lost()
+
+
+def test_drivers_may_be_opened_while_others_look_for_them(tmp_path: Path, hasty: None) -> None:
+    def opens() -> None:
+        storage = open_storage(f"sqlite:///{tmp_path / str(threading.get_ident())}.db")
+        storage.migrate()
+        storage.close()
+
+    assert not at_once(min(SECONDS, 10), opens, threads=12)
+
+
+def test_the_log_of_many_threads_is_folded(tmp_path: Path) -> None:
+    """Each of their connections does little before it is closed; what they do together counts."""
+    app = LiteQ("threads", broker=f"sqlite:///{tmp_path / 'queue.db'}", durability="relaxed")
+    task = app.task(lambda _: None, name="large", ignore_result=True)
+    text = "x" * 30_000
+    assert not at_once(max(SECONDS, 6), lambda: task.delay(text))
+    sent = sum(count.n for count in app.storage.reader.counts())
+    assert sent * len(text) > 3 * WAL_LIMIT, "too few for the log to be folded at all"
+    assert (tmp_path / "queue.db-wal").stat().st_size < 3 * WAL_LIMIT
+    assert not app.storage.driver.warnings()
+    app.storage.close()
+
+
+def test_a_large_log_that_nobody_reads_is_laid_at_nobodys_door(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path / 'queue.db'}")
+    storage.migrate()
+    with (tmp_path / "queue.db-wal").open("ab") as log:  # the log, not the database: no lock is on it
+        log.truncate(LARGE_LOG + 1)
+    (said,) = storage.driver.warnings()
+    assert "nobody is seen to read" in said
+    assert "PID" not in said
+    storage.close()
+
+
+# -- processes that stand still --------------------------------------------------------------------------------------
+
+
+def native_threads() -> int:
+    """How many threads this process has, also those that Python does not list."""
+    return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0
+
+
+@posix
+def test_a_process_that_is_stopped_at_the_gate_holds_nobody_up(tmp_path: Path) -> None:
+    """Its turn comes, and it does not use it: the others wait once, and go on by SQLite's own lock."""
+    url = f"sqlite:///{tmp_path / 'queue.db'}"
+    app = LiteQ("threads", broker=url)
+    task = app.task(lambda: None, name="n", ignore_result=True)
+    task.delay()
+    code = "import sys; from liteq.storage.sqlite.gate import open_gate; g = open_gate(sys.argv[1]); g.acquire(1)"
+    code += "; print(flush=True); import time; time.sleep(600)"
+    command = [sys.executable, "-c", code, str(tmp_path / "queue.db")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            holder.send_signal(signal.SIGSTOP)
+            before, began = native_threads(), time.monotonic()
+            task.delay()
+            first, began = time.monotonic() - began, time.monotonic()
+            for _ in range(20):
+                task.delay()
+            rest = time.monotonic() - began
+        finally:
+            holder.kill()
+    assert first < 3 * PATIENCE_S
+    assert rest < 2 * PATIENCE_S, "each waits anew for a turn that does not come"
+    assert native_threads() <= before + 1, "each leaves a thread behind in the queue"
+    assert sum(count.n for count in app.storage.reader.counts()) == 22
+    app.storage.close()
+
+
+SENDER = """
+    import sys
+    if sys.argv[1] == "gevent":
+        from gevent import monkey
+        monkey.patch_all()
+    import threading, time
+    from liteq import LiteQ
+    app = LiteQ("greenlets", broker=sys.argv[2])
+    task = app.task(lambda: None, name="n", ignore_result=True)
+    sent = [0] * 20
+    end = time.monotonic() + float(sys.argv[3])
+
+    def send(n):
+        while time.monotonic() < end:
+            task.delay()
+            sent[n] += 1
+            time.sleep(0)
+
+    running = [threading.Thread(target=send, args=(n,)) for n in range(int(sys.argv[4]))]
+    for thread in running: thread.start()
+    for thread in running: thread.join()
+    print(sum(sent), min(sent[:len(running)]))
+"""
+
+
+def rates(tmp_path: Path, kind: str) -> tuple[float, int, int]:
+    """Twenty threads or greenlets and a second process send at once: sent by the twenty, by the last, by the second."""
+    tmp_path.mkdir(exist_ok=True)
+    url, code = f"sqlite:///{tmp_path / 'queue.db'}", textwrap.dedent(SENDER)
+    storage = open_storage(url)
+    storage.migrate()
+    storage.close()
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, k, url, str(SECONDS), n], stdout=subprocess.PIPE, text=True)
+        for k, n in ((kind, "20"), ("threads", "1"))
+    ]
+    many, other = (process.communicate(timeout=SECONDS + 60)[0].split() for process in started)
+    assert [process.returncode for process in started] == [0, 0]
+    return int(many[0]), int(many[1]), int(other[0])
+
+
+@posix
+def test_greenlets_and_a_second_process_all_get_through(tmp_path: Path) -> None:
+    """A greenlet that waited natively would stop the one that has the gate, and with it everybody, for good."""
+    pytest.importorskip("gevent", reason="gevent is not installed: pip install gevent")
+    best = 0.0
+    for attempt in range(3):  # of a machine that others use too
+        native, _, _ = rates(tmp_path / f"threads{attempt}", "threads")
+        sent, least, other = rates(tmp_path / f"gevent{attempt}", "gevent")
+        assert least > 0, "a greenlet never got its turn"
+        assert other > 0, "the second process never got its turn"
+        best = max(best, sent / native)
+        if best >= 0.5:
+            break
+    assert best >= 0.5
+
+
+@posix
+def test_a_child_is_not_forked_while_another_thread_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from liteq.utils import imports
+
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.5)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert imports.settle(0.0)
+    thread = threading.Thread(target=lambda: __import__("slow_to_import"))
+    thread.start()
+    wait_for(lambda: "slow_to_import" in sys.modules)
+    assert not imports.settle(0.0)
+    assert imports.settle(20.0)
+    assert "slow_to_import" in sys.modules
+    thread.join()

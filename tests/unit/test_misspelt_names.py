@@ -1,0 +1,347 @@
+"""A misspelt name is refused with the nearest one; a name that somebody asks for passes."""
+
+from __future__ import annotations
+
+import ast
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import liteq
+from liteq import LiteQ, Task, chain, chord, group, signals
+from liteq.app.schedules import OF_AN_ENTRY
+from liteq.exceptions import ImproperlyConfigured
+from liteq.sending.options import OF_A_CALL
+from liteq.utils.misspelt import Asked, nearest
+
+
+@pytest.fixture
+def app(tmp_path):
+    with LiteQ("shop", broker=f"sqlite:///{tmp_path / 'q.db'}", durability="relaxed") as made:
+        yield made
+
+
+@pytest.fixture
+def add(app):
+    @app.task(name="shop.add")
+    def add(x: int, y: int = 0) -> int:
+        return x + y
+
+    return add
+
+
+def waiting(app: LiteQ) -> int:
+    return sum(count.n for count in app.storage.reader.counts())
+
+
+# -- options of a call -----------------------------------------------------------------------------------------------
+
+WAYS = {
+    "apply_async": lambda app, add: add.apply_async((1, 2), count_down=5),
+    "send_task": lambda app, add: app.send_task("shop.add", (1, 2), count_down=5),
+    "apply": lambda app, add: add.apply((1, 2), count_down=5),
+    "signature": lambda app, add: add.s(1, 2).apply_async(count_down=5),
+    "set": lambda app, add: add.s(1, 2).set(count_down=5).delay(),
+    "chain": lambda app, add: chain(add.s(1), add.s(2).set(count_down=5)).delay(),
+    "group": lambda app, add: group(add.s(1), add.s(2)).apply_async(count_down=5),
+    "chord": lambda app, add: chord([add.s(1)], add.si(2)).apply_async(count_down=5),
+    "link": lambda app, add: add.apply_async((1,), link=add.s().set(count_down=5)),
+    "many": lambda app, add: app.enqueue_many([add.s(1).set(count_down=5)]),
+    "map": lambda app, add: add.map([1, 2]).apply_async(count_down=5),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_misspelt_option_is_refused_with_the_nearest_and_nothing_is_sent(app, add, way):
+    with pytest.raises(TypeError, match=r"unknown option 'count_down' \(did you mean 'countdown'\?\).*unknown_options"):
+        WAYS[way](app, add)
+    assert waiting(app) == 0
+
+
+@pytest.mark.parametrize("way", sorted(WAYS.keys() - {"many"}))
+def test_it_is_refused_where_tasks_run_at_once_too(app, add, way):
+    app.conf.task_always_eager = True
+    with pytest.raises(TypeError, match="did you mean 'countdown'"):
+        WAYS[way](app, add)
+
+
+def test_each_of_several_has_its_nearest(add):
+    with pytest.raises(TypeError, match=r"unknown options 'prioritty' \(.*'priority'\?\), 'quue' \(.*'queue'\?\)"):
+        add.apply_async((1,), quue="mail", prioritty=3)
+
+
+def test_a_name_that_looks_like_none_is_refused_as_well(add):
+    with pytest.raises(TypeError, match="unknown option 'zzz';"):
+        add.apply_async((1,), zzz=1)
+
+
+def test_an_option_of_a_retry_is_refused(app):
+    @app.task(bind=True)
+    def again(self):
+        raise self.retry(count_down=5)
+
+    with pytest.raises(TypeError, match="did you mean 'countdown'"):
+        again.apply().get()
+
+
+@pytest.mark.parametrize("name", ["retry", "connection", "exchange_type", "MessageGroupId", "add_to_parent"])
+def test_options_that_celery_takes_pass(app, add, name):
+    add.apply_async((1,), **{name: None})
+    assert waiting(app) == 1
+
+
+def test_stamps_are_named_by_the_caller(app, add):
+    add.apply_async((1,), stamped_headers=["tenant"], tenant="acme")
+    assert waiting(app) == 1
+
+
+def test_the_setting_gives_celery_s_silence(app, add, caplog):
+    app.conf.unknown_options = "ignore"
+    add.apply_async((1,), count_down=5)
+    assert (waiting(app), caplog.text) == (1, "")
+
+
+def test_the_setting_can_have_it_logged_alone(app, add, caplog):
+    app.conf.unknown_options = "warn"
+    with caplog.at_level(logging.WARNING, "liteq.app"):
+        add.apply_async((1,), count_down=5)
+    assert waiting(app) == 1
+    assert "did you mean 'countdown'" in caplog.text
+
+
+# -- names that somebody asks for ------------------------------------------------------------------------------------
+
+
+def test_an_option_that_a_router_asks_for_passes(app, add):
+    asked = []
+
+    def by_tenant(name: str, args: Any, kwargs: Any, options: dict[str, Any], task: Any = None, **more: Any) -> Any:
+        asked.append(options.get("tenant"))
+        return {"queue": f"of-{options.get('tenant')}"}
+
+    app.conf.task_routes = by_tenant
+    sent = add.apply_async((1,), tenant="acme")
+    assert app.storage.reader.find(sent.id).queue == "of-acme"
+    with pytest.raises(TypeError, match="'count_down'"):
+        add.apply_async((1,), tenant="acme", count_down=5)
+
+
+def test_an_option_that_the_class_s_apply_async_asks_for_passes(app):
+    class OfATenant(Task):
+        def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+            headers = {"tenant": options.get("tenant")}
+            return super().apply_async(args, kwargs, headers=headers, **options)
+
+    @app.task(base=OfATenant)
+    def greet(name: str) -> None: ...
+
+    sent = greet.apply_async(("you",), tenant="acme")
+    (greet.s("a") | greet.si("b").set(tenant="acme")).delay()
+    assert sent.exists()
+    with pytest.raises(TypeError, match="did you mean 'countdown'"):
+        greet.apply_async(("you",), count_down=5)
+
+
+def test_an_option_that_a_receiver_asks_for_passes(app, add):
+    found = []
+
+    @signals.before_task_publish.connect
+    def note(properties: Any = None, **_: Any) -> None:
+        found.append(properties.get("tenant"))
+
+    try:
+        add.apply_async((1,), tenant="acme")
+        (add.s(1) | add.s(2)).apply_async(tenant="acme")
+        with pytest.raises(TypeError, match="'count_down'"):
+            add.apply_async((1,), count_down=5)
+    finally:
+        signals.before_task_publish.disconnect(note)
+    assert found[:2] == ["acme", "acme"]
+    assert waiting(app) == 3
+
+
+def test_asking_is_any_way_of_reading():
+    given = Asked({"a": 1, "b": 2, "c": 3})
+    assert (given["a"], "b" in given, given.asked) == (1, True, {"a", "b"})
+    assert dict(given) == {"a": 1, "b": 2, "c": 3}
+    assert given.asked == {"a", "b", "c"}
+    for read in (lambda d: {**d}, lambda d: list(d.items()), lambda d: d.copy(), list):
+        read(whole := Asked(x=1))
+        assert whole.asked == {"x"}
+
+
+# -- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_misspelt_option_of_a_task_is_refused(app):
+    with pytest.raises(TypeError, match=r"task 'shop.f': unknown option 'max_retrys' \(did you mean 'max_retries'\?\)"):
+        app.task(name="shop.f", max_retrys=3)(lambda: None)
+    assert "shop.f" not in app.tasks
+
+
+def test_a_misspelt_option_of_a_shared_task_is_refused(app):
+    from liteq import shared_task
+
+    app.finalize()
+    with pytest.raises(TypeError, match="did you mean 'acks_late'"):
+        shared_task(name="shop.g", ack_late=True)(lambda: None)
+
+
+def test_an_attribute_of_one_s_own_is_kept_on_the_task(app):
+    @app.task(owner="billing", iterations=0)
+    def f() -> None: ...
+
+    assert (f.owner, f.iterations) == ("billing", 0)
+
+
+def test_an_attribute_that_the_base_declares_is_no_typing_error(app):
+    class Mine(Task):
+        max_retrys = None
+
+    app.conf.unknown_options = "ignore"
+    app.task(name="one", base=Mine)(lambda: None)
+    app.conf.unknown_options = "refuse"
+    assert app.task(name="two", base=Mine, max_retrys=3)(lambda: None).max_retrys == 3
+
+
+def test_a_misspelt_option_in_a_task_class_is_refused(app):
+    class Import(Task):
+        max_retrys = 3
+
+        def run(self) -> None: ...
+
+    with pytest.raises(TypeError, match=r"task class '.*Import'.*did you mean 'max_retries'"):
+        app.register_task(Import())
+    with pytest.raises(TypeError, match="did you mean 'max_retries'"):
+        app.task(base=Import)(lambda: None)
+
+
+def test_annotations_are_looked_at_as_well(app, add):
+    app.conf.task_annotations = {"shop.add": {"rate_limits": "1/s"}}
+    with pytest.raises(TypeError, match="did you mean 'rate_limit'"):
+        app.finalize()
+
+
+# -- apps, settings, beat --------------------------------------------------------------------------------------------
+
+
+def test_a_misspelt_keyword_of_an_app_is_refused():
+    with pytest.raises(TypeError, match=r"LiteQ\(\): unknown option 'brokr' \(did you mean 'broker'\?\).*app.conf"):
+        LiteQ("x", brokr="sqlite:///x.db", set_as_current=False)
+
+
+def test_settings_under_both_of_their_names_are_keywords_of_an_app():
+    assert LiteQ("x", task_acks_late=False, set_as_current=False).conf.task_acks_late is False
+    assert LiteQ("x", CELERYD_CONCURRENCY=3, set_as_current=False).conf.worker_concurrency == 3
+
+
+def test_a_misspelt_setting_is_named_and_others_are_kept(app, caplog):
+    with caplog.at_level(logging.WARNING, "liteq.settings"):
+        app.conf.update(task_ack_late=False, my_shop="here")
+        assert app.conf.my_shop == "here"
+    assert "'task_ack_late' is not a setting of liteq; did you mean 'task_acks_late'?" in caplog.text
+    assert "my_shop" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"arg": (1,)}, r"'tick'.*'arg' \(did you mean 'args'\?\)"),
+        ({"options": {"count_down": 5}}, "'tick'.*did you mean 'countdown'"),
+        ({"schedule": 0}, "'tick' is to be sent every 0 s"),
+        ({"schedule": -5.0}, "'tick' is to be sent every -5 s"),
+        ({"schedule": liteq.schedules.schedule(0)}, "every 0 s"),
+        ({"schedule": float("nan")}, "every nan s"),
+        ({"schedule": True}, "seconds, a timedelta or crontab"),
+    ],
+)
+def test_an_entry_of_beat_that_makes_no_sense_is_refused(app, add, entry, told):
+    app.conf.beat_schedule = {"tick": {"task": "shop.add", "schedule": 5, **entry}}
+    with pytest.raises(ImproperlyConfigured, match=told):
+        app.schedules.configured()
+
+
+def test_every_key_that_an_entry_may_have_is_taken(app, add):
+    app.conf.beat_schedule = {"tick": {**dict.fromkeys(OF_AN_ENTRY), "task": "shop.add", "schedule": 5}}
+    assert len(app.schedules.configured()) == 1
+
+
+def test_an_option_of_a_periodic_task_is_refused_where_it_is_added(app, add):
+    assert app.conf.broker_url
+    with pytest.raises(TypeError, match="did you mean 'countdown'"):
+        app.add_periodic_task(5, add.s(1), count_down=5)
+    with pytest.raises(ImproperlyConfigured, match="every 0 s"):
+        app.add_periodic_task(0, add.s(1), name="tick")
+    with pytest.raises(ImproperlyConfigured, match="did you mean 'countdown'"):
+        app.schedules.add("tick", 5, add, count_down=5)
+
+
+# -- functions that take no options ----------------------------------------------------------------------------------
+
+
+def test_a_misspelt_timeout_of_a_result_is_refused(app, add):
+    result = add.delay(1)
+    for wait in (result.get, liteq.ResultSet([result]).get, liteq.ResultSet([result]).join):
+        with pytest.raises(TypeError, match=r"unknown option 'timout' \(did you mean 'timeout'\?\)"):
+            wait(timout=1)
+
+
+async def _aget(result: Any) -> None:
+    await result.aget(timout=1)
+
+
+def test_and_one_that_is_awaited(app, add):
+    import asyncio
+
+    result = add.delay(1)
+    for one in (result, liteq.ResultSet([result])):
+        with pytest.raises(TypeError, match="did you mean 'timeout'"):
+            asyncio.run(_aget(one))
+
+
+def test_a_misspelt_option_of_a_worker_is_refused(app):
+    from liteq.worker import Worker
+
+    with pytest.raises(TypeError, match="did you mean 'concurrency'"):
+        Worker(app, concurency=2)
+    with pytest.raises(TypeError, match="did you mean 'concurrency'"):
+        app.Worker(concurency=2)
+
+
+def test_revoking_with_a_misspelt_option_is_refused(app):
+    with pytest.raises(TypeError, match="did you mean 'terminate'"):
+        app.control.revoke("some-id", terminat=True)
+
+
+def test_an_option_given_to_delay_says_where_it_belongs(add):
+    with pytest.raises(TypeError, match=r"countdown.*apply_async"):
+        add.delay(1, countdown=5)
+
+
+# -- one table -------------------------------------------------------------------------------------------------------
+
+
+def test_every_option_that_the_sending_side_reads_is_in_the_table():
+    rooms = Path(liteq.__file__).parent
+    read = set()
+    for path in [*(rooms / "sending").glob("*.py"), rooms / "execution/eager.py", rooms / "canvas/signature.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(
+                        value=ast.Name(id="options") | ast.Attribute(attr="options"), attr="get" | "pop"
+                    ),
+                    args=[ast.Constant(value=str(name)), *_],
+                ):
+                    read.add(name)
+                case ast.Subscript(value=ast.Name(id="options"), slice=ast.Constant(value=str(name))):
+                    read.add(name)
+    assert {"countdown", "queue", "link", "unique_key"} <= read
+    assert read <= OF_A_CALL
+
+
+def test_the_nearest_is_none_where_nothing_looks_alike():
+    assert nearest("Count_Down", OF_A_CALL) == "countdown"
+    assert nearest("zzz", OF_A_CALL) is None
