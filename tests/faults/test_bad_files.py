@@ -247,7 +247,7 @@ def test_flipped_bytes_are_told_as_damage_or_found_by_the_doctor(tmp_path: Path)
         except LiteqError as exc:
             told += isinstance(exc, StorageCorrupt)
         try:
-            found += storage.describe()["integrity"] != "ok"
+            found += storage.driver.describe()["integrity"] != "ok"
         except LiteqError as exc:
             found += isinstance(exc, StorageCorrupt)
         assert time.monotonic() - began < 2
