@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from liteq import context
+from liteq import context, signals
 from liteq.app import current_app
 from liteq.context import App
 from liteq.utils.proxy import Proxy
@@ -21,6 +22,7 @@ __all__ = [
     "DisabledBackend",
     "ExceptionWithTraceback",
     "SchedulingError",
+    "Signal",
     "__version__",
     "app_or_default",
     "bugreport",
@@ -58,6 +60,18 @@ class DisabledBackend:
 
 class SchedulingError(Exception):
     """An error for programs to raise, or to catch, when a periodic task could not be sent."""
+
+
+class Signal(signals.Signal):
+    """A signal of a program's own, made by Celery's arguments: `Signal(name="paid", providing_args={"order"})`."""
+
+    def __init__(
+        self,
+        providing_args: Iterable[str] | None = None,
+        use_caching: bool = False,  # noqa: ARG002 - Celery's
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name or "signal", *(providing_args or ()))
 
 
 class ExceptionWithTraceback(Exception):

@@ -124,7 +124,7 @@ MODULES: dict[str, Alias] = {
             **_from("liteq_celery.additions", "LOG_LEVELS"),
         }
     ),
-    "celery.utils.dispatch": Alias(names=_from("liteq.signals", "Signal")),
+    "celery.utils.dispatch": Alias(names=_from("liteq_celery.additions", "Signal")),
     "celery.utils.functional": Alias("liteq_celery.utils.functional"),
     "celery.utils.graph": Alias(names=_from("liteq.result.graph", "DependencyGraph")),
     "celery.utils.iso8601": Alias(names=_from("liteq_celery.utils.time", "parse_iso8601")),

@@ -120,6 +120,10 @@ class LiteQ(Hooks, CeleryApp):
     def timezone(self, zone: Any) -> None:
         self.conf["timezone"] = zone
 
+    @timezone.deleter
+    def timezone(self) -> None:
+        """Do nothing, for code that has Celery work its cached zone out anew: here it follows the setting."""
+
     @property
     def content(self) -> Content:
         """How arguments are written and read. Raises ImproperlyConfigured for an unknown serializer."""

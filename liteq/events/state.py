@@ -261,7 +261,7 @@ class State:
             return None
 
     def _worker_event(self, subject: str, event: dict[str, Any]) -> tuple[_Worker, bool]:
-        hostname = event["hostname"]
+        hostname = event.get("hostname", "")
         known = hostname in self.workers
         worker = self.workers.get(hostname) or self.Worker(hostname)
         worker.event(subject, event.get("timestamp"), event.get("local_received"), event)
@@ -276,7 +276,7 @@ class State:
         return worker, not known
 
     def _task_event(self, subject: str, event: dict[str, Any]) -> tuple[_Task, bool]:
-        uuid, hostname = event["uuid"], event["hostname"]
+        uuid, hostname = event["uuid"], event.get("hostname", "")
         task, created = self.get_or_create_task(uuid)
         if subject == "sent":
             task.client = hostname

@@ -66,11 +66,17 @@ def run_eagerly(
         if executed.outcome.payload is not None:
             args, kwargs = task.app.content.read(executed.outcome.payload, Owner(id_, task.name))
     _store(task, request, executed)
-    return _finish(task, request, executed, throw, link, link_error)
+    return _finish(task, id_, request, executed, throw, link, link_error)
 
 
 def _finish(
-    task: Any, request: Request, executed: Executed, throw: bool, link: Iterable[Any], link_error: Iterable[Any]
+    task: Any,
+    id_: str,
+    request: Request,
+    executed: Executed,
+    throw: bool,
+    link: Iterable[Any],
+    link_error: Iterable[Any],
 ) -> EagerResult[Any]:
     exc, einfo = executed.exc, executed.einfo
     failed = executed.state == states.FAILURE
@@ -82,7 +88,7 @@ def _finish(
         _apply_errback(task.app, maybe_signature(errback, app=task.app), request, exc, traceback)
     for callback in link if executed.state == states.SUCCESS else ():
         task.app.sender.apply_signature(callback, (executed.retval,))
-    return EagerResult(request.id, value, executed.state, traceback=traceback, name=task.name)
+    return EagerResult(id_, value, executed.state, traceback=traceback, name=task.name)
 
 
 def _apply_errback(app: App, errback: Any, request: Request, exc: BaseException | None, traceback: str | None) -> None:

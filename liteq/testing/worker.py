@@ -56,9 +56,9 @@ def _logged(loglevel: int | str | None, logfile: str | None) -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in LOGGERS]
     before = [logger.level for logger in loggers]
     handler = logging.FileHandler(logfile, encoding="utf-8") if logfile is not None else None
-    for logger in loggers:
-        if loglevel is not None:
-            logger.setLevel(mlevel(loglevel))
+    if (level := mlevel(loglevel)) is not None:
+        for logger in loggers:
+            logger.setLevel(level)
     if handler is not None:
         loggers[0].addHandler(handler)
     try:

@@ -268,6 +268,38 @@ def test_pytest_starts_beside_the_plugin_pytest_celery(tmp_path):
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
+def test_a_signal_of_one_s_own(shim):
+    from celery.utils.dispatch import Signal
+
+    heard = []
+    paid = Signal(name="paid", providing_args={"order"}, use_caching=True)
+    paid.connect(lambda order, **_: heard.append(order), weak=False)
+    paid.send(sender=None, order=7)
+    assert heard == [7]
+
+
+def test_an_abortable_task_is_asked_by_its_id(shim, tmp_path):
+    from celery.contrib.abortable import AbortableTask
+
+    app = liteq.LiteQ("proj", broker=f"sqlite:///{tmp_path / 'queue.db'}", set_as_current=False)
+    task = app.task(name="export", base=AbortableTask)(lambda: None)
+    sent = task.delay()
+    assert not task.is_aborted(task_id=sent.id)
+    sent.abort()
+    assert task.is_aborted(task_id=sent.id)
+    app.close()
+
+
+def test_an_argument_by_its_name_or_its_place(shim):
+    from celery.utils.functional import fun_takes_argument
+
+    def fun(a, b, foo): ...
+
+    assert fun_takes_argument("foo", fun)
+    assert fun_takes_argument("foo", fun, position=3)
+    assert not fun_takes_argument("foo", fun, position=4)
+
+
 def test_utc_offsets(shim):
     from celery.utils.time import adjust_timestamp, utcoffset
 

@@ -8,10 +8,14 @@ import pytest
 
 from liteq import LiteQ, Task, group
 from liteq.app.compat.connection import Connection
+from liteq.clock import SystemClock
 from liteq.context import Request
+from liteq.events import Event, State
 from liteq.exceptions import ImproperlyConfigured, OperationalError, TimeoutError
 from liteq.result import AsyncResult, EagerResult, GroupResult, ResultSet
+from liteq.result.graph import DependencyGraph
 from liteq.testing import start_worker
+from liteq.worker import Worker
 
 
 @pytest.fixture
@@ -340,3 +344,31 @@ def test_a_level_of_warnings_says_nothing_of_tasks(app, tmp_path, caplog):
 def test_a_misspelt_option_of_a_worker_is_refused(app):
     with pytest.raises(TypeError, match="'prefetch_multiplier'"), start_worker(app, prefetch_multplier=1):
         pass
+
+
+def test_an_event_says_when_it_was_made_and_a_state_takes_in_an_incomplete_one():
+    assert Event("task-sent", uuid="1")["timestamp"] == pytest.approx(SystemClock().now_ms() / 1000, abs=5)
+    assert Event("task-sent", {"timestamp": 3.0}, uuid="1") == {"type": "task-sent", "timestamp": 3.0, "uuid": "1"}
+    state = State()
+    state.event({"type": "worker-unknown-event", "foo": "bar"})
+    state.event({"type": "task-sent", "uuid": "1"})
+    assert state.event_count == 2
+
+
+def test_a_graph_is_made_of_nodes_and_their_edges():
+    graph = DependencyGraph([("a", ["b"]), ("b", []), ("c", ["a"])])
+    assert graph.topsort() == ["b", "a", "c"]
+    assert sorted(graph.edges()) == ["a", "c"]
+
+
+def test_a_module_of_settings_that_is_not_there_is_one_that_cannot_be_imported(app):
+    app.config_from_object("no_such_module_of_settings")
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_of_settings"):
+        app.conf.get("task_default_queue")
+
+
+def test_names_of_an_app_in_a_thread_and_its_worker_class(app):
+    assert app.thread_oid.startswith(app.oid)
+    assert issubclass(app.WorkController, Worker)
+    del app.timezone  # Celery's is cached
+    assert str(app.timezone) == "UTC"

@@ -56,6 +56,14 @@ class _Zones:
         """`dt` in the zone `local`; a naive one is of `orig`, or UTC."""
         return maybe_make_aware(dt, orig or UTC).astimezone(self.tz_or_local(local))
 
+    def to_local_fallback(self, dt: datetime) -> datetime:
+        """`dt` in this machine's zone; a naive one is of it."""
+        return make_aware(dt, self.local)
+
+    def to_system(self, dt: datetime) -> datetime:
+        """`dt` in this machine's zone."""
+        return dt.astimezone()
+
 
 timezone = _Zones()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.result import AsyncResult, GroupResult, ResultSet
 from liteq.signals import Signal
+from liteq.utils.upward import upward
 
 __all__ = ["CeleryApp"]
 
@@ -257,6 +259,16 @@ class CeleryApp:
     def oid(self) -> str:
         """An id of this app in this process."""
         return str(uuid.uuid4())
+
+    @property
+    def thread_oid(self) -> str:
+        """An id of this app in this thread."""
+        return f"{self.oid}-{threading.get_ident()}"
+
+    @property
+    def WorkController(self) -> Any:  # noqa: N802 - Celery's name
+        """The class of workers."""
+        return upward("worker")
 
     def uses_utc_timezone(self: App) -> bool:
         """Whether schedules go by UTC."""

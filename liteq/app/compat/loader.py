@@ -7,6 +7,7 @@ from datetime import datetime
 from types import ModuleType
 from typing import Any
 
+from liteq.app.discovery import autodiscover
 from liteq.context import App
 
 __all__ = ["Loader"]
@@ -53,7 +54,7 @@ class Loader:
 
     def autodiscover_tasks(self, packages: Any, related_name: str | None = "tasks") -> None:
         """Import the module `related_name` of each of `packages` that has one, at once."""
-        self.app.autodiscover_tasks(packages, related_name, force=True)
+        autodiscover(packages, related_name)
 
     def now(self, utc: bool = True) -> datetime:
         """The time: aware and in UTC, else naive and that of this machine."""
