@@ -19,7 +19,7 @@ from liteq.app.task import Task
 from liteq.app.urls import check_url
 from liteq.canvas import Node, Signature, signature
 from liteq.clock import Clock, SystemClock
-from liteq.context import App, Integrations
+from liteq.context import Integrations
 from liteq.routing.routes import queue_name
 from liteq.sending.publish_signals import task_sent_events
 from liteq.sending.publisher import Publisher
@@ -85,7 +85,7 @@ class LiteQ(Hooks, CeleryApp):
         self._lock = threading.RLock()  # one for all parts: settings, registry and storage ask each other
         self.integrations = Integrations(ClassHooks(self))
         self.sender = Sender(self)
-        self.registrar = Registrar(self, tasks, autofinalize=autofinalize, lock=self._lock, modelled=_modelled)
+        self.registrar = Registrar(self, tasks, autofinalize=autofinalize, lock=self._lock, modelled=modelled)
         given = {"broker_url": broker, "result_backend": backend, "include": tuple(include) if include else None}
         check_keywords(type(self).__name__, settings)
         noted = {**settings, **(changes or {}), **{key: value for key, value in given.items() if value is not None}}
@@ -396,11 +396,3 @@ class LiteQ(Hooks, CeleryApp):
 
     def __reduce__(self) -> Any:
         raise TypeError("an app is not sent to another process: import it there")
-
-
-def _modelled(function: Any, app: App, name: str, *, bind: bool, **how: Any) -> dict[str, Any]:
-    """The attributes of a task with `pydantic=True`: its body, and how models among the arguments are sent."""
-    from liteq.app.compat.pydantic_models import modelled
-
-    made = modelled(function, app, name, bind=bind, **how)
-    return {"run": made.function if bind else staticmethod(made.function), "dump_models": staticmethod(made.dump)}

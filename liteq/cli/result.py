@@ -38,7 +38,7 @@ def result(session: Session, /, task_id: str, traceback: bool, wait: bool, timeo
     Exits with 0 when it succeeded, 1 when it failed or is not known, 75 while it is unfinished.
 
     \b
-    JSON: {"id", "task", "state", "result", "error": {"type", "message"}, "traceback", "date_done"}, and "progress"
+    JSON: {"id", "task", "state", "result", "progress", "error": {"type", "message"}, "traceback", "date_done"}
     """
     _ = session.storage  # there must be a file: asking for a result makes none
     found = session.app.AsyncResult(task_id)
@@ -63,13 +63,11 @@ def show_result(session: Session, found: Any, *, wait_s: float | None, with_trac
         "task": found.name,
         "state": state,
         "result": None if failed or state != states.SUCCESS else value,
+        "progress": progress,
         "error": error,
         "traceback": found.traceback,
         "date_done": found.date_done,
     }
-
-    if progress is not None:
-        document["progress"] = progress
 
     def show() -> None:
         if error is not None:

@@ -13,8 +13,6 @@ from liteq.utils.text import printable
 
 __all__ = ["VOICE", "Voice", "wants_json"]
 
-logger = logging.getLogger("liteq.cli")
-
 LEVELS = {"note": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -52,7 +50,11 @@ class Voice:
     def _json(kind: str, text: str) -> str:
         from liteq.cli.logs import JsonFormatter
 
+<<<<<<< HEAD
         record = logging.LogRecord(logger.name, LEVELS[kind], "", 0, "%s", (text,), None)
+=======
+        record = logging.LogRecord("liteq.command", LEVELS[kind], "", 0, "%s", (text,), None)
+>>>>>>> operator
         return JsonFormatter().format(record)
 
 

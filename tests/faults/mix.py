@@ -88,7 +88,7 @@ class Mix:
         return self.drill.start("-m", "liteq", "-A", "mix_app", "beat", name=self._name("beat"))
 
     def _check_that_all_live(self) -> None:
-        """Whoever has ended was not killed here."""
+        """A process that has ended was not killed here."""
         for name, process in [*self.workers.items(), ("beat", self.beat), *(("producer", p) for p in self.producers)]:
             if (status := process.poll()) is not None:
                 self.troubles.append(f"{name} {process.pid} ended by itself, with {status}")
@@ -241,7 +241,7 @@ class Mix:
             self.troubles.append(f"not done after 90 s: {[c for c in counts() if c.state in UNFINISHED]}")
 
     def verdict(self) -> list[str]:
-        """What went wrong."""
+        """The faults that were found."""
         found = ask_afresh(self.drill.db, at_rest=True, forgotten=bool(self.forgotten))
         self.troubles += [f"{name}: {rows}" for name, rows in found.items()]
         for copy in self.backups:
@@ -307,7 +307,7 @@ def faked(folder: Path) -> dict[str, str]:
 
 
 def run_one(folder: Path, seed: int, seconds: float) -> tuple[list[str], dict[str, Any]]:
-    """What went wrong with one seed, and how much has happened."""
+    """The faults of one seed, and how much has happened."""
     mix = Mix(folder, seed)
     try:
         mix.run(seconds)
