@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, Ty
 
 from liteq import context
 from liteq.app.compat.celery_app import CeleryApp
+from liteq.app.compat.pydantic_models import modelled_attributes as modelled
 from liteq.app.definitions import generate_name
 from liteq.app.integrations import ClassHooks, Hooks, apply_fixups
 from liteq.app.registrar import Registrar

@@ -36,11 +36,7 @@ def run(session: Session) -> int:
     try:
         from watchfiles import PythonFilter, watch
     except ImportError:
-<<<<<<< HEAD
-        raise ImproperlyConfigured("--reload needs watchfiles: install it, or liteq with its extra `reload`") from None
-=======
         raise ImproperlyConfigured("--reload needs watchfiles: pip install watchfiles") from None
->>>>>>> operator
     worker = _Worker(session)
     stop = threading.Event()
 

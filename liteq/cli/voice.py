@@ -50,11 +50,7 @@ class Voice:
     def _json(kind: str, text: str) -> str:
         from liteq.cli.logs import JsonFormatter
 
-<<<<<<< HEAD
-        record = logging.LogRecord(logger.name, LEVELS[kind], "", 0, "%s", (text,), None)
-=======
         record = logging.LogRecord("liteq.command", LEVELS[kind], "", 0, "%s", (text,), None)
->>>>>>> operator
         return JsonFormatter().format(record)
 
 
