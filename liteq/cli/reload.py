@@ -36,7 +36,7 @@ def run(session: Session) -> int:
     try:
         from watchfiles import PythonFilter, watch
     except ImportError:
-        raise ImproperlyConfigured("--reload needs watchfiles: pip install 'liteq-tasks[reload]'") from None
+        raise ImproperlyConfigured("--reload needs watchfiles: pip install watchfiles") from None
     worker = _Worker(session)
     stop = threading.Event()
 

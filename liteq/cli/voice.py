@@ -50,7 +50,7 @@ class Voice:
     def _json(kind: str, text: str) -> str:
         from liteq.cli.logs import JsonFormatter
 
-        record = logging.LogRecord("liteq.cli", LEVELS[kind], "", 0, "%s", (text,), None)
+        record = logging.LogRecord("liteq.command", LEVELS[kind], "", 0, "%s", (text,), None)
         return JsonFormatter().format(record)
 
 

@@ -26,7 +26,7 @@ from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
 from liteq.storage.continuation import End, propagate
-from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise
+from liteq.storage.driver import Bell, Driver, Durability, Promise
 from liteq.storage.engines import open_driver
 from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
 from liteq.storage.interrupts import closes_itself, give_up
@@ -68,6 +68,7 @@ class Storage:
         self.max_reaps = max_reaps
         self._idle = IdleListeners(driver)
         self.hearing = self._idle.hearing
+        self.listen = driver.listen
 
     def _events_of(self, messages: Sequence[Message]) -> Sequence[bytes]:
         return self.events_of(messages) if self.events_of is not None else ()
@@ -347,10 +348,6 @@ class Storage:
         with self.driver.write(Promise.PROGRESS) as tx:
             return _results.forget(tx, ids)
 
-    def listen(self, bell: Bell) -> Listener:
-        """A listener: listen first, then look, then wait."""
-        return self.driver.listen(bell)
-
     # -- the store itself --------------------------------------------------------------------------------------------
 
     def migrate(self) -> int:
@@ -360,14 +357,6 @@ class Storage:
     def backup(self, target: Path) -> None:
         """Write a consistent copy to `target`, which must not exist."""
         self.driver.backup(target)
-
-    def restore(self, source: Path) -> Path | None:
-        """Put a copy of `source` in the place of the file, which nobody may have open; where the old one is now."""
-        return self.driver.restore(source)
-
-    def describe(self) -> dict[str, Any]:
-        """The facts about the engine and the store, for `liteq doctor --json`."""
-        return self.driver.describe()
 
     def close(self) -> None:
         """Close the connections of this process; the next use opens new ones."""

@@ -7,10 +7,12 @@ from typing import Any
 from django.http import HttpRequest
 
 from liteq.clock import from_ms
+from liteq.context import App
 from liteq.exceptions import LiteqError
 from liteq.monitor.findings import findings
 from liteq.monitor.workers import living
 from liteq.states import State
+from liteq.storage.workers import WorkerRecord
 from liteq.utils.text import span
 from liteq_django.admin.base import when
 from liteq_django.project import default_app
@@ -42,7 +44,7 @@ def overview_of(request: HttpRequest) -> dict[str, Any]:  # noqa: ARG001 - as ot
         return {"error": str(exc)}
 
 
-def _worker(app: Any, worker: Any) -> tuple[Any, ...]:
+def _worker(app: App, worker: WorkerRecord) -> tuple[Any, ...]:
     facts = worker.facts
     beat = span(max(0, app.clock.now_ms() - worker.heartbeat_ms) / 1000)
     queues = ", ".join(facts.get("queues") or ())
