@@ -880,4 +880,25 @@ MUTANTS = [
         "    make_room()\n", "",
         "test_descriptors.py::test_a_worker_with_more_children_than_descriptors_works_with_fewer",
     ),
+    without(
+        "a task inside a traced one has a tracer of its own", "liteq/execution/tracing.py",
+        "            _run.set(None)  # a task that is run inside this one has a tracer of its own\n", "",
+        "../contrib/test_celery_wrapping.py::test_a_task_inside_a_task_has_a_tracer_of_its_own",
+    ),
+    without(
+        "a tracer that runs nothing is a failure", "liteq/execution/execute.py",
+        "    if executed is None:\n        return _failed(task, plan, request, RuntimeError(",
+        "    if False:\n        return _failed(task, plan, request, RuntimeError(",
+        "../contrib/test_celery_wrapping.py::test_a_tracer_that_runs_nothing_is_a_failure",
+    ),
+    without(
+        "an async body's exception has no context of liteq's own", "liteq/utils/coroutines.py",
+        "        is_under_a_loop = False\n", "        return _run_here(coroutine)\n",
+        "../contrib/test_celery_wrapping.py::test_whoever_wraps_an_async_body_sees_its_end_and_its_exception",
+    ),
+    without(
+        "a default that one program changes is nobody else's", "liteq/settings/celery_names.py",
+        "copy.deepcopy(_DEFAULTS.get(name))", "_DEFAULTS.get(name)",
+        "../unit/test_settings.py::test_a_default_that_a_program_changes_in_place_is_nobody_else_s",
+    ),
 ]  # fmt: skip
