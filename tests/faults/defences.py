@@ -881,9 +881,9 @@ MUTANTS = [
         "test_descriptors.py::test_a_worker_with_more_children_than_descriptors_works_with_fewer",
     ),
     without(
-        "a task inside a traced one has a tracer of its own", "liteq/execution/tracing.py",
-        "            _run.set(None)  # a task that is run inside this one has a tracer of its own\n", "",
-        "../contrib/test_celery_wrapping.py::test_a_task_inside_a_task_has_a_tracer_of_its_own",
+        "a tracer called inside a traced task runs its own", "liteq/execution/tracing.py",
+        "            _run.set(None)  # a tracer that is called inside this task runs a task of its own\n", "",
+        "../contrib/test_celery_wrapping.py::test_a_tracer_that_is_called_inside_a_task_runs_its_own",
     ),
     without(
         "a tracer that runs nothing is a failure", "liteq/execution/execute.py",
