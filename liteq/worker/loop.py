@@ -29,7 +29,7 @@ from liteq.storage.storage import Storage, TaggedEvents, Turn
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
-from liteq.worker.claiming import Claiming
+from liteq.worker.claiming import Claiming, GivenBack
 from liteq.worker.hooks import Chore
 from liteq.worker.pool.base import BUDGET_S, Pool
 
@@ -40,7 +40,6 @@ logger = logging.getLogger("liteq.worker")
 SAFETY_POLL_S = 1.0  # a lost ring costs this latency at most
 GATHER_S = 1e-3  # outcomes wait this long for others to share their commit, while every executor has work
 TROUBLE_PAUSE_S = 0.5  # between attempts while the storage refuses
-MOST_GIVEN_BACK = 10_000  # a window of leases for each of a worker's executors, many times over
 REPORT_AGAIN_S = 30.0  # between two reports of one trouble that lasts
 
 
@@ -79,7 +78,7 @@ class Consumer:
         self._selector = selectors.DefaultSelector()
         self._bell = storage.listen(Bell.WORK)
         self._outcomes: list[tuple[Lease, Outcome]] = []
-        self._given_back: dict[tuple[int, int, int], None] = {}  # deliveries that no executor began
+        self._given_back = GivenBack()
         self._gathering_since = 0.0
         self._claiming = Claiming()
         self._tend_at: float | None = None
@@ -274,35 +273,17 @@ class Consumer:
                 outcomes = self._settle_apart(outcomes)
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
-        self.processed += len(outcomes) - self._note_given_back(outcomes)
+        self.processed += len(outcomes) - self._given_back.note(outcomes)
         self._committed(budget, tagged)
         return turn
-
-    def _note_given_back(self, outcomes: list[tuple[Lease, Outcome]]) -> int:
-        """Remember deliveries that no executor began: another worker may take them, or this one. How many there were.
-
-        A crash, a rejection and a task that is not known here have a reason with them: these were begun.
-        """
-        given_back = [lease for lease, outcome in outcomes if outcome == Release()]
-        self._given_back.update(dict.fromkeys(map(_delivery, given_back)))
-        while len(self._given_back) > MOST_GIVEN_BACK:
-            del self._given_back[next(iter(self._given_back))]
-        return len(given_back)
 
     def _monotonic(self, due_ms: int | None, now: float) -> float:
         """The wall clock's `due_ms` by the clock of `now`; infinity for None."""
         return inf if due_ms is None else now + max(0.0, (due_ms - self._storage.clock.now_ms()) / 1000)
 
     def _take_in(self, leases: list[Lease], command: int) -> list[Lease]:
-        """Log and report the leases that have come, and choose those that are to be executed.
-
-        A message that this worker gave back before it began was received then: it is not reported again.
-        """
-        fresh = leases
-        if self._given_back:
-            fresh = [lease for lease in leases if _delivery(lease) not in self._given_back]
-            for lease in leases:
-                self._given_back.pop(_delivery(lease), None)
+        """Log and report the leases that have come, and choose those that are to be executed."""
+        fresh = self._given_back.fresh(leases)
         if logger.isEnabledFor(logging.INFO):
             for lease in fresh:
                 about = {"task_name": lease.task, "task_id": lease.id}
@@ -398,8 +379,3 @@ class Consumer:
         if now >= self._report_again_at.get(kind, 0.0):
             self._report_again_at[kind] = now + REPORT_AGAIN_S
             logger.log(level, "%s", text)
-
-
-def _delivery(lease: Lease) -> tuple[int, int, int]:
-    """One delivery of a message: a retry and a crash begin another."""
-    return lease.seq, lease.retries, lease.crashes

@@ -7,7 +7,7 @@ from typing import Any
 
 from liteq.app.discovery import require_tasks
 from liteq.context import App
-from liteq.exceptions import closest
+from liteq.utils.misspelt import unexpected
 from liteq.worker import worker as engine
 from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.compat.hooks import CeleryHooks
@@ -41,11 +41,8 @@ class Worker(engine.Worker):
         """
         wanted = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
         known = inspect.signature(engine.Worker.__init__).parameters
-        for name in wanted:
-            if name not in known:
-                raise TypeError(
-                    f"a worker has no option {name!r}; nearest: {closest(name, {*known, *WITHOUT_EFFECT, 'purge'})}"
-                )
+        if unknown := wanted.keys() - known.keys():
+            raise unexpected("Worker()", unknown, {*known, *WITHOUT_EFFECT, "purge"} - {"self"})
         super().__init__(app, **wanted)
         self._purge = purge
 
