@@ -249,7 +249,9 @@ _ROWS = [
     ),
     Setting("max_crashes", int, 3, "A task whose process died so often is a dead letter.", minimum=1),
     Setting("max_reaps", int, 10, "A task whose lease ran out so often is a dead letter.", minimum=1),
-    Setting("dead_expires", float | None, 30 * DAY, "Age at which dead letters go.", unit="s", minimum=0),
+    Setting(
+        "dead_expires", float | None, 30 * DAY, "Age at which dead letters go; None or 0: never.", unit="s", minimum=0
+    ),
     Setting("events_expires", float, 600.0, "Age at which events (`-E`) go.", unit="s", minimum=1),
     # -- liteq's own: mistakes -----------------------------------------------------------------------------------
     Setting(

@@ -70,22 +70,25 @@ def backlog(tx: Transaction, *, now_ms: int) -> list[Backlog]:
 def _pending(tx: Transaction) -> list[Backlog]:
     found: list[Backlog] = []
     queue = tx.execute(NEXT_QUEUE, ("",))[0][0]
-    while queue is not None and len(found) < QUEUES:
+    while isinstance(queue, str) and len(found) < QUEUES:
         n = int(tx.execute(WAITING, {"queue": queue, "limit": COUNTED})[0][0])
         tasks = frozenset(task for (task,) in tx.execute(TASKS, {"queue": queue, "limit": SAMPLE}))
-        found.append(Backlog(queue, n, _oldest_ms(tx, queue), tasks))
+        oldest_ms = _oldest_ms(tx, queue)
+        if oldest_ms is not None:
+            found.append(Backlog(queue, n, oldest_ms, tasks))
         queue = tx.execute(NEXT_QUEUE, (queue,))[0][0]
     return found
 
 
-def _oldest_ms(tx: Transaction, queue: str) -> int:
+def _oldest_ms(tx: Transaction, queue: str) -> int | None:
+    """None where every row has a priority or a time that liteq does not write: a worker buries them."""
     oldest: int | None = None
     priority = tx.execute(NEXT_PRIORITY, {"queue": queue, "priority": ABOVE_ALL})[0][0]
     while priority is not None:
         due_ms = tx.execute(OLDEST, {"queue": queue, "priority": priority})[0][0]
-        oldest = due_ms if oldest is None else min(oldest, due_ms)
+        if isinstance(due_ms, int):
+            oldest = due_ms if oldest is None else min(oldest, due_ms)
         priority = tx.execute(NEXT_PRIORITY, {"queue": queue, "priority": priority})[0][0]
-    assert oldest is not None
     return oldest
 
 

@@ -17,7 +17,7 @@ from liteq.serialization import encode_error
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 
-__all__ = ["GivenUp", "expired", "reap_expired", "reap_worker", "tell"]
+__all__ = ["Limit", "expired", "reap_expired", "reap_worker"]
 
 logger = logging.getLogger("liteq.storage")
 
@@ -51,12 +51,19 @@ class GivenUp(NamedTuple):
     reaps: int
 
 
-def tell(given_up: Sequence[GivenUp]) -> None:
-    """Log the messages that were given up; called when that is committed."""
-    for one in given_up:
-        text = "Task %s[%s] given up, a dead letter now: the worker that held it vanished (%d times in all)"
-        about = {"task_name": one.task, "task_id": one.id, "reaps": one.reaps}
-        logger.error(text, one.task, one.id, one.reaps, extra=about)
+class Limit:
+    """How often a worker may vanish with a message, and the messages for which that was too often."""
+
+    def __init__(self, max_reaps: int) -> None:
+        self.max_reaps = max_reaps
+        self.given_up: list[GivenUp] = []
+
+    def tell(self) -> None:
+        """Log those; called when that is committed."""
+        for one in self.given_up:
+            text = "Task %s[%s] given up, a dead letter now: the worker that held it vanished (%d times in all)"
+            about = {"task_name": one.task, "task_id": one.id, "reaps": one.reaps}
+            logger.error(text, one.task, one.id, one.reaps, extra=about)
 
 
 def expired(tx: Transaction, living: Collection[int], *, now_ms: int) -> list[tuple[int, int]]:
@@ -72,34 +79,32 @@ def expired(tx: Transaction, living: Collection[int], *, now_ms: int) -> list[tu
     return found
 
 
-def reap_expired(
-    tx: Transaction, worker: int, until_ms: int, *, now_ms: int, max_reaps: int, given_up: list[GivenUp]
-) -> int:
+def reap_expired(tx: Transaction, worker: int, until_ms: int, *, now_ms: int, limit: Limit) -> int:
     """End the leases of `worker` whose deadline is not after `until_ms`, a chunk at a time; how many.
 
-    Adds those that do not run again to `given_up`.
+    Adds those that do not run again to those of `limit`.
     """
     rows = tx.execute(EXPIRED, {"worker": worker, "until_ms": until_ms, "limit": CHUNK})
-    return _reap(tx, rows, now_ms=now_ms, max_reaps=max_reaps, given_up=given_up)
+    return _reap(tx, rows, now_ms=now_ms, limit=limit)
 
 
-def reap_worker(tx: Transaction, worker: int, *, now_ms: int, max_reaps: int, given_up: list[GivenUp]) -> int:
+def reap_worker(tx: Transaction, worker: int, *, now_ms: int, limit: Limit) -> int:
     """End every lease of a worker that is known to be dead, as `reap_expired` does."""
     rows = tx.execute(OF_WORKER, {"worker": worker, "limit": CHUNK})
-    return _reap(tx, rows, now_ms=now_ms, max_reaps=max_reaps, given_up=given_up)
+    return _reap(tx, rows, now_ms=now_ms, limit=limit)
 
 
-def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, max_reaps: int, given_up: list[GivenUp]) -> int:
+def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, limit: Limit) -> int:
     ends = []
     for seq, token, id_, flags, reaps, group_id, task in rows:
         # A worker's death does not tell which of its tasks was to blame, so this counter is apart from `crashes` and
         # its limit is higher; it ends a task that takes a whole container down each time.
         # Of a message that runs at most once, only what has begun is over.
-        if reaps + 1 < max_reaps and not (flags & Flag.EARLY_ACK and flags & Flag.BEGUN):
+        if reaps + 1 < limit.max_reaps and not (flags & Flag.EARLY_ACK and flags & Flag.BEGUN):
             tx.execute(BACK, (seq, token))
             continue
         error = encode_error(WorkerLostError(f"the worker that held it vanished {reaps + 1} times"))
-        given_up.append(GivenUp(id_, task, reaps + 1))
+        limit.given_up.append(GivenUp(id_, task, reaps + 1))
         tx.execute(DEAD, (error, now_ms, seq, token))
         if flags & Flag.LINKED:
             ends.append(End(id_, False, group_id, error))

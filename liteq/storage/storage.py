@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
@@ -28,12 +27,11 @@ from liteq.storage import workers as _workers
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import Bell, Driver, Durability, Promise
 from liteq.storage.engines import open_driver
-from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
+from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules, Workers
 from liteq.storage.interrupts import closes_itself, give_up
 from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
 from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
-from liteq.storage.workers import WorkerRecord
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 
@@ -62,6 +60,7 @@ class Storage:
         self.commands = Commands(driver, self.clock)
         self.saved_groups = SavedGroups(driver, self.clock)
         self.rates = Rates(driver, self.clock)
+        self.workers = Workers(driver, self.clock)
         self.events = Events(driver, self.clock)
         self.events_of: Callable[[Sequence[Message]], list[bytes]] | None = None  # of messages that are sent
         self.max_crashes = max_crashes
@@ -147,21 +146,11 @@ class Storage:
 
     def register_worker(self, me: WorkerIdentity, info: bytes | None = None) -> int:
         """Enter a worker process; the number that its leases carry."""
-        with self.driver.write(Promise.PROGRESS) as tx:
-            return _workers.register(tx, me, info, now_ms=self.clock.now_ms())
-
-    def enter_worker(
-        self, me: WorkerIdentity, rename: Callable[[WorkerIdentity, Sequence[WorkerRecord]], WorkerIdentity]
-    ) -> tuple[int, WorkerIdentity]:
-        """Enter a worker under the name that `rename` gives it in sight of those that are there, in one transaction."""
-        with self.driver.write(Promise.PROGRESS) as tx:
-            named = rename(me, _workers.workers(tx))
-            return _workers.register(tx, named, None, now_ms=self.clock.now_ms()), named
+        return self.workers.enter(me, info)
 
     def unregister_worker(self, worker: int) -> None:
         """Remove a worker that has given everything back."""
-        with self.driver.write(Promise.PROGRESS) as tx:
-            _workers.unregister(tx, worker)
+        self.workers.leave(worker)
 
     def heartbeat(
         self, worker: int, leases: Sequence[Lease], *, visibility_s: float, info: bytes | None = None
@@ -289,21 +278,19 @@ class Storage:
 
         A worker of `living` keeps its leases in spite of that, but for those that its last heartbeat has left out.
         """
-        reaped, owners = 0, []
-        given_up: list[_reap.GivenUp] = []
-        limits: dict[str, Any] = {"max_reaps": self.max_reaps, "given_up": given_up}
+        reaped, owners, limit = 0, [], _reap.Limit(self.max_reaps)
         if expired:
             with self.driver.read() as tx:
                 owners = _reap.expired(tx, living, now_ms=self.clock.now_ms() if now_ms is None else now_ms)
         for worker, until_ms in owners:
-            step = partial(_reap.reap_expired, worker=worker, until_ms=until_ms, **limits)
+            step = partial(_reap.reap_expired, worker=worker, until_ms=until_ms, limit=limit)
             reaped += self._chunked(step)
         for worker in dead_workers:
-            reaped += self._chunked(partial(_reap.reap_worker, worker=worker, **limits))
+            reaped += self._chunked(partial(_reap.reap_worker, worker=worker, limit=limit))
             self.unregister_worker(worker)
         if reaped:
             self._ring(done=True, work=True)
-        _reap.tell(given_up)
+        limit.tell()
         return reaped
 
     def _chunked(self, step: Callable[..., int]) -> int:
@@ -324,10 +311,10 @@ class Storage:
         return capped
 
     def expire(self, *, result_expires_s: float | None, dead_expires_s: float | None, limit: int = CHUNK) -> int:
-        """Delete a chunk of the rows that finished longer ago than these (None: keep); how many."""
+        """Delete a chunk of the rows that finished longer ago than these (None or 0: keep all); how many."""
         now_ms = self.clock.now_ms()
-        before_ms = None if result_expires_s is None else now_ms - int(result_expires_s * 1000)
-        dead_ms = None if dead_expires_s is None else now_ms - int(dead_expires_s * 1000)
+        before_ms = now_ms - int(result_expires_s * 1000) if result_expires_s else None
+        dead_ms = now_ms - int(dead_expires_s * 1000) if dead_expires_s else None
         with self.driver.write(Promise.PROGRESS) as tx:
             return _retention.expire(tx, before_ms=before_ms, dead_before_ms=dead_ms, limit=limit)
 

@@ -29,7 +29,8 @@ from liteq.storage.storage import Storage, TaggedEvents, Turn
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
-from liteq.worker.claiming import Claiming, GivenBack
+from liteq.worker.claiming import Claiming
+from liteq.worker.deliveries import GivenBack
 from liteq.worker.hooks import Chore
 from liteq.worker.pool.base import BUDGET_S, Pool
 
@@ -282,7 +283,10 @@ class Consumer:
         return inf if due_ms is None else now + max(0.0, (due_ms - self._storage.clock.now_ms()) / 1000)
 
     def _take_in(self, leases: list[Lease], command: int) -> list[Lease]:
-        """Log and report the leases that have come, and choose those that are to be executed."""
+        """Log and report the leases that have come, and choose those that are to be executed.
+
+        A message that this worker gave back before it began was received then: it is not reported again.
+        """
         fresh = self._given_back.fresh(leases)
         if logger.isEnabledFor(logging.INFO):
             for lease in fresh:

@@ -135,7 +135,7 @@ class Worker:
         if self._entered is None:
             storage = self.app.open_storage()
             try:
-                self._entered = storage.enter_worker(identity.me(self.hostname), self._renamed)
+                self._entered = storage.workers.enter_named(identity.me(self.hostname), self._renamed)
             finally:
                 storage.close()
             before, self.hostname = self.hostname, self._entered[1].name

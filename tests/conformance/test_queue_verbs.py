@@ -353,6 +353,17 @@ def test_finished_rows_leave_when_their_time_is_over(
     assert state_of(storage, waiting) is State.PENDING
 
 
+@pytest.mark.parametrize("never", [None, 0, 0.0])
+def test_an_age_of_none_or_0_keeps_all(
+    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock, never: float | None
+) -> None:
+    done, dead = send(), send()
+    storage.settle(list(zip(worker.claim(), [Ack(b"1"), DeadLetter(ERROR)], strict=True)))
+    clock.advance(seconds=366 * 86_400)
+    assert storage.expire(result_expires_s=never, dead_expires_s=never) == 0
+    assert (state_of(storage, done), state_of(storage, dead)) == (State.SUCCEEDED, State.DEAD)
+
+
 def test_forget_deletes_only_what_has_finished(storage: Storage, send: Send, worker: FakeWorker) -> None:
     done, waiting = send(), send()
     storage.settle([(worker.claim_one(), Ack(b"1"))])

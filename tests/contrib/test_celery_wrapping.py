@@ -281,7 +281,7 @@ def test_a_method_of_one_s_own_is_told_apart(app):
 
 @pytest.fixture
 def published(monkeypatch):
-    """What a function in place of `Producer.publish` was called with; it adds a header."""
+    """The calls of a function in place of `Producer.publish`, which adds a header."""
     calls, own = [], Producer.publish
 
     def publish(self, body, **properties):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 from liteq.message import Batch, Lease, Message, WorkerIdentity, new_id
 from liteq.storage.storage import Storage
 from liteq.worker.chores.heartbeat import Heartbeat
 
-__all__ = ["VISIBILITY_S", "TwoClocks", "lease_one", "worker_of"]
+__all__ = ["FAKETIME", "VISIBILITY_S", "Offset", "TwoClocks", "lease_one", "worker_of"]
 
 VISIBILITY_S = 60.0
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 class TwoClocks:
@@ -27,6 +31,19 @@ class TwoClocks:
     def advance(self, seconds: float) -> None:
         self.elapsed_s += seconds
         self.wall_ms += int(seconds * 1000)
+
+
+class Offset:
+    """The clock of a sender that is set as its workers' is."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now_ms(self) -> int:
+        return int((time.time() + self.seconds) * 1000)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 def worker_of(storage: Storage, name: str, boot: str = "", me: WorkerIdentity | None = None) -> Heartbeat:

@@ -880,4 +880,11 @@ MUTANTS = [
         "    make_room()\n", "",
         "test_descriptors.py::test_a_worker_with_more_children_than_descriptors_works_with_fewer",
     ),
+    without(
+        "an age of 0 is never", "liteq/storage/storage.py",
+        "before_ms = now_ms - int(result_expires_s * 1000) if result_expires_s else None",
+        "before_ms = now_ms - int(result_expires_s * 1000) if result_expires_s is not None else None",
+        "../conformance/test_queue_verbs.py::test_an_age_of_none_or_0_keeps_all",
+        "test_mix.py::test_the_mix_ends_clean",
+    ),
 ]  # fmt: skip

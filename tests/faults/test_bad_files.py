@@ -176,7 +176,7 @@ def test_a_file_that_this_user_may_not_write_is_refused(
 
 
 def as_nobody(action: Callable[[], object]) -> str:
-    """What `action` raises in a child process of a user without rights, if this one has any."""
+    """The error that `action` raises in a child process of a user without rights, if this one has any."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -226,7 +226,7 @@ def use(storage: Storage) -> None:
         [(lease, Ack(b"1")) for lease in storage.claim(["celery"], worker=worker, limit=300, visibility_s=9)]
     )
     storage.reader.counts()
-    storage.expire(result_expires_s=0, dead_expires_s=0)
+    storage.expire(result_expires_s=0.001, dead_expires_s=0.001)
 
 
 def test_flipped_bytes_are_told_as_damage_or_found_by_the_doctor(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from liteq.storage.rates import Budget
 from liteq.storage.storage import Storage, open_storage
 from liteq.worker.chores.heartbeat import GONE_S
 
-from .clocks import VISIBILITY_S, TwoClocks, lease_one, worker_of
+from .clocks import FAKETIME, VISIBILITY_S, Offset, TwoClocks, lease_one, worker_of
 from .harness import Drill, wait_for
 from .sizes import NIGHTLY, size
 
@@ -42,7 +42,6 @@ def to_1970(clock: TwoClocks) -> None:
 
 
 DAY, YEAR = 86_400, 86_400 * 365
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 SET_TO_S = [-3600, -DAY, 60 - int(time.time()), YEAR, 0]  # the third is 1970
 JUMPED = {"-1 h": by(-3600), "-1 day": by(-DAY), "1970": to_1970, "+1 h": by(3600), "+1 year": by(YEAR)}
 
@@ -290,19 +289,6 @@ def test_a_rate_holds_no_longer_than_it_says(storage: Storage, clock: TwoClocks)
 
 
 # -- real processes --------------------------------------------------------------------------------------------------
-
-
-class Offset:
-    """The clock of a sender that is set as its workers' is."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now_ms(self) -> int:
-        return int((time.time() + self.seconds) * 1000)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 # libfaketime's clock_nanosleep, which time.sleep calls, fails with EINVAL where the monotonic clock is left alone.

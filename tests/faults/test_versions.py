@@ -139,7 +139,7 @@ def environment(older: Path) -> dict[str, str]:
 
 
 def in_older(drill: Drill, older: Path, code: str) -> str:
-    """What a program prints that runs with the older package."""
+    """The output of a program that runs with the older package."""
     env = {**drill.env, **environment(older)}
     command = [sys.executable, "-c", code, f"sqlite:///{drill.db}"]
     done = subprocess.run(command, env=env, cwd=drill.folder, capture_output=True, text=True, timeout=60)

@@ -139,7 +139,7 @@ def test_children_are_replaced_after_their_tasks(liteq, start):
 
 def test_purge_first(liteq, start, eventually):
     old = liteq("-A", "shop", "call", "shop.add", "-a", "[1, 1]").stdout.strip()
-    worker = start("-A", "shop", "worker", "-c", "1", "--purge")
+    worker = start("-A", "shop", "worker", "-c", "1", "--purge", "--yes")
     eventually(lambda: liteq("-A", "shop", "status").returncode == 0, within_s=15)
     assert result(liteq, "shop.add", "-a", "[2, 2]") == 4
     assert liteq("-A", "shop", "result", old).returncode == 1

@@ -1,4 +1,4 @@
-"""What monitors and health checks read: lengths of queues, answers of inspect, names of workers; and where calls go."""
+"""Answers that monitors and health checks read: lengths of queues, answers of inspect, names of workers, and routes."""
 
 from __future__ import annotations
 

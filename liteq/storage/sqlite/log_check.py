@@ -6,9 +6,9 @@ committed behind it is lost, and `PRAGMA integrity_check` finds the rest sound. 
 
 from __future__ import annotations
 
+import os
 import struct
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 __all__ = ["LogState", "check_log"]
@@ -17,6 +17,7 @@ HEAD = struct.Struct(">8I")  # magic, version, page size, checkpoint number, two
 FRAME = struct.Struct(">6I")  # page number, size after a commit, two salts, two sums
 SUMMED = 8  # bytes of a frame's head that its sums are about, beside its page
 MAGIC = {0x377F0682: "<", 0x377F0683: ">"}  # to the byte order of the sums
+CHUNK = 1 << 20
 TRIES = 3  # a writer may be at work: only a fault that stays is one
 PAUSE_S = 0.05
 
@@ -42,7 +43,7 @@ def check_log(path: str) -> LogState:
 
 def _read(path: str) -> LogState:
     try:
-        data = memoryview(Path(path).read_bytes())
+        data = memoryview(_bytes(path))
     except OSError:
         return LogState(0)
     if len(data) < HEAD.size:
@@ -53,6 +54,15 @@ def _read(path: str) -> LogState:
     if order is None or _sums(data[: HEAD.size - 8], order, (0, 0)) != tuple(sums):
         return LogState(0, "its head is damaged, so nothing in it is read")
     return _frames(data, order, page_size, salts, (sums[0], sums[1]))
+
+
+def _bytes(path: str) -> bytes:
+    """The content. SQLite's locks are on the database and its `-shm`; closing the log drops none of them."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return b"".join(iter(lambda: os.read(fd, CHUNK), b""))
+    finally:
+        os.close(fd)
 
 
 def _frames(data: memoryview, order: str, page_size: int, salts: list[int], sums: tuple[int, int]) -> LogState:
