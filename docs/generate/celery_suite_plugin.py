@@ -100,6 +100,7 @@ def install() -> None:
     for root in ("celery", "kombu", "billiard"):  # before a checkout's folder of that name
         importlib.import_module(root)
     stand_in("celery.backends.cache", CacheBackend=type("CacheBackend", (), {}), DummyClient=type("Dummy", (), {}))
+    stand_in("kombu.transport.memory", Channel=type("Channel", (), {"queues": {}}))  # emptied after each test
     stand_in("celery.contrib.testing.app", Trap=type("Trap", (), {}))
     stand_in("celery.worker.state", should_stop=None, should_terminate=None)
     stand_in("celery.utils.log", LoggingProxy=type("LoggingProxy", (), {}))

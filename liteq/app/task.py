@@ -15,6 +15,7 @@ from liteq.canvas import Signature, as_list, chunks, maybe_signature, signature,
 from liteq.context import App, Request
 from liteq.exceptions import Replaced, Retry
 from liteq.execution.eager import run_eagerly
+from liteq.execution.plan import default_hook
 from liteq.message import Replace, new_id
 from liteq.result import AsyncResult, EagerResult
 from liteq.sending.compile import compile_signature
@@ -276,6 +277,7 @@ class Task(TaskOptions, Generic[P, R]):
         """Undo the last `push_request()`."""
         return context.pop()
 
+    @default_hook
     def retry(
         self,
         args: Any = None,

@@ -6,7 +6,7 @@ import bisect
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from liteq import states
@@ -65,7 +65,11 @@ class Worker:
         self.__dict__.update(fields, **more)
 
     def event(
-        self, subject: str | None, timestamp: float | None, local_received: float | None, fields: dict[str, Any]
+        self,
+        subject: str | None,
+        timestamp: float | None = None,
+        local_received: float | None = None,
+        fields: Mapping[str, Any] = {},
     ) -> None:
         """Take in one of its events; `subject` is the type without its group."""
         self.update(fields)
@@ -136,7 +140,11 @@ class Task:
         raise AttributeError(f"no event of this task had a field {name!r}")
 
     def event(
-        self, subject: str, timestamp: float | None, local_received: float | None, fields: dict[str, Any]
+        self,
+        subject: str,
+        timestamp: float | None = None,
+        local_received: float | None = None,
+        fields: Mapping[str, Any] = {},
     ) -> None:
         """Take in one of its events; `subject` is the type without its group."""
         state = STATE_OF.get(subject)

@@ -33,7 +33,7 @@ from liteq.execution.lines import LINES
 from liteq.execution.plan import ExceptionInfo, Executed, Plan
 from liteq.execution.tracing import as_traced, trace_ok_t
 from liteq.message import LATER, Ack, Cancel, DeadLetter, Flag, Lease, Release, Replace, RetryAt
-from liteq.policy.retry import decide, exhausted
+from liteq.policy.retry import decide, exhausted, is_retried, retry_options
 from liteq.policy.times import span_ms
 from liteq.result import ResultBase
 from liteq.result.record import line_as_tuple
@@ -280,11 +280,28 @@ def _raised(task: Any, plan: Plan, request: Request, exc: Exception, clock: Cloc
             return Executed(replacement, states.IGNORED, None, exc)
         case Ignore():
             return Executed(Cancel(encode_error(exc)), states.IGNORED, None, exc)
+    if plan.policy is not None and plan.retry is not None and is_retried(exc, plan.policy):
+        return _retried_by_its_class(task, plan, request, exc, clock)
     if plan.policy is not None and not exhausted(request.retries, request.max_retries):
         delay_s = decide(exc, retries=request.retries, policy=plan.policy)
         if delay_s is not None:
             return _retried(task, plan, request, Retry(exc=exc, when=delay_s), clock)
     return _failed(task, plan, request, exc)
+
+
+def _retried_by_its_class(task: Any, plan: Plan, request: Request, exc: Exception, clock: Clock) -> Executed:
+    """The outcome for an exception of `autoretry_for` where the class has a `retry` of its own: that decides."""
+    assert plan.policy is not None
+    assert plan.retry is not None
+    try:
+        retry = plan.retry(exc=exc, **retry_options(request.retries, policy=plan.policy))
+    except Retry as raised:
+        retry = raised
+    except Exception as raised:
+        return _failed(task, plan, request, raised)
+    return (
+        _retried(task, plan, request, retry, clock) if isinstance(retry, Retry) else _failed(task, plan, request, exc)
+    )
 
 
 def retry_due_ms(when: float | datetime | timedelta | None, default_s: float | None, clock: Clock) -> int:

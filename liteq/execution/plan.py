@@ -84,6 +84,7 @@ class Plan:
         "policy",
         "result_content",
         "result_limit",
+        "retry",
         "run_coroutine",
         "tracer",
         "what",
@@ -104,6 +105,7 @@ class Plan:
         self.after_return = _hook(task, "after_return")
         self.ignore_result = bool(task.ignore_result)
         self.policy = RetryPolicy.of(task) if task.autoretry_for else None
+        self.retry = _hook(task, "retry")
         self.what = f"the result of task {task.name!r}"
         self.result_limit: int = conf.max_result_bytes
         self.depth: int = conf.max_nesting

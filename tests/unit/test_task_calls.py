@@ -356,6 +356,29 @@ def test_an_eager_errback_gets_what_a_worker_gives_it(app):
         assert heard == expected
 
 
+def test_autoretry_goes_through_a_retry_of_the_class(app):
+    calls = []
+
+    class Counted(Task):
+        abstract = True
+
+        def retry(self, *args, **kwargs):
+            calls.append(kwargs["countdown"])
+            return super().retry(*args, **kwargs)
+
+    options = {"autoretry_for": (ZeroDivisionError,), "retry_backoff": 2, "retry_jitter": False, "max_retries": 2}
+
+    @app.task(base=Counted, **options)
+    def divide():
+        return 1 / 0
+
+    assert isinstance(run(divide, retries=1).outcome, RetryAt)
+    assert calls == [4]
+    assert divide.apply().state == "FAILURE"
+    assert calls == [4, 2, 4, 8]
+    assert isinstance(divide.apply().result, ZeroDivisionError)
+
+
 class Unprintable(Exception):
     def __repr__(self):
         raise RuntimeError("no text")
