@@ -176,12 +176,14 @@ def left_s(storage: Storage, clock: TwoClocks, id_: str) -> float:
 
 
 def test_whoever_notices_sets_right_and_not_the_first_alone(storage: Storage, clock: TwoClocks) -> None:
-    """The first is stopped, and is dead before it goes on: nobody would notice once more."""
-    worker_of(storage, "first").look_after_others()
+    """The first has beaten since, and dies before it looks: nobody would notice once more."""
+    first = worker_of(storage, "first")
+    first.look_after_others()
     second = worker_of(storage, "second")
     second.look_after_others()
     sent = counting_down(storage, clock)
     clock.wall_ms -= DAY * 1000
+    first.beat([])
     second.look_after_others()
     assert left_s(storage, clock, sent) <= COUNTDOWN_S
 

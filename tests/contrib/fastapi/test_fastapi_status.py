@@ -82,11 +82,6 @@ def test_a_number_of_workers_that_is_none_is_a_clear_422(client, workers):
     assert client.get("/liteq/status", params={"workers": workers, "after": 10**22}).status_code == 200
 
 
-@pytest.mark.parametrize("id_", ["nobody", "a" * 10_000, "%00", "%F0%9F"])
-def test_an_id_that_the_file_does_not_know_is_a_clear_404(client, id_):
-    assert client.get(f"/liteq/tasks/{id_}").status_code == 404
-
-
 def test_a_number_of_any_size_is_told(queue, client):
     sent = queue.tasks["double"].delay(2**70)
     drain(queue)
