@@ -30,12 +30,9 @@ from liteq.utils.misspelt import unexpected
 
 __all__ = ["Periodic", "due_ms", "run_id"]
 
-<<<<<<< HEAD
 logger = logging.getLogger("liteq.app")
 
-=======
 SHORTEST_S = 0.001  # the file counts in ms: what is shorter would be due again at once, for ever
->>>>>>> mix
 RUNS = UUID("5c1d2a39-6d14-5a6e-9a55-0c8a4ed7d1f3")  # the namespace of the ids of runs
 CANVAS = frozenset({"celery.chain", "celery.group", "celery.chord", "celery.chunks"})
 OF_AN_ENTRY = frozenset(

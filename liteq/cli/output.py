@@ -9,12 +9,8 @@ from typing import Any
 import click
 
 from liteq.cli.session import Session
-<<<<<<< HEAD
-from liteq.utils.text import printable, span
-=======
 from liteq.utils.json_text import to_json
-from liteq.utils.text import printable
->>>>>>> mix
+from liteq.utils.text import printable, span
 
 __all__ = ["age", "counted", "emit", "json_text", "say", "table", "without_none"]
 

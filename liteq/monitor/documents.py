@@ -126,17 +126,12 @@ def _or_unavailable(answer: Callable[..., Answer]) -> Callable[..., Answer]:
 
 
 @_or_unavailable
-<<<<<<< HEAD
 def health(app: App, workers: str | None = None, strict: str | None = None) -> Answer:
-    """200 when the queue's file can be used and at least `workers` workers live, else 503; 422 for no number.
+    """200 when the queue's file can be used and at least `workers` workers live, else 503; 422 for no such number.
 
     Work that does not go on makes the status "stuck" or "warning", and `warnings` tells of it. The code stays 200: the
     program that answers is well, and to start it again helps nobody. With `strict=1` it is 503 for "stuck" too.
     """
-=======
-def health(app: App, workers: str | None = None) -> Answer:
-    """200 when the queue's file can be used and at least `workers` workers live, else 503; 422 for no such number."""
->>>>>>> mix
     try:
         wanted = int(workers or 0)
     except ValueError:

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-<<<<<<< HEAD
-import orjson
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
-=======
-from django.core.exceptions import BadRequest
-from django.http import HttpRequest
->>>>>>> mix
 
 from liteq.monitor.messages import HIDDEN, error_line, failure, result, shown
 from liteq.states import FINISHED, State

@@ -16,12 +16,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from liteq.context.display import REDACTED, shown_schedule
-<<<<<<< HEAD
-from liteq.exceptions import LiteqError
-from liteq.monitor.workers import living, published
-=======
 from liteq.exceptions import LiteqError, NotSerializable
->>>>>>> mix
+from liteq.monitor.workers import living, published
 from liteq.schedules import crontab, from_document
 from liteq.serialization import decode, encode
 from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when

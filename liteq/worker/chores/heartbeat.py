@@ -35,10 +35,6 @@ HOUSEKEEPING_S = 5.0  # between chunks of expired results while there are none
 LOOK_S = 0.5  # between two looks whether a consumer is held up by what it executes
 GONE_S = 600.0  # silent for so long past its leases: gone, though it cannot be asked (a container that was removed)
 JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
-<<<<<<< HEAD
-=======
-OFFSET = "clock_offset_s"  # in a worker's info: how far its wall clock was ahead of the monotonic one at its last look
->>>>>>> mix
 
 
 class Heartbeat:
@@ -72,12 +68,8 @@ class Heartbeat:
         self._silence_s = visibility_s + GONE_S
         self._judge_from = 0.0  # monotonic: deadlines of others say nothing before
         self.due_at = self.monotonic()
-<<<<<<< HEAD
-        self.worker = self._enter(patience_s, number)
-=======
         self._seen_offset_s = self._offset()  # what others are told: a jump of which all has been set right
-        self.worker = self._enter(patience_s)
->>>>>>> mix
+        self.worker = self._enter(patience_s, number)
         self._have_beaten(self.due_at)
         self._housekeeping_at = 0.0
         self._wall_offset_s: float | None = None  # at the last look after others
