@@ -72,7 +72,7 @@ class Worker:
         fields: Mapping[str, Any] = {},
     ) -> None:
         """Take in one of its events; `subject` is the type without its group."""
-        self.update(fields)
+        self.update(dict(fields))
         if subject == "offline":
             self.heartbeats.clear()
         elif timestamp and local_received:
