@@ -44,7 +44,7 @@ def build_tracer(_name: str, task: Any, *_more: Any, propagate: bool = False, **
     def trace(uuid: Any, args: Any, kwargs: Any, _request: Any = None) -> trace_ok_t:
         run = _run.get()
         if run is not None:
-            _run.set(None)  # a task that is run inside this one has a tracer of its own
+            _run.set(None)  # a tracer that is called inside this task runs a task of its own
             return run()
         result = task.apply(args, kwargs, task_id=uuid, throw=propagate)
         return trace_ok_t(result.result, None, 0.0, repr(result.result))

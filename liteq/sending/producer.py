@@ -37,12 +37,15 @@ def _watch(**_publication: Any) -> None:
 class Producer(metaclass=_Replaceable):
     """The sender of one message, as kombu's users see it: `publish` is called with its headers and its queue."""
 
-    def __init__(self, channel: Any = None, exchange: Any = None, routing_key: str = "", **more: Any) -> None:
+    def __init__(
+        self, channel: Any = None, exchange: Any = None, routing_key: str = "", *, app: App | None = None,
+        write: Write | None = None, **_options: Any,
+    ) -> None:  # fmt: skip
         self.channel = channel
         self.exchange = exchange
         self.routing_key = routing_key
-        self._app: App | None = more.pop("app", None) or getattr(channel, "app", None)
-        self._write: Write | None = more.pop("write", None)
+        self._app: App | None = app or getattr(channel, "app", None)
+        self._write = write
 
     @cached_property
     def connection(self) -> Any:

@@ -256,6 +256,20 @@ def test_a_tracer_that_is_called_from_outside_runs_the_task(app):
     assert tracing.build_tracer("add", add)("an-id", (1, 2), {}, {}).retval == 3
 
 
+def test_a_tracer_that_is_called_inside_a_task_runs_its_own(app, monkeypatch, steps):
+    own = tracing.build_tracer
+    traced(monkeypatch, steps)
+    inner = app.task(name="inner")(lambda: steps.append("inner") or 1)
+
+    @app.task(name="outer")
+    def outer():
+        steps.append("outer")
+        return own("inner", inner)("an-id", (), {}, {}).retval
+
+    assert outer.apply().get() == 1
+    assert [step for step in steps if isinstance(step, str)] == ["outer", "inner"]
+
+
 def test_a_plain_task_has_no_tracer(app):
     assert app.task(name="one")(lambda: 1).plan.tracer is None
 
@@ -281,7 +295,7 @@ def test_a_method_of_one_s_own_is_told_apart(app):
 
 @pytest.fixture
 def published(monkeypatch):
-    """The calls of a function in place of `Producer.publish`, which adds a header."""
+    """The calls of a function in place of `Producer.publish`; it adds a header."""
     calls, own = [], Producer.publish
 
     def publish(self, body, **properties):

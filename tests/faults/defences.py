@@ -887,4 +887,25 @@ MUTANTS = [
         "../conformance/test_queue_verbs.py::test_an_age_of_none_or_0_keeps_all",
         "test_mix.py::test_the_mix_ends_clean",
     ),
+    without(
+        "a tracer called inside a traced task runs its own", "liteq/execution/tracing.py",
+        "            _run.set(None)  # a tracer that is called inside this task runs a task of its own\n", "",
+        "../contrib/test_celery_wrapping.py::test_a_tracer_that_is_called_inside_a_task_runs_its_own",
+    ),
+    without(
+        "a tracer that runs nothing is a failure", "liteq/execution/execute.py",
+        "    if executed is None:\n        return _failed(task, plan, request, RuntimeError(",
+        "    if False:\n        return _failed(task, plan, request, RuntimeError(",
+        "../contrib/test_celery_wrapping.py::test_a_tracer_that_runs_nothing_is_a_failure",
+    ),
+    without(
+        "an async body's exception has no context of liteq's own", "liteq/utils/coroutines.py",
+        "        is_under_a_loop = False\n", "        return _run_here(coroutine)\n",
+        "../contrib/test_celery_wrapping.py::test_whoever_wraps_an_async_body_sees_its_end_and_its_exception",
+    ),
+    without(
+        "a default that one program changes is nobody else's", "liteq/settings/celery_names.py",
+        "copy.deepcopy(_DEFAULTS.get(name))", "_DEFAULTS.get(name)",
+        "../unit/test_settings.py::test_a_default_that_a_program_changes_in_place_is_nobody_else_s",
+    ),
 ]  # fmt: skip

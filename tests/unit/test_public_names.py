@@ -104,8 +104,9 @@ SAME_PATH = """
 
 # Objects of liteq that only a program under the shim asks for, by Celery's own paths.
 OF_THE_SHIM = (
-    "liteq.app.compat", "liteq.beat.entries", "liteq.cli", "liteq.execution", "liteq.sending.producer",
-    "liteq.utils.proxy", "liteq.worker.pool.prefork.child",
+    "liteq.app.compat", "liteq.app.settings", "liteq.beat.entries", "liteq.cli", "liteq.execution",
+    "liteq.sending.producer", "liteq.utils.proxy", "liteq.worker.control.commands", "liteq.worker.control.inspect",
+    "liteq.worker.pool.prefork.child", "liteq_django.task",
 )  # fmt: skip
 
 # Names of liteq's own in a module that stands for one of Celery's: no program of Celery's asks for them.

@@ -42,7 +42,7 @@ class Worker(engine.Worker):
         wanted = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
         known = inspect.signature(engine.Worker.__init__).parameters
         if unknown := wanted.keys() - known.keys():
-            raise unexpected("a worker", unknown, {*known, *WITHOUT_EFFECT, "purge"})
+            raise unexpected("Worker()", unknown, {*known, *WITHOUT_EFFECT, "purge"} - {"self"})
         super().__init__(app, **wanted)
         self._purge = purge
 

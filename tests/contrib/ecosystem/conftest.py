@@ -33,7 +33,7 @@ def note(kind, **fields):
 
 @pytest.fixture
 def noted(tmp_path: Path) -> Callable[[str], list[dict[str, Any]]]:
-    """The programs' notes of one kind, in order."""
+    """The notes of the programs, of one kind, in order."""
 
     def noted(kind: str) -> list[dict[str, Any]]:
         lines = (tmp_path / "noted.jsonl").read_text().splitlines() if (tmp_path / "noted.jsonl").exists() else []

@@ -38,7 +38,7 @@ def test_a_task_is_sent_and_its_result_read(shop, call, work):
     assert (shop("result", id_).out, shop("result", id_).code) == ("5\n", 0)
     found = shop("result", id_, "--json").json
     assert found | {"date_done": None} == {
-        "id": id_, "task": "shop.add", "state": "SUCCESS", "result": 5, "error": None,
+        "id": id_, "task": "shop.add", "state": "SUCCESS", "result": 5, "progress": None, "error": None,
         "traceback": None,
         "date_done": None,
     }  # fmt: skip
