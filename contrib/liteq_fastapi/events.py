@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-import orjson
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
 from liteq import states
 from liteq.monitor.documents import outcome
 from liteq.result import AsyncResult
+from liteq.utils.json_text import to_json
 
 __all__ = ["Progress", "event_stream", "progress"]
 
@@ -83,7 +83,7 @@ async def _events(result: AsyncResult[Any], interval_s: float) -> AsyncIterator[
                 continue
             told, coming = coming.result(), None
             event = b"done" if told.ready else b"progress"
-            yield b"event: %b\ndata: %b\n\n" % (event, orjson.dumps(told.document(), default=str))
+            yield b"event: %b\ndata: %b\n\n" % (event, to_json(told.document()))
             if told.ready:
                 return
     finally:

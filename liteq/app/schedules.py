@@ -32,6 +32,7 @@ __all__ = ["Periodic", "due_ms", "run_id"]
 
 logger = logging.getLogger("liteq.app")
 
+SHORTEST_S = 0.001  # the file counts in ms: what is shorter would be due again at once, for ever
 RUNS = UUID("5c1d2a39-6d14-5a6e-9a55-0c8a4ed7d1f3")  # the namespace of the ids of runs
 CANVAS = frozenset({"celery.chain", "celery.group", "celery.chord", "celery.chunks"})
 OF_AN_ENTRY = frozenset(
@@ -66,8 +67,10 @@ def check_entry(name: str, config: Mapping[str, Any]) -> None:
         )
     every = given.run_every if isinstance(given, interval) else given
     seconds = every.total_seconds() if isinstance(every, timedelta) else every
-    if isinstance(seconds, (int, float)) and not 0 < seconds < LONGEST_S:
-        raise ImproperlyConfigured(f"beat_schedule: {name!r} is to be sent every {seconds:g} s: write a number above 0")
+    if isinstance(seconds, (int, float)) and not SHORTEST_S <= seconds < LONGEST_S:
+        raise ImproperlyConfigured(
+            f"beat_schedule: {name!r} is to be sent every {seconds:g} s: write from {SHORTEST_S} to {LONGEST_S:,} s"
+        )
 
 
 class Periodic:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
-import orjson
 
 from liteq.cli.session import Session
+from liteq.utils.json_text import to_json
 from liteq.utils.text import printable, span
 
 __all__ = ["age", "counted", "emit", "json_text", "say", "table", "without_none"]
@@ -17,8 +17,7 @@ __all__ = ["age", "counted", "emit", "json_text", "say", "table", "without_none"
 
 def json_text(document: Any) -> str:
     """`document` as JSON. What it has no form for (a value out of a payload) is written as text."""
-    options = orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0)
-    return orjson.dumps(document, default=str, option=options).decode()
+    return to_json(document, indent=sys.stdout.isatty()).decode()
 
 
 def emit(session: Session, document: Any, show: Callable[[], None]) -> None:

@@ -10,8 +10,6 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-import orjson
-
 from liteq import states
 from liteq._version import __version__
 from liteq.context import App
@@ -19,10 +17,12 @@ from liteq.context.living import living
 from liteq.exceptions import LiteqError
 from liteq.monitor.findings import Finding, findings
 from liteq.states import State
+from liteq.utils.json_text import to_json
 
 __all__ = ["Answer", "Ends", "Guard", "health", "outcome", "refusal", "status", "task"]
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+MOST_WORKERS = 1_000_000
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -34,8 +34,8 @@ class Answer(NamedTuple):
 
     @property
     def body(self) -> bytes:
-        """The document as JSON; what JSON does not know, as text."""
-        return orjson.dumps(self.document, default=str, option=orjson.OPT_NON_STR_KEYS)
+        """The document as JSON; what JSON has no form for, as text."""
+        return to_json(self.document)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -127,7 +127,7 @@ def _or_unavailable(answer: Callable[..., Answer]) -> Callable[..., Answer]:
 
 @_or_unavailable
 def health(app: App, workers: str | None = None, strict: str | None = None) -> Answer:
-    """200 when the queue's file can be used and at least `workers` workers live, else 503; 422 for no number.
+    """200 when the queue's file can be used and at least `workers` workers live, else 503; 422 for no such number.
 
     Work that does not go on makes the status "stuck" or "warning", and `warnings` tells of it. The code stays 200: the
     program that answers is well, and to start it again helps nobody. With `strict=1` it is 503 for "stuck" too.
@@ -135,7 +135,9 @@ def health(app: App, workers: str | None = None, strict: str | None = None) -> A
     try:
         wanted = int(workers or 0)
     except ValueError:
-        return Answer(422, {"error": f"workers must be a whole number, not {workers!r:.80}"})
+        wanted = -1
+    if not 0 <= wanted <= MOST_WORKERS:
+        return Answer(422, {"error": f"workers must be a whole number up to {MOST_WORKERS:,}, not {workers!r:.80}"})
     app.storage.reader.next_due_ms()
     alive = len(_workers(app))
     found = findings(app)

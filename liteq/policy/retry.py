@@ -77,9 +77,8 @@ def decide(
 
 def is_retried(exc: BaseException, policy: RetryPolicy) -> bool:
     """Whether a task that raised `exc` is one that runs again by itself, some times."""
-    if isinstance(exc, (TaskPredicate, *policy.dont_autoretry_for)):
-        return False
-    return isinstance(exc, policy.autoretry_for)
+    unwanted: ExceptionClasses = (TaskPredicate, *policy.dont_autoretry_for)
+    return isinstance(exc, policy.autoretry_for) and not isinstance(exc, unwanted)
 
 
 def retry_options(

@@ -29,7 +29,8 @@ from liteq.storage.storage import Storage, TaggedEvents, Turn
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
-from liteq.worker.claiming import Claiming, GivenBack
+from liteq.worker.claiming import Claiming
+from liteq.worker.deliveries import GivenBack
 from liteq.worker.hooks import Chore
 from liteq.worker.pool.base import BUDGET_S, Pool
 

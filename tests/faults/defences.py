@@ -463,7 +463,7 @@ MUTANTS = [
     ),
     without(
         'one of the idle workers looks at all', "liteq/worker/chores/heartbeat.py",
-        'if not first and not self._is_first():', 'if False:',
+        'if first or self._is_first():', 'if True:',
         "test_stalls.py::test_idle_workers_look_at_few_others",
     ),
     without(
@@ -879,6 +879,23 @@ MUTANTS = [
         "a child needs descriptors", "liteq/worker/pool/prefork/forking.py",
         "    make_room()\n", "",
         "test_descriptors.py::test_a_worker_with_more_children_than_descriptors_works_with_fewer",
+    ),
+    without(
+        "whoever notices that the clock was set sets the times right", "liteq/worker/chores/heartbeat.py",
+        "        found = self._set_right()\n        if first or self._is_first():\n",
+        "        found = False\n        if first or self._is_first():\n            found = self._set_right()\n",
+        "test_clock_jumps.py::test_whoever_notices_sets_right_and_not_the_first_alone",
+    ),
+    without(
+        "times are set right once the file can be written", "liteq/worker/chores/heartbeat.py",
+        "self._cap_at, self._cap_until = self.monotonic(), inf",
+        "self._cap_at, self._cap_until = self.monotonic(), self.monotonic() + self._visibility_s",
+        "test_clock_jumps.py::test_it_is_set_right_however_long_the_file_cannot_be_written",
+    ),
+    without(
+        "others are told of the clock as of the last look", "liteq/worker/chores/heartbeat.py",
+        "OFFSET: round(self._seen_offset_s, 3)", "OFFSET: round(self._offset(), 3)",
+        "test_clock_jumps.py::test_a_worker_that_starts_after_one_that_has_not_set_right_does",
     ),
     without(
         "an age of 0 is never", "liteq/storage/storage.py",

@@ -114,8 +114,9 @@ class Mix:
 
     def _go_on(self, now: float) -> None:
         for due, process in self._stopped:
-            if due <= now and process.poll() is None:
-                os.killpg(process.pid, signal.SIGCONT)
+            if due <= now:
+                with contextlib.suppress(ProcessLookupError):  # not if it has ended: its children were stopped with it
+                    os.killpg(process.pid, signal.SIGCONT)
         self._stopped = [(due, process) for due, process in self._stopped if due > now]
 
     def _a_pool(self) -> str:

@@ -104,6 +104,8 @@ def become(args: list[str], env: dict[str, str], cwd: str, out: str, err: str) -
         os.dup2(opened, fd)
         os.close(opened)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell has what it starts in the background ignore these two
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)

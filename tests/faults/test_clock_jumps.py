@@ -13,6 +13,7 @@ import pytest
 from liteq import LiteQ, chain, chord, group
 from liteq.beat import Beat
 from liteq.context import identity
+from liteq.exceptions import StorageBusy
 from liteq.message import Ack, Batch, Lease, Message, RetryAt, new_id
 from liteq.policy.rates import Bucket
 from liteq.schedules import crontab
@@ -155,6 +156,69 @@ def test_a_worker_that_cannot_be_asked_and_is_silent_for_long_is_taken_off_the_l
         here.beat([])
     here.look_after_others()
     assert [w.name for w in storage.reader.workers()] == ["here"]
+
+
+# -- times that lie ahead --------------------------------------------------------------------------------------------
+
+COUNTDOWN_S = 40
+
+
+def counting_down(storage: Storage, clock: TwoClocks) -> str:
+    due_ms = clock.now_ms() + COUNTDOWN_S * 1000
+    return storage.enqueue(Batch([Message(new_id(), "t", b"[[],{}]", due_ms=due_ms, delay_ms=COUNTDOWN_S * 1000)]))[0]
+
+
+def left_s(storage: Storage, clock: TwoClocks, id_: str) -> float:
+    """How long the countdown still lasts."""
+    record = storage.reader.find(id_)
+    assert record is not None
+    return (record.due_ms - clock.now_ms()) / 1000
+
+
+def test_whoever_notices_sets_right_and_not_the_first_alone(storage: Storage, clock: TwoClocks) -> None:
+    """The first has beaten since, and dies before it looks: nobody would notice once more."""
+    first = worker_of(storage, "first")
+    first.look_after_others()
+    second = worker_of(storage, "second")
+    second.look_after_others()
+    sent = counting_down(storage, clock)
+    clock.wall_ms -= DAY * 1000
+    first.beat([])
+    second.look_after_others()
+    assert left_s(storage, clock, sent) <= COUNTDOWN_S
+
+
+def test_it_is_set_right_however_long_the_file_cannot_be_written(
+    storage: Storage, clock: TwoClocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = worker_of(storage, "worker")
+    worker.look_after_others()
+    sent = counting_down(storage, clock)
+    clock.wall_ms -= DAY * 1000
+
+    def refused() -> int:
+        raise StorageBusy(1.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "cap", refused)
+        for _ in range(3):
+            with pytest.raises(StorageBusy):
+                worker.look_after_others()
+            clock.advance(VISIBILITY_S)
+    worker.look_after_others()
+    assert left_s(storage, clock, sent) <= COUNTDOWN_S
+
+
+def test_a_worker_that_starts_after_one_that_has_not_set_right_does(storage: Storage, clock: TwoClocks) -> None:
+    """That one has beaten since the clock was set, and was killed then; something newer has been sent since, too."""
+    before = worker_of(storage, "before", boot="this boot/pid:[1]")
+    before.look_after_others()
+    sent = counting_down(storage, clock)
+    clock.wall_ms -= DAY * 1000
+    before.beat([])
+    counting_down(storage, clock)
+    worker_of(storage, "after", boot="this boot/pid:[2]").look_after_others()
+    assert left_s(storage, clock, sent) <= COUNTDOWN_S
 
 
 # -- every verb ------------------------------------------------------------------------------------------------------

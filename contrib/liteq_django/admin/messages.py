@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import orjson
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
@@ -15,6 +14,7 @@ from liteq.monitor.messages import HIDDEN, error_line, failure, result, shown
 from liteq.states import FINISHED, State
 from liteq.storage.browse import Line, Mark
 from liteq.storage.inspect import Record
+from liteq.utils.json_text import to_json
 from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when
 from liteq_django.admin.overview import overview_of
 from liteq_django.project import default_app
@@ -26,10 +26,16 @@ STATES = tuple(state.value for state in State)
 
 
 def _mark(request: HttpRequest) -> Mark | None:
-    try:
-        return Mark(int(request.GET["after"]), int(request.GET["seq"]))
-    except (KeyError, ValueError):
+    """The line that the page comes after; None for the first page."""
+    if not {"after", "seq"} <= request.GET.keys():
         return None
+    try:
+        mark = Mark(int(request.GET["after"]), int(request.GET["seq"]))
+    except ValueError:
+        raise BadRequest("`after` and `seq` are whole numbers: take them from the link to the next page") from None
+    if not all(abs(number) < 2**63 for number in mark):
+        raise BadRequest("`after` and `seq` are beyond what a file can hold: take them from the link to the next page")
+    return mark
 
 
 def _revoke(_storage: Any, ids: list[str]) -> int:
@@ -132,7 +138,7 @@ def _result(record: Record) -> str:
 
 
 def _pretty(value: Any) -> str:
-    return orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2).decode()
+    return to_json(value, indent=True).decode()
 
 
 class TaskAdmin(MessageAdmin):

@@ -11,14 +11,15 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.forms.fields import InvalidJSONInput
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from liteq.context.display import REDACTED, shown_schedule
-from liteq.exceptions import LiteqError
+from liteq.exceptions import LiteqError, NotSerializable
 from liteq.monitor.workers import living, published
 from liteq.schedules import crontab, from_document
-from liteq.serialization import decode
+from liteq.serialization import decode, encode
 from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when
 from liteq_django.project import default_app
 
@@ -84,6 +85,27 @@ def _unhidden(said: Any, before: Any) -> Any:
     return [before[n] if value == REDACTED and n < len(before) else value for n, value in enumerate(said)]
 
 
+class DocumentField(forms.JSONField):
+    """JSON as a message may hold it. A text that is none is shown again as it was sent."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            found = super().to_python(value)
+            encode(found, what="value")
+        except NotSerializable as exc:
+            raise ValidationError(str(exc)) from None
+        except (RecursionError, ValueError):  # nested by the thousand; a number of thousands of digits
+            raise ValidationError(self.error_messages["invalid"], code="invalid", params={"value": "it"}) from None
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            self.to_python(data)
+        except ValidationError:
+            return InvalidJSONInput(data)
+        return super().bound_data(data, initial)
+
+
 class ScheduleForm(forms.Form):
     """An entry of beat."""
 
@@ -93,8 +115,8 @@ class ScheduleForm(forms.Form):
         widget=forms.TextInput(attrs={"list": "liteq-tasks", "class": "vTextField", "autocomplete": "off"}),
     )
     schedule = forms.CharField(help_text="Seconds, or five fields as in cron: minute hour day month weekday.")
-    args = forms.JSONField(required=False, initial=list, help_text="A JSON array.")
-    kwargs = forms.JSONField(required=False, initial=dict, help_text="A JSON object.")
+    args = DocumentField(required=False, initial=list, help_text="A JSON array.")
+    kwargs = DocumentField(required=False, initial=dict, help_text="A JSON object.")
     queue = forms.CharField(required=False)
 
     def clean_schedule(self) -> Any:

@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from math import inf
 
 import orjson
 
@@ -67,6 +68,7 @@ class Heartbeat:
         self._silence_s = visibility_s + GONE_S
         self._judge_from = 0.0  # monotonic: deadlines of others say nothing before
         self.due_at = self.monotonic()
+        self._seen_offset_s = self._offset()  # what others are told: a jump of which all has been set right
         self.worker = self._enter(patience_s, number)
         self._have_beaten(self.due_at)
         self._housekeeping_at = 0.0
@@ -94,7 +96,7 @@ class Heartbeat:
         return self._storage.register_worker(self.me, self._shown())
 
     def _shown(self) -> bytes:
-        return orjson.dumps({**self._info(), OFFSET: round(self._offset(), 3)})
+        return orjson.dumps({**self._info(), OFFSET: round(self._seen_offset_s, 3)})
 
     def beat(self, leases: Sequence[Lease]) -> list[Lease]:
         """Say that this worker lives and still works on `leases`; those that are lost."""
@@ -140,11 +142,12 @@ class Heartbeat:
             self._judge_later()
             self.due_at = self.monotonic()
         if jump_s < -JUMP_S or (first and self._storage.reader.is_ahead(JUMP_S)):
-            self._cap_until = self.monotonic() + self._visibility_s
-        if not first and not self._is_first():
-            return False
-        came_back = self._look_at_all(others or self._others())
-        return self._set_right() or came_back or abs(jump_s) > JUMP_S
+            self._cap_at, self._cap_until = self.monotonic(), inf
+        # Not the first one's task alone: that one may be dead, or stopped, and nobody notices a jump again later.
+        found = self._set_right()
+        if first or self._is_first():
+            found |= self._look_at_all(others or self._others())
+        return found or abs(jump_s) > JUMP_S
 
     def _others(self) -> list[WorkerRecord]:
         return [w for w in self._storage.reader.workers() if w.id != self.worker]
@@ -181,12 +184,19 @@ class Heartbeat:
         return came_back
 
     def _set_right(self) -> bool:
-        """Cap the times of the file, now and for a while: what was on its way when the clock was set comes after."""
+        """Cap the times of the file, now and for a while: what was on its way when the clock was set comes after.
+
+        Where the file cannot be written, at the next look. Until it is done the others are told of the clock of before:
+        one that starts when this one has ended sees that it was set.
+        """
         now = self.monotonic()
-        if not self._cap_at <= now < self._cap_until:
-            return False
-        self._cap_at = now + HOUSEKEEPING_S
-        return self._storage.cap() > 0
+        capped = 0
+        if self._cap_at <= now < self._cap_until:
+            capped = self._storage.cap()
+            self._cap_at, self._cap_until = now + HOUSEKEEPING_S, min(self._cap_until, now + self._visibility_s)
+        if self._wall_offset_s is not None:
+            self._seen_offset_s = self._wall_offset_s
+        return capped > 0
 
     def _is_silent(self, other: WorkerRecord, now: float) -> bool:
         """Whether `other` has not been heard of for so long that it is gone, though it cannot be asked.

@@ -157,7 +157,10 @@ def test_the_events_of_a_task_that_fails_end_with_its_error(queue):
         assert event == "event: done"
         told = json.loads(data.removeprefix("data: "))
         assert told == {"state": "FAILURE", "ready": True, "error": {"type": "ValueError", "message": "no such month"}}
-        assert client.get("/events/nobody").status_code == 404
+        for unknown in ("nobody", "a" * 10_000, "%00", "%F0%9F"):
+            assert client.get(f"/events/{unknown}?after={10**22}").status_code == 404
+        large = client.get(f"/events/{queue.tasks['double'].delay(2**70).id}").text
+        assert json.loads(large.split("data: ")[-1])["info"] == str(2**71)
 
 
 def test_a_client_that_goes_away_ends_the_waiting_and_not_the_task(queue, monkeypatch, eventually):

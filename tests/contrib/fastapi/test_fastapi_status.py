@@ -75,9 +75,20 @@ def test_status_tells_what_waits_and_who_works(queue, client):
     assert [worker["pid"] for worker in document["workers"]] == [os.getpid()]
     assert client.get("/liteq/health").status_code == 200
     assert client.get("/liteq/health?workers=1").status_code == 503
-    refused = client.get("/liteq/health?workers=two")
-    assert refused.status_code == 422
-    assert "'two'" in refused.json()["error"]
+
+
+@pytest.mark.parametrize("workers", ["two", 10**22, -1, "1e300", "NaN", "9" * 5000, "\x00", "x" * 10_000])
+def test_a_number_of_workers_that_is_none_is_a_clear_422(client, workers):
+    answer = client.get("/liteq/health", params={"workers": workers})
+    assert answer.status_code == 422
+    assert f"{workers}"[:10].strip("\x00") in answer.json()["error"]
+    assert client.get("/liteq/status", params={"workers": workers, "after": 10**22}).status_code == 200
+
+
+def test_a_number_of_any_size_is_told(queue, client):
+    sent = queue.tasks["double"].delay(2**70)
+    drain(queue)
+    assert client.get(f"/liteq/tasks/{sent.id}").json()["info"] == str(2**71)
 
 
 def test_a_task_s_state_and_result_by_its_id_and_never_its_arguments(queue, client):

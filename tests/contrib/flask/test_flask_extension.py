@@ -426,10 +426,22 @@ def test_an_id_that_the_file_does_not_know_is_a_clear_404(client, id_):
     assert answer.status_code == 404
 
 
-def test_a_number_of_workers_that_is_none_is_a_clear_422(client):
-    answer = client.get("/liteq/health?workers=two")
+@pytest.mark.parametrize("workers", ["two", 10**22, -1, "1e300", "NaN", "9" * 5000, "\x00", "x" * 10_000])
+def test_a_number_of_workers_that_is_none_is_a_clear_422(client, workers):
+    answer = client.get("/liteq/health", query_string={"workers": workers})
     assert answer.status_code == 422
-    assert "'two'" in answer.json["error"]
+    assert f"{workers}"[:10].strip("\x00") in answer.json["error"]
+    assert client.get("/liteq/status", query_string={"workers": workers, "after": 10**22}).status_code == 200
+
+
+def test_a_number_of_any_size_is_told(queue, client):
+    @queue.task(name="power")
+    def power(n: int) -> int:
+        return 2**n
+
+    sent = power.delay(70), power.delay(20_000)
+    drain(queue)
+    assert [client.get(f"/liteq/tasks/{one.id}").json["info"] for one in sent] == [str(2**70), hex(2**20_000)]
 
 
 def test_health_of_a_file_that_is_none(flask_app, tmp_path):
