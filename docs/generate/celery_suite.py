@@ -31,7 +31,7 @@ FILES = {
     "tasks/test_result": "a backend that the test puts in place, or a private attribute: results are in the file",
     "tasks/test_stamping": "callbacks of a name that no task has, called eagerly: NotRegistered here",
     "tasks/test_states": "",
-    "tasks/test_tasks": "the mocked producer, or private attributes; a mocked `random.randrange`; warnings of deprecation",
+    "tasks/test_tasks": "the mocked producer, private attributes, a mocked `random.randrange`, warnings of deprecation",
     "test_canvas": "the `reply_to` of a broker's replies",
     "app/test_app": "the mocked transport below `send_task`; private attributes; impossible values, refused here",
     "app/test_annotations": "the classes behind `task_annotations`",

@@ -214,6 +214,15 @@ class LiteQ(Hooks, CeleryApp):
         return generate_name(self.main, name, module)
 
     @property
+    def Task(self) -> Any:  # noqa: N802 - Celery's name
+        """The base class of this app's tasks. One that is assigned is also that of tasks decorated before."""
+        return self.registrar.base
+
+    @Task.setter
+    def Task(self, base: Any) -> None:  # noqa: N802 - Celery's name
+        self.registrar.rebase(base)
+
+    @property
     def tasks(self) -> TaskRegistry:
         """Every task, by name, those of other packages (`shared_task`) too."""
         return self.registrar.tasks

@@ -5,15 +5,9 @@ Pure: it reads no clock and no file. The loop tells it of rings, and of the answ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf
 
-from liteq.message import Lease, Outcome, Release
-
-__all__ = ["Claiming", "GivenBack"]
-
-MOST_GIVEN_BACK = 10_000  # a window of leases for each of a worker's executors, many times over
-NOT_BEGUN = Release()  # a crash, a rejection and a task that is not known have a reason with them: these were begun
+__all__ = ["Claiming"]
 
 
 class Claiming:
@@ -65,34 +59,3 @@ class Claiming:
     def next_at(self) -> float:
         """When there may be something to claim: 0.0 for now, infinity where nothing is known to come."""
         return 0.0 if self._look else self._due_at
-
-
-class GivenBack:
-    """The newest deliveries that a worker has returned before an executor began: it may get them again.
-
-    Such a message was received then, and is not reported once more. A retry and a crash begin another delivery.
-    """
-
-    __slots__ = ("_deliveries",)
-
-    def __init__(self) -> None:
-        self._deliveries: dict[tuple[int, int, int], None] = {}
-
-    def note(self, outcomes: Sequence[tuple[Lease, Outcome]]) -> int:
-        """Remember those of `outcomes` that were not begun; how many there were."""
-        given_back = [lease for lease, outcome in outcomes if type(outcome) is Release and outcome == NOT_BEGUN]
-        for lease in given_back:
-            self._deliveries[lease.seq, lease.retries, lease.crashes] = None
-        while len(self._deliveries) > MOST_GIVEN_BACK:
-            del self._deliveries[next(iter(self._deliveries))]
-        return len(given_back)
-
-    def fresh(self, leases: list[Lease]) -> list[Lease]:
-        """Those of `leases` that it did not have before; the others are forgotten."""
-        if not self._deliveries:
-            return leases
-        known = [(lease.seq, lease.retries, lease.crashes) for lease in leases]
-        fresh = [lease for lease, key in zip(leases, known, strict=True) if key not in self._deliveries]
-        for key in known:
-            self._deliveries.pop(key, None)
-        return fresh

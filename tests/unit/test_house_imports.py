@@ -47,7 +47,7 @@ IMPORTERS = {
     "liteq/app/compat/loader.py": "app.loader: the user's modules",
     "liteq/app/discovery.py": "autodiscover_tasks: the user's modules",
     "liteq/app/integrations.py": "fixups: functions of the user's, or of a framework that is in use",
-    "liteq/app/registrar.py": "include and imports: the user's modules; task_cls: the user's class",
+    "liteq/app/registrar.py": "include and imports: the user's modules",
     "liteq/routing/routes.py": "task_routes: the user's routers",
     "liteq/worker/control/commands.py": "pool_restart: the user's modules",
     "liteq/schedules/sun.py": "astral, where it is installed",

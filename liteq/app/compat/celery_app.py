@@ -135,16 +135,7 @@ class CeleryApp:
         """For code that asks Celery's app for its queues."""
         return AMQP(self)
 
-    # -- tasks, those that run, and their modules
-
-    @property
-    def Task(self: Whole) -> Any:  # noqa: N802 - Celery's name
-        """The base class of this app's tasks. One that is assigned is also that of tasks decorated before."""
-        return self.registrar.base
-
-    @Task.setter
-    def Task(self: Whole, base: Any) -> None:  # noqa: N802 - Celery's name
-        self.registrar.rebase(base)
+    # -- running tasks and their modules
 
     @property
     def current_task(self) -> Any:
