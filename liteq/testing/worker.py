@@ -9,13 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from liteq.app import LiteQ
-from liteq.utils.log import mlevel
+from liteq.utils.log import base_logger, mlevel, task_logger, worker_logger
 from liteq.worker import Worker
 
 __all__ = ["start_worker"]
-
-
-LOGGERS = ("liteq", "liteq.task", "liteq.worker", "liteq.redirected")
 
 
 @contextmanager
@@ -53,7 +50,7 @@ def start_worker(
 @contextmanager
 def _logged(loglevel: int | str | None, logfile: str | None) -> Iterator[None]:
     """Set the level of liteq's loggers, and write their lines to a file, within the block."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
+    loggers = [base_logger, task_logger, worker_logger]
     before = [logger.level for logger in loggers]
     handler = logging.FileHandler(logfile, encoding="utf-8") if logfile is not None else None
     if (level := mlevel(loglevel)) is not None:
