@@ -462,7 +462,7 @@ MUTANTS = [
     ),
     without(
         'one of the idle workers looks at all', "liteq/worker/chores/heartbeat.py",
-        'if not first and not self._is_first():', 'if False:',
+        'if first or self._is_first():', 'if True:',
         "test_stalls.py::test_idle_workers_look_at_few_others",
     ),
     without(
@@ -874,6 +874,17 @@ MUTANTS = [
         "others are told of the clock as of the last look", "liteq/worker/chores/heartbeat.py",
         "OFFSET: round(self._seen_offset_s, 3)", "OFFSET: round(self._offset(), 3)",
         "test_clock_jumps.py::test_a_worker_that_starts_after_one_that_has_not_set_right_does",
+    ),
+    without(
+        "the countdown of a retry ends by the clock of now", "liteq/storage/settle.py",
+        "due_ms = due_ms if delay_ms is None else min(due_ms, now_ms + delay_ms)", "pass",
+        "test_clock_jumps.py::test_a_retry_waits_no_longer_than_its_countdown_if_the_clock_is_set_on_its_way",
+    ),
+    without(
+        "a message that is handed back pauses from now on", "liteq/storage/settle.py",
+        "self.write(HANDED_BACK, lease, now_ms + pause_ms, pause_ms, options)",
+        "self.write(HANDED_BACK, lease, pause_ms, pause_ms, options)",
+        "test_clock_jumps.py::test_what_is_handed_back_pauses_from_when_it_is_settled",
     ),
     without(
         "an age of 0 is never", "liteq/storage/storage.py",

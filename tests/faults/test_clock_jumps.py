@@ -14,7 +14,7 @@ from liteq import LiteQ, chain, chord, group
 from liteq.beat import Beat
 from liteq.context import identity
 from liteq.exceptions import StorageBusy
-from liteq.message import Ack, Batch, Lease, Message, RetryAt, new_id
+from liteq.message import Ack, Batch, Lease, Message, Release, RetryAt, new_id
 from liteq.policy.rates import Bucket
 from liteq.schedules import crontab
 from liteq.serialization import encode
@@ -219,6 +219,24 @@ def test_a_worker_that_starts_after_one_that_has_not_set_right_does(storage: Sto
     counting_down(storage, clock)
     worker_of(storage, "after", boot="this boot/pid:[2]").look_after_others()
     assert left_s(storage, clock, sent) <= COUNTDOWN_S
+
+
+@pytest.mark.parametrize("jump_s", [-3600, -DAY])
+def test_a_retry_waits_no_longer_than_its_countdown_if_the_clock_is_set_on_its_way(
+    storage: Storage, clock: TwoClocks, jump_s: int
+) -> None:
+    """The task has named its time by the clock of before, and it is settled by the clock of now."""
+    lease = lease_one(storage, worker_of(storage, "worker"))
+    retry = RetryAt(clock.now_ms() + COUNTDOWN_S * 1000, delay_ms=COUNTDOWN_S * 1000)
+    clock.wall_ms += jump_s * 1000
+    storage.settle([(lease, retry)])
+    assert left_s(storage, clock, lease.id) == COUNTDOWN_S
+
+
+def test_what_is_handed_back_pauses_from_when_it_is_settled(storage: Storage, clock: TwoClocks) -> None:
+    lease = lease_one(storage, worker_of(storage, "worker"))
+    storage.settle([(lease, Release(pause_ms=2_000))])
+    assert left_s(storage, clock, lease.id) == 2
 
 
 # -- every verb ------------------------------------------------------------------------------------------------------
