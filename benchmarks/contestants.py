@@ -1,4 +1,4 @@
-"""Who is compared: which adapter, what is installed for it, which durabilities it has, and how it is set up.
+"""The contestants: their adapters, the packages of each, the durabilities it has, and how it is set up.
 
 `none`: no persistence (Redis in memory alone). `relaxed`: a power cut may take the last moments (Redis with an append
 only file synced every second; SQLite with WAL and synchronous=NORMAL, or less where it has nothing between). `durable`:
@@ -35,7 +35,7 @@ class Contestant:
 
     @property
     def version(self) -> str:
-        """What is pinned, without its extras: `5.7.0`; empty for this checkout."""
+        """The pinned version, without extras: `5.7.0`; empty for this checkout."""
         return self.requires[0].partition("==")[2] if self.requires else ""
 
     def sizes(self, measure: str, durability: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Contestant:
         return own.get(measure, {})
 
     def kept(self, durability: str) -> str:
-        """What `durability` means here: `AOF everysec`, `WAL, FULL`."""
+        """The meaning of `durability` for this contestant: `AOF everysec`, `WAL, FULL`."""
         usual = REDIS_WORDS if self.redis else SQLITE_WORDS
         return self.syncs.get(durability) or usual.get(durability, durability)
 

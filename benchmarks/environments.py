@@ -42,7 +42,7 @@ def python_of(contestant: Contestant) -> str:
 
 
 def versions(names: list[str]) -> dict[str, str]:
-    """What is installed for each contestant, as pip says."""
+    """The packages installed for each contestant, as pip says."""
     found: dict[str, str] = {}
     for name in names:
         contestant = CONTESTANTS[name]

@@ -1,4 +1,4 @@
-"""What must hold on any machine: liteq beside the ceiling and the bare loop, as ratios inside one run."""
+"""The ratios that must hold on any machine: liteq beside the ceiling and the bare loop, inside one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured. Each function runs one contestant once, in that contestant's environment, and returns its figures.
+"""The measures. Each function runs one contestant once, in that contestant's environment, and returns its figures.
 
 The standard library alone: every contestant's environment must be able to import this. Sizes are parameters, so that
 `--set drain.tasks=1000` and the tests can make them small. Ratios are made by the report.
@@ -34,7 +34,7 @@ class Bench:
     server: int | None = None  # the process id of its server
 
     def offer(self, name: str) -> Callable[..., Any]:
-        """What the contestant offers under `name`. Raises NotOffered."""
+        """The contestant's own function `name`. Raises NotOffered."""
         found = getattr(self.peer, name, None)
         if found is None:
             raise NotOffered(f"{self.peer.__name__} has no {name}")

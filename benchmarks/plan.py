@@ -62,7 +62,7 @@ def chosen(peers: Sequence[str], scenarios: Sequence[str], durabilities: Sequenc
 
 
 def everything(reps: int, *, big: bool = False) -> Iterator[Block]:
-    """What the published tables and pictures are made of. `big`: also what takes many minutes and gigabytes."""
+    """The runs behind the published tables and pictures. `big`: also those of many minutes and gigabytes."""
     names = (name for name, scenario in SCENARIOS.items() if big or not scenario.big)
     return _blocks([call for name in names for call in _all_calls(name)], reps)
 

@@ -22,7 +22,7 @@ PERSISTENCE = {
 
 
 def version() -> str:
-    """What `redis-server --version` says; empty where there is none."""
+    """The words of `redis-server --version`; empty where there is none."""
     if shutil.which("redis-server") is None:
         return ""
     said = subprocess.run(["redis-server", "--version"], check=True, capture_output=True, text=True).stdout

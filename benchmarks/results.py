@@ -60,7 +60,7 @@ class Point:
 
 @dataclass
 class Results:
-    """What was measured, and on what."""
+    """The figures of a run, and the machine it ran on."""
 
     runs: list[Run] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Results:
         return Spread.of(found, (one, other))
 
     def contestants(self, scenario: str, durability: str = "relaxed") -> list[str]:
-        """Who has figures, in the order of the contestants."""
+        """The contestants that have figures, in their order."""
         there = {r.contestant for r in self.runs if (r.scenario, r.durability) == (scenario, durability) and r.figures}
         return [name for name in CONTESTANTS if name in there]
 
@@ -119,7 +119,7 @@ class Results:
         self.runs = [run for run in self.runs if _key(run) not in old or run.not_offered] + list(runs)
 
     def refused(self) -> set[tuple[str, str]]:
-        """What is not offered, as (contestant, scenario)."""
+        """The (contestant, scenario) pairs that are not offered."""
         return {(run.contestant, run.scenario) for run in self.runs if run.not_offered}
 
     # -- files
@@ -163,7 +163,7 @@ def _key(run: Run) -> tuple[str, str, str, int]:
 
 
 def machine() -> dict[str, Any]:
-    """What of this machine bears on the figures."""
+    """The facts of this machine that bear on the figures."""
     return {
         "python": sys.version.split()[0],
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

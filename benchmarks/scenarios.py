@@ -1,4 +1,4 @@
-"""What is compared: a measure at a size, the figure that stands for it in the tables, and which way is better."""
+"""The scenarios: a measure at a size, the figure that stands for it in the tables, and which way is better."""
 
 from __future__ import annotations
 

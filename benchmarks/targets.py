@@ -1,4 +1,4 @@
-"""What liteq is to reach, row by row, and what it must not fall below: one table for the page and for the gate."""
+"""The targets of liteq, row by row, and the floors that it must hold: one table for the page and for the gate."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ TARGETS: tuple[Target, ...] = (
 
 
 def gated() -> tuple[Target, ...]:
-    """What the gate looks at."""
+    """The rows that the gate looks at."""
     return tuple(row for row in TARGETS if row.floor is not None or row.shown)
 
 

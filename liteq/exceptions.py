@@ -51,7 +51,7 @@ The names that Celery has too mean what they mean there.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Any, NoReturn
@@ -112,6 +112,19 @@ __all__ = [
     "WorkerTerminate",
     "reraise",
 ]
+
+
+def text_of(value: Any, render: Callable[[Any], str] = repr) -> str:
+    """`value` as text by `render`, else by repr; where that fails too, a text that says so. Never raises.
+
+    For exceptions and values of the user's: what cannot be printed must not hide the failure that is told of.
+    """
+    for attempt in (render, repr):
+        try:
+            return str.__str__(attempt(value))
+        except Exception:  # noqa: BLE001, S112 - the next one, or the text below
+            continue
+    return f"<{type(value).__qualname__} that cannot be printed>"
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -330,7 +343,7 @@ class Retry(TaskPredicate):
     ) -> None:
         self.message = message
         self.exc = exc
-        self.excs = repr(exc) if exc is not None else None
+        self.excs = text_of(exc) if exc is not None else None
         self.when = when
         self.is_eager = is_eager
         self.sig = sig

@@ -1,4 +1,4 @@
-"""What every test has: no settings from outside, a folder of its own to stand in, and a way to wait for facts."""
+"""Surroundings of every test: no settings from outside, a folder of its own, and a way to wait for facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tool tells an adapter, by the environment."""
+"""The facts that the tool gives an adapter, by the environment."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -34,6 +35,16 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+def refuse_taken(port: int) -> None:
+    """End this program where another one listens on `port`: the web server would die and be started for ever."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as exc:
+            raise SystemExit(f"port {port} cannot be used: {exc.strerror}; choose one: --port N, or --port 0") from None
 
 
 class Process:
@@ -80,6 +91,7 @@ def main(
     parser = argparse.ArgumentParser(description="Run the example: web server and worker.")
     parser.add_argument("--port", type=int, default=default_port, help=f"0: any that is free; default {default_port}")
     port = parser.parse_args().port or free_port()
+    refuse_taken(port)
 
     stop = threading.Event()
 
@@ -88,6 +100,8 @@ def main(
 
     signal.signal(signal.SIGINT, ask_to_stop)
     signal.signal(signal.SIGTERM, ask_to_stop)
+    if hasattr(signal, "SIGHUP"):  # the terminal is closed: else web server and worker, of groups of their own, stay
+        signal.signal(signal.SIGHUP, ask_to_stop)
     os.chdir(folder)
     # An installed liteq is found anyway; in a bare checkout, the sources are.
     paths = [str(folder), str(CHECKOUT), str(CHECKOUT / "contrib"), os.environ.get("PYTHONPATH", "")]
@@ -102,7 +116,8 @@ def main(
     while not stop.wait(AGAIN_S):
         for process in processes:
             process.again()
-    print("stopping", flush=True)
+    with suppress(OSError):  # the terminal may be gone
+        print("stopping", flush=True)
     for process in processes:
         process.end()
     for process in processes:

@@ -57,7 +57,9 @@ class AbortableTask(Task[..., Any]):
         """The result of the message `task_id`, with `abort()`."""
         return AbortableAsyncResult(task_id, task_name=self.name, app=self.app, **kwargs)
 
-    def is_aborted(self, **_kwargs: Any) -> bool:
-        """Whether the execution that is running was asked to end. One read of the file."""
-        id_ = self.request.id
-        return id_ is not None and not self.request.is_eager and self.AsyncResult(id_).is_aborted()
+    def is_aborted(self, *, task_id: str | None = None, **_kwargs: Any) -> bool:
+        """Whether the execution that is running, or that of `task_id`, was asked to end. One read of the file."""
+        if task_id is None and self.request.is_eager:
+            return False
+        id_ = task_id or self.request.id
+        return id_ is not None and self.AsyncResult(id_).is_aborted()

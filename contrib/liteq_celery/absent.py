@@ -19,22 +19,21 @@ INSTEAD = {
     "has their values",
     "celery.app.log": "logs are set up by `liteq.cli.logs`; connect to the signal setup_logging to do it yourself",
     "celery.app.routes": "see `liteq.routing.routes.Router`; the setting task_routes takes what Celery's takes",
-    "celery.app.trace": "a task is executed by `liteq.execution.execute.execute`; connect to the signals task_prerun, "
-    "task_postrun, task_failure",
     "celery.apps.beat": "see `liteq.beat.Beat`",
     "celery.apps.multi": "`liteq multi` starts several workers; its parts are in `liteq.cli.compat.nodes`",
     "celery.backends": "results are in the broker's file; `app.backend` answers for them",
-    "celery.beat": "entries are rows, turned into messages by `liteq.beat.Beat`: there are no scheduler classes; "
+    "celery.beat": "entries are rows, turned into messages by `liteq.beat.Beat`, which is no schedulers' base class; "
     "`app.schedules` adds, pauses and runs entries",
     "celery.bin": "commands are click commands of `liteq.cli`, one a file",
     "celery.bootsteps": "Step and StartStopStep are there; blueprints are not: see `liteq.worker.worker`",
     "celery.concurrency": "the pools are prefork, threads and solo (`liteq.worker.pool`); for tasks that wait, write "
     "`async def` tasks",
-    "celery.contrib.django": "send after the commit by `transaction.on_commit(partial(task.delay, ...))`",
     "celery.contrib.migrate": "messages are in one file: see `liteq backup` and `liteq dead`",
     "celery.contrib.rdb": "use `pytest` with `liteq.testing`, or pdb with the solo pool",
     "celery.events": "`app.events` and celery.events.{event,dispatcher,receiver,snapshot,state} are there; there is no "
     "broker for event messages, and no curses screen: see `liteq events`",
+    "celery.app.trace": "a task is executed by `liteq.execution.execute.execute`; `build_tracer` may be replaced, and "
+    "the signals task_prerun, task_postrun, task_failure tell of it",
     "celery.fixups": "there are no fixups: connect to the signals task_prerun and task_postrun",
     "celery.loaders": "there are no loaders: `config_from_object` and `autodiscover_tasks` do what they did",
     "celery.platforms": "the worker's options --uid, --gid, --umask, --pidfile and --detach do what it did",
@@ -44,9 +43,7 @@ INSTEAD = {
     "celery.worker.request": "a running task's request is `self.request` (`liteq.context.Request`); time limits and "
     "failures reach signals and the task's on_failure",
     "celery.worker.state": f"what workers hold is in the file: {INSPECT}",
-    "kombu.Connection": ONE_FILE,
     "kombu.Consumer": ONE_FILE,
-    "kombu.Producer": ONE_FILE,
     "kombu.common": "there are no broadcast queues: a message runs once; `app.control.broadcast` reaches every worker",
     "kombu.serialization": "`register` and `unregister` are there; which serializers are used say the settings "
     "accept_content, task_serializer and result_serializer; pickles are signed",

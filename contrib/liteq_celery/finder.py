@@ -6,14 +6,17 @@ import importlib
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.metadata import Distribution, DistributionFinder
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from liteq.exceptions import CeleryWarning
 from liteq_celery.absent import why_not
-from liteq_celery.names import MODULES, Alias
+from liteq_celery.names import MODULES, VERSIONS, Alias
 
 __all__ = ["ROOTS", "AliasModule", "ShimFinder", "install", "uninstall"]
 
@@ -29,7 +32,9 @@ class AliasModule(ModuleType):
         if name == "__all__":
             return alias.public_names()
         if (path := alias.path_of(name)) is not None:
-            found = self.__dict__[name] = resolve(path)
+            found = resolve(path)
+            if not alias.is_replaceable:
+                self.__dict__[name] = found
             return found
         if f"{here}.{name}" in MODULES:
             return importlib.import_module(f"{here}.{name}")
@@ -39,10 +44,28 @@ class AliasModule(ModuleType):
         # The import of a submodule ends with an attribute of its parent; kombu.utils.uuid is also a function there.
         if isinstance(value, AliasModule) and name in MODULES[self.__name__].names:
             return
+        alias = MODULES[self.__name__]
+        if alias.is_replaceable and alias.path_of(name) == f"{alias.whole}:{name}":
+            setattr(importlib.import_module(str(alias.whole)), name, value)
+            return
         super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *MODULES[self.__name__].public_names()})
+
+
+class AliasDistribution(Distribution):
+    """The metadata of a package that liteq stands for: its name and version."""
+
+    def __init__(self, name: str, version: str) -> None:
+        self._metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: liteq, under this name\n"
+
+    def read_text(self, filename: str) -> str | None:
+        return self._metadata if filename == "METADATA" else None
+
+    def locate_file(self, path: Any) -> Path:
+        """Raises FileNotFoundError: there are no files."""
+        raise FileNotFoundError(f"liteq answers under this name: there is no {path}")
 
 
 class ShimFinder(MetaPathFinder, Loader):
@@ -69,6 +92,12 @@ class ShimFinder(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing to execute: names are looked up when they are asked for."""
+
+    def find_distributions(self, context: DistributionFinder.Context) -> Iterator[Distribution]:
+        """The packages that liteq stands for, for `importlib.metadata`: libraries look for a version that they know."""
+        for name, version in VERSIONS.items():
+            if context.name in (None, name) and self.installed(name) is None:
+                yield AliasDistribution(name, version)
 
     def installed(self, root: str) -> str | None:
         """Where the real package `root` is; None where there is none.

@@ -6,15 +6,22 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["MODULES", "Alias"]
+__all__ = ["MODULES", "VERSIONS", "Alias"]
+
+VERSIONS = {"celery": "5.7.0", "kombu": "5.7.0", "billiard": "4.3.2"}
+"""The packages that liteq stands for, as `importlib.metadata` tells them."""
 
 
 @dataclass(frozen=True)
 class Alias:
-    """A module: all public names of the module `whole`, and `names`, each the path of an object."""
+    """A module: all public names of the module `whole`, and `names`, each the path of an object.
+
+    `is_replaceable`: a name of `whole` that a program replaces is replaced in liteq itself.
+    """
 
     whole: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    is_replaceable: bool = False
 
     def path_of(self, name: str) -> str | None:
         """`module:attribute` of the object behind `name`; None where there is none."""
@@ -41,9 +48,19 @@ CANVAS = _from("liteq.canvas", "Signature chain chord chunks group maybe_signatu
 UUID = {"uuid": "liteq_celery.additions:uuid"}
 UUIDS = UUID | {"gen_unique_id": "liteq_celery.additions:uuid"}
 QUEUES = _from("liteq.routing.queues", "Exchange Queue binding")
+PRODUCER = _from("liteq.sending.producer", "Producer")
 LIMITS = _from("liteq.exceptions", "SoftTimeLimitExceeded Terminated TimeLimitExceeded WorkerLostError")
 PROCESS = _from("liteq_celery.processes", "current_process")
 MAIN = {"main": "liteq.cli:main"}
+CONNECTION = _from("liteq_celery.kombu", "Connection")
+COMMANDS = (
+    "add_consumer autoscale cancel_consumer disable_events election enable_events heartbeat ok pool_grow "
+    "pool_restart pool_shrink rate_limit revoke revoke_by_stamped_headers shutdown terminate time_limit"
+)
+QUESTIONS = (
+    "active active_queues clock conf hello memdump memsample objgraph ping query_task registered report reserved "
+    "revoked scheduled stats"
+)
 
 MODULES: dict[str, Alias] = {
     "celery": Alias(
@@ -64,7 +81,9 @@ MODULES: dict[str, Alias] = {
     ),
     # -- the app
     "celery.app": Alias(names={**APP, **_from("liteq.app", "default_app")}),
-    "celery.app.base": Alias(names=_from("liteq.app", "Celery")),
+    "celery.app.base": Alias(
+        names=_from("liteq.app", "Celery") | {"PendingConfiguration": "liteq.app.settings:PendingConf"}
+    ),
     "celery.app.control": Alias("liteq.app.control"),
     "celery.app.defaults": Alias(names=_from("liteq_celery.additions", "DEFAULT_PROCESS_LOG_FMT DEFAULT_TASK_LOG_FMT")),
     "celery.app.log": Alias(names=_from("liteq.utils.log", "ColorFormatter TaskFormatter get_logger")),
@@ -75,14 +94,18 @@ MODULES: dict[str, Alias] = {
         names={"Backend": "liteq.app.compat.backend:Backend", "BaseBackend": "liteq.app.compat.backend:Backend"}
         | _from("liteq_celery.additions", "DisabledBackend")
     ),
+    "celery.app.trace": Alias("liteq.execution.tracing", is_replaceable=True),
     "celery.app.utils": Alias(
         names=_from("liteq_celery.additions", "bugreport") | _from("liteq.cli.find_app", "find_app")
     ),
     "celery.beat": Alias(
         names=_from("liteq.app.lazy_arguments", "BeatLazyFunc")
+        | _from("liteq.beat.entries", "ScheduleEntry")
+        | {"Scheduler": "liteq.beat:Beat"}
         | _from("liteq.schedules", "crontab maybe_schedule schedule")
         | _from("liteq_celery.additions", "SchedulingError")
     ),
+    "celery.registry": Alias(names={"tasks": "liteq_celery.additions:registered_tasks"}),
     "celery.local": Alias(names=_from("liteq.utils.proxy", "Proxy maybe_evaluate")),
     # -- what people write
     "celery.bootsteps": Alias("liteq.bootsteps"),
@@ -92,8 +115,16 @@ MODULES: dict[str, Alias] = {
     "celery.schedules": Alias("liteq.schedules"),
     "celery.signals": Alias("liteq.signals"),
     "celery.states": Alias("liteq.states"),
-    "celery.utils": Alias(names={**UUIDS, "cached_property": "functools:cached_property"}),
-    "celery.utils.dispatch": Alias(names=_from("liteq.signals", "Signal")),
+    "celery.utils": Alias(
+        names={
+            **UUIDS, "cached_property": "functools:cached_property",
+            **_from("liteq_celery.utils.functional", "chunks memoize noop"),
+            **_from("liteq_celery.utils.imports", "gen_task_name import_from_cwd instantiate"),
+            **_from("liteq_celery.utils.nodenames", "nodename nodesplit worker_direct"),
+            **_from("liteq_celery.additions", "LOG_LEVELS"),
+        }
+    ),
+    "celery.utils.dispatch": Alias(names=_from("liteq_celery.additions", "Signal")),
     "celery.utils.functional": Alias("liteq_celery.utils.functional"),
     "celery.utils.graph": Alias(names=_from("liteq.result.graph", "DependencyGraph")),
     "celery.utils.iso8601": Alias(names=_from("liteq_celery.utils.time", "parse_iso8601")),
@@ -128,11 +159,18 @@ MODULES: dict[str, Alias] = {
     "celery.bin.shell": Alias(names=_from("liteq.cli.compat.shell", "shell")),
     "celery.bin.worker": Alias(names=_from("liteq.cli.worker", "worker")),
     "celery.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
+    "celery.worker.request": Alias(names=_from("liteq.context", "Request")),
     "celery.worker.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
-    "celery.worker.control": Alias("liteq.worker.control.panel"),
+    "celery.worker.control": Alias(
+        "liteq.worker.control.panel",
+        names=_from("liteq.worker.control.commands", COMMANDS) | _from("liteq.worker.control.inspect", QUESTIONS)
+        | {"nok": "liteq.worker.control.commands:error"},
+    ),
     # -- beside
     "celery.contrib": EMPTY,
     "celery.contrib.abortable": Alias("liteq_celery.abortable"),
+    "celery.contrib.django": EMPTY,
+    "celery.contrib.django.task": Alias(names=_from("liteq_django.task", "DjangoTask")),
     "celery.contrib.pytest": Alias("liteq.testing.plugin"),
     "celery.contrib.testing": EMPTY,
     "celery.contrib.testing.app": Alias(names=_from("liteq_celery.testing_app", "TestApp")),
@@ -140,7 +178,9 @@ MODULES: dict[str, Alias] = {
     "celery.contrib.testing.tasks": Alias("liteq_celery.ping"),
     "celery.contrib.testing.worker": Alias("liteq.testing.worker"),
     # -- kombu and billiard
-    "kombu": Alias(names={**QUEUES, **UUID}),
+    "kombu": Alias(names={**QUEUES, **UUID, **CONNECTION, **PRODUCER}),
+    "kombu.connection": Alias(names=CONNECTION),
+    "kombu.messaging": Alias(names=PRODUCER),
     "kombu.entity": Alias(names=QUEUES),
     "kombu.exceptions": Alias(
         names={
@@ -148,7 +188,15 @@ MODULES: dict[str, Alias] = {
             "KombuError": "liteq.exceptions:LiteqError",
             "ContentDisallowed": "liteq.exceptions:SecurityError",
             "DecodeError": "liteq.exceptions:BadMessage",
+            "SerializationError": "liteq.exceptions:BadMessage",
             "SerializerNotInstalled": "liteq.exceptions:ImproperlyConfigured",
+            "ConnectionError": "liteq.exceptions:StorageError",
+            "TimeoutError": "builtins:TimeoutError",
+            **_from(
+                "liteq_celery.kombu",
+                "ChannelError ChannelLimitExceeded ConnectionLimitExceeded InconsistencyError LimitExceeded "
+                "MessageStateError NotBoundError ResourceError",
+            ),
         }
     ),
     "kombu.serialization": Alias(names=_from("liteq.serialization", "register unregister")),
@@ -158,15 +206,19 @@ MODULES: dict[str, Alias] = {
     "kombu.utils.objects": Alias(names={"cached_property": "functools:cached_property"}),
     "kombu.utils.functional": Alias("liteq_celery.utils.functional"),
     "kombu.utils.json": Alias(
-        names=_from("liteq.serialization", "register_type") | _from("liteq_celery.additions", "dumps loads")
+        names=_from("liteq.serialization", "register_type") | _from("liteq_celery.kombu", "JSONEncoder dumps loads")
     ),
     "kombu.utils.uuid": Alias(names=UUID),
     "billiard": Alias("multiprocessing", names={**LIMITS, **PROCESS, "VERSION": "liteq_celery.processes:VERSION"}),
     **{
         f"billiard.{name}": Alias(f"multiprocessing.{name}", names=PROCESS if name == "process" else {})
-        for name in ("connection", "context", "managers", "pool", "process", "queues", "synchronize", "util")
+        for name in ("connection", "context", "managers", "process", "queues", "synchronize", "util")
     },
-    "billiard.einfo": Alias(names=_from("liteq.execution.execute", "ExceptionInfo")),
+    "billiard.pool": Alias("multiprocessing.pool", names={"Worker": "liteq.worker.pool.prefork.child:Child"}),
+    "billiard.einfo": Alias(
+        names=_from("liteq.execution.execute", "ExceptionInfo")
+        | _from("liteq_celery.additions", "ExceptionWithTraceback")
+    ),
     "billiard.exceptions": Alias(
         names=LIMITS | _from("multiprocessing", "AuthenticationError BufferTooShort ProcessError TimeoutError")
     ),

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
-from liteq import signals
+from liteq import context, signals
 from liteq.app import Task
 from liteq.context import App, Integration, RunCoroutine
-from liteq.settings import read_object
+from liteq.settings import KNOWN, canonical, read_object
 
 __all__ = ["DjangoIntegration", "fixup"]
 
@@ -92,9 +92,25 @@ class DjangoIntegration(Integration):
         return run_coroutine
 
 
+def settings_changed(setting: str, **_named: Any) -> None:
+    """Have the apps follow Django's settings: `override_settings`, or pytest-django's `settings`, has changed one."""
+    for app in context.active_apps():
+        if app.integrations.has(DjangoIntegration) and (setting in {"LITEQ", "TIME_ZONE"} or _is_ours(app, setting)):
+            app.reload_settings()
+
+
+def _is_ours(app: App, setting: str) -> bool:
+    """Whether `app` may have read `setting`: under the prefix of its own names, `CELERY_` where it has none."""
+    return setting.startswith(app.namespace or "CELERY") or canonical(setting) in KNOWN
+
+
 def _connect() -> None:
     """Once a process; a signal takes the same receiver once."""
+    from django.core.signals import setting_changed
+
     from liteq_django import processes
+
+    setting_changed.connect(settings_changed, dispatch_uid="liteq_django")
 
     signals.import_modules.connect(processes.set_up)
     signals.task_prerun.connect(processes.before_task)

@@ -2,8 +2,9 @@
 
     app.mount("/liteq", status_app(queue))
 
-GET health       200 when the queue's file can be used; `?workers=2`: and at least two workers live; else 503
-GET status       workers, messages by queue and state, dead letters, warnings
+GET health       200 when the queue's file can be used; `?workers=2`: and at least two workers live; else 503. Its
+                 `status` is "stuck" or "warning" where work does not go on; with `?strict=1`, 503 for "stuck"
+GET status       workers, messages by queue and state, dead letters, and `warnings`: what is wrong
 GET tasks/{id}   a task's state, and its result or its error; 404 for an id that the file does not know
 
 A request may look that sends `Authorization: Bearer <token>` with the `token`. Without a token nothing may, unless
@@ -47,7 +48,7 @@ def status_app(queue: LiteQ, *, token: str | None = None, local: bool = False) -
 
     return Starlette(
         routes=[
-            Route("/health", told(documents.health, "workers")),
+            Route("/health", told(documents.health, "workers", "strict")),
             Route("/status", told(documents.status)),
             Route("/tasks/{id}", told(documents.task, "id")),
         ]

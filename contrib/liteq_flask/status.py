@@ -2,8 +2,9 @@
 
     app.register_blueprint(status_blueprint(), url_prefix="/liteq")
 
-GET health       200 when the queue's file can be used; `?workers=2`: and at least two workers live; else 503
-GET status       workers, messages by queue and state, dead letters, warnings
+GET health       200 when the queue's file can be used; `?workers=2`: and at least two workers live; else 503. Its
+                 `status` is "stuck" or "warning" where work does not go on; with `?strict=1`, 503 for "stuck"
+GET status       workers, messages by queue and state, dead letters, and `warnings`: what is wrong
 GET tasks/<id>   a task's state, and its result or its error; 404 for an id that the file does not know
 
 A request may look that sends `Authorization: Bearer <token>` with the token of `app.config["LITEQ_STATUS_TOKEN"]`.
@@ -64,7 +65,7 @@ def _server_address(environ: Mapping[str, Any]) -> str | None:
 
 
 def _health() -> Response:
-    return _response(documents.health(_queue(), request.args.get("workers")))
+    return _response(documents.health(_queue(), request.args.get("workers"), request.args.get("strict")))
 
 
 def _status() -> Response:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, Ty
 
 from liteq import context
 from liteq.app.compat.celery_app import CeleryApp
+from liteq.app.compat.pydantic_models import modelled_attributes as modelled
 from liteq.app.definitions import generate_name
 from liteq.app.integrations import ClassHooks, Hooks, apply_fixups
 from liteq.app.registrar import Registrar
@@ -19,13 +20,12 @@ from liteq.app.task import Task
 from liteq.app.urls import check_url
 from liteq.canvas import Node, Signature, signature
 from liteq.clock import Clock, SystemClock
-from liteq.context import App, Integrations
+from liteq.context import Integrations
 from liteq.routing.routes import queue_name
 from liteq.sending.publish_signals import task_sent_events
 from liteq.sending.publisher import Publisher
 from liteq.sending.sender import Sender
 from liteq.serialization import Content
-from liteq.settings import import_object
 from liteq.signals import Signal
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class LiteQ(Hooks, CeleryApp):
         self._lock = threading.RLock()  # one for all parts: settings, registry and storage ask each other
         self.integrations = Integrations(ClassHooks(self))
         self.sender = Sender(self)
-        self.registrar = Registrar(self, tasks, autofinalize=autofinalize, lock=self._lock, modelled=_modelled)
+        self.registrar = Registrar(self, tasks, autofinalize=autofinalize, lock=self._lock, modelled=modelled)
         given = {"broker_url": broker, "result_backend": backend, "include": tuple(include) if include else None}
         check_keywords(type(self).__name__, settings)
         noted = {**settings, **(changes or {}), **{key: value for key, value in given.items() if value is not None}}
@@ -120,6 +120,10 @@ class LiteQ(Hooks, CeleryApp):
     @timezone.setter
     def timezone(self, zone: Any) -> None:
         self.conf["timezone"] = zone
+
+    @timezone.deleter
+    def timezone(self) -> None:
+        """Do nothing, for code that has Celery work its cached zone out anew: here it follows the setting."""
 
     @property
     def content(self) -> Content:
@@ -209,11 +213,14 @@ class LiteQ(Hooks, CeleryApp):
         """The name of a task that was given none: `module.name`."""
         return generate_name(self.main, name, module)
 
-    @cached_property
+    @property
     def Task(self) -> Any:  # noqa: N802 - Celery's name
-        """The base class of this app's tasks."""
-        cls = import_object(self.task_cls) if isinstance(self.task_cls, str) else self.task_cls
-        return type(cls.__name__, (cls,), {"_app": self, "abstract": True, "__module__": cls.__module__})
+        """The base class of this app's tasks. One that is assigned is also that of tasks decorated before."""
+        return self.registrar.base
+
+    @Task.setter
+    def Task(self, base: Any) -> None:  # noqa: N802 - Celery's name
+        self.registrar.rebase(base)
 
     @property
     def tasks(self) -> TaskRegistry:
@@ -390,11 +397,3 @@ class LiteQ(Hooks, CeleryApp):
 
     def __reduce__(self) -> Any:
         raise TypeError("an app is not sent to another process: import it there")
-
-
-def _modelled(function: Any, app: App, name: str, *, bind: bool, **how: Any) -> dict[str, Any]:
-    """The attributes of a task with `pydantic=True`: its body, and how models among the arguments are sent."""
-    from liteq.app.compat.pydantic_models import modelled
-
-    made = modelled(function, app, name, bind=bind, **how)
-    return {"run": made.function if bind else staticmethod(made.function), "dump_models": staticmethod(made.dump)}

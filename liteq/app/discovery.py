@@ -9,7 +9,10 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["autodiscover", "ended_by_import"]
+from liteq.context import App, Integration
+from liteq.exceptions import ImproperlyConfigured
+
+__all__ = ["autodiscover", "ended_by_import", "own_tasks", "require_tasks"]
 
 
 def autodiscover(packages: Iterable[str] | Callable[[], Iterable[str] | None], related_name: str | None) -> list[Any]:
@@ -41,6 +44,27 @@ def _exists(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ModuleNotFoundError, ValueError, AttributeError):
         return False
+
+
+def own_tasks(app: App) -> list[str]:
+    """The names of the tasks that `app` has besides those that every app has, whose names begin with `celery.`."""
+    return [name for name in app.tasks if not name.startswith("celery.")]
+
+
+def require_tasks(app: App, remedy: str) -> None:
+    """Raises ImproperlyConfigured where a worker of `app` could run nothing, and would refuse each message.
+
+    Not with the setting `worker_without_tasks`, nor where a framework knows tasks that no registry has. `remedy`: more
+    that may help.
+    """
+    found_elsewhere = any(type(one).find_task is not Integration.find_task for one in app.integrations)
+    if own_tasks(app) or found_elsewhere or app.conf.worker_without_tasks:
+        return
+    raise ImproperlyConfigured(
+        f"the app {app.main or '__main__'!r} has no task of its own, so that this worker could run nothing: import the "
+        "modules of its tasks, by LiteQ(..., include=['shop.tasks']), app.autodiscover_tasks(['shop']) or "
+        f"-I shop.tasks{remedy}"
+    )
 
 
 def ended_by_import(what: str, exc: SystemExit) -> str:

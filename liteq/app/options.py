@@ -98,6 +98,10 @@ class TaskOptions:
             plan = self.__dict__["_plan"] = Plan(self)
         return plan
 
+    def forget_plan(self) -> None:
+        """Have it work out anew how it is executed."""
+        self.__dict__.pop("_plan", None)
+
     @property
     def parameters(self) -> Parameters:
         """The parameters of its body."""

@@ -37,8 +37,33 @@ class Registrar:
         self._modelled = modelled
         self._checked: set[type[Any]] = set()  # classes of tasks whose options have been looked at
         self._discoveries: list[Callable[[], list[Any]]] = []
+        self._base: Any = None
+        self._made: dict[str, Callable[[Any], Any]] = {}  # of decorated tasks without a `base=`: makes their class
 
     # -- making and registering
+
+    @property
+    def base(self) -> Any:
+        """The base class of the app's tasks."""
+        if self._base is None:
+            cls = self._app.task_cls
+            cls = import_object(cls) if isinstance(cls, str) else cls
+            self._base = type(cls.__name__, (cls,), {"_app": self._app, "abstract": True, "__module__": cls.__module__})
+        return self._base
+
+    def rebase(self, base: Any) -> None:
+        """Make `base` the base class of the app's tasks: of those that were decorated before, too.
+
+        A factory makes its class, with an application context around each call, when the tasks are there already.
+        """
+        self._base = base
+        for name, make_class in self._made.items():
+            task = self.registry[name]
+            task.__class__ = make_class(base)
+            task.__init__()
+            task.bind(self._app)
+        self.forget_plans()
+        self._app.publisher.forget()
 
     def task_from_function(
         self, function: Callable[..., Any], name: str | None, base: Any, options: dict[str, Any], *, bind: bool
@@ -54,20 +79,26 @@ class Registrar:
         name = name or app.gen_task_name(function.__name__, function.__module__)
         there = self.registry.get(name)
         if there is not None:
-            if _origin(there) != _origin_of(function):
+            if _collide(_origin(there), _origin_of(function)):
                 raise AlreadyRegistered(f"two functions want to be the task {name!r}: give one of them a `name=`")
             if getattr(there, "__wrapped__", None) is function:
                 return there
-        base = base or app.Task
-        self._check_class(base)
+        cls = base or app.Task
+        self._check_class(cls)
         if options:
-            check_attributes(app, f"task {name!r}", base, options)
+            check_attributes(app, f"task {name!r}", cls, options)
         options.pop("lazy", None)
         options.pop("shared", None)
-        if not is_set_by_class(base, "typing"):
-            options.setdefault("typing", app.strict_typing)
         options |= self._pydantic(function, name, options, bind=bind)
-        return self.register(task_class_of(function, base, bind=bind, options={**options, "name": name})())
+
+        def make_class(base: type[Any]) -> Any:
+            typing = {} if is_set_by_class(base, "typing") else {"typing": app.strict_typing}
+            return task_class_of(function, base, bind=bind, options={**typing, **options, "name": name})
+
+        task = self.register(make_class(cls)())
+        if base is None:
+            self._made[name] = make_class
+        return task
 
     def _pydantic(self, function: Any, name: str, options: dict[str, Any], *, bind: bool) -> dict[str, Any]:
         """The attributes that `pydantic=True` adds: another body, and how its models are sent."""
@@ -99,6 +130,7 @@ class Registrar:
         app = self._app
         task.bind(app)
         self.registry[task.name] = task
+        self._made.pop(task.name, None)
         if self.finalized and app.conf.task_annotations:
             annotate(task, app.conf.task_annotations)
         app.publisher.forget(task.name)
@@ -135,7 +167,7 @@ class Registrar:
     def forget_plans(self) -> None:
         """Have each task work out anew how it is executed: the settings have changed."""
         for task in self.registry.values():
-            task.__dict__.pop("_plan", None)
+            task.forget_plan()
 
     # -- the user's modules
 
@@ -167,6 +199,17 @@ class Registrar:
         except SystemExit as exc:
             raise ImproperlyConfigured(ended_by_import("the app's tasks", exc)) from exc
         self._app.finalize()
+
+
+def _collide(there: tuple[str, str], new: tuple[str, str]) -> bool:
+    """Whether two functions are one task by mistake.
+
+    Not by one function that was made again (its module was reloaded, a factory called once more), and not by two that
+    were made inside of two others, as tests make theirs: the newest one is meant.
+    """
+    outer, _, local = there[1].partition(".<locals>.")
+    outer_of_new, _, local_of_new = new[1].partition(".<locals>.")
+    return there != new and not (local and local_of_new and (there[0], outer) != (new[0], outer_of_new))
 
 
 def _origin_of(function: Any) -> tuple[str, str]:

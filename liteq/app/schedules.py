@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
 import orjson
 
+from liteq.app.discovery import own_tasks
 from liteq.app.lazy_arguments import has_lazy, marked, worked_out
 from liteq.canvas import Signature
 from liteq.clock import from_ms, to_ms
 from liteq.context import App
-from liteq.exceptions import ImproperlyConfigured
+from liteq.exceptions import ImproperlyConfigured, closest
 from liteq.message import Batch, new_id
 from liteq.policy.times import LONGEST_S
 from liteq.routing.routes import queue_name
@@ -27,6 +29,8 @@ from liteq.storage.periodic import Entry, ScheduleRecord
 from liteq.utils.misspelt import unexpected
 
 __all__ = ["Periodic", "due_ms", "run_id"]
+
+logger = logging.getLogger("liteq.app")
 
 SHORTEST_S = 0.001  # the file counts in ms: what is shorter would be due again at once, for ever
 RUNS = UUID("5c1d2a39-6d14-5a6e-9a55-0c8a4ed7d1f3")  # the namespace of the ids of runs
@@ -106,6 +110,20 @@ class Periodic:
         if orjson.loads(entry.schedule)["kind"] == "custom":
             raise ImproperlyConfigured(f"{made!r} cannot be kept in the file: put this entry into beat_schedule")
         self.app.storage.schedules.put([entry])
+        if doubt := self.doubt(entry):
+            logger.warning("%s", doubt)
+
+    def doubt(self, entry: Entry | ScheduleRecord) -> str:
+        """A sentence on the tasks that `entry` sends and this app does not know; "" where it knows all, or has none.
+
+        It may be right: a worker of another program may know them.
+        """
+        known = own_tasks(self.app)
+        unknown = [name for name in _names_in(decode(entry.signature)) if self.app.tasks.find(name) is None]
+        if not unknown or not known:
+            return ""
+        near = closest(unknown[0], known)
+        return f"the entry {entry.name!r} sends {unknown[0]!r}, a task that this app does not know (nearest: {near})"
 
     def remove(self, name: str) -> bool:
         """Delete an entry; whether there was one. One of the configuration comes back when beat starts."""
@@ -189,14 +207,19 @@ class Periodic:
             "immutable": bool(config.get("immutable", False)),
         }
 
-    def batch(self, record: ScheduleRecord, message_id: str) -> tuple[Batch, str]:
-        """The rows of one run of an entry, and the id of its result. A plain task has the id that is given."""
-        described = decode(record.signature)
+    def batch(
+        self, record: ScheduleRecord, message_id: str, signature: Mapping[str, Any] | None = None
+    ) -> tuple[Batch, str]:
+        """The rows of one run of an entry, and the id of its result. A plain task has the id that is given.
+
+        `signature`: the call to send in place of the entry's own.
+        """
+        described = decode(record.signature) if signature is None else {**signature}
         if orjson.loads(record.schedule).get("kind") == "lazy":
             described["args"], described["kwargs"] = self._worked_out(record)
-        signature = Signature.from_dict(described, app=self.app)
-        over = {} if signature.get("subtask_type") else {"task_id": message_id}
-        compiled = compile_signature(signature, self.app.publisher, options=over)
+        sig = Signature.from_dict(described, app=self.app)
+        over = {} if sig.get("subtask_type") else {"task_id": message_id}
+        compiled = compile_signature(sig, self.app.publisher, options=over)
         return compiled.batch, compiled.node.id
 
     def _worked_out(self, record: ScheduleRecord) -> tuple[list[Any], dict[str, Any]]:
@@ -207,6 +230,19 @@ class Periodic:
                 "whose beat_schedule it stands: only that one can send it"
             )
         return worked_out(config)
+
+
+def _names_in(signature: Any) -> Iterator[str]:
+    """The names of the tasks in a signature that is a dict: its own, and those of a canvas's parts."""
+    if isinstance(signature, (list, tuple)):
+        for one in signature:
+            yield from _names_in(one)
+    elif isinstance(signature, Mapping) and isinstance(signature.get("task"), str):
+        if not signature.get("subtask_type"):
+            yield signature["task"]
+            return
+        kwargs = signature.get("kwargs") or {}
+        yield from _names_in([kwargs.get(part) for part in ("tasks", "header", "body", "task")])
 
 
 def _plain(key: str, value: Any) -> Any:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
 from datetime import tzinfo
 from typing import Any
 
-from liteq.app.schedules import check_entry
 from liteq.app.urls import check_url, home_of_caller, placed
 from liteq.canvas import Signature
 from liteq.context import App
@@ -66,14 +65,19 @@ class ConfigSource:
         self.source = source
         self.namespace = namespace
 
-    def apply_to(self, conf: Conf) -> None:
-        """Set what the source holds. Raises ImproperlyConfigured when it cannot be found, or holds a bad value."""
-        conf.apply(read_object(self.source, self.namespace), origin=str(self.source)[:80])
+    def read(self) -> dict[str, Any]:
+        """The settings that the source holds. Raises ImproperlyConfigured when it cannot be found."""
+        return read_object(self.source, self.namespace)
 
 
 def outside_sources() -> dict[str, Given]:
     """Files in the working directory and the environment."""
     return sources.load()
+
+
+def _only(names: Container[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `values` whose setting is in `names`."""
+    return {name: value for name, value in values.items() if canonical(name) in names}
 
 
 class PendingConf(MutableMapping[str, Any]):
@@ -147,8 +151,8 @@ class Settings:
         self._contents: tuple[Content, Content] | None = None
         self._source = ConfigSource(source, namespace) if source is not None else None
         self._noted = noted
+        self._read: dict[str, Any] = {}  # what the configuration object and the framework held when last read
         self._home = home_of_caller(app)
-        self._from_framework: Mapping[str, Any] = {}
         self._gathered: AppConf | None = None
         self._pending = PendingConf(self.gather, lambda: self._gathered, noted)
         self.conf: Any = self._pending
@@ -194,13 +198,11 @@ class Settings:
             conf = AppConf(self._forget)
             for fun in self._defaults:
                 self._apply_default(conf, fun)
-            if self._source is not None:
-                self._source.apply_to(conf)
+            self._apply_read(conf, self._read_sources())
             if self._source is None:  # as in Celery: names given in code are compared among themselves alone
                 names = [name for name in self._noted if name not in OF_THE_CONSTRUCTOR]
                 old = [canonical(name) for name in names if canonical(name) != name]
                 refuse_mix(old, [name for name in names if canonical(name) == name])
-            self._apply_framework(conf)
             conf.apply(self._noted)
             conf.apply_given(outside_sources())
             self._gathered = self.conf = conf
@@ -246,24 +248,35 @@ class Settings:
         )
         return self._contents
 
-    def _apply_framework(self, conf: Conf) -> None:
-        self._from_framework = self._app.integrations.settings(is_bare=self.is_bare)
-        conf.apply(self._from_framework, origin="the framework's settings")
+    def _read_sources(self) -> dict[str, Any]:
+        """The settings of the configuration object, and over them those of the framework, by their present names."""
+        given = {} if self._source is None else self._source.read()
+        framework = self._app.integrations.settings(is_bare=self.is_bare)
+        return {canonical(name): value for values in (given, framework) for name, value in values.items()}
+
+    def _apply_read(self, conf: Conf, values: dict[str, Any]) -> None:
+        conf.apply(values, origin="the framework's settings" if self._source is None else str(self._source.source)[:80])
+        self._read = values
 
     def reload(self) -> None:
-        """Read the configuration object and the framework's settings once more: they have changed."""
+        """Read the configuration object and the framework's settings once more: they have changed.
+
+        A setting that they say otherwise than before, or no more, is set anew; those assigned in code stay.
+        """
         with self._lock:
             conf = self._gathered
             if conf is None:
                 return
-            url = conf.broker_url
-            for name in self._from_framework:
+            url, before, now = conf.broker_url, self._read, self._read_sources()
+            changed = {name for name in before | now if before.get(name, before) != now.get(name, before)}
+            for name in changed & conf.keys():
                 del conf[name]
-            if self._source is not None:
-                self._source.apply_to(conf)
-            self._apply_framework(conf)
-            conf.apply(self._noted)
-            conf.apply_given(outside_sources())
+            for fun in self._defaults:
+                conf.apply(_only(changed, fun() if callable(fun) else fun), Source.DEFAULT, "the app's defaults")
+            conf.apply(_only(changed, now), origin="the settings, read again")
+            conf.apply(_only(changed, self._noted))
+            conf.apply_given(_only(changed, outside_sources()))
+            self._read = now
         if conf.broker_url != url:
             self._app.close()
 
@@ -279,11 +292,14 @@ class Settings:
         It is read when the first setting is, with `force` at once. `namespace="CELERY"` reads only the names that begin
         with `CELERY_`. `silent` leaves out what cannot be imported.
         """
-        self._source = ConfigSource(obj, namespace or self.namespace)
+        self.namespace = namespace or self.namespace
+        self._source = ConfigSource(obj, self.namespace)
         if not force and self._gathered is None:
             return
         try:
-            self._source.apply_to(self.gather())
+            conf, values = self.gather(), self._source.read()
+            conf.apply(values, origin=str(obj)[:80])
+            self._read |= {canonical(name): value for name, value in values.items()}
         except ImproperlyConfigured:
             if not silent:
                 raise
@@ -310,6 +326,8 @@ class Settings:
         options: Mapping[str, Any] = {},
     ) -> str:
         """Have beat send `sig` by `schedule` (seconds, timedelta, crontab, ...); the entry's key in `beat_schedule`."""
+        from liteq.app.schedules import check_entry  # with all kinds of schedules: few programs have them
+
         if isinstance(sig, Signature):
             sig = sig.clone(args, dict(kwargs or {}))
         else:

@@ -15,6 +15,7 @@ from liteq.canvas import Signature, as_list, chunks, maybe_signature, signature,
 from liteq.context import App, Request
 from liteq.exceptions import Replaced, Retry
 from liteq.execution.eager import run_eagerly
+from liteq.execution.plan import default_hook
 from liteq.message import Replace, new_id
 from liteq.result import AsyncResult, EagerResult
 from liteq.sending.compile import compile_signature
@@ -68,7 +69,7 @@ class Task(TaskOptions, Generic[P, R]):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option. Values that were derived from the options are derived anew."""
         object.__setattr__(self, name, value)
-        self.__dict__.pop("_plan", None)
+        self.forget_plan()
         if self._app is not None and self.name is not None:
             self._app.publisher.forget(self.name)
 
@@ -276,6 +277,7 @@ class Task(TaskOptions, Generic[P, R]):
         """Undo the last `push_request()`."""
         return context.pop()
 
+    @default_hook
     def retry(
         self,
         args: Any = None,

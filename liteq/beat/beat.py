@@ -10,12 +10,14 @@ import logging
 import threading
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
 from liteq import signals as announce
 from liteq.app.schedules import run_id
 from liteq.beat.catch_up import decide
+from liteq.beat.entries import ScheduleEntry
 from liteq.clock import from_ms, to_ms
 from liteq.context import App
 from liteq.exceptions import CanvasConflict, ImproperlyConfigured, StorageError
@@ -74,6 +76,9 @@ class Beat:
         gone = self.storage.schedules.synchronise(self.app.schedules.owner, [entry for entry, _ in configured])
         for name in gone:
             logger.info("beat: %s is not in the configuration any more, and is removed", name)
+        for record in self.storage.schedules.all():
+            if record.owner in {"", self.app.schedules.owner} and (doubt := self.app.schedules.doubt(record)):
+                logger.warning("beat: %s", doubt)
         self._started = True
 
     def run(self, stop: threading.Event | None = None) -> None:
@@ -169,30 +174,40 @@ class Beat:
             deadline_s=conf.beat_cron_starting_deadline,
         )
         next_ms = None if decision.next_due is None else to_ms(decision.next_due.astimezone(UTC))
-        runs, batch, last_id = decision.runs, Batch(), ""
+        if decision.runs:
+            self.apply_entry(ScheduleEntry(self.app, record, schedule, decision.runs, next_ms))
+        else:
+            self.storage.schedules.put_off(record, next_due_ms=next_ms)
+        return True
+
+    def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:  # noqa: ARG002 - Celery's parameter
+        """Send the runs of an entry that is due, and move it on; one that cannot be sent is put off.
+
+        Its name, and what it is called with, are those of Celery's scheduler, whose users wrap it. `producer` is not
+        used.
+        """
+        record, runs, next_ms = entry.record, entry.runs, entry.next_due_ms
+        late_s = (self._now() - runs[-1]).total_seconds()
         try:
-            batch, last_id = self._batch(record, runs)
+            batch, last_id = self._batch(entry)
         except Exception as exc:  # noqa: BLE001 - its arguments do not fit, its router fails: the other entries go on
             logger.error("beat: cannot send %s: %s", record.name, exc)  # noqa: TRY400 - in one line
-            runs = []
-        if not runs:
             self.storage.schedules.put_off(record, next_due_ms=next_ms)
-            return True
-        late_s = (now - runs[-1]).total_seconds()
+            return
         try:
             fired = self.storage.schedules.fire(record, batch, n=len(runs), last_id=last_id, next_due_ms=next_ms)
         except CanvasConflict as exc:  # one of its ids is that of something else in the queue
             logger.error("beat: cannot send %s: %s", record.name, exc)  # noqa: TRY400 - in one line
             self.storage.schedules.put_off(record, next_due_ms=next_ms)
-            return True
+            return
         if fired:
             logger.info("beat: sending due task %s (%s), %.3f s after its time", record.name, last_id, late_s)
-        return True
 
-    def _batch(self, record: ScheduleRecord, runs: list[datetime]) -> tuple[Batch, str]:
-        whole, last_id = Batch(), ""
-        for due in runs:
-            batch, last_id = self.app.schedules.batch(record, run_id(record.name, to_ms(due.astimezone(UTC))))
+    def _batch(self, entry: ScheduleEntry) -> tuple[Batch, str]:
+        record, whole, last_id = entry.record, Batch(), ""
+        for due in entry.runs:
+            id_ = run_id(record.name, to_ms(due.astimezone(UTC)))
+            batch, last_id = self.app.schedules.batch(record, id_, entry.signature)
             whole.messages += batch.messages
             whole.groups += batch.groups
         return whole, last_id

@@ -51,7 +51,7 @@ class _chain(Composite):  # noqa: N801 - Celery's name
 
     @classmethod
     def rebuild(cls, d: Mapping[str, Any], app: App | None) -> Signature:
-        made = _chain(list(d["kwargs"]["tasks"]), app=app).set(**(d.get("options") or {}))
+        made = cls(list(d["kwargs"]["tasks"]), app=app).set(**(d.get("options") or {}))
         return made.clone(d["args"]) if d.get("args") else made
 
     def clone(self, args: Any = None, kwargs: Any = None, **options: Any) -> Self:
@@ -120,7 +120,7 @@ class group(Composite):  # noqa: N801 - Celery's name
 
     @classmethod
     def rebuild(cls, d: Mapping[str, Any], app: App | None) -> Signature:
-        made = group(d["kwargs"]["tasks"], app=app).set(**(d.get("options") or {}))
+        made = cls(d["kwargs"]["tasks"], app=app).set(**(d.get("options") or {}))
         return made.clone(d["args"]) if d.get("args") else made
 
     def clone(self, args: Any = None, kwargs: Any = None, **options: Any) -> Self:
@@ -218,7 +218,7 @@ class chord(Composite):  # noqa: N801 - Celery's name
     @classmethod
     def rebuild(cls, d: Mapping[str, Any], app: App | None) -> Signature:
         content = d["kwargs"]
-        made = chord(
+        made = cls(
             content["header"], content.get("body"), args=d.get("args") or (), kwargs=content.get("kwargs"), app=app
         )
         return made.set(**(d.get("options") or {}))

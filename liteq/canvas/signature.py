@@ -157,12 +157,17 @@ class Signature(dict[str, Any]):
         )
 
     def clone(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Self:
-        """A copy, with `args` before its own, `kwargs` and `options` over its own. Links are copied too."""
+        """A copy, with `args` before its own, `kwargs` and `options` over its own. Links are copied too.
+
+        `immutable=True`: no result is added to the copy's arguments.
+        """
+        immutable = options.pop("immutable", self.immutable)
         args, kwargs = self.merge(args, kwargs)
         copy = self.__class__.__new__(self.__class__)
         dict.update(copy, self, args=args, kwargs=dict(kwargs))
         # Deep, so that links and headers are not shared; signatures in them are copied by `clone`.
         copy["options"] = deepcopy(merged_options(self.options, options)) if self.options or options else {}
+        copy["immutable"] = bool(immutable)
         copy._app, copy._type = self._app, self._type
         return copy
 

@@ -14,7 +14,7 @@ from liteq.utils.text import printable
 __all__ = ["banner"]
 
 
-def banner(app: App, worker: Any, *, loglevel: str, logfile: str | None) -> str:
+def banner(app: App, worker: Any, *, loglevel: str | None, logfile: str | None) -> str:
     """The app, its file, the pool, the queues; the tasks too at `-l INFO` and below."""
     conf = app.conf
     place = describe_url(app.broker_url, conf.sqlite_driver)
@@ -28,7 +28,7 @@ def banner(app: App, worker: Any, *, loglevel: str, logfile: str | None) -> str:
         f".> {place.kind + ':':<13}{place.where} ({place.through})",
         f".> durability:  {conf.durability}{_meaning(conf.durability)}",
         f".> concurrency: {worker.concurrency} ({worker.pool_kind})",
-        f".> log:         {logfile or 'stderr'}, {loglevel}",
+        f".> log:         {logfile or 'stderr'}, {loglevel or 'WARNING, and a line a task'}",
         "",
         "[queues]",
         *(f".> {queue}" for queue in worker.queues),

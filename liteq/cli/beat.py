@@ -10,9 +10,8 @@ from typing import Any
 
 import click
 
-from liteq.cli.group import Command
 from liteq.cli.output import counted
-from liteq.cli.process_options import become, idle_options, log_level, note_idle, process_options
+from liteq.cli.process_options import ProcessCommand, become, idle_options, log_level, note_idle, process_options
 from liteq.cli.session import Session, pass_session
 
 __all__ = ["beat"]
@@ -28,18 +27,17 @@ WITHOUT_EFFECT = {
 }
 
 
-@click.command(cls=Command)
+@click.command(cls=ProcessCommand)
 @click.option("--max-interval", type=float, metavar="SECONDS", help="Look at the schedule at least this often.")
 @click.option("-n", "--hostname", metavar="NAME", help="The name for %n, %h and %p in --logfile and --pidfile.")
 @click.option(
     "-l",
     "--loglevel",
     "--log-level",
-    default="WARNING",
     envvar="LITEQ_LOG_LEVEL",
     metavar="LEVEL",
     callback=log_level,
-    help="debug, info, warning (the default), error or critical.",
+    help="debug, info, warning, error or critical; default: warnings, and a line for each task that is sent.",
 )
 @process_options(
     logfile="Log to this file, not to stderr.",
@@ -56,7 +54,7 @@ def beat(
     /,
     max_interval: float | None,
     hostname: str | None,
-    loglevel: str,
+    loglevel: str | None,
     logfile: str | None,
     pidfile: str | None,
     detach: bool,
@@ -84,7 +82,7 @@ def beat(
         if pidfile:
             daemon.claim_pidfile(Path(logs.expand_name(pidfile, name)))
     log = None if logfile is None else logs.expand_name(logfile, name)
-    logs.set_up(app, loglevel, log, color=not session.no_color, as_json=session.json)
+    logs.set_up(app, loglevel, log, color=not session.no_color, as_json=session.json, worker=name)
     session.note(f"beat: {counted(len(app.schedules.all()), 'periodic task')}")
     made.run(stopped_by_signals())
     return 0

@@ -9,9 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-import click
-
 from liteq.cli.exits import Exit
+from liteq.cli.voice import VOICE
 from liteq.context.identity import start_time
 from liteq.exceptions import ImproperlyConfigured
 
@@ -117,7 +116,10 @@ def claim_pidfile(path: Path) -> None:
             _refuse(f"{path} is there already, and is no pidfile: name another")
         pid = holder(path)
         if pid is not None:
-            _refuse(f"{path} is there already, and its process {pid} lives")
+            _refuse(
+                f"{path} is there already, and its process {pid} lives: end it (`kill {pid}`), or give this one a "
+                f"pidfile of its own; if {pid} is another program, which got the number of a dead worker, delete {path}"
+            )
         line = f"{os.getpid()}\n".encode()
         os.pwrite(fd, line, 0)  # then cut: nobody finds it empty who looks meanwhile
         os.ftruncate(fd, len(line))
@@ -144,7 +146,7 @@ def _locked(path: Path) -> int:
 
 
 def _refuse(text: str) -> NoReturn:
-    click.echo(f"liteq: error: {text}", err=True)
+    VOICE.say("error", text)
     raise SystemExit(Exit.CANNOT_CREATE)
 
 
@@ -177,7 +179,7 @@ def lives(pid: int) -> bool:
     """Whether the process `pid` has not ended. A zombie has: some containers have an init that never takes it away."""
     try:
         os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):  # the second: a number that no process has
+    except (ProcessLookupError, OverflowError):  # no process has a number that the kernel cannot hold
         return False
     except PermissionError:
         return True

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from liteq.cli.asking import confirm_deletion
 from liteq.cli.exits import Exit
 from liteq.cli.group import Group
 from liteq.cli.output import age, counted, emit, json_text, say, table
@@ -142,14 +143,21 @@ def _why_refused(storage: Storage, id_: str) -> str:
 @click.argument("ids", nargs=-1)
 @filters
 @click.option("--all", "every", is_flag=True, help="All of them.")
+@click.option("-f", "--force", "--yes", "-y", "sure", is_flag=True, help="Do not ask.")
 @pass_session
-def drop(session: Session, /, ids: tuple[str, ...], task: str | None, queue: str | None, every: bool) -> int:
-    """Delete dead letters for good: IDs, or those of --task or --queue, or --all.
+def drop(
+    session: Session, /, ids: tuple[str, ...], task: str | None, queue: str | None, every: bool, sure: bool
+) -> int:
+    """Delete dead letters for good: IDs, or those of --task or --queue, or --all. Asks first, unless IDs are named.
 
     \b
     JSON: {"dropped"}
     """
-    dropped = sum(session.storage.dead.drop(page) for page in _chosen(session, ids, task, queue, every))
+    pages = _chosen(session, ids, task, queue, every)
+    if not ids and (task or queue or every):
+        narrowed = "".join(f" of {kind} {name!r}" for kind, name in (("task", task), ("queue", queue)) if name)
+        confirm_deletion(f"all dead letters{narrowed}", sure=sure, option="--yes")
+    dropped = sum(session.storage.dead.drop(page) for page in pages)
 
     def write() -> None:
         click.echo(f"Dropped {counted(dropped, 'dead letter')}.")

@@ -160,7 +160,7 @@ class Demo:
         """The checks that are made once the worker has ended: the file is whole, and nothing in it is left undone."""
         storage = self.app.storage
         storage.close()
-        integrity = storage.describe()["integrity"]
+        integrity = storage.driver.describe()["integrity"]
         counts = storage.reader.counts()
         undone = sum(count.n for count in counts if count.state not in FINISHED)
         done = sum(count.n for count in counts if count.state == State.SUCCEEDED)

@@ -1,4 +1,4 @@
-"""`liteq doctor`: is the file sound, and is it where a queue can live?"""
+"""`liteq doctor`: is the file sound, is it where a queue can live, and does the work in it go on?"""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from liteq.cli.group import Command
 from liteq.cli.output import counted, emit, table
 from liteq.cli.session import Session, pass_session
 from liteq.context.identity import is_dead
+from liteq.monitor.findings import findings
 from liteq.monitor.workers import living
 from liteq.states import State
 from liteq.storage.upkeep import Check
@@ -23,9 +24,10 @@ __all__ = ["doctor"]
 @click.command(cls=Command)
 @pass_session
 def doctor(session: Session, /) -> int:
-    """Check the queue's file, and the disk it is on.
+    """Check the queue's file, the disk it is on, and whether the work in it goes on.
 
-    Exits with 1 when something is wrong. The integrity check reads the whole file.
+    Exits with 1 when something is wrong (an error; a warning is no reason): a damaged file, messages that no worker
+    takes, schedules that no beat sends. The integrity check reads the whole file and its log.
 
     \b
     JSON: {"ok", "checks": [{"name", "status": "ok"|"warning"|"error", "detail"}], "storage": {...}}
@@ -59,6 +61,5 @@ def _of_queue(session: Session) -> Iterator[Check]:
         totals[count.state] += count.n
     shown = ", ".join(f"{n:,} {state}" for state, n in totals.items() if n) or "empty"
     yield Check("messages", "ok", shown)
-    late = totals[State.PENDING] and not alive
-    if late:
-        yield Check("waiting", "warning", f"{counted(totals[State.PENDING], 'message')} to run, and no worker")
+    for finding in findings(session.app):
+        yield Check(*finding)

@@ -49,6 +49,7 @@ def events(session: Session, /, dump: bool, camera: str | None, frequency: float
     JSON, with --dump: an event a line
     """
     _ = session.storage  # refuses a file that is not there
+    _tell_how(session)
     try:
         if camera:
             _film(session, camera, frequency, options)
@@ -59,6 +60,15 @@ def events(session: Session, /, dump: bool, camera: str | None, frequency: float
     except KeyboardInterrupt:
         pass
     return Exit.OK
+
+
+def _tell_how(session: Session) -> None:
+    """Say how events are switched on, where no worker that lives records any of its tasks."""
+    alive = session.app.control.living()
+    if not alive:
+        session.note("no worker lives, so nothing happens; start one with -E: it records events of its tasks")
+    elif not any(worker.facts.get("task_events") for worker in alive):
+        session.note("no worker records events of tasks: start one with -E, or say `liteq control enable_events`")
 
 
 def _dump(session: Session) -> None:

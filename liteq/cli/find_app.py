@@ -14,6 +14,7 @@ from typing import Any
 
 from liteq.app import LiteQ
 from liteq.app.discovery import ended_by_import
+from liteq.cli.voice import VOICE
 from liteq.exceptions import ImproperlyConfigured
 from liteq.utils.misspelt import nearest
 from liteq.utils.upward import upward
@@ -40,6 +41,8 @@ def find_app(name: str) -> LiteQ:
     if os.environ.get(SHIM, "").strip().lower() not in OFF:
         upward("celery_shim")  # the app's imports need it
     module_name, colon, attribute = name.partition(":")
+    if module_name.endswith(".py") and Path(module_name).is_file():
+        raise ImproperlyConfigured(f"-A takes a module, and {module_name} is its file{_meant(name)}")
     if colon:
         return _attribute(_import(module_name, name), attribute)
     if not _exists(name) and "." in name:
@@ -142,7 +145,7 @@ def broken(what: str, exc: Exception | SystemExit) -> ImproperlyConfigured:
     """The error for `what` that raises when it is imported, after its traceback: that one is the user's to read."""
     frames = [f for f in traceback.extract_tb(exc.__traceback__) if "importlib" not in f.filename]
     own = [f for f in frames if not f.filename.startswith(os.path.dirname(__file__))]  # noqa: PTH120
-    sys.stderr.writelines(["Traceback (most recent call last):\n", *traceback.format_list(own)])
+    VOICE.say_frames(["Traceback (most recent call last):\n", *traceback.format_list(own)])
     if isinstance(exc, SystemExit):
         return ImproperlyConfigured(ended_by_import(what, exc))
     return ImproperlyConfigured(f"importing {what} raised {type(exc).__name__}: {exc}")

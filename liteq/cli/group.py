@@ -11,10 +11,12 @@ from typing import Any, NoReturn, cast
 
 import click
 
+from liteq.cli.completion import completed
 from liteq.cli.exits import Exit, code_of, described
 from liteq.cli.names import unknown
 from liteq.cli.session import GLOBAL_OPTIONS, HIDDEN_GLOBAL_OPTIONS, Session
 from liteq.cli.stdio import open_missing
+from liteq.cli.voice import VOICE
 from liteq.exceptions import LiteqError
 from liteq.utils.text import printable
 
@@ -23,8 +25,8 @@ __all__ = ["Command", "Group", "main"]
 # Each is the function of that name in the file of that name (with `_` for `-`), which is in compat/ for these:
 OF_CELERY = frozenset({"multi", "shell", "upgrade-check"})
 COMMANDS = (
-    "worker", "beat", "multi", "call", "result", "status", "inspect", "control", "events", "purge", "dead", "shell",
-    "doctor", "backup", "restore", "migrate", "demo", "report", "upgrade-check", "version",
+    "worker", "beat", "multi", "call", "result", "status", "inspect", "control", "events", "purge", "dead", "schedules",
+    "shell", "doctor", "backup", "restore", "migrate", "demo", "report", "upgrade-check", "version",
 )  # fmt: skip
 
 # What `celery` has and `liteq` does not, and what to do instead.
@@ -40,6 +42,10 @@ ELSEWHERE = {
 
 class Command(click.Command):
     """A command that takes the global options too, so that `liteq worker -A app` is `liteq -A app worker`."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        completed(self.name, self.params)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         return [*super().get_params(ctx), *HIDDEN_GLOBAL_OPTIONS]
@@ -99,6 +105,7 @@ class LiteqGroup(Known):
     ) -> Any:
         """Run a command and end the process with its exit code; an error of liteq's is one line."""
         open_missing()
+        VOICE.reset()
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:
@@ -127,10 +134,10 @@ def _end(exc: Exception) -> NoReturn:
         case click.ClickException():
             path = getattr(getattr(exc, "ctx", None), "command_path", None)
             hint = f" (see `{path} --help`)" if path else ""
-            click.echo(f"liteq: error: {printable(' '.join(exc.format_message().split()))}{hint}", err=True)
+            VOICE.say("error", " ".join(exc.format_message().split()) + hint)
             sys.exit(exc.exit_code)
         case LiteqError():
-            click.echo(f"liteq: error: {one_line(exc)}", err=True)
+            VOICE.say("error", one_line(exc))
             sys.exit(code_of(exc))
         case OSError(errno=errno.EPIPE):  # the reader of our output has gone: `liteq dead list | head`
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the interpreter flushes it at its end

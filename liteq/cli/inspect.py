@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.names import names, one_of, unknown
-from liteq.cli.output import age, emit, json_text, say, table
+from liteq.cli.output import age, counted, emit, json_text, say, table
 from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, show_answers
 from liteq.cli.session import Session, pass_session
 from liteq.monitor.messages import document
-from liteq.monitor.workers import documents
+from liteq.monitor.workers import OFFSET, documents
 from liteq.states import State
+from liteq.storage import describe_url
 from liteq.storage.inspect import Record
+from liteq.utils.text import span
 
 __all__ = ["inspect"]
 
@@ -32,6 +35,7 @@ class Query:
     task: str | None
     destination: str | None
     limit: int
+    offset: int
     args: bool
 
 
@@ -51,7 +55,7 @@ def queues(session: Session, query: Query) -> int:
 
 
 def messages(session: Session, query: Query) -> int:
-    """Messages of these ids, else those in one state (--state, by default pending)."""
+    """Messages of these ids, else those in one state (--state, by default pending), the newest first."""
     if query.ids:
         found = session.storage.reader.find_many(query.ids)
         _show_records(session, list(found.values()), with_args=query.args, empty="none of these ids is known")
@@ -59,16 +63,17 @@ def messages(session: Session, query: Query) -> int:
     return _show_messages(session, query, query.state or State.PENDING)
 
 
-def scheduled(session: Session, query: Query) -> int:
-    """Messages that wait for their time."""
-    return _show_messages(session, query, State.SCHEDULED)
-
-
 def _show_messages(session: Session, query: Query, state: State) -> int:
-    records = session.storage.reader.messages(state, queue=query.queue, task=query.task, limit=query.limit)
+    reader = session.storage.reader
+    lines = reader.browse(state, queue=query.queue, task=query.task, limit=query.limit, offset=query.offset, exact=True)
+    found = reader.find_many([line.id for line in lines])
+    records = [record for line in lines if (record := found.get(line.id)) is not None]
     if query.destination:
         records = [record for record in records if record.worker in query.destination.split(",")]
-    return _show_records(session, records, with_args=query.args, empty=f"no message is {state}")
+    code = _show_records(session, records, with_args=query.args, empty=f"no message is {state}")
+    if len(lines) == query.limit and not session.json:
+        session.note(f"there may be more: --offset {query.offset + query.limit} shows the next page")
+    return code
 
 
 def _show_records(session: Session, records: list[Record], *, with_args: bool, empty: str) -> int:
@@ -76,10 +81,14 @@ def _show_records(session: Session, records: list[Record], *, with_args: bool, e
         session.tell_hidden(records)
     found = [document(session.app, record, with_args=with_args) for record in records]
     now_ms = session.app.clock.now_ms()
-    head = ["id", "task", "queue", "state", "priority", "due", "retries", "worker"]
+    head = ["id", "task", "queue", "state", "priority", "created", "due", "retries", "worker"]
     rows = [
-        [r.id, r.task, r.queue, r.state.value, r.priority, age(now_ms, r.due_ms), r.retries, r.worker] for r in records
-    ]
+        [
+            r.id, r.task, r.queue, r.state.value, r.priority, age(now_ms, r.created_ms), age(now_ms, r.due_ms),
+            r.retries, r.worker,
+        ]
+        for r in records
+    ]  # fmt: skip
     if with_args:
         head += ["args", "kwargs"]
         for row, one in zip(rows, found, strict=True):
@@ -91,16 +100,43 @@ def _show_records(session: Session, records: list[Record], *, with_args: bool, e
 def workers(session: Session, query: Query) -> int:
     """The workers that live, with what each says of itself."""
     _ = session.storage  # refuses a file that is not there
-    found = documents(session.app.control.living(names(query.destination)))
+    living = session.app.control.living(names(query.destination))
+    found = documents(living)
+    now_ms = session.app.clock.now_ms()
 
     def show() -> None:
-        for worker in found:
+        if not found:
+            say(f"No worker lives on {describe_url(session.app.broker_url).where}.")
+        for record, worker in zip(living, found, strict=True):
             say(f"{worker['name']}:")
-            for name, value in worker.items():
-                say(f"  {name:<14} {json_text(value) if isinstance(value, (list, dict)) else value}")
+            ages = {"started": age(now_ms, record.started_ms), "heartbeat": age(now_ms, record.heartbeat_ms)}
+            for name, value in (worker | ages).items():
+                if name not in {"name", OFFSET}:
+                    say(f"  {name:<14} {_in_words(value)}")
 
     emit(session, found, show)
     return Exit.OK if found else Exit.UNAVAILABLE
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return json_text(value) if isinstance(value, dict) else str(value)
+
+
+def _show_active(session: Session, answers: dict[str, Any]) -> int:
+    """The answers to `active` as a table: which task runs where, and for how long."""
+    if not answers or session.json or any(not isinstance(answer, list) for answer in answers.values()):
+        return show_answers(session, answers)
+    now_ms = session.app.clock.now_ms()
+    rows = [
+        [one["id"], one["name"], worker, one["worker_pid"], span(now_ms / 1000 - one["time_start"])]
+        for worker, answer in sorted(answers.items())
+        for one in sorted(answer, key=lambda one: one["time_start"])
+    ]
+    empty = f"nothing runs; {counted(len(answers), 'worker')} answered"
+    table(session, ["id", "task", "worker", "pid", "runs for"], rows, empty=empty)
+    return Exit.OK
 
 
 SUBJECTS: dict[str, Callable[[Session, Query], int]] = {"queues": queues, "messages": messages, "workers": workers}
@@ -125,6 +161,7 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @click.option(
     "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show at most this many messages."
 )
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="With `messages`: skip this many first.")
 @click.option("--args", is_flag=True, help="Show the arguments too; sensitive ones are hidden, all are without -A.")
 @click.option("-t", "--timeout", type=float, default=1.0, show_default=True, help="Seconds to wait for workers.")
 @pass_session
@@ -138,19 +175,21 @@ def inspect(
     task: str | None,
     destination: str | None,
     limit: int,
+    offset: int,
     args: bool,
     timeout: float,
 ) -> int:
     """Ask the workers, or look into the file. SUBJECT is one of those that `liteq inspect --list` explains.
 
     queues, messages and workers are read from the file, so nobody has to answer. All else is a question to the workers:
-    answered as soon as each that lives has, and with 69 when none does.
+    answered as soon as each that lives has, and with 69 when none does. A worker of the solo pool answers when the task
+    that it runs has ended; `workers` tells that it lives.
 
     \b
     JSON: {worker: answer}, as Celery's; queues {queue: {state: n}}; messages [{"id", "task", "queue", ...}];
     workers [{"name", "pid", ...}]
     """
-    query = Query(words, State(state) if state else None, queue, task, destination, limit, args)
+    query = Query(words, State(state) if state else None, queue, task, destination, limit, offset, args)
     if subject in SUBJECTS:
         return SUBJECTS[subject](session, query)
     session.import_commands()
@@ -159,4 +198,5 @@ def inspect(
     if subject not in (known := commands_of("inspect")):
         raise unknown("subject", subject, sorted({*known, *SUBJECTS}))
     arguments = arguments_of("inspect", subject, words)
-    return show_answers(session, ask(session, subject, arguments, destination=destination, timeout_s=timeout))
+    answers = ask(session, subject, arguments, destination=destination, timeout_s=timeout)
+    return _show_active(session, answers) if subject == "active" else show_answers(session, answers)

@@ -8,6 +8,7 @@ import logging
 import logging.handlers
 import sys
 import threading
+from types import TracebackType
 from typing import Any, TextIO
 
 import orjson
@@ -15,25 +16,38 @@ import orjson
 from liteq import signals
 from liteq.clock import from_ms
 from liteq.context import App
+from liteq.execution.lines import LINES
 from liteq.utils.lines import begun_lines
 from liteq.utils.log import ColorFormatter, TaskFormatter, base_logger, mlevel, task_logger
 from liteq.utils.text import excerpt, printable
 
-__all__ = ["JsonFormatter", "LogStream", "expand_name", "set_up"]
+__all__ = ["JsonFormatter", "LogStream", "expand_name", "json_from_the_start", "set_up"]
 
 OF_THE_PROGRAM = ("liteq.task", "liteq.redirected")
+OF_TASKS = logging.getLogger("liteq.execution")
+SPOKEN = (OF_TASKS, logging.getLogger("liteq.worker.life"), logging.getLogger("liteq.beat"))
+"""At INFO where no level was said."""
+
+_early: list[logging.Handler] = []
 
 # A name lookup at import: what the process was started with, whatever a test or a task puts in its place.
 _stderr = sys.stderr
 
 
+FACTS = ("runtime", "retries", "crashes", "reaps", "count", "file", "queues", "concurrency", "pool")
+"""What lines have beside their text, as numbers and lists; `runtime` is in seconds."""
 LONGEST_LINE = 64 * 1024  # characters: more that is printed without a line's end is logged in pieces
 LONGEST_TRACEBACK = 16 * 1024  # characters of an exception in the log
 REST = "characters are left out of the log; `liteq result ID --traceback` shows what is kept"
 
 
 class JsonFormatter(TaskFormatter):
-    """One JSON object a line: time, level, logger, process, message; a task's line has its name and id too."""
+    """One JSON object a line: time, level, logger, process, message, and the worker's name where it has one.
+
+    A line about a task has its name and id too, and what is a figure in it (`FACTS`) as a number.
+    """
+
+    worker: str | None = None
 
     def format(self, record: logging.LogRecord) -> str:
         super().format(record)  # fills in the task
@@ -44,12 +58,15 @@ class JsonFormatter(TaskFormatter):
             "process": record.process,
             "message": message_of(record),
         }
+        if self.worker is not None:
+            line["worker"] = self.worker
         task_id = record.__dict__["task_id"]
         if task_id != "???":
             line |= {"task": record.__dict__["task_name"], "task_id": task_id}
+        line |= {name: record.__dict__[name] for name in FACTS if name in record.__dict__}
         if record.exc_info:
             line["exception"] = excerpt(self.formatException(record.exc_info), LONGEST_TRACEBACK, REST)
-        return orjson.dumps(line).decode()
+        return orjson.dumps(line, default=str).decode()
 
 
 def message_of(record: logging.LogRecord) -> str:
@@ -93,6 +110,8 @@ class LogStream(io.TextIOBase):
     encoding = "utf-8"
     errors = "backslashreplace"
     mode = "w"
+    line_buffering = True
+    write_through = False
 
     def __init__(self, logger: logging.Logger, level: int, behind: TextIO) -> None:
         self._logger = logger
@@ -162,8 +181,12 @@ class LogStream(io.TextIOBase):
 class LogBytes(io.RawIOBase):
     """The `buffer` of a LogStream: what is written there is text in UTF-8."""
 
+    mode = "wb"
+
     def __init__(self, stream: LogStream) -> None:
         self._stream = stream
+        self.name = getattr(stream._behind, "name", "<stdout>")
+        self.raw = self
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def write(self, data: Any) -> int:
@@ -201,10 +224,17 @@ def expand_name(path: str, nodename: str) -> str:
     return path.replace("%%", "%")
 
 
-def set_up(app: App, level: str, logfile: str | None, *, color: bool, as_json: bool = False) -> None:
-    """Send the log to `logfile`, else to stderr. A receiver of `setup_logging` takes all of it into its own hands."""
+def set_up(
+    app: App, level: str | None, logfile: str | None, *, color: bool, as_json: bool = False, worker: str | None = None
+) -> None:
+    """Send the log to `logfile`, else to stderr. A receiver of `setup_logging` takes all of it into its own hands.
+
+    `level`: None where nobody has said one. Then it is WARNING, and INFO for the few lines that a worker or a beat says
+    of its own work (`SPOKEN`). `worker`: the name that each line of JSON tells.
+    """
     conf = app.conf
     number = mlevel(level) or logging.WARNING
+    _drop_early()
     stream = _stderr if logfile is None else None
     use_color = (
         color and stream is not None and (stream.isatty() if conf.worker_log_color is None else conf.worker_log_color)
@@ -215,6 +245,7 @@ def set_up(app: App, level: str, logfile: str | None, *, color: bool, as_json: b
         signals.setup_logging.send(sender=None, format=conf.worker_log_format, **common)
         _enable()
     else:
+        _speak(level is None, conf.worker_log_tasks)
         root = logging.getLogger()
         if conf.worker_hijack_root_logger:
             root.handlers.clear()
@@ -222,7 +253,8 @@ def set_up(app: App, level: str, logfile: str | None, *, color: bool, as_json: b
         plain: logging.Formatter
         tasks: logging.Formatter
         if as_json:
-            plain = tasks = JsonFormatter()
+            plain = tasks = made = JsonFormatter()
+            made.worker = worker
         else:
             plain = _PlainFormatter(conf.worker_log_format, conf.worker_log_datefmt, use_color=use_color)
             tasks = _TaskFormatter(conf.worker_task_log_format, conf.worker_task_log_datefmt, use_color=use_color)
@@ -239,6 +271,35 @@ def set_up(app: App, level: str, logfile: str | None, *, color: bool, as_json: b
         redirect(mlevel(conf.worker_redirect_stdouts_level) or logging.WARNING)
 
 
+def _speak(unasked: bool, tasks_a_second: int) -> None:
+    LINES.limit = tasks_a_second if unasked else None
+    for logger in SPOKEN:
+        wanted = unasked and (tasks_a_second > 0 or logger is not OF_TASKS)
+        logger.setLevel(logging.INFO if wanted else logging.NOTSET)
+
+
+def json_from_the_start() -> None:
+    """Have all that is logged be JSON, before there is an app whose settings could be asked: what its import says.
+
+    Warnings of Python's, and the traceback of what ends the process, are lines of that log too.
+    """
+    handler = logging.StreamHandler(_stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.getLogger().addHandler(handler)
+    _early.append(handler)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_the_end
+
+
+def _drop_early() -> None:
+    while _early:
+        logging.getLogger().removeHandler(_early.pop())
+
+
+def _log_the_end(kind: type[BaseException], exc: BaseException, tb: TracebackType | None) -> None:
+    logging.getLogger("liteq.cli").critical("%s: %s", kind.__name__, exc, exc_info=(kind, exc, tb))
+
+
 def _enable() -> None:
     """A configuration of logging that disables what there is, by dictConfig's default, did not mean a worker's log."""
     for name, logger in logging.root.manager.loggerDict.items():
@@ -253,7 +314,8 @@ def _stands_under_its_own(logger: logging.Logger) -> bool:
 
 
 def _handle(logger: logging.Logger, logfile: str | None, formatter: logging.Formatter) -> None:
-    if logger.handlers and logger is not logging.getLogger():
+    """Give `logger` a handler; not where the program has given it one, which would show each line twice."""
+    if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
         return
     handler: logging.Handler
     if logfile is None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import click
 
 from liteq.cli.session import Session
 from liteq.utils.json_text import to_json
-from liteq.utils.text import printable
+from liteq.utils.text import printable, span
 
 __all__ = ["age", "counted", "emit", "json_text", "say", "table", "without_none"]
 
@@ -65,12 +64,11 @@ def _rich_table(session: Session, head: Sequence[str], lines: list[list[str]]) -
 
 
 def age(now_ms: int, then_ms: int | None) -> str:
-    """How long ago, or in how long, in words: "3 s ago", "in 0:05:00"."""
+    """How long ago, or in how long, in words: "3.0 s ago", "in 5 min"."""
     if then_ms is None:
         return ""
-    seconds = (now_ms - then_ms) // 1000
-    span = f"{abs(seconds)} s" if abs(seconds) < 100 else str(timedelta(seconds=abs(seconds)))
-    return f"{span} ago" if seconds >= 0 else f"in {span}"
+    words = span(abs(now_ms - then_ms) / 1000)
+    return f"{words} ago" if now_ms >= then_ms else f"in {words}"
 
 
 def counted(n: int, noun: str) -> str:

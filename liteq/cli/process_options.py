@@ -8,10 +8,21 @@ from typing import Any
 
 import click
 
+from liteq.cli.group import Command
 from liteq.cli.names import one_of
 from liteq.cli.session import Session
+from liteq.cli.voice import VOICE, wants_json
 
-__all__ = ["become", "idle_options", "log_level", "note_idle", "octal", "process_options"]
+__all__ = ["ProcessCommand", "become", "idle_options", "log_level", "note_idle", "octal", "process_options"]
+
+
+class ProcessCommand(Command):
+    """A command that runs until it is ended, and logs: with --json, what it says from its first word on is JSON."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        VOICE.listen(as_json=ctx.ensure_object(Session).json or wants_json(args))
+        return super().parse_args(ctx, args)
+
 
 LEVELS = ("debug", "info", "warning", "error", "critical", "fatal")
 IDLE = "liteq.idle"  # the key in click's meta: options that were given and have no effect

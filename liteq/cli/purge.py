@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
+from liteq.cli.asking import confirm_deletion
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.names import names
@@ -16,7 +15,7 @@ __all__ = ["purge"]
 
 
 @click.command(cls=Command)
-@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@click.option("-f", "--force", "--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("-Q", "--queues", metavar="NAMES", help="These queues, comma-separated; else all.")
 @click.option("-X", "--exclude-queues", metavar="NAMES", help="All queues but these.")
 @pass_session
@@ -33,8 +32,7 @@ def purge(session: Session, /, force: bool, queues: str | None, exclude_queues: 
     known = sorted({count.queue for count in storage.reader.counts()})
     excluded = names(exclude_queues) or []
     chosen = [queue for queue in names(queues) or known if queue not in excluded]
-    if not force:
-        _ask(chosen)
+    confirm_deletion(f"all messages that wait in {', '.join(chosen) or 'no queue'}", sure=force, option="--force")
     purged = storage.purge(chosen)
     emit(
         session,
@@ -42,9 +40,3 @@ def purge(session: Session, /, force: bool, queues: str | None, exclude_queues: 
         lambda: click.echo(f"Purged {counted(purged, 'message')} from {counted(len(chosen), 'queue')}."),
     )
     return Exit.OK
-
-
-def _ask(queues: list[str]) -> None:
-    if not sys.stdin.isatty():
-        raise click.UsageError("this deletes messages for good; add --force to do so without a question")
-    click.confirm(f"Delete all messages that wait in {', '.join(queues) or 'no queue'}?", abort=True, err=True)

@@ -76,7 +76,9 @@ def _note_unknown_workers(session: Session, asked: list[str]) -> None:
 def show_answers(session: Session, answers: dict[str, Any], *, bodies: bool = True, count: bool = True) -> int:
     """Write answers; the exit code: 69 when nobody answered, 1 when a worker could not do it."""
     if not answers:
-        click.echo(f"Error: {NOBODY}", err=True)
+        file = session.storage.driver.where()
+        alive = "" if session.app.control.living() else f": no worker is alive on {file}"
+        click.echo(f"Error: {NOBODY}{alive}", err=True)
         return Exit.UNAVAILABLE
 
     def show() -> None:

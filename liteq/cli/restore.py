@@ -27,7 +27,7 @@ def restore(session: Session, /, source: Path) -> None:
     JSON: {"path", "kept"}, the second null where there was no queue
     """
     storage = session.app.storage
-    kept = storage.restore(source)
+    kept = storage.driver.restore(source)
     path = storage.driver.where()
     text = f"Restored {path}." + (f" What was there is now {kept}." if kept else "")
     emit(session, {"path": path, "kept": str(kept) if kept else None}, lambda: say(text))

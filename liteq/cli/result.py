@@ -33,10 +33,12 @@ class NoSuchMessage(LiteqError):
 def result(session: Session, /, task_id: str, traceback: bool, wait: bool, timeout: float | None) -> int:
     """Print the return value of TASK_ID as JSON, or its exception.
 
+    Of one that runs, its state and what it tells of its progress (`update_state`).
+
     Exits with 0 when it succeeded, 1 when it failed or is not known, 75 while it is unfinished.
 
     \b
-    JSON: {"id", "task", "state", "result", "error": {"type", "message"}, "traceback", "date_done"}
+    JSON: {"id", "task", "state", "result", "progress", "error": {"type", "message"}, "traceback", "date_done"}
     """
     _ = session.storage  # there must be a file: asking for a result makes none
     found = session.app.AsyncResult(task_id)
@@ -54,12 +56,14 @@ def show_result(session: Session, found: Any, *, wait_s: float | None, with_trac
     state = found.state
     value = found.result
     failed = isinstance(value, BaseException)
+    progress = None if failed or state in states.READY_STATES else value  # the meta of update_state()
     error = {"type": _type_name(value), "message": _message(value)} if failed else None
     document = {
         "id": found.id,
         "task": found.name,
         "state": state,
         "result": None if failed or state != states.SUCCESS else value,
+        "progress": progress,
         "error": error,
         "traceback": found.traceback,
         "date_done": found.date_done,
@@ -73,7 +77,7 @@ def show_result(session: Session, found: Any, *, wait_s: float | None, with_trac
         elif state == states.SUCCESS:
             click.echo(json_text(value))
         else:
-            say(state)
+            say(state if progress is None else f"{state} {json_text(progress)}")
 
     emit(session, document, show)
     if state == states.SUCCESS:

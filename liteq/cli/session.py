@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from liteq.cli.voice import VOICE
 from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Session:
     no_color: bool = False
     quiet: bool = False
     json: bool = False
+    started_in: str | None = None  # where the process was before --workdir
 
     @cached_property
     def app(self) -> LiteQ:
@@ -101,8 +103,15 @@ class Session:
     def note(self, text: str) -> None:
         """Tell the user something that is no result; not with `--quiet`."""
         if not self.quiet:
-            with suppress(OSError):  # its reader has gone: nothing to end for
-                click.echo(f"liteq: note: {text}", err=True)
+            VOICE.say("note", text)
+
+    def warn_of_findings(self) -> None:
+        """Tell of work that does not go on; not with `--quiet`."""
+        from liteq.monitor.findings import findings
+
+        if not self.quiet:
+            for finding in findings(self.app):
+                VOICE.say(finding.status, finding.detail)
 
 
 pass_session = click.make_pass_decorator(Session, ensure=True)
@@ -119,8 +128,9 @@ def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     return keep
 
 
-def _change_directory(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+def _change_directory(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value:
+        ctx.find_root().ensure_object(Session).started_in = str(Path.cwd())
         os.chdir(value)
 
 
@@ -133,7 +143,7 @@ def _without_color(ctx: click.Context, param: click.Parameter, value: bool) -> N
 def _no_effect(why: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     def tell(_ctx: click.Context, param: click.Parameter, value: Any) -> None:
         if value and not _ctx.resilient_parsing:
-            click.echo(f"liteq: note: {param.opts[-1]} has no effect: {why}", err=True)
+            VOICE.say("note", f"{param.opts[-1]} has no effect: {why}")
 
     return tell
 

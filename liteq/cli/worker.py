@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from liteq import signals
+from liteq.app.discovery import require_tasks
+from liteq.cli.asking import confirm_deletion
 from liteq.cli.find_app import broken
-from liteq.cli.group import Command
 from liteq.cli.names import names, one_of
 from liteq.cli.output import counted
-from liteq.cli.process_options import become, idle_options, log_level, note_idle, process_options
+from liteq.cli.process_options import ProcessCommand, become, idle_options, log_level, note_idle, process_options
 from liteq.cli.session import Session, pass_session
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, LiteqError, StorageBusy
@@ -61,7 +62,7 @@ def _autoscale(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     return max(numbers), max(1, min(numbers) if len(numbers) == 2 else 1)
 
 
-class WorkerCommand(Command):
+class WorkerCommand(ProcessCommand):
     """`liteq worker`, with the options that the app adds to it: `app.user_options["worker"]`. -A stands before it.
 
     The app is imported for them when one is met that is not liteq's, and no sooner: --uid comes first.
@@ -99,7 +100,10 @@ def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
 
 @click.command(cls=WorkerCommand)
 @click.option(
-    "-n", "--hostname", metavar="NAME", help="The worker's name; %h the host, %n its first label, %d the rest."
+    "-n",
+    "--hostname",
+    metavar="NAME",
+    help="The worker's name; %h the host, %n its first label, %d the rest; default: liteq@%h, then liteq-2@%h, ...",
 )
 @click.option(
     "-c",
@@ -113,8 +117,9 @@ def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
 @click.option("-X", "--exclude-queues", metavar="NAMES", help="Queues not to take from.")
 @click.option("-I", "--include", metavar="MODULES", help="More modules of tasks to import, comma-separated.")
 @click.option(
-    "--purge", "--discard", is_flag=True, help="First delete for good all messages that wait in these queues."
+    "--purge", "--discard", is_flag=True, help="First delete for good all messages that wait in these queues; asks."
 )
+@click.option("--yes", "-y", "sure", is_flag=True, help="With --purge: do not ask.")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Kill the process of a task that runs longer.")
 @click.option(
     "--soft-time-limit", type=float, metavar="SECONDS", help="Raise SoftTimeLimitExceeded in a task that runs longer."
@@ -145,11 +150,10 @@ def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
     "-l",
     "--loglevel",
     "--log-level",
-    default="WARNING",
     envvar="LITEQ_LOG_LEVEL",
     metavar="LEVEL",
     callback=log_level,
-    help="debug, info, warning (the default), error or critical.",
+    help="debug, info, warning, error or critical; default: warnings, that it is ready, and a line a task.",
 )
 @process_options(
     logfile="Log to this file, not to stderr; %n, %h, %p: the worker's name, host, both.",
@@ -157,7 +161,11 @@ def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
     detach=("-D", "--detach"),
     background="Run in the background.",
 )
+@click.option("--without-tasks", is_flag=True, help="Start although the app has no task of its own.")
 @click.option("-B", "--beat", is_flag=True, help="Also send periodic tasks when they come due, as `liteq beat` does.")
+@click.option(
+    "--reload", is_flag=True, help="For development: start again, after what runs, when a .py file below here changes."
+)
 @idle_options(WITHOUT_EFFECT)
 @pass_session
 @click.pass_context
@@ -169,25 +177,37 @@ def worker(ctx: click.Context, session: Session, /, **given: Any) -> int:
     """
     from liteq.cli import daemon, logs
 
+    if given["reload"]:  # before anything is imported that may change
+        if given["detach"]:
+            raise click.UsageError("--reload is for development, in the foreground: it does not go with --detach")
+        from liteq.cli import reload
+
+        return reload.run(session)
     become(given)  # first: the file, and what the app's modules open, is to belong to that user
     app = session.app
     note_idle(ctx, session, WITHOUT_EFFECT)
+    if given["purge"]:  # while there is a terminal to ask on
+        doomed = ", ".join(_chosen_queues(app, given["queues"], given["exclude_queues"]))
+        confirm_deletion(f"all messages that wait in {doomed}", sure=given["sure"], option="--yes")
     made = _made(ctx, app, given)
     app.storage.migrate()
     app.storage.close()  # nothing may be open when a process forks or changes its user
-    log = None if given["logfile"] is None else logs.expand_name(given["logfile"], made.hostname)
     with daemon.detached(given["detach"]):
+        made.enter()  # in the process that stays: its name is in the names of its files
+        app.storage.close()
+        log = None if given["logfile"] is None else logs.expand_name(given["logfile"], made.hostname)
         if given["pidfile"]:
             daemon.claim_pidfile(Path(logs.expand_name(given["pidfile"], made.hostname)))
     if given["purge"]:
         purged = app.storage.purge(made.queues)
         session.note(f"purged {counted(purged, 'message')}")
-    if session.on_terminal and not session.quiet and not given["detach"]:
+    if session.on_terminal and not (session.quiet or session.json or given["detach"]):
         from liteq.cli.banner import banner
 
         click.echo(banner(app, made, loglevel=given["loglevel"], logfile=log))
     _warn_of_root(session)
-    logs.set_up(app, given["loglevel"], log, color=not session.no_color, as_json=session.json)
+    color = not session.no_color
+    logs.set_up(app, given["loglevel"], log, color=color, as_json=session.json, worker=made.hostname)
     return int(made.run())
 
 
@@ -208,11 +228,14 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
     signals.celeryd_init.send(sender=name, instance=about_to_be, conf=app.conf, options=ctx.params)
     app.conf.apply(settings, Source.COMMAND_LINE, "the command line")
     _import_tasks(app)
+    if not given["without_tasks"]:
+        named = "" if ctx.ensure_object(Session).has_app else "; name the app with -A"
+        require_tasks(app, f"{named}; --without-tasks starts it all the same")
     chosen = _chosen_queues(app, given["queues"], given["exclude_queues"])
     app.select_queues(chosen)  # a receiver of celeryd_after_setup may add to them: app.amqp.queues.select_add
     made = Worker(
         app,
-        hostname=name,
+        hostname=name if given["hostname"] else None,
         queues=chosen,
         concurrency=given["concurrency"],
         autoscale=given["autoscale"],

@@ -33,6 +33,7 @@ from liteq.context.running import (
     pop,
     request_of,
     worker_request,
+    worker_task,
 )
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "set_fallback_app",
     "swap_apps",
     "worker_request",
+    "worker_task",
 ]
 
 Request.following = Following

@@ -63,6 +63,10 @@ class App(Protocol):
     def conf(self) -> Any:
         """The settings, by attribute or item."""
 
+    @property
+    def namespace(self) -> str | None:
+        """The prefix of the names that configuration objects hold for it."""
+
     def now(self) -> datetime:
         """The time, aware, in UTC."""
 

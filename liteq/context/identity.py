@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from liteq.message import WorkerIdentity
 
-__all__ = ["Presence", "boot_id", "expand_name", "is_dead", "me", "presence", "start_time"]
+__all__ = ["Presence", "boot_id", "expand_name", "is_dead", "me", "nth_name", "presence", "start_time"]
 
 ENDED = frozenset("ZX")  # state letters of proc(5)
 STOPPED = frozenset("Tt")
@@ -35,6 +35,12 @@ def expand_name(name: str | None) -> str:
     label, _, domain = host.partition(".")
     name = name.replace("%h", host).replace("%n", label).replace("%d", domain)
     return name if "@" in name else f"{name}@{host}"
+
+
+def nth_name(name: str, n: int) -> str:
+    """The name of the n-th worker that was started as `name`: `liteq@host`, then `liteq-2@host`, `liteq-3@host`."""
+    label, _, host = name.partition("@")
+    return name if n == 1 else f"{label}-{n}@{host}"
 
 
 @cache

@@ -104,8 +104,7 @@ class Request:
         """Headers that a sender added are attributes too, as in Celery; and a worker's names for `id` and `task`."""
         if name in SYNONYMS:
             return getattr(self, SYNONYMS[name])
-        if not name.startswith("_"):
-            headers = self.headers
+        for headers in (self.headers, self.options.get("headers")):
             if headers and name in headers:
                 return headers[name]
         raise AttributeError(name)
@@ -207,7 +206,10 @@ class Request:
 
     @cached_property
     def headers(self) -> dict[str, Any] | None:
-        return self.options.get("headers")
+        """The sender's headers; those in its header `headers`, where it sent one, as libraries for Celery do."""
+        own: dict[str, Any] | None = self.options.get("headers")
+        inner = own.get("headers") if own else None
+        return inner if isinstance(inner, dict) else own
 
     @cached_property
     def properties(self) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ __all__ = [
     "pop",
     "request_of",
     "worker_request",
+    "worker_task",
 ]
 
 Frame = tuple[Any, Request, Any]  # the task, its request, the frame below
@@ -112,12 +113,21 @@ def get_current_task() -> Any:
 
 def worker_request() -> Request | None:
     """The request that a worker is executing, below any tasks called as plain functions; None outside a worker."""
+    frame = _worker_frame()
+    return frame[1] if frame is not None else None
+
+
+def worker_task() -> Any:
+    """The task of `worker_request()`; None outside a worker."""
+    frame = _worker_frame()
+    return frame[0] if frame is not None else None
+
+
+def _worker_frame() -> Frame | None:
     frame = _frame.get()
-    while frame is not None:
-        if not frame[1].called_directly:
-            return frame[1]
+    while frame is not None and frame[1].called_directly:
         frame = frame[2]
-    return None
+    return frame
 
 
 def _names_for_log() -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any, Self
 
+from liteq.clock import SystemClock
 from liteq.context import App
 from liteq.serialization import encode
 
@@ -29,8 +30,8 @@ def event_bytes(event: Mapping[str, Any]) -> bytes:
 
 
 def Event(type: str, _fields: Mapping[str, Any] | None = None, **fields: Any) -> dict[str, Any]:  # noqa: N802
-    """An event as a dict; the time is put in when it is sent."""
-    return {**fields, **(_fields or {}), "type": type}
+    """An event as a dict, of this moment where no `timestamp` (seconds since the epoch) is given."""
+    return {"timestamp": SystemClock().now_ms() / 1000, **(_fields or {}), **fields, "type": type}
 
 
 class EventDispatcher:

@@ -6,7 +6,7 @@ import bisect
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from liteq import states
@@ -65,10 +65,14 @@ class Worker:
         self.__dict__.update(fields, **more)
 
     def event(
-        self, subject: str | None, timestamp: float | None, local_received: float | None, fields: dict[str, Any]
+        self,
+        subject: str | None,
+        timestamp: float | None = None,
+        local_received: float | None = None,
+        fields: Mapping[str, Any] = {},
     ) -> None:
         """Take in one of its events; `subject` is the type without its group."""
-        self.update(fields)
+        self.update(dict(fields))
         if subject == "offline":
             self.heartbeats.clear()
         elif timestamp and local_received:
@@ -136,7 +140,11 @@ class Task:
         raise AttributeError(f"no event of this task had a field {name!r}")
 
     def event(
-        self, subject: str, timestamp: float | None, local_received: float | None, fields: dict[str, Any]
+        self,
+        subject: str,
+        timestamp: float | None = None,
+        local_received: float | None = None,
+        fields: Mapping[str, Any] = {},
     ) -> None:
         """Take in one of its events; `subject` is the type without its group."""
         state = STATE_OF.get(subject)
@@ -261,7 +269,7 @@ class State:
             return None
 
     def _worker_event(self, subject: str, event: dict[str, Any]) -> tuple[_Worker, bool]:
-        hostname = event["hostname"]
+        hostname = event.get("hostname", "")
         known = hostname in self.workers
         worker = self.workers.get(hostname) or self.Worker(hostname)
         worker.event(subject, event.get("timestamp"), event.get("local_received"), event)
@@ -276,7 +284,7 @@ class State:
         return worker, not known
 
     def _task_event(self, subject: str, event: dict[str, Any]) -> tuple[_Task, bool]:
-        uuid, hostname = event["uuid"], event["hostname"]
+        uuid, hostname = event["uuid"], event.get("hostname", "")
         task, created = self.get_or_create_task(uuid)
         if subject == "sent":
             task.client = hostname

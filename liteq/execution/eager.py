@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from liteq import states
-from liteq.canvas import as_list
-from liteq.context import Request, current_request
+from liteq.canvas import _chain, as_list, group, maybe_signature
+from liteq.context import App, Request, current_request
 from liteq.execution.execute import Executed, execute
+from liteq.execution.tracing import is_stale
 from liteq.message import RetryAt, new_id
 from liteq.result import EagerResult
 from liteq.serialization.content import Owner
@@ -48,6 +49,8 @@ def run_eagerly(
     too. `fields` are attributes of the request.
     """
     id_ = task_id or new_id()
+    if is_stale(task.plan.tracer):
+        task.forget_plan()
     outer = current_request()
     fields.setdefault("root_id", (outer.root_id or outer.id if outer is not None else None) or id_)
     fields.setdefault("parent_id", outer.id if outer is not None else None)
@@ -63,22 +66,43 @@ def run_eagerly(
         if executed.outcome.payload is not None:
             args, kwargs = task.app.content.read(executed.outcome.payload, Owner(id_, task.name))
     _store(task, request, executed)
-    return _finish(task, id_, executed, throw, link, link_error)
+    return _finish(task, id_, request, executed, throw, link, link_error)
 
 
 def _finish(
-    task: Any, id_: str, executed: Executed, throw: bool, link: Iterable[Any], link_error: Iterable[Any]
+    task: Any,
+    id_: str,
+    request: Request,
+    executed: Executed,
+    throw: bool,
+    link: Iterable[Any],
+    link_error: Iterable[Any],
 ) -> EagerResult[Any]:
     exc, einfo = executed.exc, executed.einfo
     failed = executed.state == states.FAILURE
     if throw and exc is not None and executed.state in (states.FAILURE, states.REJECTED):
         raise exc
-    followers = link_error if failed else link if executed.state == states.SUCCESS else ()
-    for follower in followers:
-        task.app.sender.apply_signature(follower, (id_ if failed else executed.retval,))
     value = exc if exc is not None else executed.retval
     traceback = einfo.traceback if einfo else None
+    for errback in link_error if failed else ():
+        _apply_errback(task.app, maybe_signature(errback, app=task.app), request, exc, traceback)
+    for callback in link if executed.state == states.SUCCESS else ():
+        task.app.sender.apply_signature(callback, (executed.retval,))
     return EagerResult(id_, value, executed.state, traceback=traceback, name=task.name)
+
+
+def _apply_errback(app: App, errback: Any, request: Request, exc: BaseException | None, traceback: str | None) -> None:
+    """Run an errback with what a worker gives its first task: the failed id, or `(request, exc, traceback)`."""
+    if isinstance(errback, group):
+        for member in errback.tasks:
+            _apply_errback(app, member, request, exc, traceback)
+        return
+    first = errback
+    while isinstance(first, _chain):
+        first = first.tasks[0]
+    known = app.tasks.find(first["task"])
+    takes_failure = known is not None and known.takes_failure(first.args, first.kwargs)
+    app.sender.apply_signature(errback, (request, exc, traceback) if takes_failure else (request.id,))
 
 
 def _store(task: Any, request: Request, executed: Executed) -> None:

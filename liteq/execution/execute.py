@@ -19,20 +19,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
+from inspect import iscoroutinefunction, unwrap
 from types import TracebackType
 from typing import Any, TypeVar
 
 from liteq import signals, states
 from liteq.clock import Clock, to_ms
-from liteq.context import Around, Request, current_request, enter, leave
-from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
+from liteq.context import Request, current_request, enter, leave
+from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry, text_of
+from liteq.execution.lines import LINES
 from liteq.execution.plan import ExceptionInfo, Executed, Plan
+from liteq.execution.tracing import as_traced, trace_ok_t
 from liteq.message import LATER, Ack, Cancel, DeadLetter, Flag, Lease, Release, Replace, RetryAt
-from liteq.policy.retry import decide, exhausted
+from liteq.policy.retry import decide, exhausted, is_retried, retry_options
 from liteq.policy.times import span_ms
-from liteq.result import ResultBase, line_as_tuple
+from liteq.result import ResultBase
+from liteq.result.record import line_as_tuple
 from liteq.serialization import decode, encode, encode_error
 from liteq.serialization.content import ENVELOPE, Owner
 from liteq.serialization.failures import exception_from
@@ -113,10 +117,10 @@ def execute(
     eager call has no reader in another process). Lets through
     KeyboardInterrupt and what else is no Exception; SystemExit fails the task and does not end its worker.
     """
-    around = task.plan.around
-    if around is None:
+    plan: Plan = task.plan
+    if not plan.is_enclosed:
         return _execute(task, request, args, kwargs, clock, keep, within)
-    return _surrounded(around, task, request, args, kwargs, clock, keep, within)
+    return _enclosed(plan, task, request, args, kwargs, clock, keep, within)
 
 
 def _execute(
@@ -169,8 +173,8 @@ def _execute(
             leave(token)
 
 
-def _surrounded(
-    around: Around,
+def _enclosed(
+    plan: Plan,
     task: Any,
     request: Request,
     args: Any,
@@ -179,21 +183,36 @@ def _surrounded(
     keep: bool,
     within: AbstractContextManager[None] | None,
 ) -> Executed:
-    """`_execute` inside the context that the app has around each of its tasks (`LiteQ.around_task`)."""
+    """`_execute` inside a tracer that somebody has put there, and inside the context that the app has around tasks.
+
+    The first is `tracing.build_tracer`, the second `LiteQ.around_task`.
+    """
     executed: Executed | None = None
-    try:
-        with around(task, request):
+
+    def run() -> trace_ok_t:
+        nonlocal executed
+        started = clock.monotonic()
+        with nullcontext() if plan.around is None else plan.around(task, request):
             executed = _execute(task, request, args, kwargs, clock, keep, within)
-            if executed.exc is not None:
+            if executed.exc is not None and plan.around is not None:
                 raise executed.exc  # so that it is left as by any code that raises
+        return trace_ok_t(executed.retval, executed.einfo, clock.monotonic() - started, "")
+
+    try:
+        if plan.tracer is None:
+            run()
+        else:
+            as_traced(plan.tracer, run, request)
     except BaseException as exc:
         if executed is not None and exc is executed.exc:
             return executed
         if not isinstance(exc, Exception):
             raise
         if executed is None:  # there is nothing the task could run in: that is its failure, to be retried as others
-            return _raised(task, task.plan, request, exc, clock)
+            return _raised(task, plan, request, exc, clock)
         logger.exception("the context around task %s[%s] raised; the task's outcome stands", task.name, request.id)
+    if executed is None:
+        return _failed(task, plan, request, RuntimeError(f"the tracer of task {task.name!r} did not run it"))
     return executed
 
 
@@ -201,7 +220,7 @@ def _is_the_task_s(exc: BaseException, plan: Plan) -> bool:
     """Whether an exception that is no `Exception` fails the task alone: `sys.exit()` in it, or its own cancellation."""
     if isinstance(exc, SystemExit):
         return not getattr(exc, "stops_worker", False)
-    if not plan.is_async:
+    if not plan.is_async and not iscoroutinefunction(unwrap(plan.body)):  # the latter under a tracer
         return False
     from liteq.utils.coroutines import CancelledError
 
@@ -224,8 +243,9 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
         call_hook(plan.on_success, retval, request.id, request.args, request.kwargs)
     if signals.task_success.receivers:
         signals.task_success.send(sender=task, result=retval, runtime=runtime_s)
-    if logger.isEnabledFor(logging.INFO):
-        logger.info("Task %s[%s] succeeded in %.6fs: %.200r", task.name, request.id, runtime_s, retval)
+    if logger.isEnabledFor(logging.INFO) and LINES.may():
+        text = "Task %s[%s] succeeded in %.6fs: %.200s"
+        logger.info(text, task.name, request.id, runtime_s, text_of(retval), extra={"runtime": runtime_s})
     return Executed(Ack(result), states.SUCCESS, retval)
 
 
@@ -260,11 +280,28 @@ def _raised(task: Any, plan: Plan, request: Request, exc: Exception, clock: Cloc
             return Executed(replacement, states.IGNORED, None, exc)
         case Ignore():
             return Executed(Cancel(encode_error(exc)), states.IGNORED, None, exc)
+    if plan.policy is not None and plan.retry is not None and is_retried(exc, plan.policy):
+        return _retried_by_its_class(task, plan, request, exc, clock)
     if plan.policy is not None and not exhausted(request.retries, request.max_retries):
         delay_s = decide(exc, retries=request.retries, policy=plan.policy)
         if delay_s is not None:
             return _retried(task, plan, request, Retry(exc=exc, when=delay_s), clock)
     return _failed(task, plan, request, exc)
+
+
+def _retried_by_its_class(task: Any, plan: Plan, request: Request, exc: Exception, clock: Clock) -> Executed:
+    """The outcome for an exception of `autoretry_for` where the class has a `retry` of its own: that decides."""
+    assert plan.policy is not None
+    assert plan.retry is not None
+    try:
+        retry = plan.retry(exc=exc, **retry_options(request.retries, policy=plan.policy))
+    except Retry as raised:
+        retry = raised
+    except Exception as raised:
+        return _failed(task, plan, request, raised)
+    return (
+        _retried(task, plan, request, retry, clock) if isinstance(retry, Retry) else _failed(task, plan, request, exc)
+    )
 
 
 def retry_due_ms(
@@ -317,10 +354,14 @@ def _failed(task: Any, plan: Plan, request: Request, exc: BaseException) -> Exec
     einfo = ExceptionInfo(exc, _own_frames(exc))
     outcome = DeadLetter(encode_error(exc, einfo.traceback, max_traceback_bytes=plan.error_limit))
     tell_failure(task, request, exc, einfo)
+    named = task.name, request.id, text_of(exc)
     if task.throws and isinstance(exc, tuple(task.throws) if not isinstance(task.throws, type) else task.throws):
-        logger.info("Task %s[%s] raised expected: %.1000r", task.name, request.id, exc)
+        logger.info("Task %s[%s] raised expected: %.1000s", *named)
     else:
-        logger.error("Task %s[%s] raised unexpected: %.1000r", task.name, request.id, exc, exc_info=einfo.exc_info)
+        n = request.retries
+        last = "" if not n else f" (given up after {n} {'retry' if n == 1 else 'retries'})"
+        text = "Task %s[%s] raised unexpected: %.1000s%s"
+        logger.error(text, *named, last, exc_info=einfo.exc_info, extra={"retries": n})
     return Executed(outcome, states.FAILURE, exc, exc, einfo)
 
 

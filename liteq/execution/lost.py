@@ -7,6 +7,7 @@ from typing import Any
 
 from liteq import signals, states
 from liteq.context import App, Request, enter, leave
+from liteq.exceptions import text_of
 from liteq.execution.execute import arguments, call_hook, tell_failure
 from liteq.execution.plan import ExceptionInfo, Plan
 from liteq.message import Lease
@@ -21,7 +22,7 @@ def tell_lost(app: App, lease: Lease, exc: BaseException, hostname: str | None =
 
     Raises nothing but what is no Exception. Arguments that cannot be read are taken as none.
     """
-    logger.error("Task %s[%s] failed: %.1000r", lease.task, lease.id, exc)
+    logger.error("Task %s[%s] failed: %.1000s", lease.task, lease.id, text_of(exc))
     task = app.tasks.get(lease.task)
     if task is None:
         return

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from liteq.context import Around
+from liteq.execution.tracing import tracer_of
 from liteq.message import Outcome
 from liteq.policy.retry import RetryPolicy
 from liteq.serialization import Content
@@ -76,19 +77,24 @@ class Plan:
         "form",
         "ignore_result",
         "is_async",
+        "is_enclosed",
         "on_failure",
         "on_retry",
         "on_success",
         "policy",
         "result_content",
         "result_limit",
+        "retry",
         "run_coroutine",
+        "tracer",
         "what",
     )
 
     def __init__(self, task: Any) -> None:
         conf = task.app.conf
+        self.tracer = tracer_of(task)  # the first of all: it may change the task
         self.around: Around | None = task.app.integrations.around_task()
+        self.is_enclosed = self.around is not None or self.tracer is not None
         self.body: Callable[..., Any] = task if task.has_custom_call() else task.run
         self.run_coroutine: Callable[[Any], Any] = task.app.integrations.coroutine_runner() or _run_coroutine
         self.is_async = inspect.iscoroutinefunction(task.run)
@@ -99,6 +105,7 @@ class Plan:
         self.after_return = _hook(task, "after_return")
         self.ignore_result = bool(task.ignore_result)
         self.policy = RetryPolicy.of(task) if task.autoretry_for else None
+        self.retry = _hook(task, "retry")
         self.what = f"the result of task {task.name!r}"
         self.result_limit: int = conf.max_result_bytes
         self.depth: int = conf.max_nesting

@@ -15,6 +15,7 @@ from liteq._version import __version__
 from liteq.context import App
 from liteq.context.living import living
 from liteq.exceptions import LiteqError
+from liteq.monitor.findings import Finding, findings
 from liteq.states import State
 from liteq.utils.json_text import to_json
 
@@ -125,8 +126,12 @@ def _or_unavailable(answer: Callable[..., Answer]) -> Callable[..., Answer]:
 
 
 @_or_unavailable
-def health(app: App, workers: str | None = None) -> Answer:
-    """200 when the queue's file can be used and at least `workers` workers live, else 503; 422 for no such number."""
+def health(app: App, workers: str | None = None, strict: str | None = None) -> Answer:
+    """200 when the queue's file can be used and at least `workers` workers live, else 503; 422 for no such number.
+
+    Work that does not go on makes the status "stuck" or "warning", and `warnings` tells of it. The code stays 200: the
+    program that answers is well, and to start it again helps nobody. With `strict=1` it is 503 for "stuck" too.
+    """
     try:
         wanted = int(workers or 0)
     except ValueError:
@@ -135,13 +140,22 @@ def health(app: App, workers: str | None = None) -> Answer:
         return Answer(422, {"error": f"workers must be a whole number up to {MOST_WORKERS:,}, not {workers!r:.80}"})
     app.storage.reader.next_due_ms()
     alive = len(_workers(app))
-    enough = alive >= wanted
-    return Answer(200 if enough else 503, {"status": "ok" if enough else "too few workers", "workers": alive})
+    found = findings(app)
+    state = _worst(found) if alive >= wanted else "too few workers"
+    well = alive >= wanted and not (state == "stuck" and strict not in {None, "", "0"})
+    return Answer(200 if well else 503, {"status": state, "workers": alive, "warnings": [one.detail for one in found]})
+
+
+def _worst(found: list[Finding]) -> str:
+    if any(one.status == "error" for one in found):
+        return "stuck"
+    return "warning" if found else "ok"
 
 
 @_or_unavailable
 def status(app: App) -> Answer:
-    """Messages by queue and state, dead letters, workers, warnings."""
+    """Messages by queue and state, dead letters, workers, and what is wrong: `status`, `warnings`, `findings`."""
+    found = findings(app)
     queues: dict[str, dict[str, int]] = {}
     for count in app.storage.reader.counts():
         queues.setdefault(count.queue, {})[count.state.value] = count.n
@@ -152,7 +166,9 @@ def status(app: App) -> Answer:
             "queues": queues,
             "dead": sum(by_state.get(State.DEAD.value, 0) for by_state in queues.values()),
             "workers": _workers(app),
-            "warnings": app.storage.driver.warnings(),
+            "status": _worst(found),
+            "warnings": [*app.storage.driver.warnings(), *(one.detail for one in found)],
+            "findings": [one._asdict() for one in found],
         },
     )
 

@@ -9,7 +9,10 @@ from liteq.context.living import LATE_MS, late_ms, living
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.text import iso_time
 
-__all__ = ["LATE_MS", "documents", "late_ms", "living"]
+__all__ = ["LATE_MS", "OFFSET", "documents", "late_ms", "living", "published"]
+
+OFFSET = "clock_offset_s"  # in a worker's facts: how far its wall clock was ahead of the monotonic one at its last beat
+PUBLISHED = 500  # names of tasks; they are written at each heartbeat
 
 
 def documents(workers: Iterable[WorkerRecord]) -> list[dict[str, Any]]:
@@ -26,3 +29,9 @@ def documents(workers: Iterable[WorkerRecord]) -> list[dict[str, Any]]:
         }
         for worker in workers
     ]
+
+
+def published(tasks: Iterable[str]) -> list[str] | None:
+    """The names of tasks as a worker tells them in its facts, without liteq's own; None where they are too many."""
+    names = sorted(name for name in tasks if not name.startswith("celery."))
+    return names if len(names) <= PUBLISHED else None

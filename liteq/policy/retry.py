@@ -9,7 +9,7 @@ from typing import Any
 
 from liteq.exceptions import TaskPredicate
 
-__all__ = ["RetryPolicy", "backoff_s", "decide", "exhausted"]
+__all__ = ["RetryPolicy", "backoff_s", "decide", "exhausted", "is_retried", "retry_options"]
 
 ExceptionClasses = tuple[type[BaseException], ...]
 
@@ -69,18 +69,29 @@ def decide(
     random: Callable[[float, float], float] = _random.uniform,
 ) -> float | None:
     """Seconds to wait before a task that raised `exc` runs again by itself; None when it has failed for good."""
-    if isinstance(exc, (TaskPredicate, *policy.dont_autoretry_for)):
+    if not is_retried(exc, policy) or exhausted(retries, policy.retry_kwargs.get("max_retries", policy.max_retries)):
         return None
-    if not isinstance(exc, policy.autoretry_for):
-        return None
-    if exhausted(retries, policy.retry_kwargs.get("max_retries", policy.max_retries)):
-        return None
-    if policy.retry_backoff:
-        return backoff_s(
-            retries,
-            factor=max(1.0, float(policy.retry_backoff)),
-            maximum=policy.retry_backoff_max,
-            full_jitter=policy.retry_jitter,
-            random=random,
-        )
-    return float(policy.retry_kwargs.get("countdown", policy.default_retry_delay))
+    options = retry_options(retries, policy=policy, random=random)
+    return float(options.get("countdown", policy.default_retry_delay))
+
+
+def is_retried(exc: BaseException, policy: RetryPolicy) -> bool:
+    """Whether a task that raised `exc` is one that runs again by itself, some times."""
+    unwanted: ExceptionClasses = (TaskPredicate, *policy.dont_autoretry_for)
+    return isinstance(exc, policy.autoretry_for) and not isinstance(exc, unwanted)
+
+
+def retry_options(
+    retries: int, *, policy: RetryPolicy, random: Callable[[float, float], float] = _random.uniform
+) -> dict[str, Any]:
+    """The options that such a task would call `retry()` with: `retry_kwargs`, and a `countdown` where it backs off."""
+    if not policy.retry_backoff:
+        return dict(policy.retry_kwargs)
+    countdown = backoff_s(
+        retries,
+        factor=max(1.0, float(policy.retry_backoff)),
+        maximum=policy.retry_backoff_max,
+        full_jitter=policy.retry_jitter,
+        random=random,
+    )
+    return {**policy.retry_kwargs, "countdown": countdown}

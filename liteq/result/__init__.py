@@ -8,7 +8,6 @@ from typing import Any
 from liteq.context import App, allow_join_result, assert_will_not_block, denied_join_result, get_current_app
 from liteq.result.eager import EagerResult
 from liteq.result.group import GroupResult, ResultSet
-from liteq.result.record import line_as_tuple
 from liteq.result.single import AsyncResult, ResultBase
 
 __all__ = [
@@ -20,7 +19,6 @@ __all__ = [
     "allow_join_result",
     "assert_will_not_block",
     "denied_join_result",
-    "line_as_tuple",
     "result_from_tuple",
 ]
 

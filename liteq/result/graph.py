@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 __all__ = ["DependencyGraph"]
@@ -11,8 +11,11 @@ __all__ = ["DependencyGraph"]
 class DependencyGraph:
     """A directed graph without circles; an edge leads from a result to one that runs after it."""
 
-    def __init__(self) -> None:
+    def __init__(self, it: Iterable[tuple[Any, Iterable[Any]]] = ()) -> None:
+        """Start with the nodes of `it`, each with those that edges lead to."""
         self.adjacent: dict[Any, list[Any]] = {}
+        for node, targets in it:
+            self.adjacent.setdefault(node, []).extend(targets)
 
     def add_arc(self, obj: Any) -> None:
         """Add a node."""

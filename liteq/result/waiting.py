@@ -24,7 +24,7 @@ LONG_S = 10.0  # a caller that has waited for so long is told once what it waits
 
 
 def why_waiting(app: App, id_: str) -> str:
-    """What stands between `id_` and its result, for a person: its state, the file, and the workers that take its queue.
+    """The reason why `id_` has no result yet, for a person: its state, the file, the workers that take its queue.
 
     Reads the file; where that cannot be read, it says so.
     """

@@ -46,10 +46,25 @@ class ClockAndSettings(Protocol):
 
     @property
     def conf(self) -> Any:
-        """Its settings: `timezone`, `enable_utc` and `beat_cron_starting_deadline` are read."""
+        """Its settings: `enable_utc` and `beat_cron_starting_deadline` are read."""
+
+    @property
+    def timezone(self) -> Any:
+        """The zone of its schedules."""
 
     def now(self) -> datetime:
         """The time, aware, in UTC."""
+
+
+class _Zone:
+    """The zone in which a schedule is meant: its own, else the app's, else UTC. One may be assigned."""
+
+    def __get__(self, schedule: BaseSchedule | None, owner: type) -> Any:
+        if schedule is None:
+            return self
+        if schedule.zone is not None:
+            return schedule.zone
+        return UTC if schedule.app is None else schedule.app.timezone
 
 
 class BaseSchedule:
@@ -77,12 +92,7 @@ class BaseSchedule:
             return self.app.now()
         return from_ms(SystemClock().now_ms())
 
-    @property
-    def tz(self) -> tzinfo:
-        """The zone in which it is meant: its own, else the app's, else UTC."""
-        if self.zone is not None:
-            return self.zone
-        return UTC if self.app is None else zone_of(self.app.conf.timezone)
+    tz: Any = _Zone()
 
     @property
     def utc_enabled(self) -> bool:

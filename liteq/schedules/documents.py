@@ -46,6 +46,8 @@ def from_document(document: Mapping[str, Any]) -> BaseSchedule:
         case "crontab":
             made = crontab(**fields)
         case "every":
+            if not fields["seconds"] > 0:  # an older liteq took it: it would be due for ever
+                raise ImproperlyConfigured(f"an interval is a number of seconds above 0, not {fields['seconds']:g}")
             made = schedule(timedelta(seconds=fields["seconds"]), bool(fields.get("relative")))
         case "solar":
             made = solar(**fields)

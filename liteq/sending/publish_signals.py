@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from liteq import signals
@@ -12,12 +12,14 @@ from liteq.clock import from_ms
 from liteq.context import App
 from liteq.context.display import in_front, redacted, shown_call
 from liteq.message import Flag, Message
+from liteq.routing.queues import Exchange, Queue
 from liteq.sending.options import check_options, unknown_among
+from liteq.sending.producer import Producer
 from liteq.serialization import decode
 from liteq.serialization.content import Owner
 from liteq.utils.misspelt import Asked
 
-__all__ = ["announce", "announce_sent", "task_sent_events"]
+__all__ = ["announce", "announce_sent", "publish_through_producer", "task_sent_events"]
 
 
 def announce(
@@ -33,6 +35,7 @@ def announce(
     headers = publication["headers"]
     ours = headers.keys() - own.keys()
     body = publication["body"]
+    queue = Queue(message.queue, Exchange(message.queue), routing_key=message.queue)
     before = [*body[0]], {**body[1]}
     unknown = unknown_among(options)  # they are properties of the message in Celery, where a receiver finds them
     properties = Asked(
@@ -40,12 +43,33 @@ def announce(
         **{name: options[name] for name in unknown},
     )
     signals.before_task_publish.send(
-        sender=message.task, declare=[], retry_policy={}, properties=properties, **publication
+        sender=message.task, declare=[queue], retry_policy={}, properties=properties, **publication
     )
     if unknown:
         check_options(app, message.task, args, kwargs, options, asked=properties.asked)
     added = {key: value for key, value in headers.items() if key not in ours}
     return None if added == own and before == body[:2] else (body[0], body[1], added)
+
+
+def publish_through_producer(
+    app: App, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any],
+    write: Callable[[dict[str, Any]], str],
+) -> str | None:  # fmt: skip
+    """Have `Producer.publish` write `message`; `write` is called with the sender's headers, as they are by then.
+
+    The id that stands in the file; None where a function in place of `publish` wrote nothing.
+    """
+    publication = _publication(app, message, args, kwargs, options)
+    ours = publication["headers"].keys() - (options.get("headers") or {}).keys()
+    stands: list[str] = []
+
+    def write_with(headers: Mapping[str, Any]) -> list[str]:
+        stands.append(write({key: value for key, value in headers.items() if key not in ours}))
+        return stands
+
+    properties: dict[str, Any] = {"correlation_id": message.id, "priority": message.priority, "serializer": "json"}
+    Producer(app=app, write=write_with).publish(publication.pop("body"), **publication, **properties)
+    return stands[0] if stands else None
 
 
 def announce_sent(app: App, messages: Iterable[Message]) -> None:

@@ -301,7 +301,7 @@ class Publisher(RowMaker):
         awaits: str | None, group_id: str | None, position: int, flags: int, root_id: str | None, parent_id: str | None,
     ) -> Message:  # fmt: skip
         conf, clock = self._app.conf, self._app.clock
-        if not options.keys() <= OF_A_CALL and not signals.before_task_publish.receivers:  # else: by `announce`
+        if not OF_A_CALL.issuperset(options) and not signals.before_task_publish.receivers:  # else: by `announce`
             check_options(self._app, d.name, args, kwargs, options)
         if not d.static and not (d.inherits and self.router.is_static):
             task = self._app.tasks.get(d.name)

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from liteq import exceptions
-from liteq.exceptions import LiteqError, RemoteError
+from liteq.exceptions import LiteqError, RemoteError, text_of
 from liteq.serialization.codec import decode, encode
 
 __all__ = ["ErrorDoc", "decode_error", "encode_error", "loaded_class", "rebuild"]
@@ -66,11 +66,11 @@ def _describe(exc: BaseException, limit: int) -> dict[str, Any]:
     kind = type(exc)
     if isinstance(exc, RemoteError) and exc.type_name:  # it keeps the name it had where it was first raised
         module, _, name = exc.type_name.rpartition(".")
-        return {"type": name, "module": module or "builtins", "message": _text(exc.args[0] if exc.args else "", str)}
+        return {"type": name, "module": module or "builtins", "message": text_of(exc.args[0] if exc.args else "", str)}
     return {
         "type": shorten(str(kind.__qualname__), limit),
         "module": shorten(str(kind.__module__), limit),
-        "message": shorten(_text(exc, str), limit),
+        "message": shorten(text_of(exc, str), limit),
     }
 
 
@@ -92,7 +92,7 @@ def _arguments(exc: BaseException, limit: int) -> list[Any]:
         args = [_argument(arg, limit) for arg in exc.args]
     except Exception:  # noqa: BLE001 - `args` may be anything the class made of it
         return []
-    return args if len(orjson.dumps(args)) <= limit else [shorten(_text(exc, str), limit)]
+    return args if len(orjson.dumps(args)) <= limit else [shorten(text_of(exc, str), limit)]
 
 
 def _argument(arg: Any, limit: int) -> Any:
@@ -100,16 +100,7 @@ def _argument(arg: Any, limit: int) -> Any:
     try:
         return orjson.loads(encode(arg, what="an argument", limit=limit, setting="max_traceback_bytes"))
     except Exception:  # noqa: BLE001 - its repr will do
-        return shorten(_text(arg, repr), limit)
-
-
-def _text(value: Any, render: Callable[[Any], str]) -> str:
-    for attempt in (render, repr):
-        try:
-            return str.__str__(attempt(value))
-        except Exception:  # noqa: BLE001, S112 - a failing __str__ must not hide the failure that is recorded
-            continue
-    return f"<{type(value).__qualname__} that cannot be printed>"
+        return shorten(text_of(arg, repr), limit)
 
 
 def shorten(text: str, limit: int) -> str:

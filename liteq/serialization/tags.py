@@ -101,6 +101,7 @@ _decoders: dict[str, Callable[[Any], Any]] = {
     "bytes": lambda v: v.encode(),
     "base64": lambda v: base64.b64decode(v, validate=True),
     "int": lambda v: int(v, 16),
+    "float": float,
 }
 _BUILT_IN_MARKERS = frozenset(_decoders) | {"dict", ENCLOSED}
 

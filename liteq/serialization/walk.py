@@ -13,6 +13,7 @@ from liteq.serialization import tags
 __all__ = ["Walk"]
 
 _LONGEST_PATH = 200
+NON_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}  # as the json module writes them as keys
 
 
 class Walk:
@@ -41,7 +42,7 @@ class Walk:
         if isinstance(value, int):
             return _integer(value)
         if isinstance(value, float):
-            return self.number(value, path)
+            return float(value) if isfinite(value) else {tags.TYPE: "float", tags.VALUE: float.__repr__(value)}
         if isinstance(value, (dict, list, tuple)):
             if depth >= self.max_depth:
                 self.refuse(path, f"nested more than {self.max_depth} levels deep (`max_nesting`)")
@@ -54,11 +55,6 @@ class Walk:
         except UnicodeEncodeError as exc:
             self.refuse(path, f"not valid text: a lone surrogate at index {exc.start}; pass bytes (`os.fsencode`)")
         return str.__str__(value)
-
-    def number(self, value: float, path: str) -> float:
-        if not isfinite(value):
-            self.refuse(path, f"{value!r}, which JSON has no form for; pass None or a string")
-        return float(value)
 
     def container(self, value: Any, path: str, depth: int) -> Any:
         if not isinstance(value, dict):
@@ -81,7 +77,7 @@ class Walk:
         if isinstance(key, int) and abs(key) < 2**64:  # longer ones may not even print
             return int.__repr__(key)
         if isinstance(key, float):
-            return float.__repr__(self.number(key, f"a key of {path}"))
+            return float.__repr__(key) if isfinite(key) else NON_FINITE[float.__repr__(key)]
         return self.refuse(f"a key of {path}", f"of type {_type_name(key)}, or out of range; keys must be str")
 
     def other(self, value: Any, path: str, depth: int) -> Any:

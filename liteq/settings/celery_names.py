@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["NO_EFFECT", "WHY_NO_EFFECT", "new_name", "old_name"]
+import copy
+from typing import Any
+
+__all__ = ["NO_EFFECT", "WHY_NO_EFFECT", "new_name", "old_name", "unused_default"]
 
 # Accepted and named in one warning: they steer brokers, result stores and machinery that liteq does not have.
 NO_EFFECT = frozenset(
@@ -51,6 +54,52 @@ NO_EFFECT = frozenset(
     worker_timer_precision worker_detect_quorum_queues
     """.split()  # noqa: SIM905 - a list of names, one a string, would be three times as long
 )
+
+# The values that programs read of them, `if app.conf.task_protocol < 2`: Celery's defaults, where those are not None.
+_DEFAULTS: dict[str, Any] = {
+    "azureblockblob_base_path": "", "azureblockblob_connection_timeout": 20,
+    "azureblockblob_container_name": "celery", "azureblockblob_read_timeout": 120,
+    "azureblockblob_retry_increment_base": 2, "azureblockblob_retry_initial_backoff_sec": 2,
+    "azureblockblob_retry_max_attempts": 3, "beat_enable_remote_control": False,
+    "beat_schedule_filename": "celerybeat-schedule", "beat_scheduler": "celery.beat:PersistentScheduler",
+    "beat_sync_every": 0, "broker_channel_error_retry": False, "broker_connection_max_retries": 100,
+    "broker_connection_retry": True, "broker_connection_timeout": 4, "broker_heartbeat": 120,
+    "broker_heartbeat_checkrate": 3.0, "broker_native_delayed_delivery_queue_type": "quorum", "broker_pool_limit": 10,
+    "broker_use_ssl": False, "cache_backend_options": {}, "cassandra_options": {}, "control_exchange": "celery",
+    "control_queue_durable": False, "control_queue_exclusive": True, "control_queue_expires": 10.0,
+    "control_queue_ttl": 300.0, "cosmosdbsql_collection_name": "celerycol",
+    "cosmosdbsql_consistency_level": "Session", "cosmosdbsql_database_name": "celerydb",
+    "cosmosdbsql_max_retry_attempts": 9, "cosmosdbsql_max_retry_wait_time": 30,
+    "database_create_tables_at_setup": True,
+    "database_engine_options": {"pool_pre_ping": True, "pool_recycle": 3600}, "database_short_lived_sessions": False,
+    "elasticsearch_save_meta_as_text": True, "event_exchange": "celeryev", "event_queue_durable": False,
+    "event_queue_exclusive": True, "event_queue_expires": 60.0, "event_queue_prefix": "celeryev",
+    "event_queue_ttl": 5.0, "event_serializer": "json", "gcs_base_path": "", "gcs_ttl": 0,
+    "redis_retry_on_timeout": False, "redis_socket_keepalive": False, "redis_socket_timeout": 120.0,
+    "result_backend_always_retry": False, "result_backend_base_sleep_between_retries_ms": 10,
+    "result_backend_max_retries": float("inf"), "result_backend_max_sleep_between_retries_ms": 10000,
+    "result_backend_transport_options": {}, "result_cache_max": -1, "result_chord_join_timeout": 3.0,
+    "result_chord_retry_interval": 1.0, "result_exchange": "celeryresults", "result_exchange_type": "direct",
+    "security_digest": "sha256", "task_acks_on_failure_or_timeout": True,
+    "task_create_missing_queue_type": "classic", "task_default_delivery_mode": 2,
+    "task_default_exchange_type": "direct", "task_default_queue_type": "classic", "task_protocol": 2,
+    "task_publish_retry": True,
+    "task_publish_retry_policy": {"max_retries": 3, "interval_start": 0, "interval_max": 1, "interval_step": 0.2},
+    "task_remote_tracebacks": False, "task_repr_maxlevels": 3, "task_retry_on_worker_lost": False,
+    "worker_autoscaler": "celery.worker.autoscale:Autoscaler",
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "worker_consumer": "celery.worker.consumer:Consumer", "worker_deduplicate_successful_tasks": False,
+    "worker_detect_quorum_queues": True, "worker_disable_prefetch": False,
+    "worker_enable_prefetch_count_reduction": True, "worker_enable_soft_shutdown_on_idle": False,
+    "worker_lost_wait": 10.0, "worker_pool_putlocks": True, "worker_pool_start_method": "fork",
+    "worker_prefetch_multiplier": 4, "worker_proc_alive_timeout": 4.0, "worker_timer_precision": 1.0,
+}  # fmt: skip
+
+
+def unused_default(name: str) -> Any:
+    """Celery's default of `name`, a setting without effect; a copy, so that no reader changes it for the next."""
+    return copy.deepcopy(_DEFAULTS.get(name))
+
 
 # Of those that are often set, why: the others speak of something that is not here.
 WHY_NO_EFFECT = {

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from liteq.settings.celery_names import NO_EFFECT, new_name
+from liteq.settings.celery_names import NO_EFFECT, new_name, unused_default
 from liteq.settings.table import SETTINGS
 
 __all__ = ["Conf", "Given", "Source", "canonical", "closest_setting"]
@@ -61,7 +61,8 @@ class Conf(MutableMapping[str, Any]):
 
     Names are those of `SETTINGS`, Celery's older ones, and any other that the app's users want to keep here. Setting
     one raises ImproperlyConfigured for a bad value; a value whose source is outranked (see `Source`) is noted and has
-    no effect. Deleting one brings its default back.
+    no effect. Deleting one brings its default back. A setting without effect here reads Celery's default; it is listed
+    only where somebody set it.
     """
 
     # The values are the instance's own __dict__: `conf.task_serializer` is an attribute like any other, as fast as one.
@@ -147,11 +148,9 @@ class Conf(MutableMapping[str, Any]):
 
     def __getattr__(self, name: str) -> Any:  # only for what is not in __dict__
         try:
-            return self.__dict__[canonical(name)]
+            return self[name]
         except KeyError:
             pass
-        if name in NO_EFFECT:
-            return None
         near = closest_setting(name) if not name.startswith("_") else None
         hint = f"; did you mean {near!r}?" if near else ""
         raise AttributeError(f"there is no setting {name!r}{hint}")
@@ -160,10 +159,13 @@ class Conf(MutableMapping[str, Any]):
         try:
             return self.__dict__[name if name in self.__dict__ else canonical(name)]
         except KeyError:
-            raise KeyError(name) from None
+            pass
+        if (new := canonical(name)) in NO_EFFECT:
+            return unused_default(new)
+        raise KeyError(name)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and canonical(name) in self.__dict__
+        return isinstance(name, str) and ((new := canonical(name)) in self.__dict__ or new in NO_EFFECT)
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self.__dict__))

@@ -18,6 +18,10 @@ __all__ = ["import_object", "read_object", "refuse_mix"]
 logger = logging.getLogger("liteq.settings")
 
 
+class NoSuchModule(ImproperlyConfigured, ModuleNotFoundError):
+    """Raised for a name of a module, or of something in one, that leads nowhere. Celery's is a ModuleNotFoundError."""
+
+
 def read_object(obj: Any, namespace: str | None = None) -> dict[str, Any]:
     """The settings that `obj` holds, by their present names.
 
@@ -102,11 +106,11 @@ def import_object(path: str) -> Any:
     if not colon and not _exists(module_name):
         module_name, _, attribute = module_name.rpartition(".")
     if not module_name or not _exists(module_name):
-        raise ImproperlyConfigured(f"there is no module {path.partition(':')[0]!r} to read settings from")
+        raise NoSuchModule(f"there is no module {path.partition(':')[0]!r} to read settings from")
     found: Any = importlib.import_module(module_name)
     for part in filter(None, attribute.split(".")):
         if not hasattr(found, part):
-            raise ImproperlyConfigured(f"{module_name} has no {attribute!r} to read settings from")
+            raise NoSuchModule(f"{module_name} has no {attribute!r} to read settings from")
         found = getattr(found, part)
     return found
 

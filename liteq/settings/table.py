@@ -130,7 +130,12 @@ _ROWS = [
     _celery("accept_content", Names, ("json",), "Serializers that are read, besides JSON."),
     _celery("result_accept_content", Names | None, None, "The same for results; None: as `accept_content`."),
     _celery("timezone", Any, None, "Time zone of schedules: its IANA name, or a tzinfo; None is UTC."),
-    _celery("enable_utc", bool, True, "Times without a zone are UTC; else they are in `timezone`."),
+    _celery(
+        "enable_utc",
+        bool,
+        True,
+        "Schedules without a zone are in UTC, else in `timezone`; a naive `eta` is UTC.",
+    ),
     _celery("imports", Names, (), "Modules that a worker imports, for the tasks in them."),
     _celery("include", Names, (), "The same, said where the app is made."),
     # -- tasks ---------------------------------------------------------------------------------------------------
@@ -176,6 +181,13 @@ _ROWS = [
     _celery("worker_log_color", bool | None, None, "Coloured log lines; None: on a terminal."),
     _celery("worker_log_datefmt", str | None, None, "Form of the time in log lines."),
     _celery("worker_log_format", str, "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s", "A log line."),
+    Setting(
+        "worker_log_tasks",
+        int,
+        100,
+        "Without `-l`: lines about tasks that succeeded, in a second and a process; more are counted. 0: none.",
+        minimum=0,
+    ),
     _celery("worker_max_memory_per_child", int | None, None, "A larger child is replaced.", unit="KiB", minimum=0),
     _celery("worker_max_tasks_per_child", int | None, None, "Tasks until a child is replaced.", minimum=0),
     _celery("worker_pool", str, "prefork", "How tasks are run.", choices=("prefork", "processes", "threads", "solo")),
@@ -193,6 +205,7 @@ _ROWS = [
     ),
     _celery("worker_task_log_datefmt", str | None, None, "Form of the time in a task's log lines."),
     _celery("worker_task_log_format", str, TASK_LOG_FORMAT, "A log line of a task."),
+    Setting("worker_without_tasks", bool, False, "A worker starts although its app has no task of its own."),
     # -- beat ----------------------------------------------------------------------------------------------------
     _celery("beat_schedule", dict, {}, "The periodic tasks: by entry, `task`, `schedule`, `args`, `options`."),
     _celery(
@@ -217,6 +230,14 @@ _ROWS = [
     Setting("visibility_timeout", float, 60.0, "A lease not extended for so long is over.", unit="s", minimum=1),
     _celery("result_failure_expires", float | None, None, "The same as `dead_expires`.", unit="s", minimum=0),
     Setting("busy_timeout", float, 30.0, "Wait for the write lock before StorageBusy.", unit="s", minimum=0),
+    Setting(
+        "stuck_after",
+        float,
+        300.0,
+        "A message that is due and waits for longer is told of: `doctor`, `status`, status routes, the admin.",
+        unit="s",
+        minimum=1,
+    ),
     Setting(
         "unknown_task_patience",
         float,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from liteq.states import EXPIRABLE, State, sql_list
+from liteq.states import EXPIRABLE, State
 from liteq.storage.driver import Transaction
 
 __all__ = ["Line", "Mark", "page"]
@@ -47,7 +47,7 @@ class Line(NamedTuple):
 
 # A state's partial index is used where the query has its condition word for word. Finished messages, the newest first;
 # scheduled ones in the order in which they come due; else the newest first.
-_ENDED = f"m.state IN {sql_list(EXPIRABLE)}"
+_ENDED = "m.finished_ms IS NOT NULL AND m.state <> 'dead'"
 _WHERE: Mapping[State | None, tuple[str, str, str]] = {
     None: ("TRUE", "m.seq", "DESC"),
     State.DEAD: ("m.state = 'dead'", "m.finished_ms", "DESC"),
@@ -65,9 +65,10 @@ SELECT m.seq, m.id, m.task, m.queue, m.priority, m.state, m.created_ms, m.due_ms
   FROM liteq_messages AS m LEFT JOIN liteq_workers AS w ON w.id = m.worker
  WHERE {where} AND (CAST(:queue AS TEXT) IS NULL OR m.queue = :queue)
    AND (CAST(:task AS TEXT) IS NULL OR replace(m.task, :task, '') <> m.task)
+   AND (CAST(:exactly AS TEXT) IS NULL OR m.task = :exactly)
    AND (CAST(:key AS BIGINT) IS NULL OR ({key}, m.seq) {beyond} (:key, :seq))
  ORDER BY {key} {order}, m.seq {order}
- LIMIT :limit
+ LIMIT :limit OFFSET :offset
 """
 
 
@@ -75,13 +76,24 @@ PAGES = {state: _sql(state) for state in (None, *State)}
 
 
 def page(
-    tx: Transaction, state: State | None, *, queue: str | None, task: str | None, after: Mark | None, limit: int
+    tx: Transaction,
+    state: State | None,
+    *,
+    queue: str | None,
+    task: str | None,
+    after: Mark | None,
+    limit: int,
+    offset: int = 0,
+    exact: bool = False,
 ) -> list[Line]:
-    """Up to `limit` messages in `state` (None: in any) after the line that `after` marks.
+    """Up to `limit` messages in `state` (None: in any) after the line that `after` marks, and `offset` more.
 
-    `task` is a part of the task's name. Without it a page costs as many rows as it shows; with it, as many as it passes
-    over.
+    `task` is a part of the task's name, the whole of it where `exact`. Without it a page costs as many rows as it shows
+    and skips; with it, as many as it passes over.
     """
     key, seq = after if after is not None else (None, None)
-    params = {"queue": queue, "task": task, "key": key, "seq": seq, "limit": limit}
+    params = {
+        "queue": queue, "task": None if exact else task, "exactly": task if exact else None, "key": key, "seq": seq,
+        "limit": limit, "offset": offset,
+    }  # fmt: skip
     return [Line._make(row) for row in tx.execute(PAGES[state], params)]

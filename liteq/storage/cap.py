@@ -6,9 +6,7 @@ now. A time that its sender chose (eta, expires) is one of the wall clock, and s
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from liteq.states import EXPIRABLE, State, sql_list
+from liteq.states import State
 from liteq.storage.driver import Transaction
 
 __all__ = ["cap", "is_ahead"]
@@ -16,7 +14,7 @@ __all__ = ["cap", "is_ahead"]
 # The message that was sent last, and those that ended last: each one look at the end of a table or an index.
 NEWEST = (
     "SELECT created_ms FROM liteq_messages ORDER BY seq DESC LIMIT 1",
-    f"SELECT max(finished_ms) FROM liteq_messages WHERE state IN {sql_list(EXPIRABLE)}",
+    "SELECT max(finished_ms) FROM liteq_messages WHERE finished_ms IS NOT NULL AND state <> 'dead'",
     "SELECT max(finished_ms) FROM liteq_messages WHERE state = 'dead'",
     "SELECT max(finished_ms) FROM liteq_groups WHERE finished_ms IS NOT NULL",
 )
@@ -36,13 +34,11 @@ def waiting(state: State) -> str:
     """
 
 
-def finished(states: Collection[State]) -> str:
-    """Messages that have finished, in `states` that have an index of that time."""
+def finished(which: str) -> str:
+    """Messages that have finished and fit `which`, the condition of an index of that time."""
     return f"""
     UPDATE liteq_messages SET finished_ms = :now_ms
-     WHERE seq IN (
-        SELECT seq FROM liteq_messages
-         WHERE state IN {sql_list(states)} AND finished_ms > :now_ms LIMIT :limit)
+     WHERE seq IN (SELECT seq FROM liteq_messages WHERE {which} AND finished_ms > :now_ms LIMIT :limit)
     """
 
 
@@ -50,8 +46,8 @@ STEPS = {
     "countdowns": COUNTDOWNS,
     "pending": waiting(State.PENDING),
     "held": waiting(State.HELD),
-    "finished": finished(EXPIRABLE),
-    "dead": finished({State.DEAD}),
+    "finished": finished("finished_ms IS NOT NULL AND state <> 'dead'"),
+    "dead": finished("state = 'dead'"),
     "groups": """
     UPDATE liteq_groups SET finished_ms = :now_ms
      WHERE id IN (SELECT id FROM liteq_groups WHERE finished_ms > :now_ms LIMIT :limit)

@@ -35,8 +35,7 @@ UPDATE liteq_messages
                      ELSE :now_ms + coalesce(delay_ms, 0) END,
        state = CASE WHEN (due_ms > created_ms AND due_ms > :now_ms) OR coalesce(delay_ms, 0) > 0 THEN 'scheduled'
                     ELSE 'pending' END
- WHERE awaits = :awaits AND state = 'blocked' AND (flags & :mask) = :flags
-RETURNING seq
+ WHERE seq = :seq AND state = 'blocked'
 """
 VANISH = """
 DELETE FROM liteq_messages
@@ -53,11 +52,8 @@ SUCCEED_ALIAS = """
 UPDATE liteq_messages SET state = 'succeeded', result = :result, finished_ms = :now_ms
  WHERE seq = :seq AND state = 'blocked'
 """
-COUNT_DOWN = """
-UPDATE liteq_groups SET remaining = remaining - :n, failed = failed + :failed
- WHERE id = :id
-RETURNING remaining, failed, group_id
-"""
+COUNT_DOWN = "UPDATE liteq_groups SET remaining = remaining - :n, failed = failed + :failed WHERE id = :id"
+COUNTED_DOWN = "SELECT remaining, failed, group_id FROM liteq_groups WHERE id = ?"
 CLOSE_GROUP = "UPDATE liteq_groups SET finished_ms = :now_ms WHERE id = :id"
 FLAGS_OF = "SELECT flags FROM liteq_messages WHERE id = ?"
 # Locked: either the transaction that ends the awaited one sees the new row, or this look sees that end.
@@ -128,13 +124,17 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
     fire = errbacks and not end.ok and end.errbacks
     woken = False
     if end.ok:
-        mask = on_failure | Flag.ALIAS
-        woken = bool(tx.execute(UNBLOCK, {"awaits": end.id, "now_ms": now_ms, "mask": mask, "flags": 0}))
+        woken = _unblock(tx, [row[0] for row in waiting if not row[2] & (on_failure | Flag.ALIAS)], now_ms)
     elif fire:
-        woken = bool(tx.execute(UNBLOCK, {"awaits": end.id, "now_ms": now_ms, "mask": on_failure, "flags": on_failure}))
+        woken = _unblock(tx, [row[0] for row in waiting if row[2] & on_failure], now_ms)
     if errbacks and not fire:
         _vanish(tx, end.id)
     return woken
+
+
+def _unblock(tx: Transaction, rows: list[int], now_ms: int) -> bool:
+    """Let the rows of these numbers run, or wait for their time; whether there was one."""
+    return bool(rows) and tx.executemany(UNBLOCK, [{"seq": seq, "now_ms": now_ms} for seq in rows]) > 0
 
 
 def _fail(tx: Transaction, end: End, waiting: list[Row], now_ms: int) -> Iterator[End]:
@@ -205,7 +205,8 @@ def _never_began(group: End, member: End | None) -> End:
 
 def _count_down(tx: Transaction, group: str, ok: int, failed: int, now_ms: int) -> End | None:
     """`ok` + `failed` members of `group` have finished; its own end when they were the last."""
-    for remaining, broken, parent in tx.execute(COUNT_DOWN, {"id": group, "n": ok + failed, "failed": failed}):
+    tx.executemany(COUNT_DOWN, [{"id": group, "n": ok + failed, "failed": failed}])
+    for remaining, broken, parent in tx.execute(COUNTED_DOWN, (group,)):
         if remaining > 0:
             continue
         tx.execute(CLOSE_GROUP, {"id": group, "now_ms": now_ms})

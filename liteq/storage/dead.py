@@ -29,7 +29,7 @@ UPDATE liteq_messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0
    AND (unique_key IS NULL OR NOT EXISTS (
         SELECT 1 FROM liteq_messages AS other
          WHERE other.unique_key = liteq_messages.unique_key
-           AND other.state IN {sql_list(UNFINISHED)}))
+           AND other.finished_ms IS NULL))
 RETURNING group_id
 """
 DROP = f"""

@@ -59,8 +59,7 @@ def _unknown(url: str, scheme: str) -> str:
     from difflib import get_close_matches
 
     if scheme == "" or (len(scheme) == 1 and url[2:3] in ("/", "\\")):  # C:\tasks.db
-        path = f"/{url}" if url.startswith("/") else url.replace("\\", "/")
-        return f"broker URL {url!r} is a path and no URL: write sqlite:///{path}"
+        return f"broker URL {url!r} is a path and no URL: write sqlite:///" + url.replace("\\", "/")
     known = known_schemes()
     near = get_close_matches(scheme, known, n=1)
     meant = f"; did you mean {near[0]}:?" if near else ""

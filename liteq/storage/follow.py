@@ -22,7 +22,7 @@ from liteq.storage.needed import OPEN
 __all__ = ["Waiter", "as_alias", "before", "holder_of", "link", "of_errbacks", "take_keys", "waits_for"]
 
 KEY = "unique_key"  # in the document of a row with a late one
-HOLDER = f"SELECT id FROM liteq_messages WHERE unique_key = ? AND state IN {OPEN} {LOCK}"
+HOLDER = f"SELECT id FROM liteq_messages WHERE unique_key = ? AND finished_ms IS NULL {LOCK}"
 # Its lease, should it run, says nothing of a follower: `settle` looks for this flag before it ends one without.
 LINK = f"UPDATE liteq_messages SET flags = flags | {Flag.LINKED} WHERE id = ? AND flags & {Flag.LINKED} = 0"
 NEEDS = f"""

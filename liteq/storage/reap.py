@@ -7,7 +7,9 @@ heartbeat has left out: it does not know of them (the commit of its claim was re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from liteq.exceptions import WorkerLostError
 from liteq.message import Flag
@@ -15,15 +17,17 @@ from liteq.serialization import encode_error
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 
-__all__ = ["expired", "reap_expired", "reap_worker"]
+__all__ = ["Limit", "expired", "reap_expired", "reap_worker"]
+
+logger = logging.getLogger("liteq.storage")
 
 # In chunks: a worker that died with thousands of leases does not hold the write lock for long.
 EXPIRED = f"""
-SELECT seq, token, id, flags, reaps, group_id FROM liteq_messages
+SELECT seq, token, id, flags, reaps, group_id, task FROM liteq_messages
  WHERE state = 'leased' AND worker = :worker AND deadline_ms <= :until_ms LIMIT :limit {SKIP_LOCKED}
 """
 OF_WORKER = f"""
-SELECT seq, token, id, flags, reaps, group_id FROM liteq_messages
+SELECT seq, token, id, flags, reaps, group_id, task FROM liteq_messages
  WHERE state = 'leased' AND worker = :worker LIMIT :limit {SKIP_LOCKED}
 """
 OWNERS = """
@@ -39,6 +43,29 @@ UPDATE liteq_messages SET state = 'dead', reaps = reaps + 1, error = ?, finished
 CHUNK = 1_000
 
 
+class GivenUp(NamedTuple):
+    """A message that became a dead letter, as the worker that held it vanished so often, or was to run once at most."""
+
+    id: str
+    task: str
+    reaps: int
+
+
+class Limit:
+    """How often a worker may vanish with a message, and the messages for which that was too often."""
+
+    def __init__(self, max_reaps: int) -> None:
+        self.max_reaps = max_reaps
+        self.given_up: list[GivenUp] = []
+
+    def tell(self) -> None:
+        """Log those; called when that is committed."""
+        for one in self.given_up:
+            text = "Task %s[%s] given up, a dead letter now: the worker that held it vanished (%d times in all)"
+            about = {"task_name": one.task, "task_id": one.id, "reaps": one.reaps}
+            logger.error(text, one.task, one.id, one.reaps, extra=about)
+
+
 def expired(tx: Transaction, living: Collection[int], *, now_ms: int) -> list[tuple[int, int]]:
     """The workers with leases that have ended, each with the time up to which a deadline is past; a read.
 
@@ -52,28 +79,32 @@ def expired(tx: Transaction, living: Collection[int], *, now_ms: int) -> list[tu
     return found
 
 
-def reap_expired(tx: Transaction, worker: int, until_ms: int, *, now_ms: int, max_reaps: int) -> int:
-    """End the leases of `worker` whose deadline is not after `until_ms`, a chunk at a time; how many."""
+def reap_expired(tx: Transaction, worker: int, until_ms: int, *, now_ms: int, limit: Limit) -> int:
+    """End the leases of `worker` whose deadline is not after `until_ms`, a chunk at a time; how many.
+
+    Adds those that do not run again to those of `limit`.
+    """
     rows = tx.execute(EXPIRED, {"worker": worker, "until_ms": until_ms, "limit": CHUNK})
-    return _reap(tx, rows, now_ms=now_ms, max_reaps=max_reaps)
+    return _reap(tx, rows, now_ms=now_ms, limit=limit)
 
 
-def reap_worker(tx: Transaction, worker: int, *, now_ms: int, max_reaps: int) -> int:
-    """End every lease of a worker that is known to be dead, a chunk at a time; how many."""
+def reap_worker(tx: Transaction, worker: int, *, now_ms: int, limit: Limit) -> int:
+    """End every lease of a worker that is known to be dead, as `reap_expired` does."""
     rows = tx.execute(OF_WORKER, {"worker": worker, "limit": CHUNK})
-    return _reap(tx, rows, now_ms=now_ms, max_reaps=max_reaps)
+    return _reap(tx, rows, now_ms=now_ms, limit=limit)
 
 
-def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, max_reaps: int) -> int:
+def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, limit: Limit) -> int:
     ends = []
-    for seq, token, id_, flags, reaps, group_id in rows:
+    for seq, token, id_, flags, reaps, group_id, task in rows:
         # A worker's death does not tell which of its tasks was to blame, so this counter is apart from `crashes` and
         # its limit is higher; it ends a task that takes a whole container down each time.
         # Of a message that runs at most once, only what has begun is over.
-        if reaps + 1 < max_reaps and not (flags & Flag.EARLY_ACK and flags & Flag.BEGUN):
+        if reaps + 1 < limit.max_reaps and not (flags & Flag.EARLY_ACK and flags & Flag.BEGUN):
             tx.execute(BACK, (seq, token))
             continue
         error = encode_error(WorkerLostError(f"the worker that held it vanished {reaps + 1} times"))
+        limit.given_up.append(GivenUp(id_, task, reaps + 1))
         tx.execute(DEAD, (error, now_ms, seq, token))
         if flags & Flag.LINKED:
             ends.append(End(id_, False, group_id, error))

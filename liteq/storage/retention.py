@@ -7,7 +7,7 @@ one transaction held the write lock for 2.4 s; hence the chunks.
 from __future__ import annotations
 
 from liteq.message import Flag
-from liteq.states import EXPIRABLE, State, sql_list
+from liteq.states import State, sql_list
 from liteq.storage.driver import SKIP_LOCKED, Transaction
 from liteq.storage.needed import TAKERS_OF_THE_DEAD, needed
 
@@ -26,7 +26,7 @@ DELETE FROM liteq_groups WHERE id IN (
 MESSAGES = f"""
 DELETE FROM liteq_messages WHERE seq IN (
     SELECT m.seq FROM liteq_messages AS m
-     WHERE m.state IN {sql_list(EXPIRABLE)} AND m.finished_ms <= :before_ms
+     WHERE m.finished_ms IS NOT NULL AND m.state <> 'dead' AND m.finished_ms <= :before_ms
        AND (m.state <> 'upstream_failed' OR m.finished_ms <= :dead_before_ms)
        AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = m.group_id)
        AND NOT {needed("m")}

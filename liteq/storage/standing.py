@@ -51,11 +51,11 @@ GO = "DELETE FROM liteq_messages WHERE id = ?"
 GO_GROUP = "DELETE FROM liteq_groups WHERE id = ?"
 RENAME = "UPDATE liteq_messages SET id = :to WHERE id = :id"
 RENAME_GROUP = "UPDATE liteq_groups SET id = :to WHERE id = :id"
-REFERENCES = (
-    "UPDATE liteq_messages SET awaits = :to WHERE awaits = :id",
-    "UPDATE liteq_messages SET group_id = :to WHERE group_id = :id",
-    "UPDATE liteq_groups SET group_id = :to WHERE group_id = :id",
-)
+REFERENCES = {
+    "a follower": "UPDATE liteq_messages SET awaits = :to WHERE awaits = :id",
+    "a member": "UPDATE liteq_messages SET group_id = :to WHERE group_id = :id",
+    "an inner group": "UPDATE liteq_groups SET group_id = :to WHERE group_id = :id",
+}
 
 KINDS: Final = Flag.ON_FAILURE | Flag.CALLBACK  # of those that await one node
 
@@ -155,11 +155,17 @@ def _is_free(tx: Transaction, id_: str, again: Collection[str], sql: str) -> boo
 
 def _step_aside(tx: Transaction, messages: list[str], groups: list[str]) -> None:
     """Free these ids of what has ended: it goes, or has another id where its result may still be asked for."""
-    stay = [id_ for id_ in messages if _is_asked_for(tx, id_, groups, MAY_BE_REPLAYED, GROUP_OF)]
-    groups_stay = [id_ for id_ in groups if _is_asked_for(tx, id_, groups, GROUP_MAY_BE_REPLAYED, GROUP_OF_GROUP)]
+    stay = [
+        id_ for id_ in messages if tx.execute(MAY_BE_REPLAYED, (id_,)) or _stays(tx.execute(GROUP_OF, (id_,)), groups)
+    ]
+    groups_stay = [
+        id_
+        for id_ in groups
+        if tx.execute(GROUP_MAY_BE_REPLAYED, (id_,)) or _stays(tx.execute(GROUP_OF_GROUP, (id_,)), groups)
+    ]
     names = {id_: new_id() for id_ in (*stay, *groups_stay)}
     changes = [{"id": id_, "to": names.get(id_)} for id_ in (*messages, *groups)]
-    for sql in REFERENCES:
+    for sql in REFERENCES.values():
         tx.executemany(sql, changes)
     tx.executemany(RENAME, [{"id": id_, "to": names[id_]} for id_ in stay])
     tx.executemany(RENAME_GROUP, [{"id": id_, "to": names[id_]} for id_ in groups_stay])
@@ -167,13 +173,9 @@ def _step_aside(tx: Transaction, messages: list[str], groups: list[str]) -> None
     tx.executemany(GO_GROUP, [(id_,) for id_ in groups if id_ not in names])
 
 
-def _is_asked_for(tx: Transaction, id_: str, going: list[str], may_be_replayed: str, group_of: str) -> bool:
-    """Whether a dead letter may still take its result, or a group that is not `going` has it as a member."""
-    return bool(_rows(tx, may_be_replayed, id_)) or any(group not in going for (group,) in _rows(tx, group_of, id_))
-
-
-def _rows(tx: Transaction, sql: str, id_: str) -> list[Row]:
-    return tx.execute(sql, (id_,))
+def _stays(counted_by: list[Row], going: list[str]) -> bool:
+    """Whether one of the groups that count a node is not `going`: it has the node as a member then."""
+    return any(group not in going for (group,) in counted_by)
 
 
 class _Match:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
@@ -26,9 +25,9 @@ from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
 from liteq.storage import workers as _workers
 from liteq.storage.continuation import End, propagate
-from liteq.storage.driver import Bell, Driver, Durability, Listener, Promise
+from liteq.storage.driver import Bell, Driver, Durability, Promise
 from liteq.storage.engines import open_driver
-from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules
+from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules, Workers
 from liteq.storage.interrupts import closes_itself, give_up
 from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
@@ -61,12 +60,14 @@ class Storage:
         self.commands = Commands(driver, self.clock)
         self.saved_groups = SavedGroups(driver, self.clock)
         self.rates = Rates(driver, self.clock)
+        self.workers = Workers(driver, self.clock)
         self.events = Events(driver, self.clock)
         self.events_of: Callable[[Sequence[Message]], list[bytes]] | None = None  # of messages that are sent
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
         self._idle = IdleListeners(driver)
         self.hearing = self._idle.hearing
+        self.listen = driver.listen
 
     def _events_of(self, messages: Sequence[Message]) -> Sequence[bytes]:
         return self.events_of(messages) if self.events_of is not None else ()
@@ -145,13 +146,11 @@ class Storage:
 
     def register_worker(self, me: WorkerIdentity, info: bytes | None = None) -> int:
         """Enter a worker process; the number that its leases carry."""
-        with self.driver.write(Promise.PROGRESS) as tx:
-            return _workers.register(tx, me, info, now_ms=self.clock.now_ms())
+        return self.workers.enter(me, info)
 
     def unregister_worker(self, worker: int) -> None:
         """Remove a worker that has given everything back."""
-        with self.driver.write(Promise.PROGRESS) as tx:
-            _workers.unregister(tx, worker)
+        self.workers.leave(worker)
 
     def heartbeat(
         self, worker: int, leases: Sequence[Lease], *, visibility_s: float, info: bytes | None = None
@@ -242,10 +241,7 @@ class Storage:
         return self.turn(settled, (), worker=0, limit=0, visibility_s=0).lost
 
     def begin(self, lease: Lease) -> bool:
-        """Note, before its body is called, that a message that runs at most once has begun.
-
-        False when the lease is over: then the body is not to be called.
-        """
+        """Note that a message that runs at most once begins; False when the lease is over, and it is not to begin."""
         with self.driver.write(Promise.PROGRESS) as tx:
             return _extend.begin(tx, lease.seq, lease.token)
 
@@ -282,18 +278,19 @@ class Storage:
 
         A worker of `living` keeps its leases in spite of that, but for those that its last heartbeat has left out.
         """
-        reaped, owners = 0, []
+        reaped, owners, limit = 0, [], _reap.Limit(self.max_reaps)
         if expired:
             with self.driver.read() as tx:
                 owners = _reap.expired(tx, living, now_ms=self.clock.now_ms() if now_ms is None else now_ms)
         for worker, until_ms in owners:
-            step = partial(_reap.reap_expired, worker=worker, until_ms=until_ms, max_reaps=self.max_reaps)
+            step = partial(_reap.reap_expired, worker=worker, until_ms=until_ms, limit=limit)
             reaped += self._chunked(step)
         for worker in dead_workers:
-            reaped += self._chunked(partial(_reap.reap_worker, worker=worker, max_reaps=self.max_reaps))
+            reaped += self._chunked(partial(_reap.reap_worker, worker=worker, limit=limit))
             self.unregister_worker(worker)
         if reaped:
             self._ring(done=True, work=True)
+        limit.tell()
         return reaped
 
     def _chunked(self, step: Callable[..., int]) -> int:
@@ -338,10 +335,6 @@ class Storage:
         with self.driver.write(Promise.PROGRESS) as tx:
             return _results.forget(tx, ids)
 
-    def listen(self, bell: Bell) -> Listener:
-        """A listener: listen first, then look, then wait."""
-        return self.driver.listen(bell)
-
     # -- the store itself --------------------------------------------------------------------------------------------
 
     def migrate(self) -> int:
@@ -351,14 +344,6 @@ class Storage:
     def backup(self, target: Path) -> None:
         """Write a consistent copy to `target`, which must not exist."""
         self.driver.backup(target)
-
-    def restore(self, source: Path) -> Path | None:
-        """Put a copy of `source` in the place of the file, which nobody may have open; where the old one is now."""
-        return self.driver.restore(source)
-
-    def describe(self) -> dict[str, Any]:
-        """The facts about the engine and the store, for `liteq doctor --json`."""
-        return self.driver.describe()
 
     def close(self) -> None:
         """Close the connections of this process; the next use opens new ones."""

@@ -41,9 +41,11 @@ def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
     """
     try:
         asyncio.get_running_loop()
+        is_under_a_loop = True
     except RuntimeError:
-        return _run_here(coroutine)
-    return _run_aside(coroutine)
+        is_under_a_loop = False
+    # Not in the `except`: what the coroutine raises would have "no running event loop" as its context.
+    return _run_aside(coroutine) if is_under_a_loop else _run_here(coroutine)
 
 
 def _run_here(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from liteq.clock import from_ms
 
-__all__ = ["excerpt", "iso_time", "printable"]
+__all__ = ["excerpt", "iso_time", "printable", "span"]
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def iso_time(ms: int | None) -> str | None:
     """A time of the file, in ms since the epoch, in ISO format and UTC; None stays None."""
     return None if ms is None else from_ms(ms).isoformat(timespec="milliseconds")
+
+
+def span(seconds: float) -> str:
+    """A span of time in words, in its two largest units: "2.5 s", "40 s", "3 min 20 s", "2 d 4 h"."""
+    if seconds < 10:
+        return f"{max(seconds, 0.0):.1f} s"
+    whole = int(seconds)
+    for n, (size, unit) in enumerate(_UNITS):
+        if whole >= size:
+            smaller, name = (*_UNITS, (1, "s"))[n + 1]
+            rest = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
+    return f"{whole} s"
 
 
 def printable(text: str) -> str:

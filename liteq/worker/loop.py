@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
+from liteq.execution.lines import LINES
 from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import decode_error, encode_error
 from liteq.storage.driver import Bell
@@ -29,6 +30,7 @@ from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
 from liteq.worker.claiming import Claiming
+from liteq.worker.deliveries import GivenBack
 from liteq.worker.hooks import Chore
 from liteq.worker.pool.base import BUDGET_S, Pool
 
@@ -58,7 +60,7 @@ class Consumer:
         visibility_s: float,
         on_wake: Callable[[], None] = lambda: None,
         chores: Sequence[Chore] = (),
-        admit: Callable[[list[Lease], int], list[Lease]] = lambda leases, _command: leases,
+        admit: Callable[[list[Lease], int, list[Lease]], list[Lease]] = lambda leases, _command, _fresh: leases,
         rates: RateLimits | None = None,
         events: EventLog | None = None,
     ) -> None:
@@ -77,6 +79,7 @@ class Consumer:
         self._selector = selectors.DefaultSelector()
         self._bell = storage.listen(Bell.WORK)
         self._outcomes: list[tuple[Lease, Outcome]] = []
+        self._given_back = GivenBack()
         self._gathering_since = 0.0
         self._claiming = Claiming()
         self._tend_at: float | None = None
@@ -246,7 +249,6 @@ class Consumer:
             logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
         if turn.leases:
             leases = self._take_in(turn.leases, turn.command)
-            self.started_by_task.update([lease.task for lease in leases])
             self._pool.submit(leases)
             self._tend_at = min(self._tend_at or now + BUDGET_S, now + BUDGET_S)  # to see how they get on
 
@@ -272,7 +274,7 @@ class Consumer:
                 outcomes = self._settle_apart(outcomes)
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
-        self.processed += len(outcomes)
+        self.processed += len(outcomes) - self._given_back.note(outcomes)
         self._committed(budget, tagged)
         return turn
 
@@ -281,13 +283,19 @@ class Consumer:
         return inf if due_ms is None else now + max(0.0, (due_ms - self._storage.clock.now_ms()) / 1000)
 
     def _take_in(self, leases: list[Lease], command: int) -> list[Lease]:
-        """Log and report the leases that have come, and choose those that are to be executed."""
+        """Log and report the leases that have come, and choose those that are to be executed.
+
+        A message that this worker gave back before it began was received then: it is not reported again.
+        """
+        fresh = self._given_back.fresh(leases)
         if logger.isEnabledFor(logging.INFO):
-            for lease in leases:
-                logger.info("Task %s[%s] received", lease.task, lease.id)
+            for lease in fresh:
+                about = {"task_name": lease.task, "task_id": lease.id}
+                logger.info("Task %s[%s] received", lease.task, lease.id, extra=about)
         if self._events is not None:
-            self._events.received(leases)
-        return self._admit(leases, command)
+            self._events.received(fresh)
+        self.started_by_task.update([lease.task for lease in fresh])
+        return self._admit(leases, command, fresh)
 
     def _committed(self, budget: Budget | None, tagged: TaggedEvents) -> None:
         if self._rates is not None and budget is not None:
@@ -327,6 +335,7 @@ class Consumer:
         if now >= self._heartbeat.due_at:
             self._pool.abandon(self._heartbeat.beat(self._pool.leases() + [lease for lease, _ in self._outcomes]))
         if now >= self._poll_at:
+            LINES.idle()  # of the pools that execute in this process
             self._poll_at = now + SAFETY_POLL_S * random.uniform(0.9, 1.1)
             self._poll()
 

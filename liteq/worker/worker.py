@@ -8,7 +8,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from setproctitle import getproctitle, setproctitle
@@ -17,7 +18,11 @@ from liteq import signals as announce
 from liteq._version import __version__
 from liteq.context import App, identity
 from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
+from liteq.message import WorkerIdentity
+from liteq.monitor.workers import late_ms, published
+from liteq.storage import describe_url
 from liteq.storage.storage import Storage
+from liteq.storage.workers import WorkerRecord
 from liteq.utils.misspelt import suggesting
 from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.chores.event_log import EventLog
@@ -35,6 +40,7 @@ from liteq.worker.signals import Demand, SignalQueue
 __all__ = ["Running", "Worker"]
 
 logger = logging.getLogger("liteq.worker")
+life = logging.getLogger("liteq.worker.life")  # said without -l too
 
 PATIENCE_S = 1.0  # that the loop waits for the write lock, before it looks after its children again
 
@@ -88,6 +94,9 @@ class Worker:
         self.app = app
         conf = app.conf
         self.hostname = identity.expand_name(hostname)
+        self._has_own_name = bool(hostname)
+        self._has_twin = False  # another worker of this name lives
+        self._entered: tuple[int, WorkerIdentity] | None = None  # its number in the file, once it is there
         self.take_from([q for q in (queues or app.default_queues()) if q not in exclude_queues])
         self._autoscale = autoscale
         self._task_events = conf.worker_send_task_events if task_events is None else task_events
@@ -116,6 +125,33 @@ class Worker:
         """Set the queues to take from, before it runs; with `worker_direct` its own queue is always among them."""
         direct = [f"{self.hostname}.dq"] if self.app.conf.worker_direct else []
         self.queues = [*queues, *(name for name in direct if name not in queues)]
+
+    def enter(self) -> tuple[int, WorkerIdentity]:
+        """Enter the list of workers in the file, once; the number and the identity there.
+
+        A worker that was given no name takes the next that is free, `liteq-2@host`, where another one that lives has
+        the usual one; in the same transaction, so that two that start at once get two. A name that was given stays.
+        """
+        if self._entered is None:
+            storage = self.app.open_storage()
+            try:
+                self._entered = storage.workers.enter_named(identity.me(self.hostname), self._renamed)
+            finally:
+                storage.close()
+            before, self.hostname = self.hostname, self._entered[1].name
+            self.queues = [f"{self.hostname}.dq" if name == f"{before}.dq" else name for name in self.queues]
+        return self._entered
+
+    def _renamed(self, me: WorkerIdentity, others: Sequence[WorkerRecord]) -> WorkerIdentity:
+        latest_ms = self.app.clock.now_ms() - late_ms(self.app)
+        taken = {one.name for one in others if one.heartbeat_ms >= latest_ms and not identity.is_dead(one.identity)}
+        if me.name not in taken:
+            return me
+        if self._has_own_name:
+            self._has_twin = True
+            return me
+        free = next(name for n in count(2) if (name := identity.nth_name(me.name, n)) not in taken)
+        return replace(me, name=free)
 
     # -- from outside ------------------------------------------------------------------------------------------------
 
@@ -177,8 +213,12 @@ class Worker:
         announce.worker_init.send(sender=self)
         self.app.import_tasks()
         self.hooks.starting()
-        setproctitle(f"liteq: {self.hostname} ({self.pool_kind})")
         self.app.storage.migrate()
+        self.enter()
+        if self._has_twin:
+            text = "another worker called %s lives: `inspect` and `control` reach both and cannot tell them apart; %s"
+            logger.warning(text, self.hostname, "give each a name of its own, -n NAME@%h")
+        setproctitle(f"liteq: {self.hostname} ({self.pool_kind})")
         # Its own, less patient than a caller's: while the loop waits for a lock it looks after nothing else.
         storage = self.app.open_storage(busy_timeout_s=min(PATIENCE_S, self.app.conf.busy_timeout))
         rates = RateLimits(self.app, storage, self._look)
@@ -221,9 +261,11 @@ class Worker:
 
     def _make_heartbeat(self, storage: Storage, pool: Pool) -> Heartbeat:
         conf = self.app.conf
+        number, me = self.enter()
         return Heartbeat(
             storage,
-            identity.me(self.hostname),
+            me,
+            number=number,
             visibility_s=conf.visibility_timeout,
             result_expires_s=conf.result_expires,
             dead_expires_s=conf.dead_expires,
@@ -249,7 +291,7 @@ class Worker:
                 with self.ended_by():
                     self.hooks.started()
                     announce.worker_ready.send(sender=self)
-                logger.info("%s ready.", self.hostname)
+                self._tell_ready(pool)
                 if self._on_ready is not None:
                     self._on_ready(self)
                 consumer.run()
@@ -262,6 +304,13 @@ class Worker:
         except StorageError as exc:  # the others notice by themselves that this process is gone
             logger.warning("cannot sign off: %s", exc)
         running.storage.close()
+
+    def _tell_ready(self, pool: Pool) -> None:
+        place = describe_url(self.app.broker_url).where
+        facts = {"file": place, "queues": self.queues, "concurrency": pool.size, "pool": self.pool_kind}
+        text = "%s takes from %s of %s, %d at once (%s): ready."
+        queues = ", ".join(self.queues)
+        life.info(text, self.hostname, queues, place, pool.size, self.pool_kind, extra=facts)
 
     def _look(self) -> None:
         self.running.consumer.look()
@@ -308,6 +357,8 @@ class Worker:
             "loadavg": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
             "processed": 0 if consumer is None else consumer.processed,
             "pids": pool.pids(),
+            "task_events": self._running.events.enabled if self._running is not None else self._task_events,
+            "tasks": published(self.app.tasks),
             "version": __version__,
             "python": f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
         }

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import logging
 import os
 import subprocess
 import sys
 import warnings
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib import metadata
+from uuid import UUID
 
 import pytest
 
 import liteq
-from liteq.exceptions import CeleryWarning
+from liteq.exceptions import CeleryWarning, ImproperlyConfigured, StorageBusy
 from liteq_celery.absent import INSTEAD
 from liteq_celery.finder import ROOTS, AliasModule, ShimFinder, install, uninstall
 from liteq_celery.names import MODULES
@@ -58,6 +63,14 @@ from celery.utils.graph import DependencyGraph
 from celery.utils.iso8601 import parse_iso8601
 from celery.utils.time import get_exponential_backoff_interval, humanize_seconds, maybe_timedelta, rate, timezone
 from celery.contrib.testing.manager import Manager
+from celery.utils import LOG_LEVELS, chunks, gen_task_name, memoize, nodename, nodesplit, noop, worker_direct
+from celery.utils.time import adjust_timestamp, utcoffset
+from celery.worker.control import Panel, active, add_consumer, cancel_consumer, control_command, inspect_command
+from celery.worker.control import nok, ok, revoke, stats
+from celery.app.base import PendingConfiguration
+from kombu import Connection
+from kombu.exceptions import ChannelError, ConnectionError, LimitExceeded, OperationalError, TimeoutError
+from kombu.utils.json import JSONEncoder, dumps, loads, register_type
 from celery import bootsteps
 from celery.app.defaults import DEFAULT_TASK_LOG_FMT
 from celery.apps.worker import Worker, logger
@@ -79,6 +92,14 @@ from kombu.utils.encoding import bytes_to_str, safe_str
 from kombu.utils.imports import symbol_by_name
 from kombu.utils.objects import cached_property
 from kombu.utils.functional import maybe_list, retry_over_time
+from celery import registry
+from celery.app.trace import build_tracer, task_has_custom
+from celery.beat import ScheduleEntry, Scheduler
+from celery.worker.request import Request
+from kombu import Producer
+from kombu.messaging import Producer
+from billiard.pool import Worker
+from billiard.einfo import ExceptionWithTraceback
 from celery.worker import WorkController
 from celery.worker.control import Panel, control_command, inspect_command
 from kombu import Exchange, Queue, binding, uuid
@@ -159,6 +180,30 @@ def test_the_version_is_that_of_the_celery_that_is_followed(shim):
     assert celery.__version__ == ".".join(map(str, celery.VERSION[:3]))
 
 
+def test_libraries_find_the_packages_that_liteq_stands_for(shim):
+    assert metadata.version("celery") == "5.7.0"
+    assert {"celery", "kombu", "billiard"} <= {one.name for one in metadata.distributions()}
+    assert metadata.entry_points(group="liteq.nothing") == ()
+    uninstall()
+    with pytest.raises(metadata.PackageNotFoundError):
+        metadata.version("celery")
+
+
+def test_an_installed_package_has_its_own_metadata(shim, tmp_path, monkeypatch):
+    (tmp_path / "kombu").mkdir()
+    (tmp_path / "kombu" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(metadata.PackageNotFoundError):
+        metadata.version("kombu")
+
+
+def test_the_registry_is_that_of_the_current_app(shim):
+    from celery import registry
+
+    app = liteq.LiteQ("registry")
+    assert registry.tasks.get("celery.chunks") is app.tasks["celery.chunks"]
+
+
 def test_the_logger_of_the_name_celery_stands_above_liteq_s(shim):
     records = []
     handler = logging.Handler()
@@ -171,19 +216,119 @@ def test_the_logger_of_the_name_celery_stands_above_liteq_s(shim):
     assert [record.getMessage() for record in records] == ["seen"]
 
 
+def test_kombu_s_encoder_writes_what_messages_hold(shim):
+    import json
+
+    from kombu.utils.json import JSONEncoder, dumps, loads
+
+    class Own(JSONEncoder):
+        def default(self, o):
+            return sorted(o) if isinstance(o, set) else super().default(o)
+
+    values = {"when": datetime(2026, 1, 2, tzinfo=UTC), "price": Decimal("1.20"), "id": UUID(int=5)}
+    assert loads(json.dumps(values, cls=JSONEncoder)) == loads(dumps(values)) == values
+    assert loads(dumps({"tags": {2, 1}, **values}, cls=Own)) == {"tags": [1, 2], **values}
+    with pytest.raises(TypeError):
+        dumps({"tags": {2, 1}}, cls=JSONEncoder)
+
+
+def test_kombu_s_connection_is_to_a_file(shim, tmp_path):
+    from kombu import Connection
+
+    with Connection(f"sqlite:///{tmp_path / 'queue.db'}") as connection:
+        assert connection.ensure_connection(max_retries=0).connected
+    with pytest.raises(ImproperlyConfigured, match="amqp"):
+        Connection("amqp://guest@localhost//")
+
+
+def test_errors_of_a_connection_are_the_storage_s(shim):
+    from kombu.exceptions import ConnectionError, TimeoutError
+
+    assert issubclass(StorageBusy, ConnectionError)
+    assert TimeoutError is builtins.TimeoutError
+
+
+def test_pytest_starts_beside_the_plugin_pytest_celery(tmp_path):
+    """The names that it imports when it is loaded, as pytest loads each installed plugin."""
+    (tmp_path / "pytest_celery_s_imports.py").write_text(
+        "from celery.contrib.pytest import *\n"
+        "import celery.utils\n"
+        "from celery import Celery, Task, shared_task\n"
+        "from celery.app.base import PendingConfiguration\n"
+        "from celery.result import AsyncResult\n"
+        "from kombu import Connection\n"
+    )
+    (tmp_path / "test_own.py").write_text(
+        "def test_own(celery_app, celery_worker):\n"
+        "    assert celery_app.task(lambda: 2, name='two').delay().get(timeout=10) == 2\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "liteq_celery.shim", "-p", "pytest_celery_s_imports"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_signal_of_one_s_own(shim):
+    from celery.utils.dispatch import Signal
+
+    heard = []
+    paid = Signal(name="paid", providing_args={"order"}, use_caching=True)
+    paid.connect(lambda order, **_: heard.append(order), weak=False)
+    paid.send(sender=None, order=7)
+    assert heard == [7]
+
+
+def test_an_abortable_task_is_asked_by_its_id(shim, tmp_path):
+    from celery.contrib.abortable import AbortableTask
+
+    app = liteq.LiteQ("proj", broker=f"sqlite:///{tmp_path / 'queue.db'}", set_as_current=False)
+    task = app.task(name="export", base=AbortableTask)(lambda: None)
+    sent = task.delay()
+    assert not task.is_aborted(task_id=sent.id)
+    sent.abort()
+    assert task.is_aborted(task_id=sent.id)
+    app.close()
+
+
+def test_an_argument_by_its_name_or_its_place(shim):
+    from celery.utils.functional import fun_takes_argument
+
+    def fun(a, b, foo): ...
+
+    assert fun_takes_argument("foo", fun)
+    assert fun_takes_argument("foo", fun, position=3)
+    assert not fun_takes_argument("foo", fun, position=4)
+
+
+def test_utc_offsets(shim):
+    from celery.utils.time import adjust_timestamp, utcoffset
+
+    assert adjust_timestamp(7200.0, 1, here=lambda: -1) == 0.0
+    assert adjust_timestamp(7200.0, utcoffset()) == 7200.0
+
+
+def test_django_s_task_class(shim):
+    pytest.importorskip("django")
+    from celery.contrib.django.task import DjangoTask
+
+    from liteq_django.task import DjangoTask as Ours
+
+    assert DjangoTask is Ours
+
+
 # -- what there is not -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("from celery.beat import Scheduler", "liteq.beat.Beat"),
+        ("from celery.beat import PersistentScheduler", "liteq.beat.Beat"),
         ("import celery.concurrency.gevent", "prefork, threads and solo"),
-        ("from celery.worker.request import Request", "self.request"),
+        ("from celery.worker.request import create_request_cls", "self.request"),
         ("from celery.bootsteps import Blueprint", "StartStopStep"),
         ("from celery.result import AsyncReslt", "'AsyncResult'"),
         ("from celery.utils.term import colored", "not part of liteq"),
-        ("from kombu import Connection", "one SQLite file"),
+        ("from kombu import Consumer", "one SQLite file"),
         ("from billiard import forking_enable", "multiprocessing"),
     ],
 )
@@ -197,7 +342,7 @@ def test_code_that_tries_finds_nothing(shim):
     import celery
 
     assert not hasattr(celery, "nothing")
-    assert not hasattr(celery.beat, "Scheduler")
+    assert not hasattr(celery.beat, "PersistentScheduler")
 
 
 def test_what_is_said_to_be_absent_is_not_mapped(shim):
@@ -408,7 +553,7 @@ def test_loggers_that_a_project_configures_by_celery_s_names_rule_those_of_the_w
     (tmp_path / "logged.py").write_text(LOGGED)
     env = {**os.environ, "LITEQ_CELERY_SHIM": "1", "LITEQ_BROKER_URL": "sqlite:///q.db",
            "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
-    command = [sys.executable, "-m", "liteq", "-A", "logged", "worker", "-P", "solo", "-l", "INFO"]
+    command = [sys.executable, "-m", "liteq", "-A", "logged", "worker", "--without-tasks", "-P", "solo", "-l", "INFO"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path, env=env)
     log = ended.stderr.splitlines()
     assert [line for line in log if "in a task" in line] == ["OWN in a task"], ended.stderr

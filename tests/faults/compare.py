@@ -87,7 +87,7 @@ class System:
         """Nothing for liteq: the file is the broker."""
 
     def kill_broker(self) -> None:
-        """What comes nearest to it: there is no process but the workers and the producers."""
+        """The nearest to it: there is no process but the workers and the producers."""
 
     def close(self) -> None:
         for worker in self.workers:

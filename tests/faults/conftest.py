@@ -1,4 +1,4 @@
-"""What several fault tests share: clocks that are set, and strangers that hold something of the file."""
+"""Fixtures that several fault tests share: clocks that are set, and strangers that hold something of the file."""
 
 from __future__ import annotations
 

@@ -224,6 +224,7 @@ MUTANTS = [
         "    _refuse_read_only(path)\n", "",
         "test_bad_files.py::test_a_file_that_this_user_may_not_write_is_refused",
         "test_bad_files.py::test_a_read_only_file_system_is_told_as_such",
+        "test_shared_files.py::test_without_the_setting_the_second_user_is_told_what_is_wrong",
     ),
     without(
         "the reaper pauses when the clock was set", "liteq/worker/chores/heartbeat.py",
@@ -510,7 +511,7 @@ MUTANTS = [
     ),
     without(
         'what has finished has finished by now', "liteq/storage/cap.py",
-        '    "finished": finished(EXPIRABLE),\n', '',
+        """    "finished": finished("finished_ms IS NOT NULL AND state <> 'dead'"),\n""", "",
         "test_clock_jumps.py::test_what_has_finished_leaves_in_spite_of_it",
     ),
     without(
@@ -710,7 +711,7 @@ MUTANTS = [
         "test_hostile_payloads.py::test_the_message_says_where_the_value_is",
     ),
     without(
-        "what JSON has no form for is refused", "liteq/serialization/codec.py",
+        "a number that JSON has no form for gets a tag", "liteq/serialization/codec.py",
         "if not isfinite(value):", "if False:",
         "test_hostile_payloads.py::test_anything_is_either_refused_or_comes_back",
     ),
@@ -812,6 +813,27 @@ MUTANTS = [
         "test_threads.py::test_a_child_is_not_forked_while_another_thread_imports",
     ),
     without(
+        "the umask has no say in a queue's mode", "liteq/storage/sqlite/files.py",
+        "                os.fchmod(fd, mode)  # the umask has perhaps taken bits\n", "                pass\n",
+        "test_shared_files.py::test_the_setting_says_who_may_use_the_files_and_the_umask_does_not",
+    ),
+    without(
+        "what is beside a shared queue is shared", "liteq/storage/sqlite/ownership.py",
+        "wanted = MODE | (database.st_mode & GROUP if database.st_mode & stat.S_IWGRP else 0)", "wanted = MODE",
+        "test_shared_files.py::test_two_users_of_a_group_share_a_queue_and_a_third_does_not",
+    ),
+    without(
+        "the mode of a file that is there is its owner's choice", "liteq/storage/sqlite/files.py",
+        "    except FileExistsError:\n        return\n",
+        "    except FileExistsError:\n        os.chmod(path, mode)\n        return\n",
+        "test_shared_files.py::test_a_file_that_is_there_keeps_its_mode",
+    ),
+    without(
+        "a queue is one user's or one group's", "liteq/settings/table.py",
+        '        choices=("600", "660"),\n', "",
+        "test_shared_files.py::test_no_other_mode_is_taken",
+    ),
+    without(
         "a side file of another user is refused", "liteq/storage/sqlite/ownership.py",
         "in (os.geteuid(), 0, database.st_uid)", "is not None",
         "test_foreign_files.py::test_a_side_file_of_another_user_is_refused",
@@ -903,5 +925,26 @@ MUTANTS = [
         "before_ms = now_ms - int(result_expires_s * 1000) if result_expires_s is not None else None",
         "../conformance/test_queue_verbs.py::test_an_age_of_none_or_0_keeps_all",
         "test_mix.py::test_the_mix_ends_clean",
+    ),
+    without(
+        "a tracer called inside a traced task runs its own", "liteq/execution/tracing.py",
+        "            _run.set(None)  # a tracer that is called inside this task runs a task of its own\n", "",
+        "../contrib/test_celery_wrapping.py::test_a_tracer_that_is_called_inside_a_task_runs_its_own",
+    ),
+    without(
+        "a tracer that runs nothing is a failure", "liteq/execution/execute.py",
+        "    if executed is None:\n        return _failed(task, plan, request, RuntimeError(",
+        "    if False:\n        return _failed(task, plan, request, RuntimeError(",
+        "../contrib/test_celery_wrapping.py::test_a_tracer_that_runs_nothing_is_a_failure",
+    ),
+    without(
+        "an async body's exception has no context of liteq's own", "liteq/utils/coroutines.py",
+        "        is_under_a_loop = False\n", "        return _run_here(coroutine)\n",
+        "../contrib/test_celery_wrapping.py::test_whoever_wraps_an_async_body_sees_its_end_and_its_exception",
+    ),
+    without(
+        "a default that one program changes is nobody else's", "liteq/settings/celery_names.py",
+        "copy.deepcopy(_DEFAULTS.get(name))", "_DEFAULTS.get(name)",
+        "../unit/test_settings.py::test_a_default_that_a_program_changes_in_place_is_nobody_else_s",
     ),
 ]  # fmt: skip

@@ -101,14 +101,14 @@ class Drill:
         return storage.enqueue(Batch([Message(new_id(), f"drill_app.{task}", payload)]))[0]
 
     def log(self, name: str = "worker") -> str:
-        """What a process has written to its standard error."""
+        """The standard error of a process."""
         return (self.folder / f"{name}.err").read_text()
 
     def producer(self, n: int, limit: int = 1_000_000_000) -> Process:
         return self.start(str(HERE / "drill_producer.py"), str(limit), name=f"producer-{n}")
 
     def accepted(self) -> list[Accepted]:
-        """What the producers reported, whole lines only: a killed one may have left half a line."""
+        """The producers' reports, whole lines only: a killed one may have left half a line."""
         lines = []
         for path in self.folder.glob("producer-*"):
             if path.suffix != ".err":

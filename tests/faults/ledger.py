@@ -36,7 +36,7 @@ class Verdict(NamedTuple):
 
 @dataclass
 class Ledger:
-    """What the callers were told. The database is not asked until the verdict."""
+    """The answers that callers got. The database is not asked until the verdict."""
 
     accepted: list[str] = field(default_factory=list)  # in the order of their commits
     raised: set[str] = field(default_factory=set)

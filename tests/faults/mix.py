@@ -248,7 +248,7 @@ class Mix:
             self.troubles.append(f"not done after 90 s: {[c for c in counts() if c.state in UNFINISHED]}")
 
     def verdict(self) -> list[str]:
-        """What went wrong."""
+        """The faults that were found."""
         found = ask_afresh(self.drill.db, at_rest=True, forgotten=bool(self.forgotten))
         self.troubles += [f"{name}: {rows}" for name, rows in found.items()]
         for copy in self.backups:
@@ -302,7 +302,7 @@ FAULTS: list[Callable[[Mix], None]] = [
 
 
 def run_one(folder: Path, seed: int, seconds: float) -> tuple[list[str], dict[str, Any]]:
-    """What went wrong with one seed, and how much has happened."""
+    """The faults of one seed, and how much has happened."""
     mix = Mix(folder, seed)
     try:
         mix.run(seconds)

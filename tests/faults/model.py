@@ -44,7 +44,7 @@ class Row:
 
     @property
     def seen(self) -> tuple[object, ...]:
-        """What is compared with the file."""
+        """The part that is compared with the file."""
         deadline_ms = self.deadline_ms if self.state is LEASED else None
         return (self.state.value, self.retries, self.crashes, self.reaps, self.due_ms, deadline_ms)
 

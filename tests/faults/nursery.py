@@ -23,7 +23,7 @@ __all__ = ["Nursery", "Process"]
 
 
 class Process(Protocol):
-    """What a drill needs of a process; `subprocess.Popen` has it too."""
+    """The part of a process that a drill needs; `subprocess.Popen` has it too."""
 
     pid: int
 

@@ -68,7 +68,7 @@ OF_ALL_ROWS = frozenset({"failures counted", "members"})  # says nothing where s
 
 
 def ask(path: str) -> dict[str, list[Any]]:
-    """What is wrong with the file at `path`, by name, with the first rows of each; read only."""
+    """The faults of the file at `path`, by name, with the first rows of each; read only."""
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30) as connection:
         connection.execute("BEGIN")
         found = {name: connection.execute(sql).fetchmany(5) for name, sql in {**ORACLE, **AT_REST}.items()}

@@ -59,7 +59,7 @@ class Diverged(AssertionError):
 
 @dataclass
 class Worker:
-    """What a simulated worker believes to hold; it may be wrong."""
+    """The leases that a simulated worker believes to hold; it may be wrong."""
 
     number: int
     held: list[Lease] = field(default_factory=list)

@@ -176,7 +176,7 @@ def test_a_file_that_this_user_may_not_write_is_refused(
 
 
 def as_nobody(action: Callable[[], object]) -> str:
-    """What `action` raises in a child process of a user without rights, if this one has any."""
+    """The error that `action` raises in a child process of a user without rights, if this one has any."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -247,7 +247,7 @@ def test_flipped_bytes_are_told_as_damage_or_found_by_the_doctor(tmp_path: Path)
         except LiteqError as exc:
             told += isinstance(exc, StorageCorrupt)
         try:
-            found += storage.describe()["integrity"] != "ok"
+            found += storage.driver.describe()["integrity"] != "ok"
         except LiteqError as exc:
             found += isinstance(exc, StorageCorrupt)
         assert time.monotonic() - began < 2

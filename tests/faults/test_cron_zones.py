@@ -82,7 +82,7 @@ def when(wall: datetime, name: str) -> datetime:
 
 
 def fired(schedule: crontab, start: datetime, end: datetime, rng: random.Random) -> list[datetime]:
-    """What a beat sends from `start` to `end` that is late by seconds, at times by hours; without the file."""
+    """The runs that a beat sends from `start` to `end` that is late by seconds, at times by hours; without the file."""
     due, runs = schedule.next_after(start - MINUTE / 60), []
     while due < end:
         due = due.astimezone(UTC)  # as the file has it: in a zone, Python adds to what the wall clock shows

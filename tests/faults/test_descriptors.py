@@ -28,7 +28,7 @@ def drill(tmp_path: Path) -> Iterator[Drill]:
 
 @pytest.fixture(params=[(64, 64), (64, 1024)], ids=["short", "raised"])
 def limit(request: pytest.FixtureRequest) -> tuple[int, int]:
-    """What processes that are started now inherit: the soft and the hard limit."""
+    """The limits that processes started now inherit: the soft and the hard limit."""
     return request.param  # type: ignore[no-any-return]
 
 

@@ -37,7 +37,7 @@ def queue(path: Path, messages: int = 3) -> Storage:
 
 
 def as_user(uid: int, gid: int, call: Callable[[], object]) -> str:
-    """What `call` raises, "" where it does not, in a process of another user."""
+    """The error that `call` raises, "" where it does not, in a process of another user."""
     back, out = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -87,7 +87,7 @@ def test_a_side_file_of_another_user_is_refused(tmp_path: Path, suffix: str) -> 
 @as_root
 @pytest.mark.parametrize("suffix", ["-gate", "-work", "-ballast"])
 def test_a_side_file_that_is_laid_out_later_is_refused_too(tmp_path: Path, suffix: str) -> None:
-    """What liteq makes at its first use is checked by what was opened, not by a look beforehand."""
+    """A file that liteq makes at its first use is checked by its open descriptor, not by a look beforehand."""
     from liteq.storage.sqlite.ownership import open_sidecar
 
     storage = queue(tmp_path / "queue.db")

@@ -1,4 +1,4 @@
-"""Whatever raises inside the storage leaves nothing half done: a soft limit, Ctrl-C, an alarm of the task's own."""
+"""An error raised inside the storage leaves nothing half done: a soft limit, Ctrl-C, an alarm of the task's own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = [
 
 
 class Interrupt(BaseException):
-    """What a handler raises."""
+    """The error that a handler raises."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a file and a message may be: modes, owners, links; a mebibyte, 64 KiB of traceback, a hundred lists deep."""
+"""Limits of a file and a message: modes, owners, links; a mebibyte, 64 KiB of traceback, a hundred lists deep."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_result_that_was_refused_leaves_its_child_alive(drill: Drill) -> None:
 
 
 def test_a_storage_error_names_no_more_than_its_path(drill: Drill) -> None:
-    """What is refused says what to do, without the arguments of anybody's task in it."""
+    """A refusal says what to do, and names no argument of a task."""
     storage = drill.storage()
     with storage.driver.write() as tx, pytest.raises(StorageError) as refused:
         tx.execute("INSERT INTO liteq_messages (id) VALUES (?)", ("secret",))

@@ -58,7 +58,7 @@ def test_a_lease_given_out_after_the_backup_is_void(tmp_path: Path, library: str
         copy = tmp_path / "copy.db"
         storage.backup(copy)
         before += storage.claim(["celery"], worker=worker_of(storage, "late"), limit=2, visibility_s=600)
-        kept = storage.restore(copy)
+        kept = storage.driver.restore(copy)
         assert kept is not None
         storage.migrate()
         assert storage.reader.workers() == [], "who works on it enters anew"
@@ -119,13 +119,13 @@ def test_all_that_the_copy_has_is_done(drill: Drill, tmp_path: Path) -> None:
     storage = drill.storage()
     storage.backup(tmp_path / "copy.db")
     with pytest.raises(StorageInUse, match=f"PID {worker.pid} .*Stop all workers"):
-        storage.restore(tmp_path / "copy.db")
+        storage.driver.restore(tmp_path / "copy.db")
     for process in (producer, worker):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     for path in drill.folder.glob("producer-*"):
         path.unlink()  # what came after the backup is not in it
-    storage.restore(tmp_path / "copy.db")
+    storage.driver.restore(tmp_path / "copy.db")
     (drill.folder / "producer-0").write_text("".join(f"{a.kind} {a.id} {a.expected}\n" for a in known))
     worker = drill.worker()
     drill.wait_until_settled()
@@ -149,7 +149,7 @@ def test_what_is_no_backup_is_refused_and_changes_nothing(tmp_path: Path, librar
         "queue.db": "is the queue itself",
     }.items():
         with pytest.raises(StorageError, match=says):
-            storage.restore(tmp_path / name)
+            storage.driver.restore(tmp_path / name)
     assert storage.reader.find("here") is not None
     storage.close()
     assert not list(tmp_path.glob("*.part*"))
@@ -160,10 +160,10 @@ def test_the_queue_that_was_there_is_kept_and_can_be_put_back(tmp_path: Path, li
     storage = queue(tmp_path / "queue.db", library)
     storage.backup(tmp_path / "copy.db")
     storage.enqueue(Batch([Message("after the backup", "t", b"[[],{}]")]))
-    kept = storage.restore(tmp_path / "copy.db")
+    kept = storage.driver.restore(tmp_path / "copy.db")
     assert kept is not None
     assert storage.reader.find("after the backup") is None
-    storage.restore(kept)
+    storage.driver.restore(kept)
     assert storage.reader.find("after the backup") is not None
     storage.close()
     assert integrity(kept) == "ok"

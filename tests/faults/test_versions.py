@@ -139,7 +139,7 @@ def environment(older: Path) -> dict[str, str]:
 
 
 def in_older(drill: Drill, older: Path, code: str) -> str:
-    """What a program prints that runs with the older package."""
+    """The output of a program that runs with the older package."""
     env = {**drill.env, **environment(older)}
     command = [sys.executable, "-c", code, f"sqlite:///{drill.db}"]
     done = subprocess.run(command, env=env, cwd=drill.folder, capture_output=True, text=True, timeout=60)
@@ -251,10 +251,10 @@ def test_an_older_one_refuses_the_file_of_this_one_and_writes_nothing(drill: Dri
     drill.send(storage, "work", 1)
     storage.close()
     before = content(drill)
-    assert "upgrade liteq here; nothing was written" in in_older(drill, older, REFUSED)
+    assert "upgrade liteq-tasks here; nothing was written" in in_older(drill, older, REFUSED)
     worker = drill.worker(name="older", env=environment(older))
     assert worker.wait(timeout=30) == CONFIG
-    assert "upgrade liteq here" in drill.log("older")
+    assert "upgrade liteq-tasks here" in drill.log("older")
     assert "Traceback" not in drill.log("older")
     assert content(drill) == before
 
@@ -269,7 +269,7 @@ def test_a_running_older_worker_hands_over_to_this_one(drill: Drill, older: Path
     storage = drill.storage()  # an upgrade, beside the running worker
     assert storage.migrate() == KNOWN
     assert worker.wait(timeout=30) == CONFIG
-    assert "upgrade liteq here" in drill.log("older")
+    assert "upgrade liteq-tasks here" in drill.log("older")
     assert storage.reader.find(task).state is State.LEASED  # type: ignore[union-attr]
     go.touch()
     began = time.monotonic()

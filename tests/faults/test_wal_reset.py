@@ -110,7 +110,7 @@ except sqlite3.DatabaseError:
 
 
 def race(drill: Drill, place: str, checkpoints: str, writer: str, seconds: float) -> str:
-    """What the writer says at its end."""
+    """The writer's last words."""
     with subprocess.Popen([sys.executable, "-c", checkpoints, place], env=drill.env, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         try:

@@ -102,7 +102,7 @@ class _Image:
         self.pending.clear()
 
     def after_power_loss(self, rng: random.Random) -> bytes:
-        """What is found when the machine is on again: any of the unsynced sectors, the others as they were."""
+        """The content when the machine is on again: any of the unsynced sectors, the others as they were."""
         left = bytearray(self.durable)
         chance = rng.choice((0.0, 0.1, 0.5, 0.9, 1.0))
         for change in self.pending:

@@ -175,7 +175,7 @@ def test_a_canvas_is_sent_and_waited_for(app):
 
 
 def test_a_receiver_may_send_and_wait_in_a_loop_of_its_own(app):
-    """What runs in the writing thread cannot wait for the writing thread."""
+    """Code in the writing thread cannot wait for the writing thread."""
     add = app.tasks["add"]
 
     class Doubled(type(add)):

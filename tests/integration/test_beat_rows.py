@@ -334,3 +334,42 @@ def test_a_lazy_argument_is_worked_out_at_each_run_by_the_program_that_has_it(ma
     assert app.schedules.run_now("ten").kwargs == {"n": "named"}
     with pytest.raises(ImproperlyConfigured, match="only that one"):
         other.schedules.run_now("ten")
+
+
+# -- entries that make no sense --------------------------------------------------------------------------------------
+
+
+def test_beat_names_the_tasks_that_the_app_does_not_know(make, caplog):
+    app = make(beat_schedule={"one": {"task": "noted", "schedule": 5}, "good": every(5)})
+    app.schedules.add("two", 5, chain(app.tasks["note"].s(1), app.signature("zz.qq")))
+    assert "the entry 'two' sends 'zz.qq', a task that this app does not know (nearest: none is)" in caplog.text
+    caplog.clear()
+    Beat(app).start()
+    told = [record.getMessage() for record in caplog.records if record.name == "liteq.beat"]
+    assert told == [
+        "beat: the entry 'one' sends 'noted', a task that this app does not know (nearest: 'note')",
+        "beat: the entry 'two' sends 'zz.qq', a task that this app does not know (nearest: none is)",
+    ]
+
+
+def test_beat_says_nothing_of_entries_of_another_program(make, caplog):
+    other = make("other", beat_schedule={"theirs": {"task": "other.task", "schedule": 5}})
+    Beat(other).start()
+    caplog.clear()
+    Beat(make()).start()
+    assert caplog.records == []
+
+
+def test_an_interval_of_nothing_that_is_in_the_file_is_not_sent_for_ever(make, clock, caplog):
+    app = make()
+    app.schedules.add("never", 5, "note")
+    record = app.storage.schedules.find("never")
+    broken = record.schedule.replace(b'"seconds":5.0', b'"seconds":0.0')
+    assert broken != record.schedule
+    entry, _ = app.schedules.entry("never", every(5))
+    app.storage.schedules.put([entry._replace(schedule=broken, source="broken")])
+    clock.advance(60)
+    beat = Beat(app)
+    beat.turn()
+    assert sent(app) == 0
+    assert "an interval is a number of seconds above 0, not 0" in caplog.text

@@ -159,7 +159,7 @@ def test_options_of_the_app_s_own_reach_its_steps(tmp_path):
     (tmp_path / "site_app.py").write_text(OPTIONS)
 
     def run(*options):
-        command = [sys.executable, "-m", "liteq", "-A", "site_app", "worker", "-c", "1", *options]
+        command = [sys.executable, "-m", "liteq", "-A", "site_app", "worker", "-c", "1", "--without-tasks", *options]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path)
         return ended.returncode, ended.stdout + ended.stderr
 

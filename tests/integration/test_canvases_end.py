@@ -64,7 +64,7 @@ def claim(app):
 
 
 def wrong(app):
-    """What is not as it must be once nothing is left to do: rows that still wait, counters that do not count."""
+    """The faults that are left once nothing is to be done: rows that still wait, counters that do not count."""
     drain(app, until_ms=app.clock.now_ms() + YEAR_MS)
     waiting = [(count.state.value, count.n) for count in app.storage.reader.counts() if count.state in UNFINISHED]
     with app.storage.driver.read() as tx:

@@ -139,7 +139,7 @@ def test_children_are_replaced_after_their_tasks(liteq, start):
 
 def test_purge_first(liteq, start, eventually):
     old = liteq("-A", "shop", "call", "shop.add", "-a", "[1, 1]").stdout.strip()
-    worker = start("-A", "shop", "worker", "-c", "1", "--purge")
+    worker = start("-A", "shop", "worker", "-c", "1", "--purge", "--yes")
     eventually(lambda: liteq("-A", "shop", "status").returncode == 0, within_s=15)
     assert result(liteq, "shop.add", "-a", "[2, 2]") == 4
     assert liteq("-A", "shop", "result", old).returncode == 1
@@ -186,6 +186,21 @@ def test_setup_logging_leaves_the_log_to_its_receiver(liteq, start, tmp_path):
     _, log = end(worker)
     assert "mine: adding 7" in log
     assert "[20" not in log
+
+
+def test_beside_a_root_handler_of_the_programs_each_line_is_there_once(liteq, start, tmp_path):
+    with (tmp_path / "shop.py").open("a") as module:
+        module.write(
+            "\napp.conf.worker_hijack_root_logger = False\n"
+            "import logging, sys\n"
+            "logging.basicConfig(format='mine: %(message)s', stream=sys.stderr)\n"
+        )
+    worker = start("-q", "-A", "shop", "worker", "-c", "1", "-l", "INFO")
+    result(liteq, "shop.add", "-a", "[7, 2]")
+    lines = end(worker)[1].splitlines()
+    for text in ("ready.", "received", "adding 7", "a printed line"):
+        assert len([line for line in lines if text in line]) == 1
+    assert any(line.startswith("mine: ") and "ready." in line for line in lines)
 
 
 def test_a_task_that_cannot_be_imported_stops_it_at_once(liteq):

@@ -48,7 +48,7 @@ def pid_of(pidfile: Path) -> int:
 
 
 def command_lines(liteq: Liteq, *words: str) -> list[str]:
-    """What `multi show` says of each node, without what is the same for all."""
+    """The words of `multi show` on each node, without those that are the same for all."""
     done = liteq("multi", "show", *words)
     assert done.returncode == 0, done.stderr
     return [line.partition("--detach ")[2] for line in done.stdout.splitlines()]

@@ -1,4 +1,4 @@
-"""What is revoked ends as REVOKED, whatever it has said of itself, and with what has taken its place."""
+"""A revoked task ends as REVOKED, in spite of a state of its own, and its replacement ends with it."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def _raises(*_):
 
 @contextmanager
 def heard(signal):
-    """What a receiver of `signal` is told, call by call."""
+    """The arguments of a receiver of `signal`, call by call."""
     calls = []
 
     def receiver(sender, **fields):

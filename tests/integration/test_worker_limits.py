@@ -112,3 +112,18 @@ def test_a_child_that_cannot_start_is_not_replaced_in_a_circle(site):
     (site.folder / "well").touch()
     assert site.get(task) == 3
     assert site.record(task).crashes == 0
+
+
+def test_a_message_that_waits_for_slow_processes_is_received_once(site):
+    """It goes back to the queue, for other workers, and comes again: that is one delivery all the same."""
+    (site.folder / "slow.py").write_text(
+        "import os, time\nfrom liteq import signals\n"
+        "@signals.worker_process_init.connect(weak=False)\n"
+        "def init(**_):\n    time.sleep(0.3)\n"
+        "@signals.task_received.connect(weak=False)\n"
+        "def received(request, **_):\n    open('received', 'a').write(request.id + '\\n')\n"
+    )
+    site.worker("-c", "1", "-I", "slow", "--max-tasks-per-child", "1")
+    ids = site.send_many("pid", [()] * 3)
+    assert all(site.get(id_) for id_ in ids)
+    assert sorted((site.folder / "received").read_text().split()) == sorted(ids)

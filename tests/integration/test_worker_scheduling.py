@@ -1,4 +1,4 @@
-"""What runs when, and where: no task waits behind a long one; priorities, queues, times, retries."""
+"""The order and the place of execution: no task waits behind a long one; priorities, queues, times, retries."""
 
 from __future__ import annotations
 

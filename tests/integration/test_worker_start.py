@@ -1,4 +1,4 @@
-"""What a worker meets when it starts."""
+"""Situations that a worker meets when it starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker is started with, and what it makes of it: closed streams, ignored signals, stale pidfiles."""
+"""Surroundings in which a worker is started: closed streams, ignored signals, stale pidfiles."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def start(site: Site, before: str, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 def test_a_worker_without_standard_streams(site):
-    """What gets their numbers instead is /dev/null, and none of the queue's files, which tasks would write to."""
+    """/dev/null gets their numbers, and none of the queue's files, which tasks would write to."""
     worker = start(site, "os.closerange(0, 3)", "-c", "1")
     assert site.get(site.send("writes_to_descriptors")) == 16
     streams = {os.readlink(f"/proc/{worker.pid}/fd/{fd}") for fd in range(3)} if sys.platform == "linux" else set()

@@ -1,4 +1,4 @@
-"""What tasks do to the process they run in, and what passes between it and its parent."""
+"""Tasks that change the process they run in, and the reports between it and its parent."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def leave(self: Any, how: str) -> None:
 
 @app.task(bind=True)
 def comes_back_from_a_fork(self: Any, raising: bool) -> int:
-    """What a body does that forgets `os._exit`: its copy returns, or raises, as it does itself."""
+    """A body that forgets `os._exit`: its copy returns, or raises, as it does itself."""
     note("started", self.request.id)
     child = os.fork()
     if child == 0 and raising:

@@ -51,6 +51,63 @@ def test_two_functions_cannot_be_one_task_but_a_module_may_be_loaded_twice(app):
         app.task(name="the-one")(lambda: 2)
 
 
+def test_functions_that_are_made_in_two_others_may_have_one_name(app):
+    """Two tests of a module each make a task `add`, with the one app of their package."""
+
+    def one():
+        @app.task(name="made.add")
+        def add(x, y):
+            return x + y
+
+    one()
+    assert app.tasks["made.add"](2, 3) == 5
+    other_test(app)
+    assert app.tasks["made.add"](2, 3) == 6
+
+
+def other_test(app):
+    @app.task(name="made.add")
+    def add(x, y):
+        return x * y
+
+
+def test_a_base_class_that_is_assigned_is_that_of_tasks_decorated_before(app):
+    """As factories of Flask do it: `celery.Task = ContextTask`, with an application context around each call."""
+
+    class Own(Task):
+        abstract = True
+
+    @app.task
+    def add(x, y):
+        return x + y
+
+    @app.task(base=Own)
+    def own():
+        return 1
+
+    @app.task(bind=True, max_retries=7)
+    def bound(self):
+        return self.max_retries, self.greeting
+
+    assert add.apply((2, 3)).get() == 5
+    calls = []
+
+    class ContextTask(app.Task):
+        def __init__(self):
+            self.greeting = "hello"
+
+        def __call__(self, *args, **kwargs):
+            calls.append(self.name)
+            return self.run(*args, **kwargs)
+
+    app.Task = ContextTask
+    assert app.tasks[add.name] is add
+    assert isinstance(add, ContextTask)
+    assert (add.apply((2, 3)).get(), bound.apply().get(), own.apply().get()) == (5, (7, "hello"), 1)
+    assert calls == [add.name, bound.name]
+    assert isinstance(app.task(name="later")(lambda: 1), ContextTask)
+
+
 def test_an_unknown_task_names_its_nearest(app):
     @app.task(name="mail.send")
     def send(): ...

@@ -1,4 +1,4 @@
-"""What the benchmark tool makes of its runs: medians, ratios inside one call, targets, floors, tables, plans."""
+"""The benchmark tool's figures: medians, ratios inside one call, targets, floors, tables, plans."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from typing import Any
 
@@ -338,3 +339,25 @@ def test_a_signature_may_have_attributes_of_its_own():
     sig = Signature("t")
     sig.label = "mine"
     assert (sig.label, dict(sig)["task"]) == ("mine", "t")
+
+
+def test_an_immutable_copy_takes_no_result() -> None:
+    copy = add(2).clone(immutable=True)
+    assert copy.immutable
+    assert copy.options == {}
+    assert copy.clone().immutable
+    assert not add(2).clone().immutable
+
+
+def test_a_registered_class_of_one_s_own_comes_back_from_its_dict() -> None:
+    @Signature.register_type("own_group")
+    class OwnGroup(group):
+        def __init__(self, *args, **kwargs) -> None:
+            super().__init__(*args, **kwargs)
+            self["subtask_type"] = "own_group"
+
+    try:
+        made = OwnGroup([add(1), add(2)])
+        assert type(Signature.from_dict(json.loads(json.dumps(made)))) is OwnGroup
+    finally:
+        del Signature.TYPES["own_group"]

@@ -8,9 +8,14 @@ import pytest
 
 from liteq import LiteQ, Task, group
 from liteq.app.compat.connection import Connection
+from liteq.clock import SystemClock
 from liteq.context import Request
+from liteq.events import Event, State
 from liteq.exceptions import ImproperlyConfigured, OperationalError, TimeoutError
 from liteq.result import AsyncResult, EagerResult, GroupResult, ResultSet
+from liteq.result.graph import DependencyGraph
+from liteq.testing import start_worker
+from liteq.worker import Worker
 
 
 @pytest.fixture
@@ -280,3 +285,90 @@ def test_a_bug_report_has_versions_settings_and_tasks_and_no_secret(app):
 def test_the_app_s_default_logger(app):
     assert app.log.get_default_logger().name == "liteq"
     assert app.log.get_default_logger("proj").parent is app.log.get_default_logger()
+
+
+# -- the running task, and modules of tasks
+
+
+def test_the_task_that_runs_and_the_worker_s(app):
+    seen = []
+
+    @app.task(name="inner")
+    def inner():
+        seen.append((app.current_task.name, app.current_worker_task.name))
+
+    @app.task(name="outer")
+    def outer():
+        inner()
+
+    assert (app.current_task, app.current_worker_task) == (None, None)
+    outer.apply()
+    assert seen == [("inner", "outer")]
+
+
+def test_modules_of_tasks_are_imported_as_a_worker_does(tmp_path, monkeypatch):
+    (tmp_path / "loaded_jobs.py").write_text("from liteq import shared_task\n@shared_task\ndef job(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    app = LiteQ("proj", broker="sqlite:///never-opened.db", set_as_current=False, imports=["loaded_jobs"])
+    (module,) = app.loader.import_default_modules()
+    assert module.__name__ == "loaded_jobs"
+    assert app.loader.task_modules == {"loaded_jobs"}
+    assert "loaded_jobs.job" in app.tasks
+
+
+# -- workers in tests
+
+
+def test_a_worker_takes_celery_s_options_and_purges(app, tmp_path):
+    lost = app.tasks["add"].delay(1, 1)
+    options = {
+        "without_heartbeat": False, "without_mingle": True, "without_gossip": True, "prefetch_multiplier": 1,
+        "optimization": "fair", "statedb": None,
+    }  # fmt: skip
+    logfile = tmp_path / "worker.log"
+    with start_worker(app, 1, "solo", "info", str(logfile), purge=True, **options):
+        assert app.tasks["add"].delay(2, 3).get(timeout=10) == 5
+    assert lost.state != "SUCCESS"
+    lines = logfile.read_text().splitlines()
+    assert any("Task add[" in line and "received" in line for line in lines)
+    assert any("succeeded" in line for line in lines)
+
+
+def test_a_level_of_warnings_says_nothing_of_tasks(app, tmp_path, caplog):
+    logfile = tmp_path / "worker.log"
+    with start_worker(app, loglevel="WARNING", logfile=str(logfile)):
+        assert app.tasks["add"].delay(2, 3).get(timeout=10) == 5
+    assert "Task add[" not in logfile.read_text()
+
+
+def test_a_misspelt_option_of_a_worker_is_refused(app):
+    with pytest.raises(TypeError, match="'prefetch_multiplier'"), start_worker(app, prefetch_multplier=1):
+        pass
+
+
+def test_an_event_says_when_it_was_made_and_a_state_takes_in_an_incomplete_one():
+    assert Event("task-sent", uuid="1")["timestamp"] == pytest.approx(SystemClock().now_ms() / 1000, abs=5)
+    assert Event("task-sent", {"timestamp": 3.0}, uuid="1") == {"type": "task-sent", "timestamp": 3.0, "uuid": "1"}
+    state = State()
+    state.event({"type": "worker-unknown-event", "foo": "bar"})
+    state.event({"type": "task-sent", "uuid": "1"})
+    assert state.event_count == 2
+
+
+def test_a_graph_is_made_of_nodes_and_their_edges():
+    graph = DependencyGraph([("a", ["b"]), ("b", []), ("c", ["a"])])
+    assert graph.topsort() == ["b", "a", "c"]
+    assert sorted(graph.edges()) == ["a", "c"]
+
+
+def test_a_module_of_settings_that_is_not_there_is_one_that_cannot_be_imported(app):
+    app.config_from_object("no_such_module_of_settings")
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_of_settings"):
+        app.conf.get("task_default_queue")
+
+
+def test_names_of_an_app_in_a_thread_and_its_worker_class(app):
+    assert app.thread_oid.startswith(app.oid)
+    assert issubclass(app.WorkController, Worker)
+    del app.timezone  # Celery's is cached
+    assert str(app.timezone) == "UTC"

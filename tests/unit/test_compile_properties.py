@@ -1,4 +1,4 @@
-"""Whatever the canvas: its rows are a sound graph, and running them gives what the canvas means."""
+"""For every canvas: its rows are a sound graph, and running them gives what the canvas means."""
 
 from __future__ import annotations
 

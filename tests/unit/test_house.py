@@ -128,12 +128,17 @@ def imports_the_root(node: ast.AST, names: set[str]) -> bool:
 
 # -- the file is opened by SQLite alone ------------------------------------------------------------------------------
 
+OF_THE_LOG = "log_check.py"  # reads the -wal, which bears no locks: they are on the database and on its -shm
 OF_THE_KERNEL = {"'/proc/self/mounts'", "f'/proc/{pid}/comm'", "KERNEL_LIST"}
 
 
 def test_the_storage_never_opens_a_file_with_pythons_own_io():
     """Closing such a handle on the database drops the locks of every connection of the process (POSIX)."""
-    guilty = [f"{path}:{node.lineno}" for path, node in nodes(SOURCE / "storage") if opens_a_file(node)]
+    guilty = [
+        f"{path}:{node.lineno}"
+        for path, node in nodes(SOURCE / "storage")
+        if opens_a_file(node) and path.name != OF_THE_LOG
+    ]
     assert guilty == []
 
 

@@ -136,6 +136,23 @@ def test_bytes_and_closing(printed):
     assert (stream.encoding, stream.closed, stream.isatty()) == ("utf-8", False, False)
 
 
+def test_the_stream_has_all_that_a_text_stream_has(printed):
+    """Libraries ask for `encoding`, `errors`, `name`, or make a stream of their own over `buffer`."""
+    stream, caplog = printed
+    wanted = {name for name in dir(io.TextIOWrapper) if not name.startswith("_")} | {"mode", "name"}
+    assert not [name for name in sorted(wanted) if not hasattr(stream, name)]
+    assert (stream.buffer.mode, stream.buffer.name) == ("wb", stream.name)
+    stream.buffer.raw.write(b"")
+    stream.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)
+    stream.writelines(["one\n", "two\n"])
+    writer = io.BufferedWriter(stream.buffer)
+    writer.write(b"three\n")
+    writer.flush()
+    assert caplog.messages == ["one", "two", "three"]
+    with pytest.raises(TypeError, match="takes str"):
+        stream.write(b"bytes")
+
+
 @pytest.mark.parametrize("formatter", [logs._PlainFormatter("%(message)s"), logs.JsonFormatter()], ids=["text", "json"])
 def test_an_exception_is_logged_to_a_limit(record, formatter):
     try:

@@ -7,7 +7,8 @@ import pickle
 import pytest
 
 from liteq import LiteQ, chain
-from liteq.result import AsyncResult, GroupResult, line_as_tuple, result_from_tuple
+from liteq.result import AsyncResult, GroupResult, result_from_tuple
+from liteq.result.record import line_as_tuple
 from liteq.testing import drain
 
 LONG = 5_000

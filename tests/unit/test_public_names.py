@@ -26,6 +26,7 @@ PUBLIC = {
     "liteq.app.task": "Context Task",
     "liteq.beat": "Beat BeatLazyFunc",
     "liteq.bootsteps": "ConsumerStep StartStopStep Step",
+    "liteq.app.settings": "PendingConf",
     "liteq.canvas": """
         ACCUMULATE CHUNKS MAP STARMAP Signature StampingVisitor chain chord chunks group maybe_signature maybe_subtask
         signature subtask xmap xstarmap _chain _chord
@@ -83,6 +84,14 @@ PUBLIC = {
     """,
     "liteq.worker": "Worker",
     "liteq.worker.control": "COMMANDS CommandInfo META Panel control_command inspect_command",
+    "liteq.worker.control.commands": """
+        add_consumer autoscale cancel_consumer disable_events election enable_events error heartbeat ok pool_grow
+        pool_restart pool_shrink rate_limit revoke revoke_by_stamped_headers shutdown terminate time_limit
+    """,
+    "liteq.worker.control.inspect": """
+        active active_queues clock conf hello memdump memsample objgraph ping query_task registered report reserved
+        revoked scheduled stats
+    """,
 }
 
 # Modules of Celery's whose path in liteq is the same.
@@ -94,7 +103,11 @@ SAME_PATH = """
 """
 
 # Objects of liteq that only a program under the shim asks for, by Celery's own paths.
-OF_THE_SHIM = ("liteq.app.compat", "liteq.cli", "liteq.execution", "liteq.utils.proxy")
+OF_THE_SHIM = (
+    "liteq.app.compat", "liteq.app.settings", "liteq.beat.entries", "liteq.cli", "liteq.execution",
+    "liteq.sending.producer", "liteq.utils.proxy", "liteq.worker.control.commands", "liteq.worker.control.inspect",
+    "liteq.worker.pool.prefork.child", "liteq_django.task",
+)  # fmt: skip
 
 # Names of liteq's own in a module that stands for one of Celery's: no program of Celery's asks for them.
 OURS = """

@@ -1,4 +1,4 @@
-"""What stands for kombu's queues, and Celery's names in the environment."""
+"""Stand-ins for kombu's queues, and Celery's names in the environment."""
 
 from __future__ import annotations
 

@@ -140,12 +140,30 @@ def test_an_old_name_reads_and_writes_the_new_setting(conf):
     assert "CELERYD_CONCURRENCY" in conf
 
 
+def test_a_setting_without_effect_reads_celery_s_default(conf):
+    assert conf.task_protocol == conf["task_protocol"] == conf.get("task_protocol") == conf.CELERY_TASK_PROTOCOL == 2
+    assert conf.result_backend_max_retries == float("inf")
+    assert conf.first("broker_use_ssl", "broker_connection_retry") is False
+    assert "task_protocol" in conf
+    assert conf.redis_host is None, "Celery's default, too"
+    assert "task_protocol" not in conf.changes()
+    conf.task_protocol = 1
+    assert conf.task_protocol == 1
+    del conf["task_protocol"]
+    assert conf.task_protocol == 2
+
+
+def test_a_default_that_a_program_changes_in_place_is_nobody_else_s(conf):
+    conf.task_publish_retry_policy["max_retries"] = 99
+    assert conf.task_publish_retry_policy["max_retries"] == 3
+
+
 def test_settings_of_other_brokers_are_named_once_in_one_warning(conf, lines):
     conf.update(broker_pool_limit=10, redis_host="localhost", task_always_eager=True)
     conf.update(broker_pool_limit=20)
     assert lines() == ["accepted for Celery's sake, without effect in liteq: broker_pool_limit, redis_host"]
     assert conf.broker_pool_limit == 20
-    assert conf.broker_heartbeat is None
+    assert conf.broker_heartbeat == 120, "Celery's default"
 
 
 def test_keys_of_the_users_own_are_kept_without_a_word(conf, lines):

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from liteq import LiteQ, Task, current_task, signals
+from liteq import LiteQ, Task, current_task, group, signals
 from liteq.context import Request
 from liteq.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from liteq.execution.execute import arguments, execute
@@ -323,6 +323,97 @@ def test_errbacks_get_the_id_or_the_failure_by_their_signature(app):
     fields = {"flags": Flag.TAKES_INPUT | Flag.ON_FAILURE, "input": error, "awaits": "failed-1"}
     assert run(by_id, **fields).outcome == Ack(b'"failed-1"')
     assert json.loads(run(by_failure, **fields).outcome.result) == ["failed-1", "ValueError('broken')", "Traceback ..."]
+
+
+def test_an_eager_errback_gets_what_a_worker_gives_it(app):
+    heard = []
+
+    @app.task
+    def fail():
+        raise ValueError("broken")
+
+    @app.task
+    def by_id(task_id):
+        heard.append(task_id)
+
+    @app.task
+    def by_failure(request, exc, traceback):
+        heard.append((request.id, request.task, repr(exc), "ValueError: broken" in traceback))
+
+    @app.task
+    def silent(): ...
+
+    failure = ("failed-1", fail.name, "ValueError('broken')", True)
+    for errback, expected in (
+        (by_id.s(), ["failed-1"]),
+        (by_failure.s(), [failure]),
+        (by_failure.s() | silent.si(), [failure]),
+        (group(by_failure.s(), by_id.s()), [failure, "failed-1"]),
+        (silent.si(), []),
+    ):
+        heard.clear()
+        assert fail.apply(link_error=errback, task_id="failed-1").state == "FAILURE"
+        assert heard == expected
+
+
+def test_autoretry_goes_through_a_retry_of_the_class(app):
+    calls = []
+
+    class Counted(Task):
+        abstract = True
+
+        def retry(self, *args, **kwargs):
+            calls.append(kwargs["countdown"])
+            return super().retry(*args, **kwargs)
+
+    options = {"autoretry_for": (ZeroDivisionError,), "retry_backoff": 2, "retry_jitter": False, "max_retries": 2}
+
+    @app.task(base=Counted, **options)
+    def divide():
+        return 1 / 0
+
+    assert isinstance(run(divide, retries=1).outcome, RetryAt)
+    assert calls == [4]
+    assert divide.apply().state == "FAILURE"
+    assert calls == [4, 2, 4, 8]
+    assert isinstance(divide.apply().result, ZeroDivisionError)
+
+
+class Unprintable(Exception):
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+    __str__ = __repr__
+
+
+def test_an_exception_that_cannot_be_printed_is_retried_and_then_shown(app, clock, caplog):
+    @app.task(bind=True, max_retries=1)
+    def fails(self):
+        try:
+            raise Unprintable
+        except Unprintable as exc:
+            raise self.retry(exc=exc, countdown=0) from None
+
+    caplog.set_level("INFO")
+    assert isinstance(run(fails).outcome, RetryAt)
+    assert "Unprintable that cannot be printed" in caplog.messages[-1]
+    ended = run(fails, retries=1).outcome
+    assert decode_error(ended.error).message == "<Unprintable that cannot be printed>"
+    assert "<Unprintable that cannot be printed>" in caplog.messages[-1]
+
+
+def test_a_return_value_that_cannot_be_printed_is_a_success(app, caplog):
+    class Odd(dict):
+        def __repr__(self):
+            raise RuntimeError("no text")
+
+    @app.task
+    def odd():
+        return Odd(a=1)
+
+    caplog.set_level("INFO")
+    assert run(odd).outcome == Ack(b'{"a":1}')
+    assert "Odd that cannot be printed" in caplog.messages[-1]
 
 
 @pytest.mark.parametrize(

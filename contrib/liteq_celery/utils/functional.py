@@ -104,7 +104,9 @@ def fun_takes_argument(name: str, fun: Callable[..., Any], position: int | None 
     kinds = {p.kind for p in parameters.values()}
     if kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}:
         return True
-    return name in parameters or (position is not None and len(parameters) >= position)
+    if position is not None:
+        return len(parameters) >= position
+    return name in parameters
 
 
 class lazy:  # noqa: N801 - Celery's name

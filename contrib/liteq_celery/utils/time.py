@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
@@ -11,6 +12,7 @@ from liteq.policy.retry import backoff_s
 from liteq.schedules.base import zone_of
 
 __all__ = [
+    "adjust_timestamp",
     "get_exponential_backoff_interval",
     "humanize_seconds",
     "is_naive",
@@ -23,6 +25,7 @@ __all__ = [
     "rate",
     "timezone",
     "to_utc",
+    "utcoffset",
 ]
 
 UNITS = (("day", 86_400.0, ".2f"), ("hour", 3_600.0, ".2f"), ("minute", 60.0, ".2f"), ("second", 1.0, ".2f"))
@@ -52,6 +55,14 @@ class _Zones:
     def to_local(self, dt: datetime, local: tzinfo | None = None, orig: tzinfo | None = None) -> datetime:
         """`dt` in the zone `local`; a naive one is of `orig`, or UTC."""
         return maybe_make_aware(dt, orig or UTC).astimezone(self.tz_or_local(local))
+
+    def to_local_fallback(self, dt: datetime) -> datetime:
+        """`dt` in this machine's zone; a naive one is of it."""
+        return make_aware(dt, self.local)
+
+    def to_system(self, dt: datetime) -> datetime:
+        """`dt` in this machine's zone."""
+        return dt.astimezone()
 
 
 timezone = _Zones()
@@ -122,3 +133,14 @@ def humanize_seconds(secs: float, prefix: str = "", sep: str = "", now: str = "n
 def get_exponential_backoff_interval(factor: int, retries: int, maximum: int, full_jitter: bool = False) -> int:
     """Whole seconds before the next try: `factor * 2 ** retries`, at most `maximum`."""
     return int(backoff_s(retries, factor=factor, maximum=maximum, full_jitter=full_jitter))
+
+
+def utcoffset(time: Any = time, localtime: Callable[[], Any] | None = None) -> int:
+    """Hours from this machine's time to UTC, whole ones: -2 in Berlin in summer."""
+    now = (localtime or time.localtime)()
+    return int((time.altzone if now.tm_isdst else time.timezone) // 3600)
+
+
+def adjust_timestamp(ts: float, offset: int, here: Callable[[], int] = utcoffset) -> float:
+    """The timestamp `ts` of a machine that is `offset` hours from UTC, by the clock of this one."""
+    return ts - (offset - here()) * 3600

@@ -20,6 +20,8 @@ from liteq_django.times import moment
 
 __all__ = ["Action", "Page", "QueueAdmin", "Row", "when"]
 
+OVERVIEW = "admin:liteq_django_overview"
+REFRESH_S = 5
 MANY = "_all"  # the field that says: not the chosen ones, all that match the filter
 
 
@@ -134,9 +136,26 @@ class QueueAdmin(admin.ModelAdmin):
             "many": MANY,
             "has_add_permission": self.has_add_permission(request),
             "add_url": self._url("add"),
+            **self.tools(request),
             **(extra_context or {}),
         }
         return TemplateResponse(request, "liteq_django/list.html", context)
+
+    def tools(self, request: HttpRequest) -> dict[str, Any]:
+        """The line above a page: the way to the overview, and `?refresh=5`, by which a page is read anew each 5 s."""
+        said = request.GET.get("refresh", "")
+        query = request.GET.copy()
+        query.pop("refresh", None)
+        without = query.urlencode()
+        query["refresh"] = str(REFRESH_S)
+        site = self.admin_site.name
+        return {
+            "overview_url": reverse(OVERVIEW, current_app=site) if self.may(request, "view_taskmessage") else "",
+            "refresh_s": max(REFRESH_S, int(said)) if said.isascii() and said.isdigit() and len(said) < 5 else 0,
+            "refresh_each_s": REFRESH_S,
+            "with_refresh": query.urlencode(),
+            "without_refresh": without,
+        }
 
     def _query(self, request: HttpRequest, changes: Mapping[str, Any]) -> str:
         query = request.GET.copy()

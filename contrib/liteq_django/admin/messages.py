@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from django.core.exceptions import BadRequest
-from django.http import HttpRequest
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import path
 
 from liteq.monitor.messages import HIDDEN, error_line, failure, result, shown
 from liteq.states import FINISHED, State
@@ -14,6 +16,7 @@ from liteq.storage.browse import Line, Mark
 from liteq.storage.inspect import Record
 from liteq.utils.json_text import to_json
 from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when
+from liteq_django.admin.overview import overview_of
 from liteq_django.project import default_app
 
 __all__ = ["DeadLetterAdmin", "TaskAdmin"]
@@ -146,6 +149,24 @@ class TaskAdmin(MessageAdmin):
     actions_of: ClassVar[Sequence[Action]] = (
         Action("revoke", "Revoke", "revoked", "revoke_taskmessage", _revoke),
     )  # fmt: skip
+
+    def get_urls(self) -> list[Any]:
+        overview = path("overview/", self.admin_site.admin_view(self.overview_view), name="liteq_django_overview")
+        return [overview, *super().get_urls()]
+
+    def overview_view(self, request: HttpRequest) -> HttpResponse:
+        """The page that tells how the queue does, of which the others are parts."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Overview",
+            "opts": self.opts,
+            "is_overview": True,
+            **self.tools(request),
+            **overview_of(request),
+        }
+        return TemplateResponse(request, "liteq_django/overview.html", context)
 
     def choices(self, parameter: str) -> Sequence[str]:
         return STATES if parameter == "state" else ()

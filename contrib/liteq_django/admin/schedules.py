@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, ClassVar
 
 import orjson
@@ -16,6 +17,7 @@ from django.template.response import TemplateResponse
 
 from liteq.context.display import REDACTED, shown_schedule
 from liteq.exceptions import LiteqError, NotSerializable
+from liteq.monitor.workers import living, published
 from liteq.schedules import crontab, from_document
 from liteq.serialization import decode, encode
 from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when
@@ -69,6 +71,13 @@ def _describe(document: bytes) -> str:
                 return str(found.get("repr", found))
 
 
+def _known_tasks() -> list[str]:
+    """The tasks that this process knows, and those that living workers tell."""
+    app = default_app()
+    told = (worker.facts.get("tasks") or () for worker in living(app))
+    return sorted({*chain.from_iterable(told), *(published(app.tasks) or ())})
+
+
 def _unhidden(said: Any, before: Any) -> Any:
     """Arguments as a form has them, each that it shows hidden as it was before."""
     if isinstance(said, dict):
@@ -101,7 +110,10 @@ class ScheduleForm(forms.Form):
     """An entry of beat."""
 
     name = forms.CharField(max_length=255)
-    task = forms.CharField(help_text="The task's name, such as shop.tasks.clean_up.")
+    task = forms.CharField(
+        help_text="The task's name, such as shop.tasks.clean_up.",
+        widget=forms.TextInput(attrs={"list": "liteq-tasks", "class": "vTextField", "autocomplete": "off"}),
+    )
     schedule = forms.CharField(help_text="Seconds, or five fields as in cron: minute hour day month weekday.")
     args = DocumentField(required=False, initial=list, help_text="A JSON array.")
     kwargs = DocumentField(required=False, initial=dict, help_text="A JSON object.")
@@ -174,6 +186,11 @@ class ScheduleAdmin(QueueAdmin):
             ("Options", repr(signature.get("options"))),
         ]
 
+    def _beside_form(self, record: Any) -> list[tuple[str, Any]]:
+        """The fields that the form does not show."""
+        shown = zip(self.columns, self._cells(record), strict=True)
+        return [(name, value) for name, value in shown if name not in {"Name", "Task", "Schedule"}]
+
     # -- the form
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:  # noqa: ARG002 - Django's signature
@@ -226,6 +243,9 @@ class ScheduleAdmin(QueueAdmin):
             return None
         self.note(request, data["name"], "Saved")
         messages.success(request, f"The schedule {data['name']} was saved.")
+        saved = default_app().storage.schedules.find(data["name"])
+        if saved is not None and (doubt := schedules.doubt(saved)):
+            messages.warning(request, doubt)
         return HttpResponseRedirect(self._url("changelist"))
 
     def _show(self, request: HttpRequest, form: ScheduleForm, title: str, record: Any = None) -> HttpResponse:
@@ -234,7 +254,8 @@ class ScheduleAdmin(QueueAdmin):
             "title": title,
             "opts": self.opts,
             "form": form,
-            "fields": [] if record is None else self.fields_of(default_app().storage, record.name),
+            "fields": [] if record is None else self._beside_form(record),
+            "task_names": _known_tasks(),
             "queue_actions": [] if record is None else self.allowed(request),
             "list_url": self._url("changelist"),
         }

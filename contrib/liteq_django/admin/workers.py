@@ -6,9 +6,12 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from liteq.monitor.workers import OFFSET
 from liteq_django.admin.base import Page, QueueAdmin, Row, when
 
 __all__ = ["WorkerAdmin"]
+
+IN_COLUMNS = frozenset({"queues", "pool", "concurrency", "processed", OFFSET})
 
 
 class WorkerAdmin(QueueAdmin):
@@ -33,4 +36,9 @@ class WorkerAdmin(QueueAdmin):
             return None
         info = worker.facts
         return [*zip(self.columns, self._cells(worker), strict=True), ("Started", when(worker.started_ms)),
-                *((name.capitalize(), value) for name, value in sorted(info.items()))]  # fmt: skip
+                *((name.replace("_", " ").capitalize(), _shown(value)) for name, value in sorted(info.items())
+                  if name not in IN_COLUMNS)]  # fmt: skip
+
+
+def _shown(value: Any) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from liteq.app.compat.amqp import AMQP
 from liteq.app.compat.backend import Backend
 from liteq.app.compat.bound_results import bound_group_result, bound_result, bound_result_set
 from liteq.app.compat.connection import Connection, Pool
+from liteq.app.compat.loader import Loader
 from liteq.app.compat.processes import Logging, beat_of, bugreport, run_command_line, worker_of
 from liteq.app.registrar import Registrar
 from liteq.app.settings import Settings
@@ -24,6 +26,7 @@ from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.result import AsyncResult, GroupResult, ResultSet
 from liteq.signals import Signal
+from liteq.utils.upward import upward
 
 __all__ = ["CeleryApp"]
 
@@ -132,6 +135,23 @@ class CeleryApp:
         """For code that asks Celery's app for its queues."""
         return AMQP(self)
 
+    # -- running tasks and their modules
+
+    @property
+    def current_task(self) -> Any:
+        """The task that runs in this thread or coroutine, one called as a function too; None where none does."""
+        return context.get_current_task()
+
+    @property
+    def current_worker_task(self) -> Any:
+        """The task that a worker runs here, below those that it calls as functions; None where none does."""
+        return context.worker_task()
+
+    @cached_property
+    def loader(self: App) -> Loader:
+        """For code that has the modules of tasks imported: `app.loader.import_default_modules()`."""
+        return Loader(self)
+
     # -- connections
 
     def connection(
@@ -190,6 +210,7 @@ class CeleryApp:
     def Worker(  # noqa: N802 - Celery's name
         self: App,
         *,
+        app: App | None = None,
         queues: str | Iterable[str] | None = None,
         exclude_queues: str | Iterable[str] | None = None,
         include: str | Iterable[str] | None = None,
@@ -199,12 +220,12 @@ class CeleryApp:
     ) -> Any:
         """A worker of this app: `app.Worker(concurrency=2, queues="mail,default").start()` works until it is stopped.
 
-        Options as of `liteq.worker.Worker`; `include`: more modules of tasks; `loglevel` or `logfile`: set up the log.
-        Raises TypeError for other options.
+        Options as of `liteq.worker.Worker`; `include`: more modules of tasks; `loglevel` or `logfile`: set up the log;
+        `app`: another app, whose worker it is. Raises TypeError for other options.
         """
         return worker_of(
-            self, queues=queues, exclude_queues=exclude_queues, include=include, loglevel=loglevel, logfile=logfile,
-            options=options,
+            app or self, queues=queues, exclude_queues=exclude_queues, include=include, loglevel=loglevel,
+            logfile=logfile, options=options,
         )  # fmt: skip
 
     def Beat(  # noqa: N802 - Celery's name
@@ -238,6 +259,16 @@ class CeleryApp:
     def oid(self) -> str:
         """An id of this app in this process."""
         return str(uuid.uuid4())
+
+    @property
+    def thread_oid(self) -> str:
+        """An id of this app in this thread."""
+        return f"{self.oid}-{threading.get_ident()}"
+
+    @property
+    def WorkController(self) -> Any:  # noqa: N802 - Celery's name
+        """The class of workers."""
+        return upward("worker")
 
     def uses_utc_timezone(self: App) -> bool:
         """Whether schedules go by UTC."""

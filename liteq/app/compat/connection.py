@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from liteq.app.compat.channel import Channel, SimpleQueue
 from liteq.app.urls import check_url
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from liteq.storage.storage import Storage
 
 __all__ = ["Connection", "Pool"]
+
+
+class Transport(NamedTuple):
+    """A transport's description: `driver_type` is the scheme of the URL, "sqlite"."""
+
+    driver_type: str
+
+    @property
+    def driver_name(self) -> str:
+        """As `driver_type`."""
+        return self.driver_type
 
 
 class Connection:
@@ -109,6 +120,11 @@ class Connection:
     def channel(self) -> Channel:
         """The lengths of queues, as a channel tells them."""
         return Channel(self)
+
+    @property
+    def transport(self) -> Transport:
+        """The kind of what it leads to: monitoring asks its `driver_type`."""
+        return Transport(scheme_of(self._url or self.app.conf.broker_url or ""))
 
     @cached_property
     def default_channel(self) -> Channel:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 
-__all__ = ["Modelled", "modelled"]
+__all__ = ["Modelled", "modelled", "modelled_attributes"]
 
 
 class Modelled(NamedTuple):
@@ -176,3 +176,9 @@ def modelled(
 
     dump = functools.partial(models.dumped, skip=1 if bind else 0)
     return Modelled(acall if inspect.iscoroutinefunction(function) else call, dump)
+
+
+def modelled_attributes(function: Any, app: App, name: str, *, bind: bool, **how: Any) -> dict[str, Any]:
+    """The attributes of a task with `pydantic=True`: its body, and how models among the arguments are sent."""
+    made = modelled(function, app, name, bind=bind, **how)
+    return {"run": made.function if bind else staticmethod(made.function), "dump_models": staticmethod(made.dump)}

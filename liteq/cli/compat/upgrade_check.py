@@ -21,6 +21,7 @@ SKIPPED = frozenset({".git", ".hg", ".tox", ".nox", ".venv", "venv", "node_modul
 SCRIPTS = (
     "Procfile*", "Dockerfile*", "*.dockerfile", "Makefile", "*.mk", "*.service", "*.sh", "*.bash", "*compose*.y*ml",
     "*.conf", "*.cfg", "*.ini", "*.yml", "*.yaml", "*.toml", "justfile", "*.env",
+    "*requirements*.txt", "*requirements*.in",
 )  # fmt: skip
 LARGEST = 2 << 20  # bytes of a file that is still read
 

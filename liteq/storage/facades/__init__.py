@@ -12,5 +12,6 @@ from liteq.storage.facades.groups import Groups, SavedGroups
 from liteq.storage.facades.rates import Rates
 from liteq.storage.facades.reader import Reader
 from liteq.storage.facades.schedules import Schedules
+from liteq.storage.facades.workers import Workers
 
-__all__ = ["Commands", "DeadLetters", "Events", "Groups", "Rates", "Reader", "SavedGroups", "Schedules"]
+__all__ = ["Commands", "DeadLetters", "Events", "Groups", "Rates", "Reader", "SavedGroups", "Schedules", "Workers"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liteq.states import State
+from liteq.storage import backlog as _backlog
 from liteq.storage import browse as _browse
 from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
 from liteq.storage import inspect as _inspect
 from liteq.storage import results as _results
 from liteq.storage import workers as _workers
+from liteq.storage.backlog import Backlog, DeadLetters
 from liteq.storage.browse import Line, Mark
 from liteq.storage.facades.base import Facade
 from liteq.storage.inspect import Count, GroupRecord, Member, Record
@@ -72,15 +74,27 @@ class Reader(Facade):
         task: str | None = None,
         after: Mark | None = None,
         limit: int = 100,
+        offset: int = 0,
+        exact: bool = False,
     ) -> list[Line]:
         """A page of messages, in `state` or in any, as lines of a list: those after the one that `after` marks."""
         with self._driver.read() as tx:
-            return _browse.page(tx, state, queue=queue, task=task, after=after, limit=limit)
+            return _browse.page(tx, state, queue=queue, task=task, after=after, limit=limit, offset=offset, exact=exact)
 
     def counts(self) -> list[Count]:
         """How many messages there are, by queue and state."""
         with self._driver.read() as tx:
             return _inspect.counts(tx)
+
+    def backlog(self) -> list[Backlog]:
+        """The queues in which messages wait that are due: how many, since when, of which tasks. Bounded by indexes."""
+        with self._driver.read() as tx:
+            return _backlog.backlog(tx, now_ms=self._clock.now_ms())
+
+    def dead_letters(self) -> DeadLetters:
+        """How many dead letters there are, counting no further than a thousand, and the age of the newest."""
+        with self._driver.read() as tx:
+            return _backlog.dead_letters(tx)
 
     def workers(self) -> list[WorkerRecord]:
         """Every worker that the store knows."""

@@ -35,7 +35,11 @@ def checks(facts: dict[str, Any]) -> list[Check]:
 def _of_file(facts: dict[str, Any]) -> Iterator[Check]:
     library = f"{facts['library']} {facts['library_version']}, SQLite {facts['sqlite_version']}"
     yield Check("library", "ok", f"{library}, source id {facts['sqlite_source_id']}")
-    if facts["wal_reset_bug"]:
+    if facts["wal_reset_bug"] and facts["shared"]:
+        yield Check(
+            "known bugs", "ok", "the WAL-reset bug of this SQLite: the checkpoints of liteq and Django are guarded"
+        )
+    elif facts["wal_reset_bug"]:
         yield Check(
             "known bugs", "warning",
             "the WAL-reset bug (SQLite 3.7.0 - 3.51.2): liteq's own checkpoints are guarded against it; nothing else "
@@ -47,16 +51,23 @@ def _of_file(facts: dict[str, Any]) -> Iterator[Check]:
     yield Check("schema", "ok", f"version {schema['version']}, may be written by {schema['min_writer']} and newer")
     for name, (wanted, otherwise) in PRAGMAS.items():
         found = facts["pragmas"].get(name)
-        if found != wanted:
+        if found != wanted and not (name == "auto_vacuum" and facts["shared"]):
             serious = name in {"journal_mode", "wal_autocheckpoint"}
             yield Check(name, "error" if serious else "warning", f"is {found}, not {wanted}: {otherwise}")
     yield Check("pragmas", "ok", ", ".join(f"{name}={value}" for name, value in facts["pragmas"].items()))
     yield Check("durability", "ok", facts["durability"])
-    if facts["integrity"] == "ok":
-        yield Check("integrity", "ok", f"{facts['size']:,} bytes checked")
-    else:
+    yield _integrity(facts)
+
+
+def _integrity(facts: dict[str, Any]) -> Check:
+    log = facts["log"]
+    if facts["integrity"] != "ok":
         found = "; ".join(facts["integrity"][:3])
-        yield Check("integrity", "error", f"damaged: {found}. Stop the workers and restore a backup")
+    elif log["problem"]:
+        found = f"the log {facts['path']}-wal: {log['problem']}"
+    else:
+        return Check("integrity", "ok", f"{facts['size']:,} bytes checked, and {log['frames']:,} pages in the log")
+    return Check("integrity", "error", f"damaged: {found}. Stop the workers and restore a backup")
 
 
 def _of_place(facts: dict[str, Any]) -> Iterator[Check]:
@@ -66,7 +77,7 @@ def _of_place(facts: dict[str, Any]) -> Iterator[Check]:
         yield Check("file system", "error", f"{path} is on {kind}: shared by machines, SQLite's log gets damaged")
     else:
         yield Check("file system", "ok", f"{path} on {kind}")
-    yield from _permissions(path)
+    yield from _permissions(path, shared=facts["shared"])
     free = shutil.disk_usage(path.parent).free
     status = "warning" if free < LITTLE_SPACE else "ok"
     yield Check("disk", status, f"{free // MIB:,} MiB free")
@@ -77,12 +88,13 @@ def _of_place(facts: dict[str, Any]) -> Iterator[Check]:
         yield Check("log", "ok", f"{log:,} bytes in {path.name}-wal")
 
 
-def _permissions(path: Path) -> Iterator[Check]:
+def _permissions(path: Path, *, shared: bool) -> Iterator[Check]:
     if os.name != "posix":
         return
     status, folder = path.stat(), path.parent.stat()
     shown = f"{stat.filemode(status.st_mode)} uid {status.st_uid} gid {status.st_gid}"
-    if status.st_mode & (stat.S_IROTH | stat.S_IWOTH):
+    open_to_all = stat.S_IWOTH if shared else stat.S_IROTH | stat.S_IWOTH  # the one who made it lets others read
+    if status.st_mode & open_to_all:
         yield Check("permissions", "warning", f"{shown}: every user of this machine can open it; chmod 600 {path}")
     elif folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
         yield Check("permissions", "warning", f"every user may replace files in {path.parent}: chmod o-w {path.parent}")

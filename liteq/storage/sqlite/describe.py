@@ -7,9 +7,10 @@ import stat
 from typing import Any, ClassVar, Protocol
 
 from liteq.storage.driver import Durability
+from liteq.storage.sqlite.log_check import check_log
 from liteq.storage.sqlite.migrate import read_versions
 from liteq.storage.sqlite.mounts import file_system
-from liteq.storage.sqlite.session import Session
+from liteq.storage.sqlite.session import APPLICATION_ID, Session
 
 __all__ = ["describe", "has_wal_reset_bug"]
 
@@ -43,7 +44,10 @@ def has_wal_reset_bug(version: str) -> bool:
 
 
 def describe(session: Session, driver: Described) -> dict[str, Any]:
-    """Facts about the library and the file; sizes in bytes. The integrity check reads the whole file."""
+    """Facts about the library and the file; sizes in bytes. The integrity check reads the whole file, and its log.
+
+    `shared`: another program has made the file, as Django does where the queue is in its database.
+    """
     version, source_id = session.execute("SELECT sqlite_version(), sqlite_source_id()")[0]
     versions = read_versions(session, driver.path)
     problems = [row[0] for row in session.execute("PRAGMA integrity_check(10)")]
@@ -64,6 +68,8 @@ def describe(session: Session, driver: Described) -> dict[str, Any]:
         "schema": versions._asdict(),
         "pragmas": {name: session.pragma(name) for name in PRAGMAS},
         "integrity": "ok" if problems == ["ok"] else problems,
+        "log": check_log(driver.path + "-wal")._asdict(),
+        "shared": session.pragma("application_id") != APPLICATION_ID,
     }
 
 

@@ -21,6 +21,7 @@ import orjson
 from liteq.context.identity import Presence, presence
 from liteq.exceptions import StorageBusy, StorageError
 from liteq.message import Lease, WorkerIdentity
+from liteq.monitor.workers import OFFSET
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
 
@@ -34,15 +35,14 @@ HOUSEKEEPING_S = 5.0  # between chunks of expired results while there are none
 LOOK_S = 0.5  # between two looks whether a consumer is held up by what it executes
 GONE_S = 600.0  # silent for so long past its leases: gone, though it cannot be asked (a container that was removed)
 JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
-OFFSET = "clock_offset_s"  # in a worker's info: how far its wall clock was ahead of the monotonic one at its last look
 
 
 class Heartbeat:
     """The presence of one worker process in the file.
 
-    `worker` is its number there. `info()` returns the figures that lists of workers show. `patience_s`: how long it
-    waits for the write lock to enter; later it waits as long as `storage` does. `monotonic`: the clock that paces the
-    loop's waits; the wall's time comes from the storage's clock.
+    `worker` is its number there; `number`, where it has entered already. `info()` returns the figures that lists of
+    workers show. `patience_s`: how long it waits for the write lock to enter; later it waits as long as `storage` does.
+    `monotonic`: the clock that paces the loop's waits; the wall's time comes from the storage's clock.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Heartbeat:
         result_expires_s: float | None,
         dead_expires_s: float | None,
         info: Callable[[], dict[str, object]],
+        number: int | None = None,
         patience_s: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -68,7 +69,7 @@ class Heartbeat:
         self._judge_from = 0.0  # monotonic: deadlines of others say nothing before
         self.due_at = self.monotonic()
         self._seen_offset_s = self._offset()  # what others are told: a jump of which all has been set right
-        self.worker = self._enter(patience_s)
+        self.worker = self._enter(patience_s, number)
         self._have_beaten(self.due_at)
         self._housekeeping_at = 0.0
         self._wall_offset_s: float | None = None  # at the last look after others
@@ -76,16 +77,20 @@ class Heartbeat:
         self._cap_until = self._cap_at = 0.0  # times of the file that lie ahead are set right
         self.looked_at = self.monotonic()
 
-    def _enter(self, patience_s: float) -> int:
-        """Register. Raises StorageBusy when another process writes for longer than `patience_s`."""
+    def _enter(self, patience_s: float, number: int | None) -> int:
+        """Register, or tell more of `number`. Raises StorageBusy when another process writes for over `patience_s`."""
         # A loop is impatient because it has other work to look after; at the start there is none.
         give_up = self.monotonic() + patience_s
         while True:
             try:
-                return self._register()
+                return self._register() if number is None else self._introduce(number)
             except StorageBusy:
                 if self.monotonic() >= give_up:
                     raise
+
+    def _introduce(self, number: int) -> int:
+        known, _ = self._storage.heartbeat(number, (), visibility_s=self._visibility_s, info=self._shown())
+        return number if known else self._register()
 
     def _register(self) -> int:
         return self._storage.register_worker(self.me, self._shown())

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
+from liteq.app.discovery import require_tasks
+from liteq.context import App
+from liteq.utils.misspelt import unexpected
 from liteq.worker import worker as engine
 from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.compat.hooks import CeleryHooks
@@ -12,15 +18,47 @@ from liteq.worker.pool import Pool
 __all__ = ["Worker"]
 
 
+WITHOUT_EFFECT = frozenset(
+    {
+        "O", "autoscaler_cls", "consumer_cls", "disable_prefetch", "disable_rate_limits", "heartbeat_interval",
+        "no_color", "optimization", "pool_cls", "pool_putlocks", "pool_restarts", "prefetch_multiplier",
+        "ready_callback", "redirect_stdouts", "redirect_stdouts_level", "schedule_filename", "scheduler",
+        "scheduler_cls", "state_db", "statedb", "timer_cls", "timer_precision", "use_eventloop", "without_gossip",
+        "without_heartbeat", "without_mingle", "worker_lost_wait",
+    }
+)  # fmt: skip
+"""Options of Celery's worker that mean nothing here: they are taken, as the command line takes them."""
+
+
 class Worker(engine.Worker):
     __doc__ = engine.Worker.__doc__
+
+    def __init__(self, app: App, *, purge: bool = False, **options: Any) -> None:
+        """`purge`: before it works, delete for good all messages that wait in its queues.
+
+        Celery's other options (`without_heartbeat`, `prefetch_multiplier`, `optimization`, `statedb`, ...) are taken
+        and have no effect. Raises TypeError for an unknown one, which names the nearest.
+        """
+        wanted = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
+        known = inspect.signature(engine.Worker.__init__).parameters
+        if unknown := wanted.keys() - known.keys():
+            raise unexpected("Worker()", unknown, {*known, *WITHOUT_EFFECT, "purge"} - {"self"})
+        super().__init__(app, **wanted)
+        self._purge = purge
+
+    def run(self) -> int:
+        if self._purge:
+            self.app.storage.purge(self.queues)
+        return super().run()
 
     def make_hooks(self) -> CeleryHooks:
         self._celery = CeleryHooks(self, self.options)
         return self._celery
 
     def start(self) -> int:
-        """As `run`."""
+        """As `run`. Raises ImproperlyConfigured where the app has no task of its own."""
+        self.app.import_tasks()
+        require_tasks(self.app, "; worker_without_tasks=True starts it all the same")
         return self.run()
 
     @property

@@ -271,10 +271,12 @@ def election(state: Panel, id: str, action: Any = None, **_kwargs: Any) -> None:
 @control_command
 def enable_events(state: Panel) -> dict[str, str]:
     """Write events of tasks."""
+    state.heartbeat.due_at = 0.0  # `liteq events` asks the file whether anybody writes some
     return ok("task events enabled" if state.worker.running.events.enable() else "task events already enabled")
 
 
 @control_command
 def disable_events(state: Panel) -> dict[str, str]:
     """Write no more events of tasks."""
+    state.heartbeat.due_at = 0.0
     return ok("task events disabled" if state.worker.running.events.disable() else "task events already disabled")

@@ -197,15 +197,16 @@ class Panel:
 
     # -- revoked messages --------------------------------------------------------------------------------------------
 
-    def admit(self, leases: list[Lease], command: int) -> list[Lease]:
+    def admit(self, leases: list[Lease], command: int, fresh: list[Lease]) -> list[Lease]:
         """Of leases that were just claimed, those to be executed; revoked ones are settled as such.
 
-        `command`: the newest one that was there when they were claimed. A caller that revokes a stamp and then sends a
-        message with it means that message, so earlier commands are carried out first.
+        `fresh`: those of them that this worker has not had before. `command`: the newest one that was there when they
+        were claimed. A caller that revokes a stamp and then sends a message with it means that message, so earlier
+        commands are carried out first.
         """
         if command > self._last:
             self.turn()
-        self.worker.hooks.received(leases)
+        self.worker.hooks.received(fresh)
         if not self.revoked and not self.revoked_stamps:
             return leases
         refused = {lease.token for lease in leases if self.refuses(lease)}

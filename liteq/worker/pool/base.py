@@ -89,10 +89,23 @@ def crashed(app: App, lease: Lease, exc: WorkerLostError, hostname: str | None =
     """
     task = app.tasks.get(lease.task)
     if task is not None and task.reject_on_worker_lost is False:
+        _log_crash(lease, exc, "given up: reject_on_worker_lost is False")
         return failed(app, lease, exc, hostname)
-    if lease.crashes + 1 >= app.conf.max_crashes or lease.flags & Flag.EARLY_ACK:
+    n, most = lease.crashes + 1, app.conf.max_crashes
+    if lease.flags & Flag.EARLY_ACK:  # as `settle` decides it
+        _log_crash(lease, exc, "given up: it is acknowledged early, so it does not run twice")
+    elif n >= most:
+        _log_crash(lease, exc, f"given up after {n} crashes (max_crashes): it is a dead letter now")
+    else:
+        _log_crash(lease, exc, f"it runs again, after crash {n} of {most}")
+    if n >= most or lease.flags & Flag.EARLY_ACK:
         failed(app, lease, exc, hostname)
     return Release(crashed=True, error=encode_error(exc))
+
+
+def _log_crash(lease: Lease, exc: WorkerLostError, fate: str) -> None:
+    about = {"task_name": lease.task, "task_id": lease.id, "crashes": lease.crashes + 1}
+    logger.error("%s; %s", exc.args[0], fate, extra=about)
 
 
 def failed(app: App, lease: Lease, exc: BaseException, hostname: str | None = None) -> DeadLetter:

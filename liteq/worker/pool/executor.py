@@ -168,7 +168,8 @@ class Executor:
 
     def _refuse(self, lease: Lease, exc: BaseException) -> Outcome:
         """Make a dead letter of a message that cannot be run here; it can be replayed when the code can run it."""
-        logger.error("cannot run %s[%s]: %.1000s", lease.task, lease.id, exc)
+        about = {"task_name": lease.task, "task_id": lease.id}
+        logger.error("cannot run %s[%s]: %.1000s; it is a dead letter now", lease.task, lease.id, exc, extra=about)
         return DeadLetter(encode_error(exc))
 
     def _warn(self, name: str, text: str) -> None:

@@ -31,7 +31,7 @@ def app(tmp_path, clock):
 
 
 def after(app, clock, seconds):
-    """What ran when beat had looked and that time had passed."""
+    """The tasks that ran when beat had looked and that time had passed."""
     beat = Beat(app)
     beat.turn()
     clock.advance(seconds)

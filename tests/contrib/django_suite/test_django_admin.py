@@ -142,6 +142,9 @@ def test_schedules_are_added_changed_paused_run_and_deleted(shop, admin):
     assert "five fields" in admin.post(f"{BASE}schedule/add/", {**form, "schedule": "at dawn"}).content.decode()
     assert "JSON array" in admin.post(f"{BASE}schedule/add/", {**form, "args": "{}"}).content.decode()
     assert admin.post(f"{BASE}schedule/add/", form).status_code == 302
+    unknown = admin.post(f"{BASE}schedule/add/", {**form, "name": "typo", "task": "shop.orders.tasks.pey"}, follow=True)
+    assert "a task that this app does not know (nearest: &#x27;shop.orders.tasks.pay&#x27;" in unknown.content.decode()
+    shop.schedules.remove("typo")
     assert "there is a schedule" in admin.post(f"{BASE}schedule/add/", form).content.decode()
     assert "30 3 * * *" in page(admin, "schedule/")
     one = f"{BASE}schedule/every night/change/"
@@ -207,3 +210,42 @@ def test_a_queue_that_cannot_be_read_is_told_on_the_page(shop, admin, monkeypatc
     monkeypatch.setattr(shop.storage.reader, "browse", fail)
     assert "the disk failed" in page(admin, "taskmessage/")
     assert Order.objects.count() == 0
+
+
+def test_the_overview_tells_what_is_wrong(shop, admin):
+    die()
+    pay.apply_async((1,), queue="mail")
+    html = page(admin, "taskmessage/overview/")
+    assert "1 dead letter" in html
+    assert "1 message waits in queue &#x27;mail&#x27;" in html
+    assert "No worker lives." in html
+    assert 'href="/admin/liteq_django/taskmessage/overview/"' in page(admin, "worker/")
+
+
+def test_the_overview_is_for_those_that_may_see_tasks(shop):
+    assert staff("view_worker").get(BASE + "taskmessage/overview/").status_code == 403
+    User.objects.all().delete()
+    assert staff("view_taskmessage").get(BASE + "taskmessage/overview/").status_code == 200
+
+
+def test_a_page_refreshes_itself_when_asked_to(shop, admin):
+    assert "http-equiv" not in page(admin, "taskmessage/", queue="mail")
+    html = page(admin, "taskmessage/", queue="mail", refresh="5")
+    assert '<meta http-equiv="refresh" content="5">' in html
+    assert 'href="?queue=mail"' in html
+    assert 'content="5"' in page(admin, "worker/", refresh="1")  # no faster
+    assert "http-equiv" not in page(admin, "worker/", refresh="x")
+
+
+def test_the_form_of_a_schedule_offers_tasks(shop, admin):
+    html = page(admin, "schedule/add/")
+    assert '<option value="shop.orders.tasks.pay">' in html
+    assert 'list="liteq-tasks"' in html
+
+
+def test_a_detail_shows_each_field_once(shop, admin):
+    pay.app.schedules.add("nightly", 3600.0, "shop.orders.tasks.pay", (1,))
+    html = page(admin, "schedule/nightly/change/")
+    assert html.count(">Schedule:<") == 1
+    assert '<th scope="row">Schedule</th>' not in html
+    assert html.count('<th scope="row">Next run</th>') == 1

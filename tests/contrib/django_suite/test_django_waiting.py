@@ -1,4 +1,4 @@
-"""What is sent from async code and from other threads, while a transaction holds the file of models and queue."""
+"""Messages that async code and other threads send, while a transaction holds the file of models and queue."""
 
 from __future__ import annotations
 

@@ -100,6 +100,31 @@ def test_the_admin_shows_orders_and_tasks(start, browser, order, soon, shoot, tm
     shoot("django-admin-tasks")
 
 
+PAGES = ("taskmessage/", "taskmessage/overview/", "deadletter/", "schedule/", "schedule/add/", "worker/")
+WIDE = """return [...document.querySelectorAll("html, .liteq-table, .liteq-wide")]
+    .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.className || one.tagName)"""
+
+
+def test_no_page_of_the_admin_is_wider_than_its_window(start, browser, order, soon, shoot, tmp_path):
+    example = start("django_shop", SHOP_DATA=str(tmp_path / "data"), SHOP_PAUSE_S="0")
+    browser.set_window_size(1200, 900)
+    browser.get(example.url)
+    order(0)
+    soon(lambda: orders(browser, "shipped"))
+    browser.get(f"{example.url}/admin/")
+    browser.find_element(By.NAME, "username").send_keys("admin")
+    browser.find_element(By.NAME, "password").send_keys("admin")
+    browser.find_element(By.CSS_SELECTOR, "input[type=submit]").click()
+    soon(lambda: "Task queue" in browser.page_source)
+    for path in PAGES:
+        browser.get(f"{example.url}/admin/liteq_django/{path}")
+        assert browser.find_elements(By.ID, "content-main"), path
+        shoot("django-admin-1200-" + path.strip("/").replace("/", "-"))
+        assert browser.execute_script(WIDE) == [], path
+    names = browser.find_elements(By.CSS_SELECTOR, "#result_list tbody tr")
+    assert len(names) == 1  # the worker
+
+
 def test_a_worker_that_is_killed_loses_no_letter_and_no_parcel(start, browser, order, soon, tmp_path):
     example = start("django_shop", SHOP_DATA=str(tmp_path / "data"), SHOP_PAUSE_S="0.4")
     browser.get(example.url)

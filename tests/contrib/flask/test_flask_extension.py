@@ -383,7 +383,10 @@ def test_status_tells_what_waits_and_who_works(queue, client):
     fails.delay()
     with start_worker(queue, queues=["other"]):
         document = client.get("/liteq/status").json
-        assert client.get("/liteq/health?workers=1").json == {"status": "ok", "workers": 1}
+        health = client.get("/liteq/health?workers=1").json
+    assert (health["status"], health["workers"]) == ("warning", 1)
+    assert ["no worker takes from it" in health["warnings"][0], "dead letter" in health["warnings"][1]] == [True, True]
+    assert document["status"] == "warning"
     assert document["queues"]["celery"] == {"pending": 1, "dead": 1}
     assert document["dead"] == 1
     assert [worker["pid"] for worker in document["workers"]] == [os.getpid()]

@@ -31,7 +31,7 @@ def broken(order):
 
 @dataclass
 class Done:
-    """What a command did."""
+    """The outcome of a command."""
 
     code: int
     out: str

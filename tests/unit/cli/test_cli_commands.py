@@ -38,7 +38,8 @@ def test_a_task_is_sent_and_its_result_read(shop, call, work):
     assert (shop("result", id_).out, shop("result", id_).code) == ("5\n", 0)
     found = shop("result", id_, "--json").json
     assert found | {"date_done": None} == {
-        "id": id_, "task": "shop.add", "state": "SUCCESS", "result": 5, "error": None, "traceback": None,
+        "id": id_, "task": "shop.add", "state": "SUCCESS", "result": 5, "progress": None, "error": None,
+        "traceback": None,
         "date_done": None,
     }  # fmt: skip
     assert datetime.fromisoformat(found["date_done"])
@@ -115,7 +116,7 @@ def test_dead_letters_are_listed_shown_replayed_dropped(shop, call, work):
     work()
     assert shop("dead", "replay", "--task", "shop.broken", "--json").json["replayed"] == [two, one]
     work()
-    assert shop("dead", "drop", "--all", "--json").json == {"dropped": 2}
+    assert shop("dead", "drop", "--all", "--yes", "--json").json == {"dropped": 2}
     assert shop("dead", "list", "--json").json == []
 
 

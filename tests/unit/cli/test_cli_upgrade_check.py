@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from liteq.cli import main
+from liteq.cli.compat.upgrade.facts import PACKAGES
 
 APPS = Path(__file__).resolve().parents[2] / "contrib" / "celery_apps"
 
@@ -58,9 +59,22 @@ def test_nothing_is_imported(check, tmp_path):
         ("from celery.app.task import Task", "note"),
         ("from celery.bootsteps import Blueprint", "missing"),
         ("from celery.bootsteps import ConsumerStep", "missing"),
-        ("from kombu import Connection", "missing"),
+        ("from kombu import Consumer", "missing"),
         ("import gevent", "missing"),
         ("import django_celery_beat.models", "differs"),
+        ("from celery_batches import Batches", "missing"),
+        ("from redbeat import RedBeatSchedulerEntry", "missing"),
+        ("import pytest_celery", "missing"),
+        ("from sentry_sdk.integrations.celery import CeleryIntegration", "note"),
+        ("from sentry_sdk.integrations import celery", "note"),
+        ("from sentry_sdk.integrations.django import DjangoIntegration", None),
+        ("import sentry_sdk", None),
+        ("from opentelemetry.instrumentation.celery import CeleryInstrumentor", "note"),
+        ("from opentelemetry import trace", None),
+        ("from elasticapm.contrib.celery import register_instrumentation", "note"),
+        ("from asgi_correlation_id.extensions.celery import load_correlation_ids", "note"),
+        ("from django_structlog.celery.steps import DjangoStructLogInitStep", "note"),
+        ("import django_structlog.middlewares", None),
     ],
 )
 def test_imports(check, line, severity):
@@ -98,10 +112,10 @@ def test_task_options_and_calls(check):
 
 def test_parts_of_an_app_and_of_its_control(check):
     _, findings = check(
-        m__py="from celery import Celery\napp = Celery('x', broker='sqlite:///x.db')\napp.loader.config\napp.steps['worker'].add(1)\n"
+        m__py="from celery import Celery\napp = Celery('x', broker='sqlite:///x.db')\napp.fixups\napp.steps['worker'].add(1)\n"
         "app.control.election(1)\napp.control.inspect().memsample()\napp.control.ping()\n"
     )
-    assert "app.loader" in whats(findings, "missing")
+    assert "app.fixups" in whats(findings, "missing")
     assert "app.steps" not in str(findings)
     assert "app.control" not in str(findings)
 
@@ -131,6 +145,32 @@ def test_command_lines(check, tmp_path, file, text, severity, what):
     code, findings = check()
     assert (severity, what) in [(found, said) for _, _, found, said in findings]
     assert code == (1 if severity == "missing" else 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "package", "severity"),
+    [
+        ("opentelemetry-instrumentation-celery==0.55b0", "opentelemetry-instrumentation-celery", "note"),
+        ("celery-redbeat", "celery-redbeat", "missing"),
+        ("celery_batches >= 0.9", "celery_batches", "missing"),
+        ("pytest-celery[redis]~=1.1", "pytest-celery", "missing"),
+        ("celery-exporter; python_version > '3'", "celery-exporter", "differs"),
+        ("flower", "flower", "missing"),
+    ],
+)
+def test_lists_of_requirements(check, tmp_path, line, package, severity):
+    (tmp_path / "requirements-dev.txt").write_text(f"# what we use\ndjango==5\n{line}\n")
+    (tmp_path / "pyproject.toml").write_text(f'[project]\ndependencies = [\n    "{line}",\n]\n')
+    _, findings = check()
+    assert sorted(findings) == [
+        ("pyproject.toml", 3, severity, f"the package {package}"),
+        ("requirements-dev.txt", 3, severity, f"the package {package}"),
+    ]
+
+
+def test_packages_that_pull_celery_in_are_said_to():
+    for name in ("celery_exporter", "opentelemetry", "pytest_celery"):
+        assert "--no-deps" in PACKAGES[name][1]
 
 
 def test_words_that_only_look_like_a_command(check, tmp_path):

@@ -234,7 +234,7 @@ def test_trouble_with_the_file_is_survived(app, run, monkeypatch, eventually):
 
 
 def test_one_outcome_that_cannot_be_stored_holds_up_no_other(app, run, monkeypatch):
-    """What the storage refuses for good becomes a dead letter that says why; its neighbours are settled."""
+    """An outcome that the storage refuses for good becomes a dead letter that says why; its neighbours are settled."""
 
     @app.task
     def double(x: int) -> int:

@@ -9,7 +9,7 @@ from liteq.settings import NO_EFFECT, SETTINGS, WHY_NO_EFFECT, canonical
 from liteq.settings.schemes import is_ours
 from liteq.utils.upward import upward
 
-__all__ = ["Finding", "Severity", "of_import", "of_setting", "of_task_option"]
+__all__ = ["Finding", "Severity", "of_import", "of_requirement", "of_setting", "of_task_option"]
 
 
 class Severity(StrEnum):
@@ -39,17 +39,62 @@ TO_A_FILE = "the queue is a file: sqlite:///tasks.db"
 ONE_FILE = "results are in the queue's file: drop it"
 NO_GREEN = "there are no pools of green threads: `async def` tasks, or the pool `threads`"
 
+UNMODIFIED = "works as it is with liteq_celery"
+PULLS_CELERY = "install it with `pip install --no-deps`, or it pulls Celery back in, which then goes before liteq"
+
 PACKAGES: dict[str, Verdict] = {
+    "asgi_correlation_id": (Severity.NOTE, UNMODIFIED),
+    "celery_batches": (Severity.MISSING, "there are no batches of messages: `app.enqueue_many` sends in bulk"),
+    "celery_exporter": (
+        Severity.DIFFERS,
+        f"{UNMODIFIED}, but for the lengths of queues (`liteq --json status`); {PULLS_CELERY}",
+    ),
     "celery_once": (Severity.DIFFERS, "`apply_async(unique_key=...)` does it without a lock elsewhere"),
     "django_celery_beat": (Severity.DIFFERS, "liteq_django has these tables' entries imported into the queue's file"),
     "django_celery_results": (
         Severity.DIFFERS,
         "results are in the queue's file; liteq_django shows them in the admin",
     ),
+    "django_structlog": (Severity.NOTE, UNMODIFIED),
+    "elasticapm": (Severity.NOTE, UNMODIFIED),
     "eventlet": (Severity.MISSING, NO_GREEN),
     "gevent": (Severity.MISSING, NO_GREEN),
-    "flower": (Severity.MISSING, "`liteq status`, `liteq inspect`; or the admin of liteq_django"),
+    "flower": (
+        Severity.MISSING,
+        "`liteq status`, `liteq inspect`, `liteq events`; the admin of liteq_django has pages; it pulls Celery back in",
+    ),
+    "opentelemetry": (Severity.NOTE, f"CeleryInstrumentor {UNMODIFIED}; {PULLS_CELERY}"),
+    "pytest_celery": (
+        Severity.MISSING,
+        f"it starts brokers in Docker: `liteq.testing.plugin` has Celery's fixtures. {PULLS_CELERY}",
+    ),
+    "redbeat": (Severity.MISSING, "entries are in the queue's file and any number of beats may run; `app.schedules`"),
+    "sentry_sdk": (Severity.NOTE, f"CeleryIntegration {UNMODIFIED}"),
 }
+
+# A package that has a part for Celery, and many users without: only this part is told of.
+OF_CELERY = {
+    "asgi_correlation_id": "asgi_correlation_id.extensions.celery",
+    "django_structlog": "django_structlog.celery",
+    "elasticapm": "elasticapm.contrib.celery",
+    "opentelemetry": "opentelemetry.instrumentation.celery",
+    "sentry_sdk": "sentry_sdk.integrations.celery",
+}
+
+# Names of distributions that say for certain that the part for Celery is used, and the modules that they bring.
+REQUIREMENTS = {
+    "celery-batches": "celery_batches", "celery-exporter": "celery_exporter", "celery-once": "celery_once",
+    "celery-redbeat": "redbeat", "django-celery-beat": "django_celery_beat",
+    "django-celery-results": "django_celery_results", "flower": "flower",
+    "opentelemetry-instrumentation-celery": "opentelemetry", "pytest-celery": "pytest_celery",
+}  # fmt: skip
+
+
+def of_requirement(name: str) -> Verdict | None:
+    """The verdict on a package in a list of requirements; None where it says nothing about Celery."""
+    module = REQUIREMENTS.get(name.lower().replace("_", "-"))
+    return None if module is None else PACKAGES[module]
+
 
 # Public modules of liteq that bear the name of one of Celery's: there a changed import line is enough.
 PUBLIC = frozenset(
@@ -63,7 +108,8 @@ def of_import(module: str, name: str | None) -> Verdict | None:
     """The verdict on `from module import name` (None: `import module`); None where it works."""
     root = module.partition(".")[0]
     if root in PACKAGES:
-        return PACKAGES[root]
+        part = OF_CELERY.get(root, root)
+        return PACKAGES[root] if f"{module}.{name or ''}.".startswith(f"{part}.") else None
     if root not in ROOTS:
         return None
     modules, why_not = upward("celery_names"), upward("celery_reasons")

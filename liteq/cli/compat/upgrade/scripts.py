@@ -7,12 +7,13 @@ import shlex
 
 import click
 
-from liteq.cli.compat.upgrade.facts import NO_GREEN, PACKAGES, Finding, Severity, Verdict
+from liteq.cli.compat.upgrade.facts import NO_GREEN, PACKAGES, Finding, Severity, Verdict, of_requirement
 from liteq.cli.compat.upgrade.sources import lines_of_commands
 
 __all__ = ["check_script"]
 
 COMMAND = re.compile(r"""(?:^|[\s"'\[=:/(&|;])celery(?=["']?(?:,|\s))""")
+REQUIREMENT = re.compile(r"""\s*["']?(?P<name>[A-Za-z][\w.-]*)(?:\[[^\]]*\])?\s*(?:[=<>~!]=|[<>]|["',;@]|$)""")
 QUOTES = re.compile(r"""["',\[\]]""")
 GLOBAL_WITH_VALUE = frozenset(
     {"-A", "--app", "-b", "--broker", "--result-backend", "--loader", "--config", "--workdir"}
@@ -25,6 +26,8 @@ def check_script(file: str, text: str) -> list[Finding]:
     for number, line in lines_of_commands(text):
         if line.lstrip().startswith("#"):
             continue
+        if (pinned := REQUIREMENT.match(line)) and (verdict := of_requirement(pinned["name"])):
+            found.append(Finding(file, number, *_of(verdict, f"the package {pinned['name']}")))
         match = COMMAND.search(line)
         if match is None:
             continue

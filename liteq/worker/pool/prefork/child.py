@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from liteq.context import App
+from liteq.execution.lines import LINES
 from liteq.message import Lease, Outcome
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import ended_by
@@ -75,8 +76,11 @@ class Child:
             stop=_stop_parent,
         )
 
-    def run(self) -> None:
-        """Execute until there is nothing more to execute for; the caller ends the process."""
+    def workloop(self) -> None:
+        """Execute until there is nothing more to execute for; the caller ends the process.
+
+        Its name is that of billiard, whose users wrap it to do their last things in each process.
+        """
         # a report may be deferred for the next task, if that one is expected to be short. Where it is not after all,
         # the parent asks for the deferred reports by this signal.
         signal.signal(signal.SIGURG, self._asked_to_report)
@@ -131,7 +135,7 @@ class Child:
                 data = os.read(self._permits, PERMIT)
             except BlockingIOError:
                 self._send_reports()  # nothing to do: deferred reports go out before the wait
-                self._wait.poll()
+                self._wait.poll(LINES.idle())
                 continue
             return int.from_bytes(data, "little") if data else None
 

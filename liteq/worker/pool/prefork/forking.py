@@ -266,7 +266,7 @@ def fork_child(
             let_go()
             _become_child(parent, f"liteq: {settings.hostname} child {number}", f"ForkPoolWorker-{number}")
             announce.worker_process_init.send(sender=None)
-            Child(app, settings, channel.theirs, channel.permits_in).run()
+            Child(app, settings, channel.theirs, channel.permits_in).workloop()
             status = 0
         except BaseException:
             logger.exception("a worker process failed outside any task")

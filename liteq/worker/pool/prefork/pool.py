@@ -165,7 +165,10 @@ class PreforkPool:
         _, at, seconds = child.hard_limit
         if now < at:
             return at
-        logger.error("hard time limit of %s s exceeded: killing process %s", seconds, child.pid)
+        lease = child.leases.get(child.hard_limit[0], (None,))[0]
+        name, id_ = ("?", "?") if lease is None else (lease.task, lease.id)
+        text = "Task %s[%s] given up: its hard time limit of %s s is exceeded; killing process %s"
+        logger.error(text, name, id_, seconds, child.pid, extra={"task_name": name, "task_id": id_})
         child.kill()
         return None
 
@@ -286,14 +289,16 @@ class PreforkPool:
         child.close()
         self._pause_after(child, bool(started))
         if status and not self._stopping:
-            self._log_end(child, status)
+            self._log_end(child, status, started[-1:])
 
     @staticmethod
-    def _log_end(child: Handle, status: int) -> None:
+    def _log_end(child: Handle, status: int, ran: Sequence[Lease]) -> None:
+        about = {"task_name": ran[0].task, "task_id": ran[0].id} if ran else {}
+        task = f", while it ran {ran[0].task}[{ran[0].id}]" if ran else ""
         if child.terminated is not None:  # as somebody asked for: nothing is wrong
-            logger.warning("process %s was terminated: %s", child.pid, _describe(status))
+            logger.warning("process %s was terminated: %s%s", child.pid, _describe(status), task, extra=about)
         else:
-            logger.error("process %s ended with %s", child.pid, _describe(status))
+            logger.error("process %s ended with %s%s", child.pid, _describe(status), task, extra=about)
 
     def _unwatch(self, child: Handle) -> None:
         self._loop.unwatch(child.sock.fileno())

@@ -1,4 +1,4 @@
-"""What the shop's web process does; prints what came of it as one JSON document."""
+"""The shop's web process; prints its results as one JSON document."""
 
 import json
 from datetime import UTC, datetime, timedelta

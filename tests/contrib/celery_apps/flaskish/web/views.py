@@ -1,4 +1,4 @@
-"""What a browser would ask for; each returns what would be sent as JSON."""
+"""Views that a browser would ask for; each returns the value that would be sent as JSON."""
 
 from celery.result import AsyncResult
 

@@ -1,4 +1,4 @@
-"""What the shop has in place of a database: a file of lines."""
+"""The shop's journal, in place of a database: a file of lines."""
 
 import json
 import os

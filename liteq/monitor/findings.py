@@ -1,0 +1,147 @@
+"""Work that does not go on, and its reason: the one answer of `doctor`, `status`, status routes and the admin.
+
+An `error` is work that stands still until somebody acts; a `warning` is a thing that somebody should look at. What has
+waited for less than a minute is no more than that: a worker that is being started again will take it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from liteq.context import App
+from liteq.context.living import living
+from liteq.storage.backlog import COUNTED, Backlog
+from liteq.storage.workers import WorkerRecord
+from liteq.utils.text import span
+
+__all__ = ["Finding", "findings"]
+
+GRACE_S = 60.0  # a deployment's; and a beat that is there looks each 5 s
+STATUSES = ("warning", "error")
+NAMED = 3  # tasks, schedules and workers that a finding names
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong: `kind` in two words, `status` "error" or "warning", `detail` with what to do."""
+
+    kind: str
+    status: str
+    detail: str
+
+
+def findings(app: App) -> list[Finding]:
+    """The things that are wrong with the work of `app`'s file, the errors first; [] when there are none.
+
+    Costs some look-ups in indexes for each queue in which messages wait, however many these are. Raises StorageError
+    where the file cannot be read.
+    """
+    alive = living(app)
+    backlogs = app.storage.reader.backlog()
+    found = [
+        *_of_queues(app, backlogs, alive),
+        *_of_schedules(app),
+        *_of_dead_letters(app),
+        *_of_names(alive),
+    ]
+    return sorted(found, key=lambda one: STATUSES.index(one.status), reverse=True)
+
+
+def _of_queues(app: App, backlogs: Sequence[Backlog], alive: Sequence[WorkerRecord]) -> Iterator[Finding]:
+    if not alive:
+        if backlogs:
+            waiting = "; ".join(_waiting(app, one) for one in backlogs[:NAMED])
+            status = max((_status(app, one) for one in backlogs), key=STATUSES.index)
+            yield Finding("no worker", status, f"{waiting}, and no worker lives: start one with `liteq worker`")
+        return
+    for one in backlogs:
+        takers = [worker for worker in alive if one.queue in (worker.facts.get("queues") or ())]
+        if not takers:
+            how = f"start one with `liteq worker -Q {one.queue}`, or `liteq control add_consumer {one.queue}`"
+            yield Finding("idle queue", _status(app, one), f"{_waiting(app, one)}, and no worker takes from it: {how}")
+            continue
+        unknown = _unknown(one, takers)
+        if unknown:
+            many = f"{_some(unknown)} in queue {one.queue!r}: no living worker of it knows {_them(unknown, 'task')}"
+            yield Finding("unknown tasks", _status(app, one), f"{many}; start one whose app has {_them(unknown)}")
+        if _age_s(app, one.oldest_ms) > app.conf.stuck_after:
+            yield Finding(
+                "old messages", "warning", f"{_waiting(app, one)}: more than its workers can do, or they hang"
+            )
+
+
+def _unknown(one: Backlog, takers: Sequence[WorkerRecord]) -> list[str]:
+    """The tasks at the head of a queue that none of its workers knows; [] where one of them does not tell its tasks."""
+    known: set[str] = set()
+    for worker in takers:
+        told = worker.facts.get("tasks")
+        if not isinstance(told, list):  # an older liteq's, or more than it can tell
+            return []
+        known.update(map(str, told))
+    return sorted(task for task in one.tasks - known if not task.startswith("celery."))  # those are built in
+
+
+def _of_schedules(app: App) -> Iterator[Finding]:
+    now_ms = app.clock.now_ms()
+    records, _ = app.storage.schedules.due()
+    overdue = [one for one in records if one.next_due_ms is not None and now_ms - one.next_due_ms > GRACE_S * 1000]
+    if overdue:
+        oldest = overdue[0]
+        assert oldest.next_due_ms is not None
+        late = span((now_ms - oldest.next_due_ms) / 1000)
+        names = _some([one.name for one in overdue])
+        yield Finding(
+            "overdue schedules", "error",
+            f"{names}: due for {late}, and not sent, so no beat runs: start `liteq beat`, or a worker with -B",
+        )  # fmt: skip
+
+
+def _of_dead_letters(app: App) -> Iterator[Finding]:
+    n, newest_ms = app.storage.reader.dead_letters()
+    if n:
+        newest = "" if newest_ms is None else f", the newest {span(_age_s(app, newest_ms))} ago"
+        letters = "1 dead letter" if n == 1 else f"{_number(n)} dead letters"
+        yield Finding("dead letters", "warning", f"{letters}{newest}: see `liteq dead list`; replay or drop them")
+
+
+def _of_names(alive: Sequence[WorkerRecord]) -> Iterator[Finding]:
+    twins = sorted(name for name, n in Counter(worker.name for worker in alive).items() if n > 1)
+    if twins:
+        yield Finding(
+            "one name", "warning",
+            f"several workers are called {_some(twins)}: `inspect` and `control` cannot tell them apart; "
+            "start each with a name of its own, -n NAME@%h",
+        )  # fmt: skip
+
+
+# -- words -----------------------------------------------------------------------------------------------------------
+
+
+def _waiting(app: App, one: Backlog) -> str:
+    messages, wait = ("1 message", "waits") if one.n == 1 else (f"{_number(one.n)} messages", "wait")
+    age = span(_age_s(app, one.oldest_ms))
+    return f"{messages} {wait} in queue {one.queue!r}, " + (f"for {age}" if one.n == 1 else f"the oldest for {age}")
+
+
+def _status(app: App, one: Backlog) -> str:
+    return "error" if _age_s(app, one.oldest_ms) > GRACE_S else "warning"
+
+
+def _age_s(app: App, ms: int) -> float:
+    return max(0.0, (app.clock.now_ms() - ms) / 1000)
+
+
+def _number(n: int) -> str:
+    return f"{n:,}" if n < COUNTED else f"{COUNTED:,} or more"
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - NAMED
+    return ", ".join(map(repr, islice(names, NAMED))) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _them(names: Sequence[str], noun: str = "") -> str:
+    one = len(names) == 1
+    return (f"this {noun}" if one else f"these {noun}s") if noun else ("it" if one else "them")

@@ -1,0 +1,58 @@
+"""The program that runs an example: it ends with all that it has started, and says why it cannot start."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "contrib" / "examples"
+PROGRAM = f"""
+import sys; sys.path.insert(0, {str(EXAMPLES)!r})
+from pathlib import Path
+from side_by_side import main, python
+waits = python("-c", "import signal; print('here', flush=True); signal.pause()")
+main(Path("."), web=waits, worker=waits, default_port=0)
+"""
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM, *words]
+    return subprocess.Popen(
+        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_it_ends_what_it_has_started(tmp_path, signum):
+    program = start(tmp_path)
+    said = ""
+    while said.count("here\n") < 2:
+        line = program.stdout.readline()
+        assert line, said
+        said += line
+    program.send_signal(signum)
+    rest, _ = program.communicate(timeout=30)
+    assert program.returncode == 0, said + rest
+    pids = [int(pid) for pid in re.findall(r"^\w+: process (\d+)", said, re.MULTILINE)]
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_taken_port_ends_it_with_a_message(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        program = start(tmp_path, "--port", str(port))
+        said, _ = program.communicate(timeout=30)
+    assert program.returncode == 1
+    assert said.startswith(f"port {port} cannot be used: ")
+    assert "--port 0" in said
+    assert "process" not in said
