@@ -16,6 +16,7 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +65,7 @@ class Mix:
         self.revoked: set[str] = set()
         self.forgotten: set[str] = set()
         self.backups: list[Path] = []
-        self._stopped: list[tuple[float, Process]] = []  # from when on it goes on
+        self._stopped: list[threading.Timer] = []  # each lets one go on, whatever is waited for here meanwhile
         self._started = 0
         self.workers = {pool: self._worker(pool) for pool in POOLS}
         self.producers = [self._producer() for _ in range(PRODUCERS)]
@@ -116,14 +117,13 @@ class Mix:
     def _let_pass(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         wait_for(lambda: time.monotonic() > end, within_s=seconds + 10)
-        self._go_on(time.monotonic())
 
-    def _go_on(self, now: float) -> None:
-        for due, process in self._stopped:
-            if due <= now:
-                with contextlib.suppress(ProcessLookupError):  # not if it has ended: its children were stopped with it
-                    os.killpg(process.pid, signal.SIGCONT)
-        self._stopped = [(due, process) for due, process in self._stopped if due > now]
+    def _go_on(self) -> None:
+        """Let all go on that are stopped."""
+        for timer in self._stopped:
+            timer.cancel()
+            timer.function(*timer.args)
+        self._stopped.clear()
 
     def _a_pool(self) -> str:
         return self.rng.choice(list(POOLS))
@@ -146,7 +146,7 @@ class Mix:
         """Warm or cold."""
         pool = self._a_pool()
         worker = self.workers[pool]
-        self._go_on(float("inf"))
+        self._go_on()
         worker.send_signal(self.rng.choice([signal.SIGTERM, signal.SIGQUIT]))
         wait_for(lambda: worker.poll() is not None, within_s=60)
         self.workers[pool] = self._worker(pool)
@@ -170,7 +170,9 @@ class Mix:
 
     def _pause(self, process: Process) -> None:
         os.killpg(process.pid, signal.SIGSTOP)
-        self._stopped.append((time.monotonic() + self.rng.random() * 5, process))  # two leases and a half at most
+        timer = threading.Timer(self.rng.random() * 5, resume, [process.pid])  # two leases and a half at most
+        timer.start()
+        self._stopped.append(timer)
 
     def set_clock(self) -> None:
         seconds = self.rng.choice(SET_TO_S)
@@ -218,7 +220,7 @@ class Mix:
 
     def settle(self) -> None:
         """Stop what sends, make all good, let the workers run the file empty, then end them."""
-        self._go_on(float("inf"))
+        self._go_on()
         for process in [*self.producers, self.beat]:
             kill_group(process)
         self.app.control.global_rate_limit("mix_app.shared", "0")
@@ -290,8 +292,14 @@ class Mix:
         return {"faults": len(self.done), "accepted": accepted, "executions": self.drill.executions()}
 
     def close(self) -> None:
+        self._go_on()
         self.app.close()
         self.drill.close()
+
+
+def resume(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # not if it has ended: its children were stopped with it
+        os.killpg(group, signal.SIGCONT)
 
 
 FAULTS: list[Callable[[Mix], None]] = [
