@@ -159,7 +159,11 @@ class Ack:
 
 @dataclass(slots=True)
 class RetryAt:
-    """It is to run again at `due_ms`; the rest are the changes of `retry(args=..., queue=...)`, None: no change."""
+    """It is to run again at `due_ms`; the rest are the changes of `retry(args=..., queue=...)`, None: no change.
+
+    `delay_ms`: its countdown, which `due_ms` is of; None for a time that was named. The clock may be set on the way: it
+    is due no later than so long after it was settled.
+    """
 
     due_ms: int
     error: bytes | None = None
@@ -168,6 +172,7 @@ class RetryAt:
     queue: str | None = None
     priority: int | None = None
     expires_ms: int | None = None
+    delay_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -181,12 +186,12 @@ class DeadLetter:
 class Release:
     """Back in the queue as it was. `crashed`: the child that ran it died; past `max_crashes` it is a dead letter.
 
-    `due_ms`: handed back by a worker that cannot run it, for others to take from then on, with these `options`.
+    `pause_ms`: handed back by a worker that cannot run it, for others to take after so long, with these `options`.
     """
 
     crashed: bool = False
     error: bytes | None = None
-    due_ms: int | None = None
+    pause_ms: int | None = None
     options: bytes | None = None
 
 

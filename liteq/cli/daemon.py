@@ -17,14 +17,18 @@ from liteq.exceptions import ImproperlyConfigured
 __all__ = ["become", "claim_pidfile", "detached", "holder", "lives"]
 
 flock: Callable[[int], None] | None
+unlock: Callable[[int], None] | None
 try:
     import fcntl
 except ImportError:  # Windows, where nothing is detached either
-    flock = None
+    flock = unlock = None
 else:
 
     def flock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX)
+
+    def unlock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 @contextmanager
@@ -98,12 +102,14 @@ def become(user: str | None, group: str | None) -> None:
 def claim_pidfile(path: Path) -> None:
     """Write this process's id to `path` until it ends; one that a dead process left is taken over.
 
-    Ends the process with 73 when the file belongs to a living process, or is something else than a pidfile.
+    Ends the process with 73 when the file belongs to a living process, or is something else than a pidfile. It stays
+    open here, by which `holder` tells this process from another program that has its number later.
     """
     try:
         fd = _locked(path)
     except OSError as exc:
         _refuse(f"{path} cannot be written: {exc.strerror}")
+    claimed = False
     try:
         said = os.read(fd, 64).strip(b"\0 \n").decode(errors="replace")
         if said and not said.isdigit():
@@ -117,8 +123,12 @@ def claim_pidfile(path: Path) -> None:
         line = f"{os.getpid()}\n".encode()
         os.pwrite(fd, line, 0)  # then cut: nobody finds it empty who looks meanwhile
         os.ftruncate(fd, len(line))
+        claimed = True
     finally:
-        os.close(fd)
+        if not claimed:
+            os.close(fd)
+        elif unlock is not None:
+            unlock(fd)
     atexit.register(_release, path, os.getpid())
 
 
@@ -141,14 +151,28 @@ def _refuse(text: str) -> NoReturn:
 
 
 def holder(path: Path) -> int | None:
-    """The living process that the pidfile `path` names; None where there is none."""
+    """The living process that the pidfile `path` names; None where there is none, or another program has its number."""
     try:
         pid = int(path.read_text().strip())
     except (OSError, ValueError):
         return None
     if pid == os.getpid():  # containers start with the same number each time
         return None
-    return pid if lives(pid) else None
+    return pid if lives(pid) and _has_open(pid, path) else None
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    """Whether a process has `path` open, as far as the kernel tells: without /proc, and of another user's, True."""
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+        wanted = path.stat()
+    except OSError:
+        return True
+    for descriptor in descriptors:
+        with suppress(OSError):  # closed meanwhile
+            if os.path.samestat(descriptor.stat(), wanted):
+                return True
+    return False
 
 
 def lives(pid: int) -> bool:

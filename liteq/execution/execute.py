@@ -304,23 +304,27 @@ def _retried_by_its_class(task: Any, plan: Plan, request: Request, exc: Exceptio
     )
 
 
-def retry_due_ms(when: float | datetime | timedelta | None, default_s: float | None, clock: Clock) -> int:
+def retry_due_ms(
+    when: float | datetime | timedelta | None, default_s: float | None, clock: Clock
+) -> tuple[int, int | None]:
     """The time to run again, in ms since the epoch: `when` in seconds from now or as a time, else after `default_s`.
 
-    Raises ValueError for no possible time. The task that asked for it has failed then.
+    And the countdown that it is the end of, in ms; None for a time that was named. Raises ValueError for no possible
+    time: the task that asked for it has failed then.
     """
     if isinstance(when, datetime):
-        return to_ms(when)
+        return to_ms(when), None
     if isinstance(when, timedelta):
         when = when.total_seconds()
     seconds = when if when is not None else (default_s or 0)
-    return clock.now_ms() + span_ms(seconds, "the countdown of a retry")
+    delay_ms = span_ms(seconds, "the countdown of a retry")
+    return clock.now_ms() + delay_ms, delay_ms
 
 
 def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock) -> Executed:
     reason = retry.exc or retry
     einfo = ExceptionInfo(reason, _own_frames(reason))
-    due_ms = retry_due_ms(retry.when, task.default_retry_delay, clock)
+    due_ms, delay_ms = retry_due_ms(retry.when, task.default_retry_delay, clock)
     payload = None
     if retry.sig is not None:  # the task asked for other arguments
         payload = _other_arguments(task, request, [list(retry.sig.args), retry.sig.kwargs])
@@ -330,7 +334,7 @@ def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock
         signals.task_retry.send(sender=task, request=request, reason=retry, einfo=einfo)
     logger.info("Task %s[%s] retry: %.1000s", task.name, request.id, retry)
     error = encode_error(reason, einfo.traceback, max_traceback_bytes=plan.error_limit)
-    outcome = RetryAt(due_ms, error, payload, **retry.changes)
+    outcome = RetryAt(due_ms, error, payload, delay_ms=delay_ms, **retry.changes)
     return Executed(outcome, states.RETRY, retry, retry, einfo)
 
 

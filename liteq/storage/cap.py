@@ -11,8 +11,13 @@ from liteq.storage.driver import Transaction
 
 __all__ = ["cap", "is_ahead"]
 
-# The row that was sent last: one look at the end of the table.
-NEWEST = "SELECT created_ms FROM liteq_messages ORDER BY seq DESC LIMIT 1"
+# The message that was sent last, and those that ended last: each one look at the end of a table or an index.
+NEWEST = (
+    "SELECT created_ms FROM liteq_messages ORDER BY seq DESC LIMIT 1",
+    "SELECT max(finished_ms) FROM liteq_messages WHERE finished_ms IS NOT NULL AND state <> 'dead'",
+    "SELECT max(finished_ms) FROM liteq_messages WHERE state = 'dead'",
+    "SELECT max(finished_ms) FROM liteq_groups WHERE finished_ms IS NOT NULL",
+)
 COUNTDOWNS = """
 UPDATE liteq_messages SET due_ms = :now_ms + delay_ms
  WHERE seq IN (
@@ -64,8 +69,8 @@ LONGEST_MS = 86_400_000  # that anybody waits for the answer to a command
 
 
 def is_ahead(tx: Transaction, *, now_ms: int) -> bool:
-    """Whether the clock was set back since the last message was sent, as far as that one tells; a read."""
-    return any(created_ms > now_ms for (created_ms,) in tx.execute(NEWEST))
+    """Whether the clock was set back since a message was sent or ended, as far as the last ones tell; a read."""
+    return any((at_ms or 0) > now_ms for sql in NEWEST for (at_ms,) in tx.execute(sql))
 
 
 def cap(tx: Transaction, step: str, *, now_ms: int, limit: int) -> int:

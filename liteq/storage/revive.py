@@ -38,12 +38,14 @@ SELECT seq, id, awaits, group_id, state FROM liteq_messages WHERE awaits = ? AND
 """
 ERRBACKS: Final = f"{BEHIND} AND flags & {Flag.ON_FAILURE} <> 0 ORDER BY seq"
 AROUND: Final = "SELECT group_id FROM liteq_groups WHERE id = ? AND group_id IS NOT NULL"
-# An errback that has run stays as it ended; a copy of it waits.
+# An errback that has run stays as it ended; a copy of it waits. When the original was due is over: only the time (eta)
+# of one that never came to run still counts.
 COPY: Final = """
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, delay_ms, created_ms, flags,
                             root_id, parent_id, awaits, group_id, position)
-SELECT :id, task, queue, priority, 'blocked', payload, options, due_ms, delay_ms, :now_ms, flags, root_id, parent_id,
-       :awaits, :group_id, position
+SELECT :id, task, queue, priority, 'blocked', payload, options,
+       CASE WHEN state = 'upstream_failed' AND due_ms > created_ms THEN due_ms ELSE :now_ms END, delay_ms, :now_ms,
+       flags, root_id, parent_id, :awaits, :group_id, position
   FROM liteq_messages WHERE seq = :seq
 """
 COPY_BODY: Final = """

@@ -116,7 +116,8 @@ class _Plan:
                 else:
                     self.write_end(ACK, lease, self._beside(result, payloads.result_ref(lease.seq)), now_ms)
                 self.end(lease, ok=True)
-            case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms):
+            case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms, delay_ms):
+                due_ms = due_ms if delay_ms is None else min(due_ms, now_ms + delay_ms)
                 state = "scheduled" if due_ms > now_ms else "pending"
                 # Changed arguments are complete: the result of what it awaited is among them already.
                 flags = ANY if payload is None else ANY & ~Flag.TAKES_INPUT
@@ -132,8 +133,8 @@ class _Plan:
                 self.end(lease, ok=False, error=error or encode_error(TaskRevokedError("ignored")))
             case Release(crashed, error) if crashed:
                 self._crashed(lease, error, now_ms, max_crashes)
-            case Release(due_ms=due_ms, options=options) if due_ms is not None:
-                self.write(HANDED_BACK, lease, due_ms, max(due_ms - now_ms, 0), options)
+            case Release(pause_ms=pause_ms, options=options) if pause_ms is not None:
+                self.write(HANDED_BACK, lease, now_ms + pause_ms, pause_ms, options)
                 self.woke = True
             case Release():
                 self.write(RELEASE if outcome.error is None else REJECTED, lease)

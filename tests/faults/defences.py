@@ -898,6 +898,28 @@ MUTANTS = [
         "test_clock_jumps.py::test_a_worker_that_starts_after_one_that_has_not_set_right_does",
     ),
     without(
+        "the countdown of a retry ends by the clock of now", "liteq/storage/settle.py",
+        "due_ms = due_ms if delay_ms is None else min(due_ms, now_ms + delay_ms)", "pass",
+        "test_clock_jumps.py::test_a_retry_waits_no_longer_than_its_countdown_if_the_clock_is_set_on_its_way",
+    ),
+    without(
+        "a message that is handed back pauses from now on", "liteq/storage/settle.py",
+        "self.write(HANDED_BACK, lease, now_ms + pause_ms, pause_ms, options)",
+        "self.write(HANDED_BACK, lease, pause_ms, pause_ms, options)",
+        "test_clock_jumps.py::test_what_is_handed_back_pauses_from_when_it_is_settled",
+    ),
+    without(
+        "the copy of an errback is not due when the original was", "liteq/storage/revive.py",
+        "CASE WHEN state = 'upstream_failed' AND due_ms > created_ms THEN due_ms ELSE :now_ms END, delay_ms",
+        "due_ms, delay_ms",
+        "test_clock_jumps.py::test_an_errback_of_a_replay_runs_at_once_though_the_clock_was_set_back",
+    ),
+    without(
+        "what has ended tells of a clock that was set back", "liteq/storage/cap.py",
+        "for sql in NEWEST for (at_ms,)", "for sql in NEWEST[:1] for (at_ms,)",
+        "test_clock_jumps.py::test_a_worker_that_starts_when_all_others_have_left_sees_it_by_what_has_ended",
+    ),
+    without(
         "an age of 0 is never", "liteq/storage/storage.py",
         "before_ms = now_ms - int(result_expires_s * 1000) if result_expires_s else None",
         "before_ms = now_ms - int(result_expires_s * 1000) if result_expires_s is not None else None",

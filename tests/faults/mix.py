@@ -16,17 +16,19 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from liteq import LiteQ
+from liteq.cli.exits import Exit
 from liteq.exceptions import LiteqError
 from liteq.serialization import decode
 from liteq.states import UNFINISHED, State
 
-from .clocks import FAKETIME, Offset
+from .clocks import Offset
 from .harness import HERE, Drill, Process, kill_group, kill_one_child, wait_for
 from .oracle import ask_afresh
 
@@ -54,7 +56,7 @@ class Mix:
         self.seed = seed
         self.rng = random.Random(seed)
         (folder / "clock").write_text("+0")
-        self.drill = Drill(folder, forked=True, settings={**SETTINGS, **faked(folder), "MIX_FOLDER": str(folder)})
+        self.drill = Drill(folder, forked=True, settings={**SETTINGS, "MIX_FOLDER": str(folder)})
         self.clock = Offset()
         self.app = LiteQ("mix", broker=f"sqlite:///{self.drill.db}", clock=self.clock, set_as_current=False)
         self.app.storage.migrate()
@@ -63,7 +65,7 @@ class Mix:
         self.revoked: set[str] = set()
         self.forgotten: set[str] = set()
         self.backups: list[Path] = []
-        self._stopped: list[tuple[float, Process]] = []  # from when on it goes on
+        self._stopped: list[threading.Timer] = []  # each lets one go on, whatever is waited for here meanwhile
         self._started = 0
         self.workers = {pool: self._worker(pool) for pool in POOLS}
         self.producers = [self._producer() for _ in range(PRODUCERS)]
@@ -88,7 +90,12 @@ class Mix:
         return self.drill.start("-m", "liteq", "-A", "mix_app", "beat", name=self._name("beat"))
 
     def _check_that_all_live(self) -> None:
-        """A process that has ended was not killed here."""
+        """A process that has ended was not killed here. One that met a file held up when it started is to try again."""
+        if self.beat.poll() == Exit.TRY_AGAIN:
+            self.beat = self._beat()
+        for pool, worker in self.workers.items():
+            if worker.poll() == Exit.TRY_AGAIN:
+                self.workers[pool] = self._worker(pool)
         for name, process in [*self.workers.items(), ("beat", self.beat), *(("producer", p) for p in self.producers)]:
             if (status := process.poll()) is not None:
                 self.troubles.append(f"{name} {process.pid} ended by itself, with {status}")
@@ -110,14 +117,13 @@ class Mix:
     def _let_pass(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         wait_for(lambda: time.monotonic() > end, within_s=seconds + 10)
-        self._go_on(time.monotonic())
 
-    def _go_on(self, now: float) -> None:
-        for due, process in self._stopped:
-            if due <= now:
-                with contextlib.suppress(ProcessLookupError):  # not if it has ended: its children were stopped with it
-                    os.killpg(process.pid, signal.SIGCONT)
-        self._stopped = [(due, process) for due, process in self._stopped if due > now]
+    def _go_on(self) -> None:
+        """Let all go on that are stopped."""
+        for timer in self._stopped:
+            timer.cancel()
+            timer.function(*timer.args)
+        self._stopped.clear()
 
     def _a_pool(self) -> str:
         return self.rng.choice(list(POOLS))
@@ -140,7 +146,7 @@ class Mix:
         """Warm or cold."""
         pool = self._a_pool()
         worker = self.workers[pool]
-        self._go_on(float("inf"))
+        self._go_on()
         worker.send_signal(self.rng.choice([signal.SIGTERM, signal.SIGQUIT]))
         wait_for(lambda: worker.poll() is not None, within_s=60)
         self.workers[pool] = self._worker(pool)
@@ -164,7 +170,9 @@ class Mix:
 
     def _pause(self, process: Process) -> None:
         os.killpg(process.pid, signal.SIGSTOP)
-        self._stopped.append((time.monotonic() + self.rng.random() * 5, process))  # two leases and a half at most
+        timer = threading.Timer(self.rng.random() * 5, resume, [process.pid])  # two leases and a half at most
+        timer.start()
+        self._stopped.append(timer)
 
     def set_clock(self) -> None:
         seconds = self.rng.choice(SET_TO_S)
@@ -212,7 +220,7 @@ class Mix:
 
     def settle(self) -> None:
         """Stop what sends, make all good, let the workers run the file empty, then end them."""
-        self._go_on(float("inf"))
+        self._go_on()
         for process in [*self.producers, self.beat]:
             kill_group(process)
         self.app.control.global_rate_limit("mix_app.shared", "0")
@@ -284,8 +292,14 @@ class Mix:
         return {"faults": len(self.done), "accepted": accepted, "executions": self.drill.executions()}
 
     def close(self) -> None:
+        self._go_on()
         self.app.close()
         self.drill.close()
+
+
+def resume(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # not if it has ended: its children were stopped with it
+        os.killpg(group, signal.SIGCONT)
 
 
 FAULTS: list[Callable[[Mix], None]] = [
@@ -293,18 +307,6 @@ FAULTS: list[Callable[[Mix], None]] = [
     *[Mix.pause_one, Mix.pause_one, Mix.pause_workers, Mix.set_clock, Mix.set_clock, Mix.back_up, Mix.limit],
     *[Mix.revoke, Mix.revoke, Mix.revoke_what_runs, Mix.forget, Mix.forget, Mix.replay],
 ]
-
-
-def faked(folder: Path) -> dict[str, str]:
-    """The environment of processes whose clocks are set; without libfaketime the app's own clock is."""
-    if FAKETIME is None:
-        return {}
-    return {
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
 
 
 def run_one(folder: Path, seed: int, seconds: float) -> tuple[list[str], dict[str, Any]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import time
 from pathlib import Path
 from typing import Any
@@ -22,21 +21,19 @@ from liteq.exceptions import SoftTimeLimitExceeded
 GOOD = Path(os.environ["MIX_FOLDER"]) / "good"  # once it is there, what failed would succeed
 OFFSET = Path(os.environ["MIX_FOLDER"]) / "clock"  # by how many seconds the wall clock has been set
 LARGE = 40_000  # bytes: arguments and results so large stand beside their row
-FAKED = "LD_PRELOAD" in os.environ
-
-if FAKED:
-    # libfaketime's clock_nanosleep fails with EINVAL where the monotonic clock is left alone; time.sleep calls it.
-    time.sleep = lambda seconds: select.select([], [], [], seconds) and None
 
 
 class SetClock(SystemClock):
-    """The machine's clock, set as the drill says; for machines without libfaketime."""
+    """The machine's clock, set as the drill says.
+
+    Not by libfaketime: its processes share a semaphore, and one that is killed with it stops all others for good.
+    """
 
     def now_ms(self) -> int:
         return super().now_ms() + int(OFFSET.read_text() or 0) * 1000
 
 
-app = LiteQ("mix", broker=os.environ["DRILL_BROKER"], clock=SystemClock() if FAKED else SetClock())
+app = LiteQ("mix", broker=os.environ["DRILL_BROKER"], clock=SetClock())
 app.conf.beat_schedule = {
     "a tick": {"task": "mix_app.tick", "schedule": 1.0},
     "a chord": {"task": "mix_app.spread", "schedule": 2.0, "args": (3,)},

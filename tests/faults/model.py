@@ -40,6 +40,7 @@ class Row:
     crashes: int = 0
     reaps: int = 0
     finished_ms: int | None = None
+    created_ms: int = 0
 
     @property
     def seen(self) -> tuple[object, ...]:
@@ -102,6 +103,7 @@ class Model:
             state = SCHEDULED
         due = self.now_ms if m.due_ms is None else m.due_ms
         row = Row(m.id, self.seq, state, m.priority, due, m.delay_ms, m.awaits, m.group_id, m.flags, None)
+        row.created_ms = self.now_ms
         self.rows[m.id] = row
         return row
 
@@ -161,9 +163,11 @@ class Model:
             for row in sorted(canvas, key=lambda row: row.seq):
                 self.seq += 1
                 self.copies.append(names[row.id])
+                named = row.state is UPSTREAM_FAILED and row.due_ms > row.created_ms  # a time that has not come
                 self.rows[names[row.id]] = replace(
                     row, id=names[row.id], seq=self.seq, state=BLOCKED, awaits=names.get(row.awaits or "", row.awaits),
                     unique_key=None, token=0, worker=0, retries=0, crashes=0, reaps=0, finished_ms=None,
+                    due_ms=row.due_ms if named else self.now_ms, created_ms=self.now_ms,
                 )  # fmt: skip
             first.awaits = None
 

@@ -14,10 +14,10 @@ from liteq import LiteQ, chain, chord, group
 from liteq.beat import Beat
 from liteq.context import identity
 from liteq.exceptions import StorageBusy
-from liteq.message import Ack, Batch, Lease, Message, RetryAt, new_id
+from liteq.message import Ack, Batch, DeadLetter, Flag, Lease, Message, Release, RetryAt, new_id
 from liteq.policy.rates import Bucket
 from liteq.schedules import crontab
-from liteq.serialization import encode
+from liteq.serialization import encode, encode_error
 from liteq.states import State
 from liteq.storage.inspect import Record
 from liteq.storage.rates import Budget
@@ -219,6 +219,57 @@ def test_a_worker_that_starts_after_one_that_has_not_set_right_does(storage: Sto
     counting_down(storage, clock)
     worker_of(storage, "after", boot="this boot/pid:[2]").look_after_others()
     assert left_s(storage, clock, sent) <= COUNTDOWN_S
+
+
+@pytest.mark.parametrize("outcome", [Ack(b"1"), DeadLetter(b"{}")], ids=["done", "dead"])
+def test_a_worker_that_starts_when_all_others_have_left_sees_it_by_what_has_ended(
+    storage: Storage, clock: TwoClocks, outcome: Ack | DeadLetter
+) -> None:
+    """They knew nothing of it yet, and something newer has been sent since."""
+    before = worker_of(storage, "before")
+    storage.settle([(lease_one(storage, before), outcome)])
+    sent = counting_down(storage, clock)
+    before.leave()
+    clock.wall_ms -= DAY * 1000
+    counting_down(storage, clock)
+    worker_of(storage, "after").look_after_others()
+    assert left_s(storage, clock, sent) <= COUNTDOWN_S
+
+
+@pytest.mark.parametrize("jump_s", [-3600, -DAY])
+def test_a_retry_waits_no_longer_than_its_countdown_if_the_clock_is_set_on_its_way(
+    storage: Storage, clock: TwoClocks, jump_s: int
+) -> None:
+    """The task has named its time by the clock of before, and it is settled by the clock of now."""
+    lease = lease_one(storage, worker_of(storage, "worker"))
+    retry = RetryAt(clock.now_ms() + COUNTDOWN_S * 1000, delay_ms=COUNTDOWN_S * 1000)
+    clock.wall_ms += jump_s * 1000
+    storage.settle([(lease, retry)])
+    assert left_s(storage, clock, lease.id) == COUNTDOWN_S
+
+
+def test_what_is_handed_back_pauses_from_when_it_is_settled(storage: Storage, clock: TwoClocks) -> None:
+    lease = lease_one(storage, worker_of(storage, "worker"))
+    storage.settle([(lease, Release(pause_ms=2_000))])
+    assert left_s(storage, clock, lease.id) == 2
+
+
+def test_an_errback_of_a_replay_runs_at_once_though_the_clock_was_set_back(storage: Storage, clock: TwoClocks) -> None:
+    """The errback ran by the clock of before, and a copy of it waits for the next failure."""
+    worker = worker_of(storage, "worker")
+    id_, flags = new_id(), Flag.ON_FAILURE | Flag.PERHAPS
+    canvas = [Message(id_, "t", b"[[],{}]", flags=Flag.LINKED)]
+    storage.enqueue(Batch([*canvas, Message(new_id(), "errback", b"[[],{}]", awaits=id_, flags=flags)]))
+    names = []
+    for outcome in (DeadLetter(encode_error(ValueError())), Ack(b"1")) * 2:
+        clock.advance(10)
+        (lease,) = storage.claim(["celery"], worker=worker.worker, limit=9, visibility_s=VISIBILITY_S)
+        storage.settle([(lease, outcome)])
+        names.append(lease.task)
+        if lease.task == "errback" and len(names) == 2:
+            clock.wall_ms -= DAY * 1000
+            assert storage.dead.requeue([id_]) == [id_]
+    assert names == ["t", "errback", "t", "errback"]
 
 
 # -- every verb ------------------------------------------------------------------------------------------------------

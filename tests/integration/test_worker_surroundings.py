@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from liteq.cli.daemon import holder as holder_of
 from liteq.exceptions import WorkerLostError
 
 from .worker_process import HERE, Site, lives, wait_for
@@ -155,6 +156,23 @@ def test_of_many_that_find_a_dead_worker_s_pidfile_one_takes_it(tmp_path):
         assert {racer.poll() for racer in racers if racer is not holder} == {73}
         assert holder.communicate(b"end\n")[0] == b"mine\n"
     assert not (tmp_path / "worker.pid").exists()
+
+
+@pytest.mark.parametrize("number", ["another program's", "99999999999"])
+def test_a_pidfile_whose_number_is_another_program_s_is_taken_over(tmp_path, number):
+    """A container was killed: in the next one the number is its entrypoint's."""
+    with subprocess.Popen(["sleep", "600"]) as other:
+        pidfile = tmp_path / "worker.pid"
+        pidfile.write_text(f"{other.pid if number.startswith('another') else number}\n")
+        code = "import sys; from pathlib import Path; from liteq.cli.daemon import *; p = Path(sys.argv[1])\n"
+        code += "assert holder(p) is None; claim_pidfile(p); print(p.read_text(), flush=True); input()"
+        run = [sys.executable, "-c", code, str(pidfile)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        with subprocess.Popen(run, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+            assert worker.stdout.readline() == f"{worker.pid}\n"
+            assert holder_of(pidfile) == worker.pid
+            worker.communicate("end\n")
+        other.kill()
 
 
 def test_a_file_that_is_no_pidfile_stays_as_it_is(tmp_path):

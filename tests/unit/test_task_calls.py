@@ -98,7 +98,7 @@ def test_retry_may_change_the_arguments_and_the_delay(app, clock):
         self.retry(args=(n + 1,), countdown=0.5)
 
     outcome = run(again, 1).outcome
-    assert outcome == RetryAt(clock.now_ms() + 500, outcome.error, b"[[2],{}]")
+    assert outcome == RetryAt(clock.now_ms() + 500, outcome.error, b"[[2],{}]", delay_ms=500)
 
 
 def test_one_retry_too_many_raises_its_exc_or_says_so(app):

@@ -122,7 +122,7 @@ class Reader(Facade):
             return _workers.before(tx, worker, boot, since_ms=now_ms - fresh_ms, until_ms=now_ms + fresh_ms)
 
     def is_ahead(self, slack_s: float = 1.0) -> bool:
-        """Whether the clock was set back, by more than `slack_s` seconds, since the last message was sent; a read."""
+        """Whether the clock was set back, by more than `slack_s` seconds, since a message was sent or ended; a read."""
         with self._driver.read() as tx:
             return _cap.is_ahead(tx, now_ms=self._clock.now_ms() + int(slack_s * 1000))
 

@@ -82,7 +82,7 @@ class Executor:
             hard, soft = self._limits_of(task, lease, request)
         except StorageError as exc:  # a chord's results cannot be read at the moment
             logger.warning("%s[%s] is handed back: %s", lease.task, lease.id, exc)
-            return Release(due_ms=self._clock.now_ms() + FIRST_PAUSE_MS, options=lease.options), 0.0
+            return Release(pause_ms=FIRST_PAUSE_MS, options=lease.options), 0.0
         except Exception as exc:
             return self._refuse_unread(lease, exc), 0.0
         if lease.flags & Flag.EARLY_ACK and not self._begin(lease):
@@ -158,7 +158,7 @@ class Executor:
             logger.warning(text, lease.task, lease.id, left_ms / 1000)
         pause_ms = min(max((now_ms - since_ms) // 2, FIRST_PAUSE_MS), LONGEST_PAUSE_MS, left_ms)
         options[UNKNOWN_SINCE] = since_ms
-        return Release(due_ms=now_ms + pause_ms, options=encode(options, what=f"options of {lease.task}"))
+        return Release(pause_ms=pause_ms, options=encode(options, what=f"options of {lease.task}"))
 
     def _refuse_unread(self, lease: Lease, exc: Exception) -> Outcome:
         """Refuse a message whose task is unknown or whose arguments cannot be read, and tell the hooks."""

@@ -202,9 +202,10 @@ def test_a_pidfile_with_a_number_that_no_process_can_have(tmp_path: Path):
     assert path.read_text() == f"{os.getpid()}\n"
 
 
-def test_a_pidfile_of_another_living_program_says_how_to_go_on(tmp_path: Path, capsys):
+def test_a_pidfile_of_a_living_program_says_how_to_go_on(tmp_path: Path, capsys, monkeypatch):
     path = tmp_path / "worker.pid"
     path.write_text(str(os.getppid()))
+    monkeypatch.setattr(daemon, "_has_open", lambda _pid, _path: True)
     with pytest.raises(SystemExit):
         daemon.claim_pidfile(path)
     said = capsys.readouterr().err

@@ -38,7 +38,7 @@ def test_frames_come_through_in_pieces_of_any_size(values, cut):
     [
         Ack(b"1"),
         Ack(None),
-        RetryAt(5, b"e", b"p", None),
+        RetryAt(5, b"e", b"p", None, delay_ms=4),
         DeadLetter(b"e"),
         Release(crashed=True, error=b"e"),
         Cancel(None),

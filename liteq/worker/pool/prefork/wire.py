@@ -52,12 +52,12 @@ def pack(outcome: Outcome) -> tuple[Any, ...]:
     match outcome:
         case Ack(result):
             return (ACK, result)
-        case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms):
-            return (RETRY, due_ms, error, payload, options, queue, priority, expires_ms)
+        case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms, delay_ms):
+            return (RETRY, due_ms, error, payload, options, queue, priority, expires_ms, delay_ms)
         case DeadLetter(error):
             return (DEAD, error)
-        case Release(crashed, error, due_ms, options):
-            return (RELEASE, crashed, error, due_ms, options)
+        case Release(crashed, error, pause_ms, options):
+            return (RELEASE, crashed, error, pause_ms, options)
         case Cancel(error):
             return (CANCEL, error)
         case Replace(batch, awaits):
