@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 from asyncio import CancelledError
 from collections.abc import Coroutine, Generator
@@ -16,15 +17,24 @@ __all__ = ["CancelledError", "run_coroutine"]
 T = TypeVar("T")
 
 
+# Held on to in a forked child too, where the threads that they belong to are gone. A loop that ends there, by close()
+# or by its finalizer, takes its wake-up out of the epoll set that both processes share: the parent's then sleeps on.
+_runners: set[asyncio.Runner] = set()
+
+
 class _Kept:
     """A thread's event loop, closed with the thread: a pool's threads come and go."""
 
     def __init__(self) -> None:
+        self.pid = os.getpid()
         self.runner = asyncio.Runner()
+        _runners.add(self.runner)
 
     def __del__(self) -> None:
         with suppress(Exception):  # the interpreter may be going down
-            self.runner.close()
+            if self.pid == os.getpid():
+                _runners.discard(self.runner)
+                self.runner.close()
 
 
 class _Loop(threading.local):
@@ -49,7 +59,7 @@ def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _run_here(coroutine: Coroutine[Any, Any, T]) -> T:
-    if _thread.kept is None:
+    if _thread.kept is None or _thread.kept.pid != os.getpid():
         _thread.kept = _Kept()
     loop = _thread.kept.runner.get_loop()
     interruptible = _Interruptible(coroutine)
