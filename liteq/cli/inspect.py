@@ -12,7 +12,7 @@ import click
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.names import names, one_of, unknown
-from liteq.cli.output import age, counted, emit, json_text, say, table
+from liteq.cli.output import age, emit, json_text, say, table
 from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, show_answers
 from liteq.cli.session import Session, pass_session
 from liteq.monitor.messages import document
@@ -134,7 +134,7 @@ def _show_active(session: Session, answers: dict[str, Any]) -> int:
         for worker, answer in sorted(answers.items())
         for one in sorted(answer, key=lambda one: one["time_start"])
     ]
-    empty = f"nothing runs; {counted(len(answers), 'worker')} answered"
+    empty = f"nothing runs: {', '.join(sorted(answers))} answered"
     table(session, ["id", "task", "worker", "pid", "runs for"], rows, empty=empty)
     return Exit.OK
 

@@ -175,8 +175,6 @@ def worker(ctx: click.Context, session: Session, /, **given: Any) -> int:
     TERM or INT: finish what runs, return the rest. QUIT, or INT twice: return what runs too. Exits with 0 after a warm
     end, 1 after a cold one. With --json the log is JSON, an object a line.
     """
-    from liteq.cli import daemon, logs
-
     if given["reload"]:  # before anything is imported that may change
         if given["detach"]:
             raise click.UsageError("--reload is for development, in the foreground: it does not go with --detach")
@@ -192,6 +190,19 @@ def worker(ctx: click.Context, session: Session, /, **given: Any) -> int:
     made = _made(ctx, app, given)
     app.storage.migrate()
     app.storage.close()  # nothing may be open when a process forks or changes its user
+    try:
+        _prepare(session, made, given)
+    except BaseException:
+        made.abandon()
+        raise
+    return int(made.run())
+
+
+def _prepare(session: Session, made: Worker, given: dict[str, Any]) -> None:
+    """Enter the list of workers, in the process that stays, and set up what bears the name that it has there."""
+    from liteq.cli import daemon, logs
+
+    app = session.app
     with daemon.detached(given["detach"]):
         made.enter()  # in the process that stays: its name is in the names of its files
         app.storage.close()
@@ -208,7 +219,6 @@ def worker(ctx: click.Context, session: Session, /, **given: Any) -> int:
     _warn_of_root(session)
     color = not session.no_color
     logs.set_up(app, given["loglevel"], log, color=color, as_json=session.json, worker=made.hostname)
-    return int(made.run())
 
 
 def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:

@@ -58,8 +58,8 @@ class SignalQueue:
         self._interrupted = False
 
     def install(self) -> None:
-        """Catch the signals of the table, where this thread may."""
-        if threading.current_thread() is not threading.main_thread():
+        """Catch the signals of the table, where this thread may; once."""
+        if self._before or threading.current_thread() is not threading.main_thread():
             return
         signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
         for name in MEANING:

@@ -133,6 +133,7 @@ class Worker:
         the usual one; in the same transaction, so that two that start at once get two. A name that was given stays.
         """
         if self._entered is None:
+            self._signals.install()  # from here on a signal ends it in order: it is on the list, and has to sign off
             storage = self.app.open_storage()
             try:
                 self._entered = storage.workers.enter_named(identity.me(self.hostname), self._renamed)
@@ -223,7 +224,6 @@ class Worker:
         storage = self.app.open_storage(busy_timeout_s=min(PATIENCE_S, self.app.conf.busy_timeout))
         rates = RateLimits(self.app, storage, self._look)
         pool = self._make_pool()
-        self._signals.install()
         heartbeat = self._make_heartbeat(storage, pool)
         events = EventLog(self.app, storage, self.hostname, pool, enabled=self._task_events)
         autoscaler = self._make_autoscaler(storage, pool)
@@ -342,7 +342,18 @@ class Worker:
         self._cold = True
         self.running.consumer.abort()
 
+    def abandon(self) -> None:
+        """Leave the list of workers without having worked, where it is on it."""
+        if self._entered is not None and self._running is None:
+            storage = self.app.open_storage()
+            try:
+                storage.unregister_worker(self._entered[0])
+            finally:
+                storage.close()
+            self._entered = None
+
     def _end(self) -> None:
+        self.abandon()
         self._signals.restore()
         announce.worker_shutdown.send(sender=self)
         self._ended.set()

@@ -190,6 +190,7 @@ def test_a_database_that_is_mounted_alone_is_refused(tmp_path: Path, command: st
     (container / "queue.db").touch()
     (tmp_path / "mounted_app.py").write_text(
         f"from liteq import LiteQ\napp = LiteQ('mounted', broker='sqlite:///{container}/queue.db')\n"
+        "app.task(abs, name='abs')\n"
     )
     mount = f"mount --bind {host}/queue.db {container}/queue.db"
     done = in_a_mount(tmp_path, mount, sys.executable, "-m", "liteq", "-A", "mounted_app", command)

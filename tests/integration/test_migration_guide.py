@@ -17,6 +17,8 @@ BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_a_block_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if "sentry_sdk" in block:
+        pytest.importorskip("sentry_sdk", reason="the environment `ecosystem` has it, and runs this block too")
     exec(compile(block, "migrate-from-celery.md", "exec"), {"__name__": "guide"})
 
 

@@ -178,7 +178,7 @@ WITH_ARGUMENTS = {
     "liteq inspect messages --args": lambda w: messages(w.done, w.dead, w.later),
     "liteq inspect messages --args, a call among the arguments": lambda w: messages(w.nested),
     "liteq inspect messages --state --args": lambda w: messages("--state", "scheduled"),
-    "liteq inspect active": lambda w: cli("inspect", "active", "-t", "20"),
+    "liteq inspect active --json": lambda w: cli("inspect", "active", "-t", "20", "--json"),
     "liteq inspect scheduled": lambda w: cli("inspect", "scheduled", "-t", "20"),
     "liteq inspect query_task": lambda w: cli("inspect", "query_task", w.later, w.running, "-t", "20"),
     "app.control.inspect": lambda w: asked(w.app),
@@ -201,6 +201,7 @@ WITH_ARGUMENTS = {
     "the names of periodic tasks": lambda w: repr(list(w.app.conf.beat_schedule)),
 }  # fmt: skip
 WITHOUT = {
+    "liteq inspect active": lambda w: cli("inspect", "active", "-t", "20"),
     "liteq dead show, without the app": lambda w: cli("dead", "show", w.dead, app=False),
     "liteq inspect messages --args, without the app": lambda w: cli(
         "inspect", "messages", w.later, "--args", app=False

@@ -19,6 +19,8 @@ from liteq.exceptions import WorkerLostError
 
 from .worker_process import HERE, Site, lives, wait_for
 
+LITEQ = [sys.executable, "-m", "liteq"]
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
@@ -115,7 +117,7 @@ def test_how_children_end_is_known_where_sigchld_was_ignored(site):
 
 def test_a_worker_is_detached_where_sigchld_was_ignored(site):
     pidfile = site.folder / "worker.pid"
-    line = shlex.join([sys.executable, "-m", "liteq", "-b", site.broker, "worker", "-D", "--pidfile", str(pidfile)])
+    line = shlex.join([*LITEQ, "-b", site.broker, "worker", "--without-tasks", "-D", "--pidfile", str(pidfile)])
     done = subprocess.run(["sh", "-c", f"trap '' CHLD; exec {line}"], timeout=30, check=False)
     assert done.returncode == 0
     pid = int(pidfile.read_text())
@@ -176,7 +178,17 @@ def test_a_pidfile_whose_number_is_another_program_s_is_taken_over(tmp_path, num
 def test_a_file_that_is_no_pidfile_stays_as_it_is(tmp_path):
     precious = tmp_path / "notes.txt"
     precious.write_text("to be or not to be\n")
-    command = [sys.executable, "-m", "liteq", "-b", f"sqlite:///{tmp_path}/q.db", "worker", "--pidfile", str(precious)]
+    command = [
+        sys.executable,
+        "-m",
+        "liteq",
+        "-b",
+        f"sqlite:///{tmp_path}/q.db",
+        "worker",
+        "--without-tasks",
+        "--pidfile",
+        str(precious),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, "is no pidfile" in done.stderr) == (73, True)
     assert precious.read_text() == "to be or not to be\n"

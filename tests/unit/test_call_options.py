@@ -14,8 +14,8 @@ NAN, INFINITY = float("nan"), float("inf")
 
 
 @pytest.fixture
-def app():
-    app = LiteQ("proj", broker="sqlite:///queue.db")
+def app(tmp_path):
+    app = LiteQ("proj", broker=f"sqlite:///{tmp_path}/queue.db")
     yield app
     app.close()
 
