@@ -24,6 +24,7 @@ from typing import Any
 
 from liteq import LiteQ
 from liteq.cli.exits import Exit
+from liteq.context.identity import start_time
 from liteq.exceptions import LiteqError
 from liteq.serialization import decode
 from liteq.states import UNFINISHED, State
@@ -231,10 +232,15 @@ class Mix:
             self.app.storage.dead.requeue(self._dead())
         self._wait_until_nothing_is_left()
         for pool, worker in self.workers.items():
-            wait_for(lambda p=worker: p.pid in {w.pid for w in self.app.storage.reader.workers()}, within_s=60)  # type: ignore[misc]
+            wait_for(lambda p=worker: self._has_entered(p), within_s=60)  # type: ignore[misc]
             if status := self.drill.stop(worker):
                 self.troubles.append(f"{pool} ended with {status}")
         self.app.close()
+
+    def _has_entered(self, process: Process) -> bool:
+        """Whether a worker is on the list, and so hears signals; a dead one of the same number may be there, too."""
+        me = (process.pid, start_time(process.pid))
+        return any((w.identity.pid, w.identity.started) == me for w in self.app.storage.reader.workers())
 
     def _dead(self) -> list[str]:
         """Those that succeed when they run once more: not what runs past its hard limit."""
