@@ -938,6 +938,11 @@ MUTANTS = [
         "../contrib/test_celery_wrapping.py::test_a_tracer_that_runs_nothing_is_a_failure",
     ),
     without(
+        "a forked child leaves the event loops of its parent's threads alone", "liteq/utils/coroutines.py",
+        "if self.pid == os.getpid():", "if True:",
+        "../unit/test_coroutines.py::test_a_fork_from_another_thread_leaves_the_loop_awake",
+    ),
+    without(
         "an async body's exception has no context of liteq's own", "liteq/utils/coroutines.py",
         "        is_under_a_loop = False\n", "        return _run_here(coroutine)\n",
         "../contrib/test_celery_wrapping.py::test_whoever_wraps_an_async_body_sees_its_end_and_its_exception",

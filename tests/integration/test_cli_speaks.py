@@ -198,7 +198,10 @@ def test_it_is_started_again_when_its_code_changes(site, start, app):
     pytest.importorskip("watchfiles", reason="needs the extra `reload`")
     worker = start("worker", "-P", "solo", "--reload")
     worker.says("ready.")
-    (site / "shop.py").write_text(SHOP.replace("return x + y", "return x * y"))
+    shop = site / "shop.py"
+    first = shop.stat()
+    shop.write_text(SHOP.replace("return x + y", "return x * y"))
+    os.utime(shop, ns=(first.st_atime_ns, first.st_mtime_ns))  # as large and as old: bytecode would be of the first
     worker.says("shop.py changed: starting the worker again")
     worker.says("ready.", times=2)
     assert app.send_task("shop.add", (3, 4)).get(timeout=30) == 12
