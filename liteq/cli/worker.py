@@ -193,7 +193,7 @@ def worker(ctx: click.Context, session: Session, /, **given: Any) -> int:
     try:
         _prepare(session, made, given)
     except BaseException:
-        made.abandon()
+        made.leave()
         raise
     return int(made.run())
 

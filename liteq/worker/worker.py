@@ -342,19 +342,21 @@ class Worker:
         self._cold = True
         self.running.consumer.abort()
 
-    def abandon(self) -> None:
-        """Leave the list of workers without having worked, where it is on it."""
-        if self._entered is not None and self._running is None:
-            storage = self.app.open_storage()
-            try:
-                storage.unregister_worker(self._entered[0])
-            finally:
-                storage.close()
-            self._entered = None
+    def leave(self) -> None:
+        """Undo `enter`, where it has not worked: off the list of workers, and the handlers of signals are as before."""
+        try:
+            if self._entered is not None and self._running is None:
+                storage = self.app.open_storage()
+                try:
+                    storage.unregister_worker(self._entered[0])
+                finally:
+                    storage.close()
+                self._entered = None
+        finally:
+            self._signals.restore()
 
     def _end(self) -> None:
-        self.abandon()
-        self._signals.restore()
+        self.leave()
         announce.worker_shutdown.send(sender=self)
         self._ended.set()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from liteq.worker import Worker
 
 from .worker_process import Site
 
@@ -36,3 +39,23 @@ def test_it_ends_where_nobody_ever_lets_it_write(site):
         worker = site.start("-c", "1", LITEQ_BUSY_TIMEOUT="0.2")
         assert worker.wait(timeout=20) == 75
     assert "the write lock was not free" in site.log().read_text()
+
+
+def test_a_start_that_fails_after_its_entry_leaves_no_worker_on_the_list(site):
+    (site.folder / "taken.pid").write_text("no pidfile\n")
+    worker = site.start("-c", "1", "--pidfile", "taken.pid")
+    assert worker.wait(timeout=20) == 73
+    assert not site.app.storage.reader.workers()
+
+
+def test_a_worker_that_leaves_gives_the_signals_back(site):
+    app = site.app
+    app.storage.migrate()
+    before = signal.getsignal(signal.SIGTERM)
+    worker = Worker(app, concurrency=1)
+    worker.enter()
+    assert app.control.living()
+    assert signal.getsignal(signal.SIGTERM) != before
+    worker.leave()
+    assert not app.storage.reader.workers()
+    assert signal.getsignal(signal.SIGTERM) == before
