@@ -210,3 +210,18 @@ def test_it_is_started_again_when_its_code_changes(site, start, app):
     (site / "shop.py").write_text(SHOP)
     worker.says("ready.", times=3)
     assert worker.end(signal.SIGINT) == 0
+
+
+def test_it_is_not_started_again_when_it_is_to_end_meanwhile(site, start, app):
+    pytest.importorskip("watchfiles", reason="needs the extra `reload`")
+    worker = start("worker", "-c", "1", "--reload")
+    worker.says("ready.")
+    result = app.send_task("shop.until", ("go",))
+    wait_for(lambda: any((app.control.inspect(timeout=5).active() or {}).values()), what="it runs")
+    (site / "shop.py").write_text(SHOP + "\n")
+    worker.says("Warm shutdown")
+    worker.process.send_signal(signal.SIGTERM)
+    (site / "go").touch()
+    assert worker.process.wait(timeout=30) == 0
+    assert worker.said.count("ready.") == 1
+    assert result.successful()
