@@ -1,4 +1,4 @@
-"""Only the guilty one suffers: no value of a task, a message or a row ends a worker or holds up its neighbours."""
+"""A bad value harms its own task alone: no value of a task, a message or a row ends a worker or holds up its neighbours."""
 
 from __future__ import annotations
 
