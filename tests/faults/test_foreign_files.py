@@ -1,4 +1,4 @@
-"""The files belong to the queue's owner: no side file of another user is used, and no own one lies where others may look."""
+"""The files belong to the queue's owner: no side file of another user is used, and none lies where others may look."""
 
 from __future__ import annotations
 

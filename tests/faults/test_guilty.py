@@ -1,4 +1,4 @@
-"""A bad value harms its own task alone: no value of a task, a message or a row ends a worker or holds up its neighbours."""
+"""A bad value harms its own task alone: it ends no worker, and holds up no neighbour."""
 
 from __future__ import annotations
 
