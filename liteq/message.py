@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from os import urandom
 from time import time_ns
-from typing import NamedTuple
+
+from liteq.utils.records import NamedTuple, dataclass
 
 __all__ = [
     "DEPTH_SHIFT",

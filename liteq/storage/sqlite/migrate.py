@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple, cast
+from typing import cast
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageUnavailable
 from liteq.storage.driver import Driver, Transaction
 from liteq.storage.sqlite.session import APPLICATION_ID, Session
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Versions", "check", "migrate", "migrations", "read_versions", "statements"]
 
