@@ -10,7 +10,7 @@ from typing import Any
 import click
 import orjson
 
-from benchmarks import environments, estimate, pages, plan, redis_server, report
+from benchmarks import environments, estimate, pages, plan, postgresql_server, redis_server, report
 from benchmarks import gate as gates
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.results import Results
@@ -94,12 +94,18 @@ def gate(reps: int = 2, as_json: bool = False, sized: dict[str, dict[str, Any]] 
 @click.option("--peers", callback=names(CONTESTANTS, ALL_PEERS), help="Of: " + ", ".join(CONTESTANTS) + ".")
 def setup(peers: list[str]) -> None:
     """Make the peers' environments, and say where and what."""
+    made = []
     for name in peers:
-        environments.make(CONTESTANTS[name])
-    for name, installed in environments.versions(peers).items():
+        try:
+            environments.make(CONTESTANTS[name])
+            made.append(name)
+        except FileNotFoundError as error:
+            click.echo(f"{name:<19} {error}")
+    for name, installed in environments.versions(made).items():
         click.echo(f"{name:<19} {installed}")
     click.echo(f"in {environments.cache_dir()}")
     click.echo(redis_server.version() or redis_server.HOW_TO_GET)
+    click.echo(postgresql_server.version() or postgresql_server.HOW_TO_GET)
 
 
 @main.command()

@@ -1,21 +1,26 @@
 """The contestants: their adapters, the packages of each, the durabilities it has, and how it is set up.
 
 `none`: no persistence (Redis in memory alone). `relaxed`: a power cut may take the last moments (Redis with an append
-only file synced every second; SQLite with WAL and synchronous=NORMAL, or less where it has nothing between). `durable`:
-nothing that was acknowledged (Redis with appendfsync=always; SQLite FULL). `strict`: liteq's own.
+only file synced every second; SQLite with WAL and synchronous=NORMAL, or less where it has nothing between; PostgreSQL
+with synchronous_commit=off). `durable`: nothing that was acknowledged (Redis with appendfsync=always; SQLite FULL;
+PostgreSQL as it comes). `strict`: liteq's own.
 """
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 __all__ = ["CONTESTANTS", "MAIN", "YARDSTICKS", "Contestant"]
 
+PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 REDIS = ("none", "relaxed", "durable")
-SQLITE = ("relaxed", "durable")
+SQLITE = POSTGRESQL = ("relaxed", "durable")
 REDIS_WORDS = {"none": "no persistence", "relaxed": "AOF everysec", "durable": "AOF always"}
 SQLITE_WORDS = {"relaxed": "WAL, NORMAL", "durable": "WAL, FULL"}
+POSTGRESQL_WORDS = {"relaxed": "commit not synced", "durable": "commit synced"}
 
 
 @dataclass(frozen=True)
@@ -32,17 +37,20 @@ class Contestant:
     setting: str = ""  # in words, for the table
     pace: int = 5_000  # tasks that keep it busy for about two seconds; rates are compared, so the slow get fewer
     syncs: dict[str, str] = field(default_factory=dict)  # durability: what that is here, where it is not the usual
+    postgresql: bool = False
+    python: str = ""  # another one than the tool's own, by its name: such a contestant runs only when asked for
 
     @property
     def version(self) -> str:
         """The pinned version, without extras: `5.7.0`; empty for this checkout."""
-        return self.requires[0].partition("==")[2] if self.requires else ""
+        return self.requires[0].partition("==")[2] if self.requires and not self.python else ""
 
     def sizes(self, measure: str, durability: str) -> dict[str, Any]:
         """Its own sizes of a measure, where they are not everybody's; fewer tasks where each waits for the disk."""
         pace = self.pace if durability in {"none", "relaxed"} else self.pace // 4
         own = {
             "drain": {"tasks": pace},
+            "cores": {"tasks": pace},
             "enqueue_many": {"at_once": min(pace, 10_000)},
             "sleeps": {"tasks": min(pace, 1_000)},
             "backlog": {"tasks": min(pace, 40_000)},
@@ -52,16 +60,22 @@ class Contestant:
 
     def kept(self, durability: str) -> str:
         """The meaning of `durability` for this contestant: `AOF everysec`, `WAL, FULL`."""
-        usual = REDIS_WORDS if self.redis else SQLITE_WORDS
+        usual = REDIS_WORDS if self.redis else POSTGRESQL_WORDS if self.postgresql else SQLITE_WORDS
         return self.syncs.get(durability) or usual.get(durability, durability)
 
 
+LITEQ = tuple(tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"])
 CELERY = ("celery[redis]==5.7.0", "redis==8.1.0")
 RQ = ("rq==3.0.0", "redis==8.1.0")
 DRAMATIQ = ("dramatiq[redis]==2.2.1", "redis==8.1.0")
 HUEY = ("huey==3.5.4", "redis==8.1.0")
 SAQ = ("saq[redis,hiredis]==0.26.4", "typing_extensions==4.16.0")  # it imports the second without asking for it
 TASKITO = ("taskito==0.22.0",)
+TASKIQ = ("taskiq==0.13.0", "taskiq-redis==1.2.4", "redis==8.1.0")
+ARQ = ("arq==0.28.0", "redis==5.3.1")  # it does not take a newer client
+PROCRASTINATE = ("procrastinate==3.10.0", "psycopg[binary]==3.3.9")
+DBOS = ("dbos==3.4.0", "psycopg[binary]==3.3.9")
+DJANGO_TASKS = ("django-tasks-db==0.13.0", "django-tasks==0.12.0", "django==5.2.19")
 HUEY_SYNCS = {"relaxed": "WAL, OFF", "durable": "WAL, FULL"}  # it has nothing between
 
 CONTESTANTS: dict[str, Contestant] = {
@@ -122,10 +136,59 @@ CONTESTANTS: dict[str, Contestant] = {
         options={"queue": {"scheduler_poll_interval_ms": 1, "scheduler_batch_size": 64, "push_dispatch": True}},
         setting="prefork, 2 children, polls every 1 ms in batches of 64", pace=1_000,
     ),
+    "taskiq": Contestant(
+        "taskiq + Redis", "taskiq_redis", "taskiq", TASKIQ, REDIS, True, {}, "streams; 2 processes of 100 coroutines"
+    ),
+    "taskiq-2x1": Contestant(
+        "taskiq + Redis, 2 x 1", "taskiq_redis", "taskiq", TASKIQ, REDIS, True,
+        {"concurrency": 1, "wait": {"check_interval": 0.001}},
+        "streams; 2 processes of 1 coroutine; results polled every 1 ms, not every 200", 3_000,
+    ),
+    "arq": Contestant("arq + Redis", "arq_redis", "arq", ARQ, REDIS, True, {}, "2 processes of 10 coroutines", 500),
+    "arq-tuned": Contestant(
+        "arq + Redis, tuned", "arq_redis", "arq", ARQ, REDIS, True,
+        {"poll_delay": 0.001, "result": {"poll_delay": 0.001}},
+        "2 processes of 10 coroutines that poll every 1 ms, not every 500", 500,
+    ),
+    "procrastinate": Contestant(
+        "procrastinate + PostgreSQL", "procrastinate_postgresql", "procrastinate", PROCRASTINATE, POSTGRESQL,
+        setting="2 processes of 1 job; stores no results", pace=400, postgresql=True,
+    ),
+    "dbos": Contestant(
+        "DBOS + PostgreSQL", "dbos_postgresql", "dbos", DBOS, POSTGRESQL,
+        setting="2 processes; a workflow a task", pace=500, postgresql=True,
+    ),
+    "dbos-tuned": Contestant(
+        "DBOS + PostgreSQL, tuned", "dbos_postgresql", "dbos", DBOS, POSTGRESQL,
+        options={"queue": {"polling_interval_sec": 0.01}, "get": {"polling_interval_sec": 0.001}},
+        setting="2 processes that look each 10 ms, not each second; results polled every 1 ms", pace=500,
+        postgresql=True,
+    ),
+    "django-tasks": Contestant(
+        "django-tasks-db + SQLite", "django_tasks_sqlite", "django-tasks", DJANGO_TASKS, SQLITE,
+        setting="2 processes", pace=1_000,
+    ),
+    "liteq-signatures": Contestant(
+        "liteq, signatures", "liteq", options={"signatures": True}, pace=80_000,
+        setting="prefork, 2 children; many calls are sent as signatures, not as a task with arguments",
+    ),
+    "liteq-3.13": Contestant(
+        "liteq, Python 3.13", "liteq", "liteq-3.13", LITEQ, setting="prefork, 2 children", pace=80_000,
+        python="python3.13",
+    ),
+    "liteq-3.14": Contestant(
+        "liteq, Python 3.14", "liteq", "liteq-3.14", LITEQ, setting="prefork, 2 children", pace=80_000,
+        python="python3.14",
+    ),
+    "liteq-3.14t": Contestant(
+        "liteq, free-threaded Python 3.14", "liteq", "liteq-3.14t", LITEQ, options={"worker": ["-P", "threads"]},
+        setting="2 threads", pace=80_000, python="python3.14t",
+    ),
 }  # fmt: skip
 
 YARDSTICKS = ("ceiling", "bare")
 MAIN = (
     "liteq", *YARDSTICKS,
-    "celery-redis", "rq-simple", "dramatiq", "huey-redis", "huey-sqlite", "saq", "taskito",
+    "celery-redis", "rq-simple", "dramatiq", "huey-redis", "huey-sqlite", "saq", "taskito", "taskiq", "arq",
+    "procrastinate", "dbos", "django-tasks",
 )  # fmt: skip

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 from benchmarks.contestants import CONTESTANTS, Contestant
@@ -20,13 +20,19 @@ def cache_dir() -> Path:
 
 
 def make(contestant: Contestant) -> None:
-    """Make the environment of `contestant` unless the one that is there has what it requires."""
+    """Make the environment of `contestant` unless the one that is there has what it requires.
+
+    Raises FileNotFoundError where its Python is not installed.
+    """
     folder = cache_dir() / contestant.environment
     mark = folder / "requires.txt"
     wanted = "\n".join(contestant.requires)
     if not contestant.requires or (mark.exists() and mark.read_text() == wanted):
         return
-    venv.create(folder, with_pip=True, clear=True)
+    python = shutil.which(contestant.python) if contestant.python else sys.executable
+    if python is None:
+        raise FileNotFoundError(f"{contestant.python} is not there")
+    subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
     subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-q", *contestant.requires], check=True)
     mark.write_text(wanted)
 

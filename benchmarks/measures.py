@@ -16,10 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from benchmarks.processes import NotOffered, Workers, cpu_s, pss_mib
+from benchmarks.processes import NotOffered, Workers, cpu_s, pss_mib, with_descendants
 from benchmarks.slots import Slots
 
 __all__ = ["MEASURES", "Bench", "Figures"]
+
+SETTLED = 0.2  # of one processor, of workers that have started and wait
 
 Figures = dict[str, Any]
 
@@ -86,14 +88,47 @@ def drain(bench: Bench, tasks: int = 5_000) -> Figures:
     stored, where the contestant can tell; else to the last start."""
     bench.send_all(tasks)
     with bench.workers(warm=False) as workers:
-        stamps = workers.wait_for_all(tasks)
-        end = max(stamps)
-        stored = getattr(bench.peer, "stored", None)
-        if stored:
-            while not stored(tasks):
-                time.sleep(0.001)
-            end = time.monotonic()
+        return _drained(bench, workers, tasks)
+
+
+def _drained(bench: Bench, workers: Workers, tasks: int) -> Figures:
+    stamps = workers.wait_for_all(tasks)
+    end = max(stamps)
+    stored = getattr(bench.peer, "stored", None)
+    if stored:
+        while not stored(tasks):
+            time.sleep(0.001)
+        end = time.monotonic()
     return {"tasks_per_s": tasks / (end - min(stamps)), **bench.counted(tasks)}
+
+
+def cores(bench: Bench, cores: int = 1, tasks: int = 5_000) -> Figures:
+    """As `drain`, with as many processes as processors; the workers, their server and this process on these alone."""
+    if not hasattr(os, "sched_setaffinity"):
+        raise NotOffered("this system pins no process")
+    there = sorted(os.sched_getaffinity(0))
+    if len(there) < cores:
+        raise NotOffered(f"there are {len(there)} processors")
+    chosen = set(there[:cores])
+    for pid in (0, *with_descendants([bench.server] if bench.server else [])):
+        with suppress(PermissionError):  # a server of another user, where this is not root
+            os.sched_setaffinity(pid, chosen)
+    bench.send_all(tasks)
+    with bench.workers(cores, warm=False) as workers:
+        return _drained(bench, workers, tasks)
+
+
+def crowd(bench: Bench, workers: int = 8, tasks: int = 10_000, settle_s: float = 20.0) -> Figures:
+    """As `drain`, by that many workers of one process each, which have all started and wait when the tasks are sent."""
+    with Workers(bench.offer("workers")(1) * workers, bench.folder, bench.slots) as many:
+        give_up = time.monotonic() + settle_s
+        used, before = 1.0, 0.0
+        while (used > SETTLED or not before) and time.monotonic() < give_up:
+            time.sleep(0.5)
+            now = cpu_s(many.tree())
+            used, before = (now - before) / 0.5, now
+        bench.send_all(tasks)
+        return _drained(bench, many, tasks)
 
 
 def enqueue(bench: Bench, seconds: float = 1.5, tasks: int = 30_000) -> Figures:
@@ -228,7 +263,7 @@ def idle(bench: Bench, settle_s: float = 2.0, seconds: float = 4.0) -> Figures:
         used = cpu_s(tree) - before
         figures = {"pss_mib": pss_mib(tree), "processes": len(tree), "cpu_percent": used / seconds * 100}
     if bench.server:
-        figures["server_pss_mib"] = pss_mib([bench.server])
+        figures["server_pss_mib"] = pss_mib(with_descendants([bench.server]))
     return figures
 
 
@@ -337,6 +372,8 @@ MEASURES: dict[str, Callable[..., Figures]] = {
     "drain": drain,
     "enqueue": enqueue,
     "enqueue_many": enqueue_many,
+    "cores": cores,
+    "crowd": crowd,
     "producers": producers,
     "latency": latency,
     "roundtrip": roundtrip,

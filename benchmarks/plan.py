@@ -13,9 +13,9 @@ from benchmarks.scenarios import SCENARIOS
 
 __all__ = ["Block", "Call", "chosen", "everything"]
 
-VARIANTS = tuple(name for name in CONTESTANTS if name not in MAIN)
+VARIANTS = tuple(name for name, one in CONTESTANTS.items() if name not in MAIN and not one.python)
 # The tuned and the untuned beside the rest where their setting could matter; every durability where it could.
-WITH_VARIANTS = {"drain", "latency", "roundtrip", "sleeps"}
+WITH_VARIANTS = {"drain", "enqueue-many", "latency", "roundtrip", "sleeps"}
 WITH_DURABILITIES = {"drain", "enqueue", "enqueue-many", "latency"}
 # A long queue is made by sending it, so only who sends fast is asked to; the ratio of sizes is each one's own.
 ONLY: dict[str, tuple[str, ...]] = {
@@ -24,6 +24,9 @@ ONLY: dict[str, tuple[str, ...]] = {
     "backlog-1m": ("liteq", "bare"),
     "backlog-10m": ("liteq",),
     "chord-100000": ("liteq",),
+    "crowd-1": ("liteq",),
+    "crowd-8": ("liteq",),
+    "crowd-64": ("liteq",),
     "soak-1m": ("liteq",),
     "soak-10m": ("liteq",),
 }

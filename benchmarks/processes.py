@@ -11,7 +11,7 @@ from typing import Self
 
 from benchmarks.slots import Slots
 
-__all__ = ["NotOffered", "Workers", "cpu_s", "pss_mib"]
+__all__ = ["NotOffered", "Workers", "cpu_s", "pss_mib", "with_descendants"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PROC = Path("/proc")
@@ -86,10 +86,11 @@ class Workers:
 
     def tree(self) -> list[int]:
         """The process ids of the workers and of all their descendants."""
-        return _with_descendants([process.pid for process in self.processes])
+        return with_descendants([process.pid for process in self.processes])
 
 
-def _with_descendants(pids: list[int]) -> list[int]:
+def with_descendants(pids: list[int]) -> list[int]:
+    """These process ids and those of all their descendants."""
     if not PROC.is_dir():
         raise NotOffered("the system has no /proc")
     children: dict[int, list[int]] = {}

@@ -17,10 +17,12 @@ def label(results: Results, name: str, durability: str) -> str:
     contestant = CONTESTANTS[name]
     words = contestant.title
     if contestant.version:
-        words = re.sub(r"^\w+", lambda name: f"{name[0]} {contestant.version}", words)
+        words = re.sub(r"^[\w-]+", lambda name: f"{name[0]} {contestant.version}", words)
     server = results.about.get("redis", "").rpartition("v=")[2]
     if contestant.redis and server:
         words = words.replace("Redis", f"Redis {server}", 1)
+    if contestant.postgresql and (found := re.search(r"\d[\d.]*", results.about.get("postgresql", ""))):
+        words = words.replace("PostgreSQL", f"PostgreSQL {found[0]}", 1)
     return f"{words}; {contestant.kept(durability)}"
 
 
@@ -50,7 +52,8 @@ def _machine(results: Results) -> str:
         f"call {n} of the tool: {said['date']}, {said['liteq']}"
         for n, said in sorted(results.about.get("sessions", {}).items(), key=lambda item: int(item[0]))
     )
-    return f"Machine: {words}. {results.about.get('redis', '')}. {calls}\n"
+    servers = " ".join(f"{results.about[one]}." for one in ("redis", "postgresql") if results.about.get(one))
+    return f"Machine: {words}. {servers} {calls}\n"
 
 
 def _table(results: Results, name: str) -> str:

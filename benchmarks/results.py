@@ -16,7 +16,7 @@ from typing import Any
 import apsw
 import orjson
 
-from benchmarks import environments, redis_server
+from benchmarks import environments, postgresql_server, redis_server
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.plan import Block
 from benchmarks.runner import Run
@@ -150,7 +150,8 @@ class Results:
             "liteq": environments.checkout(),
         }
         versions = {**self.about.get("versions", {}), **environments.versions(peers)}
-        self.about.update(machine=machine(), versions=versions, redis=redis_server.version())
+        servers = {"redis": redis_server.version(), "postgresql": postgresql_server.version()}
+        self.about.update(machine=machine(), versions=versions, **servers)
         return session
 
 

@@ -37,6 +37,15 @@ def _payload(size: int, words: str, tasks: int) -> Scenario:
     return _rate("payload", f"Drain, arguments of {words}", sizes={"size": size, "tasks": tasks}, reps=1)
 
 
+def _cores(n: int) -> Scenario:
+    return _rate("cores", f"Drain, all pinned to {n} of the processors", sizes={"cores": n}, group="cores")
+
+
+def _crowd(n: int, **more: Any) -> Scenario:
+    title = f"Drain by {n} workers of one process on one file"
+    return _rate("crowd", title, sizes={"workers": n}, group="crowd", reps=1, **more)
+
+
 def _backlog(rows: int, words: str, **more: Any) -> Scenario:
     title = f"Drain, {words} queued"
     return Scenario("backlog", "drain_per_s", "tasks/s", True, title, {"rows": rows}, group="backlog", **more)
@@ -79,6 +88,13 @@ SCENARIOS: dict[str, Scenario] = {
     "payload-10k": _payload(10_000, "10 kB", 1_000),
     "payload-100k": _payload(100_000, "100 kB", 300),
     "payload-1m": _payload(1_000_000, "1 MB", 50),
+    "payload-5m": _payload(4_900_000, "5 MB", 20),
+    "cores-1": _cores(1),
+    "cores-2": _cores(2),
+    "cores-4": _cores(4),
+    "crowd-1": _crowd(1),
+    "crowd-8": _crowd(8),
+    "crowd-64": _crowd(64, big=True, about_s=60),
     "backlog-10k": _backlog(10_000, "10 k"),
     "backlog-100k": _backlog(100_000, "100 k", reps=1, about_s=20),
     "backlog-1m": _backlog(1_000_000, "1 M", reps=1, about_s=30, timeout_s=600),

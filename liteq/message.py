@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import field
 from os import urandom
 from time import time_ns
-from typing import NamedTuple
+
+from liteq.utils.records import NamedTuple, dataclass
 
 __all__ = [
     "DEPTH_SHIFT",
@@ -24,11 +26,14 @@ __all__ = [
     "RetryAt",
     "WorkerIdentity",
     "new_id",
+    "new_ids",
 ]
 
 DEFAULT_QUEUE = "celery"
 LATER = b""  # the input of a lease that its executor reads by itself; no document is empty
 VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # a hexadecimal digit with its first two bits 1 and 0
+VARIANTS = bytes(byte & 0x3F | 0x80 for byte in range(256))  # a byte with its first two bits 1 and 0
+HEAD = 19  # characters of an id that are its time; the rest is random
 
 
 def new_id() -> str:
@@ -37,8 +42,18 @@ def new_id() -> str:
     Ids are made by clients, so that an enqueue that raised may be repeated with the same id and makes one row.
     """
     ms, ns = divmod(time_ns(), 1_000_000)
-    h, tail = f"{ms:012x}", urandom(8).hex()
-    return f"{h[:8]}-{h[8:]}-7{ns * 4096 // 1_000_000:03x}-{VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
+    head = (ms << 16 | 0x7000 | ns * 4096 // 1_000_000).to_bytes(8, "big").hex()
+    tail = urandom(8).hex("-", 6)
+    return f"{head[:8]}-{head[8:12]}-{head[12:]}-{VARIANT[tail[0]]}{tail[1:]}"
+
+
+def new_ids(n: int) -> list[str]:
+    """`n` new ids of one moment, in their order: in a fifth of the time of as many calls of `new_id`."""
+    head, noise = new_id()[:HEAD], bytearray(urandom(8 * n))
+    noise[::8] = noise[::8].translate(VARIANTS)
+    tails = bytes(noise)
+    # In order: an index that grows at its end alone stays smaller, and takes less time to write.
+    return sorted([head + tails[at : at + 8].hex("-", 6) for at in range(0, 8 * n, 8)])
 
 
 # This data is made once for every message and not changed afterwards. It is not `frozen` all the same: that makes
@@ -121,6 +136,10 @@ class Batch:
     def nodes(self) -> list[Message | Group]:
         """The messages, then the groups."""
         return [*self.messages, *self.groups]
+
+    def stands(self, ids: Sequence[str]) -> dict[str, str]:
+        """The nodes for which others stand, by id; `ids`: those that stand in the file, in the order of `nodes()`."""
+        return {node.id: id_ for node, id_ in zip(self.nodes(), ids, strict=True) if node.id != id_}
 
 
 class Lease(NamedTuple):

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from benchmarks.peers.surroundings import DURABILITY, FOLDER
+from benchmarks.peers.surroundings import DURABILITY, FOLDER, OPTIONS
 from benchmarks.slots import attach
 from liteq import LiteQ
 from liteq import chain as make_chain
@@ -14,6 +14,7 @@ from liteq import chord as make_chord
 
 app = LiteQ("benchmarks", broker=f"sqlite:///{FOLDER}/bench.db")
 app.conf.durability = DURABILITY
+app.conf.max_payload_bytes = 8_000_000  # for the arguments of 5 MB; the default is 1 MiB
 slots = attach()
 
 
@@ -58,7 +59,7 @@ def moody(self, i: int, fails: bool) -> int:
 
 def workers(n: int) -> list[list[str]]:
     command = [sys.executable, "-m", "liteq", "-A", "benchmarks.peers.liteq", "worker", "-c", str(n)]
-    return [[*command, "-Q", "celery,second"]]
+    return [[*command, "-Q", "celery,second", *OPTIONS.get("worker", [])]]
 
 
 def send(i: int) -> None:
@@ -66,11 +67,15 @@ def send(i: int) -> None:
 
 
 def send_many(first: int, n: int) -> None:
-    app.enqueue_many(noop.s(i) for i in range(first, first + n))
+    calls = range(first, first + n)
+    if OPTIONS.get("signatures"):
+        app.enqueue_many(noop.s(i) for i in calls)
+    else:
+        app.enqueue_many(noop, ((i,) for i in calls))
 
 
 def send_naps(n: int, seconds: float) -> None:
-    app.enqueue_many(nap.s(i, seconds) for i in range(n))
+    app.enqueue_many(nap, ((i, seconds) for i in range(n)))
 
 
 def send_text(i: int, value: str) -> None:

@@ -74,6 +74,9 @@ class OutboxStorage(Storage):
             done += len(chunk)
         return done
 
+    def takes_calls(self) -> bool:
+        return super().takes_calls() and not inside_atomic(self.using)
+
     def takes_parts(self) -> bool:
         return not inside_atomic(self.using)
 

@@ -115,6 +115,14 @@ class TaskOptions:
         """Raises TypeError when it cannot be called with these."""
         self.parameters.check(args, kwargs)
 
+    @property
+    def checks_by_count(self) -> bool:
+        """Whether `check_arguments` looks at no more than the number of positional arguments, where there are no other.
+
+        Not where its class has a `check_arguments` of its own.
+        """
+        return type(self).check_arguments is TaskOptions.check_arguments
+
     def takes_failure(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> bool:
         """Whether, as an errback, it is called with `(request, exc, traceback)` and not with an id, as in Celery.
 

@@ -106,6 +106,10 @@ class Task(TaskOptions, Generic[P, R]):
         When this returns, the message is in the file. Raises TypeError when the arguments do not fit, NotSerializable
         or PayloadTooLarge for arguments that cannot be written, and StorageError.
         """
+        if self._app is not None and getattr(self.apply_async, "__func__", None) is _APPLY_ASYNC:
+            send = self._app.sender.plain_sender(self.name)
+            if send is not None and (result := send(args, kwargs)) is not None:
+                return result  # type: ignore[no-any-return]
         return self.apply_async(args, kwargs)
 
     @overload
@@ -144,11 +148,8 @@ class Task(TaskOptions, Generic[P, R]):
             raise TypeError(f"args are a list or a tuple, and kwargs a dict, not {args!r:.80} and {kwargs!r:.80}")
         positional = () if args is None else args if isinstance(args, (tuple, list)) else tuple(args)
         if link is not None or link_error is not None or shadow is not None:
-            options.update(
-                (key, value)
-                for key, value in (("link", link), ("link_error", link_error), ("shadow", shadow))
-                if value is not None
-            )
+            given = {"link": link, "link_error": link_error, "shadow": shadow}
+            options |= {key: value for key, value in given.items() if value is not None}
         if self.overrides_sending:
             return self._pass_on(positional, kwargs or {}, task_id, options)
         result: AsyncResult[R] = self.app.sender.send_call(self, self.name, positional, kwargs or {}, task_id, options)
@@ -208,6 +209,8 @@ class Task(TaskOptions, Generic[P, R]):
 
     def s(self, *args: Any, **kwargs: Any) -> Signature:
         """This call as a value: to be sent, linked, or completed later."""
+        if self.name and getattr(self.signature, "__func__", None) is _SIGNATURE:
+            return Signature.of_call(self, args, kwargs, self.app)
         return self.signature(args, kwargs)
 
     def si(self, *args: Any, **kwargs: Any) -> Signature:
@@ -384,7 +387,7 @@ class Task(TaskOptions, Generic[P, R]):
         return f"<@task: {self.name}>" if self._app is None else f"<@task: {self.name} of {self._app.main}>"
 
 
-_APPLY_ASYNC = Task.apply_async
+_APPLY_ASYNC, _SIGNATURE = Task.apply_async, Task.signature
 
 
 def _task_of(name: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -139,5 +138,7 @@ def _with_path(url: str, path: Path) -> str:
 
 def _is_experiment(here: Path, root: Path) -> bool:
     """Whether a program works in a folder for temporary files in which it does not live itself: a test, a try."""
+    import tempfile  # with all that makes such files; few programs come here
+
     temporary = Path(tempfile.gettempdir()).resolve()
     return temporary in here.resolve().parents and temporary not in root.parents

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import NamedTuple
 
 from liteq.schedules import BaseSchedule, NeverDue
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Decision", "decide"]
 

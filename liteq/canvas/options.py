@@ -1,11 +1,12 @@
-"""Options of signatures: how those of a call join their own, and values that may be one or several."""
+"""Options of signatures: how those of a call join their own, as attributes, and values that may be one or several."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, NoReturn
 
-__all__ = ["as_list", "merged_options", "refuse"]
+__all__ = ["as_list", "item", "merged_options", "option", "refuse"]
 
 # A later call cannot change these: a member that left its group would stall it.
 KEPT = frozenset({"group_id", "stamped_headers"})
@@ -16,6 +17,24 @@ def as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def item(name: str, kind: Callable[[Any], Any] | None = None) -> Any:
+    """An attribute of a signature that is its item `name`; an assigned value is made a `kind`."""
+
+    def assign(sig: Any, value: Any) -> None:
+        sig[name] = value if kind is None else kind(value)
+
+    return property(itemgetter(name), assign)
+
+
+def option(name: str) -> Any:
+    """An attribute of a signature that is its option `name`, None where it is not set."""
+
+    def assign(sig: Any, value: Any) -> None:
+        sig.options[name] = value
+
+    return property(lambda sig: sig.options.get(name), assign)
 
 
 def merged_options(own: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,35 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from operator import itemgetter
 from typing import Any, ClassVar, Self, TypeVar
 
 from liteq.canvas.node import Node
-from liteq.canvas.options import as_list, merged_options, refuse
+from liteq.canvas.options import as_list, item, merged_options, option, refuse
 from liteq.context import App, get_current_app
 from liteq.message import new_id
 
 __all__ = ["Signature", "maybe_signature", "signature"]
 
 S = TypeVar("S", bound="type[Signature]")
-
-
-def _key(name: str, kind: Callable[[Any], Any] | None = None) -> Any:
-    """An attribute that is the item `name`; an assigned value is made a `kind`."""
-
-    def assign(sig: Signature, value: Any) -> None:
-        sig[name] = value if kind is None else kind(value)
-
-    return property(itemgetter(name), assign)
-
-
-def _option(name: str) -> Any:
-    """An attribute that is the option `name`, None where it is not set."""
-
-    def assign(sig: Signature, value: Any) -> None:
-        sig.options[name] = value
-
-    return property(lambda sig: sig.options.get(name), assign)
 
 
 class Signature(dict[str, Any]):
@@ -86,6 +67,17 @@ class Signature(dict[str, Any]):
             immutable=immutable,
         )
 
+    @staticmethod
+    def of_call(task: Any, args: tuple[Any, ...], kwargs: dict[str, Any], app: App) -> Signature:
+        """The signature of one call of `task`, which has a name; its arguments are kept as they are.
+
+        In a quarter of the time of `Signature(...)`, which looks at each of them: programs make very many of these.
+        """
+        sig = Signature.__new__(Signature)
+        dict.update(sig, task=task.name, args=args, kwargs=kwargs, options={}, subtask_type=None, immutable=False)
+        sig._app, sig._type = app, task
+        return sig
+
     def _complete(self) -> None:
         """Fill in the keys that a dict from elsewhere may lack. Raises TypeError where it is no signature."""
         if not isinstance(self.get("task"), str):
@@ -98,16 +90,16 @@ class Signature(dict[str, Any]):
 
     # -- the keys ----------------------------------------------------------------------------------------------------
 
-    task: str = _key("task")
-    args: tuple[Any, ...] = _key("args", tuple)
-    kwargs: dict[str, Any] = _key("kwargs")
-    options: dict[str, Any] = _key("options")
-    subtask_type: str | None = _key("subtask_type")
-    immutable: bool = _key("immutable")
-    id: str | None = _option("task_id")
+    task: str = item("task")
+    args: tuple[Any, ...] = item("args", tuple)
+    kwargs: dict[str, Any] = item("kwargs")
+    options: dict[str, Any] = item("options")
+    subtask_type: str | None = item("subtask_type")
+    immutable: bool = item("immutable")
+    id: str | None = option("task_id")
     """The id that it will be sent under, once frozen or set."""
-    parent_id: str | None = _option("parent_id")
-    root_id: str | None = _option("root_id")
+    parent_id: str | None = option("parent_id")
+    root_id: str | None = option("root_id")
 
     @property
     def name(self) -> str:

@@ -9,11 +9,14 @@ import io
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 from liteq.cli.session import Session
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["completed"]
 
@@ -73,4 +76,6 @@ def _complete(names: Names, ctx: click.Context, incomplete: str) -> list[Complet
             known = sorted(names(ctx.find_root().ensure_object(Session)))
     except (Exception, SystemExit):  # noqa: BLE001 - somebody is typing: an error is told when the command is run
         return []
+    from click.shell_completion import CompletionItem  # only for a shell that asks
+
     return [CompletionItem(f"{before}{comma}{name}") for name in known if name.startswith(begun)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -20,6 +19,7 @@ from liteq.monitor.workers import OFFSET, documents
 from liteq.states import State
 from liteq.storage import describe_url
 from liteq.storage.inspect import Record
+from liteq.utils.records import dataclass
 from liteq.utils.text import span
 
 __all__ = ["inspect"]

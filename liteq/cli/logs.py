@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import io
 import logging
-import logging.handlers
 import sys
 import threading
 from types import TracebackType
@@ -321,7 +320,9 @@ def _handle(logger: logging.Logger, logfile: str | None, formatter: logging.Form
     if logfile is None:
         handler = logging.StreamHandler(_stderr)
     else:  # notices that logrotate has moved the file away
-        handler = logging.handlers.WatchedFileHandler(logfile, encoding="utf-8")
+        from logging.handlers import WatchedFileHandler  # with sockets, pickles and queues
+
+        handler = WatchedFileHandler(logfile, encoding="utf-8")
     handler.setFormatter(formatter)
     logger.addHandler(handler)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 
 import click
 
@@ -20,6 +19,8 @@ def names(text: str | None) -> list[str] | None:
 
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> click.UsageError:
     """The error for a `name` of some `kind` that is not among `known`: it tells the nearest, and all that there are."""
+    from difflib import get_close_matches  # only for a mistyped name
+
     names_known = [str(one) for one in known]
     near = get_close_matches(name.lower(), names_known, n=3, cutoff=0.5)
     nearest = f"nearest: {', '.join(repr(one) for one in near)}; " if near else ""

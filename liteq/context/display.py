@@ -8,7 +8,7 @@ shown as they are: they were written to be read.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -16,6 +16,7 @@ from liteq.context.app import App
 from liteq.message import Flag
 from liteq.policy.arguments import REDACTED
 from liteq.serialization import decode, kind_of
+from liteq.utils.records import NamedTuple
 
 __all__ = [
     "REDACTED",

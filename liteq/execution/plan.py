@@ -6,13 +6,14 @@ import inspect
 import traceback
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from liteq.context import Around
 from liteq.execution.tracing import tracer_of
 from liteq.message import Outcome
 from liteq.policy.retry import RetryPolicy
 from liteq.serialization import Content
+from liteq.utils.records import NamedTuple
 
 __all__ = ["ExceptionInfo", "Executed", "Plan", "default_hook"]
 

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from functools import wraps
 from inspect import iscoroutinefunction
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Tracer", "as_traced", "build_tracer", "is_stale", "task_has_custom", "trace_ok_t", "tracer_of"]
 

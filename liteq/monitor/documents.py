@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from liteq import states
 from liteq._version import __version__
@@ -18,6 +18,7 @@ from liteq.exceptions import LiteqError
 from liteq.monitor.findings import Finding, findings
 from liteq.states import State
 from liteq.utils.json_text import to_json
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Answer", "Ends", "Guard", "health", "outcome", "refusal", "status", "task"]
 

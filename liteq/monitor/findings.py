@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
 
 from liteq.context import App
 from liteq.context.living import living
 from liteq.storage.backlog import COUNTED, Backlog
 from liteq.storage.workers import WorkerRecord
+from liteq.utils.records import NamedTuple
 from liteq.utils.text import span
 
 __all__ = ["Finding", "findings"]

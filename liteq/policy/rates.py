@@ -7,8 +7,9 @@ have its next token, stands for the whole state. So a rate that all workers shar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import floor, inf, isfinite
+
+from liteq.utils.records import dataclass
 
 __all__ = ["BURST_S", "Bucket", "per_second"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random as _random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from liteq.exceptions import TaskPredicate
+from liteq.utils.records import dataclass
 
 __all__ = ["RetryPolicy", "backoff_s", "decide", "exhausted", "is_retried", "retry_options"]
 

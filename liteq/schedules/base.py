@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from liteq.clock import SystemClock, from_ms
 from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.records import NamedTuple
 
 __all__ = ["BaseSchedule", "ClockAndSettings", "NeverDue", "schedstate", "zone_of"]
 

@@ -16,7 +16,7 @@ A task that awaits something also takes its result as its first argument, unless
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from liteq.canvas import (
     LazyTasks,
@@ -34,6 +34,7 @@ from liteq.message import DEPTH_SHIFT, Batch, Flag, Group, new_id
 from liteq.sending.options import STRUCTURAL
 from liteq.sending.places import NOTHING, TAKES_INPUT, End, Place, RowMaker, Stream, closing, joined
 from liteq.utils.names import checked_id
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Compiled", "compile_many", "compile_signature"]
 

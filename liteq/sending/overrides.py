@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
+
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Call", "call_as_sent", "captured", "has_been_through", "sent_by_its_class"]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from liteq.canvas import Node, Signature, as_list
 from liteq.message import Batch, Flag, Group, Message
+from liteq.utils.records import NamedTuple
 
 __all__ = ["NOTHING", "TAKES_INPUT", "End", "Place", "RowMaker", "Stream", "closing", "joined"]
 

@@ -26,6 +26,7 @@ from liteq.sending.publish_signals import announce
 from liteq.serialization import encode
 from liteq.serialization.content import Owner
 from liteq.serialization.serializers import JSON
+from liteq.storage.enqueue_calls import Kind
 from liteq.utils.names import checked_key, checked_name, checked_priority
 
 __all__ = ["Defaults", "Publisher", "moment_ms"]
@@ -50,8 +51,8 @@ class Defaults:
     """Everything about a task's messages that does not depend on the call."""
 
     __slots__ = (
-        "check", "depth", "dump", "expires", "flags", "form", "inherits", "limit", "name", "priority", "queue",
-        "static", "time_limits", "what",
+        "alike", "check", "checks_by_count", "depth", "dump", "expires", "flags", "form", "inherits", "limit", "name",
+        "priority", "queue", "static", "time_limits", "what",
     )  # fmt: skip
 
     def __init__(self, app: App, name: str | None, task: Any, router: Router) -> None:
@@ -73,10 +74,22 @@ class Defaults:
         self.expires = merged.get("expires") if task is None or task.expires is None else task.expires
         self.flags = flags_of(task) if task is not None else 0
         self.check = task.check_arguments if task is not None and task.typing else None
+        self.checks_by_count = task is not None and task.checks_by_count
         self.static = (router.is_static or own.get("queue") is not None) and not self.inherits
         self.time_limits = (route.get("time_limit"), route.get("soft_time_limit"))
+        self.alike = self.static and self.expires is None and self.time_limits == (None, None)
         hard, soft = (getattr(task, key, None) for key in ("time_limit", "soft_time_limit"))
         check_limits(hard, soft)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether calls without options differ in nothing but their arguments, and these are plain JSON."""
+        return self.alike and self.form is None
+
+    @property
+    def kind(self) -> Kind:
+        """The part of the row of such a call that all of them have."""
+        return self.name, self.queue, self.priority, self.flags
 
 
 def check_limits(hard: float | None, soft: float | None) -> None:
@@ -149,15 +162,18 @@ class Publisher(RowMaker):
     def __init__(self, app: App) -> None:
         self._app = app
         self._defaults: dict[str | None, Defaults] = {}
+        self.plain: dict[str | None, Any] = {}  # what is derived from them in turn, by plain.py
         self._router: Router | None = None
 
     def forget(self, name: str | None = None) -> None:
         """A task's attributes (None: settings) have changed."""
         if name is None:
             self._defaults.clear()
+            self.plain.clear()
             self._router = None
         else:
             self._defaults.pop(name, None)
+            self.plain.pop(name, None)
 
     @property
     def router(self) -> Router:
@@ -209,7 +225,7 @@ class Publisher(RowMaker):
             payload = encode([args, kwargs], what=d.what, limit=d.limit, max_depth=d.depth)
         else:
             payload = self._in_form(d, [list(args), dict(kwargs)], options, Owner(message_id, d.name))
-        if not options and d.static and d.expires is None:
+        if not options and d.alike:
             return Message(
                 message_id, d.name, payload, d.queue, d.priority, None, None, None, None, root_id, parent_id,
                 awaits, group_id, position, d.flags | flags,

@@ -11,10 +11,12 @@ from liteq.canvas import Node, Signature, evaluate, maybe_signature
 from liteq.context import App
 from liteq.message import Batch, Flag, Message, new_id
 from liteq.result import AsyncResult, EagerResult, GroupResult
+from liteq.sending import many
 from liteq.sending.compile import Compiled, compile_signature
 from liteq.sending.options import FORM, GRAPH
 from liteq.sending.overrides import has_been_through
 from liteq.sending.parts import GroupStream
+from liteq.sending.plain import Send, plain_sender
 from liteq.sending.producer import is_replaced
 from liteq.sending.publish_signals import announce, announce_sent, publish_through_producer
 from liteq.sending.publisher import Publisher
@@ -28,11 +30,6 @@ __all__ = ["Sender"]
 NO_OPTIONS: Mapping[str, Any] = {}
 NOTHING: Mapping[str, str] = MappingProxyType({})
 OF_THE_MESSAGE = FORM | {"task_id"}  # what a call that is run here does not pass on
-
-
-def _stands(batch: Batch, ids: Sequence[str]) -> dict[str, str]:
-    """The nodes of `batch` for which others stand, by id; `ids`: those of its messages, then of its groups."""
-    return {node.id: id_ for node, id_ in zip(batch.nodes(), ids, strict=True) if node.id != id_}
 
 
 def _keep(batch: Batch) -> None:
@@ -53,12 +50,27 @@ class Sender:
 
     # -- one call
 
+    def plain_sender(self, name: str | None) -> Send | None:
+        """The function that sends a plain call of the task `name`; None where each call takes the general way."""
+        plain = self.publisher.plain
+        try:
+            return plain[name]  # type: ignore[no-any-return]
+        except KeyError:
+            d = self.publisher.defaults(name)
+            made = plain_sender(self.app, d) if d.is_plain and not self.app.conf.task_always_eager else None
+            plain[name] = made
+            return made
+
     def send_call(
         self, task: Any, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None,
         options: dict[str, Any],
     ) -> Any:  # fmt: skip
         """Send one call of `task` (None: of a task that this process does not know), as `apply_async` does."""
         app = self.app
+        if not options and task_id is None:
+            send = self.plain_sender(name)
+            if send is not None and (result := send(args, kwargs)) is not None:
+                return result
         task_id = checked_id(task_id) if task_id else None
         if app.conf.task_always_eager and task is not None:
             return self._eagerly(task, args, kwargs, task_id, options)
@@ -206,7 +218,7 @@ class Sender:
         if stream.has_begun:
             stream.finish(batch, chosen)
             return {}
-        return _stands(batch, self._enqueue(batch, chosen)) if batch.messages else {}
+        return batch.stands(self._enqueue(batch, chosen)) if batch.messages else {}
 
     def send_as_member(
         self, sig: Any, group_id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -237,7 +249,7 @@ class Sender:
         if not ids:
             raise ValueError(f"the group {group_id} has finished: nothing can be added to it")
         announce_sent(self.app, compiled.batch.messages)
-        return self.result_of(compiled.node, _stands(compiled.batch, ids))
+        return self.result_of(compiled.node, compiled.batch.stands(ids))
 
     def apply_signature(
         self, sig: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -270,34 +282,23 @@ class Sender:
 
     # -- very many
 
-    def enqueue_many(self, signatures: Iterable[Signature]) -> list[str]:
-        """Send any number of signatures in one commit, all or nothing; their ids, in order.
+    def enqueue_many(self, calls: Any, arguments: Iterable[Sequence[Any]] | None = None) -> list[str]:
+        """Send any number of calls in one commit, all or nothing; their ids, in order. The way for bulk.
 
-        The way for bulk: many times as fast as as many `delay()`. A canvas among them counts as its last message, or
-        its group. Raises as `delay()`, and then nothing was sent.
+        Of signatures; or of one task, or a task's name, and the positional arguments of each call: the quickest way.
+        A canvas counts as its last message, or its group. Raises as `delay()`, and then nothing was sent.
         """
+        if arguments is None:
+            name, signatures = "", iter(calls)
+        else:
+            name = calls if isinstance(calls, str) else calls.name
+            signatures = many.signatures_of(self.app, name, arguments)
         if self.app.conf.task_always_eager:
             return [self.apply_signature(sig).id for sig in signatures]
-        ids: list[str] = []
-        batch = Batch()
-        add_id, add, make = ids.append, batch.messages.append, self.publisher.message
-        plain, keyed = True, False
-        for sig in signatures:
-            options = sig["options"]
-            if sig["subtask_type"] or (options and not GRAPH.isdisjoint(options)):
-                plain = False
-                compiled = compile_signature(sig, self.publisher)
-                batch.messages += compiled.batch.messages
-                batch.groups += compiled.batch.groups
-                add_id(compiled.node.id)
-                continue
-            id_ = checked_id(options["task_id"]) if options.get("task_id") else new_id()
-            message = make(sig["task"], sig["args"], sig["kwargs"], options, message_id=id_)
-            keyed = keyed or message.unique_key is not None
-            add(message)
-            add_id(id_)
-        if plain and not keyed:
-            self.app.storage.enqueue_many(batch.messages)
-            return ids
-        stands = _stands(batch, self.app.storage.enqueue(batch))
-        return [stands.get(id_, id_) for id_ in ids]
+        runs: list[many.Run] = []
+        if context.worker_request() is None:
+            if arguments is None:
+                runs, signatures = many.gather(self.publisher, signatures)
+            elif (d := self.publisher.defaults(name)).is_plain:
+                runs, signatures = [(d, many.payloads_of(d, arguments))], iter(())
+        return many.send(self.app, self.publisher, runs, signatures)

@@ -11,7 +11,7 @@ Rows without a version are those that the outbox wrote before there was one: the
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from operator import attrgetter
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ import orjson
 
 from liteq.exceptions import BadMessage
 from liteq.message import Batch, Group, Message
+from liteq.utils.records import fields_of
 
 __all__ = ["VERSION", "dump_batch", "load_batch"]
 
@@ -32,9 +33,10 @@ class _Form:
 
     def __init__(self, kind: type[Any]) -> None:
         self.kind = kind
-        self.names = tuple(field.name for field in fields(kind))
-        self.defaults = tuple(field.default for field in fields(kind))
-        self.required = frozenset(field.name for field in fields(kind) if field.default is MISSING)
+        fields = fields_of(kind)
+        self.names = tuple(fields)
+        self.defaults = tuple(field.default for field in fields.values())
+        self.required = frozenset(name for name, field in fields.items() if field.default is MISSING)
         self.values = attrgetter(*self.names)
         self.bytes = BYTES.intersection(self.names)
 

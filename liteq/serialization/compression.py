@@ -6,9 +6,10 @@ import importlib
 import sys
 import zlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured, PayloadTooLarge, SecurityError, closest
+from liteq.utils.records import NamedTuple
 
 __all__ = ["compress", "compression", "decompress"]
 

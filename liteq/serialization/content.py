@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import orjson
 
@@ -30,6 +30,7 @@ from liteq.serialization import codec
 from liteq.serialization.compression import compress, decompress
 from liteq.serialization.serializers import JSON, PICKLE, encoder_of, serializer, serializer_of_type
 from liteq.serialization.tags import ENCLOSED, ENVELOPE, TYPE, VALUE
+from liteq.utils.records import NamedTuple
 
 __all__ = ["ENVELOPE", "LEAST_KEY", "Content", "Owner", "as_json", "kind_of"]
 

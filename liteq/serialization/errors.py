@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ import orjson
 from liteq import exceptions
 from liteq.exceptions import LiteqError, RemoteError, text_of
 from liteq.serialization.codec import decode, encode
+from liteq.utils.records import dataclass
 
 __all__ = ["ErrorDoc", "decode_error", "encode_error", "loaded_class", "rebuild"]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured, NotSerializable, closest
+from liteq.utils.records import NamedTuple
 
 __all__ = ["JSON", "PICKLE", "Serializer", "register", "serializer", "serializer_of_type", "unregister"]
 

@@ -7,10 +7,11 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from liteq.settings.celery_names import NO_EFFECT, new_name, unused_default
 from liteq.settings.table import SETTINGS
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Conf", "Given", "Source", "canonical", "closest_setting"]
 

@@ -6,13 +6,13 @@ The names are Celery's wherever Celery has the setting. To add one, add a row.
 from __future__ import annotations
 
 import reprlib
-from dataclasses import dataclass
 from datetime import timedelta
 from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.records import dataclass
 
 __all__ = ["SETTINGS", "Setting"]
 

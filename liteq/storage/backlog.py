@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from liteq.storage.driver import Transaction
+from liteq.utils.records import NamedTuple
 
 __all__ = ["COUNTED", "Backlog", "DeadLetters", "backlog", "dead_letters"]
 

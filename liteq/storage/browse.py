@@ -7,10 +7,10 @@ payload and no result.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from liteq.states import EXPIRABLE, State
 from liteq.storage.driver import Transaction
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Line", "Mark", "page"]
 

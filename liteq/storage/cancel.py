@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from liteq.exceptions import TaskRevokedError
 from liteq.message import Flag
@@ -12,6 +11,7 @@ from liteq.serialization import encode_error
 from liteq.states import UNFINISHED, UNSTARTED, State, sql_list
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import LOCK, SKIP_LOCKED, Transaction
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Revoked", "cancel", "purge", "revoke", "revoke_stamps", "revoked_ids", "revoked_stamps"]
 

@@ -5,9 +5,8 @@ A worker knows the last command that it has seen, so that its look for new ones 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from liteq.storage.driver import Transaction
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Command", "Reply", "last_seen", "new_commands", "replies", "reply", "send"]
 

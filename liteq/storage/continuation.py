@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from liteq.message import DEPTH_SHIFT, Flag
 from liteq.states import State
 from liteq.storage import payloads, results
 from liteq.storage.driver import LOCK, Row, Transaction
 from liteq.storage.follow import take_keys
+from liteq.utils.records import NamedTuple
 
 __all__ = ["End", "catch_up", "propagate"]
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from liteq.storage.upkeep import Upkeep
+from liteq.utils.records import NamedTuple, dataclass
 
 __all__ = [
     "LOCK",
@@ -76,7 +76,7 @@ class Transaction(Protocol):
     """One open transaction. Neither kind of call leaves a cursor open."""
 
     def execute(self, sql: str, params: Params = ()) -> list[Row]:
-        """Run one statement; all its rows, [] where it returns none. `:name` or `?` parameters."""
+        """Run one statement; all its rows, [] where it returns none. `:name`, `?` or `?1` parameters."""
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> int:
         """Run one statement once per element of `rows`; the number of database rows it changed in all."""

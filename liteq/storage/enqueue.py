@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import NamedTuple
 
 from liteq.exceptions import CanvasConflict
 from liteq.message import Batch, Flag, Group, Message
@@ -15,6 +14,7 @@ from liteq.storage.driver import Bell, Driver, Row, Transaction
 from liteq.storage.follow import Waiter, as_alias, before, holder_of, link, of_errbacks, waits_for
 from liteq.storage.payloads import BESIDE, INLINE_BYTES
 from liteq.storage.standing import is_plain, parts_of, standing
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Collided", "Placed", "enqueue", "enqueue_many", "enqueue_new", "enqueue_one", "place"]
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import orjson
 
 from liteq.message import Batch, Flag, Message
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.needed import OPEN
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Waiter", "as_alias", "before", "holder_of", "link", "of_errbacks", "take_keys", "waits_for"]
 

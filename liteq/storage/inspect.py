@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 from liteq.exceptions import StorageCorrupt
 from liteq.message import Flag
@@ -12,6 +11,7 @@ from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Row, Transaction
 from liteq.storage.payloads import PAYLOAD_COLUMN, RESULT_COLUMN
 from liteq.storage.results import whole
+from liteq.utils.records import NamedTuple, dataclass
 
 __all__ = [
     "Count",

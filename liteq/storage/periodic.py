@@ -7,11 +7,11 @@ still the time that the caller saw: a second beat changes no row, and sends noth
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from liteq.message import Batch
 from liteq.storage.driver import LOCK, Row, Transaction
 from liteq.storage.enqueue import enqueue
+from liteq.utils.records import NamedTuple
 
 __all__ = [
     "Entry",

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
 
 from liteq.message import Lease
 from liteq.policy.rates import Bucket, per_second
 from liteq.storage.claim import claim
 from liteq.storage.driver import LOCK, SKIP_LOCKED, Row, Transaction
+from liteq.utils.records import dataclass
 
 __all__ = ["Budget", "Rate", "claim_within", "declare", "held_pairs", "look", "rates", "set_rate"]
 

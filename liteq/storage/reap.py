@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
 
 from liteq.exceptions import WorkerLostError
 from liteq.message import Flag
 from liteq.serialization import encode_error
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Limit", "expired", "reap_expired", "reap_worker"]
 

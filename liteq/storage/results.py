@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
-from typing import NamedTuple
 
 from liteq.exceptions import ChordError
 from liteq.message import LATER, Flag
@@ -15,6 +14,7 @@ from liteq.storage.driver import Transaction
 from liteq.storage.needed import needed
 from liteq.storage.payloads import BESIDE, INLINE_BYTES, NO_ARGUMENTS, RESULT_COLUMN, result_ref
 from liteq.storage.payloads import store as store_bodies
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Ending", "forget", "group_bytes", "group_error", "input_of", "passed_on", "result_of", "store", "whole"]
 

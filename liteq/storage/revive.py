@@ -6,12 +6,13 @@ Its errbacks, which ran when it failed, wait again too: should it fail once more
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import Final, NamedTuple
+from typing import Final
 
 from liteq.message import Flag, new_id
 from liteq.states import UNFINISHED
 from liteq.storage.driver import Transaction
 from liteq.storage.follow import take_key
+from liteq.utils.records import NamedTuple
 
 __all__ = ["revive"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol, assert_never
+from typing import Protocol, assert_never
 
 from liteq.exceptions import CanvasConflict, TaskRevokedError, WorkerLostError
 from liteq.message import (
@@ -31,6 +31,7 @@ from liteq.storage.continuation import End, catch_up, propagate
 from liteq.storage.driver import LOCK, Params, Transaction
 from liteq.storage.enqueue import place
 from liteq.storage.follow import Waiter, link, waits_for
+from liteq.utils.records import NamedTuple
 
 __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "settle", "settle_one_by_one"]
 

@@ -13,13 +13,14 @@ Each connected part of a batch is judged alone, and as a whole:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from liteq.exceptions import CanvasConflict
 from liteq.message import Batch, Flag, Group, Message, new_id
 from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Row, Transaction
 from liteq.storage.needed import OPEN, needed
+from liteq.utils.records import NamedTuple
 
 __all__ = ["is_plain", "parts_of", "standing"]
 

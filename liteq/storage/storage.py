@@ -18,6 +18,7 @@ from liteq.storage import commands as _commands
 from liteq.storage import enqueue as _enqueue
 from liteq.storage import event_log as _event_log
 from liteq.storage import extend as _extend
+from liteq.storage import facades
 from liteq.storage import rates as _rates
 from liteq.storage import reap as _reap
 from liteq.storage import results as _results
@@ -27,8 +28,7 @@ from liteq.storage import workers as _workers
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import Bell, Driver, Durability, Promise
 from liteq.storage.engines import open_driver
-from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules, Workers
-from liteq.storage.interrupts import closes_itself, give_up
+from liteq.storage.interrupts import closes_itself, give_up, leaves_nothing_open
 from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
 from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
@@ -38,11 +38,12 @@ __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 CHUNK = 1_000  # rows of one housekeeping transaction: others get their turn in between
 
 
+@leaves_nothing_open
 class Storage:
     """A queue in a storage engine. Safe to use from any thread, and after a fork.
 
     Its own methods are the life of a message: sent, claimed, settled, expired. Beside them are its parts: `reader`,
-    `dead`, `groups`, `schedules`, `commands`, `events`, `rates`, `saved_groups`.
+    `calls`, `dead`, `groups`, `schedules`, `commands`, `events`, `rates`, `saved_groups`.
 
     `max_crashes`, `max_reaps`: how often a message's child process may die, or the worker that holds it vanish, before
     the message becomes a dead letter.
@@ -53,15 +54,16 @@ class Storage:
     ) -> None:
         self.driver = driver
         self.clock: Clock = clock or SystemClock()
-        self.reader = Reader(driver, self.clock)
-        self.dead = DeadLetters(driver, self.clock)
-        self.groups = Groups(driver, self.clock, self._events_of)
-        self.schedules = Schedules(driver, self.clock)
-        self.commands = Commands(driver, self.clock)
-        self.saved_groups = SavedGroups(driver, self.clock)
-        self.rates = Rates(driver, self.clock)
-        self.workers = Workers(driver, self.clock)
-        self.events = Events(driver, self.clock)
+        self.reader = facades.Reader(driver, self.clock)
+        self.dead = facades.DeadLetters(driver, self.clock)
+        self.calls = facades.PlainCalls(driver, self.clock, self.takes_calls)
+        self.groups = facades.Groups(driver, self.clock, self._events_of)
+        self.schedules = facades.Schedules(driver, self.clock)
+        self.commands = facades.Commands(driver, self.clock)
+        self.saved_groups = facades.SavedGroups(driver, self.clock)
+        self.rates = facades.Rates(driver, self.clock)
+        self.workers = facades.Workers(driver, self.clock)
+        self.events = facades.Events(driver, self.clock)
         self.events_of: Callable[[Sequence[Message]], list[bytes]] | None = None  # of messages that are sent
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
@@ -121,6 +123,10 @@ class Storage:
     def takes_parts(self) -> bool:
         """Whether a group may be sent in parts now: `groups.extend` finds the rows that `enqueue` has written."""
         return True
+
+    def takes_calls(self) -> bool:
+        """Whether plain calls may be sent without a `Message` each now (`calls`)."""
+        return self.events_of is None
 
     def cancel(self, ids: Sequence[str], *, reason: str = "revoked") -> list[str]:
         """Cancel messages that have not started, and their followers; the ids that are running now instead."""

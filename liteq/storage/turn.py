@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from liteq.message import Lease
 from liteq.storage import claim, rates
 from liteq.storage.driver import Transaction
+from liteq.utils.records import NamedTuple
 
 __all__ = ["TaggedEvents", "Turn", "worth_a_claim"]
 

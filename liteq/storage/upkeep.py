@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from liteq.exceptions import StorageError
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Check", "Misfit", "Upkeep"]
 

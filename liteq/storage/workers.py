@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from liteq.message import WorkerIdentity
 from liteq.storage.driver import Transaction
+from liteq.utils.records import NamedTuple
 
 __all__ = ["WorkerRecord", "before", "heartbeat", "register", "unregister", "workers"]
 

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -24,6 +24,7 @@ from liteq.storage import describe_url
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.misspelt import suggesting
+from liteq.utils.records import dataclass
 from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat, KeepAlive

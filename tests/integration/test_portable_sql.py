@@ -24,7 +24,7 @@ ROOM = Path(__file__).resolve().parents[2] / "liteq" / "storage"
 SCHEMA = Path(__file__).with_name("postgresql_schema.sql")
 VERBS = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s")
 CLAUSES = {SKIP_LOCKED: "FOR UPDATE SKIP LOCKED", LOCK: "FOR UPDATE"}
-TOKENS = re.compile(r"'[^']*'|\?|:(\w+)")
+TOKENS = re.compile(r"'[^']*'|\?(?!\d)|[:?](\w+)")
 
 
 def statements() -> dict[str, str]:

@@ -8,7 +8,9 @@ import inspect
 import subprocess
 import sys
 import tomllib
+from inspect import isgeneratorfunction
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -16,6 +18,8 @@ from liteq.exceptions import ImproperlyConfigured, StorageError
 from liteq.settings.schemes import BUILT_IN, is_ours, known_schemes, scheme_of
 from liteq.storage import describe_url, engines, open_driver
 from liteq.storage.driver import Driver, Options, Place, Transaction
+from liteq.storage.facades.base import Facade
+from liteq.storage.storage import Storage
 from liteq.storage.upkeep import Upkeep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,3 +158,16 @@ def test_a_url_is_described_without_making_its_file(tmp_path: Path) -> None:
     assert place.missing.startswith(f"there is no file {path}")
     path.touch()
     assert describe_url(f"sqlite:///{path}").missing == ""
+
+
+def test_each_verb_gives_up_what_it_left_open():
+    verbs = {
+        f"{cls.__name__}.{name}": function
+        for cls in (Storage, *Facade.__subclasses__())
+        for name, function in vars(cls).items()
+        if isinstance(function, FunctionType) and not name.startswith("_")
+    }
+    assert "Storage.turn" in verbs
+    closing = [name for name, one in verbs.items() if hasattr(one, "__wrapped__") or hasattr(one, "closes_itself")]
+    generators = [name for name, one in verbs.items() if isgeneratorfunction(one)]
+    assert sorted(closing + generators) == sorted(verbs)

@@ -6,7 +6,7 @@ import threading
 from uuid import UUID
 
 from liteq.clock import SystemClock
-from liteq.message import Batch, Flag, Group, Lease, Message, new_id
+from liteq.message import Batch, Flag, Group, Lease, Message, new_id, new_ids
 
 
 def test_an_id_is_a_uuid_of_version_7_made_now():
@@ -29,6 +29,17 @@ def test_ids_made_in_many_threads_are_all_different():
 def test_ids_sort_by_the_millisecond_they_were_made_in():
     ids = [new_id() for _ in range(1000)]
     assert [i[:13] for i in ids] == sorted(i[:13] for i in ids)
+
+
+def test_many_ids_at_once_are_such_ids_too_in_their_order():
+    earlier = new_id()
+    ids = new_ids(1000)
+    assert {(UUID(one).version, UUID(one).variant) for one in ids} == {(7, "specified in RFC 4122")}
+    assert {str(UUID(one)) for one in ids} == set(ids)
+    assert len(set(ids)) == 1000
+    assert ids == sorted(ids)
+    assert earlier[:18] <= ids[0][:18] == ids[-1][:18] <= new_id()[:18]
+    assert new_ids(0) == []
 
 
 def test_flags_are_single_bits():

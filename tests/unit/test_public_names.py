@@ -193,3 +193,19 @@ def test_an_app_with_tasks_loads_no_pydantic_no_click_and_no_sqlite():
         "print(sorted({'pydantic', 'click', 'rich', 'apsw', 'sqlite3'} & sys.modules.keys()))"
     )
     assert loaded == "[]"
+
+
+def test_a_worker_loads_nothing_for_its_first_task_that_few_tasks_need():
+    loaded = run(
+        "import sys\n"
+        "import liteq.cli.logs, liteq.cli.worker, liteq.worker.compat.worker, liteq.worker.pool.prefork.pool\n"
+        "from liteq import LiteQ\n"
+        "app = LiteQ('x', broker='sqlite:////tmp/never-opened/x.db')\n"
+        "app.task(name='t')(lambda: 1)\n"
+        "app.open_storage()\n"
+        "few = 'asyncio concurrent.futures difflib logging.handlers pickle shutil sqlite3 tempfile zipfile'\n"
+        "ours = 'app.compat.backend app.compat.connection beat storage.sqlite.restore'\n"
+        "few = {*few.split(), *(f'liteq.{name}' for name in ours.split())}\n"
+        "print(sorted(few & sys.modules.keys()))"
+    )
+    assert loaded == "[]"

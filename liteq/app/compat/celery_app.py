@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from liteq import context
-from liteq.app.compat.amqp import AMQP
-from liteq.app.compat.backend import Backend
-from liteq.app.compat.bound_results import bound_group_result, bound_result, bound_result_set
-from liteq.app.compat.connection import Connection, Pool
-from liteq.app.compat.loader import Loader
-from liteq.app.compat.processes import Logging, beat_of, bugreport, run_command_line, worker_of
 from liteq.app.registrar import Registrar
 from liteq.app.settings import Settings
 from liteq.clock import from_ms
@@ -27,6 +20,14 @@ from liteq.exceptions import ImproperlyConfigured
 from liteq.result import AsyncResult, GroupResult, ResultSet
 from liteq.signals import Signal
 from liteq.utils.upward import upward
+
+# The parts are loaded when a program asks for one: most workers never do.
+if TYPE_CHECKING:
+    from liteq.app.compat.amqp import AMQP
+    from liteq.app.compat.backend import Backend
+    from liteq.app.compat.connection import Connection, Pool
+    from liteq.app.compat.loader import Loader
+    from liteq.app.compat.processes import Logging
 
 __all__ = ["CeleryApp"]
 
@@ -113,26 +114,36 @@ class CeleryApp:
     @cached_property
     def AsyncResult(self: App) -> type[AsyncResult[Any]]:  # noqa: N802 - Celery's name
         """The result of a message: `app.AsyncResult(id)`."""
+        from liteq.app.compat.bound_results import bound_result
+
         return bound_result(self)
 
     @cached_property
     def ResultSet(self: App) -> type[ResultSet]:  # noqa: N802 - Celery's name
         """Some results, to be waited for together: `app.ResultSet(results)`."""
+        from liteq.app.compat.bound_results import bound_result_set
+
         return bound_result_set(self)
 
     @cached_property
     def GroupResult(self: App) -> type[GroupResult]:  # noqa: N802 - Celery's name
         """The results of a group: `app.GroupResult(id, results)`; `app.GroupResult.restore(id)`."""
+        from liteq.app.compat.bound_results import bound_group_result
+
         return bound_group_result(self)
 
     @cached_property
     def backend(self: App) -> Backend:
         """For code that asks Celery's result backend."""
+        from liteq.app.compat.backend import Backend
+
         return Backend(self)
 
     @cached_property
     def amqp(self: App) -> AMQP:
         """For code that asks Celery's app for its queues."""
+        from liteq.app.compat.amqp import AMQP
+
         return AMQP(self)
 
     # -- running tasks and their modules
@@ -150,6 +161,8 @@ class CeleryApp:
     @cached_property
     def loader(self: App) -> Loader:
         """For code that has the modules of tasks imported: `app.loader.import_default_modules()`."""
+        from liteq.app.compat.loader import Loader
+
         return Loader(self)
 
     # -- connections
@@ -161,6 +174,8 @@ class CeleryApp:
 
         `connect_timeout`: seconds to wait for its lock. A broker's other options are accepted.
         """
+        from liteq.app.compat.connection import Connection
+
         return Connection(self, url, connect_timeout=connect_timeout)
 
     def connection_for_read(self: App, url: str | None = None, **options: Any) -> Connection:
@@ -195,16 +210,22 @@ class CeleryApp:
     @cached_property
     def pool(self: App) -> Pool:
         """For code that asks Celery's app for its pool of connections."""
+        from liteq.app.compat.connection import Pool
+
         return Pool(self)
 
     # -- processes
 
     def worker_main(self: App, argv: list[str] | None = None) -> Any:
         """Run the command line `liteq worker ...` for this app: `app.worker_main(["worker", "--concurrency=2"])`."""
+        from liteq.app.compat.processes import run_command_line
+
         return run_command_line(self, list(argv or ["worker"]))
 
     def start(self: App, argv: list[str] | None = None) -> Any:
         """As `worker_main`, for any command."""
+        from liteq.app.compat.processes import run_command_line
+
         return run_command_line(self, list(argv or ["worker"]))
 
     def Worker(  # noqa: N802 - Celery's name
@@ -223,6 +244,8 @@ class CeleryApp:
         Options as of `liteq.worker.Worker`; `include`: more modules of tasks; `loglevel` or `logfile`: set up the log;
         `app`: another app, whose worker it is. Raises TypeError for other options.
         """
+        from liteq.app.compat.processes import worker_of
+
         return worker_of(
             app or self, queues=queues, exclude_queues=exclude_queues, include=include, loglevel=loglevel,
             logfile=logfile, options=options,
@@ -232,6 +255,8 @@ class CeleryApp:
         self: App, *, max_interval: float | None = None, loglevel: int | str | None = None, logfile: str | None = None
     ) -> Any:
         """A beat of this app: `app.Beat(max_interval=5).run()` sends what comes due, for ever."""
+        from liteq.app.compat.processes import beat_of
+
         return beat_of(self, max_interval=max_interval, loglevel=loglevel, logfile=logfile)
 
     @cached_property
@@ -247,10 +272,14 @@ class CeleryApp:
     @cached_property
     def log(self: App) -> Logging:
         """The log of this process."""
+        from liteq.app.compat.processes import Logging
+
         return Logging(self)
 
     def bugreport(self: App) -> str:
         """The contents of a bug report: versions, settings (secrets are hidden), names of tasks."""
+        from liteq.app.compat.processes import bugreport
+
         return bugreport(self)
 
     # -- itself
@@ -258,6 +287,8 @@ class CeleryApp:
     @cached_property
     def oid(self) -> str:
         """An id of this app in this process."""
+        import uuid
+
         return str(uuid.uuid4())
 
     @property

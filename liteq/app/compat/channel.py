@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from liteq.states import State
 from liteq.storage.workers import WorkerRecord
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Channel", "SimpleQueue", "queue_declare_ok_t"]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from liteq.app.compat.channel import Channel, SimpleQueue
 from liteq.app.urls import check_url
 from liteq.context import App
 from liteq.exceptions import StorageError
 from liteq.settings.schemes import scheme_of
+from liteq.utils.records import NamedTuple
 
 if TYPE_CHECKING:
     from liteq.storage.storage import Storage

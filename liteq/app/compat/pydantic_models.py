@@ -12,10 +12,11 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Modelled", "modelled", "modelled_attributes"]
 

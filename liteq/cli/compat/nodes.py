@@ -6,13 +6,14 @@ import re
 import signal
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import click
 
 from liteq.cli.names import unknown
 from liteq.cli.worker import worker as worker_command
+from liteq.utils.records import dataclass
 
 __all__ = ["Cluster", "Node", "expand", "parse"]
 

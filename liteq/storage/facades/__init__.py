@@ -5,6 +5,7 @@ No SQL here: the SQL of a verb is in the file that bears its name.
 
 from __future__ import annotations
 
+from liteq.storage.facades.calls import PlainCalls
 from liteq.storage.facades.commands import Commands
 from liteq.storage.facades.dead import DeadLetters
 from liteq.storage.facades.events import Events
@@ -14,4 +15,15 @@ from liteq.storage.facades.reader import Reader
 from liteq.storage.facades.schedules import Schedules
 from liteq.storage.facades.workers import Workers
 
-__all__ = ["Commands", "DeadLetters", "Events", "Groups", "Rates", "Reader", "SavedGroups", "Schedules", "Workers"]
+__all__ = [
+    "Commands",
+    "DeadLetters",
+    "Events",
+    "Groups",
+    "PlainCalls",
+    "Rates",
+    "Reader",
+    "SavedGroups",
+    "Schedules",
+    "Workers",
+]

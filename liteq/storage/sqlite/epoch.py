@@ -15,7 +15,7 @@ from typing import Final, cast
 
 from liteq.exceptions import SchemaTooNew
 from liteq.storage.driver import Transaction
-from liteq.storage.sqlite.migrate import migrations, read_versions
+from liteq.storage.sqlite.migrate import newest, read_versions
 from liteq.storage.sqlite.session import Session
 
 __all__ = ["TOKENS", "begin"]
@@ -41,7 +41,7 @@ def begin(session: Session) -> None:
     session.script("BEGIN IMMEDIATE")
     try:
         found = read_versions(cast("Transaction", session), session.path)
-        known = max(migrations())
+        known = newest()
         if found.min_writer > known:
             raise SchemaTooNew(session.path, found.version, known)
         if found.version and session.pragma("journal_mode") != "wal":  # else another process has just done so

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from liteq.utils.records import NamedTuple
 
 __all__ = ["readers", "users", "writer"]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import struct
 import time
-from typing import NamedTuple
+
+from liteq.utils.records import NamedTuple
 
 __all__ = ["LogState", "check_log"]
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib.resources import files
-from typing import NamedTuple, cast
+from typing import cast
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageUnavailable
 from liteq.storage.driver import Driver, Transaction
 from liteq.storage.sqlite.session import APPLICATION_ID, Session
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Versions", "check", "migrate", "migrations", "read_versions", "statements"]
 
 HAS_META = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'liteq_meta'"
 VERSIONS = "SELECT key, value FROM liteq_meta WHERE key IN ('version', 'min_reader', 'min_writer')"
+NAME = r"\d{4}_.+\.sql"
 SET_VERSION = "UPDATE liteq_meta SET value = :version WHERE key = 'version'"
 
 
@@ -28,10 +30,22 @@ class Versions(NamedTuple):
 
 
 @cache
+def newest() -> int:
+    """The number of the last migration. Most files are up to date, and then none of them has to be read."""
+    try:
+        names = os.listdir(os.path.join(os.path.dirname(__file__), "migrations"))
+    except OSError:  # liteq is in an archive
+        return max(migrations())
+    return max(int(name[:4]) for name in names if re.fullmatch(NAME, name))
+
+
+@cache
 def migrations() -> dict[int, str]:
     """The SQL of each migration by its number, in order."""
+    from importlib.resources import files  # with all kinds of archives
+
     folder = files("liteq.storage.sqlite") / "migrations"
-    found = {int(f.name[:4]): f.read_text("utf-8") for f in folder.iterdir() if re.fullmatch(r"\d{4}_.+\.sql", f.name)}
+    found = {int(f.name[:4]): f.read_text("utf-8") for f in folder.iterdir() if re.fullmatch(NAME, f.name)}
     return dict(sorted(found.items()))
 
 
@@ -50,7 +64,7 @@ def read_versions(tx: Transaction, path: str) -> Versions:
 
 def migrate(driver: Driver, path: str) -> int:
     """Apply missing migrations; the version then. Only a read when none is. Raises SchemaTooNew without a write."""
-    known = max(migrations())
+    known = newest()
     with driver.read() as tx:
         found = read_versions(tx, path)
     if _is_current(found, known, path):
@@ -68,7 +82,7 @@ def migrate(driver: Driver, path: str) -> int:
 def check(driver: Driver, path: str) -> None:
     """Raises SchemaTooNew when this code may not write the file any more."""
     with driver.read() as tx:
-        _is_current(read_versions(tx, path), max(migrations()), path)
+        _is_current(read_versions(tx, path), newest(), path)
 
 
 def statements(sql: str, complete: Callable[[str], bool]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from liteq.exceptions import StorageError, StorageUnavailable
 from liteq.storage.driver import Bell, Driver, Durability, Promise, Transaction
-from liteq.storage.sqlite import backup, checks, describe, files, greenlets, misfits, restore
+from liteq.storage.sqlite import files, greenlets
 from liteq.storage.sqlite.ballast import Ballast
 from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
 from liteq.storage.sqlite.session import Session
@@ -177,21 +177,31 @@ class FileUpkeep(Driver):
         return overgrown(self.path)
 
     def bury_misfits(self, tx: Transaction, *, now_ms: int) -> list[Misfit]:
+        from liteq.storage.sqlite import misfits
+
         return misfits.bury(tx, now_ms=now_ms)
 
     # -- copies and facts --------------------------------------------------------------------------------------------
 
     def backup(self, target: Path) -> None:
+        from liteq.storage.sqlite import backup
+
         with Checkout(self, reader=True) as session:
             backup.backup(session, target)
 
     def restore(self, source: Path) -> Path | None:
+        from liteq.storage.sqlite import restore
+
         self.close()
         return restore.restore(self, source)
 
     def describe(self) -> dict[str, Any]:
+        from liteq.storage.sqlite import describe
+
         with Checkout(self, reader=True) as session:
             return describe.describe(session, self)
 
     def checks(self, facts: dict[str, Any]) -> list[Check]:
+        from liteq.storage.sqlite import checks
+
         return checks.checks(facts)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.records import dataclass
 
 __all__ = ["Location", "parse"]
 

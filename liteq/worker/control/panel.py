@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from liteq.app.control import REVOKES_KEPT_S
 from liteq.exceptions import BadMessage
@@ -21,6 +21,7 @@ from liteq.serialization import decode, encode
 from liteq.storage.commands import Command
 from liteq.storage.facades import Commands
 from liteq.storage.storage import Storage
+from liteq.utils.records import NamedTuple
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.loop import Consumer
 from liteq.worker.pool import Pool

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from liteq.context import App
 from liteq.exceptions import WorkerLostError
 from liteq.execution.lost import tell_lost
 from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
+from liteq.utils.records import NamedTuple
 from liteq.worker.pool.limits import SoftLimit
 
 __all__ = [

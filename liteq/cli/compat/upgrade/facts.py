@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from liteq.settings import NO_EFFECT, SETTINGS, WHY_NO_EFFECT, canonical
 from liteq.settings.schemes import is_ours
+from liteq.utils.records import NamedTuple
 from liteq.utils.upward import upward
 
 __all__ = ["Finding", "Severity", "of_import", "of_requirement", "of_setting", "of_task_option"]

@@ -14,13 +14,13 @@ import signal
 import socket
 import time
 from collections import deque
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 from liteq.context import App
 from liteq.execution.lines import LINES
 from liteq.message import Lease, Outcome
+from liteq.utils.records import dataclass
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import ended_by
 from liteq.worker.pool.executor import Executor

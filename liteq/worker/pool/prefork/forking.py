@@ -15,7 +15,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from setproctitle import setproctitle
 
@@ -23,6 +23,7 @@ from liteq import signals as announce
 from liteq.context import App
 from liteq.message import Lease, Outcome
 from liteq.utils import imports
+from liteq.utils.records import NamedTuple
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import PERMIT, RECEIVE, Child, ChildSettings
 from liteq.worker.pool.prefork.descriptors import make_room

@@ -1,0 +1,58 @@
+"""The verb *enqueue* for plain calls: rows that differ in nothing but their task, their arguments and their time.
+
+Nearly all calls are plain ones. Their statements name the columns that such a row needs; the others have no value in
+it. Of many, a statement takes as many rows as pay: SQLite spends half the time on starting one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Final
+
+from liteq.states import State
+from liteq.storage.driver import Bell, Driver, Row, Transaction
+
+__all__ = ["Calls", "Kind", "enqueue_call", "enqueue_calls", "rows_of"]
+
+Kind = tuple[str, str, int, int]
+"""The task, queue, priority and flags of a plain call: the part of its row that is the same for each of a task's."""
+
+Calls = tuple[Kind, Sequence[str], Sequence[bytes]]
+"""Plain calls of one task: their kind, their ids, and their arguments."""
+
+ROWS: Final = 50  # of one statement; more of them win nothing
+
+_INTO = """
+INSERT INTO liteq_messages (task, queue, priority, flags, state, due_ms, created_ms, position, id, payload)
+VALUES """
+_VALUES = f"(?1, ?2, ?3, ?4, '{State.PENDING.value}', ?5, ?5, 0, ?%d, ?%d)"
+_UNLESS_THERE = "\nON CONFLICT DO NOTHING"
+
+CALL = _INTO + _VALUES % (6, 7) + _UNLESS_THERE
+CALLS = _INTO + ",\n       ".join(_VALUES % (6 + 2 * n, 7 + 2 * n) for n in range(ROWS)) + _UNLESS_THERE
+
+
+def enqueue_call(driver: Driver, id_: str, kind: Kind, payload: bytes, *, now_ms: int) -> bool:
+    """Write one call; False where a row of this id is there."""
+    return driver.change(CALL, (*kind, now_ms, id_, payload), bell=Bell.WORK) == 1
+
+
+def rows_of(calls: Sequence[Calls], *, now_ms: int) -> list[tuple[str, list[Row]]]:
+    """Statements with their parameters, which write `calls` in their order."""
+    found: list[tuple[str, list[Row]]] = []
+    for kind, ids, payloads in calls:
+        same = (*kind, now_ms)
+        whole = len(ids) - len(ids) % ROWS
+        blocks = ((ids[at : at + ROWS], payloads[at : at + ROWS]) for at in range(0, whole, ROWS))
+        found += [
+            (CALLS, [(*same, *chain.from_iterable(zip(*block, strict=True))) for block in blocks]),
+            (CALL, [(*same, *pair) for pair in zip(ids[whole:], payloads[whole:], strict=True)]),
+        ]
+    return [(sql, rows) for sql, rows in found if rows]
+
+
+def enqueue_calls(tx: Transaction, rows: Sequence[tuple[str, Sequence[Row]]]) -> None:
+    """Write what `rows_of` has made, of ids that were made now."""
+    for sql, params in rows:
+        tx.executemany(sql, params)
