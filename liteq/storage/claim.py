@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from liteq.message import Flag, Lease
 from liteq.storage import payloads, results
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 
-__all__ = ["claim", "claimable", "next_due_ms", "promote"]
+__all__ = ["NOTHING", "Claimed", "claim", "claim_pending", "claimable", "next_due_ms", "promote"]
 
 # Two statements by row number, and no RETURNING: an UPDATE of a sub-select's rows that returns them has SQLite build
-# seven temporary b-trees, three quarters of what a claim of one row cost.
+# seven temporary b-trees, three quarters of what a claim of one row cost. The two columns behind a lease's own are
+# looked up once, and save a statement each.
 NEXT = f"""
-SELECT seq, 0, id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes, flags,
-       root_id, parent_id, group_id, awaits, NULL
+SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes,
+       flags, root_id, parent_id, group_id, awaits, NULL,
+       (SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'),
+       (SELECT coalesce(max(id), 0) FROM liteq_commands)
   FROM liteq_messages
  WHERE state = 'pending' AND queue = :queue
  ORDER BY priority DESC, due_ms, seq
@@ -33,26 +37,63 @@ PROMOTE = "UPDATE liteq_messages SET state = 'pending' WHERE seq = ? AND state =
 NEXT_DUE = "SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'"
 ANY_PENDING = "SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = ? LIMIT 1"
 
+DUE_COLUMN, COMMAND_COLUMN = -2, -1  # of NEXT
 LARGEST_INPUT = 256 * 1024  # bytes of a group's results that are read by a claim
 PROMOTE_LIMIT = 500  # a chunk: the rest follows in the next turn, and no writer waits long
 
 
+class Claimed(NamedTuple):
+    """The yield of a claim: `leases`; when the next scheduled message comes due, None: there is none, or nothing was
+    looked for; how many came due; and with leases the number of the newest command (`storage.commands`), else 0.
+    """
+
+    leases: list[Lease]
+    due_ms: int | None = None
+    promoted: int = 0
+    command: int = 0
+
+
+NOTHING = Claimed([])
+
+
 def claim(
     tx: Transaction, queues: Sequence[str], *, worker: int, limit: int, visibility_ms: int, now_ms: int
-) -> list[Lease]:
-    """Lease up to `limit` pending messages for `visibility_ms` milliseconds; [] when there is none.
+) -> Claimed:
+    """Lease up to `limit` messages for `visibility_ms` milliseconds, those that have come due among them.
 
     Highest priority first, then oldest due, within a queue; the queues in the order given.
     """
+    rows, promoted = _next(tx, queues, limit), 0
+    due_ms = rows[0][DUE_COLUMN] if rows else next_due_ms(tx)
+    if due_ms is not None and due_ms <= now_ms:
+        promoted, due_ms = promote(tx, now_ms=now_ms)
+        rows = _next(tx, queues, limit)
+    if not rows:
+        return Claimed([], due_ms, promoted)
+    leases = _take(tx, rows, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms)
+    return Claimed(leases, due_ms, promoted, rows[0][COMMAND_COLUMN])
+
+
+def claim_pending(
+    tx: Transaction, queues: Sequence[str], *, worker: int, limit: int, visibility_ms: int, now_ms: int
+) -> list[Lease]:
+    """As `claim`, of what is pending already; [] when there is nothing."""
+    rows = _next(tx, queues, limit)
+    return _take(tx, rows, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms) if rows else []
+
+
+def _next(tx: Transaction, queues: Sequence[str], limit: int) -> list[Row]:
     rows: list[Row] = []
     for queue in queues:
         if len(rows) >= limit:
             break
         rows += tx.execute(NEXT, {"queue": queue, "limit": limit - len(rows)})
-    if not rows:
-        return []
-    token = tx.tokens(len(rows))
-    leases = [Lease._make((row[0], token + n, *row[2:])) for n, row in enumerate(rows, 1)]
+    return rows
+
+
+def _take(tx: Transaction, rows: list[Row], *, worker: int, visibility_ms: int, now_ms: int) -> list[Lease]:
+    token = tx.tokens(len(rows), max([row[1] for row in rows]))
+    leases = [Lease._make((row[0], token + n, *row[2:DUE_COLUMN])) for n, row in enumerate(rows, 1)]
     deadline_ms, track = now_ms + visibility_ms, Flag.TRACK_STARTED
     tx.executemany(
         TAKE,

@@ -28,11 +28,11 @@ from liteq.message import (
 from liteq.serialization import encode_error
 from liteq.storage import payloads
 from liteq.storage.continuation import End, catch_up, propagate
-from liteq.storage.driver import LOCK, Params, Transaction
+from liteq.storage.driver import LOCK, Bell, Driver, Params, Promise, Transaction
 from liteq.storage.enqueue import place
 from liteq.storage.follow import Waiter, link, waits_for
 
-__all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "settle", "settle_one_by_one"]
+__all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "settle", "settle_one_by_one", "wakes"]
 
 ANY = ~Flag.BEGUN  # all flags that a message keeps when it is to run again
 UNDER_LEASE = "WHERE seq = ? AND state = 'leased' AND token = ?"
@@ -59,6 +59,7 @@ CRASHED = (
 )
 BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ? {UNDER_LEASE}"
 FLAGS = f"SELECT flags FROM liteq_messages {UNDER_LEASE} {LOCK}"
+ENDINGS = frozenset({Ack, DeadLetter, Cancel})
 STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS  # once it has succeeded, although it has no result: it is asked for
 
 
@@ -184,6 +185,30 @@ def _replacement(outcome: Replace, own: str) -> Replace:
             replace(g, id=names.get(g.id, g.id), group_id=names.get(g.group_id or "", g.group_id)) for g in groups
         ]
     return Replace(Batch([linked(m) for m in batch.messages], groups), last)
+
+
+def wakes(lease: Lease, outcome: Outcome) -> bool:
+    """Whether this outcome may make something claimable, this message or one that awaits it; told without a look.
+
+    What has come to await it meanwhile is not known here. It rings when it is settled.
+    """
+    return lease.flags & Flag.LINKED != 0 or type(outcome) not in ENDINGS
+
+
+def acknowledge(driver: Driver, lease: Lease, outcome: Outcome, *, now_ms: int) -> bool:
+    """Settle one lease, if one statement does it: an Ack that nothing awaits, as most are.
+
+    False where it takes a transaction, or where the lease is lost or something awaits it now: nothing was written.
+    """
+    if type(outcome) is not Ack or lease.flags & Flag.LINKED:
+        return False
+    result = outcome.result
+    if result is not None and len(result) > payloads.INLINE_BYTES:
+        return False
+    fence = (lease.seq, lease.token, 0)
+    if result is None and not lease.flags & STAYS:
+        return driver.change(ACK_AND_VANISH, fence, Promise.PROGRESS, Bell.DONE) == 1
+    return driver.change(ACK, (result, now_ms, *fence), Promise.PROGRESS, Bell.DONE) == 1
 
 
 def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], *, now_ms: int, max_crashes: int) -> Settled:

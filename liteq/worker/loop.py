@@ -23,6 +23,7 @@ from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.execution.lines import LINES
 from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import decode_error, encode_error
+from liteq.storage import settle
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
 from liteq.storage.storage import Storage, TaggedEvents, Turn
@@ -240,7 +241,8 @@ class Consumer:
     def _exchange(self, now: float) -> None:
         """Hand in outcomes and take leases, in one transaction, where this turn needs one."""
         gathering = self._accepting and now < self._gathering_since + GATHER_S
-        limit = self._claiming.limit(now, self._room(), outcomes=bool(self._outcomes), gathering=gathering)
+        wakes = any(settle.wakes(lease, outcome) for lease, outcome in self._outcomes)
+        limit = self._claiming.limit(now, self._room(), outcomes=bool(self._outcomes), gathering=gathering, wakes=wakes)
         if limit is None:
             return
         turn = self._transact(limit)

@@ -83,13 +83,23 @@ def storage(
 ) -> Iterator[Storage]:
     opened = open_storage(url_of(request.param, tmp_path), clock=clock)
     opened.migrate()
-    write, stored = opened.driver.write, set[Transition]()
+    write, change, stored = opened.driver.write, opened.driver.change, set[Transition]()
 
     @contextmanager
     def watched(block: AbstractContextManager[Transaction]) -> Iterator[Watched]:
         with block as tx:
             yield Watched(tx, transitions, stored)
 
+    def changed(sql: str, *args: Any, **options: Any) -> int:
+        with opened.driver.read() as tx:
+            before = Watched(tx, transitions, stored)
+            with before._watching(sql):
+                count = change(sql, *args, **options)
+                tx.execute("ROLLBACK")  # what it reads next is newer
+                tx.execute("BEGIN")
+        return count
+
+    opened.driver.change = changed  # type: ignore[method-assign]
     opened.driver.write = lambda *args, **options: watched(write(*args, **options))  # type: ignore[method-assign]
     yield opened
     opened.close()

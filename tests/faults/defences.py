@@ -43,11 +43,16 @@ MUTANTS = [
         MODEL,
     ),
     without(
-        "a token is never given out twice", "liteq/storage/sqlite/session.py",
-        "UPDATE liteq_meta SET value = ? WHERE key = 'token'",
-        "UPDATE liteq_meta SET value = 0 * ? WHERE key = 'token'",
+        "a token is never given out twice", "liteq/storage/sqlite/tokens.py",
+        "        last = max(now_ns // 1000 + self._lift_us, self._last, above)", "        last = self._lift_us",
         MODEL,
         "test_simulation.py::TestQueueMachine",
+    ),
+    without(
+        "tokens go up although the clock was set back", "liteq/storage/sqlite/tokens.py",
+        "        if was_set_back or until - AHEAD_US > now:", "        if False:",
+        "../unit/storage/test_tokens.py::test_tokens_go_up_over_all_processes_when_the_clock_is_set_back",
+        "../unit/storage/test_tokens.py::test_a_process_that_starts_after_the_clock_was_set_back_goes_on_above",
     ),
     without(
         "enqueue is idempotent by id", "liteq/storage/enqueue.py",
@@ -578,9 +583,9 @@ MUTANTS = [
     ),
     # -- versions
     without(
-        "a migration says who may write from now on", "liteq/storage/sqlite/migrations/0003_rates_and_events.sql",
-        "UPDATE liteq_meta SET value = 3 WHERE key IN ('min_reader', 'min_writer');",
-        "UPDATE liteq_meta SET value = 1 WHERE key IN ('min_reader', 'min_writer');",
+        "a migration says who may write from now on", "liteq/storage/sqlite/migrations/0005_clock_tokens.sql",
+        "UPDATE liteq_meta SET value = 5 WHERE key = 'min_writer';",
+        "UPDATE liteq_meta SET value = 1 WHERE key = 'min_writer';",
         "test_versions.py::test_an_older_one_refuses_the_file_of_this_one_and_writes_nothing",
         "test_versions.py::test_a_running_older_worker_hands_over_to_this_one",
     ),
@@ -591,9 +596,9 @@ MUTANTS = [
     ),
     # -- backups
     without(
-        "a new epoch has tokens of its own", "liteq/storage/sqlite/epoch.py",
-        "TOKENS: Final = 2**43", "TOKENS: Final = 0",
-        "test_restore.py::test_a_lease_given_out_after_the_backup_is_void",
+        "the tokens of a new epoch lie ahead", "liteq/storage/sqlite/tokens.py",
+        "EPOCH_US: Final = 2**37", "EPOCH_US: Final = 0",
+        "../unit/storage/test_tokens.py::test_a_copy_on_a_machine_whose_clock_is_a_day_behind_goes_on_above",
     ),
     without(
         "a copy that comes into use begins a new epoch", "liteq/storage/sqlite/create.py",
