@@ -41,6 +41,7 @@ MUTANTS = [
         "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND token = ?\"",
         "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
         MODEL,
+        "test_restore.py::test_a_worker_that_slept_through_the_restore_changes_nothing",
     ),
     without(
         "a token is never given out twice", "liteq/storage/sqlite/tokens.py",
@@ -601,9 +602,14 @@ MUTANTS = [
         "../unit/storage/test_tokens.py::test_a_copy_on_a_machine_whose_clock_is_a_day_behind_goes_on_above",
     ),
     without(
+        "what is leased in a copy is nobody's", "liteq/storage/sqlite/epoch.py",
+        '    "UPDATE liteq_messages SET token = 0, deadline_ms = 0 WHERE state = \'leased\'",\n', "",
+        "test_restore.py::test_a_lease_given_out_after_the_backup_is_void",
+    ),
+    without(
         "a copy that comes into use begins a new epoch", "liteq/storage/sqlite/create.py",
         "                epoch.begin(session)\n", "                pass\n",
-        "test_restore.py::test_a_worker_that_slept_through_the_restore_changes_nothing",
+        "test_restore.py::test_a_lease_given_out_after_the_backup_is_void",
     ),
     without(
         "a file that is in use is not replaced", "liteq/storage/sqlite/restore.py",
