@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from liteq.message import Flag, Lease
-from liteq.storage import payloads, results
+from liteq.storage import results
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 
 __all__ = ["NOTHING", "Claimed", "claim", "claim_pending", "claimable", "next_due_ms", "promote"]
@@ -99,19 +99,16 @@ def _take(tx: Transaction, rows: list[Row], *, worker: int, visibility_ms: int, 
         TAKE,
         [(worker, deadline_ms, one.token, now_ms if one.flags & track else None, one.seq) for one in leases],
     )
-    return [lease if lease.payload and lease.awaits is None else _complete(tx, lease) for lease in leases]
+    return [lease if lease.awaits is None else _complete(tx, lease) for lease in leases]
 
 
 def _complete(tx: Transaction, lease: Lease) -> Lease:
-    """`lease` with arguments that stand beside the row, and with the result, or for an errback the error, that it
-    waited for.
+    """`lease` with the result, or for an errback the error, that it waited for.
 
     That is read by reference now, not copied when it was unblocked: a fan-out keeps one copy, and a replayed dead
-    letter still finds it. The results of a large group are LATER: whoever executes joins them, and not the process on
-    which all others depend.
+    letter still finds it. A large result, and those of a large group, are LATER: they are read where it is executed,
+    and not by the process on which all others depend.
     """
-    if not lease.payload:
-        lease = lease._replace(payload=payloads.payload_of(tx, lease.seq))
     if lease.awaits is None or not lease.flags & Flag.TAKES_INPUT:
         return lease
     failure = bool(lease.flags & Flag.ON_FAILURE)

@@ -122,7 +122,8 @@ class _Plan:
                 state = "scheduled" if due_ms > now_ms else "pending"
                 # Changed arguments are complete: the result of what it awaited is among them already.
                 flags = ANY if payload is None else ANY & ~Flag.TAKES_INPUT
-                arguments = self._beside(payload, payloads.payload_ref(lease.seq), before=lease.payload)
+                was_beside = lease.payload == payloads.BESIDE
+                arguments = self._beside(payload, payloads.payload_ref(lease.seq), was_beside=was_beside)
                 changed = (arguments, options, queue, priority, expires_ms)
                 self.write(RETRY, lease, state, due_ms, error, *changed, flags, max(due_ms - now_ms, 0))
                 self.woke = True
@@ -146,9 +147,9 @@ class _Plan:
             case _:
                 assert_never(outcome)
 
-    def _beside(self, document: bytes | None, ref: int, before: bytes = b"") -> bytes | None:
-        """The row's part of `document`, which is written beside the row when it, or the one `before`, is large."""
-        if document is None or max(len(document), len(before)) <= payloads.INLINE_BYTES:
+    def _beside(self, document: bytes | None, ref: int, *, was_beside: bool = False) -> bytes | None:
+        """The row's part of `document`, which is written beside the row when it is large, or the one before was."""
+        if document is None or (len(document) <= payloads.INLINE_BYTES and not was_beside):
             return document
         self.bodies.append((ref, document))
         return payloads.BESIDE

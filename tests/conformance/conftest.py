@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from liteq.message import Ack, Batch, Flag, Group, Lease, Message, Outcome, WorkerIdentity, new_id
+from liteq.message import LATER, Ack, Batch, Flag, Group, Lease, Message, Outcome, WorkerIdentity, new_id
 from liteq.states import FINISHED, LEGAL, STORABLE, State
 from liteq.storage import results
 from liteq.storage.driver import Params, Row, Transaction
@@ -136,6 +136,15 @@ class FakeWorker:
     def claim_one(self) -> Lease:
         (lease,) = self.claim(1)
         return lease
+
+    def arguments(self, lease: Lease | None = None) -> bytes:
+        """Those of `lease`, or of the next message, as they are read where it is executed."""
+        return self.storage.reader.with_payload(lease or self.claim_one()).payload
+
+    def input(self) -> bytes | None:
+        """What the next message awaited, likewise."""
+        lease = self.claim_one()
+        return self.storage.reader.input_of(lease.awaits or "") if lease.input == LATER else lease.input
 
 
 @pytest.fixture
