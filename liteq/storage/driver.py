@@ -137,6 +137,11 @@ class Driver(Upkeep, ABC):
     def read(self) -> AbstractContextManager[Transaction]:
         """One consistent snapshot; for SELECT only."""
 
+    def look(self, sql: str, params: Params = ()) -> list[Row]:
+        """One SELECT, which is a snapshot by itself; its rows."""
+        with self.read() as tx:
+            return tx.execute(sql, params)
+
     @abstractmethod
     def ring(self, bell: Bell) -> None:
         """Wake every listener of `bell`, in any process. Called after a commit; never raises."""

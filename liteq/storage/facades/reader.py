@@ -31,6 +31,13 @@ class Reader(Facade):
         with self._driver.read() as tx:
             return next(_inspect.find(tx, [message_id]), None)
 
+    def find_ended(self, message_id: str) -> Record | None:
+        """The message of this id once it has finished, else None; large arguments are not read: `payload` is empty."""
+        record = _inspect.find_ended(self._driver, message_id)
+        if record is not None and record.state is State.UPSTREAM_FAILED:  # its error may be that of another
+            return self.find(message_id)
+        return record
+
     def find_many(self, ids: Sequence[str]) -> dict[str, Record]:
         """Those of these messages that exist, by id, from one snapshot."""
         with self._driver.read() as tx:
