@@ -142,7 +142,7 @@ class FakeWorker:
         return self.storage.reader.with_payload(lease or self.claim_one()).payload
 
     def input(self) -> bytes | None:
-        """What the next message awaited, likewise."""
+        """The result that the next message awaited, likewise."""
         lease = self.claim_one()
         return self.storage.reader.input_of(lease.awaits or "") if lease.input == LATER else lease.input
 

@@ -1,4 +1,4 @@
-"""What a task costs the worker's main process while there is no other: counts, which are the same on every machine."""
+"""The cost of a task to the worker's main process while there is no other, in counts that are the same everywhere."""
 
 from __future__ import annotations
 
