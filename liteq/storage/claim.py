@@ -37,7 +37,7 @@ PROMOTE = "UPDATE liteq_messages SET state = 'pending' WHERE seq = ? AND state =
 NEXT_DUE = "SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'"
 ANY_PENDING = "SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = ? LIMIT 1"
 
-DUE_COLUMN, COMMAND_COLUMN = -2, -1  # of NEXT
+FLAGS_COLUMN, AWAITS_COLUMN, DUE_COLUMN, COMMAND_COLUMN = 12, 16, -2, -1  # of NEXT
 LARGEST_INPUT = 256 * 1024  # bytes of a group's results that are read by a claim
 PROMOTE_LIMIT = 500  # a chunk: the rest follows in the next turn, and no writer waits long
 
@@ -93,13 +93,15 @@ def _next(tx: Transaction, queues: Sequence[str], limit: int) -> list[Row]:
 
 def _take(tx: Transaction, rows: list[Row], *, worker: int, visibility_ms: int, now_ms: int) -> list[Lease]:
     token = tx.tokens(len(rows), max([row[1] for row in rows]))
-    leases = [Lease._make((row[0], token + n, *row[2:DUE_COLUMN])) for n, row in enumerate(rows, 1)]
     deadline_ms, track = now_ms + visibility_ms, Flag.TRACK_STARTED
-    tx.executemany(
-        TAKE,
-        [(worker, deadline_ms, one.token, now_ms if one.flags & track else None, one.seq) for one in leases],
-    )
-    return [lease if lease.awaits is None else _complete(tx, lease) for lease in leases]
+    leases, taken, whole = [], [], True
+    for row in rows:
+        token += 1
+        leases.append(Lease._make((row[0], token, *row[2:DUE_COLUMN])))
+        taken.append((worker, deadline_ms, token, now_ms if row[FLAGS_COLUMN] & track else None, row[0]))
+        whole = whole and row[AWAITS_COLUMN] is None
+    tx.executemany(TAKE, taken)
+    return leases if whole else [_complete(tx, lease) for lease in leases]
 
 
 def _complete(tx: Transaction, lease: Lease) -> Lease:

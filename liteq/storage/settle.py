@@ -110,6 +110,11 @@ class _Plan:
 
     def add(self, lease: Lease, outcome: Outcome, *, now_ms: int, max_crashes: int) -> None:
         """Translate one outcome; exhaustive, so that a new outcome fails the type check until it is settled here."""
+        plain = _plain(lease, outcome, now_ms)
+        if plain is not None:
+            self.writes.setdefault(plain[0], []).append((lease, plain[1]))
+            self.finished = True
+            return
         match outcome:
             case Ack(result):
                 if result is None and not lease.flags & STAYS:
@@ -201,15 +206,20 @@ def acknowledge(driver: Driver, lease: Lease, outcome: Outcome, *, now_ms: int) 
 
     False where it takes a transaction, or where the lease is lost or something awaits it now: nothing was written.
     """
+    plain = _plain(lease, outcome, now_ms)
+    return plain is not None and driver.change(*plain, Promise.PROGRESS, Bell.DONE) == 1
+
+
+def _plain(lease: Lease, outcome: Outcome, now_ms: int) -> tuple[str, Params] | None:
+    """The one statement that settles an Ack of what nothing awaits, with a small result; None of any other outcome."""
     if type(outcome) is not Ack or lease.flags & Flag.LINKED:
-        return False
+        return None
     result = outcome.result
-    if result is not None and len(result) > payloads.INLINE_BYTES:
-        return False
-    fence = (lease.seq, lease.token, 0)
     if result is None and not lease.flags & STAYS:
-        return driver.change(ACK_AND_VANISH, fence, Promise.PROGRESS, Bell.DONE) == 1
-    return driver.change(ACK, (result, now_ms, *fence), Promise.PROGRESS, Bell.DONE) == 1
+        return ACK_AND_VANISH, (lease.seq, lease.token, 0)
+    if result is None or len(result) <= payloads.INLINE_BYTES:
+        return ACK, (result, now_ms, lease.seq, lease.token, 0)
+    return None
 
 
 def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], *, now_ms: int, max_crashes: int) -> Settled:
