@@ -77,7 +77,8 @@ class Executor:
         if task is None:
             return self._hand_back(lease, NotRegistered(lease.task, self._tasks)), 0.0
         try:
-            lease = self.app.storage.reader.with_payload(lease)
+            if not lease.payload:  # large ones are read here, and not by the process on which all others depend
+                lease = self.app.storage.reader.with_payload(lease)
             args, kwargs = arguments(task, lease)
             request = Request.from_lease(lease, args, kwargs, self._hostname)
             hard, soft = self._limits_of(task, lease, request)
