@@ -250,7 +250,8 @@ class Consumer:
     def _exchange(self, now: float) -> None:
         """Hand in outcomes and take leases, in one transaction, where this turn needs one."""
         gathering = self._accepting and now < self._gathering_since + GATHER_S
-        wakes = any(settle.wakes(lease, outcome) for lease, outcome in self._outcomes)
+        looks = self._claiming.next_at() <= now  # in any case
+        wakes = not looks and any(settle.wakes(lease, outcome) for lease, outcome in self._outcomes)
         limit = self._claiming.limit(now, self._room(), outcomes=bool(self._outcomes), gathering=gathering, wakes=wakes)
         if limit is None:
             return
