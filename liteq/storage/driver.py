@@ -134,13 +134,8 @@ class Driver(Upkeep, ABC):
         """One statement as a write transaction of its own; the number of rows it changed. Else as `write`."""
 
     @abstractmethod
-    def read(self) -> AbstractContextManager[Transaction]:
-        """One consistent snapshot; for SELECT only."""
-
-    def look(self, sql: str, params: Params = ()) -> list[Row]:
-        """One SELECT, which is a snapshot by itself; its rows."""
-        with self.read() as tx:
-            return tx.execute(sql, params)
+    def read(self, *, alone: bool = False) -> AbstractContextManager[Transaction]:
+        """One consistent snapshot; for SELECT only. `alone`: for one of them, which is a snapshot by itself."""
 
     @abstractmethod
     def ring(self, bell: Bell) -> None:

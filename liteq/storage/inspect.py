@@ -9,7 +9,7 @@ from typing import NamedTuple
 from liteq.exceptions import StorageCorrupt
 from liteq.message import Flag
 from liteq.states import FINISHED, State, sql_list
-from liteq.storage.driver import Driver, Row, Transaction
+from liteq.storage.driver import Row, Transaction
 from liteq.storage.payloads import PAYLOAD_COLUMN, RESULT_COLUMN
 from liteq.storage.results import whole
 
@@ -187,9 +187,9 @@ def find(tx: Transaction, ids: Sequence[str]) -> Iterator[Record]:
         yield from _whole(tx, tx.execute(FIND, (id_,)), known)
 
 
-def find_ended(driver: Driver, message_id: str) -> Record | None:
+def find_ended(tx: Transaction, message_id: str) -> Record | None:
     """The message of this id once it has finished, with an empty payload where that is large; one SELECT."""
-    rows = driver.look(FIND_ENDED, (message_id,))
+    rows = tx.execute(FIND_ENDED, (message_id,))
     return _record(rows[0]) if rows else None
 
 

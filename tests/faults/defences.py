@@ -582,6 +582,16 @@ MUTANTS = [
         "if largest < inf and group_bytes(tx, node) > largest:", "if False:",
         "../conformance/test_continuation.py::test_the_results_of_a_large_group_are_read_by_whoever_executes",
     ),
+    without(
+        "large arguments are read under their token", "liteq/storage/payloads.py",
+        "m.state = 'leased' AND m.token = ?", "m.state = 'leased' AND ? IS NOT NULL",
+        "../conformance/test_bodies.py::test_the_arguments_of_a_lost_lease_are_not_read",
+    ),
+    without(
+        "no claim reads what is large", "liteq/storage/results.py",
+        "RESULT if largest == inf else IN_ROW", "RESULT",
+        "../conformance/test_bodies.py::test_a_claim_reads_nothing_that_is_large",
+    ),
     # -- versions
     without(
         "a migration says who may write from now on", "liteq/storage/sqlite/migrations/0005_clock_tokens.sql",

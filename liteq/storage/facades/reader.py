@@ -33,7 +33,8 @@ class Reader(Facade):
 
     def find_ended(self, message_id: str) -> Record | None:
         """The message of this id once it has finished, else None; large arguments are not read: `payload` is empty."""
-        record = _inspect.find_ended(self._driver, message_id)
+        with self._driver.read(alone=True) as tx:
+            record = _inspect.find_ended(tx, message_id)
         if record is not None and record.state is State.UPSTREAM_FAILED:  # its error may be that of another
             return self.find(message_id)
         return record

@@ -11,7 +11,7 @@ from threading import get_ident
 from time import monotonic, sleep
 
 from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull
-from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Row, Transaction
+from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
 from liteq.storage.sqlite import create, files, fork, migrate, ownership
 from liteq.storage.sqlite.doorbell import Doorbell
 from liteq.storage.sqlite.gate import PATIENCE_S, pause_s
@@ -83,12 +83,8 @@ class SQLiteDriver(FileUpkeep):
         self.after_commit(promise, bell)
         return changed
 
-    def read(self) -> AbstractContextManager[Transaction]:
-        return ReadTransaction(self)
-
-    def look(self, sql: str, params: Params = ()) -> list[Row]:
-        with Checkout(self, reader=True) as session:
-            return session.execute(sql, params)
+    def read(self, *, alone: bool = False) -> AbstractContextManager[Transaction]:
+        return ReadTransaction(self, alone=alone)
 
     def ring(self, bell: Bell) -> None:
         self._bells[bell].ring()
