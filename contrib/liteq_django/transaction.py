@@ -11,7 +11,7 @@ from django.db import connections, transaction
 
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.errors import translate
-from liteq.storage.sqlite.session import LAST_TOKEN, MOVE_TOKEN
+from liteq.storage.sqlite.tokens import Tokens
 
 __all__ = ["DjangoTransaction", "inside_atomic", "within"]
 
@@ -34,10 +34,8 @@ class DjangoTransaction:
             self._raw.executemany(sql, cast("Any", rows))
         return self._raw.total_changes - before
 
-    def tokens(self, n: int) -> int:
-        last: int = self.execute(LAST_TOKEN)[0][0]
-        self.execute(MOVE_TOKEN, (last + n,))
-        return last
+    def tokens(self, n: int, above: int = 0) -> int:
+        return Tokens().take(self, n, above)
 
     def in_turn(self, name: str) -> None:
         """One writer at a time: numbers become visible in their order."""

@@ -10,6 +10,7 @@ from liteq.context import App, Request, enter, leave
 from liteq.exceptions import text_of
 from liteq.execution.execute import arguments, call_hook, tell_failure
 from liteq.execution.plan import ExceptionInfo, Plan
+from liteq.execution.shown import with_arguments
 from liteq.message import Lease
 
 __all__ = ["tell_lost"]
@@ -32,6 +33,7 @@ def tell_lost(app: App, lease: Lease, exc: BaseException, hostname: str | None =
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     try:
+        lease = with_arguments(app, lease)
         args, kwargs = arguments(task, lease)
     except Exception:
         logger.exception("the arguments of %s[%s] cannot be read", lease.task, lease.id)

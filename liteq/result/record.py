@@ -153,6 +153,8 @@ class RecordResult(ResultBase):
 
     def _payload(self) -> tuple[list[Any] | None, dict[str, Any] | None]:
         record = self._find()
+        if record is not None and not record.payload:  # as it was waited for, without large arguments
+            record = self.app.storage.reader.find(self.id)
         if record is None:
             return None, None
         args, kwargs = self.app.content.read(record.payload, Owner(record.id, record.task))

@@ -123,7 +123,7 @@ class AsyncResult(RecordResult, Generic[R]):
         if disable_sync_subtasks:
             assert_will_not_block()
         followed = follow_parents and propagate and self.parent is not None
-        if self._unfinished():
+        if self._record is None:
             watch = ParentWatch(self.parent, self.app.clock) if followed else None
             if watch is not None:
                 watch()
@@ -177,8 +177,9 @@ class AsyncResult(RecordResult, Generic[R]):
         return await reading(self.app, self._get_task_meta)
 
     def _unfinished(self) -> bool:
-        record = self._find()
-        return record is None or not record.has_ended
+        if self._record is None:
+            self._record = self.app.storage.reader.find_ended(self.id)
+        return self._record is None
 
     def _wait(self, bell: DoneBell, deadline: Deadline, on_interval: Callable[[], object] | None = None) -> None:
         while self._unfinished():

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from liteq.message import Flag, Lease
-from liteq.storage import payloads, results
+from liteq.storage import results
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 
-__all__ = ["claim", "claimable", "next_due_ms", "promote"]
+__all__ = ["NOTHING", "Claimed", "claim", "claim_pending", "claimable", "next_due_ms", "promote"]
 
 # Two statements by row number, and no RETURNING: an UPDATE of a sub-select's rows that returns them has SQLite build
-# seven temporary b-trees, three quarters of what a claim of one row cost.
+# seven temporary b-trees, three quarters of what a claim of one row cost. The two columns behind a lease's own are
+# looked up once, and save a statement each.
 NEXT = f"""
-SELECT seq, 0, id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes, flags,
-       root_id, parent_id, group_id, awaits, NULL
+SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes,
+       flags, root_id, parent_id, group_id, awaits, NULL,
+       (SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'),
+       (SELECT coalesce(max(id), 0) FROM liteq_commands)
   FROM liteq_messages
  WHERE state = 'pending' AND queue = :queue
  ORDER BY priority DESC, due_ms, seq
@@ -33,44 +37,80 @@ PROMOTE = "UPDATE liteq_messages SET state = 'pending' WHERE seq = ? AND state =
 NEXT_DUE = "SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'"
 ANY_PENDING = "SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = ? LIMIT 1"
 
+FLAGS_COLUMN, AWAITS_COLUMN, DUE_COLUMN, COMMAND_COLUMN = 12, 16, -2, -1  # of NEXT
 LARGEST_INPUT = 256 * 1024  # bytes of a group's results that are read by a claim
 PROMOTE_LIMIT = 500  # a chunk: the rest follows in the next turn, and no writer waits long
 
 
+class Claimed(NamedTuple):
+    """The yield of a claim: `leases`; when the next scheduled message comes due, None: there is none, or nothing was
+    looked for; how many came due; and with leases the number of the newest command (`storage.commands`), else 0.
+    """
+
+    leases: list[Lease]
+    due_ms: int | None = None
+    promoted: int = 0
+    command: int = 0
+
+
+NOTHING = Claimed([])
+
+
 def claim(
     tx: Transaction, queues: Sequence[str], *, worker: int, limit: int, visibility_ms: int, now_ms: int
-) -> list[Lease]:
-    """Lease up to `limit` pending messages for `visibility_ms` milliseconds; [] when there is none.
+) -> Claimed:
+    """Lease up to `limit` messages for `visibility_ms` milliseconds, those that have come due among them.
 
     Highest priority first, then oldest due, within a queue; the queues in the order given.
     """
+    rows, promoted = _next(tx, queues, limit), 0
+    due_ms = rows[0][DUE_COLUMN] if rows else next_due_ms(tx)
+    if due_ms is not None and due_ms <= now_ms:
+        promoted, due_ms = promote(tx, now_ms=now_ms)
+        rows = _next(tx, queues, limit)
+    if not rows:
+        return Claimed([], due_ms, promoted)
+    leases = _take(tx, rows, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms)
+    return Claimed(leases, due_ms, promoted, rows[0][COMMAND_COLUMN])
+
+
+def claim_pending(
+    tx: Transaction, queues: Sequence[str], *, worker: int, limit: int, visibility_ms: int, now_ms: int
+) -> list[Lease]:
+    """As `claim`, of what is pending already; [] when there is nothing."""
+    rows = _next(tx, queues, limit)
+    return _take(tx, rows, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms) if rows else []
+
+
+def _next(tx: Transaction, queues: Sequence[str], limit: int) -> list[Row]:
     rows: list[Row] = []
     for queue in queues:
         if len(rows) >= limit:
             break
         rows += tx.execute(NEXT, {"queue": queue, "limit": limit - len(rows)})
-    if not rows:
-        return []
-    token = tx.tokens(len(rows))
-    leases = [Lease._make((row[0], token + n, *row[2:])) for n, row in enumerate(rows, 1)]
+    return rows
+
+
+def _take(tx: Transaction, rows: list[Row], *, worker: int, visibility_ms: int, now_ms: int) -> list[Lease]:
+    token = tx.tokens(len(rows), max([row[1] for row in rows]))
     deadline_ms, track = now_ms + visibility_ms, Flag.TRACK_STARTED
-    tx.executemany(
-        TAKE,
-        [(worker, deadline_ms, one.token, now_ms if one.flags & track else None, one.seq) for one in leases],
-    )
-    return [lease if lease.payload and lease.awaits is None else _complete(tx, lease) for lease in leases]
+    leases, taken, whole = [], [], True
+    for row in rows:
+        token += 1
+        leases.append(Lease._make((row[0], token, *row[2:DUE_COLUMN])))
+        taken.append((worker, deadline_ms, token, now_ms if row[FLAGS_COLUMN] & track else None, row[0]))
+        whole = whole and row[AWAITS_COLUMN] is None
+    tx.executemany(TAKE, taken)
+    return leases if whole else [_complete(tx, lease) for lease in leases]
 
 
 def _complete(tx: Transaction, lease: Lease) -> Lease:
-    """`lease` with arguments that stand beside the row, and with the result, or for an errback the error, that it
-    waited for.
+    """`lease` with the result, or for an errback the error, that it waited for.
 
     That is read by reference now, not copied when it was unblocked: a fan-out keeps one copy, and a replayed dead
-    letter still finds it. The results of a large group are LATER: whoever executes joins them, and not the process on
-    which all others depend.
+    letter still finds it. A large result, and those of a large group, are LATER: they are read where it is executed,
+    and not by the process on which all others depend.
     """
-    if not lease.payload:
-        lease = lease._replace(payload=payloads.payload_of(tx, lease.seq))
     if lease.awaits is None or not lease.flags & Flag.TAKES_INPUT:
         return lease
     failure = bool(lease.flags & Flag.ON_FAILURE)

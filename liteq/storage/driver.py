@@ -81,8 +81,11 @@ class Transaction(Protocol):
     def executemany(self, sql: str, rows: Iterable[Params]) -> int:
         """Run one statement once per element of `rows`; the number of database rows it changed in all."""
 
-    def tokens(self, n: int) -> int:
-        """Take `n` fencing tokens: the numbers after the one returned. None was, or will be, given out elsewhere."""
+    def tokens(self, n: int, above: int = 0) -> int:
+        """Take `n` fencing tokens: the numbers after the one returned. None was, or will be, given out elsewhere.
+
+        They are higher than all that were given out before, and in any case than `above`.
+        """
 
     def in_turn(self, name: str) -> None:
         """Make the numbers that this transaction takes in `name` from now on visible in their order.
@@ -131,8 +134,8 @@ class Driver(Upkeep, ABC):
         """One statement as a write transaction of its own; the number of rows it changed. Else as `write`."""
 
     @abstractmethod
-    def read(self) -> AbstractContextManager[Transaction]:
-        """One consistent snapshot; for SELECT only."""
+    def read(self, *, alone: bool = False) -> AbstractContextManager[Transaction]:
+        """One consistent snapshot; for SELECT only. `alone`: for one of them, which is a snapshot by itself."""
 
     @abstractmethod
     def ring(self, bell: Bell) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "Record",
     "counts",
     "find",
+    "find_ended",
     "find_finished",
     "find_group",
     "followers",
@@ -36,6 +37,10 @@ SELECT m.id, m.task, m.queue, m.priority, m.state, {PAYLOAD_COLUMN}, m.options, 
   FROM liteq_messages AS m LEFT JOIN liteq_workers AS w ON w.id = m.worker
 """
 FIND = COLUMNS + " WHERE m.id = ?"
+# For one that waits for it, who needs no arguments: those beside the row are left there.
+FIND_ENDED = f"""{COLUMNS.replace(PAYLOAD_COLUMN, "m.payload")}
+ WHERE m.id = ? AND m.finished_ms IS NOT NULL AND m.flags & {Flag.SHOWN} = 0
+"""
 AMONG = 512  # ids of one question
 AMONG_SIZES = [1 << n for n in range(AMONG.bit_length())]  # ten statements for the library's cache, not hundreds
 FIND_FINISHED = {
@@ -180,6 +185,12 @@ def find(tx: Transaction, ids: Sequence[str]) -> Iterator[Record]:
     known: dict[str, bytes] = {}
     for id_ in ids:
         yield from _whole(tx, tx.execute(FIND, (id_,)), known)
+
+
+def find_ended(tx: Transaction, message_id: str) -> Record | None:
+    """The message of this id once it has finished, with an empty payload where that is large; one SELECT."""
+    rows = tx.execute(FIND_ENDED, (message_id,))
+    return _record(rows[0]) if rows else None
 
 
 def find_finished(tx: Transaction, ids: Sequence[str]) -> Iterator[Record]:

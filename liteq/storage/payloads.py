@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from liteq.exceptions import BadMessage, LeaseLost
+from liteq.message import Lease
 from liteq.storage.driver import Transaction
 
 __all__ = [
@@ -18,10 +20,10 @@ __all__ = [
     "PAYLOAD_COLUMN",
     "RESULT_COLUMN",
     "add_payloads",
-    "payload_of",
     "payload_ref",
     "result_ref",
     "store",
+    "with_payload",
 ]
 
 # Half a page: above it, a row and its result do not fit one, and cost more to write twice than a second row does.
@@ -43,7 +45,10 @@ SELECT 2 * m.seq, :body FROM liteq_messages AS m WHERE m.id = :id AND length(m.p
 ON CONFLICT DO NOTHING
 """
 STORE = "INSERT INTO liteq_bodies (ref, body) VALUES (?, ?) ON CONFLICT (ref) DO UPDATE SET body = excluded.body"
-BODY = "SELECT body FROM liteq_bodies WHERE ref = ?"
+LEASED = """
+SELECT b.body FROM liteq_messages AS m LEFT JOIN liteq_bodies AS b ON b.ref = 2 * m.seq
+ WHERE m.seq = ? AND m.state = 'leased' AND m.token = ?
+"""
 
 
 def payload_ref(seq: int) -> int:
@@ -66,6 +71,10 @@ def store(tx: Transaction, documents: Iterable[tuple[int, bytes]]) -> None:
     tx.executemany(STORE, documents)
 
 
-def payload_of(tx: Transaction, seq: int) -> bytes:
-    """The arguments beside a row that says that they are there."""
-    return bytes(tx.execute(BODY, (payload_ref(seq),))[0][0])
+def with_payload(tx: Transaction, lease: Lease) -> Lease:
+    """`lease` with the arguments that stand beside its row. Raises LeaseLost, and BadMessage where they are missing."""
+    for (body,) in tx.execute(LEASED, (lease.seq, lease.token)):
+        if body is None:
+            raise BadMessage(f"the arguments of {lease.task}[{lease.id}] are missing in the file")
+        return lease._replace(payload=bytes(body))
+    raise LeaseLost(lease.id)

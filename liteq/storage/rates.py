@@ -16,7 +16,8 @@ from math import inf
 
 from liteq.message import Lease
 from liteq.policy.rates import Bucket, per_second
-from liteq.storage.claim import claim
+from liteq.storage import commands
+from liteq.storage.claim import Claimed, claim_pending, promote
 from liteq.storage.driver import LOCK, SKIP_LOCKED, Row, Transaction
 from liteq.utils.records import dataclass
 
@@ -189,8 +190,9 @@ def claim_within(
     limit: int,
     visibility_ms: int,
     now_ms: int,
-) -> list[Lease]:
+) -> Claimed:
     """As `claim`, within `budget`: messages without a token are held."""
+    promoted, due_ms = promote(tx, now_ms=now_ms)
     turn = _Turn(tx, budget, now_ms, spends=True)
     woken = _wake(tx, queues, turn, limit)
     leases: list[Lease] = []
@@ -201,7 +203,7 @@ def claim_within(
         allowed, sifted = _sift(tx, queue, turn, limit - len(leases), MOST - held)
         held += sifted
         if allowed:
-            found = claim(tx, [queue], worker=worker, limit=allowed, visibility_ms=visibility_ms, now_ms=now_ms)
+            found = claim_pending(tx, [queue], worker=worker, limit=allowed, visibility_ms=visibility_ms, now_ms=now_ms)
             budget.used.update([lease.task for lease in found])
             leases += found
     tx.executemany(HOLD, [(seq,) for seq in woken - {lease.seq for lease in leases}])
@@ -209,7 +211,7 @@ def claim_within(
     waits = [0.0] if held >= MOST else []
     waits += [turn.wait_s(task) for queue, task in held_pairs(tx) if queue in queues]
     budget.wait_s = min(waits, default=inf)
-    return leases
+    return Claimed(leases, due_ms, promoted, commands.last_seen(tx) if leases else 0)
 
 
 def _wake(tx: Transaction, queues: Sequence[str], turn: _Turn, limit: int) -> set[int]:

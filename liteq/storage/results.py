@@ -31,6 +31,7 @@ RETURNING seq
 CLEAR_BODY = "DELETE FROM liteq_bodies WHERE ref = ?"
 
 RESULT = f"SELECT {RESULT_COLUMN} FROM liteq_messages AS m WHERE m.id = ?"
+IN_ROW = "SELECT result FROM liteq_messages WHERE id = ?"
 ERROR = "SELECT error FROM liteq_messages WHERE id = ?"
 IS_GROUP = "SELECT 1 FROM liteq_groups WHERE id = ?"
 MEMBERS = f"""
@@ -58,9 +59,9 @@ FORGET = f"DELETE FROM liteq_messages WHERE id = ? AND state IN {sql_list(FINISH
 def result_of(tx: Transaction, node: str, *, largest: float = inf) -> bytes:
     """The result of a message, or the list of the results of a group's members, as JSON; `null` where none is kept.
 
-    LATER where those of a group have more than `largest` bytes.
+    LATER where it stands beside its row, or those of a group have more than `largest` bytes.
     """
-    for (result,) in tx.execute(RESULT, (node,)):
+    for (result,) in tx.execute(RESULT if largest == inf else IN_ROW, (node,)):
         return result if result is not None else b"null"
     if tx.execute(IS_GROUP, (node,)):
         if largest < inf and group_bytes(tx, node) > largest:

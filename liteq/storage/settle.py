@@ -28,12 +28,12 @@ from liteq.message import (
 from liteq.serialization import encode_error
 from liteq.storage import payloads
 from liteq.storage.continuation import End, catch_up, propagate
-from liteq.storage.driver import LOCK, Params, Transaction
+from liteq.storage.driver import LOCK, Bell, Driver, Params, Promise, Transaction
 from liteq.storage.enqueue import place
 from liteq.storage.follow import Waiter, link, waits_for
 from liteq.utils.records import NamedTuple
 
-__all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "settle", "settle_one_by_one"]
+__all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "settle", "settle_one_by_one", "wakes"]
 
 ANY = ~Flag.BEGUN  # all flags that a message keeps when it is to run again
 UNDER_LEASE = "WHERE seq = ? AND state = 'leased' AND token = ?"
@@ -60,6 +60,7 @@ CRASHED = (
 )
 BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ? {UNDER_LEASE}"
 FLAGS = f"SELECT flags FROM liteq_messages {UNDER_LEASE} {LOCK}"
+ENDINGS = frozenset({Ack, DeadLetter, Cancel})
 STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS  # once it has succeeded, although it has no result: it is asked for
 
 
@@ -110,6 +111,11 @@ class _Plan:
 
     def add(self, lease: Lease, outcome: Outcome, *, now_ms: int, max_crashes: int) -> None:
         """Translate one outcome; exhaustive, so that a new outcome fails the type check until it is settled here."""
+        plain = _plain(lease, outcome, now_ms)
+        if plain is not None:
+            self.writes.setdefault(plain[0], []).append((lease, plain[1]))
+            self.finished = True
+            return
         match outcome:
             case Ack(result):
                 if result is None and not lease.flags & STAYS:
@@ -122,7 +128,8 @@ class _Plan:
                 state = "scheduled" if due_ms > now_ms else "pending"
                 # Changed arguments are complete: the result of what it awaited is among them already.
                 flags = ANY if payload is None else ANY & ~Flag.TAKES_INPUT
-                arguments = self._beside(payload, payloads.payload_ref(lease.seq), before=lease.payload)
+                was_beside = lease.payload == payloads.BESIDE
+                arguments = self._beside(payload, payloads.payload_ref(lease.seq), was_beside=was_beside)
                 changed = (arguments, options, queue, priority, expires_ms)
                 self.write(RETRY, lease, state, due_ms, error, *changed, flags, max(due_ms - now_ms, 0))
                 self.woke = True
@@ -146,9 +153,9 @@ class _Plan:
             case _:
                 assert_never(outcome)
 
-    def _beside(self, document: bytes | None, ref: int, before: bytes = b"") -> bytes | None:
-        """The row's part of `document`, which is written beside the row when it, or the one `before`, is large."""
-        if document is None or max(len(document), len(before)) <= payloads.INLINE_BYTES:
+    def _beside(self, document: bytes | None, ref: int, *, was_beside: bool = False) -> bytes | None:
+        """The row's part of `document`, which is written beside the row when it is large, or the one before was."""
+        if document is None or (len(document) <= payloads.INLINE_BYTES and not was_beside):
             return document
         self.bodies.append((ref, document))
         return payloads.BESIDE
@@ -185,6 +192,35 @@ def _replacement(outcome: Replace, own: str) -> Replace:
             replace(g, id=names.get(g.id, g.id), group_id=names.get(g.group_id or "", g.group_id)) for g in groups
         ]
     return Replace(Batch([linked(m) for m in batch.messages], groups), last)
+
+
+def wakes(lease: Lease, outcome: Outcome) -> bool:
+    """Whether this outcome may make something claimable, this message or one that awaits it; told without a look.
+
+    What has come to await it meanwhile is not known here. It rings when it is settled.
+    """
+    return lease.flags & Flag.LINKED != 0 or type(outcome) not in ENDINGS
+
+
+def acknowledge(driver: Driver, lease: Lease, outcome: Outcome, *, now_ms: int) -> bool:
+    """Settle one lease, if one statement does it: an Ack that nothing awaits, as most are.
+
+    False where it takes a transaction, or where the lease is lost or something awaits it now: nothing was written.
+    """
+    plain = _plain(lease, outcome, now_ms)
+    return plain is not None and driver.change(*plain, Promise.PROGRESS, Bell.DONE) == 1
+
+
+def _plain(lease: Lease, outcome: Outcome, now_ms: int) -> tuple[str, Params] | None:
+    """The one statement that settles an Ack of what nothing awaits, with a small result; None of any other outcome."""
+    if type(outcome) is not Ack or lease.flags & Flag.LINKED:
+        return None
+    result = outcome.result
+    if result is None and not lease.flags & STAYS:
+        return ACK_AND_VANISH, (lease.seq, lease.token, 0)
+    if result is None or len(result) <= payloads.INLINE_BYTES:
+        return ACK, (result, now_ms, lease.seq, lease.token, 0)
+    return None
 
 
 def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], *, now_ms: int, max_crashes: int) -> Settled:

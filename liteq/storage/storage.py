@@ -14,7 +14,6 @@ from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
 from liteq.storage import cancel as _cancel
 from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
-from liteq.storage import commands as _commands
 from liteq.storage import enqueue as _enqueue
 from liteq.storage import event_log as _event_log
 from liteq.storage import extend as _extend
@@ -194,6 +193,10 @@ class Storage:
         now_ms = self.clock.now_ms()
         if not settled and limit <= 0:
             return Turn([], [])
+        if limit <= 0 and len(settled) == 1 and not events:
+            (lease, outcome) = settled[0]
+            if _settle.acknowledge(self.driver, lease, outcome, now_ms=now_ms):
+                return Turn([], [])
         if not settled and not expectant:
             with self.driver.read() as tx:
                 worth_it, due_ms = worth_a_claim(tx, queues, budget, now_ms=now_ms)
@@ -217,7 +220,7 @@ class Storage:
         events: TaggedEvents,
         settle: _settle.Settle,
     ) -> Turn:
-        done, promoted, due_ms, leases, command = _settle.NOTHING, 0, None, [], 0
+        done, claimed = _settle.NOTHING, _claim.NOTHING
         with self.driver.write(Promise.PROGRESS) as tx:
             if settled:
                 done = settle(tx, settled, now_ms=now_ms, max_crashes=self.max_crashes)
@@ -225,18 +228,14 @@ class Storage:
                 lost = {lease.token for lease in done.lost}
                 _event_log.write(tx, [event for token, event in events if token not in lost], now_ms=now_ms)
             if limit > 0:
-                promoted, due_ms = _claim.promote(tx, now_ms=now_ms)
                 claim = _claim.claim if budget is None else partial(_rates.claim_within, budget=budget)
-                leases = claim(
+                claimed = claim(
                     tx, queues, worker=worker, limit=limit, visibility_ms=int(visibility_s * 1000), now_ms=now_ms
                 )
-            if leases:
-                command = _commands.last_seen(tx)
         # A row that woke up and was not claimed here is for others: ring only then, a busy worker would wake all idle.
-        self._ring(
-            done=done.finished or bool(events), work=(done.woke or promoted > 0) and len(leases) >= max(limit, 0)
-        )
-        return Turn(leases, done.lost, due_ms, command)
+        woke = done.woke or claimed.promoted > 0
+        self._ring(done=done.finished or bool(events), work=woke and len(claimed.leases) >= max(limit, 0))
+        return Turn(claimed.leases, done.lost, claimed.due_ms, claimed.command)
 
     def claim(self, queues: Sequence[str], *, worker: int, limit: int, visibility_s: float) -> list[Lease]:
         """Lease up to `limit` pending messages of `queues` for `visibility_s` seconds, the highest priority first."""

@@ -95,6 +95,7 @@ def outcome_of(app: LiteQ, lease: Lease) -> Outcome:
         return Cancel(encode_error(TaskRevokedError("expired")))
     try:
         task: Any = app.tasks[lease.task]
+        lease = app.storage.reader.with_payload(lease)
         args, kwargs = arguments(task, lease)
     except LiteqError as exc:  # the task is unknown, or its arguments cannot be read
         return DeadLetter(encode_error(exc))

@@ -29,17 +29,20 @@ class Claiming:
         """Note that the bell was rung."""
         self._look = self._rung = True
 
-    def limit(self, now: float, room: int, *, outcomes: bool, gathering: bool) -> int | None:
+    def limit(self, now: float, room: int, *, outcomes: bool, gathering: bool, wakes: bool) -> int | None:
         """Decide how many messages this turn's transaction may claim; None: this turn needs no transaction.
 
         `room`: how many messages could be executed; `outcomes`: there are some to settle; `gathering`: these may still
-        wait for others to share their commit, as they do while every executor has work.
+        wait for others to share their commit, as they do while every executor has work; `wakes`: they may unblock what
+        comes next, which is claimed in the same transaction.
         """
         if room > 0 and (self._look or now >= self._due_at):
             return room
         if not outcomes or (gathering and room <= 0):
             return None
-        return room  # outcomes may unblock what comes next: always look, in the same transaction
+        if wakes:
+            self._look = True  # also where there is no room now
+        return room if wakes else 0
 
     @property
     def expectant(self) -> bool:
@@ -52,9 +55,10 @@ class Claiming:
             # Where the last ring was for this worker, the next one will be; of several idle ones, those that came too
             # late look first, without the write lock.
             self._expectant, self._rung = claimed > 0, False
-        self._look = limit <= claimed  # also where there was no room to look: not known is not "none"
-        if not self._look:
-            self._due_at = due_at
+        if limit > 0:  # else nothing was looked at
+            self._look = limit <= claimed
+            if not self._look:
+                self._due_at = due_at
 
     def next_at(self) -> float:
         """When there may be something to claim: 0.0 for now, infinity where nothing is known to come."""

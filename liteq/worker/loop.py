@@ -23,6 +23,7 @@ from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.execution.lines import LINES
 from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import decode_error, encode_error
+from liteq.storage import settle
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
 from liteq.storage.storage import Storage, TaggedEvents, Turn
@@ -32,7 +33,7 @@ from liteq.worker.chores.rate_limits import RateLimits
 from liteq.worker.claiming import Claiming
 from liteq.worker.deliveries import GivenBack
 from liteq.worker.hooks import Chore
-from liteq.worker.pool.base import BUDGET_S, Pool
+from liteq.worker.pool.base import Pool
 
 __all__ = ["Consumer"]
 
@@ -181,8 +182,9 @@ class Consumer:
         if self._outcomes:
             return max(0.0, self._gathering_since + GATHER_S - now)
         times = [self._poll_at, self._heartbeat.due_at, *[chore.due_at for chore in self._chores]]
-        if self._room() > 0:  # without room, a message that is due cannot be claimed: no hurry
-            times.append(self._claiming.next_at())
+        claim_at = self._claiming.next_at()
+        if claim_at < inf and self._room() > 0:  # without room, a message that is due cannot be claimed: no hurry
+            times.append(claim_at)
         if self._tend_at is not None:
             times.append(self._tend_at)
         return max(0.0, min(times) - now)
@@ -200,17 +202,25 @@ class Consumer:
     def turn(self) -> None:
         """Settle, claim, dispatch; then do what has come due."""
         now = time.monotonic()
+        self._collect(now)
+        if now >= self._paused_until:
+            self._attempt(self._exchange, now)
         self._tend_at = self._pool.tend(now)
+        self._collect(now)
+        if now >= self._paused_until:
+            self._attempt(self._look_around, now)
+
+    def _collect(self, now: float) -> None:
         fresh = self._pool.collect()
         if fresh:
             if not self._outcomes:
                 self._gathering_since = now
             self._outcomes += fresh
-        if now < self._paused_until:
-            return
+
+    def _attempt(self, step: Callable[[float], None], now: float) -> None:
+        """Do a part of a turn that uses the storage; what it refuses is met here."""
         try:
-            self._exchange(now)
-            self._look_around(now)
+            step(now)
         except SchemaTooNew:
             raise  # a newer liteq has taken the file over: end without another write, it will find the leases
         except StorageFull as exc:
@@ -240,7 +250,9 @@ class Consumer:
     def _exchange(self, now: float) -> None:
         """Hand in outcomes and take leases, in one transaction, where this turn needs one."""
         gathering = self._accepting and now < self._gathering_since + GATHER_S
-        limit = self._claiming.limit(now, self._room(), outcomes=bool(self._outcomes), gathering=gathering)
+        looks = self._claiming.next_at() <= now  # in any case
+        wakes = not looks and any(settle.wakes(lease, outcome) for lease, outcome in self._outcomes)
+        limit = self._claiming.limit(now, self._room(), outcomes=bool(self._outcomes), gathering=gathering, wakes=wakes)
         if limit is None:
             return
         turn = self._transact(limit)
@@ -250,7 +262,6 @@ class Consumer:
         if turn.leases:
             leases = self._take_in(turn.leases, turn.command)
             self._pool.submit(leases)
-            self._tend_at = min(self._tend_at or now + BUDGET_S, now + BUDGET_S)  # to see how they get on
 
     def _transact(self, limit: int) -> Turn:
         """Settle all outcomes and claim up to `limit` messages. Outcomes that cannot be stored are kept."""

@@ -14,6 +14,7 @@ from liteq import signals as announce
 from liteq.app.control.replies import stamps_of
 from liteq.context import App, Request
 from liteq.exceptions import TaskRevokedError
+from liteq.execution.shown import with_arguments
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode_error, kind_of
 
@@ -87,6 +88,7 @@ def revoked_outcome(
     reason = "terminated" if terminated else "expired" if expired else "revoked"
     logger.info("Task %s[%s] %s", lease.task, lease.id, reason)
     if announce.task_revoked.receivers:
+        lease = with_arguments(app, lease)
         args, kwargs = app.content.read(lease.payload) if kind_of(lease.payload) is None else ([], {})
         announce.task_revoked.send(
             sender=app.tasks.get(lease.task),

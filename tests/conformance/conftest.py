@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from liteq.message import Ack, Batch, Flag, Group, Lease, Message, Outcome, WorkerIdentity, new_id
+from liteq.message import LATER, Ack, Batch, Flag, Group, Lease, Message, Outcome, WorkerIdentity, new_id
 from liteq.states import FINISHED, LEGAL, STORABLE, State
 from liteq.storage import results
 from liteq.storage.driver import Params, Row, Transaction
@@ -83,13 +83,23 @@ def storage(
 ) -> Iterator[Storage]:
     opened = open_storage(url_of(request.param, tmp_path), clock=clock)
     opened.migrate()
-    write, stored = opened.driver.write, set[Transition]()
+    write, change, stored = opened.driver.write, opened.driver.change, set[Transition]()
 
     @contextmanager
     def watched(block: AbstractContextManager[Transaction]) -> Iterator[Watched]:
         with block as tx:
             yield Watched(tx, transitions, stored)
 
+    def changed(sql: str, *args: Any, **options: Any) -> int:
+        with opened.driver.read() as tx:
+            before = Watched(tx, transitions, stored)
+            with before._watching(sql):
+                count = change(sql, *args, **options)
+                tx.execute("ROLLBACK")  # what it reads next is newer
+                tx.execute("BEGIN")
+        return count
+
+    opened.driver.change = changed  # type: ignore[method-assign]
     opened.driver.write = lambda *args, **options: watched(write(*args, **options))  # type: ignore[method-assign]
     yield opened
     opened.close()
@@ -126,6 +136,15 @@ class FakeWorker:
     def claim_one(self) -> Lease:
         (lease,) = self.claim(1)
         return lease
+
+    def arguments(self, lease: Lease | None = None) -> bytes:
+        """Those of `lease`, or of the next message, as they are read where it is executed."""
+        return self.storage.reader.with_payload(lease or self.claim_one()).payload
+
+    def input(self) -> bytes | None:
+        """The result that the next message awaited, likewise."""
+        lease = self.claim_one()
+        return self.storage.reader.input_of(lease.awaits or "") if lease.input == LATER else lease.input
 
 
 @pytest.fixture

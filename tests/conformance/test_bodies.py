@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from liteq.message import Ack, Batch, DeadLetter, Flag, Group, Message, Replace, RetryAt, new_id
+from liteq.exceptions import BadMessage, LeaseLost
+from liteq.message import LATER, Ack, Batch, DeadLetter, Flag, Group, Message, Replace, RetryAt, new_id
 from liteq.serialization import encode_error
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
@@ -29,7 +30,40 @@ def beside(storage: Storage) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("payload", [SMALL, LARGE])
 def test_a_worker_gets_the_arguments(storage: Storage, send: Send, worker: FakeWorker, payload: bytes) -> None:
     send(payload=payload)
-    assert worker.claim_one().payload == payload
+    assert worker.arguments() == payload
+
+
+def test_a_claim_reads_nothing_that_is_large(storage: Storage, worker: FakeWorker) -> None:
+    first = Message("first", "t", LARGE, flags=Flag.LINKED)
+    second = Message("second", "t", LARGE, awaits="first", flags=Flag.TAKES_INPUT)
+    storage.enqueue(Batch([first, second]))
+    lease = worker.claim_one()
+    assert lease.payload == b""
+    storage.settle([(lease, Ack(RESULT))])
+    lease = worker.claim_one()
+    assert (lease.payload, lease.input) == (b"", LATER)
+
+
+def test_the_arguments_of_a_lost_lease_are_not_read(
+    storage: Storage, send: Send, worker: FakeWorker, other: FakeWorker, clock: FakeClock
+) -> None:
+    send(payload=LARGE)
+    stale = worker.claim_one()
+    clock.advance(seconds=61)
+    storage.reap()
+    with pytest.raises(LeaseLost):
+        worker.arguments(stale)
+    assert other.arguments() == LARGE
+    with pytest.raises(LeaseLost):
+        worker.arguments(stale)
+
+
+def test_arguments_that_are_missing_are_said_to_be(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    send(payload=LARGE)
+    with storage.driver.write() as tx:
+        tx.execute("DELETE FROM liteq_bodies")
+    with pytest.raises(BadMessage, match="missing"):
+        worker.arguments()
 
 
 def test_only_what_is_large_stands_beside(storage: Storage, send: Send) -> None:
@@ -41,7 +75,7 @@ def test_only_what_is_large_stands_beside(storage: Storage, send: Send) -> None:
 def test_many_at_once_keep_their_arguments(storage: Storage, worker: FakeWorker) -> None:
     payloads = {str(i): SMALL if i % 2 else LARGE for i in range(10)}
     storage.enqueue_many(Message(id_, "t", payload) for id_, payload in payloads.items())
-    assert {lease.id: lease.payload for lease in worker.claim()} == payloads
+    assert {lease.id: worker.arguments(lease) for lease in worker.claim()} == payloads
 
 
 def test_readers_see_both(storage: Storage, send: Send, worker: FakeWorker) -> None:
@@ -57,7 +91,7 @@ def test_the_next_link_gets_a_large_result(storage: Storage, worker: FakeWorker)
     second = Message("second", "t", SMALL, awaits="first", flags=Flag.TAKES_INPUT)
     storage.enqueue(Batch([first, second]))
     storage.settle([(worker.claim_one(), Ack(RESULT))])
-    assert worker.claim_one().input == RESULT
+    assert worker.input() == RESULT
 
 
 def test_a_chords_body_gets_large_results(storage: Storage, worker: FakeWorker) -> None:
@@ -65,7 +99,7 @@ def test_a_chords_body_gets_large_results(storage: Storage, worker: FakeWorker) 
     body = Message("body", "t", SMALL, awaits="g", flags=Flag.TAKES_INPUT)
     storage.enqueue(Batch([*members, body], [Group("g", 2)]))
     storage.settle([(lease, Ack(RESULT)) for lease in worker.claim()])
-    assert worker.claim_one().input == b"[" + RESULT + b"," + RESULT + b"]"
+    assert worker.input() == b"[" + RESULT + b"," + RESULT + b"]"
 
 
 def test_what_replaces_a_message_hands_its_large_result_on(storage: Storage, send: Send, worker: FakeWorker) -> None:
@@ -85,14 +119,14 @@ def test_a_retry_may_change_the_arguments(
 ) -> None:
     send(payload=before)
     storage.settle([(worker.claim_one(), RetryAt(clock.now_ms(), payload=after))])
-    assert worker.claim_one().payload == after
+    assert worker.arguments() == after
 
 
 def test_a_replayed_dead_letter_still_has_them(storage: Storage, send: Send, worker: FakeWorker) -> None:
     message_id = send(payload=LARGE)
     storage.settle([(worker.claim_one(), DeadLetter(encode_error(ValueError("no"))))])
     storage.dead.requeue([message_id])
-    assert worker.claim_one().payload == LARGE
+    assert worker.arguments() == LARGE
 
 
 def test_the_same_id_again_changes_nothing(storage: Storage, send: Send, worker: FakeWorker) -> None:
@@ -101,7 +135,7 @@ def test_the_same_id_again_changes_nothing(storage: Storage, send: Send, worker:
     send(id="large", payload=LARGE)
     send(id="large", payload=OTHER)
     assert beside(storage) == [("large", "payload")]
-    assert {lease.id: lease.payload for lease in worker.claim()} == {"small": SMALL, "large": LARGE}
+    assert {lease.id: worker.arguments(lease) for lease in worker.claim()} == {"small": SMALL, "large": LARGE}
 
 
 def test_a_taken_unique_key_leaves_nothing_behind(storage: Storage, send: Send) -> None:

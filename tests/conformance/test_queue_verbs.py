@@ -118,7 +118,7 @@ def test_fencing_tokens_stay_exact_whatever_the_rows_numbers_are(
         highest = max(tokens)
         assert storage.heartbeat(worker.number, leases, visibility_s=60) == (True, []), "the file has the same tokens"
         assert storage.settle([(lease, Release()) for lease in leases]) == []
-    assert highest <= rounds * len(ids)
+    assert highest < 2**53
 
 
 def test_a_message_is_not_claimed_before_it_is_due(

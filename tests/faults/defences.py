@@ -41,13 +41,19 @@ MUTANTS = [
         "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND token = ?\"",
         "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
         MODEL,
+        "test_restore.py::test_a_worker_that_slept_through_the_restore_changes_nothing",
     ),
     without(
-        "a token is never given out twice", "liteq/storage/sqlite/session.py",
-        "UPDATE liteq_meta SET value = ? WHERE key = 'token'",
-        "UPDATE liteq_meta SET value = 0 * ? WHERE key = 'token'",
+        "a token is never given out twice", "liteq/storage/sqlite/tokens.py",
+        "        last = max(now_ns // 1000 + self._lift_us, self._last, above)", "        last = self._lift_us",
         MODEL,
         "test_simulation.py::TestQueueMachine",
+    ),
+    without(
+        "tokens go up although the clock was set back", "liteq/storage/sqlite/tokens.py",
+        "        if was_set_back or until - AHEAD_US > now:", "        if False:",
+        "../unit/storage/test_tokens.py::test_tokens_go_up_over_all_processes_when_the_clock_is_set_back",
+        "../unit/storage/test_tokens.py::test_a_process_that_starts_after_the_clock_was_set_back_goes_on_above",
     ),
     without(
         "enqueue is idempotent by id", "liteq/storage/enqueue.py",
@@ -576,11 +582,21 @@ MUTANTS = [
         "if largest < inf and group_bytes(tx, node) > largest:", "if False:",
         "../conformance/test_continuation.py::test_the_results_of_a_large_group_are_read_by_whoever_executes",
     ),
+    without(
+        "large arguments are read under their token", "liteq/storage/payloads.py",
+        "m.state = 'leased' AND m.token = ?", "m.state = 'leased' AND ? IS NOT NULL",
+        "../conformance/test_bodies.py::test_the_arguments_of_a_lost_lease_are_not_read",
+    ),
+    without(
+        "no claim reads what is large", "liteq/storage/results.py",
+        "RESULT if largest == inf else IN_ROW", "RESULT",
+        "../conformance/test_bodies.py::test_a_claim_reads_nothing_that_is_large",
+    ),
     # -- versions
     without(
-        "a migration says who may write from now on", "liteq/storage/sqlite/migrations/0003_rates_and_events.sql",
-        "UPDATE liteq_meta SET value = 3 WHERE key IN ('min_reader', 'min_writer');",
-        "UPDATE liteq_meta SET value = 1 WHERE key IN ('min_reader', 'min_writer');",
+        "a migration says who may write from now on", "liteq/storage/sqlite/migrations/0005_clock_tokens.sql",
+        "UPDATE liteq_meta SET value = 5 WHERE key = 'min_writer';",
+        "UPDATE liteq_meta SET value = 1 WHERE key = 'min_writer';",
         "test_versions.py::test_an_older_one_refuses_the_file_of_this_one_and_writes_nothing",
         "test_versions.py::test_a_running_older_worker_hands_over_to_this_one",
     ),
@@ -591,14 +607,19 @@ MUTANTS = [
     ),
     # -- backups
     without(
-        "a new epoch has tokens of its own", "liteq/storage/sqlite/epoch.py",
-        "TOKENS: Final = 2**43", "TOKENS: Final = 0",
+        "the tokens of a new epoch lie ahead", "liteq/storage/sqlite/tokens.py",
+        "EPOCH_US: Final = 2**37", "EPOCH_US: Final = 0",
+        "../unit/storage/test_tokens.py::test_a_copy_on_a_machine_whose_clock_is_a_day_behind_goes_on_above",
+    ),
+    without(
+        "what is leased in a copy is nobody's", "liteq/storage/sqlite/epoch.py",
+        '    "UPDATE liteq_messages SET token = 0, deadline_ms = 0 WHERE state = \'leased\'",\n', "",
         "test_restore.py::test_a_lease_given_out_after_the_backup_is_void",
     ),
     without(
         "a copy that comes into use begins a new epoch", "liteq/storage/sqlite/create.py",
         "                epoch.begin(session)\n", "                pass\n",
-        "test_restore.py::test_a_worker_that_slept_through_the_restore_changes_nothing",
+        "test_restore.py::test_a_lease_given_out_after_the_backup_is_void",
     ),
     without(
         "a file that is in use is not replaced", "liteq/storage/sqlite/restore.py",

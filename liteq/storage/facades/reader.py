@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from liteq.message import Lease
 from liteq.states import State
 from liteq.storage import backlog as _backlog
 from liteq.storage import browse as _browse
 from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
 from liteq.storage import inspect as _inspect
+from liteq.storage import payloads as _payloads
 from liteq.storage import results as _results
 from liteq.storage import workers as _workers
 from liteq.storage.backlog import Backlog, DeadLetters
@@ -28,6 +30,14 @@ class Reader(Facade):
         """The message of this id; None when there is none (never was, or its time is over)."""
         with self._driver.read() as tx:
             return next(_inspect.find(tx, [message_id]), None)
+
+    def find_ended(self, message_id: str) -> Record | None:
+        """The message of this id once it has finished, else None; large arguments are not read: `payload` is empty."""
+        with self._driver.read(alone=True) as tx:
+            record = _inspect.find_ended(tx, message_id)
+        if record is not None and record.state is State.UPSTREAM_FAILED:  # its error may be that of another
+            return self.find(message_id)
+        return record
 
     def find_many(self, ids: Sequence[str]) -> dict[str, Record]:
         """Those of these messages that exist, by id, from one snapshot."""
@@ -125,6 +135,16 @@ class Reader(Facade):
         """Whether the clock was set back, by more than `slack_s` seconds, since a message was sent or ended; a read."""
         with self._driver.read() as tx:
             return _cap.is_ahead(tx, now_ms=self._clock.now_ms() + int(slack_s * 1000))
+
+    def with_payload(self, lease: Lease) -> Lease:
+        """`lease` with its arguments: large ones stand beside its row, and no claim reads them.
+
+        Raises LeaseLost where it is over, and BadMessage where they are missing in the file.
+        """
+        if lease.payload:
+            return lease
+        with self._driver.read() as tx:
+            return _payloads.with_payload(tx, lease)
 
     def input_of(self, awaited: str) -> bytes:
         """The result of a message, or the list of those of a group's members, as JSON; `null` where none is kept."""

@@ -83,8 +83,8 @@ class SQLiteDriver(FileUpkeep):
         self.after_commit(promise, bell)
         return changed
 
-    def read(self) -> AbstractContextManager[Transaction]:
-        return ReadTransaction(self)
+    def read(self, *, alone: bool = False) -> AbstractContextManager[Transaction]:
+        return ReadTransaction(self, alone=alone)
 
     def ring(self, bell: Bell) -> None:
         self._bells[bell].ring()

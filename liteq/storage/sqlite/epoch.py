@@ -1,9 +1,9 @@
 """The epoch: which life of its queue a file is. A new one begins when a copy is taken into use.
 
 A copy is in an older state than the file it was made of. What runs, or has only been stopped, since then holds leases
-under fencing tokens that the copy has not given out yet, and would give out again. So a new epoch has tokens of its own
-range, above all that any earlier one can have reached; what is leased in the copy is nobody's, and goes back to its
-queue as a lease that ran out does; and the workers enter their names anew.
+under fencing tokens that the copy knows nothing of, and might give out again by a clock that is behind. So the tokens
+of a new epoch lie ahead of those of the one before (tokens.py); what is leased in the copy is nobody's, and goes back
+to its queue as a lease that ran out does; and the workers enter their names anew.
 
 A copy is told by its journal mode: `backup` writes it as one file without a log, as VACUUM INTO does, and the first
 process that opens it in its place puts it into WAL mode.
@@ -18,16 +18,10 @@ from liteq.storage.driver import Transaction
 from liteq.storage.sqlite.migrate import newest, read_versions
 from liteq.storage.sqlite.session import Session
 
-__all__ = ["TOKENS", "begin"]
-
-# Tokens of one epoch: some 8,000 million claims (storage/claim.py); a thousand epochs stay below 2**53.
-TOKENS: Final = 2**43
+__all__ = ["begin"]
 
 BEGIN: Final = (
     "UPDATE liteq_meta SET value = value + 1 WHERE key = 'epoch'",
-    f"""UPDATE liteq_meta
-           SET value = max(value, {TOKENS} * (SELECT other.value FROM liteq_meta AS other WHERE other.key = 'epoch'))
-         WHERE key = 'token'""",
     "UPDATE liteq_messages SET token = 0, deadline_ms = 0 WHERE state = 'leased'",
     "DELETE FROM liteq_workers",
 )

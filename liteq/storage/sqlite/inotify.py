@@ -21,6 +21,7 @@ IN_MOVE_SELF = 0x800
 IN_IGNORED = 0x8000
 GONE = IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED
 EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name: 0 where a file is watched, not a folder
+MOST = 256 * EVENT.size  # bytes of one read; fewer: no event is left
 NOWHERE = (0, 0)
 FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -44,11 +45,13 @@ class InotifyListener:
             self._start()
             return True
         seen = 0
-        while True:
+        size = MOST
+        while size == MOST:
             try:
-                data = os.read(self._fd, 4096)
+                data = os.read(self._fd, MOST)
             except BlockingIOError:
                 break
+            size = len(data)
             for _watch, mask, _cookie, _length in EVENT.iter_unpack(data):
                 seen |= mask
         # Deleting a bell rings it. Its name alone does not tell: the new file may have the old one's inode number.

@@ -12,8 +12,9 @@ from typing import Any, Final
 from liteq.exceptions import StorageError
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.gate import open_gate
+from liteq.storage.sqlite.tokens import Tokens
 
-__all__ = ["APPLICATION_ID", "LAST_TOKEN", "MOVE_TOKEN", "PAGE_SIZE", "WAL_LIMIT", "Abandoned", "Session"]
+__all__ = ["APPLICATION_ID", "PAGE_SIZE", "WAL_LIMIT", "Abandoned", "Session"]
 
 APPLICATION_ID: Final = 0x4C697465  # "Lite"; `file` shows it
 
@@ -34,11 +35,6 @@ PRAGMAS: Final = (
     *(("fullfsync=ON", "checkpoint_fullfsync=ON") if sys.platform == "darwin" else ()),
 )
 
-# The largest token of the file goes up in the transaction that gives the tokens out, so none comes again, not even when
-# its row is deleted. (One UPDATE with RETURNING takes longer than both of these.)
-LAST_TOKEN: Final = "SELECT value FROM liteq_meta WHERE key = 'token'"
-MOVE_TOKEN: Final = "UPDATE liteq_meta SET value = ? WHERE key = 'token'"
-
 
 class Session(ABC):
     """The libraries differ in the abstract methods below; all of these raise StorageError's subclasses."""
@@ -51,9 +47,11 @@ class Session(ABC):
         self.generation = -1  # of the driver's view of the file; set when it is opened
         self.work = 0  # statements and rows that the driver has not counted yet
         self.gate = open_gate(path)
+        self._tokens = Tokens()
 
     def open(self) -> None:
         """Connect and set the pragmas."""
+        self._tokens = Tokens()  # of this file: under its name there may have been another
         self.connect(int(self.busy_timeout_s * 1000))
         self.script(";".join(f"PRAGMA {pragma}" for pragma in PRAGMAS))
         if self.reader:
@@ -80,11 +78,9 @@ class Session(ABC):
     @abstractmethod
     def executemany(self, sql: str, rows: Iterable[Params]) -> int: ...
 
-    def tokens(self, n: int) -> int:
+    def tokens(self, n: int, above: int = 0) -> int:
         """As `driver.Transaction.tokens`."""
-        last: int = self.execute(LAST_TOKEN)[0][0]
-        self.execute(MOVE_TOKEN, (last + n,))
-        return last
+        return self._tokens.take(self, n, above)
 
     def in_turn(self, name: str) -> None:  # noqa: B027 - a transaction's, and done
         """As `driver.Transaction.in_turn`: with one writer at a time, numbers become visible in their order."""

@@ -118,15 +118,17 @@ class WriteTransaction(Checkout):
 class ReadTransaction(Checkout):
     """One snapshot, taken by the first SELECT."""
 
-    __slots__ = ()
+    __slots__ = ("_alone",)
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, alone: bool = False) -> None:
         super().__init__(pool, reader=True)
+        self._alone = alone
 
     def __enter__(self) -> Session:
         try:
             session = self._pool.take(self, reader=True)
-            session.execute("BEGIN")
+            if not self._alone:
+                session.execute("BEGIN")
             return session
         except BaseException:
             self._drop()
@@ -139,7 +141,7 @@ class ReadTransaction(Checkout):
         if session is None:
             return
         try:
-            session.rollback()
+            session.rollback()  # nothing where it has not begun
         except BaseException:
             self._drop()
             if kind is None:

@@ -17,6 +17,7 @@ from typing import Any
 from liteq.clock import from_ms
 from liteq.context import App
 from liteq.events.dispatcher import event_bytes, event_fields
+from liteq.execution.shown import with_arguments
 from liteq.message import Ack, Cancel, DeadLetter, Lease, Outcome, Release, RetryAt
 from liteq.monitor.messages import shown
 from liteq.serialization import decode, decode_error, kind_of
@@ -143,7 +144,7 @@ class EventLog:
 
     def _call(self, lease: Lease) -> dict[str, Any]:
         """The fields of an event that show the call; its arguments as a person may see them."""
-        call = shown(self._app, lease)
+        call = shown(self._app, with_arguments(self._app, lease))
         options = decode(lease.options) if lease.options else {}
         return {
             "name": lease.task,

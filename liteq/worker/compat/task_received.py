@@ -7,6 +7,7 @@ from typing import Any
 
 from liteq import signals
 from liteq.context import App, Request
+from liteq.execution.shown import with_arguments
 from liteq.message import Lease
 from liteq.serialization import kind_of
 
@@ -28,6 +29,6 @@ class Received(Request):
 
 def announce_received(app: App, leases: Sequence[Lease], hostname: str | None) -> None:
     """Send task_received for each of `leases`. Arguments that only the executing process may read are not in it."""
-    for lease in leases:
+    for lease in (with_arguments(app, lease) for lease in leases):
         args, kwargs = app.content.read(lease.payload) if kind_of(lease.payload) is None else ([], {})
         signals.task_received.send(sender=app, request=Received.to_be_shown(app, lease, args, kwargs, hostname))

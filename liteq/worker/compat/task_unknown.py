@@ -7,6 +7,7 @@ from typing import Any
 from liteq import signals
 from liteq.context import App, Request
 from liteq.exceptions import NotRegistered
+from liteq.execution.shown import with_arguments
 from liteq.message import Lease
 from liteq.serialization import kind_of
 from liteq.serialization.content import Owner
@@ -21,6 +22,7 @@ class RawMessage:
     content_encoding = "utf-8"
 
     def __init__(self, app: App, lease: Lease) -> None:
+        lease = with_arguments(app, lease)
         request = Request.from_lease(lease, None, None)
         self._app = app
         self.body = lease.payload

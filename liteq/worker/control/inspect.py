@@ -15,6 +15,7 @@ from typing import Any
 from liteq._version import __version__
 from liteq.clock import from_ms
 from liteq.context.display import shown_settings
+from liteq.execution.shown import with_arguments
 from liteq.message import Lease
 from liteq.monitor.messages import shown
 from liteq.routing.queues import Exchange, Queue, declared_queues
@@ -228,7 +229,7 @@ def _tokens_of_running(state: Panel) -> set[int]:
 
 def describe(state: Panel, lease: Lease | Record) -> dict[str, Any]:
     """A message as `inspect` shows it: one of its leases, or a scheduled one."""
-    call = shown(state.app, lease)
+    call = shown(state.app, with_arguments(state.app, lease) if isinstance(lease, Lease) else lease)
     return {
         "id": lease.id,
         "name": lease.task,

@@ -207,6 +207,9 @@ class Panel:
         """
         if command > self._last:
             self.turn()
+        else:  # the claim has looked
+            self._looked_at = time.monotonic()
+            self.due_at = self._looked_at + SAFETY_POLL_S
         self.worker.hooks.received(fresh)
         if not self.revoked and not self.revoked_stamps:
             return leases

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from liteq.context import App, Request
-from liteq.exceptions import NotRegistered, StorageError, WorkerShutdown, WorkerTerminate
+from liteq.exceptions import LeaseLost, NotRegistered, StorageError, WorkerShutdown, WorkerTerminate
 from liteq.execution.execute import arguments, execute
 from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import decode, encode, encode_error
@@ -77,10 +77,15 @@ class Executor:
         if task is None:
             return self._hand_back(lease, NotRegistered(lease.task, self._tasks)), 0.0
         try:
+            if not lease.payload:  # large ones are read here, and not by the process on which all others depend
+                lease = self.app.storage.reader.with_payload(lease)
             args, kwargs = arguments(task, lease)
             request = Request.from_lease(lease, args, kwargs, self._hostname)
             hard, soft = self._limits_of(task, lease, request)
-        except StorageError as exc:  # a chord's results cannot be read at the moment
+        except LeaseLost as exc:
+            logger.warning("%s[%s] is not begun: %s", lease.task, lease.id, exc)
+            return Release(), 0.0  # it is thrown away
+        except StorageError as exc:  # large arguments, or a chord's results, cannot be read at the moment
             logger.warning("%s[%s] is handed back: %s", lease.task, lease.id, exc)
             return Release(pause_ms=FIRST_PAUSE_MS, options=lease.options), 0.0
         except Exception as exc:

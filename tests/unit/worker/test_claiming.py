@@ -18,8 +18,10 @@ def emptied(due_at: float = inf) -> Claiming:
     return claiming
 
 
-def limit(claiming: Claiming, room: int, *, outcomes: bool = False, gathering: bool = False) -> int | None:
-    return claiming.limit(NOW, room, outcomes=outcomes, gathering=gathering)
+def limit(
+    claiming: Claiming, room: int, *, outcomes: bool = False, gathering: bool = False, wakes: bool = False
+) -> int | None:
+    return claiming.limit(NOW, room, outcomes=outcomes, gathering=gathering, wakes=wakes)
 
 
 @pytest.mark.parametrize(
@@ -31,8 +33,8 @@ def limit(claiming: Claiming, room: int, *, outcomes: bool = False, gathering: b
         (True, 0, True, True, None),
         (True, 0, True, False, 0),
         (False, 4, False, False, None),
-        (False, 4, True, False, 4),
-        (False, 4, True, True, 4),
+        (False, 4, True, False, 0),
+        (False, 4, True, True, 0),
         (False, 0, True, True, None),
         (False, 0, True, False, 0),
         (False, 0, False, False, None),
@@ -52,11 +54,29 @@ def test_a_scheduled_message_is_claimed_when_it_comes_due(due_at, room, asked):
     assert limit(claiming, room) == asked
 
 
-@pytest.mark.parametrize(("asked", "claimed", "again"), [(4, 4, 0.0), (4, 3, inf), (4, 0, inf), (0, 0, 0.0)])
+@pytest.mark.parametrize(("asked", "claimed", "again"), [(4, 4, 0.0), (4, 3, inf), (4, 0, inf)])
 def test_it_looks_again_unless_it_has_seen_the_end_of_the_queue(asked, claimed, again):
     claiming = Claiming()
     claiming.learn(asked, claimed, inf)
     assert claiming.next_at() == again
+
+
+def test_without_a_look_nothing_is_learned():
+    full, empty = Claiming(), emptied(NOW + 1)
+    for claiming in (full, empty):
+        claiming.learn(0, 0, inf)
+    assert (full.next_at(), empty.next_at()) == (0.0, NOW + 1)
+
+
+def test_what_an_outcome_may_unblock_is_claimed_in_its_transaction():
+    assert limit(emptied(), 4, outcomes=True, wakes=True) == 4
+
+
+def test_what_an_outcome_may_have_unblocked_is_claimed_once_there_is_room():
+    claiming = emptied()
+    assert limit(claiming, 0, outcomes=True, wakes=True) == 0
+    claiming.learn(0, 0, inf)
+    assert limit(claiming, 2) == 2
 
 
 @pytest.mark.parametrize("wake", [Claiming.look, Claiming.rung])

@@ -62,6 +62,7 @@ class Child:
         self._wait = select.poll()  # not select.select: that takes no descriptor above 1,023
         self._wait.register(permits, select.POLLIN)
         self._frames = wire.Frames()
+        self._received = memoryview(bytearray(RECEIVE))  # one for good: a new one each time is memory of the system's
         self._leases: deque[tuple[Any, ...]] = deque()
         self._reports: list[tuple[Any, ...]] = []
         self._deferred_since = 0.0
@@ -123,10 +124,10 @@ class Child:
                 row = self._leases.popleft()
                 if row[1] == token:  # others before it were taken back by the parent
                     return Lease._make(row)
-            data = self._sock.recv(RECEIVE)
-            if not data:
+            size = self._sock.recv_into(self._received)
+            if not size:
                 return None
-            for rows in self._frames.feed(data):
+            for rows in self._frames.feed(self._received[:size]):
                 self._leases.extend(rows)
 
     def _next_permit(self) -> int | None:

@@ -46,6 +46,7 @@ class Handle:
         self._permits_out = permits_out
         self._permits_in = permits_in  # our own copy of the child's end: reading it takes a permit back
         self._frames = wire.Frames()
+        self._received = memoryview(bytearray(RECEIVE))
         self._outbox = bytearray()
         self.leases: dict[int, tuple[Lease, float]] = {}  # token -> lease, and how long it is expected to run
         self.load_s = 0.0
@@ -137,18 +138,18 @@ class Handle:
         reports: list[tuple[Any, ...]] = []
         while True:
             try:
-                data = self.sock.recv(RECEIVE)
+                size = self.sock.recv_into(self._received)
             except BlockingIOError:
                 break
             except OSError:
                 self.hung_up = True
                 break
-            if not data:
+            if not size:
                 self.hung_up = True
                 break
-            for rows in self._frames.feed(data):
+            for rows in self._frames.feed(self._received[:size]):
                 reports += rows
-            if len(data) < RECEIVE:
+            if size < RECEIVE:
                 break
         if reports:
             self.progress_at = time.monotonic()

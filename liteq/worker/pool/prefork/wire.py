@@ -29,22 +29,33 @@ class Frames:
     """The frames in a stream of bytes that arrives in pieces of any size."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = bytearray()  # of a frame of which the end has not come
 
-    def feed(self, data: bytes) -> list[Any]:
-        """The values of the frames that `data` completes."""
-        buffer = self._buffer
-        buffer += data
-        values, at, end = [], 0, len(buffer)
-        while end - at >= HEAD:
-            size = int.from_bytes(buffer[at : at + HEAD], "little")
-            if end - at - HEAD < size:
-                break
-            values.append(marshal.loads(memoryview(buffer)[at + HEAD : at + HEAD + size]))
-            at += HEAD + size
-        if at:
-            del buffer[:at]
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Any]:
+        """The values of the frames that `data` completes. They hold nothing of `data`."""
+        rest = self._rest
+        if rest:
+            rest += data
+            values, at = _values(memoryview(rest))
+            del rest[:at]
+        else:  # most frames come whole, and are read where they are
+            values, at = _values(memoryview(data))
+            rest += data[at:]
         return values
+
+
+def _values(view: memoryview) -> tuple[list[Any], int]:
+    """The values of the whole frames at the beginning of `view`, and where they end."""
+    values, at, end = [], 0, len(view)
+    with view:
+        while end - at >= HEAD:
+            start = at + HEAD
+            size = int.from_bytes(view[at:start], "little")
+            if end - start < size:
+                break
+            values.append(marshal.loads(view[start : start + size]))
+            at = start + size
+    return values, at
 
 
 def pack(outcome: Outcome) -> tuple[Any, ...]:
