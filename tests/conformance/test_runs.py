@@ -830,3 +830,30 @@ def test_what_executes_is_among_the_steps(flow: Flow) -> None:
     ]  # fmt: skip
     assert flow.storage.runs.needed_marks() == [("flow", "patch", "p", 1), ("flow", "version", "1", 1)]
     assert flow.storage.runs.history(hold.run).marks == {"p"}
+
+
+def test_a_number_that_comes_again_finds_no_history(flow: Flow, storage: Storage) -> None:
+    flow.start(tags=("x",))
+    hold = flow.claim()
+    runs = storage.runs
+    runs.checkpoint(hold, flow.step(1, b'"' + b"x" * 5_000 + b'"'))
+    runs.set_state(hold, "k", b"1")
+    runs.emit(hold, "out", flow.step(1), [b"1"])
+    flow.settle(Ack(b"1"))
+    storage.forget(["r"])
+    flow.start()
+    assert flow.claim().run == hold.run
+    assert (flow.rows(), runs.state("r"), runs.chunks("r", "out")[0], runs.list(tags=["x"])) == ([], {}, [], [])
+
+
+def test_an_event_goes_to_the_present_generation(flow: Flow) -> None:
+    flow.start()
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "go"), due_ms=flow.clock.now_ms() + 1_000)
+    flow.clock.advance(seconds=1)
+    flow.claim()  # another branch goes on, and begins anew
+    flow.settle(ContinueAsNew(b"[[2],{}]"))
+    flow.claim()
+    flow.storage.runs.send("r", "go", b"1")
+    flow.suspend(flow.wait(1, "event", "go"))
+    assert [row.output for row in flow.rows()] == [b"1"]
