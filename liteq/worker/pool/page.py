@@ -51,12 +51,13 @@ class Page:
 
     def __init__(self, *, shared: bool) -> None:
         self._memory: mmap.mmap | bytearray = mmap.mmap(-1, SIZE) if shared else bytearray(SIZE)
+        self.token = 0  # of the lease whose run is executed
         self._free = list(range(SLOTS - 1, -1, -1))
         self._ordinal = 0
 
     # -- the executor ------------------------------------------------------------------------------------------------
 
-    def begin(self, token: int, scope: bytes, pos: int, name: bytes, attempt: int, timeout_s: float | None) -> int:
+    def begin(self, scope: str, pos: int, name: str, attempt: int, timeout_s: float | None) -> int:
         """Note a step that is about to run for `timeout_s` seconds at most (None: for ever); its slot, for `end`."""
         free = self._free
         if not free:
@@ -65,7 +66,10 @@ class Page:
         now = time.monotonic()
         until = 0.0 if timeout_s is None else now + timeout_s
         slot = free.pop()
-        SLOT.pack_into(self._memory, HEAD + slot * SLOT.size, token, pos, attempt, now, until, scope, name, ordinal)
+        SLOT.pack_into(
+            self._memory, HEAD + slot * SLOT.size,
+            self.token, pos, attempt, now, until, scope.encode(), name.encode(), ordinal,
+        )  # fmt: skip
         return slot
 
     def end(self, slot: int) -> None:

@@ -19,14 +19,15 @@ def page() -> Page:
     return Page(shared=False)
 
 
-def begin(page: Page, pos: int = 1, *, scope: bytes = b"", name: bytes = b"shop.charge", timeout: float = 0.0) -> int:
-    return page.begin(7, scope, pos, name, 2, timeout or None)
+def begin(page: Page, pos: int = 1, *, scope: str = "", name: str = "shop.charge", timeout: float = 0.0) -> int:
+    page.token = 7
+    return page.begin(scope, pos, name, 2, timeout or None)
 
 
 def test_a_step_is_seen_from_its_beginning_to_its_end(page: Page) -> None:
     assert page.steps() == []
     before = time.monotonic()
-    slot = begin(page, 3, scope=b"1/2", timeout=30.0)
+    slot = begin(page, 3, scope="1/2", timeout=30.0)
     (step,) = page.steps()
     assert step[:5] == (7, "1/2", 3, "shop.charge", 2)
     assert before <= step.started <= time.monotonic()
@@ -64,8 +65,8 @@ def test_a_run_that_is_left_leaves_no_steps(page: Page) -> None:
     assert len({begin(page, n) for n in range(SLOTS)}) == SLOTS
 
 
-@pytest.mark.parametrize(("scope", "name"), [(b"s" * SCOPE_BYTES, b"f"), (b"", b"n" * NAME_BYTES)])
-def test_what_is_too_long_is_cut_and_says_so(page: Page, scope: bytes, name: bytes) -> None:
+@pytest.mark.parametrize(("scope", "name"), [("s" * SCOPE_BYTES, "f"), ("", "n" * NAME_BYTES)])
+def test_what_is_too_long_is_cut_and_says_so(page: Page, scope: str, name: str) -> None:
     begin(page, scope=scope, name=name)
     assert not page.steps()[0].whole
 
@@ -85,7 +86,7 @@ def test_a_parent_sees_the_step_in_which_its_child_was_killed() -> None:
     pid = os.fork()
     if pid == 0:
         page.end(begin(page, 1))
-        begin(page, 2, name=b"shop.last")
+        begin(page, 2, name="shop.last")
         os.write(write, b"x")
         signal.pause()
         os._exit(1)
@@ -105,7 +106,8 @@ def test_a_step_is_read_whole_or_not_at_all_while_others_begin() -> None:
         for n in range(10_000_000):
             if page.leaving:
                 break
-            page.end(page.begin(n, str(n).encode(), n, str(n).encode() * 9, n, None))
+            page.token = n
+            page.end(page.begin(str(n), n, str(n) * 9, n, None))
         os._exit(0)
     seen = 0
     give_up = time.monotonic() + 20
