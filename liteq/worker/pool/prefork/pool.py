@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 
@@ -16,6 +15,7 @@ from liteq.message import Ack, Flag, Lease, Outcome, Release
 from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, RunningLease, crashed, failed
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
+from liteq.worker.pool.prefork.ends import describe, log_end
 from liteq.worker.pool.prefork.forking import Handle, fork_child
 
 __all__ = ["PreforkPool"]
@@ -289,16 +289,7 @@ class PreforkPool:
         child.close()
         self._pause_after(child, bool(started))
         if status and not self._stopping:
-            self._log_end(child, status, started[-1:])
-
-    @staticmethod
-    def _log_end(child: Handle, status: int, ran: Sequence[Lease]) -> None:
-        about = {"task_name": ran[0].task, "task_id": ran[0].id} if ran else {}
-        task = f", while it ran {ran[0].task}[{ran[0].id}]" if ran else ""
-        if child.terminated is not None:  # as somebody asked for: nothing is wrong
-            logger.warning("process %s was terminated: %s%s", child.pid, _describe(status), task, extra=about)
-        else:
-            logger.error("process %s ended with %s%s", child.pid, _describe(status), task, extra=about)
+            log_end(child, status, started[-1:])
 
     def _unwatch(self, child: Handle) -> None:
         self._loop.unwatch(child.sock.fileno())
@@ -312,7 +303,7 @@ class PreforkPool:
             return child.terminated[1](lease)
         if child.hard_limit is not None and time.monotonic() >= child.hard_limit[1]:
             return failed(self._app, lease, TimeLimitExceeded(child.hard_limit[2]), self._settings.hostname)
-        text = f"the process that ran {lease.task}[{lease.id}] ended with {_describe(status)}{child.left_behind}"
+        text = f"the process that ran {lease.task}[{lease.id}] ended with {describe(status)}{child.left_behind}"
         return crashed(self._app, lease, WorkerLostError(text, status), self._settings.hostname)
 
     def _pause_after(self, child: Handle, executed: bool) -> None:
@@ -366,14 +357,3 @@ class PreforkPool:
                     child.kill()
                 time.sleep(0.001)
         self._children.clear()
-
-
-def _describe(status: int | None) -> str:
-    if status is None:
-        return "an unknown status"
-    if status < 0:
-        try:
-            return f"signal {signal.Signals(-status).name}"
-        except ValueError:
-            return f"signal {-status}"
-    return f"exit code {status}"
