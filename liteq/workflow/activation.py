@@ -25,10 +25,21 @@ class Page(Protocol):
     Several, where the body is async: each has a slot of its own, so that the end of one is not that of another.
     """
 
-    def begin(self, scope: str, pos: int, name: str, attempt: int, timeout_s: float | None) -> int:
+    def begin(
+        self,
+        scope: str,
+        pos: int,
+        name: str,
+        attempt: int,
+        timeout_s: float | None,
+        key: str | None = None,
+        arghash: bytes | None = None,
+    ) -> int:
         """A step begins its attempt (from 1), for `timeout_s` seconds at most (None: for ever); its slot, for `end`.
 
-        Seconds, and not a time of the wall's clock: that may be set while the step runs.
+        Seconds, and not a time of the wall's clock: that may be set while the step runs. Where its process has to be
+        killed, the parent settles the lease as Suspend with a StepRow of these fields: an open row of kind "step", with
+        `attempts`=`attempt` and the error StepTimeout. The next activation decides whether there is another attempt.
         """
 
     def end(self, slot: int) -> None:

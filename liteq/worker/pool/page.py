@@ -15,11 +15,11 @@ from typing import NamedTuple
 __all__ = ["Page", "StepNow"]
 
 SLOTS = 20  # steps of an async body that run at once; one more is not seen
-SCOPE_BYTES, NAME_BYTES = 96, 192
+SCOPE_BYTES, NAME_BYTES, KEY_BYTES, HASH_BYTES = 96, 160, 96, 40
 HEAD = 64  # bytes before the slots; the first says that the executor is to leave
-# A token, a position, an attempt, when it began and when it must have ended, its scope and its name. The ordinal that
-# makes it valid comes last: `pack_into` clears the slot first, and then writes in this order.
-SLOT = Struct(f"=qqqdd{SCOPE_BYTES}p{NAME_BYTES}pQ")
+# A token, a position, an attempt, when it began and when it must have ended, and its texts. The ordinal that makes it
+# valid comes last: `pack_into` clears the slot first, and then writes in this order.
+SLOT = Struct(f"=qqqdd{SCOPE_BYTES}p{NAME_BYTES}p{KEY_BYTES}p{HASH_BYTES}pQ")
 SIZE = HEAD + SLOTS * SLOT.size
 ORDINAL = Struct("=Q")
 ORDINAL_AT = SLOT.size - ORDINAL.size
@@ -29,8 +29,8 @@ NOWHERE = -1
 class StepNow(NamedTuple):
     """A step that is running: of the run leased under `token`, at its place, since when, until when.
 
-    Times are monotonic seconds; `deadline` is 0.0 where there is none. A scope or a name too long for its field is cut,
-    and `whole` is False then: it shows what runs, but not exactly where.
+    Times are monotonic seconds; `deadline` is 0.0 where there is none. A text too long for its field is cut, and `whole`
+    is False then: it shows what runs, but not exactly where.
     """
 
     token: int
@@ -40,6 +40,8 @@ class StepNow(NamedTuple):
     attempt: int
     started: float
     deadline: float
+    key: str | None = None
+    arghash: bytes | None = None
     whole: bool = True
 
 
@@ -57,7 +59,16 @@ class Page:
 
     # -- the executor ------------------------------------------------------------------------------------------------
 
-    def begin(self, scope: str, pos: int, name: str, attempt: int, timeout_s: float | None) -> int:
+    def begin(
+        self,
+        scope: str,
+        pos: int,
+        name: str,
+        attempt: int,
+        timeout_s: float | None,
+        key: str | None = None,
+        arghash: bytes | None = None,
+    ) -> int:
         """Note a step that is about to run for `timeout_s` seconds at most (None: for ever); its slot, for `end`."""
         free = self._free
         if not free:
@@ -68,7 +79,8 @@ class Page:
         slot = free.pop()
         SLOT.pack_into(
             self._memory, HEAD + slot * SLOT.size,
-            self.token, pos, attempt, now, until, scope.encode(), name.encode(), ordinal,
+            self.token, pos, attempt, now, until,
+            scope.encode(), name.encode(), key.encode() if key else b"", arghash or b"", ordinal,
         )  # fmt: skip
         return slot
 
@@ -113,8 +125,10 @@ class Page:
 
 
 def _step(
-    token: int, pos: int, attempt: int, started: float, deadline: float, scope: bytes, name: bytes, _ordinal: int
-) -> StepNow:
-    whole = len(scope) < SCOPE_BYTES - 1 and len(name) < NAME_BYTES - 1
-    named = name.decode("utf-8", "replace")
-    return StepNow(token, scope.decode("utf-8", "replace"), pos, named, attempt, started, deadline, whole)
+    token: int, pos: int, attempt: int, started: float, deadline: float,
+    scope: bytes, name: bytes, key: bytes, arghash: bytes, _ordinal: int,
+) -> StepNow:  # fmt: skip
+    whole = len(scope) < SCOPE_BYTES - 1 and len(name) < NAME_BYTES - 1 and len(key) < KEY_BYTES - 1
+    texts = [text.decode("utf-8", "replace") for text in (scope, name, key)]
+    place = (token, texts[0], pos, texts[1], attempt, started, deadline)
+    return StepNow(*place, texts[2] or None, arghash or None, whole)

@@ -21,7 +21,7 @@ def page() -> Page:
 
 def begin(page: Page, pos: int = 1, *, scope: str = "", name: str = "shop.charge", timeout: float = 0.0) -> int:
     page.token = 7
-    return page.begin(scope, pos, name, 2, timeout or None)
+    return page.begin(scope, pos, name, 2, timeout or None, "k", b"hash")
 
 
 def test_a_step_is_seen_from_its_beginning_to_its_end(page: Page) -> None:
@@ -30,9 +30,9 @@ def test_a_step_is_seen_from_its_beginning_to_its_end(page: Page) -> None:
     slot = begin(page, 3, scope="1/2", timeout=30.0)
     (step,) = page.steps()
     assert step[:5] == (7, "1/2", 3, "shop.charge", 2)
+    assert step[7:] == ("k", b"hash", True)
     assert before <= step.started <= time.monotonic()
     assert step.deadline == pytest.approx(step.started + 30.0)
-    assert step.whole
     page.end(slot)
     assert page.steps() == []
 

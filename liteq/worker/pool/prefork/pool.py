@@ -13,10 +13,12 @@ from liteq.context import App
 from liteq.exceptions import TimeLimitExceeded, WorkerLostError
 from liteq.message import Ack, Flag, Lease, Outcome, Release
 from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, RunningLease, crashed, failed
+from liteq.worker.pool.page import StepNow
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
 from liteq.worker.pool.prefork.ends import describe, log_end
 from liteq.worker.pool.prefork.forking import Handle, fork_child
+from liteq.worker.pool.runs import GRACE_S, lost_in_a_run, timed_out
 
 __all__ = ["PreforkPool"]
 
@@ -205,6 +207,22 @@ class PreforkPool:
             taken += child.take_back()
         return taken
 
+    def leave_runs(self) -> None:
+        for child in self._children:
+            child.page.leave()
+
+    def steps(self) -> list[StepNow]:
+        return [step for child in self._children for step in child.steps()]
+
+    def end_overdue(self, now: float) -> None:
+        for child in self._children:
+            overdue = [step for step in child.steps() if step.deadline and now >= step.deadline + GRACE_S]
+            if overdue and not child.killed:
+                child.overdue = overdue[0]
+                text = "Step %s given up: its timeout was over %.0f s ago, and it does not yield; killing process %s"
+                logger.error(text, overdue[0].name, GRACE_S, child.pid)
+                child.kill()
+
     def abandon(self, leases: Sequence[Lease]) -> None:
         """Kill the children that run leases that were lost; their other leases come back."""
         tokens = {lease.token for lease in leases}
@@ -301,6 +319,11 @@ class PreforkPool:
             return Release(crashed=bool(lease.flags & Flag.EARLY_ACK))
         if child.terminated is not None and child.terminated[0] == lease.token:
             return child.terminated[1](lease)
+        if child.overdue is not None and child.overdue.token == lease.token:
+            return timed_out(lease, child.overdue, self._app.clock.now_ms())
+        if lease.flags & Flag.RUN:
+            steps = [step for step in child.steps() if step.token == lease.token]
+            return lost_in_a_run(lease, steps, f"ended with {describe(status)}{child.left_behind}")
         if child.hard_limit is not None and time.monotonic() >= child.hard_limit[1]:
             return failed(self._app, lease, TimeLimitExceeded(child.hard_limit[2]), self._settings.hostname)
         text = f"the process that ran {lease.task}[{lease.id}] ended with {describe(status)}{child.left_behind}"
@@ -328,6 +351,7 @@ class PreforkPool:
     def _retire(self, child: Handle) -> None:
         """Let a child finish its running task, and end."""
         child.retired = True
+        child.page.leave()
         self._again += child.take_back()
 
     def pids(self) -> list[int]:
