@@ -59,8 +59,12 @@ def test_frames_come_through_in_pieces_of_any_size(values, cut):
         Cancel(None),
         Suspend(
             [StepRow("0/1", 3, "event", "go", "key", b"hash", 2, b"1", b"e", "child", 9, "event go", marks=b"[]")],
-            due_ms=9, need=2, seen=(3, 1), fragile=True, marks=b"[]",
-        ),  # fmt: skip
+            due_ms=9,
+            need=2,
+            seen=(3, 1),
+            fragile=True,
+            marks=b"[]",
+        ),
         Suspend(),
         ContinueAsNew(b"[[],{}]"),
         Park("stuck", b"e", "fingerprint", progressed=True),
