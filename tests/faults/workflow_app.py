@@ -85,6 +85,7 @@ async def aone(n: int, where: Where = None) -> int:
 
 @app.workflow
 def six(where: Where = None) -> int:
+    _now[:] = ctx.run_id, where
     total = 0
     for n in range(1, 7):
         total += one(n, where)
@@ -94,6 +95,7 @@ def six(where: Where = None) -> int:
 
 @app.workflow
 async def asix(where: Where = None) -> int:
+    _now[:] = actx.run_id, where
     total = 0
     for n in range(1, 7):
         total += await aone(n, where)
@@ -224,7 +226,7 @@ def stubborn() -> str:
     for n in range(2, 5):
         try:
             one(n)
-        except BaseException:  # noqa: BLE001 - what a careless program does
+        except BaseException:
             note("swallowed", ctx.run_id)
     return "not cancelled"
 
@@ -425,6 +427,8 @@ else:
 
 # -- the moments of a commit -----------------------------------------------------------------------------------------
 
+_now: list[Any] = ["", None]  # the run that this process executes, and where it is to die
+
 
 def die_at_commits() -> None:
     """Have a run die before or after the commit of its n-th step: `where["at"]` is "before commit 3", say."""
@@ -433,13 +437,12 @@ def die_at_commits() -> None:
     commit = Runs.checkpoint
 
     def checkpoint(self: Any, hold: Any, step: Any, **how: Any) -> Any:
-        where = WHERE.get(hold.run)
-        perhaps_die(str(hold.run), f"before commit {step.pos}", where)
+        perhaps_die(_now[0], f"before commit {commits_of(step)}", _now[1])
         told = commit(self, hold, step, **how)
-        perhaps_die(str(hold.run), f"after commit {step.pos}", where)
+        perhaps_die(_now[0], f"after commit {commits_of(step)}", _now[1])
         return told
 
+    def commits_of(step: Any) -> int:
+        return int(step.pos) + 1
+
     Runs.checkpoint = checkpoint  # type: ignore[method-assign]
-
-
-WHERE: dict[int, Where] = {}  # by the number of a run's row
