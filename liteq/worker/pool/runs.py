@@ -16,12 +16,29 @@ from liteq.worker.pool.limits import SoftLimit, StepLimit
 from liteq.worker.pool.page import Page, StepNow
 from liteq.worker.revoking import revoked_outcome
 
-__all__ = ["GRACE_S", "Runs", "lost_in_a_run", "timed_out"]
+__all__ = ["GRACE_S", "Runs", "fingerprint_of", "has_workflows", "is_a_workflow", "lost_in_a_run", "timed_out"]
 
 logger = logging.getLogger("liteq.worker")
 
 GRACE_S = 5.0  # past its deadline, until the process of a step that does not yield is killed
 PAUSE_MS = 500  # until a run is taken again that could not be executed because the file cannot be used
+
+
+def fingerprint_of(app: App) -> str:
+    """The fingerprint of the code that `app` runs here; to be asked for before a worker forks, of what it imported."""
+    from liteq.workflow.code import fingerprint_of as found
+
+    return found(app)
+
+
+def is_a_workflow(task: Any) -> bool:
+    """Whether a task of the registry is a workflow."""
+    return bool(getattr(task, "is_workflow", False))
+
+
+def has_workflows(app: App) -> bool:
+    """Whether a workflow is among the tasks of `app`."""
+    return any(map(is_a_workflow, app.tasks.values()))
 
 
 class Runs:
@@ -49,7 +66,8 @@ class Runs:
             outcome = self._activate(lease, page)
         finally:
             page.clear()
-        if type(outcome) is Park:
+        if type(outcome) is Park and outcome.state == "stuck":
+            outcome.fingerprint = outcome.fingerprint or fingerprint_of(self._app)
             self._tell_stuck(lease, outcome)
         return outcome, time.perf_counter() - begun
 
@@ -67,6 +85,15 @@ class Runs:
         except Exception as exc:  # it waits for somebody to look at it: the run is whole, and goes on from there
             logger.exception("%s[%s] cannot be executed", lease.task, lease.id)
             return Park("stuck", encode_error(exc))
+
+    def adopt(self, lease: Lease, task: Any) -> Outcome:
+        """Make a run of a message that was sent by name alone, and give it back: it is claimed as one."""
+        try:
+            self._app.storage.runs.adopt(lease, task.run_spec)
+        except StorageError as exc:
+            logger.warning("%s[%s] is handed back: %s", lease.task, lease.id, exc)
+            return Release(pause_ms=PAUSE_MS, options=lease.options)
+        return Release()
 
     def _tell_stuck(self, lease: Lease, outcome: Park) -> None:
         error = decode_error(outcome.error) if outcome.error else None
@@ -113,7 +140,7 @@ def lost_in_a_run(lease: Lease, steps: list[StepNow], end: str) -> Outcome:
     return Release(crashed=True, error=encode_error(exc))
 
 
-def timed_out(lease: Lease, step: StepNow, now_ms: int) -> Outcome:
+def timed_out(step: StepNow, now_ms: int) -> Outcome:
     """The outcome of a run whose process was killed for `step`: one attempt of that has failed, and nobody crashed.
 
     The next activation decides whether there is another attempt.
