@@ -1,5 +1,4 @@
-"""The parent's watch over the runs of workflows: steps past their deadline, steps that take long, runs that are stuck, and
-those that are over.
+"""The parent's watch over runs: steps past their deadline or that take long; runs that are stuck, or whose time is over.
 
 A worker whose app has no workflow has no work here.
 """
