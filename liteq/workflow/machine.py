@@ -1,4 +1,4 @@
-"""`Machine`: one activation of a run in this process: its history, its writes, and the way in which its body is left."""
+"""`Machine`: one activation of a run in this process: its history, its writes, and how its body is left."""
 
 from __future__ import annotations
 

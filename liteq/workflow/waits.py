@@ -60,8 +60,8 @@ def sleep_until(scope: Scope, moment: datetime) -> None:
         raise TypeError(f"sleep_until takes a datetime, not {moment!r}; for a span of time use sleep")
     if moment.tzinfo is None:
         raise ValueError(
-            f"sleep_until({moment!r}): a naive datetime names no moment; add its zone, as in ctx.now() + timedelta(...) "
-            "or datetime(..., tzinfo=UTC)"
+            f"sleep_until({moment!r}): a naive datetime names no moment; add a zone, as datetime(..., tzinfo=UTC), "
+            "or take ctx.now() + timedelta(...)"
         )
     place, row = scope.place("sleep", "sleep")
     due_ms = to_ms(moment)
@@ -88,7 +88,7 @@ def wait_event(
     """The payload of the next event `name`, the oldest first."""
     place, row = event_row(scope, name, timeout)
     if row.ended_ms is None:
-        scope.wait(Wait(place, row if row.ended_ms is None and place not in scope.machine.rows else None, row.due_ms))
+        scope.wait(Wait(place, None if place in scope.machine.rows else row, row.due_ms))
     scope.reach(row)
     if row.output is None:
         if default is NOTHING:
