@@ -223,6 +223,29 @@ def test_an_event_before_the_run_before_the_wait_and_after_it(flow: Flow) -> Non
     assert [row.output for row in flow.rows()] == [b"1", b"2", b"3"]
 
 
+def test_an_event_for_an_open_wait_comes_while_the_body_runs(flow: Flow) -> None:
+    """The body waits for it, or for children beside it in other branches; its row was written before."""
+    flow.start()
+    hold = flow.claim()
+    spawn(flow, hold, 3, first=10)
+    flow.suspend(flow.wait(1, "event", "go"), due_ms=flow.clock.now_ms() + 1_000)
+    flow.clock.advance(seconds=1)
+    (flow.lease,) = [lease for lease in flow.worker.claim() if lease.id == "r"]
+    flow.storage.runs.send("r", "go", b"1")
+    flow.suspend(need=3)
+    assert flow.status() == "queued"
+
+
+def test_an_event_that_comes_before_the_checkpoint_of_its_wait(flow: Flow) -> None:
+    flow.start()
+    hold = flow.claim()
+    flow.storage.runs.send("r", "go", b"1")
+    flow.storage.runs.checkpoint(hold, flow.wait(1, "event", "go"))
+    flow.suspend()
+    assert flow.status() == "queued"
+    assert flow.rows()[0].output == b"1"
+
+
 def test_an_event_is_sent_once_by_its_mark(flow: Flow) -> None:
     flow.start()
     assert flow.storage.runs.send("r", "go", b"1", dedup="x")
