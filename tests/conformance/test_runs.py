@@ -656,10 +656,20 @@ def test_a_failed_run_goes_on_at_the_step_that_failed(flow: Flow) -> None:
     assert not flow.storage.runs.retry("r")
 
 
-def test_a_compensated_run_is_not_retried(flow: Flow) -> None:
+def test_a_dead_letter_that_is_a_run_goes_on_too(flow: Flow, storage: Storage) -> None:
+    failed(flow)
+    storage.enqueue(Batch([Message("t", "t", PAYLOAD)]))
+    (task,) = flow.worker.claim()
+    storage.settle([(task, DeadLetter(ERROR))])
+    assert storage.dead.requeue(["r", "t", "none"]) == ["r", "t"]
+    assert [row.pos for row in flow.rows()] == [1, 2]
+
+
+def test_a_compensated_run_is_not_retried(flow: Flow, storage: Storage) -> None:
     flow.start()
-    flow.storage.runs.compensated(flow.claim())
+    storage.runs.compensated(flow.claim())
     flow.settle(DeadLetter(ERROR))
+    assert storage.dead.requeue(["r"]) == []
     with pytest.raises(WorkflowError, match="undone"):
         flow.storage.runs.retry("r")
 
