@@ -462,6 +462,20 @@ def test_a_stuck_run_is_tried_once_by_each_code(flow: Flow) -> None:
     flow.claim()
 
 
+@pytest.mark.parametrize("outcome", [Release(), Release(crashed=True, error=ERROR)], ids=["given back", "crashed"])
+def test_a_try_that_did_not_come_to_its_end_is_made_again(flow: Flow, outcome: Release) -> None:
+    """The old code, beside it, meets the run meanwhile: the right code is not told that it has tried it."""
+    how: dict[str, Any] = {"worker": flow.worker.number, "fingerprint": "new", "limit": 10, "visibility_s": 60}
+    flow.start()
+    flow.claim()
+    flow.settle(Park("stuck", ERROR, "old"))
+    (flow.lease,) = flow.storage.runs.claim_stuck(["celery"], **how)
+    flow.settle(outcome)
+    flow.claim()
+    flow.settle(Park("stuck", ERROR, "old"))
+    assert flow.storage.runs.claim_stuck(["celery"], **how)
+
+
 def test_a_new_generation_has_no_history(flow: Flow, storage: Storage) -> None:
     flow.start()
     hold = flow.claim()
@@ -642,10 +656,20 @@ def test_a_failed_run_goes_on_at_the_step_that_failed(flow: Flow) -> None:
     assert not flow.storage.runs.retry("r")
 
 
-def test_a_compensated_run_is_not_retried(flow: Flow) -> None:
+def test_a_dead_letter_that_is_a_run_goes_on_too(flow: Flow, storage: Storage) -> None:
+    failed(flow)
+    storage.enqueue(Batch([Message("t", "t", PAYLOAD)]))
+    (task,) = flow.worker.claim()
+    storage.settle([(task, DeadLetter(ERROR))])
+    assert storage.dead.requeue(["r", "t", "none"]) == ["r", "t"]
+    assert [row.pos for row in flow.rows()] == [1, 2]
+
+
+def test_a_compensated_run_is_not_retried(flow: Flow, storage: Storage) -> None:
     flow.start()
-    flow.storage.runs.compensated(flow.claim())
+    storage.runs.compensated(flow.claim())
     flow.settle(DeadLetter(ERROR))
+    assert storage.dead.requeue(["r"]) == []
     with pytest.raises(WorkflowError, match="undone"):
         flow.storage.runs.retry("r")
 
