@@ -12,6 +12,8 @@ from liteq.sending.parts import GIVE_UP
 
 __all__ = ["add_builtins"]
 
+WEBHOOK = "liteq.workflow_webhook"  # of liteq.workflow.announce
+
 
 def add_builtins(app: App) -> None:
     """Register what canvases and beat schedules refer to."""
@@ -42,9 +44,17 @@ def add_builtins(app: App) -> None:
         """Delete results and dead letters that have expired. A worker does so by itself, too."""
         app.storage.expire(result_expires_s=app.conf.result_expires, dead_expires_s=app.conf.dead_expires)
 
+    def workflow_webhook(url: str, document: dict[str, Any]) -> int:
+        """Post a signal of a workflow to the URL of the setting `workflow_webhook`; the status of the answer."""
+        from liteq.workflow.announce import post
+
+        return post(url, document)
+
     app.task(name=MAP, typing=False)(xmap)
     app.task(name=STARMAP, typing=False)(xstarmap)
     app.task(name=CHUNKS, typing=False)(apply_chunks)
     app.task(name=ACCUMULATE, typing=False)(accumulate)
     app.task(name=GIVE_UP, ignore_result=True)(give_up_group)
     app.task(name="celery.backend_cleanup", ignore_result=True)(backend_cleanup)
+    again = {"autoretry_for": (OSError,), "retry_backoff": 5, "max_retries": 8}
+    app.task(name=WEBHOOK, ignore_result=True, **again)(workflow_webhook)
