@@ -1,4 +1,4 @@
-"""The parent's watch over runs: steps past their deadline or that take long; runs that are stuck, or whose time is over.
+"""The parent's watch over runs: steps past their deadline or that take long, runs that are stuck, signals, retention.
 
 A worker whose app has no workflow has no work here.
 """
@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 
 import orjson
 
 from liteq.context import App
-from liteq.message import Lease, RunSpec
+from liteq.message import Ack, Cancel, ContinueAsNew, DeadLetter, Flag, Lease, Outcome, Release, RunSpec
 from liteq.storage.storage import Storage
 from liteq.worker.pool import Pool
 from liteq.worker.pool.page import StepNow
-from liteq.worker.pool.runs import GRACE_S, fingerprint_of, flows_of
+from liteq.worker.pool.runs import GRACE_S, announce_outcome, fingerprint_of, flows_of
 
 __all__ = ["RunWatch"]
 
@@ -29,6 +29,7 @@ STUCK_S = 5.0  # between two looks for runs that other code could not go on with
 EXPIRE_S = 60.0  # between two looks for runs whose time is over; where a chunk was full, the next look takes another
 LEAST_S = 0.05  # between two looks, whatever is due
 
+QUIET = (Ack, Cancel, ContinueAsNew)  # outcomes of which no signal tells
 CHUNK = 1_000  # rows of runs that are over, deleted in one transaction
 
 
@@ -91,6 +92,24 @@ class RunWatch:
         if now >= self._expire_at:
             full = self._storage.runs.expire(self._app.conf.workflow_expires, limit=CHUNK) >= CHUNK
             self._expire_at = now if full else now + EXPIRE_S
+
+    def settled(self, outcomes: Sequence[tuple[Lease, Outcome]], lost: Sequence[Lease]) -> None:
+        """Tell of runs that got stuck, failed, or ask for an approval; `outcomes` were settled, but for the `lost`.
+
+        A run whose process has died once too often has failed by that, as only the file knows.
+        """
+        told = [pair for pair in outcomes if pair[0].flags & Flag.RUN and type(pair[1]) not in QUIET]
+        gone = {lease.token for lease in lost} if told else ()
+        for lease, outcome in told:
+            if lease.token not in gone:
+                announce_outcome(self._app, lease, self._final(lease, outcome))
+
+    def _final(self, lease: Lease, outcome: Outcome) -> Outcome:
+        if type(outcome) is Release and outcome.crashed:
+            record = self._storage.runs.find(lease.id)
+            if record is not None and record.status == "failed" and record.error is not None:
+                return DeadLetter(record.error)
+        return outcome
 
     def _show(self, long: list[StepNow]) -> None:
         """Write down what has been running for long, and strike off what was written and has ended."""
