@@ -23,7 +23,7 @@ from .flows import Flows, kill_parent
 from .harness import children_of, stop_outside_transactions, told_of_its_loss, wait_for
 from .sizes import size
 
-SEEDS = size("WORKFLOW_SEEDS", 1, 200)
+SEEDS = size("WORKFLOW_SEEDS", 1, 60)
 RACES = size("WORKFLOW_RACES", 30, 1_000)
 ASKING = size("WORKFLOW_ASKING", 20, 200)
 BUSY = size("WORKFLOW_BUSY", 50, 500)
