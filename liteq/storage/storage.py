@@ -28,6 +28,7 @@ from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import Bell, Driver, Durability, Promise
 from liteq.storage.engines import open_driver
 from liteq.storage.facades import Commands, DeadLetters, Events, Groups, Rates, Reader, SavedGroups, Schedules, Workers
+from liteq.storage.facades.runs import Runs
 from liteq.storage.interrupts import closes_itself, give_up
 from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
@@ -42,7 +43,8 @@ class Storage:
     """A queue in a storage engine. Safe to use from any thread, and after a fork.
 
     Its own methods are the life of a message: sent, claimed, settled, expired. Beside them are its parts: `reader`,
-    `dead`, `groups`, `schedules`, `commands`, `events`, `rates`, `saved_groups`.
+    `dead`, `groups`, `schedules`, `commands`, `events`, `rates`, `saved_groups`,
+    `runs`.
 
     `max_crashes`, `max_reaps`: how often a message's child process may die, or the worker that holds it vanish, before
     the message becomes a dead letter.
@@ -62,6 +64,7 @@ class Storage:
         self.rates = Rates(driver, self.clock)
         self.workers = Workers(driver, self.clock)
         self.events = Events(driver, self.clock)
+        self.runs = Runs(driver, self.clock)
         self.events_of: Callable[[Sequence[Message]], list[bytes]] | None = None  # of messages that are sent
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
