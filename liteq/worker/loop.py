@@ -112,8 +112,12 @@ class Consumer:
             self.turn()
 
     def finish(self) -> None:
-        """Claim no more; leases that have not started go back to the queue. `run` returns when the rest has ended."""
+        """Claim no more; leases that have not started go back to the queue. `run` returns when the rest has ended.
+
+        The run of a workflow gives its lease back after the step in progress.
+        """
         self._accepting = False
+        self._pool.leave_runs()
         self._return(self._pool.take_back())
 
     def abort(self) -> None:

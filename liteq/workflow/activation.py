@@ -20,13 +20,30 @@ Limit = Callable[[float], AbstractContextManager[object]]
 
 
 class Page(Protocol):
-    """A page of memory that the process shares with its parent: the step that it executes at the moment."""
+    """A page of memory that the process shares with its parent: the steps that it executes at the moment.
 
-    def begin(self, scope: str, pos: int, name: str, deadline_ms: int | None) -> None:
-        """A step begins; it is to be killed a while after `deadline_ms` (of the app's clock; None: never)."""
+    Several, where the body is async: each has a slot of its own, so that the end of one is not that of another.
+    """
 
-    def clear(self) -> None:
-        """No step is in progress."""
+    def begin(
+        self,
+        scope: str,
+        pos: int,
+        name: str,
+        attempt: int,
+        timeout_s: float | None,
+        key: str | None = None,
+        arghash: bytes | None = None,
+    ) -> int:
+        """A step begins its attempt (from 1), for `timeout_s` seconds at most (None: for ever); its slot, for `end`.
+
+        Seconds, and not a time of the wall's clock: that may be set while the step runs. Where its process has to be
+        killed, the parent settles the lease as Suspend with a StepRow of these fields: an open row of kind "step", with
+        `attempts`=`attempt` and the error StepTimeout. The next activation decides whether there is another attempt.
+        """
+
+    def end(self, slot: int) -> None:
+        """The step in `slot` has ended, or was left; called before its checkpoint is written or after, but always."""
 
 
 def activate(
