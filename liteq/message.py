@@ -221,10 +221,10 @@ class StepRow(NamedTuple):
     """One call of a body, as its row in liteq_steps. (`scope`, `pos`) is its place in the run's generation.
 
     `kind`: step call spawn map sleep event approval timer send start. `output` and `error` are JSON; it is open while
-    `ended_ms` is None. Ended with neither: a sleep that is over, or a wait that timed out. `attempts`: those that failed
-    or, of one that ended, all. `due_ms`: the end of a sleep or of a wait's patience, the next attempt of a step. `waited`:
-    while it waits for something by name, "event NAME", "approval TITLE" or "memo KEY". `child`: the message whose end
-    ends it. `ended`: the order in which the children of a run ended, from 1. `memo`: 1 where a memo answered it.
+    `ended_ms` is None. Ended with neither: a sleep that is over, or a wait that timed out. `attempts`: those that
+    failed or, of one that ended, all. `due_ms`: the end of a sleep or of a wait's patience, the next attempt of a step.
+    `waited`: while it waits for something by name, "event NAME", "approval TITLE" or "memo KEY". `child`: the message
+    whose end ends it. `ended`: the order in which the children of a run ended, from 1. `memo`: 1 where a memo answered it.
     `marks`: the ids (JSON array) for which `patched` was true since the write before. `details`: JSON of an approval's
     request. `started_ms`, `ended_ms`: times in ms since the epoch.
     """

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from liteq.message import Flag, Lease
 from liteq.storage import payloads, results
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
+from liteq.storage.steps.activation import activate
 
 __all__ = ["claim", "claimable", "next_due_ms", "promote"]
 
@@ -14,7 +15,7 @@ __all__ = ["claim", "claimable", "next_due_ms", "promote"]
 # seven temporary b-trees, three quarters of what a claim of one row cost.
 NEXT = f"""
 SELECT seq, 0, id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes, flags,
-       root_id, parent_id, group_id, awaits, NULL
+       root_id, parent_id, group_id, awaits, NULL, NULL
   FROM liteq_messages
  WHERE state = 'pending' AND queue = :queue
  ORDER BY priority DESC, due_ms, seq
@@ -33,6 +34,7 @@ PROMOTE = "UPDATE liteq_messages SET state = 'pending' WHERE seq = ? AND state =
 NEXT_DUE = "SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'"
 ANY_PENDING = "SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = ? LIMIT 1"
 
+FIRST = Flag.TRACK_STARTED | Flag.HISTORY  # a run has started when it was activated first
 LARGEST_INPUT = 256 * 1024  # bytes of a group's results that are read by a claim
 PROMOTE_LIMIT = 500  # a chunk: the rest follows in the next turn, and no writer waits long
 
@@ -56,19 +58,25 @@ def claim(
     deadline_ms, track = now_ms + visibility_ms, Flag.TRACK_STARTED
     tx.executemany(
         TAKE,
-        [(worker, deadline_ms, one.token, now_ms if one.flags & track else None, one.seq) for one in leases],
+        [(worker, deadline_ms, one.token, now_ms if one.flags & FIRST == track else None, one.seq) for one in leases],
     )
-    return [lease if lease.payload and lease.awaits is None else _complete(tx, lease) for lease in leases]
+    plain = Flag.RUN
+    return [
+        lease if lease.payload and lease.awaits is None and not lease.flags & plain else _complete(tx, lease, now_ms)
+        for lease in leases
+    ]
 
 
-def _complete(tx: Transaction, lease: Lease) -> Lease:
-    """`lease` with arguments that stand beside the row, and with the result, or for an errback the error, that it
+def _complete(tx: Transaction, lease: Lease, now_ms: int) -> Lease:
+    """`lease` with the facts of a run, with arguments that stand beside the row, and with the result, or for an errback the error, that it
     waited for.
 
     That is read by reference now, not copied when it was unblocked: a fan-out keeps one copy, and a replayed dead
     letter still finds it. The results of a large group are LATER: whoever executes joins them, and not the process on
     which all others depend.
     """
+    if lease.flags & Flag.RUN:
+        lease = activate(tx, lease, now_ms=now_ms)
     if not lease.payload:
         lease = lease._replace(payload=payloads.payload_of(tx, lease.seq))
     if lease.awaits is None or not lease.flags & Flag.TAKES_INPUT:

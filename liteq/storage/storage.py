@@ -263,7 +263,7 @@ class Storage:
         with self.driver.write(Promise.PROGRESS) as tx:
             now_ms = self.clock.now_ms()
             buried = self.driver.bury_misfits(tx, now_ms=now_ms)
-            ends = [End(misfit.id, ok=False, group_id=misfit.group_id, error=misfit.error) for misfit in buried]
+            ends = [End(one.id, ok=False, group_id=one.group_id, error=one.error, child=True) for one in buried]
             if ends:
                 propagate(tx, ends, now_ms=now_ms)
         self._ring(done=bool(buried), work=bool(buried))
