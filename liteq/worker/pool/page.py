@@ -29,8 +29,8 @@ NOWHERE = -1
 class StepNow(NamedTuple):
     """A step that is running: of the run leased under `token`, at its place, since when, until when.
 
-    Times are monotonic seconds; `deadline` is 0.0 where there is none. A text too long for its field is cut, and `whole`
-    is False then: it shows what runs, but not exactly where.
+    Times are monotonic seconds; `deadline` is 0.0 where there is none. A text too long for its field is cut. `whole` is
+    False then: it shows what runs, but not exactly where.
     """
 
     token: int

@@ -12,6 +12,7 @@ from liteq.context import App
 from liteq.exceptions import StepTimeout, StorageError, WorkerLostError
 from liteq.message import Flag, Lease, Outcome, Park, Release, StepRow, Suspend
 from liteq.serialization import decode_error, encode_error
+from liteq.worker.pool.fingerprint import fingerprint
 from liteq.worker.pool.limits import SoftLimit, StepLimit
 from liteq.worker.pool.page import Page, StepNow
 from liteq.worker.revoking import revoked_outcome
@@ -49,7 +50,8 @@ class Runs:
             outcome = self._activate(lease, page)
         finally:
             page.clear()
-        if type(outcome) is Park:
+        if type(outcome) is Park and outcome.state == "stuck":
+            outcome.fingerprint = outcome.fingerprint or fingerprint(self._app)
             self._tell_stuck(lease, outcome)
         return outcome, time.perf_counter() - begun
 
@@ -113,7 +115,7 @@ def lost_in_a_run(lease: Lease, steps: list[StepNow], end: str) -> Outcome:
     return Release(crashed=True, error=encode_error(exc))
 
 
-def timed_out(lease: Lease, step: StepNow, now_ms: int) -> Outcome:
+def timed_out(step: StepNow, now_ms: int) -> Outcome:
     """The outcome of a run whose process was killed for `step`: one attempt of that has failed, and nobody crashed.
 
     The next activation decides whether there is another attempt.

@@ -320,7 +320,7 @@ class PreforkPool:
         if child.terminated is not None and child.terminated[0] == lease.token:
             return child.terminated[1](lease)
         if child.overdue is not None and child.overdue.token == lease.token:
-            return timed_out(lease, child.overdue, self._app.clock.now_ms())
+            return timed_out(child.overdue, self._app.clock.now_ms())
         if lease.flags & Flag.RUN:
             steps = [step for step in child.steps() if step.token == lease.token]
             return lost_in_a_run(lease, steps, f"ended with {describe(status)}{child.left_behind}")
