@@ -66,7 +66,7 @@ class Series:
 
 
 def graph(run: RunRecord, steps: Sequence[RunStep]) -> Series:
-    """The graph of a run, with a node for its start and, once it has ended, for its end. Costs one pass over `steps`."""
+    """The graph of a run, with a node for its start and, once it has ended, for its end."""
     newest = max((one.gen for one in steps), default=0)
     shown = [one for one in steps if one.gen == newest]
     by_scope: dict[str, list[RunStep]] = {}
@@ -172,9 +172,8 @@ def as_mermaid(series: Series) -> str:
     lines = ["flowchart TD"]
     used: set[str] = set()
     _chart(series, [], lines, used)
-    lines += [
-        f"  classDef {name} fill:{colour},stroke:#555,color:#111" for name, colour in COLOURS.items() if name in used
-    ]
+    colours = [(status, colour) for status, colour in COLOURS.items() if status in used]
+    lines += [f"  classDef {status} fill:{colour},stroke:#555,color:#111" for status, colour in colours]
     return "\n".join(lines)
 
 
