@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from liteq.app.control.replies import stamps_of
-from liteq.message import Cancel, Lease, Release
+from liteq.message import Cancel, Flag, Lease, Release
 from liteq.policy.rates import per_second
 from liteq.states import UNSTARTED
 from liteq.worker.control.panel import Panel, control_command
@@ -106,8 +106,11 @@ def _stop(
 ) -> tuple[list[Lease], dict[str, str] | None]:
     """End those leases of this worker: one that has not started at once, a running one by `signum`, if given.
 
-    Returns the leases found, and an error where the pool cannot do it.
+    Returns the leases found, and an error where the pool cannot do it. A run that has begun was asked to end, in the
+    file: without a signal it is let alone, so that it can undo what it has done.
     """
+    if signum is None:
+        wanted, which = which, lambda lease: not lease.flags & Flag.HISTORY and wanted(lease)
     recalled = state.consumer.recall(which)
     state.consumer.settle_later([(lease, state.cancelled(lease, terminated=False)) for lease in recalled])
     found = [lease for lease in state.pool.leases() if which(lease)]
