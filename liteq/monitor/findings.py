@@ -15,6 +15,7 @@ from liteq.context import App
 from liteq.context.living import living
 from liteq.storage.backlog import COUNTED, Backlog
 from liteq.storage.workers import WorkerRecord
+from liteq.utils.names import is_built_in
 from liteq.utils.text import span
 
 __all__ = ["Finding", "findings"]
@@ -80,7 +81,7 @@ def _unknown(one: Backlog, takers: Sequence[WorkerRecord]) -> list[str]:
         if not isinstance(told, list):  # an older liteq's, or more than it can tell
             return []
         known.update(map(str, told))
-    return sorted(task for task in one.tasks - known if not task.startswith("celery."))  # those are built in
+    return sorted(task for task in one.tasks - known if not is_built_in(task))  # those are built in
 
 
 def _of_schedules(app: App) -> Iterator[Finding]:
