@@ -15,9 +15,17 @@ from liteq.storage.runs.records import Approval, MemoStats, RunRecord, RunStep
 from liteq.utils.text import iso_time
 
 __all__ = [
-    "ENDED", "STATUSES", "approval_document", "memo_document", "now_executing", "run_document", "step_document",
-    "value", "waiting_line",
-]  # fmt: skip
+    "ENDED",
+    "STATUSES",
+    "approval_document",
+    "error_line",
+    "memo_document",
+    "now_executing",
+    "run_document",
+    "step_document",
+    "value",
+    "waiting_line",
+]
 
 STATUSES = ("queued", "running", "waiting", "paused", "stuck", "succeeded", "failed", "cancelled")
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
