@@ -194,12 +194,14 @@ class RunFacts(NamedTuple):
     `gen_ms`. `deadline_ms`: it has failed by then. `asked`: None, "cancel", "pause" or "timeout", to be obeyed now,
     with its `reason`. `marks`: the ids for which `patched` was true, a JSON array, of those that no step row holds.
     `ends`, `fails`: how many children have ended so far, and how many of them did not succeed (`Suspend.seen`).
+    `compensated`: 1 once a compensation has run. `seed`: the id of the run that this one was forked from at first: what
+    is derived from an id is derived from that one; None: from its own.
     """
 
     version: str
     gen: int
-    started_ms: int
-    gen_ms: int
+    started_ms: int | None
+    gen_ms: int | None
     deadline_ms: int | None
     asked: str | None
     reason: str
@@ -207,6 +209,7 @@ class RunFacts(NamedTuple):
     ends: int
     fails: int
     compensated: int
+    seed: str | None = None
 
 
 class Hold(NamedTuple):
@@ -224,7 +227,7 @@ class StepRow(NamedTuple):
     `ended_ms` is None. Ended with neither: a sleep that is over, or a wait that timed out. `attempts`: those that
     failed or, of one that ended, all. `due_ms`: the end of a sleep or of a wait's patience, the next attempt of a step.
     `waited`: while it waits for something by name, "event NAME", "approval TITLE" or "memo KEY". `child`: the message
-    whose end ends it. `ended`: the order in which the children of a run ended, from 1. `memo`: 1 where a memo answered it.
+    whose end ends it. `ended`: the order in which a run's waits ended, from 1. `memo`: 1 where a memo answered it.
     `marks`: the ids (JSON array) for which `patched` was true since the write before. `details`: JSON of an approval's
     request. `started_ms`, `ended_ms`: times in ms since the epoch.
     """

@@ -64,7 +64,7 @@ class Storage:
         self.rates = Rates(driver, self.clock)
         self.workers = Workers(driver, self.clock)
         self.events = Events(driver, self.clock)
-        self.runs = Runs(driver, self.clock)
+        self.runs = Runs(driver, self.clock, self._events_of)
         self.events_of: Callable[[Sequence[Message]], list[bytes]] | None = None  # of messages that are sent
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps

@@ -7,9 +7,12 @@ from typing import NamedTuple
 from liteq.message import RunFacts, StepRow
 
 __all__ = [
-    "NONE", "Approval", "Asked", "Chunk", "ForkPoint", "History", "MemoStats", "MemoTaken", "RunRecord", "RunStep",
+    "Approval", "Asked", "Chunk", "Event", "History", "MemoStats", "MemoTaken", "RunRecord", "RunStep",
     "Started",
 ]  # fmt: skip
+
+
+Event = tuple[str, bytes]  # its name, its payload (JSON)
 
 
 class Started(NamedTuple):
@@ -27,9 +30,6 @@ class Asked(NamedTuple):
 
     what: str
     reason: str = ""
-
-
-NONE: Asked | None = None
 
 
 class History(NamedTuple):
@@ -116,12 +116,6 @@ class Chunk(NamedTuple):
     offset: int
     attempt: int
     data: bytes
-
-
-class ForkPoint(NamedTuple):
-    """Where a fork or a rewind goes on: before step `n`."""
-
-    n: int
 
 
 class MemoStats(NamedTuple):

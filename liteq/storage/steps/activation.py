@@ -10,12 +10,13 @@ from liteq.message import Flag, Lease, RunFacts
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.steps.wake import Waiting, end_step
 
-__all__ = ["activate", "facts_of"]
+__all__ = ["activate", "look_at"]
 
-FACTS = f"""
-SELECT version, gen, started_ms, gen_ms, deadline_ms, asked, reason, marks, ends, fails, compensated
-  FROM liteq_runs WHERE run = ? {LOCK}
+LOOK = """
+SELECT version, gen, started_ms, gen_ms, deadline_ms, asked, reason, marks, ends, fails, compensated, seed
+  FROM liteq_runs WHERE run = ?
 """
+FACTS = f"{LOOK} {LOCK}"
 BEGIN = """
 UPDATE liteq_runs
    SET started_ms = coalesce(started_ms, :now_ms), gen_ms = coalesce(gen_ms, :now_ms), need = NULL, fragile = 0,
@@ -32,11 +33,16 @@ SELECT run, gen, scope, pos, details, due_ms FROM liteq_steps
 """
 
 
-def facts_of(tx: Transaction, run: int) -> RunFacts | None:
-    """The facts of the run of this number; None where it is none."""
+def look_at(tx: Transaction, run: int) -> RunFacts | None:
+    """The facts of the run of this number; None where it is none. A read."""
+    for row in tx.execute(LOOK, (run,)):
+        return RunFacts._make(row)
+    return None
+
+
+def _facts(tx: Transaction, run: int) -> RunFacts | None:
     for row in tx.execute(FACTS, (run,)):
-        facts = RunFacts._make(row)
-        return facts._replace(started_ms=facts.started_ms or 0, gen_ms=facts.gen_ms or 0)
+        return RunFacts._make(row)
     return None
 
 
@@ -49,11 +55,11 @@ def activate(tx: Transaction, lease: Lease, *, now_ms: int) -> Lease:
     if first or lease.flags & Flag.ASKED:
         tx.executemany(BEGUN, [(lease.seq,)])
     tx.executemany(BEGIN, [{"run": lease.seq, "now_ms": now_ms}])
-    facts = facts_of(tx, lease.seq)
+    facts = _facts(tx, lease.seq)
     if facts is None:  # written by another program
         return lease
     if not first and _time_out(tx, lease.seq, facts, now_ms):
-        facts = facts_of(tx, lease.seq) or facts
+        facts = _facts(tx, lease.seq) or facts
     expires_ms = lease.expires_ms if first else None
     return lease._replace(run=tuple(facts), expires_ms=expires_ms, flags=lease.flags & ~Flag.ASKED)
 

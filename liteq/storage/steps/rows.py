@@ -11,8 +11,8 @@ from liteq.storage.driver import LOCK, Params, Transaction
 from liteq.storage.payloads import BESIDE, INLINE_BYTES
 
 __all__ = [
-    "CHECKPOINT", "UNDER_HOLD", "checkpoint_params", "marks_of", "open_children", "read", "step_params", "write",
-    "write_new",
+    "CHECKPOINT", "UNDER_HOLD", "checkpoint_params", "has_event", "marks_of", "open_children", "read", "read_one",
+    "step_params", "write", "write_new",
 ]  # fmt: skip
 
 COLUMNS = ", ".join(StepRow._fields)
@@ -48,6 +48,8 @@ SELECT s.scope, s.pos, s.kind, s.name, s.key, s.arghash, s.attempts,
        s.error, s.child, s.due_ms, s.waited, s.ended, s.memo, s.marks, s.details, s.started_ms, s.ended_ms
   FROM liteq_steps AS s WHERE s.run = ? AND s.gen = ? ORDER BY s.scope, s.pos
 """
+READ_ONE = READ.replace(" ORDER BY s.scope, s.pos", " AND s.scope = ? AND s.pos = ?")
+HAS_EVENT = "SELECT 1 FROM liteq_inbox WHERE run_id = ? AND name = ? AND taken = 0 LIMIT 1"
 OPEN_CHILDREN = """
 SELECT child FROM liteq_steps WHERE run = ? AND gen = ? AND child IS NOT NULL AND ended_ms IS NULL
 """
@@ -89,6 +91,18 @@ def _write(tx: Transaction, sql: str, run: int, gen: int, steps: Iterable[StepRo
 def read(tx: Transaction, run: int, gen: int) -> list[StepRow]:
     """The rows of one generation of a run, in the order of their places."""
     return [StepRow._make(row) for row in tx.execute(READ, (run, gen))]
+
+
+def read_one(tx: Transaction, run: int, gen: int, scope: str, pos: int) -> StepRow | None:
+    """The row at one place; None where nothing is recorded."""
+    for row in tx.execute(READ_ONE, (run, gen, scope, pos)):
+        return StepRow._make(row)
+    return None
+
+
+def has_event(tx: Transaction, run_id: str, name: str) -> bool:
+    """Whether an event of `name` waits for the run of this id."""
+    return bool(tx.execute(HAS_EVENT, (run_id, name)))
 
 
 def open_children(tx: Transaction, run: int, gen: int) -> list[str]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from liteq.exceptions import TaskRevokedError
 from liteq.message import Flag
+from liteq.serialization import encode_error
 from liteq.storage import results
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.payloads import BESIDE, INLINE_BYTES, RESULT_COLUMN
@@ -48,11 +50,14 @@ ON CONFLICT (run, gen, scope, pos) DO UPDATE SET body = excluded.body
 WAITING = f"""
 SELECT run, gen, scope, pos, details, started_ms FROM liteq_steps
  WHERE waited = :waited AND waited IS NOT NULL AND ended_ms IS NULL AND run = :run
- ORDER BY gen DESC, started_ms, scope, pos LIMIT 1 {LOCK}
+   AND gen = (SELECT r.gen FROM liteq_runs AS r WHERE r.run = :run)
+ ORDER BY started_ms, scope, pos LIMIT 1 {LOCK}
 """
 WAITING_FOR_MEMO = """
 SELECT run FROM liteq_steps WHERE waited = ? AND waited IS NOT NULL AND ended_ms IS NULL ORDER BY run
 """
+
+NO_REASON = encode_error(TaskRevokedError("revoked"))
 
 # A child of a `map` with a limit: `awaits` says whether it has a slot or waits for one. Neither is the id of a message.
 SLOT, HELD = "slot ", "held "
@@ -101,9 +106,9 @@ def child_ended(
         slot = awaits
         output = result if result is not None else b"null"
     for place in tx.execute(WAITS_FOR_CHILD, (id_,)):
-        waiting = Waiting(*place, None, 0)
+        waiting = Waiting(*place[:4], None, 0)
         whole = None if ok or error is None else results.whole(tx, error)
-        end_step(tx, waiting, output=output if ok else None, error=None if ok else whole or b"null", now_ms=now_ms)
+        end_step(tx, waiting, output=output if ok else None, error=None if ok else whole or NO_REASON, now_ms=now_ms)
         params = {"run": waiting.run, "now_ms": now_ms, "failed": int(not ok)}
         woke |= tx.executemany(WAKE_BY_CHILD, [params]) > 0
     if slot is not None and slot.startswith(HELD):

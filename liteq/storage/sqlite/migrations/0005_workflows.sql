@@ -8,6 +8,7 @@ CREATE TABLE liteq_runs (
     version     TEXT    NOT NULL,
     input       BLOB    NOT NULL,            -- hash of the workflow's name and the arguments of its start
     gen         INTEGER NOT NULL DEFAULT 0,  -- goes up with each continue_as_new
+    swept       INTEGER NOT NULL DEFAULT 0,  -- the steps of the gens before this one are gone
     timeout_ms  INTEGER,
     started_ms  INTEGER,                     -- its first activation
     gen_ms      INTEGER,                     -- ... of this gen
@@ -26,11 +27,13 @@ CREATE TABLE liteq_runs (
     compensated INTEGER NOT NULL DEFAULT 0,
     now         BLOB,                        -- JSON: what executes, as its worker says
     marks       BLOB,                        -- JSON array: patched() was true for these; others are in step rows
-    forked_from TEXT
+    forked_from TEXT,
+    seed        TEXT                         -- the id that uuid() and random are derived from; NULL: its own
 );
 
 CREATE INDEX liteq_runs_listed ON liteq_runs (run)          WHERE step = 0;
 CREATE INDEX liteq_runs_name   ON liteq_runs (name, run)    WHERE step = 0;
+CREATE INDEX liteq_runs_old    ON liteq_runs (run)          WHERE gen > swept;
 CREATE INDEX liteq_runs_parked ON liteq_runs (parked, run)  WHERE parked IS NOT NULL;
 
 CREATE TABLE liteq_run_tags (
