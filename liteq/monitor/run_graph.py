@@ -18,7 +18,6 @@ __all__ = ["MARKS", "Node", "Parallel", "Series", "as_mermaid", "as_text", "grap
 
 FOLDED = 12  # so many neighbours of one name are a node of their own each; more are one together
 MOST = 500  # nodes of a series that are drawn
-BESIDE = frozenset({"spawn", "map", "call"})  # kinds that run in the pool
 WORST = ("failed", "retrying", "running", "waiting", "timed_out", "cancelled", "done")
 MARKS = {
     "done": "✓", "failed": "✗", "running": "▶", "retrying": "↻", "waiting": "…", "timed_out": "!", "cancelled": "–",

@@ -75,7 +75,7 @@ class RunAdmin(QueueAdmin):
             limit=self.per_page,
             after=said("after") or None,
         )
-        rows = [self._row(record) for record in records]
+        rows = [self._row(record) for record in shown.with_waits(default_app(), records)]
         return Page(rows, {"after": records[-1].id} if len(records) == self.per_page else {})
 
     def _row(self, run: RunRecord) -> Row:
@@ -205,11 +205,10 @@ class ApprovalAdmin(QueueAdmin):
             return super().change_view(request, object_id, form_url, extra_context)
         id_ = unquote(object_id)
         form = DecisionForm(request.POST or None)
-        if request.method == "POST" and form.is_valid():
-            ok = request.POST.get("action") == "approve"
-            error = self._decide(
-                request, id_, ok=ok, comment=form.cleaned_data["comment"], data=form.cleaned_data["data"]
-            )
+        decision = request.POST.get("action")
+        if decision in {"approve", "reject"} and form.is_valid():
+            said = form.cleaned_data
+            error = self._decide(request, id_, ok=decision == "approve", comment=said["comment"], data=said["data"])
             if not error:
                 return HttpResponseRedirect(self._url("changelist"))
             form.add_error(None, error)

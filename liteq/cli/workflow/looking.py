@@ -39,7 +39,8 @@ def list_(
     choice = chosen(session, name, status, tags, since_ms)
     if after is not None:
         found(session, after)
-    records = [run for page in matching(session, choice, limit=limit, after=after) for run in page]
+    found_ = [run for page in matching(session, choice, limit=limit, after=after) for run in page]
+    records = shown.with_waits(session.app, found_)
     now_ms = session.app.clock.now_ms()
 
     def show() -> None:
