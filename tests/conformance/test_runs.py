@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from liteq.exceptions import LeaseLost, RunConflict, RunEnded
+from liteq.exceptions import LeaseLost, RunConflict, RunEnded, WorkflowError
 from liteq.message import (
     Ack,
     Batch,
@@ -25,8 +25,10 @@ from liteq.message import (
     StepRow,
     Suspend,
 )
+from liteq.policy.rates import Bucket
 from liteq.serialization import encode_error
 from liteq.states import State
+from liteq.storage.rates import Budget
 from liteq.storage.runs.executing import Slots
 from liteq.storage.runs.records import Asked
 from liteq.storage.storage import Storage
@@ -464,3 +466,333 @@ def test_an_approval_is_decided_once(flow: Flow) -> None:
     flow.claim()
     assert orjson.loads(flow.rows()[0].output or b"")["by"] == "b"
     assert flow.storage.runs.approvals() == []
+
+
+# -- the verbs of messages -------------------------------------------------------------------------------------------
+
+
+def test_a_message_sent_by_name_becomes_a_run_when_it_is_claimed(storage: Storage, worker: FakeWorker) -> None:
+    storage.enqueue(Batch([Message("r", "flow", PAYLOAD), Message("t", "t", PAYLOAD)]))
+    flows = {"flow": RunSpec(version="2", tags=("x",))}
+    run, task = storage.turn((), ["celery"], worker=worker.number, limit=5, visibility_s=60, flows=flows).leases
+    assert run.run is not None
+    assert RunFacts._make(run.run).version == "2"
+    assert task.run is None
+    storage.settle([(run, Suspend([], due_ms=1 << 50))])
+    assert [one.status for one in storage.runs.list(tags=["x"])] == ["waiting"]
+
+
+def test_a_begun_run_does_not_expire_and_is_not_purged(flow: Flow, storage: Storage) -> None:
+    flow.start(expires_ms=flow.clock.now_ms() + 10)
+    flow.start("new")
+    (lease,) = storage.claim(["celery"], worker=flow.worker.number, limit=1, visibility_s=60)
+    assert lease.expires_ms is not None
+    storage.settle([(lease, Suspend([], due_ms=flow.clock.now_ms() + 5_000))])
+    assert storage.purge() == 1
+    flow.clock.advance(seconds=6)
+    flow.claim()
+    assert flow.lease is not None
+    assert flow.lease.expires_ms is None
+
+
+def test_a_revoked_run_is_asked_and_not_forgotten(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    flow.claim()
+    assert storage.commands.revoke(["r"], keep_s=60).running == []
+    assert storage.commands.revoked_ids() == []
+    flow.settle(Release())
+    flow.claim()
+    assert flow.facts.asked == "cancel"
+
+
+def test_a_timeout_counts_from_the_first_activation(flow: Flow) -> None:
+    flow.start(timeout_ms=10_000, due_ms=flow.clock.now_ms() + 60_000)
+    flow.clock.advance(seconds=60)
+    flow.claim()
+    assert flow.facts.deadline_ms == flow.clock.now_ms() + 10_000
+    flow.suspend(flow.wait(1, "event", "go"))
+    flow.clock.advance(seconds=10)
+    flow.claim()
+    assert flow.facts.asked == "timeout"
+
+
+def test_no_more_execute_at_once_than_may(flow: Flow, storage: Storage, other: FakeWorker) -> None:
+    def claim(limit: int = 10) -> list[Lease]:
+        budget = Budget(lambda task: None, flow.clock.monotonic(), most={"flow": 2})
+        turn = storage.turn((), ["celery"], worker=other.number, limit=limit, visibility_s=60, budget=budget)
+        return turn.leases
+
+    for n in range(4):
+        flow.start(f"r{n}")
+    storage.enqueue(Batch([Message("t", "t", PAYLOAD)]))
+    first = claim()
+    assert [lease.id for lease in first] == ["r0", "r1", "t"]
+    assert claim() == []
+    assert flow.status("r2") == "queued"
+    storage.settle([(first[0], Suspend([], due_ms=flow.clock.now_ms() + 1_000))])  # one that waits does not count
+    (third,) = claim()
+    flow.clock.advance(seconds=1)
+    assert claim() == []  # it has come due, and the room is taken
+    storage.settle([(third, Ack(b"1"))])
+    assert [lease.id for lease in claim()] == ["r0"]
+
+
+def test_a_rate_holds_no_run_back_that_has_begun(flow: Flow, storage: Storage) -> None:
+    bucket = Bucket(0.001)
+
+    def claim() -> list[Lease]:
+        budget = Budget(lambda task: bucket, flow.clock.monotonic())
+        leases = storage.turn((), ["celery"], worker=flow.worker.number, limit=9, visibility_s=60, budget=budget).leases
+        bucket.take(budget.used["flow"], flow.clock.monotonic())
+        return leases
+
+    flow.start()
+    (lease,) = claim()
+    flow.start("other")
+    storage.settle([(lease, Release())])
+    assert [lease.id for lease in claim()] == ["r"]
+
+
+def test_runs_have_an_age_of_their_own(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    hold = flow.claim()
+    for pos in range(1, 6):
+        storage.runs.checkpoint(hold, flow.step(pos))
+    storage.runs.emit(hold, "out", flow.step(1), [b"1", b"2"])
+    flow.settle(Ack(b"1"))
+    flow.clock.advance(seconds=100)
+    assert storage.expire(result_expires_s=10, dead_expires_s=10) == 0
+    assert storage.runs.expire(1_000) == 0
+    gone = [storage.runs.expire(10, limit=3) for _ in range(4)]
+    assert sum(gone) == 8  # five steps, two chunks, and the message
+    assert storage.runs.find("r") is None
+
+
+@pytest.mark.parametrize("wake", ["event", "time"])
+def test_a_reaped_run_goes_on(flow: Flow, storage: Storage, other: FakeWorker, wake: str) -> None:
+    flow.start()
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "go", due_ms=flow.clock.now_ms() + 1_000))
+    if wake == "event":
+        storage.runs.send("r", "go", b"1")
+    else:
+        flow.clock.advance(seconds=1)
+    flow.claim()
+    storage.reap([flow.worker.number])
+    (lease,) = other.claim()
+    assert lease.id == "r"
+    assert flow.rows()[0].ended_ms is not None
+
+
+# -- again -----------------------------------------------------------------------------------------------------------
+
+
+def failed(flow: Flow) -> None:
+    """Three steps, of which the third has failed, and so the run."""
+    flow.start()
+    hold = flow.claim()
+    for pos in (1, 2):
+        flow.storage.runs.checkpoint(hold, flow.step(pos))
+        flow.clock.advance(seconds=1)
+    flow.storage.runs.checkpoint(hold, flow.step(3, None, error=ERROR))
+    flow.settle(DeadLetter(ERROR))
+
+
+def test_a_failed_run_goes_on_at_the_step_that_failed(flow: Flow) -> None:
+    failed(flow)
+    assert flow.status() == "failed"
+    assert flow.storage.runs.retry("r")
+    flow.claim()
+    assert [row.pos for row in flow.rows()] == [1, 2]
+    flow.settle(Ack(b"1"))
+    assert not flow.storage.runs.retry("r")
+
+
+def test_a_compensated_run_is_not_retried(flow: Flow) -> None:
+    flow.start()
+    flow.storage.runs.compensated(flow.claim())
+    flow.settle(DeadLetter(ERROR))
+    with pytest.raises(WorkflowError, match="undone"):
+        flow.storage.runs.retry("r")
+
+
+def test_a_fork_keeps_the_steps_before_and_leaves_the_original(flow: Flow) -> None:
+    failed(flow)
+    assert flow.storage.runs.fork("r", 2, new="f") == "f"
+    fork = flow.storage.runs.find("f")
+    assert fork is not None
+    assert fork.forked_from == "r"
+    flow.claim()
+    assert flow.facts.seed == "r"
+    assert [row.pos for row in flow.storage.runs.history(fork.number).steps] == [1]
+    assert flow.status() == "failed"
+    with pytest.raises(RunConflict):
+        flow.storage.runs.fork("r", 2, new="f")
+
+
+def test_a_rewound_run_goes_on_behind_the_steps_before(flow: Flow) -> None:
+    failed(flow)
+    flow.storage.runs.rewind("r", 2)
+    flow.claim()
+    assert [row.pos for row in flow.rows()] == [1]
+    with pytest.raises(WorkflowError, match="running"):
+        flow.storage.runs.rewind("r", 1)
+    flow.settle(Ack(b"1"))
+    flow.storage.runs.rewind("r", 1)
+    assert flow.status() == "queued"
+
+
+def test_a_rewind_sends_its_children_anew_and_gives_events_back(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    hold = flow.claim()
+    spawn(flow, hold, 1)
+    flow.clock.advance(seconds=1)
+    flow.suspend(flow.wait(2, "event", "go"))
+    storage.runs.send("r", "go", b"1")
+    storage.runs.pause("r")
+    storage.runs.rewind("r", 1)
+    (run,) = [lease for lease in flow.worker.claim() if lease.id == "r"]
+    flow.lease = run
+    spawn(flow, Hold(run.seq, run.token), 1)
+    flow.suspend(flow.wait(2, "event", "go"), need=1)
+    assert flow.status() == "queued"
+    assert [lease.id for lease in flow.worker.claim()] == ["r", "r/1"]
+
+
+def test_an_exported_run_comes_back_stuck(flow: Flow) -> None:
+    flow.start(tags=("x",))
+    hold = flow.claim()
+    runs = flow.storage.runs
+    runs.checkpoint(hold, flow.step(1, b'"' + b"x" * 5_000 + b'"'))
+    runs.set_state(hold, "k", b"1")
+    document = runs.export("r")
+    with pytest.raises(RunConflict):
+        runs.bring(document)
+    runs.terminate(["r"])
+    assert runs.delete(["r"]) == 1
+    assert runs.bring(document) == "r"
+    assert flow.status() == "stuck"
+    assert runs.export("r")["steps"] == document["steps"]
+    assert runs.state("r") == {"k": b"1"}
+    assert [run.id for run in runs.list(tags=["x"])] == ["r"]
+
+
+# -- the memo --------------------------------------------------------------------------------------------------------
+
+
+def test_one_run_computes_for_all(flow: Flow, storage: Storage, other: FakeWorker) -> None:
+    memo = storage.runs.memo
+    for name in ("r", "s"):
+        flow.start(name)
+    first, second = flow.worker.claim()
+    one, two = (Hold(lease.seq, lease.token) for lease in (first, second))
+    assert memo(one, "k", "llm") == (None, True)
+    assert memo(two, "k", "llm") == (None, False)
+    waits = flow.step(1, None, waited="memo k", name="llm", due_ms=flow.clock.now_ms() + 30_000, ended_ms=None)
+    storage.settle([(second, Suspend([waits]))])
+    assert flow.status("s") == "waiting"
+    assert storage.runs.find("s").waiting_for == ("memo llm",)  # type: ignore[union-attr]
+    storage.runs.checkpoint(one, flow.step(1, b"42", name="llm"), memo=("k", 1_000))
+    (second,) = other.claim()
+    assert memo(Hold(second.seq, second.token), "k", "llm") == (b"42", False)
+    assert storage.runs.memo_stats() == [("llm", 1, 2, 0)]
+    flow.clock.advance(seconds=1)
+    assert memo(one, "k", "llm") == (None, True)
+
+
+@pytest.mark.parametrize("end", ["crash", "drop", "fails", "suspends"])
+def test_a_claimant_that_goes_frees_the_memo(flow: Flow, storage: Storage, end: str) -> None:
+    flow.start("r")
+    flow.start("s")
+    first, second = flow.worker.claim()
+    one, two = (Hold(lease.seq, lease.token) for lease in (first, second))
+    storage.runs.memo(one, "k", "llm")
+    waits = flow.step(1, None, waited="memo k", name="llm", due_ms=flow.clock.now_ms() + 30_000, ended_ms=None)
+    if end == "drop":
+        storage.settle([(second, Suspend([waits]))])
+        storage.runs.drop_memo(one, "k")
+        assert flow.status("s") == "queued"
+        return
+    if end == "fails":
+        storage.settle([(second, Suspend([waits]))])
+        storage.settle([(first, DeadLetter(ERROR))])
+        assert flow.status("s") == "queued"
+        return
+    outcome = Release(crashed=True) if end == "crash" else Suspend([], due_ms=flow.clock.now_ms() + 5_000)
+    storage.settle([(first, outcome)])
+    assert storage.runs.memo(two, "k", "llm") == (None, True)
+
+
+# -- transactions, streams -------------------------------------------------------------------------------------------
+
+
+def test_a_steps_rows_and_its_checkpoint_are_one_commit(flow: Flow, storage: Storage) -> None:
+    with storage.driver.write() as tx:
+        tx.execute("CREATE TABLE stock (n INTEGER)")
+    flow.start()
+    hold = flow.claim()
+    with pytest.raises(ZeroDivisionError), storage.runs.transaction(hold) as step:
+        step.execute("INSERT INTO stock VALUES (?)", [1])
+        step.checkpoint(flow.step(1))
+        raise ZeroDivisionError
+    assert flow.rows() == []
+    with pytest.raises(WorkflowError, match="without its checkpoint"), storage.runs.transaction(hold) as step:
+        step.execute("INSERT INTO stock VALUES (2)")
+    with storage.runs.transaction(hold) as step:
+        step.execute("INSERT INTO stock VALUES (3)")
+        step.enqueue(Batch([Message("mail", "t", PAYLOAD)]))
+        assert step.execute("SELECT n FROM stock") == [(3,)]
+        assert step.checkpoint(flow.step(1)) is None
+    with storage.runs.transaction(hold) as step, pytest.raises(WorkflowError, match="COMMIT"):
+        step.execute(" commit")
+    storage.reap([flow.worker.number])
+    with pytest.raises(LeaseLost), storage.runs.transaction(hold) as step:
+        step.execute("INSERT INTO stock VALUES (4)")
+    with storage.driver.read() as tx:
+        assert tx.execute("SELECT n FROM stock") == [(3,)]
+    assert storage.reader.find("mail") is not None
+
+
+def test_chunks_of_a_repeated_step_bear_a_higher_attempt(flow: Flow) -> None:
+    runs = flow.storage.runs
+    flow.start()
+    hold = flow.claim()
+    assert runs.emit(hold, "out", flow.step(1), [b"1", b"2"]) == 1
+    assert runs.emit(hold, "out", flow.step(1), [b"3"], 1) == 1
+    assert runs.emit(hold, "out", flow.step(2), [b"4"]) == 1
+    assert runs.emit(hold, "out", flow.step(1), [b"5"]) == 2
+    chunks, ended = runs.chunks("r", "out", after=1)
+    assert [tuple(chunk) for chunk in chunks] == [(2, 1, b"2"), (3, 1, b"3"), (4, 1, b"4"), (5, 2, b"5")]
+    assert not ended
+    flow.settle(Ack(b"1"))
+    assert runs.chunks("r", "out", after=5) == ([], True)
+
+
+def test_a_list_of_runs_by_name_status_and_tags_the_newest_first(flow: Flow) -> None:
+    for n in range(5):
+        flow.start(f"r{n}", tags=("all", f"t{n % 2}"))
+    runs = flow.storage.runs
+    runs.cancel(["r3"])
+    runs.pause("r2")
+    assert [run.id for run in runs.list()] == ["r4", "r3", "r2", "r1", "r0"]
+    assert [run.id for run in runs.list(limit=2, after="r3")] == ["r2", "r1"]
+    assert [run.id for run in runs.list(name="flow", status="queued")] == ["r4", "r1", "r0"]
+    assert [run.id for run in runs.list(status="paused")] == ["r2"]
+    assert [run.id for run in runs.list(tags=["all", "t1"], limit=1, after="r3")] == ["r1"]
+    assert runs.list(["r1", "gone"], status="queued")[0].id == "r1"
+    assert runs.list(name="other") == []
+    with pytest.raises(ValueError, match="unknown status"):
+        runs.list(status="done")
+
+
+def test_what_executes_is_among_the_steps(flow: Flow) -> None:
+    flow.start()
+    hold = flow.claim()
+    flow.storage.runs.checkpoint(hold, flow.step(1, marks=b'["p"]'))
+    now = {"scope": "", "pos": 2, "kind": "step", "name": "long", "key": None, "started_ms": flow.clock.now_ms() + 1}
+    flow.storage.runs.show([(hold.run, hold.token, orjson.dumps([now])), (hold.run, 0, b"[]")])
+    assert [(step.n, step.row.name, step.status) for step in flow.storage.runs.steps("r")] == [
+        (1, "s", "done"), (2, "long", "running"),
+    ]  # fmt: skip
+    assert flow.storage.runs.needed_marks() == [("flow", "patch", "p", 1), ("flow", "version", "1", 1)]
+    assert flow.storage.runs.history(hold.run).marks == {"p"}

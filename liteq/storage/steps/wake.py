@@ -105,8 +105,8 @@ def child_ended(
     for awaits, result, _ in tx.execute(CHILD, (id_,)):
         slot = awaits
         output = result if result is not None else b"null"
-    for place in tx.execute(WAITS_FOR_CHILD, (id_,)):
-        waiting = Waiting(*place[:4], None, 0)
+    for run, gen, scope, pos in tx.execute(WAITS_FOR_CHILD, (id_,)):
+        waiting = Waiting(run, gen, scope, pos, None, 0)
         whole = None if ok or error is None else results.whole(tx, error)
         end_step(tx, waiting, output=output if ok else None, error=None if ok else whole or NO_REASON, now_ms=now_ms)
         params = {"run": waiting.run, "now_ms": now_ms, "failed": int(not ok)}
