@@ -57,6 +57,7 @@ class Request:
 
     _lease: Lease | None = None
     _task: Any = None  # the task that runs under it
+    _workflow: Any = None  # the body of a workflow that runs under it
     _in_front: tuple[int, int] = (0, 0)  # arguments that come before `args` when it is executed
 
     def __init__(self, *args: Any, **fields: Any) -> None:

@@ -16,9 +16,8 @@ from liteq.context import App
 from liteq.message import Lease
 from liteq.storage.storage import Storage
 from liteq.worker.pool import Pool
-from liteq.worker.pool.fingerprint import fingerprint, has_workflows
 from liteq.worker.pool.page import StepNow
-from liteq.worker.pool.runs import GRACE_S
+from liteq.worker.pool.runs import GRACE_S, fingerprint_of, has_workflows
 
 __all__ = ["RunWatch"]
 
@@ -62,6 +61,8 @@ class RunWatch:
         """See whether there are workflows: modules may have been imported. Whatever is stuck is tried once more."""
         self._stuck_at = 0.0
         self.due_at = 0.0 if has_workflows(self._app) else inf
+        if self.due_at == 0.0:
+            fingerprint_of(self._app)  # a deploy may put other files in the place of those that were imported
 
     def rung(self) -> None: ...
 
@@ -100,6 +101,7 @@ class RunWatch:
             {
                 "scope": step.scope,
                 "pos": step.pos,
+                "kind": "step",
                 "name": step.name,
                 "key": step.key,
                 "attempt": step.attempt,
@@ -117,7 +119,7 @@ class RunWatch:
         leases = self._storage.runs.claim_stuck(
             self._queues(),
             worker=self._worker(),
-            fingerprint=fingerprint(self._app),
+            fingerprint=fingerprint_of(self._app),
             limit=room,
             visibility_s=self._app.conf.visibility_timeout,
         )

@@ -12,17 +12,33 @@ from liteq.context import App
 from liteq.exceptions import StepTimeout, StorageError, WorkerLostError
 from liteq.message import DeadLetter, Flag, Lease, Outcome, Park, Release, StepRow, Suspend
 from liteq.serialization import decode_error, encode_error
-from liteq.worker.pool.fingerprint import fingerprint
 from liteq.worker.pool.limits import SoftLimit, StepLimit
 from liteq.worker.pool.page import Page, StepNow
 from liteq.worker.revoking import revoked_outcome
 
-__all__ = ["GRACE_S", "Runs", "lost_in_a_run", "timed_out"]
+__all__ = ["GRACE_S", "Runs", "fingerprint_of", "has_workflows", "is_a_workflow", "lost_in_a_run", "timed_out"]
 
 logger = logging.getLogger("liteq.worker")
 
 GRACE_S = 5.0  # past its deadline, until the process of a step that does not yield is killed
 PAUSE_MS = 500  # until a run is taken again that could not be executed because the file cannot be used
+
+
+def fingerprint_of(app: App) -> str:
+    """The fingerprint of the code that `app` runs here; to be asked for before a worker forks, of what it imported."""
+    from liteq.workflow.code import fingerprint_of as found
+
+    return found(app)
+
+
+def is_a_workflow(task: Any) -> bool:
+    """Whether a task of the registry is a workflow."""
+    return bool(getattr(task, "is_workflow", False))
+
+
+def has_workflows(app: App) -> bool:
+    """Whether a workflow is among the tasks of `app`."""
+    return any(map(is_a_workflow, app.tasks.values()))
 
 
 class Runs:
@@ -51,7 +67,7 @@ class Runs:
         finally:
             page.clear()
         if type(outcome) is Park and outcome.state == "stuck":
-            outcome.fingerprint = outcome.fingerprint or fingerprint(self._app)
+            outcome.fingerprint = outcome.fingerprint or fingerprint_of(self._app)
             self._tell_stuck(lease, outcome)
         elif type(outcome) is DeadLetter and not lease.flags & Flag.STEP:
             self._tell_failed(lease, outcome)
@@ -77,6 +93,15 @@ class Runs:
             task: Any = self._app.tasks.get(lease.task)
             text = _in_words(outcome.error)
             signals.workflow_failed.send(sender=task, run_id=lease.id, name=lease.task, error=text)
+
+    def adopt(self, lease: Lease, task: Any) -> Outcome:
+        """Make a run of a message that was sent by name alone, and give it back: it is claimed as one."""
+        try:
+            self._app.storage.runs.adopt(lease, task.run_spec)
+        except StorageError as exc:
+            logger.warning("%s[%s] is handed back: %s", lease.task, lease.id, exc)
+            return Release(pause_ms=PAUSE_MS, options=lease.options)
+        return Release()
 
     def _tell_stuck(self, lease: Lease, outcome: Park) -> None:
         text = _in_words(outcome.error)

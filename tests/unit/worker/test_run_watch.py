@@ -97,7 +97,7 @@ def test_a_step_is_shown_once_it_has_run_for_two_seconds_and_until_it_ends(watch
     assert (row, token) == (70, 7)
     begun_ms = watched.clock.now_ms() - 3_000
     assert orjson.loads(document) == [
-        {"scope": "1", "pos": 3, "name": "shop.charge", "key": "k", "attempt": 2, "started_ms": begun_ms}
+        {"scope": "1", "pos": 3, "kind": "step", "name": "shop.charge", "key": "k", "attempt": 2, "started_ms": begun_ms}
     ]
     watched.steps = []
     watched.turn_at(4.0)
