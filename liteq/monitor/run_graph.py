@@ -14,7 +14,7 @@ from itertools import groupby
 from liteq.storage.runs.records import RunRecord, RunStep
 from liteq.utils.text import printable
 
-__all__ = ["MARKS", "Node", "Parallel", "Series", "as_mermaid", "as_text", "graph"]
+__all__ = ["MARKS", "Node", "Parallel", "Series", "as_mermaid", "as_text", "call_name", "graph"]
 
 FOLDED = 12  # so many neighbours of one name are a node of their own each; more are one together
 MOST = 500  # nodes of a series that are drawn
@@ -23,6 +23,11 @@ MARKS = {
     "done": "✓", "failed": "✗", "running": "▶", "retrying": "↻", "waiting": "…", "timed_out": "!", "cancelled": "–",
     "queued": "…", "paused": "‖", "stuck": "!", "succeeded": "✓",
 }  # fmt: skip
+
+
+def call_name(kind: str, name: str) -> str:
+    """A call in words: the name of a step, and what else it is with its kind."""
+    return name if kind in {"step", "run", "", name} else f"{kind} {name}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Node:
     @property
     def label(self) -> str:
         """The name with its kind, where that is no plain step."""
-        what = self.name if self.kind in {"step", "run", ""} else f"{self.kind} {self.name}".rstrip()
+        what = call_name(self.kind, self.name)
         return f"{what} × {self.count:,}" if self.count > 1 else what
 
     @property
@@ -98,7 +103,8 @@ def _series(scope: str, by_scope: dict[str, list[RunStep]], below: dict[str, lis
     for key, group in groupby((item for _, item in items), key=_beside):
         members = list(group)
         if key == "branches":
-            parts.append(Parallel([_series(str(one), by_scope, below) for one in members]))
+            lanes = [_series(str(one), by_scope, below) for one in members]
+            parts += lanes[0].parts if len(lanes) == 1 and len(lanes[0].parts) == 1 else [Parallel(lanes)]
         else:
             nodes = _folded([one for one in members if isinstance(one, RunStep)])
             if key == "children" and len(nodes) > 1:

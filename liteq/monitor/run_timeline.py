@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from liteq.monitor.run_graph import MARKS
+from liteq.monitor.run_graph import MARKS, call_name
 from liteq.storage.runs.records import RunRecord, RunStep
 from liteq.utils.text import span
 
@@ -43,7 +43,7 @@ def bars(run: RunRecord, steps: Sequence[RunStep], *, now_ms: int, width: int = 
         letters = ("░" if row.kind in WAITS or one.status in {"waiting", "retrying"} else "█") * (last - first)
         if one.status in {"failed", "timed_out"}:
             letters = letters[:-1] + MARKS[one.status]
-        label = row.name if row.kind == "step" else f"{row.kind} {row.name}".rstrip()
+        label = call_name(row.kind, row.name)
         took = span(max(0, end - row.started_ms) / 1000)
         found.append(Bar(one.n, label, (" " * first + letters).ljust(width)[:width], took, one.status))
     return found

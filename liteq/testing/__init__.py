@@ -12,7 +12,7 @@ from liteq.app import LiteQ
 from liteq.context import Request
 from liteq.exceptions import LiteqError, TaskRevokedError
 from liteq.execution.execute import arguments, execute
-from liteq.message import Cancel, DeadLetter, Lease, Outcome, WorkerIdentity, new_id
+from liteq.message import Cancel, DeadLetter, Flag, Lease, Outcome, WorkerIdentity, new_id
 from liteq.serialization import encode_error
 from liteq.states import State
 from liteq.testing.worker import start_worker
@@ -93,6 +93,10 @@ def outcome_of(app: LiteQ, lease: Lease) -> Outcome:
     """Execute one lease here."""
     if lease.expires_ms is not None and app.clock.now_ms() >= lease.expires_ms:
         return Cancel(encode_error(TaskRevokedError("expired")))
+    if lease.flags & Flag.RUN:
+        from liteq.workflow.activation import activate
+
+        return activate(app, lease, hostname="drain@localhost")
     try:
         task: Any = app.tasks[lease.task]
         args, kwargs = arguments(task, lease)

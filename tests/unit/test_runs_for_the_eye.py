@@ -83,7 +83,7 @@ def test_branches_of_an_async_body_are_lanes():
     assert text(steps)[2:] == [
         "  ├─   2 ✓ b  done",
         "  │    4 ✓ d  done",
-        "  │    └─   6 ✓ f  done",
+        "  │    6 ✓ f  done",
         "  └─   3 ✓ c  done",
         "  5 ✓ e  done",
     ]

@@ -14,6 +14,7 @@ from liteq.cli.output import age, emit, json_text, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.cli.workflow.choosing import choosing, chosen, found, matching
 from liteq.monitor import runs as shown
+from liteq.monitor.run_graph import call_name
 from liteq.storage.runs.records import RunRecord, RunStep
 from liteq.utils.text import span
 
@@ -147,7 +148,7 @@ def steps(session: Session, /, id_: str) -> int:
 
 
 def _step_name(one: dict[str, Any]) -> str:
-    name = one["name"] if one["kind"] == "step" else f"{one['kind']} {one['name']}".rstrip()
+    name = call_name(one["kind"], one["name"])
     key = f" [{one['key']}]" if one["key"] else ""
     return f"{one['scope']}: {name}{key}" if one["scope"] else name + key
 
