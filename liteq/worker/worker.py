@@ -216,7 +216,7 @@ class Worker:
         """Make the parts of the worker, in an order in which each finds those that it needs."""
         announce.worker_init.send(sender=self)
         self.app.import_tasks()
-        webhook.connect(self.app)
+        webhook.check_webhook(self.app)
         self.hooks.starting()
         self.app.storage.migrate()
         self.enter()
@@ -372,7 +372,6 @@ class Worker:
             self._signals.restore()
 
     def _end(self) -> None:
-        webhook.disconnect(self.app)
         self.leave()
         announce.worker_shutdown.send(sender=self)
         self._ended.set()

@@ -12,6 +12,7 @@ from liteq.workflow.codec import hash_of
 from liteq.workflow.duration import Duration, to_span_ms
 from liteq.workflow.handles import AsyncHandle, Failure, Handle
 from liteq.workflow.machine import Place, Wait
+from liteq.workflow.step import is_count
 from liteq.workflow.targets import Target, target_of
 from liteq.workflow.waits import event_row, payload_of
 
@@ -103,7 +104,7 @@ def gather(scope: Scope, handles: Iterable[Handle[Any]], *, on_error: str = "rai
         cancel(scope, [handle for handle in handles if handle.row is None or handle.row.ended_ms is None])
     if failed and on_error != "collect":
         scope.reach(failed[0])
-        raise _failure(handles, failed[0])
+        raise _failure(failed[0])
     for row in rows:
         scope.reach(row)
     return [
@@ -112,7 +113,7 @@ def gather(scope: Scope, handles: Iterable[Handle[Any]], *, on_error: str = "rai
     ]
 
 
-def _failure(handles: Sequence[Handle[Any]], row: StepRow) -> Exception:
+def _failure(row: StepRow) -> Exception:
     from liteq.workflow.errors import raised_of
 
     assert row.error is not None
@@ -226,7 +227,7 @@ def map_(
 ) -> list[Any]:
     """`target` of each of `items` in the pool, at most `limit` at once; the results in the order of `items`."""
     _checked(on_error)
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+    if limit is not None and (not is_count(limit) or limit < 1):
         raise ValueError(f"the limit of a map is a whole number from 1, not {limit!r}")
     items = list(items)
     goal = target_of(scope.machine.app, target)
@@ -246,7 +247,7 @@ def map_(
         _cancel(scope, [handle for handle in handles if handle.row is None or handle.row.ended_ms is None])
     if failed and on_error != "collect":
         scope.reach(failed[0])
-        raise _failure(handles, failed[0])
+        raise _failure(failed[0])
     for row in rows:
         scope.reach(row)
     take: Callable[[Any, Any], Any] = _collected if on_error == "collect" else _value

@@ -17,7 +17,7 @@ _known: WeakKeyDictionary[App, str] = WeakKeyDictionary()
 
 
 def fingerprint_of(app: App) -> str:
-    """A hash of the sources of the modules that define tasks, steps and workflows; `LITEQ_RELEASE` where that is set."""
+    """A hash of the sources of the modules with tasks, steps and workflows; `LITEQ_RELEASE` where that is set."""
     found = _known.get(app)
     if found is None:
         found = _known[app] = os.environ.get("LITEQ_RELEASE") or _of_sources(app)

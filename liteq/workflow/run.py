@@ -14,6 +14,7 @@ from liteq.utils.names import checked_id, checked_name
 from liteq.workflow.approving import checked_data, data_of
 from liteq.workflow.errors import raised_of
 from liteq.workflow.frames import here
+from liteq.workflow.step import is_count
 from liteq.workflow.views import ApprovalRequest, Chunk, RunInfo, StepInfo, approval_of, info_of, step_of
 
 if TYPE_CHECKING:
@@ -350,6 +351,6 @@ class Run(Generic[R]):
 
 
 def _number(step: int) -> int:
-    if isinstance(step, bool) or not isinstance(step, int) or step < 1:
+    if not is_count(step) or step < 1:
         raise ValueError(f"steps are counted from 1, as run.steps() shows them, not {step!r}")
     return step

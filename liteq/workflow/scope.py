@@ -30,7 +30,8 @@ class Scope:
     """Positions of calls, in program order, and what is derived from them. `name`: '' for the body itself."""
 
     __slots__ = (
-        "branches", "given", "issued", "keyed", "machine", "name", "pos", "randoms", "reached_ms", "sagas", "shields", "uuids",
+        "branches", "given", "issued", "keyed", "machine", "name", "pos", "randoms", "reached_ms", "sagas", "shields",
+        "uuids",
     )  # fmt: skip
 
     def __init__(self, machine: Machine, name: str, reached_ms: int) -> None:

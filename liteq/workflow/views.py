@@ -95,8 +95,8 @@ def step_of(app: App, found: RunStep) -> StepInfo:
     """A step's record for people; its output as the step's function returned it, where that is known here."""
     row = found.row
     return StepInfo(
-        found.n, row.scope, row.kind, row.name, row.key, found.status, row.attempts, _output(app, row), _error(row.error),
-        row.child, bool(row.memo), _when(row.started_ms), _when(row.ended_ms),
+        found.n, row.scope, row.kind, row.name, row.key, found.status, row.attempts, _output(app, row),
+        _error(row.error), row.child, bool(row.memo), _when(row.started_ms), _when(row.ended_ms),
     )  # fmt: skip
 
 

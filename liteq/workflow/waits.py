@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from liteq import signals
 from liteq.clock import from_ms, to_ms
 from liteq.exceptions import ApprovalTimeout, EventTimeout
 from liteq.message import StepRow
 from liteq.serialization import decode, encode
 from liteq.workflow.codec import Form
 from liteq.workflow.duration import Duration, to_span_ms
+from liteq.workflow.frames import enter, leave
 from liteq.workflow.machine import Place, Wait
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def sleep_until(scope: Scope, moment: datetime) -> None:
         raise TypeError(f"sleep_until takes a datetime, not {moment!r}; for a span of time use sleep")
     if moment.tzinfo is None:
         raise ValueError(
-            f"sleep_until({moment!r}): a naive datetime names no moment; add its zone, as in ctx.now() + timedelta(...) "
-            "or datetime(..., tzinfo=UTC)"
+            f"sleep_until({moment!r}): a naive datetime names no moment; add a zone, as datetime(..., tzinfo=UTC), "
+            "or take ctx.now() + timedelta(...)"
         )
     place, row = scope.place("sleep", "sleep")
     due_ms = to_ms(moment)
@@ -89,7 +89,7 @@ def wait_event(
     """The payload of the next event `name`, the oldest first."""
     place, row = event_row(scope, name, timeout)
     if row.ended_ms is None:
-        scope.wait(Wait(place, row if row.ended_ms is None and place not in scope.machine.rows else None, row.due_ms))
+        scope.wait(Wait(place, None if place in scope.machine.rows else row, row.due_ms))
     scope.reach(row)
     if row.output is None:
         if default is NOTHING:
@@ -200,16 +200,11 @@ def _request(title: str, details: Any, form: Any) -> bytes:
 
 
 def _remind(scope: Scope, row: StepRow) -> None:
+    from liteq.workflow.announce import announce_request
+
     machine = scope.machine
-    tell_request(machine.app.tasks.get(machine.lease.task), machine.run_id, machine.lease.task, row)
-
-
-def tell_request(sender: Any, run_id: str, name: str, row: StepRow) -> None:
-    """Send the signal `approval_requested` for an open approval."""
-    if not signals.approval_requested.receivers:
-        return
-    document = decode(row.details) if row.details else {}
-    signals.approval_requested.send(
-        sender=sender, run_id=run_id, name=name, title=row.name, details=document.get("details"),
-        schema=document.get("schema"), due=None if row.due_ms is None else from_ms(row.due_ms),
-    )  # fmt: skip
+    token = enter(None)  # the task that tells the webhook is no call of the body's
+    try:
+        announce_request(machine.app, machine.lease, row)
+    finally:
+        leave(token)

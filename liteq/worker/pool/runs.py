@@ -7,11 +7,10 @@ import threading
 import time
 from typing import Any
 
-from liteq import signals
 from liteq.context import App
 from liteq.exceptions import StepTimeout, StorageError, WorkerLostError
-from liteq.message import DeadLetter, Flag, Lease, Outcome, Park, Release, StepRow, Suspend
-from liteq.serialization import decode_error, encode_error
+from liteq.message import Flag, Lease, Outcome, Park, Release, StepRow, Suspend
+from liteq.serialization import encode_error
 from liteq.worker.pool.limits import SoftLimit, StepLimit
 from liteq.worker.pool.page import Page, StepNow
 from liteq.worker.revoking import revoked_outcome
@@ -55,6 +54,8 @@ class Runs:
         late = lease.expires_ms is not None and self._app.clock.now_ms() >= lease.expires_ms
         if late and not lease.flags & Flag.HISTORY:
             return revoked_outcome(self._app, lease, self._hostname, terminated=False, expired=True), 0.0
+        from liteq.workflow.announce import announce  # only where there is a run
+
         page = self._page or self._own_page()
         page.token = lease.token
         try:
@@ -63,13 +64,11 @@ class Runs:
             page.clear()
         if type(outcome) is Park and outcome.state == "stuck":
             outcome.fingerprint = outcome.fingerprint or fingerprint_of(self._app)
-            self._tell_stuck(lease, outcome)
-        elif type(outcome) is DeadLetter and not lease.flags & Flag.STEP:
-            self._tell_failed(lease, outcome)
+        announce(self._app, lease, outcome)
         return outcome, time.perf_counter() - begun
 
     def _activate(self, lease: Lease, page: Page) -> Outcome:
-        from liteq.workflow.activation import activate  # only where there is a run
+        from liteq.workflow.activation import activate
 
         limit = StepLimit if SoftLimit.available() else None
         try:
@@ -82,19 +81,6 @@ class Runs:
         except Exception as exc:  # it waits for somebody to look at it: the run is whole, and goes on from there
             logger.exception("%s[%s] cannot be executed", lease.task, lease.id)
             return Park("stuck", encode_error(exc))
-
-    def _tell_failed(self, lease: Lease, outcome: DeadLetter) -> None:
-        if signals.workflow_failed.receivers:
-            task: Any = self._app.tasks.get(lease.task)
-            text = _in_words(outcome.error)
-            signals.workflow_failed.send(sender=task, run_id=lease.id, name=lease.task, error=text)
-
-    def _tell_stuck(self, lease: Lease, outcome: Park) -> None:
-        text = _in_words(outcome.error)
-        about = {"task_name": lease.task, "task_id": lease.id}
-        logger.error("Workflow %s[%s] is stuck: %.1000s", lease.task, lease.id, text, extra=about)
-        task: Any = self._app.tasks.get(lease.task)
-        signals.workflow_stuck.send(sender=task, run_id=lease.id, name=lease.task, error=text)
 
     def _own_page(self) -> Page:
         page = self._pages.get(threading.get_ident())
@@ -115,13 +101,6 @@ class Runs:
     def steps(self) -> list[StepNow]:
         """The steps that are executed in this process now."""
         return [step for page in list(self._pages.values()) for step in page.steps()]
-
-
-def _in_words(error: bytes | None) -> str:
-    if not error:
-        return "unknown"
-    found = decode_error(error)
-    return f"{found.type}: {found.message}"
 
 
 # -- in the parent ---------------------------------------------------------------------------------------------------
