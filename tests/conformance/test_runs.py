@@ -428,6 +428,20 @@ def test_a_stuck_run_is_tried_once_by_each_code(flow: Flow) -> None:
     flow.claim()
 
 
+@pytest.mark.parametrize("outcome", [Release(), Release(crashed=True, error=ERROR)], ids=["given back", "crashed"])
+def test_a_try_that_did_not_come_to_its_end_is_made_again(flow: Flow, outcome: Release) -> None:
+    """The old code, beside it, meets the run meanwhile: the right code is not told that it has tried it."""
+    how: dict[str, Any] = {"worker": flow.worker.number, "fingerprint": "new", "limit": 10, "visibility_s": 60}
+    flow.start()
+    flow.claim()
+    flow.settle(Park("stuck", ERROR, "old"))
+    (flow.lease,) = flow.storage.runs.claim_stuck(["celery"], **how)
+    flow.settle(outcome)
+    flow.claim()
+    flow.settle(Park("stuck", ERROR, "old"))
+    assert flow.storage.runs.claim_stuck(["celery"], **how)
+
+
 def test_a_new_generation_has_no_history(flow: Flow, storage: Storage) -> None:
     flow.start()
     hold = flow.claim()
