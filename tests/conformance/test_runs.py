@@ -385,6 +385,40 @@ def test_a_cancel_wakes_what_waits_and_ends_what_has_not_begun(flow: Flow) -> No
     assert (flow.facts.asked, flow.facts.reason) == ("cancel", "why")
 
 
+@pytest.mark.parametrize("told", ["by a checkpoint", "by a claim", "by the deadline"])
+def test_the_clean_up_after_a_cancel_may_wait(flow: Flow, told: str) -> None:
+    flow.start(timeout_ms=10_000)
+    hold = flow.claim()
+    if told == "by a claim":
+        flow.suspend(flow.wait(1, "event", "go"))
+    if told == "by the deadline":
+        flow.clock.advance(seconds=10)
+        flow.suspend(due_ms=flow.clock.now_ms() + 1)
+    else:
+        flow.storage.runs.cancel(["r"])
+    if told == "by a checkpoint":
+        assert flow.storage.runs.checkpoint(hold, flow.step(1)) is not None
+    else:
+        flow.claim()
+        assert flow.facts.asked is not None
+    retried = flow.step(2, None, error=ERROR, attempts=1, due_ms=flow.clock.now_ms() + 20_000, ended_ms=None)
+    flow.suspend(retried)
+    assert flow.status() == "waiting"
+    flow.clock.advance(seconds=20)
+    flow.claim()
+    flow.suspend(due_ms=flow.clock.now_ms() + 5_000)  # the attempt is given up: its row stays, and wakes nobody
+    assert flow.status() == "waiting"
+
+
+def test_a_cancel_while_it_suspends_wakes_it(flow: Flow) -> None:
+    flow.start()
+    flow.claim()
+    flow.storage.runs.cancel(["r"])
+    flow.suspend(flow.wait(1, "event", "go"))
+    flow.claim()
+    assert flow.facts.asked == "cancel"
+
+
 def test_a_pause_holds_wake_ups_back(flow: Flow) -> None:
     flow.start()
     flow.claim()
@@ -622,10 +656,20 @@ def test_a_failed_run_goes_on_at_the_step_that_failed(flow: Flow) -> None:
     assert not flow.storage.runs.retry("r")
 
 
-def test_a_compensated_run_is_not_retried(flow: Flow) -> None:
+def test_a_dead_letter_that_is_a_run_goes_on_too(flow: Flow, storage: Storage) -> None:
+    failed(flow)
+    storage.enqueue(Batch([Message("t", "t", PAYLOAD)]))
+    (task,) = flow.worker.claim()
+    storage.settle([(task, DeadLetter(ERROR))])
+    assert storage.dead.requeue(["r", "t", "none"]) == ["r", "t"]
+    assert [row.pos for row in flow.rows()] == [1, 2]
+
+
+def test_a_compensated_run_is_not_retried(flow: Flow, storage: Storage) -> None:
     flow.start()
-    flow.storage.runs.compensated(flow.claim())
+    storage.runs.compensated(flow.claim())
     flow.settle(DeadLetter(ERROR))
+    assert storage.dead.requeue(["r"]) == []
     with pytest.raises(WorkflowError, match="undone"):
         flow.storage.runs.retry("r")
 
@@ -810,3 +854,30 @@ def test_what_executes_is_among_the_steps(flow: Flow) -> None:
     ]  # fmt: skip
     assert flow.storage.runs.needed_marks() == [("flow", "patch", "p", 1), ("flow", "version", "1", 1)]
     assert flow.storage.runs.history(hold.run).marks == {"p"}
+
+
+def test_a_number_that_comes_again_finds_no_history(flow: Flow, storage: Storage) -> None:
+    flow.start(tags=("x",))
+    hold = flow.claim()
+    runs = storage.runs
+    runs.checkpoint(hold, flow.step(1, b'"' + b"x" * 5_000 + b'"'))
+    runs.set_state(hold, "k", b"1")
+    runs.emit(hold, "out", flow.step(1), [b"1"])
+    flow.settle(Ack(b"1"))
+    storage.forget(["r"])
+    flow.start()
+    assert flow.claim().run == hold.run
+    assert (flow.rows(), runs.state("r"), runs.chunks("r", "out")[0], runs.list(tags=["x"])) == ([], {}, [], [])
+
+
+def test_an_event_goes_to_the_present_generation(flow: Flow) -> None:
+    flow.start()
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "go"), due_ms=flow.clock.now_ms() + 1_000)
+    flow.clock.advance(seconds=1)
+    flow.claim()  # another branch goes on, and begins anew
+    flow.settle(ContinueAsNew(b"[[2],{}]"))
+    flow.claim()
+    flow.storage.runs.send("r", "go", b"1")
+    flow.suspend(flow.wait(1, "event", "go"))
+    assert [row.output for row in flow.rows()] == [b"1"]

@@ -139,16 +139,19 @@ def spawn(
     if not fresh:
         return None
     known = {step.child for step in steps} - {step.child for step in fresh}
-    messages = [_awaited(m, batch) for m in batch.messages if m.id not in known]
+    waited = {step.child for step in fresh if step.ended_ms is None}
+    messages = [_awaited(m, batch, waited) for m in batch.messages if m.id not in known]
     place(tx, Batch(messages, batch.groups), now_ms=now_ms, again=again)
     if slots is not None:
         _give_slots(tx, hold, slots, [step.child for step in fresh if step.child is not None])
-    tx.executemany(SPAWNED, [(sum(step.child is not None and step.ended_ms is None for step in fresh), hold.run)])
+    tx.executemany(SPAWNED, [(len(waited), hold.run)])
     return None
 
 
-def _awaited(message: Message, batch: Batch) -> Message:
-    """`message`, known to have followers where an alias of `batch` stands for it."""
+def _awaited(message: Message, batch: Batch, children: Collection[str | None]) -> Message:
+    """`message`, known to have followers where a step row waits for it, or an alias of `batch` stands for it."""
+    if message.id in children:
+        return replace(message, flags=message.flags | Flag.CHILD | Flag.LINKED)
     if any(other.awaits == message.id and other.flags & Flag.ALIAS for other in batch.messages):
         return replace(message, flags=message.flags | Flag.LINKED)
     return message

@@ -23,8 +23,10 @@ SELECT r.gen, r.ends, r.fails, r.asked, r.deadline_ms, r.marks, r.tried, m.flags
   FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = m.seq
  WHERE m.seq = ? AND m.state = 'leased' AND m.token = ? {LOCK}
 """
+# A claim ends what was due; only the next attempt of a step stays open until it is made, and may have been given up.
 NEXT_DUE = """
-SELECT min(due_ms) FROM liteq_steps WHERE run = ? AND gen = ? AND due_ms IS NOT NULL AND ended_ms IS NULL
+SELECT min(due_ms) FROM liteq_steps
+ WHERE run = ? AND gen = ? AND due_ms IS NOT NULL AND ended_ms IS NULL AND kind <> 'step'
 """
 LET_GO = f"""
 UPDATE liteq_messages SET state = ?, due_ms = ?, delay_ms = NULL, error = ?, flags = flags & {~Flag.ASKED}
@@ -103,9 +105,8 @@ def suspend(tx: Transaction, lease: Lease, outcome: Suspend, *, now_ms: int) -> 
     need = outcome.need - (state.ends - outcome.seen[0]) if outcome.need else None
     awake = awake or (need is not None and need <= 0) or (outcome.fragile and state.fails > outcome.seen[1])
     paused = state.asked == "pause"
-    awake = awake or (state.asked is not None and not paused)
-    times = [outcome.due_ms, state.deadline_ms, tx.execute(NEXT_DUE, (lease.seq, state.gen))[0][0]]
-    due_ms = min((at for at in times if at is not None), default=None)
+    awake = awake or (bool(state.flags & Flag.ASKED) and not paused)  # what it was told of before, it obeys already
+    due_ms = _due_ms(tx, lease, state, outcome)
     awake = awake or (due_ms is not None and due_ms <= now_ms)
     name = "blocked" if paused else "pending" if awake else "blocked" if due_ms is None else "scheduled"
     due_ms = now_ms if awake or due_ms is None else due_ms
@@ -115,6 +116,13 @@ def suspend(tx: Transaction, lease: Lease, outcome: Suspend, *, now_ms: int) -> 
     sleep = {"need": need, "fragile": int(outcome.fragile), "marks": marks, "parked": "paused" if paused else None}
     tx.executemany(SLEEP, [{**sleep, "run": lease.seq}])
     return name != "blocked"
+
+
+def _due_ms(tx: Transaction, lease: Lease, state: _State, outcome: Suspend) -> int | None:
+    """When a run wakes by time; None for never. Its clean-up has no deadline."""
+    times = [outcome.due_ms, *(row.due_ms for row in outcome.rows if row.ended_ms is None)]
+    times += [None if state.asked else state.deadline_ms, tx.execute(NEXT_DUE, (lease.seq, state.gen))[0][0]]
+    return min((at for at in times if at is not None), default=None)
 
 
 def _joined(*documents: bytes | None) -> bytes:
