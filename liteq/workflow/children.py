@@ -154,15 +154,10 @@ def race(scope: Scope, handles: Iterable[Handle[Any]], *, cancel: bool = True) -
 
 def _first(scope: Scope, place: Place, handles: Sequence[Handle[Any]]) -> int:
     over = []
-    now_ms = scope.machine.now_ms()
     for i, handle in enumerate(handles):
         row = handle.row
-        if row is None:
-            continue
-        if row.ended_ms is not None:
+        if row is not None and row.ended_ms is not None:
             over.append((row.ended_ms, row.ended or 0, i))
-        elif row.kind == "timer" and row.due_ms is not None and row.due_ms <= now_ms:
-            over.append((row.due_ms, 0, i))
     if over:
         return min(over)[2]
     need = 1 if any(handle.id is not None for handle in handles) else 0

@@ -86,6 +86,7 @@ class Machine:
         self.used: set[str] = set()  # keys of calls
         self.marks: set[str] = set()
         self.new_marks: list[str] = []
+        self.unpatched: set[str] = set()  # ids of `patched` that this run had passed before they were there
         self.cancelled_at: set[Place] = set()
         self.asked: Asked | None = Asked(facts.asked, facts.reason) if facts.asked else None
         self.leaving: Leave | None = None

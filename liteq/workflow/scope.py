@@ -187,5 +187,11 @@ class Scope:
         return self.issued
 
     def patched(self, id_: str) -> bool:
-        self.machine.check()
-        return self.decide(id_, value=True)
+        machine = self.machine
+        machine.check()
+        if id_ in machine.unpatched:
+            return False
+        if not self.decide(id_, value=True):
+            machine.unpatched.add(id_)  # for the whole run: code behind one id goes together
+            return False
+        return True

@@ -74,10 +74,9 @@ def _until(scope: Scope, place: Place, row: StepRow | None, due_ms: int) -> None
     if row is None:
         new = StepRow(*place, "sleep", "sleep", due_ms=due_ms, started_ms=now_ms)
         scope.wait(Wait(place, new, due_ms=due_ms))
-    due_ms = row.due_ms if row.due_ms is not None else now_ms
-    if row.ended_ms is None and due_ms > now_ms:
-        scope.wait(Wait(place, due_ms=due_ms))
-    scope.reached_ms = max(scope.reached_ms, due_ms)  # its end, in each replay: not when somebody had time for it
+    if row.ended_ms is None:  # the claim ends those whose time has come, as of that time
+        scope.wait(Wait(place, due_ms=row.due_ms))
+    scope.reach(row)
 
 
 # -- events ----------------------------------------------------------------------------------------------------------
