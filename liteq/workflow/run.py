@@ -213,9 +213,9 @@ class Run(Generic[R]):
         ended = self._runs("terminate()").terminate([self.id], reason=reason)
         if not ended:
             self._record("terminate()")
-        executing = [id_ for id_, token in ended if token is not None]
-        if executing:
-            self.app.revoke(executing, terminate=True, signal="SIGKILL")
+        executing = [token for _, token in ended if token is not None]
+        if executing:  # by their tokens: the id may be that of another run a moment later
+            self.app.control.broadcast("end_runs", {"tokens": executing})
 
     def pause(self) -> bool:
         """Stop it after its step in progress, until `resume()`; False where it has ended."""

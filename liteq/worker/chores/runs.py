@@ -1,4 +1,4 @@
-"""The parent's watch over the runs of workflows: steps past their deadline, steps that take long, runs that are stuck.
+"""The parent's watch over runs: steps past their deadline or that take long; runs that are stuck, or whose time is over.
 
 A worker whose app has no workflow has no work here.
 """
@@ -26,7 +26,10 @@ logger = logging.getLogger("liteq.worker")
 LOOK_S = 1.0  # between two looks at what the executors do
 SHOWN_S = 2.0  # a step that has run for so long is written into the file, for `steps()`
 STUCK_S = 5.0  # between two looks for runs that other code could not go on with
+EXPIRE_S = 60.0  # between two looks for runs whose time is over; where a chunk was full, the next look takes another
 LEAST_S = 0.05  # between two looks, whatever is due
+
+CHUNK = 1_000  # rows of runs that are over, deleted in one transaction
 
 
 class RunWatch:
@@ -55,6 +58,7 @@ class RunWatch:
         self.specs: dict[str, RunSpec] = {}  # by name: a message sent by name alone becomes a run of it
         self._shown: dict[int, list[StepNow]] = {}  # by token, as the file says it
         self._stuck_at = 0.0
+        self._expire_at = 0.0
         self.due_at = inf
         self.reset()
 
@@ -71,7 +75,7 @@ class RunWatch:
     def rung(self) -> None: ...
 
     def turn(self) -> None:
-        """Kill what is overdue, write what takes long, and try what is stuck."""
+        """Kill what is overdue, write what takes long, try what is stuck, clear away what is over."""
         now = self._monotonic()
         self.due_at = now + LOOK_S
         self._pool.end_overdue(now)
@@ -84,6 +88,9 @@ class RunWatch:
         if now >= self._stuck_at:
             self._stuck_at = now + STUCK_S
             self._try_stuck()
+        if now >= self._expire_at:
+            full = self._storage.runs.expire(self._app.conf.workflow_expires, limit=CHUNK) >= CHUNK
+            self._expire_at = now if full else now + EXPIRE_S
 
     def _show(self, long: list[StepNow]) -> None:
         """Write down what has been running for long, and strike off what was written and has ended."""

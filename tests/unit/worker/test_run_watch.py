@@ -41,11 +41,15 @@ class Watched:
         self.stuck: list[Lease] = []
         self.taken: list[Lease] = []
         self.room = 2
+        self.over = 0
+        self.expired: list[float] = []
         flow = SimpleNamespace(run_spec=RunSpec("2"))
         monkeypatch.setattr(runs, "flows_of", lambda _app: {"shop.flow": flow} if workflows else {})
         pool: Any = SimpleNamespace(steps=lambda: self.steps, end_overdue=self.looks.append, leases=lambda: [lease()])
-        storage: Any = SimpleNamespace(runs=SimpleNamespace(show=self.note, claim_stuck=self.claim_stuck))
-        conf = SimpleNamespace(visibility_timeout=60.0)
+        storage: Any = SimpleNamespace(
+            runs=SimpleNamespace(show=self.note, claim_stuck=self.claim_stuck, expire=self.expire)
+        )
+        conf = SimpleNamespace(visibility_timeout=60.0, workflow_expires=99.0)
         app: Any = SimpleNamespace(clock=self.clock, conf=conf, tasks={})
         self.watch = RunWatch(
             app, storage, pool, queues=lambda: ["q"], worker=lambda: 4, room=lambda: self.room, take=self.taken.extend,
@@ -54,6 +58,12 @@ class Watched:
 
     def note(self, rows: list[Any]) -> None:
         self.shown += rows
+
+    def expire(self, expires_s: float, *, limit: int) -> int:
+        self.expired.append(expires_s)
+        gone = min(self.over, limit)
+        self.over -= gone
+        return gone
 
     def claim_stuck(self, queues: list[str], **how: Any) -> list[Lease]:
         self.asked.append({"queues": queues, **how})
@@ -135,6 +145,16 @@ def test_without_room_nothing_that_is_stuck_is_taken(watched: Watched) -> None:
     watched.room = 0
     watched.turn_at(0.1)
     assert watched.asked == []
+
+
+def test_what_is_over_leaves_in_chunks_and_then_after_a_while(watched: Watched) -> None:
+    watched.over = 2 * runs.CHUNK + 1
+    for second in range(1, 10):
+        watched.turn_at(second)
+    assert watched.over == 0
+    assert watched.expired == [99.0] * 3
+    watched.turn_at(3.5 + runs.EXPIRE_S)
+    assert len(watched.expired) == 4
 
 
 # -- the end of a process --------------------------------------------------------------------------------------------
