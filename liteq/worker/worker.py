@@ -275,7 +275,6 @@ class Worker:
             visibility_s=conf.visibility_timeout,
             result_expires_s=conf.result_expires,
             dead_expires_s=conf.dead_expires,
-            run_expires_s=conf.workflow_expires,
             info=lambda: self.info(pool),
             patience_s=conf.busy_timeout,
         )

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from liteq import LiteQ
 from liteq.clock import FakeClock
-from liteq.execution.execute import arguments, execute
 from liteq.context import Request
+from liteq.execution.execute import arguments, execute
 from liteq.message import Flag, Lease, Outcome, Release, WorkerIdentity, new_id
 from liteq.serialization import encode_error
 from liteq.workflow.activation import activate

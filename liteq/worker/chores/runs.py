@@ -1,4 +1,4 @@
-"""The parent's watch over runs: steps past their deadline or that take long; runs that are stuck, or whose time is over.
+"""The parent's watch over runs: steps past their deadline or that take long; runs that are lost, stuck or over.
 
 A worker whose app has no workflow has no work here.
 """
@@ -13,7 +13,8 @@ from math import inf
 import orjson
 
 from liteq.context import App
-from liteq.message import Lease, RunSpec
+from liteq.message import DeadLetter, Lease, RunSpec
+from liteq.states import State
 from liteq.storage.storage import Storage
 from liteq.worker.pool import Pool
 from liteq.worker.pool.page import StepNow
@@ -57,6 +58,7 @@ class RunWatch:
         self._monotonic = monotonic
         self.specs: dict[str, RunSpec] = {}  # by name: a message sent by name alone becomes a run of it
         self._shown: dict[int, list[StepNow]] = {}  # by token, as the file says it
+        self._lost: list[Lease] = []  # their processes died: have they failed?
         self._stuck_at = 0.0
         self._expire_at = 0.0
         self.due_at = inf
@@ -75,7 +77,7 @@ class RunWatch:
     def rung(self) -> None: ...
 
     def turn(self) -> None:
-        """Kill what is overdue, write what takes long, try what is stuck, clear away what is over."""
+        """Kill what is overdue, write what takes long, tell of what is lost, try what is stuck, clear what is over."""
         now = self._monotonic()
         self.due_at = now + LOOK_S
         self._pool.end_overdue(now)
@@ -85,12 +87,24 @@ class RunWatch:
         times += [step.started + SHOWN_S for step in steps]
         ahead = [at for at in times if at > now]
         self.due_at = max(now + LEAST_S, min([self.due_at, *ahead]))
+        self._lost = [lease for lease in (*self._lost, *self._pool.lost_runs()) if not self._told(lease)]
         if now >= self._stuck_at:
             self._stuck_at = now + STUCK_S
             self._try_stuck()
         if now >= self._expire_at:
             full = self._storage.runs.expire(self._app.conf.workflow_expires, limit=CHUNK) >= CHUNK
             self._expire_at = now if full else now + EXPIRE_S
+
+    def _told(self, lease: Lease) -> bool:
+        """Whether the fate of a run whose process died is known; it is told of where the run has failed by that."""
+        found = self._storage.reader.find(lease.id)
+        if found is not None and found.state is State.LEASED and found.token == lease.token:
+            return False
+        if found is not None and found.state is State.DEAD:
+            from liteq.workflow.announce import announce
+
+            announce(self._app, lease, DeadLetter(found.error or b""))
+        return True
 
     def _show(self, long: list[StepNow]) -> None:
         """Write down what has been running for long, and strike off what was written and has ended."""
