@@ -87,7 +87,8 @@ class RunWatch:
         times += [step.started + SHOWN_S for step in steps]
         ahead = [at for at in times if at > now]
         self.due_at = max(now + LEAST_S, min([self.due_at, *ahead]))
-        self._lost = [lease for lease in (*self._lost, *self._pool.lost_runs()) if not self._told(lease)]
+        lost = {lease.id: lease for lease in (*self._lost, *self._pool.lost_runs())}  # the last time that it was
+        self._lost = [lease for lease in lost.values() if not self._told(lease)]
         if now >= self._stuck_at:
             self._stuck_at = now + STUCK_S
             self._try_stuck()

@@ -206,7 +206,7 @@ def test_a_step_whose_place_was_cut_is_a_crash() -> None:
 def test_a_run_that_failed_with_its_process_is_told_of_once_its_fate_is_known(watched, monkeypatch):
     told: list[Any] = []
     monkeypatch.setattr("liteq.workflow.announce.announce", lambda _app, lease, outcome: told.append(outcome.error))
-    watched.lost = [lease()]
+    watched.lost = [lease(token=6), lease()]  # it was lost twice since the last look
     watched.records["order-7"] = SimpleNamespace(state=State.LEASED, token=7, error=None)
     watched.watch.turn()
     assert told == [], "its outcome is not settled yet"
