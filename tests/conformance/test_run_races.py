@@ -76,6 +76,7 @@ class Round:
             self.storage.runs.send(self.id, "go", payload)
 
     def end_child(self) -> None:
+        self.children += self.worker.claim(1, queue="children")
         if self.children:
             lease = self.children.pop(self.random.randrange(len(self.children)))
             self.storage.settle([(lease, Ack(b"1") if self.random.random() < 0.8 else DeadLetter(ERROR))])
@@ -98,11 +99,8 @@ class Round:
                 return record.status
             self.storage_is_sound()
             self.maybe()
-            for lease in self.worker.claim(3):
-                if lease.id == self.id:
-                    self.activate(lease)
-                else:
-                    self.children.append(lease)
+            for lease in self.worker.claim(1):
+                self.activate(lease)
             self.help_on()
         raise AssertionError(f"{self.id} rests: {self.storage.runs.find(self.id)} {self.storage.runs.steps(self.id)}")
 
@@ -194,7 +192,10 @@ class Round:
                 raise Told
             self.maybe()
             steps = [self.row(place, "spawn", child=f"{self.id}/{place}") for place in places]
-            children = [Message(f"{self.id}/{place}", "t", PAYLOAD, flags=Flag.CHILD | Flag.LINKED) for place in places]
+            children = [
+                Message(f"{self.id}/{place}", "t", PAYLOAD, queue="children", flags=Flag.CHILD | Flag.LINKED)
+                for place in places
+            ]
             slots = Slots(str(pos), 2) if self.random.random() < 0.5 else None
             self.told(self.storage.runs.spawn(hold, steps, Batch(children), slots=slots))
             return Suspend([], need=1 if race else 4, seen=seen)

@@ -209,6 +209,24 @@ def held(name: str) -> None:
     wait_for_file(name)
 
 
+@app.step
+def shows(name: str) -> None:
+    note("shows", ctx.run_id)
+    wait_for_file(name)
+    try:
+        ctx.emit("log", os.getpid())
+    except BaseException:
+        note("refused", ctx.run_id)
+        raise
+
+
+@app.workflow
+def stopped() -> int:
+    shows("go-1")
+    held("go-2")
+    return one(3)
+
+
 @app.workflow
 def cancelled(where: Where = None) -> str:
     """Is cancelled in its step: it swallows what it can, and starts another step, which must not begin."""
