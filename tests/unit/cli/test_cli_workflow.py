@@ -280,12 +280,12 @@ def test_many_runs_are_chosen_by_what_they_are_and_it_asks(flow, start, go_on):
     asked = flow("cancel", "--name", "shop.waits")
     assert asked.code == 2
     assert "this is to cancel 2 runs of 'shop.waits'; add --yes" in asked.err
-    assert flow("cancel", "--name", "shop.waits", "--yes").out == "2 runs cancelled.\n"
+    assert flow("cancel", "--name", "shop.waits", "--yes").out == "2 runs asked to end.\n"
     go_on()
     assert {run["id"]: run["status"] for run in flow("list", "-j").json} == {
         "a": "cancelled", "b": "cancelled", "big": "waiting", "small": "succeeded",
     }  # fmt: skip
-    assert flow("cancel", "--tag", "test", "--since", "1h", "--yes").out == "1 run cancelled.\n"
+    assert flow("cancel", "--tag", "test", "--since", "1h", "--yes").out == "1 run asked to end.\n"
 
 
 def test_ids_and_a_choice_are_not_mixed(flow, start):
