@@ -137,18 +137,13 @@ def race(scope: Scope, handles: Iterable[Handle[Any]], *, cancel: bool = True) -
     handles = list(handles)
     if not handles:
         raise ValueError("a race of nothing has no winner")
-    machine = scope.machine
     place, _ = scope.place("race", "race")
-    won = f"race {place[0]}/{place[1]} "
-    winner = next((int(mark.removeprefix(won)) for mark in machine.marks if mark.startswith(won)), None)
-    if winner is None:
-        winner = _first(scope, place, handles)
-        machine.mark(f"{won}{winner}")
+    winner = _first(scope, place, handles)
     row = handles[winner].row
     assert row is not None
     scope.reach(row)
     if cancel:
-        _cancel(scope, [one for i, one in enumerate(handles) if i != winner])
+        _cancel_losers(scope, [one for i, one in enumerate(handles) if i != winner])
     return winner, _value(handles[winner], row)
 
 
@@ -157,9 +152,9 @@ def _first(scope: Scope, place: Place, handles: Sequence[Handle[Any]]) -> int:
     for i, handle in enumerate(handles):
         row = handle.row
         if row is not None and row.ended_ms is not None:
-            over.append((row.ended_ms, row.ended or 0, i))
+            over.append((row.ended or 0, i))
     if over:
-        return min(over)[2]
+        return min(over)[1]
     need = 1 if any(handle.id is not None for handle in handles) else 0
     scope.wait(Wait(place, due_ms=_due_of(handles), need=need))
 
@@ -189,6 +184,14 @@ def event(scope: Scope, name: str, *, type: Any = None) -> Handle[Any]:
 
 def _cancel(scope: Scope, handles: Sequence[Handle[Any]]) -> None:
     places = [handle._place for handle in handles if handle.row is None or handle.row.ended_ms is None]
+    if places and not scope.passed():
+        machine = scope.machine
+        machine.reading(lambda: machine.runs.cancel_children(machine.hold, places))
+
+
+def _cancel_losers(scope: Scope, handles: Sequence[Handle[Any]]) -> None:
+    """Cancel what a race has lost interest in; an event that came all the same is the next wait's."""
+    places = [one._place for one in handles if (row := one.row) is None or row.ended_ms is None or row.kind == "event"]
     if places and not scope.passed():
         machine = scope.machine
         machine.reading(lambda: machine.runs.cancel_children(machine.hold, places))

@@ -262,6 +262,13 @@ class Machine:
         self.written += 1
         if asked is not None:
             self.asked = asked
+        if self.is_strict:
+            self.replay(row)
+
+    def replay(self, row: StepRow) -> None:
+        """Run the body anew behind an ended call, for `workflow_strict_replay`."""
+        if row.ended_ms is not None:
+            self.leave(Suspend(due_ms=row.ended_ms, seen=(self.facts.ends, self.facts.fails)))
 
     def written_once(self, scope: Scope, place: Place, write: Callable[[], Asked | None], rows: list[StepRow]) -> None:
         """Do a write that records `rows` together with their effect. Leaves as `checkpoint`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from liteq.exceptions import RunNotFound, TimeoutError, WorkflowError
+from liteq.exceptions import RunCancelled, RunNotFound, TimeoutError, WorkflowError
 from liteq.message import new_id
 from liteq.result import AsyncResult
 from liteq.result.waiting import Deadline, DoneBell
@@ -136,10 +136,11 @@ class Run(Generic[R]):
         if record.status == "succeeded":
             return self._decoded(record)
         if record.error is None:
-            from liteq.exceptions import RunCancelled
-
             raise RunCancelled(record.reason or record.status)
-        raise raised_of(record.error)
+        exc = raised_of(record.error)
+        if record.status == "cancelled" and not isinstance(exc, RunCancelled):  # it was revoked, or has expired
+            raise RunCancelled(*exc.args)
+        raise exc
 
     def _decoded(self, record: RunRecord) -> R:
         flow = self._flow or self.app.tasks.get(record.name)

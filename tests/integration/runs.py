@@ -8,11 +8,9 @@ from contextlib import contextmanager
 
 from liteq import LiteQ
 from liteq.clock import FakeClock
-from liteq.context import Request
-from liteq.execution.execute import arguments, execute
-from liteq.message import Flag, Lease, Outcome, Release, WorkerIdentity, new_id
+from liteq.message import Lease, Outcome, Release, WorkerIdentity, new_id
 from liteq.serialization import encode_error
-from liteq.workflow.activation import activate
+from liteq.workflow.drain import outcome_of
 
 
 class Killed(BaseException):
@@ -36,12 +34,7 @@ class Worker:
         return turn.leases[0] if turn.leases else None
 
     def execute(self, lease: Lease) -> Outcome:
-        if lease.flags & Flag.RUN:
-            return activate(self.app, lease)
-        task = self.app.tasks[lease.task]
-        args, kwargs = arguments(task, lease)
-        request = Request.from_lease(lease, args, kwargs, "here")
-        return execute(task, request, args, kwargs, clock=self.app.clock).outcome
+        return outcome_of(self.app, lease)
 
     def turn(self) -> bool:
         """Claim, execute and settle one message; False where nothing is due."""

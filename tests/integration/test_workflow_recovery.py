@@ -196,7 +196,7 @@ def test_a_result_over_the_limit_fails_its_step(app):
 
     run = larger.start()
     Worker(app).run()
-    with pytest.raises(PayloadTooLarge, match="3,002 bytes encoded, the limit is 2,048: .*max_step_bytes"):
+    with pytest.raises(PayloadTooLarge, match=r"3,002 bytes encoded, the limit is 2,048: .*max_step_bytes"):
         run.result(0)
 
 

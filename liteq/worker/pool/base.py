@@ -170,9 +170,6 @@ class Pool(Protocol):
     def end_overdue(self, now: float) -> None:
         """Kill the processes of steps that are `GRACE_S` past their deadline, where that can be done."""
 
-    def lost_runs(self) -> list[Lease]:
-        """The runs whose process has died since the last call: nobody has told yet whether they failed by that."""
-
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         """Give up those of these leases that have not been started."""
 

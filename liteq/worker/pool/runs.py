@@ -9,13 +9,14 @@ from typing import Any
 
 from liteq.context import App
 from liteq.exceptions import StepTimeout, StorageError, WorkerLostError
-from liteq.message import Flag, Lease, Outcome, Park, Release, StepRow, Suspend
+from liteq.execution.lines import LINES
+from liteq.message import Ack, Flag, Lease, Outcome, Park, Release, StepRow, Suspend
 from liteq.serialization import encode_error
 from liteq.worker.pool.limits import SoftLimit, StepLimit
 from liteq.worker.pool.page import Page, StepNow
 from liteq.worker.revoking import revoked_outcome
 
-__all__ = ["GRACE_S", "Runs", "fingerprint_of", "flows_of", "lost_in_a_run", "timed_out"]
+__all__ = ["GRACE_S", "Runs", "announce_outcome", "fingerprint_of", "flows_of", "lost_in_a_run", "timed_out"]
 
 logger = logging.getLogger("liteq.worker")
 
@@ -28,6 +29,13 @@ def fingerprint_of(app: App) -> str:
     from liteq.workflow.code import fingerprint_of as found
 
     return found(app)
+
+
+def announce_outcome(app: App, lease: Lease, outcome: Outcome) -> None:
+    """Send the signal of a run's outcome, where there is one, and call the webhook."""
+    from liteq.workflow.announce import announce
+
+    announce(app, lease, outcome)
 
 
 def flows_of(app: App) -> dict[str, Any]:
@@ -54,8 +62,6 @@ class Runs:
         late = lease.expires_ms is not None and self._app.clock.now_ms() >= lease.expires_ms
         if late and not lease.flags & Flag.HISTORY:
             return revoked_outcome(self._app, lease, self._hostname, terminated=False, expired=True), 0.0
-        from liteq.workflow.announce import announce  # only where there is a run
-
         page = self._page or self._own_page()
         page.token = lease.token
         try:
@@ -64,11 +70,12 @@ class Runs:
             page.clear()
         if type(outcome) is Park and outcome.state == "stuck":
             outcome.fingerprint = outcome.fingerprint or fingerprint_of(self._app)
-        announce(self._app, lease, outcome)
+        elif type(outcome) is Ack and LINES.may():
+            logger.info("Workflow %s[%s] succeeded", lease.task, lease.id)
         return outcome, time.perf_counter() - begun
 
     def _activate(self, lease: Lease, page: Page) -> Outcome:
-        from liteq.workflow.activation import activate
+        from liteq.workflow.activation import activate  # only where there is a run
 
         limit = StepLimit if SoftLimit.available() else None
         try:

@@ -88,9 +88,6 @@ class SoloPool:
 
     def end_overdue(self, now: float) -> None: ...
 
-    def lost_runs(self) -> list[Lease]:
-        return []
-
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         taken = self.take_back()
         self._waiting.extend(lease for lease in taken if lease.token not in tokens)

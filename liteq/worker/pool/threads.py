@@ -149,9 +149,6 @@ class ThreadPool:
 
     def end_overdue(self, now: float) -> None: ...
 
-    def lost_runs(self) -> list[Lease]:
-        return []
-
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         taken = self.take_back()
         self.submit([lease for lease in taken if lease.token not in tokens])

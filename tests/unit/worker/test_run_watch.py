@@ -10,9 +10,8 @@ import orjson
 import pytest
 
 from liteq.exceptions import StepTimeout, WorkerLostError
-from liteq.message import Flag, Lease, Release, RunSpec, Suspend
+from liteq.message import Ack, DeadLetter, Flag, Lease, Park, Release, RunSpec, Suspend
 from liteq.serialization import decode_error
-from liteq.states import State
 from liteq.testing import FakeClock
 from liteq.worker.chores import runs
 from liteq.worker.chores.runs import LOOK_S, SHOWN_S, STUCK_S, RunWatch
@@ -46,15 +45,12 @@ class Watched:
         self.expired: list[float] = []
         flow = SimpleNamespace(run_spec=RunSpec("2"))
         monkeypatch.setattr(runs, "flows_of", lambda _app: {"shop.flow": flow} if workflows else {})
-        self.lost: list[Lease] = []
-        self.records: dict[str, Any] = {}
-        pool: Any = SimpleNamespace(
-            steps=lambda: self.steps, end_overdue=self.looks.append, leases=lambda: [lease()], lost_runs=self.lost_runs
+        pool: Any = SimpleNamespace(steps=lambda: self.steps, end_overdue=self.looks.append, leases=lambda: [lease()])
+        self.record = SimpleNamespace(status="queued", error=None)
+        facade = SimpleNamespace(
+            show=self.note, claim_stuck=self.claim_stuck, expire=self.expire, find=lambda _id: self.record
         )
-        storage: Any = SimpleNamespace(
-            reader=SimpleNamespace(find=self.records.get),
-            runs=SimpleNamespace(show=self.note, claim_stuck=self.claim_stuck, expire=self.expire),
-        )
+        storage: Any = SimpleNamespace(runs=facade)
         conf = SimpleNamespace(visibility_timeout=60.0, workflow_expires=99.0)
         app: Any = SimpleNamespace(clock=self.clock, conf=conf, tasks={})
         self.watch = RunWatch(
@@ -70,10 +66,6 @@ class Watched:
         gone = min(self.over, limit)
         self.over -= gone
         return gone
-
-    def lost_runs(self) -> list[Lease]:
-        lost, self.lost = self.lost, []
-        return lost
 
     def claim_stuck(self, queues: list[str], **how: Any) -> list[Lease]:
         self.asked.append({"queues": queues, **how})
@@ -167,6 +159,22 @@ def test_what_is_over_leaves_in_chunks_and_then_after_a_while(watched: Watched) 
     assert len(watched.expired) == 4
 
 
+# -- signals ---------------------------------------------------------------------------------------------------------
+
+
+def test_signals_tell_of_what_has_been_settled(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(runs, "announce_outcome", lambda _app, one, outcome: told.append((one.token, outcome)))
+    stuck, failed, crashed = Park("stuck", b"{}"), DeadLetter(b"{}"), Release(crashed=True)
+    plain = lease(1)._replace(flags=0)
+    ends = [(plain, failed), (lease(2), stuck), (lease(3), failed), (lease(4), Ack(b"1")), (lease(5), crashed)]
+    watched.watch.settled(ends, [lease(3)])
+    assert told == [(2, stuck), (5, crashed)], "not of a task, nor of what was lost"
+    watched.record = SimpleNamespace(status="failed", error=b"{}")
+    watched.watch.settled([(lease(5), crashed)], [])
+    assert told[2:] == [(5, DeadLetter(b"{}"))], "its last crash was its failure"
+
+
 # -- the end of a process --------------------------------------------------------------------------------------------
 
 
@@ -198,29 +206,3 @@ def test_a_step_whose_place_was_cut_is_a_crash() -> None:
     outcome = timed_out(step(0.0, whole=False), 5_000)
     assert isinstance(outcome, Release)
     assert outcome.crashed
-
-
-# -- runs whose process died -----------------------------------------------------------------------------------------
-
-
-def test_a_run_that_failed_with_its_process_is_told_of_once_its_fate_is_known(watched, monkeypatch):
-    told: list[Any] = []
-    monkeypatch.setattr("liteq.workflow.announce.announce", lambda _app, lease, outcome: told.append(outcome.error))
-    watched.lost = [lease(token=6), lease()]  # it was lost twice since the last look
-    watched.records["order-7"] = SimpleNamespace(state=State.LEASED, token=7, error=None)
-    watched.watch.turn()
-    assert told == [], "its outcome is not settled yet"
-    watched.records["order-7"] = SimpleNamespace(state=State.DEAD, token=7, error=b"lost")
-    watched.watch.turn()
-    watched.watch.turn()
-    assert told == [b"lost"]
-
-
-def test_a_run_that_goes_on_after_a_crash_is_not_told_of(watched, monkeypatch):
-    monkeypatch.setattr("liteq.workflow.announce.announce", lambda *_: pytest.fail("it has not failed"))
-    watched.lost = [lease()]
-    watched.records["order-7"] = SimpleNamespace(state=State.PENDING, token=7, error=None)
-    watched.watch.turn()
-    watched.lost = [lease()]
-    watched.records.clear()
-    watched.watch.turn()

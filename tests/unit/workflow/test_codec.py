@@ -88,7 +88,7 @@ def test_a_subclass_that_would_come_back_as_its_base_is_refused():
     class Special(Order):
         extra: int = 1
 
-    with pytest.raises(NotSerializable, match="is a .*Special, and comes back as a Order"):
+    with pytest.raises(NotSerializable, match=r"is a .*Special, and comes back as a Order"):
         Form(Order, "the result of step 'x'").kept(Special(1), None)
 
 

@@ -50,9 +50,9 @@ def swallowing():
 
 
 def order():
-    for _ in {1, 2}:
+    for _ in (1, 2):
         pass
-    return [x for x in set("ab")]
+    return [x + x for x in set("ab")]
 
 
 async def racing():

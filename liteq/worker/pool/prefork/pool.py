@@ -47,7 +47,6 @@ class PreforkPool:
         self._children: list[Handle] = []
         self._estimates = Estimates()
         self._outcomes: list[tuple[Lease, Outcome]] = []
-        self._lost_runs: list[Lease] = []
         self._again: list[Lease] = []  # taken back, for the next child that has room
         self._stopping = False
         self._pause_s = 0.0
@@ -215,10 +214,6 @@ class PreforkPool:
     def steps(self) -> list[StepNow]:
         return [step for child in self._children for step in child.steps()]
 
-    def lost_runs(self) -> list[Lease]:
-        lost, self._lost_runs = self._lost_runs, []
-        return lost
-
     def end_overdue(self, now: float) -> None:
         for child in self._children:
             overdue = [step for step in child.steps() if step.deadline and now >= step.deadline + GRACE_S]
@@ -328,7 +323,6 @@ class PreforkPool:
             return timed_out(child.overdue, self._app.clock.now_ms())
         if lease.flags & Flag.RUN:
             steps = [step for step in child.steps() if step.token == lease.token]
-            self._lost_runs.append(lease)
             return lost_in_a_run(lease, steps, f"ended with {describe(status)}{child.left_behind}")
         if child.hard_limit is not None and time.monotonic() >= child.hard_limit[1]:
             return failed(self._app, lease, TimeLimitExceeded(child.hard_limit[2]), self._settings.hostname)
