@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from liteq.context import App
-from liteq.exceptions import ImproperlyConfigured, LiteqError
+from liteq.exceptions import ImproperlyConfigured
 from liteq.utils.json_text import to_json
 from liteq.utils.names import WEBHOOK
 
@@ -80,8 +80,8 @@ def tell_webhook(app: App, document: dict[str, Any], *, queue: str) -> None:
     try:
         plain = {key: _plain(value) for key, value in document.items()}
         app.sender.send_call(app.tasks.get(WEBHOOK), WEBHOOK, (url, plain), {}, None, {"queue": queue})
-    except LiteqError as exc:
-        logger.error("the webhook is not told of %s: %s", document, exc)  # noqa: TRY400 - in one line
+    except Exception as exc:  # noqa: BLE001 - a router of the user's may raise anything: the worker goes on
+        logger.error("the webhook is not told of %s: %r", document, exc)  # noqa: TRY400 - in one line
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The signals of runs, and the webhook that gets them too. For the process that executes, once it has an outcome."""
+"""The signals of runs, and the webhook that gets them too. For the process that settles outcomes, after it has."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger("liteq.workflow")
 
 
 def announce(app: App, lease: Lease, outcome: Outcome) -> None:
-    """Send `workflow_stuck`, `workflow_failed` or `approval_requested` for the outcome of a run.
+    """Send `workflow_stuck`, `workflow_failed` or `approval_requested` for an outcome that was settled just now.
 
     With the setting `workflow_webhook` a task sends the same to that URL. Costs nothing for other outcomes. Never
     raises for a receiver; StorageError, where the webhook's task cannot be sent, is logged.
