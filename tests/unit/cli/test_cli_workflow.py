@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 FLOWS = """
-from liteq import LiteQ
+from liteq import LiteQ, chain
 from liteq.workflow import ctx
 
 app = LiteQ("shop", broker="sqlite:///shop.db")
@@ -45,6 +45,19 @@ def order(n: int, card: str = "4111") -> dict:
     if total > 100 and not ctx.approval("Go?", details={"total": total}, default=False, timeout="2d").ok:
         raise ValueError("rejected")
     return charge(13 if n == 13 else total)
+
+@app.task
+def add(x: int, y: int) -> int:
+    return x + y
+
+@app.workflow
+def child(n: int) -> int:
+    return price(n)
+
+@app.workflow
+def mixed() -> int:
+    n = ctx.call(chain(add.s(1, 2), add.s(3)))
+    return ctx.call(child, n)
 
 @app.workflow
 def waits(text: str = "") -> str:
@@ -166,6 +179,37 @@ def test_a_graph_in_three_forms(flow, start):
     assert flow("graph", "big", "--format", "mermaid", "-j").json[0]["graph"].startswith("flowchart TD")
     wrong = flow("graph", "big", "--format", "png")
     assert (wrong.code, "formats: text, mermaid, svg" in wrong.err) == (2, True)
+
+
+def test_a_graph_shows_runs_and_canvases_that_call_each_other(flow, start, go_on):
+    import_and_run(go_on, lambda module: module.mixed.options(id="m").start())
+    assert flow("graph", "m").out.splitlines() == [
+        "✓ shop.mixed  run m",
+        "  1 ✓ call celery.chain  done",
+        "  └─ ✓ shop.add  done",
+        "     ✓ shop.add  done",
+        "  2 ✓ call shop.child  done",
+        "  └─   1 ✓ shop.price  done",
+        "✓ end  succeeded",
+    ]
+    assert len(flow("graph", "m", "--depth", "0").out.splitlines()) == 4
+
+
+def test_a_canvas_with_a_run_in_it_is_drawn(flow, go_on):
+    sent = import_and_run(go_on, lambda module: (module.add.s(1, 2) | module.child.s() | module.add.s(1)).delay())
+    lines = flow("graph", sent.id).out.splitlines()
+    assert [line for line in lines if "run " not in line] == [
+        "✓ shop.add  done", "  └─   1 ✓ shop.price  done", "✓ shop.add  done",
+    ]  # fmt: skip
+    assert sum(line.startswith("✓ shop.child  run ") for line in lines) == 1
+
+
+def import_and_run(go_on: Callable[[], int], send: Callable[[Any], Any]) -> Any:
+    import shop as module
+
+    sent = send(module)
+    go_on()
+    return sent
 
 
 def test_pending_lists_what_waits_for_a_person(flow, start):
