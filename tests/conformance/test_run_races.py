@@ -36,7 +36,7 @@ from liteq.testing import FakeClock
 from .conftest import PAYLOAD, FakeWorker
 
 ERROR = encode_error(ValueError("no"))
-KINDS = ("step", "event", "timed", "sleep", "gather", "race")
+KINDS = ("step", "event", "timed", "sleep", "gather", "race", "both", "both")
 Rows = dict[int, StepRow]
 
 
@@ -127,7 +127,7 @@ class Round:
             )
             late = tx.execute(
                 "SELECT 1 FROM liteq_runs AS r JOIN liteq_messages AS m ON m.seq = r.run"
-                " WHERE m.id = ? AND m.state IN ('blocked', 'scheduled') AND r.need <= 0",
+                " WHERE m.id = ? AND m.state IN ('blocked', 'scheduled') AND (r.need <= 0 OR r.news = 1)",
                 (self.id,),
             )
         assert (lost, late) == ([], [])
@@ -165,6 +165,8 @@ class Round:
     ) -> Outcome | None:  # fmt: skip
         if kind in ("gather", "race"):
             return self.gather(pos, hold, rows, seen, asked, race=kind == "race")
+        if kind == "both":
+            return self.both(pos, hold, rows, seen, asked)
         row = rows.get(pos)
         if row is not None and row.ended_ms is not None:
             return None
@@ -207,6 +209,20 @@ class Round:
         if asked:
             raise Told
         return Suspend([], need=1 if race else 4 - len(ended), seen=seen)
+
+    def both(self, pos: int, hold: Hold, rows: Rows, seen: tuple[int, int], asked: bool) -> Outcome | None:
+        """Two branches: children, and an event."""
+        event = rows.get(pos + 5)
+        came = event is not None and event.ended_ms is not None
+        children = self.gather(pos, hold, rows, seen, asked, race=False)
+        if children is None and came:
+            return None
+        if asked:
+            raise Told
+        self.maybe()
+        waits = [] if event is not None else [self.row(pos + 5, "event", waited="event go")]
+        need = children.need if isinstance(children, Suspend) else 0
+        return Suspend(waits, need=need, seen=seen)
 
     def told(self, asked: object) -> None:
         if asked is not None:

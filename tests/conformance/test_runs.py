@@ -223,6 +223,29 @@ def test_an_event_before_the_run_before_the_wait_and_after_it(flow: Flow) -> Non
     assert [row.output for row in flow.rows()] == [b"1", b"2", b"3"]
 
 
+def test_an_event_for_an_open_wait_comes_while_the_body_runs(flow: Flow) -> None:
+    """The body waits for it, or for children beside it in other branches; its row was written before."""
+    flow.start()
+    hold = flow.claim()
+    spawn(flow, hold, 3, first=10)
+    flow.suspend(flow.wait(1, "event", "go"), due_ms=flow.clock.now_ms() + 1_000)
+    flow.clock.advance(seconds=1)
+    (flow.lease,) = [lease for lease in flow.worker.claim() if lease.id == "r"]
+    flow.storage.runs.send("r", "go", b"1")
+    flow.suspend(need=3)
+    assert flow.status() == "queued"
+
+
+def test_an_event_that_comes_before_the_checkpoint_of_its_wait(flow: Flow) -> None:
+    flow.start()
+    hold = flow.claim()
+    flow.storage.runs.send("r", "go", b"1")
+    flow.storage.runs.checkpoint(hold, flow.wait(1, "event", "go"))
+    flow.suspend()
+    assert flow.status() == "queued"
+    assert flow.rows()[0].output == b"1"
+
+
 def test_an_event_is_sent_once_by_its_mark(flow: Flow) -> None:
     flow.start()
     assert flow.storage.runs.send("r", "go", b"1", dedup="x")
@@ -881,3 +904,57 @@ def test_an_event_goes_to_the_present_generation(flow: Flow) -> None:
     flow.storage.runs.send("r", "go", b"1")
     flow.suspend(flow.wait(1, "event", "go"))
     assert [row.output for row in flow.rows()] == [b"1"]
+
+
+# -- among others ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_in_a_chain_has_its_input_at_each_activation_and_hands_its_result_on(
+    flow: Flow, storage: Storage
+) -> None:
+    run = Message("r", "flow", PAYLOAD, flags=Flag.RUN | Flag.LINKED | Flag.TAKES_INPUT, awaits="a")
+    last = Message("z", "t", PAYLOAD, flags=Flag.TAKES_INPUT, awaits="r")
+    storage.enqueue(Batch([Message("a", "t", PAYLOAD, flags=Flag.LINKED), run, last]))
+    (first,) = flow.worker.claim()
+    storage.settle([(first, Ack(b"7"))])
+    for pos in (1, 2):
+        flow.claim()
+        assert flow.lease is not None
+        assert flow.lease.input == b"7"
+        flow.suspend(flow.wait(pos, "event", "go"))
+        storage.enqueue(Batch([Message(f"late{pos}", "t", PAYLOAD, awaits="a")]))  # "a" has ended: nobody else is told
+        assert [lease.id for lease in flow.worker.claim()] == [f"late{pos}"]
+        storage.runs.send("r", "go", b"1")
+    flow.claim()
+    flow.settle(Ack(b"8"))
+    (after,) = flow.worker.claim()
+    assert (after.id, after.input) == ("z", b"8")
+
+
+def test_an_errback_that_is_a_run_and_waits_stays_when_what_it_is_for_succeeds_at_last(
+    flow: Flow, storage: Storage
+) -> None:
+    errback = Message("r", "flow", PAYLOAD, flags=Flag.RUN | Flag.ON_FAILURE, awaits="a")
+    storage.enqueue(Batch([Message("a", "t", PAYLOAD, flags=Flag.LINKED), errback]))
+    (first,) = flow.worker.claim()
+    storage.settle([(first, DeadLetter(ERROR))])
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "go"))
+    storage.dead.requeue(["a"])
+    (again,) = flow.worker.claim()
+    storage.settle([(again, Ack(b"1"))])
+    assert flow.status() == "waiting"
+
+
+def test_a_run_settles_beside_a_lease_that_is_lost(flow: Flow, storage: Storage, other: FakeWorker) -> None:
+    storage.enqueue(Batch([Message("t", "t", PAYLOAD)]))
+    (lost,) = other.claim()
+    storage.reap([other.number])
+    storage.cancel(["t"])
+    flow.start()
+    flow.claim()
+    assert flow.lease is not None
+    suspended = (flow.lease, Suspend([flow.wait(1, "event", "go")]))
+    assert storage.settle([(lost, Ack(b"1")), suspended]) == [lost]
+    assert flow.status() == "waiting"
+    assert storage.settle([suspended]) == [flow.lease]

@@ -148,7 +148,8 @@ def spawn(
         return None
     known = {step.child for step in steps} - {step.child for step in fresh}
     waited = {step.child for step in fresh if step.ended_ms is None}
-    messages = [_awaited(m, batch, waited) for m in batch.messages if m.id not in known]
+    aliased = {m.awaits for m in batch.messages if m.flags & Flag.ALIAS}
+    messages = [_awaited(m, waited, aliased) for m in batch.messages if m.id not in known]
     place(tx, Batch(messages, batch.groups), now_ms=now_ms, again=again)
     if slots is not None:
         _give_slots(tx, hold, slots, [step.child for step in fresh if step.child is not None])
@@ -156,11 +157,11 @@ def spawn(
     return None
 
 
-def _awaited(message: Message, batch: Batch, children: Collection[str | None]) -> Message:
-    """`message`, known to have followers where a step row waits for it, or an alias of `batch` stands for it."""
+def _awaited(message: Message, children: Collection[str | None], aliased: Collection[str | None]) -> Message:
+    """`message`, known to have followers where a step row waits for it, or an alias stands for it."""
     if message.id in children:
         return replace(message, flags=message.flags | Flag.CHILD | Flag.LINKED)
-    if any(other.awaits == message.id and other.flags & Flag.ALIAS for other in batch.messages):
+    if message.id in aliased:
         return replace(message, flags=message.flags | Flag.LINKED)
     return message
 
