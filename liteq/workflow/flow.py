@@ -81,7 +81,7 @@ class _AsATask:
         """As an errback it is called with the id of the failed message."""
         return False
 
-    def on_bound(self, app: Any) -> None:
+    def on_bound(self, app: App) -> None:
         """Called when it is bound to an app."""
 
 
