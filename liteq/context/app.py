@@ -125,6 +125,9 @@ class App(Protocol):
     def task_from_function(self, function: Callable[..., Any], name: str | None = None, **options: Any) -> Any:
         """The task of `function`."""
 
+    def Run(self, id: str) -> Any:  # noqa: N802 - the name of what it makes
+        """The run of this id, of a workflow."""
+
     def register_task(self, task: Any, **options: Any) -> Any:
         """Add a task of a class of one's own."""
 

@@ -20,6 +20,7 @@ from liteq.context import App, identity
 from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
 from liteq.message import WorkerIdentity
 from liteq.monitor.workers import late_ms, published
+from liteq.sending import webhook
 from liteq.storage import describe_url
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
@@ -215,6 +216,7 @@ class Worker:
         """Make the parts of the worker, in an order in which each finds those that it needs."""
         announce.worker_init.send(sender=self)
         self.app.import_tasks()
+        webhook.check_webhook(self.app)
         self.hooks.starting()
         self.app.storage.migrate()
         self.enter()

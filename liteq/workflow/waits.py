@@ -14,6 +14,7 @@ from liteq.message import StepRow
 from liteq.serialization import decode, encode
 from liteq.workflow.codec import Form
 from liteq.workflow.duration import Duration, to_span_ms
+from liteq.workflow.frames import enter, leave
 from liteq.workflow.machine import Place, Wait
 
 if TYPE_CHECKING:
@@ -201,4 +202,8 @@ def _remind(scope: Scope, row: StepRow) -> None:
     from liteq.workflow.announce import announce_request
 
     machine = scope.machine
-    announce_request(machine.app, machine.run_id, machine.lease.task, row)
+    token = enter(None)  # the task that tells the webhook is no call of the body's
+    try:
+        announce_request(machine.app, machine.lease, row)
+    finally:
+        leave(token)
