@@ -34,6 +34,7 @@ from liteq.context.running import (
     request_of,
     worker_request,
     worker_task,
+    workflow_here,
 )
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "swap_apps",
     "worker_request",
     "worker_task",
+    "workflow_here",
 ]
 
 Request.following = Following

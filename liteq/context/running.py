@@ -27,6 +27,7 @@ __all__ = [
     "request_of",
     "worker_request",
     "worker_task",
+    "workflow_here",
 ]
 
 Frame = tuple[Any, Request, Any]  # the task, its request, the frame below
@@ -111,6 +112,12 @@ def get_current_task() -> Any:
     return frame[0] if frame is not None else None
 
 
+def workflow_here() -> Any:
+    """The body of a workflow that runs here, or below whose step this runs; None elsewhere."""
+    frame = _frame.get()
+    return frame[1]._workflow if frame is not None else None
+
+
 def worker_request() -> Request | None:
     """The request that a worker is executing, below any tasks called as plain functions; None outside a worker."""
     frame = _worker_frame()
@@ -171,6 +178,8 @@ def assert_will_not_block() -> None:
         request = worker_request()
         allowed = request is None or request.is_eager
     if not allowed:
+        if (workflow := workflow_here()) is not None:
+            workflow.refuse_wait()
         raise RuntimeError(
             "Never call result.get() within a task: its worker waits while the task it waits for may need that "
             "worker. Use a chain, a chord or a callback; `with allow_join_result():` if you know that it is safe."

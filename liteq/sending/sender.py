@@ -60,6 +60,10 @@ class Sender:
         """Send one call of `task` (None: of a task that this process does not know), as `apply_async` does."""
         app = self.app
         task_id = checked_id(task_id) if task_id else None
+        if (workflow := context.workflow_here()) is not None and GRAPH.isdisjoint(options):
+            recorded = workflow.send_call(name, args, kwargs, task_id, options)
+            if recorded is not None:
+                return recorded
         if app.conf.task_always_eager and task is not None:
             return self._eagerly(task, args, kwargs, task_id, options)
         if options and not GRAPH.isdisjoint(options):
@@ -164,6 +168,10 @@ class Sender:
         self, sig: Signature, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Any:
         """Send a signature or a canvas of them, in one transaction; its AsyncResult or GroupResult."""
+        if (workflow := context.workflow_here()) is not None:
+            recorded = workflow.send_signature(sig.clone(args, kwargs, **options) if args or kwargs or options else sig)
+            if recorded is not None:
+                return recorded
         if self._goes_through_its_task(sig, options):
             whole = sig.clone(args, kwargs, **options)
             return self.app.tasks[sig.task].apply_async(whole.args, whole.kwargs, **whole.options)
@@ -215,6 +223,8 @@ class Sender:
 
         Raises ValueError for a group that has finished, or is unknown.
         """
+        if (workflow := context.workflow_here()) is not None:
+            workflow.refuse_sending("add_to_chord()")
         running = context.worker_request()
         root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
         compiled = compile_signature(
@@ -273,6 +283,8 @@ class Sender:
         The way for bulk: many times as fast as as many `delay()`. A canvas among them counts as its last message, or
         its group. Raises as `delay()`, and then nothing was sent.
         """
+        if (workflow := context.workflow_here()) is not None:
+            workflow.refuse_sending("enqueue_many()")
         if self.app.conf.task_always_eager:
             return [self.apply_signature(sig).id for sig in signatures]
         ids: list[str] = []

@@ -7,18 +7,24 @@ from collections.abc import Sequence
 from liteq.message import Flag, Lease
 from liteq.storage import payloads, results
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
+from liteq.storage.steps.activation import activate
 
-__all__ = ["claim", "claimable", "next_due_ms", "promote"]
+__all__ = ["claim", "claimable", "lease_rows", "next_due_ms", "promote"]
 
 # Two statements by row number, and no RETURNING: an UPDATE of a sub-select's rows that returns them has SQLite build
 # seven temporary b-trees, three quarters of what a claim of one row cost.
 NEXT = f"""
 SELECT seq, 0, id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes, flags,
-       root_id, parent_id, group_id, awaits, NULL
+       root_id, parent_id, group_id, awaits, NULL, NULL
   FROM liteq_messages
  WHERE state = 'pending' AND queue = :queue
  ORDER BY priority DESC, due_ms, seq
  LIMIT :limit {SKIP_LOCKED}
+"""
+LEASABLE = """
+SELECT seq, 0, id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes, flags,
+       root_id, parent_id, group_id, awaits, NULL, NULL
+  FROM liteq_messages WHERE seq = ?
 """
 TAKE = """
 UPDATE liteq_messages SET state = 'leased', worker = ?, deadline_ms = ?, token = ?, started_ms = coalesce(?, started_ms)
@@ -33,6 +39,7 @@ PROMOTE = "UPDATE liteq_messages SET state = 'pending' WHERE seq = ? AND state =
 NEXT_DUE = "SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'"
 ANY_PENDING = "SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = ? LIMIT 1"
 
+FIRST = Flag.TRACK_STARTED | Flag.HISTORY  # a run has started when it was activated first
 LARGEST_INPUT = 256 * 1024  # bytes of a group's results that are read by a claim
 PROMOTE_LIMIT = 500  # a chunk: the rest follows in the next turn, and no writer waits long
 
@@ -49,26 +56,40 @@ def claim(
         if len(rows) >= limit:
             break
         rows += tx.execute(NEXT, {"queue": queue, "limit": limit - len(rows)})
-    if not rows:
-        return []
+    return _lease(tx, rows, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms) if rows else []
+
+
+def lease_rows(tx: Transaction, numbers: Sequence[int], *, worker: int, visibility_ms: int, now_ms: int) -> list[Lease]:
+    """Lease the messages of these row numbers, whatever state they are in: the caller has looked."""
+    rows = [row for seq in numbers for row in tx.execute(LEASABLE, (seq,))]
+    return _lease(tx, rows, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms) if rows else []
+
+
+def _lease(tx: Transaction, rows: list[Row], *, worker: int, visibility_ms: int, now_ms: int) -> list[Lease]:
     token = tx.tokens(len(rows))
     leases = [Lease._make((row[0], token + n, *row[2:])) for n, row in enumerate(rows, 1)]
     deadline_ms, track = now_ms + visibility_ms, Flag.TRACK_STARTED
     tx.executemany(
         TAKE,
-        [(worker, deadline_ms, one.token, now_ms if one.flags & track else None, one.seq) for one in leases],
+        [(worker, deadline_ms, one.token, now_ms if one.flags & FIRST == track else None, one.seq) for one in leases],
     )
-    return [lease if lease.payload and lease.awaits is None else _complete(tx, lease) for lease in leases]
+    plain = Flag.RUN
+    return [
+        lease if lease.payload and lease.awaits is None and not lease.flags & plain else _complete(tx, lease, now_ms)
+        for lease in leases
+    ]
 
 
-def _complete(tx: Transaction, lease: Lease) -> Lease:
-    """`lease` with arguments that stand beside the row, and with the result, or for an errback the error, that it
-    waited for.
+def _complete(tx: Transaction, lease: Lease, now_ms: int) -> Lease:
+    """`lease` with arguments that stand beside the row, with the facts of a run, and with the result, or for an errback
+    the error, that it waited for.
 
     That is read by reference now, not copied when it was unblocked: a fan-out keeps one copy, and a replayed dead
     letter still finds it. The results of a large group are LATER: whoever executes joins them, and not the process on
     which all others depend.
     """
+    if lease.flags & Flag.RUN:
+        lease = activate(tx, lease, now_ms=now_ms)
     if not lease.payload:
         lease = lease._replace(payload=payloads.payload_of(tx, lease.seq))
     if lease.awaits is None or not lease.flags & Flag.TAKES_INPUT:

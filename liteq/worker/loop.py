@@ -21,7 +21,7 @@ from math import inf
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.execution.lines import LINES
-from liteq.message import DeadLetter, Lease, Outcome, Release
+from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import decode_error, encode_error
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
@@ -112,8 +112,12 @@ class Consumer:
             self.turn()
 
     def finish(self) -> None:
-        """Claim no more; leases that have not started go back to the queue. `run` returns when the rest has ended."""
+        """Claim no more; leases that have not started go back to the queue. `run` returns when the rest has ended.
+
+        The run of a workflow gives its lease back after the step in progress.
+        """
         self._accepting = False
+        self._pool.leave_runs()
         self._return(self._pool.take_back())
 
     def abort(self) -> None:
@@ -181,13 +185,13 @@ class Consumer:
         if self._outcomes:
             return max(0.0, self._gathering_since + GATHER_S - now)
         times = [self._poll_at, self._heartbeat.due_at, *[chore.due_at for chore in self._chores]]
-        if self._room() > 0:  # without room, a message that is due cannot be claimed: no hurry
+        if self.room() > 0:  # without room, a message that is due cannot be claimed: no hurry
             times.append(self._claiming.next_at())
         if self._tend_at is not None:
             times.append(self._tend_at)
         return max(0.0, min(times) - now)
 
-    def _room(self) -> int:
+    def room(self) -> int:
         """How many messages may be claimed now."""
         return self._pool.capacity() if self._accepting and not self._short else 0
 
@@ -240,7 +244,7 @@ class Consumer:
     def _exchange(self, now: float) -> None:
         """Hand in outcomes and take leases, in one transaction, where this turn needs one."""
         gathering = self._accepting and now < self._gathering_since + GATHER_S
-        limit = self._claiming.limit(now, self._room(), outcomes=bool(self._outcomes), gathering=gathering)
+        limit = self._claiming.limit(now, self.room(), outcomes=bool(self._outcomes), gathering=gathering)
         if limit is None:
             return
         turn = self._transact(limit)
@@ -248,9 +252,13 @@ class Consumer:
         if turn.lost:
             logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
         if turn.leases:
-            leases = self._take_in(turn.leases, turn.command)
-            self._pool.submit(leases)
-            self._tend_at = min(self._tend_at or now + BUDGET_S, now + BUDGET_S)  # to see how they get on
+            self.take(turn.leases, turn.command)
+
+    def take(self, leases: list[Lease], command: int = 0) -> None:
+        """Execute leases that were just claimed; `command`: the newest one that was given before them."""
+        now = time.monotonic()
+        self._pool.submit(self._take_in(leases, command))
+        self._tend_at = min(self._tend_at or now + BUDGET_S, now + BUDGET_S)  # to see how they get on
 
     def _transact(self, limit: int) -> Turn:
         """Settle all outcomes and claim up to `limit` messages. Outcomes that cannot be stored are kept."""
@@ -285,9 +293,10 @@ class Consumer:
     def _take_in(self, leases: list[Lease], command: int) -> list[Lease]:
         """Log and report the leases that have come, and choose those that are to be executed.
 
-        A message that this worker gave back before it began was received then: it is not reported again.
+        A message that this worker gave back before it began was received then: it is not reported again. Nor is a run
+        that goes on.
         """
-        fresh = self._given_back.fresh(leases)
+        fresh = [lease for lease in self._given_back.fresh(leases) if not lease.flags & Flag.HISTORY]
         if logger.isEnabledFor(logging.INFO):
             for lease in fresh:
                 about = {"task_name": lease.task, "task_id": lease.id}

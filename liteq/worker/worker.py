@@ -28,6 +28,7 @@ from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat, KeepAlive
 from liteq.worker.chores.rate_limits import RateLimits
+from liteq.worker.chores.runs import RunWatch
 from liteq.worker.chores.soft_shutdown import SoftShutdown
 from liteq.worker.chores.sync import SyncChore
 from liteq.worker.control.commands import import_modules
@@ -54,6 +55,7 @@ class Running:
     heartbeat: Heartbeat
     rates: RateLimits
     events: EventLog
+    watch: RunWatch
     autoscaler: Autoscaler | None
     consumer: Consumer
 
@@ -228,6 +230,7 @@ class Worker:
         events = EventLog(self.app, storage, self.hostname, pool, enabled=self._task_events)
         autoscaler = self._make_autoscaler(storage, pool)
         panel = Panel(self, storage, heartbeat)
+        watch = self._make_watch(storage, pool, heartbeat)
         more: list[Chore] = [SyncChore(storage.driver)] if self.app.conf.durability == "relaxed" else []
         if autoscaler is not None:
             more.append(autoscaler)
@@ -238,12 +241,12 @@ class Worker:
             heartbeat,
             visibility_s=self.app.conf.visibility_timeout,
             on_wake=self._obey,
-            chores=[panel, self._soft_shutdown, rates, events, *more, *self._chores, *self.hooks.chores()],
+            chores=[panel, self._soft_shutdown, rates, events, watch, *more, *self._chores, *self.hooks.chores()],
             admit=panel.admit,
             rates=rates,
             events=events,
         )
-        self._running = Running(storage, pool, heartbeat, rates, events, autoscaler, consumer)
+        self._running = Running(storage, pool, heartbeat, rates, events, watch, autoscaler, consumer)
         return self._running
 
     def _make_pool(self) -> Pool:
@@ -272,6 +275,15 @@ class Worker:
             info=lambda: self.info(pool),
             patience_s=conf.busy_timeout,
         )
+
+    def _make_watch(self, storage: Storage, pool: Pool, heartbeat: Heartbeat) -> RunWatch:
+        return RunWatch(
+            self.app, storage, pool,
+            queues=lambda: self.running.consumer.queues,
+            worker=lambda: heartbeat.worker,
+            room=lambda: self.running.consumer.room(),  # noqa: PLW0108 - there is none yet
+            take=lambda leases: self.running.consumer.take(leases),  # noqa: PLW0108
+        )  # fmt: skip
 
     def _make_autoscaler(self, storage: Storage, pool: Pool) -> Autoscaler | None:
         if self._autoscale is None or self.pool_kind == "solo":

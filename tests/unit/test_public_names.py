@@ -38,15 +38,17 @@ PUBLIC = {
     "liteq.events.snapshot": "Polaroid",
     "liteq.events.state": "State Task Worker",
     "liteq.exceptions": """
-        AlreadyRegistered AlwaysEagerIgnored BackendError BackendGetMetaError BackendStoreError BadMessage
-        CDeprecationWarning CPendingDeprecationWarning CanvasConflict CeleryCommandException CeleryError CeleryWarning
-        ChordError
-        DuplicateNodenameWarning DuplicateTaskNameWarning EncodeError FixupWarning Ignore ImproperlyConfigured
-        IncompleteStream InvalidTaskError LeaseLost LiteqError MaxRetriesExceededError NotConfigured NotRegistered
-        NotSerializable OperationalError PayloadTooLarge QueueNotFound Reject RemoteError Replaced Retry SchemaTooNew
-        SecurityError SecurityWarning SoftTimeLimitExceeded StorageBusy StorageCorrupt StorageError StorageFull
-        StorageInUse StorageUnavailable TaskError TaskPredicate TaskRevokedError Terminated TimeLimitExceeded
-        TimeoutError WorkerLostError WorkerShutdown WorkerTerminate reraise
+        AlreadyDecided AlreadyRegistered AlwaysEagerIgnored ApprovalTimeout BackendError BackendGetMetaError
+        BackendStoreError BadMessage CDeprecationWarning CPendingDeprecationWarning CanvasConflict
+        CeleryCommandException CeleryError CeleryWarning ChordError DeterminismWarning
+        DuplicateNodenameWarning DuplicateTaskNameWarning EncodeError EventTimeout FixupWarning Ignore
+        ImproperlyConfigured IncompleteStream InvalidTaskError LeaseLost LiteqError MaxRetriesExceededError
+        NoSuchApproval NonDeterminism NotConfigured NotRegistered NotSerializable OperationalError
+        PayloadTooLarge QueueNotFound Reject RemoteError Replaced Retry RunCancelled RunConflict RunEnded
+        RunNotFound SchemaTooNew SecurityError SecurityWarning SoftTimeLimitExceeded StepTimeout StorageBusy
+        StorageCorrupt StorageError StorageFull StorageInUse StorageUnavailable TaskError TaskPredicate
+        TaskRevokedError Terminated TimeLimitExceeded TimeoutError WorkerLostError WorkerShutdown
+        WorkerTerminate WorkflowCancelled WorkflowError reraise
     """,
     "liteq.result": """
         AsyncResult EagerResult GroupResult ResultBase ResultSet allow_join_result assert_will_not_block

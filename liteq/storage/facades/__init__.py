@@ -11,7 +11,19 @@ from liteq.storage.facades.events import Events
 from liteq.storage.facades.groups import Groups, SavedGroups
 from liteq.storage.facades.rates import Rates
 from liteq.storage.facades.reader import Reader
+from liteq.storage.facades.runs import Runs
 from liteq.storage.facades.schedules import Schedules
 from liteq.storage.facades.workers import Workers
 
-__all__ = ["Commands", "DeadLetters", "Events", "Groups", "Rates", "Reader", "SavedGroups", "Schedules", "Workers"]
+__all__ = [
+    "Commands",
+    "DeadLetters",
+    "Events",
+    "Groups",
+    "Rates",
+    "Reader",
+    "Runs",
+    "SavedGroups",
+    "Schedules",
+    "Workers",
+]

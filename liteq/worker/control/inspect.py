@@ -49,10 +49,16 @@ def active_queues(state: Panel) -> list[dict[str, Any]]:
 
 @inspect_command(alias="dump_active")
 def active(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
-    """List the running tasks."""
+    """List the running tasks; the run of a workflow with the step that it executes."""
     now, wall_s = time.monotonic(), state.app.clock.now_ms() / 1000
+    steps = {step.token: {"step": step.name} for step in state.pool.steps()}
     return [
-        {**describe(state, lease), "time_start": wall_s - (now - since), "worker_pid": pid}
+        {
+            **describe(state, lease),
+            "time_start": wall_s - (now - since),
+            "worker_pid": pid,
+            **steps.get(lease.token, {}),
+        }
         for lease, since, pid in state.pool.running()
     ]
 

@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any
 
 from liteq import context, serialization, signals, storage
-from liteq.exceptions import BadMessage, SoftTimeLimitExceeded
+from liteq.exceptions import BadMessage, SoftTimeLimitExceeded, StepTimeout
 from liteq.execution.execute import run_body
 from liteq.result import promises
 
-__all__ = ["SoftLimit", "hold_back_in", "limits_of", "soft_limit_by_signal"]
+__all__ = ["SoftLimit", "StepLimit", "hold_back_in", "limits_of", "soft_limit_by_signal"]
 
 LONGEST_S = 86_400 * 366 * 100  # what the timer takes is not much more
 AGAIN_S = 2e-4  # until a limit that is held back is tried again
 # Held back in these modules and below: the storage must not be left half way, the others catch every Exception; and
-# before the body has begun it has no handler yet.
-_sheltered = [module.__name__ for module in (storage, signals, serialization, promises)] + [__name__]
+# before the body has begun it has no handler yet. A workflow's context is between a step and its run's history.
+_sheltered = [module.__name__ for module in (storage, signals, serialization, promises)] + [__name__, "liteq.workflow"]
 BODY = run_body.__code__
 
 Limits = tuple[float | None, float | None]
@@ -48,11 +49,14 @@ def hold_back_in(module: str) -> None:
     _sheltered.append(module)
 
 
-def must_wait(frame: FrameType | None) -> bool:
-    """Whether an exception raised in `frame`, which a signal has interrupted, would do harm or be swallowed."""
+def must_wait(frame: FrameType | None, caller: FrameType | None = None) -> bool:
+    """Whether an exception raised in `frame`, which a signal has interrupted, would do harm or be swallowed.
+
+    `caller`: the frame that calls the user's code, where that is not a task's body.
+    """
     sheltered = tuple(_sheltered)
     while frame is not None:
-        if frame.f_code is BODY:  # perhaps of an eager call inside the storage's or a signal's own frames
+        if frame.f_code is BODY or frame is caller:  # perhaps inside the storage's or a signal's own frames
             return False
         module, name = frame.f_globals.get("__name__") or "", frame.f_code.co_name
         # A listener that waits for a bell is in no transaction, and may wait for long.
@@ -66,6 +70,7 @@ class SoftLimit:
     """Raises SoftTimeLimitExceeded in the block when that outlasts the limit; once, so clean-up may take its time."""
 
     _armed = False
+    _caller: FrameType | None = None
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -89,11 +94,32 @@ class SoftLimit:
     def _ring(self, _signum: int, frame: FrameType | None) -> None:
         if not SoftLimit._armed:
             return
-        if must_wait(frame):
+        if must_wait(frame, self._caller):
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
             return
         SoftLimit._armed = False
-        raise SoftTimeLimitExceeded(self._seconds)
+        raise self._exceeded()
+
+    def _exceeded(self) -> Exception:
+        return SoftTimeLimitExceeded(self._seconds)
+
+
+class StepLimit(SoftLimit):
+    """Raises StepTimeout in the block, which calls a step of a workflow, and nothing else.
+
+    Not while the step is inside the storage or its workflow's context: what it writes there is whole or not written.
+    """
+
+    def __enter__(self) -> None:
+        self._caller = sys._getframe(1)
+        super().__enter__()
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        self._caller = None  # a frame would keep alive all that is in it
+
+    def _exceeded(self) -> Exception:
+        return StepTimeout(f"the step took longer than its timeout of {self._seconds:g} s")
 
 
 _held_back_for: object = None  # the request of the task to which a signal's limit has still to be delivered
