@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from liteq.cli.session import Session
+from liteq.utils.names import is_built_in
 
 __all__ = ["completed"]
 
@@ -22,7 +23,7 @@ Names = Callable[[Session], Iterable[str]]
 
 def _tasks(session: Session) -> Iterable[str]:
     session.app.import_tasks()
-    return (name for name in session.app.tasks if not name.startswith("celery."))
+    return (name for name in session.app.tasks if not is_built_in(name))
 
 
 def _queues(session: Session) -> Iterable[str]:

@@ -20,6 +20,7 @@ from liteq.context import App, identity
 from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
 from liteq.message import WorkerIdentity
 from liteq.monitor.workers import late_ms, published
+from liteq.sending import webhook
 from liteq.storage import describe_url
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
@@ -215,6 +216,7 @@ class Worker:
         """Make the parts of the worker, in an order in which each finds those that it needs."""
         announce.worker_init.send(sender=self)
         self.app.import_tasks()
+        webhook.connect(self.app)
         self.hooks.starting()
         self.app.storage.migrate()
         self.enter()
@@ -272,6 +274,7 @@ class Worker:
             visibility_s=conf.visibility_timeout,
             result_expires_s=conf.result_expires,
             dead_expires_s=conf.dead_expires,
+            run_expires_s=conf.workflow_expires,
             info=lambda: self.info(pool),
             patience_s=conf.busy_timeout,
         )
@@ -368,6 +371,7 @@ class Worker:
             self._signals.restore()
 
     def _end(self) -> None:
+        webhook.disconnect(self.app)
         self.leave()
         announce.worker_shutdown.send(sender=self)
         self._ended.set()

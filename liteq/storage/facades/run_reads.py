@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from liteq.storage.facades.base import Facade
+from liteq.storage.runs import backlog as _backlog
 from liteq.storage.runs import listing as _listing
 from liteq.storage.runs import memo as _memo
 from liteq.storage.runs import showing as _showing
 from liteq.storage.runs import transfer as _transfer
-from liteq.storage.runs.records import Approval, Chunk, MemoStats, RunRecord, RunStep
+from liteq.storage.runs.records import Approval, Chunk, MemoStats, RunRecord, RunStep, RunsWaiting
 
 __all__ = ["RunReads"]
 
@@ -44,6 +45,11 @@ class RunReads(Facade):
         """Chunks of a stream behind the offset `after`, and whether no more come: the run has ended, or is unknown."""
         with self._driver.read() as tx:
             return _showing.chunks(tx, run_id, stream, after=after, limit=limit)
+
+    def waiting(self) -> RunsWaiting:
+        """How many runs wait, are paused or stuck, and how many approvals are open; of each some thousand at most."""
+        with self._driver.read() as tx:
+            return _backlog.waiting(tx)
 
     def needed_marks(self) -> list[tuple[str, str, str, int]]:
         """What unfinished runs still need: (name of the workflow, "patch" or "version", its id, how many runs)."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from liteq.message import RunFacts, StepRow
 
 __all__ = [
-    "Approval", "Asked", "Chunk", "Event", "History", "MemoStats", "MemoTaken", "RunRecord", "RunStep",
+    "Approval", "Asked", "Chunk", "Event", "History", "MemoStats", "MemoTaken", "RunRecord", "RunStep", "RunsWaiting",
     "Started",
 ]  # fmt: skip
 
@@ -116,6 +116,19 @@ class Chunk(NamedTuple):
     offset: int
     attempt: int
     data: bytes
+
+
+class RunsWaiting(NamedTuple):
+    """How many runs wait for something, are paused, are stuck, and how many approvals are open, the oldest since when.
+
+    Of each no more than about a thousand are counted.
+    """
+
+    waiting: int
+    paused: int
+    stuck: int
+    approvals: int
+    since_ms: int | None
 
 
 class MemoStats(NamedTuple):

@@ -20,6 +20,7 @@ from liteq.monitor.messages import shown
 from liteq.routing.queues import Exchange, Queue, declared_queues
 from liteq.states import State
 from liteq.storage.inspect import Record
+from liteq.utils.names import is_built_in
 from liteq.worker.control.panel import Panel, inspect_command
 
 __all__: list[str] = []
@@ -115,7 +116,7 @@ def registered(
 ) -> list[str]:
     """List its tasks, with these of their attributes."""
     tasks = state.app.tasks
-    names = sorted(name for name in tasks if builtins or not name.startswith("celery."))
+    names = sorted(name for name in tasks if builtins or not is_built_in(name))
     items = [item for item in taskinfoitems or SHOWN_OF_TASKS if not item.startswith("_")]
 
     def line(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from liteq.context import App
+from liteq.utils.names import is_built_in
 
 __all__ = ["RELEASE", "fingerprint", "has_workflows", "is_a_workflow"]
 
@@ -48,7 +49,7 @@ _known: WeakKeyDictionary[App, str] = WeakKeyDictionary()
 
 
 def _modules(app: App) -> set[str]:
-    found = {task.__module__ for name, task in app.tasks.items() if not name.startswith("celery.")}
+    found = {task.__module__ for name, task in app.tasks.items() if not is_built_in(name)}
     return {name for name in found if name and not name.startswith("liteq.")}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from liteq import signals
 from liteq.context import App
 from liteq.exceptions import StepTimeout, StorageError, WorkerLostError
-from liteq.message import Flag, Lease, Outcome, Park, Release, StepRow, Suspend
+from liteq.message import DeadLetter, Flag, Lease, Outcome, Park, Release, StepRow, Suspend
 from liteq.serialization import decode_error, encode_error
 from liteq.worker.pool.limits import SoftLimit, StepLimit
 from liteq.worker.pool.page import Page, StepNow
@@ -69,6 +69,8 @@ class Runs:
         if type(outcome) is Park and outcome.state == "stuck":
             outcome.fingerprint = outcome.fingerprint or fingerprint_of(self._app)
             self._tell_stuck(lease, outcome)
+        elif type(outcome) is DeadLetter and not lease.flags & Flag.STEP:
+            self._tell_failed(lease, outcome)
         return outcome, time.perf_counter() - begun
 
     def _activate(self, lease: Lease, page: Page) -> Outcome:
@@ -86,6 +88,12 @@ class Runs:
             logger.exception("%s[%s] cannot be executed", lease.task, lease.id)
             return Park("stuck", encode_error(exc))
 
+    def _tell_failed(self, lease: Lease, outcome: DeadLetter) -> None:
+        if signals.workflow_failed.receivers:
+            task: Any = self._app.tasks.get(lease.task)
+            text = _in_words(outcome.error)
+            signals.workflow_failed.send(sender=task, run_id=lease.id, name=lease.task, error=text)
+
     def adopt(self, lease: Lease, task: Any) -> Outcome:
         """Make a run of a message that was sent by name alone, and give it back: it is claimed as one."""
         try:
@@ -96,8 +104,7 @@ class Runs:
         return Release()
 
     def _tell_stuck(self, lease: Lease, outcome: Park) -> None:
-        error = decode_error(outcome.error) if outcome.error else None
-        text = "unknown" if error is None else f"{error.type}: {error.message}"
+        text = _in_words(outcome.error)
         about = {"task_name": lease.task, "task_id": lease.id}
         logger.error("Workflow %s[%s] is stuck: %.1000s", lease.task, lease.id, text, extra=about)
         task: Any = self._app.tasks.get(lease.task)
@@ -122,6 +129,13 @@ class Runs:
     def steps(self) -> list[StepNow]:
         """The steps that are executed in this process now."""
         return [step for page in list(self._pages.values()) for step in page.steps()]
+
+
+def _in_words(error: bytes | None) -> str:
+    if not error:
+        return "unknown"
+    found = decode_error(error)
+    return f"{found.type}: {found.message}"
 
 
 # -- in the parent ---------------------------------------------------------------------------------------------------
