@@ -16,12 +16,12 @@ import random
 import selectors
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.execution.lines import LINES
-from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
+from liteq.message import DeadLetter, Flag, Lease, Outcome, Release, RunSpec
 from liteq.serialization import decode_error, encode_error
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
@@ -63,6 +63,7 @@ class Consumer:
         admit: Callable[[list[Lease], int, list[Lease]], list[Lease]] = lambda leases, _command, _fresh: leases,
         rates: RateLimits | None = None,
         events: EventLog | None = None,
+        flows: Mapping[str, RunSpec] | None = None,
     ) -> None:
         self.queues = list(queues)
         self.processed = 0
@@ -70,6 +71,7 @@ class Consumer:
         self._chores = chores
         self._rates = rates
         self._events = events
+        self._flows = flows  # the workflows, by name: what was sent by name alone becomes a run
         self._admit = admit  # chooses, of the leases that were just claimed, those to be executed
         self._storage = storage
         self._pool = pool
@@ -275,6 +277,7 @@ class Consumer:
                 expectant=self._claiming.expectant,
                 budget=budget,
                 events=tagged,
+                flows=self._flows,
             )
         except BaseException as exc:
             # None of the kinds that pass: one of these outcomes may be to blame, or a value in it.

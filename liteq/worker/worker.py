@@ -247,6 +247,7 @@ class Worker:
             admit=panel.admit,
             rates=rates,
             events=events,
+            flows=watch.specs,
         )
         self._running = Running(storage, pool, heartbeat, rates, events, watch, autoscaler, consumer)
         return self._running

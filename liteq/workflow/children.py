@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from liteq.exceptions import WorkflowError
 from liteq.message import StepRow
+from liteq.storage.runs.executing import Slots
 from liteq.workflow.codec import hash_of
 from liteq.workflow.duration import Duration, to_span_ms
 from liteq.workflow.handles import AsyncHandle, Failure, Handle
@@ -37,21 +38,11 @@ def _sent(scope: Scope, kind: str, target: Target, args: Sequence[Any], kwargs: 
         machine.front(scope, place)
         batch, child = target.batch(machine, args, kwargs)
         new = StepRow(*place, kind, target.name, target.key, arghash, child=child, started_ms=machine.now_ms())
-        machine.new_marks and (new := new._replace(marks=machine.take_marks()))
-        machine.writing(lambda: machine.runs.spawn(machine.hold, [new], batch), new)
-        _escaped(scope, place, [new])
+        new = new._replace(marks=machine.take_marks())
+        machine.written_once(scope, place, lambda: machine.runs.spawn(machine.hold, [new], batch), [new])
         row = new
     machine.attached.add(place)
     return _handle(scope, place, target, row.child)
-
-
-def _escaped(scope: Scope, place: Place, rows: list[StepRow]) -> None:
-    """Obey a cancel that came first: nothing was sent then."""
-    machine = scope.machine
-    if machine.asked is not None and machine.asked.what in {"cancel", "timeout"} and not scope.shields:
-        for row in rows:
-            machine.rows.pop((row.scope, row.pos), None)
-        machine.cancel(place, machine.asked.reason)
 
 
 def spawn(scope: Scope, target: Any, *args: Any, **kwargs: Any) -> Handle[Any]:
@@ -219,7 +210,7 @@ def is_done(scope: Scope, handle: Handle[Any]) -> bool:
     machine.check()
     row = handle.row
     if row is not None and row.ended_ms is None and not scope.passed() and handle.id is not None:
-        for one in machine.reading(lambda: machine.runs.steps_of_children(machine.hold)):
+        for one in machine.reading(lambda: machine.runs.children(machine.hold)):
             machine.rows[one.scope, one.pos] = one
         row = handle.row
     over = row is not None and row.ended_ms is not None
@@ -273,7 +264,7 @@ def _mapped(
         where, arghash = (inner, pos), hash_of((item,), {}, goal.name)
         row = machine.rows.get(where)
         if row is None:
-            row = StepRow(inner, pos, "map", goal.name, f"{inner}", arghash, started_ms=machine.now_ms())
+            row = StepRow(inner, pos, "map", goal.name, None, arghash, started_ms=machine.now_ms())
             new.append((row, item))
         elif row.name != goal.name or row.arghash != arghash:
             machine.diverged(where, f"map {row.name!r}", f"map {goal.name!r} with other arguments")
@@ -298,5 +289,5 @@ def _send_chunk(scope: Scope, place: Place, goal: Target, chunk: list[tuple[Step
         batch.messages += made.messages
         batch.groups += made.groups
         rows.append(row._replace(child=child))
-    machine.writing(lambda: machine.runs.spawn(machine.hold, rows, batch, limit=limit), *rows)
-    _escaped(scope, place, rows)
+    slots = None if limit is None else Slots(rows[0].scope, limit)
+    machine.written_once(scope, place, lambda: machine.runs.spawn(machine.hold, rows, batch, slots=slots), rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from liteq.exceptions import LeaseLost, RunConflict, RunEnded, StorageError, WorkflowError
+from liteq.exceptions import RunConflict, RunEnded, WorkflowError
 from liteq.message import Batch, Message, StepRow, new_id
 from liteq.result import AsyncResult
 from liteq.serialization import encode
@@ -62,18 +62,12 @@ def _record(scope: Scope, place: Place, new: StepRow, **effect: Any) -> StepRow:
     ended = machine.now_ms()
     new = new._replace(started_ms=ended, ended_ms=ended, output=b"null", marks=machine.take_marks())
     try:
-        asked = machine.runs.record(machine.hold, new, **effect)
-    except (LeaseLost, StorageError) as exc:
-        machine.lost(exc)
+        machine.written_once(scope, place, lambda: machine.runs.record(machine.hold, new, **effect), [new])
     except (RunEnded, RunConflict) as exc:
         error = document_of(exc, machine.error_limit, traced=False)
         machine.checkpoint(new._replace(output=None, error=error))
         scope.reached_ms = max(scope.reached_ms, ended)
         raise raised_of(error) from None
-    machine.written += 1
-    machine.rows[place] = new
-    if asked is not None:
-        machine.asked = asked
     scope.reached_ms = max(scope.reached_ms, ended)
     return new
 

@@ -225,6 +225,12 @@ class Machine:
         raise WorkflowCancelled(reason or self.asked.reason)
 
     @property
+    def seed(self) -> str:
+        """The text that stands for this run, and for those that are forked from it, in what is derived from a run."""
+        facts = self.facts
+        return f"{facts.seed or self.run_id}.{facts.started_ms or 0:x}"
+
+    @property
     def is_cancelled(self) -> bool:
         """Whether the run is to end as cancelled, or as timed out."""
         return self.asked is not None and self.asked.what in {"cancel", "timeout"}
@@ -247,17 +253,23 @@ class Machine:
         if asked is not None:
             self.asked = asked
 
-    def writing(self, write: Callable[[], Asked | None], *rows: StepRow) -> None:
-        """Do a write of the run's that records `rows`; what it tells is asked of the run. Leaves as `checkpoint`."""
-        try:
-            asked = write()
-        except (LeaseLost, StorageError) as exc:
-            self.lost(exc)
+    def written_once(self, scope: Scope, place: Place, write: Callable[[], Asked | None], rows: list[StepRow]) -> None:
+        """Do a write that records `rows` together with their effect. Leaves as `checkpoint`.
+
+        Where something is asked of the run it has done nothing: that is obeyed, and inside a shield it is done again.
+        """
+        while True:
+            try:
+                asked = write()
+            except (LeaseLost, StorageError) as exc:
+                self.lost(exc)
+            if asked is None:
+                break
+            self.asked = asked
+            self.obey(scope, place)
         self.written += len(rows)
         for row in rows:
             self.rows[row.scope, row.pos] = row
-        if asked is not None:
-            self.asked = asked
 
     def lost(self, exc: BaseException) -> NoReturn:
         """Leave the body at once: the lease is over, or nothing can be written (that is raised to the worker)."""
@@ -274,7 +286,7 @@ class Machine:
 def key_of(machine: Machine, place: Place) -> str:
     """The idempotency key of a step, for other systems: one for each place of each run."""
     scope, pos = place
-    return f"{machine.run_id}.{machine.lease.seq:x}.{machine.hold.gen}.{scope}{':' if scope else ''}{pos}"
+    return f"{machine.seed}.{machine.hold.gen}.{scope}{':' if scope else ''}{pos}"
 
 
 def show(place: Place) -> str:

@@ -175,8 +175,8 @@ class Scope:
         return self.randoms[1]
 
     def _derived(self, what: str, n: int) -> bytes:
-        lease, gen = self.machine.lease, self.machine.hold.gen
-        text = f"{lease.id}\0{lease.seq}\0{gen}\0{self.name}\0{self.pos}\0{what}\0{n}"
+        machine = self.machine
+        text = f"{machine.seed}\0{machine.hold.gen}\0{self.name}\0{self.pos}\0{what}\0{n}"
         return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
     def step_key(self) -> str:

@@ -115,7 +115,7 @@ def event_row(scope: Scope, name: str, timeout: Duration | None) -> tuple[Place,
 def take(scope: Scope, new: StepRow) -> StepRow:
     """`new`, ended by an event that is there already, else as it is."""
     machine = scope.machine
-    taken: StepRow | None = machine.reading(lambda: machine.runs.take_event(machine.hold, new))
+    taken: StepRow | None = machine.reading(lambda: machine.runs.take_event(machine.hold, new, new.name))
     if taken is None:
         return new
     machine.written += 1

@@ -13,7 +13,7 @@ from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.output import counted, emit, say
 from liteq.cli.session import Session, pass_session
-from liteq.cli.workflow.choosing import Choice, choosing, chosen, matching, unknown_run
+from liteq.cli.workflow.choosing import Choice, choosing, chosen, found, matching
 from liteq.exceptions import WorkflowError
 from liteq.monitor.runs import ENDED, STATUSES
 
@@ -39,21 +39,21 @@ def _cancel(session: Session, ids: Sequence[str], reason: str) -> tuple[list[str
     return session.storage.runs.cancel(ids, reason=reason), {}
 
 
-def _each(method: str, refusal: str) -> Callable[[Session, Sequence[str], str], tuple[list[str], dict[str, str]]]:
-    """Call a method of each Run. `refusal`: why, where it returns False."""
+def _each(method: str) -> Callable[[Session, Sequence[str], str], tuple[list[str], dict[str, str]]]:
+    """Call a method of each Run, with the reason where it takes one."""
 
     def act(session: Session, ids: Sequence[str], reason: str) -> tuple[list[str], dict[str, str]]:
         done: list[str] = []
         refused: dict[str, str] = {}
         for id_ in ids:
-            run = session.app.Run(id_)
+            call = getattr(session.app.Run(id_), method)
             try:
-                changed = run.terminate(reason) if method == "terminate" else getattr(run, method)()
+                changed = call(reason) if method == "terminate" else call()
             except WorkflowError as exc:
                 refused[id_] = str(exc)
                 continue
             if changed is False:
-                refused[id_] = refusal
+                refused[id_] = "its status has changed meanwhile"
             else:
                 done.append(id_)
         return done, refused
@@ -62,10 +62,10 @@ def _each(method: str, refusal: str) -> Callable[[Session, Sequence[str], str], 
 
 
 CANCEL = Verb("cancel", "cancelled", UNFINISHED, _cancel)
-TERMINATE = Verb("terminate", "terminated", UNFINISHED, _each("terminate", "it has ended"))
-PAUSE = Verb("pause", "paused", UNFINISHED - {"paused"}, _each("pause", "it has ended"))
-RESUME = Verb("resume", "resumed", {"paused", "stuck"}, _each("resume", "it is neither paused nor stuck"))
-RETRY = Verb("retry", "retried", {"failed"}, _each("retry", "it has not failed"))
+TERMINATE = Verb("terminate", "terminated", UNFINISHED, _each("terminate"))
+PAUSE = Verb("pause", "paused", UNFINISHED - {"paused"}, _each("pause"))
+RESUME = Verb("resume", "resumed", {"paused", "stuck"}, _each("resume"))
+RETRY = Verb("retry", "retried", {"failed"}, _each("retry"))
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,10 +87,9 @@ def _do(session: Session, verb: Verb, ids: Sequence[str], options: dict[str, Any
     done: list[str] = []
     refused: dict[str, str] = {}
     if ids:
-        unique = list(dict.fromkeys(ids))
-        for missing in [id_ for id_ in unique if session.storage.runs.find(id_) is None]:
-            raise unknown_run(missing)
-        pages = [unique]
+        named = [found(session, id_) for id_ in dict.fromkeys(ids)]  # all or none, where one is misspelt
+        refused = {run.id: f"it is {run.status}" for run in named if run.status not in verb.among}
+        pages = [[run.id for run in named if run.status in verb.among]]
     else:
         pages = _asked(session, verb, choice, sure=sure)
     for page in pages:

@@ -94,6 +94,7 @@ def gc(session: Session, /, ids: tuple[str, ...], older_than: str | None, sure: 
                 age_s = seconds(older_than, "--older-than")
             except ValueError as exc:
                 raise click.UsageError(str(exc)) from None
+            age_s = age_s or 0.001  # 0 would mean: never
             confirm_deletion(f"all runs that ended more than {older_than} ago", sure=sure, option="--yes")
         deleted = 0
         while n := storage.expire(age_s, limit=PAGE):

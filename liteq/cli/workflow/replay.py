@@ -67,7 +67,8 @@ def _tell(session: Session, documents: list[dict[str, Any]]) -> int:
     def write() -> None:
         for one in wrong:
             say(f"{one['name']} {one['id']} ({one['status']}): {one['error']}")
-        say(f"{counted(len(documents), 'run')} checked, {len(wrong) or 'none'} of them would not go on.")
+        checked = f"{counted(len(documents), 'run')} checked"
+        say(f"{checked}: {len(wrong):,} would not go on with this code." if wrong else f"{checked}: this code fits.")
 
     emit(session, documents, write)
     return Exit.FAILED if wrong else Exit.OK

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from liteq.clock import Clock
 from liteq.exceptions import LeaseLost
-from liteq.message import Batch, Hold, Lease, Message, RunSpec, StepRow
+from liteq.message import Batch, Hold, Lease, Message, StepRow
 from liteq.storage import enqueue as _enqueue
 from liteq.storage import event_log as _event_log
 from liteq.storage.driver import Bell, Driver, Promise
@@ -215,11 +215,6 @@ class RunWrites(Facade):
             raise LeaseLost(f"run {hold.run}")
 
     # -- workers -----------------------------------------------------------------------------------------------------
-
-    def adopt(self, lease: Lease, spec: RunSpec) -> None:
-        """Make a run of a leased message that was sent by name alone; it is one once it is given back and claimed."""
-        with self._driver.write(Promise.PROGRESS) as tx:
-            _starting.adopt(tx, lease, spec)
 
     def show(self, executing: Iterable[tuple[int, int, bytes | None]]) -> None:
         """Note what runs execute, as (row number, token, JSON): for `steps()`.

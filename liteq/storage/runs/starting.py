@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from liteq.exceptions import RunConflict, RunEnded
-from liteq.message import Batch, Flag, Lease, Message, RunSpec
+from liteq.message import Batch, Flag, Message
 from liteq.states import FINISHED, State
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.enqueue import IS_GROUP, ONLY_SHOWN, place
@@ -13,10 +13,10 @@ from liteq.storage.payloads import PAYLOAD_COLUMN
 from liteq.storage.runs.records import Started
 from liteq.storage.runs.terminating import terminate
 from liteq.storage.standing import step_aside
-from liteq.storage.steps.birth import add_runs, input_hash
+from liteq.storage.steps.birth import input_hash
 from liteq.storage.steps.wake import deliver
 
-__all__ = ["CONFLICTS", "adopt", "send", "start"]
+__all__ = ["CONFLICTS", "send", "start"]
 
 CONFLICTS = ("fail", "existing", "renew", "replace")
 THERE = f"""
@@ -26,10 +26,6 @@ SELECT m.seq, m.state, m.task, r.input, {PAYLOAD_COLUMN}
 RUN = f"SELECT seq, state FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} = 0 {LOCK}"
 KNOWN = "SELECT 1 FROM liteq_inbox WHERE run_id = ? AND dedup = ?"
 PUT = "INSERT INTO liteq_inbox (run_id, name, payload, dedup, taken, created_ms) VALUES (?, ?, ?, ?, ?, ?)"
-ADOPT = f"""
-UPDATE liteq_messages SET flags = flags | {Flag.RUN}
- WHERE seq = ? AND state = 'leased' AND token = ? AND flags & {Flag.RUN} = 0
-"""
 
 
 class _There(NamedTuple):
@@ -43,12 +39,6 @@ class _There(NamedTuple):
         """Whether it is the same workflow with the same input."""
         own = self.input if self.input is not None else input_hash(self.task, bytes(self.payload))
         return self.task == message.task and own == input_hash(message.task, message.payload)
-
-
-def adopt(tx: Transaction, lease: Lease, spec: RunSpec) -> None:
-    """Make a run of a message that was sent by the name of its task alone, by a process that did not know it."""
-    if tx.executemany(ADOPT, [(lease.seq, lease.token)]):
-        add_runs(tx, [Message(lease.id, lease.task, lease.payload, flags=Flag.RUN, run=spec)])
 
 
 def start(

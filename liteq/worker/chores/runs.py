@@ -13,11 +13,11 @@ from math import inf
 import orjson
 
 from liteq.context import App
-from liteq.message import Lease
+from liteq.message import Lease, RunSpec
 from liteq.storage.storage import Storage
 from liteq.worker.pool import Pool
 from liteq.worker.pool.page import StepNow
-from liteq.worker.pool.runs import GRACE_S, fingerprint_of, has_workflows
+from liteq.worker.pool.runs import GRACE_S, fingerprint_of, flows_of
 
 __all__ = ["RunWatch"]
 
@@ -52,6 +52,7 @@ class RunWatch:
         self._room = room
         self._take = take
         self._monotonic = monotonic
+        self.specs: dict[str, RunSpec] = {}  # by name: a message sent by name alone becomes a run of it
         self._shown: dict[int, list[StepNow]] = {}  # by token, as the file says it
         self._stuck_at = 0.0
         self.due_at = inf
@@ -60,8 +61,11 @@ class RunWatch:
     def reset(self) -> None:
         """See whether there are workflows: modules may have been imported. Whatever is stuck is tried once more."""
         self._stuck_at = 0.0
-        self.due_at = 0.0 if has_workflows(self._app) else inf
-        if self.due_at == 0.0:
+        flows = flows_of(self._app)
+        self.specs.clear()
+        self.specs.update({name: flow.run_spec for name, flow in flows.items()})
+        self.due_at = 0.0 if flows else inf
+        if flows:
             fingerprint_of(self._app)  # a deploy may put other files in the place of those that were imported
 
     def rung(self) -> None: ...

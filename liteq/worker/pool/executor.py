@@ -17,7 +17,7 @@ from liteq.utils.lines import begun_lines, end_lines
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.limits import Limits, SoftLimit, limits_of
 from liteq.worker.pool.page import Page
-from liteq.worker.pool.runs import Runs, is_a_workflow
+from liteq.worker.pool.runs import Runs
 from liteq.worker.revoking import revoked_outcome
 
 __all__ = ["Executor"]
@@ -90,8 +90,6 @@ class Executor:
             logger.warning("%s[%s] is handed back: %s", lease.task, lease.id, exc)
             return Release(pause_ms=FIRST_PAUSE_MS, options=lease.options), 0.0
         except Exception as exc:
-            if is_a_workflow(task):
-                return self.runs.adopt(lease, task), 0.0
             return self._refuse_unread(lease, exc), 0.0
         if lease.flags & Flag.EARLY_ACK and not self._begin(lease):
             return Release(), 0.0

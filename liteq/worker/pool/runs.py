@@ -16,7 +16,7 @@ from liteq.worker.pool.limits import SoftLimit, StepLimit
 from liteq.worker.pool.page import Page, StepNow
 from liteq.worker.revoking import revoked_outcome
 
-__all__ = ["GRACE_S", "Runs", "fingerprint_of", "has_workflows", "is_a_workflow", "lost_in_a_run", "timed_out"]
+__all__ = ["GRACE_S", "Runs", "fingerprint_of", "flows_of", "lost_in_a_run", "timed_out"]
 
 logger = logging.getLogger("liteq.worker")
 
@@ -31,14 +31,9 @@ def fingerprint_of(app: App) -> str:
     return found(app)
 
 
-def is_a_workflow(task: Any) -> bool:
-    """Whether a task of the registry is a workflow."""
-    return bool(getattr(task, "is_workflow", False))
-
-
-def has_workflows(app: App) -> bool:
-    """Whether a workflow is among the tasks of `app`."""
-    return any(map(is_a_workflow, app.tasks.values()))
+def flows_of(app: App) -> dict[str, Any]:
+    """The workflows among the tasks of `app`, by name."""
+    return {name: task for name, task in app.tasks.items() if getattr(task, "is_workflow", False)}
 
 
 class Runs:
@@ -93,15 +88,6 @@ class Runs:
             task: Any = self._app.tasks.get(lease.task)
             text = _in_words(outcome.error)
             signals.workflow_failed.send(sender=task, run_id=lease.id, name=lease.task, error=text)
-
-    def adopt(self, lease: Lease, task: Any) -> Outcome:
-        """Make a run of a message that was sent by name alone, and give it back: it is claimed as one."""
-        try:
-            self._app.storage.runs.adopt(lease, task.run_spec)
-        except StorageError as exc:
-            logger.warning("%s[%s] is handed back: %s", lease.task, lease.id, exc)
-            return Release(pause_ms=PAUSE_MS, options=lease.options)
-        return Release()
 
     def _tell_stuck(self, lease: Lease, outcome: Park) -> None:
         text = _in_words(outcome.error)

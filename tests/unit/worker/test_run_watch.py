@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-import sys
 from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
-from liteq import LiteQ
 from liteq.exceptions import StepTimeout, WorkerLostError
-from liteq.message import Flag, Lease, Release, Suspend
+from liteq.message import Flag, Lease, Release, RunSpec, Suspend
 from liteq.serialization import decode_error
 from liteq.testing import FakeClock
 from liteq.worker.chores import runs
 from liteq.worker.chores.runs import LOOK_S, SHOWN_S, STUCK_S, RunWatch
-from liteq.worker.pool.fingerprint import RELEASE, fingerprint
 from liteq.worker.pool.page import StepNow
 from liteq.worker.pool.runs import GRACE_S, lost_in_a_run, timed_out
 
@@ -44,7 +41,8 @@ class Watched:
         self.stuck: list[Lease] = []
         self.taken: list[Lease] = []
         self.room = 2
-        monkeypatch.setattr(runs, "has_workflows", lambda _app: workflows)
+        flow = SimpleNamespace(run_spec=RunSpec("2"))
+        monkeypatch.setattr(runs, "flows_of", lambda _app: {"shop.flow": flow} if workflows else {})
         pool: Any = SimpleNamespace(steps=lambda: self.steps, end_overdue=self.looks.append, leases=lambda: [lease()])
         storage: Any = SimpleNamespace(runs=SimpleNamespace(show=self.note, claim_stuck=self.claim_stuck))
         conf = SimpleNamespace(visibility_timeout=60.0)
@@ -69,12 +67,18 @@ class Watched:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    monkeypatch.setenv(RELEASE, "r2")
+    monkeypatch.setattr(runs, "fingerprint_of", lambda _app: "r2")
     return Watched(monkeypatch)
 
 
 def test_a_worker_without_workflows_has_no_work_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Watched(monkeypatch, workflows=False).watch.due_at == math.inf
+    watch = Watched(monkeypatch, workflows=False).watch
+    assert watch.due_at == math.inf
+    assert watch.specs == {}
+
+
+def test_it_knows_the_workflows_by_name(watched: Watched) -> None:
+    assert watched.watch.specs == {"shop.flow": RunSpec("2")}
 
 
 def test_it_looks_once_a_second_and_when_something_is_due(watched: Watched) -> None:
@@ -97,7 +101,15 @@ def test_a_step_is_shown_once_it_has_run_for_two_seconds_and_until_it_ends(watch
     assert (row, token) == (70, 7)
     begun_ms = watched.clock.now_ms() - 3_000
     assert orjson.loads(document) == [
-        {"scope": "1", "pos": 3, "kind": "step", "name": "shop.charge", "key": "k", "attempt": 2, "started_ms": begun_ms}
+        {
+            "scope": "1",
+            "pos": 3,
+            "kind": "step",
+            "name": "shop.charge",
+            "key": "k",
+            "attempt": 2,
+            "started_ms": begun_ms,
+        }
     ]
     watched.steps = []
     watched.turn_at(4.0)
@@ -107,7 +119,7 @@ def test_a_step_is_shown_once_it_has_run_for_two_seconds_and_until_it_ends(watch
 def test_what_is_stuck_is_tried_as_far_as_there_is_room(watched: Watched) -> None:
     watched.stuck = [lease(token) for token in (1, 2, 3)]
     watched.turn_at(0.1)
-    asked = {"queues": ["q"], "worker": 4, "fingerprint": "release r2", "limit": 2, "visibility_s": 60.0}
+    asked = {"queues": ["q"], "worker": 4, "fingerprint": "r2", "limit": 2, "visibility_s": 60.0}
     assert watched.asked == [asked]
     assert [one.token for one in watched.taken] == [1, 2]
     watched.turn_at(1.1)
@@ -156,40 +168,3 @@ def test_a_step_whose_place_was_cut_is_a_crash() -> None:
     outcome = timed_out(step(0.0, whole=False), 5_000)
     assert isinstance(outcome, Release)
     assert outcome.crashed
-
-
-# -- the fingerprint -------------------------------------------------------------------------------------------------
-
-MODULE = """
-from liteq import LiteQ
-app = LiteQ("printed", broker="sqlite:///queue.db")
-
-@app.task
-def work():
-    return {number}
-"""
-
-
-def fingerprint_of(number: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setitem(sys.modules, "printed", None)
-    del sys.modules["printed"]
-    folder = tmp_path / str(len(list(tmp_path.iterdir())))
-    folder.mkdir()
-    (folder / "printed.py").write_text(MODULE.format(number=number))
-    monkeypatch.syspath_prepend(folder)
-    import printed  # type: ignore[import-not-found]
-
-    app: LiteQ = printed.app
-    return fingerprint(app)
-
-
-def test_the_same_code_has_the_same_fingerprint_wherever_it_is(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(RELEASE, raising=False)
-    one, same, other = (fingerprint_of(n, tmp_path, monkeypatch) for n in (1, 1, 2))
-    assert one == same
-    assert one != other
-
-
-def test_a_release_that_is_named_counts_in_its_place(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(RELEASE, "2026-11")
-    assert fingerprint_of(1, tmp_path, monkeypatch) == fingerprint_of(2, tmp_path, monkeypatch) == "release 2026-11"
