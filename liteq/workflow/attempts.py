@@ -185,7 +185,7 @@ def _own(failure: BaseException, machine: Machine) -> None:
 
 
 def _plain(call: Attempts, _slot: int) -> Any:
-    return call.returned(call.step.function(*call.args, **call.kwargs))
+    return call.returned(call.machine.function_of(call.step)(*call.args, **call.kwargs))
 
 
 def _special(step: Step[Any, Any]) -> Callable[[Attempts, int], Any]:

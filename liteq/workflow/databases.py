@@ -58,7 +58,7 @@ def _executed(call: Attempts, connection: Connection, mark: str) -> bytes:
     call.frame.transaction = connection
     try:
         with limited(machine, step.timeout_s):
-            value = step.function(*call.args, **call.kwargs)
+            value = machine.function_of(step)(*call.args, **call.kwargs)
     finally:
         call.frame.transaction = None
     data, _ = step.form.kept(value, machine.max_bytes)
@@ -123,7 +123,7 @@ def _in_djangos_queue(call: Attempts, alias: str) -> Any:
         call.frame.transaction = connections[alias]
         try:
             with limited(machine, step.timeout_s):
-                value = step.function(*call.args, **call.kwargs)
+                value = machine.function_of(step)(*call.args, **call.kwargs)
         finally:
             call.frame.transaction = None
         return call.returned(value)

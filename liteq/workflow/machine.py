@@ -67,6 +67,8 @@ class Machine:
         self.runs = app.storage.runs
         self.now_ms = app.clock.now_ms
         self.sleeps_here = isinstance(app.clock, SystemClock)  # a clock that is moved by hand passes in no sleep
+        self.mocks: Any = getattr(app, "workflow_mocks", None) or None  # of a test, by name
+        self.is_strict: bool = app.conf.workflow_strict_replay
         self.page = page
         self.stop = stop
         self.limit = limit
@@ -125,6 +127,13 @@ class Machine:
         if mark not in self.marks:
             self.new_marks.append(mark)
             self._note(mark)
+
+    def function_of(self, step: Any) -> Callable[..., Any]:
+        """The function of a step; in a test, that which was put in its place."""
+        if self.mocks is None:
+            return step.function  # type: ignore[no-any-return]
+        name: str = step.name
+        return self.mocks.get(name) or self.mocks.get(name.rpartition(".")[2]) or step.function  # type: ignore[no-any-return]
 
     def take_marks(self) -> bytes | None:
         """The new marks, for a write that takes them."""

@@ -38,7 +38,7 @@ def run_special(call: Attempts, _slot: int) -> Any:
             return found
     if not step.tx:
         with limited(call.machine, step.timeout_s):
-            value = step.function(*call.args, **call.kwargs)
+            value = call.machine.function_of(step)(*call.args, **call.kwargs)
         return call.returned(value)
     if step.tx is True:
         return _in_the_queue(call)
@@ -121,7 +121,7 @@ def _in_the_queue(call: Attempts) -> Any:
         call.frame.transaction = QueueTransaction(inner)
         try:
             with limited(machine, step.timeout_s):
-                value = step.function(*call.args, **call.kwargs)
+                value = machine.function_of(step)(*call.args, **call.kwargs)
             data, value = step.form.kept(value, machine.max_bytes)
             ended = machine.now_ms()
             row: StepRow = call.row(output=data, ended_ms=ended, marks=machine.take_marks())

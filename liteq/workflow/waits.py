@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from liteq import signals
 from liteq.clock import from_ms, to_ms
 from liteq.exceptions import ApprovalTimeout, EventTimeout
 from liteq.message import StepRow
@@ -200,16 +199,7 @@ def _request(title: str, details: Any, form: Any) -> bytes:
 
 
 def _remind(scope: Scope, row: StepRow) -> None:
+    from liteq.workflow.announce import announce_request
+
     machine = scope.machine
-    tell_request(machine.app.tasks.get(machine.lease.task), machine.run_id, machine.lease.task, row)
-
-
-def tell_request(sender: Any, run_id: str, name: str, row: StepRow) -> None:
-    """Send the signal `approval_requested` for an open approval."""
-    if not signals.approval_requested.receivers:
-        return
-    document = decode(row.details) if row.details else {}
-    signals.approval_requested.send(
-        sender=sender, run_id=run_id, name=name, title=row.name, details=document.get("details"),
-        schema=document.get("schema"), due=None if row.due_ms is None else from_ms(row.due_ms),
-    )  # fmt: skip
+    announce_request(machine.app, machine.run_id, machine.lease.task, row)
