@@ -71,8 +71,9 @@ class Budget:
     """The share of one turn in tasks whose rate is limited; the claim notes in it how much it used.
 
     `bucket`: this worker's own bucket of a task, None where it has none. `now_s` belongs to these, by the monotonic
-    clock. `most`: how many runs of a workflow may execute at once, over all workers. `used` is to be taken out of them once the transaction has committed. `wait_s`: until the next look is worth
-    it, 0 for at once; None when nothing was looked at.
+    clock. `most`: how many runs of a workflow may execute at once, over all workers. `used` is to be taken out of the
+    buckets once the transaction has committed. `wait_s`: until the next look is worth it, 0 for at once; None when
+    nothing was looked at.
     """
 
     bucket: Callable[[str], Bucket | None]

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from liteq.clock import Clock, SystemClock
-from liteq.message import Batch, Flag, Lease, Message, Outcome, RunSpec, WorkerIdentity
+from liteq.message import Batch, Lease, Message, Outcome, RunSpec, WorkerIdentity
 from liteq.storage import cancel as _cancel
 from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
@@ -32,7 +32,7 @@ from liteq.storage.facades.runs import Runs
 from liteq.storage.interrupts import closes_itself, give_up
 from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
-from liteq.storage.steps import adopt as _adopt
+from liteq.storage.steps.adopt import adopt
 from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
@@ -234,12 +234,7 @@ class Storage:
                     tx, queues, worker=worker, limit=limit, visibility_ms=int(visibility_s * 1000), now_ms=now_ms
                 )
             if flows:
-                leases = [
-                    _adopt.adopt(tx, lease, flows[lease.task], now_ms=now_ms)
-                    if lease.task in flows and not lease.flags & Flag.RUN
-                    else lease
-                    for lease in leases
-                ]
+                leases = adopt(tx, leases, flows, now_ms=now_ms)
             if leases:
                 command = _commands.last_seen(tx)
         # A row that woke up and was not claimed here is for others: ring only then, a busy worker would wake all idle.

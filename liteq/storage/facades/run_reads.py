@@ -52,7 +52,7 @@ class RunReads(Facade):
             return _backlog.waiting(tx)
 
     def needed_marks(self) -> list[tuple[str, str, str, int]]:
-        """What unfinished runs still need: (name of the workflow, "patch" or "version", its id, how many runs)."""
+        """The needs of unfinished runs: (name of the workflow, "patch" or "version", its id, how many runs)."""
         with self._driver.read() as tx:
             return _listing.needed_marks(tx)
 
@@ -62,7 +62,7 @@ class RunReads(Facade):
             return _transfer.export(tx, run_id)
 
     def memo_stats(self) -> list[MemoStats]:
-        """What the memo holds, by the name of the step."""
+        """The content of the memo, by the name of the step."""
         with self._driver.read() as tx:
             return _memo.stats(tx)
 

@@ -52,7 +52,7 @@ class RunWrites(Facade):
         return started
 
     def history(self, run: int) -> History:
-        """What is recorded of the run of this row number in its present generation, with the facts of now.
+        """The steps of the run of this row number, in its present generation, with the facts of now.
 
         Raises LookupError where there is no such run.
         """
@@ -205,7 +205,7 @@ class RunWrites(Facade):
             return _showing.emit(tx, hold, stream, step, chunks, attempt)
 
     def asked(self, hold: Hold) -> Asked | None:
-        """What is asked of the run, as long as no write has told it; a read, for long steps. Raises LeaseLost."""
+        """The request to the run that no write has told it of yet; a read, for long steps. Raises LeaseLost."""
         with self._driver.read() as tx:
             return _executing.asked(tx, hold)
 

@@ -1,4 +1,4 @@
-"""What people ask of runs: to cancel, pause, resume, decide, go on after a failure."""
+"""Requests of people to runs: to cancel, pause, resume, decide, go on after a failure."""
 
 from __future__ import annotations
 

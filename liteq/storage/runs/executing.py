@@ -87,7 +87,7 @@ def _lost(tx: Transaction, hold: Hold) -> LeaseLost:
 
 
 def obey(tx: Transaction, hold: Hold, held: _Held) -> Asked | None:
-    """What is asked of the run: told once, what it checkpoints from now on is its clean-up."""
+    """The request to the run: told once, what it checkpoints from now on is its clean-up."""
     if not held.flags & Flag.ASKED:
         return None
     tx.executemany(OBEYED, [(hold.run,)])
@@ -95,7 +95,7 @@ def obey(tx: Transaction, hold: Hold, held: _Held) -> Asked | None:
 
 
 def asked(tx: Transaction, hold: Hold) -> Asked | None:
-    """What is asked of the run, not told yet; a read. Raises LeaseLost."""
+    """The request to the run that is not told yet; a read. Raises LeaseLost."""
     for row in tx.execute(LOOK, (hold.run, hold.token)):
         held = _Held._make(row)
         return Asked(held.asked, held.reason) if held.flags & Flag.ASKED and held.asked is not None else None

@@ -11,7 +11,7 @@ __all__ = ["history"]
 
 
 def history(tx: Transaction, run: int) -> History:
-    """What is recorded of a run in its present generation. Raises LookupError."""
+    """The steps of a run in its present generation. Raises LookupError."""
     facts = look_at(tx, run)
     if facts is None:
         raise LookupError(f"no run has the number {run}")

@@ -22,7 +22,7 @@ from liteq.storage.steps.wake import SLOT
 __all__ = ["STATUSES", "approvals", "find", "list_runs", "needed_marks", "steps"]
 
 STATUSES: Final = ("queued", "running", "waiting", "paused", "stuck", "succeeded", "failed", "cancelled")
-STATUS: Final = """
+_STATUS: Final = """
 CASE WHEN m.state = 'succeeded' THEN 'succeeded'
      WHEN m.state = 'dead' OR m.state = 'upstream_failed' THEN 'failed'
      WHEN m.state = 'cancelled' THEN 'cancelled'
@@ -31,29 +31,29 @@ CASE WHEN m.state = 'succeeded' THEN 'succeeded'
      WHEN m.state = 'pending' OR m.state = 'held' THEN 'queued'
      ELSE 'waiting' END
 """
-COLUMNS: Final = f"""
-SELECT r.run, m.id, r.name, {STATUS}, r.version, r.gen, m.queue, m.priority, {PAYLOAD_COLUMN}, m.options,
+_COLUMNS: Final = f"""
+SELECT r.run, m.id, r.name, {_STATUS}, r.version, r.gen, m.queue, m.priority, {PAYLOAD_COLUMN}, m.options,
        {RESULT_COLUMN}, m.error, CASE WHEN m.state = 'scheduled' THEN m.due_ms END, m.parent_id, m.root_id,
        r.forked_from, r.step, r.asked, r.reason, r.fingerprint, r.now, m.created_ms, r.started_ms, m.finished_ms,
        r.deadline_ms
 """
-JOINED: Final = "FROM liteq_runs AS r JOIN liteq_messages AS m ON m.seq = r.run"
-FIND = f"{COLUMNS} {JOINED} WHERE m.id = ?"
-PAGE: Final = f"""
-   AND (CAST(:status AS TEXT) IS NULL OR {STATUS} = :status)
+_JOINED: Final = "FROM liteq_runs AS r JOIN liteq_messages AS m ON m.seq = r.run"
+FIND = f"{_COLUMNS} {_JOINED} WHERE m.id = ?"
+_PAGE: Final = f"""
+   AND (CAST(:status AS TEXT) IS NULL OR {_STATUS} = :status)
    AND (CAST(:since_ms AS BIGINT) IS NULL OR m.created_ms >= :since_ms)
    AND r.run < :before
  ORDER BY r.run DESC LIMIT :limit
 """
 # By the index that leaves the fewest rows to look at.
 LISTS: Mapping[str, str] = {
-    "all": f"{COLUMNS} {JOINED} WHERE r.step = 0 {PAGE}",
-    "name": f"{COLUMNS} {JOINED} WHERE r.step = 0 AND r.name = :name {PAGE}",
-    "tag": f"""{COLUMNS}
+    "all": f"{_COLUMNS} {_JOINED} WHERE r.step = 0 {_PAGE}",
+    "name": f"{_COLUMNS} {_JOINED} WHERE r.step = 0 AND r.name = :name {_PAGE}",
+    "tag": f"""{_COLUMNS}
   FROM liteq_run_tags AS t JOIN liteq_runs AS r ON r.run = t.run JOIN liteq_messages AS m ON m.seq = r.run
- WHERE t.tag = :tag AND (CAST(:name AS TEXT) IS NULL OR r.name = :name) {PAGE.replace("r.run", "t.run")}""",
-    "parked": f"""{COLUMNS} {JOINED}
- WHERE r.parked IS NOT NULL AND r.parked = :status AND (CAST(:name AS TEXT) IS NULL OR r.name = :name) {PAGE}""",
+ WHERE t.tag = :tag AND (CAST(:name AS TEXT) IS NULL OR r.name = :name) {_PAGE.replace("r.run", "t.run")}""",
+    "parked": f"""{_COLUMNS} {_JOINED}
+ WHERE r.parked IS NOT NULL AND r.parked = :status AND (CAST(:name AS TEXT) IS NULL OR r.name = :name) {_PAGE}""",
 }
 NUMBER = f"SELECT seq FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN} <> 0"
 TAGS = "SELECT tag FROM liteq_run_tags WHERE run = ? ORDER BY tag"
@@ -68,14 +68,14 @@ SELECT s.kind, s.name, s.child, s.waited FROM liteq_steps AS s
 AWAITS = "SELECT awaits, state FROM liteq_messages WHERE seq = ?"
 GENS = "SELECT DISTINCT gen FROM liteq_steps WHERE run = ? ORDER BY gen"
 CHILD_STATE = "SELECT state FROM liteq_messages WHERE id = ?"
-APPROVALS: Final = """
+_APPROVALS: Final = """
 SELECT m.id, s.name, s.details, s.started_ms, s.due_ms
   FROM liteq_steps AS s JOIN liteq_messages AS m ON m.seq = s.run JOIN liteq_runs AS r ON r.run = s.run
  WHERE s.waited IS NOT NULL AND s.ended_ms IS NULL AND s.waited >= 'approval ' AND s.waited < 'approval!'
    AND s.gen = r.gen AND m.finished_ms IS NULL
 """
-ALL_APPROVALS = f"{APPROVALS} ORDER BY s.started_ms, m.id LIMIT ?"
-APPROVALS_OF = f"{APPROVALS} AND s.run = ? ORDER BY s.started_ms LIMIT ?"
+ALL_APPROVALS = f"{_APPROVALS} ORDER BY s.started_ms, m.id LIMIT ?"
+APPROVALS_OF = f"{_APPROVALS} AND s.run = ? ORDER BY s.started_ms LIMIT ?"
 UNFINISHED_RUNS = f"""
 SELECT r.run, r.name, r.version, r.gen, r.marks FROM liteq_runs AS r JOIN liteq_messages AS m ON m.seq = r.run
  WHERE r.step = 0 AND m.state IN {sql_list(UNFINISHED)} ORDER BY r.run
@@ -209,7 +209,7 @@ def approvals(tx: Transaction, run_id: str | None, *, limit: int) -> list[Approv
 
 
 def needed_marks(tx: Transaction) -> list[tuple[str, str, str, int]]:
-    """What unfinished runs need: (workflow, "patch" or "version", its id, how many runs). Costs a scan of them."""
+    """The needs of unfinished runs: (workflow, "patch" or "version", its id, how many runs). Costs a scan of them."""
     counts = Counter[tuple[str, str, str]]()
     for run, name, version, gen, marks in tx.execute(UNFINISHED_RUNS):
         counts[name, "version", version] += 1

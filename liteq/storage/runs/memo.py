@@ -42,14 +42,14 @@ CLEAR = "DELETE FROM liteq_memo WHERE output IS NOT NULL AND (CAST(:name AS TEXT
 
 
 def look(tx: Transaction, key: str, *, now_ms: int) -> bytes | None:
-    """What is stored under `key`; a read."""
+    """The result under `key`; None where none is stored. A read."""
     for (output,) in tx.execute(STORED, (key, now_ms)):
         return bytes(output)
     return None
 
 
 def claim(tx: Transaction, hold: Hold, key: str, name: str, *, now_ms: int) -> MemoTaken:
-    """What is stored under `key`, or else the right to compute it, unless another run has that."""
+    """The result under `key`, or else the right to compute it, unless another run has that."""
     output = look(tx, key, now_ms=now_ms)
     if output is not None or tx.execute(CLAIMED, (key,)):
         return MemoTaken(output, mine=False)
@@ -75,7 +75,7 @@ def expire(tx: Transaction, *, now_ms: int, limit: int) -> int:
 
 
 def stats(tx: Transaction) -> list[MemoStats]:
-    """What is kept, by the name of the step."""
+    """The numbers of what is kept, by the name of the step."""
     return [MemoStats._make(row) for row in tx.execute(STATS)]
 
 

@@ -23,17 +23,14 @@ class Started(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What is asked of a run that executes, to be obeyed after the write that told it: "cancel", "pause", "timeout".
-
-    "stopped": the worker is about to leave; nothing is noted of that, the run gives its lease back.
-    """
+    """A request to a run that executes, to be obeyed after the write that told it: "cancel", "pause", "timeout"."""
 
     what: str
     reason: str = ""
 
 
 class History(NamedTuple):
-    """What a run has behind it in its present generation: one snapshot. `steps` are in the order of their places."""
+    """The past of a run in its present generation: one snapshot. `steps` are in the order of their places."""
 
     facts: RunFacts
     steps: list[StepRow]

@@ -1,4 +1,4 @@
-"""What a run shows while it runs: values, tags, streams. Written under its lease, seen by others at once."""
+"""The signs of a run while it runs: values, tags, streams. Written under its lease, seen by others at once."""
 
 from __future__ import annotations
 
