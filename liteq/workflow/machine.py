@@ -78,7 +78,7 @@ class Machine:
         self.is_async = False
         self.flow: Any = None
         self.emitters: dict[Place, Any] = {}
-        self.recorded = 0
+        self.calls = 0  # that the body has made, the same at the same place of each replay
         self.scope: Scope | None = None  # of the body itself
         self.is_step = False  # of a step that was sent as a message
         self.rows: dict[Place, StepRow] = {}
@@ -108,7 +108,6 @@ class Machine:
             rows[row.scope, row.pos] = row
             if row.pos > ahead.get(row.scope, -1):
                 ahead[row.scope] = row.pos
-        self.recorded = len(rows)
         for mark in history.marks:
             self._note(mark)
         if len(rows) >= self.app.conf.workflow_history_warning:
