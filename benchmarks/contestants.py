@@ -126,7 +126,8 @@ CONTESTANTS: dict[str, Contestant] = {
         setting="prefork, 2 children, polls every 1 ms in batches of 64", pace=1_000,
     ),
     "dbos": Contestant(
-        "DBOS + SQLite", "dbos_sqlite", "dbos", DBOS, ("durable",), setting="in one process", pace=500, syncs=DBOS_SYNCS,
+        "DBOS + SQLite", "dbos_sqlite", "dbos", DBOS, ("durable",), setting="in one process", pace=500,
+        syncs=DBOS_SYNCS,
     ),
     "dbos-wal": Contestant(
         "DBOS + SQLite, WAL", "dbos_sqlite", "dbos", DBOS, ("durable",), options={"wal": True},

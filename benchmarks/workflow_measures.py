@@ -1,13 +1,14 @@
 """The measures of workflows: steps a second, suspensions, long runs, and runs that sleep.
 
-A contestant offers `flows(runs, steps, first)`: start that many runs, of that many no-op steps each; the step `n` of the
-run `r` stamps the slot `first + r * steps + n`. One that has no workers of its own kind offers `own_steps`.
+A contestant offers `flows(runs, steps, first)`: start that many runs, of that many no-op steps each; the step `n` of
+the run `r` stamps the slot `first + r * steps + n`. One that has no workers of its own kind offers `own_steps`.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.processes import cpu_s
@@ -21,19 +22,25 @@ Figures = dict[str, Any]
 
 
 def steps(bench: Bench, in_all: int = 4_000, steps: int = 10, at_once: int = 50) -> Figures:
-    """`in_all` no-op steps in runs of `steps`, `at_once` in the queue at a time: all steps by the time from the first one to the last one.
+    """`in_all` no-op steps in runs of `steps`, `at_once` in the queue at a time: all steps of those by the time from the
+    first one to the last one.
 
     `at_once` 1: one run at a time, and of it the time between its first step and its last, without its start.
     """
-    start, rates, n, runs = bench.offer("flows"), [], 0, max(at_once, in_all // steps)
+    start, runs = bench.offer("flows"), max(at_once, in_all // steps)
+    rates: list[float] = []
+    gaps: list[float] = []
+    n = 0
     with bench.workers():
         while n < runs:
             now, first = min(at_once, runs - n), n * steps
             start(now, steps, first)
             stamps = _stamps(bench, first, now * steps)
             rates.append((now * steps - 1) / (max(stamps) - min(stamps)))
+            gaps += [b - a for a, b in pairwise(stamps)] if at_once == 1 else []
             n += now
-    return {"steps_per_s": statistics.median(rates), **bench.counted(runs * steps)}
+    figures = {"step_p50_us": statistics.median(gaps) * 1e6} if gaps else {}
+    return {"steps_per_s": statistics.median(rates), **figures, **bench.counted(runs * steps)}
 
 
 def _stamps(bench: Bench, first: int, n: int, within_s: float = 60.0) -> list[float]:
@@ -47,8 +54,8 @@ def _stamps(bench: Bench, first: int, n: int, within_s: float = 60.0) -> list[fl
 
 
 def suspensions(bench: Bench, turns: int = 200) -> Figures:
-    """A run that waits for an event, does a step, and waits again: from one step to the next, where the event is sent as
-    soon as the step is seen; so it is the end of an activation, the suspension, the send, the claim and the replay."""
+    """A run that waits for an event, does a step, and waits again: from one step to the next, where the event is sent
+    as soon as the step is seen; so it is the end of an activation, the suspension, the send, the claim and the replay."""
     begin, send = bench.offer("waiting_run"), bench.offer("wake")
     with bench.workers() as workers:
         begin(turns)
@@ -56,7 +63,7 @@ def suspensions(bench: Bench, turns: int = 200) -> Figures:
             send()
             workers.wait_for(turn)
         stamps = bench.slots.times(turns)
-    waits = [(b - a) * 1000 for a, b in zip(stamps, stamps[1:], strict=False)]
+    waits = [(b - a) * 1000 for a, b in pairwise(stamps)]
     return {"p50_ms": statistics.median(waits), "p99_ms": statistics.quantiles(waits, n=100)[98]}
 
 
@@ -65,12 +72,14 @@ def long_run(bench: Bench, steps: int = 10_000) -> Figures:
     with bench.workers():
         bench.offer("flows")(1, steps, 0)
         stamps, tenth = _stamps(bench, 0, steps, within_s=120), steps // 10
-    gaps = [b - a for a, b in zip(stamps, stamps[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(stamps)]
     early, late = statistics.median(gaps[tenth : 2 * tenth]), statistics.median(gaps[-tenth:])
     return {"growth": late / early, "early_us": early * 1e6, "late_us": late * 1e6}
 
 
-def sleeping(bench: Bench, runs: int = 100_000, settle_s: float = 2.0, seconds: float = 4.0, samples: int = 20) -> Figures:
+def sleeping(
+    bench: Bench, runs: int = 100_000, settle_s: float = 2.0, seconds: float = 4.0, samples: int = 20
+) -> Figures:
     """With that many runs asleep for a day: the processor's time of idle workers, the cost of a claim, and by how much
     a run that sleeps half a second wakes too late."""
     bench.offer("sleepers")(runs)

@@ -1,6 +1,6 @@
 """DBOS on SQLite, in one process, as its guide begins: workflows and steps are called there, and run in its threads.
 
-It syncs each commit in a rollback journal, as shipped; `wal` in its options: the file is made with journal_mode=WAL before.
+It syncs each commit in a rollback journal, as shipped; with `wal` in its options its file is in WAL mode before.
 """
 
 from __future__ import annotations
