@@ -22,8 +22,8 @@ Figures = dict[str, Any]
 
 
 def steps(bench: Bench, in_all: int = 4_000, steps: int = 10, at_once: int = 50) -> Figures:
-    """`in_all` no-op steps in runs of `steps`, `at_once` in the queue at a time: all steps of those by the time from the
-    first one to the last one.
+    """`in_all` no-op steps in runs of `steps`, `at_once` in the queue at a time: all of those steps by the time from
+    the first one to the last one.
 
     `at_once` 1: one run at a time, and of it the time between its first step and its last, without its start.
     """
@@ -55,7 +55,7 @@ def _stamps(bench: Bench, first: int, n: int, within_s: float = 60.0) -> list[fl
 
 def suspensions(bench: Bench, turns: int = 200) -> Figures:
     """A run that waits for an event, does a step, and waits again: from one step to the next, where the event is sent
-    as soon as the step is seen; so it is the end of an activation, the suspension, the send, the claim and the replay."""
+    as soon as the step is seen; so it is the end of an activation, a suspension, a send, a claim and a replay."""
     begin, send = bench.offer("waiting_run"), bench.offer("wake")
     with bench.workers() as workers:
         begin(turns)
