@@ -1,4 +1,4 @@
-"""An agent: it asks a model, runs the tools that the model wants, and asks again. Killed at any point, it goes on there.
+"""An agent: it asks a model, runs the tools that the model wants, and asks again. Killed anywhere, it goes on there.
 
 The answer of the model is kept in the run's history, and in the memo: it is paid for once.
 """
@@ -30,10 +30,10 @@ class NoAnswer(Exception):
 @app.step(memo="30d", retries=5, backoff=(0.2, 5.0), retry_on=(OSError,), timeout="1m")
 def ask_model(messages: list[Message]) -> Message:
     """One call of the model. It costs money."""
-    request = urllib.request.Request(
+    request = urllib.request.Request(  # noqa: S310 - the address is this machine's
         MODEL, json.dumps(messages).encode(), {"Content-Type": "application/json", "Idempotency-Key": ctx.step_key}
     )
-    with urllib.request.urlopen(request) as response:
+    with urllib.request.urlopen(request) as response:  # noqa: S310 - as above
         answer: Message = json.loads(response.read())
     return answer
 

@@ -1,13 +1,14 @@
 """A fake model server: `python model.py PORT LEDGER`. It answers as a model would, and charges a cent a call.
 
-Each call is a line of LEDGER, written before the answer leaves: that is the bill.
+Each call that it answers is a line of LEDGER: that is the bill. As a payment service does, it keeps its answers by the
+idempotency key of the request: the same key again gets the same answer, and is not billed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -27,28 +28,34 @@ def answer(messages: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """POST: one call of the model. Its idempotency key is of no use to this server, as with most models."""
+    """POST: one call of the model."""
 
     ledger: Path
+    answers: dict[str, dict[str, Any]]
+    lock: threading.Lock
 
     def do_POST(self) -> None:
         messages = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        asked = hashlib.sha256(json.dumps(messages, sort_keys=True).encode()).hexdigest()[:16]
-        with self.ledger.open("a") as bill:
-            bill.write(f"{asked}\n")
-        body = json.dumps(answer(messages)).encode()
+        key = self.headers["Idempotency-Key"]
+        with self.lock:
+            if key not in self.answers:
+                self.answers[key] = answer(messages)
+                with self.ledger.open("a") as bill:
+                    bill.write(f"{key}\n")
+        body = json.dumps(self.answers[key]).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Say nothing."""
 
 
 def serve(port: int, ledger: Path) -> ThreadingHTTPServer:
     """A server that listens; the caller runs it."""
-    return ThreadingHTTPServer(("127.0.0.1", port), type("Billed", (Handler,), {"ledger": ledger}))
+    own = {"ledger": ledger, "answers": {}, "lock": threading.Lock()}
+    return ThreadingHTTPServer(("127.0.0.1", port), type("Billed", (Handler,), own))
 
 
 if __name__ == "__main__":

@@ -22,12 +22,13 @@ app.conf.beat_schedule = {"nightly": {"task": "etl.nightly", "schedule": crontab
 @app.step
 def list_items(day: str, n: int) -> list[int]:
     """The items of `day`: here `n` numbers, in life the rows of another system."""
+    (DATA / "listed").write_text(day)
     return list(range(n))
 
 
 @app.step(retries=3, backoff=(0.1, 5.0))
 def load(item: int) -> int:
-    """Load one item into the warehouse: here a line of a file. A kill in it repeats it, a stored one is not repeated."""
+    """Load one item: here into a line of a file. A kill in it repeats it; one that is stored is not repeated."""
     with (DATA / "loaded").open("a") as ledger:
         ledger.write(f"{item}\n")
     return item * item
