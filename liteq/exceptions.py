@@ -440,8 +440,8 @@ class NonDeterminism(WorkflowError):
 
     def __str__(self) -> str:
         return (
-            f"at {self.position} history holds {self.recorded}, and the code asks for {self.found}: put new code behind "
-            "`if ctx.patched(...)`, give the workflow a new version=, or deploy the old code again"
+            f"at {self.position} history holds {self.recorded}, and the code asks for {self.found}: put new code "
+            "behind `if ctx.patched(...)`, give the workflow a new version=, or deploy the old code again"
         )
 
 

@@ -21,9 +21,10 @@ def names(text: str | None) -> list[str] | None:
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> click.UsageError:
     """The error for a `name` of some `kind` that is not among `known`: it tells the nearest, and all that there are."""
     names_known = [str(one) for one in known]
+    plural = f"{kind}es" if kind.endswith("s") else f"{kind}s"
     near = get_close_matches(name.lower(), names_known, n=3, cutoff=0.5)
     nearest = f"nearest: {', '.join(repr(one) for one in near)}; " if near else ""
-    return click.UsageError(f"unknown {kind} {name!r}; {nearest}{kind}s: {', '.join(names_known)}{hint}")
+    return click.UsageError(f"unknown {kind} {name!r}; {nearest}{plural}: {', '.join(names_known)}{hint}")
 
 
 def one_of(kind: str, known: Iterable[str], hints: Mapping[str, str] = NO_HINTS) -> Callback:

@@ -7,14 +7,27 @@ async body. Many of one name are one node with a count.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from liteq.storage.runs.records import RunRecord, RunStep
 from liteq.utils.text import printable
 
-__all__ = ["MARKS", "Node", "Parallel", "Series", "as_mermaid", "as_text", "graph"]
+__all__ = [
+    "MARKS",
+    "Inside",
+    "Node",
+    "Parallel",
+    "Series",
+    "as_mermaid",
+    "as_text",
+    "body",
+    "call_name",
+    "graph",
+    "neighbours",
+    "worst",
+]
 
 FOLDED = 12  # so many neighbours of one name are a node of their own each; more are one together
 MOST = 500  # nodes of a series that are drawn
@@ -23,6 +36,11 @@ MARKS = {
     "done": "✓", "failed": "✗", "running": "▶", "retrying": "↻", "waiting": "…", "timed_out": "!", "cancelled": "–",
     "queued": "…", "paused": "‖", "stuck": "!", "succeeded": "✓",
 }  # fmt: skip
+
+
+def call_name(kind: str, name: str) -> str:
+    """A call in words: the name of a step, and what else it is with its kind."""
+    return name if kind in {"step", "run", "", name} else f"{kind} {name}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -40,7 +58,7 @@ class Node:
     @property
     def label(self) -> str:
         """The name with its kind, where that is no plain step."""
-        what = self.name if self.kind in {"step", "run", ""} else f"{self.kind} {self.name}".rstrip()
+        what = call_name(self.kind, self.name)
         return f"{what} × {self.count:,}" if self.count > 1 else what
 
     @property
@@ -64,21 +82,35 @@ class Series:
     parts: list[Node | Parallel] = field(default_factory=list)
 
 
-def graph(run: RunRecord, steps: Sequence[RunStep]) -> Series:
-    """The graph of a run, with a node for its start and, once it has ended, for its end."""
+Inside = Callable[[str], "Series | None"]
+"""The inside of a child, by its id; None where it is not drawn."""
+
+
+def graph(run: RunRecord, steps: Sequence[RunStep], inside: Inside | None = None) -> Series:
+    """The graph of a run, with a node for its start and, once it has ended, for its end.
+
+    `inside`: what children consist of, which is drawn below their calls.
+    """
+    start = Node(0, "run", run.name, run.status, detail=f"run {run.id}")
+    end = [Node(-1, "run", "end", run.status)] if run.finished_ms is not None else []
+    return Series([start, *body(steps, inside).parts, *end])
+
+
+def body(steps: Sequence[RunStep], inside: Inside | None = None) -> Series:
+    """The calls of a run's present generation."""
     newest = max((one.gen for one in steps), default=0)
-    shown = [one for one in steps if one.gen == newest]
     by_scope: dict[str, list[RunStep]] = {}
-    for one in shown:
-        by_scope.setdefault(one.row.scope, []).append(one)
+    for one in steps:
+        if one.gen == newest:
+            scope = (
+                "" if one.row.scope.startswith("=") else one.row.scope
+            )  # a call with a key stands where it is called
+            by_scope.setdefault(scope, []).append(one)
     below: dict[str, list[str]] = {}
     for scope in by_scope:
         if scope:
             below.setdefault(_parent(scope, by_scope), []).append(scope)
-    start = Node(0, "run", run.name, run.status, detail=f"run {run.id}")
-    body = _series("", by_scope, below)
-    end = [Node(-1, "run", run.status, run.status)] if run.finished_ms is not None else []
-    return Series([start, *body.parts, *end])
+    return _Scopes(by_scope, below, inside).series("")
 
 
 def _parent(scope: str, known: dict[str, list[RunStep]]) -> str:
@@ -89,30 +121,49 @@ def _parent(scope: str, known: dict[str, list[RunStep]]) -> str:
     return ""
 
 
-def _series(scope: str, by_scope: dict[str, list[RunStep]], below: dict[str, list[str]]) -> Series:
-    """The calls of a scope in the order in which they began, each group of branches where its first call began."""
-    items: list[tuple[int, RunStep | str]] = [(one.n, one) for one in by_scope.get(scope, ())]
-    items += [(_first(branch, by_scope, below), branch) for branch in below.get(scope, ())]
-    items.sort(key=lambda item: item[0])
-    parts: list[Node | Parallel] = []
-    for key, group in groupby((item for _, item in items), key=_beside):
-        members = list(group)
-        if key == "branches":
-            parts.append(Parallel([_series(str(one), by_scope, below) for one in members]))
-        else:
-            nodes = _folded([one for one in members if isinstance(one, RunStep)])
-            if key == "children" and len(nodes) > 1:
-                parts.append(Parallel([Series([node]) for node in nodes]))
+@dataclass(frozen=True)
+class _Scopes:
+    """The steps of each scope, and the scopes below each."""
+
+    steps: dict[str, list[RunStep]]
+    below: dict[str, list[str]]
+    inside: Inside | None
+
+    def series(self, scope: str) -> Series:
+        """The calls of a scope in the order in which they began, each group of branches where its first call began."""
+        items: list[tuple[int, RunStep | str]] = [(one.n, one) for one in self.steps.get(scope, ())]
+        items += [(self._first(branch), branch) for branch in self.below.get(scope, ())]
+        items.sort(key=lambda item: item[0])
+        parts: list[Node | Parallel] = []
+        for key, group in groupby((item for _, item in items), key=_beside):
+            members = list(group)
+            if key == "branches":
+                lanes = [self.series(str(one)) for one in members]
+                parts += lanes[0].parts if len(lanes) == 1 and len(lanes[0].parts) == 1 else [Parallel(lanes)]
+                continue
+            drawn = [self._drawn(one) for one in neighbours([one for one in members if isinstance(one, RunStep)])]
+            if key == "children" and len(drawn) > 1:
+                parts.append(Parallel([Series(one) for one in drawn]))
             else:
-                parts += nodes
-    if len(parts) > MOST:
-        parts[MOST:] = [Node(-1, "", f"{len(parts) - MOST:,} more", "done", detail="not drawn")]
-    return Series(parts)
+                parts += [part for one in drawn for part in one]
+        if len(parts) > MOST:
+            parts[MOST:] = [Node(-1, "", f"{len(parts) - MOST:,} more", "done", detail="not drawn")]
+        return Series(parts)
 
+    def _first(self, scope: str) -> int:
+        own = [one.n for one in self.steps[scope]]
+        return min([*own, *(self._first(branch) for branch in self.below.get(scope, ()))])
 
-def _first(scope: str, by_scope: dict[str, list[RunStep]], below: dict[str, list[str]]) -> int:
-    own = [one.n for one in by_scope[scope]]
-    return min([*own, *(_first(branch, by_scope, below) for branch in below.get(scope, ()))])
+    def _drawn(self, steps: Sequence[RunStep]) -> list[Node | Parallel]:
+        """The node of a step, with the inside of its child below it; of many the node alone."""
+        first, row = steps[0], steps[0].row
+        if len(steps) > 1:
+            counts = Counter(one.status for one in steps)
+            detail = ", ".join(f"{counts[status]:,} {status.replace('_', ' ')}" for status in WORST if counts[status])
+            return [Node(first.n, row.kind, row.name, worst(counts), count=len(steps), detail=detail)]
+        node = Node(first.n, row.kind, row.name, first.status, row.attempts)
+        inner = self.inside(row.child) if self.inside is not None and row.child is not None else None
+        return [node, Parallel([inner])] if inner is not None and inner.parts else [node]
 
 
 def _beside(item: RunStep | str) -> str:
@@ -121,18 +172,20 @@ def _beside(item: RunStep | str) -> str:
     return "children" if item.row.kind in {"spawn", "map"} else "steps"
 
 
-def _folded(steps: Sequence[RunStep]) -> list[Node]:
-    found: list[Node] = []
-    for (kind, name), group in groupby(steps, key=lambda one: (one.row.kind, one.row.name)):
+def neighbours(steps: Sequence[RunStep]) -> Iterator[list[RunStep]]:
+    """The steps one by one; more than `FOLDED` next to each other that call the same, together."""
+    for _, group in groupby(steps, key=lambda one: (one.gen, one.row.scope, one.row.kind, one.row.name)):
         members = list(group)
-        if len(members) <= FOLDED:
-            found += [Node(one.n, kind, name, one.status, one.row.attempts) for one in members]
-            continue
-        counts = Counter(one.status for one in members)
-        worst = next((status for status in WORST if status in counts), "done")
-        detail = ", ".join(f"{counts[status]:,} {status.replace('_', ' ')}" for status in WORST if counts[status])
-        found.append(Node(members[0].n, kind, name, worst, count=len(members), detail=detail))
-    return found
+        if len(members) > FOLDED:
+            yield members
+        else:
+            yield from ([one] for one in members)
+
+
+def worst(statuses: Iterable[str]) -> str:
+    """The status that tells most of several."""
+    found = set(statuses)
+    return next((status for status in WORST if status in found), "done")
 
 
 # -- as text ---------------------------------------------------------------------------------------------------------
@@ -182,7 +235,7 @@ def _chart(series: Series, before: list[str], lines: list[str], used: set[str]) 
         if isinstance(part, Parallel):
             before = [end for lane in part.lanes for end in _chart(lane, before, lines, used)]
             continue
-        name = f"s{part.n}" if part.n > 0 else ("start" if part.n == 0 else f"end{len(lines)}")
+        name = f"n{sum('[' in line for line in lines)}"
         text = f"{f'{part.n} ' if part.n > 0 else ''}{_escaped(part.label)}<br/>{_escaped(part.words)}"
         lines.append(f'  {name}["{text}"]:::{part.status}')
         used.add(part.status)

@@ -12,7 +12,7 @@ from liteq.utils.text import printable
 __all__ = ["as_svg"]
 
 WIDTH, HEIGHT, DOWN, BESIDE, MARGIN = 240, 44, 26, 18, 16
-LETTERS = 32  # of a label
+LETTERS = 27  # of a label
 LINE = "#555"
 
 

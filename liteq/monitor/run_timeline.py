@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from liteq.monitor.run_graph import MARKS
+from liteq.monitor.run_graph import MARKS, call_name, neighbours, worst
 from liteq.storage.runs.records import RunRecord, RunStep
 from liteq.utils.text import span
 
@@ -26,27 +26,46 @@ class Bar(NamedTuple):
 
 
 def bars(run: RunRecord, steps: Sequence[RunStep], *, now_ms: int, width: int = 40) -> list[Bar]:
-    """The bars of the last steps. `█`: executing, `░`: waiting, with a mark at the end of one that failed."""
-    shown = list(steps)[-MOST:]
+    """The bars of the last steps, many neighbours of one name as one.
+
+    `█`: executing, `░`: waiting, with a mark at the end of one that failed or has timed out.
+    """
+    shown = [_Shown.of(group, now_ms) for group in neighbours(steps)][-MOST:]
     if not shown:
         return []
-    start = min(run.started_ms or shown[0].row.started_ms, *(one.row.started_ms for one in shown))
-    if len(steps) > len(shown):
-        start = min(one.row.started_ms for one in shown)
-    ends = [_end(one, now_ms) for one in shown]
-    whole = max(1, *(end - start for end in ends))
+    begun = min(one.start for one in shown)
+    start = begun if shown[0].n > 1 else min(run.started_ms or begun, begun)
+    whole = max(1, *(one.end - start for one in shown))
     found = []
-    for one, end in zip(shown, ends, strict=True):
-        row = one.row
-        first = min(width - 1, (row.started_ms - start) * width // whole)
-        last = max(first + 1, -(-(end - start) * width // whole))
-        letters = ("░" if row.kind in WAITS or one.status in {"waiting", "retrying"} else "█") * (last - first)
+    for one in shown:
+        first = min(width - 1, (one.start - start) * width // whole)
+        last = max(first + 1, -(-(one.end - start) * width // whole))
+        letters = ("░" if one.waits else "█") * (last - first)
         if one.status in {"failed", "timed_out"}:
             letters = letters[:-1] + MARKS[one.status]
-        label = row.name if row.kind == "step" else f"{row.kind} {row.name}".rstrip()
-        took = span(max(0, end - row.started_ms) / 1000)
-        found.append(Bar(one.n, label, (" " * first + letters).ljust(width)[:width], took, one.status))
+        took = span(max(0, one.end - one.start) / 1000)
+        found.append(Bar(one.n, one.label, (" " * first + letters).ljust(width)[:width], took, one.status))
     return found
+
+
+class _Shown(NamedTuple):
+    """One step, or many of one name: when the first began, when the last ended or now."""
+
+    n: int
+    label: str
+    status: str
+    waits: bool
+    start: int
+    end: int
+
+    @staticmethod
+    def of(steps: Sequence[RunStep], now_ms: int) -> _Shown:
+        first = steps[0]
+        label = call_name(first.row.kind, first.row.name) + (f" × {len(steps):,}" if len(steps) > 1 else "")
+        status = worst(one.status for one in steps)
+        waits = first.row.kind in WAITS or status in {"waiting", "retrying"}
+        ends = [_end(one, now_ms) for one in steps]
+        return _Shown(first.n, label, status, waits, min(one.row.started_ms for one in steps), max(ends))
 
 
 def _end(step: RunStep, now_ms: int) -> int:

@@ -141,14 +141,16 @@ def waiting_line(run: RunRecord) -> str:
     """A sentence on what a run waits for; "" for one that does not."""
     match run.status:
         case "queued":
-            return "a free worker"
+            line = "a free worker"
         case "paused":
-            return "`liteq workflow resume`"
+            line = "`liteq workflow resume`"
         case "stuck":
-            return error_line(run.error)
+            line = error_line(run.error)
         case "waiting":
-            return ", ".join(run.waiting_for)
-    return ""
+            line = ", ".join(run.waiting_for)
+        case _:
+            line = ""
+    return f"{line} (asked to {run.asked})".strip() if run.asked and run.status not in ENDED else line
 
 
 def now_executing(run: RunRecord) -> list[str]:

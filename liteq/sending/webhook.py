@@ -1,26 +1,23 @@
 """The webhook: the signals of runs as JSON for a URL, the setting `workflow_webhook`, each sent by a task.
 
-A worker connects it, so a receiver that is slow or away holds up no run: the task waits for it, and tries again.
+A receiver that is slow or away holds up no run: the task waits for it, and tries again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from liteq import signals
 from liteq.context import App
-from liteq.exceptions import ImproperlyConfigured, LiteqError
+from liteq.exceptions import ImproperlyConfigured
 from liteq.utils.json_text import to_json
 from liteq.utils.names import WEBHOOK
 
-__all__ = ["add_webhook", "connect", "disconnect"]
+__all__ = ["add_webhook", "check_webhook", "tell_webhook"]
 
 logger = logging.getLogger("liteq.workflow")
 
-SIGNALS = (signals.workflow_stuck, signals.workflow_failed, signals.approval_requested)
 TIMEOUT_S = 10.0  # of one attempt
 RETRIES = 8  # with pauses of 1, 2, 4, ... 128 s
 REFUSED = range(400, 500)  # answers that another attempt would get too,
@@ -66,46 +63,25 @@ def checked(url: str) -> str:
     return url
 
 
-# -- in a worker -----------------------------------------------------------------------------------------------------
+def check_webhook(app: App) -> None:
+    """Raise ImproperlyConfigured where `workflow_webhook` is no URL of HTTP."""
+    if app.conf.workflow_webhook:
+        checked(app.conf.workflow_webhook)
 
 
-def connect(app: App) -> None:
-    """Have each signal of a run of `app` sent to the URL of `workflow_webhook`, where there is one.
+def tell_webhook(app: App, document: dict[str, Any], *, queue: str) -> None:
+    """Send the task that posts `document`, where there is a URL to post it to.
 
-    Raises ImproperlyConfigured for a URL of another scheme.
+    `queue`: the run's, as a worker takes from that. Raises nothing: where the task cannot be sent, that is logged.
     """
     url: str | None = app.conf.workflow_webhook
     if not url:
         return
-    checked(url)
-    for signal in SIGNALS:
-        signal.connect(_receiver(app, url, signal.name), weak=False, dispatch_uid=_uid(app))
-
-
-def disconnect(app: App) -> None:
-    """Undo `connect`."""
-    for signal in SIGNALS:
-        signal.disconnect(dispatch_uid=_uid(app))
-
-
-def _uid(app: App) -> str:
-    return f"liteq.webhook {id(app)}"
-
-
-def _receiver(app: App, url: str, name: str) -> Callable[..., None]:
-    def tell(sender: Any = None, **facts: Any) -> None:
-        if getattr(sender, "app", app) is not app:
-            return
-        facts.pop("signal", None)
-        document = {"signal": name, **{key: _plain(value) for key, value in facts.items()}}
-        try:
-            record = app.storage.reader.find(str(facts.get("run_id")))
-            options = {} if record is None else {"queue": record.queue}  # a worker takes from it, as the run shows
-            app.sender.send_call(app.tasks.get(WEBHOOK), WEBHOOK, (url, document), {}, None, options)
-        except LiteqError as exc:
-            logger.error("the webhook is not told of %s: %s", document, exc)  # noqa: TRY400 - in one line
-
-    return tell
+    try:
+        plain = {key: _plain(value) for key, value in document.items()}
+        app.sender.send_call(app.tasks.get(WEBHOOK), WEBHOOK, (url, plain), {}, None, {"queue": queue})
+    except Exception as exc:  # noqa: BLE001 - a router of the user's may raise anything: the worker goes on
+        logger.error("the webhook is not told of %s: %r", document, exc)  # noqa: TRY400 - in one line
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from liteq.message import Flag, depth_of
 from liteq.states import State
@@ -24,8 +24,11 @@ from liteq.storage.steps.wake import child_ended
 
 __all__ = ["End", "catch_up", "propagate"]
 
+# Not a run that has begun: it is blocked on something else by now, and keeps what it awaited as its input.
+NOT_BEGUN: Final = f"flags & {Flag.HISTORY} = 0"
 AWAITING = f"""
-SELECT seq, id, flags, group_id FROM liteq_messages WHERE awaits = ? AND state = 'blocked' ORDER BY seq {LOCK}
+SELECT seq, id, flags, group_id FROM liteq_messages
+ WHERE awaits = ? AND state = 'blocked' AND {NOT_BEGUN} ORDER BY seq {LOCK}
 """
 
 # A row may carry an absolute due time (eta), a countdown from this moment (delay_ms), or neither: then it has the time
@@ -38,15 +41,15 @@ UPDATE liteq_messages
                     ELSE 'pending' END
  WHERE seq = :seq AND state = 'blocked'
 """
-VANISH = """
+VANISH = f"""
 DELETE FROM liteq_messages
- WHERE awaits = :awaits AND state = 'blocked' AND (flags & :mask) = :mask
+ WHERE awaits = :awaits AND state = 'blocked' AND (flags & :mask) = :mask AND {NOT_BEGUN}
 RETURNING id, group_id
 """
 VANISH_GROUP = "DELETE FROM liteq_groups WHERE id = ? RETURNING id, group_id"
-FAIL = """
+FAIL = f"""
 UPDATE liteq_messages SET state = 'upstream_failed', error = :error, finished_ms = :now_ms
- WHERE awaits = :awaits AND state = 'blocked' AND flags & :errback = 0
+ WHERE awaits = :awaits AND state = 'blocked' AND flags & :errback = 0 AND {NOT_BEGUN}
 """
 WHOLE_ERROR = "UPDATE liteq_messages SET error = ? WHERE id = ?"
 SUCCEED_ALIAS = """

@@ -16,12 +16,12 @@ import random
 import selectors
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.execution.lines import LINES
-from liteq.message import DeadLetter, Flag, Lease, Outcome, Release, RunSpec
+from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import decode_error, encode_error
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
@@ -29,6 +29,7 @@ from liteq.storage.storage import Storage, TaggedEvents, Turn
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
+from liteq.worker.chores.runs import RunWatch
 from liteq.worker.claiming import Claiming
 from liteq.worker.deliveries import GivenBack
 from liteq.worker.hooks import Chore
@@ -63,7 +64,7 @@ class Consumer:
         admit: Callable[[list[Lease], int, list[Lease]], list[Lease]] = lambda leases, _command, _fresh: leases,
         rates: RateLimits | None = None,
         events: EventLog | None = None,
-        flows: Mapping[str, RunSpec] | None = None,
+        runs: RunWatch | None = None,
     ) -> None:
         self.queues = list(queues)
         self.processed = 0
@@ -71,7 +72,7 @@ class Consumer:
         self._chores = chores
         self._rates = rates
         self._events = events
-        self._flows = flows  # the workflows, by name: what was sent by name alone becomes a run
+        self._runs = runs
         self._admit = admit  # chooses, of the leases that were just claimed, those to be executed
         self._storage = storage
         self._pool = pool
@@ -277,7 +278,7 @@ class Consumer:
                 expectant=self._claiming.expectant,
                 budget=budget,
                 events=tagged,
-                flows=self._flows,
+                flows=self._runs.specs if self._runs else None,
             )
         except BaseException as exc:
             # None of the kinds that pass: one of these outcomes may be to blame, or a value in it.
@@ -287,6 +288,8 @@ class Consumer:
             raise
         self.processed += len(outcomes) - self._given_back.note(outcomes)
         self._committed(budget, tagged)
+        if self._runs and self._runs.specs:
+            self._runs.settled(outcomes, turn.lost)
         return turn
 
     def _monotonic(self, due_ms: int | None, now: float) -> float:

@@ -216,7 +216,7 @@ class Worker:
         """Make the parts of the worker, in an order in which each finds those that it needs."""
         announce.worker_init.send(sender=self)
         self.app.import_tasks()
-        webhook.connect(self.app)
+        webhook.check_webhook(self.app)
         self.hooks.starting()
         self.app.storage.migrate()
         self.enter()
@@ -247,7 +247,7 @@ class Worker:
             admit=panel.admit,
             rates=rates,
             events=events,
-            flows=watch.specs,
+            runs=watch,
         )
         self._running = Running(storage, pool, heartbeat, rates, events, watch, autoscaler, consumer)
         return self._running
@@ -275,7 +275,6 @@ class Worker:
             visibility_s=conf.visibility_timeout,
             result_expires_s=conf.result_expires,
             dead_expires_s=conf.dead_expires,
-            run_expires_s=conf.workflow_expires,
             info=lambda: self.info(pool),
             patience_s=conf.busy_timeout,
         )
@@ -372,7 +371,6 @@ class Worker:
             self._signals.restore()
 
     def _end(self) -> None:
-        webhook.disconnect(self.app)
         self.leave()
         announce.worker_shutdown.send(sender=self)
         self._ended.set()

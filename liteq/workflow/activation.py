@@ -114,10 +114,10 @@ def _body_of(machine: Machine, facts: RunFacts) -> Body:
     machine.is_step = bool(lease.flags & Flag.STEP)
     found: Any
     if machine.is_step:
-        found = getattr(app, "steps_of_workflows", {}).get(lease.task)
+        found = app.steps_of_workflows.get(lease.task)
     else:
         found = app.tasks.get(lease.task) or app.tasks.find(lease.task)
-        versions = getattr(app, "versions_of_workflows", {}).get(lease.task, {})
+        versions = app.versions_of_workflows.get(lease.task, {})
         found = versions.get(facts.version, found)
     if found is None or not hasattr(found, "codec"):
         raise NotRegistered(lease.task, app.tasks)
@@ -137,7 +137,7 @@ def _arguments(machine: Machine) -> tuple[list[Any], dict[str, Any]]:
     if lease.flags & Flag.TAKES_INPUT:
         if lease.flags & Flag.ON_FAILURE:
             args = [lease.awaits, *args]
-        elif lease.input is not None:
+        elif lease.input is not None and lease.awaits is not None:
             found = lease.input if lease.input != LATER else app.storage.reader.input_of(lease.awaits)
             args = [decode(found, app.result_content), *args]
     return args, kwargs
@@ -154,16 +154,16 @@ def _outcome(machine: Machine, body: Body) -> Outcome:
     except BaseExceptionGroup as exc:  # of a TaskGroup
         return _of_group(machine, exc)
     except Exception as exc:  # noqa: BLE001 - of the body: it has failed
-        return _swallowed(machine, exc) if machine.leaving is not None else _failed(machine, body, exc)
+        return _swallowed(machine, exc) if machine.leaving is not None else _failed(machine, exc)
     except SystemExit as exc:
         if getattr(exc, "stops_worker", False):
             raise
-        return _failed(machine, body, exc)
+        return _failed(machine, exc)
     except BaseException as exc:
         if machine.leaving is not None and type(exc).__name__ == "CancelledError":
             return _left(machine)
         if type(exc).__name__ == "CancelledError":
-            return _failed(machine, body, exc)
+            return _failed(machine, exc)
         raise
     if machine.leaving is not None:
         return _swallowed(machine, None)
@@ -186,7 +186,7 @@ def _of_group(machine: Machine, exc: BaseExceptionGroup[Any]) -> Outcome:
         return _left(machine)
     if exc.split(WorkflowCancelled)[1] is None:
         return _ended(machine, None)
-    return _swallowed(machine, exc) if machine.leaving is not None else _failed(machine, None, exc)
+    return _swallowed(machine, exc) if machine.leaving is not None else _failed(machine, exc)
 
 
 def _ended(machine: Machine, exc: BaseException | None) -> Outcome:
@@ -198,7 +198,8 @@ def _ended(machine: Machine, exc: BaseException | None) -> Outcome:
         error = TimeLimitExceeded(f"the run {machine.run_id} of workflow {name!r} took longer than its timeout")
         return DeadLetter(document_of(error, machine.error_limit, traced=False))
     reason = asked.reason if asked is not None else str(exc or "")
-    return cancelled(reason)
+    outcome: Outcome = cancelled(reason)
+    return outcome
 
 
 def _swallowed(machine: Machine, exc: BaseException | None) -> Outcome:
@@ -215,7 +216,7 @@ def _swallowed(machine: Machine, exc: BaseException | None) -> Outcome:
     return Park("stuck", document_of(error, machine.error_limit), fingerprint_of(machine.app), machine.written > 0)
 
 
-def _failed(machine: Machine, body: Body | None, exc: BaseException) -> Outcome:
+def _failed(machine: Machine, exc: BaseException) -> Outcome:
     if machine.is_cancelled:
         return _ended(machine, exc)
     machine.flush()
@@ -236,6 +237,6 @@ def _returned(machine: Machine, body: Body, value: Any) -> Outcome:
     except Leave:
         return _left(machine)
     except BadMessage as exc:
-        return _failed(machine, body, exc)
+        return _failed(machine, exc)
     machine.flush()
     return Ack(data)

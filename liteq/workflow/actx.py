@@ -92,7 +92,7 @@ class AsyncContext(Common):
         return self._call("map()", children.map_, target, items, limit=limit, on_error=on_error)
 
     def race(self, handles: Iterable[Handle[R]], *, cancel: bool = True) -> Call[tuple[int, R]]:
-        """(index, result) of the first that ends, the same for ever; the others are cancelled, unless `cancel=False`."""
+        """(index, result) of the first that ends, the same for ever; `cancel`: and the others are cancelled."""
         return self._call("race()", children.race, handles, cancel=cancel)
 
     def sleep(self, duration: Duration) -> Call[None]:

@@ -14,8 +14,8 @@ from liteq.serialization import decode
 __all__ = ["checked_data", "data_of"]
 
 KINDS: dict[str, tuple[type, ...]] = {
-    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "object": (dict,), "array": (list,),
-    "null": (type(None),),
+    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "object": (dict,),
+    "array": (list,), "null": (type(None),),
 }  # fmt: skip
 
 

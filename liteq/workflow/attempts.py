@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from liteq.exceptions import LiteqError, StepTimeout
 from liteq.message import StepRow
@@ -108,8 +108,8 @@ class Attempts:
         self.scope.reached_ms = max(self.scope.reached_ms, ended)
         return value
 
-    def failed(self, exc: BaseException) -> float | None:
-        """Record a failed attempt: seconds until the next one, here; waits where that is long; raises where it is None."""
+    def failed(self, exc: BaseException) -> float:
+        """Record a failed attempt: seconds until the next one, here. Waits where that is long, raises without one."""
         machine, step = self.machine, self.step
         if self.frame.is_open:
             self.frame.close()
@@ -117,7 +117,7 @@ class Attempts:
             machine.reading(lambda: machine.runs.drop_memo(machine.hold, self.memo[0]))  # type: ignore[index]
         error = document_of(exc, machine.error_limit)
         if not step.retries_after(exc, self.attempt):
-            return self.end(error)
+            self.end(error)
         delay_ms = int(step.delay_s(self.attempt) * 1000)
         due_ms = machine.now_ms() + delay_ms
         row = self.row(error=error, due_ms=due_ms)
@@ -127,7 +127,7 @@ class Attempts:
         self.attempt += 1
         return delay_ms / 1000
 
-    def end(self, error: bytes) -> None:
+    def end(self, error: bytes) -> NoReturn:
         """Record that the step has failed, and raise its exception as history will."""
         machine = self.machine
         ended = machine.now_ms()
@@ -157,7 +157,7 @@ def attempted(
     call = Attempts(scope, step, place, row, arghash, args, kwargs)
     if row is not None:
         call.go_on(row)
-    run = _plain if step.is_simple else _special(step)
+    run = _plain if step.is_simple else _special()
     while True:
         slot = call.begin()
         token = enter(call.frame)
@@ -188,7 +188,7 @@ def _plain(call: Attempts, _slot: int) -> Any:
     return call.returned(call.machine.function_of(call.step)(*call.args, **call.kwargs))
 
 
-def _special(step: Step[Any, Any]) -> Callable[[Attempts, int], Any]:
+def _special() -> Callable[[Attempts, int], Any]:
     from liteq.workflow.special import run_special
 
     return run_special

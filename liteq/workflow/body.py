@@ -60,8 +60,8 @@ class Body:
             name = getattr(task, "__name__", task.name)
             raise WorkflowError(
                 f"the task {task.name!r} was called as a function in a workflow's body, where each replay would run it "
-                f"again: `ctx.call({name}, ...)` runs it in the pool and waits, `ctx.run({name}, ...)` runs it here as a "
-                f"step, `{name}.delay(...)` sends it"
+                f"again: `ctx.call({name}, ...)` runs it in the pool and waits, `ctx.run({name}, ...)` runs it here as "
+                f"a step, `{name}.delay(...)` sends it"
             )
 
     def in_body(self) -> bool:

@@ -12,6 +12,7 @@ from liteq.workflow.codec import hash_of
 from liteq.workflow.duration import Duration, to_span_ms
 from liteq.workflow.handles import AsyncHandle, Failure, Handle
 from liteq.workflow.machine import Place, Wait
+from liteq.workflow.step import is_count
 from liteq.workflow.targets import Target, target_of
 from liteq.workflow.waits import event_row, payload_of
 
@@ -103,7 +104,7 @@ def gather(scope: Scope, handles: Iterable[Handle[Any]], *, on_error: str = "rai
         cancel(scope, [handle for handle in handles if handle.row is None or handle.row.ended_ms is None])
     if failed and on_error != "collect":
         scope.reach(failed[0])
-        raise _failure(handles, failed[0])
+        raise _failure(failed[0])
     for row in rows:
         scope.reach(row)
     return [
@@ -112,7 +113,7 @@ def gather(scope: Scope, handles: Iterable[Handle[Any]], *, on_error: str = "rai
     ]
 
 
-def _failure(handles: Sequence[Handle[Any]], row: StepRow) -> Exception:
+def _failure(row: StepRow) -> Exception:
     from liteq.workflow.errors import raised_of
 
     assert row.error is not None
@@ -136,34 +137,24 @@ def race(scope: Scope, handles: Iterable[Handle[Any]], *, cancel: bool = True) -
     handles = list(handles)
     if not handles:
         raise ValueError("a race of nothing has no winner")
-    machine = scope.machine
     place, _ = scope.place("race", "race")
-    won = f"race {place[0]}/{place[1]} "
-    winner = next((int(mark.removeprefix(won)) for mark in machine.marks if mark.startswith(won)), None)
-    if winner is None:
-        winner = _first(scope, place, handles)
-        machine.mark(f"{won}{winner}")
+    winner = _first(scope, place, handles)
     row = handles[winner].row
     assert row is not None
     scope.reach(row)
     if cancel:
-        _cancel(scope, [one for i, one in enumerate(handles) if i != winner])
+        _cancel_losers(scope, [one for i, one in enumerate(handles) if i != winner])
     return winner, _value(handles[winner], row)
 
 
 def _first(scope: Scope, place: Place, handles: Sequence[Handle[Any]]) -> int:
     over = []
-    now_ms = scope.machine.now_ms()
     for i, handle in enumerate(handles):
         row = handle.row
-        if row is None:
-            continue
-        if row.ended_ms is not None:
-            over.append((row.ended_ms, row.ended or 0, i))
-        elif row.kind == "timer" and row.due_ms is not None and row.due_ms <= now_ms:
-            over.append((row.due_ms, 0, i))
+        if row is not None and row.ended_ms is not None:
+            over.append((row.ended or 0, i))
     if over:
-        return min(over)[2]
+        return min(over)[1]
     need = 1 if any(handle.id is not None for handle in handles) else 0
     scope.wait(Wait(place, due_ms=_due_of(handles), need=need))
 
@@ -198,6 +189,14 @@ def _cancel(scope: Scope, handles: Sequence[Handle[Any]]) -> None:
         machine.reading(lambda: machine.runs.cancel_children(machine.hold, places))
 
 
+def _cancel_losers(scope: Scope, handles: Sequence[Handle[Any]]) -> None:
+    """Cancel what a race has lost interest in; an event that came all the same is the next wait's."""
+    places = [one._place for one in handles if (row := one.row) is None or row.ended_ms is None or row.kind == "event"]
+    if places and not scope.passed():
+        machine = scope.machine
+        machine.reading(lambda: machine.runs.cancel_children(machine.hold, places))
+
+
 def cancel(scope: Scope, handles: Sequence[Handle[Any]]) -> None:
     """Cancel those of `handles` that have not ended."""
     scope.machine.check()
@@ -226,7 +225,7 @@ def map_(
 ) -> list[Any]:
     """`target` of each of `items` in the pool, at most `limit` at once; the results in the order of `items`."""
     _checked(on_error)
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+    if limit is not None and (not is_count(limit) or limit < 1):
         raise ValueError(f"the limit of a map is a whole number from 1, not {limit!r}")
     items = list(items)
     goal = target_of(scope.machine.app, target)
@@ -246,7 +245,7 @@ def map_(
         _cancel(scope, [handle for handle in handles if handle.row is None or handle.row.ended_ms is None])
     if failed and on_error != "collect":
         scope.reach(failed[0])
-        raise _failure(handles, failed[0])
+        raise _failure(failed[0])
     for row in rows:
         scope.reach(row)
     take: Callable[[Any, Any], Any] = _collected if on_error == "collect" else _value

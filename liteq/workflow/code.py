@@ -17,7 +17,7 @@ _known: WeakKeyDictionary[App, str] = WeakKeyDictionary()
 
 
 def fingerprint_of(app: App) -> str:
-    """A hash of the sources of the modules that define tasks, steps and workflows; `LITEQ_RELEASE` where that is set."""
+    """A hash of the sources of the modules with tasks, steps and workflows; `LITEQ_RELEASE` where that is set."""
     found = _known.get(app)
     if found is None:
         found = _known[app] = os.environ.get("LITEQ_RELEASE") or _of_sources(app)
@@ -26,7 +26,7 @@ def fingerprint_of(app: App) -> str:
 
 def _of_sources(app: App) -> str:
     functions = [getattr(task, "__wrapped__", type(task)) for task in app.tasks.values()]
-    functions += [step.function for step in getattr(app, "steps_of_workflows", {}).values()]
+    functions += [step.function for step in app.steps_of_workflows.values()]
     modules = {getattr(inspect.unwrap(function), "__module__", None) for function in functions}
     digest = blake2b(digest_size=12)
     for name in sorted(name for name in modules if name and not name.startswith("liteq.")):

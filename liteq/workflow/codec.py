@@ -80,8 +80,9 @@ class Form:
         if self._adapter is None:
             from pydantic import PydanticUserError, TypeAdapter
 
+            kind: Any = self._annotation
             try:
-                self._adapter = TypeAdapter(self._annotation)
+                self._adapter = TypeAdapter(kind)
             except PydanticUserError as exc:
                 raise NotSerializable(
                     f"{self.what}: values of {self._annotation!r} cannot be kept: {str(exc).splitlines()[0]}"
@@ -99,12 +100,10 @@ class Form:
                 except TypeError:
                     pass
             return self._plain(value, limit)
-        data = self._guarded(
-            value, lambda: self.adapter.dump_json(value, by_alias=True, round_trip=True, warnings=False)
-        )
-        if limit is not None and len(data) > limit:
-            raise PayloadTooLarge(self.what, len(data), limit, LIMIT)
-        return data
+        written: bytes = self._guarded(value, lambda: self.adapter.dump_json(value, **DUMPING))
+        if limit is not None and len(written) > limit:
+            raise PayloadTooLarge(self.what, len(written), limit, LIMIT)
+        return written
 
     def _plain(self, value: Any, limit: int | None) -> bytes:
         try:

@@ -70,11 +70,12 @@ class Common:
             kind = "an async body" if machine.is_async else "a body that is not async"
             raise WorkflowError(f"{self._name}.{what} in {kind}: use {other}.{what}")
         machine.check()
-        return frame
+        scope: Scope = frame
+        return scope
 
     def _any(self, what: str) -> Scope | StepFrame:
         frame = self._frame(what)
-        return self._body(what) if isinstance(frame, Scope) else frame  # type: ignore[no-any-return]
+        return self._body(what) if isinstance(frame, Scope) else frame
 
     @property
     def run_id(self) -> str:
@@ -214,7 +215,7 @@ class Context(Common):
         return children.map_(self._body("map()"), target, items, limit=limit, on_error=on_error)
 
     def race(self, handles: Iterable[Handle[R]], *, cancel: bool = True) -> tuple[int, R]:
-        """(index, result) of the first that ends, the same for ever; the others are cancelled, unless `cancel=False`."""
+        """(index, result) of the first that ends, the same for ever; `cancel`: and the others are cancelled."""
         return children.race(self._body("race()"), handles, cancel=cancel)
 
     def sleep(self, duration: Duration) -> None:

@@ -1,7 +1,7 @@
 """Transactional steps in other databases: Django's, or one of the user's own.
 
 The result is written there, in the table `liteq_tx`, with the step's rows: a kill between that commit and the
-checkpoint repeats nothing, since the next attempt finds it. Django's own queue, in the same database, needs no such row.
+checkpoint repeats nothing, since the next attempt finds it. Django's queue, in the same database, needs no such row.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["in_a_database"]
 
 CREATE = (
-    "CREATE TABLE IF NOT EXISTS liteq_tx (run VARCHAR(255) NOT NULL, gen INTEGER NOT NULL, scope VARCHAR(255) NOT NULL, "
-    "pos INTEGER NOT NULL, output TEXT NOT NULL, PRIMARY KEY (run, gen, scope, pos))"
+    "CREATE TABLE IF NOT EXISTS liteq_tx (run VARCHAR(255) NOT NULL, gen INTEGER NOT NULL, scope VARCHAR(255) "
+    "NOT NULL, pos INTEGER NOT NULL, output TEXT NOT NULL, PRIMARY KEY (run, gen, scope, pos))"
 )
 LOOK = "SELECT output FROM liteq_tx WHERE run = ? AND gen = ? AND scope = ? AND pos = ?"
 WRITE = "INSERT INTO liteq_tx (run, gen, scope, pos, output) VALUES (?, ?, ?, ?, ?)"

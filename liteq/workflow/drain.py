@@ -11,7 +11,7 @@ from liteq.clock import FakeClock
 from liteq.context import App, Request
 from liteq.exceptions import LiteqError, TaskRevokedError
 from liteq.execution.execute import arguments, execute
-from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, WorkerIdentity, new_id
+from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, WorkerIdentity, new_id
 from liteq.serialization import encode, encode_error
 from liteq.states import State
 
@@ -36,10 +36,13 @@ class Drain:
         app.finalize()
         identity = WorkerIdentity(new_id(), "drain", socket.gethostname(), "", os.getpid(), "")
         worker = storage.register_worker(identity)
+        flows = {name: task.run_spec for name, task in app.tasks.items() if getattr(task, "is_workflow", False)}
         done = 0
         try:
             while True:
-                leases = storage.claim(self._queues or self._all(), worker=worker, limit=self._limit, visibility_s=3600)
+                queues = self._queues or self._all()
+                turn = storage.turn((), queues, worker=worker, limit=self._limit, visibility_s=3600, flows=flows)
+                leases = turn.leases
                 for lease in leases:
                     self._execute(lease)
                 done += len(leases)
@@ -79,9 +82,6 @@ def outcome_of(app: App, lease: Lease) -> Outcome:
         return activate(app, lease, hostname="drain@localhost")
     try:
         task: Any = app.tasks[lease.task]
-        if getattr(task, "is_workflow", False):  # sent by name alone, by a process that does not know it
-            app.storage.runs.adopt(lease, task.run_spec)
-            return Release()
         args, kwargs = arguments(task, lease)
     except LiteqError as exc:  # the task is unknown, or its arguments cannot be read
         return DeadLetter(encode_error(exc))
@@ -93,16 +93,16 @@ def _mocked(app: App, lease: Lease, mock: Any) -> Outcome:
     """The end of a message whose task, workflow or step a test has replaced."""
     from liteq.workflow.errors import document_of
 
-    args, kwargs = app.content.read(lease.payload)
-    known = getattr(app, "steps_of_workflows", {}).get(lease.task) or app.tasks.get(lease.task)
+    known = app.steps_of_workflows.get(lease.task) or app.tasks.get(lease.task)
     codec = getattr(known, "codec", None)
-    if codec is not None:
-        args, kwargs = codec.load(args, kwargs)
+    if codec is None:
+        args, kwargs = arguments(known, lease)
+    else:
+        args, kwargs = codec.load(*app.content.read(lease.payload))
     try:
         value = mock(*args, **kwargs)
-        data = (
-            encode(value, what=f"the mocked result of {lease.task!r}") if codec is None else codec.result.encode(value)
-        )
+        what = f"the mocked result of {lease.task!r}"
+        data = encode(value, what=what) if codec is None else codec.result.encode(value)
     except Exception as exc:  # noqa: BLE001 - that is what it was told to raise
         return DeadLetter(document_of(exc, 4096))
     return Ack(data)

@@ -81,7 +81,7 @@ class _AsATask:
         """As an errback it is called with the id of the failed message."""
         return False
 
-    def on_bound(self, app: Any) -> None:
+    def on_bound(self, app: App) -> None:
         """Called when it is bound to an app."""
 
 
@@ -154,8 +154,8 @@ class Workflow(_AsATask, Generic[P, R]):
         """Refuse: a run is started, or called by another one. Raises WorkflowError."""
         if here() is not None:
             raise WorkflowError(
-                f"the workflow {self.name!r} was called as a function inside a run: `ctx.call({self.__name__}, ...)` runs "
-                "it and waits for it, `ctx.spawn` does not wait"
+                f"the workflow {self.name!r} was called as a function inside a run: `ctx.call({self.__name__}, ...)` "
+                "runs it and waits for it, `ctx.spawn` does not wait"
             )
         raise WorkflowError(
             f"the workflow {self.name!r} was called as a function: `{self.__name__}.start(...)` begins a run of it, "
@@ -191,7 +191,8 @@ class Workflow(_AsATask, Generic[P, R]):
             raise ValueError(f"eta={eta!r}: a naive datetime names no moment; add its zone")
         if isinstance(tags, str):
             raise TypeError(f"tags is a list of words, not {tags!r}")
-        if event is not None and (not isinstance(event, tuple) or len(event) != 2):
+        given: Any = event
+        if given is not None and (not isinstance(given, tuple) or len(given) != 2):
             raise TypeError(f"event is (name, payload), not {event!r}")
         asked = Asked(
             None if id is None else checked_id(id),
@@ -212,7 +213,8 @@ class Workflow(_AsATask, Generic[P, R]):
         parent_id: str | None = None,
     ) -> Message:  # fmt: skip
         """The row of a run with these arguments. Raises TypeError where they do not fit, NotSerializable."""
-        asked, options = self.asked, {}
+        asked = self.asked
+        options: dict[str, Any] = {}
         if asked.queue is not None:
             options["queue"] = asked.queue
         if asked.priority is not None:

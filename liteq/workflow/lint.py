@@ -116,12 +116,21 @@ def _is_set(node: ast.AST) -> bool:
     return False
 
 
+def _cells(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    """The names of the closure that have a value by now."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:
+            continue
+
+
 class _Names:
     """From the names in a function to what they stand for: "datetime.datetime.now" for `dt.now`."""
 
     def __init__(self, function: Callable[..., Any], body: ast.AST) -> None:
         self._globals = function.__globals__
-        self._closure = inspect.getclosurevars(function).nonlocals if function.__closure__ else {}
+        self._closure = dict(_cells(function))
         self._imported: dict[str, str] = {}
         for node in ast.walk(body):
             if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""`Machine`: one activation of a run in this process: its history, its writes, and the way in which its body is left."""
+"""`Machine`: one activation of a run in this process: its history, its writes, and how its body is left."""
 
 from __future__ import annotations
 
@@ -86,6 +86,7 @@ class Machine:
         self.used: set[str] = set()  # keys of calls
         self.marks: set[str] = set()
         self.new_marks: list[str] = []
+        self.unpatched: set[str] = set()  # ids of `patched` that this run had passed before they were there
         self.cancelled_at: set[Place] = set()
         self.asked: Asked | None = Asked(facts.asked, facts.reason) if facts.asked else None
         self.leaving: Leave | None = None
@@ -260,6 +261,13 @@ class Machine:
         self.written += 1
         if asked is not None:
             self.asked = asked
+        if self.is_strict:
+            self.replay(row)
+
+    def replay(self, row: StepRow) -> None:
+        """Run the body anew behind an ended call, for `workflow_strict_replay`."""
+        if row.ended_ms is not None:
+            self.leave(Suspend(due_ms=row.ended_ms, seen=(self.facts.ends, self.facts.fails)))
 
     def written_once(self, scope: Scope, place: Place, write: Callable[[], Asked | None], rows: list[StepRow]) -> None:
         """Do a write that records `rows` together with their effect. Leaves as `checkpoint`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from liteq.exceptions import RunNotFound, TimeoutError, WorkflowError
+from liteq.exceptions import RunCancelled, RunNotFound, TimeoutError, WorkflowError
 from liteq.message import new_id
 from liteq.result import AsyncResult
 from liteq.result.waiting import Deadline, DoneBell
@@ -14,6 +14,7 @@ from liteq.utils.names import checked_id, checked_name
 from liteq.workflow.approving import checked_data, data_of
 from liteq.workflow.errors import raised_of
 from liteq.workflow.frames import here
+from liteq.workflow.step import is_count
 from liteq.workflow.views import ApprovalRequest, Chunk, RunInfo, StepInfo, approval_of, info_of, step_of
 
 if TYPE_CHECKING:
@@ -135,10 +136,11 @@ class Run(Generic[R]):
         if record.status == "succeeded":
             return self._decoded(record)
         if record.error is None:
-            from liteq.exceptions import RunCancelled
-
             raise RunCancelled(record.reason or record.status)
-        raise raised_of(record.error)
+        exc = raised_of(record.error)
+        if record.status == "cancelled" and not isinstance(exc, RunCancelled):  # it was revoked, or has expired
+            raise RunCancelled(*exc.args)
+        raise exc
 
     def _decoded(self, record: RunRecord) -> R:
         flow = self._flow or self.app.tasks.get(record.name)
@@ -212,9 +214,9 @@ class Run(Generic[R]):
         ended = self._runs("terminate()").terminate([self.id], reason=reason)
         if not ended:
             self._record("terminate()")
-        executing = [id_ for id_, token in ended if token is not None]
-        if executing:
-            self.app.revoke(executing, terminate=True, signal="SIGKILL")
+        executing = [token for _, token in ended if token is not None]
+        if executing:  # by their tokens: the id may be that of another run a moment later
+            self.app.control.broadcast("end_runs", {"tokens": executing})
 
     def pause(self) -> bool:
         """Stop it after its step in progress, until `resume()`; False where it has ended."""
@@ -350,6 +352,6 @@ class Run(Generic[R]):
 
 
 def _number(step: int) -> int:
-    if isinstance(step, bool) or not isinstance(step, int) or step < 1:
+    if not is_count(step) or step < 1:
         raise ValueError(f"steps are counted from 1, as run.steps() shows them, not {step!r}")
     return step

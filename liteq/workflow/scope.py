@@ -30,7 +30,8 @@ class Scope:
     """Positions of calls, in program order, and what is derived from them. `name`: '' for the body itself."""
 
     __slots__ = (
-        "branches", "given", "issued", "keyed", "machine", "name", "pos", "randoms", "reached_ms", "sagas", "shields", "uuids",
+        "branches", "given", "issued", "keyed", "machine", "name", "pos", "randoms", "reached_ms", "sagas", "shields",
+        "uuids",
     )  # fmt: skip
 
     def __init__(self, machine: Machine, name: str, reached_ms: int) -> None:
@@ -187,5 +188,11 @@ class Scope:
         return self.issued
 
     def patched(self, id_: str) -> bool:
-        self.machine.check()
-        return self.decide(id_, value=True)
+        machine = self.machine
+        machine.check()
+        if id_ in machine.unpatched:
+            return False
+        if not self.decide(id_, value=True):
+            machine.unpatched.add(id_)  # for the whole run: code behind one id goes together
+            return False
+        return True

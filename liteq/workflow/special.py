@@ -132,6 +132,8 @@ def _in_the_queue(call: Attempts) -> Any:
     if asked is not None:
         machine.asked = asked
     call.scope.reached_ms = max(call.scope.reached_ms, ended)
+    if machine.is_strict:
+        machine.replay(row)
     return value
 
 

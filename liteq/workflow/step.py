@@ -31,7 +31,7 @@ LONGEST_TX_S = 5.0  # a transaction holds the file's write lock
 
 
 def refuse_generator(function: Callable[..., Any], what: str) -> None:
-    """Raise WorkflowError for a generator function: it is left and entered in the middle, which no history can follow."""
+    """Raise WorkflowError for a generator function: it is entered in the middle, where no history can follow it."""
     inner = inspect.unwrap(function)
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         raise WorkflowError(
@@ -77,7 +77,7 @@ class Step(Generic[P, R]):
         key: str | None = None,
         priority: int | None = None,
     ) -> None:
-        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        if not is_count(retries):
             raise ValueError(f"{self.what}: retries is a whole number from 0, not {retries!r}")
         if tx and self.is_async:
             raise WorkflowError(f"{self.what}: tx= is for a `def` step: a transaction is held by one thread, and short")
@@ -106,7 +106,7 @@ class Step(Generic[P, R]):
         """In a body: its result, from history, else of running it now. Elsewhere: call the function."""
         frame = here()
         if frame is None:
-            return self.function(*args, **kwargs)  # type: ignore[no-any-return]
+            return self.function(*args, **kwargs)
         return frame.call_step(self, args, kwargs)  # type: ignore[no-any-return]
 
     def options(self, **options: Any) -> Step[P, R]:
@@ -169,9 +169,15 @@ class Step(Generic[P, R]):
         raise TypeError(f"{self.what} is not sent to another process: import it there")
 
 
+def is_count(number: Any) -> bool:
+    """Whether `number` is a whole number from 0."""
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 0
+
+
 def _checked_backoff(backoff: Any, what: str) -> Backoff:
     if callable(backoff):
-        return backoff  # type: ignore[no-any-return]
+        made: Callable[[int], float] = backoff
+        return made
     if isinstance(backoff, (tuple, list)) and len(backoff) == 2:
         return seconds(backoff[0], f"the backoff of {what}"), seconds(backoff[1], f"the backoff of {what}")
     if isinstance(backoff, (tuple, list)):

@@ -40,7 +40,7 @@ def target_of(app: App, target: Any) -> Target:
     if isinstance(target, Workflow):
         return _Flow(target)
     if isinstance(target, Step):
-        return _Step(app, target)
+        return _Step(target)
     if isinstance(target, Signature):
         return _Canvas(target)
     if hasattr(target, "apply_async") and hasattr(target, "name"):
@@ -50,7 +50,7 @@ def target_of(app: App, target: Any) -> Target:
     if callable(target):
         name = getattr(target, "__qualname__", repr(target))
         raise WorkflowError(
-            f"{name} is a plain function, which no other process knows: decorate it with @app.step, or ctx.run() it here"
+            f"{name} is a plain function, which other processes do not know: decorate it by @app.step, or ctx.run() it"
         )
     raise WorkflowError(f"call, spawn and map take a task, a workflow, a step or a canvas, not {target!r}")
 
@@ -61,7 +61,8 @@ def _family(machine: Machine) -> dict[str, Any]:
 
 
 class _Task:
-    arghash = key = None
+    key: str | None = None
+    arghash: bytes | None = None
 
     def __init__(self, task: Any) -> None:
         self.task = task
@@ -76,7 +77,8 @@ class _Task:
 
 
 class _Flow:
-    arghash = key = None
+    key: str | None = None
+    arghash: bytes | None = None
 
     def __init__(self, flow: Workflow[Any, Any]) -> None:
         self.flow = flow
@@ -90,9 +92,9 @@ class _Flow:
 
 
 class _Step:
-    arghash = None
+    arghash: bytes | None = None
 
-    def __init__(self, app: App, step: Step[Any, Any]) -> None:
+    def __init__(self, step: Step[Any, Any]) -> None:
         self.step = step
         self.name = step.name
         self.key = step.key
@@ -113,13 +115,13 @@ class _Step:
 
 
 class _Canvas:
-    key = None
+    key: str | None = None
 
     def __init__(self, sig: Signature) -> None:
         self.sig = sig
         self.name = str(sig.get("task") or sig.get("subtask_type") or "canvas")
         self.form: Form | None = None
-        self.arghash = hash_of((_shape(sig),), {})
+        self.arghash: bytes | None = hash_of((_shape(sig),), {})
 
     def batch(self, machine: Machine, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Batch, str]:
         if args or kwargs:

@@ -1,4 +1,4 @@
-"""What a reader of runs is given: a run, its steps, its approvals, the chunks of its streams."""
+"""Runs as their readers are given them: a run, its steps, its approvals, the chunks of its streams."""
 
 from __future__ import annotations
 
@@ -95,15 +95,15 @@ def step_of(app: App, found: RunStep) -> StepInfo:
     """A step's record for people; its output as the step's function returned it, where that is known here."""
     row = found.row
     return StepInfo(
-        found.n, row.scope, row.kind, row.name, row.key, found.status, row.attempts, _output(app, row), _error(row.error),
-        row.child, bool(row.memo), _when(row.started_ms), _when(row.ended_ms),
+        found.n, row.scope, row.kind, row.name, row.key, found.status, row.attempts, _output(app, row),
+        _error(row.error), row.child, bool(row.memo), _when(row.started_ms), _when(row.ended_ms),
     )  # fmt: skip
 
 
 def _output(app: App, row: Any) -> Any:
     if row.output is None:
         return None
-    steps = getattr(app, "steps_of_workflows", {})
+    steps = app.steps_of_workflows
     known = steps.get(row.name) or app.tasks.get(row.name)
     if row.kind in {"step", "call", "spawn", "map"} and known is not None and hasattr(known, "codec"):
         try:

@@ -14,6 +14,7 @@ from liteq.message import StepRow
 from liteq.serialization import decode, encode
 from liteq.workflow.codec import Form
 from liteq.workflow.duration import Duration, to_span_ms
+from liteq.workflow.frames import enter, leave
 from liteq.workflow.machine import Place, Wait
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def sleep_until(scope: Scope, moment: datetime) -> None:
         raise TypeError(f"sleep_until takes a datetime, not {moment!r}; for a span of time use sleep")
     if moment.tzinfo is None:
         raise ValueError(
-            f"sleep_until({moment!r}): a naive datetime names no moment; add its zone, as in ctx.now() + timedelta(...) "
-            "or datetime(..., tzinfo=UTC)"
+            f"sleep_until({moment!r}): a naive datetime names no moment; add a zone, as datetime(..., tzinfo=UTC), "
+            "or take ctx.now() + timedelta(...)"
         )
     place, row = scope.place("sleep", "sleep")
     due_ms = to_ms(moment)
@@ -73,10 +74,9 @@ def _until(scope: Scope, place: Place, row: StepRow | None, due_ms: int) -> None
     if row is None:
         new = StepRow(*place, "sleep", "sleep", due_ms=due_ms, started_ms=now_ms)
         scope.wait(Wait(place, new, due_ms=due_ms))
-    due_ms = row.due_ms if row.due_ms is not None else now_ms
-    if row.ended_ms is None and due_ms > now_ms:
-        scope.wait(Wait(place, due_ms=due_ms))
-    scope.reached_ms = max(scope.reached_ms, due_ms)  # its end, in each replay: not when somebody had time for it
+    if row.ended_ms is None:  # the claim ends those whose time has come, as of that time
+        scope.wait(Wait(place, due_ms=row.due_ms))
+    scope.reach(row)
 
 
 # -- events ----------------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def wait_event(
     """The payload of the next event `name`, the oldest first."""
     place, row = event_row(scope, name, timeout)
     if row.ended_ms is None:
-        scope.wait(Wait(place, row if row.ended_ms is None and place not in scope.machine.rows else None, row.due_ms))
+        scope.wait(Wait(place, None if place in scope.machine.rows else row, row.due_ms))
     scope.reach(row)
     if row.output is None:
         if default is NOTHING:
@@ -202,4 +202,8 @@ def _remind(scope: Scope, row: StepRow) -> None:
     from liteq.workflow.announce import announce_request
 
     machine = scope.machine
-    announce_request(machine.app, machine.run_id, machine.lease.task, row)
+    token = enter(None)  # the task that tells the webhook is no call of the body's
+    try:
+        announce_request(machine.app, machine.lease, row)
+    finally:
+        leave(token)

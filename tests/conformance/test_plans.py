@@ -32,7 +32,8 @@ HOT = {
     ],
     "a run": [
         birth.ADD, activation.LOOK, activation.BEGIN, activation.BEGUN, suspend.STATE, suspend.NEXT_DUE, suspend.LET_GO,
-        suspend.SLEEP, suspend.IN_INBOX, wake.WAKE, wake.WAKE_BY_CHILD, wake.WAITS_FOR_CHILD, wake.CHILD,
+        suspend.SLEEP, suspend.NAMES_IN_INBOX, suspend.IN_INBOX,
+        wake.WAKE, wake.WAKE_BY_CHILD, wake.WAITS_FOR_CHILD, wake.CHILD,
         wake.COUNT_END, wake.END, wake.NEXT_OF_SLOT, wake.GIVE_SLOT, asking.ASK,
     ],
 }  # fmt: skip

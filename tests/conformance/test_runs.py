@@ -223,6 +223,29 @@ def test_an_event_before_the_run_before_the_wait_and_after_it(flow: Flow) -> Non
     assert [row.output for row in flow.rows()] == [b"1", b"2", b"3"]
 
 
+def test_an_event_for_an_open_wait_comes_while_the_body_runs(flow: Flow) -> None:
+    """The body waits for it, or for children beside it in other branches; its row was written before."""
+    flow.start()
+    hold = flow.claim()
+    spawn(flow, hold, 3, first=10)
+    flow.suspend(flow.wait(1, "event", "go"), due_ms=flow.clock.now_ms() + 1_000)
+    flow.clock.advance(seconds=1)
+    (flow.lease,) = [lease for lease in flow.worker.claim() if lease.id == "r"]
+    flow.storage.runs.send("r", "go", b"1")
+    flow.suspend(need=3)
+    assert flow.status() == "queued"
+
+
+def test_an_event_that_comes_before_the_checkpoint_of_its_wait(flow: Flow) -> None:
+    flow.start()
+    hold = flow.claim()
+    flow.storage.runs.send("r", "go", b"1")
+    flow.storage.runs.checkpoint(hold, flow.wait(1, "event", "go"))
+    flow.suspend()
+    assert flow.status() == "queued"
+    assert flow.rows()[0].output == b"1"
+
+
 def test_an_event_is_sent_once_by_its_mark(flow: Flow) -> None:
     flow.start()
     assert flow.storage.runs.send("r", "go", b"1", dedup="x")
@@ -385,6 +408,40 @@ def test_a_cancel_wakes_what_waits_and_ends_what_has_not_begun(flow: Flow) -> No
     assert (flow.facts.asked, flow.facts.reason) == ("cancel", "why")
 
 
+@pytest.mark.parametrize("told", ["by a checkpoint", "by a claim", "by the deadline"])
+def test_the_clean_up_after_a_cancel_may_wait(flow: Flow, told: str) -> None:
+    flow.start(timeout_ms=10_000)
+    hold = flow.claim()
+    if told == "by a claim":
+        flow.suspend(flow.wait(1, "event", "go"))
+    if told == "by the deadline":
+        flow.clock.advance(seconds=10)
+        flow.suspend(due_ms=flow.clock.now_ms() + 1)
+    else:
+        flow.storage.runs.cancel(["r"])
+    if told == "by a checkpoint":
+        assert flow.storage.runs.checkpoint(hold, flow.step(1)) is not None
+    else:
+        flow.claim()
+        assert flow.facts.asked is not None
+    retried = flow.step(2, None, error=ERROR, attempts=1, due_ms=flow.clock.now_ms() + 20_000, ended_ms=None)
+    flow.suspend(retried)
+    assert flow.status() == "waiting"
+    flow.clock.advance(seconds=20)
+    flow.claim()
+    flow.suspend(due_ms=flow.clock.now_ms() + 5_000)  # the attempt is given up: its row stays, and wakes nobody
+    assert flow.status() == "waiting"
+
+
+def test_a_cancel_while_it_suspends_wakes_it(flow: Flow) -> None:
+    flow.start()
+    flow.claim()
+    flow.storage.runs.cancel(["r"])
+    flow.suspend(flow.wait(1, "event", "go"))
+    flow.claim()
+    assert flow.facts.asked == "cancel"
+
+
 def test_a_pause_holds_wake_ups_back(flow: Flow) -> None:
     flow.start()
     flow.claim()
@@ -426,6 +483,20 @@ def test_a_stuck_run_is_tried_once_by_each_code(flow: Flow) -> None:
     assert not tried("new")
     assert flow.storage.runs.resume("r")
     flow.claim()
+
+
+@pytest.mark.parametrize("outcome", [Release(), Release(crashed=True, error=ERROR)], ids=["given back", "crashed"])
+def test_a_try_that_did_not_come_to_its_end_is_made_again(flow: Flow, outcome: Release) -> None:
+    """The old code, beside it, meets the run meanwhile: the right code is not told that it has tried it."""
+    how: dict[str, Any] = {"worker": flow.worker.number, "fingerprint": "new", "limit": 10, "visibility_s": 60}
+    flow.start()
+    flow.claim()
+    flow.settle(Park("stuck", ERROR, "old"))
+    (flow.lease,) = flow.storage.runs.claim_stuck(["celery"], **how)
+    flow.settle(outcome)
+    flow.claim()
+    flow.settle(Park("stuck", ERROR, "old"))
+    assert flow.storage.runs.claim_stuck(["celery"], **how)
 
 
 def test_a_new_generation_has_no_history(flow: Flow, storage: Storage) -> None:
@@ -608,10 +679,20 @@ def test_a_failed_run_goes_on_at_the_step_that_failed(flow: Flow) -> None:
     assert not flow.storage.runs.retry("r")
 
 
-def test_a_compensated_run_is_not_retried(flow: Flow) -> None:
+def test_a_dead_letter_that_is_a_run_goes_on_too(flow: Flow, storage: Storage) -> None:
+    failed(flow)
+    storage.enqueue(Batch([Message("t", "t", PAYLOAD)]))
+    (task,) = flow.worker.claim()
+    storage.settle([(task, DeadLetter(ERROR))])
+    assert storage.dead.requeue(["r", "t", "none"]) == ["r", "t"]
+    assert [row.pos for row in flow.rows()] == [1, 2]
+
+
+def test_a_compensated_run_is_not_retried(flow: Flow, storage: Storage) -> None:
     flow.start()
-    flow.storage.runs.compensated(flow.claim())
+    storage.runs.compensated(flow.claim())
     flow.settle(DeadLetter(ERROR))
+    assert storage.dead.requeue(["r"]) == []
     with pytest.raises(WorkflowError, match="undone"):
         flow.storage.runs.retry("r")
 
@@ -796,3 +877,84 @@ def test_what_executes_is_among_the_steps(flow: Flow) -> None:
     ]  # fmt: skip
     assert flow.storage.runs.needed_marks() == [("flow", "patch", "p", 1), ("flow", "version", "1", 1)]
     assert flow.storage.runs.history(hold.run).marks == {"p"}
+
+
+def test_a_number_that_comes_again_finds_no_history(flow: Flow, storage: Storage) -> None:
+    flow.start(tags=("x",))
+    hold = flow.claim()
+    runs = storage.runs
+    runs.checkpoint(hold, flow.step(1, b'"' + b"x" * 5_000 + b'"'))
+    runs.set_state(hold, "k", b"1")
+    runs.emit(hold, "out", flow.step(1), [b"1"])
+    flow.settle(Ack(b"1"))
+    storage.forget(["r"])
+    flow.start()
+    assert flow.claim().run == hold.run
+    assert (flow.rows(), runs.state("r"), runs.chunks("r", "out")[0], runs.list(tags=["x"])) == ([], {}, [], [])
+
+
+def test_an_event_goes_to_the_present_generation(flow: Flow) -> None:
+    flow.start()
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "go"), due_ms=flow.clock.now_ms() + 1_000)
+    flow.clock.advance(seconds=1)
+    flow.claim()  # another branch goes on, and begins anew
+    flow.settle(ContinueAsNew(b"[[2],{}]"))
+    flow.claim()
+    flow.storage.runs.send("r", "go", b"1")
+    flow.suspend(flow.wait(1, "event", "go"))
+    assert [row.output for row in flow.rows()] == [b"1"]
+
+
+# -- among others ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_in_a_chain_has_its_input_at_each_activation_and_hands_its_result_on(
+    flow: Flow, storage: Storage
+) -> None:
+    run = Message("r", "flow", PAYLOAD, flags=Flag.RUN | Flag.LINKED | Flag.TAKES_INPUT, awaits="a")
+    last = Message("z", "t", PAYLOAD, flags=Flag.TAKES_INPUT, awaits="r")
+    storage.enqueue(Batch([Message("a", "t", PAYLOAD, flags=Flag.LINKED), run, last]))
+    (first,) = flow.worker.claim()
+    storage.settle([(first, Ack(b"7"))])
+    for pos in (1, 2):
+        flow.claim()
+        assert flow.lease is not None
+        assert flow.lease.input == b"7"
+        flow.suspend(flow.wait(pos, "event", "go"))
+        storage.enqueue(Batch([Message(f"late{pos}", "t", PAYLOAD, awaits="a")]))  # "a" has ended: nobody else is told
+        assert [lease.id for lease in flow.worker.claim()] == [f"late{pos}"]
+        storage.runs.send("r", "go", b"1")
+    flow.claim()
+    flow.settle(Ack(b"8"))
+    (after,) = flow.worker.claim()
+    assert (after.id, after.input) == ("z", b"8")
+
+
+def test_an_errback_that_is_a_run_and_waits_stays_when_what_it_is_for_succeeds_at_last(
+    flow: Flow, storage: Storage
+) -> None:
+    errback = Message("r", "flow", PAYLOAD, flags=Flag.RUN | Flag.ON_FAILURE, awaits="a")
+    storage.enqueue(Batch([Message("a", "t", PAYLOAD, flags=Flag.LINKED), errback]))
+    (first,) = flow.worker.claim()
+    storage.settle([(first, DeadLetter(ERROR))])
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "go"))
+    storage.dead.requeue(["a"])
+    (again,) = flow.worker.claim()
+    storage.settle([(again, Ack(b"1"))])
+    assert flow.status() == "waiting"
+
+
+def test_a_run_settles_beside_a_lease_that_is_lost(flow: Flow, storage: Storage, other: FakeWorker) -> None:
+    storage.enqueue(Batch([Message("t", "t", PAYLOAD)]))
+    (lost,) = other.claim()
+    storage.reap([other.number])
+    storage.cancel(["t"])
+    flow.start()
+    flow.claim()
+    assert flow.lease is not None
+    suspended = (flow.lease, Suspend([flow.wait(1, "event", "go")]))
+    assert storage.settle([(lost, Ack(b"1")), suspended]) == [lost]
+    assert flow.status() == "waiting"
+    assert storage.settle([suspended]) == [flow.lease]

@@ -30,7 +30,7 @@ class Flows(Drill):
     @classmethod
     def made(cls, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -> Flows:
         flows = cls(folder, forked=True)
-        flows.settings |= {"LITEQ_VISIBILITY_TIMEOUT": "3", "DRILL_FOLDER": str(folder), "LITEQ_BUSY_TIMEOUT": "10"}
+        flows.settings |= {"LITEQ_VISIBILITY_TIMEOUT": "3", "DRILL_FOLDER": str(folder), "DRILL_COMMITS": "1"}
         flows.settings |= settings
         flows.storage().close()
         monkeypatch.setenv("DRILL_BROKER", f"sqlite:///{flows.db}")

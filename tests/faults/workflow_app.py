@@ -209,6 +209,24 @@ def held(name: str) -> None:
     wait_for_file(name)
 
 
+@app.step
+def shows(name: str) -> None:
+    note("shows", ctx.run_id)
+    wait_for_file(name)
+    try:
+        ctx.emit("log", os.getpid())
+    except BaseException:
+        note("refused", ctx.run_id)
+        raise
+
+
+@app.workflow
+def stopped() -> int:
+    shows("go-1")
+    held("go-2")
+    return one(3)
+
+
 @app.workflow
 def cancelled(where: Where = None) -> str:
     """Is cancelled in its step: it swallows what it can, and starts another step, which must not begin."""
@@ -224,11 +242,15 @@ def cancelled(where: Where = None) -> str:
 def stubborn() -> str:
     held(f"go-{ctx.run_id}")
     for n in range(2, 5):
-        try:
-            one(n)
-        except BaseException:
-            note("swallowed", ctx.run_id)
+        try_it(n)
     return "not cancelled"
+
+
+def try_it(n: int) -> None:
+    try:
+        one(n)
+    except BaseException:
+        note("swallowed", ctx.run_id)
 
 
 @app.workflow
@@ -363,6 +385,7 @@ def enter_elsewhere(n: int, where: Where = None) -> int:
 
 @app.workflow
 def bookkeeping(elsewhere: bool, where: Where = None) -> int:
+    _now[:] = ctx.run_id, where
     write = enter_elsewhere if elsewhere else enter
     total = 0
     for n in (1, 2, 3):
@@ -433,16 +456,25 @@ _now: list[Any] = ["", None]  # the run that this process executes, and where it
 def die_at_commits() -> None:
     """Have a run die before or after the commit of its n-th step: `where["at"]` is "before commit 3", say."""
     from liteq.storage.facades.runs import Runs
+    from liteq.storage.facades.step_transaction import StepTransaction
 
-    commit = Runs.checkpoint
+    commit, leave = Runs.checkpoint, StepTransaction.__exit__
 
     def checkpoint(self: Any, hold: Any, step: Any, **how: Any) -> Any:
-        perhaps_die(_now[0], f"before commit {commits_of(step)}", _now[1])
+        perhaps_die(_now[0], f"before commit {step.pos}", _now[1])
         told = commit(self, hold, step, **how)
-        perhaps_die(_now[0], f"after commit {commits_of(step)}", _now[1])
+        perhaps_die(_now[0], f"after commit {step.pos}", _now[1])
         return told
 
-    def commits_of(step: Any) -> int:
-        return int(step.pos) + 1
+    def left(self: Any, *exc: Any) -> None:
+        n = ctx.step_key.rpartition(":")[2].rpartition(".")[2]  # its place in the run
+        perhaps_die(_now[0], f"before commit {n}", _now[1])
+        leave(self, *exc)
+        perhaps_die(_now[0], f"after commit {n}", _now[1])
 
     Runs.checkpoint = checkpoint  # type: ignore[method-assign]
+    StepTransaction.__exit__ = left  # type: ignore[method-assign]
+
+
+if os.environ.get("DRILL_COMMITS"):
+    die_at_commits()

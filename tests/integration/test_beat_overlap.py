@@ -8,7 +8,8 @@ import pytest
 
 from liteq import LiteQ, group
 from liteq.beat import Beat
-from liteq.exceptions import ImproperlyConfigured
+from liteq.exceptions import ImproperlyConfigured, RunCancelled
+from liteq.schedules import crontab
 from liteq.states import State
 from liteq.testing import FakeClock, drain
 
@@ -166,7 +167,6 @@ def at(hour: int, minute: int = 0) -> datetime:
 
 
 def test_a_backfill_sends_each_time_once(app):
-    from liteq.schedules import crontab
 
     app.schedules.add("hourly", crontab(minute=0), "note", ("x",))
     first = app.schedules.backfill("hourly", at(8), at(10))
@@ -178,7 +178,6 @@ def test_a_backfill_sends_each_time_once(app):
 
 
 def test_a_backfill_and_beat_send_a_time_once(app, clock):
-    from liteq.schedules import crontab
 
     app.schedules.add("hourly", crontab(minute=0), "note")
     clock.advance(3600)
@@ -198,3 +197,78 @@ def test_a_backfill_refuses_bad_times(app):
     with pytest.raises(KeyError):
         app.schedules.backfill("tne", at(8), at(9))
     assert states(app) == {}
+
+
+# -- workflows -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def flow(app):
+    from liteq.workflow import ctx
+
+    @app.workflow(name="nightly")
+    def nightly(what: str = "all") -> str:
+        return what + str(ctx.wait_event("go"))
+
+    return nightly
+
+
+def statuses(app) -> list[str]:
+    return [run.status for run in app.runs(name="nightly")]
+
+
+def run_hours(app, hours: int) -> None:
+    for _ in range(hours):
+        app.clock.advance(3600)
+        look(app)
+        drain(app)
+
+
+def test_beat_starts_runs_of_a_workflow(app, flow):
+    app.schedules.add("hourly", 3600, flow, ("x",))
+    run_hours(app, 2)
+    assert statuses(app) == ["waiting", "waiting"]
+    newest = app.schedules.all()[0].last_id
+    app.Run(newest).send("go", 7)
+    drain(app)
+    assert app.Run(newest).result(timeout=1) == "x7"
+
+
+def test_a_waiting_run_is_unfinished(app, flow):
+    app.schedules.add("hourly", 3600, flow, overlap="skip")
+    run_hours(app, 3)
+    assert statuses(app) == ["waiting"]
+
+
+def test_a_run_whose_place_is_taken_is_cancelled_with_a_reason(app, flow):
+    app.schedules.add("hourly", 3600, flow, overlap="cancel")
+    run_hours(app, 2)
+    assert statuses(app) == ["waiting", "cancelled"]
+    (old,) = app.runs(status="cancelled")
+    with pytest.raises(RunCancelled, match="the next run of the schedule hourly took its place"):
+        old.result(timeout=1)
+
+
+def test_runs_in_a_queue_begin_one_after_another(app, flow):
+    app.schedules.add("hourly", 3600, flow, overlap="queue")
+    run_hours(app, 3)
+    assert statuses(app) == ["waiting"]
+    for n in (1, 2):
+        (waiting,) = app.runs(status="waiting")
+        waiting.send("go")
+        drain(app)
+        look(app)
+        drain(app)
+        assert statuses(app) == ["waiting"] + ["succeeded"] * n
+
+
+def test_a_backfill_of_a_workflow_returns_its_runs(app, flow):
+    app.schedules.add("hourly", crontab(minute=0), flow, ("x",))
+    runs = app.schedules.backfill("hourly", at(8), at(9))
+    again = app.schedules.backfill("hourly", at(8), at(9))
+    assert again == runs
+    drain(app)
+    for run in runs:
+        run.send("go", 1)
+    drain(app)
+    assert [run.result(timeout=1) for run in runs] == ["x1", "x1"]

@@ -6,15 +6,17 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from liteq import LiteQ, signals
+from liteq import LiteQ
 from liteq.exceptions import ImproperlyConfigured
-from liteq.sending import webhook
+from liteq.sending.webhook import check_webhook
 from liteq.states import State
 from liteq.testing import FakeClock, drain
+from liteq.workflow import ctx
 
 
 class Receiver:
@@ -59,39 +61,70 @@ def app(tmp_path, receiver) -> Iterator[LiteQ]:
         "shop", broker=f"sqlite:///{tmp_path}/q.db", clock=FakeClock(), set_as_current=False,
         workflow_webhook=receiver.url,
     )  # fmt: skip
-    webhook.connect(app)
+
+    @app.workflow(name="shop.order")
+    def order(what: str) -> None:
+        if what == "ask":
+            ctx.approval("Go?", details={"total": 3}, timeout="1d", remind="2h")
+        raise ValueError(what)
+
     yield app
-    webhook.disconnect(app)
     app.close()
 
 
-def stuck(**more) -> None:
-    signals.workflow_stuck.send(sender=None, run_id="order-7", name="shop.order", error="boom", **more)
+def fail(app: LiteQ, queue: str | None = None) -> None:
+    app.tasks["shop.order"].options(id="order-7", queue=queue).start("boom")
+    drain(app)
 
 
-def test_each_signal_of_a_run_is_posted_as_json(app, receiver):
-    stuck()
-    signals.workflow_failed.send(sender=None, run_id="order-8", name="shop.order", error="ValueError: 7")
-    due = app.now()
-    signals.approval_requested.send(
-        sender=None, run_id="order-9", name="shop.order", title="Go?", details={"total": 3}, schema=None, due=due
-    )
-    assert drain(app) == 3
-    bodies = [body for body, _ in receiver.posts]
-    assert bodies == [
-        {"signal": "workflow_stuck", "run_id": "order-7", "name": "shop.order", "error": "boom"},
-        {"signal": "workflow_failed", "run_id": "order-8", "name": "shop.order", "error": "ValueError: 7"},
+def test_a_failed_run_is_posted_as_json(app, receiver):
+    fail(app)
+    ((body, headers),) = receiver.posts
+    assert body == {
+        "signal": "workflow_failed", "run_id": "order-7", "name": "shop.order", "error": "ValueError: boom",
+    }  # fmt: skip
+    assert headers["Content-Type"] == "application/json"
+
+
+def test_an_approval_is_posted_and_again_at_each_reminder(app, receiver):
+    due = app.now() + timedelta(days=1)
+    app.tasks["shop.order"].options(id="order-9").start("ask")
+    drain(app)
+    drain(app, until_ms=app.clock.now_ms() + 5 * 3600 * 1000)
+    assert [body for body, _ in receiver.posts] == [
         {
             "signal": "approval_requested", "run_id": "order-9", "name": "shop.order", "title": "Go?",
             "details": {"total": 3}, "schema": None, "due": due.isoformat(),
         },
-    ]  # fmt: skip
-    assert {headers["Content-Type"] for _, headers in receiver.posts} == {"application/json"}
+    ] * 3  # fmt: skip
+
+
+def test_a_stuck_run_is_posted(app, receiver):
+    app.tasks["shop.order"].options(id="order-8").start("ask")
+    drain(app)
+    app.Run("order-8").approve("Go?", by="bob")
+    deployed = LiteQ("shop", broker=app.conf.broker_url, set_as_current=False, workflow_webhook=receiver.url)
+
+    @deployed.workflow(name="shop.order")
+    def order(what: str) -> None:
+        ctx.sleep(1)
+
+    drain(deployed)
+    deployed.close()
+    stuck = receiver.posts[-1][0]
+    assert (stuck["signal"], stuck["run_id"]) == ("workflow_stuck", "order-8")
+    assert "history holds approval 'Go?', and the code asks for sleep" in stuck["error"]
+
+
+def test_it_is_sent_to_the_queue_of_the_run(app, receiver):
+    app.tasks["shop.order"].options(queue="slow").start("boom")
+    drain(app, ["slow"])
+    assert len(receiver.posts) == 1
 
 
 def test_a_receiver_that_is_away_is_tried_again_with_one_key(app, receiver):
     receiver.answers = [503, 429]
-    stuck()
+    fail(app)
     drain(app)
     assert len(receiver.posts) == 1
     for pause in (1, 2):
@@ -99,31 +132,22 @@ def test_a_receiver_that_is_away_is_tried_again_with_one_key(app, receiver):
         drain(app)
     assert [body["run_id"] for body, _ in receiver.posts] == ["order-7"] * 3
     assert len({headers["Idempotency-Key"] for _, headers in receiver.posts}) == 1
-    assert app.storage.reader.counts() == [], "it has succeeded, and nobody asks for its result"
+    assert [count.n for count in app.storage.reader.counts()] == [1], "the failed run: the task has succeeded"
 
 
 def test_a_refusal_is_final(app, receiver):
     receiver.answers = [404]
-    stuck()
+    fail(app)
     drain(app)
     app.clock.advance(3600)
     assert drain(app) == 0
-    assert [count.state for count in app.storage.reader.counts()] == [State.DEAD]
+    assert {(count.state, count.n) for count in app.storage.reader.counts()} == {(State.DEAD, 2)}
 
 
-def test_a_signal_of_another_app_is_not_posted(app, receiver, tmp_path):
-    other = LiteQ("other", broker=f"sqlite:///{tmp_path}/other.db", set_as_current=False)
-    task = other.task(name="flow")(lambda: None)
-    signals.workflow_failed.send(sender=task, run_id="x", name="flow", error="")
-    assert drain(app) == 0
-    other.close()
-
-
-def test_without_the_setting_nothing_listens(tmp_path):
-    app = LiteQ("shop", broker=f"sqlite:///{tmp_path}/q.db", set_as_current=False)
-    webhook.connect(app)
-    assert signals.workflow_stuck.receivers == ()
-    app.close()
+def test_without_the_setting_nothing_is_sent(app, receiver):
+    app.conf.workflow_webhook = None
+    fail(app)
+    assert receiver.posts == []
 
 
 def test_a_url_of_another_scheme_is_refused_at_the_start(tmp_path):
@@ -131,7 +155,7 @@ def test_a_url_of_another_scheme_is_refused_at_the_start(tmp_path):
         "shop", broker=f"sqlite:///{tmp_path}/q.db", set_as_current=False, workflow_webhook="file:///etc/passwd"
     )
     with pytest.raises(ImproperlyConfigured, match="begins with http:// or https://, not 'file:///etc/passwd'"):
-        webhook.connect(app)
+        check_webhook(app)
     app.close()
 
 
@@ -141,10 +165,12 @@ def test_a_file_that_cannot_be_used_holds_up_no_run(app, caplog, monkeypatch):
     def refuse(*_):
         raise StorageUnavailable("gone")
 
-    monkeypatch.setattr(app.storage.reader, "find", refuse)
+    monkeypatch.setattr(app.sender, "send_call", refuse)
+    app.tasks["shop.order"].options(id="order-7").start("boom")
     with caplog.at_level(logging.ERROR):
-        stuck()
+        drain(app)
     assert "the webhook is not told" in caplog.text
+    assert app.Run("order-7").status == "failed"
 
 
 def test_the_task_is_no_task_of_the_programs(app):
@@ -152,4 +178,4 @@ def test_the_task_is_no_task_of_the_programs(app):
 
     app.finalize()
     assert "liteq.webhook" in app.tasks
-    assert published(app.tasks) == []
+    assert published(app.tasks) == ["shop.order"]

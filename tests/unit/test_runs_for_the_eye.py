@@ -56,7 +56,7 @@ def test_steps_stand_one_below_the_other():
 
 def test_an_ended_run_has_an_end():
     last = text(history(("", "step", "pay", "failed", {"attempts": 4})), "failed", finished_ms=START + 1_000)
-    assert last[1:] == ["  1 ✗ pay  failed, 4 attempts", "✗ failed  failed"]
+    assert last[1:] == ["  1 ✗ pay  failed, 4 attempts", "✗ end  failed"]
 
 
 def test_children_stand_side_by_side_and_join():
@@ -72,7 +72,7 @@ def test_children_stand_side_by_side_and_join():
     ]
     chart = as_mermaid(graph(run(), steps))
     edges = [line.strip() for line in chart.splitlines() if "-->" in line]
-    assert edges == ["start --> s1", "s1 --> s2", "s1 --> s3", "s2 --> s4", "s3 --> s4"]
+    assert edges == ["n0 --> n1", "n1 --> n2", "n1 --> n3", "n2 --> n4", "n3 --> n4"]
 
 
 def test_branches_of_an_async_body_are_lanes():
@@ -83,7 +83,7 @@ def test_branches_of_an_async_body_are_lanes():
     assert text(steps)[2:] == [
         "  ├─   2 ✓ b  done",
         "  │    4 ✓ d  done",
-        "  │    └─   6 ✓ f  done",
+        "  │    6 ✓ f  done",
         "  └─   3 ✓ c  done",
         "  5 ✓ e  done",
     ]

@@ -13,7 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
-from liteq.exceptions import LiteqError, WorkflowError
+from liteq.exceptions import LiteqError, RunNotFound, WorkflowError
 from liteq.monitor import runs as shown
 from liteq.monitor.run_timeline import bars
 from liteq.storage.runs.records import Approval, RunRecord
@@ -155,7 +155,10 @@ class ApprovalAdmin(QueueAdmin):
     @staticmethod
     def _open(storage: Any, object_id: str) -> Approval | None:
         run_id, title = _parts(object_id)
-        return next((one for one in storage.runs.approvals(run_id) if one.title == title), None)
+        try:
+            return next((one for one in storage.runs.approvals(run_id) if one.title == title), None)
+        except RunNotFound:
+            return None
 
     def fields_of(self, storage: Any, object_id: str) -> list[tuple[str, Any]] | None:
         one = self._open(storage, object_id)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from liteq.app.registrar import Registrar
     from liteq.workflow.duration import Duration
     from liteq.workflow.flow import Workflow
-    from liteq.workflow.run import Run
+    from liteq.workflow.run import Run as _Run
     from liteq.workflow.step import Backoff, Errors, Step
 
 __all__ = ["Workflows"]
@@ -75,7 +75,7 @@ class Workflows:
                     there = self.registrar.registry.get(name)
                 if there is not None and _collide(there, function):
                     raise AlreadyRegistered(
-                        f"two functions want to be the workflow {name!r}: give one of them a `name=` or another `version=`"
+                        f"two functions want to be the workflow {name!r}: give one a `name=`, or another `version=`"
                     )
                 versions.pop(flow.version, None)
                 versions[flow.version] = flow
@@ -109,8 +109,8 @@ class Workflows:
         seconds. retry_on, give_up_on: exception classes. timeout: of one attempt. memo: how long a result answers the
         same call of any run, True for ever; memo_key(*args, **kwargs): what makes a call the same, else all arguments.
         tx: True: its rows in the queue's file and its checkpoint are one commit; "alias": in Django's database;
-        f() -> connection: in a database of one's own. compensate: f(result) is added to the innermost saga. queue: where
-        it runs when it is sent. sensitive: parameters that nobody is shown.
+        f() -> connection: in a database of one's own. compensate: f(result) is added to the innermost saga. queue:
+        where it runs when it is sent. sensitive: parameters that nobody is shown.
         """
         from liteq.workflow.step import Step
 
@@ -126,7 +126,7 @@ class Workflows:
 
         return decorate(name) if callable(name) else lambda function: decorate(function, name)
 
-    def Run(self, id: str) -> Run[Any]:  # noqa: N802 - the name of what it makes
+    def Run(self, id: str) -> _Run[Any]:  # noqa: N802 - the name of what it makes
         """The run of this id. Nothing is read before it is asked something."""
         from liteq.workflow.run import Run
 
@@ -139,8 +139,8 @@ class Workflows:
         status: str | None = None,
         tags: Sequence[str] = (),
         limit: int = 100,
-        after: Run[Any] | str | None = None,
-    ) -> list[Run[Any]]:
+        after: _Run[Any] | str | None = None,
+    ) -> list[_Run[Any]]:
         """Runs, the newest first: those of `ids`, or those that fit; `after`: those started before that one."""
         from liteq.workflow.listing import listed
 

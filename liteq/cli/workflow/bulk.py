@@ -61,7 +61,7 @@ def _each(method: str) -> Callable[[Session, Sequence[str], str], tuple[list[str
     return act
 
 
-CANCEL = Verb("cancel", "cancelled", UNFINISHED, _cancel)
+CANCEL = Verb("cancel", "asked to end", UNFINISHED, _cancel)
 TERMINATE = Verb("terminate", "terminated", UNFINISHED, _each("terminate"))
 PAUSE = Verb("pause", "paused", UNFINISHED - {"paused"}, _each("pause"))
 RESUME = Verb("resume", "resumed", {"paused", "stuck"}, _each("resume"))

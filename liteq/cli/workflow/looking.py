@@ -10,11 +10,13 @@ import click
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.names import one_of
-from liteq.cli.output import age, emit, json_text, say, table
+from liteq.cli.output import age, emit, say, table
 from liteq.cli.session import Session, pass_session
-from liteq.cli.workflow.choosing import choosing, chosen, found, matching
+from liteq.cli.workflow.choosing import choosing, chosen, found, matching, unknown_run
 from liteq.monitor import runs as shown
+from liteq.monitor.run_graph import call_name
 from liteq.storage.runs.records import RunRecord, RunStep
+from liteq.utils.json_text import to_json
 from liteq.utils.text import span
 
 __all__ = ["LOOKING"]
@@ -105,16 +107,21 @@ def _write_run(session: Session, run: RunRecord, document: dict[str, Any]) -> No
         say(f"  {'waits for':<11} {why}{due}")
     for name, value in document.items():
         if value not in (None, "", [], {}) and name not in {"id", "name", "status", "state", "waiting_for", "due"}:
-            say(f"  {name:<11} {json_text(value) if isinstance(value, (list, dict)) else value}")
+            say(f"  {name:<11} {_inline(value)}")
     _write_timeline(run, session.storage.runs.steps(run.id), now_ms)
+
+
+def _inline(value: Any) -> str:
+    """A value in one line."""
+    return to_json(value).decode() if isinstance(value, (list, dict)) else str(value)
 
 
 def _write_timeline(run: RunRecord, steps: Sequence[RunStep], now_ms: int) -> None:
     from liteq.monitor.run_timeline import bars
 
     lines = bars(run, steps, now_ms=now_ms)
-    if len(steps) > len(lines):
-        say(f"  the last {len(lines)} of {len(steps):,} steps; `liteq workflow steps {run.id}` lists all")
+    if lines and lines[0].n > 1:
+        say(f"  the last of {len(steps):,} steps; `liteq workflow steps {run.id}` lists all")
     wide = max((len(one.label) for one in lines), default=0)
     for one in lines:
         say(f"  {one.n:>4} {one.label:<{min(wide, 30)}.30} |{one.bar}| {one.took:>10}  {one.status.replace('_', ' ')}")
@@ -147,9 +154,9 @@ def steps(session: Session, /, id_: str) -> int:
 
 
 def _step_name(one: dict[str, Any]) -> str:
-    name = one["name"] if one["kind"] == "step" else f"{one['kind']} {one['name']}".rstrip()
+    name = call_name(one["kind"], one["name"])
     key = f" [{one['key']}]" if one["key"] else ""
-    return f"{one['scope']}: {name}{key}" if one["scope"] else name + key
+    return f"{one['scope']}: {name}{key}" if one["scope"].startswith("/") else name + key
 
 
 def _took(session: Session, step: RunStep) -> str:
@@ -162,8 +169,7 @@ def _outcome(one: dict[str, Any]) -> str:
         return str(one["error"])[:200]
     if one["status"] in {"waiting", "retrying"} or one["output"] is None:
         return f"child {one['child_id']}" if one["child_id"] else ""
-    text = json_text(one["output"]) if isinstance(one["output"], (list, dict)) else str(one["output"])
-    return " ".join(text.split())[:200] + (" (memo)" if one["memo"] else "")
+    return " ".join(_inline(one["output"]).split())[:200] + (" (memo)" if one["memo"] else "")
 
 
 @click.command("graph", cls=Command)
@@ -172,27 +178,35 @@ def _outcome(one: dict[str, Any]) -> str:
     "--format", "form", default="text", show_default=True, metavar="FORMAT", callback=one_of("format", FORMATS),
     help="text, mermaid or svg.",
 )  # fmt: skip
+@click.option(
+    "--depth", type=click.IntRange(min=0), default=1, show_default=True, help="Draw children down to this depth."
+)
 @pass_session
-def graph(session: Session, /, id_: str, form: str) -> int:
+def graph(session: Session, /, id_: str, form: str, depth: int) -> int:
     """Draw the steps of a run: as text, as a flowchart for Mermaid, or as SVG.
+
+    Children are drawn below their calls, runs and canvases alike. The ID of a canvas is drawn too.
 
     \b
     JSON: [{"id", "format", "graph"}]
     """
+    from liteq.monitor.run_children import Drawing
     from liteq.monitor.run_graph import as_mermaid, as_text
-    from liteq.monitor.run_graph import graph as graph_of
     from liteq.monitor.run_svg import as_svg
 
-    run = found(session, id_)
-    series = graph_of(run, session.storage.runs.steps(id_))
+    drawing = Drawing(session.app, depth=depth)
+    run = session.storage.runs.find(id_)
+    series = drawing.of_canvas(id_) if run is None else drawing.of_run(run)
+    if series is None:
+        raise unknown_run(id_)
     match form:
         case "svg":
-            text = as_svg(series, f"{run.name} {run.id}")
+            text = as_svg(series, id_ if run is None else f"{run.name} {run.id}")
         case "mermaid":
             text = as_mermaid(series)
         case _:
             text = as_text(series)
-    emit(session, [{"id": run.id, "format": form, "graph": text}], lambda: click.echo(text.rstrip("\n")))
+    emit(session, [{"id": id_, "format": form, "graph": text}], lambda: click.echo(text.rstrip("\n")))
     return Exit.OK
 
 
@@ -218,7 +232,7 @@ def pending(session: Session, /, ids: tuple[str, ...]) -> int:
         rows = [
             (
                 one.run_id, names.get(one.run_id, ""), one.title, age(now_ms, one.since_ms), age(now_ms, one.due_ms),
-                "" if document["details"] is None else " ".join(json_text(document["details"]).split())[:200],
+                "" if document["details"] is None else _inline(document["details"])[:200],
             )
             for one, document in zip(open_, documents, strict=True)
         ]  # fmt: skip

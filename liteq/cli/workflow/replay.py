@@ -36,15 +36,16 @@ def replay(session: Session, /, ids: tuple[str, ...], check: bool, file: IO[byte
     """
     from liteq.monitor.run_replay import compared
 
-    if not session.has_app and not session.app.tasks:
+    if not session.has_app:
         raise click.UsageError("name the app whose code is to be checked with -A")
     if file is None:
         session.import_commands()
         documents = [compared(session.app, run) for run in _runs(session, ids)]
         return _tell(session, documents)
     with tempfile.TemporaryDirectory(prefix="liteq-replay-") as folder:
-        session.broker = f"sqlite:///{Path(folder) / 'histories.db'}"  # the queue itself is not opened
+        session.broker = f"sqlite:///{Path(folder) / 'histories.db'}"
         session.import_commands()
+        session.app.close()  # the queue itself, where its modules have opened it
         try:
             bring(session.app.storage, file)
             documents = [compared(session.app, run) for run in _runs(session, ids)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from liteq.exceptions import RunConflict, WorkflowError
+from liteq.exceptions import RunConflict, RunNotFound, WorkflowError
 from liteq.message import Flag, StepRow, new_id
 from liteq.serialization import decode_error
 from liteq.states import FINISHED, State, sql_list
@@ -14,7 +14,7 @@ from liteq.storage.endings import cancel_children
 from liteq.storage.runs.asks import Found, find_run
 from liteq.storage.steps import rows
 
-__all__ = ["fork", "retry", "rewind"]
+__all__ = ["fork", "requeue_all", "retry", "rewind"]
 
 RETRY = """
 UPDATE liteq_runs SET deadline_ms = :now_ms + timeout_ms, asked = NULL, parked = NULL, tried = NULL, need = NULL
@@ -57,6 +57,10 @@ FORK_TAGS = "INSERT INTO liteq_run_tags (tag, run) SELECT tag, :new FROM liteq_r
 CUT_OFF = frozenset({"RunCancelled", "TaskRevokedError"})
 
 
+class Undone(WorkflowError):
+    """Raised for a run that cannot go on, since its compensations have run."""
+
+
 def in_order(steps: Iterable[StepRow]) -> list[StepRow]:
     """`steps` in the order in which they began."""
     return sorted(steps, key=lambda step: (step.started_ms, step.scope, step.pos))
@@ -87,13 +91,30 @@ def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
     if run.state != State.DEAD:
         return False
     if run.compensated:
-        raise WorkflowError(f"run {run_id!r} has undone its steps: fork it, or start another one")
+        raise Undone(f"run {run_id!r} has undone its steps: fork it, or start another one")
     steps = rows.read(tx, run.seq, run.gen)
     _forget(tx, run, _failed(steps), now_ms=now_ms, events=False)
     if not requeue(tx, [run_id], now_ms=now_ms):
         return False
     tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
     return True
+
+
+def requeue_all(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str]:
+    """Put dead letters back in their queue; runs among them go on at the step that failed. The ids that are back.
+
+    A run that has undone its steps is left out.
+    """
+    back = []
+    for id_ in ids:
+        try:
+            if retry(tx, id_, now_ms=now_ms):
+                back.append(id_)
+        except RunNotFound:
+            back += requeue(tx, [id_], now_ms=now_ms)
+        except Undone:
+            continue
+    return back
 
 
 def _failed(steps: Sequence[StepRow]) -> list[StepRow]:

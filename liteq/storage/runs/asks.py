@@ -142,7 +142,7 @@ def _decision(ok: bool, by: str | None, comment: str, data: bytes | None, now_ms
 
 
 def _decide(tx: Transaction, run: Found, place: Waiting, output: bytes, now_ms: int) -> bool:
-    end_step(tx, place, output=output, now_ms=now_ms)
+    end_step(tx, place, output=output, now_ms=now_ms, news=True)
     return wake(tx, run.seq, now_ms=now_ms)
 
 

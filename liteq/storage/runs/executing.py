@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from liteq.exceptions import LeaseLost
+from liteq.exceptions import LeaseLost, RunCancelled
 from liteq.message import Batch, Flag, Hold, Message, StepRow
+from liteq.serialization import encode_error
 from liteq.states import UNFINISHED, sql_list
 from liteq.storage.driver import LOCK, Driver, Transaction
 from liteq.storage.endings import cancel_children
@@ -19,7 +20,7 @@ from liteq.storage.payloads import INLINE_BYTES
 from liteq.storage.runs.records import Asked
 from liteq.storage.steps import rows
 from liteq.storage.steps.suspend import take_from_inbox
-from liteq.storage.steps.wake import HELD, SLOT, Waiting
+from liteq.storage.steps.wake import HELD, SLOT, Waiting, deliver, end_step
 
 __all__ = [
     "Slots", "asked", "cancel_places", "checkpoint", "checkpoint_one", "children", "has_event", "hold_on",
@@ -46,6 +47,13 @@ SELECT scope, pos FROM liteq_steps WHERE run = ? AND gen = ? AND child IS NOT NU
 CHILD_AT = """
 SELECT child FROM liteq_steps
  WHERE run = ? AND gen = ? AND scope = ? AND pos = ? AND child IS NOT NULL AND ended_ms IS NULL
+"""
+UNTAKE = """
+UPDATE liteq_steps SET output = NULL, error = ? WHERE run = ? AND gen = ? AND scope = ? AND pos = ?
+"""
+IN_FRONT = """
+INSERT INTO liteq_inbox (id, run_id, name, payload, taken, created_ms)
+SELECT coalesce(min(id), 1) - 1, ?, ?, ?, 0, ? FROM liteq_inbox
 """
 SHOW = """
 UPDATE liteq_runs SET now = :now
@@ -139,17 +147,21 @@ def spawn(
     if not fresh:
         return None
     known = {step.child for step in steps} - {step.child for step in fresh}
-    messages = [_awaited(m, batch) for m in batch.messages if m.id not in known]
+    waited = {step.child for step in fresh if step.ended_ms is None}
+    aliased = {m.awaits for m in batch.messages if m.flags & Flag.ALIAS}
+    messages = [_awaited(m, waited, aliased) for m in batch.messages if m.id not in known]
     place(tx, Batch(messages, batch.groups), now_ms=now_ms, again=again)
     if slots is not None:
         _give_slots(tx, hold, slots, [step.child for step in fresh if step.child is not None])
-    tx.executemany(SPAWNED, [(sum(step.child is not None and step.ended_ms is None for step in fresh), hold.run)])
+    tx.executemany(SPAWNED, [(len(waited), hold.run)])
     return None
 
 
-def _awaited(message: Message, batch: Batch) -> Message:
-    """`message`, known to have followers where an alias of `batch` stands for it."""
-    if any(other.awaits == message.id and other.flags & Flag.ALIAS for other in batch.messages):
+def _awaited(message: Message, children: Collection[str | None], aliased: Collection[str | None]) -> Message:
+    """`message`, known to have followers where a step row waits for it, or an alias stands for it."""
+    if message.id in children:
+        return replace(message, flags=message.flags | Flag.CHILD | Flag.LINKED)
+    if message.id in aliased:
         return replace(message, flags=message.flags | Flag.LINKED)
     return message
 
@@ -189,10 +201,28 @@ def children(tx: Transaction, hold: Hold) -> list[StepRow]:
 
 
 def cancel_places(tx: Transaction, hold: Hold, places: Iterable[tuple[str, int]], *, now_ms: int) -> None:
-    """Cancel the children of these calls, as far as they have not ended. Raises LeaseLost."""
-    hold_on(tx, hold)
+    """Cancel the children of these calls, as far as they have not ended; end their waits. Raises LeaseLost."""
+    held = hold_on(tx, hold)
+    places = list(places)
     ids = [child for place_ in places for (child,) in tx.execute(CHILD_AT, (hold.run, hold.gen, *place_))]
     cancel_children(tx, ids, now_ms=now_ms)
+    for place_ in places:
+        step = rows.read_one(tx, hold.run, hold.gen, *place_)
+        if step is not None and step.child is None and step.kind in ("event", "timer"):
+            _give_up_wait(tx, hold, held.id, step, now_ms=now_ms)
+
+
+def _give_up_wait(tx: Transaction, hold: Hold, run_id: str, step: StepRow, *, now_ms: int) -> None:
+    """End a wait that a race has lost interest in; the event that it has got is the next one's."""
+    if step.ended_ms is None:
+        error = encode_error(RunCancelled("the race was decided"))
+        waiting = Waiting(hold.run, hold.gen, step.scope, step.pos, None, 0)
+        end_step(tx, waiting, output=None, error=error, now_ms=now_ms)
+    elif step.kind == "event" and step.output is not None and step.error is None:
+        if not deliver(tx, hold.run, f"event {step.name}", step.output, now_ms=now_ms)[0]:
+            tx.executemany(IN_FRONT, [(run_id, step.name, step.output, now_ms)])
+        error = encode_error(RunCancelled("the race was decided"))
+        tx.executemany(UNTAKE, [(error, hold.run, hold.gen, step.scope, step.pos)])
 
 
 def show(tx: Transaction, executing: Iterable[tuple[int, int, bytes | None]]) -> None:

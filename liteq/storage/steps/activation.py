@@ -20,6 +20,7 @@ FACTS = f"{LOOK} {LOCK}"
 BEGIN = """
 UPDATE liteq_runs
    SET started_ms = coalesce(started_ms, :now_ms), gen_ms = coalesce(gen_ms, :now_ms), need = NULL, fragile = 0,
+       now = NULL, news = 0,
        deadline_ms = CASE WHEN started_ms IS NULL THEN :now_ms + timeout_ms ELSE deadline_ms END
  WHERE run = :run
 """

@@ -14,17 +14,19 @@ from liteq.message import ContinueAsNew, Flag, Lease, Park, StepRow, Suspend
 from liteq.storage import payloads
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.steps import rows
-from liteq.storage.steps.wake import Waiting, end_step
+from liteq.storage.steps.wake import Waiting, end_step, waiting_for
 
 __all__ = ["Gone", "begin_anew", "note_crash", "park", "suspend", "take_from_inbox"]
 
 STATE = f"""
-SELECT r.gen, r.ends, r.fails, r.asked, r.deadline_ms, r.marks, r.tried, m.flags
+SELECT r.gen, r.ends, r.fails, r.asked, r.deadline_ms, r.marks, r.tried, m.flags, r.news
   FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = m.seq
  WHERE m.seq = ? AND m.state = 'leased' AND m.token = ? {LOCK}
 """
+# A claim ends what was due; only the next attempt of a step stays open until it is made, and may have been given up.
 NEXT_DUE = """
-SELECT min(due_ms) FROM liteq_steps WHERE run = ? AND gen = ? AND due_ms IS NOT NULL AND ended_ms IS NULL
+SELECT min(due_ms) FROM liteq_steps
+ WHERE run = ? AND gen = ? AND due_ms IS NOT NULL AND ended_ms IS NULL AND kind <> 'step'
 """
 LET_GO = f"""
 UPDATE liteq_messages SET state = ?, due_ms = ?, delay_ms = NULL, error = ?, flags = flags & {~Flag.ASKED}
@@ -50,6 +52,7 @@ UPDATE liteq_runs SET gen = gen + 1, gen_ms = NULL, need = NULL, fragile = 0, en
        marks = NULL, now = NULL, tried = NULL, compensated = 0
  WHERE run = ?
 """
+NAMES_IN_INBOX = "SELECT DISTINCT name FROM liteq_inbox WHERE run_id = ? AND taken = 0"
 IN_INBOX = f"""
 SELECT id, payload, dedup FROM liteq_inbox WHERE run_id = ? AND name = ? AND taken = 0 ORDER BY id LIMIT 1 {LOCK}
 """
@@ -84,6 +87,7 @@ class _State(NamedTuple):
     marks: bytes | None
     tried: bytes | None
     flags: int
+    news: int
 
 
 def _state(tx: Transaction, lease: Lease) -> _State:
@@ -96,16 +100,14 @@ def suspend(tx: Transaction, lease: Lease, outcome: Suspend, *, now_ms: int) -> 
     """Let a run wait; whether it goes on at once, or at a time. Raises Gone."""
     state = _state(tx, lease)
     rows.write(tx, lease.seq, state.gen, outcome.rows)
-    awake = False
-    for row in outcome.rows:
-        if row.waited is not None and row.ended_ms is None:
-            awake |= _comes_at_once(tx, lease, state.gen, row, now_ms)
+    awake = bool(state.news) or any(_is_free(tx, row) for row in outcome.rows)
+    for (name,) in tx.execute(NAMES_IN_INBOX, (lease.id,)):
+        awake |= _take_all(tx, lease, name, now_ms)
     need = outcome.need - (state.ends - outcome.seen[0]) if outcome.need else None
     awake = awake or (need is not None and need <= 0) or (outcome.fragile and state.fails > outcome.seen[1])
     paused = state.asked == "pause"
-    awake = awake or (state.asked is not None and not paused)
-    times = [outcome.due_ms, state.deadline_ms, tx.execute(NEXT_DUE, (lease.seq, state.gen))[0][0]]
-    due_ms = min((at for at in times if at is not None), default=None)
+    awake = awake or (bool(state.flags & Flag.ASKED) and not paused)  # what it was told of before, it obeys already
+    due_ms = _due_ms(tx, lease, state, outcome)
     awake = awake or (due_ms is not None and due_ms <= now_ms)
     name = "blocked" if paused else "pending" if awake else "blocked" if due_ms is None else "scheduled"
     due_ms = now_ms if awake or due_ms is None else due_ms
@@ -117,18 +119,32 @@ def suspend(tx: Transaction, lease: Lease, outcome: Suspend, *, now_ms: int) -> 
     return name != "blocked"
 
 
+def _due_ms(tx: Transaction, lease: Lease, state: _State, outcome: Suspend) -> int | None:
+    """When a run wakes by time; None for never. Its clean-up has no deadline."""
+    times = [outcome.due_ms, *(row.due_ms for row in outcome.rows if row.ended_ms is None)]
+    times += [None if state.asked else state.deadline_ms, tx.execute(NEXT_DUE, (lease.seq, state.gen))[0][0]]
+    return min((at for at in times if at is not None), default=None)
+
+
 def _joined(*documents: bytes | None) -> bytes:
     return orjson.dumps(sorted(rows.marks_of(documents)))
 
 
-def _comes_at_once(tx: Transaction, lease: Lease, gen: int, row: StepRow, now_ms: int) -> bool:
-    """Whether what `row` waits for is there already; an event is taken then."""
-    kind, _, name = (row.waited or "").partition(" ")
-    if kind == "memo":
-        return bool(tx.execute(MEMO_IS_FREE, (name,)))
-    if kind != "event":
+def _is_free(tx: Transaction, row: StepRow) -> bool:
+    """Whether `row` waits for a memo, and there is something to do for it."""
+    if row.waited is None or not row.waited.startswith("memo "):
         return False
-    return take_from_inbox(tx, lease.id, name, Waiting(lease.seq, gen, row.scope, row.pos, None, 0), now_ms=now_ms)
+    return bool(tx.execute(MEMO_IS_FREE, (row.waited.removeprefix("memo "),)))
+
+
+def _take_all(tx: Transaction, lease: Lease, name: str, now_ms: int) -> bool:
+    """Give the events of `name` in the inbox to the waits for it; whether there was one."""
+    taken = False
+    while (place := waiting_for(tx, lease.seq, f"event {name}")) is not None:
+        if not take_from_inbox(tx, lease.id, name, place, now_ms=now_ms):
+            break
+        taken = True
+    return taken
 
 
 def take_from_inbox(tx: Transaction, run_id: str, name: str, place: Waiting, *, now_ms: int) -> bool:

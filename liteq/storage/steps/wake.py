@@ -35,7 +35,10 @@ SELECT run, gen, scope, pos FROM liteq_steps WHERE child = ? AND child IS NOT NU
 """
 CHILD = f"SELECT m.awaits, {RESULT_COLUMN}, m.error FROM liteq_messages AS m WHERE m.id = ?"
 COUNT_END = """
-UPDATE liteq_runs SET ends = ends + 1, fails = fails + :failed, need = need - 1 WHERE run = :run AND gen = :gen
+UPDATE liteq_runs
+   SET ends = ends + 1, fails = fails + :failed, need = CASE WHEN :news = 1 THEN need ELSE need - 1 END,
+       news = CASE WHEN :news = 1 THEN 1 ELSE news END
+ WHERE run = :run AND gen = :gen
 """
 END = """
 UPDATE liteq_steps
@@ -83,10 +86,17 @@ def wake(tx: Transaction, run: int, *, now_ms: int) -> bool:
     return tx.executemany(WAKE, [{"run": run, "now_ms": now_ms}]) > 0
 
 
-def end_step(tx: Transaction, place: Waiting, *, output: bytes | None, error: bytes | None = None, now_ms: int) -> None:
-    """End an open row: it gets the next number among those that ended in its run."""
+def end_step(
+    tx: Transaction, place: Waiting, *, output: bytes | None, error: bytes | None = None, now_ms: int,
+    news: bool = False,
+) -> None:  # fmt: skip
+    """End an open row: it gets the next number among those that ended in its run.
+
+    `news`: no child, but something that a body which runs at the moment does not know of.
+    """
     where = {"run": place.run, "gen": place.gen, "scope": place.scope, "pos": place.pos}
-    tx.executemany(COUNT_END, [{"run": place.run, "gen": place.gen, "failed": int(error is not None)}])
+    failed = int(error is not None)
+    tx.executemany(COUNT_END, [{"run": place.run, "gen": place.gen, "failed": failed, "news": int(news)}])
     large = output is not None and len(output) > INLINE_BYTES
     own = BESIDE if large else output
     tx.executemany(END, [{**where, "output": own, "error": error, "now_ms": now_ms}])
@@ -135,7 +145,7 @@ def deliver(tx: Transaction, run: int, waited: str, output: bytes, *, now_ms: in
     place = waiting_for(tx, run, waited)
     if place is None:
         return False, False
-    end_step(tx, place, output=output, now_ms=now_ms)
+    end_step(tx, place, output=output, now_ms=now_ms, news=True)
     return True, wake(tx, run, now_ms=now_ms)
 
 

@@ -32,7 +32,6 @@ logger = logging.getLogger("liteq.worker")
 AGAIN_S = 0.5  # until a beat that failed is tried again
 LONGEST_S = 10.0  # between beats, so that a list of workers is fresh even with a long visibility timeout
 HOUSEKEEPING_S = 5.0  # between chunks of expired results while there are none
-RUN_ROWS = 1_000  # of the runs that are over: rows in a chunk
 LOOK_S = 0.5  # between two looks whether a consumer is held up by what it executes
 GONE_S = 600.0  # silent for so long past its leases: gone, though it cannot be asked (a container that was removed)
 JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
@@ -54,7 +53,6 @@ class Heartbeat:
         visibility_s: float,
         result_expires_s: float | None,
         dead_expires_s: float | None,
-        run_expires_s: float | None = None,
         info: Callable[[], dict[str, object]],
         number: int | None = None,
         patience_s: float = 0.0,
@@ -64,7 +62,6 @@ class Heartbeat:
         self._storage = storage
         self._visibility_s = visibility_s
         self._expires = (result_expires_s, dead_expires_s)
-        self._run_expires_s = run_expires_s
         self._info = info
         self.monotonic = monotonic
         self.interval_s = min(visibility_s / 3, LONGEST_S)
@@ -183,7 +180,6 @@ class Heartbeat:
         if expired and now >= self._housekeeping_at:
             result_s, dead_s = self._expires
             full = self._storage.expire(result_expires_s=result_s, dead_expires_s=dead_s)
-            full += self._storage.runs.expire(self._run_expires_s, limit=RUN_ROWS) // RUN_ROWS
             self._housekeeping_at = now if full else now + HOUSEKEEPING_S
         return came_back
 

@@ -7,16 +7,16 @@ import threading
 import time
 from typing import Any
 
-from liteq import signals
 from liteq.context import App
 from liteq.exceptions import StepTimeout, StorageError, WorkerLostError
-from liteq.message import DeadLetter, Flag, Lease, Outcome, Park, Release, StepRow, Suspend
-from liteq.serialization import decode_error, encode_error
+from liteq.execution.lines import LINES
+from liteq.message import Ack, Flag, Lease, Outcome, Park, Release, StepRow, Suspend
+from liteq.serialization import encode_error
 from liteq.worker.pool.limits import SoftLimit, StepLimit
 from liteq.worker.pool.page import Page, StepNow
 from liteq.worker.revoking import revoked_outcome
 
-__all__ = ["GRACE_S", "Runs", "fingerprint_of", "flows_of", "lost_in_a_run", "timed_out"]
+__all__ = ["GRACE_S", "Runs", "announce_outcome", "fingerprint_of", "flows_of", "lost_in_a_run", "timed_out"]
 
 logger = logging.getLogger("liteq.worker")
 
@@ -29,6 +29,13 @@ def fingerprint_of(app: App) -> str:
     from liteq.workflow.code import fingerprint_of as found
 
     return found(app)
+
+
+def announce_outcome(app: App, lease: Lease, outcome: Outcome) -> None:
+    """Send the signal of a run's outcome, where there is one, and call the webhook."""
+    from liteq.workflow.announce import announce
+
+    announce(app, lease, outcome)
 
 
 def flows_of(app: App) -> dict[str, Any]:
@@ -63,9 +70,8 @@ class Runs:
             page.clear()
         if type(outcome) is Park and outcome.state == "stuck":
             outcome.fingerprint = outcome.fingerprint or fingerprint_of(self._app)
-            self._tell_stuck(lease, outcome)
-        elif type(outcome) is DeadLetter and not lease.flags & Flag.STEP:
-            self._tell_failed(lease, outcome)
+        elif type(outcome) is Ack and LINES.may():
+            logger.info("Workflow %s[%s] succeeded", lease.task, lease.id)
         return outcome, time.perf_counter() - begun
 
     def _activate(self, lease: Lease, page: Page) -> Outcome:
@@ -82,19 +88,6 @@ class Runs:
         except Exception as exc:  # it waits for somebody to look at it: the run is whole, and goes on from there
             logger.exception("%s[%s] cannot be executed", lease.task, lease.id)
             return Park("stuck", encode_error(exc))
-
-    def _tell_failed(self, lease: Lease, outcome: DeadLetter) -> None:
-        if signals.workflow_failed.receivers:
-            task: Any = self._app.tasks.get(lease.task)
-            text = _in_words(outcome.error)
-            signals.workflow_failed.send(sender=task, run_id=lease.id, name=lease.task, error=text)
-
-    def _tell_stuck(self, lease: Lease, outcome: Park) -> None:
-        text = _in_words(outcome.error)
-        about = {"task_name": lease.task, "task_id": lease.id}
-        logger.error("Workflow %s[%s] is stuck: %.1000s", lease.task, lease.id, text, extra=about)
-        task: Any = self._app.tasks.get(lease.task)
-        signals.workflow_stuck.send(sender=task, run_id=lease.id, name=lease.task, error=text)
 
     def _own_page(self) -> Page:
         page = self._pages.get(threading.get_ident())
@@ -115,13 +108,6 @@ class Runs:
     def steps(self) -> list[StepNow]:
         """The steps that are executed in this process now."""
         return [step for page in list(self._pages.values()) for step in page.steps()]
-
-
-def _in_words(error: bytes | None) -> str:
-    if not error:
-        return "unknown"
-    found = decode_error(error)
-    return f"{found.type}: {found.message}"
 
 
 # -- in the parent ---------------------------------------------------------------------------------------------------

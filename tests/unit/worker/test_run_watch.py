@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from liteq.exceptions import StepTimeout, WorkerLostError
-from liteq.message import Flag, Lease, Release, RunSpec, Suspend
+from liteq.message import Ack, DeadLetter, Flag, Lease, Park, Release, RunSpec, Suspend
 from liteq.serialization import decode_error
 from liteq.testing import FakeClock
 from liteq.worker.chores import runs
@@ -41,11 +41,17 @@ class Watched:
         self.stuck: list[Lease] = []
         self.taken: list[Lease] = []
         self.room = 2
+        self.over = 0
+        self.expired: list[float] = []
         flow = SimpleNamespace(run_spec=RunSpec("2"))
         monkeypatch.setattr(runs, "flows_of", lambda _app: {"shop.flow": flow} if workflows else {})
         pool: Any = SimpleNamespace(steps=lambda: self.steps, end_overdue=self.looks.append, leases=lambda: [lease()])
-        storage: Any = SimpleNamespace(runs=SimpleNamespace(show=self.note, claim_stuck=self.claim_stuck))
-        conf = SimpleNamespace(visibility_timeout=60.0)
+        self.record = SimpleNamespace(status="queued", error=None)
+        facade = SimpleNamespace(
+            show=self.note, claim_stuck=self.claim_stuck, expire=self.expire, find=lambda _id: self.record
+        )
+        storage: Any = SimpleNamespace(runs=facade)
+        conf = SimpleNamespace(visibility_timeout=60.0, workflow_expires=99.0)
         app: Any = SimpleNamespace(clock=self.clock, conf=conf, tasks={})
         self.watch = RunWatch(
             app, storage, pool, queues=lambda: ["q"], worker=lambda: 4, room=lambda: self.room, take=self.taken.extend,
@@ -54,6 +60,12 @@ class Watched:
 
     def note(self, rows: list[Any]) -> None:
         self.shown += rows
+
+    def expire(self, expires_s: float, *, limit: int) -> int:
+        self.expired.append(expires_s)
+        gone = min(self.over, limit)
+        self.over -= gone
+        return gone
 
     def claim_stuck(self, queues: list[str], **how: Any) -> list[Lease]:
         self.asked.append({"queues": queues, **how})
@@ -135,6 +147,32 @@ def test_without_room_nothing_that_is_stuck_is_taken(watched: Watched) -> None:
     watched.room = 0
     watched.turn_at(0.1)
     assert watched.asked == []
+
+
+def test_what_is_over_leaves_in_chunks_and_then_after_a_while(watched: Watched) -> None:
+    watched.over = 2 * runs.CHUNK + 1
+    for second in range(1, 10):
+        watched.turn_at(second)
+    assert watched.over == 0
+    assert watched.expired == [99.0] * 3
+    watched.turn_at(3.5 + runs.EXPIRE_S)
+    assert len(watched.expired) == 4
+
+
+# -- signals ---------------------------------------------------------------------------------------------------------
+
+
+def test_signals_tell_of_what_has_been_settled(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(runs, "announce_outcome", lambda _app, one, outcome: told.append((one.token, outcome)))
+    stuck, failed, crashed = Park("stuck", b"{}"), DeadLetter(b"{}"), Release(crashed=True)
+    plain = lease(1)._replace(flags=0)
+    ends = [(plain, failed), (lease(2), stuck), (lease(3), failed), (lease(4), Ack(b"1")), (lease(5), crashed)]
+    watched.watch.settled(ends, [lease(3)])
+    assert told == [(2, stuck), (5, crashed)], "not of a task, nor of what was lost"
+    watched.record = SimpleNamespace(status="failed", error=b"{}")
+    watched.watch.settled([(lease(5), crashed)], [])
+    assert told[2:] == [(5, DeadLetter(b"{}"))], "its last crash was its failure"
 
 
 # -- the end of a process --------------------------------------------------------------------------------------------

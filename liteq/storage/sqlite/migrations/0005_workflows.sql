@@ -22,6 +22,7 @@ CREATE TABLE liteq_runs (
     fragile     INTEGER NOT NULL DEFAULT 0,  -- ... or one has failed
     ends        INTEGER NOT NULL DEFAULT 0,  -- what it waited for and has ended, in this gen
     fails       INTEGER NOT NULL DEFAULT 0,  -- ... without success
+    news        INTEGER NOT NULL DEFAULT 0,  -- 1: an event or a decision has come since its claim
     spawned     INTEGER NOT NULL DEFAULT 0,  -- children sent, in this gen
     crash_mark  INTEGER NOT NULL DEFAULT 0,  -- the length of its history at the last crash
     compensated INTEGER NOT NULL DEFAULT 0,
