@@ -326,7 +326,16 @@ class Workflow(_AsATask, Generic[P, R]):
 
     def signature(self, args: Any = None, kwargs: Any = None, **options: Any) -> Signature:
         """As `s()`, with options: `flow.signature((order,), countdown=10)`."""
-        options.setdefault("app", self.app)
+        asked = self.asked
+        given: dict[str, Any] = {
+            "task_id": asked.id,
+            "queue": asked.queue,
+            "priority": asked.priority,
+            "eta": asked.eta,
+        }
+        if asked.delay is not None:
+            given["countdown"] = seconds(asked.delay, "delay")
+        options = {"app": self.app, **{key: one for key, one in given.items() if one is not None}, **options}
         found: Signature = signature(self, args, kwargs, **options)
         return found
 
