@@ -111,9 +111,9 @@ def test_an_import_whose_processes_are_killed_loads_each_item(tmp_path, monkeypa
             process.wait()
             process = worker("etl", "nightly_etl")
         else:
-            victims = wait_for(lambda: children_of(process.pid), within_s=60)
-            with suppress(ProcessLookupError):
-                os.kill(victims[0], signal.SIGKILL)
+            wait_for(lambda pid=process.pid: children_of(pid), within_s=60)
+            with suppress(ProcessLookupError, IndexError):
+                os.kill(children_of(process.pid)[0], signal.SIGKILL)
 
     report = Path(run.result(timeout=600))
 
