@@ -1,4 +1,5 @@
 """Orders by the crate, and their payments."""
+
 import django.db.models.deletion
 from django.db import migrations, models
 
