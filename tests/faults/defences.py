@@ -56,6 +56,33 @@ MUTANTS = [
         MODEL,
     ),
     without(
+        "a time of a schedule waits for the run before", "liteq/beat/catch_up.py",
+        "                return Decision([], due, waits=True)\n", "                pass\n",
+        "../integration/test_beat_overlap.py::test_queue_gives_each_time_its_turn",
+        "../integration/test_beat_overlap.py::test_runs_in_a_queue_begin_one_after_another",
+    ),
+    without(
+        "a time that waited for its turn is not taken for missed", "liteq/beat/catch_up.py",
+        "if last.ended is not None and due <= last.ended:", "if False:",
+        "../integration/test_beat_overlap.py::test_queue_gives_each_time_its_turn",
+    ),
+    without(
+        "the run whose place is taken is cancelled", "liteq/beat/beat.py",
+        "            if entry.unfinished is not None:\n", "            if False:\n",
+        "../integration/test_beat_overlap.py::test_cancel_lets_the_new_run_take_the_place_of_the_old_one",
+        "../integration/test_beat_overlap.py::test_a_run_whose_place_is_taken_is_cancelled_with_a_reason",
+    ),
+    without(
+        "a reminder is no call of the body's", "liteq/workflow/waits.py",
+        "    token = enter(None)", "    token = enter(scope)",
+        "../integration/test_workflow_webhook.py::test_an_approval_is_posted_and_again_at_each_reminder",
+    ),
+    without(
+        "a replay from a file leaves the queue alone", "liteq/cli/workflow/replay.py",
+        "        session.app.close()  # the queue", "        # the queue",
+        "../unit/cli/test_cli_workflow.py::test_a_replay_from_a_file_leaves_the_queue_alone",
+    ),
+    without(
         "a chord is counted by each end, the failed too", "liteq/storage/continuation.py",
         "remaining = remaining - :n, failed = failed + :failed", "remaining = remaining - :n, failed = failed",
         MODEL,

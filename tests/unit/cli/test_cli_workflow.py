@@ -443,6 +443,17 @@ def test_code_that_does_not_fit_fails_the_check_with_what_was_recorded_and_found
     assert flow("list", "-j").json == before
 
 
+def test_a_replay_from_a_file_leaves_the_queue_alone(flow, start, project):
+    start(one=None)
+    Path("runs.jsonl").write_text(flow("export", "one").out)
+    assert flow("terminate", "one").code == 0
+    assert flow("gc", "one").code == 0
+    changed(project, "ran = []", "ran = []\napp.storage.migrate()  # a module that opens the queue when it is imported")
+    assert flow("replay", "--check", "--from", "runs.jsonl").code == 0
+    forgotten()
+    assert flow("list", "-j").json == []
+
+
 def test_a_workflow_that_is_gone_fails_the_check(flow, start, project):
     start(one=None)
     changed(project, "def waits(", "def awaits(")
