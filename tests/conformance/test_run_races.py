@@ -22,6 +22,7 @@ from liteq.message import (
     Lease,
     Message,
     Outcome,
+    Park,
     Release,
     RunFacts,
     StepRow,
@@ -30,6 +31,7 @@ from liteq.message import (
 from liteq.serialization import encode_error
 from liteq.states import FINISHED
 from liteq.storage.runs.executing import Slots
+from liteq.storage.runs.records import Asked
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -41,7 +43,7 @@ Rows = dict[int, StepRow]
 
 
 class Told(Exception):
-    """Raised in a body that is to end: a cancel was told."""
+    """Raised in a body that is to end, or to stop: it was asked."""
 
 
 class Round:
@@ -54,10 +56,11 @@ class Round:
         self.body = [self.random.choice(KINDS) for _ in range(self.random.randint(2, 6))]
         self.cancels = cancels
         self.sent: list[bytes] = []
-        self.executed: list[int] = []  # the places of steps, each time one runs
+        self.executed: list[int] = []  # the places of steps, each time one was recorded
         self.crashes = 0
         self.children: list[Lease] = []
         self.winners: set[tuple[int, int]] = set()
+        storage.max_reaps = 1_000  # it is not to be given up here
         self.chaos = 40  # things that may still happen by chance
         storage.runs.start(Message(self.id, "flow", PAYLOAD, flags=Flag.RUN))
 
@@ -67,7 +70,7 @@ class Round:
         """Let something happen, or nothing."""
         while self.chaos > 0 and self.random.random() < 0.5:
             self.chaos -= 1
-            self.random.choice([self.send, self.end_child, self.end_child, self.tick, self.ask])()
+            self.random.choice([self.send, self.end_child, self.end_child, self.tick, self.ask, self.freeze])()
 
     def send(self) -> None:
         if self.storage.reader.find(self.id).state not in FINISHED:  # type: ignore[union-attr]
@@ -85,8 +88,19 @@ class Round:
         self.clock.advance(seconds=self.random.choice([0.5, 1, 3]))
 
     def ask(self) -> None:
+        runs = self.storage.runs
         if self.cancels and self.random.random() < 0.3:
-            self.storage.runs.cancel([self.id])
+            runs.cancel([self.id])
+        elif self.random.random() < 0.3:
+            runs.pause(self.id)
+        else:
+            runs.resume(self.id)
+
+    def freeze(self) -> None:
+        """All workers stand still until their leases have run out."""
+        if self.random.random() < 0.2:
+            self.clock.advance(seconds=61)
+            self.storage.reap()
 
     # -- the body ----------------------------------------------------------------------------------------------------
 
@@ -109,6 +123,8 @@ class Round:
         if self.chaos > 0:
             return
         record = self.storage.runs.find(self.id)
+        if record is not None and record.status == "paused":
+            self.storage.runs.resume(self.id)
         if record is not None and record.status == "waiting":
             if "event go" in record.waiting_for:
                 self.send()
@@ -127,7 +143,8 @@ class Round:
             )
             late = tx.execute(
                 "SELECT 1 FROM liteq_runs AS r JOIN liteq_messages AS m ON m.seq = r.run"
-                " WHERE m.id = ? AND m.state IN ('blocked', 'scheduled') AND (r.need <= 0 OR r.news = 1)",
+                " WHERE m.id = ? AND m.state IN ('blocked', 'scheduled') AND r.parked IS NULL"
+                "   AND (r.need <= 0 OR r.news = 1)",
                 (self.id,),
             )
         assert (lost, late) == ([], [])
@@ -140,9 +157,11 @@ class Round:
         rows = {row.pos: row for row in history.steps}
         seen = (history.facts.ends, history.facts.fails)
         try:
+            if facts.asked == "pause":
+                raise Told(facts.asked)
             outcome = self.run_body(hold, rows, seen, facts.asked is not None)
-        except Told:
-            outcome = Cancel(ERROR)
+        except Told as told:
+            outcome = Park("paused") if told.args == ("pause",) else Cancel(ERROR)
         except LeaseLost:
             return
         self.maybe()
@@ -175,8 +194,8 @@ class Round:
         self.maybe()
         now_ms = self.clock.now_ms()
         if kind == "step":
-            self.executed.append(pos)
             told = self.storage.runs.checkpoint(hold, self.row(pos, "step", output=b"1", ended_ms=now_ms))
+            self.executed.append(pos)
             self.told(told)
             return None
         due_ms = row.due_ms if row is not None else None if kind == "event" else now_ms + 2_000
@@ -224,9 +243,9 @@ class Round:
         need = children.need if isinstance(children, Suspend) else 0
         return Suspend(waits, need=need, seen=seen)
 
-    def told(self, asked: object) -> None:
+    def told(self, asked: Asked | None) -> None:
         if asked is not None:
-            raise Told
+            raise Told(asked.what)
 
     def row(self, pos: int, kind: str, **fields: object) -> StepRow:
         return StepRow("", pos, kind, "go", started_ms=self.clock.now_ms(), **fields)  # type: ignore[arg-type]
