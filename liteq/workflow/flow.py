@@ -94,6 +94,7 @@ class Workflow(_AsATask, Generic[P, R]):
     __wrapped__: Callable[..., Any]
     __name__: str
 
+    @suggesting
     def __init__(
         self,
         app: App,
@@ -187,6 +188,10 @@ class Workflow(_AsATask, Generic[P, R]):
         """
         if on_conflict not in CONFLICTS:
             raise ValueError(f"on_conflict is one of {', '.join(map(repr, CONFLICTS))}, not {on_conflict!r}")
+        if delay is not None:
+            seconds(delay, "delay")
+        if expires is not None and not isinstance(expires, datetime):
+            seconds(expires, "expires")
         if isinstance(eta, datetime) and eta.tzinfo is None:
             raise ValueError(f"eta={eta!r}: a naive datetime names no moment; add its zone")
         if isinstance(tags, str):

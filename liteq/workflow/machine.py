@@ -211,8 +211,15 @@ class Machine:
         """Before something is done that history does not hold: obey what is asked of the run."""
         if self.stop is not None and self.stop():
             self.leave(Release())
+        self.look_at_the_time()
         if self.asked is not None:
             self.obey(scope, place)
+
+    def look_at_the_time(self) -> None:
+        """Note that the run's timeout is over. For a run that waited its claim sees it, for one that executes this does."""
+        deadline_ms = self.facts.deadline_ms
+        if deadline_ms is not None and self.asked is None and self.now_ms() >= deadline_ms:
+            self.asked = Asked("timeout")
 
     def obey(self, scope: Scope, place: Place) -> None:
         """Do what is asked of the run, at `place`."""

@@ -1,9 +1,10 @@
-"""An app with tasks and workflows that call each other, for real workers. `FLOW_FOLDER` has its queue and its ledger."""
+"""An app with tasks and workflows that call each other, for real workers. `FLOW_FOLDER` has its queue and ledger."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from liteq import LiteQ, chain, chord, group
@@ -115,3 +116,35 @@ def calls_canvases(n: int) -> dict[str, object]:
     sent = chain(add.s(1, 1), slowly.s()).delay()
     found["sent"] = sent.id
     return found
+
+
+@app.workflow(timeout=0.5)
+def too_long(steps: int) -> int:
+    """Executes all the time, and waits for nothing."""
+    with ctx.saga() as saga:
+        saga.add(mark, -1)
+        for _ in range(steps):
+            ctx.run(time.sleep, 0.2)
+        return steps
+
+
+@app.workflow
+async def asends() -> list[str]:
+    """Sends by the async twins."""
+    sent = [await add.adelay(1, 1), await add.aapply_async((2, 2)), await chain(add.s(1, 1), add.s(1)).adelay()]
+    run = await slowly.astart(50)
+    await actx.sleep("50ms")
+    return [result.id for result in (*sent, run)]
+
+
+@app.workflow
+def renewed(done: int = 0) -> int:
+    """Goes on with an empty history after each third call, and is killed right before it does so, once."""
+    while done < 9:
+        done = mark(done + 1)
+        if ctx.history_length >= 3:
+            if done == 6 and not (FOLDER / "died").exists():
+                (FOLDER / "died").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            ctx.continue_as_new(done)
+    return done

@@ -1,4 +1,7 @@
-"""Canvases and workflows call each other, in real workers: a run as a link, a member, a body; a canvas as a call."""
+"""Canvases and workflows call each other, in real workers: a run as a link, a member, a body; a canvas as a call.
+
+And what first users of workflows wrote, and stumbled over.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from types import ModuleType
 import pytest
 
 from liteq import chain, chord, group
-from liteq.exceptions import ChordError, RunCancelled, TaskRevokedError
+from liteq.exceptions import ChordError, RunCancelled, RunNotFound, TaskRevokedError, TimeLimitExceeded
 
 from .worker_process import HERE, wait_for
 
@@ -27,22 +30,28 @@ WAIT = 30
 
 
 @pytest.fixture
-def flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The module of the app, and a worker of two processes beside it."""
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The module of the app."""
     monkeypatch.setenv("FLOW_FOLDER", str(tmp_path))
     monkeypatch.syspath_prepend(str(HERE))
     monkeypatch.delitem(sys.modules, "flow_tasks", raising=False)
     module = importlib.import_module("flow_tasks")
+    yield module
+    sys.modules.pop("flow_tasks", None)
+    module.app.close()
+
+
+@pytest.fixture
+def flows(code: ModuleType, tmp_path: Path) -> Iterator[ModuleType]:
+    """The same, and a worker of two processes beside it."""
     command = [sys.executable, "-m", "liteq", "-A", "flow_tasks", "worker", "-c", "2", "-l", "INFO"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
     with (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    yield module
+    yield code
     with suppress(ProcessLookupError):
         os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
-    sys.modules.pop("flow_tasks", None)
-    module.app.close()
 
 
 def ledger(flows: ModuleType) -> list[str]:
@@ -132,3 +141,46 @@ def test_a_body_calls_canvases_with_runs_in_them(flows):
     assert kinds.count("call") == 6
     assert kinds.count("spawn") == 2
     assert kinds.count("send") == 1
+
+
+# -- first programs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [1, 20], ids=["in its last step", "between steps"])
+def test_the_timeout_of_a_run_that_never_waits(flows, steps):
+    """Four steps of 0.2 s begin at most; its saga runs."""
+    run = flows.too_long.start(steps * 4)
+    with pytest.raises(TimeLimitExceeded, match="took longer than its timeout"):
+        run.result(timeout=WAIT)
+    assert run.status == "failed"
+    assert len([step for step in run.steps() if step.name == "time.sleep"]) <= 4
+    assert ledger(flows) == ["mark -1"]
+
+
+def test_an_async_body_sends_once_by_the_async_twins(flows):
+    ids = flows.asends.start().result(timeout=WAIT)
+    assert [flows.app.AsyncResult(id_).get(timeout=WAIT) for id_ in ids] == [2, 4, 3, 51]
+    assert sorted(ledger(flows)) == ["mark 50", "mark 51"]
+
+
+def test_a_body_continues_as_new_by_the_length_of_its_history_in_each_replay(flows):
+    assert flows.renewed.start().result(timeout=WAIT) == 9
+    assert ledger(flows) == [f"mark {n}" for n in range(1, 10)]
+
+
+@pytest.mark.parametrize(
+    ("ask", "error", "words"),
+    [
+        (lambda code: code.slowly.options(idd="x"), TypeError, "did you mean 'id'"),
+        (lambda code: code.slowly.options(delay="5 minutes"), ValueError, "'5m'"),
+        (lambda code: code.slowly.options(on_conflict="ignore"), ValueError, "'existing'"),
+        (lambda code: code.app.step(retrys=3)(len), TypeError, "did you mean 'retries'"),
+        (lambda code: code.app.workflow(versions="3")(len), TypeError, "did you mean 'version'"),
+        (lambda code: code.app.runs(statuss="failed"), TypeError, "did you mean 'status'"),
+        (lambda code: code.app.Run("nobody").get_state(), RunNotFound, "never started"),
+        (lambda code: code.app.Run("nobody").approvals(), RunNotFound, "never started"),
+    ],
+)
+def test_a_mistake_is_told_with_a_way_out(code, ask, error, words):
+    with pytest.raises(error, match=words):
+        ask(code)
