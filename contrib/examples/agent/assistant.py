@@ -40,7 +40,7 @@ def ask_model(messages: list[Message]) -> Message:
 
 @app.step(retries=2)
 def use_tool(call: str) -> Message:
-    """What a tool says. In the pool, side by side with the others of its round."""
+    """The words of a tool. In the pool, side by side with the others of its round."""
     return {"role": "tool", "text": f"{call} is fine"}
 
 
