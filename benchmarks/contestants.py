@@ -47,6 +47,7 @@ class Contestant:
             "sleeps": {"tasks": min(pace, 1_000)},
             "backlog": {"tasks": min(pace, 40_000)},
             "mixed": {"tasks": min(pace, 2_000)},
+            "steps": {"in_all": max(500, min(pace // 5, 4_000))},
         }
         return own.get(measure, {})
 
@@ -62,6 +63,8 @@ DRAMATIQ = ("dramatiq[redis]==2.2.1", "redis==8.1.0")
 HUEY = ("huey==3.5.4", "redis==8.1.0")
 SAQ = ("saq[redis,hiredis]==0.26.4", "typing_extensions==4.16.0")  # it imports the second without asking for it
 TASKITO = ("taskito==0.22.0",)
+DBOS = ("dbos==3.4.0",)
+DBOS_SYNCS = {"durable": "rollback journal, FULL"}  # as shipped
 HUEY_SYNCS = {"relaxed": "WAL, OFF", "durable": "WAL, FULL"}  # it has nothing between
 
 CONTESTANTS: dict[str, Contestant] = {
@@ -121,6 +124,14 @@ CONTESTANTS: dict[str, Contestant] = {
         "taskito, tuned", "taskito_sqlite", "taskito", TASKITO,
         options={"queue": {"scheduler_poll_interval_ms": 1, "scheduler_batch_size": 64, "push_dispatch": True}},
         setting="prefork, 2 children, polls every 1 ms in batches of 64", pace=1_000,
+    ),
+    "dbos": Contestant(
+        "DBOS + SQLite", "dbos_sqlite", "dbos", DBOS, ("durable",), setting="in one process", pace=500,
+        syncs=DBOS_SYNCS,
+    ),
+    "dbos-wal": Contestant(
+        "DBOS + SQLite, WAL", "dbos_sqlite", "dbos", DBOS, ("durable",), options={"wal": True},
+        setting="in one process, the file in WAL mode", pace=500,
     ),
 }  # fmt: skip
 

@@ -22,6 +22,7 @@ __all__ = [
     "denied_join_result",
     "enter",
     "get_current_task",
+    "in_workflow_body",
     "leave",
     "pop",
     "request_of",
@@ -116,6 +117,12 @@ def workflow_here() -> Any:
     """The body of a workflow that runs here, or below whose step this runs; None elsewhere."""
     frame = _frame.get()
     return frame[1]._workflow if frame is not None else None
+
+
+def in_workflow_body() -> bool:
+    """Whether the body of a workflow runs here: its calls are recorded, and belong to its own thread."""
+    workflow = workflow_here()
+    return workflow is not None and bool(workflow.in_body())
 
 
 def worker_request() -> Request | None:

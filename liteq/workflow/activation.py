@@ -233,6 +233,9 @@ def _returned(machine: Machine, body: Body, value: Any) -> Outcome:
         unused = machine.unused()
         if unused is not None:
             machine.diverged((unused.scope, unused.pos), f"{unused.kind} {unused.name!r}", "the end of the body")
+        machine.look_at_the_time()
+        if machine.asked is not None and machine.asked.what == "timeout":
+            return _ended(machine, None)
         data, _ = body.task.codec.result.kept(value, machine.app.conf.max_result_bytes)
     except Leave:
         return _left(machine)

@@ -64,6 +64,10 @@ class Body:
                 f"a step, `{name}.delay(...)` sends it"
             )
 
+    def in_body(self) -> bool:
+        """Whether this is the body itself, and no step of it."""
+        return isinstance(here(), Scope)
+
     def refuse_wait(self) -> None:
         """Raise WorkflowError where the body itself waits for a result."""
         if isinstance(here(), Scope):

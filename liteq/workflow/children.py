@@ -257,6 +257,7 @@ def _mapped(
 ) -> list[Handle[Any]]:
     """The handles of a map's items; those that history does not hold are sent now, in chunks."""
     machine = scope.machine
+    machine.calls += len(items)
     handles: list[Handle[Any]] = []
     new: list[tuple[StepRow, Any]] = []
     for pos, item in enumerate(items, 1):

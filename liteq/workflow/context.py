@@ -114,9 +114,9 @@ class Common:
 
     @property
     def history_length(self) -> int:
-        """How many calls are recorded."""
-        machine = self._body("history_length").machine
-        return machine.recorded + machine.written
+        """How many calls the body has made so far: the same in each replay, so a body may continue_as_new by it."""
+        length: int = self._body("history_length").machine.calls
+        return length
 
     @property
     def tx(self) -> Any:

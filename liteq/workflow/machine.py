@@ -78,7 +78,7 @@ class Machine:
         self.is_async = False
         self.flow: Any = None
         self.emitters: dict[Place, Any] = {}
-        self.recorded = 0
+        self.calls = 0  # that the body has made, the same at the same place of each replay
         self.scope: Scope | None = None  # of the body itself
         self.is_step = False  # of a step that was sent as a message
         self.rows: dict[Place, StepRow] = {}
@@ -109,7 +109,6 @@ class Machine:
             rows[row.scope, row.pos] = row
             if row.pos > ahead.get(row.scope, -1):
                 ahead[row.scope] = row.pos
-        self.recorded = len(rows)
         for mark in history.marks:
             self._note(mark)
         if len(rows) >= self.app.conf.workflow_history_warning:
@@ -212,8 +211,15 @@ class Machine:
         """Before something is done that history does not hold: obey what is asked of the run."""
         if self.stop is not None and self.stop():
             self.leave(Release())
+        self.look_at_the_time()
         if self.asked is not None:
             self.obey(scope, place)
+
+    def look_at_the_time(self) -> None:
+        """Note that the run's timeout is over. For a run that waited its claim sees it, for one that executes this does."""
+        deadline_ms = self.facts.deadline_ms
+        if deadline_ms is not None and self.asked is None and self.now_ms() >= deadline_ms:
+            self.asked = Asked("timeout")
 
     def obey(self, scope: Scope, place: Place) -> None:
         """Do what is asked of the run, at `place`."""

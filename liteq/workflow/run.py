@@ -92,7 +92,10 @@ class Run(Generic[R]):
 
     def get_state(self) -> dict[str, Any]:
         """The values that it has set, by key."""
-        return {key: decode(value) for key, value in self._runs("get_state()").state(self.id).items()}
+        state = {key: decode(value) for key, value in self._runs("get_state()").state(self.id).items()}
+        if not state:
+            self._record("get_state()")
+        return state
 
     def approvals(self) -> list[ApprovalRequest]:
         """The approvals that it asks for, the oldest first."""

@@ -66,6 +66,7 @@ class Scope:
         """
         machine = self.machine
         machine.check()
+        machine.calls += 1
         self.given, self.issued = self.issued, None
         if key is None:
             self.pos += 1

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from liteq.exceptions import BadMessage, StepTimeout, WorkflowError
-from liteq.utils.misspelt import unexpected
+from liteq.utils.misspelt import suggesting, unexpected
 from liteq.utils.names import checked_name, checked_priority
 from liteq.workflow.codec import Codec, Form
 from liteq.workflow.duration import Duration, seconds, to_span_ms
@@ -60,6 +60,7 @@ class Step(Generic[P, R]):
         self.codec = Codec(function, self.what)
         self._set(**options)
 
+    @suggesting
     def _set(
         self,
         *,

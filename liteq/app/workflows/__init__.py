@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from liteq.exceptions import AlreadyRegistered
+from liteq.utils.misspelt import suggesting
 
 if TYPE_CHECKING:
     from liteq.app.registrar import Registrar
@@ -132,6 +133,7 @@ class Workflows:
 
         return Run(self, id)  # type: ignore[arg-type]
 
+    @suggesting
     def runs(
         self,
         *ids: str,

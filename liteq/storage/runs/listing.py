@@ -160,7 +160,7 @@ def _fits(run: RunRecord, name: str | None, status: str | None, tags: Sequence[s
 def _number(tx: Transaction, run_id: str) -> int:
     for (seq,) in tx.execute(NUMBER, (run_id,)):
         return int(seq)
-    raise RunNotFound(f"no run {run_id!r} is known here: a list goes on behind a run that is there")
+    raise RunNotFound(f"no run {run_id!r} is known here: it was never started on this file, or has expired")
 
 
 def steps(tx: Transaction, run_id: str) -> list[RunStep]:

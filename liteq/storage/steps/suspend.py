@@ -65,7 +65,8 @@ SELECT 1 WHERE NOT EXISTS (
      WHERE o.key = ? AND o.output IS NULL AND m.state = 'leased')
 """
 LENGTH = """
-SELECT r.crash_mark, r.gen, (SELECT count(s.ended_ms) + coalesce(sum(s.attempts), 0) FROM liteq_steps AS s
+SELECT r.crash_mark, r.gen, (SELECT count(*) + count(s.ended_ms) + coalesce(sum(s.attempts), 0)
+                              FROM liteq_steps AS s
                               WHERE s.run = r.run AND s.gen = r.gen)
   FROM liteq_runs AS r WHERE r.run = ?
 """
