@@ -55,6 +55,7 @@ class Contestant:
             "sleeps": {"tasks": min(pace, 1_000)},
             "backlog": {"tasks": min(pace, 40_000)},
             "mixed": {"tasks": min(pace, 2_000)},
+            "steps": {"in_all": max(500, min(pace // 5, 4_000))},
         }
         return own.get(measure, {})
 
@@ -76,6 +77,7 @@ ARQ = ("arq==0.28.0", "redis==5.3.1")  # it does not take a newer client
 PROCRASTINATE = ("procrastinate==3.10.0", "psycopg[binary]==3.3.9")
 DBOS = ("dbos==3.4.0", "psycopg[binary]==3.3.9")
 DJANGO_TASKS = ("django-tasks-db==0.13.0", "django-tasks==0.12.0", "django==5.2.19")
+DBOS_SYNCS = {"durable": "rollback journal, FULL"}  # as shipped
 HUEY_SYNCS = {"relaxed": "WAL, OFF", "durable": "WAL, FULL"}  # it has nothing between
 
 CONTESTANTS: dict[str, Contestant] = {
@@ -154,11 +156,11 @@ CONTESTANTS: dict[str, Contestant] = {
         "procrastinate + PostgreSQL", "procrastinate_postgresql", "procrastinate", PROCRASTINATE, POSTGRESQL,
         setting="2 processes of 1 job; stores no results", pace=400, postgresql=True,
     ),
-    "dbos": Contestant(
+    "dbos-postgresql": Contestant(
         "DBOS + PostgreSQL", "dbos_postgresql", "dbos", DBOS, POSTGRESQL,
         setting="2 processes; a workflow a task", pace=500, postgresql=True,
     ),
-    "dbos-tuned": Contestant(
+    "dbos-postgresql-tuned": Contestant(
         "DBOS + PostgreSQL, tuned", "dbos_postgresql", "dbos", DBOS, POSTGRESQL,
         options={"queue": {"polling_interval_sec": 0.01}, "get": {"polling_interval_sec": 0.001}},
         setting="2 processes that look each 10 ms, not each second; results polled every 1 ms", pace=500,
@@ -183,6 +185,14 @@ CONTESTANTS: dict[str, Contestant] = {
     "liteq-3.14t": Contestant(
         "liteq, free-threaded Python 3.14", "liteq", "liteq-3.14t", LITEQ, options={"worker": ["-P", "threads"]},
         setting="2 threads", pace=80_000, python="python3.14t",
+    ),
+    "dbos": Contestant(
+        "DBOS + SQLite", "dbos_sqlite", "dbos", DBOS, ("durable",), setting="in one process", pace=500,
+        syncs=DBOS_SYNCS,
+    ),
+    "dbos-wal": Contestant(
+        "DBOS + SQLite, WAL", "dbos_sqlite", "dbos", DBOS, ("durable",), options={"wal": True},
+        setting="in one process, the file in WAL mode", pace=500,
     ),
 }  # fmt: skip
 

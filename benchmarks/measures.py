@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from benchmarks.processes import NotOffered, Workers, cpu_s, pss_mib, with_descendants
 from benchmarks.slots import Slots
+from benchmarks.workflow_measures import WORKFLOW_MEASURES
 
 __all__ = ["MEASURES", "Bench", "Figures"]
 
@@ -386,4 +387,5 @@ MEASURES: dict[str, Callable[..., Figures]] = {
     "backlog": backlog,
     "mixed": mixed,
     "soak": soak,
+    **WORKFLOW_MEASURES,
 }

@@ -16,7 +16,7 @@ __all__ = ["Block", "Call", "chosen", "everything"]
 VARIANTS = tuple(name for name, one in CONTESTANTS.items() if name not in MAIN and not one.python)
 # The tuned and the untuned beside the rest where their setting could matter; every durability where it could.
 WITH_VARIANTS = {"drain", "enqueue-many", "latency", "roundtrip", "sleeps"}
-WITH_DURABILITIES = {"drain", "enqueue", "enqueue-many", "latency"}
+WITH_DURABILITIES = {"drain", "enqueue", "enqueue-many", "latency", "steps-1", "steps-50"}
 # A long queue is made by sending it, so only who sends fast is asked to; the ratio of sizes is each one's own.
 ONLY: dict[str, tuple[str, ...]] = {
     "backlog-10k": ("liteq", "bare", "celery-redis", "huey-redis", "huey-sqlite", "taskito"),
@@ -27,6 +27,11 @@ ONLY: dict[str, tuple[str, ...]] = {
     "crowd-1": ("liteq",),
     "crowd-8": ("liteq",),
     "crowd-64": ("liteq",),
+    "steps-1": ("liteq", "bare", "celery-redis", "dbos"),
+    "steps-50": ("liteq", "bare", "celery-redis", "dbos"),
+    "suspensions": ("liteq",),
+    "long-run": ("liteq",),
+    "sleeping": ("liteq",),
     "soak-1m": ("liteq",),
     "soak-10m": ("liteq",),
 }

@@ -59,6 +59,11 @@ def _chain(links: int, **more: Any) -> Scenario:
     return Scenario("chain", "ms_per_step", "ms/link", False, f"Chain of {links:,}", {"links": links}, **more)
 
 
+def _steps(at_once: int, title: str, **sizes: Any) -> Scenario:
+    sizes = {"at_once": at_once, **sizes}
+    return Scenario("steps", "steps_per_s", "steps/s", True, title, sizes, group="steps")
+
+
 def _soak(rounds: int, words: str, **more: Any) -> Scenario:
     title = f"Memory after {words} tasks, as a share of that after 100 k"
     return Scenario("soak", "growth", "of the first", False, title, {"rounds": rounds}, reps=1, **more)
@@ -102,6 +107,20 @@ SCENARIOS: dict[str, Scenario] = {
     "chain-1000": _chain(1_000, reps=1, about_s=10),
     "chord-10000": _chord(10_000, group="chords", reps=1, about_s=15),
     "chord-100000": _chord(100_000, group="chords", reps=1, about_s=15),
+    "steps-1": _steps(1, "Workflow steps, one run at a time", steps=200),
+    "steps-50": _steps(50, "Workflow steps, 50 runs of 10 at once", steps=10),
+    "suspensions": Scenario("suspensions", "p50_ms", "ms", False, "Suspension and wake-up of a run, p50"),
+    "long-run": Scenario("long_run", "growth", "of early", False, "A run of 10,000 steps: the cost of a late step"),
+    "sleeping": Scenario(
+        "sleeping",
+        "cpu_percent",
+        "% of a core",
+        False,
+        "100,000 sleeping runs: idle CPU",
+        reps=1,
+        about_s=90,
+        timeout_s=900,
+    ),
     "soak-1m": _soak(10, "1 M", about_s=60, timeout_s=900),
     "soak-10m": _soak(100, "10 M", big=True, about_s=600, timeout_s=7_200),
 }

@@ -90,6 +90,24 @@ TARGETS: tuple[Target, ...] = (
     Target("memory after 10 M tasks: flat", Point("soak-10m"), "<=", 1.1, "x that after 100 k"),
     Target("cold start to the first task", Point("cold-start"), "<=", 0.25, "s", shown=True),
     Target("", Point("cold-start"), "<=", None, "x", _beside("cold-start", "bare"), floor=15),
+    Target("workflow steps, one run at a time", Point("steps-1"), ">=", None, "steps/s", shown=True),
+    Target(
+        "", Point("steps-1", figure="step_p50_us"), "<=", 1.43, "x",
+        Point("steps-1", "bare", figure="step_p50_us"), floor=6,
+    ),
+    Target("the same, durable", Point("steps-1", durability="durable"), ">=", 0.70, "of",
+           _beside("steps-1", "bare", "durable")),
+    Target("workflow steps, 50 runs at once", Point("steps-50"), ">=", 0.70, "of", _beside("steps-50", "bare")),
+    Target("", Point("steps-50", durability="durable"), ">=", 0.70, "of", _beside("steps-50", "bare", "durable")),
+    Target("", Point("steps-50", durability="durable"), ">=", 3, "x", _beside("steps-50", "dbos-wal", "durable")),
+    Target("suspension and wake-up of a run, p50", Point("suspensions"), "<=", 1.5, "ms", shown=True),
+    Target("run of 10,000 steps: flat", Point("long-run"), "<=", 1.1, "x that of early steps"),
+    Target("100,000 sleeping runs: idle CPU", Point("sleeping"), "<=", 0.5, "% of a core"),
+    Target("", Point("sleeping", figure="late_ms"), "<=", 5, "ms late"),
+    Target(
+        "", Point("sleeping", figure="claim_p50_ms"), "<=", 1.3, "x a claim without",
+        Point("backlog-10k", figure="claim_p50_ms"),
+    ),
     *(
         row
         for name, words in (("backlog-1m", "1 M rows"), ("backlog-10m", "10 M rows"))

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-__all__ = ["Clock", "SystemClock", "from_ms", "to_ms"]
+__all__ = ["Clock", "FakeClock", "SystemClock", "from_ms", "to_ms"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -42,3 +42,29 @@ def to_ms(moment: datetime) -> int:
 def from_ms(ms: int) -> datetime:
     """`ms` milliseconds since the epoch as an aware UTC datetime."""
     return datetime.fromtimestamp(ms / 1000, tz=UTC)
+
+
+# Any fixed moment will do: 2026-01-01 00:00:00 UTC.
+START_MS = 1_767_225_600_000
+
+
+class FakeClock:
+    """A clock that stands still until it is moved: `LiteQ("test", broker=..., clock=FakeClock())`."""
+
+    def __init__(self, start_ms: int = START_MS) -> None:
+        self._start_ms = start_ms
+        self._now_ms = start_ms
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def monotonic(self) -> float:
+        return (self._now_ms - self._start_ms) / 1000
+
+    def advance(self, seconds: float) -> None:
+        """Move `seconds` on."""
+        self._now_ms += int(seconds * 1000)
+
+    def advance_to(self, now_ms: int) -> None:
+        """Move to a time, given in ms since the epoch; never back."""
+        self._now_ms = max(self._now_ms, now_ms)

@@ -20,6 +20,7 @@
     │   ├── TimeoutError               (also the built-in one)
     │   ├── MaxRetriesExceededError
     │   ├── TaskRevokedError
+    │   │   └── RunCancelled           by `result()` of a run that was cancelled
     │   ├── ChordError
     │   ├── WorkerLostError
     │   ├── TimeLimitExceeded
@@ -27,6 +28,9 @@
     │   ├── InvalidTaskError
     │   ├── IncompleteStream
     │   └── RemoteError                an exception of a class this process may not rebuild
+    ├── WorkflowError                  a misuse of a workflow, or one of:
+    │   ├── RunConflict, RunNotFound (also a LookupError), RunEnded, NonDeterminism
+    │   └── StepTimeout, EventTimeout, ApprovalTimeout, AlreadyDecided, NoSuchApproval
     ├── SecurityError                  a message that must not be read
     ├── BackendError
     │   ├── BackendGetMetaError
@@ -37,6 +41,8 @@
         ├── Ignore
         ├── Reject
         └── Replaced
+    WorkflowCancelled                  a BaseException: raised in the body of a run that was cancelled
+    DeterminismWarning                 a UserWarning
     SoftTimeLimitExceeded              an Exception of its own, raised inside the task
     Terminated                         as above: its process was told to end
     WorkerShutdown, WorkerTerminate    SystemExit: the worker is to end
@@ -57,8 +63,10 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 __all__ = [
+    "AlreadyDecided",
     "AlreadyRegistered",
     "AlwaysEagerIgnored",
+    "ApprovalTimeout",
     "BackendError",
     "BackendGetMetaError",
     "BackendStoreError",
@@ -70,9 +78,11 @@ __all__ = [
     "CeleryError",
     "CeleryWarning",
     "ChordError",
+    "DeterminismWarning",
     "DuplicateNodenameWarning",
     "DuplicateTaskNameWarning",
     "EncodeError",
+    "EventTimeout",
     "FixupWarning",
     "Ignore",
     "ImproperlyConfigured",
@@ -81,6 +91,8 @@ __all__ = [
     "LeaseLost",
     "LiteqError",
     "MaxRetriesExceededError",
+    "NoSuchApproval",
+    "NonDeterminism",
     "NotConfigured",
     "NotRegistered",
     "NotSerializable",
@@ -91,10 +103,15 @@ __all__ = [
     "RemoteError",
     "Replaced",
     "Retry",
+    "RunCancelled",
+    "RunConflict",
+    "RunEnded",
+    "RunNotFound",
     "SchemaTooNew",
     "SecurityError",
     "SecurityWarning",
     "SoftTimeLimitExceeded",
+    "StepTimeout",
     "StorageBusy",
     "StorageCorrupt",
     "StorageError",
@@ -110,6 +127,8 @@ __all__ = [
     "WorkerLostError",
     "WorkerShutdown",
     "WorkerTerminate",
+    "WorkflowCancelled",
+    "WorkflowError",
     "reraise",
 ]
 
@@ -386,6 +405,86 @@ class Replaced(Ignore):
     def __init__(self, batch: Any = None) -> None:
         super().__init__()
         self.batch = batch
+
+
+# -- workflows -------------------------------------------------------------------------------------------------------
+
+
+class WorkflowError(LiteqError):
+    """Base of what can go wrong with a workflow: a misuse, or one of those below. No step is retried for it."""
+
+
+class RunConflict(WorkflowError):
+    """Raised by `start()` where its id is that of another workflow's run, or of one with other input."""
+
+
+class RunNotFound(WorkflowError, LookupError):
+    """Raised for an id under which no run is known: it was never started here, or is forgotten."""
+
+
+class RunEnded(WorkflowError):
+    """Raised where something is sent to, or asked of, a run that has ended."""
+
+
+class NonDeterminism(WorkflowError):
+    """Raised where a body asks for something other than its history holds at that place: its code was changed.
+
+    `position` is the place, `recorded` and `found` say in words what stands there and what the body asked for.
+    """
+
+    def __init__(self, position: str = "", recorded: str = "", found: str = "") -> None:
+        super().__init__(position, recorded, found)
+        self.position = position
+        self.recorded = recorded
+        self.found = found
+
+    def __str__(self) -> str:
+        return (
+            f"at {self.position} history holds {self.recorded}, and the code asks for {self.found}: put new code "
+            "behind `if ctx.patched(...)`, give the workflow a new version=, or deploy the old code again"
+        )
+
+
+class StepTimeout(WorkflowError):
+    """Raised inside a step whose attempt takes longer than its `timeout`; retried as its other errors."""
+
+
+class EventTimeout(WorkflowError):
+    """Raised by `wait_event` where the event did not come in time and no default is given."""
+
+
+class ApprovalTimeout(WorkflowError):
+    """Raised by `approval` where nobody decided in time and no default is given."""
+
+
+class AlreadyDecided(WorkflowError):
+    """Raised by `approve` where the approval was decided otherwise: `ok`, `by` and `at` (ISO) tell by whom and when."""
+
+    def __init__(self, ok: bool = False, by: str = "", at: str = "") -> None:
+        super().__init__(ok, by, at)
+        self.ok = ok
+        self.by = by
+        self.at = at
+
+    def __str__(self) -> str:
+        by = f" by {self.by}" if self.by else ""
+        return f"it was {'approved' if self.ok else 'refused'}{by} at {self.at} already: nothing was changed"
+
+
+class NoSuchApproval(WorkflowError):
+    """Raised by `approve` where the run has asked for no approval of that title."""
+
+
+class RunCancelled(TaskRevokedError):
+    """Raised by `result()` of a run that was cancelled or terminated; its text is the reason."""
+
+
+class WorkflowCancelled(BaseException):
+    """Raised in the body of a run that was cancelled: let it through. Sagas and shields run on the way."""
+
+
+class DeterminismWarning(UserWarning):
+    """A workflow's body calls something that a replay may answer otherwise."""
 
 
 # -- Celery's other names --------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from os import urandom
 from time import time_ns
+from typing import Any
 
 from liteq.utils.records import NamedTuple, dataclass
 
@@ -15,16 +16,24 @@ __all__ = [
     "Ack",
     "Batch",
     "Cancel",
+    "ContinueAsNew",
     "DeadLetter",
     "Flag",
     "Group",
+    "Hold",
     "Lease",
     "Message",
     "Outcome",
+    "Park",
     "Release",
     "Replace",
     "RetryAt",
+    "RunFacts",
+    "RunSpec",
+    "StepRow",
+    "Suspend",
     "WorkerIdentity",
+    "depth_of",
     "new_id",
     "new_ids",
 ]
@@ -78,9 +87,34 @@ class Flag:
     PERHAPS = 8192  # an errback, or behind one: it may not be needed; once it has run, it stays for the next failure
     BEGUN = 16384  # of EARLY_ACK: its body has been called; before that, no crash is its last
     CALLBACK = 256  # it awaits what it is linked to, beside the chain, group or chord that that one is in
+    # Of durable workflows (docs/adr/0020): above the depth, but for the one that is asked for everywhere.
+    RUN = 1 << 15  # its execution is checkpointed: it has a row in liteq_runs, and steps
+    STEP = 1 << 40  # of RUN: the function is one step, sent by another run
+    ASKED = 1 << 41  # of RUN, leased: a cancel or a pause waits in liteq_runs.asked; nothing more is checkpointed
+    HISTORY = 1 << 42  # of RUN: it was activated before, so there is history to read
+    CHILD = 1 << 43  # a step row of a run waits for it: its end is copied there; no other end looks
 
 
 DEPTH_SHIFT = 16  # from this bit on, the column says in how many groups the row stands
+DEPTH_MASK = (1 << 24) - 1  # ... up to the flags above
+
+
+def depth_of(flags: int) -> int:
+    """In how many groups a row with these flags stands."""
+    return flags >> DEPTH_SHIFT & DEPTH_MASK
+
+
+@dataclass(slots=True)
+class RunSpec:
+    """The part of a run-to-be that stands in liteq_runs, beside its message.
+
+    `timeout_ms`: counted from the first activation, waits included; None for none. `forked_from`: the id of a run.
+    """
+
+    version: str = "1"
+    timeout_ms: int | None = None
+    tags: tuple[str, ...] = ()
+    forked_from: str | None = None
 
 
 @dataclass(slots=True)
@@ -91,6 +125,7 @@ class Message:
     executing side reads. `due_ms` None means now. `delay_ms`, a countdown, counts from the moment a blocked row is
     unblocked; of any other row it is how far `due_ms` was ahead at the call: it never is by more, whatever becomes of
     the clock. `awaits` is the id of a message or a group; such a row is blocked until that has finished.
+    `run` says more of one with Flag.RUN; None there means an untagged run of version "1".
     """
 
     id: str
@@ -109,6 +144,7 @@ class Message:
     position: int = 0
     flags: int = 0
     delay_ms: int | None = None
+    run: RunSpec | None = None
 
 
 @dataclass(slots=True)
@@ -143,9 +179,10 @@ class Batch:
 
 
 class Lease(NamedTuple):
-    """A message in a worker's hands. The order is that of claim's RETURNING; `input` is filled in after it.
+    """A message in a worker's hands. The order is that of claim's SELECT; `input` is filled in after it.
 
-    `token` is the fencing token: monotonic over the file, never reused, carried by each later write.
+    `token` is the fencing token: monotonic over the file, never reused, carried by each later write. `run`: of one with
+    Flag.RUN the fields of its `RunFacts`, a plain tuple, as it goes over a pipe; else None.
     """
 
     seq: int
@@ -166,6 +203,72 @@ class Lease(NamedTuple):
     group_id: str | None
     awaits: str | None
     input: bytes | None = None
+    run: tuple[Any, ...] | None = None
+
+
+class RunFacts(NamedTuple):
+    """The state of a run at its claim (`Lease.run`) or at a later look. Times are ms since the epoch.
+
+    `gen` goes up with each `continue_as_new`. `started_ms`: the first activation of this run; of the current `gen`:
+    `gen_ms`. `deadline_ms`: it has failed by then. `asked`: None, "cancel", "pause" or "timeout", to be obeyed now,
+    with its `reason`. `marks`: the ids for which `patched` was true, a JSON array, of those that no step row holds.
+    `ends`, `fails`: how many children have ended so far, and how many of them did not succeed (`Suspend.seen`).
+    `compensated`: 1 once a compensation has run. `seed`: the id of the run that this one was forked from at first: what
+    is derived from an id is derived from that one; None: from its own.
+    """
+
+    version: str
+    gen: int
+    started_ms: int | None
+    gen_ms: int | None
+    deadline_ms: int | None
+    asked: str | None
+    reason: str
+    marks: bytes | None
+    ends: int
+    fails: int
+    compensated: int
+    seed: str | None = None
+
+
+class Hold(NamedTuple):
+    """The lease under which a process writes for a run: its row number, fencing token, and generation."""
+
+    run: int
+    token: int
+    gen: int = 0
+
+
+class StepRow(NamedTuple):
+    """One call of a body, as its row in liteq_steps. (`scope`, `pos`) is its place in the run's generation.
+
+    `kind`: step call spawn map sleep event approval timer send start. `output` and `error` are JSON; it is open while
+    `ended_ms` is None. Ended with neither: a sleep that is over, or a wait that timed out. `attempts`: those that
+    failed or, of one that ended, all. `due_ms`: the end of a sleep or of a wait's patience, the next attempt of a step.
+    `waited`: while it waits for something by name, "event NAME", "approval TITLE" or "memo KEY". `child`: the message
+    whose end ends it. `ended`: the order in which a run's waits ended, from 1. `memo`: 1 where a memo answered it.
+    `marks`: the ids (JSON array) for which `patched` was true since the write before. `details`: JSON of an approval's
+    request. `started_ms`, `ended_ms`: times in ms since the epoch.
+    """
+
+    scope: str
+    pos: int
+    kind: str
+    name: str
+    key: str | None = None
+    arghash: bytes | None = None
+    attempts: int = 0
+    output: bytes | None = None
+    error: bytes | None = None
+    child: str | None = None
+    due_ms: int | None = None
+    waited: str | None = None
+    ended: int | None = None
+    memo: int = 0
+    marks: bytes | None = None
+    details: bytes | None = None
+    started_ms: int = 0
+    ended_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -228,7 +331,47 @@ class Replace:
     awaits: str
 
 
-Outcome = Ack | RetryAt | DeadLetter | Release | Cancel | Replace
+@dataclass(slots=True)
+class Suspend:
+    """A run waits: it is woken when `due_ms` has come, when `need` more of its children have ended (0: it waits for
+    none), when one fails (`fragile`), when what one of `rows` waits for comes, or when it is asked for something.
+
+    `rows` are the open waits that are new, and steps whose attempt has failed; they are written with it. `seen`: the
+    (ends, fails) of the RunFacts or the history that this was decided by. `marks`: as a step's, where no row takes
+    them.
+    Settling looks again whether something has come meanwhile: then the run goes on at once.
+    """
+
+    rows: list[StepRow] = field(default_factory=list)
+    due_ms: int | None = None
+    need: int = 0
+    seen: tuple[int, int] = (0, 0)
+    fragile: bool = False
+    marks: bytes | None = None
+
+
+@dataclass(slots=True)
+class ContinueAsNew:
+    """A run begins anew under its id, with `payload` as its arguments and no history; undelivered events stay."""
+
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Park:
+    """A run stops until an operator, or a worker of other code, takes it up: `state` is "stuck" or "paused".
+
+    `error`: why it is stuck, JSON. `fingerprint`: of the code that could not go on with it, which does not try it again
+    by itself. `progressed`: it has recorded something in this activation, so other code may try it again.
+    """
+
+    state: str
+    error: bytes | None = None
+    fingerprint: str | None = None
+    progressed: bool = False
+
+
+Outcome = Ack | RetryAt | DeadLetter | Release | Cancel | Replace | Suspend | ContinueAsNew | Park
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ __all__ = [
     "after_setup_logger",
     "after_setup_task_logger",
     "after_task_publish",
+    "approval_requested",
     "beat_embedded_init",
     "beat_init",
     "before_task_publish",
@@ -49,6 +50,8 @@ __all__ = [
     "worker_ready",
     "worker_shutdown",
     "worker_shutting_down",
+    "workflow_failed",
+    "workflow_stuck",
 ]
 
 logger = logging.getLogger("liteq.signals")
@@ -227,6 +230,12 @@ task_internal_error = Signal(
 task_revoked = Signal("task_revoked", "request", "terminated", "signum", "expired")
 task_rejected = Signal("task_rejected", "message", "exc")
 task_unknown = Signal("task_unknown", "message", "exc", "name", "id")
+
+# -- a workflow's run ------------------------------------------------------------------------------------------------
+
+workflow_stuck = Signal("workflow_stuck", "run_id", "name", "error")
+workflow_failed = Signal("workflow_failed", "run_id", "name", "error")
+approval_requested = Signal("approval_requested", "run_id", "name", "title", "details", "schema", "due")
 
 # -- a worker --------------------------------------------------------------------------------------------------------
 

@@ -58,15 +58,19 @@ class State(StrEnum):
 
 
 LEGAL: dict[State, frozenset[State]] = {
-    # promoted when due; revoked
-    State.SCHEDULED: frozenset({State.PENDING, State.CANCELLED}),
-    # unblocked (with a countdown: scheduled); replaced, it ends with its replacement; its upstream failed; revoked
-    State.BLOCKED: frozenset({State.PENDING, State.SCHEDULED, State.SUCCEEDED, State.UPSTREAM_FAILED, State.CANCELLED}),
-    # claimed; held back by a rate limit; revoked; the placeholder of a group that is still being sent, put off
-    State.PENDING: frozenset({State.LEASED, State.HELD, State.CANCELLED, State.SCHEDULED}),
-    # a token has come; revoked
-    State.HELD: frozenset({State.PENDING, State.CANCELLED}),
-    # released or reaped; retried; acknowledged; failed; revoked while it ran or expired; replaced
+    # promoted when due; revoked; a run that is paused
+    State.SCHEDULED: frozenset({State.PENDING, State.CANCELLED, State.BLOCKED}),
+    # unblocked (with a countdown: scheduled); replaced, it ends with its replacement; its upstream failed; revoked;
+    # a stuck run that other code tries
+    State.BLOCKED: frozenset(
+        {State.PENDING, State.SCHEDULED, State.SUCCEEDED, State.UPSTREAM_FAILED, State.CANCELLED, State.LEASED}
+    ),
+    # claimed; held back by a rate limit; revoked; the placeholder of a group that is still being sent, put off; a run
+    # that is paused, a child that waits for its slot
+    State.PENDING: frozenset({State.LEASED, State.HELD, State.CANCELLED, State.SCHEDULED, State.BLOCKED}),
+    # a token has come; revoked; a run that is paused
+    State.HELD: frozenset({State.PENDING, State.CANCELLED, State.BLOCKED}),
+    # released or reaped; retried; acknowledged; failed; revoked while it ran or expired; replaced; a run that waits
     State.LEASED: frozenset(
         {State.PENDING, State.SCHEDULED, State.SUCCEEDED, State.DEAD, State.CANCELLED, State.BLOCKED}
     ),
@@ -79,7 +83,8 @@ LEGAL: dict[State, frozenset[State]] = {
 }
 
 # Beside these, a caller may store another end in the place of one: `app.backend.store_result(id, ...)`, as in Celery.
-# Nothing follows from that, so it is no transition of the queue's.
+# Nothing follows from that, so it is no transition of the queue's. Nor is what an operator does who rewinds a run that
+# has ended.
 STORABLE = frozenset({State.SUCCEEDED, State.DEAD, State.CANCELLED})
 
 FINISHED = frozenset({State.SUCCEEDED, State.DEAD, State.UPSTREAM_FAILED, State.CANCELLED})

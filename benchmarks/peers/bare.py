@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from functools import cache
@@ -10,12 +11,15 @@ import apsw
 import orjson
 
 from benchmarks.peers.surroundings import DURABILITY, FOLDER
-from benchmarks.slots import attach
+from benchmarks.slots import Slots, attach
 
 SYNC = {"relaxed": "NORMAL", "durable": "FULL"}[DURABILITY]
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS task (id INTEGER PRIMARY KEY, state INTEGER NOT NULL DEFAULT 0, payload BLOB, result BLOB);
 CREATE INDEX IF NOT EXISTS ready ON task (id) WHERE state = 0;
+CREATE TABLE IF NOT EXISTS flow (id INTEGER PRIMARY KEY AUTOINCREMENT, first INTEGER NOT NULL, steps INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS step (flow INTEGER, scope TEXT, pos INTEGER, kind TEXT, name TEXT, arguments BLOB,
+    output BLOB, started REAL, ended REAL, PRIMARY KEY (flow, scope, pos)) WITHOUT ROWID;
 """
 CLAIM = """
 UPDATE task SET state = 1 WHERE id = (SELECT id FROM task WHERE state = 0 ORDER BY id LIMIT 1) RETURNING id, payload
@@ -71,6 +75,21 @@ def claims(n: int) -> list[float]:
     return took
 
 
+def flows(runs: int, steps: int, first: int) -> None:
+    for run in range(runs):
+        connection().execute("INSERT INTO flow (first, steps) VALUES (?, ?)", (first + run * steps, steps))
+
+
+def _run_flow(db: apsw.Connection, slots: Slots, flow: int, first: int, steps: int) -> None:
+    """One commit a step, of all that one has to know of a step; and one for the end."""
+    for step in range(steps):
+        begun, arguments = time.time(), hashlib.blake2b(orjson.dumps([first + step]), digest_size=8).digest()
+        slots.stamp(first + step)
+        row = (flow, "", step, "step", "mark", arguments, orjson.dumps(step), begun, time.time())
+        db.execute("INSERT INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    db.execute("DELETE FROM flow WHERE id = ?", (flow,))
+
+
 def work() -> None:
     """Until it is killed."""
     slots, db = attach(), connection()
@@ -82,7 +101,10 @@ def work() -> None:
             slots.stamp(i)
             db.execute("UPDATE task SET state = 2, result = ? WHERE id = ?", (orjson.dumps(i), row[0]))
         db.execute("COMMIT")
-        if not row:
+        flow = None if row else db.execute("SELECT id, first, steps FROM flow ORDER BY id LIMIT 1").fetchone()
+        if flow:
+            _run_flow(db, slots, *flow)
+        elif not row:
             time.sleep(0.0005)
 
 

@@ -48,6 +48,12 @@ def step(value, i):
     return value + 1
 
 
+@app.task
+def link(i):
+    slots.stamp(i)
+    return i
+
+
 @app.task(bind=True)
 def moody(self, i, fails):
     slots.stamp(i)
@@ -91,6 +97,12 @@ def chord(n):
 
 def chain(n):
     make_chain(step.s(0, 0), *(step.s(i) for i in range(1, n))).apply_async()
+
+
+def flows(runs, steps, first):
+    """A chain for each run, its links for the steps: it has no step."""
+    for run in range(runs):
+        make_chain(*(link.si(first + run * steps + n) for n in range(steps))).apply_async()
 
 
 def send_mixed(i, fails):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-__all__ = ["DeadLetter", "OutboxEntry", "Schedule", "TaskMessage", "Worker"]
+__all__ = ["Approval", "DeadLetter", "OutboxEntry", "Schedule", "TaskMessage", "Worker", "WorkflowRun"]
 
 
 class OutboxEntry(models.Model):
@@ -59,6 +59,36 @@ class Schedule(models.Model):
         verbose_name_plural = "schedules"
         default_permissions = ("add", "change", "delete", "view")
         permissions = (("run_schedule", "Can run schedules out of turn"),)
+
+
+class WorkflowRun(models.Model):
+    """A run of a workflow. No table."""
+
+    id = models.CharField("id", max_length=255, primary_key=True)
+
+    class Meta:
+        managed = False
+        verbose_name = "run"
+        verbose_name_plural = "runs"
+        default_permissions = ("view",)
+        permissions = (
+            ("cancel_workflowrun", "Can cancel runs"),
+            ("pause_workflowrun", "Can pause and resume runs"),
+            ("retry_workflowrun", "Can retry failed runs"),
+        )
+
+
+class Approval(models.Model):
+    """A request of a run for a person's decision. No table."""
+
+    id = models.CharField("id", max_length=255, primary_key=True)
+
+    class Meta:
+        managed = False
+        verbose_name = "approval"
+        verbose_name_plural = "approvals"
+        default_permissions = ("view",)
+        permissions = (("decide_approval", "Can approve and reject"),)
 
 
 class Worker(models.Model):

@@ -18,6 +18,7 @@ from liteq.app.registry import TaskRegistry
 from liteq.app.settings import Settings, check_keywords
 from liteq.app.task import Task
 from liteq.app.urls import check_url
+from liteq.app.workflows import Workflows
 from liteq.canvas import Node, Signature, signature
 from liteq.clock import Clock, SystemClock
 from liteq.context import Integrations
@@ -40,7 +41,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class LiteQ(Hooks, CeleryApp):
+class LiteQ(Hooks, Workflows, CeleryApp):
     """A task queue over one file.
 
         app = LiteQ("shop", broker="sqlite:///tasks.db")

@@ -1,4 +1,4 @@
-"""The tasks that every app has, under Celery's names."""
+"""The tasks that every app has, most under Celery's names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from liteq.canvas import ACCUMULATE, CHUNKS, MAP, STARMAP, chunks, maybe_signatu
 from liteq.context import App
 from liteq.exceptions import ChordError
 from liteq.sending.parts import GIVE_UP
+from liteq.sending.webhook import add_webhook
 
 __all__ = ["add_builtins"]
 
@@ -39,8 +40,9 @@ def add_builtins(app: App) -> None:
         raise ChordError(f"group {group_id} was not sent as a whole: its sender ended, or raised, in the middle of it")
 
     def backend_cleanup() -> None:
-        """Delete results and dead letters that have expired. A worker does so by itself, too."""
+        """Delete results, dead letters and runs that have expired. A worker does so by itself, too."""
         app.storage.expire(result_expires_s=app.conf.result_expires, dead_expires_s=app.conf.dead_expires)
+        app.storage.runs.expire(app.conf.workflow_expires)
 
     app.task(name=MAP, typing=False)(xmap)
     app.task(name=STARMAP, typing=False)(xstarmap)
@@ -48,3 +50,4 @@ def add_builtins(app: App) -> None:
     app.task(name=ACCUMULATE, typing=False)(accumulate)
     app.task(name=GIVE_UP, ignore_result=True)(give_up_group)
     app.task(name="celery.backend_cleanup", ignore_result=True)(backend_cleanup)
+    add_webhook(app)

@@ -11,6 +11,7 @@ from typing import Any
 
 from liteq.context import App, Integration
 from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.names import is_built_in
 
 __all__ = ["autodiscover", "ended_by_import", "own_tasks", "require_tasks"]
 
@@ -48,7 +49,7 @@ def _exists(module: str) -> bool:
 
 def own_tasks(app: App) -> list[str]:
     """The names of the tasks that `app` has besides those that every app has, whose names begin with `celery.`."""
-    return [name for name in app.tasks if not name.startswith("celery.")]
+    return [name for name in app.tasks if not is_built_in(name)]
 
 
 def require_tasks(app: App, remedy: str) -> None:

@@ -79,7 +79,7 @@ class Registrar:
         name = name or app.gen_task_name(function.__name__, function.__module__)
         there = self.registry.get(name)
         if there is not None:
-            if _collide(_origin(there), _origin_of(function)):
+            if collide(origin(there), origin_of(function)):
                 raise AlreadyRegistered(f"two functions want to be the task {name!r}: give one of them a `name=`")
             if getattr(there, "__wrapped__", None) is function:
                 return there
@@ -201,7 +201,7 @@ class Registrar:
         self._app.finalize()
 
 
-def _collide(there: tuple[str, str], new: tuple[str, str]) -> bool:
+def collide(there: tuple[str, str], new: tuple[str, str]) -> bool:
     """Whether two functions are one task by mistake.
 
     Not by one function that was made again (its module was reloaded, a factory called once more), and not by two that
@@ -212,10 +212,10 @@ def _collide(there: tuple[str, str], new: tuple[str, str]) -> bool:
     return there != new and not (local and local_of_new and (there[0], outer) != (new[0], outer_of_new))
 
 
-def _origin_of(function: Any) -> tuple[str, str]:
+def origin_of(function: Any) -> tuple[str, str]:
     return function.__module__, function.__qualname__
 
 
-def _origin(task: Any) -> tuple[str, str]:
+def origin(task: Any) -> tuple[str, str]:
     function = getattr(task, "__wrapped__", None)
-    return _origin_of(function) if function is not None else (type(task).__module__, type(task).__qualname__)
+    return origin_of(function) if function is not None else (type(task).__module__, type(task).__qualname__)

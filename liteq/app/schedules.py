@@ -18,6 +18,7 @@ from liteq.clock import from_ms, to_ms
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, closest
 from liteq.message import Batch, new_id
+from liteq.policy.overlap import Rules
 from liteq.policy.times import LONGEST_S
 from liteq.routing.routes import queue_name
 from liteq.schedules import BaseSchedule, NeverDue, from_document, maybe_schedule, to_document
@@ -32,11 +33,15 @@ __all__ = ["Periodic", "due_ms", "run_id"]
 
 logger = logging.getLogger("liteq.app")
 
+AT_ONCE = 500  # runs of a backfill in one transaction
+MOST_TIMES = 10_000  # of one backfill
+MICROSECOND = timedelta(microseconds=1)
 SHORTEST_S = 0.001  # the file counts in ms: what is shorter would be due again at once, for ever
 RUNS = UUID("5c1d2a39-6d14-5a6e-9a55-0c8a4ed7d1f3")  # the namespace of the ids of runs
 CANVAS = frozenset({"celery.chain", "celery.group", "celery.chord", "celery.chunks"})
 OF_AN_ENTRY = frozenset(
     {"task", "schedule", "args", "kwargs", "options", "relative", "name", "subtask_type", "immutable"}
+    | {"overlap", "catch_up"}
     | {"app", "last_run_at", "total_run_count"}  # of Celery's entries
 )
 
@@ -93,14 +98,25 @@ class Periodic:
         task: Any,
         args: Any = (),
         kwargs: Mapping[str, Any] | None = None,
+        *,
+        overlap: str = "allow",
+        catch_up: str | None = None,
         **options: Any,
     ) -> None:
-        """Have beat send `task` by `schedule` from now on; an entry of that name is replaced.
+        """Have beat send `task`, a task or a workflow, by `schedule` from now on; an entry of that name is replaced.
 
-        It is in the file, not in the configuration, and stays until it is removed. Raises ImproperlyConfigured for a
-        schedule of a class of one's own, which other programs could not compute.
+        It is in the file, not in the configuration, and stays until it is removed. The ids of its runs come from the
+        times for which they are sent.
+
+        `overlap`: at a time when its last run is unfinished, "allow" starts a run all the same, "skip" passes the time
+        over, "queue" starts it once the last one has ended, "cancel" cancels the last one. `catch_up`: of the times
+        that it missed while no beat ran, "one" makes up one, "skip" none, "all" each; None: the setting
+        `beat_catch_up` says.
+
+        Raises ImproperlyConfigured for a schedule of a class of one's own, which other programs could not compute.
         """
         config = {"schedule": schedule, "args": args, "kwargs": dict(kwargs or {}), "options": options}
+        config |= {"overlap": overlap, "catch_up": catch_up}
         if isinstance(task, Signature):
             config |= {**task, "args": (*task.args, *args), "kwargs": {**task.kwargs, **(kwargs or {})}}
             config["options"] = {**task.options, **options}
@@ -151,6 +167,42 @@ class Periodic:
         self.app.storage.schedules.run_now(name, batch, last_id=id_)
         return self.app.AsyncResult(id_)
 
+    def backfill(self, name: str, start: datetime, end: datetime) -> list[Any]:
+        """Send a run of `name` for each time of its schedule from `start` up to `end`, both aware; all, in order.
+
+        A workflow's are `Run`s, a task's AsyncResults. Their ids come from the times, so a time that was sent already,
+        by beat or before, is not sent again: its run is among them. They are sent at once, whatever `overlap` says.
+        Raises KeyError for an unknown name, ValueError for a naive time and for more than 10,000 times.
+        """
+        record = self._find(name)
+        ids = [run_id(name, at) for at in self._times(record, start, end)]
+        if orjson.loads(record.schedule).get("kind") != "lazy" and decode(record.signature).get("subtask_type"):
+            raise ImproperlyConfigured(f"{name!r} sends a canvas, whose ids do not come from a time: send it yourself")
+        for n in range(0, len(ids), AT_ONCE):
+            batch = Batch()
+            for id_ in ids[n : n + AT_ONCE]:
+                batch.messages += self.batch(record, id_)[0].messages
+            self.app.storage.enqueue(batch)
+        task = self.app.tasks.find(decode(record.signature)["task"])
+        handle = self.app.Run if getattr(task, "is_workflow", False) else self.app.AsyncResult
+        return [handle(id_) for id_ in ids]
+
+    def _times(self, record: ScheduleRecord, start: datetime, end: datetime) -> list[int]:
+        """The times of an entry from `start` up to `end`, in ms."""
+        for what, moment in (("start", start), ("end", end)):
+            if moment.tzinfo is None:
+                raise ValueError(f"backfill: {what} has no time zone: {moment!r}; say datetime(..., tzinfo=UTC)")
+        document = orjson.loads(record.schedule)
+        schedule = from_document(document["schedule"] if document.get("kind") == "lazy" else document)
+        found: list[int] = []
+        due = due_ms(schedule, start - MICROSECOND)
+        while due is not None and due <= to_ms(end.astimezone(UTC)):
+            if len(found) == MOST_TIMES:
+                raise ValueError(f"backfill: {record.name!r} has more than {MOST_TIMES:,} times there: take a part")
+            found.append(due)
+            due = due_ms(schedule, from_ms(due))
+        return found
+
     def _find(self, name: str) -> ScheduleRecord:
         record: ScheduleRecord | None = self.app.storage.schedules.find(name)
         if record is None:
@@ -194,10 +246,16 @@ class Periodic:
     @staticmethod
     def _signature(config: Mapping[str, Any]) -> dict[str, Any]:
         task = getattr(config["task"], "name", config["task"])
+        rules = Rules.of(config, str(config.get("name") or task))
         options = {key: _plain(key, value) for key, value in (config.get("options") or {}).items()}
         subtask_type = config.get("subtask_type")
         if subtask_type is None and task in CANVAS:
             subtask_type = task.removeprefix("celery.")
+        if rules.overlap != "allow" and subtask_type in {"group", "chunks"}:
+            raise ImproperlyConfigured(
+                f"overlap={rules.overlap!r} asks whether the last run is unfinished, which one id does not tell of a "
+                "group: give it a body (a chord), or write a workflow"
+            )
         return {
             "task": task,
             "args": [marked(value) for value in config.get("args") or ()],
@@ -205,6 +263,7 @@ class Periodic:
             "options": options,
             "subtask_type": subtask_type,
             "immutable": bool(config.get("immutable", False)),
+            **rules.stored(),
         }
 
     def batch(
@@ -215,6 +274,7 @@ class Periodic:
         `signature`: the call to send in place of the entry's own.
         """
         described = decode(record.signature) if signature is None else {**signature}
+        described = {key: value for key, value in described.items() if key not in Rules._fields}
         if orjson.loads(record.schedule).get("kind") == "lazy":
             described["args"], described["kwargs"] = self._worked_out(record)
         sig = Signature.from_dict(described, app=self.app)

@@ -81,9 +81,12 @@ class Task(TaskOptions, Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here, as the function that it is. For `async def`, await the result."""
         frame = context.current_frame()
-        if frame is not None and frame[0] is self and not frame[1].called_directly and not frame[1].entered:
-            frame[1].entered = True  # super().__call__() of a class of one's own, under the worker's request
-            return self.run(*args, **kwargs)  # type: ignore[no-any-return]
+        if frame is not None:
+            if frame[0] is self and not frame[1].called_directly and not frame[1].entered:
+                frame[1].entered = True  # super().__call__() of a class of one's own, under the worker's request
+                return self.run(*args, **kwargs)  # type: ignore[no-any-return]
+            if frame[1]._workflow is not None:
+                frame[1]._workflow.refuse_call(self)
         token = context.enter(self, Request(args=args, kwargs=kwargs))
         try:
             return self.run(*args, **kwargs)  # type: ignore[no-any-return]
@@ -121,9 +124,7 @@ class Task(TaskOptions, Generic[P, R]):
 
         When it is cancelled meanwhile, the message was sent or was not; give it a `task_id` to be able to ask.
         """
-        from liteq.utils.async_threads import writing
-
-        return await writing(self.app, self.apply_async, args, kwargs)
+        return await self.aapply_async(args, kwargs)
 
     def apply_async(
         self,
@@ -176,6 +177,8 @@ class Task(TaskOptions, Generic[P, R]):
         """`apply_async()` for async code, as `adelay`."""
         from liteq.utils.async_threads import writing
 
+        if context.in_workflow_body():
+            return self.apply_async(*args, **options)
         return await writing(self.app, self.apply_async, *args, **options)
 
     def apply(

@@ -16,13 +16,15 @@ import orjson
 
 from liteq import signals as announce
 from liteq.app.schedules import run_id
-from liteq.beat.catch_up import decide
+from liteq.beat.catch_up import NO_LAST, Last, decide
 from liteq.beat.entries import ScheduleEntry
 from liteq.clock import from_ms, to_ms
 from liteq.context import App
 from liteq.exceptions import CanvasConflict, ImproperlyConfigured, StorageError
-from liteq.message import Batch
+from liteq.message import Batch, Flag
+from liteq.policy.overlap import Rules
 from liteq.schedules import BaseSchedule, NeverDue, from_document
+from liteq.serialization import decode
 from liteq.storage.periodic import ScheduleRecord
 from liteq.storage.storage import Storage
 
@@ -34,6 +36,7 @@ logger = logging.getLogger("liteq.beat")
 LONGEST_SLEEP_S = 5.0
 JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
 TROUBLE_PAUSE_S = 1.0  # between attempts while the storage refuses
+TURN_PAUSE_S = 0.5  # between two looks at a run for whose end an entry waits
 
 
 class Beat:
@@ -54,6 +57,7 @@ class Beat:
         self._own: dict[str, tuple[str, BaseSchedule]] = {}  # by name: the hash of an entry, and its schedule
         self._made: dict[bytes, BaseSchedule] = {}
         self._passed_over: set[str] = set()
+        self._waiting = False  # whether an entry waits for the end of its last run
         self._started = False
         self._wall_offset_s: float | None = None  # at the last look
 
@@ -110,9 +114,12 @@ class Beat:
         """Send what is due now; the seconds until the next look."""
         self._watch_the_clock()
         records, next_ms = self.storage.schedules.due()
+        self._waiting = False
         pending = [record for record in records if not self._try(record)]
         if records and len(pending) < len(records):
             return 0.0  # more may have come due meanwhile
+        if self._waiting:
+            return min(self._longest_s, TURN_PAUSE_S)
         if pending or next_ms is None:
             return self._longest_s
         until_s: float = (next_ms - self.app.clock.now_ms()) / 1000
@@ -160,25 +167,51 @@ class Beat:
     # -- one entry ---------------------------------------------------------------------------------------------------
 
     def _handle(self, record: ScheduleRecord) -> bool:
-        """Deal with an entry that is due; False when only another program can."""
+        """Deal with an entry that is due; False when only another program can, or when it waits for its last run."""
         schedule = self._schedule(record)
         if schedule is None:
             return False
         conf, now = self.app.conf, self._now()
         assert record.next_due_ms is not None
+        rules = Rules.of(decode(record.signature), record.name)
+        last = NO_LAST if rules.overlap == "allow" else self._last(record)
         decision = decide(
             schedule,
             from_ms(record.next_due_ms),
             now,
-            catch_up=conf.beat_catch_up,
+            catch_up=rules.catch_up or conf.beat_catch_up,
             deadline_s=conf.beat_cron_starting_deadline,
+            overlap=rules.overlap,
+            last=last,
         )
+        if decision.waits:
+            self._waiting = True
+            return False
         next_ms = None if decision.next_due is None else to_ms(decision.next_due.astimezone(UTC))
         if decision.runs:
-            self.apply_entry(ScheduleEntry(self.app, record, schedule, decision.runs, next_ms))
+            entry = ScheduleEntry(self.app, record, schedule, decision.runs, next_ms)
+            entry.unfinished = record.last_id if last.unfinished else None
+            self.apply_entry(entry)
         else:
             self.storage.schedules.put_off(record, next_due_ms=next_ms)
         return True
+
+    def _last(self, record: ScheduleRecord) -> Last:
+        found = None if record.last_id is None else self.storage.reader.find(record.last_id)
+        if found is None:
+            return NO_LAST
+        if not found.has_ended:
+            return Last(unfinished=True)
+        return Last(ended=None if found.finished_ms is None else from_ms(found.finished_ms))
+
+    def _cancel(self, record: ScheduleRecord, last_id: str) -> None:
+        """Cancel the run before, whose place a new one has taken."""
+        logger.info("beat: %s was sent anew: its last run (%s) is cancelled", record.name, last_id)
+        found = self.storage.reader.find(last_id)
+        if found is not None and found.flags & Flag.RUN:
+            self.storage.runs.cancel([last_id], reason=f"the next run of the schedule {record.name} took its place")
+        else:
+            self.app.revoke([last_id], terminate=True)
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:  # noqa: ARG002 - Celery's parameter
         """Send the runs of an entry that is due, and move it on; one that cannot be sent is put off.
@@ -202,6 +235,8 @@ class Beat:
             return
         if fired:
             logger.info("beat: sending due task %s (%s), %.3f s after its time", record.name, last_id, late_s)
+            if entry.unfinished is not None:
+                self._cancel(record, entry.unfinished)
 
     def _batch(self, entry: ScheduleEntry) -> tuple[Batch, str]:
         record, whole, last_id = entry.record, Batch(), ""

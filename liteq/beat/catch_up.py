@@ -6,7 +6,8 @@ An entry may be late: no beat ran for a while. The setting `beat_catch_up` says 
     skip    no run, unless the latest of them is less than a minute ago
     all     a run for each
 
-`beat_cron_starting_deadline` bounds all three: of a crontab, what is older is not made up.
+An entry may say otherwise, by its `catch_up`. `beat_cron_starting_deadline` bounds all three: of a crontab, what is
+older is not made up. An entry's `overlap` says what becomes of a time at which its last run is unfinished.
 """
 
 from __future__ import annotations
@@ -26,16 +27,51 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class Decision(NamedTuple):
-    """The times for which a run is sent, oldest first, and the next time that is due; None: never again."""
+    """The times for which a run is sent, oldest first, and the next time that is due; None: never again.
+
+    `waits`: it is not moved on, as its last run is unfinished.
+    """
 
     runs: list[datetime]
     next_due: datetime | None
+    waits: bool = False
+
+
+class Last(NamedTuple):
+    """The run that an entry sent last: whether it is unfinished, and when it ended; None where nobody knows."""
+
+    unfinished: bool = False
+    ended: datetime | None = None
+
+
+NO_LAST = Last()
 
 
 def decide(
-    schedule: BaseSchedule, due: datetime, now: datetime, *, catch_up: str = "one", deadline_s: float | None = None
+    schedule: BaseSchedule, due: datetime, now: datetime, *, catch_up: str = "one", deadline_s: float | None = None,
+    overlap: str = "allow", last: Last = NO_LAST,
+) -> Decision:  # fmt: skip
+    """The runs of an entry that was due at `due` (not after `now`), whose last run is `last`. All times are aware."""
+    found = _caught_up(schedule, due, now, catch_up, deadline_s)
+    match overlap:
+        case "skip":
+            return Decision([] if last.unfinished else found.runs[:1], found.next_due)
+        case "cancel":
+            return Decision(found.runs[-1:], found.next_due)
+        case "queue":
+            if last.unfinished:
+                return Decision([], due, waits=True)
+            if last.ended is not None and due <= last.ended:  # it waited for its turn: nothing was missed
+                return Decision([due], _next(schedule, due))
+            if catch_up == "all" and found.runs:
+                return Decision(found.runs[:1], _next(schedule, found.runs[0]))
+    return found
+
+
+def _caught_up(
+    schedule: BaseSchedule, due: datetime, now: datetime, catch_up: str, deadline_s: float | None
 ) -> Decision:
-    """The runs of an entry that was due at `due` (not after `now`). All times are aware."""
+    """The runs as if none could be unfinished."""
     since = due
     if deadline_s is not None and schedule.kept_to_deadline:
         since = _first_from(schedule, due, now - timedelta(seconds=deadline_s))
@@ -69,6 +105,14 @@ def _times(schedule: BaseSchedule, first: datetime, now: datetime) -> Iterator[d
             first = schedule.next_after(first)
         except NeverDue:
             return
+
+
+def _next(schedule: BaseSchedule, due: datetime) -> datetime | None:
+    """The time of the schedule after `due`, be it past."""
+    try:
+        return schedule.next_after(due)
+    except NeverDue:
+        return None
 
 
 def _following(schedule: BaseSchedule, due: datetime, now: datetime) -> datetime | None:

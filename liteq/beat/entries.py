@@ -27,6 +27,8 @@ class ScheduleEntry:
         self.runs = runs
         """The times for which it is sent, the oldest first."""
         self.next_due_ms = next_due_ms
+        self.unfinished: str | None = None
+        """The id of a run before it that is to be cancelled once it was sent."""
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from liteq.canvas.node import Node
 from liteq.canvas.options import as_list, item, merged_options, option, refuse
-from liteq.context import App, get_current_app
+from liteq.context import App, get_current_app, in_workflow_body
 from liteq.message import new_id
 
 __all__ = ["Signature", "maybe_signature", "signature"]
@@ -278,6 +278,8 @@ class Signature(dict[str, Any]):
         """`apply_async()` for async code, as `adelay`."""
         from liteq.utils.async_threads import writing
 
+        if in_workflow_body():
+            return self.apply_async(*args, **options)
         return await writing(self.app, self.apply_async, *args, **options)
 
     def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:

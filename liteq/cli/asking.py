@@ -1,4 +1,4 @@
-"""The question before something is deleted for good."""
+"""The question before something is done to many things, or is deleted for good."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import sys
 
 import click
 
-__all__ = ["confirm_deletion"]
+__all__ = ["confirm", "confirm_deletion"]
 
 
-def confirm_deletion(what: str, *, sure: bool, option: str) -> None:
-    """Ask whether to delete `what`; not where the user was `sure` at once, by `option`.
+def confirm(question: str, refusal: str, *, sure: bool, option: str) -> None:
+    """Ask `question`; not where the user was `sure` at once, by `option`.
 
-    Raises Abort for a no, and UsageError where nobody can be asked: stdin is no terminal.
+    Raises Abort for a no, and UsageError, which begins with `refusal`, where nobody can be asked: stdin is no terminal.
     """
     if sure:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"this deletes {what} for good; add {option} to do so without a question")
-    click.confirm(f"Delete {what} for good?", abort=True, err=True)
+        raise click.UsageError(f"{refusal}; add {option} to do so without a question")
+    click.confirm(question, abort=True, err=True)
+
+
+def confirm_deletion(what: str, *, sure: bool, option: str) -> None:
+    """Ask whether to delete `what`, as `confirm`."""
+    confirm(f"Delete {what} for good?", f"this deletes {what} for good", sure=sure, option=option)

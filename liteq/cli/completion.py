@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from liteq.cli.session import Session
+from liteq.utils.names import is_built_in
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -25,7 +26,7 @@ Names = Callable[[Session], Iterable[str]]
 
 def _tasks(session: Session) -> Iterable[str]:
     session.app.import_tasks()
-    return (name for name in session.app.tasks if not name.startswith("celery."))
+    return (name for name in session.app.tasks if not is_built_in(name))
 
 
 def _queues(session: Session) -> Iterable[str]:

@@ -26,7 +26,7 @@ __all__ = ["Command", "Group", "main"]
 OF_CELERY = frozenset({"multi", "shell", "upgrade-check"})
 COMMANDS = (
     "worker", "beat", "multi", "call", "result", "status", "inspect", "control", "events", "purge", "dead", "schedules",
-    "shell", "doctor", "backup", "restore", "migrate", "demo", "report", "upgrade-check", "version",
+    "workflow", "memo", "shell", "doctor", "backup", "restore", "migrate", "demo", "report", "upgrade-check", "version",
 )  # fmt: skip
 
 # What `celery` has and `liteq` does not, and what to do instead.

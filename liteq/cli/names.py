@@ -22,9 +22,10 @@ def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> cl
     from difflib import get_close_matches  # only for a mistyped name
 
     names_known = [str(one) for one in known]
+    plural = f"{kind}es" if kind.endswith("s") else f"{kind}s"
     near = get_close_matches(name.lower(), names_known, n=3, cutoff=0.5)
     nearest = f"nearest: {', '.join(repr(one) for one in near)}; " if near else ""
-    return click.UsageError(f"unknown {kind} {name!r}; {nearest}{kind}s: {', '.join(names_known)}{hint}")
+    return click.UsageError(f"unknown {kind} {name!r}; {nearest}{plural}: {', '.join(names_known)}{hint}")
 
 
 def one_of(kind: str, known: Iterable[str], hints: Mapping[str, str] = NO_HINTS) -> Callback:

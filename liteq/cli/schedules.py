@@ -27,7 +27,7 @@ __all__ = ["schedules"]
 
 @click.group(cls=Group)
 def schedules() -> None:
-    """Periodic tasks: list, next, pause, resume, run. `liteq beat` sends them when they come due."""
+    """Periodic tasks: list, next, pause, resume, run, backfill. `liteq beat` sends them when they come due."""
 
 
 @schedules.command("list")
@@ -36,7 +36,7 @@ def list_(session: Session, /) -> int:
     """List the schedules in the file: those of the configuration that beat has written there, and those added to it.
 
     \b
-    JSON: [{"name", "task", "schedule", "owner", "enabled", "next", "last", "last_id", "runs"}]
+    JSON: [{"name", "task", "schedule", "overlap", "catch_up", "owner", "enabled", "next", "last", "last_id", "runs"}]
     """
     records = session.storage.schedules.all()
     now_ms = session.app.clock.now_ms()
@@ -45,7 +45,7 @@ def list_(session: Session, /) -> int:
     def show() -> None:
         rows = [
             (
-                one["name"], one["task"], one["schedule"], _next(record, now_ms), age(now_ms, record.last_run_ms),
+                one["name"], one["task"], _with_rules(one), _next(record, now_ms), age(now_ms, record.last_run_ms),
                 record.total_run_count,
             )
             for one, record in zip(found, records, strict=True)
@@ -115,6 +115,35 @@ def run(session: Session, /, name: str) -> int:
     return Exit.OK
 
 
+@schedules.command()
+@click.argument("name")
+@click.argument("start")
+@click.argument("end")
+@pass_session
+def backfill(session: Session, /, name: str, start: str, end: str) -> int:
+    """Send a run of NAME for each of its times from START up to END (ISO dates; without a zone: UTC).
+
+    A time for which a run was sent before is not sent again.
+
+    \b
+    JSON: {"name", "ids"}
+    """
+    _found(session, name)
+    session.import_commands()  # the routes, and the options of the task
+    try:
+        first, last = (_moment(text) for text in (start, end))
+        ids = [run.id for run in session.app.schedules.backfill(name, first, last)]
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from None
+    emit(session, {"name": name, "ids": ids}, lambda: say("\n".join(ids) or "no time of it is in between"))
+    return Exit.OK
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def _each(session: Session, names: tuple[str, ...], done: str, verb: Callable[[str], None]) -> int:
     for name in names:  # all or none: a misspelt one is found before anything is changed
         _found(session, name)
@@ -133,10 +162,13 @@ def _found(session: Session, name: str) -> ScheduleRecord:
 
 
 def _document(record: ScheduleRecord) -> dict[str, Any]:
+    signature = decode(record.signature)
     return {
         "name": record.name,
-        "task": decode(record.signature).get("task"),
+        "task": signature.get("task"),
         "schedule": _in_words(record.schedule),
+        "overlap": signature.get("overlap", "allow"),
+        "catch_up": signature.get("catch_up"),
         "owner": record.owner or None,
         "enabled": record.enabled,
         "next": iso_time(record.next_due_ms) if record.enabled else None,
@@ -150,6 +182,13 @@ def _next(record: ScheduleRecord, now_ms: int) -> str:
     if not record.enabled:
         return "paused"
     return "never" if record.next_due_ms is None else age(now_ms, record.next_due_ms)
+
+
+def _with_rules(one: dict[str, Any]) -> str:
+    """The schedule in words, with the rules of an entry that has some."""
+    overlap = "" if one["overlap"] == "allow" else f", overlap {one['overlap']}"
+    catch_up = f", catch up {one['catch_up']}" if one["catch_up"] else ""
+    return f"{one['schedule']}{overlap}{catch_up}"
 
 
 def _in_words(document: bytes) -> str:

@@ -7,6 +7,7 @@ import click
 from liteq.cli.group import Command
 from liteq.cli.remote import ask, show_answers
 from liteq.cli.session import Session, pass_session
+from liteq.storage.backlog import COUNTED
 
 __all__ = ["status"]
 
@@ -29,4 +30,25 @@ def status(session: Session, /, destination: str | None, timeout: float) -> int:
     answers = ask(session, "ping", {}, destination=destination, timeout_s=timeout)
     code = show_answers(session, answers, bodies=False)
     session.warn_of_findings()
+    if not session.json and (line := _runs_line(session)):
+        session.note(line)
     return code
+
+
+def _runs_line(session: Session) -> str:
+    """The runs that wait, in a line; "" where none does."""
+    found = session.storage.runs.waiting()
+    parts = (
+        (found.waiting, "waits for something", "wait for something"),
+        (found.paused, "is paused", "are paused"),
+        (found.stuck, "is stuck", "are stuck"),
+    )
+    runs = [f"{_number(n)} {one if n == 1 else many}" for n, one, many in parts if n]
+    if found.approvals:
+        approvals = "1 approval is open" if found.approvals == 1 else f"{_number(found.approvals)} approvals are open"
+        runs.append(f"{approvals} (`liteq workflow pending`)")
+    return f"runs: {', '.join(runs)}" if runs else ""
+
+
+def _number(n: int) -> str:
+    return f"{n:,}" if n < COUNTED else f"{n:,} or more"

@@ -29,11 +29,13 @@ from liteq.context.running import (
     denied_join_result,
     enter,
     get_current_task,
+    in_workflow_body,
     leave,
     pop,
     request_of,
     worker_request,
     worker_task,
+    workflow_here,
 )
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "enter",
     "get_current_app",
     "get_current_task",
+    "in_workflow_body",
     "leave",
     "pop",
     "request_of",
@@ -69,6 +72,7 @@ __all__ = [
     "swap_apps",
     "worker_request",
     "worker_task",
+    "workflow_here",
 ]
 
 Request.following = Following

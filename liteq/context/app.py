@@ -125,11 +125,22 @@ class App(Protocol):
     def task_from_function(self, function: Callable[..., Any], name: str | None = None, **options: Any) -> Any:
         """The task of `function`."""
 
+    def Run(self, id: str) -> Any:  # noqa: N802 - the name of what it makes
+        """The run of this id, of a workflow."""
+
     def register_task(self, task: Any, **options: Any) -> Any:
         """Add a task of a class of one's own."""
 
     def task(self, *args: Any, **options: Any) -> Any:
         """The decorator that makes a task of a function."""
+
+    @property
+    def steps_of_workflows(self) -> Mapping[str, Any]:
+        """The steps of workflows, by name."""
+
+    @property
+    def versions_of_workflows(self) -> Mapping[str, Mapping[str, Any]]:
+        """The workflows, by name and version."""
 
     # -- sending
 

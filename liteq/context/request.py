@@ -11,7 +11,7 @@ from liteq.clock import from_ms
 from liteq.context.app import App
 from liteq.context.apps import get_current_app
 from liteq.context.display import in_front, redacted
-from liteq.message import DEPTH_SHIFT, Flag, Lease
+from liteq.message import Flag, Lease, depth_of
 
 __all__ = ["Request"]
 
@@ -57,6 +57,7 @@ class Request:
 
     _lease: Lease | None = None
     _task: Any = None  # the task that runs under it
+    _workflow: Any = None  # the body of a workflow that runs under it
     _in_front: tuple[int, int] = (0, 0)  # arguments that come before `args` when it is executed
 
     def __init__(self, *args: Any, **fields: Any) -> None:
@@ -142,7 +143,7 @@ class Request:
     @property
     def depth(self) -> int:
         """In how many groups, one in the other, its message stands."""
-        return self._lease.flags >> DEPTH_SHIFT if self._lease else 0
+        return depth_of(self._lease.flags) if self._lease else 0
 
     @cached_property
     def correlation_id(self) -> str | None:

@@ -22,11 +22,13 @@ __all__ = [
     "denied_join_result",
     "enter",
     "get_current_task",
+    "in_workflow_body",
     "leave",
     "pop",
     "request_of",
     "worker_request",
     "worker_task",
+    "workflow_here",
 ]
 
 Frame = tuple[Any, Request, Any]  # the task, its request, the frame below
@@ -111,6 +113,18 @@ def get_current_task() -> Any:
     return frame[0] if frame is not None else None
 
 
+def workflow_here() -> Any:
+    """The body of a workflow that runs here, or below whose step this runs; None elsewhere."""
+    frame = _frame.get()
+    return frame[1]._workflow if frame is not None else None
+
+
+def in_workflow_body() -> bool:
+    """Whether the body of a workflow runs here: its calls are recorded, and belong to its own thread."""
+    workflow = workflow_here()
+    return workflow is not None and bool(workflow.in_body())
+
+
 def worker_request() -> Request | None:
     """The request that a worker is executing, below any tasks called as plain functions; None outside a worker."""
     frame = _worker_frame()
@@ -171,6 +185,8 @@ def assert_will_not_block() -> None:
         request = worker_request()
         allowed = request is None or request.is_eager
     if not allowed:
+        if (workflow := workflow_here()) is not None:
+            workflow.refuse_wait()
         raise RuntimeError(
             "Never call result.get() within a task: its worker waits while the task it waits for may need that "
             "worker. Use a chain, a chord or a callback; `with allow_join_result():` if you know that it is safe."

@@ -12,8 +12,10 @@ from itertools import islice
 
 from liteq.context import App
 from liteq.context.living import living
+from liteq.monitor.messages import error_line
 from liteq.storage.backlog import COUNTED, Backlog
 from liteq.storage.workers import WorkerRecord
+from liteq.utils.names import is_built_in
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import span
 
@@ -43,6 +45,7 @@ def findings(app: App) -> list[Finding]:
     found = [
         *_of_queues(app, backlogs, alive),
         *_of_schedules(app),
+        *_of_runs(app),
         *_of_dead_letters(app),
         *_of_names(alive),
     ]
@@ -80,7 +83,7 @@ def _unknown(one: Backlog, takers: Sequence[WorkerRecord]) -> list[str]:
         if not isinstance(told, list):  # an older liteq's, or more than it can tell
             return []
         known.update(map(str, told))
-    return sorted(task for task in one.tasks - known if not task.startswith("celery."))  # those are built in
+    return sorted(task for task in one.tasks - known if not is_built_in(task))  # those are built in
 
 
 def _of_schedules(app: App) -> Iterator[Finding]:
@@ -96,6 +99,20 @@ def _of_schedules(app: App) -> Iterator[Finding]:
             "overdue schedules", "error",
             f"{names}: due for {late}, and not sent, so no beat runs: start `liteq beat`, or a worker with -B",
         )  # fmt: skip
+
+
+def _of_runs(app: App) -> Iterator[Finding]:
+    stuck = app.storage.runs.list(status="stuck", limit=NAMED)
+    if not stuck:
+        return
+    n = app.storage.runs.waiting().stuck
+    many, is_ = ("1 run", "is") if n == 1 else (f"{_number(n)} runs", "are")
+    why = error_line(stuck[0].error) or "unknown"
+    yield Finding(
+        "stuck runs", "error",
+        f"{many} {is_} stuck, the newest {stuck[0].name} {stuck[0].id}: {why}; see `liteq workflow list "
+        "--status stuck`, deploy code that can go on with them, or resume, rewind or cancel them",
+    )  # fmt: skip
 
 
 def _of_dead_letters(app: App) -> Iterator[Finding]:

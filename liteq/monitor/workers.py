@@ -7,6 +7,7 @@ from typing import Any
 
 from liteq.context.living import LATE_MS, late_ms, living
 from liteq.storage.workers import WorkerRecord
+from liteq.utils.names import is_built_in
 from liteq.utils.text import iso_time
 
 __all__ = ["LATE_MS", "OFFSET", "documents", "late_ms", "living", "published"]
@@ -33,5 +34,5 @@ def documents(workers: Iterable[WorkerRecord]) -> list[dict[str, Any]]:
 
 def published(tasks: Iterable[str]) -> list[str] | None:
     """The names of tasks as a worker tells them in its facts, without liteq's own; None where they are too many."""
-    names = sorted(name for name in tasks if not name.startswith("celery."))
+    names = sorted(name for name in tasks if not is_built_in(name))
     return names if len(names) <= PUBLISHED else None

@@ -52,7 +52,7 @@ class Defaults:
 
     __slots__ = (
         "alike", "check", "checks_by_count", "depth", "dump", "expires", "flags", "form", "inherits", "limit", "name",
-        "priority", "queue", "static", "time_limits", "what",
+        "priority", "queue", "run", "static", "time_limits", "what",
     )  # fmt: skip
 
     def __init__(self, app: App, name: str | None, task: Any, router: Router) -> None:
@@ -73,6 +73,9 @@ class Defaults:
         self.inherits = bool(conf.task_inherit_parent_priority) and merged.get("priority") is None
         self.expires = merged.get("expires") if task is None or task.expires is None else task.expires
         self.flags = flags_of(task) if task is not None else 0
+        self.run = getattr(task, "run_spec", None)  # of a workflow: its messages are runs
+        if self.run is not None:
+            self.flags |= Flag.RUN
         self.check = task.check_arguments if task is not None and task.typing else None
         self.checks_by_count = task is not None and task.checks_by_count
         self.static = (router.is_static or own.get("queue") is not None) and not self.inherits
@@ -228,7 +231,7 @@ class Publisher(RowMaker):
         if not options and d.alike:
             return Message(
                 message_id, d.name, payload, d.queue, d.priority, None, None, None, None, root_id, parent_id,
-                awaits, group_id, position, d.flags | flags,
+                awaits, group_id, position, d.flags | flags, None, d.run,
             )  # fmt: skip
         return self._with_options(
             d, args, kwargs, dict(options), payload, message_id, awaits, group_id, position, flags, root_id, parent_id
@@ -346,6 +349,7 @@ class Publisher(RowMaker):
             position=position,
             flags=_with_ignore(d.flags, options.get("ignore_result")) | flags | _kept(options),
             delay_ms=delay_ms,
+            run=d.run,
         )
 
 

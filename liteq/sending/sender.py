@@ -72,6 +72,10 @@ class Sender:
             if send is not None and (result := send(args, kwargs)) is not None:
                 return result
         task_id = checked_id(task_id) if task_id else None
+        if (workflow := context.workflow_here()) is not None and GRAPH.isdisjoint(options):
+            recorded = workflow.send_call(name, args, kwargs, task_id, options)
+            if recorded is not None:
+                return recorded
         if app.conf.task_always_eager and task is not None:
             return self._eagerly(task, args, kwargs, task_id, options)
         if options and not GRAPH.isdisjoint(options):
@@ -176,6 +180,10 @@ class Sender:
         self, sig: Signature, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Any:
         """Send a signature or a canvas of them, in one transaction; its AsyncResult or GroupResult."""
+        if (workflow := context.workflow_here()) is not None:
+            recorded = workflow.send_signature(sig.clone(args, kwargs, **options) if args or kwargs or options else sig)
+            if recorded is not None:
+                return recorded
         if self._goes_through_its_task(sig, options):
             whole = sig.clone(args, kwargs, **options)
             return self.app.tasks[sig.task].apply_async(whole.args, whole.kwargs, **whole.options)
@@ -228,6 +236,8 @@ class Sender:
         A canvas without a task, such as an empty group, is no member of a group: nothing is sent. Raises ValueError for
         a group that has finished, or is unknown.
         """
+        if (workflow := context.workflow_here()) is not None:
+            workflow.refuse_sending("add_to_chord()")
         running = context.worker_request()
         root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
         compiled = compile_signature(
@@ -288,6 +298,8 @@ class Sender:
         Of signatures; or of one task, or a task's name, and the positional arguments of each call: the quickest way.
         A canvas counts as its last message, or its group. Raises as `delay()`, and then nothing was sent.
         """
+        if (workflow := context.workflow_here()) is not None:
+            workflow.refuse_sending("enqueue_many()")
         if arguments is None:
             name, signatures = "", iter(calls)
         else:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from liteq.exceptions import BadMessage
-from liteq.message import Batch, Group, Message
+from liteq.message import Batch, Group, Message, RunSpec
 from liteq.utils.records import fields_of
 
 __all__ = ["VERSION", "dump_batch", "load_batch"]
@@ -58,6 +58,8 @@ class _Form:
             if given.get(name) is not None:
                 given[name] = given[name].encode("latin-1")
         try:
+            if given.get("run") is not None:
+                given["run"] = RunSpec(**{**given["run"], "tags": tuple(given["run"]["tags"])})
             return self.kind(**given)
         except TypeError:
             kind = self.kind.__name__.lower()

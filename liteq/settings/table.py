@@ -253,6 +253,30 @@ _ROWS = [
         "dead_expires", float | None, 30 * DAY, "Age at which dead letters go; None or 0: never.", unit="s", minimum=0
     ),
     Setting("events_expires", float, 600.0, "Age at which events (`-E`) go.", unit="s", minimum=1),
+    # -- liteq's own: workflows ------------------------------------------------------------------------------------
+    Setting(
+        "workflow_expires",
+        float | None,
+        30 * DAY,
+        "Age at which ended runs go, and events that no run has taken; None or 0: never.",
+        unit="s",
+        minimum=0,
+    ),
+    Setting("max_step_bytes", int, 16 * MIB, "One result of a step.", unit="bytes", minimum=KIB),
+    Setting(
+        "workflow_history_warning",
+        int,
+        10_000,
+        "A run with so many steps is told of in the log: let it `continue_as_new`.",
+        minimum=1,
+    ),
+    Setting(
+        "workflow_strict_replay",
+        bool,
+        False,
+        "For development: the body is run anew after each step, so that what is not deterministic shows at once.",
+    ),
+    Setting("workflow_webhook", str | None, None, "A URL that gets the signals of workflows, as JSON."),
     # -- liteq's own: mistakes -----------------------------------------------------------------------------------
     Setting(
         "unknown_options",

@@ -11,13 +11,14 @@ from liteq.serialization import encode_error
 from liteq.states import UNFINISHED, UNSTARTED, State, sql_list
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import LOCK, SKIP_LOCKED, Transaction
+from liteq.storage.steps.asking import ask
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Revoked", "cancel", "purge", "revoke", "revoke_stamps", "revoked_ids", "revoked_stamps"]
 
 CANCEL = f"""
 UPDATE liteq_messages SET state = 'cancelled', error = :error, finished_ms = :now_ms
- WHERE id = :id AND state IN {sql_list(UNSTARTED)}
+ WHERE id = :id AND state IN {sql_list(UNSTARTED)} AND flags & {Flag.HISTORY} = 0
 RETURNING flags, group_id, awaits
 """
 # What must end before a node: in a replacement, all of it.
@@ -27,7 +28,9 @@ SELECT awaits FROM liteq_messages
 UNION ALL SELECT id FROM liteq_messages WHERE group_id = :id AND state IN {sql_list(UNFINISHED)}
 UNION ALL SELECT id FROM liteq_groups WHERE group_id = :id AND remaining > 0
 """
-LEASED = "SELECT 1 FROM liteq_messages WHERE id = ? AND state = 'leased'"
+NOT_CANCELLED = """
+SELECT seq, state, flags FROM liteq_messages WHERE id = ? AND finished_ms IS NULL AND state <> 'dead'
+"""
 STATE = f"SELECT state FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} = 0 {LOCK}"
 REMEMBER = """
 INSERT INTO liteq_revoked (id, expires_ms) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET expires_ms = excluded.expires_ms
@@ -42,8 +45,8 @@ CLEAR_STAMPS = "DELETE FROM liteq_revoked_stamps WHERE expires_ms < ?"
 REVOKED_STAMPS = "SELECT header, stamp FROM liteq_revoked_stamps WHERE expires_ms >= ?"
 # A chunk at a time: a million rows in one transaction held the write lock for seconds.
 PURGEABLE = f"""
-SELECT seq, id, flags, group_id FROM liteq_messages
- WHERE state = :state AND (CAST(:queue AS TEXT) IS NULL OR queue = :queue)
+SELECT seq, id, flags, group_id, awaits FROM liteq_messages
+ WHERE state = :state AND (CAST(:queue AS TEXT) IS NULL OR queue = :queue) AND flags & {Flag.HISTORY} = 0
  LIMIT :limit {SKIP_LOCKED}
 """
 DELETE = "DELETE FROM liteq_messages WHERE seq = ?"
@@ -52,7 +55,8 @@ DELETE = "DELETE FROM liteq_messages WHERE seq = ?"
 def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "revoked") -> list[str]:
     """Cancel messages that have not started, and end their followers; the ids that are running now instead.
 
-    A message that has replaced itself is cancelled with its replacement.
+    A message that has replaced itself is cancelled with its replacement. A run that has begun is asked to end: its
+    clean-up is its own.
     """
     error = encode_error(TaskRevokedError(reason))
     ends: list[End] = []
@@ -62,11 +66,14 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
         id_ = todo.popleft()
         before = [] if id_ in ids else tx.execute(BEFORE, {"id": id_})
         rows = tx.execute(CANCEL, {"id": id_, "error": error, "now_ms": now_ms})
-        if not rows and id_ not in running and tx.execute(LEASED, (id_,)):
-            running.append(id_)
+        for seq, state, flags in [] if rows else tx.execute(NOT_CANCELLED, (id_,)):
+            if flags & Flag.RUN:
+                ask(tx, seq, "cancel", reason=reason, leased=state == State.LEASED, now_ms=now_ms)
+            elif state == State.LEASED and id_ not in running:
+                running.append(id_)
         for flags, group_id, awaits in rows:
             if flags & Flag.LINKED:
-                ends.append(End(id_, False, group_id, error))
+                ends.append(End(id_, False, group_id, error, child=bool(flags & Flag.CHILD)))
             if flags & Flag.ALIAS and not flags & Flag.FOLLOWS:
                 todo.append(awaits)
         todo.extend(other for (other,) in before)
@@ -112,17 +119,18 @@ def revoked_stamps(tx: Transaction, *, now_ms: int) -> list[tuple[str, str]]:
 def purge(tx: Transaction, queue: str | None, *, now_ms: int, limit: int) -> int:
     """Delete up to `limit` messages of `queue` (None: of all) that wait to run, due or not; how many.
 
-    Their followers end as if they had been revoked; rows that are blocked or running are not touched otherwise.
+    Their followers end as if they had been revoked; rows that are blocked or running are not touched otherwise, nor are
+    runs that have begun.
     """
     error = encode_error(TaskRevokedError("purged"))
     ends: list[End] = []
     gone: list[tuple[int]] = []
     for state in (State.PENDING, State.HELD, State.SCHEDULED):
         params = {"state": state.value, "queue": queue, "limit": limit - len(gone)}
-        for seq, id_, flags, group_id in tx.execute(PURGEABLE, params):
+        for seq, id_, flags, group_id, awaits in tx.execute(PURGEABLE, params):
             gone.append((seq,))
             if flags & Flag.LINKED:
-                ends.append(End(id_, False, group_id, error))
+                ends.append(End(id_, False, group_id, error, child=bool(flags & Flag.CHILD), slot=awaits))
     tx.executemany(DELETE, gone)
     propagate(tx, ends, now_ms=now_ms)
     return len(gone)

@@ -8,21 +8,27 @@ from typing import NamedTuple
 from liteq.message import Flag, Lease
 from liteq.storage import results
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
+from liteq.storage.steps.activation import activate
 
-__all__ = ["NOTHING", "Claimed", "claim", "claim_pending", "claimable", "next_due_ms", "promote"]
+__all__ = ["NOTHING", "Claimed", "claim", "claim_pending", "claimable", "lease_rows", "next_due_ms", "promote"]
 
 # Two statements by row number, and no RETURNING: an UPDATE of a sub-select's rows that returns them has SQLite build
 # seven temporary b-trees, three quarters of what a claim of one row cost. The two columns behind a lease's own are
 # looked up once, and save a statement each.
 NEXT = f"""
 SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes,
-       flags, root_id, parent_id, group_id, awaits, NULL,
+       flags, root_id, parent_id, group_id, awaits, NULL, NULL,
        (SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'),
        (SELECT coalesce(max(id), 0) FROM liteq_commands)
   FROM liteq_messages
  WHERE state = 'pending' AND queue = :queue
  ORDER BY priority DESC, due_ms, seq
  LIMIT :limit {SKIP_LOCKED}
+"""
+LEASABLE = """
+SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes,
+       flags, root_id, parent_id, group_id, awaits, NULL, NULL, NULL, 0
+  FROM liteq_messages WHERE seq = ?
 """
 TAKE = """
 UPDATE liteq_messages SET state = 'leased', worker = ?, deadline_ms = ?, token = ?, started_ms = coalesce(?, started_ms)
@@ -38,6 +44,7 @@ NEXT_DUE = "SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'"
 ANY_PENDING = "SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = ? LIMIT 1"
 
 FLAGS_COLUMN, AWAITS_COLUMN, DUE_COLUMN, COMMAND_COLUMN = 12, 16, -2, -1  # of NEXT
+FIRST = Flag.TRACK_STARTED | Flag.HISTORY  # a run has started when it was activated first
 LARGEST_INPUT = 256 * 1024  # bytes of a group's results that are read by a claim
 PROMOTE_LIMIT = 500  # a chunk: the rest follows in the next turn, and no writer waits long
 
@@ -91,26 +98,35 @@ def _next(tx: Transaction, queues: Sequence[str], limit: int) -> list[Row]:
     return rows
 
 
+def lease_rows(tx: Transaction, numbers: Sequence[int], *, worker: int, visibility_ms: int, now_ms: int) -> list[Lease]:
+    """Lease the messages of these row numbers, whatever state they are in: the caller has looked."""
+    rows = [row for seq in numbers for row in tx.execute(LEASABLE, (seq,))]
+    return _take(tx, rows, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms) if rows else []
+
+
 def _take(tx: Transaction, rows: list[Row], *, worker: int, visibility_ms: int, now_ms: int) -> list[Lease]:
     token = tx.tokens(len(rows), max([row[1] for row in rows]))
     deadline_ms, track = now_ms + visibility_ms, Flag.TRACK_STARTED
     leases, taken, whole = [], [], True
     for row in rows:
         token += 1
+        flags = row[FLAGS_COLUMN]
         leases.append(Lease._make((row[0], token, *row[2:DUE_COLUMN])))
-        taken.append((worker, deadline_ms, token, now_ms if row[FLAGS_COLUMN] & track else None, row[0]))
-        whole = whole and row[AWAITS_COLUMN] is None
+        taken.append((worker, deadline_ms, token, now_ms if flags & FIRST == track else None, row[0]))
+        whole = whole and row[AWAITS_COLUMN] is None and not flags & Flag.RUN
     tx.executemany(TAKE, taken)
-    return leases if whole else [_complete(tx, lease) for lease in leases]
+    return leases if whole else [_complete(tx, lease, now_ms) for lease in leases]
 
 
-def _complete(tx: Transaction, lease: Lease) -> Lease:
-    """`lease` with the result, or for an errback the error, that it waited for.
+def _complete(tx: Transaction, lease: Lease, now_ms: int) -> Lease:
+    """`lease` with the facts of a run, and with the result, or for an errback the error, that it waited for.
 
     That is read by reference now, not copied when it was unblocked: a fan-out keeps one copy, and a replayed dead
     letter still finds it. A large result, and those of a large group, are LATER: they are read where it is executed,
     and not by the process on which all others depend.
     """
+    if lease.flags & Flag.RUN:
+        lease = activate(tx, lease, now_ms=now_ms)
     if lease.awaits is None or not lease.flags & Flag.TAKES_INPUT:
         return lease
     failure = bool(lease.flags & Flag.ON_FAILURE)

@@ -13,18 +13,23 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from typing import Final
 
-from liteq.message import DEPTH_SHIFT, Flag
+from liteq.message import Flag, depth_of
 from liteq.states import State
 from liteq.storage import payloads, results
 from liteq.storage.driver import LOCK, Row, Transaction
 from liteq.storage.follow import take_keys
+from liteq.storage.steps.wake import child_ended
 from liteq.utils.records import NamedTuple
 
 __all__ = ["End", "catch_up", "propagate"]
 
+# Not a run that has begun: it is blocked on something else by now, and keeps what it awaited as its input.
+NOT_BEGUN: Final = f"flags & {Flag.HISTORY} = 0"
 AWAITING = f"""
-SELECT seq, id, flags, group_id FROM liteq_messages WHERE awaits = ? AND state = 'blocked' ORDER BY seq {LOCK}
+SELECT seq, id, flags, group_id FROM liteq_messages
+ WHERE awaits = ? AND state = 'blocked' AND {NOT_BEGUN} ORDER BY seq {LOCK}
 """
 
 # A row may carry an absolute due time (eta), a countdown from this moment (delay_ms), or neither: then it has the time
@@ -37,15 +42,15 @@ UPDATE liteq_messages
                     ELSE 'pending' END
  WHERE seq = :seq AND state = 'blocked'
 """
-VANISH = """
+VANISH = f"""
 DELETE FROM liteq_messages
- WHERE awaits = :awaits AND state = 'blocked' AND (flags & :mask) = :mask
+ WHERE awaits = :awaits AND state = 'blocked' AND (flags & :mask) = :mask AND {NOT_BEGUN}
 RETURNING id, group_id
 """
 VANISH_GROUP = "DELETE FROM liteq_groups WHERE id = ? RETURNING id, group_id"
-FAIL = """
+FAIL = f"""
 UPDATE liteq_messages SET state = 'upstream_failed', error = :error, finished_ms = :now_ms
- WHERE awaits = :awaits AND state = 'blocked' AND flags & :errback = 0
+ WHERE awaits = :awaits AND state = 'blocked' AND flags & :errback = 0 AND {NOT_BEGUN}
 """
 WHOLE_ERROR = "UPDATE liteq_messages SET error = ? WHERE id = ?"
 SUCCEED_ALIAS = """
@@ -66,7 +71,8 @@ class End(NamedTuple):
 
     `errbacks`: whether its own errbacks are to run. A chord's body that could not start calls them; a later link of a
     broken chain does not, the link that broke has called its own. `depth`: in how many groups it stands; `level`: the
-    least depth on the way from the first failure to here. None where that was here itself.
+    least depth on the way from the first failure to here. None where that was here itself. `child`: whether a step row
+    of a run waits for it; `slot`: its `awaits`, where its message is gone.
     """
 
     id: str
@@ -76,6 +82,8 @@ class End(NamedTuple):
     errbacks: bool = True
     depth: int | None = None
     level: int | None = None
+    child: bool = False
+    slot: str | None = None
 
     @property
     def cut_off(self) -> bool:
@@ -107,9 +115,12 @@ def propagate(tx: Transaction, ends: Iterable[End], *, now_ms: int) -> bool:
 
 def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
     """Unblock, fail or drop the rows that await `end`; the ends that this makes go to `todo`."""
+    woken = False
+    if end.child:
+        woken = child_ended(tx, end.id, ok=end.ok, error=end.error, now_ms=now_ms, slot=end.slot)
     waiting, on_failure = tx.execute(AWAITING, (end.id,)), Flag.ON_FAILURE
     if not waiting:
-        return False
+        return woken
     all_flags = 0
     for row in waiting:
         all_flags |= row[2]
@@ -122,11 +133,10 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
     elif all_flags & Flag.ALIAS:
         todo.extend(_succeed_aliases(tx, end, waiting, now_ms))
     fire = errbacks and not end.ok and end.errbacks
-    woken = False
     if end.ok:
-        woken = _unblock(tx, [row[0] for row in waiting if not row[2] & (on_failure | Flag.ALIAS)], now_ms)
+        woken |= _unblock(tx, [row[0] for row in waiting if not row[2] & (on_failure | Flag.ALIAS)], now_ms)
     elif fire:
-        woken = _unblock(tx, [row[0] for row in waiting if row[2] & on_failure], now_ms)
+        woken |= _unblock(tx, [row[0] for row in waiting if row[2] & on_failure], now_ms)
     if errbacks and not fire:
         _vanish(tx, end.id)
     return woken
@@ -152,9 +162,9 @@ def _fail(tx: Transaction, end: End, waiting: list[Row], now_ms: int) -> Iterato
     for _, id_, flags, group_id in followers:
         # An alias stands for what failed, so its errbacks are meant; so are those of a chord's body.
         own_too = end.errbacks and (of_group or bool(flags & Flag.ALIAS))
-        depth = flags >> DEPTH_SHIFT
+        depth = depth_of(flags)
         level = depth if above is None else min(above, depth)
-        yield End(id_, False, group_id, error, own_too, depth, level)
+        yield End(id_, False, group_id, error, own_too, depth, level, bool(flags & Flag.CHILD))
 
 
 def _succeed_aliases(tx: Transaction, end: End, waiting: list[Row], now_ms: int) -> Iterator[End]:
@@ -167,7 +177,7 @@ def _succeed_aliases(tx: Transaction, end: End, waiting: list[Row], now_ms: int)
                 payloads.store(tx, [(payloads.result_ref(seq), result)])
                 own = payloads.BESIDE
             tx.execute(SUCCEED_ALIAS, {"seq": seq, "result": own, "now_ms": now_ms})
-            yield End(id_, True, group_id)
+            yield End(id_, True, group_id, child=bool(flags & Flag.CHILD))
 
 
 def _vanish(tx: Transaction, awaited: str) -> None:
@@ -188,7 +198,7 @@ def _level(tx: Transaction, end: End) -> int | None:
     if end.level is not None:
         return end.level
     for (flags,) in tx.execute(FLAGS_OF, (end.id,)):
-        return int(flags) >> DEPTH_SHIFT
+        return depth_of(flags)
     return None
 
 

@@ -14,6 +14,7 @@ from liteq.storage.driver import Bell, Driver, Row, Transaction
 from liteq.storage.follow import Waiter, as_alias, before, holder_of, link, of_errbacks, waits_for
 from liteq.storage.payloads import BESIDE, INLINE_BYTES
 from liteq.storage.standing import is_plain, parts_of, standing
+from liteq.storage.steps.birth import add_runs
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Collided", "Placed", "enqueue", "enqueue_many", "enqueue_new", "enqueue_one", "place"]
@@ -150,7 +151,7 @@ def _write_whole(tx: Transaction, batch: Batch, now_ms: int, again: Collection[s
         return False
     if tx.executemany(INSERT, [message_row(m, now_ms) for m in batch.messages]) != len(batch.messages):
         return False
-    _write_large(tx, batch.messages)
+    _write_beside(tx, batch.messages)
     return True
 
 
@@ -197,7 +198,7 @@ def _write_canvas(tx: Transaction, part: Batch, now_ms: int, waiter: Waiter | No
 
 def _write_one(tx: Transaction, message: Message, now_ms: int) -> None:
     tx.executemany(INSERT, [message_row(message, now_ms)])
-    _write_large(tx, [message])
+    _write_beside(tx, [message])
 
 
 def _behind(tx: Transaction, awaited: str, now_ms: int) -> None:
@@ -218,7 +219,7 @@ def enqueue_one(driver: Driver, batch: Batch, *, now_ms: int, again: Collection[
     if batch.groups or len(batch.messages) != 1:
         return False
     message = batch.messages[0]
-    if message.awaits is not None or len(message.payload) > INLINE_BYTES:
+    if message.awaits is not None or len(message.payload) > INLINE_BYTES or message.flags & Flag.RUN:
         return False
     row = message_row(message, now_ms)
     if again:
@@ -232,14 +233,17 @@ def enqueue_many(tx: Transaction, messages: Sequence[Message], *, now_ms: int) -
     written = tx.executemany(INSERT, rows)
     if written != len(rows) and tx.executemany(ONLY_SHOWN, [(m.id,) for m in messages]):
         written += tx.executemany(INSERT, rows)
-    _write_large(tx, messages)
+    _write_beside(tx, messages)
     return written
 
 
-def _write_large(tx: Transaction, messages: Sequence[Message]) -> None:
-    large = [(m.id, m.payload) for m in messages if len(m.payload) > INLINE_BYTES]
-    if large:
-        payloads.add_payloads(tx, large)
+def _write_beside(tx: Transaction, messages: Sequence[Message]) -> None:
+    """Write what stands beside the rows of `messages`: large arguments, and what makes one a run."""
+    run = Flag.RUN
+    beside = [m for m in messages if len(m.payload) > INLINE_BYTES or m.flags & run]
+    if beside:
+        payloads.add_payloads(tx, [(m.id, m.payload) for m in beside if len(m.payload) > INLINE_BYTES])
+        add_runs(tx, beside)
 
 
 def _outside(batch: Batch) -> Iterator[str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from math import inf
 
-from liteq.message import Lease
+from liteq.message import Flag, Lease
 from liteq.policy.rates import Bucket, per_second
 from liteq.storage import commands
 from liteq.storage.claim import Claimed, claim_pending, promote
@@ -33,7 +33,7 @@ NEXT_QUEUE = """
 SELECT queue, task FROM liteq_messages WHERE state = 'held' AND queue > :queue ORDER BY queue, task LIMIT 1
 """
 HEAD = f"""
-SELECT seq, task FROM liteq_messages
+SELECT seq, task, flags FROM liteq_messages
  WHERE state = 'pending' AND queue = :queue ORDER BY priority DESC, due_ms, seq LIMIT :limit {SKIP_LOCKED}
 """
 HOLD = "UPDATE liteq_messages SET state = 'held' WHERE seq = ? AND state = 'pending'"
@@ -45,6 +45,9 @@ UPDATE liteq_messages SET state = 'pending'
      LIMIT :limit {SKIP_LOCKED})
 RETURNING seq
 """
+# Runs that have begun: a rate holds none of them back, only how many execute at once.
+WAKE_BEGUN = WAKE.replace("AND task = :task", f"AND task = :task AND flags & {Flag.HISTORY} <> 0")
+EXECUTING = "SELECT count(*) FROM liteq_messages WHERE state = 'leased' AND task = ?"
 RATES = "SELECT task, rate, full_us, declared FROM liteq_rates"
 RATES_TO_SPEND = f"{RATES} ORDER BY task {LOCK}"  # two claims do not spend one token
 SPEND = "UPDATE liteq_rates SET full_us = :full_us WHERE task = :task"
@@ -61,6 +64,7 @@ ON CONFLICT (task) DO UPDATE SET rate = excluded.rate, declared = excluded.decla
 UNDECLARE = "DELETE FROM liteq_rates WHERE task = ? AND declared IS NOT NULL"
 
 PAGE = 1_000  # messages that are held in one go once a claim meets one: the rest of a backlog is mostly alike
+LOOK_S = 0.25  # until the next look whether fewer execute: the end of one in another worker tells nobody
 MOST = 2_000  # ... and in one transaction: other writers get their turn in between
 
 
@@ -69,12 +73,14 @@ class Budget:
     """The share of one turn in tasks whose rate is limited; the claim notes in it how much it used.
 
     `bucket`: this worker's own bucket of a task, None where it has none. `now_s` belongs to these, by the monotonic
-    clock. `used` is to be taken out of them once the transaction has committed. `wait_s`: until the next look is worth
-    it, 0 for at once; None when nothing was looked at.
+    clock. `most`: how many runs of a workflow may execute at once, over all workers. `used` is to be taken out of the
+    buckets once the transaction has committed. `wait_s`: until the next look is worth it, 0 for at once; None when
+    nothing was looked at.
     """
 
     bucket: Callable[[str], Bucket | None]
     now_s: float
+    most: Mapping[str, int] = field(default_factory=dict)
     used: Counter[str] = field(default_factory=Counter)
     wait_s: float | None = None
 
@@ -138,6 +144,8 @@ class _Turn:
     def __init__(self, tx: Transaction, budget: Budget, now_ms: int, *, spends: bool) -> None:
         self.budget = budget
         self.shared = _by_task(tx.execute(RATES_TO_SPEND if spends else RATES))
+        self._tx = tx
+        self._executing: dict[str, int] = {}
         self._now = now_ms / 1000
         # Capped once and written: capped at each look alone, a bucket would stay empty for as long as the clock was
         # set back.
@@ -158,8 +166,25 @@ class _Turn:
         tokens = min((bucket.tokens(now) for bucket, now in self._buckets(task)), default=inf)
         return max(0.0, tokens - self.budget.used[task])
 
+    def room(self, task: str) -> float:
+        """How many more of `task` may execute at once; infinity where nothing limits it."""
+        most = self.budget.most.get(task)
+        if most is None:
+            return inf
+        if task not in self._executing:
+            self._executing[task] = int(self._tx.execute(EXECUTING, (task,))[0][0])
+        return max(0, most - self._executing[task])
+
+    def claimed(self, leases: Sequence[Lease]) -> None:
+        """Note what has been claimed: a run that goes on has no need of a token."""
+        for lease in leases:
+            if lease.task in self._executing:
+                self._executing[lease.task] += 1
+        self.budget.used.update([lease.task for lease in leases if not lease.flags & Flag.HISTORY])
+
     def wait_s(self, task: str) -> float:
-        return max((bucket.wait_s(now) for bucket, now in self._buckets(task)), default=0.0)
+        waits = max((bucket.wait_s(now) for bucket, now in self._buckets(task)), default=0.0)
+        return waits if self.room(task) >= 1 else max(waits, LOOK_S)
 
     def spend(self, tx: Transaction) -> None:
         """Write what was claimed of the shared tokens, and the buckets that were too far ahead."""
@@ -178,7 +203,7 @@ def look(tx: Transaction, queues: Sequence[str], budget: Budget, *, now_ms: int)
     turn = _Turn(tx, budget, now_ms, spends=False)
     pairs = [task for queue, task in held_pairs(tx) if queue in queues]
     budget.wait_s = min(map(turn.wait_s, pairs), default=inf)
-    return bool(turn.set_back) or any(turn.left(task) >= 1 for task in pairs)
+    return bool(turn.set_back) or any(turn.left(task) >= 1 and turn.room(task) >= 1 for task in pairs)
 
 
 def claim_within(
@@ -204,7 +229,7 @@ def claim_within(
         held += sifted
         if allowed:
             found = claim_pending(tx, [queue], worker=worker, limit=allowed, visibility_ms=visibility_ms, now_ms=now_ms)
-            budget.used.update([lease.task for lease in found])
+            turn.claimed(found)
             leases += found
     tx.executemany(HOLD, [(seq,) for seq in woken - {lease.seq for lease in leases}])
     turn.spend(tx)
@@ -218,9 +243,13 @@ def _wake(tx: Transaction, queues: Sequence[str], turn: _Turn, limit: int) -> se
     """Make as many of the held claimable as there are tokens for; their row numbers."""
     woken: set[int] = set()
     for queue, task in held_pairs(tx):
-        n = int(min(turn.left(task), limit)) if queue in queues else 0
-        if n:
-            woken.update(seq for (seq,) in tx.execute(WAKE, {"queue": queue, "task": task, "limit": n}))
+        room = min(turn.room(task), limit) if queue in queues else 0
+        begun: list[Row] = []
+        if room >= 1 and task in turn.budget.most:
+            begun = tx.execute(WAKE_BEGUN, {"queue": queue, "task": task, "limit": int(room)})
+        n = int(min(turn.left(task), room - len(begun)))
+        rows = tx.execute(WAKE, {"queue": queue, "task": task, "limit": n}) if n >= 1 else []
+        woken.update(seq for (seq,) in (*begun, *rows))
     return woken
 
 
@@ -232,13 +261,17 @@ def _sift(tx: Transaction, queue: str, turn: _Turn, want: int, may_hold: int) ->
     held, page = 0, want
     while True:
         left: dict[str, float] = {}
+        rooms: dict[str, float] = {}
         over: list[tuple[int]] = []
         first_over = None
         rows = tx.execute(HEAD, {"queue": queue, "limit": page})
-        for i, (seq, task) in enumerate(rows):
+        for i, (seq, task, flags) in enumerate(rows):
             tokens = left[task] if task in left else turn.left(task)
-            left[task] = tokens - 1
-            if tokens < 1:
+            room = rooms[task] if task in rooms else turn.room(task)
+            begun = flags & Flag.HISTORY
+            left[task] = tokens if begun else tokens - 1
+            rooms[task] = room - 1
+            if room < 1 or (tokens < 1 and not begun):
                 over.append((seq,))
                 first_over = i if first_over is None else first_over
         if first_over is None:

@@ -15,6 +15,8 @@ from liteq.message import Flag
 from liteq.serialization import encode_error
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
+from liteq.storage.endings import end_run
+from liteq.storage.steps.suspend import note_crash
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Limit", "expired", "reap_expired", "reap_worker"]
@@ -95,18 +97,24 @@ def reap_worker(tx: Transaction, worker: int, *, now_ms: int, limit: Limit) -> i
 
 
 def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, limit: Limit) -> int:
-    ends = []
-    for seq, token, id_, flags, reaps, group_id, task in rows:
+    ends, runs = [], []
+    for seq, token, id_, flags, before, group_id, task in rows:
+        run = flags & Flag.RUN
+        reaps = 0 if run and note_crash(tx, seq) else before
         # A worker's death does not tell which of its tasks was to blame, so this counter is apart from `crashes` and
         # its limit is higher; it ends a task that takes a whole container down each time. Of a message that runs at
         # most once, only what has begun is over.
-        if reaps + 1 < limit.max_reaps and not (flags & Flag.EARLY_ACK and flags & Flag.BEGUN):
+        if reaps + 1 < limit.max_reaps and (run or not (flags & Flag.EARLY_ACK and flags & Flag.BEGUN)):
             tx.execute(BACK, (seq, token))
             continue
         error = encode_error(WorkerLostError(f"the worker that held it vanished {reaps + 1} times"))
         limit.given_up.append(GivenUp(id_, task, reaps + 1))
         tx.execute(DEAD, (error, now_ms, seq, token))
         if flags & Flag.LINKED:
-            ends.append(End(id_, False, group_id, error))
+            ends.append(End(id_, False, group_id, error, child=bool(flags & Flag.CHILD)))
+        if run:
+            runs.append((seq, id_))
     propagate(tx, ends, now_ms=now_ms)
+    for seq, id_ in runs:
+        end_run(tx, seq, id_, now_ms=now_ms)
     return len(rows)

@@ -13,6 +13,8 @@ from liteq.storage.needed import TAKERS_OF_THE_DEAD, needed
 
 __all__ = ["expire"]
 
+RUNS_STAY = f"m.flags & {Flag.RUN | Flag.STEP} <> {Flag.RUN}"  # they have an age of their own (runs/retention.py)
+
 # From the outside in: a group leaves when no row needs it and the group that counts it has left; then its members may.
 GROUPS = f"""
 DELETE FROM liteq_groups WHERE id IN (
@@ -27,6 +29,7 @@ MESSAGES = f"""
 DELETE FROM liteq_messages WHERE seq IN (
     SELECT m.seq FROM liteq_messages AS m
      WHERE m.finished_ms IS NOT NULL AND m.state <> 'dead' AND m.finished_ms <= :before_ms
+       AND {RUNS_STAY}
        AND (m.state <> 'upstream_failed' OR m.finished_ms <= :dead_before_ms)
        AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = m.group_id)
        AND NOT {needed("m")}
@@ -41,7 +44,8 @@ SAVED_GROUPS = "DELETE FROM liteq_saved_groups WHERE created_ms <= :before_ms"
 DEAD = f"""
 DELETE FROM liteq_messages WHERE seq IN (
     SELECT m.seq FROM liteq_messages AS m
-     WHERE m.state = 'dead' AND m.finished_ms <= :dead_before_ms AND NOT {needed("m", TAKERS_OF_THE_DEAD)}
+     WHERE m.state = 'dead' AND m.finished_ms <= :dead_before_ms AND {RUNS_STAY}
+       AND NOT {needed("m", TAKERS_OF_THE_DEAD)}
      ORDER BY m.finished_ms
      LIMIT :limit {SKIP_LOCKED})
 """

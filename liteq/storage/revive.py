@@ -41,13 +41,18 @@ ERRBACKS: Final = f"{BEHIND} AND flags & {Flag.ON_FAILURE} <> 0 ORDER BY seq"
 AROUND: Final = "SELECT group_id FROM liteq_groups WHERE id = ? AND group_id IS NOT NULL"
 # An errback that has run stays as it ended; a copy of it waits. When the original was due is over: only the time (eta)
 # of one that never came to run still counts.
-COPY: Final = """
+COPY: Final = f"""
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, delay_ms, created_ms, flags,
                             root_id, parent_id, awaits, group_id, position)
 SELECT :id, task, queue, priority, 'blocked', payload, options,
        CASE WHEN state = 'upstream_failed' AND due_ms > created_ms THEN due_ms ELSE :now_ms END, delay_ms, :now_ms,
-       flags, root_id, parent_id, :awaits, :group_id, position
+       flags & {~(Flag.HISTORY | Flag.ASKED)}, root_id, parent_id, :awaits, :group_id, position
   FROM liteq_messages WHERE seq = :seq
+"""
+COPY_RUN: Final = """
+INSERT INTO liteq_runs (run, name, step, version, input, timeout_ms)
+SELECT m.seq, r.name, r.step, r.version, r.input, r.timeout_ms
+  FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = :seq WHERE m.id = :id
 """
 COPY_BODY: Final = """
 INSERT INTO liteq_bodies (ref, body)
@@ -131,5 +136,6 @@ def _copy(tx: Transaction, node: str, rows: list[_Row], groups: dict[str, str | 
         copied = {"id": names[row.id], "seq": row.seq, "now_ms": now_ms, "group_id": names.get(row.group_id or "")}
         tx.executemany(COPY, [{**copied, "awaits": names.get(row.awaits or "", row.awaits)}])
         tx.executemany(COPY_BODY, [{"seq": row.seq, "id": names[row.id]}])
+        tx.executemany(COPY_RUN, [{"seq": row.seq, "id": names[row.id]}])
         if row.awaits == node:
             tx.executemany(DETACH, [(row.seq,)])

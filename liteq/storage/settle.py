@@ -15,22 +15,27 @@ from liteq.message import (
     Ack,
     Batch,
     Cancel,
+    ContinueAsNew,
     DeadLetter,
     Flag,
     Lease,
     Message,
     Outcome,
+    Park,
     Release,
     Replace,
     RetryAt,
+    Suspend,
     new_id,
 )
 from liteq.serialization import encode_error
 from liteq.storage import payloads
 from liteq.storage.continuation import End, catch_up, propagate
 from liteq.storage.driver import LOCK, Bell, Driver, Params, Promise, Transaction
+from liteq.storage.endings import cancel_children, end_run
 from liteq.storage.enqueue import place
 from liteq.storage.follow import Waiter, link, waits_for
+from liteq.storage.steps import suspend
 from liteq.utils.records import NamedTuple
 
 __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "settle", "settle_one_by_one", "wakes"]
@@ -60,8 +65,10 @@ CRASHED = (
 )
 BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ? {UNDER_LEASE}"
 FLAGS = f"SELECT flags FROM liteq_messages {UNDER_LEASE} {LOCK}"
+LINKED_OR_RUN = Flag.LINKED | Flag.RUN
 ENDINGS = frozenset({Ack, DeadLetter, Cancel})
-STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS  # once it has succeeded, although it has no result: it is asked for
+# Once it has succeeded, although it has no result: it is asked for.
+STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS | Flag.RUN
 
 
 class Settled(NamedTuple):
@@ -94,6 +101,8 @@ class _Plan:
         self.writes: dict[str, list[tuple[Lease, Params]]] = {}
         self.ends: list[End] = []
         self.follow_ups: list[tuple[Lease, Replace]] = []
+        self.runs: list[tuple[Lease, Suspend | ContinueAsNew | Park | Release]] = []
+        self.ended_runs: list[Lease] = []
         self.bodies: list[tuple[int, bytes]] = []
         self.finished = False
         self.woke = False
@@ -106,16 +115,19 @@ class _Plan:
 
     def end(self, lease: Lease, *, ok: bool, error: bytes | None = None) -> None:
         self.finished = True
-        if lease.flags & Flag.LINKED:
-            self.ends.append(End(lease.id, ok, lease.group_id, error))
+        if lease.flags & LINKED_OR_RUN:
+            if lease.flags & Flag.LINKED:
+                self.ends.append(End(lease.id, ok, lease.group_id, error, child=bool(lease.flags & Flag.CHILD)))
+            if lease.flags & Flag.RUN:
+                self.ended_runs.append(lease)
+
+    def add_plain(self, lease: Lease, sql: str, params: Params) -> None:
+        """Add an end by one statement (`_plain`)."""
+        self.writes.setdefault(sql, []).append((lease, params))
+        self.finished = True
 
     def add(self, lease: Lease, outcome: Outcome, *, now_ms: int, max_crashes: int) -> None:
         """Translate one outcome; exhaustive, so that a new outcome fails the type check until it is settled here."""
-        plain = _plain(lease, outcome, now_ms)
-        if plain is not None:
-            self.writes.setdefault(plain[0], []).append((lease, plain[1]))
-            self.finished = True
-            return
         match outcome:
             case Ack(result):
                 if result is None and not lease.flags & STAYS:
@@ -139,8 +151,12 @@ class _Plan:
             case Cancel(error):
                 self.write_end(CANCEL, lease, error, now_ms)
                 self.end(lease, ok=False, error=error or encode_error(TaskRevokedError("ignored")))
+            case Suspend() | ContinueAsNew() | Park():
+                self.runs.append((lease, outcome))
+            case Release(crashed=True) if lease.flags & Flag.RUN:
+                self.runs.append((lease, outcome))
             case Release(crashed, error) if crashed:
-                self._crashed(lease, error, now_ms, max_crashes)
+                self.crashed(lease, error, now_ms, max_crashes)
             case Release(pause_ms=pause_ms, options=options) if pause_ms is not None:
                 self.write(HANDED_BACK, lease, now_ms + pause_ms, pause_ms, options)
                 self.woke = True
@@ -160,7 +176,7 @@ class _Plan:
         self.bodies.append((ref, document))
         return payloads.BESIDE
 
-    def _crashed(self, lease: Lease, error: bytes | None, now_ms: int, max_crashes: int) -> None:
+    def crashed(self, lease: Lease, error: bytes | None, now_ms: int, max_crashes: int) -> None:
         """Its child died under it: once more, unless it has done so too often or promised to run at most once."""
         if lease.crashes + 1 < max_crashes and not lease.flags & Flag.EARLY_ACK:
             self.write(CRASHED, lease, error)
@@ -199,7 +215,7 @@ def wakes(lease: Lease, outcome: Outcome) -> bool:
 
     What has come to await it meanwhile is not known here. It rings when it is settled.
     """
-    return lease.flags & Flag.LINKED != 0 or type(outcome) not in ENDINGS
+    return lease.flags & LINKED_OR_RUN != 0 or type(outcome) not in ENDINGS
 
 
 def acknowledge(driver: Driver, lease: Lease, outcome: Outcome, *, now_ms: int) -> bool:
@@ -212,8 +228,11 @@ def acknowledge(driver: Driver, lease: Lease, outcome: Outcome, *, now_ms: int) 
 
 
 def _plain(lease: Lease, outcome: Outcome, now_ms: int) -> tuple[str, Params] | None:
-    """The one statement that settles an Ack of what nothing awaits, with a small result; None of any other outcome."""
-    if type(outcome) is not Ack or lease.flags & Flag.LINKED:
+    """The one statement that settles an Ack of what nothing awaits, with a small result; None of any other outcome.
+
+    The end of a run is more than that: its children and its waits end with it.
+    """
+    if type(outcome) is not Ack or lease.flags & LINKED_OR_RUN:
         return None
     result = outcome.result
     if result is None and not lease.flags & STAYS:
@@ -231,7 +250,13 @@ def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], *, now_ms:
     """
     plan = _Plan()
     for lease, outcome in settled:
-        plan.add(lease, outcome, now_ms=now_ms, max_crashes=max_crashes)
+        plain = _plain(lease, outcome, now_ms)
+        if plain is None:
+            plan.add(lease, outcome, now_ms=now_ms, max_crashes=max_crashes)
+        else:
+            plan.add_plain(lease, *plain)
+    if plan.runs:
+        _settle_runs(tx, plan, now_ms=now_ms, max_crashes=max_crashes)
     for sql, writes in plan.writes.items():
         if tx.executemany(sql, [params for _, params in writes]) != len(writes):
             raise StaleBatch
@@ -249,6 +274,8 @@ def settle_one_by_one(
         # Its flags may have changed: something may have come that awaits it.
         for (flags,) in tx.execute(FLAGS, (lease.seq, lease.token)):
             plan.add(lease._replace(flags=flags), outcome, now_ms=now_ms, max_crashes=max_crashes)
+            if plan.runs:
+                _settle_runs(tx, plan, now_ms=now_ms, max_crashes=max_crashes)
             for sql, writes in plan.writes.items():
                 tx.executemany(sql, [params for _, params in writes])
             done = _finish(tx, plan, now_ms)
@@ -257,6 +284,25 @@ def settle_one_by_one(
         else:
             lost.append(lease)
     return Settled(lost, finished, woke)
+
+
+def _settle_runs(tx: Transaction, plan: _Plan, *, now_ms: int, max_crashes: int) -> None:
+    """Write the outcomes that only runs have, each with a look at what has come meanwhile. Raises StaleBatch."""
+    for lease, outcome in plan.runs:
+        try:
+            match outcome:
+                case Suspend():
+                    plan.woke |= suspend.suspend(tx, lease, outcome, now_ms=now_ms)
+                case ContinueAsNew():
+                    cancel_children(tx, suspend.begin_anew(tx, lease, outcome, now_ms=now_ms), now_ms=now_ms)
+                    plan.woke = True
+                case Park():
+                    suspend.park(tx, lease, outcome, now_ms=now_ms)
+                case Release(error=error):
+                    crashes = 0 if suspend.note_crash(tx, lease.seq) else lease.crashes
+                    plan.crashed(lease._replace(crashes=crashes), error, now_ms, max_crashes)
+        except suspend.Gone:
+            raise StaleBatch from None
 
 
 def _finish(tx: Transaction, plan: _Plan, now_ms: int) -> Settled:
@@ -271,8 +317,10 @@ def _finish(tx: Transaction, plan: _Plan, now_ms: int) -> Settled:
             error = encode_error(exc)
             tx.executemany(DEAD, [(error, now_ms, lease.seq, lease.token, Flag.LINKED)])
             plan.finished = True
-            plan.ends.append(End(lease.id, False, lease.group_id, error))
+            plan.ends.append(End(lease.id, False, lease.group_id, error, child=bool(lease.flags & Flag.CHILD)))
     woke = propagate(tx, plan.ends, now_ms=now_ms) if plan.ends else False
+    for lease in plan.ended_runs:
+        woke |= end_run(tx, lease.seq, lease.id, now_ms=now_ms)
     return Settled([], plan.finished, plan.woke or woke)
 
 

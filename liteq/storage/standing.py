@@ -22,7 +22,7 @@ from liteq.storage.driver import Row, Transaction
 from liteq.storage.needed import OPEN, needed
 from liteq.utils.records import NamedTuple
 
-__all__ = ["is_plain", "parts_of", "standing"]
+__all__ = ["is_plain", "parts_of", "standing", "step_aside"]
 
 ROW = f"""
 SELECT id, task, state, flags, awaits, group_id, position, parent_id FROM liteq_messages
@@ -123,7 +123,7 @@ def standing(tx: Transaction, part: Batch, *, again: Collection[str]) -> dict[st
     if all(_is_free(tx, m.id, again, FREE) for m in messages) and all(
         _is_free(tx, g.id, again, FREE_GROUP) for g in groups
     ):
-        _step_aside(tx, [m.id for m in messages], [g.id for g in groups])
+        step_aside(tx, [m.id for m in messages], [g.id for g in groups])
         return None
     if plain:
         if any(row[2] == State.BLOCKED and row[3] & Flag.PERHAPS for m in messages for row in tx.execute(ROW, (m.id,))):
@@ -154,7 +154,7 @@ def _is_free(tx: Transaction, id_: str, again: Collection[str], sql: str) -> boo
     return id_ in again and bool(tx.execute(sql, (id_,)))
 
 
-def _step_aside(tx: Transaction, messages: list[str], groups: list[str]) -> None:
+def step_aside(tx: Transaction, messages: list[str], groups: list[str]) -> None:
     """Free these ids of what has ended: it goes, or has another id where its result may still be asked for."""
     stay = [
         id_ for id_ in messages if tx.execute(MAY_BE_REPLAYED, (id_,)) or _stays(tx.execute(GROUP_OF, (id_,)), groups)

@@ -5,12 +5,12 @@ No SQL here: the SQL of a verb is in the file that bears its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from liteq.clock import Clock, SystemClock
-from liteq.message import Batch, Lease, Message, Outcome, WorkerIdentity
+from liteq.message import Batch, Lease, Message, Outcome, RunSpec, WorkerIdentity
 from liteq.storage import cancel as _cancel
 from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
@@ -30,6 +30,7 @@ from liteq.storage.engines import open_driver
 from liteq.storage.interrupts import closes_itself, give_up, leaves_nothing_open
 from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
+from liteq.storage.steps.adopt import adopt
 from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
@@ -42,7 +43,7 @@ class Storage:
     """A queue in a storage engine. Safe to use from any thread, and after a fork.
 
     Its own methods are the life of a message: sent, claimed, settled, expired. Beside them are its parts: `reader`,
-    `calls`, `dead`, `groups`, `schedules`, `commands`, `events`, `rates`, `saved_groups`.
+    `calls`, `dead`, `groups`, `schedules`, `commands`, `events`, `rates`, `saved_groups`, `runs`.
 
     `max_crashes`, `max_reaps`: how often a message's child process may die, or the worker that holds it vanish, before
     the message becomes a dead letter.
@@ -63,6 +64,7 @@ class Storage:
         self.rates = facades.Rates(driver, self.clock)
         self.workers = facades.Workers(driver, self.clock)
         self.events = facades.Events(driver, self.clock)
+        self.runs = facades.Runs(driver, self.clock, self._events_of)
         self.events_of: Callable[[Sequence[Message]], list[bytes]] | None = None  # of messages that are sent
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
@@ -180,6 +182,7 @@ class Storage:
         expectant: bool = False,
         budget: Budget | None = None,
         events: TaggedEvents = (),
+        flows: Mapping[str, RunSpec] | None = None,
     ) -> Turn:
         """Settle a batch of outcomes and claim up to `limit` messages, in one transaction.
 
@@ -188,7 +191,8 @@ class Storage:
         `expectant`, which saves the look.
 
         `budget`: the share that rate limits allow; None where this worker knows of none. `events` are written with the
-        outcomes, but for those of lost leases.
+        outcomes, but for those of lost leases. `flows`: the workflows that this worker knows, by name: a message for
+        one that was sent by its name alone becomes a run.
         """
         now_ms = self.clock.now_ms()
         if not settled and limit <= 0:
@@ -203,10 +207,12 @@ class Storage:
             if not worth_it:
                 return Turn([], [], due_ms)
         try:
-            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, events, _settle.settle)
+            return self._turn(
+                settled, queues, worker, limit, visibility_s, now_ms, budget, events, _settle.settle, flows
+            )
         except _settle.StaleBatch:
             one_by_one = _settle.settle_one_by_one
-            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, events, one_by_one)
+            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, events, one_by_one, flows)
 
     def _turn(
         self,
@@ -219,6 +225,7 @@ class Storage:
         budget: Budget | None,
         events: TaggedEvents,
         settle: _settle.Settle,
+        flows: Mapping[str, RunSpec] | None,
     ) -> Turn:
         done, claimed = _settle.NOTHING, _claim.NOTHING
         with self.driver.write(Promise.PROGRESS) as tx:
@@ -232,6 +239,8 @@ class Storage:
                 claimed = claim(
                     tx, queues, worker=worker, limit=limit, visibility_ms=int(visibility_s * 1000), now_ms=now_ms
                 )
+            if flows:
+                claimed = claimed._replace(leases=adopt(tx, claimed.leases, flows, now_ms=now_ms))
         # A row that woke up and was not claimed here is for others: ring only then, a busy worker would wake all idle.
         woke = done.woke or claimed.promoted > 0
         self._ring(done=done.finished or bool(events), work=woke and len(claimed.leases) >= max(limit, 0))
@@ -265,7 +274,7 @@ class Storage:
         with self.driver.write(Promise.PROGRESS) as tx:
             now_ms = self.clock.now_ms()
             buried = self.driver.bury_misfits(tx, now_ms=now_ms)
-            ends = [End(misfit.id, ok=False, group_id=misfit.group_id, error=misfit.error) for misfit in buried]
+            ends = [End(one.id, ok=False, group_id=one.group_id, error=one.error, child=True) for one in buried]
             if ends:
                 propagate(tx, ends, now_ms=now_ms)
         self._ring(done=bool(buried), work=bool(buried))

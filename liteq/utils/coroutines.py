@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import sys
 import threading
 from asyncio import CancelledError
 from collections.abc import Coroutine, Generator
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
-__all__ = ["CancelledError", "run_coroutine"]
+__all__ = ["CancelledError", "kept_loop", "run_coroutine"]
 
 T = TypeVar("T")
 
@@ -32,8 +33,12 @@ class _Kept:
 
     def __del__(self) -> None:
         with suppress(Exception):  # the interpreter may be going down
-            if self.pid == os.getpid():
-                _runners.discard(self.runner)
+            if self.pid != os.getpid():
+                return
+            _runners.discard(self.runner)
+            if sys.is_finalizing():  # close() would start a thread for the loop's executor, and wait for it for ever
+                self.runner.get_loop().close()
+            else:
                 self.runner.close()
 
 
@@ -58,10 +63,15 @@ def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
     return _run_aside(coroutine) if is_under_a_loop else _run_here(coroutine)
 
 
-def _run_here(coroutine: Coroutine[Any, Any, T]) -> T:
+def kept_loop() -> asyncio.AbstractEventLoop:
+    """This thread's event loop, which is kept as long as the thread lives."""
     if _thread.kept is None or _thread.kept.pid != os.getpid():
         _thread.kept = _Kept()
-    loop = _thread.kept.runner.get_loop()
+    return _thread.kept.runner.get_loop()
+
+
+def _run_here(coroutine: Coroutine[Any, Any, T]) -> T:
+    loop = kept_loop()
     interruptible = _Interruptible(coroutine)
     # The task's own context, as it is now: asyncio.Runner.run would use the one in which the loop was made.
     future: asyncio.Task[T] = loop.create_task(interruptible, context=contextvars.copy_context())

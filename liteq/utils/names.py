@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-__all__ = ["LONGEST", "checked_id", "checked_key", "checked_name", "checked_priority"]
+__all__ = ["LONGEST", "WEBHOOK", "checked_id", "checked_key", "checked_name", "checked_priority", "is_built_in"]
 
 LONGEST = 255  # characters; AMQP's limit, which names that come from Celery keep to
+WEBHOOK = "liteq.webhook"  # the task that tells a URL of runs
 PRIORITIES = range(256)  # AMQP's
+
+
+def is_built_in(task: str) -> bool:
+    """Whether this is the name of a task that every app has: lists of a program's own tasks leave it out."""
+    return task.startswith("celery.") or task == WEBHOOK
 
 
 def checked_name(name: Any, what: str) -> str:

@@ -21,7 +21,7 @@ from math import inf
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.execution.lines import LINES
-from liteq.message import DeadLetter, Lease, Outcome, Release
+from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import decode_error, encode_error
 from liteq.storage import settle
 from liteq.storage.driver import Bell
@@ -30,6 +30,7 @@ from liteq.storage.storage import Storage, TaggedEvents, Turn
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
+from liteq.worker.chores.runs import RunWatch
 from liteq.worker.claiming import Claiming
 from liteq.worker.deliveries import GivenBack
 from liteq.worker.hooks import Chore
@@ -64,6 +65,7 @@ class Consumer:
         admit: Callable[[list[Lease], int, list[Lease]], list[Lease]] = lambda leases, _command, _fresh: leases,
         rates: RateLimits | None = None,
         events: EventLog | None = None,
+        runs: RunWatch | None = None,
     ) -> None:
         self.queues = list(queues)
         self.processed = 0
@@ -71,6 +73,7 @@ class Consumer:
         self._chores = chores
         self._rates = rates
         self._events = events
+        self._runs = runs
         self._admit = admit  # chooses, of the leases that were just claimed, those to be executed
         self._storage = storage
         self._pool = pool
@@ -113,8 +116,12 @@ class Consumer:
             self.turn()
 
     def finish(self) -> None:
-        """Claim no more; leases that have not started go back to the queue. `run` returns when the rest has ended."""
+        """Claim no more; leases that have not started go back to the queue. `run` returns when the rest has ended.
+
+        The run of a workflow gives its lease back after the step in progress.
+        """
         self._accepting = False
+        self._pool.leave_runs()
         self._return(self._pool.take_back())
 
     def abort(self) -> None:
@@ -183,13 +190,13 @@ class Consumer:
             return max(0.0, self._gathering_since + GATHER_S - now)
         times = [self._poll_at, self._heartbeat.due_at, *[chore.due_at for chore in self._chores]]
         claim_at = self._claiming.next_at()
-        if claim_at < inf and self._room() > 0:  # without room, a message that is due cannot be claimed: no hurry
+        if claim_at < inf and self.room() > 0:  # without room, a message that is due cannot be claimed: no hurry
             times.append(claim_at)
         if self._tend_at is not None:
             times.append(self._tend_at)
         return max(0.0, min(times) - now)
 
-    def _room(self) -> int:
+    def room(self) -> int:
         """How many messages may be claimed now."""
         return self._pool.capacity() if self._accepting and not self._short else 0
 
@@ -252,7 +259,7 @@ class Consumer:
         gathering = self._accepting and now < self._gathering_since + GATHER_S
         looks = self._claiming.next_at() <= now  # in any case
         wakes = not looks and any(settle.wakes(lease, outcome) for lease, outcome in self._outcomes)
-        limit = self._claiming.limit(now, self._room(), outcomes=bool(self._outcomes), gathering=gathering, wakes=wakes)
+        limit = self._claiming.limit(now, self.room(), outcomes=bool(self._outcomes), gathering=gathering, wakes=wakes)
         if limit is None:
             return
         turn = self._transact(limit)
@@ -260,8 +267,12 @@ class Consumer:
         if turn.lost:
             logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
         if turn.leases:
-            leases = self._take_in(turn.leases, turn.command)
-            self._pool.submit(leases)
+            self.take(turn.leases, turn.command)
+
+    def take(self, leases: list[Lease], command: int = 0) -> None:
+        """Execute leases that were just claimed; `command`: the newest one that was given before them."""
+        self._pool.submit(self._take_in(leases, command))
+        self._tend_at = time.monotonic()  # those of a chore come after this turn has tended the pool
 
     def _transact(self, limit: int) -> Turn:
         """Settle all outcomes and claim up to `limit` messages. Outcomes that cannot be stored are kept."""
@@ -278,6 +289,7 @@ class Consumer:
                 expectant=self._claiming.expectant,
                 budget=budget,
                 events=tagged,
+                flows=self._runs.specs if self._runs else None,
             )
         except BaseException as exc:
             if isinstance(exc, Exception) and not _passes(exc):
@@ -287,6 +299,8 @@ class Consumer:
             raise
         self.processed += len(outcomes) - self._given_back.note(outcomes)
         self._committed(budget, tagged)
+        if self._runs and self._runs.specs:
+            self._runs.settled(outcomes, turn.lost)
         return turn
 
     def _monotonic(self, due_ms: int | None, now: float) -> float:
@@ -296,9 +310,10 @@ class Consumer:
     def _take_in(self, leases: list[Lease], command: int) -> list[Lease]:
         """Log and report the leases that have come, and choose those that are to be executed.
 
-        A message that this worker gave back before it began was received then: it is not reported again.
+        A message that this worker gave back before it began was received then: it is not reported again. Nor is a run
+        that goes on.
         """
-        fresh = self._given_back.fresh(leases)
+        fresh = [lease for lease in self._given_back.fresh(leases) if not lease.flags & Flag.HISTORY]
         if logger.isEnabledFor(logging.INFO):
             for lease in fresh:
                 about = {"task_name": lease.task, "task_id": lease.id}

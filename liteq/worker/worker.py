@@ -20,6 +20,7 @@ from liteq.context import App, identity
 from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
 from liteq.message import WorkerIdentity
 from liteq.monitor.workers import late_ms, published
+from liteq.sending import webhook
 from liteq.storage import describe_url
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
@@ -29,6 +30,7 @@ from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat, KeepAlive
 from liteq.worker.chores.rate_limits import RateLimits
+from liteq.worker.chores.runs import RunWatch
 from liteq.worker.chores.soft_shutdown import SoftShutdown
 from liteq.worker.chores.sync import SyncChore
 from liteq.worker.control.commands import import_modules
@@ -55,6 +57,7 @@ class Running:
     heartbeat: Heartbeat
     rates: RateLimits
     events: EventLog
+    watch: RunWatch
     autoscaler: Autoscaler | None
     consumer: Consumer
 
@@ -214,6 +217,7 @@ class Worker:
         """Make the parts of the worker, in an order in which each finds those that it needs."""
         announce.worker_init.send(sender=self)
         self.app.import_tasks()
+        webhook.check_webhook(self.app)
         self.hooks.starting()
         self.app.storage.migrate()
         self.enter()
@@ -229,6 +233,7 @@ class Worker:
         events = EventLog(self.app, storage, self.hostname, pool, enabled=self._task_events)
         autoscaler = self._make_autoscaler(storage, pool)
         panel = Panel(self, storage, heartbeat)
+        watch = self._make_watch(storage, pool, heartbeat)
         more: list[Chore] = [SyncChore(storage.driver)] if self.app.conf.durability == "relaxed" else []
         if autoscaler is not None:
             more.append(autoscaler)
@@ -239,12 +244,13 @@ class Worker:
             heartbeat,
             visibility_s=self.app.conf.visibility_timeout,
             on_wake=self._obey,
-            chores=[panel, self._soft_shutdown, rates, events, *more, *self._chores, *self.hooks.chores()],
+            chores=[panel, self._soft_shutdown, rates, events, watch, *more, *self._chores, *self.hooks.chores()],
             admit=panel.admit,
             rates=rates,
             events=events,
+            runs=watch,
         )
-        self._running = Running(storage, pool, heartbeat, rates, events, autoscaler, consumer)
+        self._running = Running(storage, pool, heartbeat, rates, events, watch, autoscaler, consumer)
         return self._running
 
     def _make_pool(self) -> Pool:
@@ -273,6 +279,15 @@ class Worker:
             info=lambda: self.info(pool),
             patience_s=conf.busy_timeout,
         )
+
+    def _make_watch(self, storage: Storage, pool: Pool, heartbeat: Heartbeat) -> RunWatch:
+        return RunWatch(
+            self.app, storage, pool,
+            queues=lambda: self.running.consumer.queues,
+            worker=lambda: heartbeat.worker,
+            room=lambda: self.running.consumer.room(),  # noqa: PLW0108 - there is none yet
+            take=lambda leases: self.running.consumer.take(leases),  # noqa: PLW0108
+        )  # fmt: skip
 
     def _make_autoscaler(self, storage: Storage, pool: Pool) -> Autoscaler | None:
         if self._autoscale is None or self.pool_kind == "solo":

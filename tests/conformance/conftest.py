@@ -20,6 +20,7 @@ from liteq.message import LATER, Ack, Batch, Flag, Group, Lease, Message, Outcom
 from liteq.states import FINISHED, LEGAL, STORABLE, State
 from liteq.storage import results
 from liteq.storage.driver import Params, Row, Transaction
+from liteq.storage.runs import again
 from liteq.storage.storage import Storage, open_storage
 from liteq.testing import FakeClock
 
@@ -64,6 +65,8 @@ class Watched:
             return
         before = self._states()
         yield
+        if sql == again.AGAIN:  # an operator's: it may undo the end of a run
+            before = {seq: state for seq, state in before.items() if state not in FINISHED}
         found = self._stored if sql == results.STORE else self._made
         found |= {(before[seq], state) for seq, state in self._states().items() if before.get(seq, state) != state}
 

@@ -11,6 +11,8 @@ import re
 import pytest
 
 from liteq.storage import claim, continuation, enqueue, settle
+from liteq.storage.runs import executing, showing
+from liteq.storage.steps import activation, asking, birth, rows, suspend, wake
 from liteq.storage.storage import Storage
 
 HOT = {
@@ -23,6 +25,16 @@ HOT = {
     "continuation": [
         continuation.AWAITING, continuation.UNBLOCK, continuation.FAIL, continuation.SUCCEED_ALIAS,
         continuation.COUNT_DOWN, continuation.COUNTED_DOWN, continuation.CLOSE_GROUP,
+    ],
+    "a step": [
+        rows.CHECKPOINT, rows.READ, rows.WRITE, rows.WRITE_NEW, rows.WRITE_BODY, executing.HELD_BY, showing.SET,
+        showing.EMIT, showing.LAST,
+    ],
+    "a run": [
+        birth.ADD, activation.LOOK, activation.BEGIN, activation.BEGUN, suspend.STATE, suspend.NEXT_DUE, suspend.LET_GO,
+        suspend.SLEEP, suspend.NAMES_IN_INBOX, suspend.IN_INBOX,
+        wake.WAKE, wake.WAKE_BY_CHILD, wake.WAITS_FOR_CHILD, wake.CHILD,
+        wake.COUNT_END, wake.END, wake.NEXT_OF_SLOT, wake.GIVE_SLOT, asking.ASK,
     ],
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ from liteq.message import (
     Group,
     Message,
     Outcome,
+    Park,
     Release,
     Replace,
     RetryAt,
@@ -66,10 +67,10 @@ class Scene:
         self.storage.turn((), ["celery"], worker=self.worker.number, limit=1, visibility_s=60, budget=budget)
         bucket.take(budget.used["t"], now)
 
-    def hold(self) -> None:
+    def hold(self, **fields: Any) -> None:
         """`b` is held: `a` has taken the token."""
         self.send("a")
-        self.send("b")
+        self.send("b", **fields)
         self.limited_turn()
         self.limited_turn()
 
@@ -122,21 +123,34 @@ def cancel(name: str = "a") -> Callable[[Scene], object]:
     return lambda scene: scene.storage.cancel([name])
 
 
+def pause(name: str = "a") -> Callable[[Scene], object]:
+    return lambda scene: scene.storage.runs.pause(name)
+
+
+def claim_stuck(scene: Scene) -> None:
+    runs, worker = scene.storage.runs, scene.worker.number
+    assert runs.claim_stuck(["celery"], worker=worker, fingerprint="new", limit=1, visibility_s=60)
+
+
 S = State
 SCENES: dict[Transition, Callable[[Scene], None]] = {
     (S.SCHEDULED, S.PENDING): due,
+    (S.SCHEDULED, S.BLOCKED): first(lambda scene: scene.send(flags=Flag.RUN, due_ms=scene.later()), pause()),
     (S.SCHEDULED, S.CANCELLED): first(lambda scene: scene.send(due_ms=scene.later()), cancel()),
     (S.BLOCKED, S.PENDING): first(CHAIN, end(Ack(b"1"))),
     (S.BLOCKED, S.SCHEDULED): first(lambda scene: scene.chain(delay_ms=1_000), end(Ack(b"1"))),
     (S.BLOCKED, S.SUCCEEDED): first(REPLACE, end(Ack(b"1"))),
     (S.BLOCKED, S.UPSTREAM_FAILED): first(CHAIN, end(DeadLetter(ERROR))),
     (S.BLOCKED, S.CANCELLED): first(CHAIN, cancel("b")),
+    (S.BLOCKED, S.LEASED): first(lambda scene: scene.send(flags=Flag.RUN), end(Park("stuck")), claim_stuck),
     (S.PENDING, S.LEASED): first(SEND, lambda scene: scene.worker.claim()),
     (S.PENDING, S.HELD): HOLD,
+    (S.PENDING, S.BLOCKED): first(lambda scene: scene.send(flags=Flag.RUN), pause()),
     (S.PENDING, S.CANCELLED): first(SEND, cancel()),
     (S.PENDING, S.SCHEDULED): put_off,
     (S.HELD, S.PENDING): token_comes,
     (S.HELD, S.CANCELLED): first(HOLD, cancel("b")),
+    (S.HELD, S.BLOCKED): first(lambda scene: scene.hold(flags=Flag.RUN), pause("b")),
     (S.LEASED, S.PENDING): first(SEND, end(Release())),
     (S.LEASED, S.SCHEDULED): first(SEND, lambda scene: scene.end(RetryAt(scene.later(), ERROR))),
     (S.LEASED, S.SUCCEEDED): first(SEND, end(Ack(b"1"))),

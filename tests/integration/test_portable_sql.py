@@ -22,22 +22,29 @@ from .. import servers
 
 ROOM = Path(__file__).resolve().parents[2] / "liteq" / "storage"
 SCHEMA = Path(__file__).with_name("postgresql_schema.sql")
+VERB_FILES = sorted([*ROOM.glob("*.py"), *ROOM.glob("steps/*.py"), *ROOM.glob("runs/*.py")])
 VERBS = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s")
 CLAUSES = {SKIP_LOCKED: "FOR UPDATE SKIP LOCKED", LOCK: "FOR UPDATE"}
 TOKENS = re.compile(r"'[^']*'|\?(?!\d)|[:?](\w+)")
 
 
+def name_of(path: Path) -> str:
+    """The module's name inside the storage: "claim", "steps.rows"."""
+    return ".".join(path.relative_to(ROOM).with_suffix("").parts).removesuffix(".__init__")
+
+
 def statements() -> dict[str, str]:
     """Every SQL text among the module constants of the verbs, by its name; a dict's by its keys."""
     found: dict[str, str] = {}
-    for path in sorted(ROOM.glob("*.py")):
-        module = importlib.import_module(f"liteq.storage.{path.stem}")
+    for path in VERB_FILES:
+        dotted = name_of(path)
+        module = importlib.import_module(f"liteq.storage.{dotted}")
         for name, value in vars(module).items():
             if name.isupper() and not name.startswith("_"):
                 texts = value.items() if isinstance(value, dict) else [("", value)]
                 for key, text in texts:
                     if is_sql(text):
-                        found[f"{path.stem}.{name}" if key == "" else f"{path.stem}.{name}[{key}]"] = text
+                        found[f"{dotted}.{name}" if key == "" else f"{dotted}.{name}[{key}]"] = text
     return found
 
 
@@ -108,13 +115,14 @@ def test_the_schema_has_the_tables_and_columns_of_a_file(postgresql: Any, tmp_pa
 def test_the_statements_are_found() -> None:
     assert len(STATEMENTS) > 100
     assert {"claim.NEXT", "settle.ACK", "enqueue.INSERT", "browse.PAGES[None]"} <= STATEMENTS.keys()
+    assert {"steps.rows.CHECKPOINT", "runs.listing.LISTS[tag]"} <= STATEMENTS.keys()
 
 
 SAVEPOINTS = {"TRY", "UNDO", "KEEP"}  # no server prepares these; that one takes them is a test of its own
 
 
 def calls_with_sql(path: Path) -> Iterator[ast.expr]:
-    """The statement of each call that runs one, in a verb's file."""
+    """The statement of each call that runs one, in a verb's file; `rows.READ` is one of another file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="tx"), attr="execute" | "executemany"), args=[sql, *_]):
@@ -128,7 +136,7 @@ def calls_with_sql(path: Path) -> Iterator[ast.expr]:
 def constants(sql: ast.expr) -> set[str]:
     """The names of the constants that `sql` may be; "?" for anything else."""
     match sql:
-        case ast.Name(id=name) if name.isupper():
+        case ast.Name(id=name) | ast.Attribute(attr=name) if name.isupper():
             return {name}
         case ast.Subscript(value=ast.Name(id=name)) if name.isupper():
             return {name}
@@ -139,8 +147,8 @@ def constants(sql: ast.expr) -> set[str]:
     return {"?"}
 
 
-@pytest.mark.parametrize("path", sorted(ROOM.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", VERB_FILES, ids=name_of)
 def test_a_verb_runs_constants_alone(path: Path) -> None:
-    known = {name.partition("[")[0].partition(".")[2] for name in STATEMENTS}
+    known = {name.partition("[")[0].rpartition(".")[2] for name in STATEMENTS}
     used = {name for sql in calls_with_sql(path) for name in constants(sql)}
     assert used - SAVEPOINTS <= known

@@ -33,8 +33,9 @@ def wait_for(fact: Callable[[], object], *, within_s: float = 10.0, what: str = 
 class Site:
     """Sends to, and looks into, one broker file; starts and ends the workers on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, app: str = "worker_tasks") -> None:
         self.folder = folder
+        self.module = app
         self.broker = f"sqlite:///{folder}/queue.db"
         self.ledger = folder / "ledger"
         self.app = LiteQ("client", broker=self.broker)
@@ -53,7 +54,7 @@ class Site:
         }
         with self.log(len(self.workers)).open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "liteq", "-A", "worker_tasks", "worker", "-l", "INFO", *args],
+                [sys.executable, "-m", "liteq", "-A", self.module, "worker", "-l", "INFO", *args],
                 env=environment,
                 cwd=self.folder,
                 stdout=log,

@@ -27,3 +27,15 @@ def test_calls_that_do_not_fit_a_task_are_type_errors_and_results_have_its_retur
     unmarked = tmp_path / "unmarked.py"
     unmarked.write_text(SOURCE.read_text().replace("# type: ignore[arg-type]", ""))
     assert 'incompatible type "str"; expected "int"' in mypy(unmarked, tmp_path / "cache")
+
+
+def test_calls_that_do_not_fit_a_workflow_are_type_errors_and_results_have_its_return_type(tmp_path):
+    pytest.importorskip("mypy")
+    source = SOURCE.with_name("typed_workflows.py")
+    assert mypy(source, tmp_path / "cache") == ""
+
+    unmarked = tmp_path / "unmarked.py"
+    unmarked.write_text(source.read_text().replace("# type: ignore[arg-type]", ""))
+    assert 'Argument 1 to "start" of "Workflow" has incompatible type "int"; expected "Order"' in mypy(
+        unmarked, tmp_path / "cache"
+    )

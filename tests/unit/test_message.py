@@ -6,7 +6,7 @@ import threading
 from uuid import UUID
 
 from liteq.clock import SystemClock
-from liteq.message import Batch, Flag, Group, Lease, Message, new_id, new_ids
+from liteq.message import DEPTH_SHIFT, Batch, Flag, Group, Lease, Message, depth_of, new_id, new_ids
 
 
 def test_an_id_is_a_uuid_of_version_7_made_now():
@@ -44,7 +44,10 @@ def test_many_ids_at_once_are_such_ids_too_in_their_order():
 
 def test_flags_are_single_bits():
     flags = [value for name, value in vars(Flag).items() if name.isupper()]
-    assert sorted(flags) == [1 << n for n in range(len(flags))]
+    assert len(set(flags)) == len(flags)
+    assert all(flag.bit_count() == 1 and flag < 1 << 63 for flag in flags)  # an integer column holds no more
+    assert depth_of(sum(flags)) == 0
+    assert depth_of(sum(flags) | 1_000_000 << DEPTH_SHIFT) == 1_000_000
 
 
 def test_a_batch_starts_empty_and_shares_nothing():
@@ -56,4 +59,4 @@ def test_a_batch_starts_empty_and_shares_nothing():
 
 def test_a_leases_fields_come_in_the_order_of_claims_returning():
     assert Lease._fields[:6] == ("seq", "token", "id", "task", "payload", "options")
-    assert Lease._fields[-1] == "input"
+    assert Lease._fields[-2:] == ("input", "run")

@@ -38,15 +38,17 @@ PUBLIC = {
     "liteq.events.snapshot": "Polaroid",
     "liteq.events.state": "State Task Worker",
     "liteq.exceptions": """
-        AlreadyRegistered AlwaysEagerIgnored BackendError BackendGetMetaError BackendStoreError BadMessage
-        CDeprecationWarning CPendingDeprecationWarning CanvasConflict CeleryCommandException CeleryError CeleryWarning
-        ChordError
-        DuplicateNodenameWarning DuplicateTaskNameWarning EncodeError FixupWarning Ignore ImproperlyConfigured
-        IncompleteStream InvalidTaskError LeaseLost LiteqError MaxRetriesExceededError NotConfigured NotRegistered
-        NotSerializable OperationalError PayloadTooLarge QueueNotFound Reject RemoteError Replaced Retry SchemaTooNew
-        SecurityError SecurityWarning SoftTimeLimitExceeded StorageBusy StorageCorrupt StorageError StorageFull
-        StorageInUse StorageUnavailable TaskError TaskPredicate TaskRevokedError Terminated TimeLimitExceeded
-        TimeoutError WorkerLostError WorkerShutdown WorkerTerminate reraise
+        AlreadyDecided AlreadyRegistered AlwaysEagerIgnored ApprovalTimeout BackendError BackendGetMetaError
+        BackendStoreError BadMessage CDeprecationWarning CPendingDeprecationWarning CanvasConflict
+        CeleryCommandException CeleryError CeleryWarning ChordError DeterminismWarning
+        DuplicateNodenameWarning DuplicateTaskNameWarning EncodeError EventTimeout FixupWarning Ignore
+        ImproperlyConfigured IncompleteStream InvalidTaskError LeaseLost LiteqError MaxRetriesExceededError
+        NoSuchApproval NonDeterminism NotConfigured NotRegistered NotSerializable OperationalError
+        PayloadTooLarge QueueNotFound Reject RemoteError Replaced Retry RunCancelled RunConflict RunEnded
+        RunNotFound SchemaTooNew SecurityError SecurityWarning SoftTimeLimitExceeded StepTimeout StorageBusy
+        StorageCorrupt StorageError StorageFull StorageInUse StorageUnavailable TaskError TaskPredicate
+        TaskRevokedError Terminated TimeLimitExceeded TimeoutError WorkerLostError WorkerShutdown
+        WorkerTerminate WorkflowCancelled WorkflowError reraise
     """,
     "liteq.result": """
         AsyncResult EagerResult GroupResult ResultBase ResultSet allow_join_result assert_will_not_block
@@ -60,12 +62,14 @@ PUBLIC = {
     """,
     "liteq.serialization": "register register_type unregister",
     "liteq.signals": """
-        Signal after_setup_logger after_setup_task_logger after_task_publish beat_embedded_init beat_init
+        Signal after_setup_logger after_setup_task_logger after_task_publish approval_requested beat_embedded_init
+        beat_init
         before_task_publish celeryd_after_setup celeryd_init eventlet_pool_apply eventlet_pool_postshutdown
         eventlet_pool_preshutdown eventlet_pool_started heartbeat_sent setup_logging task_failure task_internal_error
         task_postrun task_prerun task_received task_rejected task_retry task_revoked task_success task_unknown
+        approval_requested workflow_failed workflow_stuck
         worker_before_create_process worker_init worker_process_init worker_process_shutdown worker_ready
-        worker_shutdown worker_shutting_down
+        worker_shutdown worker_shutting_down workflow_failed workflow_stuck
     """,
     "liteq.states": """
         ALL_STATES EXCEPTION_STATES FAILURE IGNORED PENDING PRECEDENCE PROPAGATE_STATES READY_STATES RECEIVED REJECTED

@@ -86,7 +86,14 @@ def test_an_empty_variable_is_not_set(tmp_path):
 
 
 def test_variables_that_are_no_settings_are_left_alone(tmp_path):
-    environ = {"LITEQ_APP": "proj", "LITEQ_CONFIG": "c", "LITEQ_CELERY_SHIM": "1", "LITEQ_TEST_X": "1", "LITEQX": "1"}
+    environ = {
+        "LITEQ_APP": "proj",
+        "LITEQ_CONFIG": "c",
+        "LITEQ_CELERY_SHIM": "1",
+        "LITEQ_TEST_X": "1",
+        "LITEQX": "1",
+        "LITEQ_RELEASE": "7",
+    }
     assert load(environ=environ, directory=tmp_path) == {}
 
 

@@ -18,6 +18,7 @@ from django.template.response import TemplateResponse
 from liteq.context.display import REDACTED, shown_schedule
 from liteq.exceptions import LiteqError, NotSerializable
 from liteq.monitor.workers import living, published
+from liteq.policy.overlap import Rules
 from liteq.schedules import crontab, from_document
 from liteq.serialization import decode, encode
 from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when
@@ -237,7 +238,8 @@ class ScheduleAdmin(QueueAdmin):
         if before is not None:
             args, kwargs = _unhidden(args, before["args"]), _unhidden(kwargs, before["kwargs"])
         try:
-            schedules.add(data["name"], data["schedule"], data["task"], args, kwargs, **options)
+            rules = Rules.of(before or {}, data["name"])._asdict()
+            schedules.add(data["name"], data["schedule"], data["task"], args, kwargs, **rules, **options)
         except LiteqError as exc:
             form.add_error(None, str(exc))
             return None

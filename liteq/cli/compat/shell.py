@@ -15,6 +15,7 @@ from liteq.cli.group import Command
 from liteq.cli.session import Session, pass_session
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.names import is_built_in
 
 __all__ = ["names_in_shell", "shell"]
 
@@ -50,7 +51,7 @@ def names_in_shell(app: App, *, with_tasks: bool = True) -> dict[str, Any]:
     from liteq import result as results
 
     app.import_tasks()
-    tasks = {name.rpartition(".")[2]: task for name, task in app.tasks.items() if not name.startswith("celery.")}
+    tasks = {name.rpartition(".")[2]: task for name, task in app.tasks.items() if not is_built_in(name)}
     return {
         **(tasks if with_tasks else {}),
         **{name: getattr(canvas, name) for name in CANVAS},

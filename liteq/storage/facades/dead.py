@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from liteq.storage import dead as _dead
 from liteq.storage.driver import Promise
 from liteq.storage.facades.base import Facade
+from liteq.storage.runs.again import requeue_all
 
 __all__ = ["DeadLetters"]
 
@@ -20,9 +21,12 @@ class DeadLetters(Facade):
             return _dead.matching(tx, task=task, queue=queue, limit=limit)
 
     def requeue(self, ids: Sequence[str]) -> list[str]:
-        """Put dead letters back in their queue, all or nothing; the ids that are back."""
+        """Put dead letters back in their queue, all or nothing; the ids that are back.
+
+        A run goes on at the step that failed; one that has undone its steps is left out.
+        """
         with self._driver.write(Promise.ACCEPTED) as tx:
-            requeued = _dead.requeue(tx, ids, now_ms=self._clock.now_ms())
+            requeued = requeue_all(tx, ids, now_ms=self._clock.now_ms())
         self._ring(work=bool(requeued))
         return requeued
 

@@ -2,7 +2,7 @@
 
 The event of a task's end is written in the transaction that stores its outcome, so no event is left of an outcome that
 was lost, and no outcome is without its event. The events before it (received, started) follow within a tenth of a
-second, or with that one.
+second, or with that one. The run of a workflow is received and started once, and its waits are no events.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from liteq.clock import from_ms
 from liteq.context import App
 from liteq.events.dispatcher import event_bytes, event_fields
 from liteq.execution.shown import with_arguments
-from liteq.message import Ack, Cancel, DeadLetter, Lease, Outcome, Release, RetryAt
+from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, RetryAt
 from liteq.monitor.messages import shown
 from liteq.serialization import decode, decode_error, kind_of
 from liteq.storage.storage import Storage, TaggedEvents
@@ -86,7 +86,7 @@ class EventLog:
             if not self._tells(lease):
                 continue
             events: list[bytes] = []
-            if runtime_s is not None and lease.token not in self._started:
+            if runtime_s is not None and lease.token not in self._started and not lease.flags & Flag.HISTORY:
                 since = time.monotonic() - runtime_s
                 self._add(events, partial(self._start, lease, since, None))
             self._started.discard(lease.token)
@@ -119,7 +119,7 @@ class EventLog:
         self.due_at = now + FLUSH_S
         running = self._pool.running()
         for lease, since, pid in running:
-            if lease.token not in self._started and self._tells(lease):
+            if lease.token not in self._started and not lease.flags & Flag.HISTORY and self._tells(lease):
                 self._started.add(lease.token)
                 self._waiting.append(self._start(lease, since, pid))
         self._started &= {lease.token for lease in self._pool.leases()}

@@ -32,6 +32,7 @@ class RateLimits:
         self._storage = storage
         self._look = look
         self._buckets: dict[str, Bucket] = {}
+        self._most: dict[str, int] = {}  # runs of a workflow that may execute at once
         self._shared = False
         self._look_at = 0.0  # whether limits matter
         self._token_at = inf  # when there is a token for a message that is held back
@@ -52,6 +53,8 @@ class RateLimits:
         tasks = {} if self._app.conf.worker_disable_rate_limits else self._app.tasks
         found = ((name, _checked(name, "rate_limit", task.rate_limit)) for name, task in tasks.items())
         self._buckets = {name: Bucket(rate) for name, rate in found if rate}
+        limited = ((name, getattr(task, "max_concurrency", None)) for name, task in self._app.tasks.items())
+        self._most = {name: most for name, most in limited if most}
         self._look_at = 0.0
         self._token_at = 0.0
 
@@ -59,9 +62,9 @@ class RateLimits:
 
     def budget(self) -> Budget | None:
         """The budget for limited tasks in the next turn; None where no limit is known."""
-        if not self._buckets and not self._shared:
+        if not self._buckets and not self._shared and not self._most:
             return None
-        return Budget(self._buckets.get, time.monotonic())
+        return Budget(self._buckets.get, time.monotonic(), self._most)
 
     def used(self, budget: Budget) -> None:
         """Take from the buckets the tokens that a committed turn has used."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from liteq.app.control.replies import stamps_of
-from liteq.message import Cancel, Lease
+from liteq.message import Cancel, Flag, Lease, Release
 from liteq.policy.rates import per_second
 from liteq.states import UNSTARTED
 from liteq.worker.control.panel import Panel, control_command
@@ -64,6 +64,16 @@ def terminate(state: Panel, signal: Any = None, task_id: Any = None, **_kwargs: 
     return answer
 
 
+@control_command(visible=False)
+def end_runs(state: Panel, tokens: Iterable[int] = (), **_kwargs: Any) -> dict[str, str]:
+    """Kill the processes that execute these leases: their runs were terminated, in the file they have ended."""
+    wanted = {lease.token for lease in state.pool.leases()}.intersection(tokens)
+    state.pool.withdraw(wanted)
+    if wanted and not state.pool.terminate(wanted, signal_number("SIGKILL"), lambda _lease: Release()):
+        return error(f"the pool {state.pool.name} kills nothing: its runs are left at their next step")
+    return ok(f"{len(wanted)} ended")
+
+
 @control_command(variadic="headers", signature="[key1=value1 [key2=value2 [... [keyN=valueN]]]]")
 def revoke_by_stamped_headers(
     state: Panel, headers: Any = None, terminate: bool = False, signal: Any = None, **_kwargs: Any
@@ -96,8 +106,11 @@ def _stop(
 ) -> tuple[list[Lease], dict[str, str] | None]:
     """End those leases of this worker: one that has not started at once, a running one by `signum`, if given.
 
-    Returns the leases found, and an error where the pool cannot do it.
+    Returns the leases found, and an error where the pool cannot do it. A run that has begun was asked to end, in the
+    file: without a signal it is let alone, so that it can undo what it has done.
     """
+    if signum is None:
+        wanted, which = which, lambda lease: not lease.flags & Flag.HISTORY and wanted(lease)
     recalled = state.consumer.recall(which)
     state.consumer.settle_later([(lease, state.cancelled(lease, terminated=False)) for lease in recalled])
     found = [lease for lease in state.pool.leases() if which(lease)]
@@ -234,6 +247,7 @@ def pool_restart(
         raise ValueError("pool_restart imports modules only where worker_pool_restarts=True allows it")
     import_modules(modules or (), reload=reload)
     state.worker.running.rates.reset()
+    state.worker.running.watch.reset()
     state.pool.renew()
     return ok("reload started")
 

@@ -21,6 +21,7 @@ from liteq.monitor.messages import shown
 from liteq.routing.queues import Exchange, Queue, declared_queues
 from liteq.states import State
 from liteq.storage.inspect import Record
+from liteq.utils.names import is_built_in
 from liteq.worker.control.panel import Panel, inspect_command
 
 __all__: list[str] = []
@@ -50,10 +51,16 @@ def active_queues(state: Panel) -> list[dict[str, Any]]:
 
 @inspect_command(alias="dump_active")
 def active(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
-    """List the running tasks."""
+    """List the running tasks; the run of a workflow with the step that it executes."""
     now, wall_s = time.monotonic(), state.app.clock.now_ms() / 1000
+    steps = {step.token: {"step": step.name} for step in state.pool.steps()}
     return [
-        {**describe(state, lease), "time_start": wall_s - (now - since), "worker_pid": pid}
+        {
+            **describe(state, lease),
+            "time_start": wall_s - (now - since),
+            "worker_pid": pid,
+            **steps.get(lease.token, {}),
+        }
         for lease, since, pid in state.pool.running()
     ]
 
@@ -110,7 +117,7 @@ def registered(
 ) -> list[str]:
     """List its tasks, with these of their attributes."""
     tasks = state.app.tasks
-    names = sorted(name for name in tasks if builtins or not name.startswith("celery."))
+    names = sorted(name for name in tasks if builtins or not is_built_in(name))
     items = [item for item in taskinfoitems or SHOWN_OF_TASKS if not item.startswith("_")]
 
     def line(name: str) -> str:

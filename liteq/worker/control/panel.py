@@ -16,7 +16,7 @@ from typing import Any, TypeVar, overload
 
 from liteq.app.control import REVOKES_KEPT_S
 from liteq.exceptions import BadMessage
-from liteq.message import Cancel, Lease
+from liteq.message import Cancel, Flag, Lease
 from liteq.serialization import decode, encode
 from liteq.storage.commands import Command
 from liteq.storage.facades import Commands
@@ -230,7 +230,9 @@ class Panel:
         self.revoked_stamps = {header: stamps for header, stamps in self.revoked_stamps.items() if stamps}
 
     def refuses(self, lease: Lease) -> bool:
-        """Whether a message was revoked, by its id or by one of its stamps."""
+        """Whether a message was revoked, by its id or by one of its stamps. A run that has begun ends by itself."""
+        if lease.flags & Flag.HISTORY:
+            return False
         if lease.id in self.revoked:
             return True
         return bool(self.revoked_stamps) and has_stamp(lease, self.revoked_stamps)

@@ -14,6 +14,7 @@ from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error
 from liteq.utils.records import NamedTuple
 from liteq.worker.pool.limits import SoftLimit
+from liteq.worker.pool.page import StepNow
 
 __all__ = [
     "BUDGET_S",
@@ -160,6 +161,15 @@ class Pool(Protocol):
 
     def running(self) -> list[RunningLease]:
         """The leases that are being executed, as far as it is known here."""
+
+    def leave_runs(self) -> None:
+        """Have runs of workflows give their leases back after the step in progress."""
+
+    def steps(self) -> list[StepNow]:
+        """The steps of workflows that are executed now, as far as it is known here."""
+
+    def end_overdue(self, now: float) -> None:
+        """Kill the processes of steps that are `GRACE_S` past their deadline, where that can be done."""
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         """Give up those of these leases that have not been started."""

@@ -16,6 +16,8 @@ from liteq.serialization import decode, encode, encode_error
 from liteq.utils.lines import begun_lines, end_lines
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.limits import Limits, SoftLimit, limits_of
+from liteq.worker.pool.page import Page
+from liteq.worker.pool.runs import Runs
 from liteq.worker.revoking import revoked_outcome
 
 __all__ = ["Executor"]
@@ -31,7 +33,7 @@ class Executor:
 
     `started` is called with a lease and its hard limit in seconds before a body with such a limit runs: the parent,
     which can kill this process, then keeps the time. `limits`: the worker's default (hard, soft) limits. `stop(cold)`
-    ends the worker, for a task that raised WorkerShutdown or WorkerTerminate.
+    ends the worker, for a task that raised WorkerShutdown or WorkerTerminate. `page`: where a run notes its steps.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class Executor:
         limits: Limits = (None, None),
         started: Callable[[Lease, float], None] | None = None,
         stop: Callable[[bool], None] | None = None,
+        page: Page | None = None,
     ) -> None:
+        self.runs = Runs(app, hostname, page)
         self.ending: SystemExit | None = None  # raised by a task, to end the worker
         self._stop = stop
         self._hooks = hooks or Hooks()
@@ -71,6 +75,8 @@ class Executor:
                 end_lines()
 
     def _run(self, lease: Lease) -> tuple[Outcome, float]:
+        if lease.flags & Flag.RUN:
+            return self.runs.run(lease)
         if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
             return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True), 0.0
         task = self._tasks.get(lease.task) or self._tasks.find(lease.task)

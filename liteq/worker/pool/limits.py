@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any
 
 from liteq import context, serialization, signals, storage
-from liteq.exceptions import BadMessage, SoftTimeLimitExceeded
+from liteq.exceptions import BadMessage, SoftTimeLimitExceeded, StepTimeout
 from liteq.execution.execute import run_body
 from liteq.result import promises
 
-__all__ = ["SoftLimit", "hold_back_in", "limits_of", "soft_limit_by_signal"]
+__all__ = ["SoftLimit", "StepLimit", "hold_back_in", "limits_of", "soft_limit_by_signal"]
 
 LONGEST_S = 86_400 * 366 * 100  # what the timer takes is not much more
 AGAIN_S = 2e-4  # until a limit that is held back is tried again
@@ -44,15 +45,19 @@ def limits_of(task: Any, asked: Limits, default: Limits) -> Limits:
 
 
 def hold_back_in(module: str) -> None:
-    """Have no limit raised inside `module` from now on."""
-    _sheltered.append(module)
+    """Have no limit raised inside `module`, and below it, from now on."""
+    if module not in _sheltered:
+        _sheltered.append(module)
 
 
-def must_wait(frame: FrameType | None) -> bool:
-    """Whether an exception raised in `frame`, which a signal has interrupted, would do harm or be swallowed."""
+def must_wait(frame: FrameType | None, caller: FrameType | None = None) -> bool:
+    """Whether an exception raised in `frame`, which a signal has interrupted, would do harm or be swallowed.
+
+    `caller`: the frame that calls the user's code, where that is not a task's body.
+    """
     sheltered = tuple(_sheltered)
     while frame is not None:
-        if frame.f_code is BODY:  # perhaps of an eager call inside the storage's or a signal's own frames
+        if frame.f_code is BODY or frame is caller:  # perhaps inside the storage's or a signal's own frames
             return False
         module, name = frame.f_globals.get("__name__") or "", frame.f_code.co_name
         # A listener that waits for a bell is in no transaction, and may wait for long.
@@ -66,6 +71,7 @@ class SoftLimit:
     """Raises SoftTimeLimitExceeded in the block when that outlasts the limit; once, so clean-up may take its time."""
 
     _armed = False
+    _caller: FrameType | None = None
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -89,11 +95,32 @@ class SoftLimit:
     def _ring(self, _signum: int, frame: FrameType | None) -> None:
         if not SoftLimit._armed:
             return
-        if must_wait(frame):
+        if must_wait(frame, self._caller):
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
             return
         SoftLimit._armed = False
-        raise SoftTimeLimitExceeded(self._seconds)
+        raise self._exceeded()
+
+    def _exceeded(self) -> Exception:
+        return SoftTimeLimitExceeded(self._seconds)
+
+
+class StepLimit(SoftLimit):
+    """Raises StepTimeout in the block, which calls a step of a workflow, and nothing else.
+
+    Not while the step is inside the storage or its workflow's context: what it writes there is whole or not written.
+    """
+
+    def __enter__(self) -> None:
+        self._caller = sys._getframe(1)
+        super().__enter__()
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        self._caller = None  # a frame would keep alive all that is in it
+
+    def _exceeded(self) -> Exception:
+        return StepTimeout(f"the step took longer than its timeout of {self._seconds:g} s")
 
 
 _held_back_for: object = None  # the request of the task to which a signal's limit has still to be delivered

@@ -11,6 +11,7 @@ from liteq.message import Lease, Outcome
 from liteq.worker.pool.base import BUDGET_S, Estimates, Loop, RunningLease
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.leftovers import Leftovers
+from liteq.worker.pool.page import StepNow
 
 __all__ = ["SoloPool"]
 
@@ -78,6 +79,14 @@ class SoloPool:
 
     def running(self) -> list[RunningLease]:
         return []  # the loop cannot ask while it runs a task
+
+    def leave_runs(self) -> None:
+        self._executor.runs.leave()
+
+    def steps(self) -> list[StepNow]:
+        return self._executor.runs.steps()
+
+    def end_overdue(self, now: float) -> None: ...
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         taken = self.take_back()

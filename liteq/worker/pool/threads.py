@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from liteq.message import Flag, Lease, Outcome, Release
 from liteq.worker.pool.base import Estimates, Loop, RunningLease, ended_by
 from liteq.worker.pool.executor import Executor
+from liteq.worker.pool.page import StepNow
 
 __all__ = ["ThreadPool"]
 
@@ -139,6 +140,14 @@ class ThreadPool:
                 for token, lease in self._leases.items()
                 if token in since
             ]
+
+    def leave_runs(self) -> None:
+        self._executor.runs.leave()
+
+    def steps(self) -> list[StepNow]:
+        return self._executor.runs.steps()
+
+    def end_overdue(self, now: float) -> None: ...
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         taken = self.take_back()

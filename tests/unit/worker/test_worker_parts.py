@@ -14,7 +14,22 @@ from hypothesis import strategies as st
 
 from liteq import LiteQ
 from liteq.context import identity
-from liteq.message import Ack, Batch, Cancel, DeadLetter, Group, Message, Release, Replace, RetryAt, WorkerIdentity
+from liteq.message import (
+    Ack,
+    Batch,
+    Cancel,
+    ContinueAsNew,
+    DeadLetter,
+    Group,
+    Message,
+    Park,
+    Release,
+    Replace,
+    RetryAt,
+    StepRow,
+    Suspend,
+    WorkerIdentity,
+)
 from liteq.testing import FakeClock
 from liteq.worker.chores.soft_shutdown import SoftShutdown
 from liteq.worker.loop import Consumer
@@ -42,6 +57,17 @@ def test_frames_come_through_in_pieces_of_any_size(values, cut):
         DeadLetter(b"e"),
         Release(crashed=True, error=b"e"),
         Cancel(None),
+        Suspend(
+            [StepRow("0/1", 3, "event", "go", "key", b"hash", 2, b"1", b"e", "child", 9, "event go", marks=b"[]")],
+            due_ms=9,
+            need=2,
+            seen=(3, 1),
+            fragile=True,
+            marks=b"[]",
+        ),
+        Suspend(),
+        ContinueAsNew(b"[[],{}]"),
+        Park("stuck", b"e", "fingerprint", progressed=True),
         Replace(Batch([Message("a", "t", b"[]", flags=3, delay_ms=7)], [Group("g", 2)]), "a"),
     ],
     ids=lambda outcome: type(outcome).__name__,

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from django.db import models
 
-__all__ = ["Letter", "Order", "Product"]
+__all__ = ["Letter", "Order", "Payment", "Product"]
 
 
 class Product(models.Model):
@@ -21,14 +21,16 @@ class Product(models.Model):
 
 
 class Order(models.Model):
-    """One product, bought once."""
+    """One product, bought once, or by the crate."""
 
     class State(models.TextChoices):
         PLACED = "placed"
         SHIPPED = "shipped"
+        CANCELLED = "cancelled"
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT)
     email = models.EmailField()
+    crate = models.PositiveIntegerField(default=1)
     state = models.CharField(max_length=10, choices=State.choices, default=State.PLACED)
     placed_at = models.DateTimeField(auto_now_add=True)
 
@@ -56,3 +58,15 @@ class Letter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} letter of {self.order}"
+
+
+class Payment(models.Model):
+    """Money for an order, taken once: the bank knows it by its key."""
+
+    order = models.OneToOneField(Order, on_delete=models.CASCADE, related_name="payment")
+    key = models.CharField(max_length=120, unique=True)
+    amount = models.DecimalField(max_digits=10, decimal_places=2)
+    refunded = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return f"{self.amount} for {self.order}"

@@ -55,7 +55,7 @@ def listed(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - a view's
 
 
 def _orders() -> list[dict[str, Any]]:
-    orders = Order.objects.select_related("product").prefetch_related("letters")[:SHOWN]
+    orders = Order.objects.filter(crate=1).select_related("product").prefetch_related("letters")[:SHOWN]
     return [
         {
             "id": order.pk,

@@ -62,7 +62,7 @@ DATABASES = {
 }
 
 # The queue is in the shop's own database: what is sent in a transaction is committed, or rolled back, with it.
-LITEQ = {"DATABASE": "default", "TASK_TIME_LIMIT": 60}
+LITEQ = {"DATABASE": "default", "TASK_TIME_LIMIT": 60, "IMPORTS": ["orders.crates"]}
 
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 EMAIL_FILE_PATH = DATA / "mail"

@@ -19,13 +19,14 @@ from typing import Any
 
 from liteq.context import App
 from liteq.execution.lines import LINES
-from liteq.message import Lease, Outcome
+from liteq.message import Flag, Lease, Outcome
 from liteq.utils.records import dataclass
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import ended_by
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.leftovers import Leftovers
 from liteq.worker.pool.limits import Limits, hold_back_in, soft_limit_by_signal
+from liteq.worker.pool.page import Page
 from liteq.worker.pool.prefork import wire
 
 __all__ = ["PERMIT", "Child", "ChildSettings"]
@@ -55,7 +56,7 @@ class ChildSettings:
 class Child:
     """Runs in the forked process until its parent goes away, or one of its own limits is reached."""
 
-    def __init__(self, app: App, settings: ChildSettings, sock: socket.socket, permits: int) -> None:
+    def __init__(self, app: App, settings: ChildSettings, sock: socket.socket, permits: int, page: Page) -> None:
         self._settings = settings
         self._sock = sock
         self._permits = permits
@@ -75,6 +76,7 @@ class Child:
             limits=settings.limits,
             started=self._report_started,
             stop=_stop_parent,
+            page=page,
         )
 
     def workloop(self) -> None:
@@ -101,6 +103,8 @@ class Child:
             if not self._reports:
                 self._deferred_since = time.perf_counter()
             self._report(lease, outcome, runtime_s)
+            if lease.flags & Flag.RUN:  # others may wait for its suspension: it goes out at once
+                self._send_reports()
             expected = self._expected_s.get(lease.task, runtime_s)
             self._expected_s[lease.task] = expected + (runtime_s - expected) * 0.2
             if self._executor.ending is not None:

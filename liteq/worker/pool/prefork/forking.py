@@ -24,6 +24,7 @@ from liteq.context import App
 from liteq.message import Lease, Outcome
 from liteq.utils import imports
 from liteq.utils.records import NamedTuple
+from liteq.worker.pool.page import Page, StepNow
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import PERMIT, RECEIVE, Child, ChildSettings
 from liteq.worker.pool.prefork.descriptors import make_room
@@ -39,9 +40,10 @@ PARENT_S_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
 class Handle:
     """A child as its parent sees it: the leases that it has not reported, in the order in which it starts them."""
 
-    def __init__(self, pid: int, sock: socket.socket, permits_out: int, permits_in: int) -> None:
+    def __init__(self, pid: int, sock: socket.socket, permits_out: int, permits_in: int, page: Page) -> None:
         self.pid = pid
         self.sock = sock
+        self.page = page  # shared with the child, which notes there the steps of a run
         self.pidfd = _pidfd(pid)
         self._permits_out = permits_out
         self._permits_in = permits_in  # our own copy of the child's end: reading it takes a permit back
@@ -56,6 +58,7 @@ class Handle:
         self.nudged = False
         self.retired = False
         self.terminated: tuple[int, Callable[[Lease], Outcome]] | None = None  # token, and its outcome
+        self.overdue: StepNow | None = None  # the step for which it was killed
         self.has_reported = False
         self.hung_up = False  # its end of the socket is closed: it is ending, or has ended
         self.killed = False
@@ -159,6 +162,10 @@ class Handle:
             self.rests_until = 0.0
         return reports
 
+    def steps(self) -> list[StepNow]:
+        """The steps of a run that it executes now, or did when it died."""
+        return [step for step in self.page.steps() if step.token in self.leases] if self.leases else []
+
     def exit_status(self) -> int | None:
         """Its exit status as `os.waitstatus_to_exitcode` has it (negative: the signal), None while it lives."""
         try:
@@ -176,6 +183,7 @@ class Handle:
     def close(self) -> None:
         """Close our ends; a living child takes that as the request to end when it is idle."""
         self.sock.close()
+        self.page.close()
         for fd in (self._permits_out, self._permits_in, self.pidfd):
             if fd >= 0:
                 os.close(fd)
@@ -242,6 +250,7 @@ def fork_child(
     when the system has no process, memory or descriptor left.
     """
     make_room()
+    page = Page(shared=True)
     if not imports.settle(IMPORT_S):
         logger.warning(
             "a thread of the worker has been importing for %.0f s: a child that is forked now cannot import the same "
@@ -258,6 +267,7 @@ def fork_child(
     except OSError:
         gc.unfreeze()
         channel.close()
+        page.close()
         raise
     if pid == 0:
         status = 1
@@ -268,7 +278,7 @@ def fork_child(
             let_go()
             _become_child(parent, f"liteq: {settings.hostname} child {number}", f"ForkPoolWorker-{number}")
             announce.worker_process_init.send(sender=None)
-            Child(app, settings, channel.theirs, channel.permits_in).workloop()
+            Child(app, settings, channel.theirs, channel.permits_in, page).workloop()
             status = 0
         except BaseException:
             logger.exception("a worker process failed outside any task")
@@ -276,7 +286,7 @@ def fork_child(
             _leave(status)
     gc.unfreeze()
     channel.keep_ours()
-    return Handle(pid, channel.ours, channel.permits_out, channel.permits_in)
+    return Handle(pid, channel.ours, channel.permits_out, channel.permits_in, page)
 
 
 def _become_child(parent: int, title: str, name: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 
@@ -14,9 +13,12 @@ from liteq.context import App
 from liteq.exceptions import TimeLimitExceeded, WorkerLostError
 from liteq.message import Ack, Flag, Lease, Outcome, Release
 from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, RunningLease, crashed, failed
+from liteq.worker.pool.page import StepNow
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
+from liteq.worker.pool.prefork.ends import describe, log_end
 from liteq.worker.pool.prefork.forking import Handle, fork_child
+from liteq.worker.pool.runs import GRACE_S, lost_in_a_run, timed_out
 
 __all__ = ["PreforkPool"]
 
@@ -205,6 +207,22 @@ class PreforkPool:
             taken += child.take_back()
         return taken
 
+    def leave_runs(self) -> None:
+        for child in self._children:
+            child.page.leave()
+
+    def steps(self) -> list[StepNow]:
+        return [step for child in self._children for step in child.steps()]
+
+    def end_overdue(self, now: float) -> None:
+        for child in self._children:
+            overdue = [step for step in child.steps() if step.deadline and now >= step.deadline + GRACE_S]
+            if overdue and not child.killed:
+                child.overdue = overdue[0]
+                text = "Step %s given up: its timeout was over %.0f s ago, and it does not yield; killing process %s"
+                logger.error(text, overdue[0].name, GRACE_S, child.pid)
+                child.kill()
+
     def abandon(self, leases: Sequence[Lease]) -> None:
         """Kill the children that run leases that were lost; their other leases come back."""
         tokens = {lease.token for lease in leases}
@@ -289,16 +307,7 @@ class PreforkPool:
         child.close()
         self._pause_after(child, bool(started))
         if status and not self._stopping:
-            self._log_end(child, status, started[-1:])
-
-    @staticmethod
-    def _log_end(child: Handle, status: int, ran: Sequence[Lease]) -> None:
-        about = {"task_name": ran[0].task, "task_id": ran[0].id} if ran else {}
-        task = f", while it ran {ran[0].task}[{ran[0].id}]" if ran else ""
-        if child.terminated is not None:  # as somebody asked for: nothing is wrong
-            logger.warning("process %s was terminated: %s%s", child.pid, _describe(status), task, extra=about)
-        else:
-            logger.error("process %s ended with %s%s", child.pid, _describe(status), task, extra=about)
+            log_end(child, status, started[-1:])
 
     def _unwatch(self, child: Handle) -> None:
         self._loop.unwatch(child.sock.fileno())
@@ -310,9 +319,14 @@ class PreforkPool:
             return Release(crashed=bool(lease.flags & Flag.EARLY_ACK))
         if child.terminated is not None and child.terminated[0] == lease.token:
             return child.terminated[1](lease)
+        if child.overdue is not None and child.overdue.token == lease.token:
+            return timed_out(child.overdue, self._app.clock.now_ms())
+        if lease.flags & Flag.RUN:
+            steps = [step for step in child.steps() if step.token == lease.token]
+            return lost_in_a_run(lease, steps, f"ended with {describe(status)}{child.left_behind}")
         if child.hard_limit is not None and time.monotonic() >= child.hard_limit[1]:
             return failed(self._app, lease, TimeLimitExceeded(child.hard_limit[2]), self._settings.hostname)
-        text = f"the process that ran {lease.task}[{lease.id}] ended with {_describe(status)}{child.left_behind}"
+        text = f"the process that ran {lease.task}[{lease.id}] ended with {describe(status)}{child.left_behind}"
         return crashed(self._app, lease, WorkerLostError(text, status), self._settings.hostname)
 
     def _pause_after(self, child: Handle, executed: bool) -> None:
@@ -337,6 +351,7 @@ class PreforkPool:
     def _retire(self, child: Handle) -> None:
         """Let a child finish its running task, and end."""
         child.retired = True
+        child.page.leave()
         self._again += child.take_back()
 
     def pids(self) -> list[int]:
@@ -366,14 +381,3 @@ class PreforkPool:
                     child.kill()
                 time.sleep(0.001)
         self._children.clear()
-
-
-def _describe(status: int | None) -> str:
-    if status is None:
-        return "an unknown status"
-    if status < 0:
-        try:
-            return f"signal {signal.Signals(-status).name}"
-        except ValueError:
-            return f"signal {-status}"
-    return f"exit code {status}"

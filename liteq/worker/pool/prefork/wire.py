@@ -9,14 +9,26 @@ from __future__ import annotations
 import marshal
 from typing import Any, assert_never
 
-from liteq.message import Ack, Cancel, DeadLetter, Outcome, Release, Replace, RetryAt
+from liteq.message import (
+    Ack,
+    Cancel,
+    ContinueAsNew,
+    DeadLetter,
+    Outcome,
+    Park,
+    Release,
+    Replace,
+    RetryAt,
+    StepRow,
+    Suspend,
+)
 from liteq.serialization.batch import dump_batch, load_batch
 
 __all__ = ["LEFT_BEHIND", "STARTED", "Frames", "frame", "pack", "unpack"]
 
 HEAD = 4  # bytes of a frame's length, little-endian
 
-ACK, RETRY, DEAD, RELEASE, CANCEL, REPLACE, STARTED, LEFT_BEHIND = range(8)
+ACK, RETRY, DEAD, RELEASE, CANCEL, REPLACE, STARTED, LEFT_BEHIND, SUSPEND, CONTINUE, PARK = range(11)
 
 
 def frame(value: Any) -> bytes:
@@ -73,6 +85,12 @@ def pack(outcome: Outcome) -> tuple[Any, ...]:
             return (CANCEL, error)
         case Replace(batch, awaits):
             return (REPLACE, dump_batch(batch), awaits)
+        case Suspend(rows, due_ms, need, seen, fragile, marks):
+            return (SUSPEND, [tuple(row) for row in rows], due_ms, need, tuple(seen), fragile, marks)
+        case ContinueAsNew(payload):
+            return (CONTINUE, payload)
+        case Park(state, error, fingerprint, progressed):
+            return (PARK, state, error, fingerprint, progressed)
         case _:
             assert_never(outcome)
 
@@ -89,5 +107,12 @@ def unpack(kind: int, fields: tuple[Any, ...]) -> Outcome:
         return Release(*fields)
     if kind == CANCEL:
         return Cancel(*fields)
+    if kind == SUSPEND:
+        rows, *rest = fields
+        return Suspend([StepRow._make(row) for row in rows], *rest)
+    if kind == CONTINUE:
+        return ContinueAsNew(*fields)
+    if kind == PARK:
+        return Park(*fields)
     batch, awaits = fields
     return Replace(load_batch(batch), awaits)

@@ -1,0 +1,263 @@
+"""The commands that only look: list, show, steps, graph, pending, patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from liteq.cli.exits import Exit
+from liteq.cli.group import Command
+from liteq.cli.names import one_of
+from liteq.cli.output import age, emit, say, table
+from liteq.cli.session import Session, pass_session
+from liteq.cli.workflow.choosing import choosing, chosen, found, matching, unknown_run
+from liteq.monitor import runs as shown
+from liteq.monitor.run_graph import call_name
+from liteq.storage.runs.records import RunRecord, RunStep
+from liteq.utils.json_text import to_json
+from liteq.utils.text import span
+
+__all__ = ["LOOKING"]
+
+FORMATS = ("text", "mermaid", "svg")
+
+
+@click.command("list", cls=Command)
+@choosing
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show at most this many.")
+@click.option("--after", metavar="ID", help="Those started before this run: the next page.")
+@pass_session
+def list_(
+    session: Session, /, name: str | None, status: str | None, tags: tuple[str, ...], since_ms: int | None, limit: int,
+    after: str | None,
+) -> int:  # fmt: skip
+    """List runs, the newest first, with what each waits for.
+
+    \b
+    JSON: [{"id", "name", "status", "version", "waiting_for", "due", "error", "parent_id", "forked_from", "tags", ...}]
+    """
+    choice = chosen(session, name, status, tags, since_ms)
+    if after is not None:
+        found(session, after)
+    found_ = [run for page in matching(session, choice, limit=limit, after=after) for run in page]
+    records = shown.with_waits(session.app, found_)
+    now_ms = session.app.clock.now_ms()
+
+    def show() -> None:
+        rows = [
+            (run.id, run.name, run.status, age(now_ms, run.created_ms), age(now_ms, _due(run)), shown.waiting_line(run))
+            for run in records
+        ]
+        head = ("id", "workflow", "status", "started", "due", "waits for")
+        table(session, head, rows, empty="no run" + (f" {choice}" if choice.is_given else " in this file"))
+        if len(records) == limit:
+            session.note(f"there may be more: --after {records[-1].id} shows the next page")
+
+    emit(session, [shown.run_document(session.app, run) for run in records], show)
+    return Exit.OK
+
+
+def _due(run: RunRecord) -> int | None:
+    return None if run.status in shown.ENDED or run.status == "running" else run.due_ms
+
+
+@click.command("show", cls=Command)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@pass_session
+def show(session: Session, /, ids: tuple[str, ...]) -> int:
+    """Show runs: what each waits for, its arguments, its state, and a timeline of its steps.
+
+    Sensitive arguments are hidden. Without -A all are, as only the app's code says which are sensitive.
+
+    \b
+    JSON: as `list`, and "args", "kwargs", "result", "values", "approvals", "now"
+    """
+    records = [found(session, id_) for id_ in dict.fromkeys(ids)]
+    session.tell_hidden(run.name for run in records)
+    documents = [_whole(session, run) for run in records]
+
+    def write() -> None:
+        for run, document in zip(records, documents, strict=True):
+            _write_run(session, run, document)
+
+    emit(session, documents, write)
+    return Exit.OK
+
+
+def _whole(session: Session, run: RunRecord) -> dict[str, Any]:
+    storage = session.storage.runs
+    return {
+        **shown.run_document(session.app, run, with_args=True),
+        "values": {key: shown.value(data) for key, data in storage.state(run.id).items()},
+        "approvals": [shown.approval_document(one, run.name) for one in storage.approvals(run.id)],
+        "now": shown.now_executing(run),
+    }
+
+
+def _write_run(session: Session, run: RunRecord, document: dict[str, Any]) -> None:
+    now_ms = session.app.clock.now_ms()
+    say(f"{run.name} {run.id}  {run.status}")
+    if why := shown.waiting_line(run):
+        due = f", {age(now_ms, run.due_ms)} at the latest" if run.status == "waiting" and run.due_ms else ""
+        say(f"  {'waits for':<11} {why}{due}")
+    for name, value in document.items():
+        if value not in (None, "", [], {}) and name not in {"id", "name", "status", "state", "waiting_for", "due"}:
+            say(f"  {name:<11} {_inline(value)}")
+    _write_timeline(run, session.storage.runs.steps(run.id), now_ms)
+
+
+def _inline(value: Any) -> str:
+    """A value in one line."""
+    return to_json(value).decode() if isinstance(value, (list, dict)) else str(value)
+
+
+def _write_timeline(run: RunRecord, steps: Sequence[RunStep], now_ms: int) -> None:
+    from liteq.monitor.run_timeline import bars
+
+    lines = bars(run, steps, now_ms=now_ms)
+    if lines and lines[0].n > 1:
+        say(f"  the last of {len(steps):,} steps; `liteq workflow steps {run.id}` lists all")
+    wide = max((len(one.label) for one in lines), default=0)
+    for one in lines:
+        say(f"  {one.n:>4} {one.label:<{min(wide, 30)}.30} |{one.bar}| {one.took:>10}  {one.status.replace('_', ' ')}")
+
+
+@click.command("steps", cls=Command)
+@click.argument("id_", metavar="ID")
+@pass_session
+def steps(session: Session, /, id_: str) -> int:
+    """List the steps of a run in the order in which they began, over all its generations.
+
+    \b
+    JSON: [{"n", "scope", "kind", "name", "key", "status", "attempts", "output", "error", "child_id", "memo",
+    "started", "finished", "due"}]
+    """
+    found(session, id_)
+    rows = session.storage.runs.steps(id_)
+    documents = [shown.step_document(step) for step in rows]
+
+    def write() -> None:
+        head = ("n", "step", "status", "attempts", "took", "output")
+        lines = [
+            (one["n"], _step_name(one), one["status"], one["attempts"], _took(session, step), _outcome(one))
+            for one, step in zip(documents, rows, strict=True)
+        ]
+        table(session, head, lines, empty="it has no step yet")
+
+    emit(session, documents, write)
+    return Exit.OK
+
+
+def _step_name(one: dict[str, Any]) -> str:
+    name = call_name(one["kind"], one["name"])
+    key = f" [{one['key']}]" if one["key"] else ""
+    return f"{one['scope']}: {name}{key}" if one["scope"].startswith("/") else name + key
+
+
+def _took(session: Session, step: RunStep) -> str:
+    end_ms = step.row.ended_ms if step.row.ended_ms is not None else session.app.clock.now_ms()
+    return span(max(0, end_ms - step.row.started_ms) / 1000)
+
+
+def _outcome(one: dict[str, Any]) -> str:
+    if one["error"]:
+        return str(one["error"])[:200]
+    if one["status"] in {"waiting", "retrying"} or one["output"] is None:
+        return f"child {one['child_id']}" if one["child_id"] else ""
+    return " ".join(_inline(one["output"]).split())[:200] + (" (memo)" if one["memo"] else "")
+
+
+@click.command("graph", cls=Command)
+@click.argument("id_", metavar="ID")
+@click.option(
+    "--format", "form", default="text", show_default=True, metavar="FORMAT", callback=one_of("format", FORMATS),
+    help="text, mermaid or svg.",
+)  # fmt: skip
+@click.option(
+    "--depth", type=click.IntRange(min=0), default=1, show_default=True, help="Draw children down to this depth."
+)
+@pass_session
+def graph(session: Session, /, id_: str, form: str, depth: int) -> int:
+    """Draw the steps of a run: as text, as a flowchart for Mermaid, or as SVG.
+
+    Children are drawn below their calls, runs and canvases alike. The ID of a canvas is drawn too.
+
+    \b
+    JSON: [{"id", "format", "graph"}]
+    """
+    from liteq.monitor.run_children import Drawing
+    from liteq.monitor.run_graph import as_mermaid, as_text
+    from liteq.monitor.run_svg import as_svg
+
+    drawing = Drawing(session.app, depth=depth)
+    run = session.storage.runs.find(id_)
+    series = drawing.of_canvas(id_) if run is None else drawing.of_run(run)
+    if series is None:
+        raise unknown_run(id_)
+    match form:
+        case "svg":
+            text = as_svg(series, id_ if run is None else f"{run.name} {run.id}")
+        case "mermaid":
+            text = as_mermaid(series)
+        case _:
+            text = as_text(series)
+    emit(session, [{"id": id_, "format": form, "graph": text}], lambda: click.echo(text.rstrip("\n")))
+    return Exit.OK
+
+
+@click.command("pending", cls=Command)
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@pass_session
+def pending(session: Session, /, ids: tuple[str, ...]) -> int:
+    """List the approvals that wait for a person's decision, the oldest first.
+
+    \b
+    JSON: [{"run_id", "name", "title", "details", "schema", "since", "due"}]
+    """
+    for id_ in ids:
+        found(session, id_)
+    storage = session.storage.runs
+    open_ = [one for id_ in ids for one in storage.approvals(id_)] if ids else storage.approvals()
+    names = _names(session, [one.run_id for one in open_])
+    documents = [shown.approval_document(one, names.get(one.run_id, "")) for one in open_]
+    now_ms = session.app.clock.now_ms()
+
+    def write() -> None:
+        head = ("run", "workflow", "title", "since", "due", "details")
+        rows = [
+            (
+                one.run_id, names.get(one.run_id, ""), one.title, age(now_ms, one.since_ms), age(now_ms, one.due_ms),
+                "" if document["details"] is None else _inline(document["details"])[:200],
+            )
+            for one, document in zip(open_, documents, strict=True)
+        ]  # fmt: skip
+        table(session, head, rows, empty="no approval is open")
+
+    emit(session, documents, write)
+    return Exit.OK
+
+
+def _names(session: Session, ids: Sequence[str]) -> dict[str, str]:
+    unique = list(dict.fromkeys(ids))
+    return {run.id: run.name for run in session.storage.runs.list(unique, limit=len(unique))} if unique else {}
+
+
+@click.command("patches", cls=Command)
+@click.option("--name", metavar="WORKFLOW", help="Of this workflow.")
+@pass_session
+def patches(session: Session, /, name: str | None) -> int:
+    """List how many unfinished runs still need each `patched` marker and each version: at none, its code can go.
+
+    \b
+    JSON: [{"name", "kind": "patch" or "version", "id", "runs"}]
+    """
+    rows = [row for row in session.storage.runs.needed_marks() if name in (None, row[0])]
+    documents = [dict(zip(("name", "kind", "id", "runs"), row, strict=True)) for row in rows]
+    head = ("workflow", "kind", "id", "unfinished runs")
+    emit(session, documents, lambda: table(session, head, rows, empty="no unfinished run needs one"))
+    return Exit.OK
+
+
+LOOKING = (list_, show, steps, graph, pending, patches)

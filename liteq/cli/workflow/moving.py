@@ -1,0 +1,112 @@
+"""The commands that move whole runs: export, import, gc."""
+
+from __future__ import annotations
+
+from typing import IO
+
+import click
+
+from liteq.cli.asking import confirm_deletion
+from liteq.cli.exits import Exit
+from liteq.cli.group import Command
+from liteq.cli.output import counted, emit, say
+from liteq.cli.session import Session, pass_session
+from liteq.cli.workflow.choosing import PAGE, found
+from liteq.exceptions import BadMessage
+from liteq.serialization import decode, encode
+from liteq.storage.storage import Storage
+from liteq.workflow.duration import seconds
+
+__all__ = ["MOVING", "bring"]
+
+
+@click.command("export", cls=Command)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@pass_session
+def export(session: Session, /, ids: tuple[str, ...]) -> int:
+    """Write runs with all their history, a line of JSON each, for `import` or `replay --from`.
+
+    Arguments and results are in it as they are, sensitive ones too.
+    """
+    for id_ in ids:  # all or none
+        found(session, id_)
+    for id_ in dict.fromkeys(ids):
+        click.echo(encode(session.storage.runs.export(id_), what=f"the run {id_!r}").decode())
+    return Exit.OK
+
+
+@click.command("import", cls=Command)
+@click.argument("file", type=click.File("rb"), default="-")
+@pass_session
+def import_(session: Session, /, file: IO[bytes]) -> int:
+    """Bring runs from FILE (or stdin), as `export` wrote them. An unfinished one is stuck until it is resumed.
+
+    Exits with 1 at the first id that is in use; the runs before it are there.
+
+    \b
+    JSON: [{"id"}]
+    """
+    ids = bring(session.app.storage, file)
+    emit(session, [{"id": id_} for id_ in ids], lambda: say(f"{counted(len(ids), 'run')} imported."))
+    return Exit.OK
+
+
+def bring(storage: Storage, file: IO[bytes]) -> list[str]:
+    """Write each run of an export into `storage`; their ids."""
+    ids: list[str] = []
+    for n, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            document = decode(line)
+            if not isinstance(document, dict):
+                raise BadMessage("an object is meant to be there")
+            ids.append(storage.runs.bring(document))
+        except (BadMessage, KeyError, TypeError) as exc:
+            raise click.ClickException(f"line {n} is no run that `liteq workflow export` wrote: {exc!s:.300}") from None
+    return ids
+
+
+@click.command("gc", cls=Command)
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--older-than", metavar="SPAN", help="Ended for longer than this: 12h, 30d; default: workflow_expires.")
+@click.option("-y", "--yes", "-f", "--force", "sure", is_flag=True, help="Do not ask.")
+@pass_session
+def gc(session: Session, /, ids: tuple[str, ...], older_than: str | None, sure: bool) -> int:
+    """Delete ended runs with their history: those of IDs, or all that ended long ago, as workers do by themselves.
+
+    Asks first with --older-than.
+
+    \b
+    JSON: [{"deleted"}]
+    """
+    if ids and older_than:
+        raise click.UsageError("give IDs or --older-than, not both")
+    storage = session.storage.runs
+    if ids:
+        for id_ in ids:
+            found(session, id_)
+        deleted = storage.delete(list(dict.fromkeys(ids)))
+    else:
+        age_s = session.app.conf.workflow_expires
+        if older_than is not None:
+            try:
+                age_s = seconds(older_than, "--older-than")
+            except ValueError as exc:
+                raise click.UsageError(str(exc)) from None
+            age_s = age_s or 0.001  # 0 would mean: never
+            confirm_deletion(f"all runs that ended more than {older_than} ago", sure=sure, option="--yes")
+        deleted = 0
+        while n := storage.expire(age_s, limit=PAGE):
+            deleted += n
+
+    def write() -> None:
+        say(f"{counted(deleted, 'run')} deleted." if ids else f"{counted(deleted, 'row')} deleted.")
+        if ids and deleted < len(set(ids)):
+            say("The others have not ended, or something that is unfinished still needs them.")
+
+    emit(session, [{"deleted": deleted}], write)
+    return Exit.FAILED if ids and deleted < len(set(ids)) else Exit.OK
+
+
+MOVING = (export, import_, gc)

@@ -1,0 +1,52 @@
+"""A run's history against the code of this process: would its body ask for what is recorded?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from liteq.context import App
+from liteq.message import Flag, Lease, Park, RunFacts
+from liteq.serialization import decode_error
+from liteq.storage.runs.records import RunRecord
+
+__all__ = ["compared"]
+
+NO_TOKEN = -1  # of no lease: whatever a body would write under it is refused
+
+
+def compared(app: App, run: RunRecord) -> dict[str, Any]:
+    """Run the body of `run` up to the end of its history; a JSON object that says whether it went along.
+
+    Nothing is executed and nothing is written: the body is left before the first call that history does not answer.
+    """
+    from liteq.workflow.activation import activate
+
+    steps = app.storage.runs.steps(run.id)
+    found: dict[str, Any] = {
+        "id": run.id, "name": run.name, "status": run.status, "steps": len(steps), "ok": True,
+        "position": None, "recorded": None, "found": None, "error": None,
+    }  # fmt: skip
+    if not steps or run.is_step:
+        return found
+    outcome = activate(app, _lease(run), hostname="replay", stop=lambda: True)
+    if not isinstance(outcome, Park) or outcome.state != "stuck":
+        return found
+    error = decode_error(outcome.error) if outcome.error else None
+    found |= {"ok": False, "error": "unknown" if error is None else f"{error.type}: {error.message}"}
+    if error is not None and error.type == "NonDeterminism" and len(error.args) == 3:
+        found |= dict(zip(("position", "recorded", "found"), error.args, strict=True))
+    return found
+
+
+def _lease(run: RunRecord) -> Lease:
+    """A lease that a worker could have, but for its token."""
+    facts = RunFacts(
+        run.version, run.gen, run.started_ms or run.created_ms, run.started_ms or run.created_ms, None, None, "", None,
+        0, 0, 0,
+    )  # fmt: skip
+    return Lease(
+        seq=run.number, token=NO_TOKEN, id=run.id, task=run.name, payload=run.payload, options=run.options,
+        queue=run.queue, priority=run.priority, due_ms=run.created_ms, expires_ms=None, retries=0, crashes=0,
+        flags=Flag.RUN | Flag.HISTORY, root_id=run.root_id, parent_id=run.parent_id, group_id=None, awaits=None,
+        run=tuple(facts),
+    )  # fmt: skip

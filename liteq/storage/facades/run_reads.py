@@ -1,0 +1,80 @@
+"""Reading runs: one consistent snapshot a method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from liteq.storage.facades.base import Facade
+from liteq.storage.runs import backlog as _backlog
+from liteq.storage.runs import listing as _listing
+from liteq.storage.runs import memo as _memo
+from liteq.storage.runs import showing as _showing
+from liteq.storage.runs import transfer as _transfer
+from liteq.storage.runs.records import Approval, Chunk, MemoStats, RunRecord, RunStep, RunsWaiting
+
+__all__ = ["RunReads"]
+
+Page = list[RunRecord]
+
+
+class RunReads(Facade):
+    """Runs, by those who look at them."""
+
+    def find(self, run_id: str) -> RunRecord | None:
+        """The run of this id, with what it waits for; None where there is none."""
+        with self._driver.read() as tx:
+            return _listing.find(tx, run_id)
+
+    def steps(self, run_id: str) -> list[RunStep]:
+        """The steps of a run in the order in which they began, with what executes now. Raises RunNotFound."""
+        with self._driver.read() as tx:
+            return _listing.steps(tx, run_id)
+
+    def approvals(self, run_id: str | None = None, *, limit: int = 1_000) -> list[Approval]:
+        """The open approvals of a run, or (None) of all runs, the oldest first. Raises RunNotFound."""
+        with self._driver.read() as tx:
+            return _listing.approvals(tx, run_id, limit=limit)
+
+    def state(self, run_id: str) -> dict[str, bytes]:
+        """The values that the run has set, by key."""
+        with self._driver.read() as tx:
+            return _showing.state(tx, run_id)
+
+    def chunks(self, run_id: str, stream: str, *, after: int = 0, limit: int = 1_000) -> tuple[list[Chunk], bool]:
+        """Chunks of a stream behind the offset `after`, and whether no more come: the run has ended, or is unknown."""
+        with self._driver.read() as tx:
+            return _showing.chunks(tx, run_id, stream, after=after, limit=limit)
+
+    def waiting(self) -> RunsWaiting:
+        """How many runs wait, are paused or stuck, and how many approvals are open; of each some thousand at most."""
+        with self._driver.read() as tx:
+            return _backlog.waiting(tx)
+
+    def needed_marks(self) -> list[tuple[str, str, str, int]]:
+        """The needs of unfinished runs: (name of the workflow, "patch" or "version", its id, how many runs)."""
+        with self._driver.read() as tx:
+            return _listing.needed_marks(tx)
+
+    def export(self, run_id: str) -> dict[str, Any]:
+        """A run with its rows, as a document for `bring`; bytes are there as they are. Raises RunNotFound."""
+        with self._driver.read() as tx:
+            return _transfer.export(tx, run_id)
+
+    def memo_stats(self) -> list[MemoStats]:
+        """The content of the memo, by the name of the step."""
+        with self._driver.read() as tx:
+            return _memo.stats(tx)
+
+    def list(
+        self, ids: Sequence[str] = (), *, name: str | None = None, status: str | None = None, tags: Sequence[str] = (),
+        since_ms: int | None = None, limit: int = 100, after: str | None = None,
+    ) -> Page:  # fmt: skip
+        """Runs, the newest first: of these ids, or those that fit; those started before the run `after`.
+
+        Raises ValueError for an unknown status, RunNotFound for an unknown `after`.
+        """
+        with self._driver.read() as tx:
+            return _listing.list_runs(
+                tx, ids, name=name, status=status, tags=tags, since_ms=since_ms, limit=limit, after=after
+            )

@@ -1,0 +1,243 @@
+"""Runs, by the processes that execute them; one transaction a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
+
+from liteq.clock import Clock
+from liteq.exceptions import LeaseLost
+from liteq.message import Batch, Hold, Lease, Message, StepRow
+from liteq.storage import enqueue as _enqueue
+from liteq.storage import event_log as _event_log
+from liteq.storage.driver import Bell, Driver, Promise
+from liteq.storage.facades.base import Facade
+from liteq.storage.facades.step_transaction import StepTransaction
+from liteq.storage.interrupts import closes_itself, give_up
+from liteq.storage.runs import executing as _executing
+from liteq.storage.runs import history as _history
+from liteq.storage.runs import memo as _memo
+from liteq.storage.runs import showing as _showing
+from liteq.storage.runs import starting as _starting
+from liteq.storage.runs import stuck as _stuck
+from liteq.storage.runs.executing import Slots
+from liteq.storage.runs.records import Asked, Event, History, MemoTaken, Started
+
+__all__ = ["RunWrites"]
+
+
+class RunWrites(Facade):
+    """Runs, by those that start them and those that execute them. LeaseLost: the `Hold` is over, nothing was written.
+
+    Where a write returns an `Asked`, the body obeys it: a cancel, a pause or a timeout. It is told once.
+    """
+
+    def __init__(self, driver: Driver, clock: Clock, events_of: Callable[[Sequence[Message]], Sequence[bytes]]) -> None:
+        super().__init__(driver, clock)
+        self._events_of = events_of
+
+    def start(self, message: Message, *, on_conflict: str = "fail", event: Event | None = None) -> Started:
+        """Send a run (a message with Flag.RUN), with `event` to it in the same transaction.
+
+        Where a run of its id exists: "fail" is that one if workflow and payload are the same, else RunConflict;
+        "existing" that one; "renew" that one while it lives, else a new one; "replace" a new one, the old one
+        terminated. A new one takes the id over, and what was there under it goes.
+        """
+        events = self._events_of([message])
+        with self._driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
+            now_ms = self._clock.now_ms()
+            started = _starting.start(tx, message, on_conflict=on_conflict, event=event, now_ms=now_ms)
+            if events and started.new:
+                _event_log.write(tx, events, now_ms=now_ms)
+        return started
+
+    def history(self, run: int) -> History:
+        """The steps of the run of this row number, in its present generation, with the facts of now.
+
+        Raises LookupError where there is no such run.
+        """
+        with self._driver.read() as tx:
+            return _history.history(tx, run)
+
+    @closes_itself
+    def checkpoint(self, hold: Hold, step: StepRow, *, memo: tuple[str, int | None] | None = None) -> Asked | None:
+        """Record a call: one statement that also checks the lease and that nothing was asked.
+
+        An open row of its place is overwritten, an ended one stays. `memo`: (key, milliseconds for which it holds, None
+        for ever): its output is stored in the memo as well, and those that wait for it go on. What is asked of the run
+        by now is returned once; the row was written all the same. Raises LeaseLost.
+        """
+        try:
+            if memo is None and _executing.checkpoint_one(self._driver, hold, step):
+                return None
+            woke = False
+            with self._driver.write(Promise.ACCEPTED) as tx:
+                told = _executing.checkpoint(tx, hold, step)
+                if memo is not None:
+                    now_ms = self._clock.now_ms()
+                    woke = _memo.store(tx, memo[0], step, holds_ms=memo[1], now_ms=now_ms)
+            self._ring(work=woke)
+            return told
+        except BaseException as error:
+            give_up(error)
+            raise
+
+    def spawn(
+        self, hold: Hold, steps: Sequence[StepRow], batch: Batch, *, slots: Slots | None = None,
+        again: Collection[str] = (),
+    ) -> Asked | None:  # fmt: skip
+        """Record calls and send what they stand for, in one transaction; a place that is recorded already is left.
+
+        A step whose `child` is a message of `batch`, and which has not ended, waits for that message: one with
+        Flag.CHILD | Flag.LINKED. A canvas is waited for by an alias row in `batch`: a message that has Flag.ALIAS too,
+        and `awaits` the canvas's last node. `slots`: these children are some of a `map`, of which so many are to run at
+        once; the others wait for a slot, which each end hands on. Where something is asked, nothing is sent.
+        Raises LeaseLost, CanvasConflict.
+        """
+        events = self._events_of([m for m in batch.messages if m.awaits is None])
+        with self._driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
+            now_ms = self._clock.now_ms()
+            told = _executing.spawn(tx, hold, steps, batch, slots=slots, now_ms=now_ms, again=again)
+            if events and told is None:
+                _event_log.write(tx, events, now_ms=now_ms)
+        return told
+
+    def record(
+        self, hold: Hold, step: StepRow, *, batch: Batch | None = None, again: Collection[str] = (),
+        start: tuple[Message, str, Event | None] | None = None, send: tuple[str, str, bytes] | None = None,
+    ) -> Asked | None:  # fmt: skip
+        """Record a call with its effect, in one transaction: messages, the start of a run, or an event to a run.
+
+        The effect happens once: where the place is recorded already, nothing is done. `start`: message, on_conflict,
+        event; `send`: run id, name, payload. Where something is asked, nothing is done or recorded: inside a shield the
+        call is made again. Raises LeaseLost, RunConflict, RunEnded, CanvasConflict.
+        """
+        messages = [*(batch.messages if batch else ()), *([start[0]] if start else ())]
+        events = self._events_of(messages)
+        with self._driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
+            now_ms = self._clock.now_ms()
+            first, told = _executing.record(tx, hold, step)
+            if first:
+                if batch is not None:
+                    _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
+                if start is not None:
+                    _starting.start(tx, start[0], on_conflict=start[1], event=start[2], now_ms=now_ms)
+                if send is not None:
+                    _starting.send(tx, *send, dedup=None, now_ms=now_ms)
+                if events:
+                    _event_log.write(tx, events, now_ms=now_ms)
+        return told
+
+    def take_event(self, hold: Hold, step: StepRow, name: str) -> StepRow | None:
+        """Take the oldest event of `name` out of the inbox and record it at `step`'s place; the ended row.
+
+        None, and nothing is written, where there is none, or something is asked. Raises LeaseLost.
+        """
+        with self._driver.read() as tx:
+            if not _executing.has_event(tx, hold, name):
+                return None
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            return _executing.take_event(tx, hold, step, name, now_ms=self._clock.now_ms())
+
+    def children(self, hold: Hold) -> list[StepRow]:
+        """The rows of those children of the run that have ended by now: for a body that asks `handle.done`."""
+        with self._driver.read() as tx:
+            return _executing.children(tx, hold)
+
+    def cancel_children(self, hold: Hold, places: Sequence[tuple[str, int]]) -> None:
+        """Cancel the children of these calls, (scope, pos), as far as they have not ended; their rows end as theirs do.
+
+        Raises LeaseLost.
+        """
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            _executing.cancel_places(tx, hold, places, now_ms=self._clock.now_ms())
+        self._ring(done=True, work=True)
+
+    def transaction(self, hold: Hold) -> AbstractContextManager[StepTransaction]:
+        """A transaction of a step in the queue's own file; it commits when the block ends after its checkpoint.
+
+        Nothing is locked before its first call. Left by an exception, or without a checkpoint: rolled back.
+        """
+        return StepTransaction(self._driver, self._clock, self._events_of, hold)
+
+    # -- the memo ----------------------------------------------------------------------------------------------------
+
+    def memo(self, hold: Hold, key: str, name: str) -> MemoTaken:
+        """Look for a result under `key`, of the step `name`; where none is and nobody computes it, claim it.
+
+        The claim holds as long as the lease. Raises LeaseLost.
+        """
+        with self._driver.read() as tx:
+            output = _memo.look(tx, key, now_ms=self._clock.now_ms())
+        if output is not None:
+            return MemoTaken(output, mine=False)
+        with self._driver.write(Promise.PROGRESS) as tx:
+            _executing.hold_on(tx, hold)
+            return _memo.claim(tx, hold, key, name, now_ms=self._clock.now_ms())
+
+    def drop_memo(self, hold: Hold, key: str) -> None:
+        """Give a claim up, since the step failed: the next one that waits computes it."""
+        with self._driver.write(Promise.PROGRESS) as tx:
+            woke = _memo.drop(tx, hold, key, now_ms=self._clock.now_ms())
+        self._ring(work=woke)
+
+    # -- what it shows -----------------------------------------------------------------------------------------------
+
+    def set_state(self, hold: Hold, key: str, value: bytes) -> None:
+        """Store a value that readers of the run see at once. Raises LeaseLost."""
+        if not _showing.set_value(self._driver, hold, key, value):
+            raise LeaseLost(f"run {hold.run}")
+
+    def tag(self, hold: Hold, tags: Sequence[str]) -> None:
+        """Add tags. Raises LeaseLost."""
+        for tag in tags:
+            if not _showing.tag_under(self._driver, hold, tag):
+                raise LeaseLost(f"run {hold.run}")
+
+    def emit(self, hold: Hold, stream: str, step: StepRow, chunks: Sequence[bytes], attempt: int | None = None) -> int:
+        """Add chunks of the step at (`step.scope`, `step.pos`) to a stream; the attempt that they bear.
+
+        `attempt`: None at the first chunks of an execution: one more than the last that the step's chunks bear. Raises
+        LeaseLost.
+        """
+        with self._driver.write(Promise.PROGRESS, Bell.DONE) as tx:
+            _executing.hold_on(tx, hold)
+            return _showing.emit(tx, hold, stream, step, chunks, attempt)
+
+    def asked(self, hold: Hold) -> Asked | None:
+        """The request to the run that no write has told it of yet; a read, for long steps. Raises LeaseLost."""
+        with self._driver.read() as tx:
+            return _executing.asked(tx, hold)
+
+    def compensated(self, hold: Hold) -> None:
+        """Note that a compensation is about to run: `retry` is refused from now on. Raises LeaseLost."""
+        if not _executing.mark_compensated(self._driver, hold):
+            raise LeaseLost(f"run {hold.run}")
+
+    # -- workers -----------------------------------------------------------------------------------------------------
+
+    def show(self, executing: Iterable[tuple[int, int, bytes | None]]) -> None:
+        """Note what runs execute, as (row number, token, JSON): for `steps()`.
+
+        The JSON is an array of objects with scope, pos, kind, name, key and started_ms; None for nothing any more.
+        """
+        rows = list(executing)
+        if rows:
+            with self._driver.write(Promise.PROGRESS) as tx:
+                _executing.show(tx, rows)
+
+    def claim_stuck(
+        self, queues: Sequence[str], *, worker: int, fingerprint: str, limit: int, visibility_s: float
+    ) -> list[Lease]:
+        """Lease runs that are stuck, and that code of this fingerprint has not tried since they last went on.
+
+        Only a read where there are none.
+        """
+        with self._driver.read() as tx:
+            if not _stuck.untried(tx, queues, fingerprint, limit=1):
+                return []
+        with self._driver.write(Promise.PROGRESS) as tx:
+            visibility_ms, now_ms = int(visibility_s * 1000), self._clock.now_ms()
+            return _stuck.claim(
+                tx, queues, fingerprint, worker=worker, limit=limit, visibility_ms=visibility_ms, now_ms=now_ms
+            )

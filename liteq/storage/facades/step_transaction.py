@@ -1,0 +1,93 @@
+"""A step's own transaction in the queue's file: what it writes and its checkpoint are one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Self
+
+from liteq.clock import Clock
+from liteq.exceptions import WorkflowError
+from liteq.message import Batch, Hold, Message, StepRow
+from liteq.storage import enqueue as _enqueue
+from liteq.storage import event_log as _event_log
+from liteq.storage.driver import Bell, Driver, Promise, Row, Transaction
+from liteq.storage.runs import executing as _executing
+from liteq.storage.runs import showing as _showing
+from liteq.storage.runs.records import Asked
+
+__all__ = ["StepTransaction"]
+
+REFUSED = ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "ATTACH", "DETACH", "PRAGMA", "VACUUM")
+
+
+class StepTransaction:
+    """A transaction under a run's lease. The write lock is taken at its first call, not before."""
+
+    def __init__(
+        self, driver: Driver, clock: Clock, events_of: Callable[[Sequence[Message]], Sequence[bytes]], hold: Hold
+    ) -> None:
+        self._driver, self._clock, self._events_of, self._hold = driver, clock, events_of, hold
+        self._block: AbstractContextManager[Transaction] | None = None
+        self._tx: Transaction | None = None
+        self._bells: set[Bell] = set()
+        self._recorded = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        block, self._block, self._tx = self._block, None, None
+        if block is None:
+            return
+        if kind is None and not self._recorded:
+            unrecorded = WorkflowError("a transactional step ended without its checkpoint: nothing was written")
+            block.__exit__(WorkflowError, unrecorded, None)
+            raise unrecorded
+        block.__exit__(kind, error, trace)
+        for bell in self._bells if kind is None else ():
+            self._driver.ring(bell)
+
+    @property
+    def open(self) -> bool:
+        """Whether it has the write lock: something was written or read in it."""
+        return self._tx is not None
+
+    def _begun(self) -> Transaction:
+        if self._tx is None:
+            block = self._driver.write(Promise.ACCEPTED)
+            self._tx = block.__enter__()
+            self._block = block
+            _executing.hold_on(self._tx, self._hold)
+        return self._tx
+
+    def execute(self, sql: str, params: Any = ()) -> list[Row]:
+        """Run one statement of the caller's; all its rows. Raises WorkflowError for one that would end the commit."""
+        word = sql.lstrip().partition(" ")[0].rstrip(";").upper()
+        if word in REFUSED:
+            raise WorkflowError(f"{word} inside a transactional step: liteq begins and commits it with its checkpoint")
+        return self._begun().execute(sql, params)
+
+    def enqueue(self, batch: Batch, *, again: Collection[str] = ()) -> list[str]:
+        """As `Storage.enqueue`, as a part of this transaction."""
+        events = self._events_of(batch.messages)
+        tx, now_ms = self._begun(), self._clock.now_ms()
+        ids = _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
+        if events:
+            _event_log.write(tx, events, now_ms=now_ms)
+        self._bells.add(Bell.WORK)
+        return ids
+
+    def emit(self, stream: str, step: StepRow, chunks: Sequence[bytes], attempt: int | None = None) -> int:
+        """As `Runs.emit`, as a part of this transaction."""
+        self._bells.add(Bell.DONE)
+        return _showing.emit(self._begun(), self._hold, stream, step, chunks, attempt)
+
+    def checkpoint(self, step: StepRow) -> Asked | None:
+        """As `Runs.checkpoint`, as a part of this transaction; the last call of the block. Raises LeaseLost."""
+        told = _executing.checkpoint(self._begun(), self._hold, step)
+        self._recorded = True
+        return told

@@ -1,0 +1,177 @@
+"""A run goes on from an earlier point: after a failure, in a copy, or from an earlier step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from liteq.exceptions import RunConflict, RunNotFound, WorkflowError
+from liteq.message import Flag, StepRow, new_id
+from liteq.serialization import decode_error
+from liteq.states import FINISHED, State, sql_list
+from liteq.storage.dead import requeue
+from liteq.storage.driver import Transaction
+from liteq.storage.endings import cancel_children
+from liteq.storage.runs.asks import Found, find_run
+from liteq.storage.steps import rows
+
+__all__ = ["fork", "requeue_all", "retry", "rewind"]
+
+RETRY = """
+UPDATE liteq_runs SET deadline_ms = :now_ms + timeout_ms, asked = NULL, parked = NULL, tried = NULL, need = NULL
+ WHERE run = :run
+"""
+REWOUND = "UPDATE liteq_runs SET compensated = 0 WHERE run = ?"
+FORGET = "DELETE FROM liteq_steps WHERE run = ? AND gen = ? AND scope = ? AND pos = ?"
+FORGET_BODY = "DELETE FROM liteq_step_bodies WHERE run = ? AND gen = ? AND scope = ? AND pos = ?"
+# The child of a call that is made again has the same id.
+RENAME = "UPDATE liteq_messages SET id = ? WHERE id = ?"
+AGAIN = f"""
+UPDATE liteq_messages SET state = 'pending', due_ms = :now_ms, delay_ms = NULL, result = NULL, error = NULL,
+       progress = NULL, finished_ms = NULL, retries = 0, crashes = 0, reaps = 0
+ WHERE seq = :run AND state IN {sql_list({*FINISHED, State.BLOCKED, State.SCHEDULED, State.PENDING, State.HELD})}
+"""
+EARLIER = "SELECT count(*) FROM liteq_steps WHERE run = ? AND gen < ?"
+CLEAR_BODY = "DELETE FROM liteq_bodies WHERE ref = ?"
+BACK_IN_INBOX = "INSERT INTO liteq_inbox (run_id, name, payload, taken, created_ms) VALUES (?, ?, ?, 0, ?)"
+IN_USE = """
+SELECT 1 FROM liteq_messages WHERE id = :id UNION ALL SELECT 1 FROM liteq_groups WHERE id = :id
+"""
+FORK = f"""
+INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, created_ms, flags, position)
+SELECT :new, task, queue, priority, 'pending', payload, options, :now_ms, :now_ms,
+       (flags & {Flag.IGNORE_RESULT | Flag.TRACK_STARTED}) | {Flag.RUN | Flag.HISTORY}, 0
+  FROM liteq_messages WHERE seq = :run
+RETURNING seq
+"""
+FORK_BODY = """
+INSERT INTO liteq_bodies (ref, body) SELECT 2 * :new, body FROM liteq_bodies WHERE ref = 2 * :run
+"""
+FORK_RUN = """
+INSERT INTO liteq_runs (run, name, step, version, input, timeout_ms, started_ms, gen_ms, deadline_ms, marks,
+                        forked_from, seed, ends, fails)
+SELECT :new, name, 0, version, input, timeout_ms, started_ms, gen_ms, :now_ms + timeout_ms, marks, :id,
+       coalesce(seed, :id), ends, fails
+  FROM liteq_runs WHERE run = :run
+"""
+FORK_TAGS = "INSERT INTO liteq_run_tags (tag, run) SELECT tag, :new FROM liteq_run_tags WHERE run = :run"
+CUT_OFF = frozenset({"RunCancelled", "TaskRevokedError"})
+
+
+class Undone(WorkflowError):
+    """Raised for a run that cannot go on, since its compensations have run."""
+
+
+def in_order(steps: Iterable[StepRow]) -> list[StepRow]:
+    """`steps` in the order in which they began."""
+    return sorted(steps, key=lambda step: (step.started_ms, step.scope, step.pos))
+
+
+def _behind(tx: Transaction, run: Found, before: int) -> tuple[list[StepRow], list[StepRow]]:
+    """The steps of the present generation before number `before`, and the others."""
+    steps = in_order(rows.read(tx, run.seq, run.gen))
+    if run.gen:
+        first = int(tx.execute(EARLIER, (run.seq, run.gen))[0][0])
+        if before <= first:
+            raise WorkflowError(
+                f"step {before} of {run.id!r} is from before its last continue_as_new, and its arguments are gone: "
+                f"name a step from {first + 1} on"
+            )
+        before -= first
+    if before < 1:
+        raise ValueError(f"there is no step {before}: steps are counted from 1")
+    return steps[: before - 1], steps[before - 1 :]
+
+
+def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
+    """Let a failed run go on at the step that failed; False where it has not failed.
+
+    Raises RunNotFound, and WorkflowError where it was compensated.
+    """
+    run = find_run(tx, run_id)
+    if run.state != State.DEAD:
+        return False
+    if run.compensated:
+        raise Undone(f"run {run_id!r} has undone its steps: fork it, or start another one")
+    steps = rows.read(tx, run.seq, run.gen)
+    _forget(tx, run, _failed(steps), now_ms=now_ms, events=False)
+    if not requeue(tx, [run_id], now_ms=now_ms):
+        return False
+    tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
+    return True
+
+
+def requeue_all(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str]:
+    """Put dead letters back in their queue; runs among them go on at the step that failed. The ids that are back.
+
+    A run that has undone its steps is left out.
+    """
+    back = []
+    for id_ in ids:
+        try:
+            if retry(tx, id_, now_ms=now_ms):
+                back.append(id_)
+        except RunNotFound:
+            back += requeue(tx, [id_], now_ms=now_ms)
+        except Undone:
+            continue
+    return back
+
+
+def _failed(steps: Sequence[StepRow]) -> list[StepRow]:
+    """The step that failed last, and those that were cut off because of it."""
+    failed = [step for step in steps if step.error is not None and step.ended_ms is not None]
+    own = [step for step in failed if not _was_cut_off(step)]
+    if not own:
+        return failed
+    last = max(own, key=lambda step: (step.ended_ms or 0, step.ended or 0, step.started_ms, step.pos))
+    return [last, *(step for step in failed if step not in own and (step.ended_ms or 0) >= (last.ended_ms or 0))]
+
+
+def _was_cut_off(step: StepRow) -> bool:
+    return step.error is not None and decode_error(step.error).type in CUT_OFF
+
+
+def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: int, events: bool) -> None:
+    """Delete step rows; their children that have not ended are cancelled, and give their ids up.
+
+    `events`: what such a row has taken is in the inbox again.
+    """
+    children = [step.child for step in steps if step.child is not None]
+    cancel_children(tx, [step.child for step in steps if step.child and step.ended_ms is None], now_ms=now_ms)
+    tx.executemany(RENAME, [(new_id(), child) for child in children])
+    if events:
+        taken = [step for step in steps if step.kind == "event" and step.output is not None]
+        tx.executemany(BACK_IN_INBOX, [(run.id, step.name, step.output, now_ms) for step in taken])
+    places = [(run.seq, run.gen, step.scope, step.pos) for step in steps]
+    tx.executemany(FORGET, places)
+    tx.executemany(FORGET_BODY, places)
+
+
+def rewind(tx: Transaction, run_id: str, before: int, *, now_ms: int) -> None:
+    """Let a run go on behind the steps before number `before`. Raises RunNotFound, WorkflowError."""
+    run = find_run(tx, run_id)
+    if run.leased:
+        raise WorkflowError(f"run {run_id!r} is running: pause() it first")
+    if run.ended and run.flags & Flag.LINKED:
+        raise WorkflowError(f"run {run_id!r} has ended, and what follows has taken its end: fork() it")
+    _, gone = _behind(tx, run, before)
+    _forget(tx, run, gone, now_ms=now_ms, events=True)
+    tx.executemany(CLEAR_BODY, [(2 * run.seq + 1,)])
+    tx.executemany(AGAIN, [{"run": run.seq, "now_ms": now_ms}])
+    tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
+    tx.executemany(REWOUND, [(run.seq,)])
+
+
+def fork(tx: Transaction, run_id: str, before: int, *, new: str, now_ms: int) -> str:
+    """Start a run under `new` with the steps of another before number `before` that have ended. Raises RunConflict."""
+    run = find_run(tx, run_id)
+    if tx.execute(IN_USE, {"id": new}):
+        raise RunConflict(f"the id {new!r} is in use: choose another one for the fork")
+    kept, _ = _behind(tx, run, before)
+    for (seq,) in tx.execute(FORK, {"new": new, "run": run.seq, "now_ms": now_ms}):
+        where = {"new": seq, "run": run.seq}
+        tx.executemany(FORK_BODY, [where])
+        tx.executemany(FORK_RUN, [{**where, "id": run.id, "now_ms": now_ms}])
+        tx.executemany(FORK_TAGS, [where])
+        rows.write_new(tx, seq, 0, [step for step in kept if step.ended_ms is not None])
+    return new

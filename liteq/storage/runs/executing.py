@@ -1,0 +1,235 @@
+"""The writes of a process that executes a run: each under the run's lease; a worker that lost it writes nothing.
+
+The child writes its checkpoints itself (docs/adr/0020): one statement where nothing is amiss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from liteq.exceptions import LeaseLost, RunCancelled
+from liteq.message import Batch, Flag, Hold, Message, StepRow
+from liteq.serialization import encode_error
+from liteq.states import UNFINISHED, sql_list
+from liteq.storage.driver import LOCK, Driver, Transaction
+from liteq.storage.endings import cancel_children
+from liteq.storage.enqueue import place
+from liteq.storage.payloads import INLINE_BYTES
+from liteq.storage.runs.records import Asked
+from liteq.storage.steps import rows
+from liteq.storage.steps.suspend import take_from_inbox
+from liteq.storage.steps.wake import HELD, SLOT, Waiting, deliver, end_step
+
+__all__ = [
+    "Slots", "asked", "cancel_places", "checkpoint", "checkpoint_one", "children", "has_event", "hold_on",
+    "mark_compensated", "obey", "record", "show", "spawn", "take_event",
+]  # fmt: skip
+
+HELD_BY = f"""
+SELECT m.id, m.flags, r.asked, r.reason FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = m.seq
+ WHERE m.seq = ? AND m.state = 'leased' AND m.token = ? {LOCK}
+"""
+LOOK = """
+SELECT m.id, m.flags, r.asked, r.reason FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = m.seq
+ WHERE m.seq = ? AND m.state = 'leased' AND m.token = ?
+"""
+ID = "SELECT id FROM liteq_messages WHERE seq = ?"
+OBEYED = f"UPDATE liteq_messages SET flags = flags & {~Flag.ASKED} WHERE seq = ?"
+SPAWNED = "UPDATE liteq_runs SET spawned = spawned + ? WHERE run = ?"
+RUNNING = f"SELECT count(*) FROM liteq_messages WHERE awaits = ? AND state IN {sql_list(UNFINISHED)}"
+HAS_SLOT = "UPDATE liteq_messages SET awaits = ? WHERE id = ?"
+WAITS_FOR_SLOT = "UPDATE liteq_messages SET awaits = ?, state = 'blocked' WHERE id = ?"
+CHILDREN = """
+SELECT scope, pos FROM liteq_steps WHERE run = ? AND gen = ? AND child IS NOT NULL AND ended_ms IS NOT NULL
+"""
+CHILD_AT = """
+SELECT child FROM liteq_steps
+ WHERE run = ? AND gen = ? AND scope = ? AND pos = ? AND child IS NOT NULL AND ended_ms IS NULL
+"""
+UNTAKE = """
+UPDATE liteq_steps SET output = NULL, error = ? WHERE run = ? AND gen = ? AND scope = ? AND pos = ?
+"""
+IN_FRONT = """
+INSERT INTO liteq_inbox (id, run_id, name, payload, taken, created_ms)
+SELECT coalesce(min(id), 1) - 1, ?, ?, ?, 0, ? FROM liteq_inbox
+"""
+SHOW = """
+UPDATE liteq_runs SET now = :now
+ WHERE run = :run AND EXISTS (
+    SELECT 1 FROM liteq_messages AS m WHERE m.seq = :run AND m.state = 'leased' AND m.token = :token)
+"""
+COMPENSATED = """
+UPDATE liteq_runs SET compensated = 1
+ WHERE run = :run AND EXISTS (
+    SELECT 1 FROM liteq_messages AS m WHERE m.seq = :run AND m.state = 'leased' AND m.token = :token)
+"""
+
+
+class _Held(NamedTuple):
+    id: str
+    flags: int
+    asked: str | None
+    reason: str
+
+
+class Slots(NamedTuple):
+    """The limit of one `map`: its `name`, unique in the run's generation, and how many may run at once."""
+
+    name: str
+    limit: int
+
+
+def hold_on(tx: Transaction, hold: Hold) -> _Held:
+    """The run under `hold`, locked. Raises LeaseLost."""
+    for row in tx.execute(HELD_BY, (hold.run, hold.token)):
+        return _Held._make(row)
+    raise _lost(tx, hold)
+
+
+def _lost(tx: Transaction, hold: Hold) -> LeaseLost:
+    for (id_,) in tx.execute(ID, (hold.run,)):
+        return LeaseLost(id_)
+    return LeaseLost(f"run {hold.run}")
+
+
+def obey(tx: Transaction, hold: Hold, held: _Held) -> Asked | None:
+    """The request to the run: told once, what it checkpoints from now on is its clean-up."""
+    if not held.flags & Flag.ASKED:
+        return None
+    tx.executemany(OBEYED, [(hold.run,)])
+    return Asked(held.asked, held.reason) if held.asked is not None else None
+
+
+def asked(tx: Transaction, hold: Hold) -> Asked | None:
+    """The request to the run that is not told yet; a read. Raises LeaseLost."""
+    for row in tx.execute(LOOK, (hold.run, hold.token)):
+        held = _Held._make(row)
+        return Asked(held.asked, held.reason) if held.flags & Flag.ASKED and held.asked is not None else None
+    raise _lost(tx, hold)
+
+
+def checkpoint_one(driver: Driver, hold: Hold, step: StepRow) -> bool:
+    """Record a call by one statement; False where that takes a look: it was not written, or nobody knows."""
+    if step.output is not None and len(step.output) > INLINE_BYTES:
+        return False
+    return driver.change(rows.CHECKPOINT, rows.checkpoint_params(hold, step)) == 1
+
+
+def checkpoint(tx: Transaction, hold: Hold, step: StepRow) -> Asked | None:
+    """Record a call, whatever is asked; what is. Raises LeaseLost."""
+    held = hold_on(tx, hold)
+    rows.write(tx, hold.run, hold.gen, [step])
+    return obey(tx, hold, held)
+
+
+def record(tx: Transaction, hold: Hold, step: StepRow) -> tuple[bool, Asked | None]:
+    """Record a call whose effect belongs to this transaction: whether it is to be made now, or what is asked instead.
+
+    Where something is asked nothing is written: the call is made again, or not at all. Raises LeaseLost.
+    """
+    told = obey(tx, hold, hold_on(tx, hold))
+    if told is not None:
+        return False, told
+    return rows.write_new(tx, hold.run, hold.gen, [step]) == 1, None
+
+
+def spawn(
+    tx: Transaction, hold: Hold, steps: Sequence[StepRow], batch: Batch, *, slots: Slots | None, now_ms: int,
+    again: Collection[str] = (),
+) -> Asked | None:  # fmt: skip
+    """Record calls and send what they stand for. Where something is asked, nothing is sent. Raises LeaseLost."""
+    told = obey(tx, hold, hold_on(tx, hold))
+    if told is not None:
+        return told
+    fresh = [step for step in steps if rows.write_new(tx, hold.run, hold.gen, [step])]
+    if not fresh:
+        return None
+    known = {step.child for step in steps} - {step.child for step in fresh}
+    waited = {step.child for step in fresh if step.ended_ms is None}
+    aliased = {m.awaits for m in batch.messages if m.flags & Flag.ALIAS}
+    messages = [_awaited(m, waited, aliased) for m in batch.messages if m.id not in known]
+    place(tx, Batch(messages, batch.groups), now_ms=now_ms, again=again)
+    if slots is not None:
+        _give_slots(tx, hold, slots, [step.child for step in fresh if step.child is not None])
+    tx.executemany(SPAWNED, [(len(waited), hold.run)])
+    return None
+
+
+def _awaited(message: Message, children: Collection[str | None], aliased: Collection[str | None]) -> Message:
+    """`message`, known to have followers where a step row waits for it, or an alias stands for it."""
+    if message.id in children:
+        return replace(message, flags=message.flags | Flag.CHILD | Flag.LINKED)
+    if message.id in aliased:
+        return replace(message, flags=message.flags | Flag.LINKED)
+    return message
+
+
+def _give_slots(tx: Transaction, hold: Hold, slots: Slots, children: Sequence[str]) -> None:
+    """Let as many of `children` run as the limit leaves room for; the others wait for a slot."""
+    name = f"{hold.run} {hold.gen} {slots.name}"
+    room = max(0, slots.limit - int(tx.execute(RUNNING, (HELD + name,))[0][0]))
+    tx.executemany(HAS_SLOT, [(HELD + name, child) for child in children[:room]])
+    tx.executemany(WAITS_FOR_SLOT, [(SLOT + name, child) for child in children[room:]])
+
+
+def has_event(tx: Transaction, hold: Hold, name: str) -> bool:
+    """Whether an event of `name` is in the run's inbox; a read. Raises LeaseLost."""
+    for row in tx.execute(LOOK, (hold.run, hold.token)):
+        return rows.has_event(tx, row[0], name)
+    raise _lost(tx, hold)
+
+
+def take_event(tx: Transaction, hold: Hold, step: StepRow, name: str, *, now_ms: int) -> StepRow | None:
+    """Take the oldest event of `name` out of the inbox and record it; None, and nothing is written: there is none."""
+    held = hold_on(tx, hold)
+    if held.flags & Flag.ASKED:
+        return None
+    place_ = Waiting(hold.run, hold.gen, step.scope, step.pos, None, 0)
+    if not rows.has_event(tx, held.id, name):
+        return None
+    rows.write(tx, hold.run, hold.gen, [step])
+    take_from_inbox(tx, held.id, name, place_, now_ms=now_ms)
+    return rows.read_one(tx, hold.run, hold.gen, step.scope, step.pos)
+
+
+def children(tx: Transaction, hold: Hold) -> list[StepRow]:
+    """The rows of the run's children that have ended."""
+    found = [rows.read_one(tx, hold.run, hold.gen, *place_) for place_ in tx.execute(CHILDREN, (hold.run, hold.gen))]
+    return [row for row in found if row is not None]
+
+
+def cancel_places(tx: Transaction, hold: Hold, places: Iterable[tuple[str, int]], *, now_ms: int) -> None:
+    """Cancel the children of these calls, as far as they have not ended; end their waits. Raises LeaseLost."""
+    held = hold_on(tx, hold)
+    places = list(places)
+    ids = [child for place_ in places for (child,) in tx.execute(CHILD_AT, (hold.run, hold.gen, *place_))]
+    cancel_children(tx, ids, now_ms=now_ms)
+    for place_ in places:
+        step = rows.read_one(tx, hold.run, hold.gen, *place_)
+        if step is not None and step.child is None and step.kind in ("event", "timer"):
+            _give_up_wait(tx, hold, held.id, step, now_ms=now_ms)
+
+
+def _give_up_wait(tx: Transaction, hold: Hold, run_id: str, step: StepRow, *, now_ms: int) -> None:
+    """End a wait that a race has lost interest in; the event that it has got is the next one's."""
+    if step.ended_ms is None:
+        error = encode_error(RunCancelled("the race was decided"))
+        waiting = Waiting(hold.run, hold.gen, step.scope, step.pos, None, 0)
+        end_step(tx, waiting, output=None, error=error, now_ms=now_ms)
+    elif step.kind == "event" and step.output is not None and step.error is None:
+        if not deliver(tx, hold.run, f"event {step.name}", step.output, now_ms=now_ms)[0]:
+            tx.executemany(IN_FRONT, [(run_id, step.name, step.output, now_ms)])
+        error = encode_error(RunCancelled("the race was decided"))
+        tx.executemany(UNTAKE, [(error, hold.run, hold.gen, step.scope, step.pos)])
+
+
+def show(tx: Transaction, executing: Iterable[tuple[int, int, bytes | None]]) -> None:
+    """Note what runs execute: (row number, token, JSON)."""
+    tx.executemany(SHOW, [{"run": run, "token": token, "now": now} for run, token, now in executing])
+
+
+def mark_compensated(driver: Driver, hold: Hold) -> bool:
+    """Note that a compensation is about to run; False where the lease is over."""
+    return driver.change(COMPENSATED, {"run": hold.run, "token": hold.token}) == 1

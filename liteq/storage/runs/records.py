@@ -1,0 +1,137 @@
+"""The data that readers and writers of runs exchange with the storage. Times are ms since the epoch, documents JSON."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from liteq.message import RunFacts, StepRow
+
+__all__ = [
+    "Approval", "Asked", "Chunk", "Event", "History", "MemoStats", "MemoTaken", "RunRecord", "RunStep", "RunsWaiting",
+    "Started",
+]  # fmt: skip
+
+
+Event = tuple[str, bytes]  # its name, its payload (JSON)
+
+
+class Started(NamedTuple):
+    """The effect of a start: the run's `id`, and whether it is `new`."""
+
+    id: str
+    new: bool
+
+
+class Asked(NamedTuple):
+    """A request to a run that executes, to be obeyed after the write that told it: "cancel", "pause", "timeout"."""
+
+    what: str
+    reason: str = ""
+
+
+class History(NamedTuple):
+    """The past of a run in its present generation: one snapshot. `steps` are in the order of their places."""
+
+    facts: RunFacts
+    steps: list[StepRow]
+    marks: frozenset[str]
+
+
+class MemoTaken(NamedTuple):
+    """The answer to a look into the memo.
+
+    `output`: JSON, what is stored. None: nothing is; then `mine` says whether this run is to compute it, and the claim
+    holds exactly as long as its lease. Not mine: another run computes it at the moment.
+    """
+
+    output: bytes | None
+    mine: bool
+
+
+class RunRecord(NamedTuple):
+    """A run as a reader sees it.
+
+    `status`: "queued" "running" "waiting" "paused" "stuck" "succeeded" "failed" "cancelled". `waiting_for`: "event go"
+    "approval TITLE" "child ID" "timer" "memo NAME" "slot". `now`: JSON of what its worker says that it executes.
+    `number` is the mark behind which a list goes on.
+    """
+
+    number: int
+    id: str
+    name: str
+    status: str
+    version: str
+    gen: int
+    queue: str
+    priority: int
+    payload: bytes
+    options: bytes | None
+    result: bytes | None
+    error: bytes | None
+    due_ms: int | None
+    parent_id: str | None
+    root_id: str | None
+    forked_from: str | None
+    is_step: bool
+    asked: str | None
+    reason: str
+    fingerprint: str | None
+    now: bytes | None
+    created_ms: int
+    started_ms: int | None
+    finished_ms: int | None
+    deadline_ms: int | None
+    tags: tuple[str, ...] = ()
+    waiting_for: tuple[str, ...] = ()
+
+
+class RunStep(NamedTuple):
+    """One step of a run, in the order in which they began: `n` counts from 1 over all generations that are kept.
+
+    `status`: done failed running retrying waiting timed_out cancelled.
+    """
+
+    n: int
+    gen: int
+    status: str
+    row: StepRow
+
+
+class Approval(NamedTuple):
+    """An open request for a person's decision. `details`: the JSON that the request was made with."""
+
+    run_id: str
+    title: str
+    details: bytes | None
+    since_ms: int
+    due_ms: int | None
+
+
+class Chunk(NamedTuple):
+    """One element of a stream. `attempt` goes up when the step that emitted it is repeated."""
+
+    offset: int
+    attempt: int
+    data: bytes
+
+
+class RunsWaiting(NamedTuple):
+    """How many runs wait for something, are paused, are stuck, and how many approvals are open, the oldest since when.
+
+    Of each no more than about a thousand are counted.
+    """
+
+    waiting: int
+    paused: int
+    stuck: int
+    approvals: int
+    since_ms: int | None
+
+
+class MemoStats(NamedTuple):
+    """The memo of one step: how many results are kept, their bytes, and how many are being computed."""
+
+    name: str
+    kept: int
+    size: int
+    open: int

@@ -1,0 +1,41 @@
+"""Runs that no code could go on with so far: each code tries them once, under a lease of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from liteq.message import Lease
+from liteq.storage.claim import lease_rows
+from liteq.storage.driver import SKIP_LOCKED, Transaction
+from liteq.storage.steps.rows import marks_of
+
+__all__ = ["claim", "untried"]
+
+STUCK = f"""
+SELECT r.run, r.tried FROM liteq_runs AS r JOIN liteq_messages AS m ON m.seq = r.run
+ WHERE r.parked IS NOT NULL AND r.parked = 'stuck' AND m.state = 'blocked' AND m.queue = ?
+ ORDER BY r.run LIMIT 1000 {SKIP_LOCKED}
+"""
+TRY = "UPDATE liteq_runs SET parked = NULL WHERE run = ?"
+
+
+def untried(tx: Transaction, queues: Sequence[str], fingerprint: str, *, limit: int) -> list[int]:
+    """Up to `limit` stuck runs of `queues` that this code has not got stuck with since they last went on."""
+    found: list[int] = []
+    for queue in queues:
+        found += [run for run, tried in tx.execute(STUCK, (queue,)) if fingerprint not in marks_of([tried])]
+    return found[:limit]
+
+
+def claim(
+    tx: Transaction, queues: Sequence[str], fingerprint: str, *, worker: int, limit: int, visibility_ms: int,
+    now_ms: int,
+) -> list[Lease]:  # fmt: skip
+    """Lease those runs.
+
+    That it was tried is noted when the code has got stuck, and not before: a try whose process is killed, or that is
+    given back by a worker that leaves, counts for none.
+    """
+    found = untried(tx, queues, fingerprint, limit=limit)
+    tx.executemany(TRY, [(run,) for run in found])
+    return lease_rows(tx, found, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms)

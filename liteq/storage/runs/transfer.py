@@ -1,0 +1,96 @@
+"""A run as a document, and back: for an archive, a bug report, a replay against other code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from liteq.exceptions import RunConflict, RunNotFound
+from liteq.message import Flag, StepRow
+from liteq.states import FINISHED, State
+from liteq.storage.driver import Transaction
+from liteq.storage.payloads import BESIDE, INLINE_BYTES, PAYLOAD_COLUMN, RESULT_COLUMN, payload_ref, result_ref, store
+from liteq.storage.runs.again import IN_USE
+from liteq.storage.steps import rows
+
+__all__ = ["bring", "export"]
+
+MESSAGE: Final = (
+    "id", "task", "queue", "priority", "state", "options", "due_ms", "expires_ms", "created_ms", "flags", "root_id",
+    "parent_id", "retries", "crashes", "reaps", "started_ms", "finished_ms", "error",
+)  # fmt: skip
+RUN: Final = (
+    "name", "step", "version", "input", "gen", "timeout_ms", "started_ms", "gen_ms", "deadline_ms", "asked", "reason",
+    "parked", "fingerprint", "ends", "fails", "spawned", "crash_mark", "compensated", "marks", "forked_from", "seed",
+)  # fmt: skip
+NUMBER = f"SELECT seq FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN} <> 0"
+READ_MESSAGE = f"""
+SELECT {", ".join(f"m.{name}" for name in MESSAGE)}, {PAYLOAD_COLUMN}, {RESULT_COLUMN}
+  FROM liteq_messages AS m WHERE m.seq = ?
+"""
+READ_RUN = f"SELECT {', '.join(RUN)} FROM liteq_runs WHERE run = ?"
+READ_TAGS = "SELECT tag FROM liteq_run_tags WHERE run = ? ORDER BY tag"
+READ_STATE = "SELECT key, value FROM liteq_run_state WHERE run = ? ORDER BY key"
+READ_STREAM = """
+SELECT stream, n, gen, scope, pos, attempt, data FROM liteq_stream WHERE run = ? ORDER BY stream, n
+"""
+READ_INBOX = "SELECT name, payload, dedup, taken, created_ms FROM liteq_inbox WHERE run_id = ? ORDER BY id"
+WRITE_MESSAGE = f"""
+INSERT INTO liteq_messages ({", ".join(MESSAGE)}, payload, result, position)
+VALUES ({", ".join(f":{name}" for name in MESSAGE)}, :payload, :result, 0)
+RETURNING seq
+"""
+WRITE_RUN = f"INSERT INTO liteq_runs (run, {', '.join(RUN)}) VALUES (:run, {', '.join(f':{name}' for name in RUN)})"
+WRITE_TAG = "INSERT INTO liteq_run_tags (run, tag) VALUES (?, ?)"
+WRITE_STATE = "INSERT INTO liteq_run_state (run, key, value) VALUES (?, ?, ?)"
+WRITE_STREAM = """
+INSERT INTO liteq_stream (run, stream, n, gen, scope, pos, attempt, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+WRITE_INBOX = "INSERT INTO liteq_inbox (run_id, name, payload, dedup, taken, created_ms) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+def export(tx: Transaction, run_id: str) -> dict[str, Any]:
+    """A run with the steps of its present generation, as a document of plain values. Raises RunNotFound."""
+    for (seq,) in tx.execute(NUMBER, (run_id,)):
+        (*message, payload, result) = tx.execute(READ_MESSAGE, (seq,))[0]
+        run = dict(zip(RUN, tx.execute(READ_RUN, (seq,))[0], strict=True))
+        return {
+            "message": {**dict(zip(MESSAGE, message, strict=True)), "payload": payload, "result": result},
+            "run": run,
+            "steps": [step._asdict() for step in rows.read(tx, seq, run["gen"])],
+            "tags": [tag for (tag,) in tx.execute(READ_TAGS, (seq,))],
+            "state": dict(tx.execute(READ_STATE, (seq,))),
+            "stream": [list(row) for row in tx.execute(READ_STREAM, (seq,))],
+            "inbox": [list(row) for row in tx.execute(READ_INBOX, (run_id,))],
+        }
+    raise RunNotFound(f"no run {run_id!r} is known here: there is nothing to export")
+
+
+def bring(tx: Transaction, document: Mapping[str, Any]) -> str:
+    """Write an exported run; one that had not ended is stuck, so that it does not run in two places. Its id.
+
+    Raises RunConflict where the id is in use.
+    """
+    message, run = dict(document["message"]), dict(document["run"])
+    id_: str = message["id"]
+    if tx.execute(IN_USE, {"id": id_}):
+        raise RunConflict(f"the id {id_!r} is in use: nothing was imported of that run")
+    if State(message["state"]) not in FINISHED:
+        message["state"], run["parked"] = State.BLOCKED.value, "stuck"
+    flags = message["flags"] & ~(Flag.LINKED | Flag.CHILD | Flag.ASKED)
+    payload, result = message.pop("payload"), message.pop("result")
+    beside = {"payload": _short(payload), "result": _short(result), "flags": flags}
+    for (seq,) in tx.execute(WRITE_MESSAGE, {**message, **beside}):
+        large = [(payload_ref(seq), payload), (result_ref(seq), result)]
+        store(tx, [(ref, body) for ref, body in large if body is not None and len(body) > INLINE_BYTES])
+        tx.executemany(WRITE_RUN, [{**run, "run": seq}])
+        rows.write_new(tx, seq, run["gen"], [StepRow(**step) for step in document["steps"]])
+        tx.executemany(WRITE_TAG, [(seq, tag) for tag in document["tags"]])
+        tx.executemany(WRITE_STATE, [(seq, key, value) for key, value in document["state"].items()])
+        tx.executemany(WRITE_STREAM, [(seq, *row) for row in document["stream"]])
+    tx.executemany(WRITE_INBOX, [(id_, *row) for row in document["inbox"]])
+    return id_
+
+
+def _short(body: bytes | None) -> bytes | None:
+    return BESIDE if body is not None and len(body) > INLINE_BYTES else body

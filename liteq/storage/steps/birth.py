@@ -1,0 +1,46 @@
+"""A run's row beside its message: written with it, by every door."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from liteq.message import Flag, Message, RunSpec
+from liteq.storage.driver import Transaction
+
+__all__ = ["add_runs", "input_hash", "tag"]
+
+# Only beside a message that is a run: the id may be that of another, which stands for this one.
+ADD = f"""
+INSERT INTO liteq_runs (run, name, step, version, input, timeout_ms, forked_from)
+SELECT seq, ?, ?, ?, ?, ?, ? FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN} <> 0
+ON CONFLICT DO NOTHING
+"""
+TAG_BY_ID = f"""
+INSERT INTO liteq_run_tags (tag, run)
+SELECT ?, seq FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN} <> 0
+ON CONFLICT DO NOTHING
+"""
+TAG = "INSERT INTO liteq_run_tags (tag, run) VALUES (?, ?) ON CONFLICT DO NOTHING"
+PLAIN = RunSpec()
+
+
+def input_hash(task: str, payload: bytes) -> bytes:
+    """The mark by which the same call is known: of the workflow's name and its arguments."""
+    return blake2b(payload, digest_size=16, key=task.encode()[:64]).digest()
+
+
+def add_runs(tx: Transaction, messages: Iterable[Message]) -> None:
+    """Write the rows of those of `messages` that are runs; a run that was there before keeps its own."""
+    for m in messages:
+        if m.flags & Flag.RUN:
+            spec = m.run or PLAIN
+            step = int(bool(m.flags & Flag.STEP))
+            row = (m.task, step, spec.version, input_hash(m.task, m.payload), spec.timeout_ms, spec.forked_from, m.id)
+            if tx.executemany(ADD, [row]) and spec.tags:
+                tx.executemany(TAG_BY_ID, [(tag, m.id) for tag in spec.tags])
+
+
+def tag(tx: Transaction, run: int, tags: Iterable[str]) -> None:
+    """Add tags to the run of this number."""
+    tx.executemany(TAG, [(tag, run) for tag in tags])

@@ -1,0 +1,159 @@
+"""A run wakes: in the transaction of what it waited for, so that no wake-up is lost.
+
+What it waited for is written into the step row that waits, and the run becomes pending. One that runs at the moment
+finds it there when it suspends, which looks again (suspend.py).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from liteq.exceptions import TaskRevokedError
+from liteq.message import Flag
+from liteq.serialization import encode_error
+from liteq.storage import results
+from liteq.storage.driver import LOCK, Transaction
+from liteq.storage.payloads import BESIDE, INLINE_BYTES, RESULT_COLUMN
+
+__all__ = ["HELD", "SLOT", "Waiting", "child_ended", "deliver", "end_step", "free_memo", "waiting_for", "wake"]
+
+WAKE = f"""
+UPDATE liteq_messages SET state = 'pending', due_ms = :now_ms, delay_ms = NULL
+ WHERE seq = :run AND (state = 'blocked' OR state = 'scheduled') AND flags & {Flag.HISTORY} <> 0
+   AND NOT EXISTS (SELECT 1 FROM liteq_runs AS r WHERE r.run = :run AND r.parked IS NOT NULL)
+"""
+# One that waits for so many children, or for none that fails.
+WAKE_BY_CHILD = f"""
+UPDATE liteq_messages SET state = 'pending', due_ms = :now_ms, delay_ms = NULL
+ WHERE seq = :run AND (state = 'blocked' OR state = 'scheduled') AND flags & {Flag.HISTORY} <> 0
+   AND EXISTS (
+        SELECT 1 FROM liteq_runs AS r
+         WHERE r.run = :run AND r.parked IS NULL AND (r.need <= 0 OR (r.fragile = 1 AND :failed = 1)))
+"""
+WAITS_FOR_CHILD = f"""
+SELECT run, gen, scope, pos FROM liteq_steps WHERE child = ? AND child IS NOT NULL AND ended_ms IS NULL {LOCK}
+"""
+CHILD = f"SELECT m.awaits, {RESULT_COLUMN}, m.error FROM liteq_messages AS m WHERE m.id = ?"
+COUNT_END = """
+UPDATE liteq_runs
+   SET ends = ends + 1, fails = fails + :failed, need = CASE WHEN :news = 1 THEN need ELSE need - 1 END,
+       news = CASE WHEN :news = 1 THEN 1 ELSE news END
+ WHERE run = :run AND gen = :gen
+"""
+END = """
+UPDATE liteq_steps
+   SET output = :output, error = :error, due_ms = NULL, waited = NULL, ended_ms = :now_ms,
+       ended = (SELECT r.ends FROM liteq_runs AS r WHERE r.run = :run)
+ WHERE run = :run AND gen = :gen AND scope = :scope AND pos = :pos AND ended_ms IS NULL
+"""
+END_BODY = """
+INSERT INTO liteq_step_bodies (run, gen, scope, pos, body) VALUES (:run, :gen, :scope, :pos, :body)
+ON CONFLICT (run, gen, scope, pos) DO UPDATE SET body = excluded.body
+"""
+WAITING = f"""
+SELECT run, gen, scope, pos, details, started_ms FROM liteq_steps
+ WHERE waited = :waited AND waited IS NOT NULL AND ended_ms IS NULL AND run = :run
+   AND gen = (SELECT r.gen FROM liteq_runs AS r WHERE r.run = :run)
+ ORDER BY started_ms, scope, pos LIMIT 1 {LOCK}
+"""
+WAITING_FOR_MEMO = """
+SELECT run FROM liteq_steps WHERE waited = ? AND waited IS NOT NULL AND ended_ms IS NULL ORDER BY run
+"""
+
+NO_REASON = encode_error(TaskRevokedError("revoked"))
+
+# A child of a `map` with a limit: `awaits` says whether it has a slot or waits for one. Neither is the id of a message.
+SLOT, HELD = "slot ", "held "
+NEXT_OF_SLOT = f"SELECT seq FROM liteq_messages WHERE awaits = ? AND state = 'blocked' ORDER BY seq LIMIT 1 {LOCK}"
+GIVE_SLOT = """
+UPDATE liteq_messages SET state = 'pending', awaits = :held, due_ms = :now_ms WHERE seq = :seq AND state = 'blocked'
+"""
+
+
+class Waiting(NamedTuple):
+    """The place of an open row that waits for something by name."""
+
+    run: int
+    gen: int
+    scope: str
+    pos: int
+    details: bytes | None
+    started_ms: int
+
+
+def wake(tx: Transaction, run: int, *, now_ms: int) -> bool:
+    """Let a suspended run go on, unless it is parked; whether it does."""
+    return tx.executemany(WAKE, [{"run": run, "now_ms": now_ms}]) > 0
+
+
+def end_step(
+    tx: Transaction, place: Waiting, *, output: bytes | None, error: bytes | None = None, now_ms: int,
+    news: bool = False,
+) -> None:  # fmt: skip
+    """End an open row: it gets the next number among those that ended in its run.
+
+    `news`: no child, but something that a body which runs at the moment does not know of.
+    """
+    where = {"run": place.run, "gen": place.gen, "scope": place.scope, "pos": place.pos}
+    failed = int(error is not None)
+    tx.executemany(COUNT_END, [{"run": place.run, "gen": place.gen, "failed": failed, "news": int(news)}])
+    large = output is not None and len(output) > INLINE_BYTES
+    own = BESIDE if large else output
+    tx.executemany(END, [{**where, "output": own, "error": error, "now_ms": now_ms}])
+    if large:
+        tx.executemany(END_BODY, [{**where, "body": output}])
+
+
+def child_ended(
+    tx: Transaction, id_: str, *, ok: bool, error: bytes | None, now_ms: int, slot: str | None = None
+) -> bool:
+    """Copy the end of a child into the row that waits for it, and hand its slot on; whether something woke.
+
+    `slot`: the `awaits` of a child whose message is gone.
+    """
+    output, woke = None, False
+    for awaits, result, _ in tx.execute(CHILD, (id_,)):
+        slot = awaits
+        output = result if result is not None else b"null"
+    for run, gen, scope, pos in tx.execute(WAITS_FOR_CHILD, (id_,)):
+        waiting = Waiting(run, gen, scope, pos, None, 0)
+        whole = None if ok or error is None else results.whole(tx, error)
+        end_step(tx, waiting, output=output if ok else None, error=None if ok else whole or NO_REASON, now_ms=now_ms)
+        params = {"run": waiting.run, "now_ms": now_ms, "failed": int(not ok)}
+        woke |= tx.executemany(WAKE_BY_CHILD, [params]) > 0
+    if slot is not None and slot.startswith(HELD):
+        woke |= hand_on(tx, slot.removeprefix(HELD), now_ms=now_ms)
+    return woke
+
+
+def hand_on(tx: Transaction, slot: str, *, now_ms: int) -> bool:
+    """Let the next child that waits for `slot` run; whether there is one."""
+    for (seq,) in tx.execute(NEXT_OF_SLOT, (SLOT + slot,)):
+        return tx.executemany(GIVE_SLOT, [{"seq": seq, "held": HELD + slot, "now_ms": now_ms}]) > 0
+    return False
+
+
+def waiting_for(tx: Transaction, run: int, waited: str) -> Waiting | None:
+    """The oldest open row of a run that waits for this; None where none does."""
+    for row in tx.execute(WAITING, {"run": run, "waited": waited}):
+        return Waiting._make(row)
+    return None
+
+
+def deliver(tx: Transaction, run: int, waited: str, output: bytes, *, now_ms: int) -> tuple[bool, bool]:
+    """Give `output` to the oldest row that waits for this: whether there is one, and whether the run woke by it."""
+    place = waiting_for(tx, run, waited)
+    if place is None:
+        return False, False
+    end_step(tx, place, output=output, now_ms=now_ms, news=True)
+    return True, wake(tx, run, now_ms=now_ms)
+
+
+def free_memo(tx: Transaction, key: str, *, first: bool, now_ms: int) -> bool:
+    """Wake the runs that wait for the memo under `key`, or only the `first`, which is to compute it."""
+    woke = False
+    for (run,) in tx.execute(WAITING_FOR_MEMO, (f"memo {key}",)):
+        woke |= wake(tx, run, now_ms=now_ms)
+        if first and woke:
+            break
+    return woke

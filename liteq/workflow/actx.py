@@ -1,0 +1,162 @@
+"""`actx`: `ctx` for `async def` bodies. What writes or waits is awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import datetime
+from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, overload
+
+from liteq.canvas import Signature
+from liteq.workflow import children, effects, waits
+from liteq.workflow.adhoc import as_step
+from liteq.workflow.calls import Call, called
+from liteq.workflow.context import Common, _continue
+from liteq.workflow.duration import Duration
+from liteq.workflow.handles import AsyncHandle, Failure, Handle
+from liteq.workflow.inside import StepFrame
+from liteq.workflow.saga import AsyncSaga, AsyncShield
+from liteq.workflow.waits import NOTHING, Approval
+
+__all__ = ["AsyncContext", "actx"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class AsyncContext(Common):
+    """`actx`. Each call has its place when it is made, and is to be awaited."""
+
+    _name = "actx"
+    _is_async = True
+
+    def _call(self, what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Call[Any]:
+        scope = self._body(what)
+        return called(scope.machine, function, scope, *args, **kwargs)
+
+    @overload
+    def run(self, fn: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
+    @overload
+    def run(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
+    def run(self, fn: Any, *args: Any, **kwargs: Any) -> Call[Any]:
+        """Any function as a step: `await actx.run(fetch, url)`."""
+        scope = self._body("run()")
+        step = as_step(scope.machine.app, fn)
+        if step.is_async:
+            return scope.call_step(step, args, kwargs)  # type: ignore[no-any-return]
+        return called(scope.machine, scope.call_step, step, args, kwargs)
+
+    @overload
+    def call(self, target: Signature) -> Call[Any]: ...
+    @overload
+    def call(self, target: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
+    @overload
+    def call(self, target: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
+    def call(self, target: Any, *args: Any, **kwargs: Any) -> Call[Any]:
+        """Run a task, a workflow, a step or a whole canvas in the pool and wait for it: its result."""
+        return self._call("call()", children.call, target, *args, **kwargs)
+
+    @overload
+    def spawn(self, target: Signature) -> Call[AsyncHandle[Any]]: ...
+    @overload
+    def spawn(
+        self, target: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
+    ) -> Call[AsyncHandle[R]]: ...
+    @overload
+    def spawn(self, target: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Call[AsyncHandle[R]]: ...
+    def spawn(self, target: Any, *args: Any, **kwargs: Any) -> Call[Any]:
+        """As `call`, but the body goes on with a handle."""
+        return self._call("spawn()", children.spawn, target, *args, **kwargs)
+
+    @overload
+    def gather(
+        self, handles: Iterable[Handle[R]], *, on_error: Literal["raise", "wait"] = "raise"
+    ) -> Call[list[R]]: ...
+    @overload
+    def gather(self, handles: Iterable[Handle[R]], *, on_error: Literal["collect"]) -> Call[list[R | Failure]]: ...
+    def gather(self, handles: Iterable[Handle[Any]], *, on_error: str = "raise") -> Any:
+        """The results of all, in their order; `on_error` as of `ctx.gather`."""
+        return self._call("gather()", children.gather, handles, on_error=on_error)
+
+    @overload
+    def map(
+        self, target: Callable[[T], Coroutine[Any, Any, R]], items: Iterable[T], *, limit: int | None = None,
+        on_error: str = "raise",
+    ) -> Call[list[R]]: ...  # fmt: skip
+    @overload
+    def map(
+        self, target: Callable[[T], R], items: Iterable[T], *, limit: int | None = None, on_error: str = "raise"
+    ) -> Call[list[R]]: ...
+    def map(self, target: Any, items: Iterable[Any], *, limit: int | None = None, on_error: str = "raise") -> Call[Any]:
+        """`target` of each of `items` in the pool, at most `limit` at once over all workers; results in their order."""
+        return self._call("map()", children.map_, target, items, limit=limit, on_error=on_error)
+
+    def race(self, handles: Iterable[Handle[R]], *, cancel: bool = True) -> Call[tuple[int, R]]:
+        """(index, result) of the first that ends, the same for ever; `cancel`: and the others are cancelled."""
+        return self._call("race()", children.race, handles, cancel=cancel)
+
+    def sleep(self, duration: Duration) -> Call[None]:
+        """Wait; no worker is held meanwhile."""
+        return self._call("sleep()", waits.sleep, duration)
+
+    def sleep_until(self, moment: datetime) -> Call[None]:
+        """Wait until a time. Raises ValueError for a naive one."""
+        return self._call("sleep_until()", waits.sleep_until, moment)
+
+    @overload
+    def wait_event(
+        self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: type[T]
+    ) -> Call[T]: ...
+    @overload
+    def wait_event(
+        self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: None = None
+    ) -> Call[Any]: ...
+    def wait_event(
+        self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: Any = None
+    ) -> Call[Any]:
+        """The payload of the next event `name`, the oldest first; timeout and default as of `ctx.wait_event`."""
+        return self._call("wait_event()", waits.wait_event, name, timeout=timeout, default=default, type=type)
+
+    def approval(
+        self, title: str, *, details: Any = None, form: Any = None, timeout: Duration | None = None,
+        default: bool | None = None, remind: Duration | None = None,
+    ) -> Call[Approval]:  # fmt: skip
+        """A person's decision, as `ctx.approval`."""
+        return self._call(
+            "approval()", waits.approval, title, details=details, form=form, timeout=timeout, default=default,
+            remind=remind,
+        )  # fmt: skip
+
+    def send(self, run_id: str, name: str, payload: Any = None) -> Call[None]:
+        """Send an event to a run, once. Raises RunEnded."""
+        return self._call("send()", effects.send, run_id, name, payload)
+
+    def set(self, key: str, value: Any) -> Call[None]:
+        """Store a value that `run.get_state()` shows at once."""
+        return self._call("set()", effects.set_state, key, value)
+
+    def tag(self, *tags: str) -> Call[None]:
+        """Add tags, by which `app.runs(tags=...)` finds the run."""
+        return self._call("tag()", effects.tag, *tags)
+
+    def emit(self, stream: str, chunk: Any) -> Call[None]:
+        """Add a chunk to a stream, which `run.stream()` reads."""
+        frame = self._any("emit()")
+        if isinstance(frame, StepFrame):
+            return called(frame.machine, frame.emit, stream, chunk)
+        return called(frame.machine, effects.emit, frame, stream, chunk)
+
+    def saga(self) -> AsyncSaga:
+        """`async with actx.saga() as saga:`, where `saga.add(undo, ...)` is run if the block fails or is cancelled."""
+        return AsyncSaga(self._body("saga()"))
+
+    def shield(self) -> AsyncShield:
+        """`async with actx.shield():`, in which steps run although the run was cancelled."""
+        return AsyncShield(self._body("shield()"))
+
+    async def continue_as_new(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Begin anew with other arguments and no history, under the same id; undelivered events stay."""
+        _continue(self._body("continue_as_new()"), args, kwargs)
+
+
+actx = AsyncContext()

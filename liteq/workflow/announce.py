@@ -1,0 +1,61 @@
+"""The signals of runs, and the webhook that gets them too. For the process that settles outcomes, after it has."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from liteq import signals
+from liteq.clock import from_ms
+from liteq.context import App
+from liteq.message import DeadLetter, Flag, Lease, Outcome, Park, StepRow, Suspend
+from liteq.sending.webhook import tell_webhook
+from liteq.serialization import decode, decode_error
+
+__all__ = ["announce", "announce_request"]
+
+logger = logging.getLogger("liteq.workflow")
+
+
+def announce(app: App, lease: Lease, outcome: Outcome) -> None:
+    """Send `workflow_stuck`, `workflow_failed` or `approval_requested` for an outcome that was settled just now.
+
+    With the setting `workflow_webhook` a task sends the same to that URL. Costs nothing for other outcomes. Never
+    raises for a receiver; StorageError, where the webhook's task cannot be sent, is logged.
+    """
+    kind = type(outcome)
+    if kind is Suspend:
+        for row in outcome.rows:  # type: ignore[union-attr]
+            if row.kind == "approval" and row.ended_ms is None:
+                announce_request(app, lease, row)
+    elif kind is Park:
+        if outcome.state == "stuck":  # type: ignore[union-attr]
+            text = _text(outcome.error)  # type: ignore[union-attr]
+            about = {"task_name": lease.task, "task_id": lease.id}
+            logger.error("Workflow %s[%s] is stuck: %.1000s", lease.task, lease.id, text, extra=about)
+            _tell(app, signals.workflow_stuck, lease, error=text)
+    elif kind is DeadLetter and lease.flags & Flag.RUN and not lease.flags & Flag.STEP:
+        _tell(app, signals.workflow_failed, lease, error=_text(outcome.error))  # type: ignore[union-attr]
+
+
+def announce_request(app: App, lease: Lease, row: StepRow) -> None:
+    """Send `approval_requested` for an open approval: the first time, or as a reminder."""
+    document = decode(row.details) if row.details else {}
+    due = None if row.due_ms is None else from_ms(row.due_ms)
+    _tell(
+        app, signals.approval_requested, lease, title=row.name, details=document.get("details"),
+        schema=document.get("schema"), due=due,
+    )  # fmt: skip
+
+
+def _text(error: bytes | None) -> str:
+    if error is None:
+        return "unknown"
+    doc = decode_error(error)
+    return f"{doc.type}: {doc.message}"
+
+
+def _tell(app: App, signal: signals.Signal, lease: Lease, **fields: Any) -> None:
+    if signal.receivers:
+        signal.send(sender=app.tasks.get(lease.task), run_id=lease.id, name=lease.task, **fields)
+    tell_webhook(app, {"signal": signal.name, "run_id": lease.id, "name": lease.task, **fields}, queue=lease.queue)

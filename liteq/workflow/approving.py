@@ -1,0 +1,118 @@
+"""The data of a decision: as JSON, and whether it fits the form that was asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from liteq.serialization import decode
+
+__all__ = ["checked_data", "data_of"]
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "object": (dict,),
+    "array": (list,), "null": (type(None),),
+}  # fmt: skip
+
+
+def data_of(data: Any) -> Any:
+    """`data` as plain data: a model, a dataclass or an enum as what its form will make of it again."""
+    if hasattr(data, "model_dump"):
+        return data.model_dump(mode="json")
+    if dataclasses.is_dataclass(data) and not isinstance(data, type):
+        return orjson.loads(orjson.dumps(data, default=str))
+    return data
+
+
+def checked_data(title: str, data: Any) -> Callable[[bytes | None], None]:
+    """A check of `data` against the request of an approval. It raises ValueError, which names the field."""
+    plain = data_of(data)
+
+    def check(details: bytes | None) -> None:
+        document = decode(details) if details else {}
+        schema = document.get("schema")
+        if schema is None:
+            return
+        form = _loaded(document.get("form"))
+        if form is not None:
+            _by_form(title, plain, form)
+        else:
+            _by_schema(title, plain, schema, schema, "data")
+
+    return check
+
+
+def _loaded(name: str | None) -> Any:
+    """The type of a form, where its module is imported here already."""
+    module, _, qualname = (name or "").partition(":")
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _by_form(title: str, data: Any, form: Any) -> None:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        TypeAdapter(form).validate_python(data)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "data"
+        raise _unfit(title, where, first["msg"]) from None
+
+
+def _by_schema(title: str, data: Any, schema: dict[str, Any], root: dict[str, Any], where: str) -> None:
+    """The part of JSON Schema that says what a person fills in: types, required fields, choices, bounds."""
+    if "$ref" in schema:
+        schema = root.get("$defs", {}).get(schema["$ref"].rpartition("/")[2], {})
+    if "anyOf" in schema:
+        _any_of(title, data, schema["anyOf"], root, where)
+        return
+    kind = schema.get("type")
+    if kind in KINDS and (
+        not isinstance(data, KINDS[kind]) or (isinstance(data, bool) and kind in {"integer", "number"})
+    ):
+        raise _unfit(title, where, f"it is to be of type {kind}, not {data!r:.80}")
+    if "enum" in schema and data not in schema["enum"]:
+        raise _unfit(title, where, f"it is one of {schema['enum']}, not {data!r:.80}")
+    _in_bounds(title, data, schema, where)
+    if isinstance(data, dict):
+        for name in schema.get("required", ()):
+            if name not in data:
+                raise _unfit(title, name if where == "data" else f"{where}.{name}", "it is missing")
+        for name, inner in schema.get("properties", {}).items():
+            if name in data:
+                _by_schema(title, data[name], inner, root, name if where == "data" else f"{where}.{name}")
+    if isinstance(data, list) and isinstance(schema.get("items"), dict):
+        for i, one in enumerate(data):
+            _by_schema(title, one, schema["items"], root, f"{where}[{i}]")
+
+
+def _in_bounds(title: str, data: Any, schema: dict[str, Any], where: str) -> None:
+    if isinstance(data, (int, float)) and not isinstance(data, bool):
+        if "minimum" in schema and data < schema["minimum"]:
+            raise _unfit(title, where, f"it is at least {schema['minimum']}, not {data}")
+        if "maximum" in schema and data > schema["maximum"]:
+            raise _unfit(title, where, f"it is at most {schema['maximum']}, not {data}")
+
+
+def _any_of(title: str, data: Any, choices: list[dict[str, Any]], root: dict[str, Any], where: str) -> None:
+    failure: ValueError | None = None
+    for one in choices:
+        try:
+            _by_schema(title, data, one, root, where)
+        except ValueError as exc:
+            failure = failure or exc
+        else:
+            return
+    if failure is not None:
+        raise failure
+
+
+def _unfit(title: str, where: str, why: str) -> ValueError:
+    return ValueError(f"the data for the approval {title!r} does not fit: {where}: {why}; nothing was decided")

@@ -1,0 +1,230 @@
+"""The attempts of a step: run it, record what came of it, wait between two of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from liteq.message import StepRow
+from liteq.workflow.errors import document_of, raised_of
+from liteq.workflow.frames import enter, leave
+from liteq.workflow.inside import StepFrame
+from liteq.workflow.machine import Machine, Place, Wait
+
+if TYPE_CHECKING:
+    from liteq.workflow.scope import Scope
+    from liteq.workflow.step import Step
+
+__all__ = ["attempted", "attempted_async"]
+
+IN_PLACE_MS = 1_000  # a shorter wait for the next attempt is a sleep of the process; a longer one suspends the run
+
+
+class Attempts:
+    """One call of a step that history does not answer: from attempt to attempt."""
+
+    __slots__ = (
+        "arghash",
+        "args",
+        "attempt",
+        "frame",
+        "key",
+        "kwargs",
+        "machine",
+        "memo",
+        "place",
+        "scope",
+        "started",
+        "step",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        step: Step[Any, Any],
+        place: Place,
+        row: StepRow | None,
+        arghash: bytes | None,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        self.scope = scope
+        self.machine: Machine = scope.machine
+        self.step = step
+        self.place = place
+        self.arghash = arghash
+        self.args = args
+        self.kwargs = kwargs
+        self.key = scope.given
+        self.attempt = 1 if row is None else row.attempts + 1
+        self.memo: tuple[str, int | None] | None = None
+
+    def go_on(self, row: StepRow) -> None:
+        """Take up a call of which attempts have failed: raise its last error where there is none left, or wait."""
+        if row.error is not None and row.attempts > self.step.retries:  # killed at its timeout, and not to be repeated
+            self.end(row.error)
+        elif row.due_ms is not None and row.waited is None and row.due_ms > self.machine.now_ms():
+            self.scope.wait(Wait(self.place, due_ms=row.due_ms))
+
+    def begin(self) -> int:
+        """Note that the attempt begins; the slot of the page."""
+        machine, step = self.machine, self.step
+        machine.front(self.scope, self.place)
+        self.frame = StepFrame(self)
+        self.started = machine.now_ms()
+        if machine.page is None:
+            return 0
+        scope, pos = self.place
+        return machine.page.begin(scope, pos, step.name, self.attempt, step.timeout_s, step.key, self.arghash)
+
+    def row(self, **more: Any) -> StepRow:
+        """The row of this call."""
+        scope, pos = self.place
+        step = self.step
+        return StepRow(
+            scope, pos, "step", step.name, step.key, self.arghash, self.attempt, started_ms=self.started, **more
+        )
+
+    def returned(self, value: Any) -> Any:
+        """Record the result; the body gets what history holds. Raises NotSerializable, PayloadTooLarge."""
+        machine, step = self.machine, self.step
+        data, value = step.form.kept(value, machine.max_bytes)
+        if self.frame.is_open:
+            self.frame.close()
+        if machine.is_step and not self.memo and not step.tx:
+            return value  # its message's end is the record
+        scope, pos = self.place
+        ended = machine.now_ms()
+        machine.checkpoint(
+            StepRow(
+                scope, pos, "step", step.name, step.key, self.arghash, self.attempt, data, None, None, None, None,
+                None, 0, None, None, self.started, ended,
+            ),
+            self.memo,
+        )  # fmt: skip
+        self.scope.reached_ms = max(self.scope.reached_ms, ended)
+        return value
+
+    def failed(self, exc: BaseException) -> float:
+        """Record a failed attempt: seconds until the next one, here. Waits where that is long, raises without one."""
+        machine, step = self.machine, self.step
+        if self.frame.is_open:
+            self.frame.close()
+        if self.memo is not None:
+            machine.reading(lambda: machine.runs.drop_memo(machine.hold, self.memo[0]))  # type: ignore[index]
+        error = document_of(exc, machine.error_limit)
+        if not step.retries_after(exc, self.attempt):
+            self.end(error)
+        delay_ms = int(step.delay_s(self.attempt) * 1000)
+        due_ms = machine.now_ms() + delay_ms
+        row = self.row(error=error, due_ms=due_ms)
+        if delay_ms >= IN_PLACE_MS or (delay_ms and not machine.sleeps_here):
+            self.scope.wait(Wait(self.place, row, due_ms=due_ms))
+        machine.checkpoint(row)
+        self.attempt += 1
+        return delay_ms / 1000
+
+    def end(self, error: bytes) -> NoReturn:
+        """Record that the step has failed, and raise its exception as history will."""
+        machine = self.machine
+        ended = machine.now_ms()
+        if not hasattr(self, "started"):
+            self.started, self.attempt = ended, self.attempt - 1
+        if not machine.is_step:
+            machine.checkpoint(self.row(error=error, ended_ms=ended))
+        self.scope.reached_ms = max(self.scope.reached_ms, ended)
+        raise raised_of(error)
+
+    def stopped(self, slot: int) -> None:
+        """The attempt has been left, however."""
+        if self.machine.page is not None:
+            self.machine.page.end(slot)
+
+
+def attempted(
+    scope: Scope,
+    step: Step[Any, Any],
+    place: Place,
+    row: StepRow | None,
+    arghash: bytes | None,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> Any:
+    """Run a step of a plain body until it has returned, failed for good, or waits for its next attempt."""
+    call = Attempts(scope, step, place, row, arghash, args, kwargs)
+    if row is not None:
+        call.go_on(row)
+    run = _plain if step.is_simple else _special()
+    while True:
+        slot = call.begin()
+        token = enter(call.frame)
+        try:
+            value = run(call, slot)
+        except Exception as exc:  # noqa: BLE001 - of the step: it is retried, or recorded
+            failure: BaseException = exc
+        except SystemExit as exc:
+            failure = exc
+        else:
+            return value
+        finally:
+            leave(token)
+            call.stopped(slot)
+        _own(failure, call.machine)
+        pause_s = call.failed(failure)
+        if pause_s:
+            time.sleep(pause_s)
+
+
+def _own(failure: BaseException, machine: Machine) -> None:
+    """Re-raise what is not the step's failure: the body is being left."""
+    if machine.leaving is not None:
+        raise machine.leaving from failure
+
+
+def _plain(call: Attempts, _slot: int) -> Any:
+    return call.returned(call.machine.function_of(call.step)(*call.args, **call.kwargs))
+
+
+def _special() -> Callable[[Attempts, int], Any]:
+    from liteq.workflow.special import run_special
+
+    return run_special
+
+
+def limited(machine: Machine, timeout_s: float | None) -> Any:
+    """A block that raises StepTimeout inside itself after `timeout_s` seconds, where this thread can do that."""
+    if timeout_s is None:
+        return nullcontext()
+    if machine.limit is not None:
+        return machine.limit(timeout_s)
+    from liteq.workflow.alarm import Alarm
+
+    return Alarm(timeout_s) if Alarm.available() else nullcontext()
+
+
+def attempted_async(
+    scope: Scope,
+    step: Step[Any, Any],
+    place: Place,
+    row: StepRow | None,
+    arghash: bytes | None,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> Callable[[], Coroutine[Any, Any, Any]]:
+    """Makes the coroutine of an `async def` step that was called now."""
+    call = Attempts(scope, step, place, row, arghash, args, kwargs)
+
+    async def run() -> Any:
+        if row is not None and row.ended_ms is not None:
+            value = scope.answer(row, step.form)
+        else:
+            from liteq.workflow.loop import run_attempts
+
+            value = await run_attempts(call, row)
+        if step.compensate is not None:
+            scope.compensate(step, value)
+        return value
+
+    return run

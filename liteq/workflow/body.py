@@ -1,0 +1,111 @@
+"""`Body`: the code that an activation runs, and what tasks and senders ask of the place that they are called in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from liteq.exceptions import WorkflowError
+from liteq.message import Batch, new_id
+from liteq.workflow.frames import enter, here, leave
+from liteq.workflow.scope import Scope
+
+if TYPE_CHECKING:
+    from liteq.workflow.machine import Machine
+
+__all__ = ["Body"]
+
+
+class Body:
+    """A workflow's function with the arguments of one run; or a step that was sent as a message."""
+
+    def __init__(self, machine: Machine, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self.machine = machine
+        self.task = task
+        self.args = args
+        self.kwargs = kwargs
+        machine.flow = None if machine.is_step else task
+        machine.is_async = task.is_async
+
+    def run(self) -> Any:
+        """Run it until it returns, raises, or is left."""
+        machine = self.machine
+        scope = Scope(machine, "", machine.facts.gen_ms or machine.facts.started_ms or machine.now_ms())
+        machine.scope = scope
+        if not machine.is_async:
+            token = enter(scope)
+            try:
+                if machine.is_step:
+                    return scope.call_step(self.task, self.args, self.kwargs)
+                return self.task.function(*self.args, **self.kwargs)
+            finally:
+                leave(token)
+        from liteq.workflow.loop import run_body
+
+        if machine.is_step:
+            return run_body(machine, scope, self._step(scope))
+        return run_body(machine, scope, lambda: self.task.function(*self.args, **self.kwargs))
+
+    def _step(self, scope: Scope) -> Any:
+        async def run() -> Any:
+            return await scope.call_step(self.task, self.args, self.kwargs)
+
+        return run
+
+    # -- asked by tasks and senders, in the process that executes ----------------------------------------------------
+
+    def refuse_call(self, task: Any) -> None:
+        """Raise WorkflowError where `task` is called as a function by the body itself; a step may."""
+        if isinstance(here(), Scope):
+            name = getattr(task, "__name__", task.name)
+            raise WorkflowError(
+                f"the task {task.name!r} was called as a function in a workflow's body, where each replay would run it "
+                f"again: `ctx.call({name}, ...)` runs it in the pool and waits, `ctx.run({name}, ...)` runs it here as "
+                f"a step, `{name}.delay(...)` sends it"
+            )
+
+    def in_body(self) -> bool:
+        """Whether this is the body itself, and no step of it."""
+        return isinstance(here(), Scope)
+
+    def refuse_wait(self) -> None:
+        """Raise WorkflowError where the body itself waits for a result."""
+        if isinstance(here(), Scope):
+            raise WorkflowError(
+                "get() in a workflow's body holds a worker, and would be repeated by each replay: ctx.call() the task, "
+                "or ctx.spawn() it and ctx.gather()"
+            )
+
+    def send_call(
+        self, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None,
+        options: dict[str, Any],
+    ) -> Any:  # fmt: skip
+        """A call that is sent here: recorded, in the body; in a step's transaction, a part of that. Else None."""
+        frame = here()
+        if isinstance(frame, Scope):
+            from liteq.workflow.effects import send_call
+
+            return send_call(frame, name, args, kwargs, task_id, options)
+        transaction = getattr(frame, "transaction", None)
+        if transaction is not None and hasattr(transaction, "enqueue"):
+            from liteq.result import AsyncResult
+
+            app = self.machine.app
+            message = app.publisher.message(name, args, kwargs, options, message_id=task_id or new_id())
+            (id_,) = transaction.enqueue(Batch([message]))
+            return AsyncResult(id_, task_name=name, app=app)
+        return None
+
+    def send_signature(self, sig: Any) -> Any:
+        """A canvas that the body itself sends: recorded. Else None."""
+        frame = here()
+        if not isinstance(frame, Scope):
+            return None
+        from liteq.workflow.effects import send_canvas
+
+        return send_canvas(frame, sig)
+
+    def refuse_sending(self, what: str) -> None:
+        """Raise WorkflowError where the body itself sends in a way that is not recorded."""
+        if isinstance(here(), Scope):
+            raise WorkflowError(f"{what} in a workflow's body would be repeated by each replay: do it in a step")

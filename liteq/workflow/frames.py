@@ -1,0 +1,49 @@
+"""The place of the code that runs: in a workflow's body, in a step, or in neither. And how a body is left."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from typing import Any, NoReturn, Protocol
+
+from liteq.exceptions import WorkflowError
+
+__all__ = ["Frame", "Leave", "enter", "here", "leave", "outside"]
+
+
+class Leave(BaseException):
+    """Raised in a body to leave it until its next activation, or for good: it waits, or was told to stop.
+
+    No Exception, so that an `except Exception` of the body lets it through.
+    """
+
+
+class Frame(Protocol):
+    """A body's scope, or a step that runs."""
+
+    def call_step(self, step: Any, args: Any, kwargs: Any) -> Any:
+        """Answer a call of `step`."""
+
+    def refuse(self, what: str) -> NoReturn:
+        """Raise WorkflowError for a use of `ctx` that is not for this place; `what` names it."""
+
+
+_here: ContextVar[Any] = ContextVar("liteq_workflow", default=None)
+here = _here.get
+
+
+def enter(frame: Frame | None) -> Token[Any]:
+    """Make `frame` the place of what runs from now on; hand the token that it returns to `leave`."""
+    return _here.set(frame)
+
+
+def leave(token: Token[Any]) -> None:
+    """Undo the `enter` that returned `token`."""
+    _here.reset(token)
+
+
+def outside(what: str) -> WorkflowError:
+    """The error for a use of `ctx` where no run executes."""
+    return WorkflowError(
+        f"{what} is for the body of a workflow, or for a step, while a run executes it, and in its own thread: "
+        "start a run with `flow.start(...)`"
+    )

@@ -1,0 +1,273 @@
+"""Async bodies: run on this thread's kept event loop, to quiescence.
+
+A wait is a future. When no step is in progress, and the loop has nothing to run and no timer set, nothing that this
+activation could bring about is left: all waits are left at once. The loop's selector tells: it is asked without a
+timeout then, and only then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import selectors
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
+from typing import Any
+
+from liteq.exceptions import StepTimeout, WorkflowCancelled
+from liteq.message import Release, StepRow
+from liteq.utils.coroutines import kept_loop
+from liteq.workflow.attempts import Attempts
+from liteq.workflow.calls import Pend
+from liteq.workflow.frames import Leave, enter, here, leave
+from liteq.workflow.machine import Machine, Wait
+from liteq.workflow.scope import Scope
+from liteq.workflow.special import MISSING, recalled
+
+__all__ = ["run_attempts", "run_body", "waiting"]
+
+
+class Pending:
+    """The waits and the steps of one activation of an async body."""
+
+    def __init__(self, machine: Machine, loop: asyncio.AbstractEventLoop) -> None:
+        self.machine = machine
+        self.loop = loop
+        self.waits: dict[asyncio.Future[Any], tuple[Wait, Scope]] = {}
+        self.steps: set[asyncio.Task[Any]] = set()
+
+    def is_idle(self) -> bool:
+        """Leave all waits, where nothing else is to be done; whether that was so."""
+        if self.steps or not self.waits:
+            return False
+        machine = self.machine
+        if machine.leaving is not None:
+            self.leave_all(machine.leaving)
+        elif not self._obeyed():
+            try:
+                machine.suspend([wait for wait, _ in self.waits.values()])
+            except Leave as left:
+                self.leave_all(left)
+        return True
+
+    def _obeyed(self) -> bool:
+        """Whether something was asked of the run, and has been told to the branches that wait."""
+        machine, told = self.machine, False
+        if machine.asked is None:
+            return False
+        for future, (wait, scope) in list(self.waits.items()):
+            try:
+                machine.obey(scope, wait.place)
+            except (Leave, WorkflowCancelled) as exc:
+                self._end(future, exc)
+                told = True
+        return told
+
+    def leave_all(self, exc: BaseException) -> None:
+        """Raise `exc` in all that waits."""
+        for future in list(self.waits):
+            self._end(future, exc)
+        if isinstance(self.machine.outcome, (BaseException, Release)) and _is_lost(self.machine):
+            for step in self.steps:
+                step.cancel()
+
+    @staticmethod
+    def _end(future: asyncio.Future[Any], exc: BaseException) -> None:
+        if not future.done():
+            future.set_exception(exc)
+
+
+def _is_lost(machine: Machine) -> bool:
+    outcome = machine.outcome
+    return isinstance(outcome, BaseException) or (
+        isinstance(outcome, Release) and not (machine.stop and machine.stop())
+    )
+
+
+_pending: dict[int, Pending] = {}  # by the id of a machine that runs
+
+
+class Watch:
+    """The loop's selector, with an ear for the moment in which there is nothing to run and no timer."""
+
+    def __init__(self, inner: selectors.BaseSelector, idle: Callable[[], bool]) -> None:
+        self.inner = inner
+        self._idle = idle
+
+    def select(self, timeout: float | None = None) -> Any:
+        """As the selector's own; at once, where the end of all waits has given the loop something to run."""
+        if timeout is None and self._idle():
+            return self.inner.select(0)
+        return self.inner.select(timeout)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def factory(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
+    """Make a task; one that a body creates has a scope of its own."""
+    frame = here()
+    if isinstance(frame, Scope):
+        given = kwargs.pop("context", None)
+        context = contextvars.copy_context() if given is None else given.copy()
+        context.run(enter, frame.branch())
+        kwargs["context"] = context
+    return asyncio.Task(coro, loop=loop, **kwargs)
+
+
+def run_body(machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run an async body until it returns or is left; what it returned, or raised.
+
+    Under a running loop (a test that is async itself) it runs in a thread of its own.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _run_on(kept_loop(), machine, scope, make)
+    with ThreadPoolExecutor(1, thread_name_prefix="liteq-workflow") as pool:
+        return pool.submit(contextvars.copy_context().run, _run_aside, machine, scope, make).result()
+
+
+def _run_aside(machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    machine.thread = get_ident()
+    with asyncio.Runner() as runner:
+        return _run_on(runner.get_loop(), machine, scope, make)
+
+
+def _run_on(loop: Any, machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    pending = Pending(machine, loop)
+    before, selector = loop.get_task_factory(), loop._selector
+    loop._selector = Watch(selector, pending.is_idle)
+    loop.set_task_factory(factory)
+    _pending[id(machine)] = pending
+    machine.wake = lambda: loop.call_soon(pending.leave_all, machine.leaving)
+    token = enter(scope)
+    try:
+        main = asyncio.Task(make(), loop=loop)
+        try:
+            return loop.run_until_complete(main)
+        finally:
+            _finish(loop, pending, main)
+    finally:
+        leave(token)
+        machine.wake = None
+        del _pending[id(machine)]
+        loop._selector = selector
+        loop.set_task_factory(before)
+
+
+def _finish(loop: asyncio.AbstractEventLoop, pending: Pending, main: asyncio.Task[Any]) -> None:
+    """Let steps in progress end, and end every other task: none outlives its activation."""
+    machine = pending.machine
+    left = machine.leaving is None
+    if left:
+        machine.leaving = Leave("the body has ended")
+    try:
+        for _ in range(100):  # a branch's clean-up may create another task
+            if pending.steps:
+                loop.run_until_complete(asyncio.wait(set(pending.steps)))
+            others = [task for task in asyncio.all_tasks(loop) if task is not main and not task.done()]
+            if not main.done():
+                others.append(main)
+            if not others:
+                break
+            for task in others:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(others))
+            for task in others:
+                if not task.cancelled():
+                    task.exception()
+    finally:
+        if left:
+            machine.leaving = None
+
+
+async def waiting(machine: Machine, wait: Wait) -> Any:
+    """Wait for something that another activation will bring: until this one is left."""
+    pending = _pending[id(machine)]
+    frame = here()
+    future: asyncio.Future[Any] = pending.loop.create_future()
+    pending.waits[future] = (wait, frame)
+    try:
+        return await future
+    finally:
+        pending.waits.pop(future, None)
+
+
+# -- steps -----------------------------------------------------------------------------------------------------------
+
+
+async def run_attempts(call: Attempts, row: StepRow | None) -> Any:
+    """Run an `async def` step until it has returned, has failed for good, or waits for its next attempt."""
+    machine = call.machine
+    machine.check()
+    pending = _pending[id(machine)]
+    try:
+        if row is not None:
+            call.go_on(row)
+        machine.front(call.scope, call.place)
+    except Pend as pend:
+        return await waiting(machine, pend.wait)
+    task: asyncio.Task[Any] = asyncio.Task(_attempts(call), loop=pending.loop)
+    pending.steps.add(task)
+    task.add_done_callback(_done)
+    task.add_done_callback(pending.steps.discard)
+    found = await asyncio.shield(task)  # the cancellation of a branch does not reach a step
+    if isinstance(found, Wait):
+        return await waiting(machine, found)
+    return found[0]
+
+
+def _done(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # told to the branch, where that still waits
+
+
+async def _attempts(call: Attempts) -> Any:
+    """(result,) of a step; or what it has to wait for."""
+    machine = call.machine
+    try:
+        while True:
+            failure = await _attempt(call)
+            if not isinstance(failure, BaseException):
+                return failure
+            if machine.leaving is not None:
+                raise machine.leaving
+            pause_s = call.failed(failure)
+            if pause_s:
+                await asyncio.sleep(pause_s)
+    except Pend as pend:
+        return pend.wait
+
+
+async def _attempt(call: Attempts) -> Any:
+    """(result,) of one attempt, or its exception."""
+    step, machine = call.step, call.machine
+    slot = call.begin()
+    token = enter(call.frame)
+    limit = asyncio.timeout(step.timeout_s)
+    try:
+        if step.is_memo:
+            found = recalled(call)
+            if found is not MISSING:
+                return (found,)
+        async with limit:
+            value = machine.function_of(step)(*call.args, **call.kwargs)
+            if inspect.isawaitable(value):  # a test's stand-in may return at once
+                value = await value
+        return (call.returned(value),)
+    except TimeoutError as exc:
+        if not limit.expired():
+            return exc
+        return StepTimeout(f"{step.what} took longer than its timeout of {step.timeout_s:g} s")
+    except Exception as exc:  # noqa: BLE001 - of the step: it is retried, or recorded
+        return exc
+    except asyncio.CancelledError as exc:
+        if machine.leaving is not None and _is_lost(machine):
+            raise
+        return RuntimeError(f"{step.what} was cancelled from inside: {exc}")
+    finally:
+        leave(token)
+        call.stopped(slot)

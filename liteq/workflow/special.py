@@ -1,0 +1,148 @@
+"""Attempts of steps that have a timeout, a memo or a transaction."""
+
+from __future__ import annotations
+
+import sys
+import time
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from liteq.exceptions import WorkflowError
+from liteq.message import StepRow
+from liteq.serialization import encode
+from liteq.workflow.attempts import limited
+from liteq.workflow.codec import hash_of
+from liteq.workflow.machine import Wait
+
+if TYPE_CHECKING:
+    from liteq.workflow.attempts import Attempts
+    from liteq.workflow.step import Step
+
+__all__ = ["memo_key_of", "recalled", "run_special"]
+
+PATIENCE_S = 0.25  # for a result that another run computes, before the run suspends
+MEMO_DUE_MS = 30_000  # until it looks again of itself
+LOOK_S = 0.02
+
+MISSING = object()
+
+
+def run_special(call: Attempts, _slot: int) -> Any:
+    """One attempt of such a step: its result."""
+    step = call.step
+    if step.is_memo:
+        found = recalled(call)
+        if found is not MISSING:
+            return found
+    if not step.tx:
+        with limited(call.machine, step.timeout_s):
+            value = call.machine.function_of(step)(*call.args, **call.kwargs)
+        return call.returned(value)
+    if step.tx is True:
+        return _in_the_queue(call)
+    from liteq.workflow.databases import in_a_database
+
+    return in_a_database(call)
+
+
+# -- memo ------------------------------------------------------------------------------------------------------------
+
+
+def memo_key_of(step: Step[Any, Any], args: Any, kwargs: Any) -> str:
+    """The key of a call's result in the memo. Raises NotSerializable."""
+    if step.memo_key is not None:
+        data = encode(step.memo_key(*args, **kwargs), what=f"the memo_key of {step.what}")
+        data = orjson.dumps(orjson.loads(data), option=orjson.OPT_SORT_KEYS)
+    else:
+        bound = step.codec.parameters.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        data = hash_of(bound.args, bound.kwargs, step.what) or b""
+        data += orjson.dumps(step.codec.dump(bound.args, bound.kwargs), default=repr, option=orjson.OPT_SORT_KEYS)
+    return f"{step.name}:{blake2b(data, digest_size=20).hexdigest()}"
+
+
+def recalled(call: Attempts) -> Any:
+    """The result that the memo holds; MISSING where this run is to compute it. Waits while another one does."""
+    machine, step = call.machine, call.step
+    key = memo_key_of(step, call.args, call.kwargs)
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        taken = machine.reading(lambda: machine.runs.memo(machine.hold, key, step.name))
+        if taken.output is not None:
+            return remembered(call, taken.output)
+        if taken.mine:
+            call.memo = (key, step.memo_ms)
+            return MISSING
+        if time.monotonic() >= until or not machine.sleeps_here:
+            await_memo(call, key)
+        time.sleep(LOOK_S)
+
+
+def remembered(call: Attempts, output: bytes) -> Any:
+    """Record that the memo has answered a call; the result."""
+    machine = call.machine
+    ended = machine.now_ms()
+    machine.checkpoint(call.row(output=output, memo=1, ended_ms=ended))
+    call.scope.reached_ms = max(call.scope.reached_ms, ended)
+    return call.step.form.decode(output)
+
+
+def await_memo(call: Attempts, key: str) -> None:
+    """Wait for the run that computes `key`."""
+    due_ms = call.machine.now_ms() + MEMO_DUE_MS
+    row = call.row(waited=f"memo {key}", due_ms=due_ms)._replace(attempts=call.attempt - 1)
+    call.scope.wait(Wait(call.place, row, due_ms=due_ms))
+
+
+# -- a transaction in the queue's file -------------------------------------------------------------------------------
+
+
+class QueueTransaction:
+    """`ctx.tx` of a step with tx=True."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.emit = inner.emit
+        self.enqueue = inner.enqueue
+        self.checkpoint = inner.checkpoint
+
+    def execute(self, sql: str, params: Any = ()) -> list[tuple[Any, ...]]:
+        """Run one statement in the queue's file; all its rows. The first one takes the write lock."""
+        rows: list[tuple[Any, ...]] = self._inner.execute(sql, params)
+        return rows
+
+
+def _in_the_queue(call: Attempts) -> Any:
+    """The step's rows and its checkpoint: one commit."""
+    machine, step = call.machine, call.step
+    with machine.runs.transaction(machine.hold) as inner:
+        call.frame.transaction = QueueTransaction(inner)
+        try:
+            with limited(machine, step.timeout_s):
+                value = machine.function_of(step)(*call.args, **call.kwargs)
+            data, value = step.form.kept(value, machine.max_bytes)
+            ended = machine.now_ms()
+            row: StepRow = call.row(output=data, ended_ms=ended, marks=machine.take_marks())
+            asked = inner.checkpoint(row)
+        finally:
+            call.frame.transaction = None
+    machine.written += 1
+    if asked is not None:
+        machine.asked = asked
+    call.scope.reached_ms = max(call.scope.reached_ms, ended)
+    if machine.is_strict:
+        machine.replay(row)
+    return value
+
+
+def paramstyle_of(connection: Any) -> str:
+    """How parameters are written for a DB-API connection. Raises WorkflowError where its module does not say."""
+    module = type(connection).__module__
+    while module:
+        style = getattr(sys.modules.get(module), "paramstyle", None)
+        if isinstance(style, str):
+            return style
+        module = module.rpartition(".")[0]
+    raise WorkflowError(f"{type(connection)!r} is no DB-API connection: its module has no `paramstyle`")

@@ -1,0 +1,44 @@
+"""Starting a run: from a program, from a body, from a step, and in place under `task_always_eager`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from liteq import context
+from liteq.workflow.frames import here
+
+if TYPE_CHECKING:
+    from liteq.workflow.flow import Workflow
+    from liteq.workflow.run import Run
+
+__all__ = ["start_run"]
+
+
+def start_run(flow: Workflow[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Run[Any]:
+    """Start a run of `flow`, by its options; the run that stands under its id."""
+    from liteq.workflow.run import Run
+
+    app, asked = flow.app, flow.asked
+    frame = here()
+    if frame is not None and hasattr(frame, "branch"):  # a body
+        from liteq.workflow.effects import start
+
+        flow.check_arguments(args, kwargs)
+        arghash = flow.arghash_of(args, kwargs)
+        message = flow.message(
+            args, kwargs, id_=flow.new_id(), root_id=frame.machine.run_id, parent_id=frame.machine.run_id
+        )
+        id_ = start(frame, flow.name, message, arghash, asked.on_conflict, flow.event_of())
+        return Run(app, id_, flow)
+    if app.conf.task_always_eager:
+        from liteq.workflow.inplace import start_eagerly
+
+        return start_eagerly(flow, args, kwargs)
+    message = flow.message(args, kwargs, id_=flow.new_id())
+    started = app.storage.runs.start(message, on_conflict=asked.on_conflict, event=flow.event_of())
+    run: Run[Any] = Run(app, started.id, flow)
+    running = context.current_request()
+    if running is not None:
+        running.children.append(run)
+    return run

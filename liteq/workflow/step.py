@@ -1,0 +1,195 @@
+"""`Step`: a function whose result is kept. In a body it is answered from history; elsewhere it is the function."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import random
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from liteq.exceptions import BadMessage, StepTimeout, WorkflowError
+from liteq.utils.misspelt import suggesting, unexpected
+from liteq.utils.names import checked_name, checked_priority
+from liteq.workflow.codec import Codec, Form
+from liteq.workflow.duration import Duration, seconds, to_span_ms
+from liteq.workflow.frames import here
+
+if TYPE_CHECKING:
+    from liteq.context import App
+
+__all__ = ["Backoff", "Step", "refuse_generator"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Backoff = float | tuple[float, float] | Callable[[int], float]
+Errors = type[Exception] | tuple[type[Exception], ...]
+
+OF_A_CALL = frozenset({"key", "retries", "backoff", "timeout", "queue", "priority"})
+LONGEST_TX_S = 5.0  # a transaction holds the file's write lock
+
+
+def refuse_generator(function: Callable[..., Any], what: str) -> None:
+    """Raise WorkflowError for a generator function: it is entered in the middle, where no history can follow it."""
+    inner = inspect.unwrap(function)
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        raise WorkflowError(
+            f"{what} {inner.__qualname__!r} is a generator: write a plain function, or `async def`, that returns its "
+            "value; for partial results use ctx.emit(stream, chunk)"
+        )
+
+
+class Step(Generic[P, R]):
+    """A function whose result is kept in the history of the run that calls it.
+
+    `@app.step` makes one. Outside a body, and inside another step, calling it calls the function.
+    """
+
+    __wrapped__: Callable[..., Any]
+    __name__: str
+
+    def __init__(self, app: App, function: Callable[P, R], name: str, options: Mapping[str, Any]) -> None:
+        refuse_generator(function, "the step")
+        functools.update_wrapper(self, function)
+        self.app = app
+        self.function = function
+        self.name = checked_name(name, "a step's name")
+        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
+        self.what = f"step {name!r}"
+        self.codec = Codec(function, self.what)
+        self._set(**options)
+
+    @suggesting
+    def _set(
+        self,
+        *,
+        retries: int = 0,
+        backoff: Backoff = (1.0, 60.0),
+        retry_on: Errors = (Exception,),
+        give_up_on: Errors = (),
+        timeout: Duration | None = None,
+        memo: Duration | bool | None = None,
+        memo_key: Callable[..., Any] | None = None,
+        tx: bool | str | Callable[[], Any] = False,
+        compensate: Callable[[Any], Any] | None = None,
+        queue: str | None = None,
+        sensitive: bool | tuple[str, ...] = (),
+        key: str | None = None,
+        priority: int | None = None,
+    ) -> None:
+        if not is_count(retries):
+            raise ValueError(f"{self.what}: retries is a whole number from 0, not {retries!r}")
+        if tx and self.is_async:
+            raise WorkflowError(f"{self.what}: tx= is for a `def` step: a transaction is held by one thread, and short")
+        self.retries = retries
+        self.backoff = _checked_backoff(backoff, self.what)
+        self.retry_on, self.give_up_on = _classes(retry_on, self.what), _classes(give_up_on, self.what)
+        timeout_s = None if timeout is None else seconds(timeout, f"the timeout of {self.what}")
+        self.timeout_s = min(timeout_s or LONGEST_TX_S, LONGEST_TX_S) if tx else timeout_s
+        self.memo_ms = None if memo is None or isinstance(memo, bool) else to_span_ms(memo, f"the memo of {self.what}")
+        self.is_memo = memo is not None and memo is not False
+        self.memo_key = memo_key
+        self.tx = tx
+        self.compensate = compensate
+        self.queue = None if queue is None else checked_name(queue, "a queue's name")
+        self.sensitive = sensitive
+        self.key = None if key is None else checked_name(key, "a step's key")
+        self.priority = None if priority is None else checked_priority(priority)
+        self.is_simple = self.timeout_s is None and not self.is_memo and not tx
+
+    @property
+    def form(self) -> Form:
+        """The form of its result."""
+        return self.codec.result
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """In a body: its result, from history, else of running it now. Elsewhere: call the function."""
+        frame = here()
+        if frame is None:
+            return self.function(*args, **kwargs)
+        return frame.call_step(self, args, kwargs)  # type: ignore[no-any-return]
+
+    def options(self, **options: Any) -> Step[P, R]:
+        """The same step with other options for a call: `charge.options(key="c1", timeout="5s")(order)`.
+
+        key: a name of one's own in the run, which makes the call independent of the order of calls; retries, backoff,
+        timeout, queue, priority. Raises TypeError for any other.
+        """
+        if not options.keys() <= OF_A_CALL:
+            raise unexpected(f"{self.what}.options()", options.keys() - OF_A_CALL, OF_A_CALL)
+        other: Step[P, R] = object.__new__(Step)
+        other.__dict__.update(self.__dict__)
+        other.retries = options.get("retries", self.retries)
+        if "backoff" in options:
+            other.backoff = _checked_backoff(options["backoff"], self.what)
+        if "timeout" in options:
+            timeout = options["timeout"]
+            other.timeout_s = None if timeout is None else seconds(timeout, f"the timeout of {self.what}")
+        if "key" in options:
+            other.key = None if options["key"] is None else checked_name(options["key"], "a step's key")
+        if "queue" in options:
+            other.queue = options["queue"]
+        if "priority" in options:
+            other.priority = options["priority"]
+        other.is_simple = other.timeout_s is None and not other.is_memo and not other.tx
+        return other
+
+    def retries_after(self, exc: BaseException, attempt: int) -> bool:
+        """Whether there is another attempt after `attempt` (from 1) has raised `exc`."""
+        if attempt > self.retries or not isinstance(exc, self.retry_on) or isinstance(exc, self.give_up_on):
+            return False
+        return isinstance(exc, StepTimeout) or not isinstance(exc, (WorkflowError, BadMessage))
+
+    def delay_s(self, attempt: int) -> float:
+        """Seconds between the failed `attempt` (from 1) and the next one."""
+        backoff = self.backoff
+        if callable(backoff):
+            return max(0.0, float(backoff(attempt)))
+        if isinstance(backoff, tuple):
+            first, longest = backoff
+            return random.uniform(0.0, min(longest, first * 2.0 ** min(attempt - 1, 60)))  # full jitter
+        return backoff
+
+    def redacted(self, args: Any, kwargs: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments as others may see them."""
+        if not self.sensitive:
+            return list(args), dict(kwargs)
+        return self.codec.parameters.redacted(self.sensitive, args, kwargs)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """A step in a class is called as its methods are."""
+        if instance is None:
+            return self
+        return functools.partial(self.__call__, instance)
+
+    def __repr__(self) -> str:
+        return f"<@step: {self.name}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self.what} is not sent to another process: import it there")
+
+
+def is_count(number: Any) -> bool:
+    """Whether `number` is a whole number from 0."""
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 0
+
+
+def _checked_backoff(backoff: Any, what: str) -> Backoff:
+    if callable(backoff):
+        made: Callable[[int], float] = backoff
+        return made
+    if isinstance(backoff, (tuple, list)) and len(backoff) == 2:
+        return seconds(backoff[0], f"the backoff of {what}"), seconds(backoff[1], f"the backoff of {what}")
+    if isinstance(backoff, (tuple, list)):
+        raise ValueError(
+            f"the backoff of {what} is seconds, (first, longest), or a function of the attempt: {backoff!r}"
+        )
+    return seconds(backoff, f"the backoff of {what}")
+
+
+def _classes(errors: Any, what: str) -> tuple[type[Exception], ...]:
+    found = tuple(errors) if isinstance(errors, (tuple, list, set, frozenset)) else (errors,)
+    if not all(isinstance(one, type) and issubclass(one, BaseException) for one in found):
+        raise TypeError(f"{what}: retry_on and give_up_on are exception classes, not {errors!r}")
+    return found

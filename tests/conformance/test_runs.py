@@ -1,0 +1,960 @@
+"""Runs of workflows: history under the lease, waits, wake-ups, and what is asked of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from liteq.exceptions import LeaseLost, RunConflict, RunEnded, WorkflowError
+from liteq.message import (
+    Ack,
+    Batch,
+    ContinueAsNew,
+    DeadLetter,
+    Flag,
+    Hold,
+    Lease,
+    Message,
+    Outcome,
+    Park,
+    Release,
+    RunFacts,
+    RunSpec,
+    StepRow,
+    Suspend,
+)
+from liteq.policy.rates import Bucket
+from liteq.serialization import encode_error
+from liteq.states import State
+from liteq.storage.rates import Budget
+from liteq.storage.runs.executing import Slots
+from liteq.storage.runs.records import Asked
+from liteq.storage.storage import Storage
+from liteq.testing import FakeClock
+
+from .conftest import PAYLOAD, FakeWorker
+
+ERROR = encode_error(ValueError("no"))
+CHILD = Flag.CHILD | Flag.LINKED
+
+
+class Flow:
+    """A run that is driven by hand: claimed, written under its lease, settled."""
+
+    def __init__(self, storage: Storage, worker: FakeWorker, clock: FakeClock) -> None:
+        self.storage, self.worker, self.clock = storage, worker, clock
+        self.lease: Lease | None = None
+
+    def start(self, id_: str = "r", payload: bytes = PAYLOAD, on_conflict: str = "fail", **spec: Any) -> str:
+        flags = spec.pop("flags", 0) | Flag.RUN
+        fields = {name: spec.pop(name) for name in ("due_ms", "expires_ms", "queue") if name in spec}
+        event = spec.pop("event", None)
+        message = Message(id_, "flow", payload, flags=flags, run=RunSpec(**spec), **fields)
+        return self.storage.runs.start(message, on_conflict=on_conflict, event=event).id
+
+    def claim(self) -> Hold:
+        (self.lease,) = self.worker.claim()
+        return Hold(self.lease.seq, self.lease.token, self.facts.gen)
+
+    @property
+    def facts(self) -> RunFacts:
+        assert self.lease is not None
+        assert self.lease.run is not None
+        return RunFacts._make(self.lease.run)
+
+    def step(self, pos: int, output: bytes | None = b"1", **fields: Any) -> StepRow:
+        now_ms = self.clock.now_ms()
+        ended_ms = fields.pop("ended_ms", now_ms)
+        kind, name = fields.pop("kind", "step"), fields.pop("name", "s")
+        return StepRow("", pos, kind, name, output=output, started_ms=now_ms, ended_ms=ended_ms, **fields)
+
+    def wait(self, pos: int, kind: str, name: str, **fields: Any) -> StepRow:
+        waited = f"{kind} {name}" if kind in ("event", "approval") else None
+        fields = {"waited": waited, **fields}
+        return self.step(pos, None, kind=kind, name=name, ended_ms=None, **fields)
+
+    def settle(self, outcome: Outcome) -> None:
+        assert self.lease is not None
+        assert self.storage.settle([(self.lease, outcome)]) == []
+
+    def suspend(self, *rows: StepRow, **fields: Any) -> None:
+        self.settle(Suspend(list(rows), **fields))
+
+    def rows(self) -> list[StepRow]:
+        run = self.storage.runs.find("r")
+        assert run is not None
+        return self.storage.runs.history(run.number).steps
+
+    def status(self, id_: str = "r") -> str:
+        run = self.storage.runs.find(id_)
+        return run.status if run else "gone"
+
+
+@pytest.fixture
+def flow(storage: Storage, worker: FakeWorker, clock: FakeClock) -> Flow:
+    return Flow(storage, worker, clock)
+
+
+# -- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def test_a_first_activation_has_no_history_and_a_second_has(flow: Flow) -> None:
+    flow.start()
+    hold = flow.claim()
+    assert flow.lease is not None
+    assert not flow.lease.flags & Flag.HISTORY
+    assert flow.storage.runs.checkpoint(hold, flow.step(1)) is None
+    flow.settle(Release())
+    flow.claim()
+    assert flow.lease.flags & Flag.HISTORY
+    assert [row.pos for row in flow.rows()] == [1]
+
+
+@pytest.mark.parametrize("output", [b"null", b"0", b'""', b"[]", b"false", b'"' + b"x" * 5_000_000 + b'"'])
+def test_an_output_comes_back_as_it_was(flow: Flow, output: bytes) -> None:
+    flow.start()
+    flow.storage.runs.checkpoint(flow.claim(), flow.step(1, output))
+    (row,) = flow.rows()
+    assert row.output == output
+    assert row.ended_ms == flow.clock.now_ms()
+
+
+def test_a_lost_lease_writes_nothing(flow: Flow, other: FakeWorker) -> None:
+    flow.start()
+    late = flow.claim()
+    flow.storage.reap([flow.worker.number])
+    (lease,) = other.claim()
+    runs = flow.storage.runs
+    writes = [
+        lambda: runs.checkpoint(late, flow.step(1)),
+        lambda: runs.checkpoint(late, flow.step(1, b'"' + b"x" * 2_000 + b'"')),
+        lambda: runs.set_state(late, "k", b"1"),
+        lambda: runs.tag(late, ["t"]),
+        lambda: runs.emit(late, "out", flow.step(1), [b"1"]),
+        lambda: runs.record(late, flow.step(1), send=("x", "go", b"1")),
+        lambda: runs.spawn(late, [flow.step(1)], Batch([])),
+        lambda: runs.memo(late, "k", "s"),
+        lambda: runs.compensated(late),
+        lambda: runs.asked(late),
+    ]
+    for write in writes:
+        with pytest.raises(LeaseLost):
+            write()
+    assert flow.rows() == []
+    assert flow.storage.runs.state("r") == {}
+    assert flow.storage.runs.checkpoint(Hold(lease.seq, lease.token), flow.step(1)) is None
+
+
+def test_a_row_that_has_ended_is_not_written_again(flow: Flow) -> None:
+    flow.start()
+    hold = flow.claim()
+    flow.storage.runs.checkpoint(hold, flow.step(1, b"1"))
+    assert flow.storage.runs.checkpoint(hold, flow.step(1, b"2")) is None  # it raised, and is called again
+    assert [row.output for row in flow.rows()] == [b"1"]
+
+
+def test_a_failed_attempt_is_overwritten_by_the_next(flow: Flow) -> None:
+    flow.start()
+    hold = flow.claim()
+    failed = flow.step(1, None, error=ERROR, attempts=1, due_ms=flow.clock.now_ms() + 5_000, ended_ms=None)
+    flow.storage.runs.checkpoint(hold, failed)
+    assert [(row.attempts, row.ended_ms) for row in flow.rows()] == [(1, None)]
+    flow.storage.runs.checkpoint(hold, flow.step(1, b"7", attempts=2))
+    assert [(row.attempts, row.output, row.error, row.due_ms) for row in flow.rows()] == [(2, b"7", None, None)]
+    assert flow.rows()[0].due_ms is None
+
+
+# -- starting --------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_start_again_is_the_same_run(flow: Flow) -> None:
+    runs = flow.storage.runs
+    message = Message("r", "flow", PAYLOAD, flags=Flag.RUN)
+    assert runs.start(message).new
+    assert not runs.start(message).new
+    with pytest.raises(RunConflict):
+        flow.start(payload=b"[[1],{}]")
+    with pytest.raises(ValueError, match="empty"):
+        flow.start("")
+    assert [run.id for run in runs.list()] == ["r"]
+
+
+@pytest.mark.parametrize(("on_conflict", "alive", "ended"), [("existing", 0, 0), ("renew", 0, 1), ("replace", 1, 1)])
+def test_another_start_under_the_id(flow: Flow, on_conflict: str, alive: int, ended: int) -> None:
+    flow.start()
+    flow.start(payload=b"[[1],{}]", on_conflict=on_conflict)
+    flow.claim()
+    assert flow.lease is not None
+    assert flow.lease.payload == (b"[[1],{}]" if alive else PAYLOAD)
+    flow.settle(Ack(b"1"))
+    flow.start(payload=b"[[2],{}]", on_conflict=on_conflict)
+    assert flow.status() == ("queued" if ended else "succeeded")
+
+
+def test_every_door_makes_a_run(storage: Storage, worker: FakeWorker) -> None:
+    def a(id_: str) -> Message:
+        return Message(id_, "flow", PAYLOAD, flags=Flag.RUN | Flag.LINKED, run=RunSpec(tags=("x",)))
+
+    storage.enqueue(Batch([a("one")]))
+    storage.enqueue(Batch([a("two"), Message("three", "t", PAYLOAD, awaits="two")]))
+    storage.enqueue_many([a("four")])
+    assert [run.id for run in storage.runs.list(tags=["x"])] == ["four", "two", "one"]
+
+
+# -- waits and wake-ups ----------------------------------------------------------------------------------------------
+
+
+def test_an_event_before_the_run_before_the_wait_and_after_it(flow: Flow) -> None:
+    send = flow.storage.runs.send
+    send("r", "go", b"1")
+    flow.start()
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "go"))
+    flow.claim()  # it was there: the run goes on at once
+    send("r", "go", b"2")
+    flow.suspend(flow.wait(2, "event", "go"))
+    flow.claim()
+    flow.suspend(flow.wait(3, "event", "go"))
+    assert flow.status() == "waiting"
+    send("r", "go", b"3")
+    flow.claim()
+    assert [row.output for row in flow.rows()] == [b"1", b"2", b"3"]
+
+
+def test_an_event_for_an_open_wait_comes_while_the_body_runs(flow: Flow) -> None:
+    """The body waits for it, or for children beside it in other branches; its row was written before."""
+    flow.start()
+    hold = flow.claim()
+    spawn(flow, hold, 3, first=10)
+    flow.suspend(flow.wait(1, "event", "go"), due_ms=flow.clock.now_ms() + 1_000)
+    flow.clock.advance(seconds=1)
+    (flow.lease,) = [lease for lease in flow.worker.claim() if lease.id == "r"]
+    flow.storage.runs.send("r", "go", b"1")
+    flow.suspend(need=3)
+    assert flow.status() == "queued"
+
+
+def test_an_event_that_comes_before_the_checkpoint_of_its_wait(flow: Flow) -> None:
+    flow.start()
+    hold = flow.claim()
+    flow.storage.runs.send("r", "go", b"1")
+    flow.storage.runs.checkpoint(hold, flow.wait(1, "event", "go"))
+    flow.suspend()
+    assert flow.status() == "queued"
+    assert flow.rows()[0].output == b"1"
+
+
+def test_an_event_is_sent_once_by_its_mark(flow: Flow) -> None:
+    flow.start()
+    assert flow.storage.runs.send("r", "go", b"1", dedup="x")
+    assert not flow.storage.runs.send("r", "go", b"1", dedup="x")
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "go"))
+    flow.claim()
+    assert not flow.storage.runs.send("r", "go", b"1", dedup="x")
+    flow.suspend(flow.wait(2, "event", "go"))
+    assert flow.status() == "waiting"
+    flow.storage.runs.cancel(["r"])
+    flow.claim()
+    flow.settle(Ack(b"1"))
+    with pytest.raises(RunEnded):
+        flow.storage.runs.send("r", "go", b"1")
+
+
+def test_a_wait_that_timed_out_stays_so(flow: Flow) -> None:
+    flow.start()
+    flow.claim()
+    due_ms = flow.clock.now_ms() + 1_000
+    flow.suspend(flow.wait(1, "event", "go", due_ms=due_ms), due_ms=due_ms)
+    flow.clock.advance(seconds=1)
+    flow.claim()
+    flow.storage.runs.send("r", "go", b"1")
+    (row,) = flow.rows()
+    assert (row.ended_ms, row.output, row.error) == (due_ms, None, None)
+    assert flow.storage.runs.steps("r")[0].status == "timed_out"
+    flow.suspend(flow.wait(2, "event", "go"))
+    flow.claim()
+    assert [row.output for row in flow.rows()] == [None, b"1"]
+
+
+def test_a_sleep_goes_on_after_a_restart(flow: Flow) -> None:
+    flow.start()
+    flow.claim()
+    due_ms = flow.clock.now_ms() + 86_400_000
+    flow.suspend(flow.wait(1, "sleep", "sleep", due_ms=due_ms), due_ms=due_ms)
+    flow.clock.advance(seconds=86_399)
+    assert flow.worker.claim() == []
+    flow.clock.advance(seconds=1)
+    flow.claim()
+    assert flow.rows()[0].ended_ms == due_ms
+
+
+def spawn(flow: Flow, hold: Hold, n: int, *, first: int = 1, slots: Slots | None = None, **fields: Any) -> Asked | None:
+    ids = [f"r/{pos}" for pos in range(first, first + n)]
+    steps = [flow.step(first + i, None, kind="spawn", ended_ms=None, child=id_) for i, id_ in enumerate(ids)]
+    messages = [Message(id_, "t", PAYLOAD, flags=CHILD, parent_id="r", **fields) for id_ in ids]
+    return flow.storage.runs.spawn(hold, steps, Batch(messages), slots=slots)
+
+
+def test_the_end_of_a_child_wakes_its_run_once_enough_have_ended(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    spawn(flow, flow.claim(), 3)
+    children = flow.worker.claim()
+    storage.settle([(children[0], Ack(b"1"))])  # while the run runs
+    flow.suspend(need=3)
+    assert flow.status() == "waiting"
+    storage.settle([(children[1], Ack(b'"' + b"x" * 5_000 + b'"'))])
+    assert flow.status() == "waiting"
+    storage.settle([(children[2], DeadLetter(ERROR))])
+    assert flow.status() == "queued"
+    rows = flow.rows()
+    assert [(row.output and len(row.output), row.error, row.ended) for row in rows] == [
+        (1, None, 1), (5_002, None, 2), (None, ERROR, 3),
+    ]  # fmt: skip
+    flow.claim()
+    assert (flow.facts.ends, flow.facts.fails) == (3, 1)
+
+
+def test_a_fragile_wait_ends_with_the_first_failure(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    spawn(flow, flow.claim(), 3)
+    children = flow.worker.claim()
+    flow.suspend(need=3, fragile=True)
+    storage.settle([(children[1], DeadLetter(ERROR))])
+    flow.claim()
+    flow.suspend(need=2, fragile=True, seen=(1, 0))  # it has not looked since: the failure is news
+    assert flow.status() == "queued"
+
+
+def test_the_end_of_a_run_cancels_what_it_has_left_open(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    spawn(flow, flow.claim(), 2)
+    flow.settle(Ack(b"1"))
+    assert [storage.reader.find(f"r/{n}").state for n in (1, 2)] == [State.CANCELLED] * 2  # type: ignore[union-attr]
+    assert flow.worker.claim() == []
+
+
+def test_a_limit_lets_so_many_run_and_hands_each_slot_on(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    hold = flow.claim()
+    spawn(flow, hold, 5, slots=Slots("m", 2))
+    spawn(flow, hold, 2, first=6, slots=Slots("m", 2))
+    flow.suspend(need=7)
+    seen = []
+    storage.runs.cancel(["r/3"])
+    storage.cancel(["r/3"])  # one that waits for a slot has none to hand on
+    while leases := flow.worker.claim():
+        assert len(leases) <= 2
+        if leases[0].id == "r":
+            break
+        seen += [lease.id for lease in leases]
+        storage.settle([(lease, Ack(b"1")) for lease in leases])
+    assert sorted(seen) == ["r/1", "r/2", "r/4", "r/5", "r/6", "r/7"]
+
+
+def test_a_canvas_is_waited_for_by_an_alias(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    hold = flow.claim()
+    canvas = Batch(
+        [
+            Message("a", "t", PAYLOAD, flags=Flag.LINKED),
+            Message("b", "t", PAYLOAD, awaits="a"),
+            Message("r/1", "t", PAYLOAD, flags=CHILD | Flag.ALIAS, awaits="b"),
+        ]
+    )
+    flow.storage.runs.spawn(hold, [flow.step(1, None, kind="call", ended_ms=None, child="r/1")], canvas)
+    flow.suspend(need=1)
+    for name in ("a", "b"):
+        (lease,) = flow.worker.claim()
+        assert lease.id == name
+        storage.settle([(lease, Ack(b'"%s"' % name.encode()))])
+    flow.claim()
+    assert [row.output for row in flow.rows()] == [b'"b"']
+
+
+# -- asked -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cancel_is_told_by_the_next_checkpoint_which_is_recorded(flow: Flow) -> None:
+    flow.start()
+    hold = flow.claim()
+    flow.storage.runs.cancel(["r"], reason="enough")
+    assert flow.storage.runs.asked(hold) == Asked("cancel", "enough")
+    assert flow.storage.runs.checkpoint(hold, flow.step(1)) == Asked("cancel", "enough")
+    assert flow.storage.runs.checkpoint(hold, flow.step(2)) is None  # the clean-up
+    assert [row.pos for row in flow.rows()] == [1, 2]
+
+
+def test_a_cancel_before_a_spawn_sends_nothing(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    hold = flow.claim()
+    storage.runs.cancel(["r"])
+    assert spawn(flow, hold, 1) == Asked("cancel")
+    assert storage.reader.find("r/1") is None
+    assert spawn(flow, hold, 1) is None  # in a shield
+
+
+def test_a_cancel_wakes_what_waits_and_ends_what_has_not_begun(flow: Flow) -> None:
+    flow.start("new")
+    flow.storage.runs.cancel(["new"])
+    assert flow.status("new") == "cancelled"
+    flow.start()
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "go"))
+    flow.storage.runs.cancel(["r"], reason="why")
+    flow.claim()
+    assert (flow.facts.asked, flow.facts.reason) == ("cancel", "why")
+
+
+@pytest.mark.parametrize("told", ["by a checkpoint", "by a claim", "by the deadline"])
+def test_the_clean_up_after_a_cancel_may_wait(flow: Flow, told: str) -> None:
+    flow.start(timeout_ms=10_000)
+    hold = flow.claim()
+    if told == "by a claim":
+        flow.suspend(flow.wait(1, "event", "go"))
+    if told == "by the deadline":
+        flow.clock.advance(seconds=10)
+        flow.suspend(due_ms=flow.clock.now_ms() + 1)
+    else:
+        flow.storage.runs.cancel(["r"])
+    if told == "by a checkpoint":
+        assert flow.storage.runs.checkpoint(hold, flow.step(1)) is not None
+    else:
+        flow.claim()
+        assert flow.facts.asked is not None
+    retried = flow.step(2, None, error=ERROR, attempts=1, due_ms=flow.clock.now_ms() + 20_000, ended_ms=None)
+    flow.suspend(retried)
+    assert flow.status() == "waiting"
+    flow.clock.advance(seconds=20)
+    flow.claim()
+    flow.suspend(due_ms=flow.clock.now_ms() + 5_000)  # the attempt is given up: its row stays, and wakes nobody
+    assert flow.status() == "waiting"
+
+
+def test_a_cancel_while_it_suspends_wakes_it(flow: Flow) -> None:
+    flow.start()
+    flow.claim()
+    flow.storage.runs.cancel(["r"])
+    flow.suspend(flow.wait(1, "event", "go"))
+    flow.claim()
+    assert flow.facts.asked == "cancel"
+
+
+def test_a_pause_holds_wake_ups_back(flow: Flow) -> None:
+    flow.start()
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "go"))
+    flow.storage.runs.pause("r")
+    assert flow.status() == "paused"
+    flow.storage.runs.send("r", "go", b"1")
+    assert flow.worker.claim() == []
+    assert flow.storage.runs.resume("r")
+    flow.claim()
+    assert flow.rows()[0].output == b"1"
+    hold = Hold(flow.lease.seq, flow.lease.token)  # type: ignore[union-attr]
+    flow.storage.runs.pause("r")
+    assert flow.storage.runs.checkpoint(hold, flow.step(2)) == Asked("pause")
+    flow.settle(Park("paused"))
+    assert flow.status() == "paused"
+    flow.storage.runs.resume("r")
+    assert flow.status() == "queued"
+
+
+def test_a_stuck_run_is_tried_once_by_each_code(flow: Flow) -> None:
+    claim = flow.storage.runs.claim_stuck
+
+    def tried(fingerprint: str) -> bool:
+        leases = claim(["celery"], worker=flow.worker.number, fingerprint=fingerprint, limit=10, visibility_s=60)
+        if leases:
+            (flow.lease,) = leases
+        return bool(leases)
+
+    flow.start()
+    flow.claim()
+    flow.settle(Park("stuck", ERROR, "old"))
+    assert flow.status() == "stuck"
+    assert not tried("old")
+    assert tried("new")
+    assert flow.status() == "running"
+    flow.settle(Park("stuck", ERROR, "new"))
+    assert not tried("old")
+    assert not tried("new")
+    assert flow.storage.runs.resume("r")
+    flow.claim()
+
+
+@pytest.mark.parametrize("outcome", [Release(), Release(crashed=True, error=ERROR)], ids=["given back", "crashed"])
+def test_a_try_that_did_not_come_to_its_end_is_made_again(flow: Flow, outcome: Release) -> None:
+    """The old code, beside it, meets the run meanwhile: the right code is not told that it has tried it."""
+    how: dict[str, Any] = {"worker": flow.worker.number, "fingerprint": "new", "limit": 10, "visibility_s": 60}
+    flow.start()
+    flow.claim()
+    flow.settle(Park("stuck", ERROR, "old"))
+    (flow.lease,) = flow.storage.runs.claim_stuck(["celery"], **how)
+    flow.settle(outcome)
+    flow.claim()
+    flow.settle(Park("stuck", ERROR, "old"))
+    assert flow.storage.runs.claim_stuck(["celery"], **how)
+
+
+def test_a_new_generation_has_no_history(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    hold = flow.claim()
+    flow.storage.runs.checkpoint(hold, flow.step(1))
+    spawn(flow, hold, 1, first=2)
+    flow.settle(ContinueAsNew(b"[[2],{}]"))
+    hold = flow.claim()
+    assert hold.gen == 1
+    assert flow.rows() == []
+    assert flow.lease is not None
+    assert flow.lease.payload == b"[[2],{}]"
+    assert storage.reader.find("r/2").state is State.CANCELLED  # type: ignore[union-attr]
+    assert storage.runs.expire(None) == 2
+    assert storage.runs.expire(None) == 0
+
+
+def test_a_crash_counts_against_the_step_it_happened_in(flow: Flow) -> None:
+    flow.start()
+    for pos in range(1, 7):
+        flow.storage.runs.checkpoint(flow.claim(), flow.step(pos))
+        flow.settle(Release(crashed=True))
+    for _ in range(2):
+        flow.claim()
+        flow.settle(Release(crashed=True))
+    assert flow.status() == "failed"
+
+
+def test_an_approval_is_decided_once(flow: Flow) -> None:
+    approve = flow.storage.runs.approve
+    flow.start()
+    flow.claim()
+    flow.suspend(flow.wait(1, "approval", "Go?", details=b"{}"))
+    assert [one.title for one in flow.storage.runs.approvals()] == ["Go?"]
+    assert approve("r", "Go?", ok=True, by="b", comment="", data=None)
+    assert not approve("r", "Go?", ok=True, by="c", comment="", data=None)
+    flow.claim()
+    assert orjson.loads(flow.rows()[0].output or b"")["by"] == "b"
+    assert flow.storage.runs.approvals() == []
+
+
+# -- the verbs of messages -------------------------------------------------------------------------------------------
+
+
+def test_a_message_sent_by_name_becomes_a_run_when_it_is_claimed(storage: Storage, worker: FakeWorker) -> None:
+    storage.enqueue(Batch([Message("r", "flow", PAYLOAD), Message("t", "t", PAYLOAD)]))
+    flows = {"flow": RunSpec(version="2", tags=("x",))}
+    run, task = storage.turn((), ["celery"], worker=worker.number, limit=5, visibility_s=60, flows=flows).leases
+    assert run.run is not None
+    assert RunFacts._make(run.run).version == "2"
+    assert task.run is None
+    storage.settle([(run, Suspend([], due_ms=1 << 50))])
+    assert [one.status for one in storage.runs.list(tags=["x"])] == ["waiting"]
+
+
+def test_a_begun_run_does_not_expire_and_is_not_purged(flow: Flow, storage: Storage) -> None:
+    flow.start(expires_ms=flow.clock.now_ms() + 10)
+    flow.start("new")
+    (lease,) = storage.claim(["celery"], worker=flow.worker.number, limit=1, visibility_s=60)
+    assert lease.expires_ms is not None
+    storage.settle([(lease, Suspend([], due_ms=flow.clock.now_ms() + 5_000))])
+    assert storage.purge() == 1
+    flow.clock.advance(seconds=6)
+    flow.claim()
+    assert flow.lease is not None
+    assert flow.lease.expires_ms is None
+
+
+def test_a_revoked_run_is_asked_and_not_forgotten(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    flow.claim()
+    assert storage.commands.revoke(["r"], keep_s=60).running == []
+    assert storage.commands.revoked_ids() == []
+    flow.settle(Release())
+    flow.claim()
+    assert flow.facts.asked == "cancel"
+
+
+def test_a_timeout_counts_from_the_first_activation(flow: Flow) -> None:
+    flow.start(timeout_ms=10_000, due_ms=flow.clock.now_ms() + 60_000)
+    flow.clock.advance(seconds=60)
+    flow.claim()
+    assert flow.facts.deadline_ms == flow.clock.now_ms() + 10_000
+    flow.suspend(flow.wait(1, "event", "go"))
+    flow.clock.advance(seconds=10)
+    flow.claim()
+    assert flow.facts.asked == "timeout"
+
+
+def test_no_more_execute_at_once_than_may(flow: Flow, storage: Storage, other: FakeWorker) -> None:
+    def claim(limit: int = 10) -> list[Lease]:
+        budget = Budget(lambda task: None, flow.clock.monotonic(), most={"flow": 2})
+        turn = storage.turn((), ["celery"], worker=other.number, limit=limit, visibility_s=60, budget=budget)
+        return turn.leases
+
+    for n in range(4):
+        flow.start(f"r{n}")
+    storage.enqueue(Batch([Message("t", "t", PAYLOAD)]))
+    first = claim()
+    assert [lease.id for lease in first] == ["r0", "r1", "t"]
+    assert claim() == []
+    assert flow.status("r2") == "queued"
+    storage.settle([(first[0], Suspend([], due_ms=flow.clock.now_ms() + 1_000))])  # one that waits does not count
+    (third,) = claim()
+    flow.clock.advance(seconds=1)
+    assert claim() == []  # it has come due, and the room is taken
+    storage.settle([(third, Ack(b"1"))])
+    assert [lease.id for lease in claim()] == ["r0"]
+
+
+def test_a_rate_holds_no_run_back_that_has_begun(flow: Flow, storage: Storage) -> None:
+    bucket = Bucket(0.001)
+
+    def claim() -> list[Lease]:
+        budget = Budget(lambda task: bucket, flow.clock.monotonic())
+        leases = storage.turn((), ["celery"], worker=flow.worker.number, limit=9, visibility_s=60, budget=budget).leases
+        bucket.take(budget.used["flow"], flow.clock.monotonic())
+        return leases
+
+    flow.start()
+    (lease,) = claim()
+    flow.start("other")
+    storage.settle([(lease, Release())])
+    assert [lease.id for lease in claim()] == ["r"]
+
+
+def test_runs_have_an_age_of_their_own(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    hold = flow.claim()
+    for pos in range(1, 6):
+        storage.runs.checkpoint(hold, flow.step(pos))
+    storage.runs.emit(hold, "out", flow.step(1), [b"1", b"2"])
+    flow.settle(Ack(b"1"))
+    flow.clock.advance(seconds=100)
+    assert storage.expire(result_expires_s=10, dead_expires_s=10) == 0
+    assert storage.runs.expire(1_000) == 0
+    gone = [storage.runs.expire(10, limit=3) for _ in range(4)]
+    assert sum(gone) == 8  # five steps, two chunks, and the message
+    assert storage.runs.find("r") is None
+
+
+@pytest.mark.parametrize("wake", ["event", "time"])
+def test_a_reaped_run_goes_on(flow: Flow, storage: Storage, other: FakeWorker, wake: str) -> None:
+    flow.start()
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "go", due_ms=flow.clock.now_ms() + 1_000))
+    if wake == "event":
+        storage.runs.send("r", "go", b"1")
+    else:
+        flow.clock.advance(seconds=1)
+    flow.claim()
+    storage.reap([flow.worker.number])
+    (lease,) = other.claim()
+    assert lease.id == "r"
+    assert flow.rows()[0].ended_ms is not None
+
+
+# -- again -----------------------------------------------------------------------------------------------------------
+
+
+def failed(flow: Flow) -> None:
+    """Three steps, of which the third has failed, and so the run."""
+    flow.start()
+    hold = flow.claim()
+    for pos in (1, 2):
+        flow.storage.runs.checkpoint(hold, flow.step(pos))
+        flow.clock.advance(seconds=1)
+    flow.storage.runs.checkpoint(hold, flow.step(3, None, error=ERROR))
+    flow.settle(DeadLetter(ERROR))
+
+
+def test_a_failed_run_goes_on_at_the_step_that_failed(flow: Flow) -> None:
+    failed(flow)
+    assert flow.status() == "failed"
+    assert flow.storage.runs.retry("r")
+    flow.claim()
+    assert [row.pos for row in flow.rows()] == [1, 2]
+    flow.settle(Ack(b"1"))
+    assert not flow.storage.runs.retry("r")
+
+
+def test_a_dead_letter_that_is_a_run_goes_on_too(flow: Flow, storage: Storage) -> None:
+    failed(flow)
+    storage.enqueue(Batch([Message("t", "t", PAYLOAD)]))
+    (task,) = flow.worker.claim()
+    storage.settle([(task, DeadLetter(ERROR))])
+    assert storage.dead.requeue(["r", "t", "none"]) == ["r", "t"]
+    assert [row.pos for row in flow.rows()] == [1, 2]
+
+
+def test_a_compensated_run_is_not_retried(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    storage.runs.compensated(flow.claim())
+    flow.settle(DeadLetter(ERROR))
+    assert storage.dead.requeue(["r"]) == []
+    with pytest.raises(WorkflowError, match="undone"):
+        flow.storage.runs.retry("r")
+
+
+def test_a_fork_keeps_the_steps_before_and_leaves_the_original(flow: Flow) -> None:
+    failed(flow)
+    assert flow.storage.runs.fork("r", 2, new="f") == "f"
+    fork = flow.storage.runs.find("f")
+    assert fork is not None
+    assert fork.forked_from == "r"
+    flow.claim()
+    assert flow.facts.seed == "r"
+    assert [row.pos for row in flow.storage.runs.history(fork.number).steps] == [1]
+    assert flow.status() == "failed"
+    with pytest.raises(RunConflict):
+        flow.storage.runs.fork("r", 2, new="f")
+
+
+def test_a_rewound_run_goes_on_behind_the_steps_before(flow: Flow) -> None:
+    failed(flow)
+    flow.storage.runs.rewind("r", 2)
+    flow.claim()
+    assert [row.pos for row in flow.rows()] == [1]
+    with pytest.raises(WorkflowError, match="running"):
+        flow.storage.runs.rewind("r", 1)
+    flow.settle(Ack(b"1"))
+    flow.storage.runs.rewind("r", 1)
+    assert flow.status() == "queued"
+
+
+def test_a_rewind_sends_its_children_anew_and_gives_events_back(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    hold = flow.claim()
+    spawn(flow, hold, 1)
+    flow.clock.advance(seconds=1)
+    flow.suspend(flow.wait(2, "event", "go"))
+    storage.runs.send("r", "go", b"1")
+    storage.runs.pause("r")
+    storage.runs.rewind("r", 1)
+    (run,) = [lease for lease in flow.worker.claim() if lease.id == "r"]
+    flow.lease = run
+    spawn(flow, Hold(run.seq, run.token), 1)
+    flow.suspend(flow.wait(2, "event", "go"), need=1)
+    assert flow.status() == "queued"
+    assert [lease.id for lease in flow.worker.claim()] == ["r", "r/1"]
+
+
+def test_an_exported_run_comes_back_stuck(flow: Flow) -> None:
+    flow.start(tags=("x",))
+    hold = flow.claim()
+    runs = flow.storage.runs
+    runs.checkpoint(hold, flow.step(1, b'"' + b"x" * 5_000 + b'"'))
+    runs.set_state(hold, "k", b"1")
+    document = runs.export("r")
+    with pytest.raises(RunConflict):
+        runs.bring(document)
+    runs.terminate(["r"])
+    assert runs.delete(["r"]) == 1
+    assert runs.bring(document) == "r"
+    assert flow.status() == "stuck"
+    assert runs.export("r")["steps"] == document["steps"]
+    assert runs.state("r") == {"k": b"1"}
+    assert [run.id for run in runs.list(tags=["x"])] == ["r"]
+
+
+# -- the memo --------------------------------------------------------------------------------------------------------
+
+
+def test_one_run_computes_for_all(flow: Flow, storage: Storage, other: FakeWorker) -> None:
+    memo = storage.runs.memo
+    for name in ("r", "s"):
+        flow.start(name)
+    first, second = flow.worker.claim()
+    one, two = (Hold(lease.seq, lease.token) for lease in (first, second))
+    assert memo(one, "k", "llm") == (None, True)
+    assert memo(two, "k", "llm") == (None, False)
+    waits = flow.step(1, None, waited="memo k", name="llm", due_ms=flow.clock.now_ms() + 30_000, ended_ms=None)
+    storage.settle([(second, Suspend([waits]))])
+    assert flow.status("s") == "waiting"
+    assert storage.runs.find("s").waiting_for == ("memo llm",)  # type: ignore[union-attr]
+    storage.runs.checkpoint(one, flow.step(1, b"42", name="llm"), memo=("k", 1_000))
+    (second,) = other.claim()
+    assert memo(Hold(second.seq, second.token), "k", "llm") == (b"42", False)
+    assert storage.runs.memo_stats() == [("llm", 1, 2, 0)]
+    flow.clock.advance(seconds=1)
+    assert memo(one, "k", "llm") == (None, True)
+
+
+@pytest.mark.parametrize("end", ["crash", "drop", "fails", "suspends"])
+def test_a_claimant_that_goes_frees_the_memo(flow: Flow, storage: Storage, end: str) -> None:
+    flow.start("r")
+    flow.start("s")
+    first, second = flow.worker.claim()
+    one, two = (Hold(lease.seq, lease.token) for lease in (first, second))
+    storage.runs.memo(one, "k", "llm")
+    waits = flow.step(1, None, waited="memo k", name="llm", due_ms=flow.clock.now_ms() + 30_000, ended_ms=None)
+    if end == "drop":
+        storage.settle([(second, Suspend([waits]))])
+        storage.runs.drop_memo(one, "k")
+        assert flow.status("s") == "queued"
+        return
+    if end == "fails":
+        storage.settle([(second, Suspend([waits]))])
+        storage.settle([(first, DeadLetter(ERROR))])
+        assert flow.status("s") == "queued"
+        return
+    outcome = Release(crashed=True) if end == "crash" else Suspend([], due_ms=flow.clock.now_ms() + 5_000)
+    storage.settle([(first, outcome)])
+    assert storage.runs.memo(two, "k", "llm") == (None, True)
+
+
+# -- transactions, streams -------------------------------------------------------------------------------------------
+
+
+def test_a_steps_rows_and_its_checkpoint_are_one_commit(flow: Flow, storage: Storage) -> None:
+    with storage.driver.write() as tx:
+        tx.execute("CREATE TABLE stock (n INTEGER)")
+    flow.start()
+    hold = flow.claim()
+    with pytest.raises(ZeroDivisionError), storage.runs.transaction(hold) as step:
+        step.execute("INSERT INTO stock VALUES (?)", [1])
+        step.checkpoint(flow.step(1))
+        raise ZeroDivisionError
+    assert flow.rows() == []
+    with pytest.raises(WorkflowError, match="without its checkpoint"), storage.runs.transaction(hold) as step:
+        step.execute("INSERT INTO stock VALUES (2)")
+    with storage.runs.transaction(hold) as step:
+        step.execute("INSERT INTO stock VALUES (3)")
+        step.enqueue(Batch([Message("mail", "t", PAYLOAD)]))
+        assert step.execute("SELECT n FROM stock") == [(3,)]
+        assert step.checkpoint(flow.step(1)) is None
+    with storage.runs.transaction(hold) as step, pytest.raises(WorkflowError, match="COMMIT"):
+        step.execute(" commit")
+    storage.reap([flow.worker.number])
+    with pytest.raises(LeaseLost), storage.runs.transaction(hold) as step:
+        step.execute("INSERT INTO stock VALUES (4)")
+    with storage.driver.read() as tx:
+        assert tx.execute("SELECT n FROM stock") == [(3,)]
+    assert storage.reader.find("mail") is not None
+
+
+def test_chunks_of_a_repeated_step_bear_a_higher_attempt(flow: Flow) -> None:
+    runs = flow.storage.runs
+    flow.start()
+    hold = flow.claim()
+    assert runs.emit(hold, "out", flow.step(1), [b"1", b"2"]) == 1
+    assert runs.emit(hold, "out", flow.step(1), [b"3"], 1) == 1
+    assert runs.emit(hold, "out", flow.step(2), [b"4"]) == 1
+    assert runs.emit(hold, "out", flow.step(1), [b"5"]) == 2
+    chunks, ended = runs.chunks("r", "out", after=1)
+    assert [tuple(chunk) for chunk in chunks] == [(2, 1, b"2"), (3, 1, b"3"), (4, 1, b"4"), (5, 2, b"5")]
+    assert not ended
+    flow.settle(Ack(b"1"))
+    assert runs.chunks("r", "out", after=5) == ([], True)
+
+
+def test_a_list_of_runs_by_name_status_and_tags_the_newest_first(flow: Flow) -> None:
+    for n in range(5):
+        flow.start(f"r{n}", tags=("all", f"t{n % 2}"))
+    runs = flow.storage.runs
+    runs.cancel(["r3"])
+    runs.pause("r2")
+    assert [run.id for run in runs.list()] == ["r4", "r3", "r2", "r1", "r0"]
+    assert [run.id for run in runs.list(limit=2, after="r3")] == ["r2", "r1"]
+    assert [run.id for run in runs.list(name="flow", status="queued")] == ["r4", "r1", "r0"]
+    assert [run.id for run in runs.list(status="paused")] == ["r2"]
+    assert [run.id for run in runs.list(tags=["all", "t1"], limit=1, after="r3")] == ["r1"]
+    assert runs.list(["r1", "gone"], status="queued")[0].id == "r1"
+    assert runs.list(name="other") == []
+    with pytest.raises(ValueError, match="unknown status"):
+        runs.list(status="done")
+
+
+def test_what_executes_is_among_the_steps(flow: Flow) -> None:
+    flow.start()
+    hold = flow.claim()
+    flow.storage.runs.checkpoint(hold, flow.step(1, marks=b'["p"]'))
+    now = {"scope": "", "pos": 2, "kind": "step", "name": "long", "key": None, "started_ms": flow.clock.now_ms() + 1}
+    flow.storage.runs.show([(hold.run, hold.token, orjson.dumps([now])), (hold.run, 0, b"[]")])
+    assert [(step.n, step.row.name, step.status) for step in flow.storage.runs.steps("r")] == [
+        (1, "s", "done"), (2, "long", "running"),
+    ]  # fmt: skip
+    assert flow.storage.runs.needed_marks() == [("flow", "patch", "p", 1), ("flow", "version", "1", 1)]
+    assert flow.storage.runs.history(hold.run).marks == {"p"}
+
+
+def test_a_number_that_comes_again_finds_no_history(flow: Flow, storage: Storage) -> None:
+    flow.start(tags=("x",))
+    hold = flow.claim()
+    runs = storage.runs
+    runs.checkpoint(hold, flow.step(1, b'"' + b"x" * 5_000 + b'"'))
+    runs.set_state(hold, "k", b"1")
+    runs.emit(hold, "out", flow.step(1), [b"1"])
+    flow.settle(Ack(b"1"))
+    storage.forget(["r"])
+    flow.start()
+    assert flow.claim().run == hold.run
+    assert (flow.rows(), runs.state("r"), runs.chunks("r", "out")[0], runs.list(tags=["x"])) == ([], {}, [], [])
+
+
+def test_an_event_goes_to_the_present_generation(flow: Flow) -> None:
+    flow.start()
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "go"), due_ms=flow.clock.now_ms() + 1_000)
+    flow.clock.advance(seconds=1)
+    flow.claim()  # another branch goes on, and begins anew
+    flow.settle(ContinueAsNew(b"[[2],{}]"))
+    flow.claim()
+    flow.storage.runs.send("r", "go", b"1")
+    flow.suspend(flow.wait(1, "event", "go"))
+    assert [row.output for row in flow.rows()] == [b"1"]
+
+
+# -- among others ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_in_a_chain_has_its_input_at_each_activation_and_hands_its_result_on(
+    flow: Flow, storage: Storage
+) -> None:
+    run = Message("r", "flow", PAYLOAD, flags=Flag.RUN | Flag.LINKED | Flag.TAKES_INPUT, awaits="a")
+    last = Message("z", "t", PAYLOAD, flags=Flag.TAKES_INPUT, awaits="r")
+    storage.enqueue(Batch([Message("a", "t", PAYLOAD, flags=Flag.LINKED), run, last]))
+    (first,) = flow.worker.claim()
+    storage.settle([(first, Ack(b"7"))])
+    for pos in (1, 2):
+        flow.claim()
+        assert flow.lease is not None
+        assert flow.lease.input == b"7"
+        flow.suspend(flow.wait(pos, "event", "go"))
+        storage.enqueue(Batch([Message(f"late{pos}", "t", PAYLOAD, awaits="a")]))  # "a" has ended: nobody else is told
+        assert [lease.id for lease in flow.worker.claim()] == [f"late{pos}"]
+        storage.runs.send("r", "go", b"1")
+    flow.claim()
+    flow.settle(Ack(b"8"))
+    (after,) = flow.worker.claim()
+    assert (after.id, after.input) == ("z", b"8")
+
+
+def test_an_errback_that_is_a_run_and_waits_stays_when_what_it_is_for_succeeds_at_last(
+    flow: Flow, storage: Storage
+) -> None:
+    errback = Message("r", "flow", PAYLOAD, flags=Flag.RUN | Flag.ON_FAILURE, awaits="a")
+    storage.enqueue(Batch([Message("a", "t", PAYLOAD, flags=Flag.LINKED), errback]))
+    (first,) = flow.worker.claim()
+    storage.settle([(first, DeadLetter(ERROR))])
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "go"))
+    storage.dead.requeue(["a"])
+    (again,) = flow.worker.claim()
+    storage.settle([(again, Ack(b"1"))])
+    assert flow.status() == "waiting"
+
+
+def test_a_run_settles_beside_a_lease_that_is_lost(flow: Flow, storage: Storage, other: FakeWorker) -> None:
+    storage.enqueue(Batch([Message("t", "t", PAYLOAD)]))
+    (lost,) = other.claim()
+    storage.reap([other.number])
+    storage.cancel(["t"])
+    flow.start()
+    flow.claim()
+    assert flow.lease is not None
+    suspended = (flow.lease, Suspend([flow.wait(1, "event", "go")]))
+    assert storage.settle([(lost, Ack(b"1")), suspended]) == [lost]
+    assert flow.status() == "waiting"
+    assert storage.settle([suspended]) == [flow.lease]

@@ -1,0 +1,255 @@
+"""Steps that are paid for once: transactional ones, and those that the memo answers for any run."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from liteq.exceptions import StepTimeout, WorkflowError
+from liteq.workflow import ctx
+from tests.integration.runs import Killed, Worker, killed_at, new_app
+
+
+@pytest.fixture
+def app(tmp_path):
+    with new_app(tmp_path) as app:
+        yield app
+
+
+@pytest.fixture
+def worker(app):
+    return Worker(app)
+
+
+def rows_of(app, sql="SELECT n FROM stock"):
+    with app.storage.driver.read() as tx:
+        return [row[0] for row in tx.execute(sql)]
+
+
+def test_the_rows_of_a_transactional_step_and_its_checkpoint_are_one_commit(app, worker):
+    kill = [True]
+
+    @app.step(name="create", tx=True)
+    def create() -> None:
+        ctx.tx.execute("CREATE TABLE IF NOT EXISTS stock (n INTEGER)")
+
+    @app.task(name="told")
+    def told(n): ...
+
+    @app.step(name="reserve", tx=True)
+    def reserve(n: int) -> int:
+        ctx.tx.execute("INSERT INTO stock VALUES (?)", [n])
+        told.delay(n)
+        ctx.emit("s", n)
+        if kill:
+            kill.clear()
+            raise Killed
+        return len(ctx.tx.execute("SELECT * FROM stock"))
+
+    @app.workflow(name="flow")
+    def flow() -> int:
+        create()
+        return reserve(7)
+
+    run = flow.start()
+    worker.run()
+    assert run.result(0) == 1
+    assert rows_of(app) == [7]
+    assert rows_of(app, "SELECT count(*) FROM liteq_messages WHERE task = 'told'") == [1]
+    assert [chunk.data for chunk in run.stream("s")] == [7]
+
+
+def test_a_transactional_step_that_fails_leaves_nothing(app, worker):
+    @app.step(name="create", tx=True)
+    def create() -> None:
+        ctx.tx.execute("CREATE TABLE IF NOT EXISTS stock (n INTEGER)")
+
+    @app.step(name="reserve", tx=True, retries=2, backoff=0)
+    def reserve() -> None:
+        ctx.tx.execute("INSERT INTO stock VALUES (1)")
+        raise ValueError("out of stock")
+
+    @app.workflow(name="flow")
+    def flow() -> None:
+        create()
+        reserve()
+
+    run = flow.start()
+    worker.run()
+    with pytest.raises(ValueError, match="out of stock"):
+        run.result(0)
+    assert rows_of(app) == []
+    assert run.steps()[1].attempts == 3
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_step_in_a_database_of_ones_own_has_its_effect_once(app, worker, tmp_path, before):
+    path = tmp_path / "own.db"
+    with sqlite3.connect(path) as own:
+        own.execute("CREATE TABLE stock (n INTEGER)")
+    ran = []
+
+    @app.step(name="reserve", tx=lambda: sqlite3.connect(path))
+    def reserve(n: int) -> dict[str, int]:
+        ran.append(n)
+        ctx.tx.execute("INSERT INTO stock VALUES (?)", [n])
+        return {"n": n}
+
+    @app.workflow(name="flow")
+    def flow() -> dict[str, int]:
+        return reserve(7)
+
+    run = flow.start()
+    with killed_at(app, 1, before=before):
+        worker.turn()
+    worker.run()
+    assert run.result(0) == {"n": 7}
+    with sqlite3.connect(path) as own:
+        assert own.execute("SELECT n FROM stock").fetchall() == [(7,)]
+    own.close()
+    assert ran == [7], "the result was found beside the rows"
+
+
+def test_tx_outside_of_a_transactional_step(app, worker):
+    @app.step(name="plain")
+    def plain() -> None:
+        ctx.tx.execute("SELECT 1")
+
+    @app.workflow(name="flow")
+    def flow() -> None:
+        plain()
+
+    run = flow.start()
+    worker.run()
+    with pytest.raises(WorkflowError, match=r"@app\.step\(tx=True\)"):
+        run.result(0)
+    with pytest.raises(WorkflowError, match="tx= is for a `def` step"):
+
+        @app.step(name="async_tx", tx=True)
+        async def async_tx() -> None: ...
+
+
+# -- memo ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paid(app):
+    paid = []
+
+    @app.step(name="llm", memo="1h")
+    def llm(model: str, n: int = 0) -> dict[str, object]:
+        paid.append(model)
+        if model == "kill" and len(paid) == 1:
+            raise Killed
+        if model == "bad":
+            raise ConnectionError
+        return {"answer": model}
+
+    @app.workflow(name="asks")
+    def asks(model: str) -> dict[str, object]:
+        return llm(model)
+
+    return paid
+
+
+def test_the_same_question_of_another_run_is_paid_for_once(app, worker, paid):
+    asks = app.tasks["asks"]
+    runs = [asks.start("m1") for _ in range(20)]
+    worker.run()
+    assert [run.result(0) for run in runs] == [{"answer": "m1"}] * 20
+    assert paid == ["m1"]
+    assert [run.steps()[0].memo for run in runs[:2]] == [False, True]
+
+
+def test_a_memo_ends(app, worker, paid):
+    asks = app.tasks["asks"]
+    asks.start("m1")
+    worker.run()
+    app.clock.advance(3601)
+    asks.start("m1")
+    worker.run()
+    assert paid == ["m1", "m1"]
+
+
+def test_a_claimant_that_is_killed_does_not_block_the_others(app, worker, paid):
+    asks = app.tasks["asks"]
+    runs = [asks.start("kill") for _ in range(3)]
+    for _ in range(3):
+        worker.run()
+        app.clock.advance(31)
+    assert [run.result(0) for run in runs] == [{"answer": "kill"}] * 3
+    assert paid == ["kill", "kill"]
+
+
+def test_a_failure_is_not_kept(app, worker, paid):
+    asks = app.tasks["asks"]
+    runs = [asks.start("bad") for _ in range(2)]
+    worker.run()
+    assert [run.status for run in runs] == ["failed", "failed"]
+    assert paid == ["bad", "bad"]
+
+
+def test_a_default_counts_as_given_and_memo_key_decides(app, worker):
+    paid = []
+
+    @app.step(name="keyed", memo=True, memo_key=lambda text, trace: text.lower())
+    def keyed(text: str, trace: str) -> str:
+        paid.append(text)
+        return text
+
+    @app.workflow(name="flow")
+    def flow(text: str, trace: str) -> str:
+        return keyed(text, trace)
+
+    runs = [flow.start("Hello", "1"), flow.start("hello", "2")]
+    worker.run()
+    assert [run.result(0) for run in runs] == ["Hello", "Hello"]
+    assert paid == ["Hello"]
+
+
+# -- timeouts --------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_is_told_of_its_timeout_and_tried_again(app, worker):
+    ran = []
+
+    @app.step(name="hangs", timeout=0.05, retries=1, backoff=0)
+    def hangs() -> str:
+        ran.append(ctx.attempt)
+        while ctx.attempt == 1:
+            pass
+        return "second"
+
+    @app.workflow(name="flow")
+    def flow() -> str:
+        return hangs()
+
+    run = flow.start()
+    worker.run()
+    assert run.result(0) == "second"
+    assert ran == [1, 2]
+
+
+def test_a_step_whose_process_was_killed_at_its_timeout_fails_where_no_attempt_is_left(app, worker):
+    from liteq.message import StepRow, Suspend
+    from liteq.serialization import encode_error
+
+    @app.step(name="hangs")
+    def hangs() -> None: ...
+
+    @app.workflow(name="flow")
+    def flow() -> None:
+        hangs()
+
+    run = flow.start()
+    lease = worker.claim()
+    now_ms = app.clock.now_ms()
+    row = StepRow(
+        "", 1, "step", "hangs", attempts=1, error=encode_error(StepTimeout("killed")), due_ms=now_ms,
+        started_ms=now_ms,
+    )  # fmt: skip
+    app.storage.settle([(lease, Suspend([row], due_ms=now_ms))])
+    worker.run()
+    with pytest.raises(StepTimeout, match="killed"):
+        run.result(0)

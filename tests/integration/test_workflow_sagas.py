@@ -1,0 +1,407 @@
+"""Clean-up of a body: sagas after a failure and a cancel, shields, and a cancel that nothing swallows."""
+
+from __future__ import annotations
+
+import pytest
+
+from liteq.exceptions import RunCancelled, TimeLimitExceeded, WorkflowCancelled, WorkflowError
+from liteq.workflow import ctx
+from tests.integration.runs import Killed, Worker, killed_at, new_app
+
+
+@pytest.fixture
+def app(tmp_path):
+    with new_app(tmp_path) as app:
+        yield app
+
+
+@pytest.fixture
+def worker(app):
+    return Worker(app)
+
+
+@pytest.fixture
+def did(app):
+    """A list of what was done and undone; `undo` of 2 fails where `did.bad` says so."""
+
+    class Did(list):
+        bad = False
+        kill = False
+
+    did = Did()
+
+    @app.step(name="do")
+    def do(n: int) -> int:
+        did.append(n)
+        return n
+
+    @app.step(name="undo")
+    def undo(n: int) -> None:
+        did.append(-n)
+        if n == 2 and did.kill:
+            did.kill = False
+            raise Killed
+        if n == 2 and did.bad:
+            raise RuntimeError("undo failed")
+
+    return did
+
+
+def three(app, ending):
+    do, undo = app.steps_of_workflows["do"], app.steps_of_workflows["undo"]
+
+    @app.workflow(name="three")
+    def three() -> str:
+        with ctx.saga() as saga:
+            for n in (1, 2, 3):
+                saga.add(undo, do(n))
+            ending()
+        return "done"
+
+    return three
+
+
+def fail():
+    raise ValueError("no")
+
+
+def test_compensations_run_last_in_first_out_once_each(app, worker, did):
+    run = three(app, fail).start()
+    worker.run()
+    with pytest.raises(ValueError, match="no"):
+        run.result(0)
+    assert did == [1, 2, 3, -3, -2, -1]
+    with pytest.raises(WorkflowError):
+        run.retry()
+
+
+def test_without_a_failure_nothing_is_undone(app, worker, did):
+    run = three(app, lambda: None).start()
+    worker.run()
+    assert run.result(0) == "done"
+    assert did == [1, 2, 3]
+
+
+def test_a_kill_in_a_compensation_repeats_that_one_alone(app, worker, did):
+    did.kill = True
+    run = three(app, fail).start()
+    worker.run()
+    with pytest.raises(ValueError, match="no"):
+        run.result(0)
+    assert did == [1, 2, 3, -3, -2, -2, -1]
+
+
+@pytest.mark.parametrize("n", range(1, 7))
+def test_a_kill_after_any_commit_undoes_each_once(app, did, n):
+    run = three(app, fail).start()
+    with killed_at(app, n, before=False):
+        worker = Worker(app)
+        worker.turn()
+    worker.run()
+    with pytest.raises(ValueError, match="no"):
+        run.result(0)
+    assert did == [1, 2, 3, -3, -2, -1]
+
+
+def test_a_failing_compensation_is_recorded_and_the_others_still_run(app, worker, did):
+    did.bad = True
+    run = three(app, fail).start()
+    worker.run()
+    with pytest.raises(ValueError, match="no"):
+        run.result(0)
+    assert did == [1, 2, 3, -3, -2, -1]
+    assert [step.status for step in run.steps()] == ["done"] * 4 + ["failed", "done"]
+
+
+def test_a_step_brings_its_own_compensation(app, worker):
+    undone = []
+
+    @app.step(name="book", compensate=undone.append)
+    def book(n: int) -> dict:
+        return {"n": n}
+
+    @app.workflow(name="books")
+    def books() -> None:
+        with ctx.saga():
+            book(1)
+            ctx.sleep(1)
+            book(2)
+            raise ValueError
+
+    books.start()
+    worker.run()
+    app.clock.advance(1)
+    worker.run()
+    assert undone == [{"n": 2}, {"n": 1}]
+
+
+# -- cancel ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cancel_while_it_waits_runs_the_compensations(app, worker, did):
+    run = three(app, lambda: ctx.sleep("1d")).start()
+    worker.run()
+    run.cancel("changed my mind")
+    worker.run()
+    assert did == [1, 2, 3, -3, -2, -1]
+    assert run.status == "cancelled"
+    with pytest.raises(RunCancelled, match="changed my mind"):
+        run.result(0)
+
+
+def test_a_kill_in_the_clean_up_of_a_cancel_goes_on_there(app, worker, did):
+    did.kill = True
+    run = three(app, lambda: ctx.sleep("1d")).start()
+    worker.run()
+    run.cancel()
+    worker.run()
+    assert did == [1, 2, 3, -3, -2, -2, -1]
+    assert run.status == "cancelled"
+
+
+def test_a_cancel_in_a_step_lets_it_end_and_begins_no_other(app, worker, did):
+    do, undo = app.steps_of_workflows["do"], app.steps_of_workflows["undo"]
+    runs = []
+
+    @app.step(name="cancels")
+    def cancels() -> str:
+        runs[0].cancel("from inside")
+        return "ended"
+
+    @app.workflow(name="flow")
+    def flow() -> None:
+        with ctx.saga() as saga:
+            saga.add(undo, do(1))
+            assert cancels() == "ended"
+            do(2)
+
+    runs.append(flow.start())
+    worker.run()
+    assert did == [1, -1]
+    assert runs[0].status == "cancelled"
+    assert [step.name for step in runs[0].steps()] == ["do", "cancels", "undo"]
+
+
+def test_a_cancel_with_the_last_write_of_a_saga_undoes_it_too(app, worker, did):
+    do, undo = app.steps_of_workflows["do"], app.steps_of_workflows["undo"]
+    runs = []
+
+    @app.step(name="cancels")
+    def cancels() -> None:
+        runs[0].cancel()
+
+    @app.workflow(name="flow")
+    def flow() -> str:
+        with ctx.saga() as saga:
+            saga.add(undo, do(1))
+            cancels()
+        return "committed"
+
+    runs.append(flow.start())
+    worker.run()
+    assert did == [1, -1]
+    assert runs[0].status == "cancelled"
+
+
+def test_a_cancel_cannot_be_swallowed(app, worker, did):
+    do = app.steps_of_workflows["do"]
+    caught = []
+
+    def stubborn() -> str:
+        while True:
+            try:
+                ctx.sleep("1d")
+            except WorkflowCancelled:
+                caught.append(1)
+                if len(caught) > 3:
+                    return "I go on"
+                try:
+                    do(9)
+                except WorkflowCancelled:
+                    caught.append(2)
+
+    run = app.workflow(name="stubborn")(stubborn).start()
+    worker.run()
+    run.cancel()
+    worker.run()
+    assert did == [], "no step starts"
+    assert run.status == "cancelled"
+
+
+def test_steps_run_inside_a_shield(app, worker, did):
+    do = app.steps_of_workflows["do"]
+
+    @app.workflow(name="cleans")
+    def cleans() -> None:
+        try:
+            ctx.sleep("1d")
+        finally:
+            with ctx.shield():
+                do(5)
+
+    run = cleans.start()
+    worker.run()
+    assert did == [], "a suspension runs `finally` too, and no step there"
+    run.cancel()
+    worker.run()
+    assert did == [5]
+    assert run.status == "cancelled"
+
+
+def test_a_run_that_has_not_begun_ends_at_once(app, worker, did):
+    run = three(app, fail).start()
+    run.cancel("early")
+    assert run.status == "cancelled"
+    assert worker.run() == 0
+    with pytest.raises(RunCancelled, match="early"):
+        run.result(0)
+
+
+def test_children_are_cancelled_with_their_parent(app, worker, did):
+    @app.workflow(name="inner")
+    def inner() -> None:
+        ctx.sleep("1d")
+
+    @app.workflow(name="outer")
+    def outer() -> None:
+        ctx.call(inner)
+
+    run = outer.start()
+    worker.run()
+    (step,) = run.steps()
+    run.cancel()
+    worker.run()
+    assert run.status == "cancelled"
+    assert app.Run(step.child_id).status == "cancelled"
+
+
+def test_terminate_runs_no_saga(app, worker, did):
+    run = three(app, lambda: ctx.sleep("1d")).start()
+    worker.run()
+    run.terminate("now")
+    assert run.status == "cancelled"
+    worker.run()
+    assert did == [1, 2, 3]
+    with pytest.raises(RunCancelled, match="now"):
+        run.result(0)
+
+
+def test_the_timeout_of_a_workflow_is_a_cancel_after_which_it_has_failed(app, worker, did):
+    do, undo = app.steps_of_workflows["do"], app.steps_of_workflows["undo"]
+
+    @app.workflow(name="slow", timeout="1h")
+    def slow() -> None:
+        with ctx.saga() as saga:
+            saga.add(undo, do(1))
+            ctx.sleep("1d")
+
+    run = slow.start()
+    worker.run()
+    app.clock.advance(3600)
+    worker.run()
+    assert did == [1, -1]
+    assert run.status == "failed"
+    with pytest.raises(TimeLimitExceeded):
+        run.result(0)
+
+
+# -- pause, resume, retry, fork, rewind ------------------------------------------------------------------------------
+
+
+def test_a_paused_run_stops_after_its_step_and_goes_on_when_resumed(app, worker, did):
+    do = app.steps_of_workflows["do"]
+    runs = []
+
+    @app.step(name="pauses")
+    def pauses() -> None:
+        runs[0].pause()
+
+    @app.workflow(name="flow")
+    def flow() -> str:
+        do(1)
+        pauses()
+        do(2)
+        return "done"
+
+    runs.append(flow.start())
+    worker.run()
+    assert runs[0].status == "paused"
+    assert did == [1]
+    assert runs[0].resume()
+    worker.run()
+    assert runs[0].result(0) == "done"
+    assert did == [1, 2]
+
+
+def test_a_failed_run_goes_on_at_the_step_that_failed(app, worker, did):
+    do = app.steps_of_workflows["do"]
+    broken = [True]
+
+    @app.step(name="breaks")
+    def breaks() -> str:
+        if broken:
+            raise ConnectionError
+        return "mended"
+
+    @app.workflow(name="flow")
+    def flow() -> str:
+        do(1)
+        return breaks()
+
+    run = flow.start()
+    worker.run()
+    assert run.status == "failed"
+    broken.clear()
+    assert run.retry()
+    worker.run()
+    assert run.result(0) == "mended"
+    assert did == [1]
+
+
+def test_fork_copies_the_steps_before_and_leaves_the_original(app, worker, did):
+    do = app.steps_of_workflows["do"]
+
+    @app.workflow(name="flow")
+    def flow() -> list[object]:
+        key = ctx.step_key
+        return [str(ctx.uuid()), key, do(1), do(2), do(3), str(ctx.uuid())]
+
+    run = flow.options(id="a").start()
+    worker.run()
+    other = run.fork(3, id="b")
+    worker.run()
+    assert did == [1, 2, 3, 3]
+    assert other.result(0) == run.result(0)
+    assert other.info().forked_from == "a"
+
+
+def test_rewind_forgets_the_steps_from_there_on(app, worker, did):
+    do = app.steps_of_workflows["do"]
+
+    @app.workflow(name="flow")
+    def flow() -> list[int]:
+        return [do(1), do(2), do(3)]
+
+    run = flow.start()
+    worker.run()
+    run.rewind(2)
+    worker.run()
+    assert did == [1, 2, 3, 2, 3]
+    assert run.result(0) == [1, 2, 3]
+
+
+def test_continue_as_new_begins_anew_under_the_same_id(app, worker, did):
+    do = app.steps_of_workflows["do"]
+
+    @app.workflow(name="flow")
+    def flow(n: int) -> list[object]:
+        do(n)
+        if n < 3:
+            ctx.continue_as_new(n + 1)
+        return [n, ctx.history_length, ctx.wait_event("go")]
+
+    run = flow.options(id="loop").start(1)
+    run.send("go", "kept")
+    worker.run()
+    assert run.result(0) == [3, 1, "kept"]
+    assert did == [1, 2, 3]

@@ -1,0 +1,166 @@
+"""`WorkflowTest`, `task_always_eager` and strict replay: workflows in a test, without a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from liteq import LiteQ
+from liteq.exceptions import NonDeterminism, TimeoutError, WorkflowError
+from liteq.testing import WorkflowTest
+from liteq.workflow import actx, ctx
+
+app = LiteQ("tested", broker="sqlite:////nowhere/at/all.db", set_as_current=False)
+
+
+counter = itertools.count()
+
+
+@app.step(retries=3)
+def charge(amount: int) -> str:
+    raise ConnectionError("no network in tests")
+
+
+@app.task
+def mail(to):
+    raise AssertionError("not in tests")
+
+
+@app.workflow
+def subscription(amount: int, months: int = 12) -> list[str]:
+    paid = []
+    for _ in range(months):
+        paid.append(charge(amount))
+        ctx.sleep("30d")
+    mail.delay("bob")
+    return paid
+
+
+@app.workflow
+def asks() -> str:
+    if ctx.approval("Go?", timeout="2d", default=False).ok:
+        return str(ctx.wait_event("how"))
+    return "no"
+
+
+@app.workflow
+async def slowly(n: int) -> int:
+    await actx.sleep("365d")
+    return n
+
+
+@app.workflow
+def drifting() -> float:
+    return ctx.run(abs, next(counter))
+
+
+def test_a_year_takes_no_time():
+    with WorkflowTest(app) as t:
+        t.mock("charge", side_effect=lambda amount: f"paid {amount}")
+        sent = t.mock(mail, result=None)
+        assert t.run(subscription, 5) == ["paid 5"] * 12
+        assert t.run(slowly, 3) == 3
+        sent.assert_called_once_with("bob")
+
+
+def test_a_mock_may_fail_and_retries_are_those_of_the_step():
+    with WorkflowTest(app) as t:
+        mocked = t.mock(charge, side_effect=[ConnectionError, ConnectionError, "third"])
+        t.mock("mail", result=None)
+        assert t.run(subscription, 5, months=1) == ["third"]
+        assert mocked.call_count == 3
+        t.mock(charge, raises=ConnectionError("down"))
+        with pytest.raises(ConnectionError, match="down"):
+            t.run(subscription, 5, months=1)
+
+
+def test_a_misspelt_mock_is_refused_with_the_nearest():
+    with WorkflowTest(app) as t:
+        with pytest.raises(LookupError, match="did you mean 'charge'"):
+            t.mock("chargee", result=1)
+        with pytest.raises(TypeError, match="one of"):
+            t.mock("charge", result=1, raises=ValueError)
+
+
+def test_the_clock_is_moved_by_advance_alone_once_started():
+    with WorkflowTest(app) as t:
+        run = t.start(asks)
+        assert run.info().waiting_for == ["approval Go?"]
+        t.advance("1d")
+        assert run.status == "waiting"
+        run.approve("Go?", by="me")
+        with pytest.raises(TimeoutError, match="event how"):
+            run.result()
+        run.send("how", "so")
+        assert run.result() == "so"
+        late = t.start(asks)
+        t.advance("2d")
+        assert late.result() == "no"
+
+
+def test_what_would_wait_for_ever_raises():
+    with WorkflowTest(app) as t:
+        t.mock("charge", result="x")
+
+        @app.workflow(name="for_ever")
+        def for_ever() -> None:
+            ctx.wait_event("never")
+
+        with pytest.raises(WorkflowError, match="would wait for ever: event never"):
+            t.run(for_ever)
+
+
+def test_what_would_park_raises():
+    with WorkflowTest(app) as t:
+        app.conf.workflow_strict_replay = True
+        try:
+            with pytest.raises(NonDeterminism, match=r"step 'builtins.abs' with other arguments"):
+                t.run(drifting)
+        finally:
+            app.conf.workflow_strict_replay = False
+
+
+def test_the_app_is_as_it_was_afterwards():
+    clock = app.clock
+    with WorkflowTest(app) as t:
+        assert app.clock is t.clock
+    assert app.clock is clock
+    assert "storage" not in app.__dict__
+
+
+def test_eager_apps_run_workflows_in_place():
+    app.conf.task_always_eager = True
+    try:
+        assert slowly.start(4).result() == 4
+        run = asks.options(id="e1").start()
+        assert run.result() == "no"
+        assert asks.options(id="e1").start() == run
+    finally:
+        app.conf.task_always_eager = False
+
+
+def test_strict_replay_runs_a_deterministic_body_anew_after_each_step():
+    bodies = []
+
+    @app.workflow(name="strict")
+    def strict() -> int:
+        bodies.append(1)
+        return ctx.run(abs, -1) + ctx.run(abs, -2)
+
+    app.conf.workflow_strict_replay = True
+    try:
+        with WorkflowTest(app) as t:
+            assert t.run(strict) == 3
+    finally:
+        app.conf.workflow_strict_replay = False
+    assert len(bodies) == 3
+
+
+def test_an_async_test_runs_async_workflows():
+    async def test() -> int:
+        with WorkflowTest(app) as t:
+            return t.run(slowly, 9)
+
+    assert asyncio.run(test()) == 9
