@@ -621,9 +621,9 @@ MUTANTS = [
     ),
     # -- versions
     without(
-        "a migration says who may write from now on", "liteq/storage/sqlite/migrations/0005_clock_tokens.sql",
-        "UPDATE liteq_meta SET value = 5 WHERE key = 'min_writer';",
-        "UPDATE liteq_meta SET value = 1 WHERE key = 'min_writer';",
+        "a migration says who may write from now on", "liteq/storage/sqlite/migrations/0006_workflows.sql",
+        "UPDATE liteq_meta SET value = 6 WHERE key IN ('min_reader', 'min_writer');",
+        "UPDATE liteq_meta SET value = 1 WHERE key IN ('min_reader', 'min_writer');",
         "test_versions.py::test_an_older_one_refuses_the_file_of_this_one_and_writes_nothing",
         "test_versions.py::test_a_running_older_worker_hands_over_to_this_one",
     ),
