@@ -41,7 +41,7 @@ def launch():
 
 @cache
 def client():
-    """Whoever sends. Its tables are there, because a process of the program has been started once."""
+    """The sender. Its tables are there, because a process of the program has been started once before."""
     launch()
     DBOS.destroy()
     return DBOSClient(system_database_url=POSTGRESQL)

@@ -1,6 +1,6 @@
 """django-tasks-db on SQLite, with the settings that its documentation asks for: two worker processes.
 
-It has no call that waits for a result: whoever wants one looks again and again, here each millisecond.
+It has no call that waits for a result: a caller looks again and again, here each millisecond.
 """
 
 from __future__ import annotations

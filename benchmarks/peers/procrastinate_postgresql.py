@@ -34,7 +34,7 @@ def text(i, value):
 
 
 def ready():
-    """The schema, before a worker asks for it, and the connection of whoever sends."""
+    """The schema, before a worker asks for it, and the connection of the sender."""
     if not opened:
         app.open()
         with psycopg.connect(POSTGRESQL) as connection:

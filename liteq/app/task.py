@@ -109,11 +109,9 @@ class Task(TaskOptions, Generic[P, R]):
         When this returns, the message is in the file. Raises TypeError when the arguments do not fit, NotSerializable
         or PayloadTooLarge for arguments that cannot be written, and StorageError.
         """
-        if self._app is not None and getattr(self.apply_async, "__func__", None) is _APPLY_ASYNC:
-            send = self._app.sender.plain_sender(self.name)
-            if send is not None and (result := send(args, kwargs)) is not None:
-                return result  # type: ignore[no-any-return]
-        return self.apply_async(args, kwargs)
+        own = self._app is not None and getattr(self.apply_async, "__func__", None) is _APPLY_ASYNC
+        sent = self._app.sender.send_plain(self.name, args, kwargs) if own else None
+        return self.apply_async(args, kwargs) if sent is None else sent
 
     @overload
     async def adelay(self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> AsyncResult[T]: ...

@@ -170,13 +170,10 @@ class Publisher(RowMaker):
 
     def forget(self, name: str | None = None) -> None:
         """A task's attributes (None: settings) have changed."""
+        for derived in (self._defaults, self.plain):
+            derived.clear() if name is None else derived.pop(name, None)
         if name is None:
-            self._defaults.clear()
-            self.plain.clear()
             self._router = None
-        else:
-            self._defaults.pop(name, None)
-            self.plain.pop(name, None)
 
     @property
     def router(self) -> Router:

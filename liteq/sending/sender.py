@@ -50,16 +50,16 @@ class Sender:
 
     # -- one call
 
-    def plain_sender(self, name: str | None) -> Send | None:
-        """The function that sends a plain call of the task `name`; None where each call takes the general way."""
+    def send_plain(self, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Send a call of the task `name` that has no options; None, and nothing is sent, where it is no plain one."""
         plain = self.publisher.plain
         try:
-            return plain[name]  # type: ignore[no-any-return]
+            send: Send | None = plain[name]
         except KeyError:
             d = self.publisher.defaults(name)
-            made = plain_sender(self.app, d) if d.is_plain and not self.app.conf.task_always_eager else None
-            plain[name] = made
-            return made
+            send = plain_sender(self.app, d) if d.is_plain and not self.app.conf.task_always_eager else None
+            plain[name] = send
+        return send and send(args, kwargs)
 
     def send_call(
         self, task: Any, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None,
@@ -67,10 +67,8 @@ class Sender:
     ) -> Any:  # fmt: skip
         """Send one call of `task` (None: of a task that this process does not know), as `apply_async` does."""
         app = self.app
-        if not options and task_id is None:
-            send = self.plain_sender(name)
-            if send is not None and (result := send(args, kwargs)) is not None:
-                return result
+        if not options and task_id is None and (sent := self.send_plain(name, args, kwargs)) is not None:
+            return sent
         task_id = checked_id(task_id) if task_id else None
         if (workflow := context.workflow_here()) is not None and GRAPH.isdisjoint(options):
             recorded = workflow.send_call(name, args, kwargs, task_id, options)
