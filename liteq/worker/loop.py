@@ -195,9 +195,12 @@ class Consumer:
 
     def _rung(self) -> None:
         if self._bell.clear():
-            self._claiming.rung()
-            for chore in self._chores:
-                chore.rung()
+            self._heard()
+
+    def _heard(self) -> None:
+        self._claiming.rung()
+        for chore in self._chores:
+            chore.rung()
 
     def turn(self) -> None:
         """Settle, claim, dispatch; then do what has come due."""
@@ -353,7 +356,7 @@ class Consumer:
     def _poll(self) -> None:
         """Look after the bell, the disk, the schema and the other workers."""
         if self._bell.fileno() >= 0 and self._bell.wait(0.0):  # also looks after a bell that was deleted
-            self.look()
+            self._heard()
         if self._short and self._storage.driver.reserve():
             self._short = False
             self.look()
