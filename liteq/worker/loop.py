@@ -27,6 +27,7 @@ from liteq.storage import settle
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
 from liteq.storage.storage import Storage, TaggedEvents, Turn
+from liteq.storage.turn import passes
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
@@ -206,12 +207,10 @@ class Consumer:
         """Settle, claim, dispatch; then do what has come due."""
         now = time.monotonic()
         self._collect(now)
-        if now >= self._paused_until:
-            self._attempt(self._exchange, now)
+        self._attempt(self._exchange, now)
         self._tend_at = self._pool.tend(now)
         self._collect(now)
-        if now >= self._paused_until:
-            self._attempt(self._look_around, now)
+        self._attempt(self._look_around, now)
 
     def _collect(self, now: float) -> None:
         fresh = self._pool.collect()
@@ -221,9 +220,10 @@ class Consumer:
             self._outcomes += fresh
 
     def _attempt(self, step: Callable[[float], None], now: float) -> None:
-        """Do a part of a turn that uses the storage; what it refuses is met here."""
+        """Do a part of a turn that uses the storage, unless it pauses; what is refused is met here."""
         try:
-            step(now)
+            if now >= self._paused_until:
+                step(now)
         except SchemaTooNew:
             raise  # a newer liteq has taken the file over: end without another write, it will find the leases
         except StorageFull as exc:
@@ -253,8 +253,7 @@ class Consumer:
     def _exchange(self, now: float) -> None:
         """Hand in outcomes and take leases, in one transaction, where this turn needs one."""
         gathering = self._accepting and now < self._gathering_since + GATHER_S
-        looks = self._claiming.next_at() <= now  # in any case
-        wakes = not looks and any(settle.wakes(lease, outcome) for lease, outcome in self._outcomes)
+        wakes = self._claiming.next_at() > now and any(settle.wakes(*settled) for settled in self._outcomes)
         limit = self._claiming.limit(now, self._room(), outcomes=bool(self._outcomes), gathering=gathering, wakes=wakes)
         if limit is None:
             return
@@ -283,8 +282,7 @@ class Consumer:
                 events=tagged,
             )
         except BaseException as exc:
-            # None of the kinds that pass: one of these outcomes may be to blame, or a value in it.
-            if type(exc) is StorageError or (isinstance(exc, Exception) and not isinstance(exc, StorageError)):
+            if isinstance(exc, Exception) and not passes(exc):  # an outcome may be to blame, or a value in it
                 outcomes = self._settle_apart(outcomes)
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
@@ -320,13 +318,16 @@ class Consumer:
     def _settle_apart(self, outcomes: list[tuple[Lease, Outcome]]) -> list[tuple[Lease, Outcome]]:
         """Settle one by one the outcomes that the storage refused together, so that a bad one holds up no other.
 
-        An outcome that is refused again becomes a dead letter that says why. Returns those that cannot be stored now.
+        An outcome that is to blame becomes a dead letter that says why. Returns those that cannot be stored now.
         """
         left = []
         for lease, outcome in outcomes:
             try:
                 self._storage.settle([(lease, outcome)])
             except Exception as exc:
+                if passes(exc):
+                    left.append((lease, outcome))
+                    continue
                 try:
                     self._storage.settle([(lease, DeadLetter(encode_error(exc)))])
                 except StorageError:
