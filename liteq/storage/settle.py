@@ -224,7 +224,11 @@ def acknowledge(driver: Driver, lease: Lease, outcome: Outcome, *, now_ms: int) 
     False where it takes a transaction, or where the lease is lost or something awaits it now: nothing was written.
     """
     plain = _plain(lease, outcome, now_ms)
-    return plain is not None and driver.change(*plain, Promise.PROGRESS, Bell.DONE) == 1
+    if plain is None:
+        return False
+    if plain[0] is ACK:
+        return driver.change(ACK, plain[1], Promise.PROGRESS, Bell.DONE) == 1
+    return driver.change(ACK_AND_VANISH, plain[1], Promise.PROGRESS, Bell.DONE) == 1
 
 
 def _plain(lease: Lease, outcome: Outcome, now_ms: int) -> tuple[str, Params] | None:

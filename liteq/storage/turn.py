@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from liteq.exceptions import StorageError
 from liteq.message import Lease
 from liteq.storage import claim, rates
 from liteq.storage.driver import Transaction
 from liteq.utils.records import NamedTuple
 
-__all__ = ["TaggedEvents", "Turn", "worth_a_claim"]
+__all__ = ["TaggedEvents", "Turn", "passes", "worth_a_claim"]
 
 TaggedEvents = Sequence[tuple[int | None, bytes]]  # each with the token of the lease that it is about
 
@@ -37,3 +38,8 @@ def worth_a_claim(
         return True, None
     due_ms = claim.next_due_ms(tx)
     return due_ms is not None and due_ms <= now_ms, due_ms
+
+
+def passes(exc: Exception) -> bool:
+    """Whether the storage has refused for a reason of its own, such as a full disk: no outcome is to blame."""
+    return isinstance(exc, StorageError) and type(exc) is not StorageError

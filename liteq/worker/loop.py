@@ -27,6 +27,7 @@ from liteq.storage import settle
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
 from liteq.storage.storage import Storage, TaggedEvents, Turn
+from liteq.storage.turn import passes
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
@@ -202,20 +203,21 @@ class Consumer:
 
     def _rung(self) -> None:
         if self._bell.clear():
-            self._claiming.rung()
-            for chore in self._chores:
-                chore.rung()
+            self._heard()
+
+    def _heard(self) -> None:
+        self._claiming.rung()
+        for chore in self._chores:
+            chore.rung()
 
     def turn(self) -> None:
         """Settle, claim, dispatch; then do what has come due."""
         now = time.monotonic()
         self._collect(now)
-        if now >= self._paused_until:
-            self._attempt(self._exchange, now)
+        self._attempt(self._exchange, now)
         self._tend_at = self._pool.tend(now)
         self._collect(now)
-        if now >= self._paused_until:
-            self._attempt(self._look_around, now)
+        self._attempt(self._look_around, now)
 
     def _collect(self, now: float) -> None:
         fresh = self._pool.collect()
@@ -225,9 +227,10 @@ class Consumer:
             self._outcomes += fresh
 
     def _attempt(self, step: Callable[[float], None], now: float) -> None:
-        """Do a part of a turn that uses the storage; what it refuses is met here."""
+        """Do a part of a turn that uses the storage, unless it pauses; what is refused is met here."""
         try:
-            step(now)
+            if now >= self._paused_until:
+                step(now)
         except SchemaTooNew:
             raise  # a newer liteq has taken the file over: end without another write, it will find the leases
         except StorageFull as exc:
@@ -257,8 +260,7 @@ class Consumer:
     def _exchange(self, now: float) -> None:
         """Hand in outcomes and take leases, in one transaction, where this turn needs one."""
         gathering = self._accepting and now < self._gathering_since + GATHER_S
-        looks = self._claiming.next_at() <= now  # in any case
-        wakes = not looks and any(settle.wakes(lease, outcome) for lease, outcome in self._outcomes)
+        wakes = self._claiming.next_at() > now and any(settle.wakes(*settled) for settled in self._outcomes)
         limit = self._claiming.limit(now, self.room(), outcomes=bool(self._outcomes), gathering=gathering, wakes=wakes)
         if limit is None:
             return
@@ -292,8 +294,7 @@ class Consumer:
                 flows=self._runs.specs if self._runs else None,
             )
         except BaseException as exc:
-            if isinstance(exc, Exception) and not _passes(exc):
-                # One of these outcomes may be to blame, or a value in it.
+            if isinstance(exc, Exception) and not passes(exc):  # an outcome may be to blame, or a value in it
                 outcomes = self._settle_apart(outcomes)
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
@@ -339,7 +340,7 @@ class Consumer:
             try:
                 self._storage.settle([(lease, outcome)])
             except Exception as exc:
-                if _passes(exc):
+                if passes(exc):
                     left.append((lease, outcome))
                     continue
                 try:
@@ -371,7 +372,7 @@ class Consumer:
     def _poll(self) -> None:
         """Look after the bell, the disk, the schema and the other workers."""
         if self._bell.fileno() >= 0 and self._bell.wait(0.0):  # also looks after a bell that was deleted
-            self.look()
+            self._heard()
         if self._short and self._storage.driver.reserve():
             self._short = False
             self.look()
@@ -412,8 +413,3 @@ class Consumer:
         if now >= self._report_again_at.get(kind, 0.0):
             self._report_again_at[kind] = now + REPORT_AGAIN_S
             logger.log(level, "%s", text)
-
-
-def _passes(exc: Exception) -> bool:
-    """Whether the storage has refused for a reason of its own, such as a full disk: no outcome is to blame."""
-    return isinstance(exc, StorageError) and type(exc) is not StorageError

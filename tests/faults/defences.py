@@ -720,12 +720,12 @@ MUTANTS = [
     ),
     without(
         "an outcome that cannot be stored fails its task alone", "liteq/worker/loop.py",
-        "if isinstance(exc, Exception) and not _passes(exc):", "if type(exc) is StorageError:",
+        "if isinstance(exc, Exception) and not passes(exc):", "if type(exc) is StorageError:",
         "test_guilty.py::test_a_task_of_which_no_outcome_can_be_stored_fails_alone",
     ),
     without(
         "an outcome waits while the storage refuses for a reason of its own", "liteq/worker/loop.py",
-        "                if _passes(exc):", "                if False:",
+        "                if passes(exc):", "                if False:",
         "../unit/worker/test_worker_in_process.py::"
         "test_an_outcome_is_kept_where_the_storage_is_busy_while_they_are_settled_one_by_one",
     ),

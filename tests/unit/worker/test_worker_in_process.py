@@ -16,6 +16,7 @@ from liteq.exceptions import StorageBusy, StorageError, WorkerLostError
 from liteq.message import Ack
 from liteq.signals import task_received
 from liteq.states import State
+from liteq.storage.driver import Bell
 from liteq.worker import Worker
 from liteq.worker import worker as engine
 
@@ -314,6 +315,34 @@ def test_the_last_commits_of_a_burst_reach_the_disk_soon_where_durability_is_rel
         monkeypatch.setattr(driver, "sync", lambda: (syncs.append(time.monotonic()), sync()))
         double.delay(2).get(timeout=10)
         eventually(lambda: syncs and driver.unsynced_since == math.inf)
+    finally:
+        worker.stop()
+        thread.join(15)
+        app.close()
+
+
+class RingsOnce:
+    """A chore that rings in the turn in which the loop also looks after its bell."""
+
+    def __init__(self, app: LiteQ) -> None:
+        self.app, self.due_at, self.heard = app, 0.0, 0
+
+    def turn(self) -> None:
+        self.due_at = math.inf
+        self.app.storage.driver.ring(Bell.WORK)
+
+    def rung(self) -> None:
+        self.heard += 1
+
+
+def test_a_ring_that_comes_while_the_loop_looks_after_its_bell_is_heard_by_all(tmp_path, eventually):
+    app = LiteQ("bells", broker=f"sqlite:///{tmp_path}/bells.db", set_as_current=False)
+    chore = RingsOnce(app)
+    worker = Worker(app, pool="threads", concurrency=1, chores=[chore])
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        eventually(lambda: chore.heard)
     finally:
         worker.stop()
         thread.join(15)
