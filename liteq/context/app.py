@@ -131,6 +131,14 @@ class App(Protocol):
     def task(self, *args: Any, **options: Any) -> Any:
         """The decorator that makes a task of a function."""
 
+    @property
+    def steps_of_workflows(self) -> Mapping[str, Any]:
+        """The steps of workflows, by name."""
+
+    @property
+    def versions_of_workflows(self) -> Mapping[str, Mapping[str, Any]]:
+        """The workflows, by name and version."""
+
     # -- sending
 
     @property

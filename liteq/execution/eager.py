@@ -8,7 +8,7 @@ from typing import Any
 
 from liteq import states
 from liteq.canvas import _chain, as_list, group, maybe_signature
-from liteq.context import App, Request, current_request
+from liteq.context import App, Request, current_request, workflow_here
 from liteq.execution.execute import Executed, execute
 from liteq.execution.tracing import is_stale
 from liteq.message import RetryAt, new_id
@@ -48,6 +48,8 @@ def run_eagerly(
     `throw`: raise the task's exception instead of keeping it for `get()`. `link` and `link_error` run after it, here
     too. `fields` are attributes of the request.
     """
+    if (workflow := workflow_here()) is not None:
+        workflow.refuse_call(task)
     id_ = task_id or new_id()
     if is_stale(task.plan.tracer):
         task.forget_plan()

@@ -70,7 +70,7 @@ def activate(
     *,
     hostname: str = "",
     page: Page | None = None,
-    stop: Callable[[], bool] | None = None,
+    stop: Callable[[], int] | None = None,
     limit: Limit | None = None,
 ) -> Outcome:
     """Execute `lease` as far as it goes in this process: until it ends, waits, or `stop()` is true after a step.
@@ -114,10 +114,10 @@ def _body_of(machine: Machine, facts: RunFacts) -> Body:
     machine.is_step = bool(lease.flags & Flag.STEP)
     found: Any
     if machine.is_step:
-        found = getattr(app, "steps_of_workflows", {}).get(lease.task)
+        found = app.steps_of_workflows.get(lease.task)
     else:
         found = app.tasks.get(lease.task) or app.tasks.find(lease.task)
-        versions = getattr(app, "versions_of_workflows", {}).get(lease.task, {})
+        versions = app.versions_of_workflows.get(lease.task, {})
         found = versions.get(facts.version, found)
     if found is None or not hasattr(found, "codec"):
         raise NotRegistered(lease.task, app.tasks)

@@ -6,11 +6,12 @@ import signal
 import threading
 from types import FrameType
 
+from liteq import serialization, storage
 from liteq.exceptions import StepTimeout
 
 __all__ = ["Alarm"]
 
-SHELTERED = ("liteq.storage", "liteq.serialization")
+SHELTERED = (storage.__name__, serialization.__name__)
 AGAIN_S = 2e-4
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from liteq.exceptions import LiteqError, StepTimeout
 from liteq.message import StepRow
 from liteq.workflow.errors import document_of, raised_of
 from liteq.workflow.frames import enter, leave
@@ -229,7 +228,3 @@ def attempted_async(
         return value
 
     return run
-
-
-def timed_out(step: Step[Any, Any]) -> LiteqError:
-    return StepTimeout(f"{step.what} took longer than its timeout of {step.timeout_s:g} s")

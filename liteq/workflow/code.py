@@ -26,7 +26,7 @@ def fingerprint_of(app: App) -> str:
 
 def _of_sources(app: App) -> str:
     functions = [getattr(task, "__wrapped__", type(task)) for task in app.tasks.values()]
-    functions += [step.function for step in getattr(app, "steps_of_workflows", {}).values()]
+    functions += [step.function for step in app.steps_of_workflows.values()]
     modules = {getattr(inspect.unwrap(function), "__module__", None) for function in functions}
     digest = blake2b(digest_size=12)
     for name in sorted(name for name in modules if name and not name.startswith("liteq.")):

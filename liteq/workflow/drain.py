@@ -93,7 +93,7 @@ def _mocked(app: App, lease: Lease, mock: Any) -> Outcome:
     """The end of a message whose task, workflow or step a test has replaced."""
     from liteq.workflow.errors import document_of
 
-    known = getattr(app, "steps_of_workflows", {}).get(lease.task) or app.tasks.get(lease.task)
+    known = app.steps_of_workflows.get(lease.task) or app.tasks.get(lease.task)
     codec = getattr(known, "codec", None)
     if codec is None:
         args, kwargs = arguments(known, lease)

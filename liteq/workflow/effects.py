@@ -1,4 +1,4 @@
-"""What a body does to others: events, messages that it sends, values and tags that readers see."""
+"""Effects of a body on others: events, messages that it sends, values and tags that readers see."""
 
 from __future__ import annotations
 

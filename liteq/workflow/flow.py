@@ -81,7 +81,7 @@ class _AsATask:
         """As an errback it is called with the id of the failed message."""
         return False
 
-    def on_bound(self, app: Any) -> None:
+    def on_bound(self, app: App) -> None:
         """Called when it is bound to an app."""
 
 
@@ -325,7 +325,16 @@ class Workflow(_AsATask, Generic[P, R]):
 
     def signature(self, args: Any = None, kwargs: Any = None, **options: Any) -> Signature:
         """As `s()`, with options: `flow.signature((order,), countdown=10)`."""
-        options.setdefault("app", self.app)
+        asked = self.asked
+        given: dict[str, Any] = {
+            "task_id": asked.id,
+            "queue": asked.queue,
+            "priority": asked.priority,
+            "eta": asked.eta,
+        }
+        if asked.delay is not None:
+            given["countdown"] = seconds(asked.delay, "delay")
+        options = {"app": self.app, **{key: one for key, one in given.items() if one is not None}, **options}
         found: Signature = signature(self, args, kwargs, **options)
         return found
 

@@ -34,7 +34,7 @@ class Bench:
     """An app on a file of its own, and on a FakeClock, between `open` and `close`."""
 
     def __init__(self, app: App) -> None:
-        self.app: Any = app
+        self.app = app
         self.clock = FakeClock()
         self.mocks: dict[str, Any] = {}
         self._folder: str | None = None

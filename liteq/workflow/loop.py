@@ -12,9 +12,11 @@ import contextvars
 import inspect
 import selectors
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
 from typing import Any
 
-from liteq.exceptions import LeaseLost, StepTimeout, WorkflowCancelled
+from liteq.exceptions import StepTimeout, WorkflowCancelled
 from liteq.message import Release, StepRow
 from liteq.utils.coroutines import kept_loop
 from liteq.workflow.attempts import Attempts
@@ -116,8 +118,25 @@ def factory(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asynci
 
 
 def run_body(machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run an async body until it returns or is left; what it returned, or raised."""
-    loop: Any = kept_loop()
+    """Run an async body until it returns or is left; what it returned, or raised.
+
+    Under a running loop (a test that is async itself) it runs in a thread of its own.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _run_on(kept_loop(), machine, scope, make)
+    with ThreadPoolExecutor(1, thread_name_prefix="liteq-workflow") as pool:
+        return pool.submit(contextvars.copy_context().run, _run_aside, machine, scope, make).result()
+
+
+def _run_aside(machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    machine.thread = get_ident()
+    with asyncio.Runner() as runner:
+        return _run_on(runner.get_loop(), machine, scope, make)
+
+
+def _run_on(loop: Any, machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     pending = Pending(machine, loop)
     before, selector = loop.get_task_factory(), loop._selector
     loop._selector = Watch(selector, pending.is_idle)
@@ -252,8 +271,3 @@ async def _attempt(call: Attempts) -> Any:
     finally:
         leave(token)
         call.stopped(slot)
-
-
-def is_lost(exc: BaseException) -> bool:
-    """Whether the lease is over."""
-    return isinstance(exc, LeaseLost)

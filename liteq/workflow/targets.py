@@ -10,7 +10,7 @@ from liteq.context import App
 from liteq.exceptions import WorkflowError
 from liteq.message import Batch, Flag, Message, RunSpec, new_id
 from liteq.sending.compile import compile_signature
-from liteq.workflow.codec import Codec, Form, hash_of
+from liteq.workflow.codec import Form, hash_of
 from liteq.workflow.flow import Workflow
 from liteq.workflow.step import Step
 
@@ -149,8 +149,3 @@ def _shape(value: Any) -> Any:
             if key not in {"task_id", "root_id", "parent_id", "group_id", "app", "chord_size", "_app"}
         }
     return [_shape(one) for one in value] if isinstance(value, (list, tuple)) else value
-
-
-def codec_of_task(task: Any) -> Codec:
-    """The codec of a task's function."""
-    return Codec(task.run, f"task {task.name!r}")

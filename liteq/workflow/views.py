@@ -1,4 +1,4 @@
-"""What a reader of runs is given: a run, its steps, its approvals, the chunks of its streams."""
+"""Runs as their readers are given them: a run, its steps, its approvals, the chunks of its streams."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def step_of(app: App, found: RunStep) -> StepInfo:
 def _output(app: App, row: Any) -> Any:
     if row.output is None:
         return None
-    steps = getattr(app, "steps_of_workflows", {})
+    steps = app.steps_of_workflows
     known = steps.get(row.name) or app.tasks.get(row.name)
     if row.kind in {"step", "call", "spawn", "map"} and known is not None and hasattr(known, "codec"):
         try:

@@ -1116,12 +1116,6 @@ MUTANTS = [
         "test_workflow_kills.py::test_a_lease_is_not_taken_by_workers_that_start",
     ),
     without(
-        'a sleep ends when it was to end, whoever restarts', "liteq/workflow/waits.py",
-        '    due_ms = row.due_ms if row.due_ms is not None else now_ms\n',
-        '    due_ms = now_ms + 86_400_000 if row.ended_ms is None else row.due_ms or 0\n',
-        "test_workflow_kills.py::test_a_sleep_of_a_day_goes_on_over_a_restart_and_ends_once",
-    ),
-    without(
         'an event that is taken leaves the inbox', "liteq/storage/steps/suspend.py",
         '        tx.executemany(TAKE_OUT if dedup is None else TAKE, [(number,)])\n',
         '',
@@ -1138,6 +1132,7 @@ MUTANTS = [
         '    if not first and _time_out(',
         '    if False and _time_out(',
         "test_workflow_kills.py::test_a_wait_that_timed_out_stays_so_though_it_is_killed_again_and_again",
+        "test_workflow_kills.py::test_a_sleep_of_a_day_goes_on_over_a_restart_and_ends_once",
     ),
     without(
         'compensations run last in, first out', "liteq/workflow/saga.py",

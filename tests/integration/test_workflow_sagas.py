@@ -22,7 +22,7 @@ def worker(app):
 
 @pytest.fixture
 def did(app):
-    """What was done and undone; `undo` of 2 fails where `did.bad` says so."""
+    """A list of what was done and undone; `undo` of 2 fails where `did.bad` says so."""
 
     class Did(list):
         bad = False

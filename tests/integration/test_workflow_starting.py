@@ -360,3 +360,15 @@ def test_the_states_of_a_run(app, worker):
     app.clock.advance(3600)
     worker.run()
     assert (run.status, run.state, run.ready()) == ("succeeded", "SUCCESS", True)
+
+
+def test_the_options_of_a_workflow_are_those_of_its_signature(app, worker, flow):
+    result = (flow.s(1) | flow.options(id="second", queue="celery").s()).apply_async()
+    worker.run()
+    assert result.get(0) == 3
+    assert app.Run("second").result(0) == 3
+
+
+def test_a_task_is_not_applied_in_a_body(app, worker):
+    task_ = app.task(name="task_")(lambda n: n)
+    assert "ctx.call(" in failing(app, worker, lambda: task_.apply((1,)))

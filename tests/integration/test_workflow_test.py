@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import pytest
@@ -155,3 +156,11 @@ def test_strict_replay_runs_a_deterministic_body_anew_after_each_step():
     finally:
         app.conf.workflow_strict_replay = False
     assert len(bodies) == 3
+
+
+def test_an_async_test_runs_async_workflows():
+    async def test() -> int:
+        with WorkflowTest(app) as t:
+            return t.run(slowly, 9)
+
+    assert asyncio.run(test()) == 9

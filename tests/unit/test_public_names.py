@@ -66,6 +66,7 @@ PUBLIC = {
         before_task_publish celeryd_after_setup celeryd_init eventlet_pool_apply eventlet_pool_postshutdown
         eventlet_pool_preshutdown eventlet_pool_started heartbeat_sent setup_logging task_failure task_internal_error
         task_postrun task_prerun task_received task_rejected task_retry task_revoked task_success task_unknown
+        approval_requested workflow_failed workflow_stuck
         worker_before_create_process worker_init worker_process_init worker_process_shutdown worker_ready
         worker_shutdown worker_shutting_down
     """,

@@ -17,8 +17,9 @@ def signal():
 
 
 def test_celerys_31_signals_are_there():
+    ours = {"workflow_stuck", "workflow_failed", "approval_requested"}
     names = [name for name in signals.__all__ if name != "Signal"]
-    assert len(names) == 31
+    assert len(set(names) - ours) == 31
     assert all(getattr(signals, name).name == name for name in names)
 
 

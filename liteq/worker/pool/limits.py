@@ -25,8 +25,8 @@ __all__ = ["SoftLimit", "StepLimit", "hold_back_in", "limits_of", "soft_limit_by
 LONGEST_S = 86_400 * 366 * 100  # what the timer takes is not much more
 AGAIN_S = 2e-4  # until a limit that is held back is tried again
 # Held back in these modules and below: the storage must not be left half way, the others catch every Exception; and
-# before the body has begun it has no handler yet. A workflow's context is between a step and its run's history.
-_sheltered = [module.__name__ for module in (storage, signals, serialization, promises)] + [__name__, "liteq.workflow"]
+# before the body has begun it has no handler yet.
+_sheltered = [module.__name__ for module in (storage, signals, serialization, promises)] + [__name__]
 BODY = run_body.__code__
 
 Limits = tuple[float | None, float | None]
@@ -45,8 +45,9 @@ def limits_of(task: Any, asked: Limits, default: Limits) -> Limits:
 
 
 def hold_back_in(module: str) -> None:
-    """Have no limit raised inside `module` from now on."""
-    _sheltered.append(module)
+    """Have no limit raised inside `module`, and below it, from now on."""
+    if module not in _sheltered:
+        _sheltered.append(module)
 
 
 def must_wait(frame: FrameType | None, caller: FrameType | None = None) -> bool:

@@ -12,7 +12,7 @@ from liteq.exceptions import StepTimeout, StorageError, WorkerLostError
 from liteq.execution.lines import LINES
 from liteq.message import Ack, Flag, Lease, Outcome, Park, Release, StepRow, Suspend
 from liteq.serialization import encode_error
-from liteq.worker.pool.limits import SoftLimit, StepLimit
+from liteq.worker.pool.limits import SoftLimit, StepLimit, hold_back_in
 from liteq.worker.pool.page import Page, StepNow
 from liteq.worker.revoking import revoked_outcome
 
@@ -75,13 +75,13 @@ class Runs:
         return outcome, time.perf_counter() - begun
 
     def _activate(self, lease: Lease, page: Page) -> Outcome:
-        from liteq.workflow.activation import activate  # only where there is a run
+        from liteq import workflow  # only where there is a run
+        from liteq.workflow.activation import activate
 
+        hold_back_in(workflow.__name__)  # its context is between a step and its run's history
         limit = StepLimit if SoftLimit.available() else None
         try:
-            return activate(
-                self._app, lease, hostname=self._hostname, page=page, stop=lambda: page.leaving, limit=limit
-            )
+            return activate(self._app, lease, hostname=self._hostname, page=page, stop=page.leaving, limit=limit)
         except StorageError as exc:
             logger.warning("%s[%s] is handed back: %s", lease.task, lease.id, exc)
             return Release(pause_ms=PAUSE_MS, options=lease.options)

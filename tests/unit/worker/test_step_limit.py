@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from liteq.exceptions import StepTimeout
-from liteq.worker.pool.limits import StepLimit
+from liteq.worker.pool.limits import StepLimit, hold_back_in
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no timer signal")
 
@@ -41,6 +41,7 @@ def spin(seconds: float) -> None:
 
 @pytest.fixture
 def engine() -> ModuleType:
+    hold_back_in("liteq.workflow")
     return module_with("liteq.workflow.invented", ENGINE)
 
 

@@ -50,9 +50,9 @@ def swallowing():
 
 
 def order():
-    for _ in (1, 2):
+    for _ in {1, ord("a")}:
         pass
-    return [x + x for x in set("ab")]
+    return [ord(x) for x in set("ab")]
 
 
 async def racing():
