@@ -87,7 +87,7 @@ class Defaults:
     @property
     def is_plain(self) -> bool:
         """Whether calls without options differ in nothing but their arguments, and these are plain JSON."""
-        return self.alike and self.form is None
+        return self.alike and self.form is None and self.run is None
 
     @property
     def kind(self) -> Kind:

@@ -1040,6 +1040,7 @@ MUTANTS = [
         'a run that suspends looks into its inbox', 'liteq/storage/steps/suspend.py',
         '        awake |= _take_all(tx, lease, name, now_ms)\n',
         '        pass\n',
+        'test_workflow_kills.py::test_no_wake_up_is_lost_between_a_wait_and_what_it_waits_for',
         '../conformance/test_run_races.py::test_nothing_that_a_run_waits_for_is_lost',
         '../conformance/test_runs.py::test_an_event_before_the_run_before_the_wait_and_after_it',
     ),
@@ -1102,6 +1103,7 @@ MUTANTS = [
         'a crash counts against the step it happened in', 'liteq/storage/steps/suspend.py',
         'if here != mark:',
         'if here < 0:',
+        'test_workflow_kills.py::test_a_crash_counts_against_the_step_it_happened_in',
         '../conformance/test_runs.py::test_a_crash_counts_against_the_step_it_happened_in',
     ),
     without(
@@ -1170,15 +1172,21 @@ MUTANTS = [
         "test_workflow_kills.py::test_a_paused_run_goes_on_in_another_worker_and_a_fork_repeats_nothing",
     ),
     without(
-        'a run is written for under its lease alone', "liteq/storage/steps/rows.py",
-        'UNDER_HOLD = "seq = ? AND state = \'leased\' AND token = ?"',
-        'UNDER_HOLD = "seq = ? AND state = \'leased\' AND ? IS NOT NULL"',
+        "a step is recorded under its lease alone", "liteq/storage/steps/rows.py",
+        "UNDER_HOLD = \"seq = ? AND state = 'leased' AND token = ?\"",
+        "UNDER_HOLD = \"seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
         "test_workflow_kills.py::test_a_worker_stopped_past_its_lease_cannot_write_for_its_run",
     ),
     without(
-        'a worker that lives keeps the leases of its runs', "liteq/worker/loop.py",
-        '        if now >= self._heartbeat.due_at:\n',
-        '        if now >= self._heartbeat.due_at + 3600:\n',
+        'a run is written for under its lease alone', "liteq/storage/runs/executing.py",
+        " WHERE m.seq = ? AND m.state = 'leased' AND m.token = ? {LOCK}\n",
+        " WHERE m.seq = ? AND m.state = 'leased' AND ? IS NOT NULL {LOCK}\n",
+        "test_workflow_kills.py::test_a_worker_stopped_past_its_lease_cannot_write_for_its_run",
+    ),
+    without(
+        "a worker says that it works on the leases of its runs", "liteq/worker/loop.py",
+        "self._heartbeat.beat(self._pool.leases() + [lease for lease, _ in self._outcomes])",
+        "self._heartbeat.beat([])",
         "test_workflow_kills.py::test_a_lease_is_not_taken_by_workers_that_start",
     ),
     without(
@@ -1186,12 +1194,6 @@ MUTANTS = [
         '        tx.executemany(TAKE_OUT if dedup is None else TAKE, [(number,)])\n',
         '',
         "test_workflow_kills.py::test_events_come_once_and_in_order_though_each_turn_is_killed",
-    ),
-    without(
-        'a run that lets go looks again at what its children did', "liteq/storage/steps/suspend.py",
-        '    need = outcome.need - (state.ends - outcome.seen[0]) if outcome.need else None\n',
-        '    need = outcome.need if outcome.need else None\n',
-        "test_workflow_kills.py::test_no_wake_up_is_lost_between_a_wait_and_what_it_waits_for",
     ),
     without(
         'a wait whose time has come has timed out for good', "liteq/storage/steps/activation.py",
@@ -1249,12 +1251,6 @@ MUTANTS = [
         "test_workflow_kills.py::test_a_step_past_its_timeout_is_interrupted_or_its_process_is_killed",
     ),
     without(
-        'a crash counts against the step that it happened in', "liteq/storage/steps/suspend.py",
-        '            tx.executemany(FRESH, [(run,)])\n',
-        '',
-        "test_workflow_kills.py::test_a_crash_counts_against_the_step_it_happened_in",
-    ),
-    without(
         'a warm stop has runs give their leases back', "liteq/worker/loop.py",
         '        self._pool.leave_runs()\n',
         '',
@@ -1262,8 +1258,7 @@ MUTANTS = [
     ),
     without(
         'what other code got stuck with is tried', "liteq/worker/chores/runs.py",
-        '            self._take(leases)\n',
-        '            pass\n',
+        "        if now >= self._stuck_at:\n", "        if False:\n",
         "test_workflow_kills.py::test_a_rolling_deploy_strands_no_run_and_repeats_no_step",
     ),
     without(
