@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import sys
 import threading
 from asyncio import CancelledError
 from collections.abc import Coroutine, Generator
@@ -34,7 +35,8 @@ class _Kept:
         with suppress(Exception):  # the interpreter may be going down
             if self.pid == os.getpid():
                 _runners.discard(self.runner)
-                self.runner.close()
+                # At the interpreter's end a runner would wait for ever for the thread that ends its executor.
+                (self.runner.get_loop() if sys.is_finalizing() else self.runner).close()
 
 
 class _Loop(threading.local):
