@@ -135,7 +135,7 @@ def test_a_task_called_as_a_function_is_quoted(app):
 
 
 def test_a_value_that_cannot_come_back_is_quoted(app):
-    load = app.step(name="shop.load")(lambda: object())
+    load = app.step(name="shop.load")(object)
 
     @app.workflow(name="shop.order")
     def order() -> None:
