@@ -77,7 +77,7 @@ def show(session: Session, /, id_: str) -> int:
     record = session.storage.reader.find(id_)
     if record is None or record.state != State.DEAD:
         raise NoSuchMessage(id_) if record is None else _not_dead(id_, record.state)
-    session.tell_hidden([record])
+    session.tell_hidden([record.task])
     error = messages.failure(record)
     traceback = "" if error is None else error.traceback
     document = messages.document(session.app, record, with_args=True) | {"traceback": traceback}

@@ -78,7 +78,7 @@ def _show_messages(session: Session, query: Query, state: State) -> int:
 
 def _show_records(session: Session, records: list[Record], *, with_args: bool, empty: str) -> int:
     if with_args:
-        session.tell_hidden(records)
+        session.tell_hidden(record.task for record in records)
     found = [document(session.app, record, with_args=with_args) for record in records]
     now_ms = session.app.clock.now_ms()
     head = ["id", "task", "queue", "state", "priority", "created", "due", "retries", "worker"]

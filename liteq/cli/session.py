@@ -16,7 +16,6 @@ from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
 
 if TYPE_CHECKING:
     from liteq.app import LiteQ
-    from liteq.storage.inspect import Record
     from liteq.storage.storage import Storage
 
 __all__ = ["GLOBAL_OPTIONS", "HIDDEN_GLOBAL_OPTIONS", "Session", "pass_session"]
@@ -78,8 +77,8 @@ class Session:
         if self.has_app:
             self.app.import_tasks()
 
-    def tell_hidden(self, records: Iterable[Record]) -> None:
-        """Import the app's tasks, as they say which arguments are sensitive; note the tasks that stay unknown.
+    def tell_hidden(self, tasks: Iterable[str]) -> None:
+        """Import the app's tasks, as they say which arguments are sensitive; note those of `tasks` that stay unknown.
 
         Tasks that cannot be imported are no reason not to look at a queue: the note says what their import raised.
         """
@@ -92,7 +91,7 @@ class Session:
         except Exception as exc:  # noqa: BLE001 - the modules of the user, who looks at the queue to find out why
             trouble = f": importing the app's tasks raised {type(exc).__name__}: {exc}"
         remedy = trouble or ("" if self.has_app else ": name the app with -A")
-        for task in sorted({record.task for record in records if hides_all(self.app, record.task)}):
+        for task in sorted({task for task in tasks if hides_all(self.app, task)}):
             self.note("arguments are " + HIDDEN.format(task=task) + remedy)
 
     @property

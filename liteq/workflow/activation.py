@@ -70,7 +70,7 @@ def activate(
     *,
     hostname: str = "",
     page: Page | None = None,
-    stop: Callable[[], bool] | None = None,
+    stop: Callable[[], int] | None = None,
     limit: Limit | None = None,
 ) -> Outcome:
     """Execute `lease` as far as it goes in this process: until it ends, waits, or `stop()` is true after a step.

@@ -56,7 +56,7 @@ class Machine:
         facts: RunFacts,
         *,
         page: Page | None,
-        stop: Callable[[], bool] | None,
+        stop: Callable[[], int] | None,
         limit: Limit | None,
     ) -> None:
         self.app = app

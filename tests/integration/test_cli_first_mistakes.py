@@ -123,7 +123,7 @@ def completions(project: Path, line: str) -> list[str]:
 
 def test_the_shell_completes_commands_tasks_queues_and_workers(project):
     assert liteq(project, "-A", "shop", "call", "shop.add", "-a", "[1, 2]", "--queue", "mail").returncode == 0
-    assert completions(project, "liteq work") == ["worker"]
+    assert completions(project, "liteq worke") == ["worker"]
     assert completions(project, "liteq -A shop call sh") == ["shop.add"]
     assert completions(project, "liteq worker -A shop -Q ") == ["celery", "mail"]
     assert completions(project, "liteq -A shop purge -Q celery,m") == ["celery,mail"]

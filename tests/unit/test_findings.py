@@ -15,7 +15,8 @@ from liteq.monitor import documents
 from liteq.monitor.findings import findings
 from liteq.monitor.workers import PUBLISHED, published
 from liteq.storage.backlog import COUNTED
-from liteq.testing import FakeClock
+from liteq.testing import FakeClock, drain
+from liteq.workflow import ctx
 
 
 @pytest.fixture
@@ -203,3 +204,32 @@ def test_the_status_tells_what_is_wrong(app, live):
     assert found["status"] == "warning"
     assert found["findings"][0]["kind"] == "idle queue"
     assert found["warnings"] == [found["findings"][0]["detail"]]
+
+
+# -- runs of workflows -----------------------------------------------------------------------------------------------
+
+
+def flow_of(app: LiteQ, code: str) -> Any:
+    @app.workflow(name="shop.flow")
+    def flow() -> None:
+        ctx.wait_event(code)
+
+    return flow
+
+
+def test_a_stuck_run_is_an_error_and_one_that_waits_or_is_paused_is_none(app, live):
+    live()
+    flow = flow_of(app, "go")
+    waits, stuck, paused = (flow.options(id=id_).start() for id_ in ("waits", "stuck", "paused"))
+    drain(app)
+    paused.pause()
+    assert kinds(app) == {}
+    flow_of(app, "gone")
+    stuck.send("go")
+    drain(app)
+    assert (waits.status, stuck.status, paused.status) == ("waiting", "stuck", "paused")
+    assert kinds(app) == {"stuck runs": "error"}
+    (finding,) = findings(app)
+    assert "1 run is stuck, the newest shop.flow stuck: NonDeterminism: at shop.flow[stuck] call 1" in finding.detail
+    assert "`liteq workflow list --status stuck`" in finding.detail
+    assert documents.health(app, None, "1").code == 503

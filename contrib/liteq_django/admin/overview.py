@@ -12,6 +12,7 @@ from liteq.exceptions import LiteqError
 from liteq.monitor.findings import findings
 from liteq.monitor.workers import living
 from liteq.states import State
+from liteq.storage.runs.records import RunsWaiting
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.text import span
 from liteq_django.admin.base import when
@@ -38,6 +39,7 @@ def overview_of(request: HttpRequest) -> dict[str, Any]:  # noqa: ARG001 - as ot
             "queues": [(name, [found.get(state, 0) for state in shown]) for name, found in sorted(queues.items())],
             "workers": [_worker(app, one) for one in living(app)],
             "schedules": _next(storage.schedules.all()),
+            "runs": _runs(storage.runs.waiting()),
             "read_at": from_ms(app.clock.now_ms()),
         }
     except LiteqError as exc:
@@ -55,6 +57,12 @@ def _worker(app: App, worker: WorkerRecord) -> tuple[Any, ...]:
         facts.get("processed"),
         f"{beat} ago",
     )
+
+
+def _runs(found: RunsWaiting) -> list[tuple[str, int]]:
+    """The runs that have not ended and do not execute, as far as there are some."""
+    counts = (("wait for something", found.waiting), ("paused", found.paused), ("stuck", found.stuck))
+    return [(words, n) for words, n in (*counts, ("approvals are open", found.approvals)) if n]
 
 
 def _next(records: Any) -> list[tuple[Any, ...]]:

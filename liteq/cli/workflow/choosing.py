@@ -39,7 +39,7 @@ class Choice:
     def __str__(self) -> str:
         parts = [
             f"of {self.name!r}" if self.name else "",
-            f"that are {self.status}" if self.status else "",
+            f"with status {self.status}" if self.status else "",
             f"with tag {', '.join(map(repr, self.tags))}" if self.tags else "",
             "started since then" if self.since_ms is not None else "",
         ]

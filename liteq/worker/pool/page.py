@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import mmap
 import time
+from collections.abc import Callable
+from functools import partial
 from struct import Struct
 from typing import NamedTuple
 
@@ -96,9 +98,9 @@ class Page:
             self.end(slot)
 
     @property
-    def leaving(self) -> bool:
-        """Whether a run is to give its lease back after the step in progress."""
-        return self._memory[0] != 0
+    def leaving(self) -> Callable[[], int]:
+        """Says, true or false, whether a run is to give its lease back: asked before each step, so in C throughout."""
+        return partial(self._memory.__getitem__, 0)
 
     # -- the parent --------------------------------------------------------------------------------------------------
 

@@ -81,9 +81,7 @@ class Runs:
         hold_back_in(workflow.__name__)  # its context is between a step and its run's history
         limit = StepLimit if SoftLimit.available() else None
         try:
-            return activate(
-                self._app, lease, hostname=self._hostname, page=page, stop=lambda: page.leaving, limit=limit
-            )
+            return activate(self._app, lease, hostname=self._hostname, page=page, stop=page.leaving, limit=limit)
         except StorageError as exc:
             logger.warning("%s[%s] is handed back: %s", lease.task, lease.id, exc)
             return Release(pause_ms=PAUSE_MS, options=lease.options)

@@ -191,3 +191,12 @@ def test_a_second_decision_is_told_who_was_first(shop, admin, flow):
 def test_an_approval_that_is_not_open_is_not_there(shop, admin, flow):
     assert admin.get(f"{BASE}approval/{url_quote(quote(key('nonsense')))}/change/").status_code == 404
     assert admin.get(f"{BASE}approval/nonsense/change/").status_code == 404
+
+
+def test_the_overview_counts_runs_that_wait(shop, admin, flow):
+    assert "Runs of workflows" not in page(admin, "taskmessage/overview/")
+    begin(flow, "order1")
+    begin(flow, "order2").pause()
+    html = page(admin, "taskmessage/overview/")
+    for words in ("Wait for something", "Paused", "Approvals are open"):
+        assert f'<th scope="row">{words}</th>' in html

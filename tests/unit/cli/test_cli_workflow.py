@@ -158,6 +158,14 @@ def test_a_run_is_shown_without_its_secrets(flow, start):
     assert secret["kwargs"] == {"card": "***"}
 
 
+def test_without_the_app_all_arguments_are_hidden_and_it_says_so(liteq, flow, start):
+    start(big=100)
+    done = liteq("-b", "sqlite:///shop.db", "workflow", "show", "big", "--json")
+    assert done.json[0]["args"] == ["***"]
+    assert "does not know the task 'shop.order'" in done.err
+    assert "name the app with -A" in done.err
+
+
 def test_steps_are_those_of_the_surface(flow, start):
     start(big=100)
     found = flow("steps", "big", "--json").json

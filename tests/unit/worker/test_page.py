@@ -72,11 +72,11 @@ def test_what_is_too_long_is_cut_and_says_so(page: Page, scope: str, name: str) 
 
 
 def test_a_parent_asks_it_to_leave(page: Page) -> None:
-    assert not page.leaving
+    assert not page.leaving()
     page.leave()
-    assert page.leaving
+    assert page.leaving()
     begin(page)
-    assert page.leaving
+    assert page.leaving()
 
 
 @forks
@@ -104,7 +104,7 @@ def test_a_step_is_read_whole_or_not_at_all_while_others_begin() -> None:
     pid = os.fork()
     if pid == 0:
         for n in range(10_000_000):
-            if page.leaving:
+            if page.leaving():
                 break
             page.token = n
             page.end(page.begin(str(n), n, str(n) * 9, n, None))
