@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import sys
 import threading
 from asyncio import CancelledError
 from collections.abc import Coroutine, Generator
@@ -32,8 +33,12 @@ class _Kept:
 
     def __del__(self) -> None:
         with suppress(Exception):  # the interpreter may be going down
-            if self.pid == os.getpid():
-                _runners.discard(self.runner)
+            if self.pid != os.getpid():
+                return
+            _runners.discard(self.runner)
+            if sys.is_finalizing():  # close() would start a thread for the loop's executor, and wait for it for ever
+                self.runner.get_loop().close()
+            else:
                 self.runner.close()
 
 
