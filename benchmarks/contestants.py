@@ -32,6 +32,7 @@ class Contestant:
     setting: str = ""  # in words, for the table
     pace: int = 5_000  # tasks that keep it busy for about two seconds; rates are compared, so the slow get fewer
     syncs: dict[str, str] = field(default_factory=dict)  # durability: what that is here, where it is not the usual
+    postgresql: bool = False
 
     @property
     def version(self) -> str:
@@ -126,12 +127,16 @@ CONTESTANTS: dict[str, Contestant] = {
         setting="prefork, 2 children, polls every 1 ms in batches of 64", pace=1_000,
     ),
     "dbos": Contestant(
-        "DBOS + SQLite", "dbos_sqlite", "dbos", DBOS, ("durable",), setting="in one process", pace=500,
+        "DBOS + SQLite", "dbos_any", "dbos", DBOS, ("durable",), setting="in one process", pace=500,
         syncs=DBOS_SYNCS,
     ),
     "dbos-wal": Contestant(
-        "DBOS + SQLite, WAL", "dbos_sqlite", "dbos", DBOS, ("durable",), options={"wal": True},
+        "DBOS + SQLite, WAL", "dbos_any", "dbos", DBOS, ("durable",), options={"wal": True},
         setting="in one process, the file in WAL mode", pace=500,
+    ),
+    "dbos-postgresql": Contestant(
+        "DBOS + PostgreSQL", "dbos_any", "dbos", DBOS, SQLITE, setting="in one process", pace=500, postgresql=True,
+        syncs={"relaxed": "synchronous_commit off", "durable": "synchronous_commit on"},
     ),
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.environments import python_of
 from benchmarks.plan import Block, Call
+from benchmarks.postgresql_server import postgresql_server
 from benchmarks.redis_server import redis_server
 from benchmarks.scenarios import SCENARIOS
 
@@ -99,6 +100,8 @@ def measure(
         if contestant.redis:
             url, pid = stack.enter_context(redis_server(Path(folder), call.durability))
             environment.update(BENCH_REDIS=url, BENCH_SERVER=str(pid))
+        if contestant.postgresql:
+            environment["BENCH_POSTGRESQL"] = stack.enter_context(postgresql_server(call.durability))
         arguments = [contestant.adapter, scenario.measure, json.dumps(asked)]
         _drive(run, arguments, environment, timeout_s or scenario.timeout_s)
     run.took_s = round(time.monotonic() - before, 2)

@@ -216,7 +216,7 @@ class Machine:
             self.obey(scope, place)
 
     def look_at_the_time(self) -> None:
-        """Note that the run's timeout is over. For a run that waited its claim sees it, for one that executes this does."""
+        """Note that the timeout is over. For a run that waited its claim sees that, for one that executes this does."""
         deadline_ms = self.facts.deadline_ms
         if deadline_ms is not None and self.asked is None and self.now_ms() >= deadline_ms:
             self.asked = Asked("timeout")

@@ -60,7 +60,8 @@ def test_it_compares_liteq_with_the_ceiling(tmp_path):
 def test_it_measures_workflows_beside_the_bare_loop(tmp_path):
     done = benchmarks(
         "run", "--peers", "liteq,bare", "--reps", "1", "--out", str(tmp_path), "--timeout", "40",
-        "--measures", "steps-1,steps-50,suspensions,long-run,sleeping", *(f"--set={size}" for size in SMALL), timeout=120,
+        "--measures", "steps-1,steps-50,suspensions,long-run,sleeping", *(f"--set={size}" for size in SMALL),
+        timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
