@@ -33,13 +33,10 @@ class _Kept:
 
     def __del__(self) -> None:
         with suppress(Exception):  # the interpreter may be going down
-            if self.pid != os.getpid():
-                return
-            _runners.discard(self.runner)
-            if sys.is_finalizing():  # close() would start a thread for the loop's executor, and wait for it for ever
-                self.runner.get_loop().close()
-            else:
-                self.runner.close()
+            if self.pid == os.getpid():
+                _runners.discard(self.runner)
+                # At the interpreter's end a runner would wait for ever for the thread that ends its executor.
+                (self.runner.get_loop() if sys.is_finalizing() else self.runner).close()
 
 
 class _Loop(threading.local):

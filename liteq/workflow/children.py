@@ -214,7 +214,7 @@ def is_done(scope: Scope, handle: Handle[Any]) -> bool:
         row = handle.row
     over = row is not None and row.ended_ms is not None
     scope.uuids += 1
-    return scope.decide(f"done {scope.name}/{scope.pos}/{scope.uuids} {handle._place[0]}/{handle._place[1]}", over)
+    return scope.decide(f"\0done {scope.name}/{scope.pos}/{scope.uuids} {handle._place[0]}/{handle._place[1]}", over)
 
 
 # -- map -------------------------------------------------------------------------------------------------------------

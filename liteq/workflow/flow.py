@@ -313,6 +313,12 @@ class Workflow(_AsATask, Generic[P, R]):
             to_ms(asked.eta)  # as of a task: UTC
         return start_run(self._asking(asked), tuple(args or ()), dict(kwargs or {}))
 
+    def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        """Run it here and now, as `WorkflowTest` does; its EagerResult. `throw`: raise its exception."""
+        from liteq.workflow.inplace import apply_eagerly
+
+        return apply_eagerly(self, tuple(args or ()), dict(kwargs or {}), options)
+
     async def aapply_async(self, *args: Any, **options: Any) -> Run[R]:
         """`apply_async` for async code."""
         from liteq.utils.async_threads import writing

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from liteq.context import App
     from liteq.workflow.flow import Workflow
 
-__all__ = ["Bench", "BenchRun", "start_eagerly"]
+__all__ = ["Bench", "BenchRun", "apply_eagerly", "start_eagerly"]
 
 R = TypeVar("R")
 
@@ -212,3 +212,22 @@ def start_eagerly(flow: Workflow[Any, Any], args: Sequence[Any], kwargs: Mapping
             bench.clock.advance_to(due_ms)
     finally:
         bench.leave()
+
+
+def apply_eagerly(flow: Workflow[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any], options: Any) -> Any:
+    """Run `flow` in place; its EagerResult, as a task's `apply` returns it."""
+    from liteq import states
+    from liteq.result import EagerResult
+
+    throw = options.get("throw")
+    if throw is None:
+        throw = flow.app.conf.task_eager_propagates
+    if options.get("task_id"):
+        flow = flow.options(id=options["task_id"])
+    run = start_eagerly(flow, args, kwargs)
+    try:
+        return EagerResult(run.id, run.result(), states.SUCCESS, name=flow.name)
+    except Exception as exc:
+        if throw:
+            raise
+        return EagerResult(run.id, exc, states.FAILURE, name=flow.name)

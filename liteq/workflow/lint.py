@@ -47,8 +47,10 @@ UNORDERED = "a set has another order in each process: sort it"
 
 def warn_of(function: Callable[..., Any]) -> None:
     """Give a DeterminismWarning, at its line, for each finding in the source of `function`."""
-    code = inspect.unwrap(function).__code__
-    for line, text in findings(function):
+    found = findings(function)
+    code = inspect.unwrap(function).__code__ if found else None
+    for line, text in found:
+        assert code is not None
         warnings.warn_explicit(
             f"workflow {function.__qualname__!r}: {text}",
             DeterminismWarning,

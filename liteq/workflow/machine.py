@@ -28,7 +28,8 @@ logger = logging.getLogger("liteq.workflow")
 
 Place = tuple[str, int]  # a scope, a position
 
-CANCEL = "cancel "  # marks of this room, beside the ids of `patched`: "cancel SCOPE/POS"
+# Marks of this room, beside the ids of `patched`; the NUL keeps them out of the list of these.
+CANCEL = "\0cancel "  # and SCOPE/POS
 
 
 @dataclass(slots=True)

@@ -50,15 +50,21 @@ class Saga:
 
     def _last_look(self) -> None:
         """A cancel that came with the last write of the block undoes it too."""
-        machine = self._scope.machine
-        if self._added and (machine.is_cancelled or machine.cancelled_at) and machine.leaving is None:
-            try:
-                place, _ = self._scope.place("saga", "saga")
-                if machine.is_cancelled and not self._scope.shields:
-                    machine.cancel(place)
-            except WorkflowCancelled as exc:
-                self.__exit__(type(exc), exc, None)
-                raise
+        try:
+            self._cancel_here()
+        except WorkflowCancelled as exc:
+            self.__exit__(type(exc), exc, None)
+            raise
+
+    def _cancel_here(self) -> None:
+        """Raise a cancel that is known now, at the end of the block: unless the run has passed it before."""
+        scope, machine = self._scope, self._scope.machine
+        if not self._added or machine.leaving is not None or scope.shields:
+            return
+        here = (scope.name, scope.pos + 1)
+        if here in machine.cancelled_at or (machine.is_cancelled and not scope.passed()):
+            place, _ = scope.place("saga", "saga")
+            machine.cancel(place)
 
     def _is_to_run(self, exc: BaseException) -> bool:
         machine = self._scope.machine
@@ -97,18 +103,12 @@ class AsyncSaga(Saga):
             scope.sagas.remove(self)
         if exc is None:
             try:
-                self._last_look()
+                self._cancel_here()
             except WorkflowCancelled as cancel:
                 await self._undo(cancel)
                 raise
         else:
             await self._undo(exc)
-
-    def _last_look(self) -> None:
-        machine = self._scope.machine
-        if self._added and machine.is_cancelled and machine.leaving is None and not self._scope.shields:
-            place, _ = self._scope.place("saga", "saga")
-            machine.cancel(place)
 
     async def _undo(self, exc: BaseException) -> None:
         if not self._is_to_run(exc):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from liteq.exceptions import WorkflowError
+from liteq.exceptions import LeaseLost, StorageBusy, WorkflowError
 from liteq.message import StepRow
 from liteq.serialization import encode
 from liteq.workflow.attempts import limited
@@ -116,6 +116,14 @@ class QueueTransaction:
 
 def _in_the_queue(call: Attempts) -> Any:
     """The step's rows and its checkpoint: one commit."""
+    machine = call.machine
+    try:
+        return _committed(call)
+    except (LeaseLost, StorageBusy) as exc:  # nothing was written: the step is run again, and has not failed
+        machine.lost(exc)
+
+
+def _committed(call: Attempts) -> Any:
     machine, step = call.machine, call.step
     with machine.runs.transaction(machine.hold) as inner:
         call.frame.transaction = QueueTransaction(inner)

@@ -1251,4 +1251,82 @@ MUTANTS = [
         'Setting("busy_timeout", float, 30.0,', 'Setting("busy_timeout", float, 0.001,',
         "test_workflow_kills.py::test_a_locked_file_reaches_nobody",
     ),
+    without(
+        "a call is what history holds at its place, with the same arguments", "liteq/workflow/scope.py",
+        "row.kind != kind or row.name != name or row.arghash != arghash", "row.kind != kind or row.name != name",
+        "../integration/test_workflow_recovery.py::test_other_arguments_are_divergence_too",
+    ),
+    without(
+        "a recorded step is answered from history, whatever it returned", "liteq/workflow/scope.py",
+        "if row is not None and row.ended_ms is not None:\n            value = self.answer(row, step.form)",
+        "if row is not None and row.output not in (None, b\"null\"):\n            value = self.answer(row, step.form)",
+        "../integration/test_workflow_recovery.py::test_a_step_that_returned_nothing_is_recovered_and_not_run_again",
+    ),
+    without(
+        "a body that ends before its history does parks", "liteq/workflow/machine.py",
+        "if scope is None or self.ahead.get(\"\", 0) <= scope.pos:", "if scope is not None:",
+        "../integration/test_workflow_recovery.py::test_a_step_that_is_gone_parks_the_run",
+    ),
+    without(
+        "code behind one id of `patched` goes together in a run", "liteq/workflow/scope.py",
+        "machine.unpatched.add(id_)", "pass",
+        "../integration/test_workflow_recovery.py::"
+        "test_patched_is_true_for_new_runs_and_for_those_that_had_not_come_that_far",
+    ),
+    without(
+        "a failing step has its retries, and no more", "liteq/workflow/step.py",
+        "if attempt > self.retries or", "if attempt >= self.retries or",
+        "../integration/test_workflow_recovery.py::test_attempts_and_their_waits_survive_restarts",
+    ),
+    without(
+        "what cannot come back is not tried again", "liteq/workflow/step.py",
+        "return isinstance(exc, StepTimeout) or not isinstance(exc, (WorkflowError, BadMessage))", "return True",
+        "../integration/test_workflow_recovery.py::"
+        "test_a_value_that_cannot_come_back_fails_its_step_at_once_and_is_not_retried",
+    ),
+    without(
+        "a body that was left answers no call any more", "liteq/workflow/machine.py",
+        "        if self.leaving is not None:\n            raise self.leaving\n        if self.thread",
+        "        if self.thread",
+        "../integration/test_workflow_sagas.py::test_steps_run_inside_a_shield",
+    ),
+    without(
+        "after a cancel no step begins outside of sagas and shields", "liteq/workflow/machine.py",
+        "        if not scope.shields:\n            self.cancel(place, reason)", "        pass",
+        "../integration/test_workflow_sagas.py::test_a_cancel_in_a_step_lets_it_end_and_begins_no_other",
+        "../integration/test_workflow_sagas.py::test_a_cancel_cannot_be_swallowed",
+    ),
+    without(
+        "compensations run last in first out", "liteq/workflow/saga.py",
+        "                    fn, args, kwargs = self._added.pop()\n                    self._compensate",
+        "                    fn, args, kwargs = self._added.pop(0)\n                    self._compensate",
+        "../integration/test_workflow_sagas.py::test_compensations_run_last_in_first_out_once_each",
+    ),
+    without(
+        "a cancel with the last write of a saga undoes it too", "liteq/workflow/saga.py",
+        "        if exc is None:\n            self._last_look()\n        elif",
+        "        if exc is None:\n            pass\n        elif",
+        "../integration/test_workflow_sagas.py::test_a_cancel_with_the_last_write_of_a_saga_undoes_it_too",
+    ),
+    without(
+        "the result of a step in another database stands beside its rows", "liteq/workflow/databases.py",
+        "return str(rows[0][0]).encode() if rows else None", "return None",
+        "../integration/test_workflow_memo_tx.py::test_a_step_in_a_database_of_ones_own_has_its_effect_once",
+    ),
+    without(
+        "each branch of an async body has places of its own", "liteq/workflow/loop.py",
+        "        context.run(enter, frame.branch())\n", "",
+        "../integration/test_workflow_async.py::test_branches_with_random_delays_replay_the_same",
+    ),
+    without(
+        "the cancellation of a branch does not reach a step", "liteq/workflow/loop.py",
+        "found = await asyncio.shield(task)", "found = await task",
+        "../integration/test_workflow_async.py::test_a_step_is_not_reached_by_the_cancellation_of_its_branch",
+    ),
+    without(
+        "an event that a race has lost interest in is the next wait's", "liteq/storage/runs/executing.py",
+        'if step is not None and step.child is None and step.kind in ("event", "timer"):', "if step is None:",
+        "../integration/test_workflow_waits.py::"
+        "test_the_event_that_a_race_has_lost_interest_in_goes_to_the_next_wait",
+    ),
 ]  # fmt: skip

@@ -203,6 +203,23 @@ def test_a_cancel_with_the_last_write_of_a_saga_undoes_it_too(app, worker, did):
     assert runs[0].status == "cancelled"
 
 
+def test_a_saga_that_was_left_before_the_cancel_came_is_not_undone(app, worker, did):
+    do, undo = app.steps_of_workflows["do"], app.steps_of_workflows["undo"]
+
+    @app.workflow(name="flow")
+    def flow() -> None:
+        with ctx.saga() as saga:
+            saga.add(undo, do(1))
+        ctx.sleep("1d")
+
+    run = flow.start()
+    worker.run()
+    run.cancel()
+    worker.run()
+    assert did == [1]
+    assert run.status == "cancelled"
+
+
 def test_a_cancel_cannot_be_swallowed(app, worker, did):
     do = app.steps_of_workflows["do"]
     caught = []

@@ -137,6 +137,8 @@ def test_eager_apps_run_workflows_in_place():
         run = asks.options(id="e1").start()
         assert run.result() == "no"
         assert asks.options(id="e1").start() == run
+        assert (slowly.s(2) | slowly.s()).apply_async().get() == 2
+        assert app.send_task(asks.name).get() == "no"
     finally:
         app.conf.task_always_eager = False
 

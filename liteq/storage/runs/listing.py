@@ -214,5 +214,7 @@ def needed_marks(tx: Transaction) -> list[tuple[str, str, str, int]]:
     for run, name, version, gen, marks in tx.execute(UNFINISHED_RUNS):
         counts[name, "version", version] += 1
         own = [mark for (mark,) in tx.execute(MARKED, (run, gen))]
-        counts.update((name, "patch", mark) for mark in rows.marks_of([marks, *own]))
+        # The engine's own marks begin with a NUL.
+        ids = (mark for mark in rows.marks_of([marks, *own]) if not mark.startswith("\0"))
+        counts.update((name, "patch", mark) for mark in ids)
     return [(*key, n) for key, n in sorted(counts.items())]
