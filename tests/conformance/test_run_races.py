@@ -70,13 +70,18 @@ class Round:
         """Let something happen, or nothing."""
         while self.chaos > 0 and self.random.random() < 0.5:
             self.chaos -= 1
-            self.random.choice([self.send, self.end_child, self.end_child, self.tick, self.ask, self.freeze])()
+            self.random.choice([self.send_ahead, self.end_child, self.end_child, self.tick, self.ask, self.freeze])()
 
     def send(self) -> None:
         if self.storage.reader.find(self.id).state not in FINISHED:  # type: ignore[union-attr]
             payload = str(len(self.sent)).encode()
             self.sent.append(payload)
             self.storage.runs.send(self.id, "go", payload)
+
+    def send_ahead(self) -> None:
+        """Send an event, but seldom one that nobody waits for yet."""
+        if self.random.random() < (0.1 if len(self.sent) > len(self.received()) else 0.5):
+            self.send()
 
     def end_child(self) -> None:
         self.children += self.worker.claim(1, queue="children")
@@ -239,8 +244,10 @@ class Round:
         if asked:
             raise Told
         self.maybe()
+        if event is not None and not came and self.random.random() < 0.5:
+            self.send()  # into the open row, while the body runs
         waits = [] if event is not None else [self.row(pos + 5, "event", waited="event go")]
-        need = children.need if isinstance(children, Suspend) else 0
+        need = self.random.choice([1, children.need]) if isinstance(children, Suspend) else 0  # it may look early
         return Suspend(waits, need=need, seen=seen)
 
     def told(self, asked: Asked | None) -> None:
