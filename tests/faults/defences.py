@@ -1131,15 +1131,21 @@ MUTANTS = [
         "test_workflow_kills.py::test_a_paused_run_goes_on_in_another_worker_and_a_fork_repeats_nothing",
     ),
     without(
-        'a run is written for under its lease alone', "liteq/storage/steps/rows.py",
-        'UNDER_HOLD = "seq = ? AND state = \'leased\' AND token = ?"',
-        'UNDER_HOLD = "seq = ? AND state = \'leased\' AND ? IS NOT NULL"',
+        "a step is recorded under its lease alone", "liteq/storage/steps/rows.py",
+        "UNDER_HOLD = \"seq = ? AND state = 'leased' AND token = ?\"",
+        "UNDER_HOLD = \"seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
         "test_workflow_kills.py::test_a_worker_stopped_past_its_lease_cannot_write_for_its_run",
     ),
     without(
-        'a worker that lives keeps the leases of its runs', "liteq/worker/loop.py",
-        '        if now >= self._heartbeat.due_at:\n',
-        '        if now >= self._heartbeat.due_at + 3600:\n',
+        'a run is written for under its lease alone', "liteq/storage/runs/executing.py",
+        " WHERE m.seq = ? AND m.state = 'leased' AND m.token = ? {LOCK}\n",
+        " WHERE m.seq = ? AND m.state = 'leased' AND ? IS NOT NULL {LOCK}\n",
+        "test_workflow_kills.py::test_a_worker_stopped_past_its_lease_cannot_write_for_its_run",
+    ),
+    without(
+        "a worker says that it works on the leases of its runs", "liteq/worker/loop.py",
+        "self._heartbeat.beat(self._pool.leases() + [lease for lease, _ in self._outcomes])",
+        "self._heartbeat.beat([])",
         "test_workflow_kills.py::test_a_lease_is_not_taken_by_workers_that_start",
     ),
     without(
@@ -1211,8 +1217,7 @@ MUTANTS = [
     ),
     without(
         'a crash counts against the step that it happened in', "liteq/storage/steps/suspend.py",
-        '            tx.executemany(FRESH, [(run,)])\n',
-        '',
+        "        if here != mark:\n", "        if False:\n",
         "test_workflow_kills.py::test_a_crash_counts_against_the_step_it_happened_in",
     ),
     without(
@@ -1223,8 +1228,7 @@ MUTANTS = [
     ),
     without(
         'what other code got stuck with is tried', "liteq/worker/chores/runs.py",
-        '            self._take(leases)\n',
-        '            pass\n',
+        "        if now >= self._stuck_at:\n", "        if False:\n",
         "test_workflow_kills.py::test_a_rolling_deploy_strands_no_run_and_repeats_no_step",
     ),
     without(

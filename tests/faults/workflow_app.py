@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import sqlite3
 import time
@@ -20,7 +21,7 @@ LEDGER = FOLDER / "ledger"
 OFFSET = FOLDER / "clock"  # by how many seconds the wall clock has been set
 OLD, NEW = "old", "new"
 CODE = os.environ.get("DRILL_CODE", OLD)  # which code this process has: a rolling deploy has both
-Where = dict[str, Any] | None  # {"at": a place, "whom": "child" or "parent", "times": how often}
+Where = dict[str, Any] | None  # {"at": a place, "whom": "child" or "parent", "times": how often, "pause": of a step, s}
 
 
 class SetClock(SystemClock):
@@ -71,6 +72,7 @@ def stuck(run_id: str = "", error: str = "", **_: Any) -> None:
 @app.step
 def one(n: int, where: Where = None) -> int:
     note(f"one-{n}", ctx.run_id)
+    time.sleep((where or {}).get("pause", 0))
     perhaps_die(ctx.run_id, f"in {n}", where)
     return n * 10
 
@@ -78,7 +80,7 @@ def one(n: int, where: Where = None) -> int:
 @app.step
 async def aone(n: int, where: Where = None) -> int:
     note(f"one-{n}", actx.run_id)
-    await asyncio.sleep(0)
+    await asyncio.sleep((where or {}).get("pause", 0))
     perhaps_die(actx.run_id, f"in {n}", where)
     return n * 10
 
@@ -143,6 +145,7 @@ def impatient(n: int, where: Where = None) -> list[int]:
     got: list[int] = []
     for turn in range(10_000):
         value = ctx.wait_event("go", timeout=0.05, default=-1)
+        note(f"turn-{turn}={value}", ctx.run_id)
         perhaps_die(ctx.run_id, f"turn {turn}", where)
         got += [value] if value >= 0 else []
         if len(got) == n:
@@ -210,20 +213,22 @@ def held(name: str) -> None:
 
 
 @app.step
-def shows(name: str) -> None:
-    note("shows", ctx.run_id)
-    wait_for_file(name)
-    try:
+def by_turns(emits: bool) -> None:
+    """Its k-th execution goes on when there is a file "go-k"."""
+    with_it = LEDGER.read_text().count(f"turn {ctx.run_id} ") if LEDGER.exists() else 0
+    note("turn", ctx.run_id)
+    wait_for_file(f"go-{with_it}")
+    if emits:
         ctx.emit("log", os.getpid())
-    except BaseException:
-        note("refused", ctx.run_id)
-        raise
 
 
 @app.workflow
-def stopped() -> int:
-    shows("go-1")
-    held("go-2")
+def stopped(emits: bool) -> int:
+    run_id = ctx.run_id
+    try:
+        by_turns(emits)
+    finally:
+        note("left", run_id)
     return one(3)
 
 
@@ -476,5 +481,22 @@ def die_at_commits() -> None:
     StepTransaction.__exit__ = left  # type: ignore[method-assign]
 
 
+def let_go_slowly() -> None:
+    """Have some time pass between the end of a body that waits and its suspension in the file: all may come there."""
+    from liteq.message import Suspend
+    from liteq.worker.pool.runs import Runs
+
+    activate = Runs._activate
+
+    def slowly(self: Any, lease: Any, page: Any) -> Any:
+        outcome = activate(self, lease, page)
+        if type(outcome) is Suspend:
+            time.sleep(random.random() / 30)
+        return outcome
+
+    Runs._activate = slowly  # type: ignore[method-assign]
+
+
 if os.environ.get("DRILL_COMMITS"):
     die_at_commits()
+    let_go_slowly()
