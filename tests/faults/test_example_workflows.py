@@ -122,7 +122,7 @@ def test_an_import_whose_processes_are_killed_loads_each_item(tmp_path, monkeypa
     assert report.read_text().endswith(f"total {total}, failed 0\n")
     times = Counter(loaded.read_text().split())
     assert times.keys() == {str(n) for n in range(ITEMS)}
-    # A killed child repeats the item in it. A killed worker repeats those whose ends it had not stored: of LIMIT at most.
+    # A killed child repeats the item in it; a killed worker those whose ends it had not stored: at most LIMIT.
     workers = KILLS // 5
     assert sum(n - 1 for n in times.values()) <= 2 * (KILLS - workers) + LIMIT * workers
 
