@@ -242,4 +242,5 @@ def _returned(machine: Machine, body: Body, value: Any) -> Outcome:
     except BadMessage as exc:
         return _failed(machine, exc)
     machine.flush()
+    logger.info("Workflow %s[%s] succeeded: %.200r", machine.lease.task, machine.run_id, value)
     return Ack(data)

@@ -119,11 +119,18 @@ def _in_djangos_queue(call: Attempts, alias: str) -> Any:
     from django.db import connections, transaction
 
     machine, step = call.machine, call.step
-    with transaction.atomic(using=alias):
-        call.frame.transaction = connections[alias]
-        try:
-            with limited(machine, step.timeout_s):
-                value = machine.function_of(step)(*call.args, **call.kwargs)
-        finally:
-            call.frame.transaction = None
-        return call.returned(value)
+    strict, machine.is_strict = machine.is_strict, False  # the body is left behind the commit, not before it
+    try:
+        with transaction.atomic(using=alias):
+            call.frame.transaction = connections[alias]
+            try:
+                with limited(machine, step.timeout_s):
+                    value = machine.function_of(step)(*call.args, **call.kwargs)
+            finally:
+                call.frame.transaction = None
+            value = call.returned(value)
+    finally:
+        machine.is_strict = strict
+    if strict:
+        machine.replay(call.row(ended_ms=machine.now_ms()))
+    return value

@@ -1,0 +1,111 @@
+"""Transactional steps in Django's database: the models' rows and the checkpoint are one commit."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from shop.orders.models import Order
+
+from liteq.exceptions import WorkflowError
+from liteq.workflow import ctx
+from liteq_django import drain
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def flow(shop):
+    ran = []
+
+    @shop.step(name="create_order", tx="default")
+    def create_order(kill: bool) -> int:
+        ran.append(1)
+        order = Order.objects.create()
+        if kill and len(ran) == 1:
+            raise RuntimeError("rolled back")
+        return order.pk
+
+    @shop.workflow(name="ordering")
+    def ordering(kill: bool) -> int:
+        try:
+            return create_order(kill)
+        except RuntimeError:
+            return create_order(kill)
+
+    ordering.ran = ran
+    return ordering
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_failing_step_leaves_no_row_and_a_good_one_leaves_one(shop, flow, kill):
+    run = flow.start(kill)
+    drain()
+    assert run.result(0) == Order.objects.get().pk
+    assert len(flow.ran) == 1 + kill
+
+
+def test_a_kill_after_the_commit_repeats_nothing(shop, flow, monkeypatch):
+    from liteq.message import Release
+    from liteq.workflow.activation import activate
+
+    run = flow.start(False)
+    worker = shop.storage.register_worker(_identity())
+    (lease,) = shop.storage.claim(["celery"], worker=worker, limit=1, visibility_s=60)
+    runs = shop.storage.runs
+    real = runs.checkpoint
+
+    def killed(*args, **kwargs):
+        real(*args, **kwargs)
+        raise Killed
+
+    monkeypatch.setattr(runs, "checkpoint", killed, raising=False)
+    with pytest.raises(Killed):
+        activate(shop, lease)
+    monkeypatch.undo()
+    assert Order.objects.count() == 0, "the checkpoint is a part of the transaction that was never committed"
+    shop.storage.settle([(lease, Release(crashed=True))])
+    drain()
+    assert run.result(0) == Order.objects.get().pk
+    assert len(flow.ran) == 2
+
+
+def test_strict_replay_leaves_the_body_behind_the_commit(shop, flow):
+    shop.conf.workflow_strict_replay = True
+    try:
+        run = flow.start(False)
+        drain()
+        assert run.result(0) == Order.objects.get().pk
+    finally:
+        shop.conf.workflow_strict_replay = False
+    assert len(flow.ran) == 1
+
+
+def test_ctx_tx_is_the_connection(shop):
+    @shop.step(name="raw", tx="default")
+    def raw() -> int:
+        with ctx.tx.cursor() as cursor:
+            cursor.execute("SELECT 41 + %s", [1])
+            return cursor.fetchone()[0]
+
+    @shop.step(name="plain")
+    def plain() -> None:
+        with pytest.raises(WorkflowError, match="tx="):
+            _ = ctx.tx
+
+    @shop.workflow(name="asking")
+    def asking() -> int:
+        plain()
+        return raw()
+
+    run = asking.start()
+    drain()
+    assert run.result(0) == 42
+    assert connection.in_atomic_block is False
+
+
+def _identity():
+    from liteq.message import WorkerIdentity, new_id
+
+    return WorkerIdentity(new_id(), "w", "host", "", 1, "")
