@@ -1019,6 +1019,7 @@ MUTANTS = [
         'a run that suspends looks into its inbox', 'liteq/storage/steps/suspend.py',
         '        awake |= _take_all(tx, lease, name, now_ms)\n',
         '        pass\n',
+        'test_workflow_kills.py::test_no_wake_up_is_lost_between_a_wait_and_what_it_waits_for',
         '../conformance/test_run_races.py::test_nothing_that_a_run_waits_for_is_lost',
         '../conformance/test_runs.py::test_an_event_before_the_run_before_the_wait_and_after_it',
     ),
@@ -1081,6 +1082,7 @@ MUTANTS = [
         'a crash counts against the step it happened in', 'liteq/storage/steps/suspend.py',
         'if here != mark:',
         'if here < 0:',
+        'test_workflow_kills.py::test_a_crash_counts_against_the_step_it_happened_in',
         '../conformance/test_runs.py::test_a_crash_counts_against_the_step_it_happened_in',
     ),
     without(
@@ -1173,12 +1175,6 @@ MUTANTS = [
         "test_workflow_kills.py::test_events_come_once_and_in_order_though_each_turn_is_killed",
     ),
     without(
-        'a run that lets go looks again at what its children did', "liteq/storage/steps/suspend.py",
-        '    need = outcome.need - (state.ends - outcome.seen[0]) if outcome.need else None\n',
-        '    need = outcome.need if outcome.need else None\n',
-        "test_workflow_kills.py::test_no_wake_up_is_lost_between_a_wait_and_what_it_waits_for",
-    ),
-    without(
         'a wait whose time has come has timed out for good', "liteq/storage/steps/activation.py",
         '    if not first and _time_out(',
         '    if False and _time_out(',
@@ -1232,11 +1228,6 @@ MUTANTS = [
         '                child.overdue = overdue[0]\n',
         '',
         "test_workflow_kills.py::test_a_step_past_its_timeout_is_interrupted_or_its_process_is_killed",
-    ),
-    without(
-        'a crash counts against the step that it happened in', "liteq/storage/steps/suspend.py",
-        "        if here != mark:\n", "        if False:\n",
-        "test_workflow_kills.py::test_a_crash_counts_against_the_step_it_happened_in",
     ),
     without(
         'a warm stop has runs give their leases back', "liteq/worker/loop.py",

@@ -208,3 +208,18 @@ def test_a_run_is_received_and_started_once_however_often_it_wakes(
 def decoded(row: tuple[int, bytes]) -> dict[str, Any]:
     event: dict[str, Any] = orjson.loads(row[1])
     return event
+
+
+def test_a_pool_of_threads_says_that_it_cannot_end_a_step_in_time(app: LiteQ, caplog: pytest.LogCaptureFixture) -> None:
+    @app.step(name="hasty", timeout="0.01s")
+    def hasty() -> int:
+        time.sleep(0.05)
+        return 1
+
+    @app.workflow(name="hurry")
+    def hurry() -> int:
+        return hasty() + hasty()
+
+    with start_worker(app, pool="threads"):
+        assert hurry.start().result(timeout=20) == 2
+    assert caplog.text.count("need the prefork or solo pool: not enforced") == 1

@@ -492,3 +492,56 @@ def test_a_result_that_does_not_come_says_what_it_waits_for(app, worker):
     worker.run()
     with pytest.raises(TimeoutError, match="event go"):
         run.result(timeout=0)
+
+
+# -- what comes between the decision to wait and its writing ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("rounds", [200])
+def test_no_event_and_no_end_of_a_child_is_lost_between_the_decision_to_wait_and_its_writing(
+    app, worker, double, rounds
+):
+    @app.workflow(name="both")
+    def both() -> list[object]:
+        handle = ctx.spawn(double, 4)
+        return [ctx.wait_event("go"), ctx.gather([handle])]
+
+    for n in range(rounds):
+        run = both.start()
+        lease = worker.claim()
+        outcome = worker.execute(lease)  # it is to wait for the event
+        run.send("go", n)
+        app.storage.settle([(lease, outcome)])
+        assert run.status in {"queued", "running"}, "the suspending transaction looked again"
+        first, second = worker.claim(), worker.claim()
+        waits, child = (first, second) if first.id == run.id else (second, first)
+        outcome = worker.execute(waits)  # it is to wait for the child
+        app.storage.settle([(child, worker.execute(child))])
+        app.storage.settle([(waits, outcome)])
+        worker.run()
+        assert run.result(0) == [n, [8]]
+
+
+def test_a_history_of_many_steps_is_read_in_one_query_and_replayed(app, worker):
+    ran = []
+
+    @app.step(name="one")
+    def one(n: int) -> int:
+        ran.append(n)
+        return n
+
+    @app.workflow(name="long")
+    def long() -> int:
+        total = 0
+        for n in range(3000):
+            total += one(n)
+            if n % 1000 == 999:
+                ctx.sleep(1)
+        return total
+
+    run = long.start()
+    for _ in range(4):
+        worker.run()
+        app.clock.advance(1)
+    assert run.result(0) == sum(range(3000))
+    assert len(ran) == 3000

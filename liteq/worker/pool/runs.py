@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from liteq.context import App
@@ -52,6 +53,7 @@ class Runs:
         self._page = page
         self._pages: dict[int, Page] = {}
         self._leaving = False
+        self._warned = False
 
     def run(self, lease: Lease) -> tuple[Outcome, float]:
         """Execute `lease` until it ends, waits or is to be given back; its outcome, and for how many seconds it ran.
@@ -79,7 +81,7 @@ class Runs:
         from liteq.workflow.activation import activate
 
         hold_back_in(workflow.__name__)  # its context is between a step and its run's history
-        limit = StepLimit if SoftLimit.available() else None
+        limit = StepLimit if SoftLimit.available() else self._unenforced
         try:
             return activate(self._app, lease, hostname=self._hostname, page=page, stop=page.leaving, limit=limit)
         except StorageError as exc:
@@ -88,6 +90,12 @@ class Runs:
         except Exception as exc:  # it waits for somebody to look at it: the run is whole, and goes on from there
             logger.exception("%s[%s] cannot be executed", lease.task, lease.id)
             return Park("stuck", encode_error(exc))
+
+    def _unenforced(self, _seconds: float) -> AbstractContextManager[None]:
+        if not self._warned:
+            self._warned = True
+            logger.warning("timeouts of steps that do not await need the prefork or solo pool: not enforced")
+        return nullcontext()
 
     def _own_page(self) -> Page:
         page = self._pages.get(threading.get_ident())
