@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "drain.tasks=200", "latency.samples=5", "chord-1000.members=10", "chain-100.links=5", "steps-1.in_all=40",
-    "steps-1.steps=10", "steps-50.in_all=500", "suspensions.turns=10", "long-run.steps=100", "sleeping.runs=20",
+    "steps-1.steps=10", "steps-50.in_all=500", "suspensions.turns=5", "long-run.steps=100", "sleeping.runs=20",
     "sleeping.settle_s=0.1", "sleeping.seconds=0.3", "sleeping.samples=2",
 ]  # fmt: skip
 
