@@ -156,12 +156,12 @@ CONTESTANTS: dict[str, Contestant] = {
         "procrastinate + PostgreSQL", "procrastinate_postgresql", "procrastinate", PROCRASTINATE, POSTGRESQL,
         setting="2 processes of 1 job; stores no results", pace=400, postgresql=True,
     ),
-    "dbos-postgresql": Contestant(
-        "DBOS + PostgreSQL", "dbos_postgresql", "dbos", DBOS, POSTGRESQL,
+    "dbos-queue": Contestant(
+        "DBOS's queue + PostgreSQL", "dbos_postgresql", "dbos", DBOS, POSTGRESQL,
         setting="2 processes; a workflow a task", pace=500, postgresql=True,
     ),
-    "dbos-postgresql-tuned": Contestant(
-        "DBOS + PostgreSQL, tuned", "dbos_postgresql", "dbos", DBOS, POSTGRESQL,
+    "dbos-queue-tuned": Contestant(
+        "DBOS's queue + PostgreSQL, tuned", "dbos_postgresql", "dbos", DBOS, POSTGRESQL,
         options={"queue": {"polling_interval_sec": 0.01}, "get": {"polling_interval_sec": 0.001}},
         setting="2 processes that look each 10 ms, not each second; results polled every 1 ms", pace=500,
         postgresql=True,
@@ -187,12 +187,16 @@ CONTESTANTS: dict[str, Contestant] = {
         setting="2 threads", pace=80_000, python="python3.14t",
     ),
     "dbos": Contestant(
-        "DBOS + SQLite", "dbos_sqlite", "dbos", DBOS, ("durable",), setting="in one process", pace=500,
+        "DBOS + SQLite", "dbos_any", "dbos", DBOS, ("durable",), setting="in one process", pace=500,
         syncs=DBOS_SYNCS,
     ),
     "dbos-wal": Contestant(
-        "DBOS + SQLite, WAL", "dbos_sqlite", "dbos", DBOS, ("durable",), options={"wal": True},
+        "DBOS + SQLite, WAL", "dbos_any", "dbos", DBOS, ("durable",), options={"wal": True},
         setting="in one process, the file in WAL mode", pace=500,
+    ),
+    "dbos-postgresql": Contestant(
+        "DBOS + PostgreSQL", "dbos_any", "dbos", DBOS, SQLITE, setting="in one process", pace=500, postgresql=True,
+        syncs={"relaxed": "synchronous_commit off", "durable": "synchronous_commit on"},
     ),
 }  # fmt: skip
 
@@ -200,5 +204,5 @@ YARDSTICKS = ("ceiling", "bare")
 MAIN = (
     "liteq", *YARDSTICKS,
     "celery-redis", "rq-simple", "dramatiq", "huey-redis", "huey-sqlite", "saq", "taskito", "taskiq", "arq",
-    "procrastinate", "dbos", "django-tasks",
+    "procrastinate", "dbos-queue", "django-tasks",
 )  # fmt: skip

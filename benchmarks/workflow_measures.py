@@ -53,17 +53,18 @@ def _stamps(bench: Bench, first: int, n: int, within_s: float = 60.0) -> list[fl
     return bench.slots.times(first + n)[first:]
 
 
-def suspensions(bench: Bench, turns: int = 200) -> Figures:
-    """A run that waits for an event, does a step, and waits again: from one step to the next, where the event is sent
-    as soon as the step is seen; so it is the end of an activation, a suspension, a send, a claim and a replay."""
-    begin, send = bench.offer("waiting_run"), bench.offer("wake")
+def suspensions(bench: Bench, runs: int = 10, turns: int = 20) -> Figures:
+    """Runs that wait for an event, do a step, and wait again: from step to step, where the event is sent as soon as a
+    step is seen; so it is the end of an activation, a suspension, a send, a claim and a replay."""
+    begin, send, waits = bench.offer("waiting_run"), bench.offer("wake"), []
     with bench.workers() as workers:
-        begin(turns)
-        for turn in range(turns):
-            send()
-            workers.wait_for(turn)
-        stamps = bench.slots.times(turns)
-    waits = [(b - a) * 1000 for a, b in pairwise(stamps)]
+        for run in range(runs):
+            begin(run, run * turns, turns)
+            for turn in range(run * turns, (run + 1) * turns):
+                send(run)
+                workers.wait_for(turn)
+            stamps = bench.slots.times((run + 1) * turns)[run * turns :]
+            waits += [(b - a) * 1000 for a, b in pairwise(stamps)]
     return {"p50_ms": statistics.median(waits), "p99_ms": statistics.quantiles(waits, n=100)[98]}
 
 
@@ -83,7 +84,7 @@ def sleeping(
     """With that many runs asleep for a day: the processor's time of idle workers, the cost of a claim, and by how much
     a run that sleeps half a second wakes too late."""
     bench.offer("sleepers")(runs)
-    with bench.workers() as workers:
+    with bench.workers(warm=False) as workers:  # the first things in the queue are the sleepers
         while bench.offer("asleep")() < runs:
             time.sleep(0.1)
         time.sleep(settle_s)

@@ -72,8 +72,8 @@ def marks(first: int, steps: int) -> int:
 
 
 @app.workflow
-def woken(turns: int) -> None:
-    for i in range(turns):
+def woken(first: int, turns: int) -> None:
+    for i in range(first, first + turns):
         ctx.wait_event("go")
         mark(i)
 
@@ -89,12 +89,12 @@ def flows(runs: int, steps: int, first: int) -> None:
     app.enqueue_many(marks.s(first + run * steps, steps) for run in range(runs))
 
 
-def waiting_run(turns: int) -> None:
-    woken.options(id="woken").start(turns)
+def waiting_run(run: int, first: int, turns: int) -> None:
+    woken.options(id=f"woken-{run}").start(first, turns)
 
 
-def wake() -> None:
-    app.Run("woken").send("go")
+def wake(run: int) -> None:
+    app.Run(f"woken-{run}").send("go")
 
 
 def sleepers(runs: int) -> None:

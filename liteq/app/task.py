@@ -175,7 +175,7 @@ class Task(TaskOptions, Generic[P, R]):
         """`apply_async()` for async code, as `adelay`."""
         from liteq.utils.async_threads import writing
 
-        if context.workflow_here() is not None:  # recorded in the order of calls, by the thread of the body
+        if context.in_workflow_body():
             return self.apply_async(*args, **options)
         return await writing(self.app, self.apply_async, *args, **options)
 

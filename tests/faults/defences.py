@@ -1104,6 +1104,7 @@ MUTANTS = [
         'if here != mark:',
         'if here < 0:',
         'test_workflow_kills.py::test_a_crash_counts_against_the_step_it_happened_in',
+        'test_example_workflows.py::test_an_agent_that_is_killed_at_every_write_never_pays_twice',
         '../conformance/test_runs.py::test_a_crash_counts_against_the_step_it_happened_in',
     ),
     without(
@@ -1169,6 +1170,8 @@ MUTANTS = [
         "test_workflow_kills.py::test_a_run_killed_anywhere_goes_on_behind_its_last_recorded_step",
         "test_workflow_kills.py::test_a_run_whose_worker_is_killed_goes_on_in_the_next",
         "test_workflow_kills.py::test_runs_survive_kills_at_random",
+        "test_example_workflows.py::test_an_import_whose_processes_are_killed_loads_each_item",
+        "test_example_workflows.py::test_an_example_is_one_command",
         "test_workflow_kills.py::test_a_paused_run_goes_on_in_another_worker_and_a_fork_repeats_nothing",
     ),
     without(

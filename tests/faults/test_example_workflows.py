@@ -22,6 +22,7 @@ from .sizes import size
 EXAMPLES = HERE.parents[1] / "contrib" / "examples"
 ITEMS = size("ETL_ITEMS", 300, 10_000)
 KILLS = size("ETL_KILLS", 5, 60)
+LIMIT = 20
 
 pytestmark = [
     pytest.mark.timeout(1800),
@@ -101,7 +102,7 @@ def test_an_import_whose_processes_are_killed_loads_each_item(tmp_path, monkeypa
     monkeypatch.setenv("ETL_DATA", str(tmp_path))
     etl = imported("nightly_etl", "etl")
     loaded = tmp_path / "loaded"
-    run = etl.nightly.start(ITEMS, 20)
+    run = etl.nightly.start(ITEMS, LIMIT)
     process = worker("etl", "nightly_etl")
     for kill in range(1, KILLS + 1):
         enough = ITEMS * kill // (KILLS + 1)
@@ -121,7 +122,9 @@ def test_an_import_whose_processes_are_killed_loads_each_item(tmp_path, monkeypa
     assert report.read_text().endswith(f"total {total}, failed 0\n")
     times = Counter(loaded.read_text().split())
     assert times.keys() == {str(n) for n in range(ITEMS)}
-    assert sum(n - 1 for n in times.values()) <= 2 * KILLS  # an item is repeated for a kill in it alone
+    # A killed child repeats the item in it; a killed worker those whose ends it had not stored: at most LIMIT.
+    workers = KILLS // 5
+    assert sum(n - 1 for n in times.values()) <= 2 * (KILLS - workers) + LIMIT * workers
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ["drain.tasks=200", "latency.samples=5", "chord-1000.members=10", "chain-100.links=5"]
+SMALL = [
+    "drain.tasks=200", "latency.samples=5", "chord-1000.members=10", "chain-100.links=5", "steps-1.in_all=40",
+    "steps-1.steps=10", "steps-50.in_all=500", "suspensions.turns=5", "long-run.steps=100", "sleeping.runs=20",
+    "sleeping.settle_s=0.1", "sleeping.seconds=0.3", "sleeping.samples=2",
+]  # fmt: skip
 
 
 def benchmarks(*args: str, timeout: float = 50) -> subprocess.CompletedProcess[str]:
@@ -51,6 +55,27 @@ def test_it_compares_liteq_with_the_ceiling(tmp_path):
     table = (tmp_path / "results.md").read_text()
     assert "| liteq; WAL, NORMAL | relaxed |" in table
     assert "Not offered by: ceiling." in table
+
+
+def test_it_measures_workflows_beside_the_bare_loop(tmp_path):
+    done = benchmarks(
+        "run", "--peers", "liteq,bare", "--reps", "1", "--out", str(tmp_path), "--timeout", "40",
+        "--measures", "steps-1,steps-50,suspensions,long-run,sleeping", *(f"--set={size}" for size in SMALL),
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    runs = runs_of(tmp_path)
+    assert [run["error"] for run in runs] == [""] * len(runs)
+    figures = {(run["scenario"], run["contestant"]): run["figures"] for run in runs}
+    for contestant in ("liteq", "bare"):
+        for scenario in ("steps-1", "steps-50"):
+            steps = figures[scenario, contestant]
+            assert steps["steps_per_s"] > 0
+            assert (steps["lost"], steps["duplicated"]) == (0, 0)
+    assert figures["suspensions", "liteq"]["p50_ms"] > 0
+    assert figures["long-run", "liteq"]["late_us"] > 0
+    assert figures["sleeping", "liteq"]["late_ms"] >= 0
 
 
 def test_an_interrupted_run_goes_on_with_what_is_missing(tmp_path):

@@ -1,6 +1,6 @@
-"""DBOS on SQLite, in one process, as its guide begins: workflows and steps are called there, and run in its threads.
+"""DBOS on SQLite or PostgreSQL, in one process, as its guide begins: steps run there, in its threads.
 
-It syncs each commit in a rollback journal, as shipped; with `wal` in its options its file is in WAL mode before.
+On SQLite it syncs each commit in a rollback journal, as shipped; with `wal` its file is in WAL mode before.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from dbos import DBOS
 
-from benchmarks.peers.surroundings import FOLDER, OPTIONS
+from benchmarks.peers.surroundings import FOLDER, OPTIONS, POSTGRESQL
 from benchmarks.slots import attach
 
 FILE = FOLDER / "dbos.db"
@@ -35,7 +35,8 @@ def _launch() -> None:
     if OPTIONS.get("wal"):
         with closing(sqlite3.connect(FILE)) as db:
             db.execute("PRAGMA journal_mode=WAL")
-    DBOS(config={"name": "benchmarks", "system_database_url": f"sqlite:///{FILE}", "run_admin_server": False})
+    url = POSTGRESQL or f"sqlite:///{FILE}"
+    DBOS(config={"name": "benchmarks", "system_database_url": url, "run_admin_server": False})
     DBOS.launch()
 
 
