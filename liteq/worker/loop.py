@@ -21,13 +21,14 @@ from math import inf
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.execution.lines import LINES
-from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
-from liteq.serialization import decode_error, encode_error
+from liteq.message import Flag, Lease, Outcome, Release
+from liteq.serialization import decode_error
 from liteq.storage import settle
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
 from liteq.storage.storage import Storage, TaggedEvents, Turn
 from liteq.storage.turn import passes
+from liteq.worker.apart import settle_apart
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
@@ -295,7 +296,7 @@ class Consumer:
             )
         except BaseException as exc:
             if isinstance(exc, Exception) and not passes(exc):  # an outcome may be to blame, or a value in it
-                outcomes = self._settle_apart(outcomes)
+                outcomes = settle_apart(self._storage, outcomes)
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
         self.processed += len(outcomes) - self._given_back.note(outcomes)
@@ -329,27 +330,6 @@ class Consumer:
             self._rates.used(budget)
         if self._events is not None:
             self._events.written(tagged)
-
-    def _settle_apart(self, outcomes: list[tuple[Lease, Outcome]]) -> list[tuple[Lease, Outcome]]:
-        """Settle one by one the outcomes that the storage refused together, so that a bad one holds up no other.
-
-        An outcome that is to blame becomes a dead letter that says why. Returns those that cannot be stored now.
-        """
-        left = []
-        for lease, outcome in outcomes:
-            try:
-                self._storage.settle([(lease, outcome)])
-            except Exception as exc:
-                if passes(exc):
-                    left.append((lease, outcome))
-                    continue
-                try:
-                    self._storage.settle([(lease, DeadLetter(encode_error(exc)))])
-                except StorageError:
-                    left.append((lease, outcome))
-                except Exception:  # the row itself is to blame: `_pass_over` buries it
-                    logger.exception("the outcome of %s[%s] cannot be stored", lease.task, lease.id)
-        return left
 
     def _queues(self) -> list[str]:
         """The queues in the order of this claim; another one first each time, so that none starves behind the rest."""

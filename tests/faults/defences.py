@@ -724,8 +724,8 @@ MUTANTS = [
         "test_guilty.py::test_a_task_of_which_no_outcome_can_be_stored_fails_alone",
     ),
     without(
-        "an outcome waits while the storage refuses for a reason of its own", "liteq/worker/loop.py",
-        "                if passes(exc):", "                if False:",
+        "an outcome waits while the storage refuses for a reason of its own", "liteq/worker/apart.py",
+        "            if passes(exc):", "            if False:",
         "../unit/worker/test_worker_in_process.py::"
         "test_an_outcome_is_kept_where_the_storage_is_busy_while_they_are_settled_one_by_one",
     ),
