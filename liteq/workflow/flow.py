@@ -59,7 +59,7 @@ class _AsATask:
 
     is_workflow = True
     typing = True
-    abstract = False
+    checks_by_count = abstract = False
     exchange = routing_key = expires = time_limit = soft_time_limit = rate_limit = global_rate_limit = None
     serializer = "json"
     compression = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -139,7 +140,7 @@ def test_a_limit_never_raises_inside_the_storage(app: LiteQ) -> None:
             assert not [file for file in files if "/liteq/storage/" in file]
 
 
-def test_a_limit_that_comes_in_a_receiver_or_a_destructor_is_not_swallowed(app: LiteQ) -> None:
+def test_a_limit_that_comes_in_a_receiver_a_destructor_or_a_collection_is_not_swallowed(app: LiteQ) -> None:
     """There an exception is logged, and the task would go on for ever."""
     from liteq import signals
 
@@ -152,6 +153,8 @@ def test_a_limit_that_comes_in_a_receiver_or_a_destructor_is_not_swallowed(app: 
         try:
             if kind == "destructor":
                 Slow()
+            elif kind == "collection":
+                gc.collect()
             else:
                 app.tasks["add"].delay(1)
             spin()
@@ -163,11 +166,15 @@ def test_a_limit_that_comes_in_a_receiver_or_a_destructor_is_not_swallowed(app: 
         for _n in range(2_000_000):
             pass
 
+    def collected(phase: str, _info: dict[str, int]) -> None:
+        spin()
+
     signals.before_task_publish.connect(spin, weak=False)
+    gc.callbacks.append(collected)
     executor = Executor(app, hostname="drill")
     worker = app.storage.register_worker(WorkerIdentity(new_id(), "drill", "here", "", 1, "1"))
     try:
-        for kind in ("destructor", "receiver"):
+        for kind in ("destructor", "collection", "receiver"):
             drill.apply_async((kind,), soft_time_limit=0.005, queue="drill")
             (lease,) = app.storage.claim(["drill"], worker=worker, limit=1, visibility_s=600)
             outcome, _ = executor.run(lease)
@@ -175,6 +182,7 @@ def test_a_limit_that_comes_in_a_receiver_or_a_destructor_is_not_swallowed(app: 
             assert decode(outcome.result or b"null") == "told", kind
     finally:
         signals.before_task_publish.disconnect(spin)
+        gc.callbacks.remove(collected)
 
 
 # -- handlers that are not ours --------------------------------------------------------------------------------------

@@ -1,13 +1,15 @@
 """Time limits. The soft one is an exception raised inside the task; the hard one kills the process that runs it.
 
 The soft limit needs a timer signal, so it works in a main thread: in prefork children and in the solo pool. Its handler
-is called between any two steps of whatever runs. Inside the storage that would leave half of something, inside a
-signal's receiver or a `__del__` the exception would be swallowed and the task run on for ever. So the handler looks at
-what it has interrupted, and tries again a moment later until that is the task's own.
+is called between any two steps of whatever runs. Inside the storage that would leave half of something. Inside a
+signal's receiver, a `__del__` or a callback of the garbage collector the exception would be swallowed, and the task run
+on for ever. So the handler looks at what it has interrupted, and tries again a moment later until that is the task's
+own.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -56,12 +58,13 @@ def must_wait(frame: FrameType | None, caller: FrameType | None = None) -> bool:
     `caller`: the frame that calls the user's code, where that is not a task's body.
     """
     sheltered = tuple(_sheltered)
+    collecting = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
         if frame.f_code is BODY or frame is caller:  # perhaps inside the storage's or a signal's own frames
             return False
         module, name = frame.f_globals.get("__name__") or "", frame.f_code.co_name
         # A listener that waits for a bell is in no transaction, and may wait for long.
-        if name == "__del__" or (name != "wait" and module.startswith(sheltered)):
+        if name == "__del__" or frame.f_code in collecting or (name != "wait" and module.startswith(sheltered)):
             return True
         frame = frame.f_back
     return False
