@@ -106,10 +106,9 @@ class Message:
     """One row to be, as a producer hands it to `Storage.enqueue`.
 
     `payload` is JSON, `[args, kwargs]`. `options` is a JSON object or None: headers, time limits, all that only the
-    executing side reads. `due_ms` None means now. `delay_ms`, a countdown, counts from the moment a blocked row
-    is unblocked; of any other row it is how far `due_ms` was ahead at the call: it never is by more, whatever becomes
-    of the clock.
-    `awaits` is the id of a message or a group; such a row is blocked until that has finished.
+    executing side reads. `due_ms` None means now. `delay_ms`, a countdown, counts from the moment a blocked row is
+    unblocked; of any other row it is how far `due_ms` was ahead at the call: it never is by more, whatever becomes of
+    the clock. `awaits` is the id of a message or a group; such a row is blocked until that has finished.
     `run` says more of one with Flag.RUN; None there means an untagged run of version "1".
     """
 

@@ -120,9 +120,7 @@ class Task(TaskOptions, Generic[P, R]):
 
         When it is cancelled meanwhile, the message was sent or was not; give it a `task_id` to be able to ask.
         """
-        from liteq.utils.async_threads import writing
-
-        return await writing(self.app, self.apply_async, args, kwargs)
+        return await self.aapply_async(args, kwargs)
 
     def apply_async(
         self,
@@ -178,6 +176,8 @@ class Task(TaskOptions, Generic[P, R]):
         """`apply_async()` for async code, as `adelay`."""
         from liteq.utils.async_threads import writing
 
+        if context.workflow_here() is not None:  # recorded in the order of calls, by the thread of the body
+            return self.apply_async(*args, **options)
         return await writing(self.app, self.apply_async, *args, **options)
 
     def apply(

@@ -168,9 +168,12 @@ class group(Composite):  # noqa: N801 - Celery's name
 
     def freeze_node(self, _id: str | None = None) -> Node:
         # Copies: the same signature object may stand in a group more than once, and in other groups.
-        self.tasks = [sig.clone(**over) for sig, over in self.members()]
+        members = [sig.clone(**over) for sig, over in self.members()]
+        # The one that is left of several stays a group's: of a group of one, a chain takes the member.
+        several = len(members) == 1 and isinstance(unrolled(self), group)
+        self.tasks = [*members, group()] if several else members
         gid = self.options.setdefault("task_id", _id or new_id())
-        return Node(gid, "group", [sig.freeze_node() for sig in self.tasks])
+        return Node(gid, "group", [sig.freeze_node() for sig in members])
 
     def __len__(self) -> int:
         return len(self.tasks)

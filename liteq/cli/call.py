@@ -103,8 +103,8 @@ def call(
 ) -> int:
     """Send the task NAME and print its id.
 
-    With -A the name must be one of the app's tasks, and the arguments must fit. With -b alone no
-    tasks are known, so any name is accepted.
+    With -A the name must be one of the app's tasks, and the arguments must fit. With -b alone no tasks are known, so
+    any name is accepted.
 
     \b
     JSON: {"id", "task"}; with --wait what `liteq result` writes.

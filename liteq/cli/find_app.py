@@ -32,9 +32,8 @@ def find_app(name: str) -> LiteQ:
     """The app that `name` means: `module:attribute`, `module`, or `package`; the working directory is looked in.
 
     In a module that is the attribute `app`, `celery` or `liteq`, in a package also that of its submodule `celery` or
-    `liteq`, else the only app that there is; the package of a Django project may have none, its settings then make
-    one. With LITEQ_CELERY_SHIM=1 `import celery` means liteq in it. Raises
-    ImproperlyConfigured.
+    `liteq`, else the only app that there is; the package of a Django project may have none, its settings then make one.
+    With LITEQ_CELERY_SHIM=1 `import celery` means liteq in it. Raises ImproperlyConfigured.
     """
     if (cwd := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, cwd)

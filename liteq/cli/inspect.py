@@ -183,7 +183,7 @@ def inspect(
 
     queues, messages and workers are read from the file, so nobody has to answer. All else is a question to the workers:
     answered as soon as each that lives has, and with 69 when none does. A worker of the solo pool answers when the task
-    that it runs has ended; `workers` tells that it lives.
+    that it runs has ended; until then `ping` shows it as BUSY, by its heartbeat.
 
     \b
     JSON: {worker: answer}, as Celery's; queues {queue: {state: n}}; messages [{"id", "task", "queue", ...}];

@@ -37,8 +37,8 @@ def run(session: Session) -> int:
         from watchfiles import PythonFilter, watch
     except ImportError:
         raise ImproperlyConfigured("--reload needs watchfiles: pip install watchfiles") from None
-    worker = _Worker(session)
     stop = threading.Event()
+    worker = _Worker(session, stop)
 
     def forward(signum: int, _frame: FrameType | None) -> None:
         stop.set()
@@ -62,20 +62,28 @@ def run(session: Session) -> int:
 
 
 class _Worker:
-    """The worker as a child, in a process group of its own: Ctrl-C reaches it once, by way of this process."""
+    """The worker as a child, in a process group of its own: Ctrl-C reaches it once, by way of this process.
 
-    def __init__(self, session: Session) -> None:
+    Once a signal has set `stop`, none is started any more.
+    """
+
+    def __init__(self, session: Session, stop: threading.Event) -> None:
         self._session = session
+        self._stop = stop
         self._command = [sys.executable, *(word for word in sys.orig_argv[1:] if word != FLAG)]
         self._process: subprocess.Popen[bytes] | None = None
         self._told = False
 
     def start(self) -> None:
+        if self._stop.is_set():
+            return
         group = {"process_group": 0} if os.name == "posix" else {}
         # Bytecode tells sources apart by the second and the size: a quick change of one sign would run the old one.
         env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         self._process = subprocess.Popen(self._command, cwd=self._session.started_in, env=env, **group)  # type: ignore[call-overload]
         self._told = False
+        if self._stop.is_set():  # set just now: the signal came too early for this process
+            self.send(signal.SIGTERM)
 
     def restart(self) -> None:
         self.send(signal.SIGTERM)

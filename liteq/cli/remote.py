@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -11,12 +11,17 @@ import click
 from liteq.app.control import flatten_reply
 from liteq.cli.exits import Exit
 from liteq.cli.names import names, unknown
-from liteq.cli.output import counted, emit, json_text, say
+from liteq.cli.output import age, counted, emit, json_text, say
 from liteq.cli.session import Session
+from liteq.storage.workers import WorkerRecord
 
 __all__ = ["arguments_of", "ask", "commands_of", "list_commands", "show_answers"]
 
 NOBODY = "No nodes replied within time constraint"
+
+
+class _Busy(dict[str, str]):
+    """Stands for the answer of a worker that lives, and cannot give one while it runs a task."""
 
 
 def commands_of(type_: str) -> dict[str, Any]:
@@ -56,13 +61,42 @@ def arguments_of(type_: str, command: str, words: tuple[str, ...]) -> dict[str, 
 def ask(
     session: Session, command: str, arguments: dict[str, Any], *, destination: str | None, timeout_s: float
 ) -> dict[str, Any]:
-    """The workers' answers by name; those in `destination` (comma-separated) where it is given. {} when nobody did."""
+    """The workers' answers by name; those in `destination` (comma-separated) where it is given. {} when nobody did.
+
+    A worker of the solo pool that runs a task has {"busy": text} for its answer to `ping`; to other questions it has
+    none, and a note says why.
+    """
     _ = session.storage  # refuses a file that is not there: asking does not make one
-    asked = names(destination)
-    reply = session.app.control.broadcast(command, arguments, asked, reply=True, timeout=timeout_s)
-    if asked and not reply:
+    asked, control = names(destination), session.app.control
+    before = control.living(asked)
+    answers = flatten_reply(control.broadcast(command, arguments, asked, reply=True, timeout=timeout_s) or [])
+    busy = _busy(session, asked, before, answers)
+    if command == "ping":  # that it lives is the answer
+        answers |= {name: _Busy(busy=text) for name, text in busy.items()}
+    else:
+        for name, text in busy.items():
+            session.note(f"{name}: {text}")
+    if asked and not answers:
         _note_unknown_workers(session, asked)
-    return flatten_reply(reply or [])
+    return answers
+
+
+def _busy(
+    session: Session, asked: list[str] | None, before: Sequence[WorkerRecord], answers: Mapping[str, Any]
+) -> dict[str, str]:
+    """A text, by name, about each worker that lives, and cannot answer while it runs a task.
+
+    A task may end, or begin, while the answers are waited for: what they had `before` counts too.
+    """
+    held = {worker.id for worker in before if worker.leased}
+    now_ms = session.app.clock.now_ms()
+    return {
+        worker.name: f"runs a task, and answers when it has ended; heartbeat {age(now_ms, worker.heartbeat_ms)}"
+        for worker in session.app.control.living(asked)
+        if worker.name not in answers
+        and worker.facts.get("pool") == "solo"  # it executes where it would answer
+        and (worker.leased or worker.id in held)
+    }
 
 
 def _note_unknown_workers(session: Session, asked: list[str]) -> None:
@@ -83,9 +117,9 @@ def show_answers(session: Session, answers: dict[str, Any], *, bodies: bool = Tr
 
     def show() -> None:
         for name, answer in sorted(answers.items()):
-            failed = isinstance(answer, dict) and "error" in answer
-            say(f"->  {name}: {'ERROR' if failed else 'OK'}")
-            if bodies:
+            failed, busy = isinstance(answer, dict) and "error" in answer, isinstance(answer, _Busy)
+            say(f"->  {name}: {'ERROR' if failed else 'BUSY' if busy else 'OK'}")
+            if bodies or busy:
                 say("\n".join(f"    {line}" for line in _text(answer).splitlines()))
         if count and not session.quiet:
             click.echo(f"\n{counted(len(answers), 'node')} online.")
@@ -95,6 +129,8 @@ def show_answers(session: Session, answers: dict[str, Any], *, bodies: bool = Tr
 
 
 def _text(answer: Any) -> str:
+    if isinstance(answer, _Busy):
+        return answer["busy"]
     if isinstance(answer, dict):
         for kind in ("ok", "error"):
             if kind in answer:

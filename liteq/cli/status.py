@@ -18,11 +18,13 @@ __all__ = ["status"]
 def status(session: Session, /, destination: str | None, timeout: float) -> int:
     """Show the workers that answer, as `liteq inspect ping` does; `liteq inspect workers` shows more of each.
 
-    Returns as soon as all that live have answered; exits with 69 when none does. Work that does not go on is told of on
-    stderr: messages that no worker takes, or that wait for long, dead letters, overdue schedules.
+    Returns as soon as all that live have answered; exits with 69 when none does. A worker of the solo pool cannot
+    answer while it runs a task: it is shown as BUSY, by its heartbeat, and counts as one that answers. Work that does
+    not go on is told of on stderr: messages that no worker takes, or that wait for long, dead letters, overdue
+    schedules.
 
     \b
-    JSON: {worker: {"ok": "pong"}}
+    JSON: {worker: {"ok": "pong"}}, or {worker: {"busy": text}}
     """
     answers = ask(session, "ping", {}, destination=destination, timeout_s=timeout)
     code = show_answers(session, answers, bodies=False)

@@ -93,9 +93,15 @@ def _own_options(app: App) -> list[click.Parameter]:
     return sorted(options, key=lambda option: str(option.name))
 
 
-def _values_of_own(app: App, given: dict[str, Any]) -> dict[str, Any]:
-    """The values of the app's own options, taken out of `given`; their defaults where none was given."""
-    return {str(one.name): given.pop(str(one.name), one.default) for one in _own_options(app)}
+def _values_of_own(ctx: click.Context, app: App) -> dict[str, Any]:
+    """The values of the app's own options, by click: their defaults too, of a command line that has none of them."""
+    options = _own_options(app)
+    if OWN_OPTIONS in ctx.meta:
+        values = ctx.params
+    else:
+        alone = click.Command(ctx.info_name, params=options, add_help_option=False)
+        values = alone.make_context(ctx.info_name, [], parent=ctx).params
+    return {str(one.name): values[str(one.name)] for one in options if one.expose_value}
 
 
 @click.command(cls=WorkerCommand)
@@ -231,7 +237,7 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
     if given["include"]:
         settings["include"] = (*app.conf.include, *(names(given["include"]) or ()))
     name = expand_name(given["hostname"])
-    own = _values_of_own(app, dict(given))
+    own = _values_of_own(ctx, app)
     if own:
         signals.user_preload_options.send(sender=name, app=app, options=own)
     about_to_be = SimpleNamespace(app=app, hostname=name)

@@ -114,8 +114,8 @@ def execute(
     """Run `task` once with `args` and `kwargs` under `request`; an exception of the task is an outcome, and not raised.
 
     `within` is entered around the body alone: a soft time limit. `keep=False` leaves the return value unencoded (an
-    eager call has no reader in another process). Lets through
-    KeyboardInterrupt and what else is no Exception; SystemExit fails the task and does not end its worker.
+    eager call has no reader in another process). Lets through KeyboardInterrupt and what else is no Exception;
+    SystemExit fails the task and does not end its worker.
     """
     plan: Plan = task.plan
     if not plan.is_enclosed:

@@ -111,12 +111,12 @@ class AsyncResult(RecordResult, Generic[R]):
     ) -> R:
         """Wait until it has finished; the return value of the task.
 
-        Raises the task's exception when it failed (not with `propagate=False`, which returns it), that of the link
-        that broke for a later one of a chain, ChordError for the body of a chord whose header failed,
-        TaskRevokedError when revoked, TimeoutError after `timeout` seconds, and RuntimeError inside a task.
-        `follow_parents`: raise the exception of the first parent that failed, as soon as that is seen (each second), in
-        place of the consequence: that of a member of a chord's header, not the ChordError.
-        `interval` and `no_ack` are accepted for Celery's sake: nothing is polled.
+        Raises the task's exception when it failed (not with `propagate=False`, which returns it), that of the link that
+        broke for a later one of a chain, ChordError for the body of a chord whose header failed, TaskRevokedError when
+        revoked, TimeoutError after `timeout` seconds, and RuntimeError inside a task. `follow_parents`: raise the
+        exception of the first parent that failed, as soon as that is seen (each second), in place of the consequence:
+        that of a member of a chord's header, not the ChordError. `interval` and `no_ack` are accepted for Celery's
+        sake: nothing is polled.
         """
         if self.ignored:
             return None  # type: ignore[return-value]

@@ -77,11 +77,10 @@ def compile_signature(
 
     `root_id`, `parent_id`: of the running task that sends it. `group_id`, `position`: the group that is to count its
     result. `linked`: rows outside the batch will await its result (those of a task that it replaces). `depth`: in how
-    many groups it will stand.
-    `header_errbacks`: the setting `task_allow_error_cb_on_chord_header`. `stream`: takes the first rows of a group of
-    a generator away, so that the rest of them alone is returned. `sig` is not changed; ids that it was frozen
-    with are used. Raises TypeError for a part that is no signature, ValueError for an id used twice or nesting over
-    100 levels, and the errors of `maker`.
+    many groups it will stand. `header_errbacks`: the setting `task_allow_error_cb_on_chord_header`. `stream`: takes the
+    first rows of a group of a generator away, so that the rest of them alone is returned. `sig` is not changed; ids
+    that it was frozen with are used. Raises TypeError for a part that is no signature, ValueError for an id used twice
+    or nesting over 100 levels, and the errors of `maker`.
     """
     rows = _Rows(maker, header_errbacks, stream)
     place = Place(

@@ -221,7 +221,8 @@ class Sender:
     ) -> Any:
         """Send a signature as one more member of a group that has not finished; its result.
 
-        Raises ValueError for a group that has finished, or is unknown.
+        A canvas without a task, such as an empty group, is no member of a group: nothing is sent. Raises ValueError for
+        a group that has finished, or is unknown.
         """
         if (workflow := context.workflow_here()) is not None:
             workflow.refuse_sending("add_to_chord()")
@@ -240,6 +241,8 @@ class Sender:
             linked=True,
             depth=running.depth if running is not None else 1,
         )
+        if not compiled.batch.messages:  # counted all the same, the group would wait for it for ever
+            return self.result_of(compiled.node)
         ids = self.app.storage.groups.append(group_id, compiled.batch)
         if not ids:
             raise ValueError(f"the group {group_id} has finished: nothing can be added to it")

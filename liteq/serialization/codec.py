@@ -2,9 +2,9 @@
 
 The tags are kombu's: `{"__type__": "datetime", "__value__": "2024-01-02T03:04:05"}`. datetime, date, time, Decimal,
 UUID and bytes come back as themselves, and so do integers of any size, NaN and the infinities (JSON has no form for
-these, so they have a tag of their own: "float"); tuples come back as lists; keys are strings.
-Everything else is refused where it is handed in, with the path to it, because a value that comes back as something
-else is worse than an error: sets, enum members, dataclasses, surrogates.
+these, so they have a tag of their own: "float"); tuples come back as lists; keys are strings. Everything else is
+refused where it is handed in, with the path to it, because a value that comes back as something else is worse than an
+error: sets, enum members, dataclasses, surrogates.
 
 Two ways through `encode`. The fast one is a single call of orjson plus a glance at the types, which finds what orjson
 would change without a word (NaN to null, UUID to str, an enum member to its value). Whatever the glance does not

@@ -75,9 +75,9 @@ class Content:
     ) -> bytes:
         """`value` by the serializer `form` (None: json), compressed where that names a method.
 
-        `owner`: the message for whose arguments a pickle is signed; None for results.
-        Raises NotSerializable, PayloadTooLarge (the limit is on what is not compressed yet), and ImproperlyConfigured
-        for a name that nobody knows and for pickle without `pickle_key`.
+        `owner`: the message for whose arguments a pickle is signed; None for results. Raises NotSerializable,
+        PayloadTooLarge (the limit is on what is not compressed yet), and ImproperlyConfigured for a name that nobody
+        knows and for pickle without `pickle_key`.
         """
         form = form or "json"
         kind = serializer(form)

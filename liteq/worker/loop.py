@@ -281,8 +281,8 @@ class Consumer:
                 flows=self._runs.specs if self._runs else None,
             )
         except BaseException as exc:
-            # None of the kinds that pass: one of these outcomes may be to blame, or a value in it.
-            if type(exc) is StorageError or (isinstance(exc, Exception) and not isinstance(exc, StorageError)):
+            if isinstance(exc, Exception) and not _passes(exc):
+                # One of these outcomes may be to blame, or a value in it.
                 outcomes = self._settle_apart(outcomes)
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
@@ -321,13 +321,16 @@ class Consumer:
     def _settle_apart(self, outcomes: list[tuple[Lease, Outcome]]) -> list[tuple[Lease, Outcome]]:
         """Settle one by one the outcomes that the storage refused together, so that a bad one holds up no other.
 
-        An outcome that is refused again becomes a dead letter that says why. Returns those that cannot be stored now.
+        An outcome that is to blame becomes a dead letter that says why. Returns those that cannot be stored now.
         """
         left = []
         for lease, outcome in outcomes:
             try:
                 self._storage.settle([(lease, outcome)])
             except Exception as exc:
+                if _passes(exc):
+                    left.append((lease, outcome))
+                    continue
                 try:
                     self._storage.settle([(lease, DeadLetter(encode_error(exc)))])
                 except StorageError:
@@ -398,3 +401,8 @@ class Consumer:
         if now >= self._report_again_at.get(kind, 0.0):
             self._report_again_at[kind] = now + REPORT_AGAIN_S
             logger.log(level, "%s", text)
+
+
+def _passes(exc: Exception) -> bool:
+    """Whether the storage has refused for a reason of its own, such as a full disk: no outcome is to blame."""
+    return isinstance(exc, StorageError) and type(exc) is not StorageError

@@ -10,6 +10,7 @@ from liteq.message import Batch, Message, StepRow, new_id
 from liteq.result import AsyncResult
 from liteq.serialization import encode
 from liteq.utils.names import checked_id, checked_name
+from liteq.workflow.approving import data_of
 from liteq.workflow.codec import hash_of
 from liteq.workflow.errors import document_of, raised_of
 from liteq.workflow.inside import Emitter
@@ -75,7 +76,8 @@ def _record(scope: Scope, place: Place, new: StepRow, **effect: Any) -> StepRow:
 def send(scope: Scope, run_id: str, name: str, payload: Any = None) -> None:
     """Send an event to a run, once."""
     run_id, name = checked_id(run_id), checked_name(name, "an event's name")
-    data = encode(payload, what=f"the payload of the event {name!r}", limit=scope.machine.app.conf.max_payload_bytes)
+    limit = scope.machine.app.conf.max_payload_bytes
+    data = encode(data_of(payload), what=f"the payload of the event {name!r}", limit=limit)
     arghash = hash_of((run_id, payload), {})
     place, row = scope.place("send", name, arghash)
     if not _recorded(scope, row):
@@ -149,7 +151,7 @@ def set_state(scope: Scope, key: str, value: Any) -> None:
     machine.check()
     key = checked_name(key, "a state's key")
     if not scope.passed():
-        data = encode(value, what=f"the state {key!r}", limit=machine.max_bytes, setting="max_step_bytes")
+        data = encode(data_of(value), what=f"the state {key!r}", limit=machine.max_bytes, setting="max_step_bytes")
         machine.reading(lambda: machine.runs.set_state(machine.hold, key, data))
 
 
@@ -169,7 +171,7 @@ def emit(scope: Scope, stream: str, chunk: Any) -> None:
     stream = checked_name(stream, "a stream's name")
     if scope.passed():
         return
-    data = encode(chunk, what=f"a chunk of the stream {stream!r}")
+    data = encode(data_of(chunk), what=f"a chunk of the stream {stream!r}")
     place = (scope.name, scope.pos)
     emitter = machine.emitters.get(place)
     if emitter is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from liteq.exceptions import LeaseLost, StorageError, WorkflowError
 from liteq.message import StepRow
 from liteq.serialization import encode
+from liteq.workflow.approving import data_of
 from liteq.workflow.machine import Machine, Place, key_of
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class StepFrame:
         )
 
     def emit(self, stream: str, chunk: Any) -> None:
-        data = encode(chunk, what=f"a chunk of the stream {stream!r}")
+        data = encode(data_of(chunk), what=f"a chunk of the stream {stream!r}")
         if self.transaction is not None and hasattr(self.transaction, "checkpoint"):
             self.transaction.emit(stream, self._attempts.row(), [data])
             return

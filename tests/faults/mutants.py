@@ -59,7 +59,7 @@ def run_in(copy: Path, test: str) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout", "120"]
     env = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([*command, f"tests/faults/{test}"], cwd=copy, env=env, capture_output=True, text=True)
-    if " skipped" in done.stdout and " passed" not in done.stdout:
+    if done.returncode == 0 and " skipped" in done.stdout and " passed" not in done.stdout:
         return "skipped"
     # 1: a test failed. Anything else but 0 (nothing collected, an error in the copy) shows nothing.
     return {0: "unnoticed", 1: "noticed"}.get(done.returncode, f"broken: {done.stdout[-300:]}")

@@ -98,6 +98,7 @@ def test_out_of_memory_is_an_error_of_the_task_and_the_child_goes_on(drill: Dril
         assert record.crashes == 0
     assert storage.reader.find(after).state is State.SUCCEEDED  # type: ignore[union-attr]
     assert "ended with" not in drill.log()
+    assert "cannot run" not in drill.log()  # a failure as any other: its hooks are told, it may be retried
     assert drill.stop(worker) == 0
     storage.close()
 

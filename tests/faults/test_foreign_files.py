@@ -1,4 +1,4 @@
-"""The file is one's own: what others lay out beside it is not used, and nothing of it lies where others do not look."""
+"""The files belong to the queue's owner: no side file of another user is used, and none lies where others may look."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Only the guilty one suffers: no value of a task, a message or a row ends a worker or holds up its neighbours."""
+"""A bad value harms its own task alone: it ends no worker, and holds up no neighbour."""
 
 from __future__ import annotations
 
@@ -147,8 +147,12 @@ OUTCOMES = {
 }
 
 
+@pytest.mark.parametrize("checked", [True, False])
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_a_task_of_which_no_outcome_can_be_stored_fails_alone(app, pool):
+def test_a_task_of_which_no_outcome_can_be_stored_fails_alone(app, pool, checked, monkeypatch):
+    if not checked:  # then it is the file that refuses it
+        monkeypatch.setattr("liteq.sending.publisher.checked_priority", lambda priority: priority)
+
     @app.task(name="guilty", bind=True)
     def guilty(self, how: str) -> None:
         OUTCOMES[how](self)

@@ -22,7 +22,8 @@ pytestmark = [
 @pytest.fixture
 def drill(tmp_path: Path) -> Iterator[Drill]:
     # Thousands of kills hit one message three times by chance, which is what makes it a dead letter: a test of its own.
-    patience = {"LITEQ_MAX_CRASHES": "1000", "LITEQ_MAX_REAPS": "1000"}
+    # And leases outlast the test: what is back was given back because its worker has died.
+    patience = {"LITEQ_MAX_CRASHES": "1000", "LITEQ_MAX_REAPS": "1000", "LITEQ_VISIBILITY_TIMEOUT": "600"}
     drill = Drill(tmp_path, forked=True, settings=patience)
     drill.storage().close()
     yield drill
@@ -44,7 +45,7 @@ def test_nothing_is_lost_when_children_are_killed(drill: Drill) -> None:
         kill_one_child(worker, rng)
         let_pass(drill, rng.randrange(10))
     kill_group(producer)
-    drill.wait_until_settled()
+    drill.wait_until_settled(within_s=90)
     assert drill.stop(worker) == 0
     counted = check_nothing_lost(drill)
     assert counted["accepted"] > 20
@@ -59,7 +60,7 @@ def test_nothing_is_lost_when_workers_are_killed_whole(drill: Drill) -> None:
         kill_group(worker)
         worker = drill.worker()
     kill_group(producer)
-    drill.wait_until_settled()
+    drill.wait_until_settled(within_s=90)
     assert drill.stop(worker) == 0
     check_nothing_lost(drill)
 
@@ -73,7 +74,7 @@ def test_what_a_killed_producer_reported_is_there(drill: Drill) -> None:
         lines = rng.randrange(1, 40)
         wait_for(lambda: out.read_text().count("\n") >= lines, within_s=60)
         kill_group(producer)
-    drill.wait_until_settled()
+    drill.wait_until_settled(within_s=90)
     assert drill.stop(worker) == 0
     assert check_nothing_lost(drill)["accepted"] >= KILLS
 
@@ -101,7 +102,7 @@ def test_nothing_is_lost_when_anything_is_killed(drill: Drill) -> None:
                 producers[i] = drill.producer(n + 2)
     for producer in producers:
         kill_group(producer)
-    drill.wait_until_settled()
+    drill.wait_until_settled(within_s=90)
     storage = drill.storage()  # the last one may just have been started, and hear no signal yet
     wait_for(lambda: {w.pid for w in storage.reader.workers()} >= {worker.pid for worker in workers}, within_s=60)
     storage.close()

@@ -138,6 +138,8 @@ from liteq.signals import user_preload_options, worker_ready
 
 app = LiteQ("site", broker="sqlite:///site.db")
 app.user_options["worker"].add(Option(("--site",), default="none"))
+app.user_options["worker"].add(Option(("--zone",)))
+app.user_options["preload"].add(Option(("--rooms",), type=int, default=lambda: "4"))
 
 class Site(bootsteps.Step):
     def __init__(self, parent, site=None, **options):
@@ -164,7 +166,10 @@ def test_options_of_the_app_s_own_reach_its_steps(tmp_path):
         return ended.returncode, ended.stdout + ended.stderr
 
     code, said = run("--site", "north")
-    assert (code, "the site is north with 1" in said, "told {'site': 'north'}" in said) == (0, True, True), said
-    assert "the site is none with 1" in run()[1]
+    told = "told {'rooms': 4, 'site': 'north', 'zone': None}" in said
+    assert (code, "the site is north with 1" in said, told) == (0, True, True), said
+    said = run()[1]
+    assert "the site is none with 1" in said
+    assert "told {'rooms': 4, 'site': 'none', 'zone': None}" in said
     code, said = run("--cite", "north")
     assert (code, "--cite" in said) == (2, True), said

@@ -264,6 +264,24 @@ def test_a_member_under_the_id_of_another_message_is_refused(app):
         result.parent[0].get(timeout=1)
 
 
+# -- parts without a task --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("members", ["one and none", "none and one", "one of nested ones"])
+def test_a_group_that_is_a_chain_is_the_same_group_when_it_is_frozen(app, members):
+    num, empty = app.tasks["num"], group([])
+    tasks = {
+        "one and none": [num.si(1), empty],
+        "none and one": [empty, chain(num.si(1), countdown=1)],
+        "one of nested ones": [group([empty, group([num.si(1)])])],
+    }[members]
+    canvas = chain(group(tasks), countdown=1)
+    frozen = canvas.freeze()
+    sent = canvas.apply_async()
+    assert wrong(app) == []
+    assert (sent.id, sent.get(timeout=1)) == (frozen.id, [1])
+
+
 # -- ids that are there ----------------------------------------------------------------------------------------------
 
 

@@ -194,6 +194,23 @@ def test_active_tasks_are_a_table(site, start, app):
     (site / "go").touch()
 
 
+@pytest.mark.parametrize("command", ["status", "inspect ping"])
+def test_a_worker_that_cannot_answer_while_it_runs_a_task_lives(site, start, app, command):
+    ask = [*command.split(), "-d", "one@here", "-t", "0.5"]
+    start("worker", "-P", "solo", "-n", "one@here").says("ready.")
+    result = app.send_task("shop.until", ("go",))
+    wait_for(lambda: app.control.living()[0].leased, what="it runs")
+    done = liteq(site, *ask)
+    assert (done.returncode, "->  one@here: BUSY\n    runs a task" in done.stdout) == (0, True), done.stdout
+    assert "heartbeat" in json.loads(liteq(site, "--json", *ask).stdout)["one@here"]["busy"]
+    done = liteq(site, "inspect", "active", "-d", "one@here", "-t", "0.5")
+    assert (done.returncode, "one@here: runs a task, and answers when it has ended" in done.stderr) == (69, True)
+    assert liteq(site, *command.split(), "-d", "another@here", "-t", "0.5").returncode == 69
+    (site / "go").touch()
+    result.get(timeout=30)
+    assert "->  one@here: OK" in liteq(site, *command.split(), "-d", "one@here", "-t", "20").stdout
+
+
 def test_it_is_started_again_when_its_code_changes(site, start, app):
     pytest.importorskip("watchfiles", reason="needs the extra `reload`")
     worker = start("worker", "-P", "solo", "--reload")
@@ -210,3 +227,18 @@ def test_it_is_started_again_when_its_code_changes(site, start, app):
     (site / "shop.py").write_text(SHOP)
     worker.says("ready.", times=3)
     assert worker.end(signal.SIGINT) == 0
+
+
+def test_it_is_not_started_again_when_it_is_to_end_meanwhile(site, start, app):
+    pytest.importorskip("watchfiles", reason="needs the extra `reload`")
+    worker = start("worker", "-c", "1", "--reload")
+    worker.says("ready.")
+    result = app.send_task("shop.until", ("go",))
+    wait_for(lambda: any((app.control.inspect(timeout=5).active() or {}).values()), what="it runs")
+    (site / "shop.py").write_text(SHOP + "\n")
+    worker.says("Warm shutdown")
+    worker.process.send_signal(signal.SIGTERM)
+    (site / "go").touch()
+    assert worker.process.wait(timeout=30) == 0
+    assert worker.said.count("ready.") == 1
+    assert result.successful()

@@ -57,6 +57,20 @@ def test_a_whole_canvas_may_be_added(app):
     assert result.get(timeout=1) == 1 + 6
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_canvas_without_a_task_is_no_member(app, lazy):
+    @app.task(name="nothing", bind=True)
+    def nothing(self):
+        for empty in (group([]), group([group([])], countdown=1), chord([group([])], group([]))):
+            added = self.add_to_chord(empty, lazy=lazy)
+            assert (added.apply_async() if lazy else added).results == []
+        return 1
+
+    result = chord([nothing.s(), app.tasks["double"].s(1)], app.tasks["total"].s()).apply_async()
+    drain(app)
+    assert result.get(timeout=1) == 3
+
+
 def test_lazily_nothing_is_sent_before_it_is_called(app):
     @app.task(name="lazy", bind=True)
     def lazy(self):

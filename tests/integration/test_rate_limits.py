@@ -114,6 +114,8 @@ def test_they_can_be_switched_off(app):
     send(app, "slow", 10)
     with start_worker(app):
         wait(app, 10, within_s=5)
+    assert len(times(app, "slow")) == 10
+    assert {count.state for count in app.storage.reader.counts()} == {State.SUCCEEDED}
 
 
 def test_a_rate_that_is_none_is_refused_when_the_worker_starts(app):

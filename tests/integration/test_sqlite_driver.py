@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import sqlite3
 import threading
 import time
@@ -278,6 +279,30 @@ def test_a_file_that_is_not_there_is_not_made_by_reading(library: str, tmp_path:
     with pytest.raises(StorageUnavailable, match="liteq migrate"):
         ids(make(tmp_path, library))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_descriptor_that_is_closed_meanwhile_hides_no_open_file(
+    driver: SQLiteDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = os.readlink, list[str]()
+
+    def readlink(path: str) -> str:
+        seen.append(path)
+        if len(seen) == 1:
+            raise FileNotFoundError(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "readlink", readlink)
+    assert driver.path in set(driver.open_files())
+
+
+def test_another_library_in_the_same_process_is_refused(library: str, tmp_path: Path) -> None:
+    other = "stdlib" if library == "apsw" else "apsw"
+    first = make(tmp_path, library)
+    first.migrate()
+    with pytest.raises(ImproperlyConfigured, match="another SQLite library"):
+        ids(make(tmp_path, other))
+    first.close()
 
 
 def test_another_applications_file_is_refused(tmp_path: Path) -> None:

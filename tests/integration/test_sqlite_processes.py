@@ -210,8 +210,13 @@ def test_a_bell_that_was_deleted_and_made_anew_before_anybody_looked_is_heard(dr
     listener.close()
 
 
-def test_a_bell_that_cannot_ring_does_not_raise() -> None:
-    Doorbell("/nowhere/at/all-work", lambda: 0).ring()
+def test_a_bell_that_cannot_ring_does_not_raise_and_rings_when_it_can(tmp_path: Path) -> None:
+    bell = tmp_path / "folder" / "tasks.db-work"
+    doorbell = Doorbell(str(bell), lambda: 0)
+    doorbell.ring()
+    bell.parent.mkdir()
+    doorbell.ring()
+    assert bell.exists()
 
 
 def test_polling_hears_a_commit(driver: Driver) -> None:

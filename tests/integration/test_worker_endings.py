@@ -165,7 +165,7 @@ def test_a_worker_that_slept_past_its_lease_finds_its_task_with_another(site):
     zombie = site.worker("-c", "1", "-n", "zombie", WORKER_TEST_VISIBILITY_S="1.5")
     task = site.send("nap", 4)
     child = site.wait_started(task)
-    os.kill(zombie.pid, signal.SIGSTOP)
+    site.freeze(zombie.pid)
     site.worker("-c", "1", "-n", "heir", WORKER_TEST_VISIBILITY_S="1.5")
     heir_child = site.wait_started(task, times=2)
     assert heir_child != child
@@ -183,7 +183,7 @@ def test_a_late_acknowledgement_is_thrown_away(site):
     zombie = site.worker("-c", "1", "-n", "zombie", WORKER_TEST_VISIBILITY_S="1")
     task = site.send("pid_after", 1.0)
     child = site.wait_started(task)
-    os.kill(zombie.pid, signal.SIGSTOP)
+    site.freeze(zombie.pid)
     wait_for(lambda: site.notes("finished", task), what="the child has reported into the void")
     site.worker("-c", "1", "-n", "heir", WORKER_TEST_VISIBILITY_S="1")
     heir_child = site.wait_started(task, times=2)

@@ -300,3 +300,30 @@ def test_no_task_outlives_the_activation(app, worker):
     worker.run()
     assert run.result(0) == "left False"
     assert ended == [1]
+
+
+def test_a_task_and_a_run_are_sent_from_an_async_body_once(app, worker):
+    got = []
+
+    @app.task(name="mail")
+    def mail(to):
+        got.append(to)
+
+    @app.workflow(name="other")
+    def other(n: int) -> int:
+        return n
+
+    @app.workflow(name="sends")
+    async def sends() -> list[str]:
+        sent = [await mail.adelay("a"), mail.delay("b"), await other.astart(1), other.start(2)]
+        await actx.sleep(1)
+        return [one.id for one in sent]
+
+    run = sends.start()
+    worker.run()
+    app.clock.advance(1)
+    worker.run()
+    ids = run.result(0)
+    assert sorted(got) == ["a", "b"]
+    assert [app.Run(id_).result(0) for id_ in ids[2:]] == [1, 2]
+    assert [step.kind for step in run.steps()] == ["send"] * 4 + ["sleep"]

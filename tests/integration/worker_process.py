@@ -67,9 +67,15 @@ class Site:
         """Start a worker; back when it is ready."""
         log = self.log(len(self.workers))
         process = self.start(*args, **env)
-        wait_for(lambda: "ready." in log.read_text() or process.poll() is not None, what="a worker is ready")
+        wait_for(lambda: "ready." in log.read_text() or process.poll() is not None, within_s=30, what="it is ready")
         assert process.poll() is None, log.read_text()
         return process
+
+    def freeze(self, pid: int) -> None:
+        """Stop a process in a moment in which it has no lock of the file: all others would wait for it."""
+        with self.app.storage.driver.write():
+            os.kill(pid, signal.SIGSTOP)
+            wait_for(lambda: process_state(pid) == "T", what="a process is stopped")
 
     def log(self, n: int = 0) -> Path:
         return self.folder / f"log-{n}"
@@ -152,9 +158,14 @@ def children_of(pid: int) -> list[int]:
         return []
 
 
+def process_state(pid: int) -> str | None:
+    """The kernel's letter for the state of `pid`, as T for stopped; None where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return None
+
+
 def lives(pid: int) -> bool:
     """Whether `pid` runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    return process_state(pid) not in {None, "Z"}

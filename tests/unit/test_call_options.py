@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import timedelta
 from uuid import uuid4
 
@@ -49,7 +50,8 @@ def test_a_time_limit_that_is_none(app, option, limit, error):
 
 def test_the_longest_soft_limit_is_one_that_the_timer_takes():
     with SoftLimit(1_000 * 366 * 86_400):
-        pass
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 365 * 86_400
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,17 @@ def test_a_long_chain_is_pickled(app):
 
 
 def test_a_long_chain_is_forgotten(app):
-    line(app).forget()
+    @app.task(name="add")
+    def add(x, y):
+        return x + y
+
+    first, last = "r0", f"r{LONG}"
+    for id_ in (first, last):
+        add.apply_async((1, 2), task_id=id_)
+    drain(app)
+    assert set(app.storage.reader.find_many([first, last])) == {first, last}
+    line(app, LONG + 1).forget()  # a group forgets its members alone, as in Celery
+    assert app.storage.reader.find_many([first, last]) == {}
 
 
 def test_a_task_returns_a_long_chain(app):

@@ -235,7 +235,8 @@ def test_anything_at_all_is_either_refused_or_comes_back(value):
     values,
 )
 def test_a_tag_that_does_not_parse_never_stops_the_reader(marker, inner):
-    decode(orjson.dumps([{"__type__": marker, "__value__": orjson.loads(encode(inner, what="it"))}]))
+    read = decode(orjson.dumps([{"__type__": marker, "__value__": orjson.loads(encode(inner, what="it"))}, "next"]))
+    assert (len(read), read[1]) == (2, "next")
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 5000 + b"]" * 5000])

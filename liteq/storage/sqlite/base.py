@@ -219,10 +219,12 @@ class SQLiteDriver(FileUpkeep):
 
     def open_files(self) -> Iterable[str]:
         """The paths of this process's open files, where the system tells."""
-        try:
-            return {os.readlink(entry.path) for entry in os.scandir("/proc/self/fd") if os.path.islink(entry.path)}
-        except OSError:
-            return ()
+        paths = set()
+        with suppress(OSError), os.scandir("/proc/self/fd") as entries:
+            for entry in entries:
+                with suppress(OSError):  # another thread has closed it since
+                    paths.add(os.readlink(entry.path))
+        return paths
 
     def _open(self, session: Session) -> None:
         with self._opening:

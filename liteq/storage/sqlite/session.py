@@ -35,8 +35,7 @@ PRAGMAS: Final = (
 )
 
 # The largest token of the file goes up in the transaction that gives the tokens out, so none comes again, not even when
-# its row is deleted.
-# (One UPDATE with RETURNING takes longer than both of these.)
+# its row is deleted. (One UPDATE with RETURNING takes longer than both of these.)
 LAST_TOKEN: Final = "SELECT value FROM liteq_meta WHERE key = 'token'"
 MOVE_TOKEN: Final = "UPDATE liteq_meta SET value = ? WHERE key = 'token'"
 

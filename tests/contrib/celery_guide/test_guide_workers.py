@@ -223,14 +223,23 @@ def test_cli_inspect(cli):
 
 @pytest.mark.celery("Monitoring: command line", "`inspect ping -d NAME`: exit code 69 when nobody answers")
 def test_cli_nobody(cli):
-    cli("inspect", "ping", "-d", "nobody@nowhere", code=69)
+    said = cli("inspect", "ping", "-d", "nobody@nowhere", code=69)
+    assert "unknown worker 'nobody@nowhere'" in said
+    assert "No nodes replied within time constraint" in said
 
 
 @pytest.mark.celery("Monitoring: command line", "`control rate_limit`, `time_limit`, `add_consumer`, `cancel_consumer`")
-def test_cli_control(cli, add):
-    cli("control", "time_limit", "guide.add", "30", "60")
+def test_cli_control(cli, add, monkeypatch):
+    for limit in ("rate_limit", "soft_time_limit", "time_limit"):
+        monkeypatch.setattr(add, limit, getattr(add, limit))  # as it was, afterwards
+    assert "new rate limit set successfully" in cli("control", "rate_limit", "guide.add", "20000/s")
+    assert "time limits set successfully" in cli("control", "time_limit", "guide.add", "30", "60")
+    assert (add.rate_limit, add.soft_time_limit, add.time_limit) == ("20000/s", 30, 60)
+    cli("control", "rate_limit", "guide.add", "0")
     cli("control", "add_consumer", "from-the-cli")
+    assert "from-the-cli" in cli("inspect", "active_queues")
     cli("control", "cancel_consumer", "from-the-cli")
+    assert "from-the-cli" not in cli("inspect", "active_queues")
 
 
 @pytest.mark.celery("Monitoring: command line", "`call` and `result`")
@@ -289,10 +298,10 @@ def parsed(command, words):
 @pytest.mark.celery("Workers: command line", "Every option of `celery worker` is taken")
 def test_worker_flags():
     for flag in WORKER_FLAGS:
-        parsed("worker", flag.split())
+        assert parsed("worker", flag.split()).args == []
 
 
 @pytest.mark.celery("Workers: command line", "Every option of `celery beat` is taken")
 def test_beat_flags():
     for flag in BEAT_FLAGS:
-        parsed("beat", flag.split())
+        assert parsed("beat", flag.split()).args == []

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,21 +18,36 @@ PROGRAM = f"""
 import sys; sys.path.insert(0, {str(EXAMPLES)!r})
 from pathlib import Path
 from side_by_side import main, python
-waits = python("-c", "import signal; print('here', flush=True); signal.pause()")
+# In one write, which print() does not do unbuffered: both write to one pipe.
+waits = python("-c", "import os, signal; os.write(1, b'here\\\\n'); signal.pause()")
 main(Path("."), web=waits, worker=waits, default_port=0)
 """
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROGRAM, *words]
-    return subprocess.Popen(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*words: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", PROGRAM, *words]
+        started.append(
+            subprocess.Popen(
+                command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        )  # fmt: skip
+        return started[-1]
+
+    yield begin
+    for program in started:  # of a test that failed
+        if program.poll() is None:
+            program.terminate()
+        program.communicate(timeout=30)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
-def test_it_ends_what_it_has_started(tmp_path, signum):
-    program = start(tmp_path)
+def test_it_ends_what_it_has_started(start, signum):
+    program = start()
     said = ""
     while said.count("here\n") < 2:
         line = program.stdout.readline()
@@ -47,10 +63,10 @@ def test_it_ends_what_it_has_started(tmp_path, signum):
             os.kill(pid, 0)
 
 
-def test_a_taken_port_ends_it_with_a_message(tmp_path):
+def test_a_taken_port_ends_it_with_a_message(start):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        program = start(tmp_path, "--port", str(port))
+        program = start("--port", str(port))
         said, _ = program.communicate(timeout=30)
     assert program.returncode == 1
     assert said.startswith(f"port {port} cannot be used: ")

@@ -257,6 +257,27 @@ def test_one_outcome_that_cannot_be_stored_holds_up_no_other(app, run, monkeypat
         results[13].get(timeout=10)
 
 
+def test_an_outcome_is_kept_where_the_storage_is_busy_while_they_are_settled_one_by_one(app, run, monkeypatch):
+    @app.task
+    def double(x: int) -> int:
+        return 2 * x
+
+    storage = run("threads", concurrency=1).running.storage
+    double.delay(1).get(timeout=10)
+    for verb, error in (("turn", StorageError("something of the batch")), ("settle", StorageBusy(0.0, None))):
+        original, errors = getattr(storage, verb), [error]
+
+        def refuse(
+            settled: Any, *args: Any, original: Any = original, errors: list[StorageError] = errors, **options: Any
+        ) -> Any:
+            if settled and errors:
+                raise errors.pop()
+            return original(settled, *args, **options)
+
+        monkeypatch.setattr(storage, verb, refuse)
+    assert double.delay(4).get(timeout=10) == 8
+
+
 def test_a_worker_told_to_leave_at_once_does_not_wait_for_a_storage_that_refuses(app, run, monkeypatch):
     @app.task
     def double(x: int) -> int:
