@@ -191,13 +191,16 @@ def test_events_come_once_and_in_order_though_each_turn_is_killed(flows: Flows, 
 
 def test_no_wake_up_is_lost_between_a_wait_and_what_it_waits_for(flows: Flows) -> None:
     flows.worker()
+    rng = random.Random(RACES)
     ids = [f"run-{n}" for n in range(RACES)]
     for n, id_ in enumerate(ids):
         flows.start_run(["listens", "alistens", "gathers", "agathers"][n % 4], 5, id_=id_)
     for id_ in ids:
         if flows.run(id_).name.endswith("listens"):
-            for k in range(5):
+            flows.wait_status(id_, "waiting")
+            for k in range(5):  # each wakes it; the next may come while it runs, lets go, or waits again
                 flows.run(id_).send("go", 2 * k)
+                pass_time(rng.random() / 20)
     flows.wait_ended(*ids, within_s=60 + RACES / 5)
     assert {tuple(flows.run(id_).result()) for id_ in ids} == {(0, 2, 4, 6, 8)}
 
@@ -431,17 +434,20 @@ def test_a_rolling_deploy_strands_no_run_and_repeats_no_step(flows: Flows, tasks
         flows.run(id_).send("go", 1)
         if tasks_too:
             flows.code.double.delay(1)
-    for n, pid in enumerate(children_of(workers[0].pid) + children_of(workers[1].pid)):
-        if n % 2:
-            os.kill(pid, signal.SIGKILL)
+    killed = [pid for worker in workers for pid in children_of(worker.pid)[:1]]
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
     for id_ in ids:
         flows.run(id_).send("end", 1)
     flows.wait_ended(*ids)
+    again = 0
     for id_ in ids:
-        counts = {kind: n for kind, n in flows.counts(id_).items() if kind != "stuck"}
-        assert counts["one-1"] == counts["one-3"] == 1
-        assert sum(counts.get(kind, 0) for kind in ("one-2", "one-20")) == 1
+        counts = flows.counts(id_)
+        middle = counts.get("one-2", 0) + counts.get("one-20", 0)
+        assert min(counts["one-1"], middle, counts["one-3"]) >= 1
+        again += counts["one-1"] + middle + counts["one-3"] - 3
         assert flows.run(id_).result().split()[0] == "10"
+    assert again <= len(killed), "a kill repeats the step that it hits, at most"
     assert [flows.stop(worker) for worker in workers] == [0, 0]
 
 
