@@ -116,7 +116,7 @@ def test_an_import_whose_processes_are_killed_loads_each_item(tmp_path, monkeypa
             with suppress(ProcessLookupError, IndexError):
                 os.kill(children_of(process.pid)[0], signal.SIGKILL)
 
-    report = Path(run.result(timeout=600))
+    report = Path(run.result(timeout=size("ETL_WAIT", 120, 600)))
 
     total = sum(n * n for n in range(ITEMS))
     assert report.read_text().endswith(f"total {total}, failed 0\n")
