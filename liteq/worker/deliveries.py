@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liteq.message import Lease, Outcome, Release
+from liteq.message import Flag, Lease, Outcome, Release
 
 __all__ = ["GivenBack"]
 
@@ -30,10 +30,15 @@ class GivenBack:
         return len(given_back)
 
     def fresh(self, leases: list[Lease]) -> list[Lease]:
-        """Those of `leases` that were not given back before; the others are forgotten: they are here again."""
+        """Those of `leases` that were not given back before; the others are forgotten: they are here again.
+
+        A run that has a history was here, or elsewhere, before: it goes on.
+        """
         if not self._deliveries:
-            return leases
-        fresh = [lease for lease in leases if _delivery(lease) not in self._deliveries]
+            return [lease for lease in leases if not lease.flags & Flag.HISTORY]
+        fresh = [
+            lease for lease in leases if not lease.flags & Flag.HISTORY and _delivery(lease) not in self._deliveries
+        ]
         for lease in leases:
             self._deliveries.pop(_delivery(lease), None)
         return fresh

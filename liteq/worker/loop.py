@@ -21,7 +21,7 @@ from math import inf
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.execution.lines import LINES
-from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
+from liteq.message import DeadLetter, Lease, Outcome, Release
 from liteq.serialization import decode_error, encode_error
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
@@ -115,10 +115,7 @@ class Consumer:
             self.turn()
 
     def finish(self) -> None:
-        """Claim no more; leases that have not started go back to the queue. `run` returns when the rest has ended.
-
-        The run of a workflow gives its lease back after the step in progress.
-        """
+        """Claim no more, give back what has not started, and a run after its step; `run` returns when all has ended."""
         self._accepting = False
         self._pool.leave_runs()
         self._return(self._pool.take_back())
@@ -259,9 +256,8 @@ class Consumer:
 
     def take(self, leases: list[Lease], command: int = 0) -> None:
         """Execute leases that were just claimed; `command`: the newest one that was given before them."""
-        now = time.monotonic()
         self._pool.submit(self._take_in(leases, command))
-        self._tend_at = min(self._tend_at or now + BUDGET_S, now + BUDGET_S)  # to see how they get on
+        self._tend_at = min(self._tend_at or inf, time.monotonic() + BUDGET_S)  # to see how they get on
 
     def _transact(self, limit: int) -> Turn:
         """Settle all outcomes and claim up to `limit` messages. Outcomes that cannot be stored are kept."""
@@ -288,7 +284,7 @@ class Consumer:
             raise
         self.processed += len(outcomes) - self._given_back.note(outcomes)
         self._committed(budget, tagged)
-        if self._runs and self._runs.specs:
+        if self._runs:
             self._runs.settled(outcomes, turn.lost)
         return turn
 
@@ -299,10 +295,9 @@ class Consumer:
     def _take_in(self, leases: list[Lease], command: int) -> list[Lease]:
         """Log and report the leases that have come, and choose those that are to be executed.
 
-        A message that this worker gave back before it began was received then: it is not reported again. Nor is a run
-        that goes on.
+        What this worker gave back before it began was received then: it is not reported again, nor a run that goes on.
         """
-        fresh = [lease for lease in self._given_back.fresh(leases) if not lease.flags & Flag.HISTORY]
+        fresh = self._given_back.fresh(leases)
         if logger.isEnabledFor(logging.INFO):
             for lease in fresh:
                 about = {"task_name": lease.task, "task_id": lease.id}
@@ -367,8 +362,7 @@ class Consumer:
             logger.warning("there is space again: going on")
         for warning in self._storage.driver.warnings():
             self._report(logging.WARNING, warning)
-        version = self._storage.driver.version()
-        if version != self._version:
+        if (version := self._storage.driver.version()) != self._version:
             self._version = version
             self.look()
             self._storage.driver.check_schema()
@@ -384,10 +378,7 @@ class Consumer:
             self._in_trouble(exc)
 
     def _in_trouble(self, exc: Exception) -> None:
-        """Go on executing after the storage has refused, try again soon, lose nothing.
-
-        A worker that leaves at once does not wait for the storage: its leases end by themselves.
-        """
+        """Go on after the storage has refused, try again soon; a worker that leaves at once lets its leases run out."""
         if self._aborting:
             logger.error("leaving %d leases to run out: %s", len(self._outcomes), exc)
             self._outcomes.clear()

@@ -98,6 +98,8 @@ class RunWatch:
 
         A run whose process has died once too often has failed by that, as only the file knows.
         """
+        if not self.specs:
+            return
         told = [pair for pair in outcomes if pair[0].flags & Flag.RUN and type(pair[1]) not in QUIET]
         gone = {lease.token for lease in lost} if told else ()
         for lease, outcome in told:

@@ -24,6 +24,7 @@ __all__ = ["Executor"]
 
 logger = logging.getLogger("liteq.worker")
 
+RUN = Flag.RUN  # asked for each task: a name of this module
 UNKNOWN_SINCE = "unknown_since_ms"  # in the options of a message that a worker could not run
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 500, 5_000  # until such a message may be taken again
 
@@ -75,7 +76,7 @@ class Executor:
                 end_lines()
 
     def _run(self, lease: Lease) -> tuple[Outcome, float]:
-        if lease.flags & Flag.RUN:
+        if lease.flags & RUN:
             return self.runs.run(lease)
         if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
             return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True), 0.0

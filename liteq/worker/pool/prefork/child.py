@@ -35,6 +35,7 @@ logger = logging.getLogger("liteq.worker")
 
 hold_back_in(__name__)  # an alarm in the handler that sends deferred reports would cut a frame short
 
+RUN = Flag.RUN  # asked for each task: a name of this module
 PERMIT = 8  # bytes of a token in the pipe
 RECEIVE = 1 << 18  # bytes asked of the socket at once
 SHORT_S = 50e-6  # a task expected to take less may run before the report of the last one is sent
@@ -102,7 +103,7 @@ class Child:
             if not self._reports:
                 self._deferred_since = time.perf_counter()
             self._report(lease, outcome, runtime_s)
-            if lease.flags & Flag.RUN:  # others may wait for its suspension: it goes out at once
+            if lease.flags & RUN:  # others may wait for its suspension: it goes out at once
                 self._send_reports()
             expected = self._expected_s.get(lease.task, runtime_s)
             self._expected_s[lease.task] = expected + (runtime_s - expected) * 0.2
