@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from liteq import states
@@ -12,9 +14,13 @@ from liteq.canvas.primitives import _chain, chord, group, is_void
 from liteq.canvas.signature import Signature, maybe_signature
 from liteq.message import new_id
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "members_of"]
 
+OF_THE_WHOLE = frozenset({"task_id", "group_id", "link", "link_error"})  # a chord's body has them, not its header
 ENDED = frozenset({states.IGNORED, states.REJECTED})
+
+# The results that tasks have added to the groups that are being evaluated, by the group's id.
+_growing: ContextVar[Mapping[str, list[Any]]] = ContextVar("liteq_growing", default={})  # noqa: B039 - never changed
 
 Run = Callable[[Signature, tuple[Any, ...], dict[str, Any], dict[str, Any]], Any]
 Gather = Callable[[str, list[Any]], Any]
@@ -35,6 +41,21 @@ def evaluate(
     results)` makes a GroupResult. Raises what a failed task raised when another one needs its result.
     """
     return _Evaluation(run, gather).put(sig, args, dict(kwargs), options)
+
+
+def members_of(group_id: str) -> list[Any] | None:
+    """The results that were added to a group that is being evaluated, to be appended to; None where it is not."""
+    return _growing.get().get(group_id)
+
+
+@contextmanager
+def _growing_group(group_id: str) -> Iterator[list[Any]]:
+    added: list[Any] = []
+    token = _growing.set({**_growing.get(), group_id: added})
+    try:
+        yield added
+    finally:
+        _growing.reset(token)
 
 
 class _Evaluation:
@@ -63,14 +84,14 @@ class _Evaluation:
         if not steps:
             return self.gather(options.get("task_id") or new_id(), [])
         errbacks = as_list(options.pop("link_error", None))
-        last_only = {key: options.pop(key) for key in ("link", "task_id") if key in options}
+        last_only = {key: options.pop(key) for key in ("link", "task_id", "group_id") if key in options}
         last = None
         for i, step in enumerate(steps, 1):
             over = {} if last is not None else options
             over = _added(step, over, "link_error", errbacks)
             if i == len(steps):
                 over = _added(step, over, "link", as_list(last_only.get("link")))
-                over = {**over, "task_id": last_only["task_id"]} if "task_id" in last_only else over
+                over |= {key: last_only[key] for key in ("task_id", "group_id") if key in last_only}
             if last is not None and getattr(last, "state", None) in ENDED:
                 return last  # it has asked that nothing come of it
             result = self.put(step, args if last is None else (last.get(),), kwargs if last is None else {}, over)
@@ -79,11 +100,15 @@ class _Evaluation:
 
     def _group(self, sig: group, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
         gid = options.pop("task_id", None) or new_id()
-        return self.gather(gid, [self.put(member, args, kwargs, over) for member, over in sig.members(options)])
+        with _growing_group(gid) as added:
+            own = [self.put(one, args, kwargs, {**over, "group_id": gid}) for one, over in sig.members(options)]
+        return self.gather(gid, own + added)
 
     def _chord(self, sig: chord, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
         body_over = {key: value for key, value in options.items() if key not in ("countdown", "eta", "parent_id")}
-        header_over = {key: value for key, value in options.items() if key not in ("task_id", "link", "link_error")}
+        header_over = {
+            key: value for key, value in options.items() if key not in ("task_id", "group_id", "link", "link_error")
+        }
         header = self.put(sig.header_group(), (*args, *sig.args), {**sig.kwargs["kwargs"], **kwargs}, header_over)
         if sig.body is None or is_void(sig.body):
             return header

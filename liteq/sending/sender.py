@@ -8,6 +8,7 @@ from typing import Any
 
 from liteq import context, signals
 from liteq.canvas import Node, Signature, evaluate, maybe_signature
+from liteq.canvas.eager import members_of
 from liteq.context import App
 from liteq.message import Batch, Flag, Message, new_id
 from liteq.result import AsyncResult, EagerResult, GroupResult
@@ -185,11 +186,11 @@ class Sender:
         if self._goes_through_its_task(sig, options):
             whole = sig.clone(args, kwargs, **options)
             return self.app.tasks[sig.task].apply_async(whole.args, whole.kwargs, **whole.options)
-        if self.app.conf.task_always_eager:
-            return self.apply_signature(sig, args, kwargs, **options)
         member_of = options.pop("add_to_group", None) or sig.options.get("add_to_group")
         if member_of is not None:
             return self.send_as_member(sig, member_of, args, kwargs, **options)
+        if self.app.conf.task_always_eager:
+            return self.apply_signature(sig, args, kwargs, **options)
         running = context.worker_request()
         root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
         idempotent = options.pop("idempotent", False) or sig.options.get("idempotent", False)
@@ -236,6 +237,10 @@ class Sender:
         """
         if (workflow := context.workflow_here()) is not None:
             workflow.refuse_sending("add_to_chord()")
+        added = members_of(group_id)
+        if added is not None:  # that is being evaluated here
+            added.append(self.apply_signature(sig, args, kwargs, **options))
+            return added[-1]
         running = context.worker_request()
         root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
         compiled = compile_signature(

@@ -46,6 +46,27 @@ def test_the_body_of_a_chord_waits_for_what_was_added(app):
     assert result.get(timeout=1) == 100 + 2 + (0 + 2 + 4)
 
 
+def test_a_chord_that_is_evaluated_here_takes_what_is_added(app):
+    double, split, total = (app.tasks[name] for name in ("double", "split", "total"))
+    calls = chord([split.s(3), double.s(1) | split.s()], total.s())
+    assert calls.apply().get() == 100 + (0 + 2 + 4) + 100 + (0 + 2)
+    app.conf.task_always_eager = True
+    assert calls.delay().get() == 100 + (0 + 2 + 4) + 100 + (0 + 2)
+
+
+def test_what_is_added_later_is_added_here_too(app):
+    double, total = (app.tasks[name] for name in ("double", "total"))
+
+    @app.task(name="later", bind=True)
+    def later(self, n):
+        self.add_to_chord(double.s(n), lazy=True).apply_async()
+        return n
+
+    assert chord([later.s(1), later.s(2)], total.s()).apply().get() == 1 + 2 + 2 + 4
+    with pytest.raises(ValueError, match="member of a group"):
+        later.apply((1,), throw=True)
+
+
 def test_a_whole_canvas_may_be_added(app):
     @app.task(name="widen", bind=True)
     def widen(self):
