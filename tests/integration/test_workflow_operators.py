@@ -25,7 +25,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def start(site: Site, flow: str, id_: str) -> Any:
+    """Send it by its name alone: it is a run once a worker that knows the workflow has taken it."""
     site.app.send_task(f"operated_runs.{flow}", task_id=id_)
+    wait_for(lambda: site.app.storage.runs.find(id_), what="a worker takes it")
     return site.app.Run(id_)
 
 
