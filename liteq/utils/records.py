@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 else:
     import dataclasses
     import inspect  # dataclasses has loaded it
+    import sys
     from collections import _tuplegetter
 
     _tuple_of = tuple.__new__
     NOT_GIVEN = dataclasses.MISSING
+    _NO_FIELD = TypeError if sys.version_info >= (3, 13) else ValueError
 
     class _NamedTuples(type):
         """The class of the classes: makes their annotations fields."""
@@ -55,7 +57,7 @@ else:
         def _replace(self, **changes):
             made = _tuple_of(type(self), [changes.pop(*pair) for pair in zip(self._fields, self, strict=True)])
             if changes:
-                raise ValueError(f"{type(self).__name__} has no field {', '.join(changes)}")
+                raise _NO_FIELD(f"{type(self).__name__} has no field {', '.join(changes)}")
             return made
 
         def _asdict(self):
