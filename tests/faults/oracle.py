@@ -10,6 +10,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ OF_ALL_ROWS = frozenset({"failures counted", "members"})  # says nothing where s
 
 def ask(path: str) -> dict[str, list[Any]]:
     """The faults of the file at `path`, by name, with the first rows of each; read only."""
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30) as connection:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
         connection.execute("BEGIN")
         found = {name: connection.execute(sql).fetchmany(5) for name, sql in {**ORACLE, **AT_REST}.items()}
         found["integrity"] = [row for row in connection.execute("PRAGMA integrity_check") if row != ("ok",)]

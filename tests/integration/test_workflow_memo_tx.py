@@ -88,6 +88,7 @@ def test_a_step_in_a_database_of_ones_own_has_its_effect_once(app, worker, tmp_p
     path = tmp_path / "own.db"
     with sqlite3.connect(path) as own:
         own.execute("CREATE TABLE stock (n INTEGER)")
+    own.close()
     ran = []
 
     @app.step(name="reserve", tx=lambda: sqlite3.connect(path))

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def mail(tmp_path: Path) -> list[str]:
 
 
 def rows(tmp_path: Path, sql: str) -> list[tuple]:
-    with sqlite3.connect(tmp_path / "data" / "shop.db") as database:
+    with closing(sqlite3.connect(tmp_path / "data" / "shop.db")) as database:
         found = database.execute(sql).fetchall()
     database.close()
     return found

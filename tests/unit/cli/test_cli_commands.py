@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import datetime
 
 import pytest
@@ -220,8 +221,9 @@ def test_a_backup_is_put_back_and_what_was_there_is_kept(shop, call, project):
     told = shop("restore", "copy.db", "--json").json
     assert told["path"] == str(project / "shop.db")
     count = "SELECT count(*) FROM liteq_messages"
-    assert sqlite3.connect(project / "shop.db").execute(count).fetchone() == (1,)
-    assert sqlite3.connect(told["kept"]).execute(count).fetchone() == (2,)
+    for path, rows in ((project / "shop.db", 1), (told["kept"], 2)):
+        with closing(sqlite3.connect(path)) as file:
+            assert file.execute(count).fetchone() == (rows,)
     refused = shop("restore", "nowhere.db")
     assert (refused.code, "is not there" in refused.err) == (69, True)
 
