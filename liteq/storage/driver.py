@@ -76,7 +76,7 @@ class Transaction(Protocol):
     """One open transaction. Neither kind of call leaves a cursor open."""
 
     def execute(self, sql: str, params: Params = ()) -> list[Row]:
-        """Run one statement; all its rows, [] where it returns none. `:name`, `?` or `?1` parameters."""
+        """Run one statement; all its rows, [] where it returns none. `:name` or `?` parameters."""
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> int:
         """Run one statement once per element of `rows`; the number of database rows it changed in all."""

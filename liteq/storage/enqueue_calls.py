@@ -7,7 +7,7 @@ it. Of many, a statement takes as many rows as pay: SQLite spends half the time 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import Final
 
 from liteq.states import State
@@ -26,28 +26,29 @@ ROWS: Final = 50  # of one statement; more of them win nothing
 _INTO = """
 INSERT INTO liteq_messages (task, queue, priority, flags, state, due_ms, created_ms, position, id, payload)
 VALUES """
-_VALUES = f"(?1, ?2, ?3, ?4, '{State.PENDING.value}', ?5, ?5, 0, ?%d, ?%d)"
+_VALUES = f"(?, ?, ?, ?, '{State.PENDING.value}', ?, ?, 0, ?, ?)"
 _UNLESS_THERE = "\nON CONFLICT DO NOTHING"
 
-CALL = _INTO + _VALUES % (6, 7) + _UNLESS_THERE
-CALLS = _INTO + ",\n       ".join(_VALUES % (6 + 2 * n, 7 + 2 * n) for n in range(ROWS)) + _UNLESS_THERE
+# What is the same in each row is bound anew for each: numbered parameters are no way for every library.
+CALL = _INTO + _VALUES + _UNLESS_THERE
+CALLS = _INTO + ",\n       ".join([_VALUES] * ROWS) + _UNLESS_THERE
 
 
 def enqueue_call(driver: Driver, id_: str, kind: Kind, payload: bytes, *, now_ms: int) -> bool:
     """Write one call; False where a row of this id is there."""
-    return driver.change(CALL, (*kind, now_ms, id_, payload), bell=Bell.WORK) == 1
+    return driver.change(CALL, (*kind, now_ms, now_ms, id_, payload), bell=Bell.WORK) == 1
 
 
 def rows_of(calls: Sequence[Calls], *, now_ms: int) -> list[tuple[str, list[Row]]]:
     """Statements with their parameters, which write `calls` in their order."""
     found: list[tuple[str, list[Row]]] = []
     for kind, ids, payloads in calls:
-        same = (*kind, now_ms)
+        same = [repeat(value) for value in (*kind, now_ms, now_ms)]
         whole = len(ids) - len(ids) % ROWS
         blocks = ((ids[at : at + ROWS], payloads[at : at + ROWS]) for at in range(0, whole, ROWS))
         found += [
-            (CALLS, [(*same, *chain.from_iterable(zip(*block, strict=True))) for block in blocks]),
-            (CALL, [(*same, *pair) for pair in zip(ids[whole:], payloads[whole:], strict=True)]),
+            (CALLS, [tuple(chain.from_iterable(zip(*same, *block, strict=False))) for block in blocks]),
+            (CALL, [*zip(*same, ids[whole:], payloads[whole:], strict=False)]),
         ]
     return [(sql, rows) for sql, rows in found if rows]
 
