@@ -24,7 +24,7 @@ BATCH_S = 0.05  # chunks of a stream travel together
 class StepFrame:
     """The place of a step's code: what `ctx` is there."""
 
-    __slots__ = ("_attempts", "_emitter", "attempt", "machine", "place", "transaction")
+    __slots__ = ("_attempts", "attempt", "emitter", "machine", "place", "transaction")
 
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts
@@ -32,21 +32,11 @@ class StepFrame:
         self.place: Place = attempts.place
         self.attempt = attempts.attempt
         self.transaction: Any = None  # of a step with tx=
-        self._emitter: Emitter | None = None
+        self.emitter: Emitter | None = None
 
     @property
     def step_key(self) -> str:
         return self._attempts.key or key_of(self.machine, self.place)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is something to be closed before the end of the step is recorded."""
-        return self._emitter is not None
-
-    def close(self) -> None:
-        """Send what is still held back."""
-        if self._emitter is not None:
-            self._emitter.flush()
 
     def call_step(self, step: Step[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A step inside a step is the plain function."""
@@ -63,9 +53,9 @@ class StepFrame:
         if self.transaction is not None and hasattr(self.transaction, "checkpoint"):
             self.transaction.emit(stream, self._attempts.row(), [data])
             return
-        if self._emitter is None:
-            self._emitter = Emitter(self.machine, self._attempts.row())
-        self._emitter.add(stream, data)
+        if self.emitter is None:
+            self.emitter = Emitter(self.machine, self._attempts.row())
+        self.emitter.add(stream, data)
 
     def cancelled(self) -> bool:
         """Whether a cancel is asked of the run: one read, for long steps."""

@@ -29,7 +29,7 @@ LOOK_S = 0.02
 MISSING = object()
 
 
-def run_special(call: Attempts, _slot: int) -> Any:
+def run_special(call: Attempts) -> Any:
     """One attempt of such a step: its result."""
     step = call.step
     if step.is_memo:

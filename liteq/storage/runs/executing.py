@@ -112,9 +112,10 @@ def asked(tx: Transaction, hold: Hold) -> Asked | None:
 
 def checkpoint_one(driver: Driver, hold: Hold, step: StepRow) -> bool:
     """Record a call by one statement; False where that takes a look: it was not written, or nobody knows."""
-    if step.output is not None and len(step.output) > INLINE_BYTES:
+    output = step.output
+    if output is not None and len(output) > INLINE_BYTES:
         return False
-    return driver.change(rows.CHECKPOINT, rows.checkpoint_params(hold, step)) == 1
+    return driver.change(*rows.checkpoint_of(hold, step)) == 1
 
 
 def checkpoint(tx: Transaction, hold: Hold, step: StepRow) -> Asked | None:

@@ -49,15 +49,13 @@ class Checkout:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        session = self.session
+        if session is None:
+            return
         if kind is None:
-            self._give_back()
+            self._pool.checkin(self, session)
         else:
             self._drop()
-
-    def _give_back(self) -> None:
-        session = self.session
-        if session is not None:
-            self._pool.checkin(self, session)
 
     def _drop(self) -> None:
         session = self.session
@@ -147,7 +145,7 @@ class ReadTransaction(Checkout):
             if kind is None:
                 raise
             return
-        self._give_back()
+        self._pool.checkin(self, session)
 
 
 managers.update(
