@@ -23,23 +23,10 @@ made = tuple.__new__  # of a named tuple's fields: a third of its own way
 IN_PLACE_MS = 1_000  # a shorter wait for the next attempt is a sleep of the process; a longer one suspends the run
 
 
-class Attempts:
-    """One call of a step that history does not answer: from attempt to attempt."""
+class Attempts(StepFrame):
+    """One call of a step that history does not answer: from attempt to attempt. It is the place of the step's code."""
 
-    __slots__ = (
-        "arghash",
-        "args",
-        "attempt",
-        "frame",
-        "key",
-        "kwargs",
-        "machine",
-        "memo",
-        "place",
-        "scope",
-        "started",
-        "step",
-    )
+    __slots__ = ("args", "kwargs", "memo", "scope")
 
     def __init__(
         self,
@@ -52,7 +39,7 @@ class Attempts:
         kwargs: Mapping[str, Any],
     ) -> None:
         self.scope = scope
-        self.machine: Machine = scope.machine
+        self.machine = scope.machine
         self.step = step
         self.place = place
         self.arghash = arghash
@@ -73,27 +60,19 @@ class Attempts:
         """Note that the attempt begins; the slot of the page."""
         machine, step = self.machine, self.step
         machine.front(self.scope, self.place)
-        self.frame = StepFrame(self)
+        self.transaction = self.emitter = None
         self.started = machine.now_ms()
         page = machine.page
         if page is None:
             return 0
         return page.begin(*self.place, step.name, self.attempt, step.timeout_s, step.key, self.arghash)
 
-    def row(self, **more: Any) -> StepRow:
-        """The row of this call."""
-        scope, pos = self.place
-        step = self.step
-        return StepRow(
-            scope, pos, "step", step.name, step.key, self.arghash, self.attempt, started_ms=self.started, **more
-        )
-
     def returned(self, value: Any) -> Any:
         """Record the result; the body gets what history holds. Raises NotSerializable, PayloadTooLarge."""
         machine, step = self.machine, self.step
         data, value = step.codec.result.kept(value, machine.max_bytes)
-        if self.frame.emitter is not None:
-            self.frame.emitter.flush()
+        if self.emitter is not None:
+            self.emitter.flush()
         if machine.is_step and not self.memo and not step.tx:
             return value  # its message's end is the record
         scope, pos = self.place
@@ -103,15 +82,14 @@ class Attempts:
             None, 0, None, None, self.started, ended,
         ))  # fmt: skip
         machine.checkpoint(row, self.memo)
-        if ended > self.scope.reached_ms:
-            self.scope.reached_ms = ended
+        self.scope.reached_ms = max(self.scope.reached_ms, ended)
         return value
 
     def failed(self, exc: BaseException) -> float:
         """Record a failed attempt: seconds until the next one, here. Waits where that is long, raises without one."""
         machine, step = self.machine, self.step
-        if self.frame.emitter is not None:
-            self.frame.emitter.flush()
+        if self.emitter is not None:
+            self.emitter.flush()
         if self.memo is not None:
             machine.reading(lambda: machine.runs.drop_memo(machine.hold, self.memo[0]))  # type: ignore[index]
         error = document_of(exc, machine.error_limit)
@@ -158,7 +136,7 @@ def attempted(
         call.go_on(row)
     while True:
         slot = call.begin()
-        token = enter(call.frame)
+        token = enter(call)
         try:
             if step.is_simple:
                 value = call.returned(call.machine.function_of(step)(*args, **kwargs))

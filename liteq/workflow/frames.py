@@ -35,8 +35,6 @@ enter: Callable[[Frame | None], Token[Any]] = _here.set
 leave: Callable[[Token[Any]], None] = _here.reset
 
 
-
-
 def outside(what: str) -> WorkflowError:
     """The error for a use of `ctx` where no run executes."""
     return WorkflowError(

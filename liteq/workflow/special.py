@@ -126,7 +126,7 @@ def _in_the_queue(call: Attempts) -> Any:
 def _committed(call: Attempts) -> Any:
     machine, step = call.machine, call.step
     with machine.runs.transaction(machine.hold) as inner:
-        call.frame.transaction = QueueTransaction(inner)
+        call.transaction = QueueTransaction(inner)
         try:
             with limited(machine, step.timeout_s):
                 value = machine.function_of(step)(*call.args, **call.kwargs)
@@ -135,7 +135,7 @@ def _committed(call: Attempts) -> Any:
             row: StepRow = call.row(output=data, ended_ms=ended, marks=machine.take_marks())
             asked = inner.checkpoint(row)
         finally:
-            call.frame.transaction = None
+            call.transaction = None
     machine.written += 1
     if asked is not None:
         machine.asked = asked

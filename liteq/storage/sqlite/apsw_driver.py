@@ -82,7 +82,7 @@ class ApswSession(Session):
         self.work += 1
         connection = self.connection
         try:
-            connection.execute(sql, params)  # type: ignore[arg-type]
+            connection.execute(sql, params)
         except apsw.BusyError:
             return None
         except apsw.Error as error:

@@ -75,12 +75,18 @@ class SQLiteDriver(FileUpkeep):
         return WriteTransaction(self, promise, bell)
 
     def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None) -> int:
-        with Checkout(self, reader=False) as session:  # after an exception it is closed, which leaves the gate
+        holder = Checkout(self, reader=False)
+        try:
+            session = self.take(holder, reader=False)
             start = self._to_the_gate(session, promise)
             while (changed := session.change(sql, params)) is None:
                 self.not_free(start)
             self.committed(session)
             session.gate.release()
+            self.checkin(holder, session)
+        except BaseException:  # it is closed, which leaves the gate
+            holder.give_up()
+            raise
         self.after_commit(promise, bell)
         return changed
 

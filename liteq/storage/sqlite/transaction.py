@@ -43,7 +43,7 @@ class Checkout:
         try:
             return self._pool.take(self, reader=self._reader)
         except BaseException:
-            self._drop()
+            self.give_up()
             raise
 
     def __exit__(
@@ -55,9 +55,10 @@ class Checkout:
         if kind is None:
             self._pool.checkin(self, session)
         else:
-            self._drop()
+            self.give_up()
 
-    def _drop(self) -> None:
+    def give_up(self) -> None:
+        """Close the session, which may be in any state; nothing where it has gone back."""
         session = self.session
         if session is not None:
             self._pool.drop(session)
@@ -82,7 +83,7 @@ class WriteTransaction(Checkout):
             self._pool.begin(session, self._promise)
             return session
         except BaseException:
-            self._drop()
+            self.give_up()
             raise
 
     def __exit__(
@@ -98,7 +99,7 @@ class WriteTransaction(Checkout):
                 session.rollback()
             session.gate.release()
         except BaseException:
-            self._drop()
+            self.give_up()
             if kind is None:
                 raise
             return  # the block's own exception says more than the failed rollback
@@ -129,7 +130,7 @@ class ReadTransaction(Checkout):
                 session.execute("BEGIN")
             return session
         except BaseException:
-            self._drop()
+            self.give_up()
             raise
 
     def __exit__(
@@ -141,7 +142,7 @@ class ReadTransaction(Checkout):
         try:
             session.rollback()  # nothing where it has not begun
         except BaseException:
-            self._drop()
+            self.give_up()
             if kind is None:
                 raise
             return
@@ -149,5 +150,5 @@ class ReadTransaction(Checkout):
 
 
 managers.update(
-    {manager.__exit__.__code__: Checkout._drop for manager in (Checkout, WriteTransaction, ReadTransaction)}
+    {manager.__exit__.__code__: Checkout.give_up for manager in (Checkout, WriteTransaction, ReadTransaction)}
 )
