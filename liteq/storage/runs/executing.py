@@ -115,7 +115,10 @@ def checkpoint_one(driver: Driver, hold: Hold, step: StepRow) -> bool:
     output = step.output
     if output is not None and len(output) > INLINE_BYTES:
         return False
-    return driver.change(*rows.checkpoint_of(hold, step)) == 1
+    first = rows.first_params(hold, step)
+    if first is not None:
+        return driver.change(rows.CHECKPOINT_FIRST, first) == 1
+    return driver.change(rows.CHECKPOINT, rows.checkpoint_params(hold, step)) == 1
 
 
 def checkpoint(tx: Transaction, hold: Hold, step: StepRow) -> Asked | None:

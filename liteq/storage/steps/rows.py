@@ -11,8 +11,8 @@ from liteq.storage.driver import LOCK, Params, Transaction
 from liteq.storage.payloads import BESIDE, INLINE_BYTES
 
 __all__ = [
-    "CHECKPOINT", "CHECKPOINT_FIRST", "UNDER_HOLD", "checkpoint_of", "has_event", "marks_of", "open_children", "read",
-    "read_one", "step_params", "write", "write_new",
+    "CHECKPOINT", "CHECKPOINT_FIRST", "UNDER_HOLD", "checkpoint_params", "first_params", "has_event", "marks_of",
+    "open_children", "read", "read_one", "step_params", "write", "write_new",
 ]  # fmt: skip
 
 COLUMNS = ", ".join(StepRow._fields)
@@ -67,12 +67,17 @@ def step_params(run: int, gen: int, step: StepRow) -> Params:
     return (run, gen, *step)
 
 
-def checkpoint_of(hold: Hold, step: StepRow) -> tuple[str, Params]:
-    """The statement that records `step`, and its parameters; its output is small."""
+def checkpoint_params(hold: Hold, step: StepRow) -> Params:
+    """`step` as the parameters of CHECKPOINT; its output is small."""
+    return (hold.run, hold.gen, *step, hold.run, hold.token)
+
+
+def first_params(hold: Hold, step: StepRow) -> Params | None:
+    """`step` as the parameters of CHECKPOINT_FIRST; None where that is not for it."""
+    if step[6] != 1 or step[8:16] != NOTHING_ELSE:
+        return None
     run, token, gen = hold
-    if step[6] == 1 and step[8:16] == NOTHING_ELSE:
-        return CHECKPOINT_FIRST, (run, gen, *step[:8], *step[16:], run, token)
-    return CHECKPOINT, (run, gen, *step, run, token)
+    return (run, gen, *step[:8], *step[16:], run, token)
 
 
 def write(tx: Transaction, run: int, gen: int, steps: Iterable[StepRow]) -> int:
