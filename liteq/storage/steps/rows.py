@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import orjson
 
 from liteq.message import Flag, Hold, StepRow
-from liteq.storage.driver import LOCK, Params, Transaction
+from liteq.storage.driver import LOCK, Params, Row, Transaction
 from liteq.storage.payloads import BESIDE, INLINE_BYTES
 
 __all__ = [
@@ -36,6 +37,7 @@ CHECKPOINT_FIRST = (
     f"INSERT INTO liteq_steps (run,gen,{','.join(FIRST)},memo) SELECT {','.join('?' * (2 + len(FIRST)))},0 "
     f"{HELD} ON CONFLICT DO NOTHING"
 )
+as_row: Callable[[Row], StepRow] = partial(tuple.__new__, StepRow)  # a long history has many
 NOTHING_ELSE = (None, None, None, None, None, 0, None, None)  # from `error` to `details`
 WRITE = f"INSERT INTO liteq_steps (run, gen, {COLUMNS}) VALUES ({VALUES}) {OVERWRITE}"
 WRITE_NEW = f"INSERT INTO liteq_steps (run, gen, {COLUMNS}) VALUES ({VALUES}) ON CONFLICT DO NOTHING"
@@ -102,7 +104,7 @@ def _write(tx: Transaction, sql: str, run: int, gen: int, steps: Iterable[StepRo
 
 def read(tx: Transaction, run: int, gen: int) -> list[StepRow]:
     """The rows of one generation of a run, in the order of their places."""
-    return [StepRow._make(row) for row in tx.execute(READ, (run, gen))]
+    return list(map(as_row, tx.execute(READ, (run, gen))))
 
 
 def read_one(tx: Transaction, run: int, gen: int, scope: str, pos: int) -> StepRow | None:
