@@ -133,16 +133,19 @@ else:
         return next(iter(found.values()))
 
     class _Fields:
-        """The fields as the functions of `dataclasses` ask for them; few programs do."""
+        """The fields as the functions of `dataclasses` ask for them: made when the first does, and kept."""
 
         def __init__(self, fields):
             self.by_name = fields
+            self.made = {}
 
         def __get__(self, instance, owner):
-            kinds = inspect.get_annotations(owner)
-            fields = [(name, kinds[name], one) for name, one in self.by_name.items()]
-            made = dataclasses.make_dataclass(owner.__name__, fields)
-            return made.__dataclass_fields__
+            made = self.made.get(owner)
+            if made is None:
+                kinds = inspect.get_annotations(owner)
+                fields = [(name, kinds[name], one) for name, one in self.by_name.items()]
+                made = self.made[owner] = dataclasses.make_dataclass(owner.__name__, fields).__dataclass_fields__
+            return made
 
     def _values(self):
         return tuple([getattr(self, name) for name in self.__match_args__])

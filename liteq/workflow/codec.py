@@ -16,10 +16,11 @@ import sys
 import types
 import typing
 import uuid
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from struct import Struct
 from typing import Any
+from zlib import crc32
 
 import orjson
 
@@ -40,6 +41,7 @@ OF_PLAIN = frozenset(
     | {collections.abc.Iterable, collections.abc.MutableMapping, collections.abc.MutableSequence}
 )
 HASHING = orjson.OPT_NON_STR_KEYS
+HASH = Struct(">II").pack  # the length and the checksum of the JSON
 DUMPING: dict[str, Any] = {"by_alias": True, "round_trip": True, "warnings": False}
 LIMIT = "max_step_bytes"
 ADVICE = "; or annotate it: what pydantic can bring back may be a return value"
@@ -129,9 +131,9 @@ class Form:
 
     def kept(self, value: Any, limit: int | None) -> tuple[bytes, Any]:
         """`value` as JSON, and as history will give it back: what the body gets now, too."""
+        if self._annotation is None and type(value) in SCALARS:
+            return self.encode(value, limit), value
         data = self.encode(value, limit)
-        if type(value) in SCALARS and self._annotation is None:
-            return data, value
         back = self.decode(data)
         if self._annotation is not None and type(back) is not type(value) and not _equal(back, value):
             raise NotSerializable(
@@ -298,7 +300,7 @@ def hash_of(args: Sequence[Any], kwargs: Mapping[str, Any], what: str = "a call"
     except TypeError:
         plain = [_canonical(list(args)), _canonical(dict(kwargs))]
         data = encode(plain, what=f"the arguments of {what}", setting="max_payload_bytes")
-    return (zlib.crc32(data) | (len(data) & 0xFFFFFFFF) << 32).to_bytes(8, "big")
+    return HASH(len(data) & 0xFFFFFFFF, crc32(data))
 
 
 def _known(value: Any) -> Any:

@@ -55,13 +55,13 @@ def in_a_database(call: Attempts) -> Any:
 
 def _executed(call: Attempts, connection: Connection, mark: str) -> bytes:
     step, machine = call.step, call.machine
-    call.frame.transaction = connection
+    call.transaction = connection
     try:
         with limited(machine, step.timeout_s):
             value = machine.function_of(step)(*call.args, **call.kwargs)
     finally:
-        call.frame.transaction = None
-    data, _ = step.form.kept(value, machine.max_bytes)
+        call.transaction = None
+    data: bytes = step.form.kept(value, machine.max_bytes)[0]
     _run(connection, mark, WRITE, (*_place(call), data.decode()))
     return data
 
@@ -122,12 +122,12 @@ def _in_djangos_queue(call: Attempts, alias: str) -> Any:
     strict, machine.is_strict = machine.is_strict, False  # the body is left behind the commit, not before it
     try:
         with transaction.atomic(using=alias):
-            call.frame.transaction = connections[alias]
+            call.transaction = connections[alias]
             try:
                 with limited(machine, step.timeout_s):
                     value = machine.function_of(step)(*call.args, **call.kwargs)
             finally:
-                call.frame.transaction = None
+                call.transaction = None
             value = call.returned(value)
     finally:
         machine.is_strict = strict

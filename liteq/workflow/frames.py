@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import Any, NoReturn, Protocol
 
@@ -29,16 +30,9 @@ class Frame(Protocol):
 
 _here: ContextVar[Any] = ContextVar("liteq_workflow", default=None)
 here = _here.get
-
-
-def enter(frame: Frame | None) -> Token[Any]:
-    """Make `frame` the place of what runs from now on; hand the token that it returns to `leave`."""
-    return _here.set(frame)
-
-
-def leave(token: Token[Any]) -> None:
-    """Undo the `enter` that returned `token`."""
-    _here.reset(token)
+# `enter(frame)` makes a frame, or None, the place of what runs from now on; `leave` takes the token that it returns.
+enter: Callable[[Frame | None], Token[Any]] = _here.set
+leave: Callable[[Token[Any]], None] = _here.reset
 
 
 def outside(what: str) -> WorkflowError:

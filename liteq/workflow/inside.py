@@ -13,7 +13,6 @@ from liteq.workflow.approving import data_of
 from liteq.workflow.machine import Machine, Place, key_of
 
 if TYPE_CHECKING:
-    from liteq.workflow.attempts import Attempts
     from liteq.workflow.step import Step
 
 __all__ = ["Emitter", "StepFrame"]
@@ -22,31 +21,31 @@ BATCH_S = 0.05  # chunks of a stream travel together
 
 
 class StepFrame:
-    """The place of a step's code: what `ctx` is there."""
+    """The place of a step's code: what `ctx` is there. The call of the step is one (attempts.py)."""
 
-    __slots__ = ("_attempts", "_emitter", "attempt", "machine", "place", "transaction")
+    __slots__ = ("arghash", "attempt", "emitter", "key", "machine", "place", "started", "step", "transaction")
 
-    def __init__(self, attempts: Attempts) -> None:
-        self._attempts = attempts
-        self.machine: Machine = attempts.machine
-        self.place: Place = attempts.place
-        self.attempt = attempts.attempt
-        self.transaction: Any = None  # of a step with tx=
-        self._emitter: Emitter | None = None
+    machine: Machine
+    step: Step[Any, Any]
+    place: Place
+    arghash: bytes | None
+    attempt: int
+    started: int  # ms since the epoch
+    key: str | None  # the step_key that the body was told
+    transaction: Any  # of a step with tx=
+    emitter: Emitter | None
+
+    def row(self, **more: Any) -> StepRow:
+        """The row of this call."""
+        scope, pos = self.place
+        step = self.step
+        return StepRow(
+            scope, pos, "step", step.name, step.key, self.arghash, self.attempt, started_ms=self.started, **more
+        )
 
     @property
     def step_key(self) -> str:
-        return self._attempts.key or key_of(self.machine, self.place)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is something to be closed before the end of the step is recorded."""
-        return self._emitter is not None
-
-    def close(self) -> None:
-        """Send what is still held back."""
-        if self._emitter is not None:
-            self._emitter.flush()
+        return self.key or key_of(self.machine, self.place)
 
     def call_step(self, step: Step[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A step inside a step is the plain function."""
@@ -61,11 +60,11 @@ class StepFrame:
     def emit(self, stream: str, chunk: Any) -> None:
         data = encode(data_of(chunk), what=f"a chunk of the stream {stream!r}")
         if self.transaction is not None and hasattr(self.transaction, "checkpoint"):
-            self.transaction.emit(stream, self._attempts.row(), [data])
+            self.transaction.emit(stream, self.row(), [data])
             return
-        if self._emitter is None:
-            self._emitter = Emitter(self.machine, self._attempts.row())
-        self._emitter.add(stream, data)
+        if self.emitter is None:
+            self.emitter = Emitter(self.machine, self.row())
+        self.emitter.add(stream, data)
 
     def cancelled(self) -> bool:
         """Whether a cancel is asked of the run: one read, for long steps."""
@@ -81,9 +80,7 @@ class StepFrame:
     @property
     def tx(self) -> Any:
         if self.transaction is None:
-            raise WorkflowError(
-                f"ctx.tx is for a step with tx=: declare {self._attempts.step.what} with @app.step(tx=True)"
-            )
+            raise WorkflowError(f"ctx.tx is for a step with tx=: declare {self.step.what} with @app.step(tx=True)")
         return self.transaction
 
 

@@ -246,7 +246,7 @@ async def _attempt(call: Attempts) -> Any:
     """(result,) of one attempt, or its exception."""
     step, machine = call.step, call.machine
     slot = call.begin()
-    token = enter(call.frame)
+    token = enter(call)
     limit = asyncio.timeout(step.timeout_s)
     try:
         if step.is_memo:

@@ -212,7 +212,8 @@ class Machine:
         """Before something is done that history does not hold: obey what is asked of the run."""
         if self.stop is not None and self.stop():
             self.leave(Release())
-        self.look_at_the_time()
+        if self.facts.deadline_ms is not None:
+            self.look_at_the_time()
         if self.asked is not None:
             self.obey(scope, place)
 

@@ -6,6 +6,7 @@ import random as _random
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
@@ -65,7 +66,8 @@ class Scope:
         Leaves the body where history holds another call there; raises WorkflowCancelled where it was cancelled there.
         """
         machine = self.machine
-        machine.check()
+        if machine.leaving is not None or machine.thread != get_ident():
+            machine.check()
         machine.calls += 1
         self.given, self.issued = self.issued, None
         if key is None:

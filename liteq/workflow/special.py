@@ -29,7 +29,7 @@ LOOK_S = 0.02
 MISSING = object()
 
 
-def run_special(call: Attempts, _slot: int) -> Any:
+def run_special(call: Attempts) -> Any:
     """One attempt of such a step: its result."""
     step = call.step
     if step.is_memo:
@@ -126,7 +126,7 @@ def _in_the_queue(call: Attempts) -> Any:
 def _committed(call: Attempts) -> Any:
     machine, step = call.machine, call.step
     with machine.runs.transaction(machine.hold) as inner:
-        call.frame.transaction = QueueTransaction(inner)
+        call.transaction = QueueTransaction(inner)
         try:
             with limited(machine, step.timeout_s):
                 value = machine.function_of(step)(*call.args, **call.kwargs)
@@ -135,7 +135,7 @@ def _committed(call: Attempts) -> Any:
             row: StepRow = call.row(output=data, ended_ms=ended, marks=machine.take_marks())
             asked = inner.checkpoint(row)
         finally:
-            call.frame.transaction = None
+            call.transaction = None
     machine.written += 1
     if asked is not None:
         machine.asked = asked

@@ -27,8 +27,8 @@ HOT = {
         continuation.COUNT_DOWN, continuation.COUNTED_DOWN, continuation.CLOSE_GROUP,
     ],
     "a step": [
-        rows.CHECKPOINT, rows.READ, rows.WRITE, rows.WRITE_NEW, rows.WRITE_BODY, executing.HELD_BY, showing.SET,
-        showing.EMIT, showing.LAST,
+        rows.CHECKPOINT, rows.CHECKPOINT_FIRST, rows.READ, rows.WRITE, rows.WRITE_NEW, rows.WRITE_BODY,
+        executing.HELD_BY, showing.SET, showing.EMIT, showing.LAST,
     ],
     "a run": [
         birth.ADD, activation.LOOK, activation.BEGIN, activation.BEGUN, suspend.STATE, suspend.NEXT_DUE, suspend.LET_GO,

@@ -1284,8 +1284,8 @@ MUTANTS = [
     ),
     without(
         "a result above its limit fails its step", "liteq/workflow/attempts.py",
-        "        data, value = step.form.kept(value, machine.max_bytes)\n",
-        "        data, value = step.form.kept(value, None)\n",
+        "        data, value = step.codec.result.kept(value, machine.max_bytes)\n",
+        "        data, value = step.codec.result.kept(value, None)\n",
         "test_workflow_kills.py::test_large_results_pass_and_what_is_over_the_limit_names_the_setting",
     ),
     without(

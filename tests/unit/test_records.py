@@ -119,6 +119,7 @@ def test_the_functions_of_dataclasses_take_them(kind):
         (f.name, f.type, f.default) for f in dataclasses.fields(theirs)
     ]
     assert list(fields_of(ours)) == ["a", "b", "c"]
+    assert dataclasses.fields(ours)[0] is dataclasses.fields(ours)[0]  # made once: that takes half a millisecond
 
 
 def test_what_named_tuples_have():

@@ -133,7 +133,7 @@ class RunWrites(Facade):
 
         None, and nothing is written, where there is none, or something is asked. Raises LeaseLost.
         """
-        with self._driver.read() as tx:
+        with self._driver.read(alone=True) as tx:
             if not _executing.has_event(tx, hold, name):
                 return None
         with self._driver.write(Promise.ACCEPTED) as tx:

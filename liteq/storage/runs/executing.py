@@ -35,6 +35,10 @@ LOOK = """
 SELECT m.id, m.flags, r.asked, r.reason FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = m.seq
  WHERE m.seq = ? AND m.state = 'leased' AND m.token = ?
 """
+HAS_EVENT = """
+SELECT EXISTS (SELECT 1 FROM liteq_inbox AS i WHERE i.run_id = m.id AND i.name = ? AND i.taken = 0)
+  FROM liteq_messages AS m WHERE m.seq = ? AND m.state = 'leased' AND m.token = ?
+"""
 ID = "SELECT id FROM liteq_messages WHERE seq = ?"
 OBEYED = f"UPDATE liteq_messages SET flags = flags & {~Flag.ASKED} WHERE seq = ?"
 SPAWNED = "UPDATE liteq_runs SET spawned = spawned + ? WHERE run = ?"
@@ -112,8 +116,12 @@ def asked(tx: Transaction, hold: Hold) -> Asked | None:
 
 def checkpoint_one(driver: Driver, hold: Hold, step: StepRow) -> bool:
     """Record a call by one statement; False where that takes a look: it was not written, or nobody knows."""
-    if step.output is not None and len(step.output) > INLINE_BYTES:
+    output = step.output
+    if output is not None and len(output) > INLINE_BYTES:
         return False
+    first = rows.first_params(hold, step)
+    if first is not None:
+        return driver.change(rows.CHECKPOINT_FIRST, first) == 1
     return driver.change(rows.CHECKPOINT, rows.checkpoint_params(hold, step)) == 1
 
 
@@ -176,8 +184,8 @@ def _give_slots(tx: Transaction, hold: Hold, slots: Slots, children: Sequence[st
 
 def has_event(tx: Transaction, hold: Hold, name: str) -> bool:
     """Whether an event of `name` is in the run's inbox; a read. Raises LeaseLost."""
-    for row in tx.execute(LOOK, (hold.run, hold.token)):
-        return rows.has_event(tx, row[0], name)
+    for (found,) in tx.execute(HAS_EVENT, (name, hold.run, hold.token)):
+        return bool(found)
     raise _lost(tx, hold)
 
 

@@ -80,13 +80,14 @@ class ApswSession(Session):
 
     def change(self, sql: str, params: Params) -> int | None:
         self.work += 1
+        connection = self.connection
         try:
-            self.connection.execute(sql, cast("Any", params))
+            connection.execute(sql, params)
         except apsw.BusyError:
             return None
         except apsw.Error as error:
             raise self.error(error) from error
-        return self.connection.changes()
+        return connection.changes()
 
     def commit(self) -> None:
         try:

@@ -7,6 +7,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
+from os import getpid
 from threading import get_ident
 from time import monotonic, sleep
 
@@ -74,12 +75,18 @@ class SQLiteDriver(FileUpkeep):
         return WriteTransaction(self, promise, bell)
 
     def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None) -> int:
-        with Checkout(self, reader=False) as session:  # after an exception it is closed, which leaves the gate
+        holder = Checkout(self, reader=False)
+        try:
+            session = self.take(holder, reader=False)
             start = self._to_the_gate(session, promise)
             while (changed := session.change(sql, params)) is None:
                 self.not_free(start)
             self.committed(session)
             session.gate.release()
+            self.checkin(holder, session)
+        except BaseException:  # it is closed, which leaves the gate
+            holder.give_up()
+            raise
         self.after_commit(promise, bell)
         return changed
 
@@ -128,7 +135,8 @@ class SQLiteDriver(FileUpkeep):
 
         Raises StorageUnavailable, and StorageError on a nested write.
         """
-        self._check_pid()
+        if self._pid != getpid():  # as in _check_pid
+            self._abandon()
         me = get_ident()
         if not reader and monotonic() >= self._check_at:
             self._check_file()
@@ -183,9 +191,12 @@ class SQLiteDriver(FileUpkeep):
 
     def checkin(self, holder: Checkout, session: Session) -> None:
         """Take `holder`'s session back, which is in no transaction."""
+        reader = session.reader
         with self._lock:
-            self._release(session)
-            idle = self._idle[session.reader]
+            self._active[reader].pop(session, None)
+            if self._stopping:
+                self._quiet.notify_all()
+            idle = self._idle[reader]
             keep = session.generation == self._generation and len(idle) < IDLE_LIMIT
             if keep:
                 idle.append(session)
@@ -327,7 +338,7 @@ class SQLiteDriver(FileUpkeep):
         return {*self._active[True].values(), *self._active[False].values()}
 
     def _check_pid(self) -> None:
-        if self._pid != os.getpid():  # forked past Python's hooks: before_fork did not run
+        if self._pid != getpid():  # forked past Python's hooks: before_fork did not run
             self._abandon()
 
     def _abandon(self) -> None:
@@ -348,7 +359,7 @@ class SQLiteDriver(FileUpkeep):
 
     def _renew_locks(self) -> None:
         """Locks of this process's own: an inherited one may be held by a thread that is not here."""
-        self._pid = os.getpid()
+        self._pid = getpid()
         self._lock = threading.Lock()
         self._quiet = threading.Condition(self._lock)  # notified when a session comes back while a fork waits
         self._opening = threading.Lock()

@@ -43,23 +43,22 @@ class Checkout:
         try:
             return self._pool.take(self, reader=self._reader)
         except BaseException:
-            self._drop()
+            self.give_up()
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._give_back()
-        else:
-            self._drop()
-
-    def _give_back(self) -> None:
         session = self.session
-        if session is not None:
+        if session is None:
+            return
+        if kind is None:
             self._pool.checkin(self, session)
+        else:
+            self.give_up()
 
-    def _drop(self) -> None:
+    def give_up(self) -> None:
+        """Close the session, which may be in any state; nothing where it has gone back."""
         session = self.session
         if session is not None:
             self._pool.drop(session)
@@ -84,7 +83,7 @@ class WriteTransaction(Checkout):
             self._pool.begin(session, self._promise)
             return session
         except BaseException:
-            self._drop()
+            self.give_up()
             raise
 
     def __exit__(
@@ -100,7 +99,7 @@ class WriteTransaction(Checkout):
                 session.rollback()
             session.gate.release()
         except BaseException:
-            self._drop()
+            self.give_up()
             if kind is None:
                 raise
             return  # the block's own exception says more than the failed rollback
@@ -131,7 +130,7 @@ class ReadTransaction(Checkout):
                 session.execute("BEGIN")
             return session
         except BaseException:
-            self._drop()
+            self.give_up()
             raise
 
     def __exit__(
@@ -143,13 +142,13 @@ class ReadTransaction(Checkout):
         try:
             session.rollback()  # nothing where it has not begun
         except BaseException:
-            self._drop()
+            self.give_up()
             if kind is None:
                 raise
             return
-        self._give_back()
+        self._pool.checkin(self, session)
 
 
 managers.update(
-    {manager.__exit__.__code__: Checkout._drop for manager in (Checkout, WriteTransaction, ReadTransaction)}
+    {manager.__exit__.__code__: Checkout.give_up for manager in (Checkout, WriteTransaction, ReadTransaction)}
 )
