@@ -15,7 +15,7 @@ from liteq.clock import to_ms
 from liteq.exceptions import WorkflowError
 from liteq.message import Flag, Message, RunSpec, new_id
 from liteq.serialization import encode
-from liteq.utils.misspelt import suggesting, unexpected
+from liteq.utils.misspelt import one_of, suggesting, unexpected
 from liteq.utils.names import checked_id, checked_name, checked_priority
 from liteq.workflow.codec import Codec, hash_of
 from liteq.workflow.duration import Duration, seconds, to_span_ms
@@ -187,7 +187,7 @@ class Workflow(_AsATask, Generic[P, R]):
         payload): sent to that run in the same transaction. tags: words by which `app.runs` finds it.
         """
         if on_conflict not in CONFLICTS:
-            raise ValueError(f"on_conflict is one of {', '.join(map(repr, CONFLICTS))}, not {on_conflict!r}")
+            raise one_of("on_conflict", on_conflict, CONFLICTS)
         if delay is not None:
             seconds(delay, "delay")
         if expires is not None and not isinstance(expires, datetime):

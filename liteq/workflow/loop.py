@@ -122,9 +122,7 @@ def run_body(machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any, A
 
     Under a running loop (a test that is async itself) it runs in a thread of its own.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if asyncio._get_running_loop() is None:  # asked without an exception, which would be the context of the body's own
         return _run_on(kept_loop(), machine, scope, make)
     with ThreadPoolExecutor(1, thread_name_prefix="liteq-workflow") as pool:
         return pool.submit(contextvars.copy_context().run, _run_aside, machine, scope, make).result()

@@ -83,7 +83,7 @@ def test_each_way_to_resolve_a_conflict(app, worker, flow):
     flow.options(id="a", on_conflict="replace").start(5)
     worker.run()
     assert flow.began == [1, 4, 5]
-    with pytest.raises(TypeError, match="did you mean 'replace'"):
+    with pytest.raises(ValueError, match="did you mean 'replace'"):
         flow.options(id="a", on_conflict="replaced")
 
 
