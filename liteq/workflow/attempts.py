@@ -34,6 +34,7 @@ class Attempts:
         "kwargs",
         "machine",
         "memo",
+        "patience",
         "place",
         "scope",
         "started",
@@ -60,6 +61,7 @@ class Attempts:
         self.key = scope.given
         self.attempt = 1 if row is None else row.attempts + 1
         self.memo: tuple[str, int | None] | None = None
+        self.patience: float | None = None  # until when it waits here for a result that another run computes
 
     def go_on(self, row: StepRow) -> None:
         """Take up a call of which attempts have failed: raise its last error where there is none left, or wait."""

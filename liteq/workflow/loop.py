@@ -24,7 +24,7 @@ from liteq.workflow.calls import Pend
 from liteq.workflow.frames import Leave, enter, here, leave
 from liteq.workflow.machine import Machine, Wait
 from liteq.workflow.scope import Scope
-from liteq.workflow.special import MISSING, recalled
+from liteq.workflow.special import LOOK_S, MISSING, WAITING, look_up
 
 __all__ = ["run_attempts", "run_body", "waiting"]
 
@@ -248,7 +248,10 @@ async def _attempt(call: Attempts) -> Any:
     limit = asyncio.timeout(step.timeout_s)
     try:
         if step.is_memo:
-            found = recalled(call)
+            found = look_up(call)
+            while found is WAITING:
+                await asyncio.sleep(LOOK_S)
+                found = look_up(call)
             if found is not MISSING:
                 return (found,)
         async with limit:

@@ -21,6 +21,7 @@ from liteq.storage.steps.wake import SLOT
 
 __all__ = ["STATUSES", "approvals", "find", "list_runs", "needed_marks", "steps"]
 
+LEFT_OPEN: Final = ("waiting", "retrying")  # statuses of a step that is left so when its run ends
 STATUSES: Final = ("queued", "running", "waiting", "paused", "stuck", "succeeded", "failed", "cancelled")
 _STATUS: Final = """
 CASE WHEN m.state = 'succeeded' THEN 'succeeded'
@@ -176,7 +177,10 @@ def steps(tx: Transaction, run_id: str) -> list[RunStep]:
             own = {**now, **own}
         for row in sorted(own.values(), key=lambda row: (row.started_ms, row.scope, row.pos)):
             runs_now = gen == run.gen and (row.scope, row.pos) in now
-            found.append(RunStep(len(found) + 1, gen, _status(tx, row, runs_now), row))
+            status = _status(tx, row, runs_now)
+            if run.finished_ms is not None and status in LEFT_OPEN:  # nobody waits for it any more
+                status = "cancelled"
+            found.append(RunStep(len(found) + 1, gen, status, row))
     return found
 
 
