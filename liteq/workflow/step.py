@@ -12,7 +12,7 @@ from liteq.exceptions import BadMessage, StepTimeout, WorkflowError
 from liteq.utils.misspelt import suggesting
 from liteq.utils.names import checked_name, checked_priority
 from liteq.workflow.codec import Codec, Form
-from liteq.workflow.duration import Duration, seconds, to_span_ms
+from liteq.workflow.duration import Duration, limit_s, seconds, to_span_ms
 from liteq.workflow.frames import here
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Step(Generic[P, R]):
         self.retries = _checked_retries(retries, self.what)
         self.backoff = _checked_backoff(backoff, self.what)
         self.retry_on, self.give_up_on = _classes(retry_on, self.what), _classes(give_up_on, self.what)
-        timeout_s = None if timeout is None else seconds(timeout, f"the timeout of {self.what}")
+        timeout_s = None if timeout is None else limit_s(timeout, f"the timeout of {self.what}")
         self.timeout_s = min(timeout_s or LONGEST_TX_S, LONGEST_TX_S) if tx else timeout_s
         self.memo_ms = None if memo is None or isinstance(memo, bool) else to_span_ms(memo, f"the memo of {self.what}")
         self.is_memo = memo is not None and memo is not False
@@ -131,7 +131,7 @@ class Step(Generic[P, R]):
         if backoff is not KEEP:
             other.backoff = _checked_backoff(backoff, self.what)
         if timeout is not KEEP:
-            timeout_s = None if timeout is None else seconds(timeout, f"the timeout of {self.what}")
+            timeout_s = None if timeout is None else limit_s(timeout, f"the timeout of {self.what}")
             other.timeout_s = min(timeout_s or LONGEST_TX_S, LONGEST_TX_S) if self.tx else timeout_s
         if key is not KEEP:
             other.key = None if key is None else checked_name(key, "a step's key")
