@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["Asked", "nearest", "one_of", "suggesting", "unexpected"]
+__all__ = ["Asked", "nearest", "suggesting", "unexpected"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,14 +21,6 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 
     near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=cutoff)
     return near[0] if near else None
-
-
-def one_of(what: str, value: object, known: Iterable[str]) -> ValueError:
-    """The error for `value` of `what` ("on_conflict"), which is one of `known`; tells the nearest one."""
-    known = list(known)
-    near = nearest(str(value), known)
-    meant = f"; did you mean {near!r}?" if near else ""
-    return ValueError(f"{what} is one of {', '.join(map(repr, known))}, not {value!r}{meant}")
 
 
 def unexpected(where: str, names: Iterable[str], known: Iterable[str], remedy: str = "") -> TypeError:

@@ -15,7 +15,8 @@ from liteq.clock import to_ms
 from liteq.exceptions import WorkflowError
 from liteq.message import Flag, Message, RunSpec, new_id
 from liteq.serialization import encode
-from liteq.utils.misspelt import one_of, suggesting, unexpected
+from liteq.storage.runs.starting import check_conflict
+from liteq.utils.misspelt import suggesting, unexpected
 from liteq.utils.names import checked_id, checked_name, checked_priority
 from liteq.workflow.codec import Codec, hash_of
 from liteq.workflow.duration import Duration, limit_ms, seconds
@@ -34,7 +35,6 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 OnConflict = Literal["fail", "existing", "renew", "replace"]
-CONFLICTS = ("fail", "existing", "renew", "replace")
 OF_SENDING = frozenset({"countdown", "eta", "queue", "priority", "expires"})
 OF_A_GRAPH = frozenset({"link", "link_error", "root_id", "parent_id", "headers"})
 
@@ -186,8 +186,7 @@ class Workflow(_AsATask, Generic[P, R]):
         "renew" (that run while it lives, else a new one), "replace" (a new one, the old one terminated). event=(name,
         payload): sent to that run in the same transaction. tags: words by which `app.runs` finds it.
         """
-        if on_conflict not in CONFLICTS:
-            raise one_of("on_conflict", on_conflict, CONFLICTS)
+        check_conflict(on_conflict)
         if delay is not None:
             seconds(delay, "delay")
         if expires is not None and not isinstance(expires, datetime):

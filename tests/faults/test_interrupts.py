@@ -144,9 +144,12 @@ def test_a_limit_that_comes_in_a_receiver_a_destructor_or_a_collection_is_not_sw
     """There an exception is logged, and the task would go on for ever."""
     from liteq import signals
 
+    cleaned_up = []
+
     class Slow:
         def __del__(self) -> None:
             spin()
+            cleaned_up.append(True)
 
     @app.task(bind=True, name="drill")
     def drill(self: Any, kind: str) -> str:
@@ -180,6 +183,7 @@ def test_a_limit_that_comes_in_a_receiver_a_destructor_or_a_collection_is_not_sw
             outcome, _ = executor.run(lease)
             assert isinstance(outcome, Ack), outcome
             assert decode(outcome.result or b"null") == "told", kind
+        assert cleaned_up, "its destructor was left half way"
     finally:
         signals.before_task_publish.disconnect(spin)
         gc.callbacks.remove(collected)

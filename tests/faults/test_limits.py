@@ -130,6 +130,7 @@ def test_a_result_that_was_refused_leaves_its_child_alive(drill: Drill) -> None:
     assert storage.reader.find(refused).state is State.DEAD  # type: ignore[union-attr]
     assert storage.reader.find(after).state is State.SUCCEEDED  # type: ignore[union-attr]
     assert "ended with" not in drill.log()
+    assert "cannot run" not in drill.log()  # a failure as any other: its hooks are told
     assert drill.stop(worker) == 0
     storage.close()
 

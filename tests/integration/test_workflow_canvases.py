@@ -110,6 +110,7 @@ def test_a_run_that_was_cancelled_is_a_revoked_link(flows):
         run.result(timeout=WAIT)
     with pytest.raises(TaskRevokedError):
         linked.get(timeout=WAIT)
+    assert [(step.name, step.status) for step in run.steps()] == [("go", "cancelled")]
 
 
 def test_a_run_that_waits_for_an_event_holds_up_its_chain_alone(flows):

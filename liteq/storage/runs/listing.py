@@ -21,7 +21,7 @@ from liteq.storage.steps.wake import SLOT
 
 __all__ = ["STATUSES", "approvals", "find", "list_runs", "needed_marks", "steps"]
 
-LEFT_OPEN: Final = ("waiting", "retrying")  # statuses of a step that is left so when its run ends
+ENDED: Final = frozenset({"succeeded", "failed", "cancelled"})
 STATUSES: Final = ("queued", "running", "waiting", "paused", "stuck", "succeeded", "failed", "cancelled")
 _STATUS: Final = """
 CASE WHEN m.state = 'succeeded' THEN 'succeeded'
@@ -177,10 +177,7 @@ def steps(tx: Transaction, run_id: str) -> list[RunStep]:
             own = {**now, **own}
         for row in sorted(own.values(), key=lambda row: (row.started_ms, row.scope, row.pos)):
             runs_now = gen == run.gen and (row.scope, row.pos) in now
-            status = _status(tx, row, runs_now)
-            if run.finished_ms is not None and status in LEFT_OPEN:  # nobody waits for it any more
-                status = "cancelled"
-            found.append(RunStep(len(found) + 1, gen, status, row))
+            found.append(RunStep(len(found) + 1, gen, _status(tx, row, runs_now, run.status), row))
     return found
 
 
@@ -190,13 +187,15 @@ def _executing(run: RunRecord) -> Iterator[StepRow]:
         yield StepRow(**names, key=one.get("key"))
 
 
-def _status(tx: Transaction, row: StepRow, runs_now: bool) -> str:
+def _status(tx: Transaction, row: StepRow, runs_now: bool, of_run: str) -> str:
     if row.ended_ms is not None:
         if row.error is not None:
             return "cancelled" if decode_error(row.error).type in CUT_OFF else "failed"
         return "timed_out" if row.output is None and row.kind in ("event", "approval") else "done"
     if runs_now:
         return "running"
+    if of_run in ENDED:
+        return "cancelled"  # nothing will come to it any more
     if row.child is not None:
         states = [state for (state,) in tx.execute(CHILD_STATE, (row.child,))]
         return "running" if states == [State.LEASED] else "waiting"

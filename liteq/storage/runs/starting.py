@@ -15,8 +15,9 @@ from liteq.storage.runs.terminating import terminate
 from liteq.storage.standing import step_aside
 from liteq.storage.steps.birth import input_hash
 from liteq.storage.steps.wake import deliver
+from liteq.utils.misspelt import nearest
 
-__all__ = ["CONFLICTS", "send", "start"]
+__all__ = ["check_conflict", "send", "start"]
 
 ENDED = {"dead": "failed", "revoked": "cancelled"}  # states in the words of a run's status
 CONFLICTS = ("fail", "existing", "renew", "replace")
@@ -42,12 +43,19 @@ class _There(NamedTuple):
         return self.task == message.task and own == input_hash(message.task, message.payload)
 
 
+def check_conflict(on_conflict: object) -> None:
+    """Raises ValueError for no word that says what becomes of a run whose id exists."""
+    if on_conflict not in CONFLICTS:
+        near = nearest(str(on_conflict), CONFLICTS)
+        meant = f"; did you mean {near!r}?" if near else ""
+        raise ValueError(f"on_conflict is one of {', '.join(map(repr, CONFLICTS))}, not {on_conflict!r}{meant}")
+
+
 def start(
     tx: Transaction, message: Message, *, on_conflict: str, event: tuple[str, bytes] | None, now_ms: int
 ) -> Started:
     """Send a run, or find the one that stands for it. Raises RunConflict, RunEnded."""
-    if on_conflict not in CONFLICTS:
-        raise ValueError(f"unknown on_conflict {on_conflict!r}; use one of {', '.join(CONFLICTS)}")
+    check_conflict(on_conflict)
     if not message.id:
         raise ValueError("a run's id must not be empty: leave it out to have one made")
     tx.executemany(ONLY_SHOWN, [(message.id,)])

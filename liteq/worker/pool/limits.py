@@ -1,19 +1,20 @@
 """Time limits. The soft one is an exception raised inside the task; the hard one kills the process that runs it.
 
 The soft limit needs a timer signal, so it works in a main thread: in prefork children and in the solo pool. Its handler
-is called between any two steps of whatever runs. Inside the storage that would leave half of something. Inside a
-signal's receiver, a `__del__` or a callback of the garbage collector the exception would be swallowed, and the task run
-on for ever. So the handler looks at what it has interrupted, and tries again a moment later until that is the task's
-own.
+is called between any two steps of whatever runs. Inside the storage that would leave half of something, inside a
+signal's receiver or a `__del__` the exception would be swallowed and the task run on for ever. So the handler looks at
+what it has interrupted, and tries again a moment later until that is the task's own. Python swallows an exception in
+more places, such as the callback of a weak reference, which any step may call: it tells of that, and the limit is tried
+again too.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -58,16 +59,34 @@ def must_wait(frame: FrameType | None, caller: FrameType | None = None) -> bool:
     `caller`: the frame that calls the user's code, where that is not a task's body.
     """
     sheltered = tuple(_sheltered)
-    collecting = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
         if frame.f_code is BODY or frame is caller:  # perhaps inside the storage's or a signal's own frames
             return False
         module, name = frame.f_globals.get("__name__") or "", frame.f_code.co_name
         # A listener that waits for a bell is in no transaction, and may wait for long.
-        if name == "__del__" or frame.f_code in collecting or (name != "wait" and module.startswith(sheltered)):
+        if name == "__del__" or (name != "wait" and module.startswith(sheltered)):
             return True
         frame = frame.f_back
     return False
+
+
+class _Watched:
+    """Calls `again` where Python swallows `exc`, as it does in destructors and callbacks; once."""
+
+    def __init__(self, exc: BaseException, again: Callable[[], object]) -> None:
+        self._exc, self._again = exc, again
+        self._before, sys.unraisablehook = sys.unraisablehook, self
+
+    def __call__(self, unraisable: sys.UnraisableHookArgs, /) -> object:
+        if unraisable.exc_value is not self._exc:
+            return self._before(unraisable)
+        self.end()
+        return self._again()
+
+    def end(self) -> None:
+        """Watch no longer."""
+        if sys.unraisablehook is self:
+            sys.unraisablehook = self._before
 
 
 class SoftLimit:
@@ -75,6 +94,7 @@ class SoftLimit:
 
     _armed = False
     _caller: FrameType | None = None
+    _watched: _Watched | None = None
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -94,15 +114,23 @@ class SoftLimit:
         SoftLimit._armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, self._before)
+        if self._watched is not None:
+            self._watched.end()
 
     def _ring(self, _signum: int, frame: FrameType | None) -> None:
         if not SoftLimit._armed:
             return
         if must_wait(frame, self._caller):
-            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+            self._again()
             return
         SoftLimit._armed = False
-        raise self._exceeded()
+        exceeded = self._exceeded()
+        self._watched = _Watched(exceeded, self._again)
+        raise exceeded
+
+    def _again(self) -> None:
+        SoftLimit._armed = True
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
 
     def _exceeded(self) -> Exception:
         return SoftTimeLimitExceeded(self._seconds)
@@ -126,17 +154,28 @@ class StepLimit(SoftLimit):
         return StepTimeout(f"the step took longer than its timeout of {self._seconds:g} s")
 
 
+_watched: _Watched | None = None  # the limit of the last such signal
 _held_back_for: object = None  # the request of the task to which a signal's limit has still to be delivered
 
 
 def soft_limit_by_signal(signum: int, frame: FrameType | None) -> None:
     """A signal's handler: raises SoftTimeLimitExceeded in the task that runs (`revoke(signal="SIGUSR1")`)."""
-    global _held_back_for
+    global _held_back_for, _watched
     request, meant = context.current_request(), _held_back_for
     _held_back_for = None
     if request is None or meant not in (None, request):  # what it was meant for has just ended
         return
-    if not must_wait(frame):
-        raise SoftTimeLimitExceeded
+    if must_wait(frame):
+        _hold_back(request, signum)
+        return
+    if _watched is not None:
+        _watched.end()
+    exceeded = SoftTimeLimitExceeded()
+    _watched = _Watched(exceeded, lambda: _hold_back(request, signum))
+    raise exceeded
+
+
+def _hold_back(request: object, signum: int) -> None:
+    global _held_back_for
     _held_back_for = request
     threading.Timer(AGAIN_S, os.kill, (os.getpid(), signum)).start()
