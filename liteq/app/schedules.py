@@ -113,7 +113,8 @@ class Periodic:
         that it missed while no beat ran, "one" makes up one, "skip" none, "all" each; None: the setting
         `beat_catch_up` says.
 
-        Raises ImproperlyConfigured for a schedule of a class of one's own, which other programs could not compute.
+        Raises ImproperlyConfigured for a schedule of a class of one's own, which other programs could not compute;
+        TypeError for arguments that a workflow does not take.
         """
         config = {"schedule": schedule, "args": args, "kwargs": dict(kwargs or {}), "options": options}
         config |= {"overlap": overlap, "catch_up": catch_up}
@@ -122,6 +123,9 @@ class Periodic:
             config["options"] = {**task.options, **options}
         else:
             config["task"] = getattr(task, "name", task)
+        known: Any = self.app.tasks.get(config["task"])
+        if getattr(known, "is_workflow", False):
+            known.check_arguments(config["args"], config["kwargs"])
         entry, made = self.entry(name, config)
         if orjson.loads(entry.schedule)["kind"] == "custom":
             raise ImproperlyConfigured(f"{made!r} cannot be kept in the file: put this entry into beat_schedule")

@@ -42,8 +42,8 @@ class Sender(Protocol):
     ) -> Any:
         """Run `sig` in this process; an EagerResult or GroupResult."""
 
-    def result_of(self, node: Any) -> Any:
-        """The AsyncResult or GroupResult that stands for `node`."""
+    def result_of(self, node: Any, stands: Mapping[str, str] = ...) -> Any:
+        """The AsyncResult or GroupResult of `node`, or of the ids that stand for its own."""
 
 
 class App(Protocol):

@@ -10,7 +10,7 @@ from liteq.context import App, Request, enter, leave
 from liteq.exceptions import text_of
 from liteq.execution.execute import arguments, call_hook, tell_failure
 from liteq.execution.plan import ExceptionInfo, Plan
-from liteq.execution.shown import with_arguments
+from liteq.execution.shown import noun_of, with_arguments
 from liteq.message import Lease
 
 __all__ = ["tell_lost"]
@@ -23,7 +23,7 @@ def tell_lost(app: App, lease: Lease, exc: BaseException, hostname: str | None =
 
     Raises nothing but what is no Exception. Arguments that cannot be read are taken as none.
     """
-    logger.error("Task %s[%s] failed: %.1000s", lease.task, lease.id, text_of(exc))
+    logger.error("%s %s[%s] failed: %.1000s", noun_of(lease), lease.task, lease.id, text_of(exc))
     task = app.tasks.get(lease.task)
     if task is None:
         return

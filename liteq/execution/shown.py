@@ -1,4 +1,4 @@
-"""A lease's arguments for those who show them, and do not execute it."""
+"""A lease for those who show it, and do not execute it: its kind, its arguments."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import logging
 
 from liteq.context import App
 from liteq.exceptions import LiteqError
-from liteq.message import Lease
+from liteq.message import Flag, Lease
 from liteq.storage.payloads import NO_ARGUMENTS
 
-__all__ = ["with_arguments"]
+__all__ = ["noun_of", "with_arguments"]
 
 logger = logging.getLogger("liteq.execution")
+
+
+def noun_of(lease: Lease) -> str:
+    """The word for it in a line of the log: Task, Workflow, Step."""
+    if lease.flags & Flag.RUN:
+        return "Step" if lease.flags & Flag.STEP else "Workflow"
+    return "Task"
 
 
 def with_arguments(app: App, lease: Lease) -> Lease:

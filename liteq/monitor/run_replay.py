@@ -28,7 +28,7 @@ def compared(app: App, run: RunRecord) -> dict[str, Any]:
     }  # fmt: skip
     if not steps or run.is_step:
         return found
-    outcome = activate(app, _lease(run), hostname="replay", stop=lambda: True)
+    outcome = activate(app, _lease(run), hostname="replay", stop=lambda: True, told=False)
     if not isinstance(outcome, Park) or outcome.state != "stuck":
         return found
     error = decode_error(outcome.error) if outcome.error else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = ["ErrorDoc", "decode_error", "encode_error", "loaded_class", "rebuild"
 
 MAX_TEXT_BYTES = 64 * 1024
 _MAX_CAUSES = 8
+_MAX_MEMBERS = 20  # of a group, and of each in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class ErrorDoc:
     args: list[Any] = field(default_factory=list)
     traceback: str = ""
     cause: ErrorDoc | None = None
+    members: list[ErrorDoc] = field(default_factory=list)  # of a group
 
     @property
     def type_name(self) -> str:
@@ -53,8 +55,7 @@ def encode_error(exc: BaseException, traceback_text: str = "", *, max_traceback_
     The traceback, and the message, keep their head and their tail where they are longer than `max_traceback_bytes`.
     An argument without a JSON form, or longer than that, is kept as its repr.
     """
-    doc = _describe(exc, max_traceback_bytes)
-    doc["args"] = _arguments(exc, max_traceback_bytes)
+    doc = _whole(exc, max_traceback_bytes)
     doc["traceback"] = shorten(traceback_text, max_traceback_bytes)
     outer = doc
     for cause in _causes(exc):
@@ -73,6 +74,16 @@ def _describe(exc: BaseException, limit: int) -> dict[str, Any]:
         "module": shorten(str(kind.__module__), limit),
         "message": shorten(text_of(exc, str), limit),
     }
+
+
+def _whole(exc: BaseException, limit: int, depth: int = _MAX_CAUSES) -> dict[str, Any]:
+    doc = _describe(exc, limit)
+    if isinstance(exc, BaseExceptionGroup) and depth:
+        doc["args"] = [shorten(text_of(exc.message, str), limit)]
+        doc["members"] = [_whole(one, limit // _MAX_MEMBERS, depth - 1) for one in exc.exceptions[:_MAX_MEMBERS]]
+    else:
+        doc["args"] = _arguments(exc, limit)
+    return doc
 
 
 def _causes(exc: BaseException) -> Iterable[BaseException]:
@@ -135,6 +146,7 @@ def _doc(raw: dict[str, Any], depth: int) -> ErrorDoc:
         args=list(raw.get("args", ())),
         traceback=str(raw.get("traceback", "")),
         cause=_doc(cause, depth - 1) if isinstance(cause, dict) else None,
+        members=[_doc(one, depth - 1) for one in raw.get("members", ()) if depth],
     )
 
 
@@ -146,6 +158,8 @@ def rebuild(doc: ErrorDoc, extra_allowed: Iterable[type[BaseException]] = ()) ->
     """
     allowed = tuple(extra_allowed)
     kind = _allowed_class(doc, allowed)
+    if kind is not None and issubclass(kind, ExceptionGroup) and doc.members and len(doc.args) == 1:
+        doc = replace(doc, args=[doc.args[0], [rebuild(one, allowed) for one in doc.members]])
     exc = _construct(kind, doc) if kind is not None else None
     if exc is None:
         exc = RemoteError(doc.message, type_name=doc.type_name)

@@ -49,12 +49,15 @@ def meta_of_exception(exc: BaseException) -> dict[str, Any]:
 
 
 def _loaded(doc: ErrorDoc) -> list[type[Exception]]:
-    """The classes of `doc` and its causes that are imported here."""
+    """The classes of `doc`, its causes and its members that are imported here."""
     classes = []
-    inner: ErrorDoc | None = doc
-    while inner is not None:
+    todo = [doc]
+    while todo:
+        inner = todo.pop()
         found = loaded_class(inner)
         if found is not None:
             classes.append(found)
-        inner = inner.cause
+        todo += inner.members
+        if inner.cause is not None:
+            todo.append(inner.cause)
     return classes

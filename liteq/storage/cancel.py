@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from liteq.exceptions import TaskRevokedError
+from liteq.exceptions import RunCancelled, TaskRevokedError
 from liteq.message import Flag
 from liteq.serialization import encode_error
 from liteq.states import UNFINISHED, UNSTARTED, State, sql_list
@@ -17,7 +17,8 @@ from liteq.utils.records import NamedTuple
 __all__ = ["Revoked", "cancel", "purge", "revoke", "revoke_stamps", "revoked_ids", "revoked_stamps"]
 
 CANCEL = f"""
-UPDATE liteq_messages SET state = 'cancelled', error = :error, finished_ms = :now_ms
+UPDATE liteq_messages SET state = 'cancelled', finished_ms = :now_ms,
+       error = CASE WHEN flags & {Flag.RUN} <> 0 THEN :run_error ELSE :error END
  WHERE id = :id AND state IN {sql_list(UNSTARTED)} AND flags & {Flag.HISTORY} = 0
 RETURNING flags, group_id, awaits
 """
@@ -58,14 +59,14 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
     A message that has replaced itself is cancelled with its replacement. A run that has begun is asked to end: its
     clean-up is its own.
     """
-    error = encode_error(TaskRevokedError(reason))
+    error, run_error = encode_error(TaskRevokedError(reason)), encode_error(RunCancelled(reason))
     ends: list[End] = []
     running: list[str] = []
     todo = deque(ids)
     while todo:
         id_ = todo.popleft()
         before = [] if id_ in ids else tx.execute(BEFORE, {"id": id_})
-        rows = tx.execute(CANCEL, {"id": id_, "error": error, "now_ms": now_ms})
+        rows = tx.execute(CANCEL, {"id": id_, "error": error, "run_error": run_error, "now_ms": now_ms})
         for seq, state, flags in [] if rows else tx.execute(NOT_CANCELLED, (id_,)):
             if flags & Flag.RUN:
                 ask(tx, seq, "cancel", reason=reason, leased=state == State.LEASED, now_ms=now_ms)
@@ -73,7 +74,8 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
                 running.append(id_)
         for flags, group_id, awaits in rows:
             if flags & Flag.LINKED:
-                ends.append(End(id_, False, group_id, error, child=bool(flags & Flag.CHILD)))
+                told = run_error if flags & Flag.RUN else error
+                ends.append(End(id_, False, group_id, told, child=bool(flags & Flag.CHILD)))
             if flags & Flag.ALIAS and not flags & Flag.FOLLOWS:
                 todo.append(awaits)
         todo.extend(other for (other,) in before)

@@ -9,7 +9,7 @@ from liteq.storage.driver import Transaction
 from liteq.storage.steps import rows
 from liteq.storage.steps.wake import free_memo
 
-__all__ = ["cancel_children", "end_run"]
+__all__ = ["CANCELLED", "cancel_children", "end_run"]
 
 GEN = "SELECT gen, spawned FROM liteq_runs WHERE run = ?"
 CLOSE = "UPDATE liteq_runs SET asked = NULL, parked = NULL, now = NULL, need = NULL WHERE run = ?"
@@ -17,6 +17,7 @@ CLAIMS = "SELECT key FROM liteq_memo WHERE run = ? AND output IS NULL"
 DROP_CLAIM = "DELETE FROM liteq_memo WHERE key = ? AND output IS NULL"
 DROP_EVENTS = "DELETE FROM liteq_inbox WHERE run_id = ?"
 LEFT = "the run that had started it has ended"
+CANCELLED = "the run that had started it has cancelled it"
 
 
 def end_run(tx: Transaction, run: int, id_: str, *, now_ms: int) -> bool:
@@ -36,8 +37,8 @@ def end_run(tx: Transaction, run: int, id_: str, *, now_ms: int) -> bool:
     return woke
 
 
-def cancel_children(tx: Transaction, children: Iterable[str], *, now_ms: int) -> None:
+def cancel_children(tx: Transaction, children: Iterable[str], *, now_ms: int, reason: str = LEFT) -> None:
     """Cancel those that have not begun, and ask the others; tasks that run at the moment run to their end."""
     ids = list(children)
     if ids:
-        cancel(tx, ids, now_ms=now_ms, reason=LEFT)
+        cancel(tx, ids, now_ms=now_ms, reason=reason)

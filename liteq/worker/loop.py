@@ -21,6 +21,7 @@ from math import inf
 
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.execution.lines import LINES
+from liteq.execution.shown import noun_of
 from liteq.message import Lease, Outcome, Release
 from liteq.serialization import decode_error
 from liteq.storage import settle
@@ -315,7 +316,7 @@ class Consumer:
         if logger.isEnabledFor(logging.INFO):
             for lease in fresh:
                 about = {"task_name": lease.task, "task_id": lease.id}
-                logger.info("Task %s[%s] received", lease.task, lease.id, extra=about)
+                logger.info("%s %s[%s] received", noun_of(lease), lease.task, lease.id, extra=about)
         if self._events is not None:
             self._events.received(fresh)
         self.started_by_task.update([lease.task for lease in fresh])

@@ -14,7 +14,7 @@ from liteq import signals as announce
 from liteq.app.control.replies import stamps_of
 from liteq.context import App, Request
 from liteq.exceptions import TaskRevokedError
-from liteq.execution.shown import with_arguments
+from liteq.execution.shown import noun_of, with_arguments
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode_error, kind_of
 
@@ -86,7 +86,7 @@ def revoked_outcome(
 ) -> Cancel:
     """Cancelled, as `TaskRevokedError`; logged, and sent as the signal `task_revoked`."""
     reason = "terminated" if terminated else "expired" if expired else "revoked"
-    logger.info("Task %s[%s] %s", lease.task, lease.id, reason)
+    logger.info("%s %s[%s] %s", noun_of(lease), lease.task, lease.id, reason)
     if announce.task_revoked.receivers:
         lease = with_arguments(app, lease)
         args, kwargs = app.content.read(lease.payload) if kind_of(lease.payload) is None else ([], {})

@@ -6,7 +6,6 @@ message sent by name alone whose task is a workflow (`task.is_workflow`).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
@@ -30,6 +29,7 @@ from liteq.workflow.code import fingerprint_of
 from liteq.workflow.errors import document_of
 from liteq.workflow.frames import Leave
 from liteq.workflow.machine import Machine, cancelled
+from liteq.workflow.telling import tell_failed, tell_goes_on, tell_outcome, tell_returned
 
 __all__ = ["Limit", "Page", "activate"]
 
@@ -72,6 +72,7 @@ def activate(
     page: Page | None = None,
     stop: Callable[[], int] | None = None,
     limit: Limit | None = None,
+    told: bool = True,
 ) -> Outcome:
     """Execute `lease` as far as it goes in this process: until it ends, waits, or `stop()` is true after a step.
 
@@ -82,6 +83,7 @@ def activate(
     An Exception of the user's is an outcome and is not raised; SystemExit of a step is its failure. What else is no
     Exception ends the process, and is raised. `page` is told of each step before it begins. `limit`: how StepTimeout
     is raised inside a step that does not await; without it, by a timer of this module where the thread is the main one.
+    `told`: the log says that the run goes on, what it waits for, and how it ended; nothing of a mere comparison.
     """
     facts = RunFacts._make(lease.run) if lease.run is not None else NO_FACTS
     machine = Machine(app, lease, facts, page=page, stop=stop, limit=limit)
@@ -94,18 +96,22 @@ def activate(
     request = Request.from_lease(lease, body.args, body.kwargs, hostname)
     request._task = body.task
     request._workflow = body
+    machine.told = told
+    if told and lease.flags & Flag.HISTORY:
+        tell_goes_on(machine)
     token = context.enter(body.task, request)
     around = app.integrations.around_task()
     try:
         with nullcontext() if around is None or body.task is None else around(body.task, request):
-            return _outcome(machine, body)
+            outcome = _outcome(machine, body)
     finally:
         context.leave(token)
+    if told:
+        tell_outcome(machine, outcome)
+    return outcome
 
 
 NO_FACTS = RunFacts("", 0, 0, 0, None, None, "", None, 0, 0, 0)
-
-logger = logging.getLogger("liteq.workflow")
 
 
 def _body_of(machine: Machine, facts: RunFacts) -> Body:
@@ -222,8 +228,8 @@ def _failed(machine: Machine, exc: BaseException) -> Outcome:
     machine.flush()
     if isinstance(exc, (StorageError, LeaseLost)) and machine.outcome is exc:
         raise exc
-    name, id_ = machine.lease.task, machine.run_id
-    logger.error("Workflow %s[%s] failed: %s: %.1000s", name, id_, type(exc).__name__, exc, exc_info=exc)
+    if machine.told:
+        tell_failed(machine, exc)
     return DeadLetter(document_of(exc, machine.error_limit))
 
 
@@ -242,5 +248,6 @@ def _returned(machine: Machine, body: Body, value: Any) -> Outcome:
     except BadMessage as exc:
         return _failed(machine, exc)
     machine.flush()
-    logger.info("Workflow %s[%s] succeeded: %.200r", machine.lease.task, machine.run_id, value)
+    if machine.told:
+        tell_returned(machine, value)
     return Ack(data)

@@ -22,6 +22,7 @@ __all__ = ["AsyncContext", "actx"]
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+D = TypeVar("D")
 
 
 class AsyncContext(Common):
@@ -104,9 +105,9 @@ class AsyncContext(Common):
         return self._call("sleep_until()", waits.sleep_until, moment)
 
     @overload
-    def wait_event(
-        self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: type[T]
-    ) -> Call[T]: ...
+    def wait_event(self, name: str, *, timeout: Duration | None = None, type: type[T]) -> Call[T]: ...
+    @overload
+    def wait_event(self, name: str, *, timeout: Duration | None = None, default: D, type: type[T]) -> Call[T | D]: ...
     @overload
     def wait_event(
         self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: None = None

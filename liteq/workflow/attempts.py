@@ -26,7 +26,7 @@ IN_PLACE_MS = 1_000  # a shorter wait for the next attempt is a sleep of the pro
 class Attempts(StepFrame):
     """One call of a step that history does not answer: from attempt to attempt. It is the place of the step's code."""
 
-    __slots__ = ("args", "kwargs", "memo", "scope")
+    __slots__ = ("args", "kwargs", "memo", "patience", "scope")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Attempts(StepFrame):
         self.key = scope.given
         self.attempt = 1 if row is None else row.attempts + 1
         self.memo: tuple[str, int | None] | None = None
+        self.patience: float | None = None  # until when it waits here for a result that another run computes
 
     def go_on(self, row: StepRow) -> None:
         """Take up a call of which attempts have failed: raise its last error where there is none left, or wait."""

@@ -97,13 +97,21 @@ class Body:
         return None
 
     def send_signature(self, sig: Any) -> Any:
-        """A canvas that the body itself sends: recorded. Else None."""
+        """A canvas that is sent here: recorded, in the body; in a step's transaction, a part of that. Else None."""
         frame = here()
-        if not isinstance(frame, Scope):
-            return None
-        from liteq.workflow.effects import send_canvas
+        if isinstance(frame, Scope):
+            from liteq.workflow.effects import send_canvas
 
-        return send_canvas(frame, sig)
+            return send_canvas(frame, sig)
+        transaction = getattr(frame, "transaction", None)
+        if transaction is not None and hasattr(transaction, "enqueue"):
+            from liteq.sending.compile import compile_signature
+
+            app, lease = self.machine.app, self.machine.lease
+            compiled = compile_signature(sig, app.publisher, root_id=lease.root_id or lease.id, parent_id=lease.id)
+            ids = transaction.enqueue(compiled.batch, again=compiled.chosen)
+            return app.sender.result_of(compiled.node, compiled.batch.stands(ids))
+        return None
 
     def refuse_sending(self, what: str) -> None:
         """Raise WorkflowError where the body itself sends in a way that is not recorded."""

@@ -27,6 +27,7 @@ __all__ = ["Common", "Context", "ctx"]
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+D = TypeVar("D")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -227,7 +228,9 @@ class Context(Common):
         waits.sleep_until(self._body("sleep_until()"), moment)
 
     @overload
-    def wait_event(self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: type[T]) -> T: ...
+    def wait_event(self, name: str, *, timeout: Duration | None = None, type: type[T]) -> T: ...
+    @overload
+    def wait_event(self, name: str, *, timeout: Duration | None = None, default: D, type: type[T]) -> T | D: ...
     @overload
     def wait_event(
         self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: None = None

@@ -8,7 +8,7 @@ from math import isfinite
 
 from liteq.policy.times import LONGEST_S
 
-__all__ = ["Duration", "seconds", "to_span_ms"]
+__all__ = ["Duration", "limit_ms", "limit_s", "seconds", "to_span_ms"]
 
 Duration = float | timedelta | str
 
@@ -32,6 +32,20 @@ def seconds(duration: Duration, what: str = "a duration") -> float:
     if not isfinite(duration) or not 0 <= duration <= LONGEST_S:
         raise ValueError(f"{what} is from 0 to a thousand years, not {duration!r}")
     return float(duration)
+
+
+def limit_s(duration: Duration, what: str) -> float:
+    """`duration` in seconds, of which there are some: at a limit of 0 nothing could ever be in time."""
+    found = seconds(duration, what)
+    if not found:
+        raise ValueError(f"{what} is longer than 0; leave it out for no limit")
+    return found
+
+
+def limit_ms(duration: Duration, what: str) -> int:
+    """As `limit_s`, in whole milliseconds, rounded up."""
+    limit_s(duration, what)
+    return to_span_ms(duration, what)
 
 
 def to_span_ms(duration: Duration, what: str = "a duration") -> int:

@@ -19,7 +19,7 @@ from liteq.storage.runs.starting import check_conflict
 from liteq.utils.misspelt import suggesting, unexpected
 from liteq.utils.names import checked_id, checked_name, checked_priority
 from liteq.workflow.codec import Codec, hash_of
-from liteq.workflow.duration import Duration, seconds, to_span_ms
+from liteq.workflow.duration import Duration, limit_ms, seconds
 from liteq.workflow.frames import here
 from liteq.workflow.lint import warn_of
 from liteq.workflow.step import refuse_generator
@@ -117,7 +117,7 @@ class Workflow(_AsATask, Generic[P, R]):
         self.queue = None if queue is None else checked_name(queue, "a queue's name")
         self.priority = checked_priority(priority)
         self.timeout = timeout
-        timeout_ms = None if timeout is None else to_span_ms(timeout, f"the timeout of workflow {name!r}")
+        timeout_ms = None if timeout is None else limit_ms(timeout, f"the timeout of workflow {name!r}")
         if max_concurrency is not None and (isinstance(max_concurrency, bool) or max_concurrency < 1):
             raise ValueError(f"workflow {name!r}: max_concurrency is a whole number from 1, not {max_concurrency!r}")
         self.max_concurrency = max_concurrency

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from liteq.exceptions import WorkflowError
 from liteq.message import StepRow
@@ -13,11 +13,12 @@ from liteq.workflow.frames import here
 from liteq.workflow.machine import Machine, Place
 
 if TYPE_CHECKING:
+    from liteq.workflow.calls import Call
     from liteq.workflow.scope import Scope
 
 __all__ = ["AsyncHandle", "Failure", "Handle"]
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)  # a list of handles of several kinds goes into one race
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Failure:
     error: Exception
 
 
-class Handle(Generic[R]):
+class Handle(Generic[R_co]):
     """A call that runs in the pool, or something else that is awaited. Of the run that made it, in this activation."""
 
     def __init__(self, machine: Machine, place: Place, id: str | None, form: Form | None, what: str) -> None:
@@ -52,7 +53,7 @@ class Handle(Generic[R]):
 
         return is_done(self._scope("handle.done"), self)
 
-    def result(self) -> R:
+    def result(self) -> R_co:
         """Wait for its end: its result. Raises its exception."""
         from liteq.workflow.children import result_of
 
@@ -64,7 +65,7 @@ class Handle(Generic[R]):
 
         cancel(self._scope("handle.cancel()"), [self])
 
-    def outcome(self, row: StepRow) -> R:
+    def outcome(self, row: StepRow) -> R_co:
         """The result that `row`, which has ended, holds. Raises its exception."""
         if row.error is not None:
             raise raised_of(row.error)
@@ -82,17 +83,17 @@ class Handle(Generic[R]):
         return frame  # type: ignore[no-any-return]
 
 
-class AsyncHandle(Handle[R]):
+class AsyncHandle(Handle[R_co]):
     """As `Handle`, of an async body: `await handle.result()`."""
 
-    def result(self) -> Any:
+    def result(self) -> Call[R_co]:  # type: ignore[override]
         """Wait for its end; to be awaited."""
         from liteq.workflow.calls import called
         from liteq.workflow.children import result_of
 
         return called(self._machine, result_of, self._scope("handle.result()"), self)
 
-    def cancel(self) -> Any:
+    def cancel(self) -> Call[None]:  # type: ignore[override]
         """Cancel it, if it has not ended; to be awaited."""
         from liteq.workflow.calls import called
         from liteq.workflow.children import cancel

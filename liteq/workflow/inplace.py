@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from liteq.clock import FakeClock
 from liteq.exceptions import TimeoutError, WorkflowError
+from liteq.serialization import decode
 from liteq.storage.storage import Storage, open_storage
 from liteq.utils.misspelt import LIKELY, nearest
 from liteq.workflow.drain import Drain
 from liteq.workflow.duration import Duration, to_span_ms
 from liteq.workflow.errors import raised_of
 from liteq.workflow.run import ENDED, Run
+from liteq.workflow.views import Chunk
 
 if TYPE_CHECKING:
     from liteq.context import App
@@ -166,6 +168,19 @@ class BenchRun(Run[R]):
         return self._value(record)
 
     get = result
+
+    def stream(self, name: str, after: int = 0) -> Iterator[Chunk]:
+        """The chunks of a stream. Raises TimeoutError behind the last one, where the run has not ended."""
+        runs = self._runs("stream()")
+        while True:
+            chunks, ended = runs.chunks(self.id, name, after=after)
+            for chunk in chunks:
+                after = chunk.offset
+                yield Chunk(chunk.offset, chunk.attempt, decode(chunk.data))
+            if ended and not chunks:
+                return
+            if not chunks:
+                self.result()  # says what it waits for
 
     def wait_state(self, key: str, timeout: float | None = None) -> Any:
         """The value of `key`. Raises TimeoutError where it is not set yet."""

@@ -24,7 +24,7 @@ from liteq.workflow.calls import Pend
 from liteq.workflow.frames import Leave, enter, here, leave
 from liteq.workflow.machine import Machine, Wait
 from liteq.workflow.scope import Scope
-from liteq.workflow.special import MISSING, recalled
+from liteq.workflow.special import LOOK_S, MISSING, WAITING, look_up
 
 __all__ = ["run_attempts", "run_body", "waiting"]
 
@@ -122,9 +122,7 @@ def run_body(machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any, A
 
     Under a running loop (a test that is async itself) it runs in a thread of its own.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if asyncio._get_running_loop() is None:  # asked without an exception, which would be the context of the body's own
         return _run_on(kept_loop(), machine, scope, make)
     with ThreadPoolExecutor(1, thread_name_prefix="liteq-workflow") as pool:
         return pool.submit(contextvars.copy_context().run, _run_aside, machine, scope, make).result()
@@ -250,7 +248,10 @@ async def _attempt(call: Attempts) -> Any:
     limit = asyncio.timeout(step.timeout_s)
     try:
         if step.is_memo:
-            found = recalled(call)
+            found = look_up(call)
+            while found is WAITING:
+                await asyncio.sleep(LOOK_S)
+                found = look_up(call)
             if found is not MISSING:
                 return (found,)
         async with limit:

@@ -64,6 +64,7 @@ class Machine:
         self.lease = lease
         self.run_id = lease.id
         self.facts = facts
+        self.told = True  # the log tells of it
         self.hold = Hold(lease.seq, lease.token, facts.gen)
         self.runs = app.storage.runs
         self.now_ms = app.clock.now_ms

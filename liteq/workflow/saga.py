@@ -26,6 +26,8 @@ class Saga:
 
     def add(self, fn: Any, *args: Any, **kwargs: Any) -> None:
         """Have `fn` called with these, as a step, if the block fails or is cancelled later on."""
+        if not callable(fn):
+            raise TypeError(f"saga.add() takes a function or a step, and its arguments, not {fn!r}")
         self._added.append((fn, args, kwargs))
 
     def __enter__(self) -> Self:

@@ -192,6 +192,8 @@ class Scope:
     def patched(self, id_: str) -> bool:
         machine = self.machine
         machine.check()
+        if not id_:
+            raise ValueError(f"a patch has an id, not {id_!r}")
         if id_ in machine.unpatched:
             return False
         if not self.decide(id_, value=True):

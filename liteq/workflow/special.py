@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from liteq.workflow.attempts import Attempts
     from liteq.workflow.step import Step
 
-__all__ = ["memo_key_of", "recalled", "run_special"]
+__all__ = ["LOOK_S", "MISSING", "WAITING", "look_up", "memo_key_of", "run_special"]
 
 PATIENCE_S = 0.25  # for a result that another run computes, before the run suspends
 MEMO_DUE_MS = 30_000  # until it looks again of itself
 LOOK_S = 0.02
 
 MISSING = object()
+WAITING = object()
 
 
 def run_special(call: Attempts) -> Any:
@@ -65,19 +66,26 @@ def memo_key_of(step: Step[Any, Any], args: Any, kwargs: Any) -> str:
 
 def recalled(call: Attempts) -> Any:
     """The result that the memo holds; MISSING where this run is to compute it. Waits while another one does."""
+    while (found := look_up(call)) is WAITING:
+        time.sleep(LOOK_S)
+    return found
+
+
+def look_up(call: Attempts) -> Any:
+    """As `recalled`, but WAITING while another run computes it: to be called again after LOOK_S."""
     machine, step = call.machine, call.step
     key = memo_key_of(step, call.args, call.kwargs)
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        taken = machine.reading(lambda: machine.runs.memo(machine.hold, key, step.name))
-        if taken.output is not None:
-            return remembered(call, taken.output)
-        if taken.mine:
-            call.memo = (key, step.memo_ms)
-            return MISSING
-        if time.monotonic() >= until or not machine.sleeps_here:
-            await_memo(call, key)
-        time.sleep(LOOK_S)
+    taken = machine.reading(lambda: machine.runs.memo(machine.hold, key, step.name))
+    if taken.output is not None:
+        return remembered(call, taken.output)
+    if taken.mine:
+        call.memo = (key, step.memo_ms)
+        return MISSING
+    now = time.monotonic()
+    call.patience = call.patience or now + PATIENCE_S
+    if now >= call.patience or not machine.sleeps_here:
+        await_memo(call, key)
+    return WAITING
 
 
 def remembered(call: Attempts, output: bytes) -> Any:
@@ -106,6 +114,7 @@ class QueueTransaction:
         self._inner = inner
         self.emit = inner.emit
         self.enqueue = inner.enqueue
+        self.start = inner.start
         self.checkpoint = inner.checkpoint
 
     def execute(self, sql: str, params: Any = ()) -> list[tuple[Any, ...]]:

@@ -36,7 +36,9 @@ def start_run(flow: Workflow[Any, Any], args: Sequence[Any], kwargs: Mapping[str
 
         return start_eagerly(flow, args, kwargs)
     message = flow.message(args, kwargs, id_=flow.new_id())
-    started = app.storage.runs.start(message, on_conflict=asked.on_conflict, event=flow.event_of())
+    transaction = getattr(frame, "transaction", None)  # of a step in the queue's file: the run belongs to its commit
+    runs: Any = transaction if hasattr(transaction, "start") else app.storage.runs
+    started = runs.start(message, on_conflict=asked.on_conflict, event=flow.event_of())
     run: Run[Any] = Run(app, started.id, flow)
     running = context.current_request()
     if running is not None:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from liteq.exceptions import BadMessage, StepTimeout, WorkflowError
-from liteq.utils.misspelt import suggesting, unexpected
+from liteq.utils.misspelt import suggesting
 from liteq.utils.names import checked_name, checked_priority
 from liteq.workflow.codec import Codec, Form
-from liteq.workflow.duration import Duration, seconds, to_span_ms
+from liteq.workflow.duration import Duration, limit_s, seconds, to_span_ms
 from liteq.workflow.frames import here
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ R = TypeVar("R")
 Backoff = float | tuple[float, float] | Callable[[int], float]
 Errors = type[Exception] | tuple[type[Exception], ...]
 
-OF_A_CALL = frozenset({"key", "retries", "backoff", "timeout", "queue", "priority"})
+KEEP: Any = object()  # of an option that is not given for a call
 LONGEST_TX_S = 5.0  # a transaction holds the file's write lock
 
 
@@ -78,14 +78,12 @@ class Step(Generic[P, R]):
         key: str | None = None,
         priority: int | None = None,
     ) -> None:
-        if not is_count(retries):
-            raise ValueError(f"{self.what}: retries is a whole number from 0, not {retries!r}")
         if tx and self.is_async:
             raise WorkflowError(f"{self.what}: tx= is for a `def` step: a transaction is held by one thread, and short")
-        self.retries = retries
+        self.retries = _checked_retries(retries, self.what)
         self.backoff = _checked_backoff(backoff, self.what)
         self.retry_on, self.give_up_on = _classes(retry_on, self.what), _classes(give_up_on, self.what)
-        timeout_s = None if timeout is None else seconds(timeout, f"the timeout of {self.what}")
+        timeout_s = None if timeout is None else limit_s(timeout, f"the timeout of {self.what}")
         self.timeout_s = min(timeout_s or LONGEST_TX_S, LONGEST_TX_S) if tx else timeout_s
         self.memo_ms = None if memo is None or isinstance(memo, bool) else to_span_ms(memo, f"the memo of {self.what}")
         self.is_memo = memo is not None and memo is not False
@@ -110,28 +108,37 @@ class Step(Generic[P, R]):
             return self.function(*args, **kwargs)
         return frame.call_step(self, args, kwargs)  # type: ignore[no-any-return]
 
-    def options(self, **options: Any) -> Step[P, R]:
+    @suggesting
+    def options(
+        self,
+        *,
+        key: str | None = KEEP,
+        retries: int = KEEP,
+        backoff: Backoff = KEEP,
+        timeout: Duration | None = KEEP,
+        queue: str | None = KEEP,
+        priority: int | None = KEEP,
+    ) -> Step[P, R]:
         """The same step with other options for a call: `charge.options(key="c1", timeout="5s")(order)`.
 
-        key: a name of one's own in the run, which makes the call independent of the order of calls; retries, backoff,
-        timeout, queue, priority. Raises TypeError for any other.
+        key: a name of one's own in the run, which makes the call independent of the order of calls. The others are as
+        those of `@app.step`; what is not given stays. Raises TypeError and ValueError as that does.
         """
-        if not options.keys() <= OF_A_CALL:
-            raise unexpected(f"{self.what}.options()", options.keys() - OF_A_CALL, OF_A_CALL)
         other: Step[P, R] = object.__new__(Step)
         other.__dict__.update(self.__dict__)
-        other.retries = options.get("retries", self.retries)
-        if "backoff" in options:
-            other.backoff = _checked_backoff(options["backoff"], self.what)
-        if "timeout" in options:
-            timeout = options["timeout"]
-            other.timeout_s = None if timeout is None else seconds(timeout, f"the timeout of {self.what}")
-        if "key" in options:
-            other.key = None if options["key"] is None else checked_name(options["key"], "a step's key")
-        if "queue" in options:
-            other.queue = options["queue"]
-        if "priority" in options:
-            other.priority = options["priority"]
+        if retries is not KEEP:
+            other.retries = _checked_retries(retries, self.what)
+        if backoff is not KEEP:
+            other.backoff = _checked_backoff(backoff, self.what)
+        if timeout is not KEEP:
+            timeout_s = None if timeout is None else limit_s(timeout, f"the timeout of {self.what}")
+            other.timeout_s = min(timeout_s or LONGEST_TX_S, LONGEST_TX_S) if self.tx else timeout_s
+        if key is not KEEP:
+            other.key = None if key is None else checked_name(key, "a step's key")
+        if queue is not KEEP:
+            other.queue = None if queue is None else checked_name(queue, "a queue's name")
+        if priority is not KEEP:
+            other.priority = None if priority is None else checked_priority(priority)
         other.is_simple = other.timeout_s is None and not other.is_memo and not other.tx
         return other
 
@@ -168,6 +175,12 @@ class Step(Generic[P, R]):
 
     def __reduce__(self) -> Any:
         raise TypeError(f"{self.what} is not sent to another process: import it there")
+
+
+def _checked_retries(retries: Any, what: str) -> int:
+    if not is_count(retries):
+        raise ValueError(f"{what}: retries is a whole number from 0, not {retries!r}")
+    return retries  # type: ignore[no-any-return]
 
 
 def is_count(number: Any) -> bool:

@@ -12,6 +12,7 @@ from liteq.clock import from_ms, to_ms
 from liteq.exceptions import ApprovalTimeout, EventTimeout
 from liteq.message import StepRow
 from liteq.serialization import decode, encode
+from liteq.utils.names import checked_name
 from liteq.workflow.codec import Form
 from liteq.workflow.duration import Duration, to_span_ms
 from liteq.workflow.frames import enter, leave
@@ -99,6 +100,7 @@ def wait_event(
 
 def event_row(scope: Scope, name: str, timeout: Duration | None) -> tuple[Place, StepRow]:
     """The place of a wait for an event, and its row: of history, taken from the inbox, or new and open."""
+    name = checked_name(name, "an event's name")
     span_ms = None if timeout is None else to_span_ms(timeout, f"the timeout of the event {name!r}")
     place, row = scope.place("event", name)
     if row is not None:
@@ -145,6 +147,8 @@ def approval(
     remind: Duration | None = None,
 ) -> Approval:
     """A person's decision: ask for it, and wait."""
+    if not title.strip():
+        raise ValueError(f"an approval has a title, by which it is decided, not {title!r}")
     span_ms = None if timeout is None else to_span_ms(timeout, f"the timeout of the approval {title!r}")
     remind_ms = None if remind is None else to_span_ms(remind, f"the reminder of the approval {title!r}")
     place, row = scope.place("approval", title)

@@ -1356,6 +1356,16 @@ MUTANTS = [
         "../integration/test_workflow_memo_tx.py::test_a_step_in_a_database_of_ones_own_has_its_effect_once",
     ),
     without(
+        "a run that a transactional step starts belongs to its commit", "liteq/workflow/starting.py",
+        'transaction if hasattr(transaction, "start") else app.storage.runs', "app.storage.runs",
+        "../integration/test_workflow_memo_tx.py::test_what_a_transactional_step_sends_belongs_to_its_commit",
+    ),
+    without(
+        "an async body goes on while another run computes a memo", "liteq/workflow/loop.py",
+        "                await asyncio.sleep(LOOK_S)", "                __import__('time').sleep(LOOK_S)",
+        "../integration/test_workflow_memo_tx.py::test_an_async_body_goes_on_while_another_run_computes",
+    ),
+    without(
         "each branch of an async body has places of its own", "liteq/workflow/loop.py",
         "        context.run(enter, frame.branch())\n", "",
         "../integration/test_workflow_async.py::test_branches_with_random_delays_replay_the_same",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 
 import pytest
 
-from liteq.exceptions import StepTimeout, WorkflowError
+from liteq import LiteQ
+from liteq.exceptions import RunNotFound, StepTimeout, WorkflowError
+from liteq.message import Ack
 from liteq.workflow import ctx
 from tests.integration.runs import Killed, Worker, killed_at, new_app
 
@@ -81,6 +85,43 @@ def test_a_transactional_step_that_fails_leaves_nothing(app, worker):
         run.result(0)
     assert rows_of(app) == []
     assert run.steps()[1].attempts == 3
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_a_transactional_step_sends_belongs_to_its_commit(app, worker, fails):
+    @app.task(name="plus")
+    def plus(a: int, b: int) -> int:
+        return a + b
+
+    @app.workflow(name="other")
+    def other(n: int) -> int:
+        return n
+
+    sent = []
+
+    @app.step(name="sends", tx=True)
+    def sends() -> None:
+        ctx.tx.execute("CREATE TABLE IF NOT EXISTS stock (n INTEGER)")
+        other.options(id="other").start(3)
+        sent.append((plus.s(1, 2) | plus.s(3)).apply_async())
+        if fails:
+            raise ValueError("no")
+
+    @app.workflow(name="flow")
+    def flow() -> None:
+        sends()
+
+    run = flow.start()
+    worker.run()
+    if fails:
+        assert run.status == "failed"
+        with pytest.raises(RunNotFound):
+            app.Run("other").info()
+        assert app.storage.reader.find(sent[0].id) is None
+    else:
+        assert run.result(0) is None
+        assert app.Run("other").result(0) == 3
+        assert sent[0].get(timeout=0) == 6
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -254,3 +295,42 @@ def test_a_step_whose_process_was_killed_at_its_timeout_fails_where_no_attempt_i
     worker.run()
     with pytest.raises(StepTimeout, match="killed"):
         run.result(0)
+
+
+def test_an_async_body_goes_on_while_another_run_computes(tmp_path):
+    """Its other branch is what the other run waits for: a loop that stood still would end in a suspension."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    with LiteQ("wf", broker=f"sqlite:///{tmp_path}/queue.db", durability="relaxed", set_as_current=False) as app:
+
+        @app.step(name="dear", memo=True)
+        async def dear() -> str:
+            begun.set()
+            may_end.wait(20)
+            return "paid"
+
+        @app.step(name="free")
+        async def free() -> None:
+            may_end.set()
+
+        @app.workflow(name="first")
+        async def first() -> str:
+            return await dear()
+
+        @app.workflow(name="second")
+        async def second() -> str:
+            answer, _ = await asyncio.gather(dear(), free())
+            return answer
+
+        first.start()
+        worker = Worker(app)
+        other = threading.Thread(target=worker.turn)
+        other.start()
+        assert begun.wait(20)
+        run = second.start()
+        lease = worker.claim()
+        outcome = worker.execute(lease)
+        other.join()
+        assert isinstance(outcome, Ack), "in its first activation"
+        worker.app.storage.settle([(lease, outcome)])
+        assert run.result(0) == "paid"

@@ -145,6 +145,7 @@ def test_a_cancel_while_it_waits_runs_the_compensations(app, worker, did):
     worker.run()
     assert did == [1, 2, 3, -3, -2, -1]
     assert run.status == "cancelled"
+    assert [step.status for step in run.steps() if step.kind == "sleep"] == ["cancelled"], "nobody waits any more"
     with pytest.raises(RunCancelled, match="changed my mind"):
         run.result(0)
 

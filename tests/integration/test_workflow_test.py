@@ -56,6 +56,13 @@ def drifting() -> float:
     return ctx.run(abs, next(counter))
 
 
+@app.workflow
+def tells() -> None:
+    ctx.emit("news", 1)
+    ctx.wait_event("more")
+    ctx.emit("news", 2)
+
+
 def test_a_year_takes_no_time():
     with WorkflowTest(app) as t:
         t.mock("charge", side_effect=lambda amount: f"paid {amount}")
@@ -166,3 +173,14 @@ def test_an_async_test_runs_async_workflows():
             return t.run(slowly, 9)
 
     assert asyncio.run(test()) == 9
+
+
+def test_a_stream_of_a_run_that_waits_ends_with_what_it_waits_for():
+    with WorkflowTest(app) as t:
+        run = t.start(tells)
+        chunks = run.stream("news")
+        assert next(chunks).data == 1
+        with pytest.raises(TimeoutError, match=r"waits \(event more"):
+            next(chunks)
+        run.send("more")
+        assert [chunk.data for chunk in run.stream("news")] == [1, 2]

@@ -46,6 +46,8 @@ def flow(order: Order, n: int = 0) -> str:
     assert_type(ctx.map(double, [1, 2]), list[int])
     assert_type(ctx.run(len, "abc"), int)
     assert_type(ctx.wait_event("go", type=Order), Order)
+    assert_type(ctx.wait_event("go", type=Order, timeout="1d", default=None), Order | None)
+    ctx.race([ctx.spawn(double, 1), ctx.spawn(charge, order, "k"), ctx.timer("1d"), ctx.event("go")])
     assert_type(ctx.approval("ok?"), Approval)
     return "done"
 
@@ -57,6 +59,9 @@ async def slow(n: int) -> float:
     assert_type(await actx.run(len, "abc"), int)
     handle = await actx.spawn(double, 2)
     assert_type(await actx.gather([handle]), list[int])
+    assert_type(await handle.result(), int)
+    await actx.race([handle, actx.timer("1d"), actx.event("go")])
+    assert_type(await actx.wait_event("go", type=Order, timeout="1d", default=None), Order | None)
     return 1.0
 
 
@@ -92,5 +97,7 @@ flow.start(Order(1), m=1)  # type: ignore[call-arg]
 flow.options(idd="a")  # type: ignore[call-arg]
 flow.options(on_conflict="no")  # type: ignore[arg-type]
 slow.start("x")  # type: ignore[call-overload]
+charge.options(retires=3)  # type: ignore[call-arg]
+charge.options(timeout=Order(1))  # type: ignore[arg-type]
 charge(1, "k")  # type: ignore[arg-type]
 app.step(retires=3)  # type: ignore[call-overload]

@@ -15,7 +15,8 @@ from liteq.storage import event_log as _event_log
 from liteq.storage.driver import Bell, Driver, Promise, Row, Transaction
 from liteq.storage.runs import executing as _executing
 from liteq.storage.runs import showing as _showing
-from liteq.storage.runs.records import Asked
+from liteq.storage.runs import starting as _starting
+from liteq.storage.runs.records import Asked, Started
 
 __all__ = ["StepTransaction"]
 
@@ -80,6 +81,16 @@ class StepTransaction:
             _event_log.write(tx, events, now_ms=now_ms)
         self._bells.add(Bell.WORK)
         return ids
+
+    def start(self, message: Message, *, on_conflict: str = "fail", event: tuple[str, bytes] | None = None) -> Started:
+        """As `Runs.start`, as a part of this transaction."""
+        events = self._events_of([message])
+        tx, now_ms = self._begun(), self._clock.now_ms()
+        started = _starting.start(tx, message, on_conflict=on_conflict, event=event, now_ms=now_ms)
+        if events and started.new:
+            _event_log.write(tx, events, now_ms=now_ms)
+        self._bells.add(Bell.WORK)
+        return started
 
     def emit(self, stream: str, step: StepRow, chunks: Sequence[bytes], attempt: int | None = None) -> int:
         """As `Runs.emit`, as a part of this transaction."""

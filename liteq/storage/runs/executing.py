@@ -14,7 +14,7 @@ from liteq.message import Batch, Flag, Hold, Message, StepRow
 from liteq.serialization import encode_error
 from liteq.states import UNFINISHED, sql_list
 from liteq.storage.driver import LOCK, Driver, Transaction
-from liteq.storage.endings import cancel_children
+from liteq.storage.endings import CANCELLED, cancel_children
 from liteq.storage.enqueue import place
 from liteq.storage.payloads import INLINE_BYTES
 from liteq.storage.runs.records import Asked
@@ -213,7 +213,7 @@ def cancel_places(tx: Transaction, hold: Hold, places: Iterable[tuple[str, int]]
     held = hold_on(tx, hold)
     places = list(places)
     ids = [child for place_ in places for (child,) in tx.execute(CHILD_AT, (hold.run, hold.gen, *place_))]
-    cancel_children(tx, ids, now_ms=now_ms)
+    cancel_children(tx, ids, now_ms=now_ms, reason=CANCELLED)
     for place_ in places:
         step = rows.read_one(tx, hold.run, hold.gen, *place_)
         if step is not None and step.child is None and step.kind in ("event", "timer"):

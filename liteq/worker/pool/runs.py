@@ -10,8 +10,7 @@ from typing import Any
 
 from liteq.context import App
 from liteq.exceptions import LeaseLost, StepTimeout, StorageError, WorkerLostError
-from liteq.execution.lines import LINES
-from liteq.message import Ack, Flag, Lease, Outcome, Park, Release, StepRow, Suspend
+from liteq.message import Flag, Lease, Outcome, Park, Release, StepRow, Suspend
 from liteq.serialization import encode_error
 from liteq.worker.pool.limits import SoftLimit, StepLimit, hold_back_in
 from liteq.worker.pool.page import Page, StepNow
@@ -72,8 +71,6 @@ class Runs:
             page.clear()
         if type(outcome) is Park and outcome.state == "stuck":
             outcome.fingerprint = outcome.fingerprint or fingerprint_of(self._app)
-        elif type(outcome) is Ack and LINES.may():
-            logger.info("Workflow %s[%s] succeeded", lease.task, lease.id)
         return outcome, time.perf_counter() - begun
 
     def _activate(self, lease: Lease, page: Page) -> Outcome:
