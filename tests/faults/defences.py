@@ -628,7 +628,7 @@ MUTANTS = [
         "test_versions.py::test_a_running_older_worker_hands_over_to_this_one",
     ),
     without(
-        "a migration keeps what rows stand for", "liteq/storage/sqlite/migrations/0003_rates_and_events.sql",
+        "a migration keeps what rows stand for", "liteq/storage/sqlite/migrations/0004_plain_indexes.sql",
         "CREATE UNIQUE INDEX liteq_messages_unique", "CREATE INDEX liteq_messages_unique",
         "test_versions.py::test_a_file_of_an_older_one_is_migrated_with_live_rows_in_every_state",
     ),
