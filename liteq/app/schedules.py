@@ -27,7 +27,7 @@ from liteq.sending.compile import compile_signature
 from liteq.sending.options import OF_A_CALL, check_options
 from liteq.serialization import decode, encode
 from liteq.storage.periodic import Entry, ScheduleRecord
-from liteq.utils.misspelt import unexpected
+from liteq.utils.misspelt import nearest, unexpected
 
 __all__ = ["Periodic", "due_ms", "run_id"]
 
@@ -210,7 +210,9 @@ class Periodic:
     def _find(self, name: str) -> ScheduleRecord:
         record: ScheduleRecord | None = self.app.storage.schedules.find(name)
         if record is None:
-            raise KeyError(name)
+            near = nearest(name, [one.name for one in self.app.storage.schedules.all()])
+            meant = f"the nearest name is {near!r}" if near else "`liteq schedules list` shows what there is"
+            raise KeyError(f"there is no schedule {name!r}; {meant}")
         return record
 
     def _now(self) -> datetime:

@@ -709,6 +709,9 @@ def test_a_fork_keeps_the_steps_before_and_leaves_the_original(flow: Flow) -> No
     assert flow.status() == "failed"
     with pytest.raises(RunConflict):
         flow.storage.runs.fork("r", 2, new="f")
+    with pytest.raises(ValueError, match="no step 99 of 'r': it has 3; to keep them all, name 4"):
+        flow.storage.runs.fork("r", 99, new="g")
+    assert flow.storage.runs.find("g") is None
 
 
 def test_a_rewound_run_goes_on_behind_the_steps_before(flow: Flow) -> None:

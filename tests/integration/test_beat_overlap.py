@@ -194,7 +194,7 @@ def test_a_backfill_refuses_bad_times(app):
         app.schedules.backfill("ten", datetime(2026, 1, 1), at(9))
     with pytest.raises(ValueError, match="more than 10,000 times there: take a part"):
         app.schedules.backfill("ten", datetime(2020, 1, 1, tzinfo=UTC), at(9))
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="no schedule 'tne'; the nearest name is 'ten'"):
         app.schedules.backfill("tne", at(8), at(9))
     assert states(app) == {}
 

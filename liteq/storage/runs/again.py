@@ -68,7 +68,7 @@ def in_order(steps: Iterable[StepRow]) -> list[StepRow]:
 
 def _behind(tx: Transaction, run: Found, before: int) -> tuple[list[StepRow], list[StepRow]]:
     """The steps of the present generation before number `before`, and the others."""
-    steps = in_order(rows.read(tx, run.seq, run.gen))
+    steps, number = in_order(rows.read(tx, run.seq, run.gen)), before
     if run.gen:
         first = int(tx.execute(EARLIER, (run.seq, run.gen))[0][0])
         if before <= first:
@@ -79,6 +79,9 @@ def _behind(tx: Transaction, run: Found, before: int) -> tuple[list[StepRow], li
         before -= first
     if before < 1:
         raise ValueError(f"there is no step {before}: steps are counted from 1")
+    if before > len(steps) + 1:
+        last = number - before + len(steps)
+        raise ValueError(f"there is no step {number} of {run.id!r}: it has {last}; to keep them all, name {last + 1}")
     return steps[: before - 1], steps[before - 1 :]
 
 
