@@ -17,11 +17,11 @@ from liteq.utils.records import NamedTuple
 __all__ = ["Revoked", "cancel", "purge", "revoke", "revoke_stamps", "revoked_ids", "revoked_stamps"]
 
 CANCEL = f"""
-UPDATE liteq_messages SET state = 'cancelled', finished_ms = :now_ms,
-       error = CASE WHEN flags & {Flag.RUN} <> 0 THEN :run_error ELSE :error END
+UPDATE liteq_messages SET state = 'cancelled', finished_ms = :now_ms, error = :error
  WHERE id = :id AND state IN {sql_list(UNSTARTED)} AND flags & {Flag.HISTORY} = 0
 RETURNING flags, group_id, awaits
 """
+RUN_ERROR = "UPDATE liteq_messages SET error = ? WHERE id = ?"
 # What must end before a node: in a replacement, all of it.
 BEFORE = f"""
 SELECT awaits FROM liteq_messages
@@ -66,15 +66,17 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
     while todo:
         id_ = todo.popleft()
         before = [] if id_ in ids else tx.execute(BEFORE, {"id": id_})
-        rows = tx.execute(CANCEL, {"id": id_, "error": error, "run_error": run_error, "now_ms": now_ms})
+        rows = tx.execute(CANCEL, {"id": id_, "error": error, "now_ms": now_ms})
         for seq, state, flags in [] if rows else tx.execute(NOT_CANCELLED, (id_,)):
             if flags & Flag.RUN:
                 ask(tx, seq, "cancel", reason=reason, leased=state == State.LEASED, now_ms=now_ms)
             elif state == State.LEASED and id_ not in running:
                 running.append(id_)
         for flags, group_id, awaits in rows:
+            told = run_error if flags & Flag.RUN else error
+            if told is run_error:
+                tx.executemany(RUN_ERROR, [(run_error, id_)])
             if flags & Flag.LINKED:
-                told = run_error if flags & Flag.RUN else error
                 ends.append(End(id_, False, group_id, told, child=bool(flags & Flag.CHILD)))
             if flags & Flag.ALIAS and not flags & Flag.FOLLOWS:
                 todo.append(awaits)
