@@ -459,6 +459,11 @@ MUTANTS = [
         "test_stalls.py::test_a_worker_that_lives_here_is_not_judged_by_the_clock_alone",
     ),
     without(
+        "a beat that was asked for is no stall", "liteq/worker/chores/heartbeat.py",
+        "self.due_at = min(self.due_at, self.monotonic())", "self.due_at = 0.0",
+        "test_stalls.py::test_a_beat_that_was_asked_for_is_no_stall",
+    ),
+    without(
         'whoever stood still waits a lease before it judges', "liteq/worker/chores/heartbeat.py",
         'if now - due_at > self.interval_s:', 'if False:',
         "test_stalls.py::test_whoever_stood_still_waits_a_lease_before_it_judges",

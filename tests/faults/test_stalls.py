@@ -208,6 +208,17 @@ def test_whoever_stood_still_waits_a_lease_before_it_judges(storage: Storage, cl
     assert storage.settle([(lease, Ack(b"1"))]) == []
 
 
+def test_a_beat_that_was_asked_for_is_no_stall(
+    storage: Storage, clock: TwoClocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = worker_of(storage, "a")
+    clock.advance(1)
+    worker.soon()
+    assert worker.due_at <= worker.monotonic()
+    worker.beat([])
+    assert "stood still" not in caplog.text
+
+
 def test_whoever_was_stopped_between_its_beat_and_its_look_waits_too(storage: Storage, clock: TwoClocks) -> None:
     a, b = worker_of(storage, "a"), worker_of(storage, "b")
     lease = lease_one(storage, a)

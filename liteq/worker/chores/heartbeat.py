@@ -98,6 +98,10 @@ class Heartbeat:
     def _shown(self) -> bytes:
         return orjson.dumps({**self._info(), OFFSET: round(self._seen_offset_s, 3)})
 
+    def soon(self) -> None:
+        """Beat in the next turn: what others read of this worker has changed."""
+        self.due_at = min(self.due_at, self.monotonic())
+
     def beat(self, leases: Sequence[Lease]) -> list[Lease]:
         """Say that this worker lives and still works on `leases`; those that are lost."""
         due_at, self.due_at = self.due_at, self.monotonic() + AGAIN_S

@@ -196,7 +196,7 @@ def cancel_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
 @control_command
 def heartbeat(state: Panel) -> dict[str, str]:
     """Beat now."""
-    state.heartbeat.due_at = 0.0
+    state.heartbeat.soon()
     return ok("heartbeat sent")
 
 
@@ -285,12 +285,12 @@ def election(state: Panel, id: str, action: Any = None, **_kwargs: Any) -> None:
 @control_command
 def enable_events(state: Panel) -> dict[str, str]:
     """Write events of tasks."""
-    state.heartbeat.due_at = 0.0  # `liteq events` asks the file whether anybody writes some
+    state.heartbeat.soon()  # `liteq events` asks the file whether anybody writes some
     return ok("task events enabled" if state.worker.running.events.enable() else "task events already enabled")
 
 
 @control_command
 def disable_events(state: Panel) -> dict[str, str]:
     """Write no more events of tasks."""
-    state.heartbeat.due_at = 0.0
+    state.heartbeat.soon()
     return ok("task events disabled" if state.worker.running.events.disable() else "task events already disabled")
