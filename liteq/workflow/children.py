@@ -98,19 +98,22 @@ def gather(scope: Scope, handles: Iterable[Handle[Any]], *, on_error: str = "rai
     _checked(on_error)
     handles = list(handles)
     place, _ = scope.place("gather", "gather")
+    return _results(scope, place, handles, on_error)
+
+
+def _results(scope: Scope, place: Place, handles: Sequence[Handle[Any]], on_error: str) -> list[Any]:
+    """The results of `handles` once all that `on_error` asks for have ended."""
     rows = _ended(scope, place, handles, fragile=on_error == "raise")
     failed = sorted((row for row in rows if row.error is not None), key=_order)
     if failed and on_error == "raise":
-        cancel(scope, [handle for handle in handles if handle.row is None or handle.row.ended_ms is None])
+        cancel(scope, handles)
     if failed and on_error != "collect":
         scope.reach(failed[0])
         raise _failure(failed[0])
     for row in rows:
         scope.reach(row)
-    return [
-        _collected(handle, row) if on_error == "collect" else _value(handle, row)
-        for handle, row in zip(handles, rows, strict=True)
-    ]
+    take: Callable[[Any, Any], Any] = _collected if on_error == "collect" else _value
+    return [take(handle, row) for handle, row in zip(handles, rows, strict=True)]
 
 
 def _failure(row: StepRow) -> Exception:
@@ -143,7 +146,7 @@ def race(scope: Scope, handles: Iterable[Handle[Any]], *, cancel: bool = True) -
     assert row is not None
     scope.reach(row)
     if cancel:
-        _cancel_losers(scope, [one for i, one in enumerate(handles) if i != winner])
+        _cancel(scope, [one for i, one in enumerate(handles) if i != winner], events=True)
     return winner, _value(handles[winner], row)
 
 
@@ -182,16 +185,13 @@ def event(scope: Scope, name: str, *, type: Any = None) -> Handle[Any]:
     return Handle(machine, place, None, type, f"event {name!r}")
 
 
-def _cancel(scope: Scope, handles: Sequence[Handle[Any]]) -> None:
-    places = [handle._place for handle in handles if handle.row is None or handle.row.ended_ms is None]
-    if places and not scope.passed():
-        machine = scope.machine
-        machine.reading(lambda: machine.runs.cancel_children(machine.hold, places))
-
-
-def _cancel_losers(scope: Scope, handles: Sequence[Handle[Any]]) -> None:
-    """Cancel what a race has lost interest in; an event that came all the same is the next wait's."""
-    places = [one._place for one in handles if (row := one.row) is None or row.ended_ms is None or row.kind == "event"]
+def _cancel(scope: Scope, handles: Sequence[Handle[Any]], *, events: bool = False) -> None:
+    """Cancel what has not ended; with `events` also what an event has ended, which is then the next wait's."""
+    places = [
+        one._place
+        for one in handles
+        if (row := one.row) is None or row.ended_ms is None or (events and row.kind == "event")
+    ]
     if places and not scope.passed():
         machine = scope.machine
         machine.reading(lambda: machine.runs.cancel_children(machine.hold, places))
@@ -239,17 +239,7 @@ def map_(
             place, f"a map over more than {len(items)} items", f"a map of {extra.name!r} over {len(items)}"
         )
     handles = _mapped(scope, place, inner, goal, items, limit)
-    rows = _ended(scope, place, handles, fragile=on_error == "raise")
-    failed = sorted((row for row in rows if row.error is not None), key=_order)
-    if failed and on_error == "raise":
-        _cancel(scope, [handle for handle in handles if handle.row is None or handle.row.ended_ms is None])
-    if failed and on_error != "collect":
-        scope.reach(failed[0])
-        raise _failure(failed[0])
-    for row in rows:
-        scope.reach(row)
-    take: Callable[[Any, Any], Any] = _collected if on_error == "collect" else _value
-    return [take(handle, row) for handle, row in zip(handles, rows, strict=True)]
+    return _results(scope, place, handles, on_error)
 
 
 def _mapped(
