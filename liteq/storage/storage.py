@@ -6,8 +6,9 @@ No SQL here: the SQL of a verb is in the file that bears its name.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, RunSpec, WorkerIdentity
@@ -32,6 +33,9 @@ from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
 from liteq.storage.steps.adopt import adopt
 from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
+
+if TYPE_CHECKING:
+    from liteq.storage.facades.runs import Runs
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 
@@ -64,13 +68,19 @@ class Storage:
         self.rates = facades.Rates(driver, self.clock)
         self.workers = facades.Workers(driver, self.clock)
         self.events = facades.Events(driver, self.clock)
-        self.runs = facades.Runs(driver, self.clock, self._events_of)
         self.events_of: Callable[[Sequence[Message]], list[bytes]] | None = None  # of messages that are sent
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
         self._idle = IdleListeners(driver)
         self.hearing = self._idle.hearing
         self.listen = driver.listen
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Runs of workflows. Loaded at the first use: a worker without workflows has no use for them."""
+        from liteq.storage.facades.runs import Runs
+
+        return Runs(self.driver, self.clock, self._events_of)
 
     def _events_of(self, messages: Sequence[Message]) -> Sequence[bytes]:
         return self.events_of(messages) if self.events_of is not None else ()
@@ -215,18 +225,10 @@ class Storage:
             return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, events, one_by_one, flows)
 
     def _turn(
-        self,
-        settled: Sequence[tuple[Lease, Outcome]],
-        queues: Sequence[str],
-        worker: int,
-        limit: int,
-        visibility_s: float,
-        now_ms: int,
-        budget: Budget | None,
-        events: TaggedEvents,
-        settle: _settle.Settle,
+        self, settled: Sequence[tuple[Lease, Outcome]], queues: Sequence[str], worker: int, limit: int,
+        visibility_s: float, now_ms: int, budget: Budget | None, events: TaggedEvents, settle: _settle.Settle,
         flows: Mapping[str, RunSpec] | None,
-    ) -> Turn:
+    ) -> Turn:  # fmt: skip
         done, claimed = _settle.NOTHING, _claim.NOTHING
         with self.driver.write(Promise.PROGRESS) as tx:
             if settled:
@@ -281,13 +283,9 @@ class Storage:
         return [misfit.error for misfit in buried]
 
     def reap(
-        self,
-        dead_workers: Sequence[int] = (),
-        *,
-        expired: bool = True,
-        living: Collection[int] = (),
+        self, dead_workers: Sequence[int] = (), *, expired: bool = True, living: Collection[int] = (),
         now_ms: int | None = None,
-    ) -> int:
+    ) -> int:  # fmt: skip
         """End the leases of `dead_workers` and, if `expired`, those past their deadline (as of `now_ms`); how many.
 
         A worker of `living` keeps its leases in spite of that, but for those that its last heartbeat has left out.

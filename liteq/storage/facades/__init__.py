@@ -12,7 +12,6 @@ from liteq.storage.facades.events import Events
 from liteq.storage.facades.groups import Groups, SavedGroups
 from liteq.storage.facades.rates import Rates
 from liteq.storage.facades.reader import Reader
-from liteq.storage.facades.runs import Runs
 from liteq.storage.facades.schedules import Schedules
 from liteq.storage.facades.workers import Workers
 
@@ -24,7 +23,6 @@ __all__ = [
     "PlainCalls",
     "Rates",
     "Reader",
-    "Runs",
     "SavedGroups",
     "Schedules",
     "Workers",

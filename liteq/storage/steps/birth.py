@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
 
 from liteq.message import Flag, Message, RunSpec
 from liteq.storage.driver import Transaction
@@ -27,6 +26,8 @@ PLAIN = RunSpec()
 
 def input_hash(task: str, payload: bytes) -> bytes:
     """The mark by which the same call is known: of the workflow's name and its arguments."""
+    from hashlib import blake2b  # its library is large, and only runs have use for it
+
     return blake2b(payload, digest_size=16, key=task.encode()[:64]).digest()
 
 
