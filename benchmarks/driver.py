@@ -8,6 +8,7 @@ The surroundings come from the environment, see benchmarks.peers.surroundings.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -19,8 +20,16 @@ from typing import Any
 from benchmarks.measures import MEASURES, Bench
 from benchmarks.processes import NotOffered
 from benchmarks.slots import Slots
+from benchmarks.workflow_measures import WORKFLOW_MEASURES
 
 SLOTS = 200_000
+
+
+def module_of(adapter: str, measure: str) -> str:
+    """The module of an adapter. For workflows it may have one of its own: no other measure pays for them then."""
+    flows = f"benchmarks.peers.{adapter}_flows"
+    has_own = measure in WORKFLOW_MEASURES and importlib.util.find_spec(flows) is not None
+    return flows if has_own else f"benchmarks.peers.{adapter}"
 
 
 def run(adapter: str, measure: str, sizes: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +37,7 @@ def run(adapter: str, measure: str, sizes: dict[str, Any]) -> dict[str, Any]:
     folder = Path(os.environ["BENCH_FOLDER"])
     slots = Slots(folder / "slots", max([SLOTS, *(n for n in sizes.values() if isinstance(n, int))]) + 1)
     os.environ["BENCH_SLOTS"] = str(folder / "slots")
-    peer = importlib.import_module(f"benchmarks.peers.{adapter}")
+    peer = importlib.import_module(module_of(adapter, measure))
     own = getattr(peer, f"own_{measure}", None)
     try:
         if own is not None:

@@ -11,7 +11,6 @@ from benchmarks.slots import attach
 from liteq import LiteQ
 from liteq import chain as make_chain
 from liteq import chord as make_chord
-from liteq.workflow import ctx
 
 app = LiteQ("benchmarks", broker=f"sqlite:///{FOLDER}/bench.db")
 app.conf.durability = DURABILITY
@@ -58,68 +57,8 @@ def moody(self, i: int, fails: bool) -> int:
     return i
 
 
-@app.step
-def mark(i: int) -> int:
-    slots.stamp(i)
-    return i
-
-
-@app.workflow
-def marks(first: int, steps: int) -> int:
-    for i in range(first, first + steps):
-        mark(i)
-    return steps
-
-
-@app.workflow
-def woken(first: int, turns: int) -> None:
-    for i in range(first, first + turns):
-        ctx.wait_event("go")
-        mark(i)
-
-
-@app.workflow
-def asleep_for(seconds: float) -> float:
-    ctx.sleep(seconds)
-    mark(slots.n - 2)
-    return 0.0
-
-
-def flows(runs: int, steps: int, first: int) -> None:
-    app.enqueue_many(marks.s(first + run * steps, steps) for run in range(runs))
-
-
-def waiting_run(run: int, first: int, turns: int) -> None:
-    woken.options(id=f"woken-{run}").start(first, turns)
-
-
-def wake(run: int) -> None:
-    app.Run(f"woken-{run}").send("go")
-
-
-def sleepers(runs: int) -> None:
-    for first in range(0, runs, 10_000):
-        app.enqueue_many(asleep_for.s(86_400.0) for _ in range(min(10_000, runs - first)))
-
-
-def asleep() -> int:
-    return sum(count.n for count in app.storage.reader.counts() if count.state == "scheduled")
-
-
-def naps_late(samples: int) -> list[float]:
-    late = []
-    for _ in range(samples):
-        before = slots.at(slots.n - 2)
-        asleep_for.start(0.3)
-        begun = time.monotonic()
-        while slots.at(slots.n - 2) == before:
-            time.sleep(0.0002)
-        late.append(slots.at(slots.n - 2) - begun - 0.3)
-    return late
-
-
-def workers(n: int) -> list[list[str]]:
-    command = [sys.executable, "-m", "liteq", "-A", "benchmarks.peers.liteq", "worker", "-c", str(n)]
+def workers(n: int, module: str = "benchmarks.peers.liteq") -> list[list[str]]:
+    command = [sys.executable, "-m", "liteq", "-A", module, "worker", "-c", str(n)]
     return [[*command, "-Q", "celery,second", *OPTIONS.get("worker", [])]]
 
 
@@ -161,11 +100,6 @@ def stored(n: int) -> bool:
 
 def send_mixed(i: int, fails: bool) -> None:
     moody.apply_async((i, fails), queue=("celery", "second")[i % 2], priority=i % 3 * 3)
-
-
-def claims_beside(n: int) -> list[float]:
-    send_many(0, n)
-    return claims(n)
 
 
 def claims(n: int) -> list[float]:
