@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 from struct import Struct
-from typing import NamedTuple
+
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Page", "StepNow"]
 
