@@ -312,7 +312,7 @@ def test_utc_offsets(shim):
 
 
 def test_django_s_task_class(shim):
-    pytest.importorskip("django")
+    pytest.importorskip("django", reason="needs pip install django")
     from celery.contrib.django.task import DjangoTask
 
     from liteq_django.task import DjangoTask as Ours
