@@ -106,9 +106,7 @@ class _Evaluation:
 
     def _chord(self, sig: chord, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
         body_over = {key: value for key, value in options.items() if key not in ("countdown", "eta", "parent_id")}
-        header_over = {
-            key: value for key, value in options.items() if key not in ("task_id", "group_id", "link", "link_error")
-        }
+        header_over = {key: value for key, value in options.items() if key not in OF_THE_WHOLE}
         header = self.put(sig.header_group(), (*args, *sig.args), {**sig.kwargs["kwargs"], **kwargs}, header_over)
         if sig.body is None or is_void(sig.body):
             return header

@@ -92,7 +92,7 @@ def as_traced(tracer: Tracer, run: Callable[[], trace_ok_t], request: Any) -> No
 
 
 def _run_to_its_end(task: Any, run: Callable[..., Any]) -> Callable[..., Any]:
-    """An `async def` body as a function, in executions: who wraps it is to see its end, and its exception."""
+    """An `async def` body as a function, in executions: a tracer around it sees its end, and its exception."""
 
     @wraps(run)
     def body(*args: Any, **kwargs: Any) -> Any:

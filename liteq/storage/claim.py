@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from liteq.message import Flag, Lease
 from liteq.storage import results
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 from liteq.storage.steps.activation import activate
+from liteq.utils.records import NamedTuple
 
 __all__ = ["NOTHING", "Claimed", "claim", "claim_pending", "claimable", "lease_rows", "next_due_ms", "promote"]
 

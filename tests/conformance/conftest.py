@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from liteq.message import LATER, Ack, Batch, Flag, Group, Lease, Message, Outcome, WorkerIdentity, new_id
+from liteq.serialization import encode_error
 from liteq.states import FINISHED, LEGAL, STORABLE, State
 from liteq.storage import results
 from liteq.storage.driver import Params, Row, Transaction
@@ -26,6 +27,7 @@ from liteq.testing import FakeClock
 
 DRIVERS = ["apsw", "stdlib"]
 PAYLOAD = b"[[],{}]"
+ERROR = encode_error(ValueError("no"))
 
 
 def url_of(driver: str, folder: Path) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from liteq.message import Ack, DeadLetter
-from liteq.serialization import encode_error
 from liteq.states import State
 
-ERROR = encode_error(ValueError("no"))
+from .conftest import ERROR
 
 
 def pages(storage, state=None, **filters):

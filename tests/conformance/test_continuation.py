@@ -6,14 +6,13 @@ from dataclasses import replace
 
 from liteq.exceptions import ChordError
 from liteq.message import DEPTH_SHIFT, LATER, Ack, Batch, DeadLetter, Flag, Group, Replace
-from liteq.serialization import decode_error, encode_error
+from liteq.serialization import decode_error
 from liteq.states import State
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from .conftest import FakeWorker, Run, StateOf, chain_of, chord_of, row
+from .conftest import ERROR, FakeWorker, Run, StateOf, chain_of, chord_of, row
 
-ERROR = encode_error(ValueError("no"))
 LINKED, INPUT, ERRBACK = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE
 
 

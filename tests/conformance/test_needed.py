@@ -14,10 +14,9 @@ from liteq.storage.results import Ending
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from .conftest import FakeWorker, Run, chain_of, chord_of, row
+from .conftest import ERROR, FakeWorker, Run, chain_of, chord_of, row
 
 LINKED, INPUT, ERRBACK = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE
-ERROR = encode_error(ValueError("no"))
 A_DAY_S = 86_400
 
 

@@ -8,14 +8,12 @@ import pytest
 
 from liteq.exceptions import WorkerLostError
 from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Message, Release, RetryAt, new_id
-from liteq.serialization import decode_error, encode_error
+from liteq.serialization import decode_error
 from liteq.states import State
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from .conftest import PAYLOAD, FakeWorker, Send
-
-ERROR = encode_error(ValueError("no"))
+from .conftest import ERROR, PAYLOAD, FakeWorker, Send
 
 
 def state_of(storage: Storage, message_id: str) -> State | None:

@@ -28,16 +28,14 @@ from liteq.message import (
     StepRow,
     Suspend,
 )
-from liteq.serialization import encode_error
 from liteq.states import FINISHED
 from liteq.storage.runs.executing import Slots
 from liteq.storage.runs.records import Asked
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from .conftest import PAYLOAD, FakeWorker
+from .conftest import ERROR, PAYLOAD, FakeWorker
 
-ERROR = encode_error(ValueError("no"))
 KINDS = ("step", "event", "timed", "sleep", "gather", "race", "both", "both")
 Rows = dict[int, StepRow]
 

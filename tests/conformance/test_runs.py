@@ -26,7 +26,6 @@ from liteq.message import (
     Suspend,
 )
 from liteq.policy.rates import Bucket
-from liteq.serialization import encode_error
 from liteq.states import State
 from liteq.storage.rates import Budget
 from liteq.storage.runs.executing import Slots
@@ -34,9 +33,8 @@ from liteq.storage.runs.records import Asked
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from .conftest import PAYLOAD, FakeWorker
+from .conftest import ERROR, PAYLOAD, FakeWorker
 
-ERROR = encode_error(ValueError("no"))
 CHILD = Flag.CHILD | Flag.LINKED
 
 

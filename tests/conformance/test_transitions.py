@@ -24,16 +24,13 @@ from liteq.message import (
     new_id,
 )
 from liteq.policy.rates import Bucket
-from liteq.serialization import encode_error
 from liteq.states import LEGAL, State
 from liteq.storage.rates import Budget
 from liteq.storage.results import Ending
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from .conftest import PAYLOAD, FakeWorker, Transition
-
-ERROR = encode_error(ValueError("no"))
+from .conftest import ERROR, PAYLOAD, FakeWorker, Transition
 
 
 @dataclass

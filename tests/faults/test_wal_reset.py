@@ -146,5 +146,8 @@ def test_the_unguarded_control_is_damaged(tmp_path: Path) -> None:
     connection.executemany("INSERT INTO t VALUES (?, randomblob(1500))", [(n,) for n in range(40)])
     connection.close()
     verdict = race(drill, str(path), UNGUARDED_CHECKPOINTS, UNGUARDED_WRITER, CONTROL_S)
-    if verdict != "damaged":  # the race is one of microseconds: a machine may be too slow, or too loaded, to meet it
+    if verdict.startswith(
+        "whole"
+    ):  # the race is one of microseconds: a machine may be too slow, or too loaded, to meet it
         pytest.skip(f"not conclusive: SQLite {sqlite3.sqlite_version} unguarded is {verdict} in {CONTROL_S} s")
+    assert verdict == "damaged"

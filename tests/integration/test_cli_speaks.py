@@ -180,7 +180,8 @@ def test_two_workers_started_alike_get_two_names(site, start, app):
 
 def test_two_workers_of_one_given_name_are_warned_of(start, app):
     start("worker", "-P", "solo", "-n", "w@here").says("ready.")
-    start("worker", "-P", "solo", "-n", "w@here").says("another worker called w@here lives")
+    said = start("worker", "-P", "solo", "-n", "w@here").says("another worker called w@here lives")
+    assert "give each a name of its own, -n NAME@%h" in said
 
 
 def test_active_tasks_are_a_table(site, start, app):

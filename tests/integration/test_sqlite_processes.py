@@ -304,8 +304,9 @@ os.read(r, 1)
 driver.ring(Bell.WORK)
 assert ear.wait(20)
 assert os.waitpid(pid, 0)[1] == 0
+print("both heard it")
 """)
-    output(process)
+    assert output(process) == ["both heard it"]
 
 
 @posix

@@ -9,7 +9,7 @@ import pytest
 
 from liteq.exceptions import RunConflict
 from liteq.workflow import ctx
-from tests.integration.runs import Killed, Worker, killed_at, new_app
+from tests.integration.runs import Killed, Worker, killed_at
 
 
 @dataclass
@@ -36,12 +36,6 @@ class Rejected(Exception):
 
 class NoAnswer(Exception):
     pass
-
-
-@pytest.fixture
-def app(tmp_path):
-    with new_app(tmp_path) as app:
-        yield app
 
 
 @pytest.fixture

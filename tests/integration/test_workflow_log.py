@@ -9,18 +9,6 @@ import pytest
 from liteq.clock import from_ms
 from liteq.monitor.run_replay import compared
 from liteq.workflow import actx, ctx
-from tests.integration.runs import Worker, new_app
-
-
-@pytest.fixture
-def app(tmp_path):
-    with new_app(tmp_path) as app:
-        yield app
-
-
-@pytest.fixture
-def worker(app):
-    return Worker(app)
 
 
 @pytest.fixture

@@ -12,18 +12,7 @@ from liteq import LiteQ
 from liteq.exceptions import RunNotFound, StepTimeout, WorkflowError
 from liteq.message import Ack
 from liteq.workflow import ctx
-from tests.integration.runs import Killed, Worker, killed_at, new_app
-
-
-@pytest.fixture
-def app(tmp_path):
-    with new_app(tmp_path) as app:
-        yield app
-
-
-@pytest.fixture
-def worker(app):
-    return Worker(app)
+from tests.integration.runs import Killed, Worker, killed_at
 
 
 def rows_of(app, sql="SELECT n FROM stock"):

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from liteq.exceptions import NonDeterminism, NotSerializable, PayloadTooLarge
 from liteq.workflow import ctx
-from tests.integration.runs import Killed, Worker, killed_at, new_app
+from tests.integration.runs import Killed, Worker, killed_at
 
 
 class Colour(Enum):
@@ -36,12 +36,6 @@ class Declined(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.hint = f"code {code}"
-
-
-@pytest.fixture
-def app(tmp_path):
-    with new_app(tmp_path) as app:
-        yield app
 
 
 # -- kills -----------------------------------------------------------------------------------------------------------

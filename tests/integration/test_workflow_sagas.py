@@ -6,18 +6,7 @@ import pytest
 
 from liteq.exceptions import RunCancelled, TimeLimitExceeded, WorkflowCancelled, WorkflowError
 from liteq.workflow import ctx
-from tests.integration.runs import Killed, Worker, killed_at, new_app
-
-
-@pytest.fixture
-def app(tmp_path):
-    with new_app(tmp_path) as app:
-        yield app
-
-
-@pytest.fixture
-def worker(app):
-    return Worker(app)
+from tests.integration.runs import Killed, Worker, killed_at
 
 
 @pytest.fixture

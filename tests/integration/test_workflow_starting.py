@@ -9,18 +9,6 @@ import pytest
 
 from liteq.exceptions import AlreadyRegistered, NotSerializable, RunConflict, RunNotFound, WorkflowError
 from liteq.workflow import ctx
-from tests.integration.runs import Worker, new_app
-
-
-@pytest.fixture
-def app(tmp_path):
-    with new_app(tmp_path) as app:
-        yield app
-
-
-@pytest.fixture
-def worker(app):
-    return Worker(app)
 
 
 @pytest.fixture

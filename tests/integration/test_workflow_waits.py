@@ -18,19 +18,7 @@ from liteq.exceptions import (
     WorkflowError,
 )
 from liteq.workflow import Failure, ctx
-from tests.integration.runs import Killed, Worker, new_app
-
-
-@pytest.fixture
-def app(tmp_path):
-    with new_app(tmp_path) as app:
-        yield app
-
-
-@pytest.fixture
-def worker(app):
-    return Worker(app)
-
+from tests.integration.runs import Killed, Worker
 
 # -- sleep -----------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ def mypy(source: Path, cache: Path) -> str:
 
 
 def test_calls_that_do_not_fit_a_task_are_type_errors_and_results_have_its_return_type(tmp_path):
-    pytest.importorskip("mypy")
+    pytest.importorskip("mypy", reason="needs pip install mypy")
     assert mypy(SOURCE, tmp_path / "cache") == ""
 
     unmarked = tmp_path / "unmarked.py"
@@ -30,7 +30,7 @@ def test_calls_that_do_not_fit_a_task_are_type_errors_and_results_have_its_retur
 
 
 def test_calls_that_do_not_fit_a_workflow_are_type_errors_and_results_have_its_return_type(tmp_path):
-    pytest.importorskip("mypy")
+    pytest.importorskip("mypy", reason="needs pip install mypy")
     source = SOURCE.with_name("typed_workflows.py")
     assert mypy(source, tmp_path / "cache") == ""
 

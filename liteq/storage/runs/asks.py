@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import orjson
 
@@ -15,6 +14,7 @@ from liteq.storage.cancel import cancel as _cancel
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.steps.asking import ask
 from liteq.storage.steps.wake import Waiting, end_step, waiting_for, wake
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Found", "approve", "cancel", "find_run", "pause", "resume"]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from liteq.exceptions import LeaseLost, RunCancelled
 from liteq.message import Batch, Flag, Hold, Message, StepRow
@@ -21,6 +20,7 @@ from liteq.storage.runs.records import Asked
 from liteq.storage.steps import rows
 from liteq.storage.steps.suspend import take_from_inbox
 from liteq.storage.steps.wake import HELD, SLOT, Waiting, deliver, end_step
+from liteq.utils.records import NamedTuple
 
 __all__ = [
     "Slots", "asked", "cancel_places", "checkpoint", "checkpoint_one", "children", "has_event", "hold_on",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from liteq.message import RunFacts, StepRow
+from liteq.utils.records import NamedTuple
 
 __all__ = [
     "Approval", "Asked", "Chunk", "Event", "History", "MemoStats", "MemoTaken", "RunRecord", "RunStep", "RunsWaiting",

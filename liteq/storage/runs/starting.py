@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from liteq.exceptions import RunConflict, RunEnded
 from liteq.message import Batch, Flag, Message
 from liteq.states import FINISHED, State
@@ -16,6 +14,7 @@ from liteq.storage.standing import step_aside
 from liteq.storage.steps.birth import input_hash
 from liteq.storage.steps.wake import deliver
 from liteq.utils.misspelt import nearest
+from liteq.utils.records import NamedTuple
 
 __all__ = ["check_conflict", "send", "start"]
 

@@ -6,8 +6,6 @@ was asked. So none of them is missed, whichever was first.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import orjson
 
 from liteq.message import ContinueAsNew, Flag, Lease, Park, StepRow, Suspend
@@ -15,6 +13,7 @@ from liteq.storage import payloads
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.steps import rows
 from liteq.storage.steps.wake import Waiting, end_step, waiting_for
+from liteq.utils.records import NamedTuple
 
 __all__ = ["Gone", "begin_anew", "note_crash", "park", "suspend", "take_from_inbox"]
 

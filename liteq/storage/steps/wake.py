@@ -6,14 +6,13 @@ finds it there when it suspends, which looks again (suspend.py).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from liteq.exceptions import TaskRevokedError
 from liteq.message import Flag
 from liteq.serialization import encode_error
 from liteq.storage import results
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.payloads import BESIDE, INLINE_BYTES, RESULT_COLUMN
+from liteq.utils.records import NamedTuple
 
 __all__ = ["HELD", "SLOT", "Waiting", "child_ended", "deliver", "end_step", "free_memo", "waiting_for", "wake"]
 

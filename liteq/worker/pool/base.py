@@ -94,13 +94,12 @@ def crashed(app: App, lease: Lease, exc: WorkerLostError, hostname: str | None =
         _log_crash(lease, exc, "given up: reject_on_worker_lost is False")
         return failed(app, lease, exc, hostname)
     n, most = lease.crashes + 1, app.conf.max_crashes
-    if lease.flags & Flag.EARLY_ACK:  # as `settle` decides it
-        _log_crash(lease, exc, "given up: it is acknowledged early, so it does not run twice")
-    elif n >= most:
-        _log_crash(lease, exc, f"given up after {n} crashes (max_crashes): it is a dead letter now")
-    else:
+    if n < most and not lease.flags & Flag.EARLY_ACK:  # as `settle` decides it
         _log_crash(lease, exc, f"it runs again, after crash {n} of {most}")
-    if n >= most or lease.flags & Flag.EARLY_ACK:
+    else:
+        early = "given up: it is acknowledged early, so it does not run twice"
+        often = f"given up after {n} crashes (max_crashes): it is a dead letter now"
+        _log_crash(lease, exc, early if lease.flags & Flag.EARLY_ACK else often)
         failed(app, lease, exc, hostname)
     return Release(crashed=True, error=encode_error(exc))
 

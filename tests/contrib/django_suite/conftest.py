@@ -47,6 +47,7 @@ def _tables():
 @pytest.fixture
 def shop(_tables) -> Iterator[object]:
     """The project's app, on an empty database."""
+    from django.contrib.auth.models import User
     from django.db import connection, connections
     from shop.orders.models import Order
 
@@ -55,6 +56,7 @@ def shop(_tables) -> Iterator[object]:
     app = default_app()
     app.close()
     Order.objects.all().delete()
+    User.objects.all().delete()
     with connection.cursor() as cursor:
         names = [n for n in connection.introspection.table_names(cursor) if n.startswith("liteq_")]
         for name in names:
@@ -63,6 +65,16 @@ def shop(_tables) -> Iterator[object]:
     yield app
     app.close()
     connections.close_all()
+
+
+@pytest.fixture
+def admin(shop):
+    """A client that may do everything in the admin."""
+    from django.contrib.auth.models import User
+
+    from .admin_pages import client_with
+
+    return client_with(User.objects.create_superuser("root", password="x"))
 
 
 class Site:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from shop.orders.models import Order
 from shop.orders.tasks import charge, pay
@@ -12,37 +11,7 @@ from liteq.serialization import decode
 from liteq.states import State
 from liteq_django import drain
 
-BASE = "/admin/liteq_django/"
-
-
-@pytest.fixture
-def admin(shop):
-    return client_with(User.objects.create_superuser("root", password="x"))
-
-
-def client_with(user):
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-@pytest.fixture(autouse=True)
-def _no_users(shop):
-    yield
-    User.objects.all().delete()
-
-
-def staff(*codenames):
-    user = User.objects.create_user("clerk", password="x", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-    assert user.user_permissions.count() == len(codenames)
-    return client_with(user)
-
-
-def page(client, path, **query):
-    response = client.get(BASE + path, query)
-    assert response.status_code == 200
-    return response.content.decode()
+from .admin_pages import BASE, page, staff
 
 
 def die(n=1):

@@ -7,31 +7,19 @@ from urllib.parse import quote as url_quote
 
 import pytest
 from django.contrib.admin.utils import quote
-from django.contrib.auth.models import Permission, User
-from django.test import Client
+from django.contrib.auth.models import User
 from pydantic import BaseModel
 
 from liteq.workflow import ctx
 from liteq_django import drain
 
-BASE = "/admin/liteq_django/"
+from .admin_pages import BASE, client_with, page, staff
 
 
 class Terms(BaseModel):
     """The data that an approval asks for."""
 
     days: int
-
-
-@pytest.fixture(autouse=True)
-def _no_users(shop):
-    yield
-    User.objects.all().delete()
-
-
-@pytest.fixture
-def admin(shop):
-    return client_with(User.objects.create_superuser("root", password="x"))
 
 
 @pytest.fixture
@@ -45,25 +33,6 @@ def flow(shop):
         return f"{decision.ok} {decision.by} {decision.comment} {decision.data and decision.data.days}"
 
     return refund
-
-
-def client_with(user):
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def staff(*codenames):
-    user = User.objects.create_user("clerk", password="x", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-    assert user.user_permissions.count() == len(codenames)
-    return client_with(user)
-
-
-def page(client, path, **query):
-    response = client.get(BASE + path, query)
-    assert response.status_code == 200
-    return response.content.decode()
 
 
 def begin(flow, id_, order=1, **options):

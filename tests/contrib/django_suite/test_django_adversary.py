@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.admin.utils import quote
-from django.contrib.auth.models import User
-from django.test import Client
 from django.urls import reverse
 from shop.orders.tasks import pay
 
-BASE = "/admin/liteq_django/"
+from .admin_pages import BASE
+
 LISTS = ["taskmessage", "deadletter", "schedule", "worker"]
 ACTIONS = ["revoke", "replay", "drop", "pause", "resume", "run_now", "remove"]
 VALUES = [10**22, -(10**22), "9" * 5000, "1e300", "NaN", "\x00", "", "x" * 10_000, "'; --", "\u0663"]
@@ -21,14 +20,6 @@ NO_NUMBERS = ["[" + "1" * 5000 + "]"]
 NO_TEXTS = ['["\\ud800"]', '{"\\ud800": 1}']
 NEVER = ["1e300", "1e18", "1e-300", "inf", "nan", "-1", "9" * 5000]
 NO_CRONTABS = ["1" * 5000 + " * * * *", "*/0 * * * *", "0-99999999999 * * * *"]
-
-
-@pytest.fixture
-def admin(shop):
-    client = Client()
-    client.force_login(User.objects.create_superuser("root", password="x"))
-    yield client
-    User.objects.all().delete()
 
 
 @pytest.mark.parametrize("listed", LISTS)

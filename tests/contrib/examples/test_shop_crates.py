@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("django")
+pytest.importorskip("django", reason="the example is a site of Django: needs pip install django")
 
 SHOP = Path(__file__).resolve().parents[3] / "contrib" / "examples" / "django_shop"
 KILLS = 12 if os.environ.get("LITEQ_TEST_NIGHTLY") else 3
