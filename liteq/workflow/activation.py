@@ -215,8 +215,8 @@ def _swallowed(machine: Machine, exc: BaseException | None) -> Outcome:
         return _left(machine)
     how = "returned" if exc is None else f"raised {type(exc).__name__}: {exc}"
     error = WorkflowError(
-        f"the body of {machine.lease.task!r} was to wait, and {how}: it has an `except BaseException:` or a bare "
-        "`except:` that catches the exception by which a body is left; name the exceptions that are meant"
+        f"the body of {machine.lease.task!r} had to wait, but {how}: an `except BaseException:` or a bare `except:` in "
+        "it caught the exception that ends the activation; catch only the exceptions that you mean"
     )
     error.__cause__ = exc
     return Park("stuck", document_of(error, machine.error_limit), fingerprint_of(machine.app), machine.written > 0)

@@ -40,7 +40,7 @@ class AsyncContext(Common):
     @overload
     def run(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
     def run(self, fn: Any, *args: Any, **kwargs: Any) -> Call[Any]:
-        """Any function as a step: `await actx.run(fetch, url)`."""
+        """Run any function as a step: `await actx.run(fetch, url)`."""
         scope = self._body("run()")
         step = as_step(scope.machine.app, fn)
         if step.is_async:
@@ -66,7 +66,7 @@ class AsyncContext(Common):
     @overload
     def spawn(self, target: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Call[AsyncHandle[R]]: ...
     def spawn(self, target: Any, *args: Any, **kwargs: Any) -> Call[Any]:
-        """As `call`, but the body goes on with a handle."""
+        """Start a call without waiting for it, and return its handle."""
         return self._call("spawn()", children.spawn, target, *args, **kwargs)
 
     @overload

@@ -44,7 +44,7 @@ HASHING = orjson.OPT_NON_STR_KEYS
 HASH = Struct(">II").pack  # the length and the checksum of the JSON
 DUMPING: dict[str, Any] = {"by_alias": True, "round_trip": True, "warnings": False}
 LIMIT = "max_step_bytes"
-ADVICE = "; or annotate it: what pydantic can bring back may be a return value"
+ADVICE = "; or annotate it with a type that pydantic can restore"
 
 
 def is_plain(annotation: Any) -> bool:
@@ -138,7 +138,7 @@ class Form:
         if self._annotation is not None and type(back) is not type(value) and not _equal(back, value):
             raise NotSerializable(
                 f"{self.what}: value is a {type(value).__qualname__}, and comes back as a {type(back).__qualname__} by "
-                f"its annotation {_name(self._annotation)}: annotate it as what it is"
+                f"its annotation {_name(self._annotation)}: correct the annotation"
             )
         return data, back
 

@@ -32,7 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class BodyLogger(logging.LoggerAdapter[logging.Logger]):
-    """A logger that says nothing of what a replay repeats."""
+    """A logger that is silent during a replay."""
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(_LOGGER, {"run_id": scope.machine.run_id, "workflow": scope.machine.lease.task})
@@ -99,7 +99,7 @@ class Common:
 
     @property
     def logger(self) -> Any:
-        """A logger; in a body it says nothing of what a replay repeats."""
+        """A logger; in a body it is silent during a replay."""
         frame = self._any("logger")
         return _LOGGER if isinstance(frame, StepFrame) else BodyLogger(frame)
 
@@ -128,14 +128,14 @@ class Common:
         return frame.tx
 
     def cancelled(self) -> bool:
-        """In a step: whether a cancel is asked of the run. One read."""
+        """In a step: whether a cancel of the run was requested. Costs one read of the file."""
         frame = self._frame("cancelled()")
         if isinstance(frame, Scope):
             frame.refuse(f"{self._name}.cancelled()")
         return bool(frame.cancelled())
 
     def now(self) -> datetime:
-        """The end of the last recorded call, at first the run's start: aware, in UTC, the same in each replay."""
+        """The time at which the last recorded call ended, or the run began: aware, in UTC, the same in each replay."""
         return self._body("now()").now()
 
     def uuid(self) -> UUID:
@@ -148,7 +148,7 @@ class Common:
         return self._body("random").random()
 
     def patched(self, id: str) -> bool:
-        """True unless the run had passed here before this code was there: `if ctx.patched("fees"): ...`."""
+        """False if the run passed this line before the patch was deployed, else True: `if ctx.patched("fees"): ...`."""
         return self._body("patched()").patched(id)
 
     def timer(self, duration: Duration) -> Handle[None]:
@@ -164,7 +164,7 @@ class Context(Common):
     """`ctx`, in a body that is not async and in steps."""
 
     def run(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Any function as a step: `ctx.run(fetch, url)`."""
+        """Run any function as a step: `ctx.run(fetch, url)`."""
         scope = self._body("run()")
         return scope.call_step(as_step(scope.machine.app, fn), args, kwargs)  # type: ignore[no-any-return]
 
@@ -188,7 +188,10 @@ class Context(Common):
     @overload
     def spawn(self, target: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Handle[R]: ...
     def spawn(self, target: Any, *args: Any, **kwargs: Any) -> Handle[Any]:
-        """As `call`, but the body goes on. What is unfinished when the run ends is cancelled."""
+        """Start a call without waiting for it, and return its handle.
+
+        If the call is unfinished when the run ends, it is cancelled.
+        """
         return children.spawn(self._body("spawn()"), target, *args, **kwargs)
 
     @overload
@@ -240,7 +243,7 @@ class Context(Common):
     ) -> Any:
         """The payload of the next event `name`, the oldest first, as `type`.
 
-        After `timeout` it is `default`; without one EventTimeout is raised.
+        After `timeout` the result is `default`. Without a default, EventTimeout is raised.
         """
         return waits.wait_event(self._body("wait_event()"), name, timeout=timeout, default=default, type=type)
 
@@ -250,8 +253,8 @@ class Context(Common):
     ) -> Approval:  # fmt: skip
         """A person's decision: `if not ctx.approval("Refund", timeout="2d", default=False).ok: ...`.
 
-        form: the type of its data. default: what a timeout counts as; None: ApprovalTimeout. remind: the signal
-        `approval_requested` again, each so long.
+        form: the type of its data. default: the decision after a timeout; None: ApprovalTimeout is raised. remind: the
+        interval at which the signal `approval_requested` is sent again.
         """
         return waits.approval(
             self._body("approval()"), title, details=details, form=form, timeout=timeout, default=default, remind=remind

@@ -38,7 +38,7 @@ def limit_s(duration: Duration, what: str) -> float:
     """`duration` in seconds, of which there are some: at a limit of 0 nothing could ever be in time."""
     found = seconds(duration, what)
     if not found:
-        raise ValueError(f"{what} is longer than 0; leave it out for no limit")
+        raise ValueError(f"{what} must be longer than 0; leave it out for no limit")
     return found
 
 

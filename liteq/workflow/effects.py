@@ -27,8 +27,8 @@ class Detached(AsyncResult[Any]):
 
     def _refuse(self, what: str) -> NoReturn:
         raise WorkflowError(
-            f"{what} of something that a workflow has sent would be asked anew in each replay: to wait for a result, "
-            "ctx.call() the task in place of delay()"
+            f"{what} of a message that a workflow has sent would differ from replay to replay: to wait for a result, "
+            "ctx.call() the task instead of delay()"
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:

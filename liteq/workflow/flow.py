@@ -86,7 +86,7 @@ class _AsATask:
 
 
 class Workflow(_AsATask, Generic[P, R]):
-    """A function whose calls are kept in a history, by which it is run anew after each wait and each crash.
+    """A function that is run again after each wait and each crash, with its calls answered from a stored history.
 
     `@app.workflow` makes one. `start` begins a run; called as a function it raises WorkflowError.
     """

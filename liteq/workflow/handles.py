@@ -23,7 +23,7 @@ R_co = TypeVar("R_co", covariant=True)  # a list of handles of several kinds goe
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The place of a result where there is none: `error` is the exception of a call whose failure was collected."""
+    """Stands in a list of results for a call that failed: `error` is its exception (`on_error="collect"`)."""
 
     error: Exception
 
@@ -77,7 +77,7 @@ class Handle(Generic[R_co]):
     def _scope(self, what: str) -> Scope:
         frame = here()
         if frame is None or getattr(frame, "machine", None) is not self._machine:
-            raise WorkflowError(f"{what}: a handle belongs to the body that made it, and to its present activation")
+            raise WorkflowError(f"{what}: use a handle only in the body that made it, and in the same activation")
         if not hasattr(frame, "place") or not hasattr(frame, "branch"):
             frame.refuse(what)
         return frame  # type: ignore[no-any-return]

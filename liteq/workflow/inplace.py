@@ -159,7 +159,7 @@ class BenchRun(Run[R]):
 
     def result(self, timeout: float | None = None) -> R:
         """Its result, where it ends without that the clock is moved. Raises TimeoutError where it waits."""
-        record = self._record("result()", "ctx.call() the workflow, in place of start()")
+        record = self._record("result()", "ctx.call() the workflow, instead of start()")
         if record.status not in ENDED:
             if record.status == "stuck" and record.error is not None:
                 raise raised_of(record.error)

@@ -53,7 +53,7 @@ class StepFrame:
 
     def refuse(self, what: str) -> NoReturn:
         raise WorkflowError(
-            f"{what} is for the body of a workflow, not for a step, which runs to its end: call it in the body, and "
+            f"{what} cannot be used in a step, only in the body of a workflow: call it in the body, and "
             "pass its value to the step"
         )
 

@@ -41,8 +41,10 @@ CALLS = {
     "asyncio.sleep": "use actx.sleep()",
 }
 MODULES = {"random": RANDOM, "secrets": RANDOM, "requests": IN_A_STEP, "httpx": IN_A_STEP, "urllib.request": IN_A_STEP}
-SWALLOWED = "it catches the exception by which the body is left while it waits: name the exceptions, or `raise` in it"
-UNORDERED = "a set has another order in each process: sort it"
+SWALLOWED = (
+    "it catches the exception that ends the activation when the body waits: name the exceptions, or `raise` in it"
+)
+UNORDERED = "a set has a different order in each process: sort it"
 
 
 def warn_of(function: Callable[..., Any]) -> None:

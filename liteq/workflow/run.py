@@ -1,4 +1,4 @@
-"""`Run`: one run, as a program sees it that waits for it, looks at it, or tells it something."""
+"""`Run`: one run, for a program that waits for it, reads it or controls it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STREAM_LOOK_S = 0.25  # a chunk's ring may be lost
 
 
 class Run(Generic[R]):
-    """A run by its id; nothing is read before it is asked. `R` is what its body returns.
+    """A run by its id; nothing is read until a method is called. `R` is the type of its result.
 
     Methods raise RunNotFound for an id under which no run is known, and WorkflowError inside a body.
     """
@@ -49,7 +49,7 @@ class Run(Generic[R]):
     def _runs(self, what: str, instead: str = "do it in a step") -> Any:
         frame = here()
         if frame is not None and hasattr(frame, "branch"):
-            raise WorkflowError(f"run.{what} in a workflow's body would be done anew in each replay: {instead}")
+            raise WorkflowError(f"run.{what} in a workflow's body would be repeated by each replay: {instead}")
         return self.app.storage.runs
 
     def _record(self, what: str, instead: str = "do it in a step") -> RunRecord:
@@ -82,7 +82,7 @@ class Run(Generic[R]):
         return self._record("ready()", "ctx.call() it").status in ENDED
 
     def info(self) -> RunInfo:
-        """Its version, what it waits for, its family and its times."""
+        """Its version, its waits, its parent and its times."""
         return info_of(self._record("info()"))
 
     def steps(self) -> list[StepInfo]:
@@ -104,12 +104,12 @@ class Run(Generic[R]):
     # -- waiting -----------------------------------------------------------------------------------------------------
 
     def result(self, timeout: float | None = None) -> R:
-        """Wait until it has ended: what its body returned.
+        """Wait until it has ended, and return the result of its body.
 
         Raises the body's exception, RunCancelled with the reason where it was cancelled or terminated, RunNotFound,
         and TimeoutError after `timeout` seconds; while it is paused or stuck it is waited for, too.
         """
-        record = self._record("result()", "ctx.call() the workflow, in place of start()")
+        record = self._record("result()", "ctx.call() the workflow, instead of start()")
         if record.status not in ENDED:
             deadline = Deadline(self.app, timeout)
             with DoneBell(self.app) as bell:
@@ -182,7 +182,7 @@ class Run(Generic[R]):
     # -- telling -----------------------------------------------------------------------------------------------------
 
     def send(self, name: str, payload: Any = None, *, dedup: str | None = None) -> bool:
-        """Send an event to it, also before it is started. False where one with the same `dedup` was sent before.
+        """Send an event to it; it may start later. False if an event with the same `dedup` was sent before.
 
         Raises RunEnded.
         """
@@ -208,7 +208,7 @@ class Run(Generic[R]):
         return decided
 
     def cancel(self, reason: str = "") -> None:
-        """Ask it to end: no step begins any more, sagas and shields run, its children are cancelled."""
+        """Ask it to end: no further step begins, sagas and shields run, and its children are cancelled."""
         if not self._runs("cancel()").cancel([self.id], reason=reason):
             self._record("cancel()")
 
@@ -227,14 +227,14 @@ class Run(Generic[R]):
         return bool(self._runs("pause()").pause(self.id))
 
     def resume(self) -> bool:
-        """Let it go on, paused or stuck; False where it is neither."""
+        """Let a paused or stuck run go on; False if it is neither."""
         self._record("resume()")
         return bool(self._runs("resume()").resume(self.id))
 
     def retry(self) -> bool:
         """Let a failed run go on at the step that failed; False where it has not failed.
 
-        Raises WorkflowError where it was compensated: what came before is undone.
+        Raises WorkflowError if it was compensated, because its earlier steps are undone.
         """
         self._record("retry()")
         self._ended = None

@@ -18,7 +18,7 @@ Compensation = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class Saga:
-    """Compensations of what a block has done: run, last in first out, where it ends by an Exception or a cancel."""
+    """The compensations of a block. They run, last in first out, if the block ends by an Exception or a cancel."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope

@@ -92,7 +92,7 @@ class Scope:
     def _keyed(self, key: str) -> Place:
         used = self.machine.used
         if key in used:
-            raise WorkflowError(f"the key {key!r} is used twice in this run: a key stands for one call; add to it")
+            raise WorkflowError(f"the key {key!r} is used twice in this run: give each call a key of its own")
         used.add(key)
         self.keyed += 1
         return f"={key}", 0
@@ -193,7 +193,7 @@ class Scope:
         machine = self.machine
         machine.check()
         if not id_:
-            raise ValueError(f"a patch has an id, not {id_!r}")
+            raise ValueError(f"a patch needs an id, not {id_!r}")
         if id_ in machine.unpatched:
             return False
         if not self.decide(id_, value=True):

@@ -162,4 +162,4 @@ def paramstyle_of(connection: Any) -> str:
         if isinstance(style, str):
             return style
         module = module.rpartition(".")[0]
-    raise WorkflowError(f"{type(connection)!r} is no DB-API connection: its module has no `paramstyle`")
+    raise WorkflowError(f"{type(connection)!r} is not a DB-API connection: its module has no `paramstyle`")

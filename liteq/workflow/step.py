@@ -79,7 +79,9 @@ class Step(Generic[P, R]):
         priority: int | None = None,
     ) -> None:
         if tx and self.is_async:
-            raise WorkflowError(f"{self.what}: tx= is for a `def` step: a transaction is held by one thread, and short")
+            raise WorkflowError(
+                f"{self.what}: tx= is for a `def` step, not for `async def`: one thread holds a transaction"
+            )
         self.retries = _checked_retries(retries, self.what)
         self.backoff = _checked_backoff(backoff, self.what)
         self.retry_on, self.give_up_on = _classes(retry_on, self.what), _classes(give_up_on, self.what)
@@ -121,8 +123,10 @@ class Step(Generic[P, R]):
     ) -> Step[P, R]:
         """The same step with other options for a call: `charge.options(key="c1", timeout="5s")(order)`.
 
-        key: a name of one's own in the run, which makes the call independent of the order of calls. The others are as
-        those of `@app.step`; what is not given stays. Raises TypeError and ValueError as that does.
+        key: a name, unique in the run, by which history finds the call, whatever the order of calls. The other options
+        are those of `@app.step`; an option that is not given keeps its value.
+
+        Raises TypeError and ValueError, as `@app.step` does.
         """
         other: Step[P, R] = object.__new__(Step)
         other.__dict__.update(self.__dict__)

@@ -148,7 +148,7 @@ def approval(
 ) -> Approval:
     """A person's decision: ask for it, and wait."""
     if not title.strip():
-        raise ValueError(f"an approval has a title, by which it is decided, not {title!r}")
+        raise ValueError(f"an approval needs a title, not {title!r}")
     span_ms = None if timeout is None else to_span_ms(timeout, f"the timeout of the approval {title!r}")
     remind_ms = None if remind is None else to_span_ms(remind, f"the reminder of the approval {title!r}")
     place, row = scope.place("approval", title)

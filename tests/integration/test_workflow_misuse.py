@@ -40,8 +40,8 @@ def does(what: str) -> None:
     [
         ("event", "an event's name has 1 to 255"),
         ("race", "an event's name has 1 to 255"),
-        ("approval", "an approval has a title"),
-        ("patch", "a patch has an id"),
+        ("approval", "an approval needs a title"),
+        ("patch", "a patch needs an id"),
         ("saga", "takes a function or a step"),
     ],
 )

@@ -218,7 +218,9 @@ def test_a_wait_in_a_step_says_where_it_belongs(app, worker):
     def waits() -> None:
         ctx.sleep(1)
 
-    assert "ctx.sleep() is for the body of a workflow, not for a step" in failing(app, worker, waits.__call__)
+    assert "ctx.sleep() cannot be used in a step, only in the body of a workflow" in failing(
+        app, worker, waits.__call__
+    )
 
 
 def test_results_and_runs_are_not_asked_in_a_body(app, worker, flow):

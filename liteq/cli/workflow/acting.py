@@ -23,17 +23,17 @@ def from_json(_ctx: click.Context, _param: click.Parameter, text: str | None) ->
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as exc:
-        raise click.BadParameter(f"{text!r:.200} is no JSON ({exc}); a text is written as '\"text\"'") from None
+        raise click.BadParameter(f"{text!r:.200} is not JSON ({exc}); write a text as '\"text\"'") from None
 
 
 @click.command("send", cls=Command)
 @click.argument("id_", metavar="ID")
 @click.argument("name")
 @click.argument("payload", metavar="[JSON]", callback=from_json, required=False)
-@click.option("--dedup", metavar="KEY", help="Do nothing where an event of this key was sent to the run before.")
+@click.option("--dedup", metavar="KEY", help="Do nothing if the run got an event with this key before.")
 @pass_session
 def send(session: Session, /, id_: str, name: str, payload: Any, dedup: str | None) -> int:
-    """Send the event NAME to the run ID, also to one that is yet to be started. Without JSON its payload is null.
+    """Send the event NAME to the run ID. The run may start later. Without JSON the payload is null.
 
     Exits with 1 for a run that has ended.
 
@@ -110,7 +110,7 @@ def fork(session: Session, /, id_: str, step: int, new: str | None) -> int:
 @click.argument("step", metavar="STEP", type=click.IntRange(min=1))
 @pass_session
 def rewind(session: Session, /, id_: str, step: int) -> int:
-    """Let the run ID go on before step STEP: later steps are forgotten, and run again. Refused while it executes.
+    """Forget the steps of the run ID from number STEP on, and run them again. Refused while the run executes.
 
     \b
     JSON: [{"id", "step"}]

@@ -53,7 +53,7 @@ def _each(method: str) -> Callable[[Session, Sequence[str], str], tuple[list[str
                 refused[id_] = str(exc)
                 continue
             if changed is False:
-                refused[id_] = "its status has changed meanwhile"
+                refused[id_] = "its status changed in the meantime"
             else:
                 done.append(id_)
         return done, refused
@@ -123,9 +123,9 @@ def _asked(session: Session, verb: Verb, choice: Choice, *, sure: bool) -> list[
 @_reason
 @pass_session
 def cancel(session: Session, /, ids: tuple[str, ...], reason: str, **options: Any) -> int:
-    """Cancel runs: sagas and shields run, then each ends `cancelled`. One that has not begun ends at once.
+    """Cancel runs: their sagas and shields run, then they end as `cancelled`. A run that has not begun ends at once.
 
-    Name IDs, or choose by --name, --status, --tag, --since: that asks first.
+    Give IDs, or choose runs by --name, --status, --tag, --since. For chosen runs the command asks first.
 
     \b
     JSON: [{"id", "done", "why"}]
@@ -138,9 +138,9 @@ def cancel(session: Session, /, ids: tuple[str, ...], reason: str, **options: An
 @_reason
 @pass_session
 def terminate(session: Session, /, ids: tuple[str, ...], reason: str, **options: Any) -> int:
-    """End runs at once: nothing of theirs runs any more, and the process of a step in progress is killed.
+    """End runs at once, without their sagas. A process that executes a step of theirs is killed.
 
-    Name IDs, or choose by --name, --status, --tag, --since: that asks first.
+    Give IDs, or choose runs by --name, --status, --tag, --since. For chosen runs the command asks first.
 
     \b
     JSON: [{"id", "done", "why"}]
@@ -152,9 +152,9 @@ def terminate(session: Session, /, ids: tuple[str, ...], reason: str, **options:
 @_options
 @pass_session
 def pause(session: Session, /, ids: tuple[str, ...], **options: Any) -> int:
-    """Pause runs: each stops after its step in progress, until `resume`.
+    """Pause runs: each stops after its step in progress, and goes on after `resume`.
 
-    Name IDs, or choose by --name, --status, --tag, --since: that asks first.
+    Give IDs, or choose runs by --name, --status, --tag, --since. For chosen runs the command asks first.
 
     \b
     JSON: [{"id", "done", "why"}]
@@ -166,9 +166,9 @@ def pause(session: Session, /, ids: tuple[str, ...], **options: Any) -> int:
 @_options
 @pass_session
 def resume(session: Session, /, ids: tuple[str, ...], **options: Any) -> int:
-    """Let paused runs go on, and have stuck ones tried once more: after a deploy, say.
+    """Let paused runs go on, and try stuck runs once more, for example after a deploy.
 
-    Name IDs, or choose by --name, --status, --tag, --since: that asks first.
+    Give IDs, or choose runs by --name, --status, --tag, --since. For chosen runs the command asks first.
 
     \b
     JSON: [{"id", "done", "why"}]
@@ -180,9 +180,9 @@ def resume(session: Session, /, ids: tuple[str, ...], **options: Any) -> int:
 @_options
 @pass_session
 def retry(session: Session, /, ids: tuple[str, ...], **options: Any) -> int:
-    """Let failed runs go on at the step that failed. Refused for those that were compensated.
+    """Let failed runs go on at the step that failed. Refused for runs that were compensated.
 
-    Name IDs, or choose by --name, --status, --tag, --since: that asks first.
+    Give IDs, or choose runs by --name, --status, --tag, --since. For chosen runs the command asks first.
 
     \b
     JSON: [{"id", "done", "why"}]

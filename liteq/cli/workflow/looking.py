@@ -27,13 +27,13 @@ FORMATS = ("text", "mermaid", "svg")
 @click.command("list", cls=Command)
 @choosing
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show at most this many.")
-@click.option("--after", metavar="ID", help="Those started before this run: the next page.")
+@click.option("--after", metavar="ID", help="Show runs started before this one: the next page.")
 @pass_session
 def list_(
     session: Session, /, name: str | None, status: str | None, tags: tuple[str, ...], since_ms: int | None, limit: int,
     after: str | None,
 ) -> int:  # fmt: skip
-    """List runs, the newest first, with what each waits for.
+    """List runs, the newest first, and the event, time or child that each waits for.
 
     \b
     JSON: [{"id", "name", "status", "version", "waiting_for", "due", "error", "parent_id", "forked_from", "tags", ...}]
@@ -67,9 +67,9 @@ def _due(run: RunRecord) -> int | None:
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @pass_session
 def show(session: Session, /, ids: tuple[str, ...]) -> int:
-    """Show runs: what each waits for, its arguments, its state, and a timeline of its steps.
+    """Show runs: the cause of their wait, their arguments, their state, and a timeline of their steps.
 
-    Sensitive arguments are hidden. Without -A all are, as only the app's code says which are sensitive.
+    Sensitive arguments are hidden. Without -A all are hidden, because only the app's code marks them.
 
     \b
     JSON: as `list`, and "args", "kwargs", "result", "values", "approvals", "now"
@@ -144,7 +144,7 @@ def steps(session: Session, /, id_: str) -> int:
             (one["n"], _step_name(one), one["status"], one["attempts"], _took(session, step), _outcome(one))
             for one, step in zip(documents, rows, strict=True)
         ]
-        table(session, head, lines, empty="it has no step yet")
+        table(session, head, lines, empty="the run has no step yet")
 
     emit(session, documents, write)
     return Exit.OK
@@ -182,7 +182,7 @@ def _outcome(one: dict[str, Any]) -> str:
 def graph(session: Session, /, id_: str, form: str, depth: int) -> int:
     """Draw the steps of a run: as text, as a flowchart for Mermaid, or as SVG.
 
-    Children are drawn below their calls, runs and canvases alike. The ID of a canvas is drawn too.
+    Children, runs and canvases, are drawn below the call that started them. ID may also be that of a canvas.
 
     \b
     JSON: [{"id", "format", "graph"}]
@@ -248,7 +248,7 @@ def _names(session: Session, ids: Sequence[str]) -> dict[str, str]:
 @click.option("--name", metavar="WORKFLOW", help="Of this workflow.")
 @pass_session
 def patches(session: Session, /, name: str | None) -> int:
-    """List how many unfinished runs still need each `patched` marker and each version: at none, its code can go.
+    """Count the unfinished runs that still need each `patched` marker and each version. At 0, delete the old code.
 
     \b
     JSON: [{"name", "kind": "patch" or "version", "id", "runs"}]

@@ -26,7 +26,7 @@ __all__ = ["MOVING", "bring"]
 def export(session: Session, /, ids: tuple[str, ...]) -> int:
     """Write runs with all their history, a line of JSON each, for `import` or `replay --from`.
 
-    Arguments and results are in it as they are, sensitive ones too.
+    The output contains all arguments and results, including sensitive ones.
     """
     for id_ in ids:  # all or none
         found(session, id_)
@@ -39,9 +39,9 @@ def export(session: Session, /, ids: tuple[str, ...]) -> int:
 @click.argument("file", type=click.File("rb"), default="-")
 @pass_session
 def import_(session: Session, /, file: IO[bytes]) -> int:
-    """Bring runs from FILE (or stdin), as `export` wrote them. An unfinished one is stuck until it is resumed.
+    """Import runs from FILE (or stdin) that `export` wrote. An unfinished run is stuck until it is resumed.
 
-    Exits with 1 at the first id that is in use; the runs before it are there.
+    Exits with 1 at the first id that is in use. The runs before it are imported.
 
     \b
     JSON: [{"id"}]
@@ -60,20 +60,24 @@ def bring(storage: Storage, file: IO[bytes]) -> list[str]:
         try:
             document = decode(line)
             if not isinstance(document, dict):
-                raise BadMessage("an object is meant to be there")
+                raise BadMessage("the line is not a JSON object")
             ids.append(storage.runs.bring(document))
         except (BadMessage, KeyError, TypeError) as exc:
-            raise click.ClickException(f"line {n} is no run that `liteq workflow export` wrote: {exc!s:.300}") from None
+            raise click.ClickException(
+                f"line {n} is not a run that `liteq workflow export` wrote: {exc!s:.300}"
+            ) from None
     return ids
 
 
 @click.command("gc", cls=Command)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--older-than", metavar="SPAN", help="Ended for longer than this: 12h, 30d; default: workflow_expires.")
+@click.option(
+    "--older-than", metavar="SPAN", help="Delete runs that ended longer ago: 12h, 30d; default: workflow_expires."
+)
 @click.option("-y", "--yes", "-f", "--force", "sure", is_flag=True, help="Do not ask.")
 @pass_session
 def gc(session: Session, /, ids: tuple[str, ...], older_than: str | None, sure: bool) -> int:
-    """Delete ended runs with their history: those of IDs, or all that ended long ago, as workers do by themselves.
+    """Delete ended runs and their histories: the runs of IDs, or all old ones. Workers do the latter by themselves.
 
     Asks first with --older-than.
 

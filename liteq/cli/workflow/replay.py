@@ -22,14 +22,16 @@ __all__ = ["replay"]
 
 @click.command("replay", cls=Command)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--check", is_flag=True, required=True, help="Compare only; there is no other replay.")
-@click.option("--from", "file", type=click.File("rb"), metavar="FILE", help="The runs of an export, not the queue's.")
+@click.option("--check", is_flag=True, required=True, help="Required: compare only.")
+@click.option(
+    "--from", "file", type=click.File("rb"), metavar="FILE", help="Check the runs of an export, not those of the queue."
+)
 @pass_session
 def replay(session: Session, /, ids: tuple[str, ...], check: bool, file: IO[bytes] | None) -> int:  # noqa: ARG001 - see its help
-    """Run the bodies of all runs, or of IDs, against their histories: would this code go on where they are?
+    """Check whether this code fits the histories of all runs, or of the runs of IDs.
 
-    Each call is answered from history, and the body is left at the first that is not: no step runs, and nothing is
-    written. Exits with 1 where a body asks for something other than its history holds.
+    Each body is run, and its calls are answered from history. It stops at the first call that history does not hold.
+    No step runs, and nothing is written. Exits with 1 if the calls of a body differ from its history.
 
     \b
     JSON: [{"id", "name", "status", "steps", "ok", "position", "recorded", "found", "error"}]
