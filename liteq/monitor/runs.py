@@ -11,7 +11,7 @@ from liteq.context.display import shown_call
 from liteq.exceptions import BadMessage
 from liteq.monitor.messages import error_line
 from liteq.serialization import decode, kind_of
-from liteq.storage.runs.records import Approval, MemoStats, RunRecord, RunStep
+from liteq.storage.runs.records import ENDED, STATUSES, Approval, MemoStats, RunRecord, RunStep
 from liteq.utils.text import iso_time
 
 __all__ = [
@@ -28,8 +28,6 @@ __all__ = [
     "with_waits",
 ]
 
-STATUSES = ("queued", "running", "waiting", "paused", "stuck", "succeeded", "failed", "cancelled")
-ENDED = frozenset({"succeeded", "failed", "cancelled"})
 CELERY_STATES = {
     "running": states.STARTED, "succeeded": states.SUCCESS, "failed": states.FAILURE, "cancelled": states.REVOKED,
 }  # fmt: skip

@@ -15,14 +15,12 @@ from liteq.states import UNFINISHED, State, sql_list
 from liteq.storage.driver import Row, Transaction
 from liteq.storage.payloads import PAYLOAD_COLUMN, RESULT_COLUMN
 from liteq.storage.results import whole
-from liteq.storage.runs.records import Approval, RunRecord, RunStep
+from liteq.storage.runs.records import ENDED, STATUSES, Approval, RunRecord, RunStep
 from liteq.storage.steps import rows
 from liteq.storage.steps.wake import SLOT
 
-__all__ = ["STATUSES", "approvals", "find", "list_runs", "needed_marks", "steps"]
+__all__ = ["approvals", "find", "list_runs", "needed_marks", "steps"]
 
-ENDED: Final = frozenset({"succeeded", "failed", "cancelled"})
-STATUSES: Final = ("queued", "running", "waiting", "paused", "stuck", "succeeded", "failed", "cancelled")
 _STATUS: Final = """
 CASE WHEN m.state = 'succeeded' THEN 'succeeded'
      WHEN m.state = 'dead' OR m.state = 'upstream_failed' THEN 'failed'
@@ -102,7 +100,7 @@ def find(tx: Transaction, run_id: str) -> RunRecord | None:
 
 
 def _waits(tx: Transaction, run: RunRecord) -> tuple[str, ...]:
-    if run.status in ("succeeded", "failed", "cancelled"):
+    if run.status in ENDED:
         return ()
     awaits, state = tx.execute(AWAITS, (run.number,))[0]
     if state == State.HELD or (awaits is not None and awaits.startswith(SLOT)):
