@@ -263,6 +263,15 @@ def test_an_event_is_sent_once_by_its_mark(flow: Flow) -> None:
         flow.storage.runs.send("r", "go", b"1")
 
 
+def test_an_event_to_a_run_that_could_not_begin_is_told_its_status(flow: Flow) -> None:
+    run = Message("r", "flow", PAYLOAD, flags=Flag.RUN | Flag.LINKED, awaits="a")
+    flow.storage.enqueue(Batch([Message("a", "t", PAYLOAD, flags=Flag.LINKED), run]))
+    flow.storage.cancel(["a"])
+    assert flow.status() == "failed"
+    with pytest.raises(RunEnded, match=r"has ended \(failed\)"):
+        flow.storage.runs.send("r", "go", b"1")
+
+
 def test_a_wait_that_timed_out_stays_so(flow: Flow) -> None:
     flow.start()
     flow.claim()
