@@ -10,7 +10,6 @@ import orjson
 
 from liteq.exceptions import RunNotFound
 from liteq.message import Flag, StepRow
-from liteq.serialization import decode_error
 from liteq.states import UNFINISHED, State, sql_list
 from liteq.storage.driver import Row, Transaction
 from liteq.storage.payloads import PAYLOAD_COLUMN, RESULT_COLUMN
@@ -81,7 +80,6 @@ SELECT r.run, r.name, r.version, r.gen, r.marks FROM liteq_runs AS r JOIN liteq_
 """
 MARKED = "SELECT marks FROM liteq_steps WHERE run = ? AND gen = ? AND marks IS NOT NULL"
 ABOVE_ALL = (1 << 63) - 1
-CUT_OFF = frozenset({"RunCancelled", "TaskRevokedError"})
 
 
 def _record(tx: Transaction, row: Row, waiting_for: tuple[str, ...] = ()) -> RunRecord:
@@ -173,7 +171,7 @@ def steps(tx: Transaction, run_id: str) -> list[RunStep]:
         own = {(row.scope, row.pos): row for row in rows.read(tx, run.number, gen)}
         if gen == run.gen:
             own = {**now, **own}
-        for row in sorted(own.values(), key=lambda row: (row.started_ms, row.scope, row.pos)):
+        for row in rows.in_order(own.values()):
             runs_now = gen == run.gen and (row.scope, row.pos) in now
             found.append(RunStep(len(found) + 1, gen, _status(tx, row, runs_now, run.status), row))
     return found
@@ -188,7 +186,7 @@ def _executing(run: RunRecord) -> Iterator[StepRow]:
 def _status(tx: Transaction, row: StepRow, runs_now: bool, of_run: str) -> str:
     if row.ended_ms is not None:
         if row.error is not None:
-            return "cancelled" if decode_error(row.error).type in CUT_OFF else "failed"
+            return "cancelled" if rows.was_cut_off(row) else "failed"
         return "timed_out" if row.output is None and row.kind in ("event", "approval") else "done"
     if runs_now:
         return "running"
