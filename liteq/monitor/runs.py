@@ -25,7 +25,6 @@ __all__ = [
     "step_document",
     "value",
     "waiting_line",
-    "with_waits",
 ]
 
 CELERY_STATES = {
@@ -126,13 +125,6 @@ def value(data: bytes | None) -> Any:
         return decode(data)
     except BadMessage as exc:
         return f"({exc})"
-
-
-def with_waits(app: App, runs: Iterable[RunRecord]) -> list[RunRecord]:
-    """Runs of a list, each that waits with that for which it does: a look for each. Those that went meanwhile stay."""
-    return [
-        run if run.status in ENDED or run.status == "running" else app.storage.runs.find(run.id) or run for run in runs
-    ]
 
 
 def waiting_line(run: RunRecord) -> str:

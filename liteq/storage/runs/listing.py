@@ -18,7 +18,7 @@ from liteq.storage.runs.records import ENDED, STATUSES, Approval, RunRecord, Run
 from liteq.storage.steps import rows
 from liteq.storage.steps.wake import SLOT
 
-__all__ = ["approvals", "find", "list_runs", "needed_marks", "steps"]
+__all__ = ["approvals", "find", "list_runs", "needed_marks", "steps", "with_waits"]
 
 _STATUS: Final = """
 CASE WHEN m.state = 'succeeded' THEN 'succeeded'
@@ -82,9 +82,9 @@ MARKED = "SELECT marks FROM liteq_steps WHERE run = ? AND gen = ? AND marks IS N
 ABOVE_ALL = (1 << 63) - 1
 
 
-def _record(tx: Transaction, row: Row, waiting_for: tuple[str, ...] = ()) -> RunRecord:
+def _record(tx: Transaction, row: Row) -> RunRecord:
     tags = tuple(tag for (tag,) in tx.execute(TAGS, (row[0],)))
-    record = RunRecord._make((*row, tags, waiting_for))
+    record = RunRecord._make((*row, tags, ()))
     error = None if record.error is None else whole(tx, bytes(record.error))
     return record._replace(is_step=bool(record.is_step), error=error)
 
@@ -92,9 +92,13 @@ def _record(tx: Transaction, row: Row, waiting_for: tuple[str, ...] = ()) -> Run
 def find(tx: Transaction, run_id: str) -> RunRecord | None:
     """The run of this id, with what it waits for; None where there is none."""
     for row in tx.execute(FIND, (run_id,)):
-        record = _record(tx, row)
-        return record._replace(waiting_for=_waits(tx, record))
+        return with_waits(tx, _record(tx, row))
     return None
+
+
+def with_waits(tx: Transaction, run: RunRecord) -> RunRecord:
+    """`run` with what it waits for."""
+    return run._replace(waiting_for=_waits(tx, run))
 
 
 def _waits(tx: Transaction, run: RunRecord) -> tuple[str, ...]:
