@@ -11,7 +11,7 @@ from liteq.context.display import shown_call
 from liteq.exceptions import BadMessage
 from liteq.monitor.messages import error_line
 from liteq.serialization import decode, kind_of
-from liteq.storage.runs.records import Approval, MemoStats, RunRecord, RunStep
+from liteq.storage.runs.records import ENDED, STATUSES, Approval, MemoStats, RunRecord, RunStep
 from liteq.utils.text import iso_time
 
 __all__ = [
@@ -25,11 +25,8 @@ __all__ = [
     "step_document",
     "value",
     "waiting_line",
-    "with_waits",
 ]
 
-STATUSES = ("queued", "running", "waiting", "paused", "stuck", "succeeded", "failed", "cancelled")
-ENDED = frozenset({"succeeded", "failed", "cancelled"})
 CELERY_STATES = {
     "running": states.STARTED, "succeeded": states.SUCCESS, "failed": states.FAILURE, "cancelled": states.REVOKED,
 }  # fmt: skip
@@ -128,13 +125,6 @@ def value(data: bytes | None) -> Any:
         return decode(data)
     except BadMessage as exc:
         return f"({exc})"
-
-
-def with_waits(app: App, runs: Iterable[RunRecord]) -> list[RunRecord]:
-    """Runs of a list, each that waits with that for which it does: a look for each. Those that went meanwhile stay."""
-    return [
-        run if run.status in ENDED or run.status == "running" else app.storage.runs.find(run.id) or run for run in runs
-    ]
 
 
 def waiting_line(run: RunRecord) -> str:

@@ -107,8 +107,8 @@ class Body:
         if transaction is not None and hasattr(transaction, "enqueue"):
             from liteq.sending.compile import compile_signature
 
-            app, lease = self.machine.app, self.machine.lease
-            compiled = compile_signature(sig, app.publisher, root_id=lease.root_id or lease.id, parent_id=lease.id)
+            app = self.machine.app
+            compiled = compile_signature(sig, app.publisher, **self.machine.family)
             ids = transaction.enqueue(compiled.batch, again=compiled.chosen)
             return app.sender.result_of(compiled.node, compiled.batch.stands(ids))
         return None

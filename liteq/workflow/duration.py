@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from math import isfinite
 
 from liteq.policy.times import LONGEST_S
 
@@ -29,7 +28,7 @@ def seconds(duration: Duration, what: str = "a duration") -> float:
         duration = float(found[1]) * _UNITS[found[2]]
     if isinstance(duration, bool) or not isinstance(duration, (int, float)):
         raise TypeError(f"{what} is seconds, a timedelta, or text as '5m', not {duration!r}")
-    if not isfinite(duration) or not 0 <= duration <= LONGEST_S:
+    if not 0 <= duration <= LONGEST_S:  # also where it is NaN
         raise ValueError(f"{what} is from 0 to a thousand years, not {duration!r}")
     return float(duration)
 

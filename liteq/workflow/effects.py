@@ -100,10 +100,7 @@ def send_call(
     place, row = scope.place("send", name, arghash)
     if not _recorded(scope, row):
         idempotent = bool(options) and options.pop("idempotent", False)
-        message = app.publisher.message(
-            name, args, kwargs, options, message_id=task_id or new_id(),
-            root_id=machine.lease.root_id or machine.run_id, parent_id=machine.run_id,
-        )  # fmt: skip
+        message = app.publisher.message(name, args, kwargs, options, message_id=task_id or new_id(), **machine.family)
         again = (message.id,) if task_id and not idempotent else ()
         new = StepRow(*place, "send", name, None, arghash, child=message.id)
         row = _record(scope, place, new, batch=Batch([message]), again=again)
@@ -120,8 +117,7 @@ def send_canvas(scope: Scope, sig: Any) -> Detached:
     target = _Canvas(sig)
     place, row = scope.place("send", target.name, target.arghash)
     if not _recorded(scope, row):
-        lease = machine.lease
-        compiled = compile_signature(sig, machine.app.publisher, root_id=lease.root_id or lease.id, parent_id=lease.id)
+        compiled = compile_signature(sig, machine.app.publisher, **machine.family)
         new = StepRow(*place, "send", target.name, None, target.arghash, child=compiled.node.id)
         row = _record(scope, place, new, batch=compiled.batch)
     assert row is not None
@@ -134,8 +130,6 @@ def start(
     """`flow.start()` in a body: the id of the run, which is started once and detached."""
     place, row = scope.place("send", name, arghash)
     if not _recorded(scope, row):
-        lease = scope.machine.lease
-        message.root_id, message.parent_id = lease.root_id or lease.id, lease.id
         new = StepRow(*place, "send", name, None, arghash, child=message.id)
         row = _record(scope, place, new, start=(message, on_conflict, event))
     assert row is not None

@@ -15,12 +15,13 @@ from weakref import WeakKeyDictionary
 from liteq.clock import FakeClock
 from liteq.exceptions import TimeoutError, WorkflowError
 from liteq.serialization import decode
+from liteq.storage.runs.records import ENDED
 from liteq.storage.storage import Storage, open_storage
 from liteq.utils.misspelt import LIKELY, nearest
 from liteq.workflow.drain import Drain
 from liteq.workflow.duration import Duration, to_span_ms
 from liteq.workflow.errors import raised_of
-from liteq.workflow.run import ENDED, Run
+from liteq.workflow.run import Run
 from liteq.workflow.views import Chunk
 
 if TYPE_CHECKING:

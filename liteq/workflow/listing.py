@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from liteq.context import App
+from liteq.storage.runs.records import STATUSES
 from liteq.utils.misspelt import nearest
 from liteq.workflow.run import Run
 
-__all__ = ["STATUSES", "listed"]
-
-STATUSES = ("queued", "running", "waiting", "paused", "stuck", "succeeded", "failed", "cancelled")
+__all__ = ["listed"]
 
 
 def listed(

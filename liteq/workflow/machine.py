@@ -244,6 +244,11 @@ class Machine:
         raise WorkflowCancelled(reason or self.asked.reason)
 
     @property
+    def family(self) -> dict[str, Any]:
+        """The ids that a message of this run bears: of the first one of its tree, and of the run."""
+        return {"root_id": self.lease.root_id or self.lease.id, "parent_id": self.lease.id}
+
+    @property
     def seed(self) -> str:
         """The text that stands for this run, and for those that are forked from it, in what is derived from a run."""
         facts = self.facts

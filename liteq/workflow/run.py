@@ -10,6 +10,7 @@ from liteq.message import new_id
 from liteq.result import AsyncResult
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode, encode
+from liteq.storage.runs.records import ENDED
 from liteq.utils.names import checked_id, checked_name
 from liteq.workflow.approving import checked_data, data_of
 from liteq.workflow.errors import raised_of
@@ -27,7 +28,6 @@ __all__ = ["Run"]
 R = TypeVar("R")
 T = TypeVar("T")
 
-ENDED = frozenset({"succeeded", "failed", "cancelled"})
 HALTED = frozenset({"paused", "stuck"})
 STREAM_LOOK_S = 0.25  # a chunk's ring may be lost
 

@@ -107,22 +107,6 @@ def await_memo(call: Attempts, key: str) -> None:
 # -- a transaction in the queue's file -------------------------------------------------------------------------------
 
 
-class QueueTransaction:
-    """`ctx.tx` of a step with tx=True."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-        self.emit = inner.emit
-        self.enqueue = inner.enqueue
-        self.start = inner.start
-        self.checkpoint = inner.checkpoint
-
-    def execute(self, sql: str, params: Any = ()) -> list[tuple[Any, ...]]:
-        """Run one statement in the queue's file; all its rows. The first one takes the write lock."""
-        rows: list[tuple[Any, ...]] = self._inner.execute(sql, params)
-        return rows
-
-
 def _in_the_queue(call: Attempts) -> Any:
     """The step's rows and its checkpoint: one commit."""
     machine = call.machine
@@ -134,15 +118,15 @@ def _in_the_queue(call: Attempts) -> Any:
 
 def _committed(call: Attempts) -> Any:
     machine, step = call.machine, call.step
-    with machine.runs.transaction(machine.hold) as inner:
-        call.transaction = QueueTransaction(inner)
+    with machine.runs.transaction(machine.hold) as transaction:
+        call.transaction = transaction
         try:
             with limited(machine, step.timeout_s):
                 value = machine.function_of(step)(*call.args, **call.kwargs)
             data, value = step.form.kept(value, machine.max_bytes)
             ended = machine.now_ms()
             row: StepRow = call.row(output=data, ended_ms=ended, marks=machine.take_marks())
-            asked = inner.checkpoint(row)
+            asked = transaction.checkpoint(row)
         finally:
             call.transaction = None
     machine.written += 1

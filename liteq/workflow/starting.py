@@ -26,9 +26,7 @@ def start_run(flow: Workflow[Any, Any], args: Sequence[Any], kwargs: Mapping[str
 
         flow.check_arguments(args, kwargs)
         arghash = flow.arghash_of(args, kwargs)
-        message = flow.message(
-            args, kwargs, id_=flow.new_id(), root_id=frame.machine.run_id, parent_id=frame.machine.run_id
-        )
+        message = flow.message(args, kwargs, id_=flow.new_id(), **frame.machine.family)
         id_ = start(frame, flow.name, message, arghash, asked.on_conflict, flow.event_of())
         return Run(app, id_, flow)
     if app.conf.task_always_eager:

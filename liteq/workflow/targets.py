@@ -55,11 +55,6 @@ def target_of(app: App, target: Any) -> Target:
     raise WorkflowError(f"call, spawn and map take a task, a workflow, a step or a canvas, not {target!r}")
 
 
-def _family(machine: Machine) -> dict[str, Any]:
-    lease = machine.lease
-    return {"root_id": lease.root_id or lease.id, "parent_id": lease.id}
-
-
 class _Task:
     key: str | None = None
     arghash: bytes | None = None
@@ -71,7 +66,7 @@ class _Task:
 
     def batch(self, machine: Machine, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Batch, str]:
         make = machine.app.publisher.message
-        message = make(self.name, args, kwargs, message_id=new_id(), flags=CHILD, **_family(machine))
+        message = make(self.name, args, kwargs, message_id=new_id(), flags=CHILD, **machine.family)
         message.flags &= ~Flag.IGNORE_RESULT
         return Batch([message]), message.id
 
@@ -86,7 +81,7 @@ class _Flow:
         self.form: Form | None = flow.codec.result
 
     def batch(self, machine: Machine, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Batch, str]:
-        message = self.flow.message(args, kwargs, id_=self.flow.asked.id or new_id(), **_family(machine))
+        message = self.flow.message(args, kwargs, id_=self.flow.asked.id or new_id(), **machine.family)
         message.flags |= CHILD
         return Batch([message]), message.id
 
@@ -109,7 +104,7 @@ class _Step:
         message = Message(
             new_id(), step.name, payload, step.queue or lease.queue,
             lease.priority if step.priority is None else step.priority,
-            flags=Flag.RUN | Flag.STEP | CHILD, run=RunSpec(version=""), **_family(machine),
+            flags=Flag.RUN | Flag.STEP | CHILD, run=RunSpec(version=""), **machine.family,
         )  # fmt: skip
         return Batch([message]), message.id
 
@@ -127,14 +122,12 @@ class _Canvas:
         if args or kwargs:
             raise WorkflowError(f"a canvas is called without arguments: give them to its tasks, not to {self.name!r}")
         lease = machine.lease
-        compiled = compile_signature(
-            self.sig, machine.app.publisher, linked=True, root_id=lease.root_id or lease.id, parent_id=lease.id
-        )
+        compiled = compile_signature(self.sig, machine.app.publisher, linked=True, **machine.family)
         if not compiled.batch.messages:
             raise WorkflowError("an empty canvas has no result to wait for")
         alias = Message(
             new_id(), self.name, b"[[],{}]", lease.queue, lease.priority, awaits=compiled.node.id,
-            flags=Flag.ALIAS | CHILD, **_family(machine),
+            flags=Flag.ALIAS | CHILD, **machine.family,
         )  # fmt: skip
         compiled.batch.messages.append(alias)
         return compiled.batch, alias.id

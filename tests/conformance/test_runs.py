@@ -261,6 +261,15 @@ def test_an_event_is_sent_once_by_its_mark(flow: Flow) -> None:
         flow.storage.runs.send("r", "go", b"1")
 
 
+def test_an_event_to_a_run_that_could_not_begin_is_told_its_status(flow: Flow) -> None:
+    run = Message("r", "flow", PAYLOAD, flags=Flag.RUN | Flag.LINKED, awaits="a")
+    flow.storage.enqueue(Batch([Message("a", "t", PAYLOAD, flags=Flag.LINKED), run]))
+    flow.storage.cancel(["a"])
+    assert flow.status() == "failed"
+    with pytest.raises(RunEnded, match=r"has ended \(failed\)"):
+        flow.storage.runs.send("r", "go", b"1")
+
+
 def test_a_wait_that_timed_out_stays_so(flow: Flow) -> None:
     flow.start()
     flow.claim()
@@ -313,6 +322,21 @@ def test_the_end_of_a_child_wakes_its_run_once_enough_have_ended(flow: Flow, sto
     ]  # fmt: skip
     flow.claim()
     assert (flow.facts.ends, flow.facts.fails) == (3, 1)
+
+
+def test_a_body_sees_which_of_its_children_have_ended_by_now(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    hold = flow.claim()
+    storage.runs.checkpoint(hold, flow.step(9))
+    spawn(flow, hold, 3)
+    assert storage.runs.children(hold) == []
+    children = flow.worker.claim()
+    large = b'"' + b"x" * 5_000 + b'"'
+    storage.settle([(children[0], Ack(large)), (children[2], DeadLetter(ERROR))])
+    assert [(row.pos, row.output, row.error) for row in storage.runs.children(hold)] == [
+        (1, large, None),
+        (3, None, ERROR),
+    ]
 
 
 def test_a_fragile_wait_ends_with_the_first_failure(flow: Flow, storage: Storage) -> None:

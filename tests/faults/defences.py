@@ -1192,8 +1192,7 @@ MUTANTS = [
     ),
     without(
         'a run is written for under its lease alone', "liteq/storage/runs/executing.py",
-        " WHERE m.seq = ? AND m.state = 'leased' AND m.token = ? {LOCK}\n",
-        " WHERE m.seq = ? AND m.state = 'leased' AND ? IS NOT NULL {LOCK}\n",
+        'HELD_BY = f"{LOOK} {LOCK}"\n', "HELD_BY = f\"{LOOK.replace('m.token = ?', '? IS NOT NULL')} {LOCK}\"\n",
         "test_workflow_kills.py::test_a_worker_stopped_past_its_lease_cannot_write_for_its_run",
     ),
     without(

@@ -419,6 +419,30 @@ def test_done_tells_the_same_in_each_replay(app, worker, double):
     assert all(looks == seen[0] for looks in seen)
 
 
+def test_what_a_body_sends_knows_its_family(app, worker, double):
+    @app.workflow(name="inner")
+    def inner() -> list[str]:
+        started = other.start()
+        sent = [double.delay(1), ctx.spawn(double, 2), ctx.spawn(double.s(3)), double.s(4).delay(), started]
+        ctx.sleep(1)
+        return [ctx.run_id, *(one.id for one in sent)]
+
+    @app.workflow(name="other")
+    def other() -> None: ...
+
+    @app.workflow(name="outer")
+    def outer() -> list[str]:
+        return ctx.call(inner)
+
+    run = outer.start()
+    worker.run()
+    app.clock.advance(1)
+    worker.run()
+    parent, *sent = run.result(0)
+    families = [(one.root_id, one.parent_id) for one in map(app.storage.reader.find, [parent, *sent])]
+    assert families == [(run.id, run.id), *[(run.id, parent)] * 5]
+
+
 def test_a_task_that_a_body_sends_is_sent_once_and_detached(app, worker):
     got = []
 

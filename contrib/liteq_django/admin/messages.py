@@ -164,7 +164,7 @@ class TaskAdmin(MessageAdmin):
             "opts": self.opts,
             "is_overview": True,
             **self.tools(request),
-            **overview_of(request),
+            **overview_of(),
         }
         return TemplateResponse(request, "liteq_django/overview.html", context)
 

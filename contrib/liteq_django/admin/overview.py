@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest
-
 from liteq.clock import from_ms
 from liteq.context import App
 from liteq.exceptions import LiteqError
@@ -23,7 +21,7 @@ __all__ = ["overview_of"]
 SCHEDULES = 10  # the next ones
 
 
-def overview_of(request: HttpRequest) -> dict[str, Any]:  # noqa: ARG001 - as other pages have it
+def overview_of() -> dict[str, Any]:
     """The facts for the template; where the file cannot be read, `error` says why."""
     app = default_app()
     try:

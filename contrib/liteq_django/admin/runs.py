@@ -74,8 +74,9 @@ class RunAdmin(QueueAdmin):
             tags=[said("tag")] if said("tag") else (),
             limit=self.per_page,
             after=said("after") or None,
+            waits=True,
         )
-        rows = [self._row(record) for record in shown.with_waits(default_app(), records)]
+        rows = [self._row(record) for record in records]
         return Page(rows, {"after": records[-1].id} if len(records) == self.per_page else {})
 
     def _row(self, run: RunRecord) -> Row:

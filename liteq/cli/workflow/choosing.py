@@ -88,15 +88,19 @@ def chosen(session: Session, name: str | None, status: str | None, tags: Sequenc
 
 def matching(
     session: Session, choice: Choice, *, limit: int | None = None, after: str | None = None,
-    among: Collection[str] = STATUSES,
+    among: Collection[str] = STATUSES, waits: bool = False,
 ) -> Iterator[list[RunRecord]]:  # fmt: skip
-    """The runs of `choice` whose status is `among` these, the newest first, in pages; each is yielded once."""
+    """The runs of `choice` whose status is `among` these, the newest first, in pages; each is yielded once.
+
+    `waits`: each with what it waits for.
+    """
     left = limit
     while left is None or left > 0:
         size = PAGE if left is None else min(PAGE, left)
         page = session.storage.runs.list(
-            name=choice.name, status=choice.status, tags=choice.tags, since_ms=choice.since_ms, limit=size, after=after
-        )
+            name=choice.name, status=choice.status, tags=choice.tags, since_ms=choice.since_ms, limit=size, after=after,
+            waits=waits,
+        )  # fmt: skip
         kept = [run for run in page if run.status in among]
         if kept:
             yield kept

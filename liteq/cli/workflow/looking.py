@@ -41,8 +41,7 @@ def list_(
     choice = chosen(session, name, status, tags, since_ms)
     if after is not None:
         found(session, after)
-    found_ = [run for page in matching(session, choice, limit=limit, after=after) for run in page]
-    records = shown.with_waits(session.app, found_)
+    records = [run for page in matching(session, choice, limit=limit, after=after, waits=True) for run in page]
     now_ms = session.app.clock.now_ms()
 
     def show() -> None:

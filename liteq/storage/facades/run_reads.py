@@ -68,13 +68,17 @@ class RunReads(Facade):
 
     def list(
         self, ids: Sequence[str] = (), *, name: str | None = None, status: str | None = None, tags: Sequence[str] = (),
-        since_ms: int | None = None, limit: int = 100, after: str | None = None,
+        since_ms: int | None = None, limit: int = 100, after: str | None = None, waits: bool = False,
     ) -> Page:  # fmt: skip
         """Runs, the newest first: of these ids, or those that fit; those started before the run `after`.
 
-        Raises ValueError for an unknown status, RunNotFound for an unknown `after`.
+        `waits`: each that does not execute with what it waits for, by two look-ups more. Raises ValueError for an
+        unknown status, RunNotFound for an unknown `after`.
         """
         with self._driver.read() as tx:
-            return _listing.list_runs(
+            page = _listing.list_runs(
                 tx, ids, name=name, status=status, tags=tags, since_ms=since_ms, limit=limit, after=after
             )
+            if waits:
+                page = [run if run.status == "running" else _listing.with_waits(tx, run) for run in page]
+            return page

@@ -52,11 +52,6 @@ class StepTransaction:
         for bell in self._bells if kind is None else ():
             self._driver.ring(bell)
 
-    @property
-    def open(self) -> bool:
-        """Whether it has the write lock: something was written or read in it."""
-        return self._tx is not None
-
     def _begun(self) -> Transaction:
         if self._tx is None:
             block = self._driver.write(Promise.ACCEPTED)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from liteq.exceptions import RunConflict, RunNotFound, WorkflowError
 from liteq.message import Flag, StepRow, new_id
-from liteq.serialization import decode_error
 from liteq.states import FINISHED, State, sql_list
 from liteq.storage.dead import requeue
 from liteq.storage.driver import Transaction
@@ -54,21 +53,15 @@ SELECT :new, name, 0, version, input, timeout_ms, started_ms, gen_ms, :now_ms + 
   FROM liteq_runs WHERE run = :run
 """
 FORK_TAGS = "INSERT INTO liteq_run_tags (tag, run) SELECT tag, :new FROM liteq_run_tags WHERE run = :run"
-CUT_OFF = frozenset({"RunCancelled", "TaskRevokedError"})
 
 
 class Undone(WorkflowError):
     """Raised for a run that cannot go on, since its compensations have run."""
 
 
-def in_order(steps: Iterable[StepRow]) -> list[StepRow]:
-    """`steps` in the order in which they began."""
-    return sorted(steps, key=lambda step: (step.started_ms, step.scope, step.pos))
-
-
 def _behind(tx: Transaction, run: Found, before: int) -> tuple[list[StepRow], list[StepRow]]:
     """The steps of the present generation before number `before`, and the others."""
-    steps, number = in_order(rows.read(tx, run.seq, run.gen)), before
+    steps, number = rows.in_order(rows.read(tx, run.seq, run.gen)), before
     if run.gen:
         first = int(tx.execute(EARLIER, (run.seq, run.gen))[0][0])
         if before <= first:
@@ -123,15 +116,11 @@ def requeue_all(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str
 def _failed(steps: Sequence[StepRow]) -> list[StepRow]:
     """The step that failed last, and those that were cut off because of it."""
     failed = [step for step in steps if step.error is not None and step.ended_ms is not None]
-    own = [step for step in failed if not _was_cut_off(step)]
+    own = [step for step in failed if not rows.was_cut_off(step)]
     if not own:
         return failed
     last = max(own, key=lambda step: (step.ended_ms or 0, step.ended or 0, step.started_ms, step.pos))
     return [last, *(step for step in failed if step not in own and (step.ended_ms or 0) >= (last.ended_ms or 0))]
-
-
-def _was_cut_off(step: StepRow) -> bool:
-    return step.error is not None and decode_error(step.error).type in CUT_OFF
 
 
 def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: int, events: bool) -> None:

@@ -27,14 +27,11 @@ __all__ = [
     "mark_compensated", "obey", "record", "show", "spawn", "take_event",
 ]  # fmt: skip
 
-HELD_BY = f"""
-SELECT m.id, m.flags, r.asked, r.reason FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = m.seq
- WHERE m.seq = ? AND m.state = 'leased' AND m.token = ? {LOCK}
-"""
 LOOK = """
 SELECT m.id, m.flags, r.asked, r.reason FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = m.seq
  WHERE m.seq = ? AND m.state = 'leased' AND m.token = ?
 """
+HELD_BY = f"{LOOK} {LOCK}"
 HAS_EVENT = """
 SELECT EXISTS (SELECT 1 FROM liteq_inbox AS i WHERE i.run_id = m.id AND i.name = ? AND i.taken = 0)
   FROM liteq_messages AS m WHERE m.seq = ? AND m.state = 'leased' AND m.token = ?
@@ -45,9 +42,6 @@ SPAWNED = "UPDATE liteq_runs SET spawned = spawned + ? WHERE run = ?"
 RUNNING = f"SELECT count(*) FROM liteq_messages WHERE awaits = ? AND state IN {sql_list(UNFINISHED)}"
 HAS_SLOT = "UPDATE liteq_messages SET awaits = ? WHERE id = ?"
 WAITS_FOR_SLOT = "UPDATE liteq_messages SET awaits = ?, state = 'blocked' WHERE id = ?"
-CHILDREN = """
-SELECT scope, pos FROM liteq_steps WHERE run = ? AND gen = ? AND child IS NOT NULL AND ended_ms IS NOT NULL
-"""
 CHILD_AT = """
 SELECT child FROM liteq_steps
  WHERE run = ? AND gen = ? AND scope = ? AND pos = ? AND child IS NOT NULL AND ended_ms IS NULL
@@ -204,8 +198,7 @@ def take_event(tx: Transaction, hold: Hold, step: StepRow, name: str, *, now_ms:
 
 def children(tx: Transaction, hold: Hold) -> list[StepRow]:
     """The rows of the run's children that have ended."""
-    found = [rows.read_one(tx, hold.run, hold.gen, *place_) for place_ in tx.execute(CHILDREN, (hold.run, hold.gen))]
-    return [row for row in found if row is not None]
+    return rows.read_children(tx, hold.run, hold.gen)
 
 
 def cancel_places(tx: Transaction, hold: Hold, places: Iterable[tuple[str, int]], *, now_ms: int) -> None:

@@ -16,5 +16,4 @@ def history(tx: Transaction, run: int) -> History:
     if facts is None:
         raise LookupError(f"no run has the number {run}")
     steps = rows.read(tx, run, facts.gen)
-    marked = [step.marks for step in steps if step.marks]
-    return History(facts, steps, rows.marks_of([facts.marks, *marked]) if marked or facts.marks else frozenset())
+    return History(facts, steps, rows.marks_of([facts.marks, *(step.marks for step in steps)]))

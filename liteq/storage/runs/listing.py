@@ -10,19 +10,16 @@ import orjson
 
 from liteq.exceptions import RunNotFound
 from liteq.message import Flag, StepRow
-from liteq.serialization import decode_error
 from liteq.states import UNFINISHED, State, sql_list
 from liteq.storage.driver import Row, Transaction
 from liteq.storage.payloads import PAYLOAD_COLUMN, RESULT_COLUMN
 from liteq.storage.results import whole
-from liteq.storage.runs.records import Approval, RunRecord, RunStep
+from liteq.storage.runs.records import ENDED, STATUSES, Approval, RunRecord, RunStep
 from liteq.storage.steps import rows
 from liteq.storage.steps.wake import SLOT
 
-__all__ = ["STATUSES", "approvals", "find", "list_runs", "needed_marks", "steps"]
+__all__ = ["approvals", "find", "list_runs", "needed_marks", "steps", "with_waits"]
 
-ENDED: Final = frozenset({"succeeded", "failed", "cancelled"})
-STATUSES: Final = ("queued", "running", "waiting", "paused", "stuck", "succeeded", "failed", "cancelled")
 _STATUS: Final = """
 CASE WHEN m.state = 'succeeded' THEN 'succeeded'
      WHEN m.state = 'dead' OR m.state = 'upstream_failed' THEN 'failed'
@@ -83,12 +80,11 @@ SELECT r.run, r.name, r.version, r.gen, r.marks FROM liteq_runs AS r JOIN liteq_
 """
 MARKED = "SELECT marks FROM liteq_steps WHERE run = ? AND gen = ? AND marks IS NOT NULL"
 ABOVE_ALL = (1 << 63) - 1
-CUT_OFF = frozenset({"RunCancelled", "TaskRevokedError"})
 
 
-def _record(tx: Transaction, row: Row, waiting_for: tuple[str, ...] = ()) -> RunRecord:
+def _record(tx: Transaction, row: Row) -> RunRecord:
     tags = tuple(tag for (tag,) in tx.execute(TAGS, (row[0],)))
-    record = RunRecord._make((*row, tags, waiting_for))
+    record = RunRecord._make((*row, tags, ()))
     error = None if record.error is None else whole(tx, bytes(record.error))
     return record._replace(is_step=bool(record.is_step), error=error)
 
@@ -96,13 +92,17 @@ def _record(tx: Transaction, row: Row, waiting_for: tuple[str, ...] = ()) -> Run
 def find(tx: Transaction, run_id: str) -> RunRecord | None:
     """The run of this id, with what it waits for; None where there is none."""
     for row in tx.execute(FIND, (run_id,)):
-        record = _record(tx, row)
-        return record._replace(waiting_for=_waits(tx, record))
+        return with_waits(tx, _record(tx, row))
     return None
 
 
+def with_waits(tx: Transaction, run: RunRecord) -> RunRecord:
+    """`run` with what it waits for."""
+    return run._replace(waiting_for=_waits(tx, run))
+
+
 def _waits(tx: Transaction, run: RunRecord) -> tuple[str, ...]:
-    if run.status in ("succeeded", "failed", "cancelled"):
+    if run.status in ENDED:
         return ()
     awaits, state = tx.execute(AWAITS, (run.number,))[0]
     if state == State.HELD or (awaits is not None and awaits.startswith(SLOT)):
@@ -175,7 +175,7 @@ def steps(tx: Transaction, run_id: str) -> list[RunStep]:
         own = {(row.scope, row.pos): row for row in rows.read(tx, run.number, gen)}
         if gen == run.gen:
             own = {**now, **own}
-        for row in sorted(own.values(), key=lambda row: (row.started_ms, row.scope, row.pos)):
+        for row in rows.in_order(own.values()):
             runs_now = gen == run.gen and (row.scope, row.pos) in now
             found.append(RunStep(len(found) + 1, gen, _status(tx, row, runs_now, run.status), row))
     return found
@@ -190,7 +190,7 @@ def _executing(run: RunRecord) -> Iterator[StepRow]:
 def _status(tx: Transaction, row: StepRow, runs_now: bool, of_run: str) -> str:
     if row.ended_ms is not None:
         if row.error is not None:
-            return "cancelled" if decode_error(row.error).type in CUT_OFF else "failed"
+            return "cancelled" if rows.was_cut_off(row) else "failed"
         return "timed_out" if row.output is None and row.kind in ("event", "approval") else "done"
     if runs_now:
         return "running"

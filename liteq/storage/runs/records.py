@@ -6,11 +6,13 @@ from liteq.message import RunFacts, StepRow
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "Approval", "Asked", "Chunk", "Event", "History", "MemoStats", "MemoTaken", "RunRecord", "RunStep", "RunsWaiting",
-    "Started",
+    "ENDED", "STATUSES", "Approval", "Asked", "Chunk", "Event", "History", "MemoStats", "MemoTaken", "RunRecord",
+    "RunStep", "RunsWaiting", "Started",
 ]  # fmt: skip
 
 
+STATUSES = ("queued", "running", "waiting", "paused", "stuck", "succeeded", "failed", "cancelled")
+ENDED = frozenset({"succeeded", "failed", "cancelled"})
 Event = tuple[str, bytes]  # its name, its payload (JSON)
 
 
@@ -50,7 +52,7 @@ class MemoTaken(NamedTuple):
 class RunRecord(NamedTuple):
     """A run as a reader sees it.
 
-    `status`: "queued" "running" "waiting" "paused" "stuck" "succeeded" "failed" "cancelled". `waiting_for`: "event go"
+    `status`: one of STATUSES. `waiting_for`: "event go"
     "approval TITLE" "child ID" "timer" "memo NAME" "slot". `now`: JSON of what its worker says that it executes.
     `number` is the mark behind which a list goes on.
     """

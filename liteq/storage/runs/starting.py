@@ -18,7 +18,7 @@ from liteq.utils.records import NamedTuple
 
 __all__ = ["check_conflict", "send", "start"]
 
-ENDED = {"dead": "failed", "revoked": "cancelled"}  # states in the words of a run's status
+ENDED = {State.DEAD: "failed", State.UPSTREAM_FAILED: "failed"}  # states in the words of a run's status
 CONFLICTS = ("fail", "existing", "renew", "replace")
 THERE = f"""
 SELECT m.seq, m.state, m.task, r.input, {PAYLOAD_COLUMN}
@@ -103,7 +103,8 @@ def send(
     taken = woke = False
     for seq, state in tx.execute(RUN, (run_id,)):
         if State(state) in FINISHED:
-            raise RunEnded(f"run {run_id!r} has ended ({ENDED.get(state, state)}): it takes no event {name!r} any more")
+            status = ENDED.get(State(state), state)
+            raise RunEnded(f"run {run_id!r} has ended ({status}): it takes no event {name!r} any more")
         taken, woke = deliver(tx, seq, f"event {name}", payload, now_ms=now_ms)
     if not taken or dedup is not None:
         tx.executemany(PUT, [(run_id, name, payload, dedup, int(taken), now_ms)])

@@ -11,6 +11,7 @@ from liteq.states import FINISHED, State
 from liteq.storage.driver import Transaction
 from liteq.storage.payloads import BESIDE, INLINE_BYTES, PAYLOAD_COLUMN, RESULT_COLUMN, payload_ref, result_ref, store
 from liteq.storage.runs.again import IN_USE
+from liteq.storage.runs.listing import NUMBER, TAGS
 from liteq.storage.steps import rows
 
 __all__ = ["bring", "export"]
@@ -23,13 +24,11 @@ RUN: Final = (
     "name", "step", "version", "input", "gen", "timeout_ms", "started_ms", "gen_ms", "deadline_ms", "asked", "reason",
     "parked", "fingerprint", "ends", "fails", "spawned", "crash_mark", "compensated", "marks", "forked_from", "seed",
 )  # fmt: skip
-NUMBER = f"SELECT seq FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN} <> 0"
 READ_MESSAGE = f"""
 SELECT {", ".join(f"m.{name}" for name in MESSAGE)}, {PAYLOAD_COLUMN}, {RESULT_COLUMN}
   FROM liteq_messages AS m WHERE m.seq = ?
 """
 READ_RUN = f"SELECT {', '.join(RUN)} FROM liteq_runs WHERE run = ?"
-READ_TAGS = "SELECT tag FROM liteq_run_tags WHERE run = ? ORDER BY tag"
 READ_STATE = "SELECT key, value FROM liteq_run_state WHERE run = ? ORDER BY key"
 READ_STREAM = """
 SELECT stream, n, gen, scope, pos, attempt, data FROM liteq_stream WHERE run = ? ORDER BY stream, n
@@ -58,7 +57,7 @@ def export(tx: Transaction, run_id: str) -> dict[str, Any]:
             "message": {**dict(zip(MESSAGE, message, strict=True)), "payload": payload, "result": result},
             "run": run,
             "steps": [step._asdict() for step in rows.read(tx, seq, run["gen"])],
-            "tags": [tag for (tag,) in tx.execute(READ_TAGS, (seq,))],
+            "tags": [tag for (tag,) in tx.execute(TAGS, (seq,))],
             "state": dict(tx.execute(READ_STATE, (seq,))),
             "stream": [list(row) for row in tx.execute(READ_STREAM, (seq,))],
             "inbox": [list(row) for row in tx.execute(READ_INBOX, (run_id,))],

@@ -8,12 +8,14 @@ from functools import partial
 import orjson
 
 from liteq.message import Flag, Hold, StepRow
+from liteq.serialization import decode_error
 from liteq.storage.driver import LOCK, Params, Row, Transaction
 from liteq.storage.payloads import BESIDE, INLINE_BYTES
 
 __all__ = [
-    "CHECKPOINT", "CHECKPOINT_FIRST", "UNDER_HOLD", "checkpoint_params", "first_params", "has_event", "marks_of",
-    "open_children", "read", "read_one", "step_params", "write", "write_new",
+    "CHECKPOINT", "CHECKPOINT_FIRST", "UNDER_HOLD", "checkpoint_params", "first_params", "has_event", "in_order",
+    "marks_of", "open_children", "read", "read_children", "read_one", "step_params", "was_cut_off", "write",
+    "write_new",
 ]  # fmt: skip
 
 COLUMNS = ", ".join(StepRow._fields)
@@ -38,6 +40,7 @@ CHECKPOINT_FIRST = (
     f"{HELD} ON CONFLICT DO NOTHING"
 )
 as_row: Callable[[Row], StepRow] = partial(tuple.__new__, StepRow)  # a long history has many
+CUT_OFF = frozenset({"RunCancelled", "TaskRevokedError"})
 NOTHING_ELSE = (None, None, None, None, None, 0, None, None)  # from `error` to `details`
 WRITE = f"INSERT INTO liteq_steps (run, gen, {COLUMNS}) VALUES ({VALUES}) {OVERWRITE}"
 WRITE_NEW = f"INSERT INTO liteq_steps (run, gen, {COLUMNS}) VALUES ({VALUES}) ON CONFLICT DO NOTHING"
@@ -54,6 +57,7 @@ SELECT s.scope, s.pos, s.kind, s.name, s.key, s.arghash, s.attempts,
        s.error, s.child, s.due_ms, s.waited, s.ended, s.memo, s.marks, s.details, s.started_ms, s.ended_ms
   FROM liteq_steps AS s WHERE s.run = ? AND s.gen = ? ORDER BY s.scope, s.pos
 """
+READ_CHILDREN = READ.replace(" ORDER BY", " AND s.child IS NOT NULL AND s.ended_ms IS NOT NULL ORDER BY")
 READ_ONE = READ.replace(" ORDER BY s.scope, s.pos", " AND s.scope = ? AND s.pos = ?")
 HAS_EVENT = "SELECT 1 FROM liteq_inbox WHERE run_id = ? AND name = ? AND taken = 0 LIMIT 1"
 OPEN_CHILDREN = """
@@ -107,11 +111,26 @@ def read(tx: Transaction, run: int, gen: int) -> list[StepRow]:
     return list(map(as_row, tx.execute(READ, (run, gen))))
 
 
+def read_children(tx: Transaction, run: int, gen: int) -> list[StepRow]:
+    """The rows of one generation whose children have ended, in the order of their places."""
+    return list(map(as_row, tx.execute(READ_CHILDREN, (run, gen))))
+
+
 def read_one(tx: Transaction, run: int, gen: int, scope: str, pos: int) -> StepRow | None:
     """The row at one place; None where nothing is recorded."""
     for row in tx.execute(READ_ONE, (run, gen, scope, pos)):
         return StepRow._make(row)
     return None
+
+
+def in_order(steps: Iterable[StepRow]) -> list[StepRow]:
+    """`steps` in the order in which they began."""
+    return sorted(steps, key=lambda step: (step.started_ms, step.scope, step.pos))
+
+
+def was_cut_off(step: StepRow) -> bool:
+    """Whether a step, or its child, has ended because it was cancelled."""
+    return step.error is not None and decode_error(step.error).type in CUT_OFF
 
 
 def has_event(tx: Transaction, run_id: str, name: str) -> bool:
