@@ -178,4 +178,6 @@ def test_the_task_is_no_task_of_the_programs(app):
 
     app.finalize()
     assert "liteq.webhook" in app.tasks
-    assert published(app.tasks) == ["shop.order"]
+    told = published(app.tasks)
+    assert "shop.order" in (told or ())
+    assert "liteq.webhook" not in (told or ())
