@@ -51,9 +51,9 @@ while True:
 STOPS = """
 import os, random, signal, sys, time
 place, other, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-def stops():
+def stops(until=lambda: True):
     end, tries = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+    while time.monotonic() < end or not until():
         time.sleep(random.random() * 0.00005)
         os.kill(other, signal.SIGSTOP)
         try:
@@ -68,9 +68,10 @@ GUARDED_WRITER = (
 from liteq.exceptions import StorageBusy
 from liteq.storage import open_driver
 driver = open_driver(place, busy_timeout_s=0.002)
+least = 20 * seconds  # a slow disk takes longer: few commits would have tried little
 GROUP = "INSERT INTO liteq_groups (id, size, remaining, position, created_ms) VALUES (?, 1, 1, 0, 0)"
 committed = 0
-for n in stops():
+for n in stops(until=lambda: committed >= least):
     try:
         with driver.write() as tx:
             tx.execute(GROUP, (f"group-{n}",))
@@ -116,7 +117,7 @@ def race(drill: Drill, place: str, checkpoints: str, writer: str, seconds: float
         try:
             assert other.stdout.readline() == b"ready\n"
             command = [sys.executable, "-c", writer, place, str(other.pid), str(seconds)]
-            done = subprocess.run(command, env=drill.env, capture_output=True, text=True, timeout=seconds + 60)
+            done = subprocess.run(command, env=drill.env, capture_output=True, text=True, timeout=seconds + 500)
         finally:
             other.kill()
     assert done.returncode == 0, done.stderr
@@ -129,7 +130,6 @@ def test_the_guarded_checkpoint_keeps_the_file_whole(tmp_path: Path, library: st
     drill.storage().close()
     url = f"sqlite:///{drill.db}?driver={library}"
     committed = int(race(drill, url, GUARDED_CHECKPOINTS, GUARDED_WRITER, SECONDS))
-    assert committed > 20 * SECONDS
     assert integrity(drill.db) == "ok"
     connection = sqlite3.connect(drill.db)
     assert connection.execute("SELECT count(*) FROM liteq_groups").fetchone() == (committed,)
