@@ -677,7 +677,7 @@ MUTANTS = [
     without(
         "a bell that has gone with the database does not end its listener", "liteq/storage/sqlite/inotify.py",
         "        with suppress(OSError, StorageUnavailable):\n", "        if True:\n",
-        "../integration/test_worker_surroundings.py::test_a_worker_outlives_its_files",
+        "../integration/test_sqlite_processes.py::test_a_listener_outlives_its_folder_and_hears_the_next_one",
     ),
     without(
         "a pickle is read under a signature only", "liteq/serialization/content.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -196,6 +197,25 @@ def test_a_deleted_bell_comes_back(driver: Driver, tmp_path: Path) -> None:
     (tmp_path / "tasks.db-work").unlink()
     driver.ring(Bell.WORK)
     assert (tmp_path / "tasks.db-work").exists()
+
+
+def test_a_listener_outlives_its_folder_and_hears_the_next_one(tmp_path: Path) -> None:
+    place = tmp_path / "folder"
+    place.mkdir()
+    driver = open_driver(f"sqlite:///{place}/tasks.db")
+    driver.migrate()
+    ear = driver.listen(Bell.WORK)
+    driver.close()
+    shutil.rmtree(place)
+    assert ear.wait(5)  # the deletion itself is heard, and there is nothing to watch any more
+    assert not ear.wait(0)
+    place.mkdir()
+    driver.migrate()
+    assert not ear.wait(0)  # it watches again from here on
+    driver.ring(Bell.WORK)
+    assert ear.wait(5)
+    ear.close()
+    driver.close()
 
 
 def test_a_bell_that_was_deleted_and_made_anew_before_anybody_looked_is_heard(driver: Driver, tmp_path: Path) -> None:
