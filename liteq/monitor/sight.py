@@ -1,0 +1,28 @@
+"""The part of a file that one viewer may see."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from liteq.utils.records import NamedTuple
+
+__all__ = ["ALL", "Sight"]
+
+
+class Sight(NamedTuple):
+    """The queues that a viewer may see, as globs (None: all), and whether with arguments and results (`payloads`).
+
+    Each reader of `monitor` takes one, and neither lists, counts nor finds what lies outside it.
+    """
+
+    queues: tuple[str, ...] | None = None
+    payloads: bool = True
+
+    def sees(self, queue: str | None) -> bool:
+        """Whether `queue` is within; None is what belongs to no queue, which is for viewers of all queues alone."""
+        if self.queues is None:
+            return True
+        return queue is not None and any(fnmatchcase(queue, glob) for glob in self.queues)
+
+
+ALL = Sight()
