@@ -134,8 +134,11 @@ class Driver(Upkeep, ABC):
         """One statement as a write transaction of its own; the number of rows it changed. Else as `write`."""
 
     @abstractmethod
-    def read(self, *, alone: bool = False) -> AbstractContextManager[Transaction]:
-        """One consistent snapshot; for SELECT only. `alone`: for one of them, which is a snapshot by itself."""
+    def read(self, *, alone: bool = False, within_s: float | None = None) -> AbstractContextManager[Transaction]:
+        """One consistent snapshot; for SELECT only. `alone`: for one of them, which is a snapshot by itself.
+
+        `within_s`: a statement that is still busy after so many seconds from the start is stopped, with ReadTimeout.
+        """
 
     @abstractmethod
     def ring(self, bell: Bell) -> None:

@@ -14,57 +14,41 @@ from liteq.storage.results import whole
 from liteq.utils.records import NamedTuple, dataclass
 
 __all__ = [
-    "Count",
     "GroupRecord",
     "Member",
     "Record",
-    "counts",
     "find",
     "find_ended",
     "find_finished",
     "find_group",
     "followers",
     "group_members",
-    "messages",
     "sent_by",
     "waiting",
 ]
 
-COLUMNS = f"""
+_COLUMNS = f"""
 SELECT m.id, m.task, m.queue, m.priority, m.state, {PAYLOAD_COLUMN}, m.options, m.due_ms, m.created_ms, m.expires_ms,
        m.retries, m.crashes, m.reaps, m.started_ms, m.finished_ms, m.progress, {RESULT_COLUMN}, m.error, m.root_id,
        m.parent_id, m.awaits, m.group_id, m.position, m.flags, w.name, m.unique_key, m.token
   FROM liteq_messages AS m LEFT JOIN liteq_workers AS w ON w.id = m.worker
 """
-FIND = COLUMNS + " WHERE m.id = ?"
+FIND = _COLUMNS + " WHERE m.id = ?"
 # For one that waits for it, who needs no arguments: those beside the row are left there.
-FIND_ENDED = f"""{COLUMNS.replace(PAYLOAD_COLUMN, "m.payload")}
+FIND_ENDED = f"""{_COLUMNS.replace(PAYLOAD_COLUMN, "m.payload")}
  WHERE m.id = ? AND m.finished_ms IS NOT NULL AND m.flags & {Flag.SHOWN} = 0
 """
 AMONG = 512  # ids of one question
 AMONG_SIZES = [1 << n for n in range(AMONG.bit_length())]  # ten statements for the library's cache, not hundreds
 FIND_FINISHED = {
-    size: f"""{COLUMNS}
+    size: f"""{_COLUMNS}
  WHERE m.state IN {sql_list(FINISHED)} AND m.flags & {Flag.SHOWN} = 0 AND m.id IN ({", ".join("?" * size)})
 """
     for size in AMONG_SIZES
 }
-# The index that serves each state has this order.
-ORDERS = {
-    State.PENDING: "m.queue, m.priority DESC, m.due_ms",
-    State.HELD: "m.queue, m.task, m.priority DESC, m.due_ms",
-    State.SCHEDULED: "m.due_ms",
-    State.DEAD: "m.finished_ms DESC",
-}
-MESSAGES = {
-    state: f"""{COLUMNS}
- WHERE m.state = '{state.value}' AND (CAST(:queue AS TEXT) IS NULL OR m.queue = :queue)
-   AND (CAST(:task AS TEXT) IS NULL OR m.task = :task)
- ORDER BY {ORDERS.get(state, "m.seq")} LIMIT :limit OFFSET :offset
+GROUP = """
+SELECT id, size, remaining, failed, group_id, root_id, created_ms, finished_ms, position FROM liteq_groups WHERE id = ?
 """
-    for state in State
-}
-GROUP = "SELECT id, size, remaining, failed, group_id, root_id, created_ms, finished_ms FROM liteq_groups WHERE id = ?"
 MEMBERS = """
 SELECT position, 'task' AS kind, id FROM liteq_messages WHERE group_id = :id
 UNION ALL
@@ -72,9 +56,10 @@ SELECT position, 'group', id FROM liteq_groups WHERE group_id = :id
 ORDER BY 1
 """
 FOLLOWERS = "SELECT id FROM liteq_messages WHERE awaits = ? ORDER BY seq"
-# A task's own messages are written after it: the rows before it are left out. There is no index by parent_id.
+# There is no index by parent_id: a task's own messages bear its root, or itself as their root.
 SENT = """
-SELECT m.id, m.group_id FROM liteq_messages AS own JOIN liteq_messages AS m ON m.seq > own.seq
+SELECT m.id, m.group_id FROM liteq_messages AS own
+  JOIN liteq_messages AS m ON m.root_id IS NOT NULL AND m.root_id = coalesce(own.root_id, own.id)
  WHERE own.id = :id AND m.parent_id = :id AND m.awaits IS NULL
    AND (m.group_id IS NULL OR own.group_id IS NULL OR m.group_id <> own.group_id)
  ORDER BY m.seq
@@ -83,7 +68,6 @@ OUTER_GROUP = "SELECT group_id FROM liteq_groups WHERE id = ? AND group_id IS NO
 WAITING = """
 SELECT count(*) FROM (SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = :queue LIMIT :limit) AS found
 """
-COUNTS = "SELECT queue, state, count(*) FROM liteq_messages GROUP BY queue, state ORDER BY queue, state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +122,7 @@ class GroupRecord(NamedTuple):
     root_id: str | None
     created_ms: int
     finished_ms: int | None
+    position: int = 0
 
 
 class Member(NamedTuple):
@@ -146,14 +131,6 @@ class Member(NamedTuple):
     position: int
     kind: str
     id: str
-
-
-class Count(NamedTuple):
-    """How many messages of a queue are in a state."""
-
-    queue: str
-    state: State
-    n: int
 
 
 def _state(value: str) -> State:
@@ -203,14 +180,6 @@ def find_finished(tx: Transaction, ids: Sequence[str]) -> Iterator[Record]:
         yield from _whole(tx, rows, known)
 
 
-def messages(
-    tx: Transaction, state: State, *, queue: str | None, task: str | None, limit: int, offset: int
-) -> list[Record]:
-    """Messages in `state`, of one queue or task where these are given; in claim order, the dead newest first."""
-    params = {"queue": queue, "task": task, "limit": limit, "offset": offset}
-    return [_record(row) for row in tx.execute(MESSAGES[state], params)]
-
-
 def find_group(tx: Transaction, group_id: str) -> GroupRecord | None:
     """The counter of a group; None when there is none of that id."""
     for row in tx.execute(GROUP, (group_id,)):
@@ -231,7 +200,7 @@ def followers(tx: Transaction, node: str) -> list[str]:
 def sent_by(tx: Transaction, message_id: str) -> list[tuple[str, bool]]:
     """The messages that the body of one sent, as (id, whether of a group): a chain's first row, a group as a whole.
 
-    Costs a scan of the messages sent since.
+    Costs a look at the messages of its root.
     """
     found: dict[tuple[str, bool], None] = {}
     for id_, group in tx.execute(SENT, {"id": message_id}):
@@ -251,8 +220,3 @@ def waiting(tx: Transaction, queues: Sequence[str], *, limit: int) -> int:
         if found < limit:
             found += int(tx.execute(WAITING, {"queue": queue, "limit": limit - found})[0][0])
     return found
-
-
-def counts(tx: Transaction) -> list[Count]:
-    """How many messages there are, by queue and state; costs a scan."""
-    return [Count(queue, _state(state), n) for queue, state, n in tx.execute(COUNTS)]

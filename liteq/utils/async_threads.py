@@ -1,8 +1,8 @@
-"""The two threads in which async code reads and writes a queue's file. Imported where async code asks for it.
+"""The threads in which async code reads and writes a queue's file. Imported where async code asks for it.
 
 Not asyncio's own pool of threads: it is small, the program's other work shares it, and a write waits for the file's
 lock up to `busy_timeout`. One thread writes, as a file has one writer at a time anyway, so what is sent together is
-sent in order; the other reads, which no lock hinders.
+sent in order; another reads, which no lock hinders. A few more are for pages, whose reads may take long.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
-__all__ = ["Lanes", "lanes_of", "reading", "writing"]
+__all__ = ["Lanes", "lanes_of", "looking", "reading", "writing"]
 
 T = TypeVar("T")
+
+LOOKING_THREADS = 4  # one slow search leaves room for the other viewers
 
 
 class Submits(Protocol):
@@ -57,7 +59,12 @@ class Lanes:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="liteq-read", initializer=_enter)
+        self._lookers = ThreadPoolExecutor(LOOKING_THREADS, thread_name_prefix="liteq-look", initializer=_enter)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="liteq-write", initializer=_enter)
+
+    def look(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """Call `function` in one of the threads of the pages; its result, for the running event loop."""
+        return asyncio.get_running_loop().run_in_executor(self._lookers, function, *args)
 
     def read(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Call `function` in the reading thread; its result, for the running event loop."""
@@ -103,6 +110,13 @@ async def reading(app: AsyncApp, function: Callable[..., T], *args: Any) -> T:
     if elsewhere := _submitted(app, lambda: function(*args), writes=False):
         return await elsewhere
     return await lanes_of(app).read(function, *args)
+
+
+async def looking(app: AsyncApp, function: Callable[..., T], *args: Any) -> T:
+    """As `reading`, for what a page asks: it may take long, and the program's own reads do not wait for it."""
+    if elsewhere := _submitted(app, lambda: function(*args), writes=False):
+        return await elsewhere
+    return await lanes_of(app).look(function, *args)
 
 
 def _submitted(app: AsyncApp, call: Callable[[], T], *, writes: bool) -> asyncio.Future[T] | None:

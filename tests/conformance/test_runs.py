@@ -507,6 +507,20 @@ def test_a_stuck_run_is_tried_once_by_each_code(flow: Flow) -> None:
     flow.claim()
 
 
+def test_a_run_of_a_paused_queue_is_neither_claimed_nor_tried_again(flow: Flow) -> None:
+    flow.start()
+    flow.storage.queues.pause("celery")
+    assert flow.worker.claim() == []
+    flow.storage.queues.resume("celery")
+    flow.claim()
+    flow.settle(Park("stuck", ERROR, "old"))
+    how: dict[str, Any] = {"worker": flow.worker.number, "fingerprint": "new", "limit": 10, "visibility_s": 60}
+    flow.storage.queues.pause("celery")
+    assert flow.storage.runs.claim_stuck(["celery"], **how) == []
+    flow.storage.queues.resume("celery")
+    assert flow.storage.runs.claim_stuck(["celery"], **how)
+
+
 @pytest.mark.parametrize("outcome", [Release(), Release(crashed=True, error=ERROR)], ids=["given back", "crashed"])
 def test_a_try_that_did_not_come_to_its_end_is_made_again(flow: Flow, outcome: Release) -> None:
     """The old code, beside it, meets the run meanwhile: the right code is not told that it has tried it."""

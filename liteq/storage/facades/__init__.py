@@ -10,6 +10,7 @@ from liteq.storage.facades.commands import Commands
 from liteq.storage.facades.dead import DeadLetters
 from liteq.storage.facades.events import Events
 from liteq.storage.facades.groups import Groups, SavedGroups
+from liteq.storage.facades.parts import Parts
 from liteq.storage.facades.rates import Rates
 from liteq.storage.facades.reader import Reader
 from liteq.storage.facades.schedules import Schedules
@@ -20,6 +21,7 @@ __all__ = [
     "DeadLetters",
     "Events",
     "Groups",
+    "Parts",
     "PlainCalls",
     "Rates",
     "Reader",

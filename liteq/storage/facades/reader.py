@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from liteq.message import Lease
 from liteq.states import State
 from liteq.storage import backlog as _backlog
-from liteq.storage import browse as _browse
 from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
 from liteq.storage import inspect as _inspect
@@ -15,10 +15,12 @@ from liteq.storage import payloads as _payloads
 from liteq.storage import results as _results
 from liteq.storage import workers as _workers
 from liteq.storage.backlog import Backlog, DeadLetters
-from liteq.storage.browse import Line, Mark
 from liteq.storage.facades.base import Facade
-from liteq.storage.inspect import Count, GroupRecord, Member, Record
+from liteq.storage.inspect import GroupRecord, Member, Record
 from liteq.storage.workers import WorkerRecord
+
+if TYPE_CHECKING:
+    from liteq.storage.overview import Count
 
 __all__ = ["Reader"]
 
@@ -60,7 +62,7 @@ class Reader(Facade):
             return _inspect.group_members(tx, group_id)
 
     def sent_by(self, message_id: str) -> list[tuple[str, bool]]:
-        """The messages that the body of one sent, as (id, whether of a group), in their order. Costs a scan."""
+        """The messages that the body of one sent, as (id, whether of a group), in their order."""
         with self._driver.read() as tx:
             return _inspect.sent_by(tx, message_id)
 
@@ -69,32 +71,20 @@ class Reader(Facade):
         with self._driver.read() as tx:
             return _inspect.followers(tx, node)
 
-    def messages(
-        self, state: State, *, queue: str | None = None, task: str | None = None, limit: int = 100, offset: int = 0
-    ) -> list[Record]:
-        """Messages in one state, a page of them."""
-        with self._driver.read() as tx:
-            return _inspect.messages(tx, state, queue=queue, task=task, limit=limit, offset=offset)
+    def messages(self, state: State, *, limit: int = 100) -> list[Record]:
+        """Messages in one state, in the order of its list (`Views.page`); of those a first look finds."""
+        from liteq.storage import browse as _browse
 
-    def browse(
-        self,
-        state: State | None = None,
-        *,
-        queue: str | None = None,
-        task: str | None = None,
-        after: Mark | None = None,
-        limit: int = 100,
-        offset: int = 0,
-        exact: bool = False,
-    ) -> list[Line]:
-        """A page of messages, in `state` or in any, as lines of a list: those after the one that `after` marks."""
         with self._driver.read() as tx:
-            return _browse.page(tx, state, queue=queue, task=task, after=after, limit=limit, offset=offset, exact=exact)
+            lines = _browse.page(tx, _browse.WALK_OF[state], limit=limit)
+            return list(_inspect.find(tx, [line.id for line in lines if line.state == state]))
 
     def counts(self) -> list[Count]:
-        """How many messages there are, by queue and state."""
+        """How many messages there are, by queue and state; of each state 10,000 are counted at most (`Count.exact`)."""
+        from liteq.storage import overview as _overview
+
         with self._driver.read() as tx:
-            return _inspect.counts(tx)
+            return _overview.by_queue(tx)
 
     def backlog(self) -> list[Backlog]:
         """The queues in which messages wait that are due: how many, since when, of which tasks. Bounded by indexes."""

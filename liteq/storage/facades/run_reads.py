@@ -46,10 +46,30 @@ class RunReads(Facade):
         with self._driver.read() as tx:
             return _showing.chunks(tx, run_id, stream, after=after, limit=limit)
 
+    def streams(self, run_id: str, *, limit: int = 100) -> list[tuple[str, int]]:
+        """The names of a run's streams, each with the number of its last chunk."""
+        with self._driver.read() as tx:
+            return _showing.streams(tx, run_id, limit=limit)
+
+    def inbox(self, run_id: str, *, limit: int = 100) -> list[tuple[str, int]]:
+        """The events that a run was sent and has not waited for yet: (name, when in ms)."""
+        with self._driver.read() as tx:
+            return _showing.inbox(tx, run_id, limit=limit)
+
     def waiting(self) -> RunsWaiting:
         """How many runs wait, are paused or stuck, and how many approvals are open; of each some thousand at most."""
         with self._driver.read() as tx:
             return _backlog.waiting(tx)
+
+    def by_name(self, limit: int = 10_000) -> dict[tuple[str, str], int]:
+        """How many unfinished runs there are, by workflow and state; `limit` rows of each state are looked at."""
+        with self._driver.read() as tx:
+            return _backlog.by_name(tx, limit=limit)
+
+    def ended_steps(self, run: int, limit: int = 10_000) -> list[tuple[str, bool, int]]:
+        """How many steps of the run of this row number have ended, by outcome and by whether the memo answered."""
+        with self._driver.read(alone=True) as tx:
+            return _backlog.ended_steps(tx, run, limit=limit)
 
     def needed_marks(self) -> list[tuple[str, str, str, int]]:
         """The needs of unfinished runs: (name of the workflow, "patch" or "version", its id, how many runs)."""

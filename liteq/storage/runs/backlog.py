@@ -8,11 +8,10 @@ from liteq.storage.backlog import COUNTED
 from liteq.storage.driver import Transaction
 from liteq.storage.runs.records import RunsWaiting
 
-__all__ = ["waiting"]
+__all__ = ["by_name", "ended_steps", "waiting"]
 
 # Of each kind of open wait so many rows are looked at, each kind by its own partial index.
-WAITING: Final = """
-SELECT count(DISTINCT m.seq) FROM (
+_OPEN: Final = """
     SELECT run FROM (SELECT run FROM liteq_steps WHERE waited IS NOT NULL AND ended_ms IS NULL LIMIT :limit) AS a
     UNION
     SELECT run FROM (
@@ -20,8 +19,36 @@ SELECT count(DISTINCT m.seq) FROM (
     UNION
     SELECT run FROM (
         SELECT run FROM liteq_steps WHERE child IS NOT NULL AND ended_ms IS NULL LIMIT :limit) AS c
-) AS open JOIN liteq_messages AS m ON m.seq = open.run JOIN liteq_runs AS r ON r.run = open.run
+"""
+WAITING: Final = f"""
+SELECT count(DISTINCT m.seq) FROM ({_OPEN}) AS open
+  JOIN liteq_messages AS m ON m.seq = open.run JOIN liteq_runs AS r ON r.run = open.run
  WHERE m.state IN ('blocked', 'scheduled') AND r.parked IS NULL AND r.step = 0
+"""
+BY_NAME: Final = {
+    "waiting": f"""
+SELECT r.name, count(DISTINCT m.seq) FROM ({_OPEN}) AS open
+  JOIN liteq_messages AS m ON m.seq = open.run JOIN liteq_runs AS r ON r.run = open.run
+ WHERE m.state IN ('blocked', 'scheduled') AND r.parked IS NULL AND r.step = 0 GROUP BY r.name
+""",
+    "running": """
+SELECT r.name, count(*) FROM (SELECT seq FROM liteq_messages WHERE state = 'leased' LIMIT :limit) AS m
+  JOIN liteq_runs AS r ON r.run = m.seq WHERE r.step = 0 GROUP BY r.name
+""",
+    "paused": """
+SELECT name, count(*) FROM (
+    SELECT name FROM liteq_runs WHERE parked IS NOT NULL AND parked = 'paused' LIMIT :limit) AS found GROUP BY name
+""",
+    "stuck": """
+SELECT name, count(*) FROM (
+    SELECT name FROM liteq_runs WHERE parked IS NOT NULL AND parked = 'stuck' LIMIT :limit) AS found GROUP BY name
+""",
+}
+ENDED: Final = """
+SELECT outcome, memo, count(*) FROM (
+    SELECT CASE WHEN error IS NULL THEN 'succeeded' ELSE 'failed' END AS outcome, memo FROM liteq_steps
+     WHERE run = :run AND kind = 'step' AND ended_ms IS NOT NULL LIMIT :limit) AS found
+ GROUP BY outcome, memo
 """
 PARKED: Final = """
 SELECT count(*) FROM (SELECT 1 FROM liteq_runs WHERE parked IS NOT NULL AND parked = :parked LIMIT :limit) AS found
@@ -42,3 +69,13 @@ def waiting(tx: Transaction) -> RunsWaiting:
     ((stuck,),) = tx.execute(PARKED, {**limit, "parked": "stuck"})
     ((approvals, since_ms),) = tx.execute(APPROVALS, limit)
     return RunsWaiting(int(waits), int(paused), int(stuck), int(approvals), since_ms)
+
+
+def by_name(tx: Transaction, *, limit: int) -> dict[tuple[str, str], int]:
+    """How many unfinished runs there are by workflow and state; `limit` rows of each state are looked at, at most."""
+    return {(name, state): int(n) for state, sql in BY_NAME.items() for name, n in tx.execute(sql, {"limit": limit})}
+
+
+def ended_steps(tx: Transaction, run: int, *, limit: int) -> list[tuple[str, bool, int]]:
+    """How many steps of a run have ended, by outcome and by whether the memo answered; `limit` are looked at."""
+    return [(outcome, bool(memo), int(n)) for outcome, memo, n in tx.execute(ENDED, {"run": run, "limit": limit})]

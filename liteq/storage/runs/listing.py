@@ -61,7 +61,7 @@ SELECT s.kind, s.name, s.child, s.waited FROM liteq_steps AS s
 UNION ALL
 SELECT s.kind, s.name, s.child, s.waited FROM liteq_steps AS s
  WHERE s.run = ? AND s.gen = ? AND s.ended_ms IS NULL AND s.child IS NULL AND s.due_ms IS NULL
-   AND s.waited IS NOT NULL
+   AND coalesce(s.waited, '') <> ''
 """
 AWAITS = "SELECT awaits, state FROM liteq_messages WHERE seq = ?"
 GENS = "SELECT DISTINCT gen FROM liteq_steps WHERE run = ? ORDER BY gen"

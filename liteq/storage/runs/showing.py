@@ -10,7 +10,7 @@ from liteq.storage.driver import Bell, Driver, Promise, Transaction
 from liteq.storage.runs.records import Chunk
 from liteq.storage.steps.rows import UNDER_HOLD
 
-__all__ = ["chunks", "emit", "set_value", "state", "tag_under"]
+__all__ = ["chunks", "emit", "inbox", "set_value", "state", "streams", "tag_under"]
 
 SET = f"""
 INSERT INTO liteq_run_state (run, key, value) SELECT seq, ?, ? FROM liteq_messages WHERE {UNDER_HOLD}
@@ -30,6 +30,10 @@ SELECT coalesce(max(attempt), 0) FROM liteq_stream
 """
 EMIT = "INSERT INTO liteq_stream (run, stream, n, gen, scope, pos, attempt, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 CHUNKS = "SELECT n, attempt, data FROM liteq_stream WHERE run = ? AND stream = ? AND n > ? ORDER BY n LIMIT ?"
+NEXT_STREAM = "SELECT min(stream) FROM liteq_stream WHERE run = ? AND stream > ?"
+INBOX = """
+SELECT name, created_ms FROM liteq_inbox WHERE run_id = ? AND taken = 0 ORDER BY name, id LIMIT ?
+"""
 RUN = f"SELECT seq, state FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN} <> 0"
 
 
@@ -67,3 +71,21 @@ def chunks(tx: Transaction, run_id: str, stream: str, *, after: int, limit: int)
 def state(tx: Transaction, run_id: str) -> dict[str, bytes]:
     """The values that a run has set."""
     return {key: bytes(value) for key, value in tx.execute(STATE, (run_id,))}
+
+
+def streams(tx: Transaction, run_id: str, *, limit: int) -> list[tuple[str, int]]:
+    """The names of a run's streams, `limit` at most, each with the number of its last chunk."""
+    found: list[tuple[str, int]] = []
+    for seq, _ in tx.execute(RUN, (run_id,)):
+        name = ""
+        while len(found) < limit:
+            name = tx.execute(NEXT_STREAM, (seq, name))[0][0]
+            if name is None:
+                break
+            found.append((name, int(tx.execute(LAST, (seq, name))[0][0])))
+    return found
+
+
+def inbox(tx: Transaction, run_id: str, *, limit: int) -> list[tuple[str, int]]:
+    """The events that a run was sent and has not waited for yet: (name, when in ms), `limit` at most."""
+    return [(str(name), int(at_ms)) for name, at_ms in tx.execute(INBOX, (run_id, limit))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from liteq.exceptions import StorageCorrupt, StorageError
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.base import SQLiteDriver
 from liteq.storage.sqlite.errors import translate
-from liteq.storage.sqlite.session import Abandoned, Session
+from liteq.storage.sqlite.session import WATCHED, Abandoned, Session
 
 __all__ = ["ApswDriver"]
 
@@ -62,6 +62,9 @@ class ApswSession(Session):
     def _change(self, sql: str, row: Params) -> int:
         self.connection.execute(sql, cast("Any", row)).fetchall()
         return self.connection.changes()
+
+    def watch(self, is_over: Callable[[], bool] | None) -> None:
+        self.connection.set_progress_handler(is_over, WATCHED)
 
     def script(self, sql: str) -> None:
         try:

@@ -90,8 +90,8 @@ class SQLiteDriver(FileUpkeep):
         self.after_commit(promise, bell)
         return changed
 
-    def read(self, *, alone: bool = False) -> AbstractContextManager[Transaction]:
-        return ReadTransaction(self, alone=alone)
+    def read(self, *, alone: bool = False, within_s: float | None = None) -> AbstractContextManager[Transaction]:
+        return ReadTransaction(self, alone=alone, within_s=within_s)
 
     def ring(self, bell: Bell) -> None:
         self._bells[bell].ring()

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from liteq.exceptions import StorageBusy, StorageCorrupt, StorageError, StorageFull, StorageUnavailable
+from liteq.exceptions import (
+    ReadTimeout,
+    StorageBusy,
+    StorageCorrupt,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+)
 from liteq.storage.sqlite.holder import writer
 
 __all__ = ["BUSY", "translate"]
 
 # Result codes: https://www.sqlite.org/rescode.html
-PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB = 3, 5, 6, 8, 10, 11, 13, 14, 15, 26
+PERM, BUSY, LOCKED, READONLY, INTERRUPT, IOERR = 3, 5, 6, 8, 9, 10
+CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB = 11, 13, 14, 15, 26
 
 
 def translate(code: int, message: str, path: str, waited_s: float) -> StorageError:
@@ -16,6 +24,8 @@ def translate(code: int, message: str, path: str, waited_s: float) -> StorageErr
     match code & 0xFF:
         case c if c in (BUSY, LOCKED, PROTOCOL):
             return StorageBusy(waited_s, writer(path))
+        case c if c == INTERRUPT:
+            return ReadTimeout(f"{path}: the read took longer than it may, and was stopped: ask for less")
         case c if c == FULL:
             return StorageFull(f"{path}: the disk is full ({message}): free some space; nothing accepted is lost")
         case c if c == NOTADB:

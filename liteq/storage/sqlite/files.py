@@ -10,7 +10,7 @@ from liteq.exceptions import StorageCorrupt, StorageUnavailable
 from liteq.storage.sqlite import mounts, ownership
 from liteq.storage.sqlite.ownership import MODE
 
-__all__ = ["check", "create", "identity", "resolve", "sync"]
+__all__ = ["check", "create", "identity", "resolve", "size", "sync"]
 
 
 def resolve(path: str) -> str:
@@ -134,14 +134,14 @@ def _refuse_lost_database(path: str) -> None:
     Made anew, it would be opened with the log of the old one, which SQLite then deletes. The log is looked at first: in
     between, another process may be making both.
     """
-    if _size(f"{path}-wal") > 0 and _size(path) <= 0:
+    if size(f"{path}-wal") > 0 and size(path) <= 0:
         raise StorageCorrupt(
             f"{path} was moved or deleted without its log {path}-wal, which holds what was committed last: put the "
             f"database back beside it; or delete {path}-wal and {path}-shm to begin a new queue without that"
         )
 
 
-def _size(path: str) -> int:
+def size(path: str) -> int:
     """In bytes; -1 where there is no such file."""
     try:
         return os.stat(path).st_size

@@ -15,6 +15,7 @@ import os
 import random
 import sys
 import time
+from collections import deque
 
 from liteq.storage.sqlite.greenlets import allocate_lock, start_new_thread
 from liteq.storage.sqlite.ownership import open_sidecar
@@ -27,7 +28,7 @@ if sys.platform != "win32":
     UNLOCK = fcntl.LOCK_UN
     flock = fcntl.flock
 
-__all__ = ["Gate", "NoGate", "after_fork", "before_fork", "open_gate", "pause_s"]
+__all__ = ["Gate", "NoGate", "after_fork", "before_fork", "open_gate", "pause_s", "waited"]
 
 PATIENCE_S = 1.0  # longer than 64 producers wait for each other, on a slow disk
 
@@ -56,7 +57,10 @@ class Gate:
         try:
             flock(self._fd, AT_ONCE)
         except BlockingIOError:
-            return self._wait(min(timeout_s, PATIENCE_S))
+            since = time.monotonic()
+            came = self._wait(min(timeout_s, PATIENCE_S))
+            _waits.append((self._path, time.monotonic() - since))
+            return came
         return True
 
     def release(self) -> None:
@@ -174,6 +178,19 @@ class _Waiter:
 _waiting: set[int] = set()  # descriptors of this process's waiters
 _left: dict[_Waiter, str] = {}  # waiters whose callers have gone on without, each with the path of its gate
 _closing = allocate_lock()
+_waits: deque[tuple[str, float]] = deque(maxlen=1_000)  # that were no turn at once: the gate, and seconds
+
+
+def waited(path: str) -> list[float]:
+    """The waits at the gate `path` since the last call, in seconds, 1,000 at most."""
+    found = []
+    for _ in range(len(_waits)):
+        one = _waits.popleft()
+        if one[0] == path:
+            found.append(one[1])
+        else:
+            _waits.append(one)
+    return found
 
 
 class NoGate:

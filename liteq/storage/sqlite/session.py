@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from time import monotonic
 from types import NoneType
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.gate import open_gate
 from liteq.storage.sqlite.tokens import Tokens
 
-__all__ = ["APPLICATION_ID", "PAGE_SIZE", "WAL_LIMIT", "Abandoned", "Session"]
+__all__ = ["APPLICATION_ID", "PAGE_SIZE", "WAL_LIMIT", "WATCHED", "Abandoned", "Session"]
 
 APPLICATION_ID: Final = 0x4C697465  # "Lite"; `file` shows it
 
@@ -23,6 +24,7 @@ PAGE_SIZE: Final = 2048
 # The log is folded back when it is larger than this, and cut to it when it starts anew: so its size tells a full log
 # from one that has been folded.
 WAL_LIMIT: Final = 16 * 1024 * 1024
+WATCHED: Final = 10_000  # steps of SQLite's machine between two looks at the clock: about a tenth of a millisecond
 
 PRAGMAS: Final = (
     "trusted_schema=OFF",
@@ -84,6 +86,14 @@ class Session(ABC):
 
     def in_turn(self, name: str) -> None:  # noqa: B027 - a transaction's, and done
         """As `driver.Transaction.in_turn`: with one writer at a time, numbers become visible in their order."""
+
+    def stop_at(self, moment: float | None) -> None:
+        """Stop whatever statement is busy at `moment` (monotonic), with ReadTimeout; None: none any more."""
+        self.watch(None if moment is None else lambda: monotonic() > moment)
+
+    @abstractmethod
+    def watch(self, is_over: Callable[[], bool] | None) -> None:
+        """Ask `is_over` each `WATCHED` steps of a statement whether to stop it; None: ask nothing any more."""
 
     @abstractmethod
     def script(self, sql: str) -> None:

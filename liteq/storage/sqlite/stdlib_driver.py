@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from liteq.exceptions import StorageCorrupt, StorageError
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.base import SQLiteDriver
 from liteq.storage.sqlite.errors import BUSY, translate
-from liteq.storage.sqlite.session import Abandoned, Session
+from liteq.storage.sqlite.session import WATCHED, Abandoned, Session
 
 __all__ = ["StdlibDriver"]
 
@@ -56,6 +56,9 @@ class StdlibSession(Session):
             raise self.error(error) from error
         self.work += changed
         return changed
+
+    def watch(self, is_over: Callable[[], bool] | None) -> None:
+        self.connection.set_progress_handler(is_over, WATCHED)
 
     def script(self, sql: str) -> None:
         try:

@@ -7,6 +7,7 @@ line of its `__exit__`, the verb gives that session up (liteq/storage/interrupts
 from __future__ import annotations
 
 from os import getpid
+from time import monotonic
 from types import TracebackType
 from typing import Protocol
 
@@ -117,15 +118,18 @@ class WriteTransaction(Checkout):
 class ReadTransaction(Checkout):
     """One snapshot, taken by the first SELECT."""
 
-    __slots__ = ("_alone",)
+    __slots__ = ("_alone", "_within_s")
 
-    def __init__(self, pool: Pool, *, alone: bool = False) -> None:
+    def __init__(self, pool: Pool, *, alone: bool = False, within_s: float | None = None) -> None:
         super().__init__(pool, reader=True)
         self._alone = alone
+        self._within_s = within_s
 
     def __enter__(self) -> Session:
         try:
             session = self._pool.take(self, reader=True)
+            if self._within_s is not None:
+                session.stop_at(monotonic() + self._within_s)
             if not self._alone:
                 session.execute("BEGIN")
             return session
@@ -140,6 +144,8 @@ class ReadTransaction(Checkout):
         if session is None:
             return
         try:
+            if self._within_s is not None:
+                session.stop_at(None)
             session.rollback()  # nothing where it has not begun
         except BaseException:
             self.give_up()

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from liteq.exceptions import StorageError, StorageUnavailable
 from liteq.storage.driver import Bell, Driver, Durability, Promise, Transaction
-from liteq.storage.sqlite import files, greenlets
+from liteq.storage.sqlite import files, gate, greenlets
 from liteq.storage.sqlite.ballast import Ballast
 from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
 from liteq.storage.sqlite.session import Session
@@ -115,6 +115,10 @@ class FileUpkeep(Driver):
         elif self.durability is Durability.RELAXED and self.unsynced_since == inf:
             self.unsynced_since = monotonic()
 
+    def sizes(self) -> dict[str, int]:
+        names = {"file_bytes": self.path, "wal_bytes": f"{self.path}-wal"}
+        return {name: max(files.size(path), 0) for name, path in names.items()}
+
     def fold_log(self) -> None:
         with Checkout(self, reader=False) as session:
             start = monotonic()
@@ -169,6 +173,12 @@ class FileUpkeep(Driver):
         self._short = True
         return self._ballast.drop()
 
+    def waited(self) -> list[float]:
+        return gate.waited(f"{self.path}-gate")
+
+    def in_reserve(self) -> bool:
+        return self._ballast.in_use()
+
     def warnings(self) -> list[str]:
         try:
             self.check_sidecars()
@@ -195,11 +205,11 @@ class FileUpkeep(Driver):
         self.close()
         return restore.restore(self, source)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, *, whole: bool = True) -> dict[str, Any]:
         from liteq.storage.sqlite import describe
 
         with Checkout(self, reader=True) as session:
-            return describe.describe(session, self)
+            return describe.describe(session, self, whole=whole)
 
     def checks(self, facts: dict[str, Any]) -> list[Check]:
         from liteq.storage.sqlite import checks

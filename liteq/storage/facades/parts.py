@@ -1,0 +1,96 @@
+"""The parts of `Storage` that need nothing of it but the driver and the clock."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from liteq.clock import Clock
+from liteq.storage.driver import Driver
+from liteq.storage.facades.commands import Commands
+from liteq.storage.facades.dead import DeadLetters
+from liteq.storage.facades.events import Events
+from liteq.storage.facades.groups import SavedGroups
+from liteq.storage.facades.rates import Rates
+from liteq.storage.facades.reader import Reader
+from liteq.storage.facades.schedules import Schedules
+from liteq.storage.facades.workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from liteq.storage.attempts import AttemptRecord
+    from liteq.storage.facades.alerts import Alerts
+    from liteq.storage.facades.audit import Audit
+    from liteq.storage.facades.queues import Queues
+    from liteq.storage.facades.stats import Causes, Stats
+    from liteq.storage.facades.views import Views
+
+__all__ = ["Parts"]
+
+
+class Parts:
+    """The attributes of a `Storage` by which its parts are called.
+
+    A program that sends tasks has no use for those of an operator: each of them is loaded at its first use.
+    """
+
+    driver: Driver
+    clock: Clock
+
+    def __init__(self, driver: Driver, clock: Clock) -> None:
+        self.reader = Reader(driver, clock)
+        self.dead = DeadLetters(driver, clock)
+        self.schedules = Schedules(driver, clock)
+        self.commands = Commands(driver, clock)
+        self.saved_groups = SavedGroups(driver, clock)
+        self.rates = Rates(driver, clock)
+        self.workers = Workers(driver, clock)
+        self.events = Events(driver, clock)
+
+    @cached_property
+    def views(self) -> Views:
+        """Reads for people and monitors."""
+        from liteq.storage.facades.views import Views
+
+        return Views(self.driver, self.clock)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """The alerts that have been told of."""
+        from liteq.storage.facades.alerts import Alerts
+
+        return Alerts(self.driver, self.clock)
+
+    @cached_property
+    def queues(self) -> Queues:
+        """The pauses of queues."""
+        from liteq.storage.facades.queues import Queues
+
+        return Queues(self.driver, self.clock)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The notes of what people and programs did."""
+        from liteq.storage.facades.audit import Audit
+
+        return Audit(self.driver, self.clock)
+
+    @cached_property
+    def stats(self) -> Stats:
+        """The sums of what became of tasks."""
+        from liteq.storage.facades.stats import Stats
+
+        return Stats(self.driver, self.clock)
+
+    @cached_property
+    def causes(self) -> Causes:
+        """The causes of failures."""
+        from liteq.storage.facades.stats import Causes
+
+        return Causes(self.driver, self.clock)
+
+    @property
+    def attempts(self) -> Callable[[str], Sequence[AttemptRecord]]:
+        """Called with an id: the attempts of that message."""
+        return self.causes.attempts
