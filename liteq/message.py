@@ -25,6 +25,7 @@ __all__ = [
     "Message",
     "Outcome",
     "Park",
+    "Ran",
     "Release",
     "Replace",
     "RetryAt",
@@ -271,11 +272,17 @@ class StepRow(NamedTuple):
     ended_ms: int | None = None
 
 
+Ran = tuple[int, float]  # when an execution began, in ms since the epoch, and for how many seconds it ran
+
+
 @dataclass(slots=True)
 class Ack:
-    """It returned. `result` is JSON, None where the result is not kept."""
+    """It returned. `result` is JSON, None where the result is not kept. `ran`: as its pool noted it; of all other
+    outcomes, which are rarer, a pool keeps that apart (`Pool.timings`).
+    """
 
     result: bytes | None = None
+    ran: Ran | None = None
 
 
 @dataclass(slots=True)
@@ -283,7 +290,7 @@ class RetryAt:
     """It is to run again at `due_ms`; the rest are the changes of `retry(args=..., queue=...)`, None: no change.
 
     `delay_ms`: its countdown, which `due_ms` is of; None for a time that was named. The clock may be set on the way: it
-    is due no later than so long after it was settled.
+    is due no later than so long after it was settled. `cause`: a Cause as a plain tuple, as it goes over a pipe.
     """
 
     due_ms: int
@@ -294,13 +301,15 @@ class RetryAt:
     priority: int | None = None
     expires_ms: int | None = None
     delay_ms: int | None = None
+    cause: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)
 class DeadLetter:
-    """It failed for good. `error` is the JSON document of `serialization.encode_error`."""
+    """It failed for good. `error` is the JSON document of `serialization.encode_error`; `cause` as of RetryAt."""
 
     error: bytes
+    cause: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)

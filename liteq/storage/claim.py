@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from liteq.message import Flag, Lease
 from liteq.storage import results
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
+from liteq.storage.pauses import OPEN
 from liteq.storage.steps.activation import activate
 from liteq.utils.records import NamedTuple
 
@@ -21,7 +22,7 @@ SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due
        (SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'),
        (SELECT coalesce(max(id), 0) FROM liteq_commands)
   FROM liteq_messages
- WHERE state = 'pending' AND queue = :queue
+ WHERE state = 'pending' AND queue = :queue AND {OPEN}
  ORDER BY priority DESC, due_ms, seq
  LIMIT :limit {SKIP_LOCKED}
 """
@@ -41,9 +42,9 @@ SELECT seq FROM liteq_messages WHERE state = 'scheduled' AND due_ms <= ? ORDER B
 """
 PROMOTE = "UPDATE liteq_messages SET state = 'pending' WHERE seq = ? AND state = 'scheduled'"
 NEXT_DUE = "SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'"
-ANY_PENDING = "SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = ? LIMIT 1"
+ANY_PENDING = f"SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = :queue AND {OPEN} LIMIT 1"
 
-FLAGS_COLUMN, AWAITS_COLUMN, DUE_COLUMN, COMMAND_COLUMN = 12, 16, -2, -1  # of NEXT
+TOKEN_COLUMN, FLAGS_COLUMN, AWAITS_COLUMN, DUE_COLUMN, COMMAND_COLUMN = 1, 12, 16, -2, -1  # of NEXT
 FIRST = Flag.TRACK_STARTED | Flag.HISTORY  # a run has started when it was activated first
 LARGEST_INPUT = 256 * 1024  # bytes of a group's results that are read by a claim
 PROMOTE_LIMIT = 500  # a chunk: the rest follows in the next turn, and no writer waits long
@@ -52,12 +53,14 @@ PROMOTE_LIMIT = 500  # a chunk: the rest follows in the next turn, and no writer
 class Claimed(NamedTuple):
     """The yield of a claim: `leases`; when the next scheduled message comes due, None: there is none, or nothing was
     looked for; how many came due; and with leases the number of the newest command (`storage.commands`), else 0.
+    `again`: the tokens of leases on messages that some worker had before.
     """
 
     leases: list[Lease]
     due_ms: int | None = None
     promoted: int = 0
     command: int = 0
+    again: Sequence[int] = ()
 
 
 NOTHING = Claimed([])
@@ -68,34 +71,42 @@ def claim(
 ) -> Claimed:
     """Lease up to `limit` messages for `visibility_ms` milliseconds, those that have come due among them.
 
-    Highest priority first, then oldest due, within a queue; the queues in the order given.
+    Highest priority first, then oldest due, within a queue; the queues in the order given, but for
+    those that are paused.
     """
-    rows, promoted = _next(tx, queues, limit), 0
+    rows, promoted = _next(tx, queues, limit, now_ms), 0
     due_ms = rows[0][DUE_COLUMN] if rows else next_due_ms(tx)
     if due_ms is not None and due_ms <= now_ms:
         promoted, due_ms = promote(tx, now_ms=now_ms)
-        rows = _next(tx, queues, limit)
+        rows = _next(tx, queues, limit, now_ms)
     if not rows:
         return Claimed([], due_ms, promoted)
     leases = _take(tx, rows, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms)
-    return Claimed(leases, due_ms, promoted, rows[0][COMMAND_COLUMN])
+    return Claimed(leases, due_ms, promoted, rows[0][COMMAND_COLUMN], _again(leases, rows))
 
 
 def claim_pending(
     tx: Transaction, queues: Sequence[str], *, worker: int, limit: int, visibility_ms: int, now_ms: int
-) -> list[Lease]:
-    """As `claim`, of what is pending already; [] when there is nothing."""
-    rows = _next(tx, queues, limit)
-    return _take(tx, rows, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms) if rows else []
+) -> tuple[list[Lease], Sequence[int]]:
+    """As `claim`, of what is pending already: the leases, and the tokens of those that some worker had before."""
+    rows = _next(tx, queues, limit, now_ms)
+    if not rows:
+        return [], ()
+    leases = _take(tx, rows, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms)
+    return leases, _again(leases, rows)
 
 
-def _next(tx: Transaction, queues: Sequence[str], limit: int) -> list[Row]:
+def _next(tx: Transaction, queues: Sequence[str], limit: int, now_ms: int) -> list[Row]:
     rows: list[Row] = []
     for queue in queues:
         if len(rows) >= limit:
             break
-        rows += tx.execute(NEXT, {"queue": queue, "limit": limit - len(rows)})
+        rows += tx.execute(NEXT, {"queue": queue, "limit": limit - len(rows), "now_ms": now_ms})
     return rows
+
+
+def _again(leases: list[Lease], rows: list[Row]) -> Sequence[int]:
+    return [leases[i].token for i, row in enumerate(rows) if row[TOKEN_COLUMN]]
 
 
 def lease_rows(tx: Transaction, numbers: Sequence[int], *, worker: int, visibility_ms: int, now_ms: int) -> list[Lease]:
@@ -141,9 +152,12 @@ def promote(tx: Transaction, *, now_ms: int) -> tuple[int, int | None]:
     return tx.executemany(PROMOTE, tx.execute(DUE, (now_ms, PROMOTE_LIMIT))), next_due_ms(tx)
 
 
-def claimable(tx: Transaction, queues: Sequence[str]) -> bool:
-    """Whether one of `queues` has something pending; a read, so that idle workers do not queue for the write lock."""
-    return any(tx.execute(ANY_PENDING, (queue,)) for queue in queues)
+def claimable(tx: Transaction, queues: Sequence[str], *, now_ms: int) -> bool:
+    """Whether one of `queues` has something pending and is not paused.
+
+    A read, so that idle workers do not queue for the write lock.
+    """
+    return any(tx.execute(ANY_PENDING, {"queue": queue, "now_ms": now_ms}) for queue in queues)
 
 
 def next_due_ms(tx: Transaction) -> int | None:

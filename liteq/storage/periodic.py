@@ -15,6 +15,7 @@ from liteq.utils.records import NamedTuple
 
 __all__ = [
     "Entry",
+    "RunRecord",
     "ScheduleRecord",
     "delete",
     "due",
@@ -24,6 +25,7 @@ __all__ = [
     "put",
     "put_off",
     "ran_now",
+    "runs",
     "schedules",
     "synchronise",
 ]
@@ -58,6 +60,10 @@ PUT_OFF = """
 UPDATE liteq_schedules SET next_due_ms = :next_due_ms
  WHERE name = :name AND next_due_ms = :due_ms AND source = :source AND enabled = 1
 """
+MOST_RUNS = 64
+RUNS = f"""
+SELECT id, state, created_ms, started_ms, finished_ms FROM liteq_messages WHERE id IN ({", ".join("?" * MOST_RUNS)})
+"""
 RAN_NOW = """
 UPDATE liteq_schedules SET last_run_ms = :now_ms, last_id = :last_id, total_run_count = total_run_count + 1
  WHERE name = :name
@@ -90,6 +96,16 @@ class ScheduleRecord(NamedTuple):
     created_ms: int
 
 
+class RunRecord(NamedTuple):
+    """A run of an entry as its message tells; times in ms since the epoch."""
+
+    id: str
+    state: str
+    created_ms: int
+    started_ms: int | None
+    finished_ms: int | None
+
+
 def _record(row: Row) -> ScheduleRecord:
     record = ScheduleRecord._make(row)
     return record._replace(enabled=bool(record.enabled))
@@ -98,6 +114,12 @@ def _record(row: Row) -> ScheduleRecord:
 def schedules(tx: Transaction, name: str | None = None) -> list[ScheduleRecord]:
     """Every entry, or the one called `name`."""
     return [_record(row) for row in (tx.execute(ALL) if name is None else tx.execute(ONE, (name,)))]
+
+
+def runs(tx: Transaction, ids: Sequence[str]) -> dict[str, RunRecord]:
+    """Those of these runs whose messages are still there, by id; at most 64 are asked for."""
+    asked = (*ids[:MOST_RUNS], *[""] * (MOST_RUNS - len(ids)))
+    return {row[0]: RunRecord._make(row) for row in tx.execute(RUNS, asked)}
 
 
 def due(tx: Transaction, *, now_ms: int, limit: int) -> list[ScheduleRecord]:

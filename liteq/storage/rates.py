@@ -19,6 +19,7 @@ from liteq.policy.rates import Bucket, per_second
 from liteq.storage import commands
 from liteq.storage.claim import Claimed, claim_pending, promote
 from liteq.storage.driver import LOCK, SKIP_LOCKED, Row, Transaction
+from liteq.storage.pauses import open_queues
 from liteq.utils.records import dataclass
 
 __all__ = ["Budget", "Rate", "claim_within", "declare", "held_pairs", "look", "rates", "set_rate"]
@@ -201,6 +202,7 @@ def look(tx: Transaction, queues: Sequence[str], budget: Budget, *, now_ms: int)
     Else `budget.wait_s` says when.
     """
     turn = _Turn(tx, budget, now_ms, spends=False)
+    queues = open_queues(tx, queues, now_ms=now_ms)
     pairs = [task for queue, task in held_pairs(tx) if queue in queues]
     budget.wait_s = min(map(turn.wait_s, pairs), default=inf)
     return bool(turn.set_back) or any(turn.left(task) >= 1 and turn.room(task) >= 1 for task in pairs)
@@ -218,9 +220,11 @@ def claim_within(
 ) -> Claimed:
     """As `claim`, within `budget`: messages without a token are held."""
     promoted, due_ms = promote(tx, now_ms=now_ms)
+    queues = open_queues(tx, queues, now_ms=now_ms)
     turn = _Turn(tx, budget, now_ms, spends=True)
     woken = _wake(tx, queues, turn, limit)
     leases: list[Lease] = []
+    again: list[int] = []
     held = 0
     for queue in queues:
         if len(leases) >= limit:
@@ -228,15 +232,18 @@ def claim_within(
         allowed, sifted = _sift(tx, queue, turn, limit - len(leases), MOST - held)
         held += sifted
         if allowed:
-            found = claim_pending(tx, [queue], worker=worker, limit=allowed, visibility_ms=visibility_ms, now_ms=now_ms)
+            found, had = claim_pending(
+                tx, [queue], worker=worker, limit=allowed, visibility_ms=visibility_ms, now_ms=now_ms
+            )
             turn.claimed(found)
             leases += found
+            again += had
     tx.executemany(HOLD, [(seq,) for seq in woken - {lease.seq for lease in leases}])
     turn.spend(tx)
     waits = [0.0] if held >= MOST else []
     waits += [turn.wait_s(task) for queue, task in held_pairs(tx) if queue in queues]
     budget.wait_s = min(waits, default=inf)
-    return Claimed(leases, due_ms, promoted, commands.last_seen(tx) if leases else 0)
+    return Claimed(leases, due_ms, promoted, commands.last_seen(tx) if leases else 0, again)
 
 
 def _wake(tx: Transaction, queues: Sequence[str], turn: _Turn, limit: int) -> set[int]:

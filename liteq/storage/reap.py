@@ -13,6 +13,10 @@ from collections.abc import Collection, Sequence
 from liteq.exceptions import WorkerLostError
 from liteq.message import Flag
 from liteq.serialization import encode_error
+from liteq.serialization.causes import cause_of
+from liteq.storage import attempts, causes, stats
+from liteq.storage.attempts import Attempt
+from liteq.storage.causes import Failure
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 from liteq.storage.endings import end_run
@@ -25,11 +29,11 @@ logger = logging.getLogger("liteq.storage")
 
 # In chunks: a worker that died with thousands of leases does not hold the write lock for long.
 EXPIRED = f"""
-SELECT seq, token, id, flags, reaps, group_id, task FROM liteq_messages
+SELECT seq, token, id, flags, reaps, group_id, task, queue FROM liteq_messages
  WHERE state = 'leased' AND worker = :worker AND deadline_ms <= :until_ms LIMIT :limit {SKIP_LOCKED}
 """
 OF_WORKER = f"""
-SELECT seq, token, id, flags, reaps, group_id, task FROM liteq_messages
+SELECT seq, token, id, flags, reaps, group_id, task, queue FROM liteq_messages
  WHERE state = 'leased' AND worker = :worker LIMIT :limit {SKIP_LOCKED}
 """
 OWNERS = """
@@ -39,7 +43,7 @@ SELECT m.worker, w.heartbeat_ms, min(m.deadline_ms)
 """
 BACK = "UPDATE liteq_messages SET state = 'pending', reaps = reaps + 1 WHERE seq = ? AND state = 'leased' AND token = ?"
 DEAD = """
-UPDATE liteq_messages SET state = 'dead', reaps = reaps + 1, error = ?, finished_ms = ?
+UPDATE liteq_messages SET state = 'dead', reaps = reaps + 1, error = ?, cause = ?, finished_ms = ?
  WHERE seq = ? AND state = 'leased' AND token = ?
 """
 CHUNK = 1_000
@@ -96,9 +100,18 @@ def reap_worker(tx: Transaction, worker: int, *, now_ms: int, limit: Limit) -> i
     return _reap(tx, rows, now_ms=now_ms, limit=limit)
 
 
+def _cause(tx: Transaction, token: int, task: str, queue: str, id_: str, error: bytes, now_ms: int) -> str | None:
+    """Count a message that is given up to the cause of that; its id."""
+    cause = cause_of(task, error)
+    found = [] if cause is None else [Failure(token, cause, task, queue, id_)]
+    return causes.note(tx, found, now_ms=now_ms, release="").get(token)
+
+
 def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, limit: Limit) -> int:
-    ends, runs = [], []
-    for seq, token, id_, flags, before, group_id, task in rows:
+    ends, runs, over = [], [], []
+    sums: dict[stats.Key, stats.Tally] = {}
+    for seq, token, id_, flags, before, group_id, task, queue in rows:
+        over.append(Attempt(seq, "reaped", None, now_ms))
         run = flags & Flag.RUN
         reaps = 0 if run and note_crash(tx, seq) else before
         # A worker's death does not tell which of its tasks was to blame, so this counter is apart from `crashes` and
@@ -106,14 +119,18 @@ def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, limit: Limit) ->
         # most once, only what has begun is over.
         if reaps + 1 < limit.max_reaps and (run or not (flags & Flag.EARLY_ACK and flags & Flag.BEGUN)):
             tx.execute(BACK, (seq, token))
+            stats.count(sums, (task, queue, "reaped", ""))
             continue
         error = encode_error(WorkerLostError(f"the worker that held it vanished {reaps + 1} times"))
         limit.given_up.append(GivenUp(id_, task, reaps + 1))
-        tx.execute(DEAD, (error, now_ms, seq, token))
+        tx.execute(DEAD, (error, _cause(tx, token, task, queue, id_, error, now_ms), now_ms, seq, token))
+        stats.count(sums, (task, queue, "failed", "WorkerLostError"))
         if flags & Flag.LINKED:
             ends.append(End(id_, False, group_id, error, child=bool(flags & Flag.CHILD)))
         if run:
             runs.append((seq, id_))
+    attempts.write(tx, over)
+    stats.add(tx, sums, now_ms=now_ms)
     propagate(tx, ends, now_ms=now_ms)
     for seq, id_ in runs:
         end_run(tx, seq, id_, now_ms=now_ms)

@@ -6,36 +6,35 @@ away, since another worker has, or will have, the message.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Protocol, assert_never
 
 from liteq.exceptions import CanvasConflict, TaskRevokedError, WorkerLostError
 from liteq.message import (
     Ack,
-    Batch,
     Cancel,
     ContinueAsNew,
     DeadLetter,
     Flag,
     Lease,
-    Message,
     Outcome,
     Park,
+    Ran,
     Release,
     Replace,
     RetryAt,
     Suspend,
-    new_id,
 )
 from liteq.serialization import encode_error
-from liteq.storage import payloads
+from liteq.storage import attempts, payloads
+from liteq.storage.attempts import Attempt
 from liteq.storage.continuation import End, catch_up, propagate
 from liteq.storage.driver import LOCK, Bell, Driver, Params, Promise, Transaction
 from liteq.storage.endings import cancel_children, end_run
 from liteq.storage.enqueue import place
 from liteq.storage.follow import Waiter, link, waits_for
 from liteq.storage.steps import suspend
+from liteq.storage.terms import Terms, note_causes, replacement_of
 from liteq.utils.records import NamedTuple
 
 __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "settle", "settle_one_by_one", "wakes"]
@@ -44,25 +43,36 @@ ANY = ~Flag.BEGUN  # all flags that a message keeps when it is to run again
 UNDER_LEASE = "WHERE seq = ? AND state = 'leased' AND token = ?"
 # What is to end must reach those that await it. They may have come while it ran: then its lease does not know.
 ENDS = f"{UNDER_LEASE} AND flags & {Flag.LINKED} <= ?"
-ACK = f"UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms = ? {ENDS}"
+ACK = f"""
+UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms = ?, started_ms = coalesce(?, started_ms) {ENDS}
+"""
 ACK_AND_VANISH = f"DELETE FROM liteq_messages {ENDS}"
 RETRY = f"""
 UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
        options = coalesce(?, options), queue = coalesce(?, queue), priority = coalesce(?, priority),
-       expires_ms = coalesce(?, expires_ms), flags = flags & ?, delay_ms = ?, progress = NULL
+       expires_ms = coalesce(?, expires_ms), flags = flags & ?, delay_ms = ?, progress = NULL,
+       cause = coalesce(?, cause)
  {UNDER_LEASE}
 """
-DEAD = f"UPDATE liteq_messages SET state = 'dead', error = ?, finished_ms = ? {ENDS}"
-CANCEL = f"UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ? {ENDS}"
+DEAD = f"""
+UPDATE liteq_messages SET state = 'dead', error = ?, cause = coalesce(?, cause), finished_ms = ?,
+       started_ms = coalesce(?, started_ms)
+ {ENDS}
+"""
+CANCEL = f"""
+UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ?, started_ms = coalesce(?, started_ms) {ENDS}
+"""
 RELEASE = f"UPDATE liteq_messages SET state = 'pending', flags = flags & {ANY} {UNDER_LEASE}"
 HANDED_BACK = f"""
 UPDATE liteq_messages SET state = 'scheduled', due_ms = ?, delay_ms = ?, options = ?, flags = flags & {ANY}
  {UNDER_LEASE}
 """
 REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = (flags & {ANY}) | {Flag.REDELIVERED} {UNDER_LEASE}"
-CRASHED = (
-    f"UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error) {UNDER_LEASE}"
-)
+CRASHED = f"""
+UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error),
+       cause = coalesce(?, cause)
+ {UNDER_LEASE}
+"""
 BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ? {UNDER_LEASE}"
 FLAGS = f"SELECT flags FROM liteq_messages {UNDER_LEASE} {LOCK}"
 LINKED_OR_RUN = Flag.LINKED | Flag.RUN
@@ -85,9 +95,7 @@ NOTHING = Settled([], finished=False, woke=False)
 class Settle(Protocol):
     """`settle`, or `settle_one_by_one`."""
 
-    def __call__(
-        self, tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], /, *, now_ms: int, max_crashes: int
-    ) -> Settled: ...
+    def __call__(self, tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Terms, /) -> Settled: ...
 
 
 class StaleBatch(Exception):
@@ -95,23 +103,31 @@ class StaleBatch(Exception):
 
 
 class _Plan:
-    """The writes for a batch of outcomes, gathered by statement, and the ends that they bring."""
+    """The writes for a batch of outcomes, gathered by statement, and the ends that they bring.
 
-    def __init__(self) -> None:
+    `causes`: the ids of the causes of those that failed, by token (`note_causes`).
+    """
+
+    def __init__(self, terms: Terms, causes: Mapping[int, str]) -> None:
         self.writes: dict[str, list[tuple[Lease, Params]]] = {}
         self.ends: list[End] = []
         self.follow_ups: list[tuple[Lease, Replace]] = []
         self.runs: list[tuple[Lease, Suspend | ContinueAsNew | Park | Release]] = []
         self.ended_runs: list[Lease] = []
         self.bodies: list[tuple[int, bytes]] = []
+        self.attempts: list[Attempt] = []
+        self.terms = terms
+        self.causes = causes
         self.finished = False
         self.woke = False
 
     def write(self, sql: str, lease: Lease, *params: object) -> None:
         self.writes.setdefault(sql, []).append((lease, (*params, lease.seq, lease.token)))
 
-    def write_end(self, sql: str, lease: Lease, *params: object) -> None:
-        self.writes.setdefault(sql, []).append((lease, (*params, lease.seq, lease.token, lease.flags & Flag.LINKED)))
+    def write_end(self, sql: str, lease: Lease, *params: object, ran: Ran | None = None) -> None:
+        """Write an end: `params`, and when the execution began."""
+        last = (self.terms.started_ms(lease, ran), lease.seq, lease.token, lease.flags & Flag.LINKED)
+        self.writes.setdefault(sql, []).append((lease, (*params, *last)))
 
     def end(self, lease: Lease, *, ok: bool, error: bytes | None = None) -> None:
         self.finished = True
@@ -121,42 +137,45 @@ class _Plan:
             if lease.flags & Flag.RUN:
                 self.ended_runs.append(lease)
 
+    def attempt(self, lease: Lease, outcome: str, *, first: bool = True, ran: Ran | None = None) -> None:
+        """Note how an attempt ended; one that is not `first` to be noted only if there were others before it."""
+        if first or lease.retries or lease.crashes:
+            ran = ran or self.terms.ran.get(lease.token)
+            started_ms = None if ran is None else ran[0]
+            self.attempts.append(Attempt(lease.seq, outcome, started_ms, self.terms.now_ms))
+
     def add_plain(self, lease: Lease, sql: str, params: Params) -> None:
         """Add an end by one statement (`_plain`)."""
         self.writes.setdefault(sql, []).append((lease, params))
         self.finished = True
 
-    def add(self, lease: Lease, outcome: Outcome, *, now_ms: int, max_crashes: int) -> None:
+    def add(self, lease: Lease, outcome: Outcome) -> None:
         """Translate one outcome; exhaustive, so that a new outcome fails the type check until it is settled here."""
+        now_ms = self.terms.now_ms
         match outcome:
-            case Ack(result):
+            case Ack(result, ran):
                 if result is None and not lease.flags & STAYS:
-                    self.write_end(ACK_AND_VANISH, lease)
+                    self.writes.setdefault(ACK_AND_VANISH, []).append((lease, _vanishing(lease)))
                 else:
-                    self.write_end(ACK, lease, self._beside(result, payloads.result_ref(lease.seq)), now_ms)
+                    self.write_end(ACK, lease, self._beside(result, payloads.result_ref(lease.seq)), now_ms, ran=ran)
+                    self.attempt(lease, "succeeded", first=False, ran=ran)
                 self.end(lease, ok=True)
-            case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms, delay_ms):
-                due_ms = due_ms if delay_ms is None else min(due_ms, now_ms + delay_ms)
-                state = "scheduled" if due_ms > now_ms else "pending"
-                # Changed arguments are complete: the result of what it awaited is among them already.
-                flags = ANY if payload is None else ANY & ~Flag.TAKES_INPUT
-                was_beside = lease.payload == payloads.BESIDE
-                arguments = self._beside(payload, payloads.payload_ref(lease.seq), was_beside=was_beside)
-                changed = (arguments, options, queue, priority, expires_ms)
-                self.write(RETRY, lease, state, due_ms, error, *changed, flags, max(due_ms - now_ms, 0))
-                self.woke = True
+            case RetryAt():
+                self.retry(lease, outcome)
             case DeadLetter(error):
-                self.write_end(DEAD, lease, error, now_ms)
+                self.write_end(DEAD, lease, error, self.causes.get(lease.token), now_ms)
+                self.attempt(lease, "failed")
                 self.end(lease, ok=False, error=error)
             case Cancel(error):
                 self.write_end(CANCEL, lease, error, now_ms)
+                self.attempt(lease, "cancelled", first=False)
                 self.end(lease, ok=False, error=error or encode_error(TaskRevokedError("ignored")))
             case Suspend() | ContinueAsNew() | Park():
                 self.runs.append((lease, outcome))
             case Release(crashed=True) if lease.flags & Flag.RUN:
                 self.runs.append((lease, outcome))
             case Release(crashed, error) if crashed:
-                self.crashed(lease, error, now_ms, max_crashes)
+                self.crashed(lease, error)
             case Release(pause_ms=pause_ms, options=options) if pause_ms is not None:
                 self.write(HANDED_BACK, lease, now_ms + pause_ms, pause_ms, options)
                 self.woke = True
@@ -164,10 +183,25 @@ class _Plan:
                 self.write(RELEASE if outcome.error is None else REJECTED, lease)
                 self.woke = True
             case Replace():
-                self.follow_ups.append((lease, _replacement(outcome, lease.id)))
+                self.follow_ups.append((lease, replacement_of(outcome, lease.id)))
                 self.woke = True
             case _:
                 assert_never(outcome)
+
+    def retry(self, lease: Lease, retry: RetryAt) -> None:
+        """It runs again at its time, with what has been changed."""
+        now_ms, payload = self.terms.now_ms, retry.payload
+        due_ms = retry.due_ms if retry.delay_ms is None else min(retry.due_ms, now_ms + retry.delay_ms)
+        state = "scheduled" if due_ms > now_ms else "pending"
+        # Changed arguments are complete: the result of what it awaited is among them already.
+        flags = ANY if payload is None else ANY & ~Flag.TAKES_INPUT
+        was_beside = lease.payload == payloads.BESIDE
+        arguments = self._beside(payload, payloads.payload_ref(lease.seq), was_beside=was_beside)
+        changed = (arguments, retry.options, retry.queue, retry.priority, retry.expires_ms)
+        wait_ms, cause = max(due_ms - now_ms, 0), self.causes.get(lease.token)
+        self.write(RETRY, lease, state, due_ms, retry.error, *changed, flags, wait_ms, cause)
+        self.attempt(lease, "retried")
+        self.woke = True
 
     def _beside(self, document: bytes | None, ref: int, *, was_beside: bool = False) -> bytes | None:
         """The row's part of `document`, which is written beside the row when it is large, or the one before was."""
@@ -176,38 +210,17 @@ class _Plan:
         self.bodies.append((ref, document))
         return payloads.BESIDE
 
-    def crashed(self, lease: Lease, error: bytes | None, now_ms: int, max_crashes: int) -> None:
+    def crashed(self, lease: Lease, error: bytes | None) -> None:
         """Its child died under it: once more, unless it has done so too often or promised to run at most once."""
-        if lease.crashes + 1 < max_crashes and not lease.flags & Flag.EARLY_ACK:
-            self.write(CRASHED, lease, error)
+        cause = self.causes.get(lease.token)
+        self.attempt(lease, "crashed")
+        if lease.crashes + 1 < self.terms.max_crashes and not lease.flags & Flag.EARLY_ACK:
+            self.write(CRASHED, lease, error, cause)
             self.woke = True
             return
         poison = error or encode_error(WorkerLostError(f"its worker process died {lease.crashes + 1} times"))
-        self.write_end(DEAD, lease, poison, now_ms)
+        self.write_end(DEAD, lease, poison, cause, self.terms.now_ms)
         self.end(lease, ok=False, error=poison)
-
-
-def _replacement(outcome: Replace, own: str) -> Replace:
-    """`outcome` with its terminal row marked as awaited, so that its end reaches the message that it replaces.
-
-    A part of it that has that message's `own` id gets another: the message stays what its senders wait for.
-    """
-    batch, awaits = outcome.batch, outcome.awaits
-    names = {own: new_id()} if any(node.id == own for node in batch.nodes()) else {}
-    last = names.get(awaits, awaits)
-
-    def linked(m: Message) -> Message:
-        if names:
-            m = replace(m, id=names.get(m.id, m.id), awaits=names.get(m.awaits or "", m.awaits))
-            m = replace(m, group_id=names.get(m.group_id or "", m.group_id))
-        return replace(m, flags=m.flags | Flag.LINKED) if m.id == last else m
-
-    groups = batch.groups
-    if names:
-        groups = [
-            replace(g, id=names.get(g.id, g.id), group_id=names.get(g.group_id or "", g.group_id)) for g in groups
-        ]
-    return Replace(Batch([linked(m) for m in batch.messages], groups), last)
 
 
 def wakes(lease: Lease, outcome: Outcome) -> bool:
@@ -218,12 +231,12 @@ def wakes(lease: Lease, outcome: Outcome) -> bool:
     return lease.flags & LINKED_OR_RUN != 0 or type(outcome) not in ENDINGS
 
 
-def acknowledge(driver: Driver, lease: Lease, outcome: Outcome, *, now_ms: int) -> bool:
+def acknowledge(driver: Driver, lease: Lease, outcome: Outcome, terms: Terms) -> bool:
     """Settle one lease, if one statement does it: an Ack that nothing awaits, as most are.
 
     False where it takes a transaction, or where the lease is lost or something awaits it now: nothing was written.
     """
-    plain = _plain(lease, outcome, now_ms)
+    plain = _plain(lease, outcome, terms)
     if plain is None:
         return False
     if plain[0] is ACK:
@@ -231,58 +244,68 @@ def acknowledge(driver: Driver, lease: Lease, outcome: Outcome, *, now_ms: int) 
     return driver.change(ACK_AND_VANISH, plain[1], Promise.PROGRESS, Bell.DONE) == 1
 
 
-def _plain(lease: Lease, outcome: Outcome, now_ms: int) -> tuple[str, Params] | None:
+def _vanishing(lease: Lease) -> Params:
+    return (lease.seq, lease.token, lease.flags & Flag.LINKED)
+
+
+def _plain(lease: Lease, outcome: Outcome, terms: Terms) -> tuple[str, Params] | None:
     """The one statement that settles an Ack of what nothing awaits, with a small result; None of any other outcome.
 
-    The end of a run is more than that: its children and its waits end with it.
+    The end of a run is more than that: its children and its waits end with it; that of a message with attempts, too.
     """
     if type(outcome) is not Ack or lease.flags & LINKED_OR_RUN:
         return None
     result = outcome.result
     if result is None and not lease.flags & STAYS:
         return ACK_AND_VANISH, (lease.seq, lease.token, 0)
+    if lease.retries or lease.crashes:
+        return None
     if result is None or len(result) <= payloads.INLINE_BYTES:
-        return ACK, (result, now_ms, lease.seq, lease.token, 0)
+        ran = outcome.ran
+        return ACK, (result, terms.now_ms, None if ran is None else ran[0], lease.seq, lease.token, 0)
     return None
 
 
-def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], *, now_ms: int, max_crashes: int) -> Settled:
+def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Terms) -> Settled:
     """Write a batch of outcomes, statement by statement.
 
     Raises StaleBatch, to be rolled back, when a lease was lost: counting the changed rows is all that the common case
     pays for that check.
     """
-    plan = _Plan()
+    plan = _Plan(terms, {})
+    others = []
     for lease, outcome in settled:
-        plain = _plain(lease, outcome, now_ms)
+        plain = _plain(lease, outcome, terms)
         if plain is None:
-            plan.add(lease, outcome, now_ms=now_ms, max_crashes=max_crashes)
+            others.append((lease, outcome))
         else:
             plan.add_plain(lease, *plain)
+    if others:
+        plan.causes = note_causes(tx, others, terms)
+        for lease, outcome in others:
+            plan.add(lease, outcome)
     if plan.runs:
-        _settle_runs(tx, plan, now_ms=now_ms, max_crashes=max_crashes)
+        _settle_runs(tx, plan)
     for sql, writes in plan.writes.items():
         if tx.executemany(sql, [params for _, params in writes]) != len(writes):
             raise StaleBatch
-    return _finish(tx, plan, now_ms)
+    return _finish(tx, plan)
 
 
-def settle_one_by_one(
-    tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], *, now_ms: int, max_crashes: int
-) -> Settled:
+def settle_one_by_one(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Terms) -> Settled:
     """As `settle`, for a batch that has lost leases in it: those are left out and named."""
     lost: list[Lease] = []
     finished = woke = False
     for lease, outcome in settled:
-        plan = _Plan()
         # Its flags may have changed: something may have come that awaits it.
         for (flags,) in tx.execute(FLAGS, (lease.seq, lease.token)):
-            plan.add(lease._replace(flags=flags), outcome, now_ms=now_ms, max_crashes=max_crashes)
+            plan = _Plan(terms, note_causes(tx, [(lease, outcome)], terms))
+            plan.add(lease._replace(flags=flags), outcome)
             if plan.runs:
-                _settle_runs(tx, plan, now_ms=now_ms, max_crashes=max_crashes)
+                _settle_runs(tx, plan)
             for sql, writes in plan.writes.items():
                 tx.executemany(sql, [params for _, params in writes])
-            done = _finish(tx, plan, now_ms)
+            done = _finish(tx, plan)
             finished, woke = finished or done.finished, woke or done.woke
             break
         else:
@@ -290,8 +313,9 @@ def settle_one_by_one(
     return Settled(lost, finished, woke)
 
 
-def _settle_runs(tx: Transaction, plan: _Plan, *, now_ms: int, max_crashes: int) -> None:
+def _settle_runs(tx: Transaction, plan: _Plan) -> None:
     """Write the outcomes that only runs have, each with a look at what has come meanwhile. Raises StaleBatch."""
+    now_ms = plan.terms.now_ms
     for lease, outcome in plan.runs:
         try:
             match outcome:
@@ -304,12 +328,15 @@ def _settle_runs(tx: Transaction, plan: _Plan, *, now_ms: int, max_crashes: int)
                     suspend.park(tx, lease, outcome, now_ms=now_ms)
                 case Release(error=error):
                     crashes = 0 if suspend.note_crash(tx, lease.seq) else lease.crashes
-                    plan.crashed(lease._replace(crashes=crashes), error, now_ms, max_crashes)
+                    plan.crashed(lease._replace(crashes=crashes), error)
         except suspend.Gone:
             raise StaleBatch from None
 
 
-def _finish(tx: Transaction, plan: _Plan, now_ms: int) -> Settled:
+def _finish(tx: Transaction, plan: _Plan) -> Settled:
+    now_ms = plan.terms.now_ms
+    if plan.attempts:
+        attempts.write(tx, plan.attempts)
     if plan.bodies:
         payloads.store(tx, plan.bodies)
     for lease, replacement in plan.follow_ups:
@@ -319,7 +346,7 @@ def _finish(tx: Transaction, plan: _Plan, now_ms: int) -> Settled:
             _replace(tx, lease, replacement, now_ms)
         except CanvasConflict as exc:  # it fails, and says why
             error = encode_error(exc)
-            tx.executemany(DEAD, [(error, now_ms, lease.seq, lease.token, Flag.LINKED)])
+            tx.executemany(DEAD, [(error, None, now_ms, None, lease.seq, lease.token, Flag.LINKED)])
             plan.finished = True
             plan.ends.append(End(lease.id, False, lease.group_id, error, child=bool(lease.flags & Flag.CHILD)))
     woke = propagate(tx, plan.ends, now_ms=now_ms) if plan.ends else False

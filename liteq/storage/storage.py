@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from liteq.clock import Clock, SystemClock
-from liteq.message import Batch, Lease, Message, Outcome, RunSpec, WorkerIdentity
+from liteq.message import Batch, Lease, Message, Outcome, Ran, RunSpec, WorkerIdentity
 from liteq.storage import cancel as _cancel
 from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
@@ -24,6 +24,7 @@ from liteq.storage import reap as _reap
 from liteq.storage import results as _results
 from liteq.storage import retention as _retention
 from liteq.storage import settle as _settle
+from liteq.storage import stats as _stats
 from liteq.storage import workers as _workers
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import Bell, Driver, Durability, Promise
@@ -31,23 +32,26 @@ from liteq.storage.engines import open_driver
 from liteq.storage.interrupts import closes_itself, give_up, leaves_nothing_open
 from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
+from liteq.storage.stats import NO_SUMS, Sums
 from liteq.storage.steps.adopt import adopt
+from liteq.storage.terms import Terms
 from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
 
 if TYPE_CHECKING:
+    from liteq.storage.facades.operations import Operations
     from liteq.storage.facades.runs import Runs
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 
+NOT_TOLD: Mapping[int, Ran] = {}
 CHUNK = 1_000  # rows of one housekeeping transaction: others get their turn in between
 
 
 @leaves_nothing_open
-class Storage:
+class Storage(facades.Parts):
     """A queue in a storage engine. Safe to use from any thread, and after a fork.
 
-    Its own methods are the life of a message: sent, claimed, settled, expired. Beside them are its parts: `reader`,
-    `calls`, `dead`, `groups`, `schedules`, `commands`, `events`, `rates`, `saved_groups`, `runs`.
+    Its own methods are the life of a message: sent, claimed, settled, expired. Beside them are its parts (facades/).
 
     `max_crashes`, `max_reaps`: how often a message's child process may die, or the worker that holds it vanish, before
     the message becomes a dead letter.
@@ -58,19 +62,13 @@ class Storage:
     ) -> None:
         self.driver = driver
         self.clock: Clock = clock or SystemClock()
-        self.reader = facades.Reader(driver, self.clock)
-        self.dead = facades.DeadLetters(driver, self.clock)
+        super().__init__(driver, self.clock)
         self.calls = facades.PlainCalls(driver, self.clock, self.takes_calls)
         self.groups = facades.Groups(driver, self.clock, self._events_of)
-        self.schedules = facades.Schedules(driver, self.clock)
-        self.commands = facades.Commands(driver, self.clock)
-        self.saved_groups = facades.SavedGroups(driver, self.clock)
-        self.rates = facades.Rates(driver, self.clock)
-        self.workers = facades.Workers(driver, self.clock)
-        self.events = facades.Events(driver, self.clock)
         self.events_of: Callable[[Sequence[Message]], list[bytes]] | None = None  # of messages that are sent
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
+        self.release = ""  # of the code that this process runs, noted with causes of failure; set by a worker
         self._idle = IdleListeners(driver)
         self.hearing = self._idle.hearing
         self.listen = driver.listen
@@ -81,6 +79,13 @@ class Storage:
         from liteq.storage.facades.runs import Runs
 
         return Runs(self.driver, self.clock, self._events_of)
+
+    @cached_property
+    def operations(self) -> Operations:
+        """The acts of operators. Loaded at the first use, as `runs`."""
+        from liteq.storage.facades.operations import Operations
+
+        return Operations(self.driver, self.clock, self._events_of)
 
     def _events_of(self, messages: Sequence[Message]) -> Sequence[bytes]:
         return self.events_of(messages) if self.events_of is not None else ()
@@ -148,16 +153,7 @@ class Storage:
 
     def purge(self, queues: Sequence[str] | None = None) -> int:
         """Delete the messages that wait to run in `queues` (None: in all); how many."""
-        purged = 0
-        for queue in queues if queues is not None else [None]:
-            while True:
-                with self.driver.write(Promise.REMOVED) as tx:
-                    n = _cancel.purge(tx, queue, now_ms=self.clock.now_ms(), limit=CHUNK)
-                purged += n
-                if n < CHUNK:
-                    break
-        self._ring(done=True, work=False)
-        return purged
+        return self.operations.purge(queues)
 
     # -- workers -----------------------------------------------------------------------------------------------------
 
@@ -193,6 +189,8 @@ class Storage:
         budget: Budget | None = None,
         events: TaggedEvents = (),
         flows: Mapping[str, RunSpec] | None = None,
+        ran: Mapping[int, Ran] = NOT_TOLD,
+        sums: Sums = NO_SUMS,
     ) -> Turn:
         """Settle a batch of outcomes and claim up to `limit` messages, in one transaction.
 
@@ -202,14 +200,16 @@ class Storage:
 
         `budget`: the share that rate limits allow; None where this worker knows of none. `events` are written with the
         outcomes, but for those of lost leases. `flows`: the workflows that this worker knows, by name: a message for
-        one that was sent by its name alone becomes a run.
+        one that was sent by its name alone becomes a run. `ran`: when the executions of `settled` began, in ms, and how
+        many seconds they took, by token. `sums` are added to the statistics, where there is something `settled`.
         """
         now_ms = self.clock.now_ms()
         if not settled and limit <= 0:
             return Turn([], [])
-        if limit <= 0 and len(settled) == 1 and not events:
+        terms = Terms(now_ms, self.max_crashes, ran, self.release)
+        if limit <= 0 and len(settled) == 1 and not events and not sums:
             (lease, outcome) = settled[0]
-            if _settle.acknowledge(self.driver, lease, outcome, now_ms=now_ms):
+            if _settle.acknowledge(self.driver, lease, outcome, terms):
                 return Turn([], [])
         if not settled and not expectant:
             with self.driver.read() as tx:
@@ -217,22 +217,22 @@ class Storage:
             if not worth_it:
                 return Turn([], [], due_ms)
         try:
-            return self._turn(
-                settled, queues, worker, limit, visibility_s, now_ms, budget, events, _settle.settle, flows
-            )
+            return self._turn(settled, queues, worker, limit, visibility_s, terms, budget, events, sums, flows)
         except _settle.StaleBatch:
-            one_by_one = _settle.settle_one_by_one
-            return self._turn(settled, queues, worker, limit, visibility_s, now_ms, budget, events, one_by_one, flows)
+            one = _settle.settle_one_by_one
+            return self._turn(settled, queues, worker, limit, visibility_s, terms, budget, events, sums, flows, one)
 
     def _turn(
         self, settled: Sequence[tuple[Lease, Outcome]], queues: Sequence[str], worker: int, limit: int,
-        visibility_s: float, now_ms: int, budget: Budget | None, events: TaggedEvents, settle: _settle.Settle,
-        flows: Mapping[str, RunSpec] | None,
+        visibility_s: float, terms: Terms, budget: Budget | None, events: TaggedEvents, sums: Sums,
+        flows: Mapping[str, RunSpec] | None, settle: _settle.Settle = _settle.settle,
     ) -> Turn:  # fmt: skip
-        done, claimed = _settle.NOTHING, _claim.NOTHING
+        done, claimed, now_ms = _settle.NOTHING, _claim.NOTHING, terms.now_ms
         with self.driver.write(Promise.PROGRESS) as tx:
             if settled:
-                done = settle(tx, settled, now_ms=now_ms, max_crashes=self.max_crashes)
+                done = settle(tx, settled, terms)
+                if sums:
+                    _stats.add(tx, sums, now_ms=now_ms)
             if events:
                 lost = {lease.token for lease in done.lost}
                 _event_log.write(tx, [event for token, event in events if token not in lost], now_ms=now_ms)
@@ -246,15 +246,15 @@ class Storage:
         # A row that woke up and was not claimed here is for others: ring only then, a busy worker would wake all idle.
         woke = done.woke or claimed.promoted > 0
         self._ring(done=done.finished or bool(events), work=woke and len(claimed.leases) >= max(limit, 0))
-        return Turn(claimed.leases, done.lost, claimed.due_ms, claimed.command)
+        return Turn(claimed.leases, done.lost, claimed.due_ms, claimed.command, claimed.again)
 
     def claim(self, queues: Sequence[str], *, worker: int, limit: int, visibility_s: float) -> list[Lease]:
         """Lease up to `limit` pending messages of `queues` for `visibility_s` seconds, the highest priority first."""
         return self.turn((), queues, worker=worker, limit=limit, visibility_s=visibility_s).leases
 
-    def settle(self, settled: Sequence[tuple[Lease, Outcome]]) -> list[Lease]:
-        """Store outcomes and their consequences, in one transaction; the leases that were lost."""
-        return self.turn(settled, (), worker=0, limit=0, visibility_s=0).lost
+    def settle(self, settled: Sequence[tuple[Lease, Outcome]], *, ran: Mapping[int, Ran] = NOT_TOLD) -> list[Lease]:
+        """Store outcomes and their consequences, in one transaction; the leases that were lost. `ran` as of `turn`."""
+        return self.turn(settled, (), worker=0, limit=0, visibility_s=0, ran=ran).lost
 
     def begin(self, lease: Lease) -> bool:
         """Note that a message that runs at most once begins; False when the lease is over, and it is not to begin."""

@@ -20,12 +20,14 @@ class Turn(NamedTuple):
 
     `due_ms`: when the next scheduled message comes due; None when there is none, and where nothing was to be claimed.
     `command`: with new leases, the newest command that was given before them (`storage.commands`); else 0.
+    `again`: the tokens of those that some worker had before.
     """
 
     leases: list[Lease]
     lost: list[Lease]
     due_ms: int | None = None
     command: int = 0
+    again: Sequence[int] = ()
 
 
 def worth_a_claim(
@@ -34,7 +36,7 @@ def worth_a_claim(
     """Whether there is something to claim, and if not, when the next scheduled message comes due."""
     if budget is not None and rates.look(tx, queues, budget, now_ms=now_ms):
         return True, None
-    if claim.claimable(tx, queues):
+    if claim.claimable(tx, queues, now_ms=now_ms):
         return True, None
     due_ms = claim.next_due_ms(tx)
     return due_ms is not None and due_ms <= now_ms, due_ms

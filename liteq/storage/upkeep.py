@@ -52,9 +52,21 @@ class Upkeep:
         """After StorageFull: give up that space, so that running tasks can be acknowledged; False: none was left."""
         return False
 
+    def waited(self) -> list[float]:
+        """How long this process waited for the write lock since the last call, each time that it was not free."""
+        return []
+
+    def in_reserve(self) -> bool:
+        """Whether the space held in reserve is in use: nothing new is accepted, and no worker claims."""
+        return False
+
     def warnings(self) -> list[str]:
         """Sentences for an operator about trouble that needs a look now; cheap enough to be asked each second."""
         return []
+
+    def sizes(self) -> dict[str, int]:
+        """How much room the store takes, in bytes, by name: "file_bytes", "wal_bytes"; {} where it is not told."""
+        return {}
 
     def bury_misfits(self, tx: Any, *, now_ms: int) -> list[Misfit]:  # noqa: ARG002 - an engine's
         """Make dead letters of unfinished rows that no verb can take, as another program may have written them.
@@ -75,8 +87,11 @@ class Upkeep:
         """
         raise StorageError(f"this engine takes no copies: {source} was not restored; use the server's own tools")
 
-    def describe(self) -> dict[str, Any]:
-        """The facts that `liteq doctor --json` shows: the library, the place, the schema, the state of the store."""
+    def describe(self, *, whole: bool = True) -> dict[str, Any]:  # noqa: ARG002 - an engine's
+        """The facts that `liteq doctor --json` shows: the library, the place, the schema, the state of the store.
+
+        Without `whole` nothing is looked at that takes longer for a larger store.
+        """
         return {}
 
     def checks(self, facts: dict[str, Any]) -> list[Check]:  # noqa: ARG002 - an engine's

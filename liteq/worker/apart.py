@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from liteq.exceptions import StorageError
-from liteq.message import DeadLetter, Lease, Outcome
+from liteq.message import DeadLetter, Lease, Outcome, Ran
 from liteq.serialization import encode_error
 from liteq.storage.storage import Storage
 from liteq.storage.turn import passes
@@ -16,15 +16,17 @@ __all__ = ["settle_apart"]
 logger = logging.getLogger("liteq.worker")
 
 
-def settle_apart(storage: Storage, outcomes: Sequence[tuple[Lease, Outcome]]) -> list[tuple[Lease, Outcome]]:
+def settle_apart(
+    storage: Storage, outcomes: Sequence[tuple[Lease, Outcome]], ran: Mapping[int, Ran]
+) -> list[tuple[Lease, Outcome]]:
     """Settle `outcomes` one by one. One that is to blame becomes a dead letter that says why.
 
-    Returns those that cannot be stored now.
+    Returns those that cannot be stored now. `ran` as of `Storage.turn`.
     """
     left = []
     for lease, outcome in outcomes:
         try:
-            storage.settle([(lease, outcome)])
+            storage.settle([(lease, outcome)], ran=ran)
         except Exception as exc:
             if passes(exc):
                 left.append((lease, outcome))

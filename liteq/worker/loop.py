@@ -15,21 +15,23 @@ import logging
 import random
 import selectors
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from math import inf
 
+from liteq.context import Observer
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
-from liteq.execution.lines import LINES
+from liteq.execution.lines import LINES, about
 from liteq.execution.shown import noun_of
 from liteq.message import Lease, Outcome, Release
 from liteq.serialization import decode_error
 from liteq.storage import settle
 from liteq.storage.driver import Bell
 from liteq.storage.rates import Budget
+from liteq.storage.stats import NO_SUMS
 from liteq.storage.storage import Storage, TaggedEvents, Turn
 from liteq.storage.turn import passes
 from liteq.worker.apart import settle_apart
+from liteq.worker.chores.counting import Counting
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
@@ -69,11 +71,13 @@ class Consumer:
         rates: RateLimits | None = None,
         events: EventLog | None = None,
         runs: RunWatch | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.queues = list(queues)
         self.processed = 0
-        self.started_by_task: Counter[str] = Counter()
-        self._chores = chores
+        self._counting = Counting(storage, pool, worker=heartbeat.me.name, observer=observer)
+        self.started_by_task = self._counting.taken_in
+        self._chores = [self._counting, *chores]
         self._rates = rates
         self._events = events
         self._runs = runs
@@ -117,6 +121,7 @@ class Consumer:
         while self._accepting or self._pool.leases() or self._outcomes:
             self._wait()
             self.turn()
+        self._attempt(lambda _now: self._counting.turn(), time.monotonic())
 
     def finish(self) -> None:
         """Claim no more, give back what has not started, and a run after its step; `run` returns when all has ended."""
@@ -268,11 +273,11 @@ class Consumer:
         if turn.lost:
             logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
         if turn.leases:
-            self.take(turn.leases, turn.command)
+            self.take(turn.leases, turn.command, turn.again)
 
-    def take(self, leases: list[Lease], command: int = 0) -> None:
-        """Execute leases that were just claimed; `command`: the newest one that was given before them."""
-        self._pool.submit(self._take_in(leases, command))
+    def take(self, leases: list[Lease], command: int = 0, again: Sequence[int] = ()) -> None:
+        """Execute leases that were just claimed; `command`, `again`: as of `Turn`."""
+        self._pool.submit(self._take_in(leases, command, again))
         self._tend_at = time.monotonic()  # those of a chore come after this turn has tended the pool
 
     def _transact(self, limit: int) -> Turn:
@@ -280,6 +285,8 @@ class Consumer:
         outcomes, self._outcomes = self._outcomes, []
         budget = self._rates.budget() if self._rates else None
         tagged = self._events.ended(outcomes) if self._events else ()
+        before = time.monotonic()
+        sums = self._counting.due(before) if outcomes else NO_SUMS
         try:
             turn = self._storage.turn(
                 outcomes,
@@ -291,14 +298,19 @@ class Consumer:
                 budget=budget,
                 events=tagged,
                 flows=self._runs.specs if self._runs else None,
+                ran=self._pool.timings,
+                sums=sums,
             )
         except BaseException as exc:
             if isinstance(exc, Exception) and not passes(exc):  # an outcome may be to blame, or a value in it
-                outcomes = settle_apart(self._storage, outcomes)
+                left = settle_apart(self._storage, outcomes, self._pool.timings)
+                self._counting.settled([pair for pair in outcomes if pair not in left])
+                outcomes = left
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
         self.processed += len(outcomes) - self._given_back.note(outcomes)
         self._committed(budget, tagged)
+        self._counting.turned(turn, outcomes, wrote=bool(sums), seconds=time.monotonic() - before)
         if self._runs:
             self._runs.settled(outcomes, turn.lost)
         return turn
@@ -307,19 +319,18 @@ class Consumer:
         """The wall clock's `due_ms` by the clock of `now`; infinity for None."""
         return inf if due_ms is None else now + max(0.0, (due_ms - self._storage.clock.now_ms()) / 1000)
 
-    def _take_in(self, leases: list[Lease], command: int) -> list[Lease]:
+    def _take_in(self, leases: list[Lease], command: int, again: Sequence[int]) -> list[Lease]:
         """Log and report the leases that have come, and choose those that are to be executed.
 
         What this worker gave back before it began was received then: it is not reported again, nor a run that goes on.
         """
         fresh = self._given_back.fresh(leases)
         if logger.isEnabledFor(logging.INFO):
-            for lease in fresh:
-                about = {"task_name": lease.task, "task_id": lease.id}
-                logger.info("%s %s[%s] received", noun_of(lease), lease.task, lease.id, extra=about)
+            for one in fresh:
+                logger.info("%s %s[%s] received", noun_of(one), one.task, one.id, extra=about(one, "task.received"))
         if self._events is not None:
             self._events.received(fresh)
-        self.started_by_task.update([lease.task for lease in fresh])
+        self._counting.claimed(fresh, again)
         return self._admit(leases, command, fresh)
 
     def _committed(self, budget: Budget | None, tagged: TaggedEvents) -> None:

@@ -14,6 +14,7 @@ from liteq import signals as announce
 from liteq.app.control.replies import stamps_of
 from liteq.context import App, Request
 from liteq.exceptions import TaskRevokedError
+from liteq.execution.lines import about, about_end
 from liteq.execution.shown import noun_of, with_arguments
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode_error, kind_of
@@ -86,7 +87,8 @@ def revoked_outcome(
 ) -> Cancel:
     """Cancelled, as `TaskRevokedError`; logged, and sent as the signal `task_revoked`."""
     reason = "terminated" if terminated else "expired" if expired else "revoked"
-    logger.info("%s %s[%s] %s", noun_of(lease), lease.task, lease.id, reason)
+    extra = {**about(lease, "task.cancelled"), **about_end("cancelled")}
+    logger.info("%s %s[%s] %s", noun_of(lease), lease.task, lease.id, reason, extra=extra)
     if announce.task_revoked.receivers:
         lease = with_arguments(app, lease)
         args, kwargs = app.content.read(lease.payload) if kind_of(lease.payload) is None else ([], {})

@@ -27,12 +27,12 @@ from liteq.storage.workers import WorkerRecord
 from liteq.utils.misspelt import suggesting
 from liteq.utils.records import dataclass
 from liteq.worker.chores.autoscale import Autoscaler
+from liteq.worker.chores.by_settings import by_settings
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat, KeepAlive
 from liteq.worker.chores.rate_limits import RateLimits
 from liteq.worker.chores.runs import RunWatch
 from liteq.worker.chores.soft_shutdown import SoftShutdown
-from liteq.worker.chores.sync import SyncChore
 from liteq.worker.control.commands import import_modules
 from liteq.worker.control.panel import Panel
 from liteq.worker.hooks import Chore, Hooks
@@ -230,11 +230,12 @@ class Worker:
         rates = RateLimits(self.app, storage, self._look)
         pool = self._make_pool()
         heartbeat = self._make_heartbeat(storage, pool)
+        storage.release = self.app.conf.release
         events = EventLog(self.app, storage, self.hostname, pool, enabled=self._task_events)
         autoscaler = self._make_autoscaler(storage, pool)
         panel = Panel(self, storage, heartbeat)
         watch = self._make_watch(storage, pool, heartbeat)
-        more: list[Chore] = [SyncChore(storage.driver)] if self.app.conf.durability == "relaxed" else []
+        more = by_settings(self.app, storage, self._look)
         if autoscaler is not None:
             more.append(autoscaler)
         consumer = Consumer(
@@ -249,6 +250,7 @@ class Worker:
             rates=rates,
             events=events,
             runs=watch,
+            observer=self.app.integrations.observer(),
         )
         self._running = Running(storage, pool, heartbeat, rates, events, watch, autoscaler, consumer)
         return self._running
@@ -294,7 +296,8 @@ class Worker:
             return None
 
         def waiting(limit: int) -> int:
-            return storage.reader.waiting(self.running.consumer.queues, limit=limit)
+            paused = storage.queues.paused()
+            return storage.reader.waiting([q for q in self.running.consumer.queues if q not in paused], limit=limit)
 
         return Autoscaler(pool, *self._autoscale, waiting, self._look)
 
@@ -389,5 +392,6 @@ class Worker:
             "task_events": self._running.events.enabled if self._running is not None else self._task_events,
             "tasks": published(self.app.tasks),
             "version": __version__,
+            "release": self.app.conf.release,
             "python": f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
         }

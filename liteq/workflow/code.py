@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from hashlib import blake2b
 from pathlib import Path
@@ -17,10 +16,10 @@ _known: WeakKeyDictionary[App, str] = WeakKeyDictionary()
 
 
 def fingerprint_of(app: App) -> str:
-    """A hash of the sources of the modules with tasks, steps and workflows; `LITEQ_RELEASE` where that is set."""
+    """A hash of the sources of the modules with tasks, steps and workflows; the setting `release` where that is set."""
     found = _known.get(app)
     if found is None:
-        found = _known[app] = os.environ.get("LITEQ_RELEASE") or _of_sources(app)
+        found = _known[app] = app.conf.release or _of_sources(app)
     return found
 
 

@@ -21,6 +21,7 @@ from .worker_process import HERE, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts of Linux's kernel")
 TASKS = 25
+STATEMENTS_OF_A_SECOND = 80  # that belong to no task
 OF_A_SECOND = 200  # system calls that belong to no task: the looks of each second
 
 
@@ -88,6 +89,15 @@ def counted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Counted]
 def test_an_idle_task_costs_the_worker_five_statements(counted: Counted) -> None:
     """BEGIN, SELECT, UPDATE, COMMIT and the acknowledgement; each second a few more, which are no task's."""
     assert median(counted.each(counted.statements)) == 5
+
+
+def test_the_sums_of_tasks_are_no_statements_of_theirs(counted: Counted) -> None:
+    """They are written once a second; what else a worker looks at each second is in the figure too."""
+    began, before = time.monotonic(), counted.statements()
+    for _ in range(5 * TASKS):
+        counted.run("nothing")
+    seconds = time.monotonic() - began
+    assert counted.statements() - before - 5 * 5 * TASKS < STATEMENTS_OF_A_SECOND * (seconds + 1)
 
 
 def test_an_idle_task_costs_the_worker_less_than_five_page_faults(counted: Counted) -> None:

@@ -11,7 +11,8 @@ import pytest
 from liteq import LiteQ, Task, current_task, group, signals
 from liteq.context import Request
 from liteq.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
-from liteq.execution.execute import arguments, execute
+from liteq.execution.arguments import arguments
+from liteq.execution.execute import execute
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Release, RetryAt
 from liteq.serialization import decode_error, encode, encode_error
 from liteq.testing import FakeClock

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from liteq.storage import audit as _audit
 from liteq.storage import cancel as _cancel
 from liteq.storage import commands as _commands
+from liteq.storage.audit import Actor
 from liteq.storage.cancel import Revoked
 from liteq.storage.commands import Command, Reply
 from liteq.storage.driver import Bell, Promise
@@ -51,10 +53,16 @@ class Commands(Facade):
         with self._driver.read() as tx:
             return _commands.replies(tx, command)
 
-    def revoke(self, ids: Sequence[str], *, keep_s: float) -> Revoked:
-        """Cancel waiting messages; ids that run or are not known are kept as revoked for `keep_s` seconds."""
+    def revoke(self, ids: Sequence[str], *, keep_s: float, by: Actor | None = None) -> Revoked:
+        """Cancel waiting messages; ids that run or are not known are kept as revoked for `keep_s` seconds.
+
+        `by`: for the audit.
+        """
         with self._driver.write(Promise.ACCEPTED) as tx:
-            revoked = _cancel.revoke(tx, ids, now_ms=self._clock.now_ms(), keep_ms=int(keep_s * 1000))
+            now_ms = self._clock.now_ms()
+            revoked = _cancel.revoke(tx, ids, now_ms=now_ms, keep_ms=int(keep_s * 1000))
+            if by is not None:
+                _audit.write_of(tx, by, "revoke", ids, now_ms=now_ms)
         self._driver.ring(Bell.DONE)
         self._driver.ring(Bell.WORK)
         return revoked

@@ -234,7 +234,7 @@ class RunWrites(Facade):
         Only a read where there are none.
         """
         with self._driver.read() as tx:
-            if not _stuck.untried(tx, queues, fingerprint, limit=1):
+            if not _stuck.untried(tx, queues, fingerprint, limit=1, now_ms=self._clock.now_ms()):
                 return []
         with self._driver.write(Promise.PROGRESS) as tx:
             visibility_ms, now_ms = int(visibility_s * 1000), self._clock.now_ms()

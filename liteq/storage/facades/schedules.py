@@ -8,7 +8,7 @@ from liteq.message import Batch
 from liteq.storage import periodic as _periodic
 from liteq.storage.driver import Bell, Promise
 from liteq.storage.facades.base import Facade
-from liteq.storage.periodic import Entry, ScheduleRecord
+from liteq.storage.periodic import Entry, RunRecord, ScheduleRecord
 
 __all__ = ["Schedules"]
 
@@ -25,6 +25,11 @@ class Schedules(Facade):
         """The entry called `name`; None when there is none."""
         with self._driver.read() as tx:
             return next(iter(_periodic.schedules(tx, name)), None)
+
+    def runs(self, ids: Sequence[str]) -> dict[str, RunRecord]:
+        """Those of these runs, 64 at most, whose messages are still there, by id."""
+        with self._driver.read() as tx:
+            return _periodic.runs(tx, ids)
 
     def due(self, limit: int = 100) -> tuple[list[ScheduleRecord], int | None]:
         """Up to `limit` entries that are due, the oldest first; when there is none, also when the next will be (ms)."""

@@ -53,7 +53,6 @@ class EventLog:
         if self.enabled:
             return False
         self.enabled, self.due_at = True, 0.0
-        self._pool.timings = {}
         return True
 
     def disable(self) -> bool:
@@ -61,7 +60,6 @@ class EventLog:
         if not self.enabled:
             return False
         self.enabled, self.due_at = False, inf
-        self._pool.timings = None
         self._started.clear()
         self._waiting.clear()
         return True
@@ -77,12 +75,13 @@ class EventLog:
 
     def ended(self, settled: Sequence[tuple[Lease, Outcome]]) -> TaggedEvents:
         """The events to write with these outcomes, each with the fencing token of its lease; None: of no lease."""
-        timings = self._pool.timings
-        if timings is None:  # events are off
+        if not self.enabled:
             return ()
+        timings = self._pool.timings
         tagged: list[tuple[int | None, bytes]] = [(None, event) for event in self._waiting]
         for lease, outcome in settled:
-            runtime_s = timings.pop(lease.token, None)
+            ran = outcome.ran if type(outcome) is Ack else timings.get(lease.token)
+            runtime_s = None if ran is None else ran[1]
             if not self._tells(lease):
                 continue
             events: list[bytes] = []

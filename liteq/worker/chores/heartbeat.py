@@ -22,6 +22,7 @@ from liteq.context.identity import Presence, presence
 from liteq.exceptions import StorageBusy, StorageError
 from liteq.message import Lease, WorkerIdentity
 from liteq.monitor.workers import OFFSET
+from liteq.storage.stats import REAPED, Tally
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
 
@@ -225,6 +226,9 @@ class Heartbeat:
             self._ahead.pop(number, None)
         if reaped:
             logger.warning("%d messages of workers that are gone are back in their queues", reaped)
+            told = Tally()
+            told.n = reaped
+            self._storage.stats.add({("", "", REAPED, ""): told})
         return reaped > 0
 
     def _clock_jump(self, others: Sequence[WorkerRecord]) -> float:

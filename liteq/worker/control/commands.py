@@ -208,6 +208,17 @@ def shutdown(state: Panel, msg: str = "asked by remote control", **_kwargs: Any)
     return ok("shutting down")
 
 
+@control_command(args=[("level", str)], signature="<level (e.g., DEBUG)>")
+def log_level(_state: Panel, level: str = "INFO", **_kwargs: Any) -> dict[str, str]:
+    """Log from this level on: the worker, and the processes of its pool that start from now on."""
+    number = logging.getLevelNamesMapping().get(str(level).upper())
+    if number is None:
+        return error(f"unknown level {level!r}; use DEBUG, INFO, WARNING or ERROR")
+    logging.getLogger().setLevel(number)
+    logger.warning("worker: logs from %s on, asked by remote control", str(level).upper())
+    return ok(f"logs from {str(level).upper()} on")
+
+
 # -- the pool --------------------------------------------------------------------------------------------------------
 
 

@@ -199,7 +199,7 @@ def stats(state: Panel, **_kwargs: Any) -> dict[str, Any]:
     info = state.worker.info(state.pool)
     return {
         "pid": os.getpid(),
-        "total": dict(state.consumer.started_by_task),
+        "total": dict(state.consumer.started_by_task()),
         "clock": str(state.app.clock.now_ms()),
         "uptime": int(time.monotonic() - state.started_at),
         "processed": info["processed"],

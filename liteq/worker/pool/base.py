@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Protocol
 
 from liteq.context import App
 from liteq.exceptions import WorkerLostError
+from liteq.execution.lines import about, about_end
 from liteq.execution.lost import tell_lost
-from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
+from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Ran, Release
 from liteq.serialization import encode_error
 from liteq.utils.records import NamedTuple
 from liteq.worker.pool.limits import SoftLimit
@@ -27,6 +29,7 @@ __all__ = [
     "crashed",
     "ended_by",
     "failed",
+    "note",
 ]
 
 logger = logging.getLogger("liteq.worker")
@@ -91,22 +94,23 @@ def crashed(app: App, lease: Lease, exc: WorkerLostError, hostname: str | None =
     """
     task = app.tasks.get(lease.task)
     if task is not None and task.reject_on_worker_lost is False:
-        _log_crash(lease, exc, "given up: reject_on_worker_lost is False")
+        _log_crash(lease, exc, "given up: reject_on_worker_lost is False", "dead")
         return failed(app, lease, exc, hostname)
     n, most = lease.crashes + 1, app.conf.max_crashes
     if n < most and not lease.flags & Flag.EARLY_ACK:  # as `settle` decides it
-        _log_crash(lease, exc, f"it runs again, after crash {n} of {most}")
+        _log_crash(lease, exc, f"it runs again, after crash {n} of {most}", "crashed")
     else:
         early = "given up: it is acknowledged early, so it does not run twice"
         often = f"given up after {n} crashes (max_crashes): it is a dead letter now"
-        _log_crash(lease, exc, early if lease.flags & Flag.EARLY_ACK else often)
+        _log_crash(lease, exc, early if lease.flags & Flag.EARLY_ACK else often, "dead")
         failed(app, lease, exc, hostname)
     return Release(crashed=True, error=encode_error(exc))
 
 
-def _log_crash(lease: Lease, exc: WorkerLostError, fate: str) -> None:
-    about = {"task_name": lease.task, "task_id": lease.id, "crashes": lease.crashes + 1}
-    logger.error("%s; %s", exc.args[0], fate, extra=about)
+def _log_crash(lease: Lease, exc: WorkerLostError, fate: str, outcome: str) -> None:
+    ended = about_end(outcome, exc=exc)
+    extra = {**about(lease, f"task.{outcome}"), **ended, "crashes": lease.crashes + 1}
+    logger.error("%s; %s", exc.args[0], fate, extra=extra)
 
 
 def failed(app: App, lease: Lease, exc: BaseException, hostname: str | None = None) -> DeadLetter:
@@ -126,13 +130,24 @@ def ended_by(app: App, lease: Lease, exc: BaseException, *, what: str, hostname:
     return crashed(app, lease, lost, hostname)
 
 
+def note(timings: dict[int, Ran], lease: Lease, outcome: Outcome, ran: Ran) -> None:
+    """Note when `lease` began and how long it ran, where it was executed: in its Ack, else in `timings`."""
+    if type(outcome) is Ack:
+        outcome.ran = ran
+    elif ran[1]:
+        timings[lease.token] = ran
+
+
 class Pool(Protocol):
     """Executes leases. All calls come from the loop's thread; a pool executes in threads or processes of its own."""
 
     name: str
     size: int
-    timings: dict[int, float] | None
-    """Where the seconds that each lease ran are noted, by token; None: nowhere."""
+    timings: dict[int, Ran]
+    """When each lease began, and how long it ran, by token: of those whose outcome is no Ack (`Ack.ran`), until that is
+    stored."""
+    exits: Counter[str]
+    """How many of its processes ended, by reason, since somebody counted them: crash time_limit terminated replaced."""
 
     def start(self, loop: Loop) -> None:
         """Get ready to execute, and have `loop` watch the descriptors that become readable with outcomes."""

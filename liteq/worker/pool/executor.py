@@ -10,9 +10,12 @@ from typing import Any, NoReturn
 
 from liteq.context import App, Request
 from liteq.exceptions import LeaseLost, NotRegistered, StorageError, WorkerShutdown, WorkerTerminate
-from liteq.execution.execute import arguments, execute
-from liteq.message import DeadLetter, Flag, Lease, Outcome, Release
+from liteq.execution.arguments import arguments
+from liteq.execution.execute import execute
+from liteq.execution.lines import about, about_end
+from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release, RetryAt
 from liteq.serialization import decode, encode, encode_error
+from liteq.serialization.causes import cause_of
 from liteq.utils.lines import begun_lines, end_lines
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.limits import Limits, SoftLimit, limits_of
@@ -68,7 +71,10 @@ class Executor:
         """
         pid = os.getpid()
         try:
-            return self._run(lease)
+            ran = self._run(lease)
+            if type(ran[0]) is not Ack:
+                _add_cause(lease.task, ran[0])
+            return ran
         finally:
             if os.getpid() != pid:
                 _end_copy(lease)
@@ -180,14 +186,21 @@ class Executor:
 
     def _refuse(self, lease: Lease, exc: BaseException) -> Outcome:
         """Make a dead letter of a message that cannot be run here; it can be replayed when the code can run it."""
-        about = {"task_name": lease.task, "task_id": lease.id}
-        logger.error("cannot run %s[%s]: %.1000s; it is a dead letter now", lease.task, lease.id, exc, extra=about)
+        extra = {**about(lease, "task.dead"), **about_end("dead", exc=exc)}
+        logger.error("cannot run %s[%s]: %.1000s; it is a dead letter now", lease.task, lease.id, exc, extra=extra)
         return DeadLetter(encode_error(exc))
 
     def _warn(self, name: str, text: str) -> None:
         if name not in self._warned:
             self._warned.add(name)
             logger.warning("task %s: %s", name, text)
+
+
+def _add_cause(task: str, outcome: Outcome) -> None:
+    """Say why it failed, in the process that knows which code is the app's."""
+    if isinstance(outcome, (DeadLetter, RetryAt)) and outcome.error is not None:
+        cause = cause_of(task, outcome.error)
+        outcome.cause = None if cause is None else tuple(cause)
 
 
 def _end_copy(lease: Lease) -> NoReturn:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
-from liteq.message import Lease, Outcome
-from liteq.worker.pool.base import BUDGET_S, Estimates, Loop, RunningLease
+from liteq.message import Lease, Outcome, Ran
+from liteq.worker.pool.base import BUDGET_S, Estimates, Loop, RunningLease, note
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.leftovers import Leftovers
 from liteq.worker.pool.page import StepNow
@@ -26,7 +26,8 @@ class SoloPool:
     size = 1
 
     def __init__(self, executor: Executor) -> None:
-        self.timings: dict[int, float] | None = None
+        self.timings: dict[int, Ran] = {}
+        self.exits: Counter[str] = Counter()
         self._executor = executor
         self._leftovers = Leftovers()
         self._estimates = Estimates()
@@ -53,8 +54,8 @@ class SoloPool:
             self._running = None
             self._leftovers.look(lease)
             self._executor.end_worker()
-            if self.timings is not None:
-                self.timings[lease.token] = runtime_s
+            began_ms = self._executor.app.clock.now_ms() - int(runtime_s * 1000)
+            note(self.timings, lease, outcome, (began_ms, runtime_s))
             self._estimates.add(lease.task, runtime_s)
             if time.monotonic() >= until:
                 break

@@ -8,10 +8,11 @@ import queue
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
-from liteq.message import Flag, Lease, Outcome, Release
-from liteq.worker.pool.base import Estimates, Loop, RunningLease, ended_by
+from liteq.message import Flag, Lease, Outcome, Ran, Release
+from liteq.worker.pool.base import Estimates, Loop, RunningLease, ended_by, note
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.page import StepNow
 
@@ -31,7 +32,8 @@ class ThreadPool:
 
     def __init__(self, executor: Executor, size: int) -> None:
         self.size = size
-        self.timings: dict[int, float] | None = None
+        self.timings: dict[int, Ran] = {}
+        self.exits: Counter[str] = Counter()
         self._executor = executor
         self._estimates = Estimates()
         self._inbox: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
@@ -72,8 +74,8 @@ class ThreadPool:
                 self._estimates.add(lease.task, runtime_s)
                 if self._leases.pop(lease.token, None) is None:
                     continue  # abandoned
-                if self.timings is not None:
-                    self.timings[lease.token] = runtime_s
+                began_ms = self._executor.app.clock.now_ms() - int(runtime_s * 1000)
+                note(self.timings, lease, outcome, (began_ms, runtime_s))
                 self._outcomes.append((lease, outcome))
                 first = len(self._outcomes) == 1
             if first:

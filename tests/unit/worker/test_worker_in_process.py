@@ -247,7 +247,7 @@ def test_one_outcome_that_cannot_be_stored_holds_up_no_other(app, run, monkeypat
         original = getattr(storage, verb)
 
         def refuse(settled: Any, *args: Any, original: Any = original, **options: Any) -> Any:
-            if any(outcome == Ack(b"26") for _, outcome in settled):
+            if any(isinstance(outcome, Ack) and outcome.result == b"26" for _, outcome in settled):
                 raise StorageError("string or blob too big")
             return original(settled, *args, **options)
 

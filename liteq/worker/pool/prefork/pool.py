@@ -6,13 +6,14 @@ import contextlib
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from liteq import signals as announce
 from liteq.context import App
 from liteq.exceptions import TimeLimitExceeded, WorkerLostError
-from liteq.message import Ack, Flag, Lease, Outcome, Release
-from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, RunningLease, crashed, failed
+from liteq.message import Ack, Flag, Lease, Outcome, Ran, Release
+from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, RunningLease, crashed, failed, note
 from liteq.worker.pool.page import StepNow
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
@@ -41,7 +42,8 @@ class PreforkPool:
 
     def __init__(self, app: App, size: int, settings: ChildSettings) -> None:
         self.size = size
-        self.timings: dict[int, float] | None = None
+        self.timings: dict[int, Ran] = {}
+        self.exits: Counter[str] = Counter()
         self._app = app
         self._settings = settings
         self._children: list[Handle] = []
@@ -101,6 +103,7 @@ class PreforkPool:
             child.kill()
 
     def _take_reports(self, child: Handle) -> None:
+        now_ms = self._app.clock.now_ms()
         for token, seconds, kind, *fields in child.receive():
             if kind == wire.LEFT_BEHIND:
                 child.left_behind = fields[0]
@@ -110,13 +113,14 @@ class PreforkPool:
                 continue
             if child.hard_limit is not None and child.hard_limit[0] == token:
                 child.hard_limit = None
-            lease = child.forget(token)
-            if lease is not None:
+            if (lease := child.forget(token)) is not None:
                 self._estimates.add(lease.task, seconds)
-                if self.timings is not None:
-                    self.timings[token] = seconds
-                outcome = Ack(fields[0]) if kind == wire.ACK else wire.unpack(kind, tuple(fields))
-                self._outcomes.append((lease, outcome))
+                ran = (now_ms - int(seconds * 1000), seconds)
+                if kind == wire.ACK:  # nearly all
+                    self._outcomes.append((lease, Ack(fields[0], ran)))
+                    continue
+                self._outcomes.append((lease, wire.unpack(kind, tuple(fields))))
+                note(self.timings, *self._outcomes[-1], ran)
 
     # -- as time passes ----------------------------------------------------------------------------------------------
 
@@ -302,9 +306,13 @@ class PreforkPool:
             # It had come to an end, but its report was still deferred: run again, unless that was promised not to be.
             self._outcomes.append((lease, Release(crashed=bool(lease.flags & Flag.EARLY_ACK))))
         for lease in started[-1:]:
+            ran_s = time.monotonic() - child.progress_at
+            self.timings[lease.token] = (self._app.clock.now_ms() - int(ran_s * 1000), ran_s)
             self._outcomes.append((lease, self._fate(child, lease, status)))
         self._children.remove(child)
         child.close()
+        if not self._stopping:
+            self.exits[_reason(child, status)] += 1
         self._pause_after(child, bool(started))
         if status and not self._stopping:
             log_end(child, status, started[-1:])
@@ -381,3 +389,12 @@ class PreforkPool:
                     child.kill()
                 time.sleep(0.001)
         self._children.clear()
+
+
+def _reason(child: Handle, status: int | None) -> str:
+    """The reason of a child's end, for `Pool.exits`."""
+    if child.terminated is not None:
+        return "terminated"
+    if child.overdue is not None or (child.hard_limit is not None and time.monotonic() >= child.hard_limit[1]):
+        return "time_limit"
+    return "crash" if status else "replaced"

@@ -75,10 +75,10 @@ def pack(outcome: Outcome) -> tuple[Any, ...]:
     match outcome:
         case Ack(result):
             return (ACK, result)
-        case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms, delay_ms):
-            return (RETRY, due_ms, error, payload, options, queue, priority, expires_ms, delay_ms)
-        case DeadLetter(error):
-            return (DEAD, error)
+        case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms, delay_ms, cause):
+            return (RETRY, due_ms, error, payload, options, queue, priority, expires_ms, delay_ms, cause)
+        case DeadLetter(error, cause):
+            return (DEAD, error, cause)
         case Release(crashed, error, pause_ms, options):
             return (RELEASE, crashed, error, pause_ms, options)
         case Cancel(error):

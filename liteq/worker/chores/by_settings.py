@@ -1,0 +1,27 @@
+"""The chores that need nothing of a worker but its file, as the app's settings ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from liteq.context import App
+from liteq.storage.storage import Storage
+from liteq.worker.chores.pauses import PauseWatch
+from liteq.worker.chores.recording import Recording
+from liteq.worker.chores.sync import SyncChore
+from liteq.worker.hooks import Chore
+
+__all__ = ["by_settings"]
+
+
+def by_settings(app: App, storage: Storage, look: Callable[[], None]) -> list[Chore]:
+    """The chores of a worker of `app`; `look` makes its loop claim again. Raises ImproperlyConfigured."""
+    conf = app.conf
+    chores: list[Chore] = [PauseWatch(storage, look), Recording(storage, conf.release, conf.audit_expires)]
+    if conf.durability == "relaxed":
+        chores.append(SyncChore(storage.driver))
+    if conf.alert_to:
+        from liteq.worker.chores.alerts import make  # what it brings along is for those that ask for it
+
+        chores += make(app, storage)
+    return chores

@@ -1,0 +1,40 @@
+"""The end of a pause of a queue: nobody rings for it, so a worker looks for it itself.
+
+That a queue is paused needs no look here: each claim leaves it out by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from liteq.storage.storage import Storage
+
+__all__ = ["PauseWatch"]
+
+LOOK_S = 1.0  # between two looks at what is paused
+
+
+class PauseWatch:
+    """A chore of the worker's loop. `look` makes it claim again."""
+
+    def __init__(
+        self, storage: Storage, look: Callable[[], None], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._storage = storage
+        self._look = look
+        self._monotonic = monotonic
+        self._paused = frozenset[str]()
+        self.due_at = 0.0
+
+    def rung(self) -> None: ...
+
+    def turn(self) -> None:
+        """See what is paused; claim again where a queue is so no more."""
+        paused = self._storage.queues.paused()
+        now_ms = self._storage.clock.now_ms()
+        ends_s = [(pause.until_ms - now_ms) / 1000 for pause in paused.values() if pause.until_ms is not None]
+        self.due_at = self._monotonic() + max(min([LOOK_S, *ends_s]), 0.0)
+        if not self._paused <= paused.keys():
+            self._look()
+        self._paused = frozenset(paused)

@@ -1,0 +1,59 @@
+"""The chores that look once in a while: for the end of a pause, for a minute that nobody has measured."""
+
+from __future__ import annotations
+
+import pytest
+
+from liteq import LiteQ
+from liteq.testing import FakeClock
+from liteq.worker.chores.pauses import PauseWatch
+from liteq.worker.chores.recording import Recording
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def storage(tmp_path, clock):
+    app = LiteQ("watch", broker=f"sqlite:///{tmp_path}/q.db", clock=clock, set_as_current=False)
+    app.storage.migrate()
+    yield app.storage
+    app.close()
+
+
+def test_the_end_of_a_pause_makes_the_loop_look(storage, clock):
+    looks = []
+    watch = PauseWatch(storage, lambda: looks.append(clock.now_ms()), monotonic=clock.monotonic)
+    storage.queues.pause("mail", clock.now_ms() / 1000 + 0.4)
+    storage.queues.pause("slow")
+    watch.turn()
+    assert (looks, watch.due_at) == ([], pytest.approx(clock.monotonic() + 0.4))
+    clock.advance(seconds=0.4)
+    watch.turn()
+    assert looks == [clock.now_ms()]
+    assert watch.due_at == pytest.approx(clock.monotonic() + 1.0)
+    clock.advance(seconds=1)
+    watch.turn()
+    assert len(looks) == 1
+
+
+def test_one_worker_has_the_work_of_a_minute(storage, clock):
+    storage.audit.mark("long ago")
+    clock.advance(seconds=3600)
+    one, other = (Recording(storage, release, 600, monotonic=clock.monotonic) for release in ("v1", "v1"))
+    one.turn()
+    assert storage.stats.samples("running", 60) == [(clock.now_ms() // 60_000, 0)]
+    assert [mark.label for mark in storage.audit.marks(0, 1 << 60)] == ["v1"]
+    other.turn()
+    assert [mark.label for mark in storage.audit.marks(0, 1 << 60)] == ["v1"]
+    assert one.due_at == pytest.approx(clock.monotonic() + 60)
+
+
+@pytest.mark.parametrize("age", [None, 0])
+def test_without_an_age_nothing_is_forgotten(storage, clock, age):
+    storage.audit.mark("long ago")
+    clock.advance(seconds=10 * 365 * 86_400)
+    Recording(storage, "", age, monotonic=clock.monotonic).turn()
+    assert [mark.label for mark in storage.audit.marks(0, 1 << 60)] == ["long ago"]
