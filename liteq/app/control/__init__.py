@@ -17,6 +17,7 @@ from liteq.context import App
 from liteq.context.living import living
 from liteq.policy.rates import per_second
 from liteq.serialization import decode, encode
+from liteq.storage.audit import Actor
 from liteq.storage.workers import WorkerRecord
 
 __all__ = ["Control", "Inspect", "flatten_reply"]
@@ -130,9 +131,11 @@ class Control:
         destination: Any = None,
         terminate: bool = False,
         signal: str | int = "SIGTERM",
+        *,
+        by: Actor | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Have a message, or several, not run.
+        """Have a message, or several, not run. `by`: who asks for it, for the audit.
 
         One that waits is cancelled in the file at once. The id of one that runs, or that is unknown yet, is kept for
         a day: it is not started when it comes, a retry included, and that survives a restart of all workers. With
@@ -141,7 +144,7 @@ class Control:
         """
         check_extra("revoke", kwargs)
         ids = ids_of(task_id)
-        revoked = self.app.storage.commands.revoke(ids, keep_s=REVOKES_KEPT_S)
+        revoked = self.app.storage.commands.revoke(ids, keep_s=REVOKES_KEPT_S, by=by)
         if not revoked.running and not revoked.unknown and not kwargs.get("reply"):
             return None
         replacements = [id_ for id_ in revoked.running if id_ not in ids]  # of those that have replaced themselves
@@ -202,6 +205,22 @@ class Control:
         return purged
 
     discard_all = purge
+
+    # -- queues
+
+    def pause_queue(self, queue: str, for_s: float | None = None, *, reason: str = "", actor: str = "") -> None:
+        """Have no worker take anything more from `queue`, for `for_s` seconds or until it is resumed.
+
+        What runs goes on. It is in the file: it holds at once in all workers, and over restarts. `actor` and `reason`
+        are noted.
+        """
+        until_s = None if for_s is None else self.app.clock.now_ms() / 1000 + for_s
+        self.app.storage.queues.pause(queue, until_s, actor=actor, reason=reason)
+
+    def resume_queue(self, queue: str, *, reason: str = "", actor: str = "") -> bool:
+        """Have workers take from `queue` again; False where it was not paused."""
+        resumed: bool = self.app.storage.queues.resume(queue, actor=actor, reason=reason)
+        return resumed
 
     # -- workers
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from liteq.message import Lease
 from liteq.storage.claim import lease_rows
 from liteq.storage.driver import SKIP_LOCKED, Transaction
+from liteq.storage.pauses import open_queues
 from liteq.storage.steps.rows import marks_of
 
 __all__ = ["claim", "untried"]
@@ -19,10 +20,12 @@ SELECT r.run, r.tried FROM liteq_runs AS r JOIN liteq_messages AS m ON m.seq = r
 TRY = "UPDATE liteq_runs SET parked = NULL WHERE run = ?"
 
 
-def untried(tx: Transaction, queues: Sequence[str], fingerprint: str, *, limit: int) -> list[int]:
-    """Up to `limit` stuck runs of `queues` that this code has not got stuck with since they last went on."""
+def untried(tx: Transaction, queues: Sequence[str], fingerprint: str, *, limit: int, now_ms: int) -> list[int]:
+    """Up to `limit` stuck runs of `queues`, but of those that are paused, that this code has not got stuck with since
+    they last went on.
+    """
     found: list[int] = []
-    for queue in queues:
+    for queue in open_queues(tx, queues, now_ms=now_ms):
         found += [run for run, tried in tx.execute(STUCK, (queue,)) if fingerprint not in marks_of([tried])]
     return found[:limit]
 
@@ -36,6 +39,6 @@ def claim(
     That it was tried is noted when the code has got stuck, and not before: a try whose process is killed, or that is
     given back by a worker that leaves, counts for none.
     """
-    found = untried(tx, queues, fingerprint, limit=limit)
+    found = untried(tx, queues, fingerprint, limit=limit, now_ms=now_ms)
     tx.executemany(TRY, [(run,) for run in found])
     return lease_rows(tx, found, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms)

@@ -1,0 +1,45 @@
+"""Queues as a whole: paused, and resumed. One transaction a method."""
+
+from __future__ import annotations
+
+from liteq.storage import audit as _audit
+from liteq.storage import pauses as _pauses
+from liteq.storage.audit import Actor
+from liteq.storage.driver import Bell, Promise
+from liteq.storage.facades.base import Facade
+from liteq.storage.pauses import Pause
+
+__all__ = ["Queues"]
+
+
+class Queues(Facade):
+    """The queues from which nothing is claimed at the moment."""
+
+    def pause(
+        self, queue: str, until_s: float | None = None, *, actor: str = "", reason: str = "", source: str = "api"
+    ) -> Pause:
+        """Claim nothing more from `queue`, in any worker, from now on; what runs goes on.
+
+        `until_s`: when it goes on by itself, in seconds since the epoch; None: when it is resumed. One that is paused
+        already is paused anew. `actor`, the person or program that does it, its `reason` and its `source` (page cli
+        tui api mcp) are noted in the audit.
+        """
+        now_ms, until_ms = self._clock.now_ms(), None if until_s is None else int(until_s * 1000)
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            _pauses.pause(tx, queue, now_ms=now_ms, until_ms=until_ms, actor=actor, reason=reason)
+            _audit.write(tx, Actor(actor, source, reason), "pause", queue, queue, 0, now_ms=now_ms)
+        return Pause(queue, now_ms, until_ms, actor, reason)
+
+    def resume(self, queue: str, *, actor: str = "", reason: str = "", source: str = "api") -> bool:
+        """Let the messages of `queue` be claimed again; False where it was not paused. The rest as of `pause`."""
+        with self._driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
+            resumed = _pauses.resume(tx, queue)
+            if resumed:
+                by = Actor(actor, source, reason)
+                _audit.write(tx, by, "resume", queue, queue, 0, now_ms=self._clock.now_ms())
+        return resumed
+
+    def paused(self) -> dict[str, Pause]:
+        """The queues that are paused now, by name."""
+        with self._driver.read(alone=True) as tx:
+            return {pause.queue: pause for pause in _pauses.paused(tx, now_ms=self._clock.now_ms())}

@@ -1,0 +1,94 @@
+"""Queues that are paused: nothing is claimed from them, by any way, until they are resumed or their time has come."""
+
+from __future__ import annotations
+
+from liteq.message import Ack
+from liteq.policy.rates import Bucket
+from liteq.states import State
+from liteq.storage.rates import Budget
+from liteq.storage.storage import Storage
+from liteq.testing import FakeClock
+
+from .conftest import FakeWorker, Send
+
+
+def test_nothing_is_claimed_from_a_paused_queue(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    send(queue="mail")
+    other = send(queue="celery")
+    storage.queues.pause("mail", actor="ann", reason="the server is down")
+    leases = storage.claim(["mail", "celery"], worker=worker.number, limit=10, visibility_s=60)
+    assert [lease.id for lease in leases] == [other]
+    assert worker.claim(queue="mail") == []
+
+
+def test_what_runs_goes_on(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    id_ = send()
+    lease = worker.claim_one()
+    storage.queues.pause("celery")
+    assert storage.settle([(lease, Ack(b"1"))]) == []
+    record = storage.reader.find(id_)
+    assert record is not None
+    assert record.state is State.SUCCEEDED
+
+
+def test_a_claim_without_a_look_leaves_it_out_too(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    send()
+    storage.queues.pause("celery")
+    for settled in ((), [(one_that_ends(storage, send, worker), Ack(b"1"))]):
+        turn = storage.turn(settled, ["celery"], worker=worker.number, limit=5, visibility_s=60, expectant=True)
+        assert turn.leases == []
+
+
+def one_that_ends(storage: Storage, send: Send, worker: FakeWorker):  # type: ignore[no-untyped-def]
+    send(queue="open")
+    return worker.claim(queue="open")[0]
+
+
+def test_a_claim_within_rates_leaves_it_out_and_holds_nothing(
+    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
+) -> None:
+    ids = [send(), send()]
+    storage.queues.pause("celery")
+    bucket = Bucket(1)
+
+    def claim() -> list[str]:
+        budget = Budget(lambda _task: bucket, clock.monotonic())
+        turn = storage.turn(
+            (), ["celery"], worker=worker.number, limit=5, visibility_s=60, budget=budget, expectant=True
+        )
+        return [lease.id for lease in turn.leases]
+
+    assert claim() == []
+    records = storage.reader.find_many(ids)
+    assert {record.state for record in records.values()} == {State.PENDING}
+    storage.queues.resume("celery")
+    assert claim() == ids[:1]
+
+
+def test_it_is_resumed(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    id_ = send()
+    storage.queues.pause("celery")
+    assert storage.queues.resume("celery")
+    assert not storage.queues.resume("celery")
+    assert worker.claim_one().id == id_
+
+
+def test_it_ends_by_itself(storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock) -> None:
+    id_ = send()
+    storage.queues.pause("celery", clock.now_ms() / 1000 + 10)
+    clock.advance(seconds=9.9)
+    assert worker.claim() == []
+    clock.advance(seconds=0.1)
+    assert storage.queues.paused() == {}
+    assert worker.claim_one().id == id_
+    storage.stats.tidy()
+    assert not storage.queues.resume("celery")
+
+
+def test_it_is_told_who_has_done_it_and_why(storage: Storage, clock: FakeClock) -> None:
+    storage.queues.pause("mail", actor="ann", reason="smtp", source="cli")
+    pause = storage.queues.paused()["mail"]
+    assert (pause.since_ms, pause.until_ms, pause.actor, pause.reason) == (clock.now_ms(), None, "ann", "smtp")
+    storage.queues.resume("mail", actor="bob", source="page")
+    noted = [(one.action, one.target, one.actor, one.reason, one.source) for one in storage.audit.page()]
+    assert noted == [("resume", "mail", "bob", "", "page"), ("pause", "mail", "ann", "smtp", "cli")]
