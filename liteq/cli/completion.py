@@ -30,7 +30,7 @@ def _tasks(session: Session) -> Iterable[str]:
 
 
 def _queues(session: Session) -> Iterable[str]:
-    found = {count.queue for count in session.storage.reader.counts()}
+    found = {count.queue for count in session.storage.views.by_queue()}
     for worker in session.app.control.living():
         found.update(worker.facts.get("queues") or ())
     return found.union(session.app.default_queues())
@@ -57,7 +57,7 @@ def _commands(_session: Session) -> Iterable[str]:
 # By the parameter, where it has one name in all commands, else by the command and the parameter.
 NAMES: dict[str, Names] = {
     "destination": _nodes, "exclude_queues": _queues, "queue": _queues, "queues": _queues, "task": _tasks,
-    "call.name": _tasks, "inspect.subject": _subjects, "control.command": _commands,
+    "call.name": _tasks, "queue_": _queues, "inspect.subject": _subjects, "control.command": _commands,
 }  # fmt: skip
 
 

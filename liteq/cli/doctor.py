@@ -15,7 +15,6 @@ from liteq.cli.session import Session, pass_session
 from liteq.context.identity import is_dead
 from liteq.monitor.findings import findings
 from liteq.monitor.workers import living
-from liteq.states import State
 from liteq.storage.upkeep import Check
 
 __all__ = ["doctor"]
@@ -56,10 +55,10 @@ def _of_queue(session: Session) -> Iterator[Check]:
         yield Check(
             "dead workers", "warning", f"{counted(held, 'message')} held by processes that are gone: start a worker"
         )
-    totals = dict.fromkeys(State, 0)
-    for count in session.storage.reader.counts():
-        totals[count.state] += count.n
-    shown = ", ".join(f"{n:,} {state}" for state, n in totals.items() if n) or "empty"
-    yield Check("messages", "ok", shown)
+    totals = session.storage.views.states()
+    shown = ", ".join(
+        f"{found.n:,}{'' if found.exact else ' or more'} {state}" for state, found in totals.items() if found.n
+    )
+    yield Check("messages", "ok", shown or "empty")
     for finding in findings(session.app):
         yield Check(*finding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -14,11 +15,14 @@ from liteq.cli.names import names, one_of, unknown
 from liteq.cli.output import age, emit, json_text, say, table
 from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, show_answers
 from liteq.cli.session import Session, pass_session
+from liteq.cli.where import chosen, search_of, where_option
 from liteq.monitor.messages import document
+from liteq.monitor.search import Texts
 from liteq.monitor.workers import OFFSET, documents
 from liteq.states import State
 from liteq.storage import describe_url
 from liteq.storage.inspect import Record
+from liteq.storage.overview import COUNTED
 from liteq.utils.records import dataclass
 from liteq.utils.text import span
 
@@ -37,41 +41,46 @@ class Query:
     limit: int
     offset: int
     args: bool
+    where: str = ""
 
 
 def queues(session: Session, query: Query) -> int:
-    """How many messages each queue has in each state."""
+    """How many messages each queue has in each state; of each state 10,000 are counted at most."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    for count in session.storage.reader.counts():
+    more = set[str]()
+    for count in session.storage.views.by_queue():
         if query.queue in (None, count.queue):
             found[count.queue][count.state.value] = count.n
+            more |= set() if count.exact else {count.state.value}
     shown = [state.value for state in State]
     if session.on_terminal:  # eight columns do not fit into its 80
         shown = [name for name in shown if any(name in states for states in found.values())]
     head = ("queue", *shown)
     rows = [(queue, *(states.get(name, 0) for name in shown)) for queue, states in sorted(found.items())]
     emit(session, found, lambda: table(session, head, rows, empty="no message in any queue"))
+    if more:
+        session.note(f"there are more that are {', '.join(sorted(more))}: of each state {COUNTED:,} were counted")
     return Exit.OK
 
 
 def messages(session: Session, query: Query) -> int:
-    """Messages of these ids, else those in one state (--state, by default pending), the newest first."""
+    """Messages of these ids, of a search (--where), or in one state (--state, by default pending), in its order."""
     if query.ids:
         found = session.storage.reader.find_many(query.ids)
         _show_records(session, list(found.values()), with_args=query.args, empty="none of these ids is known")
         return Exit.OK if len(found) == len(set(query.ids)) else Exit.FAILED
-    return _show_messages(session, query, query.state or State.PENDING)
-
-
-def _show_messages(session: Session, query: Query, state: State) -> int:
-    reader = session.storage.reader
-    lines = reader.browse(state, queue=query.queue, task=query.task, limit=query.limit, offset=query.offset, exact=True)
-    found = reader.find_many([line.id for line in lines])
-    records = [record for line in lines if (record := found.get(line.id)) is not None]
+    states = [query.state] if query.state else [] if query.where else [State.PENDING]
+    search = search_of(session, query.where, states=states, task=query.task, queue=query.queue)
     if query.destination:
-        records = [record for record in records if record.worker in query.destination.split(",")]
-    code = _show_records(session, records, with_args=query.args, empty=f"no message is {state}")
-    if len(lines) == query.limit and not session.json:
+        if search.worker is not None:
+            raise click.UsageError("give --destination or worker: in --where, not both")
+        search = replace(search, worker=Texts(frozenset(query.destination.split(",")), ()))
+    ids = [line.id for line in chosen(session, search, limit=query.limit, offset=query.offset)]
+    found = session.storage.reader.find_many(ids)
+    records = [found[id_] for id_ in ids if id_ in found]
+    empty = f"no message is {query.state or State.PENDING}" if not query.where else "no message fits"
+    code = _show_records(session, records, with_args=query.args, empty=empty)
+    if len(ids) == query.limit and not session.json:
         session.note(f"there may be more: --offset {query.offset + query.limit} shows the next page")
     return code
 
@@ -157,6 +166,7 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @click.option("--state", metavar="STATE", callback=one_of("state", State), help="With `messages`: in this state.")
 @click.option("-Q", "--queue", metavar="NAME", help="Only this queue.")
 @click.option("--task", metavar="NAME", help="Only messages of this task.")
+@where_option
 @click.option("-d", "--destination", metavar="NAMES", help="Only these workers, comma-separated.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show at most this many messages."
@@ -177,6 +187,7 @@ def inspect(
     limit: int,
     offset: int,
     args: bool,
+    where: str,
     timeout: float,
 ) -> int:
     """Ask the workers, or look into the file. SUBJECT is one of those that `liteq inspect --list` explains.
@@ -189,7 +200,7 @@ def inspect(
     JSON: {worker: answer}, as Celery's; queues {queue: {state: n}}; messages [{"id", "task", "queue", ...}];
     workers [{"name", "pid", ...}]
     """
-    query = Query(words, State(state) if state else None, queue, task, destination, limit, offset, args)
+    query = Query(words, State(state) if state else None, queue, task, destination, limit, offset, args, where)
     if subject in SUBJECTS:
         return SUBJECTS[subject](session, query)
     session.import_commands()

@@ -10,6 +10,7 @@ from liteq.cli.group import Command
 from liteq.cli.names import names
 from liteq.cli.output import counted, emit
 from liteq.cli.session import Session, pass_session
+from liteq.storage.overview import Count
 
 __all__ = ["purge"]
 
@@ -33,10 +34,14 @@ def purge(session: Session, /, force: bool, queues: str | None, exclude_queues: 
     excluded = names(exclude_queues) or []
     chosen = [queue for queue in names(queues) or known if queue not in excluded]
     confirm_deletion(f"all messages that wait in {', '.join(chosen) or 'no queue'}", sure=force, option="--force")
-    purged = storage.purge(chosen)
+    purged = storage.operations.purge(chosen, by=session.actor())
     emit(
         session,
         {"purged": purged, "queues": chosen},
         lambda: click.echo(f"Purged {counted(purged, 'message')} from {counted(len(chosen), 'queue')}."),
     )
     return Exit.OK
+
+
+def _queues(counts: list[Count]) -> list[str]:
+    return sorted({count.queue for count in counts})

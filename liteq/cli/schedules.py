@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import click
-import orjson
 
 from liteq.cli.exits import Exit
 from liteq.cli.group import Group
 from liteq.cli.names import unknown
 from liteq.cli.output import age, counted, emit, say, table
 from liteq.cli.session import Session, pass_session
-from liteq.clock import from_ms
-from liteq.exceptions import LiteqError
-from liteq.schedules import NeverDue, from_document
+from liteq.monitor.schedules import in_words, next_times
 from liteq.serialization import decode
 from liteq.storage.periodic import ScheduleRecord
 from liteq.utils.text import iso_time
@@ -68,7 +64,7 @@ def next_(session: Session, /, name: str, count: int) -> int:
     JSON: {"name", "enabled", "next": [times]}
     """
     record = _found(session, name)
-    times = [time.isoformat(timespec="seconds") for time in _times(record, count)] if record.enabled else []
+    times = [time.isoformat(timespec="seconds") for time in next_times(record, count)] if record.enabled else []
     document = {"name": name, "enabled": record.enabled, "next": times}
     none = "never again" if record.enabled else "paused; `liteq schedules resume` lets it go on"
     emit(session, document, lambda: say("\n".join(times) or none))
@@ -84,7 +80,7 @@ def pause(session: Session, /, names: tuple[str, ...]) -> int:
     \b
     JSON: {"paused": [names]}
     """
-    return _each(session, names, "paused", session.app.schedules.pause)
+    return _each(session, names, "pause", "paused", session.app.schedules.pause)
 
 
 @schedules.command()
@@ -96,7 +92,7 @@ def resume(session: Session, /, names: tuple[str, ...]) -> int:
     \b
     JSON: {"resumed": [names]}
     """
-    return _each(session, names, "resumed", session.app.schedules.resume)
+    return _each(session, names, "resume", "resumed", session.app.schedules.resume)
 
 
 @schedules.command()
@@ -111,6 +107,7 @@ def run(session: Session, /, name: str) -> int:
     _found(session, name)
     session.import_commands()  # the routes, and the options of the task
     sent = session.app.schedules.run_now(name)
+    session.storage.audit.note(session.actor(), "schedule run", name)
     emit(session, {"name": name, "id": sent.id}, lambda: say(sent.id))
     return Exit.OK
 
@@ -144,11 +141,12 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _each(session: Session, names: tuple[str, ...], done: str, verb: Callable[[str], None]) -> int:
+def _each(session: Session, names: tuple[str, ...], action: str, done: str, verb: Callable[[str], None]) -> int:
     for name in names:  # all or none: a misspelt one is found before anything is changed
         _found(session, name)
     for name in names:
         verb(name)
+        session.storage.audit.note(session.actor(), f"schedule {action}", name)
     what = f"{counted(len(names), 'schedule')} {done}: {', '.join(names)}"
     emit(session, {done: list(names)}, lambda: say(what))
     return Exit.OK
@@ -166,7 +164,7 @@ def _document(record: ScheduleRecord) -> dict[str, Any]:
     return {
         "name": record.name,
         "task": signature.get("task"),
-        "schedule": _in_words(record.schedule),
+        "schedule": in_words(record.schedule),
         "overlap": signature.get("overlap", "allow"),
         "catch_up": signature.get("catch_up"),
         "owner": record.owner or None,
@@ -189,27 +187,3 @@ def _with_rules(one: dict[str, Any]) -> str:
     overlap = "" if one["overlap"] == "allow" else f", overlap {one['overlap']}"
     catch_up = f", catch up {one['catch_up']}" if one["catch_up"] else ""
     return f"{one['schedule']}{overlap}{catch_up}"
-
-
-def _in_words(document: bytes) -> str:
-    """A schedule as people say it, as far as this program knows its kind."""
-    found = orjson.loads(document)
-    if found.get("kind") == "every":
-        return f"every {found['seconds']:g} s"
-    try:
-        return re.sub(r"^<(?:crontab: )?(.*?)(?: \(m/h/dM/MY/d\))?>$", r"\1", repr(from_document(found)))
-    except LiteqError:  # of a class of the program's own, or worked out when it is sent
-        return str(found.get("repr") or found.get("kind"))
-
-
-def _times(record: ScheduleRecord, count: int) -> list[datetime]:
-    if record.next_due_ms is None:
-        return []
-    times = [from_ms(record.next_due_ms)]
-    try:
-        schedule = from_document(orjson.loads(record.schedule))
-        while len(times) < count:
-            times.append(schedule.next_after(times[-1]).astimezone(UTC))
-    except (NeverDue, LiteqError):
-        pass  # that was the last; or only its own program can tell more than the one in the file
-    return times[:count]

@@ -155,16 +155,21 @@ def _worst(found: list[Finding]) -> str:
 
 @_or_unavailable
 def status(app: App) -> Answer:
-    """Messages by queue and state, dead letters, workers, and what is wrong: `status`, `warnings`, `findings`."""
+    """Messages by queue and state, dead letters, workers, and what is wrong: `status`, `warnings`, `findings`.
+
+    Of each state 10,000 messages are counted at most; `not_exact` names those of which there are more.
+    """
     found = findings(app)
     queues: dict[str, dict[str, int]] = {}
-    for count in app.storage.reader.counts():
+    counts = app.storage.views.by_queue()
+    for count in counts:
         queues.setdefault(count.queue, {})[count.state.value] = count.n
     return Answer(
         200,
         {
             "version": __version__,
             "queues": queues,
+            "not_exact": sorted({count.state.value for count in counts if not count.exact}),
             "dead": sum(by_state.get(State.DEAD.value, 0) for by_state in queues.values()),
             "workers": _workers(app),
             "status": _worst(found),

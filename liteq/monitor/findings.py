@@ -13,6 +13,7 @@ from itertools import islice
 from liteq.context import App
 from liteq.context.living import living
 from liteq.monitor.messages import error_line
+from liteq.monitor.sight import ALL, Sight
 from liteq.storage.backlog import COUNTED, Backlog
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.names import is_built_in
@@ -34,21 +35,19 @@ class Finding(NamedTuple):
     detail: str
 
 
-def findings(app: App) -> list[Finding]:
+def findings(app: App, see: Sight = ALL) -> list[Finding]:
     """The things that are wrong with the work of `app`'s file, the errors first; [] when there are none.
+
+    For a viewer of some queues (`see`): with these; what belongs to no queue is for viewers of all.
 
     Costs some look-ups in indexes for each queue in which messages wait, however many these are. Raises StorageError
     where the file cannot be read.
     """
     alive = living(app)
-    backlogs = app.storage.reader.backlog()
-    found = [
-        *_of_queues(app, backlogs, alive),
-        *_of_schedules(app),
-        *_of_runs(app),
-        *_of_dead_letters(app),
-        *_of_names(alive),
-    ]
+    backlogs = [one for one in app.storage.reader.backlog() if see.sees(one.queue)]
+    found = [*_of_queues(app, backlogs, alive)]
+    if see.queues is None:
+        found += [*_of_schedules(app), *_of_runs(app), *_of_dead_letters(app), *_of_names(alive)]
     return sorted(found, key=lambda one: STATUSES.index(one.status), reverse=True)
 
 
@@ -120,7 +119,7 @@ def _of_dead_letters(app: App) -> Iterator[Finding]:
     if n:
         newest = "" if newest_ms is None else f", the newest {span(_age_s(app, newest_ms))} ago"
         letters = "1 dead letter" if n == 1 else f"{_number(n)} dead letters"
-        yield Finding("dead letters", "warning", f"{letters}{newest}: see `liteq dead list`; replay or drop them")
+        yield Finding("dead letters", "warning", f"{letters}{newest}: see `liteq dead list`; requeue or drop them")
 
 
 def _of_names(alive: Sequence[WorkerRecord]) -> Iterator[Finding]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from liteq.context import App
-from liteq.context.display import Call, Sent, shown_call
+from liteq.context.display import MAPS, Call, Sent, in_front, redacted, shown_call
+from liteq.context.secrets import hider
+from liteq.exceptions import LiteqError
 from liteq.serialization import ErrorDoc, decode, decode_error, kind_of
 from liteq.storage.inspect import Record
 from liteq.utils.text import iso_time
 
-__all__ = ["HIDDEN", "Call", "document", "error_line", "failure", "result", "shown"]
+__all__ = ["HIDDEN", "Call", "document", "error_line", "failure", "masked", "progress", "result", "shown"]
 
 HIDDEN = "hidden: this process does not know the task {task!r}, and so not which of its arguments are sensitive"
 
@@ -69,3 +72,28 @@ def result(record: Record) -> Any:
         return None
     sealed = kind_of(record.result)
     return decode(record.result) if sealed is None else f"({sealed})"
+
+
+def progress(record: Record) -> Any:
+    """The progress that the task has told with `update_state`: {"state", "meta"}; None for none."""
+    return None if record.progress is None else decode(record.progress)
+
+
+def masked(app: App, task: str, text: str, sent: Callable[[], Sent | None]) -> str:
+    """`text`, an error's or a traceback's, with `***` where it quotes an argument that is hidden.
+
+    `sent` reads the message; it is asked only where the task hides something.
+    """
+    known = app.tasks.find(task)
+    if not text or (known is not None and not getattr(known, "sensitive", ()) and task not in MAPS):
+        return text
+    message = sent()
+    if message is None or kind_of(message.payload) is not None:
+        return text
+    try:
+        args, kwargs = decode(message.payload)
+        kept_args, kept_kwargs = redacted(app, task, args, kwargs, in_front=in_front(message.flags))
+    except (LiteqError, ValueError, TypeError):
+        return text
+    hide = hider((args, kwargs), (kept_args, kept_kwargs))
+    return text if hide is None else hide(text)

@@ -124,7 +124,7 @@ def test_dead_letters_are_a_warning(app, live):
     app.clock.advance(seconds=130)
     assert (
         findings(app)[0].detail
-        == "1 dead letter, the newest 2 min 10 s ago: see `liteq dead list`; replay or drop them"
+        == "1 dead letter, the newest 2 min 10 s ago: see `liteq dead list`; requeue or drop them"
     )
     assert kinds(app) == {"dead letters": "warning"}
 

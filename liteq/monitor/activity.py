@@ -1,0 +1,55 @@
+"""The audit as a document: what people and programs did, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from liteq.context import App
+from liteq.monitor.sight import ALL, Sight
+from liteq.storage.audit import Audited
+from liteq.utils.text import iso_time
+
+__all__ = ["activity", "of_target"]
+
+PAGE = 100
+LOOKED_AT = 2_000  # rows of one page's search
+
+
+def activity(
+    app: App, after: str | None = None, see: Sight = ALL, *, actor: str = "", action: str = "", target: str = ""
+) -> dict[str, Any]:
+    """`{items, next, note}`: the newest first; `after` is the `next` of the page before. Raises ValueError for another.
+
+    `actor`, `action`, `target`: only those of this name. No more than 2,000 acts are looked at for one page.
+    """
+    before = None if not after else int(after)
+    kept: list[Audited] = []
+    looked = 0
+    while True:
+        page = app.storage.audit.page(before=before, limit=PAGE)
+        looked += len(page)
+        for one in page:
+            before = one.id
+            if _fits(one, see, actor, action, target):
+                kept.append(one)
+                if len(kept) == PAGE:
+                    return {"items": [*map(_document, kept)], "next": str(before), "note": ""}
+        if len(page) < PAGE:
+            return {"items": [*map(_document, kept)], "next": None, "note": ""}
+        if looked >= LOOKED_AT:
+            note = f"looked at {looked:,} acts, back to {iso_time(page[-1].at_ms)}"
+            return {"items": [*map(_document, kept)], "next": str(before), "note": note}
+
+
+def _fits(one: Audited, see: Sight, actor: str, action: str, target: str) -> bool:
+    wanted = ((actor, one.actor), (action, one.action), (target, one.target))
+    return see.sees(one.queue) and all(not asked or asked == found for asked, found in wanted)
+
+
+def of_target(app: App, target: str, see: Sight = ALL, *, limit: int = 20) -> list[dict[str, Any]]:
+    """The newest acts on one message, operation, queue or schedule."""
+    return [_document(one) for one in app.storage.audit.of_target(target, limit=limit) if see.sees(one.queue)]
+
+
+def _document(one: Audited) -> dict[str, Any]:
+    return {**one._asdict(), "at": one.at_ms, "at_iso": iso_time(one.at_ms)}
