@@ -80,6 +80,7 @@ def _revoke(
         destination=names(destination),
         terminate=terminate,
         signal=built.get("signal", "SIGTERM"),
+        by=session.actor(),
         reply=True,
         timeout=timeout,
     )

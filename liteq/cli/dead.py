@@ -1,8 +1,11 @@
-"""`liteq dead`: the dead letters, listed, shown, replayed, dropped."""
+"""`liteq dead`: the dead letters, listed, shown, requeued, dropped."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import click
@@ -10,27 +13,33 @@ import click
 from liteq.cli.asking import confirm_deletion
 from liteq.cli.exits import Exit
 from liteq.cli.group import Group
+from liteq.cli.operations import do
 from liteq.cli.output import age, counted, emit, json_text, say, table
 from liteq.cli.result import NoSuchMessage
 from liteq.cli.session import Session, pass_session
+from liteq.cli.where import chosen, search_of, where_option
 from liteq.monitor import messages
+from liteq.monitor.search import Search
+from liteq.operating import preview
 from liteq.states import State
 from liteq.storage.storage import Storage
 
 __all__ = ["dead"]
 
-PAGE = 1_000  # ids of one transaction
+PAGE = 500  # ids of one transaction
+OLDEST_FIRST = "dead, oldest first"
 
 
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that choose dead letters by what they are."""
+    command = where_option(command)
     command = click.option("--task", metavar="NAME", help="Only those of this task.")(command)
     return click.option("-Q", "--queue", metavar="NAME", help="Only those of this queue.")(command)
 
 
 @click.group(cls=Group)
 def dead() -> None:
-    """Tasks that failed for good: list, show, replay, drop."""
+    """Tasks that failed for good: list, show, requeue, drop."""
 
 
 @dead.command("list")
@@ -38,13 +47,16 @@ def dead() -> None:
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this many.")
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip this many first.")
 @pass_session
-def list_(session: Session, /, task: str | None, queue: str | None, limit: int, offset: int) -> int:
+def list_(session: Session, /, task: str | None, queue: str | None, where: str, limit: int, offset: int) -> int:
     """List dead letters, the newest first.
 
     \b
     JSON: [{"id", "task", "queue", "state", "finished", "retries", "crashes", "error": {"type", "message"}, ...}]
     """
-    records = session.storage.reader.messages(State.DEAD, task=task, queue=queue, limit=limit, offset=offset)
+    search = _search(session, where, task, queue)
+    ids = [line.id for line in chosen(session, search, limit=limit, offset=offset)]
+    known = session.storage.reader.find_many(ids)
+    records = [known[id_] for id_ in ids if id_ in known]
     found = [messages.document(session.app, record) for record in records]
     now_ms = session.app.clock.now_ms()
 
@@ -104,39 +116,48 @@ def _not_dead(id_: str, state: State) -> click.UsageError:
 @filters
 @click.option("--all", "every", is_flag=True, help="All of them.")
 @pass_session
-def replay(session: Session, /, ids: tuple[str, ...], task: str | None, queue: str | None, every: bool) -> int:
+def requeue(
+    session: Session, /, ids: tuple[str, ...], task: str | None, queue: str | None, where: str, every: bool
+) -> int:
     """Put dead letters back into their queues, with fresh counters; what waited for them waits again.
 
-    Name IDs, or choose by --task, --queue, or --all. Exits with 1 when one of the IDs could not be replayed.
+    Name IDs, or choose by --where, --task, --queue, or --all. Exits with 1 when one of them could not be put back.
+    More than a thousand become an operation, unless JSON is asked for: it leaves room for other writers, and
+    `liteq operations` stops and continues it. `liteq dead replay` is its old name.
 
     \b
-    JSON: {"replayed": [ids], "refused": [ids]}
+    JSON: {"requeued": [ids], "replayed": [the same], "refused": [ids]}
     """
     storage = session.storage
-    replayed: list[str] = []
+    if not ids and (q := _many(session, "requeue", where, task, queue, every)):
+        return do(session, "requeue", q, sure=True)
+    requeued: list[str] = []
     refused: list[str] = []
-    for page in _chosen(session, ids, task, queue, every):
-        done = storage.dead.requeue(page)
-        replayed += done
+    for page in _pages(session, ids, task, queue, where, every):
+        done = storage.dead.requeue(page, by=session.actor())
+        requeued += done
         refused += [id_ for id_ in page if id_ not in set(done)]
 
     def write() -> None:
-        click.echo(f"Replayed {counted(len(replayed), 'dead letter')}.")
+        click.echo(f"Requeued {counted(len(requeued), 'dead letter')}.")
         for id_ in refused:
             say(f"{id_}: {_why_refused(storage, id_)}")
 
-    emit(session, {"replayed": replayed, "refused": refused}, write)
+    emit(session, {"requeued": requeued, "replayed": requeued, "refused": refused}, write)
     return Exit.FAILED if refused else Exit.OK
 
 
+dead.old_names = {"replay": "requeue"}
+
+
 def _why_refused(storage: Storage, id_: str) -> str:
-    """The reason why a dead letter was not replayed, as far as it can still be seen."""
+    """The reason why a dead letter was not requeued, as far as it can still be seen."""
     record = storage.reader.find(id_)
     if record is None:
         return "there is no such message"
     if record.state is not State.DEAD:
         return f"it is no dead letter: it is {record.state}"
-    return f"its unique key {record.unique_key!r} is taken by an unfinished message; replay it when that has ended"
+    return f"its unique key {record.unique_key!r} is taken by an unfinished message; requeue it when that has ended"
 
 
 @dead.command()
@@ -146,18 +167,23 @@ def _why_refused(storage: Storage, id_: str) -> str:
 @click.option("-f", "--force", "--yes", "-y", "sure", is_flag=True, help="Do not ask.")
 @pass_session
 def drop(
-    session: Session, /, ids: tuple[str, ...], task: str | None, queue: str | None, every: bool, sure: bool
+    session: Session, /, ids: tuple[str, ...], task: str | None, queue: str | None, where: str, every: bool, sure: bool
 ) -> int:
-    """Delete dead letters for good: IDs, or those of --task or --queue, or --all. Asks first, unless IDs are named.
+    """Delete dead letters for good: IDs, or those of --where, --task or --queue, or --all.
+
+    Asks first, unless IDs are named.
 
     \b
     JSON: {"dropped"}
     """
-    pages = _chosen(session, ids, task, queue, every)
-    if not ids and (task or queue or every):
-        narrowed = "".join(f" of {kind} {name!r}" for kind, name in (("task", task), ("queue", queue)) if name)
+    pages = _pages(session, ids, task, queue, where, every)
+    if not ids and (task or queue or where or every):
+        given = (("task", repr(task), task), ("queue", repr(queue), queue), ("the search", where, where))
+        narrowed = "".join(f" of {kind} {shown}" for kind, shown, value in given if value)
         confirm_deletion(f"all dead letters{narrowed}", sure=sure, option="--yes")
-    dropped = sum(session.storage.dead.drop(page) for page in pages)
+        if q := _many(session, "delete", where, task, queue, every):
+            return do(session, "delete", q, sure=True)
+    dropped = sum(session.storage.dead.drop(page, by=session.actor()) for page in pages)
 
     def write() -> None:
         click.echo(f"Dropped {counted(dropped, 'dead letter')}.")
@@ -168,24 +194,48 @@ def drop(
     return Exit.FAILED if dropped < len(ids) else Exit.OK
 
 
-def _chosen(
-    session: Session, ids: Sequence[str], task: str | None, queue: str | None, every: bool
+def _search(session: Session, where: str, task: str | None, queue: str | None) -> Search:
+    """The search of the options, among dead letters. Raises click.UsageError for one in other states."""
+    search = search_of(session, where, states=[State.DEAD], task=task, queue=queue)
+    if search.states != (State.DEAD,):
+        raise click.UsageError("--where: `liteq dead` knows dead letters alone; leave state: away")
+    return search
+
+
+def _many(
+    session: Session, action: str, where: str, task: str | None, queue: str | None, every: bool
+) -> str:  # fmt: skip
+    """The options as one search, where it finds more than a page of dead letters, and no list of ids is asked for."""
+    if session.json or not (where or task or queue or every):
+        return ""
+    _search(session, where, task, queue)
+    words = [f'{key}:"{_quoted(name)}"' for key, name in (("task", task), ("queue", queue)) if name]
+    q = " ".join(filter(None, ["state:dead", *words, where]))
+    return q if preview(session.app, action, q).found > PAGE else ""
+
+
+def _quoted(name: str) -> str:
+    return name.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _pages(
+    session: Session, ids: Sequence[str], task: str | None, queue: str | None, where: str, every: bool
 ) -> Iterator[list[str]]:
     """The ids that were named, or all that match, in pages. Each is yielded once, whatever becomes of it meanwhile."""
-    if ids and (task or queue or every):
-        raise click.UsageError("give IDs, or --task, --queue or --all, not both")
-    if not (ids or task or queue or every):
-        raise click.UsageError("no dead letter is chosen; give IDs, or --task, --queue or --all")
+    by = bool(task or queue or where or every)
+    if ids and by:
+        raise click.UsageError("give IDs, or --where, --task, --queue or --all, not both")
+    if not (ids or by):
+        raise click.UsageError("no dead letter is chosen; give IDs, or --where, --task, --queue or --all")
     if ids:
         yield list(dict.fromkeys(ids))
         return
-    seen: set[str] = set()
-    left = 0  # those that stay dead letters stand before the others in the next page
-    while True:
-        page = session.storage.dead.matching(task=task, queue=queue, limit=PAGE + left)
-        fresh = [id_ for id_ in page if id_ not in seen]
-        if not fresh:
-            return
-        seen.update(fresh)
-        yield fresh
-        left = len(seen.intersection(session.storage.dead.matching(task=task, queue=queue, limit=PAGE + left)))
+    # The oldest first: they have waited longest.
+    search = _search(session, where, task, queue)
+    # One that fails again meanwhile is not put back again.
+    now_ms = session.app.clock.now_ms()
+    search = replace(search, until_ms=now_ms if search.until_ms is None else min(now_ms, search.until_ms))
+    walk = None if search.cause or search.root or search.tag else OLDEST_FIRST
+    lines = chosen(session, search, limit=sys.maxsize, walk=walk)
+    while page := [line.id for line in islice(lines, PAGE)]:
+        yield page

@@ -9,6 +9,7 @@ from liteq.exceptions import RunCancelled, TaskRevokedError
 from liteq.message import Flag
 from liteq.serialization import encode_error
 from liteq.states import UNFINISHED, UNSTARTED, State, sql_list
+from liteq.storage import stats
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import LOCK, SKIP_LOCKED, Transaction
 from liteq.storage.steps.asking import ask
@@ -19,7 +20,7 @@ __all__ = ["Revoked", "cancel", "purge", "revoke", "revoke_stamps", "revoked_ids
 CANCEL = f"""
 UPDATE liteq_messages SET state = 'cancelled', finished_ms = :now_ms, error = :error
  WHERE id = :id AND state IN {sql_list(UNSTARTED)} AND flags & {Flag.HISTORY} = 0
-RETURNING flags, group_id, awaits
+RETURNING flags, group_id, awaits, task, queue
 """
 RUN_ERROR = "UPDATE liteq_messages SET error = ? WHERE id = ?"
 # What must end before a node: in a replacement, all of it.
@@ -62,6 +63,7 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
     error, run_error = encode_error(TaskRevokedError(reason)), encode_error(RunCancelled(reason))
     ends: list[End] = []
     running: list[str] = []
+    sums: dict[stats.Key, stats.Tally] = {}
     todo = deque(ids)
     while todo:
         id_ = todo.popleft()
@@ -72,7 +74,8 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
                 ask(tx, seq, "cancel", reason=reason, leased=state == State.LEASED, now_ms=now_ms)
             elif state == State.LEASED and id_ not in running:
                 running.append(id_)
-        for flags, group_id, awaits in rows:
+        for flags, group_id, awaits, task, queue in rows:
+            stats.count(sums, (task, queue, "cancelled", ""))
             told = run_error if flags & Flag.RUN else error
             if told is run_error:
                 tx.executemany(RUN_ERROR, [(run_error, id_)])
@@ -82,6 +85,7 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
                 todo.append(awaits)
         todo.extend(other for (other,) in before)
     propagate(tx, ends, now_ms=now_ms)
+    stats.add(tx, sums, now_ms=now_ms)
     return running
 
 

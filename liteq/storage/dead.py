@@ -1,4 +1,4 @@
-"""The verbs on dead letters: list, requeue, drop."""
+"""The verbs on dead letters: requeue, drop."""
 
 from __future__ import annotations
 
@@ -9,19 +9,12 @@ from liteq.storage.driver import Transaction
 from liteq.storage.needed import TAKERS_OF_THE_DEAD, needed
 from liteq.storage.revive import revive
 
-__all__ = ["drop", "matching", "requeue"]
+__all__ = ["drop", "queue_of", "requeue"]
 
-MATCHING = """
-SELECT id FROM liteq_messages
- WHERE state = 'dead' AND (CAST(:task AS TEXT) IS NULL OR task = :task)
-   AND (CAST(:queue AS TEXT) IS NULL OR queue = :queue)
- ORDER BY finished_ms, seq
- LIMIT :limit
-"""
 # An errback that has not run yet still takes the error.
 REQUEUE = f"""
 UPDATE liteq_messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0, due_ms = :now_ms, expires_ms = NULL,
-       finished_ms = NULL, progress = NULL,
+       started_ms = NULL, finished_ms = NULL, progress = NULL,
        error = CASE WHEN EXISTS (
             SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_messages.id AND b.state IN {sql_list(UNFINISHED)})
             THEN error END
@@ -32,15 +25,11 @@ UPDATE liteq_messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0
            AND other.finished_ms IS NULL))
 RETURNING group_id
 """
+QUEUE = "SELECT queue FROM liteq_messages WHERE id = ? AND state = 'dead'"
 DROP = f"""
 DELETE FROM liteq_messages
  WHERE id = ? AND state = 'dead' AND NOT {needed("liteq_messages", TAKERS_OF_THE_DEAD)}
 """
-
-
-def matching(tx: Transaction, *, task: str | None, queue: str | None, limit: int) -> list[str]:
-    """The ids of the dead letters of a task and a queue (None: of any), the oldest first."""
-    return [id_ for (id_,) in tx.execute(MATCHING, {"task": task, "queue": queue, "limit": limit})]
 
 
 def requeue(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str]:
@@ -54,6 +43,11 @@ def requeue(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str]:
             revive(tx, id_, group_id, now_ms=now_ms)
             requeued.append(id_)
     return requeued
+
+
+def queue_of(tx: Transaction, id_: str) -> str | None:
+    """The queue of a dead letter; None where there is none of this id."""
+    return next((queue for (queue,) in tx.execute(QUEUE, (id_,))), None)
 
 
 def drop(tx: Transaction, ids: Sequence[str]) -> int:

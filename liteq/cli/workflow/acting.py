@@ -12,6 +12,7 @@ from liteq.cli.group import Command
 from liteq.cli.output import emit, say
 from liteq.cli.session import Session, pass_session
 from liteq.cli.workflow.choosing import found
+from liteq.operating import act
 
 __all__ = ["ACTING"]
 
@@ -116,7 +117,7 @@ def rewind(session: Session, /, id_: str, step: int) -> int:
     JSON: [{"id", "step"}]
     """
     found(session, id_)
-    session.app.Run(id_).rewind(step)
+    act(session.app, "rewind", id_, by=session.actor(), step=step)
     emit(session, [{"id": id_, "step": step}], lambda: say(f"{id_} goes on before step {step}."))
     return Exit.OK
 

@@ -14,8 +14,9 @@ from liteq.cli.group import Command
 from liteq.cli.output import counted, emit, say
 from liteq.cli.session import Session, pass_session
 from liteq.cli.workflow.choosing import Choice, choosing, chosen, found, matching
-from liteq.exceptions import WorkflowError
+from liteq.exceptions import MessageNotFound, NotEligible
 from liteq.monitor.runs import ENDED, STATUSES
+from liteq.operating import act
 
 __all__ = ["BULK"]
 
@@ -35,37 +36,30 @@ class Verb:
     act: Callable[[Session, Sequence[str], str], tuple[list[str], dict[str, str]]]
 
 
-def _cancel(session: Session, ids: Sequence[str], reason: str) -> tuple[list[str], dict[str, str]]:
-    return session.storage.runs.cancel(ids, reason=reason), {}
+def _each(action: str) -> Callable[[Session, Sequence[str], str], tuple[list[str], dict[str, str]]]:
+    """Do `action` to each run, noted in the audit."""
 
-
-def _each(method: str) -> Callable[[Session, Sequence[str], str], tuple[list[str], dict[str, str]]]:
-    """Call a method of each Run, with the reason where it takes one."""
-
-    def act(session: Session, ids: Sequence[str], reason: str) -> tuple[list[str], dict[str, str]]:
+    def each(session: Session, ids: Sequence[str], reason: str) -> tuple[list[str], dict[str, str]]:
         done: list[str] = []
         refused: dict[str, str] = {}
+        by = session.actor(reason)
         for id_ in ids:
-            call = getattr(session.app.Run(id_), method)
             try:
-                changed = call(reason) if method == "terminate" else call()
-            except WorkflowError as exc:
-                refused[id_] = str(exc)
-                continue
-            if changed is False:
-                refused[id_] = "its status changed in the meantime"
+                act(session.app, action, id_, by=by)
+            except (NotEligible, MessageNotFound) as exc:
+                refused[id_] = getattr(exc, "why", str(exc))
             else:
                 done.append(id_)
         return done, refused
 
-    return act
+    return each
 
 
-CANCEL = Verb("cancel", "asked to end", UNFINISHED, _cancel)
+CANCEL = Verb("cancel", "asked to end", UNFINISHED, _each("cancel"))
 TERMINATE = Verb("terminate", "terminated", UNFINISHED, _each("terminate"))
 PAUSE = Verb("pause", "paused", UNFINISHED - {"paused"}, _each("pause"))
 RESUME = Verb("resume", "resumed", {"paused", "stuck"}, _each("resume"))
-RETRY = Verb("retry", "retried", {"failed"}, _each("retry"))
+RETRY = Verb("retry", "retried", {"failed"}, _each("requeue"))
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:

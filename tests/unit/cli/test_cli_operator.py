@@ -86,6 +86,13 @@ def test_a_schedule_is_run_out_of_turn(scheduled, work):
     assert scheduled("schedules", "next", "nightly", "-n", "1").out == before
 
 
+def test_what_is_done_to_a_schedule_is_in_the_audit(scheduled):
+    scheduled("schedules", "pause", "often")
+    scheduled("schedules", "run", "often")
+    told = [(one["action"], one["target"], one["source"]) for one in scheduled("activity", "--json").json]
+    assert told == [("schedule run", "often", "cli"), ("schedule pause", "often", "cli")]
+
+
 def test_no_schedules(shop):
     shop("migrate")
     assert "`liteq beat` writes those of beat_schedule there" in shop("schedules", "list").err
@@ -126,13 +133,13 @@ def test_purge_takes_yes_too(shop, call):
 # -- looking ---------------------------------------------------------------------------------------------------------
 
 
-def test_messages_come_newest_first_in_pages(shop, call):
+def test_messages_come_in_the_order_in_which_they_are_claimed_in_pages(shop, call):
     ids = [call("shop.add", f"[{n}, 0]") for n in range(5)]
     first = shop("inspect", "messages", "--limit", "2")
-    assert [line.split("\t")[0] for line in first.out.splitlines()[1:]] == [ids[4], ids[3]]
+    assert [line.split("\t")[0] for line in first.out.splitlines()[1:]] == [ids[0], ids[1]]
     assert "--offset 2 shows the next page" in first.err
     last = shop("inspect", "messages", "--limit", "2", "--offset", "4", "--json").json
-    assert [one["id"] for one in last] == [ids[0]]
+    assert [one["id"] for one in last] == [ids[4]]
     assert shop("inspect", "messages", "--task", "shop.ad", "--json").json == []
 
 
