@@ -14,14 +14,14 @@ from liteq.cli.output import age, emit, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.cli.workflow.choosing import choosing, chosen, found, matching, unknown_run
 from liteq.monitor import runs as shown
-from liteq.monitor.run_graph import call_name
+from liteq.monitor.graph import call_name
 from liteq.storage.runs.records import RunRecord, RunStep
 from liteq.utils.json_text import to_json
 from liteq.utils.text import span
 
 __all__ = ["LOOKING"]
 
-FORMATS = ("text", "mermaid", "svg")
+FORMATS = ("text", "mermaid", "svg", "dot")
 
 
 @click.command("list", cls=Command)
@@ -172,36 +172,37 @@ def _outcome(one: dict[str, Any]) -> str:
 @click.argument("id_", metavar="ID")
 @click.option(
     "--format", "form", default="text", show_default=True, metavar="FORMAT", callback=one_of("format", FORMATS),
-    help="text, mermaid or svg.",
+    help="text, mermaid, svg or dot.",
 )  # fmt: skip
 @click.option(
     "--depth", type=click.IntRange(min=0), default=1, show_default=True, help="Draw children down to this depth."
 )
 @pass_session
 def graph(session: Session, /, id_: str, form: str, depth: int) -> int:
-    """Draw the steps of a run: as text, as a flowchart for Mermaid, or as SVG.
+    """Draw the steps of a run: as text, as a flowchart for Mermaid, as SVG, or as DOT for Graphviz.
 
     Children, runs and canvases, are drawn below the call that started them. ID may also be that of a canvas.
 
     \b
     JSON: [{"id", "format", "graph"}]
     """
-    from liteq.monitor.run_children import Drawing
-    from liteq.monitor.run_graph import as_mermaid, as_text
-    from liteq.monitor.run_svg import as_svg
+    from liteq.monitor.graph_svg import as_svg
+    from liteq.monitor.graph_text import as_dot, as_mermaid, as_text
+    from liteq.monitor.workflows import look
 
-    drawing = Drawing(session.app, depth=depth)
-    run = session.storage.runs.find(id_)
-    series = drawing.of_canvas(id_) if run is None else drawing.of_run(run)
-    if series is None:
+    _ = session.storage
+    workflow = look(session.app, id_, depth=depth)
+    if workflow is None:
         raise unknown_run(id_)
     match form:
         case "svg":
-            text = as_svg(series, id_ if run is None else f"{run.name} {run.id}")
+            text = as_svg(workflow.series, f"{workflow.name} {workflow.id}")
         case "mermaid":
-            text = as_mermaid(series)
+            text = as_mermaid(workflow.series)
+        case "dot":
+            text = as_dot(workflow.series, workflow.id)
         case _:
-            text = as_text(series)
+            text = as_text(workflow.series)
     emit(session, [{"id": id_, "format": form, "graph": text}], lambda: click.echo(text.rstrip("\n")))
     return Exit.OK
 

@@ -298,6 +298,14 @@ def test_an_approval_is_decided_once(flow, start, go_on):
     assert flow("approve", "big", "Gone?", "--no", "--by", "ann").code == 1
 
 
+def test_what_is_done_to_a_run_is_in_the_audit(shop, flow, start, go_on):
+    start(one=None)
+    flow("pause", "one")
+    flow("cancel", "one", "--reason", "no more")
+    told = [(one["action"], one["target"], one["reason"]) for one in shop("activity", "--json").json]
+    assert told == [("cancel", "one", "no more"), ("pause", "one", "")]
+
+
 def test_runs_are_paused_and_go_on(flow, start, go_on):
     start(one=None)
     assert flow("pause", "one").out == "1 run paused.\n"
