@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -219,6 +220,11 @@ class Beat:
         Its name, and what it is called with, are those of Celery's scheduler, whose users wrap it. `producer` is not
         used.
         """
+        observer = self.app.publisher.observer
+        with nullcontext() if observer is None else observer.sending(entry):
+            self._apply(entry)
+
+    def _apply(self, entry: ScheduleEntry) -> None:
         record, runs, next_ms = entry.record, entry.runs, entry.next_due_ms
         late_s = (self._now() - runs[-1]).total_seconds()
         try:

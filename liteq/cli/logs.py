@@ -17,7 +17,15 @@ from liteq.clock import from_ms
 from liteq.context import App
 from liteq.execution.lines import LINES
 from liteq.utils.lines import begun_lines
-from liteq.utils.log import ColorFormatter, TaskFormatter, base_logger, mlevel, task_logger
+from liteq.utils.log import (
+    ColorFormatter,
+    TaskFormatter,
+    base_logger,
+    mlevel,
+    task_fields,
+    task_logger,
+    without_secrets,
+)
 from liteq.utils.text import excerpt, printable
 
 __all__ = ["JsonFormatter", "LogStream", "expand_name", "json_from_the_start", "set_up"]
@@ -33,8 +41,11 @@ _early: list[logging.Handler] = []
 _stderr = sys.stderr
 
 
-FACTS = ("runtime", "retries", "crashes", "reaps", "count", "file", "queues", "concurrency", "pool")
-"""What lines have beside their text, as numbers and lists; `runtime` is in seconds."""
+FACTS = (
+    "event", "queue", "root_id", "attempt", "wait_s", "run_s", "outcome", "error_type", "trace_id",
+    "runtime", "retries", "crashes", "reaps", "count", "file", "queues", "concurrency", "pool",
+)  # fmt: skip
+"""What lines have beside their text, as names, numbers and lists; `runtime`, `run_s` and `wait_s` are in seconds."""
 LONGEST_LINE = 64 * 1024  # characters: more that is printed without a line's end is logged in pieces
 LONGEST_TRACEBACK = 16 * 1024  # characters of an exception in the log
 REST = "characters are left out of the log; `liteq result ID --traceback` shows what is kept"
@@ -43,7 +54,8 @@ REST = "characters are left out of the log; `liteq result ID --traceback` shows 
 class JsonFormatter(TaskFormatter):
     """One JSON object a line: time, level, logger, process, message, and the worker's name where it has one.
 
-    A line about a task has its name and id too, and what is a figure in it (`FACTS`) as a number.
+    A line about a task has its name and id too, and what is a figure in it (`FACTS`) as a number. One that is logged
+    inside a task has the fields of that (`liteq.utils.log.task_fields`).
     """
 
     worker: str | None = None
@@ -62,9 +74,11 @@ class JsonFormatter(TaskFormatter):
         task_id = record.__dict__["task_id"]
         if task_id != "???":
             line |= {"task": record.__dict__["task_name"], "task_id": task_id}
+        line |= {name: value for name, value in task_fields().items() if name not in line}
         line |= {name: record.__dict__[name] for name in FACTS if name in record.__dict__}
         if record.exc_info:
-            line["exception"] = excerpt(self.formatException(record.exc_info), LONGEST_TRACEBACK, REST)
+            text = without_secrets(self.formatException(record.exc_info))
+            line["exception"] = excerpt(text, LONGEST_TRACEBACK, REST)
         return orjson.dumps(line, default=str).decode()
 
 
@@ -75,7 +89,7 @@ def message_of(record: logging.LogRecord) -> str:
     """
     text = record.getMessage()
     ours = record.name == "liteq" or record.name.startswith("liteq.")
-    return printable(text) if ours and not record.name.startswith(OF_THE_PROGRAM) else text
+    return printable(without_secrets(text)) if ours and not record.name.startswith(OF_THE_PROGRAM) else text
 
 
 class _Clean(logging.Formatter):
@@ -86,7 +100,8 @@ class _Clean(logging.Formatter):
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        lines = [printable(line) for line in excerpt(super().formatException(ei), LONGEST_TRACEBACK, REST).split("\n")]
+        text = without_secrets(super().formatException(ei))
+        lines = [printable(line) for line in excerpt(text, LONGEST_TRACEBACK, REST).split("\n")]
         # No line of Python's own begins like the head of a record: one that does would forge a record.
         return "\n".join(f"  {line}" if line.startswith(("[", "{")) else line for line in lines)
 
@@ -254,6 +269,7 @@ def set_up(
         if as_json:
             plain = tasks = made = JsonFormatter()
             made.worker = worker
+            LINES.starts = level is not None and number <= logging.INFO
         else:
             plain = _PlainFormatter(conf.worker_log_format, conf.worker_log_datefmt, use_color=use_color)
             tasks = _TaskFormatter(conf.worker_task_log_format, conf.worker_task_log_datefmt, use_color=use_color)

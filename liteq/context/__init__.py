@@ -17,6 +17,7 @@ from liteq.context.apps import (
 )
 from liteq.context.compat.graph import Following
 from liteq.context.integration import Around, Integration, Integrations, RunCoroutine
+from liteq.context.observing import Observer
 from liteq.context.request import Request
 from liteq.context.running import (
     Frame,
@@ -44,6 +45,7 @@ __all__ = [
     "Frame",
     "Integration",
     "Integrations",
+    "Observer",
     "Request",
     "RequestStack",
     "RunCoroutine",

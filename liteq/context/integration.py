@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from liteq.context.observing import Observer, all_of
+
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
@@ -66,12 +68,20 @@ class Integration(Protocol):
         """
         return None
 
+    def observer(self) -> Observer | None:
+        """The observer of what the app sends and executes; each integration may have one."""
+        return None
+
 
 class Integrations:
-    """All integrations of one app as one: the first answer to each hook, and all settings together."""
+    """All integrations of one app as one: the first answer to each hook, and all settings together.
 
-    def __init__(self, *integrations: Integration) -> None:
+    `changed` is called when there is one more, or one less.
+    """
+
+    def __init__(self, *integrations: Integration, changed: Callable[[], None] = lambda: None) -> None:
         self._all = list(integrations)
+        self._changed = changed
 
     def __iter__(self) -> Iterator[Integration]:
         return iter(self._all)
@@ -79,6 +89,12 @@ class Integrations:
     def add(self, integration: Integration) -> None:
         """Install `integration`."""
         self._all.append(integration)
+        self._changed()
+
+    def remove(self, integration: Integration) -> None:
+        """Take `integration` out again. Raises ValueError where it is not installed."""
+        self._all.remove(integration)
+        self._changed()
 
     def has(self, kind: type[Integration]) -> bool:
         """Whether one of this class is installed."""
@@ -125,6 +141,10 @@ class Integrations:
         """The context manager around each execution of a task; None where there is none."""
         around: Around | None = self._first(lambda one: one.around_task())
         return around
+
+    def observer(self) -> Observer | None:
+        """All observers as one, that of the integration added last outermost; None where there is none."""
+        return all_of([one for integration in reversed(self._all) if (one := integration.observer()) is not None])
 
     def _first(self, ask: Callable[[Integration], Any]) -> Any:
         return next((answer for one in reversed(self._all) if (answer := ask(one)) is not None), None)

@@ -58,6 +58,7 @@ class Request:
     _lease: Lease | None = None
     _task: Any = None  # the task that runs under it
     _workflow: Any = None  # the body of a workflow that runs under it
+    _started: float | None = None  # when its body began, by the app's monotonic clock
     _in_front: tuple[int, int] = (0, 0)  # arguments that come before `args` when it is executed
 
     def __init__(self, *args: Any, **fields: Any) -> None:
@@ -111,7 +112,7 @@ class Request:
         raise AttributeError(name)
 
     def __repr__(self) -> str:
-        shown = {key: value for key, value in self.__dict__.items() if key not in {"_lease", "_task", "_in_front"}}
+        shown = {key: value for key, value in self.__dict__.items() if not key.startswith("_")}
         args, kwargs = self._shown()
         shown |= {key: value for key, value in (("args", args), ("kwargs", kwargs)) if key in shown}
         return f"<Context: {shown!r}>"

@@ -8,6 +8,7 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 from liteq.context.request import Request
+from liteq.context.secrets import hider_of
 from liteq.utils import log
 from liteq.utils.proxy import Proxy
 
@@ -149,7 +150,25 @@ def _names_for_log() -> tuple[str, str] | None:
     return None if frame is None else (str(frame[0].name), str(frame[1].id))
 
 
+def _details_for_log() -> dict[str, Any]:
+    """The fields of a line that the running task logs; {} outside any."""
+    frame = _frame.get()
+    if frame is None:
+        return {}
+    task, request, _ = frame
+    found = {"task": str(task.name), "task_id": str(request.id)}
+    lease = request._lease
+    if lease is None:
+        return found
+    clock = task.app.clock
+    running_ms = 0.0 if request._started is None else (clock.monotonic() - request._started) * 1000
+    wait_s = max(0.0, round((clock.now_ms() - running_ms - lease.due_ms) / 1000, 3))
+    attempt = {"attempt": lease.retries + 1, "worker": request.hostname, "wait_s": wait_s}
+    return {**found, "queue": lease.queue, "root_id": lease.root_id or lease.id, **attempt}
+
+
 log.set_task_lookup(_names_for_log)
+log.set_task_details(_details_for_log, lambda: hider_of(current_request()))
 
 current_task: Any = Proxy(get_current_task, name="current_task")
 

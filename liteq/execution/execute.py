@@ -29,22 +29,20 @@ from liteq import signals, states
 from liteq.clock import Clock, to_ms
 from liteq.context import Request, current_request, enter, leave
 from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry, text_of
-from liteq.execution.lines import LINES
+from liteq.execution.lines import LINES, about_end, tell_started
 from liteq.execution.plan import ExceptionInfo, Executed, Plan
 from liteq.execution.tracing import as_traced, trace_ok_t
-from liteq.message import LATER, Ack, Cancel, DeadLetter, Flag, Lease, Release, Replace, RetryAt
+from liteq.message import Ack, Cancel, DeadLetter, Flag, Release, Replace, RetryAt
 from liteq.policy.retry import decide, exhausted, is_retried, retry_options
 from liteq.policy.times import span_ms
 from liteq.result import ResultBase
 from liteq.result.record import line_as_tuple
-from liteq.serialization import decode, encode, encode_error
-from liteq.serialization.content import ENVELOPE, Owner
-from liteq.serialization.failures import exception_from
+from liteq.serialization import encode, encode_error
+from liteq.serialization.content import Owner
 
 __all__ = [
     "ExceptionInfo",
     "Executed",
-    "arguments",
     "call_hook",
     "execute",
     "retry_due_ms",
@@ -58,39 +56,6 @@ logger = logging.getLogger("liteq.execution")
 
 CUT = frozenset({"chain", "callbacks"})  # a task that empties these ends what follows it
 UNRETURNED = frozenset({states.IGNORED, states.REJECTED, states.RETRY})  # `after_return` is not called for these
-
-
-# -- the arguments of the body -----------------------------------------------------------------------------------------
-
-
-def arguments(task: Any, lease: Lease) -> tuple[list[Any], dict[str, Any]]:
-    """The args and kwargs of a leased message: its own, with the awaited result in front.
-
-    An errback whose function takes more than one positional argument gets `(request, exc, traceback)` of the failure,
-    any other its id; as in Celery.
-    """
-    plan: Plan = task.plan
-    if lease.payload[:1] == ENVELOPE:
-        args, kwargs = plan.content.read(lease.payload, Owner(lease.id, lease.task))
-    else:
-        args, kwargs = decode(lease.payload, plan.content)
-    flags = lease.flags
-    if flags & Flag.TAKES_INPUT:
-        if flags & Flag.ON_FAILURE:
-            args = _failure(task, lease, args, kwargs) + args
-        elif lease.input is not None:
-            found = lease.input if lease.input != LATER else task.app.storage.reader.input_of(lease.awaits)
-            args = [decode(found, plan.result_content), *args]
-    return args, kwargs
-
-
-def _failure(task: Any, lease: Lease, args: list[Any], kwargs: dict[str, Any]) -> list[Any]:
-    if not task.takes_failure(args, kwargs):
-        return [lease.awaits]
-    if lease.input is None:
-        return [Request(id=lease.awaits), None, None]
-    exc, trace = exception_from(lease.input)
-    return [Request(id=lease.awaits, root_id=lease.root_id), exc, trace]
 
 
 # -- the execution ---------------------------------------------------------------------------------------------------
@@ -120,7 +85,13 @@ def execute(
     plan: Plan = task.plan
     if not plan.is_enclosed:
         return _execute(task, request, args, kwargs, clock, keep, within)
-    return _enclosed(plan, task, request, args, kwargs, clock, keep, within)
+    if plan.observer is None:
+        return _enclosed(plan, task, request, args, kwargs, clock, keep, within)
+    request._task = task
+    with plan.observer.executing(task, request) as ended:
+        executed = _enclosed(plan, task, request, args, kwargs, clock, keep, within)
+        ended(executed.outcome, executed.exc)
+        return executed
 
 
 def _execute(
@@ -136,7 +107,9 @@ def _execute(
     request._task = task
     token = enter(task, request)
     executed: Executed | None = None
-    started = clock.monotonic()
+    started = request._started = clock.monotonic()
+    if LINES.starts:
+        tell_started(task.name, request.id)
     try:
         if signals.task_prerun.receivers:
             signals.task_prerun.send(sender=task, task_id=request.id, task=task, args=args, kwargs=kwargs)
@@ -245,7 +218,8 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
         signals.task_success.send(sender=task, result=retval, runtime=runtime_s)
     if logger.isEnabledFor(logging.INFO) and LINES.may():
         text = "Task %s[%s] succeeded in %.6fs: %.200s"
-        logger.info(text, task.name, request.id, runtime_s, text_of(retval), extra={"runtime": runtime_s})
+        extra = {"runtime": runtime_s, **about_end("succeeded", runtime_s)}
+        logger.info(text, task.name, request.id, runtime_s, text_of(retval), extra=extra)
     return Executed(Ack(result), states.SUCCESS, retval)
 
 
@@ -332,7 +306,8 @@ def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock
         call_hook(plan.on_retry, reason, request.id, request.args, request.kwargs, einfo)
     if signals.task_retry.receivers:
         signals.task_retry.send(sender=task, request=request, reason=retry, einfo=einfo)
-    logger.info("Task %s[%s] retry: %.1000s", task.name, request.id, retry)
+    extra = about_end("retried", _ran_s(task, request), reason)
+    logger.info("Task %s[%s] retry: %.1000s", task.name, request.id, retry, extra=extra)
     error = encode_error(reason, einfo.traceback, max_traceback_bytes=plan.error_limit)
     outcome = RetryAt(due_ms, error, payload, delay_ms=delay_ms, **retry.changes)
     return Executed(outcome, states.RETRY, retry, retry, einfo)
@@ -354,15 +329,20 @@ def _failed(task: Any, plan: Plan, request: Request, exc: BaseException) -> Exec
     einfo = ExceptionInfo(exc, _own_frames(exc))
     outcome = DeadLetter(encode_error(exc, einfo.traceback, max_traceback_bytes=plan.error_limit))
     tell_failure(task, request, exc, einfo)
-    named = task.name, request.id, text_of(exc)
+    named, about = (task.name, request.id, text_of(exc)), about_end("failed", _ran_s(task, request), exc)
     if task.throws and isinstance(exc, tuple(task.throws) if not isinstance(task.throws, type) else task.throws):
-        logger.info("Task %s[%s] raised expected: %.1000s", *named)
+        logger.info("Task %s[%s] raised expected: %.1000s", *named, extra=about)
     else:
         n = request.retries
         last = "" if not n else f" (given up after {n} {'retry' if n == 1 else 'retries'})"
         text = "Task %s[%s] raised unexpected: %.1000s%s"
-        logger.error(text, *named, last, exc_info=einfo.exc_info, extra={"retries": n})
+        logger.error(text, *named, last, exc_info=einfo.exc_info, extra={**about, "retries": n})
     return Executed(outcome, states.FAILURE, exc, exc, einfo)
+
+
+def _ran_s(task: Any, request: Request) -> float | None:
+    started = request._started
+    return None if started is None else task.app.clock.monotonic() - started
 
 
 def tell_failure(task: Any, request: Request, exc: BaseException, einfo: ExceptionInfo) -> None:

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
-__all__ = ["LINES", "TaskLines"]
+from liteq.context.observing import headers_of, trace_id_of
+from liteq.message import Lease
+
+__all__ = ["LINES", "TaskLines", "about", "about_end", "tell_started"]
 
 logger = logging.getLogger("liteq.execution")
 
 
 class TaskLines:
-    """The lines of this process. `limit`: how many in a second; None: all."""
+    """The lines of this process. `limit`: how many in a second; None: all. `starts`: one of each start, too."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
+        self.starts = False
         self._until = 0.0
         self._n = 0
         self._untold = 0
@@ -58,3 +63,30 @@ class TaskLines:
 
 
 LINES = TaskLines()
+
+# -- the figures in a line, beside its text ----------------------------------------------------------------------------
+
+
+def about(lease: Lease, event: str) -> dict[str, Any]:
+    """The fields of a line about a message that does not run here: `event` is "task.received", say."""
+    found = {
+        "event": event, "task_name": lease.task, "task_id": lease.id, "queue": lease.queue,
+        "root_id": lease.root_id or lease.id, "attempt": lease.retries + 1,
+    }  # fmt: skip
+    trace_id = trace_id_of(headers_of(lease.options)) if lease.options else None
+    return found if trace_id is None else {**found, "trace_id": trace_id}
+
+
+def about_end(outcome: str, run_s: float | None = None, exc: BaseException | None = None) -> dict[str, Any]:
+    """The fields of a line about the end of an attempt, which ran for `run_s` seconds."""
+    found: dict[str, Any] = {"event": f"task.{outcome}", "outcome": outcome}
+    if run_s is not None:
+        found["run_s"] = round(run_s, 6)
+    if exc is not None:
+        found["error_type"] = type(exc).__qualname__
+    return found
+
+
+def tell_started(name: str, id_: str | None) -> None:
+    """Say that a task begins."""
+    logger.info("Task %s[%s] started", name, id_, extra={"event": "task.started"})

@@ -7,8 +7,10 @@ from typing import Any
 
 from liteq import signals, states
 from liteq.context import App, Request, enter, leave
-from liteq.exceptions import text_of
-from liteq.execution.execute import arguments, call_hook, tell_failure
+from liteq.exceptions import WorkerLostError, text_of
+from liteq.execution.arguments import arguments
+from liteq.execution.execute import call_hook, tell_failure
+from liteq.execution.lines import about, about_end
 from liteq.execution.plan import ExceptionInfo, Plan
 from liteq.execution.shown import noun_of, with_arguments
 from liteq.message import Lease
@@ -23,7 +25,11 @@ def tell_lost(app: App, lease: Lease, exc: BaseException, hostname: str | None =
 
     Raises nothing but what is no Exception. Arguments that cannot be read are taken as none.
     """
-    logger.error("%s %s[%s] failed: %.1000s", noun_of(lease), lease.task, lease.id, text_of(exc))
+    # Of one whose process died, the line that says so has said that this is its end.
+    extra = {} if isinstance(exc, WorkerLostError) else {**about(lease, "task.failed"), **about_end("failed", exc=exc)}
+    logger.error("%s %s[%s] failed: %.1000s", noun_of(lease), lease.task, lease.id, text_of(exc), extra=extra)
+    if (observer := app.integrations.observer()) is not None:
+        observer.lost(lease, exc)
     task = app.tasks.get(lease.task)
     if task is None:
         return

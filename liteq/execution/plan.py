@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
-from liteq.context import Around
+from liteq.context import Around, Observer
 from liteq.execution.tracing import tracer_of
 from liteq.message import Outcome
 from liteq.policy.retry import RetryPolicy
@@ -79,6 +79,7 @@ class Plan:
         "ignore_result",
         "is_async",
         "is_enclosed",
+        "observer",
         "on_failure",
         "on_retry",
         "on_success",
@@ -95,7 +96,8 @@ class Plan:
         conf = task.app.conf
         self.tracer = tracer_of(task)  # the first of all: it may change the task
         self.around: Around | None = task.app.integrations.around_task()
-        self.is_enclosed = self.around is not None or self.tracer is not None
+        self.observer: Observer | None = task.app.integrations.observer()
+        self.is_enclosed = not (self.around is None and self.tracer is None and self.observer is None)
         self.body: Callable[..., Any] = task if task.has_custom_call() else task.run
         self.run_coroutine: Callable[[Any], Any] = task.app.integrations.coroutine_runner() or _run_coroutine
         self.is_async = inspect.iscoroutinefunction(task.run)

@@ -13,10 +13,10 @@ from typing import Any
 from liteq import context, signals
 from liteq.canvas import Signature
 from liteq.clock import Clock, from_ms, to_ms
-from liteq.context import App
+from liteq.context import App, Observer
 from liteq.exceptions import QueueNotFound
 from liteq.message import Flag, Message
-from liteq.policy.times import LONGEST_S, span_ms
+from liteq.policy.times import check_limits, span_ms
 from liteq.routing.queues import declared_queues, takes
 from liteq.routing.routes import Router, queue_name
 from liteq.sending.options import DOCUMENTED, FORM, OF_A_CALL, OF_THE_TASK, PROPERTIES, check_options
@@ -52,7 +52,7 @@ class Defaults:
 
     __slots__ = (
         "alike", "check", "checks_by_count", "depth", "dump", "expires", "flags", "form", "inherits", "limit", "name",
-        "priority", "queue", "run", "static", "time_limits", "what",
+        "observed", "priority", "queue", "run", "static", "time_limits", "what",
     )  # fmt: skip
 
     def __init__(self, app: App, name: str | None, task: Any, router: Router) -> None:
@@ -83,29 +83,17 @@ class Defaults:
         self.alike = self.static and self.expires is None and self.time_limits == (None, None)
         hard, soft = (getattr(task, key, None) for key in ("time_limit", "soft_time_limit"))
         check_limits(hard, soft)
+        self.observed = False
 
     @property
     def is_plain(self) -> bool:
-        """Whether calls without options differ in nothing but their arguments, and these are plain JSON."""
-        return self.alike and self.form is None and self.run is None
+        """Whether calls without options differ in nothing but their arguments, these are plain JSON, nobody watches."""
+        return self.alike and self.form is None and self.run is None and not self.observed
 
     @property
     def kind(self) -> Kind:
         """The part of the row of such a call that all of them have."""
         return self.name, self.queue, self.priority, self.flags
-
-
-def check_limits(hard: float | None, soft: float | None) -> None:
-    """Raises TypeError or ValueError for time limits that are no seconds, and for a soft one that would never act."""
-    for name, limit in (("time_limit", hard), ("soft_time_limit", soft)):
-        if limit is None:
-            continue
-        if isinstance(limit, bool) or not isinstance(limit, (int, float)):
-            raise TypeError(f"{name} is a number of seconds, not {limit!r}")
-        if not 0 <= limit <= LONGEST_S:
-            raise ValueError(f"{name} is a number of seconds, none below 0 or above a thousand years, not {limit!r}")
-    if hard is not None and soft is not None and soft > hard:
-        raise ValueError(f"soft_time_limit must be less than or equal to time_limit, not {soft} s with {hard} s")
 
 
 Form = tuple[str | None, str | None]
@@ -167,13 +155,21 @@ class Publisher(RowMaker):
         self._defaults: dict[str | None, Defaults] = {}
         self.plain: dict[str | None, Any] = {}  # what is derived from them in turn, by plain.py
         self._router: Router | None = None
+        self._observer: Observer | bool | None = False  # not known yet
 
     def forget(self, name: str | None = None) -> None:
         """A task's attributes (None: settings) have changed."""
         for derived in (self._defaults, self.plain):
             derived.clear() if name is None else derived.pop(name, None)
         if name is None:
-            self._router = None
+            self._router, self._observer = None, False
+
+    @property
+    def observer(self) -> Observer | None:
+        """Sees what is sent; None where nobody wants to."""
+        if self._observer is False:
+            self._observer = self._app.integrations.observer()
+        return self._observer  # type: ignore[return-value]
 
     @property
     def router(self) -> Router:
@@ -191,6 +187,7 @@ class Publisher(RowMaker):
         except KeyError:
             task = self._app.tasks.get(name)
             made = self._defaults[name] = Defaults(self._app, name, task, self.router)
+            made.observed = self.observer is not None
             return made
 
     def message(
@@ -226,15 +223,18 @@ class Publisher(RowMaker):
         else:
             payload = self._in_form(d, [list(args), dict(kwargs)], options, Owner(message_id, d.name))
         if not options and d.alike:
-            return Message(
+            message = Message(
                 message_id, d.name, payload, d.queue, d.priority, None, None, None, None, root_id, parent_id,
                 awaits, group_id, position, d.flags | flags, None, d.run,
             )  # fmt: skip
-        return self._with_options(
-            d, args, kwargs, dict(options), payload, message_id, awaits, group_id, position, flags, root_id, parent_id
-        )
-
-    # -- of a canvas
+        else:
+            message = self._with_options(
+                d, args, kwargs, dict(options), payload, message_id, awaits, group_id, position, flags, root_id,
+                parent_id,
+            )  # fmt: skip
+        if d.observed:
+            self.observer.made(message)  # type: ignore[union-attr]
+        return message
 
     def row(
         self,

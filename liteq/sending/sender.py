@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import wraps
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from liteq import context, signals
 from liteq.canvas import Node, Signature, evaluate, maybe_signature
@@ -28,9 +29,26 @@ from liteq.utils.names import checked_id
 
 __all__ = ["Sender"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 NO_OPTIONS: Mapping[str, Any] = {}
 NOTHING: Mapping[str, str] = MappingProxyType({})
 OF_THE_MESSAGE = FORM | {"task_id"}  # what a call that is run here does not pass on
+
+
+def observed(send: Callable[P, R]) -> Callable[P, R]:
+    """A way of sending of a `Sender`, seen by the observers of its app."""
+
+    @wraps(send)
+    def seen(*args: P.args, **kwargs: P.kwargs) -> R:
+        observer = args[0].publisher.observer  # type: ignore[attr-defined]
+        if observer is None:
+            return send(*args, **kwargs)
+        with observer.sending(many=send.__name__ == "enqueue_many"):
+            return send(*args, **kwargs)
+
+    return seen
 
 
 def _keep(batch: Batch) -> None:
@@ -67,9 +85,18 @@ class Sender:
         options: dict[str, Any],
     ) -> Any:  # fmt: skip
         """Send one call of `task` (None: of a task that this process does not know), as `apply_async` does."""
-        app = self.app
         if not options and task_id is None and (sent := self.send_plain(name, args, kwargs)) is not None:
             return sent
+        if (observer := self.publisher.observer) is not None:
+            with observer.sending():
+                return self._send_call(task, name, args, kwargs, task_id, options)
+        return self._send_call(task, name, args, kwargs, task_id, options)
+
+    def _send_call(
+        self, task: Any, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None,
+        options: dict[str, Any],
+    ) -> Any:  # fmt: skip
+        app = self.app
         task_id = checked_id(task_id) if task_id else None
         if (workflow := context.workflow_here()) is not None and GRAPH.isdisjoint(options):
             recorded = workflow.send_call(name, args, kwargs, task_id, options)
@@ -175,6 +202,7 @@ class Sender:
             return False
         return not has_been_through(self.app.tasks[sig.task])
 
+    @observed
     def send_signature(
         self, sig: Signature, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Any:
@@ -227,6 +255,7 @@ class Sender:
             return {}
         return batch.stands(self._enqueue(batch, chosen)) if batch.messages else {}
 
+    @observed
     def send_as_member(
         self, sig: Any, group_id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Any:
@@ -295,6 +324,7 @@ class Sender:
 
     # -- very many
 
+    @observed
     def enqueue_many(self, calls: Any, arguments: Iterable[Sequence[Any]] | None = None) -> list[str]:
         """Send any number of calls in one commit, all or nothing; their ids, in order. The way for bulk.
 

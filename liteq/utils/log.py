@@ -7,20 +7,27 @@ of `liteq.task`, whose lines carry the task's name and id.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from liteq.utils.text import printable
 
 __all__ = [
     "ColorFormatter",
+    "TaskFields",
     "TaskFormatter",
+    "add_fields",
+    "add_task_fields",
     "base_logger",
+    "drop_fields",
     "get_logger",
     "get_task_logger",
     "mlevel",
+    "set_task_details",
     "set_task_lookup",
+    "task_fields",
     "task_logger",
+    "without_secrets",
     "worker_logger",
 ]
 
@@ -28,6 +35,7 @@ _RESERVED = frozenset({"liteq", "liteq.task"})
 _UNKNOWN = "???"
 
 TaskLookup = Callable[[], tuple[str, str] | None]
+Hide = Callable[[str], str]
 
 
 def _no_task() -> None:
@@ -35,12 +43,70 @@ def _no_task() -> None:
 
 
 _lookup: TaskLookup = _no_task
+_details: Callable[[], Mapping[str, Any]] = dict
+_hider: Callable[[], Hide | None] = _no_task
+_more: tuple[Callable[[], Mapping[str, Any]], ...] = ()
+
+
+def add_fields(lookup: Callable[[], Mapping[str, Any]]) -> None:
+    """Add what `lookup` returns to the fields of each line: the ids of a trace, say. Adding it twice does nothing."""
+    global _more
+    _more = (*(one for one in _more if one is not lookup), lookup)
+
+
+def drop_fields(lookup: Callable[[], Mapping[str, Any]]) -> None:
+    """Undo `add_fields`."""
+    global _more
+    _more = tuple(one for one in _more if one is not lookup)
 
 
 def set_task_lookup(lookup: TaskLookup) -> None:
     """Have TaskFormatter ask `lookup` for the (name, id) of the task that runs here and now; None when none does."""
     global _lookup  # the running task is known on a floor above this one
     _lookup = lookup
+
+
+def set_task_details(details: Callable[[], Mapping[str, Any]], hider: Callable[[], Hide | None]) -> None:
+    """Have `task_fields` ask `details` for the fields of the task that runs here and now.
+
+    `hider`: returns the function that takes its sensitive arguments out of a text; None where it has none.
+    """
+    global _details, _hider
+    _details, _hider = details, hider
+
+
+def task_fields() -> dict[str, Any]:
+    """The fields of a line that is logged here and now: of the running task, and the ids of the current trace.
+
+    task, task_id, queue, root_id, attempt (from 1), worker, wait_s (from when it was due to its start); trace_id and
+    span_id where the app is instrumented. {} where there is neither.
+    """
+    found = dict(_details())
+    for more in _more:
+        found |= more()
+    return found
+
+
+def add_task_fields(_logger: Any, _method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add `task_fields` to an event: a processor of structlog's."""
+    for name, value in task_fields().items():
+        event_dict.setdefault(name, value)
+    return event_dict
+
+
+class TaskFields(logging.Filter):
+    """Adds `task_fields` to records: a filter for a handler whose formatter shows them. It lets each record pass."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in task_fields().items():
+            record.__dict__.setdefault(name, value)
+        return True
+
+
+def without_secrets(text: str) -> str:
+    """`text` without the sensitive arguments of the task that runs here and now."""
+    hide = _hider()
+    return text if hide is None else hide(text)
 
 
 def get_logger(name: str) -> logging.Logger:

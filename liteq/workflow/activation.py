@@ -100,15 +100,25 @@ def activate(
     if told and lease.flags & Flag.HISTORY:
         tell_goes_on(machine)
     token = context.enter(body.task, request)
-    around = app.integrations.around_task()
     try:
-        with nullcontext() if around is None or body.task is None else around(body.task, request):
-            outcome = _outcome(machine, body)
+        if machine.observer is None or not told:
+            outcome = _surrounded(machine, body, request)
+        else:
+            with machine.observer.executing(body.task, request) as ended:
+                outcome = _surrounded(machine, body, request)
+                ended(outcome, machine.failure)
     finally:
         context.leave(token)
     if told:
         tell_outcome(machine, outcome)
     return outcome
+
+
+def _surrounded(machine: Machine, body: Body, request: Request) -> Outcome:
+    """The outcome of a body, which runs within the context that the app has around tasks."""
+    around = machine.app.integrations.around_task()
+    with nullcontext() if around is None or body.task is None else around(body.task, request):
+        return _outcome(machine, body)
 
 
 NO_FACTS = RunFacts("", 0, 0, 0, None, None, "", None, 0, 0, 0)
@@ -225,6 +235,7 @@ def _swallowed(machine: Machine, exc: BaseException | None) -> Outcome:
 def _failed(machine: Machine, exc: BaseException) -> Outcome:
     if machine.is_cancelled:
         return _ended(machine, exc)
+    machine.failure = exc
     machine.flush()
     if isinstance(exc, (StorageError, LeaseLost)) and machine.outcome is exc:
         raise exc

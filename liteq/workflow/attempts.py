@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from liteq.message import StepRow
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["attempted", "attempted_async"]
 
+UNSEEN = nullcontext()
 made = tuple.__new__  # of a named tuple's fields: a third of its own way
 IN_PLACE_MS = 1_000  # a shorter wait for the next attempt is a sleep of the process; a longer one suspends the run
 
@@ -67,6 +68,13 @@ class Attempts(StepFrame):
         if page is None:
             return 0
         return page.begin(*self.place, step.name, self.attempt, step.timeout_s, step.key, self.arghash)
+
+    def seen(self) -> AbstractContextManager[object]:
+        """A block for the attempt, which the observers of the app see."""
+        observer = self.machine.observer
+        if observer is None:
+            return UNSEEN
+        return observer.stepping(self.step, (self.args, self.kwargs), self.attempt, self.machine.lease)
 
     def returned(self, value: Any) -> Any:
         """Record the result; the body gets what history holds. Raises NotSerializable, PayloadTooLarge."""
@@ -139,10 +147,11 @@ def attempted(
         slot = call.begin()
         token = enter(call)
         try:
-            if step.is_simple:
-                value = call.returned(call.machine.function_of(step)(*args, **kwargs))
-            else:
-                value = _special()(call)
+            with call.seen():
+                if step.is_simple:
+                    value = call.returned(call.machine.function_of(step)(*args, **kwargs))
+                else:
+                    value = _special()(call)
         except Exception as exc:  # noqa: BLE001 - of the step: it is retried, or recorded
             failure: BaseException = exc
         except SystemExit as exc:

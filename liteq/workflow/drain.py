@@ -10,7 +10,8 @@ from typing import Any
 from liteq.clock import FakeClock
 from liteq.context import App, Request
 from liteq.exceptions import LiteqError, TaskRevokedError
-from liteq.execution.execute import arguments, execute
+from liteq.execution.arguments import arguments
+from liteq.execution.execute import execute
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, WorkerIdentity, new_id
 from liteq.serialization import encode, encode_error
 from liteq.states import State

@@ -254,11 +254,12 @@ async def _attempt(call: Attempts) -> Any:
                 found = look_up(call)
             if found is not MISSING:
                 return (found,)
-        async with limit:
-            value = machine.function_of(step)(*call.args, **call.kwargs)
-            if inspect.isawaitable(value):  # a test's stand-in may return at once
-                value = await value
-        return (call.returned(value),)
+        with call.seen():
+            async with limit:
+                value = machine.function_of(step)(*call.args, **call.kwargs)
+                if inspect.isawaitable(value):  # a test's stand-in may return at once
+                    value = await value
+            return (call.returned(value),)
     except TimeoutError as exc:
         if not limit.expired():
             return exc

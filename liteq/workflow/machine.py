@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import orjson
 
 from liteq.clock import SystemClock
-from liteq.context import App
+from liteq.context import App, Observer
 from liteq.exceptions import LeaseLost, NonDeterminism, StorageError, WorkflowCancelled, WorkflowError
 from liteq.message import ContinueAsNew, Hold, Lease, Outcome, Park, Release, RunFacts, StepRow, Suspend
 from liteq.storage.runs.records import Asked
@@ -65,6 +65,8 @@ class Machine:
         self.run_id = lease.id
         self.facts = facts
         self.told = True  # the log tells of it
+        self.observer: Observer | None = app.publisher.observer
+        self.failure: BaseException | None = None  # by which it has failed
         self.hold = Hold(lease.seq, lease.token, facts.gen)
         self.runs = app.storage.runs
         self.now_ms = app.clock.now_ms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from liteq import context
@@ -33,6 +34,15 @@ def start_run(flow: Workflow[Any, Any], args: Sequence[Any], kwargs: Mapping[str
         from liteq.workflow.inplace import start_eagerly
 
         return start_eagerly(flow, args, kwargs)
+    observer = app.publisher.observer
+    with nullcontext() if observer is None else observer.sending():
+        return _start(flow, frame, args, kwargs)
+
+
+def _start(flow: Workflow[Any, Any], frame: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Run[Any]:
+    from liteq.workflow.run import Run
+
+    app, asked = flow.app, flow.asked
     message = flow.message(args, kwargs, id_=flow.new_id())
     transaction = getattr(frame, "transaction", None)  # of a step in the queue's file: the run belongs to its commit
     runs: Any = transaction if hasattr(transaction, "start") else app.storage.runs

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from liteq.clock import from_ms
-from liteq.execution.lines import LINES
+from liteq.execution.lines import LINES, about_end
 from liteq.execution.shown import noun_of
 from liteq.message import Ack, Cancel, ContinueAsNew, DeadLetter, Lease, Outcome, StepRow, Suspend
 from liteq.serialization import decode_error
@@ -35,16 +35,16 @@ def tell_returned(machine: Machine, value: Any) -> None:
     """Say that a run has returned `value`; like a task's, this line may only be counted."""
     if ends.isEnabledFor(logging.INFO) and LINES.may():
         lease, took_s = machine.lease, _took_s(machine)
-        ends.info("%s succeeded in %.3fs: %.200r", named(lease), took_s, value, extra=_about(lease, took_s))
+        extra = {**_about(lease, took_s), **about_end("succeeded", took_s)}
+        ends.info("%s succeeded in %.3fs: %.200r", named(lease), took_s, value, extra=extra)
 
 
 def tell_failed(machine: Machine, exc: BaseException) -> None:
     """Say that a run has failed, with the traceback."""
     lease, took_s = machine.lease, _took_s(machine)
     text = "%s failed after %.3fs: %s: %.1000s"
-    ends.error(
-        text, named(lease), took_s, type(exc).__name__, exc, exc_info=exc, extra=_about(lease, took_s)
-    )  # fmt: skip
+    extra = {**_about(lease, took_s), **about_end("failed", took_s, exc)}
+    ends.error(text, named(lease), took_s, type(exc).__name__, exc, exc_info=exc, extra=extra)
 
 
 def tell_outcome(machine: Machine, outcome: Outcome) -> None:
@@ -58,11 +58,13 @@ def tell_outcome(machine: Machine, outcome: Outcome) -> None:
             logger.info("%s waits for %s", named(lease), _waits(machine, outcome), extra=about)  # type: ignore[arg-type]
     elif kind is Cancel:
         reason = _message(outcome.error)  # type: ignore[union-attr]
-        ends.info("%s was cancelled%s", named(lease), f": {reason:.1000}" if reason else "", extra=about)
+        extra = {**about, **about_end("cancelled")}
+        ends.info("%s was cancelled%s", named(lease), f": {reason:.1000}" if reason else "", extra=extra)
     elif kind is ContinueAsNew:
         logger.info("%s begins anew, with a history of its own", named(lease), extra=about)
     elif kind is DeadLetter and machine.is_cancelled:
-        ends.error("%s failed: %.1000s", named(lease), _message(outcome.error), extra=about)  # type: ignore[union-attr]
+        extra = {**about, **about_end("failed")}
+        ends.error("%s failed: %.1000s", named(lease), _message(outcome.error), extra=extra)  # type: ignore[union-attr]
 
 
 def _waits(machine: Machine, outcome: Suspend) -> str:
