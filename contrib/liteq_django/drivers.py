@@ -48,11 +48,11 @@ class SharedDriver(StdlibDriver):
         with self.write(promise, bell) as tx:
             return tx.executemany(sql, [params])
 
-    def read(self, *, alone: bool = False) -> AbstractContextManager[Transaction]:
+    def read(self, *, alone: bool = False, within_s: float | None = None) -> AbstractContextManager[Transaction]:
         """A transaction sees what it has written itself; one that has written nothing sees what others commit."""
         if inside_atomic(self.using) and (self._has_written() or not self._ready):
             return within(self.using)
-        return super().read(alone=alone)
+        return super().read(alone=alone, within_s=within_s)
 
     def ring(self, bell: Bell) -> None:
         if inside_atomic(self.using):
@@ -116,7 +116,12 @@ class MemoryDriver(Driver):
         with self.write(promise, bell) as tx:
             return tx.executemany(sql, [params])
 
-    def read(self, *, alone: bool = False) -> AbstractContextManager[Transaction]:  # noqa: ARG002 - it begins nothing
+    def read(
+        self,
+        *,
+        alone: bool = False,  # noqa: ARG002 - it begins nothing
+        within_s: float | None = None,  # noqa: ARG002 - what a test has written is read at once
+    ) -> AbstractContextManager[Transaction]:
         return self._look()
 
     @contextmanager

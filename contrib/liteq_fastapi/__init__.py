@@ -10,7 +10,8 @@
     async def events(id: str) -> Response:
         return await event_stream(queue.AsyncResult(id))
 
-    app.mount("/liteq", status_app(queue))
+    app.mount("/liteq", dashboard(queue, access=who))
+    app.mount("/status", status_app(queue))
 
 `adelay`, `aapply_async`, `aget` and `ameta` are liteq's own and need nothing of this package; docs/howto/fastapi.md.
 """
@@ -18,8 +19,18 @@
 from __future__ import annotations
 
 from liteq_fastapi.connected import while_connected
+from liteq_fastapi.dashboard import dashboard
 from liteq_fastapi.events import Progress, event_stream, progress
 from liteq_fastapi.lifespan import lifespan, opened
 from liteq_fastapi.status import status_app
 
-__all__ = ["Progress", "event_stream", "lifespan", "opened", "progress", "status_app", "while_connected"]
+__all__ = [
+    "Progress",
+    "dashboard",
+    "event_stream",
+    "lifespan",
+    "opened",
+    "progress",
+    "status_app",
+    "while_connected",
+]

@@ -11,12 +11,14 @@
     @queue.task
     def thumbnail(path: str) -> str: ...
 
-Each task runs in an application context; `flask liteq worker` runs them; `status_blueprint()` shows how it goes.
+Each task runs in an application context; `flask liteq worker` runs them; `status_blueprint()` tells how it goes, and
+`dashboard()` shows it.
 """
 
 from __future__ import annotations
 
 from liteq_flask.app import Celery, LiteQ
+from liteq_flask.dashboard import dashboard
 from liteq_flask.status import status_blueprint
 
-__all__ = ["Celery", "LiteQ", "status_blueprint"]
+__all__ = ["Celery", "LiteQ", "dashboard", "status_blueprint"]

@@ -23,7 +23,7 @@ from flask import Blueprint, Response, abort, current_app, request
 from liteq.monitor import documents
 from liteq_flask.app import EXTENSION, LiteQ
 
-__all__ = ["status_blueprint"]
+__all__ = ["queue_of_app", "server_address", "status_blueprint"]
 
 TOKEN = "LITEQ_STATUS_TOKEN"
 LOCAL = "LITEQ_STATUS_LOCAL"
@@ -48,13 +48,13 @@ def _guard() -> None:
         local=current_app.config.get(LOCAL) is True,
         local_setting=f"app.config[{LOCAL!r}] = True",
     )
-    ends = documents.Ends(request.host, request.remote_addr, _server_address(request.environ))
+    ends = documents.Ends(request.host, request.remote_addr, server_address(request.environ))
     refused = documents.refusal(guard, request.headers.items(), ends)
     if refused is not None:
         abort(_response(refused))
 
 
-def _server_address(environ: Mapping[str, Any]) -> str | None:
+def server_address(environ: Mapping[str, Any]) -> str | None:
     """The address of this end of the connection: by its socket where the server tells, else the server's own word."""
     for name in SOCKETS:
         own = environ.get(name)
@@ -65,22 +65,23 @@ def _server_address(environ: Mapping[str, Any]) -> str | None:
 
 
 def _health() -> Response:
-    return _response(documents.health(_queue(), request.args.get("workers"), request.args.get("strict")))
+    return _response(documents.health(queue_of_app(), request.args.get("workers"), request.args.get("strict")))
 
 
 def _status() -> Response:
-    return _response(documents.status(_queue()))
+    return _response(documents.status(queue_of_app()))
 
 
 def _task(task_id: str) -> Response:
-    return _response(documents.task(_queue(), task_id))
+    return _response(documents.task(queue_of_app(), task_id))
 
 
 def _response(answer: documents.Answer) -> Response:
     return Response(answer.body, answer.code, answer.headers, mimetype="application/json")
 
 
-def _queue() -> LiteQ:
+def queue_of_app() -> LiteQ:
+    """The queue of the current app; ends the request with 503 where it has none."""
     found = current_app.extensions.get(EXTENSION)
     if found is None:
         abort(

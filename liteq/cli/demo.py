@@ -40,8 +40,9 @@ class DemoFailed(LiteqError):
 @click.option("-c", "--concurrency", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes.")
 @click.option("--durability", type=click.Choice(["durable", "strict", "relaxed"]), default="durable", show_default=True)
 @click.option("--keep", is_flag=True, help="Keep the queue's file.")
+@click.option("--dashboard", is_flag=True, help="Show the work in a browser, and go on with it until Ctrl-C.")
 @pass_session
-def demo(session: Session, /, folder: Path, concurrency: int, durability: str, keep: bool) -> int:
+def demo(session: Session, /, folder: Path, concurrency: int, durability: str, keep: bool, dashboard: bool) -> int:
     """Run a queue with a worker on real files.
 
     Counts the lines and words of the files in FOLDER, by default liteq's own sources: a chord of one task a file, a
@@ -55,8 +56,12 @@ def demo(session: Session, /, folder: Path, concurrency: int, durability: str, k
     files = _files(folder.resolve())
     if not files:
         raise click.UsageError(f"there is no file to read in {folder}")
+    if dashboard and session.json:
+        raise click.UsageError("--dashboard is for people: leave out --json")
     home = Path(tempfile.mkdtemp(prefix="liteq-demo-"))
     try:
+        if dashboard:
+            return _with_dashboard(session, home, files, concurrency, durability)
         with _worker(home, concurrency, durability) as process:
             story = Demo(session, home, files, durability, process)
             if not session.json:
@@ -68,6 +73,26 @@ def demo(session: Session, /, folder: Path, concurrency: int, durability: str, k
     finally:
         if not keep:
             shutil.rmtree(home, ignore_errors=True)
+
+
+def _with_dashboard(session: Session, home: Path, files: list[str], concurrency: int, durability: str) -> int:
+    """The demo's story while the dashboard shows it; then work that goes on. Ends with Ctrl-C."""
+    from liteq.cli.dashboard import packages_are_there
+    from liteq.cli.demo_board import go_on, shown
+    from liteq.cli.demo_shop import QUEUES
+
+    packages_are_there()
+    with _worker(home, concurrency, durability, "liteq.cli.demo_shop", "-Q", QUEUES, "-B") as process:
+        story = Demo(session, home, files, durability, process)
+        story.starts()
+        with shown(_url(home), _environment(durability), opens=session.on_terminal):
+            story.run()
+            try:
+                go_on(process)
+            except KeyboardInterrupt:
+                say("the demo has ended")
+        story.app.close()
+    return Exit.OK
 
 
 def _files(folder: Path) -> list[str]:
@@ -87,17 +112,17 @@ def _files(folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _worker(home: Path, concurrency: int, durability: str) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(
+    home: Path, concurrency: int, durability: str, app: str = "liteq.cli.demo_app", *more: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A worker as a process of its own, without whatever settings surround the demo; ended at the end of the block."""
-    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("LITEQ_")}
-    path = os.pathsep.join(filter(None, [str(SOURCES.parent), surroundings.get("PYTHONPATH")]))
     pool = "prefork" if hasattr(os, "fork") else "threads"
-    options = ["-A", "liteq.cli.demo_app", "-b", _url(home), "-c", str(concurrency), "-P", pool, "-l", "INFO"]
+    options = ["-A", app, "-b", _url(home), "-c", str(concurrency), "-P", pool, "-l", "INFO", *more]
     with (home / "worker.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "liteq", "worker", *options],
             cwd=home,
-            env={**surroundings, "PYTHONPATH": path, "LITEQ_DURABILITY": durability},
+            env=_environment(durability),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -111,6 +136,13 @@ def _worker(home: Path, concurrency: int, durability: str) -> Iterator[subproces
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _environment(durability: str) -> dict[str, str]:
+    """The environment of the demo's processes: without whatever settings surround it."""
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("LITEQ_")}
+    path = os.pathsep.join(filter(None, [str(SOURCES.parent), surroundings.get("PYTHONPATH")]))
+    return {**surroundings, "PYTHONPATH": path, "LITEQ_DURABILITY": durability}
 
 
 def _url(home: Path) -> str:
@@ -138,9 +170,13 @@ class Demo:
         self._steps: list[dict[str, Any]] = []
         self._figures: dict[str, Any] = {}
 
+    def starts(self) -> None:
+        """Wait for the worker, which makes the file."""
+        self._until(self.app.storage.reader.workers, "the worker to start")
+
     def run(self) -> dict[str, Any]:
         """Send everything, wait for it, and compare; the figures."""
-        self._until(self.app.storage.reader.workers, "the worker to start")
+        self.starts()
         began = time.perf_counter()
         chord, flaky, chain, (dead, after) = self._send()
         self._watch(chord.ready)

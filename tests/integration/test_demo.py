@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,44 @@ def test_nothing_to_read_is_said(tmp_path):
     done = demo(str(tmp_path))
     assert done.returncode == 2
     assert "there is no file to read" in done.stderr
+
+
+# -- with the dashboard ------------------------------------------------------------------------------------------------
+
+
+def test_the_dashboard_shows_the_work_which_goes_on_until_it_is_interrupted(folder, tmp_path, eventually):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("uvicorn")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "liteq", "demo", str(folder), "--dashboard"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    try:
+        where, _, link = process.stdout.readline().strip().partition(": ")
+        assert where == "dashboard"
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        base = link.partition("/enter/")[0]
+        assert opener.open(link, timeout=20).status == 200
+
+        def states() -> dict[str, int]:
+            overview = json.load(opener.open(f"{base}/api/v1/overview", timeout=20))
+            return {state: count["n"] for state, count in overview["states"].items()}
+
+        eventually(lambda: states()["succeeded"] > 30, within_s=40)  # more than the story's own tasks
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (0, "")
+    assert "WRONG" not in out
+    assert out.endswith("the demo has ended\n")
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("liteq-demo")] == []
+
+
+def test_the_dashboard_is_for_people():
+    done = demo("--dashboard", "--json")
+    assert done.returncode == 2
+    assert "leave out --json" in done.stderr

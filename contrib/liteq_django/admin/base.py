@@ -11,14 +11,14 @@ from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils import formats, timezone
 
 from liteq.exceptions import LiteqError
 from liteq_django.project import default_app
 from liteq_django.times import moment
 
-__all__ = ["Action", "Page", "QueueAdmin", "Row", "when"]
+__all__ = ["Action", "Page", "QueueAdmin", "Row", "dashboard_url", "when"]
 
 OVERVIEW = "admin:liteq_django_overview"
 REFRESH_S = 5
@@ -31,6 +31,14 @@ def when(ms: int | None) -> str:
         return ""
     at = moment(ms)
     return str(formats.date_format(timezone.localtime(at) if timezone.is_aware(at) else at, "SHORT_DATETIME_FORMAT"))
+
+
+def dashboard_url() -> str:
+    """Where the project has the dashboard; "" where it has none among its URLs."""
+    try:
+        return str(reverse("liteq_dashboard:home"))
+    except NoReverseMatch:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -151,6 +159,7 @@ class QueueAdmin(admin.ModelAdmin):
         site = self.admin_site.name
         return {
             "overview_url": reverse(OVERVIEW, current_app=site) if self.may(request, "view_taskmessage") else "",
+            "dashboard_url": dashboard_url(),
             "refresh_s": max(REFRESH_S, int(said)) if said.isascii() and said.isdigit() and len(said) < 5 else 0,
             "refresh_each_s": REFRESH_S,
             "with_refresh": query.urlencode(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,9 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
 
+from liteq.monitor.matching import find, find_all
 from liteq.monitor.messages import HIDDEN, error_line, failure, result, shown
+from liteq.monitor.search import BadSearch, Search, Texts
 from liteq.states import FINISHED, State
-from liteq.storage.browse import Line, Mark
+from liteq.storage.browse import Line
 from liteq.storage.inspect import Record
 from liteq.utils.json_text import to_json
 from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when
@@ -23,19 +26,6 @@ __all__ = ["DeadLetterAdmin", "TaskAdmin"]
 
 CHUNK = 500  # ids of one transaction: a worker gets its turn in between
 STATES = tuple(state.value for state in State)
-
-
-def _mark(request: HttpRequest) -> Mark | None:
-    """The line that the page comes after; None for the first page."""
-    if not {"after", "seq"} <= request.GET.keys():
-        return None
-    try:
-        mark = Mark(int(request.GET["after"]), int(request.GET["seq"]))
-    except ValueError:
-        raise BadRequest("`after` and `seq` are whole numbers: take them from the link to the next page") from None
-    if not all(abs(number) < 2**63 for number in mark):
-        raise BadRequest("`after` and `seq` are beyond what a file can hold: take them from the link to the next page")
-    return mark
 
 
 def _revoke(_storage: Any, ids: list[str]) -> int:
@@ -51,27 +41,29 @@ def _drop(storage: Any, ids: list[str]) -> int:
     return int(storage.dead.drop(ids))
 
 
-def _matching(storage: Any, filters: Mapping[str, str]) -> list[str]:
+def _search(state: State | None, filters: Mapping[str, str]) -> Search:
+    """The search behind the form above a list."""
+    queue, task = filters.get("queue", "").strip(), filters.get("task", "").strip()
+    return Search(
+        text="-",
+        states=() if state is None else (state,),
+        queue=Texts(frozenset({queue}), ()) if queue else None,
+        task=Texts(frozenset(), (re.compile(f".*{re.escape(task)}.*", re.DOTALL),)) if task else None,
+    )
+
+
+def _matching(filters: Mapping[str, str]) -> list[str]:
     """The ids of all dead letters that the list shows, its later pages too."""
-    found: list[str] = []
-    after = None
-    while True:
-        lines = storage.reader.browse(
-            State.DEAD, queue=filters.get("queue") or None, task=filters.get("task") or None, after=after, limit=CHUNK
-        )
-        found += [line.id for line in lines]
-        if len(lines) < CHUNK:
-            return found
-        after = lines[-1].mark
+    return [line.id for line in find_all(default_app(), _search(State.DEAD, filters), page=CHUNK)]
 
 
 def _replay_all(storage: Any, filters: Mapping[str, str]) -> int:
-    ids = _matching(storage, filters)
+    ids = _matching(filters)
     return sum(_replay(storage, ids[n : n + CHUNK]) for n in range(0, len(ids), CHUNK))
 
 
 def _drop_all(storage: Any, filters: Mapping[str, str]) -> int:
-    ids = _matching(storage, filters)
+    ids = _matching(filters)
     return sum(_drop(storage, ids[n : n + CHUNK]) for n in range(0, len(ids), CHUNK))
 
 
@@ -90,17 +82,14 @@ class MessageAdmin(QueueAdmin):
         by_id = request.GET.get("id", "").strip()
         if by_id:
             return self._one(request, storage, by_id)
-        lines = storage.reader.browse(
-            self.state(request),
-            queue=request.GET.get("queue", "").strip() or None,
-            task=request.GET.get("task", "").strip() or None,
-            after=_mark(request),
-            limit=self.per_page,
-        )
-        rows = [Row(line.id, self.line(line), self.url_of(line.id)) for line in lines]
-        if len(lines) < self.per_page:
-            return Page(rows)
-        return Page(rows, {"after": lines[-1].key, "seq": lines[-1].seq})
+        search = _search(self.state(request), request.GET)
+        try:
+            found = find(default_app(), search, after=request.GET.get("after"), limit=self.per_page)
+        except BadSearch as exc:
+            raise BadRequest(str(exc)) from None
+        rows = [Row(line.id, self.line(line), self.url_of(line.id)) for line in found.lines]
+        note = f"The {found.searched:,} newest were searched; the next page goes on from there." if found.cut else ""
+        return Page(rows, {"after": found.next} if found.next else {}, note)
 
     def _one(self, request: HttpRequest, storage: Any, id_: str) -> Page:
         record = storage.reader.find(id_)
@@ -108,7 +97,8 @@ class MessageAdmin(QueueAdmin):
             return Page(note=f"There is no {self.opts.verbose_name} {id_}.")
         line = Line(
             0, record.id, record.task, record.queue, record.priority, record.state, record.created_ms, record.due_ms,
-            record.finished_ms, record.retries, record.crashes, record.error, record.worker, 0,
+            record.started_ms, record.finished_ms, record.retries, record.crashes, record.root_id, record.parent_id,
+            None, record.error, record.worker,
         )  # fmt: skip
         return Page([Row(line.id, self.line(line), self.url_of(line.id))])
 

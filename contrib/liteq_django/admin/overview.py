@@ -26,10 +26,10 @@ def overview_of() -> dict[str, Any]:
     app = default_app()
     try:
         storage = app.storage
-        counts = storage.reader.counts()
-        queues: dict[str, dict[str, int]] = {}
+        counts = storage.views.by_queue()
+        queues: dict[str, dict[str, str]] = {}
         for one in counts:
-            queues.setdefault(one.queue, {})[one.state.value] = one.n
+            queues.setdefault(one.queue, {})[one.state.value] = f"{one.n:,}" + ("" if one.exact else "+")
         shown = [state.value for state in State if any(state.value in found for found in queues.values())]
         return {
             "findings": findings(app),

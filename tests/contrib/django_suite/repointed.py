@@ -17,11 +17,11 @@ class Collecting(TasksBackend):
     @property
     def results(self):
         storage = default_app().storage
-        new = [line for line in storage.reader.browse(limit=1_000) if line.seq > Collecting.cleared]
+        new = [line for line in storage.views.page("all", limit=1_000) if line.seq > Collecting.cleared]
         return [result_of(storage.reader.find(line.id)) for line in reversed(new)]
 
     def clear(self):
-        Collecting.cleared = max((line.seq for line in default_app().storage.reader.browse(limit=1)), default=0)
+        Collecting.cleared = max((line.seq for line in default_app().storage.views.page("all", limit=1)), default=0)
 
 
 class Running(TasksBackend):

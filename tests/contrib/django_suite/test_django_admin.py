@@ -176,7 +176,7 @@ def test_a_queue_that_cannot_be_read_is_told_on_the_page(shop, admin, monkeypatc
     def fail(*args, **kwargs):
         raise StorageError("the disk failed")
 
-    monkeypatch.setattr(shop.storage.reader, "browse", fail)
+    monkeypatch.setattr(shop.storage.views, "page", fail)
     assert "the disk failed" in page(admin, "taskmessage/")
     assert Order.objects.count() == 0
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
-from liteq.states import State
 from liteq_django.import_beat import PREFIX, import_beat
 
 REAL = importlib.util.find_spec("django_celery_beat") is not None
@@ -104,7 +103,7 @@ def test_every_kind_is_imported_and_what_cannot_be_is_told(shop, tables):
     cron = json.loads(nightly.schedule)
     assert (cron["minute"], cron["hour"], cron["day_of_week"], cron["timezone"]) == ("30", "3", "1-5", "Europe/Rome")
     assert not nightly.enabled
-    (line,) = shop.storage.reader.browse(State.SCHEDULED)
+    (line,) = shop.storage.views.page("scheduled")
     assert line.due_ms == int(LATER.timestamp() * 1000)
 
 

@@ -1,0 +1,96 @@
+"""The acts of a viewer by pages and API: which right each needs, and what an error of theirs is answered with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from liteq.exceptions import MessageNotFound, NotEligible
+from liteq.monitor import operations as monitor
+from liteq.operating import Actor
+from liteq.utils.text import printable
+from liteq_dashboard.access import Viewer
+from liteq_dashboard.http import Reader, Request, Response
+from liteq_dashboard.render import problem
+
+__all__ = ["RIGHTS", "actor", "may_act", "operation_of", "pause", "purge", "refused", "resume", "sees", "tried"]
+
+RIGHTS: Mapping[str, str] = {
+    **dict.fromkeys(("retry", "requeue", "resend", "move", "run-at"), "retry"),
+    **dict.fromkeys(("revoke", "terminate", "cancel"), "cancel"),
+    "delete": "delete",
+    **dict.fromkeys(("pause", "resume", "rewind"), "workflows"),
+}
+"""The right that each action on tasks and runs needs, alone or on many."""
+
+LONGEST_REASON = 300
+
+
+def actor(request: Request, source: str, reason: object = "") -> Actor:
+    """The viewer, as the audit names one."""
+    return Actor(request.viewer.name, source, printable(str(reason or ""))[:LONGEST_REASON])
+
+
+def may_act(viewer: Viewer) -> bool:
+    """Whether the viewer may do anything to tasks and runs."""
+    return any(map(viewer.can, set(RIGHTS.values())))
+
+
+def refused(viewer: Viewer, action: str) -> Response | None:
+    """403 where the viewer may not do `action`, 400 for an action that there is not; else None."""
+    if not may_act(viewer):
+        return problem(403, "this changes tasks, for which you have no right")
+    right = RIGHTS.get(action)
+    if right is None:
+        return problem(400, f"unknown action {action!r:.80}; use one of {', '.join(RIGHTS)}")
+    if not viewer.can(right):
+        return problem(403, f"{action} needs the right {right!r}, which you do not have")
+    return None
+
+
+def tried(act: Callable[[], Response]) -> Response:
+    """The answer of `act`, or the problem that stopped it: 404 not there, 409 not in this state, 400 wrong."""
+    try:
+        return act()
+    except MessageNotFound as error:
+        return problem(404, str(error))
+    except NotEligible as error:
+        return problem(409, str(error))
+    except ValueError as error:
+        return problem(400, str(error))
+
+
+def operation_of(request: Request, reader: Reader) -> dict[str, Any] | Response:
+    """The operation of the path, for a viewer that may stop or continue it; else the problem."""
+    if not may_act(request.viewer):
+        return problem(403, "this changes tasks, for which you have no right")
+    id_ = request.path_args["id"]
+    found = monitor.operation(reader.app, id_, reader.sight)
+    if found is None:
+        return problem(404, f"there is no operation {id_!r:.100}")
+    return refused(request.viewer, found["kind"]) or found
+
+
+# -- queues ------------------------------------------------------------------------------------------------------------
+
+
+def sees(reader: Reader, queue: str) -> Response | None:
+    """404 for a queue that the viewer does not see; None for another, also for one that is empty."""
+    return None if reader.sight.sees(queue) else problem(404, f"there is no queue {queue!r:.100}")
+
+
+def pause(reader: Reader, queue: str, by: Actor, until_s: float | None = None) -> str:
+    """Pause a queue; what was done, in words."""
+    reader.app.storage.queues.pause(queue, until_s, actor=by.name, reason=by.reason, source=by.source)
+    return f"{queue} is paused: what runs goes on, nothing more is begun."
+
+
+def resume(reader: Reader, queue: str, by: Actor) -> str:
+    """Let a queue go on; what was done, in words."""
+    resumed = reader.app.storage.queues.resume(queue, actor=by.name, reason=by.reason, source=by.source)
+    return f"{queue} goes on." if resumed else f"{queue} was not paused."
+
+
+def purge(reader: Reader, queue: str, by: Actor) -> int:
+    """Delete what waits in a queue; how many messages."""
+    return int(reader.app.storage.operations.purge([queue], by=by))

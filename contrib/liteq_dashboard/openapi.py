@@ -1,0 +1,141 @@
+"""The description of the API in OpenAPI 3.1, made from the routes below `api/v1` and the words here."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from liteq._version import __version__
+from liteq_dashboard.http import Route
+
+__all__ = ["description"]
+
+PREFIX = "api/v1/"
+NAMED = re.compile(r"\{(\w+)\}")
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "integer"}
+ANY_TEXT: Schema = {"type": ["string", "null"]}
+REASON = {"reason": {"type": "string", "description": "noted in the audit"}}
+
+# The parameters of a query, by path.
+QUERY: Mapping[str, Mapping[str, Schema]] = {
+    "tasks": {
+        "q": TEXT,
+        "after": TEXT,
+        "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
+        "format": {"enum": ["json", "ndjson", "csv"]},
+    },
+    "workflows": {"after": TEXT},
+    "workflows/{id}": {"format": {"enum": ["json", "svg", "mermaid", "dot"]}},
+    "activity": {"after": TEXT, "actor": TEXT, "action": TEXT, "target": TEXT},
+    "series": {"metric": TEXT, "range": TEXT, "queue": TEXT, "task": TEXT},
+}
+# The fields of a body, by path.
+BODY: Mapping[str, Schema] = {
+    "tasks/{id}/resend": {"args": {"type": "array"}, "kwargs": {"type": "object"}},
+    "tasks/{id}/move": {"queue": TEXT, "priority": NUMBER},
+    "tasks/{id}/run-at": {"at": {"type": ["integer", "string"]}},
+    "operations/preview": {"action": TEXT, "q": TEXT},
+    "operations/start": {"action": TEXT, "q": TEXT, "rate": ANY_TEXT},
+}
+
+
+def _object(*required: str, **properties: Schema) -> Schema:
+    fields: Schema = {name: {} for name in required}
+    return {"type": "object", "properties": {**fields, **properties}, "required": list(required)}
+
+
+def _list_of(name: str) -> Schema:
+    items = {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
+    return _object("items", "next", "note", items=items, next=ANY_TEXT, note=TEXT)
+
+
+SCHEMAS: Mapping[str, Schema] = {
+    "Count": _object("n", "exact", n=NUMBER, exact={"type": "boolean"}),
+    "Problem": _object("title", "status", "detail", type=TEXT, title=TEXT, status=NUMBER, detail=TEXT),
+    "Overview": _object("verdict", "states", "queues", "running", "causes", "warnings", "rates"),
+    "Queue": _object(
+        "name", "waiting", "running", "held", "head_wait_s", "in_s", "out_s", "slots", "workers", "paused", name=TEXT
+    ),
+    "Line": _object(
+        "id", "task", "queue", "state", "priority", "created", "created_iso", "due", "started", "finished", "worker",
+        "retries", "root_id", "parent_id", "error", id=TEXT, task=TEXT, queue=TEXT, state=TEXT,
+    ),
+    "Task": _object("id", "task", "queue", "state", "args", "kwargs", "result", "traceback", "attempts", "why"),
+    "Why": _object("id", "state", "reason", "text", "details", id=TEXT, state=TEXT, reason=TEXT, text=TEXT),
+    "Cause": _object("id", "task", "queue", "exception", "n", "first", "last"),
+    "Operation": _object("id", "kind", "q", "actor", "reason", "state", "found", "done", "skipped"),
+    "Act": _object("id", "at", "actor", "action", "target", "queue", "n", "reason", "source"),
+    "Series": _object("metric", "points", "marks"),
+    "Tasks": _list_of("Line"),
+    "Failures": _list_of("Cause"),
+    "Queues": _list_of("Queue"),
+    "Operations": _list_of("Operation"),
+    "Activity": _list_of("Act"),
+    "Items": _object("items"),
+}  # fmt: skip
+# The schema of an answer, by path; another is an object.
+ANSWER = {
+    "overview": "Overview", "tasks": "Tasks", "tasks/{id}": "Task", "tasks/{id}/why": "Why", "failures": "Failures",
+    "queues": "Queues", "queues/{id}": "Queue", "operations": "Operations", "operations/{id}": "Operation",
+    "activity": "Activity", "series": "Series", "approvals": "Items", "workers": "Items", "schedules": "Items",
+}  # fmt: skip
+
+
+def description(routes: Iterable[Route], base: str) -> Schema:
+    """The document for those of `routes` that are below `api/v1/`; `base` is the dashboard's own path."""
+    paths: dict[str, Schema] = {}
+    for route in routes:
+        if route.path.startswith(PREFIX):
+            path = route.path.removeprefix(PREFIX)
+            paths.setdefault(f"/{path}", {})[route.method.lower()] = _operation(route, path)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "liteq", "version": __version__, "description": "A queue's tasks: to see, and to act on."},
+        "servers": [{"url": f"{base}/{PREFIX.rstrip('/')}"}],
+        "security": [{"token": []}],
+        "paths": dict(sorted(paths.items())),
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}, "schemas": dict(SCHEMAS)},
+    }
+
+
+def _operation(route: Route, path: str) -> Schema:
+    words = inspect.cleandoc(route.page.__doc__ or "").partition("\n\n")
+    found: Schema = {
+        "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}_{path}").strip("_"),
+        "summary": " ".join(words[0].split()),
+        "x-right": route.right,
+        "parameters": [*map(_in_path, NAMED.findall(path)), *_in_query(route, path)],
+        "responses": _responses(route, path),
+    }
+    if route.method == "POST":
+        fields = {**BODY.get(path, {}), **REASON}
+        body = {"type": "object", "properties": fields}
+        found["requestBody"] = {"content": {"application/json": {"schema": body}}}
+    return found
+
+
+def _in_path(name: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "schema": TEXT}
+
+
+def _in_query(route: Route, path: str) -> Iterable[Schema]:
+    if route.method == "GET":
+        for name, schema in QUERY.get(path, {}).items():
+            yield {"name": name, "in": "query", "schema": schema}
+
+
+def _responses(route: Route, path: str) -> Schema:
+    name = ANSWER.get(path) if route.method == "GET" else None
+    schema: Schema = {"$ref": f"#/components/schemas/{name}"} if name else {"type": "object"}
+    wrong = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    status = "202" if path == "operations/start" else "200"
+    return {
+        status: {"description": "done", "content": {"application/json": {"schema": schema}}},
+        "4XX": {"description": "refused", "content": wrong},
+        "503": {"description": "the file cannot be read now", "content": wrong},
+    }

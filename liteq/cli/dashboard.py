@@ -1,0 +1,142 @@
+"""`liteq dashboard`: the pages over a queue's file, as a server of its own."""
+
+from __future__ import annotations
+
+import glob
+import ipaddress
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from liteq.cli.exits import Exit
+from liteq.cli.group import Command
+from liteq.cli.output import say
+from liteq.cli.session import Session, pass_session
+from liteq.clock import SystemClock
+from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
+
+if TYPE_CHECKING:
+    from liteq.app import LiteQ
+    from liteq_dashboard.door import Door
+
+__all__ = ["LOOPBACK", "PORT", "dashboard", "packages_are_there"]
+
+LOOPBACK = "127.0.0.1"
+PORT = 8765
+
+
+@click.command(cls=Command)
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any that is free.")
+@click.option("--host", default=LOOPBACK, show_default=True, help="Another needs --token-file or --user-header.")
+@click.option("--read-only", is_flag=True, help="Nobody may act.")
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help='Viewers by their tokens: {"TOKEN": {"name": "ann", "rights": ["operator"], "queues": ["mail*"]}}, mode 600.',
+)
+@click.option("--user-header", metavar="NAME", help="The header in which a proxy says who asks; with --trust.")
+@click.option("--trust", metavar="NETWORK", multiple=True, help="Where that proxy is: 10.0.0.0/8. May be repeated.")
+@click.option(
+    "--user-rights", metavar="RIGHTS", default="viewer", show_default=True,
+    help="What users of --user-header may do who are not named in the token file: roles or rights, comma-separated.",
+)  # fmt: skip
+@click.option("--root-path", metavar="PATH", default="", help="The path below which a proxy shows it: /ops.")
+@click.option("--db", metavar="GLOB", multiple=True, help="Files of several queues: 'tenants/*.db'. May be repeated.")
+@pass_session
+def dashboard(
+    session: Session, /, port: int, host: str, read_only: bool, token_file: Path | None, user_header: str | None,
+    trust: tuple[str, ...], user_rights: str, root_path: str, db: tuple[str, ...],
+) -> int:  # fmt: skip
+    """Show the queue in a browser: what waits, runs, fails and why.
+
+    Writes a link that opens it: good once, for a minute. It is for this machine alone, unless there are tokens, or a
+    proxy says who asks. Ends with Ctrl-C.
+    """
+    packages_are_there()
+    is_local = _is_loopback(host)
+    if bool(user_header) != bool(trust):
+        raise click.UsageError("--user-header and --trust belong together: the header, and where its proxy is")
+    if not is_local and token_file is None and user_header is None:
+        raise click.UsageError(f"{host} is not this machine alone: give --token-file, or --user-header and --trust")
+    door = _door(port, root_path, token_file, user_header, trust, user_rights)
+    apps = _apps(session, db)
+    from liteq_dashboard import Viewer
+    from liteq_dashboard.standalone import serve, standalone_app
+
+    server = standalone_app(apps, door, read_only=read_only)
+    with _listen(host, port) as listening:
+        at = f"http://{_authority(host, listening.getsockname()[1])}{door.root}/"
+        # The first line: a program that has started this reads the address off it.
+        say(f"{at}enter/{door.key(Viewer('this machine', 'admin'))}" if is_local else at)
+        serve(server, listening)
+    for app in apps.values():
+        app.close()
+    return Exit.OK
+
+
+def packages_are_there() -> None:
+    """Raise ImproperlyConfigured where one of those is missing that the server needs."""
+    from liteq_dashboard.hosts import check_packages
+
+    check_packages("jinja2", "starlette", "uvicorn")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises ImproperlyConfigured where the port is taken, or the address is none."""
+    try:
+        kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host.strip("[]"), port), family=kind)
+    except OSError as exc:
+        raise ImproperlyConfigured(
+            f"{_authority(host, port)} cannot be listened at: {exc.strerror or exc}; use another --port or --host"
+        ) from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
+def _door(
+    port: int, root_path: str, token_file: Path | None, user_header: str | None, trust: Sequence[str], user_rights: str
+) -> Door:  # fmt: skip
+    from liteq_dashboard.door import Door, Proxy
+    from liteq_dashboard.tokens import Tokens
+
+    rights = [right.strip() for right in user_rights.split(",") if right.strip()]
+    root = f"/{root_path.strip('/')}" if root_path.strip("/") else ""
+    return Door(
+        clock=SystemClock(),
+        tokens=Tokens.read(token_file) if token_file is not None else Tokens(),
+        proxy=Proxy.of(user_header, trust, rights) if user_header else None,
+        root=root,
+        cookie=f"liteq_session_{port}",  # cookies of one host are common to all its ports
+    )
+
+
+def _apps(session: Session, patterns: Sequence[str]) -> dict[str, LiteQ]:
+    """The apps by the names of their files; the session's own where no files are named."""
+    if not patterns:
+        session.storage.reader.next_due_ms()  # a file that cannot be read is told now
+        session.tell_hidden(())
+        return {"": session.app}
+    from liteq.app import LiteQ
+
+    found: dict[str, LiteQ] = {}
+    for pattern in patterns:
+        for path in sorted(Path(name) for name in glob.glob(pattern)):  # noqa: PTH207 - Path.glob takes no absolute pattern
+            if path.stem in found:
+                raise ImproperlyConfigured(f"two files are called {path.stem}: they would have the same path")
+            found[path.stem] = LiteQ(path.stem, broker=f"sqlite:///{path.absolute()}")
+    if not found:
+        raise StorageUnavailable(f"there is no file {' '.join(patterns)}")
+    return found

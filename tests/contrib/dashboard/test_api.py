@@ -1,0 +1,159 @@
+"""The API: exports, payloads, parameters that are wrong, and its description."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import orjson
+import pytest
+
+from liteq import LiteQ
+from liteq.testing import drain
+from liteq_dashboard.openapi import SCHEMAS, description
+from liteq_dashboard.routes import routes
+
+FORMULAS = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", '=HYPERLINK("http://evil.example")']
+
+
+@pytest.fixture
+def app(tmp_path):
+    with LiteQ("api", broker=f"sqlite:///{tmp_path / 'q.db'}", set_as_current=False) as made:
+
+        @made.task(name="fail", sensitive=["card"])
+        def fail(text: str, card: str = "") -> None:
+            raise ValueError(text)
+
+        made.storage.migrate()
+        yield made
+
+
+# -- exports -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_export_is_all_that_a_search_finds_whatever_a_page_shows(app, client):
+    ids = {app.send_task("fail", ("x",), countdown=60).id for _ in range(1_050)}
+    app.send_task("fail", ("x",))
+    found = client(app).get("api/v1/tasks?q=state:scheduled&format=ndjson&limit=1")
+    assert found.headers["content-disposition"] == 'attachment; filename="tasks.ndjson"'
+    assert {orjson.loads(line)["id"] for line in found.body.splitlines()} == ids
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_cell_of_an_export_is_a_formula(app, client, text):
+    app.send_task("fail", (text,), queue=text)
+    rows = list(csv.reader(io.StringIO(client(app).get("api/v1/tasks?format=csv").text, newline="")))
+    assert rows[1][rows[0].index("queue")] == f"'{text}"
+
+
+def test_an_error_of_an_export_is_no_formula(app, client):
+    app.send_task("fail", ("=1+1",))
+    drain(app)
+    rows = list(csv.reader(io.StringIO(client(app).get("api/v1/tasks?format=csv").text)))
+    assert rows[1][rows[0].index("error_message")] == "'=1+1"
+
+
+def test_an_export_needs_its_right_and_a_search_that_can_be_read(app, client):
+    assert client(app, "viewer").get("api/v1/tasks?format=csv").status == 403
+    assert client(app, "viewer").get("api/v1/tasks?format=json").status == 200
+    wrong = client(app).get("api/v1/tasks?format=csv&q=sate:dead")
+    assert (wrong.status, "state" in wrong.json["detail"]) == (400, True)
+
+
+# -- the rest ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_payload_is_a_file_without_what_is_sensitive(app, client):
+    id_ = app.send_task("fail", ("x",), {"card": "4111"}).id
+    found = client(app).get(f"api/v1/tasks/{id_}/payload")
+    assert found.headers["content-disposition"].startswith("attachment")
+    assert (found.json["args"], found.json["kwargs"]) == (["x"], {"card": "***"})
+    assert client(app, "viewer").get(f"api/v1/tasks/{id_}/payload").status == 403
+    assert client(app).get("api/v1/tasks/nothing/payload").status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("tasks?limit=0", "from 1 to 1,000"),
+        ("tasks?limit=1001", "from 1 to 1,000"),
+        ("tasks?limit=x", "from 1 to 1,000"),
+        ("tasks?format=xml", "ndjson or csv"),
+        ("series?metric=done_s&range=2h", "1h, 6h"),
+        ("series?metric=nonsense", "nonsense"),
+        ("activity?after=x", "x"),
+    ],
+)
+def test_a_parameter_that_is_wrong_is_told(app, client, path, words):
+    found = client(app).get(f"api/v1/{path}")
+    assert found.status == 400
+    assert found.headers["content-type"] == "application/problem+json"
+    assert words in found.json["detail"]
+
+
+def test_health_is_503_with_too_few_workers_and_tells_no_names_of_queues_that_are_not_seen(app, client):
+    assert client(app).get("health").status == 200
+    assert client(app).get("health?workers=1").status == 503
+    assert "warnings" in client(app).get("health").json
+    assert "warnings" not in client(app, queues=["mail"]).get("health").json
+
+
+def test_metrics_are_for_viewers_of_all_queues(app, client):
+    pytest.importorskip("prometheus_client")
+    found = client(app).get("metrics")
+    assert (found.status, "# TYPE liteq_messages gauge" in found.text) == (200, True)
+    assert client(app, queues=["mail"]).get("metrics").status == 404
+
+
+# -- the description ---------------------------------------------------------------------------------------------------
+
+
+def test_the_description_is_openapi(app, client):
+    models = pytest.importorskip("fastapi.openapi.models")
+    found = client(app).get("api/v1/openapi.json").json
+    models.OpenAPI.model_validate(found)
+    assert found["servers"] == [{"url": "/ops/api/v1"}]
+
+
+def test_the_description_has_every_line_of_the_table_once():
+    found = description(routes(), "/ops")
+    lines = {(method, f"api/v1{path}") for path, item in found["paths"].items() for method in item}
+    assert lines == {(r.method.lower(), r.path) for r in routes() if r.path.startswith("api/v1/")}
+    ids = [one["operationId"] for item in found["paths"].values() for one in item.values()]
+    assert len(set(ids)) == len(ids)
+    assert all(one["summary"] for item in found["paths"].values() for one in item.values())
+
+
+def test_every_reference_of_the_description_leads_to_a_schema():
+    text = orjson.dumps(description(routes(), "")).decode()
+    named = set(text.split("#/components/schemas/")[1:])
+    assert {one.partition('"')[0] for one in named} <= set(SCHEMAS)
+
+
+@pytest.mark.parametrize(
+    ("path", "schema"),
+    [
+        ("overview", "Overview"),
+        ("tasks", "Tasks"),
+        ("tasks/{id}", "Task"),
+        ("tasks/{id}/why", "Why"),
+        ("failures", "Failures"),
+        ("queues", "Queues"),
+        ("queues/celery", "Queue"),
+        ("operations", "Operations"),
+        ("activity", "Activity"),
+        ("series?metric=done_s", "Series"),
+        ("workers", "Items"),
+        ("schedules", "Items"),
+        ("approvals", "Items"),
+    ],
+)
+def test_answers_are_as_described(app, client, path, schema):
+    id_ = app.send_task("fail", ("x",)).id
+    drain(app)
+    found = client(app).get("api/v1/" + path.replace("{id}", id_)).json
+    assert set(SCHEMAS[schema]["required"]) <= found.keys()
+    items = SCHEMAS[schema]["properties"].get("items", {}).get("items")
+    if items:
+        required = set(SCHEMAS[items["$ref"].rpartition("/")[2]]["required"])
+        assert all(required <= one.keys() for one in found["items"])

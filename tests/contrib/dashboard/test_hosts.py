@@ -1,0 +1,175 @@
+"""The dashboard in Flask and Starlette, each by its own routing. Django has a suite of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import re
+
+import pytest
+
+from liteq_dashboard import Viewer
+from liteq_dashboard.assets import asset_path
+from liteq_dashboard.routes import routes
+
+if importlib.util.find_spec("flask") is None or importlib.util.find_spec("httpx") is None:
+    pytest.skip("these need Flask, Starlette and httpx", allow_module_level=True)
+
+import httpx
+from flask import Flask
+from starlette.applications import Starlette
+
+import liteq_fastapi
+import liteq_flask
+from liteq import LiteQ
+from liteq.context import swap_apps
+
+SAME = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture(autouse=True)
+def _no_app_of_another_test():
+    before = swap_apps(None, None)
+    yield
+    swap_apps(*before)
+
+
+def who(request):
+    """As a host's session would tell: the name is in a cookie, and the role too."""
+    name = request.cookies.get("session", "")
+    return Viewer(*name.split(":")) if name else None
+
+
+async def who_async(request):
+    return who(request)
+
+
+class InStarlette:
+    """A host: `get` and `post` give status, headers, text."""
+
+    def __init__(self, tmp_path, access):
+        self.queue = LiteQ("hosts", broker=f"sqlite:///{tmp_path / 'q.db'}")
+        app = Starlette()
+        app.mount("/in/liteq", liteq_fastapi.dashboard(self.queue, access=access))
+        self.app = app
+
+    def ask(self, method, path, session="ann:admin", headers=None, **more):
+        headers = {**(headers or {}), **({"cookie": f"session={session}"} if session else {})}
+        found = asyncio.run(self._ask(method, path, headers, more))
+        return found.status_code, {name.lower(): value for name, value in found.headers.items()}, found.text
+
+    async def _ask(self, method, path, headers, more):
+        transport = httpx.ASGITransport(self.app, client=("127.0.0.1", 50000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, headers=headers, **more)
+
+
+class InFlask:
+    """The same under WSGI."""
+
+    def __init__(self, tmp_path, access):
+        flask = Flask("hosts", instance_path=str(tmp_path))
+        self.queue = liteq_flask.LiteQ(flask)
+        flask.register_blueprint(liteq_flask.dashboard(access=access), url_prefix="/in/liteq")
+        self.client = flask.test_client(use_cookies=False)
+
+    def ask(self, method, path, session="ann:admin", headers=None, **more):
+        headers = {**(headers or {}), **({"cookie": f"session={session}"} if session else {})}
+        found = self.client.open(path, method=method, headers=headers, **more)
+        return found.status_code, {name.lower(): value for name, value in found.headers.items()}, found.text
+
+
+@pytest.fixture(params=[InStarlette, InFlask])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(params=[who, who_async])
+def host(kind, tmp_path, request):
+    made = kind(tmp_path, request.param)
+    made.queue.storage.migrate()
+    yield made
+    made.queue.close()
+
+
+def test_the_hosts_own_login_decides(host):
+    assert host.ask("GET", "/in/liteq/live", session="")[0] == 401
+    assert host.ask("GET", "/in/liteq/live?stamp=x")[0] == 200
+    assert host.ask("GET", "/in/liteq/live?stamp=x", session="ann:approve")[0] == 403
+    assert host.ask("GET", "/in/liteq/nothing")[0] == 404
+
+
+def test_links_and_files_are_below_the_prefix(host):
+    _, _, page = host.ask("GET", "/in/liteq/nothing", headers={"accept": "text/html"})
+    assert 'href="/in/liteq/queues"' in page
+    path = asset_path("/in/liteq", "liteq.css")
+    assert f'href="{path}"' in page
+    status, headers, _ = host.ask("GET", path, session="")
+    assert (status, headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
+
+
+def test_every_path_of_the_table_is_a_route_of_the_host(host):
+    if isinstance(host, InFlask):
+        own = {rule.rule for rule in host.client.application.url_map.iter_rules()}
+    else:
+        (mount,) = host.app.routes
+        own = {"/in/liteq" + route.path for route in mount.routes}
+    named = {f"/in/liteq/{route.path}" for route in routes()}
+    assert {rule.replace("<", "{").replace(">", "}") for rule in own} >= named
+
+
+def test_an_act_of_another_site_is_refused(host):
+    posts = [route for route in routes() if route.method == "POST" and "{" not in route.path]
+    for route in posts:
+        assert host.ask("POST", f"/in/liteq/{route.path}", headers={"Origin": "https://evil.example"})[0] == 403
+        assert host.ask("POST", f"/in/liteq/{route.path}")[0] == 403
+    assert host.ask("DELETE", "/in/liteq/live", headers=SAME)[0] == 405
+
+
+def test_every_answer_has_the_headers(host):
+    for path, session in (("live?stamp=x", "ann:admin"), ("live", ""), ("nothing", "ann:admin")):
+        headers = host.ask("GET", f"/in/liteq/{path}", session=session)[1]
+        assert headers["content-security-policy"].startswith("default-src 'none'")
+        assert (headers["referrer-policy"], headers["x-content-type-options"]) == ("same-origin", "nosniff")
+
+
+def test_a_host_that_cannot_stream_says_whether_something_changed(host):
+    status, _, text = host.ask("GET", "/in/liteq/live?stamp=old")
+    assert status == 200
+    stamp = text.partition('":"')[2].rstrip('"}')
+    assert host.ask("GET", f"/in/liteq/live?stamp={stamp}")[0] == 204
+    host.queue.send_task("one")
+    assert host.ask("GET", f"/in/liteq/live?stamp={stamp}")[0] == 200
+
+
+def test_without_access_nobody_looks_from_elsewhere(kind, tmp_path):
+    host = kind(tmp_path, None)
+    host.queue.storage.migrate()
+    assert host.ask("GET", "/in/liteq/live?stamp=x", headers={"Host": "evil.example"})[0] == 401
+    host.queue.close()
+
+
+def test_a_flask_app_with_csrf_tokens_of_its_own_gets_them_in_every_form(tmp_path):
+    flask = Flask("hosts", instance_path=str(tmp_path))
+    queue = liteq_flask.LiteQ(flask)
+    flask.jinja_env.globals["csrf_token"] = lambda: 'tok"en'  # as Flask-WTF does
+    flask.register_blueprint(liteq_flask.dashboard(access=who), url_prefix="/ops")
+    from liteq_flask import board
+
+    with flask.test_request_context("/ops/"):
+        assert board._csrf() == '<input type="hidden" name="csrf_token" value="tok&#34;en">'
+    queue.close()
+
+
+def test_a_body_that_is_too_long_or_of_another_kind_is_not_read(tmp_path):
+    host = InStarlette(tmp_path, who)
+    host.queue.storage.migrate()
+    post = next(re.sub(r"\{\w+\}", "x", route.path) for route in routes() if route.method == "POST")
+    sent = [
+        (b"x" * (1024 * 1024 + 1), "application/x-www-form-urlencoded"),
+        (b"x", "multipart/form-data; boundary=x"),
+        (b"{", "application/json"),
+    ]
+    found = [host.ask("POST", f"/in/liteq/{post}", headers={**SAME, "content-type": t}, content=b)[0] for b, t in sent]
+    assert found == [413, 415, 400]
+    host.queue.close()
