@@ -1,0 +1,229 @@
+"""The schedules, one of them, and what can be done with it: run now, pause, resume, edit those that are the file's."""
+
+from __future__ import annotations
+
+from datetime import UTC, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from liteq import LiteQ
+from liteq.clock import from_ms
+from liteq.context.display import REDACTED, redacted
+from liteq.exceptions import LiteqError
+from liteq.monitor.schedules import schedule as document_of
+from liteq.monitor.schedules import schedules as documents_of
+from liteq.schedules import crontab
+from liteq.serialization import decode
+from liteq_dashboard.asking import Asked, Field, carry_out, confirm
+from liteq_dashboard.http import Reader, Request, Response, Route
+from liteq_dashboard.links import link
+from liteq_dashboard.render import html, problem
+from liteq_dashboard.texts import TEXTS
+
+__all__ = ["ROUTES"]
+
+MOST = 100  # schedules that are paused or resumed at once
+ACTIONS = ("run", "pause", "resume", "edit")
+DONE = {"run": "sent", "pause": "paused", "resume": "resumed", "edit": "changed"}
+TEXT = {
+    "run": "It is sent at once, paused or not. When it is due next stays as it is.",
+    "pause": "No run of it begins until it is resumed, also across restarts.",
+    "resume": "It runs again from its next time on; missed runs are not made up.",
+    "edit": "Seconds between two runs, or the five fields of a crontab. Values are JSON.",
+}
+
+
+def schedules(request: Request, reader: Reader) -> Response:
+    """All of them: next, last, how late, how the last runs ended."""
+    found = documents_of(reader.app, reader.sight)
+    return html(request, "schedules.html", part=request.get("part") or None, found=found)
+
+
+def schedule(request: Request, reader: Reader) -> Response:
+    """One of them, with its next times in its own zone."""
+    found = document_of(reader.app, request.path_args["name"], reader.sight)
+    if found is None:
+        return _none(request.path_args["name"])
+    zone = _zone(found["timezone"])
+    times = [(ms, from_ms(ms).astimezone(zone).strftime("%a %d %b %Y %H:%M:%S %Z")) for ms in found["times"]]
+    return html(request, "schedule.html", part=request.get("part") or None, it=found, zone_times=times)
+
+
+def _zone(name: str | None) -> tzinfo:
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (ValueError, OSError, LookupError):
+        return UTC
+
+
+# -- what can be done --------------------------------------------------------------------------------------------------
+
+
+def ask(request: Request, reader: Reader) -> Response:
+    """The page that asks before a schedule is changed or sent."""
+    name, action = request.path_args["name"], request.path_args["action"]
+    found = document_of(reader.app, name, reader.sight)
+    if found is None or action not in ACTIONS:
+        return _none(name)
+    if action == "edit" and found["owner"]:
+        return problem(409, f"{name} stands in the beat_schedule of {found['owner']}: change it there")
+    fields = _fields(reader.app, name, found) if action == "edit" else ()
+    command = [] if action == "edit" else ["schedules", action, name]
+    button = str(TEXTS["save"]) if action == "edit" else _label(action)
+    asked = Asked(f"{_label(action)}: {name}", TEXT[action], button, command, fields)
+    return confirm(request, asked, link(request.base, "schedules", name))
+
+
+def do(request: Request, reader: Reader) -> Response:
+    """Do it, and go back to the schedule."""
+    name, action = request.path_args["name"], request.path_args["action"]
+    found = document_of(reader.app, name, reader.sight)
+    if found is None or action not in ACTIONS:
+        return _none(name)
+    if action == "edit" and found["owner"]:
+        return problem(409, f"{name} stands in the beat_schedule of {found['owner']}: change it there")
+    return carry_out(
+        request, reader, lambda: _do(reader.app, name, action, request), action=f"schedule {action}", target=name,
+        back=link(request.base, "schedules", name), said=f"{name} was {DONE[action]}.", queue=found["queue"],
+    )  # fmt: skip
+
+
+def ask_all(request: Request, reader: Reader) -> Response:
+    """The page that asks before several are paused or resumed."""
+    action, names = request.get("action"), _seen(reader, request.query.get("name", []))
+    if action not in {"pause", "resume"} or not names:
+        return problem(400, "tick the schedules first, then pause or resume them")
+    kept = [("action", action), *(("name", name) for name in names)]
+    text = f"{TEXT[action]} {len(names)}: {', '.join(names)}."
+    asked = Asked(f"{_label(action)}: {len(names)}", text, _label(action), ["schedules", action, *names])
+    return confirm(request, asked, link(request.base, "schedules"), kept)
+
+
+def do_all(request: Request, reader: Reader) -> Response:
+    """Pause or resume several."""
+    action, names = request.posted("action"), _seen(reader, request.form.get("name", []))
+    if action not in {"pause", "resume"} or not names:
+        return problem(400, "tick the schedules first, then pause or resume them")
+    verb = getattr(reader.app.schedules, action)
+
+    def each() -> None:
+        for name in names:
+            verb(name)
+
+    return carry_out(
+        request, reader, each, action=f"schedule {action}", target=", ".join(names)[:500],
+        back=link(request.base, "schedules"), said=f"{len(names)} schedules were {DONE[action]}.",
+    )  # fmt: skip
+
+
+def _seen(reader: Reader, names: list[str]) -> list[str]:
+    return [name for name in names[:MOST] if document_of(reader.app, name, reader.sight) is not None]
+
+
+def _do(app: LiteQ, name: str, action: str, request: Request) -> None:
+    if action == "edit":
+        _edit(app, name, request)
+    elif action == "run":
+        try:
+            app.schedules.run_now(name)
+        except LiteqError as exc:
+            raise ValueError(str(exc)) from exc
+    elif action == "pause":
+        app.schedules.pause(name)
+    else:
+        app.schedules.resume(name)
+
+
+def _edit(app: LiteQ, name: str, request: Request) -> None:
+    """Put the entry anew with what the form says. Raises ValueError for what makes no schedule or no JSON."""
+    record = app.storage.schedules.find(name)
+    if record is None:
+        raise KeyError(f"there is no schedule {name!r}")
+    sent = decode(record.signature)
+    if sent.get("subtask_type"):
+        raise ValueError(f"{name} sends a canvas: change it where it was added")
+    args, kwargs = _edited(app, request, sent, "args"), _edited(app, request, sent, "kwargs")
+    try:
+        app.schedules.add(
+            name, _times(request.posted("times"), app), sent["task"], args, kwargs,
+            overlap=sent.get("overlap", "allow"), catch_up=sent.get("catch_up"), **(sent.get("options") or {}),
+        )  # fmt: skip
+    except LiteqError as exc:
+        raise ValueError(str(exc)) from exc
+
+
+def _edited(app: LiteQ, request: Request, sent: dict[str, Any], key: str) -> Any:
+    """The arguments of the form; those of before where the form shows them hidden, or does not have them at all."""
+    shown = dict(
+        zip(("args", "kwargs"), redacted(app, sent["task"], sent["args"] or (), sent["kwargs"] or {}), strict=True)
+    )
+    text = request.posted(key)
+    if key not in request.form or text == orjson.dumps(shown[key]).decode():
+        return sent[key]
+    if f'"{REDACTED}"' in text:
+        raise ValueError(
+            f"a hidden value would be lost: write out what stands as {REDACTED}, or leave {key} as they were"
+        )
+    return _json(text, type(shown[key]))
+
+
+def _times(text: str, app: LiteQ) -> Any:
+    words = text.split()
+    if len(words) == 5:  # minute hour day-of-month month day-of-week, as in crontab(5)
+        minute, hour, day, month, weekday = words
+        return crontab(minute, hour, weekday, day, month, app=app)
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r:.60} is neither seconds nor the five fields of a crontab") from None
+
+
+def _json(text: str, kind: type) -> Any:
+    try:
+        found = orjson.loads(text or ("[]" if kind is list else "{}"))
+    except ValueError as exc:
+        raise ValueError(f"no JSON: {exc}") from None
+    if not isinstance(found, kind):
+        raise ValueError(f"write a JSON {'list' if kind is list else 'object'}, not {text!r:.60}")
+    return found
+
+
+def _fields(app: LiteQ, name: str, found: dict[str, Any]) -> tuple[Field, ...]:
+    record = app.storage.schedules.find(name)
+    document = orjson.loads(record.schedule) if record else {}
+    if document.get("kind") == "crontab":
+        keys = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+        times = " ".join(str(document[key]).replace(" ", "") for key in keys)
+    else:
+        times = f"{document.get('seconds', 60):g}"
+    values = (
+        ()
+        if "args" not in found
+        else (
+            Field("args", str(TEXTS["arguments"]), orjson.dumps(found.get("args") or []).decode(), "json"),
+            Field("kwargs", str(TEXTS["named_arguments"]), orjson.dumps(found.get("kwargs") or {}).decode(), "json"),
+        )
+    )
+    return (Field("times", str(TEXTS["times"]), times), *values)
+
+
+def _label(action: str) -> str:
+    labels = TEXTS["actions"]
+    assert not isinstance(labels, str)
+    return labels.get(action) or str(TEXTS[action])
+
+
+def _none(name: str) -> Response:
+    return problem(404, f"there is no schedule {name!r:.100}")
+
+
+ROUTES = (
+    Route("GET", "schedules", "view", schedules),
+    Route("GET", "schedules/~choice", "schedules", ask_all),
+    Route("POST", "schedules/~choice", "schedules", do_all),
+    Route("GET", "schedules/{name}", "view", schedule),
+    Route("GET", "schedules/{name}/{action}", "schedules", ask),
+    Route("POST", "schedules/{name}/{action}", "schedules", do),
+)
