@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -172,6 +173,24 @@ def report_command(path: Path, docs: bool, check: bool, plots: bool) -> None:
         for written in pages.write(results):
             click.echo(f"written: {written}")
         _draw(results, pages.IMAGES, "performance", ("svg",))
+
+
+@main.command()
+@click.option("--rows", default=1_000_000, show_default=True, type=click.IntRange(min=20_000), help="Rows of the file.")
+@click.option(
+    "--file", "file", type=click.Path(path_type=Path, dir_okay=False), help="Keep the file, and use it again."
+)
+def reads(rows: int, file: Path | None) -> None:
+    """The CPU time of each read of the pages, on a file of many rows. 10 million rows take 4 GB and some minutes."""
+    from benchmarks import reads as reading
+
+    with TemporaryDirectory() as folder:
+        path = file or Path(folder) / "reads.db"
+        app = reading.app_of(path.absolute())
+        if not path.exists():
+            reading.fill(app, rows, say=lambda text: click.echo(text, err=True))
+        click.echo(reading.table(rows, reading.measure(app)))
+        app.close()
 
 
 def _write(path: Path, results: Results, plots: bool) -> None:

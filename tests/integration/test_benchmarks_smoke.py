@@ -114,3 +114,10 @@ def test_a_report_of_nothing_says_how_to_get_results(tmp_path):
 def test_the_page_and_the_readme_say_what_the_published_results_say():
     done = benchmarks("report", "--check")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_reads_of_the_pages_are_measured_on_a_file_of_their_own():
+    done = benchmarks("reads", "--rows", "20000")
+    assert done.returncode == 0, done.stderr
+    named = [line.split("|")[1].strip() for line in done.stdout.splitlines()[2:]]
+    assert {"overview", "list dead", "one task", "search task:shop.rare"} <= set(named)
