@@ -19,6 +19,7 @@ import click
 
 from liteq.cli import main as liteq_command
 from liteq.cli.exits import MEANING as MEANING_OF_EXIT
+from liteq.metrics.names import CELERY, FLOWER, LITEQ, Metric, series
 from liteq.settings import NO_EFFECT, SETTINGS, WHY_NO_EFFECT, Setting
 from liteq.states import LEGAL, State, celery_state
 
@@ -48,6 +49,7 @@ def pages() -> dict[Path, str]:
         "states.md": states_page,
         "settings.md": settings_page,
         "cli.md": cli_page,
+        "metrics.md": metrics_page,
     }
     return {REFERENCE / name: make() for name, make in makers.items()}
 
@@ -282,6 +284,34 @@ def options_table(command: click.Command) -> str:
         if isinstance(option, click.Option) and not option.hidden
     ]
     return table(("option", "value", "meaning"), *rows) if rows else ""
+
+
+# -- metrics -----------------------------------------------------------------------------------------------------------
+
+
+def metrics_page() -> str:
+    """The metrics, by vocabulary."""
+    return "\n".join(
+        [
+            f"{NOTE}\n# Metrics\n",
+            "What `liteq metrics` tells: [Metrics for Prometheus](../howto/metrics.md). Times are seconds. The buckets",
+            "of a histogram end at 5 ms to 1 h; it has the series `_bucket` (label `le`), `_sum` and `_count`.\n",
+            metrics_table(LITEQ),
+            "## With `--names celery`\n",
+            metrics_table(CELERY),
+            "## With `--names flower`\n",
+            metrics_table(FLOWER).rstrip("\n") + "\n",
+        ]
+    )
+
+
+def metrics_table(metrics: tuple[Metric, ...]) -> str:
+    """Metrics under the names that a query finds them by."""
+    rows = [
+        (f"`{one.name if one.kind == 'histogram' else series(one)[0]}`", one.kind, ", ".join(one.labels), one.help)
+        for one in metrics
+    ]
+    return table(("name", "kind", "labels", ""), *rows)
 
 
 if __name__ == "__main__":
