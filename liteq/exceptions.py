@@ -4,11 +4,14 @@
     ├── StorageError                   the file or its engine; also called OperationalError
     │   ├── StorageBusy                the write lock was not to be had in time; names the holder
     │   ├── StorageFull                the disk, or the file's page limit, is full
+    │   ├── ReadTimeout                a read for a person or a monitor took longer than it may
     │   ├── StorageInUse               it is to be replaced, and is open in another process
     │   ├── StorageCorrupt             not a database, or a damaged one
     │   ├── StorageUnavailable         cannot be opened: path, permission, file system
     │   └── SchemaTooNew               written by a newer liteq
     ├── LeaseLost                      a write with a fencing token that is no longer current
+    ├── MessageNotFound                (also a LookupError) an operator asks something of what is not there
+    ├── NotEligible                    ... or of what is not in the state for it; names the state
     ├── BadMessage                     refused at enqueue
     │   ├── CanvasConflict             (also a ValueError)
     │   ├── PayloadTooLarge
@@ -91,14 +94,17 @@ __all__ = [
     "LeaseLost",
     "LiteqError",
     "MaxRetriesExceededError",
+    "MessageNotFound",
     "NoSuchApproval",
     "NonDeterminism",
     "NotConfigured",
+    "NotEligible",
     "NotRegistered",
     "NotSerializable",
     "OperationalError",
     "PayloadTooLarge",
     "QueueNotFound",
+    "ReadTimeout",
     "Reject",
     "RemoteError",
     "Replaced",
@@ -192,6 +198,10 @@ class StorageFull(StorageError):
     """Raised when the disk or the file's page limit is full: free some space; nothing accepted is lost."""
 
 
+class ReadTimeout(StorageError):
+    """Raised when a read for a person or a monitor took longer than it may, and was stopped: ask for less."""
+
+
 class StorageCorrupt(StorageError):
     """Raised when the file is not a SQLite database, or a damaged one: restore a backup (`liteq backup`)."""
 
@@ -218,6 +228,32 @@ class LeaseLost(LiteqError):
     def __init__(self, message_id: str) -> None:
         super().__init__(f"the lease of {message_id} is over: another worker may run it; this outcome was not stored")
         self.message_id = message_id
+
+
+# -- what an operator asks for ---------------------------------------------------------------------------------------
+
+
+class MessageNotFound(LiteqError, LookupError):
+    """Raised for an id under which there is no message, or none that its reader may see."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(f"there is no message {message_id!r}: it never was in this queue, or its time is over")
+        self.message_id = message_id
+
+
+class NotEligible(LiteqError):
+    """Raised when an action is asked of a message that is not in a state for it; nothing was changed.
+
+    `state` is the state that it has. A web application answers 409.
+    """
+
+    def __init__(self, message_id: str, action: str, state: str, why: str) -> None:
+        tail = "" if state in why else f" (it is {state})"
+        super().__init__(f"{action} does nothing to {message_id}: {why}{tail}")
+        self.message_id = message_id
+        self.action = action
+        self.state = state
+        self.why = why
 
 
 # -- what a producer handed in ---------------------------------------------------------------------------------------

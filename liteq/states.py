@@ -58,15 +58,15 @@ class State(StrEnum):
 
 
 LEGAL: dict[State, frozenset[State]] = {
-    # promoted when due; revoked; a run that is paused
+    # promoted when due, or made due by an operator; revoked; a run that is paused
     State.SCHEDULED: frozenset({State.PENDING, State.CANCELLED, State.BLOCKED}),
     # unblocked (with a countdown: scheduled); replaced, it ends with its replacement; its upstream failed; revoked;
     # a stuck run that other code tries
     State.BLOCKED: frozenset(
         {State.PENDING, State.SCHEDULED, State.SUCCEEDED, State.UPSTREAM_FAILED, State.CANCELLED, State.LEASED}
     ),
-    # claimed; held back by a rate limit; revoked; the placeholder of a group that is still being sent, put off; a run
-    # that is paused, a child that waits for its slot
+    # claimed; held back by a rate limit; revoked; the placeholder of a group that is still being sent, put off; given
+    # another time by an operator; a run that is paused, a child that waits for its slot
     State.PENDING: frozenset({State.LEASED, State.HELD, State.CANCELLED, State.SCHEDULED, State.BLOCKED}),
     # a token has come; revoked; a run that is paused
     State.HELD: frozenset({State.PENDING, State.CANCELLED, State.BLOCKED}),

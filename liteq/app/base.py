@@ -85,7 +85,7 @@ class LiteQ(Hooks, Workflows, CeleryApp):
         self.task_cls: Any = task_cls or Task
         self.on_after_fork = Signal("on_after_fork")
         self._lock = threading.RLock()  # one for all parts: settings, registry and storage ask each other
-        self.integrations = Integrations(ClassHooks(self))
+        self.integrations = Integrations(ClassHooks(self), changed=self._settings_changed)
         self.sender = Sender(self)
         self.registrar = Registrar(self, tasks, autofinalize=autofinalize, lock=self._lock, modelled=modelled)
         given = {"broker_url": broker, "result_backend": backend, "include": tuple(include) if include else None}

@@ -25,8 +25,9 @@ __all__ = ["Command", "Group", "main"]
 # Each is the function of that name in the file of that name (with `_` for `-`), which is in compat/ for these:
 OF_CELERY = frozenset({"multi", "shell", "upgrade-check"})
 COMMANDS = (
-    "worker", "beat", "multi", "call", "result", "status", "inspect", "control", "events", "purge", "dead", "schedules",
-    "workflow", "memo", "shell", "doctor", "backup", "restore", "migrate", "demo", "report", "upgrade-check", "version",
+    "worker", "beat", "multi", "call", "result", "status", "why", "top", "inspect", "control", "events", "purge",
+    "queue", "dead", "act", "operations", "activity", "schedules", "workflow", "memo", "mark", "dashboard", "metrics",
+    "alert", "shell", "doctor", "backup", "restore", "migrate", "demo", "report", "upgrade-check", "version",
 )  # fmt: skip
 
 # What `celery` has and `liteq` does not, and what to do instead.
@@ -34,7 +35,7 @@ ELSEWHERE = {
     "amqp": "there is no AMQP here",
     "graph": "a worker's parts are not drawn; `liteq inspect stats` tells of them",
     "list": "there are no bindings here; queues: `liteq inspect queues`",
-    "flower": "`liteq status`, `liteq inspect` and `liteq events` tell what it shows",
+    "flower": "`liteq dashboard` shows what it does",
     "logtool": "`liteq worker --json` logs an object a line, with task and id, for jq and its like",
     "upgrade": "old names of settings are understood as they are",
 }
@@ -58,7 +59,7 @@ class Known(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         known = self.list_commands(ctx)
-        if args[0] not in known and not args[0].startswith("-"):
+        if args[0] not in known and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             error = unknown("command", args[0], known)
             error.ctx = ctx
             raise error
@@ -70,8 +71,15 @@ class Group(Known):
 
     command_class = Command
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.old_names: dict[str, str] = {}  # of commands that are called something else now: taken, not listed
+
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         return [*super().get_params(ctx), *HIDDEN_GLOBAL_OPTIONS]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return super().get_command(ctx, self.old_names.get(name, name))
 
 
 class LiteqGroup(Known):

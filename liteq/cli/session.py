@@ -16,6 +16,7 @@ from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
 
 if TYPE_CHECKING:
     from liteq.app import LiteQ
+    from liteq.storage.audit import Actor
     from liteq.storage.storage import Storage
 
 __all__ = ["GLOBAL_OPTIONS", "HIDDEN_GLOBAL_OPTIONS", "Session", "pass_session"]
@@ -71,6 +72,19 @@ class Session:
         if missing := describe_url(self.app.broker_url).missing:
             raise StorageUnavailable(missing)
         return self.app.storage
+
+    def actor(self, reason: str = "") -> Actor:
+        """The user of this command, for the audit."""
+        import getpass
+        import socket
+
+        from liteq.storage.audit import Actor
+
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # no entry for this number, as in a container
+            user = str(os.getuid())
+        return Actor(f"{user}@{socket.gethostname()}", "cli", reason)
 
     def import_commands(self) -> None:
         """Import the app's tasks: commands of remote control that it has itself are in its modules."""

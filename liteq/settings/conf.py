@@ -19,7 +19,7 @@ logger = logging.getLogger("liteq.settings")
 
 KNOWN = frozenset(SETTINGS) | NO_EFFECT
 _FROM_OLD = new_name(frozenset(name for name, row in SETTINGS.items() if row.celery) | NO_EFFECT)
-_SECRET = ("password", "secret", "_key", "token")
+_SECRET = ("password", "secret", "_key", "token", "alert_to", "alert_smtp")  # ends of names; an address may hold one
 
 
 class Source(IntEnum):

@@ -27,10 +27,10 @@ __all__ = ["PREFIX", "RESERVED", "load"]
 
 PREFIX = "LITEQ_"
 
-# Variables that are no settings: read by the CLI before there is an app, by the alias package, by workers that compare
-# their code, by tests and benchmarks.
+# Variables that are no settings: read by the CLI before there is an app, by the alias package, by tests and
+# benchmarks.
 RESERVED = frozenset(
-    {"LITEQ_APP", "LITEQ_CELERY_SHIM", "LITEQ_CONFIG", "LITEQ_DEBUG", "LITEQ_LOG_LEVEL", "LITEQ_QUIET", "LITEQ_RELEASE"}
+    {"LITEQ_APP", "LITEQ_CELERY_SHIM", "LITEQ_CONFIG", "LITEQ_DEBUG", "LITEQ_LOG_LEVEL", "LITEQ_QUIET"}
 )
 RESERVED_PREFIXES = ("LITEQ_BENCH_", "LITEQ_TEST_")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import reprlib
 from datetime import timedelta
 from math import isfinite
+from string import Formatter
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
@@ -28,7 +29,8 @@ Names = list[Any] | tuple[Any, ...] | set[Any]  # of str; one string is split at
 class Setting:
     """One setting. `unit` is "s", "bytes", "KiB" or ""; a timedelta is taken wherever the unit is "s".
 
-    `celery` is its name in Celery, None where it is liteq's own. `choices`, `minimum` and `maximum` say what it takes.
+    `celery` is its name in Celery, None where it is liteq's own. `choices`, `minimum` and `maximum` say what it takes;
+    `fields` make it an address with these names in braces.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Setting:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[type, ...]:
@@ -89,6 +92,8 @@ class Setting:
     def _in_range(self, value: Any) -> bool:
         if self.choices and value is not None:
             return value in self.choices
+        if self.fields and isinstance(value, str):
+            return value.startswith(("https://", "http://")) and _braced(value) <= set(self.fields)
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             return True
         low, high = self.minimum, self.maximum
@@ -102,7 +107,9 @@ class Setting:
     @property
     def allowed(self) -> str:
         """Its allowed values, in words."""
-        if self.choices:
+        if self.fields:
+            words = f"http:// or https:// with {', '.join(f'{{{field}}}' for field in self.fields)}"
+        elif self.choices:
             words = " or ".join(repr(choice) for choice in self.choices)
         else:
             words = " or ".join(_WORDS.get(kind, kind.__name__) for kind in self.classes if kind is not NoneType)
@@ -116,6 +123,15 @@ class Setting:
 
 
 _WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}
+
+
+def _braced(template: str) -> set[str | None]:
+    """The names in braces of a template; None among them where it cannot be read."""
+    try:
+        found = {name for _, name, spec, how in Formatter().parse(template) if name is not None or spec or how}
+    except ValueError:
+        return {None}
+    return set[str | None](found)
 
 
 def _celery(name: str, kind: Any, default: Any, doc: str, **more: Any) -> Setting:
@@ -252,6 +268,21 @@ _ROWS = [
     Setting(
         "dead_expires", float | None, 30 * DAY, "Age at which dead letters go; None or 0: never.", unit="s", minimum=0
     ),
+    Setting(
+        "release",
+        str,
+        "",
+        "The release of the code, such as v1.4: shown with what has failed since. A worker that starts with a new one "
+        "leaves a mark in the charts. Stuck runs of workflows are tried by it again; without it, by any other code.",
+    ),
+    Setting(
+        "audit_expires",
+        float | None,
+        90 * DAY,
+        "Age at which the notes go of what people did, and marks; None or 0: never.",
+        unit="s",
+        minimum=0,
+    ),
     Setting("events_expires", float, 600.0, "Age at which events (`-E`) go.", unit="s", minimum=1),
     # -- liteq's own: workflows ------------------------------------------------------------------------------------
     Setting(
@@ -277,6 +308,34 @@ _ROWS = [
         "For development: the body is run anew after each step, so that what is not deterministic shows at once.",
     ),
     Setting("workflow_webhook", str | None, None, "A URL that gets the signals of workflows, as JSON."),
+    # -- liteq's own: alerts ---------------------------------------------------------------------------------------
+    Setting("alert_to", Names, (), "A worker tells these of alerts: URLs, `mailto:ADDRESS`, commands of the shell."),
+    Setting("alert_every", float, 60.0, "The time between two looks for alerts.", unit="s", minimum=0.1),
+    Setting("alert_head_wait", float, 300.0, "A queue whose head waits for longer is told of.", unit="s", minimum=1),
+    Setting(
+        "alert_failures", int, 20, "A task that failed so often of one exception in an hour is told of.", minimum=1
+    ),
+    Setting("alert_dead_letters", int, 20, "So many new dead letters in an hour are told of.", minimum=1),
+    Setting("alert_approval_wait", float, DAY, "An approval that is open for longer is told of.", unit="s", minimum=1),
+    Setting(
+        "alert_smtp", str, "smtp://localhost:25", "Mails go by this: `smtp://` or `smtps://`, NAME:PASSWORD@HOST:PORT."
+    ),
+    Setting("alert_from", str | None, None, "The sender of mails; None: `liteq@` and the host's name."),
+    # -- liteq's own: addresses of other tools ---------------------------------------------------------------------
+    Setting(
+        "trace_url_template",
+        str | None,
+        None,
+        "The address of a task's trace, for the dashboard: `https://jaeger.example.org/trace/{trace_id}`.",
+        fields=("trace_id", "task_id", "root_id", "task"),
+    ),
+    Setting(
+        "sentry_url_template",
+        str | None,
+        None,
+        "The address of a task's errors in Sentry: `https://example.sentry.io/issues/?query=liteq_task_id:{task_id}`.",
+        fields=("trace_id", "task_id", "root_id", "task"),
+    ),
     # -- liteq's own: mistakes -----------------------------------------------------------------------------------
     Setting(
         "unknown_options",

@@ -37,6 +37,53 @@ CONTROLS = {
 MODEL = "test_simulation.py::test_the_file_and_the_model_never_diverge"
 MUTANTS = [
     without(
+        "a bulk action goes on at its cursor", "liteq/storage/operations.py",
+        "SET cursor = :cursor, done", "SET cursor = coalesce(cursor, :cursor), done",
+        "test_operations.py::test_each_dead_letter_is_requeued_once_although_its_operation_is_killed",
+        "../conformance/test_operating.py::test_an_operation_stops_after_its_chunk_and_is_continued_at_its_cursor",
+    ),
+    without(
+        "a bulk action's owner of before acts no more", "liteq/storage/facades/operations.py",
+        "            stop = _operations.hold(tx, id_, owner)", "            stop = False",
+        "../conformance/test_operating.py::test_an_owner_that_was_taken_for_dead_acts_no_more",
+    ),
+    without(
+        "of two that continue a bulk action one does", "liteq/storage/operations.py",
+        "AND coalesce(owner, '') = coalesce(CAST(:was AS TEXT), '')\n   AND beat_ms = :beat_ms",
+        "AND coalesce(:was, :beat_ms, '') IS NOT NULL",
+        "../conformance/test_operating.py::test_of_two_that_continue_it_one_does",
+    ),
+    without(
+        "a message that has run since a bulk action began is not its", "liteq/storage/facades/operations.py",
+        "            if (target.token or 0) > chunk.fence:", "            if False:",
+        "../conformance/test_operating.py::test_a_message_that_failed_once_more_is_not_requeued_twice",
+        "../conformance/test_operating.py::test_a_retried_message_that_waits_once_more_is_not_made_due_twice",
+    ),
+    without(
+        "a chunk is in the audit", "liteq/storage/facades/operations.py",
+        "            for queue, n in queues.items():", "            for queue, n in ():",
+        "../conformance/test_operating.py::test_a_chunk_moves_the_cursor_counts_and_is_noted",
+        "../conformance/test_operating.py::test_a_chunk_whose_cursor_or_audit_is_not_written_has_done_nothing",
+    ),
+    without(
+        "an act is in the audit, in its own transaction", "liteq/storage/facades/operations.py",
+        "            _audit.write(tx, by, action, id_, target.queue, 1, now_ms=now_ms)\n",
+        "            pass\n",
+        "../conformance/test_operating.py::test_nothing_is_done_that_the_audit_does_not_know",
+    ),
+    without(
+        "an operator acts within the queues that it sees", "liteq/storage/acting.py",
+        "    if target is None or not is_among(target.queue, queues):", "    if target is None:",
+        "../conformance/test_operating.py::test_what_lies_outside_the_actors_queues_is_not_there",
+        "../conformance/test_operating.py::test_an_operation_acts_within_its_actors_queues_alone",
+    ),
+    without(
+        "a form that is sent twice acts once", "liteq/storage/facades/operations.py",
+        "            if version is not None and version != _acting.version(target):\n                if _was_last",
+        "            if False:\n                if _was_last",
+        "../conformance/test_operating.py::test_the_second_of_two_equal_requests_does_nothing",
+    ),
+    without(
         "fencing token: a late worker's write changes nothing", "liteq/storage/settle.py",
         "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND token = ?\"",
         "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
@@ -138,7 +185,7 @@ MUTANTS = [
         "../integration/test_canvases_end.py::test_what_is_added_to_a_chord_ends_whatever_its_key",
     ),
     without(
-        "a replacement has ids of its own", "liteq/storage/settle.py",
+        "a replacement has ids of its own", "liteq/storage/terms.py",
         "names = {own: new_id()} if", "names = {own: own} if",
         "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",
     ),
@@ -288,7 +335,7 @@ MUTANTS = [
     ),
     without(
         "a task that kills its process is a dead letter", "liteq/storage/settle.py",
-        "if lease.crashes + 1 < max_crashes and", "if lease.crashes + 1 < 1000 and",
+        "if lease.crashes + 1 < self.terms.max_crashes and", "if lease.crashes + 1 < 1000 and",
         "test_child_deaths.py::test_tasks_that_kill_their_process_are_dead_letters_and_others_go_on",
     ),
     without(
@@ -752,8 +799,24 @@ MUTANTS = [
     ),
     without(
         "names and ids that others sent are one line of the log", "liteq/cli/logs.py",
-        "    return printable(text) if ours and", "    return text if ours and",
+        "    return printable(without_secrets(text)) if ours and", "    return without_secrets(text) if ours and",
         "../unit/test_log.py::test_neither_form_of_the_log_shows_raw_what_others_sent",
+    ),
+    without(
+        "a line of the log quotes no sensitive argument", "liteq/cli/logs.py",
+        "    return printable(without_secrets(text)) if ours and", "    return printable(text) if ours and",
+        "../contrib/traces/test_logs.py::test_a_retry_and_a_failure_tell_their_error_and_no_secret",
+    ),
+    without(
+        "a traceback in the log quotes no sensitive argument", "liteq/cli/logs.py",
+        "            text = without_secrets(self.formatException(record.exc_info))",
+        "            text = self.formatException(record.exc_info)",
+        "../contrib/traces/test_logs.py::test_a_retry_and_a_failure_tell_their_error_and_no_secret",
+    ),
+    without(
+        "an observer that fails changes nothing of what it sees", "liteq/context/observing.py",
+        "        return None\n    stack.push(", "        raise\n    stack.push(",
+        "../contrib/traces/test_spans.py::test_an_observer_that_fails_changes_nothing",
     ),
     without(
         "a status route without a token is open to nobody", "liteq/monitor/documents.py",
@@ -838,7 +901,7 @@ MUTANTS = [
     ),
     without(
         "nobody waits at the gate without end", "liteq/storage/sqlite/gate.py",
-        "return self._wait(min(timeout_s, PATIENCE_S))", "return self._wait(timeout_s)",
+        "came = self._wait(min(timeout_s, PATIENCE_S))", "came = self._wait(timeout_s)",
         "test_threads.py::test_a_process_that_is_stopped_at_the_gate_holds_nobody_up",
     ),
     without(
@@ -928,7 +991,7 @@ MUTANTS = [
     ),
     without(
         "a log without its database is refused", "liteq/storage/sqlite/files.py",
-        'if _size(f"{path}-wal") > 0 and _size(path) <= 0:', "if False:",
+        'if size(f"{path}-wal") > 0 and size(path) <= 0:', "if False:",
         "test_foreign_files.py::test_a_log_without_its_database_is_refused",
     ),
     without(
@@ -975,7 +1038,8 @@ MUTANTS = [
     ),
     without(
         "the countdown of a retry ends by the clock of now", "liteq/storage/settle.py",
-        "due_ms = due_ms if delay_ms is None else min(due_ms, now_ms + delay_ms)", "pass",
+        "due_ms = retry.due_ms if retry.delay_ms is None else min(retry.due_ms, now_ms + retry.delay_ms)",
+        "due_ms = retry.due_ms",
         "test_clock_jumps.py::test_a_retry_waits_no_longer_than_its_countdown_if_the_clock_is_set_on_its_way",
     ),
     without(
@@ -1384,5 +1448,120 @@ MUTANTS = [
         'if step is not None and step.child is None and step.kind in ("event", "timer"):', "if step is None:",
         "../integration/test_workflow_waits.py::"
         "test_the_event_that_a_race_has_lost_interest_in_goes_to_the_next_wait",
+    ),
+    without(
+        "attempts go with their row, also after a requeue", "liteq/storage/sqlite/migrations/0007_monitoring.sql",
+        "OR OLD.reaps > 0 OR OLD.cause IS NOT NULL", "OR OLD.reaps > 0",
+        "../conformance/test_statistics.py::test_attempts_go_with_their_row_also_after_a_requeue",
+    ),
+    without(
+        "a task that is retried for ever keeps its newest attempts", "liteq/storage/attempts.py",
+        "    tx.executemany(FORGET, ", "    list(",
+        "../conformance/test_statistics.py::test_of_a_task_that_is_retried_for_ever_the_newest_attempts_stay",
+    ),
+    without(
+        "there is an end to the causes of a file", "liteq/storage/causes.py",
+        "if tx.execute(COUNT)[0][0] >= MOST:", "if False:",
+        "../conformance/test_statistics.py::test_beyond_the_last_place_causes_are_counted_as_one",
+    ),
+    without(
+        "there is an end to the names that are counted", "liteq/storage/stats.py",
+        "self._tx.execute(TASKS)[0][0] >= MOST_NAMES", "False",
+        "../conformance/test_statistics.py::test_beyond_the_last_place_names_are_counted_as_one",
+    ),
+    without(
+        "the sum of all never goes back", "liteq/storage/stats.py",
+        "        _add(tx, ALL, 0, key, tally)\n", "",
+        "../conformance/test_statistics.py::test_minutes_become_hours_and_hours_go_and_the_sum_of_all_stays",
+    ),
+    without(
+        "what has become an hour is counted once", "liteq/storage/stats.py",
+        "    tx.executemany(DELETE, [_place(MINUTE, row[0], row[1:5]) for row in rows])\n", "",
+        "../conformance/test_statistics.py::test_minutes_become_hours_and_hours_go_and_the_sum_of_all_stays",
+    ),
+    without(
+        "sums of a turn that was refused stay", "liteq/worker/chores/counting.py",
+        "        if wrote:\n", "        if True:\n",
+        "../unit/worker/test_counting.py::test_sums_are_due_once_a_second_and_stay_until_they_are_written",
+    ),
+    without(
+        "a lease that was lost is no success", "liteq/worker/chores/counting.py",
+        'told = ("lost", "") if lost else ', "told = ",
+        "../unit/worker/test_counting.py::test_lost_leases_are_counted_as_lost",
+    ),
+    without(
+        "an idle worker writes the rest of its sums", "liteq/worker/chores/counting.py",
+        "            self._storage.stats.add(sums)\n", "",
+        "../unit/worker/test_counting.py::test_an_idle_worker_writes_the_rest",
+    ),
+    without(
+        "a worker that ends writes the rest of its sums", "liteq/worker/loop.py",
+        "        self._attempt(lambda _now: self._counting.turn(), time.monotonic())\n", "",
+        "../integration/test_worker_statistics.py::test_a_worker_that_ends_writes_the_rest",
+    ),
+    without(
+        "a claim leaves out what is paused", "liteq/storage/pauses.py",
+        "WHERE p.queue = :queue AND (p.until_ms IS NULL", "WHERE p.queue = :queue AND 0 AND (p.until_ms IS NULL",
+        "../conformance/test_pauses.py::test_nothing_is_claimed_from_a_paused_queue",
+        "../conformance/test_pauses.py::test_a_claim_without_a_look_leaves_it_out_too",
+        "../integration/test_worker_statistics.py::test_a_pause_reaches_a_worker_that_waits",
+    ),
+    without(
+        "a claim within rates leaves out what is paused", "liteq/storage/rates.py",
+        "    promoted, due_ms = promote(tx, now_ms=now_ms)\n    queues = open_queues(tx, queues, now_ms=now_ms)\n",
+        "    promoted, due_ms = promote(tx, now_ms=now_ms)\n",
+        "../conformance/test_pauses.py::test_a_claim_within_rates_leaves_it_out_and_holds_nothing",
+    ),
+    without(
+        "a run of a paused queue is not tried again", "liteq/storage/runs/stuck.py",
+        "in open_queues(tx, queues, now_ms=now_ms):", "in queues:",
+        "../conformance/test_runs.py::test_a_run_of_a_paused_queue_is_neither_claimed_nor_tried_again",
+    ),
+    without(
+        "the end of a pause is looked for", "liteq/worker/chores/pauses.py",
+        "            self._look()\n", "            pass\n",
+        "../unit/worker/test_watches.py::test_the_end_of_a_pause_makes_the_loop_look",
+    ),
+    # -- reads for people
+    without(
+        "a read for people that takes too long is stopped", "liteq/storage/sqlite/transaction.py",
+        "session.stop_at(monotonic() + self._within_s)", "pass",
+        "../conformance/test_browse.py::test_a_read_that_takes_too_long_is_stopped_and_the_next_one_is_not",
+    ),
+    without(
+        "the next read on that connection has its own time", "liteq/storage/sqlite/transaction.py",
+        "                session.stop_at(None)", "                pass",
+        "../conformance/test_browse.py::test_a_deadline_is_of_one_read_alone",
+    ),
+    without(
+        "a million rows of one moment cost a page nothing", "liteq/storage/browse.py",
+        "if groups and groups[-1][1] is down and n < len(order) - 1:", "if groups and groups[-1][1] is down:",
+        "../conformance/test_plans.py::test_a_reading_statement_looks_at_no_more_than_it_may",
+    ),
+    without(
+        "a search compares arguments as they may be shown", "liteq/monitor/matching.py",
+        "call = shown(self._app, row)",
+        "call = type('C', (), dict(zip(('args', 'kwargs'), __import__('orjson').loads(row.payload))))",
+        "../unit/test_search.py::test_a_search_answers_nothing_that_a_page_hides",
+    ),
+    without(
+        "a search in errors answers no hidden argument that they quote", "liteq/monitor/matching.py",
+        "return _contains(self._masked_error(line), words)", "return True",
+        "../unit/test_search.py::test_a_search_answers_nothing_that_a_page_hides",
+    ),
+    without(
+        "the error of another task hides what that one hides", "liteq/monitor/failing.py",
+        "if failed.state != State.UPSTREAM_FAILED:", "if True:",
+        "../unit/test_why.py::test_a_list_masks_the_error_of_another_task",
+    ),
+    without(
+        "a search is bounded to what its viewer may see", "liteq/monitor/matching.py",
+        "and self._see.sees(queue)", "",
+        "../unit/test_search.py::test_other_queues_are_neither_listed_nor_found",
+    ),
+    without(
+        "a dead letter that fails again is not requeued twice", "liteq/cli/dead.py",
+        "until_ms=now_ms if search.until_ms is None else min(now_ms, search.until_ms)", "until_ms=search.until_ms",
+        "../unit/cli/test_cli_where.py::test_one_that_fails_again_meanwhile_is_left_where_it_is",
     ),
 ]  # fmt: skip

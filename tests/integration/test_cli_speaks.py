@@ -140,8 +140,9 @@ def test_the_log_is_json_from_its_first_line(start, app):
     (ready,) = [line for line in lines if str(line["message"]).endswith("ready.")]
     assert (ready["queues"], ready["concurrency"], ready["pool"]) == (["celery"], 1, "prefork")
     of_task = [line for line in lines if line.get("task_id") == id_]
-    assert [line["task"] for line in of_task] == ["shop.add"] * 2  # received, succeeded
-    assert isinstance(of_task[1]["runtime"], float)
+    assert [line["task"] for line in of_task] == ["shop.add"] * 3
+    assert [line["event"] for line in of_task] == ["task.received", "task.started", "task.succeeded"]
+    assert isinstance(of_task[2]["runtime"], float)
     assert {line["worker"] for line in of_task} == {ready["worker"]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -321,3 +322,17 @@ def test_a_revoked_message_is_told_to_who_listens(app, worker):
         assert eventually(lambda: heard) == [("add", "to-come", False, False)]
     finally:
         task_revoked.disconnect(listen)
+
+
+def test_a_worker_logs_from_another_level_on(app, worker):
+    root = logging.getLogger()
+    before = root.level
+    try:
+        (answer,) = app.control.broadcast("log_level", {"level": "error"}, reply=True, timeout=20)
+        assert answer == {"one@here": {"ok": "logs from ERROR on"}}
+        assert root.level == logging.ERROR
+        (refused,) = app.control.broadcast("log_level", {"level": "loud"}, reply=True, timeout=20)
+        assert "use DEBUG, INFO" in refused["one@here"]["error"]
+        assert root.level == logging.ERROR
+    finally:
+        root.setLevel(before)

@@ -114,7 +114,7 @@ def test_the_schema_has_the_tables_and_columns_of_a_file(postgresql: Any, tmp_pa
 
 def test_the_statements_are_found() -> None:
     assert len(STATEMENTS) > 100
-    assert {"claim.NEXT", "settle.ACK", "enqueue.INSERT", "browse.PAGES[None]"} <= STATEMENTS.keys()
+    assert {"claim.NEXT", "settle.ACK", "enqueue.INSERT", "browse.PAGES[('line', 'all', 0)]"} <= STATEMENTS.keys()
     assert {"steps.rows.CHECKPOINT", "runs.listing.LISTS[tag]"} <= STATEMENTS.keys()
 
 

@@ -27,9 +27,11 @@ TABLES = {
     "liteq/__init__.py": "HOME: the public names, each loaded when it is first used",
     "liteq/cli/group.py": "COMMANDS: each command is imported when it is run",
     "liteq/cli/demo.py": "the argument -A of processes that it starts",
+    "liteq/cli/demo_board.py": "the argument -A of processes that it starts",
     "liteq/storage/sqlite/migrate.py": "the package in which its own SQL files are",
     "contrib/liteq_celery/names.py": "MODULES: the names of Celery's modules, and their objects in liteq",
     "contrib/liteq_celery/finder.py": "which of its own modules a program may not import as Celery's",
+    "contrib/liteq_otel/attributes.py": "names of attributes: liteq.workflow.step",
     "contrib/liteq_django/__init__.py": "the package's public names, each loaded when it is first used",
     "contrib/liteq_django/apps.py": "the fixup by which an app is made Django's, and the ids of receivers",
     "contrib/liteq_django/fixup.py": "the base class of tasks, imported when the first task is made",
@@ -55,6 +57,7 @@ IMPORTERS = {
     "liteq/serialization/compression.py": "libraries of compressions, where they are installed",
     "contrib/liteq_celery/names.py": "MODULES",
     "contrib/liteq_celery/finder.py": "MODULES",
+    "contrib/liteq_dashboard/routes.py": "every file of its pages/",
     "contrib/liteq_django/__init__.py": "the package's public names",
 }
 

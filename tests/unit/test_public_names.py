@@ -43,8 +43,9 @@ PUBLIC = {
         CeleryCommandException CeleryError CeleryWarning ChordError DeterminismWarning
         DuplicateNodenameWarning DuplicateTaskNameWarning EncodeError EventTimeout FixupWarning Ignore
         ImproperlyConfigured IncompleteStream InvalidTaskError LeaseLost LiteqError MaxRetriesExceededError
+        MessageNotFound NotEligible
         NoSuchApproval NonDeterminism NotConfigured NotRegistered NotSerializable OperationalError
-        PayloadTooLarge QueueNotFound Reject RemoteError Replaced Retry RunCancelled RunConflict RunEnded
+        PayloadTooLarge QueueNotFound ReadTimeout Reject RemoteError Replaced Retry RunCancelled RunConflict RunEnded
         RunNotFound SchemaTooNew SecurityError SecurityWarning SoftTimeLimitExceeded StepTimeout StorageBusy
         StorageCorrupt StorageError StorageFull StorageInUse StorageUnavailable TaskError TaskPredicate
         TaskRevokedError Terminated TimeLimitExceeded TimeoutError WorkerLostError WorkerShutdown
@@ -83,14 +84,14 @@ PUBLIC = {
     """,
     "liteq.testing.worker": "start_worker",
     "liteq.utils.log": """
-        ColorFormatter TaskFormatter base_logger get_logger get_task_logger mlevel set_task_lookup task_logger
-        worker_logger
+        ColorFormatter TaskFields TaskFormatter add_fields add_task_fields base_logger drop_fields get_logger
+        get_task_logger mlevel set_task_details set_task_lookup task_fields task_logger without_secrets worker_logger
     """,
     "liteq.worker": "Worker",
     "liteq.worker.control": "COMMANDS CommandInfo META Panel control_command inspect_command",
     "liteq.worker.control.commands": """
-        add_consumer autoscale cancel_consumer disable_events election enable_events error heartbeat ok pool_grow
-        pool_restart pool_shrink rate_limit revoke revoke_by_stamped_headers shutdown terminate time_limit
+        add_consumer autoscale cancel_consumer disable_events election enable_events error heartbeat log_level ok
+        pool_grow pool_restart pool_shrink rate_limit revoke revoke_by_stamped_headers shutdown terminate time_limit
     """,
     "liteq.worker.control.inspect": """
         active active_queues clock conf hello memdump memsample objgraph ping query_task registered report reserved

@@ -217,6 +217,11 @@ def test_a_report_shows_what_was_set_and_hides_secrets(conf):
     assert "hunter2" not in repr(conf)
 
 
+def test_addresses_that_hold_secrets_are_not_shown(conf):
+    conf.update(alert_to=["https://chat.example/hooks/s3cret"], alert_smtp="smtp://liteq:s3cret@mail.example")
+    assert "s3cret" not in conf.humanize()
+
+
 # -- read_object -----------------------------------------------------------------------------------------------------
 
 

@@ -92,7 +92,6 @@ def test_variables_that_are_no_settings_are_left_alone(tmp_path):
         "LITEQ_CELERY_SHIM": "1",
         "LITEQ_TEST_X": "1",
         "LITEQX": "1",
-        "LITEQ_RELEASE": "7",
     }
     assert load(environ=environ, directory=tmp_path) == {}
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from liteq.states import State
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Channel", "SimpleQueue", "queue_declare_ok_t"]
+
+MOST = 1_000_000  # messages of a queue that are counted
 
 
 class queue_declare_ok_t(NamedTuple):  # noqa: N801 - the name of its kind in py-amqp
@@ -39,8 +40,11 @@ class Channel:
     queue_delete = queue_purge
 
     def size(self, queue: str) -> int:
-        """How many messages of `queue` could run now. One that is not due is not counted, as in a broker."""
-        return sum(one.n for one in self._storage.reader.counts() if one.queue == queue and one.state is State.PENDING)
+        """How many messages of `queue` could run now, counting no further than a million.
+
+        One that is not due is not counted, as in a broker.
+        """
+        return int(self._storage.reader.waiting([queue], limit=MOST))
 
     _size = size
 

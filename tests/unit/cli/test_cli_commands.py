@@ -112,7 +112,7 @@ def test_dead_letters_are_listed_shown_replayed_dropped(shop, call, work):
     assert (shown["args"], shown["kwargs"]) == ([1], {})
     assert "ValueError" in shown["traceback"]
 
-    assert shop("dead", "replay", one, "--json").json == {"replayed": [one], "refused": []}
+    assert shop("dead", "requeue", one, "--json").json == {"requeued": [one], "replayed": [one], "refused": []}
     assert shop("dead", "replay", one).code == 1
     work()
     assert shop("dead", "replay", "--task", "shop.broken", "--json").json["replayed"] == [two, one]

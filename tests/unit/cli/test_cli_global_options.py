@@ -75,7 +75,7 @@ def test_the_help_tells_the_exit_codes(liteq):
     [
         (("graph",), "a worker's parts are not drawn"),
         (("wrker",), "unknown command 'wrker'; nearest: 'worker'"),
-        (("dead", "shwo"), "unknown command 'shwo'; nearest: 'show'; commands: drop, list, replay, show"),
+        (("dead", "shwo"), "unknown command 'shwo'; nearest: 'show'; commands: drop, list, requeue, show"),
         (("status", "--quite"), "'--quiet'"),
         (("-A", "shop", "inspect", "actve"), "unknown subject 'actve'; nearest: 'active', 'active_queues'; subjects: "),
         (
