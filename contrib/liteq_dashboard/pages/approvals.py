@@ -37,11 +37,16 @@ def show(request: Request, reader: Reader) -> Response:
     return _shown(request, reader, 200)
 
 
+def _looked_up(request: Request, reader: Reader) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The approval of this address while it is open, and its decision once it was decided; both None: unknown."""
+    at = (reader.app, request.path_args["id"], request.path_args["title"], _sight(request, reader))
+    found = approval(*at)
+    return found, decision(*at) if found is None else None
+
+
 def _shown(request: Request, reader: Reader, status: int, wrong: str = "", field: str = "") -> Response:
     run_id, title = request.path_args["id"], request.path_args["title"]
-    see = _sight(request, reader)
-    found = approval(reader.app, run_id, title, see)
-    decided = decision(reader.app, run_id, title, see) if found is None else None
+    found, decided = _looked_up(request, reader)
     if found is None and decided is None:
         return problem(404, UNKNOWN)
     asked = fields(found["schema"]) if found is not None else []
@@ -56,10 +61,7 @@ def _shown(request: Request, reader: Reader, status: int, wrong: str = "", field
 
 def decide(request: Request, reader: Reader) -> Response:
     """Decide it in the viewer's name. The same decision again changes nothing; another is told who decided."""
-    run_id, title = request.path_args["id"], request.path_args["title"]
-    see = _sight(request, reader)
-    found = approval(reader.app, run_id, title, see)
-    decided = decision(reader.app, run_id, title, see) if found is None else None
+    found, decided = _looked_up(request, reader)
     if found is None and decided is None:
         return problem(404, UNKNOWN)
     ok = {"yes": True, "no": False}.get(request.posted("ok"))

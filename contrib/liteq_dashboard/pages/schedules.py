@@ -61,14 +61,22 @@ def _zone(name: str | None) -> tzinfo:
 # -- what can be done --------------------------------------------------------------------------------------------------
 
 
-def ask(request: Request, reader: Reader) -> Response:
-    """The page that asks before a schedule is changed or sent."""
-    name, action = request.path_args["name"], request.path_args["action"]
+def _eligible(reader: Reader, name: str, action: str) -> dict[str, Any] | Response:
+    """The schedule that `action` may be done to; else the answer that says why not."""
     found = document_of(reader.app, name, reader.sight)
     if found is None or action not in ACTIONS:
         return _none(name)
     if action == "edit" and found["owner"]:
         return problem(409, f"{name} stands in the beat_schedule of {found['owner']}: change it there")
+    return found
+
+
+def ask(request: Request, reader: Reader) -> Response:
+    """The page that asks before a schedule is changed or sent."""
+    name, action = request.path_args["name"], request.path_args["action"]
+    found = _eligible(reader, name, action)
+    if isinstance(found, Response):
+        return found
     fields = _fields(reader.app, name, found) if action == "edit" else ()
     command = [] if action == "edit" else ["schedules", action, name]
     button = str(TEXTS["save"]) if action == "edit" else _label(action)
@@ -79,11 +87,9 @@ def ask(request: Request, reader: Reader) -> Response:
 def do(request: Request, reader: Reader) -> Response:
     """Do it, and go back to the schedule."""
     name, action = request.path_args["name"], request.path_args["action"]
-    found = document_of(reader.app, name, reader.sight)
-    if found is None or action not in ACTIONS:
-        return _none(name)
-    if action == "edit" and found["owner"]:
-        return problem(409, f"{name} stands in the beat_schedule of {found['owner']}: change it there")
+    found = _eligible(reader, name, action)
+    if isinstance(found, Response):
+        return found
     return carry_out(
         request, reader, lambda: _do(reader.app, name, action, request), action=f"schedule {action}", target=name,
         back=link(request.base, "schedules", name), said=f"{name} was {DONE[action]}.", queue=found["queue"],
