@@ -46,12 +46,12 @@ def demo(session: Session, /, folder: Path, concurrency: int, durability: str, k
     """Run a queue with a worker on real files.
 
     Counts the lines and words of the files in FOLDER, by default liteq's own sources: a chord of one task a file, a
-    task that fails once and is retried, one that fails for good and is replayed as a dead letter, and a chain. Each
+    task that fails once and is retried, one that fails for good and is requeued as a dead letter, and a chain. Each
     result is compared with the same computed directly; exits with 1 where one differs.
 
     \b
     JSON: {"ok", "steps": [{"name", "ok", "detail"}], "files", "tasks", "seconds", "tasks_per_s", "retries",
-    "dead_letters", "replayed", "integrity", "path"}
+    "dead_letters", "requeued", "integrity", "path"}
     """
     files = _files(folder.resolve())
     if not files:
@@ -186,7 +186,7 @@ class Demo:
         )
         self._step("retry", 2, flaky.get(timeout=PATIENCE_S), "failed once, succeeded on its second attempt")
         self._step("chain", 40, chain.get(timeout=PATIENCE_S), "5, doubled three times")
-        self._replay(dead, after)
+        self._requeue(dead, after)
         retries = sum(
             record.retries for record in self.app.storage.reader.messages(State.SUCCEEDED, limit=MOST_FILES * 2)
         )
@@ -235,8 +235,8 @@ class Demo:
         """The chord's result, computed directly."""
         return self.tasks.report([self.tasks.count(path) for path in self._files])
 
-    def _replay(self, dead: Any, after: Any) -> None:
-        """The first of two linked tasks misses a file: a dead letter, until the file is there and it is replayed."""
+    def _requeue(self, dead: Any, after: Any) -> None:
+        """The first of two linked tasks misses a file: a dead letter, until the file is there and it is requeued."""
         storage = self.app.storage
         self._until(after.ready, "the task that fails for good")
         letters = storage.dead.matching()
@@ -244,11 +244,11 @@ class Demo:
         other = self._home / "other.txt"
         self._late.write_text(f"{other}\n", encoding="utf-8")
         other.write_text("found\n", encoding="utf-8")
-        replayed = storage.dead.requeue(letters)
+        requeued = storage.dead.requeue(letters)
         again = self.app.AsyncResult(after.id)
-        self._until(again.ready, "the replayed task")
-        self._step("replay", "found", again.get(timeout=PATIENCE_S, propagate=False), "it and its chain went on")
-        self._figures |= {"dead_letters": len(letters), "replayed": len(replayed)}
+        self._until(again.ready, "the requeued task")
+        self._step("requeue", "found", again.get(timeout=PATIENCE_S, propagate=False), "it and its chain went on")
+        self._figures |= {"dead_letters": len(letters), "requeued": len(requeued)}
 
     def _step(self, name: str, expected: object, found: object, detail: str) -> None:
         ok = expected == found
@@ -301,7 +301,7 @@ class Demo:
 def _show(figures: dict[str, Any], *, kept: bool) -> None:
     say(
         f"{figures['tasks']:,} tasks; the chord in {figures['seconds']:.2f} s, {figures['tasks_per_s']:,} tasks/s; "
-        f"{figures['retries']} retries; {figures['dead_letters']} dead letter, {figures['replayed']} replayed; "
+        f"{figures['retries']} retries; {figures['dead_letters']} dead letter, {figures['requeued']} requeued; "
         f"integrity {figures['integrity']}"
     )
     say(f"the queue: {figures['path']}" + ("" if kept else " (deleted; --keep keeps it)"))

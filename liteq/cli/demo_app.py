@@ -62,5 +62,5 @@ def double(number: int) -> int:
 
 @app.task
 def first_line(path: str) -> str:
-    """Needs a file that is not there at first: it becomes a dead letter, and succeeds when it is replayed."""
+    """Needs a file that is not there at first: it becomes a dead letter, and succeeds when it is requeued."""
     return Path(path).read_text(encoding="utf-8").splitlines()[0]

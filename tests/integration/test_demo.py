@@ -41,9 +41,9 @@ def test_it_does_its_work_and_says_so(folder):
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(done.stdout)
     assert figures["ok"]
-    assert [step["name"] for step in figures["steps"]] == ["chord", "retry", "chain", "dead letter", "replay", "file"]
+    assert [step["name"] for step in figures["steps"]] == ["chord", "retry", "chain", "dead letter", "requeue", "file"]
     assert (figures["files"], figures["tasks"], figures["integrity"]) == (4, 11, "ok")
-    assert (figures["retries"], figures["dead_letters"], figures["replayed"]) == (1, 1, 1)
+    assert (figures["retries"], figures["dead_letters"], figures["requeued"]) == (1, 1, 1)
     assert not Path(figures["path"]).parent.exists()
 
 
