@@ -222,7 +222,7 @@ def test_anything_at_all_is_either_refused_or_comes_back(value):
     except NotSerializable:
         return
     once = decode(data)
-    assert round_trip(once) == once
+    assert repr(round_trip(once)) == repr(once)  # NaN is not equal to itself
 
 
 # -- decode ----------------------------------------------------------------------------------------------------------
