@@ -24,12 +24,13 @@ VALUES (:queue, :now_ms, :until_ms, :actor, :reason)
 ON CONFLICT (queue) DO UPDATE
    SET paused_ms = excluded.paused_ms, until_ms = excluded.until_ms, actor = excluded.actor, reason = excluded.reason
 """
-RESUME = "DELETE FROM liteq_queues WHERE queue = ?"
+RESUME = "DELETE FROM liteq_queues WHERE queue = ? AND (until_ms IS NULL OR until_ms > ?)"
 PAUSED = """
 SELECT queue, paused_ms, until_ms, actor, reason FROM liteq_queues
  WHERE until_ms IS NULL OR until_ms > ? ORDER BY queue LIMIT 1000
 """
 IS_PAUSED = "SELECT 1 FROM liteq_queues WHERE queue = ? AND (until_ms IS NULL OR until_ms > ?)"
+KEPT_MS: Final = 60_000  # after its end, for workers that have to find out that it is over
 EXPIRED = "DELETE FROM liteq_queues WHERE until_ms <= ?"
 
 
@@ -54,9 +55,9 @@ def pause(
     tx.executemany(PAUSE, [params])
 
 
-def resume(tx: Transaction, queue: str) -> bool:
+def resume(tx: Transaction, queue: str, *, now_ms: int) -> bool:
     """Let the messages of a queue be claimed again; False where it was not paused."""
-    return tx.executemany(RESUME, [(queue,)]) == 1
+    return tx.executemany(RESUME, [(queue, now_ms)]) == 1
 
 
 def paused(tx: Transaction, *, now_ms: int) -> list[Pause]:
@@ -70,5 +71,5 @@ def open_queues(tx: Transaction, queues: Sequence[str], *, now_ms: int) -> list[
 
 
 def expire(tx: Transaction, *, now_ms: int) -> int:
-    """Forget pauses that are over; how many."""
-    return tx.executemany(EXPIRED, [(now_ms,)])
+    """Forget pauses that are over since `KEPT_MS`; how many."""
+    return tx.executemany(EXPIRED, [(now_ms - KEPT_MS,)])

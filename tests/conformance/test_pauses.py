@@ -81,8 +81,20 @@ def test_it_ends_by_itself(storage: Storage, send: Send, worker: FakeWorker, clo
     clock.advance(seconds=0.1)
     assert storage.queues.paused() == {}
     assert worker.claim_one().id == id_
-    storage.stats.tidy()
     assert not storage.queues.resume("celery")
+
+
+def test_one_that_is_over_is_remembered_for_a_minute(storage: Storage, clock: FakeClock) -> None:
+    before_ms = clock.now_ms()
+    storage.queues.pause("celery", before_ms / 1000 + 10)
+    clock.advance(seconds=10)
+    assert list(storage.queues.paused(since_ms=before_ms)) == ["celery"]
+    clock.advance(seconds=59.9)
+    storage.stats.tidy()
+    assert list(storage.queues.paused(since_ms=before_ms)) == ["celery"]
+    clock.advance(seconds=0.1)
+    storage.stats.tidy()
+    assert storage.queues.paused(since_ms=before_ms) == {}
 
 
 def test_it_is_told_who_has_done_it_and_why(storage: Storage, clock: FakeClock) -> None:

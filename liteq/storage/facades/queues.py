@@ -32,14 +32,18 @@ class Queues(Facade):
 
     def resume(self, queue: str, *, actor: str = "", reason: str = "", source: str = "api") -> bool:
         """Let the messages of `queue` be claimed again; False where it was not paused. The rest as of `pause`."""
+        now_ms = self._clock.now_ms()
         with self._driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
-            resumed = _pauses.resume(tx, queue)
+            resumed = _pauses.resume(tx, queue, now_ms=now_ms)
             if resumed:
-                by = Actor(actor, source, reason)
-                _audit.write(tx, by, "resume", queue, queue, 0, now_ms=self._clock.now_ms())
+                _audit.write(tx, Actor(actor, source, reason), "resume", queue, queue, 0, now_ms=now_ms)
         return resumed
 
-    def paused(self) -> dict[str, Pause]:
-        """The queues that are paused now, by name."""
+    def paused(self, *, since_ms: int | None = None) -> dict[str, Pause]:
+        """The queues that are paused now, by name; with `since_ms`, in ms since the epoch, those too that were so then.
+
+        A pause that ended by itself is remembered for a minute.
+        """
+        now_ms = self._clock.now_ms() if since_ms is None else since_ms
         with self._driver.read(alone=True) as tx:
-            return {pause.queue: pause for pause in _pauses.paused(tx, now_ms=self._clock.now_ms())}
+            return {pause.queue: pause for pause in _pauses.paused(tx, now_ms=now_ms)}

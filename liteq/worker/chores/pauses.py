@@ -25,16 +25,18 @@ class PauseWatch:
         self._look = look
         self._monotonic = monotonic
         self._paused = frozenset[str]()
+        self._looked_ms = storage.clock.now_ms()
         self.due_at = 0.0
 
     def rung(self) -> None: ...
 
     def turn(self) -> None:
-        """See what is paused; claim again where a queue is so no more."""
-        paused = self._storage.queues.paused()
+        """See what is paused; claim again where a queue is so no more, also after a pause between two looks."""
         now_ms = self._storage.clock.now_ms()
-        ends_s = [(pause.until_ms - now_ms) / 1000 for pause in paused.values() if pause.until_ms is not None]
+        found = self._storage.queues.paused(since_ms=min(self._looked_ms, now_ms)).values()
+        paused = {one.queue for one in found if one.until_ms is None or one.until_ms > now_ms}
+        ends_s = [(one.until_ms - now_ms) / 1000 for one in found if one.until_ms is not None and one.until_ms > now_ms]
         self.due_at = self._monotonic() + max(min([LOOK_S, *ends_s]), 0.0)
-        if not self._paused <= paused.keys():
+        if len(found) > len(paused) or not self._paused <= paused:
             self._look()
-        self._paused = frozenset(paused)
+        self._paused, self._looked_ms = frozenset(paused), now_ms

@@ -39,6 +39,20 @@ def test_the_end_of_a_pause_makes_the_loop_look(storage, clock):
     assert len(looks) == 1
 
 
+def test_a_pause_that_began_and_ended_between_two_looks_makes_the_loop_look(storage, clock):
+    looks = []
+    watch = PauseWatch(storage, lambda: looks.append(clock.now_ms()), monotonic=clock.monotonic)
+    watch.turn()
+    clock.advance(seconds=0.3)
+    storage.queues.pause("mail", clock.now_ms() / 1000 + 0.5)
+    clock.advance(seconds=0.7)
+    watch.turn()
+    assert looks == [clock.now_ms()]
+    clock.advance(seconds=1)
+    watch.turn()
+    assert len(looks) == 1
+
+
 def test_one_worker_has_the_work_of_a_minute(storage, clock):
     storage.audit.mark("long ago")
     clock.advance(seconds=3600)
