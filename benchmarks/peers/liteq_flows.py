@@ -66,8 +66,8 @@ def naps_late(samples: int) -> list[float]:
     late = []
     for _ in range(samples):
         before = slots.at(slots.n - 2)
+        begun = time.monotonic()  # before the start: the wait for the processor after it is none of the sleep
         asleep_for.start(0.3)
-        begun = time.monotonic()
         while slots.at(slots.n - 2) == before:
             time.sleep(0.0002)
         late.append(slots.at(slots.n - 2) - begun - 0.3)
