@@ -4,66 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
-from os import urandom
-from time import time_ns
 from typing import Any
 
+from liteq.utils.exclusion import Exclusion
+from liteq.utils.ids import new_id, new_ids
 from liteq.utils.records import NamedTuple, dataclass
 
 __all__ = [
-    "DEPTH_SHIFT",
-    "LATER",
-    "Ack",
-    "Batch",
-    "Cancel",
-    "ContinueAsNew",
-    "DeadLetter",
-    "Flag",
-    "Group",
-    "Hold",
-    "Lease",
-    "Message",
-    "Outcome",
-    "Park",
-    "Ran",
-    "Release",
-    "Replace",
-    "RetryAt",
-    "RunFacts",
-    "RunSpec",
-    "StepRow",
-    "Suspend",
-    "WorkerIdentity",
-    "depth_of",
-    "new_id",
-    "new_ids",
-]
+    "DEPTH_SHIFT", "LATER", "Ack", "Batch", "Cancel", "ContinueAsNew", "DeadLetter", "Exclusion", "Flag", "Group",
+    "Hold", "Lease", "Limited", "Message", "Outcome", "Park", "Ran", "Release", "Replace", "RetryAt", "RunFacts",
+    "RunSpec", "StepRow", "Suspend", "WorkerIdentity", "depth_of", "new_id", "new_ids",
+]  # fmt: skip
 
 DEFAULT_QUEUE = "celery"
 LATER = b""  # the input of a lease that its executor reads by itself; no document is empty
-VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # a hexadecimal digit with its first two bits 1 and 0
-VARIANTS = bytes(byte & 0x3F | 0x80 for byte in range(256))  # a byte with its first two bits 1 and 0
-HEAD = 19  # characters of an id that are its time; the rest is random
-
-
-def new_id() -> str:
-    """A new UUIDv7 (RFC 9562, section 5.7; method 3 of 6.2: the first 12 random bits are the fraction of the ms).
-
-    Ids are made by clients, so that an enqueue that raised may be repeated with the same id and makes one row.
-    """
-    ms, ns = divmod(time_ns(), 1_000_000)
-    head = (ms << 16 | 0x7000 | ns * 4096 // 1_000_000).to_bytes(8, "big").hex()
-    tail = urandom(8).hex("-", 6)
-    return f"{head[:8]}-{head[8:12]}-{head[12:]}-{VARIANT[tail[0]]}{tail[1:]}"
-
-
-def new_ids(n: int) -> list[str]:
-    """`n` new ids of one moment, in their order: in a fifth of the time of as many calls of `new_id`."""
-    head, noise = new_id()[:HEAD], bytearray(urandom(8 * n))
-    noise[::8] = noise[::8].translate(VARIANTS)
-    tails = bytes(noise)
-    # In order: an index that grows at its end alone stays smaller, and takes less time to write.
-    return sorted([head + tails[at : at + 8].hex("-", 6) for at in range(0, 8 * n, 8)])
 
 
 # This data is made once for every message and not changed afterwards. It is not `frozen` all the same: that makes
@@ -94,6 +48,12 @@ class Flag:
     ASKED = 1 << 41  # of RUN, leased: a cancel or a pause waits in liteq_runs.asked; nothing more is checkpointed
     HISTORY = 1 << 42  # of RUN: it was activated before, so there is history to read
     CHILD = 1 << 43  # a step row of a run waits for it: its end is copied there; no other end looks
+    # Of production (docs/adr/0025): what a plain task does not have.
+    PLACED = 1 << 44  # it has, or had, a place under a limit (liteq_slots): whatever ends its lease frees it
+    EMITS = 1 << 45  # it has emitted something (liteq_stream)
+    UNSTARTED = 1 << 46  # its unique key excludes others until it starts: the claim takes it away
+    ALONE = 1 << 47  # its worker vanished with it: it is executed in no batch with others, which it may take along
+    BATCH = 1 << 48  # leased: it stands for a batch (`Lease.run`), which a pool executes as one
 
 
 DEPTH_SHIFT = 16  # from this bit on, the column says in how many groups the row stands
@@ -126,7 +86,9 @@ class Message:
     executing side reads. `due_ms` None means now. `delay_ms`, a countdown, counts from the moment a blocked row is
     unblocked; of any other row it is how far `due_ms` was ahead at the call: it never is by more, whatever becomes of
     the clock. `awaits` is the id of a message or a group; such a row is blocked until that has finished.
-    `run` says more of one with Flag.RUN; None there means an untagged run of version "1".
+    `run` says more of one with Flag.RUN; None there means an untagged run of version "1". `keys` is a JSON array: the
+    fair key or null, then the keys of its limits, but for those of its task and its queue; None for no key.
+    `unique` says more of one with a `unique_key`; None there means that an unfinished message holds the key.
     """
 
     id: str
@@ -146,6 +108,8 @@ class Message:
     flags: int = 0
     delay_ms: int | None = None
     run: RunSpec | None = None
+    keys: str | None = None
+    unique: Exclusion | None = None
 
 
 @dataclass(slots=True)
@@ -183,7 +147,7 @@ class Lease(NamedTuple):
     """A message in a worker's hands. The order is that of claim's SELECT; `input` is filled in after it.
 
     `token` is the fencing token: monotonic over the file, never reused, carried by each later write. `run`: of one with
-    Flag.RUN the fields of its `RunFacts`, a plain tuple, as it goes over a pipe; else None.
+    Flag.RUN the fields of its `RunFacts`, with Flag.BATCH its members, as plain tuples for a pipe; else None.
     """
 
     seq: int
@@ -246,10 +210,10 @@ class StepRow(NamedTuple):
     `kind`: step call spawn map sleep event approval timer send start. `output` and `error` are JSON; it is open while
     `ended_ms` is None. Ended with neither: a sleep that is over, or a wait that timed out. `attempts`: those that
     failed or, of one that ended, all. `due_ms`: the end of a sleep or of a wait's patience, the next attempt of a step.
-    `waited`: while it waits for something by name, "event NAME", "approval TITLE" or "memo KEY". `child`: the message
-    whose end ends it. `ended`: the order in which a run's waits ended, from 1. `memo`: 1 where a memo answered it.
-    `marks`: the ids (JSON array) for which `patched` was true since the write before. `details`: JSON of an approval's
-    request. `started_ms`, `ended_ms`: times in ms since the epoch.
+    `waited`: while it waits for something by name, "event NAME", "approval TITLE", "memo KEY", "limit KEY".
+    `child`: the message whose end ends it. `ended`: the order in which a run's waits ended, from 1. `memo`: 1 where
+    a memo answered it. `marks`: the ids (JSON array) for which `patched` was true since the write before.
+    `details`: JSON of an approval's request. `started_ms`, `ended_ms`: times in ms since the epoch.
     """
 
     scope: str
@@ -291,6 +255,7 @@ class RetryAt:
 
     `delay_ms`: its countdown, which `due_ms` is of; None for a time that was named. The clock may be set on the way: it
     is due no later than so long after it was settled. `cause`: a Cause as a plain tuple, as it goes over a pipe.
+    `keys`: as of Message, "" for none.
     """
 
     due_ms: int
@@ -302,6 +267,7 @@ class RetryAt:
     expires_ms: int | None = None
     delay_ms: int | None = None
     cause: tuple[str, ...] | None = None
+    keys: str | None = None
 
 
 @dataclass(slots=True)
@@ -380,7 +346,20 @@ class Park:
     progressed: bool = False
 
 
-Outcome = Ack | RetryAt | DeadLetter | Release | Cancel | Replace | Suspend | ContinueAsNew | Park
+@dataclass(slots=True)
+class Limited:
+    """It met a limit outside: its key is paused for `pause_ms` milliseconds, for all workers, and it is held.
+
+    `key`: None for the first of its own; without one it alone is put off. No attempt is counted. `error`: JSON, what
+    was met.
+    """
+
+    pause_ms: int
+    key: str | None = None
+    error: bytes | None = None
+
+
+Outcome = Ack | RetryAt | DeadLetter | Release | Cancel | Replace | Suspend | ContinueAsNew | Park | Limited
 
 
 @dataclass(slots=True)

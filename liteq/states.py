@@ -49,7 +49,7 @@ class State(StrEnum):
     SCHEDULED = "scheduled"  # waits for its due time
     BLOCKED = "blocked"  # waits for the message or group that it awaits
     PENDING = "pending"  # may be claimed
-    HELD = "held"  # its task's rate limit has no token for it
+    HELD = "held"  # a limit has no token or no place for it, or it is not the turn of its key
     LEASED = "leased"  # a worker has it, under a fencing token, until a deadline
     SUCCEEDED = "succeeded"
     DEAD = "dead"  # failed for good: a dead letter, kept with its arguments, can be replayed
@@ -68,11 +68,13 @@ LEGAL: dict[State, frozenset[State]] = {
     # claimed; held back by a rate limit; revoked; the placeholder of a group that is still being sent, put off; given
     # another time by an operator; a run that is paused, a child that waits for its slot
     State.PENDING: frozenset({State.LEASED, State.HELD, State.CANCELLED, State.SCHEDULED, State.BLOCKED}),
-    # a token has come; revoked; a run that is paused
-    State.HELD: frozenset({State.PENDING, State.CANCELLED, State.BLOCKED}),
-    # released or reaped; retried; acknowledged; failed; revoked while it ran or expired; replaced; a run that waits
+    # a place is free: claimed; a token of its worker's own has come; revoked; a run that is paused; postponed by a call
+    # of its unique key
+    State.HELD: frozenset({State.LEASED, State.PENDING, State.CANCELLED, State.BLOCKED, State.SCHEDULED}),
+    # released or reaped; retried; acknowledged; failed; revoked while it ran or expired; replaced; a run that waits;
+    # it met a limit outside
     State.LEASED: frozenset(
-        {State.PENDING, State.SCHEDULED, State.SUCCEEDED, State.DEAD, State.CANCELLED, State.BLOCKED}
+        {State.PENDING, State.SCHEDULED, State.SUCCEEDED, State.DEAD, State.CANCELLED, State.BLOCKED, State.HELD}
     ),
     State.SUCCEEDED: frozenset(),
     # replayed

@@ -12,8 +12,9 @@ engine's driver puts its own clause in the place when it translates the placehol
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Final, Protocol
@@ -43,6 +44,8 @@ Params = Mapping[str, object] | Sequence[object]
 # Hints at the end of a SELECT, for engines with several writers.
 SKIP_LOCKED: Final = "/*+ skip locked */"  # lock these rows, without those that another transaction is changing
 LOCK: Final = "/*+ lock */"  # lock these rows, waiting for the transaction that has one of them
+# Another word of SQLite's: whether a name fits a pattern with * and ?. Others bring an operator of their own for it.
+GLOB: Final = "GLOB"
 
 
 class Durability(Enum):
@@ -87,6 +90,9 @@ class Transaction(Protocol):
         They are higher than all that were given out before, and in any case than `above`.
         """
 
+    def uptime(self) -> tuple[str, int]:
+        """The clock that never jumps: the boot that it counts from ("" where that is not known), and milliseconds."""
+
     def in_turn(self, name: str) -> None:
         """Make the numbers that this transaction takes in `name` from now on visible in their order.
 
@@ -116,6 +122,8 @@ class Driver(Upkeep, ABC):
     """
 
     url: str
+    monotonic: Callable[[], float] = staticmethod(time.monotonic)
+    """Seconds by the clock of `Transaction.uptime`; the storage puts its own here."""
 
     @abstractmethod
     def write(

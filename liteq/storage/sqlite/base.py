@@ -247,6 +247,7 @@ class SQLiteDriver(FileUpkeep):
             if session.generation >= 0:
                 session.close()
             session.open()
+            session.monotonic = self.monotonic
             if not session.reader:
                 session.ask_in_loop()
             session.generation = self._looked_at = generation

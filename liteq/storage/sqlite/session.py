@@ -14,6 +14,7 @@ from liteq.exceptions import StorageError
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.gate import open_gate
 from liteq.storage.sqlite.tokens import Tokens
+from liteq.utils.boot import clocks
 
 __all__ = ["APPLICATION_ID", "PAGE_SIZE", "WAL_LIMIT", "WATCHED", "Abandoned", "Session"]
 
@@ -49,6 +50,7 @@ class Session(ABC):
         self.generation = -1  # of the driver's view of the file; set when it is opened
         self.work = 0  # statements and rows that the driver has not counted yet
         self.gate = open_gate(path)
+        self.monotonic: Callable[[], float] = monotonic  # the driver's
         self._tokens = Tokens()
 
     def open(self) -> None:
@@ -83,6 +85,10 @@ class Session(ABC):
     def tokens(self, n: int, above: int = 0) -> int:
         """As `driver.Transaction.tokens`."""
         return self._tokens.take(self, n, above)
+
+    def uptime(self) -> tuple[str, int]:
+        """As `driver.Transaction.uptime`."""
+        return clocks(), int(self.monotonic() * 1000)
 
     def in_turn(self, name: str) -> None:  # noqa: B027 - a transaction's, and done
         """As `driver.Transaction.in_turn`: with one writer at a time, numbers become visible in their order."""
