@@ -98,6 +98,18 @@ def test_fencing_tokens_only_go_up(storage: Storage, send: Send, worker: FakeWor
     assert all(a < b for a, b in pairwise(tokens))
 
 
+@pytest.mark.parametrize("others", [[], [3], [0, 6], [2, 3, 5]], ids=str)
+def test_each_lease_has_the_token_of_its_row_also_where_others_stand_between(
+    storage: Storage, send: Send, worker: FakeWorker, others: list[int]
+) -> None:
+    ids = [send(priority=n % 2, queue="other" if n in others else "celery") for n in range(7)]
+    taken = worker.claim()
+    assert [one.id for one in taken] == [ids[n] for n in (1, 3, 5, 0, 2, 4, 6) if n not in others]
+    assert {state_of(storage, ids[n]) for n in others} <= {State.PENDING}
+    assert storage.settle([(one, Ack(b"1")) for one in taken]) == []
+    assert {state_of(storage, one.id) for one in taken} == {State.SUCCEEDED}
+
+
 def test_fencing_tokens_stay_exact_whatever_the_rows_numbers_are(
     storage: Storage, send: Send, worker: FakeWorker
 ) -> None:
