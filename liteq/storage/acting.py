@@ -63,7 +63,8 @@ UPDATE liteq_messages SET state = 'pending', delay_ms = NULL,
  WHERE seq = :seq AND state IN {sql_list(STATES["retry"])}
 """
 MOVE = f"""
-UPDATE liteq_messages SET queue = coalesce(CAST(:queue AS TEXT), queue),
+UPDATE liteq_messages SET state = CASE WHEN state = 'held' THEN 'pending' ELSE state END,
+       queue = coalesce(CAST(:queue AS TEXT), queue),
        priority = coalesce(CAST(:priority AS BIGINT), priority)
  WHERE seq = :seq AND state IN {sql_list(UNSTARTED)}
 """

@@ -46,6 +46,15 @@ STEPS = {
     "countdowns": COUNTDOWNS,
     "pending": waiting(State.PENDING),
     "held": waiting(State.HELD),
+    # As if nothing were known of when there is a token: each is looked at, and says so anew.
+    "wakes": """
+    UPDATE liteq_wakes SET at = :now_ms
+     WHERE (key, queue) IN (SELECT key, queue FROM liteq_wakes WHERE at > :now_ms LIMIT :limit)
+    """,
+    "paused keys": """
+    UPDATE liteq_keys SET paused_ms = :now_ms + paused_ms - since_ms, since_ms = :now_ms
+     WHERE key IN (SELECT key FROM liteq_keys WHERE paused_ms > :now_ms AND since_ms > :now_ms LIMIT :limit)
+    """,
     "finished": finished("finished_ms IS NOT NULL AND state <> 'dead'"),
     "dead": finished("state = 'dead'"),
     "groups": """

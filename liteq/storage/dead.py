@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liteq.states import UNFINISHED, sql_list
+from liteq.storage import unique
 from liteq.storage.driver import Transaction
 from liteq.storage.needed import TAKERS_OF_THE_DEAD, needed
 from liteq.storage.revive import revive
@@ -40,6 +41,7 @@ def requeue(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str]:
     requeued = []
     for id_ in ids:
         for (group_id,) in tx.execute(REQUEUE, {"id": id_, "now_ms": now_ms}):
+            unique.anew(tx, id_)
             revive(tx, id_, group_id, now_ms=now_ms)
             requeued.append(id_)
     return requeued

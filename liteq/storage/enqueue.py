@@ -9,15 +9,27 @@ from types import MappingProxyType
 from liteq.exceptions import CanvasConflict
 from liteq.message import Batch, Flag, Group, Message
 from liteq.states import State
-from liteq.storage import continuation, payloads
+from liteq.storage import continuation, payloads, unique
 from liteq.storage.driver import Bell, Driver, Row, Transaction
-from liteq.storage.follow import Waiter, as_alias, before, holder_of, link, of_errbacks, waits_for
+from liteq.storage.follow import UNDER_ITS_ID, Waiter, as_alias, before, link, of_errbacks, waits_for
+from liteq.storage.limits import lines
+from liteq.storage.limits.ledger import parsed
 from liteq.storage.payloads import BESIDE, INLINE_BYTES
 from liteq.storage.standing import is_plain, parts_of, standing
 from liteq.storage.steps.birth import add_runs
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Collided", "Placed", "enqueue", "enqueue_many", "enqueue_new", "enqueue_one", "place"]
+__all__ = [
+    "UNDER_ITS_ID",
+    "Collided",
+    "Placed",
+    "enqueue",
+    "enqueue_many",
+    "enqueue_new",
+    "enqueue_one",
+    "may_be_new",
+    "place",
+]
 
 # ON CONFLICT DO NOTHING without a target: the same id again (a caller that repeats an enqueue which raised) and a
 # unique key that is taken both leave the row that is there.
@@ -27,6 +39,8 @@ INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, 
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 """
+# Of messages with keys. What takes turns is not claimable by itself: it is held in its line from the start.
+INSERT_KEYED = INSERT.replace("position)", "position, keys, held_by)").replace("?, ?)\n", "?, ?, ?, ?)\n")
 # Under an id that its sender chose: a group may have it.
 INSERT_CHOSEN = INSERT.replace(
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -47,6 +61,7 @@ IS_GROUP = "SELECT 1 FROM liteq_groups WHERE id = ?"
 TRY, UNDO, KEEP = "SAVEPOINT canvas", "ROLLBACK TO canvas", "RELEASE canvas"
 
 PENDING, SCHEDULED, BLOCKED = State.PENDING.value, State.SCHEDULED.value, State.BLOCKED.value
+STATE = 4  # column of INSERT
 
 
 def message_row(m: Message, now_ms: int) -> Row:
@@ -67,6 +82,28 @@ def message_row(m: Message, now_ms: int) -> Row:
     )  # fmt: skip
 
 
+def keyed_row(m: Message, now_ms: int) -> Row:
+    """`m` as the parameters of INSERT_KEYED."""
+    row = message_row(m, now_ms)
+    fair = parsed(m.keys).fair if row[STATE] == PENDING else None
+    if fair is None:
+        return (*row, m.keys, None)
+    return (*row[:STATE], State.HELD.value, *row[STATE + 1 :], m.keys, lines.fair_line(m.queue, fair))
+
+
+def _insert(tx: Transaction, messages: Sequence[Message], now_ms: int) -> int:
+    """Write the rows of `messages`, in their order; how many were not there."""
+    if all(m.keys is None for m in messages):
+        return tx.executemany(INSERT, [message_row(m, now_ms) for m in messages])
+    rows = [keyed_row(m, now_ms) for m in messages]
+    fair = {(row[-1], m.queue, m.priority) for row, m in zip(rows, messages, strict=True) if row[-1] is not None}
+    for line in sorted(fair):
+        lines.enter(tx, *line, None)
+    if fair:
+        lines.matter(tx)
+    return tx.executemany(INSERT_KEYED, rows)
+
+
 def group_row(g: Group, now_ms: int) -> Row:
     return (g.id, g.size, g.size, g.group_id, g.position, g.root_id, now_ms, g.id)
 
@@ -85,6 +122,11 @@ class Collided(Exception):
     """Raised when something of a batch is there already: the transaction is to be rolled back, and `enqueue` called."""
 
 
+def may_be_new(batch: Batch) -> bool:
+    """Whether `batch` may be written without a look first at what stands for a part of it."""
+    return all(m.unique is None for m in batch.messages)
+
+
 def enqueue_new(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str] = ()) -> list[str]:
     """As `enqueue`, for what is most probably new: nothing is prepared for another case. Raises Collided then."""
     batch = _prepared(batch)
@@ -95,12 +137,14 @@ def enqueue_new(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection
     return [node.id for node in batch.nodes()]
 
 
-def enqueue(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str] = ()) -> list[str]:
+def enqueue(
+    tx: Transaction, batch: Batch, *, now_ms: int, again: Collection[str] = (), waiter: Waiter | None = None
+) -> list[str]:
     """Write `batch`; the ids that stand for its messages, then for its groups, in their order.
 
     Of what is there already see `place`.
     """
-    stands = place(tx, batch, now_ms=now_ms, again=again).stands
+    stands = place(tx, batch, now_ms=now_ms, again=again, waiter=waiter).stands
     return [stands.get(node.id, node.id) for node in batch.nodes()]
 
 
@@ -145,11 +189,13 @@ def _prepared(batch: Batch) -> Batch:
 def _write_whole(tx: Transaction, batch: Batch, now_ms: int, again: Collection[str]) -> bool:
     """Write `batch` if nothing of it is there; False where something is, and perhaps a part was written."""
     groups = batch.groups
+    if not may_be_new(batch):
+        return False
     if groups and tx.executemany(INSERT_GROUP, [group_row(g, now_ms) for g in groups]) != len(groups):
         return False
     if again and any(tx.execute(IS_GROUP, (m.id,)) for m in batch.messages if m.id in again):
         return False
-    if tx.executemany(INSERT, [message_row(m, now_ms) for m in batch.messages]) != len(batch.messages):
+    if _insert(tx, batch.messages, now_ms) != len(batch.messages):
         return False
     _write_beside(tx, batch.messages)
     return True
@@ -159,7 +205,7 @@ def _by_parts(tx: Transaction, batch: Batch, now_ms: int, again: Collection[str]
     not_written, stands = set[str](), dict[str, str]()
     for part in parts_of(batch):
         tx.executemany(ONLY_SHOWN, [(m.id,) for m in part.messages])
-        found = standing(tx, part, again=again)
+        found = _standing(tx, part, again, now_ms)
         if found is not None:
             not_written |= {node.id for node in part.nodes()}
             stands |= found
@@ -173,9 +219,19 @@ def _by_parts(tx: Transaction, batch: Batch, now_ms: int, again: Collection[str]
     return Placed(not_written, stands)
 
 
+def _standing(tx: Transaction, part: Batch, again: Collection[str], now_ms: int) -> dict[str, str] | None:
+    """As `standing`; what excludes others for a time does not step aside for one of them."""
+    first = part.messages[0] if part.messages else None
+    if first is not None and first.unique is not None and first.id in again and is_plain(part):
+        last = unique.last_of(tx, first, now_ms=now_ms)
+        if last is not None:
+            return {first.id: last}
+    return standing(tx, part, again=again)
+
+
 def _write_call(tx: Transaction, message: Message, now_ms: int) -> str | None:
-    """Write one call; where its unique key is held, nothing: the id of the holder then."""
-    holder = None if message.unique_key is None else holder_of(tx, message.unique_key)
+    """Write one call; where another stands for it, nothing: the id of that one then."""
+    holder, message = unique.stands_for(tx, message, now_ms=now_ms)
     if holder is None:
         _write_one(tx, message, now_ms)
     return holder
@@ -185,20 +241,28 @@ def _write_canvas(tx: Transaction, part: Batch, now_ms: int, waiter: Waiter | No
     """Write a canvas of which nothing is there, where unique keys may be held."""
     early = set[str]() if waiter is None else before(part, waiter.awaits)
     tx.executemany(INSERT_GROUP, [group_row(g, now_ms) for g in part.groups])
-    for m in part.messages:
-        holder = None if m.unique_key is None else holder_of(tx, m.unique_key)
+    followed = set[str]()
+    for message in part.messages:
+        holder, m = unique.stands_for(tx, message, now_ms=now_ms)
         if holder is None:
             _write_one(tx, m, now_ms)
         elif waiter is not None and m.id in early and waits_for(tx, holder, {waiter.id}):
             _write_one(tx, replace(m, unique_key=None), now_ms)
+        elif not tx.execute(IS_MESSAGE, (holder,)):  # it excludes others for a time, and has left the file
+            _write_one(tx, m, now_ms)
         else:
             link(tx, holder)
             _write_one(tx, as_alias(m, holder), now_ms)
+            if m.unique is not None:
+                followed.add(holder)
+    for holder in sorted(followed):  # it may have finished
+        continuation.catch_up(tx, holder, now_ms=now_ms)
 
 
 def _write_one(tx: Transaction, message: Message, now_ms: int) -> None:
-    tx.executemany(INSERT, [message_row(message, now_ms)])
+    _insert(tx, [message], now_ms)
     _write_beside(tx, [message])
+    unique.written(tx, [message], now_ms=now_ms)
 
 
 def _behind(tx: Transaction, awaited: str, now_ms: int) -> None:
@@ -221,18 +285,28 @@ def enqueue_one(driver: Driver, batch: Batch, *, now_ms: int, again: Collection[
     message = batch.messages[0]
     if message.awaits is not None or len(message.payload) > INLINE_BYTES or message.flags & Flag.RUN:
         return False
+    if message.unique is not None:
+        return False
+    if message.keys is not None:
+        return _keyed_one(driver, message, again, now_ms)
     row = message_row(message, now_ms)
     if again:
         return driver.change(INSERT_CHOSEN, (*row, message.id), bell=Bell.WORK) == 1
     return driver.change(INSERT, row, bell=Bell.WORK) == 1
 
 
+def _keyed_one(driver: Driver, message: Message, again: Collection[str], now_ms: int) -> bool:
+    row = keyed_row(message, now_ms)
+    if again or row[STATE] == State.HELD:  # with its line
+        return False
+    return driver.change(INSERT_KEYED, row, bell=Bell.WORK) == 1
+
+
 def enqueue_many(tx: Transaction, messages: Sequence[Message], *, now_ms: int) -> int:
     """Write any number of messages that await nothing outside themselves; the number of rows written."""
-    rows = [message_row(m, now_ms) for m in messages]
-    written = tx.executemany(INSERT, rows)
-    if written != len(rows) and tx.executemany(ONLY_SHOWN, [(m.id,) for m in messages]):
-        written += tx.executemany(INSERT, rows)
+    written = _insert(tx, messages, now_ms)
+    if written != len(messages) and tx.executemany(ONLY_SHOWN, [(m.id,) for m in messages]):
+        written += _insert(tx, messages, now_ms)
     _write_beside(tx, messages)
     return written
 

@@ -53,7 +53,6 @@ def rows_of(calls: Sequence[Calls], *, now_ms: int) -> list[tuple[str, list[Row]
     return [(sql, rows) for sql, rows in found if rows]
 
 
-def enqueue_calls(tx: Transaction, rows: Sequence[tuple[str, Sequence[Row]]]) -> None:
-    """Write what `rows_of` has made, of ids that were made now."""
-    for sql, params in rows:
-        tx.executemany(sql, params)
+def enqueue_calls(tx: Transaction, rows: Sequence[tuple[str, Sequence[Row]]]) -> int:
+    """Write what `rows_of` has made; the number of rows written, which are all where the ids were made now."""
+    return sum(tx.executemany(sql, params) for sql, params in rows)

@@ -19,7 +19,7 @@ from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.needed import OPEN
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Waiter", "as_alias", "before", "holder_of", "link", "of_errbacks", "take_keys", "waits_for"]
+__all__ = ["UNDER_ITS_ID", "Waiter", "as_alias", "before", "holder_of", "link", "of_errbacks", "take_keys", "waits_for"]
 
 KEY = "unique_key"  # in the document of a row with a late one
 HOLDER = f"SELECT id FROM liteq_messages WHERE unique_key = ? AND finished_ms IS NULL {LOCK}"
@@ -48,6 +48,10 @@ class Waiter(NamedTuple):
 
     id: str
     awaits: Collection[str]
+
+
+UNDER_ITS_ID = Waiter("", ())
+"""For callers that have told the ids already: where a unique key is held, a row under that id follows the holder."""
 
 
 def holder_of(tx: Transaction, key: str) -> str | None:

@@ -11,7 +11,8 @@ from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Row, Transaction
 from liteq.storage.payloads import PAYLOAD_COLUMN, RESULT_COLUMN
 from liteq.storage.results import whole
-from liteq.utils.records import NamedTuple, dataclass
+from liteq.storage.unique import shown
+from liteq.utils.records import NamedTuple, dataclass, fields_of
 
 __all__ = [
     "GroupRecord",
@@ -30,7 +31,8 @@ __all__ = [
 _COLUMNS = f"""
 SELECT m.id, m.task, m.queue, m.priority, m.state, {PAYLOAD_COLUMN}, m.options, m.due_ms, m.created_ms, m.expires_ms,
        m.retries, m.crashes, m.reaps, m.started_ms, m.finished_ms, m.progress, {RESULT_COLUMN}, m.error, m.root_id,
-       m.parent_id, m.awaits, m.group_id, m.position, m.flags, w.name, m.unique_key, m.token
+       m.parent_id, m.awaits, m.group_id, m.position, m.flags, w.name, m.unique_key, m.token, m.keys,
+       m.held_by
   FROM liteq_messages AS m LEFT JOIN liteq_workers AS w ON w.id = m.worker
 """
 FIND = _COLUMNS + " WHERE m.id = ?"
@@ -104,11 +106,16 @@ class Record:
     worker: str | None
     unique_key: str | None
     token: int | None
+    keys: str | None = None  # JSON: the fair key or null, then the keys of its limits
+    held_by: str | None = None  # the key that holds it back
 
     @property
     def has_ended(self) -> bool:
         """Whether it has finished: a state that is only shown for an id (Flag.SHOWN) has not."""
         return self.state in FINISHED and not self.flags & Flag.SHOWN
+
+
+UNIQUE_KEY = [*fields_of(Record)].index("unique_key") - 5  # among the columns behind the state
 
 
 class GroupRecord(NamedTuple):
@@ -145,6 +152,7 @@ def _state(value: str) -> State:
 
 def _record(row: Row) -> Record:
     id_, task, queue, priority, state, *rest = row
+    rest[UNIQUE_KEY] = shown(rest[UNIQUE_KEY])
     return Record(id_, task, queue, priority, _state(state), *rest)
 
 

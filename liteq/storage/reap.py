@@ -14,12 +14,13 @@ from liteq.exceptions import WorkerLostError
 from liteq.message import Flag
 from liteq.serialization import encode_error
 from liteq.serialization.causes import cause_of
-from liteq.storage import attempts, causes, stats
+from liteq.storage import attempts, causes, stats, unique
 from liteq.storage.attempts import Attempt
 from liteq.storage.causes import Failure
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 from liteq.storage.endings import end_run
+from liteq.storage.limits import places
 from liteq.storage.steps.suspend import note_crash
 from liteq.utils.records import NamedTuple
 
@@ -41,7 +42,10 @@ SELECT m.worker, w.heartbeat_ms, min(m.deadline_ms)
   FROM liteq_messages AS m LEFT JOIN liteq_workers AS w ON w.id = m.worker
  WHERE m.state = 'leased' AND m.deadline_ms <= :now_ms GROUP BY m.worker, w.heartbeat_ms
 """
-BACK = "UPDATE liteq_messages SET state = 'pending', reaps = reaps + 1 WHERE seq = ? AND state = 'leased' AND token = ?"
+BACK = f"""
+UPDATE liteq_messages SET state = 'pending', reaps = reaps + 1, flags = flags | {Flag.ALONE}
+ WHERE seq = ? AND state = 'leased' AND token = ?
+"""
 DEAD = """
 UPDATE liteq_messages SET state = 'dead', reaps = reaps + 1, error = ?, cause = ?, finished_ms = ?
  WHERE seq = ? AND state = 'leased' AND token = ?
@@ -109,6 +113,7 @@ def _cause(tx: Transaction, token: int, task: str, queue: str, id_: str, error: 
 
 def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, limit: Limit) -> int:
     ends, runs, over = [], [], []
+    places.free(tx, [(row[0], row[1]) for row in rows if row[3] & Flag.PLACED], now_ms=now_ms)
     sums: dict[stats.Key, stats.Tally] = {}
     for seq, token, id_, flags, before, group_id, task, queue in rows:
         over.append(Attempt(seq, "reaped", None, now_ms))
@@ -119,6 +124,8 @@ def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, limit: Limit) ->
         # most once, only what has begun is over.
         if reaps + 1 < limit.max_reaps and (run or not (flags & Flag.EARLY_ACK and flags & Flag.BEGUN)):
             tx.execute(BACK, (seq, token))
+            if flags & Flag.UNSTARTED:
+                unique.come_back(tx, seq, now_ms=now_ms)
             stats.count(sums, (task, queue, "reaped", ""))
             continue
         error = encode_error(WorkerLostError(f"the worker that held it vanished {reaps + 1} times"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from liteq.message import Flag
 from liteq.states import State, sql_list
+from liteq.storage import sends, unique
 from liteq.storage.driver import SKIP_LOCKED, Transaction
 from liteq.storage.needed import TAKERS_OF_THE_DEAD, needed
 
@@ -51,9 +52,12 @@ DELETE FROM liteq_messages WHERE seq IN (
 """
 
 
-def expire(tx: Transaction, *, before_ms: int | None, dead_before_ms: int | None, limit: int) -> int:
-    """Delete up to `limit` rows of each kind that finished before these times (None: keep for ever); how many."""
-    deleted = 0
+def expire(tx: Transaction, *, before_ms: int | None, dead_before_ms: int | None, now_ms: int, limit: int) -> int:
+    """Delete up to `limit` rows of each kind that finished before these times (None: keep for ever); how many.
+
+    Calls that exclude others for a time are forgotten when that is over, named sendings when they are old.
+    """
+    deleted = unique.expire(tx, now_ms=now_ms, limit=limit) + sends.expire(tx, now_ms=now_ms, limit=limit)
     if before_ms is not None:
         never = -1
         params = {

@@ -43,10 +43,11 @@ AROUND: Final = "SELECT group_id FROM liteq_groups WHERE id = ? AND group_id IS 
 # of one that never came to run still counts.
 COPY: Final = f"""
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, delay_ms, created_ms, flags,
-                            root_id, parent_id, awaits, group_id, position)
+                            root_id, parent_id, awaits, group_id, position, keys)
 SELECT :id, task, queue, priority, 'blocked', payload, options,
        CASE WHEN state = 'upstream_failed' AND due_ms > created_ms THEN due_ms ELSE :now_ms END, delay_ms, :now_ms,
-       flags & {~(Flag.HISTORY | Flag.ASKED)}, root_id, parent_id, :awaits, :group_id, position
+       flags & {~(Flag.HISTORY | Flag.ASKED | Flag.PLACED | Flag.EMITS)}, root_id, parent_id, :awaits, :group_id,
+       position, keys
   FROM liteq_messages WHERE seq = :seq
 """
 COPY_RUN: Final = """

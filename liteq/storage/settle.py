@@ -7,6 +7,7 @@ away, since another worker has, or will have, the message.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol, assert_never
 
 from liteq.exceptions import CanvasConflict, TaskRevokedError, WorkerLostError
@@ -17,6 +18,7 @@ from liteq.message import (
     DeadLetter,
     Flag,
     Lease,
+    Limited,
     Outcome,
     Park,
     Ran,
@@ -26,15 +28,15 @@ from liteq.message import (
     Suspend,
 )
 from liteq.serialization import encode_error
-from liteq.storage import attempts, payloads
+from liteq.storage import attempts, payloads, unique
 from liteq.storage.attempts import Attempt
-from liteq.storage.continuation import End, catch_up, propagate
+from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import LOCK, Bell, Driver, Params, Promise, Transaction
 from liteq.storage.endings import cancel_children, end_run
-from liteq.storage.enqueue import place
-from liteq.storage.follow import Waiter, link, waits_for
+from liteq.storage.limits import places
+from liteq.storage.limits.meeting import meet
 from liteq.storage.steps import suspend
-from liteq.storage.terms import Terms, note_causes, replacement_of
+from liteq.storage.terms import Terms, note_causes, replace_message, replacement_of
 from liteq.utils.records import NamedTuple
 
 __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "settle", "settle_one_by_one", "wakes"]
@@ -42,16 +44,19 @@ __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "settle"
 ANY = ~Flag.BEGUN  # all flags that a message keeps when it is to run again
 UNDER_LEASE = "WHERE seq = ? AND state = 'leased' AND token = ?"
 # What is to end must reach those that await it. They may have come while it ran: then its lease does not know.
-ENDS = f"{UNDER_LEASE} AND flags & {Flag.LINKED} <= ?"
+# A limit may have come as well: then it has a place. Flags are added alone, so the number of them only grows.
+KNOWN = Flag.LINKED | Flag.PLACED
+ENDS = f"{UNDER_LEASE} AND flags & {KNOWN} <= ?"
 ACK = f"""
 UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms = ?, started_ms = coalesce(?, started_ms) {ENDS}
 """
-ACK_AND_VANISH = f"DELETE FROM liteq_messages {ENDS}"
+# Nor does a task vanish that has emitted something, which somebody may still read.
+ACK_AND_VANISH = f"DELETE FROM liteq_messages {UNDER_LEASE} AND flags & {KNOWN | Flag.EMITS} <= ?"
 RETRY = f"""
 UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
        options = coalesce(?, options), queue = coalesce(?, queue), priority = coalesce(?, priority),
        expires_ms = coalesce(?, expires_ms), flags = flags & ?, delay_ms = ?, progress = NULL,
-       cause = coalesce(?, cause)
+       cause = coalesce(?, cause), keys = nullif(coalesce(?, keys), '')
  {UNDER_LEASE}
 """
 DEAD = f"""
@@ -73,20 +78,24 @@ UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coal
        cause = coalesce(?, cause)
  {UNDER_LEASE}
 """
-BECOME_ALIAS = f"UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ? {UNDER_LEASE}"
 FLAGS = f"SELECT flags FROM liteq_messages {UNDER_LEASE} {LOCK}"
 LINKED_OR_RUN = Flag.LINKED | Flag.RUN
+CONCERNS_OTHERS = LINKED_OR_RUN | Flag.PLACED
 ENDINGS = frozenset({Ack, DeadLetter, Cancel})
 # Once it has succeeded, although it has no result: it is asked for.
-STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS | Flag.RUN
+STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS | Flag.RUN | Flag.EMITS
 
 
 class Settled(NamedTuple):
-    """The effect of a batch: the leases that were `lost`, whether something `finished`, whether something `woke`."""
+    """The effect of a batch: the leases that were `lost`, whether something `finished`, whether something `woke`.
+
+    `freed`: the queues in which something waited for a place that is free now.
+    """
 
     lost: list[Lease]
     finished: bool
     woke: bool
+    freed: AbstractSet[str] = frozenset()
 
 
 NOTHING = Settled([], finished=False, woke=False)
@@ -109,12 +118,15 @@ class _Plan:
     """
 
     def __init__(self, terms: Terms, causes: Mapping[int, str]) -> None:
-        self.writes: dict[str, list[tuple[Lease, Params]]] = {}
+        self.writes: dict[str, list[Params]] = {}
         self.ends: list[End] = []
         self.follow_ups: list[tuple[Lease, Replace]] = []
         self.runs: list[tuple[Lease, Suspend | ContinueAsNew | Park | Release]] = []
+        self.limited: list[tuple[Lease, Limited]] = []
+        self.freed: AbstractSet[str] = frozenset()
         self.ended_runs: list[Lease] = []
         self.bodies: list[tuple[int, bytes]] = []
+        self.back: list[Lease] = []  # in their queues again, with unique keys that excluded others until they started
         self.attempts: list[Attempt] = []
         self.terms = terms
         self.causes = causes
@@ -122,12 +134,14 @@ class _Plan:
         self.woke = False
 
     def write(self, sql: str, lease: Lease, *params: object) -> None:
-        self.writes.setdefault(sql, []).append((lease, (*params, lease.seq, lease.token)))
+        """Write something else than an end: it is to run again."""
+        self.back += [lease] if lease.flags & Flag.UNSTARTED else []
+        self.writes.setdefault(sql, []).append((*params, lease.seq, lease.token))
 
     def write_end(self, sql: str, lease: Lease, *params: object, ran: Ran | None = None) -> None:
         """Write an end: `params`, and when the execution began."""
-        last = (self.terms.started_ms(lease, ran), lease.seq, lease.token, lease.flags & Flag.LINKED)
-        self.writes.setdefault(sql, []).append((lease, (*params, *last)))
+        last = (self.terms.started_ms(lease, ran), lease.seq, lease.token, lease.flags & KNOWN)
+        self.writes.setdefault(sql, []).append((*params, *last))
 
     def end(self, lease: Lease, *, ok: bool, error: bytes | None = None) -> None:
         self.finished = True
@@ -144,18 +158,13 @@ class _Plan:
             started_ms = None if ran is None else ran[0]
             self.attempts.append(Attempt(lease.seq, outcome, started_ms, self.terms.now_ms))
 
-    def add_plain(self, lease: Lease, sql: str, params: Params) -> None:
-        """Add an end by one statement (`_plain`)."""
-        self.writes.setdefault(sql, []).append((lease, params))
-        self.finished = True
-
     def add(self, lease: Lease, outcome: Outcome) -> None:
         """Translate one outcome; exhaustive, so that a new outcome fails the type check until it is settled here."""
         now_ms = self.terms.now_ms
         match outcome:
             case Ack(result, ran):
                 if result is None and not lease.flags & STAYS:
-                    self.writes.setdefault(ACK_AND_VANISH, []).append((lease, _vanishing(lease)))
+                    self.writes.setdefault(ACK_AND_VANISH, []).append((lease.seq, lease.token, lease.flags & KNOWN))
                 else:
                     self.write_end(ACK, lease, self._beside(result, payloads.result_ref(lease.seq)), now_ms, ran=ran)
                     self.attempt(lease, "succeeded", first=False, ran=ran)
@@ -172,21 +181,31 @@ class _Plan:
                 self.end(lease, ok=False, error=error or encode_error(TaskRevokedError("ignored")))
             case Suspend() | ContinueAsNew() | Park():
                 self.runs.append((lease, outcome))
-            case Release(crashed=True) if lease.flags & Flag.RUN:
-                self.runs.append((lease, outcome))
-            case Release(crashed, error) if crashed:
-                self.crashed(lease, error)
-            case Release(pause_ms=pause_ms, options=options) if pause_ms is not None:
-                self.write(HANDED_BACK, lease, now_ms + pause_ms, pause_ms, options)
-                self.woke = True
             case Release():
-                self.write(RELEASE if outcome.error is None else REJECTED, lease)
+                self.release(lease, outcome)
+            case Limited():
+                self.limited.append((lease, outcome))
+                self.back += [lease] if lease.flags & Flag.UNSTARTED else []
                 self.woke = True
             case Replace():
                 self.follow_ups.append((lease, replacement_of(outcome, lease.id)))
                 self.woke = True
             case _:
                 assert_never(outcome)
+
+    def release(self, lease: Lease, release: Release) -> None:
+        """It goes back: its process died, its worker cannot run it, or does not come to it."""
+        match release:
+            case Release(crashed=True) if lease.flags & Flag.RUN:
+                self.runs.append((lease, release))
+            case Release(crashed=True, error=error):
+                self.crashed(lease, error)
+            case Release(pause_ms=int(pause_ms), options=options):
+                self.write(HANDED_BACK, lease, self.terms.now_ms + pause_ms, pause_ms, options)
+                self.woke = True
+            case _:
+                self.write(RELEASE if release.error is None else REJECTED, lease)
+                self.woke = True
 
     def retry(self, lease: Lease, retry: RetryAt) -> None:
         """It runs again at its time, with what has been changed."""
@@ -199,7 +218,7 @@ class _Plan:
         arguments = self._beside(payload, payloads.payload_ref(lease.seq), was_beside=was_beside)
         changed = (arguments, retry.options, retry.queue, retry.priority, retry.expires_ms)
         wait_ms, cause = max(due_ms - now_ms, 0), self.causes.get(lease.token)
-        self.write(RETRY, lease, state, due_ms, retry.error, *changed, flags, wait_ms, cause)
+        self.write(RETRY, lease, state, due_ms, retry.error, *changed, flags, wait_ms, cause, retry.keys)
         self.attempt(lease, "retried")
         self.woke = True
 
@@ -228,7 +247,7 @@ def wakes(lease: Lease, outcome: Outcome) -> bool:
 
     What has come to await it meanwhile is not known here. It rings when it is settled.
     """
-    return lease.flags & LINKED_OR_RUN != 0 or type(outcome) not in ENDINGS
+    return lease.flags & CONCERNS_OTHERS != 0 or type(outcome) not in ENDINGS
 
 
 def acknowledge(driver: Driver, lease: Lease, outcome: Outcome, terms: Terms) -> bool:
@@ -244,16 +263,13 @@ def acknowledge(driver: Driver, lease: Lease, outcome: Outcome, terms: Terms) ->
     return driver.change(ACK_AND_VANISH, plain[1], Promise.PROGRESS, Bell.DONE) == 1
 
 
-def _vanishing(lease: Lease) -> Params:
-    return (lease.seq, lease.token, lease.flags & Flag.LINKED)
-
-
 def _plain(lease: Lease, outcome: Outcome, terms: Terms) -> tuple[str, Params] | None:
     """The one statement that settles an Ack of what nothing awaits, with a small result; None of any other outcome.
 
-    The end of a run is more than that: its children and its waits end with it; that of a message with attempts, too.
+    The end of a run is more than that: its children and its waits end with it; that of a message with attempts, or with
+    a place, too.
     """
-    if type(outcome) is not Ack or lease.flags & LINKED_OR_RUN:
+    if type(outcome) is not Ack or lease.flags & CONCERNS_OTHERS:
         return None
     result = outcome.result
     if result is None and not lease.flags & STAYS:
@@ -273,21 +289,25 @@ def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Ter
     pays for that check.
     """
     plan = _Plan(terms, {})
-    others = []
+    others, writes = [], plan.writes
     for lease, outcome in settled:
         plain = _plain(lease, outcome, terms)
         if plain is None:
             others.append((lease, outcome))
+        elif plain[0] in writes:
+            writes[plain[0]].append(plain[1])
         else:
-            plan.add_plain(lease, *plain)
+            writes[plain[0]] = [plain[1]]
+    plan.finished = bool(writes)
     if others:
         plan.causes = note_causes(tx, others, terms)
         for lease, outcome in others:
             plan.add(lease, outcome)
+        plan.freed = places.free_ended(tx, others, ENDINGS, now_ms=terms.now_ms)
     if plan.runs:
         _settle_runs(tx, plan)
-    for sql, writes in plan.writes.items():
-        if tx.executemany(sql, [params for _, params in writes]) != len(writes):
+    for sql, rows in writes.items():
+        if tx.executemany(sql, rows) != len(rows):
             raise StaleBatch
     return _finish(tx, plan)
 
@@ -296,21 +316,25 @@ def settle_one_by_one(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]],
     """As `settle`, for a batch that has lost leases in it: those are left out and named."""
     lost: list[Lease] = []
     finished = woke = False
+    freed = set[str]()
     for lease, outcome in settled:
-        # Its flags may have changed: something may have come that awaits it.
+        # Its flags may have changed: something may have come that awaits it, or a limit.
         for (flags,) in tx.execute(FLAGS, (lease.seq, lease.token)):
             plan = _Plan(terms, note_causes(tx, [(lease, outcome)], terms))
-            plan.add(lease._replace(flags=flags), outcome)
+            now = lease._replace(flags=flags)
+            plan.add(now, outcome)
+            plan.freed = places.free_ended(tx, [(now, outcome)], ENDINGS, now_ms=terms.now_ms)
             if plan.runs:
                 _settle_runs(tx, plan)
-            for sql, writes in plan.writes.items():
-                tx.executemany(sql, [params for _, params in writes])
+            for sql, rows in plan.writes.items():
+                tx.executemany(sql, rows)
             done = _finish(tx, plan)
             finished, woke = finished or done.finished, woke or done.woke
+            freed |= done.freed
             break
         else:
             lost.append(lease)
-    return Settled(lost, finished, woke)
+    return Settled(lost, finished, woke, freed)
 
 
 def _settle_runs(tx: Transaction, plan: _Plan) -> None:
@@ -335,15 +359,20 @@ def _settle_runs(tx: Transaction, plan: _Plan) -> None:
 
 def _finish(tx: Transaction, plan: _Plan) -> Settled:
     now_ms = plan.terms.now_ms
+    for lease, limited in plan.limited:
+        if not meet(tx, lease, limited, now_ms=now_ms):
+            raise StaleBatch
     if plan.attempts:
         attempts.write(tx, plan.attempts)
     if plan.bodies:
         payloads.store(tx, plan.bodies)
+    for lease in plan.back:
+        unique.come_back(tx, lease.seq, now_ms=now_ms)
     for lease, replacement in plan.follow_ups:
         if not tx.execute(FLAGS, (lease.seq, lease.token)):
             raise StaleBatch
         try:
-            _replace(tx, lease, replacement, now_ms)
+            replace_message(tx, lease, replacement, now_ms=now_ms)
         except CanvasConflict as exc:  # it fails, and says why
             error = encode_error(exc)
             tx.executemany(DEAD, [(error, None, now_ms, None, lease.seq, lease.token, Flag.LINKED)])
@@ -352,19 +381,4 @@ def _finish(tx: Transaction, plan: _Plan) -> Settled:
     woke = propagate(tx, plan.ends, now_ms=now_ms) if plan.ends else False
     for lease in plan.ended_runs:
         woke |= end_run(tx, lease.seq, lease.id, now_ms=now_ms)
-    return Settled([], plan.finished, plan.woke or woke)
-
-
-def _replace(tx: Transaction, lease: Lease, replacement: Replace, now_ms: int) -> None:
-    """Write what takes the place of a message, which awaits it from now on. Raises CanvasConflict."""
-    batch, awaits = replacement.batch, replacement.awaits
-    placed = place(tx, batch, now_ms=now_ms, waiter=Waiter(lease.id, {awaits}))
-    there, flags = placed.stands.get(awaits, awaits), Flag.ALIAS | Flag.LINKED
-    if awaits in placed.standing:
-        if waits_for(tx, there, {lease.id}):
-            raise CanvasConflict(f"{lease.id} cannot be replaced by {there!r}, which runs after it")
-        link(tx, there)
-        flags |= Flag.FOLLOWS
-    tx.executemany(BECOME_ALIAS, [(there, flags, lease.seq, lease.token)])
-    if awaits in placed.standing:
-        catch_up(tx, there, now_ms=now_ms)
+    return Settled([], plan.finished, plan.woke or woke or bool(plan.freed), plan.freed)

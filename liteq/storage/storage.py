@@ -1,7 +1,4 @@
-"""Storage: the verbs of the queue, one transaction each; its other parts are facades (facades/).
-
-No SQL here: the SQL of a verb is in the file that bears its name.
-"""
+"""The verbs of the queue, one transaction each; other parts are facades. A verb's SQL is in the file of its name."""
 
 from __future__ import annotations
 
@@ -12,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, Ran, RunSpec, WorkerIdentity
+from liteq.storage import admit as _admit
 from liteq.storage import cancel as _cancel
 from liteq.storage import cap as _cap
-from liteq.storage import claim as _claim
 from liteq.storage import enqueue as _enqueue
 from liteq.storage import event_log as _event_log
 from liteq.storage import extend as _extend
 from liteq.storage import facades
-from liteq.storage import rates as _rates
 from liteq.storage import reap as _reap
 from liteq.storage import results as _results
 from liteq.storage import retention as _retention
@@ -30,6 +26,7 @@ from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import Bell, Driver, Durability, Promise
 from liteq.storage.engines import open_driver
 from liteq.storage.interrupts import closes_itself, give_up, leaves_nothing_open
+from liteq.storage.limits.rules import Cache
 from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
 from liteq.storage.stats import NO_SUMS, Sums
@@ -62,6 +59,7 @@ class Storage(facades.Parts):
     ) -> None:
         self.driver = driver
         self.clock: Clock = clock or SystemClock()
+        driver.monotonic = self.clock.monotonic
         super().__init__(driver, self.clock)
         self.calls = facades.PlainCalls(driver, self.clock, self.takes_calls)
         self.groups = facades.Groups(driver, self.clock, self._events_of)
@@ -69,6 +67,7 @@ class Storage(facades.Parts):
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
         self.release = ""  # of the code that this process runs, noted with causes of failure; set by a worker
+        self._limits = Cache()
         self._idle = IdleListeners(driver)
         self.hearing = self._idle.hearing
         self.listen = driver.listen
@@ -93,22 +92,24 @@ class Storage(facades.Parts):
     # -- producers ---------------------------------------------------------------------------------------------------
 
     @closes_itself
-    def enqueue(self, batch: Batch, *, again: Collection[str] = ()) -> list[str]:
+    def enqueue(self, batch: Batch, *, again: Collection[str] = (), told: bool = False) -> list[str]:
         """Write a message or a whole canvas, all or nothing; the ids that stand for its messages, then for its groups.
 
         Idempotent by id, but for those of `again`: where they have finished, they are sent anew. Where an unfinished
-        message holds the `unique_key` of a call, its id is returned instead; a part of a canvas follows that message.
-        Raises CanvasConflict for a canvas of which a part is there, and is not of the same canvas.
+        message holds the `unique_key` of a call, its id is returned; a part of a canvas, and a call whose id was `told`
+        before, follows it. Raises CanvasConflict for a canvas of which a part is there as something else.
         """
         now_ms = self.clock.now_ms()
         events = self.events_of(batch.messages) if self.events_of is not None else ()
         try:
             if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms, again=again):
                 return [batch.messages[0].id]
+            enqueue = partial(_enqueue.enqueue, waiter=_enqueue.UNDER_ITS_ID if told else None)
             try:
-                return self._write(_enqueue.enqueue_new, batch, again, events, now_ms)
+                write = _enqueue.enqueue_new if _enqueue.may_be_new(batch) else enqueue
+                return self._write(write, batch, again, events, now_ms)
             except _enqueue.Collided:
-                return self._write(_enqueue.enqueue, batch, again, events, now_ms)
+                return self._write(enqueue, batch, again, events, now_ms)
         except BaseException as error:
             give_up(error)
             raise
@@ -227,7 +228,7 @@ class Storage(facades.Parts):
         visibility_s: float, terms: Terms, budget: Budget | None, events: TaggedEvents, sums: Sums,
         flows: Mapping[str, RunSpec] | None, settle: _settle.Settle = _settle.settle,
     ) -> Turn:  # fmt: skip
-        done, claimed, now_ms = _settle.NOTHING, _claim.NOTHING, terms.now_ms
+        done, claimed, now_ms = _settle.NOTHING, _admit.NOTHING, terms.now_ms
         with self.driver.write(Promise.PROGRESS) as tx:
             if settled:
                 done = settle(tx, settled, terms)
@@ -237,15 +238,12 @@ class Storage(facades.Parts):
                 lost = {lease.token for lease in done.lost}
                 _event_log.write(tx, [event for token, event in events if token not in lost], now_ms=now_ms)
             if limit > 0:
-                claim = _claim.claim if budget is None else partial(_rates.claim_within, budget=budget)
-                claimed = claim(
-                    tx, queues, worker=worker, limit=limit, visibility_ms=int(visibility_s * 1000), now_ms=now_ms
-                )
+                claimed = _admit.claim(tx, queues, self._limits, budget, worker, limit, visibility_s, now_ms)
             if flows:
                 claimed = claimed._replace(leases=adopt(tx, claimed.leases, flows, now_ms=now_ms))
         # A row that woke up and was not claimed here is for others: ring only then, a busy worker would wake all idle.
-        woke = done.woke or claimed.promoted > 0
-        self._ring(done=done.finished or bool(events), work=woke and len(claimed.leases) >= max(limit, 0))
+        woke = (done.woke or claimed.promoted > 0 or claimed.timed) and len(claimed.leases) >= max(limit, 0)
+        self._ring(done=done.finished or bool(events), work=woke or bool(done.freed and done.freed - set(queues)))
         return Turn(claimed.leases, done.lost, claimed.due_ms, claimed.command, claimed.again)
 
     def claim(self, queues: Sequence[str], *, worker: int, limit: int, visibility_s: float) -> list[Lease]:
@@ -264,9 +262,9 @@ class Storage(facades.Parts):
     def progress(self, message_id: str, data: bytes, *, lease: tuple[int, int] | None = None) -> bool:
         """Store a custom state (JSON) for an id, known or not; under `lease` (seq, token) only while that one holds.
 
-        False when it does not, and nothing was stored.
+        False when it does not, and nothing was stored. Rings, as for what has finished: somebody may look on.
         """
-        with self.driver.write(Promise.PROGRESS) as tx:
+        with self.driver.write(Promise.PROGRESS, Bell.DONE) as tx:
             if lease is not None:
                 return _extend.progress(tx, *lease, data)
             return _extend.progress_by_id(tx, message_id, data, now_ms=self.clock.now_ms())
@@ -328,7 +326,7 @@ class Storage(facades.Parts):
         before_ms = now_ms - int(result_expires_s * 1000) if result_expires_s else None
         dead_ms = now_ms - int(dead_expires_s * 1000) if dead_expires_s else None
         with self.driver.write(Promise.PROGRESS) as tx:
-            return _retention.expire(tx, before_ms=before_ms, dead_before_ms=dead_ms, limit=limit)
+            return _retention.expire(tx, before_ms=before_ms, dead_before_ms=dead_ms, limit=limit, now_ms=now_ms)
 
     # -- results -----------------------------------------------------------------------------------------------------
 

@@ -104,3 +104,66 @@ def test_it_is_told_who_has_done_it_and_why(storage: Storage, clock: FakeClock) 
     storage.queues.resume("mail", actor="bob", source="page")
     noted = [(one.action, one.target, one.actor, one.reason, one.source) for one in storage.audit.page()]
     assert noted == [("resume", "mail", "bob", "", "page"), ("pause", "mail", "ann", "smtp", "cli")]
+
+
+# -- by a glob -------------------------------------------------------------------------------------------------------
+
+
+def test_a_glob_holds_for_queues_that_fit_and_for_those_that_appear_later(
+    storage: Storage, send: Send, worker: FakeWorker
+) -> None:
+    send(queue="mail.fast")
+    other = send(queue="mail")
+    storage.queues.pause("mail.*", reason="smtp")
+    send(queue="mail.new")
+    queues = ["mail.fast", "mail.new", "mail"]
+    leases = storage.claim(queues, worker=worker.number, limit=10, visibility_s=60)
+    assert [lease.id for lease in leases] == [other]
+    paused = storage.queues.paused()
+    assert [paused.of(queue) is not None for queue in queues] == [True, True, False]
+    assert storage.queues.resume("mail.*")
+    assert len(storage.claim(queues, worker=worker.number, limit=10, visibility_s=60)) == 2
+
+
+def test_a_glob_is_exact_about_case_and_a_bracket_in_a_name_is_none(
+    storage: Storage, send: Send, worker: FakeWorker
+) -> None:
+    ids = {send(queue="Mail.x"), send(queue="m1")}
+    storage.queues.pause("mail.*")
+    storage.queues.pause("m[1]")
+    leases = storage.claim(["Mail.x", "m1"], worker=worker.number, limit=10, visibility_s=60)
+    assert {lease.id for lease in leases} == ids
+    storage.queues.pause("m[12]*")
+    send(queue="m1")
+    send(queue="m[12]x")
+    assert len(storage.claim(["m1", "m[12]x"], worker=worker.number, limit=10, visibility_s=60)) == 1
+    assert list(storage.queues.paused()) == ["m[12]*", "m[1]", "mail.*"]
+
+
+def test_a_resume_by_glob_ends_all_that_fit_and_a_name_ends_no_glob(storage: Storage) -> None:
+    for queue in ("mail.a", "mail.b", "mail.*", "pay", "m[a]", "ma"):
+        storage.queues.pause(queue)
+    assert storage.queues.resume("m[a]")
+    assert not storage.queues.resume("mail.c")
+    assert storage.queues.resume("mail.a")
+    assert storage.queues.resume("mail.*")
+    assert list(storage.queues.paused()) == ["ma", "pay"]
+    assert storage.queues.resume("*")
+    assert storage.queues.paused() == {}
+
+
+def test_what_comes_due_and_what_expires_waits(
+    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
+) -> None:
+    due = send(due_ms=clock.now_ms() + 1000)
+    late = send(expires_ms=clock.now_ms() + 2000)
+    storage.queues.pause("cel*")
+    clock.advance(seconds=60)
+    assert worker.claim() == []
+    records = storage.reader.find_many([due, late])
+    assert {record.state for record in records.values()} <= {State.PENDING, State.SCHEDULED}
+    storage.queues.resume("cel*")
+    leases = {lease.id: lease for lease in worker.claim()}
+    assert leases.keys() == {due, late}  # a worker revokes the late one when it comes to it
+    assert leases[late].expires_ms is not None
+    assert leases[late].expires_ms < clock.now_ms()

@@ -21,6 +21,7 @@ class Limited:
         self.storage, self.worker, self.clock = storage, worker, clock
         self.buckets = {task: Bucket(rate) for task, rate in rates.items()}
         self.wait_s: float | None = None
+        self.due_ms: int | None = None
 
     def claim(self, limit: int = 10, queues: tuple[str, ...] = ("celery",)) -> list[str]:
         """The ids of what it gets."""
@@ -32,7 +33,7 @@ class Limited:
         for task, n in budget.used.items():
             if task in self.buckets:
                 self.buckets[task].take(n, now)
-        self.wait_s = budget.wait_s
+        self.wait_s, self.due_ms = budget.wait_s, turn.due_ms
         return [lease.id for lease in turn.leases]
 
 
@@ -120,12 +121,12 @@ def test_no_attempt_is_counted_while_it_waits(
 def test_a_shared_rate_counts_over_all_workers(
     storage: Storage, send: Send, worker: FakeWorker, other: FakeWorker, clock: FakeClock
 ) -> None:
-    storage.rates.set("slow", "10/s")
+    storage.limits.set_rate("task:slow", "10/s")
     ids = [send(task="slow") for _ in range(4)]
     a, b = Limited(storage, worker, clock), Limited(storage, other, clock)
     assert a.claim() == ids[:1]
     assert b.claim() == []
-    assert b.wait_s == pytest.approx(0.1, abs=0.002)
+    assert b.due_ms == pytest.approx(clock.now_ms() + 100, abs=2)
     clock.advance(seconds=0.1)
     assert b.claim() == ids[1:2]
     assert a.claim() == []
@@ -142,24 +143,24 @@ def test_one_workers_limit_holds_nothing_back_from_another(
 def test_a_limit_that_is_lifted_lets_everything_go(
     storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
 ) -> None:
-    storage.rates.set("slow", "1/h")
+    storage.limits.set_rate("task:slow", "1/h")
     ids = [send(task="slow") for _ in range(5)]
     limited = Limited(storage, worker, clock)
     assert limited.claim() == ids[:1]
-    storage.rates.set("slow", "")
+    storage.limits.set_rate("task:slow", None)
     assert limited.claim() == ids[1:]
-    assert not any(rate.bucket for rate in storage.rates.all().values())
+    assert storage.limits.get("task:slow").rate is None
 
 
 def test_what_was_set_stands_until_the_code_says_something_new(storage: Storage) -> None:
-    storage.rates.declare({"slow": "10/s", "free": None})
-    storage.rates.set("slow", "1/s")
-    storage.rates.declare({"slow": "10/s", "free": None})
-    assert storage.rates.all()["slow"].text == "1/s"
-    storage.rates.declare({"slow": "20/s", "free": None})
-    assert storage.rates.all()["slow"].text == "20/s"
-    storage.rates.declare({"slow": None})
-    assert storage.rates.all() == {}
+    storage.limits.declare({"task:slow": ("10/s", None), "task:free": (None, None)})
+    storage.limits.set_rate("task:slow", "1/s")
+    storage.limits.declare({"task:slow": ("10/s", None), "task:free": (None, None)})
+    assert storage.limits.get("task:slow").rate == "1/s"
+    storage.limits.declare({"task:slow": ("20/s", None), "task:free": (None, None)})
+    assert storage.limits.get("task:slow").rate == "20/s"
+    storage.limits.declare({"task:slow": (None, None)})
+    assert storage.limits.list() == []
 
 
 def test_what_is_held_can_be_cancelled_and_purged(
@@ -211,7 +212,7 @@ def test_a_batch_that_was_settled_late_costs_no_token(storage: Storage, worker: 
     stale = worker.claim_one()
     storage.reap([], expired=False)
     storage.settle([(stale, Ack(None))])
-    storage.rates.set("slow", "1/s")
+    storage.limits.set_rate("task:slow", "1/s")
     storage.enqueue(Batch([Message("a", "slow", PAYLOAD), Message("b", "slow", PAYLOAD)]))
     budget = Budget({}.get, clock.monotonic())
     turn = storage.turn(

@@ -624,11 +624,8 @@ def test_a_timeout_counts_from_the_first_activation(flow: Flow) -> None:
 
 
 def test_no_more_execute_at_once_than_may(flow: Flow, storage: Storage, other: FakeWorker) -> None:
-    def claim(limit: int = 10) -> list[Lease]:
-        budget = Budget(lambda task: None, flow.clock.monotonic(), most={"flow": 2})
-        turn = storage.turn((), ["celery"], worker=other.number, limit=limit, visibility_s=60, budget=budget)
-        return turn.leases
-
+    storage.limits.declare({"task:flow": (None, 2)})
+    claim = other.claim
     for n in range(4):
         flow.start(f"r{n}")
     storage.enqueue(Batch([Message("t", "t", PAYLOAD)]))
@@ -881,11 +878,11 @@ def test_chunks_of_a_repeated_step_bear_a_higher_attempt(flow: Flow) -> None:
     assert runs.emit(hold, "out", flow.step(1), [b"3"], 1) == 1
     assert runs.emit(hold, "out", flow.step(2), [b"4"]) == 1
     assert runs.emit(hold, "out", flow.step(1), [b"5"]) == 2
-    chunks, ended = runs.chunks("r", "out", after=1)
+    chunks, ended = flow.storage.streams.chunks("r", "out", after=1)
     assert [tuple(chunk) for chunk in chunks] == [(2, 1, b"2"), (3, 1, b"3"), (4, 1, b"4"), (5, 2, b"5")]
     assert not ended
     flow.settle(Ack(b"1"))
-    assert runs.chunks("r", "out", after=5) == ([], True)
+    assert flow.storage.streams.chunks("r", "out", after=5) == ([], True)
 
 
 def test_a_list_of_runs_by_name_status_and_tags_the_newest_first(flow: Flow) -> None:
@@ -929,7 +926,8 @@ def test_a_number_that_comes_again_finds_no_history(flow: Flow, storage: Storage
     storage.forget(["r"])
     flow.start()
     assert flow.claim().run == hold.run
-    assert (flow.rows(), runs.state("r"), runs.chunks("r", "out")[0], runs.list(tags=["x"])) == ([], {}, [], [])
+    chunks, _ = storage.streams.chunks("r", "out")
+    assert (flow.rows(), runs.state("r"), chunks, runs.list(tags=["x"])) == ([], {}, [], [])
 
 
 def test_an_event_goes_to_the_present_generation(flow: Flow) -> None:

@@ -13,8 +13,10 @@ from liteq.message import (
     Batch,
     Cancel,
     DeadLetter,
+    Exclusion,
     Flag,
     Group,
+    Limited,
     Message,
     Outcome,
     Park,
@@ -87,6 +89,21 @@ def token_comes(scene: Scene) -> None:
     scene.limited_turn()
 
 
+def place_is_free(scene: Scene) -> None:
+    scene.storage.limits.set("task:t", concurrent=1)
+    scene.send("a")
+    scene.send("b")
+    (lease,) = scene.worker.claim()
+    scene.storage.settle([(lease, Ack(b"1"))])
+    assert [lease.id for lease in scene.worker.claim()] == ["b"]
+
+
+def postponed(scene: Scene) -> None:
+    """The one that is held is called once more, and is due later."""
+    scene.hold(unique_key="k")
+    scene.send("c", unique_key="k", unique=Exclusion("postpone"), due_ms=scene.later(), delay_ms=5_000)
+
+
 def put_off(scene: Scene) -> None:
     """The placeholder of a group that is sent in parts has come due, and the next part comes after all."""
     placeholder = Message("placeholder", "t", PAYLOAD, flags=Flag.LINKED, group_id="g", position=0)
@@ -145,7 +162,9 @@ SCENES: dict[Transition, Callable[[Scene], None]] = {
     (S.PENDING, S.BLOCKED): first(lambda scene: scene.send(flags=Flag.RUN), pause()),
     (S.PENDING, S.CANCELLED): first(SEND, cancel()),
     (S.PENDING, S.SCHEDULED): put_off,
+    (S.HELD, S.SCHEDULED): postponed,
     (S.HELD, S.PENDING): token_comes,
+    (S.HELD, S.LEASED): place_is_free,
     (S.HELD, S.CANCELLED): first(HOLD, cancel("b")),
     (S.HELD, S.BLOCKED): first(lambda scene: scene.hold(flags=Flag.RUN), pause("b")),
     (S.LEASED, S.PENDING): first(SEND, end(Release())),
@@ -154,6 +173,7 @@ SCENES: dict[Transition, Callable[[Scene], None]] = {
     (S.LEASED, S.DEAD): first(SEND, end(DeadLetter(ERROR))),
     (S.LEASED, S.CANCELLED): first(SEND, end(Cancel(None))),
     (S.LEASED, S.BLOCKED): REPLACE,
+    (S.LEASED, S.HELD): first(lambda scene: scene.send(keys='[null,"k"]'), end(Limited(1_000))),
     (S.DEAD, S.PENDING): first(SEND, end(DeadLetter(ERROR)), lambda scene: scene.storage.dead.requeue(["a"])),
     (S.UPSTREAM_FAILED, S.BLOCKED): requeue_upstream,
 }

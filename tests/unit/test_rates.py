@@ -10,7 +10,7 @@ from liteq.policy.rates import Bucket, per_second
 @pytest.mark.parametrize(
     ("rate", "tasks_a_second"),
     [
-        ("10/s", 10), ("90/m", 1.5), ("36/h", 0.01), ("0.5/s", 0.5), ("7", 7), (7, 7), (2.5, 2.5),
+        ("10/s", 10), ("90/m", 1.5), ("36/h", 0.01), ("86400/d", 1), ("0.5/s", 0.5), ("7", 7), (7, 7), (2.5, 2.5),
         (None, 0), (0, 0), ("", 0), ("0/m", 0),
     ],
 )  # fmt: skip
@@ -18,7 +18,7 @@ def test_notation(rate, tasks_a_second):
     assert per_second(rate) == pytest.approx(tasks_a_second)
 
 
-@pytest.mark.parametrize("rate", ["ten/s", "10/d", "10/", "/s", -1, "-3/m", "nan", "inf/s", True, [10]])
+@pytest.mark.parametrize("rate", ["ten/s", "10/w", "10/", "/s", -1, "-3/m", "nan", "inf/s", True, [10]])
 def test_what_is_no_rate_is_refused(rate):
     with pytest.raises(ValueError, match="is no rate: write"):
         per_second(rate)

@@ -10,8 +10,8 @@ from liteq.storage.facades.commands import Commands
 from liteq.storage.facades.dead import DeadLetters
 from liteq.storage.facades.events import Events
 from liteq.storage.facades.groups import Groups, SavedGroups
+from liteq.storage.facades.limits import Limits
 from liteq.storage.facades.parts import Parts
-from liteq.storage.facades.rates import Rates
 from liteq.storage.facades.reader import Reader
 from liteq.storage.facades.schedules import Schedules
 from liteq.storage.facades.workers import Workers
@@ -21,9 +21,9 @@ __all__ = [
     "DeadLetters",
     "Events",
     "Groups",
+    "Limits",
     "Parts",
     "PlainCalls",
-    "Rates",
     "Reader",
     "SavedGroups",
     "Schedules",

@@ -11,7 +11,7 @@ from liteq.storage.facades.commands import Commands
 from liteq.storage.facades.dead import DeadLetters
 from liteq.storage.facades.events import Events
 from liteq.storage.facades.groups import SavedGroups
-from liteq.storage.facades.rates import Rates
+from liteq.storage.facades.limits import Limits
 from liteq.storage.facades.reader import Reader
 from liteq.storage.facades.schedules import Schedules
 from liteq.storage.facades.workers import Workers
@@ -19,11 +19,14 @@ from liteq.storage.facades.workers import Workers
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from liteq.message import Message
     from liteq.storage.attempts import AttemptRecord
     from liteq.storage.facades.alerts import Alerts
     from liteq.storage.facades.audit import Audit
     from liteq.storage.facades.queues import Queues
+    from liteq.storage.facades.sends import Sends
     from liteq.storage.facades.stats import Causes, Stats
+    from liteq.storage.facades.streams import Streams
     from liteq.storage.facades.views import Views
 
 __all__ = ["Parts"]
@@ -44,9 +47,13 @@ class Parts:
         self.schedules = Schedules(driver, clock)
         self.commands = Commands(driver, clock)
         self.saved_groups = SavedGroups(driver, clock)
-        self.rates = Rates(driver, clock)
+        self.limits = Limits(driver, clock)
         self.workers = Workers(driver, clock)
         self.events = Events(driver, clock)
+
+    def _events_of(self, messages: Sequence[Message]) -> Sequence[bytes]:
+        """The events of messages that are sent."""
+        raise NotImplementedError
 
     @cached_property
     def views(self) -> Views:
@@ -89,6 +96,20 @@ class Parts:
         from liteq.storage.facades.stats import Causes
 
         return Causes(self.driver, self.clock)
+
+    @cached_property
+    def sends(self) -> Sends:
+        """Very many calls, part by part."""
+        from liteq.storage.facades.sends import Sends
+
+        return Sends(self.driver, self.clock, self._events_of)
+
+    @cached_property
+    def streams(self) -> Streams:
+        """The chunks that tasks and runs emit."""
+        from liteq.storage.facades.streams import Streams
+
+        return Streams(self.driver, self.clock)
 
     @property
     def attempts(self) -> Callable[[str], Sequence[AttemptRecord]]:

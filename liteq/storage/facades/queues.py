@@ -7,7 +7,7 @@ from liteq.storage import pauses as _pauses
 from liteq.storage.audit import Actor
 from liteq.storage.driver import Bell, Promise
 from liteq.storage.facades.base import Facade
-from liteq.storage.pauses import Pause
+from liteq.storage.pauses import Pause, Pauses
 
 __all__ = ["Queues"]
 
@@ -18,7 +18,7 @@ class Queues(Facade):
     def pause(
         self, queue: str, until_s: float | None = None, *, actor: str = "", reason: str = "", source: str = "api"
     ) -> Pause:
-        """Claim nothing more from `queue`, in any worker, from now on; what runs goes on.
+        """Claim nothing more from `queue`, a name or a glob, in any worker, from now on; what runs goes on.
 
         `until_s`: when it goes on by itself, in seconds since the epoch; None: when it is resumed. One that is paused
         already is paused anew. `actor`, the person or program that does it, its `reason` and its `source` (page cli
@@ -31,7 +31,10 @@ class Queues(Facade):
         return Pause(queue, now_ms, until_ms, actor, reason)
 
     def resume(self, queue: str, *, actor: str = "", reason: str = "", source: str = "api") -> bool:
-        """Let the messages of `queue` be claimed again; False where it was not paused. The rest as of `pause`."""
+        """Let the messages of `queue` be claimed again; False where it was not paused. The rest as of `pause`.
+
+        A glob ends the pauses of all names and globs that fit it; the name of a queue that alone.
+        """
         now_ms = self._clock.now_ms()
         with self._driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
             resumed = _pauses.resume(tx, queue, now_ms=now_ms)
@@ -39,11 +42,12 @@ class Queues(Facade):
                 _audit.write(tx, Actor(actor, source, reason), "resume", queue, queue, 0, now_ms=now_ms)
         return resumed
 
-    def paused(self, *, since_ms: int | None = None) -> dict[str, Pause]:
-        """The queues that are paused now, by name; with `since_ms`, in ms since the epoch, those too that were so then.
+    def paused(self, *, since_ms: int | None = None) -> Pauses:
+        """The queues and globs that are paused now, by name.
 
-        A pause that ended by itself is remembered for a minute.
+        With `since_ms`, in ms since the epoch, those too that were so then: a pause that ended by itself is
+        remembered for a minute.
         """
         now_ms = self._clock.now_ms() if since_ms is None else since_ms
         with self._driver.read(alone=True) as tx:
-            return {pause.queue: pause for pause in _pauses.paused(tx, now_ms=now_ms)}
+            return Pauses({pause.queue: pause for pause in _pauses.paused(tx, now_ms=now_ms)})

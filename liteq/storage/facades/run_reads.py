@@ -11,7 +11,7 @@ from liteq.storage.runs import listing as _listing
 from liteq.storage.runs import memo as _memo
 from liteq.storage.runs import showing as _showing
 from liteq.storage.runs import transfer as _transfer
-from liteq.storage.runs.records import Approval, Chunk, MemoStats, RunRecord, RunStep, RunsWaiting
+from liteq.storage.runs.records import Approval, MemoStats, RunRecord, RunStep, RunsWaiting
 
 __all__ = ["RunReads"]
 
@@ -40,16 +40,6 @@ class RunReads(Facade):
         """The values that the run has set, by key."""
         with self._driver.read() as tx:
             return _showing.state(tx, run_id)
-
-    def chunks(self, run_id: str, stream: str, *, after: int = 0, limit: int = 1_000) -> tuple[list[Chunk], bool]:
-        """Chunks of a stream behind the offset `after`, and whether no more come: the run has ended, or is unknown."""
-        with self._driver.read() as tx:
-            return _showing.chunks(tx, run_id, stream, after=after, limit=limit)
-
-    def streams(self, run_id: str, *, limit: int = 100) -> list[tuple[str, int]]:
-        """The names of a run's streams, each with the number of its last chunk."""
-        with self._driver.read() as tx:
-            return _showing.streams(tx, run_id, limit=limit)
 
     def inbox(self, run_id: str, *, limit: int = 100) -> list[tuple[str, int]]:
         """The events that a run was sent and has not waited for yet: (name, when in ms)."""

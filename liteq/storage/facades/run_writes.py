@@ -10,10 +10,15 @@ from liteq.exceptions import LeaseLost
 from liteq.message import Batch, Hold, Lease, Message, StepRow
 from liteq.storage import enqueue as _enqueue
 from liteq.storage import event_log as _event_log
+from liteq.storage import streams as _streams
 from liteq.storage.driver import Bell, Driver, Promise
 from liteq.storage.facades.base import Facade
 from liteq.storage.facades.step_transaction import StepTransaction
+from liteq.storage.follow import UNDER_ITS_ID
 from liteq.storage.interrupts import closes_itself, give_up
+from liteq.storage.limits import stepping as _stepping
+from liteq.storage.limits.rules import Cache, version
+from liteq.storage.limits.stepping import Taken
 from liteq.storage.runs import executing as _executing
 from liteq.storage.runs import history as _history
 from liteq.storage.runs import memo as _memo
@@ -35,6 +40,7 @@ class RunWrites(Facade):
     def __init__(self, driver: Driver, clock: Clock, events_of: Callable[[Sequence[Message]], Sequence[bytes]]) -> None:
         super().__init__(driver, clock)
         self._events_of = events_of
+        self._limits = Cache()
 
     def start(self, message: Message, *, on_conflict: str = "fail", event: Event | None = None) -> Started:
         """Send a run (a message with Flag.RUN), with `event` to it in the same transaction.
@@ -119,9 +125,12 @@ class RunWrites(Facade):
             first, told = _executing.record(tx, hold, step)
             if first:
                 if batch is not None:
-                    _enqueue.enqueue(tx, batch, now_ms=now_ms, again=again)
+                    _enqueue.place(tx, batch, now_ms=now_ms, again=again, waiter=UNDER_ITS_ID)
                 if start is not None:
-                    _starting.start(tx, start[0], on_conflict=start[1], event=start[2], now_ms=now_ms)
+                    message, on_conflict, event = start
+                    _starting.start(
+                        tx, message, on_conflict=on_conflict, event=event, now_ms=now_ms, waiter=UNDER_ITS_ID
+                    )
                 if send is not None:
                     _starting.send(tx, *send, dedup=None, now_ms=now_ms)
                 if events:
@@ -181,6 +190,21 @@ class RunWrites(Facade):
             woke = _memo.drop(tx, hold, key, now_ms=self._clock.now_ms())
         self._ring(work=woke)
 
+    # -- limits of steps ---------------------------------------------------------------------------------------------
+
+    def take_places(self, hold: Hold, keys: Sequence[str]) -> Taken:
+        """Take a place and a token under each of `keys` for a step, all or none; else what lacks. Raises LeaseLost."""
+        with self._driver.write(Promise.PROGRESS) as tx:
+            _executing.hold_on(tx, hold)
+            rules = self._limits.rules(tx, version(tx))
+            return _stepping.take(tx, rules, hold, keys, now_ms=self._clock.now_ms())
+
+    def leave_places(self, hold: Hold, keys: Sequence[str]) -> None:
+        """Give the places back that `take_places` has taken: the step has ended."""
+        with self._driver.write(Promise.PROGRESS) as tx:
+            woke = _stepping.leave(tx, hold, keys, now_ms=self._clock.now_ms())
+        self._ring(work=woke)
+
     # -- what it shows -----------------------------------------------------------------------------------------------
 
     def set_state(self, hold: Hold, key: str, value: bytes) -> None:
@@ -202,7 +226,7 @@ class RunWrites(Facade):
         """
         with self._driver.write(Promise.PROGRESS, Bell.DONE) as tx:
             _executing.hold_on(tx, hold)
-            return _showing.emit(tx, hold, stream, step, chunks, attempt)
+            return _streams.emit(tx, hold.run, stream, (hold.gen, step.scope, step.pos), chunks, attempt)
 
     def asked(self, hold: Hold) -> Asked | None:
         """The request to the run that no write has told it of yet; a read, for long steps. Raises LeaseLost."""
@@ -239,5 +263,6 @@ class RunWrites(Facade):
         with self._driver.write(Promise.PROGRESS) as tx:
             visibility_ms, now_ms = int(visibility_s * 1000), self._clock.now_ms()
             return _stuck.claim(
-                tx, queues, fingerprint, worker=worker, limit=limit, visibility_ms=visibility_ms, now_ms=now_ms
-            )
+                tx, queues, fingerprint, self._limits.rules(tx, version(tx)), worker=worker, limit=limit,
+                visibility_ms=visibility_ms, now_ms=now_ms,
+            )  # fmt: skip

@@ -12,9 +12,9 @@ from liteq.exceptions import WorkflowError
 from liteq.message import Batch, Hold, Message, StepRow
 from liteq.storage import enqueue as _enqueue
 from liteq.storage import event_log as _event_log
+from liteq.storage import streams as _streams
 from liteq.storage.driver import Bell, Driver, Promise, Row, Transaction
 from liteq.storage.runs import executing as _executing
-from liteq.storage.runs import showing as _showing
 from liteq.storage.runs import starting as _starting
 from liteq.storage.runs.records import Asked, Started
 
@@ -90,7 +90,8 @@ class StepTransaction:
     def emit(self, stream: str, step: StepRow, chunks: Sequence[bytes], attempt: int | None = None) -> int:
         """As `Runs.emit`, as a part of this transaction."""
         self._bells.add(Bell.DONE)
-        return _showing.emit(self._begun(), self._hold, stream, step, chunks, attempt)
+        place = (self._hold.gen, step.scope, step.pos)
+        return _streams.emit(self._begun(), self._hold.run, stream, place, chunks, attempt)
 
     def checkpoint(self, step: StepRow) -> Asked | None:
         """As `Runs.checkpoint`, as a part of this transaction; the last call of the block. Raises LeaseLost."""

@@ -15,6 +15,7 @@ from liteq.states import UNFINISHED, sql_list
 from liteq.storage.driver import LOCK, Driver, Transaction
 from liteq.storage.endings import CANCELLED, cancel_children
 from liteq.storage.enqueue import place
+from liteq.storage.follow import Waiter
 from liteq.storage.payloads import INLINE_BYTES
 from liteq.storage.runs.records import Asked
 from liteq.storage.steps import rows
@@ -142,7 +143,8 @@ def spawn(
     again: Collection[str] = (),
 ) -> Asked | None:  # fmt: skip
     """Record calls and send what they stand for. Where something is asked, nothing is sent. Raises LeaseLost."""
-    told = obey(tx, hold, hold_on(tx, hold))
+    held = hold_on(tx, hold)
+    told = obey(tx, hold, held)
     if told is not None:
         return told
     fresh = [step for step in steps if rows.write_new(tx, hold.run, hold.gen, [step])]
@@ -152,7 +154,9 @@ def spawn(
     waited = {step.child for step in fresh if step.ended_ms is None}
     aliased = {m.awaits for m in batch.messages if m.flags & Flag.ALIAS}
     messages = [_awaited(m, waited, aliased) for m in batch.messages if m.id not in known]
-    place(tx, Batch(messages, batch.groups), now_ms=now_ms, again=again)
+    # A child whose unique key is held follows the holder: the run waits for it by its own id.
+    waiter = Waiter(held.id, {step.child for step in fresh if step.child is not None})
+    place(tx, Batch(messages, batch.groups), now_ms=now_ms, again=again, waiter=waiter)
     if slots is not None:
         _give_slots(tx, hold, slots, [step.child for step in fresh if step.child is not None])
     tx.executemany(SPAWNED, [(len(waited), hold.run)])

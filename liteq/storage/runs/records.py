@@ -6,7 +6,7 @@ from liteq.message import RunFacts, StepRow
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "ENDED", "STATUSES", "Approval", "Asked", "Chunk", "Event", "History", "MemoStats", "MemoTaken", "RunRecord",
+    "ENDED", "STATUSES", "Approval", "Asked", "Event", "History", "MemoStats", "MemoTaken", "RunRecord",
     "RunStep", "RunsWaiting", "Started",
 ]  # fmt: skip
 
@@ -52,9 +52,8 @@ class MemoTaken(NamedTuple):
 class RunRecord(NamedTuple):
     """A run as a reader sees it.
 
-    `status`: one of STATUSES. `waiting_for`: "event go"
-    "approval TITLE" "child ID" "timer" "memo NAME" "slot". `now`: JSON of what its worker says that it executes.
-    `number` is the mark behind which a list goes on.
+    `status`: one of STATUSES. `waiting_for`: "event go" "approval TITLE" "child ID" "timer" "memo NAME" "limit KEY"
+    "slot". `now`: JSON of what its worker says that it executes. `number` is the mark behind which a list goes on.
     """
 
     number: int
@@ -106,14 +105,6 @@ class Approval(NamedTuple):
     details: bytes | None
     since_ms: int
     due_ms: int | None
-
-
-class Chunk(NamedTuple):
-    """One element of a stream. `attempt` goes up when the step that emitted it is repeated."""
-
-    offset: int
-    attempt: int
-    data: bytes
 
 
 class RunsWaiting(NamedTuple):

@@ -7,6 +7,7 @@ from liteq.message import Batch, Flag, Message
 from liteq.states import FINISHED, State
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.enqueue import IS_GROUP, ONLY_SHOWN, place
+from liteq.storage.follow import Waiter
 from liteq.storage.payloads import PAYLOAD_COLUMN
 from liteq.storage.runs.records import Started
 from liteq.storage.runs.terminating import terminate
@@ -51,23 +52,27 @@ def check_conflict(on_conflict: object) -> None:
 
 
 def start(
-    tx: Transaction, message: Message, *, on_conflict: str, event: tuple[str, bytes] | None, now_ms: int
-) -> Started:
-    """Send a run, or find the one that stands for it. Raises RunConflict, RunEnded."""
+    tx: Transaction, message: Message, *, on_conflict: str, event: tuple[str, bytes] | None, now_ms: int,
+    waiter: Waiter | None = None,
+) -> Started:  # fmt: skip
+    """Send a run, or find the one that stands for it, by its id or by its unique key. Raises RunConflict, RunEnded.
+
+    `waiter`: as of `place`; with one, a run whose key is held follows the holder.
+    """
     check_conflict(on_conflict)
     if not message.id:
         raise ValueError("a run's id must not be empty: leave it out to have one made")
     tx.executemany(ONLY_SHOWN, [(message.id,)])
     if tx.execute(IS_GROUP, (message.id,)):
         raise RunConflict(f"the id {message.id!r} is that of a group: choose another one for the run")
-    new = True
+    new, id_ = True, message.id
     for row in tx.execute(THERE, (message.id,)):
         new = _makes_room(tx, _There._make(row), message, on_conflict, now_ms)
     if new:
-        place(tx, Batch([message]), now_ms=now_ms)
+        id_ = place(tx, Batch([message]), now_ms=now_ms, waiter=waiter).stands.get(id_, id_)
     if event is not None:
-        send(tx, message.id, *event, dedup=None, now_ms=now_ms)
-    return Started(message.id, new)
+        send(tx, id_, *event, dedup=None, now_ms=now_ms)
+    return Started(id_, new and id_ == message.id)
 
 
 def _makes_room(tx: Transaction, there: _There, message: Message, on_conflict: str, now_ms: int) -> bool:

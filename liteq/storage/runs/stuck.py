@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from liteq.message import Lease
 from liteq.storage.claim import lease_rows
 from liteq.storage.driver import SKIP_LOCKED, Transaction
+from liteq.storage.limits import places
+from liteq.storage.limits.ledger import Ledger, parsed
+from liteq.storage.limits.rules import Rules
 from liteq.storage.pauses import open_queues
 from liteq.storage.steps.rows import marks_of
 
@@ -17,6 +20,7 @@ SELECT r.run, r.tried FROM liteq_runs AS r JOIN liteq_messages AS m ON m.seq = r
  WHERE r.parked IS NOT NULL AND r.parked = 'stuck' AND m.state = 'blocked' AND m.queue = ?
  ORDER BY r.run LIMIT 1000 {SKIP_LOCKED}
 """
+KEYS = "SELECT task, queue, keys FROM liteq_messages WHERE seq = ?"
 TRY = "UPDATE liteq_runs SET parked = NULL WHERE run = ?"
 
 
@@ -31,14 +35,22 @@ def untried(tx: Transaction, queues: Sequence[str], fingerprint: str, *, limit: 
 
 
 def claim(
-    tx: Transaction, queues: Sequence[str], fingerprint: str, *, worker: int, limit: int, visibility_ms: int,
-    now_ms: int,
+    tx: Transaction, queues: Sequence[str], fingerprint: str, rules: Rules, *, worker: int, limit: int,
+    visibility_ms: int, now_ms: int,
 ) -> list[Lease]:  # fmt: skip
-    """Lease those runs.
+    """Lease those runs, but for those that lack a place under a limit: they are tried another time.
 
     That it was tried is noted when the code has got stuck, and not before: a try whose process is killed, or that is
     given back by a worker that leaves, counts for none.
     """
-    found = untried(tx, queues, fingerprint, limit=limit, now_ms=now_ms)
-    tx.executemany(TRY, [(run,) for run in found])
-    return lease_rows(tx, found, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms)
+    ledger, placed = Ledger(tx, rules, now_ms), dict[int, list[str]]()
+    for run in untried(tx, queues, fingerprint, limit=limit, now_ms=now_ms):
+        ((task, queue, text),) = tx.execute(KEYS, (run,))
+        keys = ledger.keys_of(task, queue, parsed(text).limits)
+        if ledger.lack(keys, begun=1) is None:
+            placed[run] = ledger.take(keys, begun=1)
+    tx.executemany(TRY, [(run,) for run in placed])
+    tx.executemany(places.MARK, [(run,) for run, keys in placed.items() if keys])
+    leases = lease_rows(tx, list(placed), worker=worker, visibility_ms=visibility_ms, now_ms=now_ms)
+    places.take(tx, [(key, one.seq, one.token, now_ms) for one in leases for key in placed[one.seq]])
+    return leases

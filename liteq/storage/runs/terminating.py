@@ -9,6 +9,7 @@ from liteq.states import UNFINISHED, sql_list
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.endings import end_run
+from liteq.storage.limits import places
 
 __all__ = ["terminate"]
 
@@ -23,6 +24,8 @@ def terminate(tx: Transaction, run_id: str, *, reason: str, now_ms: int) -> tupl
     """End a run: whether it had not ended, and the token of the lease that it had."""
     for seq, state, token, flags, group_id in tx.execute(ALIVE, (run_id,)):
         error = encode_error(RunCancelled(reason))
+        if state == "leased":
+            places.free(tx, [(seq, token)], now_ms=now_ms)
         tx.executemany(END, [(error, now_ms, seq)])
         if flags & Flag.LINKED:
             propagate(tx, [End(run_id, False, group_id, error, child=bool(flags & Flag.CHILD))], now_ms=now_ms)

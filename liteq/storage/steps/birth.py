@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from liteq.message import Flag, Message, RunSpec
 from liteq.storage.driver import Transaction
 
-__all__ = ["add_runs", "input_hash", "tag"]
+__all__ = ["add_runs", "change_run", "input_hash", "tag"]
 
 # Only beside a message that is a run: the id may be that of another, which stands for this one.
 ADD = f"""
@@ -20,6 +20,7 @@ INSERT INTO liteq_run_tags (tag, run)
 SELECT ?, seq FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN} <> 0
 ON CONFLICT DO NOTHING
 """
+CHANGE = "UPDATE liteq_runs SET version = ?, input = ?, timeout_ms = ? WHERE run = ?"
 TAG = "INSERT INTO liteq_run_tags (tag, run) VALUES (?, ?) ON CONFLICT DO NOTHING"
 PLAIN = RunSpec()
 
@@ -40,6 +41,14 @@ def add_runs(tx: Transaction, messages: Iterable[Message]) -> None:
             row = (m.task, step, spec.version, input_hash(m.task, m.payload), spec.timeout_ms, spec.forked_from, m.id)
             if tx.executemany(ADD, [row]) and spec.tags:
                 tx.executemany(TAG_BY_ID, [(tag, m.id) for tag in spec.tags])
+
+
+def change_run(tx: Transaction, seq: int, message: Message) -> None:
+    """Give the run of this number, which has not begun, the input and the options of `message`."""
+    spec = message.run or PLAIN
+    row = (spec.version, input_hash(message.task, message.payload), spec.timeout_ms, seq)
+    tx.executemany(CHANGE, [row])
+    tag(tx, seq, spec.tags)
 
 
 def tag(tx: Transaction, run: int, tags: Iterable[str]) -> None:

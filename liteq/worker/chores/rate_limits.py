@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
+from liteq.app.limits import declared_limits
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.policy.rates import Bucket, per_second
 from liteq.storage.rates import Budget
 from liteq.storage.storage import Storage
+from liteq.worker.chores.late_keys import LateKeys
 
 __all__ = ["RateLimits"]
 
@@ -24,7 +26,8 @@ LOOK_S = 1.0  # between looks whether a limit was set, or holds messages back
 class RateLimits:
     """A chore of the worker's loop, and the source of each turn's budget. `look` makes the loop claim again.
 
-    A worker that knows of no limit, and of no message that one holds back, claims without a budget.
+    A worker without rates of its own, that knows of no message which such a one holds back, claims without a budget.
+    The limits of all workers together are the storage's (`storage.limits`): here the code's are declared.
     """
 
     def __init__(self, app: App, storage: Storage, look: Callable[[], None]) -> None:
@@ -32,39 +35,35 @@ class RateLimits:
         self._storage = storage
         self._look = look
         self._buckets: dict[str, Bucket] = {}
-        self._most: dict[str, int] = {}  # runs of a workflow that may execute at once
-        self._shared = False
+        self._held = False  # a message is held back by a worker's own rate: perhaps another one's
         self._look_at = 0.0  # whether limits matter
         self._token_at = inf  # when there is a token for a message that is held back
         self.reset()
-        storage.rates.declare(self._declared())
+        storage.limits.declare(self._declared())
+        self._late = LateKeys(app)
 
-    def _declared(self) -> dict[str, str | None]:
-        """The shared limit of each task, as its code has it. Raises ImproperlyConfigured for an invalid rate."""
-        found: dict[str, str | None] = {}
-        for name, task in self._app.tasks.items():
-            rate = task.global_rate_limit
-            _checked(name, "global_rate_limit", rate)
-            found[name] = str(rate) if rate else None
-        return found
+    def _declared(self) -> Mapping[str, tuple[str | None, int | None]]:
+        """The shared limits that the code has. Raises ImproperlyConfigured for options that are none."""
+        try:
+            return declared_limits(self._app)
+        except (TypeError, ValueError) as exc:
+            raise ImproperlyConfigured(str(exc)) from None
 
     def reset(self) -> None:
         """Take the tasks' `rate_limit` as they are now; every bucket is full. Raises ImproperlyConfigured."""
         tasks = {} if self._app.conf.worker_disable_rate_limits else self._app.tasks
         found = ((name, _checked(name, "rate_limit", task.rate_limit)) for name, task in tasks.items())
         self._buckets = {name: Bucket(rate) for name, rate in found if rate}
-        limited = ((name, getattr(task, "max_concurrency", None)) for name, task in self._app.tasks.items())
-        self._most = {name: most for name, most in limited if most}
         self._look_at = 0.0
         self._token_at = 0.0
 
     # -- each turn ---------------------------------------------------------------------------------------------------
 
     def budget(self) -> Budget | None:
-        """The budget for limited tasks in the next turn; None where no limit is known."""
-        if not self._buckets and not self._shared and not self._most:
+        """The budget of the next turn; None where no worker's own limit is known, and no message may lack its keys."""
+        if not self._buckets and not self._held and not self._late.tasks:
             return None
-        return Budget(self._buckets.get, time.monotonic(), self._most)
+        return Budget(self._buckets.get, time.monotonic(), self._late.tasks, self._late.of)
 
     def used(self, budget: Budget) -> None:
         """Take from the buckets the tokens that a committed turn has used."""
@@ -87,8 +86,8 @@ class RateLimits:
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + LOOK_S
-            self._shared = self._storage.rates.matter()
-            if self._shared:
+            self._held = self._storage.limits.own_rates_hold()
+            if self._held:
                 self._token_at = now  # a message that another worker held back may be for this one
         if now >= self._token_at:
             self._token_at = inf

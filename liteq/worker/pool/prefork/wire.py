@@ -9,11 +9,13 @@ from __future__ import annotations
 import marshal
 from typing import Any, assert_never
 
+from liteq.execution.together import Each
 from liteq.message import (
     Ack,
     Cancel,
     ContinueAsNew,
     DeadLetter,
+    Limited,
     Outcome,
     Park,
     Release,
@@ -28,7 +30,7 @@ __all__ = ["LEFT_BEHIND", "STARTED", "Frames", "frame", "pack", "unpack"]
 
 HEAD = 4  # bytes of a frame's length, little-endian
 
-ACK, RETRY, DEAD, RELEASE, CANCEL, REPLACE, STARTED, LEFT_BEHIND, SUSPEND, CONTINUE, PARK = range(11)
+ACK, RETRY, DEAD, RELEASE, CANCEL, REPLACE, STARTED, LEFT_BEHIND, SUSPEND, CONTINUE, PARK, LIMITED, EACH = range(13)
 
 
 def frame(value: Any) -> bytes:
@@ -75,10 +77,12 @@ def pack(outcome: Outcome) -> tuple[Any, ...]:
     match outcome:
         case Ack(result):
             return (ACK, result)
-        case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms, delay_ms, cause):
-            return (RETRY, due_ms, error, payload, options, queue, priority, expires_ms, delay_ms, cause)
+        case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms, delay_ms, cause, keys):
+            return (RETRY, due_ms, error, payload, options, queue, priority, expires_ms, delay_ms, cause, keys)
         case DeadLetter(error, cause):
             return (DEAD, error, cause)
+        case Each():
+            return (EACH, [pack(one) for one in outcome.outcomes])
         case Release(crashed, error, pause_ms, options):
             return (RELEASE, crashed, error, pause_ms, options)
         case Cancel(error):
@@ -91,6 +95,8 @@ def pack(outcome: Outcome) -> tuple[Any, ...]:
             return (CONTINUE, payload)
         case Park(state, error, fingerprint, progressed):
             return (PARK, state, error, fingerprint, progressed)
+        case Limited(pause_ms, key, error):
+            return (LIMITED, pause_ms, key, error)
         case _:
             assert_never(outcome)
 
@@ -114,5 +120,9 @@ def unpack(kind: int, fields: tuple[Any, ...]) -> Outcome:
         return ContinueAsNew(*fields)
     if kind == PARK:
         return Park(*fields)
+    if kind == LIMITED:
+        return Limited(*fields)
+    if kind == EACH:
+        return Each([unpack(one, tuple(rest)) for one, *rest in fields[0]])
     batch, awaits = fields
     return Replace(load_batch(batch), awaits)

@@ -1,0 +1,144 @@
+"""Limits by key. One transaction a method, but for what waits for many keys: that is a chunk each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from liteq.storage import rates as _rates
+from liteq.storage.driver import Bell, Promise, Transaction
+from liteq.storage.facades.base import Facade
+from liteq.storage.limits import change as _change
+from liteq.storage.limits import keys as _keys
+from liteq.storage.limits import looking as _looking
+from liteq.storage.limits import meeting as _meeting
+from liteq.storage.limits import rules as _rules
+from liteq.storage.limits.kinds import Held, Holder, Limit
+
+__all__ = ["Limits"]
+
+Declared = Mapping[str, tuple[str | float | None, int | None]]
+CHUNK = 1_000
+
+
+class Limits(Facade):
+    """How much of a key may run at once and start in a time, over all workers.
+
+    Keys: "user:42", "task:NAME", "queue:NAME". A key with `*` holds for each key that fits, counted apart; the exact
+    one wins.
+    """
+
+    def set(self, key: str, rate: str | float | None = None, concurrent: int | None = None) -> None:
+        """Limit `key` to `rate` ("100/m") and to `concurrent` at once, from now on, over restarts; None: no such limit.
+
+        What runs already counts. It stands until the code declares something else than now. Raises ValueError for a
+        key, a rate or a number that is none.
+        """
+        text = _rules.check(key, rate, concurrent)
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            self._set(tx, key, text, concurrent)
+        self._changed([key])
+
+    def set_rate(self, key: str, rate: str | float | None) -> None:
+        """As `set`, of the rate alone."""
+        text = _rules.check(key, rate, None)
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            before = _rules.read(tx).by_key.get(key)
+            self._set(tx, key, text, None if before is None else before.concurrent)
+        self._changed([key])
+
+    def _set(self, tx: Transaction, key: str, rate: str | None, concurrent: int | None) -> None:
+        now_ms = self._clock.now_ms()
+        _rules.write(tx, key, rate, concurrent, now_ms=now_ms)
+        _keys.begin_anew(tx, key)
+        _change.place_running(tx, [key], now_ms=now_ms)
+
+    def declare(self, declared: Declared) -> None:
+        """Take over the limits in the code: key -> (rate, concurrent), both None where it has none any more.
+
+        What was set at run time stands until the code says something new. Only a read where all of it is known. Raises
+        ValueError.
+        """
+        wanted = {
+            key: (_rules.check(key, rate, concurrent), concurrent) for key, (rate, concurrent) in declared.items()
+        }
+        with self._driver.read() as tx:
+            known = {key: rule.declared for key, rule in _rules.read(tx).by_key.items()}
+        if all(_rules.document(*limit) == known.get(key) for key, limit in wanted.items()):
+            return
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            now_ms = self._clock.now_ms()
+            fresh = _rules.write_declared(tx, wanted, now_ms=now_ms)
+            for key in fresh:
+                _keys.begin_anew(tx, key)
+            _change.place_running(tx, fresh, now_ms=now_ms)
+        self._changed(fresh)
+
+    def delete(self, key: str) -> bool:
+        """Forget a limit: what it holds goes on, in its order. False where there is none of this key."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            now_ms = self._clock.now_ms()
+            gone = _rules.delete(tx, key, now_ms=now_ms)
+            if gone:  # what runs has its place under the limit that holds now
+                _change.place_running(tx, _rules.read(tx).by_key, now_ms=now_ms)
+        if gone:
+            self._changed([key])
+        return gone
+
+    def pause(self, key: str, seconds: float, reason: str = "") -> None:
+        """Let nothing of `key` start for so long; then it goes on slowly. Of several pauses, that which ends last."""
+        _rules.check(key, None, None)
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            now_ms = self._clock.now_ms()
+            _meeting.pause(tx, key, until_ms=now_ms + int(seconds * 1000), reason=reason, now_ms=now_ms)
+
+    def resume(self, key: str) -> bool:
+        """End the pause of `key` at once; False where it is not paused."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            resumed = _keys.resume(tx, key, now_ms=self._clock.now_ms())
+        if resumed:
+            self._changed([key])
+        return resumed
+
+    def _changed(self, keys: Sequence[str]) -> None:
+        """Have what the keys hold looked at: in chunks, as a pattern may stand for many."""
+        for key in keys:
+            after: str | None = ""
+            while after is not None:
+                with self._driver.write(Promise.PROGRESS) as tx:
+                    after = _change.look_at_held(tx, key, after, now_ms=self._clock.now_ms())
+        self._driver.ring(Bell.WORK)
+
+    def get(self, key: str) -> Limit:
+        """The limit of `key`, or the one that holds for it."""
+        with self._driver.read() as tx:
+            return _looking.limit(tx, key, now_ms=self._clock.now_ms())
+
+    def list(self) -> Sequence[Limit]:
+        """The limits that are set, and the keys that are paused, by key."""
+        with self._driver.read() as tx:
+            return _looking.limits(tx, now_ms=self._clock.now_ms())
+
+    def holders(self, key: str, limit: int = 20) -> Sequence[Holder]:
+        """Up to `limit` messages that have a place under `key`; known where it has a limit of how many run at once."""
+        with self._driver.read(alone=True) as tx:
+            return _looking.holders(tx, key, limit)
+
+    def held(self, message_id: str) -> Held | None:
+        """The key that holds a message back, since when; None where no limit does."""
+        with self._driver.read() as tx:
+            return _looking.held(tx, message_id)
+
+    def own_rates_hold(self) -> bool:
+        """Whether a worker's own rate holds a message back; a read."""
+        with self._driver.read() as tx:
+            return bool(_rates.held_pairs(tx))
+
+    def tidy(self) -> None:
+        """Forget keys that hold nothing back any more, in chunks. Only a read where there never was a limit."""
+        with self._driver.read() as tx:
+            if not _rules.version(tx):
+                return
+        n = CHUNK
+        while n >= CHUNK:
+            with self._driver.write(Promise.PROGRESS) as tx:
+                n = _change.prune(tx, now_ms=self._clock.now_ms(), limit=CHUNK)

@@ -1,0 +1,72 @@
+"""Places and tokens of a step, taken by the process that executes its run, and given back when the step has ended.
+
+A place is the run's: it goes with the run's lease, like that of a message. A key of which the run has a place already
+is not taken again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from liteq.message import Hold
+from liteq.storage.driver import Transaction
+from liteq.storage.limits import places
+from liteq.storage.limits.ledger import Lack, Ledger
+from liteq.storage.limits.rules import Rules
+from liteq.storage.limits.waiting import how_many, wake_first
+from liteq.utils.records import NamedTuple
+
+__all__ = ["Taken", "leave", "take"]
+
+HAS = "SELECT key FROM liteq_slots WHERE seq = ?"
+WAKE: Final = """
+UPDATE liteq_wakes SET at = :now_ms WHERE key = :key AND (at IS NULL OR at > :now_ms) RETURNING queue
+"""
+FREE = "DELETE FROM liteq_slots WHERE key = :key AND seq = :seq AND token = :token"
+
+
+class Taken(NamedTuple):
+    """The answer to a step that asks for its places: the `keys` of those it has got, or what it lacks.
+
+    `lacks`: the key; `at_ms`: when it is this run's turn, None: when a place is free.
+    """
+
+    keys: tuple[str, ...] = ()
+    lacks: str | None = None
+    at_ms: int | None = None
+
+
+def take(tx: Transaction, rules: Rules, hold: Hold, keys: Sequence[str], *, now_ms: int) -> Taken:
+    """Take a place and a token under each of `keys`, all or none."""
+    had = {key for (key,) in tx.execute(HAS, (hold.run,))}
+    wanted = [key for key in dict.fromkeys(keys) if key not in had]
+    ledger = Ledger(tx, rules, now_ms)
+    lack = ledger.lack(wanted)
+    if lack is not None:
+        return Taken((), lack.key, _turn_ms(tx, rules, lack, hold.run))
+    placed = ledger.take(wanted)
+    ledger.write()
+    if placed:
+        places.take(tx, [(key, hold.run, hold.token, now_ms) for key in placed])
+        tx.executemany(places.MARK, [(hold.run,)])
+    return Taken(tuple(placed))
+
+
+def _turn_ms(tx: Transaction, rules: Rules, lack: Lack, run: int) -> int | None:
+    """When there is a token for this run: those that wait for one before it have theirs first."""
+    rule = rules.of(lack.key)
+    if lack.at_ms is None or rule is None or not rule.per_s:
+        return lack.at_ms
+    return lack.at_ms + int(how_many(tx, lack.key, run) * 1000 / rule.per_s)
+
+
+def leave(tx: Transaction, hold: Hold, keys: Sequence[str], *, now_ms: int) -> bool:
+    """Give places back; whether something woke that waits for one."""
+    woke = False
+    for key in keys:
+        params = {"key": key, "seq": hold.run, "token": hold.token, "now_ms": now_ms}
+        if tx.executemany(FREE, [params]):
+            woke |= bool(tx.execute(WAKE, params))
+            woke |= wake_first(tx, key, now_ms=now_ms) is not None
+    return woke
