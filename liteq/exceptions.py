@@ -41,6 +41,7 @@
     ├── CeleryCommandException         ends a command line with `exit_code`
     └── TaskPredicate                  not failures: what a running task asks of its worker
         ├── Retry
+        ├── RateLimited
         ├── Ignore
         ├── Reject
         └── Replaced
@@ -104,6 +105,7 @@ __all__ = [
     "OperationalError",
     "PayloadTooLarge",
     "QueueNotFound",
+    "RateLimited",
     "ReadTimeout",
     "Reject",
     "RemoteError",
@@ -417,6 +419,26 @@ class Retry(TaskPredicate):
         if self.excs:
             return f"Retry {self.humanize()}: {self.excs}"
         return f"Retry {self.humanize()}"
+
+
+class RateLimited(TaskPredicate):
+    """Raised by a task that met a limit outside, such as an API's: it is held for `retry_after`, and tried again.
+
+    `retry_after`: seconds, a time, or the text of the header Retry-After; None for 10 s. `key`: the limit that is
+    paused for all workers, by default the first of the message's own keys; without one that message alone waits. No
+    attempt is counted. Raises TypeError for a key that is no text.
+    """
+
+    def __init__(self, retry_after: float | str | datetime | None = None, key: str | None = None) -> None:
+        if key is not None and not isinstance(key, str):
+            raise TypeError(f"the key of a limit is a string, not {key!r}")
+        super().__init__(retry_after, key)
+        self.retry_after = retry_after
+        self.key = key
+
+    def __str__(self) -> str:
+        after = "" if self.retry_after is None else f"; retry after {self.retry_after}"
+        return "a limit was met" + ("" if self.key is None else f" of {self.key!r}") + after
 
 
 class Ignore(TaskPredicate):

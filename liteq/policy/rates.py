@@ -13,14 +13,14 @@ from liteq.utils.records import dataclass
 
 __all__ = ["BURST_S", "Bucket", "per_second"]
 
-UNITS: Mapping[str, float] = {"s": 1.0, "m": 60.0, "h": 3600.0}
+UNITS: Mapping[str, float] = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 SLACK_S = 1e-3  # a time that was rounded on its way through the file is not ahead
 LEAST = 1 / (366 * 86_400)  # a slower rate would fill its bucket at a time that no file can hold
 BURST_S = 0.05  # tokens of so long may be taken at once: a fast rate is not kept by waking for each single task
 
 
 def per_second(rate: str | float | None) -> float:
-    """A rate in tasks a second: `"10/s"`, `"100/m"`, `"5/h"`, a number alone is a second's; 0.0 for no limit.
+    """A rate in tasks a second: `"10/s"`, `"100/m"`, `"5/h"`, `"100/d"`; a number alone is a second's, 0.0: no limit.
 
     Raises ValueError for what is no rate.
     """
@@ -39,8 +39,8 @@ def per_second(rate: str | float | None) -> float:
         or (slash and not str(unit).strip())
     ):
         raise ValueError(
-            f'{rate!r} is no rate: write "10/s", "100/m", "5/h", or a number of tasks a second, not fewer than one '
-            "task a year; 0: no limit"
+            f'{rate!r} is no rate: write "10/s", "100/m", "5/h", "100/d", or a number of tasks a second, not fewer '
+            "than one task a year; 0: no limit"
         )
     return value
 

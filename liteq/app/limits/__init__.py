@@ -1,0 +1,135 @@
+"""`app.limits`: how many of a key may run at once, and how often they may start, over all workers."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from types import FrameType
+from typing import TYPE_CHECKING, cast
+
+from liteq.context import App
+from liteq.policy.rates import per_second
+from liteq.sending.keys import keyed_task
+
+if TYPE_CHECKING:
+    from liteq.storage.limits import Limit
+    from liteq.storage.storage import Storage
+
+__all__ = ["Limiting", "Limits", "declared_limits"]
+
+Declared = dict[str, tuple[str | None, int | None]]
+"""(rate, how many at once) by key, as the code has them."""
+LOADER = "<frozen importlib._bootstrap>"
+
+
+class Limits:
+    """The limits of one app's queue. Keys are those of messages ("user:42"), and "task:NAME", "queue:NAME".
+
+    A key with `*` ("user:*") holds for each key that fits, counted apart; a limit of that key alone goes before it.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self.declared: Declared = {}
+        """Limits that modules have set while they were imported: written when the file is opened."""
+
+    def set(self, key: str, *, rate: str | float | None = None, concurrent: int | None = None) -> None:
+        """Limit `key` to `rate` ("100/m", "1000/d") and to `concurrent` at once; None: no such limit.
+
+        In force at once, for what runs already too. It is in the file, so it outlives restarts. In a module that is
+        imported it is a part of the code, and is written when the file is first used: what was set elsewhere since
+        stands until the code says something new. Raises ValueError for a rate or a number that is none, TypeError.
+        """
+        _check(key, rate, concurrent)
+        if not _importing():
+            self._app.storage.limits.set(key, rate, concurrent)
+            return
+        self.declared[key] = (None if not per_second(rate) else str(rate), concurrent)
+        if "storage" in vars(self._app):
+            self._app.storage.limits.declare({key: self.declared[key]})
+
+    def get(self, key: str) -> Limit:
+        """The limit of `key`, or the one that holds for it, and how it stands: what runs, what is held, its pause."""
+        return self._app.storage.limits.get(_named(key))
+
+    def list(self) -> builtins.list[Limit]:
+        """The limits that are set, and the keys that are paused."""
+        return builtins.list(self._app.storage.limits.list())
+
+    def delete(self, key: str) -> bool:
+        """Forget the limit of `key`: what it held goes on. False where there is none.
+
+        One that is in the code comes back when a worker starts; `set(key)` says that there is none.
+        """
+        return self._app.storage.limits.delete(_named(key))
+
+    def pause(self, key: str, seconds: float, reason: str = "") -> None:
+        """Let nothing of `key` start for `seconds`; after that it goes on slowly. Of several, the latest end counts."""
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+            raise TypeError(f"a pause is a number of seconds, not {seconds!r}")
+        if not 0 <= seconds <= 366 * 86_400:
+            raise ValueError(f"a pause is from 0 to {366 * 86_400:,} seconds, not {seconds!r}")
+        self._app.storage.limits.pause(_named(key), seconds, reason)
+
+    def resume(self, key: str) -> bool:
+        """End the pause of `key`; False where it is not paused."""
+        return self._app.storage.limits.resume(_named(key))
+
+    def write_declared(self, storage: Storage) -> None:
+        """Write the limits that modules have set while they were imported, where the file does not know them."""
+        if self.declared:
+            storage.limits.declare(self.declared)
+
+
+class Limiting:
+    """The part of an app that has `limits`."""
+
+    @cached_property
+    def limits(self) -> Limits:
+        """The limits of its keys."""
+        return Limits(cast("App", self))
+
+
+def declared_limits(app: App) -> Mapping[str, tuple[str | None, int | None]]:
+    """The limits that the code has: by the options of its tasks, and set while its modules were imported.
+
+    Of each task as a whole, also that it has none. Raises TypeError, ValueError for options that are none.
+    """
+    found: Declared = {}
+    for name, task in app.tasks.items():
+        found[f"task:{name}"] = (None, None)
+        keyed = keyed_task(task)
+        if keyed is not None:
+            found.update((key, limit) for key, limit in keyed.declared.items() if limit != (None, None))
+    return {**found, **app.limits.declared}
+
+
+def _importing() -> bool:
+    """Whether the caller stands in a module that is being imported, by this thread."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code.co_filename == LOADER:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _named(key: str) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f'the key of a limit is a string such as "user:42", not {key!r}')
+    if not key:
+        raise ValueError('the key of a limit is not empty; write one such as "user:42" or "task:shop.bill"')
+    return key
+
+
+def _check(key: str, rate: str | float | None, concurrent: int | None) -> None:
+    _named(key)
+    per_second(rate)
+    if concurrent is not None and (isinstance(concurrent, bool) or not isinstance(concurrent, int)):
+        raise TypeError(f"concurrent is a whole number from 1, not {concurrent!r}")
+    if concurrent is not None and concurrent < 1:
+        raise ValueError(
+            f"concurrent is a whole number from 1, not {concurrent!r}; app.limits.pause() lets nothing start"
+        )

@@ -1,0 +1,163 @@
+"""`liteq limits`: how many of a key run at once and how often they start; and keys that are paused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from liteq.cli.exits import Exit
+from liteq.cli.group import Group
+from liteq.cli.output import age, counted, emit, say, table
+from liteq.cli.session import Session, pass_session
+from liteq.clock import from_ms
+from liteq.policy.durations import seconds as seconds_of
+
+if TYPE_CHECKING:
+    from liteq.storage.limits import Limit
+
+__all__ = ["limits"]
+
+
+@click.group(cls=Group)
+def limits() -> None:
+    """Limits by key: list, set, delete, pause, resume.
+
+    A key is a message's ("user:42"), "task:NAME" or "queue:NAME"; with * it holds for each key that fits.
+    """
+
+
+@limits.command("list")
+@pass_session
+def list_(session: Session, /) -> int:
+    """List the limits, and the keys that are paused: what runs, and what is held.
+
+    \b
+    JSON: [{"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason"}]
+    """
+    found = session.storage.limits.list()
+    now_ms = session.app.clock.now_ms()
+
+    def show() -> None:
+        rows = [
+            (one.key, one.rate, one.concurrent, one.running, one.held, _paused(now_ms, one), one.reason)
+            for one in found
+        ]
+        table(session, ("key", "rate", "at once", "run", "held", "paused", "reason"), rows, empty="there is no limit")
+
+    emit(session, [_document(one) for one in found], show)
+    return Exit.OK
+
+
+@limits.command("set")
+@click.argument("key")
+@click.option("--rate", metavar="RATE", help="Starts in a time: 10/s, 100/m, 5/h, 1000/d.")
+@click.option("--concurrent", type=click.IntRange(min=1), metavar="N", help="How many run at once.")
+@pass_session
+def set_(session: Session, /, key: str, rate: str | None, concurrent: int | None) -> int:
+    """Limit KEY, at once and for all workers; what is not given is no limit.
+
+    It stands over restarts, until the code says something new.
+
+    \b
+    JSON: {"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason"}
+    """
+    with _usage():
+        session.app.limits.set(key, rate=rate, concurrent=concurrent)
+    _note(session, "set", key)
+    now = session.storage.limits.get(key)
+    said = ", ".join(
+        [*([f"{rate} start"] if rate else []), *([f"{concurrent} run at once"] if concurrent is not None else [])]
+    )
+    emit(session, _document(now), lambda: say(f"{key}: {said or 'no limit'}."))
+    return Exit.OK
+
+
+@limits.command()
+@click.argument("key")
+@pass_session
+def delete(session: Session, /, key: str) -> int:
+    """Forget the limit of KEY; what it held goes on. One that is in the code comes back when a worker starts.
+
+    \b
+    JSON: {"key", "deleted"}
+    """
+    with _usage():
+        deleted = session.app.limits.delete(key)
+    if deleted:
+        _note(session, "delete", key)
+    text = f"{key} has no limit of its own any more." if deleted else f"{key} had no limit of its own."
+    emit(session, {"key": key, "deleted": deleted}, lambda: say(text))
+    return Exit.OK if deleted else Exit.FAILED
+
+
+@limits.command()
+@click.argument("key")
+@click.argument("seconds", metavar="SECONDS")
+@click.option("--reason", default="", metavar="TEXT", help="Noted with it, and shown.")
+@pass_session
+def pause(session: Session, /, key: str, seconds: str, reason: str) -> int:
+    """Let nothing of KEY start for SECONDS (or 90s, 10m, 2h), in no worker; then it goes on slowly.
+
+    What runs goes on. Of several pauses the latest end counts.
+
+    \b
+    JSON: {"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason"}
+    """
+    with _usage():
+        session.app.limits.pause(key, seconds_of(_number(seconds), "SECONDS"), reason)
+    _note(session, "pause", key, reason)
+    now = session.storage.limits.get(key)
+    waits = f"; {counted(now.held, 'message')} of it wait" if now.held else ""
+    emit(session, _document(now), lambda: say(f"{key} is paused for {seconds}{waits}."))
+    return Exit.OK
+
+
+@limits.command()
+@click.argument("key")
+@pass_session
+def resume(session: Session, /, key: str) -> int:
+    """End the pause of KEY.
+
+    \b
+    JSON: {"key", "resumed"}
+    """
+    with _usage():
+        resumed = session.app.limits.resume(key)
+    if resumed:
+        _note(session, "resume", key)
+    text = f"{key} goes on." if resumed else f"{key} was not paused."
+    emit(session, {"key": key, "resumed": resumed}, lambda: say(text))
+    return Exit.OK if resumed else Exit.FAILED
+
+
+def _note(session: Session, action: str, key: str, reason: str = "") -> None:
+    """Note the act in the audit, as the dashboard does."""
+    session.storage.audit.note(session.actor(reason), f"limit {action}", key)
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    """A block in which a wrong value is a wrong use of the command."""
+    try:
+        yield
+    except (ValueError, TypeError) as exc:
+        raise click.UsageError(str(exc)) from None
+
+
+def _number(seconds: str) -> Any:
+    try:
+        return float(seconds)
+    except ValueError:
+        return seconds  # "10m"
+
+
+def _document(limit: Limit) -> dict[str, Any]:
+    until = limit.paused_until
+    return {**limit._asdict(), "paused_until_iso": None if until is None else from_ms(int(until * 1000)).isoformat()}
+
+
+def _paused(now_ms: int, limit: Limit) -> str:
+    return "" if limit.paused_until is None else f"ends {age(now_ms, int(limit.paused_until * 1000))}"
