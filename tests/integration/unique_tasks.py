@@ -1,0 +1,61 @@
+"""The app of test_unique_processes.py, and a program that sends calls and tells of each."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+from liteq import Debounce, LiteQ, Throttle
+
+app = LiteQ("unique_tasks", broker=os.environ["WORKER_TEST_BROKER"])
+LEDGER = os.environ["WORKER_TEST_LEDGER"]
+MESSAGES = 3
+
+
+def note(event: str, *words: object) -> None:
+    """One line, in one write, to a file opened for append: whole or not there, whoever is killed."""
+    fd = os.open(LEDGER, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(fd, (" ".join([event, *map(str, words)]) + "\n").encode())
+    finally:
+        os.close(fd)
+
+
+@app.task(bind=True, unique=True)
+def refresh(self: Any, page: str) -> str:
+    note("started", self.request.id, time.monotonic())
+    time.sleep(0.02)
+    return page
+
+
+@app.task(bind=True, unique=Debounce(0.2, max_wait=0.8))
+def save(self: Any, edit: int) -> int:
+    note("saved", edit, time.monotonic())
+    time.sleep(0.05)
+    return edit
+
+
+@app.task(bind=True, unique=Throttle(0.5, trailing=True))
+def ping(self: Any, n: int) -> int:
+    note("pinged", n, time.monotonic(), self.request.id)
+    return n
+
+
+def send_until(name: str, seconds: float) -> None:
+    """Send equal calls of `refresh`, or one numbered call after the other of another task, for so long.
+
+    On a busy machine longer: until some messages have made room for the next.
+    """
+    task, end, n, seen = app.tasks[f"unique_tasks.{name}"], 0.0, 0, set[str]()
+    while not end or time.monotonic() < end or len(seen) < MESSAGES:
+        result = task.delay("front" if name == "refresh" else n)
+        seen.add(result.id)
+        print(result.id, int(result.duplicate), n, time.monotonic(), flush=True)
+        end, n = end or time.monotonic() + seconds, n + 1  # what the first call loads takes its time
+        time.sleep(0.002 if name == "refresh" else 0.02)
+
+
+if __name__ == "__main__":
+    send_until(sys.argv[1], float(sys.argv[2]))
