@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from liteq.exceptions import BadMessage
-from liteq.message import Batch, Group, Message, RunSpec
+from liteq.message import Batch, Exclusion, Group, Message, RunSpec
 from liteq.utils.records import fields_of
 
 __all__ = ["VERSION", "dump_batch", "load_batch"]
@@ -60,6 +60,8 @@ class _Form:
         try:
             if given.get("run") is not None:
                 given["run"] = RunSpec(**{**given["run"], "tags": tuple(given["run"]["tags"])})
+            if given.get("unique") is not None:
+                given["unique"] = Exclusion(**given["unique"])
             return self.kind(**given)
         except TypeError:
             kind = self.kind.__name__.lower()

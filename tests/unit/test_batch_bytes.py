@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liteq.exceptions import BadMessage
-from liteq.message import Batch, Group, Message, RunSpec
+from liteq.message import Batch, Exclusion, Group, Message, RunSpec
 from liteq.serialization.batch import dump_batch, load_batch
 
 # A row of the outbox as it was written when the form had no version: kept as it is, for it may wait during an upgrade.
@@ -26,6 +26,9 @@ RECORDED = (
 
 text, number = st.text(st.characters(exclude_categories=["Cs"])), st.integers(-(2**53), 2**53)
 OF_TYPE = {"str": text, "bytes": st.binary(), "int": number, "None": st.none()}
+OF_TYPE["Exclusion"] = st.builds(
+    Exclusion, st.sampled_from(["keep", "postpone"]), *[st.none() | number] * 3, st.booleans()
+)
 OF_TYPE["RunSpec"] = st.builds(RunSpec, text, st.none() | number, st.lists(text).map(tuple), st.none() | text)
 
 
