@@ -1,0 +1,1 @@
+"""Methods of a task, by what they are for."""
