@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from liteq import states
 from liteq.monitor.documents import outcome
+from liteq.monitor.server_events import ALIVE, HEADERS, HEARTBEAT_S, Followed, aevents, offset_of
 from liteq.result import AsyncResult
 from liteq.utils.json_text import to_json
 
-__all__ = ["Progress", "event_stream", "progress"]
+if TYPE_CHECKING:
+    from liteq.workflow.run import Run
 
-HEARTBEAT_S = (
-    15.0  # proxies close a connection that is silent for a minute; and a client that is gone is noticed by a write
-)
+__all__ = ["Progress", "event_stream", "progress"]
 
 
 class Progress(NamedTuple):
@@ -58,17 +60,38 @@ async def progress(result: AsyncResult[Any], *, interval_s: float = 0.5) -> Asyn
             pass
 
 
-async def event_stream(result: AsyncResult[Any], *, interval_s: float = 0.5) -> StreamingResponse:
+class Chunks(StreamingResponse):
+    """The chunks of a stream, behind the last one that the request says it has."""
+
+    def __init__(self, result: Followed, stream: str) -> None:
+        super().__init__((), media_type="text/event-stream", headers=HEADERS)
+        self._result = result
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        last = Headers(scope=scope).get("last-event-id")
+        self.body_iterator = aevents(self._result, self._stream, after=offset_of(last))
+        await super().__call__(scope, receive, send)
+
+
+async def event_stream(
+    result: AsyncResult[Any] | Run[Any], stream: str | None = None, *, interval_s: float = 0.5
+) -> StreamingResponse:
     """The progress of `result` as Server-Sent Events: `progress` for each change, then one `done`.
 
-    The data is the JSON of `Progress.document()`. Raises HTTPException 404 for an unknown id. When the client
-    goes away the waiting ends with it, and the task runs on. A browser's EventSource connects again after the end of a
-    stream: have the page close it on `done`.
+    The data is the JSON of `Progress.document()`. With `stream`, the chunks that the task, or the run of a workflow,
+    emits to it: the id of each is its offset, so that a page which connects again gets those behind the last one that
+    it has seen; the data is JSON. An event `attempt` comes before the chunks of a retry, which begin anew.
+
+    Raises HTTPException 404 for an unknown id. When the client goes away the waiting ends with it, and the task runs
+    on. A browser's EventSource connects again after the end of a stream: have the page close it on `done`.
     """
-    if not await result.aexists():
+    whole: AsyncResult[Any] = AsyncResult(result.id, app=result.app)
+    if not await whole.aexists():
         raise HTTPException(404, f"there is no task {result.id}")
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_events(result, interval_s), media_type="text/event-stream", headers=headers)
+    if stream is not None:
+        return Chunks(result, stream)
+    return StreamingResponse(_events(whole, interval_s), media_type="text/event-stream", headers=HEADERS)
 
 
 async def _events(result: AsyncResult[Any], interval_s: float) -> AsyncIterator[bytes]:
@@ -79,7 +102,7 @@ async def _events(result: AsyncResult[Any], interval_s: float) -> AsyncIterator[
             coming = coming or asyncio.ensure_future(anext(changes))
             done, _ = await asyncio.wait((coming,), timeout=HEARTBEAT_S)
             if not done:
-                yield b": alive\n\n"
+                yield ALIVE
                 continue
             told, coming = coming.result(), None
             event = b"done" if told.ready else b"progress"

@@ -1,0 +1,269 @@
+"""Reports of a task on its progress, and chunks of its streams, while it runs. Few writes, the last one always.
+
+The first is written at once. Those that follow too closely are held back until their time has come, and written by a
+thread then, as the task may be busy with something else; or at the task's end.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NoReturn
+
+from liteq.clock import Clock
+from liteq.context import App, Request
+from liteq.exceptions import LeaseLost, LiteqError, StorageError
+from liteq.serialization import encode
+from liteq.serialization.models import data_of
+from liteq.storage.streams import Chunk
+from liteq.utils.names import checked_name
+
+__all__ = ["Emitter", "Paced", "Telling", "TellingHere", "emit", "report"]
+
+logger = logging.getLogger("liteq.execution")
+
+CHUNKS_S = 0.05  # chunks of a stream travel together
+REPORTS_S = 0.1  # between two reports of progress: nobody looks more often
+LONGEST_NOTE = 500  # characters
+
+Write = Callable[[str, Sequence[bytes], int | None], int]
+"""Writes chunks to a stream, under an attempt or (None) the next one; the attempt that they bear."""
+
+
+class Paced:
+    """Calls `send` for what is `ready`: at once, or `every_s` seconds after the last call. Of any thread, one at once.
+
+    `send` raises nothing.
+    """
+
+    def __init__(self, send: Callable[[], None], every_s: float, clock: Clock) -> None:
+        self.lock = threading.RLock()  # of what `send` takes, too
+        self._send = send
+        self._every_s = every_s
+        self._clock = clock
+        self._until = float("-inf")  # until when `send` is not called
+        self._timer: threading.Timer | None = None
+
+    def ready(self) -> None:
+        """Say that there is something to send. The lock is the caller's to hold."""
+        now = self._clock.monotonic()
+        if now >= self._until:
+            self._until = now + self._every_s
+            self._send()
+        elif self._timer is None:
+            self._timer = threading.Timer(self._every_s, self._rung)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def flush(self) -> None:
+        """Send what is held back."""
+        with self.lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._send()
+
+    def _rung(self) -> None:
+        with self.lock:
+            self._timer = None
+            self._until = self._clock.monotonic() + self._every_s
+            self._send()
+
+
+class Emitter:
+    """Writes the chunks of one execution to streams: the first at once, then those of CHUNKS_S together.
+
+    `failed` is called with the error of a write, in the thread of the next chunk or of the end, and raises it.
+    """
+
+    def __init__(self, write: Write, clock: Clock, failed: Callable[[BaseException], object]) -> None:
+        self._write = write
+        self._failed = failed
+        self._held: list[tuple[str, bytes]] = []
+        self._attempt: int | None = None
+        self._failure: BaseException | None = None
+        self._paced = Paced(self._send, CHUNKS_S, clock)
+
+    def add(self, stream: str, data: bytes) -> None:
+        """Take a chunk."""
+        with self._paced.lock:
+            if self._failure is None:
+                self._held.append((stream, data))
+                self._paced.ready()
+        self._check()
+
+    def flush(self) -> None:
+        """Write what is held back."""
+        self._paced.flush()
+        self._check()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            self._failed(self._failure)
+
+    def _send(self) -> None:
+        held, self._held = self._held, []
+        try:
+            while held:
+                stream = held[0][0]
+                chunks = [data for name, data in held if name == stream]
+                held = [one for one in held if one[0] != stream]
+                self._attempt = self._write(stream, chunks, self._attempt)
+        except (LeaseLost, StorageError) as exc:
+            self._failure = exc
+
+
+class Reports:
+    """The progress that one execution reports; the last report takes the place of those that are not written yet.
+
+    `write` writes a document as the execution's state; False where its lease is over.
+    """
+
+    def __init__(self, write: Callable[[bytes], bool], clock: Clock, id_: str) -> None:
+        self._id = id_
+        self._write = write
+        self._clock = clock
+        self._held: tuple[float, float | None, str, int] | None = None
+        self._first: tuple[float, int] | None = None
+        self._lost = False
+        self._paced = Paced(self._send, REPORTS_S, clock)
+
+    def report(self, done: float, total: float | None, note: str) -> None:
+        """Take a report. Raises LeaseLost once the lease is over."""
+        with self._paced.lock:
+            at_ms = self._clock.now_ms()
+            if self._first is None or done < self._first[0]:
+                self._first = (done, at_ms)
+            self._held = (done, total, note[:LONGEST_NOTE], at_ms)
+            self._paced.ready()
+        if self._lost:
+            raise LeaseLost(self._id)
+
+    def flush(self) -> None:
+        """Write the report that is held back."""
+        self._paced.flush()
+
+    def _send(self) -> None:
+        held, self._held = self._held, None
+        if held is None:
+            return
+        try:
+            self._lost = not self._write(encode(document_of(*held, self._first), what="a report of progress"))
+        except LiteqError as exc:  # the work counts, not what is shown of it
+            logger.warning("progress was not shown: %s", exc)
+
+
+def document_of(done: float, total: float | None, note: str, at_ms: int, first: Any) -> dict[str, Any]:
+    """A report as the state of a task; `first`: an earlier one, (done, ms), from which its pace is reckoned."""
+    meta = {"current": done, "total": total, "note": note}
+    return {"state": "PROGRESS", "meta": meta, "at": at_ms, "first": first}
+
+
+class Telling:
+    """The reports and chunks of one execution, which go into the file under its lease."""
+
+    def __init__(self, app: App, request: Request) -> None:
+        streams = app.storage.streams
+        leases = [_lease_of(one) for one in request._batch or (request,)]
+        self._is_batch = request._batch is not None
+        self._reports = Reports(partial(streams.report, leases), app.clock, str(request.id))
+        self._emitter = Emitter(partial(streams.emit, leases[0]), app.clock, _raise)
+
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        """Report progress. Raises LeaseLost."""
+        self._reports.report(done, total, note)
+
+    def emit(self, stream: str, data: bytes) -> None:
+        """Add a chunk to a stream. Raises LeaseLost, and StorageError where one before could not be written.
+
+        Raises RuntimeError for a batch of messages: none of them is the one whose stream it would be.
+        """
+        if self._is_batch:
+            raise RuntimeError("a batch of messages has no stream: emit() is for tasks that take one message at a time")
+        self._emitter.add(stream, data)
+
+    def flush(self) -> None:
+        """Write what is held back. Raises as `emit`."""
+        self._reports.flush()
+        self._emitter.flush()
+
+    def close(self) -> None:
+        """As `flush`, of an execution that has failed anyway."""
+        try:
+            self.flush()
+        except LiteqError as exc:
+            logger.warning("what a task emitted last was not written: %s", exc)
+
+
+class TellingHere(Telling):
+    """Those of a task that runs in its caller's process (`apply`): kept for its result."""
+
+    def __init__(self, app: App, request: Request) -> None:
+        self._clock = app.clock
+        self._attempt = request.retries + 1
+        self.document: dict[str, Any] | None = None
+        self.chunks: dict[str, list[Chunk]] = {}
+        self._first: tuple[float, int] | None = None
+
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        at_ms = self._clock.now_ms()
+        self._first = self._first or (done, at_ms)
+        self.document = document_of(done, total, note, at_ms, self._first)
+
+    def emit(self, stream: str, data: bytes) -> None:
+        chunks = self.chunks.setdefault(stream, [])
+        chunks.append(Chunk(len(chunks) + 1, self._attempt, data))
+
+    def flush(self) -> None: ...
+
+
+def _lease_of(request: Request) -> tuple[int, int]:
+    assert request.seq is not None, "an execution under a lease"
+    assert request.token is not None, "an execution under a lease"
+    return request.seq, request.token
+
+
+def telling(app: App, request: Request | None) -> Telling | None:
+    """The telling of the execution under `request`; None where nobody can hear it: called as a plain function."""
+    if request is None or request.called_directly:
+        return None
+    found: Telling | None = request._telling
+    if found is None:
+        kind = TellingHere if request.is_eager or request.seq is None else Telling
+        found = request.__dict__.setdefault("_telling", kind(app, request))
+    return found
+
+
+def report(app: App, request: Request | None, done: float, total: float | None, note: str) -> None:
+    """Report the progress of the execution under `request`; nothing where there is none. Raises LeaseLost."""
+    _check_number(done, "done", least=0)
+    if total is not None:
+        _check_number(total, "total", least=0)
+    if not isinstance(note, str):
+        raise TypeError(f"note is a text, not {note!r:.80}")
+    if (found := telling(app, request)) is not None:
+        found.progress(done, total, note)
+
+
+def emit(app: App, request: Request | None, stream: str, chunk: Any) -> None:
+    """Add a chunk to a stream of the execution under `request`; nothing where there is none. See `Telling.emit`."""
+    stream = checked_name(stream, "a stream's name")
+    limit: int = app.conf.max_result_bytes
+    what = f"a chunk of the stream {stream!r}"
+    data = encode(data_of(chunk), what=what, limit=limit, setting="max_result_bytes")
+    if (found := telling(app, request)) is not None:
+        found.emit(stream, data)
+
+
+def _check_number(value: float, name: str, *, least: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number, not {value!r:.80}")
+    if not least <= value < math.inf:
+        raise ValueError(f"{name} is a number from {least} on, not {value!r}")
+
+
+def _raise(exc: BaseException) -> NoReturn:
+    raise exc

@@ -1,0 +1,105 @@
+"""The chunks of a stream as they come: a reader sleeps until the bell rings, or a second, as a ring may be lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+from liteq.context import App
+from liteq.result.waiting import RECHECK_S, DoneBell
+from liteq.serialization import decode
+from liteq.storage.streams import Chunk as Stored
+from liteq.utils.records import dataclass
+
+__all__ = ["Chunk", "Look", "afollow", "astream", "follow", "look_at", "stream"]
+
+Look = Callable[[int], tuple[list[Stored], bool]]
+"""Called with an offset: the chunks behind it, and whether no more come after them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One element of a stream. Those of a repeated task or step bear a higher `attempt`."""
+
+    offset: int
+    attempt: int
+    data: Any
+
+
+def look_at(app: App, id_: str, stream: str) -> Look:
+    """The look at a stream of the task or run `id_`."""
+    storage = app.storage
+    return lambda after: storage.streams.chunks(id_, stream, after=after)
+
+
+def stream(app: App, look: Look, after: int) -> Iterator[Chunk]:
+    """The chunks behind the offset `after`, until no more come."""
+    for chunk in follow(app, look, after):
+        if chunk is not None:
+            yield chunk
+
+
+async def astream(app: App, look: Look, after: int) -> AsyncIterator[Chunk]:
+    """`stream()` for async code."""
+    following = afollow(app, look, after)
+    try:
+        async for chunk in following:
+            if chunk is not None:
+                yield chunk
+    finally:
+        await following.aclose()  # type: ignore[attr-defined]
+
+
+def follow(app: App, look: Look, after: int, *, idle_s: float = float("inf")) -> Iterator[Chunk | None]:
+    """As `stream()`; and None each time that none has come for `idle_s` seconds."""
+    clock = app.clock
+    with DoneBell(app) as bell:
+        idle_at = clock.monotonic() + idle_s
+        while True:
+            chunks, ended = look(after)
+            for chunk in chunks:
+                after = chunk.offset
+                yield read(chunk)
+            if ended:
+                return
+            now = clock.monotonic()
+            if chunks:
+                idle_at = now + idle_s
+            elif now >= idle_at:
+                idle_at = now + idle_s
+                yield None
+            else:
+                bell.wait(min(RECHECK_S, idle_at - now))
+
+
+async def afollow(app: App, look: Look, after: int, *, idle_s: float = float("inf")) -> AsyncIterator[Chunk | None]:
+    """`follow()` for async code: no thread waits, and any number of readers may."""
+    from liteq.result.hub import REST, ringing
+    from liteq.utils.async_threads import reading
+
+    clock = app.clock
+    await reading(app, look, after)  # opens the file, where it is not open: before anything listens
+    with ringing(app) as rings:
+        idle_at = clock.monotonic() + idle_s
+        while True:
+            began = clock.monotonic()
+            chunks, ended = await reading(app, look, after)
+            looked_s = clock.monotonic() - began
+            for chunk in chunks:
+                after = chunk.offset
+                yield read(chunk)
+            if ended:
+                return
+            now = clock.monotonic()
+            if chunks:
+                idle_at = now + idle_s
+            elif now >= idle_at:
+                idle_at = now + idle_s
+                yield None
+            else:
+                await rings.wait(min(RECHECK_S, idle_at - now), rest_s=REST * looked_s)
+
+
+def read(chunk: Stored) -> Chunk:
+    """A chunk with its data."""
+    return Chunk(chunk.offset, chunk.attempt, decode(chunk.data))
