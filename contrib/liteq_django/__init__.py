@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["DjangoTask", "TasksBackend", "drain"]
+__all__ = ["DjangoTask", "TasksBackend", "drain", "event_stream"]
 
 _WHERE = {
     "DjangoTask": "liteq_django.task",
     "TasksBackend": "liteq_django.tasks_backend",
     "drain": "liteq_django.testing",
+    "event_stream": "liteq_django.events",
 }
 
 

@@ -16,6 +16,7 @@ from liteq import context, signals
 from liteq.app import Task
 from liteq.context import App, Integration, RunCoroutine
 from liteq.settings import KNOWN, canonical, read_object
+from liteq_django.processes import Connections
 
 __all__ = ["DjangoIntegration", "fixup"]
 
@@ -34,6 +35,7 @@ def fixup(app: App) -> None:
     if app.task_cls is Task:
         app.task_cls = "liteq_django.task:DjangoTask"
     app.integrations.add(DjangoIntegration())
+    app.middleware.add(Connections())
     _connect()
 
 
@@ -113,8 +115,6 @@ def _connect() -> None:
     setting_changed.connect(settings_changed, dispatch_uid="liteq_django")
 
     signals.import_modules.connect(processes.set_up)
-    signals.task_prerun.connect(processes.before_task)
-    signals.task_postrun.connect(processes.after_task)
     signals.worker_before_create_process.connect(processes.before_fork)
     signals.worker_process_init.connect(processes.in_child)
     signals.worker_ready.connect(processes.worker_is_ready)

@@ -104,7 +104,7 @@ class OutboxStorage(Storage):
             entry = self._entries().select_for_update().filter(pk=key).first() if self._locks() else self._find(key)
             if entry is None or not self._entries().filter(pk=key).delete()[0]:
                 return False
-            super().enqueue(load_batch(bytes(entry.batch)))
+            super().enqueue(load_batch(bytes(entry.batch)), told=True)
         return True
 
     def _find(self, key: int) -> Any:

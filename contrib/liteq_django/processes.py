@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Callable
 from typing import Any
 
-from liteq.context import get_current_app
+from liteq.context import current_frame, get_current_app
+from liteq.middleware import Execution, Middleware
 
-__all__ = ["after_task", "before_fork", "before_task", "in_child", "set_up", "worker_ends", "worker_is_ready"]
+__all__ = ["Connections", "before_fork", "in_child", "set_up", "worker_ends", "worker_is_ready"]
 
 logger = logging.getLogger("liteq.django")
 
@@ -30,17 +32,23 @@ def set_up(sender: Any, **_named: Any) -> None:
         sender.autodiscover_tasks(lambda: [config.name for config in apps.get_app_configs()])
 
 
-def before_task(task: Any, **_named: Any) -> None:
-    """A task begins as a request does: with connections that are alive, and not older than CONN_MAX_AGE."""
-    if not task.request.is_eager:
-        _close_old(task)
+class Connections(Middleware):
+    """Around each task of a worker: it begins and ends as a request does.
 
+    It finds connections that are alive and not older than CONN_MAX_AGE; without CONN_MAX_AGE they are closed behind it,
+    its hooks and the receivers of its signals.
+    """
 
-def after_task(task: Any, **_named: Any) -> None:
-    """And ends as one: without CONN_MAX_AGE its connections are closed."""
-    if not task.request.is_eager:
-        _close_old(task)
-        _reset_queries()
+    def on_execute(self, execution: Execution, run: Callable[[Execution], Any]) -> Any:
+        frame = current_frame()
+        if execution.kind != "task" or frame is None or frame[1].is_eager:
+            return run(execution)
+        _close_old(frame[0])
+        try:
+            return run(execution)
+        finally:
+            _close_old(frame[0])
+            _reset_queries()
 
 
 def _close_old(task: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, cast
 
 from django.db import connections, transaction
@@ -12,6 +13,7 @@ from django.db import connections, transaction
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.errors import translate
 from liteq.storage.sqlite.tokens import Tokens
+from liteq.utils.boot import clocks
 
 __all__ = ["DjangoTransaction", "inside_atomic", "within"]
 
@@ -36,6 +38,9 @@ class DjangoTransaction:
 
     def tokens(self, n: int, above: int = 0) -> int:
         return Tokens().take(self, n, above)
+
+    def uptime(self) -> tuple[str, int]:
+        return clocks(), int(monotonic() * 1000)
 
     def in_turn(self, name: str) -> None:
         """One writer at a time: numbers become visible in their order."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from liteq_flask.app import Celery, LiteQ
 from liteq_flask.dashboard import dashboard
+from liteq_flask.events import event_stream
 from liteq_flask.status import status_blueprint
 
-__all__ = ["Celery", "LiteQ", "dashboard", "status_blueprint"]
+__all__ = ["Celery", "LiteQ", "dashboard", "event_stream", "status_blueprint"]

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
+from flask import Flask, has_app_context
 
 from liteq import app as core
-from liteq.context import Around, Integration
+from liteq.context import Integration
 from liteq.exceptions import ImproperlyConfigured
+from liteq.middleware import Execution, Middleware
 from liteq.storage import describe_url
 from liteq_flask.command import command_of
 from liteq_flask.config import default_url, settings_of
 
-__all__ = ["Celery", "FlaskIntegration", "LiteQ"]
+__all__ = ["AppContext", "Celery", "FlaskIntegration", "LiteQ"]
+
+logger = logging.getLogger("liteq.flask")
 
 EXTENSION = "liteq"
 
@@ -32,6 +38,7 @@ class LiteQ(core.LiteQ):
         name = app.name if isinstance(app, Flask) else app
         super().__init__(options.pop("main", name), **options)
         self.integrations.add(FlaskIntegration(self))
+        self.middleware.add(AppContext(self))
         self.add_defaults(self._defaults_of_the_app)
         if isinstance(app, Flask):
             self.init_app(app)
@@ -82,15 +89,44 @@ class LiteQ(core.LiteQ):
         return super().broker_url
 
 
-class FlaskIntegration(Integration):
-    """The context of a Flask app around each task of `queue`, and its instance folder."""
+class AppContext(Middleware):
+    """A fresh application context of the Flask app of `queue` around each execution, eager ones too.
+
+    A step has that of its run. What a teardown function raises is logged, and fails no task.
+    """
 
     def __init__(self, queue: LiteQ) -> None:
         self._queue = queue
 
-    def around_task(self) -> Around:
-        """A fresh application context around each execution, in every pool and for eager tasks."""
-        return lambda task, request: self._queue.flask_app.app_context()  # noqa: ARG005 - the hook's
+    def on_execute(self, execution: Execution, run: Callable[[Execution], Any]) -> Any:
+        if execution.kind == "step" and has_app_context():
+            return run(execution)
+        with _pushed(self._queue.flask_app):
+            return run(execution)
+
+
+@contextmanager
+def _pushed(app: Flask) -> Iterator[None]:
+    context = app.app_context()
+    context.push()
+    raised: BaseException | None = None
+    try:
+        yield
+    except BaseException as exc:
+        raised = exc
+        raise
+    finally:
+        try:
+            context.pop(raised)
+        except Exception:
+            logger.exception("a teardown function of %r raised; the task's outcome stands", app.name)
+
+
+class FlaskIntegration(Integration):
+    """The instance folder of the Flask app of `queue`."""
+
+    def __init__(self, queue: LiteQ) -> None:
+        self._queue = queue
 
     def open_storage(self, url: str, **options: Any) -> None:  # noqa: ARG002 - the hook's
         """Make the instance folder, where the queue is in it: its file may be the first thing there."""

@@ -10,8 +10,9 @@ from liteq import states
 from liteq.canvas import _chain, as_list, group, maybe_signature
 from liteq.context import App, Request, current_request, workflow_here
 from liteq.execution.execute import Executed, execute
+from liteq.execution.limited import EAGER_TRIES
 from liteq.execution.tracing import is_stale
-from liteq.message import RetryAt, new_id
+from liteq.message import Limited, RetryAt, new_id
 from liteq.result import EagerResult
 from liteq.serialization.content import Owner
 
@@ -45,6 +46,7 @@ def run_eagerly(
 ) -> EagerResult[Any]:
     """Execute `task` with the code that a worker uses, retries included (without their delays).
 
+    Where it meets a limit outside, it is tried at once, EAGER_TRIES times in all; then that is its failure.
     `throw`: raise the task's exception instead of keeping it for `get()`. `link` and `link_error` run after it, here
     too. `fields` are attributes of the request.
     """
@@ -56,17 +58,22 @@ def run_eagerly(
     outer = current_request()
     fields.setdefault("root_id", (outer.root_id or outer.id if outer is not None else None) or id_)
     fields.setdefault("parent_id", outer.id if outer is not None else None)
+    held = 0
     while True:
         request = Request(
             fields, id=id_, task=task.name, args=list(args), kwargs=dict(kwargs), retries=retries, is_eager=True,
             called_directly=False, hostname=socket.gethostname(),
         )  # fmt: skip
         executed = execute(task, request, request.args, request.kwargs, clock=task.app.clock, keep=False)
+        if isinstance(executed.outcome, Limited) and (held := held + 1) < EAGER_TRIES:
+            continue
         if not isinstance(executed.outcome, RetryAt):
             break
         retries += 1
         if executed.outcome.payload is not None:
             args, kwargs = task.app.content.read(executed.outcome.payload, Owner(id_, task.name))
+    if isinstance(executed.outcome, Limited):
+        executed = executed._replace(state=states.FAILURE)
     _store(task, request, executed)
     return _finish(task, id_, request, executed, throw, link, link_error)
 
@@ -90,7 +97,9 @@ def _finish(
         _apply_errback(task.app, maybe_signature(errback, app=task.app), request, exc, traceback)
     for callback in link if executed.state == states.SUCCESS else ():
         task.app.sender.apply_signature(callback, (executed.retval,))
-    return EagerResult(id_, value, executed.state, traceback=traceback, name=task.name)
+    result: EagerResult[Any] = EagerResult(id_, value, executed.state, traceback=traceback, name=task.name)
+    result._telling = request._telling
+    return result
 
 
 def _apply_errback(app: App, errback: Any, request: Request, exc: BaseException | None, traceback: str | None) -> None:

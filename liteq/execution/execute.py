@@ -5,6 +5,7 @@ value, and its consequences happen in the transaction that settles it.
 
     before_start -> body -> Ack            on_success,  task_success
                          -> RetryAt        on_retry,    task_retry     Retry, autoretry_for
+                         -> Limited        RateLimited, an error of HTTP with Retry-After (limited.py)
                          -> DeadLetter     on_failure,  task_failure   any other exception
                          -> Cancel         Ignore
                          -> Release        Reject(requeue=True)
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from inspect import iscoroutinefunction, unwrap
 from types import TracebackType
@@ -29,9 +30,10 @@ from liteq import signals, states
 from liteq.clock import Clock, to_ms
 from liteq.context import Request, current_request, enter, leave
 from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry, text_of
+from liteq.execution.enclosing import Whole, enclosed
+from liteq.execution.limited import held_back
 from liteq.execution.lines import LINES, about_end, tell_started
 from liteq.execution.plan import ExceptionInfo, Executed, Plan
-from liteq.execution.tracing import as_traced, trace_ok_t
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Release, Replace, RetryAt
 from liteq.policy.retry import decide, exhausted, is_retried, retry_options
 from liteq.policy.times import span_ms
@@ -85,11 +87,18 @@ def execute(
     plan: Plan = task.plan
     if not plan.is_enclosed:
         return _execute(task, request, args, kwargs, clock, keep, within)
+    whole = Whole(
+        task, request, args, kwargs,
+        run=lambda: _execute(task, request, args, kwargs, clock, keep, within),
+        raised=lambda exc: _raised(task, plan.member, request, exc, clock),
+        failed=lambda exc: _failed(task, plan.member, request, exc),
+        returned=lambda value, runtime_s: _returned(task, plan, request, value, keep, runtime_s),
+    )  # fmt: skip
     if plan.observer is None:
-        return _enclosed(plan, task, request, args, kwargs, clock, keep, within)
+        return enclosed(plan, whole)
     request._task = task
     with plan.observer.executing(task, request) as ended:
-        executed = _enclosed(plan, task, request, args, kwargs, clock, keep, within)
+        executed = enclosed(plan, whole)
         ended(executed.outcome, executed.exc)
         return executed
 
@@ -121,8 +130,8 @@ def _execute(
                     retval = run_body(plan, args, kwargs)
             else:
                 retval = run_body(plan, args, kwargs)
-            if request.pending_retry is not None:
-                raise request.pending_retry
+            if request.pending_retry is not None or request._telling is not None:
+                _body_ended(request)
         except Exception as exc:
             executed = _raised(task, plan, request, exc, clock)
         except BaseException as exc:
@@ -137,56 +146,27 @@ def _execute(
         return executed
     finally:
         try:
-            if signals.task_postrun.receivers:
-                state, value = (executed.state, executed.retval) if executed else (None, None)
-                signals.task_postrun.send(
-                    sender=task, task_id=request.id, task=task, args=args, kwargs=kwargs, retval=value, state=state
-                )
+            if signals.task_postrun.receivers or request._telling is not None:
+                _ended(task, request, args, kwargs, executed)
         finally:
             leave(token)
 
 
-def _enclosed(
-    plan: Plan,
-    task: Any,
-    request: Request,
-    args: Any,
-    kwargs: Any,
-    clock: Clock,
-    keep: bool,
-    within: AbstractContextManager[None] | None,
-) -> Executed:
-    """`_execute` inside a tracer that somebody has put there, and inside the context that the app has around tasks.
+def _body_ended(request: Request) -> None:
+    """Do what a body has left to its end. Raises the exception of `retry(throw=False)`."""
+    if request.pending_retry is not None:
+        raise request.pending_retry
+    request._telling.flush()
 
-    The first is `tracing.build_tracer`, the second `LiteQ.around_task`.
-    """
-    executed: Executed | None = None
 
-    def run() -> trace_ok_t:
-        nonlocal executed
-        started = clock.monotonic()
-        with nullcontext() if plan.around is None else plan.around(task, request):
-            executed = _execute(task, request, args, kwargs, clock, keep, within)
-            if executed.exc is not None and plan.around is not None:
-                raise executed.exc  # so that it is left as by any code that raises
-        return trace_ok_t(executed.retval, executed.einfo, clock.monotonic() - started, "")
-
-    try:
-        if plan.tracer is None:
-            run()
-        else:
-            as_traced(plan.tracer, run, request)
-    except BaseException as exc:
-        if executed is not None and exc is executed.exc:
-            return executed
-        if not isinstance(exc, Exception):
-            raise
-        if executed is None:  # there is nothing the task could run in: that is its failure, to be retried as others
-            return _raised(task, plan, request, exc, clock)
-        logger.exception("the context around task %s[%s] raised; the task's outcome stands", task.name, request.id)
-    if executed is None:
-        return _failed(task, plan, request, RuntimeError(f"the tracer of task {task.name!r} did not run it"))
-    return executed
+def _ended(task: Any, request: Request, args: Any, kwargs: Any, executed: Executed | None) -> None:
+    if request._telling is not None:
+        request._telling.close()  # where the body did not come to its end
+    if signals.task_postrun.receivers:
+        state, value = (executed.state, executed.retval) if executed else (None, None)
+        signals.task_postrun.send(
+            sender=task, task_id=request.id, task=task, args=args, kwargs=kwargs, retval=value, state=state
+        )
 
 
 def _is_the_task_s(exc: BaseException, plan: Plan) -> bool:
@@ -201,6 +181,8 @@ def _is_the_task_s(exc: BaseException, plan: Plan) -> bool:
 
 
 def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, runtime_s: float) -> Executed:
+    if type(retval) is Executed:  # a batch: its members have ended
+        return retval
     try:
         if request._lease is not None and not CUT.isdisjoint(request.__dict__):
             request.drop_followers()
@@ -244,6 +226,8 @@ def _is_kept(plan: Plan, request: Request) -> bool:
 
 def _raised(task: Any, plan: Plan, request: Request, exc: Exception, clock: Clock) -> Executed:
     """The outcome for an exception of the body."""
+    if request._batch is not None:
+        return _failed(task, plan, request, exc)
     match exc:
         case Retry():
             return _retried(task, plan, request, exc, clock)
@@ -254,6 +238,8 @@ def _raised(task: Any, plan: Plan, request: Request, exc: Exception, clock: Cloc
             return Executed(replacement, states.IGNORED, None, exc)
         case Ignore():
             return Executed(Cancel(encode_error(exc)), states.IGNORED, None, exc)
+    if (held := held_back(task, request, exc, clock)) is not None:
+        return held
     if plan.policy is not None and plan.retry is not None and is_retried(exc, plan.policy):
         return _retried_by_its_class(task, plan, request, exc, clock)
     if plan.policy is not None and not exhausted(request.retries, request.max_retries):
@@ -328,6 +314,8 @@ def _other_arguments(task: Any, request: Request, value: list[Any]) -> bytes:
 def _failed(task: Any, plan: Plan, request: Request, exc: BaseException) -> Executed:
     einfo = ExceptionInfo(exc, _own_frames(exc))
     outcome = DeadLetter(encode_error(exc, einfo.traceback, max_traceback_bytes=plan.error_limit))
+    if request._batch is not None:  # told of each of its messages (batch.py)
+        return Executed(outcome, states.FAILURE, exc, exc, einfo)
     tell_failure(task, request, exc, einfo)
     named, about = (task.name, request.id, text_of(exc)), about_end("failed", _ran_s(task, request), exc)
     if task.throws and isinstance(exc, tuple(task.throws) if not isinstance(task.throws, type) else task.throws):
@@ -336,7 +324,8 @@ def _failed(task: Any, plan: Plan, request: Request, exc: BaseException) -> Exec
         n = request.retries
         last = "" if not n else f" (given up after {n} {'retry' if n == 1 else 'retries'})"
         text = "Task %s[%s] raised unexpected: %.1000s%s"
-        logger.error(text, *named, last, exc_info=einfo.exc_info, extra={**about, "retries": n})
+        exc_info = None if request._is_told else einfo.exc_info
+        logger.error(text, *named, last, exc_info=exc_info, extra={**about, "retries": n})
     return Executed(outcome, states.FAILURE, exc, exc, einfo)
 
 
@@ -347,7 +336,7 @@ def _ran_s(task: Any, request: Request) -> float | None:
 
 def tell_failure(task: Any, request: Request, exc: BaseException, einfo: ExceptionInfo) -> None:
     """Call the hook `on_failure` and send the signal `task_failure`."""
-    plan: Plan = task.plan
+    plan: Plan = task.plan.member
     args, kwargs = request.args, request.kwargs
     if plan.on_failure is not None:
         call_hook(plan.on_failure, exc, request.id, args, kwargs, einfo)
@@ -358,9 +347,9 @@ def tell_failure(task: Any, request: Request, exc: BaseException, einfo: Excepti
 
 
 def _own_frames(exc: BaseException) -> TracebackType | None:
-    """The traceback of `exc` without the frames of this module at its top: a reader wants to see the task."""
+    """The traceback of `exc` without the frames of this room at its top: a reader wants to see the task."""
     tb = exc.__traceback__
-    while tb is not None and tb.tb_next is not None and tb.tb_frame.f_globals.get("__name__") == __name__:
+    while tb is not None and tb.tb_next is not None and tb.tb_frame.f_globals.get("__package__") == __package__:
         tb = tb.tb_next
     return tb
 

@@ -33,7 +33,7 @@ def tell_lost(app: App, lease: Lease, exc: BaseException, hostname: str | None =
     task = app.tasks.get(lease.task)
     if task is None:
         return
-    plan: Plan = task.plan
+    plan: Plan = task.plan.member
     if plan.on_failure is None and plan.after_return is None and not signals.task_failure.receivers:
         return
     args: list[Any] = []

@@ -8,9 +8,10 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
-from liteq.context import Around, Observer
+from liteq.context import Around, Observer, Request, current_request
 from liteq.execution.tracing import tracer_of
 from liteq.message import Outcome
+from liteq.middleware import Execution, ThroughAsync
 from liteq.policy.retry import RetryPolicy
 from liteq.serialization import Content
 from liteq.utils.records import NamedTuple
@@ -88,6 +89,7 @@ class Plan:
         "result_limit",
         "retry",
         "run_coroutine",
+        "through",
         "tracer",
         "what",
     )
@@ -97,10 +99,14 @@ class Plan:
         self.tracer = tracer_of(task)  # the first of all: it may change the task
         self.around: Around | None = task.app.integrations.around_task()
         self.observer: Observer | None = task.app.integrations.observer()
-        self.is_enclosed = not (self.around is None and self.tracer is None and self.observer is None)
-        self.body: Callable[..., Any] = task if task.has_custom_call() else task.run
-        self.run_coroutine: Callable[[Any], Any] = task.app.integrations.coroutine_runner() or _run_coroutine
         self.is_async = inspect.iscoroutinefunction(task.run)
+        self.through = task.app.middleware.around(is_async=self.is_async)
+        enclosing = (self.around, self.tracer, self.observer, self.through)
+        self.is_enclosed = any(one is not None for one in enclosing)
+        self.body: Callable[..., Any] = task if task.has_custom_call() else task.run
+        if self.is_async and (through := task.app.middleware.around_async()) is not None:
+            self.body = _through_async(through, task, self.body)
+        self.run_coroutine: Callable[[Any], Any] = task.app.integrations.coroutine_runner() or _run_coroutine
         self.before_start = _hook(task, "before_start")
         self.on_success = _hook(task, "on_success")
         self.on_failure = _hook(task, "on_failure")
@@ -118,10 +124,28 @@ class Plan:
         self.form: tuple[str, str | None] | None = None if json else (conf.result_serializer, conf.result_compression)
         self.error_limit: int = conf.max_traceback_bytes
 
+    @property
+    def member(self) -> Plan:
+        """The plan of one message: this one; of a task with batches, the one for each message in them."""
+        return self
+
 
 def _hook(task: Any, name: str) -> Callable[..., Any] | None:
     hook: Callable[..., Any] = getattr(task, name)
     return None if getattr(hook, "__liteq_default__", False) else hook
+
+
+def _through_async(through: ThroughAsync, task: Any, body: Callable[..., Any]) -> Callable[..., Any]:
+    """`body`, an async function, with the app's middleware around it in its event loop."""
+
+    async def passed(*args: Any, **kwargs: Any) -> Any:
+        async def run(_execution: Execution) -> Any:
+            return await body(*args, **kwargs)
+
+        request = current_request() or Request()
+        return await through(request.execution(task.name, args, kwargs), run)
+
+    return passed
 
 
 def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
