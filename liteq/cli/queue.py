@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from liteq.app.control.pausing import end_s
 from liteq.cli.exits import Exit
 from liteq.cli.group import Group
 from liteq.cli.output import age, emit, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.monitor.queues import pause_document
-from liteq.workflow.duration import seconds
+from liteq.policy.durations import seconds
+from liteq.storage.audit import Actor
+from liteq.storage.pauses import Pause
 
 __all__ = ["queue"]
+
+BY = click.option("--by", default="", metavar="NAME", help="The person or program that does it; default: this user.")
 
 
 @click.group(cls=Group)
@@ -21,53 +28,65 @@ def queue() -> None:
 
 @queue.command()
 @click.argument("queue_", metavar="QUEUE")
+@click.option("--until", metavar="TIME", help="It goes on by itself then: 2026-11-30T08:00, or after 90s, 10m, 2h.")
 @click.option("--for", "for_", metavar="SPAN", help="It goes on by itself after so long: 90s, 10m, 2h.")
 @click.option("--reason", default="", metavar="TEXT", help="Noted with it, and shown.")
+@BY
 @pass_session
-def pause(session: Session, /, queue_: str, for_: str | None, reason: str) -> int:
-    """Have no worker take anything more from QUEUE.
+def pause(session: Session, /, queue_: str, until: str | None, for_: str | None, reason: str, by: str) -> int:
+    """Have no worker take anything more from QUEUE, a name or a glob such as 'mail.*'.
 
-    At once and in all workers, also those that start later; what runs goes on. A queue that is paused is paused anew.
+    At once and in all workers, also those that start later; what runs goes on. A glob holds for each queue that fits,
+    also for one that appears later. A queue that is paused is paused anew.
 
     \b
-    JSON: {"queue", "by", "reason", "since", "since_iso", "until", "until_iso"}
+    JSON: {"queue", "paused", "by", "reason", "since", "since_iso", "until", "until_iso"}
     """
-    until_s, by = None, session.actor(reason)
-    if for_ is not None:
-        try:
-            until_s = session.app.clock.now_ms() / 1000 + seconds(for_, "--for")
-        except ValueError as exc:
-            raise click.UsageError(str(exc)) from None
-    paused = session.storage.queues.pause(queue_, until_s, actor=by.name, reason=by.reason, source=by.source)
-    until = f" for {for_}" if for_ is not None else f"; `liteq queue resume {queue_}` lets it go on"
-    emit(session, {"queue": queue_, **pause_document(paused)}, lambda: say(f"{queue_} is paused{until}."))
+    if until is not None and for_ is not None:
+        raise click.UsageError("--until and --for say the same: give one of them")
+    actor = _actor(session, reason, by)
+    try:
+        if for_ is not None:
+            seconds(for_, "--for")
+        until_s = end_s(for_ or until, session.app.clock)
+        paused = session.storage.queues.pause(
+            queue_, until_s, actor=actor.name, reason=actor.reason, source=actor.source
+        )
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from None
+    end = f" for {for_}" if for_ else f" until {until}" if until else f"; `liteq queue resume {queue_}` lets it go on"
+    emit(session, _document(paused), lambda: say(f"{queue_} is paused{end}."))
     return Exit.OK
 
 
 @queue.command()
 @click.argument("queue_", metavar="QUEUE")
 @click.option("--reason", default="", metavar="TEXT", help="Noted with it.")
+@BY
 @pass_session
-def resume(session: Session, /, queue_: str, reason: str) -> int:
-    """Have workers take from QUEUE again.
+def resume(session: Session, /, queue_: str, reason: str, by: str) -> int:
+    """Have workers take from QUEUE again. A glob ends all pauses that fit it.
 
     \b
-    JSON: {"queue", "resumed"}
+    JSON: {"queue", "resumed", "paused"}; `paused`: it is so all the same, by a glob
     """
-    by = session.actor(reason)
-    resumed = session.storage.queues.resume(queue_, actor=by.name, reason=by.reason, source=by.source)
+    actor, queues = _actor(session, reason, by), session.storage.queues
+    resumed = queues.resume(queue_, actor=actor.name, reason=actor.reason, source=actor.source)
+    left = queues.paused().of(queue_)
     text = f"{queue_} goes on." if resumed else f"{queue_} was not paused."
-    emit(session, {"queue": queue_, "resumed": resumed}, lambda: say(text))
+    if left is not None:
+        text = f"{queue_} is paused by {left.queue}: `liteq queue resume '{left.queue}'` lets it go on."
+    emit(session, {"queue": queue_, "resumed": resumed, "paused": left is not None}, lambda: say(text))
     return Exit.OK if resumed else Exit.FAILED
 
 
 @queue.command("list")
 @pass_session
 def list_(session: Session, /) -> int:
-    """List the queues that are paused: since when, until when, by whom and why.
+    """List the queues that are paused, by name or by glob: since when, until when, by whom and why.
 
     \b
-    JSON: [{"queue", "by", "reason", "since", "since_iso", "until", "until_iso"}]
+    JSON: [{"queue", "paused", "by", "reason", "since", "since_iso", "until", "until_iso"}]
     """
     found = session.storage.queues.paused().values()
     now_ms = session.app.clock.now_ms()
@@ -78,5 +97,15 @@ def list_(session: Session, /) -> int:
         ]
         table(session, ("queue", "paused", "goes on", "by", "reason"), rows, empty="no queue is paused")
 
-    emit(session, [{"queue": one.queue, **pause_document(one)} for one in found], show)
+    emit(session, [_document(one) for one in found], show)
     return Exit.OK
+
+
+def _document(pause: Pause) -> dict[str, Any]:
+    return {"queue": pause.queue, "paused": True, **pause_document(pause)}
+
+
+def _actor(session: Session, reason: str, by: str) -> Actor:
+    """The one to be noted: `by`, else the user of this command."""
+    actor = session.actor(reason)
+    return actor._replace(name=by) if by else actor

@@ -22,6 +22,8 @@ from liteq.cli.process_options import ProcessCommand, become, idle_options, log_
 from liteq.cli.session import Session, pass_session
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, LiteqError, StorageBusy
+from liteq.routing.taken import taken, without
+from liteq.utils.globs import is_glob
 
 if TYPE_CHECKING:
     from liteq.worker import Worker
@@ -119,7 +121,8 @@ def _values_of_own(ctx: click.Context, app: App) -> dict[str, Any]:
     help="How many processes or threads; default: one per CPU.",
 )
 @click.option("-P", "--pool", metavar="POOL", callback=one_of("pool", POOLS, GREEN), help="prefork, threads or solo.")
-@click.option("-Q", "--queues", metavar="NAMES", help="The queues to take from, comma-separated.")
+@click.option("-Q", "--queues", metavar="NAMES", help="The queues to take from: NAME, NAME=WEIGHT, globs; with commas.")
+@click.option("--strict", is_flag=True, default=None, help="Take from them in the order given, not in turns.")
 @click.option("-X", "--exclude-queues", metavar="NAMES", help="Queues not to take from.")
 @click.option("-I", "--include", metavar="MODULES", help="More modules of tasks to import, comma-separated.")
 @click.option(
@@ -191,7 +194,7 @@ def worker(ctx: click.Context, session: Session, /, **given: Any) -> int:
     app = session.app
     note_idle(ctx, session, WITHOUT_EFFECT)
     if given["purge"]:  # while there is a terminal to ask on
-        doomed = ", ".join(_chosen_queues(app, given["queues"], given["exclude_queues"]))
+        doomed = ", ".join(_purged(_chosen_queues(app, given["queues"], given["exclude_queues"])))
         confirm_deletion(f"all messages that wait in {doomed}", sure=given["sure"], option="--yes")
     made = _made(ctx, app, given)
     app.storage.migrate()
@@ -216,7 +219,7 @@ def _prepare(session: Session, made: Worker, given: dict[str, Any]) -> None:
         if given["pidfile"]:
             daemon.claim_pidfile(Path(logs.expand_name(given["pidfile"], made.hostname)))
     if given["purge"]:
-        purged = app.storage.purge(made.queues)
+        purged = app.storage.purge(_purged(made.queues))
         session.note(f"purged {counted(purged, 'message')}")
     if session.on_terminal and not (session.quiet or session.json or given["detach"]):
         from liteq.cli.banner import banner
@@ -253,6 +256,8 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
         app,
         hostname=name if given["hostname"] else None,
         queues=chosen,
+        exclude_queues=names(given["exclude_queues"]) or (),
+        strict=given["strict"],
         concurrency=given["concurrency"],
         autoscale=given["autoscale"],
         task_events=given["task_events"] or None,
@@ -277,11 +282,21 @@ def _import_tasks(app: App) -> None:
 
 
 def _chosen_queues(app: App, queues: str | None, exclude_queues: str | None) -> list[str]:
-    excluded = names(exclude_queues) or []
-    chosen = [queue for queue in names(queues) or app.default_queues() if queue not in excluded]
+    try:
+        chosen = without(names(queues) or app.default_queues(), names(exclude_queues) or ())
+    except ValueError as exc:
+        raise click.UsageError(f"--queues: {exc}") from None
     if not chosen:
         raise click.UsageError("no queue is left to take from; see --queues and --exclude-queues")
     return chosen
+
+
+def _purged(queues: list[str]) -> list[str]:
+    """The names of these queues, to be purged. Raises UsageError for a glob."""
+    found = [taken(one).name for one in queues]
+    for glob in filter(is_glob, found):
+        raise click.UsageError(f"--purge deletes for good: name its queues one by one, in place of {glob!r}")
+    return found
 
 
 def _beat(app: App, pool: str) -> list[Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from liteq.context.app import App
 from liteq.context.identity import is_dead
 from liteq.storage.workers import WorkerRecord
+from liteq.utils.globs import fits
 
-__all__ = ["LATE_MS", "late_ms", "living"]
+__all__ = ["LATE_MS", "late_ms", "living", "takes_from"]
 
 LATE_MS = 30_000  # a worker beats at least each 10 s; three missed beats are no accident
 
@@ -29,3 +30,10 @@ def living(app: App) -> list[WorkerRecord]:
         # One of the future is from before the clock was set back: a living worker has sent another since.
         if abs(now_ms - worker.heartbeat_ms) <= late and not is_dead(worker.identity)
     ]
+
+
+def takes_from(worker: WorkerRecord, queue: str, *, quiet: bool = False) -> bool:
+    """Whether `worker` claims from `queue`, by its name or by a glob; a quiet one claims from none, or with `quiet`."""
+    facts = worker.facts
+    named = queue in (facts.get("queues") or ()) or any(fits(queue, glob) for glob in facts.get("globs") or ())
+    return named and (quiet or not facts.get("quiet"))

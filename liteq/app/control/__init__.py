@@ -9,18 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, overload
 
 from liteq.app.control.inspect import Inspect
+from liteq.app.control.pausing import PausedQueue, Until, end_s, pause_asked, paused_queue
 from liteq.app.control.replies import Reply, check_extra, flatten_reply, ids_of, name_of_celery, stamps_of
 from liteq.context import App
 from liteq.context.living import living
-from liteq.policy.rates import per_second
 from liteq.serialization import decode, encode
 from liteq.storage.audit import Actor
 from liteq.storage.workers import WorkerRecord
 
-__all__ = ["Control", "Inspect", "flatten_reply"]
+__all__ = ["Control", "Inspect", "PausedQueue", "flatten_reply"]
 
 REVOKES_KEPT_S = 86_400.0  # that an id is revoked which no message has, or one that runs, is kept for so long
 UNANSWERED_S = 60.0  # a command without a reply is carried out by the workers that see it within this time
@@ -184,8 +184,7 @@ class Control:
         It is in the file, so it stands over restarts, until the task's own `global_rate_limit` says something new.
         Raises ValueError for a text that is no rate.
         """
-        limited = per_second(rate_limit) > 0
-        self.app.storage.rates.set(task_name, str(rate_limit) if limited else "")
+        self.app.storage.limits.set_rate(f"task:{task_name}", rate_limit)
 
     def time_limit(
         self,
@@ -208,24 +207,43 @@ class Control:
 
     # -- queues
 
-    def pause_queue(self, queue: str, for_s: float | None = None, *, reason: str = "", actor: str = "") -> None:
-        """Have no worker take anything more from `queue`, for `for_s` seconds or until it is resumed.
+    @overload
+    def pause_queue(
+        self, queue: str, reason: str = "", by: str | None = None, until: Until | None = None
+    ) -> PausedQueue: ...
+    @overload
+    def pause_queue(
+        self, queue: str, for_s: float | None = None, *, reason: str = "", actor: str = ""
+    ) -> PausedQueue: ...
+    def pause_queue(self, queue: str, *given: Any, **named: Any) -> PausedQueue:
+        """Have no worker take anything more from `queue`, `until` it is resumed or that time has come.
 
-        What runs goes on. It is in the file: it holds at once in all workers, and over restarts. `actor` and `reason`
-        are noted.
+        `queue`: a name, or a glob ("mail.*"), which holds for each queue that fits, also for one that appears later.
+        `until`: a time, or how long from now: "30m", a timedelta, seconds. What runs goes on; what comes due waits.
+        It is in the file: it holds at once in all workers, and over restarts; a queue that is paused is paused anew.
+        `by`, the person or program that does it, and `reason` are noted. The second form is that of before: `for_s`
+        seconds from now, and `actor` for `by`. Raises ValueError for a time that is over.
         """
-        until_s = None if for_s is None else self.app.clock.now_ms() / 1000 + for_s
-        self.app.storage.queues.pause(queue, until_s, actor=actor, reason=reason)
+        reason, by, until = pause_asked(given, named)
+        until_s = end_s(until, self.app.clock)
+        return paused_queue(self.app.storage.queues.pause(queue, until_s, actor=by, reason=reason))
 
-    def resume_queue(self, queue: str, *, reason: str = "", actor: str = "") -> bool:
-        """Have workers take from `queue` again; False where it was not paused."""
-        resumed: bool = self.app.storage.queues.resume(queue, actor=actor, reason=reason)
+    def resume_queue(self, queue: str, reason: str = "", by: str | None = None, *, actor: str = "") -> bool:
+        """Have workers take from `queue` again; False where it was not paused.
+
+        A glob ends all pauses that fit it; the name of a queue ends no pause that was made by a glob.
+        """
+        resumed: bool = self.app.storage.queues.resume(queue, actor=by or actor, reason=reason)
         return resumed
+
+    def paused_queues(self) -> list[PausedQueue]:
+        """The queues and globs that are paused, by name."""
+        return [paused_queue(one) for one in self.app.storage.queues.paused().values()]
 
     # -- workers
 
     def add_consumer(self, queue: str, *_transport: Any, destination: Any = None, **kwargs: Any) -> Any:
-        """Have workers take from `queue` too."""
+        """Have workers take from `queue` too: a name, with a weight ("mail=3"), or a glob ("mail.*")."""
         kwargs = {key: value for key, value in kwargs.items() if key not in _OF_AN_EXCHANGE}
         return self.broadcast("add_consumer", {"queue": getattr(queue, "name", queue)}, destination, **kwargs)
 
@@ -257,6 +275,14 @@ class Control:
     def autoscale(self, max: int, min: int, destination: Any = None, **kwargs: Any) -> Any:
         """Set the limits between which a worker that was started with `--autoscale` keeps the size of its pool."""
         return self.broadcast("autoscale", {"max": max, "min": min}, destination, **kwargs)
+
+    def quiet(self, destination: Any = None, **kwargs: Any) -> Any:
+        """Have workers claim no more, finish what runs, and stay, until `wake`. It is not kept over a restart."""
+        return self.broadcast("quiet", {}, destination, **kwargs)
+
+    def wake(self, destination: Any = None, **kwargs: Any) -> Any:
+        """Have workers claim again, after `quiet`."""
+        return self.broadcast("wake", {}, destination, **kwargs)
 
     def shutdown(self, destination: Any = None, **kwargs: Any) -> Any:
         """Have workers finish what runs, return the rest, and end."""

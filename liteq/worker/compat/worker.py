@@ -7,6 +7,7 @@ from typing import Any
 
 from liteq.app.discovery import require_tasks
 from liteq.context import App
+from liteq.routing.taken import taken
 from liteq.utils.misspelt import unexpected
 from liteq.worker import worker as engine
 from liteq.worker.chores.autoscale import Autoscaler
@@ -48,7 +49,7 @@ class Worker(engine.Worker):
 
     def run(self) -> int:
         if self._purge:
-            self.app.storage.purge(self.queues)
+            self.app.storage.purge([taken(one).name for one in self.queues])
         return super().run()
 
     def make_hooks(self) -> CeleryHooks:

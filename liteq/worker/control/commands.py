@@ -176,17 +176,24 @@ def rate_limit(state: Panel, task_name: str | None = None, rate_limit: Any = Non
     signature="<queue> [exchange [type [routing_key]]]",
 )
 def add_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
-    """Take from one more queue."""
-    if queue in state.consumer.queues:
+    """Take from one more queue: a name, NAME=WEIGHT, or a glob."""
+    order = state.consumer.order
+    if order.takes(queue):
         return ok(f"already consuming from {queue!r}")
-    state.consumer.add_queue(queue)
+    try:
+        order.add(queue)
+    except ValueError as exc:
+        return error(str(exc))
+    state.consumer.look()
+    state.heartbeat.soon()
     return ok(f"add consumer {queue}")
 
 
 @control_command(args=[("queue", str)], signature="<queue>")
 def cancel_consumer(state: Panel, queue: str, **_kwargs: Any) -> dict[str, str]:
     """Stop taking from a queue."""
-    state.consumer.remove_queue(queue)
+    state.consumer.order.remove(queue)
+    state.heartbeat.soon()
     return ok(f"no longer consuming from {queue}")
 
 
@@ -198,6 +205,28 @@ def heartbeat(state: Panel) -> dict[str, str]:
     """Beat now."""
     state.heartbeat.soon()
     return ok("heartbeat sent")
+
+
+@control_command
+def quiet(state: Panel) -> dict[str, str]:
+    """Claim no more, finish what runs, and stay; `wake` ends it."""
+    if state.consumer.quiet:
+        return ok("already quiet")
+    state.consumer.hush(True)
+    state.heartbeat.soon()
+    logger.warning("worker: quiet, asked by remote control: it claims no more until it is woken")
+    return ok("claims no more")
+
+
+@control_command
+def wake(state: Panel) -> dict[str, str]:
+    """Claim again, after `quiet`."""
+    if not state.consumer.quiet:
+        return ok("was not quiet")
+    state.consumer.hush(False)
+    state.heartbeat.soon()
+    logger.warning("worker: awake again, asked by remote control")
+    return ok("claims again")
 
 
 @control_command

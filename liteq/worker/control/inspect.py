@@ -203,6 +203,7 @@ def stats(state: Panel, **_kwargs: Any) -> dict[str, Any]:
         "clock": str(state.app.clock.now_ms()),
         "uptime": int(time.monotonic() - state.started_at),
         "processed": info["processed"],
+        "quiet": info["quiet"],
         "prefetch_count": state.pool.size,
         "pool": {
             "implementation": f"liteq:{state.pool.name}",
