@@ -9,8 +9,11 @@ from liteq.app.base import LiteQ
 from liteq.app.registry import TaskRegistry
 from liteq.app.shared import shared_task
 from liteq.app.task import Task
+from liteq.app.verbs.telling import progress
 
-__all__ = ["Celery", "LiteQ", "Task", "TaskRegistry", "current_app", "current_task", "default_app", "shared_task"]
+__all__ = [
+    "Celery", "LiteQ", "Task", "TaskRegistry", "current_app", "current_task", "default_app", "progress", "shared_task",
+]  # fmt: skip
 
 Celery = LiteQ
 

@@ -13,6 +13,7 @@ from liteq.app.compat.celery_app import CeleryApp
 from liteq.app.compat.pydantic_models import modelled_attributes as modelled
 from liteq.app.definitions import generate_name
 from liteq.app.integrations import ClassHooks, Hooks, apply_fixups
+from liteq.app.limits import Limiting
 from liteq.app.registrar import Registrar
 from liteq.app.registry import TaskRegistry
 from liteq.app.settings import Settings, check_keywords
@@ -41,7 +42,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class LiteQ(Hooks, Workflows, CeleryApp):
+class LiteQ(Hooks, Workflows, Limiting, CeleryApp):
     """A task queue over one file.
 
         app = LiteQ("shop", broker="sqlite:///tasks.db")
@@ -170,13 +171,15 @@ class LiteQ(Hooks, Workflows, CeleryApp):
         return self.settings.add_periodic_task(schedule, sig, args, kwargs, name, options)
 
     def _settings_changed(self) -> None:
-        self.sender.publisher.forget()
+        self.sender.renew()
         self.registrar.forget_plans()
 
     # -- tasks
 
     @overload
     def task(self, fun: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(self, *, batch: int, **options: Any) -> Callable[[Callable[..., Any]], Task[..., Any]]: ...
     @overload
     def task(
         self, *, bind: Literal[True], **options: Any
@@ -238,11 +241,9 @@ class LiteQ(Hooks, Workflows, CeleryApp):
         self.registrar.finalize(auto)
 
     def autodiscover_tasks(
-        self,
-        packages: Iterable[str] | Callable[[], Iterable[str]] | None = None,
-        related_name: str | None = "tasks",
-        force: bool = False,
-    ) -> None:
+        self, packages: Iterable[str] | Callable[[], Iterable[str]] | None = None,
+        related_name: str | None = "tasks", force: bool = False,
+    ) -> None:  # fmt: skip
         """Import the module `tasks` of these packages, once a worker starts or Django is ready (with `force`, at once).
 
         Without `packages`: of each app of Django's INSTALLED_APPS.
@@ -264,11 +265,11 @@ class LiteQ(Hooks, Workflows, CeleryApp):
     def storage(self) -> Storage:
         """The storage: opened, and brought up to date, when it is first used."""
         with self._lock:
-            storage: Storage | None = self.__dict__.get("storage")
-            if storage is not None:
-                return storage
+            if (found := self.__dict__.get("storage")) is not None:
+                return found  # type: ignore[no-any-return]
             storage = self.open_storage()
             storage.migrate()
+            self.limits.write_declared(storage)
             if self.conf.task_send_sent_event:
                 storage.events_of = partial(task_sent_events, self)
             self.__dict__["storage"] = storage
@@ -294,10 +295,10 @@ class LiteQ(Hooks, Workflows, CeleryApp):
         )
 
     def default_queues(self) -> list[str]:
-        """The queues of a worker that is given none: `select_queues`, `task_queues`, else `task_default_queue`."""
+        """The queues of a worker that is given none: `select_queues`, `worker_queues`, `task_queues`, the default."""
         if self.selected_queues is not None:
             return list(self.selected_queues)
-        declared = self.conf.task_queues or [self.conf.task_default_queue]
+        declared = self.conf.worker_queues or self.conf.task_queues or [self.conf.task_default_queue]
         return [name for queue in declared if (name := queue_name(queue)) is not None]
 
     @cached_property
@@ -323,8 +324,7 @@ class LiteQ(Hooks, Workflows, CeleryApp):
 
     def close(self) -> None:
         """Close the file. The app can be used again, and then opens it again."""
-        storage = self.__dict__.pop("storage", None)
-        if storage is not None:
+        if (storage := self.__dict__.pop("storage", None)) is not None:
             storage.close()
 
     def __enter__(self) -> Self:

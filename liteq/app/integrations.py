@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from liteq.context import App, Around, Integration, RunCoroutine
+from liteq.middleware import Middlewares
 from liteq.settings import import_object
 from liteq.utils.upward import DJANGO_FIXUP
 
@@ -46,6 +48,14 @@ class Hooks:
     A framework's application context, say. It is left with the task's exception, as if that had gone through it, and
     cannot change the outcome. When it cannot be entered, the task fails.
     """
+
+    @cached_property
+    def middleware(self) -> Middlewares:
+        """Code around each call that is sent and each execution: `app.middleware.add(...)`, the first is outermost."""
+        return Middlewares(changed=self._settings_changed)
+
+    def _settings_changed(self) -> None:
+        """Forget what was derived from settings and hooks."""
 
 
 class ClassHooks(Integration):

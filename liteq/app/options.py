@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from liteq.context import Request
-from liteq.exceptions import MaxRetriesExceededError, OperationalError
+from liteq.exceptions import ImproperlyConfigured, MaxRetriesExceededError, OperationalError
+from liteq.execution.batch import BatchPlan
 from liteq.execution.plan import Plan, default_hook
-from liteq.policy.arguments import Parameters
+from liteq.policy.arguments import REDACTED, Parameters
+from liteq.policy.batches import BatchTerms, any_call, batch_terms
 
 __all__ = ["TaskOptions"]
 
@@ -67,6 +69,24 @@ class TaskOptions:
     rate_limit: Any = _Setting("task_default_rate_limit")
     global_rate_limit: Any = None
     """As `rate_limit`, for all workers on the file together; `app.control.global_rate_limit()` changes it."""
+    rate_key: Any = None
+    """The key for each value of which `global_rate_limit` is counted apart: "region:{region}", or a function."""
+    max_concurrency: int | None = None
+    """How many of its messages run at once, over all workers."""
+    concurrency_key: Any = None
+    """The key for each value of which `max_concurrency` is counted apart: "user:{user_id}", or a function."""
+    limits: Any = ()
+    """Further keys that it is counted by, together with other tasks; `app.limits` sets their limits."""
+    fair_key: Any = None
+    """The key whose values take turns within queue and priority: "{tenant}", or a function."""
+    unique: Any = None
+    """True, or a `Unique`, `Debounce` or `Throttle`: which calls exclude others; True: one of equal arguments."""
+    batch: int | None = None
+    """How many messages at most go into one call of its function, which takes a list of `BatchItem`."""
+    batch_wait: float = 0.5
+    """Seconds that the first message of a batch waits for others."""
+    batch_key: str | None = None
+    """A template such as "{shop}" over named arguments: only messages with equal keys go into one batch."""
     ignore_result: Any = _Setting("task_ignore_result")
     track_started: Any = _Setting("task_track_started")
     acks_late: Any = _Setting("task_acks_late")
@@ -95,7 +115,7 @@ class TaskOptions:
         try:
             plan: Plan = self.__dict__["_plan"]
         except KeyError:
-            plan = self.__dict__["_plan"] = Plan(self)
+            plan = self.__dict__["_plan"] = Plan(self) if self.batch is None else BatchPlan(self)
         return plan
 
     def forget_plan(self) -> None:
@@ -104,12 +124,23 @@ class TaskOptions:
 
     @property
     def parameters(self) -> Parameters:
-        """The parameters of its body."""
+        """The parameters of its calls: those of its body, and any of one that takes batches."""
         try:
             parameters: Parameters = self.__dict__["_parameters"]
         except KeyError:
-            parameters = self.__dict__["_parameters"] = Parameters(self.name or "task", self.run)
+            body = self.run if self.batch is None else any_call
+            parameters = self.__dict__["_parameters"] = Parameters(self.name or "task", body)
         return parameters
+
+    @property
+    def batch_terms(self) -> BatchTerms | None:
+        """The terms on which it takes batches; None: it takes none. Raises ImproperlyConfigured for options that are
+        no terms.
+        """
+        try:
+            return batch_terms(self.name, self.batch, self.batch_wait, self.batch_key)
+        except (TypeError, ValueError) as exc:
+            raise ImproperlyConfigured(str(exc)) from None
 
     def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raises TypeError when it cannot be called with these."""
@@ -128,12 +159,15 @@ class TaskOptions:
 
         `args` and `kwargs`: those that its signature has itself.
         """
-        return self._is_plain_function and self.parameters.positional_left(args, kwargs or {}) > 1
+        if self.batch is not None or not self._is_plain_function:
+            return False
+        return self.parameters.positional_left(args, kwargs or {}) > 1
 
     def redacted(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], *, in_front: tuple[int, int] | None = (0, 0)
     ) -> tuple[list[Any], dict[str, Any]]:
-        """Arguments as others may see them: `***` for each that `sensitive` names.
+        """Arguments as others may see them: `***` for each that `sensitive` names; of one with `batch`, which has no
+        parameters, also for all that have no name.
 
         `in_front`: how many arguments, at least and at most, the call will have before these; None: as many as fit.
         """
@@ -141,7 +175,8 @@ class TaskOptions:
             return list(args), dict(kwargs)
         if in_front is None:
             in_front = (0, self.parameters.positional_left(args, kwargs))
-        return self.parameters.redacted(self.sensitive, args, kwargs, in_front=in_front)
+        plain, named = self.parameters.redacted(self.sensitive, args, kwargs, in_front=in_front)
+        return (plain, named) if self.batch is None else ([REDACTED] * len(args), named)
 
     # -- hooks. Those of this class are never called: an execution looks which are overridden.
 

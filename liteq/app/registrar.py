@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from liteq import context, signals
 from liteq.app.builtins import add_builtins
 from liteq.app.definitions import annotate, check_attributes, check_class, is_set_by_class, task_class_of
 from liteq.app.discovery import autodiscover, ended_by_import
+from liteq.app.options import TaskOptions
 from liteq.app.registry import TaskRegistry
 from liteq.app.task import Task
 from liteq.context import App
 from liteq.exceptions import AlreadyRegistered, ImproperlyConfigured
+from liteq.policy.batches import batch_terms, check_body
+from liteq.sending.keys import keyed_task
+from liteq.sending.uniqueness import uniqueness
 from liteq.settings import import_object
 from liteq.signals import Signal
 
@@ -90,6 +94,7 @@ class Registrar:
         options.pop("lazy", None)
         options.pop("shared", None)
         options |= self._pydantic(function, name, options, bind=bind)
+        _check_batch(name, function, options, bind=bind)
 
         def make_class(base: type[Any]) -> Any:
             typing = {} if is_set_by_class(base, "typing") else {"typing": app.strict_typing}
@@ -126,8 +131,10 @@ class Registrar:
             self._checked.add(cls)
 
     def register(self, task: Any) -> Any:
-        """Add `task`, which has a name; returns it."""
+        """Add `task`, which has a name; returns it. Raises TypeError, ValueError for limits and keys that are none."""
         app = self._app
+        keyed_task(task)  # refuses options that are none, here and not at the first call
+        uniqueness(getattr(task, "unique", None), task.name, task)
         task.bind(app)
         self.registry[task.name] = task
         self._made.pop(task.name, None)
@@ -199,6 +206,16 @@ class Registrar:
         except SystemExit as exc:
             raise ImproperlyConfigured(ended_by_import("the app's tasks", exc)) from exc
         self._app.finalize()
+
+
+def _check_batch(name: str, function: Callable[..., Any], options: Mapping[str, Any], *, bind: bool) -> None:
+    """Raises TypeError and ValueError for a function or options with which a task takes no batches."""
+    given = (options.get("batch"), options.get("batch_wait", TaskOptions.batch_wait), options.get("batch_key"))
+    if batch_terms(name, *given) is None:
+        return
+    if options.get("pydantic"):
+        raise TypeError(f"task {name!r}: pydantic= validates the arguments of one call, and batch= takes many; use one")
+    check_body(name, function, bound=bind)
 
 
 def collide(there: tuple[str, str], new: tuple[str, str]) -> bool:

@@ -10,6 +10,7 @@ from liteq.canvas import ACCUMULATE, _chain, group, is_void, maybe_signature
 from liteq.context import Request
 from liteq.context.display import redacted
 from liteq.exceptions import ImproperlyConfigured, Retry
+from liteq.sending.keys import KEYED_BY_CALL, changed_keys
 from liteq.sending.options import check_options
 from liteq.serialization import as_json, encode
 from liteq.serialization.failures import meta_of_exception
@@ -50,6 +51,8 @@ def retry_of(
         check_options(task.app, task.name, request.args, request.kwargs, options)
     again = task.signature_from_request(request, args, kwargs, **options)
     changes = task.app.publisher.changes(task.name, options, request.options) if options else {}
+    if changed or not KEYED_BY_CALL.isdisjoint(options):
+        changes |= changed_keys(task, request.options, options, again.args, again.kwargs)
     if max_retries is not None:  # for `autoretry_for` too, where what this raises would be tried once more
         request.max_retries = max_retries
     limit = task.max_retries if max_retries is None else max_retries

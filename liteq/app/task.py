@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import NoneType
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from liteq import context
 from liteq.app.definitions import annotate
 from liteq.app.options import TaskOptions
-from liteq.app.retrying import options_of, progress_document, replacement, retry_of
+from liteq.app.retrying import options_of, replacement, retry_of
+from liteq.app.verbs.sending import SendingMany
+from liteq.app.verbs.telling import Telling
 from liteq.canvas import Signature, as_list, chunks, maybe_signature, signature, xmap, xstarmap
 from liteq.context import App, Request
 from liteq.exceptions import Replaced, Retry
@@ -31,7 +33,7 @@ T = TypeVar("T")
 Context = Request
 
 
-class Task(TaskOptions, Generic[P, R]):
+class Task(TaskOptions, SendingMany, Telling, Generic[P, R]):
     """A unit of work under a name. `P` are its parameters, `R` is what it returns.
 
     `@app.task` makes one of a function. A class of one's own with a `run` method is the other way:
@@ -140,8 +142,8 @@ class Task(TaskOptions, Generic[P, R]):
         countdown (s), eta (datetime or ISO): not before. expires (s or time): not after. queue, routing_key, priority
         (higher first), task_id, link, link_error, time_limit and soft_time_limit (s), ignore_result, headers, shadow,
         idempotent (one message under this task_id, from all senders; else one that has finished runs again), unique_key
-        (while an unfinished message holds it, that one's result is returned and nothing is sent). Celery's
-        options of the transport (connection, retry, retry_policy, serializer, compression, ...) are accepted.
+        (while an unfinished message holds it, that one's result is returned and nothing is sent), unique (True, Unique,
+        Debounce, Throttle, False). Celery's (connection, retry, retry_policy, serializer, ...) are accepted.
         """
         if not _are_arguments(args) or not isinstance(kwargs, (Mapping, NoneType)):
             raise TypeError(f"args are a list or a tuple, and kwargs a dict, not {args!r:.80} and {kwargs!r:.80}")
@@ -173,11 +175,11 @@ class Task(TaskOptions, Generic[P, R]):
 
     async def aapply_async(self, *args: Any, **options: Any) -> AsyncResult[R]:
         """`apply_async()` for async code, as `adelay`."""
-        from liteq.utils.async_threads import writing
+        from liteq.sending.awaited import send_awaited
 
         if context.in_workflow_body():
             return self.apply_async(*args, **options)
-        return await writing(self.app, self.apply_async, *args, **options)
+        return cast("AsyncResult[R]", await send_awaited(self, args, options))
 
     def apply(
         self,
@@ -342,28 +344,6 @@ class Task(TaskOptions, Generic[P, R]):
             sig, self.app.publisher, root_id=request.root_id, parent_id=request.id, linked=True, depth=request.depth
         )
         raise Replaced(Replace(compiled.batch, compiled.node.id))
-
-    def send_event(self, type_: str, retry: bool = True, retry_policy: Any = None, **fields: Any) -> None:
-        """Send an event of one's own about the running task: `self.send_event("task-progress", percent=40)`."""
-        request = self.request
-        with self.app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
-            dispatcher.send(type_, uuid=request.id, **fields)
-
-    def update_state(
-        self, task_id: str | None = None, state: str | None = None, meta: Any = None, request: Request | None = None,
-        **kwargs: Any,
-    ) -> None:  # fmt: skip
-        """Show `state`, a name of your own, and `meta` in its result, until it finishes."""
-        request = self.request if request is None else request
-        if request.is_eager:
-            return
-        data = progress_document(self, state, meta)
-        own = task_id is None or task_id == request.id
-        target = request.id if task_id is None else task_id
-        if target is None:
-            raise ValueError("update_state() outside of a running task needs a task_id")
-        lease = (request.seq, request.token) if own and request.seq is not None and request.token is not None else None
-        self.app.storage.progress(target, data, lease=lease)
 
     def add_trail(self, result: Any) -> Any:
         """Remember `result` as sent by the execution that is running."""

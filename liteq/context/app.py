@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from liteq.clock import Clock
 from liteq.context.integration import Around, Integrations, RunCoroutine
+from liteq.middleware import Middlewares
 from liteq.serialization import Content
 
 if TYPE_CHECKING:
@@ -169,6 +170,10 @@ class App(Protocol):
     def integrations(self) -> Integrations:
         """The hooks of frameworks."""
 
+    @property
+    def middleware(self) -> Middlewares:
+        """Code around each call that is sent and each execution."""
+
     framework_settings: Callable[[Any], Mapping[str, Any]] | None
     storage_opener: Callable[..., Storage] | None
     async_submit: Callable[[Callable[[], Any], bool], Future[Any] | None] | None
@@ -179,6 +184,8 @@ class App(Protocol):
 
     @property
     def control(self) -> Any: ...
+    @property
+    def limits(self) -> Any: ...
     @property
     def events(self) -> Any: ...
     @property

@@ -11,7 +11,8 @@ from liteq.clock import from_ms
 from liteq.context.app import App
 from liteq.context.apps import get_current_app
 from liteq.context.display import in_front, redacted
-from liteq.message import Flag, Lease, depth_of
+from liteq.message import Flag, Lease, Outcome, depth_of
+from liteq.middleware import Execution
 
 __all__ = ["Request"]
 
@@ -37,8 +38,6 @@ class Request:
     token: int | None = None
     """The fencing token of the lease under which this runs; None where there is none."""
     seq: int | None = None
-    crashes: int = 0
-    """How often a process died while it ran this message."""
     max_retries: int | None = None
     """The limit that `retry(max_retries=)` asked for in this execution."""
     taskset: Any = None
@@ -58,8 +57,13 @@ class Request:
     _lease: Lease | None = None
     _task: Any = None  # the task that runs under it
     _workflow: Any = None  # the body of a workflow that runs under it
+    _telling: Any = None  # what it tells while it runs, once it has told something (execution/telling.py)
     _started: float | None = None  # when its body began, by the app's monotonic clock
     _in_front: tuple[int, int] = (0, 0)  # arguments that come before `args` when it is executed
+    _batch: list[Request] | None = None  # the requests of the messages that are executed under it, of a batch
+    _outcomes: list[Outcome | None] | None = None  # ... and how they ended
+    _exc: BaseException | None = None  # ... by what, where their function raised
+    _is_told: bool = False  # the traceback of its exception is in the log
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         self.__dict__.update(*args, **fields)
@@ -89,6 +93,11 @@ class Request:
         if lease.retries:
             fields["retries"] = lease.retries
         return request
+
+    def execution(self, name: str, args: Any, kwargs: Any) -> Execution:
+        """This execution of the task `name`, as middleware sees it."""
+        headers = {**(self.options.get("headers") or {}), **(self.headers or {})}
+        return Execution("task", name, self.id or "", tuple(args), dict(kwargs), headers, self.retries + 1)
 
     def update(self, *args: Any, **fields: Any) -> None:
         """Overwrite attributes, as a dict's `update`."""
@@ -127,6 +136,11 @@ class Request:
             return {}
         decoded: dict[str, Any] = orjson.loads(lease.options)
         return decoded
+
+    @cached_property
+    def crashes(self) -> int:
+        """How often a process died while it ran this message."""
+        return self._lease.crashes if self._lease else 0
 
     @cached_property
     def root_id(self) -> str | None:

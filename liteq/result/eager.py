@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
 from liteq import states
 from liteq.context import assert_will_not_block
 from liteq.exceptions import TaskRevokedError
+from liteq.result import streaming
+from liteq.result.progress import Progress, progress_from
 from liteq.result.single import AsyncResult
 from liteq.storage.inspect import Record
 
@@ -19,6 +21,7 @@ R = TypeVar("R")
 class EagerResult(AsyncResult[R]):
     """The result of a task that ran in this process (`apply`, `task_always_eager`)."""
 
+    _duplicate = False
     supports_native_join = False  # as Celery's: it is in no file that others could be read from with it
 
     def __init__(
@@ -29,6 +32,7 @@ class EagerResult(AsyncResult[R]):
         self._state = state
         self._traceback = traceback
         self._name = name
+        self._telling: Any = None  # what it told while it ran (execution/telling.py)
 
     def exists(self) -> bool:
         return True
@@ -54,6 +58,21 @@ class EagerResult(AsyncResult[R]):
         return value  # type: ignore[no-any-return]
 
     wait = get
+
+    @property
+    def progress(self) -> Progress | None:
+        document = None if self._telling is None else self._telling.document
+        return None if document is None else progress_from(document)
+
+    def stream(self, name: str, after: int = 0) -> Iterator[streaming.Chunk]:
+        """The chunks that it emitted, in its last attempt."""
+        chunks = [] if self._telling is None else self._telling.chunks.get(name, ())
+        return iter([streaming.read(chunk) for chunk in chunks[after:]])
+
+    async def astream(self, name: str, after: int = 0) -> AsyncIterator[streaming.Chunk]:
+        """`stream()` for async code."""
+        for chunk in self.stream(name, after):
+            yield chunk
 
     async def aget(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> R:
         """`get()`: there is nothing to wait for."""

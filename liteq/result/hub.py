@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,7 +19,7 @@ from liteq.result.waiting import LONG_S, RECHECK_S, told, why_waiting
 from liteq.storage.inspect import Record
 from liteq.utils.async_threads import Lanes, lanes_of, reading
 
-__all__ = ["finished"]
+__all__ = ["REST", "finished", "ringing"]
 
 # A busy queue rings thousands of times a second. After a look that took t seconds the hub rests for REST * t: so many
 # waiters cost at most a fifth of a thread, and a single one hears in well under a millisecond.
@@ -199,6 +199,35 @@ class Ear:
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             self._hearing.__exit__(None, None, None)
+
+
+class Rings:
+    """The rings that one waiter hears on its event loop."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+        self.ring = self._rung.set
+
+    async def wait(self, timeout_s: float, *, rest_s: float) -> None:
+        """Sleep for `rest_s` seconds, then until there was a ring since the last wait, or `timeout_s` seconds."""
+        await asyncio.sleep(rest_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._rung.wait()
+        except builtins.TimeoutError:
+            pass
+        self._rung.clear()
+
+
+@contextmanager
+def ringing(app: App) -> Iterator[Rings]:
+    """Within the block: the rings of what finishes, or is shown, in the file of `app`, which is open already."""
+    rings = Rings()
+    ear = Ear(app.storage, asyncio.get_running_loop(), rings.ring)
+    try:
+        yield rings
+    finally:
+        ear.close()
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Hub]] = WeakKeyDictionary()

@@ -8,6 +8,7 @@ from typing import Any
 
 from liteq.clock import from_ms
 from liteq.context import App
+from liteq.result.progress import Progress, progress_of
 from liteq.result.reading import state_of, value_of
 from liteq.serialization.content import Owner
 from liteq.serialization.failures import exception_from
@@ -129,6 +130,12 @@ class RecordResult(ResultBase):
         return None if record is None else value_of(record, state_of(record), self._read)
 
     info = result
+
+    @property
+    def progress(self) -> Progress | None:
+        """The last report of the task on its progress (`self.progress`), also once it has ended; None without one."""
+        record = self._find()
+        return None if record is None else progress_of(record)
 
     @property
     def traceback(self) -> str | None:

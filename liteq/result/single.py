@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from liteq import states
 from liteq.context import App, assert_will_not_block, get_current_app
 from liteq.exceptions import IncompleteStream, TimeoutError
+from liteq.message import Flag
+from liteq.result import streaming
+from liteq.result.drawing import drawn
 from liteq.result.graph import DependencyGraph
 from liteq.result.parents import ParentWatch, raise_of_parents
 from liteq.result.promises import call_when_done
@@ -39,6 +43,7 @@ class AsyncResult(RecordResult, Generic[R]):
     TimeoutError = TimeoutError
     supports_native_join = True
     parent: ResultBase | None = None
+    _duplicate: bool | None = None
     ignored: bool = False
     """True where the sender asked for no result: `get()` returns None at once."""
 
@@ -60,6 +65,17 @@ class AsyncResult(RecordResult, Generic[R]):
             self.parent = parent
 
     # -- questions
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether the call that it is of has sent nothing new: a message of before stands for it (`liteq.Unique`).
+
+        Of a part of a canvas, and of what went by an outbox: whether it follows such a message. That costs a read.
+        """
+        if self._duplicate is None:
+            record = self._find()
+            return record is not None and bool(record.flags & Flag.FOLLOWS)
+        return self._duplicate
 
     def ready(self) -> bool:
         """Whether it has finished, well or badly."""
@@ -106,6 +122,7 @@ class AsyncResult(RecordResult, Generic[R]):
         on_message: Callable[[dict[str, Any]], object] | None = None,
         on_interval: Callable[[], object] | None = None,
         disable_sync_subtasks: bool = True,
+        progress: bool = False,
         EXCEPTION_STATES: Any = states.EXCEPTION_STATES,  # noqa: N803 - Celery's name
         PROPAGATE_STATES: Any = states.PROPAGATE_STATES,  # noqa: N803
     ) -> R:
@@ -116,7 +133,7 @@ class AsyncResult(RecordResult, Generic[R]):
         revoked, TimeoutError after `timeout` seconds, and RuntimeError inside a task. `follow_parents`: raise the
         exception of the first parent that failed, as soon as that is seen (each second), in place of the consequence:
         that of a member of a chord's header, not the ChordError. `interval` and `no_ack` are accepted for Celery's
-        sake: nothing is polled.
+        sake: nothing is polled. `progress`: draw what the task reports of it meanwhile, on the standard error.
         """
         if self.ignored:
             return None  # type: ignore[return-value]
@@ -127,8 +144,8 @@ class AsyncResult(RecordResult, Generic[R]):
             watch = ParentWatch(self.parent, self.app.clock) if followed else None
             if watch is not None:
                 watch()
-            with DoneBell(self.app) as bell:
-                self._wait(bell, Deadline(self.app, timeout), _both(watch, on_interval))
+            with drawn(self) if progress else nullcontext() as look, DoneBell(self.app) as bell:
+                self._wait(bell, Deadline(self.app, timeout), _both(_both(watch, look), on_interval))
         if followed and not self.successful():
             raise_of_parents(self.parent)
         if on_message is not None:
@@ -214,6 +231,23 @@ class AsyncResult(RecordResult, Generic[R]):
         document = decode(record.options) if record is not None and record.options else {}
         names = document.get("stamped_headers")
         return {**(document.get("stamps") or {}), "stamped_headers": names} if names else {}
+
+    # -- meanwhile
+
+    def stream(self, name: str, after: int = 0) -> Iterator[streaming.Chunk]:
+        """The chunks that the task emits to the stream `name` (`self.emit`), as they come; it ends with the task.
+
+        From the offset `after` on, that of the last one seen. Those of a retry bear a higher `attempt`. Raises
+        RuntimeError inside a task. Of an unknown id there are none.
+        """
+        assert_will_not_block()
+        return streaming.stream(self.app, streaming.look_at(self.app, self.id, name), after)
+
+    async def astream(self, name: str, after: int = 0) -> AsyncIterator[streaming.Chunk]:
+        """`stream()` for async code: a reader takes no thread."""
+        assert_will_not_block()
+        async for chunk in streaming.astream(self.app, streaming.look_at(self.app, self.id, name), after):
+            yield chunk
 
     # -- actions
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from liteq.clock import Clock
 from liteq.context import App
-from liteq.context.living import living
+from liteq.context.living import living, takes_from
 from liteq.exceptions import StorageError, TimeoutError
 from liteq.states import State
 from liteq.storage.driver import Listener
@@ -46,7 +46,7 @@ def _of_workers(record: Record, workers: list[WorkerRecord]) -> str:
         return "no worker is alive on that file: start one with `liteq worker`"
     if record.state == State.LEASED and record.worker:
         return f"the worker {record.worker} has it"
-    takers = [worker.name for worker in workers if record.queue in (worker.facts.get("queues") or [record.queue])]
+    takers = [worker.name for worker in workers if takes_from(worker, record.queue) or not worker.facts.get("queues")]
     if not takers:
         return f"none of the {len(workers)} workers that live takes that queue: start one with -Q {record.queue}"
     return f"{takers[0]} takes that queue" + (f", and {len(takers) - 1} more" if len(takers) > 1 else "")

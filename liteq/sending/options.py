@@ -15,6 +15,7 @@ from typing import Any
 from liteq import signals
 from liteq.context import App
 from liteq.execution.eager import eager_fields
+from liteq.policy.keyed import KEYED
 from liteq.utils.misspelt import LIKELY, Asked, nearest, unexpected
 
 __all__ = [
@@ -49,8 +50,8 @@ GRAPH = frozenset({"link", "link_error", "chain", "chord"})
 OF_THE_TASK = ("queue", "exchange", "routing_key", "priority")
 # Read by their names where a row is made, or a call is sent.
 OF_THE_ROW = frozenset(
-    {"countdown", "eta", "expires", "time_limit", "soft_time_limit", "unique_key", "idempotent", "ignore_result"}
-    | {"add_to_group", "stamps", "timelimit"}
+    {"countdown", "eta", "expires", "time_limit", "soft_time_limit", "unique", "unique_key", "idempotent"}
+    | {"ignore_result", "add_to_group", "stamps", "timelimit"}
 )
 # Of a call that is run here.
 OF_APPLY = frozenset({"throw", "retries", "logfile", "loglevel"})
@@ -65,8 +66,9 @@ WITHOUT_EFFECT = frozenset(
 )
 
 OF_A_CALL = (
-    FORM | STRUCTURAL | GRAPH | OF_THE_ROW | OF_APPLY | WITHOUT_EFFECT | {*DOCUMENTED, *PROPERTIES, *OF_THE_TASK}
-)
+    FORM | STRUCTURAL | GRAPH | OF_THE_ROW | OF_APPLY | WITHOUT_EFFECT
+    | {*DOCUMENTED, *PROPERTIES, *OF_THE_TASK, *KEYED}
+)  # fmt: skip
 """Every option that a call may have."""
 
 REMEDY = "the setting unknown_options='ignore' lets such a name pass in silence, as Celery does"

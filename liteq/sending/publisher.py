@@ -14,15 +14,16 @@ from liteq import context, signals
 from liteq.canvas import Signature
 from liteq.clock import Clock, from_ms, to_ms
 from liteq.context import App, Observer
-from liteq.exceptions import QueueNotFound
 from liteq.message import Flag, Message
 from liteq.policy.times import check_limits, span_ms
-from liteq.routing.queues import declared_queues, takes
-from liteq.routing.routes import Router, queue_name
+from liteq.routing.routes import Router
+from liteq.sending.destination import existing, queue_of
+from liteq.sending.keys import KEYED_BY_CALL, add_keys, document_of_keys, keyed_task
 from liteq.sending.options import DOCUMENTED, FORM, OF_A_CALL, OF_THE_TASK, PROPERTIES, check_options
 from liteq.sending.overrides import call_as_sent
 from liteq.sending.places import RowMaker
 from liteq.sending.publish_signals import announce
+from liteq.sending.uniqueness import THROTTLE, exclude, uniqueness
 from liteq.serialization import encode
 from liteq.serialization.content import Owner
 from liteq.serialization.serializers import JSON
@@ -51,8 +52,9 @@ class Defaults:
     """Everything about a task's messages that does not depend on the call."""
 
     __slots__ = (
-        "alike", "check", "checks_by_count", "depth", "dump", "expires", "flags", "form", "inherits", "limit", "name",
-        "observed", "priority", "queue", "run", "static", "time_limits", "what",
+        "alike", "check", "checks_by_count", "depth", "dump", "expires", "flags", "form", "has_keys", "inherits",
+        "keyed", "limit", "name", "observed", "priority", "queue", "run", "static", "task", "time_limits", "unique",
+        "what",
     )  # fmt: skip
 
     def __init__(self, app: App, name: str | None, task: Any, router: Router) -> None:
@@ -80,15 +82,19 @@ class Defaults:
         self.checks_by_count = task is not None and task.checks_by_count
         self.static = (router.is_static or own.get("queue") is not None) and not self.inherits
         self.time_limits = (route.get("time_limit"), route.get("soft_time_limit"))
-        self.alike = self.static and self.expires is None and self.time_limits == (None, None)
+        self.task = task
+        self.unique = uniqueness(getattr(task, "unique", None), self.name, task)
+        self.alike = self.static and self.expires is None and self.time_limits == (None, None) and self.unique is None
         hard, soft = (getattr(task, key, None) for key in ("time_limit", "soft_time_limit"))
         check_limits(hard, soft)
+        self.keyed = None if task is None else keyed_task(task)
+        self.has_keys = self.keyed is not None and self.keyed.has_keys
         self.observed = False
 
     @property
     def is_plain(self) -> bool:
         """Whether calls without options differ in nothing but their arguments, these are plain JSON, nobody watches."""
-        return self.alike and self.form is None and self.run is None and not self.observed
+        return self.alike and self.form is None and self.run is None and not self.observed and not self.has_keys
 
     @property
     def kind(self) -> Kind:
@@ -118,35 +124,6 @@ def flags_of(task: Any) -> int:
     return flags
 
 
-def queue_of(options: Mapping[str, Any], conf: Any) -> str | None:
-    """The queue that `queue=` names, else the one in `task_queues` to which `exchange=` and `routing_key=` lead."""
-    queue = queue_name(options.get("queue"))
-    if queue is not None:
-        return queue
-    routing_key = options.get("routing_key")
-    if routing_key is None:
-        return None
-    exchange = getattr(options.get("exchange"), "name", options.get("exchange"))
-    for name, declared in declared_queues(conf.task_queues).items():
-        if takes(declared, str(routing_key), exchange):
-            return name
-    return str(routing_key)
-
-
-def existing(queue: str, conf: Any) -> str:
-    """`queue`; raises QueueNotFound where `task_create_missing_queues` is off and `task_queues` does not have it.
-
-    Raises TypeError, ValueError for a value that cannot be a queue's name.
-    """
-    checked_name(queue, "a queue's name")
-    if conf.task_create_missing_queues:
-        return queue
-    known = [queue_name(one) for one in conf.task_queues or ()]
-    if queue not in known and queue != conf.task_default_queue:
-        raise QueueNotFound(f"there is no queue {queue!r} in task_queues, and task_create_missing_queues is off")
-    return queue
-
-
 class Publisher(RowMaker):
     """Makes the messages of one app."""
 
@@ -156,6 +133,7 @@ class Publisher(RowMaker):
         self.plain: dict[str | None, Any] = {}  # what is derived from them in turn, by plain.py
         self._router: Router | None = None
         self._observer: Observer | bool | None = False  # not known yet
+        self.limits_declared: dict[str, tuple[str | None, int | None]] = {}  # of calls, by keys.py
 
     def forget(self, name: str | None = None) -> None:
         """A task's attributes (None: settings) have changed."""
@@ -232,6 +210,8 @@ class Publisher(RowMaker):
                 d, args, kwargs, dict(options), payload, message_id, awaits, group_id, position, flags, root_id,
                 parent_id,
             )  # fmt: skip
+        if d.has_keys or (options and not KEYED_BY_CALL.isdisjoint(options)):
+            add_keys(self._app, d.keyed, message, args, kwargs, options)
         if d.observed:
             self.observer.made(message)  # type: ignore[union-attr]
         return message
@@ -307,6 +287,8 @@ class Publisher(RowMaker):
         if hard is not None or soft is not None:
             check_limits(hard, soft)
             documented["timelimit"] = [hard, soft]
+        if keyed := document_of_keys(options):
+            documented["keyed"] = {**document_before.get("keyed", EMPTY), **keyed}
         if documented:
             what = f"options of {name}"
             found["options"] = encode({**document_before, **documented}, what=what, limit=self.defaults(name).limit)
@@ -322,6 +304,7 @@ class Publisher(RowMaker):
         if not d.static and not (d.inherits and self.router.is_static):
             task = self._app.tasks.get(d.name)
             options = {**self.router.route(d.name, args, kwargs, options, task), **options}
+        flags, rule = exclude(d.unique, d.name, d.task, args, kwargs, options, flags)
         due_ms, delay_ms = due(options, clock, blocked=awaits is not None)
         expires = options.get("expires")
         if expires is None:
@@ -347,6 +330,7 @@ class Publisher(RowMaker):
             flags=_with_ignore(d.flags, options.get("ignore_result")) | flags | _kept(options),
             delay_ms=delay_ms,
             run=d.run,
+            unique=rule,
         )
 
 
@@ -396,4 +380,8 @@ def document(options: Mapping[str, Any], d: Defaults, due_ms: int | None) -> byt
         doc["stamps"] = {name: options[name] for name in options["stamped_headers"] if name in options}
     if options.get("ignore_result") is False:
         doc["ignore_result"] = False
+    if THROTTLE in options:
+        doc[THROTTLE] = options[THROTTLE]
+    if not KEYED_BY_CALL.isdisjoint(options) and (keyed := document_of_keys(options)):
+        doc["keyed"] = keyed
     return encode(doc, what=f"options of {d.name}", limit=d.limit) if doc else None

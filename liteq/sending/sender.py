@@ -12,20 +12,21 @@ from liteq.canvas import Node, Signature, evaluate, maybe_signature
 from liteq.canvas.eager import members_of
 from liteq.context import App
 from liteq.message import Batch, Flag, Message, new_id
-from liteq.result import AsyncResult, EagerResult, GroupResult
+from liteq.result import AsyncResult, GroupResult
 from liteq.sending import many
 from liteq.sending.compile import Compiled, compile_signature
-from liteq.sending.options import FORM, GRAPH
+from liteq.sending.here import runner, send_here
+from liteq.sending.options import GRAPH
 from liteq.sending.overrides import has_been_through
 from liteq.sending.parts import GroupStream
+from liteq.sending.passing import Passing
 from liteq.sending.plain import Send, plain_sender
 from liteq.sending.producer import is_replaced
 from liteq.sending.publish_signals import announce, announce_sent, publish_through_producer
 from liteq.sending.publisher import Publisher
 from liteq.sending.unconfirmed import UnconfirmedIds
-from liteq.serialization.content import Owner
 from liteq.storage.append_members import UNPLACED
-from liteq.utils.names import checked_id
+from liteq.utils.names import checked_id, checked_name
 
 __all__ = ["Sender"]
 
@@ -34,7 +35,6 @@ R = TypeVar("R")
 
 NO_OPTIONS: Mapping[str, Any] = {}
 NOTHING: Mapping[str, str] = MappingProxyType({})
-OF_THE_MESSAGE = FORM | {"task_id"}  # what a call that is run here does not pass on
 
 
 def observed(send: Callable[P, R]) -> Callable[P, R]:
@@ -63,9 +63,14 @@ class Sender:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self.publisher = Publisher(app)
-        """Makes the rows."""
+        self.renew()
         self._unconfirmed = UnconfirmedIds()
+
+    def renew(self) -> None:
+        """Make the maker of rows anew: settings or hooks of the app have changed."""
+        self._maker = Publisher(self.app)
+        self.publisher = Passing(self.app, self._maker) if self.app.middleware.publishes else self._maker
+        """Makes the rows."""
 
     # -- one call
 
@@ -103,15 +108,28 @@ class Sender:
             if recorded is not None:
                 return recorded
         if app.conf.task_always_eager and task is not None:
-            return self._eagerly(task, args, kwargs, task_id, options)
+            return send_here(app, self._maker, task, args, kwargs, task_id, options)
         if options and not GRAPH.isdisjoint(options):
             if task is not None and task.typing:
                 task.check_arguments(args, kwargs)
             over = {**options, "task_id": task_id} if task_id else options
             return self.send_signature(Signature(name, tuple(args), dict(kwargs), over, app=app))
+        if not app.middleware.publishes:
+            return self._send_one(name, args, kwargs, task_id, options)
+        return app.middleware.publish(
+            checked_name(name, "a task's name"), args, kwargs, options,
+            lambda call: self._send_one(call.task, call.args, call.kwargs, task_id, call.sent_options()),
+        )  # fmt: skip
+
+    def _send_one(
+        self, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None,
+        options: dict[str, Any],
+    ) -> AsyncResult[Any]:  # fmt: skip
+        """Send one message, through no middleware."""
+        app = self.app
         idempotent = bool(options) and options.pop("idempotent", False)
         chosen = () if task_id is None or idempotent else (task_id,)
-        message = self.publisher.message(name, args, kwargs, options, message_id=task_id or new_id())
+        message = self._maker.message(name, args, kwargs, options, message_id=task_id or new_id())
         if idempotent:
             message.flags |= Flag.KEPT
         if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
@@ -129,22 +147,13 @@ class Sender:
 
     def _result_of_sent(self, message: Message, stands: str) -> AsyncResult[Any]:
         result: AsyncResult[Any] = AsyncResult(stands, task_name=message.task, app=self.app)
+        if message.unique_key is not None and (stands != message.id or self.app.storage.takes_parts()):
+            result._duplicate = stands != message.id  # else it is on its way, and its row will tell
         if message.flags & Flag.IGNORE_RESULT:
             result.ignored = True
         running = context.current_request()
         if running is not None:
             running.children.append(result)
-        return result
-
-    def _eagerly(
-        self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None, options: dict[str, Any]
-    ) -> EagerResult[Any]:
-        """Run it here. The arguments are encoded and decoded on the way, so that a test sees what a worker would."""
-        form = {key: options[key] for key in FORM if key in options}
-        message = self.publisher.message(task.name, args, kwargs, form, message_id=task_id or new_id())
-        real_args, real_kwargs = self.app.content.read(message.payload, Owner(message.id, message.task))
-        rest = {key: value for key, value in options.items() if key not in OF_THE_MESSAGE}
-        result: EagerResult[Any] = task.apply(real_args, real_kwargs, task_id=message.id, **rest)
         return result
 
     def _send_with_signals(
@@ -156,7 +165,7 @@ class Sender:
         if changed is not None:
             args, kwargs, headers = changed
             options = {**options, "headers": headers}
-            message = self.publisher.message(message.task, args, kwargs, options, message_id=message.id, check=False)
+            message = self._maker.message(message.task, args, kwargs, options, message_id=message.id, check=False)
         stands = (
             self._publish(message, args, kwargs, options, chosen) if is_replaced() else self._write(message, chosen)
         )
@@ -175,7 +184,7 @@ class Sender:
 
         def write(headers: dict[str, Any]) -> str:
             own = {**options, "headers": headers}
-            made = self.publisher.message(message.task, args, kwargs, own, message_id=message.id, check=False)
+            made = self._maker.message(message.task, args, kwargs, own, message_id=message.id, check=False)
             return self._write(made, chosen)
 
         return publish_through_producer(self.app, message, args, kwargs, options, write) or message.id
@@ -218,7 +227,7 @@ class Sender:
         if member_of is not None:
             return self.send_as_member(sig, member_of, args, kwargs, **options)
         if self.app.conf.task_always_eager:
-            return self.apply_signature(sig, args, kwargs, **options)
+            return self._applied(sig, args, kwargs, options, sent=True)
         running = context.worker_request()
         root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
         idempotent = options.pop("idempotent", False) or sig.options.get("idempotent", False)
@@ -297,11 +306,16 @@ class Sender:
         self, sig: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Any:
         """Run a signature or a canvas here and now; its EagerResult, or a GroupResult of such."""
+        return self._applied(sig, args, kwargs, options)
+
+    def _applied(
+        self, sig: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None, options: dict[str, Any], *,
+        sent: bool = False,
+    ) -> Any:  # fmt: skip
+        """As `apply_signature`; with `sent` its calls are sent, by their caller's word, and go through middleware."""
         sig = maybe_signature(sig, app=self.app)
         throw = options.pop("throw", None)
-
-        def run(one: Signature, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
-            return self.app.tasks[one["task"]].apply(args, kwargs, throw=throw, **options)
+        run = runner(self.app, throw, through=sent and self.app.middleware.publishes)
 
         def gather(group_id: str, results: list[Any]) -> GroupResult:
             return GroupResult(group_id, results, app=self.app)
@@ -320,6 +334,8 @@ class Sender:
                 result = GroupResult(stands.get(one.id, one.id), members, parent=result, app=self.app)
             else:
                 result = AsyncResult(stands.get(one.id, one.id), app=self.app, parent=result)
+                if one.id in stands:
+                    result._duplicate = True
         return result
 
     # -- very many
@@ -339,7 +355,7 @@ class Sender:
             name = calls if isinstance(calls, str) else calls.name
             signatures = many.signatures_of(self.app, name, arguments)
         if self.app.conf.task_always_eager:
-            return [self.apply_signature(sig).id for sig in signatures]
+            return [self._applied(sig, (), None, {}, sent=True).id for sig in signatures]
         runs: list[many.Run] = []
         if context.worker_request() is None:
             if arguments is None:

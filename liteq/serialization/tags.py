@@ -12,7 +12,18 @@ from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-__all__ = ["CONTAINER", "TYPE", "VALUE", "WRITTEN", "register_type", "registered", "tag", "untag", "verdict"]
+__all__ = [
+    "CONTAINER",
+    "TYPE",
+    "VALUE",
+    "WRITTEN",
+    "register_type",
+    "registered",
+    "tag",
+    "untag",
+    "untag_plain",
+    "verdict",
+]
 
 T = TypeVar("T")
 
@@ -79,6 +90,19 @@ def untag(value: Any, opener: Any = None) -> Any:
     return _untag_one(value[TYPE], value[VALUE], opener)
 
 
+def untag_plain(value: Any) -> Any:
+    """As `untag`, but for what runs code of the program: a value of a class that it has registered stays data."""
+    if isinstance(value, list):
+        return [untag_plain(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {TYPE, VALUE} and isinstance(value[TYPE], str):
+        if value[TYPE] in BUILT_IN_MARKERS:
+            return _untag_one(value[TYPE], value[VALUE], None)
+        return untag_plain(value[VALUE])
+    return {k: untag_plain(v) for k, v in value.items()}
+
+
 def _untag_one(marker: Any, inner: Any, opener: Any) -> Any:
     if marker == "dict" and isinstance(inner, dict):
         return {k: untag(v, opener) for k, v in inner.items()}
@@ -103,7 +127,7 @@ _decoders: dict[str, Callable[[Any], Any]] = {
     "int": lambda v: int(v, 16),
     "float": float,
 }
-_BUILT_IN_MARKERS = frozenset(_decoders) | {"dict", ENCLOSED}
+BUILT_IN_MARKERS = frozenset(_decoders) | {"dict", ENCLOSED}
 
 
 def register_type(kind: type[T], marker: str, encoder: Callable[[T], Any], decoder: Callable[[Any], T]) -> None:
@@ -113,7 +137,7 @@ def register_type(kind: type[T], marker: str, encoder: Callable[[T], Any], decod
     process must call this: do it beside the app. A value that `decoder` refuses (ValueError, TypeError, KeyError) comes
     back as the tag's dict. Raises ValueError for a marker that liteq uses itself.
     """
-    if marker in _BUILT_IN_MARKERS:
+    if marker in BUILT_IN_MARKERS:
         raise ValueError(f"the marker {marker!r} is taken by liteq itself")
     registered[kind] = (marker, encoder)
     _decoders[marker] = decoder

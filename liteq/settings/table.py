@@ -191,6 +191,13 @@ _ROWS = [
     # -- worker --------------------------------------------------------------------------------------------------
     _celery("worker_concurrency", int | None, None, "Processes or threads; None or 0: one a CPU.", minimum=0),
     _celery("worker_direct", bool, False, "Each worker also takes from a queue of its own, `NAME.dq`."),
+    Setting(
+        "worker_queues",
+        Names,
+        (),
+        "Queues of a worker that is given none: names, with weights `mail=3`, globs `mail.*`; (): `task_queues`.",
+    ),
+    Setting("worker_strict_order", bool, False, "A worker takes from its queues in the order given, not in turns."),
     _celery("worker_disable_rate_limits", bool, False, "Rate limits are not kept."),
     _celery("worker_enable_remote_control", bool, True, "`control` and `inspect` are answered."),
     _celery("worker_hijack_root_logger", bool, True, "The worker sets up the root logger."),

@@ -30,6 +30,7 @@ from liteq.workflow.errors import document_of
 from liteq.workflow.frames import Leave
 from liteq.workflow.machine import Machine, cancelled
 from liteq.workflow.telling import tell_failed, tell_goes_on, tell_outcome, tell_returned
+from liteq.workflow.through import run_through
 
 __all__ = ["Limit", "Page", "activate"]
 
@@ -108,6 +109,8 @@ def activate(
                 outcome = _surrounded(machine, body, request)
                 ended(outcome, machine.failure)
     finally:
+        if request._telling is not None:
+            request._telling.close()
         context.leave(token)
     if told:
         tell_outcome(machine, outcome)
@@ -162,7 +165,7 @@ def _arguments(machine: Machine) -> tuple[list[Any], dict[str, Any]]:
 def _outcome(machine: Machine, body: Body) -> Outcome:
     """Run the body; what became of it."""
     try:
-        value = body.run()
+        value = body.run() if machine.through is None else run_through(machine, body)
     except Leave:
         return _left(machine)
     except WorkflowCancelled as exc:

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable
 from typing import Any
 
-import orjson
-
 from liteq.serialization import decode
+from liteq.serialization.models import data_of
 
-__all__ = ["checked_data", "data_of"]
+__all__ = ["checked_data"]
 
 KINDS: dict[str, tuple[type, ...]] = {
     "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "object": (dict,),
     "array": (list,), "null": (type(None),),
 }  # fmt: skip
-
-
-def data_of(data: Any) -> Any:
-    """`data` as plain data: a model, a dataclass or an enum as what its form will make of it again."""
-    if hasattr(data, "model_dump"):
-        return data.model_dump(mode="json")
-    if dataclasses.is_dataclass(data) and not isinstance(data, type):
-        return orjson.loads(orjson.dumps(data, default=str))
-    return data
 
 
 def checked_data(title: str, data: Any) -> Callable[[bytes | None], None]:

@@ -27,7 +27,7 @@ IN_PLACE_MS = 1_000  # a shorter wait for the next attempt is a sleep of the pro
 class Attempts(StepFrame):
     """One call of a step that history does not answer: from attempt to attempt. It is the place of the step's code."""
 
-    __slots__ = ("args", "kwargs", "memo", "patience", "scope")
+    __slots__ = ("args", "kwargs", "memo", "patience", "places", "scope")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Attempts(StepFrame):
         self.key = scope.given
         self.attempt = 1 if row is None else row.attempts + 1
         self.memo: tuple[str, int | None] | None = None
+        self.places: Sequence[str] = ()  # the keys under which it has a place of its own
         self.patience: float | None = None  # until when it waits here for a result that another run computes
 
     def go_on(self, row: StepRow) -> None:
@@ -64,6 +65,8 @@ class Attempts(StepFrame):
         machine.front(self.scope, self.place)
         self.transaction = self.emitter = None
         self.started = machine.now_ms()
+        if step.keyed is not None:
+            self.places = _limits().take_places(self)
         page = machine.page
         if page is None:
             return 0
@@ -75,6 +78,16 @@ class Attempts(StepFrame):
         if observer is None:
             return UNSEEN
         return observer.stepping(self.step, (self.args, self.kwargs), self.attempt, self.machine.lease)
+
+    def function(self) -> Callable[..., Any]:
+        """The function of the step, inside the app's middleware."""
+        machine = self.machine
+        found = machine.function_of(self.step)
+        if machine.through is None and machine.through_async is None:
+            return found
+        from liteq.workflow.through import around_step
+
+        return around_step(self, found)
 
     def returned(self, value: Any) -> Any:
         """Record the result; the body gets what history holds. Raises NotSerializable, PayloadTooLarge."""
@@ -101,6 +114,7 @@ class Attempts(StepFrame):
             self.emitter.flush()
         if self.memo is not None:
             machine.reading(lambda: machine.runs.drop_memo(machine.hold, self.memo[0]))  # type: ignore[index]
+        _limits().put_off(self, exc)
         error = document_of(exc, machine.error_limit)
         if not step.retries_after(exc, self.attempt):
             self.end(error)
@@ -128,6 +142,9 @@ class Attempts(StepFrame):
         """The attempt has been left, however."""
         if self.machine.page is not None:
             self.machine.page.end(slot)
+        if self.places:
+            places, self.places = self.places, ()
+            _limits().leave_places(self.machine, places)
 
 
 def attempted(
@@ -148,10 +165,7 @@ def attempted(
         token = enter(call)
         try:
             with call.seen():
-                if step.is_simple:
-                    value = call.returned(call.machine.function_of(step)(*args, **kwargs))
-                else:
-                    value = _special()(call)
+                value = call.returned(call.function()(*args, **kwargs)) if step.is_simple else _special()(call)
         except Exception as exc:  # noqa: BLE001 - of the step: it is retried, or recorded
             failure: BaseException = exc
         except SystemExit as exc:
@@ -160,8 +174,7 @@ def attempted(
             return value
         finally:
             leave(token)
-            if call.machine.page is not None:
-                call.machine.page.end(slot)
+            call.stopped(slot)
         _own(failure, call.machine)
         pause_s = call.failed(failure)
         if pause_s:
@@ -172,6 +185,12 @@ def _own(failure: BaseException, machine: Machine) -> None:
     """Re-raise what is not the step's failure: the body is being left."""
     if machine.leaving is not None:
         raise machine.leaving from failure
+
+
+def _limits() -> Any:
+    from liteq.workflow import limits
+
+    return limits
 
 
 def _special() -> Callable[[Attempts], Any]:

@@ -58,7 +58,7 @@ def _executed(call: Attempts, connection: Connection, mark: str) -> bytes:
     call.transaction = connection
     try:
         with limited(machine, step.timeout_s):
-            value = machine.function_of(step)(*call.args, **call.kwargs)
+            value = call.function()(*call.args, **call.kwargs)
     finally:
         call.transaction = None
     data: bytes = step.form.kept(value, machine.max_bytes)[0]
@@ -125,7 +125,7 @@ def _in_djangos_queue(call: Attempts, alias: str) -> Any:
             call.transaction = connections[alias]
             try:
                 with limited(machine, step.timeout_s):
-                    value = machine.function_of(step)(*call.args, **call.kwargs)
+                    value = call.function()(*call.args, **call.kwargs)
             finally:
                 call.transaction = None
             value = call.returned(value)

@@ -11,7 +11,9 @@ from liteq.clock import FakeClock
 from liteq.context import App, Request
 from liteq.exceptions import LiteqError, TaskRevokedError
 from liteq.execution.arguments import arguments
+from liteq.execution.batch import batch_request, outcomes_of
 from liteq.execution.execute import execute
+from liteq.execution.together import Kinds, in_batches, members_of, terms_in
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, WorkerIdentity, new_id
 from liteq.serialization import encode, encode_error
 from liteq.states import State
@@ -19,6 +21,7 @@ from liteq.states import State
 __all__ = ["Drain", "Mocks", "outcome_of"]
 
 WAITING = (State.PENDING, State.SCHEDULED)
+HOSTNAME = "drain@localhost"
 Mocks = Mapping[str, Any]  # by a name, or its last part
 
 
@@ -44,7 +47,7 @@ class Drain:
                 queues = self._queues or self._all()
                 turn = storage.turn((), queues, worker=worker, limit=self._limit, visibility_s=3600, flows=flows)
                 leases = turn.leases
-                for lease in leases:
+                for lease in in_batches(leases, self._kinds()):
                     self._execute(lease)
                 done += len(leases)
                 if leases:
@@ -56,7 +59,16 @@ class Drain:
         finally:
             storage.unregister_worker(worker)
 
+    def _kinds(self) -> Kinds:
+        """Which messages are executed together: of a task that a test has replaced, none."""
+        terms_of, mocks = terms_in(self._app.tasks), mocks_of(self._app)
+        read = self._app.storage.reader.with_payload
+        return Kinds(lambda name: None if _mock_of(mocks, name) is not None else terms_of(name), read)
+
     def _execute(self, lease: Lease) -> None:
+        if lease.flags & Flag.BATCH:
+            self._app.storage.settle(_outcomes_together(self._app, members_of(lease)))
+            return
         outcome = outcome_of(self._app, lease)
         lost = self._app.storage.settle([(lease, outcome)])
         if lease.flags & Flag.RUN and not lost:
@@ -69,29 +81,69 @@ class Drain:
         return sorted({n.queue for n in counts if n.state in WAITING}) or [self._app.conf.task_default_queue]
 
 
+def mocks_of(app: App) -> Mocks:
+    """The stand-ins that tests have put in the place of tasks, workflows and steps."""
+    mocks: Mocks | None = getattr(app, "workflow_mocks", None)
+    return mocks or {}
+
+
+def _mock_of(mocks: Mocks, name: str) -> Any:
+    return (mocks.get(name) or mocks.get(name.rpartition(".")[2])) if mocks else None
+
+
 def outcome_of(app: App, lease: Lease) -> Outcome:
     """Execute one lease here."""
     begun = lease.flags & Flag.RUN and lease.flags & Flag.HISTORY
-    if lease.expires_ms is not None and not begun and app.clock.now_ms() >= lease.expires_ms:
-        return Cancel(encode_error(TaskRevokedError("expired")))
+    if not begun and (expired := _expired(app, lease)) is not None:
+        return expired
     try:
         lease = app.storage.reader.with_payload(lease)
     except LiteqError as exc:
         return DeadLetter(encode_error(exc))
-    mocks: Mocks | None = getattr(app, "workflow_mocks", None)
-    if mocks and (mock := mocks.get(lease.task) or mocks.get(lease.task.rpartition(".")[2])) is not None:
+    if (mock := _mock_of(mocks_of(app), lease.task)) is not None:
         return _mocked(app, lease, mock)
     if lease.flags & Flag.RUN:
         from liteq.workflow.activation import activate
 
-        return activate(app, lease, hostname="drain@localhost")
+        return activate(app, lease, hostname=HOSTNAME)
+    request = _request_of(app, lease)
+    if not isinstance(request, Request):
+        return request
+    task: Any = app.tasks[lease.task]
+    return execute(task, request, request.args, request.kwargs, clock=app.clock).outcome
+
+
+def _expired(app: App, lease: Lease) -> Outcome | None:
+    if lease.expires_ms is None or app.clock.now_ms() < lease.expires_ms:
+        return None
+    return Cancel(encode_error(TaskRevokedError("expired")))
+
+
+def _request_of(app: App, lease: Lease) -> Request | Outcome:
+    """The request of a message; its outcome where the task is unknown, or its arguments cannot be read."""
     try:
-        task: Any = app.tasks[lease.task]
-        args, kwargs = arguments(task, lease)
-    except LiteqError as exc:  # the task is unknown, or its arguments cannot be read
+        args, kwargs = arguments(app.tasks[lease.task], lease)
+    except LiteqError as exc:
         return DeadLetter(encode_error(exc))
-    request = Request.from_lease(lease, args, kwargs, "drain@localhost")
-    return execute(task, request, args, kwargs, clock=app.clock).outcome
+    return Request.from_lease(lease, args, kwargs, HOSTNAME)
+
+
+def _outcomes_together(app: App, members: Sequence[Lease]) -> list[tuple[Lease, Outcome]]:
+    """Execute a batch here."""
+    found: list[tuple[Lease, Outcome]] = []
+    run: list[tuple[Lease, Request]] = []
+    for lease in members:
+        made = _expired(app, lease) or _request_of(app, app.storage.reader.with_payload(lease))
+        if isinstance(made, Request):
+            run.append((lease, made))
+        else:
+            found.append((lease, made))
+    if run:
+        task: Any = app.tasks[members[0].task]
+        request = batch_request([made for _, made in run], HOSTNAME)
+        executed = execute(task, request, request.args, request.kwargs, clock=app.clock)
+        found += zip([lease for lease, _ in run], outcomes_of(task, request, executed), strict=True)
+    return found
 
 
 def _mocked(app: App, lease: Lease, mock: Any) -> Outcome:

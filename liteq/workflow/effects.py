@@ -9,11 +9,11 @@ from liteq.exceptions import RunConflict, RunEnded, WorkflowError
 from liteq.message import Batch, Message, StepRow, new_id
 from liteq.result import AsyncResult
 from liteq.serialization import encode
+from liteq.serialization.models import data_of
 from liteq.utils.names import checked_id, checked_name
-from liteq.workflow.approving import data_of
 from liteq.workflow.codec import hash_of
 from liteq.workflow.errors import document_of, raised_of
-from liteq.workflow.inside import Emitter
+from liteq.workflow.inside import emitter_of
 from liteq.workflow.machine import Place
 
 if TYPE_CHECKING:
@@ -171,5 +171,5 @@ def emit(scope: Scope, stream: str, chunk: Any) -> None:
     if emitter is None:
         machine.flush()
         row = StepRow(*place, "step", "", started_ms=machine.now_ms())
-        emitter = machine.emitters[place] = Emitter(machine, row)
+        emitter = machine.emitters[place] = emitter_of(machine, row)
     emitter.add(stream, data)

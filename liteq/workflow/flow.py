@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 from uuid import UUID
@@ -14,10 +14,12 @@ from liteq.canvas import Signature, signature
 from liteq.clock import to_ms
 from liteq.exceptions import WorkflowError
 from liteq.message import Flag, Message, RunSpec, new_id
+from liteq.policy.keyed import Spec
 from liteq.serialization import encode
 from liteq.storage.runs.starting import check_conflict
 from liteq.utils.misspelt import suggesting, unexpected
 from liteq.utils.names import checked_id, checked_name, checked_priority
+from liteq.workflow.as_task import AsATask
 from liteq.workflow.codec import Codec, hash_of
 from liteq.workflow.duration import Duration, limit_ms, seconds
 from liteq.workflow.frames import here
@@ -35,7 +37,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 OnConflict = Literal["fail", "existing", "renew", "replace"]
-OF_SENDING = frozenset({"countdown", "eta", "queue", "priority", "expires"})
+OF_KEYS = frozenset({"max_concurrency", "concurrency_key", "limits", "fair_key"})
+OF_SENDING = frozenset({"countdown", "eta", "queue", "priority", "expires"}) | OF_KEYS
 OF_A_GRAPH = frozenset({"link", "link_error", "root_id", "parent_id", "headers"})
 
 
@@ -52,40 +55,11 @@ class Asked:
     on_conflict: OnConflict = "fail"
     event: tuple[str, Any] | None = None
     tags: tuple[str, ...] = ()
+    keyed: Mapping[str, Any] = field(default_factory=dict)
+    """The options of OF_KEYS, of this start alone."""
 
 
-class _AsATask:
-    """The attributes of a task, as the rooms that send, route and show tasks read them."""
-
-    is_workflow = True
-    typing = True
-    checks_by_count = abstract = False
-    exchange = routing_key = expires = time_limit = soft_time_limit = rate_limit = global_rate_limit = None
-    serializer = "json"
-    compression = None
-    ignore_result = track_started = store_errors_even_if_ignored = store_eager_result = pydantic = trail = False
-    acks_late = send_events = acks_on_failure_or_timeout = True
-    reject_on_worker_lost = None
-    autoretry_for: tuple[Any, ...] = ()
-    throws: tuple[Any, ...] = ()
-    max_retries = 0
-    default_retry_delay = 0
-    resultrepr_maxsize = 1024
-    overrides_sending = False
-    type = "regular"
-
-    def forget_plan(self) -> None:
-        """Nothing is derived from its settings."""
-
-    def takes_failure(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> bool:
-        """As an errback it is called with the id of the failed message."""
-        return False
-
-    def on_bound(self, app: App) -> None:
-        """Called when it is bound to an app."""
-
-
-class Workflow(_AsATask, Generic[P, R]):
+class Workflow(AsATask, Generic[P, R]):
     """A function that is run again after each wait and each crash, with its calls answered from a stored history.
 
     `@app.workflow` makes one. `start` begins a run; called as a function it raises WorkflowError.
@@ -106,6 +80,10 @@ class Workflow(_AsATask, Generic[P, R]):
         priority: int = 0,
         timeout: Duration | None = None,
         max_concurrency: int | None = None,
+        concurrency_key: Spec | None = None,
+        limits: Spec | Sequence[Spec] = (),
+        fair_key: Spec | None = None,
+        unique: Any = None,
         sensitive: bool | Sequence[str] = (),
     ) -> None:
         refuse_generator(function, "the workflow")
@@ -118,9 +96,8 @@ class Workflow(_AsATask, Generic[P, R]):
         self.priority = checked_priority(priority)
         self.timeout = timeout
         timeout_ms = None if timeout is None else limit_ms(timeout, f"the timeout of workflow {name!r}")
-        if max_concurrency is not None and (isinstance(max_concurrency, bool) or max_concurrency < 1):
-            raise ValueError(f"workflow {name!r}: max_concurrency is a whole number from 1, not {max_concurrency!r}")
-        self.max_concurrency = max_concurrency
+        self.max_concurrency, self.concurrency_key = max_concurrency, concurrency_key
+        self.limits, self.fair_key, self.unique = limits, fair_key, unique
         self.sensitive = sensitive if isinstance(sensitive, (bool, str)) else tuple(sensitive)
         self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         self.codec = Codec(function, f"workflow {name!r}")
@@ -230,6 +207,7 @@ class Workflow(_AsATask, Generic[P, R]):
         if asked.expires is not None:
             expires = asked.expires
             options["expires"] = expires if isinstance(expires, datetime) else seconds(expires, "expires")
+        options |= asked.keyed
         message: Message = self.app.publisher.message(
             self.name, args, kwargs, options, message_id=id_, root_id=root_id, parent_id=parent_id
         )
@@ -293,7 +271,8 @@ class Workflow(_AsATask, Generic[P, R]):
     ) -> Run[R]:
         """`start` with arguments as a list and a dict, and a task's options.
 
-        task_id: the run's id, by `on_conflict`; countdown (s), eta, queue, priority, expires.
+        task_id: the run's id, by `on_conflict`; countdown (s), eta, queue, priority, expires; max_concurrency,
+        concurrency_key, limits, fair_key.
         """
         from liteq.workflow.starting import start_run
 
@@ -305,6 +284,7 @@ class Workflow(_AsATask, Generic[P, R]):
             raise unexpected(f"workflow {self.name!r}", options.keys() - OF_SENDING, OF_SENDING)
         if "countdown" in options:
             options["delay"] = options.pop("countdown")
+        options["keyed"] = {key: options.pop(key) for key in OF_KEYS & options.keys()}
         asked = replace(self.asked, **options)
         if task_id is not None:
             asked = replace(asked, id=checked_id(task_id))

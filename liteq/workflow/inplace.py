@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from liteq.clock import FakeClock
 from liteq.exceptions import TimeoutError, WorkflowError
-from liteq.serialization import decode
+from liteq.result.streaming import Chunk, look_at, read
 from liteq.storage.runs.records import ENDED
 from liteq.storage.storage import Storage, open_storage
 from liteq.utils.misspelt import LIKELY, nearest
@@ -22,7 +22,6 @@ from liteq.workflow.drain import Drain
 from liteq.workflow.duration import Duration, to_span_ms
 from liteq.workflow.errors import raised_of
 from liteq.workflow.run import Run
-from liteq.workflow.views import Chunk
 
 if TYPE_CHECKING:
     from liteq.context import App
@@ -172,12 +171,13 @@ class BenchRun(Run[R]):
 
     def stream(self, name: str, after: int = 0) -> Iterator[Chunk]:
         """The chunks of a stream. Raises TimeoutError behind the last one, where the run has not ended."""
-        runs = self._runs("stream()")
+        self._runs("stream()")
+        look = look_at(self.app, self.id, name)
         while True:
-            chunks, ended = runs.chunks(self.id, name, after=after)
+            chunks, ended = look(after)
             for chunk in chunks:
                 after = chunk.offset
-                yield Chunk(chunk.offset, chunk.attempt, decode(chunk.data))
+                yield read(chunk)
             if ended and not chunks:
                 return
             if not chunks:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from liteq.exceptions import LeaseLost, StorageError, WorkflowError
+from liteq.exceptions import LeaseLost, WorkflowError
+from liteq.execution.telling import Emitter
 from liteq.message import StepRow
 from liteq.serialization import encode
-from liteq.workflow.approving import data_of
+from liteq.serialization.models import data_of
 from liteq.workflow.machine import Machine, Place, key_of
 
 if TYPE_CHECKING:
     from liteq.workflow.step import Step
 
-__all__ = ["Emitter", "StepFrame"]
-
-BATCH_S = 0.05  # chunks of a stream travel together
+__all__ = ["StepFrame", "emitter_of"]
 
 
 class StepFrame:
@@ -63,7 +61,7 @@ class StepFrame:
             self.transaction.emit(stream, self.row(), [data])
             return
         if self.emitter is None:
-            self.emitter = Emitter(self.machine, self.row())
+            self.emitter = emitter_of(self.machine, self.row())
         self.emitter.add(stream, data)
 
     def cancelled(self) -> bool:
@@ -84,62 +82,10 @@ class StepFrame:
         return self.transaction
 
 
-class Emitter:
-    """Writes the chunks of one step, or of a body, to streams: the first at once, then those of 50 ms together."""
+def emitter_of(machine: Machine, row: StepRow) -> Emitter:
+    """The emitter of one step, or of a body. It leaves the body where a chunk cannot be written."""
 
-    def __init__(self, machine: Machine, row: StepRow) -> None:
-        self._machine = machine
-        self._row = row
-        self._held: list[tuple[str, bytes]] = []
-        self._attempt: int | None = None
-        self._until = 0.0  # until when chunks are held back
-        self._lock = threading.RLock()
-        self._timer: threading.Timer | None = None
-        self._failure: BaseException | None = None
+    def write(stream: str, chunks: Sequence[bytes], attempt: int | None) -> int:
+        return machine.runs.emit(machine.hold, stream, row, chunks, attempt)
 
-    def add(self, stream: str, data: bytes) -> None:
-        """Take a chunk."""
-        with self._lock:
-            if self._failure is not None:
-                self._machine.lost(self._failure)
-            self._held.append((stream, data))
-            now = self._machine.app.clock.monotonic()
-            if now >= self._until:
-                self._until = now + BATCH_S
-                self._send()
-            elif self._timer is None:
-                self._timer = threading.Timer(BATCH_S, self._rung)
-                self._timer.daemon = True
-                self._timer.start()
-        if self._failure is not None:
-            self._machine.lost(self._failure)
-
-    def flush(self) -> None:
-        """Write what is held back. Leaves the body where that cannot be done."""
-        with self._lock:
-            self._stop()
-            self._send()
-        if self._failure is not None:
-            self._machine.lost(self._failure)
-
-    def _rung(self) -> None:
-        with self._lock:
-            self._timer = None
-            self._send()
-
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _send(self) -> None:
-        held, self._held = self._held, []
-        machine = self._machine
-        try:
-            while held:
-                stream = held[0][0]
-                chunks = [data for name, data in held if name == stream]
-                held = [one for one in held if one[0] != stream]
-                self._attempt = machine.runs.emit(machine.hold, stream, self._row, chunks, self._attempt)
-        except (LeaseLost, StorageError) as exc:
-            self._failure = exc
+    return Emitter(write, machine.app.clock, machine.lost)

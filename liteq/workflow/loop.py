@@ -22,6 +22,7 @@ from liteq.utils.coroutines import kept_loop
 from liteq.workflow.attempts import Attempts
 from liteq.workflow.calls import Pend
 from liteq.workflow.frames import Leave, enter, here, leave
+from liteq.workflow.limits import alone
 from liteq.workflow.machine import Machine, Wait
 from liteq.workflow.scope import Scope
 from liteq.workflow.special import LOOK_S, MISSING, WAITING, look_up
@@ -228,7 +229,11 @@ async def _attempts(call: Attempts) -> Any:
     machine = call.machine
     try:
         while True:
-            failure = await _attempt(call)
+            if call.step.keyed is None:
+                failure = await _attempt(call)
+            else:
+                async with alone(call):
+                    failure = await _attempt(call)
             if not isinstance(failure, BaseException):
                 return failure
             if machine.leaving is not None:
@@ -256,7 +261,7 @@ async def _attempt(call: Attempts) -> Any:
                 return (found,)
         with call.seen():
             async with limit:
-                value = machine.function_of(step)(*call.args, **call.kwargs)
+                value = call.function()(*call.args, **call.kwargs)
                 if inspect.isawaitable(value):  # a test's stand-in may return at once
                     value = await value
             return (call.returned(value),)

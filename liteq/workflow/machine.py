@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -66,6 +67,7 @@ class Machine:
         self.facts = facts
         self.told = True  # the log tells of it
         self.observer: Observer | None = app.publisher.observer
+        self.through, self.through_async = app.middleware.around(), app.middleware.around_async()
         self.failure: BaseException | None = None  # by which it has failed
         self.hold = Hold(lease.seq, lease.token, facts.gen)
         self.runs = app.storage.runs
@@ -99,6 +101,11 @@ class Machine:
         self.attached: set[Place] = set()
         self.compensated = bool(facts.compensated)
         self.wake: Callable[[], None] | None = None  # of an async body: have its loop see that it is left
+
+    @cached_property
+    def locks(self) -> dict[str, Any]:
+        """The locks of the keys under which its async steps are limited (limits.py)."""
+        return {}
 
     def load(self) -> None:
         """Read the history. Replaces the facts by those of the same snapshot."""

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from liteq.exceptions import RunCancelled, RunNotFound, TimeoutError, WorkflowError
 from liteq.message import new_id
-from liteq.result import AsyncResult
+from liteq.result import AsyncResult, streaming
+from liteq.result.progress import Progress, progress_of
+from liteq.result.streaming import Chunk
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode, encode
+from liteq.serialization.models import data_of
 from liteq.storage.runs.records import ENDED
 from liteq.utils.names import checked_id, checked_name
-from liteq.workflow.approving import checked_data, data_of
+from liteq.workflow.approving import checked_data
 from liteq.workflow.errors import raised_of
 from liteq.workflow.frames import here
 from liteq.workflow.step import is_count
-from liteq.workflow.views import ApprovalRequest, Chunk, RunInfo, StepInfo, approval_of, info_of, step_of
+from liteq.workflow.views import ApprovalRequest, RunInfo, StepInfo, approval_of, info_of, step_of
 
 if TYPE_CHECKING:
     from liteq.context import App
@@ -29,7 +32,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 HALTED = frozenset({"paused", "stuck"})
-STREAM_LOOK_S = 0.25  # a chunk's ring may be lost
+STATE_LOOK_S = 0.25  # the ring of a value may be lost
 
 
 class Run(Generic[R]):
@@ -41,6 +44,8 @@ class Run(Generic[R]):
     def __init__(self, app: App, id: str, flow: Workflow[Any, Any] | None = None) -> None:
         self.app = app
         self.id = checked_id(id)
+        self.duplicate = False
+        """Whether its start has found it: the start was unique, and this run stood already."""
         self._flow = flow
         self._ended: RunRecord | None = None
 
@@ -163,21 +168,18 @@ class Run(Generic[R]):
                     return state[key]
                 if ended:
                     raise WorkflowError(f"the run {self.id} has ended and has not set {key!r}")
-                bell.wait(min(deadline.left(self.id), STREAM_LOOK_S))
+                bell.wait(min(deadline.left(self.id), STATE_LOOK_S))
+
+    @property
+    def progress(self) -> Progress | None:
+        """The last report of one of its steps on its progress (`liteq.progress`); None without one."""
+        record = self.app.storage.reader.find(self.id)
+        return None if record is None else progress_of(record)
 
     def stream(self, name: str, after: int = 0) -> Iterator[Chunk]:
         """The chunks of a stream as they come, those behind the offset `after`; it ends with the run."""
-        runs = self._runs("stream()")
-        with DoneBell(self.app) as bell:
-            while True:
-                chunks, ended = runs.chunks(self.id, name, after=after)
-                for chunk in chunks:
-                    after = chunk.offset
-                    yield Chunk(chunk.offset, chunk.attempt, decode(chunk.data))
-                if not chunks:
-                    if ended:
-                        return
-                    bell.wait(STREAM_LOOK_S)
+        self._runs("stream()")
+        return streaming.stream(self.app, streaming.look_at(self.app, self.id, name), after)
 
     # -- telling -----------------------------------------------------------------------------------------------------
 
@@ -324,20 +326,9 @@ class Run(Generic[R]):
 
     async def astream(self, name: str, after: int = 0) -> AsyncIterator[Chunk]:
         """`stream()` for async code."""
-        import asyncio
-
-        from liteq.utils.async_threads import reading
-
-        runs = self._runs("astream()")
-        while True:
-            chunks, ended = await reading(self.app, lambda at=after: runs.chunks(self.id, name, after=at))
-            for chunk in chunks:
-                after = chunk.offset
-                yield Chunk(chunk.offset, chunk.attempt, decode(chunk.data))
-            if not chunks:
-                if ended:
-                    return
-                await asyncio.sleep(STREAM_LOOK_S / 5)
+        self._runs("astream()")
+        async for chunk in streaming.astream(self.app, streaming.look_at(self.app, self.id, name), after):
+            yield chunk
 
     # -- as a value --------------------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ def run_special(call: Attempts) -> Any:
             return found
     if not step.tx:
         with limited(call.machine, step.timeout_s):
-            value = call.machine.function_of(step)(*call.args, **call.kwargs)
+            value = call.function()(*call.args, **call.kwargs)
         return call.returned(value)
     if step.tx is True:
         return _in_the_queue(call)
@@ -122,7 +122,7 @@ def _committed(call: Attempts) -> Any:
         call.transaction = transaction
         try:
             with limited(machine, step.timeout_s):
-                value = machine.function_of(step)(*call.args, **call.kwargs)
+                value = call.function()(*call.args, **call.kwargs)
             data, value = step.form.kept(value, machine.max_bytes)
             ended = machine.now_ms()
             row: StepRow = call.row(output=data, ended_ms=ended, marks=machine.take_marks())

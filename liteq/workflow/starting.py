@@ -48,6 +48,7 @@ def _start(flow: Workflow[Any, Any], frame: Any, args: Sequence[Any], kwargs: Ma
     runs: Any = transaction if hasattr(transaction, "start") else app.storage.runs
     started = runs.start(message, on_conflict=asked.on_conflict, event=flow.event_of())
     run: Run[Any] = Run(app, started.id, flow)
+    run.duplicate = started.id != message.id
     running = context.current_request()
     if running is not None:
         running.children.append(run)

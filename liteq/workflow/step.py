@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from liteq.exceptions import BadMessage, StepTimeout, WorkflowError
+from liteq.policy.keyed import Spec, keyed_of
 from liteq.utils.misspelt import suggesting
 from liteq.utils.names import checked_name, checked_priority
 from liteq.workflow.codec import Codec, Form
@@ -74,6 +75,7 @@ class Step(Generic[P, R]):
         tx: bool | str | Callable[[], Any] = False,
         compensate: Callable[[Any], Any] | None = None,
         queue: str | None = None,
+        limits: Spec | Sequence[Spec] = (),
         sensitive: bool | tuple[str, ...] = (),
         key: str | None = None,
         priority: int | None = None,
@@ -94,6 +96,8 @@ class Step(Generic[P, R]):
         self.compensate = compensate
         self.queue = None if queue is None else checked_name(queue, "a queue's name")
         self.sensitive = sensitive
+        given = {"limits": limits}
+        self.keyed = keyed_of(self.name, given, lambda: self.codec.parameters.signature, self.what, sensitive)
         self.key = None if key is None else checked_name(key, "a step's key")
         self.priority = None if priority is None else checked_priority(priority)
         self.is_simple = self.timeout_s is None and not self.is_memo and not tx

@@ -105,6 +105,7 @@ class _Step:
             new_id(), step.name, payload, step.queue or lease.queue,
             lease.priority if step.priority is None else step.priority,
             flags=Flag.RUN | Flag.STEP | CHILD, run=RunSpec(version=""), **machine.family,
+            keys=None if step.keyed is None else step.keyed.keys_of(args, kwargs),
         )  # fmt: skip
         return Batch([message]), message.id
 

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from liteq.context import App
     from liteq.storage.runs.records import Approval, RunRecord, RunStep
 
-__all__ = ["ApprovalRequest", "Chunk", "RunInfo", "StepInfo", "approval_of", "info_of", "step_of"]
+__all__ = ["ApprovalRequest", "RunInfo", "StepInfo", "approval_of", "info_of", "step_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A run. `waiting_for`: "event go", "approval TITLE", "child ID", "timer", "memo NAME", "slot"."""
+    """A run. `waiting_for`: "event go", "approval TITLE", "child ID", "timer", "memo NAME", "limit KEY", "slot"."""
 
     version: str
     waiting_for: list[str] = field(default_factory=list)
@@ -60,15 +60,6 @@ class ApprovalRequest:
     schema: dict[str, Any] | None
     since: datetime | None
     due: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One element of a stream. Those of a repeated step bear a higher `attempt`."""
-
-    offset: int
-    attempt: int
-    data: Any
 
 
 def _when(ms: int | None) -> datetime | None:

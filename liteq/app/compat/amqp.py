@@ -10,6 +10,7 @@ from liteq.context import App
 from liteq.exceptions import QueueNotFound
 from liteq.routing.queues import Exchange, Queue, declared_queues
 from liteq.routing.routes import queue_name
+from liteq.routing.taken import taken, without
 
 __all__ = ["AMQP", "Queues", "Routes"]
 
@@ -60,25 +61,26 @@ class Queues(dict[str, Queue]):
     @property
     def consume_from(self) -> dict[str, Queue]:
         """Those that workers of this app take from when they are given none."""
-        return {name: self.get(name) or Queue(name) for name in self.app.default_queues()}
+        names = [taken(one).name for one in self.app.default_queues()]
+        return {name: self.get(name) or Queue(name) for name in names}
 
     def select(self, include: str | Iterable[str]) -> None:
         """Have workers take from these alone, declared or not."""
         self.app.select_queues(include)
-        for name in self.app.default_queues():
-            self.setdefault(name, Queue(name))
+        for name, queue in self.consume_from.items():
+            self.setdefault(name, queue)
 
     def select_add(self, queue: Queue | str, **options: Any) -> Queue:
         """Declare one more, and have workers take from it too."""
-        taken = self.app.default_queues()
+        before = self.app.default_queues()
         made = self.add(queue, **options)
-        self.app.select_queues([*(name for name in taken if name != made.name), made.name])
+        self.app.select_queues([*(one for one in before if taken(one).name != made.name), made.name])
         return made
 
     def deselect(self, exclude: str | Iterable[str]) -> None:
         """Have workers not take from these."""
         gone = {name.strip() for name in exclude.split(",")} if isinstance(exclude, str) else set(exclude)
-        self.app.select_queues([name for name in self.app.default_queues() if name not in gone])
+        self.app.select_queues(without(self.app.default_queues(), gone))
 
 
 class Routes:

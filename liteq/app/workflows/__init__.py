@@ -12,6 +12,7 @@ from liteq.utils.misspelt import suggesting
 
 if TYPE_CHECKING:
     from liteq.app.registrar import Registrar
+    from liteq.policy.keyed import Spec
     from liteq.workflow.duration import Duration
     from liteq.workflow.flow import Workflow
     from liteq.workflow.run import Run as _Run
@@ -55,6 +56,10 @@ class Workflows:
         priority: int = 0,
         timeout: Duration | None = None,
         max_concurrency: int | None = None,
+        concurrency_key: Spec | None = None,
+        limits: Spec | Sequence[Spec] = (),
+        fair_key: Spec | None = None,
+        unique: Any = None,
         sensitive: bool | Sequence[str] = (),
     ) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
     def workflow(self, name: Any = None, **options: Any) -> Any:
@@ -62,7 +67,10 @@ class Workflows:
 
         version: a run keeps to the code of the version with which it was started, where that is still there. timeout:
         from the first activation, waits included; then the run is cancelled and has failed (TimeLimitExceeded).
-        max_concurrency: of runs that execute at once. sensitive: parameters that nobody is shown, True for all.
+        max_concurrency: of runs that execute at once; a run that waits has no place. concurrency_key: it is counted
+        apart for each key, "user:{user_id}" or f(*args, **kwargs). limits: further keys, whose limits `app.limits`
+        sets. fair_key: its values take turns. unique: as of a task; a start has the run that stands,
+        where one does. sensitive: parameters that nobody is shown, True for all.
         """
         from liteq.workflow.flow import Workflow
 
@@ -101,6 +109,7 @@ class Workflows:
         tx: bool | str | Callable[[], Any] = False,
         compensate: Callable[[Any], Any] | None = None,
         queue: str | None = None,
+        limits: Spec | Sequence[Spec] = (),
         sensitive: bool | Sequence[str] = (),
     ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
     def step(self, name: Any = None, **options: Any) -> Any:
@@ -111,7 +120,8 @@ class Workflows:
         same call of any run, True for ever; memo_key(*args, **kwargs): what makes a call the same, else all arguments.
         tx: True: its rows in the queue's file and its checkpoint are one commit; "alias": in Django's database;
         f() -> connection: in a database of one's own. compensate: f(result) is added to the innermost saga. queue:
-        where it runs when it is sent. sensitive: parameters that nobody is shown.
+        where it runs when it is sent. limits: keys, whose limits `app.limits` sets: while one lacks a place or a token
+        the run waits, and has no worker. sensitive: parameters that nobody is shown.
         """
         from liteq.workflow.step import Step
 
