@@ -22,7 +22,7 @@ from liteq.context import Observer
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
 from liteq.execution.lines import LINES, about
 from liteq.execution.shown import noun_of
-from liteq.message import Lease, Outcome, Release
+from liteq.message import Lease, Limited, Outcome, Release
 from liteq.serialization import decode_error
 from liteq.storage import settle
 from liteq.storage.driver import Bell
@@ -39,13 +39,14 @@ from liteq.worker.chores.runs import RunWatch
 from liteq.worker.claiming import Claiming
 from liteq.worker.deliveries import GivenBack
 from liteq.worker.hooks import Chore
+from liteq.worker.order import Order
 from liteq.worker.pool.base import Pool
 
 __all__ = ["Consumer"]
 
 logger = logging.getLogger("liteq.worker")
 
-SAFETY_POLL_S = 1.0  # a lost ring costs this latency at most
+SAFETY_POLL_S = 0.5  # a lost ring costs this latency at most, and so long a worker that has died keeps its places
 GATHER_S = 1e-3  # outcomes wait this long for others to share their commit, while every executor has work
 TROUBLE_PAUSE_S = 0.5  # between attempts while the storage refuses
 REPORT_AGAIN_S = 30.0  # between two reports of one trouble that lasts
@@ -61,7 +62,7 @@ class Consumer:
         self,
         storage: Storage,
         pool: Pool,
-        queues: Sequence[str],
+        queues: Sequence[str] | Order,
         heartbeat: Heartbeat,
         *,
         visibility_s: float,
@@ -73,7 +74,8 @@ class Consumer:
         runs: RunWatch | None = None,
         observer: Observer | None = None,
     ) -> None:
-        self.queues = list(queues)
+        self.order = queues if isinstance(queues, Order) else Order(queues)
+        self.quiet = False  # it claims no more, and stays
         self.processed = 0
         self._counting = Counting(storage, pool, worker=heartbeat.me.name, observer=observer)
         self.started_by_task = self._counting.taken_in
@@ -150,16 +152,17 @@ class Consumer:
         self._outcomes = [pair for pair in self._outcomes if pair[0].token not in tokens]
         return returning
 
-    def add_queue(self, name: str) -> None:
-        """Claim from one more queue."""
-        if name not in self.queues:
-            self.queues.append(name)
-        self.look()
+    @property
+    def queues(self) -> list[str]:
+        """The queues that it claims from, as far as they are known."""
+        return self.order.names
 
-    def remove_queue(self, name: str) -> None:
-        """Claim from a queue no more."""
-        if name in self.queues:
-            self.queues.remove(name)
+    def hush(self, quiet: bool) -> None:
+        """Claim no more, and give back what has not started, but stay; or claim again."""
+        self.quiet = quiet
+        if quiet:
+            self._return(self._pool.take_back())
+        self.look()
 
     def look(self) -> None:
         """Look for something to claim in the next turn."""
@@ -203,7 +206,7 @@ class Consumer:
 
     def room(self) -> int:
         """How many messages may be claimed now."""
-        return self._pool.capacity() if self._accepting and not self._short else 0
+        return self._pool.capacity() if self._accepting and not (self._short or self.quiet) else 0
 
     def _rung(self) -> None:
         if self._bell.clear():
@@ -224,11 +227,12 @@ class Consumer:
         self._attempt(self._look_around, now)
 
     def _collect(self, now: float) -> None:
-        fresh = self._pool.collect()
-        if fresh:
+        if fresh := self._pool.collect():
             if not self._outcomes:
                 self._gathering_since = now
             self._outcomes += fresh
+            if any(type(outcome) is Limited for _, outcome in fresh):  # what waits here may have the key that is paused
+                self._return(self._pool.take_back())
 
     def _attempt(self, step: Callable[[float], None], now: float) -> None:
         """Do a part of a turn that uses the storage, unless it pauses; what is refused is met here."""
@@ -290,7 +294,7 @@ class Consumer:
         try:
             turn = self._storage.turn(
                 outcomes,
-                self._queues(),
+                self.order.next() if limit else self.order.names,
                 worker=self._heartbeat.worker,
                 limit=limit,
                 visibility_s=self._visibility_s,
@@ -338,12 +342,6 @@ class Consumer:
             self._rates.used(budget)
         if self._events is not None:
             self._events.written(tagged)
-
-    def _queues(self) -> list[str]:
-        """The queues in the order of this claim; another one first each time, so that none starves behind the rest."""
-        if len(self.queues) > 1:
-            self.queues.append(self.queues.pop(0))
-        return self.queues
 
     def _look_around(self, now: float) -> None:
         """Do the chores that are due, beat, and poll for the case that a wake-up was lost."""

@@ -20,6 +20,7 @@ from liteq.context import App, identity
 from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
 from liteq.message import WorkerIdentity
 from liteq.monitor.workers import late_ms, published
+from liteq.routing.taken import without
 from liteq.sending import webhook
 from liteq.storage import describe_url
 from liteq.storage.storage import Storage
@@ -37,6 +38,7 @@ from liteq.worker.control.commands import import_modules
 from liteq.worker.control.panel import Panel
 from liteq.worker.hooks import Chore, Hooks
 from liteq.worker.loop import Consumer
+from liteq.worker.order import Order
 from liteq.worker.pool import Pool, make_pool
 from liteq.worker.signals import Demand, SignalQueue
 
@@ -65,11 +67,11 @@ class Running:
 class Worker:
     """A worker of `app`. An option that is None is taken from the app's settings.
 
-    `queues`: names; None means the default queue. `concurrency`: executors, None for one per core. `pool`: "prefork",
-    "threads" or "solo". `hostname`: the worker's name, `%h` in it is the host. Limits in seconds, memory in KiB.
-
-    `autoscale`: (most, least) executors. `task_events`: write events of tasks. `chores`: more work for the loop, such
-    as beat. `options`: arguments for the app's own steps (`liteq.bootsteps`).
+    `queues`: names, "mail=3" with a weight, globs ("mail.*"); they take turns, or with `strict` come in order; None:
+    those of the settings. `concurrency`: executors, None for one per core. `pool`: "prefork", "threads" or "solo".
+    `hostname`: the worker's name, `%h` in it is the host. Limits in seconds, memory in KiB. `autoscale`: (most, least)
+    executors. `task_events`: write events of tasks. `chores`: more work for the loop, such as beat. `options`:
+    arguments for the app's own steps (`liteq.bootsteps`).
 
     `run()` returns when the worker has ended. In a main thread it catches the signals of `worker/signals.py`; in any
     other, `stop()` ends it.
@@ -82,6 +84,7 @@ class Worker:
         *,
         queues: Sequence[str] | None = None,
         exclude_queues: Sequence[str] = (),
+        strict: bool | None = None,
         concurrency: int | None = None,
         pool: str | None = None,
         hostname: str | None = None,
@@ -101,23 +104,20 @@ class Worker:
         self._has_own_name = bool(hostname)
         self._has_twin = False  # another worker of this name lives
         self._entered: tuple[int, WorkerIdentity] | None = None  # its number in the file, once it is there
-        self.take_from([q for q in (queues or app.default_queues()) if q not in exclude_queues])
+        self._excluded, self._strict = tuple(exclude_queues), conf.worker_strict_order if strict is None else strict
+        self.take_from(without(queues or app.default_queues(), exclude_queues))
         self._autoscale = autoscale
         self._task_events = conf.worker_send_task_events if task_events is None else task_events
-        self.concurrency = concurrency or conf.worker_concurrency or os.cpu_count() or 1
-        if autoscale is not None:
-            self.concurrency = max(1, min(autoscale))
+        fixed = concurrency or conf.worker_concurrency or os.cpu_count() or 1
+        self.concurrency = fixed if autoscale is None else max(1, min(autoscale))
         self.pool_kind = pool or conf.worker_pool
         self.limits = (time_limit or conf.task_time_limit, soft_time_limit or conf.task_soft_time_limit)
         self.max_tasks = max_tasks_per_child or conf.worker_max_tasks_per_child
         self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child
-        self._on_ready = on_ready
-        self._chores = chores
+        self._on_ready, self._chores = on_ready, chores
         self.options = dict(options or {})
         self.hooks = self.make_hooks()
-        self._signals = SignalQueue()
-        self._ended = threading.Event()
-        self._cold = False
+        self._signals, self._ended, self._cold = SignalQueue(), threading.Event(), False
         self._soft_shutdown = SoftShutdown(conf.worker_soft_shutdown_timeout, self._end_cold)
         self._running: Running | None = None
 
@@ -241,7 +241,7 @@ class Worker:
         consumer = Consumer(
             storage,
             pool,
-            self.queues,
+            Order(self.queues, strict=self._strict, excluded=self._excluded, waiting=storage.reader.waiting_queues),
             heartbeat,
             visibility_s=self.app.conf.visibility_timeout,
             on_wake=self._obey,
@@ -297,7 +297,7 @@ class Worker:
 
         def waiting(limit: int) -> int:
             paused = storage.queues.paused()
-            return storage.reader.waiting([q for q in self.running.consumer.queues if q not in paused], limit=limit)
+            return storage.reader.waiting([q for q in self.running.consumer.queues if not paused.of(q)], limit=limit)
 
         return Autoscaler(pool, *self._autoscale, waiting, self._look)
 
@@ -382,8 +382,11 @@ class Worker:
     def info(self, pool: Pool) -> dict[str, object]:
         """The figures of this worker that lists of workers show."""
         consumer = None if self._running is None else self._running.consumer
+        order = Order(self.queues) if consumer is None else consumer.order
         return {
-            "queues": self.queues if consumer is None else sorted(consumer.queues),
+            "queues": sorted(order.names),
+            "globs": order.globs,
+            "quiet": consumer is not None and consumer.quiet,
             "concurrency": pool.size,
             "pool": self.pool_kind,
             "loadavg": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 
-from liteq.worker.pool.base import Pool
+from liteq.worker.pool import Pool, jobs
 
 __all__ = ["Autoscaler"]
 
@@ -52,7 +52,7 @@ class Autoscaler:
         now = self._monotonic()
         self._looked_at, self.due_at = now, now + PERIOD_S
         size = self._pool.size
-        needed = len(self._pool.leases())
+        needed = jobs(self._pool)
         if needed < self.most:
             needed += self._waiting(self.most - needed)
         wanted = max(self.least, min(needed, self.most))

@@ -18,7 +18,7 @@ from liteq.clock import from_ms
 from liteq.context import App
 from liteq.events.dispatcher import event_bytes, event_fields
 from liteq.execution.shown import with_arguments
-from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, RetryAt
+from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Limited, Outcome, Release, RetryAt
 from liteq.monitor.messages import shown
 from liteq.serialization import decode, decode_error, kind_of
 from liteq.storage.storage import Storage, TaggedEvents
@@ -171,7 +171,7 @@ class EventLog:
                 sealed = None if result is None else kind_of(result)
                 value = sealed if sealed is not None else None if result is None else decode(result)
                 return self._event("task-succeeded", lease, result=repr(value)[:most], runtime=runtime_s)
-            case RetryAt(error=error) if error is not None:
+            case RetryAt(error=error) | Limited(error=error) if error is not None:
                 return self._event("task-retried", lease, **_exception(error))
             case DeadLetter(error):
                 if decode_error(error).type == "Reject":

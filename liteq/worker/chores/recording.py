@@ -50,6 +50,7 @@ class Recording:
             self._marked = True
         if self._storage.stats.sample():
             self._storage.stats.tidy()
+            self._storage.limits.tidy()
             self._expire_audit()
 
     def _expire_audit(self) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
+from liteq.execution.together import terms_in
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import Pool
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits
 
-__all__ = ["Pool", "make_pool"]
+__all__ = ["Pool", "jobs", "make_pool"]
 
 
 def make_pool(
@@ -26,26 +27,43 @@ def make_pool(
     max_memory_kib: int | None = None,
     stop: Callable[[bool], None] | None = None,
 ) -> Pool:
-    """The pool named `kind`: "prefork", "threads" or "solo", of `size` executors.
+    """The pool named `kind`: "prefork", "threads" or "solo", of `size` executors; it gathers batches where tasks do.
 
     `stop(cold)` is called for a task that raised WorkerShutdown or WorkerTerminate.
 
     Imports the kind's modules only now: forking does not exist everywhere. Raises ImproperlyConfigured for an unknown
     kind, and for one that this platform cannot run.
     """
+    pool: Pool
     match kind:
         case "prefork" | "processes":
-            return _prefork(app, size, hostname, hooks, limits, max_tasks, max_memory_kib)
+            pool = _prefork(app, size, hostname, hooks, limits, max_tasks, max_memory_kib)
         case "threads":
             from liteq.worker.pool.threads import ThreadPool
 
-            return ThreadPool(Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop), size)
+            pool = ThreadPool(Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop), size)
         case "solo":
             from liteq.worker.pool.solo import SoloPool
 
-            return SoloPool(Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop))
+            pool = SoloPool(Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop))
         case _:
             raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, threads or solo")
+    return _gathering(pool, app)
+
+
+def _gathering(pool: Pool, app: App) -> Pool:
+    """`pool`, with batches gathered before it where a task of `app` takes them."""
+    if not any(map(terms_in(app.tasks), app.tasks)):
+        return pool
+    from liteq.worker.pool.gathering import Gathering
+
+    return Gathering(pool, app)
+
+
+def jobs(pool: Pool) -> int:
+    """How many executors would be busy with what `pool` has: a batch is one job, whatever waits to be one too."""
+    found: Callable[[], int] | None = getattr(pool, "jobs", None)
+    return len(pool.leases()) if found is None else found()
 
 
 def _prefork(

@@ -9,11 +9,12 @@ from contextlib import nullcontext
 from typing import Protocol
 
 from liteq.context import App
-from liteq.exceptions import WorkerLostError
+from liteq.exceptions import TimeLimitExceeded, WorkerLostError, text_of
 from liteq.execution.lines import about, about_end
 from liteq.execution.lost import tell_lost
+from liteq.execution.together import ALONE, Each, members_of
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Ran, Release
-from liteq.serialization import encode_error
+from liteq.serialization import decode, encode, encode_error
 from liteq.utils.records import NamedTuple
 from liteq.worker.pool.limits import SoftLimit
 from liteq.worker.pool.page import StepNow
@@ -27,9 +28,11 @@ __all__ = [
     "Pool",
     "RunningLease",
     "crashed",
+    "crashed_together",
     "ended_by",
     "failed",
     "note",
+    "over_limit",
 ]
 
 logger = logging.getLogger("liteq.worker")
@@ -92,6 +95,8 @@ def crashed(app: App, lease: Lease, exc: WorkerLostError, hostname: str | None =
     Where `reject_on_worker_lost` is False, for the task or for all, it has failed. Where it has failed, its hooks are
     called here.
     """
+    if lease.flags & Flag.BATCH:
+        return crashed_together(app, lease, exc, hostname)
     task = app.tasks.get(lease.task)
     if task is not None and task.reject_on_worker_lost is False:
         _log_crash(lease, exc, "given up: reject_on_worker_lost is False", "dead")
@@ -105,6 +110,31 @@ def crashed(app: App, lease: Lease, exc: WorkerLostError, hostname: str | None =
         _log_crash(lease, exc, early if lease.flags & Flag.EARLY_ACK else often, "dead")
         failed(app, lease, exc, hostname)
     return Release(crashed=True, error=encode_error(exc))
+
+
+def crashed_together(app: App, batch: Lease, exc: Exception, hostname: str | None = None) -> Outcome:
+    """The outcomes of a batch whose process died, or was killed at its time limit: its members run again, each alone.
+
+    One of them is to blame, and the others are not to be dead letters because of it: so the crash is no member's last,
+    but of those that run once at most.
+    """
+    members, error = members_of(batch), encode_error(exc)
+    extra = {**about(batch, "task.crashed"), **about_end("crashed", exc=exc), "batch": [one.id for one in members]}
+    text = "%s, and %d more of its batch: they run again, each alone (%.300s)"
+    logger.error(text, f"{batch.task}[{batch.id}]", len(members) - 1, text_of(exc), extra=extra)
+    task = app.tasks.get(batch.task)
+    once = task is not None and task.reject_on_worker_lost is False
+    found: list[Outcome] = []
+    for one in members:
+        if once or one.flags & Flag.EARLY_ACK:
+            ended = failed(app, one, exc, hostname)
+            found.append(ended if once else Release(crashed=True, error=error))
+        elif one.crashes + 1 < app.conf.max_crashes:
+            found.append(Release(crashed=True, error=error))
+        else:
+            options = {**(decode(one.options) if one.options else {}), ALONE: True}
+            found.append(Release(pause_ms=0, options=encode(options, what=f"options of {one.task}")))
+    return Each(found)
 
 
 def _log_crash(lease: Lease, exc: WorkerLostError, fate: str, outcome: str) -> None:
@@ -121,6 +151,11 @@ def failed(app: App, lease: Lease, exc: BaseException, hostname: str | None = No
     except BaseException:  # code of the user's in the worker's own process: it must not end that
         logger.exception("what was to be told of %s[%s] raised", lease.task, lease.id)
     return DeadLetter(encode_error(exc))
+
+
+def over_limit(app: App, lease: Lease, exc: TimeLimitExceeded, hostname: str | None = None) -> Outcome:
+    """The outcome of a task whose process was killed at its hard time limit."""
+    return (crashed_together if lease.flags & Flag.BATCH else failed)(app, lease, exc, hostname)
 
 
 def ended_by(app: App, lease: Lease, exc: BaseException, *, what: str, hostname: str | None = None) -> Outcome:

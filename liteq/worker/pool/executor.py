@@ -10,15 +10,18 @@ from typing import Any, NoReturn
 
 from liteq.context import App, Request
 from liteq.exceptions import LeaseLost, NotRegistered, StorageError, WorkerShutdown, WorkerTerminate
+from liteq.execution import batch as batches
 from liteq.execution.arguments import arguments
+from liteq.execution.batch import batch_request, outcomes_of
 from liteq.execution.execute import execute
 from liteq.execution.lines import about, about_end
+from liteq.execution.together import Each, members_of
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release, RetryAt
 from liteq.serialization import decode, encode, encode_error
 from liteq.serialization.causes import cause_of
 from liteq.utils.lines import begun_lines, end_lines
 from liteq.worker.hooks import Hooks
-from liteq.worker.pool.limits import Limits, SoftLimit, limits_of
+from liteq.worker.pool.limits import Limits, SoftLimit, hold_back_in, limits_of
 from liteq.worker.pool.page import Page
 from liteq.worker.pool.runs import Runs
 from liteq.worker.revoking import revoked_outcome
@@ -27,7 +30,10 @@ __all__ = ["Executor"]
 
 logger = logging.getLogger("liteq.worker")
 
-RUN = Flag.RUN  # asked for each task: a name of this module
+hold_back_in(batches.__name__)  # a soft limit is raised in the function of a batch: not while its members are settled
+
+RUN = Flag.RUN
+RUN_OR_BATCH = Flag.RUN | Flag.BATCH  # asked for each task: a name of this module
 UNKNOWN_SINCE = "unknown_since_ms"  # in the options of a message that a worker could not run
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 500, 5_000  # until such a message may be taken again
 
@@ -82,8 +88,8 @@ class Executor:
                 end_lines()
 
     def _run(self, lease: Lease) -> tuple[Outcome, float]:
-        if lease.flags & RUN:
-            return self.runs.run(lease)
+        if lease.flags & RUN_OR_BATCH:
+            return self.runs.run(lease) if lease.flags & RUN else self._run_together(lease)
         if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
             return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True), 0.0
         task = self._tasks.get(lease.task) or self._tasks.find(lease.task)
@@ -95,14 +101,8 @@ class Executor:
             args, kwargs = arguments(task, lease)
             request = Request.from_lease(lease, args, kwargs, self._hostname)
             hard, soft = self._limits_of(task, lease, request)
-        except LeaseLost as exc:
-            logger.warning("%s[%s] is not begun: %s", lease.task, lease.id, exc)
-            return Release(), 0.0  # it is thrown away
-        except StorageError as exc:  # large arguments, or a chord's results, cannot be read at the moment
-            logger.warning("%s[%s] is handed back: %s", lease.task, lease.id, exc)
-            return Release(pause_ms=FIRST_PAUSE_MS, options=lease.options), 0.0
         except Exception as exc:
-            return self._refuse_unread(lease, exc), 0.0
+            return self._unread(lease, exc), 0.0
         if lease.flags & Flag.EARLY_ACK and not self._begin(lease):
             return Release(), 0.0
         before = time.perf_counter()
@@ -119,6 +119,76 @@ class Executor:
             # It did something of which no outcome can be made (a retry at no possible time): it fails, not its process.
             outcome = self._refuse(lease, exc)
         return outcome, time.perf_counter() - before
+
+    def _unread(self, lease: Lease, exc: Exception) -> Outcome:
+        """The outcome of a message whose arguments, or limits, cannot be read because of `exc`."""
+        if isinstance(exc, LeaseLost):
+            logger.warning("%s[%s] is not begun: %s", lease.task, lease.id, exc)
+            return Release()  # it is thrown away
+        if isinstance(exc, StorageError):  # large arguments, or a chord's results, cannot be read at the moment
+            logger.warning("%s[%s] is handed back: %s", lease.task, lease.id, exc)
+            return Release(pause_ms=FIRST_PAUSE_MS, options=lease.options)
+        return self._refuse_unread(lease, exc)
+
+    # -- batches -----------------------------------------------------------------------------------------------------
+
+    def _run_together(self, batch: Lease) -> tuple[Outcome, float]:
+        """Run those messages of a batch that can be run, in one call of their task; the outcomes of all."""
+        task = self._tasks.get(batch.task) or self._tasks.find(batch.task)
+        members = members_of(batch)
+        found: dict[int, Outcome] = {}
+        requests: list[Request] = []
+        for lease in members:
+            made = self._request_in_batch(task, lease)
+            if isinstance(made, Request):
+                requests.append(made)
+            else:
+                found[lease.token] = made
+        before = time.perf_counter()
+        if requests:
+            ends = self._execute_together(task, batch, requests)
+            found.update(zip([request.token or 0 for request in requests], ends, strict=True))
+        runtime_s = time.perf_counter() - before
+        for outcome in found.values():
+            _add_cause(batch.task, outcome)
+        return Each([found[lease.token] for lease in members]), runtime_s
+
+    def _request_in_batch(self, task: Any, lease: Lease) -> Request | Outcome:
+        """The request of a message that is to run in a batch; its outcome where it does not run."""
+        if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
+            return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True)
+        if task is None:
+            return self._hand_back(lease, NotRegistered(lease.task, self._tasks))
+        try:
+            if not lease.payload:
+                lease = self.app.storage.reader.with_payload(lease)
+            request = Request.from_lease(lease, *arguments(task, lease), self._hostname)
+        except Exception as exc:
+            return self._unread(lease, exc)
+        return request if not lease.flags & Flag.EARLY_ACK or self._begin(lease) else Release()
+
+    def _execute_together(self, task: Any, batch: Lease, requests: list[Request]) -> list[Outcome]:
+        """Execute messages in one call; the outcomes in their order. The time limit is the task's, for all of them."""
+        request = batch_request(requests, self._hostname)
+        within = self._within(task, batch, limits_of(task, (None, None), self._default_limits))
+        try:
+            executed = execute(task, request, request.args, request.kwargs, clock=self._clock, within=within)
+        except Exception as exc:
+            return self._ended_together(request, requests, exc)
+        except (WorkerShutdown, WorkerTerminate) as exc:
+            self.ending = exc
+            return self._ended_together(request, requests, exc)
+        return outcomes_of(task, request, executed)
+
+    def _ended_together(self, request: Request, requests: list[Request], exc: BaseException) -> list[Outcome]:
+        """The outcomes of a batch that `exc` ended: of those that it had settled before, and failures of the others."""
+        settled = request._outcomes or [None] * len(requests)
+        leases = [one._lease for one in requests]
+        return [
+            outcome or self._refuse(lease, exc)
+            for lease, outcome in zip(leases, settled, strict=True)
+            if lease is not None
+        ]
 
     def _begin(self, lease: Lease) -> bool:
         """Note that a message which runs at most once has begun; False, and it is not to run, where that fails."""
@@ -149,16 +219,21 @@ class Executor:
     def _run_limited(
         self, task: Any, request: Request, hard: float | None, soft: float | None, lease: Lease
     ) -> Outcome:
+        within = self._within(task, lease, (hard, soft))
+        return execute(task, request, request.args, request.kwargs, clock=self._clock, within=within).outcome
+
+    def _within(self, task: Any, lease: Lease, limits: Limits) -> SoftLimit | None:
+        """The soft limit around the body of `lease`, which is about to begin; the parent is told of a hard one."""
+        hard, soft = limits
         if hard is not None and self._started is not None:
             self._started(lease, hard)
         elif hard is not None:
             self._warn(task.name, "a hard time limit needs the prefork pool: not enforced")
-        within = None
         if soft is not None and SoftLimit.available():
-            within = SoftLimit(soft)
-        elif soft is not None:
+            return SoftLimit(soft)
+        if soft is not None:
             self._warn(task.name, "a soft time limit needs the prefork or solo pool: not enforced")
-        return execute(task, request, request.args, request.kwargs, clock=self._clock, within=within).outcome
+        return None
 
     def _hand_back(self, lease: Lease, exc: NotRegistered) -> Outcome:
         """Leave a message whose task is unknown to workers with newer code, until nobody has taken it for a while.

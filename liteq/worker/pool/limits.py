@@ -20,6 +20,7 @@ from typing import Any
 
 from liteq import context, serialization, signals, storage
 from liteq.exceptions import BadMessage, SoftTimeLimitExceeded, StepTimeout
+from liteq.execution import telling
 from liteq.execution.execute import run_body
 from liteq.result import promises
 
@@ -29,7 +30,7 @@ LONGEST_S = 86_400 * 366 * 100  # what the timer takes is not much more
 AGAIN_S = 2e-4  # until a limit that is held back is tried again
 # Held back in these modules and below: the storage must not be left half way, the others catch every Exception; and
 # before the body has begun it has no handler yet.
-_sheltered = [module.__name__ for module in (storage, signals, serialization, promises)] + [__name__]
+_sheltered = [module.__name__ for module in (storage, signals, serialization, promises, telling)] + [__name__]
 BODY = run_body.__code__
 
 Limits = tuple[float | None, float | None]

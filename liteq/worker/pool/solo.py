@@ -7,13 +7,16 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
-from liteq.message import Lease, Outcome, Ran
+from liteq.execution.together import Each
+from liteq.message import Lease, Limited, Outcome, Ran
 from liteq.worker.pool.base import BUDGET_S, Estimates, Loop, RunningLease, note
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.leftovers import Leftovers
 from liteq.worker.pool.page import StepNow
 
 __all__ = ["SoloPool"]
+
+PAUSING = (Limited, Each)  # behind these (a batch may have met a limit too), what waits may have the key that is paused
 
 
 class SoloPool:
@@ -57,7 +60,7 @@ class SoloPool:
             began_ms = self._executor.app.clock.now_ms() - int(runtime_s * 1000)
             note(self.timings, lease, outcome, (began_ms, runtime_s))
             self._estimates.add(lease.task, runtime_s)
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or type(outcome) in PAUSING:
                 break
         return 0.0 if self._waiting or self._outcomes else None
 

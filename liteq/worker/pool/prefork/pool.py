@@ -13,7 +13,7 @@ from liteq import signals as announce
 from liteq.context import App
 from liteq.exceptions import TimeLimitExceeded, WorkerLostError
 from liteq.message import Ack, Flag, Lease, Outcome, Ran, Release
-from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, RunningLease, crashed, failed, note
+from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, RunningLease, crashed, note, over_limit
 from liteq.worker.pool.page import StepNow
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
@@ -333,7 +333,7 @@ class PreforkPool:
             steps = [step for step in child.steps() if step.token == lease.token]
             return lost_in_a_run(lease, steps, f"ended with {describe(status)}{child.left_behind}")
         if child.hard_limit is not None and time.monotonic() >= child.hard_limit[1]:
-            return failed(self._app, lease, TimeLimitExceeded(child.hard_limit[2]), self._settings.hostname)
+            return over_limit(self._app, lease, TimeLimitExceeded(child.hard_limit[2]), self._settings.hostname)
         text = f"the process that ran {lease.task}[{lease.id}] ended with {describe(status)}{child.left_behind}"
         return crashed(self._app, lease, WorkerLostError(text, status), self._settings.hostname)
 
