@@ -87,8 +87,11 @@ def pause(reader: Reader, queue: str, by: Actor, until_s: float | None = None) -
 
 def resume(reader: Reader, queue: str, by: Actor) -> str:
     """Let a queue go on; what was done, in words."""
-    resumed = reader.app.storage.queues.resume(queue, actor=by.name, reason=by.reason, source=by.source)
-    return f"{queue} goes on." if resumed else f"{queue} was not paused."
+    storage = reader.app.storage
+    pause = storage.queues.paused().of(queue)
+    if pause is not None and storage.queues.resume(pause.queue, actor=by.name, reason=by.reason, source=by.source):
+        return f"{pause.queue} goes on."
+    return f"{queue} was not paused."
 
 
 def purge(reader: Reader, queue: str, by: Actor) -> int:

@@ -15,7 +15,7 @@ __all__ = ["Asked", "Field", "carry_out", "confirm"]
 
 
 class Field(NamedTuple):
-    """A field of the page that asks: `kind` is text, number, json or choice."""
+    """A field of the page that asks: `kind` is text, optional, number, json or choice."""
 
     name: str
     label: str
@@ -35,12 +35,15 @@ class Asked(NamedTuple):
     is_grave: bool = False
 
 
-def confirm(request: Request, asked: Asked, back: str, kept: Sequence[tuple[str, str]] = ()) -> Response:
-    """The page that asks: a form that posts to its own address. `kept`: what it carries as it is."""
+def confirm(
+    request: Request, asked: Asked, back: str, kept: Sequence[tuple[str, str]] = (), to: str = ""
+) -> Response:  # fmt: skip
+    """The page that asks: a form that posts to its own address, or `to`. `kept`: what it carries as it is."""
     return html(
         request, "confirm.html", heading=asked.heading, text=asked.text, button=asked.button, fields=asked.fields,
         kept=kept, tone="danger" if asked.is_grave else "main", back=back,
-        action=link(request.base, request.path), command=shlex.join(["liteq", *asked.command]) if asked.command else "",
+        action=to or link(request.base, request.path),
+        command=shlex.join(["liteq", *asked.command]) if asked.command else "",
     )  # fmt: skip
 
 

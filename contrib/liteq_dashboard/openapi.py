@@ -29,6 +29,8 @@ QUERY: Mapping[str, Mapping[str, Schema]] = {
         "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
         "format": {"enum": ["json", "ndjson", "csv"]},
     },
+    "tasks/{id}/streams/{name}": {"after": NUMBER, "limit": {"type": "integer", "minimum": 1, "maximum": 1000}},
+    "limits": {"after": TEXT},
     "workflows": {"after": TEXT},
     "workflows/{id}": {"format": {"enum": ["json", "svg", "mermaid", "dot"]}},
     "activity": {"after": TEXT, "actor": TEXT, "action": TEXT, "target": TEXT},
@@ -39,6 +41,8 @@ BODY: Mapping[str, Schema] = {
     "tasks/{id}/resend": {"args": {"type": "array"}, "kwargs": {"type": "object"}},
     "tasks/{id}/move": {"queue": TEXT, "priority": NUMBER},
     "tasks/{id}/run-at": {"at": {"type": ["integer", "string"]}},
+    "limits/{key}/set": {"rate": ANY_TEXT, "concurrent": {"type": ["integer", "null"], "minimum": 1}},
+    "limits/{key}/pause": {"seconds": {"type": ["number", "string"]}},
     "operations/preview": {"action": TEXT, "q": TEXT},
     "operations/start": {"action": TEXT, "q": TEXT, "rate": ANY_TEXT},
 }
@@ -63,9 +67,18 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "Line": _object(
         "id", "task", "queue", "state", "priority", "created", "created_iso", "due", "started", "finished", "worker",
-        "retries", "root_id", "parent_id", "error", id=TEXT, task=TEXT, queue=TEXT, state=TEXT,
+        "retries", "root_id", "parent_id", "error", "progress", "waits_for", id=TEXT, task=TEXT, queue=TEXT, state=TEXT,
     ),
-    "Task": _object("id", "task", "queue", "state", "args", "kwargs", "result", "traceback", "attempts", "why"),
+    "Task": _object(
+        "id", "task", "queue", "state", "args", "kwargs", "result", "traceback", "attempts", "why", "progress",
+        "limits", "unique", "duplicate_of", "streams",
+        progress={"anyOf": [{"$ref": "#/components/schemas/Progress"}, {"type": "null"}]},
+        limits={"type": "array", "items": _object("key", "lacks", "since", "taken", "holders", lacks=ANY_TEXT)},
+        duplicate_of=ANY_TEXT,
+    ),
+    "Progress": _object("state", "meta", "current", "total", "note", "eta_s", "at"),
+    "Limit": _object("key", "rate", "concurrent", "running", "held", "head_wait_s", "paused", "of", "declared"),
+    "Chunks": _object("items", "next", "ended", items={"type": "array", "items": _object("offset", "attempt", "data")}),
     "Why": _object("id", "state", "reason", "text", "details", id=TEXT, state=TEXT, reason=TEXT, text=TEXT),
     "Cause": _object("id", "task", "queue", "exception", "n", "first", "last"),
     "Operation": _object("id", "kind", "q", "actor", "reason", "state", "found", "done", "skipped"),
@@ -74,6 +87,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "Tasks": _list_of("Line"),
     "Failures": _list_of("Cause"),
     "Queues": _list_of("Queue"),
+    "Limits": _list_of("Limit"),
     "Operations": _list_of("Operation"),
     "Activity": _list_of("Act"),
     "Items": _object("items"),
@@ -81,7 +95,8 @@ SCHEMAS: Mapping[str, Schema] = {
 # The schema of an answer, by path; another is an object.
 ANSWER = {
     "overview": "Overview", "tasks": "Tasks", "tasks/{id}": "Task", "tasks/{id}/why": "Why", "failures": "Failures",
-    "queues": "Queues", "queues/{id}": "Queue", "operations": "Operations", "operations/{id}": "Operation",
+    "queues": "Queues", "queues/{id}": "Queue", "limits": "Limits", "limits/{key}": "Limit",
+    "tasks/{id}/streams/{name}": "Chunks", "operations": "Operations", "operations/{id}": "Operation",
     "activity": "Activity", "series": "Series", "approvals": "Items", "workers": "Items", "schedules": "Items",
 }  # fmt: skip
 

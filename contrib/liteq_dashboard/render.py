@@ -43,6 +43,7 @@ NAVIGATION = (
     ("workflows", "Workflows"),
     ("approvals", "Approvals"),
     ("queues", "Queues"),
+    ("limits", "Limits"),
     ("workers", "Workers"),
     ("schedules", "Schedules"),
     ("operations", "Operations"),

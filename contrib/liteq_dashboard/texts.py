@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from liteq_dashboard.texts_limits import LIMITS
 from liteq_dashboard.texts_workflows import WORKFLOWS
 
 __all__ = ["SEARCH_WORDS", "TEXTS"]
@@ -58,6 +59,7 @@ SEARCH_WORDS = (
     ("retries:>2", "how often it was tried again"),
     ("args.0:77 kwargs.user:42", "an argument; sensitive ones cannot be searched"),
     ("root:ID", "all of one workflow"),
+    ("limit:user:42", "held back: waits for the limit of this key"),
     ('"some words"', "of its arguments or its error"),
 )
 
@@ -110,6 +112,7 @@ TEXTS: Mapping[str, str | Mapping[str, str]] = {
     "workflows": "Workflows",
     "approvals": "Approvals",
     "queues": "Queues",
+    "limits": "Limits",
     "workers": "Workers",
     "schedules": "Schedules",
     "operations": "Operations",
@@ -332,5 +335,6 @@ TEXTS: Mapping[str, str | Mapping[str, str]] = {
     "setting": "Setting",
     "value": "Value",
     "all_default": "All settings have their defaults.",
+    **LIMITS,
     **WORKFLOWS,
 }

@@ -9,7 +9,7 @@ from opentelemetry.trace import Span, Status, StatusCode
 
 from liteq.exceptions import Ignore, Reject, Retry, text_of
 from liteq.exceptions import TaskPredicate as Asked
-from liteq.message import Outcome, Park, Release
+from liteq.message import Limited, Outcome, Park, Release
 from liteq.serialization import decode_error
 from liteq_otel.attributes import ERROR_TYPE, OUTCOMES
 
@@ -23,13 +23,16 @@ LOST = "lost"  # the error of an attempt of which nobody told the end
 def end_attempt(span: Span, outcome: Outcome | None, exc: BaseException | None, hide: Hide) -> str:
     """Note on `span` how its attempt ended; the name of its error, "" where it is none.
 
-    A retry, Ignore and Reject are what the task asked for. Of a retry the exception is noted that it is for; the
-    attempt is no error.
+    A retry, Ignore and Reject are what the task asked for. Of a retry the exception is noted that it is for, and of a
+    limit that was met the answer that said so; the attempt is no error.
     """
     word, error = _word(outcome, exc), ""
     if isinstance(exc, Retry):
         if isinstance(exc.exc, BaseException):
             _record(span, exc.exc, hide)
+    elif isinstance(outcome, Limited):
+        if exc is not None:
+            _record(span, exc, hide)
     elif exc is not None and not isinstance(exc, Asked):
         error = fail_by(span, exc, hide)
     elif word in ("failed", "crashed"):

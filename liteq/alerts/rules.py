@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from liteq.context import App
-from liteq.context.living import living
+from liteq.context.living import living, takes_from
 from liteq.storage.backlog import COUNTED, Backlog
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.records import NamedTuple
@@ -55,7 +55,7 @@ def alerts(app: App) -> list[Alert]:
 def _of_workers(app: App) -> Iterator[Alert]:
     alive = living(app)
     paused = app.storage.queues.paused()
-    backlogs = [one for one in app.storage.reader.backlog() if one.queue not in paused]
+    backlogs = [one for one in app.storage.reader.backlog() if paused.of(one.queue) is None]
     if not alive:
         waiting = f"; messages wait in {_some([one.queue for one in backlogs])}" if backlogs else ""
         text = f"no worker lives{waiting}: start one with `liteq worker`"
@@ -72,7 +72,7 @@ def _of_workers(app: App) -> Iterator[Alert]:
 
 
 def _takers(one: Backlog, alive: Sequence[WorkerRecord]) -> list[WorkerRecord]:
-    return [worker for worker in alive if one.queue in (worker.facts.get("queues") or ())]
+    return [worker for worker in alive if takes_from(worker, one.queue)]
 
 
 def _of_failures(app: App) -> Iterator[Alert]:

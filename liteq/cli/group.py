@@ -26,8 +26,8 @@ __all__ = ["Command", "Group", "main"]
 OF_CELERY = frozenset({"multi", "shell", "upgrade-check"})
 COMMANDS = (
     "worker", "beat", "multi", "call", "result", "status", "why", "top", "inspect", "control", "events", "purge",
-    "queue", "dead", "act", "operations", "activity", "schedules", "workflow", "memo", "mark", "dashboard", "metrics",
-    "alert", "shell", "doctor", "backup", "restore", "migrate", "demo", "report", "upgrade-check", "version",
+    "queue", "limits", "dead", "act", "operations", "activity", "schedules", "workflow", "memo", "mark", "dashboard",
+    "metrics", "alert", "shell", "doctor", "backup", "restore", "migrate", "demo", "report", "upgrade-check", "version",
 )  # fmt: skip
 
 # What `celery` has and `liteq` does not, and what to do instead.

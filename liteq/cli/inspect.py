@@ -93,11 +93,22 @@ def _show_records(session: Session, records: list[Record], *, with_args: bool, e
     head = ["id", "task", "queue", "state", "priority", "created", "due", "retries", "worker"]
     rows = [
         [
-            r.id, r.task, r.queue, r.state.value, r.priority, age(now_ms, r.created_ms), age(now_ms, r.due_ms),
-            r.retries, r.worker,
+            r.id,
+            r.task,
+            r.queue,
+            r.state.value,
+            r.priority,
+            age(now_ms, r.created_ms),
+            age(now_ms, r.due_ms),
+            r.retries,
+            r.worker,
         ]
         for r in records
-    ]  # fmt: skip
+    ]
+    if any(one["waits_for"] for one in found):
+        head.append("waits for")
+        for row, one in zip(rows, found, strict=True):
+            row.append(one["waits_for"])  # fmt: skip
     if with_args:
         head += ["args", "kwargs"]
         for row, one in zip(rows, found, strict=True):

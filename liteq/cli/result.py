@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import click
@@ -50,7 +52,8 @@ def result(session: Session, /, task_id: str, traceback: bool, wait: bool, timeo
 def show_result(session: Session, found: Any, *, wait_s: float | None, with_traceback: bool = False) -> int:
     """Wait up to `wait_s` seconds (None: for ever), print the result, and say it as an exit code."""
     try:
-        found.get(timeout=wait_s, propagate=False)
+        with _drawn(session, found, wait_s) as look:
+            found.get(timeout=wait_s, propagate=False, on_interval=look)
     except TimeoutError:
         pass  # its state tells
     state = found.state
@@ -83,6 +86,15 @@ def show_result(session: Session, found: Any, *, wait_s: float | None, with_trac
     if state == states.SUCCESS:
         return Exit.OK
     return Exit.FAILED if state in states.READY_STATES else Exit.TRY_AGAIN
+
+
+def _drawn(session: Session, found: Any, wait_s: float | None) -> AbstractContextManager[Callable[[], None] | None]:
+    """Draws the progress of `found` on the standard error, where it is waited for and a person may look."""
+    if wait_s == 0 or session.quiet or session.json:
+        return nullcontext()
+    from liteq.result.drawing import drawn
+
+    return drawn(found, no_color=session.no_color)
 
 
 def _type_name(exc: BaseException) -> str:

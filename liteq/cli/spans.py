@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from liteq.workflow.duration import limit_s
+from liteq.policy.durations import limit_s
 
 __all__ = ["span_option"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Facts", "QueueFacts", "Sum", "WorkerFacts"]
+__all__ = ["Facts", "LimitFacts", "QueueFacts", "Sum", "WorkerFacts"]
 
 
 class Sum(NamedTuple):
@@ -33,6 +33,21 @@ class QueueFacts(NamedTuple):
     paused: bool
     slots: int
     workers: int
+
+
+class LimitFacts(NamedTuple):
+    """A limit that the code declares, at this moment: with a `*` in its key, all keys that fit it together.
+
+    `most`: how many of one key run at once, None for any number; `head_wait_s`: for how long the first that it holds
+    has been due.
+    """
+
+    key: str
+    running: int
+    held: int
+    most: int | None
+    head_wait_s: float
+    paused: bool
 
 
 class WorkerFacts(NamedTuple):
@@ -65,4 +80,5 @@ class Facts(NamedTuple):
     sizes: Mapping[str, int]  # file, wal, free, disk_free
     warnings: int
     versions: tuple[str, str, str]  # liteq, SQLite, driver
+    limits: Sequence[LimitFacts] = ()
     counted_to: int = 0  # messages of a kind that were counted at most

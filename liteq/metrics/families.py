@@ -18,6 +18,7 @@ EXCEPTIONS = 50  # of one task; the others are "other"
 OUTCOMES = ("succeeded", "failed", "retried", "cancelled", "expired", "crashed", "rejected")
 RAN = frozenset({"succeeded", "failed", "retried"})  # the task's own code came to an end
 ERRORS = frozenset({"failed", "retried", "crashed"})
+CAPPED = ("liteq_limit_held", "liteq_messages", "liteq_queue_messages")
 Labels = tuple[str, ...]
 
 
@@ -84,6 +85,7 @@ def liteq(facts: Facts) -> Iterator[Family]:
     """The families of liteq's own names."""
     yield from _of_tasks(facts)
     yield from _of_queues(facts)
+    yield from _of_limits(facts)
     yield from _of_workers(facts)
     yield _values("liteq_schedule_late_seconds", facts.schedules)
     yield _values("liteq_workflow_runs", facts.runs)
@@ -127,12 +129,21 @@ def _of_queues(facts: Facts) -> Iterator[Family]:
     waiting = {(one.name, state): n for one in queues for state, n in (("pending", one.pending), ("held", one.held))}
     yield _values("liteq_queue_messages", waiting)
     yield _values("liteq_messages", facts.states)
-    capped = {name: float(name in facts.capped) for name in ("liteq_messages", "liteq_queue_messages")}
+    capped = {name: float(name in facts.capped) for name in CAPPED}
     yield _values("liteq_count_capped", capped)
     yield _values("liteq_queue_head_wait_seconds", {one.name: one.head_wait_s for one in queues})
     yield _values("liteq_queue_paused", {one.name: float(one.paused) for one in queues})
     yield _values("liteq_queue_slots", {one.name: one.slots for one in queues})
     yield _values("liteq_queue_workers", {one.name: one.workers for one in queues})
+
+
+def _of_limits(facts: Facts) -> Iterator[Family]:
+    limits = facts.limits
+    yield _values("liteq_limit_running", {one.key: one.running for one in limits})
+    yield _values("liteq_limit_held", {one.key: one.held for one in limits})
+    yield _values("liteq_limit_max", {one.key: one.most for one in limits if one.most is not None})
+    yield _values("liteq_limit_head_wait_seconds", {one.key: one.head_wait_s for one in limits})
+    yield _values("liteq_limit_paused", {one.key: float(one.paused) for one in limits})
 
 
 def _of_workers(facts: Facts) -> Iterator[Family]:

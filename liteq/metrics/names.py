@@ -23,6 +23,7 @@ class Metric(NamedTuple):
 
 _WORKER = ("worker",)
 _QUEUE = ("queue",)
+_LIMIT = ("key",)
 _CELERY_TASK = ("name", "queue_name", "hostname")
 
 LITEQ = (
@@ -37,6 +38,11 @@ LITEQ = (
     Metric("liteq_queue_paused", GAUGE, _QUEUE, "1: the queue is paused"),
     Metric("liteq_queue_slots", GAUGE, _QUEUE, "Executors of the workers that take from a queue"),
     Metric("liteq_queue_workers", GAUGE, _QUEUE, "Living workers that take from a queue"),
+    Metric("liteq_limit_running", GAUGE, _LIMIT, "Places that are taken under a limit of the code; * is all its keys"),
+    Metric("liteq_limit_held", GAUGE, _LIMIT, "Messages that wait for a limit of the code"),
+    Metric("liteq_limit_max", GAUGE, _LIMIT, "How many of one key run at once"),
+    Metric("liteq_limit_head_wait_seconds", GAUGE, _LIMIT, "For how long the first that a limit holds has been due"),
+    Metric("liteq_limit_paused", GAUGE, _LIMIT, "1: the key is paused"),
     Metric("liteq_worker_up", GAUGE, _WORKER, "Living workers of this name"),
     Metric("liteq_worker_busy", GAUGE, _WORKER, "Messages that they hold"),
     Metric("liteq_worker_slots", GAUGE, _WORKER, "Their executors"),

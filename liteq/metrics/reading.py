@@ -8,7 +8,7 @@ from typing import Any
 from liteq._version import __version__
 from liteq.context import App
 from liteq.exceptions import ReadTimeout
-from liteq.metrics.facts import Facts, QueueFacts, Sum, WorkerFacts
+from liteq.metrics.facts import Facts, LimitFacts, QueueFacts, Sum, WorkerFacts
 from liteq.monitor.file import file
 from liteq.monitor.workers import workers
 from liteq.states import State
@@ -18,6 +18,7 @@ from liteq.storage.stats import BOUNDS_S, CHILD_EXIT, MEMO, REAPED, STEP, WRITE_
 __all__ = ["EXACT", "read"]
 
 EXACT = 1_000_000  # messages of one kind are counted up to here: a tenth of a second of processor time
+LIMITS = 100  # of the code, that are told of
 SCHEDULES = 200  # entries that are late, and told of
 
 
@@ -32,6 +33,8 @@ def read(app: App, *, per_worker: bool = False, limit: int = EXACT) -> Facts:
     totals = [_sum(stat) for stat in storage.stats.totals()]
     alive = workers(app)["items"]
     about = file(app)
+    limits, whole = _limits(app)
+    capped += [] if whole else ["liteq_limit_held"]
     sizes = {"file": about["size"], "wal": about["wal"], "free": about["free"], "disk_free": about["disk_free"]}
     return Facts(
         bounds=BOUNDS_S,
@@ -46,6 +49,7 @@ def read(app: App, *, per_worker: bool = False, limit: int = EXACT) -> Facts:
         warnings=len(about["warnings"]) + len(about["findings"]),
         versions=(__version__, str(about["sqlite"]), str(about["library"])),
         counted_to=counted_to,
+        limits=limits,
         **_of_workers_turns(totals),
     )
 
@@ -75,12 +79,12 @@ def _queues(app: App, seen: Overview, alive: list[dict[str, Any]]) -> list[Queue
     takers: Counter[str] = Counter()
     slots: Counter[str] = Counter()
     for one in alive:
-        for queue in one["queues"] if one["state"] == "up" else ():
+        for queue in one["queues"] if one["state"] == "up" and not one["quiet"] else ():
             takers[queue] += 1
             slots[queue] += one["slots"] or 0
     looks = {one.name: one for one in seen.queues}
     found = []
-    for name in sorted({*looks, *takers, *paused}):
+    for name in sorted({*looks, *takers, *paused.names()}):
         look = looks.get(name)
         head_ms = None if look is None else look.head_ms
         found.append(
@@ -89,12 +93,31 @@ def _queues(app: App, seen: Overview, alive: list[dict[str, Any]]) -> list[Queue
                 pending=0 if look is None else look.waiting.n,
                 held=0 if look is None else look.held.n,
                 head_wait_s=0.0 if head_ms is None else max(0.0, (now_ms - head_ms) / 1000),
-                paused=name in paused,
+                paused=paused.of(name) is not None,
                 slots=slots[name],
                 workers=takers[name],
             )
         )
     return found
+
+
+def _limits(app: App) -> tuple[list[LimitFacts], bool]:
+    """The limits that the code declares, and whether what each holds was counted to its end.
+
+    Those that were set at run time are left out: they may be as many as there are customers, and bear their names.
+    """
+    views, now_ms = app.storage.views, app.clock.now_ms()
+    rules, paused = views.limits(), set(views.paused_keys())
+    declared = sorted(key for key, rule in rules.by_key.items() if rule.declared is not None)[:LIMITS]
+    found, whole = [], True
+    for key in declared:
+        held, running = views.holding(key)
+        whole = whole and all(one.n.exact for one in held)
+        head_ms = min((one.head_ms for one in held), default=None)
+        late_s = 0.0 if head_ms is None else max(0.0, (now_ms - head_ms) / 1000)
+        most = rules.by_key[key].concurrent
+        found.append(LimitFacts(key, running.n, sum(one.n.n for one in held), most, late_s, key in paused))
+    return found, whole
 
 
 def _worker(app: App, one: dict[str, Any], *, per_worker: bool) -> WorkerFacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from liteq.context import App
+from liteq.monitor.keys import shown_key
 from liteq.monitor.sight import ALL, Sight
 from liteq.storage.audit import Audited
 from liteq.utils.text import iso_time
@@ -26,7 +27,7 @@ def activity(
     kept: list[Audited] = []
     looked = 0
     while True:
-        page = app.storage.audit.page(before=before, limit=PAGE)
+        page = [_cut(app, one, see) for one in app.storage.audit.page(before=before, limit=PAGE)]
         looked += len(page)
         for one in page:
             before = one.id
@@ -41,6 +42,13 @@ def activity(
             return {"items": [*map(_document, kept)], "next": str(before), "note": note}
 
 
+def _cut(app: App, one: Audited, see: Sight) -> Audited:
+    """An act as this viewer may see it: the key of a limit is made of arguments."""
+    if see.payloads or not one.action.startswith("limit "):
+        return one
+    return one._replace(target=shown_key(app, one.target, see))
+
+
 def _fits(one: Audited, see: Sight, actor: str, action: str, target: str) -> bool:
     wanted = ((actor, one.actor), (action, one.action), (target, one.target))
     return see.sees(one.queue) and all(not asked or asked == found for asked, found in wanted)
@@ -48,7 +56,8 @@ def _fits(one: Audited, see: Sight, actor: str, action: str, target: str) -> boo
 
 def of_target(app: App, target: str, see: Sight = ALL, *, limit: int = 20) -> list[dict[str, Any]]:
     """The newest acts on one message, operation, queue or schedule."""
-    return [_document(one) for one in app.storage.audit.of_target(target, limit=limit) if see.sees(one.queue)]
+    acts = app.storage.audit.of_target(target, limit=limit)
+    return [_document(_cut(app, one, see)) for one in acts if see.sees(one.queue)]
 
 
 def _document(one: Audited) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from liteq.context import App
-from liteq.context.living import living
+from liteq.context.living import living, takes_from
 from liteq.monitor.messages import error_line
 from liteq.monitor.sight import ALL, Sight
 from liteq.storage.backlog import COUNTED, Backlog
@@ -59,7 +59,7 @@ def _of_queues(app: App, backlogs: Sequence[Backlog], alive: Sequence[WorkerReco
             yield Finding("no worker", status, f"{waiting}, and no worker lives: start one with `liteq worker`")
         return
     for one in backlogs:
-        takers = [worker for worker in alive if one.queue in (worker.facts.get("queues") or ())]
+        takers = [worker for worker in alive if takes_from(worker, one.queue)]
         if not takers:
             how = f"start one with `liteq worker -Q {one.queue}`, or `liteq control add_consumer {one.queue}`"
             yield Finding("idle queue", _status(app, one), f"{_waiting(app, one)}, and no worker takes from it: {how}")

@@ -26,7 +26,7 @@ from liteq.utils.records import NamedTuple
 
 __all__ = ["WINDOW", "Found", "find", "find_all"]
 
-WINDOW: Final = 20_000  # rows that one answer looks at
+WINDOW: Final = 10_000  # rows that one answer looks at
 PATIENCE_S: Final = 1.0  # likewise
 CHUNKS: Final = {"seen": 5_000, "line": 2_000, "whole": 500}  # rows of one snapshot
 
@@ -62,7 +62,10 @@ def find(
     """
     if search.arguments and not see.payloads:
         raise BadSearch("args. and kwargs. search in arguments, which you may not see: that needs the right `payloads`")
-    legs = _legs(search, walk)
+    if search.limit and not see.payloads:
+        raise BadSearch("limit: searches in keys, which are made of arguments: that needs the right `payloads`")
+    lines = sorted({line for key in search.limit for line in (key, *app.storage.views.lines_of(key))})
+    legs = _legs(search, walk, lines)
     n, mark = (0, None) if after is None else _read_mark(after, legs)
     hunt = _Hunt(app, search, see, limit)
     for place in range(n, len(legs)):
@@ -86,11 +89,13 @@ def find_all(app: App, search: Search, *, see: Sight = ALL, page: int = 500, wal
 # -- which walks ----------------------------------------------------------------------------------------------------
 
 
-def _legs(search: Search, walk: str | None) -> list[_Leg]:
-    """The walks that leave the fewest rows to look at."""
+def _legs(search: Search, walk: str | None, lines: Sequence[str]) -> list[_Leg]:
+    """The walks that leave the fewest rows to look at; `lines`: those of held messages that wait for a limit."""
     states = frozenset(search.states) or None
     if walk is not None:
         return [_Leg(walk, {}, states)]
+    if lines:
+        return [_Leg("line", {"line": line}, states) for line in lines]
     for name in ("cause", "root", "tag"):
         values: Sequence[str] = getattr(search, name)
         if values:
@@ -119,7 +124,8 @@ def _start(app: App, leg: _Leg, search: Search) -> Mark | None:
         return None
     match WALKS[leg.walk].when:
         case "finished_ms":
-            return (search.until_ms, LAST)
+            between = ("\U0010ffff",) * (len(WALKS[leg.walk].order) - 2)  # columns of text, which end a tie
+            return (search.until_ms, *between, LAST)
         case "created_ms":
             return (app.storage.views.seq_before(search.until_ms),)
     return None

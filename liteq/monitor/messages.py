@@ -10,10 +10,12 @@ from liteq.context.display import MAPS, Call, Sent, in_front, redacted, shown_ca
 from liteq.context.secrets import hider
 from liteq.exceptions import LiteqError
 from liteq.serialization import ErrorDoc, decode, decode_error, kind_of
+from liteq.states import State
+from liteq.storage.holding import FAIR, OWN
 from liteq.storage.inspect import Record
 from liteq.utils.text import iso_time
 
-__all__ = ["HIDDEN", "Call", "document", "error_line", "failure", "masked", "progress", "result", "shown"]
+__all__ = ["HIDDEN", "Call", "document", "error_line", "failure", "masked", "result", "shown", "waits_for"]
 
 HIDDEN = "hidden: this process does not know the task {task!r}, and so not which of its arguments are sensitive"
 
@@ -41,6 +43,7 @@ def document(app: App, record: Record, *, with_args: bool = False) -> dict[str, 
         "crashes": record.crashes,
         "reaps": record.reaps,
         "worker": record.worker,
+        "waits_for": waits_for(app, record),
         "root_id": record.root_id,
         "parent_id": record.parent_id,
         "awaits": record.awaits,
@@ -51,6 +54,17 @@ def document(app: App, record: Record, *, with_args: bool = False) -> dict[str, 
         call = shown(app, record)
         found |= {"args": call.args, "kwargs": call.kwargs}
     return found
+
+
+def waits_for(app: App, record: Record) -> str | None:
+    """The key that a held message waits for, "rate" for a worker's own; None for one that is not held."""
+    waits = app.storage.views.waits(record.id) if record.state is State.HELD else None
+    if waits is None:
+        return None
+    if waits.line.startswith(OWN):
+        return "rate"
+    key = waits.key or waits.line.removeprefix(f"{FAIR}{record.queue}:")
+    return masked(app, record.task, key, lambda: record)
 
 
 def failure(record: Record) -> ErrorDoc | None:
@@ -72,11 +86,6 @@ def result(record: Record) -> Any:
         return None
     sealed = kind_of(record.result)
     return decode(record.result) if sealed is None else f"({sealed})"
-
-
-def progress(record: Record) -> Any:
-    """The progress that the task has told with `update_state`: {"state", "meta"}; None for none."""
-    return None if record.progress is None else decode(record.progress)
 
 
 def masked(app: App, task: str, text: str, sent: Callable[[], Sent | None]) -> str:

@@ -14,6 +14,7 @@ from liteq.monitor.pace import Pace, pace
 from liteq.monitor.queues import count, queue_documents
 from liteq.monitor.sight import ALL, Sight
 from liteq.monitor.tasks import line_document
+from liteq.monitor.telling import progress_document
 from liteq.states import State
 from liteq.storage.overview import Bounded, Overview
 from liteq.utils.text import span
@@ -67,10 +68,12 @@ def running(app: App, see: Sight = ALL, limit: int = RUNNING) -> list[dict[str, 
     records = app.storage.reader.find_many([one.id for one in longest])
     found = []
     for line in longest:
-        document = line_document(app, line) | {"progress": None, "args": None, "kwargs": None}
-        if see.payloads and (record := records.get(line.id)) is not None:
-            call = messages.shown(app, record)
-            document |= {"progress": messages.progress(record), "args": call.args, "kwargs": call.kwargs}
+        document = line_document(app, line, see) | {"progress": None, "args": None, "kwargs": None}
+        if (record := records.get(line.id)) is not None:
+            document["progress"] = progress_document(record.progress, see)
+            if see.payloads:
+                call = messages.shown(app, record)
+                document |= {"args": call.args, "kwargs": call.kwargs}
         found.append(document)
     return found
 

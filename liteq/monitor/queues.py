@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from liteq.context import App
-from liteq.context.living import living
+from liteq.context.living import living, takes_from
+from liteq.monitor.keys import Bearer, shown_key
 from liteq.monitor.pace import Pace, pace
 from liteq.monitor.sight import ALL, Sight
 from liteq.monitor.tasks import times
+from liteq.storage.holding import FAIR
 from liteq.storage.overview import COUNTED, Bounded, Overview, QueueLook
 from liteq.storage.pauses import Pause
 from liteq.storage.workers import WorkerRecord
@@ -18,6 +20,8 @@ from liteq.storage.workers import WorkerRecord
 __all__ = ["count", "pause_document", "queue", "queue_documents", "queues"]
 
 HEAD: Final = 5_000  # messages at the head of a queue whose tasks are counted
+KEYS: Final = 50  # that take turns, of one queue
+PER_KEY: Final = 1_000  # messages of each that are counted
 NOTHING: Final = Bounded(0)
 
 
@@ -37,17 +41,18 @@ def queue_documents(
 ) -> list[dict[str, Any]]:
     """One document a queue, by name."""
     known = {one.name: one for one in look.queues}
-    takers: dict[str, list[WorkerRecord]] = {}
-    for worker in alive:
-        for name in worker.facts.get("queues") or ():
-            takers.setdefault(str(name), []).append(worker)
+    told = {str(name) for worker in alive for name in worker.facts.get("queues") or ()}
     paused = app.storage.queues.paused()
-    names = sorted({*known, *takers, *paused})
+    names = sorted({*known, *told, *paused.names()})
     return [
-        _document(app, name, known.get(name), takers.get(name, []), paused.get(name), now)
+        _document(app, name, known.get(name), _takers(alive, name), paused.of(name), now)
         for name in names
         if see.sees(name)
     ]
+
+
+def _takers(alive: Sequence[WorkerRecord], name: str) -> list[WorkerRecord]:
+    return [one for one in alive if takes_from(one, name, quiet=True)]
 
 
 def _document(
@@ -97,13 +102,13 @@ def _slots(worker: WorkerRecord) -> int:
 
 
 def queue(app: App, name: str, see: Sight = ALL) -> dict[str, Any] | None:
-    """One queue: the fields of a list, and `tasks`, which of them wait at its head; None outside of `see`."""
+    """One queue: the fields of a list, `tasks`, which of them wait at its head, and `turns`; None outside of `see`."""
     if not see.sees(name):
         return None
     now = pace(app, see)
     found = {one["name"]: one for one in queue_documents(app, app.storage.views.overview(), living(app), now, see)}
     document = found.get(name) or _document(app, name, None, [], None, now)
-    return {**document, **_at_the_head(app, name)}
+    return {**document, **_at_the_head(app, name), "turns": turns(app, name, see)}
 
 
 def _at_the_head(app: App, name: str) -> dict[str, Any]:
@@ -112,3 +117,18 @@ def _at_the_head(app: App, name: str) -> dict[str, Any]:
     counts = Counter[str](task for _, _, task, *_ in rows)
     items = [{"task": task, "n": n} for task, n in sorted(counts.items(), key=lambda one: (-one[1], one[0]))]
     return {"tasks": items, "looked_at": len(rows)}
+
+
+def turns(app: App, name: str, see: Sight = ALL) -> list[dict[str, Any]]:
+    """The fair keys with messages that wait for their turn in a queue, 50 at most: {"key", "held", "head_wait_s"}."""
+    found = app.storage.views.turns(name, keys=KEYS, limit=PER_KEY)
+    now_ms = app.clock.now_ms()
+    return [
+        {
+            "key": shown_key(app, line.removeprefix(f"{FAIR}{name}:"), see, Bearer(one.head, one.head_task)),
+            "held": count(one.n),
+            "head": one.head,
+            "head_wait_s": max(0.0, (now_ms - one.head_ms) / 1000),
+        }
+        for line, one in found
+    ]

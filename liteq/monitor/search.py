@@ -22,7 +22,7 @@ __all__ = ["KEYS", "Argument", "BadSearch", "Bound", "Search", "Texts", "parse",
 
 KEYS: Final = (
     "state", "queue", "task", "error", "worker", "since", "until", "run", "wait", "retries", "tag", "root", "cause",
-    "priority", "args.0", "kwargs.NAME",
+    "limit", "priority", "args.0", "kwargs.NAME",
 )  # fmt: skip
 SPANS: Final = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 LONGEST: Final = 2_000  # characters of a search
@@ -98,6 +98,7 @@ class Search:
     tag: tuple[str, ...] = ()
     root: tuple[str, ...] = ()
     cause: tuple[str, ...] = ()
+    limit: tuple[str, ...] = ()  # keys that hold it back
     arguments: tuple[Argument, ...] = ()
     words: tuple[str, ...] = ()
 
@@ -249,7 +250,7 @@ class _Reading:
 _READERS: Final[dict[str, Callable[[_Reading, str, list[str]], None]]] = {
     "state": _Reading.states,
     **dict.fromkeys(("queue", "task", "worker"), _Reading.texts),
-    **dict.fromkeys(("tag", "root", "cause"), _Reading.plain),
+    **dict.fromkeys(("tag", "root", "cause", "limit"), _Reading.plain),
     "error": _Reading.folded,
     **dict.fromkeys(("since", "until"), _Reading.moment),
     **dict.fromkeys(("run", "wait"), _Reading.spans),
@@ -259,7 +260,7 @@ _EXAMPLES: Final = {
     "state": "state:dead", "queue": "queue:mail", "task": "task:shop.*", "error": "error:CardError",
     "worker": "worker:w2", "since": "since:1h, since:12:00 or since:2026-11-28T12:00", "until": "until:12:00",
     "run": "run:>5s", "wait": "wait:>1m", "retries": "retries:>2", "tag": "tag:tenant:a", "root": "root:ID",
-    "cause": "cause:ID", "priority": "priority:>5",
+    "cause": "cause:ID", "limit": "limit:user:42", "priority": "priority:>5",
 }  # fmt: skip
 
 

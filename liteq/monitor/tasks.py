@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 from liteq.context import App
 from liteq.exceptions import LiteqError
 from liteq.monitor import messages
 from liteq.monitor.failing import error_document, masked_text
+from liteq.monitor.keys import shown_key
 from liteq.monitor.links import links
 from liteq.monitor.matching import Found, find
 from liteq.monitor.search import Search, parse
 from liteq.monitor.sight import ALL, Sight
 from liteq.states import State
 from liteq.storage.browse import Line
+from liteq.storage.holding import FAIR, OF_NO_LIMIT
 from liteq.storage.inspect import Record
 from liteq.storage.lineage import Kin
+from liteq.storage.unique import shown
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import iso_time, span
 
-__all__ = ["line_document", "record_document", "task", "tasks", "times"]
+__all__ = ["line_document", "line_documents", "record_document", "task", "tasks", "times"]
 
 MOST: Final = 1_000  # messages of a page
 KIN: Final = 100  # of each kind that is listed
@@ -31,7 +34,7 @@ _ID: Final = re.compile(r"[\w.:-]{4,}")
 def tasks(app: App, q: str = "", after: str | None = None, limit: int = 100, see: Sight = ALL) -> dict[str, Any]:
     """A page of tasks that fit the search `q`: {"items", "next", "note", "searched", "back_to", "back_to_iso"}.
 
-    `next` is the `after` of the following page, None at the end. A search looks at a window of the newest 20,000 rows
+    `next` is the `after` of the following page, None at the end. A search looks at a window of the newest 10,000 rows
     of its states, and `note` says how far back it reached; `next` goes on from there. An id, or the beginning of one,
     finds its messages. Raises BadSearch, with what to write instead.
     """
@@ -40,14 +43,14 @@ def tasks(app: App, q: str = "", after: str | None = None, limit: int = 100, see
     by_id = _by_id(app, search, see) if after is None else []
     if by_id:
         found = Found(by_id, None, len(by_id), None, cut=False)
-        return _answer(app, by_id, found, f"ids that begin with {search.text}")
+        return _answer(app, by_id, found, f"ids that begin with {search.text}", see)
     found = find(app, search, after=after, limit=limit, see=see)
-    return _answer(app, found.lines, found, _note(app, found, search, see))
+    return _answer(app, found.lines, found, _note(app, found, search, see), see)
 
 
-def _answer(app: App, lines: Iterable[Line], found: Found, note: str) -> dict[str, Any]:
+def _answer(app: App, lines: Sequence[Line], found: Found, note: str, see: Sight) -> dict[str, Any]:
     return {
-        "items": [line_document(app, one) for one in lines],
+        "items": line_documents(app, lines, see),
         "next": found.next,
         "note": note,
         "searched": found.searched,
@@ -81,7 +84,15 @@ def times(**ms: int | None) -> dict[str, Any]:
     return {key: value for name, at in ms.items() for key, value in ((name, at), (f"{name}_iso", iso_time(at)))}
 
 
-def line_document(app: App, line: Line) -> dict[str, Any]:
+def line_documents(app: App, lines: Sequence[Line], see: Sight) -> list[dict[str, Any]]:
+    """Tasks in a list: of those that run, what they have told of their progress."""
+    from liteq.monitor.telling import progress_document
+
+    told = app.storage.views.progress_of([one.id for one in lines if one.state == State.LEASED])
+    return [{**line_document(app, one, see), "progress": progress_document(told.get(one.id), see)} for one in lines]
+
+
+def line_document(app: App, line: Line, see: Sight) -> dict[str, Any]:
     """A task in a list."""
     return {
         "id": line.id,
@@ -96,12 +107,26 @@ def line_document(app: App, line: Line) -> dict[str, Any]:
         "root_id": line.root_id,
         "parent_id": line.parent_id,
         "cause": line.cause,
+        "waits_for": _waits_for(app, line, see),
         "error": error_document(app, line),
     }
 
 
+def _waits_for(app: App, line: Line, see: Sight) -> str | None:
+    """The key that a held message waits for; None for another, and for one that a worker's own rate holds."""
+    if line.state != State.HELD or line.waits is None:
+        return None
+    if line.waits.startswith(FAIR):  # the turn of its key
+        return shown_key(app, line.waits.removeprefix(f"{FAIR}{line.queue}:"), see, line)
+    if line.waits.startswith(OF_NO_LIMIT):
+        return None
+    return shown_key(app, line.waits, see, line)
+
+
 def record_document(app: App, record: Record, see: Sight = ALL) -> dict[str, Any]:
     """A task with its arguments and its result, where `see` allows these."""
+    from liteq.monitor.telling import progress_document
+
     error = messages.failure(record)
     found: dict[str, Any] = {
         "id": record.id,
@@ -121,14 +146,14 @@ def record_document(app: App, record: Record, see: Sight = ALL) -> dict[str, Any
         "parent_id": record.parent_id,
         "awaits": record.awaits,
         "group_id": record.group_id,
-        "unique_key": record.unique_key,
+        "unique_key": None if (key := shown(record.unique_key)) is None else shown_key(app, key, see, record),
         "error": error_document(app, record, record),
         "traceback": "" if error is None else masked_text(app, record, error.traceback, record),
         "args": None,
         "kwargs": None,
         "hidden": not see.payloads,
         "result": None,
-        "progress": None,
+        "progress": progress_document(record.progress, see),
     }  # fmt: skip
     if see.payloads:
         found |= _payload(app, record)
@@ -141,20 +166,23 @@ def _payload(app: App, record: Record) -> dict[str, Any]:
         found = {"args": call.args, "kwargs": call.kwargs, "hidden": call.hidden}
     except (LiteqError, ValueError, TypeError) as exc:
         found = {"args": f"({exc})", "kwargs": {}, "hidden": False}
-    for name, read in (("result", messages.result), ("progress", messages.progress)):
-        try:
-            found[name] = read(record)
-        except LiteqError as exc:
-            found[name] = f"({exc})"
+    try:
+        found["result"] = messages.result(record)
+    except LiteqError as exc:
+        found["result"] = f"({exc})"
     return found
 
 
 def task(app: App, id_: str, see: Sight = ALL) -> dict[str, Any] | None:
     """One task with all that is known of it; None where it is not there, or lies outside `see`.
 
-    Beside the fields of a list: args, kwargs, result, traceback, attempts, kin, `why` it is as it is, and `links`, the
-    addresses where other tools have it.
+    Beside the fields of a list: args, kwargs, result, traceback, attempts, kin, `why` it is as it is, `unique` and
+    `duplicate_of`, the `limits` that it goes by, its `streams` with their last chunks, and `links`, the addresses where
+    other tools have it.
     """
+    from liteq.monitor.exclusion import duplicate_of, uniqueness_of
+    from liteq.monitor.limits import limits_of
+    from liteq.monitor.telling import streams_of
     from liteq.monitor.why import explain_record
 
     record = app.storage.reader.find(id_)
@@ -164,6 +192,10 @@ def task(app: App, id_: str, see: Sight = ALL) -> dict[str, Any] | None:
         **record_document(app, record, see),
         "attempts": _attempts(app, record),
         "kin": _kin(app, record, see),
+        "duplicate_of": duplicate_of(record),
+        "unique": uniqueness_of(app, record, see),
+        "limits": limits_of(app, record, see),
+        "streams": streams_of(app, record, see),
         "why": explain_record(app, record, see),
         "links": links(app, record),
     }

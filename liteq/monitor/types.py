@@ -84,10 +84,10 @@ def _code(app: App, known: Any, name: str) -> dict[str, Any]:
     """The facts that the code has: its limits, its signature, the first line of its docstring."""
     if known is None:
         return {"limits": {}, "signature": None, "doc": ""}
-    shared = app.storage.rates.all().get(name)
+    rate = app.storage.limits.get(f"task:{name}").rate
     limits = {limit: value for limit in LIMITS if (value := getattr(known, limit, None)) is not None}
-    if shared is not None and shared.text:
-        limits["global_rate_limit"] = shared.text
+    if rate is not None:
+        limits["global_rate_limit"] = rate
     try:
         signature = str(inspect.signature(known.run))
     except (TypeError, ValueError):

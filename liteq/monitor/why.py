@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from liteq.context import App
-from liteq.context.living import living
-from liteq.exceptions import BadMessage
+from liteq.context.living import living, takes_from
 from liteq.message import Flag
-from liteq.monitor import messages
+from liteq.monitor.exclusion import duplicate_of, put_off
 from liteq.monitor.failing import error_document, first_failure
+from liteq.monitor.held import held_back
 from liteq.monitor.runs import value, waiting_line
 from liteq.monitor.sight import ALL, Sight
 from liteq.monitor.tasks import times
+from liteq.monitor.telling import progress_document
 from liteq.serialization import decode_error
 from liteq.states import FINISHED, State
 from liteq.storage.inspect import Record
@@ -24,8 +25,9 @@ from liteq.utils.text import iso_time, span
 __all__ = ["REASONS", "explain", "explain_record"]
 
 REASONS: Final = (
-    "paused", "no_worker", "unknown_task", "disk_reserve", "behind", "busy", "next", "rate", "due", "retry", "awaits",
-    "running", "silent", "failed", "upstream", "revoked", "expired", "done", "waits", "stuck",
+    "paused", "no_worker", "quiet", "unknown_task", "disk_reserve", "behind", "busy", "next", "rate", "limit", "turn",
+    "due", "debounced", "throttled", "retry", "awaits", "duplicate", "running", "silent", "failed", "upstream",
+    "revoked", "expired", "done", "waits", "stuck",
 )  # fmt: skip
 
 Why = tuple[str, str, dict[str, Any]]
@@ -56,10 +58,11 @@ def _ago_s(app: App, ms: int | None) -> float:
 def _pending(app: App, record: Record, see: Sight) -> Why:
     """The first of the reasons that holds."""
     alive = living(app)
-    takers = [worker for worker in alive if record.queue in (worker.facts.get("queues") or ())]
+    takers = [worker for worker in alive if takes_from(worker, record.queue, quiet=True)]
     return (
         _paused(app, record)
         or _no_worker(record, alive, takers, see)
+        or _quiet(record, takers)
         or _unknown_task(record, takers)
         or _disk_reserve(app)
         or _in_the_queue(app, record, takers, see)
@@ -67,14 +70,14 @@ def _pending(app: App, record: Record, see: Sight) -> Why:
 
 
 def _paused(app: App, record: Record) -> Why | None:
-    pause = app.storage.queues.paused().get(record.queue)
+    pause = app.storage.queues.paused().of(record.queue)
     if pause is None:
         return None
     by = f" by {pause.actor}" if pause.actor else ""
     why = f": {pause.reason}" if pause.reason else ""
     until = "" if pause.until_ms is None else f"; it goes on by itself at {iso_time(pause.until_ms)}"
     ago = span(_ago_s(app, pause.since_ms))
-    text = f"The queue {record.queue!r} was paused{by} {ago} ago{why}{until}. `liteq queue resume {record.queue}`."
+    text = f"The queue {record.queue!r} was paused{by} {ago} ago{why}{until}. `liteq queue resume {pause.queue}`."
     facts = {"queue": record.queue, "by": pause.actor, "why": pause.reason}
     return "paused", text, {**facts, **times(since=pause.since_ms, until=pause.until_ms)}
 
@@ -87,6 +90,14 @@ def _no_worker(record: Record, alive: Sequence[WorkerRecord], takers: Sequence[W
     lives = f"the {len(alive)} that live take from {of}" if alive else "none lives"
     text = f"No worker takes from the queue {record.queue!r}: {lives}. Start one with `liteq worker -Q {record.queue}`."
     return "no_worker", text, {"queue": record.queue, "workers": len(alive), "queues": others}
+
+
+def _quiet(record: Record, takers: Sequence[WorkerRecord]) -> Why | None:
+    if not all(worker.facts.get("quiet") for worker in takers):
+        return None
+    names = sorted(worker.name for worker in takers)
+    text = f"The workers of the queue {record.queue!r} are quiet: they claim nothing until `liteq control wake`."
+    return "quiet", text, {"queue": record.queue, "workers": names}
 
 
 def _unknown_task(record: Record, takers: Sequence[WorkerRecord]) -> Why | None:
@@ -138,15 +149,12 @@ def _in_the_queue(app: App, record: Record, takers: Sequence[WorkerRecord], see:
 # -- held back, not due, blocked ------------------------------------------------------------------------------------
 
 
-def _held(app: App, record: Record, _see: Sight) -> Why:
-    rate = app.storage.rates.all().get(record.task)
-    if rate is None or rate.bucket is None:
-        text = f"A rate limit of the task {record.task!r} that its workers keep by themselves has no token for it."
-        return "rate", text, {"task": record.task, "rate": None}
-    now_s = app.clock.now_ms() / 1000
-    wait_s = rate.bucket.wait_s(now_s)
-    text = f"The rate limit {rate.text} of {record.task!r} holds it back; the next token comes in {span(wait_s)}."
-    return "rate", text, {"task": record.task, "rate": rate.text, "next_token_s": wait_s}
+def _held(app: App, record: Record, see: Sight) -> Why:
+    found = held_back(app, record, see)
+    if found is not None:
+        return found
+    text = f"A rate limit of the task {record.task!r} that its workers keep by themselves has no token for it."
+    return "rate", text, {"task": record.task, "rate": None}
 
 
 def _scheduled(app: App, record: Record, _see: Sight) -> Why:
@@ -156,6 +164,8 @@ def _scheduled(app: App, record: Record, _see: Sight) -> Why:
     if record.due_ms <= now_ms:
         when = f"since {left}: a worker of its queue takes it when it looks"
     facts = {"retries": record.retries, **times(due=record.due_ms)}
+    if record.due_ms > now_ms and (waits := put_off(app, record)) is not None:
+        return waits
     if not record.retries and record.error is None:
         return "due", f"It is due {when}.", facts
     most = getattr(app.tasks.find(record.task), "max_retries", None)
@@ -180,6 +190,10 @@ def _blocked(app: App, record: Record, see: Sight) -> Why:
         facts = {"size": group.size, "remaining": group.remaining, "failed": group.failed, "first_failed": first}
         return "awaits", text, {"awaits": node, "group": facts}
     other = app.storage.reader.find(node)
+    if duplicate_of(record) == node and (other is None or see.sees(other.queue)):
+        is_ = "" if other is None else f", which is {other.state.value}"
+        text = f"It is a duplicate of {node}{is_}: that one holds its unique key, and it ends as that one does."
+        return "duplicate", text, {"awaits": node, "state": None if other is None else other.state.value}
     if other is None or not see.sees(other.queue):
         return "awaits", f"It awaits {node}, which is not to be seen.", {"awaits": node}
     text = f"It awaits the task {other.task} ({node}), which is {other.state.value}."
@@ -189,13 +203,13 @@ def _blocked(app: App, record: Record, see: Sight) -> Why:
 # -- leased ---------------------------------------------------------------------------------------------------------
 
 
-def _leased(app: App, record: Record, _see: Sight) -> Why:
+def _leased(app: App, record: Record, see: Sight) -> Why:
     held = app.storage.views.held_by(record.id)
     if held is None:
         return "running", "It has just ended.", {}
     began = record.started_ms
     facts = {
-        "worker": held.worker, "host": held.host, "pid": held.pid, "progress": _progress(record),
+        "worker": held.worker, "host": held.host, "pid": held.pid, "progress": progress_document(record.progress, see),
         **times(since=began, lease_ends=held.deadline_ms, heartbeat=held.heartbeat_ms),
     }  # fmt: skip
     alive = held.uuid is not None and any(worker.uuid == held.uuid for worker in living(app))
@@ -203,22 +217,33 @@ def _leased(app: App, record: Record, _see: Sight) -> Why:
     if alive and not over:
         for_ = f" for {span(_ago_s(app, began))}" if began else ""
         lease = "" if held.deadline_ms is None else f"; its lease ends in {span(-_ago_left(app, held.deadline_ms))}"
-        return "running", f"It runs{for_} on {held.worker} (pid {held.pid}){lease}.", facts
+        text = f"It runs{for_} on {held.worker} (pid {held.pid}){lease}{_gathered(app, record)}."
+        return "running", text + _so_far(facts["progress"]), facts
     silent = f"for {span(_ago_s(app, held.heartbeat_ms))}" if held.heartbeat_ms is not None else "as it is gone"
     ends = "has run out" if over else f"ends at {iso_time(held.deadline_ms)}"
     text = f"Its worker {held.worker or ''} says nothing {silent}; the lease {ends}, then another worker takes it."
     return "silent", text.replace("  ", " "), facts
 
 
+def _gathered(app: App, record: Record) -> str:
+    """More on a message that a worker may keep until its batch is full, of which the file does not know."""
+    terms = getattr(app.tasks.find(record.task), "batch_terms", None)
+    return "" if terms is None else f"; or its batch of up to {terms.size} fills there, for {terms.wait_s:g} s at most"
+
+
+def _so_far(progress: dict[str, Any] | None) -> str:
+    """The last report of progress, as a sentence behind another one."""
+    if progress is None or progress["current"] is None:
+        return ""
+    done, total, eta_s = progress["current"], progress["total"], progress["eta_s"]
+    of = "" if total is None else f" of {total:,}"
+    left = "" if eta_s is None else f", about {span(eta_s)} left"
+    note = f": {progress['note']}" if progress["note"] else ""
+    return f" It has done {done:,}{of}{left}{note}."
+
+
 def _ago_left(app: App, ms: int) -> float:
     return (app.clock.now_ms() - ms) / 1000
-
-
-def _progress(record: Record) -> Any:
-    try:
-        return messages.progress(record)
-    except BadMessage:
-        return None
 
 
 # -- ended ----------------------------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ __all__ = ["LATE_MS", "OFFSET", "documents", "late_ms", "living", "published", "
 
 OFFSET = "clock_offset_s"  # in a worker's facts: how far its wall clock was ahead of the monotonic one at its last beat
 PUBLISHED = 500  # names of tasks; they are written at each heartbeat
-OWN_COLUMNS = frozenset({"queues", "concurrency", "pool", "loadavg", "version", "python", "release", "tasks"})
+OWN_COLUMNS = frozenset(
+    {"queues", "globs", "quiet", "concurrency", "pool", "loadavg", "version", "python", "release", "tasks"}
+)
 
 
 def documents(workers: Iterable[WorkerRecord]) -> list[dict[str, Any]]:
@@ -43,6 +45,7 @@ def workers(app: App, see: Sight = ALL) -> dict[str, Any]:
     """The workers that take from a queue that is seen, by name: `{items, next, note}`.
 
     `state` is "up", or "silent" for one that has left without a word: its heartbeat is late, or its process is gone.
+    `quiet`: it claims nothing until it is woken. `queues`: those that are known of its `globs` among them.
     """
     alive = {one.id for one in living(app)}
     seen = [one for one in app.storage.reader.workers() if _is_seen(one, see)]
@@ -106,6 +109,7 @@ def _document(one: WorkerRecord, *, up: bool, see: Sight) -> dict[str, Any]:
         "heartbeat": one.heartbeat_ms,
         "heartbeat_iso": iso_time(one.heartbeat_ms),
         "queues": queues,
+        "globs": [str(glob) for glob in facts.get("globs") or ()] if whole else [],
         "busy": one.leased if whole else None,
         "slots": slots if isinstance(slots, int) else None,
         "pool": facts.get("pool"),
@@ -114,4 +118,5 @@ def _document(one: WorkerRecord, *, up: bool, see: Sight) -> dict[str, Any]:
         "version": facts.get("version"),
         "python": facts.get("python"),
         "release": facts.get("release"),
+        "quiet": bool(facts.get("quiet")),
     }

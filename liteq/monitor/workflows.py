@@ -331,7 +331,7 @@ def run_part(app: App, found: Workflow, see: Sight) -> dict[str, Any]:
         "steps_left_out": max(0, len(found.steps) - STEPS),
         "memo_hits": sum(1 for one in found.steps if one.row.memo),
         "values": values,
-        "streams": [{"name": name, "chunks": n} for name, n in runs.streams(run.id)],
+        "streams": [{"name": name, "chunks": n} for name, n in app.storage.streams.names(run.id)],
         "inbox": [{"name": name, "at": at, "at_iso": iso_time(at)} for name, at in runs.inbox(run.id)],
         "approvals": [shown.approval_document(one, run.name) for one in runs.approvals(run.id)],
         "due_ms": run.due_ms, "deadline_ms": run.deadline_ms, "created_ms": run.created_ms,

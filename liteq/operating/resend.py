@@ -9,6 +9,7 @@ import orjson
 from liteq.context import App
 from liteq.context.display import REDACTED, redacted
 from liteq.message import Flag, Message, RunSpec
+from liteq.sending.keys import keys_again
 from liteq.serialization import decode, encode, kind_of
 from liteq.storage.audit import Actor
 from liteq.storage.inspect import Record
@@ -17,7 +18,7 @@ __all__ = ["again", "editable"]
 
 NOTE = "liteq-note"  # the header that says where it came from
 KEPT = Flag.IGNORE_RESULT | Flag.TRACK_STARTED | Flag.EARLY_ACK | Flag.RUN
-OF_THE_OLD_ONE = frozenset({"argsrepr", "kwargsrepr", "unique_key", "replaced_task_nesting", "stamps"})
+OF_THE_OLD_ONE = frozenset({"argsrepr", "kwargsrepr", "unique_key", "replaced_task_nesting", "stamps", "throttle"})
 
 
 def again(app: App, record: Record, new: str, by: Actor, *, args: Any = None, kwargs: Any = None) -> Message:
@@ -38,8 +39,20 @@ def again(app: App, record: Record, new: str, by: Actor, *, args: Any = None, kw
     return Message(
         new, record.task, payload, record.queue, record.priority,
         options=orjson.dumps(options), root_id=record.root_id or record.id, parent_id=record.id,
-        flags=record.flags & KEPT, run=_spec(app, record),
+        flags=record.flags & KEPT, run=_spec(app, record), keys=_keys(app, record, payload, options),
     )  # fmt: skip
+
+
+def _keys(app: App, record: Record, payload: bytes, options: dict[str, Any]) -> str | None:
+    """The keys of a message with these arguments; None where they cannot be made here: a worker makes them then."""
+    task = app.tasks.find(record.task)
+    if task is None or kind_of(payload):
+        return None
+    try:
+        args, kwargs = decode(payload)
+        return keys_again(app, task, options, args, kwargs)
+    except Exception:  # noqa: BLE001 - arguments that do not fit, or a function of the program's
+        return None
 
 
 def editable(app: App, record: Record) -> tuple[list[Any], dict[str, Any]]:

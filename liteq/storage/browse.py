@@ -62,6 +62,7 @@ WALKS: Final[Mapping[str, Walk]] = {
     "pending of": Walk("m.state = 'pending' AND m.queue = :queue", _READY, ("queue",)),
     "held": Walk("m.state = 'held'", ("queue", "task", *_READY)),
     "held of": Walk("m.state = 'held' AND m.queue = :queue", ("task", *_READY), ("queue",)),
+    "line": Walk("m.state = 'held' AND m.held_by = :line", ("queue", *_READY), ("line",)),
     "leased": Walk("m.state = 'leased'", ("worker", "deadline_ms")),
     "scheduled": Walk("m.state = 'scheduled'", ("due_ms",)),
     "blocked": Walk("m.state = 'blocked'", ("",)),
@@ -72,7 +73,8 @@ WALKS: Final[Mapping[str, Walk]] = {
     ),
     "finished": Walk("m.finished_ms IS NOT NULL AND m.state <> 'dead'", _ENDED, when="finished_ms"),
     "stopped": Walk(
-        "m.finished_ms IS NOT NULL AND m.state <> 'dead' AND m.state <> 'succeeded'", _ENDED, when="finished_ms"
+        "m.finished_ms IS NOT NULL AND m.state <> 'dead' AND m.state <> 'succeeded'", ("-finished_ms", "-state"),
+        when="finished_ms",
     ),
     "root": Walk("m.root_id IS NOT NULL AND m.root_id = :root", ("",), ("root",)),
     "id": Walk("m.id = :id", ("",), ("id",)),
@@ -111,6 +113,7 @@ class Line(NamedTuple):
     cause: str | None
     error: bytes | None
     worker: str | None
+    waits: str | None = None  # of one that is held: the key that it waits for
     key: Mark = ()
 
 
@@ -126,9 +129,11 @@ class Whole(NamedTuple):
 
 _SEEN: Final = "m.state, m.task, m.queue"
 _LINE: Final = """m.id, m.task, m.queue, m.priority, m.state, m.created_ms, m.due_ms, m.started_ms, m.finished_ms,
-       m.retries, m.crashes, m.root_id, m.parent_id, m.cause, m.error, w.name"""
+       m.retries, m.crashes, m.root_id, m.parent_id, m.cause, m.error, w.name, coalesce(l.waits, m.held_by)"""
+_OF_LINE: Final = len(Line._fields) - 1  # columns before its mark
 _COLUMNS: Final = {"seen": _SEEN, "line": _LINE, "whole": f"{_LINE}, {PAYLOAD_COLUMN}, m.options, m.flags"}
-_WORKER: Final = "LEFT JOIN liteq_workers AS w ON w.id = m.worker"
+_WORKER: Final = """LEFT JOIN liteq_workers AS w ON w.id = m.worker
+       LEFT JOIN liteq_lines AS l ON l.key = m.held_by AND l.queue = m.queue AND l.priority = m.priority"""
 
 
 def _groups(order: Sequence[tuple[str, bool]]) -> list[tuple[list[int], bool]]:
@@ -211,8 +216,8 @@ def wholes(
 ) -> list[Whole]:
     """As `page`, with the arguments, as they stand in the file."""
     rows = _rows(tx, "whole", walk, after, limit, given or {})
-    lines = _lines(tx, [row[:17] + row[20:] for row in rows])
-    return [Whole(one, one.task, *row[17:20]) for one, row in zip(lines, rows, strict=True)]
+    lines = _lines(tx, [row[:_OF_LINE] + row[_OF_LINE + 3 :] for row in rows])
+    return [Whole(one, one.task, *row[_OF_LINE : _OF_LINE + 3]) for one, row in zip(lines, rows, strict=True)]
 
 
 def line(tx: Transaction, seqs: Iterable[int]) -> list[Line]:
@@ -247,7 +252,7 @@ def _lines(tx: Transaction, rows: Iterable[Row]) -> list[Line]:
     known: dict[str, bytes] = {}
     found = []
     for row in rows:
-        one = Line._make((*row[:17], row[17:]))
+        one = Line._make((*row[:_OF_LINE], row[_OF_LINE:]))
         if one.state == State.UPSTREAM_FAILED and one.error is not None:
             one = one._replace(error=whole(tx, one.error, known))
         found.append(one)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from liteq.storage.driver import Transaction
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Ahead", "Held", "ahead", "failed_of", "held_by"]
+__all__ = ["Ahead", "Exclusive", "Held", "ahead", "exclusive", "failed_of", "held_by", "progress_of"]
 
 COUNTED: Final = 10_000  # messages before one that are counted
 # Each by a range of the index of pending messages.
@@ -30,6 +31,11 @@ SELECT m.deadline_ms, w.name, w.host, w.pid, w.uuid, w.heartbeat_ms
   FROM liteq_messages AS m LEFT JOIN liteq_workers AS w ON w.id = m.worker
  WHERE m.id = ? AND m.state = 'leased'
 """
+EXCLUDES: Final = "SELECT id, until_ms FROM liteq_unique WHERE key = ?"
+HOLDS: Final = "SELECT id FROM liteq_messages WHERE unique_key = ? AND finished_ms IS NULL LIMIT 1"
+MARKED: Final = "SELECT unique_key FROM liteq_messages WHERE id = ?"
+# What a task has told: a page reads it again and again, without the task's arguments.
+PROGRESS: Final = "SELECT progress FROM liteq_messages WHERE id = ? AND state = 'leased' AND progress IS NOT NULL"
 # The members that failed, the first to end first: of a bounded number of members.
 FAILED: Final = """
 SELECT id, finished_ms FROM (
@@ -57,6 +63,18 @@ class Held(NamedTuple):
     heartbeat_ms: int | None
 
 
+class Exclusive(NamedTuple):
+    """A unique key: the unfinished message that holds it, and the last that excludes others until a time (ms).
+
+    `marked`: the key as it stands in the row of the message that was asked about (`unique.STARTED`).
+    """
+
+    holder: str | None
+    last: str | None
+    until_ms: int | None
+    marked: str | None
+
+
 def ahead(tx: Transaction, id_: str, limit: int = COUNTED) -> Ahead | None:
     """The messages that are claimed before the pending one of this id; None where it is not pending."""
     for seq, queue, priority, due_ms in tx.execute(PLACE, (id_,)):
@@ -78,3 +96,15 @@ def held_by(tx: Transaction, id_: str) -> Held | None:
 def failed_of(tx: Transaction, group: str, limit: int = COUNTED) -> str | None:
     """The member of a group that was the first not to succeed, among `limit` members."""
     return next((id_ for id_, _ in tx.execute(FAILED, {"group": group, "limit": limit})), None)
+
+
+def progress_of(tx: Transaction, ids: Iterable[str]) -> dict[str, bytes]:
+    """The progress (JSON) that those of these messages have told that run now."""
+    return {id_: bytes(told) for id_ in ids for (told,) in tx.execute(PROGRESS, (id_,))}
+
+
+def exclusive(tx: Transaction, key: str, message_id: str) -> Exclusive:
+    """The messages by which a unique key excludes others, and the key as it stands in the row of one message."""
+    holder = next((id_ for (id_,) in tx.execute(HOLDS, (key,))), None)
+    last, until_ms = next(iter(tx.execute(EXCLUDES, (key,))), (None, None))
+    return Exclusive(holder, last, until_ms, next((marked for (marked,) in tx.execute(MARKED, (message_id,))), None))

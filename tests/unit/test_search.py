@@ -170,6 +170,15 @@ def test_pages_follow_each_other_without_gap_or_repetition(sent):
         assert len(set(paged)) == len(paged)
 
 
+def test_until_leaves_out_what_was_cancelled_since(sent):
+    early, late = (sent.send_task("shop.pay", (n,)).id for n in (1, 2))
+    sent.storage.cancel([early])
+    sent.clock.advance(seconds=7_200)
+    sent.storage.cancel([late])
+    assert ids(sent, "state:cancelled until:1h") == [early]
+    assert ids(sent, "state:cancelled since:1h") == [late]
+
+
 def test_a_window_ends_and_says_how_far_back_it_looked(sent, monkeypatch):
     monkeypatch.setattr(matching, "WINDOW", 3)
     sent.clock.advance(seconds=120)

@@ -72,6 +72,18 @@ def test_no_worker_takes_from_the_queue(app, live):
     assert "the 1 that live take from celery" in text
 
 
+def test_a_worker_with_a_glob_takes_from_what_fits_it(app, live):
+    live(queues=[], globs=["mail.*"])
+    assert why(app, add(app, queue="mail.fast"))[0] == "next"
+    assert why(app, add(app, queue="web"))[0] == "no_worker"
+
+
+def test_the_workers_are_quiet(app, live):
+    live(quiet=True)
+    reason, text = why(app, add(app))
+    assert (reason, "claim nothing until `liteq control wake`" in text) == ("quiet", True)
+
+
 def test_no_living_worker_knows_the_task(app, live):
     live(tasks=["other"])
     reason, text = why(app, add(app))
@@ -121,7 +133,7 @@ def test_all_slots_are_taken_or_it_is_the_next(app, live):
 
 def test_a_rate_holds_it_back(app, live):
     worker = live()
-    app.storage.rates.set("shop.add", "6/m")
+    app.storage.limits.set_rate("task:shop.add", "6/m")
     ids = [add(app), add(app)]
     from liteq.storage.rates import Budget
 
@@ -167,6 +179,15 @@ def test_it_runs_or_its_worker_is_silent(app, live):
     assert "its lease ends in 40 s" in text
     app.clock.advance(seconds=50)
     assert why(app, id_)[0] == "silent"
+
+
+def test_its_batch_may_fill(app, live):
+    @app.task(name="shop.store", batch=100, batch_wait=60)
+    def store(items: Any) -> None: ...
+
+    worker, id_ = live(), store.delay(1).id
+    app.storage.claim(["celery"], worker=worker, limit=1, visibility_s=60)
+    assert "or its batch of up to 100 fills there, for 60 s at most" in why(app, id_)[1]
 
 
 def test_it_failed_and_what_it_quotes_is_masked(app):

@@ -17,6 +17,7 @@ from liteq.monitor.schedules import schedule, schedules
 from liteq.monitor.search import BadSearch
 from liteq.monitor.series import series
 from liteq.monitor.tasks import task, tasks
+from liteq.monitor.telling import stream
 from liteq.monitor.types import task_type
 from liteq.monitor.why import explain
 from liteq.monitor.workers import worker, workers
@@ -81,6 +82,16 @@ def payload(request: Request, reader: Reader) -> Response:
     return Response(200, headers, to_json(shown, indent=True))
 
 
+def chunks(request: Request, reader: Reader) -> Response:
+    """The chunks of a task's stream behind the offset `after`; `next` is the `after` of those that are to come."""
+    after, limit = request.get("after", "0"), request.get("limit", "100")
+    if not all(one.isascii() and one.isdigit() and len(one) < 16 for one in (after, limit)):
+        return problem(400, "after and limit are numbers")
+    id_, name = request.path_args["id"], request.path_args["name"]
+    found = stream(reader.app, id_, name, after=int(after), limit=min(int(limit), MOST), see=reader.sight)
+    return problem(404, "there is no such task") if found is None else json_answer(found)
+
+
 def acts(request: Request, reader: Reader) -> Response:
     """The acts of people and programs, the newest first: by `actor`, `action` and `target`."""
     words = {name: request.get(name) for name in ("actor", "action", "target")}
@@ -129,6 +140,7 @@ ROUTES = (
     Route("GET", "api/v1/tasks/{id}", "view", one(task, "task")),
     Route("GET", "api/v1/tasks/{id}/why", "view", one(explain, "task")),
     Route("GET", "api/v1/tasks/{id}/payload", "payloads", payload),
+    Route("GET", "api/v1/tasks/{id}/streams/{name}", "payloads", chunks),
     Route("GET", "api/v1/failures", "view", whole(failures)),
     Route("GET", "api/v1/failures/{id}", "view", one(cause, "cause")),
     Route("GET", "api/v1/types/{id}", "view", one(task_type, "task")),

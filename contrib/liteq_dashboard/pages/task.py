@@ -16,7 +16,7 @@ from liteq_dashboard.traces import own_frames, timeline
 
 __all__ = ["ROUTES"]
 
-OPTIONS = ("expires", "crashes", "reaps", "unique_key", "group_id", "progress")
+OPTIONS = ("expires", "crashes", "reaps", "group_id")
 LONGEST = 120  # characters of a fact beside the reason
 
 
@@ -24,7 +24,16 @@ LONGEST = 120  # characters of a fact beside the reason
 FIRST = ("requeue", "retry", "resume")
 GRAVE = frozenset({"revoke", "terminate", "delete", "cancel"})
 TONES = {"failed": "bad", "upstream": "bad", "silent": "bad", "stuck": "bad", "no_worker": "bad", "unknown_task": "bad"}
-TONES |= {"paused": "warn", "disk_reserve": "bad", "busy": "warn", "behind": "warn", "retry": "warn", "done": "ok"}
+TONES |= {
+    "limit": "warn",
+    "rate": "warn",
+    "paused": "warn",
+    "disk_reserve": "bad",
+    "busy": "warn",
+    "behind": "warn",
+    "retry": "warn",
+    "done": "ok",
+}
 
 
 def task(request: Request, reader: Reader) -> Response:

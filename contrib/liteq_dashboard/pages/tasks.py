@@ -19,9 +19,9 @@ STATE = re.compile(r"(?:^|\s)state:(\S+)")
 # The columns that say most of a task in this state.
 COLUMNS = {
     "pending": ("queue", "priority", "created", "due"),
-    "leased": ("queue", "worker", "started", "run"),
+    "leased": ("queue", "worker", "started", "run", "progress"),
     "scheduled": ("queue", "due", "retries", "error"),
-    "held": ("queue", "created", "due"),
+    "held": ("queue", "waits_for", "created", "due"),
     "blocked": ("queue", "created"),
     "dead": ("queue", "error", "retries", "worker", "finished"),
     "succeeded": ("queue", "worker", "finished", "run"),

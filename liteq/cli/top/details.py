@@ -7,6 +7,7 @@ from typing import Any
 
 from liteq.context import App
 from liteq.monitor.failures import cause
+from liteq.monitor.limits import limit
 from liteq.monitor.queues import queue
 from liteq.monitor.tasks import task
 from liteq.monitor.why import explain
@@ -16,7 +17,7 @@ from liteq.utils.text import printable
 __all__ = ["opened", "why"]
 
 GONE = "it is not there any more"
-READERS = {"task": task, "cause": cause, "queue": queue, "workflow": workflow}
+READERS = {"task": task, "cause": cause, "queue": queue, "workflow": workflow, "limit": limit}
 OF_DOCUMENTS = {"worker": "workers", "schedule": "schedules"}
 
 

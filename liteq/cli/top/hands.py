@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 
 from liteq.context import App
 from liteq.exceptions import LiteqError, NotEligible
+from liteq.monitor.limits import limit
 from liteq.monitor.sight import ALL
 from liteq.operating import Actor, act, start
+from liteq.operating.limits import act_on_limit
 from liteq.utils.records import NamedTuple
 
 __all__ = ["HANDS", "Hand", "acting"]
+
+LIMIT_PAUSE_S = 600  # a pause of a limit has an end: an answer of others is waited for, no deploy
 
 
 class Hand(NamedTuple):
@@ -31,17 +35,28 @@ def acting(reason: str) -> Actor:
     return Actor(name, "tui", reason)
 
 
-def _pause(app: App, _kind: str, keys: Sequence[str], by: Actor) -> str:
+def _pause(app: App, kind: str, keys: Sequence[str], by: Actor) -> str:
+    if kind == "limit":
+        return " ".join(_pause_limit(app, key, by) for key in keys)
     paused = app.storage.queues.paused()
     done = []
     for queue in keys:
-        if queue in paused:
-            app.storage.queues.resume(queue, actor=by.name, reason=by.reason, source=by.source)
-            done.append(f"{queue} goes on")
+        if (pause := paused.of(queue)) is not None:
+            app.storage.queues.resume(pause.queue, actor=by.name, reason=by.reason, source=by.source)
+            done.append(f"{pause.queue} goes on")
         else:
             app.storage.queues.pause(queue, actor=by.name, reason=by.reason, source=by.source)
             done.append(f"{queue} is paused")
     return "; ".join(done)
+
+
+def _pause_limit(app: App, key: str, by: Actor) -> str:
+    found = limit(app, key)
+    if found is None:
+        return f"nothing is known of {key}."
+    if found["paused"]:
+        return act_on_limit(app, "resume", key, by=by).message
+    return act_on_limit(app, "pause", key, by=by, seconds=LIMIT_PAUSE_S).message
 
 
 def _requeue(app: App, kind: str, keys: Sequence[str], by: Actor) -> str:
@@ -73,7 +88,7 @@ def _each(app: App, action: str, ids: Sequence[str], by: Actor, or_else: str = "
 
 
 HANDS = {
-    "P": Hand("Pause, or let go on,", ("queue",), _pause),
+    "P": Hand("Pause, or let go on,", ("queue", "limit"), _pause),
     "R": Hand("Requeue", ("task", "cause", "workflow"), _requeue),
     "X": Hand("Revoke", ("task", "workflow"), _revoke),
 }

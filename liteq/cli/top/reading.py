@@ -9,6 +9,7 @@ from typing import Any
 
 from liteq.context import App
 from liteq.monitor.failures import failures
+from liteq.monitor.limits import limits
 from liteq.monitor.overview import overview
 from liteq.monitor.schedules import schedules
 from liteq.monitor.sight import ALL, Sight
@@ -24,6 +25,7 @@ OF_VIEW: Mapping[str, tuple[str, Callable[..., Any]]] = {
     "workers": ("workers", workers),
     "workflows": ("workflows", workflows),
     "schedules": ("schedules", schedules),
+    "limits": ("limits", limits),
 }
 
 

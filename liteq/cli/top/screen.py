@@ -32,10 +32,10 @@ LOOK_S = 1.0
 SHARE = 0.02  # of a core, for reading
 WIDE, HIGH = 130, 24  # from this size on several tables are shown
 BESIDE = ("2", "3")  # at the right of the first
-VIEWS_SHOWN = "1 queues 2 running 3 failures 4 workers 5 workflows 6 schedules"
-KEYS, ACTS = "  / search  enter  w why  space", "  P pause R requeue X revoke"
+VIEWS_SHOWN = "1 queues 2 running 3 failures 4 workers 5 workflows 6 schedules 8 limits"
+KEYS, ACTS = "  / search  w why  space", "  P pause R requeue X revoke"
 HELP = """\
-1 ... 7    queues, running, failures, workers, workflows, schedules, the last search
+1 ... 8    queues, running, failures, workers, workflows, schedules, the last search, limits
 /          search tasks: state:dead queue:mail task:shop.* error:OSError args.0:7 since:1h ...
 enter      open the row: all that is known of it
 w          why does this task wait, or why did it fail
@@ -45,7 +45,7 @@ tab        the next table, where several are shown
 q          leave
 """
 HELP_ACTS = """
-P          pause the queue, or let it go on
+P          pause the queue, or the limit for ten minutes; or let it go on
 R          requeue: dead tasks, or all of a cause of failure
 X          revoke what waits; end what runs
 
@@ -132,8 +132,8 @@ class TopApp(App[None]):
             grid.display = key in shown
         self.query_one("#beside").display = any(key in BESIDE for key in shown)
         self._grids[self._view].focus()
-        keys = KEYS if self._is_wide else " / w"
-        acts = "" if self._read_only else ACTS if self._is_wide else " P R X"
+        keys = KEYS if self._is_wide else ""  # eighty columns hold the tables' names
+        acts = ACTS if self._is_wide and not self._read_only else ""
         self._say("foot", f"{VIEWS_SHOWN}{keys}{acts} ? q")
 
     # -- looking -----------------------------------------------------------------------------------------------------

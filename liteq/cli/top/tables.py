@@ -134,12 +134,12 @@ def _running_line(one: Document, now_ms: int) -> Line:
 
 
 def _progress(one: Document) -> str:
-    """The progress that a task has told by `update_state(meta={"current": ..., "total": ...})`; else its arguments."""
+    """How far a task has told that it is; else its arguments."""
     told = one.get("progress")
-    meta = told.get("meta") if isinstance(told, Mapping) else None
-    if isinstance(meta, Mapping) and isinstance(meta.get("current"), (int, float)) and meta.get("total"):
-        share = float(meta["current"]) / float(meta["total"])
-        return f"{bar(share)} {share:.0%}"
+    if isinstance(told, Mapping) and told.get("current") is not None:
+        done, total, eta_s = told["current"], told.get("total"), told.get("eta_s")
+        left = "" if eta_s is None else f" {short(eta_s)} left"
+        return f"{bar(done / total)} {done / total:.0%}{left}" if total else text(f"{done:,} {told.get('note') or ''}")
     args, kwargs = one.get("args") or (), one.get("kwargs") or {}
     if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping):
         return text(f"{args or ''} {kwargs or ''}")
@@ -170,8 +170,9 @@ def _workers(documents: Document) -> list[Line]:
         slots = f"{count(one.get('busy'))}/{count(one.get('slots'))}"
         load = one.get("load")
         queues = text(",".join(one.get("queues") or ()))
+        state = "quiet" if one.get("quiet") and one["state"] == "up" else one["state"]
         cells = (
-            text(one["name"]), one["state"], slots, beat, queues, "-" if load is None else f"{load:.1f}",
+            text(one["name"]), state, slots, beat, queues, "-" if load is None else f"{load:.1f}",
             text(one.get("version")), text(one.get("release")),
         )  # fmt: skip
         found.append(Line(f"{one['name']} {one.get('pid')}", cells))
@@ -212,6 +213,23 @@ def _schedules(documents: Document) -> list[Line]:
         )  # fmt: skip
         found.append(Line(str(one["name"]), cells))
     return found
+
+
+def _limits(documents: Document) -> list[Line]:
+    return [_limit(one) for one in documents["limits"]["items"]]
+
+
+def _limit(one: Document) -> Line:
+    """A key of a limit: what it allows, how much of that runs, what waits for it and since when."""
+    most, paused = one.get("concurrent"), one.get("paused")
+    runs = count(one.get("running")) + (f"/{most:,}" if most is not None else "")
+    of = f"by {one['of']}" if one.get("of") else ""
+    where = f"paused {paused.get('reason') or ''}" if paused else " ".join([of, *one.get("queues", ())])
+    cells = (
+        text(one["key"]), text(one.get("rate")), runs, count(one.get("held")), short(one.get("head_wait_s")),
+        text(where.strip()),
+    )  # fmt: skip
+    return Line(str(one["key"]), cells)
 
 
 def _found(documents: Document) -> list[Line]:
@@ -284,6 +302,14 @@ VIEWS: dict[str, View] = {
             Column("ERROR", 24), Column("ID", 36),
         ),
         _found,
+    ),
+    "8": View(
+        "limits", "limit",
+        (
+            Column("LIMIT", 26), Column("RATE", 8, right=True), Column("RUN", 9, right=True),
+            Column("HELD", 8, right=True), Column("HEAD", 7, right=True), Column("OF, QUEUES", 24),
+        ),
+        _limits,
     ),
 }  # fmt: skip
 

@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 
 from liteq.states import State
 from liteq.storage import browse as _browse
+from liteq.storage import holding as _holding
 from liteq.storage import lineage as _lineage
 from liteq.storage import overview as _overview
 from liteq.storage import position as _position
 from liteq.storage.browse import Line, Mark, Whole
 from liteq.storage.driver import Row
 from liteq.storage.facades.base import Facade
+from liteq.storage.holding import Holding, KeyRow, PlaceTaken, Waits
+from liteq.storage.limits.rules import Rules
 from liteq.storage.lineage import Lineage, Near
 from liteq.storage.overview import COUNTED, Bounded, Count, Overview
-from liteq.storage.position import Ahead, Held
+from liteq.storage.position import Ahead, Exclusive, Held
 
 __all__ = ["DEADLINE_S", "Views"]
 
@@ -101,7 +104,70 @@ class Views(Facade):
         with self._driver.read(within_s=DEADLINE_S) as tx:
             return _position.held_by(tx, id_)
 
+    def exclusive(self, key: str, message_id: str) -> Exclusive:
+        """The messages by which a unique key excludes others, and the key as it stands in the row of one message."""
+        with self._driver.read(within_s=DEADLINE_S) as tx:
+            return _position.exclusive(tx, key, message_id)
+
+    def progress_of(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The progress (JSON) that those of these messages have told that run now."""
+        with self._driver.read(within_s=DEADLINE_S) as tx:
+            return _position.progress_of(tx, ids)
+
     def failed_of(self, group: str) -> str | None:
         """The id of the member of a group that was the first not to succeed."""
         with self._driver.read(within_s=DEADLINE_S) as tx:
             return _position.failed_of(tx, group)
+
+    # -- what limits hold back -----------------------------------------------------------------------------------------
+
+    def limits(self) -> Rules:
+        """The limits that are set, to find the one that a key goes by."""
+        with self._driver.read(within_s=DEADLINE_S) as tx:
+            return _holding.limits(tx)
+
+    def key_row(self, key: str) -> KeyRow | None:
+        """The state of a key; None for one that is neither in use nor paused."""
+        with self._driver.read(within_s=DEADLINE_S) as tx:
+            return _holding.key_row(tx, key)
+
+    def waited_for(self, *, limit: int) -> list[str]:
+        """Up to `limit` keys that something waits for, by key."""
+        with self._driver.read(within_s=DEADLINE_S) as tx:
+            return _holding.waited_for(tx, limit=limit)
+
+    def paused_keys(self) -> list[str]:
+        """The keys that are paused, by key, among the first 10,000 that are in use or paused."""
+        with self._driver.read(within_s=DEADLINE_S) as tx:
+            return _holding.paused_keys(tx, now_ms=self._clock.now_ms())
+
+    def holding(self, key: str, *, limit: int = COUNTED) -> tuple[list[Holding], Bounded]:
+        """The messages that wait for `key`, by queue, and how many of its places are taken; each up to `limit`."""
+        with self._driver.read(within_s=DEADLINE_S) as tx:
+            return _holding.held_of(tx, key, limit=limit), _holding.running(tx, key, limit=limit)
+
+    def turns(self, queue: str, *, keys: int, limit: int) -> list[tuple[str, Holding]]:
+        """Up to `keys` fair keys that wait for their turn in `queue`, with what each has there, up to `limit`."""
+        with self._driver.read(within_s=DEADLINE_S) as tx:
+            lines = _holding.fair_keys(tx, queue, limit=keys)
+            return [(line, one) for line in lines for one in _holding.held_in(tx, line, queue, limit=limit)]
+
+    def lines_of(self, key: str) -> list[str]:
+        """The lines that wait for `key`, 200 at most."""
+        with self._driver.read(within_s=DEADLINE_S) as tx:
+            return _holding.lines(tx, key)
+
+    def places(self, key: str, *, limit: int = 20) -> list[PlaceTaken]:
+        """Up to `limit` of the messages that have the places under `key`, the oldest first."""
+        with self._driver.read(within_s=DEADLINE_S) as tx:
+            return _holding.places(tx, key, limit=limit)
+
+    def places_of(self, id_: str) -> dict[str, int]:
+        """The keys under which the message of this id has a place, with since when (ms)."""
+        with self._driver.read(within_s=DEADLINE_S) as tx:
+            return _holding.taken(tx, id_)
+
+    def waits(self, id_: str) -> Waits | None:
+        """Where a held message stands: its line, the key that it waits for, since when; None for one not held."""
+        with self._driver.read(within_s=DEADLINE_S) as tx:
+            return _holding.waits(tx, id_)

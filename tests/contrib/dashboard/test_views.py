@@ -171,9 +171,9 @@ def test_one_is_sent_with_the_values_of_the_form(client, app):
 def test_a_rate_is_set_for_all_workers_and_taken_away(client, app):
     at = client(app)
     assert at.post("types/write/rate-limit", {"rate": "10/m"}).status == 303
-    assert app.storage.rates.all()["write"].text == "10/m"
+    assert app.storage.limits.get("task:write").rate == "10/m"
     assert at.post("types/write/rate-limit", {"rate": ""}).status == 303
-    assert not app.storage.rates.all()["write"].text
+    assert app.storage.limits.get("task:write").rate is None
     assert at.post("types/write/rate-limit", {"rate": "fast"}).status == 409
 
 

@@ -85,11 +85,17 @@ class Place:
         with app.storage.driver.write(Promise.PROGRESS) as tx:  # a minute ago: one that has just begun has no point yet
             add(tx, {(f"{word}.work", queue, "succeeded", ""): tally}, now_ms=app.clock.now_ms() - 60_000)
         waiting = work.apply_async((2,), countdown=3_600)
+        held = work.apply_async((3,)).id
+        with app.storage.driver.write() as tx:
+            tx.execute("UPDATE liteq_messages SET state = 'held', held_by = ? WHERE id = ?", (f"user:{word}", held))
+            tx.execute("INSERT INTO liteq_lines VALUES (?, ?, ?, ?, 0)", (f"user:{word}", queue, 0, f"user:{word}"))
+        app.storage.limits.set(f"queue:{queue}", concurrent=9)
         cause = next(one["id"] for one in failures(app)["items"] if one["queue"] == queue)
         self.ids[queue] = {
             "tasks": dead.id, "done": done.id, "waiting": waiting.id, "failures": str(cause), "types": f"{word}.fail",
             "workflows": run.id, "approvals": run.id, "title": f"May {word}?", "queues": queue,
             "workers": f"{word}@host", "schedules": f"{word} daily", "operations": operation,
+            "limits": f"user:{word}",
         }  # fmt: skip
 
     def path(self, line: str, queue: str) -> str:
@@ -134,6 +140,7 @@ class Place:
             "acts": [one for one in storage.audit.page(limit=1_000) if one.action != "refused"],
             "schedules": sorted(map(repr, storage.schedules.all())),
             "paused": storage.queues.paused(),
+            "limits": storage.limits.list(),
         }
 
     def without_its_own_words(self, body: str, line: str) -> str:

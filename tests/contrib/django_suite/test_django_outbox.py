@@ -47,6 +47,12 @@ said["relayed"] = [relay.turn(), late.exists(), relay.turn(), OutboxEntry.object
 said["messages"] = sum(count.n for count in app.storage.reader.counts())
 OutboxEntry.objects.all().delete()
 
+from liteq import Debounce
+with transaction.atomic():
+    twice = [app.send_task("later", (n,), unique=Debounce(3600)) for n in (1, 2)]
+relay.turn()
+said["unique"] = [app.storage.reader.find(one.id).payload.decode() for one in twice] + [one.duplicate for one in twice]
+
 with transaction.atomic():
     killed = pay.delay(order.pk)
 said["killed"] = [killed.id, order.pk]
@@ -68,6 +74,7 @@ def check_the_promise(site, wait_for):
     assert said["died"] == [False, 1]
     assert said["relayed"] == [1, True, 0, 1]  # what cannot be read stays, and holds nothing up
     assert said["messages"] == 6
+    assert said["unique"] == ["[[2],{}]", "[[2],{}]", False, True]  # one call runs, the other has its result
 
     site.worker("-c", "2")  # one of its processes relays what the killed one has left
     id_, order = said["killed"]

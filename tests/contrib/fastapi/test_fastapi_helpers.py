@@ -234,3 +234,61 @@ def test_two_hundred_requests_that_wait_take_no_thread_each(queue):
     before = threading.active_count()
     with served(app) as url:
         assert asyncio.run(ask(url)) == [2 * n for n in range(200)]
+
+
+# -- streams ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_reads_a_stream_and_goes_on_behind_its_last_chunk(queue):
+    @queue.task(name="words", bind=True, max_retries=1, default_retry_delay=0)
+    def words(self) -> str:
+        self.emit("words", {"text": "one"})
+        assert queue.go_on.wait(20)
+        self.emit("words", "two")
+        if not self.request.retries:
+            raise self.retry()
+        return "done"
+
+    app = FastAPI(lifespan=lifespan(queue))
+
+    @app.get("/{id_}")
+    async def stream(id_: str) -> Response:
+        return await event_stream(queue.AsyncResult(id_), stream="words")
+
+    with visited(app) as client, start_worker(queue):
+        id_ = words.delay().id
+        with client.stream("GET", f"/{id_}") as response:
+            assert response.headers["content-type"].startswith("text/event-stream")
+            lines = response.iter_lines()
+            assert [next(lines), next(lines)] == ["id: 1", 'data: {"text":"one"}']
+            queue.go_on.set()  # the page has it while the task goes on
+            rest = "\n".join(lines)
+        assert rest.startswith('\nid: 2\ndata: "two"\n\nevent: attempt\ndata: 2\n\nid: 3\n')
+        assert rest.endswith('event: done\ndata: {"state":"SUCCESS","ready":true,"info":"done"}\n')
+        again = client.get(f"/{id_}", headers={"Last-Event-ID": "2"}).text
+        assert again.startswith('event: attempt\ndata: 2\n\nid: 3\ndata: {"text":"one"}\n\nid: 4\n')
+        assert client.get(f"/{id_}", headers={"Last-Event-ID": "3"}).text.startswith(
+            'id: 4\ndata: "two"\n\nevent: done\n'
+        )
+        assert client.get(f"/{id_}", headers={"Last-Event-ID": "x"}).text.startswith("id: 1\n")
+        assert client.get("/unknown").status_code == 404
+
+
+def test_the_stream_of_a_run_is_read_likewise(queue):
+    from liteq.workflow import ctx
+
+    @queue.workflow(name="tell")
+    def tell() -> str:
+        ctx.emit("out", [1])
+        return "done"
+
+    app = FastAPI(lifespan=lifespan(queue))
+
+    @app.get("/{id_}")
+    async def stream(id_: str) -> Response:
+        return await event_stream(queue.Run(id_), stream="out")
+
+    with visited(app) as client, start_worker(queue):
+        run = tell.start()
+        text = client.get(f"/{run.id}").text
+    assert text == 'id: 1\ndata: [1]\n\nevent: done\ndata: {"state":"SUCCESS","ready":true,"info":"done"}\n\n'

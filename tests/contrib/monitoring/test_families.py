@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from liteq.metrics import families
-from liteq.metrics.facts import Facts, QueueFacts, Sum, WorkerFacts
+from liteq.metrics.facts import Facts, LimitFacts, QueueFacts, Sum, WorkerFacts
 from liteq.metrics.names import CELERY, FLOWER, LITEQ, Metric, series
 
 BOUNDS = (0.1, 1.0)
@@ -39,6 +39,7 @@ FACTS = Facts(
     sizes={"file": 4096, "wal": 0, "free": 0, "disk_free": 10**9},
     warnings=2,
     versions=("1.0", "3.54.1", "apsw 3.54.1.0"),
+    limits=[LimitFacts("user:*", 2, 7, 1, 12.0, paused=False), LimitFacts("api", 0, 3, None, 1.0, paused=True)],
 )  # fmt: skip
 
 
@@ -144,3 +145,11 @@ def test_boards_of_flower_find_what_they_ask_for():
 def test_an_empty_file_is_told_too():
     empty = Facts(BOUNDS, [], [], {}, [], [], {}, {}, {}, {}, {}, 0, 0, Sum("", "", "", "", 0), {}, 0, ("1", "3", "a"))
     assert told(empty, "celery", "flower")["liteq_warnings"] == {(): 0}
+
+
+def test_limits_of_the_code():
+    key = (("key", "user:*"),)
+    names = ("running", "held", "max", "head_wait_seconds", "paused")
+    assert [ALL[f"liteq_limit_{name}"][key] for name in names] == [2, 7, 1, 12, 0]
+    assert list(ALL["liteq_limit_max"]) == [key]
+    assert ALL["liteq_limit_paused"][(("key", "api"),)] == 1

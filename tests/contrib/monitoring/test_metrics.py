@@ -124,7 +124,9 @@ def test_what_cannot_be_counted_in_time_is_counted_less_far_and_says_so(app, mon
         app.tasks["shop.mail"].delay(n)
     made = make_collector(app)
     capped = [sample for family in made.collect() if family.name == "liteq_count_capped" for sample in family.samples]
-    assert {sample.value for sample in capped} == {1}
+    assert {sample.labels["metric"]: sample.value for sample in capped} == {
+        "liteq_messages": 1, "liteq_queue_messages": 1, "liteq_limit_held": 0,
+    }  # fmt: skip
     list(made.collect())
     assert limits == [1_000_000, 10_000, 10_000]
 
@@ -189,3 +191,11 @@ def test_the_command_refuses_two_places_at_once(app, tmp_path):
     done = subprocess.run(liteq(tmp_path, "--port", "0", "--textfile", "x"), capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "choose --port or --textfile" in done.stderr
+
+
+def test_limits_of_the_code_are_told_and_those_of_run_time_are_not(app):
+    app.storage.limits.declare({"user:*": (None, 2)})
+    app.storage.limits.set("user:ann@example.org", concurrent=1)
+    text = exposition(app)
+    assert told(text)["liteq_limit_max"] == {(("key", "user:*"),): 2}
+    assert b"example.org" not in text

@@ -51,6 +51,15 @@ def test_a_queue_is_paused_and_goes_on(app):
     assert noted(app) == [("resume", "it is broken", "tui"), ("pause", "it is broken", "tui")]
 
 
+def test_a_limit_is_paused_for_ten_minutes_and_goes_on(app):
+    app.storage.limits.set("api", rate="100/m")
+    assert do(app, "P", "limit", "api") == "api is paused for 600 s: what runs goes on, nothing more of it starts."
+    assert app.storage.limits.get("api").reason == "it is broken"
+    assert do(app, "P", "limit", "api") == "api goes on."
+    assert app.storage.limits.get("api").paused_until is None
+    assert noted(app) == [("limit resume", "it is broken", "tui"), ("limit pause", "it is broken", "tui")]
+
+
 def test_a_dead_letter_is_requeued_and_what_is_none_is_refused(app):
     dead = app.tasks["shop.bad"].delay(1).id
     drain(app)

@@ -95,7 +95,7 @@ def test_a_small_terminal_shows_one_table(source):
             "  mail             10,000+   3m02s   120    88     8/8          2",
             "  slow           paused by     ann     0     0     0/2      7   1",
         ]
-        assert lines[-1] == "1 queues 2 running 3 failures 4 workers 5 workflows 6 schedules / w P R X ? q"
+        assert lines[-1] == "1 queues 2 running 3 failures 4 workers 5 workflows 6 schedules 8 limits ? q"
         assert [grid.id for grid in app.query(Grid) if grid.display] == ["queues"]
 
     drive(steps)
@@ -117,7 +117,7 @@ def test_a_large_terminal_shows_three(source):
 
 @pytest.mark.parametrize(
     ("key", "first"),
-    [("2", "report"), ("3", "charge"), ("4", "w1@host"), ("5", "order"), ("6", "nightly")],
+    [("2", "report"), ("3", "charge"), ("4", "w1@host"), ("5", "order"), ("6", "nightly"), ("8", "user:*")],
 )
 def test_a_number_shows_its_table_and_only_that_is_read(source, key, first):
     async def steps(app, pilot):
@@ -287,7 +287,7 @@ def test_a_capital_is_for_its_own_rows(source, done):
 
 def test_read_only_no_key_acts_and_none_is_shown(source, done):
     async def steps(app, pilot):
-        assert text_of(app)[-1].endswith("6 schedules / w ? q")
+        assert text_of(app)[-1].endswith("6 schedules 8 limits ? q")
         await pressed(app, pilot, "P", "2")
         await pressed(app, pilot, "X", "R")
         assert len(app.screen_stack) == 1

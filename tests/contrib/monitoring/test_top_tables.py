@@ -23,7 +23,7 @@ DOCUMENTS = {
         ],
         "running": [
             {"id": "0198-a", "task": "report", "queue": "mail", "worker": "w1", "started": NOW - 41_000,
-             "progress": {"state": "PROGRESS", "meta": {"current": 61, "total": 100}}, "args": (), "kwargs": {"n": 10}},
+             "progress": {"current": 61, "total": 100, "eta_s": None}, "args": (), "kwargs": {"n": 10}},
             {"id": "0198-b", "task": "charge", "queue": "mail", "worker": "w2", "started": None, "due": NOW - 300,
              "progress": None, "args": (7,), "kwargs": {"order_id": 77123}},
         ],
@@ -47,6 +47,12 @@ DOCUMENTS = {
          "progress": None, "waits_for": "event go", "error": None},
         {"id": "0198-s", "name": "nightly", "kind": "canvas", "status": "running", "created": NOW - 90_000,
          "progress": {"done": 7_312, "total": {"n": 10_002, "exact": False}, "failed": 3}, "waits_for": ""},
+    ]},
+    "limits": {"items": [
+        {"key": "user:*", "rate": None, "concurrent": 1, "running": {"n": 3, "exact": True}, "of": None, "paused": None,
+         "held": {"n": 10_000, "exact": False}, "head_wait_s": 41.0, "queues": ["mail", "web"]},
+        {"key": "api", "rate": "100/m", "concurrent": None, "running": {"n": 0, "exact": True}, "of": None,
+         "held": {"n": 7, "exact": True}, "head_wait_s": 3.0, "queues": ["mail"], "paused": {"reason": "429"}},
     ]},
     "tasks": {"items": [
         {"id": "0198-b", "task": "charge", "state": "dead", "queue": "mail", "finished": NOW - 4_000,
@@ -85,6 +91,20 @@ def test_workflows():
         ("order", "run", "waiting", "event go", "1m30s", "0198-r"),
         ("nightly", "canvas", "running", "7,312/10,002+ 3 failed", "1m30s", "0198-s"),
     ]
+
+
+def test_limits():
+    assert rows("8") == [
+        ("user:*", "", "3/1", "10,000+", "41s", "mail web"), ("api", "100/m", "0", "7", "3.0s", "paused 429"),
+    ]  # fmt: skip
+
+
+def test_the_time_that_is_left_stands_beside_the_bar():
+    one = {**DOCUMENTS["overview"]["running"][0], "progress": {"current": 3, "total": None, "note": "rows"}}
+    shown = [VIEWS["2"].lines({**DOCUMENTS, "overview": {"running": [one]}})[0].cells[3]]
+    one["progress"] = {"current": 61, "total": 100, "eta_s": 60}
+    shown += [VIEWS["2"].lines({**DOCUMENTS, "overview": {"running": [one]}})[0].cells[3]]
+    assert shown == ["3 rows", "######---- 61% 1m00s left"]
 
 
 def test_schedules():

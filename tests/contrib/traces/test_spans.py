@@ -10,7 +10,7 @@ from opentelemetry import baggage, context, trace
 
 from liteq import LiteQ, chain, chord, group
 from liteq.beat import Beat
-from liteq.exceptions import Ignore, Reject
+from liteq.exceptions import Ignore, RateLimited, Reject
 from liteq.testing import drain, start_worker
 from liteq_otel import instrument, uninstrument
 
@@ -89,6 +89,25 @@ def test_each_attempt_has_a_span_and_a_retry_is_no_error(app, traced):
     assert {one.status.status_code.name for one in attempts} == {"UNSET"}
     assert [one.attributes.get("exception.type") for one in attempts[0].events] == ["ConnectionError", None]
     assert {one.parent.span_id for one in attempts} == {traced.span("send").context.span_id}
+
+
+def test_a_limit_that_was_met_is_no_error(app, traced):
+    answers = [RateLimited(0)]
+
+    @app.task(name="ask")
+    def ask():
+        if answers:
+            raise answers.pop()
+
+    ask.delay()
+    drain(app)
+    attempts = traced.spans("process")
+    assert [one.attributes["liteq.outcome"] for one in attempts] == ["limited", "succeeded"]
+    assert {one.status.status_code.name for one in attempts} == {"UNSET"}
+    assert [one.attributes.get("exception.type") for one in attempts[0].events] == [
+        "liteq.exceptions.RateLimited",
+        None,
+    ]
 
 
 def test_an_error_is_told_without_the_sensitive_arguments(app, traced):

@@ -105,3 +105,18 @@ def test_with_debug_the_traceback_is_there(liteq, monkeypatch):
 
     with pytest.raises(ImproperlyConfigured):
         liteq("-A", "shoppe", "status")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("-Q", "mail=0"), "NAME=WEIGHT"),
+        (("-Q", "mail=often,celery"), "'mail=often'"),
+        (("-Q", "mail", "-X", "m*"), "no queue is left to take from"),
+        (("-Q", "mail.*", "--purge", "--yes"), "name its queues one by one, in place of 'mail.*'"),
+    ],
+    ids=" ".join,
+)
+def test_queues_that_a_worker_cannot_take_from(liteq, options, says):
+    liteq("-A", "shop", "migrate")
+    refused(liteq("-A", "shop", "worker", "--pool", "solo", *options), 2, says)

@@ -189,12 +189,12 @@ def test_the_doctor_reads_the_log_too(shop, call, project, liteq):
     log = project / "copy.db-wal"
     page, frames = int.from_bytes(log.read_bytes()[8:12]), check_log(str(log)).frames
     with log.open("r+b") as file:
-        file.seek(32 + (24 + page) * (frames // 2) + 100)  # in a frame in the middle
+        file.seek(32 + (24 + page) * (frames * 3 // 4) + 100)  # in a frame behind the schema, which is in the log too
         file.write(b"\xff" * 8)
     done = liteq("-b", "sqlite:///copy.db", "doctor", "--json")
     (found,) = [one for one in done.json["checks"] if one["name"] == "integrity"]
     assert (done.code, found["status"]) == (1, "error")
-    assert f"frame {frames // 2 + 1} is damaged, and what was committed behind it is lost" in found["detail"]
+    assert f"frame {frames * 3 // 4 + 1} is damaged, and what was committed behind it is lost" in found["detail"]
     assert shop("doctor", "--json").json["ok"]
 
 

@@ -25,6 +25,35 @@ def test_a_queue_is_paused_listed_and_resumed(shop, work):
     assert work() == 1
 
 
+def test_queues_are_paused_by_a_glob_and_resumed_by_it(shop, work):
+    shop("call", "shop.add", "-a", "[1, 2]", "--queue", "mail.fast")
+    paused = shop("queue", "pause", "mail.*", "--by", "ann", "--reason", "smtp", "--json").json
+    assert (paused["queue"], paused["paused"], paused["by"]) == ("mail.*", True, "ann")
+    (listed,) = shop("queue", "list", "--json").json
+    assert (listed["queue"], listed["paused"]) == ("mail.*", True)
+    assert work() == 0
+    refused = shop("queue", "resume", "mail.fast")
+    assert (refused.code, refused.out) == (
+        1, "mail.fast is paused by mail.*: `liteq queue resume 'mail.*'` lets it go on.\n",
+    )  # fmt: skip
+    assert shop("queue", "resume", "mail.fast", "--json").json == {
+        "queue": "mail.fast", "resumed": False, "paused": True,
+    }  # fmt: skip
+    assert shop("queue", "resume", "mail.*", "--by", "ann").code == 0
+    assert work() == 1
+
+
+@pytest.mark.parametrize("until", ["10m", "2999-01-01T00:00"])
+def test_a_pause_has_an_end_that_is_a_time_or_a_span(shop, until):
+    paused = shop("queue", "pause", "mail", "--until", until, "--json").json
+    assert paused["until"] > paused["since"]
+    assert shop("queue", "pause", "mail", "--until", until, "--for", "1m").code == 2
+    over = shop("queue", "pause", "mail", "--until", "2020-01-01T00:00")
+    assert over.code == 2
+    assert "is over" in over.err
+    assert shop("queue", "pause", "mail", "--until", "soon").code == 2
+
+
 def test_a_pause_has_an_end(shop):
     paused = shop("queue", "pause", "mail", "--for", "10m", "--json").json
     assert paused["until"] - paused["since"] in range(599_000, 600_001)

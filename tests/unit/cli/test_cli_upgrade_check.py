@@ -62,7 +62,7 @@ def test_nothing_is_imported(check, tmp_path):
         ("from kombu import Consumer", "missing"),
         ("import gevent", "missing"),
         ("import django_celery_beat.models", "differs"),
-        ("from celery_batches import Batches", "missing"),
+        ("from celery_batches import Batches", "differs"),
         ("from redbeat import RedBeatSchedulerEntry", "missing"),
         ("import pytest_celery", "missing"),
         ("from sentry_sdk.integrations.celery import CeleryIntegration", "note"),
@@ -152,7 +152,7 @@ def test_command_lines(check, tmp_path, file, text, severity, what):
     [
         ("opentelemetry-instrumentation-celery==0.55b0", "opentelemetry-instrumentation-celery", "note"),
         ("celery-redbeat", "celery-redbeat", "missing"),
-        ("celery_batches >= 0.9", "celery_batches", "missing"),
+        ("celery_batches >= 0.9", "celery_batches", "differs"),
         ("pytest-celery[redis]~=1.1", "pytest-celery", "missing"),
         ("celery-exporter; python_version > '3'", "celery-exporter", "differs"),
         ("flower", "flower", "missing"),

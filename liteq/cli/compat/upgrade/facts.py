@@ -45,12 +45,15 @@ PULLS_CELERY = "install it with `pip install --no-deps`, or it pulls Celery back
 
 PACKAGES: dict[str, Verdict] = {
     "asgi_correlation_id": (Severity.NOTE, UNMODIFIED),
-    "celery_batches": (Severity.MISSING, "there are no batches of messages: `app.enqueue_many` sends in bulk"),
+    "celery_batches": (
+        Severity.DIFFERS,
+        "`@app.task(batch=100, batch_wait=10)` does it: `item.ok()` in `mark_as_done`'s place",
+    ),
     "celery_exporter": (
         Severity.DIFFERS,
         f"{UNMODIFIED}, but for the lengths of queues (`liteq --json status`); {PULLS_CELERY}",
     ),
-    "celery_once": (Severity.DIFFERS, "`apply_async(unique_key=...)` does it without a lock elsewhere"),
+    "celery_once": (Severity.DIFFERS, "`@app.task(unique=True)` does it without a lock elsewhere"),
     "django_celery_beat": (Severity.DIFFERS, "liteq_django has these tables' entries imported into the queue's file"),
     "django_celery_results": (
         Severity.DIFFERS,

@@ -24,7 +24,8 @@ def done_by_ann(app: Any) -> str:
 def paths(app: Any) -> dict[str, str]:
     """A path of each page by a name for its picture."""
     dead = tasks(app, "state:dead task:shop.charge")["items"][0]["id"]
-    runs = tasks(app, "state:leased")["items"][0]["id"]
+    runs = tasks(app, "state:leased task:shop.sync")["items"][0]["id"]
+    held = tasks(app, "state:held")["items"][0]
     waits = tasks(app, "state:pending")["items"][0]["id"]
     cause = failures(app)["items"][0]["id"]
     root = next(one for one in workflows(app)["items"] if one["name"] == "shop.images.thumbnail")["id"]
@@ -36,6 +37,11 @@ def paths(app: Any) -> dict[str, str]:
         "task-dead": link("", "tasks", dead),
         "task-runs": link("", "tasks", runs),
         "task-waits": link("", "tasks", waits),
+        "tasks-held": link("", "tasks", q="state:held"),
+        "task-held": link("", "tasks", held["id"]),
+        "limits": "limits",
+        "limit": link("", "limits", held["waits_for"]),
+        "limit-set": link("", "limits", held["waits_for"], "set"),
         "failures": "failures",
         "failure": link("", "failures", cause),
         "type": link("", "types", "shop.charge"),

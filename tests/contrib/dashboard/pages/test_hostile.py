@@ -51,6 +51,8 @@ def hostile(tmp_path_factory):
         fails.delay(text)
         returns.delay(text)
         identity = WorkerIdentity(f"uuid-{n}", f"{n} {text}", text, "", os.getpid(), "")
+        app.storage.limits.set(f"{n} {text}", concurrent=1)
+        app.storage.limits.pause(f"{n} {text}", 3_600, reason=text)
         app.storage.register_worker(identity, b'{"queues": ["celery"], "concurrency": 2, "tasks": ["<b>x</b>"]}')
     drain(app, ["celery"])
     return app
@@ -73,7 +75,19 @@ def links(app):
     from liteq.monitor.tasks import tasks
     from liteq_dashboard.links import link
 
-    found = ["", "tasks", "failures", "queues", "workers", "schedules", "file", "workflows", "operations", "activity"]
+    found = [
+        "",
+        "tasks",
+        "failures",
+        "queues",
+        "workers",
+        "schedules",
+        "file",
+        "workflows",
+        "operations",
+        "activity",
+        "limits",
+    ]
     for n, text in enumerate(CORPUS):
         name = f"{n} {text}"
         found += [
@@ -84,11 +98,13 @@ def links(app):
             )
         ]  # fmt: skip
         found.append(link("", "tasks", q=text).lstrip("/"))
+        found.append(link("", "limits", name).lstrip("/"))
     found += [link("", "tasks", one["id"]).lstrip("/") for one in tasks(app, limit=200)["items"]]
     found += [link("", "failures", one["id"]).lstrip("/") for one in failures(app)["items"]]
     return found
 
 
+@pytest.mark.timeout(300)  # two hundred pages
 def test_nothing_of_it_runs(chromium, hostile, hostile_site):
     from dashboard_browser import Browser
 

@@ -17,6 +17,20 @@ def test_a_page_shows_what_came(browser, shop):
     assert browser.complaints() == []
 
 
+def test_a_page_of_a_task_follows_its_progress_and_its_streams(browser, shop):
+    id_ = shop.send_task("shop.ledger.close", ("2026-12-24",), queue="followed").id
+    (lease,) = shop.storage.claim(["followed"], worker=0, limit=1, visibility_s=600)
+    under = (lease.seq, lease.token)
+    browser.look(live=2)
+    browser.open(f"tasks/{id_}")
+    assert browser.text("#part-progress") == ""
+    shop.storage.progress(id_, b'{"state": "PROGRESS", "meta": {"current": 7, "total": 9}}', lease=under)
+    shop.storage.streams.emit(under, "words", [b'"the first word"'])
+    browser.soon(lambda: "7 of 9" in browser.text("#part-progress"))
+    browser.soon(lambda: "the first word" in browser.text("#part-streams"))
+    assert browser.complaints() == []
+
+
 def test_a_list_with_a_tick_stands_still_and_says_so(browser, shop):
     shop.send_task("shop.ledger.close", ("2026-12-24",), queue="standing")
     browser.look(live=2)

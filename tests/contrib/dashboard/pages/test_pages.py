@@ -8,6 +8,7 @@ PAGES = (
     "overview", "tasks", "tasks-dead", "tasks-misspelt", "task-dead", "task-runs", "task-waits", "failures", "failure",
     "type", "workflows", "workflow", "approvals", "queues", "queue", "workers", "worker", "worker-stop", "schedules",
     "schedule", "schedule-edit", "operations", "activity", "file",
+    "tasks-held", "task-held", "limits", "limit", "limit-set",
     "task-requeue", "task-resend", "queue-purge", "preview", "preview-move", "operation",
 )  # fmt: skip
 ALLOWED = ("400 (Bad Request)",)  # of a search that is explained
@@ -49,6 +50,26 @@ def test_the_overview_says_how_it_is(browser):
     assert "running" in browser.text("#part-states")
     assert "shop.report" in browser.text("#part-running")
     assert "CardError" in browser.text("#part-causes")
+
+
+def test_a_held_task_says_which_limit_and_which_task_has_its_place(browser, paths):
+    browser.look()
+    browser.open(paths["task-held"])
+    assert "1 may run at once, and that place is taken, by shop.sync" in browser.text("#part-why")
+    browser.one("#part-limits tbody a").click()
+    browser.soon(lambda: "customer:42" in browser.text("h1"))
+    assert "shop.sync" in browser.text("#part-holders")
+    assert "w1@app-1" in browser.text("#part-holders")
+    browser.one("#part-numbers a").click()
+    browser.soon(lambda: len(browser.all("#part-items tbody tr")) == 3)
+
+
+def test_a_task_that_runs_shows_its_bar_and_its_stream(browser, paths):
+    browser.look()
+    browser.open(paths["task-runs"])
+    assert "34 of 120" in browser.text("#part-progress")
+    assert browser.all("#part-progress svg.bar")
+    assert "shelf 34 of 42: 38 articles" in browser.text("#part-streams")
 
 
 def test_a_dead_task_says_what_failed_and_hides_the_card(browser, paths):
