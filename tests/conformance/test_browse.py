@@ -63,10 +63,10 @@ def test_every_state_can_be_asked_for(storage, send, worker):
 
 ROW = """
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, due_ms, created_ms, flags, position, root_id,
-    cause, worker, deadline_ms, finished_ms)
-VALUES (:id, :task, :queue, :priority, :state, :payload, :ms, :ms, 0, 0, :root, :cause, :worker, :ms, :ended)
+    cause, worker, deadline_ms, finished_ms, held_by)
+VALUES (:id, :task, :queue, :priority, :state, :payload, :ms, :ms, 0, 0, :root, :cause, :worker, :ms, :ended, :key)
 """
-GIVEN = {"queue": "b", "cause": "c1", "root": "r1", "tag": "t1", "id": "m7"}
+GIVEN = {"queue": "b", "cause": "c1", "root": "r1", "tag": "t1", "id": "m7", "line": "user:1"}
 
 
 @pytest.fixture
@@ -83,6 +83,7 @@ def many(storage):
                 "cause": rng.choice(["c1", "c2"]) if state == "dead" else None,
                 "worker": rng.randrange(2) if state == "leased" else None,
                 "ended": rng.randrange(3) if state in ended else None,
+                "key": rng.choice(["user:1", "user:2", None]) if state == "held" else None,
             }])  # fmt: skip
             if n % 3 == 0:
                 tx.execute("INSERT INTO liteq_run_tags (tag, run) SELECT 't1', max(seq) FROM liteq_messages")

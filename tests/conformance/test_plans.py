@@ -13,7 +13,8 @@ from itertools import count
 
 import pytest
 
-from liteq.storage import claim, continuation, enqueue, settle
+from liteq.storage import admit, claim, continuation, enqueue, sends, settle, streams, terms
+from liteq.storage.limits import keys, lines, places
 from liteq.storage.runs import executing, showing
 from liteq.storage.steps import activation, asking, birth, rows, suspend, wake
 from liteq.storage.storage import Storage
@@ -23,7 +24,12 @@ HOT = {
     "claim": [claim.NEXT, claim.TAKE, claim.NEXT_DUE, claim.ANY_PENDING, claim.DUE, claim.PROMOTE],
     "settle": [
         settle.ACK, settle.ACK_AND_VANISH, settle.RETRY, settle.DEAD, settle.CANCEL, settle.RELEASE,
-        settle.HANDED_BACK, settle.REJECTED, settle.CRASHED, settle.BECOME_ALIAS,
+        settle.HANDED_BACK, settle.REJECTED, settle.CRASHED, terms.BECOME_ALIAS,
+    ],
+    "limits": [
+        admit.PENDING, admit.LOOK, admit.QUEUE, admit.HOLD, places.COUNT, places.TAKE, places.FREE, keys.STATE,
+        keys.SPEND, lines.ENTER, lines.WAITING, lines.FAIR_ONES, lines.HEADS, lines.SERVE, lines.MOVE, lines.WAKE,
+        lines.CLOSE, lines.DUE,
     ],
     "continuation": [
         continuation.AWAITING, continuation.UNBLOCK, continuation.FAIL, continuation.SUCCEED_ALIAS,
@@ -31,8 +37,10 @@ HOT = {
     ],
     "a step": [
         rows.CHECKPOINT, rows.CHECKPOINT_FIRST, rows.READ, rows.WRITE, rows.WRITE_NEW, rows.WRITE_BODY,
-        executing.HELD_BY, showing.SET, showing.EMIT, showing.LAST, showing.NEXT_STREAM, showing.INBOX,
+        executing.HELD_BY, showing.SET, showing.INBOX,
     ],
+    "a stream": [streams.HELD, streams.MARK, streams.EMIT, streams.LAST, streams.LAST_ATTEMPT, streams.NEXT_NAME],
+    "a part of many": [sends.PLACE, sends.BEGIN, sends.LOCKED, sends.ADVANCE],
     "a run": [
         birth.ADD, activation.LOOK, activation.BEGIN, activation.BEGUN, suspend.STATE, suspend.NEXT_DUE, suspend.LET_GO,
         suspend.SLEEP, suspend.NAMES_IN_INBOX, suspend.IN_INBOX,
@@ -64,12 +72,14 @@ def test_the_look_finds_one_where_there_is_one(storage: Storage) -> None:
 # -- reading: nothing that an operator asks looks at more than it may -------------------------------------------------
 
 READERS = [
-    "attempts", "audit", "backlog", "browse", "causes", "inspect", "lineage", "marks", "operations", "overview",
-    "pauses", "position", "samples", "stats", "workers", "runs.backlog", "runs.listing", "runs.showing",
+    "attempts", "audit", "backlog", "browse", "causes", "holding", "inspect", "lineage", "marks", "operations",
+    "overview", "pauses", "position", "samples", "sends", "stats", "streams", "workers", "runs.backlog", "runs.listing",
+    "runs.showing", "admit", "limits.keys", "limits.lines", "limits.looking", "limits.places",
 ]  # fmt: skip
 # Statements that look at more than they return, with the bound that they have all the same.
 BOUNDED_OTHERWISE = {
     "inspect.SENT": "the rows of one canvas",
+    "limits.places.WAITED_FOR": "the places of one message, and those that wait for their keys",
     "inspect.FIND_FINISHED": "512 ids",
     "inspect.FIND_ENDED": "one id",
     "inspect.MEMBERS": "the members of one group, which are what is asked for",
@@ -88,7 +98,7 @@ BOUNDED_OTHERWISE = {
     **{f"browse.PAGES[('{columns}', 'cause', 1)]": "likewise" for columns in ("seen", "line", "whole")},
 }
 BIG = {"liteq_messages", "liteq_groups", "liteq_steps", "liteq_runs", "liteq_run_tags", "liteq_inbox", "liteq_bodies"}
-BIG |= {"liteq_audit", "liteq_attempts", "liteq_operations"}
+BIG |= {"liteq_audit", "liteq_attempts", "liteq_operations", "liteq_slots", "liteq_lines", "liteq_stream"}
 
 
 def reading() -> Iterator[tuple[str, str]]:

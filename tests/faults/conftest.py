@@ -13,6 +13,7 @@ from liteq.storage.storage import Storage, open_storage
 
 from .clocks import TwoClocks
 from .harness import Drill, Hold
+from .limits_crew import Crew, NewCrew
 
 
 @pytest.fixture
@@ -45,3 +46,17 @@ def hold(drill: Drill) -> Iterator[Hold]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def crew_of(tmp_path: Path) -> Iterator[NewCrew]:
+    """Start a crew of workers, as `Crew(folder, ...)`."""
+    crews: list[Crew] = []
+
+    def start(*args: int, **settings: str) -> Crew:
+        crews.append(Crew(tmp_path, *args, **settings))
+        return crews[-1]
+
+    yield start
+    for crew in crews:
+        crew.close()

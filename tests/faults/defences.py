@@ -31,11 +31,39 @@ CONTROLS = {
     "test_canvases.py::test_the_oracle_sees_what_waits_for_ever",
     "test_wal_reset.py::test_the_unguarded_control_is_damaged",
     "test_wal_reset.py::test_the_guarded_checkpoint_keeps_the_file_whole",  # the race is not met each time
+    "test_limits_oracle.py::test_the_oracle_counts_what_overlaps_by_key",
+    "test_limits_oracle.py::test_the_oracle_sees_that_an_execution_was_killed",
+    "test_limits_oracle.py::test_the_oracle_takes_a_stopped_execution_for_a_living_one",
     "test_clock_jumps.py::test_workers_live_through_a_clock_that_is_set",  # nightly, of the verbs that are tried here
 }
 
 MODEL = "test_simulation.py::test_the_file_and_the_model_never_diverge"
 MUTANTS = [
+    without(
+        "a pause by glob holds for queues that appear later", "liteq/storage/pauses.py",
+        "WHERE :queue {GLOB} p.queue AND (p.until_ms", "WHERE p.queue = :queue AND (p.until_ms",
+        "../conformance/test_pauses.py::test_a_glob_holds_for_queues_that_fit_and_for_those_that_appear_later",
+        "../integration/test_queue_order.py::"
+        "test_a_paused_queue_starts_nothing_and_loses_nothing_whatever_happens_meanwhile",
+    ),
+    without(
+        "no queue of a worker starves behind a heavy one", "liteq/worker/order.py",
+        "        credit[order[0]] -= total\n", "",
+        "../unit/worker/test_order.py::test_none_starves",
+        "../integration/test_queue_order.py::test_weights_share_and_none_starves",
+    ),
+    without(
+        "a quiet worker claims nothing", "liteq/worker/loop.py",
+        "self._accepting and not (self._short or self.quiet) else 0", "self._accepting and not self._short else 0",
+        "../integration/test_queue_order.py::"
+        "test_a_quiet_worker_finishes_what_runs_claims_nothing_and_stays",
+    ),
+    without(
+        "every call goes through the middleware", "liteq/sending/sender.py",
+        "Passing(self.app, self._maker) if self.app.middleware.publishes else self._maker", "self._maker",
+        "../unit/test_middleware.py::test_each_way_to_send_goes_through_it",
+        "../unit/test_middleware.py::test_what_is_raised_refuses_the_sending_as_a_whole",
+    ),
     without(
         "a bulk action goes on at its cursor", "liteq/storage/operations.py",
         "SET cursor = :cursor, done", "SET cursor = coalesce(cursor, :cursor), done",
@@ -89,6 +117,11 @@ MUTANTS = [
         "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
         MODEL,
         "test_restore.py::test_a_worker_that_slept_through_the_restore_changes_nothing",
+    ),
+    without(
+        "a claim takes no row between those that it has read", "liteq/storage/claim.py",
+        "    if last - first == len(rows) - 1 and not flags & SPECIAL:", "    if not flags & SPECIAL:",
+        "../conformance/test_queue_verbs.py::test_each_lease_has_the_token_of_its_row_also_where_others_stand_between",
     ),
     without(
         "a token is never given out twice", "liteq/storage/sqlite/tokens.py",
@@ -174,7 +207,7 @@ MUTANTS = [
     ),
     without(
         "a lease of before its follower came is looked at anew", "liteq/storage/settle.py",
-        'ENDS = f"{UNDER_LEASE} AND flags & {Flag.LINKED} <= ?"', 'ENDS = f"{UNDER_LEASE} AND ? IS NOT NULL"',
+        'ENDS = f"{UNDER_LEASE} AND flags & {KNOWN} <= ?"', 'ENDS = f"{UNDER_LEASE} AND ? IS NOT NULL"',
         MODEL,
         "../integration/test_canvases_end.py::test_what_is_followed_may_run_already",
     ),
@@ -271,7 +304,7 @@ MUTANTS = [
     ),
     without(
         "the worker claims nothing while the disk is full", "liteq/worker/loop.py",
-        "if self._accepting and not self._short else 0", "if self._accepting else 0",
+        "if self._accepting and not (self._short or self.quiet) else 0", "if self._accepting and not self.quiet else 0",
         "test_disk_full.py::test_acks_finish_from_the_ballast_and_the_worker_resumes_alone",
     ),
     without(
@@ -749,7 +782,7 @@ MUTANTS = [
         "test_guilty.py::test_any_values_in_any_columns",
     ),
     without(
-        "a reader passes over a row that is none", "liteq/storage/rates.py",
+        "a reader passes over a row that is none", "liteq/storage/limits/rules.py",
         "    except (ValueError, TypeError):\n        return None", "    except KeyError:\n        return None",
         "test_guilty.py::test_what_another_program_wrote_beside_the_messages_stops_no_worker",
     ),
@@ -1044,7 +1077,7 @@ MUTANTS = [
     ),
     without(
         "a message that is handed back pauses from now on", "liteq/storage/settle.py",
-        "self.write(HANDED_BACK, lease, now_ms + pause_ms, pause_ms, options)",
+        "self.write(HANDED_BACK, lease, self.terms.now_ms + pause_ms, pause_ms, options)",
         "self.write(HANDED_BACK, lease, pause_ms, pause_ms, options)",
         "test_clock_jumps.py::test_what_is_handed_back_pauses_from_when_it_is_settled",
     ),
@@ -1072,9 +1105,9 @@ MUTANTS = [
         "../contrib/test_celery_wrapping.py::test_a_tracer_that_is_called_inside_a_task_runs_its_own",
     ),
     without(
-        "a tracer that runs nothing is a failure", "liteq/execution/execute.py",
-        "    if executed is None:\n        return _failed(task, plan, request, RuntimeError(",
-        "    if False:\n        return _failed(task, plan, request, RuntimeError(",
+        "a tracer that runs nothing is a failure", "liteq/execution/enclosing.py",
+        "    if executed is None:\n        return whole.failed(RuntimeError(",
+        "    if False:\n        return whole.failed(RuntimeError(",
         "../contrib/test_celery_wrapping.py::test_a_tracer_that_runs_nothing_is_a_failure",
     ),
     without(
@@ -1207,16 +1240,78 @@ MUTANTS = [
         '../conformance/test_runs.py::test_runs_have_an_age_of_their_own',
     ),
     without(
-        'a rate holds no run back that has begun', 'liteq/storage/rates.py',
-        'begun = flags & Flag.HISTORY',
-        'begun = 0',
+        'a rate holds no run back that has begun', 'liteq/storage/admit.py',
+        '        if not begun and not self._has_own(row[TASK]):',
+        '        if not self._has_own(row[TASK]):',
         '../conformance/test_runs.py::test_a_rate_holds_no_run_back_that_has_begun',
     ),
     without(
-        'no more runs execute at once than may', 'liteq/storage/rates.py',
-        'if room < 1 or (tokens < 1 and not begun):',
-        'if tokens < 1 and not begun:',
+        'no more of a key run at once than may', 'liteq/storage/limits/ledger.py',
+        '            if account.places < 1:',
+        '            if False:',
+        '../conformance/test_limits.py::test_no_more_of_a_key_run_at_once_than_may',
         '../conformance/test_runs.py::test_no_more_execute_at_once_than_may',
+    ),
+    without(
+        'a place goes with its lease', 'liteq/storage/settle.py',
+        '        plan.freed = places.free_ended(tx, others, ENDINGS, now_ms=terms.now_ms)\n',
+        '        plan.freed = frozenset()\n',
+        '../conformance/test_limits.py::test_each_outcome_frees_the_place_and_the_next_one_starts',
+    ),
+    without(
+        'the places of a worker that vanished are free', 'liteq/storage/reap.py',
+        '    places.free(tx, [(row[0], row[1]) for row in rows if row[3] & Flag.PLACED], now_ms=now_ms)\n',
+        '',
+        '../conformance/test_limits.py::test_a_vanished_workers_places_are_taken_by_others',
+    ),
+    without(
+        'a new limit counts what runs', 'liteq/storage/facades/limits.py',
+        '        _change.place_running(tx, [key], now_ms=now_ms)\n',
+        '',
+        '../conformance/test_limits.py::test_a_limit_that_is_set_while_tasks_run_counts_them',
+    ),
+    without(
+        'an ending looks whether a place has come while it ran', 'liteq/storage/settle.py',
+        'KNOWN = Flag.LINKED | Flag.PLACED',
+        'KNOWN = Flag.LINKED',
+        '../conformance/test_limits.py::test_a_limit_that_came_while_it_ran_is_freed_by_one_statement_too',
+    ),
+    without(
+        'a pause of a key holds for all workers', 'liteq/storage/limits/ledger.py',
+        '            if account.paused_ms > self._now_ms:',
+        '            if False:',
+        '../conformance/test_limits.py::test_retry_after_holds_for_all_workers_and_counts_no_attempt',
+    ),
+    without(
+        'no burst follows a pause', 'liteq/storage/limits/keys.py',
+        '    return float(2**over_s) if over_s < RAMP_S else 0.0',
+        '    return 0.0',
+        '../conformance/test_limits.py::test_no_burst_follows_a_pause',
+    ),
+    without(
+        'a message that comes new does not overtake its line', 'liteq/storage/admit.py',
+        '            if row is not None and (best is None or _place(row) < _place(heads[best])):',
+        '            if row is not None:',
+        '../conformance/test_limits.py::test_what_comes_new_does_not_overtake_its_line',
+    ),
+    without(
+        'the exact limit wins over a pattern', 'liteq/storage/limits/rules.py',
+        '            rule = self.by_key.get(key)\n',
+        '            rule = None\n',
+        '../conformance/test_limits.py::'
+        'test_a_key_with_a_star_counts_each_that_fits_apart_and_the_exact_one_wins',
+    ),
+    without(
+        'keys take turns', 'liteq/storage/limits/sources.py',
+        '        line.turn = self._served[line.key, queue, line.priority] = now + 1',
+        '        line.turn = self._served[line.key, queue, line.priority] = now',
+        '../conformance/test_fairness.py::test_keys_take_turns_also_within_one_claim',
+    ),
+    without(
+        'a key that had to wait does not catch up', 'liteq/storage/limits/sources.py',
+        '        now = self._now[queue, line.priority] = max(self.now(queue, line.priority), line.turn)',
+        '        now = self._now[queue, line.priority] = line.turn',
+        '../conformance/test_fairness.py::test_one_that_waited_for_long_does_not_catch_up',
     ),
     without(
         'a transactional step without its checkpoint is undone', 'liteq/storage/facades/step_transaction.py',
@@ -1501,15 +1596,18 @@ MUTANTS = [
     ),
     without(
         "a claim leaves out what is paused", "liteq/storage/pauses.py",
-        "WHERE p.queue = :queue AND (p.until_ms IS NULL", "WHERE p.queue = :queue AND 0 AND (p.until_ms IS NULL",
+        "WHERE :queue {GLOB} p.queue AND (p.until_ms IS NULL", "WHERE p.queue IS NULL AND (p.until_ms IS NULL",
         "../conformance/test_pauses.py::test_nothing_is_claimed_from_a_paused_queue",
         "../conformance/test_pauses.py::test_a_claim_without_a_look_leaves_it_out_too",
         "../integration/test_worker_statistics.py::test_a_pause_reaches_a_worker_that_waits",
+        "../integration/test_queue_order.py::"
+        "test_a_paused_queue_starts_nothing_and_loses_nothing_whatever_happens_meanwhile",
+        "../integration/test_queue_order.py::test_a_pause_holds_from_its_commit_on",
     ),
     without(
-        "a claim within rates leaves out what is paused", "liteq/storage/rates.py",
-        "    promoted, due_ms = promote(tx, now_ms=now_ms)\n    queues = open_queues(tx, queues, now_ms=now_ms)\n",
-        "    promoted, due_ms = promote(tx, now_ms=now_ms)\n",
+        "a claim within rates leaves out what is paused", "liteq/storage/admit.py",
+        "        if not paused:\n            looks[queue] = 0 if fair else at_ms",
+        "        if True:\n            looks[queue] = 0 if fair else at_ms",
         "../conformance/test_pauses.py::test_a_claim_within_rates_leaves_it_out_and_holds_nothing",
     ),
     without(
@@ -1521,6 +1619,70 @@ MUTANTS = [
         "the end of a pause is looked for", "liteq/worker/chores/pauses.py",
         "            self._look()\n", "            pass\n",
         "../unit/worker/test_watches.py::test_the_end_of_a_pause_makes_the_loop_look",
+    ),
+    # -- limits by key, unique calls, batches and named sends, while workers are killed
+    without(
+        "the places of a key are counted over all workers", "liteq/storage/limits/ledger.py",
+        "left = rule.concurrent - places.running(self._tx, key)", "left = rule.concurrent",
+        "test_limits_kills.py::test_a_limit_is_never_exceeded_whatever_is_killed",
+    ),
+    without(
+        "a step takes a place", "liteq/workflow/limits.py",
+        "    keys = () if machine.is_step else keys_of(call)\n", "    keys: Sequence[str] = ()\n",
+        "test_limits_kills.py::test_runs_and_their_steps_keep_to_their_limits_whatever_is_killed",
+    ),
+    without(
+        "the place of a lease that is reaped is free at once", "liteq/storage/reap.py",
+        "    places.free(tx, [(row[0], row[1]) for row in rows if row[3] & Flag.PLACED], now_ms=now_ms)\n", "",
+        "test_limits_kills.py::test_a_killed_holder_frees_its_place_within_a_second",
+    ),
+    without(
+        "a worker that has died is missed within a second", "liteq/worker/loop.py",
+        "SAFETY_POLL_S = 0.5", "SAFETY_POLL_S = 5.0",
+        "test_limits_kills.py::test_a_killed_holder_frees_its_place_within_a_second",
+    ),
+    without(
+        "what ran before a limit has its place", "liteq/storage/limits/change.py",
+        "    places.take(tx, found)\n", "",
+        "test_limits_kills.py::test_a_new_limit_is_in_force_at_once_and_rewrites_no_message",
+    ),
+    without(
+        "a refusal pauses its key for all", "liteq/storage/limits/meeting.py",
+        "            pause(tx, key, until_ms=until_ms, reason=MET, now_ms=now_ms)\n", "            pass\n",
+        "test_limits_kills.py::test_retry_after_holds_for_all_processes_and_no_burst_follows",
+    ),
+    without(
+        "a claim under limits leaves out what is paused", "liteq/storage/admit.py",
+        "        if not paused:\n            looks[queue] = 0 if fair else at_ms",
+        "        if True:\n            looks[queue] = 0 if fair else at_ms",
+        "test_limits_kills.py::test_a_paused_queue_starts_and_loses_nothing_and_what_comes_due_waits",
+    ),
+    without(
+        "the fair keys of a queue take turns", "liteq/storage/admit.py",
+        "        if found.fair is not None:\n", "        if found.fair is not None and not found.fair:\n",
+        "test_limits_kills.py::test_the_first_of_another_key_is_among_the_next_ten_starts",
+    ),
+    without(
+        "a message is held in one write", "liteq/storage/admit.py",
+        "self.tx.executemany(HOLD, [(line, row[SEQ]) for row, line, _ in held])",
+        "self.tx.executemany(HOLD, [(line, row[SEQ]) for row, line, _ in held] * 2)",
+        "test_limits_kills.py::test_a_held_message_leaves_the_claimable_set_once_and_comes_back_once",
+    ),
+    without(
+        "a duplicate is told", "liteq/sending/sender.py",
+        "result._duplicate = stands != message.id", "result._duplicate = False",
+        "test_unique_kills.py::test_of_equal_unique_calls_there_is_one_message_at_a_time",
+    ),
+    without(
+        "each member of a batch has its own outcome", "liteq/worker/pool/executor.py",
+        "Each([found[lease.token] for lease in members])", "Each([found[lease.token] for lease in reversed(members)])",
+        "test_batches_kills.py::test_each_member_settles_once_whatever_is_killed",
+        "test_batches_kills.py::test_each_member_settles_once_at_whatever_line_its_worker_is_killed",
+    ),
+    without(
+        "the place of a named send is the one of its commits", "liteq/storage/facades/sends.py",
+        "begin=part.begin, end=part.end, now_ms", "begin=part.begin, end=part.end + 1, now_ms",
+        "test_named_sends.py::test_each_element_of_a_named_send_is_there_once_although_it_is_killed_twenty_times",
     ),
     # -- reads for people
     without(
@@ -1555,6 +1717,48 @@ MUTANTS = [
         "../unit/test_why.py::test_a_list_masks_the_error_of_another_task",
     ),
     without(
+        "keys are cut where arguments may not be seen", "liteq/monitor/keys.py",
+        "    if not see.payloads:\n        return _cut(key)\n", "",
+        "../unit/test_limits_seen.py::test_keys_are_cut_where_arguments_may_not_be_seen",
+        "../unit/test_unique_seen.py::test_keys_are_cut_where_arguments_may_not_be_seen",
+    ),
+    without(
+        "a key that quotes a sensitive argument is hidden", "liteq/monitor/keys.py",
+        "return key if sent is None else masked(app, sent.task, key, lambda: _record(app, sent))", "return key",
+        "../unit/test_limits_seen.py::test_a_key_that_quotes_a_sensitive_argument_is_hidden",
+    ),
+    without(
+        "a search by a key needs the right to see arguments", "liteq/monitor/matching.py",
+        "if search.limit and not see.payloads:", "if False:",
+        "../unit/test_limits_seen.py::test_keys_are_cut_where_arguments_may_not_be_seen",
+    ),
+    without(
+        "of a limit is seen what is in the viewer's queues", "liteq/monitor/limits.py",
+        "held = [one for one in all_held if see.sees(one.queue)]", "held = all_held",
+        "../unit/test_limits_seen.py::test_a_viewer_of_one_queue_sees_what_is_there",
+    ),
+    without(
+        "a limit is changed by those who see all queues", "liteq/operating/limits.py",
+        "return see.queues is None or (kind == \"queue\" and \"*\" not in name and see.sees(name))", "return True",
+        "../unit/test_limits_seen.py::test_a_limit_is_changed_by_those_who_see_all_queues",
+    ),
+    without(
+        "the words of a task need the right to see payloads", "liteq/monitor/telling.py",
+        "return {**found, **numbers, \"note\": numbers[\"note\"] if see.payloads else None}",
+        "return {**found, **numbers}",
+        "../unit/test_telling_seen.py::test_words_need_the_right_payloads_and_numbers_do_not",
+    ),
+    without(
+        "a chunk that quotes a sensitive argument is masked", "liteq/monitor/telling.py",
+        "shown = masked(app, record.task, text, lambda: record)", "shown = text",
+        "../unit/test_telling_seen.py::test_a_chunk_that_quotes_a_sensitive_argument_is_masked_and_a_long_one_cut",
+    ),
+    without(
+        "what a key holds is counted up to a bound", "liteq/storage/holding.py",
+        "left = limit - before.n.n", "left = 10**9",
+        "../conformance/test_holding.py::test_numbers_of_a_key_have_a_bound_and_say_so",
+    ),
+    without(
         "a search is bounded to what its viewer may see", "liteq/monitor/matching.py",
         "and self._see.sees(queue)", "",
         "../unit/test_search.py::test_other_queues_are_neither_listed_nor_found",
@@ -1569,5 +1773,241 @@ MUTANTS = [
         "a dead letter that fails again is not requeued twice", "liteq/cli/dead.py",
         "until_ms=now_ms if search.until_ms is None else min(now_ms, search.until_ms)", "until_ms=search.until_ms",
         "../unit/cli/test_cli_where.py::test_one_that_fails_again_meanwhile_is_left_where_it_is",
+    ),
+    # -- keys of messages
+    without(
+        "a message has the keys of its arguments", "liteq/sending/publisher.py",
+        "if d.has_keys or (options", "if False or (options",
+        "../integration/test_message_keys.py::test_one_call",
+    ),
+    without(
+        "a key is not made of what is private", "liteq/policy/keys.py",
+        'not name.isidentifier() or name.startswith("_")', "not name.isidentifier()",
+        "../unit/test_keys.py::test_what_is_no_template_is_refused",
+    ),
+    without(
+        "what came without its keys gets them", "liteq/storage/admit.py",
+        "if budget.keys_of is None or", "if True or",
+        "../integration/test_limits_by_key.py::test_what_was_sent_without_the_code_is_limited_too",
+        "../integration/test_limits_by_key.py::test_a_link_of_a_chain_is_limited_by_the_result_that_it_takes",
+    ),
+    without(
+        "a worker's parent runs no code to make a key", "liteq/policy/keyed.py",
+        "return functions or not isinstance(key, Function)", "return True",
+        "../integration/test_message_keys.py::test_a_worker_s_parent_runs_no_code_for_it",
+        "../unit/test_keyed.py::test_without_the_code_a_function_is_no_key",
+    ),
+    without(
+        "a retry with other arguments has their keys", "liteq/storage/settle.py",
+        "keys = nullif(coalesce(?, keys), '')", "keys = coalesce(keys, ?)",
+        "../integration/test_message_keys.py::test_a_retry_keeps_its_keys_or_has_those_of_its_new_arguments",
+    ),
+    without(
+        "an import changes no limit that was set at run time", "liteq/app/limits/__init__.py",
+        "if not _importing():", "if True:",
+        "../integration/test_limits_by_key.py::test_an_import_needs_no_file",
+        "../integration/test_limits_by_key.py::test_what_a_module_sets_is_what_the_code_says",
+    ),
+    without(
+        "an answer that says later is no failure", "liteq/execution/limited.py",
+        "    if later is None:", "    if True:",
+        "../unit/test_rate_limited.py::test_it_is_no_failure_and_no_retry",
+        "../unit/test_rate_limited.py::test_the_word_of_the_server_goes_before_autoretry_for",
+    ),
+    without(
+        "what waits in a worker goes back when a limit is met", "liteq/worker/loop.py",
+        "if any(type(outcome) is Limited for _, outcome in fresh):", "if False:",
+        "../integration/test_limits_by_key.py::test_an_answer_that_says_later_pauses_the_key_for_all",
+    ),
+    # -- limits of steps
+    without(
+        "a step has all of its places, or none", "liteq/storage/limits/stepping.py",
+        "    if lack is not None:", "    if False:",
+        "../integration/test_step_limits.py::test_a_run_waits_for_a_place_and_is_woken_when_one_is_free",
+        "../integration/test_step_limits.py::test_all_keys_or_none",
+    ),
+    without(
+        "a place that is free wakes a run that waits for it", "liteq/storage/limits/places.py",
+        "        woken = {wake_first(tx, key, now_ms=now_ms) for", "        woken = {None for",
+        "../integration/test_step_limits.py::test_a_run_waits_for_a_place_and_is_woken_when_one_is_free",
+    ),
+    without(
+        "a step gives its places back", "liteq/workflow/attempts.py",
+        "        if self.places:", "        if False:",
+        "../integration/test_step_limits.py::test_a_step_that_has_ended_has_no_place",
+    ),
+    without(
+        "runs that wait for tokens come one after another", "liteq/storage/limits/stepping.py",
+        "return lack.at_ms + int(how_many(tx, lack.key, run) * 1000 / rule.per_s)", "return lack.at_ms",
+        "../integration/test_step_limits.py::test_runs_that_wait_for_tokens_do_not_all_wake_for_the_first",
+    ),
+    without(
+        "async steps of one run share no place", "liteq/workflow/limits.py",
+        "            await lock.acquire()", "            lock = asyncio.Lock(); await lock.acquire()",
+        "../integration/test_step_limits.py::test_async_steps_of_one_run_come_one_after_another",
+    ),
+    without(
+        "after a crash the members of a batch run alone", "liteq/execution/together.py",
+        "lease.crashes or lease.flags & (Flag.ALONE | Flag.RUN)", "lease.flags & Flag.RUN",
+        "../integration/test_batches.py::"
+        "test_after_a_crash_its_members_run_alone_and_only_the_guilty_one_is_buried",
+        "../integration/test_batches.py::test_a_batch_that_fills_keeps_its_leases_and_one_that_was_lost_comes_back",
+        "../unit/worker/test_gathering.py::test_what_was_there_when_a_process_died_runs_alone",
+    ),
+    without(
+        "what a vanished worker held runs alone", "liteq/storage/reap.py",
+        "reaps = reaps + 1, flags = flags | {Flag.ALONE}", "reaps = reaps + 1",
+        "../integration/test_batches.py::test_a_batch_that_fills_keeps_its_leases_and_one_that_was_lost_comes_back",
+    ),
+    without(
+        "the crash of a batch is no member's last", "liteq/worker/pool/base.py",
+        "elif one.crashes + 1 < app.conf.max_crashes:", "else:",
+        "../integration/test_batches.py::test_where_one_crash_is_the_last_the_others_are_not_buried_either",
+    ),
+    without(
+        "a message of a batch that runs at most once has begun", "liteq/worker/pool/executor.py",
+        "return request if not lease.flags & Flag.EARLY_ACK or self._begin(lease) else Release()", "return request",
+        "../integration/test_batches.py::test_one_that_runs_once_at_most_has_begun_when_its_worker_vanishes",
+    ),
+    without(
+        "a batch that fills keeps its leases", "liteq/worker/pool/gathering.py",
+        "        found = [lease for batch in self._gathered() for lease in batch.members]\n"
+        "        found += [lease for lease, _ in self._outcomes]",
+        "        found = [lease for lease, _ in self._outcomes]",
+        "../integration/test_batches.py::test_a_batch_that_fills_keeps_its_leases_and_one_that_was_lost_comes_back",
+        "../unit/worker/test_gathering.py::test_a_full_batch_is_handed_on_at_once",
+    ),
+    without(
+        "a batch that fills goes back when its worker ends", "liteq/worker/pool/gathering.py",
+        "            self._remember(batch)\n            taken += batch.members", "            self._remember(batch)",
+        "../unit/worker/test_gathering.py::test_a_warm_end_gives_back_what_fills_and_what_has_not_begun",
+        "../integration/test_batches.py::test_a_worker_that_ends_gives_back_a_batch_that_fills",
+    ),
+    without(
+        "an item is settled once", "liteq/execution/batch.py",
+        "        if self._ending is not None:\n            raise", "        if False:\n            raise",
+        "../unit/test_batches.py::test_an_item_is_settled_once",
+    ),
+    without(
+        "where one is terminated the others of its batch run again", "liteq/worker/pool/gathering.py",
+        "return Each([outcome(one) if one.token in tokens else _given_back(one) for one in members])",
+        "return Each([outcome(one) for one in members])",
+        "../unit/worker/test_gathering.py::test_where_one_is_terminated_the_others_go_back",
+        "../integration/test_batches.py::test_where_one_that_runs_is_terminated_the_others_run_again",
+    ),
+    without(
+        "a batch that fills does not start in a paused queue", "liteq/worker/pool/gathering.py",
+        "self._unpaused(batch.members) if now - batch.since > LONG_S else batch.members", "batch.members",
+        "../integration/test_batches.py::test_a_batch_that_fills_does_not_start_in_a_queue_that_was_paused",
+    ),
+    without(
+        "the place of a named send is kept in the file", "liteq/sending/bulk.py",
+        "part = None if self._name is None else Part(", "part = None if self._name else Part(",
+        "../integration/test_telling.py::"
+        "test_each_element_of_a_named_send_runs_once_although_its_sender_is_killed_twenty_times",
+        "../unit/test_send_many.py::test_what_has_run_and_left_no_trace_is_not_sent_again",
+    ),
+    without(
+        "of two senders of one name each sends what the other has not", "liteq/storage/sends.py",
+        "    if found != begin:\n", "    if False:\n",
+        "../conformance/test_sends.py::test_a_part_that_others_have_sent_is_refused_whole",
+        "../unit/test_send_many.py::test_two_senders_of_one_name_share_the_work",
+    ),
+    without(
+        "the last report is shown while the task goes on", "liteq/execution/telling.py",
+        "        elif self._timer is None:\n", "        elif False:\n",
+        "../unit/test_telling.py::"
+        "test_a_report_that_was_held_back_is_written_while_the_task_is_busy_with_other_things",
+        "../integration/test_telling.py::test_the_last_report_is_shown_while_the_task_goes_on",
+    ),
+    without(
+        "what was emitted last is written before the end", "liteq/execution/execute.py",
+        "    request._telling.flush()\n", "    request._telling = None\n",
+        "../integration/test_telling.py::test_a_stream_is_read_as_it_comes_although_the_result_is_ignored",
+        "../unit/test_telling.py::test_a_chunk_that_cannot_be_written_fails_the_task",
+    ),
+    without(
+        "nothing is emitted under a lease that is over", "liteq/storage/streams.py",
+        'raise LeaseLost(f"message {seq}")', "return emit(tx, seq, stream, AT_NO_STEP, data, attempt)",
+        "../conformance/test_streams.py::test_nothing_is_emitted_under_a_lease_that_is_over",
+    ),
+    without(
+        "what has emitted stays for its readers", "liteq/storage/settle.py",
+        "flags & {KNOWN | Flag.EMITS} <= ?", "flags & {KNOWN} <= ?",
+        "../conformance/test_streams.py::test_a_task_that_has_emitted_does_not_vanish",
+    ),
+    # -- unique calls
+    without(
+        "a unique key holds over a retry", "liteq/storage/sqlite/migrations/0004_plain_indexes.sql",
+        "    WHERE unique_key IS NOT NULL AND finished_ms IS NULL;",
+        "    WHERE unique_key IS NOT NULL AND finished_ms IS NULL AND retries = 0;",
+        "../conformance/test_unique.py::test_a_retry_of_one_that_stands_until_its_end_keeps_its_key",
+    ),
+    without(
+        "an unstarted key excludes others no longer than to the claim", "liteq/storage/claim.py",
+        "state = 'leased', unique_key = unique_key || '\\x1f' || id,", "state = 'leased',",
+        "../conformance/test_unique.py::test_it_excludes_others_until_it_is_claimed",
+        "../integration/test_unique_tasks.py::test_an_edit_while_one_runs_is_not_lost",
+    ),
+    without(
+        "what comes back has its key again, or follows the message that has it", "liteq/storage/unique.py",
+        "            take_key(tx, seq, id_, key)\n", "            pass\n",
+        "../conformance/test_unique.py::test_back_in_its_queue_it_has_its_key_again",
+        "../conformance/test_unique.py::test_back_in_its_queue_it_follows_the_one_that_has_its_key",
+        "../conformance/test_unique.py::test_a_worker_that_vanished_leaves_its_key_behind",
+    ),
+    without(
+        "an older call does not run after the one that superseded it", "liteq/storage/unique.py",
+        "message.awaits is None and _supersede(tx, key, message.id):", "False:",
+        "../conformance/test_unique.py::test_what_a_newer_call_has_superseded_does_not_run_again",
+    ),
+    without(
+        "what is debounced waits no longer than max_wait", "liteq/storage/unique.py",
+        "    return min(due_ms, first_ms + rule.max_wait_ms), first_ms", "    return due_ms, first_ms",
+        "../conformance/test_unique.py::test_it_is_put_off_no_further_than_max_wait",
+    ),
+    without(
+        "a clock that is set back does not begin max_wait anew", "liteq/storage/unique.py",
+        " - max(0, last_ms - now_ms)\n", "\n",
+        "../conformance/test_unique.py::test_a_clock_that_is_set_back_puts_it_off_no_further",
+    ),
+    without(
+        "a period begins when its call starts", "liteq/storage/unique.py",
+        "        _exclude(tx, key, row[ID], every_ms, now_ms)\n", "        pass\n",
+        "../conformance/test_unique.py::test_the_first_of_a_period_runs_and_the_period_counts_from_its_start",
+        "../integration/test_unique_tasks.py::test_never_twice_in_five_minutes",
+    ),
+    without(
+        "a wall clock that is set ends no period", "liteq/storage/unique.py",
+        "until_up_ms - up_ms if here and boot == here else until_ms - now_ms", "until_ms - now_ms",
+        "../conformance/test_unique.py::test_a_clock_that_is_set_changes_no_span",
+        "../conformance/test_unique.py::test_a_clock_that_is_set_forward_starts_nothing_within_a_period",
+    ),
+    without(
+        "what comes due too early by a wrong clock is put off", "liteq/storage/claim.py",
+        "unique.admitted(tx, rows, now_ms=now_ms) if _flags(rows) & Flag.UNSTARTED else rows", "rows",
+        "../conformance/test_unique.py::test_a_clock_that_is_set_forward_starts_nothing_within_a_period",
+        "../conformance/test_unique.py::"
+        "test_a_throttled_part_waits_for_the_end_of_the_period_where_what_it_would_follow_has_gone",
+    ),
+    without(
+        "no period is longer after the machine was off", "liteq/storage/unique.py",
+        "            _exclude(tx, key, id_, span_ms, now_ms)\n", "",
+        "../conformance/test_unique.py::test_after_a_restart_of_the_machine_with_a_wrong_clock_a_period_ends",
+    ),
+    without(
+        "what is purged excludes nobody", "liteq/storage/sqlite/migrations/0008_production.sql",
+        "    DELETE FROM liteq_unique WHERE key = OLD.unique_key", "    DELETE FROM liteq_unique WHERE key = NULL",
+        "../conformance/test_unique.py::test_what_was_purged_excludes_nobody",
+    ),
+    without(
+        "an equal call has an equal key, in whatever order its arguments are", "liteq/sending/uniqueness.py",
+        ", option=orjson.OPT_SORT_KEYS)", ")",
+        "../integration/test_unique_tasks.py::test_equal_arguments_make_one_message",
+    ),
+    without(
+        "what a body has sent is there under its id, although its key is held", "liteq/storage/runs/executing.py",
+        ", again=again, waiter=waiter)", ", again=again)",
+        "../integration/test_unique_tasks.py::test_what_a_body_calls_follows_the_one_that_stands",
     ),
 ]  # fmt: skip

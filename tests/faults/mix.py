@@ -40,6 +40,7 @@ PRODUCERS = 3
 BACKUPS = 3
 DAY = 86_400
 SET_TO_S = [0, -5, 5, -3_600, 3_600, -DAY, DAY, 60 - int(time.time()), 365 * DAY]  # the last but one is 1970
+KEYS = ("mix", "api", "task:mix_app.narrow:*", "task:mix_app.fair", "task:mix_app.together")
 SETTINGS = {
     "LITEQ_VISIBILITY_TIMEOUT": "2",
     "LITEQ_RESULT_EXPIRES": "0",  # whatever leaves was forgotten, not too old by a clock that was set
@@ -217,6 +218,21 @@ class Mix:
         self.app.control.global_rate_limit("mix_app.shared", rate)
         self.app.control.rate_limit("mix_app.limited", self.rng.choice(["10/s", "50/s", "0"]))
 
+    def limit_keys(self) -> None:
+        """Also while some of a key run, and others are held by it."""
+        limits, rng = self.app.limits, self.rng
+        limits.set(rng.choice(KEYS), concurrent=rng.choice([None, 1, 3]), rate=rng.choice([None, "20/s"]))
+        limits.pause(rng.choice(KEYS), rng.random(), reason="the mix")
+
+    def pause_queue(self) -> None:
+        self.app.control.pause_queue("celery", reason="the mix")
+        timer = threading.Timer(self.rng.random(), self._resume_queue)
+        timer.start()
+        self._stopped.append(timer)
+
+    def _resume_queue(self) -> None:
+        self.app.control.resume_queue("celery")
+
     # -- the end
 
     def settle(self) -> None:
@@ -226,6 +242,8 @@ class Mix:
             kill_group(process)
         self.app.control.global_rate_limit("mix_app.shared", "0")
         self.app.control.rate_limit("mix_app.limited", "0")
+        for key in KEYS:
+            self.app.limits.delete(key)
         (self.drill.folder / "good").touch()
         for _ in range(2):  # a follower may be a dead letter of before, which was replayed in vain
             self._wait_until_nothing_is_left()
@@ -311,6 +329,7 @@ def resume(group: int) -> None:
 FAULTS: list[Callable[[Mix], None]] = [
     *[Mix.kill_child, Mix.kill_parent, Mix.kill_worker, Mix.kill_producer, Mix.restart_worker, Mix.kill_beat],
     *[Mix.pause_one, Mix.pause_one, Mix.pause_workers, Mix.set_clock, Mix.set_clock, Mix.back_up, Mix.limit],
+    *[Mix.limit_keys, Mix.limit_keys, Mix.pause_queue],
     *[Mix.revoke, Mix.revoke, Mix.revoke_what_runs, Mix.forget, Mix.forget, Mix.replay],
 ]
 

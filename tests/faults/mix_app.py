@@ -16,7 +16,7 @@ from drill_app import note
 
 from liteq import LiteQ, chain, chord
 from liteq.clock import SystemClock
-from liteq.exceptions import SoftTimeLimitExceeded
+from liteq.exceptions import RateLimited, SoftTimeLimitExceeded
 
 GOOD = Path(os.environ["MIX_FOLDER"]) / "good"  # once it is there, what failed would succeed
 OFFSET = Path(os.environ["MIX_FOLDER"]) / "clock"  # by how many seconds the wall clock has been set
@@ -131,6 +131,35 @@ def limited(self: Any, n: int) -> int:
 def shared(self: Any, n: int) -> int:
     note("shared", self.request.id)
     return n
+
+
+@app.task(bind=True, max_concurrency=2, concurrency_key="{k}", limits=("mix",))
+def narrow(self: Any, n: int, k: int) -> int:
+    note("narrow", self.request.id)
+    time.sleep(random.random() / 50)
+    return n
+
+
+@app.task(bind=True, fair_key="{k}", limits=("mix",))
+def fair(self: Any, n: int, k: int) -> int:
+    note("fair", self.request.id)
+    return n
+
+
+@app.task(bind=True, limits=("api",))
+def polite(self: Any, n: int) -> int:
+    """Is refused now and then, and told when to come again."""
+    note("polite", self.request.id)
+    if not GOOD.exists() and random.random() < 0.1:
+        raise RateLimited(retry_after=random.random())
+    return n
+
+
+@app.task(batch=5, batch_wait=0.05, max_concurrency=3)
+def together(items: list[Any]) -> None:
+    for item in items:
+        note("together", item.id)
+        item.ok(item.args[0])
 
 
 @app.task(bind=True)

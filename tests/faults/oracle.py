@@ -55,6 +55,23 @@ ORACLE = {
          WHERE w.state = 'blocked'
            AND NOT EXISTS (SELECT 1 FROM liteq_messages AS m WHERE m.id = w.awaits AND m.state IN {OPEN})
            AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = w.awaits AND g.remaining > 0)""",
+    "a place without its lease": """
+        SELECT s.key, s.seq FROM liteq_slots AS s
+         WHERE NOT EXISTS (
+            SELECT 1 FROM liteq_messages AS m WHERE m.seq = s.seq AND m.state = 'leased' AND m.token = s.token)""",
+    "held in no line": """
+        SELECT m.id, m.held_by FROM liteq_messages AS m
+         WHERE m.state = 'held' AND m.held_by NOT LIKE 'own:%'
+           AND NOT EXISTS (
+            SELECT 1 FROM liteq_lines AS l
+             WHERE l.key = m.held_by AND l.queue = m.queue AND l.priority = m.priority)""",
+    "a line that nothing wakes": """
+        SELECT l.key, l.queue, l.waits FROM liteq_lines AS l
+         WHERE l.waits <> '' AND NOT EXISTS (
+            SELECT 1 FROM liteq_wakes AS w WHERE w.key = l.waits AND w.queue = l.queue)
+           AND EXISTS (
+            SELECT 1 FROM liteq_messages AS m
+             WHERE m.state = 'held' AND m.held_by = l.key AND m.queue = l.queue AND m.priority = l.priority)""",
 }
 # What must hold besides where nothing is left to do.
 AT_REST = {

@@ -223,7 +223,7 @@ def use(storage: Storage) -> None:
     worker = storage.register_worker(WorkerIdentity(new_id(), "w", "host", "boot", 1, "1"))
     storage.enqueue(Batch([Message(new_id(), "t", b"[[],{}]")]))
     storage.settle(
-        [(lease, Ack(b"1")) for lease in storage.claim(["celery"], worker=worker, limit=300, visibility_s=9)]
+        [(lease, Ack(b"1")) for lease in storage.claim(["celery"], worker=worker, limit=1000, visibility_s=9)]
     )
     storage.reader.counts()
     storage.expire(result_expires_s=0.001, dead_expires_s=0.001)
@@ -231,7 +231,7 @@ def use(storage: Storage) -> None:
 
 def test_flipped_bytes_are_told_as_damage_or_found_by_the_doctor(tmp_path: Path) -> None:
     rng = random.Random(5)
-    original = queue_at(tmp_path / "original.db")
+    original = queue_at(tmp_path / "original.db", messages=600)  # most of its pages are theirs, few of empty tables
     told = found = 0
     for n in range(FLIPS):
         path = tmp_path / f"{n}.db"

@@ -328,7 +328,7 @@ def test_whatever_was_sent_before_the_clock_was_set_ends(
 ) -> None:
     """Within the time it would have taken without: countdowns, retries, chains, chords, rates, others' leases."""
     tasks = app.tasks
-    storage.rates.set("limited", "1/s")
+    storage.limits.set_rate("task:limited", "1/s")
     taken = lease_one(storage, worker_of(storage, "dead"))
     hands = Hands(storage, clock)
     tasks["plain"].delay()
@@ -390,7 +390,7 @@ def test_entries_go_on_firing(storage: Storage, app: LiteQ, clock: TwoClocks, ju
 
 def test_a_rate_holds_no_longer_than_it_says(storage: Storage, clock: TwoClocks) -> None:
     """A bucket that is full in an hour, after the clock was set back by that."""
-    storage.rates.set("t", "5/h")
+    storage.limits.set_rate("task:t", "5/h")
     hands = Hands(storage, clock)
     for _ in range(3):
         storage.enqueue(Batch([Message(new_id(), "t", b"[[],{}]")]))
@@ -431,7 +431,7 @@ def test_workers_live_through_a_clock_that_is_set(tmp_path: Path) -> None:
     clock, total = Offset(), 1
     storage = open_storage(f"sqlite:///{drill.db}", clock=clock)
     storage.migrate()
-    storage.rates.set("drill_app.add", "5/s")
+    storage.limits.set_rate("task:drill_app.add", "5/s")
     try:
         workers = [drill.worker(name=f"worker-{n}", env=faked) for n in range(2)]
         long = drill.send(storage, "until", str(tmp_path / "go"))

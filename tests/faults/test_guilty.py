@@ -42,7 +42,7 @@ OTHERS = {
     "a command's destination": """
         INSERT INTO liteq_commands (name, arguments, destination, wants_reply, expires_ms)
         VALUES ('ping', '{}', 'nope', 1, 99999999999999)""",
-    "a rate": "INSERT INTO liteq_rates (task, rate, declared, full_us) VALUES ('neighbour', 'fast', NULL, 0)",
+    "a rate": "INSERT INTO liteq_limits (key, rate) VALUES ('task:neighbour', 'fast')",
     "a schedule": """
         INSERT INTO liteq_schedules (name, owner, source, schedule, signature, enabled, next_due_ms, created_ms)
         VALUES ('s', '', '', 'nope', '{}', 1, 1, 1)""",

@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "drain.tasks=200", "latency.samples=5", "chord-1000.members=10", "chain-100.links=5", "steps-1.in_all=40",
     "steps-1.steps=10", "steps-50.in_all=500", "suspensions.turns=5", "long-run.steps=100", "sleeping.runs=20",
-    "sleeping.settle_s=0.1", "sleeping.seconds=0.3", "sleeping.samples=2",
+    "sleeping.settle_s=0.1", "sleeping.seconds=0.3", "sleeping.samples=2", "batches-1.items=200",
+    "batches-100.items=300", "limited.tasks=200", "held-0.tasks=200", "held-100k.tasks=200", "held-100k.rows=300",
+    "held-0.written=50", "held-100k.written=50",
 ]  # fmt: skip
 
 
@@ -76,6 +78,26 @@ def test_it_measures_workflows_beside_the_bare_loop(tmp_path):
     assert figures["suspensions", "liteq"]["p50_ms"] > 0
     assert figures["long-run", "liteq"]["late_us"] > 0
     assert figures["sleeping", "liteq"]["late_ms"] >= 0
+
+
+def test_it_measures_batches_and_limits_by_key(tmp_path):
+    done = benchmarks(
+        "run", "--peers", "liteq,bare", "--reps", "1", "--out", str(tmp_path), "--timeout", "40",
+        "--measures", "batches-1,batches-100,limited,held-0,held-100k", *(f"--set={size}" for size in SMALL),
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    runs = runs_of(tmp_path)
+    assert [run["error"] for run in runs] == [""] * len(runs)
+    figures = {(run["scenario"], run["contestant"]): run["figures"] for run in runs}
+    for contestant in ("liteq", "bare"):
+        for scenario in ("batches-1", "batches-100"):
+            assert figures[scenario, contestant]["items_per_s"] > 0
+            assert (figures[scenario, contestant]["lost"], figures[scenario, contestant]["duplicated"]) == (0, 0)
+    empty, held = figures["held-0", "liteq"], figures["held-100k", "liteq"]
+    assert figures["limited", "liteq"]["lost"] == empty["lost"] == held["lost"] == 0
+    assert held["writes_per_task"] == empty["writes_per_task"] > 0
 
 
 def test_an_interrupted_run_goes_on_with_what_is_missing(tmp_path):

@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 
 from liteq.storage import enqueue
-from liteq.storage.driver import LOCK, SKIP_LOCKED
+from liteq.storage.driver import GLOB, LOCK, SKIP_LOCKED
 
 from .. import servers
 
 ROOM = Path(__file__).resolve().parents[2] / "liteq" / "storage"
 SCHEMA = Path(__file__).with_name("postgresql_schema.sql")
-VERB_FILES = sorted([*ROOM.glob("*.py"), *ROOM.glob("steps/*.py"), *ROOM.glob("runs/*.py")])
+VERB_FILES = sorted([*ROOM.glob("*.py"), *ROOM.glob("steps/*.py"), *ROOM.glob("runs/*.py"), *ROOM.glob("limits/*.py")])
 VERBS = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s")
-CLAUSES = {SKIP_LOCKED: "FOR UPDATE SKIP LOCKED", LOCK: "FOR UPDATE"}
+CLAUSES = {SKIP_LOCKED: "FOR UPDATE SKIP LOCKED", LOCK: "FOR UPDATE", f" {GLOB} ": " SIMILAR TO "}
 TOKENS = re.compile(r"'[^']*'|\?(?!\d)|[:?](\w+)")
 
 
