@@ -17,6 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from benchmarks.limit_measures import LIMIT_MEASURES
 from benchmarks.measures import MEASURES, Bench
 from benchmarks.processes import NotOffered
 from benchmarks.slots import Slots
@@ -26,10 +27,12 @@ SLOTS = 200_000
 
 
 def module_of(adapter: str, measure: str) -> str:
-    """The module of an adapter. For workflows it may have one of its own: no other measure pays for them then."""
-    flows = f"benchmarks.peers.{adapter}_flows"
-    has_own = measure in WORKFLOW_MEASURES and importlib.util.find_spec(flows) is not None
-    return flows if has_own else f"benchmarks.peers.{adapter}"
+    """The module of an adapter. For workflows and for limits it may have one of its own: no other measure pays for
+    them then."""
+    own = {**dict.fromkeys(WORKFLOW_MEASURES, "flows"), **dict.fromkeys(LIMIT_MEASURES, "limits")}
+    module = f"benchmarks.peers.{adapter}"
+    has_own = measure in own and importlib.util.find_spec(f"{module}_{own[measure]}") is not None
+    return f"{module}_{own[measure]}" if has_own else module
 
 
 def run(adapter: str, measure: str, sizes: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from benchmarks.limit_measures import LIMIT_MEASURES
 from benchmarks.processes import NotOffered, Workers, cpu_s, pss_mib, with_descendants
 from benchmarks.slots import Slots
 from benchmarks.workflow_measures import WORKFLOW_MEASURES
@@ -71,6 +72,17 @@ class Bench:
         for i in range(n):
             send(i)
 
+    def drained(self, workers: Workers, tasks: int) -> Figures:
+        """From the first start to the last outcome stored, where the contestant can tell; else to the last start."""
+        stamps = workers.wait_for_all(tasks)
+        end = max(stamps)
+        stored = getattr(self.peer, "stored", None)
+        if stored:
+            while not stored(tasks):
+                time.sleep(0.001)
+            end = time.monotonic()
+        return {"tasks_per_s": tasks / (end - min(stamps)), **self.counted(tasks)}
+
     def counted(self, n: int) -> Figures:
         """Which of `n` tasks ran never, or more than once."""
         executions = self.slots.executions(n)
@@ -85,22 +97,10 @@ def spread(waits: list[float]) -> Figures:
 
 
 def drain(bench: Bench, tasks: int = 5_000) -> Figures:
-    """No-op tasks with stored results, all there before the workers start: from the first start to the last outcome
-    stored, where the contestant can tell; else to the last start."""
+    """No-op tasks with stored results, all there before the workers start."""
     bench.send_all(tasks)
     with bench.workers(warm=False) as workers:
-        return _drained(bench, workers, tasks)
-
-
-def _drained(bench: Bench, workers: Workers, tasks: int) -> Figures:
-    stamps = workers.wait_for_all(tasks)
-    end = max(stamps)
-    stored = getattr(bench.peer, "stored", None)
-    if stored:
-        while not stored(tasks):
-            time.sleep(0.001)
-        end = time.monotonic()
-    return {"tasks_per_s": tasks / (end - min(stamps)), **bench.counted(tasks)}
+        return bench.drained(workers, tasks)
 
 
 def cores(bench: Bench, cores: int = 1, tasks: int = 5_000) -> Figures:
@@ -116,7 +116,7 @@ def cores(bench: Bench, cores: int = 1, tasks: int = 5_000) -> Figures:
             os.sched_setaffinity(pid, chosen)
     bench.send_all(tasks)
     with bench.workers(cores, warm=False) as workers:
-        return _drained(bench, workers, tasks)
+        return bench.drained(workers, tasks)
 
 
 def crowd(bench: Bench, workers: int = 8, tasks: int = 10_000, settle_s: float = 20.0) -> Figures:
@@ -129,7 +129,7 @@ def crowd(bench: Bench, workers: int = 8, tasks: int = 10_000, settle_s: float =
             now = cpu_s(many.tree())
             used, before = (now - before) / 0.5, now
         bench.send_all(tasks)
-        return _drained(bench, many, tasks)
+        return bench.drained(many, tasks)
 
 
 def enqueue(bench: Bench, seconds: float = 1.5, tasks: int = 30_000) -> Figures:
@@ -388,4 +388,5 @@ MEASURES: dict[str, Callable[..., Figures]] = {
     "mixed": mixed,
     "soak": soak,
     **WORKFLOW_MEASURES,
+    **LIMIT_MEASURES,
 }

@@ -45,6 +45,12 @@ LARGE = {f"payload-{size}": f"{words}, tasks/s" for size, words in
          (("100", "100 B"), ("1k", "1 kB"), ("10k", "10 kB"), ("100k", "100 kB"), ("1m", "1 MB"))}  # fmt: skip
 LONG = {f"backlog-{size}": f"{size.replace('k', ' k').replace('1m', '1 M').replace('10m', '10 M')} queued, tasks/s"
         for size in ("10k", "100k", "1m", "10m")}  # fmt: skip
+ITEMS = {"batches-1": "one by one, items/s", "batches-100": "100 in a batch, items/s"}
+KEYED = {
+    "limited": "under a limit with room, tasks/s",
+    "held-0": "none held, tasks/s",
+    "held-100k": "100,000 held by a key, tasks/s",
+}
 SYNCED = {name: COLUMNS[name] for name in ("drain", "enqueue", "latency")}
 NO_YARDSTICKS = tuple(name for name in CONTESTANTS if name not in YARDSTICKS)
 TUNED = {name: COLUMNS[name] for name in ("drain", "latency", "roundtrip", "sleeps")}
@@ -98,10 +104,12 @@ def _value(met: Met) -> str:
 def _overview(results: Results, columns: dict[str, str], who: list[tuple[str, str]]) -> str:
     """Contestants beside columns, with how much better liteq is in brackets."""
     columns = {name: words for name, words in columns.items() if any(r.scenario == name for r in results.runs)}
+    if not columns:
+        return "Not measured yet."
     lines = [row(["", *columns.values()]), row(["---"] * (len(columns) + 1))]
     for contestant, durability in who:
         cells = [_cell(results, name, contestant, durability) for name in columns]
-        if set(cells) != {"-"}:
+        if any(cell != "-" for cell in cells):
             title = label(results, contestant, durability)
             mark = "**" if contestant == "liteq" else "*" if contestant in YARDSTICKS else ""
             lines.append(row([f"{mark}{title}{mark}", *cells]))
@@ -215,6 +223,8 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "more": lambda results: _overview(results, MORE, _relaxed(MAIN)),
     "payload": lambda results: _overview(results, LARGE, _relaxed(MAIN)),
     "backlog": lambda results: _overview(results, LONG, _relaxed(MAIN)),
+    "batches": lambda results: _overview(results, ITEMS, _relaxed(MAIN)),
+    "limits": lambda results: _overview(results, KEYED, _relaxed(MAIN)),
     "durability": lambda results: _overview(results, SYNCED, _synced(results)),
     "tuned": lambda results: _overview(results, TUNED, _relaxed(NO_YARDSTICKS)),
     "behind": _behind,

@@ -32,6 +32,11 @@ ONLY: dict[str, tuple[str, ...]] = {
     "suspensions": ("liteq",),
     "long-run": ("liteq",),
     "sleeping": ("liteq",),
+    "batches-1": ("liteq", "bare"),
+    "batches-100": ("liteq", "bare"),
+    "limited": ("liteq",),
+    "held-0": ("liteq",),
+    "held-100k": ("liteq",),
     "soak-1m": ("liteq",),
     "soak-10m": ("liteq",),
 }

@@ -18,6 +18,7 @@ import orjson
 from liteq import LiteQ
 from liteq.message import new_id
 from liteq.monitor import documents
+from liteq.monitor.limits import limit, limits
 from liteq.monitor.overview import overview
 from liteq.monitor.queues import queue
 from liteq.monitor.tasks import task, tasks
@@ -34,13 +35,20 @@ QUEUES = ("celery", "mail", "media", "reports", "zones")
 MEMBERS = 10_000  # of a workflow
 INSERT = """
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, due_ms, created_ms, flags, position, root_id,
-    parent_id, group_id, awaits, worker, deadline_ms, retries, started_ms, finished_ms, error, cause)
+    parent_id, group_id, awaits, worker, deadline_ms, retries, started_ms, finished_ms, error, cause,
+    held_by)
 VALUES (:id, :task, :queue, :priority, :state, :payload, :due_ms, :created_ms, 0, :position, :root_id, :parent_id,
-    :group_id, :awaits, :worker, :deadline_ms, :retries, :started_ms, :finished_ms, :error, :cause)
+    :group_id, :awaits, :worker, :deadline_ms, :retries, :started_ms, :finished_ms, :error, :cause,
+    :held_by)
+"""
+# Those that are held, each in the line of a customer.
+LINES = """
+INSERT INTO liteq_lines (key, queue, priority, waits, turn)
+SELECT DISTINCT held_by, queue, priority, held_by, 0 FROM liteq_messages WHERE state = 'held'
 """
 NOTHING = dict.fromkeys(
     ("root_id", "parent_id", "group_id", "awaits", "worker", "deadline_ms", "started_ms", "finished_ms", "error",
-     "cause")
+     "cause", "held_by")
 ) | {"position": 0, "retries": 0, "priority": 0}  # fmt: skip
 # In hundredths: of the states that a file of a busy queue has.
 SHARES = (
@@ -86,6 +94,9 @@ def fill(app: LiteQ, rows: int, say: Callable[[str], object] = print) -> None:
         written += len(chunk)
         if written % every < CHUNK:
             say(f"{written:,} rows")
+    with storage.driver.write() as tx:
+        tx.execute(LINES)
+    storage.limits.set("user:*", concurrent=1)
 
 
 def _rows(rows: int, now_ms: int) -> Iterator[dict[str, Any]]:
@@ -119,6 +130,8 @@ def _of_state(state: str, n: int, created: int, now_ms: int) -> dict[str, Any]:
             return {"due_ms": now_ms + n % DAYS_MS}
         case "blocked":
             return {"awaits": f"w{n}"}
+        case "held":
+            return {"held_by": f"user:{n % 5_000}"}
     return {}
 
 
@@ -183,6 +196,10 @@ def _reads(app: LiteQ) -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"search {q}", lambda q=q: tasks(app, q)
     yield "one task", lambda: task(app, pending.id)
     yield "ids that begin with", lambda: tasks(app, pending.id[:13])
+    yield "limits, and what they hold", lambda: limits(app)
+    yield "one limit", lambda: limit(app, "user:*")
+    held = views.page("held", limit=1)[0].id
+    yield "why, held by a limit", lambda: explain(app, held)
     yield "why, far behind", lambda: explain(app, _behind(app, last))
     yield "newest workflows", lambda: workflows(app)
     yield f"the rows of a workflow of {MEMBERS:,}", lambda: views.lineage(root)

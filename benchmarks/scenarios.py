@@ -64,6 +64,15 @@ def _steps(at_once: int, title: str, **sizes: Any) -> Scenario:
     return Scenario("steps", "steps_per_s", "steps/s", True, title, sizes, group="steps")
 
 
+def _batches(batch: int, title: str) -> Scenario:
+    return Scenario("batches", "items_per_s", "items/s", True, title, {"batch": batch}, group="batches")
+
+
+def _held(rows: int, words: str, **more: Any) -> Scenario:
+    title = f"Drain of others, {words} held by a key"
+    return Scenario("held", "tasks_per_s", "tasks/s", True, title, {"rows": rows}, group="held", **more)
+
+
 def _soak(rounds: int, words: str, **more: Any) -> Scenario:
     title = f"Memory after {words} tasks, as a share of that after 100 k"
     return Scenario("soak", "growth", "of the first", False, title, {"rounds": rounds}, reps=1, **more)
@@ -121,6 +130,11 @@ SCENARIOS: dict[str, Scenario] = {
         about_s=90,
         timeout_s=900,
     ),
+    "batches-1": _batches(1, "Items, each a task of its own"),
+    "batches-100": _batches(100, "Items, 100 in a batch"),
+    "limited": _rate("limited", "Drain of tasks under a limit by key, with room for all"),
+    "held-0": _held(0, "none", about_s=8),
+    "held-100k": _held(100_000, "100,000", about_s=30),
     "soak-1m": _soak(10, "1 M", about_s=60, timeout_s=900),
     "soak-10m": _soak(100, "10 M", big=True, about_s=600, timeout_s=7_200),
 }

@@ -119,6 +119,13 @@ TARGETS: tuple[Target, ...] = (
             Target(f"{words} queued: drain", Point(name), ">=", 1 / 1.2, "of that with 10 k", Point("backlog-10k")),
         )
     ),
+    Target(
+        "100,000 held by a key: drain of others", Point("held-100k"), ">=", 0.95, "of that with none", Point("held-0")
+    ),
+    Target(
+        "", Point("held-100k", figure="writes_per_task"), "<=", 1.0, "x the writes with none",
+        Point("held-0", figure="writes_per_task"),
+    ),
     Target("lost", Point("drain", figure="lost"), "<=", None, "tasks", floor=0),
     Target("executed twice", Point("drain", figure="duplicated"), "<=", None, "tasks", floor=0),
 )  # fmt: skip

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS step (flow INTEGER, scope TEXT, pos INTEGER, kind TEX
     output BLOB, started REAL, ended REAL, PRIMARY KEY (flow, scope, pos)) WITHOUT ROWID;
 """
 CLAIM = """
-UPDATE task SET state = 1 WHERE id = (SELECT id FROM task WHERE state = 0 ORDER BY id LIMIT 1) RETURNING id, payload
+UPDATE task SET state = 1 WHERE id IN (SELECT id FROM task WHERE state = 0 ORDER BY id LIMIT {}) RETURNING id, payload
 """
 
 
@@ -54,6 +54,12 @@ def send_many(first: int, n: int) -> None:
         )
 
 
+def send_items(n: int, batch: int) -> None:
+    """Items that the loop takes `batch` at a time, in one transaction."""
+    connection().execute(f"PRAGMA user_version = {batch}").fetchall()
+    send_many(0, n)
+
+
 def call(i: int) -> None:
     db = connection()
     send(i)
@@ -70,7 +76,7 @@ def claims(n: int) -> list[float]:
     took = []
     for _ in range(n):
         before = time.perf_counter()
-        connection().execute(CLAIM).fetchall()
+        connection().execute(CLAIM.format(1)).fetchall()
         took.append(time.perf_counter() - before)
     return took
 
@@ -93,18 +99,19 @@ def _run_flow(db: apsw.Connection, slots: Slots, flow: int, first: int, steps: i
 def work() -> None:
     """Until it is killed."""
     slots, db = attach(), connection()
+    claim = CLAIM.format(db.execute("PRAGMA user_version").fetchone()[0] or 1)
     while True:
         db.execute("BEGIN IMMEDIATE")
-        row = db.execute(CLAIM).fetchone()
-        if row:
-            (i,), _ = orjson.loads(row[1])
+        rows = db.execute(claim).fetchall()
+        for task, payload in rows:
+            (i,), _ = orjson.loads(payload)
             slots.stamp(i)
-            db.execute("UPDATE task SET state = 2, result = ? WHERE id = ?", (orjson.dumps(i), row[0]))
+            db.execute("UPDATE task SET state = 2, result = ? WHERE id = ?", (orjson.dumps(i), task))
         db.execute("COMMIT")
-        flow = None if row else db.execute("SELECT id, first, steps FROM flow ORDER BY id LIMIT 1").fetchone()
+        flow = None if rows else db.execute("SELECT id, first, steps FROM flow ORDER BY id LIMIT 1").fetchone()
         if flow:
             _run_flow(db, slots, *flow)
-        elif not row:
+        elif not rows:
             time.sleep(0.0005)
 
 
