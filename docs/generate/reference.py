@@ -149,7 +149,7 @@ MEANING = {
     State.SCHEDULED: "waits for its due time: a countdown, an eta, the pause before a retry",
     State.BLOCKED: "waits for the message or group that it awaits",
     State.PENDING: "may be claimed",
-    State.HELD: "its task's rate limit has no token for it yet",
+    State.HELD: "a limit has no token or no place for it yet, or it is not the turn of its key",
     State.LEASED: "a worker has it, under a fencing token, until a deadline",
     State.SUCCEEDED: "returned",
     State.DEAD: "failed for good: a dead letter, kept with its arguments",

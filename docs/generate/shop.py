@@ -27,6 +27,7 @@ from liteq.schedules import crontab
 from liteq.storage.stats import Tally
 
 HISTORY_MIN, RELEASED_MIN = 60, 42
+RUN = 3  # two reports, and one of the four syncs of a customer
 # A task, its queue, how many end a minute, how long one takes in seconds.
 BUSY = (
     ("shop.charge", "celery", 900, 0.3), ("shop.mail.receipt", "mail", 850, 0.1),
@@ -87,6 +88,15 @@ def report(self: Any, month: int) -> int:
     return month
 
 
+@queue.task(name="shop.sync", bind=True, max_concurrency=1, concurrency_key="customer:{customer}")
+def sync(self: Any, customer: int) -> None:
+    """Copy a customer's stock: one at a time for each."""
+    self.progress(34, 120, "shelf 34")
+    for shelf in range(30, 35):
+        self.emit("shelves", f"shelf {shelf} of {customer}: {shelf * 7 % 40} articles")
+    threading.Event().wait(600)
+
+
 @queue.task(name="shop.ledger.close")
 def close(day: str) -> str:
     """Close the books of a day: nobody has a worker for it."""
@@ -135,6 +145,8 @@ def send(orders: int = 60) -> None:
     chord((thumbnail.s(path) for path in pictures), gallery.s()).apply_async()
     for month in (10, 11):
         report.apply_async((month,), queue="slow")
+    for customer in (42, 42, 42, 42):
+        sync.apply_async((customer,), queue="sync")
     for day in range(14):
         close.apply_async((f"2026-11-{day + 1:02}",), queue="ledger")
     for n in range(6):
@@ -147,7 +159,7 @@ def send(orders: int = 60) -> None:
 
 @contextlib.contextmanager
 def at_work(folder: Path, *, orders: int = 60) -> Iterator[LiteQ]:
-    """The app on a file in `folder`, with a worker that has done what can be done and runs two reports."""
+    """The app on a file in `folder`, with a worker that has done what can be done; it runs two reports and a sync."""
     url = f"sqlite:///{folder / 'shop.db'}"
     queue.conf.broker_url = url
     remember(url)
@@ -168,7 +180,7 @@ def _worker(url: str, folder: Path) -> subprocess.Popen[bytes]:
     shutil.copy(__file__, app)
     env = {**os.environ, "SHOP_URL": url, "PYTHONPATH": str(app), "LITEQ_RELEASE": "v1.4"}
     command = [sys.executable, "-m", "liteq", "-A", "shop:queue", "worker", "-n", "w1@app-1", "-c", "4"]
-    command += ["-Q", "celery,mail,images,slow", "-B"]
+    command += ["-Q", "celery,mail,images,slow,sync", "-B"]
     return subprocess.Popen(
         command, cwd=app, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -181,7 +193,7 @@ def _is_done(worker: subprocess.Popen[bytes]) -> bool:
     look = queue.storage.views.overview()
     busy = {one.name: one for one in look.queues if one.name != "ledger"}
     states = {state.value: n.n for state, n in look.states.items()}
-    return not any(one.waiting.n for one in busy.values()) and states.get("leased") == 2 and states.get("dead", 0) > 2
+    return not any(one.waiting.n for one in busy.values()) and states.get("leased") == RUN and states.get("dead", 0) > 2
 
 
 def _until(fact: Callable[[], bool], *, within_s: float) -> None:
