@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from liteq.app import Task as Task
     from liteq.app import current_app as current_app
     from liteq.app import current_task as current_task
+    from liteq.app import progress as progress
     from liteq.app import shared_task as shared_task
+    from liteq.app.control import PausedQueue as PausedQueue
     from liteq.canvas import Signature as Signature
     from liteq.canvas import chain as chain
     from liteq.canvas import chord as chord
@@ -27,13 +29,22 @@ if TYPE_CHECKING:
     from liteq.canvas import xmap as xmap
     from liteq.canvas import xstarmap as xstarmap
     from liteq.canvas.signature import signature as signature
+    from liteq.execution.batch import BatchItem as BatchItem
+    from liteq.middleware import Middleware as Middleware
+    from liteq.policy.unique import Debounce as Debounce
+    from liteq.policy.unique import Throttle as Throttle
+    from liteq.policy.unique import Unique as Unique
     from liteq.result import AsyncResult as AsyncResult
     from liteq.result import EagerResult as EagerResult
     from liteq.result import GroupResult as GroupResult
     from liteq.result import ResultSet as ResultSet
+    from liteq.result.progress import Progress as Progress
+    from liteq.result.streaming import Chunk as Chunk
     from liteq.routing.queues import Exchange as Exchange
     from liteq.routing.queues import Queue as Queue
     from liteq.routing.queues import binding as binding
+    from liteq.sending.bulk import Sent as Sent
+    from liteq.storage.limits import Limit as Limit
 
     task = shared_task
 
@@ -46,18 +57,29 @@ HOME = {
     "task": "app",
     "Task": "app",
     "AsyncResult": "result",
+    "BatchItem": "execution.batch",
+    "Chunk": "result.streaming",
+    "Debounce": "policy.unique",
     "EagerResult": "result",
     "Exchange": "routing.queues",
     "GroupResult": "result",
+    "Limit": "storage.limits",
+    "Middleware": "middleware",
+    "PausedQueue": "app.control",
+    "Progress": "result.progress",
     "ResultSet": "result",
     "Queue": "routing.queues",
+    "Sent": "sending.bulk",
     "Signature": "canvas",
+    "Throttle": "policy.unique",
+    "Unique": "policy.unique",
     "binding": "routing.queues",
     "chain": "canvas",
     "chord": "canvas",
     "chunks": "canvas",
     "group": "canvas",
     "maybe_signature": "canvas",
+    "progress": "app",
     "signature": "canvas",
     "subtask": "canvas",
     "xmap": "canvas",

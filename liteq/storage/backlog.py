@@ -5,7 +5,7 @@ from __future__ import annotations
 from liteq.storage.driver import Transaction
 from liteq.utils.records import NamedTuple
 
-__all__ = ["COUNTED", "Backlog", "DeadLetters", "backlog", "dead_letters"]
+__all__ = ["COUNTED", "Backlog", "DeadLetters", "backlog", "dead_letters", "waiting_queues"]
 
 QUEUES = 200  # looked at; a file with more has its first ones told of
 COUNTED = 1_000  # messages of a queue that are counted at most
@@ -31,6 +31,29 @@ SELECT queue, task, due_ms FROM liteq_messages WHERE state = 'scheduled' AND due
 """
 DEAD = "SELECT count(*) FROM (SELECT 1 FROM liteq_messages WHERE state = 'dead' LIMIT :limit) AS found"
 NEWEST_DEAD = "SELECT max(finished_ms) FROM liteq_messages WHERE state = 'dead'"
+# From one queue to the next likewise, in one statement: of what is pending, of lines that may start, of keys for which
+# it is time. Lines that wait for a place are met when that is free.
+NAMES = """
+WITH RECURSIVE
+pending(queue) AS (
+    SELECT min(queue) FROM liteq_messages WHERE state = 'pending'
+    UNION ALL
+    SELECT (SELECT min(m.queue) FROM liteq_messages AS m WHERE m.state = 'pending' AND m.queue > pending.queue)
+      FROM pending WHERE pending.queue IS NOT NULL),
+lines(queue) AS (
+    SELECT min(queue) FROM liteq_lines WHERE waits IS NULL
+    UNION ALL
+    SELECT (SELECT min(l.queue) FROM liteq_lines AS l WHERE l.waits IS NULL AND l.queue > lines.queue)
+      FROM lines WHERE lines.queue IS NOT NULL),
+wakes(queue) AS (
+    SELECT min(queue) FROM liteq_wakes WHERE at IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min(w.queue) FROM liteq_wakes AS w WHERE w.at IS NOT NULL AND w.queue > wakes.queue)
+      FROM wakes WHERE wakes.queue IS NOT NULL)
+SELECT queue FROM pending WHERE queue IS NOT NULL
+UNION SELECT queue FROM lines WHERE queue IS NOT NULL
+UNION SELECT queue FROM wakes WHERE queue IS NOT NULL
+"""
 ABOVE_ALL = 1 << 31  # no priority is so high
 
 
@@ -51,6 +74,11 @@ class DeadLetters(NamedTuple):
 
     n: int
     newest_ms: int | None
+
+
+def waiting_queues(tx: Transaction) -> list[str]:
+    """The names of the queues in which something waits that is due."""
+    return [queue for (queue,) in tx.execute(NAMES)]
 
 
 def backlog(tx: Transaction, *, now_ms: int) -> list[Backlog]:

@@ -8,7 +8,7 @@ from liteq.message import Flag, Lease
 from liteq.storage.driver import Transaction
 from liteq.storage.payloads import NO_ARGUMENTS
 
-__all__ = ["begin", "extend", "progress", "progress_by_id"]
+__all__ = ["begin", "extend", "progress", "progress_by_id", "progress_of"]
 
 EXTEND = "UPDATE liteq_messages SET deadline_ms = ? WHERE seq = ? AND state = 'leased' AND token = ? RETURNING seq"
 # After the clock was set back, what its worker has lost sight of would stay leased for as long as that.
@@ -45,6 +45,11 @@ def begin(tx: Transaction, seq: int, token: int) -> bool:
 def progress(tx: Transaction, seq: int, token: int, data: bytes) -> bool:
     """Store the state that a running task sets itself; False when its lease is over."""
     return tx.executemany(PROGRESS, [(data, seq, token)]) == 1
+
+
+def progress_of(tx: Transaction, leases: Sequence[tuple[int, int]], data: bytes) -> int:
+    """As `progress`, for the members of a batch; for how many it was stored."""
+    return tx.executemany(PROGRESS, [(data, seq, token) for seq, token in leases])
 
 
 def progress_by_id(tx: Transaction, message_id: str, data: bytes, *, now_ms: int) -> bool:

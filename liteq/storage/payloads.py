@@ -20,6 +20,7 @@ __all__ = [
     "PAYLOAD_COLUMN",
     "RESULT_COLUMN",
     "add_payloads",
+    "of_row",
     "payload_ref",
     "result_ref",
     "store",
@@ -49,6 +50,7 @@ LEASED = """
 SELECT b.body FROM liteq_messages AS m LEFT JOIN liteq_bodies AS b ON b.ref = 2 * m.seq
  WHERE m.seq = ? AND m.state = 'leased' AND m.token = ?
 """
+BODY = "SELECT body FROM liteq_bodies WHERE ref = ?"
 
 
 def payload_ref(seq: int) -> int:
@@ -69,6 +71,15 @@ def add_payloads(tx: Transaction, payloads: Iterable[tuple[str, bytes]]) -> None
 def store(tx: Transaction, documents: Iterable[tuple[int, bytes]]) -> None:
     """Write or overwrite (ref, document)s."""
     tx.executemany(STORE, documents)
+
+
+def of_row(tx: Transaction, seq: int, payload: bytes) -> bytes:
+    """The arguments of a row that has `payload` in it, whatever its state; BESIDE where they are missing."""
+    if payload != BESIDE:
+        return payload
+    for (body,) in tx.execute(BODY, (payload_ref(seq),)):
+        return bytes(body)
+    return BESIDE
 
 
 def with_payload(tx: Transaction, lease: Lease) -> Lease:

@@ -60,6 +60,7 @@ PUT_OFF = """
 UPDATE liteq_schedules SET next_due_ms = :next_due_ms
  WHERE name = :name AND next_due_ms = :due_ms AND source = :source AND enabled = 1
 """
+LAST = "UPDATE liteq_schedules SET last_id = ? WHERE name = ?"
 MOST_RUNS = 64
 RUNS = f"""
 SELECT id, state, created_ms, started_ms, finished_ms FROM liteq_messages WHERE id IN ({", ".join("?" * MOST_RUNS)})
@@ -172,8 +173,15 @@ def fire(
     }
     if tx.executemany(FIRE, [params]) == 0:
         return False
-    enqueue(tx, batch, now_ms=now_ms)
+    _send(tx, record.name, batch, last_id, now_ms)
     return True
+
+
+def _send(tx: Transaction, name: str, batch: Batch, last_id: str, now_ms: int) -> None:
+    """Send `batch`; where another message stands for its last one, that is the entry's last run."""
+    stands = batch.stands(enqueue(tx, batch, now_ms=now_ms))
+    if last_id in stands:
+        tx.executemany(LAST, [(stands[last_id], name)])
 
 
 def put_off(tx: Transaction, record: ScheduleRecord, *, next_due_ms: int | None) -> bool:
@@ -191,5 +199,5 @@ def ran_now(tx: Transaction, name: str, batch: Batch, *, last_id: str, now_ms: i
     """Send a run of an entry out of turn; False when there is no such entry."""
     if tx.executemany(RAN_NOW, [{"name": name, "last_id": last_id, "now_ms": now_ms}]) == 0:
         return False
-    enqueue(tx, batch, now_ms=now_ms)
+    _send(tx, name, batch, last_id, now_ms)
     return True

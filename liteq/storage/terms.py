@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from liteq.exceptions import CanvasConflict
 from liteq.message import (
     Batch,
     DeadLetter,
@@ -22,11 +23,18 @@ from liteq.message import (
 from liteq.serialization.causes import Cause, cause_of
 from liteq.storage import causes
 from liteq.storage.causes import Failure
+from liteq.storage.continuation import catch_up
 from liteq.storage.driver import Transaction
+from liteq.storage.enqueue import place
+from liteq.storage.follow import Waiter, link, waits_for
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Terms", "note_causes", "replacement_of"]
+__all__ = ["BECOME_ALIAS", "Terms", "note_causes", "replace_message", "replacement_of"]
 
+BECOME_ALIAS = """
+UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ?
+ WHERE seq = ? AND state = 'leased' AND token = ?
+"""
 RUN_STARTED = RunFacts._fields.index("started_ms")
 
 
@@ -87,3 +95,18 @@ def replacement_of(outcome: Replace, own: str) -> Replace:
             replace(g, id=names.get(g.id, g.id), group_id=names.get(g.group_id or "", g.group_id)) for g in groups
         ]
     return Replace(Batch([linked(m) for m in batch.messages], groups), last)
+
+
+def replace_message(tx: Transaction, lease: Lease, replacement: Replace, *, now_ms: int) -> None:
+    """Write what takes the place of a message, which awaits it from now on. Raises CanvasConflict."""
+    batch, awaits = replacement.batch, replacement.awaits
+    placed = place(tx, batch, now_ms=now_ms, waiter=Waiter(lease.id, {awaits}))
+    there, flags = placed.stands.get(awaits, awaits), Flag.ALIAS | Flag.LINKED
+    if awaits in placed.standing:
+        if waits_for(tx, there, {lease.id}):
+            raise CanvasConflict(f"{lease.id} cannot be replaced by {there!r}, which runs after it")
+        link(tx, there)
+        flags |= Flag.FOLLOWS
+    tx.executemany(BECOME_ALIAS, [(there, flags, lease.seq, lease.token)])
+    if awaits in placed.standing:
+        catch_up(tx, there, now_ms=now_ms)

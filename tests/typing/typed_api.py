@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from liteq import AsyncResult, LiteQ, Task, shared_task, task
+from liteq import AsyncResult, BatchItem, LiteQ, Task, shared_task, task
 
 app = LiteQ("typed")
 
@@ -33,6 +33,15 @@ def shared(n: float) -> float:
 def top(n: float) -> None: ...
 
 
+@app.task(batch=100, batch_key="{shop}")
+def store(items: list[BatchItem]) -> list[int]:
+    return [item.retries for item in items]
+
+
+@shared_task(batch=100, bind=True)
+def store_for_all(self: Task[..., Any], items: list[BatchItem]) -> None: ...
+
+
 assert_type(add(1, 2), int)
 assert_type(add.delay(1, 2), AsyncResult[int])
 assert_type(add.delay(1, 2).get(), int)
@@ -41,6 +50,8 @@ assert_type(bound.delay("a").get(timeout=3), str)
 assert_type(fetch.delay("a").get(), bytes)
 assert_type(shared.delay(1.5), AsyncResult[float])
 top.delay(1)
+assert_type(store.delay(1, shop="any arguments"), AsyncResult[Any])
+store_for_all.delay("any")
 
 
 async def from_async_code() -> None:

@@ -16,12 +16,12 @@ from liteq_celery.names import MODULES
 # The names that programs import, by the module from which they do: Celery's, with `liteq` in the place of `celery`.
 PUBLIC = {
     "liteq": """
-        AsyncResult Celery EagerResult Exchange GroupResult LiteQ Queue ResultSet Signature Task __version__ binding
-        chain chord chunks current_app current_task group maybe_signature shared_task signature subtask task xmap
-        xstarmap
+        AsyncResult BatchItem Celery Chunk Debounce EagerResult Exchange GroupResult Limit LiteQ Middleware PausedQueue
+        Progress Queue ResultSet Sent Signature Task Throttle Unique __version__ binding chain chord chunks current_app
+        current_task group maybe_signature progress shared_task signature subtask task xmap xstarmap
     """,
-    "liteq.app": "Celery LiteQ Task current_app current_task default_app shared_task",
-    "liteq.app.control": "Control Inspect flatten_reply",
+    "liteq.app": "Celery LiteQ Task current_app current_task default_app progress shared_task",
+    "liteq.app.control": "Control Inspect PausedQueue flatten_reply",
     "liteq.app.registry": "TaskRegistry",
     "liteq.app.task": "Context Task",
     "liteq.beat": "Beat BeatLazyFunc",
@@ -44,13 +44,14 @@ PUBLIC = {
         DuplicateNodenameWarning DuplicateTaskNameWarning EncodeError EventTimeout FixupWarning Ignore
         ImproperlyConfigured IncompleteStream InvalidTaskError LeaseLost LiteqError MaxRetriesExceededError
         MessageNotFound NotEligible
-        NoSuchApproval NonDeterminism NotConfigured NotRegistered NotSerializable OperationalError
-        PayloadTooLarge QueueNotFound ReadTimeout Reject RemoteError Replaced Retry RunCancelled RunConflict RunEnded
+        NoSuchApproval NonDeterminism NotConfigured NotRegistered NotSerializable OperationalError PayloadTooLarge
+        QueueNotFound RateLimited ReadTimeout Reject RemoteError Replaced Retry RunCancelled RunConflict RunEnded
         RunNotFound SchemaTooNew SecurityError SecurityWarning SoftTimeLimitExceeded StepTimeout StorageBusy
         StorageCorrupt StorageError StorageFull StorageInUse StorageUnavailable TaskError TaskPredicate
         TaskRevokedError Terminated TimeLimitExceeded TimeoutError WorkerLostError WorkerShutdown
         WorkerTerminate WorkflowCancelled WorkflowError reraise
     """,
+    "liteq.middleware": "Call Execution Middleware Middlewares",
     "liteq.result": """
         AsyncResult EagerResult GroupResult ResultBase ResultSet allow_join_result assert_will_not_block
         denied_join_result result_from_tuple
@@ -208,8 +209,8 @@ def test_a_worker_loads_nothing_for_its_first_task_that_few_tasks_need():
         "app = LiteQ('x', broker='sqlite:////tmp/never-opened/x.db')\n"
         "app.task(name='t')(lambda: 1)\n"
         "app.open_storage()\n"
-        "few = 'asyncio concurrent.futures difflib logging.handlers pickle shutil sqlite3 tempfile zipfile'\n"
-        "ours = 'app.compat.backend app.compat.connection beat storage.sqlite.restore'\n"
+        "few = 'asyncio concurrent.futures difflib email logging.handlers pickle shutil sqlite3 tempfile zipfile'\n"
+        "ours = 'app.compat.backend app.compat.connection beat storage.sqlite.restore workflow'\n"
         "few = {*few.split(), *(f'liteq.{name}' for name in ours.split())}\n"
         "print(sorted(few & sys.modules.keys()))"
     )

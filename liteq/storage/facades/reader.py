@@ -12,6 +12,7 @@ from liteq.storage import cap as _cap
 from liteq.storage import claim as _claim
 from liteq.storage import inspect as _inspect
 from liteq.storage import payloads as _payloads
+from liteq.storage import rates as _rates
 from liteq.storage import results as _results
 from liteq.storage import workers as _workers
 from liteq.storage.backlog import Backlog, DeadLetters
@@ -105,6 +106,12 @@ class Reader(Facade):
         """How many messages of `queues` could be claimed now, counting no further than `limit`."""
         with self._driver.read() as tx:
             return _inspect.waiting(tx, queues, limit=limit)
+
+    def waiting_queues(self) -> list[str]:
+        """The names of the queues in which something waits that is due, also where a rate or a limit holds it."""
+        with self._driver.read(alone=True) as tx:
+            held = (queue for queue, _ in _rates.held_pairs(tx))
+            return sorted({*_backlog.waiting_queues(tx), *held})
 
     def next_due_ms(self) -> int | None:
         """When the next scheduled message comes due; None when there is none."""
