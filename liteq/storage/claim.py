@@ -144,7 +144,10 @@ def lease_found(tx: Transaction, rows: list[Row], *, worker: int, visibility_ms:
     flags = _flags(rows)
     if last - first == len(rows) - 1 and not flags & SPECIAL:  # as a queue's head mostly is: no others are between
         ahead = token - first
-        tx.executemany(TAKE_RANGE, [(worker, deadline_ms, ahead, now_ms, first, last)])
+        if first == last:  # no more can fail in it, so SQLite keeps no journal of the statement
+            tx.executemany(TAKE, [(worker, deadline_ms, token, now_ms, first)])
+        else:
+            tx.executemany(TAKE_RANGE, [(worker, deadline_ms, ahead, now_ms, first, last)])
         leases = [Lease._make((row[0], row[0] + ahead, *row[2:DUE_COLUMN])) for row in rows]
     else:
         for row in rows:
