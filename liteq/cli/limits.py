@@ -13,7 +13,6 @@ from liteq.cli.group import Group
 from liteq.cli.output import age, counted, emit, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.clock import from_ms
-from liteq.policy.durations import seconds as seconds_of
 
 if TYPE_CHECKING:
     from liteq.storage.limits import Limit
@@ -65,8 +64,7 @@ def set_(session: Session, /, key: str, rate: str | None, concurrent: int | None
     JSON: {"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason"}
     """
     with _usage():
-        session.app.limits.set(key, rate=rate, concurrent=concurrent)
-    _note(session, "set", key)
+        session.storage.limits.set(key, rate, concurrent, by=session.actor())
     now = session.storage.limits.get(key)
     said = ", ".join(
         [*([f"{rate} start"] if rate else []), *([f"{concurrent} run at once"] if concurrent is not None else [])]
@@ -84,10 +82,7 @@ def delete(session: Session, /, key: str) -> int:
     \b
     JSON: {"key", "deleted"}
     """
-    with _usage():
-        deleted = session.app.limits.delete(key)
-    if deleted:
-        _note(session, "delete", key)
+    deleted = session.storage.limits.delete(key, by=session.actor())
     text = f"{key} has no limit of its own any more." if deleted else f"{key} had no limit of its own."
     emit(session, {"key": key, "deleted": deleted}, lambda: say(text))
     return Exit.OK if deleted else Exit.FAILED
@@ -106,9 +101,11 @@ def pause(session: Session, /, key: str, seconds: str, reason: str) -> int:
     \b
     JSON: {"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason"}
     """
+    from liteq.operating.limits import checked
+
     with _usage():
-        session.app.limits.pause(key, seconds_of(_number(seconds), "SECONDS"), reason)
-    _note(session, "pause", key, reason)
+        wait_s = checked("pause", {"seconds": seconds})["seconds"]
+        session.storage.limits.pause(key, wait_s, reason, by=session.actor(reason))
     now = session.storage.limits.get(key)
     waits = f"; {counted(now.held, 'message')} of it wait" if now.held else ""
     emit(session, _document(now), lambda: say(f"{key} is paused for {seconds}{waits}."))
@@ -124,18 +121,10 @@ def resume(session: Session, /, key: str) -> int:
     \b
     JSON: {"key", "resumed"}
     """
-    with _usage():
-        resumed = session.app.limits.resume(key)
-    if resumed:
-        _note(session, "resume", key)
+    resumed = session.storage.limits.resume(key, by=session.actor())
     text = f"{key} goes on." if resumed else f"{key} was not paused."
     emit(session, {"key": key, "resumed": resumed}, lambda: say(text))
     return Exit.OK if resumed else Exit.FAILED
-
-
-def _note(session: Session, action: str, key: str, reason: str = "") -> None:
-    """Note the act in the audit, as the dashboard does."""
-    session.storage.audit.note(session.actor(reason), f"limit {action}", key)
 
 
 @contextmanager
@@ -145,13 +134,6 @@ def _usage() -> Iterator[None]:
         yield
     except (ValueError, TypeError) as exc:
         raise click.UsageError(str(exc)) from None
-
-
-def _number(seconds: str) -> Any:
-    try:
-        return float(seconds)
-    except ValueError:
-        return seconds  # "10m"
 
 
 def _document(limit: Limit) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from liteq.monitor.sight import ALL, Sight
 from liteq.operating.acts import Done
 from liteq.policy.durations import limit_s
 from liteq.storage.audit import Actor
+from liteq.storage.limits.rules import queue_of
 from liteq.utils.misspelt import nearest
 
 __all__ = ["LIMIT_ACTIONS", "act_on_limit", "limit_words", "may_change"]
@@ -24,12 +25,12 @@ LONGEST_S: Final = 366 * 86_400  # of a pause
 
 def may_change(key: str, see: Sight) -> bool:
     """Whether a viewer may change the limit of `key`: it holds in every queue, but for that of a queue by its name."""
-    kind, _, name = key.partition(":")
-    return see.queues is None or (kind == "queue" and "*" not in name and see.sees(name))
+    queue = queue_of(key)
+    return see.queues is None or (queue is not None and see.sees(queue))
 
 
 def act_on_limit(app: App, action: str, key: str, *, by: Actor, see: Sight = ALL, **arguments: Any) -> Done:
-    """Do `action` (one of LIMIT_ACTIONS) to the limit of `key`, note it in the audit, and say what was done.
+    """Do `action` (one of LIMIT_ACTIONS) to the limit of `key`, with a note in the audit, and say what was done.
 
     Arguments: `rate` ("100/m") and `concurrent` of set, what is left out or "" is no limit; `seconds` of pause: a
     number, or text with a unit ("10m"). Raises ValueError for a wrong action, key or argument, and for a key that `see`
@@ -42,18 +43,16 @@ def act_on_limit(app: App, action: str, key: str, *, by: Actor, see: Sight = ALL
     limits = app.storage.limits
     match action:
         case "set":
-            limits.set(key, given["rate"], given["concurrent"])
+            limits.set(key, given["rate"], given["concurrent"], by=by)
             said = f"{key}: {_allowed(given)}."
         case "pause":
-            limits.pause(key, given["seconds"], by.reason)
+            limits.pause(key, given["seconds"], by.reason, by=by)
             said = f"{key} is paused for {given['seconds']:g} s: what runs goes on, nothing more of it starts."
         case "resume":
-            said = f"{key} goes on." if limits.resume(key) else f"{key} was not paused."
+            said = f"{key} goes on." if limits.resume(key, by=by) else f"{key} was not paused."
         case _:
-            gone = limits.delete(key)
+            gone = limits.delete(key, by=by)
             said = f"{key} has no limit of its own any more." if gone else f"{key} had no limit of its own."
-    queue = key.partition(":")[2] if see.queues is not None else None
-    app.storage.audit.note(by, f"limit {action}", key, queue=queue)
     return Done(key, said, join(["liteq", *limit_words(action, key, given, by.reason)]))
 
 

@@ -430,6 +430,38 @@ def test_a_look_says_what_is_not_eligible_and_why(storage: Storage, dead: Callab
     assert [why for _, why in looked] == ["", "it is pending"]
 
 
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_act_on_a_limit_is_noted_where_it_changes_something(storage: Storage) -> None:
+    limits = storage.limits
+    limits.set("queue:mail", "5/m", by=ANN)
+    limits.set("user:*", concurrent=2)
+    limits.pause("user:*", 60, by=ANN)
+    assert limits.resume("user:*", by=ANN)
+    assert not limits.resume("user:*", by=ANN)
+    assert limits.delete("queue:mail", by=ANN)
+    assert not limits.delete("queue:mail", by=ANN)
+    assert notes(storage) == [
+        ("ann", "limit set", "queue:mail", "mail", 1), ("ann", "limit pause", "user:*", None, 1),
+        ("ann", "limit resume", "user:*", None, 1), ("ann", "limit delete", "queue:mail", "mail", 1),
+    ]  # fmt: skip
+
+
+def test_no_limit_is_changed_that_the_audit_does_not_know(storage: Storage, refuse: Callable[[str], None]) -> None:
+    storage.limits.set("api", "5/m")
+    storage.limits.pause("api", 60)
+    before = storage.limits.list()
+    refuse("liteq_audit")
+    for act_ in (
+        lambda: storage.limits.set("api", "9/m", by=ANN), lambda: storage.limits.pause("api", 600, by=ANN),
+        lambda: storage.limits.resume("api", by=ANN), lambda: storage.limits.delete("api", by=ANN),
+    ):  # fmt: skip
+        with pytest.raises(Refused):
+            act_()
+    assert storage.limits.list() == before
+
+
 # -- the audit, marks --------------------------------------------------------------------------------------------------
 
 

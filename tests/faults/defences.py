@@ -1739,7 +1739,7 @@ MUTANTS = [
     ),
     without(
         "a limit is changed by those who see all queues", "liteq/operating/limits.py",
-        "return see.queues is None or (kind == \"queue\" and \"*\" not in name and see.sees(name))", "return True",
+        "return see.queues is None or (queue is not None and see.sees(queue))", "return True",
         "../unit/test_limits_seen.py::test_a_limit_is_changed_by_those_who_see_all_queues",
     ),
     without(

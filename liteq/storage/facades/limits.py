@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from liteq.storage import audit as _audit
 from liteq.storage import rates as _rates
+from liteq.storage.audit import Actor
 from liteq.storage.driver import Bell, Promise, Transaction
 from liteq.storage.facades.base import Facade
 from liteq.storage.limits import change as _change
@@ -24,10 +26,12 @@ class Limits(Facade):
     """How much of a key may run at once and start in a time, over all workers.
 
     Keys: "user:42", "task:NAME", "queue:NAME". A key with `*` holds for each key that fits, counted apart; the exact
-    one wins.
+    one wins. `by`, of each act: for the audit, where it changes something; None: it is not noted.
     """
 
-    def set(self, key: str, rate: str | float | None = None, concurrent: int | None = None) -> None:
+    def set(
+        self, key: str, rate: str | float | None = None, concurrent: int | None = None, *, by: Actor | None = None
+    ) -> None:
         """Limit `key` to `rate` ("100/m") and to `concurrent` at once, from now on, over restarts; None: no such limit.
 
         What runs already counts. It stands until the code declares something else than now. Raises ValueError for a
@@ -36,6 +40,7 @@ class Limits(Facade):
         text = _rules.check(key, rate, concurrent)
         with self._driver.write(Promise.ACCEPTED) as tx:
             self._set(tx, key, text, concurrent)
+            self._note(tx, by, "set", key)
         self._changed([key])
 
     def set_rate(self, key: str, rate: str | float | None) -> None:
@@ -73,31 +78,40 @@ class Limits(Facade):
             _change.place_running(tx, fresh, now_ms=now_ms)
         self._changed(fresh)
 
-    def delete(self, key: str) -> bool:
+    def delete(self, key: str, *, by: Actor | None = None) -> bool:
         """Forget a limit: what it holds goes on, in its order. False where there is none of this key."""
         with self._driver.write(Promise.ACCEPTED) as tx:
             now_ms = self._clock.now_ms()
             gone = _rules.delete(tx, key, now_ms=now_ms)
             if gone:  # what runs has its place under the limit that holds now
                 _change.place_running(tx, _rules.read(tx).by_key, now_ms=now_ms)
+                self._note(tx, by, "delete", key)
         if gone:
             self._changed([key])
         return gone
 
-    def pause(self, key: str, seconds: float, reason: str = "") -> None:
+    def pause(self, key: str, seconds: float, reason: str = "", *, by: Actor | None = None) -> None:
         """Let nothing of `key` start for so long; then it goes on slowly. Of several pauses, that which ends last."""
         _rules.check(key, None, None)
         with self._driver.write(Promise.ACCEPTED) as tx:
             now_ms = self._clock.now_ms()
             _meeting.pause(tx, key, until_ms=now_ms + int(seconds * 1000), reason=reason, now_ms=now_ms)
+            self._note(tx, by, "pause", key)
 
-    def resume(self, key: str) -> bool:
+    def resume(self, key: str, *, by: Actor | None = None) -> bool:
         """End the pause of `key` at once; False where it is not paused."""
         with self._driver.write(Promise.ACCEPTED) as tx:
             resumed = _keys.resume(tx, key, now_ms=self._clock.now_ms())
+            if resumed:
+                self._note(tx, by, "resume", key)
         if resumed:
             self._changed([key])
         return resumed
+
+    def _note(self, tx: Transaction, by: Actor | None, action: str, key: str) -> None:
+        if by is not None:
+            queue = _rules.queue_of(key)
+            _audit.write(tx, by, f"limit {action}", key, queue, 1, now_ms=self._clock.now_ms())
 
     def _changed(self, keys: Sequence[str]) -> None:
         """Have what the keys hold looked at: in chunks, as a pattern may stand for many."""

@@ -14,7 +14,7 @@ from liteq.utils.records import NamedTuple
 
 __all__ = [
     "BEGUN", "FAIR", "KNOWN", "NO_RULES", "OWN", "Cache", "Rule", "Rules", "changed", "check", "delete", "document",
-    "ensure", "pattern_of", "read", "version", "write", "write_declared",
+    "ensure", "pattern_of", "queue_of", "read", "version", "write", "write_declared",
 ]  # fmt: skip
 
 FAIR, OWN, BEGUN = "fair:", "own:", "begun:"  # lines that are not those of a limit's key itself
@@ -87,6 +87,12 @@ class Rules:
 def pattern_of(key: str) -> re.Pattern[str]:
     """The keys that `key` stands for: itself, and for each `*` in it any text."""
     return re.compile(".*".join(map(re.escape, key.split("*"))), re.DOTALL)
+
+
+def queue_of(key: str) -> str | None:
+    """The one queue that a limit of `key` is of; None for a limit that holds in every queue."""
+    kind, _, name = key.partition(":")
+    return name if kind == "queue" and name and "*" not in name else None
 
 
 NO_RULES: Final = Rules([])
