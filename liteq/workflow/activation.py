@@ -28,6 +28,7 @@ from liteq.workflow.body import Body
 from liteq.workflow.code import fingerprint_of
 from liteq.workflow.errors import document_of
 from liteq.workflow.frames import Leave
+from liteq.workflow.limits import put_off_run
 from liteq.workflow.machine import Machine, cancelled
 from liteq.workflow.telling import tell_failed, tell_goes_on, tell_outcome, tell_returned
 from liteq.workflow.through import run_through
@@ -173,7 +174,7 @@ def _outcome(machine: Machine, body: Body) -> Outcome:
     except BaseExceptionGroup as exc:  # of a TaskGroup
         return _of_group(machine, exc)
     except Exception as exc:  # noqa: BLE001 - of the body: it has failed
-        return _swallowed(machine, exc) if machine.leaving is not None else _failed(machine, exc)
+        return _swallowed(machine, exc) if machine.leaving is not None else _put_off(machine, exc)
     except SystemExit as exc:
         if getattr(exc, "stops_worker", False):
             raise
@@ -189,6 +190,14 @@ def _outcome(machine: Machine, body: Body) -> Outcome:
     if machine.is_cancelled:
         return _ended(machine, None)
     return _returned(machine, body, value)
+
+
+def _put_off(machine: Machine, exc: Exception) -> Outcome:
+    """The outcome of a body that has raised `exc`: a wait where that asks for one."""
+    try:
+        return put_off_run(machine, exc) or _failed(machine, exc)
+    except Leave:
+        return _left(machine)
 
 
 def _left(machine: Machine) -> Outcome:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import orjson
 
 from liteq.exceptions import LeaseLost, RateLimited, StorageError, text_of
-from liteq.policy.limited import later_of
+from liteq.message import Suspend
+from liteq.policy.limited import Later, later_of
 from liteq.workflow.machine import Machine, Wait
 
 if TYPE_CHECKING:
     from liteq.workflow.attempts import Attempts
 
-__all__ = ["alone", "keys_of", "leave_places", "put_off", "take_places"]
+__all__ = ["alone", "keys_of", "leave_places", "put_off", "put_off_run", "take_places"]
 
 logger = logging.getLogger("liteq.workflow")
 
@@ -90,11 +91,40 @@ def put_off(call: Attempts, exc: BaseException) -> None:
     later = later_of(exc, machine.now_ms())
     if later is None or (isinstance(exc, step.give_up_on) and not isinstance(exc, RateLimited)):
         return
-    key = later.key or next(iter(keys_of(call)), None)
     text = "step %r of run %s waits for %.3g s: %.1000s"
     logger.info(text, step.name, machine.run_id, later.wait_s, text_of(exc))
-    if key is not None:
-        machine.reading(lambda: machine.app.storage.limits.pause(key, later.wait_s, MET))
-    due_ms = machine.now_ms() + int(later.wait_s * 1000)
+    due_ms = _paused_until(machine, later, keys_of(call))
     row = call.row(due_ms=due_ms)._replace(attempts=call.attempt - 1)
     call.scope.wait(Wait(call.place, row, due_ms=due_ms))
+
+
+def put_off_run(machine: Machine, exc: Exception) -> Suspend | None:
+    """The outcome for a body that has raised RateLimited itself: the run waits, and its body is replayed then.
+
+    None for another error, also of HTTP: that may be of a call that has failed for good. The key that it names is
+    paused for all, else the first of the run's. Leaves as `Machine.checkpoint`.
+    """
+    if machine.is_step or machine.is_cancelled or not isinstance(exc, RateLimited):
+        return None
+    later = later_of(exc, machine.now_ms())
+    if later is None:
+        return None
+    logger.info("run %s waits for %.3g s: %.1000s", machine.run_id, later.wait_s, text_of(exc))
+    due_ms = _paused_until(machine, later, _keys_of_run(machine))
+    return machine.suspension([Wait(("", 0), due_ms=due_ms)])
+
+
+def _keys_of_run(machine: Machine) -> Sequence[str]:
+    """The keys of the limits that the run's own message has."""
+    from liteq.storage.limits.ledger import parsed
+
+    record = machine.reading(lambda: machine.app.storage.reader.find(machine.run_id))
+    return () if record is None else parsed(record.keys).limits
+
+
+def _paused_until(machine: Machine, later: Later, keys: Sequence[str]) -> int:
+    """Pause the key that was named, else the first of `keys`; when that is over, in ms."""
+    key = later.key or next(iter(keys), None)
+    if key is not None:
+        machine.reading(lambda: machine.app.storage.limits.pause(key, later.wait_s, MET))
+    return machine.now_ms() + int(later.wait_s * 1000)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from liteq.exceptions import LeaseLost, StorageError, WorkflowCancelled
+from liteq.exceptions import LeaseLost, RateLimited, StorageError, WorkflowCancelled
 from liteq.workflow.frames import Leave
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class Saga:
         machine = self._scope.machine
         if machine.leaving is not None or isinstance(exc, Leave):
             return False
+        if isinstance(exc, RateLimited) and not machine.is_cancelled:
+            return False  # the run goes on later
         return isinstance(exc, (Exception, WorkflowCancelled)) or machine.is_cancelled
 
     def _note(self) -> None:

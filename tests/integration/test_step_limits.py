@@ -263,6 +263,62 @@ def test_a_step_that_meets_a_limit_outside_counts_no_attempt(app, worker):
     assert run.steps()[0].attempts == 1
 
 
+@pytest.mark.parametrize("key", ["api", None])
+def test_a_body_that_meets_a_limit_outside_waits_and_goes_on_by_a_replay(app, worker, key):
+    answers, seen = [RateLimited(30, key)], []
+
+    @app.step(name="ask")
+    def ask() -> str:
+        seen.append("ask")
+        return "asked"
+
+    @app.step(name="undo")
+    def undo():
+        seen.append("undo")
+
+    @app.workflow(name="flow", limits=["llm"])
+    def flow() -> str:
+        with ctx.saga() as saga:
+            saga.add(undo)
+            asked = ask()
+            if answers:
+                raise answers.pop()
+            return f"{asked}, done"
+
+    run = flow.start()
+    worker.run()
+    assert isinstance(worker.outcomes[-1], Suspend)
+    assert app.limits.get(key or "llm").paused_until == pytest.approx(app.clock.now_ms() / 1000 + 30)
+    app.clock.advance(31)
+    worker.run()
+    assert run.result(0) == "asked, done"
+    assert seen == ["ask"]
+
+
+def test_a_body_that_meets_a_limit_after_a_cancel_is_undone_and_cancelled(app, worker):
+    seen = []
+
+    @app.step(name="ask")
+    def ask():
+        run.cancel()
+
+    @app.step(name="undo")
+    def undo():
+        seen.append("undo")
+
+    @app.workflow(name="flow")
+    def flow():
+        with ctx.saga() as saga, ctx.shield():
+            saga.add(undo)
+            ask()
+            raise RateLimited(30)
+
+    run = flow.start()
+    worker.run()
+    assert run.status == "cancelled"
+    assert seen == ["undo"]
+
+
 def test_a_wrong_key_is_refused_where_the_step_is_declared(app):
     with pytest.raises(ValueError, match=r"step 'ask': limits: there is no parameter 'tenent'.*'tenant'"):
 
