@@ -24,6 +24,7 @@ __all__ = ["overview", "running", "states"]
 RUNNING: Final = 20  # of those that run longest
 LEASED: Final = 1_000  # rows among which they are looked for
 CAUSES: Final = 10
+READ: Final = 1_000  # rows of a state that are read to tell the queues of a viewer from others: 8 ms for all states
 
 
 def overview(app: App, see: Sight = ALL) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def states(app: App, look: Overview, see: Sight = ALL) -> dict[str, Any]:
     if see.queues is None:
         return {state.value: count(n) for state, n in look.states.items()}
     seen = dict.fromkeys(State, Bounded(0))
-    for one in app.storage.views.by_queue():
+    for one in app.storage.views.by_queue(read=READ):
         if see.sees(one.queue):
             seen[one.state] = seen[one.state].plus(Bounded(one.n, one.exact))
         elif not one.exact:  # some of the viewer's may stand behind those that were counted

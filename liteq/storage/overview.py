@@ -154,11 +154,11 @@ def _head_ms(tx: Transaction, queue: str) -> int | None:
     return next((due_ms for (due_ms,) in tx.execute(HEAD, (queue,)) if isinstance(due_ms, int)), None)
 
 
-def by_queue(tx: Transaction, limit: int = COUNTED) -> list[Count]:
+def by_queue(tx: Transaction, limit: int = COUNTED, read: int = COUNTED) -> list[Count]:
     """How many messages there are, by queue and state; of finished ones the newest are counted.
 
     A number of a kind that has more rows than `limit` is not exact: there may be more, also in queues that are not
-    told of.
+    told of. `read`: the same of states whose index does not say the queue, where each row that is counted is read.
     """
     found = [
         Count(queue, state, one.n, one.exact)
@@ -166,8 +166,8 @@ def by_queue(tx: Transaction, limit: int = COUNTED) -> list[Count]:
         for queue, one in _hopped(tx, state, limit)
     ]
     for kind in BY_QUEUE:
-        rows = tx.execute(BY_QUEUE[kind], {"limit": limit + 1})
-        exact = sum(n for _, _, n in rows) <= limit
+        rows = tx.execute(BY_QUEUE[kind], {"limit": min(limit, read) + 1})
+        exact = sum(n for _, _, n in rows) <= min(limit, read)
         found += [Count(queue, State(state), n, exact) for queue, state, n in rows]
     return sorted(found, key=lambda one: (one.queue, one.state))
 

@@ -9,8 +9,10 @@ import orjson
 import pytest
 
 from liteq import LiteQ
+from liteq.clock import from_ms
 from liteq.context import identity
 from liteq.monitor import documents
+from liteq.monitor import overview as overview_module
 from liteq.monitor.overview import overview
 from liteq.monitor.queues import queue, queues
 from liteq.monitor.sight import Sight
@@ -156,10 +158,25 @@ def test_a_viewer_of_some_queues_counts_no_others(app, live):
     assert queue(app, "celery", see=mine) is None
 
 
+def test_a_viewer_of_some_queues_costs_no_more_beside_many_rows_of_others(app, monkeypatch):
+    later = app.clock.now_ms() + 60_000
+    for queue_ in ("celery", "celery", "mail"):
+        add(app, queue=queue_)
+        add(app, queue=queue_, eta=from_ms(later))
+    mine = Sight(("mail",))
+    numbers = overview(app, see=mine)["states"]
+    assert numbers["scheduled"] == numbers["pending"] == {"n": 1, "exact": True}
+    monkeypatch.setattr(overview_module, "READ", 2)
+    numbers = overview(app, see=mine)["states"]
+    assert numbers["pending"] == {"n": 1, "exact": True}
+    assert not numbers["scheduled"]["exact"]
+    assert numbers["dead"]["exact"]
+
+
 def test_the_status_route_says_what_it_has_not_counted_to_its_end(app, monkeypatch):
     for _ in range(4):
         add(app)
     assert documents.status(app).document["not_exact"] == []
-    monkeypatch.setattr(counting.by_queue, "__defaults__", (3,))
+    monkeypatch.setattr(counting.by_queue, "__defaults__", (3, 3))
     found = documents.status(app).document
     assert (found["queues"], found["not_exact"]) == ({"celery": {"pending": 3}}, ["pending"])

@@ -42,10 +42,13 @@ class Views(Facade):
         with self._driver.read(within_s=DEADLINE_S) as tx:
             return _overview.states(tx)
 
-    def by_queue(self) -> list[Count]:
-        """How many messages there are, by queue and state; of each state 10,000 are counted at most."""
+    def by_queue(self, read: int = COUNTED) -> list[Count]:
+        """How many messages there are, by queue and state; of each state 10,000 are counted at most.
+
+        `read`: fewer of those states whose rows have to be read for it, which are all but pending and held.
+        """
         with self._driver.read(within_s=DEADLINE_S) as tx:
-            return _overview.by_queue(tx)
+            return _overview.by_queue(tx, read=read)
 
     def page(self, walk: str, *, after: Mark | None = None, limit: int = 100, given: Given | None = None) -> list[Line]:
         """Up to `limit` messages of a walk (`browse.WALKS`) behind the mark `after`: the `key` of a line."""
