@@ -37,7 +37,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 OnConflict = Literal["fail", "existing", "renew", "replace"]
-OF_KEYS = frozenset({"max_concurrency", "concurrency_key", "limits", "fair_key"})
+OF_KEYS = frozenset({"max_concurrency", "concurrency_key", "limits", "fair_key", "unique"})
 OF_SENDING = frozenset({"countdown", "eta", "queue", "priority", "expires"}) | OF_KEYS
 OF_A_GRAPH = frozenset({"link", "link_error", "root_id", "parent_id", "headers"})
 
@@ -155,13 +155,15 @@ class Workflow(AsATask, Generic[P, R]):
         on_conflict: OnConflict = "fail",
         event: tuple[str, Any] | None = None,
         tags: Iterable[str] = (),
+        unique: Any = None,
     ) -> Workflow[P, R]:
         """The same workflow, to be started with these: `flow.options(id="order-7").start(order)`.
 
         id: the run's, and its idempotency key. delay, eta: not before. expires: not begun after. on_conflict, where the
         id exists: "fail" (that run if workflow and input are the same, else RunConflict), "existing" (that run),
         "renew" (that run while it lives, else a new one), "replace" (a new one, the old one terminated). event=(name,
-        payload): sent to that run in the same transaction. tags: words by which `app.runs` finds it.
+        payload): sent to that run in the same transaction. tags: words by which `app.runs` finds it. unique: as
+        of a task, in the place of the workflow's own.
         """
         check_conflict(on_conflict)
         if delay is not None:
@@ -180,6 +182,7 @@ class Workflow(AsATask, Generic[P, R]):
             None if queue is None else checked_name(queue, "a queue's name"),
             None if priority is None else checked_priority(priority),
             delay, eta, expires, on_conflict, event, tuple(checked_name(tag, "a tag") for tag in tags),
+            {} if unique is None else {"unique": unique},
         )  # fmt: skip
         return self._asking(asked)
 
@@ -272,7 +275,7 @@ class Workflow(AsATask, Generic[P, R]):
         """`start` with arguments as a list and a dict, and a task's options.
 
         task_id: the run's id, by `on_conflict`; countdown (s), eta, queue, priority, expires; max_concurrency,
-        concurrency_key, limits, fair_key.
+        concurrency_key, limits, fair_key, unique.
         """
         from liteq.workflow.starting import start_run
 
@@ -284,7 +287,8 @@ class Workflow(AsATask, Generic[P, R]):
             raise unexpected(f"workflow {self.name!r}", options.keys() - OF_SENDING, OF_SENDING)
         if "countdown" in options:
             options["delay"] = options.pop("countdown")
-        options["keyed"] = {key: options.pop(key) for key in OF_KEYS & options.keys()}
+        keyed = {key: options.pop(key) for key in OF_KEYS & options.keys()}
+        options["keyed"] = {**self.asked.keyed, **keyed}
         asked = replace(self.asked, **options)
         if task_id is not None:
             asked = replace(asked, id=checked_id(task_id))
@@ -322,6 +326,7 @@ class Workflow(AsATask, Generic[P, R]):
             "queue": asked.queue,
             "priority": asked.priority,
             "eta": asked.eta,
+            **asked.keyed,
         }
         if asked.delay is not None:
             given["countdown"] = seconds(asked.delay, "delay")

@@ -377,6 +377,26 @@ def test_a_start_has_the_run_that_stands(app):
     assert order.start("a", 4).duplicate is False
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda order, n, unique: order.options(unique=unique).start("a", n).id,
+        lambda order, n, unique: order.apply_async(("a", n), unique=unique).id,
+        lambda order, n, unique: order.options(unique=unique).apply_async(("a", n), priority=3).id,
+        lambda order, n, unique: order.options(unique=unique).s("a", n).apply_async().id,
+    ],
+    ids=["options", "apply_async", "both", "signature"],
+)
+def test_a_start_has_a_uniqueness_of_its_own(app, start):
+    @app.workflow(name="order", unique=True)
+    def order(shop, number): ...
+
+    by_shop = Unique("shop")
+    assert start(order, 1, by_shop) == start(order, 2, by_shop)
+    assert start(order, 3, None) == start(order, 3, None)
+    assert start(order, 4, False) != start(order, 4, False)
+
+
 def test_a_start_may_replace_one_that_has_not_begun(app):
     @app.workflow(name="order", unique=Debounce(5))
     def order(number):
