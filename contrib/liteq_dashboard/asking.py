@@ -48,13 +48,17 @@ def confirm(
 
 
 def carry_out(
-    request: Request, reader: Reader, act: Callable[[], Any], *, action: str, target: str, back: str, said: str,
-    queue: str | None = None,
+    request: Request, reader: Reader, act: Callable[[], Any], *, action: str = "", target: str = "", back: str,
+    said: str, queue: str | None = None,
 ) -> Response:  # fmt: skip
-    """Act, note it, and go back with `said`; what the act refuses is told as 409, with its own words."""
+    """Act, note it, and go back with `said`; what the act refuses is told as 409, with its own words.
+
+    Without an `action` nothing is noted here: the act does it itself.
+    """
     try:
         act()
     except (KeyError, ValueError, TypeError) as exc:
         return problem(409, str(exc.args[0]) if exc.args else str(exc))
-    reader.app.storage.audit.note(actor(request, "page", request.posted("reason")), action, target, queue=queue)
+    if action:
+        reader.app.storage.audit.note(actor(request, "page", request.posted("reason")), action, target, queue=queue)
     return redirect(request, back, said)

@@ -26,6 +26,7 @@ from liteq.schedules import schedule as interval
 from liteq.sending.compile import compile_signature
 from liteq.sending.options import OF_A_CALL, check_options
 from liteq.serialization import decode, encode
+from liteq.storage.audit import Actor
 from liteq.storage.periodic import Entry, ScheduleRecord
 from liteq.utils.misspelt import nearest, unexpected
 
@@ -149,26 +150,29 @@ class Periodic:
         """Delete an entry; whether there was one. One of the configuration comes back when beat starts."""
         return bool(self.app.storage.schedules.delete(name))
 
-    def pause(self, name: str) -> None:
-        """Let no run of `name` begin until `resume`, also across restarts. Raises KeyError for an unknown name."""
-        record = self._find(name)
-        self.app.storage.schedules.enable(name, enabled=False, next_due_ms=record.next_due_ms)
+    def pause(self, name: str, *, by: Actor | None = None, queue: str | None = None) -> None:
+        """Let no run of `name` begin until `resume`, also across restarts. Raises KeyError for an unknown name.
 
-    def resume(self, name: str) -> None:
+        `by`: noted in the audit, with the `queue` of its runs; so of `resume` and `run_now`.
+        """
+        record = self._find(name)
+        self.app.storage.schedules.enable(name, enabled=False, next_due_ms=record.next_due_ms, by=by, queue=queue)
+
+    def resume(self, name: str, *, by: Actor | None = None, queue: str | None = None) -> None:
         """Let `name` run again, from its next time on; missed runs are not made up. Raises KeyError."""
         record = self._find(name)
         if not record.enabled:
             next_ms = due_ms(from_document(orjson.loads(record.schedule)), self._now())
-            self.app.storage.schedules.enable(name, enabled=True, next_due_ms=next_ms)
+            self.app.storage.schedules.enable(name, enabled=True, next_due_ms=next_ms, by=by, queue=queue)
 
-    def run_now(self, name: str) -> Any:
+    def run_now(self, name: str, *, by: Actor | None = None, queue: str | None = None) -> Any:
         """Send a run of `name` at once, paused or not; its result. When it is due next stays as it was.
 
         Raises KeyError when there is no such entry.
         """
         record = self._find(name)
         batch, id_ = self.batch(record, new_id())
-        self.app.storage.schedules.run_now(name, batch, last_id=id_)
+        self.app.storage.schedules.run_now(name, batch, last_id=id_, by=by, queue=queue)
         return self.app.AsyncResult(id_)
 
     def backfill(self, name: str, start: datetime, end: datetime) -> list[Any]:

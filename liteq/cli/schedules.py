@@ -80,7 +80,7 @@ def pause(session: Session, /, names: tuple[str, ...]) -> int:
     \b
     JSON: {"paused": [names]}
     """
-    return _each(session, names, "pause", "paused", session.app.schedules.pause)
+    return _each(session, names, "paused", session.app.schedules.pause)
 
 
 @schedules.command()
@@ -92,7 +92,7 @@ def resume(session: Session, /, names: tuple[str, ...]) -> int:
     \b
     JSON: {"resumed": [names]}
     """
-    return _each(session, names, "resume", "resumed", session.app.schedules.resume)
+    return _each(session, names, "resumed", session.app.schedules.resume)
 
 
 @schedules.command()
@@ -106,8 +106,7 @@ def run(session: Session, /, name: str) -> int:
     """
     _found(session, name)
     session.import_commands()  # the routes, and the options of the task
-    sent = session.app.schedules.run_now(name)
-    session.storage.audit.note(session.actor(), "schedule run", name)
+    sent = session.app.schedules.run_now(name, by=session.actor())
     emit(session, {"name": name, "id": sent.id}, lambda: say(sent.id))
     return Exit.OK
 
@@ -141,12 +140,12 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _each(session: Session, names: tuple[str, ...], action: str, done: str, verb: Callable[[str], None]) -> int:
+def _each(session: Session, names: tuple[str, ...], done: str, verb: Callable[..., None]) -> int:
     for name in names:  # all or none: a misspelt one is found before anything is changed
         _found(session, name)
+    by = session.actor()
     for name in names:
-        verb(name)
-        session.storage.audit.note(session.actor(), f"schedule {action}", name)
+        verb(name, by=by)
     what = f"{counted(len(names), 'schedule')} {done}: {', '.join(names)}"
     emit(session, {done: list(names)}, lambda: say(what))
     return Exit.OK

@@ -16,6 +16,7 @@ from liteq.storage.audit import Actor
 from liteq.storage.driver import Params
 from liteq.storage.facades.operations import Chunk, Did
 from liteq.storage.operations import Operation, Wanted
+from liteq.storage.periodic import Entry
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -460,6 +461,45 @@ def test_no_limit_is_changed_that_the_audit_does_not_know(storage: Storage, refu
         with pytest.raises(Refused):
             act_()
     assert storage.limits.list() == before
+
+
+# -- schedules ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def entry(storage: Storage) -> str:
+    storage.schedules.put([Entry("often", "s", b"{}", b"{}", 5)])
+    return "often"
+
+
+def run_now(storage: Storage, name: str, id_: str) -> bool:
+    return storage.schedules.run_now(name, Batch([Message(id_, "t", b"[[],{}]")]), last_id=id_, by=ANN, queue="mail")
+
+
+def test_an_act_on_a_schedule_is_noted_where_there_is_one(storage: Storage, entry: str) -> None:
+    for name in (entry, "none"):
+        storage.schedules.enable(name, enabled=False, next_due_ms=5, by=ANN, queue="mail")
+        storage.schedules.enable(name, enabled=True, next_due_ms=5, by=ANN)
+        run_now(storage, name, f"run of {name}")
+    storage.schedules.enable(entry, enabled=False, next_due_ms=5)
+    assert notes(storage) == [
+        ("ann", "schedule pause", "often", "mail", 1), ("ann", "schedule resume", "often", None, 1),
+        ("ann", "schedule run", "often", "mail", 1),
+    ]  # fmt: skip
+
+
+def test_nothing_becomes_of_a_schedule_that_the_audit_does_not_know(
+    storage: Storage, entry: str, state: StateOf, refuse: Callable[[str], None]
+) -> None:
+    refuse("liteq_audit")
+    with pytest.raises(Refused):
+        storage.schedules.enable(entry, enabled=False, next_due_ms=5, by=ANN)
+    with pytest.raises(Refused):
+        run_now(storage, entry, "run")
+    found = storage.schedules.find(entry)
+    assert found is not None
+    assert found.enabled
+    assert state("run") is None
 
 
 # -- the audit, marks --------------------------------------------------------------------------------------------------

@@ -157,9 +157,8 @@ def _schedule(action: str) -> Page:
             body = body_of(request)
             _checked(body, {"reason"})
             schedules = reader.app.schedules
-            result = schedules.run_now(name) if action == "run" else getattr(schedules, action)(name)
-            by = actor(request, "api", body.get("reason"))
-            reader.app.storage.audit.note(by, f"schedule {action}", name, queue=found["queue"])
+            verb = schedules.run_now if action == "run" else getattr(schedules, action)
+            result = verb(name, by=actor(request, "api", body.get("reason")), queue=found["queue"])
             return json_answer({"name": name, "id": getattr(result, "id", None)})
 
         return tried(do)

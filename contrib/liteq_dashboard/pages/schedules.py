@@ -16,6 +16,7 @@ from liteq.monitor.schedules import schedule as document_of
 from liteq.monitor.schedules import schedules as documents_of
 from liteq.schedules import crontab
 from liteq.serialization import decode
+from liteq_dashboard.acting import actor
 from liteq_dashboard.asking import Asked, Field, carry_out, confirm
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
@@ -90,10 +91,13 @@ def do(request: Request, reader: Reader) -> Response:
     found = _eligible(reader, name, action)
     if isinstance(found, Response):
         return found
-    return carry_out(
-        request, reader, lambda: _do(reader.app, name, action, request), action=f"schedule {action}", target=name,
-        back=link(request.base, "schedules", name), said=f"{name} was {DONE[action]}.", queue=found["queue"],
-    )  # fmt: skip
+    back, said, queue = link(request.base, "schedules", name), f"{name} was {DONE[action]}.", found["queue"]
+    if action == "edit":
+        return carry_out(
+            request, reader, lambda: _edit(reader.app, name, request), action="schedule edit", target=name, back=back,
+            said=said, queue=queue,
+        )  # fmt: skip
+    return carry_out(request, reader, lambda: _do(reader.app, name, action, queue, request), back=back, said=said)
 
 
 def ask_all(request: Request, reader: Reader) -> Response:
@@ -112,34 +116,27 @@ def do_all(request: Request, reader: Reader) -> Response:
     action, names = request.posted("action"), _seen(reader, request.form.get("name", []))
     if action not in {"pause", "resume"} or not names:
         return problem(400, "tick the schedules first, then pause or resume them")
-    verb = getattr(reader.app.schedules, action)
 
     def each() -> None:
-        for name in names:
-            verb(name)
+        for name, queue in names.items():
+            _do(reader.app, name, action, queue, request)
 
-    return carry_out(
-        request, reader, each, action=f"schedule {action}", target=", ".join(names)[:500],
-        back=link(request.base, "schedules"), said=f"{len(names)} schedules were {DONE[action]}.",
-    )  # fmt: skip
+    said = f"{len(names)} schedules were {DONE[action]}."
+    return carry_out(request, reader, each, back=link(request.base, "schedules"), said=said)
 
 
-def _seen(reader: Reader, names: list[str]) -> list[str]:
-    return [name for name in names[:MOST] if document_of(reader.app, name, reader.sight) is not None]
+def _seen(reader: Reader, names: list[str]) -> dict[str, str | None]:
+    """Those of these schedules that the viewer may see, with their queues."""
+    found = ((name, document_of(reader.app, name, reader.sight)) for name in names[:MOST])
+    return {name: document["queue"] for name, document in found if document is not None}
 
 
-def _do(app: LiteQ, name: str, action: str, request: Request) -> None:
-    if action == "edit":
-        _edit(app, name, request)
-    elif action == "run":
-        try:
-            app.schedules.run_now(name)
-        except LiteqError as exc:
-            raise ValueError(str(exc)) from exc
-    elif action == "pause":
-        app.schedules.pause(name)
-    else:
-        app.schedules.resume(name)
+def _do(app: LiteQ, name: str, action: str, queue: str | None, request: Request) -> None:
+    verb = app.schedules.run_now if action == "run" else getattr(app.schedules, action)
+    try:
+        verb(name, by=actor(request, "page", request.posted("reason")), queue=queue)
+    except LiteqError as exc:
+        raise ValueError(str(exc)) from exc
 
 
 def _edit(app: LiteQ, name: str, request: Request) -> None:

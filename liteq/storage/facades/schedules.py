@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from liteq.message import Batch
+from liteq.storage import audit as _audit
 from liteq.storage import periodic as _periodic
-from liteq.storage.driver import Bell, Promise
+from liteq.storage.audit import Actor
+from liteq.storage.driver import Bell, Promise, Transaction
 from liteq.storage.facades.base import Facade
 from liteq.storage.periodic import Entry, RunRecord, ScheduleRecord
 
@@ -14,7 +16,10 @@ __all__ = ["Schedules"]
 
 
 class Schedules(Facade):
-    """The entries of beat, shared by any number of beats."""
+    """The entries of beat, shared by any number of beats.
+
+    `by`, of an act: for the audit, with the `queue` that the entry sends to; None: it is not noted.
+    """
 
     def all(self) -> list[ScheduleRecord]:
         """Every entry, by name."""
@@ -55,10 +60,15 @@ class Schedules(Facade):
         with self._driver.write(Promise.ACCEPTED) as tx:
             return _periodic.delete(tx, name)
 
-    def enable(self, name: str, *, enabled: bool, next_due_ms: int | None) -> bool:
+    def enable(
+        self, name: str, *, enabled: bool, next_due_ms: int | None, by: Actor | None = None, queue: str | None = None
+    ) -> bool:
         """Pause an entry, or let it go on at `next_due_ms`; whether there is one."""
         with self._driver.write(Promise.ACCEPTED) as tx:
-            return _periodic.enable(tx, name, enabled=enabled, next_due_ms=next_due_ms)
+            found = _periodic.enable(tx, name, enabled=enabled, next_due_ms=next_due_ms)
+            if found:
+                self._note(tx, by, "resume" if enabled else "pause", name, queue)
+        return found
 
     def fire(self, record: ScheduleRecord, batch: Batch, *, n: int, last_id: str, next_due_ms: int | None) -> bool:
         """Send `batch`, `n` runs of an entry that is due, and move it on; False when another beat was first."""
@@ -74,10 +84,18 @@ class Schedules(Facade):
         with self._driver.write(Promise.PROGRESS) as tx:
             return _periodic.put_off(tx, record, next_due_ms=next_due_ms)
 
-    def run_now(self, name: str, batch: Batch, *, last_id: str) -> bool:
+    def run_now(
+        self, name: str, batch: Batch, *, last_id: str, by: Actor | None = None, queue: str | None = None
+    ) -> bool:
         """Send a run of an entry out of turn; False when there is no such entry."""
         with self._driver.write(Promise.ACCEPTED) as tx:
             ran = _periodic.ran_now(tx, name, batch, last_id=last_id, now_ms=self._clock.now_ms())
+            if ran:
+                self._note(tx, by, "run", name, queue)
         if ran:
             self._driver.ring(Bell.WORK)
         return ran
+
+    def _note(self, tx: Transaction, by: Actor | None, action: str, name: str, queue: str | None) -> None:
+        if by is not None:
+            _audit.write(tx, by, f"schedule {action}", name, queue, 1, now_ms=self._clock.now_ms())
