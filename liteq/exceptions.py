@@ -426,7 +426,7 @@ class RateLimited(TaskPredicate):
 
     `retry_after`: seconds, a time, or the text of the header Retry-After; None for 10 s. `key`: the limit that is
     paused for all workers, by default the first of the message's own keys; without one that message alone waits. No
-    attempt is counted. A step or a workflow's body has its run wait. Raises TypeError for a key that is no text.
+    attempt is counted. Raises TypeError for a key that is no text.
     """
 
     def __init__(self, retry_after: float | str | datetime | None = None, key: str | None = None) -> None:
