@@ -362,7 +362,7 @@ MUTANTS = [
         "test_forks.py::test_a_child_forked_inside_a_transaction_is_refused",
     ),
     without(
-        "a payload that is too large is refused", "liteq/exceptions.py",
+        "a payload that is too large is refused", "liteq/exceptions/tasks.py",
         "is {size:,} bytes encoded, the limit", "is too large, the limit",
         "test_hostile_payloads.py::test_64_mib_are_refused_with_their_size",
     ),

@@ -22,6 +22,13 @@ def test_every_error_is_exported_and_drawn_in_the_tree():
         assert re.search(rf"\b{name}\b", e.__doc__), name
 
 
+def test_every_error_is_named_by_one_module_in_documents_and_pickles():
+    """In any file that its class is written in: an error that is stored is read by another version of liteq."""
+    kinds = [kind for name in e.__all__ if isinstance(kind := getattr(e, name), type)]
+    assert {kind.__module__ for kind in kinds} == {"liteq.exceptions"}
+    assert [pickle.loads(pickle.dumps(kind)) for kind in kinds] == kinds
+
+
 @pytest.mark.parametrize(
     ("kind", "caught_as"),
     [

@@ -18,10 +18,6 @@ WRITTEN = [*SHIPPED, *(ROOT / name for name in ("benchmarks", "contrib/examples"
 MODULES = {"": 9, "worker": 12, "app": 16}
 LINES_OF_A_FILE = 400
 LINES_OF_A_FUNCTION = 50
-# Files that may be longer, each with its reason.
-LONG_FILES = {
-    "liteq/exceptions.py": "one tree, drawn at its head",
-}
 
 
 def files(folders: list[Path] = SHIPPED) -> Iterator[Path]:
@@ -46,8 +42,7 @@ def test_a_room_has_no_more_modules_than_a_newcomer_can_take_in(folder):
 
 def test_a_file_ends_before_it_holds_two_rooms():
     long = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files()}
-    assert {path: lines for path, lines in long.items() if lines > LINES_OF_A_FILE and path not in LONG_FILES} == {}
-    assert [path for path in LONG_FILES if long.get(path, 0) <= LINES_OF_A_FILE] == [], "no exception any more"
+    assert {path: lines for path, lines in long.items() if lines > LINES_OF_A_FILE} == {}
 
 
 def test_a_function_does_one_thing():

@@ -1,0 +1,94 @@
+"""Errors of the file and its engine, and of what an operator asks for."""
+
+from __future__ import annotations
+
+from liteq.exceptions.base import LiteqError
+
+
+class StorageError(LiteqError):
+    """Raised when the storage engine failed in a way that has no class of its own below."""
+
+
+class StorageBusy(StorageError):
+    """Raised when the write lock was not to be had within `busy_timeout`; the message names the holder's PID."""
+
+    def __init__(self, waited_s: float, holder: str = "unknown") -> None:
+        super().__init__(
+            f"the write lock was not free within {waited_s:.1f} s; holder: {holder}. "
+            "Stop that process, or raise `busy_timeout`."
+        )
+        self.waited_s = waited_s
+        self.holder = holder
+
+
+class StorageInUse(StorageError):
+    """Raised where the file must be nobody's for a moment, and is open in another process; the message names it."""
+
+    def __init__(self, path: str, users: str) -> None:
+        super().__init__(f"{path} is in use: {users}. Stop all workers, producers and beat first; nothing was changed.")
+        self.users = users
+
+
+class StorageFull(StorageError):
+    """Raised when the disk or the file's page limit is full: free some space; nothing accepted is lost."""
+
+
+class ReadTimeout(StorageError):
+    """Raised when a read for a person or a monitor took longer than it may, and was stopped: ask for less."""
+
+
+class StorageCorrupt(StorageError):
+    """Raised when the file is not a SQLite database, or a damaged one: restore a backup (`liteq backup`)."""
+
+
+class StorageUnavailable(StorageError):
+    """Raised when the file cannot be opened: a directory, no permission, a read-only or network file system."""
+
+
+class SchemaTooNew(StorageError):
+    """Raised when the file was written by a newer liteq; nothing was written. Upgrade liteq on this machine."""
+
+    def __init__(self, path: str, found: int, known: int) -> None:
+        super().__init__(
+            f"{path} has schema version {found}, this liteq knows up to {known}: upgrade liteq here; "
+            "nothing was written"
+        )
+        self.found = found
+        self.known = known
+
+
+class LeaseLost(LiteqError):
+    """Raised when a message is no longer leased under this token: its result is thrown away."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(f"the lease of {message_id} is over: another worker may run it; this outcome was not stored")
+        self.message_id = message_id
+
+
+# -- what an operator asks for ---------------------------------------------------------------------------------------
+
+
+class MessageNotFound(LiteqError, LookupError):
+    """Raised for an id under which there is no message, or none that its reader may see."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(f"there is no message {message_id!r}: it never was in this queue, or its time is over")
+        self.message_id = message_id
+
+
+class NotEligible(LiteqError):
+    """Raised when an action is asked of a message that is not in a state for it; nothing was changed.
+
+    `state` is the state that it has. A web application answers 409.
+    """
+
+    def __init__(self, message_id: str, action: str, state: str, why: str) -> None:
+        tail = "" if state in why else f" (it is {state})"
+        super().__init__(f"{action} does nothing to {message_id}: {why}{tail}")
+        self.message_id = message_id
+        self.action = action
+        self.state = state
+        self.why = why
+
+
+OperationalError = StorageError  # what `delay()` raises when the message could not be written
