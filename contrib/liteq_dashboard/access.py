@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from liteq.monitor.sight import Sight
-from liteq.utils.misspelt import nearest
+from liteq.utils.misspelt import meant
 
 __all__ = ["ANYBODY", "RIGHTS", "ROLES", "Viewer"]
 
@@ -40,9 +40,8 @@ class Viewer:
         found: set[str] = set()
         for right in [rights] if isinstance(rights, str) else rights:
             if right not in ROLES and right not in RIGHTS:
-                near = nearest(right, [*RIGHTS, *ROLES])
-                hint = f"did you mean {near!r}?" if near else f"use one of {', '.join([*ROLES, *RIGHTS])}"
-                raise ValueError(f"unknown right {right!r} of the viewer {name!r}; {hint}")
+                hint = meant(right, [*RIGHTS, *ROLES], f"use one of {', '.join([*ROLES, *RIGHTS])}")
+                raise ValueError(f"unknown right {right!r} of the viewer {name!r}{hint}")
             found |= ROLES.get(right, {right})
         globs = None if queues is None else (queues,) if isinstance(queues, str) else tuple(queues)
         object.__setattr__(self, "name", name)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import click
 
+from liteq.exceptions.texts import alike
+
 __all__ = ["names", "one_of", "unknown"]
 
 Callback = Callable[[click.Context, click.Parameter, str | None], str | None]
@@ -19,11 +21,9 @@ def names(text: str | None) -> list[str] | None:
 
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> click.UsageError:
     """The error for a `name` of some `kind` that is not among `known`: it tells the nearest, and all that there are."""
-    from difflib import get_close_matches  # only for a mistyped name
-
     names_known = [str(one) for one in known]
     plural = f"{kind}es" if kind.endswith("s") else f"{kind}s"
-    near = get_close_matches(name.lower(), names_known, n=3, cutoff=0.5)
+    near = alike(name.lower(), names_known)
     nearest = f"nearest: {', '.join(repr(one) for one in near)}; " if near else ""
     return click.UsageError(f"unknown {kind} {name!r}; {nearest}{plural}: {', '.join(names_known)}{hint}")
 

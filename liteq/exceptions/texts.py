@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["closest", "text_of"]
+__all__ = ["alike", "closest", "text_of"]
 
 
 def text_of(value: Any, render: Callable[[Any], str] = repr) -> str:
@@ -21,9 +21,13 @@ def text_of(value: Any, render: Callable[[Any], str] = repr) -> str:
     return f"<{type(value).__qualname__} that cannot be printed>"
 
 
-def closest(name: str, known: Iterable[str]) -> str:
-    """The names of `known` that look like `name`, for an error message; "none is" when there are none."""
+def alike(name: str, known: Iterable[str], n: int = 3, cutoff: float = 0.5) -> list[str]:
+    """Up to `n` names of `known` that look like `name`, the likest first. `cutoff`: the least likeness, 0 to 1."""
     import difflib  # only for a mistyped name
 
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return ", ".join(repr(n) for n in near) if near else "none is"
+    return difflib.get_close_matches(name, list(known), n=n, cutoff=cutoff)
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The names of `known` that look like `name`, for an error message; "none is" when there are none."""
+    return ", ".join(map(repr, alike(name, known))) or "none is"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
-from liteq.utils.misspelt import nearest
+from liteq.utils.misspelt import meant
 
 if TYPE_CHECKING:
     from liteq.metrics.collector import QueueCollector
@@ -54,7 +54,6 @@ def check_names(names: Iterable[str]) -> tuple[str, ...]:
     wanted = tuple(dict.fromkeys(names))
     for name in wanted:
         if name not in NAMES:
-            near = nearest(name, NAMES)
-            hint = f"did you mean {near!r}?" if near else f"use {' or '.join(map(repr, NAMES))}"
-            raise ImproperlyConfigured(f"there are no metrics called {name!r}; {hint}")
+            hint = meant(name, NAMES, f"use {' or '.join(map(repr, NAMES))}")
+            raise ImproperlyConfigured(f"there are no metrics called {name!r}{hint}")
     return wanted

@@ -16,7 +16,7 @@ from liteq.operating.resend import again
 from liteq.storage.acting import OF_RUNS, STATES, refusal
 from liteq.storage.audit import Actor
 from liteq.storage.inspect import Record
-from liteq.utils.misspelt import nearest
+from liteq.utils.misspelt import meant
 from liteq.utils.names import checked_name, checked_priority
 from liteq.utils.records import NamedTuple
 
@@ -78,9 +78,8 @@ def check_action(action: str, arguments: Mapping[str, Any], *, many: bool = Fals
     """Raise ValueError for an action that there is not (`many`: for many messages), or an argument it does not take."""
     known = tuple(STATES) if many else ACTIONS
     if action not in known:
-        near = nearest(action, known)
-        hint = f"did you mean {near!r}?" if near else f"use one of {', '.join(known)}"
-        raise ValueError(f"unknown action {action!r}; {hint}")
+        hint = meant(action, known, f"use one of {', '.join(known)}")
+        raise ValueError(f"unknown action {action!r}{hint}")
     if unknown := arguments.keys() - set(TAKES.get(action, ())):
         takes = ", ".join(TAKES.get(action, ())) or "nothing"
         raise ValueError(f"{action} does not take {', '.join(sorted(unknown))}: it takes {takes}")

@@ -11,8 +11,7 @@ from liteq.monitor.sight import ALL, Sight
 from liteq.operating.acts import Done
 from liteq.policy.durations import limit_s
 from liteq.storage.audit import Actor
-from liteq.storage.limits.rules import queue_of
-from liteq.utils.misspelt import nearest
+from liteq.utils.misspelt import meant
 
 __all__ = ["LIMIT_ACTIONS", "act_on_limit", "limit_words", "may_change"]
 
@@ -58,9 +57,8 @@ def act_on_limit(app: App, action: str, key: str, *, by: Actor, see: Sight = ALL
 
 def _check(action: str, arguments: Mapping[str, Any]) -> None:
     if action not in TAKES:
-        near = nearest(action, LIMIT_ACTIONS)
-        hint = f"did you mean {near!r}?" if near else f"use one of {', '.join(LIMIT_ACTIONS)}"
-        raise ValueError(f"unknown action {action!r}; {hint}")
+        hint = meant(action, LIMIT_ACTIONS, f"use one of {', '.join(LIMIT_ACTIONS)}")
+        raise ValueError(f"unknown action {action!r}{hint}")
     if unknown := arguments.keys() - set(TAKES[action]):
         takes = ", ".join(TAKES[action]) or "nothing"
         raise ValueError(f"{action} does not take {', '.join(sorted(unknown))}: it takes {takes}")

@@ -8,7 +8,7 @@ from functools import cached_property
 from inspect import Parameter
 from typing import Any
 
-from liteq.utils.misspelt import nearest
+from liteq.utils.misspelt import meant
 
 __all__ = ["REDACTED", "Parameters"]
 
@@ -142,8 +142,8 @@ class Parameters:
         for name in kwargs.keys() - known:
             if name in OF_SENDING:
                 return f"; options of a sending go to apply_async(args, kwargs, {name}=...)"
-            if near := nearest(name, known):
-                return f"; did you mean {near!r}?"
+            if hint := meant(name, known):
+                return hint
         return ""
 
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:

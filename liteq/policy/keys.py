@@ -13,7 +13,7 @@ from inspect import Parameter
 from string import Formatter
 from typing import Any, Final, Protocol
 
-from liteq.utils.misspelt import nearest
+from liteq.utils.misspelt import meant
 from liteq.utils.names import checked_name
 
 __all__ = ["LATER", "Key", "KeyNotYet", "compile_key"]
@@ -138,9 +138,8 @@ def _place(name: str, signature: inspect.Signature | None, what: str) -> tuple[i
     if any(p.kind is Parameter.VAR_KEYWORD for p in signature.parameters.values()) and found is None:
         return None, Parameter.empty
     known = [p.name for p in signature.parameters.values() if p.kind is not Parameter.VAR_POSITIONAL]
-    near = nearest(name, known)
-    hint = f"did you mean {near!r}?" if near else f"it has {', '.join(map(repr, known)) or 'none'}"
-    raise ValueError(f"{what}: there is no parameter {name!r} for one value; {hint}")
+    hint = meant(name, known, f"it has {', '.join(map(repr, known)) or 'none'}")
+    raise ValueError(f"{what}: there is no parameter {name!r} for one value{hint}")
 
 
 def _parsed(text: str, what: str) -> Iterator[tuple[str, str | None]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from liteq.policy.durations import Duration, limit_ms, seconds, to_span_ms
-from liteq.utils.misspelt import nearest, suggesting
+from liteq.utils.misspelt import meant, suggesting
 
 __all__ = ["By", "Debounce", "Exclusive", "Throttle", "Unique", "of_document", "unique_of"]
 
@@ -146,9 +146,7 @@ def of_document(document: Mapping[str, Any]) -> Exclusive:
 def _one_of(value: Any, known: tuple[str, ...], what: str) -> str:
     if value in known:
         return str(value)
-    near = nearest(str(value), known)
-    meant = f"; did you mean {near!r}?" if near else ""
-    raise ValueError(f"{what} is {' or '.join(map(repr, known))}, not {value!r}{meant}")
+    raise ValueError(f"{what} is {' or '.join(map(repr, known))}, not {value!r}{meant(str(value), known)}")
 
 
 def _checked_by(by: Any, what: str) -> By:

@@ -16,7 +16,7 @@ from liteq.sending.keys import whole_arguments
 from liteq.serialization import encode
 from liteq.serialization.tags import register_type
 from liteq.storage.unique import THROTTLE
-from liteq.utils.misspelt import nearest
+from liteq.utils.misspelt import meant
 
 __all__ = ["THROTTLE", "Uniqueness", "exclude", "uniqueness"]
 
@@ -206,6 +206,5 @@ def _check_names(names: Sequence[str], signature: inspect.Signature | None, what
         return
     for name in names:
         if name not in known:
-            near = nearest(name, known)
-            hint = f"did you mean {near!r}?" if near else f"it has {', '.join(map(repr, known)) or 'none'}"
-            raise ValueError(f"{what}: there is no parameter {name!r}; {hint}")
+            hint = meant(name, known, f"it has {', '.join(map(repr, known)) or 'none'}")
+            raise ValueError(f"{what}: there is no parameter {name!r}{hint}")

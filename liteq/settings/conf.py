@@ -11,6 +11,7 @@ from typing import Any
 
 from liteq.settings.celery_names import NO_EFFECT, new_name, unused_default
 from liteq.settings.table import SETTINGS
+from liteq.utils.misspelt import nearest
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Conf", "Given", "Source", "canonical", "closest_setting"]
@@ -51,10 +52,7 @@ def canonical(name: str) -> str:
 
 def closest_setting(name: str, cutoff: float = 0.6) -> str | None:
     """The setting whose name looks most like `name`, if any does."""
-    import difflib  # only for a mistyped name
-
-    near = difflib.get_close_matches(name.lower(), KNOWN, n=1, cutoff=cutoff)
-    return near[0] if near else None
+    return nearest(name, KNOWN, cutoff)
 
 
 class Conf(MutableMapping[str, Any]):

@@ -13,6 +13,7 @@ from __future__ import annotations
 from liteq.exceptions import ImproperlyConfigured
 from liteq.settings.schemes import BUILT_IN, installed_engines, known_schemes, scheme_of
 from liteq.storage.driver import Driver, Durability, Engine, Options, Place
+from liteq.utils.misspelt import nearest
 
 __all__ = ["describe_url", "engine_of", "open_driver"]
 
@@ -56,13 +57,11 @@ def open_driver(
 
 
 def _unknown(url: str, scheme: str) -> str:
-    from difflib import get_close_matches
-
     if scheme == "" or (len(scheme) == 1 and url[2:3] in ("/", "\\")):  # C:\tasks.db
         return f"broker URL {url!r} is a path and no URL: write sqlite:///" + url.replace("\\", "/")
     known = known_schemes()
-    near = get_close_matches(scheme, known, n=1)
-    meant = f"; did you mean {near[0]}:?" if near else ""
+    near = nearest(scheme, known)
+    meant = f"; did you mean {near}:?" if near else ""
     return (
         f"broker URL {url!r}: there is no engine for the scheme {scheme!r}{meant}; known are {', '.join(known)}. "
         f"For a file {EXAMPLE}; for another engine install the package that brings it"

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["Asked", "nearest", "suggesting", "unexpected"]
+from liteq.exceptions.texts import alike
+
+__all__ = ["Asked", "meant", "nearest", "suggesting", "unexpected"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -17,10 +19,14 @@ LIKELY = 0.8  # from which likeness on a name is a misspelt one, where names of 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The name of `known` that looks most like `name`; None where none does. `cutoff`: the least likeness, 0 to 1."""
-    import difflib  # only for a mistyped name
+    return next(iter(alike(name.lower(), sorted(known), n=1, cutoff=cutoff)), None)
 
-    near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=cutoff)
-    return near[0] if near else None
+
+def meant(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The end of an error message: "; did you mean 'x'?" where a name of `known` is near, else `otherwise`."""
+    near = nearest(name, known)
+    said = otherwise if near is None else f"did you mean {near!r}?"
+    return f"; {said}" if said else ""
 
 
 def unexpected(where: str, names: Iterable[str], known: Iterable[str], remedy: str = "") -> TypeError:

@@ -7,7 +7,7 @@ from typing import Any
 
 from liteq.context import App
 from liteq.storage.runs.records import STATUSES
-from liteq.utils.misspelt import nearest
+from liteq.utils.misspelt import meant
 from liteq.workflow.run import Run
 
 __all__ = ["listed"]
@@ -25,9 +25,8 @@ def listed(
 ) -> list[Run[Any]]:
     """The runs that fit. Raises ValueError for a status that is none."""
     if status is not None and status not in STATUSES:
-        near = nearest(str(status), STATUSES)
-        meant = f"; did you mean {near!r}?" if near else ""
-        raise ValueError(f"unknown status {status!r}: it is one of {', '.join(STATUSES)}{meant}")
+        hint = meant(str(status), STATUSES)
+        raise ValueError(f"unknown status {status!r}: it is one of {', '.join(STATUSES)}{hint}")
     tags = (tags,) if isinstance(tags, str) else tuple(tags)
     last = after.id if isinstance(after, Run) else after
     records = app.storage.runs.list(list(ids), name=name, status=status, tags=tags, limit=limit, after=last)

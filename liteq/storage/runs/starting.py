@@ -14,7 +14,7 @@ from liteq.storage.runs.terminating import terminate
 from liteq.storage.standing import step_aside
 from liteq.storage.steps.birth import input_hash
 from liteq.storage.steps.wake import deliver
-from liteq.utils.misspelt import nearest
+from liteq.utils.misspelt import meant
 from liteq.utils.records import NamedTuple
 
 __all__ = ["check_conflict", "send", "start"]
@@ -46,9 +46,8 @@ class _There(NamedTuple):
 def check_conflict(on_conflict: object) -> None:
     """Raises ValueError for no word that says what becomes of a run whose id exists."""
     if on_conflict not in CONFLICTS:
-        near = nearest(str(on_conflict), CONFLICTS)
-        meant = f"; did you mean {near!r}?" if near else ""
-        raise ValueError(f"on_conflict is one of {', '.join(map(repr, CONFLICTS))}, not {on_conflict!r}{meant}")
+        known, hint = ", ".join(map(repr, CONFLICTS)), meant(str(on_conflict), CONFLICTS)
+        raise ValueError(f"on_conflict is one of {known}, not {on_conflict!r}{hint}")
 
 
 def start(
