@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from liteq.exceptions import MessageNotFound, NotEligible
+from liteq.exceptions import LiteqError, MessageNotFound, NotEligible, StorageError
 from liteq.monitor import operations as monitor
 from liteq.operating import Actor
 from liteq.utils.text import printable
@@ -13,7 +13,21 @@ from liteq_dashboard.access import Viewer
 from liteq_dashboard.http import Reader, Request, Response
 from liteq_dashboard.render import problem
 
-__all__ = ["RIGHTS", "actor", "may_act", "operation_of", "pause", "purge", "refused", "resume", "sees", "tried"]
+__all__ = [
+    "RIGHTS",
+    "act_on_schedule",
+    "actor",
+    "body_of",
+    "may_act",
+    "note",
+    "operation_of",
+    "pause",
+    "purge",
+    "refused",
+    "resume",
+    "sees",
+    "tried",
+]
 
 RIGHTS: Mapping[str, str] = {
     **dict.fromkeys(("retry", "requeue", "resend", "move", "run-at"), "retry"),
@@ -23,12 +37,29 @@ RIGHTS: Mapping[str, str] = {
 }
 """The right that each action on tasks and runs needs, alone or on many."""
 
-LONGEST_REASON = 300
+LONGEST_REASON = 1_000
 
 
 def actor(request: Request, source: str, reason: object = "") -> Actor:
     """The viewer, as the audit names one."""
     return Actor(request.viewer.name, source, printable(str(reason or ""))[:LONGEST_REASON])
+
+
+def note(
+    request: Request, reader: Reader, action: str, target: str, queue: str | None = None, reason: str = ""
+) -> None:  # fmt: skip
+    """Note in the audit what a page did for the viewer; `reason`: by default that of the form."""
+    by = actor(request, "page", reason or request.posted("reason"))
+    reader.app.storage.audit.note(by, action, target, queue=queue)
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    """The body of a program; {} where there is none. Raises ValueError for JSON that is no object."""
+    if request.json is None:
+        return {}
+    if not isinstance(request.json, dict):
+        raise ValueError("the body is a JSON object")
+    return request.json
 
 
 def may_act(viewer: Viewer) -> bool:
@@ -97,3 +128,17 @@ def resume(reader: Reader, queue: str, by: Actor) -> str:
 def purge(reader: Reader, queue: str, by: Actor) -> int:
     """Delete what waits in a queue; how many messages."""
     return int(reader.app.storage.operations.purge([queue], by=by))
+
+
+# -- schedules ---------------------------------------------------------------------------------------------------------
+
+
+def act_on_schedule(reader: Reader, action: str, name: str) -> Any:
+    """Run, pause or resume a schedule; what was sent. Raises KeyError, and ValueError for what cannot be sent here."""
+    schedules = reader.app.schedules
+    try:
+        return schedules.run_now(name) if action == "run" else getattr(schedules, action)(name)
+    except StorageError:
+        raise
+    except LiteqError as error:
+        raise ValueError(str(error)) from error

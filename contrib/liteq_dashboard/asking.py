@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from liteq_dashboard.acting import actor
+from liteq_dashboard.acting import note
 from liteq_dashboard.http import Reader, Request, Response
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html, problem, redirect
@@ -59,6 +59,5 @@ def carry_out(
         act()
     except (KeyError, ValueError, TypeError) as exc:
         return problem(409, str(exc.args[0]) if exc.args else str(exc))
-    if action:
-        reader.app.storage.audit.note(actor(request, "page", request.posted("reason")), action, target, queue=queue)
+    note(request, reader, action, target, queue)
     return redirect(request, back, said)

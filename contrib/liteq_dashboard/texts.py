@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from liteq_dashboard.texts_limits import LIMITS
 from liteq_dashboard.texts_workflows import WORKFLOWS
 
-__all__ = ["SEARCH_WORDS", "TEXTS"]
+__all__ = ["SEARCH_WORDS", "TEXTS", "label"]
 
 STATES = {
     "pending": "waiting",
@@ -338,3 +338,10 @@ TEXTS: Mapping[str, str | Mapping[str, str]] = {
     **LIMITS,
     **WORKFLOWS,
 }
+
+
+def label(name: str, of: str = "actions") -> str:
+    """The word for an act, or for another of the several that stand under `of`."""
+    labels = TEXTS[of]
+    assert isinstance(labels, Mapping)
+    return labels[name]

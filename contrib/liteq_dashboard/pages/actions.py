@@ -20,7 +20,7 @@ from liteq_dashboard.asking import Asked, Field, confirm
 from liteq_dashboard.http import Page, Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import problem, redirect
-from liteq_dashboard.texts import TEXTS
+from liteq_dashboard.texts import label
 
 __all__ = ["ROUTES"]
 
@@ -61,18 +61,12 @@ def _asks(action: str) -> Page:
         except ValueError as error:
             return problem(409, str(error))
         words = command_words(action, id_, {})
-        label = _label(action)
-        asked = Asked(f"{label}: {record.task} {id_}", TEXT[action], label, words, fields, action in GRAVE)
+        button = label(action)
+        asked = Asked(f"{button}: {record.task} {id_}", TEXT[action], button, words, fields, action in GRAVE)
         return confirm(request, asked, link(request.base, "tasks", id_), [("version", version(record))])
 
     page.__doc__ = f"Ask before a task is to {action}."
     return page
-
-
-def _label(action: str) -> str:
-    labels = TEXTS["actions"]
-    assert isinstance(labels, Mapping)
-    return labels.get(action, action.capitalize())
 
 
 def _record(reader: Reader, id_: str) -> Record | None:
@@ -150,7 +144,8 @@ def _asks_queue(action: str) -> Page:
             n = _waiting(reader, name)
             fields = [Field("number", f"Type {n} to delete {n} messages")]
         words = ["purge", "-Q", name] if action == "purge" else ["queue", action, name]
-        asked = Asked(f"{_label(action)}: {name}", text, _label(action), words, fields, action in GRAVE)
+        button = label(action)
+        asked = Asked(f"{button}: {name}", text, button, words, fields, action in GRAVE)
         return confirm(request, asked, link(request.base, "queues", name))
 
     page.__doc__ = f"Ask before a queue is to {action}."

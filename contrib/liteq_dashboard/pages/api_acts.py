@@ -8,7 +8,19 @@ from typing import Any
 from liteq.monitor import operations as monitor
 from liteq.monitor.schedules import schedule as schedule_document
 from liteq.operating import act, preview, resume_operation, start, stop
-from liteq_dashboard.acting import RIGHTS, actor, operation_of, pause, purge, refused, resume, sees, tried
+from liteq_dashboard.acting import (
+    RIGHTS,
+    act_on_schedule,
+    actor,
+    body_of,
+    operation_of,
+    pause,
+    purge,
+    refused,
+    resume,
+    sees,
+    tried,
+)
 from liteq_dashboard.http import Page, Reader, Request, Response, Route
 from liteq_dashboard.render import json_answer, problem
 
@@ -18,15 +30,6 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "move": ("queue", "priority"), "run-at": ("at",), "rewind": ("step",), "resend": ("args", "kwargs", "new_id"),
 }  # fmt: skip
 OF_MANY = frozenset({"action", "q", "ids", "reason", "rate", "id", "queue", "priority", "at", "step"})
-
-
-def body_of(request: Request) -> dict[str, Any]:
-    """The body; {} where there is none. Raises ValueError for JSON that is no object."""
-    if request.json is None:
-        return {}
-    if not isinstance(request.json, dict):
-        raise ValueError("the body is a JSON object")
-    return request.json
 
 
 def _checked(body: Mapping[str, Any], known: set[str]) -> None:
@@ -156,9 +159,9 @@ def _schedule(action: str) -> Page:
         def do() -> Response:
             body = body_of(request)
             _checked(body, {"reason"})
-            schedules = reader.app.schedules
-            verb = schedules.run_now if action == "run" else getattr(schedules, action)
-            result = verb(name, by=actor(request, "api", body.get("reason")), queue=found["queue"])
+            result = act_on_schedule(reader, action, name)
+            by = actor(request, "api", body.get("reason"))
+            reader.app.storage.audit.note(by, f"schedule {action}", name, queue=found["queue"])
             return json_answer({"name": name, "id": getattr(result, "id", None)})
 
         return tried(do)

@@ -7,9 +7,9 @@ from typing import Any
 from liteq.exceptions import AlreadyDecided, LiteqError, NoSuchApproval, RunNotFound
 from liteq.monitor.approvals import approval, approvals, decision
 from liteq.monitor.sight import Sight
+from liteq_dashboard.acting import note
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
-from liteq_dashboard.noting import note
 from liteq_dashboard.render import html, json_answer, problem, redirect
 from liteq_dashboard.schema_form import Wrong, data_of, fields
 from liteq_dashboard.texts import TEXTS
@@ -91,7 +91,7 @@ def _decided(request: Request, reader: Reader, found: dict[str, Any] | None, *, 
         return _shown(request, reader, 422, str(exc))
     if not new:
         return redirect(request, "approvals", str(TEXTS["decided_before"]).format(title, word))
-    note(reader, request, "approve" if ok else "reject", run_id, str(found["queue"]), reason=f"{title}: {comment}")
+    note(request, reader, "approve" if ok else "reject", run_id, str(found["queue"]), reason=f"{title}: {comment}")
     return redirect(request, link(request.base, "workflows", run_id), str(TEXTS["decided_now"]).format(title, word))
 
 

@@ -10,12 +10,12 @@ from liteq.monitor.limits import is_declared
 from liteq.monitor.limits import limit as document_of
 from liteq.monitor.limits import limits as documents_of
 from liteq.operating.limits import act_on_limit, limit_words, may_change
-from liteq_dashboard.acting import actor, tried
+from liteq_dashboard.acting import actor, body_of, tried
 from liteq_dashboard.asking import Asked, Field, confirm
 from liteq_dashboard.http import Page, Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html, json_answer, problem, redirect
-from liteq_dashboard.texts import TEXTS
+from liteq_dashboard.texts import label
 
 __all__ = ["ROUTES"]
 
@@ -83,26 +83,18 @@ def _refused(reader: Reader, key: str) -> Response | None:
 
 
 def _ask(action: str, request: Request, key: str, found: Mapping[str, Any] | None) -> Response:
-    labels = TEXTS["limit_fields"]
-    assert isinstance(labels, Mapping)
     values = {
         "rate": (found or {}).get("rate") or "",
         "concurrent": (found or {}).get("concurrent") or "",
         "seconds": "10m",
     }
     fields = [
-        Field(name, labels[name], str(values[name]), "optional" if action == "set" else "text")
+        Field(name, label(name, "limit_fields"), str(values[name]), "optional" if action == "set" else "text")
         for name in FIELDS.get(action, ())
     ]
-    label = _label(action)
-    asked = Asked(f"{label}: {key}", TEXT[action], label, limit_words(action, key, {}), fields, action == "delete")
+    button = label(action, "limit_actions")
+    asked = Asked(f"{button}: {key}", TEXT[action], button, limit_words(action, key, {}), fields, action == "delete")
     return confirm(request, asked, link(request.base, "limits"), to=link(request.base, "limits", key, action))
-
-
-def _label(action: str) -> str:
-    labels = TEXTS["limit_actions"]
-    assert isinstance(labels, Mapping)
-    return str(labels[action])
 
 
 def _asks(action: str) -> Page:
@@ -140,9 +132,7 @@ def _by_api(action: str) -> Page:
             return no
 
         def do() -> Response:
-            body = request.json if request.json is not None else {}
-            if not isinstance(body, dict):
-                raise ValueError("the body is a JSON object")
+            body = body_of(request)
             given = {name: value for name, value in body.items() if name != "reason"}
             by = actor(request, "api", body.get("reason"))
             done = act_on_limit(reader.app, action, key, by=by, see=reader.sight, **given)

@@ -16,12 +16,12 @@ from liteq.monitor.schedules import schedule as document_of
 from liteq.monitor.schedules import schedules as documents_of
 from liteq.schedules import crontab
 from liteq.serialization import decode
-from liteq_dashboard.acting import actor
+from liteq_dashboard.acting import act_on_schedule
 from liteq_dashboard.asking import Asked, Field, carry_out, confirm
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html, problem
-from liteq_dashboard.texts import TEXTS
+from liteq_dashboard.texts import TEXTS, label
 
 __all__ = ["ROUTES"]
 
@@ -80,8 +80,8 @@ def ask(request: Request, reader: Reader) -> Response:
         return found
     fields = _fields(reader.app, name, found) if action == "edit" else ()
     command = [] if action == "edit" else ["schedules", action, name]
-    button = str(TEXTS["save"]) if action == "edit" else _label(action)
-    asked = Asked(f"{_label(action)}: {name}", TEXT[action], button, command, fields)
+    button = str(TEXTS["save"]) if action == "edit" else label(action)
+    asked = Asked(f"{label(action)}: {name}", TEXT[action], button, command, fields)
     return confirm(request, asked, link(request.base, "schedules", name))
 
 
@@ -91,13 +91,10 @@ def do(request: Request, reader: Reader) -> Response:
     found = _eligible(reader, name, action)
     if isinstance(found, Response):
         return found
-    back, said, queue = link(request.base, "schedules", name), f"{name} was {DONE[action]}.", found["queue"]
-    if action == "edit":
-        return carry_out(
-            request, reader, lambda: _edit(reader.app, name, request), action="schedule edit", target=name, back=back,
-            said=said, queue=queue,
-        )  # fmt: skip
-    return carry_out(request, reader, lambda: _do(reader.app, name, action, queue, request), back=back, said=said)
+    return carry_out(
+        request, reader, lambda: _do(reader, name, action, request), action=f"schedule {action}", target=name,
+        back=link(request.base, "schedules", name), said=f"{name} was {DONE[action]}.", queue=found["queue"],
+    )  # fmt: skip
 
 
 def ask_all(request: Request, reader: Reader) -> Response:
@@ -107,7 +104,7 @@ def ask_all(request: Request, reader: Reader) -> Response:
         return problem(400, "tick the schedules first, then pause or resume them")
     kept = [("action", action), *(("name", name) for name in names)]
     text = f"{TEXT[action]} {len(names)}: {', '.join(names)}."
-    asked = Asked(f"{_label(action)}: {len(names)}", text, _label(action), ["schedules", action, *names])
+    asked = Asked(f"{label(action)}: {len(names)}", text, label(action), ["schedules", action, *names])
     return confirm(request, asked, link(request.base, "schedules"), kept)
 
 
@@ -131,12 +128,11 @@ def _seen(reader: Reader, names: list[str]) -> dict[str, str | None]:
     return {name: document["queue"] for name, document in found if document is not None}
 
 
-def _do(app: LiteQ, name: str, action: str, queue: str | None, request: Request) -> None:
-    verb = app.schedules.run_now if action == "run" else getattr(app.schedules, action)
-    try:
-        verb(name, by=actor(request, "page", request.posted("reason")), queue=queue)
-    except LiteqError as exc:
-        raise ValueError(str(exc)) from exc
+def _do(reader: Reader, name: str, action: str, request: Request) -> None:
+    if action == "edit":
+        _edit(reader.app, name, request)
+    else:
+        act_on_schedule(reader, action, name)
 
 
 def _edit(app: LiteQ, name: str, request: Request) -> None:
@@ -210,12 +206,6 @@ def _fields(app: LiteQ, name: str, found: dict[str, Any]) -> tuple[Field, ...]:
         )
     )
     return (Field("times", str(TEXTS["times"]), times), *values)
-
-
-def _label(action: str) -> str:
-    labels = TEXTS["actions"]
-    assert not isinstance(labels, str)
-    return labels.get(action) or str(TEXTS[action])
 
 
 def _none(name: str) -> Response:

@@ -15,7 +15,7 @@ from liteq_dashboard.asking import Asked, Field, carry_out, confirm
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html, problem
-from liteq_dashboard.texts import TEXTS
+from liteq_dashboard.texts import TEXTS, label
 
 __all__ = ["ROUTES"]
 
@@ -67,7 +67,7 @@ def ask(request: Request, reader: Reader) -> Response:
     if found is None or action not in ACTIONS:
         return _none(request)
     asked = Asked(
-        f"{_label(action)}: {found['name']}", TEXT[action], _label(action), _command(action, found["name"]),
+        f"{label(action)}: {found['name']}", TEXT[action], label(action), _command(action, found["name"]),
         _fields(action), is_grave=action == "stop",
     )  # fmt: skip
     return confirm(request, asked, link(request.base, "workers", found["name"]))
@@ -81,7 +81,7 @@ def tell(request: Request, reader: Reader) -> Response:
     name = found["name"]
     return carry_out(
         request, reader, lambda: _told(reader.app, action, name, request.posted), action=f"worker {action}",
-        target=name, back=link(request.base, "workers", name), said=f"{name} was told: {_label(action)}.",
+        target=name, back=link(request.base, "workers", name), said=f"{name} was told: {label(action)}.",
     )  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def _fields(action: str) -> tuple[Field, ...]:
         case "consume":
             return (Field("queue", str(TEXTS["queue"])),)
         case "log-level":
-            return (Field("level", _label(action), "INFO", "choice", LEVELS),)
+            return (Field("level", label(action), "INFO", "choice", LEVELS),)
     return ()
 
 
@@ -137,12 +137,6 @@ def _command(action: str, name: str) -> list[str]:
     words = {"stop": ["shutdown"], "grow": ["pool_grow", "1"], "shrink": ["pool_shrink", "1"]}
     words |= {"consume": ["add_consumer", "QUEUE"], "log-level": ["log_level", "INFO"]}
     return ["control", "-d", name, *words[action]]
-
-
-def _label(action: str) -> str:
-    labels = TEXTS["actions"]
-    assert not isinstance(labels, str)
-    return labels[action]
 
 
 def _none(request: Request) -> Response:

@@ -16,11 +16,10 @@ from liteq.monitor.workflows import Workflow, look, workflow_document
 from liteq.operating import act
 from liteq.states import State
 from liteq_dashboard import gantt
-from liteq_dashboard.acting import actor
+from liteq_dashboard.acting import actor, note
 from liteq_dashboard.graph import FORMATS, attachment, drawing, items, node_link
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
-from liteq_dashboard.noting import note, requeue_query
 from liteq_dashboard.render import html, json_answer, problem, redirect
 from liteq_dashboard.texts import TEXTS
 
@@ -87,7 +86,7 @@ def show(request: Request, reader: Reader) -> Response:
         acts=_acts(request, found),
         failed=sum(row.state == State.DEAD for row in found.rows) if found.run is None else 0,
         open_=document["progress"]["waiting"] if found.run is None else 0,
-        requeue=requeue_query(found.root), rows_total=len(found.rows),
+        requeue=f"root:{found.root} state:dead", rows_total=len(found.rows),
     )  # fmt: skip
 
 
@@ -152,7 +151,7 @@ def _act(name: str) -> Any:
         except (LiteqError, ValueError) as exc:
             return problem(409, str(exc))
         if name not in AS_AN_ACT:
-            note(reader, request, name, id_, found.run.queue)
+            note(request, reader, name, id_, found.run.queue)
         return redirect(request, link(request.base, "workflows", goes_to), said)
 
     page.__doc__ = f"Ask the run to {name}."

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from liteq import LiteQ
+from liteq.beat import BeatLazyFunc
 from liteq.clock import FakeClock
 from liteq.message import DeadLetter, WorkerIdentity, new_id
 from liteq.monitor import operations
@@ -312,3 +313,11 @@ def test_a_program_pauses_and_runs_a_schedule(app: LiteQ, client: Callable[..., 
     assert state(app, ran.json["id"]) is State.PENDING
     assert api.post("api/v1/schedules/gone/run", json={}).status == 404
     assert client(app, "viewer").post("api/v1/schedules/nightly/run", json={}).status == 403
+
+
+def test_a_schedule_that_only_its_own_program_can_send_is_refused(app: LiteQ, client: Callable[..., Any]) -> None:
+    config = {"task": "pay", "schedule": 60, "args": (BeatLazyFunc(int),)}
+    app.storage.schedules.put([app.schedules.entry("nightly", config)[0]])
+    said = client(app).post("api/v1/schedules/nightly/run", json={})
+    assert said.status == 400
+    assert "only that one can send it" in said.json["detail"]
