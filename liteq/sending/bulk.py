@@ -202,7 +202,7 @@ class Sending:
     def _say_place(self, exc: Exception, at: int) -> None:
         """Have `exc`, of the element at the place `at`, say that, and what is sent."""
         place = f"element {at:,} of send_many(), counted from 0"
-        exc.args = (f"{place}: {exc}; the {self._place:,} before its chunk are sent",)
+        exc.args = (f"{place}: {exc}; the {self._place:,} elements before its chunk are sent",)
 
 
 def _call(element: Any) -> Call:

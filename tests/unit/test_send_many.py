@@ -192,7 +192,7 @@ def test_a_bad_element_is_named_by_its_place(app, add, bad, error, text, options
     elements = [*range(12), bad, 13]
     with pytest.raises(error, match=text) as told:
         add.send_many(elements, chunk=5, name="import", **options)
-    assert "the 10 before its chunk are sent" in str(told.value)
+    assert "the 10 elements before its chunk are sent" in str(told.value)
     assert sent(app) == 10
     elements[12] = 12
     assert add.send_many(elements, chunk=5, name="import", **options) == Sent(4, 10)
