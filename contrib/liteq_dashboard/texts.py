@@ -261,7 +261,7 @@ TEXTS: Mapping[str, str | Mapping[str, str]] = {
     "tools": {"trace": "Trace", "sentry": "Errors in Sentry"},
     "open_there": "open",
     # failures
-    "failures_text": "One line for each cause: the same task, exception and line of code.",
+    "failures_text": "One line for each cause: the same task, exception, function and message without its numbers.",
     "requeue_all": "Requeue all",
     "delete_all": "Delete all",
     "since_release": "release of the first",
