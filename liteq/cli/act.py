@@ -52,20 +52,20 @@ def arguments_of(action: str, options: dict[str, Any]) -> dict[str, Any]:
 @click.option("-y", "--yes", "-f", "--force", "sure", is_flag=True, help="Do not ask before a deletion.")
 @pass_session
 def act(session: Session, /, action: str, ids: tuple[str, ...], reason: str, sure: bool, **options: Any) -> int:
-    """Do ACTION to messages: the state of each says whether it may be done. The audit keeps who did it, and --reason.
+    """Do ACTION to messages, where the state of each allows it. The audit keeps your name and --reason.
 
     \b
     retry      make a scheduled or held message due now
-    revoke     do not run it; one that runs is not retried
-    terminate  end one that runs
+    revoke     keep it from running; one that runs is not retried
+    terminate  end the process that runs it
     requeue    put a dead letter back in its queue
-    delete     delete one that has finished
+    delete     delete a finished message
     resend     send a new message like it, with other --args or --kwargs
-    move       to another --queue or --priority
-    run-at     at another time (--at)
-    cancel, pause, resume, rewind (--step)  of runs of workflows
+    move       give it another --queue or --priority
+    run-at     run it at another time (--at)
+    cancel, pause, resume, rewind (to --step)  for runs of workflows
 
-    Exits with 1 when it could not be done to one of them.
+    Exits with 1 when it could not be done to one of the messages.
 
     \b
     JSON: [{"id", "done", "message"}]

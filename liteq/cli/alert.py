@@ -32,17 +32,17 @@ __all__ = ["alert"]
     "--every", metavar="TIME", callback=span_option, help="Time between two looks: 30s, 1m. Default: alert_every."
 )
 @click.option("--once", is_flag=True, help="Look once, tell, and exit: for cron.")
-@click.option("--test", is_flag=True, help="Tell each target of a test, and exit; 1 where one of them was not told.")
+@click.option("--test", is_flag=True, help="Send a test to each target, and exit; with 1 where one was not told.")
 @click.option("--deliver", "is_teller", is_flag=True, hidden=True, help="Tell a target of what stands on stdin.")
 @pass_session
 def alert(
     session: Session, /, targets: tuple[str, ...], every: float | None, once: bool, test: bool, is_teller: bool
 ) -> int:
-    """Tell of what is wrong: once when it begins, once when it is well again. Without a target: show it, and exit.
+    """Tell targets of trouble: once when it begins, once when all is well again. Without a target, show it and exit.
 
-    It tells of no worker, a queue whose head waits, failures of a task, new dead letters, a late schedule, a stuck run,
-    an approval that waits, and trouble of the storage. The limits are the settings alert_*. The file keeps what was
-    told to whom, so several of these, and workers with alert_to, may run: a target is told once.
+    Trouble is: no worker, a queue whose head waits, failures of a task, new dead letters, a late schedule, a stuck run,
+    an approval that waits, and warnings of the storage. The settings alert_* say how much of it is trouble. The file
+    keeps which target was told what, so several watches, and workers with alert_to, may run: a target is told once.
 
     \b
     JSON, without a target: [{"rule", "subject", "text"}]

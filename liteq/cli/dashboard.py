@@ -29,19 +29,19 @@ PORT = 8765
 
 
 @click.command(cls=Command)
-@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any that is free.")
-@click.option("--host", default=LOOPBACK, show_default=True, help="Another needs --token-file or --user-header.")
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="The port; 0: any.")
+@click.option("--host", default=LOOPBACK, show_default=True, help="The address; another needs tokens or a proxy.")
 @click.option("--read-only", is_flag=True, help="Nobody may act.")
 @click.option(
     "--token-file",
     type=click.Path(dir_okay=False, path_type=Path),
     help='Viewers by their tokens: {"TOKEN": {"name": "ann", "rights": ["operator"], "queues": ["mail*"]}}, mode 600.',
 )
-@click.option("--user-header", metavar="NAME", help="The header in which a proxy says who asks; with --trust.")
-@click.option("--trust", metavar="NETWORK", multiple=True, help="Where that proxy is: 10.0.0.0/8. May be repeated.")
+@click.option("--user-header", metavar="NAME", help="The header in which a proxy names the user; with --trust.")
+@click.option("--trust", metavar="NETWORK", multiple=True, help="The proxy's network: 10.0.0.0/8. May be repeated.")
 @click.option(
     "--user-rights", metavar="RIGHTS", default="viewer", show_default=True,
-    help="What users of --user-header may do who are not named in the token file: roles or rights, comma-separated.",
+    help="The rights of users that the proxy names and the token file does not: roles or rights, comma-separated.",
 )  # fmt: skip
 @click.option("--root-path", metavar="PATH", default="", help="The path below which a proxy shows it: /ops.")
 @click.option("--db", metavar="GLOB", multiple=True, help="Files of several queues: 'tenants/*.db'. May be repeated.")
@@ -52,15 +52,15 @@ def dashboard(
 ) -> int:  # fmt: skip
     """Show the queue in a browser: what waits, runs, fails and why.
 
-    Writes a link that opens it: good once, for a minute. It is for this machine alone, unless there are tokens, or a
-    proxy says who asks. Ends with Ctrl-C.
+    Writes a link that opens it: the link works once, within a minute. Only this machine may connect, unless users have
+    tokens, or a proxy names them. Ends with Ctrl-C.
     """
     packages_are_there()
     is_local = _is_loopback(host)
     if bool(user_header) != bool(trust):
-        raise click.UsageError("--user-header and --trust belong together: the header, and where its proxy is")
+        raise click.UsageError("--user-header and --trust belong together: the header, and its proxy's network")
     if not is_local and token_file is None and user_header is None:
-        raise click.UsageError(f"{host} is not this machine alone: give --token-file, or --user-header and --trust")
+        raise click.UsageError(f"{host} lets other machines connect: give --token-file, or --user-header and --trust")
     door = _door(port, root_path, token_file, user_header, trust, user_rights)
     apps = _apps(session, db)
     from liteq_dashboard import Viewer

@@ -198,7 +198,7 @@ def _search(session: Session, where: str, task: str | None, queue: str | None) -
     """The search of the options, among dead letters. Raises click.UsageError for one in other states."""
     search = search_of(session, where, states=[State.DEAD], task=task, queue=queue)
     if search.states != (State.DEAD,):
-        raise click.UsageError("--where: `liteq dead` knows dead letters alone; leave state: away")
+        raise click.UsageError("--where: `liteq dead` finds dead letters only; leave out state:")
     return search
 
 

@@ -24,7 +24,7 @@ __all__ = ["limits"]
 def limits() -> None:
     """Limits by key: list, set, delete, pause, resume.
 
-    A key is a message's ("user:42"), "task:NAME" or "queue:NAME"; with * it holds for each key that fits.
+    KEY is a key of messages ("user:42"), "task:NAME" or "queue:NAME". One with * limits each key that fits it.
     """
 
 
@@ -52,13 +52,13 @@ def list_(session: Session, /) -> int:
 
 @limits.command("set")
 @click.argument("key")
-@click.option("--rate", metavar="RATE", help="Starts in a time: 10/s, 100/m, 5/h, 1000/d.")
+@click.option("--rate", metavar="RATE", help="How many may start: 10/s, 100/m, 5/h, 1000/d.")
 @click.option("--concurrent", type=click.IntRange(min=1), metavar="N", help="How many run at once.")
 @pass_session
 def set_(session: Session, /, key: str, rate: str | None, concurrent: int | None) -> int:
-    """Limit KEY, at once and for all workers; what is not given is no limit.
+    """Limit KEY, at once and for all workers. An option that is left out is no limit.
 
-    It stands over restarts, until the code says something new.
+    The limit stays over restarts, until the one that the code declares changes.
 
     \b
     JSON: {"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason"}
@@ -77,7 +77,7 @@ def set_(session: Session, /, key: str, rate: str | None, concurrent: int | None
 @click.argument("key")
 @pass_session
 def delete(session: Session, /, key: str) -> int:
-    """Forget the limit of KEY; what it held goes on. One that is in the code comes back when a worker starts.
+    """Forget the limit of KEY; messages it held go on. One that the code declares comes back when a worker starts.
 
     \b
     JSON: {"key", "deleted"}
@@ -91,12 +91,12 @@ def delete(session: Session, /, key: str) -> int:
 @limits.command()
 @click.argument("key")
 @click.argument("seconds", metavar="SECONDS")
-@click.option("--reason", default="", metavar="TEXT", help="Noted with it, and shown.")
+@click.option("--reason", default="", metavar="TEXT", help="The reason, which is shown with the pause.")
 @pass_session
 def pause(session: Session, /, key: str, seconds: str, reason: str) -> int:
-    """Let nothing of KEY start for SECONDS (or 90s, 10m, 2h), in no worker; then it goes on slowly.
+    """Let no message of KEY start for SECONDS (or 90s, 10m, 2h), in any worker; the first starts after that are slow.
 
-    What runs goes on. Of several pauses the latest end counts.
+    Messages that run go on. Of several pauses, the one that ends last counts.
 
     \b
     JSON: {"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason"}

@@ -32,20 +32,20 @@ LOOPBACK = "127.0.0.1"
 )  # fmt: skip
 @click.option(
     "--textfile", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Write them to FILE, which is replaced whole: for node_exporter, or where nothing may listen.",
+    help="Write them to FILE, which is replaced as a whole: for node_exporter, or where no port may be opened.",
 )  # fmt: skip
 @click.option("--every", metavar="TIME", callback=span_option, help="With --textfile: write again each 30s, 1m, ...")
 @click.option("--names", multiple=True, metavar="NAMES", help="Add the names of other exporters: celery, flower.")
-@click.option("--per-worker", is_flag=True, help="Tell workers by their whole names, with the machine's or pod's.")
+@click.option("--per-worker", is_flag=True, help="Label workers by their whole names, with the machine's or pod's.")
 @pass_session
 def metrics(
     session: Session, /, port: int | None, host: str, textfile: Path | None, every: float | None,
     names: tuple[str, ...], per_worker: bool,
 ) -> int:  # fmt: skip
-    """Tell Prometheus of tasks, queues and workers. Without --port and --textfile: write them to stdout once.
+    """Serve metrics to Prometheus. Without --port and --textfile, write them to stdout once.
 
-    They are read from the file at each scrape, so one such process tells of all workers, and counters go on after
-    restarts. Needs the extra `metrics`.
+    Metrics are read from the file at each scrape, so one such process serves those of all workers and queues, and
+    counters go on after restarts. Needs the extra `metrics`.
     """
     from liteq.metrics import exposition, make_collector
 

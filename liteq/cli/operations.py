@@ -150,7 +150,7 @@ def do(
 @click.option("--reason", default="", metavar="TEXT", help="The reason, for the audit.")
 @pass_session
 def stop_(session: Session, /, id_: str, reason: str) -> int:
-    """Ask an operation to stop after its chunk, in whichever process it runs. It can be continued.
+    """Ask an operation to stop after its current chunk, in whichever process it runs. It can be continued.
 
     \b
     JSON: as `show`
@@ -165,7 +165,7 @@ def stop_(session: Session, /, id_: str, reason: str) -> int:
 @click.option("--reason", default="", metavar="TEXT", help="The reason, for the audit.")
 @pass_session
 def continue_(session: Session, /, id_: str, reason: str) -> int:
-    """Let an operation go on in this process, at its cursor: one that was stopped, has failed, or was interrupted.
+    """Go on in this process with an operation that was stopped, has failed, or was interrupted.
 
     \b
     JSON: as `show`

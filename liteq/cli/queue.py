@@ -28,16 +28,16 @@ def queue() -> None:
 
 @queue.command()
 @click.argument("queue_", metavar="QUEUE")
-@click.option("--until", metavar="TIME", help="It goes on by itself then: 2026-11-30T08:00, or after 90s, 10m, 2h.")
-@click.option("--for", "for_", metavar="SPAN", help="It goes on by itself after so long: 90s, 10m, 2h.")
-@click.option("--reason", default="", metavar="TEXT", help="Noted with it, and shown.")
+@click.option("--until", metavar="TIME", help="The pause ends then: 2026-11-30T08:00, or after 90s, 10m, 2h.")
+@click.option("--for", "for_", metavar="SPAN", help="The pause ends after this span: 90s, 10m, 2h.")
+@click.option("--reason", default="", metavar="TEXT", help="The reason, which is shown with the pause.")
 @BY
 @pass_session
 def pause(session: Session, /, queue_: str, until: str | None, for_: str | None, reason: str, by: str) -> int:
-    """Have no worker take anything more from QUEUE, a name or a glob such as 'mail.*'.
+    """Let no worker take messages from QUEUE, a name or a glob such as 'mail.*'.
 
-    At once and in all workers, also those that start later; what runs goes on. A glob holds for each queue that fits,
-    also for one that appears later. A queue that is paused is paused anew.
+    This holds at once for all workers, also those that start later; tasks that run go on. A glob pauses each queue that
+    fits, also one that appears later. To pause a paused queue replaces its pause.
 
     \b
     JSON: {"queue", "paused", "by", "reason", "since", "since_iso", "until", "until_iso"}
@@ -61,11 +61,11 @@ def pause(session: Session, /, queue_: str, until: str | None, for_: str | None,
 
 @queue.command()
 @click.argument("queue_", metavar="QUEUE")
-@click.option("--reason", default="", metavar="TEXT", help="Noted with it.")
+@click.option("--reason", default="", metavar="TEXT", help="The reason, for the audit.")
 @BY
 @pass_session
 def resume(session: Session, /, queue_: str, reason: str, by: str) -> int:
-    """Have workers take from QUEUE again. A glob ends all pauses that fit it.
+    """Let workers take from QUEUE again. A glob ends all pauses that fit it.
 
     \b
     JSON: {"queue", "resumed", "paused"}; `paused`: it is so all the same, by a glob

@@ -132,7 +132,7 @@ def _tokens(text: str) -> list[str]:
     while at < len(text.rstrip()):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise BadSearch(f"a quotation mark is missing its other one: {text[at:].strip()[:80]}")
+            raise BadSearch(f"a quotation mark is not closed: {text[at:].strip()[:80]}")
         found.append(match[1])
         at = match.end()
     return found
@@ -175,7 +175,7 @@ class _Reading:
         if len(values) > MOST_VALUES:
             raise BadSearch(f"{key}: takes {MOST_VALUES} values at most, not {len(values):,}")
         if negated and key != "task":
-            raise BadSearch(f"only -task: leaves something out, not -{key}:; leave the minus away")
+            raise BadSearch(f"only -task: leaves something out, not -{key}:; write {key}: without the minus")
         name = key.partition(".")[0]
         if name in ("args", "kwargs") and "." in key:
             self._add("arguments", Argument(_path(key), _texts(values)))

@@ -37,7 +37,7 @@ def act_on_limit(app: App, action: str, key: str, *, by: Actor, see: Sight = ALL
     """
     _check(action, arguments)
     if not may_change(key, see):
-        raise ValueError("a limit holds in every queue: it is changed by those who see all of them")
+        raise ValueError("a limit holds in every queue: only a viewer of all queues may change it")
     given = checked(action, arguments)
     limits = app.storage.limits
     match action:

@@ -87,7 +87,7 @@ def _edited(app: App, record: Record, args: Any, kwargs: Any) -> bytes:
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise ValueError("args is a JSON array, kwargs a JSON object")
     if _hidden_in(args) or _hidden_in(kwargs):
-        raise ValueError(f"an argument is {REDACTED!r}, and was not so before: write its value")
+        raise ValueError(f"an argument is {REDACTED!r}, which stands for a hidden value: write the value itself")
     task = app.tasks.find(record.task)
     if task is not None:
         try:

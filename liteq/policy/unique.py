@@ -91,7 +91,7 @@ class Debounce(Exclusive):
         self.max_wait = None if max_wait is None else seconds(max_wait, "Debounce: max_wait")
         self.max_wait_ms = None if max_wait is None else to_span_ms(max_wait, "Debounce: max_wait")
         if self.max_wait_ms is not None and self.max_wait_ms < self.wait_ms:
-            raise ValueError(f"Debounce: max_wait is not shorter than wait, not {max_wait!r} with {wait!r}")
+            raise ValueError(f"Debounce: max_wait is at least wait ({wait!r}), not {max_wait!r}")
         self.by = _checked_by(by, "Debounce: by")
 
 

@@ -110,7 +110,7 @@ class Sending:
             raise ValueError(f"chunk is how many elements one commit takes, 1 or more, not {chunk!r}")
         if not OWN.isdisjoint(options):
             word = ", ".join(sorted(OWN.intersection(options)))
-            raise TypeError(f"send_many() takes no {word}: that is of one call; app.enqueue_many() takes signatures")
+            raise TypeError(f"send_many() takes no {word}: it belongs to one call; app.enqueue_many() takes signatures")
         if (workflow := context.workflow_here()) is not None:
             workflow.refuse_sending("send_many()")
         self.app: App = task.app

@@ -152,7 +152,7 @@ class _Arguments:
         if self._names is not None:
             missing = [name for name in self._names if name not in given]
             if missing:
-                raise TypeError(f"{self._what}: the call has no argument {missing[0]!r}, which makes its key")
+                raise TypeError(f"{self._what}: the call has no argument {missing[0]!r}, and its key is made of it")
             given = {name: given[name] for name in self._names}
         if any(value is LATER for value in given.values()):
             raise KeyNotYet(f"{self._what}: an argument is not there yet")

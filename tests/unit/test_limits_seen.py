@@ -292,7 +292,7 @@ def test_the_search_finds_what_a_key_holds(app, hold):
 
 def test_a_limit_is_changed_by_those_who_see_all_queues(app):
     by, mail = Actor("eve", "api"), Sight(("mail",))
-    with pytest.raises(ValueError, match="by those who see all of them"):
+    with pytest.raises(ValueError, match="only a viewer of all queues"):
         act_on_limit(app, "set", "user:*", by=by, see=mail, concurrent=1)
     assert list(app.storage.limits.list()) == []
     done = act_on_limit(app, "set", "queue:mail", by=by, see=mail, concurrent=2)

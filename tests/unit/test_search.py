@@ -97,7 +97,7 @@ def test_a_time_is_a_span_back_a_time_of_the_day_or_a_date(text, ms):
         ("run:fast", "cannot read 'fast'; write it as in run:>5s"),
         ("retries:many", "write it as in retries:>2"),
         ("-queue:mail", "only -task: leaves something out"),
-        ('"open', "quotation mark is missing its other one"),
+        ('"open', "quotation mark is not closed"),
         ("x" * 2_001, "at most 2,000 characters"),
         ("queue:" + ",".join("abcdefghij" for _ in range(101)), "100 values at most"),
     ],

@@ -55,7 +55,7 @@ def _asks(action: str) -> Page:
         id_ = request.path_args["id"]
         record = _record(reader, id_)
         if record is None:
-            return problem(404, f"there is no task {id_!r:.100}: it was never sent, or its time is over")
+            return problem(404, f"there is no task {id_!r:.100}: it was never sent, or was deleted since")
         try:
             fields = _fields(action, record, reader)
         except ValueError as error:

@@ -125,7 +125,7 @@ def health(request: Request, reader: Reader) -> Response:
 def scraped(request: Request, reader: Reader) -> Response:
     """The metrics of the file in Prometheus's text format; `names=celery` and `names=flower` add those names."""
     if request.viewer.queues is not None:
-        return problem(404, "the metrics are of all queues")
+        return problem(404, "the metrics are those of all queues: only a viewer of all queues may read them")
     try:
         return Response(
             200, {"content-type": metrics.CONTENT_TYPE}, metrics.exposition(reader.app, request.query.get("names", ()))

@@ -30,7 +30,7 @@ def failure(request: Request, reader: Reader) -> Response:
     id_ = request.path_args["cause"]
     found = document_of(reader.app, id_, see=reader.sight)
     if found is None:
-        return problem(404, f"there is no cause {id_!r:.100}: none failed so, or it is long ago")
+        return problem(404, f"there is no cause {id_!r:.100}: no task failed with it, or it was forgotten since")
     listed = tasks(reader.app, f"cause:{found['id']}", request.get("after") or None, SHOWN, reader.sight)
     return html(
         request, "failure.html", part=request.get("part") or None, it=found, tasks=listed, after=request.get("after"),

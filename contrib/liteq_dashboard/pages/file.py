@@ -17,7 +17,7 @@ DAY_MS = 86_400_000
 def file(request: Request, reader: Reader) -> Response:
     """The facts about the file, for viewers of all queues: it is the same for each of them."""
     if reader.sight.queues is not None:
-        return problem(403, "the file holds more than your queues: it is for viewers of all of them")
+        return problem(403, "the file holds more than your queues: only a viewer of all queues may see this page")
     found = document_of(reader.app)
     part = request.get("part") or None
     charts = charts_of(request, reader, METRICS, RANGE)

@@ -75,7 +75,7 @@ def _refused(reader: Reader, key: str) -> Response | None:
     if not may_change(key, reader.sight):
         if document_of(reader.app, key, reader.sight) is None:
             return problem(404, f"nothing is known of the key {key!r:.100}")
-        return problem(403, "a limit holds in every queue: it is changed by those who see all of them")
+        return problem(403, "a limit holds in every queue: only a viewer of all queues may change it")
     return None
 
 

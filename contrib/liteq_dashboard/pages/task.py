@@ -41,7 +41,7 @@ def task(request: Request, reader: Reader) -> Response:
     id_ = request.path_args["id"]
     found = document_of(reader.app, id_, reader.sight)
     if found is None:
-        return problem(404, f"there is no task {id_!r:.100}: it was never sent, or its time is over")
+        return problem(404, f"there is no task {id_!r:.100}: it was never sent, or was deleted since")
     now_ms = reader.app.clock.now_ms()
     bars, spoken = timeline(found, now_ms)
     why = found.get("why") or {}

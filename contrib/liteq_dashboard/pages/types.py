@@ -97,7 +97,7 @@ def limit(request: Request, reader: Reader) -> Response:
     if document_of(reader.app, name, reader.sight) is None:
         return _none(request)
     if reader.sight.queues is not None:
-        return problem(403, "a rate limit holds in every queue: it is for viewers of all of them")
+        return problem(403, "a rate limit holds in every queue: only a viewer of all queues may change it")
     said = f"All workers together start {rate} of {name}." if rate else f"{name} has no rate limit."
     return carry_out(
         request, reader, lambda: reader.app.control.global_rate_limit(name, rate or 0),

@@ -140,7 +140,7 @@ def _command(action: str, name: str) -> list[str]:
 
 
 def _none(request: Request) -> Response:
-    return problem(404, f"there is no worker {request.path_args['name']!r:.100}, or nothing like that to ask of it")
+    return problem(404, f"there is no worker {request.path_args['name']!r:.100}, or it cannot be asked for this")
 
 
 ROUTES = (

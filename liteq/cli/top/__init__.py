@@ -22,8 +22,8 @@ __all__ = ["top"]
 def top(session: Session, /, once: bool, read_only: bool) -> int:
     """Show queues, running tasks, failures, workers, workflows and schedules, once a second.
 
-    Small letters look, capitals act, and ask before; ? lists the keys. Needs the extra `tui` (textual), but for --once
-    and --json. Needs a terminal.
+    Small letters only look; capitals act, and ask first; ? lists the keys. Needs a terminal and the extra `tui`
+    (textual), but neither with --once or --json.
 
     \b
     JSON: {"verdict", "states", "queues", "running", "causes", "warnings", "rates"}

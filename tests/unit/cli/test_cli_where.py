@@ -75,7 +75,7 @@ def test_messages_of_a_search_are_in_any_state_unless_it_says_which(shop, failed
     ("command", "error"),
     [
         (("dead", "list", "--where", "tusk:x"), "unknown word tusk:.*the nearest is task:"),
-        (("dead", "list", "--where", "state:pending"), "leave state: away"),
+        (("dead", "list", "--where", "state:pending"), "leave out state:"),
         (("dead", "list", "--where", "task:x", "--task", "y"), "not both"),
         (("dead", "drop", "x", "--where", "task:x"), "give IDs, or --where"),
         (("inspect", "messages", "--where", "worker:a", "-d", "b"), "not both"),
