@@ -65,7 +65,7 @@ def test_no_more_of_a_key_run_at_once_than_may(
     done(storage, leases[0])
     assert ids(other.claim()) == [sent[2]]
     assert worker.claim() == []
-    assert [one.id for one in storage.limits.holders("k")] == sent[1:3]
+    assert [one.id for one in storage.views.places("k")] == sent[1:3]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_each_outcome_frees_the_place_and_the_next_one_starts(
     assert worker.claim() == []
     turn = storage.turn([(lease, outcome)], ["celery"], worker=worker.number, limit=1, visibility_s=60)
     assert ids(turn.leases) == [waiting]
-    assert [one.id for one in storage.limits.holders("k")] == [waiting]
+    assert [one.id for one in storage.views.places("k")] == [waiting]
 
 
 def test_a_retry_frees_its_place_until_it_is_due(
@@ -157,7 +157,7 @@ def test_a_vanished_workers_places_are_taken_by_others(
     storage.reap([worker.number])
     assert ids(other.claim()) == [first]
     assert other.claim() == []
-    assert storage.limits.held(second) is not None
+    assert storage.views.waits(second) is not None
 
 
 def test_a_late_outcome_frees_no_place_of_the_lease_that_came_after(
@@ -204,7 +204,7 @@ def test_lines_wait_for_the_key_that_lacks_and_start_when_it_is_there(
     (b,) = worker.claim()
     done(storage, a)
     assert worker.claim() == []
-    held = storage.limits.held(both)
+    held = storage.views.waits(both)
     assert held is not None
     assert held.key == "b"
     done(storage, b)
@@ -255,8 +255,7 @@ def test_a_key_with_a_star_counts_each_that_fits_apart_and_the_exact_one_wins(
     assert [lease.task for lease in worker.claim()] == ["1", "2", "vip", "vip"]
     assert (taken(storage, "user:1"), taken(storage, "user:*"), storage.limits.get("user:*").held) == (1, 4, 2)
     assert storage.limits.get("user:9").concurrent == 1
-    assert [one.task for one in storage.limits.holders("user:*")] == ["1", "2", "vip", "vip"]
-    assert [one.task for one in storage.limits.holders("*:vip", limit=1)] == ["vip"]
+    assert [one.task for one in storage.views.places("user:vip")] == ["vip", "vip"]
 
 
 def test_the_closest_of_several_patterns_holds(storage: Storage, send: Send, worker: FakeWorker) -> None:
@@ -272,9 +271,9 @@ def test_the_task_and_the_queue_need_no_mention(storage: Storage, send: Send, wo
     storage.limits.set("queue:celery", concurrent=2)
     first, _, other, last = send(), send(), send(task="other"), send(task="third")
     assert ids(worker.claim()) == [first, other]
-    held = storage.limits.held(last)
+    held = storage.views.waits(last)
     assert held is not None
-    assert (held.key, held.ahead) == ("queue:celery", 0)
+    assert (held.key, held.ahead.n) == ("queue:celery", 0)
 
 
 # -- rates -----------------------------------------------------------------------------------------------------------

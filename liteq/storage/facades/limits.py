@@ -14,7 +14,7 @@ from liteq.storage.limits import keys as _keys
 from liteq.storage.limits import looking as _looking
 from liteq.storage.limits import meeting as _meeting
 from liteq.storage.limits import rules as _rules
-from liteq.storage.limits.kinds import Held, Holder, Limit
+from liteq.storage.limits.kinds import Limit
 
 __all__ = ["Limits"]
 
@@ -131,16 +131,6 @@ class Limits(Facade):
         """The limits that are set, and the keys that are paused, by key."""
         with self._driver.read() as tx:
             return _looking.limits(tx, now_ms=self._clock.now_ms())
-
-    def holders(self, key: str, limit: int = 20) -> Sequence[Holder]:
-        """Up to `limit` messages that have a place under `key`; known where it has a limit of how many run at once."""
-        with self._driver.read(alone=True) as tx:
-            return _looking.holders(tx, key, limit)
-
-    def held(self, message_id: str) -> Held | None:
-        """The key that holds a message back, since when; None where no limit does."""
-        with self._driver.read() as tx:
-            return _looking.held(tx, message_id)
 
     def own_rates_hold(self) -> bool:
         """Whether a worker's own rate holds a message back; a read."""

@@ -6,6 +6,6 @@ something for it.
 
 from __future__ import annotations
 
-from liteq.storage.limits.kinds import Held, Holder, Limit
+from liteq.storage.limits.kinds import Limit
 
-__all__ = ["Held", "Holder", "Limit"]
+__all__ = ["Limit"]

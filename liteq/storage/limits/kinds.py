@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Held", "Holder", "Limit"]
+__all__ = ["Limit"]
 
 
 class Limit(NamedTuple):
@@ -22,25 +22,3 @@ class Limit(NamedTuple):
     held: int
     paused_until: float | None
     reason: str
-
-
-class Holder(NamedTuple):
-    """A message that has a place under a limit: since when in ms since the epoch, and the name of its worker."""
-
-    id: str
-    task: str
-    since_ms: int
-    worker: str
-
-
-class Held(NamedTuple):
-    """The key that a held message waits for, since when (ms since the epoch), and how many of its line go before it.
-
-    No more than 10,000 are counted. `at_ms`: when the next token of the key comes, or its pause ends; None: it waits
-    for a place.
-    """
-
-    key: str
-    since_ms: int
-    ahead: int
-    at_ms: int | None = None

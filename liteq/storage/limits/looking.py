@@ -1,14 +1,14 @@
-"""Reading: limits as they are, those that have a place, and what a message is held by."""
+"""Reading: limits as they are. The messages that one holds, and those with its places: storage/holding.py."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from liteq.storage.driver import Transaction
-from liteq.storage.limits.kinds import Held, Holder, Limit
-from liteq.storage.limits.rules import OWN, Rule, Rules, pattern_of, read
+from liteq.storage.limits.kinds import Limit
+from liteq.storage.limits.rules import Rule, Rules, pattern_of, read
 
-__all__ = ["held", "holders", "limit", "limits"]
+__all__ = ["limit", "limits"]
 
 COUNTED: Final = 10_000  # messages, or lines, that are counted at most
 LAST: Final = "\U0010ffff"  # no text goes on behind it
@@ -24,26 +24,6 @@ IN_LINE = """
 SELECT count(*) FROM (
     SELECT 1 FROM liteq_messages
      WHERE state = 'held' AND held_by = :key AND queue = :queue AND priority = :priority LIMIT :limit) AS found
-"""
-HOLDERS = """
-SELECT m.id, m.task, s.since_ms, coalesce(w.name, '')
-  FROM liteq_slots AS s JOIN liteq_messages AS m ON m.seq = s.seq LEFT JOIN liteq_workers AS w ON w.id = m.worker
- WHERE s.key = :key ORDER BY s.seq LIMIT :limit
-"""
-# The places first, whatever the statistics say of the messages.
-HOLDERS_OF_MANY = """
-SELECT s.key, m.id, m.task, s.since_ms, coalesce(w.name, '')
-  FROM (SELECT key, seq, since_ms FROM liteq_slots WHERE key >= :first AND key < :end ORDER BY key, seq LIMIT :limit)
-    AS s JOIN liteq_messages AS m ON m.seq = s.seq LEFT JOIN liteq_workers AS w ON w.id = m.worker
-"""
-HELD = "SELECT seq, held_by, queue, priority, due_ms FROM liteq_messages WHERE id = ? AND state = 'held'"
-WAITS = "SELECT waits FROM liteq_lines WHERE key = :key AND queue = :queue AND priority = :priority"
-AT = "SELECT at FROM liteq_wakes WHERE key = ? AND queue = ?"
-AHEAD = """
-SELECT count(*) FROM (
-    SELECT 1 FROM liteq_messages
-     WHERE state = 'held' AND held_by = :key AND queue = :queue AND priority = :priority AND due_ms < :due_ms
-     LIMIT :limit) AS found
 """
 
 
@@ -96,26 +76,3 @@ def _in_lines(tx: Transaction, found: list[tuple[str, str, int]]) -> int:
         params = {"key": key, "queue": queue, "priority": priority, "limit": COUNTED - n}
         n += int(tx.execute(IN_LINE, params)[0][0])
     return n
-
-
-def holders(tx: Transaction, key: str, limit: int) -> list[Holder]:
-    """Up to `limit` messages that have a place under `key`, or under a key that it stands for."""
-    if "*" in key:
-        fits, first = pattern_of(key).fullmatch, key.partition("*")[0]
-        rows = tx.execute(HOLDERS_OF_MANY, {"first": first, "end": first + LAST, "limit": COUNTED})
-        return [Holder._make(row[1:]) for row in rows if fits(row[0])][:limit]
-    return [Holder._make(row) for row in tx.execute(HOLDERS, {"key": key, "limit": limit})]
-
-
-def held(tx: Transaction, message_id: str) -> Held | None:
-    """The key that holds the message of this id back; None where none does, or a worker's own rate."""
-    for _, line, queue, priority, due_ms in tx.execute(HELD, (message_id,)):
-        if line is None or line.startswith(OWN):
-            return None
-        place = {"key": line, "queue": queue, "priority": priority}
-        found = tx.execute(WAITS, place)
-        key = found[0][0] if found and found[0][0] is not None else line
-        ahead = int(tx.execute(AHEAD, {**place, "due_ms": due_ms, "limit": COUNTED})[0][0])
-        at = [at_ms for (at_ms,) in tx.execute(AT, (key, queue))]
-        return Held(key, due_ms, ahead, at[0] if at else None)
-    return None
