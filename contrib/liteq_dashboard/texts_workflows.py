@@ -16,7 +16,6 @@ WORKFLOWS: Mapping[str, str | Mapping[str, str]] = {
     "waits_for": "Waits for",
     "canvas": "canvas",
     "coded_run": "run",
-    "newer": "Newest",
     # one workflow
     "graph": "Graph",
     "gantt": "Gantt",
@@ -65,7 +64,6 @@ WORKFLOWS: Mapping[str, str | Mapping[str, str]] = {
     "inbox": "Events that nothing waits for yet",
     "open_approvals": "Waits for a decision",
     # acts
-    "acts_on_run": "Act on this run",
     "act": {
         "cancel": "Cancel", "terminate": "Terminate", "pause": "Pause", "resume": "Resume", "retry": "Retry",
         "fork": "Fork", "rewind": "Rewind", "send": "Send an event",
@@ -100,7 +98,6 @@ WORKFLOWS: Mapping[str, str | Mapping[str, str]] = {
     "details": "Details",
     "decide": "Decide",
     "decision": "Decision",
-    "form": "Data",
     "approve": "Approve",
     "reject": "Reject",
     "comment": "Comment (is kept with your name)",

@@ -72,7 +72,7 @@ def find(
         hunt.go(legs[place], mark if place == n else _start(app, legs[place], search), place)
         if hunt.is_over:
             break
-    return hunt.found(legs)
+    return hunt.found()
 
 
 def find_all(app: App, search: Search, *, see: Sight = ALL, page: int = 500, walk: str | None = None) -> Iterator[Line]:
@@ -234,7 +234,7 @@ class _Hunt:
         self._lines += kept
         self._marks += [(place, one.key) for one in kept]
 
-    def found(self, legs: Sequence[_Leg]) -> Found:
+    def found(self) -> Found:
         if len(self._lines) > self._limit:
             lines, at = self._lines[: self._limit], self._marks[self._limit - 1]
             return Found(lines, _mark_text(*at), self._searched, self._back_to_ms, cut=False)

@@ -102,11 +102,6 @@ class Search:
     arguments: tuple[Argument, ...] = ()
     words: tuple[str, ...] = ()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is asked for."""
-        return not self.text
-
 
 def parse(text: str, *, now_ms: int, zone: tzinfo = UTC) -> Search:
     """Read a search. Raises BadSearch with what is wrong, and what was probably meant.

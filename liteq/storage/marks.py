@@ -5,12 +5,11 @@ from __future__ import annotations
 from liteq.storage.driver import SKIP_LOCKED, Transaction
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Mark", "add", "add_release", "between", "expire", "newest", "release"]
+__all__ = ["Mark", "add", "add_release", "between", "expire", "release"]
 
 ADD = "INSERT INTO liteq_marks (at_ms, label, release) VALUES (?, ?, ?)"
 RELEASE = "SELECT label FROM liteq_marks WHERE release = 1 ORDER BY at_ms DESC LIMIT 1"
 BETWEEN = "SELECT at_ms, label FROM liteq_marks WHERE at_ms >= ? AND at_ms < ? ORDER BY at_ms DESC LIMIT ?"
-NEWEST = "SELECT at_ms, label FROM liteq_marks ORDER BY at_ms DESC LIMIT 1"
 EXPIRE = f"""
 DELETE FROM liteq_marks
  WHERE id IN (SELECT id FROM liteq_marks WHERE at_ms < ? ORDER BY at_ms LIMIT ? {SKIP_LOCKED})
@@ -45,11 +44,6 @@ def add_release(tx: Transaction, label: str, *, now_ms: int) -> bool:
 def between(tx: Transaction, from_ms: int, until_ms: int, *, limit: int) -> list[Mark]:
     """The marks from `from_ms` up to `until_ms`, the oldest first; the newest `limit` of them."""
     return [Mark._make(row) for row in tx.execute(BETWEEN, (from_ms, until_ms, limit))][::-1]
-
-
-def newest(tx: Transaction) -> Mark | None:
-    """The newest mark; None where there is none."""
-    return next((Mark._make(row) for row in tx.execute(NEWEST)), None)
 
 
 def expire(tx: Transaction, before_ms: int, *, limit: int) -> int:

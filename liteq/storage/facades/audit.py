@@ -59,8 +59,3 @@ class Audit(Facade):
         """The newest `limit` marks from `from_ms` up to `until_ms` (ms since the epoch), the oldest first."""
         with self._driver.read() as tx:
             return _marks.between(tx, from_ms, until_ms, limit=limit)
-
-    def newest_mark(self) -> Mark | None:
-        """The newest mark; None where there is none."""
-        with self._driver.read() as tx:
-            return _marks.newest(tx)
