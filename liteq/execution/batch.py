@@ -61,8 +61,8 @@ Ending = _Returned | _Raised | _Again
 class BatchItem:
     """One message of a batch: its `id`, its arguments, and how often it was retried.
 
-    Settle it by one call of `ok`, `fail` or `retry`. One that is not settled ends as the function does: by what it
-    returns or raises. Tests make their own: `BatchItem("1", kwargs={"row": 5})`.
+    Settle it by one call of `ok`, `fail` or `retry`. An item that is not settled ends by what the function of the task
+    returns or raises. Tests make items of their own: `BatchItem("1", kwargs={"row": 5})`.
     """
 
     __slots__ = ("_ending", "_over", "args", "id", "kwargs", "retries")
@@ -87,11 +87,11 @@ class BatchItem:
         return self._ending is not None
 
     def ok(self, result: Any = None) -> None:
-        """It has succeeded, with this result. Raises RuntimeError where it is settled already."""
+        """End the item as succeeded, with this result. Raises RuntimeError where it is settled already."""
         self._settle(_Returned(result))
 
     def fail(self, exc: BaseException | type[BaseException]) -> None:
-        """It has raised `exc`, alone: it is retried where `autoretry_for` says so, and has failed elsewhere.
+        """End this item alone with `exc`: it is retried where `autoretry_for` names the exception, else it has failed.
 
         Raises RuntimeError where it is settled already, and TypeError for what is no exception.
         """
@@ -101,9 +101,9 @@ class BatchItem:
         self._settle(_Raised(exc))
 
     def retry(self, countdown: float | None = None) -> None:
-        """It is to run again after `countdown` seconds, by default `default_retry_delay`; `max_retries` times at most.
+        """Run the item again after `countdown` seconds, by default `default_retry_delay`; at most `max_retries` times.
 
-        Raises RuntimeError where it is settled already, and ValueError for no possible time.
+        Raises RuntimeError where it is settled already, and ValueError for an impossible time.
         """
         if countdown is not None:
             span_ms(countdown, "the countdown of a retry")

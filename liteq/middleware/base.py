@@ -12,9 +12,9 @@ __all__ = ["Call", "Execution", "Middleware"]
 
 @dataclass(slots=True)
 class Call:
-    """A call that is about to be sent. What is changed here is sent so: it belongs to this call alone.
+    """A call that is about to be sent. It may be changed: the change is sent, and affects no other call.
 
-    `options` are those of `apply_async`, without its `headers`: these are here by themselves, and reach the task as
+    `options` are those of `apply_async`, except `headers`, which is a field of its own. The task finds its headers in
     `Execution.headers` and `request.headers`. The arguments are checked, and encoded, after the last middleware.
     """
 
@@ -31,11 +31,11 @@ class Call:
 
 @dataclass(slots=True, frozen=True)
 class Execution:
-    """One attempt to execute something, from 1 on. It says what was sent, and cannot be changed.
+    """One execution: an attempt of a task or a step, or a run that goes on. It cannot be changed.
 
-    `kind`: "task", "step" (an attempt of a workflow's step) or "run" (a workflow's body, from where it goes on: once
-    for each time that a worker takes the run up). `name` is that of the task, the step or the workflow; `id` that of
-    the message, of a step's run. `headers` are those with which it, or its run, was sent.
+    `kind`: "task", "step" (of a workflow) or "run" (the body of a workflow, once for each time that a worker takes the
+    run up). `name`: that of the task, the step or the workflow. `id`: that of the message; for a step, that of its
+    run. `headers`: those with which the message, or the run of the step, was sent. `attempt`: counted from 1.
     """
 
     kind: Literal["task", "step", "run"]
@@ -48,7 +48,7 @@ class Execution:
 
 
 class Middleware:
-    """The base class: override what is wanted, and pass on what was given.
+    """The base class: override the methods that you need, and pass on the call or the execution.
 
         class Tenancy(liteq.Middleware):
             def on_publish(self, call, send):
@@ -69,30 +69,30 @@ class Middleware:
 
         Called for each message: `delay`, `apply_async`, each task of a canvas, each call of a bulk, each run of an
         entry of beat, each run and child of a workflow. A single call is written inside `send`; the messages of a
-        canvas or a bulk are written together, behind it. What is raised refuses the sending, of a canvas or a bulk as a
-        whole. Raises RuntimeError in the sender where `send` is not called, or twice.
+        canvas or a bulk are written together, after the last of them has passed. An exception refuses the call; of a
+        canvas or a bulk nothing is sent then. The sender gets a RuntimeError where `send` is not called, or twice.
         """
         return send(call)
 
     def on_execute(self, execution: Execution, run: Callable[[Execution], Any]) -> Any:
         """Around one execution; returns what `run(execution)` returns: the result, None of a run that only waits.
 
-        Hooks and signals of a task run inside `run`, which raises what the task raises, `Retry` too. What is returned
-        here is the task's result, and what is raised its exception: it is retried, or fails, by that.
+        Hooks and signals of a task run inside `run`, which raises what the task raises, also `Retry`. The value that
+        this method returns is the task's result. An exception here counts as the task's: it is retried, or fails.
         """
         return run(execution)
 
     async def aon_publish(self, call: Call, send: Callable[[Call], Awaitable[Any]]) -> Any:
         """`on_publish` for a task's `adelay` and `aapply_async`, in the caller's event loop.
 
-        Without it, `on_publish` is called for these too, in the thread that writes.
+        A middleware without this method has `on_publish` called for them, in the thread that writes.
         """
         return await send(call)
 
     async def aon_execute(self, execution: Execution, run: Callable[[Execution], Awaitable[Any]]) -> Any:
         """`on_execute` for `async def` tasks and steps, in their event loop, around the function alone.
 
-        Without it, `on_execute` is called around such a task too, and its event loop is inside of that; around an
-        `async def` step it cannot be.
+        A middleware without this method has `on_execute` called around an `async def` task, outside of its event loop.
+        It has nothing called around an `async def` step.
         """
         return await run(execution)

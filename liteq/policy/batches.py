@@ -16,7 +16,7 @@ LARGEST = 10_000  # members of one batch: they are in memory twice, and in one t
 
 
 class BatchTerms(NamedTuple):
-    """At most `size` messages in one call; the first waits `wait_s` seconds at most. Those with equal keys alone."""
+    """At most `size` messages in one call, all with equal keys; the first waits at most `wait_s` seconds for others."""
 
     size: int
     wait_s: float
@@ -24,7 +24,7 @@ class BatchTerms(NamedTuple):
 
 
 def any_call(*_args: Any, **_kwargs: Any) -> None:
-    """Stand for the parameters of such a task: its function takes a list of messages, and these any arguments."""
+    """Stand for the parameters of a call: the function of a batch takes a list, and a call may have any arguments."""
 
 
 def batch_terms(name: str | None, size: Any, wait_s: Any, key: Any) -> BatchTerms | None:

@@ -47,14 +47,16 @@ class Exclusive:
 
 
 class Unique(Exclusive):
-    """One call of its kind at a time: while a call stands, an equal one sends nothing, and has that one's result.
+    """One of equal calls at a time: while a call stands, an equal call sends nothing, and has the result of the first.
 
-    `by`: what makes two calls equal: names of parameters, a template ("{order.shop}"), or a function of the arguments
-    that returns text (None: that call excludes nothing). None: all arguments, defaults included.
+    `by`: the arguments by which two calls are equal: names of parameters, a template ("{order.shop}"), or a function of
+    the arguments that returns text (a call for which it returns None is never a duplicate). None: all arguments,
+    defaults included.
     `states`: a call stands until it has finished ("unfinished"), or until it starts ("unstarted").
-    `within`: it also stands for so long after it was sent, finished or not.
-    `on_conflict`: "keep": what stands stays as it is. "replace": it gets the arguments and options of the new call,
-    unless it runs. "postpone": and the time at which the new one is due.
+    `within`: a call also stands for this span after it was sent, finished or not.
+    `on_conflict`: the effect of a new call on the one that stands. "keep": none. "replace": the one that stands gets
+    the arguments and options of the new call, unless it runs. "postpone": as "replace", and it is due when the new
+    call would be.
 
     Raises TypeError, ValueError for values that are none of these.
     """
@@ -74,11 +76,11 @@ class Unique(Exclusive):
 
 
 class Debounce(Exclusive):
-    """Of calls that follow each other, the last one runs, with its arguments, `wait` after it was made.
+    """Of calls that follow each other, only the last one runs: with its arguments, `wait` after it was made.
 
-    `max_wait`: it runs so long after the first of them at the latest, however many follow. `by` as of `Unique`, but
-    None means the task as a whole. A call that is made while one runs is not lost: it is the first of the next ones.
-    Raises TypeError, ValueError.
+    `max_wait`: the task runs at the latest this span after the first of the calls, however many follow. `by`: as for
+    `Unique`, but with None all calls of the task are equal. A call that is made while the task runs is not lost: it is
+    the first of the next calls. Raises TypeError, ValueError.
     """
 
     FIELDS = ("wait", "max_wait", "by")
@@ -96,11 +98,11 @@ class Debounce(Exclusive):
 
 
 class Throttle(Exclusive):
-    """Of the calls in each period `every`, the first one runs; with `trailing` the last one too, when it is over.
+    """Of the calls in each period `every`, the first one runs; with `trailing` also the last, when the period is over.
 
-    A period begins when the one that runs is started, so no two start within one. The calls between have the result of
-    the one that runs, with `trailing` that of the one that will. `by` as of `Unique`, but None means the task as a
-    whole. Raises TypeError, ValueError.
+    A period begins when its first call starts, so no two calls start within a period. The other calls have the result
+    of the first one; with `trailing`, that of the last one. `by`: as for `Unique`, but with None all calls of the task
+    are equal. Raises TypeError, ValueError.
     """
 
     FIELDS = ("every", "by", "trailing")

@@ -17,7 +17,7 @@ __all__ = ["Progress", "progress_from", "progress_of"]
 class Progress(NamedTuple):
     """A report of a task: `done` of `total` (None: unknown), a `note`, and `at` what time it was made.
 
-    `eta_s`: how many seconds were left then, at the pace of its reports so far; None where they do not tell.
+    `eta_s`: how many seconds were left then, at the pace of its reports so far; None where that is unknown.
     """
 
     done: float

@@ -3,9 +3,9 @@
     pending --(a key lacks something)--> held --(it is there)--> leased
 
 The first step happens when a claim meets the message at the head of its queue, and for those behind it that are alike.
-The second happens when a place is free, or the time has come at which a token is there: a row of limits/lines.py says
-so, and no other claim looks at what is held. A message has all of its keys or none. Candidates go by priority, then by
-the time they were due, but for the keys that take turns.
+The second happens when a place is free, or at the time at which a token is there. A row of limits/lines.py says when
+that is, and no claim looks at held messages before. A message has all of its keys or none. Candidates go by priority,
+then by the time they were due, but for the keys that take turns.
 
 A worker's own rates (`Budget`) hold back by themselves, in lines of their own that no limit wakes (rates.py).
 """

@@ -27,7 +27,7 @@ LOADER = "<frozen importlib._bootstrap>"
 class Limits:
     """The limits of one app's queue. Keys are those of messages ("user:42"), and "task:NAME", "queue:NAME".
 
-    A key with `*` ("user:*") holds for each key that fits, counted apart; a limit of that key alone goes before it.
+    A key with `*` ("user:*") limits each key that fits it, counted apart. A limit of the exact key takes precedence.
     """
 
     def __init__(self, app: App) -> None:
@@ -36,11 +36,12 @@ class Limits:
         """Limits that modules have set while they were imported: written when the file is opened."""
 
     def set(self, key: str, *, rate: str | float | None = None, concurrent: int | None = None) -> None:
-        """Limit `key` to `rate` ("100/m", "1000/d") and to `concurrent` at once; None: no such limit.
+        """Limit `key` to `rate` starts ("100/m", "1000/d") and to `concurrent` messages at once; None: no such limit.
 
-        In force at once, for what runs already too. It is in the file, so it outlives restarts. In a module that is
-        imported it is a part of the code, and is written when the file is first used: what was set elsewhere since
-        stands until the code says something new. Raises ValueError for a rate or a number that is none, TypeError.
+        The limit is in force at once, and counts messages that already run. It is kept in the file, over restarts.
+        A call in a module that is being imported declares the limit: it is written when the file is first used, and
+        a limit that is set later at run time replaces it, until the declaration in the code changes. Raises
+        ValueError for a rate or a number that is none, TypeError.
         """
         _check(key, rate, concurrent)
         if not _importing():
@@ -51,7 +52,7 @@ class Limits:
             self._app.storage.limits.declare({key: self.declared[key]})
 
     def get(self, key: str) -> Limit:
-        """The limit of `key`, or the one that holds for it, and how it stands: what runs, what is held, its pause."""
+        """The limit of `key`, or of the pattern that it fits, with its pause and how many messages run and are held."""
         return self._app.storage.limits.get(_named(key))
 
     def list(self) -> builtins.list[Limit]:
@@ -59,14 +60,17 @@ class Limits:
         return builtins.list(self._app.storage.limits.list())
 
     def delete(self, key: str) -> bool:
-        """Forget the limit of `key`: what it held goes on. False where there is none.
+        """Forget the limit of `key`: the messages that it held go on. False where there is none.
 
-        One that is in the code comes back when a worker starts; `set(key)` says that there is none.
+        A limit that the code declares comes back when a worker starts; `set(key)` lifts it for good.
         """
         return self._app.storage.limits.delete(_named(key))
 
     def pause(self, key: str, seconds: float, reason: str = "") -> None:
-        """Let nothing of `key` start for `seconds`; after that it goes on slowly. Of several, the latest end counts."""
+        """Let no message of `key` start for `seconds`; the first starts after that are slow.
+
+        Of several pauses, the one that ends last counts.
+        """
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
             raise TypeError(f"a pause is a number of seconds, not {seconds!r}")
         if not 0 <= seconds <= 366 * 86_400:

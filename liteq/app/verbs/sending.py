@@ -23,15 +23,15 @@ class SendingMany:
         progress: Callable[[Sent], object] | None = None,
         **options: Any,
     ) -> Sent:
-        """Send it once for each element of `iterable`; how many messages were written, and how many skipped.
+        """Send the task once for each element of `iterable`; how many messages were written, and how many skipped.
 
-        An element is a tuple of arguments, a dict of named ones, or one argument. No more than `chunk` elements are in
-        memory, and they are one commit; `progress` is called after each with what is done so far. `name`: the same
-        call after a crash goes on where the file says that it was, so that each element is sent once. That needs the
-        same elements in the same order; the file knows a name of this task for 90 days since its last chunk.
-        `options` are those of `apply_async`, for each.
+        An element is a tuple of arguments, a dict of named ones, or one argument. At most `chunk` elements are in
+        memory, and they are sent in one commit. `progress` is called after each chunk with the numbers so far. With
+        `name`, the same call after a crash goes on behind the elements that are sent, so each element is sent once.
+        That needs the same elements in the same order; the file keeps a name for 90 days after its last chunk.
+        `options` are those of `apply_async`, for each call.
 
-        Raises as `apply_async`; the error of an element says its place. The chunks before it are sent then.
+        Raises as `apply_async`. The error of an element names its place; the chunks before it are sent by then.
         """
         from liteq.sending.bulk import send_many
 
