@@ -8,9 +8,9 @@ __all__ = ["LIMITS"]
 
 LIMITS: Mapping[str, str | Mapping[str, str]] = {
     "turns": "Keys that take turns",
-    "turns_are": "Of the messages with a fair key, each key's wait in their own line.",
-    "limits_are": "How many of a key run at once, how often they start, and what waits for that.",
-    "no_limits": "No limit is set, and nothing waits for one.",
+    "turns_are": "Messages with a fair key wait in a line for each key, and the lines take turns.",
+    "limits_are": "How many messages of a key may run at once, how often they may start, and how many wait for that.",
+    "no_limits": "No limit is set, and no message is held back by a key.",
     "key": "Key",
     "allows_rate": "Starts",
     "allows": "At once",
@@ -26,11 +26,11 @@ LIMITS: Mapping[str, str | Mapping[str, str]] = {
     "find_key": "Key",
     "open_key": "Open",
     "have_places": "Has a place",
-    "nobody_has": "Nothing of it runs.",
+    "nobody_has": "No message of this key runs.",
     "waits_by_queue": "Waits, by queue",
     "limit_actions": {"set": "Set the limit", "pause": "Pause", "resume": "Resume", "delete": "Delete"},
     "limit_fields": {
-        "rate": "Starts in a time (10/s, 100/m, 5/h, 1000/d; empty: any number)",
+        "rate": "Starts in a period (10/s, 100/m, 5/h, 1000/d; empty: any number)",
         "concurrent": "How many run at once (empty: any number)",
         "seconds": "For how long (90s, 10m, 2h)",
     },

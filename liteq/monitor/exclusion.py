@@ -73,12 +73,12 @@ def put_off(app: App, record: Record) -> tuple[str, str, dict[str, Any]] | None:
     when = f"in {left}, at {iso_time(record.due_ms)}"
     if isinstance(rule, Debounce):
         latest_ms = None if rule.max_wait_ms is None else record.created_ms + rule.max_wait_ms
-        most = "" if latest_ms is None else f", but to {iso_time(latest_ms)} at most"
+        most = "" if latest_ms is None else f", to {iso_time(latest_ms)} at the latest"
         text = (
             f"It is debounced: it is due {when}. Each further call of its key puts it off by {span(rule.wait)}{most}."
         )
         return "debounced", text, {"wait_s": rule.wait, "max_wait_s": rule.max_wait, **times(**due, latest=latest_ms)}
     if isinstance(rule, Throttle):
-        text = f"It is throttled: one of its key starts every {span(rule.every)}, and the next may {when}."
+        text = f"It is throttled: one call of its key starts every {span(rule.every)}, and the next one may {when}."
         return "throttled", text, {"every_s": rule.every, **times(**due)}
     return None

@@ -192,7 +192,7 @@ def _blocked(app: App, record: Record, see: Sight) -> Why:
     other = app.storage.reader.find(node)
     if duplicate_of(record) == node and (other is None or see.sees(other.queue)):
         is_ = "" if other is None else f", which is {other.state.value}"
-        text = f"It is a duplicate of {node}{is_}: that one holds its unique key, and it ends as that one does."
+        text = f"It is a duplicate of {node}{is_}, which holds its unique key: it ends as that message ends."
         return "duplicate", text, {"awaits": node, "state": None if other is None else other.state.value}
     if other is None or not see.sees(other.queue):
         return "awaits", f"It awaits {node}, which is not to be seen.", {"awaits": node}
