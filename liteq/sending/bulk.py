@@ -92,7 +92,7 @@ async def asend_many(
 
 
 def _checked(elements: Iterable[Any]) -> Iterable[Any]:
-    if isinstance(elements, (str, bytes, Mapping)):
+    if isinstance(elements, (str, bytes, Mapping)) or not isinstance(elements, Iterable):
         raise TypeError(f"send_many() takes an iterable of elements, one a call, not {elements!r:.80}")
     return elements
 
