@@ -142,8 +142,8 @@ class Parameters:
         for name in kwargs.keys() - known:
             if name in OF_SENDING:
                 return f"; options of a sending go to apply_async(args, kwargs, {name}=...)"
-            if hint := meant(name, known):
-                return hint
+            if near := nearest(name, known):
+                return f"; it has no {name!r}: did you mean {near!r}?"
         return ""
 
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:

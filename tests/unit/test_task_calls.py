@@ -443,6 +443,14 @@ def test_arguments_are_checked_when_a_task_is_sent(app, args, kwargs, fits):
             f.check_arguments(args, kwargs)
 
 
+def test_a_misspelt_argument_is_told_with_the_nearest(app):
+    @app.task
+    def f(user_id): ...
+
+    with pytest.raises(TypeError, match="missing a required argument: 'user_id'; it has no 'usr_id': did you mean"):
+        f.delay(usr_id=1)
+
+
 def test_the_task_itself_is_no_argument_of_a_bound_one(app):
     @app.task(bind=True)
     def f(self, x): ...
