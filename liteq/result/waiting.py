@@ -46,6 +46,8 @@ def _of_workers(record: Record, workers: list[WorkerRecord]) -> str:
         return "no worker is alive on that file: start one with `liteq worker`"
     if record.state == State.LEASED and record.worker:
         return f"the worker {record.worker} has it"
+    if record.state == State.HELD:
+        return f"`liteq why {record.id}` says what holds it"
     takers = [worker.name for worker in workers if takes_from(worker, record.queue) or not worker.facts.get("queues")]
     if not takers:
         return f"none of the {len(workers)} workers that live takes that queue: start one with -Q {record.queue}"

@@ -170,6 +170,16 @@ def test_a_timeout_tells_that_no_worker_takes_the_queue(app):
         assert "takes that queue" in told(app, countdown=60)
 
 
+def test_a_timeout_of_a_held_task_tells_how_to_learn_what_holds_it(app):
+    app.limits.set("task:shop.add", rate="1/d")
+    with start_worker(app):
+        app.tasks["shop.add"].delay(1, 2).get(timeout=10)
+        held = app.tasks["shop.add"].delay(1, 2)
+        with pytest.raises(TimeoutError) as raised:
+            held.get(timeout=3)
+    assert f"`liteq why {held.id}` says what holds it" in str(raised.value)
+
+
 def test_a_timeout_tells_that_the_id_is_unknown(app, tmp_path):
     with pytest.raises(TimeoutError, match=f"{tmp_path}/q.db knows no such id"):
         app.AsyncResult("no-such-id").get(timeout=0.05)
