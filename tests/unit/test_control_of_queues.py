@@ -55,6 +55,13 @@ def test_an_end_that_is_over_or_none_is_refused(app, clock):
     assert app.control.paused_queues() == []
 
 
+@pytest.mark.parametrize(("queue", "error"), [("", ValueError), (5, TypeError), (None, TypeError)])
+def test_what_is_no_queue_s_name_is_refused(app, queue, error):
+    with pytest.raises(error, match="a queue's name"):
+        app.control.pause_queue(queue)
+    assert app.control.paused_queues() == []
+
+
 def test_callers_of_before_say_for_s_and_actor(app, clock):
     for paused in (
         app.control.pause_queue("mail", 60, reason="smtp", actor="ann"),

@@ -222,7 +222,7 @@ class Control:
         `until`: a time, or how long from now: "30m", a timedelta, seconds. What runs goes on; what comes due waits.
         It is in the file: it holds at once in all workers, and over restarts; a queue that is paused is paused anew.
         `by`, the person or program that does it, and `reason` are noted. The second form is that of before: `for_s`
-        seconds from now, and `actor` for `by`. Raises ValueError for a time that is over.
+        seconds from now, and `actor` for `by`. Raises ValueError for a time that is over and for an empty name.
         """
         reason, by, until = pause_asked(given, named)
         until_s = end_s(until, self.app.clock)

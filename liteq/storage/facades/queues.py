@@ -8,6 +8,7 @@ from liteq.storage.audit import Actor
 from liteq.storage.driver import Bell, Promise
 from liteq.storage.facades.base import Facade
 from liteq.storage.pauses import Pause, Pauses
+from liteq.utils.names import checked_name
 
 __all__ = ["Queues"]
 
@@ -22,8 +23,9 @@ class Queues(Facade):
 
         `until_s`: when it goes on by itself, in seconds since the epoch; None: when it is resumed. One that is paused
         already is paused anew. `actor`, the person or program that does it, its `reason` and its `source` (page cli
-        tui api mcp) are noted in the audit.
+        tui api mcp) are noted in the audit. Raises TypeError, ValueError for what cannot be a queue's name.
         """
+        checked_name(queue, "a queue's name")
         now_ms, until_ms = self._clock.now_ms(), None if until_s is None else int(until_s * 1000)
         with self._driver.write(Promise.ACCEPTED) as tx:
             _pauses.pause(tx, queue, now_ms=now_ms, until_ms=until_ms, actor=actor, reason=reason)
