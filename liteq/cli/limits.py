@@ -13,6 +13,9 @@ from liteq.cli.group import Group
 from liteq.cli.output import age, counted, emit, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.clock import from_ms
+from liteq.policy.durations import seconds as seconds_of
+from liteq.utils.globs import fits
+from liteq.utils.misspelt import LIKELY, nearest
 
 if TYPE_CHECKING:
     from liteq.storage.limits import Limit
@@ -85,6 +88,7 @@ def delete(session: Session, /, key: str) -> int:
     deleted = session.storage.limits.delete(key, by=session.actor())
     text = f"{key} has no limit of its own any more." if deleted else f"{key} had no limit of its own."
     emit(session, {"key": key, "deleted": deleted}, lambda: say(text))
+    _note_unknown(session, key, known=deleted)
     return Exit.OK if deleted else Exit.FAILED
 
 
@@ -109,6 +113,7 @@ def pause(session: Session, /, key: str, seconds: str, reason: str) -> int:
     now = session.storage.limits.get(key)
     waits = f"; {counted(now.held, 'message')} of it wait" if now.held else ""
     emit(session, _document(now), lambda: say(f"{key} is paused for {seconds}{waits}."))
+    _note_unknown(session, key, known=now.held > 0)
     return Exit.OK
 
 
@@ -124,7 +129,20 @@ def resume(session: Session, /, key: str) -> int:
     resumed = session.storage.limits.resume(key, by=session.actor())
     text = f"{key} goes on." if resumed else f"{key} was not paused."
     emit(session, {"key": key, "resumed": resumed}, lambda: say(text))
+    _note_unknown(session, key, known=resumed)
     return Exit.OK if resumed else Exit.FAILED
+
+
+def _note(session: Session, action: str, key: str, reason: str = "") -> None:
+    """Note the act in the audit, as the dashboard does."""
+    session.storage.audit.note(session.actor(reason), f"limit {action}", key)
+
+
+def _note_unknown(session: Session, key: str, *, known: bool) -> None:
+    """Tell the limit that looks most like KEY, where KEY is not known to have one: it may be misspelt."""
+    keys = {one.key for one in session.storage.limits.list() if one.rate or one.concurrent or one.held}
+    if not known and not any(fits(key, one) for one in keys) and (near := nearest(key, keys, LIKELY)):
+        session.note(f"{key!r} has no limit; the nearest that has one is {near!r}")
 
 
 @contextmanager

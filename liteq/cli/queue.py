@@ -15,6 +15,8 @@ from liteq.monitor.queues import pause_document
 from liteq.policy.durations import seconds
 from liteq.storage.audit import Actor
 from liteq.storage.pauses import Pause
+from liteq.utils.globs import is_glob
+from liteq.utils.misspelt import nearest
 
 __all__ = ["queue"]
 
@@ -56,6 +58,7 @@ def pause(session: Session, /, queue_: str, until: str | None, for_: str | None,
         raise click.UsageError(str(exc)) from None
     end = f" for {for_}" if for_ else f" until {until}" if until else f"; `liteq queue resume {queue_}` lets it go on"
     emit(session, _document(paused), lambda: say(f"{queue_} is paused{end}."))
+    _note_unknown(session, queue_)
     return Exit.OK
 
 
@@ -103,6 +106,13 @@ def list_(session: Session, /) -> int:
 
 def _document(pause: Pause) -> dict[str, Any]:
     return {"queue": pause.queue, "paused": True, **pause_document(pause)}
+
+
+def _note_unknown(session: Session, queue: str) -> None:
+    """Tell of a name that no message bears and that looks like one that messages bear: it may be misspelt."""
+    known = {count.queue for count in session.storage.reader.counts()}
+    if queue not in known and not is_glob(queue) and (near := nearest(queue, known)):
+        session.note(f"no message is in a queue {queue!r}; the nearest is {near!r}")
 
 
 def _actor(session: Session, reason: str, by: str) -> Actor:

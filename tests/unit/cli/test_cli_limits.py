@@ -48,6 +48,20 @@ def test_a_key_is_paused_and_resumed(shop):
     assert shop("limits", "pause", "stripe", "90", "--json").json["key"] == "stripe"
 
 
+def test_a_key_that_may_be_misspelt_is_told_with_the_nearest(shop):
+    shop("limits", "set", "stripe", "--rate", "5/s")
+    for command in (("pause", "strpe", "10m"), ("resume", "stirpe"), ("delete", "strip")):
+        assert "the nearest that has one is 'stripe'" in shop("limits", *command).err, command
+    shop("limits", "set", "user:*", "--rate", "5/s")
+    for command in (
+        ("pause", "stripe", "10m"),
+        ("resume", "stripe"),
+        ("pause", "paypal", "10m"),
+        ("pause", "user:7", "5m"),
+    ):
+        assert shop("limits", *command).err == "", command
+
+
 def test_wrong_values_are_usage(shop):
     for command in (
         ("set", "stripe", "--rate", "ten"), ("set", "stripe", "--concurrent", "0"), ("set", ""),

@@ -25,6 +25,13 @@ def test_a_queue_is_paused_listed_and_resumed(shop, work):
     assert work() == 1
 
 
+def test_a_pause_of_a_name_that_may_be_misspelt_tells_the_nearest(shop):
+    assert shop("call", "shop.add", "-a", "[1, 2]", "--queue", "mail").code == 0
+    assert "the nearest is 'mail'" in shop("queue", "pause", "mial").err
+    assert [shop("queue", "pause", name).err for name in ("mail", "mial*")] == ["", ""]
+    assert shop("queue", "pause", "").code == 2
+
+
 def test_queues_are_paused_by_a_glob_and_resumed_by_it(shop, work):
     shop("call", "shop.add", "-a", "[1, 2]", "--queue", "mail.fast")
     paused = shop("queue", "pause", "mail.*", "--by", "ann", "--reason", "smtp", "--json").json
