@@ -27,7 +27,9 @@ class Chunk:
 
 
 def look_at(app: App, id_: str, stream: str) -> Look:
-    """The look at a stream of the task or run `id_`."""
+    """The look at a stream of the task or run `id_`. Raises TypeError for a name that is no string."""
+    if not isinstance(stream, str):
+        raise TypeError(f"a stream's name is a string, not {stream!r}")
     storage = app.storage
     return lambda after: storage.streams.chunks(id_, stream, after=after)
 

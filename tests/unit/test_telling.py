@@ -286,6 +286,8 @@ def test_a_reader_hears_each_chunk_and_the_end(app):
     assert found == [Chunk(n + 1, 1, n) for n in range(5)]
     assert list(result.stream("out", after=3)) == found[3:]
     assert list(app.AsyncResult("unknown").stream("out")) == []
+    with pytest.raises(TypeError, match="a stream's name is a string, not 5"):
+        result.stream(5)
 
 
 def test_async_readers_take_no_thread_each(app):
