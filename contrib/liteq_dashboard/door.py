@@ -112,7 +112,7 @@ class Door:
         with self._lock:
             viewer, until = self._keys.pop(request.path_args["key"], (None, 0.0))
         if viewer is None or self.clock.monotonic() > until:
-            return problem(403, "this link was good once, for a minute; start `liteq dashboard` again for another")
+            return problem(403, "this link was good once, for a minute; start the dashboard again for another")
         return self._welcome(request, viewer)
 
     def leave(self, request: Request, _reader: Reader) -> Response:
