@@ -112,7 +112,7 @@ def keyed_of(
 
     `sensitive`: parameters that no template may name, True for all.
     """
-    if not any(given.get(option) for option in KEYED):
+    if given.get("max_concurrency") is None and not any(given.get(option) for option in KEYED):
         return None
     return Keyed(name, signature(), given, what, sensitive)
 

@@ -81,6 +81,8 @@ def test_a_key_cannot_take_a_word_of_another_kind():
 def test_no_options_are_nothing():
     assert keyed_of("bill", {"max_concurrency": None, "limits": ()}, lambda: pytest.fail("asked"), "x") is None
     assert keyed_of("bill", {"limits": ("x",)}, lambda: None, "x") is not None
+    with pytest.raises(ValueError, match="max_concurrency is a whole number from 1, not 0"):
+        keyed_of("bill", {"max_concurrency": 0}, lambda: None, "x")
 
 
 @pytest.mark.parametrize(
