@@ -52,7 +52,7 @@ def send_many(
         raise TypeError("send_many() cannot read an async iterator: await asend_many()")
     sending = Sending(task, chunk, name, options)
     sending.begin()
-    parts = _parts(iter(_checked(elements)), sending.chunk)
+    parts = _parts(iter(_checked(elements, name)), sending.chunk)
     for part in parts:
         sending.send(part)
         if progress is not None:
@@ -86,14 +86,17 @@ async def asend_many(
         if part:
             await send(part)
     else:
-        for part in _parts(iter(_checked(elements)), sending.chunk):
+        for part in _parts(iter(_checked(elements, name)), sending.chunk):
             await send(part)
     return sending.sent
 
 
-def _checked(elements: Iterable[Any]) -> Iterable[Any]:
-    if isinstance(elements, (str, bytes, Mapping)) or not isinstance(elements, Iterable):
+def _checked(elements: Any, name: str | None) -> Iterable[Any]:
+    iterable = isinstance(elements, Iterable) or hasattr(elements, "__getitem__")
+    if not iterable or isinstance(elements, (str, bytes, Mapping)):
         raise TypeError(f"send_many() takes an iterable of elements, one a call, not {elements!r:.80}")
+    if name is not None and isinstance(elements, (set, frozenset)):
+        raise TypeError("send_many() with a name goes on by the order of its elements, and a set has none: sort it")
     return elements
 
 

@@ -203,6 +203,7 @@ def test_a_bad_element_is_named_by_its_place(app, add, bad, error, text, options
     [
         ("abc", {}, TypeError, "an iterable of elements"),
         (5, {}, TypeError, "an iterable of elements, one a call, not 5"),
+        ({1}, {"name": "import"}, TypeError, "a set has none: sort it"),
         ([1], {"chunk": 0}, ValueError, "chunk is how many"),
         ([1], {"chunk": True}, ValueError, "chunk is how many"),
         ([1], {"task_id": "a"}, TypeError, "takes no task_id"),
