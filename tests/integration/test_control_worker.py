@@ -248,7 +248,9 @@ def test_what_is_revoked_before_it_is_sent_does_not_run_however_soon_it_is_sent(
 def test_one_worker_is_elected(app):
     with start_worker(app, hostname="a@here"), start_worker(app, hostname="b@here"):
         app.control.election("e1", "task", app.tasks["add"].s(1, 2))
-        eventually(lambda: sum(c.n for c in app.storage.reader.counts()) == 1)
+        pongs = app.control.broadcast("ping", reply=True, timeout=20, limit=2)
+        assert len(pongs) == 2, "both have met the election, which came before"
+        assert sum(c.n for c in app.storage.reader.counts()) == 1
 
 
 def test_memory(app, worker, inspect):

@@ -89,4 +89,4 @@ def test_a_task_that_waits_is_revoked(app):
 def test_each_table_is_made_of_what_the_file_gives(app, key):
     app.tasks["shop.bad"].delay(1)
     view = VIEWS[key]
-    assert view.lines(read(app, (view.name,), "state:pending")) == [] or key in {"1", "7"}
+    assert bool(view.lines(read(app, (view.name,), "state:pending"))) == (key in {"1", "7"})

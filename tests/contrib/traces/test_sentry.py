@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import pytest
 
@@ -241,7 +240,13 @@ def test_schedules_in_the_words_of_sentry(app):
     }  # fmt: skip
     assert monitor_config("daily", schedule(86_400, app=app))["schedule"]["unit"] == "day"
     assert monitor_config("odd", schedule(90, app=app)) is None
-    assert monitor_config("sun", solar("sunrise", 48, 2, app=app)) is None if find_spec("astral") else True
+
+
+def test_a_schedule_of_the_sun_has_no_words_of_sentry(app):
+    from liteq_sentry.crons import monitor_config
+
+    pytest.importorskip("astral")
+    assert monitor_config("sun", solar("sunrise", 48, 2, app=app)) is None
 
 
 def test_without_the_extra_the_error_says_what_to_install():
