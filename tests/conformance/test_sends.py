@@ -61,9 +61,9 @@ def test_a_call_for_which_another_stands_is_not_counted(storage: Storage, send: 
     assert storage.sends.batch(batch) == 1
 
 
-def test_a_name_is_forgotten_a_season_after_its_last_part(storage: Storage, clock: FakeClock) -> None:
+def test_a_name_is_forgotten_90_days_after_its_last_part(storage: Storage, clock: FakeClock) -> None:
     storage.sends.calls(calls("a"), Part("old", 0, 1))
-    clock.advance(seconds=sends.KEPT_MS / 1000 - 1)
+    clock.advance(seconds=90 * 86_400 - 1)
     storage.sends.calls(calls("b"), Part("new", 0, 1))
     storage.expire(result_expires_s=None, dead_expires_s=None)
     assert (storage.sends.place("old"), storage.sends.place("new")) == (1, 1)

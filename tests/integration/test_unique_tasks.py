@@ -101,6 +101,14 @@ def test_chosen_arguments_make_the_key(app, by):
     assert edit.delay(page=2).id != first.id
 
 
+def test_a_key_of_long_arguments_is_short_and_tells_them_apart(app):
+    edit = declare(app, Unique("page"))
+    first, other = edit.delay("x" * 300 + "a"), edit.delay("x" * 300 + "b")
+    assert len(app.storage.reader.find(first.id).unique_key) <= 255
+    assert not other.duplicate
+    assert edit.delay("x" * 300 + "a").id == first.id
+
+
 def test_a_function_that_returns_none_excludes_nothing(app):
     edit = declare(app, Unique(lambda page, text="": None))
     assert edit.delay(1).id != edit.delay(1).id

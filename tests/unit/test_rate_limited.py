@@ -184,13 +184,16 @@ def test_an_eager_call_tries_at_once_and_counts_nothing(app):
     assert seen == [0, 0, 0]
 
 
-def test_an_eager_call_that_is_never_let_in_fails(app):
+def test_an_eager_call_that_is_never_let_in_fails_after_ten_tries(app):
+    tries = []
+
     @app.task
     def call():
+        tries.append(1)
         raise RateLimited(60)
 
     result = call.apply()
-    assert result.state == states.FAILURE
+    assert (result.state, len(tries)) == (states.FAILURE, 10)
     with pytest.raises(RateLimited):
         result.get()
     with pytest.raises(RateLimited):
