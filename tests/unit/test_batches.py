@@ -242,6 +242,21 @@ def test_the_retry_of_the_function_is_that_of_each(app):
     assert isinstance(app.AsyncResult(first.id).result, OSError)
 
 
+def test_the_retries_of_the_function_are_the_least_of_all(app):
+    seen = []
+
+    @app.task(batch=10, bind=True)
+    def store(self: Any, items: list[BatchItem]) -> None:
+        seen.append((sorted(item.retries for item in items), self.request.retries))
+        if len(seen) == 1:
+            items[0].retry(countdown=0)
+            store.delay(1)
+
+    store.delay(0)
+    drain(app)
+    assert seen == [([0], 0), ([0, 1], 0)]
+
+
 def test_an_ending_of_which_no_outcome_can_be_made_fails_its_message_alone(app):
     @app.task(batch=10, bind=True)
     def store(self: Any, items: list[BatchItem]) -> None:

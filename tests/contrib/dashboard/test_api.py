@@ -140,6 +140,8 @@ def test_every_reference_of_the_description_leads_to_a_schema():
         ("failures", "Failures"),
         ("queues", "Queues"),
         ("queues/celery", "Queue"),
+        ("limits", "Limits"),
+        ("limits/api", "Limit"),
         ("operations", "Operations"),
         ("activity", "Activity"),
         ("series?metric=done_s", "Series"),
@@ -149,11 +151,16 @@ def test_every_reference_of_the_description_leads_to_a_schema():
     ],
 )
 def test_answers_are_as_described(app, client, path, schema):
-    id_ = app.send_task("fail", ("x",)).id
+    id_, ann = app.send_task("fail", ("x",)).id, client(app)
     drain(app)
-    found = client(app).get("api/v1/" + path.replace("{id}", id_)).json
+    app.send_task("fail", ("waits",))
+    app.limits.set("api", rate="1/s")
+    ann.post("api/v1/operations/start", json={"action": "requeue", "q": "task:nothing"})
+    ann.post("api/v1/queues/other/pause", json={"reason": "it is moved"})
+    found = ann.get("api/v1/" + path.replace("{id}", id_)).json
     assert set(SCHEMAS[schema]["required"]) <= found.keys()
     items = SCHEMAS[schema]["properties"].get("items", {}).get("items")
     if items:
         required = set(SCHEMAS[items["$ref"].rpartition("/")[2]]["required"])
+        assert found["items"]
         assert all(required <= one.keys() for one in found["items"])
