@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -255,6 +256,16 @@ def test_a_command_that_fails_is_told_again(app, clock, caplog):
     clock.advance(301)
     look(app, "echo the pager is off >&2; false")
     assert "(the pager is off); again in 5 s" in caplog.text
+
+
+def test_the_pauses_double_up_to_ten_minutes(app, clock, caplog):
+    app.tasks["shop.mail"].apply_async((1,), queue="mail")
+    clock.advance(301)
+    for _ in range(9):
+        look(app, "false")
+        clock.advance(600)
+    pauses = [int(one) for one in re.findall(r"again in (\d+) s: the head", caplog.text)]
+    assert pauses == [5, 10, 20, 40, 80, 160, 320, 600, 600]
 
 
 def test_a_mail_is_sent(app, clock):

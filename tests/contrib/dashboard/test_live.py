@@ -8,7 +8,6 @@ from contextlib import aclosing
 import pytest
 
 from liteq import LiteQ
-from liteq_dashboard import live
 from liteq_dashboard.live import Broadcaster
 from liteq_dashboard.stamp import stamp_of
 
@@ -91,16 +90,16 @@ def test_a_silent_stream_has_a_heartbeat_and_ends(app):
     run(test)
 
 
-def test_there_are_so_many_streams_and_no_more(app, monkeypatch):
+def test_there_are_fifty_streams_and_no_more(app):
     async def test():
-        monkeypatch.setattr(live, "MOST_STREAMS", 2)
         changes = Broadcaster(app, look_s=3600)
-        open_ = [changes.changes() for _ in range(2)]
+        open_ = [changes.changes() for _ in range(50)]
         for stream in open_:
             await within(anext(stream))
         assert changes.changes() is None
         await open_[0].aclose()
         assert changes.changes() is not None
-        await open_[1].aclose()
+        for stream in open_[1:]:
+            await stream.aclose()
 
     run(test)

@@ -199,3 +199,9 @@ def test_limits_of_the_code_are_told_and_those_of_run_time_are_not(app):
     text = exposition(app)
     assert told(text)["liteq_limit_max"] == {(("key", "user:*"),): 2}
     assert b"example.org" not in text
+
+
+def test_a_hundred_limits_of_the_code_are_told(app):
+    app.storage.limits.declare({f"api:{n:03}": (None, 2) for n in range(101)})
+    told_of = told(exposition(app))["liteq_limit_running"]
+    assert sorted(dict(key)["key"] for key in told_of) == [f"api:{n:03}" for n in range(100)]
