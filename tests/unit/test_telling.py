@@ -18,6 +18,7 @@ from liteq.exceptions import LeaseLost, NotSerializable, PayloadTooLarge, Storag
 from liteq.execution import telling
 from liteq.result.drawing import drawn, line_of
 from liteq.result.progress import progress_from
+from liteq.serialization import decode
 from liteq.testing import FakeClock, drain, start_worker
 
 
@@ -331,6 +332,15 @@ def test_the_time_that_is_left_is_told_by_the_pace():
     assert of({"state": "PROGRESS", "meta": {"current": 3, "total": 4}}) == Progress(3, 4, "", None, None)
     for other in ({"step": 1}, "text", None, {"current": "3"}, {"current": True}):
         assert of({"state": "PROGRESS", "meta": other}) is None
+
+
+def test_a_count_that_begins_anew_has_a_pace_of_its_own():
+    clock, written = FakeClock(), Written()
+    reports = telling.Reports(written.report, clock, "id")
+    for done in (50, 90, 10, 20):
+        reports.report(done, 100, "")
+        clock.advance(10)
+    assert progress_from(decode(written.reports[-1])).eta_s == 80.0
 
 
 # -- drawing ---------------------------------------------------------------------------------------------------------
