@@ -240,6 +240,7 @@ def test_a_target_that_refuses_is_told_again_and_it_is_said(app, clock, receiver
     look(app, receiver.url)
     assert len(receiver.posts) == 2
     assert len(set(receiver.keys)) == 1  # the receiver can tell that it is the same
+    assert receiver.keys == [post["id"] for post in receiver.posts]
 
 
 def test_a_command_gets_variables_and_json(app, clock, tmp_path):
