@@ -1,4 +1,4 @@
-"""Fixtures of the tests that execute runs in this process. A file that needs another app or worker has its own."""
+"""Fixtures of the tests that execute runs here, or post to a server. A file with another app or worker has its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from liteq import LiteQ
 
+from .receiver import Receiver, receiving
 from .runs import Worker, new_app
 
 
@@ -23,3 +24,10 @@ def app(tmp_path: Path) -> Iterator[LiteQ]:
 def worker(app: LiteQ) -> Worker:
     """A worker of that app, turned by hand."""
     return Worker(app)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server that keeps what is posted to it."""
+    with receiving() as receiver:
+        yield receiver

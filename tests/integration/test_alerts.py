@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,46 +20,11 @@ from liteq.alerts import Target, Watch, alerts
 from liteq.exceptions import ImproperlyConfigured
 from liteq.testing import FakeClock, start_worker
 
-
-class Receiver:
-    """A server that keeps what is posted, and answers as `answers` say, at last 200."""
-
-    def __init__(self) -> None:
-        self.posts: list[dict] = []
-        self.keys: list[str] = []
-        self.answers: list[int] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                outer.posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                outer.keys.append(self.headers["Idempotency-Key"])
-                self.send_response(outer.answers.pop(0) if outer.answers else 200)
-                self.end_headers()
-
-            def log_message(self, *args):
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook/secret"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
-        self.thread.start()
-
-    @property
-    def told(self) -> list[tuple[str, str, str]]:
-        return [(one["event"], one["rule"], one["subject"]) for one in self.posts]
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+from .receiver import Receiver
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
+def told(receiver: Receiver) -> list[tuple[str, str, str]]:
+    return [(one["event"], one["rule"], one["subject"]) for one in receiver.posts]
 
 
 @pytest.fixture
@@ -216,13 +180,13 @@ def test_a_url_is_told_once_of_the_beginning_and_once_of_the_end(app, clock, rec
     for _ in range(2):
         look(app, receiver.url)
         clock.advance(60)
-    assert receiver.told == [("alert", "head_wait", "mail"), ("alert", "no_worker", "")]
+    assert told(receiver) == [("alert", "head_wait", "mail"), ("alert", "no_worker", "")]
     assert receiver.posts[0]["text"] == "the head of queue 'mail' has waited for 5 min 1 s (1 wait)"
     app.storage.purge()
     for _ in range(3):
         look(app, receiver.url)
         clock.advance(60)
-    assert receiver.told[2:] == [("well", "head_wait", "mail")]
+    assert told(receiver)[2:] == [("well", "head_wait", "mail")]
     assert receiver.posts[2]["until"] is not None
 
 
@@ -312,7 +276,7 @@ def test_two_watches_at_once_tell_once(app, clock, receiver):
         watch.look()
     for watch in watches:
         watch.finish()
-    assert len(receiver.told) == len(set(receiver.told))
+    assert len(told(receiver)) == len(set(told(receiver)))
 
 
 @pytest.mark.parametrize("address", ["", "mailto:nobody"])
@@ -336,9 +300,9 @@ def test_a_worker_tells_by_its_settings(tmp_path, receiver, eventually):
 
     with start_worker(app):
         bad.delay()
-        eventually(lambda: ("alert", "dead_letters", "") in receiver.told, within_s=20)
+        eventually(lambda: ("alert", "dead_letters", "") in told(receiver), within_s=20)
         app.storage.dead.drop(app.storage.dead.matching())
-        eventually(lambda: ("well", "dead_letters", "") in receiver.told, within_s=20)
+        eventually(lambda: ("well", "dead_letters", "") in told(receiver), within_s=20)
     app.close()
 
 
@@ -373,7 +337,7 @@ def test_the_command_looks_once_and_tells(tmp_path, app, receiver):
     assert "no_worker" in shown.stdout
     tested = liteq("-b", url, "alert", "--to", receiver.url, "--test", cwd=tmp_path)
     assert tested.returncode == 0
-    assert receiver.told == [("alert", "test", "")]
+    assert told(receiver) == [("alert", "test", "")]
 
 
 def test_a_test_of_a_target_that_is_away_fails_and_says_why(tmp_path, app, receiver):

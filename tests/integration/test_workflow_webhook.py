@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -17,42 +14,6 @@ from liteq.sending.webhook import check_webhook
 from liteq.states import State
 from liteq.testing import FakeClock, drain
 from liteq.workflow import ctx
-
-
-class Receiver:
-    """A server that keeps what is posted, and answers as `answers` say, at last 200."""
-
-    def __init__(self) -> None:
-        self.posts: list[tuple[dict, dict]] = []
-        self.answers: list[int] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.posts.append((json.loads(body), dict(self.headers)))
-                self.send_response(outer.answers.pop(0) if outer.answers else 200)
-                self.end_headers()
-
-            def log_message(self, *args):
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/runs"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
 
 
 @pytest.fixture
@@ -79,11 +40,11 @@ def fail(app: LiteQ, queue: str | None = None) -> None:
 
 def test_a_failed_run_is_posted_as_json(app, receiver):
     fail(app)
-    ((body, headers),) = receiver.posts
+    (body,) = receiver.posts
     assert body == {
         "signal": "workflow_failed", "run_id": "order-7", "name": "shop.order", "error": "ValueError: boom",
     }  # fmt: skip
-    assert headers["Content-Type"] == "application/json"
+    assert receiver.headers[0]["Content-Type"] == "application/json"
 
 
 def test_an_approval_is_posted_and_again_at_each_reminder(app, receiver):
@@ -91,7 +52,7 @@ def test_an_approval_is_posted_and_again_at_each_reminder(app, receiver):
     app.tasks["shop.order"].options(id="order-9").start("ask")
     drain(app)
     drain(app, until_ms=app.clock.now_ms() + 5 * 3600 * 1000)
-    assert [body for body, _ in receiver.posts] == [
+    assert receiver.posts == [
         {
             "signal": "approval_requested", "run_id": "order-9", "name": "shop.order", "title": "Go?",
             "details": {"total": 3}, "schema": None, "due": due.isoformat(),
@@ -111,7 +72,7 @@ def test_a_stuck_run_is_posted(app, receiver):
 
     drain(deployed)
     deployed.close()
-    stuck = receiver.posts[-1][0]
+    stuck = receiver.posts[-1]
     assert (stuck["signal"], stuck["run_id"]) == ("workflow_stuck", "order-8")
     assert "history holds approval 'Go?', and the code asks for sleep" in stuck["error"]
 
@@ -130,8 +91,8 @@ def test_a_receiver_that_is_away_is_tried_again_with_one_key(app, receiver):
     for pause in (1, 2):
         app.clock.advance(pause)
         drain(app)
-    assert [body["run_id"] for body, _ in receiver.posts] == ["order-7"] * 3
-    assert len({headers["Idempotency-Key"] for _, headers in receiver.posts}) == 1
+    assert [body["run_id"] for body in receiver.posts] == ["order-7"] * 3
+    assert len(set(receiver.keys)) == 1
     assert [count.n for count in app.storage.reader.counts()] == [1], "the failed run: the task has succeeded"
 
 
