@@ -49,6 +49,7 @@ class Counting:
         self._monotonic = monotonic
         self._sums: dict[Key, Tally] = {}
         self._succeeded: dict[Any, tuple[list[float], list[int]]] = {}
+        self._fresh: list[Any] = []  # task and queue of each that was taken in, not yet counted
         self._taken: Counter[Any] = Counter()  # since the start, by task and queue
         self._not_sent: Counter[Any] = Counter()  # of those, and told already
         self.due_at = inf
@@ -68,15 +69,25 @@ class Counting:
     def claimed(self, fresh: Sequence[Lease], again: Sequence[int] = ()) -> None:
         """Count messages that this worker takes in, and as sent those that none had before: not the tokens `again`."""
         if fresh:
-            self._taken.update(map(TASK_AND_QUEUE, fresh))
+            self._fresh.extend(map(TASK_AND_QUEUE, fresh))
             if again:
                 self._not_sent.update([TASK_AND_QUEUE(one) for one in fresh if one.token in again])
-            self.due_at = min(self.due_at, self._monotonic() + FLUSH_S)
+            self._rest_no_more()
+
+    def _rest_no_more(self) -> None:
+        if self.due_at == inf:
+            self.due_at = self._monotonic() + FLUSH_S
+
+    def _counted(self) -> Counter[Any]:
+        """The messages taken in, counted with those that have come since the last call: a list costs a claim less."""
+        fresh, self._fresh = self._fresh, []
+        self._taken.update(fresh)
+        return self._taken
 
     def taken_in(self) -> Counter[str]:
         """How many of each task this worker has taken in."""
         found = Counter[str]()
-        for (task, _), n in self._taken.items():
+        for (task, _), n in self._counted().items():
             found[task] += n
         return found
 
@@ -97,7 +108,7 @@ class Counting:
             times = succeeded.get(TASK_AND_QUEUE(lease))
             if times is None:
                 times = succeeded[TASK_AND_QUEUE(lease)] = ([], [])
-                self.due_at = min(self.due_at, self._monotonic() + FLUSH_S)
+                self._rest_no_more()
             # Two appends a task, and all the rest in one go a second later: half the cost of adding each up here.
             times[0].append(ran[1])
             times[1].append(ran[0] - lease.due_ms)
@@ -129,13 +140,13 @@ class Counting:
         tally = self._sums.get(key)
         if tally is None:
             tally = self._sums[key] = Tally()
-            self.due_at = min(self.due_at, self._monotonic() + FLUSH_S)
+            self._rest_no_more()
         return tally
 
     def _gathered(self) -> Sums:
         for (task, queue), (runs_s, waits_ms) in self._succeeded.items():
             self._tally((task, queue, *ACKNOWLEDGED)).ran_many(runs_s, waits_ms)
-        for (task, queue), n in self._taken.items():
+        for (task, queue), n in self._counted().items():
             if sent := n - self._not_sent[task, queue]:
                 self._tally((task, queue, "sent", "")).n += sent
         self._succeeded, self._not_sent = {}, self._taken.copy()
