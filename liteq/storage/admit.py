@@ -19,7 +19,7 @@ from liteq.message import Flag, Lease
 from liteq.policy.keyed import NOT_YET
 from liteq.storage import claim as _claim
 from liteq.storage import payloads, rates, unique
-from liteq.storage.claim import NOTHING, Claimed, again, lease_found, promote, with_input
+from liteq.storage.claim import NOTHING, Claimed, again, flags_of, lease_found, promote, with_input
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 from liteq.storage.limits import lines, places
 from liteq.storage.limits.ledger import Lack, Ledger, parsed
@@ -345,7 +345,7 @@ def _claim_within(
     rows = one.chosen
     leases: list[Lease] = []
     if rows:
-        leases = lease_found(tx, rows, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms)
+        leases = lease_found(tx, rows, flags_of(rows), worker=worker, visibility_ms=visibility_ms, now_ms=now_ms)
     one.write(leases)
     if budget is not None:
         rates.hold_again(tx, woken - one.taken)

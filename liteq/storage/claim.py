@@ -14,8 +14,8 @@ from liteq.storage.steps.activation import activate
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "NEXT", "NOTHING", "Claimed", "again", "claim", "claimable", "lease_found", "lease_rows", "next_due", "next_due_ms",
-    "promote", "with_input",
+    "NEXT", "NOTHING", "Claimed", "again", "claim", "claimable", "flags_of", "lease_found", "lease_rows", "next_due",
+    "next_due_ms", "promote", "with_input",
 ]  # fmt: skip
 
 FIRST = Flag.TRACK_STARTED | Flag.HISTORY  # a run has started when it was activated first
@@ -66,7 +66,7 @@ ANY_PENDING = f"SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue =
 
 TOKEN_COLUMN, FLAGS_COLUMN = 1, 12  # of NEXT
 DUE_COLUMN, COMMAND_COLUMN, LIMITS_COLUMN = -3, -2, -1
-FLAGS_OF = itemgetter(FLAGS_COLUMN)
+FLAGS = itemgetter(FLAGS_COLUMN)
 INCOMPLETE = Flag.RUN | Flag.TAKES_INPUT
 LARGEST_INPUT = 256 * 1024  # bytes of a group's results that are read by a claim
 PROMOTE_LIMIT = 500  # a chunk: the rest follows in the next turn, and no writer waits long
@@ -98,31 +98,33 @@ def claim(
     Highest priority first, then oldest due, within a queue; the queues in the order given, but for
     those that are paused. None, and nothing is done, where there are limits in the file (`admit`).
     """
-    rows, promoted = _next(tx, queues, limit, now_ms), 0
+    (rows, flags), promoted = _next(tx, queues, limit, now_ms), 0
     due_ms, limits = (rows[0][DUE_COLUMN], rows[0][LIMITS_COLUMN]) if rows else next_due(tx)
     if limits:
         return None
     if due_ms is not None and due_ms <= now_ms:
         promoted, due_ms = promote(tx, now_ms=now_ms)
-        rows = _next(tx, queues, limit, now_ms)
+        rows, flags = _next(tx, queues, limit, now_ms)
     if not rows:
         return Claimed([], due_ms, promoted)
-    leases = lease_found(tx, rows, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms)
+    leases = lease_found(tx, rows, flags, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms)
     return Claimed(leases, due_ms, promoted, rows[0][COMMAND_COLUMN], again(leases, rows))
 
 
-def _next(tx: Transaction, queues: Sequence[str], limit: int, now_ms: int) -> list[Row]:
+def _next(tx: Transaction, queues: Sequence[str], limit: int, now_ms: int) -> tuple[list[Row], int]:
+    """The rows to lease, and the flags that one of them has."""
     rows: list[Row] = []
     for queue in queues:
         if len(rows) >= limit:
             break
         rows += tx.execute(NEXT, {"queue": queue, "limit": limit - len(rows), "now_ms": now_ms})
-    return unique.admitted(tx, rows, now_ms=now_ms) if _flags(rows) & Flag.UNSTARTED else rows
+    flags = flags_of(rows)
+    return (unique.admitted(tx, rows, now_ms=now_ms) if flags & Flag.UNSTARTED else rows), flags
 
 
-def _flags(rows: list[Row]) -> int:
+def flags_of(rows: list[Row]) -> int:
     """The flags that one of `rows` has."""
-    return reduce(or_, map(FLAGS_OF, rows), 0)
+    return reduce(or_, map(FLAGS, rows), 0)
 
 
 def again(leases: list[Lease], rows: list[Row]) -> Sequence[int]:
@@ -133,15 +135,21 @@ def again(leases: list[Lease], rows: list[Row]) -> Sequence[int]:
 def lease_rows(tx: Transaction, numbers: Sequence[int], *, worker: int, visibility_ms: int, now_ms: int) -> list[Lease]:
     """Lease the messages of these row numbers, whatever state they are in: the caller has looked."""
     rows = [row for seq in numbers for row in tx.execute(LEASABLE, (seq,))]
-    return lease_found(tx, rows, worker=worker, visibility_ms=visibility_ms, now_ms=now_ms) if rows else []
+    if not rows:
+        return []
+    return lease_found(tx, rows, flags_of(rows), worker=worker, visibility_ms=visibility_ms, now_ms=now_ms)
 
 
-def lease_found(tx: Transaction, rows: list[Row], *, worker: int, visibility_ms: int, now_ms: int) -> list[Lease]:
-    """Lease messages whose rows, in the columns of NEXT, were read in this transaction; one at least."""
+def lease_found(
+    tx: Transaction, rows: list[Row], flags: int, *, worker: int, visibility_ms: int, now_ms: int
+) -> list[Lease]:
+    """Lease messages whose rows, in the columns of NEXT, were read in this transaction; one at least.
+
+    `flags`: those that one of them has (`flags_of`), and perhaps more.
+    """
     token = tx.tokens(len(rows), max([row[TOKEN_COLUMN] for row in rows])) + 1
     deadline_ms, numbers = now_ms + visibility_ms, [row[0] for row in rows]
     first, last = min(numbers), max(numbers)
-    flags = _flags(rows)
     if last - first == len(rows) - 1 and not flags & SPECIAL:  # as a queue's head mostly is: no others are between
         ahead = token - first
         if first == last:  # no more can fail in it, so SQLite keeps no journal of the statement
