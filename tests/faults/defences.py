@@ -894,9 +894,9 @@ MUTANTS = [
     ),
     without(
         "an error names no argument", "liteq/storage/sqlite/apsw_driver.py",
-        'cast("Any", params)).fetchall())\n        except apsw.Error as error:\n'
+        'execute(sql, params).fetchall()\n        except apsw.Error as error:\n'
         "            raise self.error(error) from error",
-        'cast("Any", params)).fetchall())\n        except apsw.Error as error:\n'
+        'execute(sql, params).fetchall()\n        except apsw.Error as error:\n'
         '            raise StorageError(f"{error} {params}") from error',
         "test_limits.py::test_a_storage_error_names_no_more_than_its_path",
     ),

@@ -41,7 +41,7 @@ class ApswSession(Session):
     def execute(self, sql: str, params: Params = ()) -> list[Row]:
         self.work += 1
         try:
-            return cast("list[Row]", self.connection.execute(sql, cast("Any", params)).fetchall())
+            return self.connection.execute(sql, params).fetchall()
         except apsw.Error as error:
             raise self.error(error) from error
 
@@ -52,7 +52,7 @@ class ApswSession(Session):
                 changed = sum(self._change(sql, row) for row in rows)
             else:
                 before = connection.total_changes()
-                connection.executemany(sql, cast("Any", rows)).fetchall()
+                connection.executemany(sql, rows).fetchall()
                 changed = connection.total_changes() - before
         except apsw.Error as error:
             raise self.error(error) from error
@@ -60,7 +60,7 @@ class ApswSession(Session):
         return changed
 
     def _change(self, sql: str, row: Params) -> int:
-        self.connection.execute(sql, cast("Any", row)).fetchall()
+        self.connection.execute(sql, row).fetchall()
         return self.connection.changes()
 
     def watch(self, is_over: Callable[[], bool] | None) -> None:
