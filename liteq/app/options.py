@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from liteq.context import Request
 from liteq.exceptions import ImproperlyConfigured, MaxRetriesExceededError, OperationalError
-from liteq.execution.batch import BatchPlan
 from liteq.execution.plan import Plan, default_hook
 from liteq.policy.arguments import REDACTED, Parameters
 from liteq.policy.batches import BatchTerms, any_call, batch_terms
@@ -23,6 +22,12 @@ class _Setting:
 
     def __get__(self, task: Any, owner: type) -> Any:
         return None if task is None else getattr(task.app.conf, self.setting, None)
+
+
+def _batch_plan(task: TaskOptions) -> Plan:
+    from liteq.execution.batch import BatchPlan
+
+    return BatchPlan(task)
 
 
 class TaskOptions:
@@ -115,7 +120,7 @@ class TaskOptions:
         try:
             plan: Plan = self.__dict__["_plan"]
         except KeyError:
-            plan = self.__dict__["_plan"] = Plan(self) if self.batch is None else BatchPlan(self)
+            plan = self.__dict__["_plan"] = Plan(self) if self.batch is None else _batch_plan(self)
         return plan
 
     def forget_plan(self) -> None:

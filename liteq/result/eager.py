@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from liteq import states
 from liteq.context import assert_will_not_block
 from liteq.exceptions import TaskRevokedError
-from liteq.result import streaming
 from liteq.result.progress import Progress, progress_from
 from liteq.result.single import AsyncResult
 from liteq.storage.inspect import Record
+
+if TYPE_CHECKING:
+    from liteq.result.streaming import Chunk
 
 __all__ = ["EagerResult"]
 
@@ -64,12 +66,14 @@ class EagerResult(AsyncResult[R]):
         document = None if self._telling is None else self._telling.document
         return None if document is None else progress_from(document)
 
-    def stream(self, name: str, after: int = 0) -> Iterator[streaming.Chunk]:
+    def stream(self, name: str, after: int = 0) -> Iterator[Chunk]:
         """The chunks that it emitted, in its last attempt."""
+        from liteq.result import streaming
+
         chunks = [] if self._telling is None else self._telling.chunks.get(name, ())
         return iter([streaming.read(chunk) for chunk in chunks[after:]])
 
-    async def astream(self, name: str, after: int = 0) -> AsyncIterator[streaming.Chunk]:
+    async def astream(self, name: str, after: int = 0) -> AsyncIterator[Chunk]:
         """`stream()` for async code."""
         for chunk in self.stream(name, after):
             yield chunk

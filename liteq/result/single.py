@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from liteq import states
 from liteq.context import App, assert_will_not_block, get_current_app
 from liteq.exceptions import IncompleteStream, TimeoutError
 from liteq.message import Flag
-from liteq.result import streaming
-from liteq.result.drawing import drawn
 from liteq.result.graph import DependencyGraph
 from liteq.result.parents import ParentWatch, raise_of_parents
 from liteq.result.promises import call_when_done
@@ -23,6 +21,9 @@ from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode
 from liteq.storage.inspect import Record
 from liteq.utils.misspelt import suggesting, unexpected
+
+if TYPE_CHECKING:
+    from liteq.result.streaming import Chunk
 
 __all__ = ["AsyncResult", "ResultBase"]
 
@@ -144,7 +145,7 @@ class AsyncResult(RecordResult, Generic[R]):
             watch = ParentWatch(self.parent, self.app.clock) if followed else None
             if watch is not None:
                 watch()
-            with drawn(self) if progress else nullcontext() as look, DoneBell(self.app) as bell:
+            with _drawn(self) if progress else nullcontext() as look, DoneBell(self.app) as bell:
                 self._wait(bell, Deadline(self.app, timeout), _both(_both(watch, look), on_interval))
         if followed and not self.successful():
             raise_of_parents(self.parent)
@@ -234,18 +235,22 @@ class AsyncResult(RecordResult, Generic[R]):
 
     # -- meanwhile
 
-    def stream(self, name: str, after: int = 0) -> Iterator[streaming.Chunk]:
+    def stream(self, name: str, after: int = 0) -> Iterator[Chunk]:
         """The chunks that the task emits to the stream `name` (`self.emit`), as they come; it ends with the task.
 
         From the offset `after` on, that of the last one seen. Those of a retry bear a higher `attempt`. Raises
         RuntimeError inside a task. Of an unknown id there are none.
         """
         assert_will_not_block()
+        from liteq.result import streaming
+
         return streaming.stream(self.app, streaming.look_at(self.app, self.id, name), after)
 
-    async def astream(self, name: str, after: int = 0) -> AsyncIterator[streaming.Chunk]:
+    async def astream(self, name: str, after: int = 0) -> AsyncIterator[Chunk]:
         """`stream()` for async code: a reader takes no thread."""
         assert_will_not_block()
+        from liteq.result import streaming
+
         async for chunk in streaming.astream(self.app, streaming.look_at(self.app, self.id, name), after):
             yield chunk
 
@@ -362,6 +367,12 @@ class AsyncResult(RecordResult, Generic[R]):
 
     def _alone(self) -> Any:
         return type(self), (self.id, None, self._name, None)
+
+
+def _drawn(result: AsyncResult[Any]) -> AbstractContextManager[Callable[[], None]]:
+    from liteq.result.drawing import drawn
+
+    return drawn(result)
 
 
 def _both(first: Callable[[], object] | None, second: Callable[[], object] | None) -> Callable[[], object] | None:

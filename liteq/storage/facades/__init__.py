@@ -10,7 +10,6 @@ from liteq.storage.facades.commands import Commands
 from liteq.storage.facades.dead import DeadLetters
 from liteq.storage.facades.events import Events
 from liteq.storage.facades.groups import Groups, SavedGroups
-from liteq.storage.facades.limits import Limits
 from liteq.storage.facades.parts import Parts
 from liteq.storage.facades.reader import Reader
 from liteq.storage.facades.schedules import Schedules
@@ -21,7 +20,6 @@ __all__ = [
     "DeadLetters",
     "Events",
     "Groups",
-    "Limits",
     "Parts",
     "PlainCalls",
     "Reader",

@@ -11,7 +11,6 @@ from liteq.storage.facades.commands import Commands
 from liteq.storage.facades.dead import DeadLetters
 from liteq.storage.facades.events import Events
 from liteq.storage.facades.groups import SavedGroups
-from liteq.storage.facades.limits import Limits
 from liteq.storage.facades.reader import Reader
 from liteq.storage.facades.schedules import Schedules
 from liteq.storage.facades.workers import Workers
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from liteq.storage.attempts import AttemptRecord
     from liteq.storage.facades.alerts import Alerts
     from liteq.storage.facades.audit import Audit
+    from liteq.storage.facades.limits import Limits
     from liteq.storage.facades.queues import Queues
     from liteq.storage.facades.sends import Sends
     from liteq.storage.facades.stats import Causes, Stats
@@ -47,7 +47,6 @@ class Parts:
         self.schedules = Schedules(driver, clock)
         self.commands = Commands(driver, clock)
         self.saved_groups = SavedGroups(driver, clock)
-        self.limits = Limits(driver, clock)
         self.workers = Workers(driver, clock)
         self.events = Events(driver, clock)
 
@@ -68,6 +67,13 @@ class Parts:
         from liteq.storage.facades.alerts import Alerts
 
         return Alerts(self.driver, self.clock)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """The limits by key."""
+        from liteq.storage.facades.limits import Limits
+
+        return Limits(self.driver, self.clock)
 
     @cached_property
     def queues(self) -> Queues:
