@@ -97,7 +97,7 @@ def _checked(elements: Any, name: str | None) -> Iterable[Any]:
         raise TypeError(f"send_many() takes an iterable of elements, one a call, not {elements!r:.80}")
     if name is not None and isinstance(elements, (set, frozenset)):
         raise TypeError("send_many() with a name goes on by the order of its elements, and a set has none: sort it")
-    return elements
+    return elements  # type: ignore[no-any-return]
 
 
 def _parts(elements: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +15,8 @@ from liteq.policy.limited import Later, later_of
 from liteq.workflow.machine import Machine, Wait
 
 if TYPE_CHECKING:
+    import asyncio
+
     from liteq.workflow.attempts import Attempts
 
 __all__ = ["alone", "keys_of", "leave_places", "put_off", "put_off_run", "take_places"]
@@ -69,6 +70,8 @@ async def alone(call: Attempts) -> AsyncIterator[None]:
 
     A place is the run's. Steps that are to run side by side under a limit are sent: each of them has its own.
     """
+    import asyncio  # a plain program pays for it where it runs its first async step
+
     machine = call.machine
     locks = [] if machine.is_step else [machine.locks.setdefault(key, asyncio.Lock()) for key in sorted(keys_of(call))]
     held: list[asyncio.Lock] = []

@@ -76,12 +76,12 @@ def test_a_run_killed_anywhere_goes_on_behind_its_last_recorded_step(flows: Flow
 
 @pytest.mark.parametrize("body", BODIES)
 def test_a_run_whose_worker_is_killed_goes_on_in_the_next(flows: Flows, body: str) -> None:
+    worker = flows.worker(name="worker-0")
     for n, at in enumerate(["in 2", "after 4"]):
-        worker = flows.worker(name=f"worker-{n}")
         flows.start_run(body, {"at": at, "whom": "parent"}, id_=f"order-{n}")
         assert worker.wait(timeout=30) == -signal.SIGKILL
-    flows.worker(name="worker-last")
-    flows.wait_ended("order-0", "order-1")
+        worker = flows.worker(name=f"worker-{n + 1}")
+        flows.wait_ended(f"order-{n}")  # before the next kill, which would hit a step of this one too
     assert flows.counts("order-0") == ONCE | {"one-2": 2}
     assert flows.counts("order-1") == ONCE
     assert flows.run("order-0").result() == flows.run("order-1").result() == 210
