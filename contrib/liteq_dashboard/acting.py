@@ -133,11 +133,15 @@ def purge(reader: Reader, queue: str, by: Actor) -> int:
 # -- schedules ---------------------------------------------------------------------------------------------------------
 
 
-def act_on_schedule(reader: Reader, action: str, name: str) -> Any:
-    """Run, pause or resume a schedule; what was sent. Raises KeyError, and ValueError for what cannot be sent here."""
+def act_on_schedule(reader: Reader, action: str, name: str, *, by: Actor, queue: str | None) -> Any:
+    """Run, pause or resume a schedule, noted in the audit; what was sent.
+
+    Raises KeyError, and ValueError for what cannot be sent here.
+    """
     schedules = reader.app.schedules
+    verb = schedules.run_now if action == "run" else getattr(schedules, action)
     try:
-        return schedules.run_now(name) if action == "run" else getattr(schedules, action)(name)
+        return verb(name, by=by, queue=queue)
     except StorageError:
         raise
     except LiteqError as error:

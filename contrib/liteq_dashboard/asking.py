@@ -59,5 +59,6 @@ def carry_out(
         act()
     except (KeyError, ValueError, TypeError) as exc:
         return problem(409, str(exc.args[0]) if exc.args else str(exc))
-    note(request, reader, action, target, queue)
+    if action:
+        note(request, reader, action, target, queue)
     return redirect(request, back, said)

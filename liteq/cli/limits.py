@@ -13,7 +13,6 @@ from liteq.cli.group import Group
 from liteq.cli.output import age, counted, emit, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.clock import from_ms
-from liteq.policy.durations import seconds as seconds_of
 from liteq.utils.globs import fits
 from liteq.utils.misspelt import LIKELY, nearest
 
@@ -131,11 +130,6 @@ def resume(session: Session, /, key: str) -> int:
     emit(session, {"key": key, "resumed": resumed}, lambda: say(text))
     _note_unknown(session, key, known=resumed)
     return Exit.OK if resumed else Exit.FAILED
-
-
-def _note(session: Session, action: str, key: str, reason: str = "") -> None:
-    """Note the act in the audit, as the dashboard does."""
-    session.storage.audit.note(session.actor(reason), f"limit {action}", key)
 
 
 def _note_unknown(session: Session, key: str, *, known: bool) -> None:

@@ -11,6 +11,7 @@ from liteq.monitor.sight import ALL, Sight
 from liteq.operating.acts import Done
 from liteq.policy.durations import limit_s
 from liteq.storage.audit import Actor
+from liteq.storage.limits.rules import queue_of
 from liteq.utils.misspelt import meant
 
 __all__ = ["LIMIT_ACTIONS", "act_on_limit", "limit_words", "may_change"]

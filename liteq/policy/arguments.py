@@ -8,7 +8,7 @@ from functools import cached_property
 from inspect import Parameter
 from typing import Any
 
-from liteq.utils.misspelt import meant
+from liteq.utils.misspelt import nearest
 
 __all__ = ["REDACTED", "Parameters"]
 

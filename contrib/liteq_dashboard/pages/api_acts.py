@@ -159,9 +159,8 @@ def _schedule(action: str) -> Page:
         def do() -> Response:
             body = body_of(request)
             _checked(body, {"reason"})
-            result = act_on_schedule(reader, action, name)
             by = actor(request, "api", body.get("reason"))
-            reader.app.storage.audit.note(by, f"schedule {action}", name, queue=found["queue"])
+            result = act_on_schedule(reader, action, name, by=by, queue=found["queue"])
             return json_answer({"name": name, "id": getattr(result, "id", None)})
 
         return tried(do)

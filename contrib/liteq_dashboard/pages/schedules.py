@@ -16,7 +16,7 @@ from liteq.monitor.schedules import schedule as document_of
 from liteq.monitor.schedules import schedules as documents_of
 from liteq.schedules import crontab
 from liteq.serialization import decode
-from liteq_dashboard.acting import act_on_schedule
+from liteq_dashboard.acting import act_on_schedule, actor
 from liteq_dashboard.asking import Asked, Field, carry_out, confirm
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
@@ -91,10 +91,13 @@ def do(request: Request, reader: Reader) -> Response:
     found = _eligible(reader, name, action)
     if isinstance(found, Response):
         return found
-    return carry_out(
-        request, reader, lambda: _do(reader, name, action, request), action=f"schedule {action}", target=name,
-        back=link(request.base, "schedules", name), said=f"{name} was {DONE[action]}.", queue=found["queue"],
-    )  # fmt: skip
+    back, said, queue = link(request.base, "schedules", name), f"{name} was {DONE[action]}.", found["queue"]
+    if action == "edit":
+        return carry_out(
+            request, reader, lambda: _edit(reader.app, name, request), action="schedule edit", target=name, back=back,
+            said=said, queue=queue,
+        )  # fmt: skip
+    return carry_out(request, reader, lambda: _do(reader, name, action, queue, request), back=back, said=said)
 
 
 def ask_all(request: Request, reader: Reader) -> Response:
@@ -116,7 +119,7 @@ def do_all(request: Request, reader: Reader) -> Response:
 
     def each() -> None:
         for name, queue in names.items():
-            _do(reader.app, name, action, queue, request)
+            _do(reader, name, action, queue, request)
 
     said = f"{len(names)} schedules were {DONE[action]}."
     return carry_out(request, reader, each, back=link(request.base, "schedules"), said=said)
@@ -128,11 +131,9 @@ def _seen(reader: Reader, names: list[str]) -> dict[str, str | None]:
     return {name: document["queue"] for name, document in found if document is not None}
 
 
-def _do(reader: Reader, name: str, action: str, request: Request) -> None:
-    if action == "edit":
-        _edit(reader.app, name, request)
-    else:
-        act_on_schedule(reader, action, name)
+def _do(reader: Reader, name: str, action: str, queue: str | None, request: Request) -> None:
+    by = actor(request, "page", request.posted("reason"))
+    act_on_schedule(reader, action, name, by=by, queue=queue)
 
 
 def _edit(app: LiteQ, name: str, request: Request) -> None:
