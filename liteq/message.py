@@ -54,6 +54,10 @@ class Flag:
     UNSTARTED = 1 << 46  # its unique key excludes others until it starts: the claim takes it away
     ALONE = 1 << 47  # its worker vanished with it: it is executed in no batch with others, which it may take along
     BATCH = 1 << 48  # leased: it stands for a batch (`Lease.run`), which a pool executes as one
+    # Of what is kept beside the row (liteq_cursors, liteq_logs, liteq_run_tags).
+    CURSOR = 1 << 49  # it has saved a cursor, which goes when it succeeds
+    LOGS = 1 << 50  # its sender wants its log kept, or lines of it are
+    TAGGED = 1 << 51  # it has tags
 
 
 DEPTH_SHIFT = 16  # from this bit on, the column says in how many groups the row stands
@@ -89,6 +93,7 @@ class Message:
     `run` says more of one with Flag.RUN; None there means an untagged run of version "1". `keys` is a JSON array: the
     fair key or null, then the keys of its limits, but for those of its task and its queue; None for no key.
     `unique` says more of one with a `unique_key`; None there means that an unfinished message holds the key.
+    `tags`, with Flag.TAGGED: words by which a search finds it; a run's are in its `run`.
     """
 
     id: str
@@ -110,6 +115,7 @@ class Message:
     run: RunSpec | None = None
     keys: str | None = None
     unique: Exclusion | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from liteq.app.task import Task
 from liteq.context import App
 from liteq.exceptions import AlreadyRegistered, ImproperlyConfigured
 from liteq.policy.batches import batch_terms, check_body
+from liteq.policy.kept import check_kept
 from liteq.sending.keys import keyed_task
 from liteq.sending.uniqueness import uniqueness
 from liteq.settings import import_object
@@ -135,6 +136,7 @@ class Registrar:
         app = self._app
         keyed_task(task)  # refuses options that are none, here and not at the first call
         uniqueness(getattr(task, "unique", None), task.name, task)
+        check_kept(task)
         task.bind(app)
         self.registry[task.name] = task
         self._made.pop(task.name, None)

@@ -21,16 +21,16 @@ from liteq.utils.log import (
     ColorFormatter,
     TaskFormatter,
     base_logger,
+    exception_text,
+    message_of,
     mlevel,
     task_fields,
     task_logger,
-    without_secrets,
 )
-from liteq.utils.text import excerpt, printable
+from liteq.utils.text import printable
 
 __all__ = ["JsonFormatter", "LogStream", "expand_name", "json_from_the_start", "set_up"]
 
-OF_THE_PROGRAM = ("liteq.task", "liteq.redirected")
 OF_TASKS = logging.getLogger("liteq.execution")
 SPOKEN = (OF_TASKS, logging.getLogger("liteq.worker.life"), logging.getLogger("liteq.beat"))
 """At INFO where no level was said."""
@@ -48,7 +48,6 @@ FACTS = (
 """What lines have beside their text, as names, numbers and lists; `runtime`, `run_s` and `wait_s` are in seconds."""
 LONGEST_LINE = 64 * 1024  # characters: more that is printed without a line's end is logged in pieces
 LONGEST_TRACEBACK = 16 * 1024  # characters of an exception in the log
-REST = "characters are left out of the log; `liteq result ID --traceback` shows what is kept"
 
 
 class JsonFormatter(TaskFormatter):
@@ -77,19 +76,8 @@ class JsonFormatter(TaskFormatter):
         line |= {name: value for name, value in task_fields().items() if name not in line}
         line |= {name: record.__dict__[name] for name in FACTS if name in record.__dict__}
         if record.exc_info:
-            text = without_secrets(self.formatException(record.exc_info))
-            line["exception"] = excerpt(text, LONGEST_TRACEBACK, REST)
+            line["exception"] = exception_text(record.exc_info, LONGEST_TRACEBACK)
         return orjson.dumps(line, default=str).decode()
-
-
-def message_of(record: logging.LogRecord) -> str:
-    """The text of a record. liteq's own holds names and ids that others sent: printable, and so one line.
-
-    Lines that tasks log and print are their program's own business.
-    """
-    text = record.getMessage()
-    ours = record.name == "liteq" or record.name.startswith("liteq.")
-    return printable(without_secrets(text)) if ours and not record.name.startswith(OF_THE_PROGRAM) else text
 
 
 class _Clean(logging.Formatter):
@@ -100,8 +88,7 @@ class _Clean(logging.Formatter):
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        text = without_secrets(super().formatException(ei))
-        lines = [printable(line) for line in excerpt(text, LONGEST_TRACEBACK, REST).split("\n")]
+        lines = [printable(line) for line in exception_text(ei, LONGEST_TRACEBACK).split("\n")]
         # No line of Python's own begins like the head of a record: one that does would forge a record.
         return "\n".join(f"  {line}" if line.startswith(("[", "{")) else line for line in lines)
 

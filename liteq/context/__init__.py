@@ -20,6 +20,7 @@ from liteq.context.integration import Around, Integration, Integrations, RunCoro
 from liteq.context.observing import Observer
 from liteq.context.request import Request
 from liteq.context.running import (
+    LEAVING,
     Frame,
     RequestStack,
     allow_join_result,
@@ -40,6 +41,7 @@ from liteq.context.running import (
 )
 
 __all__ = [
+    "LEAVING",
     "App",
     "Around",
     "Frame",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Any
@@ -13,6 +13,7 @@ from liteq.utils import log
 from liteq.utils.proxy import Proxy
 
 __all__ = [
+    "LEAVING",
     "Frame",
     "RequestStack",
     "allow_join_result",
@@ -36,6 +37,14 @@ Frame = tuple[Any, Request, Any]  # the task, its request, the frame below
 
 _frame: ContextVar[Frame | None] = ContextVar("liteq_frame", default=None)
 current_frame = _frame.get
+
+
+def _stays() -> bool:
+    return False
+
+
+LEAVING: ContextVar[Callable[[], object]] = ContextVar("liteq_leaving", default=_stays)
+"""Says whether what runs here is to give its lease back where it can; set by the executor that runs it."""
 
 
 def enter(task: Any, request: Request) -> Token[Frame | None]:

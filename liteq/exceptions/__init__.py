@@ -46,6 +46,7 @@
         ├── Reject
         └── Replaced
     WorkflowCancelled                  a BaseException: raised in the body of a run that was cancelled
+    TaskInterrupted                    a BaseException: raised by `save_cursor()` in a task whose worker stops
     DeterminismWarning                 a UserWarning
     SoftTimeLimitExceeded              an Exception of its own, raised inside the task
     Terminated                         as above: its process was told to end
@@ -117,6 +118,7 @@ from liteq.exceptions.tasks import (
     Retry,
     SoftTimeLimitExceeded,
     TaskError,
+    TaskInterrupted,
     TaskPredicate,
     TaskRevokedError,
     TimeLimitExceeded,
@@ -202,6 +204,7 @@ __all__ = [
     "StorageInUse",
     "StorageUnavailable",
     "TaskError",
+    "TaskInterrupted",
     "TaskPredicate",
     "TaskRevokedError",
     "Terminated",

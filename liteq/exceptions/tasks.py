@@ -129,6 +129,10 @@ class SoftTimeLimitExceeded(Exception):
         return "SoftTimeLimitExceeded" + (str(self.args) if self.args else "()")
 
 
+class TaskInterrupted(BaseException):
+    """Raised by `save_cursor()` in a task whose worker stops: let it through. The task goes on at its cursor."""
+
+
 # -- what a running task asks of its worker --------------------------------------------------------------------------
 
 

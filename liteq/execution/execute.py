@@ -8,7 +8,7 @@ value, and its consequences happen in the transaction that settles it.
                          -> Limited        RateLimited, an error of HTTP with Retry-After (limited.py)
                          -> DeadLetter     on_failure,  task_failure   any other exception
                          -> Cancel         Ignore
-                         -> Release        Reject(requeue=True)
+                         -> Release        Reject(requeue=True); TaskInterrupted: it left at its cursor
                          -> Replace        Replaced
                  after_return, task_postrun
 
@@ -117,8 +117,8 @@ def _execute(
     token = enter(task, request)
     executed: Executed | None = None
     started = request._started = clock.monotonic()
-    if LINES.starts:
-        tell_started(task.name, request.id)
+    if LINES.starts or plan.log_keep is not None:
+        _tell_start(task, plan, request)
     try:
         if signals.task_prerun.receivers:
             signals.task_prerun.send(sender=task, task_id=request.id, task=task, args=args, kwargs=kwargs)
@@ -135,9 +135,7 @@ def _execute(
         except Exception as exc:
             executed = _raised(task, plan, request, exc, clock)
         except BaseException as exc:
-            if not _is_the_task_s(exc, plan):
-                raise
-            executed = _failed(task, plan, request, exc)
+            executed = _torn(task, plan, request, exc)
         else:
             executed = _returned(task, plan, request, retval, keep, clock.monotonic() - started)
         if plan.after_return is not None and executed.state not in UNRETURNED:
@@ -161,12 +159,40 @@ def _body_ended(request: Request) -> None:
 
 def _ended(task: Any, request: Request, args: Any, kwargs: Any, executed: Executed | None) -> None:
     if request._telling is not None:
-        request._telling.close()  # where the body did not come to its end
+        request._telling.close(done=executed is not None and type(executed.outcome) is Ack)
     if signals.task_postrun.receivers:
         state, value = (executed.state, executed.retval) if executed else (None, None)
         signals.task_postrun.send(
             sender=task, task_id=request.id, task=task, args=args, kwargs=kwargs, retval=value, state=state
         )
+
+
+def begin_log(task: Any, request: Request) -> None:
+    """Keep the log of this execution, if its call says so, or else its task."""
+    from liteq.execution.telling import keep_log  # with threads and timers, where a log is kept
+
+    keep_log(task, request)
+
+
+def _tell_start(task: Any, plan: Plan, request: Request) -> None:
+    if plan.log_keep is not None:
+        begin_log(task, request)
+    if LINES.starts:
+        tell_started(task.name, request.id)
+
+
+def _torn(task: Any, plan: Plan, request: Request, exc: BaseException) -> Executed:
+    """The outcome of a body that was left by what is no `Exception`; raises it where it is not the task's own.
+
+    It may have left at its cursor, as its worker stops: another one goes on there.
+    """
+    if request._telling is None or not request._telling.interrupted:
+        if not _is_the_task_s(exc, plan):
+            raise exc
+        return _failed(task, plan, request, exc)
+    extra = about_end("interrupted", _ran_s(task, request))
+    logger.info("Task %s[%s] left at its cursor: its worker stops", task.name, request.id, extra=extra)
+    return Executed(Release(), states.RETRY, None, exc)
 
 
 def _is_the_task_s(exc: BaseException, plan: Plan) -> bool:

@@ -12,6 +12,7 @@ from liteq.context import Around, Observer, Request, current_request
 from liteq.execution.tracing import tracer_of
 from liteq.message import Outcome
 from liteq.middleware import Execution, ThroughAsync
+from liteq.policy.kept import log_keep_ms
 from liteq.policy.retry import RetryPolicy
 from liteq.serialization import Content
 from liteq.utils.records import NamedTuple
@@ -80,6 +81,7 @@ class Plan:
         "ignore_result",
         "is_async",
         "is_enclosed",
+        "log_keep",
         "observer",
         "on_failure",
         "on_retry",
@@ -113,6 +115,7 @@ class Plan:
         self.on_retry = _hook(task, "on_retry")
         self.after_return = _hook(task, "after_return")
         self.ignore_result = bool(task.ignore_result)
+        self.log_keep = log_keep_ms(task.log_keep, f"task {task.name!r}")
         self.policy = RetryPolicy.of(task) if task.autoretry_for else None
         self.retry = _hook(task, "retry")
         self.what = f"the result of task {task.name!r}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
@@ -16,12 +15,16 @@ from typing import Any, NoReturn
 from liteq.clock import Clock
 from liteq.context import App, Request
 from liteq.exceptions import LeaseLost, LiteqError, StorageError
+from liteq.execution.cursors import Cursor, CursorHere
+from liteq.execution.paced import Paced
+from liteq.execution.task_log import Bounds, TaskLog, catch_lines
+from liteq.policy.kept import log_keep_ms
 from liteq.serialization import encode
 from liteq.serialization.models import data_of
 from liteq.storage.streams import Chunk
-from liteq.utils.names import checked_name
+from liteq.utils.names import LOG_STREAM, checked_name
 
-__all__ = ["Emitter", "Paced", "Telling", "TellingHere", "emit", "report"]
+__all__ = ["Emitter", "Telling", "TellingHere", "cursor_of", "emit", "keep_log", "report", "save_cursor"]
 
 logger = logging.getLogger("liteq.execution")
 
@@ -31,46 +34,6 @@ LONGEST_NOTE = 500  # characters
 
 Write = Callable[[str, Sequence[bytes], int | None], int]
 """Writes chunks to a stream, under an attempt or (None) the next one; the attempt that they bear."""
-
-
-class Paced:
-    """Calls `send` for what is `ready`: at once, or `every_s` seconds after the last call. Of any thread, one at once.
-
-    `send` raises nothing.
-    """
-
-    def __init__(self, send: Callable[[], None], every_s: float, clock: Clock) -> None:
-        self.lock = threading.RLock()  # of what `send` takes, too
-        self._send = send
-        self._every_s = every_s
-        self._clock = clock
-        self._until = float("-inf")  # until when `send` is not called
-        self._timer: threading.Timer | None = None
-
-    def ready(self) -> None:
-        """Say that there is something to send. The lock is the caller's to hold."""
-        now = self._clock.monotonic()
-        if now >= self._until:
-            self._until = now + self._every_s
-            self._send()
-        elif self._timer is None:
-            self._timer = threading.Timer(self._every_s, self._rung)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def flush(self) -> None:
-        """Send what is held back."""
-        with self.lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            self._send()
-
-    def _rung(self) -> None:
-        with self.lock:
-            self._timer = None
-            self._until = self._clock.monotonic() + self._every_s
-            self._send()
 
 
 class Emitter:
@@ -163,12 +126,19 @@ def document_of(done: float, total: float | None, note: str, at_ms: int, first: 
 
 
 class Telling:
-    """The reports and chunks of one execution, which go into the file under its lease."""
+    """What one execution tells of itself, which goes into the file under its lease: reports, chunks, cursor, log."""
+
+    log: TaskLog | None = None
+    """Its log, where that is kept."""
+
+    _cursor: Cursor | CursorHere | None = None
 
     def __init__(self, app: App, request: Request) -> None:
         streams = app.storage.streams
-        leases = [_lease_of(one) for one in request._batch or (request,)]
+        leases = self._leases = [_lease_of(one) for one in request._batch or (request,)]
         self._is_batch = request._batch is not None
+        self._app = app
+        self._request = request
         self._reports = Reports(partial(streams.report, leases), app.clock, str(request.id))
         self._emitter = Emitter(partial(streams.emit, leases[0]), app.clock, _raise)
 
@@ -185,23 +155,60 @@ class Telling:
             raise RuntimeError("a batch of messages has no stream: emit() is for tasks that take one message at a time")
         self._emitter.add(stream, data)
 
+    @property
+    def cursor(self) -> Cursor | CursorHere:
+        """Its cursor, which is read now. Raises RuntimeError for a batch of messages."""
+        if self._cursor is None:
+            self._cursor = self._make_cursor()
+        return self._cursor
+
+    def _make_cursor(self) -> Cursor | CursorHere:
+        if self._is_batch:
+            raise RuntimeError("a batch of messages has no cursor: that is for tasks that take one message at a time")
+        if self._request._workflow is not None:
+            raise RuntimeError("a workflow has no cursor: it goes on behind its last step by itself")
+        return Cursor(self._app, self._request)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether its body was told to leave at its cursor."""
+        return self._cursor is not None and self._cursor.interrupted
+
+    def keep_log(self, keep_ms: int, bounds: Bounds) -> None:
+        """Keep its log from now on, for `keep_ms` milliseconds after the end of its task."""
+        if self.log is None:
+            kept, leases = self._app.storage.kept, self._leases
+            attempts: list[int | None] = [None] * len(leases)
+
+            def write(lines: Sequence[bytes]) -> bool:
+                attempts[:] = kept.log(leases, lines, attempts, keep_ms=keep_ms)
+                return any(attempts)
+
+            self.log = TaskLog(write, self._app.clock, bounds, self._request.hostname)
+            catch_lines()
+
     def flush(self) -> None:
-        """Write what is held back. Raises as `emit`."""
+        """Write the reports and chunks that are held back. Raises as `emit`."""
         self._reports.flush()
         self._emitter.flush()
 
-    def close(self) -> None:
-        """As `flush`, of an execution that has failed anyway."""
+    def close(self, *, done: bool) -> None:
+        """Write all that is held back, at the end of an execution; of one that is `done`, no cursor."""
         try:
             self.flush()
         except LiteqError as exc:
             logger.warning("what a task emitted last was not written: %s", exc)
+        if self._cursor is not None:
+            self._cursor.close(done=done)
+        if self.log is not None:
+            self.log.close()
 
 
 class TellingHere(Telling):
     """Those of a task that runs in its caller's process (`apply`): kept for its result."""
 
     def __init__(self, app: App, request: Request) -> None:
+        self._app = app
         self._clock = app.clock
         self._attempt = request.retries + 1
         self.document: dict[str, Any] | None = None
@@ -216,6 +223,11 @@ class TellingHere(Telling):
     def emit(self, stream: str, data: bytes) -> None:
         chunks = self.chunks.setdefault(stream, [])
         chunks.append(Chunk(len(chunks) + 1, self._attempt, data))
+
+    def _make_cursor(self) -> Cursor | CursorHere:
+        return CursorHere(self._app.conf.max_result_bytes)
+
+    def keep_log(self, keep_ms: int, bounds: Bounds) -> None: ...
 
     def flush(self) -> None: ...
 
@@ -251,11 +263,34 @@ def report(app: App, request: Request | None, done: float, total: float | None, 
 def emit(app: App, request: Request | None, stream: str, chunk: Any) -> None:
     """Add a chunk to a stream of the execution under `request`; nothing where there is none. See `Telling.emit`."""
     stream = checked_name(stream, "a stream's name")
+    if stream == LOG_STREAM:
+        raise ValueError(f"the stream {LOG_STREAM!r} is the task's log: give a stream of your own another name")
     limit: int = app.conf.max_result_bytes
     what = f"a chunk of the stream {stream!r}"
     data = encode(data_of(chunk), what=what, limit=limit, setting="max_result_bytes")
     if (found := telling(app, request)) is not None:
         found.emit(stream, data)
+
+
+def cursor_of(app: App, request: Request | None) -> Any:
+    """The value of the cursor of the execution under `request`; None where there is none."""
+    found = telling(app, request)
+    return None if found is None else found.cursor.value
+
+
+def save_cursor(app: App, request: Request | None, value: Any) -> None:
+    """Save the cursor of the execution under `request`; nothing where there is none. See `Cursor.save`."""
+    if (found := telling(app, request)) is not None:
+        found.cursor.save(value)
+
+
+def keep_log(task: Any, request: Request) -> None:
+    """Keep the log of the execution of `task` under `request`, if its call says so, or else its task."""
+    app: App = task.app
+    given = request.options.get("log_keep")  # ms
+    keep_ms = log_keep_ms(task.log_keep, f"task {task.name!r}") if given is None else given
+    if keep_ms and (found := telling(app, request)) is not None:
+        found.keep_log(keep_ms, Bounds(app.conf.task_log_lines, app.conf.task_log_bytes))
 
 
 def _check_number(value: float, name: str, *, least: float) -> None:

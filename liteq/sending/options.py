@@ -15,6 +15,7 @@ from typing import Any
 from liteq import signals
 from liteq.context import App
 from liteq.execution.eager import eager_fields
+from liteq.policy.kept import KEPT
 from liteq.policy.keyed import KEYED
 from liteq.utils.misspelt import LIKELY, Asked, nearest, unexpected
 
@@ -67,7 +68,7 @@ WITHOUT_EFFECT = frozenset(
 
 OF_A_CALL = (
     FORM | STRUCTURAL | GRAPH | OF_THE_ROW | OF_APPLY | WITHOUT_EFFECT
-    | {*DOCUMENTED, *PROPERTIES, *OF_THE_TASK, *KEYED}
+    | {*DOCUMENTED, *PROPERTIES, *OF_THE_TASK, *KEYED, *KEPT}
 )  # fmt: skip
 """Every option that a call may have."""
 

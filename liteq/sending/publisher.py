@@ -15,9 +15,11 @@ from liteq.canvas import Signature
 from liteq.clock import Clock, from_ms, to_ms
 from liteq.context import App, Observer
 from liteq.message import Flag, Message
+from liteq.policy.kept import checked_tags, log_keep_ms
 from liteq.policy.times import check_limits, span_ms
 from liteq.routing.routes import Router
 from liteq.sending.destination import existing, queue_of
+from liteq.sending.kept import MORE_BY_CALL, mark_kept
 from liteq.sending.keys import KEYED_BY_CALL, add_keys, document_of_keys, keyed_task
 from liteq.sending.options import DOCUMENTED, FORM, OF_A_CALL, OF_THE_TASK, PROPERTIES, check_options
 from liteq.sending.overrides import call_as_sent
@@ -52,9 +54,9 @@ class Defaults:
     """Everything about a task's messages that does not depend on the call."""
 
     __slots__ = (
-        "alike", "check", "checks_by_count", "depth", "dump", "expires", "flags", "form", "has_keys", "inherits",
-        "keyed", "limit", "name", "observed", "priority", "queue", "run", "static", "task", "time_limits", "unique",
-        "what",
+        "alike", "check", "checks_by_count", "depth", "dump", "expires", "flags", "form", "has_more", "inherits",
+        "keyed", "limit", "name", "observed", "priority", "queue", "run", "static", "tags", "task", "time_limits",
+        "unique", "what",
     )  # fmt: skip
 
     def __init__(self, app: App, name: str | None, task: Any, router: Router) -> None:
@@ -88,13 +90,14 @@ class Defaults:
         hard, soft = (getattr(task, key, None) for key in ("time_limit", "soft_time_limit"))
         check_limits(hard, soft)
         self.keyed = None if task is None else keyed_task(task)
-        self.has_keys = self.keyed is not None and self.keyed.has_keys
+        self.tags = checked_tags(getattr(task, "tags", None), f"task {self.name!r}")
+        self.has_more = bool(self.tags) or (self.keyed is not None and self.keyed.has_keys)
         self.observed = False
 
     @property
     def is_plain(self) -> bool:
         """Whether calls without options differ in nothing but their arguments, these are plain JSON, nobody watches."""
-        return self.alike and self.form is None and self.run is None and not self.observed and not self.has_keys
+        return self.alike and self.form is None and self.run is None and not self.observed and not self.has_more
 
     @property
     def kind(self) -> Kind:
@@ -210,8 +213,9 @@ class Publisher(RowMaker):
                 d, args, kwargs, dict(options), payload, message_id, awaits, group_id, position, flags, root_id,
                 parent_id,
             )  # fmt: skip
-        if d.has_keys or (options and not KEYED_BY_CALL.isdisjoint(options)):
+        if d.has_more or (options and not MORE_BY_CALL.isdisjoint(options)):
             add_keys(self._app, d.keyed, message, args, kwargs, options)
+            mark_kept(message, d.tags, options)
         if d.observed:
             self.observer.made(message)  # type: ignore[union-attr]
         return message
@@ -380,6 +384,8 @@ def document(options: Mapping[str, Any], d: Defaults, due_ms: int | None) -> byt
         doc["stamps"] = {name: options[name] for name in options["stamped_headers"] if name in options}
     if options.get("ignore_result") is False:
         doc["ignore_result"] = False
+    if options.get("log_keep") is not None:
+        doc["log_keep"] = log_keep_ms(options["log_keep"], f"a call of task {d.name!r}") or 0
     if THROTTLE in options:
         doc[THROTTLE] = options[THROTTLE]
     if not KEYED_BY_CALL.isdisjoint(options) and (keyed := document_of_keys(options)):

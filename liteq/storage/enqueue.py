@@ -16,7 +16,7 @@ from liteq.storage.limits import lines
 from liteq.storage.limits.ledger import parsed
 from liteq.storage.payloads import BESIDE, INLINE_BYTES
 from liteq.storage.standing import is_plain, parts_of, standing
-from liteq.storage.steps.birth import add_runs
+from liteq.storage.steps.birth import add_runs, add_tags
 from liteq.utils.records import NamedTuple
 
 __all__ = [
@@ -62,6 +62,7 @@ TRY, UNDO, KEEP = "SAVEPOINT canvas", "ROLLBACK TO canvas", "RELEASE canvas"
 
 PENDING, SCHEDULED, BLOCKED = State.PENDING.value, State.SCHEDULED.value, State.BLOCKED.value
 STATE = 4  # column of INSERT
+HAS_ROWS = Flag.RUN | Flag.TAGGED  # of its own, in other tables
 
 
 def message_row(m: Message, now_ms: int) -> Row:
@@ -283,7 +284,7 @@ def enqueue_one(driver: Driver, batch: Batch, *, now_ms: int, again: Collection[
     if batch.groups or len(batch.messages) != 1:
         return False
     message = batch.messages[0]
-    if message.awaits is not None or len(message.payload) > INLINE_BYTES or message.flags & Flag.RUN:
+    if message.awaits is not None or len(message.payload) > INLINE_BYTES or message.flags & HAS_ROWS:
         return False
     if message.unique is not None:
         return False
@@ -312,12 +313,13 @@ def enqueue_many(tx: Transaction, messages: Sequence[Message], *, now_ms: int) -
 
 
 def _write_beside(tx: Transaction, messages: Sequence[Message]) -> None:
-    """Write what stands beside the rows of `messages`: large arguments, and what makes one a run."""
-    run = Flag.RUN
-    beside = [m for m in messages if len(m.payload) > INLINE_BYTES or m.flags & run]
+    """Write what stands beside the rows of `messages`: large arguments, tags, and what makes one a run."""
+    has_rows = HAS_ROWS
+    beside = [m for m in messages if len(m.payload) > INLINE_BYTES or m.flags & has_rows]
     if beside:
         payloads.add_payloads(tx, [(m.id, m.payload) for m in beside if len(m.payload) > INLINE_BYTES])
         add_runs(tx, beside)
+        add_tags(tx, beside)
 
 
 def _outside(batch: Batch) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from liteq.message import Flag
 from liteq.states import State, sql_list
-from liteq.storage import sends, unique
+from liteq.storage import sends, task_logs, unique
 from liteq.storage.driver import SKIP_LOCKED, Transaction
 from liteq.storage.needed import TAKERS_OF_THE_DEAD, needed
 
@@ -30,7 +30,7 @@ MESSAGES = f"""
 DELETE FROM liteq_messages WHERE seq IN (
     SELECT m.seq FROM liteq_messages AS m
      WHERE m.finished_ms IS NOT NULL AND m.state <> 'dead' AND m.finished_ms <= :before_ms
-       AND {RUNS_STAY}
+       AND {RUNS_STAY} AND NOT {task_logs.STAYS}
        AND (m.state <> 'upstream_failed' OR m.finished_ms <= :dead_before_ms)
        AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = m.group_id)
        AND NOT {needed("m")}
@@ -45,7 +45,7 @@ SAVED_GROUPS = "DELETE FROM liteq_saved_groups WHERE created_ms <= :before_ms"
 DEAD = f"""
 DELETE FROM liteq_messages WHERE seq IN (
     SELECT m.seq FROM liteq_messages AS m
-     WHERE m.state = 'dead' AND m.finished_ms <= :dead_before_ms AND {RUNS_STAY}
+     WHERE m.state = 'dead' AND m.finished_ms <= :dead_before_ms AND {RUNS_STAY} AND NOT {task_logs.STAYS}
        AND NOT {needed("m", TAKERS_OF_THE_DEAD)}
      ORDER BY m.finished_ms
      LIMIT :limit {SKIP_LOCKED})
@@ -55,9 +55,11 @@ DELETE FROM liteq_messages WHERE seq IN (
 def expire(tx: Transaction, *, before_ms: int | None, dead_before_ms: int | None, now_ms: int, limit: int) -> int:
     """Delete up to `limit` rows of each kind that finished before these times (None: keep for ever); how many.
 
-    Calls that exclude others for a time are forgotten when that is over, named sendings when they are old.
+    Calls that exclude others for a time are forgotten when that is over, named sendings when they are old, and logs
+    when theirs is: a task whose log is kept stays with it.
     """
     deleted = unique.expire(tx, now_ms=now_ms, limit=limit) + sends.expire(tx, now_ms=now_ms, limit=limit)
+    deleted += task_logs.expire(tx, now_ms=now_ms, limit=limit)
     if before_ms is not None:
         never = -1
         params = {

@@ -28,7 +28,7 @@ from liteq.message import (
     Suspend,
 )
 from liteq.serialization import encode_error
-from liteq.storage import attempts, payloads, unique
+from liteq.storage import attempts, cursors, payloads, unique
 from liteq.storage.attempts import Attempt
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import LOCK, Bell, Driver, Params, Promise, Transaction
@@ -45,7 +45,8 @@ ANY = ~Flag.BEGUN  # all flags that a message keeps when it is to run again
 UNDER_LEASE = "WHERE seq = ? AND state = 'leased' AND token = ?"
 # What is to end must reach those that await it. They may have come while it ran: then its lease does not know.
 # A limit may have come as well: then it has a place. Flags are added alone, so the number of them only grows.
-KNOWN = Flag.LINKED | Flag.PLACED
+# Or it has saved its first cursor.
+KNOWN = Flag.LINKED | Flag.PLACED | Flag.CURSOR
 ENDS = f"{UNDER_LEASE} AND flags & {KNOWN} <= ?"
 ACK = f"""
 UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms = ?, started_ms = coalesce(?, started_ms) {ENDS}
@@ -81,6 +82,7 @@ UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coal
 FLAGS = f"SELECT flags FROM liteq_messages {UNDER_LEASE} {LOCK}"
 LINKED_OR_RUN = Flag.LINKED | Flag.RUN
 CONCERNS_OTHERS = LINKED_OR_RUN | Flag.PLACED
+MORE_THAN_A_ROW = CONCERNS_OTHERS | Flag.CURSOR
 ENDINGS = frozenset({Ack, DeadLetter, Cancel})
 # Once it has succeeded, although it has no result: it is asked for.
 STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS | Flag.RUN | Flag.EMITS
@@ -126,6 +128,7 @@ class _Plan:
         self.freed: AbstractSet[str] = frozenset()
         self.ended_runs: list[Lease] = []
         self.bodies: list[tuple[int, bytes]] = []
+        self.done: list[int] = []  # rows that have a cursor, and need it no more
         self.back: list[Lease] = []  # in their queues again, with unique keys that excluded others until they started
         self.attempts: list[Attempt] = []
         self.terms = terms
@@ -168,6 +171,7 @@ class _Plan:
                 else:
                     self.write_end(ACK, lease, self._beside(result, payloads.result_ref(lease.seq)), now_ms, ran=ran)
                     self.attempt(lease, "succeeded", first=False, ran=ran)
+                self.done += [lease.seq] if lease.flags & Flag.CURSOR else []
                 self.end(lease, ok=True)
             case RetryAt():
                 self.retry(lease, outcome)
@@ -269,7 +273,7 @@ def _plain(lease: Lease, outcome: Outcome, terms: Terms) -> tuple[str, Params] |
     The end of a run is more than that: its children and its waits end with it; that of a message with attempts, or with
     a place, too.
     """
-    if type(outcome) is not Ack or lease.flags & CONCERNS_OTHERS:
+    if type(outcome) is not Ack or lease.flags & MORE_THAN_A_ROW:
         return None
     result = outcome.result
     if result is None and not lease.flags & STAYS:
@@ -366,6 +370,8 @@ def _finish(tx: Transaction, plan: _Plan) -> Settled:
         attempts.write(tx, plan.attempts)
     if plan.bodies:
         payloads.store(tx, plan.bodies)
+    if plan.done:
+        cursors.forget(tx, plan.done)
     for lease in plan.back:
         unique.come_back(tx, lease.seq, now_ms=now_ms)
     for lease, replacement in plan.follow_ups:

@@ -26,7 +26,7 @@ from liteq.storage.driver import LOCK, Row, Transaction
 from liteq.storage.follow import BECOME_ALIAS, holder_of, link, take_key, waits_for
 from liteq.storage.limits import lines
 from liteq.storage.limits.ledger import parsed
-from liteq.storage.steps.birth import change_run
+from liteq.storage.steps.birth import change_run, change_tags
 from liteq.utils.records import NamedTuple
 
 __all__ = [
@@ -89,6 +89,7 @@ DELETE FROM liteq_unique WHERE key IN (
 SEQ, ID, OPTIONS, FLAGS = 0, 2, 5, 12  # of the rows of a claim
 NOT_STARTED = UNFINISHED - {State.LEASED}
 OF_THE_CALL = Flag.TRACK_STARTED | Flag.EARLY_ACK | Flag.IGNORE_RESULT  # flags that a call's options decide
+MARKS = Flag.KEPT | Flag.LOGS | Flag.TAGGED  # that a call adds
 OF_ATTEMPTS = Flag.BEGUN | Flag.REDELIVERED | Flag.TAKES_INPUT  # its arguments are complete
 UNDONE = frozenset({State.CANCELLED, State.UPSTREAM_FAILED})  # what ended so has not run
 KEPT_BY_ALL = Exclusion()
@@ -205,7 +206,7 @@ def _overwrite(tx: Transaction, holder: _Holder, message: Message, times: _Times
         state = State.PENDING  # a claim finds out what it lacks now
     if parsed(message.keys).fair is not None:
         lines.matter(tx)
-    flags = holder.flags & ~(OF_THE_CALL | OF_ATTEMPTS) | message.flags & (OF_THE_CALL | Flag.KEPT)
+    flags = holder.flags & ~(OF_THE_CALL | OF_ATTEMPTS) | message.flags & (OF_THE_CALL | MARKS)
     if not holder.flags & Flag.IGNORE_RESULT:  # somebody may wait for it
         flags &= ~Flag.IGNORE_RESULT
     payload = message.payload
@@ -220,6 +221,8 @@ def _overwrite(tx: Transaction, holder: _Holder, message: Message, times: _Times
     tx.executemany(OVERWRITE, [row])
     if holder.flags & Flag.RUN:
         change_run(tx, holder.seq, message)
+    elif (holder.flags | message.flags) & Flag.TAGGED:
+        change_tags(tx, holder.seq, message.tags)
 
 
 def _postponed(holder: _Holder, message: Message, rule: Exclusion, now_ms: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
-from liteq.utils.text import printable
+from liteq.utils.text import excerpt, printable
 
 __all__ = [
     "ColorFormatter",
@@ -20,8 +20,10 @@ __all__ = [
     "add_task_fields",
     "base_logger",
     "drop_fields",
+    "exception_text",
     "get_logger",
     "get_task_logger",
+    "message_of",
     "mlevel",
     "set_task_details",
     "set_task_lookup",
@@ -33,6 +35,7 @@ __all__ = [
 
 _RESERVED = frozenset({"liteq", "liteq.task"})
 _UNKNOWN = "???"
+REST = "characters are left out of the log; `liteq result ID --traceback` shows what is kept"
 
 TaskLookup = Callable[[], tuple[str, str] | None]
 Hide = Callable[[str], str]
@@ -107,6 +110,24 @@ def without_secrets(text: str) -> str:
     """`text` without the sensitive arguments of the task that runs here and now."""
     hide = _hider()
     return text if hide is None else hide(text)
+
+
+OF_THE_PROGRAM = ("liteq.task", "liteq.redirected")
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """The text of a record. liteq's own holds names and ids that others sent: printable, and so one line.
+
+    Lines that tasks log and print are their program's own business.
+    """
+    text = record.getMessage()
+    ours = record.name == "liteq" or record.name.startswith("liteq.")
+    return printable(without_secrets(text)) if ours and not record.name.startswith(OF_THE_PROGRAM) else text
+
+
+def exception_text(exc_info: Any, longest: int) -> str:
+    """The traceback of a record's `exc_info`, in `longest` characters at most, without sensitive arguments."""
+    return excerpt(without_secrets(logging.Formatter().formatException(exc_info)), longest, REST)
 
 
 def get_logger(name: str) -> logging.Logger:

@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-__all__ = ["LONGEST", "WEBHOOK", "checked_id", "checked_key", "checked_name", "checked_priority", "is_built_in"]
+__all__ = [
+    "LOG_STREAM",
+    "LONGEST",
+    "WEBHOOK",
+    "checked_id",
+    "checked_key",
+    "checked_name",
+    "checked_priority",
+    "is_built_in",
+]
 
 LONGEST = 255  # characters; AMQP's limit, which names that come from Celery keep to
 WEBHOOK = "liteq.webhook"  # the task that tells a URL of runs
+LOG_STREAM = "liteq.log"  # the stream of a task in which the lines of its log are kept
 PRIORITIES = range(256)  # AMQP's
 
 

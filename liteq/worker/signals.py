@@ -43,6 +43,9 @@ MEANING = {
 }
 
 
+ENDS = frozenset({Demand.WARM, Demand.COLD})
+
+
 class SignalQueue:
     """The signals that have come, as demands, and a descriptor that is readable when one has.
 
@@ -109,6 +112,10 @@ class SignalQueue:
                 pass
         except OSError:
             pass
+
+    def ends(self) -> bool:
+        """Whether an end is among the demands that nobody has taken yet. From any thread."""
+        return any(demand in ENDS for demand in tuple(self._demands))
 
     def take(self) -> Demand | None:
         """The next demand; None when there is none."""

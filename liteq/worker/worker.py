@@ -265,8 +265,8 @@ class Worker:
             limits=self.limits,
             max_tasks=self.max_tasks,
             max_memory_kib=self._max_memory_kib,
-            stop=lambda cold: self.stop(cold=cold),
-        )
+            stop=lambda cold: self.stop(cold=cold), ending=self._signals.ends,
+        )  # fmt: skip
 
     def _make_heartbeat(self, storage: Storage, pool: Pool) -> Heartbeat:
         conf = self.app.conf

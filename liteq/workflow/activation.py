@@ -111,7 +111,7 @@ def activate(
                 ended(outcome, machine.failure)
     finally:
         if request._telling is not None:
-            request._telling.close()
+            request._telling.close(done=True)
         context.leave(token)
     if told:
         tell_outcome(machine, outcome)

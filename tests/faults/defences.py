@@ -831,19 +831,19 @@ MUTANTS = [
         "../integration/test_control_worker.py::test_a_message_imports_no_module_unless_the_settings_allow_it",
     ),
     without(
-        "names and ids that others sent are one line of the log", "liteq/cli/logs.py",
+        "names and ids that others sent are one line of the log", "liteq/utils/log.py",
         "    return printable(without_secrets(text)) if ours and", "    return without_secrets(text) if ours and",
         "../unit/test_log.py::test_neither_form_of_the_log_shows_raw_what_others_sent",
     ),
     without(
-        "a line of the log quotes no sensitive argument", "liteq/cli/logs.py",
+        "a line of the log quotes no sensitive argument", "liteq/utils/log.py",
         "    return printable(without_secrets(text)) if ours and", "    return printable(text) if ours and",
         "../contrib/traces/test_logs.py::test_a_retry_and_a_failure_tell_their_error_and_no_secret",
     ),
     without(
-        "a traceback in the log quotes no sensitive argument", "liteq/cli/logs.py",
-        "            text = without_secrets(self.formatException(record.exc_info))",
-        "            text = self.formatException(record.exc_info)",
+        "a traceback in the log quotes no sensitive argument", "liteq/utils/log.py",
+        "excerpt(without_secrets(logging.Formatter().formatException(exc_info)),",
+        "excerpt(logging.Formatter().formatException(exc_info),",
         "../contrib/traces/test_logs.py::test_a_retry_and_a_failure_tell_their_error_and_no_secret",
     ),
     without(
@@ -1235,8 +1235,8 @@ MUTANTS = [
     ),
     without(
         'runs have an age of their own', 'liteq/storage/retention.py',
-        '       AND {RUNS_STAY}\n       AND (m.state',
-        '       AND (m.state',
+        '       AND {RUNS_STAY} AND NOT {task_logs.STAYS}\n       AND (m.state',
+        '       AND NOT {task_logs.STAYS}\n       AND (m.state',
         '../conformance/test_runs.py::test_runs_have_an_age_of_their_own',
     ),
     without(
@@ -1272,8 +1272,8 @@ MUTANTS = [
     ),
     without(
         'an ending looks whether a place has come while it ran', 'liteq/storage/settle.py',
-        'KNOWN = Flag.LINKED | Flag.PLACED',
-        'KNOWN = Flag.LINKED',
+        'KNOWN = Flag.LINKED | Flag.PLACED | Flag.CURSOR',
+        'KNOWN = Flag.LINKED | Flag.CURSOR',
         '../conformance/test_limits.py::test_a_limit_that_came_while_it_ran_is_freed_by_one_statement_too',
     ),
     without(
@@ -1777,7 +1777,7 @@ MUTANTS = [
     # -- keys of messages
     without(
         "a message has the keys of its arguments", "liteq/sending/publisher.py",
-        "if d.has_keys or (options", "if False or (options",
+        "if d.has_more or (options", "if False or (options",
         "../integration/test_message_keys.py::test_one_call",
     ),
     without(
@@ -1919,7 +1919,7 @@ MUTANTS = [
         "../unit/test_send_many.py::test_two_senders_of_one_name_share_the_work",
     ),
     without(
-        "the last report is shown while the task goes on", "liteq/execution/telling.py",
+        "the last report is shown while the task goes on", "liteq/execution/paced.py",
         "        elif self._timer is None:\n", "        elif False:\n",
         "../unit/test_telling.py::"
         "test_a_report_that_was_held_back_is_written_while_the_task_is_busy_with_other_things",
@@ -2001,7 +2001,42 @@ MUTANTS = [
         "../conformance/test_unique.py::test_after_a_restart_of_the_machine_with_a_wrong_clock_a_period_ends",
     ),
     without(
-        "what is purged excludes nobody", "liteq/storage/sqlite/migrations/0008_production.sql",
+        "a task that has succeeded leaves no cursor, also where it saved its first just now", "liteq/storage/settle.py",
+        "KNOWN = Flag.LINKED | Flag.PLACED | Flag.CURSOR", "KNOWN = Flag.LINKED | Flag.PLACED",
+        "../conformance/test_kept.py::test_a_cursor_is_gone_with_success",
+    ),
+    without(
+        "a cursor is kept under a lease alone", "liteq/storage/cursors.py",
+        "WHERE seq = ? AND state = 'leased' AND token = ? {LOCK}", "WHERE seq = ? AND ? > 0 {LOCK}",
+        "../conformance/test_kept.py::test_no_cursor_is_kept_under_a_lease_that_is_over",
+    ),
+    without(
+        "a number that comes again finds no cursor", "liteq/storage/sqlite/migrations/0009_kept.sql",
+        "    DELETE FROM liteq_cursors WHERE run = OLD.seq;\n", "",
+        "../conformance/test_kept.py::test_a_number_that_comes_again_finds_no_cursor",
+    ),
+    without(
+        "a task stays as long as its log", "liteq/storage/retention.py",
+        "AND {RUNS_STAY} AND NOT {task_logs.STAYS}\n       AND (m.state", "AND {RUNS_STAY}\n       AND (m.state",
+        "../conformance/test_kept.py::test_a_log_stays_for_its_time_and_leaves_with_it",
+    ),
+    without(
+        "a log is kept from the end of its task on", "liteq/storage/task_logs.py",
+        "if finished_ms is None:", "if finished_ms == 0:",
+        "../conformance/test_kept.py::test_a_log_stays_for_its_time_and_leaves_with_it",
+    ),
+    without(
+        "a task that is retried for ever has no log without end", "liteq/storage/task_logs.py",
+        "if attempt > ATTEMPTS:", "if attempt > 10_000:",
+        "../conformance/test_kept.py::test_the_log_of_the_newest_attempts_alone_is_kept",
+    ),
+    without(
+        "tags leave with their message", "liteq/storage/sqlite/migrations/0009_kept.sql",
+        "    DELETE FROM liteq_run_tags WHERE run = OLD.seq;\n", "",
+        "../conformance/test_kept.py::test_tags_leave_with_their_message",
+    ),
+    without(
+        "what is purged excludes nobody", "liteq/storage/sqlite/migrations/0009_kept.sql",
         "    DELETE FROM liteq_unique WHERE key = OLD.unique_key", "    DELETE FROM liteq_unique WHERE key = NULL",
         "../conformance/test_unique.py::test_what_was_purged_excludes_nobody",
     ),

@@ -404,3 +404,16 @@ CREATE TABLE liteq_alerts (
     tries bigint NOT NULL,
     PRIMARY KEY (target, key)
 );
+
+CREATE TABLE liteq_cursors (
+    run bigint PRIMARY KEY,
+    cursor bytea NOT NULL
+);
+
+CREATE TABLE liteq_logs (
+    run bigint PRIMARY KEY,
+    keep_ms bigint NOT NULL,
+    look_ms bigint NOT NULL
+);
+
+CREATE INDEX liteq_logs_look ON liteq_logs (look_ms);

@@ -48,6 +48,29 @@ class Telling:
 
         emit(self.app, self.request, stream, chunk)
 
+    @property
+    def cursor(self) -> Any:
+        """The value that `save_cursor` kept last, in this execution or one before it; None at first.
+
+        A task that goes on at its cursor begins with it: `for row in rows(after=self.cursor)`.
+        """
+        from liteq.execution.telling import cursor_of
+
+        return cursor_of(self.app, self.request)
+
+    def save_cursor(self, value: Any) -> None:
+        """Keep `value`, JSON data, as the place at which this task goes on: after a retry, a crash, a warm stop.
+
+        Call it after each piece of work, as often as you like: it is written once a second at most, and the last one
+        always, where the task does not succeed. When its worker stops, this call writes it and raises TaskInterrupted,
+        a BaseException: let it through. The task goes on elsewhere, no attempt counted. Nothing where the task is
+        called as a plain function. Raises NotSerializable, PayloadTooLarge, and LeaseLost once another worker may have
+        the message; RuntimeError in a batch and in a workflow, whose steps are kept already.
+        """
+        from liteq.execution.telling import save_cursor
+
+        save_cursor(self.app, self.request, value)
+
     def update_state(
         self, task_id: str | None = None, state: str | None = None, meta: Any = None, request: Request | None = None,
         **kwargs: Any,

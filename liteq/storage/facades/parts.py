@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from liteq.storage.attempts import AttemptRecord
     from liteq.storage.facades.alerts import Alerts
     from liteq.storage.facades.audit import Audit
+    from liteq.storage.facades.kept import Kept
     from liteq.storage.facades.limits import Limits
     from liteq.storage.facades.queues import Queues
     from liteq.storage.facades.sends import Sends
@@ -116,6 +117,13 @@ class Parts:
         from liteq.storage.facades.streams import Streams
 
         return Streams(self.driver, self.clock)
+
+    @cached_property
+    def kept(self) -> Kept:
+        """The cursors and logs of tasks that run."""
+        from liteq.storage.facades.kept import Kept
+
+        return Kept(self.driver, self.clock)
 
     @property
     def attempts(self) -> Callable[[str], Sequence[AttemptRecord]]:

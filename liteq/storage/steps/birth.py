@@ -1,4 +1,4 @@
-"""A run's row beside its message: written with it, by every door."""
+"""A run's row beside its message, and tags: written with it, by every door."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from liteq.message import Flag, Message, RunSpec
 from liteq.storage.driver import Transaction
 
-__all__ = ["add_runs", "change_run", "input_hash", "tag"]
+__all__ = ["add_runs", "add_tags", "change_run", "change_tags", "input_hash", "tag"]
 
 # Only beside a message that is a run: the id may be that of another, which stands for this one.
 ADD = f"""
@@ -17,11 +17,12 @@ ON CONFLICT DO NOTHING
 """
 TAG_BY_ID = f"""
 INSERT INTO liteq_run_tags (tag, run)
-SELECT ?, seq FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN} <> 0
+SELECT ?, seq FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN | Flag.TAGGED} <> 0
 ON CONFLICT DO NOTHING
 """
 CHANGE = "UPDATE liteq_runs SET version = ?, input = ?, timeout_ms = ? WHERE run = ?"
 TAG = "INSERT INTO liteq_run_tags (tag, run) VALUES (?, ?) ON CONFLICT DO NOTHING"
+NO_TAGS = "DELETE FROM liteq_run_tags WHERE run = ?"
 PLAIN = RunSpec()
 
 
@@ -51,6 +52,17 @@ def change_run(tx: Transaction, seq: int, message: Message) -> None:
     tag(tx, seq, spec.tags)
 
 
+def add_tags(tx: Transaction, messages: Iterable[Message]) -> None:
+    """Write the tags of those of `messages` that have some, and are no runs."""
+    tx.executemany(TAG_BY_ID, [(tag, m.id) for m in messages for tag in m.tags])
+
+
+def change_tags(tx: Transaction, seq: int, tags: Iterable[str]) -> None:
+    """Let a message have these tags in the place of its own."""
+    tx.executemany(NO_TAGS, [(seq,)])
+    tag(tx, seq, tags)
+
+
 def tag(tx: Transaction, run: int, tags: Iterable[str]) -> None:
-    """Add tags to the run of this number."""
+    """Add tags to the run, or the message, of this number."""
     tx.executemany(TAG, [(tag, run) for tag in tags])

@@ -26,10 +26,12 @@ def make_pool(
     max_tasks: int | None = None,
     max_memory_kib: int | None = None,
     stop: Callable[[bool], None] | None = None,
+    ending: Callable[[], object] | None = None,
 ) -> Pool:
     """The pool named `kind`: "prefork", "threads" or "solo", of `size` executors; it gathers batches where tasks do.
 
-    `stop(cold)` is called for a task that raised WorkerShutdown or WorkerTerminate.
+    `stop(cold)` is called for a task that raised WorkerShutdown or WorkerTerminate. `ending` says whether the worker
+    was told to end: a pool asks it that executes in the worker's loop, which cannot tell it then.
 
     Imports the kind's modules only now: forking does not exist everywhere. Raises ImproperlyConfigured for an unknown
     kind, and for one that this platform cannot run.
@@ -45,7 +47,10 @@ def make_pool(
         case "solo":
             from liteq.worker.pool.solo import SoloPool
 
-            pool = SoloPool(Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop))
+            executor = Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop)
+            if ending is not None:
+                executor.runs.ask(ending)
+            pool = SoloPool(executor)
         case _:
             raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, threads or solo")
     return _gathering(pool, app)

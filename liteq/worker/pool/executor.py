@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from liteq.context import App, Request
+from liteq.context import LEAVING, App, Request
 from liteq.exceptions import LeaseLost, NotRegistered, StorageError, WorkerShutdown, WorkerTerminate
 from liteq.execution import batch as batches
 from liteq.execution.arguments import arguments
 from liteq.execution.batch import batch_request, outcomes_of
-from liteq.execution.execute import execute
+from liteq.execution.execute import begin_log, execute
 from liteq.execution.lines import about, about_end
 from liteq.execution.together import Each, members_of
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release, RetryAt
@@ -69,6 +69,14 @@ class Executor:
         self._started = started
         self._limits: dict[str, Limits] = {}
         self._warned: set[str] = set()
+        self.adopt()
+
+    def adopt(self) -> None:
+        """Have tasks that run in this thread, in this context, ask here whether they are to leave at their cursors.
+
+        For each thread that executes; the one that makes this object need not.
+        """
+        LEAVING.set(self.runs.leaving)
 
     def run(self, lease: Lease) -> tuple[Outcome, float]:
         """Run `lease`; its outcome, and for how many seconds it ran.
@@ -171,6 +179,8 @@ class Executor:
         """Execute messages in one call; the outcomes in their order. The time limit is the task's, for all of them."""
         request = batch_request(requests, self._hostname)
         within = self._within(task, batch, limits_of(task, (None, None), self._default_limits))
+        if batch.flags & Flag.LOGS:
+            begin_log(task, request)
         try:
             executed = execute(task, request, request.args, request.kwargs, clock=self._clock, within=within)
         except Exception as exc:
@@ -210,6 +220,8 @@ class Executor:
 
     def _limits_of(self, task: Any, lease: Lease, request: Request) -> Limits:
         if lease.options is not None:
+            if lease.flags & Flag.LOGS:
+                begin_log(task, request)
             return limits_of(task, request.timelimit or (None, None), self._default_limits)
         limits = self._limits.get(lease.task)
         if limits is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -52,6 +53,7 @@ class Runs:
         self._page = page
         self._pages: dict[int, Page] = {}
         self._leaving = False
+        self._ending: Callable[[], object] | None = None
         self._warned = False
 
     def run(self, lease: Lease) -> tuple[Outcome, float]:
@@ -106,6 +108,16 @@ class Runs:
             if self._leaving:
                 page.leave()
         return page
+
+    def leaving(self) -> object:
+        """Whether what is executed here is to give its lease back where it can."""
+        if self._page is not None:
+            return self._page.leaving()
+        return self._leaving or (self._ending is not None and self._ending())
+
+    def ask(self, ending: Callable[[], object]) -> None:
+        """Ask `ending` too whether the worker ends: of a pool whose loop cannot tell while it executes."""
+        self._ending = ending
 
     # -- from the worker's loop, of a pool that executes in this process -----------------------------------------------
 

@@ -66,6 +66,7 @@ class ThreadPool:
             pass
 
     def _work(self) -> None:
+        self._executor.adopt()
         while (lease := self._inbox.get()) is not None:
             self._since[lease.token] = time.monotonic()
             outcome, runtime_s = self._run(lease)

@@ -1,0 +1,31 @@
+"""The marks of a message whose tags, or whose log, are kept beside its row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from liteq.message import Flag, Message, RunSpec
+from liteq.policy.kept import KEPT, checked_tags
+from liteq.sending.keys import KEYED_BY_CALL
+
+__all__ = ["MORE_BY_CALL", "mark_kept"]
+
+MORE_BY_CALL = KEYED_BY_CALL | {*KEPT}
+"""Options of a call that are more than a part of its row or its document."""
+
+
+def mark_kept(message: Message, tags: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Give `message` the `tags` of its task and those of its call, and say that the call has a word on its log."""
+    if options.get("log_keep") is not None:
+        message.flags |= Flag.LOGS
+    if options.get("tags"):
+        own = checked_tags(options["tags"], f"a call of task {message.task!r}")
+        tags = checked_tags([*tags, *own], f"task {message.task!r}")
+    if tags and message.flags & Flag.RUN:
+        spec = message.run or RunSpec()
+        message.run = replace(spec, tags=tuple(dict.fromkeys([*spec.tags, *tags])))
+    elif tags:
+        message.flags |= Flag.TAGGED
+        message.tags = tuple(tags)
