@@ -82,7 +82,7 @@ def beat(
         if pidfile:
             daemon.claim_pidfile(Path(logs.expand_name(pidfile, name)))
     log = None if logfile is None else logs.expand_name(logfile, name)
-    logs.set_up(app, loglevel, log, color=not session.no_color, as_json=session.json, worker=name)
+    logs.set_up(app, loglevel, log, color=not session.no_color, form=session.log_form, worker=name)
     session.note(f"beat: {counted(len(app.schedules.all()), 'periodic task')}")
     made.run(stopped_by_signals())
     return 0

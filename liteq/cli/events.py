@@ -111,7 +111,7 @@ def _film(session: Session, camera: str, frequency: float, options: dict[str, An
         become(options)
         if options["pidfile"]:
             daemon.claim_pidfile(Path(options["pidfile"]))
-    logs.set_up(app, options["loglevel"], options["logfile"], color=not session.no_color, as_json=session.json)
+    logs.set_up(app, options["loglevel"], options["logfile"], color=not session.no_color, form=session.log_form)
     state = app.events.State()
     session.note(f"-> evcam: Taking snapshots with {camera} (every {frequency} secs.)")
     with made(state, app=app, freq=frequency, maxrate=options["maxrate"]):

@@ -24,10 +24,12 @@ __all__ = ["Command", "Group", "main"]
 
 # Each is the function of that name in the file of that name (with `_` for `-`), which is in compat/ for these:
 OF_CELERY = frozenset({"multi", "shell", "upgrade-check"})
+FILES = {"logs": "task_log"}  # ... and has another name for these: `logs` sets up the log of a process
 COMMANDS = (
-    "worker", "beat", "multi", "call", "result", "status", "why", "top", "inspect", "control", "events", "purge",
-    "queue", "limits", "dead", "act", "operations", "activity", "schedules", "workflow", "memo", "mark", "dashboard",
-    "metrics", "alert", "shell", "doctor", "backup", "restore", "migrate", "demo", "report", "upgrade-check", "version",
+    "worker", "beat", "multi", "call", "result", "logs", "status", "why", "top", "inspect", "control", "events",
+    "purge", "queue", "limits", "dead", "act", "operations", "activity", "schedules", "workflow", "memo", "mark",
+    "dashboard", "metrics", "alert", "shell", "doctor", "backup", "restore", "migrate", "demo", "report",
+    "upgrade-check", "version",
 )  # fmt: skip
 
 # What `celery` has and `liteq` does not, and what to do instead.
@@ -93,7 +95,7 @@ class LiteqGroup(Known):
             return None
         module_name = name.replace("-", "_")
         room = "liteq.cli.compat" if name in OF_CELERY else "liteq.cli"
-        module = importlib.import_module(f"{room}.{module_name}")
+        module = importlib.import_module(f"{room}.{FILES.get(name, module_name)}")
         return cast("click.Command", getattr(module, module_name))
 
     def resolve_command(

@@ -18,6 +18,8 @@ from liteq.context import App
 from liteq.execution.lines import LINES
 from liteq.utils.lines import begun_lines
 from liteq.utils.log import (
+    OF_THE_PROGRAM,
+    UNKNOWN,
     ColorFormatter,
     TaskFormatter,
     base_logger,
@@ -29,11 +31,17 @@ from liteq.utils.log import (
 )
 from liteq.utils.text import printable
 
-__all__ = ["JsonFormatter", "LogStream", "expand_name", "json_from_the_start", "set_up"]
+__all__ = [
+    "FORMS", "JsonFormatter", "LogStream", "PlainFormatter", "expand_name", "fields_of", "json_from_the_start",
+    "message_of", "set_up",
+]  # fmt: skip
 
 OF_TASKS = logging.getLogger("liteq.execution")
 SPOKEN = (OF_TASKS, logging.getLogger("liteq.worker.life"), logging.getLogger("liteq.beat"))
 """At INFO where no level was said."""
+
+FORMS = ("plain", "json", "pretty")
+"""How a line of the log is written: by the settings, as an object, or for a person who develops."""
 
 _early: list[logging.Handler] = []
 
@@ -46,6 +54,8 @@ FACTS = (
     "runtime", "retries", "crashes", "reaps", "count", "file", "queues", "concurrency", "pool",
 )  # fmt: skip
 """What lines have beside their text, as names, numbers and lists; `runtime`, `run_s` and `wait_s` are in seconds."""
+OF_A_RECORD = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName", "task_name", "task_id"})
+"""What each record of logging has; the rest was given as `extra=`."""
 LONGEST_LINE = 64 * 1024  # characters: more that is printed without a line's end is logged in pieces
 LONGEST_TRACEBACK = 16 * 1024  # characters of an exception in the log
 
@@ -70,14 +80,25 @@ class JsonFormatter(TaskFormatter):
         }
         if self.worker is not None:
             line["worker"] = self.worker
-        task_id = record.__dict__["task_id"]
-        if task_id != "???":
-            line |= {"task": record.__dict__["task_name"], "task_id": task_id}
-        line |= {name: value for name, value in task_fields().items() if name not in line}
-        line |= {name: record.__dict__[name] for name in FACTS if name in record.__dict__}
+        line |= {name: value for name, value in fields_of(record).items() if name not in line}
         if record.exc_info:
             line["exception"] = exception_text(record.exc_info, LONGEST_TRACEBACK)
         return orjson.dumps(line, default=str).decode()
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """What a record has beside its text: the task that it is about, or is logged in, and its own fields.
+
+    Of liteq's own records the `FACTS`; of the program's all that it has given as `extra=`.
+    """
+    known = record.__dict__
+    found: dict[str, Any] = {}
+    if known.get("task_id", UNKNOWN) != UNKNOWN:
+        found = {"task": known["task_name"], "task_id": known["task_id"]}
+    found |= {name: value for name, value in task_fields().items() if name not in found}
+    if record.name == "liteq" or (record.name.startswith("liteq.") and not record.name.startswith(OF_THE_PROGRAM)):
+        return found | {name: known[name] for name in FACTS if name in known}
+    return found | {name: value for name, value in known.items() if name not in OF_A_RECORD and name not in found}
 
 
 class _Clean(logging.Formatter):
@@ -93,7 +114,7 @@ class _Clean(logging.Formatter):
         return "\n".join(f"  {line}" if line.startswith(("[", "{")) else line for line in lines)
 
 
-class _PlainFormatter(_Clean, ColorFormatter):
+class PlainFormatter(_Clean, ColorFormatter):
     pass
 
 
@@ -226,12 +247,12 @@ def expand_name(path: str, nodename: str) -> str:
 
 
 def set_up(
-    app: App, level: str | None, logfile: str | None, *, color: bool, as_json: bool = False, worker: str | None = None
+    app: App, level: str | None, logfile: str | None, *, color: bool, form: str = "plain", worker: str | None = None
 ) -> None:
     """Send the log to `logfile`, else to stderr. A receiver of `setup_logging` takes all of it into its own hands.
 
     `level`: None where nobody has said one. Then it is WARNING, and INFO for the few lines that a worker or a beat says
-    of its own work (`SPOKEN`). `worker`: the name that each line of JSON tells.
+    of its own work (`SPOKEN`). `form`: one of FORMS. `worker`: the name that each line of JSON tells.
     """
     conf = app.conf
     number = mlevel(level) or logging.WARNING
@@ -253,12 +274,16 @@ def set_up(
         root.setLevel(number)
         plain: logging.Formatter
         tasks: logging.Formatter
-        if as_json:
+        if form == "json":
             plain = tasks = made = JsonFormatter()
             made.worker = worker
             LINES.starts = level is not None and number <= logging.INFO
+        elif form == "pretty":
+            from liteq.cli.log_pretty import PrettyFormatter
+
+            plain = tasks = PrettyFormatter(use_color=use_color)
         else:
-            plain = _PlainFormatter(conf.worker_log_format, conf.worker_log_datefmt, use_color=use_color)
+            plain = PlainFormatter(conf.worker_log_format, conf.worker_log_datefmt, use_color=use_color)
             tasks = _TaskFormatter(conf.worker_task_log_format, conf.worker_task_log_datefmt, use_color=use_color)
         _handle(root, logfile, plain)
         task_logger.setLevel(number)

@@ -24,6 +24,7 @@ class ProcessCommand(Command):
         return super().parse_args(ctx, args)
 
 
+FORMS = ("plain", "json", "pretty")
 LEVELS = ("debug", "info", "warning", "error", "critical", "fatal")
 IDLE = "liteq.idle"  # the key in click's meta: options that were given and have no effect
 
@@ -34,6 +35,14 @@ def log_level(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     """Callback of --loglevel: its name in upper case."""
     found = one_of("level", LEVELS)(ctx, param, value)
     return found and found.upper()
+
+
+def _log_format(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Callback of --log-format."""
+    found = one_of("format", FORMS)(ctx, param, value)
+    session = ctx.find_root().ensure_object(Session)
+    session.log_format = found
+    session.json |= found == "json"
 
 
 def octal(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
@@ -48,6 +57,14 @@ def process_options(*, logfile: str, pidfile: str, detach: tuple[str, ...], back
     """--logfile, --pidfile, --detach, --uid, --gid, --umask; the arguments are what differs between the commands."""
     made = (
         click.option("-f", "--logfile", metavar="FILE", help=logfile),
+        click.option(
+            "--log-format",
+            envvar="LITEQ_LOG_FORMAT",
+            metavar="FORM",
+            callback=_log_format,
+            expose_value=False,
+            help="plain, by the settings; json, as with --json; or pretty, with the fields behind each text.",
+        ),
         click.option("--pidfile", metavar="FILE", help=pidfile),
         click.option(*detach, is_flag=True, help=background),
         click.option("--uid", metavar="USER", help="Run as this user."),

@@ -31,6 +31,7 @@ class Session:
     no_color: bool = False
     quiet: bool = False
     json: bool = False
+    log_format: str | None = None  # of a command that logs
     started_in: str | None = None  # where the process was before --workdir
 
     @cached_property
@@ -107,6 +108,11 @@ class Session:
         remedy = trouble or ("" if self.has_app else ": name the app with -A")
         for task in sorted({task for task in tasks if hides_all(self.app, task)}):
             self.note("arguments are " + HIDDEN.format(task=task) + remedy)
+
+    @property
+    def log_form(self) -> str:
+        """How a command that logs writes a line: plain, json or pretty."""
+        return "json" if self.json else self.log_format or "plain"
 
     @property
     def on_terminal(self) -> bool:

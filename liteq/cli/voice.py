@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -56,7 +57,11 @@ class Voice:
 
 def wants_json(arguments: Sequence[str]) -> bool:
     """Whether the words of a command line ask for JSON; before they are parsed, as an error in them is said in it."""
-    return "--json" in arguments or "-j" in arguments
+    if "--json" in arguments or "-j" in arguments or "--log-format=json" in arguments:
+        return True
+    if "--log-format" in arguments[:-1]:
+        return arguments[arguments.index("--log-format") + 1] == "json"
+    return os.environ.get("LITEQ_LOG_FORMAT") == "json" and not any("--log-format" in one for one in arguments)
 
 
 VOICE = Voice()

@@ -227,7 +227,7 @@ def _prepare(session: Session, made: Worker, given: dict[str, Any]) -> None:
         click.echo(banner(app, made, loglevel=given["loglevel"], logfile=log))
     _warn_of_root(session)
     color = not session.no_color
-    logs.set_up(app, given["loglevel"], log, color=color, as_json=session.json, worker=made.hostname)
+    logs.set_up(app, given["loglevel"], log, color=color, form=session.log_form, worker=made.hostname)
 
 
 def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:

@@ -173,6 +173,8 @@ def _details_for_log() -> dict[str, Any]:
     running_ms = 0.0 if request._started is None else (clock.monotonic() - request._started) * 1000
     wait_s = max(0.0, round((clock.now_ms() - running_ms - lease.due_ms) / 1000, 3))
     attempt = {"attempt": lease.retries + 1, "worker": request.hostname, "wait_s": wait_s}
+    if request._workflow is not None:
+        found |= {"workflow": str(task.name), "run_id": str(request.id)}
     return {**found, "queue": lease.queue, "root_id": lease.root_id or lease.id, **attempt}
 
 

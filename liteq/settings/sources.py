@@ -30,7 +30,8 @@ PREFIX = "LITEQ_"
 # Variables that are no settings: read by the CLI before there is an app, by the alias package, by tests and
 # benchmarks.
 RESERVED = frozenset(
-    {"LITEQ_APP", "LITEQ_CELERY_SHIM", "LITEQ_CONFIG", "LITEQ_DEBUG", "LITEQ_LOG_LEVEL", "LITEQ_QUIET"}
+    {"LITEQ_APP", "LITEQ_CELERY_SHIM", "LITEQ_CONFIG", "LITEQ_DEBUG", "LITEQ_QUIET"}
+    | {"LITEQ_LOG_FORMAT", "LITEQ_LOG_LEVEL"}
 )
 RESERVED_PREFIXES = ("LITEQ_BENCH_", "LITEQ_TEST_")
 

@@ -13,6 +13,8 @@ from typing import Any
 from liteq.utils.text import excerpt, printable
 
 __all__ = [
+    "OF_THE_PROGRAM",
+    "UNKNOWN",
     "ColorFormatter",
     "TaskFields",
     "TaskFormatter",
@@ -34,7 +36,7 @@ __all__ = [
 ]
 
 _RESERVED = frozenset({"liteq", "liteq.task"})
-_UNKNOWN = "???"
+UNKNOWN = "???"
 REST = "characters are left out of the log; `liteq result ID --traceback` shows what is kept"
 
 TaskLookup = Callable[[], tuple[str, str] | None]
@@ -81,8 +83,8 @@ def set_task_details(details: Callable[[], Mapping[str, Any]], hider: Callable[[
 def task_fields() -> dict[str, Any]:
     """The fields of a line that is logged here and now: of the running task, and the ids of the current trace.
 
-    task, task_id, queue, root_id, attempt (from 1), worker, wait_s (from when it was due to its start); trace_id and
-    span_id where the app is instrumented. {} where there is neither.
+    task, task_id, queue, root_id, attempt (from 1), worker, wait_s (from when it was due to its start); of a run also
+    workflow and run_id; trace_id and span_id where the app is instrumented. {} where there is neither.
     """
     found = dict(_details())
     for more in _more:
@@ -192,8 +194,8 @@ class TaskFormatter(ColorFormatter):
         known: dict[str, Any] = record.__dict__
         if (running := _lookup()) is not None:
             known["task_name"], known["task_id"] = running
-        known["task_name"] = printable(str(known.get("task_name", _UNKNOWN)))
-        known["task_id"] = printable(str(known.get("task_id", _UNKNOWN)))
+        known["task_name"] = printable(str(known.get("task_name", UNKNOWN)))
+        known["task_id"] = printable(str(known.get("task_id", UNKNOWN)))
         return super().format(record)
 
 
