@@ -71,10 +71,11 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "Task": _object(
         "id", "task", "queue", "state", "args", "kwargs", "result", "traceback", "attempts", "why", "progress",
-        "limits", "unique", "duplicate_of", "streams",
+        "limits", "unique", "duplicate_of", "streams", "tags",
         progress={"anyOf": [{"$ref": "#/components/schemas/Progress"}, {"type": "null"}]},
         limits={"type": "array", "items": _object("key", "lacks", "since", "taken", "holders", lacks=ANY_TEXT)},
         duplicate_of=ANY_TEXT,
+        tags={"type": "array", "items": TEXT},
     ),
     "Progress": _object("state", "meta", "current", "total", "note", "eta_s", "at"),
     "Limit": _object("key", "rate", "concurrent", "running", "held", "head_wait_s", "paused", "of", "declared"),

@@ -87,7 +87,7 @@ class JsonFormatter(TaskFormatter):
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """What a record has beside its text: the task that it is about, or is logged in, and its own fields.
+    """The fields of a record beside its text: the task that it is about, or is logged in, and its own fields.
 
     Of liteq's own records the `FACTS`; of the program's all that it has given as `extra=`.
     """

@@ -126,7 +126,7 @@ def document_of(done: float, total: float | None, note: str, at_ms: int, first: 
 
 
 class Telling:
-    """What one execution tells of itself, which goes into the file under its lease: reports, chunks, cursor, log."""
+    """The words of one execution about itself, which go into the file under its lease: reports, chunks, cursor, log."""
 
     log: TaskLog | None = None
     """Its log, where that is kept."""

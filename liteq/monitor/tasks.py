@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from liteq.context import App
 from liteq.exceptions import LiteqError
+from liteq.message import Flag
 from liteq.monitor import messages
 from liteq.monitor.failing import error_document, masked_text
 from liteq.monitor.keys import shown_key
@@ -177,8 +178,8 @@ def task(app: App, id_: str, see: Sight = ALL) -> dict[str, Any] | None:
     """One task with all that is known of it; None where it is not there, or lies outside `see`.
 
     Beside the fields of a list: args, kwargs, result, traceback, attempts, kin, `why` it is as it is, `unique` and
-    `duplicate_of`, the `limits` that it goes by, its `streams` with their last chunks, and `links`, the addresses where
-    other tools have it.
+    `duplicate_of`, the `limits` that it goes by, its `tags`, its `streams` with their last chunks (its log is one), and
+    `links`, the addresses where other tools have it.
     """
     from liteq.monitor.exclusion import duplicate_of, uniqueness_of
     from liteq.monitor.limits import limits_of
@@ -195,6 +196,7 @@ def task(app: App, id_: str, see: Sight = ALL) -> dict[str, Any] | None:
         "duplicate_of": duplicate_of(record),
         "unique": uniqueness_of(app, record, see),
         "limits": limits_of(app, record, see),
+        "tags": app.storage.views.tags(record.id) if record.flags & (Flag.TAGGED | Flag.RUN) else [],
         "streams": streams_of(app, record, see),
         "why": explain_record(app, record, see),
         "links": links(app, record),

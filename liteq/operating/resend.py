@@ -17,7 +17,7 @@ from liteq.storage.inspect import Record
 __all__ = ["again", "editable"]
 
 NOTE = "liteq-note"  # the header that says where it came from
-KEPT = Flag.IGNORE_RESULT | Flag.TRACK_STARTED | Flag.EARLY_ACK | Flag.RUN
+KEPT = Flag.IGNORE_RESULT | Flag.TRACK_STARTED | Flag.EARLY_ACK | Flag.RUN | Flag.TAGGED | Flag.LOGS
 OF_THE_OLD_ONE = frozenset({"argsrepr", "kwargsrepr", "unique_key", "replaced_task_nesting", "stamps", "throttle"})
 
 
@@ -40,6 +40,7 @@ def again(app: App, record: Record, new: str, by: Actor, *, args: Any = None, kw
         new, record.task, payload, record.queue, record.priority,
         options=orjson.dumps(options), root_id=record.root_id or record.id, parent_id=record.id,
         flags=record.flags & KEPT, run=_spec(app, record), keys=_keys(app, record, payload, options),
+        tags=tuple(app.storage.views.tags(record.id)) if record.flags & Flag.TAGGED else (),
     )  # fmt: skip
 
 

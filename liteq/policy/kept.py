@@ -1,4 +1,4 @@
-"""What is kept of a task beside its result: the tags that a search finds it by, the time that its log stays."""
+"""The options by which more than a result is kept of a task: its tags, for the search, and its log."""
 
 from __future__ import annotations
 

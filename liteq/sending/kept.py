@@ -19,6 +19,8 @@ MORE_BY_CALL = KEYED_BY_CALL | {*KEPT}
 def mark_kept(message: Message, tags: Sequence[str], options: Mapping[str, Any]) -> None:
     """Give `message` the `tags` of its task and those of its call, and say that the call has a word on its log."""
     if options.get("log_keep") is not None:
+        if message.flags & Flag.RUN:
+            raise TypeError(f"workflow {message.task!r}: log_keep= is of tasks; a step shows its work by ctx.emit()")
         message.flags |= Flag.LOGS
     if options.get("tags"):
         own = checked_tags(options["tags"], f"a call of task {message.task!r}")

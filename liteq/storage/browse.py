@@ -19,7 +19,7 @@ from liteq.utils.records import NamedTuple
 
 __all__ = [
     "LAST", "SEEN", "WALKS", "WALK_OF", "Line", "Mark", "Walk", "Whole", "begins_with", "line", "page", "seen",
-    "seq_before", "wholes",
+    "seq_before", "tags", "wholes",
 ]  # fmt: skip
 
 SEEN: Final = 4  # columns of a row of `seen` before its mark
@@ -177,6 +177,9 @@ PAGES: Final[Mapping[tuple[str, str, int], str]] = {
 _NAMES: Final = {key: frozenset(re.findall(r":(\w+)", sql)) for key, sql in PAGES.items()}
 ONE = f"SELECT m.seq, {_LINE} FROM liteq_messages AS m {_WORKER} WHERE m.seq = ?"
 BEGINS = f"SELECT m.seq, {_LINE} FROM liteq_messages AS m {_WORKER} WHERE m.id >= ? AND m.id < ? ORDER BY m.id LIMIT ?"
+TAGS = """
+SELECT t.tag FROM liteq_messages AS m JOIN liteq_run_tags AS t ON t.run = m.seq WHERE m.id = ? ORDER BY t.tag
+"""
 NEWEST = "SELECT max(seq) FROM liteq_messages"
 AT = "SELECT seq, created_ms FROM liteq_messages WHERE seq >= ? ORDER BY seq LIMIT 1"
 
@@ -228,6 +231,11 @@ def line(tx: Transaction, seqs: Iterable[int]) -> list[Line]:
 def begins_with(tx: Transaction, start: str, *, limit: int = 20) -> list[Line]:
     """The messages whose ids begin with `start`, in the order of their ids."""
     return _lines(tx, tx.execute(BEGINS, (start, start + "\U0010ffff", limit)))
+
+
+def tags(tx: Transaction, id_: str) -> list[str]:
+    """The tags of a message, in their order."""
+    return [tag for (tag,) in tx.execute(TAGS, (id_,))]
 
 
 def seq_before(tx: Transaction, until_ms: int) -> int:

@@ -13,8 +13,6 @@ from typing import Any
 from liteq.utils.text import excerpt, printable
 
 __all__ = [
-    "OF_THE_PROGRAM",
-    "UNKNOWN",
     "ColorFormatter",
     "TaskFields",
     "TaskFormatter",
@@ -22,10 +20,8 @@ __all__ = [
     "add_task_fields",
     "base_logger",
     "drop_fields",
-    "exception_text",
     "get_logger",
     "get_task_logger",
-    "message_of",
     "mlevel",
     "set_task_details",
     "set_task_lookup",

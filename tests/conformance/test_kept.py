@@ -1,4 +1,4 @@
-"""What tasks keep beside their messages: cursors, logs and tags. Under the lease, and as long as they are of use."""
+"""Cursors, logs and tags, which stand beside a message: kept under the lease, and as long as they are of use."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def test_the_worker_log_is_pretty_or_json_with_what_a_task_is_bound_to(site):
         worker = site.worker("-c", "1", "--log-format", form)
         finish(site, "silent", "a")
         n = len(site.workers) - 1
-        wait_for(lambda: "hello a" in site.log(n).read_text())  # noqa: B023
+        wait_for(lambda: "hello a" in site.log(n).read_text())
         site.end(worker)
     pretty = next(line for line in site.log(0).read_text().splitlines() if "hello a" in line)
     assert "[warning ] hello a" in pretty

@@ -1,4 +1,4 @@
-"""What running tasks keep beside their messages: cursors, and the lines of their logs. One transaction a method."""
+"""Cursors and the lines of logs, which running tasks keep beside their messages: one transaction a method."""
 
 from __future__ import annotations
 

@@ -75,6 +75,11 @@ class Views(Facade):
         with self._driver.read(within_s=DEADLINE_S) as tx:
             return _browse.begins_with(tx, start, limit=limit)
 
+    def tags(self, id_: str) -> list[str]:
+        """The tags of a task or a run, in their order."""
+        with self._driver.read(within_s=DEADLINE_S) as tx:
+            return _browse.tags(tx, id_)
+
     def seq_before(self, until_ms: int) -> int:
         """The number of the first row that was sent after `until_ms`, for the walk "all"."""
         with self._driver.read(within_s=DEADLINE_S) as tx:
