@@ -2036,6 +2036,56 @@ MUTANTS = [
         "../conformance/test_kept.py::test_tags_leave_with_their_message",
     ),
     without(
+        "a warm stop leaves a task at its cursor", "liteq/execution/cursors.py",
+        "leaves = bool(self._leaving())", "leaves = False",
+        "../unit/test_kept.py::test_a_task_that_is_to_leave_is_told_once_its_cursor_is_written",
+        "../integration/test_interrupted_tasks.py::"
+        "test_a_warm_stop_leaves_a_task_at_its_cursor_and_it_goes_on_elsewhere",
+    ),
+    without(
+        "the cursor is written before its task leaves", "liteq/execution/cursors.py",
+        "        if leaves:\n            self._paced.flush()\n", "",
+        "../unit/test_kept.py::test_a_task_that_is_to_leave_is_told_once_its_cursor_is_written",
+    ),
+    without(
+        "leaving at the cursor counts no crash", "liteq/execution/execute.py",
+        "if request._telling is None or not request._telling.interrupted:", "if True:",
+        "../integration/test_interrupted_tasks.py::test_a_task_that_was_stopped_often_counts_no_attempt",
+    ),
+    without(
+        "no except-clause for errors meets the interruption", "liteq/exceptions/tasks.py",
+        "class TaskInterrupted(BaseException):", "class TaskInterrupted(Exception):",
+        "../integration/test_interrupted_tasks.py::"
+        "test_a_warm_stop_leaves_a_task_at_its_cursor_and_it_goes_on_elsewhere",
+    ),
+    without(
+        "a retry goes on at the last cursor", "liteq/execution/telling.py",
+        "            self._cursor.close(done=done)\n", "            self._cursor.close(done=True)\n",
+        "../integration/test_interrupted_tasks.py::test_a_retry_goes_on_behind_the_last_row",
+    ),
+    without(
+        "a cursor is written once a second at most", "liteq/execution/cursors.py",
+        "CURSOR_S = 1.0", "CURSOR_S = 0.0",
+        "../unit/test_kept.py::test_a_cursor_is_written_once_a_second_and_the_last_one_at_the_end",
+    ),
+    without(
+        "a solo worker that is told to end says so to its task", "liteq/worker/pool/__init__.py",
+        "                executor.runs.ask(ending)\n", "                pass\n",
+        "../integration/test_interrupted_tasks.py::"
+        "test_a_warm_stop_leaves_a_task_at_its_cursor_and_it_goes_on_elsewhere",
+    ),
+    without(
+        "a kept log has a largest size", "liteq/execution/task_log.py",
+        "if self._room.lines > 0 and self._room.size >= len(line):", "if True:",
+        "../integration/test_kept_logs.py::test_of_a_long_log_the_beginning_and_the_end_are_kept",
+        "../integration/test_kept_logs.py::test_a_long_log_is_bounded_in_bytes_too",
+    ),
+    without(
+        "a kept log quotes no sensitive argument", "liteq/utils/log.py",
+        "    return excerpt(without_secrets(logging.Formatter()", "    return excerpt((logging.Formatter()",
+        "../integration/test_kept_logs.py::test_sensitive_arguments_are_not_in_the_kept_log",
+    ),
+    without(
         "what is purged excludes nobody", "liteq/storage/sqlite/migrations/0009_kept.sql",
         "    DELETE FROM liteq_unique WHERE key = OLD.unique_key", "    DELETE FROM liteq_unique WHERE key = NULL",
         "../conformance/test_unique.py::test_what_was_purged_excludes_nobody",
