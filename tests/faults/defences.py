@@ -2046,6 +2046,7 @@ MUTANTS = [
         "the cursor is written before its task leaves", "liteq/execution/cursors.py",
         "        if leaves:\n            self._paced.flush()\n", "",
         "../unit/test_kept.py::test_a_task_that_is_to_leave_is_told_once_its_cursor_is_written",
+        "test_cursors_kills.py::test_workers_that_take_turns_to_stop_do_each_piece_once",
     ),
     without(
         "leaving at the cursor counts no crash", "liteq/execution/execute.py",
@@ -2062,6 +2063,12 @@ MUTANTS = [
         "a retry goes on at the last cursor", "liteq/execution/telling.py",
         "            self._cursor.close(done=done)\n", "            self._cursor.close(done=True)\n",
         "../integration/test_interrupted_tasks.py::test_a_retry_goes_on_behind_the_last_row",
+    ),
+    without(
+        "a crash repeats no more than a second", "liteq/execution/cursors.py",
+        "CURSOR_S = 1.0", "CURSOR_S = 100.0",
+        "../integration/test_interrupted_tasks.py::test_a_crash_repeats_no_more_than_a_second_of_it",
+        "test_cursors_kills.py::test_no_piece_is_left_out_and_few_are_done_twice_whatever_befalls",
     ),
     without(
         "a cursor is written once a second at most", "liteq/execution/cursors.py",

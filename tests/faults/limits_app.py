@@ -1,4 +1,6 @@
-"""The app of the drills of limits, uniqueness, batches and large sends; each execution is in overlaps.py's ledger.
+"""The app of the drills of limits, uniqueness, batches, cursors and large sends.
+
+Each execution is in overlaps.py's ledger.
 
 Workers import it by its name, and so do the processes that send; a test has it by `app_of` of limits_crew.py.
 """
@@ -19,6 +21,7 @@ from liteq.workflow import ctx
 
 FOLDER = Path(os.environ["DRILL_FOLDER"])
 PLACES = 2  # of `serve`, for each user
+PIECE_S = 0.02  # that one of `pieces` takes
 
 app = LiteQ("limits", broker=os.environ["DRILL_BROKER"])
 app.conf.durability = "relaxed"  # no power is cut here, and the disk of a busy machine is slow
@@ -93,6 +96,16 @@ def serve_long(user: str, turns: int) -> int:
         with begun(FOLDER, f"run:{user}", ctx.run_id):
             total += ask(n)
         ctx.sleep(0.2)
+    return total
+
+
+@app.task(bind=True)
+def pieces(self: Any, total: int) -> int:
+    """Work that can be interrupted: each piece is noted, with the lease under which it was done."""
+    for n in range(self.cursor or 0, total):
+        note(FOLDER, "piece", self.request.id, f"{n}.{self.request.token}")
+        self.save_cursor(n + 1)
+        time.sleep(PIECE_S)
     return total
 
 
