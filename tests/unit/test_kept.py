@@ -198,8 +198,14 @@ class World:
         self.max_result_bytes = 1_000
         self._lease = Lease(1, 7, "id", "t", b"", None, "celery", 0, 0, None, 0, 0, flags, None, None, None, None)
 
+        self.leaves = False
+
     def cursor(self) -> cursors.Cursor:
-        return cursors.Cursor(self, self)  # type: ignore[arg-type]
+        token = LEAVING.set(lambda: self.leaves)
+        try:
+            return cursors.Cursor(self, self)  # type: ignore[arg-type]
+        finally:
+            LEAVING.reset(token)
 
 
 def test_a_cursor_is_written_once_a_second_and_the_last_one_at_the_end():
@@ -249,14 +255,11 @@ def test_a_cursor_is_what_it_was_when_it_was_saved():
 
 def test_a_task_that_is_to_leave_is_told_once_its_cursor_is_written():
     """Also where a write has just been: and again, where its body lets nothing through."""
-    kept, leaves = Kept(), False
-    token = LEAVING.set(lambda: leaves)
-    try:
-        cursor = World(kept).cursor()
-    finally:
-        LEAVING.reset(token)
+    kept = Kept()
+    world = World(kept)
+    cursor = world.cursor()
     cursor.save(1)
-    leaves = True
+    world.leaves = True
     for n in (2, 3):
         with pytest.raises(TaskInterrupted):
             cursor.save(n)
