@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["worker"]
 
-POOLS = ("prefork", "processes", "threads", "solo")
-GREEN = dict.fromkeys(("eventlet", "gevent"), "; for tasks that wait, use threads, or `async def` tasks")
+POOLS = ("prefork", "processes", "asyncio", "threads", "solo")
+GREEN = dict.fromkeys(("eventlet", "gevent"), "; for tasks that wait, use threads, or asyncio with `async def` tasks")
 LIMITS = ("time_limit", "soft_time_limit", "max_tasks_per_child", "max_memory_per_child")  # the worker's, as given
 
 # Options of `celery worker` that mean nothing here, and why.
@@ -120,7 +120,15 @@ def _values_of_own(ctx: click.Context, app: App) -> dict[str, Any]:
     metavar="N",
     help="How many processes or threads; default: one per CPU.",
 )
-@click.option("-P", "--pool", metavar="POOL", callback=one_of("pool", POOLS, GREEN), help="prefork, threads or solo.")
+@click.option(
+    "-P", "--pool", metavar="POOL", callback=one_of("pool", POOLS, GREEN), help="prefork, asyncio, threads or solo."
+)
+@click.option(
+    "--coroutines",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With -P asyncio: tasks at once in each process; default: 1000.",
+)
 @click.option("-Q", "--queues", metavar="NAMES", help="The queues to take from: NAME, NAME=WEIGHT, globs; with commas.")
 @click.option("--strict", is_flag=True, default=None, help="Take from them in the order given, not in turns.")
 @click.option("-X", "--exclude-queues", metavar="NAMES", help="Queues not to take from.")
@@ -262,6 +270,7 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
         autoscale=given["autoscale"],
         task_events=given["task_events"] or None,
         pool=given["pool"],
+        coroutines=_coroutines(app, given),
         chores=_beat(app, given["pool"] or app.conf.worker_pool) if given["beat"] else (),
         options={**ctx.params, **own},
         **{limit: given[limit] for limit in LIMITS},
@@ -269,6 +278,15 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
     signals.celeryd_after_setup.send(sender=name, instance=made, conf=app.conf)
     made.take_from(app.default_queues())
     return made
+
+
+def _coroutines(app: App, given: dict[str, Any]) -> int | None:
+    """The value of --coroutines. Raises UsageError where the pool has none."""
+    number: int | None = given["coroutines"]
+    pool = given["pool"] or app.conf.worker_pool
+    if number is not None and pool != "asyncio":
+        raise click.UsageError(f"--coroutines is of the pool asyncio, and this one is {pool}: add -P asyncio")
+    return number
 
 
 def _import_tasks(app: App) -> None:

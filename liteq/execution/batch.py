@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from copy import copy
 from typing import Any, assert_never
 
@@ -162,6 +162,12 @@ class BatchPlan(Plan):
         assert request is not None, "its body runs under a request"
         return run_batch(self._task, self._member, request)
 
+    def coroutine(self, _args: Any, _kwargs: Any) -> Coroutine[Any, Any, Executed]:
+        """The batch, as what is to be awaited."""
+        request = current_request()
+        assert request is not None, "its body runs under a request"
+        return arun_batch(self._task, self._member, request)
+
 
 def run_batch(task: Any, plan: Plan, request: Request) -> Executed:
     """Call the function of `task` once for the members of `request`, which is of one message where it has none.
@@ -178,6 +184,23 @@ def run_batch(task: Any, plan: Plan, request: Request) -> Executed:
         return batch.end(None, exc)
     except BaseException as exc:
         if _is_the_task_s(exc, plan):
+            return batch.end(None, exc)
+        batch.leave_unsettled()
+        raise
+    return batch.end(value, None)
+
+
+async def arun_batch(task: Any, plan: Plan, request: Request) -> Executed:
+    """As `run_batch`, of a function that is awaited on a loop that others share."""
+    batch = _Batch(task, plan, request)
+    try:
+        value = await plan.body(batch.begin())
+        if request.pending_retry is not None:
+            raise request.pending_retry
+    except Exception as exc:  # noqa: BLE001 - as in run_batch
+        return batch.end(None, exc)
+    except BaseException as exc:
+        if not request._stopped and _is_the_task_s(exc, plan):
             return batch.end(None, exc)
         batch.leave_unsettled()
         raise

@@ -132,6 +132,16 @@ class Plan:
         """The plan of one message: this one; of a task with batches, the one for each message in them."""
         return self
 
+    @property
+    def awaits(self) -> bool:
+        """Whether the body can be awaited on a loop that others share (awaited.py): nothing around it is in the way."""
+        return self.member.is_async and self.tracer is None and self.through is None
+
+    def coroutine(self, args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
+        """The body, called with these arguments, as what is to be awaited."""
+        coroutine: Coroutine[Any, Any, Any] = self.body(*args, **kwargs)
+        return coroutine
+
 
 def _hook(task: Any, name: str) -> Callable[..., Any] | None:
     hook: Callable[..., Any] = getattr(task, name)

@@ -193,6 +193,7 @@ _ROWS = [
     _celery("result_extended", bool, False, "Results tell the task's name and arguments; here they always do."),
     # -- worker --------------------------------------------------------------------------------------------------
     _celery("worker_concurrency", int | None, None, "Processes or threads; None or 0: one a CPU.", minimum=0),
+    Setting("worker_coroutines", int, 1_000, "Tasks at once in each process of the pool `asyncio`.", minimum=1),
     _celery("worker_direct", bool, False, "Each worker also takes from a queue of its own, `NAME.dq`."),
     Setting(
         "worker_queues",
@@ -216,7 +217,13 @@ _ROWS = [
     ),
     _celery("worker_max_memory_per_child", int | None, None, "A larger child is replaced.", unit="KiB", minimum=0),
     _celery("worker_max_tasks_per_child", int | None, None, "Tasks until a child is replaced.", minimum=0),
-    _celery("worker_pool", str, "prefork", "How tasks are run.", choices=("prefork", "processes", "threads", "solo")),
+    _celery(
+        "worker_pool",
+        str,
+        "prefork",
+        "How tasks are run.",
+        choices=("prefork", "processes", "asyncio", "threads", "solo"),
+    ),
     _celery("worker_pool_restarts", bool, False, "`pool_restart` may import modules that its message names."),
     _celery("worker_redirect_stdouts", bool, True, "Output of tasks goes to the log."),
     _celery("worker_redirect_stdouts_level", str, "WARNING", "At this level."),

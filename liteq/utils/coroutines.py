@@ -8,12 +8,12 @@ import os
 import sys
 import threading
 from asyncio import CancelledError
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
-__all__ = ["CancelledError", "kept_loop", "run_coroutine"]
+__all__ = ["CancelledError", "kept_loop", "run_coroutine", "run_elsewhere"]
 
 T = TypeVar("T")
 
@@ -41,6 +41,7 @@ class _Kept:
 
 class _Loop(threading.local):
     kept: _Kept | None = None
+    elsewhere: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
 
 
 _thread = _Loop()
@@ -49,8 +50,12 @@ _thread = _Loop()
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run `coroutine` to its end on this thread's event loop, which is kept for the next; what it returned.
 
-    Called under a running loop (an eager call in async code), it runs on a loop in a thread of its own.
+    Called under a running loop (an eager call in async code), it runs on a loop in a thread of its own. In a thread
+    that called `run_elsewhere`, it runs where that has said.
     """
+    if _thread.elsewhere is not None:
+        elsewhere: T = _thread.elsewhere(coroutine)
+        return elsewhere
     try:
         asyncio.get_running_loop()
         is_under_a_loop = True
@@ -58,6 +63,11 @@ def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
         is_under_a_loop = False
     # Not in the `except`: what the coroutine raises would have "no running event loop" as its context.
     return _run_aside(coroutine) if is_under_a_loop else _run_here(coroutine)
+
+
+def run_elsewhere(run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+    """Have `run` run the coroutines of this thread from now on: on the loop of another thread, say."""
+    _thread.elsewhere = run
 
 
 def kept_loop() -> asyncio.AbstractEventLoop:

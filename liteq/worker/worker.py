@@ -68,7 +68,8 @@ class Worker:
     """A worker of `app`. An option that is None is taken from the app's settings.
 
     `queues`: names, "mail=3" with a weight, globs ("mail.*"); they take turns, or with `strict` come in order; None:
-    those of the settings. `concurrency`: executors, None for one per core. `pool`: "prefork", "threads" or "solo".
+    those of the settings. `concurrency`: executors, None for one per core. `pool`: "prefork", "asyncio" (`coroutines`
+    tasks at once in each process), "threads" or "solo".
     `hostname`: the worker's name, `%h` in it is the host. Limits in seconds, memory in KiB. `autoscale`: (most, least)
     executors. `task_events`: write events of tasks. `chores`: more work for the loop, such as beat. `options`:
     arguments for the app's own steps (`liteq.bootsteps`).
@@ -87,6 +88,7 @@ class Worker:
         strict: bool | None = None,
         concurrency: int | None = None,
         pool: str | None = None,
+        coroutines: int | None = None,
         hostname: str | None = None,
         time_limit: float | None = None,
         soft_time_limit: float | None = None,
@@ -110,7 +112,7 @@ class Worker:
         self._task_events = conf.worker_send_task_events if task_events is None else task_events
         fixed = concurrency or conf.worker_concurrency or os.cpu_count() or 1
         self.concurrency = fixed if autoscale is None else max(1, min(autoscale))
-        self.pool_kind = pool or conf.worker_pool
+        self.pool_kind, self._coroutines = pool or conf.worker_pool, coroutines
         self.limits = (time_limit or conf.task_time_limit, soft_time_limit or conf.task_soft_time_limit)
         self.max_tasks = max_tasks_per_child or conf.worker_max_tasks_per_child
         self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child
@@ -265,8 +267,9 @@ class Worker:
             limits=self.limits,
             max_tasks=self.max_tasks,
             max_memory_kib=self._max_memory_kib,
-            stop=lambda cold: self.stop(cold=cold), ending=self._signals.ends,
-        )  # fmt: skip
+            coroutines=self._coroutines,
+            stop=lambda cold: self.stop(cold=cold),
+        )
 
     def _make_heartbeat(self, storage: Storage, pool: Pool) -> Heartbeat:
         conf = self.app.conf

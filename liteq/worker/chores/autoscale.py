@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 
-from liteq.worker.pool import Pool, jobs
+from liteq.worker.pool import Pool, jobs, width
 
 __all__ = ["Autoscaler"]
 
@@ -52,10 +52,11 @@ class Autoscaler:
         now = self._monotonic()
         self._looked_at, self.due_at = now, now + PERIOD_S
         size = self._pool.size
+        each = width(self._pool)
         needed = jobs(self._pool)
-        if needed < self.most:
-            needed += self._waiting(self.most - needed)
-        wanted = max(self.least, min(needed, self.most))
+        if needed < self.most * each:
+            needed += self._waiting(self.most * each - needed)
+        wanted = max(self.least, min(-(-needed // each), self.most))
         if wanted >= size:
             self._needed_at = now
         if wanted > size:

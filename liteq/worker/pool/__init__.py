@@ -1,8 +1,9 @@
-"""How leases are executed: in forked children, in threads, or in the worker's own process."""
+"""How leases are executed: in forked children, one or many at a time, in threads, or in the worker's own process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
@@ -12,7 +13,10 @@ from liteq.worker.pool.base import Pool
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits
 
-__all__ = ["Pool", "jobs", "make_pool"]
+if TYPE_CHECKING:
+    from liteq.worker.pool.prefork.child import ChildSettings
+
+__all__ = ["Pool", "jobs", "make_pool", "width"]
 
 
 def make_pool(
@@ -25,13 +29,14 @@ def make_pool(
     limits: Limits = (None, None),
     max_tasks: int | None = None,
     max_memory_kib: int | None = None,
+    coroutines: int | None = None,
     stop: Callable[[bool], None] | None = None,
     ending: Callable[[], object] | None = None,
 ) -> Pool:
-    """The pool named `kind`: "prefork", "threads" or "solo", of `size` executors; it gathers batches where tasks do.
+    """The pool named `kind`, of `size` executors; it gathers batches where tasks do.
 
-    `stop(cold)` is called for a task that raised WorkerShutdown or WorkerTerminate. `ending` says whether the worker
-    was told to end: a pool asks it that executes in the worker's loop, which cannot tell it then.
+    `coroutines`: the places in each child of the asyncio pool, None for the setting `worker_coroutines`.
+    `stop(cold)` is called for a task that raised WorkerShutdown or WorkerTerminate.
 
     Imports the kind's modules only now: forking does not exist everywhere. Raises ImproperlyConfigured for an unknown
     kind, and for one that this platform cannot run.
@@ -39,7 +44,10 @@ def make_pool(
     pool: Pool
     match kind:
         case "prefork" | "processes":
-            pool = _prefork(app, size, hostname, hooks, limits, max_tasks, max_memory_kib)
+            pool = _prefork(app, size, _settings(hostname, hooks, limits, max_tasks, max_memory_kib))
+        case "asyncio":
+            settings = _settings(hostname, hooks, limits, max_tasks, max_memory_kib)
+            pool = _asyncio(app, size, settings, coroutines or app.conf.worker_coroutines)
         case "threads":
             from liteq.worker.pool.threads import ThreadPool
 
@@ -52,7 +60,7 @@ def make_pool(
                 executor.runs.ask(ending)
             pool = SoloPool(executor)
         case _:
-            raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, threads or solo")
+            raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, asyncio, threads or solo")
     return _gathering(pool, app)
 
 
@@ -71,18 +79,29 @@ def jobs(pool: Pool) -> int:
     return len(pool.leases()) if found is None else found()
 
 
-def _prefork(
-    app: App,
-    size: int,
-    hostname: str,
-    hooks: Hooks | None,
-    limits: Limits,
-    max_tasks: int | None,
-    max_memory_kib: int | None,
-) -> Pool:
+def width(pool: Pool) -> int:
+    """How many jobs each executor of `pool` has at once."""
+    found: int = getattr(pool, "width", 1)
+    return found
+
+
+def _settings(
+    hostname: str, hooks: Hooks | None, limits: Limits, max_tasks: int | None, max_memory_kib: int | None
+) -> ChildSettings:
     try:
         from liteq.worker.pool.prefork.child import ChildSettings
-        from liteq.worker.pool.prefork.pool import PreforkPool
     except ImportError as exc:  # Windows has no fork
-        raise ImproperlyConfigured(f"the prefork pool needs fork: use --pool threads or solo here ({exc})") from exc
-    return PreforkPool(app, size, ChildSettings(hostname, hooks, limits, max_tasks, max_memory_kib))
+        raise ImproperlyConfigured(f"this pool needs fork: use --pool threads or solo here ({exc})") from exc
+    return ChildSettings(hostname, hooks, limits, max_tasks, max_memory_kib)
+
+
+def _prefork(app: App, size: int, settings: ChildSettings) -> Pool:
+    from liteq.worker.pool.prefork.pool import PreforkPool
+
+    return PreforkPool(app, size, settings)
+
+
+def _asyncio(app: App, size: int, settings: ChildSettings, coroutines: int) -> Pool:
+    from liteq.worker.pool.aio.pool import AsyncioPool
+
+    return AsyncioPool(app, size, settings, coroutines)

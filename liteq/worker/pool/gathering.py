@@ -54,6 +54,7 @@ class Gathering:
     def __init__(self, pool: Pool, app: App, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.name = pool.name
         self.size = pool.size
+        self.width: int = getattr(pool, "width", 1)
         self.timings: dict[int, Ran] = pool.timings
         self.exits: Counter[str] = pool.exits
         self._app = app

@@ -19,7 +19,7 @@ __all__ = ["Page", "StepNow"]
 
 SLOTS = 20  # steps of an async body that run at once; one more is not seen
 SCOPE_BYTES, NAME_BYTES, KEY_BYTES, HASH_BYTES = 96, 160, 96, 40
-HEAD = 64  # bytes before the slots; the first says that the executor is to leave
+HEAD = 128  # bytes before the slots; the first says that the executor is to leave, a pool may use those from the 9th on
 # A token, a position, an attempt, when it began and when it must have ended, and its texts. The ordinal that makes it
 # valid comes last: `pack_into` clears the slot first, and then writes in this order.
 SLOT = Struct(f"=qqqdd{SCOPE_BYTES}p{NAME_BYTES}p{KEY_BYTES}p{HASH_BYTES}pQ")
@@ -58,6 +58,7 @@ class Page:
         self._memory: mmap.mmap | bytearray = mmap.mmap(-1, SIZE) if shared else bytearray(SIZE)
         self.token = 0  # of the lease whose run is executed
         self._free = list(range(SLOTS - 1, -1, -1))
+        self._own = tuple(self._free)
         self._ordinal = 0
 
     # -- the executor ------------------------------------------------------------------------------------------------
@@ -93,9 +94,21 @@ class Page:
             ORDINAL.pack_into(self._memory, HEAD + slot * SLOT.size + ORDINAL_AT, 0)
             self._free.append(slot)
 
+    def part(self, i: int, n: int) -> Page:
+        """The `i`th of `n` pages in this one's memory, each for a thread of its own; what they note is read here."""
+        page = Page.__new__(Page)
+        page._memory, page.token, page._ordinal = self._memory, 0, 0
+        page._free = list(range(SLOTS // n * i, SLOTS // n * (i + 1)))
+        page._own = tuple(page._free)
+        return page
+
+    def cells(self) -> memoryview[int]:
+        """The head, in cells of 8 bytes. The first is the page's; to be released before the page is closed."""
+        return memoryview(self._memory)[:HEAD].cast("q")
+
     def clear(self) -> None:
         """Strike off all steps: the run has been left."""
-        for slot in set(range(SLOTS)).difference(self._free):
+        for slot in set(self._own).difference(self._free):
             self.end(slot)
 
     @property

@@ -45,9 +45,19 @@ def flows_of(app: App) -> dict[str, Any]:
 
 
 class Runs:
-    """Executes runs in this process. `page`: shared with the parent; None: each thread has one of its own here."""
+    """Executes runs in this process. `page`: shared with the parent; None: each thread has one of its own.
 
-    def __init__(self, app: App, hostname: str, page: Page | None = None) -> None:
+    Those of threads are made by `make_page`.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        hostname: str,
+        page: Page | None = None,
+        make_page: Callable[[], Page] = lambda: Page(shared=False),
+    ) -> None:
+        self._make_page = make_page
         self._app = app
         self._hostname = hostname
         self._page = page
@@ -104,7 +114,7 @@ class Runs:
     def _own_page(self) -> Page:
         page = self._pages.get(threading.get_ident())
         if page is None:
-            page = self._pages[threading.get_ident()] = Page(shared=False)
+            page = self._pages[threading.get_ident()] = self._make_page()
             if self._leaving:
                 page.leave()
         return page

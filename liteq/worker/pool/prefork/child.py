@@ -15,7 +15,7 @@ import socket
 import time
 from collections import deque
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from liteq.context import App
 from liteq.execution.lines import LINES
@@ -29,7 +29,7 @@ from liteq.worker.pool.limits import Limits, hold_back_in, soft_limit_by_signal
 from liteq.worker.pool.page import Page
 from liteq.worker.pool.prefork import wire
 
-__all__ = ["PERMIT", "Child", "ChildSettings"]
+__all__ = ["PERMIT", "Child", "ChildLoop", "ChildSettings", "child_of"]
 
 logger = logging.getLogger("liteq.worker")
 
@@ -52,6 +52,23 @@ class ChildSettings:
     limits: Limits = (None, None)
     max_tasks: int | None = None
     max_memory_kib: int | None = None
+    coroutines: int | None = None  # at once, of a child of the asyncio pool; None: it runs one task at a time
+
+
+class ChildLoop(Protocol):
+    """A child, as the code that makes its process sees it."""
+
+    def workloop(self) -> None:
+        """Execute until there is nothing more to execute for."""
+
+
+def child_of(app: App, settings: ChildSettings, sock: socket.socket, permits: int, page: Page) -> ChildLoop:
+    """The child that `settings` describe, in its own process."""
+    if settings.coroutines is None:
+        return Child(app, settings, sock, permits, page)
+    from liteq.worker.pool.aio.child import AsyncChild
+
+    return AsyncChild(app, settings, sock, permits, page)
 
 
 class Child:

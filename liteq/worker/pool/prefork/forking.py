@@ -26,7 +26,7 @@ from liteq.utils import imports
 from liteq.utils.records import NamedTuple
 from liteq.worker.pool.page import Page, StepNow
 from liteq.worker.pool.prefork import wire
-from liteq.worker.pool.prefork.child import PERMIT, RECEIVE, Child, ChildSettings
+from liteq.worker.pool.prefork.child import PERMIT, RECEIVE, ChildSettings, child_of
 from liteq.worker.pool.prefork.descriptors import make_room
 
 __all__ = ["Handle", "fork_child"]
@@ -241,7 +241,13 @@ class _Channel(NamedTuple):
 
 
 def fork_child(
-    app: App, settings: ChildSettings, siblings: Iterable[Handle], *, number: int, let_go: Callable[[], None]
+    app: App,
+    settings: ChildSettings,
+    siblings: Iterable[Handle],
+    *,
+    number: int,
+    let_go: Callable[[], None],
+    handle: type[Handle] = Handle,
 ) -> Handle:
     """Fork a child that executes leases; the parent's handle on it. `number` is never used again, also in its name.
 
@@ -278,7 +284,7 @@ def fork_child(
             let_go()
             _become_child(parent, f"liteq: {settings.hostname} child {number}", f"ForkPoolWorker-{number}")
             announce.worker_process_init.send(sender=None)
-            Child(app, settings, channel.theirs, channel.permits_in, page).workloop()
+            child_of(app, settings, channel.theirs, channel.permits_in, page).workloop()
             status = 0
         except BaseException:
             logger.exception("a worker process failed outside any task")
@@ -286,7 +292,7 @@ def fork_child(
             _leave(status)
     gc.unfreeze()
     channel.keep_ours()
-    return Handle(pid, channel.ours, channel.permits_out, channel.permits_in, page)
+    return handle(pid, channel.ours, channel.permits_out, channel.permits_in, page)
 
 
 def _become_child(parent: int, title: str, name: str) -> None:

@@ -39,6 +39,7 @@ class PreforkPool:
     """
 
     name = "prefork"
+    handle: type[Handle] = Handle
 
     def __init__(self, app: App, size: int, settings: ChildSettings) -> None:
         self.size = size
@@ -274,8 +275,9 @@ class PreforkPool:
             announce.worker_before_create_process.send(sender=self)
             try:
                 child = fork_child(
-                    self._app, self._settings, self._children, number=self._forked + 1, let_go=self._loop.let_go
-                )
+                    self._app, self._settings, self._children, number=self._forked + 1, let_go=self._loop.let_go,
+                    handle=self.handle,
+                )  # fmt: skip
             except OSError as exc:  # no process, memory or descriptor left: some will be free again
                 n, reason = len(self._children), exc.strerror or exc
                 logger.error("%d of %d worker processes run, trying again: %s", n, self.size, reason)  # noqa: TRY400
@@ -302,10 +304,11 @@ class PreforkPool:
         self._unwatch(child)
         self._again += child.take_back()
         started = [lease for lease, _ in child.leases.values()]
-        for lease in started[:-1]:
-            # It had come to an end, but its report was still deferred: run again, unless that was promised not to be.
-            self._outcomes.append((lease, Release(crashed=bool(lease.flags & Flag.EARLY_ACK))))
-        for lease in started[-1:]:
+        blamed = self._blamed(child, started)
+        for lease in started:
+            if lease not in blamed:  # run again, unless that was promised not to be
+                self._outcomes.append((lease, Release(crashed=bool(lease.flags & Flag.EARLY_ACK))))
+        for lease in blamed:
             ran_s = time.monotonic() - child.progress_at
             self.timings[lease.token] = (self._app.clock.now_ms() - int(ran_s * 1000), ran_s)
             self._outcomes.append((lease, self._fate(child, lease, status)))
@@ -315,7 +318,14 @@ class PreforkPool:
             self.exits[_reason(child, status)] += 1
         self._pause_after(child, bool(started))
         if status and not self._stopping:
-            log_end(child, status, started[-1:])
+            log_end(child, status, blamed)
+
+    def _blamed(self, child: Handle, started: Sequence[Lease]) -> list[Lease]:
+        """Those of the leases that a child had started which it ran when it ended.
+
+        It runs one at a time: those before the last had come to an end, but their reports were still deferred.
+        """
+        return list(started[-1:])
 
     def _unwatch(self, child: Handle) -> None:
         self._loop.unwatch(child.sock.fileno())

@@ -26,11 +26,12 @@ from liteq.message import (
 )
 from liteq.serialization.batch import dump_batch, load_batch
 
-__all__ = ["LEFT_BEHIND", "STARTED", "Frames", "frame", "pack", "unpack"]
+__all__ = ["LEFT_BEHIND", "RETIRING", "STARTED", "STOPPED", "Frames", "frame", "pack", "unpack"]
 
 HEAD = 4  # bytes of a frame's length, little-endian
 
 ACK, RETRY, DEAD, RELEASE, CANCEL, REPLACE, STARTED, LEFT_BEHIND, SUSPEND, CONTINUE, PARK, LIMITED, EACH = range(13)
+RETIRING, STOPPED = 13, 14  # of a child that begins no more, and of a task that was stopped as the parent has asked
 
 
 def frame(value: Any) -> bytes:

@@ -1,0 +1,78 @@
+"""A child of the asyncio pool as its parent sees it."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable
+from typing import Any
+
+from liteq.message import Lease, Outcome
+from liteq.worker.pool.aio.child import RETURN
+from liteq.worker.pool.aio.notes import Now, now_in
+from liteq.worker.pool.prefork import wire
+from liteq.worker.pool.prefork.forking import Handle
+
+__all__ = ["AsyncHandle", "Deadline"]
+
+Deadline = tuple[float, int, float | None]  # when the child is ended, for which token, its hard limit in seconds
+
+
+class AsyncHandle(Handle):
+    """The leases that the child has not reported. Those that it has not started are the last of them."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.given_at: dict[int, float] = {}
+        self.waits_since = 0.0  # its first lease that it may begin and has not
+        self.endings: dict[int, Callable[[Lease], Outcome]] = {}  # of tasks that are terminated
+        self.deadlines: list[Deadline] = []  # a heap; those of leases that have ended are still there
+        self.seen: tuple[float, Now] | None = None  # when a deadline was over, and what it did then
+        self.guilty: tuple[int, str] | None = None  # the token because of which it is ended, and why
+
+    def give(self, leases: list[Lease], expected_s: Callable[[str], float]) -> None:
+        """Hand over `leases`, and the permits to start them."""
+        now = time.monotonic()
+        if not self.unstarted():
+            self.waits_since = now
+        self.given_at.update((lease.token, now) for lease in leases)
+        super().give(leases, expected_s)
+
+    def forget(self, token: int) -> Lease | None:
+        """Strike a lease off; None when the child does not have it."""
+        self.given_at.pop(token, None)
+        self.endings.pop(token, None)
+        return super().forget(token)
+
+    def tell(self, kind: int, token: int = 0) -> None:
+        """Ask something of the child: see `AsyncChild`."""
+        self._outbox += wire.frame([(kind, token)])
+        self.flush()
+
+    def take_back(self) -> list[Lease]:
+        """Take away the leases that the child has not started; those that wait for a thread come back as released."""
+        if self.leases:
+            self.tell(RETURN)
+        return super().take_back()
+
+    def nudge(self) -> None:
+        """Do nothing: it holds no report back."""
+
+    def started(self) -> list[Lease]:
+        """The leases that it has started, the first one first."""
+        n = len(self.leases) - self.unstarted()
+        return [lease for lease, _ in list(self.leases.values())[:n]]
+
+    def now(self) -> Now:
+        """What it executes now, or did when it died."""
+        return now_in(self.page)
+
+    def end_at(self, token: int, at: float, hard_limit_s: float | None) -> None:
+        """Have the child ended at `at` (monotonic) if it still has this lease then."""
+        heapq.heappush(self.deadlines, (at, token, hard_limit_s))
+
+    def deadline(self) -> Deadline | None:
+        """The next one of a lease that it still has."""
+        while self.deadlines and self.deadlines[0][1] not in self.leases:
+            heapq.heappop(self.deadlines)
+        return self.deadlines[0] if self.deadlines else None

@@ -1,0 +1,205 @@
+"""The asyncio pool: each child runs many leases at once, so that its death, and a loop that stands, is one's fault.
+
+A child is ended where a task outlives its hard limit by GRACE_S: it does not let itself be cancelled, or it holds the
+loop up, and nothing reaches it. What holds the loop up is the task that takes a step, whosever limit was over. It alone
+counts the end of the child; the others go back, and count nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from signal import SIGUSR1
+from typing import cast
+
+from liteq.context import App
+from liteq.exceptions import WorkerLostError
+from liteq.message import Ack, Flag, Lease, Outcome, Release
+from liteq.worker.pool.aio.child import INTERRUPT, STOP
+from liteq.worker.pool.aio.handle import AsyncHandle
+from liteq.worker.pool.base import BUDGET_S, LONG_S, RunningLease, crashed, note
+from liteq.worker.pool.prefork import wire
+from liteq.worker.pool.prefork.child import ChildSettings
+from liteq.worker.pool.prefork.forking import Handle
+from liteq.worker.pool.prefork.pool import PreforkPool
+from liteq.worker.pool.runs import GRACE_S
+
+__all__ = ["AsyncioPool"]
+
+logger = logging.getLogger("liteq.worker")
+
+LOOK_S = 0.3  # between two looks at a child: a loop that has taken no step meanwhile stands still
+RUN = Flag.RUN
+
+
+class AsyncioPool(PreforkPool):
+    """`size` children with `coroutines` places each. See `Pool` for what the methods promise."""
+
+    name = "asyncio"
+    handle = AsyncHandle
+
+    def __init__(self, app: App, size: int, settings: ChildSettings, coroutines: int) -> None:
+        super().__init__(app, size, replace(settings, coroutines=coroutines))
+        self.width = coroutines
+
+    @property
+    def _handles(self) -> list[AsyncHandle]:
+        return cast("list[AsyncHandle]", self._children)
+
+    # -- leases in, outcomes out -------------------------------------------------------------------------------------
+
+    def _window(self, child: Handle) -> int:
+        """How many leases it may be given: for its free places, and a few milliseconds' work in advance."""
+        now = time.monotonic()
+        if child.retired or now < child.rests_until:
+            return 0
+        ahead = 0
+        if not child.leases or now - child.progress_at <= LONG_S:
+            ahead = min(int(self.width * BUDGET_S / max(self._estimates.typical_s, 1e-6)), self.width)
+        return max(0, self.width + ahead - len(child.leases))
+
+    def _take_reports(self, child: Handle) -> None:
+        child = cast("AsyncHandle", child)
+        now_ms = self._app.clock.now_ms()
+        for token, seconds, kind, *fields in child.receive():
+            if kind == wire.RETIRING:
+                self._retire(child)
+                continue
+            if kind == wire.STARTED:
+                child.end_at(token, time.monotonic() + seconds + fields[0], seconds)
+                continue
+            ending = child.endings.get(token)
+            if (lease := child.forget(token)) is None:
+                continue
+            self._estimates.add(lease.task, seconds)
+            ran = (now_ms - int(seconds * 1000), seconds)
+            if kind == wire.ACK:
+                self._outcomes.append((lease, Ack(fields[0], ran)))
+                continue
+            if kind == wire.STOPPED:
+                outcome = Release() if ending is None else ending(lease)
+            else:
+                outcome = wire.unpack(kind, tuple(fields))
+            self._outcomes.append((lease, outcome))
+            note(self.timings, lease, outcome, ran)
+
+    # -- as time passes ----------------------------------------------------------------------------------------------
+
+    def _enforce_hard_limit(self, child: Handle, now: float) -> float | None:
+        """End a child that has a lease for too long; when to look again."""
+        child = cast("AsyncHandle", child)
+        if child.killed or (deadline := child.deadline()) is None:
+            return None
+        at, token, seconds = deadline
+        if now < at:
+            child.seen = None
+            return at
+        happens = child.now()
+        if child.seen is None and token not in happens.in_threads:
+            child.seen = (now, happens)
+        if child.seen is not None and now < child.seen[0] + LOOK_S:
+            return child.seen[0] + LOOK_S
+        stands = child.seen is not None and (happens.in_step, happens.steps) == child.seen[1][:2]
+        self._end(child, token, seconds, happens.in_step if stands else 0)
+        return None
+
+    def _end(self, child: AsyncHandle, token: int, seconds: float | None, in_step: int) -> None:
+        """Kill a child for the lease `token`, whose time is over; or for the one in whose step its loop stands."""
+        lease = child.leases[token][0]
+        guilty = in_step if in_step in child.leases else token
+        if guilty != token:
+            other = child.leases[guilty][0]
+            child.guilty = (guilty, f"{other.task}[{other.id}] held up the event loop of process {child.pid}")
+        elif seconds is None:  # terminated
+            child.guilty = (guilty, "it was terminated")
+            child.terminated = (guilty, child.endings[guilty])
+        else:
+            child.guilty = (guilty, "its hard time limit is exceeded")
+            child.hard_limit = (guilty, time.monotonic(), seconds)
+        text = "Task %s[%s] given up: its time is over (hard limit: %s s) and it does not end; killing process %s: %s"
+        named = {"task_name": lease.task, "task_id": lease.id}
+        logger.error(text, lease.task, lease.id, seconds, child.pid, child.guilty[1], extra=named)
+        child.kill()
+
+    def _rebalance(self, child: Handle, now: float) -> float | None:
+        """Take back what a child has not started for a while; one whose loop takes nothing is left alone a moment."""
+        child = cast("AsyncHandle", child)
+        unstarted = child.unstarted() if child.leases else 0
+        if not unstarted:
+            return child.rests_until if child.rests_until > now else None
+        since = max(child.waits_since, child.progress_at)
+        if now < since + LONG_S:
+            return since + LONG_S
+        if len(child.leases) - unstarted < self.width and not child.retired:
+            self._let_rest(child, len(child.leases), now)
+        taken = child.take_back()
+        if any(other is not child and self._window(other) for other in self._children):
+            self._again += taken
+        else:
+            self._outcomes += [(lease, Release()) for lease in taken]
+        return child.rests_until if child.rests_until > now else None
+
+    def abandon(self, leases: Sequence[Lease]) -> None:
+        """Cancel the coroutines of leases that were lost; a thread goes on, and its outcome is of no use."""
+        tokens = {lease.token for lease in leases}
+        self._again = [lease for lease in self._again if lease.token not in tokens]
+        for child in self._handles:
+            for token in tokens.intersection(child.leases):
+                child.tell(STOP, token)
+                child.forget(token)
+
+    def running(self) -> list[RunningLease]:
+        return [
+            RunningLease(lease, child.given_at.get(lease.token, child.born_at), child.pid)
+            for child in self._handles
+            for lease in child.started()
+        ]
+
+    def terminate(self, tokens: set[int], signum: int, outcome: Callable[[Lease], Outcome]) -> bool:
+        """Cancel coroutines, or by SIGUSR1 raise SoftTimeLimitExceeded in them; end the child of one in a thread.
+
+        A run of a workflow is left at its next step: False.
+        """
+        found = True
+        for child in self._handles:
+            started = {lease.token: lease for lease in child.started() if lease.token in tokens}
+            in_threads = child.now().in_threads if started else frozenset()
+            for token, lease in started.items():
+                if lease.flags & RUN:
+                    found = False
+                elif signum == SIGUSR1:
+                    child.tell(INTERRUPT, token)
+                else:
+                    child.endings[token] = outcome
+                    child.tell(STOP, token)
+                    child.end_at(token, time.monotonic() + (0.0 if token in in_threads else GRACE_S), None)
+        return found
+
+    # -- the end of a child ------------------------------------------------------------------------------------------
+
+    def _blamed(self, child: Handle, started: Sequence[Lease]) -> list[Lease]:
+        """Those that count the end of the child: for which it was ended; else those whose code it executed.
+
+        Where it executed nothing, and had one lease, that one.
+        """
+        child = cast("AsyncHandle", child)
+        if child.guilty is not None:
+            tokens = {child.guilty[0]}
+        elif child.overdue is not None:
+            tokens = {child.overdue.token}
+        else:
+            happened = child.now()
+            tokens = {happened.in_step, *happened.in_threads}
+        return [lease for lease in started if lease.token in tokens] or (
+            list(started) if len(started) == 1 and child.guilty is None else []
+        )
+
+    def _fate(self, child: Handle, lease: Lease, status: int | None) -> Outcome:
+        child = cast("AsyncHandle", child)
+        is_in_the_way = child.guilty is not None and child.terminated is None and child.hard_limit is None
+        if is_in_the_way and not self._stopping and not lease.flags & RUN:
+            assert child.guilty is not None, "see above"
+            return crashed(self._app, lease, WorkerLostError(child.guilty[1], status), self._settings.hostname)
+        return super()._fate(child, lease, status)
