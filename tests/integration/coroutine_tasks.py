@@ -1,0 +1,179 @@
+"""The tasks of the asyncio pool's tests. What they do outside the queue is a line in a ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+import liteq
+from liteq import LiteQ, current_task
+from liteq.exceptions import SoftTimeLimitExceeded, WorkerShutdown
+
+app = LiteQ("coroutine_tasks", broker=os.environ["WORKER_TEST_BROKER"])
+LEDGER = os.environ["WORKER_TEST_LEDGER"]
+tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
+
+
+def note(event: str, task_id: str = "-") -> None:
+    fd = os.open(LEDGER, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(fd, f"{event} {task_id} {os.getpid()}\n".encode())
+    finally:
+        os.close(fd)
+
+
+@app.task(bind=True)
+async def nap(self: Any, seconds: float) -> int:
+    note("started", self.request.id)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        note("left", self.request.id)
+    note("finished", self.request.id)
+    return os.getpid()
+
+
+@app.task
+async def as_tenant(name: str) -> list[str]:
+    """Sees its own variable, and its own request, after each await; the tasks that it starts do too."""
+    before = tenant.get()
+    tenant.set(name)
+    found = [before]
+
+    async def inner() -> str:
+        await asyncio.sleep(0.01)
+        return f"{tenant.get()} {current_task.request.args[0]}"
+
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+        found.append(tenant.get())
+    found += await asyncio.gather(inner(), asyncio.to_thread(tenant.get))
+    return found
+
+
+@app.task(bind=True)
+def plain(self: Any, seconds: float) -> str:
+    note("started", self.request.id)
+    time.sleep(seconds)
+    note("finished", self.request.id)
+    return threading.current_thread().name
+
+
+@app.task(bind=True)
+async def soft(self: Any, seconds: float) -> str:
+    try:
+        await asyncio.sleep(seconds)
+    except SoftTimeLimitExceeded:
+        await asyncio.sleep(0)
+        return "caught"
+    return "undisturbed"
+
+
+@app.task(bind=True)
+async def stubborn(self: Any) -> None:
+    """Takes no hint and no cancel."""
+    note("started", self.request.id)
+    while True:
+        with contextlib.suppress(asyncio.CancelledError, SoftTimeLimitExceeded):
+            await asyncio.sleep(60)
+
+
+@app.task(bind=True)
+async def block(self: Any, seconds: float) -> str:
+    note("started", self.request.id)
+    await asyncio.sleep(0.05)
+    time.sleep(seconds)
+    return "went on"
+
+
+@app.task(bind=True)
+async def die(self: Any) -> None:
+    note("started", self.request.id)
+    await asyncio.sleep(0.2)
+    os._exit(3)
+
+
+@app.task(bind=True)
+async def leave(self: Any, how: str) -> str:
+    if how == "sys.exit":
+        sys.exit(3)
+    if how == "in a child":
+
+        async def inner() -> None:
+            sys.exit(4)
+
+        await asyncio.gather(inner())
+    if how == "cancelled":
+        raise asyncio.CancelledError
+    if how == "shutdown":
+        raise WorkerShutdown("enough")
+    if how == "interrupt":
+        raise KeyboardInterrupt
+    return how
+
+
+@app.task(bind=True, max_retries=2)
+async def fails_twice(self: Any) -> int:
+    await asyncio.sleep(0.001)
+    if self.request.retries < 2:
+        raise self.retry(countdown=0.05)
+    return int(self.request.retries)
+
+
+@app.task(bind=True, autoretry_for=(ValueError,), retry_backoff=0.05, retry_jitter=False, max_retries=1)
+async def never_works(self: Any) -> None:
+    note("started", self.request.id)
+    await asyncio.sleep(0)
+    raise ValueError("no")
+
+
+@app.task(bind=True)
+async def reports(self: Any, n: int) -> str:
+    for i in range(n):
+        self.progress(i + 1, n, "on its way")
+        self.emit("words", f"word {i + 1}")
+        await asyncio.sleep(0.02)
+    return "told"
+
+
+@app.task(batch=50, batch_wait=0.2)
+async def together(items: list[liteq.BatchItem]) -> list[int]:
+    await asyncio.sleep(0.01)
+    for item in items:
+        if item.args[0] < 0:
+            item.fail(ValueError("negative"))
+    return [len(items)] * len(items)
+
+
+@app.task
+async def pid() -> int:
+    return os.getpid()
+
+
+hoard: list[bytes] = []
+
+
+@app.task
+async def grow(mib: int) -> int:
+    hoard.append(os.urandom(1 << 20) * mib)
+    await asyncio.sleep(0.3)
+    return os.getpid()
+
+
+@app.step
+async def fetch(n: int) -> int:
+    await asyncio.sleep(0.01)
+    return n + 1
+
+
+@app.workflow
+async def counts(n: int) -> int:
+    for _ in range(3):
+        n = await fetch(n)
+    return n

@@ -1,0 +1,348 @@
+"""The pool `asyncio`: many coroutines at once in a child, each with limits, a context and an end of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liteq.exceptions import SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded
+from liteq.message import new_id
+from liteq.states import State
+
+from .worker_process import Site, children_of, lives, wait_for
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds children by Linux's /proc")
+
+
+class Coroutines(Site):
+    """A site of the tasks in coroutine_tasks.py, with workers of the asyncio pool."""
+
+    def worker(self, *args: str, **env: str) -> Any:
+        return super().worker("-P", "asyncio", *(args if "-c" in args or "--autoscale" in args else ("-c", "1", *args)))
+
+    def send(self, task: str, *args: Any, **options: Any) -> str:
+        return str(self.app.send_task(f"coroutine_tasks.{task}", args=args, **options).id)
+
+    def send_each(self, task: str, rows: list[tuple[Any, ...]], **options: Any) -> list[str]:
+        ids = [new_id() for _ in rows]
+        self.app.enqueue_many(
+            [
+                self.app.signature(f"coroutine_tasks.{task}", args=args, task_id=id_, **options)
+                for id_, args in zip(ids, rows, strict=True)
+            ]
+        )
+        return ids
+
+    def wait_log(self, text: str, within_s: float = 10.0) -> str:
+        """The line of the first worker's log that has `text`."""
+        found: str = wait_for(
+            lambda: next((line for line in self.log().read_text().splitlines() if text in line), None),
+            within_s=within_s, what=f"{text!r} in the log",
+        )  # fmt: skip
+        return found
+
+    def crashes(self, id_: str) -> int:
+        return self.record(id_).crashes
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Coroutines]:
+    site = Coroutines(tmp_path, "coroutine_tasks")
+    yield site
+    site.close()
+
+
+def test_many_tasks_wait_at_once_in_one_process(site):
+    worker = site.worker()
+    began = time.monotonic()
+    ids = site.send_each("nap", [(1.0,)] * 500)
+    pids = {site.get(id_) for id_ in ids}
+    assert pids == set(children_of(worker.pid))
+    assert len(pids) == 1
+    assert time.monotonic() - began < 5, "not one after the other"
+
+
+def test_no_more_run_at_once_than_there_are_places(site):
+    site.worker("--coroutines", "3")
+    ids = site.send_each("nap", [(0.3,)] * 7)
+    wait_for(lambda: len(site.notes("started")) == 3)
+    for id_ in ids:
+        site.get(id_)
+    events = [line[0] for line in map(str.split, site.ledger.read_text().splitlines()) if line[0] != "left"]
+    running = most = 0
+    for event in events:
+        running += {"started": 1, "finished": -1}[event]
+        most = max(most, running)
+    assert most == 3
+
+
+def test_each_task_has_a_context_of_its_own(site):
+    site.worker()
+    names = [f"tenant-{i}" for i in range(100)]
+    ids = site.send_each("as_tenant", [(name,) for name in names])
+    for id_, name in zip(ids, names, strict=True):
+        assert site.get(id_) == ["nobody", name, name, name, f"{name} {name}", name]
+
+
+def test_functions_run_in_threads_and_hold_up_no_coroutine(site):
+    site.worker()
+    slow = site.send_each("plain", [(0.4,)] * 10)
+    wait_for(lambda: len(site.notes("started")) == 8, what="eight threads are busy")
+    began = time.monotonic()
+    site.get(site.send("nap", 0.01))
+    assert time.monotonic() - began < 0.35
+    assert len({site.get(id_) for id_ in slow}) == 8
+
+
+def test_it_ends_as_in_the_other_pools(site):
+    site.worker()
+    assert site.get(site.send("fails_twice")) == 2
+    failed = site.send("never_works")
+    assert isinstance(site.error(failed), ValueError)
+    assert len(site.notes("started", failed)) == 2
+    assert site.record(failed).state is State.DEAD
+
+
+@pytest.mark.parametrize("how", ["sys.exit", "in a child", "cancelled"])
+def test_what_a_coroutine_raises_ends_it_alone(site, how):
+    (child,) = children_of(site.worker().pid)
+    others = site.send_each("nap", [(0.5,)] * 5)
+    assert not isinstance(site.error(site.send("leave", how)), AssertionError)
+    assert {site.get(id_) for id_ in others} == {child}
+
+
+def test_an_interrupt_of_its_own_counts_as_the_end_of_a_process_and_ends_none(site):
+    (child,) = children_of(site.worker().pid)
+    others = site.send_each("nap", [(0.5,)] * 5)
+    task = site.send("leave", "interrupt")
+    site.error(task, 20)
+    assert site.crashes(task) >= 1
+    assert {site.get(id_) for id_ in others} == {child}
+
+
+def test_a_task_may_end_the_worker(site):
+    worker = site.worker()
+    site.send("leave", "shutdown")
+    assert worker.wait(timeout=15) == 0
+
+
+# -- limits ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_soft_limit_is_an_exception_at_the_next_await(site):
+    site.worker()
+    others = site.send_each("soft", [(0.5,)] * 20)
+    assert isinstance(site.error(site.send("nap", 30, soft_time_limit=0.1)), SoftTimeLimitExceeded)
+    assert site.get(site.send("soft", 30, soft_time_limit=0.1)) == "caught"
+    assert site.get(site.send("soft", 0.05, soft_time_limit=0.3)) == "undisturbed"
+    assert {site.get(id_) for id_ in others} == {"undisturbed"}
+
+
+def test_the_hard_limit_cancels_the_coroutine_and_its_child_lives(site):
+    (child,) = children_of(site.worker().pid)
+    others = site.send_each("nap", [(1.0,)] * 20)
+    task = site.send("nap", 30, time_limit=0.2)
+    assert isinstance(site.error(task, 3), TimeLimitExceeded)
+    assert (site.state(task), site.crashes(task)) == (State.DEAD, 0)
+    assert site.notes("left", task)
+    assert not site.notes("finished", task)
+    assert {site.get(id_) for id_ in others} == {child}
+
+
+def test_one_that_cannot_be_cancelled_ends_with_its_child_and_pays_alone(site):
+    (child,) = children_of(site.worker().pid)
+    task = site.send("stubborn", time_limit=0.2)
+    site.wait_started(task)
+    others = site.send_each("nap", [(8.0,)] * 5)
+    wait_for(lambda: len(site.notes("started")) == 6)
+    assert isinstance(site.error(task, 15), TimeLimitExceeded)
+    wait_for(lambda: not lives(child), what="its process has ended")
+    assert len(site.notes("started", task)) == 1
+    assert [site.get(id_, 20) for id_ in others].count(child) == 0
+    assert {site.crashes(id_) for id_ in others} == {0}
+
+
+def test_one_that_holds_the_loop_up_is_named_and_pays_alone(site):
+    (child,) = children_of(site.worker().pid)
+    others = site.send_each("nap", [(3.0,)] * 5)
+    wait_for(lambda: len(site.notes("started")) == 5)
+    task = site.send("block", 60, time_limit=0.5)
+    line = site.wait_log("stands still")
+    assert f"coroutine_tasks.block[{task}]" in line
+    assert "coroutine_tasks.py:" in line
+    assert "in block()" in line
+    assert isinstance(site.error(task, 15), TimeLimitExceeded)
+    wait_for(lambda: not lives(child), what="its process has ended")
+    assert [site.get(id_, 20) for id_ in others].count(child) == 0
+    assert {site.crashes(id_) for id_ in others} == {0}
+
+
+def test_the_limit_of_one_that_is_held_up_is_charged_to_the_one_that_holds_up(site):
+    site.worker()
+    held_up = site.send("nap", 0.7, time_limit=1.0)
+    site.wait_started(held_up)
+    guilty = site.send("block", 60)
+    wait_for(lambda: site.crashes(guilty) == 1, within_s=15, what="the one in the way has counted its child's end")
+    assert site.get(held_up, 20) > 0
+    assert site.crashes(held_up) == 0
+
+
+def test_the_hard_limit_of_a_function_ends_its_child_and_it_pays_alone(site):
+    site.worker()
+    others = site.send_each("nap", [(1.5,)] * 5)
+    wait_for(lambda: len(site.notes("started")) == 5)
+    task = site.send("plain", 30, time_limit=0.3)
+    assert isinstance(site.error(task, 5), TimeLimitExceeded)
+    for id_ in others:
+        site.get(id_)
+        assert site.crashes(id_) == 0
+
+
+# -- the end of a task, of a child, of a worker ------------------------------------------------------------------------
+
+
+def test_a_terminated_one_is_cancelled_and_no_other_notices(site):
+    (child,) = children_of(site.worker().pid)
+    others = site.send_each("nap", [(1.0,)] * 10)
+    task = site.send("nap", 30)
+    site.wait_started(task)
+    site.app.control.revoke(task, terminate=True)
+    assert isinstance(site.error(task, 5), TaskRevokedError)
+    wait_for(lambda: site.notes("left", task), what="its clean-up ran")
+    assert {site.get(id_) for id_ in others} == {child}
+
+
+def test_sigusr1_is_a_soft_limit(site):
+    site.worker()
+    task = site.send("soft", 30)
+    wait_for(lambda: site.state(task) is State.LEASED)
+    answer = wait_for(lambda: site.app.control.inspect().active(), what="it is active")
+    assert any(one["id"] == task for tasks in answer.values() for one in tasks)
+    site.app.control.revoke(task, terminate=True, signal="SIGUSR1")
+    assert site.get(task) == "caught"
+
+
+def test_the_one_that_kills_its_child_counts_that_alone(site):
+    site.worker()
+    others = site.send_each("nap", [(1.0,)] * 20)
+    wait_for(lambda: len(site.notes("started")) == 20)
+    task = site.send("die")
+    wait_for(lambda: site.crashes(task) >= 1)
+    for id_ in others:
+        site.get(id_, 30)
+        assert site.crashes(id_) == 0
+
+
+def test_a_killed_child_gives_all_back_uncounted(site):
+    worker = site.worker()
+    ids = site.send_each("nap", [(0.5,)] * 20)
+    wait_for(lambda: len(site.notes("started")) == 20)
+    os.kill(children_of(worker.pid)[0], signal.SIGKILL)
+    for id_ in ids:
+        site.get(id_)
+        assert site.crashes(id_) == 0
+
+
+def test_a_warm_end_finishes_what_runs_and_returns_what_waits(site):
+    worker = site.worker()
+    ids = site.send_each("nap", [(0.5,)] * 30)
+    slow = site.send_each("plain", [(0.5,)] * 12)
+    wait_for(lambda: len(site.notes("started")) == 38, what="all coroutines and eight threads are busy")
+    assert site.end(worker) == 0
+    assert {site.state(id_) for id_ in ids} == {State.DONE}
+    assert sorted(site.state(id_) for id_ in slow) == [*[State.DONE] * 8, *[State.PENDING] * 4]
+    assert {site.crashes(id_) for id_ in [*ids, *slow]} == {0}
+
+
+def test_a_cold_end_returns_all_uncounted(site):
+    worker = site.worker()
+    ids = site.send_each("nap", [(30,)] * 30)
+    wait_for(lambda: len(site.notes("started")) == 30)
+    assert site.end(worker, signal.SIGQUIT) == 1
+    assert {site.state(id_) for id_ in ids} == {State.PENDING}
+    assert {site.crashes(id_) for id_ in ids} == {0}
+
+
+def test_a_child_leaves_after_its_tasks_while_another_takes_over(site):
+    site.worker("--max-tasks-per-child", "20")
+    ids = site.send_each("pid", [()] * 200)
+    pids = [site.get(id_, 20) for id_ in ids]
+    assert all(pids.count(pid) <= 20 for pid in pids)
+    assert {site.crashes(id_) for id_ in ids} == {0}
+
+
+def test_a_child_leaves_when_it_has_grown(site):
+    site.worker("--max-memory-per-child", str(150 << 10), "--coroutines", "1")
+    ids = site.send_each("grow", [(60,)] * 6)
+    pids = [site.get(id_) for id_ in ids]
+    assert 2 <= len(set(pids)) <= 4
+    assert {site.crashes(id_) for id_ in ids} == {0}
+
+
+def test_it_grows_by_processes_when_all_places_are_taken(site):
+    worker = site.worker("--autoscale", "3,1", "--coroutines", "10")
+    site.send_each("nap", [(5.0,)] * 8)
+    wait_for(lambda: len(site.notes("started")) == 8)
+    assert len(children_of(worker.pid)) == 1
+    site.send_each("nap", [(5.0,)] * 8)
+    wait_for(lambda: len(site.notes("started")) == 16)
+    assert len(children_of(worker.pid)) == 2
+
+
+# -- what else a task may do -------------------------------------------------------------------------------------------
+
+
+def test_progress_and_streams_are_told(site):
+    site.worker()
+    ids = site.send_each("reports", [(5,)] * 10)
+    for id_ in ids:
+        assert site.get(id_) == "told"
+        assert [chunk.data for chunk in site.app.AsyncResult(id_).stream("words")] == [f"word {i}" for i in range(1, 6)]
+
+
+def test_a_batch_is_one_coroutine(site):
+    site.worker()
+    ids = site.send_each("together", [(i,) for i in (-1, *range(1, 20))])
+    assert isinstance(site.error(ids[0]), ValueError)
+    assert sum(1 / site.get(id_) for id_ in ids[1:]) <= 3
+
+
+def test_workflows_go_their_way(site):
+    site.worker()
+    ids = site.send_each("counts", [(i,) for i in range(20)])
+    assert [site.get(id_, 30) for id_ in ids] == [i + 3 for i in range(20)]
+
+
+@pytest.mark.parametrize("seconds", [0.01, 30])
+def test_a_plain_middleware_holds_a_thread_and_not_the_loop(site, seconds):
+    (site.folder / "around.py").write_text(
+        "import liteq, coroutine_tasks\n"
+        "class Around(liteq.Middleware):\n"
+        "    def on_execute(self, execution, run):\n"
+        "        coroutine_tasks.note('around', execution.id)\n"
+        "        return run(execution)\n"
+        "coroutine_tasks.app.middleware.add(Around())\n"
+    )
+    (child,) = children_of(site.worker("-I", "around").pid)
+    ids = site.send_each("nap", [(0.5,)] * 20)
+    wait_for(lambda: len(site.notes("started")) == 20, what="more than there are threads for functions")
+    limited = site.send("nap", seconds, time_limit=0.3)
+    if seconds > 1:
+        assert isinstance(site.error(limited, 3), TimeLimitExceeded)
+    assert {site.get(id_) for id_ in ids} == {child}
+    assert len(site.notes("around")) == 21
+
+
+def test_coroutines_without_the_pool_are_refused(site):
+    process = site.start("--coroutines", "10")
+    assert process.wait(timeout=15) == 2
+    assert "add -P asyncio" in site.log().read_text()
+    process = site.start("-P", "asincio")
+    assert process.wait(timeout=15) == 2
+    assert "asyncio" in site.log(1).read_text()
