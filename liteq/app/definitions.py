@@ -59,6 +59,8 @@ def _is_plain(value: Any) -> bool:
 
 logger = logging.getLogger("liteq.app")
 
+SCRIPT_AGAIN = "__mp_main__"  # multiprocessing's name for the script, in a process that imports it again
+
 
 def generate_name(main: str | None, name: str, module: str | None) -> str:
     """`module.name`, as Celery names tasks; in a module that is run as a script, the app's `main` stands for it."""
@@ -66,6 +68,8 @@ def generate_name(main: str | None, name: str, module: str | None) -> str:
     found = sys.modules.get(module)
     if found is not None:
         module = found.__name__
+    if module == SCRIPT_AGAIN:
+        module = "__main__"
     if module == "__main__" and main:
         return f"{main}.{name}"
     return f"{module}.{name}" if module else name

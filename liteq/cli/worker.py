@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["worker"]
 
-POOLS = ("prefork", "processes", "asyncio", "threads", "solo")
-GREEN = dict.fromkeys(("eventlet", "gevent"), "; for tasks that wait, use threads, or asyncio with `async def` tasks")
+POOLS = ("prefork", "processes", "threads", "solo")
+START_METHODS = ("fork", "forkserver", "spawn")
+GREEN = dict.fromkeys(("eventlet", "gevent"), "; for tasks that wait, use threads, or `async def` tasks")
 LIMITS = ("time_limit", "soft_time_limit", "max_tasks_per_child", "max_memory_per_child")  # the worker's, as given
 
 # Options of `celery worker` that mean nothing here, and why.
@@ -42,7 +44,6 @@ WITHOUT_EFFECT = {
     "--without-mingle!": "workers meet in the file",
     "--without-heartbeat!": "a lease needs its heartbeat",
     "--heartbeat-interval": "it follows from visibility_timeout",
-    "--pool-start-method": "the pool forks",
     "--prefetch-multiplier": "what a child has not started goes to the next free one",
     "--disable-prefetch!": "what a child has not started goes to the next free one",
     "--schedule --schedule-filename -s": "the schedule is in the file",
@@ -120,14 +121,12 @@ def _values_of_own(ctx: click.Context, app: App) -> dict[str, Any]:
     metavar="N",
     help="How many processes or threads; default: one per CPU.",
 )
+@click.option("-P", "--pool", metavar="POOL", callback=one_of("pool", POOLS, GREEN), help="prefork, threads or solo.")
 @click.option(
-    "-P", "--pool", metavar="POOL", callback=one_of("pool", POOLS, GREEN), help="prefork, asyncio, threads or solo."
-)
-@click.option(
-    "--coroutines",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="With -P asyncio: tasks at once in each process; default: 1000.",
+    "--pool-start-method",
+    metavar="METHOD",
+    callback=one_of("start method", START_METHODS),
+    help="fork, forkserver or spawn: a child takes over what the worker imported, or imports the app itself.",
 )
 @click.option("-Q", "--queues", metavar="NAMES", help="The queues to take from: NAME, NAME=WEIGHT, globs; with commas.")
 @click.option("--strict", is_flag=True, default=None, help="Take from them in the order given, not in turns.")
@@ -235,7 +234,12 @@ def _prepare(session: Session, made: Worker, given: dict[str, Any]) -> None:
         click.echo(banner(app, made, loglevel=given["loglevel"], logfile=log))
     _warn_of_root(session)
     color = not session.no_color
-    logs.set_up(app, given["loglevel"], log, color=color, form=session.log_form, worker=made.hostname)
+    set_up = partial(
+        logs.set_up,
+        level=given["loglevel"], logfile=log, color=color, as_json=session.json, worker=made.hostname,
+    )  # fmt: skip
+    set_up(app)
+    made.afresh.set_up = set_up
 
 
 def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
@@ -270,23 +274,25 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
         autoscale=given["autoscale"],
         task_events=given["task_events"] or None,
         pool=given["pool"],
-        coroutines=_coroutines(app, given),
+        pool_start_method=given["pool_start_method"],
         chores=_beat(app, given["pool"] or app.conf.worker_pool) if given["beat"] else (),
         options={**ctx.params, **own},
         **{limit: given[limit] for limit in LIMITS},
     )
+    made.afresh.find = _finds(ctx.ensure_object(Session))
     signals.celeryd_after_setup.send(sender=name, instance=made, conf=app.conf)
     made.take_from(app.default_queues())
     return made
 
 
-def _coroutines(app: App, given: dict[str, Any]) -> int | None:
-    """The value of --coroutines. Raises UsageError where the pool has none."""
-    number: int | None = given["coroutines"]
-    pool = given["pool"] or app.conf.worker_pool
-    if number is not None and pool != "asyncio":
-        raise click.UsageError(f"--coroutines is of the pool asyncio, and this one is {pool}: add -P asyncio")
-    return number
+def _finds(session: Session) -> Callable[[], App] | None:
+    """How a process that is started afresh finds the app of `session`; None: by the module that it is in."""
+    from liteq.cli.find_app import find_app
+
+    name = session.app_name or os.environ.get("LITEQ_APP")
+    if not name:
+        return session._bare_app
+    return partial(find_app, name) if isinstance(name, str) else None
 
 
 def _import_tasks(app: App) -> None:

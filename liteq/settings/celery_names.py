@@ -48,7 +48,7 @@ NO_EFFECT = frozenset(
     task_remote_tracebacks task_repr_maxlevels
     worker_agent worker_autoscaler worker_cancel_long_running_tasks_on_connection_loss
     worker_enable_soft_shutdown_on_idle worker_consumer worker_deduplicate_successful_tasks
-    worker_lost_wait worker_pool_putlocks worker_pool_start_method worker_eta_task_limit
+    worker_lost_wait worker_pool_putlocks worker_eta_task_limit
     worker_enable_prefetch_count_reduction worker_disable_prefetch worker_state_db worker_timer
     worker_prefetch_multiplier worker_proc_alive_timeout
     worker_timer_precision worker_detect_quorum_queues
@@ -91,7 +91,7 @@ _DEFAULTS: dict[str, Any] = {
     "worker_consumer": "celery.worker.consumer:Consumer", "worker_deduplicate_successful_tasks": False,
     "worker_detect_quorum_queues": True, "worker_disable_prefetch": False,
     "worker_enable_prefetch_count_reduction": True, "worker_enable_soft_shutdown_on_idle": False,
-    "worker_lost_wait": 10.0, "worker_pool_putlocks": True, "worker_pool_start_method": "fork",
+    "worker_lost_wait": 10.0, "worker_pool_putlocks": True,
     "worker_prefetch_multiplier": 4, "worker_proc_alive_timeout": 4.0, "worker_timer_precision": 1.0,
 }  # fmt: skip
 

@@ -5,9 +5,10 @@ A `Chore` is called by the loop when its time has come; `Hooks` are called at fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from liteq.context import App
 from liteq.message import Lease
 
 __all__ = ["Chore", "Hooks"]
@@ -32,6 +33,10 @@ class Hooks:
 
     All but `refused` are called in the worker's main process, and hold up its loop for as long as they take.
     """
+
+    def afresh(self) -> Callable[[App], Hooks] | None:
+        """A function that can be pickled: makes the hooks of a process that shares no memory with the worker."""
+        return None
 
     def chores(self) -> Sequence[Chore]:
         """Chores for the worker's loop."""

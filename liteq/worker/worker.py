@@ -27,7 +27,7 @@ from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.misspelt import suggesting
 from liteq.utils.records import dataclass
-from liteq.worker.chores.autoscale import Autoscaler
+from liteq.worker.chores.autoscale import Autoscaler, make_autoscaler
 from liteq.worker.chores.by_settings import by_settings
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat, KeepAlive
@@ -40,6 +40,7 @@ from liteq.worker.hooks import Chore, Hooks
 from liteq.worker.loop import Consumer
 from liteq.worker.order import Order
 from liteq.worker.pool import Pool, make_pool
+from liteq.worker.pool.base import Afresh
 from liteq.worker.signals import Demand, SignalQueue
 
 __all__ = ["Running", "Worker"]
@@ -68,8 +69,8 @@ class Worker:
     """A worker of `app`. An option that is None is taken from the app's settings.
 
     `queues`: names, "mail=3" with a weight, globs ("mail.*"); they take turns, or with `strict` come in order; None:
-    those of the settings. `concurrency`: executors, None for one per core. `pool`: "prefork", "asyncio" (`coroutines`
-    tasks at once in each process), "threads" or "solo".
+    those of the settings. `concurrency`: executors, None for one per core. `pool`: "prefork", "threads" or "solo".
+    `pool_start_method`: "fork", "forkserver" or "spawn"; with the last two `afresh` tells how a child finds its app.
     `hostname`: the worker's name, `%h` in it is the host. Limits in seconds, memory in KiB. `autoscale`: (most, least)
     executors. `task_events`: write events of tasks. `chores`: more work for the loop, such as beat. `options`:
     arguments for the app's own steps (`liteq.bootsteps`).
@@ -88,7 +89,7 @@ class Worker:
         strict: bool | None = None,
         concurrency: int | None = None,
         pool: str | None = None,
-        coroutines: int | None = None,
+        pool_start_method: str | None = None,
         hostname: str | None = None,
         time_limit: float | None = None,
         soft_time_limit: float | None = None,
@@ -112,7 +113,9 @@ class Worker:
         self._task_events = conf.worker_send_task_events if task_events is None else task_events
         fixed = concurrency or conf.worker_concurrency or os.cpu_count() or 1
         self.concurrency = fixed if autoscale is None else max(1, min(autoscale))
-        self.pool_kind, self._coroutines = pool or conf.worker_pool, coroutines
+        self.pool_kind = pool or conf.worker_pool
+        self.start_method = pool_start_method or conf.worker_pool_start_method
+        self.afresh = Afresh()
         self.limits = (time_limit or conf.task_time_limit, soft_time_limit or conf.task_soft_time_limit)
         self.max_tasks = max_tasks_per_child or conf.worker_max_tasks_per_child
         self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child
@@ -234,7 +237,7 @@ class Worker:
         heartbeat = self._make_heartbeat(storage, pool)
         storage.release = self.app.conf.release
         events = EventLog(self.app, storage, self.hostname, pool, enabled=self._task_events)
-        autoscaler = self._make_autoscaler(storage, pool)
+        autoscaler = make_autoscaler(self._autoscale, pool, storage, lambda: self.running.consumer.queues, self._look)
         panel = Panel(self, storage, heartbeat)
         watch = self._make_watch(storage, pool, heartbeat)
         more = by_settings(self.app, storage, self._look)
@@ -267,7 +270,8 @@ class Worker:
             limits=self.limits,
             max_tasks=self.max_tasks,
             max_memory_kib=self._max_memory_kib,
-            coroutines=self._coroutines,
+            start_method=self.start_method,
+            afresh=self.afresh,
             stop=lambda cold: self.stop(cold=cold),
         )
 
@@ -293,16 +297,6 @@ class Worker:
             room=lambda: self.running.consumer.room(),  # noqa: PLW0108 - there is none yet
             take=lambda leases: self.running.consumer.take(leases),  # noqa: PLW0108
         )  # fmt: skip
-
-    def _make_autoscaler(self, storage: Storage, pool: Pool) -> Autoscaler | None:
-        if self._autoscale is None or self.pool_kind == "solo":
-            return None
-
-        def waiting(limit: int) -> int:
-            paused = storage.queues.paused()
-            return storage.reader.waiting([q for q in self.running.consumer.queues if not paused.of(q)], limit=limit)
-
-        return Autoscaler(pool, *self._autoscale, waiting, self._look)
 
     def _work(self, running: Running) -> None:
         pool, consumer = running.pool, running.consumer

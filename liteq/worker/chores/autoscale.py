@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from liteq.worker.pool import Pool, jobs, width
+from liteq.storage.storage import Storage
+from liteq.worker.pool import Pool, jobs
 
-__all__ = ["Autoscaler"]
+__all__ = ["Autoscaler", "make_autoscaler"]
 
 logger = logging.getLogger("liteq.worker")
 
@@ -90,3 +91,27 @@ class Autoscaler:
     def _resize(self, size: int) -> None:
         self._pool.resize(size)
         self._look()
+
+
+def make_autoscaler(
+    bounds: tuple[int, int] | None,
+    pool: Pool,
+    storage: Storage,
+    queues: Callable[[], Iterable[str]],
+    look: Callable[[], None],
+) -> Autoscaler | None:
+    """The autoscaler of `pool` between `bounds` (most, least); None where none is asked for, or cannot be.
+
+    `queues`: those from which the worker claims now.
+    """
+    if bounds is None:
+        return None
+    if pool.name == "solo":
+        logger.warning("--autoscale needs a pool of several: the solo pool runs one task at a time")
+        return None
+
+    def waiting(limit: int) -> int:
+        paused = storage.queues.paused()
+        return storage.reader.waiting([queue for queue in queues() if not paused.of(queue)], limit=limit)
+
+    return Autoscaler(pool, *bounds, waiting, look)

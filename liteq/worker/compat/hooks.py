@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from liteq import signals
+from liteq.context import App
 from liteq.message import Lease
 from liteq.worker.compat.bootsteps import Steps
 from liteq.worker.compat.task_received import announce_received
@@ -14,6 +15,16 @@ from liteq.worker.compat.timer import Timer
 from liteq.worker.hooks import Chore, Hooks
 
 __all__ = ["CeleryHooks"]
+
+
+class HooksOfChild(Hooks):
+    """The hooks in a process that has no worker, and an `app` that it has imported itself."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def refused(self, lease: Lease, exc: Exception) -> None:
+        announce_refused(self._app, lease, exc)
 
 
 class CeleryHooks(Hooks):
@@ -25,6 +36,9 @@ class CeleryHooks(Hooks):
         self._app = worker.app
         self._options = options
         self._steps: Steps | None = None
+
+    def afresh(self) -> Callable[[App], Hooks]:
+        return HooksOfChild
 
     def chores(self) -> Sequence[Chore]:
         return (self.timer,)

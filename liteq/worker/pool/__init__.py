@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.execution.together import terms_in
 from liteq.worker.hooks import Hooks
-from liteq.worker.pool.base import Pool
+from liteq.worker.pool.base import Afresh, Pool
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from liteq.worker.pool.prefork.child import ChildSettings
 
 __all__ = ["Pool", "jobs", "make_pool", "width"]
+
+logger = logging.getLogger("liteq.worker")
+
+IN_ONE_PROCESS = ("threads", "solo")
 
 
 def make_pool(
@@ -29,7 +34,8 @@ def make_pool(
     limits: Limits = (None, None),
     max_tasks: int | None = None,
     max_memory_kib: int | None = None,
-    coroutines: int | None = None,
+    start_method: str = "fork",
+    afresh: Afresh | None = None,
     stop: Callable[[bool], None] | None = None,
     ending: Callable[[], object] | None = None,
 ) -> Pool:
@@ -42,12 +48,15 @@ def make_pool(
     kind, and for one that this platform cannot run.
     """
     pool: Pool
+    if kind in IN_ONE_PROCESS:
+        method = None if start_method == "fork" else start_method
+        asked = {
+            "max_tasks_per_child": max_tasks, "max_memory_per_child": max_memory_kib, "pool_start_method": method,
+        }  # fmt: skip
+        _tell_what_is_not_kept(kind, app, asked)
     match kind:
         case "prefork" | "processes":
-            pool = _prefork(app, size, _settings(hostname, hooks, limits, max_tasks, max_memory_kib))
-        case "asyncio":
-            settings = _settings(hostname, hooks, limits, max_tasks, max_memory_kib)
-            pool = _asyncio(app, size, settings, coroutines or app.conf.worker_coroutines)
+            pool = _prefork(app, size, (hostname, hooks, limits, max_tasks, max_memory_kib, start_method, afresh))
         case "threads":
             from liteq.worker.pool.threads import ThreadPool
 
@@ -79,29 +88,23 @@ def jobs(pool: Pool) -> int:
     return len(pool.leases()) if found is None else found()
 
 
-def width(pool: Pool) -> int:
-    """How many jobs each executor of `pool` has at once."""
-    found: int = getattr(pool, "width", 1)
-    return found
-
-
-def _settings(
-    hostname: str, hooks: Hooks | None, limits: Limits, max_tasks: int | None, max_memory_kib: int | None
-) -> ChildSettings:
+def _prefork(app: App, size: int, settings: tuple[Any, ...]) -> Pool:
+    """`settings`: as of `ChildSettings`."""
     try:
         from liteq.worker.pool.prefork.child import ChildSettings
     except ImportError as exc:  # Windows has no fork
-        raise ImproperlyConfigured(f"this pool needs fork: use --pool threads or solo here ({exc})") from exc
-    return ChildSettings(hostname, hooks, limits, max_tasks, max_memory_kib)
+        raise ImproperlyConfigured(f"the prefork pool needs fork: use --pool threads or solo here ({exc})") from exc
+    return PreforkPool(app, size, ChildSettings(*settings))
 
 
-def _prefork(app: App, size: int, settings: ChildSettings) -> Pool:
-    from liteq.worker.pool.prefork.pool import PreforkPool
-
-    return PreforkPool(app, size, settings)
-
-
-def _asyncio(app: App, size: int, settings: ChildSettings, coroutines: int) -> Pool:
-    from liteq.worker.pool.aio.pool import AsyncioPool
-
-    return AsyncioPool(app, size, settings, coroutines)
+def _tell_what_is_not_kept(kind: str, app: App, asked: Mapping[str, object]) -> None:
+    """Log what was asked of a pool of one process, and cannot be done by it."""
+    for name, value in asked.items():
+        if value is not None:
+            logger.warning("%s needs the prefork pool: the %s pool does not keep it", name, kind)
+    isolated = sorted(name for name, task in app.tasks.items() if getattr(task, "isolate", False))
+    if isolated:
+        logger.warning(
+            "isolate=True needs the prefork pool: the %s pool runs %s in the worker's own process", kind,
+            ", ".join(isolated),
+        )  # fmt: skip

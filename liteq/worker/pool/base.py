@@ -15,7 +15,7 @@ from liteq.execution.lost import tell_lost
 from liteq.execution.together import ALONE, Each, members_of
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Ran, Release
 from liteq.serialization import decode, encode, encode_error
-from liteq.utils.records import NamedTuple
+from liteq.utils.records import NamedTuple, dataclass
 from liteq.worker.pool.limits import SoftLimit
 from liteq.worker.pool.page import StepNow
 
@@ -23,6 +23,7 @@ __all__ = [
     "BUDGET_S",
     "LONG_S",
     "MAX_WINDOW",
+    "Afresh",
     "Estimates",
     "Loop",
     "Pool",
@@ -43,6 +44,17 @@ MAX_WINDOW = 128  # leases given to one executor in advance at most
 HOOKS_S = 10.0  # that hooks of a task whose process died may hold up the worker's loop
 UNKNOWN_S = 5e-3  # expected of a task that has not run yet
 WEIGHT = 0.1  # of the newest run time in the average
+
+
+@dataclass
+class Afresh:
+    """How a process that shares no memory with the worker comes by its app and its log; both can be pickled.
+
+    `find` gives the app: without it the app is looked for in the modules of the worker. `set_up` is called with it.
+    """
+
+    find: Callable[[], App] | None = None
+    set_up: Callable[[App], object] | None = None
 
 
 class Loop(Protocol):

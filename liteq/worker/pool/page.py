@@ -15,7 +15,7 @@ from struct import Struct
 
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Page", "StepNow"]
+__all__ = ["SIZE", "Page", "StepNow"]
 
 SLOTS = 20  # steps of an async body that run at once; one more is not seen
 SCOPE_BYTES, NAME_BYTES, KEY_BYTES, HASH_BYTES = 96, 160, 96, 40
@@ -54,8 +54,9 @@ class Page:
     One thread writes the steps, and another process may read them at any moment: it gets a step whole, or not at all.
     """
 
-    def __init__(self, *, shared: bool) -> None:
-        self._memory: mmap.mmap | bytearray = mmap.mmap(-1, SIZE) if shared else bytearray(SIZE)
+    def __init__(self, *, shared: bool, fd: int = -1) -> None:
+        """`shared` with the processes that are forked from this one, or with those that have `fd`, of `SIZE` bytes."""
+        self._memory: mmap.mmap | bytearray = mmap.mmap(fd, SIZE) if shared else bytearray(SIZE)
         self.token = 0  # of the lease whose run is executed
         self._free = list(range(SLOTS - 1, -1, -1))
         self._own = tuple(self._free)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import select
 import signal
 import socket
 import time
 from collections import deque
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -22,12 +22,13 @@ from liteq.execution.lines import LINES
 from liteq.message import Flag, Lease, Outcome
 from liteq.utils.records import dataclass
 from liteq.worker.hooks import Hooks
-from liteq.worker.pool.base import ended_by
+from liteq.worker.pool.base import Afresh, ended_by
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.leftovers import Leftovers
 from liteq.worker.pool.limits import Limits, hold_back_in, soft_limit_by_signal
 from liteq.worker.pool.page import Page
 from liteq.worker.pool.prefork import wire
+from liteq.worker.pool.prefork.memory import resident_kib
 
 __all__ = ["PERMIT", "Child", "ChildLoop", "ChildSettings", "child_of"]
 
@@ -45,36 +46,36 @@ DEFER_MOST = 64  # ... nor more than this many
 
 @dataclass(frozen=True)
 class ChildSettings:
-    """The settings that a child is forked with. Limits in seconds, memory in KiB; None: no limit."""
+    """The settings that a child is started with. Limits in seconds, memory in KiB; None: no limit.
+
+    `start_method`: fork, forkserver or spawn; with the last two `afresh` says how a child finds its app. `isolated`: it
+    ends after one task.
+    """
 
     hostname: str
     hooks: Hooks | None = None
     limits: Limits = (None, None)
     max_tasks: int | None = None
     max_memory_kib: int | None = None
-    coroutines: int | None = None  # at once, of a child of the asyncio pool; None: it runs one task at a time
-
-
-class ChildLoop(Protocol):
-    """A child, as the code that makes its process sees it."""
-
-    def workloop(self) -> None:
-        """Execute until there is nothing more to execute for."""
-
-
-def child_of(app: App, settings: ChildSettings, sock: socket.socket, permits: int, page: Page) -> ChildLoop:
-    """The child that `settings` describe, in its own process."""
-    if settings.coroutines is None:
-        return Child(app, settings, sock, permits, page)
-    from liteq.worker.pool.aio.child import AsyncChild
-
-    return AsyncChild(app, settings, sock, permits, page)
+    start_method: str = "fork"
+    afresh: Afresh | None = None
+    isolated: bool = False
 
 
 class Child:
     """Runs in the forked process until its parent goes away, or one of its own limits is reached."""
 
-    def __init__(self, app: App, settings: ChildSettings, sock: socket.socket, permits: int, page: Page) -> None:
+    def __init__(
+        self,
+        app: App,
+        settings: ChildSettings,
+        sock: socket.socket,
+        permits: int,
+        page: Page,
+        *,
+        worker: int | None = None,
+    ) -> None:
+        """`worker`: the pid of the process that gives the leases, where that is not this one's parent."""
         self._settings = settings
         self._sock = sock
         self._permits = permits
@@ -93,9 +94,14 @@ class Child:
             hooks=settings.hooks,
             limits=settings.limits,
             started=self._report_started,
-            stop=_stop_parent,
+            stop=partial(_stop_worker, os.getppid() if worker is None else worker),
             page=page,
         )
+
+    def tell_ready(self) -> None:
+        """Tell the parent that leases may come: nothing is left behind yet."""
+        self._reports.append((0, 0.0, wire.LEFT_BEHIND, ""))
+        self._send_reports()
 
     def workloop(self) -> None:
         """Execute until there is nothing more to execute for; the caller ends the process.
@@ -205,13 +211,10 @@ class Child:
 
     def _used_up(self, done: int) -> bool:
         settings = self._settings
-        if settings.max_tasks is not None and done >= settings.max_tasks:
+        if settings.isolated or (settings.max_tasks is not None and done >= settings.max_tasks):
             return True
-        if settings.max_memory_kib is None:
-            return False
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
-        return (peak // 1024 if os.uname().sysname == "Darwin" else peak) > settings.max_memory_kib
+        return settings.max_memory_kib is not None and resident_kib() > settings.max_memory_kib
 
 
-def _stop_parent(cold: bool) -> None:
-    os.kill(os.getppid(), signal.SIGQUIT if cold else signal.SIGTERM)
+def _stop_worker(pid: int, cold: bool) -> None:
+    os.kill(pid, signal.SIGQUIT if cold else signal.SIGTERM)

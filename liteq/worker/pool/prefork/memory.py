@@ -1,12 +1,13 @@
-"""How much memory a process has now."""
+"""How much memory a process has now, and memory that processes share by a descriptor."""
 
 from __future__ import annotations
 
 import os
 import resource
 import sys
+import tempfile
 
-__all__ = ["resident_kib"]
+__all__ = ["resident_kib", "shared_file"]
 
 STATM = "/proc/self/statm"
 KIB_A_PAGE = resource.getpagesize() // 1024
@@ -23,3 +24,15 @@ def resident_kib() -> int:
         return int(os.read(fd, 128).split()[1]) * KIB_A_PAGE
     finally:
         os.close(fd)
+
+
+def shared_file(name: str, content: bytes) -> int:
+    """The descriptor of a file without a place in any folder that holds `content`. Raises OSError."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create(name)
+    else:
+        with tempfile.TemporaryFile(prefix=name) as file:
+            fd = os.dup(file.fileno())
+    os.truncate(fd, len(content))
+    os.pwrite(fd, content, 0)
+    return fd

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from liteq import signals as announce
 from liteq.context import App
-from liteq.exceptions import TimeLimitExceeded, WorkerLostError
 from liteq.message import Ack, Flag, Lease, Outcome, Ran, Release
-from liteq.worker.pool.base import BUDGET_S, LONG_S, Estimates, Loop, RunningLease, crashed, note, over_limit
+from liteq.worker.pool.base import LONG_S, Estimates, Loop, RunningLease, note
 from liteq.worker.pool.page import StepNow
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
-from liteq.worker.pool.prefork.ends import describe, log_end
-from liteq.worker.pool.prefork.forking import Handle, fork_child
-from liteq.worker.pool.runs import GRACE_S, lost_in_a_run, timed_out
+from liteq.worker.pool.prefork.ends import fate, log_end, reason
+from liteq.worker.pool.prefork.handle import STALLED_S, Handle
+from liteq.worker.pool.prefork.isolation import Isolation
+from liteq.worker.pool.prefork.starting import make_starter
+from liteq.worker.pool.runs import GRACE_S
 
 __all__ = ["PreforkPool"]
 
 logger = logging.getLogger("liteq.worker")
 
-STALLED_S = BUDGET_S  # a child that has reported nothing for so long may keep others' work waiting behind it
 SOON_S = 1e-3  # until the next look at a child whose end no descriptor shows
-LONGEST_REST_S = 1.0  # of a child that does not begin its leases
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 5.0  # before a child is replaced that died without executing anything
 
 
@@ -47,14 +44,16 @@ class PreforkPool:
         self.exits: Counter[str] = Counter()
         self._app = app
         self._settings = settings
+        self._starter = make_starter(app, settings)
         self._children: list[Handle] = []
+        self._isolation = Isolation.of(app)  # None: no task asks for a process of its own
         self._estimates = Estimates()
         self._outcomes: list[tuple[Lease, Outcome]] = []
         self._again: list[Lease] = []  # taken back, for the next child that has room
         self._stopping = False
         self._pause_s = 0.0
         self._fork_at = 0.0
-        self._forked = 0
+        self._started = 0
 
     def start(self, loop: Loop) -> None:
         self._loop = loop
@@ -63,13 +62,13 @@ class PreforkPool:
     # -- leases in, outcomes out -------------------------------------------------------------------------------------
 
     def capacity(self) -> int:
-        if self._stopping:
+        if self._stopping or (self._isolation is not None and self._again and self._isolation.waits):
             return 0
         return max(0, sum(map(self._window, self._children)) - len(self._again))
 
     def _window(self, child: Handle) -> int:
         now = time.monotonic()
-        if child.retired or now < child.rests_until:
+        if child.retired or child.benched or now < child.rests_until:
             return 0
         running_s = now - child.progress_at if child.leases else 0.0
         return self._estimates.window(child.load_s, len(child.leases), running_s)
@@ -77,6 +76,10 @@ class PreforkPool:
     def submit(self, leases: list[Lease]) -> None:
         """Spread `leases` over the children, to the least loaded first; those that none takes wait here a moment."""
         queue = self._again + leases
+        held: list[Lease] = []
+        if self._isolation is not None:
+            queue, held = self._isolation.split(queue, self._start_isolated)
+            self._isolation.bench(self._children, self.size)
         while queue and (takers := [child for child in self._children if self._window(child)]):
             takers.sort(key=lambda child: len(child.leases))
             for i, child in enumerate(takers):
@@ -85,7 +88,7 @@ class PreforkPool:
                 if n:
                     child.give(queue[:n], self._estimates.expected_s)
                     queue = queue[n:]
-        self._again = queue
+        self._again = queue + held
 
     def collect(self) -> list[tuple[Lease, Outcome]]:
         outcomes, self._outcomes = self._outcomes, []
@@ -132,6 +135,8 @@ class PreforkPool:
             if child.has_more or child.pidfd < 0 or child.retired:
                 times.append(self._look_after(child, now))
         times.append(self._replace_missing(now))
+        if self._isolation is not None:
+            self._isolation.bench(self._children, self.size)
         if self._again:
             self._place()
             times.append(now + STALLED_S)
@@ -163,8 +168,8 @@ class PreforkPool:
     def _place(self) -> None:
         """Give leases that were taken back to children with room; the rest is returned for other workers."""
         self.submit([])
-        self._outcomes += [(lease, Release()) for lease in self._again]
-        self._again = []
+        back, self._again = (self._again, []) if self._isolation is None else self._isolation.part(self._again)
+        self._outcomes += [(lease, Release()) for lease in back]
 
     def _enforce_hard_limit(self, child: Handle, now: float) -> float | None:
         if child.hard_limit is None or child.killed:
@@ -189,22 +194,16 @@ class PreforkPool:
         unstarted = child.unstarted()
         if len(child.leases) - unstarted > 1 and not child.nudged:
             child.nudge()
-        if not unstarted:
+        if not unstarted or child.isolated:  # that one is a process that starts
             return None
-        if any(not other.leases and not other.retired for other in self._children):
-            self._let_rest(child, unstarted, now)
+        if any(other.idles(now) for other in self._children):
+            child.let_rest(unstarted, now)
             self._again += child.take_back()
         elif stalled_s >= LONG_S:
-            self._let_rest(child, unstarted, now)
+            child.let_rest(unstarted, now)
             self._outcomes += [(lease, Release()) for lease in child.take_back()]
             return None
         return child.progress_at + LONG_S
-
-    def _let_rest(self, child: Handle, unstarted: int, now: float) -> None:
-        """Give nothing for a while to a child that does not even begin: it is stopped, or was just forked."""
-        if unstarted == len(child.leases):
-            child.failed_to_start += 1
-            child.rests_until = now + min(STALLED_S * 2**child.failed_to_start, LONGEST_REST_S)
 
     def take_back(self) -> list[Lease]:
         taken, self._again = self._again, []
@@ -271,24 +270,40 @@ class PreforkPool:
         return sum(not child.retired for child in self._children) < self.size
 
     def _fork_missing(self) -> None:
-        while self._missing():
-            announce.worker_before_create_process.send(sender=self)
-            try:
-                child = fork_child(
-                    self._app, self._settings, self._children, number=self._forked + 1, let_go=self._loop.let_go,
-                    handle=self.handle,
-                )  # fmt: skip
-            except OSError as exc:  # no process, memory or descriptor left: some will be free again
-                n, reason = len(self._children), exc.strerror or exc
-                logger.error("%d of %d worker processes run, trying again: %s", n, self.size, reason)  # noqa: TRY400
-                self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
-                self._fork_at = time.monotonic() + self._pause_s
-                return
-            self._forked += 1
-            self._children.append(child)
-            self._loop.watch(child.sock.fileno(), lambda c=child: self._on_socket(c))  # type: ignore[misc]
-            if child.pidfd >= 0:
-                self._loop.watch(child.pidfd, lambda c=child: self._bury(c))  # type: ignore[misc]
+        while self._missing() and self._start_child() is not None:
+            pass
+
+    def _start_child(self, *, isolated: bool = False) -> Handle | None:
+        """Start a child; None where that cannot be done now."""
+        announce.worker_before_create_process.send(sender=self)
+        try:
+            child = self._starter.start(
+                self._children, number=self._started + 1, isolated=isolated, let_go=self._loop.let_go
+            )
+        except OSError as exc:  # no process, memory or descriptor left: some will be free again
+            n, why = len(self._children), exc.strerror or exc
+            logger.error("%d of %d worker processes run, trying again: %s", n, self.size, why)  # noqa: TRY400
+            self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
+            self._fork_at = time.monotonic() + self._pause_s
+            return None
+        self._started += 1
+        self._children.append(child)
+        self._loop.watch(child.sock.fileno(), lambda: self._on_socket(child))
+        if child.pidfd >= 0:
+            self._loop.watch(child.pidfd, lambda: self._bury(child))
+        return child
+
+    def _start_isolated(self, lease: Lease) -> bool:
+        """Start a process for `lease` alone, where there is a place for it; whether it was."""
+        busy = sum(1 for child in self._children if child.isolated or (child.leases and not child.retired))
+        if self._stopping or busy >= self.size or time.monotonic() < self._fork_at:
+            return False
+        child = self._start_child(isolated=True)
+        if child is None:
+            return False
+        child.retired = True  # nothing comes after it
+        child.give([lease], self._estimates.expected_s)
+        return True
 
     def _on_socket(self, child: Handle) -> None:
         self._receive(child)
@@ -314,8 +329,8 @@ class PreforkPool:
             self._outcomes.append((lease, self._fate(child, lease, status)))
         self._children.remove(child)
         child.close()
-        if not self._stopping:
-            self.exits[_reason(child, status)] += 1
+        if not self._stopping and (status or not child.isolated):
+            self.exits[reason(child, status)] += 1
         self._pause_after(child, bool(started))
         if status and not self._stopping:
             log_end(child, status, blamed)
@@ -335,17 +350,7 @@ class PreforkPool:
     def _fate(self, child: Handle, lease: Lease, status: int | None) -> Outcome:
         if self._stopping:  # killed by a cold shutdown, not by its task
             return Release(crashed=bool(lease.flags & Flag.EARLY_ACK))
-        if child.terminated is not None and child.terminated[0] == lease.token:
-            return child.terminated[1](lease)
-        if child.overdue is not None and child.overdue.token == lease.token:
-            return timed_out(child.overdue, self._app.clock.now_ms())
-        if lease.flags & Flag.RUN:
-            steps = [step for step in child.steps() if step.token == lease.token]
-            return lost_in_a_run(lease, steps, f"ended with {describe(status)}{child.left_behind}")
-        if child.hard_limit is not None and time.monotonic() >= child.hard_limit[1]:
-            return over_limit(self._app, lease, TimeLimitExceeded(child.hard_limit[2]), self._settings.hostname)
-        text = f"the process that ran {lease.task}[{lease.id}] ended with {describe(status)}{child.left_behind}"
-        return crashed(self._app, lease, WorkerLostError(text, status), self._settings.hostname)
+        return fate(self._app, self._settings.hostname, child, lease, status)
 
     def _pause_after(self, child: Handle, executed: bool) -> None:
         """Set when a child is replaced: at once, but after longer and longer pauses where it cannot even start."""
@@ -363,6 +368,7 @@ class PreforkPool:
         self._fork_at = 0.0
 
     def renew(self) -> None:
+        self._isolation = Isolation.of(self._app)
         for child in self._children:
             self._retire(child)
 
@@ -382,9 +388,9 @@ class PreforkPool:
         for child in self._children:
             child.kill()
         for child in list(self._children):
-            with contextlib.suppress(ChildProcessError):
-                os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+            child.wait()
             self._bury(child)
+        self._starter.close()
 
     def stop(self) -> None:
         """Close the children's pipes; an idle child takes that as its end."""
@@ -399,12 +405,4 @@ class PreforkPool:
                     child.kill()
                 time.sleep(0.001)
         self._children.clear()
-
-
-def _reason(child: Handle, status: int | None) -> str:
-    """The reason of a child's end, for `Pool.exits`."""
-    if child.terminated is not None:
-        return "terminated"
-    if child.overdue is not None or (child.hard_limit is not None and time.monotonic() >= child.hard_limit[1]):
-        return "time_limit"
-    return "crash" if status else "replaced"
+        self._starter.close()
