@@ -96,6 +96,8 @@ class Registrar:
         options.pop("shared", None)
         options |= self._pydantic(function, name, options, bind=bind)
         _check_batch(name, function, options, bind=bind)
+        if not isinstance(isolate := options.get("isolate", False), bool):
+            raise TypeError(f"task {name!r}: isolate is True or False, not {isolate!r}")
 
         def make_class(base: type[Any]) -> Any:
             typing = {} if is_set_by_class(base, "typing") else {"typing": app.strict_typing}

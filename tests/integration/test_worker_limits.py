@@ -82,6 +82,16 @@ def test_a_child_leaves_when_it_has_grown_and_nothing_is_lost(site):
     assert {site.record(id_).crashes for id_ in ids} == {0}
 
 
+def test_a_peak_of_long_ago_ends_no_child(tmp_path):
+    site = Site(tmp_path, "pool_tasks")
+    try:
+        site.worker("-c", "1", "--max-memory-per-child", str(150 << 10))
+        pids = {site.get(str(site.app.send_task("pool_tasks.a_peak", args=(300,)).id)) for _ in range(4)}
+        assert len(pids) == 1
+    finally:
+        site.close()
+
+
 @pytest.mark.nightly
 def test_two_hundred_replaced_children_leave_nothing_behind(site):
     worker = site.worker("-c", "2", "--max-tasks-per-child", "1")
