@@ -157,6 +157,17 @@ def devour(self: Any) -> None:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+_leaked: list[bytes] = []
+
+
+@app.task(bind=True)
+def leak(self: Any, kib: int) -> int:
+    """Keeps memory for good; which process did."""
+    note("leak", self.request.id)
+    _leaked.append(b"x" * (kib << 10))
+    return os.getpid()
+
+
 @app.task
 def large(n: int) -> str:
     """A result of `n` bytes, encoded."""
