@@ -19,7 +19,7 @@ from liteq.exceptions import WorkerLostError
 from liteq.message import Ack, Flag, Lease, Outcome, Release
 from liteq.worker.pool.aio.child import INTERRUPT, STOP
 from liteq.worker.pool.aio.handle import AsyncHandle
-from liteq.worker.pool.base import BUDGET_S, LONG_S, RunningLease, crashed, note
+from liteq.worker.pool.base import LONG_S, RunningLease, crashed, note
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
 from liteq.worker.pool.prefork.forking import Handle
@@ -31,6 +31,7 @@ __all__ = ["AsyncioPool"]
 logger = logging.getLogger("liteq.worker")
 
 LOOK_S = 0.3  # between two looks at a child: a loop that has taken no step meanwhile stands still
+AHEAD_S = 50e-3  # of work given in advance, by when it begins: a turn with a thousand outcomes takes 30 ms
 RUN = Flag.RUN
 
 
@@ -57,7 +58,7 @@ class AsyncioPool(PreforkPool):
             return 0
         ahead = 0
         if not child.leases or now - child.progress_at <= LONG_S:
-            ahead = min(int(self.width * BUDGET_S / max(self._estimates.typical_s, 1e-6)), self.width)
+            ahead = min(int(self.width * AHEAD_S / max(self._estimates.typical_s, 1e-6)), self.width)
         return max(0, self.width + ahead - len(child.leases))
 
     def _take_reports(self, child: Handle) -> None:
