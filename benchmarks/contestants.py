@@ -152,6 +152,21 @@ CONTESTANTS: dict[str, Contestant] = {
         {"poll_delay": 0.001, "result": {"poll_delay": 0.001}},
         "2 processes of 10 coroutines that poll every 1 ms, not every 500", 500,
     ),
+    "liteq-asyncio": Contestant(
+        "liteq, asyncio", "liteq_coroutines", setting="asyncio, 1,000 coroutines a process", pace=80_000,
+    ),
+    "taskiq-1000": Contestant(
+        "taskiq + Redis, 1,000", "taskiq_redis", "taskiq", TASKIQ, REDIS, True, {"concurrency": 1_000},
+        "streams; 1,000 coroutines a process",
+    ),
+    "saq-1000": Contestant(
+        "saq + Redis, 1,000", "saq_redis", "saq", SAQ, REDIS, True, {"concurrency": 1_000},
+        "1,000 coroutines a process",
+    ),
+    "arq-1000": Contestant(
+        "arq + Redis, 1,000", "arq_redis", "arq", ARQ, REDIS, True, {"concurrency": 1_000, "poll_delay": 0.001},
+        "1,000 coroutines a process that polls every 1 ms, not every 500", 500,
+    ),
     "procrastinate": Contestant(
         "procrastinate + PostgreSQL", "procrastinate_postgresql", "procrastinate", PROCRASTINATE, POSTGRESQL,
         setting="2 processes of 1 job; stores no results", pace=400, postgresql=True,

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from benchmarks.coroutine_measures import COROUTINE_MEASURES
 from benchmarks.limit_measures import LIMIT_MEASURES
 from benchmarks.processes import NotOffered, Workers, cpu_s, pss_mib, with_descendants
 from benchmarks.slots import Slots
@@ -389,4 +390,5 @@ MEASURES: dict[str, Callable[..., Figures]] = {
     "soak": soak,
     **WORKFLOW_MEASURES,
     **LIMIT_MEASURES,
+    **COROUTINE_MEASURES,
 }

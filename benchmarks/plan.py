@@ -19,6 +19,7 @@ WITH_VARIANTS = {"drain", "enqueue-many", "latency", "roundtrip", "sleeps"}
 WITH_DURABILITIES = {"drain", "enqueue", "enqueue-many", "latency", "steps-1", "steps-50"}
 # A long queue is made by sending it, so only who sends fast is asked to; the ratio of sizes is each one's own.
 ONLY: dict[str, tuple[str, ...]] = {
+    "coroutines": ("liteq-asyncio", "taskiq-1000", "saq-1000", "arq-1000"),
     "backlog-10k": ("liteq", "bare", "celery-redis", "huey-redis", "huey-sqlite", "taskito"),
     "backlog-100k": ("liteq", "bare", "huey-redis", "huey-sqlite", "taskito"),
     "backlog-1m": ("liteq", "bare"),

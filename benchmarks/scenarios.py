@@ -89,6 +89,14 @@ SCENARIOS: dict[str, Scenario] = {
     "sleeps": Scenario(
         "sleeps", "share_of_ideal", "of ideal", True, "1,000 tasks of 5 ms sleep (300 where each forks)"
     ),
+    "coroutines": Scenario(
+        "coroutines",
+        "of_ideal",
+        "x the ideal",
+        False,
+        "10,000 coroutines of 100 ms, one process with 1,000 places (ideal: 1 s)",
+        about_s=10,
+    ),
     "chord-1000": _chord(1_000),
     "chain-100": _chain(100),
     "idle": Scenario(

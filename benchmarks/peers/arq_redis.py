@@ -38,6 +38,7 @@ class WorkerSettings:
     functions = (noop, nap, text)
     redis_settings = settings
     poll_delay = OPTIONS.get("poll_delay", 0.5)
+    max_jobs = OPTIONS.get("concurrency", 10)
 
 
 def pool():
@@ -52,7 +53,7 @@ def workers(n):
 
 
 def parallel():
-    return 2 * 10
+    return 2 * int(OPTIONS.get("concurrency", 10))
 
 
 def send(i):
