@@ -63,6 +63,7 @@ class Request:
     _batch: list[Request] | None = None  # the requests of the messages that are executed under it, of a batch
     _outcomes: list[Outcome | None] | None = None  # ... and how they ended
     _exc: BaseException | None = None  # ... by what, where their function raised
+    _loop: Any = None  # the event loop that it shares with others
     _stopped: bool = False  # it was ended from outside, by a limit say: it has no outcome (execution/awaited.py)
     _is_told: bool = False  # the traceback of its exception is in the log
 

@@ -16,6 +16,7 @@ from liteq.context import Request, enter, leave
 from liteq.execution.execute import UNRETURNED, _ended, _failed, _is_the_task_s, _raised, _returned, call_hook
 from liteq.execution.lines import LINES, tell_started
 from liteq.execution.plan import Executed, Plan
+from liteq.execution.telling import writer
 
 __all__ = ["aexecute"]
 
@@ -62,7 +63,7 @@ async def _around(task: Any, request: Request, args: Any, kwargs: Any, clock: Cl
 
 async def _aexecute(task: Any, request: Request, args: Any, kwargs: Any, clock: Clock) -> Executed:
     plan: Plan = task.plan
-    request._task = task
+    request._task, request._loop = task, asyncio.get_running_loop()
     token = enter(task, request)
     executed: Executed | None = None
     started = request._started = clock.monotonic()
@@ -90,6 +91,8 @@ async def _aexecute(task: Any, request: Request, args: Any, kwargs: Any, clock: 
         return executed
     finally:
         try:
+            if request._telling is not None:
+                await asyncio.get_running_loop().run_in_executor(writer(), request._telling.close)
             if signals.task_postrun.receivers or request._telling is not None:
                 _ended(task, request, args, kwargs, executed)
         finally:
@@ -102,7 +105,7 @@ async def _body(plan: Plan, request: Request, args: Any, kwargs: Any) -> Any:
         plan.before_start(request.id, args, kwargs)
     retval = await plan.coroutine(args, kwargs)
     if request._telling is not None:
-        await asyncio.to_thread(request._telling.flush)  # a write: it may have to wait for the file
+        await asyncio.get_running_loop().run_in_executor(writer(), request._telling.flush)
     if request.pending_retry is not None:
         raise request.pending_retry
     if request._stopped:  # it was told to end, and has taken no notice

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NoReturn
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from liteq.clock import Clock
 from liteq.context import App, Request
@@ -24,7 +24,10 @@ from liteq.serialization.models import data_of
 from liteq.storage.streams import Chunk
 from liteq.utils.names import LOG_STREAM, checked_name
 
-__all__ = ["Emitter", "Telling", "TellingHere", "cursor_of", "emit", "keep_log", "report", "save_cursor"]
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+__all__ = ["Emitter", "Paced", "Telling", "TellingHere", "emit", "report", "writer"]
 
 logger = logging.getLogger("liteq.execution")
 
@@ -32,8 +35,78 @@ CHUNKS_S = 0.05  # chunks of a stream travel together
 REPORTS_S = 0.1  # between two reports of progress: nobody looks more often
 LONGEST_NOTE = 500  # characters
 
+
+class Loop(Protocol):
+    """An event loop of asyncio, of which this module needs no more."""
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> object:
+        """Call `callback` on the loop, soon."""
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> object:
+        """Call `callback` on the loop, `delay` seconds from now."""
+
+
 Write = Callable[[str, Sequence[bytes], int | None], int]
 """Writes chunks to a stream, under an attempt or (None) the next one; the attempt that they bear."""
+
+
+@cache
+def writer() -> Executor:
+    """The thread that writes what executions on an event loop tell: a write may have to wait for the file."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(1, thread_name_prefix="liteq-tell")
+
+
+class Paced:
+    """Calls `send` for what is `ready`: at once, or `every_s` seconds after the last call. Of any thread, one at once.
+
+    `send` raises nothing, and takes what it sends under the lock. With a `loop` it is called by `writer()` alone, and
+    who says that there is something does not wait for it.
+    """
+
+    def __init__(self, send: Callable[[], None], every_s: float, clock: Clock, loop: Loop | None = None) -> None:
+        self.lock = threading.RLock()  # of what `send` takes, too
+        self._sending = self.lock if loop is None else threading.RLock()
+        self._loop = loop
+        self._is_due = False  # a call by the writer is on its way
+        self._send = send
+        self._every_s = every_s
+        self._clock = clock
+        self._until = float("-inf")  # until when `send` is not called
+        self._timer: threading.Timer | None = None
+
+    def ready(self) -> None:
+        """Say that there is something to send. The lock is the caller's to hold."""
+        now = self._clock.monotonic()
+        if self._loop is not None:
+            if not self._is_due:
+                self._is_due = True
+                self._loop.call_soon_threadsafe(self._loop.call_later, max(0.0, self._until - now), self._submit)
+        elif now >= self._until:
+            self._until = now + self._every_s
+            self._send()
+        elif self._timer is None:
+            self._timer = threading.Timer(self._every_s, self._rung)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def flush(self) -> None:
+        """Send what is held back. Waits for that."""
+        with self._sending:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._send()
+
+    def _submit(self) -> None:
+        writer().submit(self._rung)
+
+    def _rung(self) -> None:
+        with self._sending:
+            self._timer, self._is_due = None, False
+            self._until = self._clock.monotonic() + self._every_s
+            self._send()
 
 
 class Emitter:
@@ -42,13 +115,15 @@ class Emitter:
     `failed` is called with the error of a write, in the thread of the next chunk or of the end, and raises it.
     """
 
-    def __init__(self, write: Write, clock: Clock, failed: Callable[[BaseException], object]) -> None:
+    def __init__(
+        self, write: Write, clock: Clock, failed: Callable[[BaseException], object], loop: Loop | None = None
+    ) -> None:
         self._write = write
         self._failed = failed
         self._held: list[tuple[str, bytes]] = []
         self._attempt: int | None = None
         self._failure: BaseException | None = None
-        self._paced = Paced(self._send, CHUNKS_S, clock)
+        self._paced = Paced(self._send, CHUNKS_S, clock, loop)
 
     def add(self, stream: str, data: bytes) -> None:
         """Take a chunk."""
@@ -68,7 +143,8 @@ class Emitter:
             self._failed(self._failure)
 
     def _send(self) -> None:
-        held, self._held = self._held, []
+        with self._paced.lock:
+            held, self._held = self._held, []
         try:
             while held:
                 stream = held[0][0]
@@ -85,14 +161,14 @@ class Reports:
     `write` writes a document as the execution's state; False where its lease is over.
     """
 
-    def __init__(self, write: Callable[[bytes], bool], clock: Clock, id_: str) -> None:
+    def __init__(self, write: Callable[[bytes], bool], clock: Clock, id_: str, loop: Loop | None = None) -> None:
         self._id = id_
         self._write = write
         self._clock = clock
         self._held: tuple[float, float | None, str, int] | None = None
         self._first: tuple[float, int] | None = None
         self._lost = False
-        self._paced = Paced(self._send, REPORTS_S, clock)
+        self._paced = Paced(self._send, REPORTS_S, clock, loop)
 
     def report(self, done: float, total: float | None, note: str) -> None:
         """Take a report. Raises LeaseLost once the lease is over."""
@@ -110,7 +186,8 @@ class Reports:
         self._paced.flush()
 
     def _send(self) -> None:
-        held, self._held = self._held, None
+        with self._paced.lock:
+            held, self._held = self._held, None
         if held is None:
             return
         try:
@@ -137,10 +214,8 @@ class Telling:
         streams = app.storage.streams
         leases = self._leases = [_lease_of(one) for one in request._batch or (request,)]
         self._is_batch = request._batch is not None
-        self._app = app
-        self._request = request
-        self._reports = Reports(partial(streams.report, leases), app.clock, str(request.id))
-        self._emitter = Emitter(partial(streams.emit, leases[0]), app.clock, _raise)
+        self._reports = Reports(partial(streams.report, leases), app.clock, str(request.id), request._loop)
+        self._emitter = Emitter(partial(streams.emit, leases[0]), app.clock, _raise, request._loop)
 
     def progress(self, done: float, total: float | None, note: str) -> None:
         """Report progress. Raises LeaseLost."""
