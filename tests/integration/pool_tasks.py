@@ -81,3 +81,8 @@ def alone_for_too_long(self: Any) -> None:
 @app.task(isolate=True)
 def alone_and_dead() -> None:
     os._exit(3)
+
+
+@app.task
+def default_priority() -> Any:
+    return app.conf.task_default_priority

@@ -9,8 +9,9 @@ from typing import Any
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.execution.together import terms_in
+from liteq.utils.misspelt import meant
 from liteq.worker.hooks import Hooks
-from liteq.worker.pool.base import Afresh, Pool
+from liteq.worker.pool.base import Afresh, Pool, refuse_nested
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits
 
@@ -47,6 +48,7 @@ def make_pool(
     Imports the kind's modules only now: forking does not exist everywhere. Raises ImproperlyConfigured for an unknown
     kind, and for one that this platform cannot run.
     """
+    refuse_nested()
     pool: Pool
     if kind in IN_ONE_PROCESS:
         method = None if start_method == "fork" else start_method
@@ -69,7 +71,8 @@ def make_pool(
                 executor.runs.ask(ending)
             pool = SoloPool(executor)
         case _:
-            raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, asyncio, threads or solo")
+            known = ("prefork", *IN_ONE_PROCESS)
+            raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, threads or solo{meant(kind, known)}")
     return _gathering(pool, app)
 
 

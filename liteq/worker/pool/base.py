@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 from liteq.context import App
-from liteq.exceptions import TimeLimitExceeded, WorkerLostError, text_of
+from liteq.exceptions import ImproperlyConfigured, TimeLimitExceeded, WorkerLostError, text_of
 from liteq.execution.lines import about, about_end
 from liteq.execution.lost import tell_lost
 from liteq.execution.together import ALONE, Each, members_of
@@ -32,8 +32,10 @@ __all__ = [
     "crashed_together",
     "ended_by",
     "failed",
+    "importing",
     "note",
     "over_limit",
+    "refuse_nested",
 ]
 
 logger = logging.getLogger("liteq.worker")
@@ -55,6 +57,29 @@ class Afresh:
 
     find: Callable[[], App] | None = None
     set_up: Callable[[App], object] | None = None
+
+
+_imports = False
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """While a process that was started for tasks imports the app: `refuse_nested` raises."""
+    global _imports
+    _imports = True
+    try:
+        yield
+    finally:
+        _imports = False
+
+
+def refuse_nested() -> None:
+    """Raises ImproperlyConfigured where a worker is about to start in a process that another one starts just now."""
+    if _imports:
+        raise ImproperlyConfigured(
+            "importing the app starts a worker: a process that is started afresh imports it too, and would start "
+            "workers without end; put that line under `if __name__ == '__main__':`"
+        )
 
 
 class Loop(Protocol):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import pickle
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from liteq.context import App
@@ -15,7 +17,7 @@ from liteq.settings import Source
 from liteq.utils.names import is_built_in
 from liteq.utils.records import NamedTuple
 from liteq.worker.hooks import Hooks
-from liteq.worker.pool.base import Afresh
+from liteq.worker.pool.base import Afresh, importing
 from liteq.worker.pool.limits import Limits
 from liteq.worker.pool.prefork.child import ChildSettings
 
@@ -34,7 +36,9 @@ class Script(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """All that a child is told. `worker`: the pid of that; `values`: settings, each as a pickle."""
+    """All that a child is told. `worker`: the pid of that; `modules`: those in which there are tasks; `values`:
+    settings, each as a pickle.
+    """
 
     worker: int
     hostname: str
@@ -44,6 +48,7 @@ class Letter(NamedTuple):
     start_method: str
     place: tuple[str, str] | None
     script: Script | None
+    modules: tuple[str, ...]
     argv: list[str]
     values: Mapping[str, bytes]
     tasks: tuple[str, ...]
@@ -61,11 +66,15 @@ class Letter(NamedTuple):
 
     def open_app(self, *, first: bool) -> App:
         """Import the app and its tasks, and give it the settings of the worker's. `first`: tell of unknown tasks."""
-        if self.script is not None:
-            from multiprocessing.spawn import prepare  # with what it imports: most apps have a module of their own
+        with importing():
+            if self.script is not None:
+                from multiprocessing.spawn import prepare  # with what it imports: most apps have a module of their own
 
-            kind = "init_main_from_name" if self.script.name else "init_main_from_path"
-            prepare({kind: self.script.name or self.script.path, "sys_argv": self.argv})
+                kind = "init_main_from_name" if self.script.name else "init_main_from_path"
+                prepare({kind: self.script.name or self.script.path, "sys_argv": self.argv})
+            return self._open_app(first=first)
+
+    def _open_app(self, *, first: bool) -> App:
         app = self._find()
         values = {name: pickle.loads(value) for name, value in self.values.items()}
         known = app.conf.changes()
@@ -73,6 +82,9 @@ class Letter(NamedTuple):
         app.conf.apply(changed, Source.COMMAND_LINE, "the worker")
         if self.set_up is not None:
             self.set_up(app)
+        for module in self.modules:
+            with suppress(ImportError):  # made by hand, perhaps: the tasks that are missing are named
+                importlib.import_module(module)
         app.import_tasks()
         missing = [name for name in self.tasks if app.tasks.get(name) is None]
         if missing and first:
@@ -95,11 +107,14 @@ class Letter(NamedTuple):
 def write_letter(app: App, settings: ChildSettings, afresh: Afresh) -> bytes:
     """The letter to the children of a worker of `app`. Raises ImproperlyConfigured where they could not find it."""
     place = place_of(app) if afresh.find is None else None
-    script = _script() if place is not None and place[0] == "__main__" else None
+    tasks = {name: type(task).__module__ for name, task in app.tasks.items() if not is_built_in(name)}
+    modules = dict.fromkeys(tasks.values())
+    in_script = (place is not None and place[0] == "__main__") or "__main__" in modules
+    modules.pop("__main__", None)
     letter = Letter(
         os.getpid(), settings.hostname, settings.limits, settings.max_tasks, settings.max_memory_kib,
-        settings.start_method, place, script, list(sys.argv),
-        dict(_values(app.conf.changes())), tuple(name for name in app.tasks if not is_built_in(name)),
+        settings.start_method, place, _script() if in_script else None, tuple(modules), list(sys.argv),
+        dict(_values(app.conf.changes())), tuple(tasks),
         afresh.find, afresh.set_up, None if settings.hooks is None else settings.hooks.afresh(),
     )  # fmt: skip
     return pickle.dumps(letter)

@@ -30,6 +30,7 @@ logger = logging.getLogger("liteq.worker")
 ORDER = struct.Struct("=qq")  # the number of a child, and whether it is isolated
 NEWS = struct.Struct("=qq")  # a pid, and its exit status; BORN or FAILED
 BORN, FAILED = 1_000, 1_001  # FAILED: an errno in the place of the pid
+ENDS = 3  # descriptors of a child: its socket, its permits, its page
 BIRTH_S = 10.0  # that a fork may take
 LATE_S = 1.0  # between the end of a child and the news of it, at most
 KILLED = -int(signal.SIGKILL)  # the end of the children of a server that has ended
@@ -185,12 +186,14 @@ class _Server:
 
     def _obey(self) -> bool:
         """Take an order; False where the worker is gone."""
-        data, fds, _, _ = socket.recv_fds(self._sock, ORDER.size, 3)
+        data, fds, _, _ = socket.recv_fds(self._sock, ORDER.size, ENDS)
         if len(data) < ORDER.size:
             return False
         number, isolated = ORDER.unpack(data)
         server = os.getpid()
         try:
+            if len(fds) < ENDS:
+                raise OSError(errno.EMFILE, "no descriptor is left")
             pid = os.fork()
         except OSError as exc:
             self._sock.sendall(NEWS.pack(exc.errno, FAILED))

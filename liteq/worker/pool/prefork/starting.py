@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from liteq.context import App
+from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.misspelt import meant
 from liteq.worker.pool.base import Afresh
 from liteq.worker.pool.prefork.child import ChildSettings
 from liteq.worker.pool.prefork.forking import fork_child
 from liteq.worker.pool.prefork.handle import Handle
 
 __all__ = ["Starter", "make_starter"]
+
+METHODS = ("fork", "forkserver", "spawn")
 
 
 class Starter:
@@ -72,5 +76,14 @@ class AfreshStarter(Starter):
 
 
 def make_starter(app: App, settings: ChildSettings) -> Starter:
-    """The starter of the method in `settings`. Raises ImproperlyConfigured where children could not find their app."""
+    """The starter of the method in `settings`.
+
+    Raises ImproperlyConfigured for an unknown one, and where children could not find their app.
+    """
+    if settings.start_method not in METHODS:
+        method = settings.start_method
+        raise ImproperlyConfigured(
+            f"unknown start method {method!r} of the prefork pool: use fork, forkserver or spawn"
+            f"{meant(method, METHODS)}"
+        )
     return Starter(app, settings) if settings.start_method == "fork" else AfreshStarter(app, settings)
