@@ -51,6 +51,7 @@ IMPORTERS = {
     "liteq/app/integrations.py": "fixups: functions of the user's, or of a framework that is in use",
     "liteq/app/registrar.py": "include and imports: the user's modules",
     "liteq/routing/routes.py": "task_routes: the user's routers",
+    "liteq/worker/pool/prefork/letter.py": "the modules of the user's tasks, and of the user's app",
     "liteq/worker/control/commands.py": "pool_restart: the user's modules",
     "liteq/schedules/sun.py": "astral, where it is installed",
     "liteq/serialization/serializers.py": "libraries of serializers, where they are installed",

@@ -1,4 +1,4 @@
-"""What a child that is started afresh is told by its parent: where its app is, and with which settings it runs."""
+"""The letter to a child that is started afresh: where its app is, and with which settings it runs."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import sys
-import tempfile
 
 __all__ = ["resident_kib", "shared_file"]
 
@@ -31,6 +30,8 @@ def shared_file(name: str, content: bytes) -> int:
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create(name)
     else:
+        import tempfile  # where there is no better way
+
         with tempfile.TemporaryFile(prefix=name) as file:
             fd = os.dup(file.fileno())
     os.truncate(fd, len(content))
