@@ -265,8 +265,14 @@ def test_autoscale(site, pool, tmp_path):
 def test_reload(site, pool):
     pytest.importorskip("watchfiles")
     (site.folder / "fresh.py").write_text("from pool_tasks import app\n\n@app.task\ndef edition():\n    return 1\n")
-    site.start("-c", "1", *POOLS[pool], "-I", "fresh", "--reload")
-    assert site.get(str(site.app.send_task("fresh.edition").id), 40) == 1
-    (site.folder / "fresh.py").write_text("from pool_tasks import app\n\n@app.task\ndef edition():\n    return 22\n")
-    wait_for(lambda: told(site, "changed: starting the worker again"), within_s=20, what="it saw the change")
-    assert site.get(str(site.app.send_task("fresh.edition").id), 40) == 22
+    supervisor = site.start("-c", "1", *POOLS[pool], "-I", "fresh", "--reload")
+    try:
+        assert site.get(str(site.app.send_task("fresh.edition").id), 40) == 1
+        (site.folder / "fresh.py").write_text(
+            "from pool_tasks import app\n\n@app.task\ndef edition():\n    return 22\n"
+        )
+        wait_for(lambda: told(site, "changed: starting the worker again"), within_s=20, what="it saw the change")
+        assert site.get(str(site.app.send_task("fresh.edition").id), 40) == 22
+    finally:  # its worker is in a group of its own, and ends with it
+        code = site.end(supervisor)
+    assert code == 0
