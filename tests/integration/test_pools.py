@@ -23,6 +23,12 @@ pytestmark = [
 ]
 
 FORKS = {method: ("-P", "prefork", "--pool-start-method", method) for method in ("fork", "forkserver", "spawn")}
+FORKS["asyncio"] = (
+    "-P",
+    "asyncio",
+    "--coroutines",
+    "1",
+)  # functions, in threads of its children: their own tests have the coroutines
 POOLS = {**FORKS, "threads": ("-P", "threads"), "solo": ("-P", "solo")}
 EACH = pytest.mark.parametrize("pool", POOLS)
 

@@ -141,6 +141,7 @@ class AsyncChild:
         """Give back what waits for a thread."""
         for running in list(self._running.values()):
             if running.in_thread is not None and running.in_thread.cancel():
+                self._begun -= 1
                 self._done(running, Release(), 0.0)
 
     def _dismiss(self) -> None:

@@ -49,11 +49,10 @@ class AsyncHandle(Handle):
         self._outbox += wire.frame([(kind, token)])
         self.flush()
 
-    def take_back(self) -> list[Lease]:
-        """Take away the leases that the child has not started; those that wait for a thread come back as released."""
-        if self.leases:
+    def call_back(self) -> None:
+        """Have the child give back what waits for one of its threads: it comes as released."""
+        if self.leases and not self.isolated:
             self.tell(RETURN)
-        return super().take_back()
 
     def nudge(self) -> None:
         """Do nothing: it holds no report back."""

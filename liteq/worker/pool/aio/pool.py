@@ -66,7 +66,7 @@ class AsyncioPool(PreforkPool):
         now_ms = self._app.clock.now_ms()
         for token, seconds, kind, *fields in child.receive():
             if kind == wire.RETIRING:
-                self._retire(child)
+                super()._retire(child)  # all that it has begun is among its tasks, also what waits for a thread
                 continue
             if kind == wire.STARTED:
                 child.end_at(token, time.monotonic() + seconds + fields[0], seconds)
@@ -141,6 +141,15 @@ class AsyncioPool(PreforkPool):
         else:
             self._outcomes += [(lease, Release()) for lease in taken]
         return child.rests_until if child.rests_until > now else None
+
+    def take_back(self) -> list[Lease]:
+        for child in self._handles:
+            child.call_back()
+        return super().take_back()
+
+    def _retire(self, child: Handle) -> None:
+        cast("AsyncHandle", child).call_back()
+        super()._retire(child)
 
     def abandon(self, leases: Sequence[Lease]) -> None:
         """Cancel the coroutines of leases that were lost; a thread goes on, and its outcome is of no use."""
