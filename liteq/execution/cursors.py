@@ -1,7 +1,7 @@
 """The cursor of a task that can be interrupted: saved while it runs, kept under its lease, read where it goes on.
 
-A warm stop of the worker is met at the next `save_cursor`: the cursor is written, and the body is unwound by
-TaskInterrupted. The message goes back to its queue with no attempt counted.
+A warm stop of the worker is met at the next `save_cursor`: the body is unwound by TaskInterrupted, the cursor is
+written, and the message goes back to its queue with no attempt counted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Cursor:
         self._held: bytes | None = None  # not written yet
         self._lost = False
         self._leaving = LEAVING.get()
-        self._paced = Paced(self._send, CURSOR_S, app.clock)
+        self._paced = Paced(self._send, CURSOR_S, app.clock, request._loop)
 
     @property
     def value(self) -> Any:
@@ -49,18 +49,15 @@ class Cursor:
     def save(self, value: Any) -> None:
         """Keep `value`: written at once, or a second after the last write.
 
-        Raises TaskInterrupted where the worker stops, when it is written, and LeaseLost once the lease is over.
+        Raises TaskInterrupted where the worker stops, and LeaseLost once the lease is over.
         """
         data = encoded(value, self._limit)
         with self._paced.lock:
             self._data = self._held = data
             self._paced.ready()
-        leaves = bool(self._leaving())
-        if leaves:
-            self._paced.flush()
         if self._lost:
             raise LeaseLost(self._name)
-        if leaves:
+        if self._leaving():
             self.interrupted = True
             raise TaskInterrupted
 

@@ -2037,16 +2037,10 @@ MUTANTS = [
     ),
     without(
         "a warm stop leaves a task at its cursor", "liteq/execution/cursors.py",
-        "leaves = bool(self._leaving())", "leaves = False",
-        "../unit/test_kept.py::test_a_task_that_is_to_leave_is_told_once_its_cursor_is_written",
+        "        if self._leaving():\n", "        if False:\n",
+        "../unit/test_kept.py::test_a_task_that_is_to_leave_is_told_and_its_cursor_is_written_at_its_end",
         "../integration/test_interrupted_tasks.py::"
         "test_a_warm_stop_leaves_a_task_at_its_cursor_and_it_goes_on_elsewhere",
-    ),
-    without(
-        "the cursor is written before its task leaves", "liteq/execution/cursors.py",
-        "        if leaves:\n            self._paced.flush()\n", "",
-        "../unit/test_kept.py::test_a_task_that_is_to_leave_is_told_once_its_cursor_is_written",
-        "test_cursors_kills.py::test_workers_that_take_turns_to_stop_do_each_piece_once",
     ),
     without(
         "leaving at the cursor counts no crash", "liteq/execution/execute.py",
@@ -2060,9 +2054,10 @@ MUTANTS = [
         "test_a_warm_stop_leaves_a_task_at_its_cursor_and_it_goes_on_elsewhere",
     ),
     without(
-        "a retry goes on at the last cursor", "liteq/execution/telling.py",
+        "the last cursor is written at the end, but for a success", "liteq/execution/telling.py",
         "            self._cursor.close(done=done)\n", "            self._cursor.close(done=True)\n",
         "../integration/test_interrupted_tasks.py::test_a_retry_goes_on_behind_the_last_row",
+        "test_cursors_kills.py::test_workers_that_take_turns_to_stop_do_each_piece_once",
     ),
     without(
         "a crash repeats no more than a second", "liteq/execution/cursors.py",
@@ -2076,8 +2071,8 @@ MUTANTS = [
         "../unit/test_kept.py::test_a_cursor_is_written_once_a_second_and_the_last_one_at_the_end",
     ),
     without(
-        "a solo worker that is told to end says so to its task", "liteq/worker/pool/__init__.py",
-        "                executor.runs.ask(ending)\n", "                pass\n",
+        "a solo worker that is told to end says so to its task", "liteq/worker/pool/solo.py",
+        "            executor.runs.ask(ending)\n", "            pass\n",
         "../integration/test_interrupted_tasks.py::"
         "test_a_warm_stop_leaves_a_task_at_its_cursor_and_it_goes_on_elsewhere",
     ),

@@ -66,10 +66,7 @@ def make_pool(
         case "solo":
             from liteq.worker.pool.solo import SoloPool
 
-            executor = Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop)
-            if ending is not None:
-                executor.runs.ask(ending)
-            pool = SoloPool(executor)
+            pool = SoloPool(Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop), ending)
         case _:
             known = ("prefork", *IN_ONE_PROCESS)
             raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, threads or solo{meant(kind, known)}")

@@ -28,7 +28,10 @@ class SoloPool:
     name = "solo"
     size = 1
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, ending: Callable[[], object] | None = None) -> None:
+        """`ending`: says whether the worker was told to end; its loop cannot tell a task that it executes itself."""
+        if ending is not None:
+            executor.runs.ask(ending)
         self.timings: dict[int, Ran] = {}
         self.exits: Counter[str] = Counter()
         self._executor = executor
