@@ -57,8 +57,10 @@ def make_pool(
         }  # fmt: skip
         _tell_what_is_not_kept(kind, app, asked)
     match kind:
-        case "prefork" | "processes":
-            pool = _prefork(app, size, (hostname, hooks, limits, max_tasks, max_memory_kib, start_method, afresh))
+        case "prefork" | "processes" | "asyncio":
+            settings = (hostname, hooks, limits, max_tasks, max_memory_kib, start_method, afresh)
+            places = (coroutines or app.conf.worker_coroutines) if kind == "asyncio" else None
+            pool = _prefork(app, size, settings, places)
         case "threads":
             from liteq.worker.pool.threads import ThreadPool
 
@@ -68,8 +70,8 @@ def make_pool(
 
             pool = SoloPool(Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop), ending)
         case _:
-            known = ("prefork", *IN_ONE_PROCESS)
-            raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, threads or solo{meant(kind, known)}")
+            near = meant(kind, ("prefork", "asyncio", *IN_ONE_PROCESS))
+            raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, asyncio, threads or solo{near}")
     return _gathering(pool, app)
 
 
