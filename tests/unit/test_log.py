@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from liteq.cli import logs
+from liteq.cli.log_pretty import PrettyFormatter
 from liteq.utils import log
 from liteq.utils.lines import end_lines
 from liteq.utils.text import printable
@@ -153,7 +154,7 @@ def test_the_stream_has_all_that_a_text_stream_has(printed):
         stream.write(b"bytes")
 
 
-@pytest.mark.parametrize("formatter", [logs._PlainFormatter("%(message)s"), logs.JsonFormatter()], ids=["text", "json"])
+@pytest.mark.parametrize("formatter", [logs.PlainFormatter("%(message)s"), logs.JsonFormatter()], ids=["text", "json"])
 def test_an_exception_is_logged_to_a_limit(record, formatter):
     try:
         raise ValueError("x" * 1_000_000 + "the end")
@@ -166,7 +167,7 @@ def test_an_exception_is_logged_to_a_limit(record, formatter):
     assert "liteq result" in line
 
 
-@pytest.mark.parametrize("formatter", [logs._PlainFormatter("%(message)s"), logs.JsonFormatter()])
+@pytest.mark.parametrize("formatter", [logs.PlainFormatter("%(message)s"), logs.JsonFormatter(), PrettyFormatter()])
 def test_neither_form_of_the_log_shows_raw_what_others_sent(formatter):
     sent = "x\n[2026-01-01 00:00:00,000: ERROR/Main] forged\x1b[2J"
     own = logging.LogRecord("liteq.worker", logging.ERROR, "f.py", 1, "unknown task %s", (sent,), None)
@@ -178,4 +179,34 @@ def test_neither_form_of_the_log_shows_raw_what_others_sent(formatter):
 
 def test_a_programs_own_lines_stay_as_it_wrote_them():
     record = logging.LogRecord("liteq.redirected", logging.WARNING, "f.py", 1, "%s", ("\x1b[31mred\x1b[0m",), None)
-    assert logs._PlainFormatter("%(message)s").format(record) == "\x1b[31mred\x1b[0m"
+    assert logs.PlainFormatter("%(message)s").format(record) == "\x1b[31mred\x1b[0m"
+
+
+def test_a_record_of_the_program_has_what_it_was_given_as_extra():
+    record = logging.getLogger("shop").makeRecord(
+        "shop", logging.INFO, "f.py", 1, "paid", (), None, extra={"amount": 450, "by": "ann o"}
+    )
+    said = json.loads(logs.JsonFormatter().format(record))
+    assert (said["message"], said["amount"], said["by"]) == ("paid", 450, "ann o")
+    assert not {"args", "msg", "levelno", "thread"} & said.keys()
+    line = PrettyFormatter().format(record)
+    assert "[info    ] paid " in line
+    assert line.endswith("amount=450 by='ann o'")
+
+
+def test_a_record_of_liteq_shows_the_facts_alone():
+    record = logging.getLogger("liteq.worker").makeRecord(
+        "liteq.worker", logging.INFO, "f.py", 1, "ended", (), None, extra={"outcome": "dead", "internal": object()}
+    )
+    assert PrettyFormatter().format(record).endswith("outcome=dead")
+
+
+def test_fields_are_dim_on_a_terminal_and_an_exception_stands_behind_them(record):
+    record.queue = "mail"
+    try:
+        raise ValueError("no")
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    first, *rest = PrettyFormatter(use_color=True).format(record).splitlines()
+    assert "\x1b[2mqueue=mail" in first
+    assert "ValueError: no" in rest[-1]

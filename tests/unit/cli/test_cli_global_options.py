@@ -86,7 +86,7 @@ def test_the_help_tells_the_exit_codes(liteq):
         (("-A", "shop", "call", "shop.ad"), "Nearest: 'shop.add'"),
         (
             ("-A", "shop", "worker", "-P", "gevent"),
-            "pools: prefork, processes, threads, solo; for tasks that wait, use",
+            "pools: prefork, processes, asyncio, threads, solo; for tasks that wait, use",
         ),
         (("-A", "shop", "worker", "-P", "thread"), "unknown pool 'thread'; nearest: 'threads'"),
         (("-A", "shop", "worker", "-l", "loud"), "unknown level 'loud'; levels: debug, info"),
