@@ -23,7 +23,8 @@ pytestmark = [
 ]
 
 FORKS = {method: ("-P", "prefork", "--pool-start-method", method) for method in ("fork", "forkserver", "spawn")}
-FORKS["asyncio"] = (
+# Functions, which are run in threads of its children: coroutines have tests of their own (test_asyncio_pool.py).
+FORKS["asyncio"] = ("-P", "asyncio", "--coroutines", "1")
     "-P",
     "asyncio",
     "--coroutines",
