@@ -40,6 +40,54 @@ CONTROLS = {
 MODEL = "test_simulation.py::test_the_file_and_the_model_never_diverge"
 MUTANTS = [
     without(
+        "of a killed process of coroutines the guilty one alone counts that", "liteq/worker/pool/aio/handle.py",
+        "tokens = {self.guilty[0]}", "tokens = {lease.token for lease in started}",
+        "../integration/test_asyncio_pool.py::test_one_that_cannot_be_cancelled_ends_with_its_child_and_pays_alone",
+        "../integration/test_asyncio_pool.py::test_one_that_holds_the_loop_up_is_named_and_pays_alone",
+    ),
+    without(
+        "the death of a process of coroutines is charged to what it executed", "liteq/worker/pool/aio/handle.py",
+        "tokens = {happened.in_step, *happened.in_threads}", "tokens = {lease.token for lease in started}",
+        "../integration/test_asyncio_pool.py::test_the_one_that_kills_its_child_counts_that_alone",
+    ),
+    without(
+        "a coroutine that holds up the loop pays, whosever limit is over", "liteq/worker/pool/aio/pool.py",
+        "guilty = in_step if in_step in child.leases else token", "guilty = token",
+        "../integration/test_asyncio_pool.py::"
+        "test_the_limit_of_one_that_is_held_up_is_charged_to_the_one_that_holds_up",
+    ),
+    without(
+        "a hard limit cancels a coroutine and spares its process", "liteq/worker/pool/aio/executor.py",
+        "running.stop, TimeLimitExceeded(hard)", "running.settled",
+        "../integration/test_asyncio_pool.py::test_the_hard_limit_cancels_the_coroutine_and_its_child_lives",
+    ),
+    without(
+        "a soft limit reaches a coroutine at its await", "liteq/worker/pool/aio/running.py",
+        "            self.task.cancel()\n\n    def stop(", "            pass\n\n    def stop(",
+        "../integration/test_asyncio_pool.py::test_the_soft_limit_is_an_exception_at_the_next_await",
+    ),
+    without(
+        "each coroutine has a context of its own", "liteq/worker/pool/aio/running.py",
+        "context = base.copy()", "context = base",
+        "../integration/test_asyncio_pool.py::test_each_task_has_a_context_of_its_own",
+    ),
+    without(
+        "a terminated coroutine is cancelled", "liteq/worker/pool/aio/child.py",
+        "            running.stop(TaskRevokedError(", "            str(TaskRevokedError(",
+        "../integration/test_asyncio_pool.py::test_a_terminated_one_is_cancelled_and_no_other_notices",
+    ),
+    without(
+        "at a warm end what waits beside coroutines for a thread goes back", "liteq/worker/pool/aio/pool.py",
+        "            child.call_back()\n        return super().take_back()",
+        "            pass\n        return super().take_back()",
+        "../integration/test_asyncio_pool.py::test_a_warm_end_finishes_what_runs_and_returns_what_waits",
+    ),
+    without(
+        "a loop of coroutines that stands still is named", "liteq/worker/pool/aio/watch.py",
+        "                self._tell()\n", "                pass\n",
+        "../integration/test_asyncio_pool.py::test_one_that_holds_the_loop_up_is_named_and_pays_alone",
+    ),
+    without(
         "a pause by glob holds for queues that appear later", "liteq/storage/pauses.py",
         "WHERE :queue {GLOB} p.queue AND (p.until_ms", "WHERE p.queue = :queue AND (p.until_ms",
         "../conformance/test_pauses.py::test_a_glob_holds_for_queues_that_fit_and_for_those_that_appear_later",

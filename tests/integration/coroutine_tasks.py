@@ -180,3 +180,17 @@ async def counts(n: int) -> int:
     for _ in range(3):
         n = await fetch(n)
     return n
+
+
+@app.step(timeout="1s", retry=0)
+def stuck(n: int) -> int:
+    """Does not await, and does not end: the first time."""
+    note("stuck")
+    if Path(LEDGER).read_text().count("stuck -") == 1:
+        time.sleep(60)
+    return n
+
+
+@app.workflow
+def gets_stuck(n: int) -> int:
+    return stuck(n)

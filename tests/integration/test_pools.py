@@ -25,11 +25,6 @@ pytestmark = [
 FORKS = {method: ("-P", "prefork", "--pool-start-method", method) for method in ("fork", "forkserver", "spawn")}
 # Functions, which are run in threads of its children: coroutines have tests of their own (test_asyncio_pool.py).
 FORKS["asyncio"] = ("-P", "asyncio", "--coroutines", "1")
-    "-P",
-    "asyncio",
-    "--coroutines",
-    "1",
-)  # functions, in threads of its children: their own tests have the coroutines
 POOLS = {**FORKS, "threads": ("-P", "threads"), "solo": ("-P", "solo")}
 EACH = pytest.mark.parametrize("pool", POOLS)
 
