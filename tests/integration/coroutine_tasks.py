@@ -182,7 +182,7 @@ async def counts(n: int) -> int:
     return n
 
 
-@app.step(timeout="1s", retry=0)
+@app.step(timeout="1s", retries=0)
 def stuck(n: int) -> int:
     """Does not await, and does not end: the first time."""
     note("stuck")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from liteq.exceptions import SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded
+from liteq.exceptions import SoftTimeLimitExceeded, StepTimeout, TaskRevokedError, TimeLimitExceeded
 from liteq.message import new_id
 from liteq.states import State
 
@@ -318,6 +318,19 @@ def test_workflows_go_their_way(site):
     site.worker()
     ids = site.send_each("counts", [(i,) for i in range(20)])
     assert [site.get(id_, 30) for id_ in ids] == [i + 3 for i in range(20)]
+
+
+def test_a_step_that_does_not_end_in_time_ends_its_process_and_only_it_has_failed(site):
+    (child,) = children_of(site.worker().pid)
+    others = site.send_each("nap", [(8.0,)] * 5)
+    wait_for(lambda: len(site.notes("started")) == 5)
+    run = site.send("gets_stuck", 7)
+    wait_for(lambda: site.notes("stuck"))
+    wait_for(lambda: not lives(child), within_s=15, what="its process has ended")
+    assert isinstance(site.error(run, 20), StepTimeout)
+    for id_ in others:
+        assert site.get(id_, 20) != child
+        assert site.crashes(id_) == 0
 
 
 @pytest.mark.parametrize("seconds", [0.01, 30])
