@@ -39,7 +39,7 @@ from liteq.worker.control.panel import Panel
 from liteq.worker.hooks import Chore, Hooks
 from liteq.worker.loop import Consumer
 from liteq.worker.order import Order
-from liteq.worker.pool import Pool, make_pool
+from liteq.worker.pool import Pool, make_pool, width
 from liteq.worker.pool.base import Afresh
 from liteq.worker.signals import Demand, SignalQueue
 
@@ -326,7 +326,7 @@ class Worker:
         facts = {"file": place, "queues": self.queues, "concurrency": pool.size, "pool": self.pool_kind}
         text = "%s takes from %s of %s, %d at once (%s): ready."
         queues = ", ".join(self.queues)
-        life.info(text, self.hostname, queues, place, pool.size, self.pool_kind, extra=facts)
+        life.info(text, self.hostname, queues, place, pool.size * width(pool), self.pool_kind, extra=facts)
 
     def _look(self) -> None:
         self.running.consumer.look()

@@ -17,6 +17,7 @@ from liteq import LiteQ, current_task
 from liteq.exceptions import SoftTimeLimitExceeded, WorkerShutdown
 
 app = LiteQ("coroutine_tasks", broker=os.environ["WORKER_TEST_BROKER"])
+app.conf.update(visibility_timeout=float(os.environ.get("WORKER_TEST_VISIBILITY_S", "60")))
 LEDGER = os.environ["WORKER_TEST_LEDGER"]
 tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
 
@@ -143,6 +144,17 @@ async def reports(self: Any, n: int) -> str:
         self.emit("words", f"word {i + 1}")
         await asyncio.sleep(0.02)
     return "told"
+
+
+@app.task
+async def ticks(n: int) -> float:
+    """The longest time for which the loop did not come back, in seconds."""
+    longest = 0.0
+    for _ in range(n):
+        before = time.monotonic()
+        await asyncio.sleep(0.01)
+        longest = max(longest, time.monotonic() - before)
+    return longest
 
 
 @app.task(batch=50, batch_wait=0.2)

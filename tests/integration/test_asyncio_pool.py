@@ -250,6 +250,32 @@ def test_a_killed_child_gives_all_back_uncounted(site):
         assert site.crashes(id_) == 0
 
 
+def test_a_lost_lease_cancels_its_coroutine(site):
+    first = site.worker(WORKER_TEST_VISIBILITY_S="2")
+    ids = site.send_each("nap", [(60,)] * 5)
+    wait_for(lambda: len(site.notes("started")) == 5)
+    site.freeze(first.pid)
+    second = site.worker(WORKER_TEST_VISIBILITY_S="2")
+    wait_for(lambda: len(site.notes("started")) == 10, within_s=20, what="another worker has them")
+    assert len(site.notes("left")) == 0
+    os.kill(first.pid, signal.SIGCONT)
+    wait_for(lambda: len(site.notes("left")) == 5, what="the first one has left them")
+    assert {line[2] for line in site.notes("left")} == set(map(str, children_of(first.pid)))
+    assert {site.state(id_) for id_ in ids} == {State.LEASED}
+    assert site.end(second, signal.SIGQUIT) == 1
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_its_children_may_start_afresh(site, method):
+    worker = site.worker("--pool-start-method", method)
+    ids = site.send_each("nap", [(0.5,)] * 50)
+    pids = {site.get(id_, 30) for id_ in ids}
+    assert len(pids) == 1
+    assert isinstance(site.error(site.send("nap", 30, time_limit=0.2)), TimeLimitExceeded)
+    assert site.end(worker) == 0
+    assert not lives(pids.pop())
+
+
 def test_a_warm_end_finishes_what_runs_and_returns_what_waits(site):
     worker = site.worker()
     ids = site.send_each("nap", [(0.5,)] * 30)
@@ -305,6 +331,18 @@ def test_progress_and_streams_are_told(site):
     for id_ in ids:
         assert site.get(id_) == "told"
         assert [chunk.data for chunk in site.app.AsyncResult(id_).stream("words")] == [f"word {i}" for i in range(1, 6)]
+
+
+def test_what_waits_for_the_file_holds_up_no_loop(site):
+    site.worker()
+    told = site.send("reports", 100)
+    wait_for(lambda: site.app.AsyncResult(told).progress, what="it tells")
+    ticks = site.send("ticks", 200)
+    wait_for(lambda: site.state(ticks) is State.LEASED)
+    with site.app.storage.driver.write():
+        time.sleep(1.5)
+    assert site.get(ticks) < 1.0
+    assert site.get(told) == "told"
 
 
 def test_a_batch_is_one_coroutine(site):

@@ -23,6 +23,7 @@ from liteq.states import State
 from liteq.storage.inspect import Record
 from liteq.utils.names import is_built_in
 from liteq.worker.control.panel import Panel, inspect_command
+from liteq.worker.pool import width
 
 __all__: list[str] = []
 
@@ -207,7 +208,7 @@ def stats(state: Panel, **_kwargs: Any) -> dict[str, Any]:
         "prefetch_count": state.pool.size,
         "pool": {
             "implementation": f"liteq:{state.pool.name}",
-            "max-concurrency": state.pool.size,
+            "max-concurrency": state.pool.size * width(state.pool),
             "processes": state.pool.pids(),
             "timeouts": [limit or 0 for limit in reversed(state.worker.limits)],
             "max-tasks-per-child": state.worker.max_tasks or "N/A",

@@ -270,7 +270,8 @@ class AsyncChild:
         self._send_reports()
         if not self._running:
             self._watch.busy(False)
-            LINES.idle()
+            if (wait_ms := LINES.idle()) is not None:
+                self._loop.call_later(wait_ms / 1000, LINES.idle)
             if self._dismissed and not self._over.done():
                 self._over.set_result(None)
         if not self._listening:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
-from liteq.context import App, Request
+from liteq.context import App, Request, current_request
 from liteq.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerShutdown, WorkerTerminate
 from liteq.execution.awaited import aexecute
 from liteq.execution.batch import batch_request, outcomes_of
@@ -121,10 +121,12 @@ class AsyncExecutor(Executor):
         found, task = current.get(), asyncio.current_task()
         assert found is not None, "it is run for a lease"
         assert task is not None, "it runs on the loop"
-        running = found[0]
+        running, request = found[0], current_request()
+        if request is not None:
+            running.request, request._loop = request, asyncio.get_running_loop()
         running.task, running.steps = task, cast("Steps", task.get_coro())
         running.others.discard(task)
-        self._limit(running, running.request, running.limits)
+        self._limit(running, request, running.limits)
         try:
             return await coroutine
         finally:

@@ -156,7 +156,13 @@ class AsyncioPool(PreforkPool):
         tokens = {lease.token for lease in leases}
         self._again = [lease for lease in self._again if lease.token not in tokens]
         for child in self._handles:
-            for token in tokens.intersection(child.leases):
+            if not tokens.isdisjoint(child.leases):
+                self._again += [lease for lease in child.take_back() if lease.token not in tokens]
+            lost = tokens.intersection(child.leases)
+            if lost and child.isolated:
+                child.kill()
+                continue
+            for token in lost:
                 child.tell(STOP, token)
                 child.forget(token)
 
