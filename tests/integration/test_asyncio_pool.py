@@ -25,7 +25,8 @@ class Coroutines(Site):
     """A site of the tasks in coroutine_tasks.py, with workers of the asyncio pool."""
 
     def worker(self, *args: str, **env: str) -> Any:
-        return super().worker("-P", "asyncio", *(args if "-c" in args or "--autoscale" in args else ("-c", "1", *args)))
+        processes = () if {"-c", "--autoscale"} & set(args) else ("-c", "1")
+        return super().worker("-P", "asyncio", *processes, *args, **env)
 
     def send(self, task: str, *args: Any, **options: Any) -> str:
         return str(self.app.send_task(f"coroutine_tasks.{task}", args=args, **options).id)
@@ -251,18 +252,20 @@ def test_a_killed_child_gives_all_back_uncounted(site):
 
 
 def test_a_lost_lease_cancels_its_coroutine(site):
-    first = site.worker(WORKER_TEST_VISIBILITY_S="2")
+    zombie = site.worker("-n", "zombie", WORKER_TEST_VISIBILITY_S="1.5")
     ids = site.send_each("nap", [(60,)] * 5)
-    wait_for(lambda: len(site.notes("started")) == 5)
-    site.freeze(first.pid)
-    second = site.worker(WORKER_TEST_VISIBILITY_S="2")
-    wait_for(lambda: len(site.notes("started")) == 10, within_s=20, what="another worker has them")
+    for id_ in ids:
+        site.wait_started(id_)
+    site.freeze(zombie.pid)
+    heir = site.worker("-n", "heir", WORKER_TEST_VISIBILITY_S="1.5")
+    for id_ in ids:
+        site.wait_started(id_, times=2, within_s=20)
     assert len(site.notes("left")) == 0
-    os.kill(first.pid, signal.SIGCONT)
-    wait_for(lambda: len(site.notes("left")) == 5, what="the first one has left them")
-    assert {line[2] for line in site.notes("left")} == set(map(str, children_of(first.pid)))
+    os.kill(zombie.pid, signal.SIGCONT)
+    wait_for(lambda: len(site.notes("left")) == 5, what="the zombie has left them")
+    assert {int(line[2]) for line in site.notes("left")} == set(children_of(zombie.pid))
     assert {site.state(id_) for id_ in ids} == {State.LEASED}
-    assert site.end(second, signal.SIGQUIT) == 1
+    assert site.end(heir, signal.SIGQUIT) == 1
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
