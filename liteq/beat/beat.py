@@ -108,9 +108,6 @@ class Beat:
             pause_s = TROUBLE_PAUSE_S
         self.due_at = time.monotonic() + pause_s
 
-    def rung(self) -> None:
-        """A bell of the queue is nothing to beat."""
-
     def tick(self) -> float:
         """Send what is due now; the seconds until the next look."""
         self._watch_the_clock()

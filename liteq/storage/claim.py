@@ -124,11 +124,13 @@ def _next(tx: Transaction, queues: Sequence[str], limit: int, now_ms: int) -> tu
 
 def flags_of(rows: list[Row]) -> int:
     """The flags that one of `rows` has."""
-    return reduce(or_, map(FLAGS, rows), 0)
+    return rows[0][FLAGS_COLUMN] if len(rows) == 1 else reduce(or_, map(FLAGS, rows), 0)
 
 
 def again(leases: list[Lease], rows: list[Row]) -> Sequence[int]:
     """The tokens of those of `leases`, of these rows, that some worker had before."""
+    if len(rows) == 1:
+        return [leases[0].token] if rows[0][TOKEN_COLUMN] else ()
     return [leases[i].token for i, row in enumerate(rows) if row[TOKEN_COLUMN]]
 
 
@@ -147,15 +149,20 @@ def lease_found(
 
     `flags`: those that one of them has (`flags_of`), and perhaps more.
     """
+    deadline_ms = now_ms + visibility_ms
+    if len(rows) == 1 and not flags & (
+        SPECIAL | INCOMPLETE
+    ):  # a lone task pays for nothing below
+        row = rows[0]
+        token = tx.tokens(1, row[TOKEN_COLUMN]) + 1
+        tx.executemany(TAKE, [(worker, deadline_ms, token, now_ms, row[0])])
+        return [Lease._make((row[0], token, *row[2:DUE_COLUMN]))]
     token = tx.tokens(len(rows), max([row[TOKEN_COLUMN] for row in rows])) + 1
-    deadline_ms, numbers = now_ms + visibility_ms, [row[0] for row in rows]
+    numbers = [row[0] for row in rows]
     first, last = min(numbers), max(numbers)
     if last - first == len(rows) - 1 and not flags & SPECIAL:  # as a queue's head mostly is: no others are between
         ahead = token - first
-        if first == last:  # no more can fail in it, so SQLite keeps no journal of the statement
-            tx.executemany(TAKE, [(worker, deadline_ms, token, now_ms, first)])
-        else:
-            tx.executemany(TAKE_RANGE, [(worker, deadline_ms, ahead, now_ms, first, last)])
+        tx.executemany(TAKE_RANGE, [(worker, deadline_ms, ahead, now_ms, first, last)])
         leases = [Lease._make((row[0], row[0] + ahead, *row[2:DUE_COLUMN])) for row in rows]
     else:
         for row in rows:

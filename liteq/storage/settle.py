@@ -39,7 +39,7 @@ from liteq.storage.steps import suspend
 from liteq.storage.terms import Terms, note_causes, replace_message, replacement_of
 from liteq.utils.records import NamedTuple
 
-__all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "settle", "settle_one_by_one", "wakes"]
+__all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "one_wakes", "settle", "settle_one_by_one"]
 
 ANY = ~Flag.BEGUN  # all flags that a message keeps when it is to run again
 UNDER_LEASE = "WHERE seq = ? AND state = 'leased' AND token = ?"
@@ -101,6 +101,7 @@ class Settled(NamedTuple):
 
 
 NOTHING = Settled([], finished=False, woke=False)
+ENDED = Settled([], finished=True, woke=False)
 
 
 class Settle(Protocol):
@@ -116,11 +117,11 @@ class StaleBatch(Exception):
 class _Plan:
     """The writes for a batch of outcomes, gathered by statement, and the ends that they bring.
 
-    `causes`: the ids of the causes of those that failed, by token (`note_causes`).
+    `causes`: the ids of the causes of those that failed, by token (`note_causes`). `writes`: those of plain ends.
     """
 
-    def __init__(self, terms: Terms, causes: Mapping[int, str]) -> None:
-        self.writes: dict[str, list[Params]] = {}
+    def __init__(self, terms: Terms, causes: Mapping[int, str], writes: dict[str, list[Params]]) -> None:
+        self.writes = writes
         self.ends: list[End] = []
         self.follow_ups: list[tuple[Lease, Replace]] = []
         self.runs: list[tuple[Lease, Suspend | ContinueAsNew | Park | Release]] = []
@@ -133,7 +134,7 @@ class _Plan:
         self.attempts: list[Attempt] = []
         self.terms = terms
         self.causes = causes
-        self.finished = False
+        self.finished = bool(writes)
         self.woke = False
 
     def write(self, sql: str, lease: Lease, *params: object) -> None:
@@ -246,12 +247,15 @@ class _Plan:
         self.end(lease, ok=False, error=poison)
 
 
-def wakes(lease: Lease, outcome: Outcome) -> bool:
-    """Whether this outcome may make something claimable, this message or one that awaits it; told without a look.
+def one_wakes(outcomes: Sequence[tuple[Lease, Outcome]]) -> bool:
+    """Whether one of them may make something claimable, its message or one that awaits it; told without a look.
 
     What has come to await it meanwhile is not known here. It rings when it is settled.
     """
-    return lease.flags & CONCERNS_OTHERS != 0 or type(outcome) not in ENDINGS
+    for lease, outcome in outcomes:  # noqa: SIM110 - a generator costs as much as the rest
+        if lease.flags & CONCERNS_OTHERS or type(outcome) not in ENDINGS:
+            return True
+    return False
 
 
 def acknowledge(driver: Driver, lease: Lease, outcome: Outcome, terms: Terms) -> bool:
@@ -292,8 +296,8 @@ def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Ter
     Raises StaleBatch, to be rolled back, when a lease was lost: counting the changed rows is all that the common case
     pays for that check.
     """
-    plan = _Plan(terms, {})
-    others, writes = [], plan.writes
+    others: list[tuple[Lease, Outcome]] = []
+    writes: dict[str, list[Params]] = {}
     for lease, outcome in settled:
         plain = _plain(lease, outcome, terms)
         if plain is None:
@@ -302,18 +306,23 @@ def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Ter
             writes[plain[0]].append(plain[1])
         else:
             writes[plain[0]] = [plain[1]]
-    plan.finished = bool(writes)
-    if others:
-        plan.causes = note_causes(tx, others, terms)
-        for lease, outcome in others:
-            plan.add(lease, outcome)
-        plan.freed = places.free_ended(tx, others, ENDINGS, now_ms=terms.now_ms)
+    if not others:
+        _write(tx, writes)
+        return ENDED
+    plan = _Plan(terms, note_causes(tx, others, terms), writes)
+    for lease, outcome in others:
+        plan.add(lease, outcome)
+    plan.freed = places.free_ended(tx, others, ENDINGS, now_ms=terms.now_ms)
     if plan.runs:
         _settle_runs(tx, plan)
+    _write(tx, writes)
+    return _finish(tx, plan)
+
+
+def _write(tx: Transaction, writes: Mapping[str, list[Params]]) -> None:
     for sql, rows in writes.items():
         if tx.executemany(sql, rows) != len(rows):
             raise StaleBatch
-    return _finish(tx, plan)
 
 
 def settle_one_by_one(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Terms) -> Settled:
@@ -324,7 +333,7 @@ def settle_one_by_one(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]],
     for lease, outcome in settled:
         # Its flags may have changed: something may have come that awaits it, or a limit.
         for (flags,) in tx.execute(FLAGS, (lease.seq, lease.token)):
-            plan = _Plan(terms, note_causes(tx, [(lease, outcome)], terms))
+            plan = _Plan(terms, note_causes(tx, [(lease, outcome)], terms), {})
             now = lease._replace(flags=flags)
             plan.add(now, outcome)
             plan.freed = places.free_ended(tx, [(now, outcome)], ENDINGS, now_ms=terms.now_ms)

@@ -5,13 +5,13 @@ A `Chore` is called by the loop when its time has come; `Hooks` are called at fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from liteq.context import App
 from liteq.message import Lease
 
-__all__ = ["Chore", "Hooks"]
+__all__ = ["Chore", "Hooks", "Listening"]
 
 
 class Chore(Protocol):
@@ -24,8 +24,13 @@ class Chore(Protocol):
     def turn(self) -> None:
         """Do the work that is due, and set `due_at` anew."""
 
+
+@runtime_checkable
+class Listening(Protocol):
+    """A chore that is also told of each ring of the queue's bell."""
+
     def rung(self) -> None:
-        """Take note that the bell of the queue has rung: `due_at` may be moved forward."""
+        """Take note of it: `due_at` may be moved forward."""
 
 
 class Hooks:

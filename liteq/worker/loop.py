@@ -38,7 +38,7 @@ from liteq.worker.chores.rate_limits import RateLimits
 from liteq.worker.chores.runs import RunWatch
 from liteq.worker.claiming import Claiming
 from liteq.worker.deliveries import GivenBack
-from liteq.worker.hooks import Chore
+from liteq.worker.hooks import Chore, Listening
 from liteq.worker.order import Order
 from liteq.worker.pool.base import Pool
 
@@ -80,6 +80,7 @@ class Consumer:
         self._counting = Counting(storage, pool, worker=heartbeat.me.name, observer=observer)
         self.started_by_task = self._counting.taken_in
         self._chores = [self._counting, *chores]
+        self._listening = [chore for chore in chores if isinstance(chore, Listening)]
         self._rates = rates
         self._events = events
         self._runs = runs
@@ -214,7 +215,7 @@ class Consumer:
 
     def _heard(self) -> None:
         self._claiming.rung()
-        for chore in self._chores:
+        for chore in self._listening:
             chore.rung()
 
     def turn(self) -> None:
@@ -231,8 +232,10 @@ class Consumer:
             if not self._outcomes:
                 self._gathering_since = now
             self._outcomes += fresh
-            if any(type(outcome) is Limited for _, outcome in fresh):  # what waits here may have the key that is paused
-                self._return(self._pool.take_back())
+            for _, outcome in fresh:
+                if type(outcome) is Limited:  # what waits here may have the key that is paused
+                    self._return(self._pool.take_back())
+                    break
 
     def _attempt(self, step: Callable[[float], None], now: float) -> None:
         """Do a part of a turn that uses the storage, unless it pauses; what is refused is met here."""
@@ -268,7 +271,7 @@ class Consumer:
     def _exchange(self, now: float) -> None:
         """Hand in outcomes and take leases, in one transaction, where this turn needs one."""
         gathering = self._accepting and now < self._gathering_since + GATHER_S
-        wakes = self._claiming.next_at() > now and any(settle.wakes(*settled) for settled in self._outcomes)
+        wakes = self._claiming.next_at() > now and settle.one_wakes(self._outcomes)
         limit = self._claiming.limit(now, self.room(), outcomes=bool(self._outcomes), gathering=gathering, wakes=wakes)
         if limit is None:
             return
@@ -314,7 +317,7 @@ class Consumer:
             raise
         self.processed += len(outcomes) - self._given_back.note(outcomes)
         self._committed(budget, tagged)
-        self._counting.turned(turn, outcomes, wrote=bool(sums), seconds=time.monotonic() - before)
+        self._counting.turned(turn, outcomes, wrote=bool(sums), since=before)
         if self._runs:
             self._runs.settled(outcomes, turn.lost)
         return turn

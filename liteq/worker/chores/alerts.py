@@ -22,9 +22,6 @@ class AlertChore(Watch):
         self._file = storage
         signals.worker_shutdown.connect(self.ended)
 
-    def rung(self) -> None:
-        """A bell of the queue is nothing to it."""
-
     def ended(self, **_named: Any) -> None:
         """Leave no process of its own behind."""
         if self.tells:

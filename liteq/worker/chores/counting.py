@@ -60,11 +60,12 @@ class Counting:
         """The sums to write with this turn's outcomes; none but once a second."""
         return self._gathered() if now >= self.due_at else NO_SUMS
 
-    def turned(self, turn: Turn, outcomes: Sequence[tuple[Lease, Outcome]], *, wrote: bool, seconds: float) -> None:
-        """Take note of a turn that is in the file, and took so many seconds; `wrote`: with the sums of before."""
-        self.settled(outcomes, turn.lost, wrote=wrote)
+    def turned(self, turn: Turn, outcomes: Sequence[tuple[Lease, Outcome]], *, wrote: bool, since: float) -> None:
+        """Take note of a turn that is in the file, and began at `since`; `wrote`: with the sums of before."""
+        if outcomes or wrote:
+            self.settled(outcomes, turn.lost, wrote=wrote)
         if self._observer is not None:
-            self._observer.turned(turn.leases, outcomes, seconds)
+            self._observer.turned(turn.leases, outcomes, self._monotonic() - since)
 
     def claimed(self, fresh: Sequence[Lease], again: Sequence[int] = ()) -> None:
         """Count messages that this worker takes in, and as sent those that none had before: not the tokens `again`."""
@@ -162,8 +163,6 @@ class Counting:
             self._tally(("", "", WRITE_WAIT, "")).ran(0.0, seconds)
 
     # -- the chore ---------------------------------------------------------------------------------------------------
-
-    def rung(self) -> None: ...
 
     def turn(self) -> None:
         """Write the sums that no turn has taken along; then rest until there are some."""

@@ -110,8 +110,6 @@ class EventLog:
 
     # -- the chore ---------------------------------------------------------------------------------------------------
 
-    def rung(self) -> None: ...
-
     def turn(self) -> None:
         """Gather the events of started tasks, write all that were gathered, and delete expired ones."""
         now = time.monotonic()

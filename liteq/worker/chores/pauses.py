@@ -28,8 +28,6 @@ class PauseWatch:
         self._looked_ms = storage.clock.now_ms()
         self.due_at = 0.0
 
-    def rung(self) -> None: ...
-
     def turn(self) -> None:
         """See what is paused; claim again where a queue is so no more, also after a pause between two looks."""
         now_ms = self._storage.clock.now_ms()

@@ -79,8 +79,6 @@ class RateLimits:
     def due_at(self) -> float:
         return min(self._look_at, self._token_at)
 
-    def rung(self) -> None: ...
-
     def turn(self) -> None:
         """See whether limits matter; claim again where a token has come."""
         now = time.monotonic()

@@ -40,8 +40,6 @@ class Recording:
         self._marked = not release
         self.due_at = monotonic() + FIRST_S * random.random()
 
-    def rung(self) -> None: ...
-
     def turn(self) -> None:
         """Mark a new release, measure, and clear away; the last two where no worker has in this minute."""
         self.due_at = self._monotonic() + LOOK_S

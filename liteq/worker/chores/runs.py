@@ -73,8 +73,6 @@ class RunWatch:
         if flows:
             fingerprint_of(self._app)  # a deploy may put other files in the place of those that were imported
 
-    def rung(self) -> None: ...
-
     def turn(self) -> None:
         """Kill what is overdue, write what takes long, try what is stuck, clear away what is over."""
         now = self._monotonic()

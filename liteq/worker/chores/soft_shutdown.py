@@ -33,6 +33,3 @@ class SoftShutdown:
         """End the worker cold: the time is over."""
         self.due_at = math.inf
         self._then()
-
-    def rung(self) -> None:
-        """Ignore the bell: a worker that leaves takes no new work."""

@@ -104,6 +104,3 @@ class Timer:
             while self._queue and self._queue[0][0] <= now:
                 due.append(heapq.heappop(self._queue)[2])
         return due
-
-    def rung(self) -> None:
-        """Ignore the bell."""
