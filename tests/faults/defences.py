@@ -2162,8 +2162,8 @@ MUTANTS = [
     ),
     without(
         "an isolated run waits for a place", "liteq/worker/pool/prefork/pool.py",
-        "if self._stopping or busy >= self.size or", "if self._stopping or",
-        "../integration/test_isolated_tasks.py::test_no_more_run_at_once_than_the_worker_has_executors",
+        "not places(self._children, self.size, self.width)", "False",
+        "../integration/test_isolated_tasks.py::test_many_that_come_at_once_wait_for_a_place",
     ),
     without(
         "a child is replaced for what it has now, not for its peak", "liteq/worker/pool/prefork/memory.py",
@@ -2176,8 +2176,8 @@ MUTANTS = [
         "test_months.py::test_a_worker_stays_as_it_was_while_its_children_come_and_go",
     ),
     without(
-        "the children of a fork server die with their worker", "liteq/worker/pool/prefork/server.py",
-        "    die_with_parent(parent)\n    setproctitle", "    setproctitle",
+        "a child dies with its worker, whatever it does", "liteq/worker/pool/prefork/becoming.py",
+        "    die_with_parent(parent)\n", "",
         "../integration/test_pools.py::test_no_process_outlives_a_killed_worker",
     ),
     without(

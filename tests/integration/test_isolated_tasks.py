@@ -12,6 +12,7 @@ import pytest
 
 from liteq import LiteQ
 from liteq.exceptions import TimeLimitExceeded, WorkerLostError
+from liteq.message import new_id
 from liteq.states import State
 
 from .worker_process import Site, children_of, lives, wait_for
@@ -58,6 +59,19 @@ def test_no_more_run_at_once_than_the_worker_has_executors(site, tmp_path):
     (tmp_path / "go").touch()
     assert all(site.get(id_) for id_ in [*isolated, *others, urgent])
     assert {site.record(id_).crashes for id_ in [*isolated, *others, urgent]} == {0}
+
+
+def test_many_that_come_at_once_wait_for_a_place(site, tmp_path):
+    site.worker("-c", "2")
+    site.get(site.send("echo", 1))  # short: its children are given more than they can begin
+    ids = [new_id() for _ in range(12)]
+    path = str(tmp_path / "go")
+    site.app.enqueue_many([site.app.signature("pool_tasks.alone_until", args=(path,), task_id=id_) for id_ in ids])
+    wait_for(lambda: len(site.notes("started")) >= 2, what="two run")
+    wait_for(lambda: [site.state(id_) for id_ in ids].count(State.LEASED) == 2, what="the others are back in the queue")
+    assert len(site.notes("started")) == 2
+    (tmp_path / "go").touch()
+    assert len({site.get(id_, 30) for id_ in ids}) == 12
 
 
 def test_one_gets_its_place_among_many_short_ones(site):

@@ -220,9 +220,9 @@ def test_a_cold_end_returns_what_runs_uncounted(site, pool):
 
 
 @EACH
-def test_no_process_outlives_a_killed_worker(site, pool):
+def test_no_process_outlives_a_killed_worker(site, pool, tmp_path):
     worker = site.worker("-c", "2", *POOLS[pool])
-    site.get(site.send("add", 1, 1), 30)
+    site.wait_started(send(site, "until", str(tmp_path / "never")), within_s=30)
     pids = {worker.pid, *children_of(worker.pid), *executors(worker)}
     worker.kill()
     worker.wait(10)
