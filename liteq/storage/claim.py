@@ -150,9 +150,7 @@ def lease_found(
     `flags`: those that one of them has (`flags_of`), and perhaps more.
     """
     deadline_ms = now_ms + visibility_ms
-    if len(rows) == 1 and not flags & (
-        SPECIAL | INCOMPLETE
-    ):  # a lone task pays for nothing below
+    if len(rows) == 1 and not flags & (SPECIAL | INCOMPLETE):  # a lone task pays for nothing below
         row = rows[0]
         token = tx.tokens(1, row[TOKEN_COLUMN]) + 1
         tx.executemany(TAKE, [(worker, deadline_ms, token, now_ms, row[0])])
