@@ -2091,6 +2091,12 @@ MUTANTS = [
         "test_a_warm_stop_leaves_a_task_at_its_cursor_and_it_goes_on_elsewhere",
     ),
     without(
+        "what goes on at its cursor does not expire", "liteq/worker/pool/executor.py",
+        "self._clock.now_ms() >= expires_ms and not lease.flags & Flag.CURSOR", "self._clock.now_ms() >= expires_ms",
+        "../integration/test_interrupted_tasks.py::"
+        "test_a_task_that_goes_on_after_its_latest_start_has_begun_before",
+    ),
+    without(
         "leaving at the cursor counts no crash", "liteq/execution/execute.py",
         "if request._telling is None or not request._telling.interrupted:", "if True:",
         "../integration/test_interrupted_tasks.py::test_a_task_that_was_stopped_often_counts_no_attempt",

@@ -78,6 +78,18 @@ def test_a_task_that_was_stopped_often_counts_no_attempt(site):
     assert rows(site) == list(range(len(rows(site))))
 
 
+def test_a_task_that_goes_on_after_its_latest_start_has_begun_before(site):
+    slowly(site, True)
+    first = site.worker("-c", "1")
+    id_ = send(site, "export", 10_000, expires=3)
+    wait_for(lambda: len(rows(site)) > 3)
+    site.end(first)
+    slowly(site, False)
+    wait_for(lambda: site.app.clock.now_ms() > (site.record(id_).expires_ms or 0))
+    site.worker("-c", "1")
+    assert site.get(id_, timeout=30) == "done"
+
+
 def test_a_crash_repeats_no_more_than_a_second_of_it(site):
     site.worker("-c", "1")
     assert site.get(send(site, "dies", 60), timeout=20) == "done"

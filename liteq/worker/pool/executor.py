@@ -98,7 +98,7 @@ class Executor:
     def _run(self, lease: Lease) -> tuple[Outcome, float]:
         if lease.flags & RUN_OR_BATCH:
             return self.runs.run(lease) if lease.flags & RUN else self._run_together(lease)
-        if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
+        if lease.expires_ms is not None and self._is_late(lease, lease.expires_ms):
             return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True), 0.0
         task = self._tasks.get(lease.task) or self._tasks.find(lease.task)
         if task is None:
@@ -127,6 +127,10 @@ class Executor:
             # It did something of which no outcome can be made (a retry at no possible time): it fails, not its process.
             outcome = self._refuse(lease, exc)
         return outcome, time.perf_counter() - before
+
+    def _is_late(self, lease: Lease, expires_ms: int) -> bool:
+        """Whether `lease` is not to begin any more; what has saved a cursor has begun."""
+        return self._clock.now_ms() >= expires_ms and not lease.flags & Flag.CURSOR
 
     def _unread(self, lease: Lease, exc: Exception) -> Outcome:
         """The outcome of a message whose arguments, or limits, cannot be read because of `exc`."""
@@ -163,7 +167,7 @@ class Executor:
 
     def _request_in_batch(self, task: Any, lease: Lease) -> Request | Outcome:
         """The request of a message that is to run in a batch; its outcome where it does not run."""
-        if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
+        if lease.expires_ms is not None and self._is_late(lease, lease.expires_ms):
             return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True)
         if task is None:
             return self._hand_back(lease, NotRegistered(lease.task, self._tasks))
