@@ -105,6 +105,8 @@ def line_of(record: logging.LogRecord, worker: str | None) -> dict[str, Any]:
         line["worker"] = worker
     if record.exc_info and record.exc_info[1] is not None:
         line["exception"] = exception_text(record.exc_info, LONGEST)
+    elif record.exc_text:  # a filter has made it
+        line["exception"] = _cut(record.exc_text)
     return line
 
 

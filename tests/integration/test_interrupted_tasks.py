@@ -81,7 +81,7 @@ def test_a_task_that_was_stopped_often_counts_no_attempt(site):
 def test_a_task_that_goes_on_after_its_latest_start_has_begun_before(site):
     slowly(site, True)
     first = site.worker("-c", "1")
-    id_ = send(site, "export", 10_000, expires=3)
+    id_ = send(site, "export", 1_000, expires=3)
     wait_for(lambda: len(rows(site)) > 3)
     site.end(first)
     slowly(site, False)
