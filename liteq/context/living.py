@@ -7,14 +7,19 @@ from liteq.context.identity import is_dead
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.globs import fits
 
-__all__ = ["LATE_MS", "late_ms", "living", "takes_from"]
+__all__ = ["LATE_MS", "late_after_ms", "late_ms", "living", "takes_from"]
 
 LATE_MS = 30_000  # a worker beats at least each 10 s; three missed beats are no accident
 
 
 def late_ms(app: App) -> int:
     """The age in ms from which a heartbeat means that its worker has stopped."""
-    return max(LATE_MS, int(app.conf.visibility_timeout * 1000))
+    return late_after_ms(app.conf.visibility_timeout)
+
+
+def late_after_ms(visibility_s: float) -> int:
+    """As `late_ms`, of a queue whose leases last so long."""
+    return max(LATE_MS, int(visibility_s * 1000))
 
 
 def living(app: App) -> list[WorkerRecord]:

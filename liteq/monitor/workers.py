@@ -16,9 +16,10 @@ from liteq.storage.workers import WorkerRecord
 from liteq.utils.names import is_built_in
 from liteq.utils.text import iso_time
 
-__all__ = ["LATE_MS", "OFFSET", "documents", "late_ms", "living", "published", "worker", "workers"]
+__all__ = ["LATE_MS", "OFFSET", "STAGE", "documents", "late_ms", "living", "published", "worker", "workers"]
 
 OFFSET = "clock_offset_s"  # in a worker's facts: how far its wall clock was ahead of the monotonic one at its last beat
+STAGE = "stage"  # likewise: "starting", "ready", "quiet", "full" (the disk is, so it claims nothing) or "ending"
 PUBLISHED = 500  # names of tasks; they are written at each heartbeat
 OWN_COLUMNS = frozenset(
     {"queues", "globs", "quiet", "concurrency", "pool", "loadavg", "version", "python", "release", "tasks"}

@@ -360,6 +360,8 @@ class Consumer:
 
     def _poll(self) -> None:
         """Look after the bell, the disk, the schema and the other workers."""
+        accepts = "full" if self._short else "ready"  # others are told why nothing is claimed (monitor/health.py)
+        self._heartbeat.tell("ending" if not self._accepting else "quiet" if self.quiet else accepts)
         if self._bell.fileno() >= 0 and self._bell.wait(0.0):  # also looks after a bell that was deleted
             self._heard()
         if self._short and self._storage.driver.reserve():

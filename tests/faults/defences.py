@@ -107,6 +107,21 @@ MUTANTS = [
         "test_a_quiet_worker_finishes_what_runs_claims_nothing_and_stays",
     ),
     without(
+        "a probe sees that a worker hangs", "liteq/monitor/health.py",
+        "if abs(age_ms) > late_ms:", "if False:",
+        "../integration/test_health.py::test_a_worker_without_a_sign_of_life_hangs",
+    ),
+    without(
+        "a worker that cannot write for others' sake is not started again", "liteq/monitor/health.py",
+        "if holder := _locked_out(driver):", 'if holder := "":',
+        "../integration/test_health.py::test_a_worker_that_cannot_write_is_not_started_again",
+    ),
+    without(
+        "a worker tells when it takes no tasks", "liteq/worker/chores/heartbeat.py",
+        "if stage != self._stage:", "if False:",
+        "../integration/test_health.py::test_a_worker_that_ends_is_live_until_its_task_is_done",
+    ),
+    without(
         "every call goes through the middleware", "liteq/sending/sender.py",
         "Passing(self.app, self._maker) if self.app.middleware.publishes else self._maker", "self._maker",
         "../unit/test_middleware.py::test_each_way_to_send_goes_through_it",

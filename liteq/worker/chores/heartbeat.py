@@ -21,7 +21,7 @@ import orjson
 from liteq.context.identity import Presence, presence
 from liteq.exceptions import StorageBusy, StorageError
 from liteq.message import Lease, WorkerIdentity
-from liteq.monitor.workers import OFFSET
+from liteq.monitor.workers import OFFSET, STAGE
 from liteq.storage.stats import REAPED, Tally
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
@@ -64,6 +64,7 @@ class Heartbeat:
         self._visibility_s = visibility_s
         self._expires = (result_expires_s, dead_expires_s)
         self._info = info
+        self._stage = "starting"
         self.monotonic = monotonic
         self.interval_s = min(visibility_s / 3, LONGEST_S)
         self._silence_s = visibility_s + GONE_S
@@ -97,11 +98,17 @@ class Heartbeat:
         return self._storage.register_worker(self.me, self._shown())
 
     def _shown(self) -> bytes:
-        return orjson.dumps({**self._info(), OFFSET: round(self._seen_offset_s, 3)})
+        return orjson.dumps({**self._info(), OFFSET: round(self._seen_offset_s, 3), STAGE: self._stage})
 
     def soon(self) -> None:
         """Beat in the next turn: what others read of this worker has changed."""
         self.due_at = min(self.due_at, self.monotonic())
+
+    def tell(self, stage: str) -> None:
+        """Have others know whether this worker takes tasks; a change is told in the next turn."""
+        if stage != self._stage:
+            self._stage = stage
+            self.soon()
 
     def beat(self, leases: Sequence[Lease]) -> list[Lease]:
         """Say that this worker lives and still works on `leases`; those that are lost."""
