@@ -15,9 +15,9 @@ from liteq.utils.text import printable, span
 __all__ = ["age", "counted", "emit", "json_text", "say", "table", "without_none"]
 
 
-def json_text(document: Any) -> str:
-    """`document` as JSON. What it has no form for (a value out of a payload) is written as text."""
-    return to_json(document, indent=sys.stdout.isatty()).decode()
+def json_text(document: Any, *, lines: bool = False) -> str:
+    """`document` as JSON, with `lines` in one line. What it has no form for (out of a payload) is written as text."""
+    return to_json(document, indent=sys.stdout.isatty() and not lines).decode()
 
 
 def emit(session: Session, document: Any, show: Callable[[], None]) -> None:

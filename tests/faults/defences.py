@@ -122,6 +122,17 @@ MUTANTS = [
         "../integration/test_health.py::test_a_worker_that_ends_is_live_until_its_task_is_done",
     ),
     without(
+        "a backup that fails removes none of before", "liteq/operating/backups.py",
+        "            storage.backup(target)\n",
+        "            self._prune(target, keep or 99)\n            storage.backup(target)\n",
+        "../unit/cli/test_cli_backups.py::test_a_backup_that_fails_removes_none_of_before",
+    ),
+    without(
+        "of a folder of backups only this queue's own are removed", "liteq/operating/backups.py",
+        "if self._ours.fullmatch(path.name) and", 'if path.suffix == ".db" and',
+        "../unit/cli/test_cli_backups.py::test_the_newest_are_kept_and_only_this_queues_own_go",
+    ),
+    without(
         "every call goes through the middleware", "liteq/sending/sender.py",
         "Passing(self.app, self._maker) if self.app.middleware.publishes else self._maker", "self._maker",
         "../unit/test_middleware.py::test_each_way_to_send_goes_through_it",
