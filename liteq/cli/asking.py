@@ -6,7 +6,16 @@ import sys
 
 import click
 
-__all__ = ["confirm", "confirm_deletion"]
+__all__ = ["agreed", "confirm", "confirm_deletion"]
+
+
+def agreed(question: str, refusal: str, *, sure: bool, option: str) -> bool:
+    """Ask `question`, of one thing among several; whether the answer was yes. Raises as `confirm`, but for a no."""
+    if sure:
+        return True
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{refusal}; add {option} to do so without a question")
+    return click.confirm(question, err=True)
 
 
 def confirm(question: str, refusal: str, *, sure: bool, option: str) -> None:
@@ -14,11 +23,8 @@ def confirm(question: str, refusal: str, *, sure: bool, option: str) -> None:
 
     Raises Abort for a no, and UsageError, which begins with `refusal`, where nobody can be asked: stdin is no terminal.
     """
-    if sure:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{refusal}; add {option} to do so without a question")
-    click.confirm(question, abort=True, err=True)
+    if not agreed(question, refusal, sure=sure, option=option):
+        raise click.Abort
 
 
 def confirm_deletion(what: str, *, sure: bool, option: str) -> None:

@@ -1,43 +1,134 @@
-"""`liteq doctor`: is the file sound, is it where a queue can live, and does the work in it go on?"""
+"""`liteq doctor`: is the file sound, and where a queue can live, does the work in it go on? With --fix it helps."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import click
 
 from liteq._version import __version__
+from liteq.cli.asking import agreed
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
-from liteq.cli.output import counted, emit, table
+from liteq.cli.output import counted, emit, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.context.identity import is_dead
+from liteq.exceptions import StorageError
 from liteq.monitor.findings import findings
 from liteq.monitor.workers import living
-from liteq.storage.upkeep import Check
+from liteq.storage.upkeep import Check, Remedy
+from liteq.utils.records import NamedTuple
 
 __all__ = ["doctor"]
 
 
+class Treated(NamedTuple):
+    """A remedy that was offered: whether it was done, and what came of it."""
+
+    name: str
+    says: str
+    done: bool
+    result: str
+
+
 @click.command(cls=Command)
+@click.option(
+    "--fix", is_flag=True, help="Set right what can be without a loss: says what, asks, and does it."
+)
+@click.option("--yes", "sure", is_flag=True, help="With --fix: do all of it, without a question.")
 @pass_session
-def doctor(session: Session, /) -> int:
+def doctor(session: Session, /, fix: bool, sure: bool) -> int:
     """Check the queue's file, the disk it is on, and whether the work in it goes on.
 
     Exits with 1 when something is wrong (an error; a warning is no reason): a damaged file, messages that no worker
     takes, schedules that no beat sends. The integrity check reads the whole file and its log.
 
+    With --fix: files that other users can open, leases of workers that are gone, indexes that are damaged or missing,
+    and free pages, which go back to the disk. It asks about each, and touches no message; workers may go on meanwhile.
+    It exits as a check after it does.
+
     \b
-    JSON: {"ok", "checks": [{"name", "status": "ok"|"warning"|"error", "detail"}], "storage": {...}}
+    JSON: {"ok", "checks": [{"name", "status": "ok"|"warning"|"error", "detail"}], "storage": {...}}; with --fix also
+    "fixes": [{"name", "says", "done", "result"}], and the rest is as it was after it
     """
-    driver = session.storage.driver
-    facts = driver.describe()
-    checks = [_versions(), *driver.checks(facts), *_of_queue(session)]
+    if sure and not fix:
+        raise click.UsageError("--yes goes with --fix")
+    facts, checks = _look(session)
+    fixes: list[Treated] | None = None
+    if fix:
+        _show(session, checks)
+        fixes = _treat(session, [*session.storage.driver.remedies(facts), *_leases(session)], sure=sure)
+        facts, checks = _look(session)
     sound = all(check.status != "error" for check in checks)
     document = {"ok": sound, "checks": [check._asdict() for check in checks], "storage": facts}
-    emit(session, document, lambda: table(session, Check._fields, checks, empty=""))
+    if fixes is None:
+        emit(session, document, lambda: _show(session, checks))
+    else:
+        wrong = [check for check in checks if check.status == "error"]
+        emit(session, {**document, "fixes": [one._asdict() for one in fixes]}, lambda: _show_rest(session, wrong))
     return Exit.OK if sound else Exit.FAILED
+
+
+def _look(session: Session) -> tuple[dict[str, Any], list[Check]]:
+    driver = session.storage.driver
+    facts = driver.describe()
+    return facts, [_versions(), *driver.checks(facts), *_of_queue(session)]
+
+
+def _show(session: Session, checks: Sequence[Check]) -> None:
+    if not session.json:
+        table(session, Check._fields, checks, empty="")
+
+
+def _show_rest(session: Session, wrong: Sequence[Check]) -> None:
+    if wrong:
+        say("Still wrong:")
+        _show(session, wrong)
+
+
+# -- to set right ----------------------------------------------------------------------------------------------------
+
+
+def _treat(session: Session, remedies: Sequence[Remedy], *, sure: bool) -> list[Treated]:
+    """Say, ask and do, one after the other: a later one may be wanted where an earlier one is not."""
+    if not remedies:
+        session.note("there is nothing that --fix sets right")
+    if not session.json:
+        for one in remedies:
+            say(f"to do: {one.says}")
+    fixes = []
+    for one in remedies:
+        done, result = False, "left as it is"
+        if agreed(f"{one.name}: {one.says}?", f"this is to {one.says}", sure=sure, option="--yes"):
+            try:
+                done, result = True, one.do()
+            except (StorageError, OSError) as exc:  # the others may do all the same
+                done, result = False, str(exc)
+        fixes.append(Treated(one.name, one.says, done, result))
+        if not session.json:
+            say(f"{one.name}: {result}")
+    return fixes
+
+
+def _leases(session: Session) -> Iterator[Remedy]:
+    """A living worker ends them within a second: they stay where none is started any more."""
+    gone = [worker for worker in session.storage.reader.workers() if is_dead(worker.identity)]
+    if gone:
+        held = sum(worker.leased for worker in gone)
+        says = f"take {counted(len(gone), 'worker')} off the list, of which the processes are gone"
+        back = f", and put {counted(held, 'message')} that they held back into the queues" if held else ""
+        yield Remedy("leases", says + back, partial(_bury, session, [worker.id for worker in gone]))
+
+
+def _bury(session: Session, workers: Sequence[int]) -> str:
+    reaped = session.storage.reap(workers, expired=False)
+    return f"{counted(len(workers), 'worker')} off the list, {counted(reaped, 'message')} back"
+
+
+# -- to look at ------------------------------------------------------------------------------------------------------
 
 
 def _versions() -> Check:
@@ -53,8 +144,9 @@ def _of_queue(session: Session) -> Iterator[Check]:
     held = sum(worker.leased for worker in gone)
     if held and not alive:
         yield Check(
-            "dead workers", "warning", f"{counted(held, 'message')} held by processes that are gone: start a worker"
-        )
+            "dead workers", "warning",
+            f"{counted(held, 'message')} held by processes that are gone: start a worker, or `liteq doctor --fix`",
+        )  # fmt: skip
     totals = session.storage.views.states()
     shown = ", ".join(
         f"{found.n:,}{'' if found.exact else ' or more'} {state}" for state, found in totals.items() if found.n

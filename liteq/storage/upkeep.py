@@ -6,6 +6,7 @@ nothing or says that the engine has no such thing; an engine overrides those tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from liteq.exceptions import StorageError
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Check", "Misfit", "Upkeep"]
+__all__ = ["Check", "Misfit", "Remedy", "Upkeep"]
 
 
 class Check(NamedTuple):
@@ -22,6 +23,17 @@ class Check(NamedTuple):
     name: str
     status: str
     detail: str
+
+
+class Remedy(NamedTuple):
+    """A thing that can be set right without a loss: `says` what would be done, `do` does it and says what it did.
+
+    `do` raises StorageError, and OSError.
+    """
+
+    name: str
+    says: str
+    do: Callable[[], str]
 
 
 class Misfit(NamedTuple):
@@ -73,6 +85,21 @@ class Upkeep:
 
         `tx` is the open write transaction. An engine whose columns hold nothing but their type has no such rows.
         """
+        return []
+
+    def free_bytes(self) -> int:
+        """The size of the store's unused parts that `vacuum` can give back to the disk."""
+        return 0
+
+    def vacuum(self) -> int:
+        """Give a little of it back, in a transaction that holds up others no longer than an enqueue; what is left.
+
+        The disk has it once the log is folded.
+        """
+        return 0
+
+    def remedies(self, facts: dict[str, Any]) -> list[Remedy]:  # noqa: ARG002 - an engine's
+        """The things that `liteq doctor --fix` offers to set right, by the `facts` that `describe` has gathered."""
         return []
 
     def backup(self, target: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 from liteq.storage.sqlite.mounts import UNSAFE
 from liteq.storage.upkeep import Check
 
-__all__ = ["checks"]
+__all__ = ["OF_AN_INDEX", "checks"]
 
 MIB = 1024 * 1024
 LITTLE_SPACE = 64 * MIB
@@ -25,6 +26,9 @@ PRAGMAS: dict[str, tuple[object, str]] = {
     "wal_autocheckpoint": (0, "unguarded checkpoints can damage the file"),
     "auto_vacuum": (2, "the file never shrinks: it was not made by liteq"),
 }
+
+# The problems of `PRAGMA integrity_check` that are an index's: the rows are whole, and it can be made anew from them.
+OF_AN_INDEX = re.compile(r"row \d+ (missing from|values differ from) index|wrong # of entries in index")
 
 
 def checks(facts: dict[str, Any]) -> list[Check]:
@@ -56,13 +60,34 @@ def _of_file(facts: dict[str, Any]) -> Iterator[Check]:
             yield Check(name, "error" if serious else "warning", f"is {found}, not {wanted}: {otherwise}")
     yield Check("pragmas", "ok", ", ".join(f"{name}={value}" for name, value in facts["pragmas"].items()))
     yield Check("durability", "ok", facts["durability"])
+    yield _free(facts)
+    yield from _schema(facts)
     yield _integrity(facts)
+
+
+def _free(facts: dict[str, Any]) -> Check:
+    free = facts["pragmas"]["freelist_count"] * facts["pragmas"]["page_size"]
+    detail = f"{free:,} of {facts['pragmas']['page_count'] * facts['pragmas']['page_size']:,} bytes are free"
+    back = "used again by what comes; `liteq doctor --fix` gives them back to the disk"
+    can_shrink = facts["pragmas"]["auto_vacuum"] == PRAGMAS["auto_vacuum"][0]
+    return Check("free pages", "ok", f"{detail}: {back}" if free >= MIB and can_shrink else detail)
+
+
+def _schema(facts: dict[str, Any]) -> Iterator[Check]:
+    if facts["missing"]:
+        names = ", ".join(facts["missing"])
+        yield Check(
+            "indexes", "error", f"of the schema {names} are gone: the queue is slow, or wrong; `liteq doctor --fix`"
+        )
 
 
 def _integrity(facts: dict[str, Any]) -> Check:
     log = facts["log"]
     if facts["integrity"] is None:
         return Check("integrity", "ok", "not looked at here: `liteq doctor` reads the whole file")
+    if facts["integrity"] != "ok" and all(map(OF_AN_INDEX.match, facts["integrity"])):
+        found = facts["integrity"][0]
+        return Check("integrity", "error", f"indexes are damaged, the rows are whole: {found}; `liteq doctor --fix`")
     if facts["integrity"] != "ok":
         found = "; ".join(facts["integrity"][:3])
     elif log["problem"]:

@@ -10,6 +10,7 @@ from liteq.storage.driver import Durability
 from liteq.storage.sqlite.log_check import check_log
 from liteq.storage.sqlite.migrate import read_versions
 from liteq.storage.sqlite.mounts import file_system
+from liteq.storage.sqlite.schema import missing
 from liteq.storage.sqlite.session import APPLICATION_ID, Session
 
 __all__ = ["describe", "has_wal_reset_bug"]
@@ -68,6 +69,7 @@ def describe(session: Session, driver: Described, *, whole: bool = True) -> dict
         "warnings": driver.warnings(),
         "schema": versions._asdict(),
         "pragmas": {name: session.pragma(name) for name in PRAGMAS},
+        "missing": sorted(missing(session, versions.version)),
         "integrity": None if not whole else "ok" if problems == ["ok"] else problems,
         "log": check_log(driver.path + "-wal")._asdict() if whole else None,
         "shared": session.pragma("application_id") != APPLICATION_ID,

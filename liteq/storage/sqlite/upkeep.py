@@ -17,7 +17,8 @@ from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
 from liteq.storage.sqlite.session import Session
 from liteq.storage.sqlite.sidecars import Sidecars
 from liteq.storage.sqlite.transaction import Checkout
-from liteq.storage.upkeep import Check, Misfit
+from liteq.storage.sqlite.vacuum import Vacuum, free_bytes
+from liteq.storage.upkeep import Check, Misfit, Remedy
 
 __all__ = ["FileUpkeep"]
 
@@ -57,6 +58,7 @@ class FileUpkeep(Driver):
         self._work = 0  # statements and rows since the log's size was last looked at
         self._sidecars = Sidecars(self.path)
         self._ballast = Ballast(f"{self.path}-ballast")
+        self._vacuum = Vacuum()
         self._short = False  # the ballast is in use: the disk was full
 
     # -- the sessions ----------------------------------------------------------------------------------------------
@@ -173,6 +175,14 @@ class FileUpkeep(Driver):
         self._short = True
         return self._ballast.drop()
 
+    def free_bytes(self) -> int:
+        with self.read() as tx:
+            return free_bytes(tx)
+
+    def vacuum(self) -> int:
+        with self.write(Promise.PROGRESS) as tx:
+            return self._vacuum.slice(tx)
+
     def waited(self) -> list[float]:
         return gate.waited(f"{self.path}-gate")
 
@@ -210,6 +220,11 @@ class FileUpkeep(Driver):
 
         with Checkout(self, reader=True) as session:
             return describe.describe(session, self, whole=whole)
+
+    def remedies(self, facts: dict[str, Any]) -> list[Remedy]:
+        from liteq.storage.sqlite import remedies
+
+        return remedies.remedies(self, facts)
 
     def checks(self, facts: dict[str, Any]) -> list[Check]:
         from liteq.storage.sqlite import checks

@@ -20,6 +20,10 @@ def by_settings(app: App, storage: Storage, look: Callable[[], None]) -> list[Ch
     chores: list[Chore] = [PauseWatch(storage, look), Recording(storage, conf.release, conf.audit_expires)]
     if conf.durability == "relaxed":
         chores.append(SyncChore(storage.driver))
+    if conf.idle_vacuum:
+        from liteq.worker.chores.idle_vacuum import IdleVacuum
+
+        chores.append(IdleVacuum(storage.driver))
     if conf.alert_to:
         from liteq.worker.chores.alerts import make  # what it brings along is for those that ask for it
 
