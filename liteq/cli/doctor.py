@@ -35,9 +35,7 @@ class Treated(NamedTuple):
 
 
 @click.command(cls=Command)
-@click.option(
-    "--fix", is_flag=True, help="Set right what can be without a loss: says what, asks, and does it."
-)
+@click.option("--fix", is_flag=True, help="Set right what can be without a loss: says what, asks, and does it.")
 @click.option("--yes", "sure", is_flag=True, help="With --fix: do all of it, without a question.")
 @pass_session
 def doctor(session: Session, /, fix: bool, sure: bool) -> int:

@@ -45,7 +45,8 @@ def file(app: App) -> dict[str, Any]:
         "findings": [one._asdict() for one in findings(app)],
         "settings": {name: repr(value) for name, value in sorted(shown_settings(app).items())},
         "retention": {
-            name: app.conf[name] for name in ("result_expires", "dead_expires", "audit_expires") if name in app.conf
+            name: app.conf[name]
+            for name in ("result_expires", "dead_expires", "workflow_expires", "history_expires", "audit_expires")
         },
     }
 

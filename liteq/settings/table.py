@@ -301,6 +301,14 @@ _ROWS = [
         unit="s",
         minimum=0,
     ),
+    Setting(
+        "history_expires",
+        float | None,
+        90 * DAY,
+        "Age at which statistics go, and causes of failure that no dead letter has; None or 0: never.",
+        unit="s",
+        minimum=0,
+    ),
     Setting("idle_vacuum", bool, False, "While nobody writes, a worker gives the file's free pages back to the disk."),
     Setting("events_expires", float, 600.0, "Age at which events (`-E`) go.", unit="s", minimum=1),
     # -- liteq's own: workflows ------------------------------------------------------------------------------------

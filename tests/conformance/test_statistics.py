@@ -270,6 +270,25 @@ def test_a_cause_goes_when_it_is_old_and_nothing_has_it(
     assert storage.causes.list() == []
 
 
+def test_history_is_kept_for_as_long_as_it_is_said(
+    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
+) -> None:
+    clock.advance_to(1_800_000_000_000 // (HOUR * 1000) * HOUR * 1000)
+    id_ = send()
+    storage.settle([(worker.claim_one(), failed())])
+    storage.dead.drop([id_])
+    storage.stats.add(sums_of(DONE))
+    storage.stats.sample()
+    clock.advance(seconds=3 * HOUR)
+    for age in (None, 0, 4 * HOUR):
+        storage.stats.tidy(age)
+        assert (len(storage.causes.list()), len(storage.stats.samples("running", 5 * HOUR))) == (1, 1)
+    storage.stats.tidy(2 * HOUR)
+    assert (storage.causes.list(), storage.stats.samples("running", 5 * HOUR)) == ([], [])
+    assert Spans(storage)() == {0: 1}
+    assert total(storage.stats.totals()) == {DONE: 1}
+
+
 # -- sums --------------------------------------------------------------------------------------------------------------
 
 

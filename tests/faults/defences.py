@@ -133,6 +133,32 @@ MUTANTS = [
         "../unit/cli/test_cli_backups.py::test_the_newest_are_kept_and_only_this_queues_own_go",
     ),
     without(
+        "space is given back only while nobody writes", "liteq/worker/chores/idle_vacuum.py",
+        "elif self._driver.version() != self._seen:", "elif False:",
+        "../unit/worker/test_idle_vacuum.py::test_nothing_is_done_while_others_write",
+        "../unit/worker/test_idle_vacuum.py::test_a_write_between_two_slices_stops_it",
+    ),
+    without(
+        "a slice of the vacuum holds up nobody for long", "liteq/storage/sqlite/vacuum.py",
+        "max(fitting, FEWEST), MOST, 2 * self.pages", "max(fitting, FEWEST), 1 << 30",
+        "../unit/worker/test_idle_vacuum.py::test_a_slice_is_as_large_as_its_time_allows",
+    ),
+    without(
+        "where rows are damaged the doctor writes nothing", "liteq/storage/sqlite/remedies.py",
+        "if isinstance(problems, list) and not all(", "if problems is None and not all(",
+        "../unit/cli/test_cli_doctor.py::test_where_rows_are_damaged_nothing_is_written",
+    ),
+    without(
+        "the doctor ends no lease of a process that lives", "liteq/cli/doctor.py",
+        " if is_dead(worker.identity)]\n    if gone:", "]\n    if gone:",
+        "../unit/cli/test_cli_doctor.py::test_leases_of_a_process_that_lives_stay",
+    ),
+    without(
+        "what comes of age is deleted as fast as it comes", "liteq/worker/chores/heartbeat.py",
+        "if gone < FULL or self.monotonic() >= until:", "if gone:",
+        "../integration/test_care.py::test_a_look_does_many_chunks_where_much_is_old",
+    ),
+    without(
         "every call goes through the middleware", "liteq/sending/sender.py",
         "Passing(self.app, self._maker) if self.app.middleware.publishes else self._maker", "self._maker",
         "../unit/test_middleware.py::test_each_way_to_send_goes_through_it",

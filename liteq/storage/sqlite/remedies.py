@@ -55,7 +55,7 @@ def _rights(path: str, *, shared: bool) -> Iterator[Remedy]:
     database = os.stat(path)
     # A group shares the queue where it may write; else that it may read is a slip of the umask.
     mode = ownership.MODE | (ownership.GROUP if database.st_mode & stat.S_IWGRP else 0)
-    changes = []
+    changes: list[tuple[str, str, Callable[[], object]]] = []
     for suffix in ("", *ownership.SIDE_FILES):
         changes += _change_of(path + suffix, database, mode)
     if changes:

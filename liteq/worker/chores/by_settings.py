@@ -17,7 +17,10 @@ __all__ = ["by_settings"]
 def by_settings(app: App, storage: Storage, look: Callable[[], None]) -> list[Chore]:
     """The chores of a worker of `app`; `look` makes its loop claim again. Raises ImproperlyConfigured."""
     conf = app.conf
-    chores: list[Chore] = [PauseWatch(storage, look), Recording(storage, conf.release, conf.audit_expires)]
+    chores: list[Chore] = [
+        PauseWatch(storage, look),
+        Recording(storage, conf.release, conf.audit_expires, conf.history_expires),
+    ]
     if conf.durability == "relaxed":
         chores.append(SyncChore(storage.driver))
     if conf.idle_vacuum:

@@ -33,6 +33,8 @@ logger = logging.getLogger("liteq.worker")
 AGAIN_S = 0.5  # until a beat that failed is tried again
 LONGEST_S = 10.0  # between beats, so that a list of workers is fresh even with a long visibility timeout
 HOUSEKEEPING_S = 5.0  # between chunks of expired results while there are none
+SLICE_S = 0.02  # that the loop is held up by what has come of age
+FULL = 1_000  # rows of a chunk: with fewer, there was no more
 LOOK_S = 0.5  # between two looks whether a consumer is held up by what it executes
 GONE_S = 600.0  # silent for so long past its leases: gone, though it cannot be asked (a container that was removed)
 JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
@@ -190,10 +192,20 @@ class Heartbeat:
             dead += [w.id for w in others if w.id not in dead and w.id not in alive and self._is_silent(w, now)]
         came_back = self._bury(dead, expired_ms=now_ms if expired else None, living=alive)
         if expired and now >= self._housekeeping_at:
-            result_s, dead_s = self._expires
-            full = self._storage.expire(result_expires_s=result_s, dead_expires_s=dead_s)
-            self._housekeeping_at = now if full else now + HOUSEKEEPING_S
+            self._housekeeping_at = now if self._clear_away() else now + HOUSEKEEPING_S
         return came_back
+
+    def _clear_away(self) -> bool:
+        """Delete what has come of age, a chunk at a time, for a moment; whether there was some.
+
+        More than a chunk at each look: else a queue in which more than 2,000 a second finish would grow for ever.
+        """
+        until = self.monotonic() + SLICE_S
+        result_s, dead_s = self._expires
+        while gone := self._storage.expire(result_expires_s=result_s, dead_expires_s=dead_s):
+            if gone < FULL or self.monotonic() >= until:
+                return True
+        return False
 
     def _set_right(self) -> bool:
         """Cap the times of the file, now and for a while: what was on its way when the clock was set comes after.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from liteq.storage.storage import Storage
 
@@ -16,13 +16,16 @@ __all__ = ["Recording"]
 LOOK_S = 60.0
 CHUNK = 1_000  # notes that are deleted in one transaction
 FIRST_S = 5.0  # after the start: not all workers that start at once look at once
+SLICE_S = 0.02  # that the loop is held up by what is old: much of it has come of age at once where an age was lowered
+PAUSE_S = 0.2  # between two slices
 
 
 class Recording:
     """A chore of the worker's loop.
 
     `release`: of this worker's code; "" leaves no mark. `audit_expires_s`: the age at which what people did is
-    forgotten, None or 0: never. `monotonic`: the clock that paces it.
+    forgotten, `history_expires_s` that of statistics and causes; None or 0: never. `monotonic`: the clock that paces
+    it.
     """
 
     def __init__(
@@ -30,30 +33,48 @@ class Recording:
         storage: Storage,
         release: str,
         audit_expires_s: float | None,
+        history_expires_s: float | None = None,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._storage = storage
         self._release = release
         self._audit_expires_s = audit_expires_s
+        self._history_expires_s = history_expires_s
         self._monotonic = monotonic
         self._marked = not release
-        self.due_at = monotonic() + FIRST_S * random.random()
+        self._look_at = self.due_at = monotonic() + FIRST_S * random.random()
+        self._rest: Iterator[None] | None = None  # of the clearing away that this worker has begun
 
     def turn(self) -> None:
         """Mark a new release, measure, and clear away; the last two where no worker has in this minute."""
-        self.due_at = self._monotonic() + LOOK_S
+        now = self._monotonic()
+        if self._rest is None:
+            self._look_at = now + LOOK_S
+            self._look()
+        self._clear_away(now + SLICE_S)
+        self.due_at = self._look_at if self._rest is None else self._monotonic() + PAUSE_S
+
+    def _look(self) -> None:
         if not self._marked:
             self._storage.audit.mark_release(self._release)
             self._marked = True
         if self._storage.stats.sample():
-            self._storage.stats.tidy()
-            self._storage.limits.tidy()
-            self._expire_audit()
+            self._rest = self._old()
 
-    def _expire_audit(self) -> None:
-        if not self._audit_expires_s:
-            return
-        before_ms = self._storage.clock.now_ms() - int(self._audit_expires_s * 1000)
-        while self._storage.audit.expire(before_ms, CHUNK) >= CHUNK:
-            pass
+    def _clear_away(self, until: float) -> None:
+        """Go on with what is old, for a moment."""
+        for _ in self._rest or ():
+            if self._monotonic() >= until:
+                return
+        self._rest = None
+
+    def _old(self) -> Iterator[None]:
+        """All that has come of age, a transaction at a step."""
+        yield from self._storage.stats.tidying(self._history_expires_s)
+        self._storage.limits.tidy()
+        yield
+        if self._audit_expires_s:
+            before_ms = self._storage.clock.now_ms() - int(self._audit_expires_s * 1000)
+            while self._storage.audit.expire(before_ms, CHUNK) >= CHUNK:
+                yield

@@ -58,7 +58,7 @@ def terminal(monkeypatch) -> None:
 
 
 def fixes(shop) -> dict[str, str]:
-    """What --fix does, by name."""
+    """Do all that --fix offers; the results by name."""
     done = shop("doctor", "--fix", "--yes", "--json")
     assert done.code == 0, done.out
     assert all(one["done"] for one in done.json["fixes"])
@@ -179,7 +179,10 @@ def test_an_index_that_does_not_fit_its_rows_is_made_anew(shop, project, storage
 
 def test_where_rows_are_damaged_nothing_is_written(shop, storage):
     facts = storage.driver.describe()
-    for damage in (["Tree 9 page 3: btreeInitPage() returns error code 11"], ["row 1 missing from index a", "Page 7: never used"]):
+    for damage in (
+        ["Tree 9 page 3: btreeInitPage() returns error code 11"],
+        ["row 1 missing from index a", "Page 7: never used"],
+    ):
         found = remedies.remedies(storage.driver, {**facts, "integrity": damage, "missing": ["liteq_x"]})
         assert found == []
 

@@ -6,6 +6,7 @@ import pytest
 
 from liteq import LiteQ
 from liteq.testing import FakeClock
+from liteq.worker.chores import recording
 from liteq.worker.chores.pauses import PauseWatch
 from liteq.worker.chores.recording import Recording
 
@@ -63,6 +64,24 @@ def test_one_worker_has_the_work_of_a_minute(storage, clock):
     other.turn()
     assert [mark.label for mark in storage.audit.marks(0, 1 << 60)] == ["v1"]
     assert one.due_at == pytest.approx(clock.monotonic() + 60)
+
+
+def test_what_is_old_goes_in_slices(storage, clock, monkeypatch):
+    """Where an age was lowered, much is old at once: the worker goes on with its tasks meanwhile."""
+    for n in range(25):
+        storage.audit.mark(f"long ago {n}")
+    clock.advance(seconds=3600)
+    monkeypatch.setattr(recording, "CHUNK", 10)
+    monkeypatch.setattr(recording, "SLICE_S", 0.0)
+    chore = Recording(storage, "", 600, monotonic=clock.monotonic)
+    left = [25]
+    chore.turn()
+    while chore.due_at <= clock.monotonic() + recording.PAUSE_S:
+        clock.advance(seconds=recording.PAUSE_S)
+        chore.turn()
+        left.append(len(storage.audit.marks(0, 1 << 60)))
+    assert sorted(set(left), reverse=True) == [25, 15, 5, 0]
+    assert chore.due_at > clock.monotonic() + 50
 
 
 @pytest.mark.parametrize("age", [None, 0])
