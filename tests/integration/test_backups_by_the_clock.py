@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 from liteq import LiteQ
 
 from .worker_process import Site, wait_for
+
+KILLS = 5
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -125,3 +128,29 @@ def test_a_queue_is_restored_while_it_waits(site, start):
 def restored(site: Site, path: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "liteq", "-b", site.broker, "restore", path]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_one_that_is_killed_leaves_no_half_backup_under_a_name(site, start):
+    site.app.enqueue_many([site.app.signature("worker_tasks.echo", args=("x" * 8_000,)) for _ in range(6_000)])
+    folder = site.folder / "kept"
+    halves = 0
+    for n in range(KILLS):
+        process = start("--every", "1s", "--keep", "2", "--json")
+        wait_for(lambda: list(folder.glob("*.part*")), what="a copy is being written", within_s=30)
+        time.sleep(0.01 * n)  # further on each time
+        process.kill()
+        process.communicate()
+        halves += len(list(folder.glob("*.part*")))
+        for path in kept(site):
+            assert verdict(path) == "ok"
+    assert halves, "none was killed while it wrote"
+    line(start("--every", "1d", "--keep", "2", "--json"))
+    assert not list(folder.glob("*.part*"))
+    assert len(kept(site)) <= 2
+
+
+def verdict(path: Path) -> str:
+    """SQLite's own word on a file, by another process."""
+    program = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('PRAGMA integrity_check').fetchone()[0])"
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
