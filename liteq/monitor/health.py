@@ -89,8 +89,8 @@ def _state(driver: Driver, one: WorkerRecord, age_ms: int, late_ms: int) -> tupl
             pass
     if abs(age_ms) > late_ms:  # one of the future is from before the clock was set back
         silence = f"has given no sign of life for {span(abs(age_ms) / 1000)}"
-        if holder := _locked_out(driver):
-            return "locked out", f"{silence}, as nothing can be written: {holder} has the write lock"
+        if why := _locked_out(driver):
+            return "locked out", f"{silence}, as nothing can be written: {why}"
         return "silent", f"{silence}: it hangs"
     facts = one.facts
     stage = facts.get(STAGE, "quiet" if facts.get("quiet") else "ready")  # an older liteq's tells none
@@ -100,12 +100,14 @@ def _state(driver: Driver, one: WorkerRecord, age_ms: int, late_ms: int) -> tupl
 
 
 def _locked_out(driver: Driver) -> str:
-    """The process that keeps all others from writing, "" where there is none."""
+    """The reason why no process can write now, as far as one tries it; "" where there is none."""
     try:
         with driver.write(Promise.PROGRESS):
             return ""
     except StorageBusy as busy:
-        return busy.holder
+        return f"{busy.holder} has the write lock"
+    except StorageError as error:
+        return str(error)
 
 
 def _judge(pulses: Sequence[Pulse], ready: bool, name: str | None) -> Health:

@@ -113,7 +113,7 @@ MUTANTS = [
     ),
     without(
         "a worker that cannot write for others' sake is not started again", "liteq/monitor/health.py",
-        "if holder := _locked_out(driver):", 'if holder := "":',
+        "if why := _locked_out(driver):", 'if why := "":',
         "../integration/test_health.py::test_a_worker_that_cannot_write_is_not_started_again",
     ),
     without(
