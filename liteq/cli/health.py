@@ -49,21 +49,22 @@ def health(session: Session, /, live: bool, ready: bool, hostname: str | None) -
 
 
 def _look(session: Session, *, ready: bool, name: str | None) -> Health:
-    """Ask the file that the session names. Without an app, none is made: a probe runs each few seconds."""
+    """Ask the file that the session names. No app is imported where the environment says which: a probe runs often."""
     from liteq.clock import SystemClock
     from liteq.context.identity import expand_name
     from liteq.context.living import late_after_ms
     from liteq.monitor.health import PATIENCE_S, Health, health
+    from liteq.settings import Source
     from liteq.storage import describe_url, open_driver
 
-    if session.has_app:
-        conf, url = session.app.conf, session.app.broker_url
-    else:
-        conf = session.conf_without_app()
-        url = str(conf.broker_url)
+    conf = session.conf_without_app()
+    by_app = session.has_app and conf.given("broker_url").source < Source.ENVIRONMENT  # which outranks an app's code
+    if by_app:
+        conf = session.app.conf
+    url = session.app.broker_url if by_app else str(conf.broker_url)
     if missing := describe_url(url).missing:
         return Health(False, missing, [])
-    if session.has_app:  # a framework may have a way of its own to open it
+    if by_app:  # a framework may have a way of its own to open it
         driver = session.app.open_storage(busy_timeout_s=PATIENCE_S).driver
     else:
         network = conf.allow_network_filesystem

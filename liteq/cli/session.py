@@ -49,9 +49,9 @@ class Session:
         return app
 
     def conf_without_app(self) -> Conf:
-        """The settings of a command that no app is named for, without all that an app brings along: 0.2 s less.
+        """The settings of files, of the environment and of the command line, without the import of an app: 0.2 s less.
 
-        Raises ImproperlyConfigured.
+        Raises ImproperlyConfigured, also where neither an app nor a file is named.
         """
         from liteq.settings import Conf, sources
 

@@ -18,7 +18,7 @@ from liteq.context.identity import boot_id, me
 from liteq.monitor.health import PATIENCE_S, Health, health
 from liteq.storage import open_driver
 
-from .worker_process import Site, wait_for
+from .worker_process import HERE, Site, wait_for
 
 HOLDS = """
 import sqlite3, sys
@@ -190,6 +190,16 @@ def test_what_is_no_database_is_told(site, probe):
     assert "is not a SQLite database" in document["reason"]
 
 
+def test_an_app_is_asked_where_nothing_else_names_the_file(site):
+    site.app.storage.migrate()
+    command = [sys.executable, "-m", "liteq", "-A", site.module, "health"]
+    environment = {
+        **os.environ, "WORKER_TEST_BROKER": site.broker, "WORKER_TEST_LEDGER": "x", "PYTHONPATH": str(HERE),
+    }  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=site.folder, check=False)
+    assert (done.returncode, "no worker of this host is on the file" in done.stderr) == (69, True)
+
+
 def test_a_probe_loads_no_app(site, tmp_path):
     """A probe runs each few seconds: what it imports is most of what it takes."""
     site.app.storage.migrate()
@@ -197,6 +207,6 @@ def test_a_probe_loads_no_app(site, tmp_path):
         "import sys; from liteq.cli import main; main(['health', '--live'], standalone_mode=False)\n"
         "print(*sorted({'liteq.app', 'liteq.storage.storage', 'liteq.worker', 'pydantic'} & set(sys.modules)))"
     )
-    environment = {**os.environ, "LITEQ_BROKER_URL": site.broker}
+    environment = {**os.environ, "LITEQ_BROKER_URL": site.broker, "LITEQ_APP": "no_such_module"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == ""
