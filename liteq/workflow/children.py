@@ -33,8 +33,9 @@ def _handle(scope: Scope, place: Place, target: Target, id_: str | None) -> Hand
 def _sent(scope: Scope, kind: str, target: Target, args: Sequence[Any], kwargs: dict[str, Any]) -> Handle[Any]:
     """The handle of a child at the next place: sent now, where history does not hold it."""
     machine = scope.machine
-    arghash = hash_of(args, kwargs, target.name) if args or kwargs else target.arghash
-    place, row = scope.place(kind, target.name, arghash, target.key)
+    given, named = (args, kwargs) if target.given is None else (target.given, {})
+    arghash = hash_of(given, named, target.name)
+    place, row = scope.place(kind, target.name, arghash, target.key, given, named)
     if row is None:
         machine.front(scope, place)
         batch, child = target.batch(machine, args, kwargs)
@@ -229,7 +230,7 @@ def map_(
         raise ValueError(f"the limit of a map is a whole number from 1, not {limit!r}")
     items = list(items)
     goal = target_of(scope.machine.app, target)
-    if goal.arghash is not None:
+    if goal.given is not None:
         raise WorkflowError("map takes a task, a workflow or a step; a canvas has its arguments already")
     place, _ = scope.place("map", goal.name)
     inner = f"{scope.name}#{place[1]}"
@@ -256,7 +257,7 @@ def _mapped(
         if row is None:
             row = StepRow(inner, pos, "map", goal.name, None, arghash, started_ms=machine.now_ms())
             new.append((row, item))
-        elif row.name != goal.name or row.arghash != arghash:
+        elif row.name != goal.name or (row.arghash != arghash and not machine.was_given(row, (item,), {})):
             machine.diverged(where, f"map {row.name!r}", f"map {goal.name!r} with other arguments")
         machine.attached.add(where)
         handles.append(_handle(scope, where, goal, row.child))

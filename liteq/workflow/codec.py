@@ -16,7 +16,7 @@ import sys
 import types
 import typing
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from struct import Struct
 from typing import Any
@@ -29,7 +29,7 @@ from liteq.policy.arguments import Parameters
 from liteq.serialization import decode, encode
 from liteq.serialization.tags import registered, tag
 
-__all__ = ["Codec", "Form", "form_of", "hash_of"]
+__all__ = ["Codec", "Form", "form_of", "hash_of", "hashes_under"]
 
 SCALARS = frozenset({int, str, bool, type(None)})
 PLAIN = frozenset(
@@ -298,9 +298,28 @@ def hash_of(args: Sequence[Any], kwargs: Mapping[str, Any], what: str = "a call"
     try:
         data = orjson.dumps((args, kwargs) if kwargs else args, _known, HASHING)
     except TypeError:
-        plain = [_canonical(list(args)), _canonical(dict(kwargs))]
-        data = encode(plain, what=f"the arguments of {what}", setting="max_payload_bytes")
+        data = _canonical_text(args, kwargs, what)
     return HASH(len(data) & 0xFFFFFFFF, crc32(data))
+
+
+def hashes_under(ids: Iterable[str], own: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[bytes]:
+    """`hash_of` of these arguments as they would be with each of `ids` in place of the id `own`, also inside a text."""
+    if not args and not kwargs:
+        return
+    try:
+        data = orjson.dumps((args, kwargs) if kwargs else args, _known, HASHING)
+    except TypeError:
+        data = _canonical_text(args, kwargs, "a call")
+    own_text = orjson.dumps(own)[1:-1]
+    for id_ in ids:
+        other = data.replace(own_text, orjson.dumps(id_)[1:-1])
+        yield HASH(len(other) & 0xFFFFFFFF, crc32(other))
+
+
+def _canonical_text(args: Sequence[Any], kwargs: Mapping[str, Any], what: str) -> bytes:
+    """Arguments with something that orjson does not know, as text."""
+    plain = [_canonical(list(args)), _canonical(dict(kwargs))]
+    return encode(plain, what=f"the arguments of {what}", setting="max_payload_bytes")
 
 
 def _known(value: Any) -> Any:

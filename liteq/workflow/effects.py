@@ -79,7 +79,7 @@ def send(scope: Scope, run_id: str, name: str, payload: Any = None) -> None:
     limit = scope.machine.app.conf.max_payload_bytes
     data = encode(data_of(payload), what=f"the payload of the event {name!r}", limit=limit)
     arghash = hash_of((run_id, payload), {})
-    place, row = scope.place("send", name, arghash)
+    place, row = scope.place("send", name, arghash, None, (run_id, payload))
     if not _recorded(scope, row):
         _record(scope, place, StepRow(*place, "send", name, None, arghash), send=(run_id, name, data))
 
@@ -96,8 +96,9 @@ def send_call(
     machine = scope.machine
     app = machine.app
     name = checked_name(name, "a task's name")
-    arghash = hash_of((list(args), dict(kwargs)), {}, name)
-    place, row = scope.place("send", name, arghash)
+    given = (list(args), dict(kwargs))
+    arghash = hash_of(given, {}, name)
+    place, row = scope.place("send", name, arghash, None, given)
     if not _recorded(scope, row):
         idempotent = bool(options) and options.pop("idempotent", False)
         message = app.publisher.message(name, args, kwargs, options, message_id=task_id or new_id(), **machine.family)
@@ -115,20 +116,23 @@ def send_canvas(scope: Scope, sig: Any) -> Detached:
 
     machine = scope.machine
     target = _Canvas(sig)
-    place, row = scope.place("send", target.name, target.arghash)
+    assert target.given is not None
+    arghash = hash_of(target.given, {}, target.name)
+    place, row = scope.place("send", target.name, arghash, None, target.given)
     if not _recorded(scope, row):
         compiled = compile_signature(sig, machine.app.publisher, **machine.family)
-        new = StepRow(*place, "send", target.name, None, target.arghash, child=compiled.node.id)
+        new = StepRow(*place, "send", target.name, None, arghash, child=compiled.node.id)
         row = _record(scope, place, new, batch=compiled.batch)
     assert row is not None
     return Detached(row.child or "", task_name=target.name, app=machine.app)
 
 
 def start(
-    scope: Scope, name: str, message: Message, arghash: bytes | None, on_conflict: str, event: tuple[str, bytes] | None
+    scope: Scope, name: str, message: Message, given: Sequence[Any], on_conflict: str, event: tuple[str, bytes] | None
 ) -> str:
     """`flow.start()` in a body: the id of the run, which is started once and detached."""
-    place, row = scope.place("send", name, arghash)
+    arghash = hash_of(given, {}, f"workflow {name!r}")
+    place, row = scope.place("send", name, arghash, None, given)
     if not _recorded(scope, row):
         new = StepRow(*place, "send", name, None, arghash, child=message.id)
         row = _record(scope, place, new, start=(message, on_conflict, event))

@@ -20,7 +20,7 @@ from liteq.storage.runs.starting import check_conflict
 from liteq.utils.misspelt import suggesting, unexpected
 from liteq.utils.names import checked_id, checked_name, checked_priority
 from liteq.workflow.as_task import AsATask
-from liteq.workflow.codec import Codec, hash_of
+from liteq.workflow.codec import Codec
 from liteq.workflow.duration import Duration, limit_ms, seconds
 from liteq.workflow.frames import here
 from liteq.workflow.lint import warn_of
@@ -365,10 +365,6 @@ class Workflow(AsATask, Generic[P, R]):
             return None
         name = checked_name(event[0], "an event's name")
         return name, encode(event[1], what=f"the payload of the event {name!r}", limit=self.app.conf.max_payload_bytes)
-
-    def arghash_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes | None:
-        """The hash of the arguments of a start in a body."""
-        return hash_of((args, kwargs, self.asked.id), {}, f"workflow {self.name!r}")
 
     def __repr__(self) -> str:
         return f"<@workflow: {self.name} version {self.version}>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import get_ident
@@ -15,7 +15,8 @@ from liteq.clock import SystemClock
 from liteq.context import App, Observer
 from liteq.exceptions import LeaseLost, NonDeterminism, StorageError, WorkflowCancelled, WorkflowError
 from liteq.message import ContinueAsNew, Hold, Lease, Outcome, Park, Release, RunFacts, StepRow, Suspend
-from liteq.storage.runs.records import Asked
+from liteq.storage.runs.records import FORK, Asked
+from liteq.workflow.codec import hashes_under
 from liteq.workflow.errors import document_of
 from liteq.workflow.frames import Leave
 
@@ -91,6 +92,7 @@ class Machine:
         self.ahead: dict[str, int] = {}  # the last position that history holds, by scope
         self.used: set[str] = set()  # keys of calls
         self.marks: set[str] = set()
+        self.kin: list[str] = []  # the ids of the runs that this one has kept steps of
         self.new_marks: list[str] = []
         self.unpatched: set[str] = set()  # ids of `patched` that this run had passed before they were there
         self.cancelled_at: set[Place] = set()
@@ -132,6 +134,8 @@ class Machine:
         if mark.startswith(CANCEL):
             scope, _, pos = mark.removeprefix(CANCEL).rpartition("/")
             self.cancelled_at.add((scope, int(pos)))
+        elif mark.startswith(FORK):
+            self.kin.append(mark.removeprefix(FORK))
 
     def mark(self, mark: str) -> None:
         """Remember a decision of the body; it rides in the next write."""
@@ -145,6 +149,18 @@ class Machine:
             return step.function  # type: ignore[no-any-return]
         name: str = step.name
         return self.mocks.get(name) or self.mocks.get(name.rpartition(".")[2]) or step.function  # type: ignore[no-any-return]
+
+    def was_given(self, row: StepRow, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether a step that was kept from another run had these arguments, but for the id of the run in them."""
+        return bool(self.kin) and row.arghash in {*hashes_under(self.kin, self.run_id, args, kwargs)}
+
+    def place_of_key(self, key: str) -> Place:
+        """The place of a call with a key: its own, or that of a kept step under the key with its run's id."""
+        place = (f"={key}", 0)
+        if self.kin and place not in self.rows:
+            kept = [(f"={key.replace(self.run_id, id_)}", 0) for id_ in self.kin]
+            return next((one for one in kept if one in self.rows), place)
+        return place
 
     def take_marks(self) -> bytes | None:
         """The new marks, for a write that takes them."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Scope"]
 
+NO_NAMES: Mapping[str, Any] = {}
+
 
 class Scope:
     """Positions of calls, in program order, and what is derived from them. `name`: '' for the body itself."""
@@ -59,9 +61,15 @@ class Scope:
     # -- places ------------------------------------------------------------------------------------------------------
 
     def place(
-        self, kind: str, name: str, arghash: bytes | None = None, key: str | None = None
+        self,
+        kind: str,
+        name: str,
+        arghash: bytes | None = None,
+        key: str | None = None,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] = NO_NAMES,
     ) -> tuple[Place, StepRow | None]:
-        """The place of the next call, and its row where history holds it.
+        """The place of the next call, and its row where history holds it. `args`, `kwargs`: of which `arghash` is.
 
         Leaves the body where history holds another call there; raises WorkflowCancelled where it was cancelled there.
         """
@@ -82,6 +90,8 @@ class Scope:
             return place, None
         row = machine.rows.get(place)
         if row is not None and (row.kind != kind or row.name != name or row.arghash != arghash):
+            if row.kind == kind and row.name == name and machine.was_given(row, args, kwargs):
+                return place, row
             found = describe(StepRow(*place, kind, name))
             recorded = describe(row)
             if recorded == found:
@@ -95,7 +105,7 @@ class Scope:
             raise WorkflowError(f"the key {key!r} is used twice in this run: give each call a key of its own")
         used.add(key)
         self.keyed += 1
-        return f"={key}", 0
+        return self.machine.place_of_key(key)
 
     def passed(self) -> bool:
         """Whether history holds a call after this point: the run was here before."""
@@ -145,7 +155,7 @@ class Scope:
                 f"{step.what} is `async def`, and this body is not: make the body `async def`, or ctx.call() the step"
             )
         arghash = hash_of(args, kwargs, step.what) if args or kwargs else None
-        place, row = self.place("step", step.name, arghash, step.key)
+        place, row = self.place("step", step.name, arghash, step.key, args, kwargs)
         if step.is_async:
             return Call(attempted_async(self, step, place, row, arghash, args, kwargs))
         if row is not None and row.ended_ms is not None:

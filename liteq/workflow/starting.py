@@ -26,9 +26,8 @@ def start_run(flow: Workflow[Any, Any], args: Sequence[Any], kwargs: Mapping[str
         from liteq.workflow.effects import start
 
         flow.check_arguments(args, kwargs)
-        arghash = flow.arghash_of(args, kwargs)
         message = flow.message(args, kwargs, id_=flow.new_id(), **frame.machine.family)
-        id_ = start(frame, flow.name, message, arghash, asked.on_conflict, flow.event_of())
+        id_ = start(frame, flow.name, message, (args, kwargs, asked.id), asked.on_conflict, flow.event_of())
         return Run(app, id_, flow)
     if app.conf.task_always_eager:
         from liteq.workflow.inplace import start_eagerly

@@ -10,7 +10,7 @@ from liteq.context import App
 from liteq.exceptions import WorkflowError
 from liteq.message import Batch, Flag, Message, RunSpec, new_id
 from liteq.sending.compile import compile_signature
-from liteq.workflow.codec import Form, hash_of
+from liteq.workflow.codec import Form
 from liteq.workflow.flow import Workflow
 from liteq.workflow.step import Step
 
@@ -28,8 +28,8 @@ class Target(Protocol):
     name: str
     key: str | None
     form: Form | None
-    arghash: bytes | None
-    """Of a canvas, which has its arguments already."""
+    given: Sequence[Any] | None
+    """Of a canvas, which has its arguments already: they, as a replay compares them."""
 
     def batch(self, machine: Machine, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Batch, str]:
         """The rows of one call, and the id of the one whose end is its end."""
@@ -57,7 +57,7 @@ def target_of(app: App, target: Any) -> Target:
 
 class _Task:
     key: str | None = None
-    arghash: bytes | None = None
+    given: Sequence[Any] | None = None
 
     def __init__(self, task: Any) -> None:
         self.task = task
@@ -73,7 +73,7 @@ class _Task:
 
 class _Flow:
     key: str | None = None
-    arghash: bytes | None = None
+    given: Sequence[Any] | None = None
 
     def __init__(self, flow: Workflow[Any, Any]) -> None:
         self.flow = flow
@@ -87,7 +87,7 @@ class _Flow:
 
 
 class _Step:
-    arghash: bytes | None = None
+    given: Sequence[Any] | None = None
 
     def __init__(self, step: Step[Any, Any]) -> None:
         self.step = step
@@ -117,7 +117,7 @@ class _Canvas:
         self.sig = sig
         self.name = str(sig.get("task") or sig.get("subtask_type") or "canvas")
         self.form: Form | None = None
-        self.arghash: bytes | None = hash_of((_shape(sig),), {})
+        self.given: Sequence[Any] | None = (_shape(sig),)
 
     def batch(self, machine: Machine, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Batch, str]:
         if args or kwargs:

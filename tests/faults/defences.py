@@ -2209,46 +2209,8 @@ MUTANTS = [
         "../integration/test_unique_tasks.py::test_what_a_body_calls_follows_the_one_that_stands",
     ),
     without(
-        "an isolated run has a process that has run nothing", "liteq/worker/pool/prefork/pool.py",
-        "            queue, held = self._isolation.split(queue, self._start_isolated)\n", "",
-        "../integration/test_isolated_tasks.py::test_each_run_has_a_process_that_has_run_nothing_and_ends_after_it",
-    ),
-    without(
-        "an isolated run takes the place of a child", "liteq/worker/pool/prefork/isolation.py",
-        "child.benched = places <= 0", "child.benched = False",
-        "../integration/test_isolated_tasks.py::test_no_more_run_at_once_than_the_worker_has_executors",
-    ),
-    without(
-        "an isolated run waits for a place", "liteq/worker/pool/prefork/pool.py",
-        "not places(self._children, self.size, self.width)", "False",
-        "../integration/test_isolated_tasks.py::test_many_that_come_at_once_wait_for_a_place",
-    ),
-    without(
-        "a child is replaced for what it has now, not for its peak", "liteq/worker/pool/prefork/memory.py",
-        "STATM = \"/proc/self/statm\"", "STATM = \"/nowhere\"",
-        "../integration/test_worker_limits.py::test_a_peak_of_long_ago_ends_no_child",
-    ),
-    without(
-        "a child that leaks is replaced", "liteq/worker/pool/prefork/child.py",
-        "done >= settings.max_tasks)", "False)",
-        "test_months.py::test_a_worker_stays_as_it_was_while_its_children_come_and_go",
-    ),
-    without(
-        "a child dies with its worker, whatever it does", "liteq/worker/pool/prefork/becoming.py",
-        "    die_with_parent(parent)\n", "",
-        "../integration/test_pools.py::test_no_process_outlives_a_killed_worker",
-    ),
-    without(
-        "a fork server that died is started anew", "liteq/worker/pool/prefork/server.py",
-        "        if self._sock is None:\n            self._start()\n",
-        "        if not self._pid:\n            self._start()\n",
-        "../integration/test_start_methods.py::"
-        "test_a_killed_fork_server_is_started_anew_and_nothing_is_lost",
-    ),
-    without(
-        "a child that is started afresh has the worker's settings", "liteq/worker/pool/prefork/letter.py",
-        "app.conf.apply(changed, ", "app.conf.apply({}, ",
-        "../integration/test_start_methods.py::"
-        "test_the_settings_of_the_workers_process_are_those_of_its_children",
+        "a fork knows the steps that took the id of their run", "liteq/workflow/machine.py",
+        "bool(self.kin) and row.arghash in {*hashes_under(self.kin, self.run_id, args, kwargs)}", "False",
+        "../integration/test_workflow_sagas.py::test_a_fork_keeps_steps_that_took_the_id_of_their_run",
     ),
 ]  # fmt: skip

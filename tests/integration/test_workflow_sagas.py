@@ -382,6 +382,82 @@ def test_fork_copies_the_steps_before_and_leaves_the_original(app, worker, did):
     assert other.info().forked_from == "a"
 
 
+@pytest.fixture
+def named(app, worker):
+    """A run `a` of three steps that take the run's id: alone, inside a text, and in the key of the call."""
+    ran = []
+
+    @app.step(name="pay")
+    def pay(key: str) -> str:
+        app.clock.advance(1)
+        ran.append(key)
+        return f"paid {key}"
+
+    @app.workflow(name="named")
+    def flow(other: str = "x") -> list[str]:
+        id_ = ctx.run_id
+        last = pay.options(key=f"last of {id_}")(other)
+        return [pay(id_), pay(f"order-{id_}"), last, pay(f"new {id_}")]
+
+    run = flow.options(id="run a").start()
+    worker.run()
+    assert ran == ["x", "run a", "order-run a", "new run a"]
+    ran.clear()
+    return run, ran
+
+
+def test_a_fork_keeps_steps_that_took_the_id_of_their_run(named, worker):
+    run, ran = named
+    kept = ["paid run a", "paid order-run a", "paid x"]
+    other = run.fork(4, id="run b")
+    worker.run()
+    assert other.result(0) == [*kept, "paid new run b"]
+    assert ran == ["new run b"]
+    third = other.fork(5, id="run c")
+    worker.run()
+    assert third.result(0) == [*kept, "paid new run b"]
+    assert ran == ["new run b"]
+
+
+def test_a_fork_is_stuck_where_a_kept_step_had_other_arguments_but_for_the_id(app, named, worker):
+    run, ran = named
+    pay = app.steps_of_workflows["pay"]
+
+    @app.workflow(name="named")
+    def changed(other: str = "x") -> list[str]:
+        pay.options(key=f"last of {ctx.run_id}")(other)
+        return [pay(ctx.run_id), pay(f"basket-{ctx.run_id}")]
+
+    other = run.fork(4, id="run b")
+    worker.run()
+    assert other.status == "stuck"
+    assert ran == []
+
+
+def test_a_fork_behind_continue_as_new_keeps_steps_that_took_a_step_key(app, worker):
+    ran = []
+
+    @app.step(name="pay")
+    def pay(key: str) -> None:
+        ran.append(key)
+
+    @app.workflow(name="flow")
+    def flow(n: int) -> str:
+        pay(ctx.step_key)
+        if n < 2:
+            ctx.continue_as_new(n + 1)
+        pay(str(ctx.uuid()))
+        return "done"
+
+    run = flow.start(1)
+    worker.run()
+    assert len(ran) == 3
+    other = run.fork(4)
+    worker.run()
+    assert other.result(0) == "done"
+    assert len(ran) == 3
+
+
 def test_rewind_forgets_the_steps_from_there_on(app, worker, did):
     do = app.steps_of_workflows["do"]
 

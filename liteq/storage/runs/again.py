@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import orjson
+
 from liteq.exceptions import RunConflict, RunNotFound, WorkflowError
 from liteq.message import Flag, StepRow, new_id
 from liteq.states import FINISHED, State, sql_list
@@ -11,6 +13,7 @@ from liteq.storage.dead import requeue
 from liteq.storage.driver import Transaction
 from liteq.storage.endings import cancel_children
 from liteq.storage.runs.asks import Found, find_run
+from liteq.storage.runs.records import FORK as FORK_OF
 from liteq.storage.steps import rows
 
 __all__ = ["fork", "requeue_all", "retry", "rewind"]
@@ -46,12 +49,13 @@ FORK_BODY = """
 INSERT INTO liteq_bodies (ref, body) SELECT 2 * :new, body FROM liteq_bodies WHERE ref = 2 * :run
 """
 FORK_RUN = """
-INSERT INTO liteq_runs (run, name, step, version, input, timeout_ms, started_ms, gen_ms, deadline_ms, marks,
+INSERT INTO liteq_runs (run, name, step, version, input, gen, timeout_ms, started_ms, gen_ms, deadline_ms, marks,
                         forked_from, seed, ends, fails)
-SELECT :new, name, 0, version, input, timeout_ms, started_ms, gen_ms, :now_ms + timeout_ms, marks, :id,
+SELECT :new, name, 0, version, input, gen, timeout_ms, started_ms, gen_ms, :now_ms + timeout_ms, :marks, :id,
        coalesce(seed, :id), ends, fails
   FROM liteq_runs WHERE run = :run
 """
+MARKS = "SELECT marks FROM liteq_runs WHERE run = ?"
 FORK_TAGS = "INSERT INTO liteq_run_tags (tag, run) SELECT tag, :new FROM liteq_run_tags WHERE run = :run"
 
 
@@ -163,7 +167,9 @@ def fork(tx: Transaction, run_id: str, before: int, *, new: str, now_ms: int) ->
     for (seq,) in tx.execute(FORK, {"new": new, "run": run.seq, "now_ms": now_ms}):
         where = {"new": seq, "run": run.seq}
         tx.executemany(FORK_BODY, [where])
-        tx.executemany(FORK_RUN, [{**where, "id": run.id, "now_ms": now_ms}])
+        # Arguments of kept steps may hold the id of their run: in the copy they are compared under that id too.
+        marks = orjson.dumps(sorted({*rows.marks_of(tx.execute(MARKS, (run.seq,))[0]), FORK_OF + run.id}))
+        tx.executemany(FORK_RUN, [{**where, "id": run.id, "now_ms": now_ms, "marks": marks}])
         tx.executemany(FORK_TAGS, [where])
-        rows.write_new(tx, seq, 0, [step for step in kept if step.ended_ms is not None])
+        rows.write_new(tx, seq, run.gen, [step for step in kept if step.ended_ms is not None])
     return new

@@ -23,6 +23,10 @@ class Started(NamedTuple):
     new: bool
 
 
+# A mark of a fork, with the id of the run whose steps it has kept. The NUL keeps it out of the list of patches.
+FORK = "\0fork "
+
+
 class Asked(NamedTuple):
     """A request to a run that executes, to be obeyed after the write that told it: "cancel", "pause", "timeout"."""
 
