@@ -22,7 +22,7 @@ from liteq.beat.entries import ScheduleEntry
 from liteq.clock import from_ms, to_ms
 from liteq.context import App
 from liteq.exceptions import CanvasConflict, ImproperlyConfigured, StorageError
-from liteq.message import Batch, Flag
+from liteq.message import Batch
 from liteq.policy.overlap import Rules
 from liteq.schedules import BaseSchedule, NeverDue, from_document
 from liteq.serialization import decode
@@ -202,15 +202,6 @@ class Beat:
             return Last(unfinished=True)
         return Last(ended=None if found.finished_ms is None else from_ms(found.finished_ms))
 
-    def _cancel(self, record: ScheduleRecord, last_id: str) -> None:
-        """Cancel the run before, whose place a new one has taken."""
-        logger.info("beat: %s was sent anew: its last run (%s) is cancelled", record.name, last_id)
-        found = self.storage.reader.find(last_id)
-        if found is not None and found.flags & Flag.RUN:
-            self.storage.runs.cancel([last_id], reason=f"the next run of the schedule {record.name} took its place")
-        else:
-            self.app.revoke([last_id], terminate=True)
-
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:  # noqa: ARG002 - Celery's parameter
         """Send the runs of an entry that is due, and move it on; one that cannot be sent is put off.
 
@@ -231,7 +222,9 @@ class Beat:
             self.storage.schedules.put_off(record, next_due_ms=next_ms)
             return
         try:
-            fired = self.storage.schedules.fire(record, batch, n=len(runs), last_id=last_id, next_due_ms=next_ms)
+            fired = self.storage.schedules.fire(
+                record, batch, n=len(runs), last_id=last_id, next_due_ms=next_ms, replaces=entry.unfinished
+            )
         except CanvasConflict as exc:  # one of its ids is that of something else in the queue
             logger.error("beat: cannot send %s: %s", record.name, exc)  # noqa: TRY400 - in one line
             self.storage.schedules.put_off(record, next_due_ms=next_ms)
@@ -239,7 +232,7 @@ class Beat:
         if fired:
             logger.info("beat: sending due task %s (%s), %.3f s after its time", record.name, last_id, late_s)
             if entry.unfinished is not None:
-                self._cancel(record, entry.unfinished)
+                logger.info("beat: %s was sent anew: its last run (%s) is cancelled", record.name, entry.unfinished)
 
     def _batch(self, entry: ScheduleEntry) -> tuple[Batch, str]:
         record, whole, last_id = entry.record, Batch(), ""

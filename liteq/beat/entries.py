@@ -28,7 +28,7 @@ class ScheduleEntry:
         """The times for which it is sent, the oldest first."""
         self.next_due_ms = next_due_ms
         self.unfinished: str | None = None
-        """The id of a run before it that is to be cancelled once it was sent."""
+        """The id of its last run, which is cancelled in the transaction that sends it."""
 
     @property
     def name(self) -> str:

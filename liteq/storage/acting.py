@@ -223,6 +223,15 @@ def _stop(tx: Transaction, target: Target, now_ms: int, *, terminate: bool) -> N
         _ask_workers(tx, "revoke", {**document, "signal": "SIGTERM"}, now_ms)
 
 
+def end_for_another(tx: Transaction, id_: str, *, reason: str, now_ms: int) -> None:
+    """End a message whose place another one takes: a run is cancelled, a task revoked, and its process ended."""
+    target = find(tx, id_)
+    if target is not None and target.is_run:
+        _asks.cancel(tx, [id_], reason=reason, now_ms=now_ms)
+    elif target is not None:
+        _stop(tx, target, now_ms, terminate=True)
+
+
 def _requeue(tx: Transaction, target: Target, _arguments: Arguments, now_ms: int) -> None:
     if not _again.requeue_all(tx, [target.id], now_ms=now_ms):
         _refuse("requeue", target, "its run has undone its steps" if target.is_run else TAKEN_KEY)

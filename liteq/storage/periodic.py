@@ -1,7 +1,7 @@
 """The verbs of beat: schedules as rows. Any number of beats share them, and each time of an entry fires once.
 
-*fire* moves `next_due_ms` on and enqueues the message in one transaction, under the condition that `next_due_ms` is
-still the time that the caller saw: a second beat changes no row, and sends nothing.
+*take* moves `next_due_ms` on and *send* enqueues the message in one transaction, under the condition that `next_due_ms`
+is still the time that the caller saw: a second beat changes no row, and sends nothing.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ __all__ = [
     "delete",
     "due",
     "enable",
-    "fire",
     "next_wake_ms",
     "put",
     "put_off",
     "ran_now",
     "runs",
     "schedules",
+    "send",
     "synchronise",
+    "take",
 ]
 
 COLUMNS = """
@@ -158,10 +159,10 @@ def enable(tx: Transaction, name: str, *, enabled: bool, next_due_ms: int | None
     return tx.executemany(ENABLE, [{"name": name, "enabled": int(enabled), "next_due_ms": next_due_ms}]) == 1
 
 
-def fire(
-    tx: Transaction, record: ScheduleRecord, batch: Batch, *, n: int, last_id: str, next_due_ms: int | None, now_ms: int
+def take(
+    tx: Transaction, record: ScheduleRecord, *, n: int, last_id: str, next_due_ms: int | None, now_ms: int
 ) -> bool:
-    """Send `batch`, `n` runs of an entry that is due, and move it on; False when another beat was first."""
+    """Move an entry that is due on, for `n` runs that are sent next; False when another beat was first."""
     params = {
         "name": record.name,
         "source": record.source,
@@ -171,14 +172,11 @@ def fire(
         "n": n,
         "now_ms": now_ms,
     }
-    if tx.executemany(FIRE, [params]) == 0:
-        return False
-    _send(tx, record.name, batch, last_id, now_ms)
-    return True
+    return tx.executemany(FIRE, [params]) == 1
 
 
-def _send(tx: Transaction, name: str, batch: Batch, last_id: str, now_ms: int) -> None:
-    """Send `batch`; where another message stands for its last one, that is the entry's last run."""
+def send(tx: Transaction, name: str, batch: Batch, *, last_id: str, now_ms: int) -> None:
+    """Send `batch`, runs of an entry; where another message stands for its last one, that is the entry's last run."""
     stands = batch.stands(enqueue(tx, batch, now_ms=now_ms))
     if last_id in stands:
         tx.executemany(LAST, [(stands[last_id], name)])
@@ -199,5 +197,5 @@ def ran_now(tx: Transaction, name: str, batch: Batch, *, last_id: str, now_ms: i
     """Send a run of an entry out of turn; False when there is no such entry."""
     if tx.executemany(RAN_NOW, [{"name": name, "last_id": last_id, "now_ms": now_ms}]) == 0:
         return False
-    _send(tx, name, batch, last_id, now_ms)
+    send(tx, name, batch, last_id=last_id, now_ms=now_ms)
     return True

@@ -2213,4 +2213,10 @@ MUTANTS = [
         "bool(self.kin) and row.arghash in {*hashes_under(self.kin, self.run_id, args, kwargs)}", "False",
         "../integration/test_workflow_sagas.py::test_a_fork_keeps_steps_that_took_the_id_of_their_run",
     ),
+    without(
+        "a run whose place is taken ends with the sending of the next", "liteq/storage/facades/schedules.py",
+        "                _acting.end_for_another(tx, replaces, reason=reason, now_ms=now_ms)\n", "",
+        "../integration/test_beat_overlap.py::"
+        "test_the_old_run_is_cancelled_in_the_transaction_that_sends_the_new_one",
+    ),
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from liteq.beat import Beat
 from liteq.exceptions import ImproperlyConfigured, RunCancelled
 from liteq.schedules import crontab
 from liteq.states import State
+from liteq.storage.driver import Promise
 from liteq.testing import FakeClock, drain
 
 
@@ -103,6 +104,31 @@ def test_cancel_lets_the_new_run_take_the_place_of_the_old_one(app, beat):
     assert states(app) == {"pending": 1, "cancelled": 2}
     newest = app.schedules.all()[0].last_id
     assert app.storage.reader.find(newest).state is State.PENDING
+
+
+def test_the_old_run_is_cancelled_in_the_transaction_that_sends_the_new_one(app, beat):
+    turns = beat(overlap="cancel")
+    turns(10)
+    before = app.schedules.all()[0]
+    with app.storage.driver.write(Promise.ACCEPTED) as tx:
+        tx.execute(
+            "CREATE TRIGGER crash BEFORE UPDATE OF state ON liteq_messages WHEN NEW.state = 'cancelled' "
+            "BEGIN SELECT RAISE(ABORT, 'here the process ends'); END"
+        )
+    app.clock.advance(10)
+    with pytest.raises(Exception, match="here the process ends"):
+        Beat(app).tick()
+    assert states(app) == {"pending": 1}
+    assert app.schedules.all()[0] == before, "another beat does both"
+
+
+def test_a_run_that_takes_the_place_of_another_may_have_its_unique_key(app, beat):
+    app.task(name="only", unique=True)(lambda: None)
+    app.schedules.add("only", 10, "only", overlap="cancel")
+    for _ in range(2):
+        app.clock.advance(10)
+        look(app)
+    assert states(app) == {"pending": 1, "cancelled": 1}
 
 
 @pytest.mark.parametrize(("catch_up", "runs"), [("one", 1), ("all", 3), (None, 1)])

@@ -70,13 +70,28 @@ class Schedules(Facade):
                 self._note(tx, by, "resume" if enabled else "pause", name, queue)
         return found
 
-    def fire(self, record: ScheduleRecord, batch: Batch, *, n: int, last_id: str, next_due_ms: int | None) -> bool:
-        """Send `batch`, `n` runs of an entry that is due, and move it on; False when another beat was first."""
+    def fire(
+        self, record: ScheduleRecord, batch: Batch, *, n: int, last_id: str, next_due_ms: int | None,
+        replaces: str | None = None,
+    ) -> bool:  # fmt: skip
+        """Send `batch`, `n` runs of an entry that is due, and move it on; False when another beat was first.
+
+        `replaces`: the id of its last run, which is cancelled in the same transaction.
+        """
         now_ms = self._clock.now_ms()
-        with self._driver.write(Promise.ACCEPTED) as tx:
-            fired = _periodic.fire(tx, record, batch, n=n, last_id=last_id, next_due_ms=next_due_ms, now_ms=now_ms)
+        with self._driver.write(Promise.ACCEPTED if replaces is None else Promise.REMOVED) as tx:
+            fired = _periodic.take(tx, record, n=n, last_id=last_id, next_due_ms=next_due_ms, now_ms=now_ms)
+            if fired and replaces is not None:  # before the sending, so that its unique key is free
+                from liteq.storage import acting as _acting  # here: a plain program has no use for it
+
+                reason = f"the next run of the schedule {record.name} took its place"
+                _acting.end_for_another(tx, replaces, reason=reason, now_ms=now_ms)
+            if fired:
+                _periodic.send(tx, record.name, batch, last_id=last_id, now_ms=now_ms)
         if fired:
             self._driver.ring(Bell.WORK)
+            if replaces is not None:
+                self._driver.ring(Bell.DONE)
         return fired
 
     def put_off(self, record: ScheduleRecord, *, next_due_ms: int | None) -> bool:
