@@ -18,6 +18,7 @@ from typing import Final
 from liteq.message import Flag, depth_of
 from liteq.states import State
 from liteq.storage import payloads, results
+from liteq.storage.aside import come_back
 from liteq.storage.driver import LOCK, Row, Transaction
 from liteq.storage.follow import take_keys
 from liteq.storage.steps.wake import child_ended
@@ -45,9 +46,9 @@ UPDATE liteq_messages
 VANISH = f"""
 DELETE FROM liteq_messages
  WHERE awaits = :awaits AND state = 'blocked' AND (flags & :mask) = :mask AND {NOT_BEGUN}
-RETURNING id, group_id
+RETURNING id, group_id, flags, options
 """
-VANISH_GROUP = "DELETE FROM liteq_groups WHERE id = ? RETURNING id, group_id"
+VANISH_GROUP = "DELETE FROM liteq_groups WHERE id = ? RETURNING id, group_id, 0, NULL"
 FAIL = f"""
 UPDATE liteq_messages SET state = 'upstream_failed', error = :error, finished_ms = :now_ms
  WHERE awaits = :awaits AND state = 'blocked' AND flags & :errback = 0 AND {NOT_BEGUN}
@@ -183,11 +184,14 @@ def _succeed_aliases(tx: Transaction, end: End, waiting: list[Row], now_ms: int)
 def _vanish(tx: Transaction, awaited: str) -> None:
     """Delete the errbacks of `awaited`, which are not needed, and the rows that would have run behind them.
 
-    An errback may be a chain, a group or a chord of its own: its groups, and the rows behind them, go too.
+    An errback may be a chain, a group or a chord of its own: its groups, and the rows behind them, go too. What had an
+    id of theirs before has it again.
     """
     todo = deque(tx.execute(VANISH, {"awaits": awaited, "mask": Flag.ON_FAILURE}))
     while todo:
-        gone, group = todo.popleft()
+        gone, group, flags, options = todo.popleft()
+        if flags & Flag.ASIDE:
+            come_back(tx, gone, options)
         todo.extend(tx.execute(VANISH, {"awaits": gone, "mask": 0}))
         if group is not None:
             todo.extend(tx.execute(VANISH_GROUP, (group,)))

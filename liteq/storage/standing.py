@@ -18,6 +18,8 @@ from typing import Final
 from liteq.exceptions import CanvasConflict
 from liteq.message import Batch, Flag, Group, Message, new_id
 from liteq.states import FINISHED, State, sql_list
+from liteq.storage import aside
+from liteq.storage.aside import with_note
 from liteq.storage.driver import Row, Transaction
 from liteq.storage.needed import OPEN, needed
 from liteq.utils.records import NamedTuple
@@ -50,13 +52,7 @@ GROUP_OF_GROUP = "SELECT g.id FROM liteq_groups AS m JOIN liteq_groups AS g ON g
 # What has ended goes, and nothing refers to its id; or, where its result may still be asked for, it has another id.
 GO = "DELETE FROM liteq_messages WHERE id = ?"
 GO_GROUP = "DELETE FROM liteq_groups WHERE id = ?"
-RENAME = "UPDATE liteq_messages SET id = :to WHERE id = :id"
 RENAME_GROUP = "UPDATE liteq_groups SET id = :to WHERE id = :id"
-REFERENCES = {
-    "a follower": "UPDATE liteq_messages SET awaits = :to WHERE awaits = :id",
-    "a member": "UPDATE liteq_messages SET group_id = :to WHERE group_id = :id",
-    "an inner group": "UPDATE liteq_groups SET group_id = :to WHERE group_id = :id",
-}
 
 KINDS: Final = Flag.ON_FAILURE | Flag.CALLBACK  # of those that await one node
 
@@ -123,7 +119,9 @@ def standing(tx: Transaction, part: Batch, *, again: Collection[str]) -> dict[st
     if all(_is_free(tx, m.id, again, FREE) for m in messages) and all(
         _is_free(tx, g.id, again, FREE_GROUP) for g in groups
     ):
-        step_aside(tx, [m.id for m in messages], [g.id for g in groups])
+        perhaps = {m.id for m in messages if m.flags & Flag.PERHAPS}
+        names = step_aside(tx, [m.id for m in messages], [g.id for g in groups], perhaps)
+        part.messages[:] = [with_note(m, names[m.id]) if m.id in perhaps else m for m in part.messages]
         return None
     if plain:
         if any(row[2] == State.BLOCKED and row[3] & Flag.PERHAPS for m in messages for row in tx.execute(ROW, (m.id,))):
@@ -154,10 +152,17 @@ def _is_free(tx: Transaction, id_: str, again: Collection[str], sql: str) -> boo
     return id_ in again and bool(tx.execute(sql, (id_,)))
 
 
-def step_aside(tx: Transaction, messages: list[str], groups: list[str]) -> None:
-    """Free these ids of what has ended: it goes, or has another id where its result may still be asked for."""
+def step_aside(
+    tx: Transaction, messages: list[str], groups: list[str], perhaps: Collection[str] = ()
+) -> dict[str, str]:
+    """Free these ids of what has ended: it goes, or has another id where its result may still be asked for.
+
+    `perhaps`: ids for which nothing may come in its place. The new ids, by the old ones.
+    """
     stay = [
-        id_ for id_ in messages if tx.execute(MAY_BE_REPLAYED, (id_,)) or _stays(tx.execute(GROUP_OF, (id_,)), groups)
+        id_
+        for id_ in messages
+        if id_ in perhaps or tx.execute(MAY_BE_REPLAYED, (id_,)) or _stays(tx.execute(GROUP_OF, (id_,)), groups)
     ]
     groups_stay = [
         id_
@@ -166,12 +171,12 @@ def step_aside(tx: Transaction, messages: list[str], groups: list[str]) -> None:
     ]
     names = {id_: new_id() for id_ in (*stay, *groups_stay)}
     changes = [{"id": id_, "to": names.get(id_)} for id_ in (*messages, *groups)]
-    for sql in REFERENCES.values():
-        tx.executemany(sql, changes)
-    tx.executemany(RENAME, [{"id": id_, "to": names[id_]} for id_ in stay])
+    aside.refer(tx, changes)
+    aside.rename(tx, [{"id": id_, "to": names[id_]} for id_ in stay])
     tx.executemany(RENAME_GROUP, [{"id": id_, "to": names[id_]} for id_ in groups_stay])
     tx.executemany(GO, [(id_,) for id_ in messages if id_ not in names])
     tx.executemany(GO_GROUP, [(id_,) for id_ in groups if id_ not in names])
+    return names
 
 
 def _stays(counted_by: list[Row], going: list[str]) -> bool:

@@ -2214,6 +2214,11 @@ MUTANTS = [
         "../integration/test_workflow_sagas.py::test_a_fork_keeps_steps_that_took_the_id_of_their_run",
     ),
     without(
+        "what an errback was not needed for has its id back", "liteq/storage/continuation.py",
+        "        if flags & Flag.ASIDE:\n            come_back(tx, gone, options)\n", "",
+        "../integration/test_same_id_again.py::test_an_id_whose_errback_is_not_needed_has_its_result_again",
+    ),
+    without(
         "a run whose place is taken ends with the sending of the next", "liteq/storage/facades/schedules.py",
         "                _acting.end_for_another(tx, replaces, reason=reason, now_ms=now_ms)\n", "",
         "../integration/test_beat_overlap.py::"

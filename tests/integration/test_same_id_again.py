@@ -120,6 +120,37 @@ def test_a_result_that_its_chord_still_needs_stays(app, second):
     assert app.AsyncResult("order-7").get(timeout=1) == 1
 
 
+def called_for(app, name, **options):
+    """Send a task that calls `note` if it fails, under the id that `note` has had before."""
+    errback = app.tasks["note"].si(2).set(task_id="order-7")
+    return app.tasks[name].apply_async(link_error=errback, **options)
+
+
+def test_an_id_whose_errback_is_not_needed_has_its_result_again(app, second):
+    sent(app, 1)
+    drain(app)
+    called_for(second, "total", args=([],))
+    assert app.AsyncResult("order-7").state == "PENDING", "it may run yet"
+    drain(app)
+    assert app.seen == [1]
+    assert app.AsyncResult("order-7").get(timeout=1) == 1
+    sent(second, 3)
+    drain(app)
+    assert app.AsyncResult("order-7").get(timeout=1) == 3
+
+
+def test_an_errback_that_is_needed_takes_the_id_of_what_has_ended(app, second):
+    sent(app, 1)
+    drain(app)
+    failed = called_for(second, "total", args=(["x"],))
+    drain(app)
+    assert app.AsyncResult("order-7").get(timeout=1) == 2
+    app.storage.dead.requeue([failed.id])
+    drain(app)
+    assert app.seen == [1, 2, 2], "a replay calls it again"
+    assert app.AsyncResult("order-7").get(timeout=1) == 2
+
+
 def test_idempotent_runs_once_where_its_result_is_ignored(app, second):
     for n in (1, 2):
         sent(app if n == 1 else second, n, idempotent=True, ignore_result=True)

@@ -1,0 +1,50 @@
+"""Ids of what has ended, for what is sent under them anew (ADR 0014).
+
+An errback may never be needed. So what had its id before it does not go: it has another id, which the errback's row
+notes (Flag.ASIDE), and gets its own back where the errback vanishes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import orjson
+
+from liteq.message import Flag, Message
+from liteq.storage.driver import Transaction
+
+__all__ = ["come_back", "refer", "rename", "with_note"]
+
+KEY = "aside"  # in the document of a row with Flag.ASIDE
+RENAME = "UPDATE liteq_messages SET id = :to WHERE id = :id"
+REFERENCES = {
+    "a follower": "UPDATE liteq_messages SET awaits = :to WHERE awaits = :id",
+    "a member": "UPDATE liteq_messages SET group_id = :to WHERE group_id = :id",
+    "an inner group": "UPDATE liteq_groups SET group_id = :to WHERE group_id = :id",
+}
+
+
+def refer(tx: Transaction, changes: Sequence[Mapping[str, str | None]]) -> None:
+    """Let what refers to each `id` refer to its `to`; to nothing where that is None."""
+    for sql in REFERENCES.values():
+        tx.executemany(sql, changes)
+
+
+def rename(tx: Transaction, changes: Sequence[Mapping[str, str | None]]) -> None:
+    """Give each message `id` the id `to`; what refers to it is left to `refer`."""
+    tx.executemany(RENAME, changes)
+
+
+def with_note(errback: Message, other: str) -> Message:
+    """`errback`, whose id a message had that has ended, and that is `other` as long as it is not known to be needed."""
+    document = orjson.loads(errback.options) if errback.options else {}
+    options = orjson.dumps({**document, KEY: other})
+    return replace(errback, options=options, flags=errback.flags | Flag.ASIDE)
+
+
+def come_back(tx: Transaction, id_: str, options: bytes) -> None:
+    """Give what stepped aside for the errback `id_`, which has vanished, its id back, if it is there still."""
+    changes = [{"id": orjson.loads(options)[KEY], "to": id_}]
+    rename(tx, changes)
+    refer(tx, changes)
