@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from liteq.exceptions import LeaseLost, RateLimited, StorageError, text_of
-from liteq.message import Suspend
+from liteq.message import Flag, Suspend
 from liteq.policy.limited import Later, later_of
 from liteq.workflow.machine import Machine, Wait
 
@@ -38,13 +38,16 @@ def keys_of(call: Attempts) -> Sequence[str]:
 def take_places(call: Attempts) -> Sequence[str]:
     """Take a place and a token under each key of the step; the keys of the places. Where one lacks, the run waits.
 
-    The message of a step that was sent has them already.
+    The first claim of a step that was sent has taken them; each later attempt takes a token.
     """
     machine = call.machine
-    keys = () if machine.is_step else keys_of(call)
+    if machine.is_step and not (machine.has_begun or machine.lease.flags & Flag.HISTORY):
+        machine.has_begun = True
+        return ()
+    keys = keys_of(call)
     if not keys:
         return ()
-    taken = machine.reading(lambda: machine.runs.take_places(machine.hold, keys))
+    taken = machine.reading(lambda: machine.runs.take_places(machine.hold, keys, again=machine.is_step))
     if taken.lacks is None:
         return taken.keys  # type: ignore[no-any-return]
     waited = f"limit {taken.lacks}"

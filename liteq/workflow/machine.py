@@ -88,6 +88,7 @@ class Machine:
         self.calls = 0  # that the body has made, the same at the same place of each replay
         self.scope: Scope | None = None  # of the body itself
         self.is_step = False  # of a step that was sent as a message
+        self.has_begun = False  # ... which is limited: the token of its claim is spent
         self.rows: dict[Place, StepRow] = {}
         self.ahead: dict[str, int] = {}  # the last position that history holds, by scope
         self.used: set[str] = set()  # keys of calls

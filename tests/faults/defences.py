@@ -1927,6 +1927,12 @@ MUTANTS = [
         "../integration/test_step_limits.py::test_all_keys_or_none",
     ),
     without(
+        "each attempt of a step that was sent takes a token", "liteq/workflow/limits.py",
+        "    if machine.is_step and not (machine.has_begun or machine.lease.flags & Flag.HISTORY):",
+        "    if machine.is_step:",
+        "../integration/test_step_limits.py::test_each_attempt_of_a_step_that_is_sent_takes_a_token",
+    ),
+    without(
         "a place that is free wakes a run that waits for it", "liteq/storage/limits/places.py",
         "        woken = {wake_first(tx, key, now_ms=now_ms) for", "        woken = {None for",
         "../integration/test_step_limits.py::test_a_run_waits_for_a_place_and_is_woken_when_one_is_free",

@@ -196,6 +196,32 @@ def test_a_step_that_is_sent_has_the_place_of_its_message(app, worker):
     assert running(app, "llm") == 0
 
 
+@pytest.mark.parametrize("backoff", [0, 5], ids=["in the process", "after a wait"])
+def test_each_attempt_of_a_step_that_is_sent_takes_a_token(app, worker, backoff):
+    begun = []
+
+    @app.step(name="ask", limits=["llm"], retries=2, backoff=backoff)
+    def ask() -> int:
+        begun.append(app.clock.now_ms())
+        if len(begun) < 3:
+            raise ConnectionError
+        return running(app, "llm")
+
+    @app.workflow(name="flow")
+    def flow() -> int:
+        return ctx.call(ask)
+
+    app.limits.set("llm", rate="1/m", concurrent=1)
+    run = flow.start()
+    for _ in range(30):
+        worker.run()
+        app.clock.advance(5)
+    assert run.result(0) == 1, "and has the place of its message meanwhile"
+    assert begun[1] - begun[0] >= 60_000
+    assert begun[2] - begun[1] >= 60_000
+    assert running(app, "llm") == 0
+
+
 def test_async_steps_of_one_run_come_one_after_another(app, worker):
     now, most = [], []
 

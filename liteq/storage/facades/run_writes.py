@@ -192,12 +192,15 @@ class RunWrites(Facade):
 
     # -- limits of steps ---------------------------------------------------------------------------------------------
 
-    def take_places(self, hold: Hold, keys: Sequence[str]) -> Taken:
-        """Take a place and a token under each of `keys` for a step, all or none; else what lacks. Raises LeaseLost."""
+    def take_places(self, hold: Hold, keys: Sequence[str], *, again: bool = False) -> Taken:
+        """Take a place and a token under each of `keys` for a step, all or none; else what lacks. Raises LeaseLost.
+
+        `again`: the step was sent, and has its places: tokens alone, for one more attempt.
+        """
         with self._driver.write(Promise.PROGRESS) as tx:
             _executing.hold_on(tx, hold)
             rules = self._limits.rules(tx, version(tx))
-            return _stepping.take(tx, rules, hold, keys, now_ms=self._clock.now_ms())
+            return _stepping.take(tx, rules, hold, keys, again=again, now_ms=self._clock.now_ms())
 
     def leave_places(self, hold: Hold, keys: Sequence[str]) -> None:
         """Give the places back that `take_places` has taken: the step has ended."""

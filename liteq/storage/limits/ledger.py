@@ -81,10 +81,10 @@ class Ledger:
         implied = self._rules.implied(task, queue)
         return implied + limits if limits else implied
 
-    def lack(self, keys: Iterable[str], *, begun: int = 0) -> Lack | None:
+    def lack(self, keys: Iterable[str], *, begun: int = 0, placed: bool = False) -> Lack | None:
         """The first of `keys` that lacks something for one more message; None: it may start.
 
-        `begun`: a run that goes on needs a place and no token.
+        `begun`: a run that goes on needs a place and no token. `placed`: what has its places needs tokens alone.
         """
         for key in keys:
             account = self._account(key)
@@ -92,7 +92,7 @@ class Ledger:
                 continue
             if account.paused_ms > self._now_ms:
                 return Lack(key, account.paused_ms)
-            if account.places < 1:
+            if account.places < 1 and not placed:
                 return Lack(key, None)
             bucket = account.bucket
             if bucket is not None and not begun and bucket.tokens(self._now_ms / 1000) < 1:
@@ -100,14 +100,14 @@ class Ledger:
                 return Lack(key, self._now_ms + max(wait_ms, 1), token=True)
         return None
 
-    def take(self, keys: Iterable[str], *, begun: int = 0) -> list[str]:
+    def take(self, keys: Iterable[str], *, begun: int = 0, placed: bool = False) -> list[str]:
         """Take what one message needs, of all of its keys; those of which it has a place now."""
         taken = []
         for key in keys:
             account = self._account(key)
             if account is None:
                 continue
-            if account.limited:
+            if account.limited and not placed:
                 account.places -= 1
                 taken.append(key)
             if account.bucket is not None and not begun:

@@ -37,15 +37,18 @@ class Taken(NamedTuple):
     at_ms: int | None = None
 
 
-def take(tx: Transaction, rules: Rules, hold: Hold, keys: Sequence[str], *, now_ms: int) -> Taken:
-    """Take a place and a token under each of `keys`, all or none."""
-    had = {key for (key,) in tx.execute(HAS, (hold.run,))}
+def take(tx: Transaction, rules: Rules, hold: Hold, keys: Sequence[str], *, again: bool, now_ms: int) -> Taken:
+    """Take a place and a token under each of `keys`, all or none.
+
+    `again`: a step that was sent begins once more; the claim of its message has taken its places, so tokens alone.
+    """
+    had = set() if again else {key for (key,) in tx.execute(HAS, (hold.run,))}
     wanted = [key for key in dict.fromkeys(keys) if key not in had]
     ledger = Ledger(tx, rules, now_ms)
-    lack = ledger.lack(wanted)
+    lack = ledger.lack(wanted, placed=again)
     if lack is not None:
         return Taken((), lack.key, _turn_ms(tx, rules, lack, hold.run))
-    placed = ledger.take(wanted)
+    placed = ledger.take(wanted, placed=again)
     ledger.write()
     if placed:
         places.take(tx, [(key, hold.run, hold.token, now_ms) for key in placed])
