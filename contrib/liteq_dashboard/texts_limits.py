@@ -40,6 +40,7 @@ LIMITS: Mapping[str, str | Mapping[str, str]] = {
     "duplicate_of": "A duplicate of",
     "superseded_by": "Superseded by",
     "quiet": "quiet: it claims no more",
+    "in_order": "in this order",
     "progress_is": "Progress",
     "left": "{} left",
     "streams": "Streams",

@@ -22,7 +22,8 @@ OFFSET = "clock_offset_s"  # in a worker's facts: how far its wall clock was ahe
 STAGE = "stage"  # likewise: "starting", "ready", "quiet", "full" (the disk is, so it claims nothing) or "ending"
 PUBLISHED = 500  # names of tasks; they are written at each heartbeat
 OWN_COLUMNS = frozenset(
-    {"queues", "globs", "quiet", "concurrency", "pool", "loadavg", "version", "python", "release", "tasks"}
+    {"queues", "globs", "weights", "strict", "quiet", "concurrency", "pool", "loadavg", "version", "python", "release"}
+    | {"tasks"}
 )
 
 
@@ -46,7 +47,8 @@ def workers(app: App, see: Sight = ALL) -> dict[str, Any]:
     """The workers that take from a queue that is seen, by name: `{items, next, note}`.
 
     `state` is "up", or "silent" for one that has left without a word: its heartbeat is late, or its process is gone.
-    `quiet`: it claims nothing until it is woken. `queues`: those that are known of its `globs` among them.
+    `quiet`: it claims nothing until it is woken. `queues`: those that are known of its `globs` among them. `weights`:
+    of its queues and globs, where other than 1; `strict`: it takes from them in their order.
     """
     alive = {one.id for one in living(app)}
     seen = [one for one in app.storage.reader.workers() if _is_seen(one, see)]
@@ -99,6 +101,9 @@ def _document(one: WorkerRecord, *, up: bool, see: Sight) -> dict[str, Any]:
     facts = one.facts
     queues = [queue for queue in _queues(one) if see.sees(queue)]
     whole = see.queues is None or len(queues) == len(_queues(one))
+    globs = [str(glob) for glob in facts.get("globs") or ()] if whole else []
+    weights = facts.get("weights")
+    weights = weights if isinstance(weights, dict) else {}
     slots, load = facts.get("concurrency"), facts.get("loadavg")
     return {
         "name": one.name,
@@ -110,7 +115,9 @@ def _document(one: WorkerRecord, *, up: bool, see: Sight) -> dict[str, Any]:
         "heartbeat": one.heartbeat_ms,
         "heartbeat_iso": iso_time(one.heartbeat_ms),
         "queues": queues,
-        "globs": [str(glob) for glob in facts.get("globs") or ()] if whole else [],
+        "globs": globs,
+        "weights": {name: weights[name] for name in (*queues, *globs) if isinstance(weights.get(name), int)},
+        "strict": bool(facts.get("strict")),
         "busy": one.leased if whole else None,
         "slots": slots if isinstance(slots, int) else None,
         "pool": facts.get("pool"),

@@ -49,6 +49,14 @@ class Order:
         """The queues that are known, in the order in which they were given."""
         return list(self._credits)
 
+    @property
+    def weights(self) -> dict[str, int]:
+        """The weights other than 1 of the known queues and globs; none where the order is strict."""
+        if self.strict:
+            return {}
+        found = {name: self._weight(name) for name in self._credits} | self._weights
+        return {name: weight for name, weight in found.items() if weight != 1}
+
     def takes(self, name: str) -> bool:
         """Whether `name`, a queue or a glob, is among what was given or found."""
         return name in self._weights or name in self._credits

@@ -379,10 +379,12 @@ class Worker:
     def info(self, pool: Pool) -> dict[str, object]:
         """The figures of this worker that lists of workers show."""
         consumer = None if self._running is None else self._running.consumer
-        order = Order(self.queues) if consumer is None else consumer.order
+        order = Order(self.queues, strict=self._strict) if consumer is None else consumer.order
         return {
             "queues": sorted(order.names),
             "globs": order.globs,
+            "weights": order.weights,
+            "strict": order.strict,
             "quiet": consumer is not None and consumer.quiet,
             "concurrency": pool.size,
             "pool": self.pool_kind,

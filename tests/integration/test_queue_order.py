@@ -109,9 +109,12 @@ def test_a_glob_takes_from_queues_that_appear_and_not_from_what_is_excluded(site
     assert site.state(kept) is State.PENDING
     ((_, facts),) = ((one.name, one.facts) for one in site.app.control.living())
     assert facts["globs"] == ["mail.*"]
+    assert not facts["strict"]
     (answers,) = site.app.control.add_consumer("mail.not=2", reply=True) or []
     assert list(answers.values()) == [{"ok": "add consumer mail.not=2"}]
     assert site.get(kept) == 2
+    (queues,) = (site.app.control.inspect().active_queues() or {}).values()
+    assert {one["name"]: one["weight"] for one in queues} == {"mail.new": 1, "mail.later": 1, "mail.not": 2}
     (refused,) = site.app.control.add_consumer("mail=often", reply=True) or []
     assert "NAME=WEIGHT" in str(refused)
 

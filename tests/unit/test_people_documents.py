@@ -114,7 +114,9 @@ def test_the_queue_of_a_call_is_that_of_its_route(app):
 
 def enter(app, name, queues, *, pid=None):
     me = WorkerIdentity(new_id(), name, "here", "", os.getpid() if pid is None else pid, "")
-    info = str({"queues": queues, "concurrency": 4, "tasks": ["write"], "pids": [1]}).replace("'", '"')
+    info = str(
+        {"queues": queues, "weights": {"mail": 3, "celery": 2}, "concurrency": 4, "tasks": ["write"], "pids": [1]}
+    ).replace("'", '"')
     return app.storage.register_worker(me, info.encode())
 
 
@@ -131,6 +133,7 @@ def test_a_viewer_of_one_queue_sees_its_workers_without_their_other_work(app):
     enter(app, "w2", ["celery"])
     (found,) = workers(app, MAIL)["items"]
     assert (found["name"], found["queues"], found["busy"]) == ("w1", ["mail"], None)
+    assert found["weights"] == {"mail": 3}
     alone = worker(app, "w1", MAIL)
     assert (alone["tasks"], alone["facts"]) == (None, {})
     assert worker(app, "w2", MAIL) is None

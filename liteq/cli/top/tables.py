@@ -169,7 +169,8 @@ def _workers(documents: Document) -> list[Line]:
         beat = short((now_ms - one["heartbeat"]) / 1000)
         slots = f"{count(one.get('busy'))}/{count(one.get('slots'))}"
         load = one.get("load")
-        queues = text(",".join(one.get("queues") or ()))
+        weights = one.get("weights") or {}
+        queues = text(",".join(f"{name}={weights[name]}" if name in weights else name for name in one["queues"]))
         state = "quiet" if one.get("quiet") and one["state"] == "up" else one["state"]
         cells = (
             text(one["name"]), state, slots, beat, queues, "-" if load is None else f"{load:.1f}",

@@ -44,10 +44,10 @@ def ping(_state: Panel, **_kwargs: Any) -> dict[str, str]:
 
 @inspect_command
 def active_queues(state: Panel) -> list[dict[str, Any]]:
-    """List the queues that it takes from."""
-    declared = state.app.amqp.queues
+    """List the queues that it takes from, each with its `weight` beside the others."""
+    declared, weights = state.app.amqp.queues, state.consumer.order.weights
     found = (declared.get(name) or Queue(name, Exchange(name)) for name in sorted(state.consumer.queues))
-    return [queue.as_dict(recurse=True) for queue in found]
+    return [{**queue.as_dict(recurse=True), "weight": weights.get(queue.name, 1)} for queue in found]
 
 
 @inspect_command(alias="dump_active")

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from liteq import LiteQ
+from liteq.message import WorkerIdentity, new_id
 from liteq.schedules import crontab
 from liteq.storage.stats import Tally
 from liteq.testing import drain
@@ -218,3 +219,14 @@ def test_a_first_view_is_small(client, app, path):
     files = re.findall(r'(?:href|src)="/ops/static/[0-9a-f]+/([^"]+)"', page.text)
     assert "liteq.js" in files
     assert len(page.body) + sum(len(asset(name).body) for name in files) <= 150_000  # before any compression
+
+
+def test_a_worker_is_shown_with_the_weights_of_its_queues(client, app):
+    facts = b'{"queues": ["mail", "slow"], "weights": {"mail": 3}}'
+    app.storage.register_worker(WorkerIdentity(new_id(), "w1", "host", "boot", 1, "1"), facts)
+    for page in ("workers", "workers/w1"):
+        assert "mail =3" in client(app).get(page).words()
+    app.storage.register_worker(
+        WorkerIdentity(new_id(), "w2", "host", "boot", 1, "1"), b'{"queues": ["a", "b"], "strict": true}'
+    )
+    assert "in this order" in client(app).get("workers/w2").words()

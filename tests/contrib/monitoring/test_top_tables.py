@@ -36,7 +36,7 @@ DOCUMENTS = {
     },
     "workers": {"items": [
         {"name": "w1@host", "pid": 7, "state": "up", "heartbeat": NOW - 2_000, "busy": 8, "slots": 8, "load": 1.25,
-         "queues": ["mail", "slow"], "version": "1.0", "release": None},
+         "queues": ["mail", "slow"], "weights": {"mail": 3}, "version": "1.0", "release": None},
     ]},
     "schedules": {"items": [
         {"name": "nightly", "task": "report", "schedule": "every 30 s", "enabled": True, "late_s": 95.0,
@@ -83,7 +83,7 @@ def test_failures():
 
 
 def test_workers():
-    assert rows("4") == [("w1@host", "up", "8/8", "2.0s", "mail,slow", "1.2", "1.0", "")]
+    assert rows("4") == [("w1@host", "up", "8/8", "2.0s", "mail=3,slow", "1.2", "1.0", "")]
 
 
 def test_workflows():

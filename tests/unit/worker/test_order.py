@@ -92,3 +92,11 @@ def test_queues_are_added_and_removed_while_it_works():
     assert order.next() == ["a"]
     order.add("a=7")
     assert order.names == ["a"]
+
+
+def test_weights_are_told_of_queues_and_globs_but_not_of_a_strict_order():
+    given = ["a", "b=2", "mail.*=3", "mail.x=1"]
+    order = Order(given, waiting=lambda: ["mail.x", "mail.y"])
+    order.next()
+    assert order.weights == {"b": 2, "mail.*": 3, "mail.y": 3}
+    assert Order(given, strict=True).weights == {}
