@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from liteq.exceptions import LiteqError
+from liteq.exceptions import ImproperlyConfigured, LiteqError
 from liteq.monitor import documents
 from liteq.storage import describe_url
 from liteq.utils.text import printable
@@ -71,13 +71,20 @@ def local_viewer(asked: Asked) -> Viewer | None:
     return Viewer("this machine", "viewer") if refused is None else None
 
 
+def _opens_to_look(app: LiteQ) -> bool:
+    try:
+        return describe_url(app.broker_url).read_only
+    except ImproperlyConfigured:  # it is said when a page is asked for
+        return False
+
+
 class Dashboard:
     """The dashboard of one app, for one place where it is mounted.
 
-    `read_only`: nobody may act. `origins`: other origins from which forms may come ("https://ops.example.org").
-    `framed_by`: origins that may show it in a frame. `table`: the routes, by default those of `pages/`. `login`: the
-    path of the page to which a browser is sent that nobody knows; "": it is told 401. `leave`: the path to sign out at.
-    `notes`: sentences over each page.
+    `read_only`: nobody may act; so it is where the broker URL has `?mode=ro`. `origins`: other origins from which forms
+    may come ("https://ops.example.org"). `framed_by`: origins that may show it in a frame. `table`: the routes, by
+    default those of `pages/`. `login`: the path of the page to which a browser is sent that nobody knows; "": it is
+    told 401. `leave`: the path to sign out at. `notes`: sentences over each page.
     """
 
     def __init__(
@@ -93,7 +100,7 @@ class Dashboard:
         notes: Iterable[str] = (),
     ) -> None:
         self.app = app
-        self.read_only = read_only
+        self.read_only = read_only = read_only or _opens_to_look(app)
         self.table = table or Table(routes())
         self.origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self.login = login

@@ -43,6 +43,8 @@ def open_storage(
         "file_mode": file_mode,
     }
     counts: dict[str, Any] = {"clock": clock, "max_crashes": max_crashes, "max_reaps": max_reaps}
+    if describe_url(url, driver).read_only:  # nothing of it belongs to a transaction of Django's
+        return open_plainly(url, driver=driver if alias is None else "stdlib", **options, **counts)
     using = outbox_alias(alias)
     if using is None and alias is None:
         return open_plainly(url, driver=driver, **options, **counts)

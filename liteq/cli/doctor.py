@@ -42,7 +42,7 @@ def doctor(session: Session, /, fix: bool, sure: bool) -> int:
     """Check the queue's file, the disk it is on, and whether the work in it goes on.
 
     Exits with 1 when something is wrong (an error; a warning is no reason): a damaged file, messages that no worker
-    takes, schedules that no beat sends. The integrity check reads the whole file and its log.
+    takes, schedules that no beat sends. The integrity check reads the whole file and its log. Nothing is written.
 
     With --fix: files that other users can open, leases of workers that are gone, indexes that are damaged or missing,
     and free pages, which go back to the disk. It asks about each, and touches no message; workers may go on meanwhile.
@@ -52,14 +52,9 @@ def doctor(session: Session, /, fix: bool, sure: bool) -> int:
     JSON: {"ok", "checks": [{"name", "status": "ok"|"warning"|"error", "detail"}], "storage": {...}}; with --fix also
     "fixes": [{"name", "says", "done", "result"}], and the rest is as it was after it
     """
-    if sure and not fix:
-        raise click.UsageError("--yes goes with --fix")
-    facts, checks = _look(session)
-    fixes: list[Treated] | None = None
-    if fix:
-        _show(session, checks)
-        fixes = _treat(session, [*session.storage.driver.remedies(facts), *_leases(session)], sure=sure)
-        facts, checks = _look(session)
+    driver = session.look_only().driver
+    facts = driver.describe()
+    checks = [_versions(), *driver.checks(facts), *_of_queue(session)]
     sound = all(check.status != "error" for check in checks)
     document = {"ok": sound, "checks": [check._asdict() for check in checks], "storage": facts}
     if fixes is None:

@@ -45,6 +45,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (err.StorageCorrupt, Exit.DATA),
     (err.SchemaTooNew, Exit.CONFIG),
     (err.ImproperlyConfigured, Exit.CONFIG),
+    (err.StorageReadOnly, Exit.CONFIG),
     (err.StorageBusy, Exit.TRY_AGAIN),
     (err.StorageFull, Exit.TRY_AGAIN),
     (err.StorageInUse, Exit.TRY_AGAIN),

@@ -92,6 +92,18 @@ class Session:
             raise StorageUnavailable(missing)
         return self.app.storage
 
+    def look_only(self) -> Storage:
+        """The app's file, of which nothing is written by this command from now on. Raises as `storage`."""
+        from liteq.settings import Source
+        from liteq.storage import describe_url
+
+        url = self.app.broker_url
+        place = describe_url(url)
+        if place.kind == "file" and not place.read_only:
+            looking = f"{url}{'&' if '?' in url else '?'}mode=ro"
+            self.app.conf.apply({"broker_url": looking}, Source.COMMAND_LINE, "--broker")
+        return self.storage
+
     def actor(self, reason: str = "") -> Actor:
         """The user of this command, for the audit."""
         import getpass

@@ -7,6 +7,7 @@
     │   ├── ReadTimeout                a read for a person or a monitor took longer than it may
     │   ├── StorageInUse               it is to be replaced, and is open in another process
     │   ├── StorageCorrupt             not a database, or a damaged one
+    │   ├── StorageReadOnly            the URL says ?mode=ro
     │   ├── StorageUnavailable         cannot be opened: path, permission, file system
     │   └── SchemaTooNew               written by a newer liteq
     ├── LeaseLost                      a write with a fencing token that is no longer current
@@ -97,6 +98,7 @@ from liteq.exceptions.storage import (
     StorageError,
     StorageFull,
     StorageInUse,
+    StorageReadOnly,
     StorageUnavailable,
 )
 from liteq.exceptions.tasks import (
@@ -202,6 +204,7 @@ __all__ = [
     "StorageError",
     "StorageFull",
     "StorageInUse",
+    "StorageReadOnly",
     "StorageUnavailable",
     "TaskError",
     "TaskInterrupted",

@@ -140,7 +140,12 @@ def _celery(name: str, kind: Any, default: Any, doc: str, **more: Any) -> Settin
 
 _ROWS = [
     # -- the addresses of sending ------------------------------------------------------------------------------------
-    _celery("broker_url", str | None, None, "The file: `sqlite:///tasks.db`, four slashes for an absolute path."),
+    _celery(
+        "broker_url",
+        str | None,
+        None,
+        "The file: `sqlite:///tasks.db`, four slashes for an absolute path; `?mode=ro`: to be looked at alone.",
+    ),
     _celery("broker_transport_options", dict, {}, "Of these `visibility_timeout` is read."),
     _celery("result_backend", str | None, None, "Results are in the broker's file; taken for Celery's sake."),
     _celery("accept_content", Names, ("json",), "Serializers that are read, besides JSON."),

@@ -122,6 +122,8 @@ class Driver(Upkeep, ABC):
     """
 
     url: str
+    read_only: bool = False
+    """Whether the store is only looked at: `write` and `change` raise StorageReadOnly."""
     monotonic: Callable[[], float] = staticmethod(time.monotonic)
     """Seconds by the clock of `Transaction.uptime`; the storage puts its own here."""
 
@@ -185,13 +187,14 @@ class Place(NamedTuple):
 
     `kind`: the word for it in front of a person ("file"). `where`: as `Driver.where()`. `through`: the library.
     `missing`: a sentence on how it comes to be, where there is nothing yet; "" where something is there, or where
-    only opening it tells.
+    only opening it tells. `read_only`: the URL opens it to be looked at alone.
     """
 
     kind: str
     where: str
     through: str
     missing: str = ""
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

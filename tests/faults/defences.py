@@ -2220,6 +2220,22 @@ MUTANTS = [
         "../integration/test_workflow_sagas.py::test_a_fork_keeps_steps_that_took_the_id_of_their_run",
     ),
     without(
+        "what is only looked at is not written", "liteq/storage/sqlite/read_only.py",
+        "(ReadOnly, driver)", "(driver,)",
+        "../integration/test_read_only.py::test_what_would_be_written_is_refused",
+        "../integration/test_read_only.py::test_a_queue_that_is_not_there_is_not_made",
+    ),
+    without(
+        "a log that is damaged at its start is no empty queue", "liteq/storage/sqlite/log_check.py",
+        "    if _read(log, whole=False).problem and", "    if False and",
+        "../integration/test_read_only.py::test_a_log_that_is_damaged_at_its_start_is_no_empty_queue",
+    ),
+    without(
+        "the doctor writes nothing", "liteq/cli/doctor.py",
+        "session.look_only()", "session.storage",
+        "../integration/test_read_only.py::test_the_doctor_looks_at_a_new_file_and_makes_no_tables",
+    ),
+    without(
         "what an errback was not needed for has its id back", "liteq/storage/continuation.py",
         "        if flags & Flag.ASIDE:\n            come_back(tx, gone, options)\n", "",
         "../integration/test_same_id_again.py::test_an_id_whose_errback_is_not_needed_has_its_result_again",

@@ -28,9 +28,8 @@ class ApswSession(Session):
 
     def connect(self, busy_timeout_ms: int) -> None:
         try:
-            self.connection = apsw.Connection(
-                self.path, flags=apsw.SQLITE_OPEN_READWRITE, vfs=self.vfs, statementcachesize=128
-            )
+            flags = apsw.SQLITE_OPEN_READONLY if self.read_only else apsw.SQLITE_OPEN_READWRITE
+            self.connection = apsw.Connection(self.path, flags=flags, vfs=self.vfs, statementcachesize=128)
             self.connection.set_busy_timeout(busy_timeout_ms)
             self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             # This build has STAT4: without the guarantee, binding a parameter makes SQLite plan the statement anew.

@@ -6,7 +6,7 @@ import os
 
 from liteq.storage.driver import Driver, Options, Place
 from liteq.storage.sqlite.base import SQLiteDriver
-from liteq.storage.sqlite.url import parse
+from liteq.storage.sqlite.url import Location, parse
 
 __all__ = ["ENGINE", "SQLiteEngine"]
 
@@ -14,12 +14,13 @@ __all__ = ["ENGINE", "SQLiteEngine"]
 class SQLiteEngine:
     """`sqlite:///relative.db`, `sqlite:////absolute.db`; `liteq:///` means the same.
 
-    The SQLite library is apsw unless the options, `?driver=` or the scheme (`sqlite+stdlib:///`) say "stdlib".
+    The SQLite library is apsw unless the options, `?driver=` or the scheme (`sqlite+stdlib:///`) say "stdlib". With
+    `?mode=ro` the file is only looked at.
     """
 
     def open(self, url: str, options: Options) -> Driver:
         location = parse(url, options.library)
-        return _driver(location.library)(
+        return _driver(location)(
             url,
             location.path,
             durability=options.durability,
@@ -36,11 +37,20 @@ class SQLiteEngine:
             if os.path.lexists(path)
             else (f"there is no file {path}: the first task that is sent, or a worker, creates it")
         )
-        return Place("file", path, location.library, missing)
+        return Place("file", path, location.library, missing, location.read_only)
 
 
-def _driver(library: str) -> type[SQLiteDriver]:
+def _driver(location: Location) -> type[SQLiteDriver]:
     """The driver's class; only the library that is used is loaded."""
+    found = _of_library(location.library)
+    if not location.read_only:
+        return found
+    from liteq.storage.sqlite.read_only import read_only
+
+    return read_only(found)
+
+
+def _of_library(library: str) -> type[SQLiteDriver]:
     if library == "stdlib":
         from liteq.storage.sqlite.stdlib_driver import StdlibDriver
 

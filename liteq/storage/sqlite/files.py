@@ -42,10 +42,10 @@ def create(path: str, mode: int = MODE) -> None:
         ) from error
 
 
-def check(given: str, path: str, allow_network: bool) -> None:
+def check(given: str, path: str, allow_network: bool, *, writable: bool = True) -> None:
     """Refuse a place where SQLite could not, or should not, keep a queue. Raises StorageUnavailable.
 
-    `given` is the path as the URL has it, `path` the same without links.
+    `given` is the path as the URL has it, `path` the same without links; `writable`: whether it is to be one.
     """
     if os.path.islink(given):
         _refuse_planted(given, os.lstat(given))
@@ -60,7 +60,8 @@ def check(given: str, path: str, allow_network: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise StorageUnavailable(f"{path} is not a regular file: name another in the broker URL")
     _refuse_planted(path, status)
-    _refuse_read_only(path)
+    if writable:
+        _refuse_read_only(path)
     ownership.check(path, ownership.SIDE_FILES)
     _refuse_lost_log(path)
     _refuse_lost_database(path)

@@ -10,9 +10,10 @@ import os
 import struct
 import time
 
+from liteq.exceptions import StorageCorrupt
 from liteq.utils.records import NamedTuple
 
-__all__ = ["LogState", "check_log"]
+__all__ = ["LogState", "check_log", "refuse_damaged_start"]
 
 HEAD = struct.Struct(">8I")  # magic, version, page size, checkpoint number, two salts, two sums
 FRAME = struct.Struct(">6I")  # page number, size after a commit, two salts, two sums
@@ -42,7 +43,22 @@ def check_log(path: str) -> LogState:
     return state
 
 
-def _read(path: str) -> LogState:
+def refuse_damaged_start(path: str) -> None:
+    """Raises StorageCorrupt where the database `path` seems to be empty because the start of its log is damaged.
+
+    The first transaction makes the tables. Where that is in the log alone, and a part of it is damaged, SQLite finds an
+    empty file, and the next write would begin the log anew: all that was committed would be gone. Reads no more than
+    the first transaction of a log that is sound.
+    """
+    log = f"{path}-wal"
+    if _read(log, whole=False).problem and (problem := check_log(log).problem):
+        raise StorageCorrupt(
+            f"{log} is damaged where the tables are made ({problem}): nothing was written. Restore a backup; or delete "
+            f"{path}, {log} and {path}-shm to begin a new queue without what was in it"
+        )
+
+
+def _read(path: str, *, whole: bool = True) -> LogState:
     try:
         data = memoryview(_bytes(path))
     except OSError:
@@ -54,7 +70,7 @@ def _read(path: str) -> LogState:
     order = MAGIC.get(magic)
     if order is None or _sums(data[: HEAD.size - 8], order, (0, 0)) != tuple(sums):
         return LogState(0, "its head is damaged, so nothing in it is read")
-    return _frames(data, order, page_size, salts, (sums[0], sums[1]))
+    return _frames(data, order, page_size, salts, (sums[0], sums[1]), whole=whole)
 
 
 def _bytes(path: str) -> bytes:
@@ -66,7 +82,9 @@ def _bytes(path: str) -> bytes:
         os.close(fd)
 
 
-def _frames(data: memoryview, order: str, page_size: int, salts: list[int], sums: tuple[int, int]) -> LogState:
+def _frames(
+    data: memoryview, order: str, page_size: int, salts: list[int], sums: tuple[int, int], *, whole: bool
+) -> LogState:
     size, good, broken = FRAME.size + page_size, 0, False
     for n, at in enumerate(range(HEAD.size, len(data) - size + 1, size)):
         _, commit, salt_1, salt_2, *own = FRAME.unpack_from(data, at)
@@ -79,6 +97,8 @@ def _frames(data: memoryview, order: str, page_size: int, salts: list[int], sums
         sums = _sums(data[at + FRAME.size : at + size], order, sums)
         broken = not current or list(sums) != own
         good = n + (not broken)
+        if commit and not broken and not whole:
+            break
     return LogState(good)
 
 

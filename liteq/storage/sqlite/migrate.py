@@ -13,9 +13,10 @@ from liteq.storage.driver import Driver, Transaction
 from liteq.storage.sqlite.session import APPLICATION_ID, Session
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Versions", "check", "migrate", "migrations", "read_versions", "statements"]
+__all__ = ["Versions", "check", "look", "migrate", "migrations", "read_versions", "statements"]
 
 HAS_META = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'liteq_meta'"
+HAS_TABLES = "SELECT 1 FROM sqlite_master LIMIT 1"
 VERSIONS = "SELECT key, value FROM liteq_meta WHERE key IN ('version', 'min_reader', 'min_writer')"
 NAME = r"\d{4}_.+\.sql"
 SET_VERSION = "UPDATE liteq_meta SET value = :version WHERE key = 'version'"
@@ -65,8 +66,7 @@ def read_versions(tx: Transaction, path: str) -> Versions:
 def migrate(driver: Driver, path: str) -> int:
     """Apply missing migrations; the version then. Only a read when none is. Raises SchemaTooNew without a write."""
     known = newest()
-    with driver.read() as tx:
-        found = read_versions(tx, path)
+    found = _found(driver, path)
     if _is_current(found, known, path):
         return found.version
     with driver.write() as tx:
@@ -77,6 +77,33 @@ def migrate(driver: Driver, path: str) -> int:
             if number > found.version:
                 _apply(cast("Session", tx), number, sql)
     return known
+
+
+def look(driver: Driver, path: str) -> int:
+    """The version of a file that is not to be changed. Raises SchemaTooNew, and StorageUnavailable for an older one."""
+    known, found = newest(), _found(driver, path)
+    if found.min_reader > known:
+        raise SchemaTooNew(path, found.version, known)
+    if found.version < known:
+        older = f"has schema version {found.version}, this liteq reads {known}"
+        tells = older if found.version else "has no tables yet"
+        raise StorageUnavailable(
+            f"{path} {tells}, and it is opened to be looked at alone (?mode=ro): start a worker of this version, or "
+            "run `liteq migrate`, without mode=ro"
+        )
+    return found.version
+
+
+def _found(driver: Driver, path: str) -> Versions:
+    """The versions in the file. Raises StorageCorrupt where it seems to be empty because its log is damaged."""
+    with driver.read() as tx:
+        found = read_versions(tx, path)
+        is_empty = not found.version and not tx.execute(HAS_TABLES)
+    if is_empty:
+        from liteq.storage.sqlite.log_check import refuse_damaged_start  # for new files alone
+
+        refuse_damaged_start(path)
+    return found
 
 
 def check(driver: Driver, path: str) -> None:

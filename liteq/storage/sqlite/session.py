@@ -47,6 +47,7 @@ class Session(ABC):
         self.reader = reader
         self.busy_timeout_s = busy_timeout_s
         self.pid = os.getpid()
+        self.read_only = False  # SQLite is to open the file for reading alone
         self.generation = -1  # of the driver's view of the file; set when it is opened
         self.work = 0  # statements and rows that the driver has not counted yet
         self.gate = open_gate(path)

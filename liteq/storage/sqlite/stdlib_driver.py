@@ -14,16 +14,19 @@ from urllib.parse import quote
 
 from liteq.exceptions import StorageCorrupt, StorageError
 from liteq.storage.driver import Params, Row
+from liteq.storage.sqlite import files
 from liteq.storage.sqlite.base import SQLiteDriver
 from liteq.storage.sqlite.errors import BUSY, translate
 from liteq.storage.sqlite.session import WATCHED, Abandoned, Session
 
 __all__ = ["StdlibDriver"]
 
+ONE_PAGE = 4096  # bytes of a database of which all else is in its log; another program's page may be larger than ours
 
-def _connect(path: str) -> sqlite3.Connection:
+
+def _connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
     # isolation_level=None: transactions are ours alone; mode=rw: never create a file by opening it
-    uri = f"file:{quote(path)}?mode=rw"
+    uri = f"file:{quote(path)}?mode={'ro' if read_only else 'rw'}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=128)
 
 
@@ -34,7 +37,7 @@ class StdlibSession(Session):
 
     def connect(self, busy_timeout_ms: int) -> None:
         try:
-            self.connection = _connect(self.path)
+            self.connection = _connect(self.path, read_only=self.read_only)
             self.connection.execute(f"PRAGMA busy_timeout={busy_timeout_ms}").fetchall()
             if sys.version_info >= (3, 12):  # before it, the last close of all folds the log
                 self.connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
@@ -139,6 +142,16 @@ class StdlibDriver(SQLiteDriver):
 
     def new_session(self, *, reader: bool) -> Session:
         return StdlibSession(self.path, reader=reader, busy_timeout_s=self.busy_timeout_s)
+
+    if sys.version_info < (3, 12):
+
+        def _look_at_file(self) -> None:
+            # The last close of all would delete a log of which SQLite finds nothing to read.
+            if files.size(self.path) <= ONE_PAGE:
+                from liteq.storage.sqlite.log_check import refuse_damaged_start
+
+                refuse_damaged_start(self.path)
+            super()._look_at_file()
 
     def session_on(self, path: str) -> Session:
         return StdlibSession(path, reader=True, busy_timeout_s=self.busy_timeout_s)

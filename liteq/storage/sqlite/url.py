@@ -7,12 +7,14 @@ import re
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.misspelt import nearest
 from liteq.utils.records import dataclass
 
 __all__ = ["Location", "parse"]
 
 LIBRARIES = ("apsw", "stdlib")
 SCHEMES = {"sqlite": None, "liteq": None, "sqlite+apsw": "apsw", "sqlite+stdlib": "stdlib"}
+OPTIONS = {"driver": LIBRARIES, "mode": ("rw", "ro")}
 LONGEST_PATH = 511  # MAX_PATHNAME of SQLite's os_unix.c, less the final zero
 DROPPED = dict.fromkeys(map(ord, "\t\r\n"))  # by urlsplit, without a word
 EXAMPLE = "write sqlite:///tasks.db (relative) or sqlite:////var/lib/app/tasks.db (absolute)"
@@ -20,10 +22,11 @@ EXAMPLE = "write sqlite:///tasks.db (relative) or sqlite:////var/lib/app/tasks.d
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A URL's two facts: the file, absolute, and which SQLite library is to open it."""
+    """A URL's facts: the file, absolute, which SQLite library is to open it, and whether it is only looked at."""
 
     path: str
     library: str
+    read_only: bool = False
 
 
 def parse(url: str, library: str | None = None) -> Location:
@@ -44,7 +47,11 @@ def parse(url: str, library: str | None = None) -> Location:
         raise ImproperlyConfigured(f"broker URL {url!r} names a host {authority!r}, SQLite has none: {EXAMPLE}")
     if "#" in url or url != url.translate(DROPPED):  # urlsplit would leave out what follows, or these
         raise ImproperlyConfigured(f"broker URL {url!r}: write # as %23, a line break as %0A, a tab as %09")
-    return Location(_path(url, parts.path), _library(url, parts.query, SCHEMES[scheme] or library))
+    options = _options(url, parts.query)
+    chosen = options.get("driver") or SCHEMES[scheme] or library or "apsw"
+    if chosen not in LIBRARIES:  # of the settings
+        raise ImproperlyConfigured(f"SQLite driver {chosen!r} is unknown: choose one of {', '.join(LIBRARIES)}")
+    return Location(_path(url, parts.path), chosen, options.get("mode") == "ro")
 
 
 def _path(url: str, quoted: str) -> str:
@@ -64,13 +71,17 @@ def _path(url: str, quoted: str) -> str:
     return path
 
 
-def _library(url: str, query: str, default: str | None) -> str:
+def _options(url: str, query: str) -> dict[str, str]:
+    """What stands behind the `?`. Raises ImproperlyConfigured for an option or a value that does not exist."""
     options = dict(parse_qsl(query, keep_blank_values=True))
-    library = options.pop("driver", default) or "apsw"
-    if options:
-        raise ImproperlyConfigured(
-            f"broker URL {url!r}: unknown option {min(options)!r}; the only one is driver= (in a name, write ? as %3F)"
-        )
-    if library not in LIBRARIES:
-        raise ImproperlyConfigured(f"SQLite driver {library!r} is unknown: choose one of {', '.join(LIBRARIES)}")
-    return library
+    for name, value in options.items():
+        if name not in OPTIONS:
+            near = nearest(name, OPTIONS)
+            raise ImproperlyConfigured(
+                f"broker URL {url!r}: unknown option {name!r}{f', did you mean {near}=?' if near else ''}; there are "
+                f"{' and '.join(f'{one}=' for one in OPTIONS)} (in a name, write ? as %3F)"
+            )
+        if value not in OPTIONS[name]:
+            known = ", ".join(OPTIONS[name])
+            raise ImproperlyConfigured(f"broker URL {url!r}: {name}= is one of {known}, not {value!r}")
+    return options

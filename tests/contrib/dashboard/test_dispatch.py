@@ -102,8 +102,16 @@ def test_names_in_a_path_come_whole(board):
     assert board.done == [("ann", "a/b", "1")]
 
 
-def test_read_only_takes_the_rights_away_that_change_something(app):
-    board = Board(app, read_only=True)
+@pytest.fixture
+def looking(app):
+    """The same queue, under a URL that opens it to be looked at alone."""
+    with LiteQ("dispatch", broker=f"{app.broker_url}?mode=ro") as made:
+        yield made
+
+
+@pytest.mark.parametrize("by", ["the dashboard's own option", "the broker URL"])
+def test_read_only_takes_the_rights_away_that_change_something(app, looking, by):
+    board = Board(looking) if by == "the broker URL" else Board(app, read_only=True)
     assert board.post(OWN, Viewer("ann", ROLES["admin"])) == 403
     page = board.ask("GET", "things")
     assert (page.status, b"Read only: nobody may act here." in page.body) == (200, True)

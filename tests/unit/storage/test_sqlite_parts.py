@@ -41,6 +41,11 @@ def test_a_url_names_a_file_and_a_library(url: str, path: str, library: str) -> 
     assert location.library == library
 
 
+def test_a_url_says_that_the_file_is_only_looked_at() -> None:
+    assert parse("sqlite+stdlib:///a.db?mode=ro").read_only
+    assert not parse("sqlite:///a.db?mode=rw&driver=stdlib").read_only
+
+
 def test_the_library_in_the_url_wins_over_the_setting() -> None:
     assert parse("sqlite:///a.db?driver=apsw", "stdlib").library == "apsw"
     assert parse("sqlite:///a.db", "stdlib").library == "stdlib"
@@ -56,8 +61,9 @@ def test_the_library_in_the_url_wins_over_the_setting() -> None:
         ("sqlite://tasks.db", "names a host"),
         ("sqlite:///:memory:", "use a file"),
         ("sqlite://[", "cannot be read"),
-        ("sqlite:///a.db?drivr=stdlib", "unknown option 'drivr'"),
-        ("sqlite:///a.db?driver=mysql", "choose one of apsw, stdlib"),
+        ("sqlite:///a.db?drivr=stdlib", "unknown option 'drivr', did you mean driver=?"),
+        ("sqlite:///a.db?driver=mysql", "driver= is one of apsw, stdlib, not 'mysql'"),
+        ("sqlite:///a.db?mode=rwc", "mode= is one of rw, ro, not 'rwc'"),
         ("sqlite:///queues#2/a.db", "write # as %23"),
         ("sqlite:///queues?2/a.db", "write ? as %3F"),
         ("sqlite:///queues\n2/a.db", "a line break as %0A"),

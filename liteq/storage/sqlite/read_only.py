@@ -1,0 +1,99 @@
+"""A file that is only looked at (`?mode=ro`): no statement changes it, and nothing is made beside it.
+
+SQLite is told so as well. The user of this process then needs no right to write to the file or its folder, as long as
+the log and its index (-wal, -shm) are there: a process that uses the queue makes them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import NoReturn
+
+from liteq.exceptions import StorageReadOnly, StorageUnavailable
+from liteq.storage.driver import Bell, Listener
+from liteq.storage.sqlite import create, files, fork, migrate
+from liteq.storage.sqlite.base import SQLiteDriver
+from liteq.storage.sqlite.polling import PollingListener
+from liteq.storage.sqlite.session import Session
+from liteq.storage.sqlite.transaction import Checkout
+
+__all__ = ["read_only"]
+
+
+class ReadOnly(SQLiteDriver):
+    """The part of a driver that reads alone; a library's driver stands behind it in `read_only`."""
+
+    read_only = True
+
+    def _refuse(self) -> NoReturn:
+        raise StorageReadOnly(self.path)
+
+    def write(self, *_: object, **__: object) -> NoReturn:
+        """As any driver's. Raises StorageReadOnly."""
+        self._refuse()
+
+    def change(self, *_: object, **__: object) -> NoReturn:
+        """As any driver's. Raises StorageReadOnly."""
+        self._refuse()
+
+    def take(self, holder: Checkout, *, reader: bool) -> Session:
+        """As any driver's, for readers. Raises StorageReadOnly."""
+        if not reader:
+            self._refuse()
+        return super().take(holder, reader=True)
+
+    def new_session(self, *, reader: bool) -> Session:  # noqa: ARG002 - all of them read
+        session = super().new_session(reader=True)  # type: ignore[safe-super]
+        session.read_only = True
+        return session
+
+    def ring(self, bell: Bell) -> None:
+        """Do nothing: there is no news of a process that only looks."""
+
+    def listen(self, bell: Bell) -> Listener:  # noqa: ARG002 - a poll hears both
+        """A listener that makes no bell: it looks at the file."""
+        return PollingListener(self.version)
+
+    def migrate(self) -> int:
+        """Look at the schema's version alone. Raises StorageUnavailable where it is older, SchemaTooNew."""
+        return migrate.look(self, self.path)
+
+    def _look_at_file(self) -> None:
+        fork.check(self.path)
+        files.check(self.given_path, self.path, self._allow_network, writable=False)
+        self._refuse_second_library()
+        self._identity = files.identity(self.path)
+        probe = self.new_session(reader=True)
+        try:
+            probe.open()
+            create.check_application(probe)
+        except StorageUnavailable as exc:
+            if files.size(f"{self.path}-shm") >= 0:
+                raise
+            raise StorageUnavailable(
+                f"{self.path} cannot be looked at: {self.path}-wal and {self.path}-shm are not there, and this user "
+                "may not make them; they are there as long as a worker or another program uses the queue"
+            ) from exc
+        finally:
+            probe.close()
+
+    # -- the upkeep, which is for those that write -------------------------------------------------------------------
+
+    def sync(self) -> None: ...
+
+    def reserve(self) -> bool:
+        return True
+
+    def relieve(self) -> bool:
+        return False
+
+    def restore(self, source: Path) -> Path | None:  # noqa: ARG002 - the driver's shape
+        """As any driver's. Raises StorageReadOnly."""
+        self._refuse()
+
+
+@cache
+def read_only(driver: type[SQLiteDriver]) -> type[SQLiteDriver]:
+    """`driver`, of which nothing is written."""
+    return type(f"ReadOnly{driver.__name__}", (ReadOnly, driver), {})
