@@ -303,7 +303,7 @@ class Worker:
         consumer.watch(self._signals.fileno(), self._signals.clear)
         pool.start(consumer)
         try:
-            with KeepAlive(running.heartbeat, pool.leases) if pool.name == "solo" else nullcontext():
+            with KeepAlive(running.heartbeat, pool.leases, pool.end_overdue) if pool.name == "solo" else nullcontext():
                 with self.ended_by():
                     self.hooks.started()
                     announce.worker_ready.send(sender=self)

@@ -2220,6 +2220,11 @@ MUTANTS = [
         "../integration/test_workflow_sagas.py::test_a_fork_keeps_steps_that_took_the_id_of_their_run",
     ),
     without(
+        "a step that cannot be ended is told of", "liteq/worker/pool/runs.py",
+        "        for step in overdue.keys() - self._told:", "        for step in ():",
+        "../integration/test_worker_runs.py::test_a_pool_without_processes_says_which_step_it_cannot_end",
+    ),
+    without(
         "what is only looked at is not written", "liteq/storage/sqlite/read_only.py",
         "(ReadOnly, driver)", "(driver,)",
         "../integration/test_read_only.py::test_what_would_be_written_is_refused",

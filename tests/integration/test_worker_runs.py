@@ -223,3 +223,27 @@ def test_a_pool_of_threads_says_that_it_cannot_end_a_step_in_time(app: LiteQ, ca
     with start_worker(app, pool="threads"):
         assert hurry.start().result(timeout=20) == 2
     assert caplog.text.count("need the prefork or solo pool: not enforced") == 1
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_a_pool_without_processes_says_which_step_it_cannot_end(
+    app: LiteQ, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, pool: str
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr("liteq.worker.pool.runs.GRACE_S", 0.05)
+
+    @app.step(name="stays", timeout="0.01s")
+    def stays() -> int:
+        return int(go_on.wait(20))
+
+    @app.workflow(name="slow")
+    def slow() -> int:
+        return stays()
+
+    says = f"s past its timeout and does not yield; the pool '{pool}' cannot end it"
+    with start_worker(app, pool=pool):
+        run = slow.start()
+        wait_for(lambda: says in caplog.text)
+        go_on.set()
+        assert run.result(timeout=20) == 1
+    assert caplog.text.count("Step stays (attempt 1) is ") == caplog.text.count("does not yield") == 1

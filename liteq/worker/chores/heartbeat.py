@@ -285,9 +285,13 @@ def _clocks(boot: str) -> list[str]:
 
 
 class KeepAlive:
-    """Beats and looks after others inside a `with` block, for a loop that executes tasks itself."""
+    """Beats and looks after others inside a `with` block, for a loop that executes tasks itself.
 
-    def __init__(self, heartbeat: Heartbeat, leases: Callable[[], list[Lease]]) -> None:
+    `look` is called about once a second, with the time (monotonic): it sees what the busy loop does not.
+    """
+
+    def __init__(self, heartbeat: Heartbeat, leases: Callable[[], list[Lease]], look: Callable[[float], None]) -> None:
+        self._look = look
         self._heartbeat = heartbeat
         self._leases = leases
         self._stop = threading.Event()
@@ -302,6 +306,7 @@ class KeepAlive:
 
     def _run(self) -> None:
         while not self._stop.wait(min(LOOK_S, self._heartbeat.interval_s / 2)):
+            self._look(self._heartbeat.monotonic())
             try:
                 if self._heartbeat.monotonic() > self._heartbeat.due_at:
                     self._heartbeat.beat(self._leases())

@@ -255,7 +255,7 @@ class Pool(Protocol):
         """The steps of workflows that are executed now, as far as it is known here."""
 
     def end_overdue(self, now: float) -> None:
-        """Kill the processes of steps that are `GRACE_S` past their deadline, where that can be done."""
+        """Kill the processes of steps that are `GRACE_S` past their deadline; say it where that cannot be done."""
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         """Give up those of these leases that have not been started."""

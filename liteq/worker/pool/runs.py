@@ -65,6 +65,7 @@ class Runs:
         self._leaving = False
         self._ending: Callable[[], object] | None = None
         self._warned = False
+        self._told: set[StepNow] = set()  # the steps that are overdue, and said to be
 
     def run(self, lease: Lease) -> tuple[Outcome, float]:
         """Execute `lease` until it ends, waits or is to be given back; its outcome, and for how many seconds it ran.
@@ -140,6 +141,17 @@ class Runs:
     def steps(self) -> list[StepNow]:
         """The steps that are executed in this process now."""
         return [step for page in list(self._pages.values()) for step in page.steps()]
+
+    def tell_overdue(self, now: float, pool: str) -> None:
+        """Say of each step that is `GRACE_S` past its deadline that nothing ends it: `pool` has no process to kill."""
+        overdue = {
+            step: now - step.deadline for step in self.steps() if step.deadline and now >= step.deadline + GRACE_S
+        }
+        for step in overdue.keys() - self._told:
+            text = "Step %s (attempt %d) is %.0f s past its timeout and does not yield; %s: it goes on until it returns"
+            why = f"the pool {pool!r} cannot end it, as prefork would"
+            logger.error(text, step.name, step.attempt, overdue[step], why)
+        self._told = set(overdue)
 
 
 # -- in the parent ---------------------------------------------------------------------------------------------------

@@ -150,7 +150,8 @@ class ThreadPool:
     def steps(self) -> list[StepNow]:
         return self._executor.runs.steps()
 
-    def end_overdue(self, now: float) -> None: ...
+    def end_overdue(self, now: float) -> None:
+        self._executor.runs.tell_overdue(now, self.name)
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:
         taken = self.take_back()
