@@ -633,3 +633,55 @@ def test_send_many_goes_through_it_and_what_is_raised_refuses_its_chunk(app, nam
     tenant.set("another")
     drain(app)
     assert seen == [(10, "acme"), (11, "acme")]
+
+
+def test_a_run_sends_no_signals_of_tasks_and_middleware_is_around_it(app, connected):
+    seen = []
+
+    class Kinds(Middleware):
+        def on_execute(self, execution, run):
+            seen.append((execution.kind, execution.name))
+            return run(execution)
+
+    app.middleware.add(Kinds())
+
+    @app.step(name="pay")
+    def pay() -> int:
+        return 1
+
+    @app.workflow(name="order")
+    def order() -> int:
+        return pay() + int(ctx.wait_event("go"))
+
+    of_task = ("task_prerun", "task_postrun", "task_success", "task_retry", "task_failure")
+    told = {name: connected(getattr(signals, name)) for name in of_task}
+    run = order.start()
+    drain(app)
+    run.send("go", 1)
+    drain(app)
+    assert run.result(0) == 2
+    assert seen == [("run", "order"), ("step", "pay"), ("run", "order")]
+    assert not any(told.values())
+    app.tasks["double"].delay(1)
+    drain(app)
+    assert [name for name, calls in told.items() if calls] == ["task_prerun", "task_postrun", "task_success"]
+
+
+@pytest.fixture
+def connected():
+    """`connected(signal)` is a list of what it sends from now on."""
+    receivers = []
+
+    def connect(signal):
+        told = []
+
+        def receive(**fields):
+            told.append(fields)
+
+        signal.connect(receive, weak=False)
+        receivers.append((signal, receive))
+        return told
+
+    yield connect
+    for signal, receive in receivers:
+        signal.disconnect(receive)
