@@ -269,8 +269,7 @@ class LiteQ(Hooks, Workflows, Limiting, CeleryApp):
                 return found  # type: ignore[no-any-return]
             storage = self.open_storage()
             storage.migrate()
-            if not storage.driver.read_only:
-                self.limits.write_declared(storage)
+            self.limits.write_declared(storage)
             if self.conf.task_send_sent_event:
                 storage.events_of = partial(task_sent_events, self)
             self.__dict__["storage"] = storage

@@ -57,6 +57,11 @@ class Order:
         found = {name: self._weight(name) for name in self._credits} | self._weights
         return {name: weight for name, weight in found.items() if weight != 1}
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """The part of the order that lists of workers show, beside the names."""
+        return {"globs": self.globs, "weights": self.weights, "strict": self.strict}
+
     def takes(self, name: str) -> bool:
         """Whether `name`, a queue or a glob, is among what was given or found."""
         return name in self._weights or name in self._credits

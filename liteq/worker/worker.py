@@ -382,9 +382,7 @@ class Worker:
         order = Order(self.queues, strict=self._strict) if consumer is None else consumer.order
         return {
             "queues": sorted(order.names),
-            "globs": order.globs,
-            "weights": order.weights,
-            "strict": order.strict,
+            **order.facts,
             "quiet": consumer is not None and consumer.quiet,
             "concurrency": pool.size,
             "pool": self.pool_kind,

@@ -52,6 +52,9 @@ class Wait:
 class Machine:
     """One activation of one run. `facts`: its state at the claim, or with its history."""
 
+    kin: Sequence[str] = ()  # the ids of the runs that this one has kept steps of
+    has_begun = False  # of a step that was sent and is limited: the token of its claim is spent
+
     def __init__(
         self,
         app: App,
@@ -88,12 +91,10 @@ class Machine:
         self.calls = 0  # that the body has made, the same at the same place of each replay
         self.scope: Scope | None = None  # of the body itself
         self.is_step = False  # of a step that was sent as a message
-        self.has_begun = False  # ... which is limited: the token of its claim is spent
         self.rows: dict[Place, StepRow] = {}
         self.ahead: dict[str, int] = {}  # the last position that history holds, by scope
         self.used: set[str] = set()  # keys of calls
         self.marks: set[str] = set()
-        self.kin: list[str] = []  # the ids of the runs that this one has kept steps of
         self.new_marks: list[str] = []
         self.unpatched: set[str] = set()  # ids of `patched` that this run had passed before they were there
         self.cancelled_at: set[Place] = set()
@@ -136,7 +137,7 @@ class Machine:
             scope, _, pos = mark.removeprefix(CANCEL).rpartition("/")
             self.cancelled_at.add((scope, int(pos)))
         elif mark.startswith(FORK):
-            self.kin.append(mark.removeprefix(FORK))
+            self.kin = (*self.kin, mark.removeprefix(FORK))
 
     def mark(self, mark: str) -> None:
         """Remember a decision of the body; it rides in the next write."""

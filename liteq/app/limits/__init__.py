@@ -83,7 +83,7 @@ class Limits:
 
     def write_declared(self, storage: Storage) -> None:
         """Write the limits that modules have set while they were imported, where the file does not know them."""
-        if self.declared:
+        if self.declared and not storage.driver.read_only:
             storage.limits.declare(self.declared)
 
 

@@ -72,7 +72,7 @@ def _path(url: str, quoted: str) -> str:
 
 
 def _options(url: str, query: str) -> dict[str, str]:
-    """What stands behind the `?`. Raises ImproperlyConfigured for an option or a value that does not exist."""
+    """Read the options behind the `?`. Raises ImproperlyConfigured for an option or a value that does not exist."""
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name, value in options.items():
         if name not in OPTIONS:
