@@ -71,7 +71,7 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "Task": _object(
         "id", "task", "queue", "state", "args", "kwargs", "result", "traceback", "attempts", "why", "progress",
-        "limits", "unique", "duplicate_of", "streams", "tags",
+        "limits", "unique", "duplicate_of", "batch", "streams", "tags",
         progress={"anyOf": [{"$ref": "#/components/schemas/Progress"}, {"type": "null"}]},
         limits={"type": "array", "items": _object("key", "lacks", "since", "taken", "holders", lacks=ANY_TEXT)},
         duplicate_of=ANY_TEXT,

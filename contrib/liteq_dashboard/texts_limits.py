@@ -38,6 +38,7 @@ LIMITS: Mapping[str, str | Mapping[str, str]] = {
     "has_place": "has a place since",
     "is_unique": "Unique",
     "duplicate_of": "A duplicate of",
+    "batch_of": "In a batch of {}, with",
     "superseded_by": "Superseded by",
     "quiet": "quiet: it claims no more",
     "in_order": "in this order",

@@ -25,10 +25,11 @@ from liteq.storage.unique import shown
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import iso_time, span
 
-__all__ = ["line_document", "line_documents", "record_document", "task", "tasks", "times"]
+__all__ = ["batch_of", "line_document", "line_documents", "record_document", "task", "tasks", "times"]
 
 MOST: Final = 1_000  # messages of a page
 KIN: Final = 100  # of each kind that is listed
+IN_A_BATCH: Final = 100  # ids of a batch that are listed
 _ID: Final = re.compile(r"[\w.:-]{4,}")
 
 
@@ -178,8 +179,8 @@ def task(app: App, id_: str, see: Sight = ALL) -> dict[str, Any] | None:
     """One task with all that is known of it; None where it is not there, or lies outside `see`.
 
     Beside the fields of a list: args, kwargs, result, traceback, attempts, kin, `why` it is as it is, `unique` and
-    `duplicate_of`, the `limits` that it goes by, its `tags`, its `streams` with their last chunks (its log is one), and
-    `links`, the addresses where other tools have it.
+    `duplicate_of`, the `batch` in which it ran, the `limits` that it goes by, its `tags`, its `streams` with their last
+    chunks (its log is one), and `links`, the addresses where other tools have it.
     """
     from liteq.monitor.exclusion import duplicate_of, uniqueness_of
     from liteq.monitor.limits import limits_of
@@ -192,6 +193,7 @@ def task(app: App, id_: str, see: Sight = ALL) -> dict[str, Any] | None:
     return {
         **record_document(app, record, see),
         "attempts": _attempts(app, record),
+        "batch": batch_of(app, record, see),
         "kin": _kin(app, record, see),
         "duplicate_of": duplicate_of(record),
         "unique": uniqueness_of(app, record, see),
@@ -201,6 +203,20 @@ def task(app: App, id_: str, see: Sight = ALL) -> dict[str, Any] | None:
         "why": explain_record(app, record, see),
         "links": links(app, record),
     }
+
+
+def batch_of(app: App, record: Record, see: Sight = ALL) -> dict[str, Any] | None:
+    """The batch in which a task was executed last: {"n", "began", "ids"}; None where it was executed alone.
+
+    `ids`: those of the first 100 that are seen, the task's own among them.
+    """
+    found = app.storage.batches.of(record.id)
+    if found is None:
+        return None
+    ids = list(found.ids[:IN_A_BATCH])
+    if see.queues is not None:
+        ids = [one for one in ids if (other := app.storage.reader.find(one)) is not None and see.sees(other.queue)]
+    return {"n": len(found.ids), **times(began=found.began_ms), "ids": ids}
 
 
 def _attempts(app: App, record: Record) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from liteq.monitor.failing import error_document, first_failure
 from liteq.monitor.held import held_back
 from liteq.monitor.runs import value, waiting_line
 from liteq.monitor.sight import ALL, Sight
-from liteq.monitor.tasks import times
+from liteq.monitor.tasks import batch_of, times
 from liteq.monitor.telling import progress_document
 from liteq.serialization import decode_error
 from liteq.states import FINISHED, State
@@ -30,6 +30,8 @@ REASONS: Final = (
     "revoked", "expired", "done", "waits", "stuck",
 )  # fmt: skip
 
+HAVE_BEGUN: Final = frozenset({State.LEASED, State.SUCCEEDED, State.DEAD})
+
 Why = tuple[str, str, dict[str, Any]]
 
 
@@ -45,6 +47,9 @@ def explain(app: App, id_: str, see: Sight = ALL) -> dict[str, Any] | None:
 def explain_record(app: App, record: Record, see: Sight = ALL) -> dict[str, Any]:
     """As `explain`, of a message that was read."""
     reason, text, details = _of_run(app, record) or _BY_STATE[record.state](app, record, see)
+    if record.state in HAVE_BEGUN and (batch := batch_of(app, record, see)) is not None:
+        verb = "runs" if record.state is State.LEASED else "ran"
+        text, details = f"{text} It {verb} in a batch of {batch['n']:,}.", {**details, "batch": batch["ids"]}
     return {"id": record.id, "state": record.state.value, "reason": reason, "text": text, "details": details}
 
 

@@ -240,7 +240,7 @@ class Worker:
         autoscaler = make_autoscaler(self._autoscale, pool, storage, lambda: self.running.consumer.queues, self._look)
         panel = Panel(self, storage, heartbeat)
         watch = self._make_watch(storage, pool, heartbeat)
-        more = by_settings(self.app, storage, self._look)
+        more = by_settings(self.app, storage, self._look, pool)
         if autoscaler is not None:
             more.append(autoscaler)
         consumer = Consumer(

@@ -2220,6 +2220,11 @@ MUTANTS = [
         "../integration/test_workflow_sagas.py::test_a_fork_keeps_steps_that_took_the_id_of_their_run",
     ),
     without(
+        "a batch is told by the tokens of its members", "liteq/storage/batches.py",
+        "        if found.get(message_id) == token:", "        if message_id in found:",
+        "../conformance/test_batches.py::test_of_a_message_that_runs_again_the_last_batch_counts",
+    ),
+    without(
         "a step that cannot be ended is told of", "liteq/worker/pool/runs.py",
         "        for step in overdue.keys() - self._told:", "        for step in ():",
         "../integration/test_worker_runs.py::test_a_pool_without_processes_says_which_step_it_cannot_end",

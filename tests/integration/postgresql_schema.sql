@@ -417,3 +417,11 @@ CREATE TABLE liteq_logs (
 );
 
 CREATE INDEX liteq_logs_look ON liteq_logs (look_ms);
+
+CREATE TABLE liteq_batches (
+    last bigint PRIMARY KEY,
+    began_ms bigint NOT NULL,
+    members bytea NOT NULL
+);
+
+CREATE INDEX liteq_batches_began ON liteq_batches (began_ms);

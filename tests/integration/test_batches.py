@@ -12,6 +12,8 @@ import pytest
 
 from liteq.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from liteq.message import new_id
+from liteq.monitor.tasks import task
+from liteq.monitor.why import explain
 from liteq.states import State
 
 from .worker_process import Site, children_of, wait_for
@@ -72,6 +74,27 @@ def test_messages_come_in_batches_and_each_has_its_result(site, pool):
     assert sum(sizes(site)) == 25
     assert max(sizes(site)) == 10
     assert len(sizes(site)) <= 4
+
+
+@POOLS
+def test_a_task_tells_with_which_others_it_ran(site, pool):
+    site.worker("-c", "1", "-P", pool)
+    ids = send(site, "double", *range(10))
+    assert [site.get(id_) for id_ in ids] == [2 * n for n in range(10)]
+    wait_for(lambda: site.app.storage.batches.of(ids[0]), what="it is written, within a second")
+    for id_ in ids:
+        found = task(site.app, id_)
+        assert found is not None
+        assert (found["batch"]["n"], set(found["batch"]["ids"])) == (10, set(ids))
+    why = explain(site.app, ids[3])
+    assert why is not None
+    assert why["text"].endswith(" It ran in a batch of 10.")
+    assert set(why["details"]["batch"]) == set(ids)
+    (alone,) = send(site, "double", 7)
+    site.get(alone)
+    found = task(site.app, alone)
+    assert found is not None
+    assert found["batch"] is None
 
 
 @POOLS

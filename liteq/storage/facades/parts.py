@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from liteq.storage.attempts import AttemptRecord
     from liteq.storage.facades.alerts import Alerts
     from liteq.storage.facades.audit import Audit
+    from liteq.storage.facades.batches import Batches
     from liteq.storage.facades.kept import Kept
     from liteq.storage.facades.limits import Limits
     from liteq.storage.facades.queues import Queues
@@ -89,6 +90,13 @@ class Parts:
         from liteq.storage.facades.audit import Audit
 
         return Audit(self.driver, self.clock)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Which messages were executed together."""
+        from liteq.storage.facades.batches import Batches
+
+        return Batches(self.driver, self.clock)
 
     @cached_property
     def stats(self) -> Stats:

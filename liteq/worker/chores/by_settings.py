@@ -1,4 +1,4 @@
-"""The chores that need nothing of a worker but its file, as the app's settings ask for them."""
+"""The chores that need little of a worker but its file, as the app's settings ask for them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from liteq.storage.storage import Storage
 from liteq.worker.chores.pauses import PauseWatch
 from liteq.worker.chores.recording import Recording
 from liteq.worker.chores.sync import SyncChore
+from liteq.worker.chores.together import Together
 from liteq.worker.hooks import Chore
+from liteq.worker.pool import Pool
+from liteq.worker.pool.gathering import Gathering
 
 __all__ = ["by_settings"]
 
 
-def by_settings(app: App, storage: Storage, look: Callable[[], None]) -> list[Chore]:
-    """The chores of a worker of `app`; `look` makes its loop claim again. Raises ImproperlyConfigured."""
+def by_settings(app: App, storage: Storage, look: Callable[[], None], pool: Pool) -> list[Chore]:
+    """The chores of a worker of `app` with `pool`; `look` makes its loop claim again. Raises ImproperlyConfigured."""
     conf = app.conf
     chores: list[Chore] = [
         PauseWatch(storage, look),
@@ -23,10 +26,8 @@ def by_settings(app: App, storage: Storage, look: Callable[[], None]) -> list[Ch
     ]
     if conf.durability == "relaxed":
         chores.append(SyncChore(storage.driver))
-    if conf.idle_vacuum:
-        from liteq.worker.chores.idle_vacuum import IdleVacuum
-
-        chores.append(IdleVacuum(storage.driver))
+    if isinstance(pool, Gathering):
+        chores.append(Together(storage, pool))
     if conf.alert_to:
         from liteq.worker.chores.alerts import make  # what it brings along is for those that ask for it
 

@@ -59,7 +59,8 @@ class Gathering:
         self.exits: Counter[str] = pool.exits
         self._app = app
         self._pool = pool
-        self._monotonic = monotonic
+        self.monotonic = monotonic
+        self.tell: Callable[[Sequence[Lease]], None] | None = None  # told of each batch that begins
         self._kinds = Kinds(terms_in(app.tasks), self._read)
         self._filling: dict[Kind, _Filling] = {}
         self._ready: list[_Filling] = []  # in the order in which they are executed
@@ -82,7 +83,7 @@ class Gathering:
         return max(0, room) if room <= 0 or self._ready else room + self._ahead
 
     def submit(self, leases: list[Lease]) -> None:
-        now, self._leaving = self._monotonic(), False
+        now, self._leaving = self.monotonic(), False
         others, room = [], 0
         for lease in leases:
             kind = self._kinds.of(lease)
@@ -125,6 +126,8 @@ class Gathering:
             lease = together(members)
             if lease.flags & BATCH:
                 self._given[lease.token] = members
+                if self.tell is not None:
+                    self.tell(members)
             self._pool.submit([lease])
 
     def _unpaused(self, members: list[Lease]) -> list[Lease]:
@@ -174,7 +177,7 @@ class Gathering:
         return collected
 
     def _wait_again(self, members: list[Lease]) -> None:
-        batch = _Filling(len(members), self._monotonic())
+        batch = _Filling(len(members), self.monotonic())
         batch.members = members
         self._ready.insert(0, batch)
 

@@ -9,6 +9,7 @@ import pytest
 from liteq import LiteQ
 from liteq.message import WorkerIdentity, new_id
 from liteq.schedules import crontab
+from liteq.storage.batches import Began
 from liteq.storage.stats import Tally
 from liteq.testing import drain
 
@@ -230,3 +231,14 @@ def test_a_worker_is_shown_with_the_weights_of_its_queues(client, app):
         WorkerIdentity(new_id(), "w2", "host", "boot", 1, "1"), b'{"queues": ["a", "b"], "strict": true}'
     )
     assert "in this order" in client(app).get("workers/w2").words()
+
+
+def test_a_task_is_shown_with_those_of_its_batch(client, app):
+    ids = app.enqueue_many(app.tasks["write"], [("ann",), ("bob",)])
+    number = app.storage.register_worker(WorkerIdentity(new_id(), "w1", "host", "boot", 1, "1"))
+    leases = app.storage.claim(["mail"], worker=number, limit=2, visibility_s=60)
+    app.storage.batches.note([Began(0, tuple(ids), tuple(lease.token for lease in leases))])
+    page = client(app).get(f"tasks/{ids[0]}")
+    assert "In a batch of 2, with" in page.words()
+    assert f"tasks/{ids[1]}" in page.text
+    assert client(app).get(f"api/v1/tasks/{ids[0]}").json["batch"]["ids"] == ids

@@ -14,6 +14,14 @@ CREATE TABLE liteq_logs (                    -- tasks whose log is kept; its lin
 
 CREATE INDEX liteq_logs_look ON liteq_logs (look_ms);
 
+CREATE TABLE liteq_batches (                 -- messages that were executed together
+    last        INTEGER PRIMARY KEY,         -- the highest of their tokens
+    began_ms    INTEGER NOT NULL,
+    members     BLOB    NOT NULL             -- JSON object: the tokens by the ids
+);
+
+CREATE INDEX liteq_batches_began ON liteq_batches (began_ms);
+
 -- As before, and for these: one trigger, as each that a row meets when it leaves costs it a test.
 DROP TRIGGER liteq_production_leave;
 
