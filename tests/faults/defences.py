@@ -1347,7 +1347,7 @@ MUTANTS = [
     ),
     without(
         'no more of a key run at once than may', 'liteq/storage/limits/ledger.py',
-        '            if account.places < 1:',
+        '            if account.places < 1 and not placed:',
         '            if False:',
         '../conformance/test_limits.py::test_no_more_of_a_key_run_at_once_than_may',
         '../conformance/test_runs.py::test_no_more_execute_at_once_than_may',
@@ -1728,7 +1728,7 @@ MUTANTS = [
     ),
     without(
         "a step takes a place", "liteq/workflow/limits.py",
-        "    keys = () if machine.is_step else keys_of(call)\n", "    keys: Sequence[str] = ()\n",
+        "    keys = keys_of(call)\n    if not keys:", "    keys: Sequence[str] = ()\n    if not keys:",
         "test_limits_kills.py::test_runs_and_their_steps_keep_to_their_limits_whatever_is_killed",
     ),
     without(
