@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -86,8 +87,8 @@ class Beat:
                 logger.warning("beat: %s", doubt)
         self._started = True
 
-    def run(self, stop: threading.Event | None = None) -> None:
-        """Send what comes due until `stop` is set, for ever where there is none.
+    def run(self, stop: threading.Event | None = None, on_turn: Callable[[], None] = lambda: None) -> None:
+        """Send what comes due until `stop` is set, for ever where there is none; `on_turn` is called in each turn.
 
         Raises ImproperlyConfigured for an entry that makes no sense.
         """
@@ -95,6 +96,7 @@ class Beat:
         announce.beat_init.send(sender=self)
         while not stop.is_set():
             self.turn()
+            on_turn()
             stop.wait(max(0.0, self.due_at - time.monotonic()))
 
     def turn(self) -> None:

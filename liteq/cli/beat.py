@@ -6,13 +6,17 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from liteq.cli.output import counted
 from liteq.cli.process_options import ProcessCommand, become, idle_options, log_level, note_idle, process_options
 from liteq.cli.session import Session, pass_session
+from liteq.utils.service_manager import ServiceManager
+
+if TYPE_CHECKING:
+    from liteq.beat import Beat
 
 __all__ = ["beat"]
 
@@ -84,8 +88,19 @@ def beat(
     log = None if logfile is None else logs.expand_name(logfile, name)
     logs.set_up(app, loglevel, log, color=not session.no_color, form=session.log_form, worker=name)
     session.note(f"beat: {counted(len(app.schedules.all()), 'periodic task')}")
-    made.run(stopped_by_signals())
+    run(made, stopped_by_signals())
     return 0
+
+
+def run(made: Beat, stop: threading.Event) -> None:
+    """Send what comes due until `stop` is set; the service manager hears that it has begun, goes on, and ends."""
+    manager = ServiceManager.take()
+    if manager is None:
+        made.run(stop)
+        return
+    manager.ready("sends periodic tasks when they come due")
+    made.run(stop, on_turn=manager.alive)
+    manager.stopping("stopped")
 
 
 def stopped_by_signals() -> threading.Event:

@@ -17,6 +17,7 @@ from liteq.cli.output import say
 from liteq.cli.session import Session, pass_session
 from liteq.clock import SystemClock
 from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
+from liteq.utils.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from liteq.app import LiteQ
@@ -71,6 +72,8 @@ def dashboard(
         at = f"http://{_authority(host, listening.getsockname()[1])}{door.root}/"
         # The first line: a program that has started this reads the address off it.
         say(f"{at}enter/{door.key(Viewer('this machine', 'admin'))}" if is_local else at)
+        if (manager := ServiceManager.take()) is not None:
+            manager.ready(f"serves {at}")
         serve(server, listening)
     for app in apps.values():
         app.close()

@@ -25,6 +25,7 @@ from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, LiteqError, StorageBusy
 from liteq.routing.taken import taken, without
 from liteq.utils.globs import is_glob
+from liteq.utils.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from liteq.worker import Worker
@@ -276,6 +277,7 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
         pool=given["pool"],
         pool_start_method=given["pool_start_method"],
         chores=_beat(app, given["pool"] or app.conf.worker_pool) if given["beat"] else (),
+        **_told(),
         options={**ctx.params, **own},
         **{limit: given[limit] for limit in LIMITS},
     )
@@ -285,14 +287,15 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
     return made
 
 
-def _finds(session: Session) -> Callable[[], App] | None:
-    """How a process that is started afresh finds the app of `session`; None: by the module that it is in."""
-    from liteq.cli.find_app import find_app
+def _told() -> dict[str, Any]:
+    """The worker's arguments by which the service manager hears of it; none where no manager has started it."""
+    manager = ServiceManager.take()
+    if manager is None:
+        return {}
+    from liteq.cli.service import WorkerService
 
-    name = session.app_name or os.environ.get("LITEQ_APP")
-    if not name:
-        return session._bare_app
-    return partial(find_app, name) if isinstance(name, str) else None
+    service = WorkerService(manager)
+    return {"on_ready": service.ready, "on_turn": service.turned}
 
 
 def _import_tasks(app: App) -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -72,8 +72,8 @@ class Worker:
     those of the settings. `concurrency`: executors, None for one per core. `pool`: "prefork", "threads" or "solo".
     `pool_start_method`: "fork", "forkserver" or "spawn"; with the last two `afresh` tells how a child finds its app.
     `hostname`: the worker's name, `%h` in it is the host. Limits in seconds, memory in KiB. `autoscale`: (most, least)
-    executors. `task_events`: write events of tasks. `chores`: more work for the loop, such as beat. `options`:
-    arguments for the app's own steps (`liteq.bootsteps`).
+    executors. `task_events`: write events of tasks. `chores`: more work for the loop, such as beat. `on_turn`: called
+    in each of its turns. `options`: arguments for the app's own steps (`liteq.bootsteps`).
 
     `run()` returns when the worker has ended. In a main thread it catches the signals of `worker/signals.py`; in any
     other, `stop()` ends it.
@@ -98,6 +98,7 @@ class Worker:
         autoscale: tuple[int, int] | None = None,
         task_events: bool | None = None,
         on_ready: Callable[[Worker], None] | None = None,
+        on_turn: Callable[[], None] | None = None,
         chores: Sequence[Chore] = (),
         options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -119,7 +120,7 @@ class Worker:
         self.limits = (time_limit or conf.task_time_limit, soft_time_limit or conf.task_soft_time_limit)
         self.max_tasks = max_tasks_per_child or conf.worker_max_tasks_per_child
         self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child
-        self._on_ready, self._chores = on_ready, chores
+        self._on_ready, self._on_turn, self._chores = on_ready, on_turn, chores
         self.options = dict(options or {})
         self.hooks = self.make_hooks()
         self._signals, self._ended, self._cold = SignalQueue(), threading.Event(), False
@@ -333,6 +334,8 @@ class Worker:
 
     def _obey(self) -> None:
         """Meet the demands of the signals since the last turn."""
+        if self._on_turn is not None:
+            self._on_turn()
         while (demand := self._signals.take()) is not None:
             pool, consumer = self.running.pool, self.running.consumer
             match demand:
@@ -362,11 +365,8 @@ class Worker:
         """Undo `enter`, where it has not worked: off the list of workers, and the handlers of signals are as before."""
         try:
             if self._entered is not None and self._running is None:
-                storage = self.app.open_storage()
-                try:
+                with closing(self.app.open_storage()) as storage:
                     storage.unregister_worker(self._entered[0])
-                finally:
-                    storage.close()
                 self._entered = None
         finally:
             self._signals.restore()

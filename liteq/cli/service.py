@@ -1,0 +1,62 @@
+"""A worker or a beat as a service: what it tells the service manager that started it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from liteq import signals
+from liteq.cli.output import counted
+from liteq.utils.service_manager import ServiceManager
+
+if TYPE_CHECKING:
+    from liteq.worker import Worker
+
+__all__ = ["WorkerService"]
+
+STATUS_S = 5.0  # between two looks at what a worker does
+
+
+class WorkerService:
+    """Tells `manager` of a worker: `ready` goes to it as on_ready, `turned` as on_turn."""
+
+    def __init__(self, manager: ServiceManager) -> None:
+        self._manager = manager
+        self._worker: Worker | None = None
+        self._look_at = 0.0
+        self._stopping = ""
+        signals.worker_shutting_down.connect(self._stops, weak=False)
+
+    def ready(self, worker: Worker) -> None:
+        """Say that the worker takes tasks.
+
+        The loop of the solo pool stands still while it runs a task, for as long as that takes: a thread gives the
+        watchdog its signs there.
+        """
+        self._worker = worker
+        self._manager.ready(self._status(worker))
+        if worker.pool_kind == "solo" and self._manager.interval_s is not None:
+            threading.Thread(target=self._beside, name="liteq-watchdog", daemon=True).start()
+
+    def turned(self) -> None:
+        """Note that the loop has turned. It does so twice a second at least, whether or not the file can be used."""
+        self._manager.alive()
+        if self._worker is not None and (now := time.monotonic()) >= self._look_at:
+            self._look_at = now + STATUS_S
+            self._manager.status(self._status(self._worker))
+
+    def _status(self, worker: Worker) -> str:
+        running, consumer = worker.running.pool.running(), worker.running.consumer
+        does = self._stopping or ("quiet" if consumer.quiet else "ready")
+        return f"{does}: {counted(len(running), 'task')} running, {consumer.processed:,} done"
+
+    def _stops(self, how: str = "", **_named: Any) -> None:
+        self._stopping = f"{how} shutdown".strip().lower()
+        if self._worker is not None:
+            self._manager.stopping(self._status(self._worker))
+
+    def _beside(self) -> None:
+        while True:
+            self._manager.alive()
+            time.sleep(self._manager.interval_s or STATUS_S)
