@@ -114,6 +114,10 @@ class LiteqGroup(Known):
         **extra: Any,
     ) -> Any:
         """Run a command and end the process with its exit code; an error of liteq's is one line."""
+        if standalone_mode and os.getpid() == 1:
+            from liteq.cli.init import stay_behind
+
+            stay_behind()
         open_missing()
         VOICE.reset()
         if not standalone_mode:
