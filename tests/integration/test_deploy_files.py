@@ -1,0 +1,278 @@
+"""The files of contrib/deploy: what they run is there, and what they say of time and place fits together."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from liteq.cli import main
+from liteq.cli.exits import Exit
+
+from .manager import Manager
+from .test_first_process import NAMESPACE, first_of, namespaces_are_there
+from .worker_process import HERE, wait_for
+
+DEPLOY = HERE.parents[1] / "contrib" / "deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+FOLDER = "/var/lib/liteq"
+SHOP = """
+from liteq import LiteQ
+
+app = LiteQ("shop")
+app.conf.beat_schedule = {"look": {"task": "shop.add", "schedule": 3600.0, "args": (1, 1)}}
+
+
+@app.task
+def add(x: int, y: int) -> int:
+    return x + y
+"""
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.skipif(os.name != "posix", reason="liteq's workers need POSIX")]
+
+
+# -- what stands in them ---------------------------------------------------------------------------------------------
+
+
+def section(unit: Path, name: str = "Service") -> configparser.SectionProxy:
+    found = configparser.ConfigParser(strict=False, interpolation=None)
+    found.optionxform = str  # type: ignore[assignment,method-assign]
+    found.read_string(unit.read_text())
+    return found[name]
+
+
+def command_of(unit: Path) -> list[str]:
+    """The words of ExecStart=, as systemd passes them on for the instance 1."""
+    words = section(unit)["ExecStart"].split()
+    return [word.replace("%i", "1").replace("%%", "%") for word in words]
+
+
+def environment() -> dict[str, str]:
+    lines = (DEPLOY / "liteq.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def dockerfile() -> dict[str, str]:
+    lines = (DEPLOY / "docker" / "Dockerfile").read_text().splitlines()
+    return {word: rest for word, _, rest in (line.partition(" ") for line in lines) if word.isupper()}
+
+
+def services() -> dict[str, dict[str, Any]]:
+    found = yaml.safe_load((DEPLOY / "docker" / "compose.yaml").read_text())["services"]
+    assert isinstance(found, dict)
+    return found
+
+
+def documents() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / "kubernetes" / "liteq.yaml").read_text()))
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """The specifications of the pods, by the names of their deployments."""
+    return {
+        one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in documents() if one["kind"] == "Deployment"
+    }
+
+
+def containers() -> list[dict[str, Any]]:
+    return [container for pod in pods().values() for container in pod["containers"]]
+
+
+def procfile() -> dict[str, str]:
+    lines = (DEPLOY / "Procfile").read_text().splitlines()
+    return dict(line.split(": ", 1) for line in lines)
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Each command line of the files, from `liteq` on, with where it stands."""
+    for unit in UNITS:
+        yield unit.name, ["liteq", *command_of(unit)[1:]]
+    entry = json.loads(dockerfile()["ENTRYPOINT"])
+    yield "Dockerfile", entry + json.loads(dockerfile()["CMD"])
+    for name, service in services().items():
+        yield f"compose.yaml, {name}", entry + service["command"]
+        if test := service.get("healthcheck", {}).get("test"):
+            assert test[0] == "CMD"
+            yield f"compose.yaml, health of {name}", test[1:]
+    for container in containers():
+        yield f"liteq.yaml, {container['name']}", entry + container["args"]
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            if probe in container:
+                yield f"liteq.yaml, {probe}", container[probe]["exec"]["command"]
+    for name, line in procfile().items():
+        yield f"Procfile, {name}", shlex.split(line.replace("${PORT:-8765}", "8765"))
+
+
+@pytest.mark.parametrize(("words"), [pytest.param(words, id=where) for where, words in commands()])
+def test_a_command_is_there_with_its_options(words):
+    assert words[0] == "liteq"
+    group = main.make_context("liteq", words[1:])
+    found = main.get_command(group, words[1])
+    assert found is not None
+    found.make_context(words[1], words[2:], parent=group)  # an unknown option raises
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd says whether a unit is right")
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_takes_a_unit(unit, tmp_path):
+    text = unit.read_text().replace("/srv/shop/.venv/bin/liteq", sys.executable)
+    copy = tmp_path / unit.name.replace("@", "@1")
+    copy.write_text(text)
+    said = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True)
+    assert (said.returncode, [line for line in said.stderr.splitlines() if copy.name in line]) == (0, [])
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_unit_does_not_start_again_what_cannot_start(unit):
+    codes = [Exit(int(code)) for code in section(unit)["RestartPreventExitStatus"].split()]
+    assert codes == [Exit.USAGE, Exit.CONFIG]
+
+
+def test_all_write_to_the_one_folder_of_the_queue():
+    url = f"sqlite:///{FOLDER}/queue.db"
+    assert environment()["LITEQ_BROKER_URL"] == url
+    assert f"LITEQ_BROKER_URL={url}" in dockerfile()["ENV"]
+    assert {section(unit)["StateDirectory"].split()[0] for unit in UNITS} == {Path(FOLDER).name}
+    assert all(f"queue:{FOLDER}" in service["volumes"] for service in services().values())
+    data = [one["data"] for one in documents() if one["kind"] == "ConfigMap"]
+    assert [one["LITEQ_BROKER_URL"] for one in data] == [url]
+    assert all({"name": "queue", "mountPath": FOLDER} in container["volumeMounts"] for container in containers())
+
+
+def test_pods_of_one_queue_are_on_one_node_and_of_one_user():
+    labels = [one["spec"]["template"]["metadata"]["labels"] for one in documents() if one["kind"] == "Deployment"]
+    for pod in pods().values():
+        (term,) = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert term["topologyKey"] == "kubernetes.io/hostname"
+        wanted = term["labelSelector"]["matchLabels"].items()
+        assert all(wanted <= own.items() for own in labels)
+    assert len({json.dumps(pod["securityContext"], sort_keys=True) for pod in pods().values()}) == 1
+
+
+def test_a_new_worker_is_there_before_an_old_one_goes():
+    (worker,) = (one for one in documents() if one["metadata"]["name"] == "liteq-worker")
+    assert worker["spec"]["replicas"] >= 2
+    assert worker["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_what_a_deployment_selects_are_its_own_pods():
+    for one in documents():
+        if one["kind"] == "Deployment":
+            assert one["spec"]["selector"]["matchLabels"] == one["spec"]["template"]["metadata"]["labels"]
+    selectors = [one["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"] for one in documents()
+                 if one["kind"] == "Deployment"]  # fmt: skip
+    assert len(set(selectors)) == len(selectors), "the pods of one are none of another"
+
+
+def test_tasks_have_the_same_time_to_finish_everywhere():
+    unit = DEPLOY / "systemd" / "liteq-worker@.service"
+    assert section(unit)["TimeoutStopSec"] == "300"
+    assert {name: one["stop_grace_period"] for name, one in services().items() if "stop_grace_period" in one} == {
+        "worker-1": "5m", "worker-2": "5m",
+    }  # fmt: skip
+    assert pods()["liteq-worker"]["terminationGracePeriodSeconds"] == 300
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl reads the manifest as it is applied")
+def test_kubectl_reads_the_manifest(tmp_path):
+    shutil.copy(DEPLOY / "kubernetes" / "liteq.yaml", tmp_path)
+    (tmp_path / "kustomization.yaml").write_text("resources: [liteq.yaml]\n")
+    said = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert sorted(re.findall("^kind: (.*)$", said.stdout, re.MULTILINE)) == sorted(one["kind"] for one in documents())
+
+
+# -- and runs --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "var").mkdir()
+    return tmp_path
+
+
+def surroundings(folder: Path, found: dict[str, str]) -> dict[str, str]:
+    """The environment that the files give a process, with the queue in `folder`."""
+    moved = {name: value.replace(FOLDER, str(folder / "var")) for name, value in found.items()}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]), **moved}
+
+
+def liteq(folder: Path, *words: str, within: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    command = [*within, sys.executable, "-m", "liteq", *words]
+    return subprocess.run(command, cwd=folder, env=surroundings(folder, environment()), capture_output=True, text=True)
+
+
+def probe(folder: Path, name: str, within: Sequence[str] = ()) -> int:
+    """The exit code of a probe of the worker's pod, which `within` puts into a container."""
+    (worker,) = pods()["liteq-worker"]["containers"]
+    return liteq(folder, *worker[name]["exec"]["command"][1:], within=within).returncode
+
+
+@pytest.mark.parametrize("name", ["liteq-worker@", "liteq-beat"])
+def test_a_unit_is_ready_in_its_time_and_ends_well(folder, name):
+    unit = DEPLOY / "systemd" / f"{name}.service"
+    service = section(unit)
+    assert service["Type"] == "notify"
+    with Manager(folder, watchdog_s=float(service["WatchdogSec"])) as manager:
+        environ = {**surroundings(folder, environment()), **manager.env}
+        command = [sys.executable, "-m", "liteq", *command_of(unit)[1:]]
+        process = subprocess.Popen(command, cwd=folder, env=environ)
+        try:
+            manager.wait("READY=1", within_s=min(60.0, float(service.get("TimeoutStartSec", "90"))))
+            assert (folder / "var" / "queue.db").exists()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.skipif(not namespaces_are_there(), reason="unshare makes the PID namespace: needs its rights")
+def test_the_container_s_first_process_is_a_worker_that_its_probes_see(folder):
+    """The image's entry point and command, in its environment, as PID 1; then it is stopped."""
+    words = json.loads(dockerfile()["ENTRYPOINT"]) + json.loads(dockerfile()["CMD"])
+    environ = surroundings(folder, dict(pair.split("=", 1) for pair in dockerfile()["ENV"].split()))
+    container = subprocess.Popen([*NAMESPACE, sys.executable, "-m", *words], cwd=folder, env=environ)
+    try:
+        within = ["nsenter", "--target", str(first_of(container)), "--pid", "--mount"]
+        wait_for(lambda: probe(folder, "startupProbe", within) == 0, within_s=60)
+        assert probe(folder, "readinessProbe", within) == probe(folder, "livenessProbe", within) == 0
+        called = liteq(folder, "call", "shop.add", "--args", "[1, 2]", "--wait")
+        assert called.stdout.split()[-1] == "3"
+        os.kill(first_of(container), signal.SIGTERM)
+        assert container.wait(timeout=30) == 0
+    finally:
+        container.kill()
+        container.wait()
+
+
+def test_the_procfile_s_worker_runs_by_a_shell(folder):
+    """As foreman and its like start it, in a process group that gets the signal as a whole."""
+    bin_ = folder / "bin"
+    bin_.mkdir()
+    (bin_ / "liteq").write_text(f'#!/bin/sh\nexec {sys.executable} -m liteq "$@"\n')
+    (bin_ / "liteq").chmod(0o755)
+    environ = surroundings(folder, environment())
+    environ["PATH"] = f"{bin_}:{environ['PATH']}"
+    command = ["sh", "-c", f"exec {procfile()['worker']}"]
+    worker = subprocess.Popen(command, cwd=folder, env=environ, start_new_session=True)
+    try:
+        wait_for(lambda: probe(folder, "readinessProbe") == 0, within_s=60)
+        os.killpg(worker.pid, signal.SIGTERM)
+        assert worker.wait(timeout=30) == 0
+    finally:
+        worker.kill()
+        worker.wait()
