@@ -20,6 +20,7 @@ import yaml
 
 from liteq.cli import main
 from liteq.cli.exits import Exit
+from liteq.cli.group import COMMANDS
 
 from .manager import Manager
 from .test_first_process import NAMESPACE, first_of, namespaces_are_there
@@ -118,10 +119,18 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 @pytest.mark.parametrize(("words"), [pytest.param(words, id=where) for where, words in commands()])
 def test_a_command_is_there_with_its_options(words):
     assert words[0] == "liteq"
+    at = next(n for n, word in enumerate(words) if word in COMMANDS)
     group = main.make_context("liteq", words[1:])
-    found = main.get_command(group, words[1])
+    found = main.get_command(group, words[at])
     assert found is not None
-    found.make_context(words[1], words[2:], parent=group)  # an unknown option raises
+    found.make_context(words[at], words[at + 1 :], parent=group)  # an unknown option raises
+
+
+@pytest.mark.parametrize("words", [pytest.param(words, id=where) for where, words in commands() if "health" in words])
+def test_a_probe_imports_nothing(words):
+    assert "-A" not in words
+    assert "LITEQ_APP" not in dockerfile()["ENV"]
+    assert all("LITEQ_APP" not in one["data"] for one in documents() if one["kind"] == "ConfigMap")
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd says whether a unit is right")
@@ -210,9 +219,14 @@ def surroundings(folder: Path, found: dict[str, str]) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]), **moved}
 
 
+def in_image(folder: Path) -> dict[str, str]:
+    """The environment of the image."""
+    return surroundings(folder, dict(pair.split("=", 1) for pair in dockerfile()["ENV"].split()))
+
+
 def liteq(folder: Path, *words: str, within: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     command = [*within, sys.executable, "-m", "liteq", *words]
-    return subprocess.run(command, cwd=folder, env=surroundings(folder, environment()), capture_output=True, text=True)
+    return subprocess.run(command, cwd=folder, env=in_image(folder), capture_output=True, text=True)
 
 
 def probe(folder: Path, name: str, within: Sequence[str] = ()) -> int:
@@ -244,13 +258,12 @@ def test_a_unit_is_ready_in_its_time_and_ends_well(folder, name):
 def test_the_container_s_first_process_is_a_worker_that_its_probes_see(folder):
     """The image's entry point and command, in its environment, as PID 1; then it is stopped."""
     words = json.loads(dockerfile()["ENTRYPOINT"]) + json.loads(dockerfile()["CMD"])
-    environ = surroundings(folder, dict(pair.split("=", 1) for pair in dockerfile()["ENV"].split()))
-    container = subprocess.Popen([*NAMESPACE, sys.executable, "-m", *words], cwd=folder, env=environ)
+    container = subprocess.Popen([*NAMESPACE, sys.executable, "-m", *words], cwd=folder, env=in_image(folder))
     try:
         within = ["nsenter", "--target", str(first_of(container)), "--pid", "--mount"]
         wait_for(lambda: probe(folder, "startupProbe", within) == 0, within_s=60)
         assert probe(folder, "readinessProbe", within) == probe(folder, "livenessProbe", within) == 0
-        called = liteq(folder, "call", "shop.add", "--args", "[1, 2]", "--wait")
+        called = liteq(folder, "-A", "shop", "call", "shop.add", "--args", "[1, 2]", "--wait")
         assert called.stdout.split()[-1] == "3"
         os.kill(first_of(container), signal.SIGTERM)
         assert container.wait(timeout=30) == 0
