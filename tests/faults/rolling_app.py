@@ -24,7 +24,7 @@ def note(task_id: str, sent_ns: int) -> None:
 
 @app.task(bind=True)
 def short(self: Any, n: int, sent_ns: int) -> int:
-    """What most of the load is."""
+    """Most of the load."""
     note(self.request.id, sent_ns)
     time.sleep(0.005)
     return n
@@ -32,7 +32,7 @@ def short(self: Any, n: int, sent_ns: int) -> int:
 
 @app.task(bind=True)
 def long(self: Any, n: int, sent_ns: int) -> int:
-    """What a worker that is asked to end still has to finish."""
+    """Something that a worker which is asked to end still has to finish."""
     note(self.request.id, sent_ns)
     time.sleep(LONG_S)
     return n
