@@ -81,6 +81,15 @@ def test_the_dashboard_starts(machine):
     assert machine.shown("liteq-dashboard", "StatusText") == "serves http://127.0.0.1:8765/"
 
 
+def test_backups_are_made_and_alerts_are_watched_for(machine):
+    machine.systemctl("start", ONE, "liteq-backup", "liteq-alert")
+    copies = machine.root / "var/lib/liteq-backups"
+    wait_for(lambda: copies.exists() and list(copies.glob("*.db")), within_s=30, what="the first copy")
+    assert copies.stat().st_mode & 0o777 == 0o750
+    for unit in ("liteq-backup", "liteq-alert"):
+        assert (machine.shown(unit, "ActiveState"), machine.shown(unit, "NRestarts")) == ("active", "0"), machine.log()
+
+
 def test_a_worker_that_stands_still_is_ended_and_started_again(machine):
     machine.drop_in("liteq-worker@.service", "[Service]\nWatchdogSec=3\nRestartSec=0\n")
     machine.systemctl("start", ONE)
