@@ -17,7 +17,10 @@ import pytest
 from .manager import Manager
 from .worker_process import Site, wait_for
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="service managers of this kind are POSIX")
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(os.name != "posix", reason="service managers of this kind are POSIX"),
+]
 
 WATCHDOG_S = 1.5  # a sign of life each half second
 

@@ -26,7 +26,10 @@ def namespaces_are_there() -> bool:
         return False
 
 
-pytestmark = pytest.mark.skipif(not namespaces_are_there(), reason="unshare makes the PID namespace: needs its rights")
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(not namespaces_are_there(), reason="unshare makes the PID namespace: needs its rights"),
+]
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
