@@ -12,11 +12,12 @@ import click
 
 from liteq.cli.output import counted
 from liteq.cli.process_options import ProcessCommand, become, idle_options, log_level, note_idle, process_options
+from liteq.cli.service import manager_of
 from liteq.cli.session import Session, pass_session
-from liteq.utils.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from liteq.beat import Beat
+    from liteq.utils.service_manager import ServiceManager
 
 __all__ = ["beat"]
 
@@ -74,6 +75,7 @@ def beat(
     from liteq.context.identity import expand_name
 
     become(user)
+    manager = manager_of(detach=detach)
     note_idle(ctx, session, WITHOUT_EFFECT)
     app = session.app
     app.import_tasks()
@@ -88,13 +90,12 @@ def beat(
     log = None if logfile is None else logs.expand_name(logfile, name)
     logs.set_up(app, loglevel, log, color=not session.no_color, form=session.log_form, worker=name)
     session.note(f"beat: {counted(len(app.schedules.all()), 'periodic task')}")
-    run(made, stopped_by_signals())
+    run(made, stopped_by_signals(), manager)
     return 0
 
 
-def run(made: Beat, stop: threading.Event) -> None:
+def run(made: Beat, stop: threading.Event, manager: ServiceManager | None) -> None:
     """Send what comes due until `stop` is set; the service manager hears that it has begun, goes on, and ends."""
-    manager = ServiceManager.take()
     if manager is None:
         made.run(stop)
         return

@@ -6,6 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from liteq import signals
 from liteq.cli.output import counted
 from liteq.utils.service_manager import ServiceManager
@@ -13,9 +15,31 @@ from liteq.utils.service_manager import ServiceManager
 if TYPE_CHECKING:
     from liteq.worker import Worker
 
-__all__ = ["WorkerService"]
+__all__ = ["WorkerService", "manager_of", "told"]
 
 STATUS_S = 5.0  # between two looks at what a worker does
+
+
+def manager_of(*, detach: bool) -> ServiceManager | None:
+    """The service manager that started this process; None where there is none.
+
+    Raises UsageError for a process that is to leave its manager: it would be waited for in vain.
+    """
+    manager = ServiceManager.take()
+    if manager is not None and detach:
+        raise click.UsageError(
+            "a service manager has started this process and waits for it (NOTIFY_SOCKET is set): leave --detach out"
+        )
+    return manager
+
+
+def told(*, detach: bool) -> dict[str, Any]:
+    """The arguments of a worker by which its service manager hears of it; none where no manager has started it."""
+    manager = manager_of(detach=detach)
+    if manager is None:
+        return {}
+    service = WorkerService(manager)
+    return {"on_ready": service.ready, "on_turn": service.turned}
 
 
 class WorkerService:

@@ -277,7 +277,7 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
         pool=given["pool"],
         pool_start_method=given["pool_start_method"],
         chores=_beat(app, given["pool"] or app.conf.worker_pool) if given["beat"] else (),
-        **_told(),
+        **service.told(detach=given["detach"]),
         options={**ctx.params, **own},
         **{limit: given[limit] for limit in LIMITS},
     )

@@ -132,6 +132,15 @@ def test_a_beat_is_ready_goes_on_and_ends(site, manager):
         beat.wait()
 
 
+@pytest.mark.parametrize("command", ["worker", "beat"])
+def test_a_process_that_is_waited_for_does_not_leave_its_manager(site, manager, command):
+    environ = {**os.environ, "WORKER_TEST_BROKER": site.broker, **manager.env}
+    environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    words = [sys.executable, "-m", "liteq", "-A", "service_tasks", command, "--detach"]
+    done = subprocess.run(words, env=environ, cwd=site.folder, capture_output=True, text=True)
+    assert (done.returncode, "leave --detach out" in done.stderr) == (2, True)
+
+
 def test_a_dashboard_is_ready_when_it_can_be_connected_to(site, manager):
     pytest.importorskip("uvicorn")
     pytest.importorskip("starlette")
