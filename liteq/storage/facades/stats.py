@@ -90,8 +90,13 @@ class Stats(Facade):
         with self._driver.read(alone=True) as tx:
             return _stats.queues(tx)
 
-    def tidy(self) -> None:
-        """Make hours of old minutes, and let old hours, measures, causes, batches and pauses go, in chunks."""
+    def tidy(self, history_s: float | None = HISTORY_S) -> None:
+        """Make hours of old minutes, and let history go that is older than so many seconds (None or 0: none of it)."""
+        for _ in self.tidying(history_s):
+            pass
+
+    def tidying(self, history_s: float | None = HISTORY_S) -> Iterator[None]:
+        """As `tidy`, a transaction a step. History: hours, measures, causes of failure, batches; and pauses that are over."""
         now_ms = self._clock.now_ms()
         minute = now_ms // MINUTE_MS
         self._chunked(partial(_stats.fold, before_minute=(minute - MINUTES_KEPT) // 60 * 60, limit=CHUNK))
