@@ -276,10 +276,9 @@ class LiteQ(Hooks, Workflows, Limiting, CeleryApp):
             return storage
 
     def open_storage(self, url: str | None = None, *, busy_timeout_s: float | None = None) -> Storage:
-        """The queue, or that of `url`, opened once more: for a caller that cannot wait as long for its lock as others.
+        """The queue, or that of `url`, opened once more, for a caller that waits `busy_timeout_s` for its lock.
 
-        `busy_timeout_s`: how long it waits, by default the setting `busy_timeout`. Touches nothing before its first
-        use; the caller closes it.
+        None: as long as the setting `busy_timeout` says. Touches nothing before its first use; the caller closes it.
         """
         conf = self.conf
         return self.integrations.open_storage(
@@ -289,6 +288,7 @@ class LiteQ(Hooks, Workflows, Limiting, CeleryApp):
             busy_timeout_s=conf.busy_timeout if busy_timeout_s is None else busy_timeout_s,
             allow_network_filesystem=conf.allow_network_filesystem,
             file_mode=int(conf.file_mode, 8),
+            vault=self.settings.vault,
             clock=self.clock,
             max_crashes=conf.max_crashes,
             max_reaps=conf.max_reaps,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
 from datetime import tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liteq.app.urls import check_url, home_of_caller, placed
 from liteq.canvas import Signature
@@ -13,11 +13,14 @@ from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.sending.options import OF_A_CALL, check_options
 from liteq.serialization import Content
-from liteq.settings import Conf, Given, Source, canonical, read_object, sources
+from liteq.settings import Conf, Given, Source, canonical, import_object, read_object, sources
 from liteq.settings.conf import KNOWN
 from liteq.settings.objects import refuse_mix
 from liteq.signals import Signal
 from liteq.utils.misspelt import unexpected
+
+if TYPE_CHECKING:
+    from liteq.serialization.sealing import Vault
 
 __all__ = ["AppConf", "ConfigSource", "PendingConf", "Settings", "check_keywords"]
 
@@ -149,6 +152,7 @@ class Settings:
         self._periodic: list[tuple[str, dict[str, Any]]] = []
         self._defaults: list[Any] = []
         self._contents: tuple[Content, Content] | None = None
+        self._vault: tuple[Any, Vault] | None = None  # with the setting that it was made of
         self._source = ConfigSource(source, namespace) if source is not None else None
         self._noted = noted
         self._read: dict[str, Any] = {}  # what the configuration object and the framework held when last read
@@ -232,11 +236,34 @@ class Settings:
         """How results are written and read."""
         return (self._contents or self._make_contents())[1]
 
+    @property
+    def vault(self) -> Vault | None:
+        """Seals the values in the file by the setting `payload_codec`; None where there is none.
+
+        Raises ImproperlyConfigured for a codec that cannot be found, or does not work.
+        """
+        given = self.conf.payload_codec
+        if not given:
+            return None
+        if self._vault is None or self._vault[0] != given:
+            from liteq.serialization.sealing import open_vault
+
+            found = import_object(given) if isinstance(given, str) else given
+            name = given if isinstance(given, str) else getattr(given, "__qualname__", type(given).__qualname__)
+            self._vault = (given, open_vault(found, name))
+        return self._vault[1]
+
     def _make_contents(self) -> tuple[Content, Content]:
         conf = self.conf
         keys = [key.strip() for key in (conf.pickle_key or "").split(",") if key.strip()]
         self._contents = (
-            Content(accept=conf.accept_content, keys=keys, limit=conf.max_payload_bytes, max_depth=conf.max_nesting),
+            Content(
+                accept=conf.accept_content,
+                keys=keys,
+                limit=conf.max_payload_bytes,
+                max_depth=conf.max_nesting,
+                vault=self.vault,
+            ),
             Content(
                 accept=conf.result_accept_content or conf.accept_content,
                 keys=keys,

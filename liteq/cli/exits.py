@@ -44,6 +44,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (err.BadMessage, Exit.DATA),
     (err.StorageCorrupt, Exit.DATA),
     (err.SchemaTooNew, Exit.CONFIG),
+    (err.CodecError, Exit.CONFIG),
     (err.ImproperlyConfigured, Exit.CONFIG),
     (err.StorageReadOnly, Exit.CONFIG),
     (err.StorageBusy, Exit.TRY_AGAIN),

@@ -11,6 +11,7 @@ from liteq.context.observing import Observer, all_of
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from liteq.serialization.sealing import Vault
     from liteq.storage.storage import Storage
 
 __all__ = ["Around", "Integration", "Integrations", "RunCoroutine"]
@@ -112,11 +113,16 @@ class Integrations:
         for one in self._all:
             one.configured(conf)
 
-    def open_storage(self, url: str, **options: Any) -> Storage:
-        """The queue at `url`."""
+    def open_storage(self, url: str, *, vault: Vault | None = None, **options: Any) -> Storage:
+        """The queue at `url`, its values sealed by `vault`."""
         from liteq.storage.storage import open_storage
 
-        return self._first(lambda one: one.open_storage(url, **options)) or open_storage(url, **options)
+        found: Storage = self._first(lambda one: one.open_storage(url, **options)) or open_storage(url, **options)
+        if vault is not None:
+            from liteq.storage.sealed import seal
+
+            seal(found.driver, vault)
+        return found
 
     def find_task(self, name: str) -> Any:
         """A task that is not registered; None where no integration knows it."""

@@ -9,6 +9,7 @@
     │   ├── StorageCorrupt             not a database, or a damaged one
     │   ├── StorageReadOnly            the URL says ?mode=ro
     │   ├── StorageUnavailable         cannot be opened: path, permission, file system
+    │   ├── CodecError                 a value needs a payload codec, or a key, that is not here
     │   └── SchemaTooNew               written by a newer liteq
     ├── LeaseLost                      a write with a fencing token that is no longer current
     ├── MessageNotFound                (also a LookupError) an operator asks something of what is not there
@@ -87,6 +88,7 @@ from liteq.exceptions.compat import (
     reraise,
 )
 from liteq.exceptions.storage import (
+    CodecError,
     LeaseLost,
     MessageNotFound,
     NotEligible,
@@ -161,6 +163,7 @@ __all__ = [
     "CeleryError",
     "CeleryWarning",
     "ChordError",
+    "CodecError",
     "DeterminismWarning",
     "DuplicateNodenameWarning",
     "DuplicateTaskNameWarning",

@@ -45,14 +45,15 @@ class StorageUnavailable(StorageError):
     """Raised when the file cannot be opened: a directory, no permission, a read-only or network file system."""
 
 
-class StorageReadOnly(StorageError):
-    """Raised when something is to be written to a queue that the broker URL opens to look at alone (`?mode=ro`)."""
+class CodecError(StorageError):
+    """Raised when a value cannot be written or read here for want of its payload codec, or of a key that this needs.
 
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"{path} is opened to be looked at alone (?mode=ro in the broker URL): nothing was written. To send tasks, "
-            "work or act, use the URL without mode=ro"
-        )
+    `key_id`: of the key, where it is known. What stands in the file stays there.
+    """
+
+    def __init__(self, text: str, key_id: str = "") -> None:
+        super().__init__(text)
+        self.key_id = key_id
 
 
 class SchemaTooNew(StorageError):

@@ -29,8 +29,9 @@ from typing import Any, TypeVar
 from liteq import signals, states
 from liteq.clock import Clock, to_ms
 from liteq.context import Request, current_request, enter, leave
-from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry, text_of
+from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
 from liteq.execution.enclosing import Whole, enclosed
+from liteq.execution.hushed import quoted
 from liteq.execution.limited import held_back
 from liteq.execution.lines import LINES, about_end, tell_started
 from liteq.execution.plan import ExceptionInfo, Executed, Plan
@@ -227,7 +228,7 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
     if logger.isEnabledFor(logging.INFO) and LINES.may():
         text = "Task %s[%s] succeeded in %.6fs: %.200s"
         extra = {"runtime": runtime_s, **about_end("succeeded", runtime_s)}
-        logger.info(text, task.name, request.id, runtime_s, text_of(retval), extra=extra)
+        logger.info(text, task.name, request.id, runtime_s, quoted(retval), extra=extra)
     return Executed(Ack(result), states.SUCCESS, retval)
 
 
@@ -343,7 +344,7 @@ def _failed(task: Any, plan: Plan, request: Request, exc: BaseException) -> Exec
     if request._batch is not None:  # told of each of its messages (batch.py)
         return Executed(outcome, states.FAILURE, exc, exc, einfo)
     tell_failure(task, request, exc, einfo)
-    named, about = (task.name, request.id, text_of(exc)), about_end("failed", _ran_s(task, request), exc)
+    named, about = (task.name, request.id, quoted(exc)), about_end("failed", _ran_s(task, request), exc)
     if task.throws and isinstance(exc, tuple(task.throws) if not isinstance(task.throws, type) else task.throws):
         logger.info("Task %s[%s] raised expected: %.1000s", *named, extra=about)
     else:

@@ -8,7 +8,8 @@ from typing import Any
 from liteq import states
 from liteq.clock import Clock
 from liteq.context import Request
-from liteq.exceptions import RateLimited, text_of
+from liteq.exceptions import RateLimited
+from liteq.execution.hushed import quoted
 from liteq.execution.plan import ExceptionInfo, Executed
 from liteq.message import Limited
 from liteq.policy.limited import later_of
@@ -34,7 +35,7 @@ def held_back(task: Any, request: Request, exc: Exception, clock: Clock) -> Exec
         return None
     whose = "" if later.key is None else f", and all of {later.key!r}"
     text = "Task %s[%s] waits for %.3g s%s: %.1000s"
-    logger.info(text, task.name, request.id, later.wait_s, whose, text_of(exc), extra={"outcome": "limited"})
+    logger.info(text, task.name, request.id, later.wait_s, whose, quoted(exc), extra={"outcome": "limited"})
     einfo = ExceptionInfo(exc)
     error = encode_error(exc, einfo.traceback, max_traceback_bytes=plan.error_limit)
     return Executed(Limited(int(later.wait_s * 1000), later.key, error), states.RETRY, None, exc, einfo)

@@ -35,6 +35,7 @@ from liteq.utils.names import checked_key, checked_name, checked_priority
 __all__ = ["Defaults", "Publisher", "moment_ms"]
 
 EMPTY: Mapping[str, Any] = {}
+UNIQUE = frozenset({"unique", "unique_key"})
 
 
 def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
@@ -308,7 +309,8 @@ class Publisher(RowMaker):
         if not d.static and not (d.inherits and self.router.is_static):
             task = self._app.tasks.get(d.name)
             options = {**self.router.route(d.name, args, kwargs, options, task), **options}
-        flags, rule = exclude(d.unique, d.name, d.task, args, kwargs, options, flags)
+        vault = None if d.unique is None and UNIQUE.isdisjoint(options) else self._app.content.vault
+        flags, rule = exclude(d.unique, d.name, d.task, args, kwargs, options, flags, vault)
         due_ms, delay_ms = due(options, clock, blocked=awaits is not None)
         expires = options.get("expires")
         if expires is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -17,10 +17,15 @@ from liteq.serialization import encode
 from liteq.serialization.tags import register_type
 from liteq.storage.unique import THROTTLE
 from liteq.utils.misspelt import meant
+from liteq.utils.names import checked_key
 
-__all__ = ["THROTTLE", "Uniqueness", "exclude", "uniqueness"]
+if TYPE_CHECKING:
+    from liteq.serialization.sealing import Vault
+
+__all__ = ["THROTTLE", "Uniqueness", "exclude", "hidden_key", "uniqueness"]
 
 LONGEST = 255  # characters of a key
+DIGITS = 64  # of a fingerprint
 SHORT = 200  # of its task's name, where it is longer
 WHOLE = ""  # the key of the task as a whole
 
@@ -53,8 +58,8 @@ class Uniqueness:
                 if on_conflict != "keep" or within_ms is not None:
                     self.rule = Exclusion(on_conflict, within_ms=within_ms)
 
-    def key(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-        """The key of a call; None for one that excludes nothing.
+    def key(self, args: Sequence[Any], kwargs: Mapping[str, Any], vault: Vault | None = None) -> str | None:
+        """The key of a call; None for one that excludes nothing. `vault`: its values are not to be read in the key.
 
         So does a call with an argument that is LATER, where its key needs that. Raises NotSerializable, and what `by`
         raises.
@@ -65,8 +70,8 @@ class Uniqueness:
             return None
         if text is None:
             return None
-        if self._hidden and text != WHOLE:
-            text = _digest(text.encode("utf-8", "surrogatepass"))
+        if text != WHOLE and (self._hidden or vault is not None):
+            text = hidden_key(text, vault)
         key = f"{self._task}({text})"
         return key if len(key) <= LONGEST else f"{self._task[:SHORT]}({_digest(key.encode('utf-8', 'surrogatepass'))})"
 
@@ -87,14 +92,23 @@ def uniqueness(asked: Any, name: str, task: Any) -> Uniqueness | None:
     return Uniqueness(name, found, key, hidden=bool(task is not None and task.sensitive))
 
 
+def hidden_key(text: str, vault: Vault | None) -> str:
+    """A digest that stands for a key of the user's values: keyed, where a codec makes fingerprints."""
+    digest = None if vault is None else vault.fingerprint(text)
+    return _digest(text.encode("utf-8", "surrogatepass")) if digest is None else "#" + digest[:DIGITS]
+
+
 def exclude(
     unique: Uniqueness | None, name: str, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any],
-    options: dict[str, Any], flags: int,
+    options: dict[str, Any], flags: int, vault: Vault | None = None,
 ) -> tuple[int, Exclusion | None]:  # fmt: skip
     """Add to the `options` and `flags` of a call what its uniqueness makes of it: its own, else its task's `unique`.
 
-    The flags, and the rule of its key. Raises ValueError beside other options that say the same, and as `uniqueness`.
+    The flags, and the rule of its key. `vault`: as of `Uniqueness.key`, for a key that the caller gives too. Raises
+    ValueError beside other options that say the same, and as `uniqueness`.
     """
+    if vault is not None and options.get("unique_key") is not None:
+        options["unique_key"] = hidden_key(checked_key(options["unique_key"]) or "", vault)
     if options.get("unique") is not None:
         unique = uniqueness(options["unique"], name, task)
     if unique is None:
@@ -109,7 +123,7 @@ def exclude(
                 f"task {name!r}: a call that is debounced is due when its wait is over: leave out countdown and eta"
             )
         options["countdown"] = unique.countdown
-    key = unique.key(whole_arguments(flags, args), kwargs)
+    key = unique.key(whole_arguments(flags, args), kwargs, vault)
     if key is None:
         return flags, None
     options["unique_key"] = key

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import orjson
 
 from liteq.exceptions import BadMessage, NotSerializable, PayloadTooLarge
-from liteq.serialization.tags import CONTAINER, ENCLOSED, ENVELOPE, TYPE, WRITTEN, tag, untag, verdict
+from liteq.serialization.tags import CONTAINER, ENCLOSED, ENVELOPE, SEAL, TYPE, WRITTEN, tag, untag, verdict
 from liteq.serialization.walk import Walk
 
 __all__ = ["ENCLOSED", "ENVELOPE", "MAX_NESTING", "Opener", "decode", "encode"]
@@ -118,4 +118,8 @@ def decode(data: bytes, opener: Opener | None = None) -> Any:
     except (orjson.JSONDecodeError, RecursionError) as exc:
         if opener is not None and data[:1] == ENVELOPE:  # looked at here only: plain JSON pays nothing for it
             return opener.open(data)
+        if data.startswith(SEAL):
+            from liteq.serialization.sealing import unopened
+
+            raise unopened(data) from None
         raise BadMessage(f"a stored value of {len(data)} bytes cannot be read as JSON: {exc}") from None

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -29,8 +29,11 @@ from liteq.exceptions import (
 from liteq.serialization import codec
 from liteq.serialization.compression import compress, decompress
 from liteq.serialization.serializers import JSON, PICKLE, encoder_of, serializer, serializer_of_type
-from liteq.serialization.tags import ENCLOSED, ENVELOPE, TYPE, VALUE
+from liteq.serialization.tags import ENCLOSED, ENVELOPE, SEALED, TYPE, VALUE
 from liteq.utils.records import NamedTuple
+
+if TYPE_CHECKING:
+    from liteq.serialization.sealing import Vault
 
 __all__ = ["ENVELOPE", "LEAST_KEY", "Content", "Owner", "as_json", "kind_of"]
 
@@ -61,7 +64,9 @@ class Content:
         setting: str = "max_payload_bytes",
         max_depth: int = codec.MAX_NESTING,
         purpose: Literal["arguments", "result"] = "arguments",
+        vault: Vault | None = None,
     ) -> None:
+        self.vault = vault  # that seals the file's values, for keys that are made of arguments
         self._purpose = purpose.encode()
         self._accept = frozenset(name if "/" in name else serializer(name).content_type for name in accept)
         self._keys = [checked_key(key) for key in keys]
@@ -133,10 +138,15 @@ class Content:
     def open(self, data: bytes, owner: Owner | None = None) -> Any:
         """The value in an envelope; a pickle of arguments is that of `owner`.
 
-        Raises SecurityError for what is not accepted, not rightly signed or damaged; PayloadTooLarge, NotSerializable
+        Raises CodecError for what is still sealed (sealing.py); SecurityError for what is not accepted, not rightly
+        signed or damaged; PayloadTooLarge, NotSerializable
         for what is larger or deeper than allowed; BadMessage for what its serializer cannot read.
         """
         content_type, method = _head(data)
+        if content_type == SEALED:
+            from liteq.serialization.sealing import unopened
+
+            raise unopened(data)
         head, body = data[: data.index(b"\0") + 1], data[data.index(b"\0") + 1 :]
         if content_type != JSON and content_type not in self._accept:
             raise self._refused(content_type)
@@ -221,6 +231,8 @@ def kind_of(data: bytes) -> str | None:
         content_type, method = _head(data)
     except BadMessage:
         return f"<{len(data):,} damaged bytes>"
+    if content_type == SEALED:
+        return f"<{len(data):,} bytes sealed under the key {method or '(without an id)'}, which is not here>"
     return f"<{len(data):,} bytes of {content_type}{', ' + method if method else ''}>"
 
 

@@ -14,6 +14,8 @@ from uuid import UUID
 
 __all__ = [
     "CONTAINER",
+    "SEAL",
+    "SEALED",
     "TYPE",
     "VALUE",
     "WRITTEN",
@@ -29,6 +31,8 @@ T = TypeVar("T")
 
 TYPE, VALUE = "__type__", "__value__"
 ENVELOPE = b"\x01"  # what is not plain JSON begins with it (content.py)
+SEALED = "sealed"  # the content type of what a payload codec has encoded (sealing.py)
+SEAL = ENVELOPE + f"{SEALED};".encode()  # such a value begins with it, then comes the id of the key
 ENCLOSED = "liteq.content"  # the tag of an envelope inside of JSON
 CONTAINER, WRITTEN, OTHER = "container", "written", "other"
 

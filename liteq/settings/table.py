@@ -182,6 +182,12 @@ _ROWS = [
     _celery("result_serializer", str, "json", "How results are written."),
     _celery("result_compression", str | None, None, "How results are compressed."),
     Setting("pickle_key", str | None, None, "Secrets that sign pickles, comma-separated: the first writes, all read."),
+    Setting(
+        "payload_codec",
+        Any,
+        None,
+        "Seals each value in the file: `module:Codec`, a class with `encode`, `decode` and `key_id`.",
+    ),
     _celery("task_soft_time_limit", float | None, None, "SoftTimeLimitExceeded is raised in the task.", unit="s"),
     _celery("task_time_limit", float | None, None, "The process that runs the task is killed.", unit="s"),
     _celery(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liteq.serialization.causes import OTHER, Cause
+from liteq.serialization.sealing import Private
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 from liteq.utils.records import NamedTuple
 
@@ -93,7 +94,7 @@ def _count(tx: Transaction, those: list[Failure], now_ms: int, release: str) -> 
     cause, task, queue = last.cause, last.task, last.queue
     if tx.execute(COUNT)[0][0] >= MOST:
         cause, task, queue = Cause(OTHER, "", "", ""), "", ""
-    more = {"task": task, "queue": queue, "release": release, **cause._asdict()}
+    more = {"task": task, "queue": queue, "release": release, **cause._asdict(), "message": Private(cause.message)}
     tx.executemany(NEW, [params | more])
     return cause.id
 

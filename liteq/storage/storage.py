@@ -29,6 +29,7 @@ from liteq.storage.interrupts import closes_itself, give_up, leaves_nothing_open
 from liteq.storage.limits.rules import Cache
 from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
+from liteq.storage.sealed import keep_sealed
 from liteq.storage.stats import NO_SUMS, Sums
 from liteq.storage.steps.adopt import adopt
 from liteq.storage.terms import Terms
@@ -347,9 +348,11 @@ class Storage(facades.Parts):
 
     # -- the store itself --------------------------------------------------------------------------------------------
 
-    def migrate(self) -> int:
-        """Bring the schema up to date, creating the store if need be; its version."""
-        return self.driver.migrate()
+    def migrate(self, *, works: bool = False) -> int:
+        """Bring the schema up to date, creating the store if need be; its version. `works`: as of `keep_sealed`."""
+        version = self.driver.migrate()
+        keep_sealed(self.driver, works=works)
+        return version
 
     def backup(self, target: Path) -> None:
         """Write a consistent copy to `target`, which must not exist."""

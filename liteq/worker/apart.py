@@ -1,4 +1,4 @@
-"""A batch of outcomes that the storage has refused: each by itself, so that a bad one holds up no other."""
+"""What holds up no other: an outcome that the storage has refused, a message whose values cannot be opened here."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from liteq.exceptions import StorageError
-from liteq.message import DeadLetter, Lease, Outcome, Ran
+from liteq.message import DeadLetter, Lease, Outcome, Ran, Release
 from liteq.serialization import encode_error
+from liteq.serialization.sealing import unopened
+from liteq.serialization.tags import SEAL
 from liteq.storage.storage import Storage
 from liteq.storage.turn import passes
 
-__all__ = ["settle_apart"]
+__all__ = ["put_off_unopened", "settle_apart"]
 
 logger = logging.getLogger("liteq.worker")
+
+UNOPENED_MS = 10_000  # until a message that could not be opened is offered again, to any worker
 
 
 def settle_apart(
@@ -38,3 +42,22 @@ def settle_apart(
             except Exception:  # the row itself is to blame: the loop buries it when it meets it
                 logger.exception("the outcome of %s[%s] cannot be stored", lease.task, lease.id)
     return left
+
+
+def put_off_unopened(leases: list[Lease]) -> list[tuple[Lease, Outcome]]:
+    """Those of `leases` that are still sealed (storage/sealed.py), each with its way back into the queue.
+
+    This worker lacks their key, or the codec. They wait, whole and uncounted, for one that has it, or gets it.
+    """
+    found = [(one, value) for one in leases if (value := _sealed_of(one)) is not None]
+    if found:
+        text = "%d messages are put off for %g s, %s[%s] among them: %s"
+        first, value = found[0]
+        logger.error(text, len(found), UNOPENED_MS / 1000, first.task, first.id, unopened(value))
+    return [(one, Release(pause_ms=UNOPENED_MS, options=one.options)) for one, _ in found]
+
+
+def _sealed_of(lease: Lease) -> bytes | None:
+    """The first value of `lease` that is still sealed."""
+    values = (lease.payload, lease.options, lease.input)
+    return next((value for value in values if value is not None and value.startswith(SEAL)), None)

@@ -225,7 +225,7 @@ class Worker:
         self.app.import_tasks()
         webhook.check_webhook(self.app)
         self.hooks.starting()
-        self.app.storage.migrate()
+        self.app.storage.migrate(works=True)
         self.enter()
         if self._has_twin:
             text = "another worker called %s lives: `inspect` and `control` reach both and cannot tell them apart; %s"

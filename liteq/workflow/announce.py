@@ -8,6 +8,7 @@ from typing import Any
 from liteq import signals
 from liteq.clock import from_ms
 from liteq.context import App
+from liteq.execution.hushed import Quoted
 from liteq.message import DeadLetter, Flag, Lease, Outcome, Park, StepRow, Suspend
 from liteq.sending.webhook import tell_webhook
 from liteq.serialization import decode, decode_error
@@ -32,7 +33,7 @@ def announce(app: App, lease: Lease, outcome: Outcome) -> None:
         if outcome.state == "stuck":  # type: ignore[union-attr]
             text = _text(outcome.error)  # type: ignore[union-attr]
             about = {"task_name": lease.task, "task_id": lease.id}
-            logger.error("Workflow %s[%s] is stuck: %.1000s", lease.task, lease.id, text, extra=about)
+            logger.error("Workflow %s[%s] is stuck: %.1000s", lease.task, lease.id, Quoted(text), extra=about)
             _tell(app, signals.workflow_stuck, lease, error=text)
     elif kind is DeadLetter and lease.flags & Flag.RUN and not lease.flags & Flag.STEP:
         _tell(app, signals.workflow_failed, lease, error=_text(outcome.error))  # type: ignore[union-attr]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from liteq.exceptions import LeaseLost, RateLimited, StorageError, text_of
-from liteq.message import Flag, Suspend
+from liteq.exceptions import LeaseLost, RateLimited, StorageError
+from liteq.execution.hushed import quoted
+from liteq.message import Suspend
 from liteq.policy.limited import Later, later_of
 from liteq.workflow.machine import Machine, Wait
 
@@ -98,7 +99,7 @@ def put_off(call: Attempts, exc: BaseException) -> None:
     if later is None or (isinstance(exc, step.give_up_on) and not isinstance(exc, RateLimited)):
         return
     text = "step %r of run %s waits for %.3g s: %.1000s"
-    logger.info(text, step.name, machine.run_id, later.wait_s, text_of(exc))
+    logger.info(text, step.name, machine.run_id, later.wait_s, quoted(exc))
     due_ms = _paused_until(machine, later, keys_of(call))
     row = call.row(due_ms=due_ms)._replace(attempts=call.attempt - 1)
     call.scope.wait(Wait(call.place, row, due_ms=due_ms))
@@ -115,7 +116,7 @@ def put_off_run(machine: Machine, exc: Exception) -> Suspend | None:
     later = later_of(exc, machine.now_ms())
     if later is None:
         return None
-    logger.info("run %s waits for %.3g s: %.1000s", machine.run_id, later.wait_s, text_of(exc))
+    logger.info("run %s waits for %.3g s: %.1000s", machine.run_id, later.wait_s, quoted(exc))
     due_ms = _paused_until(machine, later, _keys_of_run(machine))
     return machine.suspension([Wait(("", 0), due_ms=due_ms)])
 

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from liteq.clock import from_ms
+from liteq.execution.hushed import Quoted, quoted
 from liteq.execution.lines import LINES, about_end
 from liteq.execution.shown import noun_of
 from liteq.message import Ack, Cancel, ContinueAsNew, DeadLetter, Lease, Outcome, StepRow, Suspend
@@ -36,7 +37,7 @@ def tell_returned(machine: Machine, value: Any) -> None:
     if ends.isEnabledFor(logging.INFO) and LINES.may():
         lease, took_s = machine.lease, _took_s(machine)
         extra = {**_about(lease, took_s), **about_end("succeeded", took_s)}
-        ends.info("%s succeeded in %.3fs: %.200r", named(lease), took_s, value, extra=extra)
+        ends.info("%s succeeded in %.3fs: %.200s", named(lease), took_s, quoted(value), extra=extra)
 
 
 def tell_failed(machine: Machine, exc: BaseException) -> None:
@@ -55,16 +56,16 @@ def tell_outcome(machine: Machine, outcome: Outcome) -> None:
     about = _about(lease)
     if kind is Suspend:
         if logger.isEnabledFor(logging.INFO):
-            logger.info("%s waits for %s", named(lease), _waits(machine, outcome), extra=about)  # type: ignore[arg-type]
+            logger.info("%s waits for %s", named(lease), Quoted(_waits(machine, outcome)), extra=about)  # type: ignore[arg-type]
     elif kind is Cancel:
         reason = _message(outcome.error)  # type: ignore[union-attr]
         extra = {**about, **about_end("cancelled")}
-        ends.info("%s was cancelled%s", named(lease), f": {reason:.1000}" if reason else "", extra=extra)
+        ends.info("%s was cancelled%s", named(lease), Quoted(f": {reason:.1000}") if reason else "", extra=extra)
     elif kind is ContinueAsNew:
         logger.info("%s begins anew, with a history of its own", named(lease), extra=about)
     elif kind is DeadLetter and machine.is_cancelled:
         extra = {**about, **about_end("failed")}
-        ends.error("%s failed: %.1000s", named(lease), _message(outcome.error), extra=extra)  # type: ignore[union-attr]
+        ends.error("%s failed: %.1000s", named(lease), Quoted(_message(outcome.error)), extra=extra)  # type: ignore[union-attr]
 
 
 def _waits(machine: Machine, outcome: Suspend) -> str:

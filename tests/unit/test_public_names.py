@@ -40,7 +40,7 @@ PUBLIC = {
     "liteq.exceptions": """
         AlreadyDecided AlreadyRegistered AlwaysEagerIgnored ApprovalTimeout BackendError BackendGetMetaError
         BackendStoreError BadMessage CDeprecationWarning CPendingDeprecationWarning CanvasConflict
-        CeleryCommandException CeleryError CeleryWarning ChordError DeterminismWarning
+        CeleryCommandException CeleryError CeleryWarning ChordError CodecError DeterminismWarning
         DuplicateNodenameWarning DuplicateTaskNameWarning EncodeError EventTimeout FixupWarning Ignore
         ImproperlyConfigured IncompleteStream InvalidTaskError LeaseLost LiteqError MaxRetriesExceededError
         MessageNotFound NotEligible

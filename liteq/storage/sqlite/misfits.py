@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from liteq.exceptions import BadMessage
 from liteq.message import new_id
 from liteq.serialization import encode_error
+from liteq.serialization.tags import SEAL
 from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Row, Transaction
 from liteq.storage.upkeep import Misfit
@@ -32,13 +33,14 @@ OPTIONAL: Mapping[str, str] = {
     "deadline_ms": "integer", "started_ms": "integer", "progress": "blob", "result": "blob", "error": "blob",
 }  # fmt: skip
 KINDS = {**{name: kind for name, (kind, _) in NEEDED.items()}, **OPTIONAL}
+OPEN = f"substr(options, 1, {len(SEAL)}) <> x'{SEAL.hex()}'"  # what a codec has sealed is no JSON
 UNFINISHED = sql_list([state for state in State if state not in FINISHED])
 # A whole number of 64 bits is among the integers, an empty payload means that a body stands beside the row.
 WRONG = " OR ".join(
     [
         *(f"typeof({name}) <> '{kind}'" for name, (kind, _) in NEEDED.items()),
         *(f"typeof({name}) NOT IN ('{kind}', 'null')" for name, kind in OPTIONAL.items()),
-        "options IS NOT NULL AND NOT json_valid(CAST(options AS TEXT))",
+        f"options IS NOT NULL AND NOT json_valid(CAST(options AS TEXT)) AND {OPEN}",
         "length(payload) = 0 AND NOT EXISTS (SELECT 1 FROM liteq_bodies WHERE ref = 2 * seq)",
     ]
 )
@@ -101,7 +103,7 @@ def _fits(name: str, data: bytes) -> bool:
     if name != "options":
         return True
     try:
-        return isinstance(json.loads(data), dict)
+        return data.startswith(SEAL) or isinstance(json.loads(data), dict)
     except ValueError:
         return False
 

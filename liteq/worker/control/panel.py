@@ -20,8 +20,10 @@ from liteq.message import Cancel, Flag, Lease
 from liteq.serialization import decode, encode
 from liteq.storage.commands import Command
 from liteq.storage.facades import Commands
+from liteq.storage.sealed import vault_of
 from liteq.storage.storage import Storage
 from liteq.utils.records import NamedTuple
+from liteq.worker.apart import put_off_unopened
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.loop import Consumer
 from liteq.worker.pool import Pool
@@ -133,6 +135,7 @@ class Panel:
         self.started_at = time.monotonic()
         self.due_at = 0.0
         self._looked_at = 0.0
+        self._sealed = vault_of(storage.driver) is not None
         self._enabled = bool(self.app.conf.worker_enable_remote_control)
         self._commands: Commands = storage.commands
         self._last = self._commands.last_seen()
@@ -210,6 +213,11 @@ class Panel:
         else:  # the claim has looked
             self._looked_at = time.monotonic()
             self.due_at = self._looked_at + SAFETY_POLL_S
+        if self._sealed and (ends := put_off_unopened(leases)):
+            self.consumer.settle_later(ends)
+            put_off = {lease.token for lease, _ in ends}
+            leases = [lease for lease in leases if lease.token not in put_off]
+            fresh = [lease for lease in fresh if lease.token not in put_off]
         self.worker.hooks.received(fresh)
         if not self.revoked and not self.revoked_stamps:
             return leases

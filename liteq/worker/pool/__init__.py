@@ -8,6 +8,7 @@ from typing import Any
 
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
+from liteq.execution.hushed import hush
 from liteq.execution.together import terms_in
 from liteq.utils.misspelt import meant
 from liteq.worker.hooks import Hooks
@@ -48,7 +49,7 @@ def make_pool(
     Imports the kind's modules only now: forking does not exist everywhere. Raises ImproperlyConfigured for an unknown
     kind, and for one that this platform cannot run.
     """
-    refuse_nested()
+    hush(app.conf.payload_codec is not None)
     pool: Pool
     if kind in IN_ONE_PROCESS:
         method = None if start_method == "fork" else start_method
