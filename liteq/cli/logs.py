@@ -82,7 +82,10 @@ class JsonFormatter(TaskFormatter):
             line["worker"] = self.worker
         line |= {name: value for name, value in fields_of(record).items() if name not in line}
         if record.exc_info:
-            line["exception"] = exception_text(record.exc_info, LONGEST_TRACEBACK)
+            text = without_secrets(self.formatException(record.exc_info))
+            line["exception"] = excerpt(text, LONGEST_TRACEBACK, REST)
+        elif record.exc_text:  # frames without words (execution/hushed.py)
+            line["exception"] = excerpt(record.exc_text, LONGEST_TRACEBACK, REST)
         return orjson.dumps(line, default=str).decode()
 
 

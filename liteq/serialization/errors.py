@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from liteq import exceptions
-from liteq.exceptions import LiteqError, RemoteError, text_of
+from liteq.exceptions import CodecError, LiteqError, RemoteError, text_of
 from liteq.serialization.codec import decode, encode
 from liteq.utils.records import dataclass
 
@@ -133,6 +133,8 @@ def decode_error(data: bytes) -> ErrorDoc:
     """The document that `encode_error` wrote. Never raises: what cannot be read becomes a document that says so."""
     try:
         return _doc(decode(data), _MAX_CAUSES)
+    except CodecError as exc:  # sealed: it says under which key
+        return ErrorDoc("CodecError", exceptions.__name__, str(exc))
     except (LiteqError, LookupError, TypeError, AttributeError):
         return ErrorDoc("RemoteError", exceptions.__name__, f"an error document of {len(data)} bytes cannot be read")
 

@@ -137,11 +137,12 @@ class Vault:
 
         It stays the same when keys change.
         """
-        make: Callable[[bytes], bytes] | None = getattr(self._codec, "fingerprint", None)
+        make: Callable[[bytes], bytes | None] | None = getattr(self._codec, "fingerprint", None)
         if make is None:
             return None
         try:
-            return bytes(make(text.encode("utf-8", "surrogatepass"))).hex()
+            made = make(text.encode("utf-8", "surrogatepass"))
+            return None if made is None else bytes(made).hex()
         except Exception as exc:
             raise CodecError(f"the payload codec {self.name} makes no fingerprint: {_said(exc)}") from exc
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from liteq.storage.facades.sends import Sends
     from liteq.storage.facades.stats import Causes, Stats
     from liteq.storage.facades.streams import Streams
+    from liteq.storage.facades.values import Values
     from liteq.storage.facades.views import Views
 
 __all__ = ["Parts"]
@@ -127,11 +128,11 @@ class Parts:
         return Streams(self.driver, self.clock)
 
     @cached_property
-    def kept(self) -> Kept:
-        """The cursors and logs of tasks that run."""
-        from liteq.storage.facades.kept import Kept
+    def values(self) -> Values:
+        """The values that a payload codec seals."""
+        from liteq.storage.facades.values import Values
 
-        return Kept(self.driver, self.clock)
+        return Values(self.driver, self.clock)
 
     @property
     def attempts(self) -> Callable[[str], Sequence[AttemptRecord]]:

@@ -1,0 +1,21 @@
+"""Encryption at rest: a payload codec of AES-256-GCM with keys by id.
+
+    LiteQ("shop", payload_codec="liteq_crypt:Codec")
+
+    $ python -m liteq_crypt 2026-11 >> /etc/shop/liteq.keys
+    $ export PAYLOAD_KEYS_FILE=/etc/shop/liteq.keys
+
+Needs the extra `crypt`.
+"""
+
+from __future__ import annotations
+
+try:
+    import cryptography  # noqa: F401 - asked for, to say what is missing
+except ModuleNotFoundError as exc:
+    raise ModuleNotFoundError("liteq_crypt needs cryptography (the extra `crypt`): install it", name=exc.name) from exc
+
+from liteq_crypt.codec import Codec
+from liteq_crypt.keys import Keys, UnknownKey, new_key
+
+__all__ = ["Codec", "Keys", "UnknownKey", "new_key"]
