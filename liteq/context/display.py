@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import orjson
-
 from liteq.context.app import App
 from liteq.message import Flag
 from liteq.policy.arguments import REDACTED
 from liteq.serialization import decode, kind_of
+from liteq.serialization.content import options_of
 from liteq.utils.records import NamedTuple
 
 __all__ = [
@@ -69,7 +68,7 @@ class Call(NamedTuple):
 def shown_call(app: App, message: Sent) -> Call:
     """The arguments of `message`. Opens no envelope, as unpickling would run code: its kind stands for them."""
     sealed = kind_of(message.payload)
-    options = orjson.loads(message.options) if message.options else {}
+    options = options_of(message.options)
     args, kwargs = ([sealed], {}) if sealed is not None else decode(message.payload)
     if sealed is None:
         args, kwargs = redacted(app, message.task, args, kwargs, in_front=in_front(message.flags))

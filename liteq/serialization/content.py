@@ -35,7 +35,7 @@ from liteq.utils.records import NamedTuple
 if TYPE_CHECKING:
     from liteq.serialization.sealing import Vault
 
-__all__ = ["ENVELOPE", "LEAST_KEY", "Content", "Owner", "as_json", "kind_of"]
+__all__ = ["ENVELOPE", "LEAST_KEY", "Content", "Owner", "as_json", "kind_of", "options_of"]
 
 MAC_SIZE = 32  # bytes of SHA-256
 LEAST_KEY = 16  # characters
@@ -234,6 +234,14 @@ def kind_of(data: bytes) -> str | None:
     if content_type == SEALED:
         return f"<{len(data):,} bytes sealed under the key {method or '(without an id)'}, which is not here>"
     return f"<{len(data):,} bytes of {content_type}{', ' + method if method else ''}>"
+
+
+def options_of(data: bytes | None) -> dict[str, Any]:
+    """The options of a message, for those who show it: {} where it has none, or they are sealed and stay so here."""
+    if not data or data[:1] == ENVELOPE:
+        return {}
+    found: dict[str, Any] = orjson.loads(data)
+    return found
 
 
 def _loaded(content_type: str, body: bytes, what: str) -> Any:

@@ -134,7 +134,7 @@ def decode_error(data: bytes) -> ErrorDoc:
     try:
         return _doc(decode(data), _MAX_CAUSES)
     except CodecError as exc:  # sealed: it says under which key
-        return ErrorDoc("CodecError", exceptions.__name__, str(exc))
+        return ErrorDoc("CodecError", exceptions.__name__, str(exc), [str(exc)])
     except (LiteqError, LookupError, TypeError, AttributeError):
         return ErrorDoc("RemoteError", exceptions.__name__, f"an error document of {len(data)} bytes cannot be read")
 

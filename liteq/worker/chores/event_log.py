@@ -21,6 +21,7 @@ from liteq.execution.shown import with_arguments
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Limited, Outcome, Release, RetryAt
 from liteq.monitor.messages import shown
 from liteq.serialization import decode, decode_error, kind_of
+from liteq.serialization.content import options_of
 from liteq.storage.storage import Storage, TaggedEvents
 from liteq.worker.pool import Pool
 
@@ -142,7 +143,7 @@ class EventLog:
     def _call(self, lease: Lease) -> dict[str, Any]:
         """The fields of an event that show the call; its arguments as a person may see them."""
         call = shown(self._app, with_arguments(self._app, lease))
-        options = decode(lease.options) if lease.options else {}
+        options = options_of(lease.options)
         return {
             "name": lease.task,
             "args": call.argsrepr,
