@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import logging
 import re
@@ -22,27 +21,9 @@ from liteq.storage.reseal import VALUES
 from liteq.storage.sealed import WRITES, seal
 from liteq.storage.storage import Storage, open_storage
 
+from ..codecs import Backwards
+
 SECRET = b'[["the secret"],{}]'
-
-
-class Backwards:
-    """A codec that hides nothing from a person, and all from a search."""
-
-    def __init__(self, key_id: str = "k1", known: tuple[str, ...] = ("k1", "k2")) -> None:
-        self.key_id = key_id
-        self.known = known
-
-    def encode(self, data: bytes) -> bytes:
-        return self.key_id.encode() + b"|" + base64.b85encode(data[::-1])
-
-    def decode(self, data: bytes) -> bytes:
-        key_id, _, body = data.partition(b"|")
-        if key_id.decode() not in self.known:
-            raise KeyError(key_id.decode())
-        return base64.b85decode(body)[::-1]
-
-    def fingerprint(self, data: bytes) -> bytes:
-        return hashlib.sha256(b"pepper" + data).digest()
 
 
 def vault(**options: Any) -> Vault:
