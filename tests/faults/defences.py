@@ -38,50 +38,58 @@ CONTROLS = {
 }
 
 MODEL = "test_simulation.py::test_the_file_and_the_model_never_diverge"
+SEALING = "../unit/test_sealing.py::"
+SEALED = "../integration/test_sealed_queue.py::"
 MUTANTS = [
     without(
-        "a worker that is asked to end finishes what runs", "liteq/worker/worker.py",
-        'Warm shutdown (finishing %d tasks)", len(pool.leases()))\n                    consumer.finish()',
-        'Warm shutdown (finishing %d tasks)", len(pool.leases()))\n                    consumer.abort()',
-        "test_rolling_restart.py::"
-        "test_a_rolling_restart_under_load_loses_nothing_runs_nothing_twice_and_makes_no_pause",
+        "no value stands in the file in the open", "liteq/storage/sealed.py",
+        "return vault.seal(value) if value else value", "return value",
+        SEALING + "test_no_value_of_a_message_stands_in_its_row",
+        SEALED + "test_the_corpus_stands_nowhere_while_keys_rotate_under_load",
+        SEALED + "test_a_run_keeps_none_of_its_values_in_the_open",
     ),
     without(
-        "the watchdog hears the loop, and nothing beside it", "liteq/cli/service.py",
-        'if worker.pool_kind == "solo" and self._manager', "if self._manager",
-        "../integration/test_as_a_service.py::test_the_watchdog_hears_nothing_of_a_loop_that_stands_still",
+        "the statements that write alone have their values sealed too", "liteq/storage/sealed.py",
+        "super().change(sql, bound(self.vault, sql, params), promise, bell)",
+        "super().change(sql, params, promise, bell)",
+        SEALED + "test_the_corpus_stands_nowhere_while_keys_rotate_under_load",
     ),
     without(
-        "the watchdog hears a worker whose file is locked", "liteq/worker/worker.py",
-        "if self._on_turn is not None:", "if self._on_turn is not None and not self.running.consumer._paused_until:",
-        "../integration/test_as_a_service.py::test_a_locked_file_is_no_reason_to_kill_a_worker",
+        "the words of a failure stand in no line of a log where values are sealed", "liteq/worker/pool/__init__.py",
+        "hush(app.conf.payload_codec is not None)", "hush(False)",
+        SEALED + "test_the_corpus_stands_nowhere_while_keys_rotate_under_load",
     ),
     without(
-        "a long task of the solo pool is no stuck worker", "liteq/cli/service.py",
-        'if worker.pool_kind == "solo" and self._manager', "if not self._manager",
-        "../integration/test_as_a_service.py::test_a_long_task_of_the_solo_pool_is_no_stuck_worker",
+        "the words of a cause are sealed", "liteq/storage/causes.py",
+        '"message": Private(cause.message)', '"message": cause.message',
+        SEALED + "test_the_words_of_a_cause_are_sealed",
     ),
     without(
-        "what a task starts does not speak for its worker", "liteq/utils/service_manager.py",
-        'environ.pop("NOTIFY_SOCKET", "")', 'environ.get("NOTIFY_SOCKET", "")',
-        "../unit/test_service_manager.py::test_the_manager_is_taken_out_of_the_environment",
-        "../integration/test_as_a_service.py::test_a_program_of_a_task_cannot_speak_for_the_worker",
+        "a message that cannot be opened is put off, uncounted", "liteq/worker/control/panel.py",
+        "if self._sealed and (ends := put_off_unopened(leases)):", "if (ends := put_off_unopened([])):",
+        SEALED + "test_a_worker_without_the_key_puts_messages_off_and_loses_none",
     ),
     without(
-        "a container's first process buries what tasks leave behind", "liteq/cli/init.py",
-        "os.waitpid(-1, os.WNOHANG)", "os.waitpid(child, os.WNOHANG)",
-        "../integration/test_first_process.py::test_what_tasks_leave_behind_does_not_stay_as_zombies",
+        "a value that cannot be opened fails its reader, not the transaction", "liteq/storage/sealed.py",
+        "        except CodecError:\n            return value\n", "        except CodecError:\n            raise\n",
+        SEALING + "test_a_missing_key_fails_no_transaction_and_changes_nothing",
     ),
     without(
-        "a container is stopped while it imports", "liteq/cli/group.py",
-        "            stay_behind()\n", "            del stay_behind\n",
-        "../integration/test_first_process.py::test_term_ends_what_is_still_importing",
-        "../integration/test_first_process.py::test_a_worker_that_is_killed_ends_the_container",
+        "a process without the codec writes nothing in the open", "liteq/storage/sealed.py",
+        "    if vault is None and noted:\n", "    if vault is None and noted and works:\n",
+        SEALING + "test_a_process_without_the_codec_writes_nothing_in_the_open",
+        SEALED + "test_processes_without_the_codec_are_told",
     ),
     without(
-        "Ctrl-C in a container's terminal is one signal", "liteq/cli/init.py",
-        "found.si_code == SI_KERNEL and", "found.si_code == -1 and",
-        "../integration/test_first_process.py::test_ctrl_c_in_its_terminal_is_one_signal",
+        "what is sealed is not sealed again", "liteq/serialization/sealing.py",
+        "        if data.startswith(SEAL):\n            return data\n        if self._codec is None:\n",
+        "        if self._codec is None:\n",
+        SEALING + "test_what_is_sealed_is_not_sealed_again",
+    ),
+    without(
+        "a forked process counts its values anew", "contrib/liteq_crypt/codec.py",
+        "writing.process != _process()", "False",
+        "../unit/test_crypt.py::test_a_fork_counts_for_itself",
     ),
     without(
         "a pause by glob holds for queues that appear later", "liteq/storage/pauses.py",

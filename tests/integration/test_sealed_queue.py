@@ -175,6 +175,16 @@ def test_the_command_line_shows_values_by_the_codec_of_the_app(site: Sealed) -> 
     assert WORD not in hidden.stdout + hidden.stderr
 
 
+def test_the_words_of_a_cause_are_sealed(site: Sealed) -> None:
+    """They are kept apart from the error, without numbers and quoted words."""
+    site.worker("-c", "1")
+    failed = site.send_to("refuse", "xylophone")
+    wait_for(lambda: ended(site, [failed]))
+    (cause,) = site.app.storage.causes.list()
+    assert cause.message == "xylophone is refused"
+    assert site.finds("xylophone") == []
+
+
 def test_what_was_sent_before_the_codec_is_executed(site: Sealed) -> None:
     plain = LiteQ("plain", broker=site.broker, set_as_current=False)
     id_ = plain.send_task("sealed_tasks.echo", args=["open"]).id
