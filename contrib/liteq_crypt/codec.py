@@ -48,7 +48,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Writing(NamedTuple):
-    """What one process encodes by: the key's id, the head of its values, its own cipher, the number of the next."""
+    """The means by which one process encodes: the head of its values, its own cipher, the number of the next."""
 
     process: tuple[int, int]  # its number may come again: a copy of this one must not count on
     key_id: str
@@ -83,7 +83,7 @@ class Codec:
         return head + writing.cipher.encrypt(PADDING + number, data, head)
 
     def decode(self, data: bytes) -> bytes:
-        """What `encode` was given, here or elsewhere. Raises UnknownKey, and ValueError for what is not as it was."""
+        """The bytes that `encode` was given, here or elsewhere. Raises UnknownKey; ValueError for what was changed."""
         if data[:1] != VERSION or len(data) < 2:
             raise ValueError("liteq_crypt has not written it, or a newer one")
         end = 2 + data[1] + SALT + COUNTER

@@ -23,7 +23,10 @@ from liteq.exceptions import (
 
 __all__ = ["Quoted", "hush", "quoted"]
 
-LOGGERS = ("liteq.beat", "liteq.execution", "liteq.observers", "liteq.worker", "liteq.workflow")
+LOGGERS = (
+    logging.getLogger("liteq.beat"), logging.getLogger("liteq.execution"), logging.getLogger("liteq.observers"),
+    logging.getLogger("liteq.worker"), logging.getLogger("liteq.workflow"),
+)  # fmt: skip
 HIDDEN = "(sealed)"
 # The words of these are liteq's own, and say what to do.
 OWN = (
@@ -71,6 +74,5 @@ _HUSH = Hush()
 
 def hush(on: bool) -> None:
     """Have the lines of this process be without values of the user's from now on, or with them again."""
-    for name in LOGGERS:
-        logger = logging.getLogger(name)
+    for logger in LOGGERS:
         (logger.addFilter if on else logger.removeFilter)(_HUSH)

@@ -30,13 +30,13 @@ PROBE = b'[["liteq"],{}]'
 
 
 class PayloadCodec(Protocol):
-    """What an app brings. Its methods are called under the write lock: they must need nothing but the processor."""
+    """The codec of an app. Its methods are called under the write lock: they must need nothing but the processor."""
 
     def encode(self, data: bytes, /) -> bytes:
         """`data` as it is to stand in the file."""
 
     def decode(self, data: bytes, /) -> bytes:
-        """What `encode` was given."""
+        """The bytes that `encode` was given."""
 
 
 class Private(str):

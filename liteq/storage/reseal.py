@@ -118,8 +118,8 @@ class Standing(NamedTuple):
 
 
 class Resealed(NamedTuple):
-    """What has been done so far in `table`: rows that were written anew, in all tables; and the values, by the ids of
-    their keys, that could not be opened here.
+    """The state of a rotation, which is at `table`: rows that were written anew, in all tables; and the values, by the
+    ids of their keys, that could not be opened here.
     """
 
     table: str
@@ -149,8 +149,7 @@ def count(tx: Transaction, head: bytes) -> dict[str, Standing]:
         values, present, sealed = tx.execute(sql, _for(sql, params))[0]
         others: set[str] = set()
         if sealed > present:
-            keys = KEYS[column]
-            others = {_key_in(start) for (start,) in tx.execute(keys, _for(keys, params))}
+            others = {_key_in(start) for (start,) in tx.execute(KEYS[column], _for(KEYS[column], params))}
         found[column] = Standing(values, present, values - sealed, frozenset(others))
     return found
 

@@ -1,4 +1,4 @@
-"""What holds up no other: an outcome that the storage has refused, a message whose values cannot be opened here."""
+"""Set apart, so that they hold up no other: outcomes that the storage refuses, messages that cannot be opened."""
 
 from __future__ import annotations
 
