@@ -19,7 +19,7 @@ from pathlib import Path
 from .defences import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("liteq", "tests", "pyproject.toml")
+COPIED = ("liteq", "contrib", "tests", "pyproject.toml")
 
 
 def table(mutants: list[Mutant]) -> str:
@@ -57,7 +57,7 @@ def try_out(mutant: Mutant) -> str:
 def run_in(copy: Path, test: str) -> str:
     """Whether `test` fails in a copy of the sources: noticed or unnoticed."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout", "120"]
-    env = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, "PYTHONPATH": f"{copy}{os.pathsep}{copy / 'contrib'}", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([*command, f"tests/faults/{test}"], cwd=copy, env=env, capture_output=True, text=True)
     if done.returncode == 0 and " skipped" in done.stdout and " passed" not in done.stdout:
         return "skipped"
