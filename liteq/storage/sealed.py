@@ -30,6 +30,9 @@ PLAIN = ("stats", "samples", "workers", "meta")
 WRITES = re.compile(rf"\b(?:INTO|UPDATE)\s+liteq_(?!(?:{'|'.join(PLAIN)})\b)", re.IGNORECASE)
 
 
+AS_IT_IS = frozenset({str, int, float, bool, type(None)})
+
+
 @lru_cache(maxsize=1024)
 def _writes_values(sql: str) -> bool:
     """Whether `sql` writes into a table of liteq's that has values of the user's; never for a user's own statement."""
@@ -84,9 +87,9 @@ def bound(vault: Vault, sql: str, params: Params) -> Params:
     """`params` as they are written. Raises CodecError: then nothing is."""
     if not params or not _writes_values(sql):
         return params
-    if isinstance(params, Mapping):
-        return {name: _sealed(vault, value) for name, value in params.items()}
-    return tuple([_sealed(vault, value) for value in params])
+    if type(params) is dict or isinstance(params, Mapping):
+        return {name: value if type(value) in AS_IT_IS else _sealed(vault, value) for name, value in params.items()}
+    return tuple([value if type(value) in AS_IT_IS else _sealed(vault, value) for value in params])
 
 
 def _sealed(vault: Vault, value: object) -> object:
