@@ -17,10 +17,11 @@ from typing import Any
 
 from django.db import DatabaseError, close_old_connections, transaction
 
-from liteq.exceptions import BadMessage, LiteqError, StorageUnavailable
+from liteq.exceptions import BadMessage, CodecError, LiteqError, StorageUnavailable
 from liteq.message import Batch, Message
 from liteq.serialization.batch import dump_batch, load_batch
 from liteq.storage.driver import Driver
+from liteq.storage.sealed import vault_of
 from liteq.storage.sqlite.ownership import open_sidecar
 from liteq.storage.storage import Storage
 from liteq_django.conf import OUTBOX_INTERVAL_S, option
@@ -81,8 +82,11 @@ class OutboxStorage(Storage):
         return not inside_atomic(self.using)
 
     def _put(self, batch: Batch) -> None:
+        data, vault = dump_batch(batch), vault_of(self.driver)
+        if vault is not None:  # at rest as in the queue
+            data = vault.seal(data)
         try:
-            entry = self._entries().create(batch=dump_batch(batch))
+            entry = self._entries().create(batch=data)
         except DatabaseError as exc:
             raise StorageUnavailable(
                 f"the outbox in the database {self.using!r} cannot be written: {exc}. Where its table is missing, run "
@@ -104,7 +108,8 @@ class OutboxStorage(Storage):
             entry = self._entries().select_for_update().filter(pk=key).first() if self._locks() else self._find(key)
             if entry is None or not self._entries().filter(pk=key).delete()[0]:
                 return False
-            super().enqueue(load_batch(bytes(entry.batch)), told=True)
+            data, vault = bytes(entry.batch), vault_of(self.driver)
+            super().enqueue(load_batch(data if vault is None else vault.open(data)), told=True)
         return True
 
     def _find(self, key: int) -> Any:
@@ -176,7 +181,8 @@ class Relay:
     def _deliver(self, key: int) -> bool:
         try:
             return self.storage.deliver(key)
-        except BadMessage as exc:  # written by a newer liteq, or by nothing of its: it must not hold up the rest
+        except (BadMessage, CodecError) as exc:
+            # Written by a newer liteq, by nothing of its, or under a key that is not here: others go on.
             if key not in self._refused:
                 self._refused.add(key)
                 logger.error("outbox entry %s cannot be read and stays where it is: %s", key, exc)  # noqa: TRY400

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from ... import servers
+from ...codecs import Backwards
 
 PROGRAM = """
 import json, os, signal, sys
@@ -168,3 +169,25 @@ def test_a_missing_table_is_a_clear_error(shop):
         with transaction.atomic():
             sent = pay.delay(1)
         assert sent.exists()
+
+
+def test_what_waits_in_the_outbox_is_sealed_as_in_the_queue(shop):
+    """Where the queue has a payload codec, the models' database holds no argument in the open either."""
+    from django.db import connection, transaction
+    from django.test import override_settings
+
+    from liteq_django.models import OutboxEntry
+    from liteq_django.outbox import Relay
+
+    own = {"BROKER_URL": f"sqlite:///{connection.settings_dict['NAME']}-sealed", "PAYLOAD_CODEC": Backwards}
+    with override_settings(LITEQ=own):
+        OutboxEntry.objects.all().delete()
+        shop.storage.deliver_own = lambda key: None  # a process that dies right after the commit
+        with transaction.atomic():
+            sent = shop.send_task("shop.echo", args=["the secret"])
+        (entry,) = OutboxEntry.objects.all()
+        assert b"secret" not in bytes(entry.batch)
+        assert Relay(shop.storage).turn() == 1
+        assert shop.storage.reader.find(sent.id).payload == b'[["the secret"],{}]'
+        assert OutboxEntry.objects.count() == 0
+        shop.close()
