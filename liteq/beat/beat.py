@@ -23,7 +23,8 @@ from liteq.beat.entries import ScheduleEntry
 from liteq.clock import from_ms, to_ms
 from liteq.context import App
 from liteq.exceptions import CanvasConflict, ImproperlyConfigured, StorageError
-from liteq.message import Batch
+from liteq.execution.hushed import hush
+from liteq.message import Batch, Flag
 from liteq.policy.overlap import Rules
 from liteq.schedules import BaseSchedule, NeverDue, from_document
 from liteq.serialization import decode
@@ -77,6 +78,7 @@ class Beat:
 
     def start(self) -> None:
         """Bring the file's entries in line with the configuration: new, changed, and no longer there."""
+        hush(self.app.conf.payload_codec is not None)
         configured = self.app.schedules.configured()
         self._own = {entry.name: (entry.source, schedule) for entry, schedule in configured}
         gone = self.storage.schedules.synchronise(self.app.schedules.owner, [entry for entry, _ in configured])
