@@ -1,11 +1,9 @@
 """Encryption at rest: a payload codec of AES-256-GCM with keys by id.
 
-    LiteQ("shop", payload_codec="liteq_crypt:Codec")
+    app = LiteQ("shop", broker="sqlite:///shop.db", payload_codec="liteq_crypt:Codec")
 
-    $ python -m liteq_crypt 2026-11 >> /etc/shop/liteq.keys
-    $ export PAYLOAD_KEYS_FILE=/etc/shop/liteq.keys
-
-Needs the extra `crypt`.
+The keys are in the file that the environment variable `PAYLOAD_KEYS_FILE` names, lines of `ID:KEY`, or in
+`PAYLOAD_KEYS`; `python -m liteq_crypt ID` prints one. Needs the extra `crypt`.
 """
 
 from __future__ import annotations
