@@ -6,19 +6,19 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from liteq import context
 from liteq.app.compat.celery_app import CeleryApp
 from liteq.app.compat.pydantic_models import modelled_attributes as modelled
 from liteq.app.definitions import generate_name
+from liteq.app.files import InFiles
 from liteq.app.integrations import ClassHooks, Hooks, apply_fixups
 from liteq.app.limits import Limiting
 from liteq.app.registrar import Registrar
 from liteq.app.registry import TaskRegistry
 from liteq.app.settings import Settings, check_keywords
 from liteq.app.task import Task
-from liteq.app.urls import check_url
 from liteq.app.workflows import Workflows
 from liteq.canvas import Node, Signature, signature
 from liteq.clock import Clock, SystemClock
@@ -42,7 +42,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class LiteQ(Hooks, Workflows, Limiting, CeleryApp):
+class LiteQ(Hooks, Workflows, Limiting, InFiles, CeleryApp):
     """A task queue over one file.
 
         app = LiteQ("shop", broker="sqlite:///tasks.db")
@@ -256,43 +256,11 @@ class LiteQ(Hooks, Workflows, Limiting, CeleryApp):
 
     # -- the file
 
-    @property
-    def broker_url(self) -> str:
-        """Where the queue lives. Raises ImproperlyConfigured where no setting says."""
-        return self.settings.broker_url
-
-    @cached_property
-    def storage(self) -> Storage:
-        """The storage: opened, and brought up to date, when it is first used."""
-        with self._lock:
-            if (found := self.__dict__.get("storage")) is not None:
-                return found  # type: ignore[no-any-return]
-            storage = self.open_storage()
-            storage.migrate()
-            self.limits.write_declared(storage)
-            if self.conf.task_send_sent_event:
-                storage.events_of = partial(task_sent_events, self)
-            self.__dict__["storage"] = storage
-            return storage
-
-    def open_storage(self, url: str | None = None, *, busy_timeout_s: float | None = None) -> Storage:
-        """The queue, or that of `url`, opened once more, for a caller that waits `busy_timeout_s` for its lock.
-
-        None: as long as the setting `busy_timeout` says. Touches nothing before its first use; the caller closes it.
-        """
-        conf = self.conf
-        return self.integrations.open_storage(
-            check_url(url) if url else self.broker_url,
-            driver=conf.sqlite_driver,
-            durability=conf.durability,
-            busy_timeout_s=conf.busy_timeout if busy_timeout_s is None else busy_timeout_s,
-            allow_network_filesystem=conf.allow_network_filesystem,
-            file_mode=int(conf.file_mode, 8),
-            vault=self.settings.vault,
-            clock=self.clock,
-            max_crashes=conf.max_crashes,
-            max_reaps=conf.max_reaps,
-        )
+    def prepare(self, storage: Storage) -> None:
+        """Write the limits that the code has set, and have the storage write events, for a file that was opened."""
+        self.limits.write_declared(storage)
+        if self.conf.task_send_sent_event:
+            storage.events_of = partial(task_sent_events, self)
 
     def default_queues(self) -> list[str]:
         """The queues of a worker that is given none: `select_queues`, `worker_queues`, `task_queues`, the default."""
@@ -321,17 +289,6 @@ class LiteQ(Hooks, Workflows, Limiting, CeleryApp):
         from liteq.app.schedules import Periodic
 
         return Periodic(self)
-
-    def close(self) -> None:
-        """Close the file. The app can be used again, and then opens it again."""
-        if (storage := self.__dict__.pop("storage", None)) is not None:
-            storage.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # -- sending
 

@@ -81,6 +81,7 @@ def _too_many(task: Any, request: Request, again: Any) -> BaseException:
 
 def replacement(task: Any, sig: Any) -> Any:
     """`sig` made ready to take the place of the message that runs. Raises ImproperlyConfigured where it cannot."""
+    task.app.stay_home("replace()")
     sig = maybe_signature(sig, app=task.app)
     if "chord" in sig.options:
         raise ImproperlyConfigured("A signature replacing a task must not be part of a chord")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -90,6 +91,24 @@ class App(Protocol):
     @property
     def result_content(self) -> Content:
         """How results are written and read."""
+
+    @property
+    def files(self) -> Any:
+        """The files of `using`; None where that was never called."""
+
+    @property
+    def here(self) -> App:
+        """The app as it is here: inside `using`, with that file for its own."""
+
+    @property
+    def of_task(self) -> App:
+        """The app with the file from which the running task came."""
+
+    def stay_home(self, what: str) -> None:
+        """Refuse `what`, a part of the running task's canvas, inside `using` of another file. Raises CanvasConflict."""
+
+    def at_home(self, url: str) -> AbstractContextManager[None]:
+        """Let the file `url` count in the block, as that of the task which runs in it."""
 
     def open_storage(self, url: str | None = None, *, busy_timeout_s: float | None = None) -> Storage:
         """The queue, or that of `url`, opened once more: the caller closes it."""

@@ -17,6 +17,14 @@ from liteq.middleware import Execution
 __all__ = ["Request"]
 
 
+def place_of(url: str) -> str:
+    """The path of the file that a broker URL names; of another engine's, the URL."""
+    from liteq.storage import describe_url
+
+    found = describe_url(url)
+    return found.where if found.kind == "file" else url
+
+
 SYNONYMS = {"task_id": "id", "task_name": "task", "name": "task"}
 
 
@@ -140,6 +148,11 @@ class Request:
         return decoded
 
     @cached_property
+    def db(self) -> str:
+        """The file that its message is in, for `app.using(self.request.db)`: its path; of another engine the URL."""
+        return place_of(self._app.of_task.broker_url)
+
+    @cached_property
     def crashes(self) -> int:
         """How often a process died while it ran this message."""
         return self._lease.crashes if self._lease else 0
@@ -180,7 +193,7 @@ class Request:
         lease = self._lease
         if lease is None or lease.group_id is None:
             return None
-        row = self._app.storage.reader.find(lease.id)
+        row = self._app.of_task.storage.reader.find(lease.id)
         return None if row is None else row.position
 
     # What comes next is read from the file, as dicts of signatures. A task that sets `chain` or `callbacks` to None, or
@@ -193,20 +206,20 @@ class Request:
     @cached_property
     def chain(self) -> list[dict[str, Any]] | None:
         """The rest of its chain, the next one last."""
-        return self.following(self._app, self._lease).chain() if self._lease else None
+        return self.following(self._app.of_task, self._lease).chain() if self._lease else None
 
     @cached_property
     def callbacks(self) -> list[dict[str, Any]] | None:
-        return self.following(self._app, self._lease).callbacks() if self._lease else None
+        return self.following(self._app.of_task, self._lease).callbacks() if self._lease else None
 
     @cached_property
     def errbacks(self) -> list[dict[str, Any]] | None:
-        return self.following(self._app, self._lease).errbacks() if self._lease else None
+        return self.following(self._app.of_task, self._lease).errbacks() if self._lease else None
 
     @cached_property
     def chord(self) -> dict[str, Any] | None:
         """The body of the chord in whose header it is."""
-        return self.following(self._app, self._lease).chord() if self._lease else None
+        return self.following(self._app.of_task, self._lease).chord() if self._lease else None
 
     def drop_followers(self) -> None:
         """Cancel the rest of the chain, or the callbacks, where the task has taken them out of this request."""
@@ -214,9 +227,9 @@ class Request:
         if lease is None:
             return
         if "chain" in fields and not fields["chain"]:
-            self.following(self._app, lease).drop_chain()
+            self.following(self._app.of_task, lease).drop_chain()
         if "callbacks" in fields and not fields["callbacks"]:
-            self.following(self._app, lease).drop_callbacks()
+            self.following(self._app.of_task, lease).drop_callbacks()
 
     @cached_property
     def ignore_result(self) -> bool:

@@ -320,7 +320,7 @@ def telling(app: App, request: Request | None) -> Telling | None:
     found: Telling | None = request._telling
     if found is None:
         kind = TellingHere if request.is_eager or request.seq is None else Telling
-        found = request.__dict__.setdefault("_telling", kind(app, request))
+        found = request.__dict__.setdefault("_telling", kind(app.of_task, request))
     return found
 
 

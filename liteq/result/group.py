@@ -26,7 +26,7 @@ class ResultSet(ResultBase):
         self, results: Iterable[Any], app: App | None = None, ready_barrier: Any = None, **kwargs: Any
     ) -> None:
         self.results: list[Any] = list(results)
-        self._app = app
+        self._app = app if app is None or app.files is None else app.here
 
     @property
     def app(self) -> Any:

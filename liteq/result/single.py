@@ -59,7 +59,8 @@ class AsyncResult(RecordResult, Generic[R]):
         if id is None:
             raise ValueError(f"AsyncResult requires a valid id, not {type(id)}")
         self.id = id
-        self.app = app if app is not None else get_current_app()
+        app = app if app is not None else get_current_app()
+        self.app = app if app.files is None else app.here
         if task_name is not None:
             self._name = task_name
         if parent is not None:

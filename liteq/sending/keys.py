@@ -98,12 +98,13 @@ def whole_arguments(flags: int, args: Sequence[Any]) -> Sequence[Any]:
 def _declare(app: App, limits: Mapping[str, tuple[str | None, int | None]]) -> None:
     """Write the limits of one call's own keys, where this process has not done so."""
     known = app.publisher.limits_declared
-    new = {key: limit for key, limit in limits.items() if known.get(key) != limit}
+    file = "" if app.files is None else app.broker_url
+    new = {key: limit for key, limit in limits.items() if known.get(file + key) != limit}
     if new:
         app.storage.limits.declare(new)
         if len(known) + len(new) > DECLARED_MOST:
             known.clear()
-        known.update(new)
+        known.update((file + key, limit) for key, limit in new.items())
 
 
 def document_of_keys(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,12 @@ def observed(send: Callable[P, R]) -> Callable[P, R]:
     return seen
 
 
+def stay_home(app: App, what: str) -> None:
+    """Refuse what the body of a workflow records, inside `using` of another file; its steps may send elsewhere."""
+    if context.in_workflow_body():
+        app.stay_home(what)
+
+
 def _keep(batch: Batch) -> None:
     """Let the rows of `batch` stay when they have succeeded: so that a repeated call finds them."""
     for message in batch.messages:
@@ -104,6 +110,7 @@ class Sender:
         app = self.app
         task_id = checked_id(task_id) if task_id else None
         if (workflow := context.workflow_here()) is not None and GRAPH.isdisjoint(options):
+            stay_home(app, "a call of a workflow's body")
             recorded = workflow.send_call(name, args, kwargs, task_id, options)
             if recorded is not None:
                 return recorded
@@ -217,6 +224,7 @@ class Sender:
     ) -> Any:
         """Send a signature or a canvas of them, in one transaction; its AsyncResult or GroupResult."""
         if (workflow := context.workflow_here()) is not None:
+            stay_home(self.app, "a call of a workflow's body")
             recorded = workflow.send_signature(sig.clone(args, kwargs, **options) if args or kwargs or options else sig)
             if recorded is not None:
                 return recorded
@@ -275,6 +283,7 @@ class Sender:
         """
         if (workflow := context.workflow_here()) is not None:
             workflow.refuse_sending("add_to_chord()")
+        self.app.stay_home("a member of a group or chord")
         added = members_of(group_id)
         if added is not None:  # that is being evaluated here
             added.append(self.apply_signature(sig, args, kwargs, **options))

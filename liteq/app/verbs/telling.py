@@ -85,7 +85,8 @@ class Telling:
         if target is None:
             raise ValueError("update_state() outside of a running task needs a task_id")
         lease = (request.seq, request.token) if own and request.seq is not None and request.token is not None else None
-        self.app.storage.progress(target, data, lease=lease)
+        app = self.app if lease is None else self.app.of_task
+        app.storage.progress(target, data, lease=lease)
 
     def send_event(self, type_: str, retry: bool = True, retry_policy: Any = None, **fields: Any) -> None:
         """Send an event of one's own about the running task: `self.send_event("task-progress", percent=40)`."""

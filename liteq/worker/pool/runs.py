@@ -95,7 +95,8 @@ class Runs:
         try:
             if not lease.payload:  # large ones are read here, as those of a task
                 lease = self._app.storage.reader.with_payload(lease)
-            return activate(self._app, lease, hostname=self._hostname, page=page, stop=page.leaving, limit=limit)
+            app, leaving = self._app.of_task, page.leaving
+            return activate(app, lease, hostname=self._hostname, page=page, stop=leaving, limit=limit)
         except LeaseLost as exc:
             logger.warning("%s[%s] is not begun: %s", lease.task, lease.id, exc)
             return Release()  # it is thrown away
