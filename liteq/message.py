@@ -54,7 +54,7 @@ class Flag:
     UNSTARTED = 1 << 46  # its unique key excludes others until it starts: the claim takes it away
     ALONE = 1 << 47  # its worker vanished with it: it is executed in no batch with others, which it may take along
     BATCH = 1 << 48  # leased: it stands for a batch (`Lease.run`), which a pool executes as one
-    ASIDE = 1 << 52  # of PERHAPS: its options name what had its id before, and gets it back where this is not needed
+    FILED = 1 << 52  # leased, in a pool that several files share: `Lease.run` has the file's URL before its own
 
 
 DEPTH_SHIFT = 16  # from this bit on, the column says in how many groups the row stands

@@ -37,6 +37,7 @@ logger = logging.getLogger("liteq.beat")
 
 # An entry that another program adds, resumes or changes is noticed after this time; a clock that was set, too.
 LONGEST_SLEEP_S = 5.0
+LONGEST_WATCHED_S = 600.0  # of a beat that is told when somebody has written to the file
 JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
 TROUBLE_PAUSE_S = 1.0  # between attempts while the storage refuses
 TURN_PAUSE_S = 0.5  # between two looks at a run for whose end an entry waits
@@ -45,18 +46,26 @@ TURN_PAUSE_S = 0.5  # between two looks at a run for whose end an entry waits
 class Beat:
     """Sends what is due of one app's file. `max_interval_s`: the longest sleep between two looks, 0 for 5 seconds.
 
-    `patience_s`: how long it waits for the write lock, None for as long as any caller of the app.
+    `patience_s`: how long it waits for the write lock, None for as long as any caller of the app. `is_watched`: its
+    caller has it look when somebody has written to the file, or the clock was set, so it sleeps longer.
 
     Alone: `run(stop)`. Inside a worker: its loop calls `turn()` when `due_at` (monotonic seconds) has come.
     """
 
-    def __init__(self, app: App, *, max_interval_s: float | None = None, patience_s: float | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        max_interval_s: float | None = None,
+        patience_s: float | None = None,
+        is_watched: bool = False,
+    ) -> None:
         self.app = app
         self._patience_s = patience_s
         self._storage: Storage | None = None
         self.due_at = 0.0
-        longest_s = max_interval_s or app.conf.beat_max_loop_interval or LONGEST_SLEEP_S
-        self._longest_s = min(longest_s, LONGEST_SLEEP_S)
+        most_s = LONGEST_WATCHED_S if is_watched else LONGEST_SLEEP_S
+        self._longest_s = min(max_interval_s or app.conf.beat_max_loop_interval or most_s, most_s)
         self._own: dict[str, tuple[str, BaseSchedule]] = {}  # by name: the hash of an entry, and its schedule
         self._made: dict[bytes, BaseSchedule] = {}
         self._passed_over: set[str] = set()
@@ -73,6 +82,11 @@ class Beat:
             self._storage = self.app.open_storage(busy_timeout_s=self._patience_s)
             self._storage.migrate()
         return self._storage
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the file's entries are in line with the configuration."""
+        return self._started
 
     # -- life --------------------------------------------------------------------------------------------------------
 

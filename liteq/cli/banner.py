@@ -9,15 +9,16 @@ from liteq._version import __version__
 from liteq.context import App
 from liteq.settings import SETTINGS
 from liteq.storage import describe_url
+from liteq.storage.driver import Place
 from liteq.utils.text import printable
 
 __all__ = ["banner"]
 
 
-def banner(app: App, worker: Any, *, loglevel: str | None, logfile: str | None) -> str:
-    """The app, its file, the pool, the queues; the tasks too at `-l INFO` and below."""
+def banner(app: App, worker: Any, *, loglevel: str | None, logfile: str | None, files: str = "") -> str:
+    """The app, its file (or `files`: many), the pool, the queues; the tasks too at `-l INFO` and below."""
     conf = app.conf
-    place = describe_url(app.broker_url, conf.sqlite_driver)
+    place = Place("files", files, "each in turn") if files else describe_url(app.broker_url, conf.sqlite_driver)
     lines = [
         "",
         f" {worker.hostname} v{__version__}",

@@ -16,8 +16,9 @@ from liteq.cli.service import manager_of
 from liteq.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
+    from liteq.app import LiteQ
     from liteq.beat import Beat
-    from liteq.utils.service_manager import ServiceManager
+    from liteq.beat.files import FilesBeat
 
 __all__ = ["beat"]
 
@@ -34,6 +35,12 @@ WITHOUT_EFFECT = {
 
 @click.command(cls=ProcessCommand)
 @click.option("--max-interval", type=float, metavar="SECONDS", help="Look at the schedule at least this often.")
+@click.option(
+    "--db",
+    multiple=True,
+    metavar="PATHS",
+    help="The schedules of these files, a path or a glob as 'tenants/*.db', not of the app's own; may be repeated.",
+)
 @click.option("-n", "--hostname", metavar="NAME", help="The name for %n, %h and %p in --logfile and --pidfile.")
 @click.option(
     "-l",
@@ -58,6 +65,7 @@ def beat(
     session: Session,
     /,
     max_interval: float | None,
+    db: tuple[str, ...],
     hostname: str | None,
     loglevel: str | None,
     logfile: str | None,
@@ -70,7 +78,6 @@ def beat(
     The schedule is in the queue's file, so any number of these may run, beside workers with -B too: each run is sent
     once. What the configuration does not hold any more is removed when it starts.
     """
-    from liteq.beat import Beat
     from liteq.cli import daemon, logs
     from liteq.context.identity import expand_name
 
@@ -79,29 +86,34 @@ def beat(
     note_idle(ctx, session, WITHOUT_EFFECT)
     app = session.app
     app.import_tasks()
-    app.storage.migrate()
-    made = Beat(app, max_interval_s=max_interval)
-    made.start()  # what is wrong with the schedule is said before the terminal is left
-    app.storage.close()
+    made = _made(app, db, max_interval)
     name = expand_name(hostname or "beat@%h")
     with daemon.detached(detach):
         if pidfile:
             daemon.claim_pidfile(Path(logs.expand_name(pidfile, name)))
     log = None if logfile is None else logs.expand_name(logfile, name)
-    logs.set_up(app, loglevel, log, color=not session.no_color, form=session.log_form, worker=name)
-    session.note(f"beat: {counted(len(app.schedules.all()), 'periodic task')}")
-    run(made, stopped_by_signals(), manager)
+    logs.set_up(app, loglevel, log, color=not session.no_color, as_json=session.json, worker=name)
+    session.note(f"beat: {', '.join(db) or counted(len(app.schedules.all()), 'periodic task')}")
+    made.run(stopped_by_signals())
     return 0
 
 
-def run(made: Beat, stop: threading.Event, manager: ServiceManager | None) -> None:
-    """Send what comes due until `stop` is set; the service manager hears that it has begun, goes on, and ends."""
-    if manager is None:
-        made.run(stop)
-        return
-    manager.ready("sends periodic tasks when they come due")
-    made.run(stop, on_turn=manager.alive)
-    manager.stopping("stopped")
+def _made(app: LiteQ, db: tuple[str, ...], max_interval: float | None) -> Beat | FilesBeat:
+    """The beat, started: what is wrong with the schedule is said before the terminal is left."""
+    made: Beat | FilesBeat
+    if db:
+        from liteq.beat.files import FilesBeat
+
+        made = FilesBeat(app, db, max_interval_s=max_interval)
+        made.check()
+        return made
+    from liteq.beat import Beat
+
+    app.storage.migrate()
+    made = Beat(app, max_interval_s=max_interval)
+    made.start()
+    app.storage.close()
+    return made
 
 
 def stopped_by_signals() -> threading.Event:

@@ -132,6 +132,12 @@ def _values_of_own(ctx: click.Context, app: App) -> dict[str, Any]:
 @click.option("-Q", "--queues", metavar="NAMES", help="The queues to take from: NAME, NAME=WEIGHT, globs; with commas.")
 @click.option("--strict", is_flag=True, default=None, help="Take from them in the order given, not in turns.")
 @click.option("-X", "--exclude-queues", metavar="NAMES", help="Queues not to take from.")
+@click.option(
+    "--db",
+    multiple=True,
+    metavar="PATHS",
+    help="Take from these files, a path or a glob as 'tenants/*.db', not from the app's own; may be repeated.",
+)
 @click.option("-I", "--include", metavar="MODULES", help="More modules of tasks to import, comma-separated.")
 @click.option(
     "--purge", "--discard", is_flag=True, help="First delete for good all messages that wait in these queues; asks."
@@ -201,12 +207,15 @@ def worker(ctx: click.Context, session: Session, /, **given: Any) -> int:
     become(given)  # first: the file, and what the app's modules open, is to belong to that user
     app = session.app
     note_idle(ctx, session, WITHOUT_EFFECT)
+    if given["purge"] and given["db"]:
+        raise click.UsageError("--purge deletes for good: do it file by file, `liteq -b sqlite:///tenants/a.db purge`")
     if given["purge"]:  # while there is a terminal to ask on
         doomed = ", ".join(_purged(_chosen_queues(app, given["queues"], given["exclude_queues"])))
         confirm_deletion(f"all messages that wait in {doomed}", sure=given["sure"], option="--yes")
     made = _made(ctx, app, given)
-    app.storage.migrate()
-    app.storage.close()  # nothing may be open when a process forks or changes its user
+    if not given["db"]:
+        app.storage.migrate()
+        app.storage.close()  # nothing may be open when a process forks or changes its user
     try:
         _prepare(session, made, given)
     except BaseException:
@@ -222,7 +231,7 @@ def _prepare(session: Session, made: Worker, given: dict[str, Any]) -> None:
     app = session.app
     with daemon.detached(given["detach"]):
         made.enter()  # in the process that stays: its name is in the names of its files
-        app.storage.close()
+        app.close()
         log = None if given["logfile"] is None else logs.expand_name(given["logfile"], made.hostname)
         if given["pidfile"]:
             daemon.claim_pidfile(Path(logs.expand_name(given["pidfile"], made.hostname)))
@@ -232,7 +241,7 @@ def _prepare(session: Session, made: Worker, given: dict[str, Any]) -> None:
     if session.on_terminal and not (session.quiet or session.json or given["detach"]):
         from liteq.cli.banner import banner
 
-        click.echo(banner(app, made, loglevel=given["loglevel"], logfile=log))
+        click.echo(banner(app, made, files=", ".join(given["db"]), loglevel=given["loglevel"], logfile=log))
     _warn_of_root(session)
     color = not session.no_color
     set_up = partial(
@@ -275,9 +284,8 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
         autoscale=given["autoscale"],
         task_events=given["task_events"] or None,
         pool=given["pool"],
-        pool_start_method=given["pool_start_method"],
-        chores=_beat(app, given["pool"] or app.conf.worker_pool) if given["beat"] else (),
-        **service.told(detach=given["detach"]),
+        chores=_beat(app, given["pool"] or app.conf.worker_pool, given["db"]) if given["beat"] else (),
+        db=given["db"],
         options={**ctx.params, **own},
         **{limit: given[limit] for limit in LIMITS},
     )
@@ -326,8 +334,12 @@ def _purged(queues: list[str]) -> list[str]:
     return found
 
 
-def _beat(app: App, pool: str) -> list[Any]:
+def _beat(app: App, pool: str, db: tuple[str, ...]) -> list[Any]:
     """Beat for the worker's loop; with the solo pool, whose loop stands still while a task runs, in a thread."""
+    if db:
+        from liteq.beat.files import FilesBeat
+
+        return [FilesBeat(app, db)]
     from liteq.beat import Beat
     from liteq.worker.worker import PATIENCE_S
 

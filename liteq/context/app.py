@@ -107,8 +107,14 @@ class App(Protocol):
     def stay_home(self, what: str) -> None:
         """Refuse `what`, a part of the running task's canvas, inside `using` of another file. Raises CanvasConflict."""
 
-    def at_home(self, url: str) -> AbstractContextManager[None]:
-        """Let the file `url` count in the block, as that of the task which runs in it."""
+    def at_home(self, file: Any) -> AbstractContextManager[None]:
+        """Let a file, its URL or a view of it, count in the block, as that of the task which runs in it."""
+
+    def view_at(self, path: str) -> tuple[App, str]:
+        """This app with the file `path` for its own, and that file's URL."""
+
+    def keep(self, storage: Storage) -> None:
+        """Let `storage`, which is open, be that of this view."""
 
     def open_storage(self, url: str | None = None, *, busy_timeout_s: float | None = None) -> Storage:
         """The queue, or that of `url`, opened once more: the caller closes it."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from liteq.context.app import App
-from liteq.context.identity import is_dead
+from liteq.context.identity import Presence, is_dead, presence
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.globs import fits
 
-__all__ = ["LATE_MS", "late_after_ms", "late_ms", "living", "takes_from"]
+__all__ = ["LATE_MS", "RESTS", "late_ms", "living", "takes_from"]
 
+RESTS = "rests"  # in a worker's facts: it beats only while there is work in the file, and serves others meanwhile
 LATE_MS = 30_000  # a worker beats at least each 10 s; three missed beats are no accident
 
 
@@ -26,15 +27,20 @@ def living(app: App) -> list[WorkerRecord]:
     """The workers on the file of `app` that live.
 
     A worker lives while its heartbeat is fresh and the kernel does not know its process to be gone. The kernel can be
-    asked on the worker's own machine only: elsewhere the heartbeat alone decides, after `late_ms`.
+    asked on the worker's own machine only: elsewhere the heartbeat alone decides, after `late_ms`. Of a worker of many
+    files, which does not beat in those that rest, the kernel's word alone is enough.
     """
     now_ms, late = app.clock.now_ms(), late_ms(app)
     return [
         worker
         for worker in app.storage.reader.workers()
         # One of the future is from before the clock was set back: a living worker has sent another since.
-        if abs(now_ms - worker.heartbeat_ms) <= late and not is_dead(worker.identity)
+        if (abs(now_ms - worker.heartbeat_ms) <= late and not is_dead(worker.identity)) or _is_at_rest(worker)
     ]
+
+
+def _is_at_rest(worker: WorkerRecord) -> bool:
+    return bool(worker.facts.get(RESTS)) and presence(worker.identity) is Presence.ALIVE
 
 
 def takes_from(worker: WorkerRecord, queue: str, *, quiet: bool = False) -> bool:

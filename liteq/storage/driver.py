@@ -36,6 +36,7 @@ __all__ = [
     "Promise",
     "Row",
     "Transaction",
+    "Watch",
 ]
 
 Row = tuple[Any, ...]
@@ -180,6 +181,22 @@ class Driver(Upkeep, ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the connections of this process. The driver opens again on its next use."""
+
+
+class Watch(Protocol):
+    """Hears the bells of many files, by one descriptor."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when `read` has something to tell; -1: ask it again and again."""
+
+    def watch(self, folders: Iterable[str], paths: Iterable[str]) -> None:
+        """Watch these folders from now on, in place of those of before. `paths`: the files in them."""
+
+    def read(self) -> tuple[set[str] | None, bool]:
+        """The files whose bell of work has rung, None: any may have; and whether a file has come or gone."""
+
+    def close(self) -> None:
+        """Close the watch."""
 
 
 class Place(NamedTuple):

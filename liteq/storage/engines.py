@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from liteq.exceptions import ImproperlyConfigured
 from liteq.settings.schemes import BUILT_IN, installed_engines, known_schemes, scheme_of
-from liteq.storage.driver import Driver, Durability, Engine, Options, Place
+from liteq.storage.driver import Driver, Durability, Engine, Options, Place, Watch
 from liteq.utils.misspelt import nearest
 
-__all__ = ["describe_url", "engine_of", "open_driver"]
+__all__ = ["describe_url", "engine_of", "is_beside", "open_driver", "watch_folders"]
 
 EXAMPLE = "write sqlite:///tasks.db (relative) or sqlite:////var/lib/app/tasks.db (absolute)"
 
@@ -54,6 +54,20 @@ def open_driver(
     """
     options = Options(durability, busy_timeout_s, driver, allow_network_filesystem, file_mode)
     return engine_of(url).open(url, options)
+
+
+def watch_folders() -> Watch:
+    """A watch over the folders of many files of the built-in engine."""
+    from liteq.storage.sqlite import folders
+
+    return folders.watch_folders()
+
+
+def is_beside(name: str) -> bool:
+    """Whether a file of this name only stands beside one of the built-in engine: its log, a bell, and the like."""
+    from liteq.storage.sqlite import folders
+
+    return folders.is_beside(name)
 
 
 def _unknown(url: str, scheme: str) -> str:

@@ -25,7 +25,7 @@ from liteq.execution.shown import noun_of
 from liteq.message import Lease, Limited, Outcome, Release
 from liteq.serialization import decode_error
 from liteq.storage import settle
-from liteq.storage.driver import Bell
+from liteq.storage.driver import Bell, Listener
 from liteq.storage.rates import Budget
 from liteq.storage.stats import NO_SUMS
 from liteq.storage.storage import Storage, TaggedEvents, Turn
@@ -73,6 +73,8 @@ class Consumer:
         events: EventLog | None = None,
         runs: RunWatch | None = None,
         observer: Observer | None = None,
+        bell: Listener | None = None,
+        selector: selectors.BaseSelector | None = None,
     ) -> None:
         self.order = queues if isinstance(queues, Order) else Order(queues)
         self.quiet = False  # it claims no more, and stays
@@ -90,8 +92,8 @@ class Consumer:
         self._heartbeat = heartbeat
         self._visibility_s = visibility_s
         self._on_wake = on_wake
-        self._selector = selectors.DefaultSelector()
-        self._bell = storage.listen(Bell.WORK)
+        self._selector = selector or selectors.DefaultSelector()
+        self._bell = bell or storage.listen(Bell.WORK)
         self._outcomes: list[tuple[Lease, Outcome]] = []
         self._given_back = GivenBack()
         self._gathering_since = 0.0
@@ -186,12 +188,12 @@ class Consumer:
     def _wait(self) -> None:
         now = time.monotonic()
         watched = self._selector.get_map()
-        for key, _ in self._selector.select(self._timeout(now)):
+        for key, _ in self._selector.select(self.timeout(now)):
             if key.fd in watched:  # a callback may end what a later one is about: a child's end closes its socket
                 key.data()
         self._on_wake()
 
-    def _timeout(self, now: float) -> float:
+    def timeout(self, now: float) -> float:
         """How long there is nothing to do, in seconds."""
         if self._paused_until > now:
             return min(self._paused_until - now, SAFETY_POLL_S)
@@ -211,9 +213,9 @@ class Consumer:
 
     def _rung(self) -> None:
         if self._bell.clear():
-            self._heard()
+            self.heard()
 
-    def _heard(self) -> None:
+    def heard(self) -> None:
         self._claiming.rung()
         for chore in self._listening:
             chore.rung()
@@ -363,7 +365,7 @@ class Consumer:
         accepts = "full" if self._short else "ready"  # others are told why nothing is claimed (monitor/health.py)
         self._heartbeat.tell("ending" if not self._accepting else "quiet" if self.quiet else accepts)
         if self._bell.fileno() >= 0 and self._bell.wait(0.0):  # also looks after a bell that was deleted
-            self._heard()
+            self.heard()
         if self._short and self._storage.driver.reserve():
             self._short = False
             self.look()

@@ -4,65 +4,48 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from setproctitle import getproctitle, setproctitle
 
 from liteq import signals as announce
-from liteq._version import __version__
 from liteq.context import App, identity
-from liteq.exceptions import StorageError, WorkerShutdown, WorkerTerminate
+from liteq.exceptions import ImproperlyConfigured, WorkerShutdown, WorkerTerminate
 from liteq.message import WorkerIdentity
-from liteq.monitor.workers import late_ms, published
+from liteq.monitor.workers import late_ms
 from liteq.routing.taken import without
 from liteq.sending import webhook
 from liteq.storage import describe_url
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.misspelt import suggesting
-from liteq.utils.records import dataclass
-from liteq.worker.chores.autoscale import Autoscaler, make_autoscaler
-from liteq.worker.chores.by_settings import by_settings
+from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.chores.event_log import EventLog
-from liteq.worker.chores.heartbeat import Heartbeat, KeepAlive
-from liteq.worker.chores.rate_limits import RateLimits
-from liteq.worker.chores.runs import RunWatch
+from liteq.worker.chores.heartbeat import KeepAlive
 from liteq.worker.chores.soft_shutdown import SoftShutdown
 from liteq.worker.control.commands import import_modules
-from liteq.worker.control.panel import Panel
 from liteq.worker.hooks import Chore, Hooks
 from liteq.worker.loop import Consumer
-from liteq.worker.order import Order
-from liteq.worker.pool import Pool, make_pool, width
-from liteq.worker.pool.base import Afresh
+from liteq.worker.parts import Running, facts_of, make_running
+from liteq.worker.pool import Pool, make_pool
 from liteq.worker.signals import Demand, SignalQueue
+
+if TYPE_CHECKING:
+    from liteq.app.files.patterns import Patterns
+    from liteq.worker.files.loop import ManyFiles
 
 __all__ = ["Running", "Worker"]
 
 logger = logging.getLogger("liteq.worker")
 life = logging.getLogger("liteq.worker.life")  # said without -l too
 
+SHARED = ("prefork", "threads", "processes")  # pools that several files may share
 PATIENCE_S = 1.0  # that the loop waits for the write lock, before it looks after its children again
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """The parts of a worker that has started."""
-
-    storage: Storage
-    pool: Pool
-    heartbeat: Heartbeat
-    rates: RateLimits
-    events: EventLog
-    watch: RunWatch
-    autoscaler: Autoscaler | None
-    consumer: Consumer
 
 
 class Worker:
@@ -72,8 +55,9 @@ class Worker:
     those of the settings. `concurrency`: executors, None for one per core. `pool`: "prefork", "threads" or "solo".
     `pool_start_method`: "fork", "forkserver" or "spawn"; with the last two `afresh` tells how a child finds its app.
     `hostname`: the worker's name, `%h` in it is the host. Limits in seconds, memory in KiB. `autoscale`: (most, least)
-    executors. `task_events`: write events of tasks. `chores`: more work for the loop, such as beat. `on_turn`: called
-    in each of its turns. `options`: arguments for the app's own steps (`liteq.bootsteps`).
+    executors. `task_events`: write events of tasks. `chores`: more work for the loop, such as beat. `options`:
+    arguments for the app's own steps (`liteq.bootsteps`). `db`: paths and globs ("tenants/*.db") of the files to take
+    from, in turns, in place of the app's own; new ones are found.
 
     `run()` returns when the worker has ended. In a main thread it catches the signals of `worker/signals.py`; in any
     other, `stop()` ends it.
@@ -101,8 +85,10 @@ class Worker:
         on_turn: Callable[[], None] | None = None,
         chores: Sequence[Chore] = (),
         options: Mapping[str, Any] | None = None,
+        db: Sequence[str] = (),
     ) -> None:
         self.app = app
+        self._patterns = _patterns(db) if db else None
         conf = app.conf
         self.hostname = identity.expand_name(hostname)
         self._has_own_name = bool(hostname)
@@ -115,8 +101,11 @@ class Worker:
         fixed = concurrency or conf.worker_concurrency or os.cpu_count() or 1
         self.concurrency = fixed if autoscale is None else max(1, min(autoscale))
         self.pool_kind = pool or conf.worker_pool
-        self.start_method = pool_start_method or conf.worker_pool_start_method
-        self.afresh = Afresh()
+        if db and self.pool_kind not in SHARED:
+            raise ImproperlyConfigured(
+                f"a worker of several files (--db) runs {' or '.join(SHARED[:2])}, and not {self.pool_kind}: use -P "
+                "threads for tasks that wait, or a worker for each file"
+            )
         self.limits = (time_limit or conf.task_time_limit, soft_time_limit or conf.task_soft_time_limit)
         self.max_tasks = max_tasks_per_child or conf.worker_max_tasks_per_child
         self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child
@@ -125,7 +114,7 @@ class Worker:
         self.hooks = self.make_hooks()
         self._signals, self._ended, self._cold = SignalQueue(), threading.Event(), False
         self._soft_shutdown = SoftShutdown(conf.worker_soft_shutdown_timeout, self._end_cold)
-        self._running: Running | None = None
+        self._running: Running | ManyFiles | None = None
 
     def make_hooks(self) -> Hooks:
         """Make the calls to code outside the engine; called once, at the end of `__init__`."""
@@ -144,14 +133,21 @@ class Worker:
         """
         if self._entered is None:
             self._signals.install()  # from here on a signal ends it in order: it is on the list, and has to sign off
+            if self._patterns is not None:  # it enters each file when it opens it
+                self._entered = 0, identity.me(self.hostname)
+                return self._entered
             storage = self.app.open_storage()
             try:
-                self._entered = storage.workers.enter_named(identity.me(self.hostname), self._renamed)
+                self._entered = self.enter_as(storage)
             finally:
                 storage.close()
             before, self.hostname = self.hostname, self._entered[1].name
             self.queues = [f"{self.hostname}.dq" if name == f"{before}.dq" else name for name in self.queues]
         return self._entered
+
+    def enter_as(self, storage: Storage) -> tuple[int, WorkerIdentity]:
+        """Enter the list of workers in the file of `storage`; the number and the identity there."""
+        return storage.workers.enter_named(identity.me(self.hostname), self._renamed)
 
     def _renamed(self, me: WorkerIdentity, others: Sequence[WorkerRecord]) -> WorkerIdentity:
         latest_ms = self.app.clock.now_ms() - late_ms(self.app)
@@ -214,18 +210,23 @@ class Worker:
 
     @property
     def running(self) -> Running:
-        """The worker's parts. Raises RuntimeError before it has started."""
+        """The worker's parts; of one of many files the pool, the loop and the autoscaler alone.
+
+        Raises RuntimeError before it has started.
+        """
         if self._running is None:
             raise RuntimeError(f"{self.hostname} has not started: call run() first")
-        return self._running
+        return cast("Running", self._running)
 
-    def _start(self) -> Running:
+    def _start(self) -> Running | ManyFiles:
         """Make the parts of the worker, in an order in which each finds those that it needs."""
         announce.worker_init.send(sender=self)
         self.app.import_tasks()
         webhook.check_webhook(self.app)
         self.hooks.starting()
-        self.app.storage.migrate(works=True)
+        if self._patterns is not None:
+            return self._start_files(self._patterns)
+        self.app.storage.migrate()
         self.enter()
         if self._has_twin:
             text = "another worker called %s lives: `inspect` and `control` reach both and cannot tell them apart; %s"
@@ -233,35 +234,46 @@ class Worker:
         setproctitle(f"liteq: {self.hostname} ({self.pool_kind})")
         # Its own, less patient than a caller's: while the loop waits for a lock it looks after nothing else.
         storage = self.app.open_storage(busy_timeout_s=min(PATIENCE_S, self.app.conf.busy_timeout))
-        rates = RateLimits(self.app, storage, self._look)
         pool = self._make_pool()
-        heartbeat = self._make_heartbeat(storage, pool)
-        storage.release = self.app.conf.release
-        events = EventLog(self.app, storage, self.hostname, pool, enabled=self._task_events)
-        autoscaler = make_autoscaler(self._autoscale, pool, storage, lambda: self.running.consumer.queues, self._look)
-        panel = Panel(self, storage, heartbeat)
-        watch = self._make_watch(storage, pool, heartbeat)
-        more = by_settings(self.app, storage, self._look, pool)
-        if autoscaler is not None:
-            more.append(autoscaler)
-        consumer = Consumer(
+        self._running = make_running(
+            self,
             storage,
             pool,
-            Order(self.queues, strict=self._strict, excluded=self._excluded, waiting=storage.reader.waiting_queues),
-            heartbeat,
-            visibility_s=self.app.conf.visibility_timeout,
+            self.order_options(),
+            look=self._look,
             on_wake=self._obey,
-            chores=[panel, self._soft_shutdown, rates, events, watch, *more, *self._chores, *self.hooks.chores()],
-            admit=panel.admit,
-            rates=rates,
-            events=events,
-            runs=watch,
-            observer=self.app.integrations.observer(),
+            chores=self._chores,
+            first=[self._soft_shutdown],
+            task_events=self._task_events,
+            autoscaler=self._make_autoscaler(storage, pool),
         )
-        self._running = Running(storage, pool, heartbeat, rates, events, watch, autoscaler, consumer)
         return self._running
 
-    def _make_pool(self) -> Pool:
+    def _start_files(self, patterns: Patterns) -> ManyFiles:
+        """Make the parts of a worker of many files: a loop and a pool; what belongs to a file is made with its seat."""
+        from liteq.worker.files.loop import FilesLoop, ManyFiles
+
+        self.enter()
+        setproctitle(f"liteq: {self.hostname} ({self.pool_kind})")
+        pool = self._make_pool(gathers=False)
+        chores = [self._soft_shutdown, *self._chores, *self.hooks.chores()]
+        loop = FilesLoop(self, patterns, pool, on_wake=self._obey, chores=chores)
+        autoscaler = None if self._autoscale is None else Autoscaler(pool, *self._autoscale, loop.waiting, loop.look)
+        if autoscaler is not None:
+            loop.add(autoscaler)
+        self._running = ManyFiles(pool, autoscaler, loop)
+        return self._running
+
+    def order_options(self) -> Mapping[str, Any]:
+        """The queues to take from, as arguments of `Order`."""
+        return {"queues": self.queues, "strict": self._strict, "excluded": self._excluded}
+
+    @property
+    def sends_events(self) -> bool:
+        """Whether it writes events of tasks, from its start on."""
+        return self._task_events
+
+    def _make_pool(self, *, gathers: bool = True) -> Pool:
         return make_pool(
             self.pool_kind,
             self.app,
@@ -274,37 +286,26 @@ class Worker:
             start_method=self.start_method,
             afresh=self.afresh,
             stop=lambda cold: self.stop(cold=cold),
+            gathers=gathers,
         )
 
-    def _make_heartbeat(self, storage: Storage, pool: Pool) -> Heartbeat:
-        conf = self.app.conf
-        number, me = self.enter()
-        return Heartbeat(
-            storage,
-            me,
-            number=number,
-            visibility_s=conf.visibility_timeout,
-            result_expires_s=conf.result_expires,
-            dead_expires_s=conf.dead_expires,
-            info=lambda: self.info(pool),
-            patience_s=conf.busy_timeout,
-        )
+    def _make_autoscaler(self, storage: Storage, pool: Pool) -> Autoscaler | None:
+        if self._autoscale is None or self.pool_kind == "solo":
+            return None
 
-    def _make_watch(self, storage: Storage, pool: Pool, heartbeat: Heartbeat) -> RunWatch:
-        return RunWatch(
-            self.app, storage, pool,
-            queues=lambda: self.running.consumer.queues,
-            worker=lambda: heartbeat.worker,
-            room=lambda: self.running.consumer.room(),  # noqa: PLW0108 - there is none yet
-            take=lambda leases: self.running.consumer.take(leases),  # noqa: PLW0108
-        )  # fmt: skip
+        def waiting(limit: int) -> int:
+            paused = storage.queues.paused()
+            return storage.reader.waiting([q for q in self.running.consumer.queues if not paused.of(q)], limit=limit)
 
-    def _work(self, running: Running) -> None:
+        return Autoscaler(pool, *self._autoscale, waiting, self._look)
+
+    def _work(self, running: Running | ManyFiles) -> None:
         pool, consumer = running.pool, running.consumer
         consumer.watch(self._signals.fileno(), self._signals.clear)
         pool.start(consumer)
         try:
-            with KeepAlive(running.heartbeat, pool.leases, pool.end_overdue) if pool.name == "solo" else nullcontext():
+            solo = isinstance(running, Running) and pool.name == "solo"
+            with KeepAlive(self.running.heartbeat, pool.leases) if solo else nullcontext():
                 with self.ended_by():
                     self.hooks.started()
                     announce.worker_ready.send(sender=self)
@@ -316,14 +317,10 @@ class Worker:
             pool.stop()
             self.hooks.stopped(cold=self._cold)
             consumer.close()
-        try:
-            running.heartbeat.leave()
-        except StorageError as exc:  # the others notice by themselves that this process is gone
-            logger.warning("cannot sign off: %s", exc)
-        running.storage.close()
+        running.leave()
 
     def _tell_ready(self, pool: Pool) -> None:
-        place = describe_url(self.app.broker_url).where
+        place = str(self._patterns or describe_url(self.app.broker_url).where)
         facts = {"file": place, "queues": self.queues, "concurrency": pool.size, "pool": self.pool_kind}
         text = "%s takes from %s of %s, %d at once (%s): ready."
         queues = ", ".join(self.queues)
@@ -364,8 +361,9 @@ class Worker:
     def leave(self) -> None:
         """Undo `enter`, where it has not worked: off the list of workers, and the handlers of signals are as before."""
         try:
-            if self._entered is not None and self._running is None:
-                with closing(self.app.open_storage()) as storage:
+            if self._entered is not None and self._running is None and self._patterns is None:
+                storage = self.app.open_storage()
+                try:
                     storage.unregister_worker(self._entered[0])
                 self._entered = None
         finally:
@@ -378,20 +376,16 @@ class Worker:
 
     def info(self, pool: Pool) -> dict[str, object]:
         """The figures of this worker that lists of workers show."""
-        consumer = None if self._running is None else self._running.consumer
-        order = Order(self.queues, strict=self._strict) if consumer is None else consumer.order
-        return {
-            "queues": sorted(order.names),
-            **order.facts,
-            "quiet": consumer is not None and consumer.quiet,
-            "concurrency": pool.size,
-            "pool": self.pool_kind,
-            "loadavg": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-            "processed": 0 if consumer is None else consumer.processed,
-            "pids": pool.pids(),
-            "task_events": self._running.events.enabled if self._running is not None else self._task_events,
-            "tasks": published(self.app.tasks),
-            "version": __version__,
-            "release": self.app.conf.release,
-            "python": f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
-        }
+        consumer = self._running.consumer if isinstance(self._running, Running) else None
+        return self.told(pool, consumer, None if self._running is None else self.running.events)
+
+    def told(self, pool: Pool, consumer: Consumer | None, events: EventLog | None) -> dict[str, object]:
+        """The figures of this worker in one file, whose `consumer` and `events` these are."""
+        sends = self._task_events if events is None else events.enabled
+        return facts_of(self.app, pool, consumer, queues=self.queues, kind=self.pool_kind, sends_events=sends)
+
+
+def _patterns(db: Sequence[str]) -> Patterns:
+    from liteq.app.files.patterns import Patterns  # few workers have several files
+
+    return Patterns(db)

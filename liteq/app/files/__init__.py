@@ -38,7 +38,7 @@ def url_of(db: str | os.PathLike[str]) -> str:
     text = os.fspath(db)
     if not text:
         raise ValueError('app.using() takes the path of a file, such as "tenants/a.db", or a broker URL')
-    return text if "://" in text else f"sqlite:///{quote(os.path.abspath(os.path.expanduser(text)))}"  # noqa: PTH100, PTH111
+    return text if "://" in text else f"sqlite:///{quote(os.path.abspath(os.path.expanduser(text)))}"
 
 
 class Files:
@@ -134,11 +134,25 @@ class InFiles:
             yield self
 
     @contextmanager
-    def at_home(self, url: str) -> Iterator[None]:
-        """As `using`, of the file from which the task came that runs in the block. For workers of several files."""
+    def at_home(self, file: str | InFiles) -> Iterator[None]:
+        """As `using`, of the file from which the task came that runs in the block: its URL, or a view.
+
+        For workers of several files.
+        """
         files = self.in_files()
-        with files.entered(files.view(url), home=True):
+        with files.entered(files.view(file) if isinstance(file, str) else file, home=True):
             yield
+
+    def view_at(self, path: str) -> tuple[Self, str]:
+        """A view of the file `path` that the caller keeps, and closes, and its URL. For workers of several files."""
+        url = url_of(path)
+        self.in_files()
+        return self.view_of(url), url
+
+    def keep(self, storage: Storage) -> None:
+        """Let `storage`, which is open, be that of this view."""
+        self.__dict__["storage"] = storage
+        self.prepare(storage)
 
     def in_files(self) -> Files:
         """The files of `using`; from now on `storage` looks which one counts."""

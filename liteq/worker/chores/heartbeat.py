@@ -102,6 +102,10 @@ class Heartbeat:
     def _shown(self) -> bytes:
         return orjson.dumps({**self._info(), OFFSET: round(self._seen_offset_s, 3), STAGE: self._stage})
 
+    def rested(self) -> None:
+        """Beat in the next turn: this worker had no leases here for a while, and did not stand still meanwhile."""
+        self.due_at = self._beaten_at = self.monotonic()
+
     def soon(self) -> None:
         """Beat in the next turn: what others read of this worker has changed."""
         self.due_at = min(self.due_at, self.monotonic())

@@ -73,6 +73,11 @@ class RateLimits:
         if budget.wait_s is not None:
             self._token_at = budget.now_s + budget.wait_s
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no message is known to be held back by a worker's own limit."""
+        return not self._held and self._token_at == inf
+
     # -- the chore ---------------------------------------------------------------------------------------------------
 
     @property

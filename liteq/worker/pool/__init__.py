@@ -16,14 +16,7 @@ from liteq.worker.pool.base import Afresh, Pool, refuse_nested
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits
 
-if TYPE_CHECKING:
-    from liteq.worker.pool.prefork.child import ChildSettings
-
-__all__ = ["Pool", "jobs", "make_pool", "width"]
-
-logger = logging.getLogger("liteq.worker")
-
-IN_ONE_PROCESS = ("threads", "solo")
+__all__ = ["Pool", "gathering", "jobs", "make_pool"]
 
 
 def make_pool(
@@ -39,11 +32,12 @@ def make_pool(
     start_method: str = "fork",
     afresh: Afresh | None = None,
     stop: Callable[[bool], None] | None = None,
-    ending: Callable[[], object] | None = None,
+    gathers: bool = True,
 ) -> Pool:
     """The pool named `kind`, of `size` executors; it gathers batches where tasks do.
 
-    `coroutines`: the places in each child of the asyncio pool, None for the setting `worker_coroutines`.
+    `gathers`: False where that is done before it, for each of several files apart.
+
     `stop(cold)` is called for a task that raised WorkerShutdown or WorkerTerminate.
 
     Imports the kind's modules only now: forking does not exist everywhere. Raises ImproperlyConfigured for an unknown
@@ -71,12 +65,11 @@ def make_pool(
 
             pool = SoloPool(Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop), ending)
         case _:
-            near = meant(kind, ("prefork", "asyncio", *IN_ONE_PROCESS))
-            raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, asyncio, threads or solo{near}")
-    return _gathering(pool, app)
+            raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, threads or solo")
+    return gathering(pool, app) if gathers else pool
 
 
-def _gathering(pool: Pool, app: App) -> Pool:
+def gathering(pool: Pool, app: App) -> Pool:
     """`pool`, with batches gathered before it where a task of `app` takes them."""
     if not any(map(terms_in(app.tasks), app.tasks)):
         return pool

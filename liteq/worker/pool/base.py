@@ -15,7 +15,8 @@ from liteq.execution.lost import tell_lost
 from liteq.execution.together import ALONE, Each, members_of
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Ran, Release
 from liteq.serialization import decode, encode, encode_error
-from liteq.utils.records import NamedTuple, dataclass
+from liteq.utils.records import NamedTuple
+from liteq.worker.pool.filed import at_its_file
 from liteq.worker.pool.limits import SoftLimit
 from liteq.worker.pool.page import StepNow
 
@@ -126,6 +127,7 @@ class RunningLease(NamedTuple):
     pid: int
 
 
+@at_its_file
 def crashed(app: App, lease: Lease, exc: WorkerLostError, hostname: str | None = None) -> Outcome:
     """The outcome of a task whose process died: it runs again, up to `max_crashes` times.
 
@@ -180,6 +182,7 @@ def _log_crash(lease: Lease, exc: WorkerLostError, fate: str, outcome: str) -> N
     logger.error("%s; %s", exc.args[0], fate, extra=extra)
 
 
+@at_its_file
 def failed(app: App, lease: Lease, exc: BaseException, hostname: str | None = None) -> DeadLetter:
     """The outcome of a task that failed by `exc` with its process; calls its hooks, for HOOKS_S seconds at most."""
     try:
@@ -190,6 +193,7 @@ def failed(app: App, lease: Lease, exc: BaseException, hostname: str | None = No
     return DeadLetter(encode_error(exc))
 
 
+@at_its_file
 def over_limit(app: App, lease: Lease, exc: TimeLimitExceeded, hostname: str | None = None) -> Outcome:
     """The outcome of a task whose process was killed at its hard time limit."""
     return (crashed_together if lease.flags & Flag.BATCH else failed)(app, lease, exc, hostname)

@@ -21,6 +21,7 @@ from liteq.serialization import decode, encode, encode_error
 from liteq.serialization.causes import cause_of
 from liteq.utils.lines import begun_lines, end_lines
 from liteq.worker.hooks import Hooks
+from liteq.worker.pool.filed import unfiled
 from liteq.worker.pool.limits import Limits, SoftLimit, hold_back_in, limits_of
 from liteq.worker.pool.page import Page
 from liteq.worker.pool.runs import Runs
@@ -33,7 +34,7 @@ logger = logging.getLogger("liteq.worker")
 hold_back_in(batches.__name__)  # a soft limit is raised in the function of a batch: not while its members are settled
 
 RUN = Flag.RUN
-RUN_OR_BATCH = Flag.RUN | Flag.BATCH  # asked for each task: a name of this module
+SPECIAL = Flag.RUN | Flag.BATCH | Flag.FILED  # asked for each task: a name of this module
 UNKNOWN_SINCE = "unknown_since_ms"  # in the options of a message that a worker could not run
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 500, 5_000  # until such a message may be taken again
 
@@ -96,9 +97,9 @@ class Executor:
                 end_lines()
 
     def _run(self, lease: Lease) -> tuple[Outcome, float]:
-        if lease.flags & RUN_OR_BATCH:
-            return self.runs.run(lease) if lease.flags & RUN else self._run_together(lease)
-        if lease.expires_ms is not None and self._is_late(lease, lease.expires_ms):
+        if lease.flags & SPECIAL:
+            return self._run_special(lease)
+        if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
             return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True), 0.0
         task = self._tasks.get(lease.task) or self._tasks.find(lease.task)
         if task is None:
@@ -128,9 +129,12 @@ class Executor:
             outcome = self._refuse(lease, exc)
         return outcome, time.perf_counter() - before
 
-    def _is_late(self, lease: Lease, expires_ms: int) -> bool:
-        """Whether `lease` is not to begin any more; what has saved a cursor has begun."""
-        return self._clock.now_ms() >= expires_ms and not lease.flags & Flag.CURSOR
+    def _run_special(self, lease: Lease) -> tuple[Outcome, float]:
+        if lease.flags & Flag.FILED:
+            url, lease = unfiled(lease)
+            with self.app.at_home(url):
+                return self._run(lease)
+        return self.runs.run(lease) if lease.flags & RUN else self._run_together(lease)
 
     def _unread(self, lease: Lease, exc: Exception) -> Outcome:
         """The outcome of a message whose arguments, or limits, cannot be read because of `exc`."""
