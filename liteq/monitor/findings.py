@@ -47,7 +47,7 @@ def findings(app: App, see: Sight = ALL) -> list[Finding]:
     backlogs = [one for one in app.storage.reader.backlog() if see.sees(one.queue)]
     found = [*_of_queues(app, backlogs, alive)]
     if see.queues is None:
-        found += [*_of_schedules(app), *_of_runs(app), *_of_dead_letters(app), *_of_names(alive)]
+        found += [*_of_schedules(app), *_of_runs(app), *_of_dead_letters(app), *_of_names(alive), *_of_files(alive)]
     return sorted(found, key=lambda one: STATUSES.index(one.status), reverse=True)
 
 
@@ -133,6 +133,17 @@ def _of_names(alive: Sequence[WorkerRecord]) -> Iterator[Finding]:
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
+
+
+def _of_files(alive: Sequence[WorkerRecord]) -> Iterator[Finding]:
+    """Files that a worker of many files cannot use."""
+    for worker in alive:
+        aside = worker.facts.get("set_aside")
+        if isinstance(aside, dict) and aside:
+            path, reason = next(iter(aside.items()))
+            many = "1 file" if len(aside) == 1 else f"{_number(len(aside))} files"
+            detail = f"{worker.name} has set {many} aside and tries again now and then; of {path} it says: {reason}"
+            yield Finding("set aside", "warning", detail)
 
 
 def _waiting(app: App, one: Backlog) -> str:

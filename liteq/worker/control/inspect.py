@@ -217,6 +217,7 @@ def stats(state: Panel, **_kwargs: Any) -> dict[str, Any]:
         },
         **({} if state.worker.running.autoscaler is None else {"autoscaler": state.worker.running.autoscaler.info()}),
         "broker": state.app.connection().as_dict(),
+        **{name: info[name] for name in ("files", "set_aside") if name in info},
         "rusage": _rusage(),
         "version": __version__,
         "python": info["python"],

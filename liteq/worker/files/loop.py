@@ -281,10 +281,17 @@ class FilesLoop:
                 return
             seat.turn(now)
         except Aside as aside:
-            seat.set_aside(str(aside), now)
+            self._set_aside(seat, str(aside), now)
         except Exception as exc:
             logger.exception("%s cannot be served", seat.path)
-            seat.set_aside(f"{type(exc).__name__}: {exc}", now)
+            self._set_aside(seat, f"{type(exc).__name__}: {exc}", now)
+
+    def _set_aside(self, seat: Seat, reason: str, now: float) -> None:
+        if reason != seat.reason:
+            for other in self._opened():  # they tell of it in their files
+                other.running.heartbeat.soon()
+                other.wake_at = now
+        seat.set_aside(reason, now)
 
     # -- files come, rest and go ---------------------------------------------------------------------------------------
 

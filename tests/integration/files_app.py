@@ -1,0 +1,79 @@
+"""The tasks of the tests of many files."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from liteq import LiteQ
+
+app = LiteQ("files")
+if os.environ.get("FILES_APP_BEAT"):
+    app.conf.beat_schedule = {"tick": {"task": "files_app.tick", "schedule": 1.0}}
+
+
+def note(*words: object) -> None:
+    """Add a line to the ledger."""
+    with Path(os.environ["WORKER_TEST_LEDGER"]).open("a", encoding="utf-8") as file:
+        file.write(" ".join(map(str, words)) + "\n")
+
+
+@app.task(bind=True)
+def where(self: Any) -> str:
+    return str(self.request.db)
+
+
+@app.task(bind=True)
+def tick(self: Any) -> None:
+    note("ticked", self.request.db)
+
+
+@app.task
+def sends(db: str | None = None) -> str:
+    if db is None:
+        return str(where.delay().id)
+    with app.using(db):
+        return str(where.delay().id)
+
+
+@app.task
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@app.task
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@app.task(bind=True, max_retries=3)
+def tries_again(self: Any) -> list[Any]:
+    if self.request.retries < 2:
+        raise self.retry(countdown=0)
+    return [self.request.retries, self.request.db]
+
+
+@app.task(bind=True)
+def takes_another_place(self: Any) -> None:
+    raise self.replace(add.s(2, 3))
+
+
+@app.task(bind=True)
+def tells(self: Any) -> None:
+    for n in range(4):
+        self.progress(n, 3)
+
+
+@app.task
+def counted(name: str, n: int) -> str:
+    note("ran", name, n)
+    return name
+
+
+@app.task(bind=True)
+def sleeps(self: Any, seconds: float) -> str:
+    note("sleeps", self.request.id, os.getpid())
+    time.sleep(seconds)
+    return "slept"
