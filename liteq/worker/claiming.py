@@ -29,6 +29,10 @@ class Claiming:
         """Note that the bell was rung."""
         self._look = self._rung = True
 
+    def woke(self) -> None:
+        """Note that the loop has slept until something came: the next claim is not preceded by a look."""
+        self._look = self._rung = self._expectant = True
+
     def limit(self, now: float, room: int, *, outcomes: bool, gathering: bool, wakes: bool) -> int | None:
         """Decide how many messages this turn's transaction may claim; None: this turn needs no transaction.
 

@@ -261,6 +261,8 @@ class SQLiteDriver(FileUpkeep):
         files.check(self.given_path, self.path, self._allow_network)
         self._refuse_second_library()
         self._identity = files.identity(self.path)
+        if create.is_prepared(self.path):
+            return
         probe = self.new_session(reader=False)
         try:
             probe.open()

@@ -9,7 +9,9 @@ from liteq.storage.sqlite import epoch
 from liteq.storage.sqlite.gate import pause_s
 from liteq.storage.sqlite.session import APPLICATION_ID, PAGE_SIZE, Session
 
-__all__ = ["check_application", "prepare"]
+__all__ = ["check_application", "is_prepared", "prepare"]
+
+HEAD_BYTES, MAGIC, WAL_VERSIONS = 100, b"SQLite format 3\0", b"\2\2"  # https://sqlite.org/fileformat.html
 
 
 def prepare(session: Session, timeout_s: float) -> None:
@@ -25,6 +27,20 @@ def prepare(session: Session, timeout_s: float) -> None:
         _into_wal(session, timeout_s)
     finally:
         session.gate.release()
+
+
+def is_prepared(path: str) -> bool:
+    """Whether the file's first bytes say that `prepare` has nothing to do: a queue, and in WAL mode.
+
+    Of a young file they may not say it yet, as its log has them; then a connection is asked. It costs a look at the
+    whole schema, which a worker of many files would pay each time that one of them wakes.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:
+        return False
+    return head[:16] == MAGIC and head[18:20] == WAL_VERSIONS and head[68:72] == APPLICATION_ID.to_bytes(4, "big")
 
 
 def check_application(session: Session) -> None:

@@ -211,6 +211,9 @@ class FilesLoop:
     def _wake(self, seat: Seat) -> None:
         if seat.is_open:
             self._active[seat.path] = seat
+        elif seat in self._new and self._new[0] is not seat:  # before those that nobody asks for
+            self._new.remove(seat)
+            self._new.appendleft(seat)
 
     def turn(self) -> None:
         """Serve those files that have something to do, by turns; then do what has come due."""

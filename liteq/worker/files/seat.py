@@ -35,6 +35,7 @@ __all__ = ["Aside", "Host", "Seat"]
 logger = logging.getLogger("liteq.worker")
 
 PATIENCE_S = 0.25  # that the loop waits for the write lock of one file: meanwhile it serves no other
+LATER_S = 0.2  # after it woke: then the chores
 REST_AFTER_S = 2.0  # without work
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # until a file that was set aside is tried again
 LASTING = (StorageCorrupt, StorageUnavailable, SchemaTooNew)  # trouble that does not pass by itself
@@ -94,6 +95,8 @@ BELL: Listener = _Silent()
 class _SeatConsumer(Consumer):
     """The consumer of one file: it waits for nothing itself, and a file that fails does not stay in the loop's way."""
 
+    _look_from = 0.0  # before, chores wait
+
     @property
     def has_outcomes(self) -> bool:
         """Whether there are outcomes to be settled."""
@@ -106,6 +109,21 @@ class _SeatConsumer(Consumer):
     def may_rest(self) -> bool:
         """Whether nothing is held that only the passing of time, as this worker sees it, sets free."""
         return self._counting.due_at == inf and (self._rates is None or self._rates.is_idle)
+
+    def woke(self, now: float) -> None:
+        """Claim at once, and see to everything else a little later: nothing else is in a hurry."""
+        self._look_from = now + LATER_S
+        self._claiming.woke()
+
+    def timeout(self, now: float) -> float:
+        if now >= self._look_from or self._outcomes:
+            return super().timeout(now)
+        claim_s = self.claims_at() - now if self.room() > 0 else inf
+        return max(0.0, min(self._look_from - now, claim_s))
+
+    def _look_around(self, now: float) -> None:
+        if now >= self._look_from:
+            super()._look_around(now)
 
     def _in_trouble(self, exc: Exception) -> None:
         if isinstance(exc, LASTING) and not self._aborting:
@@ -245,7 +263,7 @@ class Seat:
         if self.at_rest:
             self.at_rest = False
             self.running.heartbeat.rested()
-            self.consumer.look()
+            self.consumer.woke(now)
         self.touched = False
         before = self.consumer.processed
         try:
