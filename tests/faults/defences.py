@@ -42,54 +42,52 @@ SEALING = "../unit/test_sealing.py::"
 SEALED = "../integration/test_sealed_queue.py::"
 MUTANTS = [
     without(
-        "no value stands in the file in the open", "liteq/storage/sealed.py",
-        "return vault.seal(value) if value else value", "return value",
-        SEALING + "test_no_value_of_a_message_stands_in_its_row",
-        SEALED + "test_the_corpus_stands_nowhere_while_keys_rotate_under_load",
-        SEALED + "test_a_run_keeps_none_of_its_values_in_the_open",
+        "equal tokens of two files are told apart in the pool that they share", "liteq/worker/files/sharing.py",
+        "if self._owners.setdefault(lease.token, share) is share and lease.token not in share.held:",
+        "if self._owners.setdefault(lease.token, share) is not None:",
+        "../unit/worker/test_sharing.py::test_equal_tokens_of_two_files_are_told_apart",
     ),
     without(
-        "the statements that write alone have their values sealed too", "liteq/storage/sealed.py",
-        "super().change(sql, bound(self.vault, sql, params), promise, bell)",
-        "super().change(sql, params, promise, bell)",
-        SEALED + "test_the_corpus_stands_nowhere_while_keys_rotate_under_load",
+        "what a task sends goes to the file it came from", "liteq/worker/pool/executor.py",
+        "            with self.app.at_home(url):\n", "            if url:\n",
+        "../integration/test_many_files.py::test_tasks_of_each_file_run_and_say_where_they_came_from",
+        "../integration/test_many_files.py::"
+        "test_what_a_task_sends_goes_to_the_file_it_came_from_unless_it_says_another",
     ),
     without(
-        "the words of a failure stand in no line of a log where values are sealed", "liteq/worker/pool/__init__.py",
-        "hush(app.conf.payload_codec is not None)", "hush(False)",
-        SEALED + "test_the_corpus_stands_nowhere_while_keys_rotate_under_load",
+        "a file with much to do leaves room for the others", "liteq/worker/files/sharing.py",
+        "max(1, room // self.among)", "room",
+        "../unit/worker/test_sharing.py::test_each_that_wants_room_gets_an_equal_part_and_at_least_one",
     ),
     without(
-        "the words of a cause are sealed", "liteq/storage/causes.py",
-        '"message": Private(cause.message)', '"message": cause.message',
-        SEALED + "test_the_words_of_a_cause_are_sealed",
+        "what is ahead of the executors leaves a place for a file that wakes", "liteq/worker/files/sharing.py",
+        "return room - 1 if len(self.held) + room > self.size and room > 0 else room", "return room",
+        "../unit/worker/test_sharing.py::"
+        "test_what_is_ahead_of_the_executors_leaves_a_place_for_a_file_that_wakes",
     ),
     without(
-        "a message that cannot be opened is put off, uncounted", "liteq/worker/control/panel.py",
-        "if self._sealed and (ends := put_off_unopened(leases)):", "if (ends := put_off_unopened([])):",
-        SEALED + "test_a_worker_without_the_key_puts_messages_off_and_loses_none",
+        "a file with nothing to do is closed", "liteq/worker/files/loop.py",
+        "if idle_s >= REST_AFTER_S or (n < surplus and idle_s > 0):", "if surplus < 0 and n < 0:",
+        "../integration/test_many_files.py::"
+        "test_files_at_rest_hold_no_descriptor_and_wake_by_a_ring_a_due_time_and_a_write",
+        "../integration/test_thousand_files.py::"
+        "test_idle_files_cost_no_descriptor_and_hardly_any_time_and_each_is_served",
     ),
     without(
-        "a value that cannot be opened fails its reader, not the transaction", "liteq/storage/sealed.py",
-        "        except CodecError:\n            return value\n", "        except CodecError:\n            raise\n",
-        SEALING + "test_a_missing_key_fails_no_transaction_and_changes_nothing",
+        "a ring that is lost wakes a file at rest a little later", "liteq/worker/files/loop.py",
+        "and stamp_of(seat.path) != seat.stamp:", "and stamp_of(seat.path) is None:",
+        "../integration/test_many_files.py::test_a_ring_that_is_lost_costs_a_few_seconds_only",
     ),
     without(
-        "a process without the codec writes nothing in the open", "liteq/storage/sealed.py",
-        "    if vault is None and noted:\n", "    if vault is None and noted and works:\n",
-        SEALING + "test_a_process_without_the_codec_writes_nothing_in_the_open",
-        SEALED + "test_processes_without_the_codec_are_told",
+        "a damaged file does not end the worker of the others", "liteq/worker/files/loop.py",
+        "            self._set_aside(seat, str(aside), now)\n", "            raise\n",
+        "../integration/test_many_files.py::"
+        "test_a_damaged_file_is_set_aside_with_its_reason_and_the_others_go_on",
     ),
     without(
-        "what is sealed is not sealed again", "liteq/serialization/sealing.py",
-        "        if data.startswith(SEAL):\n            return data\n        if self._codec is None:\n",
-        "        if self._codec is None:\n",
-        SEALING + "test_what_is_sealed_is_not_sealed_again",
-    ),
-    without(
-        "a forked process counts its values anew", "contrib/liteq_crypt/codec.py",
-        "writing.process != _process()", "False",
-        "../unit/test_crypt.py::test_a_fork_counts_for_itself",
+        "no canvas crosses files", "liteq/app/files/__init__.py",
+        "if here is not own and self._url(here) != self._url(own):", "if here is None:",
+        "../unit/test_using.py::test_no_canvas_crosses_files",
     ),
     without(
         "a pause by glob holds for queues that appear later", "liteq/storage/pauses.py",

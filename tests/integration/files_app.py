@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from liteq import LiteQ
+from liteq.workflow import ctx
 
 app = LiteQ("files")
 if os.environ.get("FILES_APP_BEAT"):
@@ -64,6 +65,29 @@ def takes_another_place(self: Any) -> None:
 def tells(self: Any) -> None:
     for n in range(4):
         self.progress(n, 3)
+
+
+@app.task(time_limit=1)
+def hangs() -> None:
+    time.sleep(60)
+
+
+@app.task(batch=10, batch_wait=0.5)
+def together(items: list[Any]) -> list[Any]:
+    return [[[item.args[0] for item in items], item.args[0]] for item in items]
+
+
+@app.step
+def double(n: int) -> list[Any]:
+    note("double", n)
+    return [2 * n, where.delay().id]
+
+
+@app.workflow
+def doubles(n: int) -> list[Any]:
+    first, sent = double(n)
+    ctx.sleep(0.2)
+    return [double(first)[0], ctx.call(where), sent]
 
 
 @app.task

@@ -106,6 +106,41 @@ def test_retries_states_chains_and_chords_stay_in_their_file(site: Tenants, pool
             assert told.progress.done == 3
 
 
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_batch_is_of_one_file_alone(site: Tenants, pool: str) -> None:
+    sent = {name: [site.to(name, "together", f"{name}{n}") for n in range(4)] for name in ("a", "b")}
+    site.worker("-c", "2", "-P", pool)
+    for name, results in sent.items():
+        for n, result in enumerate(results):
+            members, own = result.get(timeout=10)
+            assert own == f"{name}{n}"
+            assert {member[0] for member in members} == {name}
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_runs_of_workflows_stay_in_their_file_with_their_steps_and_what_those_send(site: Tenants, pool: str) -> None:
+    runs = {name: site.to(name, "doubles", n) for n, name in enumerate(("a", "b"), 1)}
+    site.worker("-c", "2", "-P", pool)
+    for n, (name, run) in enumerate(runs.items(), 1):
+        total, called, sent = run.get(timeout=20)
+        assert (total, called) == (4 * n, str(site.path(name)))
+        with site.app.using(site.path(name)):
+            assert site.app.AsyncResult(sent).get(timeout=10) == str(site.path(name))
+
+
+def test_a_hard_limit_kills_the_process_and_fails_the_task_in_its_file(site: Tenants) -> None:
+    site.worker("-c", "2")
+    hanging, other = site.to("a", "hangs"), site.to("b", "sleeps", 2.0)
+    assert type(site_error(hanging)).__name__ == "TimeLimitExceeded"
+    assert other.get(timeout=10) == "slept"
+
+
+def site_error(result: Any) -> BaseException:
+    with pytest.raises(Exception) as raised:
+        result.get(timeout=15)
+    return raised.value
+
+
 def test_a_new_file_is_found_at_once_and_one_that_goes_is_no_trouble(site: Tenants) -> None:
     site.to("a", "where").forget()
     site.worker("-c", "1")
@@ -142,6 +177,16 @@ def test_files_at_rest_hold_no_descriptor_and_wake_by_a_ring_a_due_time_and_a_wr
     due = site.to("t4", "where", countdown=4)
     wait_for(lambda: not site.open_files(worker.pid), within_s=20, what="all files are closed, that one too")
     assert due.get(timeout=8) == str(site.path("t4"))
+
+
+def test_a_ring_that_is_lost_costs_a_few_seconds_only(site: Tenants, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.to("a", "where")
+    worker = site.worker("-c", "1")
+    wait_for(lambda: not site.open_files(worker.pid), within_s=20, what="the file is closed")
+    with site.app.using(site.path("a")):
+        monkeypatch.setattr(type(site.app.storage.driver), "ring", lambda _driver, _bell: None)
+        result = site.app.send_task("files_app.where")
+    assert result.get(timeout=15) == str(site.path("a"))
 
 
 def test_a_worker_at_rest_is_shown_as_living_and_answers(site: Tenants) -> None:

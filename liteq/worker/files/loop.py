@@ -203,6 +203,8 @@ class FilesLoop:
         rung, changed = self._watch.read()
         if changed:
             self._scan_at = min(self._scan_at, time.monotonic() + SCAN_SOON_S)
+        if rung and not rung <= self.seats.keys():  # the first message of a file that was not ready when it was made
+            self._scan_at = 0.0
         for path in list(self.seats) if rung is None else rung:
             if (seat := self.seats.get(path)) is not None:
                 self._wake(seat)
@@ -249,7 +251,8 @@ class FilesLoop:
     def _serve(self, now: float) -> None:
         """Give each file that has something to do its turn.
 
-        Of those that would claim, the one that has waited longest comes first, and each gets an equal part of the room.
+        The one with the least in hand comes first, then the one that has waited longest; of those that would claim each
+        gets an equal part of the room. So what is rare is not held up by what is many.
         """
         room = self._pool.capacity() > 0
         ready, hungry = [], 0
@@ -262,7 +265,7 @@ class FilesLoop:
             return
         self._round += 1
         self._sharing.among = hungry
-        for seat in sorted(ready, key=lambda one: one.served):
+        for seat in sorted(ready, key=lambda one: (len(one.share.held) + len(one.share.returned), one.served)):
             wanted = seat.is_open and seat.is_hungry(now)
             held = len(seat.share.held)
             self._turn(seat, time.monotonic())

@@ -116,7 +116,9 @@ class Share:
     def start(self, loop: Loop) -> None: ...
 
     def capacity(self) -> int:
-        return self._sharing.room()
+        room = self._sharing.room()
+        # What it has ahead of the executors leaves a place there, for the first of a file that has just woken.
+        return room - 1 if len(self.held) + room > self.size and room > 0 else room
 
     def submit(self, leases: list[Lease]) -> None:
         self._sharing.submit(self, leases)
