@@ -211,6 +211,8 @@ class FilesLoop:
                 seat.heard()
 
     def _wake(self, seat: Seat) -> None:
+        if not self._accepting:
+            return
         if seat.is_open:
             self._active[seat.path] = seat
         elif seat in self._new and self._new[0] is not seat:  # before those that nobody asks for
