@@ -42,6 +42,8 @@ VALUES: Mapping[str, Values] = {
     "liteq_inbox": Values(("id",), ("payload",)),
     "liteq_run_state": Values(("run", "key"), ("value",)),
     "liteq_stream": Values(("run", "stream", "n"), ("data",)),
+    "liteq_cursors": Values(("run",), ("cursor",)),
+    "liteq_batches": Values(("last",), ("members",)),
     "liteq_memo": Values(("key",), ("output",)),
     "liteq_schedules": Values(("name",), ("schedule", "signature")),
     "liteq_saved_groups": Values(("id",), ("members",)),
