@@ -52,9 +52,14 @@ def doctor(session: Session, /, fix: bool, sure: bool) -> int:
     JSON: {"ok", "checks": [{"name", "status": "ok"|"warning"|"error", "detail"}], "storage": {...}}; with --fix also
     "fixes": [{"name", "says", "done", "result"}], and the rest is as it was after it
     """
-    driver = session.look_only().driver
-    facts = driver.describe()
-    checks = [_versions(), *driver.checks(facts), *_of_queue(session)]
+    if sure and not fix:
+        raise click.UsageError("--yes goes with --fix")
+    facts, checks = _look(session)
+    fixes: list[Treated] | None = None
+    if fix:
+        _show(session, checks)
+        fixes = _treat(session, _remedies(session, facts, checks), sure=sure)
+        facts, checks = _look(session)
     sound = all(check.status != "error" for check in checks)
     document = {"ok": sound, "checks": [check._asdict() for check in checks], "storage": facts}
     if fixes is None:
@@ -83,6 +88,11 @@ def _show_rest(session: Session, wrong: Sequence[Check]) -> None:
 
 
 # -- to set right ----------------------------------------------------------------------------------------------------
+
+
+def _remedies(session: Session, facts: dict[str, Any], checks: Sequence[Check]) -> list[Remedy]:
+    damaged = any(check.name == "integrity" and check.status == "error" for check in checks)
+    return [*session.storage.driver.remedies(facts), *(() if damaged else _leases(session))]
 
 
 def _treat(session: Session, remedies: Sequence[Remedy], *, sure: bool) -> list[Treated]:

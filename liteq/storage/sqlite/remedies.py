@@ -37,11 +37,12 @@ class Treated(Protocol):
 
 
 def remedies(driver: Treated, facts: dict[str, Any]) -> list[Remedy]:
-    """The things that can be set right, by the facts of `describe.describe`; none where rows are damaged too."""
+    """The things that can be set right, by the facts of `describe.describe`; of a damaged one rights alone."""
     found = list(_rights(driver.path, shared=facts["shared"]))
     problems = facts["integrity"]
-    if isinstance(problems, list) and not all(map(OF_AN_INDEX.match, problems)):
-        return found  # a backup is to be restored: nothing is written to what is left
+    lost = isinstance(problems, list) and not all(map(OF_AN_INDEX.match, problems))
+    if lost or (facts["log"] or {}).get("problem"):  # a write would go over what a person may still save
+        return found
     return [*found, *_indexes(driver, facts), *_free_pages(driver, facts)]
 
 

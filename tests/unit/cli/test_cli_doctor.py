@@ -15,6 +15,7 @@ import pytest
 from liteq.context.identity import me
 from liteq.states import State
 from liteq.storage.sqlite import remedies
+from liteq.storage.sqlite.log_check import LogState
 
 INDEX = "liteq_messages_blocked"  # of one column, and of no row in a test: it is made by hand below
 
@@ -179,12 +180,21 @@ def test_an_index_that_does_not_fit_its_rows_is_made_anew(shop, project, storage
 
 def test_where_rows_are_damaged_nothing_is_written(shop, storage):
     facts = storage.driver.describe()
+    of_rows = "Tree 9 page 3: btreeInitPage() returns error code 11"
     for damage in (
-        ["Tree 9 page 3: btreeInitPage() returns error code 11"],
-        ["row 1 missing from index a", "Page 7: never used"],
+        {"integrity": [of_rows]},
+        {"integrity": ["row 1 missing from index a", of_rows]},
+        {"log": {"frames": 3, "problem": "frame 4 is damaged"}},
     ):
-        found = remedies.remedies(storage.driver, {**facts, "integrity": damage, "missing": ["liteq_x"]})
-        assert found == []
+        assert remedies.remedies(storage.driver, {**facts, **damage, "missing": ["liteq_x"]}) == []
+
+
+def test_where_the_log_is_damaged_no_lease_is_ended(shop, storage, monkeypatch):
+    storage.register_worker(replace(me("gone@here"), started="1"))
+    monkeypatch.setattr("liteq.storage.sqlite.describe.check_log", lambda _: LogState(3, "frame 4 is damaged"))
+    found = shop("doctor", "--fix", "--yes", "--json")
+    assert (found.code, found.json["fixes"]) == (1, [])
+    assert len(storage.reader.workers()) == 1
 
 
 # -- free pages ------------------------------------------------------------------------------------------------------
