@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from liteq.context.identity import is_dead
 from liteq.exceptions import StorageError
 from liteq.monitor.findings import findings
 from liteq.monitor.workers import living
+from liteq.storage.storage import Storage
 from liteq.storage.upkeep import Check, Remedy
 from liteq.utils.records import NamedTuple
 
@@ -54,11 +56,14 @@ def doctor(session: Session, /, fix: bool, sure: bool) -> int:
     """
     if sure and not fix:
         raise click.UsageError("--yes goes with --fix")
+    url = session.app.broker_url
+    session.look_only()  # also with --fix: what is damaged must be seen before anything is written
     facts, checks = _look(session)
     fixes: list[Treated] | None = None
     if fix:
         _show(session, checks)
-        fixes = _treat(session, _remedies(session, facts, checks), sure=sure)
+        with closing(session.app.open_storage(url)) as storage:
+            fixes = _treat(session, _remedies(storage, facts, checks), sure=sure)
         facts, checks = _look(session)
     sound = all(check.status != "error" for check in checks)
     document = {"ok": sound, "checks": [check._asdict() for check in checks], "storage": facts}
@@ -90,9 +95,9 @@ def _show_rest(session: Session, wrong: Sequence[Check]) -> None:
 # -- to set right ----------------------------------------------------------------------------------------------------
 
 
-def _remedies(session: Session, facts: dict[str, Any], checks: Sequence[Check]) -> list[Remedy]:
+def _remedies(storage: Storage, facts: dict[str, Any], checks: Sequence[Check]) -> list[Remedy]:
     damaged = any(check.name == "integrity" and check.status == "error" for check in checks)
-    return [*session.storage.driver.remedies(facts), *(() if damaged else _leases(session))]
+    return [*storage.driver.remedies(facts), *(() if damaged else _leases(storage))]
 
 
 def _treat(session: Session, remedies: Sequence[Remedy], *, sure: bool) -> list[Treated]:
@@ -116,18 +121,18 @@ def _treat(session: Session, remedies: Sequence[Remedy], *, sure: bool) -> list[
     return fixes
 
 
-def _leases(session: Session) -> Iterator[Remedy]:
+def _leases(storage: Storage) -> Iterator[Remedy]:
     """A living worker ends them within a second: they stay where none is started any more."""
-    gone = [worker for worker in session.storage.reader.workers() if is_dead(worker.identity)]
+    gone = [worker for worker in storage.reader.workers() if is_dead(worker.identity)]
     if gone:
         held = sum(worker.leased for worker in gone)
         says = f"take {counted(len(gone), 'worker')} off the list, of which the processes are gone"
         back = f", and put {counted(held, 'message')} that they held back into the queues" if held else ""
-        yield Remedy("leases", says + back, partial(_bury, session, [worker.id for worker in gone]))
+        yield Remedy("leases", says + back, partial(_bury, storage, [worker.id for worker in gone]))
 
 
-def _bury(session: Session, workers: Sequence[int]) -> str:
-    reaped = session.storage.reap(workers, expired=False)
+def _bury(storage: Storage, workers: Sequence[int]) -> str:
+    reaped = storage.reap(workers, expired=False)
     return f"{counted(len(workers), 'worker')} off the list, {counted(reaped, 'message')} back"
 
 

@@ -42,7 +42,7 @@ def shop(liteq) -> Callable[..., object]:
     """The command, on a queue with three messages."""
     for _ in range(3):
         liteq("-A", "shop", "call", "shop.add", "-a", "[1, 2]")
-    return lambda *args, **options: liteq("-A", "shop", *args, **options)
+    return lambda *args, **options: liteq("-b", "sqlite:///shop.db", *args, **options)  # an app for each: it looks only
 
 
 @pytest.fixture
