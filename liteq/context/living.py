@@ -7,7 +7,7 @@ from liteq.context.identity import Presence, is_dead, presence
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.globs import fits
 
-__all__ = ["LATE_MS", "RESTS", "late_ms", "living", "takes_from"]
+__all__ = ["LATE_MS", "RESTS", "late_after_ms", "late_ms", "living", "takes_from"]
 
 RESTS = "rests"  # in a worker's facts: it beats only while there is work in the file, and serves others meanwhile
 LATE_MS = 30_000  # a worker beats at least each 10 s; three missed beats are no accident

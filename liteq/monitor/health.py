@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 
 from liteq.context.identity import Presence, is_here, presence
+from liteq.context.living import RESTS
 from liteq.exceptions import StorageBusy, StorageError
 from liteq.monitor.workers import STAGE
 from liteq.storage import workers as _workers
@@ -85,6 +86,8 @@ def _state(driver: Driver, one: WorkerRecord, age_ms: int, late_ms: int) -> tupl
             return "gone", "has ended without a word"
         case Presence.STOPPED:
             return "stopped", "was stopped by a signal or a debugger; SIGCONT has it go on"
+        case Presence.ALIVE if one.facts.get(RESTS):  # one of many files: it beats where there is work
+            age_ms = 0
         case _:
             pass
     if abs(age_ms) > late_ms:  # one of the future is from before the clock was set back

@@ -155,6 +155,13 @@ def test_a_worker_that_cannot_write_is_not_started_again(site, hold):
     assert not look(site, later_s=61, ready=True).ok
 
 
+def test_a_worker_of_many_files_gives_no_sign_of_life_in_one_that_rests(site):
+    site.app.storage.migrate()
+    for name, facts in (("resting@here", b'{"rests": true}'), ("busy@here", b'{"rests": false}')):
+        site.app.storage.register_worker(me(name), facts)
+    assert [one.state for one in look(site, later_s=3_600).workers] == ["ready", "silent"]
+
+
 def test_the_workers_of_other_containers_do_not_count(site):
     site.app.storage.migrate()
     here = me("liteq@here")
