@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import inf
 
-__all__ = ["Claiming"]
+__all__ = ["Claiming", "due_at"]
 
 
 class Claiming:
@@ -67,3 +67,8 @@ class Claiming:
     def next_at(self) -> float:
         """When there may be something to claim: 0.0 for now, infinity where nothing is known to come."""
         return 0.0 if self._look else self._due_at
+
+
+def due_at(due_ms: int | None, now_ms: int, now: float) -> float:
+    """The wall clock's `due_ms` by the monotonic clock, of which `now` is the wall's `now_ms`; infinity for None."""
+    return inf if due_ms is None else now + max(0.0, (due_ms - now_ms) / 1000)

@@ -36,7 +36,7 @@ from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
 from liteq.worker.chores.runs import RunWatch
-from liteq.worker.claiming import Claiming
+from liteq.worker.claiming import Claiming, due_at
 from liteq.worker.deliveries import GivenBack
 from liteq.worker.hooks import Chore, Listening
 from liteq.worker.order import Order
@@ -278,7 +278,7 @@ class Consumer:
         if limit is None:
             return
         turn = self._transact(limit)
-        self._claiming.learn(limit, len(turn.leases), self._monotonic(turn.due_ms, now))
+        self._claiming.learn(limit, len(turn.leases), due_at(turn.due_ms, self._storage.clock.now_ms(), now))
         if turn.lost:
             logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
         if turn.leases:
@@ -324,10 +324,6 @@ class Consumer:
             self._runs.settled(outcomes, turn.lost)
         return turn
 
-    def _monotonic(self, due_ms: int | None, now: float) -> float:
-        """The wall clock's `due_ms` by the clock of `now`; infinity for None."""
-        return inf if due_ms is None else now + max(0.0, (due_ms - self._storage.clock.now_ms()) / 1000)
-
     def _take_in(self, leases: list[Lease], command: int, again: Sequence[int]) -> list[Lease]:
         """Log and report the leases that have come, and choose those that are to be executed.
 
@@ -362,8 +358,7 @@ class Consumer:
 
     def _poll(self) -> None:
         """Look after the bell, the disk, the schema and the other workers."""
-        accepts = "full" if self._short else "ready"  # others are told why nothing is claimed (monitor/health.py)
-        self._heartbeat.tell("ending" if not self._accepting else "quiet" if self.quiet else accepts)
+        self._heartbeat.tell(ending=not self._accepting, quiet=self.quiet, full=self._short)
         if self._bell.fileno() >= 0 and self._bell.wait(0.0):  # also looks after a bell that was deleted
             self.heard()
         if self._short and self._storage.driver.reserve():

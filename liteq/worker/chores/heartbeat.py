@@ -110,8 +110,9 @@ class Heartbeat:
         """Beat in the next turn: what others read of this worker has changed."""
         self.due_at = min(self.due_at, self.monotonic())
 
-    def tell(self, stage: str) -> None:
-        """Have others know whether this worker takes tasks; a change is told in the next turn."""
+    def tell(self, *, ending: bool, quiet: bool, full: bool) -> None:
+        """Have others know whether this worker takes tasks (monitor/health.py); a change is told in the next turn."""
+        stage = "ending" if ending else "quiet" if quiet else "full" if full else "ready"
         if stage != self._stage:
             self._stage = stage
             self.soon()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,7 +123,8 @@ def test_a_slice_is_as_large_as_its_time_allows():
 def test_it_is_done_where_the_setting_says_so(tmp_path):
     def chores(**settings: object) -> list[object]:
         app = LiteQ("app", broker=f"sqlite:///{tmp_path}/queue.db", **settings)
-        return [one for one in by_settings(app, app.storage, lambda: None) if isinstance(one, IdleVacuum)]
+        pool: Any = None  # no pool that gathers
+        return [one for one in by_settings(app, app.storage, lambda: None, pool) if isinstance(one, IdleVacuum)]
 
     assert chores() == []
     assert len(chores(idle_vacuum=True)) == 1
