@@ -16,7 +16,11 @@ from liteq.worker.pool.base import Afresh, Pool, refuse_nested
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits
 
-__all__ = ["Pool", "gathering", "jobs", "make_pool"]
+__all__ = ["Pool", "gathered", "jobs", "make_pool", "width"]
+
+logger = logging.getLogger("liteq.worker")
+
+IN_ONE_PROCESS = ("threads", "solo")
 
 
 def make_pool(
@@ -65,11 +69,12 @@ def make_pool(
 
             pool = SoloPool(Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop), ending)
         case _:
-            raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, threads or solo")
-    return gathering(pool, app) if gathers else pool
+            near = meant(kind, ("prefork", "asyncio", *IN_ONE_PROCESS))
+            raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, asyncio, threads or solo{near}")
+    return gathered(pool, app) if gathers else pool
 
 
-def gathering(pool: Pool, app: App) -> Pool:
+def gathered(pool: Pool, app: App) -> Pool:
     """`pool`, with batches gathered before it where a task of `app` takes them."""
     if not any(map(terms_in(app.tasks), app.tasks)):
         return pool
