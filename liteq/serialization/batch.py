@@ -62,6 +62,8 @@ class _Form:
                 given["run"] = RunSpec(**{**given["run"], "tags": tuple(given["run"]["tags"])})
             if given.get("unique") is not None:
                 given["unique"] = Exclusion(**given["unique"])
+            if "tags" in given:
+                given["tags"] = tuple(given["tags"])
             return self.kind(**given)
         except TypeError:
             kind = self.kind.__name__.lower()

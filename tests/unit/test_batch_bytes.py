@@ -26,6 +26,7 @@ RECORDED = (
 
 text, number = st.text(st.characters(exclude_categories=["Cs"])), st.integers(-(2**53), 2**53)
 OF_TYPE = {"str": text, "bytes": st.binary(), "int": number, "None": st.none()}
+OF_TYPE["tuple[str, ...]"] = st.lists(text).map(tuple)
 OF_TYPE["Exclusion"] = st.builds(
     Exclusion, st.sampled_from(["keep", "postpone"]), *[st.none() | number] * 3, st.booleans()
 )

@@ -86,6 +86,7 @@ def test_signs_of_life_come_three_times_in_the_watchdog_s_time(heard):
         ("0", "", None),
         ("soon", "", None),
     ],
+    ids=["of nobody", "of this process", "of another", "none", "no number"],
 )
 def test_the_watchdog_is_that_of_this_process(usec, pid, interval_s):
     manager, _ = taken(NOTIFY_SOCKET="/nowhere", WATCHDOG_USEC=usec, WATCHDOG_PID=pid)
