@@ -39,6 +39,15 @@ def tells(self: Any, word: str) -> str:
     return word
 
 
+@app.task(bind=True, log_keep="1h", max_retries=1)
+def goes_on(self: Any, word: str) -> str:
+    print(word)
+    if self.cursor is None:
+        self.save_cursor({"at": word})
+        raise self.retry(exc=ValueError(word), countdown=2)
+    return str(self.cursor["at"])
+
+
 @app.task
 def joined(words: list[str]) -> str:
     return " ".join(words)

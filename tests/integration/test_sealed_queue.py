@@ -109,6 +109,18 @@ def test_the_corpus_stands_nowhere_while_keys_rotate_under_load(site: Sealed) ->
     assert "ValueError (sealed)" in site.log(0).read_text()
 
 
+def test_a_cursor_and_the_lines_of_a_log_stand_nowhere_in_the_open(site: Sealed) -> None:
+    """But in the worker's own log, where the task itself prints."""
+    site.worker("-c", "1")
+    id_ = site.send_to("goes_on", WORD)
+    wait_for(lambda: site.app.AsyncResult(id_).state == "RETRY")
+    assert [name for name in site.finds() if not name.startswith("log-")] == []
+    assert site.get(id_) == WORD
+    assert [name for name in site.finds() if not name.startswith("log-")] == []
+    shown = site.cli("logs", id_).stdout.splitlines()
+    assert [line.split()[-1] for line in shown if line.endswith(WORD)] == [WORD, WORD]
+
+
 def test_a_rotation_beside_the_work_leaves_nothing_under_the_old_key(site: Sealed) -> None:
     ids = [site.send_to("echo", f"{WORD}-{n}") for n in range(300)]
     site.worker("-c", "2")
