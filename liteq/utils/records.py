@@ -118,9 +118,11 @@ else:
             source = "\n".join([f"def __init__(self{_parameters(fields, defaults)}):", *lines])
             factories = {name: one.default_factory for name, one in fields.items()}
             names = {"default": defaults, "factory": factories, "NOT_GIVEN": NOT_GIVEN, "assign": object.__setattr__}
-            owner = next(cls for cls in type(self).__mro__ if cls.__dict__.get("__init__") is __init__)
-            owner.__init__ = _compiled(source, names)
-            owner.__init__(self, *args, **kwargs)
+            made = _compiled(source, names)
+            for owner in type(self).__mro__:
+                if owner.__dict__.get("__init__") is __init__:  # no more, where another thread was faster
+                    owner.__init__ = made
+            made(self, *args, **kwargs)
 
         return __init__
 

@@ -97,6 +97,16 @@ def make_heartbeat(place: Place, storage: Storage, pool: Pool) -> Heartbeat:
     )
 
 
+def _make_watch(place: Place, storage: Storage, pool: Pool, heartbeat: Heartbeat) -> RunWatch:
+    return RunWatch(
+        place.app, storage, pool,
+        queues=lambda: place.running.consumer.queues,
+        worker=lambda: heartbeat.worker,
+        room=lambda: place.running.consumer.room(),  # noqa: PLW0108 - there is none yet
+        take=lambda leases: place.running.consumer.take(leases),  # noqa: PLW0108
+    )  # fmt: skip
+
+
 def make_running(
     place: Place,
     storage: Storage,
@@ -124,13 +134,7 @@ def make_running(
     storage.release = app.conf.release
     events = EventLog(app, storage, place.hostname, pool, enabled=task_events)
     panel = Panel(place, storage, heartbeat)
-    watch = RunWatch(
-        app, storage, pool,
-        queues=lambda: place.running.consumer.queues,
-        worker=lambda: heartbeat.worker,
-        room=lambda: place.running.consumer.room(),  # noqa: PLW0108 - there is none yet
-        take=lambda leases: place.running.consumer.take(leases),  # noqa: PLW0108
-    )  # fmt: skip
+    watch = _make_watch(place, storage, pool, heartbeat)
     more = by_settings(app, storage, look)
     if autoscaler is not None:
         more.append(autoscaler)

@@ -100,12 +100,11 @@ class Worker:
         self._task_events = conf.worker_send_task_events if task_events is None else task_events
         fixed = concurrency or conf.worker_concurrency or os.cpu_count() or 1
         self.concurrency = fixed if autoscale is None else max(1, min(autoscale))
-        self.pool_kind = pool or conf.worker_pool
-        if db and self.pool_kind not in SHARED:
-            raise ImproperlyConfigured(
-                f"a worker of several files (--db) runs {' or '.join(SHARED[:2])}, and not {self.pool_kind}: use -P "
-                "threads for tasks that wait, or a worker for each file"
-            )
+        self.pool_kind, self._coroutines = pool or conf.worker_pool, coroutines
+        self.start_method = pool_start_method or conf.worker_pool_start_method
+        self.afresh = Afresh()
+        if db:
+            _check_shared(self.pool_kind)
         self.limits = (time_limit or conf.task_time_limit, soft_time_limit or conf.task_soft_time_limit)
         self.max_tasks = max_tasks_per_child or conf.worker_max_tasks_per_child
         self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child
@@ -383,6 +382,14 @@ class Worker:
         """The figures of this worker in one file, whose `consumer` and `events` these are."""
         sends = self._task_events if events is None else events.enabled
         return facts_of(self.app, pool, consumer, queues=self.queues, kind=self.pool_kind, sends_events=sends)
+
+
+def _check_shared(kind: str) -> None:
+    if kind not in SHARED:
+        raise ImproperlyConfigured(
+            f"a worker of several files (--db) runs prefork, asyncio or threads, and not {kind}: use -P threads for "
+            "tasks that wait, or a worker for each file"
+        )
 
 
 def _patterns(db: Sequence[str]) -> Patterns:

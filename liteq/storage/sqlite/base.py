@@ -240,13 +240,13 @@ class SQLiteDriver(FileUpkeep):
     def _open(self, session: Session) -> None:
         with self._opening:
             generation = self._generation  # before anything is opened: it may go up meanwhile
-            if self._looked_at != generation:
-                self._look_at_file()
+            is_open = self._looked_at != generation and self._look_at_file(session)
             ownership.check(self.path, ownership.LOG_FILES)
             self._sidecars.check(None)
-            if session.generation >= 0:
-                session.close()
-            session.open()
+            if not is_open:
+                if session.generation >= 0:
+                    session.close()
+                session.open()
             session.monotonic = self.monotonic
             if not session.reader:
                 session.ask_in_loop()
@@ -256,19 +256,29 @@ class SQLiteDriver(FileUpkeep):
     def _ready(self) -> bool:
         return self._looked_at == self._generation
 
-    def _look_at_file(self) -> None:
+    def _look_at_file(self, session: Session) -> bool:
+        """Refuse what is no queue, make one of a new file; whether `session` is open now.
+
+        A writer looks itself: a connection more reads the whole schema, which a file that wakes would pay each time.
+        """
         fork.check(self.path)
         files.check(self.given_path, self.path, self._allow_network)
         self._refuse_second_library()
         self._identity = files.identity(self.path)
-        if create.is_prepared(self.path):
-            return
+        if not session.reader:
+            if session.generation >= 0:
+                session.close()
+            session.open()
+            if create.is_prepared(session):
+                return True
+            session.close()
         probe = self.new_session(reader=False)
         try:
             probe.open()
             create.prepare(probe, self.busy_timeout_s)
         finally:
             probe.close()
+        return False
 
     def _refuse_second_library(self) -> None:
         # POSIX locks belong to the process: when one library closes the file, the other's locks are gone.

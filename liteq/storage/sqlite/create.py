@@ -11,16 +11,13 @@ from liteq.storage.sqlite.session import APPLICATION_ID, PAGE_SIZE, Session
 
 __all__ = ["check_application", "is_prepared", "prepare"]
 
-HEAD_BYTES, MAGIC, WAL_VERSIONS = 100, b"SQLite format 3\0", b"\2\2"  # https://sqlite.org/fileformat.html
-
 
 def prepare(session: Session, timeout_s: float) -> None:
     """Put a new file, or a copy that comes into use, into WAL mode; refuse another application's file.
 
     Raises StorageCorrupt where it is no database, StorageUnavailable, StorageBusy, SchemaTooNew.
     """
-    check_application(session)
-    if session.pragma("journal_mode") == "wal":
+    if is_prepared(session):
         return
     session.gate.acquire(timeout_s)
     try:
@@ -29,18 +26,10 @@ def prepare(session: Session, timeout_s: float) -> None:
         session.gate.release()
 
 
-def is_prepared(path: str) -> bool:
-    """Whether the file's first bytes say that `prepare` has nothing to do: a queue, and in WAL mode.
-
-    Of a young file they may not say it yet, as its log has them; then a connection is asked. It costs a look at the
-    whole schema, which a worker of many files would pay each time that one of them wakes.
-    """
-    try:
-        with open(path, "rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError:
-        return False
-    return head[:16] == MAGIC and head[18:20] == WAL_VERSIONS and head[68:72] == APPLICATION_ID.to_bytes(4, "big")
+def is_prepared(session: Session) -> bool:
+    """Whether `prepare` has nothing to do. Raises StorageUnavailable for another application's file."""
+    check_application(session)
+    return bool(session.pragma("journal_mode") == "wal")
 
 
 def check_application(session: Session) -> None:

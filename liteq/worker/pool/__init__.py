@@ -21,6 +21,7 @@ __all__ = ["Pool", "gathered", "jobs", "make_pool", "width"]
 logger = logging.getLogger("liteq.worker")
 
 IN_ONE_PROCESS = ("threads", "solo")
+ASKED = ("max_tasks_per_child", "max_memory_per_child", "pool_start_method")
 
 
 def make_pool(
@@ -51,10 +52,7 @@ def make_pool(
     pool: Pool
     if kind in IN_ONE_PROCESS:
         method = None if start_method == "fork" else start_method
-        asked = {
-            "max_tasks_per_child": max_tasks, "max_memory_per_child": max_memory_kib, "pool_start_method": method,
-        }  # fmt: skip
-        _tell_what_is_not_kept(kind, app, asked)
+        _tell_what_is_not_kept(kind, app, max_tasks, max_memory_kib, method)
     match kind:
         case "prefork" | "processes" | "asyncio":
             settings = (hostname, hooks, limits, max_tasks, max_memory_kib, start_method, afresh)
@@ -98,8 +96,9 @@ def _prefork(app: App, size: int, settings: tuple[Any, ...]) -> Pool:
     return PreforkPool(app, size, ChildSettings(*settings))
 
 
-def _tell_what_is_not_kept(kind: str, app: App, asked: Mapping[str, object]) -> None:
-    """Log what was asked of a pool of one process, and cannot be done by it."""
+def _tell_what_is_not_kept(kind: str, app: App, *values: object) -> None:
+    """Log what was asked of a pool of one process, and cannot be done by it: the `values` of ASKED."""
+    asked = dict(zip(ASKED, values, strict=True))
     for name, value in asked.items():
         if value is not None:
             logger.warning("%s needs the prefork pool: the %s pool does not keep it", name, kind)
