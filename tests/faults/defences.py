@@ -48,11 +48,10 @@ MUTANTS = [
         "../unit/worker/test_sharing.py::test_equal_tokens_of_two_files_are_told_apart",
     ),
     without(
-        "what a task sends goes to the file it came from", "liteq/worker/pool/executor.py",
-        "            with self.app.at_home(url):\n", "            if url:\n",
-        "../integration/test_many_files.py::test_tasks_of_each_file_run_and_say_where_they_came_from",
-        "../integration/test_many_files.py::"
-        "test_what_a_task_sends_goes_to_the_file_it_came_from_unless_it_says_another",
+        "the death of a process of coroutines is charged to what it executed", "liteq/worker/pool/aio/handle.py",
+        "tokens = {happened.in_step, *happened.in_threads}", "tokens = {lease.token for lease in started}",
+        "../integration/test_asyncio_pool.py::test_the_one_that_kills_its_child_counts_that_alone",
+        "test_coroutine_kills.py::test_the_guilty_are_buried_and_no_other_is_lost",
     ),
     without(
         "a file with much to do leaves room for the others", "liteq/worker/files/sharing.py",

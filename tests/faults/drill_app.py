@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import resource
@@ -55,6 +56,22 @@ def total(self: Any, values: list[int]) -> int:
 def suicide(self: Any) -> None:
     """Kills the process that runs it, every time."""
     note("suicide", self.request.id)
+    os.kill(os.getpid(), 9)
+
+
+@app.task(bind=True)
+async def wait_a_while(self: Any, seconds: float) -> float:
+    """Waits beside others on an event loop."""
+    note("wait_a_while", self.request.id)
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+@app.task(bind=True)
+async def suicide_in_company(self: Any) -> None:
+    """Kills the process that runs it, and others beside it, every time."""
+    note("suicide_in_company", self.request.id)
+    await asyncio.sleep(0.1)
     os.kill(os.getpid(), 9)
 
 
