@@ -319,11 +319,11 @@ class Worker:
         running.leave()
 
     def _tell_ready(self, pool: Pool) -> None:
-        place = str(self._patterns or describe_url(self.app.broker_url).where)
-        facts = {"file": place, "queues": self.queues, "concurrency": pool.size, "pool": self.pool_kind}
+        place = describe_url(self.app.broker_url).where
+        at_once = pool.size * width(pool)
+        facts = {"file": place, "queues": self.queues, "concurrency": at_once, "pool": self.pool_kind}
         text = "%s takes from %s of %s, %d at once (%s): ready."
-        queues = ", ".join(self.queues)
-        life.info(text, self.hostname, queues, place, pool.size * width(pool), self.pool_kind, extra=facts)
+        life.info(text, self.hostname, ", ".join(self.queues), place, at_once, self.pool_kind, extra=facts)
 
     def _look(self) -> None:
         self.running.consumer.look()
@@ -375,24 +375,20 @@ class Worker:
 
     def info(self, pool: Pool) -> dict[str, object]:
         """The figures of this worker that lists of workers show."""
-        consumer = self._running.consumer if isinstance(self._running, Running) else None
-        return self.told(pool, consumer, None if self._running is None else self.running.events)
-
-    def told(self, pool: Pool, consumer: Consumer | None, events: EventLog | None) -> dict[str, object]:
-        """The figures of this worker in one file, whose `consumer` and `events` these are."""
-        sends = self._task_events if events is None else events.enabled
-        return facts_of(self.app, pool, consumer, queues=self.queues, kind=self.pool_kind, sends_events=sends)
-
-
-def _check_shared(kind: str) -> None:
-    if kind not in SHARED:
-        raise ImproperlyConfigured(
-            f"a worker of several files (--db) runs prefork, asyncio or threads, and not {kind}: use -P threads for "
-            "tasks that wait, or a worker for each file"
-        )
-
-
-def _patterns(db: Sequence[str]) -> Patterns:
-    from liteq.app.files.patterns import Patterns  # few workers have several files
-
-    return Patterns(db)
+        consumer = None if self._running is None else self._running.consumer
+        order = Order(self.queues) if consumer is None else consumer.order
+        return {
+            "queues": sorted(order.names),
+            "globs": order.globs,
+            "quiet": consumer is not None and consumer.quiet,
+            "concurrency": pool.size * width(pool),
+            "pool": self.pool_kind,
+            "loadavg": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+            "processed": 0 if consumer is None else consumer.processed,
+            "pids": pool.pids(),
+            "task_events": self._running.events.enabled if self._running is not None else self._task_events,
+            "tasks": published(self.app.tasks),
+            "version": __version__,
+            "release": self.app.conf.release,
+            "python": f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
+        }

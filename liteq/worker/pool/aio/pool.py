@@ -32,6 +32,8 @@ logger = logging.getLogger("liteq.worker")
 
 LOOK_S = 0.3  # between two looks at a child: a loop that has taken no step meanwhile stands still
 AHEAD_S = 50e-3  # of work given in advance, by when it begins: a turn with a thousand outcomes takes 30 ms
+PUT_OFF_MS = 500  # an isolated lease for which there is no place
+MOST_UNREAD = 4_000  # permits in a child's pipe: one that is full (8,192 of them) would hold up the worker
 RUN = Flag.RUN
 
 
@@ -59,7 +61,8 @@ class AsyncioPool(PreforkPool):
         ahead = 0
         if not child.leases or now - child.progress_at <= LONG_S:
             ahead = min(int(self.width * AHEAD_S / max(self._estimates.typical_s, 1e-6)), self.width)
-        return max(0, self.width + ahead - len(child.leases))
+        room = max(0, self.width + ahead - len(child.leases))
+        return room if self.width + ahead <= MOST_UNREAD else min(room, max(0, MOST_UNREAD - child.unstarted()))
 
     def _take_reports(self, child: Handle) -> None:
         child = cast("AsyncHandle", child)
