@@ -477,6 +477,7 @@ MUTANTS = [
         "self._outcomes.append((lease, self._fate(child, lease, status)))", "self._fate(child, lease, status)",
         "test_child_deaths.py::test_a_child_that_dies_gives_its_task_back_within_a_second",
         "test_child_deaths.py::test_a_killed_childs_task_is_back_within_a_second",
+        "test_start_method_kills.py::test_nothing_is_lost_and_nobody_is_left",
     ),
     without(
         "a killed worker's leases are given back by the next one", "liteq/context/identity.py",

@@ -43,7 +43,7 @@ def test_each_run_has_a_process_that_has_run_nothing_and_ends_after_it(site):
     assert {seen for _, seen in runs} == {1}
     assert plain.isdisjoint(pid for pid, _ in runs)
     wait_for(lambda: not any(lives(pid) for pid, _ in runs), what="they have ended")
-    assert len(children_of(worker.pid)) == 2
+    wait_for(lambda: len(children_of(worker.pid)) == 2, what="the worker has seen that")
     assert plain <= set(children_of(worker.pid)), "the children for other tasks stay"
 
 
