@@ -42,8 +42,8 @@ def test_the_guilty_are_buried_and_no_other_is_lost(drill: Drill) -> None:
     guilty: list[str] = []
     others: list[str] = []
     for i in range(KILLS):
-        others += [drill.send(storage, "wait_a_while", rng.uniform(0.0, 0.5)) for _ in range(AT_ONCE)]
         seen = drill.executions()
+        others += [drill.send(storage, "wait_a_while", rng.uniform(0.0, 0.5)) for _ in range(AT_ONCE)]
         wait_for(lambda: drill.executions() > seen, within_s=60)
         match i % 3:
             case 0:

@@ -194,7 +194,8 @@ def test_a_task_that_kills_its_process_is_a_dead_letter(site, pool):
 
 @EACH
 def test_a_warm_end_finishes_what_runs_and_returns_the_rest(site, pool):
-    worker = site.worker("-c", "1", *POOLS[pool])
+    one = (*POOLS[pool], "--coroutines", "1") if pool == "asyncio" else POOLS[pool]
+    worker = site.worker("-c", "1", *one)
     site.get(site.send("add", 1, 1), 30)
     running = site.send("nap", 1.0)
     site.wait_started(running)
