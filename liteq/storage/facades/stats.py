@@ -96,7 +96,7 @@ class Stats(Facade):
             pass
 
     def tidying(self, history_s: float | None = HISTORY_S) -> Iterator[None]:
-        """As `tidy`, a transaction a step. History: hours, measures, causes of failure, batches; and pauses that are over."""
+        """As `tidy`, a transaction a step. History: hours, measures, causes of failure, batches, and over pauses."""
         now_ms = self._clock.now_ms()
         minute = now_ms // MINUTE_MS
         self._chunked(partial(_stats.fold, before_minute=(minute - MINUTES_KEPT) // 60 * 60, limit=CHUNK))
