@@ -13,9 +13,10 @@ from liteq.utils.records import NamedTuple
 __all__ = ["Began", "expire", "note", "of"]
 
 NOTE = "INSERT INTO liteq_batches (last, began_ms, members) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-# Tokens go up over the whole file: a message's batch is among the first of those that had their last member later.
+# Tokens go up over the whole file: the batch of a message's last lease is among the first that ended with a later one,
+# and those of its leases before have all ended with an earlier one.
 OF: Final = """
-SELECT b.began_ms, b.members, m.token FROM liteq_messages AS m JOIN liteq_batches AS b ON b.last >= m.token
+SELECT b.began_ms, b.members FROM liteq_messages AS m JOIN liteq_batches AS b ON b.last >= m.token
  WHERE m.id = :id ORDER BY b.last LIMIT :limit
 """
 NEAR: Final = 200  # batches that may have filled while a message's own did
@@ -41,9 +42,9 @@ def note(tx: Transaction, batches: Sequence[Began]) -> None:
 
 def of(tx: Transaction, message_id: str) -> Began | None:
     """The batch in which a message was executed last; None where it was executed alone, or that is forgotten."""
-    for began_ms, members, token in tx.execute(OF, {"id": message_id, "limit": NEAR}):
+    for began_ms, members in tx.execute(OF, {"id": message_id, "limit": NEAR}):
         found: dict[str, int] = orjson.loads(members)
-        if found.get(message_id) == token:
+        if message_id in found:
             return Began(began_ms, tuple(found), tuple(found.values()))
     return None
 
