@@ -16,7 +16,7 @@ from liteq.worker.pool.base import Afresh, Pool, refuse_nested
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits
 
-__all__ = ["Pool", "gathered", "jobs", "make_pool", "width"]
+__all__ = ["Pool", "jobs", "make_pool", "width", "with_batches"]
 
 logger = logging.getLogger("liteq.worker")
 
@@ -69,10 +69,10 @@ def make_pool(
         case _:
             near = meant(kind, ("prefork", "asyncio", *IN_ONE_PROCESS))
             raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, asyncio, threads or solo{near}")
-    return gathered(pool, app) if gathers else pool
+    return with_batches(pool, app) if gathers else pool
 
 
-def gathered(pool: Pool, app: App) -> Pool:
+def with_batches(pool: Pool, app: App) -> Pool:
     """`pool`, with batches gathered before it where a task of `app` takes them."""
     if not any(map(terms_in(app.tasks), app.tasks)):
         return pool

@@ -14,6 +14,8 @@ from liteq.storage.sqlite.vacuum import FEWEST, MOST, SLICE_S, Vacuum
 from liteq.worker.chores import idle_vacuum
 from liteq.worker.chores.by_settings import by_settings
 from liteq.worker.chores.idle_vacuum import KEEP, WORTH, IdleVacuum
+from liteq.worker.pool.executor import Executor
+from liteq.worker.pool.solo import SoloPool
 
 
 class Driver:
@@ -123,7 +125,7 @@ def test_a_slice_is_as_large_as_its_time_allows():
 def test_it_is_done_where_the_setting_says_so(tmp_path):
     def chores(**settings: object) -> list[object]:
         app = LiteQ("app", broker=f"sqlite:///{tmp_path}/queue.db", **settings)
-        pool: Any = None  # no pool that gathers
+        pool = SoloPool(Executor(app, hostname="w"))
         return [one for one in by_settings(app, app.storage, lambda: None, pool) if isinstance(one, IdleVacuum)]
 
     assert chores() == []
