@@ -248,10 +248,21 @@ class Settings:
         if self._vault is None or self._vault[0] != given:
             from liteq.serialization.sealing import open_vault
 
-            found = import_object(given) if isinstance(given, str) else given
             name = given if isinstance(given, str) else getattr(given, "__qualname__", type(given).__qualname__)
-            self._vault = (given, open_vault(found, name))
+            self._vault = (given, open_vault(self._codec(given), name))
         return self._vault[1]
+
+    @staticmethod
+    def _codec(given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        try:
+            return import_object(given)
+        except ImproperlyConfigured as exc:
+            why = str(exc).removesuffix(" to read settings from")
+            raise ImproperlyConfigured(
+                f"the setting payload_codec = {given!r}: {why}; it names a class, as `liteq_crypt:Codec` does"
+            ) from None
 
     def _make_contents(self) -> tuple[Content, Content]:
         conf = self.conf

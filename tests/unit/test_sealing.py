@@ -146,7 +146,11 @@ def test_a_codec_that_does_not_work_is_refused_before_anything_is_written(codec:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"), [("tests.nowhere:Codec", "no module 'tests.nowhere'"), ("json:Codec", "json has no 'Codec'")]
+    ("given", "words"),
+    [
+        ("tests.nowhere:Codec", "payload_codec = 'tests.nowhere:Codec': there is no module 'tests.nowhere'; it names"),
+        ("json:Codec", "payload_codec = 'json:Codec': json has no 'Codec'; it names a class"),
+    ],
 )
 def test_a_codec_that_is_nowhere_is_refused(tmp_path: Path, given: str, words: str) -> None:
     app = LiteQ("x", broker=f"sqlite:///{tmp_path}/q.db", payload_codec=given, set_as_current=False)
