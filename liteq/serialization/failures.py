@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from liteq.serialization import ErrorDoc, decode_error, loaded_class, rebuild
+from liteq.serialization.sealing import unopened
+from liteq.serialization.tags import SEAL
 
 __all__ = ["exception_from", "exception_of_meta", "meta_of_exception"]
 
@@ -14,8 +16,11 @@ def exception_from(error: bytes) -> tuple[Exception, str | None]:
     """The exception of an error document, and its traceback as the worker saw it; the exception carries it as a note.
 
     Built-in and liteq's own classes come back as themselves, and so do those that this process has imported already;
-    nothing is imported because a message names it. Any other class becomes RemoteError.
+    nothing is imported because a message names it. Any other class becomes RemoteError. Raises CodecError for a document
+    that is sealed: code that goes on by the kind of an error must not take that for another.
     """
+    if error.startswith(SEAL):
+        raise unopened(error)
     doc = decode_error(error)
     exc = rebuild(doc, _loaded(doc))
     if doc.traceback:

@@ -15,7 +15,8 @@ from liteq import LiteQ, Unique
 from liteq.exceptions import CodecError, ImproperlyConfigured
 from liteq.execution.hushed import hush, quoted
 from liteq.message import Batch, Message
-from liteq.serialization import decode, decode_error, kind_of
+from liteq.serialization import decode, decode_error, encode_error, kind_of
+from liteq.serialization.failures import exception_from
 from liteq.serialization.sealing import Private, Vault, key_of, open_vault
 from liteq.storage.reseal import VALUES
 from liteq.storage.sealed import WRITES, seal
@@ -106,6 +107,13 @@ def test_each_reader_says_that_a_value_is_sealed_and_under_which_key() -> None:
         LiteQ("x", set_as_current=False).content.read(sealed)
     assert "sealed under the key k1" in str(kind_of(sealed))
     assert "'k1'" in decode_error(sealed).message
+
+
+def test_a_run_does_not_go_on_by_an_error_that_it_cannot_open() -> None:
+    """It would take the branch of another error, and not come back from it."""
+    sealed = vault().seal(encode_error(ValueError("no funds")))
+    with pytest.raises(CodecError, match="'k1'"):
+        exception_from(sealed)
 
 
 class NoDecode:
