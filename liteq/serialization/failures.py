@@ -16,8 +16,10 @@ def exception_from(error: bytes) -> tuple[Exception, str | None]:
     """The exception of an error document, and its traceback as the worker saw it; the exception carries it as a note.
 
     Built-in and liteq's own classes come back as themselves, and so do those that this process has imported already;
-    nothing is imported because a message names it. Any other class becomes RemoteError. Raises CodecError for a document
-    that is sealed: code that goes on by the kind of an error must not take that for another.
+    nothing is imported because a message names it. Any other class becomes RemoteError.
+
+    Raises CodecError for a document that is sealed: code that goes on by the kind of an error must not take that for
+    another.
     """
     if error.startswith(SEAL):
         raise unopened(error)
