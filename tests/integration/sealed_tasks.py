@@ -9,8 +9,10 @@ import os
 from typing import Any
 
 from liteq import LiteQ, chain, chord
+from liteq.utils.log import get_task_logger
 from liteq.workflow import ctx
 
+logger = get_task_logger(__name__)
 app = LiteQ("sealed_tasks", broker=os.environ["WORKER_TEST_BROKER"], payload_codec="liteq_crypt:Codec")
 
 
@@ -39,13 +41,11 @@ def tells(self: Any, word: str) -> str:
     return word
 
 
-@app.task(bind=True, log_keep="1h", max_retries=1)
-def goes_on(self: Any, word: str) -> str:
-    print(word)
-    if self.cursor is None:
-        self.save_cursor({"at": word})
-        raise self.retry(exc=ValueError(word), countdown=2)
-    return str(self.cursor["at"])
+@app.task(bind=True, log_keep="1h")
+def goes_on(self: Any, word: str) -> None:
+    logger.info("at %s", word)
+    self.save_cursor(word)
+    raise ValueError(word)
 
 
 @app.task

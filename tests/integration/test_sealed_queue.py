@@ -109,16 +109,45 @@ def test_the_corpus_stands_nowhere_while_keys_rotate_under_load(site: Sealed) ->
     assert "ValueError (sealed)" in site.log(0).read_text()
 
 
-def test_a_cursor_and_the_lines_of_a_log_stand_nowhere_in_the_open(site: Sealed) -> None:
-    """But in the worker's own log, where the task itself prints."""
+POOLS = {
+    "threads": ["-P", "threads"],
+    "solo": ["-P", "solo"],
+    "asyncio": ["-P", "asyncio"],
+    "spawn": ["--pool-start-method", "spawn"],
+    "forkserver": ["--pool-start-method", "forkserver"],
+}
+
+
+@pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
+def test_in_each_pool_values_are_sealed_and_stand_in_no_log(site: Sealed, pool: list[str]) -> None:
+    site.worker("-c", "2", *pool)
+    ids = [site.send_to(task, WORD) for task in ("echo", "refuse", "again", "tells") * 5]
+    wait_for(lambda: ended(site, ids), within_s=30)
+    assert {str(site.app.AsyncResult(id_).result) for id_ in ids} == {WORD, f"{WORD} is refused"}
+    assert site.finds() == []
+    assert "ValueError (sealed)" in site.log().read_text()
+
+
+def test_the_values_of_each_of_many_files_are_sealed(site: Sealed) -> None:
+    places = [site.folder / f"tenant-{n}.db" for n in range(3)]
+    sent = []
+    for place in places:
+        with site.app.using(str(place)):
+            sent.append(site.send_to("echo", WORD))
+    site.worker("-c", "2", "--db", f"{site.folder}/tenant-*.db")
+    for place, id_ in zip(places, sent, strict=True):
+        with site.app.using(str(place)):
+            assert site.app.AsyncResult(id_).get(timeout=20) == WORD
+    assert site.finds() == []
+
+
+def test_a_cursor_and_a_kept_log_are_sealed(site: Sealed) -> None:
     site.worker("-c", "1")
     id_ = site.send_to("goes_on", WORD)
-    wait_for(lambda: site.app.AsyncResult(id_).state == "RETRY")
-    assert [name for name in site.finds() if not name.startswith("log-")] == []
-    assert site.get(id_) == WORD
-    assert [name for name in site.finds() if not name.startswith("log-")] == []
-    shown = site.cli("logs", id_).stdout.splitlines()
-    assert [line.split()[-1] for line in shown if line.endswith(WORD)] == [WORD, WORD]
+    wait_for(lambda: site.app.storage.values.count()["liteq_cursors.cursor"].present, what="its cursor is kept")
+    wait_for(lambda: site.app.AsyncResult(id_).state == "FAILURE")
+    assert f"at {WORD}" in site.cli("logs", id_).stdout
+    assert site.finds() == ["log-0"]  # there alone, where the task has written it itself
 
 
 def test_a_rotation_beside_the_work_leaves_nothing_under_the_old_key(site: Sealed) -> None:
