@@ -89,6 +89,99 @@ MUTANTS = [
         "../unit/test_using.py::test_no_canvas_crosses_files",
     ),
     without(
+        "of a killed process of coroutines the guilty one alone counts that", "liteq/worker/pool/aio/handle.py",
+        "tokens = {self.guilty[0]}", "tokens = {lease.token for lease in started}",
+        "../integration/test_asyncio_pool.py::test_one_that_cannot_be_cancelled_ends_with_its_child_and_pays_alone",
+        "../integration/test_asyncio_pool.py::test_one_that_holds_the_loop_up_is_named_and_pays_alone",
+    ),
+    without(
+        "the death of a process of coroutines is charged to what it executed", "liteq/worker/pool/aio/handle.py",
+        "tokens = {happened.in_step, *happened.in_threads}", "tokens = {lease.token for lease in started}",
+        "../integration/test_asyncio_pool.py::test_the_one_that_kills_its_child_counts_that_alone",
+        "test_coroutine_kills.py::test_the_guilty_are_buried_and_no_other_is_lost",
+    ),
+    without(
+        "a coroutine that holds up the loop pays, whosever limit is over", "liteq/worker/pool/aio/pool.py",
+        "guilty = in_step if in_step in child.leases else token", "guilty = token",
+        "../integration/test_asyncio_pool.py::"
+        "test_the_limit_of_one_that_is_held_up_is_charged_to_the_one_that_holds_up",
+    ),
+    without(
+        "a hard limit cancels a coroutine and spares its process", "liteq/worker/pool/aio/executor.py",
+        "running.stop, TimeLimitExceeded(hard)", "running.settled",
+        "../integration/test_asyncio_pool.py::test_the_hard_limit_cancels_the_coroutine_and_its_child_lives",
+    ),
+    without(
+        "a soft limit reaches a coroutine at its await", "liteq/worker/pool/aio/running.py",
+        "            self.task.cancel()\n\n    def stop(", "            pass\n\n    def stop(",
+        "../integration/test_asyncio_pool.py::test_the_soft_limit_is_an_exception_at_the_next_await",
+    ),
+    without(
+        "each coroutine has a context of its own", "liteq/worker/pool/aio/running.py",
+        "context = base.copy()", "context = base",
+        "../integration/test_asyncio_pool.py::test_each_task_has_a_context_of_its_own",
+    ),
+    without(
+        "a terminated coroutine is cancelled", "liteq/worker/pool/aio/child.py",
+        "            running.stop(TaskRevokedError(", "            str(TaskRevokedError(",
+        "../integration/test_asyncio_pool.py::test_a_terminated_one_is_cancelled_and_no_other_notices",
+    ),
+    without(
+        "at a warm end what waits beside coroutines for a thread goes back", "liteq/worker/pool/aio/pool.py",
+        "            child.call_back()\n        return super().take_back()",
+        "            pass\n        return super().take_back()",
+        "../integration/test_asyncio_pool.py::test_a_warm_end_finishes_what_runs_and_returns_what_waits",
+    ),
+    without(
+        "a loop of coroutines that stands still is named", "liteq/worker/pool/aio/watch.py",
+        "                self._tell()\n", "                pass\n",
+        "../integration/test_asyncio_pool.py::test_one_that_holds_the_loop_up_is_named_and_pays_alone",
+    ),
+    without(
+        "a worker that is asked to end finishes what runs", "liteq/worker/worker.py",
+        'Warm shutdown (finishing %d tasks)", len(pool.leases()))\n                    consumer.finish()',
+        'Warm shutdown (finishing %d tasks)", len(pool.leases()))\n                    consumer.abort()',
+        "test_rolling_restart.py::"
+        "test_a_rolling_restart_under_load_loses_nothing_runs_nothing_twice_and_makes_no_pause",
+    ),
+    without(
+        "the watchdog hears the loop, and nothing beside it", "liteq/cli/service.py",
+        'if worker.pool_kind == "solo" and self._manager', "if self._manager",
+        "../integration/test_as_a_service.py::test_the_watchdog_hears_nothing_of_a_loop_that_stands_still",
+    ),
+    without(
+        "the watchdog hears a worker whose file is locked", "liteq/worker/worker.py",
+        "if self._on_turn is not None:", "if self._on_turn is not None and not self.running.consumer._paused_until:",
+        "../integration/test_as_a_service.py::test_a_locked_file_is_no_reason_to_kill_a_worker",
+    ),
+    without(
+        "a long task of the solo pool is no stuck worker", "liteq/cli/service.py",
+        'if worker.pool_kind == "solo" and self._manager', "if not self._manager",
+        "../integration/test_as_a_service.py::test_a_long_task_of_the_solo_pool_is_no_stuck_worker",
+    ),
+    without(
+        "what a task starts does not speak for its worker", "liteq/utils/service_manager.py",
+        'environ.pop("NOTIFY_SOCKET", "")', 'environ.get("NOTIFY_SOCKET", "")',
+        "../unit/test_service_manager.py::test_the_manager_is_taken_out_of_the_environment",
+        "../integration/test_as_a_service.py::test_a_program_of_a_task_cannot_speak_for_the_worker",
+    ),
+    without(
+        "a container's first process buries what tasks leave behind", "liteq/cli/init.py",
+        "os.waitpid(-1, os.WNOHANG)", "os.waitpid(child, os.WNOHANG)",
+        "../integration/test_first_process.py::test_what_tasks_leave_behind_does_not_stay_as_zombies",
+    ),
+    without(
+        "a container is stopped while it imports", "liteq/cli/group.py",
+        "            stay_behind()\n", "            del stay_behind\n",
+        "../integration/test_first_process.py::test_term_ends_what_is_still_importing",
+        "../integration/test_first_process.py::test_a_worker_that_is_killed_ends_the_container",
+    ),
+    without(
+        "Ctrl-C in a container's terminal is one signal", "liteq/cli/init.py",
+        "found.si_code == SI_KERNEL and", "found.si_code == -1 and",
+        "../integration/test_first_process.py::test_ctrl_c_in_its_terminal_is_one_signal",
+    ),
+    without(
         "a pause by glob holds for queues that appear later", "liteq/storage/pauses.py",
         "WHERE :queue {GLOB} p.queue AND (p.until_ms", "WHERE p.queue = :queue AND (p.until_ms",
         "../conformance/test_pauses.py::test_a_glob_holds_for_queues_that_fit_and_for_those_that_appear_later",

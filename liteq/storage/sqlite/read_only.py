@@ -59,7 +59,7 @@ class ReadOnly(SQLiteDriver):
         """Look at the schema's version alone. Raises StorageUnavailable where it is older, SchemaTooNew."""
         return migrate.look(self, self.path)
 
-    def _look_at_file(self) -> None:
+    def _look_at_file(self, session: Session) -> bool:  # noqa: ARG002 - the driver's shape
         fork.check(self.path)
         files.check(self.given_path, self.path, self._allow_network, writable=False)
         self._refuse_second_library()
@@ -77,6 +77,7 @@ class ReadOnly(SQLiteDriver):
             ) from exc
         finally:
             probe.close()
+        return False
 
     # -- the upkeep, which is for those that write -------------------------------------------------------------------
 

@@ -145,13 +145,13 @@ class StdlibDriver(SQLiteDriver):
 
     if sys.version_info < (3, 12):
 
-        def _look_at_file(self) -> None:
+        def _look_at_file(self, session: Session) -> bool:
             # The last close of all would delete a log of which SQLite finds nothing to read.
             if files.size(self.path) <= ONE_PAGE:
                 from liteq.storage.sqlite.log_check import refuse_damaged_start
 
                 refuse_damaged_start(self.path)
-            super()._look_at_file()
+            return super()._look_at_file(session)
 
     def session_on(self, path: str) -> Session:
         return StdlibSession(path, reader=True, busy_timeout_s=self.busy_timeout_s)
