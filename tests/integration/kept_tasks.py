@@ -56,6 +56,16 @@ async def aexport(self: Any, total: int) -> str:
     return "done"
 
 
+@app.task(bind=True, isolate=True)
+def isolated(self: Any, total: int) -> str:
+    for n in range(self.cursor or 0, total):
+        note(n)
+        self.save_cursor(n + 1)
+        if held_up():
+            time.sleep(0.02)
+    return "done"
+
+
 @app.task(bind=True)
 def dies(self: Any, total: int) -> str:
     for n in range(self.cursor or 0, total):

@@ -14,7 +14,13 @@ from liteq.states import State
 from .worker_process import Site, wait_for
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="uses the prefork pool")
-POOLS = ["prefork", "threads", "solo"]
+POOLS = {
+    "prefork": ("-P", "prefork"),
+    "forkserver": ("--pool-start-method", "forkserver"),
+    "threads": ("-P", "threads"),
+    "solo": ("-P", "solo"),
+    "asyncio": ("-P", "asyncio"),
+}
 TOTAL = 300
 
 
@@ -47,7 +53,7 @@ def slowly(site: Site, on: bool) -> None:
 def test_a_warm_stop_leaves_a_task_at_its_cursor_and_it_goes_on_elsewhere(site, pool, task):
     """At the very row, each row once; no attempt is counted, and no except-clause for errors meets it."""
     slowly(site, True)
-    first = site.worker("-P", pool, "-c", "1")
+    first = site.worker(*POOLS[pool], "-c", "1")
     id_ = send(site, task, TOTAL)
     wait_for(lambda: len(rows(site)) > 10)
     assert site.end(first) == 0
@@ -55,7 +61,7 @@ def test_a_warm_stop_leaves_a_task_at_its_cursor_and_it_goes_on_elsewhere(site, 
     assert (record.state, record.retries, record.crashes, record.reaps) == (State.PENDING, 0, 0, 0)
     assert len(rows(site)) < TOTAL
     slowly(site, False)
-    site.worker("-P", pool, "-c", "1")
+    site.worker(*POOLS[pool], "-c", "1")
     assert site.get(id_) == "done"
     assert rows(site) == list(range(TOTAL))
     assert "an error" not in notes(site)
@@ -63,6 +69,19 @@ def test_a_warm_stop_leaves_a_task_at_its_cursor_and_it_goes_on_elsewhere(site, 
     assert "left at its cursor" in site.log().read_text()
     seq = site.app.storage.views.begins_with(id_)[0].seq
     assert site.app.storage.kept.cursor(seq) is None
+
+
+def test_a_task_in_a_process_of_its_own_leaves_at_its_cursor(site):
+    slowly(site, True)
+    first = site.worker("-c", "1")
+    id_ = send(site, "isolated", TOTAL)
+    wait_for(lambda: len(rows(site)) > 10)
+    assert site.end(first) == 0
+    assert site.record(id_).crashes == 0
+    slowly(site, False)
+    site.worker("-c", "1")
+    assert site.get(id_) == "done"
+    assert rows(site) == list(range(TOTAL))
 
 
 def test_a_task_that_was_stopped_often_counts_no_attempt(site):
