@@ -28,7 +28,7 @@ from liteq.worker.files.sharing import Share, Sharing
 from liteq.worker.hooks import Chore, Hooks
 from liteq.worker.loop import Consumer
 from liteq.worker.parts import Running, make_running
-from liteq.worker.pool import Pool, with_batches
+from liteq.worker.pool import Pool, gathered
 
 __all__ = ["Aside", "Host", "Seat"]
 
@@ -227,7 +227,7 @@ class Seat:
         storage = self.app.open_storage(busy_timeout_s=min(PATIENCE_S, self.app.conf.busy_timeout))
         storage.migrate()
         self.app.keep(storage)
-        pool = with_batches(self.share, self.app)
+        pool = gathered(self.share, self.app)
         self._running = make_running(
             self,
             storage,

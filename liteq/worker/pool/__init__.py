@@ -16,7 +16,7 @@ from liteq.worker.pool.base import Afresh, Pool, refuse_nested
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits
 
-__all__ = ["Pool", "jobs", "make_pool", "width", "with_batches"]
+__all__ = ["Pool", "gathered", "jobs", "make_pool", "width"]
 
 logger = logging.getLogger("liteq.worker")
 
@@ -67,12 +67,13 @@ def make_pool(
 
             pool = SoloPool(Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop), ending)
         case _:
-            near = meant(kind, ("prefork", "asyncio", *IN_ONE_PROCESS))
-            raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, asyncio, threads or solo{near}")
-    return with_batches(pool, app) if gathers else pool
+            known = ("prefork", "asyncio", *IN_ONE_PROCESS)
+            text = f"unknown pool {kind!r}: use prefork, asyncio, threads or solo{meant(kind, known)}"
+            raise ImproperlyConfigured(text)
+    return gathered(pool, app) if gathers else pool
 
 
-def with_batches(pool: Pool, app: App) -> Pool:
+def gathered(pool: Pool, app: App) -> Pool:
     """`pool`, with batches gathered before it where a task of `app` takes them."""
     if not any(map(terms_in(app.tasks), app.tasks)):
         return pool
