@@ -72,6 +72,7 @@ class Request:
     _outcomes: list[Outcome | None] | None = None  # ... and how they ended
     _exc: BaseException | None = None  # ... by what, where their function raised
     _loop: Any = None  # the event loop that it shares with others
+    _disarm: Any = None  # called once its body is over: no limit of time is to hit what follows (execution/awaited.py)
     _stopped: bool = False  # it was ended from outside, by a limit say: it has no outcome (execution/awaited.py)
     _is_told: bool = False  # the traceback of its exception is in the log
 

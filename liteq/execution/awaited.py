@@ -103,7 +103,11 @@ async def _body(plan: Plan, request: Request, args: Any, kwargs: Any) -> Any:
     """The task's own code, and what it has left to its end."""
     if plan.before_start is not None:
         plan.before_start(request.id, args, kwargs)
-    retval = await plan.coroutine(args, kwargs)
+    try:
+        retval = await plan.coroutine(args, kwargs)
+    finally:
+        if request._disarm is not None:
+            request._disarm()
     if request._telling is not None:
         await asyncio.get_running_loop().run_in_executor(writer(), request._telling.flush)
     if request.pending_retry is not None:

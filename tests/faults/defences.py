@@ -117,6 +117,11 @@ MUTANTS = [
         "../integration/test_asyncio_pool.py::test_the_soft_limit_is_an_exception_at_the_next_await",
     ),
     without(
+        "no limit hits what follows the body of a coroutine", "liteq/worker/pool/aio/executor.py",
+        "            request._disarm = running.settled\n", "            pass\n",
+        "../integration/test_asyncio_pool.py::test_no_limit_hits_what_follows_the_body",
+    ),
+    without(
         "each coroutine has a context of its own", "liteq/worker/pool/aio/running.py",
         "context = base.copy()", "context = base",
         "../integration/test_asyncio_pool.py::test_each_task_has_a_context_of_its_own",

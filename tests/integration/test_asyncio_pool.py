@@ -348,6 +348,16 @@ def test_what_waits_for_the_file_holds_up_no_loop(site):
     assert site.get(told) == "told"
 
 
+def test_no_limit_hits_what_follows_the_body(site):
+    """Its last report waits for the file, beyond the limit of the body."""
+    site.worker()
+    told = site.send("reports", 20, soft_time_limit=1.0, time_limit=1.2)
+    wait_for(lambda: site.app.AsyncResult(told).progress, what="it tells")
+    with site.app.storage.driver.write():
+        time.sleep(2.0)
+    assert site.get(told) == "told"
+
+
 def test_a_batch_is_one_coroutine(site):
     site.worker()
     ids = site.send_each("together", [(i,) for i in (-1, *range(1, 20))])

@@ -170,6 +170,8 @@ class AsyncExecutor(Executor):
             raise asyncio.CancelledError
         if hard is None and soft is None:
             return
+        if request is not None:
+            request._disarm = running.settled
         loop = asyncio.get_running_loop()
         if soft is not None:
             exc = SoftTimeLimitExceeded(soft)
