@@ -251,6 +251,7 @@ class AsyncChild:
         token = running.lease.token
         if self._running.pop(token, None) is None:
             return
+        running.let_go()
         kind = (wire.STOPPED,) if outcome is None else wire.pack(outcome)
         self._reports.append((token, runtime_s, *kind))
         if self._executor.ending is not None:

@@ -136,6 +136,10 @@ class Running:
             for task in list(self.others):
                 task.cancel()
 
+    def let_go(self) -> None:
+        """Drop what refers to this in turn, once it is reported: no collector has to find it."""
+        self.task = self.steps = self.request = self.in_thread = None
+
 
 current: ContextVar[tuple[Running, Any] | None] = ContextVar("liteq_aio_running", default=None)
 
