@@ -108,7 +108,9 @@ def test_a_worker_stays_as_it_was_while_its_children_come_and_go(drill: Drill, m
 
 def check_each_ran_once(drill: Drill, storage: Storage, tasks: int) -> None:
     """Nothing is lost, nothing is run twice, and no child ended but as it should."""
-    assert {count.state: count.n for count in storage.reader.counts()} == {State.SUCCEEDED: tasks}
+    with storage.driver.read() as tx:  # `counts()` counts to ten thousand
+        states = tx.execute("SELECT state, count(*) FROM liteq_messages GROUP BY state")
+    assert [tuple(row) for row in states] == [(State.SUCCEEDED, tasks)]
     ran = drill.ledger()
     assert len(ran) == tasks
     assert set(ran.values()) == {1}
