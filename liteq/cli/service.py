@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -14,6 +14,7 @@ from liteq.utils.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from liteq.worker import Worker
+    from liteq.worker.files.loop import FilesLoop
 
 __all__ = ["WorkerService", "manager_of", "told"]
 
@@ -71,9 +72,16 @@ class WorkerService:
             self._manager.status(self._status(self._worker))
 
     def _status(self, worker: Worker) -> str:
-        running, consumer = worker.running.pool.running(), worker.running.consumer
-        does = self._stopping or ("quiet" if consumer.quiet else "ready")
-        return f"{does}: {counted(len(running), 'task')} running, {consumer.processed:,} done"
+        from liteq.worker.loop import Consumer
+
+        running = counted(len(worker.running.pool.running()), "task")
+        consumer: object = worker.running.consumer
+        if isinstance(consumer, Consumer):
+            does = self._stopping or ("quiet" if consumer.quiet else "ready")
+            return f"{does}: {running} running, {consumer.processed:,} done"
+        told = cast("FilesLoop", consumer).told()  # each of its files counts for itself
+        aside = cast("dict[str, str]", told["set_aside"])
+        return f"{self._stopping or 'ready'}: {running} running, {told['files']} files, {len(aside)} set aside"
 
     def _stops(self, how: str = "", **_named: Any) -> None:
         self._stopping = f"{how} shutdown".strip().lower()

@@ -171,6 +171,11 @@ MUTANTS = [
         "../integration/test_as_a_service.py::test_a_program_of_a_task_cannot_speak_for_the_worker",
     ),
     without(
+        "a service of many files has no figures of one file", "liteq/cli/service.py",
+        "if isinstance(consumer, Consumer):", "if consumer is not None:",
+        "../integration/test_as_a_service.py::test_a_worker_of_many_files_tells_of_them",
+    ),
+    without(
         "a container's first process buries what tasks leave behind", "liteq/cli/init.py",
         "os.waitpid(-1, os.WNOHANG)", "os.waitpid(child, os.WNOHANG)",
         "../integration/test_first_process.py::test_what_tasks_leave_behind_does_not_stay_as_zombies",

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from liteq import LiteQ
+
 from .manager import Manager
 from .worker_process import Site, wait_for
 
@@ -67,6 +69,24 @@ def test_the_status_follows_what_it_does(site, manager):
     manager.wait("STATUS=ready: 0 tasks running, 1 done")
     site.app.control.broadcast("quiet")
     manager.wait("STATUS=quiet: 0 tasks running, 1 done")
+
+
+def test_a_worker_of_many_files_tells_of_them(site, manager):
+    tenants = [LiteQ("client", broker=f"sqlite:///{site.folder}/{name}.tenant.db") for name in ("ann", "bob")]
+    for tenant in tenants:
+        tenant.storage.migrate()
+    (site.folder / "torn.tenant.db").write_bytes(b"no database" * 1_000)
+    worker = site.start("-c", "2", "--db", f"{site.folder}/*.tenant.db", **manager.env)
+    manager.wait("READY=")
+    for tenant in tenants:
+        assert tenant.send_task("service_tasks.environment").get(timeout=30)
+        tenant.close()
+    manager.wait("STATUS=ready: 0 tasks running, 3 files, 1 set aside")
+    manager.forget()
+    manager.wait("WATCHDOG=1", times=3)
+    worker.send_signal(signal.SIGTERM)
+    manager.wait("STOPPING=1")
+    assert worker.wait(timeout=15) == 0
 
 
 def test_a_program_of_a_task_cannot_speak_for_the_worker(site, manager):
