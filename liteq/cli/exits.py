@@ -46,7 +46,6 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (err.SchemaTooNew, Exit.CONFIG),
     (err.CodecError, Exit.CONFIG),
     (err.ImproperlyConfigured, Exit.CONFIG),
-    (err.StorageReadOnly, Exit.CONFIG),
     (err.StorageBusy, Exit.TRY_AGAIN),
     (err.StorageFull, Exit.TRY_AGAIN),
     (err.StorageInUse, Exit.TRY_AGAIN),

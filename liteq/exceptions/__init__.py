@@ -7,7 +7,7 @@
     │   ├── ReadTimeout                a read for a person or a monitor took longer than it may
     │   ├── StorageInUse               it is to be replaced, and is open in another process
     │   ├── StorageCorrupt             not a database, or a damaged one
-    │   ├── StorageReadOnly            the URL says ?mode=ro
+    │   ├── ReadOnly                   the URL says ?mode=ro
     │   ├── StorageUnavailable         cannot be opened: path, permission, file system
     │   ├── CodecError                 a value needs a payload codec, or a key, that is not here
     │   └── SchemaTooNew               written by a newer liteq
@@ -93,6 +93,7 @@ from liteq.exceptions.storage import (
     MessageNotFound,
     NotEligible,
     OperationalError,
+    ReadOnly,
     ReadTimeout,
     SchemaTooNew,
     StorageBusy,
@@ -100,7 +101,6 @@ from liteq.exceptions.storage import (
     StorageError,
     StorageFull,
     StorageInUse,
-    StorageReadOnly,
     StorageUnavailable,
 )
 from liteq.exceptions.tasks import (
@@ -188,6 +188,7 @@ __all__ = [
     "PayloadTooLarge",
     "QueueNotFound",
     "RateLimited",
+    "ReadOnly",
     "ReadTimeout",
     "Reject",
     "RemoteError",
@@ -207,7 +208,6 @@ __all__ = [
     "StorageError",
     "StorageFull",
     "StorageInUse",
-    "StorageReadOnly",
     "StorageUnavailable",
     "TaskError",
     "TaskInterrupted",

@@ -45,6 +45,16 @@ class StorageUnavailable(StorageError):
     """Raised when the file cannot be opened: a directory, no permission, a read-only or network file system."""
 
 
+class ReadOnly(StorageError):
+    """Raised when something is to be written to a queue that the broker URL opens to look at alone (`?mode=ro`)."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} is read-only here (?mode=ro in the broker URL): nothing was written. To send tasks, work or act, "
+            "use the URL without mode=ro"
+        )
+
+
 class CodecError(StorageError):
     """Raised when a value cannot be written or read here for want of its payload codec, or of a key that this needs.
 

@@ -124,7 +124,7 @@ class Driver(Upkeep, ABC):
 
     url: str
     read_only: bool = False
-    """Whether the store is only looked at: `write` and `change` raise StorageReadOnly."""
+    """Whether the store is only looked at: `write` and `change` raise ReadOnly."""
     monotonic: Callable[[], float] = staticmethod(time.monotonic)
     """Seconds by the clock of `Transaction.uptime`; the storage puts its own here."""
 

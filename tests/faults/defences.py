@@ -2336,7 +2336,7 @@ MUTANTS = [
     ),
     without(
         "what is only looked at is not written", "liteq/storage/sqlite/read_only.py",
-        "(ReadOnly, driver)", "(driver,)",
+        "(ReadOnlyDriver, driver)", "(driver,)",
         "../integration/test_read_only.py::test_what_would_be_written_is_refused",
         "../integration/test_read_only.py::test_a_queue_that_is_not_there_is_not_made",
     ),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from liteq import LiteQ
-from liteq.exceptions import StorageCorrupt, StorageReadOnly, StorageUnavailable
+from liteq.exceptions import ReadOnly, StorageCorrupt, StorageUnavailable
 from liteq.states import State
 from liteq.storage.driver import Bell
 from liteq.storage.storage import Storage, open_storage
@@ -75,7 +75,7 @@ def test_what_would_be_written_is_refused(app, looking, tmp_path):
         looking.storage.driver.fold_log,
         lambda: looking.storage.driver.restore(tmp_path / "copy.db"),
     ):
-        with pytest.raises(StorageReadOnly, match=r"q\.db is opened to be looked at alone \(\?mode=ro"):
+        with pytest.raises(ReadOnly, match=r"q\.db is read-only here \(\?mode=ro"):
             write()
     looking.storage.driver.ring(Bell.WORK)
     assert content(tmp_path) == before

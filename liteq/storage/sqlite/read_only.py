@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
-from liteq.exceptions import StorageReadOnly, StorageUnavailable
+from liteq.exceptions import ReadOnly, StorageUnavailable
 from liteq.storage.driver import Bell, Listener
 from liteq.storage.sqlite import create, files, fork, migrate
 from liteq.storage.sqlite.base import SQLiteDriver
@@ -21,24 +21,24 @@ from liteq.storage.sqlite.transaction import Checkout
 __all__ = ["read_only"]
 
 
-class ReadOnly(SQLiteDriver):
+class ReadOnlyDriver(SQLiteDriver):
     """The part of a driver that reads alone; a library's driver stands behind it in `read_only`."""
 
     read_only = True
 
     def _refuse(self) -> NoReturn:
-        raise StorageReadOnly(self.path)
+        raise ReadOnly(self.path)
 
     def write(self, *_: object, **__: object) -> NoReturn:
-        """As any driver's. Raises StorageReadOnly."""
+        """As any driver's. Raises ReadOnly."""
         self._refuse()
 
     def change(self, *_: object, **__: object) -> NoReturn:
-        """As any driver's. Raises StorageReadOnly."""
+        """As any driver's. Raises ReadOnly."""
         self._refuse()
 
     def take(self, holder: Checkout, *, reader: bool) -> Session:
-        """As any driver's, for readers. Raises StorageReadOnly."""
+        """As any driver's, for readers. Raises ReadOnly."""
         if not reader:
             self._refuse()
         return super().take(holder, reader=True)
@@ -90,11 +90,11 @@ class ReadOnly(SQLiteDriver):
         return False
 
     def restore(self, source: Path) -> Path | None:  # noqa: ARG002 - the driver's shape
-        """As any driver's. Raises StorageReadOnly."""
+        """As any driver's. Raises ReadOnly."""
         self._refuse()
 
 
 @cache
 def read_only(driver: type[SQLiteDriver]) -> type[SQLiteDriver]:
     """`driver`, of which nothing is written."""
-    return type(f"ReadOnly{driver.__name__}", (ReadOnly, driver), {})
+    return type(f"ReadOnly{driver.__name__}", (ReadOnlyDriver, driver), {})

@@ -6,7 +6,7 @@ import pytest
 from django.db import transaction
 
 from liteq import LiteQ
-from liteq.exceptions import StorageReadOnly
+from liteq.exceptions import ReadOnly
 
 
 @pytest.fixture
@@ -24,6 +24,6 @@ def test_the_queue_in_the_models_database_is_looked_at_with_django_s_library(sho
 
 
 def test_a_queue_that_is_only_looked_at_takes_nothing_from_a_transaction(shop, looking):
-    with transaction.atomic(), pytest.raises(StorageReadOnly):
+    with transaction.atomic(), pytest.raises(ReadOnly):
         looking.send_task("one", (2,))
     assert sum(count.n for count in looking.storage.reader.counts()) == 0
