@@ -103,8 +103,9 @@ class Heartbeat:
         return orjson.dumps({**self._info(), OFFSET: round(self._seen_offset_s, 3), STAGE: self._stage})
 
     def rested(self) -> None:
-        """Beat in the next turn: this worker had no leases here for a while, and did not stand still meanwhile."""
-        self.due_at = self._beaten_at = self.monotonic()
+        """Note that this worker had no leases here for a while: it did not stand still meanwhile."""
+        self._beaten_at = self.monotonic()
+        self.due_at = self._beaten_at + self.interval_s
 
     def soon(self) -> None:
         """Beat in the next turn: what others read of this worker has changed."""

@@ -322,7 +322,7 @@ class FilesLoop:
         if not self._accepting:
             return
         found = self._patterns.find()
-        fresh = [path for path in found if path not in self.seats]
+        fresh = sorted((path for path in found if path not in self.seats), key=rung_ns, reverse=True)
         for path in fresh:
             seat = self.seats[path] = Seat(
                 self._host, path, self._sharing, selector=self._selector, told=self.told, chores=self._of_file
@@ -377,3 +377,11 @@ class FilesLoop:
             if seat.at_rest and seat.path not in self._active and stamp_of(seat.path) != seat.stamp:
                 self._wake(seat)
                 seat.heard()
+
+
+def rung_ns(path: str) -> int:
+    """When the file's bell was rung last, in ns since the epoch: those with new messages are opened first."""
+    try:
+        return os.stat(f"{path}-work").st_mtime_ns
+    except OSError:
+        return 0

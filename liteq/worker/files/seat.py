@@ -35,7 +35,8 @@ __all__ = ["Aside", "Host", "Seat"]
 logger = logging.getLogger("liteq.worker")
 
 PATIENCE_S = 0.25  # that the loop waits for the write lock of one file: meanwhile it serves no other
-LATER_S = 0.2  # after it woke: then the chores
+LATER_S = 3.0  # after it woke: then the chores, if it is still awake
+KNOWN_S = 60.0  # that what a rest depends on holds true, as a rule
 REST_AFTER_S = 2.0  # without work
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # until a file that was set aside is tried again
 LASTING = (StorageCorrupt, StorageUnavailable, SchemaTooNew)  # trouble that does not pass by itself
@@ -96,6 +97,7 @@ class _SeatConsumer(Consumer):
     """The consumer of one file: it waits for nothing itself, and a file that fails does not stay in the loop's way."""
 
     _look_from = 0.0  # before, chores wait
+    took = False  # it has claimed something since this was set
 
     @property
     def has_outcomes(self) -> bool:
@@ -111,19 +113,30 @@ class _SeatConsumer(Consumer):
         return self._counting.due_at == inf and (self._rates is None or self._rates.is_idle)
 
     def woke(self, now: float) -> None:
-        """Claim at once, and see to everything else a little later: nothing else is in a hurry."""
+        """Claim at once, and see to everything else later: where it soon rests again, at another time."""
         self._look_from = now + LATER_S
         self._claiming.woke()
+
+    def take(self, leases: list[Lease], command: int = 0, again: Sequence[int] = ()) -> None:
+        self.took = True
+        super().take(leases, command, again)
+
+    def found_nothing(self) -> None:
+        """See to everything else now: what woke it was no message, so perhaps a command."""
+        self._look_from = 0.0
 
     def timeout(self, now: float) -> float:
         if now >= self._look_from or self._outcomes:
             return super().timeout(now)
-        claim_s = self.claims_at() - now if self.room() > 0 else inf
-        return max(0.0, min(self._look_from - now, claim_s))
+        claim_at = self.claims_at() if self.room() > 0 else inf
+        return max(0.0, min(self._look_from, self._heartbeat.due_at, self._counting.due_at, claim_at) - now)
 
     def _look_around(self, now: float) -> None:
-        if now >= self._look_from:
+        if now >= min(self._look_from, self._heartbeat.due_at):
+            self._look_from = 0.0
             super()._look_around(now)
+        elif now >= self._counting.due_at:
+            self._counting.turn()
 
     def _in_trouble(self, exc: Exception) -> None:
         if isinstance(exc, LASTING) and not self._aborting:
@@ -173,6 +186,9 @@ class Seat:
         self._running: Running | None = None
         self._pause_s = FIRST_PAUSE_S
         self._busy_at = 0.0
+        self._was_rung = False
+        self._known_until = 0.0  # nobody else has leases there, and
+        self._ends_at = inf  # no pause of a queue ends before
 
     # -- what its parts ask for: `Place` -------------------------------------------------------------------------------
 
@@ -254,14 +270,16 @@ class Seat:
 
     def heard(self) -> None:
         """Take note that its bell has rung."""
-        self.touched = True
+        self.touched = self._was_rung = True
         if self._running is not None:
             self.consumer.heard()
 
     def turn(self, now: float) -> None:
         """Let it settle and claim, and do what has come due. Raises Aside where the file cannot be used."""
-        if self.at_rest:
-            self.at_rest = False
+        woke, self.at_rest = self.at_rest, False
+        rung, self._was_rung = self._was_rung, False
+        self.consumer.took = False
+        if woke:
             self.running.heartbeat.rested()
             self.consumer.woke(now)
         self.touched = False
@@ -274,6 +292,9 @@ class Seat:
         self.reason, self._pause_s = "", FIRST_PAUSE_S
         if self.has_work or self.consumer.processed != before:
             self._busy_at = now
+        if (woke or rung) and not self.consumer.took:
+            self.consumer.found_nothing()
+            self._known_until = 0.0
         self.wake_at = now + self.consumer.timeout(now)
 
     @property
@@ -303,6 +324,9 @@ class Seat:
     def rest(self, now: float) -> None:
         """Close the file, until something comes; not where somebody else's lease is to be looked after."""
         storage = self.running.storage
+        if now < self._known_until:
+            self._close(now, min(self._ends_at, self._known_until))
+            return
         try:
             others = any(one.leased for one in storage.reader.workers() if one.id != self.running.heartbeat.worker)
             ends_ms = [one.until_ms for one in storage.queues.paused().values() if one.until_ms is not None]
@@ -312,11 +336,14 @@ class Seat:
         if others:
             self._busy_at = now
             return
-        storage.close()
+        self._known_until = now + KNOWN_S
+        self._ends_at = now + max(0.0, (min(ends_ms) - storage.clock.now_ms()) / 1000) if ends_ms else inf
+        self._close(now, self._ends_at)
+
+    def _close(self, now: float, ends_at: float) -> None:
+        self.running.storage.close()
         self.at_rest = True
-        self.wake_at = self.consumer.claims_at()
-        if ends_ms:
-            self.wake_at = min(self.wake_at, now + max(0.0, (min(ends_ms) - storage.clock.now_ms()) / 1000))
+        self.wake_at = min(self.consumer.claims_at(), ends_at if ends_at > now else inf)
         self.stamp = stamp_of(self.path)
 
     def leave(self) -> None:
