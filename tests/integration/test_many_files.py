@@ -171,6 +171,7 @@ def test_files_at_rest_hold_no_descriptor_and_wake_by_a_ring_a_due_time_and_a_wr
     for name in names:
         site.to(name, "where")
     worker = site.worker("-c", "1")
+    assert site.to("last", "where").get(timeout=20) == str(site.path("last"))
     wait_for(lambda: not site.open_files(worker.pid), within_s=20, what="all files are closed")
     assert len(list(Path(f"/proc/{worker.pid}/fd").iterdir())) < 25
     assert site.to("t3", "where").get(timeout=3) == str(site.path("t3"))
@@ -180,8 +181,8 @@ def test_files_at_rest_hold_no_descriptor_and_wake_by_a_ring_a_due_time_and_a_wr
 
 
 def test_a_ring_that_is_lost_costs_a_few_seconds_only(site: Tenants, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.to("a", "where")
     worker = site.worker("-c", "1")
+    assert site.to("a", "where").get(timeout=10) == str(site.path("a"))
     wait_for(lambda: not site.open_files(worker.pid), within_s=20, what="the file is closed")
     with site.app.using(site.path("a")):
         monkeypatch.setattr(type(site.app.storage.driver), "ring", lambda _driver, _bell: None)
@@ -190,8 +191,8 @@ def test_a_ring_that_is_lost_costs_a_few_seconds_only(site: Tenants, monkeypatch
 
 
 def test_a_worker_at_rest_is_shown_as_living_and_answers(site: Tenants) -> None:
-    site.to("a", "where")
     worker = site.worker("-c", "1")
+    assert site.to("a", "where").get(timeout=10) == str(site.path("a"))
     wait_for(lambda: not site.open_files(worker.pid), within_s=20)
     found = site.cli("a", "status")
     assert "1 node online" in found.stdout, found
