@@ -54,7 +54,12 @@ class Flag:
     UNSTARTED = 1 << 46  # its unique key excludes others until it starts: the claim takes it away
     ALONE = 1 << 47  # its worker vanished with it: it is executed in no batch with others, which it may take along
     BATCH = 1 << 48  # leased: it stands for a batch (`Lease.run`), which a pool executes as one
-    FILED = 1 << 52  # leased, in a pool that several files share: `Lease.run` has the file's URL before its own
+    # Of what is kept beside the row (liteq_cursors, liteq_logs, liteq_run_tags).
+    CURSOR = 1 << 49  # it has saved a cursor, which goes when it succeeds
+    LOGS = 1 << 50  # its sender wants its log kept, or lines of it are
+    TAGGED = 1 << 51  # it has tags
+    ASIDE = 1 << 52  # of PERHAPS: its options name what had its id before, and gets it back where this is not needed
+    FILED = 1 << 53  # leased, in a pool that several files share: `Lease.run` has the file's URL before its own
 
 
 DEPTH_SHIFT = 16  # from this bit on, the column says in how many groups the row stands

@@ -26,8 +26,8 @@ INSTEAD = {
     "`app.schedules` adds, pauses and runs entries",
     "celery.bin": "commands are click commands of `liteq.cli`, one a file",
     "celery.bootsteps": "Step and StartStopStep are there; blueprints are not: see `liteq.worker.worker`",
-    "celery.concurrency": "the pools are prefork, asyncio, threads and solo (`liteq.worker.pool`); for tasks that wait, "
-    "write `async def` tasks, and run them with -P asyncio",
+    "celery.concurrency": "the pools are prefork, asyncio, threads and solo (`liteq.worker.pool`); for tasks that "
+    "wait, write `async def` tasks, and run them with -P asyncio",
     "celery.contrib.migrate": "messages are in one file: see `liteq backup` and `liteq dead`",
     "celery.contrib.rdb": "use `pytest` with `liteq.testing`, or pdb with the solo pool",
     "celery.events": "`app.events` and celery.events.{event,dispatcher,receiver,snapshot,state} are there; there is no "

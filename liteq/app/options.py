@@ -92,6 +92,10 @@ class TaskOptions:
     """Seconds that the first message of a batch waits for others."""
     batch_key: str | None = None
     """A template such as "{shop}" over named arguments: only messages with equal keys go into one batch."""
+    log_keep: Any = _Setting("task_log_keep")
+    """How long its log is kept in the file after its end: seconds, a timedelta, "1d"; 0: not at all."""
+    tags: Any = ()
+    """Words by which a search finds its messages."""
     isolate: bool = False
     """Whether each of its runs has a process of its own, which ends after it."""
     ignore_result: Any = _Setting("task_ignore_result")

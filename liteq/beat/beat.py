@@ -24,7 +24,7 @@ from liteq.clock import from_ms, to_ms
 from liteq.context import App
 from liteq.exceptions import CanvasConflict, ImproperlyConfigured, StorageError
 from liteq.execution.hushed import hush
-from liteq.message import Batch, Flag
+from liteq.message import Batch
 from liteq.policy.overlap import Rules
 from liteq.schedules import BaseSchedule, NeverDue, from_document
 from liteq.serialization import decode

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from liteq import signals as announce
@@ -58,16 +58,14 @@ class FilesBeat:
         """Raise ImproperlyConfigured for an entry of the configuration that makes no sense."""
         self.app.schedules.configured()
 
-    def run(self, stop: threading.Event | None = None) -> None:
-        """Send what comes due until `stop` is set, for ever where there is none."""
+    def run(self, stop: threading.Event | None = None, on_turn: Callable[[], None] = lambda: None) -> None:
+        """Send what comes due until `stop` is set, for ever where there is none; `on_turn` is called in each turn."""
         stop = threading.Event() if stop is None else stop
         announce.beat_init.send(sender=self)
         while not stop.is_set():
             self.turn()
+            on_turn()
             stop.wait(max(0.0, self.due_at - time.monotonic()))
-
-    def rung(self) -> None:
-        """A bell of a queue is nothing to beat."""
 
     def turn(self) -> None:
         """Send what is due, for a short while, and set `due_at` to when there is more to do."""

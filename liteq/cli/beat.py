@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from liteq.app import LiteQ
     from liteq.beat import Beat
     from liteq.beat.files import FilesBeat
+    from liteq.utils.service_manager import ServiceManager
 
 __all__ = ["beat"]
 
@@ -92,10 +93,20 @@ def beat(
         if pidfile:
             daemon.claim_pidfile(Path(logs.expand_name(pidfile, name)))
     log = None if logfile is None else logs.expand_name(logfile, name)
-    logs.set_up(app, loglevel, log, color=not session.no_color, as_json=session.json, worker=name)
+    logs.set_up(app, loglevel, log, color=not session.no_color, form=session.log_form, worker=name)
     session.note(f"beat: {', '.join(db) or counted(len(app.schedules.all()), 'periodic task')}")
-    made.run(stopped_by_signals())
+    run(made, stopped_by_signals(), manager)
     return 0
+
+
+def run(made: Beat | FilesBeat, stop: threading.Event, manager: ServiceManager | None) -> None:
+    """Send what comes due until `stop` is set; the service manager hears that it has begun, goes on, and ends."""
+    if manager is None:
+        made.run(stop)
+        return
+    manager.ready("sends periodic tasks when they come due")
+    made.run(stop, on_turn=manager.alive)
+    manager.stopping("stopped")
 
 
 def _made(app: LiteQ, db: tuple[str, ...], max_interval: float | None) -> Beat | FilesBeat:

@@ -26,10 +26,10 @@ __all__ = ["Command", "Group", "main"]
 OF_CELERY = frozenset({"multi", "shell", "upgrade-check"})
 FILES = {"logs": "task_log"}  # ... and has another name for these: `logs` sets up the log of a process
 COMMANDS = (
-    "worker", "beat", "multi", "call", "result", "status", "why", "top", "inspect", "control", "events", "purge",
-    "queue", "limits", "dead", "act", "operations", "activity", "schedules", "workflow", "memo", "mark", "dashboard",
-    "metrics", "alert", "shell", "doctor", "backup", "restore", "migrate", "codec", "demo", "report",
-    "upgrade-check", "version",
+    "worker", "beat", "multi", "call", "result", "logs", "status", "why", "top", "inspect", "control", "events",
+    "purge", "queue", "limits", "dead", "act", "operations", "activity", "schedules", "workflow", "memo", "mark",
+    "dashboard", "metrics", "alert", "shell", "health", "doctor", "backup", "restore", "migrate", "codec", "demo",
+    "report", "upgrade-check", "version",
 )  # fmt: skip
 
 # What `celery` has and `liteq` does not, and what to do instead.

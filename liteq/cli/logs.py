@@ -19,6 +19,7 @@ from liteq.execution.lines import LINES
 from liteq.utils.lines import begun_lines
 from liteq.utils.log import (
     OF_THE_PROGRAM,
+    REST,
     UNKNOWN,
     ColorFormatter,
     TaskFormatter,
@@ -29,7 +30,7 @@ from liteq.utils.log import (
     task_fields,
     task_logger,
 )
-from liteq.utils.text import printable
+from liteq.utils.text import excerpt, printable
 
 __all__ = [
     "FORMS", "JsonFormatter", "LogStream", "PlainFormatter", "expand_name", "fields_of", "json_from_the_start",
@@ -82,8 +83,7 @@ class JsonFormatter(TaskFormatter):
             line["worker"] = self.worker
         line |= {name: value for name, value in fields_of(record).items() if name not in line}
         if record.exc_info:
-            text = without_secrets(self.formatException(record.exc_info))
-            line["exception"] = excerpt(text, LONGEST_TRACEBACK, REST)
+            line["exception"] = exception_text(record.exc_info, LONGEST_TRACEBACK)
         elif record.exc_text:  # frames without words (execution/hushed.py)
             line["exception"] = excerpt(record.exc_text, LONGEST_TRACEBACK, REST)
         return orjson.dumps(line, default=str).decode()

@@ -15,6 +15,7 @@ import click
 
 from liteq import signals
 from liteq.app.discovery import require_tasks
+from liteq.cli import service
 from liteq.cli.asking import confirm_deletion
 from liteq.cli.find_app import broken
 from liteq.cli.names import names, one_of
@@ -25,16 +26,15 @@ from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, LiteqError, StorageBusy
 from liteq.routing.taken import taken, without
 from liteq.utils.globs import is_glob
-from liteq.utils.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from liteq.worker import Worker
 
 __all__ = ["worker"]
 
-POOLS = ("prefork", "processes", "threads", "solo")
+POOLS = ("prefork", "processes", "asyncio", "threads", "solo")
 START_METHODS = ("fork", "forkserver", "spawn")
-GREEN = dict.fromkeys(("eventlet", "gevent"), "; for tasks that wait, use threads, or `async def` tasks")
+GREEN = dict.fromkeys(("eventlet", "gevent"), "; for tasks that wait, use threads, or asyncio with `async def` tasks")
 LIMITS = ("time_limit", "soft_time_limit", "max_tasks_per_child", "max_memory_per_child")  # the worker's, as given
 
 # Options of `celery worker` that mean nothing here, and why.
@@ -122,7 +122,15 @@ def _values_of_own(ctx: click.Context, app: App) -> dict[str, Any]:
     metavar="N",
     help="How many processes or threads; default: one per CPU.",
 )
-@click.option("-P", "--pool", metavar="POOL", callback=one_of("pool", POOLS, GREEN), help="prefork, threads or solo.")
+@click.option(
+    "-P", "--pool", metavar="POOL", callback=one_of("pool", POOLS, GREEN), help="prefork, asyncio, threads or solo."
+)
+@click.option(
+    "--coroutines",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With -P asyncio: tasks at once in each process; default: 1000.",
+)
 @click.option(
     "--pool-start-method",
     metavar="METHOD",
@@ -246,7 +254,7 @@ def _prepare(session: Session, made: Worker, given: dict[str, Any]) -> None:
     color = not session.no_color
     set_up = partial(
         logs.set_up,
-        level=given["loglevel"], logfile=log, color=color, as_json=session.json, worker=made.hostname,
+        level=given["loglevel"], logfile=log, color=color, form=session.log_form, worker=made.hostname,
     )  # fmt: skip
     set_up(app)
     made.afresh.set_up = set_up
@@ -284,8 +292,11 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
         autoscale=given["autoscale"],
         task_events=given["task_events"] or None,
         pool=given["pool"],
+        coroutines=_coroutines(app, given),
+        pool_start_method=given["pool_start_method"],
         chores=_beat(app, given["pool"] or app.conf.worker_pool, given["db"]) if given["beat"] else (),
         db=given["db"],
+        **service.told(detach=given["detach"]),
         options={**ctx.params, **own},
         **{limit: given[limit] for limit in LIMITS},
     )
@@ -295,15 +306,23 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
     return made
 
 
-def _told() -> dict[str, Any]:
-    """The worker's arguments by which the service manager hears of it; none where no manager has started it."""
-    manager = ServiceManager.take()
-    if manager is None:
-        return {}
-    from liteq.cli.service import WorkerService
+def _coroutines(app: App, given: dict[str, Any]) -> int | None:
+    """The value of --coroutines. Raises UsageError where the pool has none."""
+    number: int | None = given["coroutines"]
+    pool = given["pool"] or app.conf.worker_pool
+    if number is not None and pool != "asyncio":
+        raise click.UsageError(f"--coroutines is of the pool asyncio, and this one is {pool}: add -P asyncio")
+    return number
 
-    service = WorkerService(manager)
-    return {"on_ready": service.ready, "on_turn": service.turned}
+
+def _finds(session: Session) -> Callable[[], App] | None:
+    """How a process that is started afresh finds the app of `session`; None: by the module that it is in."""
+    from liteq.cli.find_app import find_app
+
+    name = session.app_name or os.environ.get("LITEQ_APP")
+    if not name:
+        return session._bare_app
+    return partial(find_app, name) if isinstance(name, str) else None
 
 
 def _import_tasks(app: App) -> None:

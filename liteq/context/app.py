@@ -110,6 +110,9 @@ class App(Protocol):
     def at_home(self, file: Any) -> AbstractContextManager[None]:
         """Let a file, its URL or a view of it, count in the block, as that of the task which runs in it."""
 
+    def enter_home(self, url: str) -> None:
+        """As `at_home`, for the rest of this context."""
+
     def view_at(self, path: str) -> tuple[App, str]:
         """This app with the file `path` for its own, and that file's URL."""
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 from liteq import signals
 from liteq.clock import Clock
 from liteq.context import Request, enter, leave
-from liteq.execution.execute import UNRETURNED, _ended, _failed, _is_the_task_s, _raised, _returned, call_hook
-from liteq.execution.lines import LINES, tell_started
+from liteq.execution.execute import UNRETURNED, _ended, _raised, _returned, _tell_start, _torn, call_hook
+from liteq.execution.lines import LINES
+from liteq.execution.paced import writer
 from liteq.execution.plan import Executed, Plan
-from liteq.execution.telling import writer
+from liteq.message import Ack
 
 __all__ = ["aexecute"]
 
@@ -67,8 +69,8 @@ async def _aexecute(task: Any, request: Request, args: Any, kwargs: Any, clock: 
     token = enter(task, request)
     executed: Executed | None = None
     started = request._started = clock.monotonic()
-    if LINES.starts:
-        tell_started(task.name, request.id)
+    if LINES.starts or plan.log_keep is not None:
+        _tell_start(task, plan, request)
     try:
         if signals.task_prerun.receivers:
             signals.task_prerun.send(sender=task, task_id=request.id, task=task, args=args, kwargs=kwargs)
@@ -79,10 +81,8 @@ async def _aexecute(task: Any, request: Request, args: Any, kwargs: Any, clock: 
                 raise asyncio.CancelledError from exc
             if isinstance(exc, Exception):
                 executed = _raised(task, plan, request, exc, clock)
-            elif _is_the_task_s(exc, plan):
-                executed = _failed(task, plan, request, exc)
             else:
-                raise
+                executed = _torn(task, plan, request, exc)
         else:
             executed = _returned(task, plan, request, retval, True, clock.monotonic() - started)
         if plan.after_return is not None and executed.state not in UNRETURNED:
@@ -92,7 +92,8 @@ async def _aexecute(task: Any, request: Request, args: Any, kwargs: Any, clock: 
     finally:
         try:
             if request._telling is not None:
-                await asyncio.get_running_loop().run_in_executor(writer(), request._telling.close)
+                close = partial(request._telling.close, done=executed is not None and type(executed.outcome) is Ack)
+                await asyncio.get_running_loop().run_in_executor(writer(), close)
             if signals.task_postrun.receivers or request._telling is not None:
                 _ended(task, request, args, kwargs, executed)
         finally:

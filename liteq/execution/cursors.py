@@ -63,10 +63,10 @@ class Cursor:
 
     def close(self, *, done: bool) -> None:
         """End: a task that is `done` needs it no more, any other goes on at the last one."""
-        with self._paced.lock:
-            if done:
+        if done:
+            with self._paced.lock:
                 self._held = None
-            self._paced.flush()
+        self._paced.flush()
 
     def _send(self) -> None:
         held = self._held
@@ -77,7 +77,9 @@ class Cursor:
         except LiteqError as exc:  # the work counts: it is written with the next one
             logger.warning("the cursor of %s is not written yet: %s", self._name, exc)
         else:
-            self._held = None
+            with self._paced.lock:
+                if self._held is held:
+                    self._held = None
 
 
 class CursorHere:

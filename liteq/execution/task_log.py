@@ -14,7 +14,7 @@ from typing import Any
 from liteq.clock import Clock
 from liteq.context import worker_request
 from liteq.exceptions import LiteqError
-from liteq.execution.paced import Paced
+from liteq.execution.paced import Loop, Paced
 from liteq.serialization import encode
 from liteq.utils.log import base_logger, exception_text, message_of, task_logger
 from liteq.utils.records import NamedTuple
@@ -41,7 +41,9 @@ class Bounds(NamedTuple):
 class TaskLog:
     """The log of one execution."""
 
-    def __init__(self, write: Write, clock: Clock, bounds: Bounds, worker: str | None) -> None:
+    def __init__(
+        self, write: Write, clock: Clock, bounds: Bounds, worker: str | None, loop: Loop | None = None
+    ) -> None:
         self._write = write
         self._worker = worker
         self._room = bounds
@@ -50,7 +52,7 @@ class TaskLog:
         self._left_out = 0
         self._writing = threading.local()  # what is logged by the writing itself is no line of the task
         self._over = False
-        self._paced = Paced(self._send, LINES_S, clock)
+        self._paced = Paced(self._send, LINES_S, clock, loop)
 
     def add(self, record: logging.LogRecord) -> None:
         """Take a line."""
@@ -75,13 +77,15 @@ class TaskLog:
                 self._held.append(self._encoded({"level": "INFO", "logger": "liteq", "message": text}))
             self._held += self._last
             self._last.clear()
-            self._paced.flush()
+            self._left_out = 0
+        self._paced.flush()
 
     def _encoded(self, line: dict[str, Any]) -> bytes:
         return encode(line, what="a line of a log")
 
     def _send(self) -> None:
-        held, self._held = self._held, []
+        with self._paced.lock:
+            held, self._held = self._held, []
         if not held or self._over:
             return
         self._writing.on = True

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from functools import partial
+from typing import Any, NoReturn
 
 from liteq.clock import Clock
 from liteq.context import App, Request
 from liteq.exceptions import LeaseLost, LiteqError, StorageError
 from liteq.execution.cursors import Cursor, CursorHere
-from liteq.execution.paced import Paced
+from liteq.execution.paced import Loop, Paced
 from liteq.execution.task_log import Bounds, TaskLog, catch_lines
 from liteq.policy.kept import log_keep_ms
 from liteq.serialization import encode
@@ -24,10 +24,7 @@ from liteq.serialization.models import data_of
 from liteq.storage.streams import Chunk
 from liteq.utils.names import LOG_STREAM, checked_name
 
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-__all__ = ["Emitter", "Paced", "Telling", "TellingHere", "emit", "report", "writer"]
+__all__ = ["Emitter", "Telling", "TellingHere", "cursor_of", "emit", "keep_log", "report", "save_cursor"]
 
 logger = logging.getLogger("liteq.execution")
 
@@ -36,77 +33,8 @@ REPORTS_S = 0.1  # between two reports of progress: nobody looks more often
 LONGEST_NOTE = 500  # characters
 
 
-class Loop(Protocol):
-    """An event loop of asyncio, of which this module needs no more."""
-
-    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> object:
-        """Call `callback` on the loop, soon."""
-
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> object:
-        """Call `callback` on the loop, `delay` seconds from now."""
-
-
 Write = Callable[[str, Sequence[bytes], int | None], int]
 """Writes chunks to a stream, under an attempt or (None) the next one; the attempt that they bear."""
-
-
-@cache
-def writer() -> Executor:
-    """The thread that writes what executions on an event loop tell: a write may have to wait for the file."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(1, thread_name_prefix="liteq-tell")
-
-
-class Paced:
-    """Calls `send` for what is `ready`: at once, or `every_s` seconds after the last call. Of any thread, one at once.
-
-    `send` raises nothing, and takes what it sends under the lock. With a `loop` it is called by `writer()` alone, and
-    who says that there is something does not wait for it.
-    """
-
-    def __init__(self, send: Callable[[], None], every_s: float, clock: Clock, loop: Loop | None = None) -> None:
-        self.lock = threading.RLock()  # of what `send` takes, too
-        self._sending = self.lock if loop is None else threading.RLock()
-        self._loop = loop
-        self._is_due = False  # a call by the writer is on its way
-        self._send = send
-        self._every_s = every_s
-        self._clock = clock
-        self._until = float("-inf")  # until when `send` is not called
-        self._timer: threading.Timer | None = None
-
-    def ready(self) -> None:
-        """Say that there is something to send. The lock is the caller's to hold."""
-        now = self._clock.monotonic()
-        if self._loop is not None:
-            if not self._is_due:
-                self._is_due = True
-                self._loop.call_soon_threadsafe(self._loop.call_later, max(0.0, self._until - now), self._submit)
-        elif now >= self._until:
-            self._until = now + self._every_s
-            self._send()
-        elif self._timer is None:
-            self._timer = threading.Timer(self._every_s, self._rung)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def flush(self) -> None:
-        """Send what is held back. Waits for that."""
-        with self._sending:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            self._send()
-
-    def _submit(self) -> None:
-        writer().submit(self._rung)
-
-    def _rung(self) -> None:
-        with self._sending:
-            self._timer, self._is_due = None, False
-            self._until = self._clock.monotonic() + self._every_s
-            self._send()
 
 
 class Emitter:
@@ -214,6 +142,8 @@ class Telling:
         streams = app.storage.streams
         leases = self._leases = [_lease_of(one) for one in request._batch or (request,)]
         self._is_batch = request._batch is not None
+        self._app = app
+        self._request = request
         self._reports = Reports(partial(streams.report, leases), app.clock, str(request.id), request._loop)
         self._emitter = Emitter(partial(streams.emit, leases[0]), app.clock, _raise, request._loop)
 
@@ -259,7 +189,7 @@ class Telling:
                 attempts[:] = kept.log(leases, lines, attempts, keep_ms=keep_ms)
                 return any(attempts)
 
-            self.log = TaskLog(write, self._app.clock, bounds, self._request.hostname)
+            self.log = TaskLog(write, self._app.clock, bounds, self._request.hostname, self._request._loop)
             catch_lines()
 
     def flush(self) -> None:

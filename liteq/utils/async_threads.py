@@ -84,9 +84,9 @@ if hasattr(os, "register_at_fork"):
 def lanes_of(app: AsyncApp) -> Lanes:
     """The lanes of `app`; threads do not survive a fork, so each process has its own."""
     with _lock:
-        lanes = _lanes.get(app)
+        lanes = _lanes.get(app.integrations)  # which it shares with its views of other files
         if lanes is None or lanes.pid != os.getpid():
-            lanes = _lanes[app] = Lanes()
+            lanes = _lanes[app.integrations] = Lanes()
         return lanes
 
 
@@ -107,16 +107,18 @@ async def writing(app: AsyncApp, function: Callable[..., T], *args: Any, **kwarg
 
 async def reading(app: AsyncApp, function: Callable[..., T], *args: Any) -> T:
     """Call `function`, which reads the file of `app`, in a thread: the event loop goes on. Returns its result."""
-    if elsewhere := _submitted(app, lambda: function(*args), writes=False):
+    context = contextvars.copy_context()  # it may say which file is read
+    if elsewhere := _submitted(app, lambda: context.run(function, *args), writes=False):
         return await elsewhere
-    return await lanes_of(app).read(function, *args)
+    return await lanes_of(app).read(lambda: context.run(function, *args))
 
 
 async def looking(app: AsyncApp, function: Callable[..., T], *args: Any) -> T:
     """As `reading`, for what a page asks: it may take long, and the program's own reads do not wait for it."""
-    if elsewhere := _submitted(app, lambda: function(*args), writes=False):
+    context = contextvars.copy_context()
+    if elsewhere := _submitted(app, lambda: context.run(function, *args), writes=False):
         return await elsewhere
-    return await lanes_of(app).look(function, *args)
+    return await lanes_of(app).look(lambda: context.run(function, *args))
 
 
 def _submitted(app: AsyncApp, call: Callable[[], T], *, writes: bool) -> asyncio.Future[T] | None:

@@ -5,7 +5,7 @@ A `Chore` is called by the loop when its time has come; `Hooks` are called at fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from liteq.context import App

@@ -30,6 +30,7 @@ from liteq.storage.rates import Budget
 from liteq.storage.stats import NO_SUMS
 from liteq.storage.storage import Storage, TaggedEvents, Turn
 from liteq.storage.turn import passes
+from liteq.utils.repeated import Repeated
 from liteq.worker.apart import settle_apart
 from liteq.worker.chores.counting import Counting
 from liteq.worker.chores.event_log import EventLog
@@ -49,7 +50,6 @@ logger = logging.getLogger("liteq.worker")
 SAFETY_POLL_S = 0.5  # a lost ring costs this latency at most, and so long a worker that has died keeps its places
 GATHER_S = 1e-3  # outcomes wait this long for others to share their commit, while every executor has work
 TROUBLE_PAUSE_S = 0.5  # between attempts while the storage refuses
-REPORT_AGAIN_S = 30.0  # between two reports of one trouble that lasts
 
 
 class Consumer:
@@ -105,7 +105,7 @@ class Consumer:
         self._aborting = False
         self._paused_until = 0.0
         self._short = False  # the disk was full: nothing is claimed until there is space again
-        self._report_again_at: dict[str, float] = {}  # by trouble
+        self._report = Repeated(logger).report
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -390,10 +390,3 @@ class Consumer:
             return
         self._report(logging.ERROR, f"the queue cannot be used at the moment, trying again: {exc}")
         self._paused_until = time.monotonic() + TROUBLE_PAUSE_S
-
-    def _report(self, level: int, text: str) -> None:
-        """Log `text`; a trouble that lasts is not logged at every attempt."""
-        now, kind = time.monotonic(), text[:80]  # the figures, which differ each time, are further behind
-        if now >= self._report_again_at.get(kind, 0.0):
-            self._report_again_at[kind] = now + REPORT_AGAIN_S
-            logger.log(level, "%s", text)

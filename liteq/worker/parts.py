@@ -28,7 +28,7 @@ from liteq.worker.control.panel import Panel
 from liteq.worker.hooks import Chore, Hooks
 from liteq.worker.loop import Consumer
 from liteq.worker.order import Order
-from liteq.worker.pool import Pool
+from liteq.worker.pool import Pool, width
 
 __all__ = ["Place", "Running", "facts_of", "make_heartbeat", "make_running"]
 
@@ -135,7 +135,7 @@ def make_running(
     events = EventLog(app, storage, place.hostname, pool, enabled=task_events)
     panel = Panel(place, storage, heartbeat)
     watch = _make_watch(place, storage, pool, heartbeat)
-    more = by_settings(app, storage, look)
+    more = by_settings(app, storage, look, pool)
     if autoscaler is not None:
         more.append(autoscaler)
     made = consumer(
@@ -158,15 +158,18 @@ def make_running(
 
 
 def facts_of(
-    app: App, pool: Pool, consumer: Consumer | None, *, queues: Sequence[str], kind: str, sends_events: bool
+    app: App, pool: Pool, consumer: Consumer | None, *, queues: Mapping[str, Any], kind: str, sends_events: bool
 ) -> dict[str, object]:
-    """The figures of a worker that lists of workers show; without a `consumer`, of one that is about to start."""
-    order = Order(queues) if consumer is None else consumer.order
+    """The figures of a worker that lists of workers show; without a `consumer`, of one that is about to start.
+
+    `queues`: arguments of `Order`.
+    """
+    order = Order(**queues) if consumer is None else consumer.order
     return {
         "queues": sorted(order.names),
-        "globs": order.globs,
+        **order.facts,
         "quiet": consumer is not None and consumer.quiet,
-        "concurrency": pool.size,
+        "concurrency": pool.size * width(pool),
         "pool": kind,
         "loadavg": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
         "processed": 0 if consumer is None else consumer.processed,

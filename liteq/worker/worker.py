@@ -24,7 +24,7 @@ from liteq.storage import describe_url
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.misspelt import suggesting
-from liteq.worker.chores.autoscale import Autoscaler
+from liteq.worker.chores.autoscale import Autoscaler, make_autoscaler
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import KeepAlive
 from liteq.worker.chores.soft_shutdown import SoftShutdown
@@ -32,7 +32,8 @@ from liteq.worker.control.commands import import_modules
 from liteq.worker.hooks import Chore, Hooks
 from liteq.worker.loop import Consumer
 from liteq.worker.parts import Running, facts_of, make_running
-from liteq.worker.pool import Pool, make_pool
+from liteq.worker.pool import Pool, make_pool, width
+from liteq.worker.pool.base import Afresh
 from liteq.worker.signals import Demand, SignalQueue
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ __all__ = ["Running", "Worker"]
 logger = logging.getLogger("liteq.worker")
 life = logging.getLogger("liteq.worker.life")  # said without -l too
 
-SHARED = ("prefork", "threads", "processes")  # pools that several files may share
+SHARED = ("prefork", "asyncio", "threads", "processes")  # pools that several files may share
 PATIENCE_S = 1.0  # that the loop waits for the write lock, before it looks after its children again
 
 
@@ -52,12 +53,14 @@ class Worker:
     """A worker of `app`. An option that is None is taken from the app's settings.
 
     `queues`: names, "mail=3" with a weight, globs ("mail.*"); they take turns, or with `strict` come in order; None:
-    those of the settings. `concurrency`: executors, None for one per core. `pool`: "prefork", "threads" or "solo".
+    those of the settings. `concurrency`: executors, None for one per core. `pool`: "prefork", "asyncio" (`coroutines`
+    tasks at once in each process), "threads" or "solo".
     `pool_start_method`: "fork", "forkserver" or "spawn"; with the last two `afresh` tells how a child finds its app.
     `hostname`: the worker's name, `%h` in it is the host. Limits in seconds, memory in KiB. `autoscale`: (most, least)
-    executors. `task_events`: write events of tasks. `chores`: more work for the loop, such as beat. `options`:
-    arguments for the app's own steps (`liteq.bootsteps`). `db`: paths and globs ("tenants/*.db") of the files to take
-    from, in turns, in place of the app's own; new ones are found.
+    executors. `task_events`: write events of tasks. `chores`: more work for the loop, such as beat. `on_turn`: called
+    in each of its turns. `options`: arguments for the app's own steps (`liteq.bootsteps`).
+    `db`: paths and globs ("tenants/*.db") of the files to take from, in turns, in place of the app's own; new ones
+    are found.
 
     `run()` returns when the worker has ended. In a main thread it catches the signals of `worker/signals.py`; in any
     other, `stop()` ends it.
@@ -73,6 +76,7 @@ class Worker:
         strict: bool | None = None,
         concurrency: int | None = None,
         pool: str | None = None,
+        coroutines: int | None = None,
         pool_start_method: str | None = None,
         hostname: str | None = None,
         time_limit: float | None = None,
@@ -88,7 +92,6 @@ class Worker:
         db: Sequence[str] = (),
     ) -> None:
         self.app = app
-        self._patterns = _patterns(db) if db else None
         conf = app.conf
         self.hostname = identity.expand_name(hostname)
         self._has_own_name = bool(hostname)
@@ -103,8 +106,7 @@ class Worker:
         self.pool_kind, self._coroutines = pool or conf.worker_pool, coroutines
         self.start_method = pool_start_method or conf.worker_pool_start_method
         self.afresh = Afresh()
-        if db:
-            _check_shared(self.pool_kind)
+        self._patterns = _patterns(db, self.pool_kind) if db else None
         self.limits = (time_limit or conf.task_time_limit, soft_time_limit or conf.task_soft_time_limit)
         self.max_tasks = max_tasks_per_child or conf.worker_max_tasks_per_child
         self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child
@@ -225,7 +227,7 @@ class Worker:
         self.hooks.starting()
         if self._patterns is not None:
             return self._start_files(self._patterns)
-        self.app.storage.migrate()
+        self.app.storage.migrate(works=True)
         self.enter()
         if self._has_twin:
             text = "another worker called %s lives: `inspect` and `control` reach both and cannot tell them apart; %s"
@@ -244,7 +246,9 @@ class Worker:
             chores=self._chores,
             first=[self._soft_shutdown],
             task_events=self._task_events,
-            autoscaler=self._make_autoscaler(storage, pool),
+            autoscaler=make_autoscaler(
+                self._autoscale, pool, storage, lambda: self.running.consumer.queues, self._look
+            ),
         )
         return self._running
 
@@ -282,21 +286,11 @@ class Worker:
             limits=self.limits,
             max_tasks=self.max_tasks,
             max_memory_kib=self._max_memory_kib,
+            coroutines=self._coroutines,
             start_method=self.start_method,
             afresh=self.afresh,
-            stop=lambda cold: self.stop(cold=cold),
-            gathers=gathers,
-        )
-
-    def _make_autoscaler(self, storage: Storage, pool: Pool) -> Autoscaler | None:
-        if self._autoscale is None or self.pool_kind == "solo":
-            return None
-
-        def waiting(limit: int) -> int:
-            paused = storage.queues.paused()
-            return storage.reader.waiting([q for q in self.running.consumer.queues if not paused.of(q)], limit=limit)
-
-        return Autoscaler(pool, *self._autoscale, waiting, self._look)
+            stop=lambda cold: self.stop(cold=cold), ending=self._signals.ends, gathers=gathers,
+        )  # fmt: skip
 
     def _work(self, running: Running | ManyFiles) -> None:
         pool, consumer = running.pool, running.consumer
@@ -304,7 +298,7 @@ class Worker:
         pool.start(consumer)
         try:
             solo = isinstance(running, Running) and pool.name == "solo"
-            with KeepAlive(self.running.heartbeat, pool.leases) if solo else nullcontext():
+            with KeepAlive(self.running.heartbeat, pool.leases, pool.end_overdue) if solo else nullcontext():
                 with self.ended_by():
                     self.hooks.started()
                     announce.worker_ready.send(sender=self)
@@ -319,7 +313,7 @@ class Worker:
         running.leave()
 
     def _tell_ready(self, pool: Pool) -> None:
-        place = describe_url(self.app.broker_url).where
+        place = str(self._patterns or describe_url(self.app.broker_url).where)
         at_once = pool.size * width(pool)
         facts = {"file": place, "queues": self.queues, "concurrency": at_once, "pool": self.pool_kind}
         text = "%s takes from %s of %s, %d at once (%s): ready."
@@ -361,8 +355,7 @@ class Worker:
         """Undo `enter`, where it has not worked: off the list of workers, and the handlers of signals are as before."""
         try:
             if self._entered is not None and self._running is None and self._patterns is None:
-                storage = self.app.open_storage()
-                try:
+                with closing(self.app.open_storage()) as storage:
                     storage.unregister_worker(self._entered[0])
                 self._entered = None
         finally:
@@ -375,20 +368,25 @@ class Worker:
 
     def info(self, pool: Pool) -> dict[str, object]:
         """The figures of this worker that lists of workers show."""
-        consumer = None if self._running is None else self._running.consumer
-        order = Order(self.queues) if consumer is None else consumer.order
-        return {
-            "queues": sorted(order.names),
-            "globs": order.globs,
-            "quiet": consumer is not None and consumer.quiet,
-            "concurrency": pool.size * width(pool),
-            "pool": self.pool_kind,
-            "loadavg": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-            "processed": 0 if consumer is None else consumer.processed,
-            "pids": pool.pids(),
-            "task_events": self._running.events.enabled if self._running is not None else self._task_events,
-            "tasks": published(self.app.tasks),
-            "version": __version__,
-            "release": self.app.conf.release,
-            "python": f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
-        }
+        made = self._running if isinstance(self._running, Running) else None
+        return self.told(pool, None, None) if made is None else self.told(pool, made.consumer, made.events)
+
+    def told(self, pool: Pool, consumer: Consumer | None, events: EventLog | None) -> dict[str, object]:
+        """The figures of this worker in one file, whose `consumer` and `events` these are."""
+        sends = self._task_events if events is None else events.enabled
+        return facts_of(self.app, pool, consumer, queues=self.order_options(), kind=self.pool_kind, sends_events=sends)
+
+
+def _check_shared(kind: str) -> None:
+    if kind not in SHARED:
+        raise ImproperlyConfigured(
+            f"a worker of several files (--db) runs prefork, asyncio or threads, and not {kind}: use -P threads for "
+            "tasks that wait, or a worker for each file"
+        )
+
+
+def _patterns(db: Sequence[str], pool: str) -> Patterns:
+    from liteq.app.files.patterns import Patterns  # few workers have several files
+
+    _check_shared(pool)
+    return Patterns(db)

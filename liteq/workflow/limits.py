@@ -11,7 +11,7 @@ import orjson
 
 from liteq.exceptions import LeaseLost, RateLimited, StorageError
 from liteq.execution.hushed import quoted
-from liteq.message import Suspend
+from liteq.message import Flag, Suspend
 from liteq.policy.limited import Later, later_of
 from liteq.workflow.machine import Machine, Wait
 

@@ -42,7 +42,7 @@ class Run(Generic[R]):
     """
 
     def __init__(self, app: App, id: str, flow: Workflow[Any, Any] | None = None) -> None:
-        self.app = app
+        self.app = app if app.files is None else app.here
         self.id = checked_id(id)
         self.duplicate = False
         """Whether its start has found it: the start was unique, and this run stood already."""

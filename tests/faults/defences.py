@@ -42,16 +42,67 @@ SEALING = "../unit/test_sealing.py::"
 SEALED = "../integration/test_sealed_queue.py::"
 MUTANTS = [
     without(
+        "no value stands in the file in the open", "liteq/storage/sealed.py",
+        "return vault.seal(value) if value else value", "return value",
+        SEALING + "test_no_value_of_a_message_stands_in_its_row",
+        SEALED + "test_the_corpus_stands_nowhere_while_keys_rotate_under_load",
+        SEALED + "test_a_run_keeps_none_of_its_values_in_the_open",
+    ),
+    without(
+        "the statements that write alone have their values sealed too", "liteq/storage/sealed.py",
+        "super().change(sql, bound(self.vault, sql, params), promise, bell)",
+        "super().change(sql, params, promise, bell)",
+        SEALED + "test_the_corpus_stands_nowhere_while_keys_rotate_under_load",
+    ),
+    without(
+        "the words of a failure stand in no line of a log where values are sealed", "liteq/execution/hushed.py",
+        "(logger.addFilter if on else logger.removeFilter)(_HUSH)", "logger.removeFilter(_HUSH)",
+        SEALED + "test_the_corpus_stands_nowhere_while_keys_rotate_under_load",
+    ),
+    without(
+        "the words of a cause are sealed", "liteq/storage/causes.py",
+        '"message": Private(cause.message)', '"message": cause.message',
+        SEALED + "test_the_words_of_a_cause_are_sealed",
+    ),
+    without(
+        "a message that cannot be opened is put off, uncounted", "liteq/worker/control/panel.py",
+        "if self._sealed and (ends := put_off_unopened(leases)):", "if (ends := put_off_unopened([])):",
+        SEALED + "test_a_worker_without_the_key_puts_messages_off_and_loses_none",
+    ),
+    without(
+        "a value that cannot be opened fails its reader, not the transaction", "liteq/storage/sealed.py",
+        "        except CodecError:\n            return value\n", "        except CodecError:\n            raise\n",
+        SEALING + "test_a_missing_key_fails_no_transaction_and_changes_nothing",
+    ),
+    without(
+        "a process without the codec writes nothing in the open", "liteq/storage/sealed.py",
+        "    if vault is None and noted:\n", "    if vault is None and noted and works:\n",
+        SEALING + "test_a_process_without_the_codec_writes_nothing_in_the_open",
+        SEALED + "test_processes_without_the_codec_are_told",
+    ),
+    without(
+        "what is sealed is not sealed again", "liteq/serialization/sealing.py",
+        "        if data.startswith(SEAL):\n            return data\n        if self._codec is None:\n",
+        "        if self._codec is None:\n",
+        SEALING + "test_what_is_sealed_is_not_sealed_again",
+    ),
+    without(
+        "a forked process counts its values anew", "contrib/liteq_crypt/codec.py",
+        "writing.process != _process()", "False",
+        "../unit/test_crypt.py::test_a_fork_counts_for_itself",
+    ),
+    without(
         "equal tokens of two files are told apart in the pool that they share", "liteq/worker/files/sharing.py",
         "if self._owners.setdefault(lease.token, share) is share and lease.token not in share.held:",
         "if self._owners.setdefault(lease.token, share) is not None:",
         "../unit/worker/test_sharing.py::test_equal_tokens_of_two_files_are_told_apart",
     ),
     without(
-        "the death of a process of coroutines is charged to what it executed", "liteq/worker/pool/aio/handle.py",
-        "tokens = {happened.in_step, *happened.in_threads}", "tokens = {lease.token for lease in started}",
-        "../integration/test_asyncio_pool.py::test_the_one_that_kills_its_child_counts_that_alone",
-        "test_coroutine_kills.py::test_the_guilty_are_buried_and_no_other_is_lost",
+        "what a task sends goes to the file it came from", "liteq/worker/pool/executor.py",
+        "            with self.app.at_home(url):\n", "            if url:\n",
+        "../integration/test_many_files.py::test_tasks_of_each_file_run_and_say_where_they_came_from",
+        "../integration/test_many_files.py::"
+        "test_what_a_task_sends_goes_to_the_file_it_came_from_unless_it_says_another",
     ),
     without(
         "a file with much to do leaves room for the others", "liteq/worker/files/sharing.py",
@@ -60,7 +111,7 @@ MUTANTS = [
     ),
     without(
         "what is ahead of the executors leaves a place for a file that wakes", "liteq/worker/files/sharing.py",
-        "return room - 1 if len(self.held) + room > self.size and room > 0 else room", "return room",
+        "return room - 1 if len(self.held) + room > self.size * self.width and room > 0 else room", "return room",
         "../unit/worker/test_sharing.py::"
         "test_what_is_ahead_of_the_executors_leaves_a_place_for_a_file_that_wakes",
     ),
@@ -2360,5 +2411,48 @@ MUTANTS = [
         "                _acting.end_for_another(tx, replaces, reason=reason, now_ms=now_ms)\n", "",
         "../integration/test_beat_overlap.py::"
         "test_the_old_run_is_cancelled_in_the_transaction_that_sends_the_new_one",
+    ),
+    without(
+        "an isolated run has a process that has run nothing", "liteq/worker/pool/prefork/pool.py",
+        "            queue, held = self._isolation.split(queue, self._start_isolated)\n", "",
+        "../integration/test_isolated_tasks.py::test_each_run_has_a_process_that_has_run_nothing_and_ends_after_it",
+    ),
+    without(
+        "an isolated run takes the place of a child", "liteq/worker/pool/prefork/isolation.py",
+        "child.benched = width == 1 and left <= 0", "child.benched = False",
+        "../integration/test_isolated_tasks.py::test_no_more_run_at_once_than_the_worker_has_executors",
+    ),
+    without(
+        "an isolated run waits for a place", "liteq/worker/pool/prefork/pool.py",
+        "not places(self._children, self.size, self.width)", "False",
+        "../integration/test_isolated_tasks.py::test_many_that_come_at_once_wait_for_a_place",
+    ),
+    without(
+        "a child is replaced for what it has now, not for its peak", "liteq/worker/pool/prefork/memory.py",
+        "STATM = \"/proc/self/statm\"", "STATM = \"/nowhere\"",
+        "../integration/test_worker_limits.py::test_a_peak_of_long_ago_ends_no_child",
+    ),
+    without(
+        "a child that leaks is replaced", "liteq/worker/pool/prefork/child.py",
+        "done >= settings.max_tasks)", "False)",
+        "test_months.py::test_a_worker_stays_as_it_was_while_its_children_come_and_go",
+    ),
+    without(
+        "a child dies with its worker, whatever it does", "liteq/worker/pool/prefork/becoming.py",
+        "    die_with_parent(parent)\n", "",
+        "../integration/test_pools.py::test_no_process_outlives_a_killed_worker",
+    ),
+    without(
+        "a fork server that died is started anew", "liteq/worker/pool/prefork/server.py",
+        "        if self._sock is None:\n            self._start()\n",
+        "        if not self._pid:\n            self._start()\n",
+        "../integration/test_start_methods.py::"
+        "test_a_killed_fork_server_is_started_anew_and_nothing_is_lost",
+    ),
+    without(
+        "a child that is started afresh has the worker's settings", "liteq/worker/pool/prefork/letter.py",
+        "app.conf.apply(changed, ", "app.conf.apply({}, ",
+        "../integration/test_start_methods.py::"
+        "test_the_settings_of_the_workers_process_are_those_of_its_children",
     ),
 ]  # fmt: skip

@@ -131,3 +131,10 @@ def together(items: list[Any]) -> None:
 @app.task(log_keep="1h", sensitive=("password",))
 def logs_in(user: str, password: str) -> None:
     raise ValueError(f"refused: {user} with {password}")
+
+
+@app.task(log_keep="1h")
+async def aspeaks(name: str) -> None:
+    log.info("hello %s", name)
+    await asyncio.sleep(0)
+    log.info("bye %s", name)

@@ -97,7 +97,7 @@ def test_a_program_of_a_task_cannot_speak_for_the_worker(site, manager):
     assert set(names).isdisjoint({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "asyncio"])
 def test_the_watchdog_hears_nothing_of_a_loop_that_stands_still(site, manager, pool):
     site.start("-c", "1", "-P", pool, "-l", "info", **manager.env)
     manager.wait("READY=")

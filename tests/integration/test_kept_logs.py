@@ -59,7 +59,7 @@ def messages(site: Site, id_: str, *options: str) -> list[str]:
     return [str(line["message"]) for line in logs(site, id_, *options)]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "asyncio"])
 def test_what_a_task_logs_and_prints_is_kept(site, pool):
     site.worker("-P", pool, "-c", "1", "-n", "w1")
     id_ = finish(site, "speaks", "there")
@@ -69,6 +69,17 @@ def test_what_a_task_logs_and_prints_is_kept(site, pool):
     ]  # fmt: skip
     assert str(lines[3]["message"]).startswith(f"Task kept_tasks.speaks[{id_}] succeeded")
     assert {(one["attempt"], str(one["worker"]).partition("@")[0]) for one in lines} == {(1, "w1")}
+
+
+def test_coroutines_of_one_child_have_a_log_each(site):
+    ids = {send(site, "aspeaks", n, log_keep="2h"): n for n in range(20)}
+    site.worker("-P", "asyncio", "-c", "1")
+    for id_, n in ids.items():
+        site.app.AsyncResult(id_).get(timeout=10)
+        chunks, _ = site.app.storage.streams.chunks(id_, LOG_STREAM)
+        found = [json.loads(chunk.data)["message"] for chunk in chunks]
+        assert found[:2] == [f"hello {n}", f"bye {n}"]
+        assert len(found) == 3
 
 
 def test_the_lines_of_a_retry_and_its_traceback_are_told_apart(site):

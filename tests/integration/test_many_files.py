@@ -18,7 +18,7 @@ from tests.integration.worker_process import HERE, Site, children_of, wait_for
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-POOLS = ["prefork", "threads"]
+POOLS = ["prefork", "threads", "asyncio"]
 
 
 class Tenants(Site):
@@ -275,7 +275,7 @@ def test_a_revoked_task_of_one_file_is_ended_there_alone(site: Tenants) -> None:
 def test_a_pool_that_cannot_share_says_so(site: Tenants, pool: str) -> None:
     process = site.start("-P", pool)
     assert process.wait(timeout=20) == 78
-    assert "runs prefork or threads, and not solo" in site.log().read_text()
+    assert "runs prefork, asyncio or threads, and not solo" in site.log().read_text()
 
 
 def test_a_folder_that_is_not_there_is_refused_with_the_nearest(site: Tenants) -> None:

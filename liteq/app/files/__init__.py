@@ -78,6 +78,11 @@ class Files:
             if token is not None:
                 self._home.reset(token)
 
+    def enter(self, view: InFiles) -> None:
+        """Let `view` count for the rest of this context, as the file of the task that runs in it."""
+        self._here.set(view)
+        self._home.set(view)
+
     def close(self) -> None:
         """Close the files of all views."""
         with self._lock:
@@ -142,6 +147,11 @@ class InFiles:
         files = self.in_files()
         with files.entered(files.view(file) if isinstance(file, str) else file, home=True):
             yield
+
+    def enter_home(self, url: str) -> None:
+        """As `at_home`, for the rest of this context: of a coroutine that has one of its own."""
+        files = self.in_files()
+        files.enter(files.view(url))
 
     def view_at(self, path: str) -> tuple[Self, str]:
         """A view of the file `path` that the caller keeps, and closes, and its URL. For workers of several files."""
@@ -260,6 +270,7 @@ class InFiles:
             busy_timeout_s=conf.busy_timeout if busy_timeout_s is None else busy_timeout_s,
             allow_network_filesystem=conf.allow_network_filesystem,
             file_mode=int(conf.file_mode, 8),
+            vault=self.settings.vault,
             clock=self.clock,
             max_crashes=conf.max_crashes,
             max_reaps=conf.max_reaps,

@@ -17,7 +17,7 @@ SQLITE = ("sqlite:///", "liteq:///")
 
 
 class Patterns:
-    """Paths and globs, as given by `--db`. Raises ImproperlyConfigured where one names no file, or no folder that exists.
+    """Paths and globs, as given by `--db`. Raises ImproperlyConfigured where one names no file, or no folder.
 
     A file of a glob is taken once something is in it: who makes it may not have begun. A path without a glob is made.
     """

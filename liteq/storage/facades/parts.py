@@ -128,6 +128,13 @@ class Parts:
         return Streams(self.driver, self.clock)
 
     @cached_property
+    def kept(self) -> Kept:
+        """The cursors and logs of tasks that run."""
+        from liteq.storage.facades.kept import Kept
+
+        return Kept(self.driver, self.clock)
+
+    @cached_property
     def values(self) -> Values:
         """The values that a payload codec seals."""
         from liteq.storage.facades.values import Values

@@ -20,8 +20,8 @@ from liteq.storage.stats import Number, Stat, Sums
 __all__ = ["Causes", "Stats"]
 
 MINUTE_MS = 60_000
-MINUTES_KEPT, HOURS_KEPT = 48 * 60, 90 * 24 * 60  # minutes until minutes become hours, and until hours go
-CAUSES_KEPT_MS = 90 * 86_400_000  # since a cause was seen last, where no dead letter has it
+MINUTES_KEPT = 48 * 60  # minutes until minutes become hours
+HISTORY_S = 90 * 86_400.0  # until hours go, and a cause that was not seen again, where no dead letter has it
 BATCHES_KEPT_MS = 7 * 86_400_000  # since they began
 CHUNK = 500  # rows of one transaction of upkeep
 
@@ -96,13 +96,16 @@ class Stats(Facade):
             pass
 
     def tidying(self, history_s: float | None = HISTORY_S) -> Iterator[None]:
-        """As `tidy`, a transaction a step. History: hours, measures, causes of failure, batches, and over pauses."""
+        """As `tidy`, a transaction at a step: history (hours, measures, causes, batches), and pauses that are over."""
         now_ms = self._clock.now_ms()
         minute = now_ms // MINUTE_MS
-        self._chunked(partial(_stats.fold, before_minute=(minute - MINUTES_KEPT) // 60 * 60, limit=CHUNK))
-        self._chunked(partial(_stats.expire, before_minute=minute - HOURS_KEPT, limit=CHUNK))
-        self._chunked(partial(_batches.expire, before_ms=now_ms - BATCHES_KEPT_MS, limit=CHUNK))
-        self._chunked(partial(_causes.expire, before_ms=now_ms - CAUSES_KEPT_MS, limit=CHUNK))
+        kept = max(1, int(history_s // 60)) if history_s else minute
+        minutes_kept = min(MINUTES_KEPT, kept)
+        yield from self._steps(partial(_stats.fold, before_minute=(minute - minutes_kept) // 60 * 60, limit=CHUNK))
+        yield from self._steps(partial(_stats.expire, before_minute=minute - kept, limit=CHUNK))
+        batches_ms = min(BATCHES_KEPT_MS, kept * MINUTE_MS)
+        yield from self._steps(partial(_batches.expire, before_ms=now_ms - batches_ms, limit=CHUNK))
+        yield from self._steps(partial(_causes.expire, before_ms=(minute - kept) * MINUTE_MS, limit=CHUNK))
         if minute % 60 == 0:
             with self._driver.write(Promise.PROGRESS) as tx:
                 _samples.thin(tx, minute=minute, kept=minutes_kept, hours_kept=kept)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from liteq.storage.storage import Storage
-from liteq.worker.pool import Pool, jobs
+from liteq.worker.pool import Pool, jobs, width
 
 __all__ = ["Autoscaler", "make_autoscaler"]
 

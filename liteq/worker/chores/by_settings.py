@@ -28,6 +28,10 @@ def by_settings(app: App, storage: Storage, look: Callable[[], None], pool: Pool
         chores.append(SyncChore(storage.driver))
     if isinstance(pool, Gathering):
         chores.append(Together(storage, pool))
+    if conf.idle_vacuum:
+        from liteq.worker.chores.idle_vacuum import IdleVacuum
+
+        chores.append(IdleVacuum(storage.driver))
     if conf.alert_to:
         from liteq.worker.chores.alerts import make  # what it brings along is for those that ask for it
 

@@ -34,8 +34,6 @@ class IdleVacuum:
         self._seen = -1  # the version of the file at the last look
         self.due_at = monotonic() + QUIET_S
 
-    def rung(self) -> None: ...
-
     def turn(self) -> None:
         """Do a slice where nobody has written since the last look, and something is to be given back."""
         now = self._monotonic()

@@ -35,8 +35,6 @@ class Together:
         if self.due_at == inf:
             self.due_at = self._monotonic() + FLUSH_S
 
-    def rung(self) -> None: ...
-
     def turn(self) -> None:
         """Write what has begun since."""
         self.due_at = self._monotonic() + FLUSH_S  # where it is refused

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from liteq.app.files.patterns import stamp_of
 from liteq.context import App
 from liteq.context.living import RESTS
-from liteq.exceptions import SchemaTooNew, StorageCorrupt, StorageError, StorageUnavailable
+from liteq.exceptions import ImproperlyConfigured, SchemaTooNew, StorageCorrupt, StorageError, StorageUnavailable
 from liteq.message import Lease, WorkerIdentity
 from liteq.storage.driver import Listener
 from liteq.storage.storage import Storage
@@ -28,7 +28,7 @@ from liteq.worker.files.sharing import Share, Sharing
 from liteq.worker.hooks import Chore, Hooks
 from liteq.worker.loop import Consumer
 from liteq.worker.parts import Running, make_running
-from liteq.worker.pool import Pool, gathered
+from liteq.worker.pool import Pool, with_batches
 
 __all__ = ["Aside", "Host", "Seat"]
 
@@ -241,9 +241,12 @@ class Seat:
 
     def _open(self) -> None:
         storage = self.app.open_storage(busy_timeout_s=min(PATIENCE_S, self.app.conf.busy_timeout))
-        storage.migrate()
+        try:
+            storage.migrate(works=True)
+        except ImproperlyConfigured as exc:  # its values are sealed, and there is no codec: the others go on
+            raise Aside(str(exc)) from exc
         self.app.keep(storage)
-        pool = gathered(self.share, self.app)
+        pool = with_batches(self.share, self.app)
         self._running = make_running(
             self,
             storage,

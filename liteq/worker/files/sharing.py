@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from liteq.message import Lease, Outcome, Ran, Release
-from liteq.worker.pool import Pool
+from liteq.worker.pool import Pool, width
 from liteq.worker.pool.base import Loop, RunningLease
 from liteq.worker.pool.filed import filed
 from liteq.worker.pool.page import StepNow
@@ -97,7 +97,7 @@ class Share:
         self.held: dict[int, Lease] = {}
         self.returned: list[tuple[Lease, Outcome]] = []
         self.timings: dict[int, Ran] = {}
-        self.name = sharing.pool.name
+        self.name, self.width = sharing.pool.name, width(sharing.pool)
         self.exits: Counter[str] = (
             sharing.pool.exits
         )  # of the processes, which are no file's: the first one counts them
@@ -118,7 +118,7 @@ class Share:
     def capacity(self) -> int:
         room = self._sharing.room()
         # What it has ahead of the executors leaves a place there, for the first of a file that has just woken.
-        return room - 1 if len(self.held) + room > self.size and room > 0 else room
+        return room - 1 if len(self.held) + room > self.size * self.width and room > 0 else room
 
     def submit(self, leases: list[Lease]) -> None:
         self._sharing.submit(self, leases)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from liteq.context import App
@@ -16,7 +16,7 @@ from liteq.worker.pool.base import Afresh, Pool, refuse_nested
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits
 
-__all__ = ["Pool", "gathered", "jobs", "make_pool", "width"]
+__all__ = ["Pool", "jobs", "make_pool", "width", "with_batches"]
 
 logger = logging.getLogger("liteq.worker")
 
@@ -36,18 +36,22 @@ def make_pool(
     max_memory_kib: int | None = None,
     start_method: str = "fork",
     afresh: Afresh | None = None,
+    coroutines: int | None = None,
     stop: Callable[[bool], None] | None = None,
+    ending: Callable[[], object] | None = None,
     gathers: bool = True,
 ) -> Pool:
     """The pool named `kind`, of `size` executors; it gathers batches where tasks do.
 
+    `coroutines`: the places in each child of the asyncio pool, None for the setting `worker_coroutines`.
     `gathers`: False where that is done before it, for each of several files apart.
-
-    `stop(cold)` is called for a task that raised WorkerShutdown or WorkerTerminate.
+    `stop(cold)` is called for a task that raised WorkerShutdown or WorkerTerminate. `ending` says whether the worker
+    was told to end: a pool asks it that executes in the worker's loop, which cannot tell it then.
 
     Imports the kind's modules only now: forking does not exist everywhere. Raises ImproperlyConfigured for an unknown
     kind, and for one that this platform cannot run.
     """
+    refuse_nested()
     hush(app.conf.payload_codec is not None)
     pool: Pool
     if kind in IN_ONE_PROCESS:
@@ -67,13 +71,12 @@ def make_pool(
 
             pool = SoloPool(Executor(app, hostname=hostname, hooks=hooks, limits=limits, stop=stop), ending)
         case _:
-            known = ("prefork", "asyncio", *IN_ONE_PROCESS)
-            text = f"unknown pool {kind!r}: use prefork, asyncio, threads or solo{meant(kind, known)}"
-            raise ImproperlyConfigured(text)
-    return gathered(pool, app) if gathers else pool
+            near = meant(kind, ("prefork", "asyncio", *IN_ONE_PROCESS))
+            raise ImproperlyConfigured(f"unknown pool {kind!r}: use prefork, asyncio, threads or solo{near}")
+    return with_batches(pool, app) if gathers else pool
 
 
-def gathered(pool: Pool, app: App) -> Pool:
+def with_batches(pool: Pool, app: App) -> Pool:
     """`pool`, with batches gathered before it where a task of `app` takes them."""
     if not any(map(terms_in(app.tasks), app.tasks)):
         return pool
@@ -88,13 +91,24 @@ def jobs(pool: Pool) -> int:
     return len(pool.leases()) if found is None else found()
 
 
-def _prefork(app: App, size: int, settings: tuple[Any, ...]) -> Pool:
-    """`settings`: as of `ChildSettings`."""
+def width(pool: Pool) -> int:
+    """How many jobs each executor of `pool` has at once."""
+    found: int = getattr(pool, "width", 1)
+    return found
+
+
+def _prefork(app: App, size: int, settings: tuple[Any, ...], coroutines: int | None = None) -> Pool:
+    """`settings`: as of `ChildSettings`; `coroutines`: in each child of the asyncio pool, None for the prefork pool."""
     try:
         from liteq.worker.pool.prefork.child import ChildSettings
+        from liteq.worker.pool.prefork.pool import PreforkPool
     except ImportError as exc:  # Windows has no fork
-        raise ImproperlyConfigured(f"the prefork pool needs fork: use --pool threads or solo here ({exc})") from exc
-    return PreforkPool(app, size, ChildSettings(*settings))
+        raise ImproperlyConfigured(f"this pool needs fork: use --pool threads or solo here ({exc})") from exc
+    if coroutines is None:
+        return PreforkPool(app, size, ChildSettings(*settings))
+    from liteq.worker.pool.aio.pool import AsyncioPool
+
+    return AsyncioPool(app, size, ChildSettings(*settings), coroutines)
 
 
 def _tell_what_is_not_kept(kind: str, app: App, *values: object) -> None:

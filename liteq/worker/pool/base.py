@@ -15,7 +15,7 @@ from liteq.execution.lost import tell_lost
 from liteq.execution.together import ALONE, Each, members_of
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Ran, Release
 from liteq.serialization import decode, encode, encode_error
-from liteq.utils.records import NamedTuple
+from liteq.utils.records import NamedTuple, dataclass
 from liteq.worker.pool.filed import at_its_file
 from liteq.worker.pool.limits import SoftLimit
 from liteq.worker.pool.page import StepNow

@@ -14,6 +14,7 @@ from liteq.execution import batch as batches
 from liteq.execution.arguments import arguments
 from liteq.execution.batch import batch_request, outcomes_of
 from liteq.execution.execute import begin_log, execute
+from liteq.execution.hushed import hush
 from liteq.execution.lines import about, about_end
 from liteq.execution.together import Each, members_of
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release, RetryAt
@@ -58,6 +59,7 @@ class Executor:
         stop: Callable[[bool], None] | None = None,
         page: Page | None = None,
     ) -> None:
+        hush(app.conf.payload_codec is not None)  # a child that is not forked begins with the lines as they are
         self.runs = Runs(app, hostname, page)
         self.ending: SystemExit | None = None  # raised by a task, to end the worker
         self._stop = stop
@@ -77,7 +79,10 @@ class Executor:
 
         For each thread that executes; the one that makes this object need not.
         """
-        LEAVING.set(self.runs.leaving)
+        LEAVING.set(self._leaving)
+
+    def _leaving(self) -> object:
+        return self.runs.leaving()
 
     def run(self, lease: Lease) -> tuple[Outcome, float]:
         """Run `lease`; its outcome, and for how many seconds it ran.
@@ -99,7 +104,7 @@ class Executor:
     def _run(self, lease: Lease) -> tuple[Outcome, float]:
         if lease.flags & SPECIAL:
             return self._run_special(lease)
-        if lease.expires_ms is not None and self._clock.now_ms() >= lease.expires_ms:
+        if lease.expires_ms is not None and self._is_late(lease, lease.expires_ms):
             return revoked_outcome(self.app, lease, self._hostname, terminated=False, expired=True), 0.0
         task = self._tasks.get(lease.task) or self._tasks.find(lease.task)
         if task is None:
@@ -128,6 +133,10 @@ class Executor:
             # It did something of which no outcome can be made (a retry at no possible time): it fails, not its process.
             outcome = self._refuse(lease, exc)
         return outcome, time.perf_counter() - before
+
+    def _is_late(self, lease: Lease, expires_ms: int) -> bool:
+        """Whether `lease` is not to begin any more; what has saved a cursor has begun."""
+        return self._clock.now_ms() >= expires_ms and not lease.flags & Flag.CURSOR
 
     def _run_special(self, lease: Lease) -> tuple[Outcome, float]:
         if lease.flags & Flag.FILED:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from liteq.context import App
@@ -31,7 +32,7 @@ from liteq.worker.pool.aio.running import Running, current, make_task
 from liteq.worker.pool.aio.watch import Watch
 from liteq.worker.pool.page import Page
 from liteq.worker.pool.prefork import wire
-from liteq.worker.pool.prefork.child import PERMIT, RECEIVE, ChildSettings, _stop_parent
+from liteq.worker.pool.prefork.child import PERMIT, RECEIVE, ChildSettings, _stop_worker
 from liteq.worker.pool.prefork.memory import resident_kib
 from liteq.worker.pool.runs import GRACE_S
 
@@ -47,7 +48,17 @@ LOOK_S = 0.25  # between two looks at the memory
 class AsyncChild:
     """Runs in the forked process until its parent goes away, or one of its own limits is reached."""
 
-    def __init__(self, app: App, settings: ChildSettings, sock: socket.socket, permits: int, page: Page) -> None:
+    def __init__(
+        self,
+        app: App,
+        settings: ChildSettings,
+        sock: socket.socket,
+        permits: int,
+        page: Page,
+        *,
+        worker: int | None = None,
+    ) -> None:
+        """`worker`: as of `Child`."""
         self._settings = settings
         self._places = settings.coroutines or 1
         self._sock, self._permits, self._page = sock, permits, page
@@ -65,16 +76,27 @@ class AsyncChild:
         self._turns = False  # its turn is due
         self._looked_at = 0.0
         self._threads_made = itertools.count()
+        parent = os.getppid() if worker is None else worker
         self._executor = AsyncExecutor(
-            app, hostname=settings.hostname, hooks=settings.hooks, limits=settings.limits,
-            started=self._report_limit, stop=_stop_parent, make_page=self._make_page,
-        )  # fmt: skip
+            app,
+            hostname=settings.hostname,
+            hooks=settings.hooks,
+            limits=settings.limits,
+            started=self._report_limit,
+            stop=partial(_stop_worker, parent),
+            make_page=self._make_page,
+        )
+        self._executor.runs.ask(page.leaving)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="liteq", initializer=self._enter_thread)
         # For `async def` tasks with something around them that cannot await: a thread holds that, the loop the rest.
         self._around = ThreadPoolExecutor(self._places, "liteq-around", initializer=self._enter_around)
         self._thread = threading.local()
 
     # -- life --------------------------------------------------------------------------------------------------------
+
+    def tell_ready(self) -> None:
+        """Tell the parent that leases may come."""
+        self._sock.sendall(wire.frame([(0, 0.0, wire.LEFT_BEHIND, "")]))
 
     def workloop(self) -> None:
         """Execute until there is nothing more to execute for; the caller ends the process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from liteq.worker.hooks import Hooks
 from liteq.worker.pool.aio.running import Running, Steps, current
 from liteq.worker.pool.base import ended_by, over_limit
 from liteq.worker.pool.executor import Executor, _add_cause
+from liteq.worker.pool.filed import unfiled
 from liteq.worker.pool.limits import LONGEST_S, Limits, SoftLimit, limits_of
 from liteq.worker.pool.page import Page
 from liteq.worker.pool.runs import Runs
@@ -30,7 +32,7 @@ logger = logging.getLogger("liteq.worker")
 
 READERS = 2  # threads that read large arguments, and note that a task which runs at most once has begun
 READ_FIRST = Flag.EARLY_ACK | Flag.TAKES_INPUT
-RUN, BATCH = Flag.RUN, Flag.BATCH
+RUN, BATCH, FILED = Flag.RUN, Flag.BATCH, Flag.FILED
 
 
 class AsyncExecutor(Executor):
@@ -72,6 +74,10 @@ class AsyncExecutor(Executor):
     async def arun(self, running: Running) -> tuple[Outcome | None, float]:
         """Run a lease; its outcome, None of one that was stopped and whose outcome others know, and its seconds."""
         lease, before = running.lease, time.perf_counter()
+        if lease.flags & FILED:
+            url, lease = unfiled(lease)
+            running.lease = lease
+            self.app.enter_home(url)  # in the context of this coroutine alone
         try:
             ran = self._together(running) if lease.flags & BATCH else self._alone(running)
             outcome: Outcome | None = await ran
@@ -93,6 +99,7 @@ class AsyncExecutor(Executor):
         made = await self._prepared(task, lease)
         if not isinstance(made, Request):
             return made
+        made._loop = asyncio.get_running_loop()
         try:
             limits = self._limits_of(task, lease, made)
         except Exception as exc:
@@ -160,7 +167,8 @@ class AsyncExecutor(Executor):
         if lease.payload and not lease.flags & READ_FIRST:
             return self._request_in_batch(task, lease)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._request_in_batch, task, lease)
+        inside = contextvars.copy_context().run  # it says which file is read
+        return await loop.run_in_executor(self._readers, inside, self._request_in_batch, task, lease)
 
     def _limit(self, running: Running, request: Request | None, limits: Limits) -> None:
         """Have the limits interrupt and stop the body that is about to begin; the parent is told of a hard one."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from liteq.message import Lease, Outcome
 from liteq.worker.pool.aio.child import RETURN
 from liteq.worker.pool.aio.notes import Now, now_in
 from liteq.worker.pool.prefork import wire
-from liteq.worker.pool.prefork.forking import Handle
+from liteq.worker.pool.prefork.handle import Handle
 
 __all__ = ["AsyncHandle", "Deadline"]
 
@@ -21,8 +21,8 @@ Deadline = tuple[float, int, float | None]  # when the child is ended, for which
 class AsyncHandle(Handle):
     """The leases that the child has not reported. Those that it has not started are the last of them."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
         self.given_at: dict[int, float] = {}
         self.waits_since = 0.0  # its first lease that it may begin and has not
         self.endings: dict[int, Callable[[Lease], Outcome]] = {}  # of tasks that are terminated
@@ -63,7 +63,7 @@ class AsyncHandle(Handle):
         return [lease for lease, _ in list(self.leases.values())[:n]]
 
     def now(self) -> Now:
-        """What it executes now, or did when it died."""
+        """Its notes of the moment, or of its death."""
         return now_in(self.page)
 
     def end_at(self, token: int, at: float, hard_limit_s: float | None) -> None:
@@ -75,3 +75,18 @@ class AsyncHandle(Handle):
         while self.deadlines and self.deadlines[0][1] not in self.leases:
             heapq.heappop(self.deadlines)
         return self.deadlines[0] if self.deadlines else None
+
+    def blamed(self, started: Sequence[Lease]) -> list[Lease]:
+        """Those of the leases that it had `started` to which its end is due.
+
+        That for which it was ended; else those whose code it executed. Where it executed none, and had one lease, that.
+        """
+        if self.guilty is not None:
+            tokens = {self.guilty[0]}
+        elif self.overdue is not None:
+            tokens = {self.overdue.token}
+        else:
+            happened = self.now()
+            tokens = {happened.in_step, *happened.in_threads}
+        found = [lease for lease in started if lease.token in tokens]
+        return list(started) if not found and len(started) == 1 and self.guilty is None else found

@@ -1,4 +1,4 @@
-"""What a child executes at this moment, in memory that its parent sees: whom a death, or a loop that stands, is due to.
+"""Notes of what a child executes at this moment, in memory that its parent sees: they tell to whom its end is due.
 
 The loop notes each step of a coroutine before it runs, and each of its threads the task that it runs. Whatever becomes
 of the process, the note is there.

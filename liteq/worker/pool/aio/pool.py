@@ -22,7 +22,7 @@ from liteq.worker.pool.aio.handle import AsyncHandle
 from liteq.worker.pool.base import LONG_S, RunningLease, crashed, note
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
-from liteq.worker.pool.prefork.forking import Handle
+from liteq.worker.pool.prefork.handle import Handle
 from liteq.worker.pool.prefork.pool import PreforkPool
 from liteq.worker.pool.runs import GRACE_S
 
@@ -41,10 +41,10 @@ class AsyncioPool(PreforkPool):
     """`size` children with `coroutines` places each. See `Pool` for what the methods promise."""
 
     name = "asyncio"
-    handle = AsyncHandle
 
     def __init__(self, app: App, size: int, settings: ChildSettings, coroutines: int) -> None:
         super().__init__(app, size, replace(settings, coroutines=coroutines))
+        self._starter.handle = AsyncHandle
         self.width = coroutines
 
     @property
@@ -53,10 +53,17 @@ class AsyncioPool(PreforkPool):
 
     # -- leases in, outcomes out -------------------------------------------------------------------------------------
 
+    def submit(self, leases: list[Lease]) -> None:
+        """As the prefork pool; but an isolated lease without a place goes back at once: coroutines wait for no such."""
+        super().submit(leases)
+        if self._isolation is not None:
+            waiting, self._again = self._isolation.put_off(self._again)
+            self._outcomes += [(lease, Release(pause_ms=PUT_OFF_MS, options=lease.options)) for lease in waiting]
+
     def _window(self, child: Handle) -> int:
         """How many leases it may be given: for its free places, and a few milliseconds' work in advance."""
         now = time.monotonic()
-        if child.retired or now < child.rests_until:
+        if child.retired or child.benched or now < child.rests_until:
             return 0
         ahead = 0
         if not child.leases or now - child.progress_at <= LONG_S:
@@ -72,7 +79,10 @@ class AsyncioPool(PreforkPool):
                 super()._retire(child)  # all that it has begun is among its tasks, also what waits for a thread
                 continue
             if kind == wire.STARTED:
-                child.end_at(token, time.monotonic() + seconds + fields[0], seconds)
+                child.end_at(token, time.monotonic() + seconds + (fields[0] if fields else 0.0), seconds)
+                continue
+            if kind == wire.LEFT_BEHIND:
+                child.left_behind = fields[0]
                 continue
             ending = child.endings.get(token)
             if (lease := child.forget(token)) is None:
@@ -137,7 +147,7 @@ class AsyncioPool(PreforkPool):
         if now < since + LONG_S:
             return since + LONG_S
         if len(child.leases) - unstarted < self.width and not child.retired:
-            self._let_rest(child, len(child.leases), now)
+            child.let_rest(len(child.leases), now)
         taken = child.take_back()
         if any(other is not child and self._window(other) for other in self._children):
             self._again += taken
@@ -186,7 +196,10 @@ class AsyncioPool(PreforkPool):
             started = {lease.token: lease for lease in child.started() if lease.token in tokens}
             in_threads = child.now().in_threads if started else frozenset()
             for token, lease in started.items():
-                if lease.flags & RUN:
+                if child.isolated:
+                    child.terminated = (token, outcome)
+                    child.terminate(signum)
+                elif lease.flags & RUN:
                     found = False
                 elif signum == SIGUSR1:
                     child.tell(INTERRUPT, token)
@@ -197,23 +210,6 @@ class AsyncioPool(PreforkPool):
         return found
 
     # -- the end of a child ------------------------------------------------------------------------------------------
-
-    def _blamed(self, child: Handle, started: Sequence[Lease]) -> list[Lease]:
-        """Those that count the end of the child: for which it was ended; else those whose code it executed.
-
-        Where it executed nothing, and had one lease, that one.
-        """
-        child = cast("AsyncHandle", child)
-        if child.guilty is not None:
-            tokens = {child.guilty[0]}
-        elif child.overdue is not None:
-            tokens = {child.overdue.token}
-        else:
-            happened = child.now()
-            tokens = {happened.in_step, *happened.in_threads}
-        return [lease for lease in started if lease.token in tokens] or (
-            list(started) if len(started) == 1 and child.guilty is None else []
-        )
 
     def _fate(self, child: Handle, lease: Lease, status: int | None) -> Outcome:
         child = cast("AsyncHandle", child)

@@ -13,7 +13,7 @@ from liteq import signals as announce
 from liteq.worker.pool.page import SIZE, Page
 from liteq.worker.pool.prefork.becoming import become_child, leave
 from liteq.worker.pool.prefork.channel import Channel
-from liteq.worker.pool.prefork.child import Child
+from liteq.worker.pool.prefork.child import child_of
 from liteq.worker.pool.prefork.descriptors import make_room
 from liteq.worker.pool.prefork.handle import Handle
 from liteq.worker.pool.prefork.letter import Letter, read_letter
@@ -26,7 +26,7 @@ logger = logging.getLogger("liteq.worker")
 NAMES = {"spawn": "SpawnPoolWorker", "forkserver": "ForkServerPoolWorker"}  # Celery's, in logs
 
 
-def spawn_child(letter: int, *, number: int, isolated: bool) -> Handle:
+def spawn_child(letter: int, *, number: int, isolated: bool, make: type[Handle] = Handle) -> Handle:
     """Start an interpreter that becomes a child; `letter`: the descriptor of what it is told.
 
     Raises OSError when the system has no process, memory or descriptor left.
@@ -45,7 +45,7 @@ def spawn_child(letter: int, *, number: int, isolated: bool) -> Handle:
     finally:
         os.close(shared)
     channel.keep_ours()
-    return Handle(pid, channel.ours, channel.permits_out, channel.permits_in, page)
+    return make(pid, channel.ours, channel.permits_out, channel.permits_in, page)
 
 
 def open_ends() -> tuple[Channel, Page, int]:
@@ -105,7 +105,7 @@ def live(letter: Letter, parent: int, number: int, isolated: bool, sock: int, pe
         app = letter.open_app(first=number == 1)
         settings = letter.settings(app, isolated=isolated)
         announce.worker_process_init.send(sender=None)
-        child = Child(app, settings, socket.socket(fileno=sock), permits, page, worker=letter.worker)
+        child = child_of(app, settings, socket.socket(fileno=sock), permits, page, worker=letter.worker)
         child.tell_ready()
         child.workloop()
         status = 0

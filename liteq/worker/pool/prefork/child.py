@@ -60,6 +60,28 @@ class ChildSettings:
     start_method: str = "fork"
     afresh: Afresh | None = None
     isolated: bool = False
+    coroutines: int | None = None  # at once, of a child of the asyncio pool; None: it runs one task at a time
+
+
+class ChildLoop(Protocol):
+    """A child, as the code that makes its process sees it."""
+
+    def tell_ready(self) -> None:
+        """Tell the parent that leases may come."""
+
+    def workloop(self) -> None:
+        """Execute until there is nothing more to execute for."""
+
+
+def child_of(
+    app: App, settings: ChildSettings, sock: socket.socket, permits: int, page: Page, *, worker: int | None = None
+) -> ChildLoop:
+    """The child that `settings` describe, in its own process. `worker`: as of `Child`."""
+    if settings.coroutines is None or settings.isolated:
+        return Child(app, settings, sock, permits, page, worker=worker)
+    from liteq.worker.pool.aio.child import AsyncChild
+
+    return AsyncChild(app, settings, sock, permits, page, worker=worker)
 
 
 class Child:

@@ -13,7 +13,7 @@ from liteq.utils import imports
 from liteq.worker.pool.page import Page
 from liteq.worker.pool.prefork.becoming import become_child, flush_output, leave
 from liteq.worker.pool.prefork.channel import Channel
-from liteq.worker.pool.prefork.child import Child, ChildSettings
+from liteq.worker.pool.prefork.child import ChildSettings, child_of
 from liteq.worker.pool.prefork.descriptors import make_room
 from liteq.worker.pool.prefork.handle import Handle
 
@@ -21,17 +21,12 @@ __all__ = ["fork_child"]
 
 logger = logging.getLogger("liteq.worker")
 
+LetGo = Callable[[], None]
 IMPORT_S = 5.0  # that a fork waits for a thread of the parent to end its imports
 
 
 def fork_child(
-    app: App,
-    settings: ChildSettings,
-    siblings: Iterable[Handle],
-    *,
-    number: int,
-    let_go: Callable[[], None],
-    handle: type[Handle] = Handle,
+    app: App, settings: ChildSettings, siblings: Iterable[Handle], *, number: int, let_go: LetGo, make: type[Handle]
 ) -> Handle:
     """Fork a child that executes leases; the parent's handle on it. `number` is never used again, also in its name.
 
@@ -76,4 +71,4 @@ def fork_child(
             leave(status)
     gc.unfreeze()
     channel.keep_ours()
-    return Handle(pid, channel.ours, channel.permits_out, channel.permits_in, page)
+    return make(pid, channel.ours, channel.permits_out, channel.permits_in, page)

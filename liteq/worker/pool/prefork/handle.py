@@ -10,7 +10,7 @@ import signal
 import socket
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Protocol
 
@@ -203,6 +203,13 @@ class Handle:
         except ChildProcessError:  # other code in this process waited for it
             return 0
         return os.waitstatus_to_exitcode(status) if pid else None
+
+    def blamed(self, started: Sequence[Lease]) -> list[Lease]:
+        """Those of the leases that it had `started` to which its end is due: here, that it was executing.
+
+        The others had come to an end, but their reports were still deferred.
+        """
+        return list(started[-1:])
 
     def wait(self) -> None:
         """Wait until it has ended, and leave its status for `exit_status`."""

@@ -1,8 +1,8 @@
 """Tasks with `isolate=True`: each of their leases gets a process of its own, which ends after it.
 
-It runs in the place of a child, so that no more tasks run at once than the pool has executors: as many idle children as
-there are isolated ones sit on the bench. A lease for which there is no place waits a moment, and nothing more is
-claimed meanwhile; then it goes back to the queue, for another worker.
+It runs in the place of a child that runs one lease at a time, so that no more tasks run at once than the pool has
+executors: as many idle children as there are isolated ones sit on the bench. A lease for which there is no place waits
+a moment, and nothing more is claimed meanwhile; then it goes back to the queue, for another worker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from liteq.message import Lease
 from liteq.worker.pool.base import LONG_S
 from liteq.worker.pool.prefork.handle import Handle
 
-__all__ = ["Isolation"]
+__all__ = ["Isolation", "bench", "places"]
 
 
 class Isolation:
@@ -55,12 +55,27 @@ class Isolation:
         tired = [lease for lease in leases if self._since.get(lease.token, 0.0) <= until]
         return tired, [lease for lease in leases if self._since.get(lease.token, 0.0) > until]
 
-    @staticmethod
-    def bench(children: Sequence[Handle], size: int) -> None:
-        """Let as many idle children sit out as isolated ones run in their places."""
-        active = [child for child in children if not child.retired]
-        places = size - sum(child.isolated for child in children) - sum(bool(child.leases) for child in active)
-        for child in active:
-            if not child.leases:
-                child.benched = places <= 0
-                places -= 1
+    def put_off(self, leases: Sequence[Lease]) -> tuple[list[Lease], list[Lease]]:
+        """The leases that wait for a place, and the others; those of the first list wait here no longer."""
+        waiting = [lease for lease in leases if lease.token in self._since]
+        others = [lease for lease in leases if lease.token not in self._since]
+        self._since.clear()
+        return waiting, others
+
+
+def places(children: Sequence[Handle], size: int, width: int) -> int:
+    """How many more isolated runs may begin in a pool of `size`, whose children run `width` leases at once each.
+
+    Where that is more than one, there are `size` of them beside what the children run.
+    """
+    busy = sum(child.isolated or (width == 1 and bool(child.leases) and not child.retired) for child in children)
+    return max(0, size - busy)
+
+
+def bench(children: Sequence[Handle], size: int, width: int) -> None:
+    """Let as many idle children sit out as isolated ones run in their places."""
+    left = places(children, size, width)
+    for child in children:
+        if not (child.leases or child.retired):
+            child.benched = width == 1 and left <= 0
+            left -= 1

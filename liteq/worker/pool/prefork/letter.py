@@ -45,6 +45,7 @@ class Letter(NamedTuple):
     limits: Limits
     max_tasks: int | None
     max_memory_kib: int | None
+    coroutines: int | None
     start_method: str
     place: tuple[str, str] | None
     script: Script | None
@@ -61,7 +62,7 @@ class Letter(NamedTuple):
         hooks = None if self.hooks is None else self.hooks(app)
         return ChildSettings(
             self.hostname, hooks, self.limits, self.max_tasks, self.max_memory_kib, self.start_method,
-            isolated=isolated,
+            isolated=isolated, coroutines=self.coroutines,
         )  # fmt: skip
 
     def open_app(self, *, first: bool) -> App:
@@ -113,6 +114,7 @@ def write_letter(app: App, settings: ChildSettings, afresh: Afresh) -> bytes:
     modules.pop("__main__", None)
     letter = Letter(
         os.getpid(), settings.hostname, settings.limits, settings.max_tasks, settings.max_memory_kib,
+        settings.coroutines,
         settings.start_method, place, _script() if in_script else None, tuple(modules), list(sys.argv),
         dict(_values(app.conf.changes())), tuple(tasks),
         afresh.find, afresh.set_up, None if settings.hooks is None else settings.hooks.afresh(),

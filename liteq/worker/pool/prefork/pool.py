@@ -16,7 +16,7 @@ from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
 from liteq.worker.pool.prefork.ends import fate, log_end, reason
 from liteq.worker.pool.prefork.handle import STALLED_S, Handle
-from liteq.worker.pool.prefork.isolation import Isolation
+from liteq.worker.pool.prefork.isolation import Isolation, bench, places
 from liteq.worker.pool.prefork.starting import make_starter
 from liteq.worker.pool.runs import GRACE_S
 
@@ -36,7 +36,7 @@ class PreforkPool:
     """
 
     name = "prefork"
-    handle: type[Handle] = Handle
+    width = 1  # leases that a child runs at once
 
     def __init__(self, app: App, size: int, settings: ChildSettings) -> None:
         self.size = size
@@ -79,7 +79,7 @@ class PreforkPool:
         held: list[Lease] = []
         if self._isolation is not None:
             queue, held = self._isolation.split(queue, self._start_isolated)
-            self._isolation.bench(self._children, self.size)
+            bench(self._children, self.size, self.width)
         while queue and (takers := [child for child in self._children if self._window(child)]):
             takers.sort(key=lambda child: len(child.leases))
             for i, child in enumerate(takers):
@@ -136,7 +136,7 @@ class PreforkPool:
                 times.append(self._look_after(child, now))
         times.append(self._replace_missing(now))
         if self._isolation is not None:
-            self._isolation.bench(self._children, self.size)
+            bench(self._children, self.size, self.width)
         if self._again:
             self._place()
             times.append(now + STALLED_S)
@@ -295,8 +295,7 @@ class PreforkPool:
 
     def _start_isolated(self, lease: Lease) -> bool:
         """Start a process for `lease` alone, where there is a place for it; whether it was."""
-        busy = sum(1 for child in self._children if child.isolated or (child.leases and not child.retired))
-        if self._stopping or busy >= self.size or time.monotonic() < self._fork_at:
+        if self._stopping or not places(self._children, self.size, self.width) or time.monotonic() < self._fork_at:
             return False
         child = self._start_child(isolated=True)
         if child is None:
@@ -314,16 +313,15 @@ class PreforkPool:
     def _bury(self, child: Handle, status: int | None = None) -> None:
         """Take over from a child that has ended: reports count, leases not started come back, the others crashed."""
         self._receive(child)
-        if status is None:
-            status = child.exit_status()
+        status = child.exit_status() if status is None else status
         self._unwatch(child)
         self._again += child.take_back()
         started = [lease for lease, _ in child.leases.values()]
-        blamed = self._blamed(child, started)
+        blamed = child.blamed(started)
         for lease in started:
             if lease not in blamed:  # run again, unless that was promised not to be
                 self._outcomes.append((lease, Release(crashed=bool(lease.flags & Flag.EARLY_ACK))))
-        for lease in blamed:
+                continue
             ran_s = time.monotonic() - child.progress_at
             self.timings[lease.token] = (self._app.clock.now_ms() - int(ran_s * 1000), ran_s)
             self._outcomes.append((lease, self._fate(child, lease, status)))
@@ -334,13 +332,6 @@ class PreforkPool:
         self._pause_after(child, bool(started))
         if status and not self._stopping:
             log_end(child, status, blamed)
-
-    def _blamed(self, child: Handle, started: Sequence[Lease]) -> list[Lease]:
-        """Those of the leases that a child had started which it ran when it ended.
-
-        It runs one at a time: those before the last had come to an end, but their reports were still deferred.
-        """
-        return list(started[-1:])
 
     def _unwatch(self, child: Handle) -> None:
         self._loop.unwatch(child.sock.fileno())

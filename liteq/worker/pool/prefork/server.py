@@ -46,7 +46,7 @@ class ForkServer:
         self._pid = 0
         self._ends: dict[int, int] = {}  # by pid, until they are asked for
 
-    def start_child(self, *, number: int, isolated: bool) -> Handle:
+    def start_child(self, *, number: int, isolated: bool, make: type[Handle] = Handle) -> Handle:
         """Have a child forked; the handle on it. Raises OSError when the system has no process or memory left."""
         self._hear()
         if self._sock is None:
@@ -61,7 +61,7 @@ class ForkServer:
         finally:
             os.close(shared)
         channel.keep_ours()
-        return Handle(pid, channel.ours, channel.permits_out, channel.permits_in, page, exits=self, pidfd=pidfd)
+        return make(pid, channel.ours, channel.permits_out, channel.permits_in, page, exits=self, pidfd=pidfd)
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()

@@ -20,7 +20,12 @@ METHODS = ("fork", "forkserver", "spawn")
 
 
 class Starter:
-    """Forks children: they have all that the worker has imported, in memory that they share."""
+    """Forks children: they have all that the worker has imported, in memory that they share.
+
+    `handle` is the class of the handles on them.
+    """
+
+    handle: type[Handle] = Handle
 
     def __init__(self, app: App, settings: ChildSettings) -> None:
         self._app = app
@@ -33,7 +38,7 @@ class Starter:
         OSError when the system has no process, memory or descriptor left.
         """
         settings = replace(self._settings, isolated=True) if isolated else self._settings
-        child = fork_child(self._app, settings, siblings, number=number, let_go=let_go)
+        child = fork_child(self._app, settings, siblings, number=number, let_go=let_go, make=self.handle)
         child.isolated = isolated
         return child
 
@@ -60,9 +65,9 @@ class AfreshStarter(Starter):
         from liteq.worker.pool.prefork.afresh import spawn_child
 
         if self._server is not None:
-            child = self._server.start_child(number=number, isolated=isolated)
+            child = self._server.start_child(number=number, isolated=isolated, make=self.handle)
         else:
-            child = spawn_child(self._letter, number=number, isolated=isolated)
+            child = spawn_child(self._letter, number=number, isolated=isolated, make=self.handle)
         child.isolated = isolated
         child.await_ready()
         return child
