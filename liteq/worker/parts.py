@@ -113,6 +113,7 @@ def make_running(
     pool: Pool,
     queues: Mapping[str, Any],
     *,
+    rates: RateLimits,
     look: Callable[[], None],
     on_wake: Callable[[], None],
     chores: Sequence[Chore],
@@ -129,7 +130,6 @@ def make_running(
     `selector`: where the loop has them from somebody else.
     """
     app = place.app
-    rates = RateLimits(app, storage, look)
     heartbeat = make_heartbeat(place, storage, pool)
     storage.release = app.conf.release
     events = EventLog(app, storage, place.hostname, pool, enabled=task_events)

@@ -27,6 +27,7 @@ from liteq.utils.misspelt import suggesting
 from liteq.worker.chores.autoscale import Autoscaler, make_autoscaler
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import KeepAlive
+from liteq.worker.chores.rate_limits import RateLimits
 from liteq.worker.chores.soft_shutdown import SoftShutdown
 from liteq.worker.control.commands import import_modules
 from liteq.worker.hooks import Chore, Hooks
@@ -235,12 +236,14 @@ class Worker:
         setproctitle(f"liteq: {self.hostname} ({self.pool_kind})")
         # Its own, less patient than a caller's: while the loop waits for a lock it looks after nothing else.
         storage = self.app.open_storage(busy_timeout_s=min(PATIENCE_S, self.app.conf.busy_timeout))
+        rates = RateLimits(self.app, storage, self._look)  # refuses what is none, before there is a pool to be ended
         pool = self._make_pool()
         self._running = make_running(
             self,
             storage,
             pool,
             self.order_options(),
+            rates=rates,
             look=self._look,
             on_wake=self._obey,
             chores=self._chores,

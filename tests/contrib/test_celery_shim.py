@@ -327,7 +327,7 @@ def test_django_s_task_class(shim):
     ("line", "says"),
     [
         ("from celery.beat import PersistentScheduler", "liteq.beat.Beat"),
-        ("import celery.concurrency.gevent", "prefork, threads and solo"),
+        ("import celery.concurrency.gevent", "prefork, asyncio, threads and solo"),
         ("from celery.worker.request import create_request_cls", "self.request"),
         ("from celery.bootsteps import Blueprint", "StartStopStep"),
         ("from celery.result import AsyncReslt", "'AsyncResult'"),

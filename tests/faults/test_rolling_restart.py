@@ -19,7 +19,8 @@ from .harness import Drill, check_nothing_lost, wait_for
 from .nursery import Process
 from .sizes import size
 
-RESTARTS = size("ROLLING_RESTARTS", 3, 20)
+FULL = 20
+RESTARTS = size("ROLLING_RESTARTS", 3, FULL)
 PAUSE_MS = 200.0  # no task waits longer for its start, because of a restart
 CALM = 300  # tasks before the first restart: how long they wait is what the machine does to them
 
@@ -108,4 +109,5 @@ def test_a_rolling_restart_under_load_loses_nothing_runs_nothing_twice_and_makes
     machine_ms = max(calm_ms, float(drill.log("producer-0").splitlines()[-1]))
     print(f"{RESTARTS} restarts, {len(began)} tasks: longest wait {waited_ms:.0f} ms, longest pause {pause_ms:.0f} ms, "
           f"the machine's {machine_ms:.0f} ms")  # fmt: skip
-    assert max(waited_ms, pause_ms) <= PAUSE_MS + machine_ms
+    if RESTARTS >= FULL:  # by itself, on a machine that does nothing else: `tox -e faults-months`
+        assert max(waited_ms, pause_ms) <= PAUSE_MS + machine_ms

@@ -35,10 +35,12 @@ exec "$SYSTEMD" --system --show-status=0 --log-target=console
 # This Python may be in somebody's home, where the units' user cannot see it.
 AT_HOME = any(Path(sys.executable).resolve().is_relative_to(home) for home in ("/root", "/home"))
 USER = "root" if AT_HOME else "nobody"
+IN_TMP = any(Path(entry).resolve().is_relative_to("/tmp") for entry in (sys.prefix, *sys.path))
 IN_PLACE_OF = {
     "/etc/liteq/": "/srv/shop/etc/",
     "User=liteq\n": f"User={USER}\n",
     "ProtectHome=yes\n": f"ProtectHome={'no' if AT_HOME else 'yes'}\n",
+    "PrivateTmp=yes\n": f"PrivateTmp={'no' if IN_TMP else 'yes'}\n",
 }
 
 

@@ -62,12 +62,11 @@ def site(tmp_path: Path) -> Iterator[Coroutines]:
 
 def test_many_tasks_wait_at_once_in_one_process(site):
     worker = site.worker()
-    began = time.monotonic()
     ids = site.send_each("nap", [(1.0,)] * 500)
     pids = {site.get(id_) for id_ in ids}
     assert pids == set(children_of(worker.pid))
     assert len(pids) == 1
-    assert time.monotonic() - began < 5, "not one after the other"
+    assert most_at_once(site) > 100, "not one after the other"
 
 
 def test_no_more_run_at_once_than_there_are_places(site):
@@ -76,12 +75,17 @@ def test_no_more_run_at_once_than_there_are_places(site):
     wait_for(lambda: len(site.notes("started")) == 3)
     for id_ in ids:
         site.get(id_)
+    assert most_at_once(site) == 3
+
+
+def most_at_once(site: Coroutines) -> int:
+    """The largest number of tasks that had started and not finished."""
     events = [line[0] for line in map(str.split, site.ledger.read_text().splitlines()) if line[0] != "left"]
     running = most = 0
     for event in events:
         running += {"started": 1, "finished": -1}[event]
         most = max(most, running)
-    assert most == 3
+    return most
 
 
 def test_each_task_has_a_context_of_its_own(site):
@@ -94,11 +98,11 @@ def test_each_task_has_a_context_of_its_own(site):
 
 def test_functions_run_in_threads_and_hold_up_no_coroutine(site):
     site.worker()
-    slow = site.send_each("plain", [(0.4,)] * 10)
+    slow = site.send_each("plain", [(2.0,)] * 10)
     wait_for(lambda: len(site.notes("started")) == 8, what="eight threads are busy")
-    began = time.monotonic()
-    site.get(site.send("nap", 0.01))
-    assert time.monotonic() - began < 0.35
+    quick = site.send("nap", 0.01)
+    site.get(quick)
+    assert site.notes("finished")[0][1] == quick, "before each of those"
     assert len({site.get(id_) for id_ in slow}) == 8
 
 
@@ -340,21 +344,21 @@ def test_what_waits_for_the_file_holds_up_no_loop(site):
     site.worker()
     told = site.send("reports", 100)
     wait_for(lambda: site.app.AsyncResult(told).progress, what="it tells")
-    ticks = site.send("ticks", 200)
+    ticks = site.send("ticks", 400)
     wait_for(lambda: site.state(ticks) is State.LEASED)
     with site.app.storage.driver.write():
-        time.sleep(1.5)
-    assert site.get(ticks) < 1.0
+        time.sleep(3.0)
+    assert site.get(ticks) < 2.0, "no gap as long as the lock"
     assert site.get(told) == "told"
 
 
 def test_no_limit_hits_what_follows_the_body(site):
     """Its last report waits for the file, beyond the limit of the body."""
     site.worker()
-    told = site.send("reports", 20, soft_time_limit=1.0, time_limit=1.2)
+    told = site.send("reports", 20, soft_time_limit=3.0, time_limit=3.5)
     wait_for(lambda: site.app.AsyncResult(told).progress, what="it tells")
     with site.app.storage.driver.write():
-        time.sleep(2.0)
+        time.sleep(5.0)
     assert site.get(told) == "told"
 
 

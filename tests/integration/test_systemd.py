@@ -81,6 +81,7 @@ def test_the_dashboard_starts(machine):
     assert machine.shown("liteq-dashboard", "StatusText") == "serves http://127.0.0.1:8765/"
 
 
+@pytest.mark.nightly
 def test_backups_are_made_and_alerts_are_watched_for(machine):
     machine.systemctl("start", ONE, "liteq-backup", "liteq-alert")
     copies = machine.root / "var/lib/liteq-backups"
@@ -90,6 +91,7 @@ def test_backups_are_made_and_alerts_are_watched_for(machine):
         assert (machine.shown(unit, "ActiveState"), machine.shown(unit, "NRestarts")) == ("active", "0"), machine.log()
 
 
+@pytest.mark.nightly
 def test_a_worker_that_stands_still_is_ended_and_started_again(machine):
     machine.drop_in("liteq-worker@.service", "[Service]\nWatchdogSec=3\nRestartSec=0\n")
     machine.systemctl("start", ONE)
@@ -134,6 +136,7 @@ def sender(machine: Machine) -> Iterator[Sender]:
     made.end()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_rolling_restart_runs_each_task_once(machine, workers, request):
     units = [ONE, TWO][:workers]
@@ -151,6 +154,7 @@ def test_a_rolling_restart_runs_each_task_once(machine, workers, request):
     assert [line.split()[0] for line in active.splitlines()] == units, "the stand-in has gone"
 
 
+@pytest.mark.nightly
 def test_a_rolling_restart_stops_at_the_first_that_does_not_start(machine):
     machine.systemctl("start", ONE, TWO)
     before = machine.pid(TWO)

@@ -24,6 +24,7 @@ from liteq.message import Lease, WorkerIdentity
 from liteq.storage.driver import Listener
 from liteq.storage.storage import Storage
 from liteq.worker.chores.event_log import EventLog
+from liteq.worker.chores.rate_limits import RateLimits
 from liteq.worker.files.sharing import Share, Sharing
 from liteq.worker.hooks import Chore, Hooks
 from liteq.worker.loop import Consumer
@@ -252,6 +253,7 @@ class Seat:
             storage,
             pool,
             self._host.order_options(),
+            rates=RateLimits(self.app, storage, self._look),
             look=self._look,
             on_wake=lambda: None,
             chores=self._chores(self.app),
