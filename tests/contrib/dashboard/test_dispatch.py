@@ -275,13 +275,14 @@ def waits_for_another(thread):
     return frame is not None
 
 
-def test_one_search_a_viewer_at_a_time_and_few_wait(app):
+def test_one_search_a_viewer_at_a_time_and_few_wait(app, eventually):
     slow = Slow(app, "tasks")
     threads, answers = slow.ask("tasks", "q=word", n=4)
     assert slow.begun.acquire(timeout=20)
     other, others = slow.ask("tasks", "q=word", viewer=Viewer("bob", "viewer"))
     assert slow.begun.acquire(timeout=20)  # bob does not wait for ann
     assert slow.asked == 2
+    eventually(lambda: [a.status for a in answers] == [429], within_s=20)  # two wait, so the fourth is refused
     slow.go.set()
     for thread in (*threads, *other):
         thread.join(20)
