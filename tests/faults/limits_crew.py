@@ -133,10 +133,11 @@ class Crew:
         wait_for(lambda: self.ledger.count() >= enough, within_s=60)
 
     def wait_for_lines(self, event: str, n: int, key: str = "", within_s: float = 30.0) -> None:
-        end, seen = time.monotonic() + within_s, -1
+        end = time.monotonic() + within_s
+        seen = self.ledger.count()  # before the lines are read: one that comes in between is not waited past
         while len(self.ledger.lines(event, key)) < n:
+            wait_for(lambda: self.ledger.count() != seen, within_s=end - time.monotonic())
             seen = self.ledger.count()
-            wait_for(lambda: self.ledger.count() > seen, within_s=end - time.monotonic())
 
     def settle(self, within_s: float = 90.0) -> None:
         """All go on, and run the file empty."""
