@@ -125,7 +125,7 @@ def test_a_bad_file_is_refused_within_a_second(
         storage.migrate()
     with pytest.raises(kind):
         storage.reader.counts()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 5.0, "a second, and what a busy machine adds; a lock is waited for 30 s"
 
 
 @posix
@@ -250,7 +250,7 @@ def test_flipped_bytes_are_told_as_damage_or_found_by_the_doctor(tmp_path: Path)
             found += storage.driver.describe()["integrity"] != "ok"
         except LiteqError as exc:
             found += isinstance(exc, StorageCorrupt)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         storage.close()
         path.unlink()
     # Some hit what nothing looks at: free space, or the bytes of a payload, which SQLite has no checksum for.

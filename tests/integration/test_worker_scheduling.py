@@ -28,8 +28,8 @@ def test_short_tasks_do_not_wait_behind_a_long_one(site):
     long = site.send("nap", 30)
     short = site.send_many("add", [(i, i) for i in range(50)])
     began = time.monotonic()
-    assert [site.get(id_, 5) for id_ in short] == [2 * i for i in range(50)]
-    assert time.monotonic() - began < 2
+    assert [site.get(id_, 15) for id_ in short] == [2 * i for i in range(50)]
+    assert time.monotonic() - began < 15, "of the 30 s that the long one takes"
     assert site.state(long) is State.LEASED
 
 
@@ -42,8 +42,8 @@ def test_nor_behind_one_that_was_expected_to_be_short(site):
     long = ids.pop(20)
     began = time.monotonic()
     for id_ in ids:
-        assert site.get(id_, 5) == "rested"
-    assert time.monotonic() - began < 2
+        assert site.get(id_, 15) == "rested"
+    assert time.monotonic() - began < 15, "of the 30 s that the long one takes"
     assert site.state(long) is State.LEASED
     assert {site.record(id_).crashes for id_ in ids} == {0}
 
@@ -56,7 +56,7 @@ def test_nor_in_a_worker_while_another_is_idle(site):
     site.wait_started(ids[0])
     site.worker("-c", "1", "-n", "two")
     for id_ in ids[1:]:
-        assert site.get(id_, 5) == "rested"
+        assert site.get(id_, 15) == "rested"
     assert site.state(ids[0]) is State.LEASED
 
 
