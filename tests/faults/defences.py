@@ -129,6 +129,13 @@ MUTANTS = [
         "../integration/test_many_files.py::test_a_ring_that_is_lost_costs_a_few_seconds_only",
     ),
     without(
+        "what is written while a file is closed is not taken for seen", "liteq/worker/files/seat.py",
+        "ends_at if ends_at > now else inf)\n",
+        "ends_at if ends_at > now else inf)\n        self.stamp = stamp_of(self.path)\n",
+        "../integration/test_many_files.py::"
+        "test_a_message_that_comes_as_its_file_is_closed_and_rings_in_vain_is_found",
+    ),
+    without(
         "a damaged file does not end the worker of the others", "liteq/worker/files/loop.py",
         "            self._set_aside(seat, str(aside), now)\n", "            raise\n",
         "../integration/test_many_files.py::"

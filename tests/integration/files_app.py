@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from liteq import LiteQ
+from liteq.worker.files.seat import Seat
 from liteq.workflow import ctx
 
 app = LiteQ("files")
@@ -101,3 +104,21 @@ def sleeps(self: Any, seconds: float) -> str:
     note("sleeps", self.request.id, os.getpid())
     time.sleep(seconds)
     return "slept"
+
+
+def send_without_a_ring(path: str) -> str:
+    """Send `where` to the file, and tell nobody; its id."""
+    with app.using(path):
+        driver = type(app.storage.driver)
+        with mock.patch.object(driver, "ring", return_value=None):
+            return str(where.delay().id)
+
+
+if os.environ.get("FILES_APP_SENDS_AT_REST"):
+
+    def rest(seat: Seat, now: float, close: Callable[[Seat, float], None] = Seat.rest) -> None:
+        if "sent" not in Path(os.environ["WORKER_TEST_LEDGER"]).read_text(encoding="utf-8"):
+            note("sent", send_without_a_ring(seat.path))
+        close(seat, now)
+
+    Seat.rest = rest  # type: ignore[method-assign]

@@ -190,6 +190,16 @@ def test_a_ring_that_is_lost_costs_a_few_seconds_only(site: Tenants, monkeypatch
     assert result.get(timeout=15) == str(site.path("a"))
 
 
+def test_a_message_that_comes_as_its_file_is_closed_and_rings_in_vain_is_found(site: Tenants) -> None:
+    site.ledger.touch()
+    site.worker("-c", "1", FILES_APP_SENDS_AT_REST="1")
+    assert site.to("a", "where").get(timeout=20) == str(site.path("a"))
+    wait_for(lambda: site.notes("sent"), within_s=20, what="it rests")
+    ((_, sent),) = site.notes("sent")
+    with site.app.using(site.path("a")):
+        assert site.app.AsyncResult(sent).get(timeout=20) == str(site.path("a"))
+
+
 def test_a_worker_at_rest_is_shown_as_living_and_answers(site: Tenants) -> None:
     worker = site.worker("-c", "1")
     assert site.to("a", "where").get(timeout=20) == str(site.path("a"))

@@ -355,6 +355,12 @@ class FilesLoop:
                 self._rest(seat, now)
 
     def _rest(self, seat: Seat, now: float) -> None:
+        """Close the file, unless there is something to do in it after all."""
+        if not seat.is_read_up:  # by this worker perhaps, or by somebody whose ring was lost
+            seat.consumer.look()
+            self._turn(seat, now)
+            if seat.reason or seat.touched or not seat.idle_s(now + 1e-3) or not seat.is_read_up:
+                return
         seat.rest(now)
         if seat.at_rest:
             self._active.pop(seat.path, None)

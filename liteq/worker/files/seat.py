@@ -179,7 +179,7 @@ class Seat:
         self.touched = False  # something has come for it
         self.at_rest = False
         self.reason = ""  # why it is set aside; "" where it is not
-        self.stamp: tuple[int, ...] = ()
+        self.stamp: tuple[int, ...] = ()  # the file's marks before the last look for messages
         self._host = host
         self._selector = selector
         self._told = told
@@ -289,6 +289,8 @@ class Seat:
             self.consumer.woke(now)
         self.touched = False
         before = self.consumer.processed
+        if self.consumer.claims_at() <= now:
+            self.stamp = stamp_of(self.path)  # before the look: what is written after it changes the marks
         try:
             with self.inside():
                 self.consumer.turn()
@@ -326,6 +328,11 @@ class Seat:
             return 0.0
         return now - self._busy_at
 
+    @property
+    def is_read_up(self) -> bool:
+        """Whether nothing was written to the file since the worker looked for messages in it."""
+        return stamp_of(self.path) == self.stamp
+
     def rest(self, now: float) -> None:
         """Close the file, until something comes; not where somebody else's lease is to be looked after."""
         storage = self.running.storage
@@ -349,7 +356,6 @@ class Seat:
         self.running.storage.close()
         self.at_rest = True
         self.wake_at = min(self.consumer.claims_at(), ends_at if ends_at > now else inf)
-        self.stamp = stamp_of(self.path)
 
     def leave(self) -> None:
         """Sign off, and close the file."""
