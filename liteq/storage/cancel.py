@@ -30,9 +30,8 @@ SELECT awaits FROM liteq_messages
 UNION ALL SELECT id FROM liteq_messages WHERE group_id = :id AND state IN {sql_list(UNFINISHED)}
 UNION ALL SELECT id FROM liteq_groups WHERE group_id = :id AND remaining > 0
 """
-NOT_CANCELLED = """
-SELECT seq, state, flags FROM liteq_messages WHERE id = ? AND finished_ms IS NULL AND state <> 'dead'
-"""
+# Locked before CANCEL looks: it would pass over a row that another transaction is making cancellable.
+ALIVE = f"SELECT seq, state, flags FROM liteq_messages WHERE id = ? AND finished_ms IS NULL AND state <> 'dead' {LOCK}"
 STATE = f"SELECT state FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} = 0 {LOCK}"
 REMEMBER = """
 INSERT INTO liteq_revoked (id, expires_ms) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET expires_ms = excluded.expires_ms
@@ -68,8 +67,9 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
     while todo:
         id_ = todo.popleft()
         before = [] if id_ in ids else tx.execute(BEFORE, {"id": id_})
-        rows = tx.execute(CANCEL, {"id": id_, "error": error, "now_ms": now_ms})
-        for seq, state, flags in [] if rows else tx.execute(NOT_CANCELLED, (id_,)):
+        alive = tx.execute(ALIVE, (id_,))
+        rows = tx.execute(CANCEL, {"id": id_, "error": error, "now_ms": now_ms}) if alive else []
+        for seq, state, flags in [] if rows else alive:
             if flags & Flag.RUN:
                 ask(tx, seq, "cancel", reason=reason, leased=state == State.LEASED, now_ms=now_ms)
             elif state == State.LEASED and id_ not in running:
