@@ -10,7 +10,7 @@ from liteq.exceptions import CanvasConflict
 from liteq.message import Batch, Flag, Group, Message
 from liteq.states import State
 from liteq.storage import continuation, payloads, unique
-from liteq.storage.driver import Bell, Driver, Row, Transaction
+from liteq.storage.driver import LOCK, Bell, Driver, Row, Transaction
 from liteq.storage.follow import UNDER_ITS_ID, Waiter, as_alias, before, link, of_errbacks, waits_for
 from liteq.storage.limits import lines
 from liteq.storage.limits.ledger import parsed
@@ -54,8 +54,9 @@ SELECT ?, ?, ?, ?, ?, ?, ?
 ON CONFLICT DO NOTHING
 """
 ONLY_SHOWN = f"DELETE FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} <> 0"
-IS_MESSAGE = "SELECT 1 FROM liteq_messages WHERE id = ?"
-IS_GROUP = "SELECT 1 FROM liteq_groups WHERE id = ?"
+# Locked: what something is sent behind may not leave before that is there.
+IS_MESSAGE = f"SELECT 1 FROM liteq_messages WHERE id = ? {LOCK}"
+IS_GROUP = f"SELECT 1 FROM liteq_groups WHERE id = ? {LOCK}"
 
 # A canvas of which a part is there already is looked at part by part, as if nothing of it had been written.
 TRY, UNDO, KEEP = "SAVEPOINT canvas", "ROLLBACK TO canvas", "RELEASE canvas"
@@ -63,6 +64,7 @@ TRY, UNDO, KEEP = "SAVEPOINT canvas", "ROLLBACK TO canvas", "RELEASE canvas"
 PENDING, SCHEDULED, BLOCKED = State.PENDING.value, State.SCHEDULED.value, State.BLOCKED.value
 STATE = 4  # column of INSERT
 HAS_ROWS = Flag.RUN | Flag.TAGGED  # of its own, in other tables
+LOOKS = 5  # at a unique key that others take and give back
 
 
 def message_row(m: Message, now_ms: int) -> Row:
@@ -232,10 +234,25 @@ def _standing(tx: Transaction, part: Batch, again: Collection[str], now_ms: int)
 
 def _write_call(tx: Transaction, message: Message, now_ms: int) -> str | None:
     """Write one call; where another stands for it, nothing: the id of that one then."""
-    holder, message = unique.stands_for(tx, message, now_ms=now_ms)
-    if holder is None:
-        _write_one(tx, message, now_ms)
+    holder, _ = _written_or_holder(tx, message, now_ms)
     return holder
+
+
+def _written_or_holder(tx: Transaction, message: Message, now_ms: int) -> tuple[str | None, Message]:
+    """Write a message that nothing stands for; else the id of what does, and how it is to follow that.
+
+    Two transactions that find the same key free both write, on an engine with several writers. The second, whose row
+    the key refuses once the first has ended, looks again: an id that is returned has a row, or its holder has.
+    """
+    for _ in range(LOOKS):
+        holder, m = unique.stands_for(tx, message, now_ms=now_ms)
+        if holder is not None or _write_one(tx, m, now_ms):
+            return holder, m
+        if tx.execute(IS_MESSAGE, (m.id,)):  # the same call, sent by two at the same moment
+            return m.id, m
+    raise CanvasConflict(
+        f"nothing was sent: the unique key {message.unique_key!r} changes hands all the time; try again"
+    )
 
 
 def _write_canvas(tx: Transaction, part: Batch, now_ms: int, waiter: Waiter | None) -> None:
@@ -244,13 +261,15 @@ def _write_canvas(tx: Transaction, part: Batch, now_ms: int, waiter: Waiter | No
     tx.executemany(INSERT_GROUP, [group_row(g, now_ms) for g in part.groups])
     followed = set[str]()
     for message in part.messages:
-        holder, m = unique.stands_for(tx, message, now_ms=now_ms)
+        holder, m = _written_or_holder(tx, message, now_ms)
         if holder is None:
-            _write_one(tx, m, now_ms)
-        elif waiter is not None and m.id in early and waits_for(tx, holder, {waiter.id}):
+            continue
+        if waiter is not None and m.id in early and waits_for(tx, holder, {waiter.id}):
             _write_one(tx, replace(m, unique_key=None), now_ms)
         elif not tx.execute(IS_MESSAGE, (holder,)):  # it excludes others for a time, and has left the file
             _write_one(tx, m, now_ms)
+        elif holder == m.id:
+            raise CanvasConflict(f"nothing was sent: the id {m.id!r} is being sent by another process; send it again")
         else:
             link(tx, holder)
             _write_one(tx, as_alias(m, holder), now_ms)
@@ -260,10 +279,13 @@ def _write_canvas(tx: Transaction, part: Batch, now_ms: int, waiter: Waiter | No
         continuation.catch_up(tx, holder, now_ms=now_ms)
 
 
-def _write_one(tx: Transaction, message: Message, now_ms: int) -> None:
-    _insert(tx, [message], now_ms)
+def _write_one(tx: Transaction, message: Message, now_ms: int) -> bool:
+    """Write a message with all that belongs to it; False, and nothing is written, where its id or key is taken."""
+    if not _insert(tx, [message], now_ms):
+        return False
     _write_beside(tx, [message])
     unique.written(tx, [message], now_ms=now_ms)
+    return True
 
 
 def _behind(tx: Transaction, awaited: str, now_ms: int) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from liteq.message import Flag, new_id
 from liteq.states import UNFINISHED
-from liteq.storage.driver import Transaction
+from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.follow import take_key
 from liteq.utils.records import NamedTuple
 
@@ -21,9 +21,9 @@ UPDATE liteq_messages SET state = 'blocked', error = NULL, finished_ms = NULL
  WHERE awaits = :awaits AND state = 'upstream_failed' AND unique_key IS NULL
 RETURNING id, group_id
 """
-KEYED: Final = """
+KEYED: Final = f"""
 SELECT seq, id, group_id, unique_key FROM liteq_messages
- WHERE awaits = :awaits AND state = 'upstream_failed' AND unique_key IS NOT NULL
+ WHERE awaits = :awaits AND state = 'upstream_failed' AND unique_key IS NOT NULL ORDER BY seq {LOCK}
 """
 WITHOUT_KEY: Final = """
 UPDATE liteq_messages SET state = 'blocked', error = NULL, finished_ms = NULL, unique_key = NULL WHERE seq = ?

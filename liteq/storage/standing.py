@@ -20,7 +20,7 @@ from liteq.message import Batch, Flag, Group, Message, new_id
 from liteq.states import FINISHED, State, sql_list
 from liteq.storage import aside
 from liteq.storage.aside import with_note
-from liteq.storage.driver import Row, Transaction
+from liteq.storage.driver import LOCK, Row, Transaction
 from liteq.storage.needed import OPEN, needed
 from liteq.utils.records import NamedTuple
 
@@ -28,9 +28,9 @@ __all__ = ["is_plain", "parts_of", "standing", "step_aside"]
 
 ROW = f"""
 SELECT id, task, state, flags, awaits, group_id, position, parent_id FROM liteq_messages
- WHERE id = ? AND flags & {Flag.SHOWN} = 0
+ WHERE id = ? AND flags & {Flag.SHOWN} = 0 {LOCK}
 """
-GROUP = "SELECT id, size, group_id, position FROM liteq_groups WHERE id = ?"
+GROUP = f"SELECT id, size, group_id, position FROM liteq_groups WHERE id = ? {LOCK}"
 BEHIND: Final = f"SELECT id, flags FROM liteq_messages WHERE awaits = ? AND flags & {Flag.FOLLOWS} = 0 ORDER BY seq"
 COUNTED: Final = """
 SELECT position, id FROM liteq_messages WHERE group_id = :id

@@ -22,7 +22,7 @@ from liteq.message import Exclusion, Flag, Message
 from liteq.states import UNFINISHED, State, sql_list
 from liteq.storage import payloads
 from liteq.storage.continuation import catch_up
-from liteq.storage.driver import LOCK, Row, Transaction
+from liteq.storage.driver import LOCK, SKIP_LOCKED, Row, Transaction
 from liteq.storage.follow import BECOME_ALIAS, holder_of, link, take_key, waits_for
 from liteq.storage.limits import lines
 from liteq.storage.limits.ledger import parsed
@@ -75,15 +75,15 @@ SELECT id, unique_key FROM liteq_messages
  WHERE seq = ? AND state IN {sql_list(IN_QUEUE)} AND unique_key IS NOT NULL
    AND flags & {Flag.UNSTARTED} <> 0 AND flags & {Flag.HISTORY} = 0
 """
-IS_THERE: Final = "SELECT 1 FROM liteq_messages WHERE id = ?"
+IS_THERE: Final = f"SELECT 1 FROM liteq_messages WHERE id = ? {LOCK}"
 DEAD: Final = f"""
 SELECT seq, id, unique_key FROM liteq_messages WHERE id = ? AND unique_key IS NOT NULL AND flags & {Flag.UNSTARTED} <> 0
 """
 SET_KEY: Final = "UPDATE liteq_messages SET unique_key = ? WHERE seq = ?"
-OVER: Final = """
+OVER: Final = f"""
 DELETE FROM liteq_unique WHERE key IN (
     SELECT key FROM liteq_unique
-     WHERE until_ms <= :now_ms AND (boot <> :boot OR until_up_ms <= :up_ms) LIMIT :limit)
+     WHERE until_ms <= :now_ms AND (boot <> :boot OR until_up_ms <= :up_ms) LIMIT :limit {SKIP_LOCKED})
 """
 
 SEQ, ID, OPTIONS, FLAGS = 0, 2, 5, 12  # of the rows of a claim

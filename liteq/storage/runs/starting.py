@@ -65,6 +65,7 @@ def start(
     if tx.execute(IS_GROUP, (message.id,)):
         raise RunConflict(f"the id {message.id!r} is that of a group: choose another one for the run")
     new, id_ = True, message.id
+    tx.execute(RUN, (message.id,))  # locked: of two starts the second sees what the first has made
     for row in tx.execute(THERE, (message.id,)):
         new = _makes_room(tx, _There._make(row), message, on_conflict, now_ms)
     if new:
