@@ -22,6 +22,7 @@ from liteq.storage import payloads, rates, unique
 from liteq.storage.claim import NOTHING, Claimed, again, flags_of, lease_found, promote, with_input
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 from liteq.storage.limits import lines, places
+from liteq.storage.limits.keys import lock
 from liteq.storage.limits.ledger import Lack, Ledger, parsed
 from liteq.storage.limits.rules import BEGUN, FAIR, OWN, Cache, Rules
 from liteq.storage.limits.sources import PROBES, Rounds, Source
@@ -330,12 +331,16 @@ def _claim_within(
 ) -> Claimed:  # fmt: skip
     looks: dict[str, int | None] = {}
     promoted, command, version, due_ms = 0, 0, 0, None
+    if budget is None or cache.version:  # a worker's own rates alone are nobody else's
+        lock(tx)
     for queue in queues:
         paused, fair, at_ms, due_ms, command, version = tx.execute(LOOK, {"queue": queue, "now_ms": now_ms})[0]
         if not paused:
             looks[queue] = 0 if fair else at_ms
     if due_ms is not None and due_ms <= now_ms:
         promoted, due_ms = promote(tx, now_ms=now_ms)
+    if version:
+        lock(tx)
     woken = rates.wake(tx, list(looks), budget, limit) if budget is not None else set()
     one = _Claim(tx, cache.rules(tx, version), budget, limit, now_ms)
     for queue, at_ms in looks.items():

@@ -97,7 +97,9 @@ class Transaction(Protocol):
     def in_turn(self, name: str) -> None:
         """Make the numbers that this transaction takes in `name` from now on visible in their order.
 
-        So a reader that follows them by "greater than the last one seen" misses none. Nothing to do for one writer.
+        So a reader that follows them by "greater than the last one seen" misses none. It waits until every other
+        transaction that has named it has ended: `name` may be anything that is looked at by one at a time and has no
+        row to lock. Nothing to do for one writer.
         """
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from liteq.storage.driver import LOCK, Transaction
+from liteq.storage.driver import LOCK, SKIP_LOCKED, Transaction
 
-__all__ = ["RAMP_S", "State", "begin_anew", "paced_per_s", "pause", "prune", "resume", "spend", "state"]
+__all__ = ["RAMP_S", "State", "begin_anew", "lock", "paced_per_s", "pause", "prune", "resume", "spend", "state"]
 
 State = tuple[int, int | None]
 """Of a key: when its bucket is full again (in us), and the end of its last pause (in ms)."""
@@ -29,12 +29,21 @@ ON CONFLICT (key) DO UPDATE
  WHERE liteq_keys.paused_ms IS NULL OR liteq_keys.paused_ms < excluded.paused_ms
 """
 RESUME = "UPDATE liteq_keys SET paused_ms = NULL, since_ms = NULL, reason = '' WHERE key = ? AND paused_ms > ?"
-PRUNE: Final = """
+PRUNE: Final = f"""
 DELETE FROM liteq_keys WHERE key IN (
     SELECT key FROM liteq_keys
-     WHERE full_us <= :now_us AND (paused_ms IS NULL OR paused_ms <= :over_ms) LIMIT :limit)
+     WHERE full_us <= :now_us AND (paused_ms IS NULL OR paused_ms <= :over_ms) LIMIT :limit {SKIP_LOCKED})
 """
 RAMP_S: Final = 10  # after a pause, the starts of its key go up so long
+
+
+def lock(tx: Transaction) -> None:
+    """Have no other transaction look at limits until this one has ended, on an engine with several writers.
+
+    A key that is not in use has no row to lock; a line that gets a message must not be forgotten as empty meanwhile;
+    and who holds a message back, as a place is missing, must see that one is freed, or be seen by who frees it.
+    """
+    tx.in_turn("liteq_limits")
 
 
 def state(tx: Transaction, key: str) -> State | None:

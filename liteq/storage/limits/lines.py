@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from liteq.storage.driver import Row, Transaction
+from liteq.storage.limits.keys import lock
 from liteq.storage.limits.rules import FAIR
 
 __all__ = [
@@ -88,6 +89,7 @@ def enter(tx: Transaction, key: str, queue: str, priority: int, waits: str | Non
 
     `waits`: the key that its first message lacks; None: that one may start.
     """
+    lock(tx)
     tx.executemany(ENTER, [{"key": key, "queue": queue, "priority": priority, "waits": waits}])
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
 from liteq.message import Flag, Lease, Outcome
 from liteq.storage.driver import Transaction
+from liteq.storage.limits.keys import lock
 from liteq.storage.limits.waiting import WAITS, wake_first
 
 __all__ = ["ANY_TAKEN", "MARK", "Place", "free", "free_ended", "running", "sweep", "take"]
@@ -51,12 +52,14 @@ def take(tx: Transaction, places: Iterable[Place]) -> None:
     tx.executemany(TAKE, places)
 
 
-def free(tx: Transaction, leases: Iterable[tuple[int, int]], *, now_ms: int) -> set[str]:
+def free(tx: Transaction, leases: Collection[tuple[int, int]], *, now_ms: int) -> set[str]:
     """Free the places of leases (row number, token) that end in this transaction.
 
     The queues in which something waited for one of them.
     """
     queues = set[str]()
+    if leases:
+        lock(tx)
     for seq, token in leases:
         params = {"seq": seq, "token": token, "now_ms": now_ms}
         queues.update(queue for (queue,) in tx.execute(WAKE, params))

@@ -12,6 +12,7 @@ from typing import Final
 from liteq.message import Hold
 from liteq.storage.driver import Transaction
 from liteq.storage.limits import places
+from liteq.storage.limits.keys import lock
 from liteq.storage.limits.ledger import Lack, Ledger
 from liteq.storage.limits.rules import Rules
 from liteq.storage.limits.waiting import how_many, wake_first
@@ -42,6 +43,7 @@ def take(tx: Transaction, rules: Rules, hold: Hold, keys: Sequence[str], *, agai
 
     `again`: a step that was sent begins once more; the claim of its message has taken its places, so tokens alone.
     """
+    lock(tx)
     had = set() if again else {key for (key,) in tx.execute(HAS, (hold.run,))}
     wanted = [key for key in dict.fromkeys(keys) if key not in had]
     ledger = Ledger(tx, rules, now_ms)
@@ -67,6 +69,7 @@ def _turn_ms(tx: Transaction, rules: Rules, lack: Lack, run: int) -> int | None:
 def leave(tx: Transaction, hold: Hold, keys: Sequence[str], *, now_ms: int) -> bool:
     """Give places back; whether something woke that waits for one."""
     woke = False
+    lock(tx)
     for key in keys:
         params = {"key": key, "seq": hold.run, "token": hold.token, "now_ms": now_ms}
         if tx.executemany(FREE, [params]):

@@ -8,6 +8,7 @@ from liteq.message import Lease
 from liteq.storage.claim import lease_rows
 from liteq.storage.driver import SKIP_LOCKED, Transaction
 from liteq.storage.limits import places
+from liteq.storage.limits.keys import lock
 from liteq.storage.limits.ledger import Ledger, parsed
 from liteq.storage.limits.rules import Rules
 from liteq.storage.pauses import open_queues
@@ -43,6 +44,7 @@ def claim(
     That it was tried is noted when the code has got stuck, and not before: a try whose process is killed, or that is
     given back by a worker that leaves, counts for none.
     """
+    lock(tx)
     ledger, placed = Ledger(tx, rules, now_ms), dict[int, list[str]]()
     for run in untried(tx, queues, fingerprint, limit=limit, now_ms=now_ms):
         ((task, queue, text),) = tx.execute(KEYS, (run,))
