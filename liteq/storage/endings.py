@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from liteq.storage.cancel import cancel
 from liteq.storage.driver import Transaction
 from liteq.storage.steps import rows
-from liteq.storage.steps.wake import free_memo
+from liteq.storage.steps.wake import free_memo, lock_memo
 
 __all__ = ["CANCELLED", "cancel_children", "end_run"]
 
@@ -30,6 +30,7 @@ def end_run(tx: Transaction, run: int, id_: str, *, now_ms: int) -> bool:
         if spawned:
             cancel_children(tx, rows.open_children(tx, run, gen), now_ms=now_ms)
     for (key,) in tx.execute(CLAIMS, (run,)):
+        lock_memo(tx, key)
         tx.executemany(DROP_CLAIM, [(key,)])
         woke |= free_memo(tx, key, first=True, now_ms=now_ms)
     tx.executemany(DROP_EVENTS, [(id_,)])

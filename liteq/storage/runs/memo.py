@@ -6,9 +6,9 @@ A claim stands under the lease of the run that computes: it holds exactly as lon
 from __future__ import annotations
 
 from liteq.message import Hold, StepRow
-from liteq.storage.driver import LOCK, Transaction
+from liteq.storage.driver import LOCK, SKIP_LOCKED, Transaction
 from liteq.storage.runs.records import MemoStats, MemoTaken
-from liteq.storage.steps.wake import free_memo
+from liteq.storage.steps.wake import free_memo, lock_memo
 
 __all__ = ["claim", "clear", "drop", "expire", "look", "stats", "store"]
 
@@ -30,9 +30,10 @@ ON CONFLICT (key) DO UPDATE
        expires_ms = excluded.expires_ms
 """
 DROP = "DELETE FROM liteq_memo WHERE key = ? AND output IS NULL AND run = ? AND token = ?"
-EXPIRE = """
+EXPIRE = f"""
 DELETE FROM liteq_memo WHERE key IN (
-    SELECT key FROM liteq_memo WHERE expires_ms IS NOT NULL AND expires_ms <= :now_ms LIMIT :limit)
+    SELECT key FROM liteq_memo WHERE expires_ms IS NOT NULL AND expires_ms <= :now_ms LIMIT :limit
+    {SKIP_LOCKED})
 """
 STATS = """
 SELECT name, count(output), coalesce(sum(length(output)), 0), count(*) - count(output) FROM liteq_memo
@@ -50,6 +51,7 @@ def look(tx: Transaction, key: str, *, now_ms: int) -> bytes | None:
 
 def claim(tx: Transaction, hold: Hold, key: str, name: str, *, now_ms: int) -> MemoTaken:
     """The result under `key`, or else the right to compute it, unless another run has that."""
+    lock_memo(tx, key)
     output = look(tx, key, now_ms=now_ms)
     if output is not None or tx.execute(CLAIMED, (key,)):
         return MemoTaken(output, mine=False)
@@ -59,6 +61,7 @@ def claim(tx: Transaction, hold: Hold, key: str, name: str, *, now_ms: int) -> M
 
 def store(tx: Transaction, key: str, step: StepRow, *, holds_ms: int | None, now_ms: int) -> bool:
     """Keep the output of `step` under `key` for so long (None: for ever); whether a run woke that waited for it."""
+    lock_memo(tx, key)
     expires_ms = None if holds_ms is None else now_ms + holds_ms
     tx.executemany(STORE, [(key, step.name, step.output, now_ms, expires_ms)])
     return free_memo(tx, key, first=False, now_ms=now_ms)
@@ -66,6 +69,7 @@ def store(tx: Transaction, key: str, step: StepRow, *, holds_ms: int | None, now
 
 def drop(tx: Transaction, hold: Hold, key: str, *, now_ms: int) -> bool:
     """Give the right up; whether a run woke that is to compute it now."""
+    lock_memo(tx, key)
     return bool(tx.executemany(DROP, [(key, hold.run, hold.token)])) and free_memo(tx, key, first=True, now_ms=now_ms)
 
 

@@ -12,7 +12,7 @@ from liteq.message import ContinueAsNew, Flag, Lease, Park, StepRow, Suspend
 from liteq.storage import payloads
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.steps import rows
-from liteq.storage.steps.wake import Waiting, end_step, waiting_for
+from liteq.storage.steps.wake import Waiting, end_step, lock_memo, waiting_for
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Gone", "begin_anew", "note_crash", "park", "suspend", "take_from_inbox"]
@@ -134,7 +134,9 @@ def _is_free(tx: Transaction, row: StepRow) -> bool:
     """Whether `row` waits for a memo, and there is something to do for it."""
     if row.waited is None or not row.waited.startswith("memo "):
         return False
-    return bool(tx.execute(MEMO_IS_FREE, (row.waited.removeprefix("memo "),)))
+    key = row.waited.removeprefix("memo ")
+    lock_memo(tx, key)
+    return bool(tx.execute(MEMO_IS_FREE, (key,)))
 
 
 def _take_all(tx: Transaction, lease: Lease, name: str, now_ms: int) -> bool:

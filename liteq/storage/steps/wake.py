@@ -14,7 +14,10 @@ from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.payloads import BESIDE, INLINE_BYTES, RESULT_COLUMN
 from liteq.utils.records import NamedTuple
 
-__all__ = ["HELD", "SLOT", "Waiting", "child_ended", "deliver", "end_step", "free_memo", "waiting_for", "wake"]
+__all__ = [
+    "HELD", "SLOT", "Waiting", "child_ended", "deliver", "end_step", "free_memo", "lock_memo",
+    "waiting_for", "wake",
+]  # fmt: skip
 
 WAKE = f"""
 UPDATE liteq_messages SET state = 'pending', due_ms = :now_ms, delay_ms = NULL
@@ -29,8 +32,10 @@ UPDATE liteq_messages SET state = 'pending', due_ms = :now_ms, delay_ms = NULL
         SELECT 1 FROM liteq_runs AS r
          WHERE r.run = :run AND r.parked IS NULL AND (r.need <= 0 OR (r.fragile = 1 AND :failed = 1)))
 """
+# The run before its step, as a suspension locks them, and before it is known whether the run waits.
 WAITS_FOR_CHILD = f"""
-SELECT run, gen, scope, pos FROM liteq_steps WHERE child = ? AND child IS NOT NULL AND ended_ms IS NULL {LOCK}
+SELECT s.run, s.gen, s.scope, s.pos FROM liteq_messages AS m JOIN liteq_steps AS s ON s.run = m.seq
+ WHERE s.child = ? AND s.child IS NOT NULL AND s.ended_ms IS NULL {LOCK}
 """
 CHILD = f"SELECT m.awaits, {RESULT_COLUMN}, m.error FROM liteq_messages AS m WHERE m.id = ?"
 COUNT_END = """
@@ -146,6 +151,14 @@ def deliver(tx: Transaction, run: int, waited: str, output: bytes, *, now_ms: in
         return False, False
     end_step(tx, place, output=output, now_ms=now_ms, news=True)
     return True, wake(tx, run, now_ms=now_ms)
+
+
+def lock_memo(tx: Transaction, key: str) -> None:
+    """Have no other transaction claim, store, free or wait for the memo under `key` until this one has ended.
+
+    For engines with several writers: one that waits sees the result, or who stores it sees the wait.
+    """
+    tx.in_turn(f"liteq_memo {key}")
 
 
 def free_memo(tx: Transaction, key: str, *, first: bool, now_ms: int) -> bool:
