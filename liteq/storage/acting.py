@@ -30,7 +30,9 @@ from liteq.storage.runs import terminating as _terminating
 from liteq.utils.names import is_built_in
 from liteq.utils.records import NamedTuple
 
-__all__ = ["OF_RUNS", "STATES", "Target", "act", "behind", "find", "find_seen", "is_among", "refusal", "version"]
+__all__ = [
+    "OF_RUNS", "STATES", "Target", "act", "behind", "find", "find_seen", "is_among", "look_at", "refusal", "version",
+]  # fmt: skip
 
 
 def _into(state: State, *among: State) -> frozenset[State]:
@@ -55,8 +57,9 @@ STATES: Mapping[str, frozenset[State]] = {
 
 ROW = f"""
 SELECT seq, id, task, queue, priority, state, flags, token, due_ms, retries, finished_ms
-  FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} = 0 {LOCK}
+  FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} = 0
 """
+LOCKED = f"{ROW.rstrip()} {LOCK}"
 NOW = f"""
 UPDATE liteq_messages SET state = 'pending', delay_ms = NULL,
        due_ms = CASE WHEN due_ms > :now_ms THEN :now_ms ELSE due_ms END
@@ -124,6 +127,11 @@ def version(row: Any) -> str:
 
 def find(tx: Transaction, id_: str) -> Target | None:
     """The message of this id, locked; None where there is none."""
+    return next((Target._make(row) for row in tx.execute(LOCKED, (id_,))), None)
+
+
+def look_at(tx: Transaction, id_: str) -> Target | None:
+    """As `find`, in a read."""
     return next((Target._make(row) for row in tx.execute(ROW, (id_,))), None)
 
 

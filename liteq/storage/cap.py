@@ -7,7 +7,7 @@ now. A time that its sender chose (eta, expires) is one of the wall clock, and s
 from __future__ import annotations
 
 from liteq.states import State
-from liteq.storage.driver import Transaction
+from liteq.storage.driver import SKIP_LOCKED, Transaction
 
 __all__ = ["cap", "is_ahead"]
 
@@ -18,11 +18,11 @@ NEWEST = (
     "SELECT max(finished_ms) FROM liteq_messages WHERE state = 'dead'",
     "SELECT max(finished_ms) FROM liteq_groups WHERE finished_ms IS NOT NULL",
 )
-COUNTDOWNS = """
+COUNTDOWNS = f"""
 UPDATE liteq_messages SET due_ms = :now_ms + delay_ms
  WHERE seq IN (
     SELECT seq FROM liteq_messages
-     WHERE state = 'scheduled' AND due_ms > :now_ms AND due_ms > :now_ms + delay_ms LIMIT :limit)
+     WHERE state = 'scheduled' AND due_ms > :now_ms AND due_ms > :now_ms + delay_ms LIMIT :limit {SKIP_LOCKED})
 """
 
 
@@ -30,7 +30,8 @@ def waiting(state: State) -> str:
     """Messages in `state` that may run: else those sent from now on go before them, for as long as the jump."""
     return f"""
     UPDATE liteq_messages SET due_ms = :now_ms
-     WHERE seq IN (SELECT seq FROM liteq_messages WHERE state = '{state.value}' AND due_ms > :now_ms LIMIT :limit)
+     WHERE seq IN (
+        SELECT seq FROM liteq_messages WHERE state = '{state.value}' AND due_ms > :now_ms LIMIT :limit {SKIP_LOCKED})
     """
 
 
@@ -38,7 +39,8 @@ def finished(which: str) -> str:
     """Messages that have finished and fit `which`, the condition of an index of that time."""
     return f"""
     UPDATE liteq_messages SET finished_ms = :now_ms
-     WHERE seq IN (SELECT seq FROM liteq_messages WHERE {which} AND finished_ms > :now_ms LIMIT :limit)
+     WHERE seq IN (
+        SELECT seq FROM liteq_messages WHERE {which} AND finished_ms > :now_ms LIMIT :limit {SKIP_LOCKED})
     """
 
 
@@ -47,31 +49,37 @@ STEPS = {
     "pending": waiting(State.PENDING),
     "held": waiting(State.HELD),
     # As if nothing were known of when there is a token: each is looked at, and says so anew.
-    "wakes": """
+    "wakes": f"""
     UPDATE liteq_wakes SET at = :now_ms
-     WHERE (key, queue) IN (SELECT key, queue FROM liteq_wakes WHERE at > :now_ms LIMIT :limit)
+     WHERE (key, queue) IN (
+        SELECT key, queue FROM liteq_wakes WHERE at > :now_ms LIMIT :limit {SKIP_LOCKED})
     """,
-    "paused keys": """
+    "paused keys": f"""
     UPDATE liteq_keys SET paused_ms = :now_ms + paused_ms - since_ms, since_ms = :now_ms
-     WHERE key IN (SELECT key FROM liteq_keys WHERE paused_ms > :now_ms AND since_ms > :now_ms LIMIT :limit)
+     WHERE key IN (
+        SELECT key FROM liteq_keys WHERE paused_ms > :now_ms AND since_ms > :now_ms LIMIT :limit {SKIP_LOCKED})
     """,
     "finished": finished("finished_ms IS NOT NULL AND state <> 'dead'"),
     "dead": finished("state = 'dead'"),
-    "groups": """
+    "groups": f"""
     UPDATE liteq_groups SET finished_ms = :now_ms
-     WHERE id IN (SELECT id FROM liteq_groups WHERE finished_ms > :now_ms LIMIT :limit)
+     WHERE id IN (
+        SELECT id FROM liteq_groups WHERE finished_ms > :now_ms LIMIT :limit {SKIP_LOCKED})
     """,
-    "saved groups": """
+    "saved groups": f"""
     UPDATE liteq_saved_groups SET created_ms = :now_ms
-     WHERE id IN (SELECT id FROM liteq_saved_groups WHERE created_ms > :now_ms LIMIT :limit)
+     WHERE id IN (
+        SELECT id FROM liteq_saved_groups WHERE created_ms > :now_ms LIMIT :limit {SKIP_LOCKED})
     """,
-    "commands": """
+    "commands": f"""
     UPDATE liteq_commands SET expires_ms = :now_ms
-     WHERE id IN (SELECT id FROM liteq_commands WHERE expires_ms > :latest_ms LIMIT :limit)
+     WHERE id IN (
+        SELECT id FROM liteq_commands WHERE expires_ms > :latest_ms LIMIT :limit {SKIP_LOCKED})
     """,
-    "events": """
+    "events": f"""
     UPDATE liteq_events SET created_ms = :now_ms
-     WHERE id IN (SELECT id FROM liteq_events WHERE created_ms > :now_ms LIMIT :limit)
+     WHERE id IN (
+        SELECT id FROM liteq_events WHERE created_ms > :now_ms LIMIT :limit {SKIP_LOCKED})
     """,
 }
 LONGEST_MS = 86_400_000  # that anybody waits for the answer to a command

@@ -80,7 +80,7 @@ def note(tx: Transaction, failures: Sequence[Failure], *, now_ms: int, release: 
     for failure in failures:
         by_cause.setdefault(failure.cause.id, []).append(failure)
     found: dict[int, str] = {}
-    for those in by_cause.values():
+    for _, those in sorted(by_cause.items()):
         id_ = _count(tx, those, now_ms, release)
         found.update((failure.token, id_) for failure in those)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from liteq.storage.driver import LOCK, Transaction
+from liteq.storage.driver import LOCK, SKIP_LOCKED, Transaction
 
 __all__ = ["Moved", "advance", "expire", "place"]
 
@@ -10,8 +10,9 @@ PLACE = "SELECT place FROM liteq_sends WHERE name = ?"
 BEGIN = "INSERT INTO liteq_sends (name, place, updated_ms) VALUES (?, 0, ?) ON CONFLICT DO NOTHING"
 LOCKED = f"SELECT place FROM liteq_sends WHERE name = ? {LOCK}"
 ADVANCE = "UPDATE liteq_sends SET place = ?, updated_ms = ? WHERE name = ?"
-EXPIRE = """
-DELETE FROM liteq_sends WHERE name IN (SELECT name FROM liteq_sends WHERE updated_ms <= ? ORDER BY updated_ms LIMIT ?)
+EXPIRE = f"""
+DELETE FROM liteq_sends
+ WHERE name IN (SELECT name FROM liteq_sends WHERE updated_ms <= ? ORDER BY updated_ms LIMIT ? {SKIP_LOCKED})
 """
 
 KEPT_MS = 90 * 24 * 3600 * 1000  # since its last chunk: nobody repeats a call of a season ago to have it go on

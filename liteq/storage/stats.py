@@ -10,10 +10,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 
 import orjson
 
-from liteq.storage.driver import Row, Transaction
+from liteq.storage.driver import LOCK, Row, Transaction
 from liteq.utils.records import NamedTuple
 
 __all__ = [
@@ -57,6 +58,7 @@ GET = """
 SELECT n, run_us, wait_us, buckets FROM liteq_stats
  WHERE span = :span AND minute = :minute AND task = :task AND queue = :queue AND outcome = :outcome AND cause = :cause
 """
+HELD = f"{GET.rstrip()} {LOCK}"
 PUT = """
 INSERT INTO liteq_stats (span, minute, task, queue, outcome, cause, n, run_us, wait_us, buckets)
 VALUES (:span, :minute, :task, :queue, :outcome, :cause, :n, :run_us, :wait_us, :buckets)
@@ -213,7 +215,7 @@ def add(tx: Transaction, sums: Sums, *, now_ms: int) -> None:
     merged: dict[Key, Tally] = {}
     for key, tally in sums.items():
         merged.setdefault(room.name(key), Tally()).add(tally)
-    for key, tally in merged.items():
+    for key, tally in sorted(merged.items(), key=itemgetter(0)):  # in one order everywhere, as the causes of failures
         _add(tx, MINUTE, minute, key, tally)
         _add(tx, ALL, 0, key, tally)
 
@@ -225,7 +227,11 @@ def _place(span: int, minute: int, key: Key) -> dict[str, object]:
 
 def _add(tx: Transaction, span: int, minute: int, key: Key, tally: Tally) -> None:
     place = _place(span, minute, key)
-    for row in tx.execute(GET, place):
+    rows = tx.execute(HELD, place)
+    if not rows:  # of two transactions that begin a row, the second adds to it
+        tx.in_turn("liteq_stats")
+        rows = tx.execute(HELD, place)
+    for row in rows:
         before = Tally.read(*row)
         before.add(tally)
         tally = before
@@ -255,6 +261,7 @@ class _Room:
 
 def fold(tx: Transaction, *, before_minute: int, limit: int) -> int:
     """Make hours of up to `limit` rows of minutes before `before_minute`; how many rows there were."""
+    tx.in_turn("liteq_stats fold")  # each row goes into one hour alone
     rows = tx.execute(RANGE, {"span": MINUTE, "since": 0, "until": before_minute, "limit": limit})
     hours: dict[tuple[int, Key], Tally] = {}
     for stat in _stats(rows):

@@ -135,7 +135,7 @@ class Operations(Facade):
     def look(self, action: str, ids: Sequence[str], *, queues: Sequence[str] | None = None) -> list[tuple[Target, str]]:
         """Those of these messages that are there, each with the reason why `action` is not offered ("": it is)."""
         with self._driver.read() as tx:
-            found = [target for id_ in ids if (target := _acting.find(tx, id_)) is not None]
+            found = [target for id_ in ids if (target := _acting.look_at(tx, id_)) is not None]
         return [(one, _acting.refusal(action, one)) for one in found if _acting.is_among(one.queue, queues)]
 
     def behind(self, ids: Sequence[str], *, limit: int) -> int:
