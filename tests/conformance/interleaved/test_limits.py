@@ -1,0 +1,80 @@
+"""Limits by key: a place or a token is taken once, and one that is freed is handed on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from liteq.message import Ack, Batch, Message, new_id
+from liteq.storage.storage import Storage
+from liteq.testing import FakeClock
+
+from ..conftest import PAYLOAD, FakeWorker, Send
+from .conftest import Meet
+
+
+def keys(*limits: str, fair: str | None = None) -> str:
+    return json.dumps([fair, *limits])
+
+
+def test_two_claims_do_not_exceed_the_places_of_a_key(
+    meet: Meet, send: Send, storage: Storage, first: FakeWorker, second: FakeWorker
+) -> None:
+    storage.limits.set("k", concurrent=2)
+    for _ in range(4):
+        send(keys=keys("k"))
+    ours, theirs = meet(lambda: first.claim(1), second.claim)
+    assert len(ours) + len(theirs) == 2
+    assert storage.limits.get("k").running == 2
+
+
+def test_two_claims_do_not_exceed_the_rate_of_a_key(
+    meet: Meet, send: Send, storage: Storage, first: FakeWorker, second: FakeWorker
+) -> None:
+    storage.limits.set("k", rate="1/m")
+    for _ in range(3):
+        send(keys=keys("k"))
+    ours, theirs = meet(lambda: first.claim(2), second.claim)
+    assert len(ours) + len(theirs) == 1
+
+
+@pytest.mark.parametrize("claims_first", [True, False])
+def test_a_place_that_is_freed_while_another_is_held_back_is_handed_on(
+    meet: Meet, send: Send, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, claims_first: bool
+) -> None:
+    storage.limits.set("k", concurrent=1)
+    send(keys=keys("k"))
+    end = [(worker.claim_one(), Ack(b"1"))]
+    waiting = send(keys=keys("k"))
+    other = FakeWorker(one if claims_first else two, "w")
+    if claims_first:
+        leases, _ = meet(other.claim, lambda: two.settle(end))
+    else:
+        _, leases = meet(lambda: one.settle(end), other.claim)
+    assert [lease.id for lease in (*leases, *other.claim())] == [waiting]
+
+
+@pytest.mark.parametrize("sends_first", [True, False])
+def test_a_line_that_a_claim_empties_keeps_what_comes_meanwhile(
+    meet: Meet, send: Send, storage: Storage, one: Storage, two: Storage, sends_first: bool
+) -> None:
+    send(keys=keys(fair="a"))
+    new = Message(new_id(), "t", PAYLOAD, keys=keys(fair="a"))
+    worker = FakeWorker(two if sends_first else one, "w")
+    if sends_first:
+        _, leases = meet(lambda: one.enqueue(Batch([new])), worker.claim)
+    else:
+        leases, _ = meet(worker.claim, lambda: two.enqueue(Batch([new])))
+    assert len([*leases, *worker.claim()]) == 2
+
+
+def test_a_pause_is_seen_by_the_claim_behind_it(
+    meet: Meet, send: Send, storage: Storage, one: Storage, second: FakeWorker, clock: FakeClock
+) -> None:
+    storage.limits.set("k", concurrent=5)
+    waiting = send(keys=keys("k"))
+    _, leases = meet(lambda: one.limits.pause("k", 60), second.claim)
+    assert [lease.id for lease in leases] in ([], [waiting]), "claimed before the pause was there, or held by it"
+    clock.advance(seconds=200)
+    assert len([*leases, *second.claim()]) == 1

@@ -1,0 +1,108 @@
+"""Logs that are followed, sums, schedules and operations, two processes at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from liteq.message import Batch, Message
+from liteq.states import State
+from liteq.storage.audit import Actor
+from liteq.storage.facades.operations import Chunk
+from liteq.storage.operations import Wanted
+from liteq.storage.periodic import Entry
+from liteq.storage.stats import Tally
+from liteq.storage.storage import Storage
+from liteq.testing import FakeClock
+
+from ..conftest import PAYLOAD, Send, StateOf
+from .conftest import Meet
+
+ME = Actor("me", "test", "")
+
+
+def test_a_follower_of_events_misses_none(meet: Meet, storage: Storage, one: Storage, two: Storage) -> None:
+    seen: list[tuple[int, bytes]] = []
+
+    def follow() -> None:
+        seen.extend(storage.events.after(seen[-1][0] if seen else 0, 10))
+
+    meet(lambda: one.events.put([b"1"]), lambda: two.events.put([b"2"]), meanwhile=follow)
+    follow()
+    assert [event for _, event in seen] == [b"1", b"2"]
+
+
+def test_a_follower_of_commands_misses_none(meet: Meet, storage: Storage, one: Storage, two: Storage) -> None:
+    seen: list[tuple[int, str]] = []
+
+    def follow() -> None:
+        seen.extend((c.id, c.name) for c in storage.commands.after(seen[-1][0] if seen else 0))
+
+    def send(storage: Storage, name: str) -> object:
+        return storage.commands.send(name, b"{}", None, wants_reply=False, expires_s=60)
+
+    meet(lambda: send(one, "a"), lambda: send(two, "b"), meanwhile=follow)
+    follow()
+    assert [name for _, name in seen] == ["a", "b"]
+
+
+def test_both_of_two_sums_are_added(meet: Meet, storage: Storage, one: Storage, two: Storage) -> None:
+    def add(storage: Storage) -> None:
+        tally = Tally()
+        tally.n = 1
+        storage.stats.add({("t", "celery", "succeeded", ""): tally})
+
+    for n in (2, 4):  # rows that are new, and rows that are there
+        meet(lambda: add(one), lambda: add(two))
+        assert [stat.tally.n for stat in storage.stats.totals()] == [n]
+
+
+def test_two_beats_fire_an_entry_once(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, clock: FakeClock
+) -> None:
+    storage.schedules.put([Entry("e", "s", b"{}", b"{}", clock.now_ms())])
+    ((record,), _) = storage.schedules.due()
+
+    def fire(storage: Storage, id_: str) -> bool:
+        batch = Batch([Message(id_, "t", PAYLOAD)])
+        return storage.schedules.fire(record, batch, n=1, last_id=id_, next_due_ms=clock.now_ms() + 60_000)
+
+    assert meet(lambda: fire(one, "a"), lambda: fire(two, "b")) == (True, False)
+    assert [message.id for message in storage.reader.messages(State.PENDING)] == ["a"]
+
+
+def test_two_configurations_of_one_owner_leave_one_set_of_entries(
+    meet: Meet, storage: Storage, one: Storage, two: Storage
+) -> None:
+    def synchronise(storage: Storage, *names: str) -> list[str]:
+        return storage.schedules.synchronise("me", [Entry(name, name, b"{}", b"{}", None) for name in names])
+
+    synchronise(storage, "a", "b")
+    ours, theirs = meet(lambda: synchronise(one, "a"), lambda: synchronise(two, "a"))
+    assert [*ours, *theirs].count("b") >= 1
+    assert [entry.name for entry in storage.schedules.all()] == ["a"]
+
+
+@pytest.mark.parametrize("stops_first", [True, False])
+def test_an_operation_that_is_stopped_does_no_chunk_behind_that(
+    meet: Meet, send: Send, state: StateOf, storage: Storage, one: Storage, two: Storage, stops_first: bool
+) -> None:
+    id_ = send()
+    storage.operations.create(Wanted("op", "revoke", "", b"{}", None, "me", "", "test", 1))
+    seen = storage.operations.find("op")
+    assert seen is not None
+    assert storage.operations.take(seen, "owner")
+    chunk = Chunk("revoke", [id_], {}, b"{}", None, [], 1 << 62, None, ME)
+    if stops_first:
+        _, did = meet(lambda: one.operations.stop("op", by=ME), lambda: two.operations.step("op", "owner", chunk))
+        assert (did, state(id_)) == (None, State.PENDING)
+    else:
+        did, _ = meet(lambda: one.operations.step("op", "owner", chunk), lambda: two.operations.stop("op", by=ME))
+        assert did is not None
+        assert (did.became["done"], state(id_)) == (1, State.CANCELLED)
+
+
+def test_an_operation_has_one_owner(meet: Meet, storage: Storage, one: Storage, two: Storage) -> None:
+    storage.operations.create(Wanted("op", "revoke", "", b"{}", None, "me", "", "test", 1))
+    seen = storage.operations.find("op")
+    assert seen is not None
+    assert meet(lambda: one.operations.take(seen, "a"), lambda: two.operations.take(seen, "b")) == (True, False)
