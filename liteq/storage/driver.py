@@ -140,6 +140,8 @@ class Driver(Upkeep, ABC):
         the write lock. A disk that refuses raises then, and the commit may or may not survive a power cut.
         Never nested in one thread. Raises StorageBusy when the write lock was not free within `busy_timeout`, and
         StorageFull for work to be accepted while the space held in reserve is in use.
+        With several writers, a row that a unique index refuses although the verb has found its place free came
+        meanwhile: that is a conflict as a deadlock is, and the verb is to be run again.
         """
 
     @abstractmethod

@@ -69,10 +69,11 @@ def start(
     for row in tx.execute(THERE, (message.id,)):
         new = _makes_room(tx, _There._make(row), message, on_conflict, now_ms)
     if new:
-        id_ = place(tx, Batch([message]), now_ms=now_ms, waiter=waiter).stands.get(id_, id_)
+        placed = place(tx, Batch([message]), now_ms=now_ms, waiter=waiter)
+        new, id_ = id_ not in placed.standing, placed.stands.get(id_, id_)
     if event is not None:
         send(tx, id_, *event, dedup=None, now_ms=now_ms)
-    return Started(id_, new and id_ == message.id)
+    return Started(id_, new)
 
 
 def _makes_room(tx: Transaction, there: _There, message: Message, on_conflict: str, now_ms: int) -> bool:
