@@ -10,6 +10,7 @@ from liteq.exceptions import CanvasConflict
 from liteq.message import Ack, Batch, DeadLetter, Exclusion, Flag, Group, Message
 from liteq.states import State
 from liteq.storage.storage import Storage
+from liteq.testing import FakeClock
 
 from ..conftest import ERROR, PAYLOAD, FakeWorker, Send, StateOf, chain_of, chord_of, row
 from .conftest import Meet
@@ -35,15 +36,18 @@ def test_the_last_two_members_of_a_group_end_it_once(
     assert state("body") is (State.UPSTREAM_FAILED if failed else State.PENDING)
 
 
+@pytest.mark.parametrize("expired", [True, False], ids=["expired", "dead"])
 @pytest.mark.parametrize("max_reaps", [1, 10], ids=["given up", "run again"])
 def test_two_reapers_count_a_group_down_once(
-    meet: Meet, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, max_reaps: int
-) -> None:
+    meet: Meet, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, clock: FakeClock, max_reaps: int,
+    expired: bool,
+) -> None:  # fmt: skip
     storage.enqueue(chord_of(3))
     worker.claim(2)
     one.max_reaps = two.max_reaps = max_reaps
-    dead = [worker.number]
-    ours, theirs = meet(lambda: one.reap(dead, expired=False), lambda: two.reap(dead, expired=False))
+    clock.advance(seconds=61)
+    dead = [] if expired else [worker.number]
+    ours, theirs = meet(lambda: one.reap(dead, expired=expired), lambda: two.reap(dead, expired=expired))
     assert ours + theirs == 2
     assert group_of(storage, "g") == ((1, 2) if max_reaps == 1 else (3, 0))
 

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from liteq.message import Ack, Batch, Message, new_id
+from liteq.policy.rates import Bucket
+from liteq.storage.rates import Budget
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -78,3 +80,37 @@ def test_a_pause_is_seen_by_the_claim_behind_it(
     assert [lease.id for lease in leases] in ([], [waiting]), "claimed before the pause was there, or held by it"
     clock.advance(seconds=200)
     assert len([*leases, *second.claim()]) == 1
+
+
+def test_two_workers_with_rates_of_their_own_share_what_is_there(
+    meet: Meet, send: Send, one: Storage, two: Storage, first: FakeWorker, second: FakeWorker
+) -> None:
+    sent = [send() for _ in range(4)]
+
+    def claim(storage: Storage, worker: FakeWorker) -> list[str]:
+        budget = Budget(lambda task: None, 0.0)
+        turn = storage.turn([], ["celery"], worker=worker.number, limit=2, visibility_s=60, budget=budget)
+        return [lease.id for lease in turn.leases]
+
+    ours, theirs = meet(lambda: claim(one, first), lambda: claim(two, second))
+    assert meet.passed_by
+    assert sorted([*ours, *theirs]) == sorted(sent)
+
+
+def test_what_a_workers_own_rate_held_is_woken_by_one(
+    meet: Meet, send: Send, one: Storage, two: Storage, first: FakeWorker, second: FakeWorker
+) -> None:
+    for _ in range(4):
+        send()
+    empty = Bucket(1.0)
+    empty.take(1, 0.0)
+
+    def claim(storage: Storage, worker: FakeWorker, bucket: Bucket) -> list[int]:
+        budget = Budget(lambda task: bucket, 0.0)
+        turn = storage.turn([], ["celery"], worker=worker.number, limit=2, visibility_s=60, budget=budget)
+        return [lease.seq for lease in turn.leases]
+
+    assert claim(one, first, empty) == []
+    ours, theirs = meet(lambda: claim(one, first, Bucket(100.0)), lambda: claim(two, second, Bucket(100.0)))
+    assert len(ours) == len(theirs) == 2
+    assert len({*ours, *theirs}) == 4

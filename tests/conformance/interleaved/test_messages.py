@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from liteq.exceptions import CanvasConflict, NotEligible
+from liteq.exceptions import CanvasConflict, LeaseLost, NotEligible
 from liteq.message import Ack, Batch, DeadLetter, Exclusion, Flag, Message, RetryAt, new_id
 from liteq.states import State
 from liteq.storage import claim
@@ -15,6 +15,7 @@ from liteq.storage.facades.sends import Part
 from liteq.storage.sends import Moved
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
+from liteq.utils.names import LOG_STREAM
 
 from ..conftest import ERROR, PAYLOAD, FakeWorker, Send, StateOf
 from .conftest import Meet
@@ -39,6 +40,7 @@ def test_what_comes_due_is_claimed_once(
     sent = [send(due_ms=clock.now_ms() + 1_000) for _ in range(3)]
     clock.advance(seconds=2)
     ours, theirs = meet(lambda: first.claim(2), lambda: second.claim(2))
+    assert meet.passed_by
     leases = [*ours, *theirs, *second.claim()]
     assert sorted(lease.id for lease in leases) == sorted(sent)
     assert len({lease.token for lease in leases}) == 3
@@ -62,7 +64,7 @@ def test_a_purge_deletes_nothing_that_is_claimed(
     worker = FakeWorker(one if claims_first else two, "w")
     if claims_first:
         leases, purged = meet(worker.claim, two.purge)
-        assert (len(leases), purged) == (3, 0)
+        assert (len(leases), purged, meet.passed_by) == (3, 0, True)
     else:
         purged, leases = meet(one.purge, worker.claim)
         assert (len(leases), purged) == (0, 3)
@@ -103,6 +105,7 @@ def test_two_reapers_end_a_lease_once(
     worker.claim()
     dead = [worker.number]
     ours, theirs = meet(lambda: one.reap(dead, expired=False), lambda: two.reap(dead, expired=False))
+    assert meet.passed_by
     assert ours + theirs == 3
     assert [storage.reader.find(id_).reaps for id_ in ids] == [1, 1, 1]  # type: ignore[union-attr]
 
@@ -157,23 +160,30 @@ def test_a_cursor_is_kept_only_under_its_lease(
     assert storage.kept.cursor(lease.seq) is None
 
 
+@pytest.mark.parametrize("a_log", [True, False], ids=["log", "stream"])
 @pytest.mark.parametrize("emits_first", [True, False])
 def test_a_chunk_is_emitted_only_under_its_lease(
-    meet: Meet, send: Send, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, emits_first: bool
-) -> None:
+    meet: Meet, send: Send, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, emits_first: bool,
+    a_log: bool,
+) -> None:  # fmt: skip
     id_ = send()
     lease = worker.claim_one()
-    held, end = [(lease.seq, lease.token)], [(lease, Ack(b"1"))]
+    held, end = (lease.seq, lease.token), [(lease, Ack(b"1"))]
 
-    def log(storage: Storage) -> bool:
-        return storage.kept.log(held, [b"a line"], [None], keep_ms=60_000)[0] is not None
+    def write(storage: Storage) -> bool:
+        if a_log:
+            return storage.kept.log([held], [b"a line"], [None], keep_ms=60_000)[0] is not None
+        with suppress(LeaseLost):
+            storage.streams.emit(held, "out", [b"1"])
+            return True
+        return False
 
     if emits_first:
-        logged, _ = meet(lambda: log(one), lambda: two.settle(end))
+        written, _ = meet(lambda: write(one), lambda: two.settle(end))
     else:
-        _, logged = meet(lambda: one.settle(end), lambda: log(two))
-    assert logged is emits_first
-    assert len(storage.streams.names(id_)) == int(logged)
+        _, written = meet(lambda: one.settle(end), lambda: write(two))
+    assert written is emits_first
+    assert len(storage.streams.chunks(id_, LOG_STREAM if a_log else "out")[0]) == int(written)
 
 
 # -- cancels, replays --------------------------------------------------------------------------------------------------
@@ -290,14 +300,15 @@ def test_the_same_call_of_two_senders_is_one_row(meet: Meet, storage: Storage, o
 
 
 def test_a_part_of_a_named_sending_goes_in_once(meet: Meet, storage: Storage, one: Storage, two: Storage) -> None:
-    def send(storage: Storage) -> bool:
+    def send(storage: Storage, n: int) -> bool:
         with suppress(Moved):
-            storage.sends.batch(Batch([Message(new_id(), "t", PAYLOAD)]), Part("night", 0, 1))
+            storage.sends.batch(Batch([Message(new_id(), "t", PAYLOAD)]), Part("night", n, n + 1))
             return True
         return False
 
-    assert meet(lambda: send(one), lambda: send(two)) == (True, False)
-    assert (storage.sends.place("night"), sum(count.n for count in storage.reader.counts())) == (1, 1)
+    for n in range(2):  # a name that is new, and one that is there
+        assert meet(lambda n=n: send(one, n), lambda n=n: send(two, n)) == (True, False)
+    assert (storage.sends.place("night"), sum(count.n for count in storage.reader.counts())) == (2, 2)
 
 
 @pytest.mark.parametrize("sends_first", [True, False])

@@ -45,14 +45,16 @@ def lease(storage: Storage, worker: FakeWorker) -> Lease:
     return worker.claim_one()
 
 
+@pytest.mark.parametrize("before", [None, suspend.LET_GO], ids=["at the end", "halfway"])
 @pytest.mark.parametrize("suspends_first", [True, False])
 def test_an_event_wakes_a_run_that_is_about_to_wait_for_it(
-    meet: Meet, one: Storage, two: Storage, lease: Lease, clock: FakeClock, state: StateOf, suspends_first: bool
-) -> None:
+    meet: Meet, one: Storage, two: Storage, lease: Lease, clock: FakeClock, state: StateOf, suspends_first: bool,
+    before: str | None,
+) -> None:  # fmt: skip
     waits = step(clock, 1, None, kind="event", name="go", waited="event go")
     end = [(lease, Suspend([waits]))]
     if suspends_first:
-        meet(lambda: one.settle(end), lambda: two.runs.send("r", "go", b"1"))
+        meet(lambda: one.settle(end), lambda: two.runs.send("r", "go", b"1"), before=before)
     else:
         meet(lambda: one.runs.send("r", "go", b"1"), lambda: two.settle(end))
     assert state("r") is State.PENDING
@@ -151,13 +153,15 @@ def test_of_two_runs_that_want_a_memo_one_computes_it(
     assert (ours.mine, theirs.mine) == (True, False)
 
 
+@pytest.mark.parametrize("output", [b"1", b'"' + b"x" * 5_000 + b'"'], ids=["small", "large"])
 @pytest.mark.parametrize("reaps_first", [True, False])
 def test_a_checkpoint_is_written_only_under_its_lease(
-    meet: Meet, one: Storage, two: Storage, lease: Lease, worker: FakeWorker, clock: FakeClock, reaps_first: bool
-) -> None:
+    meet: Meet, one: Storage, two: Storage, lease: Lease, worker: FakeWorker, clock: FakeClock, reaps_first: bool,
+    output: bytes,
+) -> None:  # fmt: skip
     def write(storage: Storage) -> bool:
         try:
-            storage.runs.checkpoint(held(lease), step(clock, 1))
+            storage.runs.checkpoint(held(lease), step(clock, 1, output))
         except LeaseLost:
             return False
         return True
