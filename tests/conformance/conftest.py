@@ -1,8 +1,7 @@
 """The conformance suite runs once per storage engine: what it says must hold for each of them.
 
-A further engine is added by one more element of DRIVERS; `LITEQ_TEST_URL` runs the suite against a URL alone ("{name}"
-in it: a name for each test). "sealed", a part of the nightly run, is apsw with a payload codec over it: no verb may see
-a difference.
+A further engine is added by one more element of DRIVERS; `LITEQ_TEST_URL` runs the suite against a URL alone. "sealed",
+a part of the nightly run, is apsw with a payload codec over it: no verb may see a difference.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -40,9 +38,7 @@ ERROR = encode_error(ValueError("no"))
 
 def url_of(driver: str, folder: Path) -> str:
     library = "apsw" if driver == "sealed" else driver
-    if given := os.environ.get("LITEQ_TEST_URL"):
-        return given.replace("{name}", f"t{uuid4().hex[:12]}")
-    return f"sqlite:///{folder}/queue.db?driver={library}"
+    return os.environ.get("LITEQ_TEST_URL") or f"sqlite:///{folder}/queue.db?driver={library}"
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..conftest import url_of
+from ..stores import url_in
 from .ledgers import run
 
 SECONDS = 2.0
 
 
 def test_what_must_not_be_is_not(tmp_path: Path) -> None:
-    facts = run(url_of("apsw", tmp_path), tmp_path, seconds=SECONDS, seed=1)
+    facts = run(url_in(tmp_path), tmp_path, seconds=SECONDS, seed=1)
     assert facts.troubles() == {}
     assert min(facts.happened().values()) > 0, facts.happened()

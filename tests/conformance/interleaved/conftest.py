@@ -2,12 +2,11 @@
 
 Where an engine has many writers, this is how a missing lock shows: the second works with rows as they were before the
 first. On SQLite the second waits for the write lock, and each test says how it must end all the same. The engine is
-that of `LITEQ_TEST_URL` ("{name}" in it: a name for each test, such as a schema's); SQLite without it.
+that of `LITEQ_TEST_URL` (stores.py); SQLite without it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -22,12 +21,12 @@ from liteq.storage.driver import Bell, Driver, Params, Promise, Row, Transaction
 from liteq.storage.storage import Storage, open_storage
 from liteq.testing import FakeClock
 
-from ..conftest import FakeWorker, url_of
+from ..conftest import FakeWorker
+from ..stores import MANY_WRITERS, url_in
 
 A = TypeVar("A")
 B = TypeVar("B")
 # The second has so long to pass by; one that is slower than that only weakens its test. On SQLite none passes by.
-MANY_WRITERS = bool(os.environ.get("LITEQ_TEST_URL"))
 PATIENCE_S = 0.3 if MANY_WRITERS else 0.05
 WITHIN_S = 30.0
 
@@ -113,7 +112,7 @@ class Meet:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    return url_of("apsw", tmp_path)
+    return url_in(tmp_path)
 
 
 def opened(url: str, clock: FakeClock) -> Iterator[Storage]:
