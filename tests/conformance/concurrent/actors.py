@@ -198,7 +198,7 @@ def operate(me: Actor) -> None:
         name = f"{os.getpid()}-{next(numbers)}"
         storage.commands.send(name, b"{}", None, wants_reply=False, expires_s=600)
         me.note("command", name=name)
-        time.sleep(me.random.random() * 0.05)
+        time.sleep(me.random.random() * 0.02)
 
 
 def reap(me: Actor) -> None:
