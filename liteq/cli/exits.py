@@ -47,6 +47,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (err.CodecError, Exit.CONFIG),
     (err.ImproperlyConfigured, Exit.CONFIG),
     (err.StorageBusy, Exit.TRY_AGAIN),
+    (err.StorageConflict, Exit.TRY_AGAIN),
     (err.StorageFull, Exit.TRY_AGAIN),
     (err.StorageInUse, Exit.TRY_AGAIN),
     (err.TimeoutError, Exit.TRY_AGAIN),

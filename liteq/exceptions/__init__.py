@@ -4,6 +4,7 @@
     ├── StorageError                   the file or its engine; also called OperationalError
     │   ├── StorageBusy                the write lock was not to be had in time; names the holder
     │   ├── StorageFull                the disk, or the file's page limit, is full
+    │   ├── StorageConflict            writers in each other's way, on a server; it was tried again
     │   ├── ReadTimeout                a read for a person or a monitor took longer than it may
     │   ├── StorageInUse               it is to be replaced, and is open in another process
     │   ├── StorageCorrupt             not a database, or a damaged one
@@ -97,6 +98,7 @@ from liteq.exceptions.storage import (
     ReadTimeout,
     SchemaTooNew,
     StorageBusy,
+    StorageConflict,
     StorageCorrupt,
     StorageError,
     StorageFull,
@@ -204,6 +206,7 @@ __all__ = [
     "SoftTimeLimitExceeded",
     "StepTimeout",
     "StorageBusy",
+    "StorageConflict",
     "StorageCorrupt",
     "StorageError",
     "StorageFull",

@@ -33,6 +33,13 @@ class StorageFull(StorageError):
     """Raised when the disk or the file's page limit is full: free some space; nothing accepted is lost."""
 
 
+class StorageConflict(StorageError):
+    """Raised when transactions of several writers stood in each other's way (a deadlock); nothing was written.
+
+    Only engines with several writers at a time know it. A call of the queue is run again by itself, a few times.
+    """
+
+
 class ReadTimeout(StorageError):
     """Raised when a read for a person or a monitor took longer than it may, and was stopped: ask for less."""
 

@@ -25,7 +25,7 @@ from liteq.storage import workers as _workers
 from liteq.storage.continuation import End, propagate
 from liteq.storage.driver import Bell, Driver, Durability, Promise
 from liteq.storage.engines import open_driver
-from liteq.storage.interrupts import closes_itself, give_up, leaves_nothing_open
+from liteq.storage.interrupts import after, closes_itself, leaves_nothing_open
 from liteq.storage.limits.rules import Cache
 from liteq.storage.listeners import IdleListeners
 from liteq.storage.rates import Budget
@@ -100,20 +100,22 @@ class Storage(facades.Parts):
         message holds the `unique_key` of a call, its id is returned; a part of a canvas, and a call whose id was `told`
         before, follows it. Raises CanvasConflict for a canvas of which a part is there as something else.
         """
+        try:
+            return self._enqueue(batch, again, told)
+        except BaseException as error:
+            return after(error, self._enqueue, batch, again, told)
+
+    def _enqueue(self, batch: Batch, again: Collection[str], told: bool) -> list[str]:
         now_ms = self.clock.now_ms()
         events = self.events_of(batch.messages) if self.events_of is not None else ()
+        if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms, again=again):
+            return [batch.messages[0].id]
+        enqueue = partial(_enqueue.enqueue, waiter=_enqueue.UNDER_ITS_ID if told else None)
         try:
-            if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms, again=again):
-                return [batch.messages[0].id]
-            enqueue = partial(_enqueue.enqueue, waiter=_enqueue.UNDER_ITS_ID if told else None)
-            try:
-                write = _enqueue.enqueue_new if _enqueue.may_be_new(batch) else enqueue
-                return self._write(write, batch, again, events, now_ms)
-            except _enqueue.Collided:
-                return self._write(enqueue, batch, again, events, now_ms)
-        except BaseException as error:
-            give_up(error)
-            raise
+            write = _enqueue.enqueue_new if _enqueue.may_be_new(batch) else enqueue
+            return self._write(write, batch, again, events, now_ms)
+        except _enqueue.Collided:
+            return self._write(enqueue, batch, again, events, now_ms)
 
     def _write(
         self, enqueue: Callable[..., list[str]], batch: Batch, again: Collection[str], events: Sequence[bytes],

@@ -47,7 +47,7 @@ PUBLIC = {
         NoSuchApproval NonDeterminism NotConfigured NotRegistered NotSerializable OperationalError PayloadTooLarge
         QueueNotFound RateLimited ReadTimeout Reject RemoteError Replaced Retry RunCancelled RunConflict RunEnded
         RunNotFound SchemaTooNew SecurityError SecurityWarning SoftTimeLimitExceeded StepTimeout StorageBusy
-        StorageCorrupt StorageError StorageFull StorageInUse ReadOnly StorageUnavailable TaskError
+        StorageConflict StorageCorrupt StorageError StorageFull StorageInUse ReadOnly StorageUnavailable TaskError
         TaskInterrupted TaskPredicate
         TaskRevokedError Terminated TimeLimitExceeded TimeoutError WorkerLostError WorkerShutdown
         WorkerTerminate WorkflowCancelled WorkflowError reraise

@@ -8,7 +8,7 @@ from liteq.clock import Clock
 from liteq.storage import enqueue_calls as _calls
 from liteq.storage.driver import Bell, Driver, Promise
 from liteq.storage.facades.base import Facade
-from liteq.storage.interrupts import closes_itself, give_up
+from liteq.storage.interrupts import after, closes_itself
 from liteq.storage.payloads import INLINE_BYTES
 
 __all__ = ["PlainCalls"]
@@ -29,11 +29,11 @@ class PlainCalls(Facade):
         """Write one call. Not for large arguments, nor for an id that is in the file."""
         if len(payload) > INLINE_BYTES or not self._may():
             return False
+        now_ms = self._clock.now_ms()
         try:
-            return _calls.enqueue_call(self._driver, id_, kind, payload, now_ms=self._clock.now_ms())
+            return _calls.enqueue_call(self._driver, id_, kind, payload, now_ms=now_ms)
         except BaseException as error:
-            give_up(error)
-            raise
+            return after(error, _calls.enqueue_call, self._driver, id_, kind, payload, now_ms=now_ms)
 
     def send_many(self, calls: Sequence[_calls.Calls]) -> bool:
         """Write any number of calls in their order, all or nothing. Not for large arguments."""

@@ -15,7 +15,7 @@ from liteq.storage.driver import Bell, Driver, Promise
 from liteq.storage.facades.base import Facade
 from liteq.storage.facades.step_transaction import StepTransaction
 from liteq.storage.follow import UNDER_ITS_ID
-from liteq.storage.interrupts import closes_itself, give_up
+from liteq.storage.interrupts import after, closes_itself
 from liteq.storage.limits import stepping as _stepping
 from liteq.storage.limits.rules import Cache, version
 from liteq.storage.limits.stepping import Taken
@@ -74,19 +74,20 @@ class RunWrites(Facade):
         by now is returned once; the row was written all the same. Raises LeaseLost.
         """
         try:
-            if memo is None and _executing.checkpoint_one(self._driver, hold, step):
-                return None
-            woke = False
-            with self._driver.write(Promise.ACCEPTED) as tx:
-                told = _executing.checkpoint(tx, hold, step)
-                if memo is not None:
-                    now_ms = self._clock.now_ms()
-                    woke = _memo.store(tx, memo[0], step, holds_ms=memo[1], now_ms=now_ms)
-            self._ring(work=woke)
-            return told
+            return self._checkpoint(hold, step, memo)
         except BaseException as error:
-            give_up(error)
-            raise
+            return after(error, self._checkpoint, hold, step, memo)
+
+    def _checkpoint(self, hold: Hold, step: StepRow, memo: tuple[str, int | None] | None) -> Asked | None:
+        if memo is None and _executing.checkpoint_one(self._driver, hold, step):
+            return None
+        woke = False
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            told = _executing.checkpoint(tx, hold, step)
+            if memo is not None:
+                woke = _memo.store(tx, memo[0], step, holds_ms=memo[1], now_ms=self._clock.now_ms())
+        self._ring(work=woke)
+        return told
 
     def spawn(
         self, hold: Hold, steps: Sequence[StepRow], batch: Batch, *, slots: Slots | None = None,
