@@ -56,7 +56,7 @@ def _closing(function: Callable[..., Any]) -> Callable[..., Any]:
     def verb(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by `after`
             return after(error, function, *args, **kwargs)
 
     return verb
@@ -77,7 +77,7 @@ def after(error: BaseException, verb: Callable[..., R], *args: Any, **kwargs: An
         sleep(uniform(0, PAUSE_S * 2**n))
         try:
             return verb(*args, **kwargs)
-        except BaseException as another:
+        except BaseException as another:  # noqa: BLE001 - raised again below
             give_up(another)
             error = another
     raise error

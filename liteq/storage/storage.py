@@ -102,7 +102,7 @@ class Storage(facades.Parts):
         """
         try:
             return self._enqueue(batch, again, told)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by `after`
             return after(error, self._enqueue, batch, again, told)
 
     def _enqueue(self, batch: Batch, again: Collection[str], told: bool) -> list[str]:

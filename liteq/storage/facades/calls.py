@@ -32,7 +32,7 @@ class PlainCalls(Facade):
         now_ms = self._clock.now_ms()
         try:
             return _calls.enqueue_call(self._driver, id_, kind, payload, now_ms=now_ms)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by `after`
             return after(error, _calls.enqueue_call, self._driver, id_, kind, payload, now_ms=now_ms)
 
     def send_many(self, calls: Sequence[_calls.Calls]) -> bool:

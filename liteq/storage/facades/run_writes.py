@@ -75,7 +75,7 @@ class RunWrites(Facade):
         """
         try:
             return self._checkpoint(hold, step, memo)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by `after`
             return after(error, self._checkpoint, hold, step, memo)
 
     def _checkpoint(self, hold: Hold, step: StepRow, memo: tuple[str, int | None] | None) -> Asked | None:
