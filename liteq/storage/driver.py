@@ -127,6 +127,8 @@ class Driver(Upkeep, ABC):
     url: str
     read_only: bool = False
     """Whether the store is only looked at: `write` and `change` raise ReadOnly."""
+    one_machine: bool = True
+    """Whether all processes of the queue are on one machine, as those of a file are."""
     monotonic: Callable[[], float] = staticmethod(time.monotonic)
     """Seconds by the clock of `Transaction.uptime`; the storage puts its own here."""
 

@@ -16,16 +16,14 @@ from typing import Any
 import pytest
 
 from liteq.storage import enqueue
-from liteq.storage.driver import GLOB, LOCK, SKIP_LOCKED
+from liteq_postgres.migrate import migrations
+from liteq_postgres.translate import statement
 
 from .. import servers
 
 ROOM = Path(__file__).resolve().parents[2] / "liteq" / "storage"
-SCHEMA = Path(__file__).with_name("postgresql_schema.sql")
 VERB_FILES = sorted([*ROOM.glob("*.py"), *ROOM.glob("steps/*.py"), *ROOM.glob("runs/*.py"), *ROOM.glob("limits/*.py")])
 VERBS = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s")
-CLAUSES = {SKIP_LOCKED: "FOR UPDATE SKIP LOCKED", LOCK: "FOR UPDATE", f" {GLOB} ": " SIMILAR TO "}
-TOKENS = re.compile(r"'[^']*'|\?(?!\d)|[:?](\w+)")
 
 
 def name_of(path: Path) -> str:
@@ -52,20 +50,6 @@ def is_sql(value: object) -> bool:
     return isinstance(value, str) and VERBS.match(value) is not None
 
 
-def translated(sql: str) -> str:
-    """`sql` with PostgreSQL's placeholders, and its hints as the clauses that they stand for."""
-    for hint, clause in CLAUSES.items():
-        sql = sql.replace(hint, clause)
-    numbers: dict[str, int] = {}
-
-    def number(found: re.Match[str]) -> str:
-        if found[0].startswith("'"):
-            return found[0]
-        return f"${numbers.setdefault(found[1] or f'?{len(numbers)}', len(numbers) + 1)}"
-
-    return TOKENS.sub(number, sql)
-
-
 STATEMENTS = statements()
 
 
@@ -76,13 +60,14 @@ def postgresql() -> Iterator[Any]:
     except ImportError as exc:
         servers.missing(f"psycopg cannot be imported: {exc}")
     with servers.postgresql() as folder, psycopg.connect(host=folder, user="postgres", autocommit=True) as connection:
-        connection.execute(SCHEMA.read_text())
+        for script in migrations().values():
+            connection.execute(script.encode())
         yield connection
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_a_statement_prepares(postgresql: Any, name: str) -> None:
-    postgresql.execute(f"PREPARE s AS {translated(STATEMENTS[name])}")
+    postgresql.execute(b"PREPARE s AS " + statement(STATEMENTS[name]).sql)
     postgresql.execute("DEALLOCATE s")
 
 
@@ -92,21 +77,59 @@ def test_a_server_takes_the_savepoints_of_a_canvas(postgresql: Any) -> None:
             postgresql.execute(statement)
 
 
-def test_the_schema_has_the_tables_and_columns_of_a_file(postgresql: Any, tmp_path: Path) -> None:
+def of_a_file(tmp_path: Path) -> tuple[dict[str, list[str]], dict[str, str], set[str]]:
+    """The columns of a file's tables, the statements of its indexes, and its triggers, by name."""
     from liteq.storage.storage import open_storage
 
     storage = open_storage(f"sqlite:///{tmp_path}/q.db")
     storage.migrate()
     with storage.driver.read() as tx:
-        tables = [name for (name,) in tx.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        columns = {t: {name for (name,) in tx.execute(f"SELECT name FROM pragma_table_info('{t}')")} for t in tables}
+        made = tx.execute("SELECT type, name, sql FROM sqlite_master WHERE name LIKE 'liteq%' AND sql IS NOT NULL")
+        tables = {
+            name: sorted(column for (column,) in tx.execute(f"SELECT name FROM pragma_table_info('{name}')"))
+            for kind, name, _ in made
+            if kind == "table"
+        }
     storage.close()
-    theirs: dict[str, set[str]] = {}
-    for table, column in postgresql.execute(
-        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
-    ):
-        theirs.setdefault(table, set()).add(column)
-    assert {table: found for table, found in columns.items() if table.startswith("liteq_")} == theirs
+    return (
+        tables,
+        {name: alike(sql) for kind, name, sql in made if kind == "index"},
+        {name for kind, name, _ in made if kind == "trigger"},
+    )
+
+
+def alike(index: str) -> str:
+    """The statement of an index as both engines have it: in a file its order ends with the row's number by itself."""
+    return re.sub(r"(?<!\()\bseq\)", ")", re.sub(r"\s+", " ", index)).replace(", )", ")").strip()
+
+
+COLUMNS = """
+SELECT table_name, array_agg(CAST(column_name AS text) ORDER BY column_name COLLATE "C") FROM information_schema.columns
+ WHERE table_schema = 'public' GROUP BY table_name
+"""
+INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX (\w+)[^;]*")
+TRIGGERS = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"
+
+
+def test_both_engines_have_the_same_tables_columns_indexes_and_triggers(postgresql: Any, tmp_path: Path) -> None:
+    tables, indexes, triggers = of_a_file(tmp_path)
+    assert dict(postgresql.execute(COLUMNS).fetchall()) == tables
+    scripts = "\n".join(migrations().values())
+    assert {found[1]: alike(found[0]) for found in INDEX.finditer(scripts)} == indexes
+    assert {name for (name,) in postgresql.execute(TRIGGERS)} == triggers
+
+
+def test_both_engines_count_their_migrations_alike(postgresql: Any, tmp_path: Path) -> None:
+    from liteq.storage.storage import open_storage
+
+    storage = open_storage(f"sqlite:///{tmp_path}/q.db")
+    version = storage.migrate()
+    with storage.driver.read() as tx:
+        theirs = dict(tx.execute("SELECT key, value FROM liteq_meta"))
+    storage.close()
+    assert max(migrations()) == version
+    ours = dict(postgresql.execute("SELECT key, value FROM liteq_meta").fetchall())
+    assert ours == {key: theirs[key] for key in theirs.keys() - {"token", "token_until"}}
 
 
 # -- that none is missed: no verb makes SQL while it runs -------------------------------------------------------------

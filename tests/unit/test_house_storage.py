@@ -84,13 +84,19 @@ def test_upkeep_does_nothing_unless_an_engine_needs_it(tmp_path: Path) -> None:
 # -- engines by scheme -----------------------------------------------------------------------------------------------
 
 
-def test_the_package_declares_the_engines_that_are_built_in() -> None:
+BESIDE = {"postgresql", "postgres"}  # in a package of its own, with an extra
+
+
+def test_the_package_declares_its_engines() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = project["entry-points"]["liteq.engines"]
-    assert set(declared) == set(BUILT_IN)
+    assert set(declared) == {*BUILT_IN, *BESIDE}
     for scheme, target in declared.items():
-        entry = importlib.metadata.EntryPoint(scheme, target, "liteq.engines")
-        assert entry.load() is engines.engine_of(f"{scheme}:///tasks.db")
+        engine = importlib.metadata.EntryPoint(scheme, target, "liteq.engines").load()
+        if scheme in BUILT_IN:
+            assert engine is engines.engine_of(f"{scheme}:///tasks.db")
+        else:
+            assert engine.describe_url(f"{scheme}://db.example/queue").where == "db.example/queue?schema=liteq"
 
 
 @pytest.fixture

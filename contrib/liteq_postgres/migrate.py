@@ -1,0 +1,122 @@
+"""Brings the schema to this code's version: numbered SQL files, alike with those of a file's engine.
+
+They begin with the version that a file had when this engine came to be; each is applied once, all in one transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple, Protocol, cast
+
+from liteq.exceptions import SchemaTooNew, StorageUnavailable
+from liteq.storage.driver import Transaction
+from liteq_postgres.names import advisory_key, quoted
+from liteq_postgres.session import LOCK_NAME, Session
+from liteq_postgres.url import Location
+
+__all__ = ["Versions", "check", "look", "migrate", "migrations", "newest", "read_versions"]
+
+HAS_SCHEMA = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = ?"
+HAS_META = """
+SELECT 1 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE n.nspname = ? AND c.relname = 'liteq_meta'
+"""
+VERSIONS = "SELECT key, value FROM liteq_meta WHERE key IN ('version', 'min_reader', 'min_writer')"
+SET_VERSION = "UPDATE liteq_meta SET value = ? WHERE key = 'version'"
+NAME = r"\d{4}_.+\.sql"
+
+
+class Migrated(Protocol):
+    """The driver, as this file needs it."""
+
+    location: Location
+
+    def where(self) -> str: ...
+    def write(self) -> AbstractContextManager[Transaction]: ...
+    def read(self) -> AbstractContextManager[Transaction]: ...
+
+
+class Versions(NamedTuple):
+    """The versions in a schema; (0, 0, 0) before the first migration."""
+
+    version: int = 0
+    min_reader: int = 0
+    min_writer: int = 0
+
+
+@cache
+def migrations() -> dict[int, str]:
+    """The SQL of each migration by its number, in order."""
+    folder = files("liteq_postgres") / "migrations"
+    found = {int(f.name[:4]): f.read_text("utf-8") for f in folder.iterdir() if re.fullmatch(NAME, f.name)}
+    return dict(sorted(found.items()))
+
+
+def newest() -> int:
+    """The number of the last migration."""
+    return max(migrations())
+
+
+def read_versions(tx: Transaction, schema: str) -> Versions:
+    """The versions of the schema."""
+    if not tx.execute(HAS_META, (schema,)):
+        return Versions()
+    found: dict[str, int] = dict(tx.execute(VERSIONS))
+    return Versions(found["version"], found["min_reader"], found["min_writer"])
+
+
+def migrate(driver: Migrated) -> int:
+    """Apply missing migrations; the version then. Only a read when none is. Raises SchemaTooNew without a write."""
+    schema, known = driver.location.schema, newest()
+    found = _found(driver)
+    if _is_current(found, driver.where()):
+        return found.version
+    with driver.write() as tx:
+        tx.execute(LOCK_NAME, (advisory_key(schema, "migrate"),))
+        if not tx.execute(HAS_SCHEMA, (schema,)):  # to ask CREATE SCHEMA itself takes a right that one there needs not
+            tx.execute(f"CREATE SCHEMA {quoted(schema)}")
+        found = read_versions(tx, schema)  # again: another process may have been faster
+        if _is_current(found, driver.where()):
+            return found.version
+        for number, sql in migrations().items():
+            if number > found.version:
+                _session(tx).control(sql)
+                tx.execute(SET_VERSION, (number,))
+    return known
+
+
+def look(driver: Migrated) -> int:
+    """The version of a schema that is not to be changed. Raises SchemaTooNew; StorageUnavailable for an older one."""
+    known, found = newest(), _found(driver)
+    if found.min_reader > known:
+        raise SchemaTooNew(driver.where(), found.version, known)
+    if found.version < known:
+        raise StorageUnavailable(
+            f"{driver.where()} has schema version {found.version}, this liteq reads {known}, and it is opened to be "
+            "looked at alone (?mode=ro): run `liteq migrate`, without mode=ro"
+        )
+    return found.version
+
+
+def check(driver: Migrated) -> None:
+    """Raises SchemaTooNew when this code may not write the schema any more."""
+    _is_current(_found(driver), driver.where())
+
+
+def _found(driver: Migrated) -> Versions:
+    with driver.read() as tx:
+        return read_versions(tx, driver.location.schema)
+
+
+def _is_current(found: Versions, where: str) -> bool:
+    if found.min_writer > newest():
+        raise SchemaTooNew(where, found.version, newest())
+    return found.version >= newest()
+
+
+def _session(tx: Transaction) -> Session:
+    """The session under `tx`, which a vault may cover (storage/sealed.py)."""
+    return cast("Session", tx)

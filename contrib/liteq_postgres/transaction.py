@@ -1,0 +1,139 @@
+"""The context managers around a session. A manager remembers its session from the moment that it leaves the pool."""
+
+from __future__ import annotations
+
+from os import getpid
+from types import TracebackType
+from typing import Protocol
+
+from liteq.exceptions import StorageError, StorageUnavailable
+from liteq.storage.driver import Bell, Promise
+from liteq.storage.interrupts import managers
+from liteq_postgres.session import Session
+
+__all__ = ["Pool", "ReadTransaction", "WriteTransaction"]
+
+
+class Pool(Protocol):
+    """A driver (driver.py), as a transaction needs it."""
+
+    def begin_writing(self, holder: Checkout, promise: Promise) -> Session: ...
+    def begin_reading(self, holder: Checkout, within_s: float | None) -> Session: ...
+    def ring(self, bell: Bell) -> None: ...
+    def checkin(self, holder: Checkout, session: Session) -> None: ...
+    def drop(self, session: Session) -> None: ...
+
+
+class Checkout:
+    """A session out of the pool; closed, not returned, where it is in an unknown state."""
+
+    __slots__ = ("_pool", "session")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.session: Session | None = None  # set by the pool
+
+    def give_up(self) -> None:
+        """Close the session, which may be in any state; nothing where it has gone back."""
+        session = self.session
+        if session is not None:
+            self._pool.drop(session)
+            self.session = None
+
+    def _roll_back(self, session: Session) -> None:
+        """Back into the pool, unless the connection is lost, or busy with what nobody waits for."""
+        if session.pid != getpid() or session.broken:
+            self.give_up()
+            return
+        session.control("ROLLBACK")
+        self._pool.checkin(self, session)
+
+
+class WriteTransaction(Checkout):
+    """Commits at the end of the block; rolls back on an exception."""
+
+    __slots__ = ("_bell", "_promise")
+
+    def __init__(self, pool: Pool, promise: Promise, bell: Bell | None) -> None:
+        super().__init__(pool)
+        self._promise = promise
+        self._bell = bell
+
+    def __enter__(self) -> Session:
+        try:
+            return self._pool.begin_writing(self, self._promise)
+        except BaseException:
+            self.give_up()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        session = self.session
+        if session is None:
+            return
+        try:
+            if kind is None:
+                commit(session)
+                self._pool.checkin(self, session)
+            else:
+                self._roll_back(session)
+        except BaseException:
+            self.give_up()
+            if kind is None:
+                raise
+            return  # the block's own exception says more than the failed rollback
+        if kind is None and self._bell is not None:
+            self._pool.ring(self._bell)
+
+
+class ReadTransaction(Checkout):
+    """One snapshot, taken by the first SELECT."""
+
+    __slots__ = ("_within_s",)
+
+    def __init__(self, pool: Pool, within_s: float | None) -> None:
+        super().__init__(pool)
+        self._within_s = within_s
+
+    def __enter__(self) -> Session:
+        try:
+            return self._pool.begin_reading(self, self._within_s)
+        except BaseException:
+            self.give_up()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        session = self.session
+        if session is None:
+            return
+        try:
+            self._roll_back(session)
+        except BaseException:
+            self.give_up()
+            if kind is None:
+                raise
+
+
+def commit(session: Session) -> None:
+    """Commit. Raises StorageError where it is not known whether it did."""
+    if session.pid != getpid():
+        raise StorageError("this process was forked inside a transaction of its parent: nothing was written")
+    try:
+        session.control("COMMIT")
+    except StorageUnavailable as error:
+        raise StorageUnavailable(
+            f"{error}; it is not known whether the last transaction was committed: a task that is sent again under its "
+            "own task_id, with idempotent=True, is there once"
+        ) from error
+
+
+managers.update(
+    {
+        method.__code__: Checkout.give_up
+        for manager in (WriteTransaction, ReadTransaction)
+        for method in (manager.__enter__, manager.__exit__)
+    }
+)

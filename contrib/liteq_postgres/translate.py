@@ -1,0 +1,71 @@
+"""The verbs' SQL in PostgreSQL's words: its placeholders, and the clauses that the hints stand for.
+
+Each text is translated once; the verbs' are constants. A statement of the user's (`ctx.tx.execute`) goes the same way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from liteq.exceptions import StorageError
+from liteq.storage.driver import GLOB, LOCK, SKIP_LOCKED, Params
+
+__all__ = ["GLOB_OPERATOR", "Statement", "statement", "values"]
+
+GLOB_OPERATOR = "~*~"  # made by the migration
+CLAUSES = {SKIP_LOCKED: "FOR UPDATE SKIP LOCKED", LOCK: "FOR UPDATE", GLOB: GLOB_OPERATOR}
+# What is left as it is comes first: texts, quoted names, comments without a hint, casts.
+TOKENS = re.compile(
+    rf"""
+    '(?:[^']|'')*' | "[^"]*" | --[^\n]* | ::
+  | (?P<hint>{re.escape(SKIP_LOCKED)} | {re.escape(LOCK)} | \b{GLOB}\b)
+  | /\*.*?\*/
+  | \?(?P<number>\d*) | (?<![\w:])[:](?P<name>[A-Za-z_]\w*)
+    """.replace(" skip locked ", r"\ skip\ locked\ ").replace(" lock ", r"\ lock\ "),
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class Statement(NamedTuple):
+    """A translated text. `names`: the parameters in the order of their numbers; None where they are given in order."""
+
+    sql: bytes
+    names: tuple[str, ...] | None
+
+
+@lru_cache(maxsize=2048)
+def statement(sql: str) -> Statement:
+    """Translate `sql`. Raises StorageError where it mixes `?` and `:name`."""
+    names: dict[str, int] = {}
+    plain = 0
+
+    def placed(found: re.Match[str]) -> str:
+        nonlocal plain
+        if found["hint"]:
+            return CLAUSES[found["hint"]]
+        if found["name"]:
+            return f"${names.setdefault(found['name'], len(names) + 1)}"
+        if found["number"] is not None:
+            plain += 1
+            return f"${found['number'] or plain}"
+        return found[0]
+
+    text = TOKENS.sub(placed, sql)
+    if names and plain:
+        raise StorageError(f"a statement has either ? or :name for its parameters, not both: {sql.strip()[:80]!r}")
+    return Statement(text.encode(), None if plain or not names else tuple(names))
+
+
+def values(names: tuple[str, ...] | None, params: Params) -> list[object]:
+    """`params` in the order of the statement's numbers."""
+    if names is None:
+        return [] if isinstance(params, Mapping) else list(params)
+    if not isinstance(params, Mapping):
+        return list(params)  # SQLite takes named ones in their order as well
+    try:
+        return [params[name] for name in names]
+    except KeyError as error:
+        raise StorageError(f"the statement's parameter :{error.args[0]} was not given") from error

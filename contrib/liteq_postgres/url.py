@@ -1,0 +1,92 @@
+"""Broker URLs of the PostgreSQL engine: libpq's form, with three options of liteq's own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.misspelt import nearest
+
+__all__ = ["Location", "parse"]
+
+OURS = ("schema", "listen", "mode")
+DEFAULT_SCHEMA = "liteq"
+LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1 of the server
+EXAMPLE = "write postgresql://user@host/database, or postgresql://user@/database?host=/var/run/postgresql for a socket"
+MODES = ("rw", "ro")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A URL's facts. `conninfo`: for libpq, with the password, if it has one; never shown. `listen`: host and port."""
+
+    conninfo: str
+    hosts: str
+    database: str
+    schema: str = DEFAULT_SCHEMA
+    listen: tuple[str, str] | None = None
+    read_only: bool = False
+
+    def where(self) -> str:
+        """The place for people and JSON: hosts, database and schema; no user and no password."""
+        return f"{self.hosts}/{self.database}?schema={quote(self.schema, safe='')}"
+
+
+def parse(url: str) -> Location:
+    """Read `url`. Raises ImproperlyConfigured, without the password in its text."""
+    try:
+        parts = urlsplit(url)
+        scheme = parts.scheme
+    except ValueError as error:
+        raise ImproperlyConfigured(f"the broker URL cannot be read ({error}): {EXAMPLE}") from error
+    if scheme not in ("postgresql", "postgres", "postgresql+psycopg", "postgres+psycopg"):
+        raise ImproperlyConfigured(f"broker URL: the scheme {scheme!r} is none of PostgreSQL's: {EXAMPLE}")
+    if parts.fragment:
+        raise ImproperlyConfigured("broker URL: write # as %23, also in a password")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    ours = {name: options.pop(name) for name in OURS if name in options}
+    _refuse_misspelt(options)
+    hosts = parts.netloc.rpartition("@")[2] or options.get("host", "")
+    database = unquote(parts.path.removeprefix("/")) or options.get("dbname", "")
+    if not database:
+        raise ImproperlyConfigured(f"broker URL names no database: {EXAMPLE}")
+    conninfo = f"postgresql://{parts.netloc}{parts.path}"
+    if options:
+        conninfo += f"?{urlencode(options, quote_via=quote)}"
+    return Location(
+        conninfo, hosts or "local", database, _schema(ours.get("schema", DEFAULT_SCHEMA)), _listen(ours.get("listen")),
+        _read_only(ours.get("mode", "rw")),
+    )  # fmt: skip
+
+
+def _refuse_misspelt(options: dict[str, str]) -> None:
+    """What is not ours is libpq's, which knows its own names; one that is nearly ours it would refuse obscurely."""
+    for name in options:
+        near = nearest(name, OURS)
+        if near and name not in ("host", "hostaddr", "port", "user", "passfile", "options", "service"):
+            raise ImproperlyConfigured(f"broker URL: unknown option {name!r}, did you mean {near}=?")
+
+
+def _schema(name: str) -> str:
+    if not name or len(name.encode()) > LONGEST_NAME or "\0" in name or re.match("pg_", name, re.IGNORECASE):
+        raise ImproperlyConfigured(
+            f"broker URL: schema= is a name of 1 to {LONGEST_NAME} bytes that does not begin with pg_, not {name!r}"
+        )
+    return name
+
+
+def _listen(address: str | None) -> tuple[str, str] | None:
+    if address is None:
+        return None
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal():
+        raise ImproperlyConfigured(f"broker URL: listen= is host:port of the server itself, not {address!r}")
+    return host.strip("[]"), port
+
+
+def _read_only(mode: str) -> bool:
+    if mode not in MODES:
+        raise ImproperlyConfigured(f"broker URL: mode= is one of {', '.join(MODES)}, not {mode!r}")
+    return mode == "ro"
