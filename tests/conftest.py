@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from . import servers
 
 # A shared machine's pauses are no failure of the code under test; a failing example is printed, not kept on the disk.
 settings.register_profile("default", deadline=None, database=None, print_blob=True)
@@ -42,3 +44,10 @@ def eventually() -> Callable[..., None]:
             time.sleep(0.005)
 
     return wait_for
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The folder of the socket of a PostgreSQL server, which the tests of one process share."""
+    with servers.postgresql() as folder:
+        yield folder

@@ -1,7 +1,8 @@
 """The conformance suite runs once per storage engine: what it says must hold for each of them.
 
 A further engine is added by one more element of DRIVERS; `LITEQ_TEST_URL` runs the suite against a URL alone. "sealed",
-a part of the nightly run, is apsw with a payload codec over it: no verb may see a difference.
+a part of the nightly run, is apsw with a payload codec over it: no verb may see a difference. "postgresql" has a server
+of its own, and one schema, which is emptied before each test.
 """
 
 from __future__ import annotations
@@ -22,23 +23,35 @@ from liteq.serialization import encode_error
 from liteq.serialization.sealing import Vault
 from liteq.states import FINISHED, LEGAL, STORABLE, State
 from liteq.storage import results
-from liteq.storage.driver import Params, Row, Transaction
+from liteq.storage.driver import Driver, Params, Row, Transaction
 from liteq.storage.runs import again
 from liteq.storage.sealed import seal
 from liteq.storage.storage import Storage, open_storage
 from liteq.testing import FakeClock
 
+from .. import postgresql
 from ..codecs import Backwards
 
-DRIVERS = ["apsw", "stdlib", pytest.param("sealed", marks=pytest.mark.nightly)]
+DRIVERS = ["apsw", "stdlib", "postgresql", pytest.param("sealed", marks=pytest.mark.nightly)]
 OF_SIZES = {"test_one_run_computes_for_all[sealed]"}  # it tells sizes: those in the file, where values are sealed
 PAYLOAD = b"[[],{}]"
 ERROR = encode_error(ValueError("no"))
 
 
-def url_of(driver: str, folder: Path) -> str:
+def opened_storage(request: pytest.FixtureRequest, folder: Path, clock: FakeClock) -> Storage:
+    """The storage of this test's engine, with its tables and nothing in them."""
+    driver = request.param
+    if driver == "postgresql":
+        return postgresql.empty(request.getfixturevalue("postgresql_server"), clock)
     library = "apsw" if driver == "sealed" else driver
-    return os.environ.get("LITEQ_TEST_URL") or f"sqlite:///{folder}/queue.db?driver={library}"
+    url = os.environ.get("LITEQ_TEST_URL") or f"sqlite:///{folder}/queue.db?driver={library}"
+    opened = open_storage(url, clock=clock)
+    if driver == "sealed":
+        if request.node.name in OF_SIZES:
+            pytest.skip("it compares sizes in the file, and a sealed value is longer")
+        seal(opened.driver, Vault(Backwards(), "tests"))
+    opened.migrate()
+    return opened
 
 
 @pytest.fixture
@@ -69,18 +82,33 @@ class Watched:
 
     @contextmanager
     def _watching(self, sql: str) -> Iterator[None]:
-        if not CHANGES_STATES.search(sql):
-            yield
-            return
-        before = self._states()
+        before = states(self._tx) if CHANGES_STATES.search(sql) else {}
         yield
-        if sql == again.AGAIN:  # an operator's: it may undo the end of a run
-            before = {seq: state for seq, state in before.items() if state not in FINISHED}
-        found = self._stored if sql == results.STORE else self._made
-        found |= {(before[seq], state) for seq, state in self._states().items() if before.get(seq, state) != state}
+        if before:
+            note(sql, before, states(self._tx), self._made, self._stored)
 
-    def _states(self) -> dict[int, State]:
-        return {seq: State(state) for seq, state in self._tx.execute("SELECT seq, state FROM liteq_messages")}
+
+@contextmanager
+def watching_outside(driver: Driver, sql: str, made: set[Transition], stored: set[Transition]) -> Iterator[None]:
+    """Likewise for a statement that is a transaction of its own."""
+    with driver.read() as tx:
+        before = states(tx)
+    yield
+    with driver.read() as tx:
+        note(sql, before, states(tx), made, stored)
+
+
+def states(tx: Transaction) -> dict[int, State]:
+    return {seq: State(state) for seq, state in tx.execute("SELECT seq, state FROM liteq_messages")}
+
+
+def note(
+    sql: str, before: dict[int, State], after: dict[int, State], made: set[Transition], stored: set[Transition]
+) -> None:
+    if sql == again.AGAIN:  # an operator's: it may undo the end of a run
+        before = {seq: state for seq, state in before.items() if state not in FINISHED}
+    found = stored if sql == results.STORE else made
+    found |= {(before[seq], state) for seq, state in after.items() if before.get(seq, state) != state}
 
 
 @pytest.fixture
@@ -93,12 +121,7 @@ def transitions() -> set[Transition]:
 def storage(
     request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock, transitions: set[Transition]
 ) -> Iterator[Storage]:
-    opened = open_storage(url_of(request.param, tmp_path), clock=clock)
-    if request.param == "sealed":
-        if request.node.name in OF_SIZES:
-            pytest.skip("it compares sizes in the file, and a sealed value is longer")
-        seal(opened.driver, Vault(Backwards(), "tests"))
-    opened.migrate()
+    opened = opened_storage(request, tmp_path, clock)
     write, change, stored = opened.driver.write, opened.driver.change, set[Transition]()
 
     @contextmanager
@@ -107,13 +130,8 @@ def storage(
             yield Watched(tx, transitions, stored)
 
     def changed(sql: str, *args: Any, **options: Any) -> int:
-        with opened.driver.read() as tx:
-            before = Watched(tx, transitions, stored)
-            with before._watching(sql):
-                count = change(sql, *args, **options)
-                tx.execute("ROLLBACK")  # what it reads next is newer
-                tx.execute("BEGIN")
-        return count
+        with watching_outside(opened.driver, sql, transitions, stored):
+            return change(sql, *args, **options)
 
     opened.driver.change = changed  # type: ignore[method-assign]
     opened.driver.write = lambda *args, **options: watched(write(*args, **options))  # type: ignore[method-assign]

@@ -51,7 +51,7 @@ def test_a_unique_key_admits_one_unfinished_message(storage: Storage, send: Send
 def test_a_batch_is_written_whole_or_not_at_all(storage: Storage) -> None:
     good = Message(new_id(), "t", PAYLOAD)
     bad = Message(new_id(), None, PAYLOAD)  # type: ignore[arg-type]
-    with pytest.raises(Exception, match=r"(?i)not null"):
+    with pytest.raises(Exception, match=r"(?i)not.null"):
         storage.enqueue(Batch([good, bad]))
     assert storage.reader.counts() == []
 

@@ -19,8 +19,6 @@ from liteq.storage import enqueue
 from liteq_postgres.migrate import migrations
 from liteq_postgres.translate import statement
 
-from .. import servers
-
 ROOM = Path(__file__).resolve().parents[2] / "liteq" / "storage"
 VERB_FILES = sorted([*ROOM.glob("*.py"), *ROOM.glob("steps/*.py"), *ROOM.glob("runs/*.py"), *ROOM.glob("limits/*.py")])
 VERBS = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s")
@@ -54,15 +52,15 @@ STATEMENTS = statements()
 
 
 @pytest.fixture(scope="module")
-def postgresql() -> Iterator[Any]:
-    try:
-        import psycopg
-    except ImportError as exc:
-        servers.missing(f"psycopg cannot be imported: {exc}")
-    with servers.postgresql() as folder, psycopg.connect(host=folder, user="postgres", autocommit=True) as connection:
+def postgresql(postgresql_server: str) -> Iterator[Any]:
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(host=postgresql_server, user="postgres", autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA portable")
+        connection.execute("SET search_path TO portable")
         for script in migrations().values():
             connection.execute(script.encode())
         yield connection
+        connection.execute("DROP SCHEMA portable CASCADE")
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
@@ -105,7 +103,7 @@ def alike(index: str) -> str:
 
 COLUMNS = """
 SELECT table_name, array_agg(CAST(column_name AS text) ORDER BY column_name COLLATE "C") FROM information_schema.columns
- WHERE table_schema = 'public' GROUP BY table_name
+ WHERE table_schema = 'portable' GROUP BY table_name
 """
 INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX (\w+)[^;]*")
 TRIGGERS = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"
