@@ -177,6 +177,7 @@ class PostgresDriver(Driver):
     def _enter(self, holder: Checkout, session: Session, reader: bool) -> None:
         # In this order: whatever a signal's handler interrupts, the session is the pool's or the holder's.
         holder.session = session
+        session.looks = reader
         if reader:
             self._reading.add(session)
         else:

@@ -38,7 +38,8 @@ class Session:
     """`driver.Transaction` on one connection. It is in a transaction only between `begin` and `commit`."""
 
     __slots__ = (
-        "_control", "_cursor", "_waited_s", "_where", "connection", "opening", "pid", "pooled", "schema", "syncs",
+        "_control", "_cursor", "_waited_s", "_where", "connection", "looks", "opening", "pid", "pooled", "schema",
+        "syncs",
     )  # fmt: skip
 
     def __init__(self, location: Location, waited_s: float, **other: Any) -> None:
@@ -48,6 +49,7 @@ class Session:
         """
         self._where, self._waited_s, self.schema = location.where(), waited_s, location.schema
         self.pid = os.getpid()
+        self.looks = False  # whether its transaction only reads; set by the driver
         options: dict[str, Any] = {"connect_timeout": CONNECT_S, "application_name": None, **KEEPALIVE, **other}
         try:
             self.connection: Connection[Any] = Connection.connect(
@@ -78,16 +80,16 @@ class Session:
     # -- the protocol of driver.py -----------------------------------------------------------------------------------
 
     def execute(self, sql: str, params: Params = ()) -> list[Row]:
-        text, names = statement(sql)
+        text, look, names = statement(sql)
         cursor = self._cursor
         try:
-            cursor.execute(text, values(names, params))
+            cursor.execute(look if self.looks else text, values(names, params))
             return cursor.fetchall() if cursor.description is not None else []
         except psycopg.Error as error:
             raise self.error(error) from error
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> int:
-        text, names = statement(sql)
+        text, _, names = statement(sql)
         taken = [values(names, row) for row in rows]
         cursor = self._cursor
         try:

@@ -17,6 +17,7 @@ __all__ = ["GLOB_OPERATOR", "Statement", "statement", "values"]
 
 GLOB_OPERATOR = "~*~"  # made by the migration
 CLAUSES = {SKIP_LOCKED: "FOR UPDATE SKIP LOCKED", LOCK: "FOR UPDATE", GLOB: GLOB_OPERATOR}
+LOCKS = (SKIP_LOCKED, LOCK)
 # What is left as it is comes first: texts, quoted names, comments without a hint, casts.
 TOKENS = re.compile(
     rf"""
@@ -30,9 +31,14 @@ TOKENS = re.compile(
 
 
 class Statement(NamedTuple):
-    """A translated text. `names`: the parameters in the order of their numbers; None where they are given in order."""
+    """A translated text. `names`: the parameters in the order of their numbers; None where they are given in order.
+
+    `look`: the same without locks, for a transaction that only reads: there is nothing to protect, and the server
+    refuses them there.
+    """
 
     sql: bytes
+    look: bytes
     names: tuple[str, ...] | None
 
 
@@ -54,9 +60,12 @@ def statement(sql: str) -> Statement:
         return found[0]
 
     text = TOKENS.sub(placed, sql)
+    look = TOKENS.sub(lambda found: " " if found["hint"] in LOCKS else found[0], sql)
     if names and plain:
         raise StorageError(f"a statement has either ? or :name for its parameters, not both: {sql.strip()[:80]!r}")
-    return Statement(text.encode(), None if plain or not names else tuple(names))
+    order = None if plain or not names else tuple(names)
+    names, plain = {}, 0
+    return Statement(text.encode(), TOKENS.sub(placed, look).encode(), order)
 
 
 def values(names: tuple[str, ...] | None, params: Params) -> list[object]:
