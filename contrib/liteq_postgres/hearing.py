@@ -30,6 +30,7 @@ HELLO_S: Final = 2.0  # how long the test of the connection may take to be heard
 POLL_S: Final = 1.0
 QUIET_S: Final = 30.0  # without a word the connection is asked whether it is there
 RETRY_S: Final = 1.0
+STOP_S: Final = 2.0
 READY_S: Final = 15.0  # how long `listen` waits for a connection; then it is without one for the time being
 SNAPSHOT: Final = "SELECT CAST(pg_current_snapshot() AS TEXT)"
 
@@ -168,13 +169,14 @@ class _Ear:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, and wait for it."""
+        """End the thread; wait for it, unless it is just trying to reach a server that is not there."""
         self._stopped = True
         os.write(self._wake, b"!")
         if self._thread is not threading.current_thread():
-            self._thread.join()
-            os.close(self._woken)
-            os.close(self._wake)
+            self._thread.join(STOP_S)
+            if not self._thread.is_alive():
+                os.close(self._woken)
+                os.close(self._wake)
 
     def abandon(self) -> None:
         os.close(self._woken)
