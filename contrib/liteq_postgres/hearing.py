@@ -121,11 +121,13 @@ class Hearing:
         self._renew()
 
     def _gone(self, listener: PipeListener) -> None:
-        with self._lock:
+        ear = None
+        with self._lock:  # in one step: a listener that comes now has a thread of its own
             self._listeners.pop(listener, None)
-            is_last = not self._listeners
-        if is_last:
-            self.stop()
+            if not self._listeners:
+                ear, self._ear = self._ear, None
+        if ear is not None:
+            ear.stop()
 
     # -- for the thread ----------------------------------------------------------------------------------------------
 
