@@ -102,6 +102,9 @@ class Watched:
 @contextmanager
 def watching_outside(driver: Driver, sql: str, made: set[Transition], stored: set[Transition]) -> Iterator[None]:
     """Likewise for a statement that is a transaction of its own."""
+    if not CHANGES_STATES.search(sql):
+        yield
+        return
     with driver.read() as tx:
         before = states(tx)
     yield
