@@ -8,8 +8,8 @@ from liteq.utils.records import NamedTuple
 __all__ = ["Mark", "add", "add_release", "between", "expire", "release"]
 
 ADD = "INSERT INTO liteq_marks (at_ms, label, release) VALUES (?, ?, ?)"
-RELEASE = "SELECT label FROM liteq_marks WHERE release = 1 ORDER BY at_ms DESC LIMIT 1"
-BETWEEN = "SELECT at_ms, label FROM liteq_marks WHERE at_ms >= ? AND at_ms < ? ORDER BY at_ms DESC LIMIT ?"
+RELEASE = "SELECT label FROM liteq_marks WHERE release = 1 ORDER BY at_ms DESC, id DESC LIMIT 1"
+BETWEEN = "SELECT at_ms, label FROM liteq_marks WHERE at_ms >= ? AND at_ms < ? ORDER BY at_ms DESC, id DESC LIMIT ?"
 EXPIRE = f"""
 DELETE FROM liteq_marks
  WHERE id IN (SELECT id FROM liteq_marks WHERE at_ms < ? ORDER BY at_ms LIMIT ? {SKIP_LOCKED})
