@@ -83,7 +83,7 @@ SET_KEY: Final = "UPDATE liteq_messages SET unique_key = ? WHERE seq = ?"
 OVER: Final = f"""
 DELETE FROM liteq_unique WHERE key IN (
     SELECT key FROM liteq_unique
-     WHERE until_ms <= :now_ms AND (boot <> :boot OR until_up_ms <= :up_ms) LIMIT :limit {SKIP_LOCKED})
+     WHERE until_ms <= :now_ms AND (boot = '' OR boot <> :boot OR until_up_ms <= :up_ms) LIMIT :limit {SKIP_LOCKED})
 """
 
 SEQ, ID, OPTIONS, FLAGS = 0, 2, 5, 12  # of the rows of a claim
