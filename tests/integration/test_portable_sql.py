@@ -106,6 +106,10 @@ SELECT table_name, array_agg(CAST(column_name AS text) ORDER BY column_name COLL
  WHERE table_schema = 'portable' GROUP BY table_name
 """
 INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX (\w+)[^;]*")
+OF_THE_DATABASE = """
+SELECT table_name, column_name FROM information_schema.columns
+ WHERE table_schema = 'portable' AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'
+"""
 TRIGGERS = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"
 
 
@@ -115,6 +119,10 @@ def test_both_engines_have_the_same_tables_columns_indexes_and_triggers(postgres
     scripts = "\n".join(migrations().values())
     assert {found[1]: alike(found[0]) for found in INDEX.finditer(scripts)} == indexes
     assert {name for (name,) in postgresql.execute(TRIGGERS)} == triggers
+
+
+def test_texts_compare_by_their_bytes_whatever_the_databases_collation(postgresql: Any) -> None:
+    assert postgresql.execute(OF_THE_DATABASE).fetchall() == []
 
 
 def test_both_engines_count_their_migrations_alike(postgresql: Any, tmp_path: Path) -> None:
