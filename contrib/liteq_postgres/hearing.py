@@ -75,7 +75,7 @@ class PipeListener:
 
 
 class Hearing:
-    """What this process hears of one queue; a thread and a connection as long as anybody listens."""
+    """The bells of one queue in this process; a thread and a connection as long as anybody listens."""
 
     def __init__(self, connect: Callable[..., Session], schema: str, address: tuple[str, str] | None) -> None:
         self._connect, self._address = connect, address

@@ -10,7 +10,7 @@ from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 from liteq.utils.names import LOG_STREAM
 
-from .conftest import ERROR, FakeWorker, Send, row
+from .conftest import ERROR, FakeWorker, Send, number_comes_again, row
 
 HOUR_MS = 3_600_000
 DAY_S = 86_400.0
@@ -110,6 +110,7 @@ def test_a_number_that_comes_again_finds_no_cursor(storage: Storage, send: Send,
     storage.kept.save_cursor(held(lease), b"17")
     storage.settle([(lease, Cancel(ERROR))])
     storage.forget([id_])
+    number_comes_again(storage, lease.seq)
     send()
     again = worker.claim_one()
     assert (again.seq, storage.kept.cursor(again.seq)) == (lease.seq, None)
@@ -206,6 +207,7 @@ def test_tags_leave_with_their_message(storage: Storage, send: Send, worker: Fak
     send(flags=Flag.TAGGED | Flag.IGNORE_RESULT, tags=("nightly",))
     lease = worker.claim_one()
     storage.settle([(lease, Ack(None))])
+    number_comes_again(storage, lease.seq)
     other = send()
     assert worker.claim_one().seq == lease.seq
     assert tagged(storage, "nightly") == set(), other

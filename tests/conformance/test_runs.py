@@ -33,7 +33,7 @@ from liteq.storage.runs.records import Asked
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from .conftest import ERROR, PAYLOAD, FakeWorker
+from .conftest import ERROR, PAYLOAD, FakeWorker, number_comes_again
 
 CHILD = Flag.CHILD | Flag.LINKED
 
@@ -924,6 +924,7 @@ def test_a_number_that_comes_again_finds_no_history(flow: Flow, storage: Storage
     runs.emit(hold, "out", flow.step(1), [b"1"])
     flow.settle(Ack(b"1"))
     storage.forget(["r"])
+    number_comes_again(storage, hold.run)
     flow.start()
     assert flow.claim().run == hold.run
     chunks, _ = storage.streams.chunks("r", "out")

@@ -11,7 +11,7 @@ from liteq.storage.storage import Storage
 from liteq.storage.streams import Chunk
 from liteq.testing import FakeClock
 
-from .conftest import ERROR, FakeWorker, Send
+from .conftest import ERROR, FakeWorker, Send, number_comes_again
 
 
 def held(lease: Lease) -> tuple[int, int]:
@@ -90,6 +90,7 @@ def test_chunks_leave_with_their_message(storage: Storage, send: Send, worker: F
     storage.streams.emit(held(lease), "out", [b"1"])
     storage.settle([(lease, Cancel(ERROR))])
     storage.forget([id_])
+    number_comes_again(storage, lease.seq)
     other = send()
     again = worker.claim_one()
     assert again.seq == lease.seq

@@ -26,7 +26,7 @@ REST_WITHIN_S = 40.0
 
 @dataclass
 class Facts:
-    """What the processes were told, and what the store says at rest."""
+    """The processes' notes of all that they were told, and the store's rows at rest."""
 
     notes: list[dict[str, Any]]
     states: dict[str, State]
@@ -38,7 +38,7 @@ class Facts:
         return (note for note in self.notes if note["what"] == what)
 
     def troubles(self) -> dict[str, Any]:
-        """What must not be, and is; by its name."""
+        """Everything that must not be, and is; by its name."""
         found = {
             "tokens twice": self.tokens_twice(),
             "tokens that went down": self.tokens_that_went_down(),

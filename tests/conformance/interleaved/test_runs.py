@@ -1,4 +1,4 @@
-"""What a run waits for against its suspension: whichever is first, the run goes on."""
+"""The things that a run waits for against its suspension: whichever is first, the run goes on."""
 
 from __future__ import annotations
 
