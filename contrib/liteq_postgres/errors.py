@@ -26,6 +26,9 @@ def translate(error: psycopg.Error, where: str, waited_s: float) -> StorageError
     match state:
         case "40001" | "40P01":
             return StorageConflict(f"{where}: another transaction was in the way ({text})")
+        case "23505" if (error.diag.table_name or "").startswith("liteq_"):
+            # A verb writes what it has found free. So the row came since, and the next run finds it.
+            return StorageConflict(f"{where}: another transaction was faster ({text})")
         case "55P03":
             return StorageBusy(waited_s, HOLDER)
         case "57014":

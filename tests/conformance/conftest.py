@@ -29,7 +29,7 @@ from liteq.storage.sealed import seal
 from liteq.storage.storage import Storage, open_storage
 from liteq.testing import FakeClock
 
-from .. import postgresql
+from .. import lasting
 from ..codecs import Backwards
 
 DRIVERS = ["apsw", "stdlib", "postgresql", pytest.param("sealed", marks=pytest.mark.nightly)]
@@ -52,7 +52,7 @@ def opened_storage(request: pytest.FixtureRequest, folder: Path, clock: FakeCloc
     if driver == "postgresql":
         if request.node.originalname in OF_SQLITE:
             pytest.skip("it asks SQLite itself")
-        return postgresql.empty(request.getfixturevalue("postgresql_server"), clock)
+        return lasting.emptied(request.getfixturevalue("postgresql_server"), clock)
     library = "apsw" if driver == "sealed" else driver
     url = os.environ.get("LITEQ_TEST_URL") or f"sqlite:///{folder}/queue.db?driver={library}"
     opened = open_storage(url, clock=clock)

@@ -1,33 +1,36 @@
 """Two verbs at once, in a fixed order: the first is done and stays open, the second begins, the first commits.
 
 Where an engine has many writers, this is how a missing lock shows: the second works with rows as they were before the
-first. On SQLite the second waits for the write lock, and each test says how it must end all the same. The engine is
-that of `LITEQ_TEST_URL` (stores.py); SQLite without it.
+first. On SQLite the second waits for the write lock, and each test says how it must end all the same. The engines are
+those of stores.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event
+from time import monotonic
 from typing import Any, TypeVar
 from unittest.mock import patch
 
 import pytest
 
 from liteq.storage.driver import Bell, Driver, Params, Promise, Row, Transaction
-from liteq.storage.storage import Storage, open_storage
+from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
+from ... import lasting
 from ..conftest import FakeWorker
-from ..stores import MANY_WRITERS, url_in
+from ..stores import ENGINES, Store, store_of
 
 A = TypeVar("A")
 B = TypeVar("B")
-# The second has so long to pass by; one that is slower than that only weakens its test. On SQLite none passes by.
-PATIENCE_S = 0.3 if MANY_WRITERS else 0.05
+# Where nobody tells whether the second waits, it has so long to pass by; a slower one only weakens its test. On SQLite
+# none passes by.
+PATIENCE_S, PATIENCE_OF_ONE_WRITER_S = 0.3, 0.05
 WITHIN_S = 30.0
 
 
@@ -80,14 +83,27 @@ class Stopping:
 class Meet:
     """Called with two verbs, of `one` and of `two`: what both return, when both are over."""
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+    def __init__(self, driver: Driver, store: Store) -> None:
+        self._driver, self._store = driver, store
         self.waited = False
 
     @property
     def passed_by(self) -> bool:
         """Whether the second did not wait for the first; True where it had no choice: there is one writer."""
-        return not self.waited or not MANY_WRITERS
+        return not self.waited or not self._store.many_writers
+
+    def _waits(self, passing: Future[Any]) -> bool:
+        """Whether the second waits for the first; False once it is over."""
+        server = self._store.server
+        if server is None:
+            patience_s = PATIENCE_S if self._store.many_writers else PATIENCE_OF_ONE_WRITER_S
+            return bool(wait([passing], patience_s).not_done)
+        end = monotonic() + WITHIN_S
+        while wait([passing], 0.002).not_done:
+            if lasting.somebody_waits(server):
+                return True
+            assert monotonic() < end, "the second verb neither ends nor waits"
+        return False
 
     def __call__(
         self, first: Callable[[], A], second: Callable[[], B], *, before: str | None = None,
@@ -103,49 +119,42 @@ class Meet:
                 doing.add_done_callback(lambda _: door.reached.set())  # where it raises before
                 assert door.reached.wait(WITHIN_S)
                 passing = pool.submit(second)
-                self.waited = bool(wait([passing], PATIENCE_S).not_done)
+                self.waited = self._waits(passing)
                 meanwhile()
             finally:
                 door.opened.set()
             return doing.result(WITHIN_S), passing.result(WITHIN_S)
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return url_in(tmp_path)
-
-
-def opened(url: str, clock: FakeClock) -> Iterator[Storage]:
-    storage = open_storage(url, clock=clock)
-    yield storage
-    storage.close()
+@pytest.fixture(params=ENGINES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return store_of(request, tmp_path)
 
 
 @pytest.fixture
-def storage(url: str, clock: FakeClock) -> Iterator[Storage]:
+def storage(store: Store, clock: FakeClock) -> Iterator[Storage]:
     """For what is there before, and for the look behind."""
-    for storage in opened(url, clock):
-        storage.migrate()
+    with closing(store.open("", clock)) as storage:
         yield storage
 
 
 @pytest.fixture
-def one(url: str, clock: FakeClock, storage: Storage) -> Iterator[Storage]:
+def one(store: Store, clock: FakeClock) -> Iterator[Storage]:
     """The storage of the first verb."""
-    assert storage
-    yield from opened(url, clock)
+    with closing(store.open("one", clock)) as storage:
+        yield storage
 
 
 @pytest.fixture
-def two(url: str, clock: FakeClock, storage: Storage) -> Iterator[Storage]:
+def two(store: Store, clock: FakeClock) -> Iterator[Storage]:
     """The storage of the second verb."""
-    assert storage
-    yield from opened(url, clock)
+    with closing(store.open("two", clock)) as storage:
+        yield storage
 
 
 @pytest.fixture
-def meet(one: Storage) -> Meet:
-    return Meet(one.driver)
+def meet(one: Storage, store: Store) -> Meet:
+    return Meet(one.driver, store)
 
 
 @pytest.fixture
