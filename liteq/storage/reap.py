@@ -113,7 +113,6 @@ def _cause(tx: Transaction, token: int, task: str, queue: str, id_: str, error: 
 
 def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, limit: Limit) -> int:
     ends, runs, over = [], [], []
-    places.free(tx, [(row[0], row[1]) for row in rows if row[3] & Flag.PLACED], now_ms=now_ms)
     sums: dict[stats.Key, stats.Tally] = {}
     for seq, token, id_, flags, before, group_id, task, queue in rows:
         over.append(Attempt(seq, "reaped", None, now_ms))
@@ -137,8 +136,9 @@ def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, limit: Limit) ->
         if run:
             runs.append((seq, id_))
     attempts.write(tx, over)
-    stats.add(tx, sums, now_ms=now_ms)
     propagate(tx, ends, now_ms=now_ms)
     for seq, id_ in runs:
         end_run(tx, seq, id_, now_ms=now_ms)
+    places.free(tx, [(row[0], row[1]) for row in rows if row[3] & Flag.PLACED], now_ms=now_ms)
+    stats.add(tx, sums, now_ms=now_ms)
     return len(rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from operator import itemgetter
 from typing import Protocol, assert_never
 
 from liteq.exceptions import CanvasConflict, TaskRevokedError, WorkerLostError
@@ -36,8 +37,7 @@ from liteq.storage.endings import cancel_children, end_run
 from liteq.storage.limits import places
 from liteq.storage.limits.meeting import meet
 from liteq.storage.steps import suspend
-from liteq.storage.terms import Terms, note_causes, replace_message, replacement_of
-from liteq.utils.records import NamedTuple
+from liteq.storage.terms import ENDED, NOTHING, Settled, Terms, note_causes, replace_message, replacement_of
 
 __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "one_wakes", "settle", "settle_one_by_one"]
 
@@ -88,22 +88,6 @@ ENDINGS = frozenset({Ack, DeadLetter, Cancel})
 STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS | Flag.RUN | Flag.EMITS
 
 
-class Settled(NamedTuple):
-    """The effect of a batch: the leases that were `lost`, whether something `finished`, whether something `woke`.
-
-    `freed`: the queues in which something waited for a place that is free now.
-    """
-
-    lost: list[Lease]
-    finished: bool
-    woke: bool
-    freed: AbstractSet[str] = frozenset()
-
-
-NOTHING = Settled([], finished=False, woke=False)
-ENDED = Settled([], finished=True, woke=False)
-
-
 class Settle(Protocol):
     """`settle`, or `settle_one_by_one`."""
 
@@ -126,8 +110,8 @@ class _Plan:
         self.follow_ups: list[tuple[Lease, Replace]] = []
         self.runs: list[tuple[Lease, Suspend | ContinueAsNew | Park | Release]] = []
         self.limited: list[tuple[Lease, Limited]] = []
-        self.freed: AbstractSet[str] = frozenset()
         self.ended_runs: list[Lease] = []
+        self.vanishing: list[Params] = []  # rows with places
         self.bodies: list[tuple[int, bytes]] = []
         self.done: list[int] = []  # rows that have a cursor, and need it no more
         self.back: list[Lease] = []  # in their queues again, with unique keys that excluded others until they started
@@ -168,7 +152,9 @@ class _Plan:
         match outcome:
             case Ack(result, ran):
                 if result is None and not lease.flags & STAYS:
-                    self.writes.setdefault(ACK_AND_VANISH, []).append((lease.seq, lease.token, lease.flags & KNOWN))
+                    # With a row goes its place: it is freed before, so that somebody is woken.
+                    rows = self.vanishing if lease.flags & Flag.PLACED else self.writes.setdefault(ACK_AND_VANISH, [])
+                    rows.append((lease.seq, lease.token, lease.flags & KNOWN))
                 else:
                     self.write_end(ACK, lease, self._beside(result, payloads.result_ref(lease.seq)), now_ms, ran=ran)
                     self.attempt(lease, "succeeded", first=False, ran=ran)
@@ -190,7 +176,6 @@ class _Plan:
                 self.release(lease, outcome)
             case Limited():
                 self.limited.append((lease, outcome))
-                self.back += [lease] if lease.flags & Flag.UNSTARTED else []
                 self.woke = True
             case Replace():
                 self.follow_ups.append((lease, replacement_of(outcome, lease.id)))
@@ -298,7 +283,7 @@ def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Ter
     """
     others: list[tuple[Lease, Outcome]] = []
     writes: dict[str, list[Params]] = {}
-    for lease, outcome in settled:
+    for lease, outcome in sorted(settled, key=itemgetter(0)):  # by row: in one order everywhere
         plain = _plain(lease, outcome, terms)
         if plain is None:
             others.append((lease, outcome))
@@ -312,11 +297,10 @@ def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Ter
     plan = _Plan(terms, note_causes(tx, others, terms), writes)
     for lease, outcome in others:
         plan.add(lease, outcome)
-    plan.freed = places.free_ended(tx, others, ENDINGS, now_ms=terms.now_ms)
     if plan.runs:
         _settle_runs(tx, plan)
     _write(tx, writes)
-    return _finish(tx, plan)
+    return _finish(tx, plan, others)
 
 
 def _write(tx: Transaction, writes: Mapping[str, list[Params]]) -> None:
@@ -330,18 +314,17 @@ def settle_one_by_one(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]],
     lost: list[Lease] = []
     finished = woke = False
     freed = set[str]()
-    for lease, outcome in settled:
+    for lease, outcome in sorted(settled, key=itemgetter(0)):
         # Its flags may have changed: something may have come that awaits it, or a limit.
         for (flags,) in tx.execute(FLAGS, (lease.seq, lease.token)):
             plan = _Plan(terms, note_causes(tx, [(lease, outcome)], terms), {})
             now = lease._replace(flags=flags)
             plan.add(now, outcome)
-            plan.freed = places.free_ended(tx, [(now, outcome)], ENDINGS, now_ms=terms.now_ms)
             if plan.runs:
                 _settle_runs(tx, plan)
             for sql, rows in plan.writes.items():
                 tx.executemany(sql, rows)
-            done = _finish(tx, plan)
+            done = _finish(tx, plan, [(now, outcome)])
             finished, woke = finished or done.finished, woke or done.woke
             freed |= done.freed
             break
@@ -370,11 +353,8 @@ def _settle_runs(tx: Transaction, plan: _Plan) -> None:
             raise StaleBatch from None
 
 
-def _finish(tx: Transaction, plan: _Plan) -> Settled:
+def _finish(tx: Transaction, plan: _Plan, settled: Sequence[tuple[Lease, Outcome]]) -> Settled:
     now_ms = plan.terms.now_ms
-    for lease, limited in plan.limited:
-        if not meet(tx, lease, limited, now_ms=now_ms):
-            raise StaleBatch
     if plan.attempts:
         attempts.write(tx, plan.attempts)
     if plan.bodies:
@@ -396,4 +376,22 @@ def _finish(tx: Transaction, plan: _Plan) -> Settled:
     woke = propagate(tx, plan.ends, now_ms=now_ms) if plan.ends else False
     for lease in plan.ended_runs:
         woke |= end_run(tx, lease.seq, lease.id, now_ms=now_ms)
-    return Settled([], plan.finished, plan.woke or woke or bool(plan.freed), plan.freed)
+    freed = _meet_limits(tx, plan, settled)
+    return Settled([], plan.finished, plan.woke or woke or bool(freed), freed)
+
+
+def _meet_limits(tx: Transaction, plan: _Plan, settled: Sequence[tuple[Lease, Outcome]]) -> AbstractSet[str]:
+    """Pause keys and free places; the queues in which something waited for one. Raises StaleBatch.
+
+    Behind all rows and groups, as in a claim: so no two transactions wait for each other.
+    """
+    now_ms = plan.terms.now_ms
+    for lease, limited in plan.limited:
+        if not meet(tx, lease, limited, now_ms=now_ms):
+            raise StaleBatch
+        if lease.flags & Flag.UNSTARTED:
+            unique.come_back(tx, lease.seq, now_ms=now_ms)
+    freed = places.free_ended(tx, settled, ENDINGS, now_ms=now_ms)
+    if tx.executemany(ACK_AND_VANISH, plan.vanishing) != len(plan.vanishing):
+        raise StaleBatch
+    return freed

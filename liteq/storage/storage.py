@@ -231,19 +231,19 @@ class Storage(facades.Parts):
         visibility_s: float, terms: Terms, budget: Budget | None, events: TaggedEvents, sums: Sums,
         flows: Mapping[str, RunSpec] | None, settle: _settle.Settle = _settle.settle,
     ) -> Turn:  # fmt: skip
-        done, claimed, now_ms = _settle.NOTHING, _admit.NOTHING, terms.now_ms
+        claimed, now_ms = _admit.NOTHING, terms.now_ms
         with self.driver.write(Promise.PROGRESS) as tx:
-            if settled:
-                done = settle(tx, settled, terms)
-                if sums:
-                    _stats.add(tx, sums, now_ms=now_ms)
-            if events:
-                lost = {lease.token for lease in done.lost}
-                _event_log.write(tx, [event for token, event in events if token not in lost], now_ms=now_ms)
+            done = settle(tx, settled, terms) if settled else _settle.NOTHING
             if limit > 0:
                 claimed = _admit.claim(tx, queues, self._limits, budget, worker, limit, visibility_s, now_ms)
             if flows:
                 claimed = claimed._replace(leases=adopt(tx, claimed.leases, flows, now_ms=now_ms))
+            # Last what everybody writes: who has it keeps it until the commit, and waits for nothing more.
+            if settled and sums:
+                _stats.add(tx, sums, now_ms=now_ms)
+            if events:
+                lost = {lease.token for lease in done.lost}
+                _event_log.write(tx, [event for token, event in events if token not in lost], now_ms=now_ms)
         # A row that woke up and was not claimed here is for others: ring only then, a busy worker would wake all idle.
         woke = (done.woke or claimed.promoted > 0 or claimed.timed) and len(claimed.leases) >= max(limit, 0)
         self._ring(done=done.finished or bool(events), work=woke or bool(done.freed and done.freed - set(queues)))

@@ -1,8 +1,9 @@
-"""The terms on which a batch of outcomes is settled, and what some of them need before their rows are written."""
+"""The terms on which a batch of outcomes is settled, its effect, and what some need before their rows are written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from liteq.exceptions import CanvasConflict
@@ -29,7 +30,7 @@ from liteq.storage.enqueue import place
 from liteq.storage.follow import Waiter, link, waits_for
 from liteq.utils.records import NamedTuple
 
-__all__ = ["BECOME_ALIAS", "Terms", "note_causes", "replace_message", "replacement_of"]
+__all__ = ["BECOME_ALIAS", "ENDED", "NOTHING", "Settled", "Terms", "note_causes", "replace_message", "replacement_of"]
 
 BECOME_ALIAS = """
 UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ?
@@ -55,6 +56,22 @@ class Terms(NamedTuple):
             return first
         ran = ran or self.ran.get(lease.token)
         return None if ran is None else ran[0]
+
+
+class Settled(NamedTuple):
+    """The effect of a batch: the leases that were `lost`, whether something `finished`, whether something `woke`.
+
+    `freed`: the queues in which something waited for a place that is free now.
+    """
+
+    lost: list[Lease]
+    finished: bool
+    woke: bool
+    freed: AbstractSet[str] = frozenset()
+
+
+NOTHING = Settled([], finished=False, woke=False)
+ENDED = Settled([], finished=True, woke=False)
 
 
 def note_causes(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Terms) -> dict[int, str]:

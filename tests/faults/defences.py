@@ -1517,8 +1517,8 @@ MUTANTS = [
     ),
     without(
         'a place goes with its lease', 'liteq/storage/settle.py',
-        '    plan.freed = places.free_ended(tx, others, ENDINGS, now_ms=terms.now_ms)\n',
-        '    plan.freed = frozenset()\n',
+        '    freed = places.free_ended(tx, settled, ENDINGS, now_ms=now_ms)\n',
+        '    freed: AbstractSet[str] = frozenset()\n',
         '../conformance/test_limits.py::test_each_outcome_frees_the_place_and_the_next_one_starts',
     ),
     without(

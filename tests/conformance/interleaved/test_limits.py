@@ -6,13 +6,16 @@ import json
 
 import pytest
 
-from liteq.message import Ack, Batch, Message, new_id
+from liteq.message import Ack, Batch, Lease, Message, new_id
 from liteq.policy.rates import Bucket
+from liteq.states import State
+from liteq.storage import claim, interrupts
 from liteq.storage.rates import Budget
+from liteq.storage.stats import Tally
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from ..conftest import PAYLOAD, FakeWorker, Send
+from ..conftest import PAYLOAD, FakeWorker, Send, StateOf
 from .conftest import Meet
 
 
@@ -80,6 +83,29 @@ def test_a_pause_is_seen_by_the_claim_behind_it(
     assert [lease.id for lease in leases] in ([], [waiting]), "claimed before the pause was there, or held by it"
     clock.advance(seconds=200)
     assert len([*leases, *second.claim()]) == 1
+
+
+def test_no_two_turns_wait_for_each_other(
+    meet: Meet, send: Send, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, state: StateOf,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    slept: list[float] = []
+    monkeypatch.setattr(interrupts, "sleep", slept.append)
+    storage.limits.set("k", concurrent=2)
+    ids = [send(), send(keys=keys("k"))]
+    plain, placed = worker.claim()
+
+    def turn(storage: Storage, lease: Lease) -> None:
+        tally = Tally()
+        tally.n = 1
+        storage.turn(
+            [(lease, Ack(b"1"))], ["celery"], worker=worker.number, limit=1, visibility_s=60,
+            events=[(lease.token, b"{}")], sums={("t", "celery", "succeeded", ""): tally},
+        )  # fmt: skip
+
+    meet(lambda: turn(one, plain), lambda: turn(two, placed), before=claim.NEXT)
+    assert [state(id_) for id_ in ids] == [State.SUCCEEDED] * 2
+    assert slept == [], "a transaction was ended, and its verb run again"
 
 
 def test_two_workers_with_rates_of_their_own_share_what_is_there(
