@@ -48,6 +48,12 @@ def eventually() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
-    """The folder of the socket of a PostgreSQL server, which the tests of one process share."""
+    """The folder of the socket of a PostgreSQL server, which the tests of one process share.
+
+    `LITEQ_TEST_POSTGRESQL`: that of one that runs already, for a process alone.
+    """
+    if given := os.environ.get("LITEQ_TEST_POSTGRESQL"):
+        yield given
+        return
     with servers.postgresql() as folder:
         yield folder

@@ -1,31 +1,38 @@
 """The hints of locks in the verbs, each with the tests that fail without it, on an engine with several writers.
 
-SQLite reads a hint as a comment: there none of these can fail. So they are tried with `LITEQ_TEST_URL`:
+SQLite reads a hint as a comment: there none of these can fail. So they are tried on a PostgreSQL server, whose driver
+is kept from seeing one:
 
-    LITEQ_TEST_URL='postgresql:///db?schema={name}' python -m tests.faults.hints [WORD]
+    python -m tests.faults.hints [WORD]
 
-A hint is named by its constant. TURNS are what has no row to lock: a turn that is waited for.
+A hint is named by its constant. TURNS are what has no row to lock: a turn that is waited for, by the beginning of its
+name.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
+import importlib
+import os
 import re
+import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final
 
-from ..conformance.stores import MANY_WRITERS
-from .mutants import already_red, copy_to, run_in
+import pytest
 
-__all__ = ["HINTS", "PATTERN", "TURNS", "UNTRIED", "constant_in", "without_hint"]
+from liteq.storage.driver import LOCK, SKIP_LOCKED
 
-STORAGE: Final = Path("liteq") / "storage"
-PATTERN: Final = re.compile(r" ?\n? *\{(?:SKIP_LOCKED|LOCK)\}")
-SUITE: Final = "../conformance/interleaved/"
+from .. import servers
+
+__all__ = ["HINTS", "PATTERN", "TURNS", "UNTRIED", "WITHOUT", "failing_without", "take_away", "texts_of", "verdict"]
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PATTERN: Final = re.compile(r"\{(?:SKIP_LOCKED|LOCK)\}")
+SUITE: Final = "tests/conformance/interleaved/"
+WITHOUT: Final = "LITEQ_TEST_WITHOUT"  # the hint or turn that a run of the suite goes without
 MESSAGES, CANVASES = "test_messages.py::test_", "test_canvases.py::test_"
 RUNS, LIMITS, UPKEEP = "test_runs.py::test_", "test_limits.py::test_", "test_upkeep.py::test_"
 
@@ -49,32 +56,24 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
     "acting.LOCKED": (MESSAGES + "an_operator_acts_on_a_message_as_it_is_now",),
     "cursors.HELD": (MESSAGES + "a_cursor_is_kept_only_under_its_lease",),
     "task_logs.HELD": (MESSAGES + "a_chunk_is_emitted_only_under_its_lease",),
+    "settle.FLAGS": (MESSAGES + "a_chunk_is_emitted_only_under_its_lease",),
+    "runs.starting.RUN": (RUNS + "an_event_wakes_a_run_that_is_about_to_wait_for_it",),
     "streams.HELD": (MESSAGES + "a_chunk_is_emitted_only_under_its_lease",),
 }
 
-# A defence, its file, its text, and the tests.
-TURNS: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = (
-    (
-        "limits are looked at in turn", "limits/keys.py", '    tx.in_turn("liteq_limits")\n',
-        (
-            LIMITS + "two_claims_do_not_exceed_the_places_of_a_key",
-            LIMITS + "a_place_that_is_freed_while_another_is_held_back_is_handed_on",
-        ),
+TURNS: Final[dict[str, tuple[str, ...]]] = {
+    "liteq_limits": (
+        LIMITS + "two_claims_do_not_exceed_the_places_of_a_key",
+        LIMITS + "a_place_that_is_freed_while_another_is_held_back_is_handed_on",
     ),
-    (
-        "a memo is waited for and stored in turn", "steps/wake.py", '    tx.in_turn(f"liteq_memo {key}")\n',
-        (RUNS + "a_memo_that_is_stored_wakes_a_run_that_is_about_to_wait_for_it",
-         RUNS + "of_two_runs_that_want_a_memo_one_computes_it"),
+    "liteq_memo": (
+        RUNS + "a_memo_that_is_stored_wakes_a_run_that_is_about_to_wait_for_it",
+        RUNS + "of_two_runs_that_want_a_memo_one_computes_it",
     ),
-    (
-        "events are numbered in turn", "event_log.py", '    tx.in_turn("liteq_events")\n',
-        (UPKEEP + "a_follower_of_events_misses_none",),
-    ),
-    (
-        "commands are numbered in turn", "commands.py", '    tx.in_turn("liteq_commands")\n',
-        (UPKEEP + "a_follower_of_commands_misses_none",),
-    ),
-)  # fmt: skip
+    "liteq_events": (UPKEEP + "a_follower_of_events_misses_none",),
+    "liteq_commands": (UPKEEP + "a_follower_of_commands_misses_none",),
+    "liteq_stats": (UPKEEP + "both_of_two_sums_are_added",),
+}
 
 SIMILAR = "two verbs that meet in it have no test yet"
 TRIED = "its pair has a test, which has not failed without it: another lock, or its order, covers that one"
@@ -108,12 +107,10 @@ UNTRIED: Final[dict[str, str]] = {
     "runs.retention.FAILED": CHUNKS,
     "runs.retention.LOST_EVENTS": CHUNKS,
     "runs.retention.OLD": CHUNKS,
-    "runs.starting.RUN": TRIED,
     "runs.stuck.STUCK": CHUNKS,
     "runs.terminating.ALIVE": SIMILAR,
     "sends.EXPIRE": CHUNKS,
     "sends.LOCKED": TRIED,
-    "settle.FLAGS": SIMILAR,
     "standing.GROUP": SIMILAR,
     "standing.ROW": TRIED,
     "stats.HELD": TRIED,
@@ -128,75 +125,70 @@ UNTRIED: Final[dict[str, str]] = {
 }
 
 
-def constant_in(source: str, name: str) -> tuple[int, int]:
-    """The first and the last line of the constant of this name."""
-    for node in ast.parse(source).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            return node.lineno, node.end_lineno or node.lineno
-    raise LookupError(name)
+def texts_of(name: str) -> set[str]:
+    """The statements with a hint, or their ends, that the constant of this name holds."""
+    module, _, constant = name.rpartition(".")
+    return set(_hinted(getattr(importlib.import_module(f"liteq.storage.{module}"), constant)))
 
 
-def without_hint(source: str, name: str) -> str:
-    """`source` without the hint of a constant."""
-    first, last = constant_in(source, name)
-    lines = source.splitlines(keepends=True)
-    text = "".join(lines[first - 1 : last])
-    assert PATTERN.search(text), f"{name} has no hint"
-    return "".join([*lines[: first - 1], PATTERN.sub("", text), *lines[last:]])
+def _hinted(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if LOCK in value or SKIP_LOCKED in value:
+            yield value
+    elif isinstance(value, Mapping):
+        yield from _hinted(list(value.values()))
+    elif isinstance(value, tuple | list):
+        for one in value:
+            yield from _hinted(one)
 
 
-class Try(NamedTuple):
-    """A change of a file of the storage, and the tests of the interleaved suite that must fail then."""
+def take_away(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the PostgreSQL driver of this process see no lock in the hint `name`, or wait for no turn of that name."""
+    from liteq_postgres import session
 
-    name: str
-    file: Path
-    change: Callable[[str], str]
-    tests: tuple[str, ...]
+    translated, in_turn = session.statement, session.Session.in_turn
+    if name in TURNS:
+        monkeypatch.setattr(
+            session.Session, "in_turn", lambda tx, turn: None if turn.startswith(name) else in_turn(tx, turn)
+        )
+        return
+    bare = texts_of(name)
 
+    def statement(sql: str) -> Any:
+        found = translated(sql)
+        return found._replace(sql=found.look) if any(text in sql for text in bare) else found
 
-def all_tries() -> list[Try]:
-    tries = []
-    for dotted, tests in HINTS.items():
-        module, _, constant = dotted.rpartition(".")
-        file = STORAGE / (module.replace(".", "/") + ".py")
-        tries.append(Try(dotted, file, lambda text, constant=constant: without_hint(text, constant), tests))
-    for name, turn_file, old, tests in TURNS:
-        stands = old.replace(old.strip(), "pass")
-        tries.append(Try(name, STORAGE / turn_file, lambda text, old=old, new=stands: text.replace(old, new, 1), tests))
-    return tries
+    monkeypatch.setattr(session, "statement", statement)
 
 
-def try_out(one: Try) -> str:
-    """The verdict, as of `mutants`: noticed where each of the tests fails."""
-    with tempfile.TemporaryDirectory(prefix="hint-") as folder:
-        copy_to(Path(folder))
-        path = Path(folder) / one.file
-        text = path.read_text()
-        changed = one.change(text)
-        if changed == text:
-            return "stale"
-        path.write_text(changed)
-        verdicts = {test: run_in(Path(folder), SUITE + test) for test in one.tests}
-    return ", ".join(f"{verdict} by {test}" for test, verdict in verdicts.items() if verdict != "noticed") or "noticed"
+def failing_without(name: str) -> tuple[str, ...]:
+    """The tests that fail without a hint, or a turn."""
+    return HINTS[name] if name in HINTS else TURNS[name]
+
+
+def verdict(name: str, server: str) -> str:
+    """Whether each test of `name` fails without it: noticed, or those by which it goes unnoticed."""
+    env = {**os.environ, WITHOUT: name, "LITEQ_TEST_POSTGRESQL": server}
+    silent = []
+    for test in failing_without(name):
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "postgresql"]
+        done = subprocess.run([*command, SUITE + test], cwd=ROOT, env=env, capture_output=True, text=True)
+        if done.returncode != 1:  # a test has failed; anything else shows nothing
+            silent.append(f"{test} ({done.returncode}: {done.stdout[-200:] if done.returncode else 'it passes'})")
+    return ", ".join(silent) or "noticed"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.hints", description=__doc__)
     parser.add_argument("word", nargs="?", default="")
-    chosen = [one for one in all_tries() if parser.parse_args().word in one.name]
-    if not MANY_WRITERS:
-        print("no hint can be missed with one writer: set LITEQ_TEST_URL to an engine with several")
-        return 1
-    red = already_red(list(dict.fromkeys(SUITE + test for one in chosen for test in one.tests)))
-    if red:
-        print(f"these fail without any change: {red}")
-        return 1
+    word = parser.parse_args().word
+    chosen = [name for name in (*HINTS, *TURNS) if word in name]
     bad = 0
-    for one in chosen:
-        verdict = try_out(one)
-        bad += verdict != "noticed"
-        print(f"{verdict}: {one.name}", flush=True)
+    with servers.postgresql() as server:
+        for name in chosen:
+            found = verdict(name, server)
+            bad += found != "noticed"
+            print(f"{found}: {name}", flush=True)
     print(f"{len(chosen) - bad} of {len(chosen)} noticed")
     return int(bad > 0)
 

@@ -7,6 +7,7 @@ those of stores.py.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
@@ -23,6 +24,7 @@ from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
 from ... import lasting
+from ...faults.hints import WITHOUT, take_away
 from ..conftest import FakeWorker
 from ..stores import ENGINES, Store, store_of
 
@@ -124,6 +126,13 @@ class Meet:
             finally:
                 door.opened.set()
             return doing.result(WITHIN_S), passing.result(WITHIN_S)
+
+
+@pytest.fixture(autouse=True)
+def _without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the hint of a lock away, where this run is to show that it is missed."""
+    if name := os.environ.get(WITHOUT):
+        take_away(name, monkeypatch)
 
 
 @pytest.fixture(params=ENGINES)
