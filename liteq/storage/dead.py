@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from liteq.states import UNFINISHED, sql_list
 from liteq.storage import unique
 from liteq.storage.driver import Transaction
-from liteq.storage.needed import TAKERS_OF_THE_DEAD, needed
+from liteq.storage.needed import TAKERS_OF_THE_DEAD, hold, needed
 from liteq.storage.revive import revive
 
 __all__ = ["drop", "queue_of", "requeue"]
@@ -54,4 +54,5 @@ def queue_of(tx: Transaction, id_: str) -> str | None:
 
 def drop(tx: Transaction, ids: Sequence[str]) -> int:
     """Delete dead letters; how many. One whose error is still needed, by an errback or an unfinished group, stays."""
+    hold(tx, ids)
     return tx.executemany(DROP, [(id_,) for id_ in ids])

@@ -9,12 +9,15 @@ while a worker's death may make it run once more, and while it is a dead letter 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from liteq.states import FOLLOWED, UNFINISHED, State, sql_list
+from liteq.storage.driver import LOCK, Transaction
 
-__all__ = ["OPEN", "TAKERS", "TAKERS_OF_THE_DEAD", "needed"]
+__all__ = ["OPEN", "TAKERS", "TAKERS_OF_THE_DEAD", "hold", "needed"]
 
+HOLD: Final = f"SELECT seq FROM liteq_messages WHERE id = ? {LOCK}"
 
 OPEN: Final = sql_list(UNFINISHED)
 # A dead follower may be replayed; one that failed because of what came before it waits again when that is.
@@ -40,3 +43,13 @@ def needed(row: str, takers: str = TAKERS) -> str:
                 OR EXISTS (
                     SELECT 1 FROM liteq_messages AS taker
                      WHERE taker.awaits = above.id AND taker.state IN {takers})))"""
+
+
+def hold(tx: Transaction, ids: Iterable[str]) -> None:
+    """Lock these messages before a statement that deletes those that are not needed.
+
+    A transaction that sends something behind one has it locked as well. So that statement, whose look at the others is
+    as old as its beginning, begins when that something is there.
+    """
+    for id_ in sorted(ids):
+        tx.execute(HOLD, (id_,))

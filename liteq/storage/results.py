@@ -11,7 +11,7 @@ from liteq.serialization import as_json, decode, decode_error, encode, encode_er
 from liteq.serialization.errors import shorten
 from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
-from liteq.storage.needed import needed
+from liteq.storage.needed import hold, needed
 from liteq.storage.payloads import BESIDE, INLINE_BYTES, NO_ARGUMENTS, RESULT_COLUMN, result_ref
 from liteq.storage.payloads import store as store_bodies
 from liteq.utils.records import NamedTuple
@@ -168,4 +168,6 @@ def store(tx: Transaction, message_id: str, ending: Ending, *, now_ms: int) -> b
 
 def forget(tx: Transaction, ids: Iterable[str]) -> int:
     """Delete finished messages; those that a later row may still ask for stay. The number deleted."""
-    return tx.executemany(FORGET, ((id_,) for id_ in ids))
+    ids = list(ids)
+    hold(tx, ids)
+    return tx.executemany(FORGET, [(id_,) for id_ in ids])

@@ -1499,8 +1499,8 @@ MUTANTS = [
     ),
     without(
         'runs have an age of their own', 'liteq/storage/retention.py',
-        '       AND {RUNS_STAY} AND NOT {task_logs.STAYS}\n       AND (m.state',
-        '       AND NOT {task_logs.STAYS}\n       AND (m.state',
+        '   AND {RUNS_STAY} AND NOT {task_logs.STAYS}\n   AND (m.state',
+        '   AND NOT {task_logs.STAYS}\n   AND (m.state',
         '../conformance/test_runs.py::test_runs_have_an_age_of_their_own',
     ),
     without(
@@ -2287,7 +2287,7 @@ MUTANTS = [
     ),
     without(
         "a task stays as long as its log", "liteq/storage/retention.py",
-        "AND {RUNS_STAY} AND NOT {task_logs.STAYS}\n       AND (m.state", "AND {RUNS_STAY}\n       AND (m.state",
+        "AND {RUNS_STAY} AND NOT {task_logs.STAYS}\n   AND (m.state", "AND {RUNS_STAY}\n   AND (m.state",
         "../conformance/test_kept.py::test_a_log_stays_for_its_time_and_leaves_with_it",
     ),
     without(

@@ -311,18 +311,23 @@ def test_a_part_of_a_named_sending_goes_in_once(meet: Meet, storage: Storage, on
     assert (storage.sends.place("night"), sum(count.n for count in storage.reader.counts())) == (2, 2)
 
 
+@pytest.mark.parametrize("linked", [0, Flag.LINKED], ids=["alone", "awaited"])
+@pytest.mark.parametrize("how", ["expires", "is forgotten", "expires dead", "is dropped"])
 @pytest.mark.parametrize("sends_first", [True, False])
 def test_what_is_sent_behind_a_finished_message_finds_it_or_is_refused(
     meet: Meet, send: Send, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, clock: FakeClock,
-    sends_first: bool,
+    sends_first: bool, how: str, linked: int,
 ) -> None:  # fmt: skip
-    before = send(flags=Flag.LINKED)
-    storage.settle([(worker.claim_one(), Ack(b"17"))])
+    before, is_dead = send(flags=linked), how in {"expires dead", "is dropped"}
+    storage.settle([(worker.claim_one(), DeadLetter(ERROR) if is_dead else Ack(b"17"))])
     clock.advance(seconds=100)
-    behind = Batch([Message("behind", "t", PAYLOAD, awaits=before, flags=Flag.TAKES_INPUT)])
+    flags = Flag.TAKES_INPUT | (Flag.ON_FAILURE if is_dead else 0)
+    behind = Batch([Message("behind", "t", PAYLOAD, awaits=before, flags=flags)])
 
-    def expire(storage: Storage) -> int:
-        return storage.expire(result_expires_s=10, dead_expires_s=None)
+    def leave(storage: Storage) -> int:
+        if how.startswith("expires"):
+            return storage.expire(result_expires_s=10, dead_expires_s=10)
+        return storage.dead.drop([before]) if is_dead else storage.forget([before])
 
     def follow(storage: Storage) -> list[str]:
         with suppress(CanvasConflict):
@@ -330,10 +335,10 @@ def test_what_is_sent_behind_a_finished_message_finds_it_or_is_refused(
         return []
 
     if sends_first:
-        sent, expired = meet(lambda: follow(one), lambda: expire(two))
-        assert (sent, expired) == (["behind"], 0)
-        assert worker.input() == b"17"
+        sent, gone = meet(lambda: follow(one), lambda: leave(two))
+        assert (sent, gone) == (["behind"], 0)
+        assert worker.input() == (ERROR if is_dead else b"17")
     else:
-        expired, sent = meet(lambda: expire(one), lambda: follow(two))
-        assert (sent, expired) == ([], 1)
+        gone, sent = meet(lambda: leave(one), lambda: follow(two))
+        assert (sent, gone) == ([], 1)
         assert storage.reader.find("behind") is None
