@@ -54,6 +54,7 @@ def test_both_of_two_sums_are_added(meet: Meet, storage: Storage, one: Storage, 
     for n in (2, 4):  # rows that are new, and rows that are there
         meet(lambda: add(one), lambda: add(two))
         assert [stat.tally.n for stat in storage.stats.totals()] == [n]
+        assert [stat.tally.n for stat in storage.stats.series(60)] == [n]
 
 
 def test_two_beats_fire_an_entry_once(
