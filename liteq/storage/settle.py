@@ -39,7 +39,7 @@ from liteq.storage.limits.meeting import meet
 from liteq.storage.steps import suspend
 from liteq.storage.terms import ENDED, NOTHING, Settled, Terms, note_causes, replace_message, replacement_of
 
-__all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "one_wakes", "settle", "settle_one_by_one"]
+__all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "one_wakes", "settle", "settle_current"]
 
 ANY = ~Flag.BEGUN  # all flags that a message keeps when it is to run again
 UNDER_LEASE = "WHERE seq = ? AND state = 'leased' AND token = ?"
@@ -89,13 +89,13 @@ STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS | Flag.RUN | Flag.EMITS
 
 
 class Settle(Protocol):
-    """`settle`, or `settle_one_by_one`."""
+    """`settle`, or `settle_current`."""
 
     def __call__(self, tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Terms, /) -> Settled: ...
 
 
 class StaleBatch(Exception):
-    """Raised when at least one lease of a batch was lost: the batch is to be settled one by one."""
+    """Raised when at least one lease of a batch was lost: those that were not are to be settled without it."""
 
 
 class _Plan:
@@ -309,28 +309,24 @@ def _write(tx: Transaction, writes: Mapping[str, list[Params]]) -> None:
             raise StaleBatch
 
 
-def settle_one_by_one(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Terms) -> Settled:
+def settle_current(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Terms) -> Settled:
     """As `settle`, for a batch that has lost leases in it: those are left out and named."""
+    # Flags may have changed: something may have come that awaits it, or a limit.
+    there = {
+        lease.token: flags
+        for lease, _ in sorted(settled, key=itemgetter(0))
+        for (flags,) in tx.execute(FLAGS, (lease.seq, lease.token))
+    }
+    current: list[tuple[Lease, Outcome]] = []
     lost: list[Lease] = []
-    finished = woke = False
-    freed = set[str]()
-    for lease, outcome in sorted(settled, key=itemgetter(0)):
-        # Its flags may have changed: something may have come that awaits it, or a limit.
-        for (flags,) in tx.execute(FLAGS, (lease.seq, lease.token)):
-            plan = _Plan(terms, note_causes(tx, [(lease, outcome)], terms), {})
-            now = lease._replace(flags=flags)
-            plan.add(now, outcome)
-            if plan.runs:
-                _settle_runs(tx, plan)
-            for sql, rows in plan.writes.items():
-                tx.executemany(sql, rows)
-            done = _finish(tx, plan, [(now, outcome)])
-            finished, woke = finished or done.finished, woke or done.woke
-            freed |= done.freed
-            break
-        else:
+    for lease, outcome in settled:
+        flags = there.pop(lease.token, None)
+        if flags is None:
             lost.append(lease)
-    return Settled(lost, finished, woke, freed)
+        else:
+            current.append((lease._replace(flags=flags), outcome))
+    done = settle(tx, current, terms) if current else NOTHING
+    return done._replace(lost=lost)
 
 
 def _settle_runs(tx: Transaction, plan: _Plan) -> None:

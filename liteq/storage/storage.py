@@ -223,8 +223,8 @@ class Storage(facades.Parts):
         try:
             return self._turn(settled, queues, worker, limit, visibility_s, terms, budget, events, sums, flows)
         except _settle.StaleBatch:
-            one = _settle.settle_one_by_one
-            return self._turn(settled, queues, worker, limit, visibility_s, terms, budget, events, sums, flows, one)
+            current = _settle.settle_current
+            return self._turn(settled, queues, worker, limit, visibility_s, terms, budget, events, sums, flows, current)
 
     def _turn(
         self, settled: Sequence[tuple[Lease, Outcome]], queues: Sequence[str], worker: int, limit: int,
