@@ -42,6 +42,7 @@ ERROR = encode_error(ValueError("no"))
 QUEUES = ["q", "purged"]
 LEASE_S = 0.5
 RATE_PER_S, PLACES = 100, 2
+KINDS, LEAST = 9, 60  # of what is sent; messages of a producer, however slow the machine is
 RATED, PLACED = '[null,"rate"]', '[null,"places"]'
 
 
@@ -101,16 +102,18 @@ def nested_chord() -> Batch:
 def produce(me: Actor) -> None:
     """Send all kinds, as fast as it goes, but no further ahead of the workers than some hundred."""
     ids: list[str] = []
-    while me.acts:
+    numbers = count(me.random.randrange(KINDS))
+    while me.acts or len(ids) < LEAST:
         if me.storage.reader.waiting(QUEUES, limit=300) >= 300:
             time.sleep(0.01)
             continue
         now_ms = me.storage.clock.now_ms()
-        kind = me.random.randrange(9)
+        n = next(numbers)
+        kind = n % KINDS  # in turn: a slow machine does a bit of everything, too
         if kind == 0:
             batch = Batch([message(due_ms=now_ms + me.random.randrange(300))])
         elif kind == 1:
-            batch = Batch([message(keys=me.random.choice((RATED, PLACED)))])
+            batch = Batch([message(keys=RATED if n // KINDS % 2 else PLACED)])
         elif kind == 2:
             key = f"k{me.random.randrange(3)}"
             batch = Batch([message(unique_key=key, unique=me.random.choice((None, Exclusion())))])

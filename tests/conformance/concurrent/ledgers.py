@@ -21,7 +21,7 @@ from .actors import LEASE_S, PLACES, RATE_PER_S
 ACTORS = Path(__file__).with_name("actors.py")
 CREW = ("worker",) * 3 + ("producer",) * 2 + ("reaper",) * 2 + ("operator", "follower")
 ENDS_BY_ITSELF = {"producer", "operator"}
-REST_WITHIN_S = 40.0
+REST_WITHIN_S, END_WITHIN_S = 60.0, 90.0
 
 
 @dataclass
@@ -158,11 +158,11 @@ def run(url: str, folder: Path, *, seconds: float, seed: int, crew: Sequence[str
     try:
         for role, process in zip(crew, processes, strict=True):
             if role in ENDS_BY_ITSELF:
-                assert process.wait(seconds + 30) == 0, f"{role} has failed"
+                assert process.wait(seconds + END_WITHIN_S) == 0, f"{role} has failed"
         until_rest(storage)
         (folder / "stop").touch()
         for role, process in zip(crew, processes, strict=True):
-            assert process.wait(30) == 0, f"{role} has failed"
+            assert process.wait(END_WITHIN_S) == 0, f"{role} has failed"
     finally:
         for process in processes:
             process.kill()

@@ -6,15 +6,18 @@ purges, replays, rates, places, retries, workers that stall past their lease, an
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from ...faults.sizes import size
 from ..stores import ENGINES, Store, store_of
 from .ledgers import run
 
-SECONDS = float(os.environ.get("LITEQ_TEST_CONCURRENT_SECONDS", "2"))
+# Whether the operator meets a dead letter, a worker stalls: so little time does not say.
+BY_CHANCE = {"replays", "leases reaped", "messages purged", "claims of what somebody had before"}
+LONG_S = 10
+SECONDS = size("CONCURRENT_SECONDS", 2, 60)
 
 
 @pytest.fixture(params=ENGINES)
@@ -26,5 +29,5 @@ def test_what_must_not_be_is_not(store: Store, tmp_path: Path) -> None:
     facts = run(store.url, tmp_path, seconds=SECONDS, seed=1)
     assert facts.troubles() == {}
     happened = facts.happened()
-    del happened["replays"]  # by chance: whether the operator meets a dead letter
-    assert min(happened.values()) > 0, happened
+    by_chance = set() if SECONDS >= LONG_S else BY_CHANCE
+    assert min(n for what, n in happened.items() if what not in by_chance) > 0, happened
