@@ -119,14 +119,16 @@ def test_a_job_whose_follower_is_a_dead_letter_runs_again_and_the_dead_letter_ke
 # -- replays ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_replay_whose_followers_key_was_taken_goes_on_and_the_follower_follows(storage: Storage, run: Run) -> None:
+def test_a_replay_whose_followers_key_was_taken_goes_on_and_the_follower_follows(
+    storage: Storage, run: Run, clock: FakeClock
+) -> None:
     first, second = chain_of("a", "b")
     storage.enqueue(Batch([first, replace(second, unique_key="K")]))
     run(a=DeadLetter(ERROR))
     storage.enqueue(Batch([row("holder", unique_key="K", due_ms=storage.clock.now_ms() + 1000)]))
     assert storage.dead.requeue(["a"]) == ["a"]
     assert run() == ["a", "a"]
-    storage.clock.advance(seconds=2)  # type: ignore[attr-defined]
+    clock.advance(seconds=2)
     assert run() == ["a", "a", "holder"]
     follower = storage.reader.find("b")
     assert follower is not None
@@ -183,11 +185,13 @@ def test_a_replay_that_succeeds_needs_its_errback_no_more(storage: Storage, run:
     )
 
 
-def test_an_errback_that_waits_while_its_task_is_replayed_has_the_error(storage: Storage, run: Run) -> None:
+def test_an_errback_that_waits_while_its_task_is_replayed_has_the_error(
+    storage: Storage, run: Run, clock: FakeClock
+) -> None:
     storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | INPUT, awaits="a", delay_ms=5_000)]))
     run(a=DeadLetter(ERROR))
     storage.dead.requeue(["a"])
-    storage.clock.advance(seconds=6)  # type: ignore[attr-defined]
+    clock.advance(seconds=6)
     run()
     assert run.inputs["err"] == ERROR
 
