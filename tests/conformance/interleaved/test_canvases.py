@@ -88,6 +88,31 @@ def test_what_is_sent_behind_a_group_that_ends_waits_for_nothing(
     assert state("behind") is State.PENDING
 
 
+@pytest.mark.parametrize("sends_first", [True, False])
+def test_what_is_sent_behind_a_finished_group_finds_it_or_is_refused(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, state: StateOf, clock: FakeClock,
+    sends_first: bool,
+) -> None:  # fmt: skip
+    storage.enqueue(Batch([row("m", Flag.LINKED, group_id="g", position=0)], [Group("g", 1)]))
+    storage.settle([(worker.claim_one(), Ack(b"17"))])
+    clock.advance(seconds=100)
+
+    def leave(storage: Storage) -> int:
+        return storage.expire(result_expires_s=10, dead_expires_s=None)
+
+    def follow(storage: Storage) -> list[str]:
+        with suppress(CanvasConflict):
+            return storage.enqueue(Batch([row("behind", Flag.TAKES_INPUT, awaits="g")]))
+        return []
+
+    if sends_first:
+        sent, gone = meet(lambda: follow(one), lambda: leave(two))
+        assert (sent, gone, worker.input()) == (["behind"], 0, b"[17]")
+    else:
+        gone, sent = meet(lambda: leave(one), lambda: follow(two))
+        assert (sent, gone, state("behind")) == ([], 2, None)
+
+
 @pytest.mark.parametrize("cancels_first", [True, False])
 def test_a_member_that_is_cancelled_while_what_it_awaits_fails_ends_once(
     meet: Meet, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, state: StateOf, cancels_first: bool
@@ -179,6 +204,23 @@ def test_two_parts_that_find_one_key_free_are_one(
     meet(lambda: one.enqueue(canvas("a")), lambda: two.enqueue(canvas("b")))
     assert [lease.id for lease in worker.claim()] == ["a"]
     assert state("b") is State.BLOCKED, "it follows the one that holds the key"
+
+
+@pytest.mark.parametrize("settles_first", [True, False])
+def test_an_errback_takes_a_key_that_is_given_back_or_follows(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, state: StateOf, settles_first: bool
+) -> None:
+    errback = row("errback", Flag.ON_FAILURE | Flag.TAKES_INPUT, awaits="a", unique_key="k")
+    storage.enqueue(Batch([row("holder", unique_key="k")]))
+    storage.enqueue(Batch([row("a", Flag.LINKED), errback]))
+    leases = {lease.id: lease for lease in worker.claim()}
+    end, failure = [(leases["holder"], Ack(b"1"))], [(leases["a"], DeadLetter(ERROR))]
+    if settles_first:
+        meet(lambda: one.settle(end), lambda: two.settle(failure))
+        assert state("errback") is State.PENDING
+    else:
+        meet(lambda: one.settle(failure), lambda: two.settle(end))
+        assert state("errback") is State.SUCCEEDED, "as the one that it follows"
 
 
 @pytest.mark.parametrize("replays_first", [True, False])

@@ -198,6 +198,16 @@ def test_a_cancel_misses_no_message_that_goes_back(
     assert (state(id_), running) == (State.CANCELLED, [])
 
 
+def test_what_leaves_while_it_is_revoked_is_kept_as_revoked(
+    meet: Meet, send: Send, one: Storage, two: Storage, worker: FakeWorker
+) -> None:
+    id_ = send(flags=Flag.IGNORE_RESULT)
+    end = [(worker.claim_one(), Ack(None))]
+    _, revoked = meet(lambda: one.settle(end), lambda: two.commands.revoke([id_], keep_s=60))
+    assert (revoked.running, revoked.unknown) == ([], [id_])
+    assert two.commands.revoked_ids() == [id_]
+
+
 def test_a_cancel_that_comes_first_names_what_runs(
     meet: Meet, send: Send, state: StateOf, one: Storage, two: Storage, worker: FakeWorker
 ) -> None:

@@ -153,6 +153,45 @@ def test_of_two_runs_that_want_a_memo_one_computes_it(
     assert (ours.mine, theirs.mine) == (True, False)
 
 
+def test_a_memo_is_computed_by_another_once_the_lease_of_the_first_has_ended(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, lease: Lease, worker: FakeWorker, other: FakeWorker
+) -> None:
+    start(storage, "s")
+    waiting = other.claim_one()
+    assert storage.runs.memo(held(lease), "k", "llm").mine
+    dead = [worker.number]
+    _, taken = meet(lambda: one.reap(dead, expired=False), lambda: two.runs.memo(held(waiting), "k", "llm"))
+    assert taken.mine
+
+
+@pytest.mark.parametrize("settles_first", [True, False])
+def test_a_run_ends_or_is_terminated(
+    meet: Meet, one: Storage, two: Storage, lease: Lease, state: StateOf, settles_first: bool
+) -> None:
+    end = [(lease, Ack(b"1"))]
+    if settles_first:
+        _, ended = meet(lambda: one.settle(end), lambda: two.runs.terminate(["r"]))
+        assert (ended, state("r")) == ([], State.SUCCEEDED)
+    else:
+        ended, lost = meet(lambda: one.runs.terminate(["r"]), lambda: two.settle(end))
+        assert (ended, len(lost), state("r")) == ([("r", lease.token)], 1, State.CANCELLED)
+
+
+@pytest.mark.parametrize("suspends_first", [True, False])
+def test_a_run_that_is_paused_while_it_begins_to_wait_is_not_woken(
+    meet: Meet, one: Storage, two: Storage, lease: Lease, clock: FakeClock, state: StateOf, suspends_first: bool
+) -> None:
+    end = [(lease, Suspend([step(clock, 1, None, kind="event", name="go", waited="event go")]))]
+    if suspends_first:
+        meet(lambda: one.settle(end), lambda: two.runs.pause("r"))
+    else:
+        meet(lambda: one.runs.pause("r"), lambda: two.settle(end))
+    two.runs.send("r", "go", b"1")
+    assert state("r") is State.BLOCKED
+    assert two.runs.resume("r")
+    assert state("r") is State.PENDING
+
+
 @pytest.mark.parametrize("output", [b"1", b'"' + b"x" * 5_000 + b'"'], ids=["small", "large"])
 @pytest.mark.parametrize("reaps_first", [True, False])
 def test_a_checkpoint_is_written_only_under_its_lease(
