@@ -38,6 +38,8 @@ SELECT m.seq FROM liteq_messages AS m
  WHERE m.state = 'dead' AND m.finished_ms <= :before_ms AND {IS_RUN} AND NOT {needed("m")}
  ORDER BY m.finished_ms LIMIT :limit {SKIP_LOCKED}
 """
+# Once more, of one that is locked by now: something may have been sent behind it until then.
+FREE = f"SELECT 1 FROM liteq_messages AS m WHERE m.seq = ? AND NOT {needed('m')}"
 NUMBERS = f"""
 SELECT seq FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN} <> 0 AND state IN {sql_list(FINISHED)}
 """
@@ -70,7 +72,7 @@ def expire(tx: Transaction, *, before_ms: int | None, now_ms: int, limit: int) -
         for (run,) in tx.execute(sql, {"before_ms": before_ms, "limit": limit}):
             if gone >= limit:
                 return gone
-            gone += _leave(tx, run, limit - gone)
+            gone += _leave(tx, run, limit - gone) if tx.execute(FREE, (run,)) else 0
     return gone
 
 
