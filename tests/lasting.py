@@ -50,12 +50,18 @@ def emptied(server: str, clock: Clock | None = None) -> Storage:
     return storage
 
 
-@cache
-def _beside(server: str) -> Any:
-    return import_module("psycopg").connect(host=server, user="postgres", autocommit=True)
+_beside: dict[str, Any] = {}
 
 
 def somebody_waits(server: str) -> bool:
     """Whether a transaction on the server waits for another one."""
-    (found,) = _beside(server).execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").fetchone()
-    return bool(found)
+    psycopg = import_module("psycopg")
+    while True:
+        if server not in _beside:
+            _beside[server] = psycopg.connect(host=server, user="postgres", autocommit=True)
+        try:
+            (found,) = _beside[server].execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").fetchone()
+        except psycopg.OperationalError:  # another test has had the server cut all connections
+            _beside.pop(server).close()
+        else:
+            return bool(found)
