@@ -11,6 +11,7 @@ import psycopg
 
 from liteq.storage.driver import Durability, Transaction
 from liteq.storage.upkeep import Check
+from liteq_postgres.clock import SKEW_MS
 from liteq_postgres.migrate import migrations, newest, read_versions
 from liteq_postgres.names import quoted
 from liteq_postgres.session import Session
@@ -20,7 +21,6 @@ __all__ = ["checks", "describe", "sizes", "warnings"]
 
 OLDEST_SERVER = 140_000
 OLD_SNAPSHOT_S = 60
-SKEW_MS = 1_000
 DEAD_ROWS = 50_000  # more of them than this, and than rows that live: each claim walks over them
 MIB = 1024 * 1024
 

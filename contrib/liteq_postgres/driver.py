@@ -10,10 +10,12 @@ from os import getpid
 from threading import get_ident
 from typing import Any, Final
 
+from liteq.clock import Clock
 from liteq.exceptions import ReadOnly, StorageError
 from liteq.storage.driver import Bell, Driver, Durability, Listener, Params, Promise, Transaction
 from liteq.storage.upkeep import Check
 from liteq_postgres import describe, fork, migrate
+from liteq_postgres.clock import ServerClock
 from liteq_postgres.hearing import Hearing
 from liteq_postgres.names import channel
 from liteq_postgres.session import Session
@@ -32,6 +34,7 @@ class PostgresDriver(Driver):
     """`driver.Driver` over a schema of a PostgreSQL database."""
 
     one_machine = False
+    _clock: ServerClock | None = None
 
     def __init__(
         self, url: str, location: Location, *, durability: Durability = Durability.DURABLE, busy_timeout_s: float = 30.0
@@ -172,6 +175,9 @@ class PostgresDriver(Driver):
                 holder.give_up()
                 self._close_idle()
             else:
+                clock = self._clock
+                if clock is not None and (is_new or clock.is_due):
+                    clock.learn(session.time_ms)
                 return session
 
     def _enter(self, holder: Checkout, session: Session, reader: bool) -> None:
@@ -225,6 +231,17 @@ class PostgresDriver(Driver):
             session.abandon()
         self._hearing.abandon()
         self._renew()
+
+    # -- the clock ---------------------------------------------------------------------------------------------------
+
+    def clock_over(self, machine: Clock) -> Clock:
+        """As `Upkeep.clock_over`: the server's. One that is such a clock already is shared."""
+        self._clock = machine if isinstance(machine, ServerClock) else ServerClock(machine, self._look_at_the_clock)
+        return self._clock
+
+    def _look_at_the_clock(self) -> None:
+        with suppress(StorageError), PostgresDriver.read(self):  # which reads it, as it is due
+            pass
 
     # -- upkeep ------------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ NEXT_TOKENS = "SELECT nextval('liteq_tokens')"
 MOVE_TOKENS = f"SELECT setval('liteq_tokens', greatest(?, pg_sequence_last_value('liteq_tokens') + {LEAP}))"
 LOCK_NAME = "SELECT 1 FROM (SELECT pg_advisory_xact_lock(?)) AS taken"
 FACTS = "SELECT pg_backend_pid(), current_setting('search_path'), current_setting('synchronous_commit')"
+TIME = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS double precision)"
 
 
 class Session:
@@ -127,6 +128,11 @@ class Session:
     def in_turn(self, name: str) -> None:
         """As `driver.Transaction.in_turn`: by a lock that ends with the transaction."""
         self.execute(LOCK_NAME, (advisory_key(self.schema, name),))
+
+    def time_ms(self) -> float:
+        """The server's time, in ms since the epoch."""
+        ((found,),) = self.execute(TIME)
+        return float(found)
 
     # -- the transaction ---------------------------------------------------------------------------------------------
 

@@ -82,7 +82,9 @@ class LiteQ(Hooks, Workflows, Limiting, InFiles, CeleryApp):
         self.main = main
         self.set_as_current = set_as_current
         self.strict_typing = strict_typing
-        self.clock: Clock = clock or SystemClock()
+        self._machine = clock or SystemClock()
+        if clock is not None:
+            self.clock = clock
         self.task_cls: Any = task_cls or Task
         self.on_after_fork = Signal("on_after_fork")
         self._lock = threading.RLock()  # one for all parts: settings, registry and storage ask each other

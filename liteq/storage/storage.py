@@ -59,7 +59,7 @@ class Storage(facades.Parts):
         self, driver: Driver, *, clock: Clock | None = None, max_crashes: int = 3, max_reaps: int = 10
     ) -> None:
         self.driver = driver
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = driver.clock_over(clock or SystemClock())
         driver.monotonic = self.clock.monotonic
         super().__init__(driver, self.clock)
         self.calls = facades.PlainCalls(driver, self.clock, self.takes_calls)

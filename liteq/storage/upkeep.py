@@ -11,6 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from liteq.clock import Clock
 from liteq.exceptions import StorageError
 from liteq.utils.records import NamedTuple
 
@@ -49,6 +50,10 @@ class Upkeep:
 
     unsynced_since: float = inf
     """Since when (monotonic) a commit of this process waits for a sync that is owed; infinity when none does."""
+
+    def clock_over(self, machine: Clock) -> Clock:
+        """The clock of the times in the store, made of this machine's; `machine` itself where all are on one."""
+        return machine
 
     def fold_log(self) -> None:
         """Fold the write-ahead log into the file. Cheap when there is little to do."""

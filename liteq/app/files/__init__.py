@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 from typing import TYPE_CHECKING, Self, cast, overload
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from liteq.app.urls import check_url
 from liteq.clock import Clock
 from liteq.context import Integrations
 from liteq.exceptions import CanvasConflict
+from liteq.settings.schemes import BUILT_IN, scheme_of
 
 if TYPE_CHECKING:
     from liteq.app.settings import Settings
@@ -114,7 +116,7 @@ class InFiles:
 
     settings: Settings
     integrations: Integrations
-    clock: Clock
+    _machine: Clock
     _lock: threading.RLock
 
     @property
@@ -253,6 +255,13 @@ class InFiles:
         self.prepare(storage)
         return storage
 
+    def _clock(self) -> Clock:
+        url = self.db_url or self.settings.conf.broker_url
+        return self._machine if not url or scheme_of(url) in BUILT_IN else self.storage.clock
+
+    clock: Clock = cast("Clock", cached_property(_clock))
+    """The queue's clock: this machine's for a file; for a server, which others share, the server's."""
+
     def prepare(self, storage: Storage) -> None:
         """Do what each file that was opened needs of its app."""
 
@@ -271,7 +280,7 @@ class InFiles:
             allow_network_filesystem=conf.allow_network_filesystem,
             file_mode=int(conf.file_mode, 8),
             vault=self.settings.vault,
-            clock=self.clock,
+            clock=self.__dict__.get("clock", self._machine),
             max_crashes=conf.max_crashes,
             max_reaps=conf.max_reaps,
         )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from liteq.clock import Clock
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.settings import Source
@@ -37,7 +38,7 @@ class Script(NamedTuple):
 
 class Letter(NamedTuple):
     """All that a child is told. `worker`: the pid of that; `modules`: those in which there are tasks; `values`:
-    settings, each as a pickle.
+    settings, each as a pickle; `clock`: that of a server, which a child need not ask for it.
     """
 
     worker: int
@@ -53,6 +54,7 @@ class Letter(NamedTuple):
     argv: list[str]
     values: Mapping[str, bytes]
     tasks: tuple[str, ...]
+    clock: Clock | None
     find: Callable[[], App] | None
     set_up: Callable[[App], object] | None
     hooks: Callable[[App], Hooks] | None
@@ -81,6 +83,8 @@ class Letter(NamedTuple):
         known = app.conf.changes()
         changed = {name: value for name, value in values.items() if name not in known or known[name] != value}
         app.conf.apply(changed, Source.COMMAND_LINE, "the worker")
+        if self.clock is not None:
+            app.clock = self.clock
         if self.set_up is not None:
             self.set_up(app)
         for module in self.modules:
@@ -117,6 +121,7 @@ def write_letter(app: App, settings: ChildSettings, afresh: Afresh) -> bytes:
         settings.coroutines,
         settings.start_method, place, _script() if in_script else None, tuple(modules), list(sys.argv),
         dict(_values(app.conf.changes())), tuple(tasks),
+        None if app.storage.driver.one_machine else app.clock,
         afresh.find, afresh.set_up, None if settings.hooks is None else settings.hooks.afresh(),
     )  # fmt: skip
     return pickle.dumps(letter)
