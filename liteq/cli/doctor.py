@@ -123,7 +123,8 @@ def _treat(session: Session, remedies: Sequence[Remedy], *, sure: bool) -> list[
 
 def _leases(storage: Storage) -> Iterator[Remedy]:
     """A living worker ends them within a second: they stay where none is started any more."""
-    gone = [worker for worker in storage.reader.workers() if is_dead(worker.identity)]
+    here = storage.driver.one_machine
+    gone = [worker for worker in storage.reader.workers() if is_dead(worker.identity, one_machine=here)]
     if gone:
         held = sum(worker.leased for worker in gone)
         says = f"take {counted(len(gone), 'worker')} off the list, of which the processes are gone"
@@ -146,7 +147,8 @@ def _versions() -> Check:
 def _of_queue(session: Session) -> Iterator[Check]:
     alive = living(session.app)
     workers = session.storage.reader.workers()
-    gone = [worker for worker in workers if is_dead(worker.identity)]
+    here = session.storage.driver.one_machine
+    gone = [worker for worker in workers if is_dead(worker.identity, one_machine=here)]
     names = ", ".join(worker.name for worker in alive)
     yield Check("workers", "ok", f"{counted(len(alive), 'worker')}" + (f": {names}" if names else ""))
     held = sum(worker.leased for worker in gone)

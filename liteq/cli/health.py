@@ -71,5 +71,5 @@ def _look(session: Session, *, ready: bool, name: str | None) -> Health:
         driver = open_driver(
             url, driver=conf.sqlite_driver, busy_timeout_s=PATIENCE_S, allow_network_filesystem=network
         )
-    late_ms, now_ms = late_after_ms(conf.visibility_timeout), SystemClock().now_ms()
+    late_ms, now_ms = late_after_ms(conf.visibility_timeout), driver.clock_over(SystemClock()).now_ms()
     return health(driver, now_ms=now_ms, late_ms=late_ms, ready=ready, name=expand_name(name) if name else None)

@@ -110,15 +110,19 @@ def is_here(other: WorkerIdentity) -> bool:
     return other.boot in (here, here.rpartition("/time:")[0])
 
 
-def presence(other: WorkerIdentity) -> Presence:
-    """The kernel's word on the process of `other`. Unreadable is not dead: then its leases end by their deadline."""
+def presence(other: WorkerIdentity, *, one_machine: bool = True) -> Presence:
+    """The kernel's word on the process of `other`. Unreadable is not dead: then its leases end by their deadline.
+
+    `one_machine`: whether all workers of the queue are on this one (`Driver.one_machine`).
+    """
     here = boot_id()
     if not other.boot or not here:
         return Presence.UNKNOWN
     if not is_here(other):
-        # The same host in an earlier boot. Another namespace of this boot may live.
+        # The same host in an earlier boot. Another namespace of this boot may live; and where several machines share a
+        # queue, two of them, or their containers, may have one name.
         earlier = other.host == socket.gethostname() and other.boot.split("/")[0] != here.split("/")[0]
-        return Presence.GONE if earlier else Presence.UNKNOWN
+        return Presence.GONE if earlier and one_machine else Presence.UNKNOWN
     state, started = _state(other.pid)
     if not state:
         return Presence.UNKNOWN if _exists(other.pid) else Presence.GONE
@@ -127,6 +131,6 @@ def presence(other: WorkerIdentity) -> Presence:
     return Presence.STOPPED if state in STOPPED else Presence.ALIVE
 
 
-def is_dead(other: WorkerIdentity) -> bool:
+def is_dead(other: WorkerIdentity, *, one_machine: bool = True) -> bool:
     """Whether `other` is known to be gone. False when in doubt: its leases then end by their deadline."""
-    return presence(other) is Presence.GONE
+    return presence(other, one_machine=one_machine) is Presence.GONE

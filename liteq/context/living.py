@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from liteq.context.app import App
 from liteq.context.identity import Presence, is_dead, presence
 from liteq.storage.workers import WorkerRecord
@@ -31,11 +33,12 @@ def living(app: App) -> list[WorkerRecord]:
     files, which does not beat in those that rest, the kernel's word alone is enough.
     """
     now_ms, late = app.clock.now_ms(), late_ms(app)
+    dead = partial(is_dead, one_machine=app.storage.driver.one_machine)
     return [
         worker
         for worker in app.storage.reader.workers()
         # One of the future is from before the clock was set back: a living worker has sent another since.
-        if (abs(now_ms - worker.heartbeat_ms) <= late and not is_dead(worker.identity)) or _is_at_rest(worker)
+        if (abs(now_ms - worker.heartbeat_ms) <= late and not dead(worker.identity)) or _is_at_rest(worker)
     ]
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
@@ -153,7 +154,8 @@ class Worker:
 
     def _renamed(self, me: WorkerIdentity, others: Sequence[WorkerRecord]) -> WorkerIdentity:
         latest_ms = self.app.clock.now_ms() - late_ms(self.app)
-        taken = {one.name for one in others if one.heartbeat_ms >= latest_ms and not identity.is_dead(one.identity)}
+        is_dead = partial(identity.is_dead, one_machine=self.app.storage.driver.one_machine)
+        taken = {one.name for one in others if one.heartbeat_ms >= latest_ms and not is_dead(one.identity)}
         if me.name not in taken:
             return me
         if self._has_own_name:

@@ -313,7 +313,7 @@ MUTANTS = [
     ),
     without(
         "the doctor ends no lease of a process that lives", "liteq/cli/doctor.py",
-        " if is_dead(worker.identity)]\n    if gone:", "]\n    if gone:",
+        " if is_dead(worker.identity, one_machine=here)]\n    if gone:", "]\n    if gone:",
         "../unit/cli/test_cli_doctor.py::test_leases_of_a_process_that_lives_stay",
     ),
     without(

@@ -279,10 +279,10 @@ def test_idle_workers_look_at_few_others(
         worker.look_after_others()
     looks = 0
 
-    def counted(other: WorkerIdentity) -> Presence:
+    def counted(other: WorkerIdentity, **of: bool) -> Presence:
         nonlocal looks
         looks += 1
-        return presence(other)
+        return presence(other, **of)
 
     monkeypatch.setattr(heartbeat_module, "presence", counted)
     for worker in workers:

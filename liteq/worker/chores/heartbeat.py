@@ -181,16 +181,19 @@ class Heartbeat:
             before, fresh = self._storage.reader.worker_before(self.worker, self.me.boot, fresh_s=self._visibility_s)
             if before is None or not fresh:
                 return True
-            if presence(before.identity) is not Presence.GONE:
+            if self._presence(before) is not Presence.GONE:
                 return False
             self._bury([before.id])
+
+    def _presence(self, other: WorkerRecord) -> Presence:
+        return presence(other.identity, one_machine=self._storage.driver.one_machine)
 
     def _look_at_all(self, others: Sequence[WorkerRecord]) -> bool:
         # Taken before it is known whether this worker stands still: stopped from here on, it judges as of now.
         now, now_ms = self.monotonic(), self._storage.clock.now_ms()
         if now - self._beaten_at > 2 * self.interval_s:  # it was stopped since its last beat
             self._stood_still(now - self._beaten_at)
-        seen = {w.id: presence(w.identity) for w in others}
+        seen = {w.id: self._presence(w) for w in others}
         alive = [self.worker, *(number for number, found in seen.items() if found is Presence.ALIVE)]
         dead = [number for number, found in seen.items() if found is Presence.GONE]
         expired = now >= self._judge_from
