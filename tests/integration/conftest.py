@@ -9,14 +9,23 @@ import pytest
 
 from liteq import LiteQ
 
+from .engines import fresh
 from .receiver import Receiver, receiving
 from .runs import Worker, new_app
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[LiteQ]:
-    """An app over a file, with a clock that is moved by hand."""
-    with new_app(tmp_path) as app:
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty queue: a file's; where a test is marked `on_both_engines`, a PostgreSQL server's too."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return f"sqlite:///{tmp_path}/queue.db"
+    return fresh(request.getfixturevalue("postgresql_server"))
+
+
+@pytest.fixture
+def app(tmp_path: Path, broker: str) -> Iterator[LiteQ]:
+    """An app over a queue, with a clock that is moved by hand."""
+    with new_app(tmp_path, broker=broker) as app:
         yield app
 
 

@@ -57,10 +57,10 @@ class Worker:
         raise AssertionError(f"more than {most} activations")
 
 
-def new_app(folder: os.PathLike[str], name: str = "wf", **settings: object) -> LiteQ:
+def new_app(folder: os.PathLike[str], name: str = "wf", *, broker: str | None = None, **settings: object) -> LiteQ:
     return LiteQ(
-        name, broker=f"sqlite:///{folder}/queue.db", clock=FakeClock(), durability="relaxed", set_as_current=False,
-        **settings,
+        name, broker=broker or f"sqlite:///{folder}/queue.db", clock=FakeClock(), durability="relaxed",
+        set_as_current=False, **settings,
     )  # fmt: skip
 
 

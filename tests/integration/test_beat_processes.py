@@ -12,6 +12,8 @@ import pytest
 
 from liteq import LiteQ
 
+from .engines import on_both_engines
+
 APP = """
 import os
 from liteq import LiteQ
@@ -42,11 +44,11 @@ def ledger(tmp_path):
 
 
 @pytest.fixture
-def start(tmp_path, ledger):
+def start(tmp_path, ledger, broker):
     (tmp_path / "proj.py").write_text(APP)
     environment = {
         **os.environ,
-        "PROJ_BROKER": f"sqlite:///{tmp_path}/q.db",
+        "PROJ_BROKER": broker,
         "PROJ_LEDGER": str(ledger),
         "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
     }
@@ -76,11 +78,12 @@ def test_a_worker_with_beat_in_it(start, ledger, pool):
     assert len(set(runs)) == len(runs)
 
 
-def test_two_beats_and_a_worker_with_a_third_fire_once(start, ledger, tmp_path):
+@on_both_engines
+def test_two_beats_and_a_worker_with_a_third_fire_once(start, ledger, broker):
     for command in (("beat",), ("beat", "--max-interval", "1"), ("worker", "-B", "-c", "1")):
         start(*command)
     eventually(lambda: len(ledger.read_text().split()) >= 10)
-    app = LiteQ("proj", broker=f"sqlite:///{tmp_path}/q.db", set_as_current=False)
+    app = LiteQ("proj", broker=broker, set_as_current=False)
     app.schedules.pause("tick")
     sent = app.schedules.all()[0].total_run_count
     runs = eventually(lambda: len(found := ledger.read_text().split()) >= sent and found)

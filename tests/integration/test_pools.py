@@ -15,6 +15,7 @@ from liteq.exceptions import SoftTimeLimitExceeded, TaskRevokedError, TimeLimitE
 from liteq.message import new_id
 from liteq.states import State
 
+from .engines import fresh
 from .worker_process import Site, children_of, lives, wait_for
 
 pytestmark = [
@@ -26,6 +27,7 @@ FORKS = {method: ("-P", "prefork", "--pool-start-method", method) for method in 
 PROCESSES = {**FORKS, "asyncio": ("-P", "asyncio")}
 POOLS = {**PROCESSES, "threads": ("-P", "threads"), "solo": ("-P", "solo")}
 EACH = pytest.mark.parametrize("pool", POOLS)
+ON_A_SERVER = "prefork over postgresql"
 
 
 @pytest.fixture
@@ -35,12 +37,15 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.close()
 
 
-@pytest.fixture(scope="module", params=POOLS)
+@pytest.fixture(scope="module", params=[*POOLS, ON_A_SERVER])
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with a worker that the tests of one pool share: none of them ends it."""
-    site = Site(tmp_path_factory.mktemp(request.param), "pool_tasks")
-    site.worker("-c", "2", *POOLS[request.param])
-    site.pool = request.param  # type: ignore[attr-defined]
+    on_a_server = request.param == ON_A_SERVER
+    pool = "fork" if on_a_server else request.param
+    broker = fresh(request.getfixturevalue("postgresql_server")) if on_a_server else None
+    site = Site(tmp_path_factory.mktemp(pool), "pool_tasks", broker)
+    site.worker("-c", "2", *POOLS[pool])
+    site.pool = pool  # type: ignore[attr-defined]
     yield site
     site.close()
 

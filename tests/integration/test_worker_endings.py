@@ -13,14 +13,15 @@ import pytest
 from liteq.exceptions import WorkerLostError
 from liteq.states import State
 
+from .engines import on_both_engines
 from .worker_process import Site, children_of, lives, wait_for
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds children by Linux's /proc")
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path)
+def site(tmp_path: Path, broker: str) -> Iterator[Site]:
+    site = Site(tmp_path, broker=broker)
     yield site
     site.close()
 
@@ -31,6 +32,7 @@ def untouched(site: Site, ids: list[str]) -> bool:
 
 
 @pytest.mark.celery("Workers: shutdown", "TERM is a warm shutdown: what runs is finished")
+@on_both_engines
 def test_term_finishes_what_runs_and_returns_what_has_not_started(site):
     worker = site.worker("-c", "1")
     running = site.send("nap", 0.5)
@@ -135,6 +137,7 @@ def test_a_killed_child_is_replaced_and_its_task_runs_again_within_a_second(site
     "A task that kills its process each time is given up",
     differs="after `max_crashes`, as a dead letter; Celery runs it for ever",
 )
+@on_both_engines
 def test_a_task_that_kills_its_process_ends_as_a_dead_letter_and_the_rest_is_done(site):
     site.worker("-c", "2")
     poison = [site.send("die"), site.send("leave", "os._exit")]

@@ -13,12 +13,13 @@ import pytest
 from liteq.exceptions import TaskRevokedError
 from liteq.states import State
 
+from .engines import on_both_engines
 from .worker_process import Site, wait_for
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path)
+def site(tmp_path: Path, broker: str) -> Iterator[Site]:
+    site = Site(tmp_path, broker=broker)
     yield site
     site.close()
 
@@ -117,6 +118,7 @@ def test_an_expired_task_does_not_run(site):
     assert site.notes("started") == []
 
 
+@on_both_engines
 def test_retries_come_after_their_delay(site):
     site.worker("-c", "1")
     assert site.get(site.send("fails_twice")) == 2

@@ -14,12 +14,13 @@ import pytest
 from liteq.exceptions import NotSerializable, RemoteError, WorkerLostError
 from liteq.states import State
 
+from .engines import on_both_engines
 from .worker_process import Site, children_of, wait_for
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path)
+def site(tmp_path: Path, broker: str) -> Iterator[Site]:
+    site = Site(tmp_path, broker=broker)
     yield site
     site.close()
 
@@ -34,6 +35,7 @@ def test_processes_inside_tasks(site):
     assert site.get(site.send("terminates_a_process")) == -signal.SIGTERM, "what a task forks does end by SIGTERM"
 
 
+@on_both_engines
 def test_tasks_that_send_tasks_and_say_where_they_are(site):
     site.worker("-c", "2")
     ids = site.get(site.send("fan_out", 50))

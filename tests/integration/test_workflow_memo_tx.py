@@ -14,12 +14,15 @@ from liteq.message import Ack
 from liteq.workflow import ctx
 from tests.integration.runs import Killed, Worker, killed_at
 
+from .engines import on_both_engines
+
 
 def rows_of(app, sql="SELECT n FROM stock"):
     with app.storage.driver.read() as tx:
         return [row[0] for row in tx.execute(sql)]
 
 
+@on_both_engines
 def test_the_rows_of_a_transactional_step_and_its_checkpoint_are_one_commit(app, worker):
     kill = [True]
 
@@ -53,6 +56,7 @@ def test_the_rows_of_a_transactional_step_and_its_checkpoint_are_one_commit(app,
     assert [chunk.data for chunk in run.stream("s")] == [7]
 
 
+@on_both_engines
 def test_a_transactional_step_that_fails_leaves_nothing(app, worker):
     @app.step(name="create", tx=True)
     def create() -> None:
@@ -184,6 +188,7 @@ def paid(app):
     return paid
 
 
+@on_both_engines
 def test_the_same_question_of_another_run_is_paid_for_once(app, worker, paid):
     asks = app.tasks["asks"]
     runs = [asks.start("m1") for _ in range(20)]

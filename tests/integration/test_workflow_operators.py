@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
+from .engines import on_both_engines
 from .worker_process import Site, wait_for
 
 HERE = Path(__file__).resolve().parent
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path, app="operated_runs")
+def site(tmp_path: Path, broker: str) -> Iterator[Site]:
+    site = Site(tmp_path, app="operated_runs", broker=broker)
     yield site
     site.close()
 
@@ -69,6 +70,7 @@ def test_a_run_that_its_step_kills_too_often_is_told_of_with_the_step(site):
     assert run.status == "failed"
 
 
+@on_both_engines
 def test_an_approval_is_told_of_until_it_is_decided_from_the_command_line(site):
     site.worker("-c", "1")
     run = start(site, "asks", "a")

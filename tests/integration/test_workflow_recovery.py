@@ -16,6 +16,8 @@ from liteq.exceptions import NonDeterminism, NotSerializable, PayloadTooLarge
 from liteq.workflow import ctx
 from tests.integration.runs import Killed, Worker, killed_at
 
+from .engines import on_both_engines
+
 
 class Colour(Enum):
     RED = "red"
@@ -60,6 +62,7 @@ def six_steps(app, kill_in=()):
     return six, ran
 
 
+@on_both_engines
 def test_a_kill_between_two_steps_repeats_none(app):
     six, ran = six_steps(app)
     run = six.start()
@@ -71,6 +74,7 @@ def test_a_kill_between_two_steps_repeats_none(app):
     assert ran == dict.fromkeys(range(1, 7), 1)
 
 
+@on_both_engines
 def test_a_kill_inside_a_step_repeats_that_one_alone(app):
     six, ran = six_steps(app, kill_in=[3])
     run = six.start()
@@ -360,6 +364,7 @@ def test_steps_added_at_the_end_are_fine(app, steps):
     assert steps == ["alpha", "gamma"]
 
 
+@on_both_engines
 def test_patched_is_true_for_new_runs_and_for_those_that_had_not_come_that_far(app, steps):
     old = stopped_after(app, ["alpha"])
 
@@ -423,6 +428,7 @@ def test_nondeterminism_comes_back_as_itself(app, steps):
 # -- retries ---------------------------------------------------------------------------------------------------------
 
 
+@on_both_engines
 def test_attempts_and_their_waits_survive_restarts(app):
     ran = []
 

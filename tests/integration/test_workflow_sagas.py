@@ -8,6 +8,8 @@ from liteq.exceptions import RunCancelled, TimeLimitExceeded, WorkflowCancelled,
 from liteq.workflow import ctx
 from tests.integration.runs import Killed, Worker, killed_at
 
+from .engines import on_both_engines
+
 
 @pytest.fixture
 def did(app):
@@ -54,6 +56,7 @@ def fail():
     raise ValueError("no")
 
 
+@on_both_engines
 def test_compensations_run_last_in_first_out_once_each(app, worker, did):
     run = three(app, fail).start()
     worker.run()
@@ -127,6 +130,7 @@ def test_a_step_brings_its_own_compensation(app, worker):
 # -- cancel ----------------------------------------------------------------------------------------------------------
 
 
+@on_both_engines
 def test_a_cancel_while_it_waits_runs_the_compensations(app, worker, did):
     run = three(app, lambda: ctx.sleep("1d")).start()
     worker.run()
@@ -365,6 +369,7 @@ def test_a_failed_run_goes_on_at_the_step_that_failed(app, worker, did):
     assert did == [1]
 
 
+@on_both_engines
 def test_fork_copies_the_steps_before_and_leaves_the_original(app, worker, did):
     do = app.steps_of_workflows["do"]
 

@@ -10,6 +10,8 @@ import pytest
 from liteq.exceptions import AlreadyRegistered, NotSerializable, RunConflict, RunNotFound, WorkflowError
 from liteq.workflow import ctx
 
+from .engines import on_both_engines
+
 
 @pytest.fixture
 def flow(app):
@@ -27,6 +29,7 @@ def flow(app):
 # -- ids and conflicts -----------------------------------------------------------------------------------------------
 
 
+@on_both_engines
 def test_the_same_id_and_input_is_one_run(app, worker, flow):
     first = flow.options(id="a").start(5)
     assert flow.options(id="a").start(5) == first
@@ -45,6 +48,7 @@ def test_the_same_id_with_other_input_or_of_another_workflow_is_a_conflict(app, 
         other.options(id="a").start()
 
 
+@on_both_engines
 def test_eight_threads_that_start_one_id_start_one_run(app, worker, flow):
     def start() -> None:
         flow.options(id="a").start(5)
@@ -158,6 +162,7 @@ def test_a_run_that_was_sent_by_its_name_alone(app, worker, flow):
 # -- listing ---------------------------------------------------------------------------------------------------------
 
 
+@on_both_engines
 def test_runs_are_listed_the_newest_first(app, worker, flow):
     other = app.workflow(name="other")(lambda: ctx.wait_event("never"))
     runs = [flow.start(n) for n in range(3)]

@@ -20,9 +20,12 @@ from liteq.exceptions import (
 from liteq.workflow import Failure, ctx
 from tests.integration.runs import Killed, Worker
 
+from .engines import on_both_engines
+
 # -- sleep -----------------------------------------------------------------------------------------------------------
 
 
+@on_both_engines
 def test_a_sleep_across_a_restart_waits_for_the_remainder_only(app):
     woke = []
 
@@ -62,6 +65,7 @@ def test_sleep_until_a_time_and_its_misuse(app, worker):
 # -- events ----------------------------------------------------------------------------------------------------------
 
 
+@on_both_engines
 def test_an_event_before_the_run_before_the_wait_and_after_it_is_delivered_once_in_order(app, worker):
     @app.workflow(name="listens")
     def listens() -> list[int]:
@@ -208,6 +212,7 @@ def asks(app):
     return asks
 
 
+@on_both_engines
 def test_an_approval_is_decided_once(app, worker, asks):
     run = asks.start()
     with pytest.raises(NoSuchApproval):
@@ -285,6 +290,7 @@ def double(app):
     return double
 
 
+@on_both_engines
 def test_a_task_a_step_a_workflow_and_a_canvas_are_called_in_the_pool(app, worker, double):
     @app.step(name="inc")
     def inc(n: int) -> int:
@@ -315,6 +321,7 @@ def test_a_task_a_step_a_workflow_and_a_canvas_are_called_in_the_pool(app, worke
     assert [step.kind for step in run.steps()] == ["call"] * 6
 
 
+@on_both_engines
 def test_gather_collects_raises_and_cancels(app, worker, double):
     @app.workflow(name="gathers")
     def gathers(on_error: str) -> list[object]:
@@ -348,6 +355,7 @@ def test_map_keeps_the_order_and_its_limit(app, double):
     assert len(activations) == 1, "the run wakes once, not for each child"
 
 
+@on_both_engines
 def test_a_race_has_one_winner_for_ever(app, worker, double):
     @app.workflow(name="races")
     def races() -> list[object]:

@@ -1,4 +1,4 @@
-"""A folder with a broker file, a ledger, and real workers on it."""
+"""A folder with a broker file, or a queue elsewhere, a ledger, and real workers on it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def wait_for(fact: Callable[[], object], *, within_s: float = 10.0, what: str = 
 
 
 class Site:
-    """Sends to, and looks into, one broker file; starts and ends the workers on it."""
+    """Sends to, and looks into, one queue; starts and ends the workers on it."""
 
-    def __init__(self, folder: Path, app: str = "worker_tasks") -> None:
+    def __init__(self, folder: Path, app: str = "worker_tasks", broker: str | None = None) -> None:
         self.folder = folder
         self.module = app
-        self.broker = f"sqlite:///{folder}/queue.db"
+        self.broker = broker or f"sqlite:///{folder}/queue.db"
         self.ledger = folder / "ledger"
         self.app = LiteQ("client", broker=self.broker)
         self.workers: list[subprocess.Popen[bytes]] = []
