@@ -84,6 +84,25 @@ def postgresql() -> Iterator[str]:
             )  # fmt: skip
 
 
+def stop_postgresql(folder: str) -> None:
+    """Stop the server that `postgresql` has given, without a wait for those that use it."""
+    _control(folder, "-m", "fast", "stop")
+
+
+def start_postgresql(folder: str) -> None:
+    """Start it again, where it was."""
+    _control(folder, "-w", "-l", f"{folder}/log", "-o", f"-c listen_addresses='' -k {folder} -F", "start")
+
+
+def _control(folder: str, *command: str) -> None:
+    programs = postgresql_programs()
+    assert programs is not None
+    subprocess.run(
+        [programs / "pg_ctl", "-D", f"{folder}/data", *command], check=True, stdout=subprocess.DEVNULL, cwd="/",
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, **({"user": "postgres"} if os.geteuid() == 0 else {}),
+    )  # fmt: skip
+
+
 @contextmanager
 def mysql() -> Iterator[str]:
     """The URL of an empty database: on the server of LITEQ_TEST_MYSQL_URL, else on a MariaDB of our own."""

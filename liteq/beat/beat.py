@@ -30,6 +30,7 @@ from liteq.schedules import BaseSchedule, NeverDue, from_document
 from liteq.serialization import decode
 from liteq.storage.periodic import ScheduleRecord
 from liteq.storage.storage import Storage
+from liteq.utils.repeated import Repeated
 
 __all__ = ["Beat"]
 
@@ -71,6 +72,8 @@ class Beat:
         self._passed_over: set[str] = set()
         self._waiting = False  # whether an entry waits for the end of its last run
         self._started = False
+        self._report = Repeated(logger).report
+        self._refused = False
         self._wall_offset_s: float | None = None  # at the last look
 
     @property
@@ -122,8 +125,13 @@ class Beat:
                 self.start()
             pause_s = self.tick()
         except StorageError as exc:
-            logger.error("beat: the queue cannot be used at the moment, trying again: %s", exc)  # noqa: TRY400
+            self._refused = True
+            self._report(logging.ERROR, f"beat: the queue cannot be used at the moment, trying again: {exc}")
             pause_s = TROUBLE_PAUSE_S
+        else:
+            if self._refused:
+                self._refused = False
+                logger.warning("beat: the queue can be used again: going on")
         self.due_at = time.monotonic() + pause_s
 
     def tick(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from liteq.context import App, assert_will_not_block, get_current_app
@@ -17,6 +18,10 @@ from liteq.storage.inspect import Record
 from liteq.utils.misspelt import suggesting, unexpected
 
 __all__ = ["GroupResult", "ResultSet"]
+
+
+def _is_expected(result: Any) -> bool:
+    return not result.ready() and not getattr(result, "ignored", False)
 
 
 class ResultSet(ResultBase):
@@ -210,14 +215,14 @@ class ResultSet(ResultBase):
         deadline = Deadline(self.app, timeout) if self.results else None
         try:
             for result in self.results:
-                while not result.ready() and not getattr(result, "ignored", False):
+                assert deadline is not None
+                while deadline.tries(partial(_is_expected, result)):
                     if bell is None:
                         bell = DoneBell(self.app)
                         continue  # it may have finished just before we listened
-                    assert deadline is not None
                     bell.wait(deadline.left(result.id))
                     if on_interval is not None:
-                        on_interval()
+                        deadline.tries(on_interval)
                 yield result
         finally:
             if bell is not None:

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from liteq.context import App
 from liteq.exceptions import StorageError, TimeoutError
-from liteq.result.waiting import LONG_S, RECHECK_S, told, why_waiting
+from liteq.result.waiting import LONG_S, RECHECK_S, is_away, told, why_waiting
 from liteq.storage.inspect import Record
 from liteq.utils.async_threads import Lanes, lanes_of, reading
 
@@ -140,6 +140,8 @@ class Hub:
         if look.cancelled():
             return
         error = look.exception()
+        if error is not None and is_away(self._storage, error):
+            return  # to be asked again by `_check`
         if error is not None:
             for futures in self._waiting.values():
                 for future in futures:

@@ -201,10 +201,10 @@ class AsyncResult(RecordResult, Generic[R]):
         return self._record is None
 
     def _wait(self, bell: DoneBell, deadline: Deadline, on_interval: Callable[[], object] | None = None) -> None:
-        while self._unfinished():
+        while deadline.tries(self._unfinished):
             bell.wait(deadline.left(self.id))
             if on_interval is not None:
-                on_interval()
+                deadline.tries(on_interval)
 
     def _get_task_meta(self) -> dict[str, Any]:
         """The document that Celery's backends store of a task, as `app.backend.get_task_meta(id)` returns it."""

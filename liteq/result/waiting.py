@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Self
 
 from liteq.clock import Clock
 from liteq.context import App
 from liteq.context.living import living, takes_from
-from liteq.exceptions import StorageError, TimeoutError
+from liteq.exceptions import StorageError, StorageUnavailable, TimeoutError
 from liteq.states import State
 from liteq.storage.driver import Listener
 from liteq.storage.inspect import Record
+from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
 
-__all__ = ["LONG_S", "Deadline", "DoneBell", "told", "why_waiting"]
+__all__ = ["LONG_S", "Deadline", "DoneBell", "is_away", "told", "why_waiting"]
 
 logger = logging.getLogger("liteq.result")
 
@@ -61,6 +63,11 @@ def told(app: App, id_: str, waited_s: float) -> None:
     logger.log(level, "waiting for %s since %.0f s: %s", id_, waited_s, why)
 
 
+def is_away(storage: Storage, error: BaseException) -> bool:
+    """Whether `error` says that a server does not answer. It comes back with what is waited for; a file does not."""
+    return isinstance(error, StorageUnavailable) and not storage.driver.one_machine
+
+
 class Deadline:
     """How long is left of `timeout` seconds; None is for ever. Raises TimeoutError once it is over.
 
@@ -73,6 +80,23 @@ class Deadline:
         self._timeout = timeout
         self._start = self._clock.monotonic()
         self._told = False
+        self._away = False
+
+    def tries(self, look: Callable[[], object]) -> object:
+        """`look()`; True, as for what has not ended yet, while the queue's server does not answer."""
+        try:
+            found = look()
+        except StorageUnavailable as exc:
+            if not is_away(self._app.storage, exc):
+                raise
+            if not self._away:
+                self._away = True
+                logger.warning("a result is waited for until the queue can be read again: %s", exc)
+            return True
+        if self._away:
+            self._away = False
+            logger.warning("the queue can be read again")
+        return found
 
     def left(self, id_: str) -> float:
         """Seconds to sleep until the next look at `id_`, at most RECHECK_S."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from liteq.context import Observer
-from liteq.exceptions import SchemaTooNew, StorageError, StorageFull
+from liteq.exceptions import SchemaTooNew, StorageError, StorageFull, StorageUnavailable
 from liteq.execution.lines import LINES, about
 from liteq.execution.shown import noun_of
 from liteq.message import Lease, Limited, Outcome, Release
@@ -106,6 +106,7 @@ class Consumer:
         self._paused_until = 0.0
         self._short = False  # the disk was full: nothing is claimed until there is space again
         self._report = Repeated(logger).report
+        self._refused = False
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -351,6 +352,9 @@ class Consumer:
                 chore.turn()
         if now >= self._heartbeat.due_at:
             self._pool.abandon(self._heartbeat.beat(self._pool.leases() + [lease for lease, _ in self._outcomes]))
+            if self._refused:
+                self._refused = False
+                logger.warning("the queue can be used again: going on")
         if now >= self._poll_at:
             LINES.idle()  # of the pools that execute in this process
             self._poll_at = now + SAFETY_POLL_S * random.uniform(0.9, 1.1)
@@ -389,4 +393,7 @@ class Consumer:
             self._outcomes.clear()
             return
         self._report(logging.ERROR, f"the queue cannot be used at the moment, trying again: {exc}")
+        self._refused = True
+        if isinstance(exc, StorageUnavailable):  # the leases are to be extended as soon as it can be done
+            self._heartbeat.soon()
         self._paused_until = time.monotonic() + TROUBLE_PAUSE_S

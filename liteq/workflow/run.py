@@ -117,8 +117,14 @@ class Run(Generic[R]):
         record = self._record("result()", "ctx.call() the workflow, instead of start()")
         if record.status not in ENDED:
             deadline = Deadline(self.app, timeout)
+
+            def unfinished() -> bool:
+                nonlocal record
+                record = self._record("result()")
+                return record.status not in ENDED
+
             with DoneBell(self.app) as bell:
-                while (record := self._record("result()")).status not in ENDED:
+                while deadline.tries(unfinished):
                     bell.wait(self._left(deadline, record))
         return self._value(record)
 

@@ -1,0 +1,66 @@
+"""A server that goes away and comes back: all that are at work go on by themselves, and say so once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from liteq.beat.beat import Beat
+from liteq.exceptions import StorageUnavailable
+
+from .. import servers
+from .engines import fresh
+from .worker_process import Site, wait_for
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(os.name != "posix", reason="liteq's workers need POSIX"),
+]
+LOST, BACK = "cannot be used at the moment", "can be used again"
+
+
+@pytest.fixture
+def site(tmp_path: Path, postgresql_server: str) -> Iterator[Site]:
+    site = Site(tmp_path, broker=fresh(postgresql_server))
+    yield site
+    site.close()
+
+
+def test_all_go_on_when_the_server_is_back(
+    site: Site, postgresql_server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.worker("-c", "1")
+    beat = Beat(site.app)
+    beat.turn()
+    running = site.send("nap", 1)
+    site.wait_started(running)
+    with ThreadPoolExecutor(1) as waiting:
+        got = waiting.submit(site.get, running, 120)
+        servers.stop_postgresql(postgresql_server)
+        try:
+            wait_for(lambda: LOST in site.log().read_text(), within_s=60, what="the worker says so")
+            wait_for(lambda: "waited for until" in caplog.text, within_s=60, what="the caller says so")
+            for _ in range(2):
+                beat.turn()
+            with pytest.raises(StorageUnavailable, match="does not answer"):
+                site.send("add", 1, 2)
+            wait_for(lambda: site.notes("finished", running), what="the task ends meanwhile")
+            late = site.start("-c", "1")
+            assert late.wait(timeout=60) == 69
+        finally:
+            servers.start_postgresql(postgresql_server)
+        assert got.result(timeout=120) == "rested"
+    beat.turn()
+    wait_for(lambda: BACK in site.log().read_text(), within_s=60, what="the worker says that it is back")
+    assert site.get(site.send("add", 1, 2), timeout=60) == 3
+    assert len(site.notes("started", running)) == 1, "its lease outlasts the server"
+    assert [site.log().read_text().count(text) for text in (LOST, BACK)] == [1, 1]
+    told = [record.getMessage() for record in caplog.records if record.name == "liteq.beat"]
+    assert [LOST in text for text in told] == [True, False]
+    assert [BACK in text for text in told] == [False, True]
+    (refused,) = [line for line in site.log(1).read_text().splitlines() if "liteq: error:" in line]
+    assert "does not answer" in refused
