@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from liteq import chord, group
 from liteq.exceptions import SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded, WorkerLostError
 from liteq.message import new_id
 from liteq.states import State
@@ -27,7 +28,7 @@ FORKS = {method: ("-P", "prefork", "--pool-start-method", method) for method in 
 PROCESSES = {**FORKS, "asyncio": ("-P", "asyncio")}
 POOLS = {**PROCESSES, "threads": ("-P", "threads"), "solo": ("-P", "solo")}
 EACH = pytest.mark.parametrize("pool", POOLS)
-ON_A_SERVER = "prefork over postgresql"
+ON_A_SERVER = {f"{pool} over postgresql": pool for pool in ("fork", "forkserver", "threads")}
 
 
 @pytest.fixture
@@ -37,12 +38,11 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.close()
 
 
-@pytest.fixture(scope="module", params=[*POOLS, ON_A_SERVER])
+@pytest.fixture(scope="module", params=[*POOLS, *ON_A_SERVER])
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with a worker that the tests of one pool share: none of them ends it."""
-    on_a_server = request.param == ON_A_SERVER
-    pool = "fork" if on_a_server else request.param
-    broker = fresh(request.getfixturevalue("postgresql_server")) if on_a_server else None
+    pool = ON_A_SERVER.get(request.param, request.param)
+    broker = fresh(request.getfixturevalue("postgresql_server")) if request.param in ON_A_SERVER else None
     site = Site(tmp_path_factory.mktemp(pool), "pool_tasks", broker)
     site.worker("-c", "2", *POOLS[pool])
     site.pool = pool  # type: ignore[attr-defined]
@@ -84,6 +84,19 @@ def _is_server(pid: int) -> bool:
 def test_success(shared):
     ids = shared.send_many("add", [(n, 1) for n in range(20)])
     assert [shared.get(id_, 30) for id_ in ids] == list(range(1, 21))
+
+
+def test_a_chain_a_group_and_a_chord(shared):
+    def add(*args: int) -> Any:
+        return shared.app.signature("worker_tasks.add", args=args)
+
+    def result(canvas: Any) -> Any:
+        return canvas.apply_async().get(timeout=30)
+
+    members = [add(n, n) | add(1) for n in range(4)]
+    assert result(add(1, 2) | add(3) | add(4)) == 10
+    assert result(group(members, app=shared.app)) == [1, 3, 5, 7]
+    assert result(chord(members, shared.app.signature("worker_tasks.echo"), app=shared.app)) == [1, 3, 5, 7]
 
 
 def test_failure(shared):
