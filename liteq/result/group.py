@@ -210,9 +210,10 @@ class ResultSet(ResultBase):
 
     def _in_order(self, timeout: float | None, on_interval: Callable[[], object] | None) -> Iterator[Any]:
         """Each member once it has finished. One listener; only the member that is waited for is read at a ring."""
-        self._prefetch()
         bell: DoneBell | None = None
         deadline = Deadline(self.app, timeout) if self.results else None
+        if deadline is not None:
+            deadline.tries(self._prefetch)
         try:
             for result in self.results:
                 assert deadline is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -37,7 +37,12 @@ async def finished(
     """
     lanes = lanes_of(app)
     ids = list(ids)
-    there = await reading(app, lambda: app.storage.reader.find_finished(ids)) if ids else {}
+    there: Mapping[str, Record] = {}
+    try:
+        there = await reading(app, lambda: app.storage.reader.find_finished(ids)) if ids else {}
+    except StorageError as exc:  # of one that is away the hub asks again
+        if not is_away(app.storage, exc):
+            raise
     hub = _hub_of(app, lanes)
     futures = {id_: hub.expect(id_, there.get(id_)) for id_ in ids}
     limit = asyncio.timeout(timeout_s)

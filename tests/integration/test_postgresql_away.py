@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import pytest
 
 from liteq.beat.beat import Beat
 from liteq.exceptions import StorageUnavailable
+from liteq.result import ResultSet
 
 from .. import servers
 from .engines import fresh
@@ -38,12 +40,16 @@ def test_all_go_on_when_the_server_is_back(
     beat.turn()
     running = site.send("nap", 1)
     site.wait_started(running)
-    with ThreadPoolExecutor(1) as waiting:
-        got = waiting.submit(site.get, running, 120)
+    with ThreadPoolExecutor(3) as waiting:
+        got = [
+            waiting.submit(site.get, running, 120),
+            waiting.submit(lambda: asyncio.run(site.app.AsyncResult(running).aget(timeout=120))),
+            waiting.submit(lambda: ResultSet([site.app.AsyncResult(running)], app=site.app).get(timeout=120)[0]),
+        ]
         servers.stop_postgresql(postgresql_server)
         try:
             wait_for(lambda: LOST in site.log().read_text(), within_s=60, what="the worker says so")
-            wait_for(lambda: "waited for until" in caplog.text, within_s=60, what="the caller says so")
+            wait_for(lambda: "waited for until" in caplog.text, within_s=60, what="a caller says so")
             for _ in range(2):
                 beat.turn()
             with pytest.raises(StorageUnavailable, match="does not answer"):
@@ -53,7 +59,7 @@ def test_all_go_on_when_the_server_is_back(
             assert late.wait(timeout=60) == 69
         finally:
             servers.start_postgresql(postgresql_server)
-        assert got.result(timeout=120) == "rested"
+        assert [one.result(timeout=120) for one in got] == ["rested"] * 3
     beat.turn()
     wait_for(lambda: BACK in site.log().read_text(), within_s=60, what="the worker says that it is back")
     assert site.get(site.send("add", 1, 2), timeout=60) == 3
