@@ -212,6 +212,8 @@ class PostgresDriver(Driver):
             self._leave(session)
             self._generation.discard(session)
         session.close()
+        if session.unfit:  # so are the others
+            self._close_idle()
 
     def _leave(self, session: Session) -> None:
         self._active.pop(session, None)

@@ -45,7 +45,7 @@ class Checkout:
         if session.pid != getpid() or session.broken:
             self.give_up()
             return
-        session.control("ROLLBACK")
+        session.roll_back()
         self._pool.checkin(self, session)
 
 
@@ -122,7 +122,7 @@ def commit(session: Session) -> None:
     if session.pid != getpid():
         raise StorageError("this process was forked inside a transaction of its parent: nothing was written")
     try:
-        session.control("COMMIT")
+        session.commit()
     except StorageUnavailable as error:
         raise StorageUnavailable(
             f"{error}; it is not known whether the last transaction was committed: a task that is sent again under its "

@@ -41,6 +41,7 @@ CONTROLS = {
 MODEL = "test_simulation.py::test_the_file_and_the_model_never_diverge"
 SEALING = "../unit/test_sealing.py::"
 SEALED = "../integration/test_sealed_queue.py::"
+SERVER = "../integration/test_postgresql.py::"
 MUTANTS = [
     without(
         "no value stands in the file in the open", "liteq/storage/sealed.py",
@@ -2462,5 +2463,36 @@ MUTANTS = [
         "app.conf.apply(changed, ", "app.conf.apply({}, ",
         "../integration/test_start_methods.py::"
         "test_the_settings_of_the_workers_process_are_those_of_its_children",
+    ),
+    without(
+        "no token is given out twice, though the server forgets a claim", "contrib/liteq_postgres/session.py",
+        "        if backend not in self._safe:\n", "        if False:\n",
+        "test_server_crash.py::test_a_lease_that_the_server_forgot_cannot_end_the_one_that_comes_after",
+    ),
+    without(
+        "what is accepted is on the server's disk", "contrib/liteq_postgres/driver.py",
+        "waits = not relaxed and (self.durability is Durability.STRICT or promise is not Promise.PROGRESS)",
+        "waits = not relaxed and self.durability is Durability.STRICT",
+        "test_server_crash.py::test_what_was_accepted_is_there_after_a_crash",
+    ),
+    without(
+        "a connection to a standby is not used again", "contrib/liteq_postgres/session.py",
+        "self.unfit = self.unfit or error.sqlstate == NOT_FOR_WRITES", "self.unfit = False",
+        SERVER + "test_a_connection_to_a_server_that_has_become_a_standby_is_not_used_again",
+    ),
+    without(
+        "nor are those beside it", "contrib/liteq_postgres/driver.py",
+        "        if session.unfit:  # so are the others\n            self._close_idle()\n", "",
+        SERVER + "test_a_connection_to_a_server_that_has_become_a_standby_is_not_used_again",
+    ),
+    without(
+        "a connection that broke while it was idle is no trouble", "contrib/liteq_postgres/driver.py",
+        "                if is_new or not session.broken:\n", "                if True:\n",
+        SERVER + "test_a_connection_that_was_cut_while_idle_is_no_trouble",
+    ),
+    without(
+        "a child lets go of its parent's connections", "contrib/liteq_postgres/session.py",
+        "            os.close(descriptor)\n", "",
+        SERVER + "test_a_killed_parents_transaction_ends_though_a_child_of_it_lives",
     ),
 ]  # fmt: skip

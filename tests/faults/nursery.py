@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,11 +35,11 @@ class Process(Protocol):
 
 
 class Nursery:
-    """A process that forks others. One caller at a time."""
+    """A process that forks others. One caller at a time. `within`: a command that is given another to run."""
 
-    def __init__(self, env: dict[str, str]) -> None:
+    def __init__(self, env: dict[str, str], within: Sequence[str] = ()) -> None:
         root = Path(__file__).resolve().parents[2]
-        command = [sys.executable, "-m", "tests.faults.nursery"]
+        command = [*within, sys.executable, "-m", "tests.faults.nursery"]
         self._server = subprocess.Popen(
             command, cwd=root, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -53,6 +54,11 @@ class Nursery:
     def status(self, pid: int) -> int | None:
         """How `pid` has ended, as `Popen.returncode`; None while it lives. Not to be asked again once it has."""
         return self._ask({"pid": pid})
+
+    @property
+    def pid(self) -> int:
+        """The process; with `within`, that of the outer command."""
+        return self._server.pid
 
     def close(self) -> None:
         self._server.communicate()

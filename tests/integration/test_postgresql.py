@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -256,6 +258,28 @@ def test_a_commit_without_an_answer_says_that_it_is_not_known(storage: Storage, 
         cut_all(server)
 
 
+def test_a_connection_to_a_server_that_has_become_a_standby_is_not_used_again(
+    storage: Storage, server: Any, open_driver: Callable[..., Driver]
+) -> None:
+    """The next one may lead to the server that has taken its place."""
+    server.execute("ALTER DATABASE postgres SET default_transaction_read_only TO on")
+    try:
+        standby = Storage(open_driver())
+        with standby.driver.read() as tx, ThreadPoolExecutor(1) as pool:
+            assert tx.execute(COUNT) == [(0,)]
+            with pytest.raises(StorageUnavailable, match="standby"):
+                pool.submit(standby.enqueue_many, [message()]).result(10)
+    finally:
+        server.execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+    assert [standby.enqueue_many([message()]) for _ in range(2)] == [1, 1]
+
+
+def test_the_url_says_how_long_a_connection_is_waited_for(open_driver: Callable[..., Driver]) -> None:
+    with open_driver(tcp_user_timeout="1234").read() as tx:
+        said = tx.connection.info.get_parameters()  # type: ignore[attr-defined]
+    assert (said["tcp_user_timeout"], said["connect_timeout"]) == ("1234", "10")
+
+
 def test_a_server_that_is_not_there_is_one_sentence() -> None:
     nowhere = ENGINE.open("postgresql://ann:secret@/d?host=/nowhere", Options())
     with pytest.raises(StorageUnavailable) as told:
@@ -341,6 +365,36 @@ def test_a_child_cannot_go_on_with_its_parents_transaction(storage: Storage) -> 
     assert in_a_child(go_on) == 0
     assert tx.execute("SELECT name FROM liteq_sends") == [("mine",)]
     block.__exit__(None, None, None)
+
+
+HOLDER = """
+import os, sys
+from liteq.storage.driver import Options
+from liteq_postgres import ENGINE
+block = ENGINE.open(sys.argv[1], Options()).write()
+block.__enter__().execute(sys.argv[2])
+if os.fork() > 0:
+    print("holding", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_parents_transaction_ends_though_a_child_of_it_lives(
+    storage: Storage, open_driver: Callable[..., Driver]
+) -> None:
+    two_rows(storage)
+    command = [sys.executable, "-c", HOLDER, storage.driver.url, "SELECT 1 FROM liteq_messages FOR UPDATE"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"holding\n"
+        parent.kill()
+        assert open_driver(options=Options(busy_timeout_s=20)).change("UPDATE liteq_messages SET due_ms = 1", ()) == 2
+        parent.communicate()  # now the child ends too
 
 
 # -- the schema, and rights ------------------------------------------------------------------------------------------
