@@ -2495,4 +2495,14 @@ MUTANTS = [
         "            os.close(descriptor)\n", "",
         SERVER + "test_a_killed_parents_transaction_ends_though_a_child_of_it_lives",
     ),
+    without(
+        "where machines share a queue, a host's name proves no death", "contrib/liteq_postgres/driver.py",
+        "    one_machine = False\n", "    one_machine = True\n",
+        "test_hosts.py::test_three_hosts_and_a_failover_end_clean",
+    ),
+    without(
+        "the time is the server's, for all of its hosts", "contrib/liteq_postgres/driver.py",
+        "        return self._clock\n", "        return machine\n",
+        "test_hosts.py::test_three_hosts_and_a_failover_end_clean",
+    ),
 ]  # fmt: skip
