@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import lru_cache
 from os import getpid
 from threading import get_ident
 from typing import Any, Final
@@ -17,10 +18,10 @@ from liteq.storage.upkeep import Check
 from liteq_postgres import describe, fork, migrate
 from liteq_postgres.clock import ServerClock
 from liteq_postgres.hearing import Hearing
-from liteq_postgres.names import channel
 from liteq_postgres.session import Session
 from liteq_postgres.transaction import Checkout, ReadTransaction, WriteTransaction
 from liteq_postgres.url import Location
+from liteq_postgres.wire import Command
 
 __all__ = ["PostgresDriver"]
 
@@ -28,6 +29,8 @@ IDLE_LIMIT: Final = 4  # connections kept open
 # A machine that is cut off inside a transaction keeps its locks until the server ends it.
 IDLE_IN_TRANSACTION_S: Final = 60
 SNAPSHOT = "SELECT CAST(pg_current_snapshot() AS TEXT)"
+BEGIN_WRITING: Final[Command] = (b"BEGIN ISOLATION LEVEL READ COMMITTED", ())
+BEGIN_READING: Final[Command] = (b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ())
 
 
 class PostgresDriver(Driver):
@@ -35,6 +38,7 @@ class PostgresDriver(Driver):
 
     one_machine = False
     _clock: ServerClock | None = None
+    one_writer = False
 
     def __init__(
         self, url: str, location: Location, *, durability: Durability = Durability.DURABLE, busy_timeout_s: float = 30.0
@@ -65,20 +69,22 @@ class PostgresDriver(Driver):
         return WriteTransaction(self, promise, bell)
 
     def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None) -> int:
-        with PostgresDriver.write(self, promise, bell) as tx:
-            return tx.executemany(sql, [params])
+        if self.read_only:
+            raise ReadOnly(self.where())
+        with WriteTransaction(self, promise, None) as session:
+            return session.change(sql, params, bell)
 
-    def read(self, *, alone: bool = False, within_s: float | None = None) -> AbstractContextManager[Transaction]:  # noqa: ARG002 - a snapshot in any case
-        return ReadTransaction(self, within_s)
+    def read(self, *, alone: bool = False, within_s: float | None = None) -> AbstractContextManager[Transaction]:
+        return ReadTransaction(self, alone=alone, within_s=within_s)
 
     def ring(self, bell: Bell) -> None:
         if self.read_only:
             return
-        # In a transaction of its own: a NOTIFY takes a lock over the whole server, which it keeps until its commit.
-        notify = f"BEGIN; SET LOCAL synchronous_commit TO off; NOTIFY {channel(self.location.schema, bell)}; COMMIT"
         holder = Checkout(self)
         try:
-            self.checkin(holder, self._take(holder, lambda _: notify, reader=True))
+            session = self._take(holder, lambda _: (), reader=True)
+            session.ring(bell)
+            self.checkin(holder, session)
         except StorageError:
             holder.give_up()
         except BaseException:
@@ -121,33 +127,43 @@ class PostgresDriver(Driver):
         if self._pid == getpid() and any(thread == me for thread in list(self._active.values())):
             raise StorageError("write transactions cannot be nested: this thread has one open")
 
-        def opening(session: Session) -> str:
+        def opening(session: Session) -> Sequence[Command]:
             return (
-                f"BEGIN ISOLATION LEVEL READ COMMITTED; {session.opening}; {self._commits(session, promise)}"
-                f"SET LOCAL lock_timeout TO {max(int(self.busy_timeout_s * 1000), 1)}; "
-                f"SET LOCAL idle_in_transaction_session_timeout TO '{IDLE_IN_TRANSACTION_S}s'"
+                BEGIN_WRITING,
+                settings(
+                    search_path=session.path,
+                    synchronous_commit=self._commits(session, promise),
+                    lock_timeout=str(max(int(self.busy_timeout_s * 1000), 1)),
+                    idle_in_transaction_session_timeout=f"{IDLE_IN_TRANSACTION_S}s",
+                ),
             )
 
         return self._take(holder, opening, reader=False)
 
-    def begin_reading(self, holder: Checkout, within_s: float | None) -> Session:
-        """A session for `holder` with a snapshot, whose statements take no longer than `within_s`."""
-        within = "" if within_s is None else f"; SET LOCAL statement_timeout TO {max(int(within_s * 1000), 1)}"
-        return self._take(
-            holder,
-            lambda session: f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {session.opening}{within}",
-            reader=True,
-        )
+    def begin_reading(self, holder: Checkout, alone: bool, within_s: float | None) -> Session:
+        """A session for `holder` with a snapshot, whose statements take no longer than `within_s`.
 
-    def _commits(self, session: Session, promise: Promise) -> str:
+        `alone`: for one statement.
+        """
+
+        def opening(session: Session) -> Sequence[Command]:
+            within = None if within_s is None else str(max(int(within_s * 1000), 1))
+            facts = settings(search_path=session.path, statement_timeout=within)
+            return (facts,) if alone else (BEGIN_READING, facts)
+
+        return self._take(holder, opening, reader=True, alone=alone)
+
+    def _commits(self, session: Session, promise: Promise) -> str | None:
         """How long the commit waits. For the disk alone or for replicas too is the server's setting, where it waits."""
         relaxed = self.durability is Durability.RELAXED
         waits = not relaxed and (self.durability is Durability.STRICT or promise is not Promise.PROGRESS)
         if waits == session.syncs:
-            return ""
-        return f"SET LOCAL synchronous_commit TO {'on' if waits else 'off'}; "
+            return None
+        return "on" if waits else "off"
 
-    def _take(self, holder: Checkout, opening: Callable[[Session], str], *, reader: bool) -> Session:
+    def _take(
+        self, holder: Checkout, opening: Callable[[Session], Sequence[Command]], *, reader: bool, alone: bool = False
+    ) -> Session:
         """A session for this thread; `holder` has it from the moment it is nobody else's.
 
         One from the pool whose connection has broken since is no trouble yet: nothing was said on it. Then all of the
@@ -168,7 +184,7 @@ class PostgresDriver(Driver):
                     self._generation.add(session)
                     self._enter(holder, session, reader)
             try:
-                session.control(opening(session))
+                session.begin(*opening(session), alone=alone)
             except StorageError:
                 if is_new or not session.broken:
                     raise
@@ -258,3 +274,11 @@ class PostgresDriver(Driver):
 
     def checks(self, facts: dict[str, Any]) -> list[Check]:
         return describe.checks(facts)
+
+
+@lru_cache(maxsize=64)
+def settings(**values: str | None) -> Command:
+    """The statement that gives each of these settings a value until the end of the transaction; None: leave it."""
+    given = {name: value for name, value in values.items() if value is not None}
+    calls = ", ".join(f"set_config('{name}', ${n}, true)" for n, name in enumerate(given, 1))
+    return f"SELECT {calls}".encode(), tuple(given.values())

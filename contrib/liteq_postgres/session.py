@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import psycopg
-from psycopg import Connection, Cursor, RawCursor
+from psycopg import Connection, Cursor
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
 
-from liteq.exceptions import StorageError
-from liteq.storage.driver import Params, Row
+from liteq.exceptions import StorageError, StorageUnavailable
+from liteq.storage.driver import Bell, Params, Row
+from liteq_postgres.batch import arrays, at_once
 from liteq_postgres.errors import translate
-from liteq_postgres.names import advisory_key, quoted
+from liteq_postgres.names import advisory_key, channel, quoted
 from liteq_postgres.translate import statement, values
 from liteq_postgres.types import adapt
 from liteq_postgres.url import Location
+from liteq_postgres.wire import Command, Wire
 
 __all__ = ["TOKENS_EACH", "Session"]
 
@@ -32,23 +35,36 @@ DEFAULTS: Final[dict[str, Any]] = {
     "tcp_user_timeout": 30_000,
 }  # fmt: skip
 NOT_FOR_WRITES: Final = "25006"  # SQLSTATE: a standby, also where it was none before
-STATEMENTS_KEPT: Final = 500  # prepared ones of a connection: more than there are verbs' texts
 
 NEXT_TOKENS = "SELECT nextval('liteq_tokens'), pg_backend_pid()"
+NEXT_TOKEN: Final[Command] = (NEXT_TOKENS.encode(), ())
 # The sequence jumps by LEAP at least. So nobody that takes numbers meanwhile comes near to where it is set.
 MOVE_TOKENS = f"SELECT setval('liteq_tokens', greatest(?, pg_sequence_last_value('liteq_tokens') + {LEAP}))"
 SKIP_TOKENS = f"SELECT setval('liteq_tokens', pg_sequence_last_value('liteq_tokens') + {SKIPPED})"
 LOCK_NAME = "SELECT 1 FROM (SELECT pg_advisory_xact_lock(?)) AS taken"
 FACTS = "SELECT pg_backend_pid(), current_setting('search_path'), current_setting('synchronous_commit')"
 TIME = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS double precision)"
+COMMIT: Final[Command] = (b"COMMIT", ())
+ROLLBACK: Final[Command] = (b"ROLLBACK", ())
+# In a transaction of its own: a NOTIFY takes a lock over the whole server, which it keeps until its commit.
+NOTIFY: Final = b"SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')"
+UNKNOWN: Final = (
+    "it is not known whether the last transaction was committed: a task that is sent again under its own task_id, with "
+    "idempotent=True, is there once"
+)
+
+TYPES: Final[dict[bytes, tuple[int, ...]]] = {}  # of the parameters of what was done at once, by its text
 
 
 class Session:
-    """`driver.Transaction` on one connection. It is in a transaction only between `begin` and `commit`."""
+    """`driver.Transaction` on one connection.
+
+    What opens a transaction is sent with its first statement, and what nobody waits for with the next one.
+    """
 
     __slots__ = (
-        "_control", "_cursor", "_safe", "_unsafe", "_waited_s", "_where", "connection", "looks", "opening", "pid",
-        "pooled", "schema", "syncs", "unfit",
+        "_alone", "_control", "_later", "_location", "_opening", "_other", "_safe", "_token", "_unsafe", "_waited_s",
+        "_where", "_wire", "connection", "looks", "path", "pid", "pooled", "schema", "syncs", "unfit",
     )  # fmt: skip
 
     def __init__(self, location: Location, waited_s: float, **other: Any) -> None:
@@ -59,19 +75,25 @@ class Session:
         self._where, self._waited_s, self.schema = location.where(), waited_s, location.schema
         self.pid = os.getpid()
         self.looks = False  # whether its transaction only reads; set by the driver
+        self._location, self._other = location, other
+        self._alone = False
+        self._opening: Sequence[Command] = ()  # of a transaction in which nothing was done yet
+        self._later: list[Command] = []  # statements that go with the next one
+        self._token: tuple[int, int] | None = None  # a step of the sequence that has come along, and is not used yet
+        self._connect()
+
+    def _connect(self) -> None:
         self._safe: set[int] = set()  # processes of the server, one without a pooler: their tokens were never given out
         self._unsafe: set[int] = set()  # the same as soon as this transaction is on the disk
         self.unfit = False  # whether it leads to a server that cannot be written: another may be there by now
         try:
-            options = {**DEFAULTS, **conninfo_to_dict(location.conninfo), **other}
+            options = {**DEFAULTS, **conninfo_to_dict(self._location.conninfo), **self._other}
             self.connection: Connection[Any] = Connection.connect(autocommit=True, prepare_threshold=None, **options)
         except psycopg.Error as error:
-            raise translate(error, self._where, waited_s) from error
-        self.connection.prepared_max = STATEMENTS_KEPT
+            raise translate(error, self._where, self._waited_s) from error
         adapt(self.connection)
         self._control = Cursor(self.connection)
-        self._cursor = RawCursor(self.connection)
-        self._cursor.format = 1  # type: ignore[assignment]
+        self._wire = Wire(self.connection)
         self._look()
 
     def _look(self) -> None:
@@ -83,35 +105,71 @@ class Session:
         # A pooler answers with a number of its own. Behind it the next transaction may be on another connection, where
         # no statement of this one is prepared.
         self.pooled = pid != self.connection.info.backend_pid
-        self.connection.prepare_threshold = None if self.pooled else 1
-        self.opening = f"SET LOCAL search_path TO {quoted(self.schema)}, {path or quoted('')}"
+        self._wire.prepares = not self.pooled
+        self.path = f"{quoted(self.schema)}, {path or quoted('')}"
         self.syncs = commit != "off"
 
     # -- the protocol of driver.py -----------------------------------------------------------------------------------
 
     def execute(self, sql: str, params: Params = ()) -> list[Row]:
-        text, look, names = statement(sql)
-        cursor = self._cursor
+        found = statement(sql)
+        command = (found.look if self.looks else found.sql, values(found.names, params))
+        if found.later:
+            self._later.append(command)
+            return []
         try:
-            cursor.execute(look if self.looks else text, values(names, params))
-            return cursor.fetchall() if cursor.description is not None else []
+            if found.tokens and self._token is None:
+                *_, result, token = self._say([command, NEXT_TOKEN])
+                ((step, backend),) = self._wire.rows(token)
+                self._token = step, backend
+            else:
+                *_, result = self._say([command])
+            return self._wire.rows(result)
         except psycopg.Error as error:
             raise self.error(error) from error
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> int:
-        text, _, names = statement(sql)
-        taken = [values(names, row) for row in rows]
-        cursor = self._cursor
+        found = statement(sql)
+        taken = [values(found.names, row) for row in rows]
+        if not taken:
+            return 0
         try:
-            if len(taken) == 1:
-                cursor.execute(text, taken[0])
-            elif taken:
-                cursor.executemany(text, taken)
-            else:
+            commands = self._at_once(found.sql, taken) if found.at_once and len(taken) > 1 else None
+            if commands is None:
+                commands = [(found.sql, row) for row in taken]
+            if found.later:
+                self._later += commands
                 return 0
-            return max(cursor.rowcount, 0)
+            results = self._say(commands)
         except psycopg.Error as error:
             raise self.error(error) from error
+        return sum([result.command_tuples or 0 for result in results[-len(commands) :]])
+
+    def _at_once(self, sql: bytes, rows: list[list[object]]) -> list[Command] | None:
+        """One statement for all `rows`; None where it takes one for each."""
+        types = TYPES.get(sql)
+        if types is None:
+            self._say([])
+            types = TYPES[sql] = tuple(self._wire.types_of(sql))
+        text = at_once(sql, types)
+        columns = None if text is None else arrays(types, rows)
+        return None if text is None or columns is None else [(text, columns)]
+
+    def _say(self, commands: Sequence[Command], afterwards: Sequence[Command] = ()) -> list[PGresult]:
+        """Send what is to go before `commands`, and these: one message. The results, those of `commands` last."""
+        opening, later, self._later = self._opening, self._later, []
+        if not self._alone:
+            self._opening = ()
+        said = [*opening, *later, *commands]
+        try:
+            return self._wire.exchange(said, afterwards)
+        except psycopg.Error as error:
+            # A connection that went just now, before anything was done on it: its place is taken by a new one.
+            if not opening or not went(error) or (said[-1] == COMMIT and not self._wire.refused):
+                raise
+        self.close()
+        self._connect()
+        return self._wire.exchange(said, afterwards)
 
     def tokens(self, n: int, above: int = 0) -> int:
         """As `driver.Transaction.tokens`: of a sequence, which no transaction holds and no rollback takes back.
@@ -140,6 +198,9 @@ class Session:
 
     def _next(self) -> tuple[int, int]:
         """A step of the sequence, and the process of the server that has taken it."""
+        token, self._token = self._token, None
+        if token is not None:
+            return token
         ((found, backend),) = self.execute(NEXT_TOKENS)
         return int(found), int(backend)
 
@@ -158,35 +219,88 @@ class Session:
 
     # -- the transaction ---------------------------------------------------------------------------------------------
 
-    def control(self, sql: str) -> None:
-        """Run statements without parameters, several at a time, in one round trip."""
+    def begin(self, *opening: Command, alone: bool = False) -> None:
+        """Begin a transaction: by these statements, once there is something to be done in it.
+
+        `alone`: each statement is a transaction by itself, and they go before each. Raises StorageUnavailable where the
+        connection was closed since its last use; then nothing was said on it.
+        """
+        self._token = None
+        self._alone, self._opening, self._later = alone, opening, []
         try:
+            self._wire.look()
+        except psycopg.Error as error:
+            raise self.error(error) from error
+
+    def commit(self, bell: Bell | None = None) -> None:
+        """Commit what was begun, and ring `bell`. Raises StorageError; says so where it is not known whether it did."""
+        if self._later or not self.idle:
+            self._finish([], bell)
+        elif bell is not None:
+            self._opening = ()
+            self.ring(bell)
+
+    def change(self, sql: str, params: Params, bell: Bell | None = None) -> int:
+        """The one statement of a transaction, with its commit and the ring of `bell`; the number of rows it changed."""
+        found = statement(sql)
+        return self._finish([(found.sql, values(found.names, params))], bell)
+
+    def _finish(self, commands: list[Command], bell: Bell | None) -> int:
+        """Do `commands` and commit; the number of rows that they changed."""
+        ring: list[Command] = [] if bell is None else [(NOTIFY, (channel(self.schema, bell),))]
+        together = not self.pooled  # a pooler may give the connection away behind the commit
+        try:
+            results = self._say([*commands, COMMIT], ring if together else ())
+        except psycopg.Error as error:
+            raised = self.error(error)
+            if went(error):
+                raised = StorageUnavailable(f"{raised}; {UNKNOWN}")
+            raise raised from error
+        if results[-1].command_status != b"COMMIT":
+            raise StorageError(f"{self._where}: a statement has failed before: nothing of the transaction was written")
+        self._safe |= self._unsafe  # what was promised to be on the disk then is there
+        self._unsafe.clear()
+        if bell is not None and not together:
+            self.ring(bell)
+        return sum([result.command_tuples or 0 for result in results[-1 - len(commands) : -1]])
+
+    def roll_back(self) -> None:
+        """End the transaction without what it has done. Raises StorageError."""
+        self._opening, self._later = (), []
+        self._unsafe.clear()
+        if not self.idle:
+            try:
+                self._say([ROLLBACK])
+            except psycopg.Error as error:
+                raise self.error(error) from error
+
+    def ring(self, bell: Bell) -> None:
+        """Wake the listeners of `bell`, outside of any transaction. Raises StorageError."""
+        try:
+            self._say([(NOTIFY, (channel(self.schema, bell),))])
+        except psycopg.Error as error:
+            raise self.error(error) from error
+
+    def control(self, sql: str) -> None:
+        """Run statements without parameters, several at a time."""
+        try:
+            if self._opening or self._later:
+                self._say([])
             self._control.execute(sql.encode(), prepare=False)
         except psycopg.Error as error:
             raise self.error(error) from error
 
-    def commit(self) -> None:
-        """End the transaction; what it promises to be on the disk then is there."""
-        self.control("COMMIT")
-        if self._unsafe:
-            self._safe |= self._unsafe
-            self._unsafe.clear()
-
-    def roll_back(self) -> None:
-        """End the transaction without what it has done."""
-        self._unsafe.clear()
-        self.control("ROLLBACK")
-
     @property
     def broken(self) -> bool:
         """Whether the connection is lost, of no more use, or busy with a statement whose answer nobody waits for."""
-        return self.unfit or self.connection.pgconn.transaction_status not in (
+        return self.unfit or not self._wire.quiet or self.connection.pgconn.transaction_status not in (
             TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR,
         )  # fmt: skip
 
     @property
     def idle(self) -> bool:
-        return self.connection.pgconn.transaction_status == TransactionStatus.IDLE
+        """Whether it is in no transaction."""
+        return self._wire.quiet and self.connection.pgconn.transaction_status == TransactionStatus.IDLE
 
     def error(self, error: psycopg.Error) -> StorageError:
         """The exception for `error`, which this connection has met."""
@@ -206,6 +320,13 @@ class Session:
             descriptor = self.connection.pgconn.socket
             # The server ends a dead parent's transaction only when no child has the socket any more.
             os.close(descriptor)
+
+
+def went(error: psycopg.Error) -> bool:
+    """Whether the connection is lost by `error`."""
+    return isinstance(error, psycopg.OperationalError) and (
+        error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    )
 
 
 ABANDONED: list[Session] = []

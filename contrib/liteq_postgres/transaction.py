@@ -6,7 +6,7 @@ from os import getpid
 from types import TracebackType
 from typing import Protocol
 
-from liteq.exceptions import StorageError, StorageUnavailable
+from liteq.exceptions import StorageError
 from liteq.storage.driver import Bell, Promise
 from liteq.storage.interrupts import managers
 from liteq_postgres.session import Session
@@ -18,8 +18,7 @@ class Pool(Protocol):
     """A driver (driver.py), as a transaction needs it."""
 
     def begin_writing(self, holder: Checkout, promise: Promise) -> Session: ...
-    def begin_reading(self, holder: Checkout, within_s: float | None) -> Session: ...
-    def ring(self, bell: Bell) -> None: ...
+    def begin_reading(self, holder: Checkout, alone: bool, within_s: float | None) -> Session: ...
     def checkin(self, holder: Checkout, session: Session) -> None: ...
     def drop(self, session: Session) -> None: ...
 
@@ -74,7 +73,7 @@ class WriteTransaction(Checkout):
             return
         try:
             if kind is None:
-                commit(session)
+                commit(session, self._bell)
                 self._pool.checkin(self, session)
             else:
                 self._roll_back(session)
@@ -82,23 +81,22 @@ class WriteTransaction(Checkout):
             self.give_up()
             if kind is None:
                 raise
-            return  # the block's own exception says more than the failed rollback
-        if kind is None and self._bell is not None:
-            self._pool.ring(self._bell)
+            # The block's own exception says more than the failed rollback.
 
 
 class ReadTransaction(Checkout):
-    """One snapshot, taken by the first SELECT."""
+    """One snapshot, taken by the first SELECT. `alone`: it is the only one, and a transaction by itself."""
 
-    __slots__ = ("_within_s",)
+    __slots__ = ("_alone", "_within_s")
 
-    def __init__(self, pool: Pool, within_s: float | None) -> None:
+    def __init__(self, pool: Pool, *, alone: bool, within_s: float | None) -> None:
         super().__init__(pool)
+        self._alone = alone
         self._within_s = within_s
 
     def __enter__(self) -> Session:
         try:
-            return self._pool.begin_reading(self, self._within_s)
+            return self._pool.begin_reading(self, self._alone, self._within_s)
         except BaseException:
             self.give_up()
             raise
@@ -117,17 +115,11 @@ class ReadTransaction(Checkout):
                 raise
 
 
-def commit(session: Session) -> None:
-    """Commit. Raises StorageError where it is not known whether it did."""
+def commit(session: Session, bell: Bell | None) -> None:
+    """Commit, and ring `bell`. Raises StorageError where it is not known whether it did."""
     if session.pid != getpid():
         raise StorageError("this process was forked inside a transaction of its parent: nothing was written")
-    try:
-        session.commit()
-    except StorageUnavailable as error:
-        raise StorageUnavailable(
-            f"{error}; it is not known whether the last transaction was committed: a task that is sent again under its "
-            "own task_id, with idempotent=True, is there once"
-        ) from error
+    session.commit(bell)
 
 
 managers.update(

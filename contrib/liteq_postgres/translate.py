@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from liteq.exceptions import StorageError
-from liteq.storage.driver import GLOB, LOCK, SKIP_LOCKED, Params
+from liteq.storage.driver import AT_ONCE, GLOB, LATER, LOCK, SKIP_LOCKED, WITH_TOKENS, Params
 
 __all__ = ["GLOB_OPERATOR", "Statement", "statement", "values"]
 
@@ -34,12 +34,15 @@ class Statement(NamedTuple):
     """A translated text. `names`: the parameters in the order of their numbers; None where they are given in order.
 
     `look`: the same without locks, for a transaction that only reads: there is nothing to protect, and the server
-    refuses them there.
+    refuses them there. `at_once`, `later`, `tokens`: whether it has those hints.
     """
 
     sql: bytes
     look: bytes
     names: tuple[str, ...] | None
+    at_once: bool
+    later: bool
+    tokens: bool
 
 
 @lru_cache(maxsize=2048)
@@ -65,7 +68,9 @@ def statement(sql: str) -> Statement:
         raise StorageError(f"a statement has either ? or :name for its parameters, not both: {sql.strip()[:80]!r}")
     order = None if plain or not names else tuple(names)
     names, plain = {}, 0
-    return Statement(text.encode(), TOKENS.sub(placed, look).encode(), order)
+    return Statement(
+        text.encode(), TOKENS.sub(placed, look).encode(), order, AT_ONCE in sql, LATER in sql, WITH_TOKENS in sql
+    )
 
 
 def values(names: tuple[str, ...] | None, params: Params) -> list[object]:

@@ -8,7 +8,7 @@ from operator import itemgetter, or_
 
 from liteq.message import Flag, Lease
 from liteq.storage import results, unique
-from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
+from liteq.storage.driver import AT_ONCE, LATER, SKIP_LOCKED, WITH_TOKENS, Row, Transaction
 from liteq.storage.pauses import OPEN
 from liteq.storage.steps.activation import activate
 from liteq.utils.records import NamedTuple
@@ -31,7 +31,7 @@ SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due
   FROM liteq_messages
  WHERE state = 'pending' AND queue = :queue AND {OPEN}
  ORDER BY priority DESC, due_ms, seq
- LIMIT :limit {SKIP_LOCKED}
+ LIMIT :limit {SKIP_LOCKED} {WITH_TOKENS}
 """
 LEASABLE = """
 SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes,
@@ -41,7 +41,7 @@ SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due
 TAKE = f"""
 UPDATE liteq_messages SET state = 'leased', worker = ?, deadline_ms = ?, token = ?,
        started_ms = CASE WHEN flags & {FIRST} = {Flag.TRACK_STARTED} THEN ? ELSE started_ms END
- WHERE seq = ?
+ WHERE seq = ? {AT_ONCE} {LATER}
 """
 # Of rows without a gap between them: an UPDATE opens each index that its columns are in, once for all of them.
 TAKE_RANGE = TAKE.replace("token = ?", "token = seq + ?").replace("seq = ?", "seq BETWEEN ? AND ?")
@@ -57,7 +57,7 @@ TAKES = {
 DUE = f"""
 SELECT seq FROM liteq_messages WHERE state = 'scheduled' AND due_ms <= ? ORDER BY due_ms LIMIT ? {SKIP_LOCKED}
 """
-PROMOTE = "UPDATE liteq_messages SET state = 'pending' WHERE seq = ? AND state = 'scheduled'"
+PROMOTE = f"UPDATE liteq_messages SET state = 'pending' WHERE seq = ? AND state = 'scheduled' {AT_ONCE}"
 NEXT_DUE = """
 SELECT (SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'),
        (SELECT value FROM liteq_meta WHERE key = 'limits')

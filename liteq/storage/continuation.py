@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from liteq.message import Flag, depth_of
 from liteq.states import State
 from liteq.storage import payloads, results
 from liteq.storage.aside import come_back
-from liteq.storage.driver import LOCK, Row, Transaction
+from liteq.storage.driver import AT_ONCE, LATER, LOCK, Row, Transaction
 from liteq.storage.follow import take_keys
 from liteq.storage.steps.wake import child_ended
 from liteq.utils.records import NamedTuple
@@ -32,16 +33,22 @@ AWAITING = f"""
 SELECT seq, id, flags, group_id FROM liteq_messages
  WHERE awaits = ? AND state = 'blocked' AND {NOT_BEGUN} ORDER BY seq {LOCK}
 """
+# Which of a batch of ends is awaited at all. No lock: each of them is held by its end, so who comes now waits for that.
+LOOKED: Final = 32  # ids of one look
+FEW: Final = 4  # each is looked at by itself
+AWAITED = f"""
+SELECT DISTINCT awaits FROM liteq_messages WHERE awaits IN ({", ".join("?" * LOOKED)}) AND state = 'blocked'
+"""
 
 # A row may carry an absolute due time (eta), a countdown from this moment (delay_ms), or neither: then it has the time
 # of its sending, which is ahead where the clock was set back since, and means nothing.
-UNBLOCK = """
+UNBLOCK = f"""
 UPDATE liteq_messages
    SET due_ms = CASE WHEN due_ms > created_ms AND due_ms > :now_ms + coalesce(delay_ms, 0) THEN due_ms
                      ELSE :now_ms + coalesce(delay_ms, 0) END,
        state = CASE WHEN (due_ms > created_ms AND due_ms > :now_ms) OR coalesce(delay_ms, 0) > 0 THEN 'scheduled'
                     ELSE 'pending' END
- WHERE seq = :seq AND state = 'blocked'
+ WHERE seq = :seq AND state = 'blocked' {AT_ONCE}
 """
 VANISH = f"""
 DELETE FROM liteq_messages
@@ -58,9 +65,9 @@ SUCCEED_ALIAS = """
 UPDATE liteq_messages SET state = 'succeeded', result = :result, finished_ms = :now_ms
  WHERE seq = :seq AND state = 'blocked'
 """
-COUNT_DOWN = "UPDATE liteq_groups SET remaining = remaining - :n, failed = failed + :failed WHERE id = :id"
+COUNT_DOWN = f"UPDATE liteq_groups SET remaining = remaining - :n, failed = failed + :failed WHERE id = :id {LATER}"
 COUNTED_DOWN = "SELECT remaining, failed, group_id FROM liteq_groups WHERE id = ?"
-CLOSE_GROUP = "UPDATE liteq_groups SET finished_ms = :now_ms WHERE id = :id"
+CLOSE_GROUP = f"UPDATE liteq_groups SET finished_ms = :now_ms WHERE id = :id {LATER}"
 FLAGS_OF = "SELECT flags FROM liteq_messages WHERE id = ?"
 # Locked: either the transaction that ends the awaited one sees the new row, or this look sees that end.
 STATE_OF = f"SELECT state, error, group_id FROM liteq_messages WHERE id = ? {LOCK}"
@@ -99,9 +106,11 @@ def propagate(tx: Transaction, ends: Iterable[End], *, now_ms: int) -> bool:
     while todo:
         counts: Counter[tuple[str, bool]] = Counter()
         cut_off: dict[str, End | None] = {}
+        alone = _not_awaited(tx, todo)
         while todo:
             end = todo.popleft()
-            woke |= _release(tx, end, todo, now_ms)
+            if end.id not in alone:
+                woke |= _release(tx, end, todo, now_ms)
             if end.group_id is not None:
                 counts[end.group_id, end.ok] += 1
                 if not end.ok and cut_off.get(end.group_id, end) is not None:
@@ -112,6 +121,19 @@ def propagate(tx: Transaction, ends: Iterable[End], *, now_ms: int) -> bool:
             if done is not None:
                 todo.append(_never_began(done, cut_off.get(group)))
     return woke
+
+
+def _not_awaited(tx: Transaction, ends: Iterable[End]) -> AbstractSet[str]:
+    """The ids of those of `ends` that nothing awaits, as the members of a group; of a few, none are looked for."""
+    ids = [end.id for end in ends if not end.child]
+    if len(ids) < FEW:
+        return frozenset()
+    found = set(ids)
+    for at in range(0, len(ids), LOOKED):
+        some = ids[at : at + LOOKED]
+        for (awaited,) in tx.execute(AWAITED, some + some[-1:] * (LOOKED - len(some))):
+            found.discard(awaited)
+    return found
 
 
 def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:

@@ -7,7 +7,8 @@ share: `tests/integration/test_portable_sql.py` prepares every statement on Post
 
 SQLite has one writer at a time, so there a verb never meets another one halfway. For engines with many writers a
 statement carries the lock that it relies on as a hint, `SKIP_LOCKED` or `LOCK`. SQLite reads a comment; another
-engine's driver puts its own clause in the place when it translates the placeholders.
+engine's driver puts its own clause in the place when it translates the placeholders. Further hints save messages to a
+server: `AT_ONCE`, `LATER` and `WITH_TOKENS` say what a verb does not depend on, and promise nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from liteq.storage.upkeep import Upkeep
 from liteq.utils.records import NamedTuple, dataclass
 
 __all__ = [
+    "AT_ONCE",
+    "LATER",
     "LOCK",
     "SKIP_LOCKED",
+    "WITH_TOKENS",
     "Bell",
     "Driver",
     "Durability",
@@ -45,6 +49,10 @@ Params = Mapping[str, object] | Sequence[object]
 # Hints at the end of a SELECT, for engines with several writers.
 SKIP_LOCKED: Final = "/*+ skip locked */"  # lock these rows, without those that another transaction is changing
 LOCK: Final = "/*+ lock */"  # lock these rows, waiting for the transaction that has one of them
+# Hints that save a server's engine messages.
+AT_ONCE: Final = "/*+ at once */"  # the rows of one executemany are about different rows of the table: one statement
+LATER: Final = "/*+ later */"  # nobody looks at how many rows it changes: it may be sent with the next statement
+WITH_TOKENS: Final = "/*+ tokens */"  # most probably tokens are taken next: they may be brought along
 # Another word of SQLite's: whether a name fits a pattern with * and ?. Others bring an operator of their own for it.
 GLOB: Final = "GLOB"
 
@@ -129,6 +137,8 @@ class Driver(Upkeep, ABC):
     """Whether the store is only looked at: `write` and `change` raise ReadOnly."""
     one_machine: bool = True
     """Whether all processes of the queue are on one machine, as those of a file are."""
+    one_writer: bool = True
+    """Whether a transaction that may write keeps the others out: then a look first is worth it."""
     monotonic: Callable[[], float] = staticmethod(time.monotonic)
     """Seconds by the clock of `Transaction.uptime`; the storage puts its own here."""
 

@@ -10,7 +10,7 @@ from liteq.exceptions import CanvasConflict
 from liteq.message import Batch, Flag, Group, Message
 from liteq.states import State
 from liteq.storage import continuation, payloads, unique
-from liteq.storage.driver import LOCK, Bell, Driver, Row, Transaction
+from liteq.storage.driver import AT_ONCE, LOCK, Bell, Driver, Row, Transaction
 from liteq.storage.follow import UNDER_ITS_ID, Waiter, as_alias, before, link, of_errbacks, waits_for
 from liteq.storage.limits import lines
 from liteq.storage.limits.ledger import parsed
@@ -33,11 +33,11 @@ __all__ = [
 
 # ON CONFLICT DO NOTHING without a target: the same id again (a caller that repeats an enqueue which raised) and a
 # unique key that is taken both leave the row that is there.
-INSERT = """
+INSERT = f"""
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, expires_ms, delay_ms,
                             created_ms, unique_key, flags, root_id, parent_id, awaits, group_id, position)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO NOTHING
+ON CONFLICT DO NOTHING {AT_ONCE}
 """
 # Of messages with keys. What takes turns is not claimable by itself: it is held in its line from the start.
 INSERT_KEYED = INSERT.replace("position)", "position, keys, held_by)").replace("?, ?)\n", "?, ?, ?, ?)\n")

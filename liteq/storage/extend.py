@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liteq.message import Flag, Lease
-from liteq.storage.driver import Transaction
+from liteq.storage.driver import AT_ONCE, LATER, Transaction
 from liteq.storage.payloads import NO_ARGUMENTS
 
 __all__ = ["begin", "extend", "progress", "progress_by_id", "progress_of"]
 
-EXTEND = "UPDATE liteq_messages SET deadline_ms = ? WHERE seq = ? AND state = 'leased' AND token = ? RETURNING seq"
+EXTEND = f"UPDATE liteq_messages SET deadline_ms = ? WHERE seq = ? AND state = 'leased' AND token = ? {AT_ONCE}"
 # After the clock was set back, what its worker has lost sight of would stay leased for as long as that.
-CAP = """
+CAP = f"""
 UPDATE liteq_messages SET deadline_ms = :deadline_ms
- WHERE state = 'leased' AND worker = :worker AND deadline_ms > :deadline_ms
+ WHERE state = 'leased' AND worker = :worker AND deadline_ms > :deadline_ms {LATER}
 """
 PROGRESS = "UPDATE liteq_messages SET progress = ? WHERE seq = ? AND state = 'leased' AND token = ?"
 BEGIN = f"UPDATE liteq_messages SET flags = flags | {Flag.BEGUN} WHERE seq = ? AND state = 'leased' AND token = ?"
@@ -34,7 +34,9 @@ def extend(tx: Transaction, worker: int, leases: Sequence[Lease], *, deadline_ms
     No lease of `worker` ends later than that, whatever the clock was when it was given.
     """
     tx.executemany(CAP, [{"worker": worker, "deadline_ms": deadline_ms}])
-    return [lease for lease in leases if not tx.execute(EXTEND, (deadline_ms, lease.seq, lease.token))]
+    if tx.executemany(EXTEND, [(deadline_ms, lease.seq, lease.token) for lease in leases]) == len(leases):
+        return []
+    return [lease for lease in leases if not tx.executemany(EXTEND, [(deadline_ms, lease.seq, lease.token)])]
 
 
 def begin(tx: Transaction, seq: int, token: int) -> bool:

@@ -32,7 +32,7 @@ from liteq.serialization import encode_error
 from liteq.storage import attempts, cursors, payloads, unique
 from liteq.storage.attempts import Attempt
 from liteq.storage.continuation import End, propagate
-from liteq.storage.driver import LOCK, Bell, Driver, Params, Promise, Transaction
+from liteq.storage.driver import AT_ONCE, LOCK, Bell, Driver, Params, Promise, Transaction
 from liteq.storage.endings import cancel_children, end_run
 from liteq.storage.limits import places
 from liteq.storage.limits.meeting import meet
@@ -49,10 +49,11 @@ UNDER_LEASE = "WHERE seq = ? AND state = 'leased' AND token = ?"
 KNOWN = Flag.LINKED | Flag.PLACED | Flag.CURSOR
 ENDS = f"{UNDER_LEASE} AND flags & {KNOWN} <= ?"
 ACK = f"""
-UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms = ?, started_ms = coalesce(?, started_ms) {ENDS}
+UPDATE liteq_messages SET state = 'succeeded', result = ?, finished_ms = ?, started_ms = coalesce(?, started_ms)
+ {ENDS} {AT_ONCE}
 """
 # Nor does a task vanish that has emitted something, which somebody may still read.
-ACK_AND_VANISH = f"DELETE FROM liteq_messages {UNDER_LEASE} AND flags & {KNOWN | Flag.EMITS} <= ?"
+ACK_AND_VANISH = f"DELETE FROM liteq_messages {UNDER_LEASE} AND flags & {KNOWN | Flag.EMITS} <= ? {AT_ONCE}"
 RETRY = f"""
 UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 1, payload = coalesce(?, payload),
        options = coalesce(?, options), queue = coalesce(?, queue), priority = coalesce(?, priority),

@@ -215,7 +215,7 @@ class Storage(facades.Parts):
             (lease, outcome) = settled[0]
             if _settle.acknowledge(self.driver, lease, outcome, terms):
                 return Turn([], [])
-        if not settled and not expectant:
+        if not settled and not expectant and (self.driver.one_writer or budget is not None or self._limits.version):
             with self.driver.read() as tx:
                 worth_it, due_ms = worth_a_claim(tx, queues, budget, now_ms=now_ms)
             if not worth_it:

@@ -650,7 +650,7 @@ MUTANTS = [
     ),
     without(
         "a zombie's heartbeat learns that its lease is lost", "liteq/storage/extend.py",
-        "if not tx.execute(EXTEND,", "if tx.execute(EXTEND,",
+        "if not tx.executemany(EXTEND,", "if tx.executemany(EXTEND,",
         "test_locks.py::test_workers_stopped_past_their_leases_cannot_acknowledge",
     ),
     without(

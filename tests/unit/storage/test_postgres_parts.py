@@ -6,6 +6,7 @@ import pytest
 
 from liteq.exceptions import ImproperlyConfigured, StorageError
 from liteq.storage.driver import GLOB, LOCK, SKIP_LOCKED
+from liteq_postgres.batch import arrays, at_once
 from liteq_postgres.translate import statement, values
 from liteq_postgres.url import parse
 
@@ -54,8 +55,8 @@ def test_a_bad_url_is_refused_without_its_password(url: str, says: str) -> None:
 
 
 def test_placeholders_are_numbers_and_a_name_has_one_number() -> None:
-    assert statement("SELECT ? + ?")[::2] == (b"SELECT $1 + $2", None)
-    assert statement("SELECT :a + :b + :a")[::2] == (b"SELECT $1 + $2 + $1", ("a", "b"))
+    assert statement("SELECT ? + ?")[:3:2] == (b"SELECT $1 + $2", None)
+    assert statement("SELECT :a + :b + :a")[:3:2] == (b"SELECT $1 + $2 + $1", ("a", "b"))
 
 
 def test_hints_become_locks_and_nothing_where_only_reads_are_allowed() -> None:
@@ -67,7 +68,7 @@ def test_hints_become_locks_and_nothing_where_only_reads_are_allowed() -> None:
 
 def test_texts_names_casts_and_comments_are_left_alone() -> None:
     sql = "SELECT ':a ? GLOB', \"b?:c\", x::text /* ? :d */ -- :e ?\n FROM t"
-    assert statement(sql)[::2] == (sql.encode(), None)
+    assert statement(sql)[:3:2] == (sql.encode(), None)
 
 
 def test_a_statement_has_one_kind_of_parameters() -> None:
@@ -79,3 +80,31 @@ def test_a_parameter_that_is_missing_is_named() -> None:
     assert values(("b", "a"), {"a": 1, "b": 2, "c": 3}) == [2, 1]
     with pytest.raises(StorageError, match=":b was not given"):
         values(("a", "b"), {"a": 1})
+
+
+# -- one statement for many rows -------------------------------------------------------------------------------------
+
+INTEGER, TEXT, BYTES, REAL = 20, 25, 17, 701  # the server's numbers of the types
+
+
+def test_a_statement_that_is_done_at_once_takes_an_array_for_each_parameter() -> None:
+    assert at_once(b"UPDATE t SET a = $1\n WHERE b = $2 AND c", (TEXT, INTEGER)) == (
+        b"UPDATE t SET a = v.p1\n FROM unnest($1::text[], $2::bigint[]) AS v (p1, p2) WHERE b = v.p2 AND c"
+    )
+    assert at_once(b"DELETE FROM t WHERE b = $1", (INTEGER,)) == (
+        b"DELETE FROM t USING unnest($1::bigint[]) AS v (p1) WHERE b = v.p1"
+    )
+    assert at_once(b"INSERT INTO t (a, b) VALUES ($1, 'x')\nON CONFLICT DO NOTHING", (BYTES,)) == (
+        b"INSERT INTO t (a, b) SELECT v.p1, 'x' FROM unnest($1::bytea[]) AS v (p1) ON CONFLICT DO NOTHING"
+    )
+
+
+def test_what_has_no_such_form_is_done_row_by_row() -> None:
+    assert at_once(b"INSERT INTO t (a) SELECT $1 WHERE TRUE", (INTEGER,)) is None
+    assert at_once(b"DELETE FROM t WHERE b = $1", (REAL,)) is None
+    assert at_once(b"DELETE FROM t WHERE b", ()) is None
+
+
+@pytest.mark.parametrize(("kind", "value"), [(INTEGER, "1"), (INTEGER, 2**63), (TEXT, 1), (TEXT, "\0"), (BYTES, "a")])
+def test_a_value_of_another_type_is_no_part_of_an_array(kind: int, value: object) -> None:
+    assert arrays([kind], [(None,), (value,)]) is None

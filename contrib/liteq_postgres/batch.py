@@ -1,0 +1,74 @@
+"""One statement in place of many: the values of all rows come as an array for each parameter.
+
+So a batch of a verb is one message, one plan and one pass of the server, where the verb says that it may be (AT_ONCE).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import chain, repeat
+from typing import Final
+
+__all__ = ["arrays", "at_once"]
+
+INTEGER, TEXT, BYTES = 20, 25, 17  # the server's numbers of the types
+NAMES: Final = {INTEGER: "bigint", TEXT: "text", BYTES: "bytea"}
+HEADER: Final = struct.Struct(">iiIii")
+LENGTH: Final = struct.Struct(">i")
+NULL: Final = LENGTH.pack(-1)
+INSERT: Final = re.compile(r"(?P<into>INSERT .*?)\bVALUES\s*\((?P<values>.*)\)\s*(?P<rest>ON CONFLICT .*)", re.DOTALL)
+CHANGE: Final = re.compile(r"(?P<what>(?P<word>UPDATE|DELETE) .*)(?P<rest>\bWHERE .*)", re.DOTALL)
+
+
+@lru_cache(maxsize=256)
+def at_once(sql: bytes, types: tuple[int, ...]) -> bytes | None:
+    """`sql`, which has parameters of these types, for arrays of them; None where it has no such form."""
+    if not types or not set(types) <= NAMES.keys():
+        return None
+    names = [f"${n}::{NAMES[kind]}[]" for n, kind in enumerate(types, 1)]
+    rows = f"unnest({', '.join(names)}) AS v ({', '.join(f'p{n}' for n in range(1, len(types) + 1))})"
+    text = re.sub(r"\$(\d+)", r"v.p\1", sql.decode().strip())
+    if found := INSERT.fullmatch(text):
+        return f"{found['into']}SELECT {found['values']} FROM {rows} {found['rest']}".encode()
+    if found := CHANGE.fullmatch(text):
+        word = "FROM" if found["word"] == "UPDATE" else "USING"
+        return f"{found['what']}{word} {rows} {found['rest']}".encode()
+    return None
+
+
+def arrays(types: Sequence[int], rows: Iterable[Sequence[object]]) -> list[bytes] | None:
+    """The columns of `rows` as the server's arrays; None where a value is of another type than its column."""
+    try:
+        return [_array(kind, column) for kind, column in zip(types, zip(*rows, strict=True), strict=True)]
+    except (TypeError, AttributeError, ValueError, OverflowError, struct.error):
+        return None
+
+
+def _array(kind: int, column: Sequence[object]) -> bytes:
+    n, has_null = len(column), None in column
+    head = HEADER.pack(1, has_null, kind, n, 1)
+    if kind == INTEGER and not has_null:
+        return head + struct.pack(f">{'iq' * n}", *chain.from_iterable(zip(repeat(8), column, strict=False)))
+    found = [head]
+    for value in column:
+        if value is None:
+            found.append(NULL)
+            continue
+        data = _data(kind, value)
+        found += (LENGTH.pack(len(data)), data)
+    return b"".join(found)
+
+
+def _data(kind: int, value: object) -> bytes:
+    """A value as the server's type has it. Raises ValueError, TypeError or AttributeError for one of another kind."""
+    if kind == INTEGER:
+        return int.to_bytes(value, 8, "big", signed=True)  # type: ignore[arg-type]
+    if kind == BYTES:
+        return memoryview(value).tobytes()  # type: ignore[arg-type]
+    text = str.encode(value)  # type: ignore[arg-type]
+    if b"\0" in text:
+        raise ValueError(value)
+    return text
