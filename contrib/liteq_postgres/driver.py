@@ -6,7 +6,6 @@ import threading
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from functools import lru_cache
 from os import getpid
 from threading import get_ident
 from typing import Any, Final
@@ -18,7 +17,7 @@ from liteq.storage.upkeep import Check
 from liteq_postgres import describe, fork, migrate
 from liteq_postgres.clock import ServerClock
 from liteq_postgres.hearing import Hearing
-from liteq_postgres.session import Session
+from liteq_postgres.session import Session, settings
 from liteq_postgres.transaction import Checkout, ReadTransaction, WriteTransaction
 from liteq_postgres.url import Location
 from liteq_postgres.wire import Command
@@ -26,8 +25,6 @@ from liteq_postgres.wire import Command
 __all__ = ["PostgresDriver"]
 
 IDLE_LIMIT: Final = 4  # connections kept open
-# A machine that is cut off inside a transaction keeps its locks until the server ends it.
-IDLE_IN_TRANSACTION_S: Final = 60
 SNAPSHOT = "SELECT CAST(pg_current_snapshot() AS TEXT)"
 BEGIN_WRITING: Final[Command] = (b"BEGIN ISOLATION LEVEL READ COMMITTED", ())
 BEGIN_READING: Final[Command] = (b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ())
@@ -128,15 +125,8 @@ class PostgresDriver(Driver):
             raise StorageError("write transactions cannot be nested: this thread has one open")
 
         def opening(session: Session) -> Sequence[Command]:
-            return (
-                BEGIN_WRITING,
-                settings(
-                    search_path=session.path,
-                    synchronous_commit=self._commits(session, promise),
-                    lock_timeout=str(max(int(self.busy_timeout_s * 1000), 1)),
-                    idle_in_transaction_session_timeout=f"{IDLE_IN_TRANSACTION_S}s",
-                ),
-            )
+            own = session.own_settings | {"synchronous_commit": self._commits(session, promise)}
+            return (BEGIN_WRITING, *settings(**own))
 
         return self._take(holder, opening, reader=False)
 
@@ -145,11 +135,11 @@ class PostgresDriver(Driver):
 
         `alone`: for one statement.
         """
+        within = None if within_s is None else str(max(int(within_s * 1000), 1))
 
         def opening(session: Session) -> Sequence[Command]:
-            within = None if within_s is None else str(max(int(within_s * 1000), 1))
-            facts = settings(search_path=session.path, statement_timeout=within)
-            return (facts,) if alone else (BEGIN_READING, facts)
+            facts = settings(**session.own_settings, statement_timeout=within)
+            return facts if alone else (BEGIN_READING, *facts)
 
         return self._take(holder, opening, reader=True, alone=alone)
 
@@ -274,11 +264,3 @@ class PostgresDriver(Driver):
 
     def checks(self, facts: dict[str, Any]) -> list[Check]:
         return describe.checks(facts)
-
-
-@lru_cache(maxsize=64)
-def settings(**values: str | None) -> Command:
-    """The statement that gives each of these settings a value until the end of the transaction; None: leave it."""
-    given = {name: value for name, value in values.items() if value is not None}
-    calls = ", ".join(f"set_config('{name}', ${n}, true)" for n, name in enumerate(given, 1))
-    return f"SELECT {calls}".encode(), tuple(given.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import psycopg
@@ -22,7 +23,7 @@ from liteq_postgres.types import adapt
 from liteq_postgres.url import Location
 from liteq_postgres.wire import Command, Wire
 
-__all__ = ["TOKENS_EACH", "Session"]
+__all__ = ["TOKENS_EACH", "Session", "settings"]
 
 TOKENS_EACH: Final = 2**16  # tokens of one step of the sequence: a claim takes its numbers in one go
 LEAP: Final = 10_000_000  # steps: more than others can take while the sequence is moved
@@ -46,6 +47,11 @@ FACTS = "SELECT pg_backend_pid(), current_setting('search_path'), current_settin
 TIME = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS double precision)"
 COMMIT: Final[Command] = (b"COMMIT", ())
 ROLLBACK: Final[Command] = (b"ROLLBACK", ())
+# A machine that is cut off inside a transaction keeps its locks until the server ends it. A verb's statement finds its
+# rows by an index: to plan it for its values, or to compile it, takes longer than to run it.
+SETTINGS: Final = {
+    "idle_in_transaction_session_timeout": "60s", "plan_cache_mode": "force_generic_plan", "jit": "off",
+}  # fmt: skip
 # In a transaction of its own: a NOTIFY takes a lock over the whole server, which it keeps until its commit.
 NOTIFY: Final = b"SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')"
 UNKNOWN: Final = (
@@ -60,11 +66,12 @@ class Session:
     """`driver.Transaction` on one connection.
 
     What opens a transaction is sent with its first statement, and what nobody waits for with the next one.
+    `own_settings`: those that each transaction needs, where a pooler may give it another connection.
     """
 
     __slots__ = (
         "_alone", "_control", "_later", "_location", "_opening", "_other", "_safe", "_token", "_unsafe", "_waited_s",
-        "_where", "_wire", "connection", "looks", "path", "pid", "pooled", "schema", "syncs", "unfit",
+        "_where", "_wire", "connection", "looks", "own_settings", "pid", "pooled", "schema", "syncs", "unfit",
     )  # fmt: skip
 
     def __init__(self, location: Location, waited_s: float, **other: Any) -> None:
@@ -106,8 +113,16 @@ class Session:
         # no statement of this one is prepared.
         self.pooled = pid != self.connection.info.backend_pid
         self._wire.prepares = not self.pooled
-        self.path = f"{quoted(self.schema)}, {path or quoted('')}"
         self.syncs = commit != "off"
+        own = {"search_path": f"{quoted(self.schema)}, {path or quoted('')}"} | SETTINGS
+        own["lock_timeout"] = str(max(int(self._waited_s * 1000), 1))
+        self.own_settings = own if self.pooled else {}
+        if not self.pooled:
+            try:
+                self._wire.exchange(settings(**own, is_local="false"))
+            except psycopg.Error as error:
+                self.connection.close()
+                raise translate(error, self._where, self._waited_s) from error
 
     # -- the protocol of driver.py -----------------------------------------------------------------------------------
 
@@ -320,6 +335,14 @@ class Session:
             descriptor = self.connection.pgconn.socket
             # The server ends a dead parent's transaction only when no child has the socket any more.
             os.close(descriptor)
+
+
+@lru_cache(maxsize=64)
+def settings(*, is_local: str = "true", **values: str | None) -> tuple[Command, ...]:
+    """What gives each of these settings a value, until the end of the transaction; None: leave it."""
+    given = {name: value for name, value in values.items() if value is not None}
+    calls = ", ".join(f"set_config('{name}', ${n}, {is_local})" for n, name in enumerate(given, 1))
+    return ((f"SELECT {calls}".encode(), tuple(given.values())),) if given else ()
 
 
 def went(error: psycopg.Error) -> bool:

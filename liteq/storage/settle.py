@@ -59,17 +59,17 @@ UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 
        options = coalesce(?, options), queue = coalesce(?, queue), priority = coalesce(?, priority),
        expires_ms = coalesce(?, expires_ms), flags = flags & ?, delay_ms = ?, progress = NULL,
        cause = coalesce(?, cause), keys = nullif(coalesce(?, keys), '')
- {UNDER_LEASE}
+ {UNDER_LEASE} {AT_ONCE}
 """
 DEAD = f"""
 UPDATE liteq_messages SET state = 'dead', error = ?, cause = coalesce(?, cause), finished_ms = ?,
        started_ms = coalesce(?, started_ms)
- {ENDS}
+ {ENDS} {AT_ONCE}
 """
 CANCEL = f"""
 UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ?, started_ms = coalesce(?, started_ms) {ENDS}
 """
-RELEASE = f"UPDATE liteq_messages SET state = 'pending', flags = flags & {ANY} {UNDER_LEASE}"
+RELEASE = f"UPDATE liteq_messages SET state = 'pending', flags = flags & {ANY} {UNDER_LEASE} {AT_ONCE}"
 HANDED_BACK = f"""
 UPDATE liteq_messages SET state = 'scheduled', due_ms = ?, delay_ms = ?, options = ?, flags = flags & {ANY}
  {UNDER_LEASE}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def messages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Count]
             return session
 
         monkeypatch.setattr(PostgresDriver, "connect", connected)
+        monkeypatch.setattr("liteq_postgres.clock.READ_EACH_S", inf)  # the server's clock is read now and then
         yield count
 
 
