@@ -45,6 +45,11 @@ class Contestant:
         """The pinned version, without extras: `5.7.0`; empty for this checkout."""
         return self.requires[0].partition("==")[2] if self.requires and not self.python else ""
 
+    @property
+    def is_liteq(self) -> bool:
+        """Whether it is liteq in another setting, and so no peer."""
+        return self.adapter.startswith("liteq")
+
     def sizes(self, measure: str, durability: str) -> dict[str, Any]:
         """Its own sizes of a measure, where they are not everybody's; fewer tasks where each waits for the disk."""
         pace = self.pace if durability in {"none", "relaxed"} else self.pace // 4
@@ -84,6 +89,10 @@ CONTESTANTS: dict[str, Contestant] = {
     "liteq": Contestant(
         "liteq", "liteq", durabilities=("relaxed", "durable", "strict"), setting="prefork, 2 children", pace=80_000,
         syncs={"durable": "WAL, FULL for what is accepted", "strict": "WAL, FULL for every commit"},
+    ),
+    "liteq-postgresql": Contestant(
+        "liteq + PostgreSQL", "liteq", durabilities=POSTGRESQL, setting="prefork, 2 children", pace=40_000,
+        postgresql=True, syncs={"durable": "commit synced for what is accepted"},
     ),
     "ceiling": Contestant("ceiling", "ceiling", setting="bare pipeline, batches of 32, 2 children", pace=150_000),
     "bare": Contestant(
@@ -217,7 +226,7 @@ CONTESTANTS: dict[str, Contestant] = {
 
 YARDSTICKS = ("ceiling", "bare")
 MAIN = (
-    "liteq", *YARDSTICKS,
+    "liteq", "liteq-postgresql", *YARDSTICKS,
     "celery-redis", "rq-simple", "dramatiq", "huey-redis", "huey-sqlite", "saq", "taskito", "taskiq", "arq",
     "procrastinate", "dbos-queue", "django-tasks",
 )  # fmt: skip

@@ -164,7 +164,7 @@ def _best(results: Results, point: Point) -> Point:
     peers = [
         Point(point.scenario, name, point.durability, point.figure)
         for name in results.contestants(point.scenario, point.durability)
-        if name not in (point.contestant, *YARDSTICKS)
+        if name not in YARDSTICKS and not CONTESTANTS[name].is_liteq
     ]
     if not peers:
         raise LookupError(f"no peer in {point.scenario}")

@@ -1,4 +1,7 @@
-"""liteq itself, as its README says to use it; results are stored, every feature is on."""
+"""liteq itself, as its README says to use it; results are stored, every feature is on.
+
+On a file, or on a PostgreSQL server where the tool has started one for it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from liteq import LiteQ
 from liteq import chain as make_chain
 from liteq import chord as make_chord
 
-app = LiteQ("benchmarks", broker=f"sqlite:///{FOLDER}/bench.db")
+app = LiteQ("benchmarks", broker=os.environ.get("BENCH_POSTGRESQL", f"sqlite:///{FOLDER}/bench.db"))
 app.conf.durability = DURABILITY
 app.conf.max_payload_bytes = 8_000_000  # for the arguments of 5 MB; the default is 1 MiB
 slots = attach()
