@@ -48,27 +48,24 @@ def arrays(types: Sequence[int], rows: Iterable[Sequence[object]]) -> list[bytes
 
 
 def _array(kind: int, column: Sequence[object]) -> bytes:
-    n, has_null = len(column), None in column
-    head = HEADER.pack(1, has_null, kind, n, 1)
-    if kind == INTEGER and not has_null:
+    n, first = len(column), column[0]
+    head = HEADER.pack(1, None in column, kind, n, 1)
+    if column.count(first) == n:  # as most columns of a batch are
+        return head + _element(kind, first) * n
+    if kind == INTEGER and None not in column:
         return head + struct.pack(f">{'iq' * n}", *chain.from_iterable(zip(repeat(8), column, strict=False)))
-    found = [head]
-    for value in column:
-        if value is None:
-            found.append(NULL)
-            continue
-        data = _data(kind, value)
-        found += (LENGTH.pack(len(data)), data)
-    return b"".join(found)
+    return head + b"".join([_element(kind, value) for value in column])
 
 
-def _data(kind: int, value: object) -> bytes:
-    """A value as the server's type has it. Raises ValueError, TypeError or AttributeError for one of another kind."""
+def _element(kind: int, value: object) -> bytes:
+    """A value as an element of an array. Raises what `arrays` knows for one of another type."""
+    if value is None:
+        return NULL
     if kind == INTEGER:
-        return int.to_bytes(value, 8, "big", signed=True)  # type: ignore[arg-type]
+        return LENGTH.pack(8) + int.to_bytes(value, 8, "big", signed=True)  # type: ignore[arg-type]
     if kind == BYTES:
-        return memoryview(value).tobytes()  # type: ignore[arg-type]
-    text = str.encode(value)  # type: ignore[arg-type]
-    if b"\0" in text:
+        return LENGTH.pack(len(value)) + value  # type: ignore[arg-type, operator]
+    if "\0" in value:  # type: ignore[operator]
         raise ValueError(value)
-    return text
+    text = str.encode(value)  # type: ignore[arg-type]
+    return LENGTH.pack(len(text)) + text

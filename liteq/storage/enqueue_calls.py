@@ -11,7 +11,7 @@ from itertools import chain, repeat
 from typing import Final
 
 from liteq.states import State
-from liteq.storage.driver import Bell, Driver, Row, Transaction
+from liteq.storage.driver import AT_ONCE, Bell, Driver, Row, Transaction
 
 __all__ = ["Calls", "Kind", "enqueue_call", "enqueue_calls", "rows_of"]
 
@@ -27,7 +27,7 @@ _INTO = """
 INSERT INTO liteq_messages (task, queue, priority, flags, state, due_ms, created_ms, position, id, payload)
 VALUES """
 _VALUES = f"(?, ?, ?, ?, '{State.PENDING.value}', ?, ?, 0, ?, ?)"
-_UNLESS_THERE = "\nON CONFLICT DO NOTHING"
+_UNLESS_THERE = f"\nON CONFLICT DO NOTHING {AT_ONCE}"
 
 # What is the same in each row is bound anew for each: numbered parameters are no way for every library.
 CALL = _INTO + _VALUES + _UNLESS_THERE
@@ -39,12 +39,15 @@ def enqueue_call(driver: Driver, id_: str, kind: Kind, payload: bytes, *, now_ms
     return driver.change(CALL, (*kind, now_ms, now_ms, id_, payload), bell=Bell.WORK) == 1
 
 
-def rows_of(calls: Sequence[Calls], *, now_ms: int) -> list[tuple[str, list[Row]]]:
-    """Statements with their parameters, which write `calls` in their order."""
+def rows_of(calls: Sequence[Calls], *, now_ms: int, apart: bool = False) -> list[tuple[str, list[Row]]]:
+    """Statements with their parameters, which write `calls` in their order.
+
+    `apart`: a row each, for an engine that does all rows of a statement at once by itself.
+    """
     found: list[tuple[str, list[Row]]] = []
     for kind, ids, payloads in calls:
         same = [repeat(value) for value in (*kind, now_ms, now_ms)]
-        whole = len(ids) - len(ids) % ROWS
+        whole = 0 if apart else len(ids) - len(ids) % ROWS
         blocks = ((ids[at : at + ROWS], payloads[at : at + ROWS]) for at in range(0, whole, ROWS))
         found += [
             (CALLS, [tuple(chain.from_iterable(zip(*same, *block, strict=False))) for block in blocks]),

@@ -39,7 +39,7 @@ class PlainCalls(Facade):
         """Write any number of calls in their order, all or nothing. Not for large arguments."""
         if not self._may() or any(len(one) > INLINE_BYTES for _, _, payloads in calls for one in payloads):
             return False
-        rows = _calls.rows_of(calls, now_ms=self._clock.now_ms())
+        rows = _calls.rows_of(calls, now_ms=self._clock.now_ms(), apart=not self._driver.one_writer)
         with self._driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
             _calls.enqueue_calls(tx, rows)
         return True

@@ -46,7 +46,7 @@ class Sends(Facade):
         if any(len(payload) > INLINE_BYTES for payload in calls[2]):
             return False
         now_ms = self._clock.now_ms()
-        rows = _calls.rows_of([calls], now_ms=now_ms)
+        rows = _calls.rows_of([calls], now_ms=now_ms, apart=not self._driver.one_writer)
         try:
             with self._driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
                 self._advance(tx, part, now_ms)
