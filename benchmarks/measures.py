@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from benchmarks.connection_measures import CONNECTION_MEASURES
 from benchmarks.coroutine_measures import COROUTINE_MEASURES
 from benchmarks.limit_measures import LIMIT_MEASURES
 from benchmarks.processes import NotOffered, Workers, cpu_s, pss_mib, with_descendants
@@ -391,4 +392,5 @@ MEASURES: dict[str, Callable[..., Figures]] = {
     **WORKFLOW_MEASURES,
     **LIMIT_MEASURES,
     **COROUTINE_MEASURES,
+    **CONNECTION_MEASURES,
 }

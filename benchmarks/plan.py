@@ -20,9 +20,9 @@ WITH_DURABILITIES = {"drain", "enqueue", "enqueue-many", "latency", "steps-1", "
 # A long queue is made by sending it, so only who sends fast is asked to; the ratio of sizes is each one's own.
 ONLY: dict[str, tuple[str, ...]] = {
     "coroutines": ("liteq-asyncio", "taskiq-1000", "saq-1000", "arq-1000"),
-    "backlog-10k": ("liteq", "bare", "celery-redis", "huey-redis", "huey-sqlite", "taskito"),
+    "backlog-10k": ("liteq", "liteq-postgresql", "bare", "celery-redis", "huey-redis", "huey-sqlite", "taskito"),
     "backlog-100k": ("liteq", "bare", "huey-redis", "huey-sqlite", "taskito"),
-    "backlog-1m": ("liteq", "bare"),
+    "backlog-1m": ("liteq", "liteq-postgresql", "bare"),
     "backlog-10m": ("liteq",),
     "chord-100000": ("liteq",),
     "crowd-1": ("liteq",),
@@ -38,6 +38,8 @@ ONLY: dict[str, tuple[str, ...]] = {
     "limited": ("liteq",),
     "held-0": ("liteq",),
     "held-100k": ("liteq",),
+    "claimers-4": ("liteq-postgresql",),
+    "claimers-200": ("liteq-postgresql",),
     "soak-1m": ("liteq",),
     "soak-10m": ("liteq",),
 }

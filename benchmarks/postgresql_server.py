@@ -16,6 +16,7 @@ __all__ = ["HOW_TO_GET", "postgresql_server", "version"]
 
 HOW_TO_GET = "PostgreSQL is not there: `apt-get install -y postgresql`, or your system's way"
 SETTINGS = {"relaxed": "synchronous_commit=off", "durable": "synchronous_commit=on"}
+CONNECTIONS = 300
 ENVIRONMENT = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
 
 
@@ -53,7 +54,7 @@ def postgresql_server(durability: str) -> Iterator[tuple[str, int]]:
             shutil.chown(folder, "postgres")
         data = str(folder / "data")
         _run([programs / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8"], folder, as_user)
-        options = f"-c listen_addresses='' -c {SETTINGS[durability]} -k {folder}"
+        options = f"-c listen_addresses='' -c max_connections={CONNECTIONS} -c {SETTINGS[durability]} -k {folder}"
         start = [programs / "pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start"]
         _run(start, folder, as_user)
         try:

@@ -78,6 +78,11 @@ def _soak(rounds: int, words: str, **more: Any) -> Scenario:
     return Scenario("soak", "growth", "of the first", False, title, {"rounds": rounds}, reps=1, **more)
 
 
+def _claimers(connections: int, words: str) -> Scenario:
+    title = f"Claims and acknowledgements one by one, by {words}"
+    return _rate("claimers", title, sizes={"connections": connections}, group="claimers", reps=1, about_s=15)
+
+
 SCENARIOS: dict[str, Scenario] = {
     "drain": _rate("drain", "Drain of a queue of no-op tasks, results stored"),
     "enqueue": _rate("enqueue", "Enqueue, one call a task"),
@@ -143,6 +148,8 @@ SCENARIOS: dict[str, Scenario] = {
     "limited": _rate("limited", "Drain of tasks under a limit by key, with room for all"),
     "held-0": _held(0, "none", about_s=8),
     "held-100k": _held(100_000, "100,000", about_s=30),
+    "claimers-4": _claimers(4, "4 connections"),
+    "claimers-200": _claimers(200, "200 connections"),
     "soak-1m": _soak(10, "1 M", about_s=60, timeout_s=900),
     "soak-10m": _soak(100, "10 M", big=True, about_s=600, timeout_s=7_200),
 }
