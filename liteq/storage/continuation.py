@@ -48,7 +48,7 @@ UPDATE liteq_messages
                      ELSE :now_ms + coalesce(delay_ms, 0) END,
        state = CASE WHEN (due_ms > created_ms AND due_ms > :now_ms) OR coalesce(delay_ms, 0) > 0 THEN 'scheduled'
                     ELSE 'pending' END
- WHERE seq = :seq AND state = 'blocked' {AT_ONCE}
+ WHERE seq = :seq AND state = 'blocked' {AT_ONCE} {LATER}
 """
 VANISH = f"""
 DELETE FROM liteq_messages
@@ -166,8 +166,10 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
 
 
 def _unblock(tx: Transaction, rows: list[int], now_ms: int) -> bool:
-    """Let the rows of these numbers run, or wait for their time; whether there was one."""
-    return bool(rows) and tx.executemany(UNBLOCK, [{"seq": seq, "now_ms": now_ms} for seq in rows]) > 0
+    """Let the rows of these numbers, which were read in this transaction, run or wait for their time; whether any."""
+    if rows:
+        tx.executemany(UNBLOCK, [{"seq": seq, "now_ms": now_ms} for seq in rows])
+    return bool(rows)
 
 
 def _fail(tx: Transaction, end: End, waiting: list[Row], now_ms: int) -> Iterator[End]:

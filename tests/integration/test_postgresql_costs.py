@@ -7,6 +7,7 @@ answer is waited for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from math import inf
 from pathlib import Path
@@ -139,6 +140,21 @@ def test_the_ends_of_a_batch_look_once_for_what_awaits_them(messages: Count, sto
         assert storage.settle([(one, Ack(b"1")) for one in some]) == []
 
     assert messages(settle) == 5
+
+
+def test_a_link_of_a_chain_is_seven_messages(messages: Count, storage: Storage, worker: int) -> None:
+    """Its end, what awaits that, the next link with a token, its input in two looks, the commit; and the bell."""
+    links = [plain(flags=Flag.LINKED | Flag.TAKES_INPUT) for _ in range(5)]
+    chain = [links[0], *(replace(link, awaits=before.id) for before, link in pairwise(links))]
+    storage.enqueue(Batch(chain))
+    held = storage.claim(["celery"], worker=worker, limit=1, visibility_s=600)
+
+    def link() -> None:
+        turn = storage.turn([(held.pop(), Ack(b"1"))], ["celery"], worker=worker, limit=1, visibility_s=600)
+        held.extend(turn.leases)
+        assert held
+
+    assert messages(link) == 7
 
 
 def test_rows_that_are_written_at_once_are_those_of_one_by_one(storage: Storage, worker: int) -> None:
