@@ -62,10 +62,10 @@ def parse(url: str) -> Location:
 
 
 def _refuse_misspelt(options: dict[str, str]) -> None:
-    """What is not ours is libpq's, which knows its own names; one that is nearly ours it would refuse obscurely."""
+    """Refuse a name that is nearly ours. All others are for libpq, which knows its own and says so."""
     for name in options:
         near = nearest(name, OURS)
-        if near and name not in ("host", "hostaddr", "port", "user", "passfile", "options", "service"):
+        if near and name != "sslmode":  # libpq's own, and near to `mode`
             raise ImproperlyConfigured(f"broker URL: unknown option {name!r}, did you mean {near}=?")
 
 
