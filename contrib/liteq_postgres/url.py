@@ -7,11 +7,20 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from liteq.exceptions import ImproperlyConfigured
-from liteq.utils.misspelt import nearest
+from liteq.utils.misspelt import LIKELY, nearest
 
 __all__ = ["Location", "parse"]
 
 OURS = ("schema", "listen", "mode")
+OF_LIBPQ = """
+host hostaddr port dbname user password passfile require_auth channel_binding connect_timeout client_encoding options
+application_name fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count
+tcp_user_timeout replication gssencmode sslmode sslnegotiation sslcompression sslcert sslkey sslkeylogfile sslpassword
+sslcertmode sslrootcert sslcrl sslcrldir sslsni requiressl requirepeer ssl_min_protocol_version
+ssl_max_protocol_version min_protocol_version max_protocol_version krbsrvname gsslib gssdelegation scram_client_key
+scram_server_key service servicefile target_session_attrs load_balance_hosts
+"""
+LIBPQ = frozenset(OF_LIBPQ.split())
 DEFAULT_SCHEMA = "liteq"
 LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1 of the server
 EXAMPLE = "write postgresql://user@host/database, or postgresql://user@/database?host=/var/run/postgresql for a socket"
@@ -45,6 +54,8 @@ def parse(url: str) -> Location:
         raise ImproperlyConfigured(f"broker URL: the scheme {scheme!r} is none of PostgreSQL's: {EXAMPLE}")
     if parts.fragment:
         raise ImproperlyConfigured("broker URL: write # as %23, also in a password")
+    if parts.netloc.count("@") > 1:  # the part behind the first would be taken for a host, and shown
+        raise ImproperlyConfigured("broker URL: write @ as %40 in the name of the user and in the password")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     ours = {name: options.pop(name) for name in OURS if name in options}
     _refuse_misspelt(options)
@@ -62,10 +73,10 @@ def parse(url: str) -> Location:
 
 
 def _refuse_misspelt(options: dict[str, str]) -> None:
-    """Refuse a name that is nearly ours. All others are for libpq, which knows its own and says so."""
-    for name in options:
-        near = nearest(name, OURS)
-        if near and name != "sslmode":  # libpq's own, and near to `mode`
+    """Refuse a name that is nearly one of ours or libpq's. One that is near to none may be of a newer libpq."""
+    for name in options.keys() - LIBPQ:
+        near = nearest(name, LIBPQ, cutoff=LIKELY) or nearest(name, OURS)
+        if near:
             raise ImproperlyConfigured(f"broker URL: unknown option {name!r}, did you mean {near}=?")
 
 

@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Any
 
 from liteq.settings.celery_names import NO_EFFECT, new_name, unused_default
+from liteq.settings.schemes import without_password
 from liteq.settings.table import SETTINGS
 from liteq.utils.misspelt import nearest
 from liteq.utils.records import NamedTuple
@@ -214,8 +215,15 @@ class Conf(MutableMapping[str, Any]):
     def table(self, with_defaults: bool = False, censored: bool = True) -> dict[str, Any]:
         """The settings for a report, by name; `censored` hides what looks like a secret."""
         shown = dict(self) if with_defaults else self.changes()
-        hidden = {name: "********" for name in shown if censored and name.lower().endswith(_SECRET)}
-        return dict(sorted({**shown, **hidden}.items()))
+        if censored:
+            shown = {name: _hidden(name, value) for name, value in shown.items()}
+        return dict(sorted(shown.items()))
+
+
+def _hidden(name: str, value: Any) -> Any:
+    if name.lower().endswith(_SECRET):
+        return "********"
+    return without_password(value) if isinstance(value, str) else value
 
 
 def _from_transport_options(values: Mapping[str, Given]) -> dict[str, Given]:

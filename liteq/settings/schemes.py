@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["BUILT_IN", "installed_engines", "is_ours", "known_schemes", "scheme_of"]
+__all__ = ["BUILT_IN", "installed_engines", "is_ours", "known_schemes", "scheme_of", "without_password"]
 
 BUILT_IN = ("sqlite", "liteq")
+HIDDEN = "********"
+# Up to the last @, as one in a password is easily left unescaped; and the options of libpq that hold a secret.
+PASSWORD = re.compile(r"(?<=://)([^:/@]*:).*(?=@)|(?<=[?&])((?:ssl)?password=)[^&]*", re.DOTALL)
 
 
 def scheme_of(url: str) -> str:
     """The scheme of `url` without the name of a library: "sqlite" of `sqlite+stdlib:///tasks.db`; "" where none is."""
     return url.partition(":")[0].partition("+")[0].lower() if ":" in url else ""
+
+
+def without_password(url: str) -> str:
+    """`url` as it may be shown: stars in the place of a password."""
+    return PASSWORD.sub(lambda found: (found[1] or found[2]) + HIDDEN, url)
 
 
 def installed_engines() -> dict[str, EntryPoint]:

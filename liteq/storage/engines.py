@@ -11,7 +11,7 @@ The scheme is read up to a `+`, behind which an engine may have the name of a cl
 from __future__ import annotations
 
 from liteq.exceptions import ImproperlyConfigured
-from liteq.settings.schemes import BUILT_IN, installed_engines, known_schemes, scheme_of
+from liteq.settings.schemes import BUILT_IN, installed_engines, known_schemes, scheme_of, without_password
 from liteq.storage.driver import Driver, Durability, Engine, Options, Place, Watch
 from liteq.utils.misspelt import nearest
 
@@ -77,6 +77,6 @@ def _unknown(url: str, scheme: str) -> str:
     near = nearest(scheme, known)
     meant = f"; did you mean {near}:?" if near else ""
     return (
-        f"broker URL {url!r}: there is no engine for the scheme {scheme!r}{meant}; known are {', '.join(known)}. "
-        f"For a file {EXAMPLE}; for another engine install the package that brings it"
+        f"broker URL {without_password(url)!r}: there is no engine for the scheme {scheme!r}{meant}; "
+        f"known are {', '.join(known)}. For a file {EXAMPLE}; for another engine install the package that brings it"
     )

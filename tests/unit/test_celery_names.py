@@ -100,6 +100,7 @@ def test_a_connection_tells_where_the_queue_is(app):
     assert app.broker_url in repr(app.connection())
     with pytest.raises(ImproperlyConfigured):
         LiteQ("none", set_as_current=False).connection().as_uri()
+    assert "hunter2" not in repr(app.connection("postgresql://ann:hunter2@db/shop"))
     with pytest.raises(ImproperlyConfigured):
         app.connection("redis://localhost").connect()
 

@@ -217,6 +217,26 @@ def test_a_report_shows_what_was_set_and_hides_secrets(conf):
     assert "hunter2" not in repr(conf)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann:hunter2@db/shop?schema=q", "postgresql://ann:********@db/shop?schema=q"),
+        ("postgresql://ann:hunt@er2@db/shop", "postgresql://ann:********@db/shop"),
+        (
+            "postgresql://db/shop?user=ann&password=hunter2&sslmode=require",
+            "postgresql://db/shop?user=ann&password=********&sslmode=require",
+        ),
+        ("redis://:hunter2@cache:6379/0", "redis://:********@cache:6379/0"),
+        ("postgresql://ann@db:5432/shop", "postgresql://ann@db:5432/shop"),
+        ("sqlite:////srv/a:b@c/q.db", "sqlite:////srv/a:b@c/q.db"),
+    ],
+)
+def test_a_report_hides_the_password_of_a_url(conf, url, shown):
+    conf.update(broker_url=url)
+    assert conf.table()["broker_url"] == shown
+    assert conf.table(censored=False)["broker_url"] == url
+
+
 def test_addresses_that_hold_secrets_are_not_shown(conf):
     conf.update(alert_to=["https://chat.example/hooks/s3cret"], alert_smtp="smtp://liteq:s3cret@mail.example")
     assert "s3cret" not in conf.humanize()

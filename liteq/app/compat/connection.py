@@ -11,7 +11,7 @@ from liteq.app.compat.channel import Channel, SimpleQueue
 from liteq.app.urls import check_url
 from liteq.context import App
 from liteq.exceptions import StorageError
-from liteq.settings.schemes import scheme_of
+from liteq.settings.schemes import scheme_of, without_password
 from liteq.utils.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -151,8 +151,9 @@ class Connection:
         return {key: value for key, value in self.info().items() if key != "password"}
 
     def as_uri(self, include_password: bool = False, mask: str = "**") -> str:
-        """Where the queue lives. There is no password in it."""
-        return check_url(self._url or self.app.broker_url)
+        """Where the queue lives, with stars in the place of a password."""
+        url = check_url(self._url or self.app.broker_url)
+        return url if include_password else without_password(url)
 
     def __enter__(self) -> Self:
         return self
@@ -161,7 +162,7 @@ class Connection:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Connection: {self._url or self.app.conf.broker_url}>"
+        return f"<Connection: {without_password(self._url or self.app.conf.broker_url or '')}>"
 
 
 class Pool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 from liteq.exceptions import ImproperlyConfigured
+from liteq.settings.schemes import without_password
 from liteq.storage.engines import is_beside
 from liteq.utils.misspelt import nearest
 
@@ -73,7 +74,9 @@ def _path(text: str) -> str:
         raise ImproperlyConfigured("--db is empty: name a file, or a glob such as 'tenants/*.db'")
     scheme = next((one for one in SQLITE if text.startswith(one)), None)
     if scheme is None:
-        raise ImproperlyConfigured(f"--db {text!r} is no file: name its path, or a glob such as 'tenants/*.db'")
+        raise ImproperlyConfigured(
+            f"--db {without_password(text)!r} is no file: name its path, or a glob such as 'tenants/*.db'"
+        )
     return unquote(text.removeprefix(scheme))
 
 

@@ -40,7 +40,9 @@ def test_the_bells_may_have_an_address_of_their_own() -> None:
         ("postgresql://h/d?listen=h", "host:port"),
         ("postgresql://h/d?schema=", "a name of 1 to 63 bytes"),
         ("postgresql://h/d?schema=pg_x", "does not begin with pg_"),
+        ("postgresql://h/d?sslmod=require", "did you mean sslmode="),
         ("postgresql://u:a#b@h/d", "write # as %23"),
+        ("postgresql://u:sec@ret@h/d", "write @ as %40"),
     ],
 )
 def test_a_bad_url_is_refused_without_its_password(url: str, says: str) -> None:
