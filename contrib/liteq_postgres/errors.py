@@ -44,7 +44,10 @@ def translate(error: psycopg.Error, where: str, waited_s: float) -> StorageError
         case "42P01" | "3F000":
             return StorageError(f"{where}: {text}: run `liteq migrate`")
         case "42501":
-            return StorageUnavailable(f"{where}: the role may not do this ({text}): ask the database's owner")
+            return StorageUnavailable(
+                f"{where}: the role may not do this ({text}): let the database's owner run `liteq migrate` and "
+                "grant the rights"
+            )
     if state is None or state.startswith(("08", "57P", "53")):
         return StorageUnavailable(f"{where}: the server does not answer, or refuses ({text})")
     return StorageError(f"{where}: {text}")

@@ -21,7 +21,8 @@ __all__ = ["Versions", "check", "look", "migrate", "migrations", "newest", "read
 
 HAS_SCHEMA = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = ?"
 HAS_META = """
-SELECT 1 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+SELECT has_schema_privilege(n.oid, 'USAGE')
+  FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
  WHERE n.nspname = ? AND c.relname = 'liteq_meta'
 """
 VERSIONS = "SELECT key, value FROM liteq_meta WHERE key IN ('version', 'min_reader', 'min_writer')"
@@ -61,9 +62,15 @@ def newest() -> int:
 
 
 def read_versions(tx: Transaction, schema: str) -> Versions:
-    """The versions of the schema."""
-    if not tx.execute(HAS_META, (schema,)):
+    """The versions of the schema. Raises StorageUnavailable where the role has no right to it."""
+    meta = tx.execute(HAS_META, (schema,))
+    if not meta:
         return Versions()
+    if not meta[0][0]:  # the tables are not found then, as if nobody had made them
+        raise StorageUnavailable(
+            f"the schema {schema} is there, but this role may not use it: let its owner grant the rights, beginning "
+            f"with GRANT USAGE ON SCHEMA {quoted(schema)}"
+        )
     found: dict[str, int] = dict(tx.execute(VERSIONS))
     return Versions(found["version"], found["min_reader"], found["min_writer"])
 

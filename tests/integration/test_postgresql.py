@@ -441,6 +441,20 @@ def test_a_role_that_owns_nothing_sends_and_works(storage: Storage, server: Any,
     server.execute("DROP OWNED BY worker; DROP ROLE worker")
 
 
+def test_a_role_without_rights_is_told_that_it_has_none(storage: Storage, server: Any, postgresql_server: str) -> None:
+    server.execute("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN")
+    url = postgresql.url(postgresql_server).replace("//postgres@", "//stranger@")
+    theirs = Storage(ENGINE.open(url, Options()))
+    with pytest.raises(StorageUnavailable, match='GRANT USAGE ON SCHEMA "liteq"'):
+        theirs.migrate()
+    elsewhere = Storage(ENGINE.open(url.replace("schema=liteq", "schema=another"), Options()))
+    with pytest.raises(StorageUnavailable, match="let the database's owner run `liteq migrate`"):
+        elsewhere.migrate()
+    theirs.close()
+    elsewhere.close()
+    server.execute("DROP ROLE stranger")
+
+
 # -- what an operator is told ----------------------------------------------------------------------------------------
 
 
