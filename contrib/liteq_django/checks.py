@@ -24,6 +24,7 @@ from liteq.storage.sqlite.mounts import UNSAFE, file_system
 
 __all__ = ["check", "register_all"]
 
+READ_COMMITTED = 2  # psycopg.IsolationLevel
 OPTIONS = """"OPTIONS": {
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
@@ -51,10 +52,8 @@ def check(**_kwargs: Any) -> list[checks.CheckMessage]:
     except (LiteqError, DjangoImproperlyConfigured) as exc:
         hint = "LITEQ = {'DATABASE': 'default'}, or LITEQ = {'BROKER_URL': 'sqlite:////var/lib/shop/queue.db'}"
         return [checks.Error(str(exc), hint=hint, id="liteq.E001")]
-    if place.kind != "file":
-        return []
     about = About(app, url, place.where, alias)
-    return [message for one in CHECKS for message in one(about)]
+    return [message for one in (CHECKS if place.kind == "file" else OF_A_SERVER) for message in one(about)]
 
 
 class About:
@@ -162,6 +161,16 @@ def _network(about: About) -> Found:
         )
 
 
+def _isolation(about: About) -> Found:
+    if about.alias is not None and int(about.options.get("isolation_level", READ_COMMITTED)) != READ_COMMITTED:
+        yield checks.Warning(
+            f"DATABASES[{about.alias!r}] holds the queue, and its transactions do not see what others commit: "
+            "sending inside atomic() fails with StorageConflict where somebody else has written the same rows.",
+            hint="Leave isolation_level out of OPTIONS; the default is READ COMMITTED.",
+            id="liteq.W016",
+        )
+
+
 def _outbox(about: About) -> Found:
     from django.apps import apps
 
@@ -194,6 +203,7 @@ def _serves_as_worker() -> bool:
     return sys.argv[1:2] == ["liteq"] and "worker" in sys.argv[2:]
 
 
+OF_A_SERVER: tuple[Callable[[About], Found], ...] = (_isolation, _outbox, _debug)
 CHECKS: tuple[Callable[[About], Found], ...] = (
     _one_library, _immediate, _wal, _synchronous, _autocheckpoint, _place, _network, _outbox, _debug,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The queue in the same SQLite database as the models: which alias that is, and how its connections are prepared."""
+"""The queue in the same database as the models: which alias that is, its tables, and how connections are prepared."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ import os
 import sqlite3
 import sys
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.db import connections
 
 from liteq.storage import describe_url
 from liteq.storage.sqlite.files import resolve
 from liteq.storage.storage import Storage
-from liteq_django.conf import is_sqlite, made_urls, option
+from liteq_django.conf import is_postgresql, is_sqlite, made_urls, option, server_url
 
 __all__ = ["alias_of", "create_tables", "is_in_memory", "path_of", "prepare_connection", "queue_alias"]
 
 TABLES = (
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'liteq_*' AND name NOT GLOB 'liteq_django_*'"
 )
+TABLES_OF_A_SERVER = """
+SELECT c.relname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE n.nspname = ? AND c.relkind = 'r' AND starts_with(c.relname, 'liteq_')
+"""
 # The schema's version; and the rows of workers, which live on.
 KEPT = frozenset({"liteq_meta", "liteq_workers", "liteq_commands", "liteq_replies"})
 
 
 def queue_alias() -> str | None:
-    """The alias of the database that holds the queue; None where the queue is in a file of its own."""
+    """The alias of the database that holds the queue; None where the queue is elsewhere."""
     from liteq_django.project import default_app
 
     said = option("database")
@@ -34,17 +39,31 @@ def queue_alias() -> str | None:
 
 
 def alias_of(url: str) -> str | None:
-    """The alias of the database to which the broker URL `url` leads; None when that is no file of Django's.
+    """The alias of the database to which the broker URL `url` leads; None when that is none of Django's.
 
     A test runner gives its databases other names: the one that LITEQ['DATABASE'] names is found by its alias.
     """
     if url in made_urls:
         return made_urls[url]
     place = describe_url(url)
+    if place.kind == "server":
+        return next((one for one in connections if is_postgresql(one) and _server_of(one) == _server(url)), None)
     if place.kind != "file":
         return None
     path = resolve(place.where)
     return next((alias for alias in connections if is_sqlite(alias) and path_of(alias) == path), None)
+
+
+def _server_of(alias: str) -> tuple[str, ...]:
+    return _server(server_url(connections[alias].settings_dict))
+
+
+def _server(url: str) -> tuple[str, ...]:
+    """The hosts, ports and database that the URL names, as they are written: another name may lead there as well."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    host = parts.netloc.rpartition("@")[2] or options.get("host", "")
+    return host, options.get("port", ""), unquote(parts.path.removeprefix("/")) or options.get("dbname", "")
 
 
 def is_in_memory(alias: str) -> bool:
@@ -100,7 +119,9 @@ def create_tables(using: str, **named: Any) -> None:
 
 
 def _empty(storage: Storage) -> None:
-    with storage.driver.write() as tx:
-        for (table,) in tx.execute(TABLES):
+    driver: Any = storage.driver
+    location = getattr(driver, "location", None)
+    with driver.write() as tx:
+        for (table,) in tx.execute(TABLES_OF_A_SERVER, (location.schema,)) if location else tx.execute(TABLES):
             if table not in KEPT:
                 tx.execute(f'DELETE FROM "{table}"')  # noqa: S608 - a name that the file itself has

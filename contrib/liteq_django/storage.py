@@ -1,9 +1,9 @@
 """Opening the queue of an app in a Django process, and so how a transaction of Django's takes part in it.
 
-| the queue is in             | what is sent inside `atomic()` is written                                      |
-| --------------------------- | ------------------------------------------------------------------------------ |
-| a SQLite database of Django | into the queue, on Django's connection, by the transaction itself (drivers.py)  |
-| a file of its own           | into the outbox, a table of the models' database; from there to the queue       |
+| the queue is in         | what is sent inside `atomic()` is written                                               |
+| ----------------------- | --------------------------------------------------------------------------------------- |
+| a database of Django's  | into the queue, on Django's connection, by the transaction itself (drivers.py, server.py) |
+| a place of its own      | into the outbox, a table of the models' database; from there to the queue                 |
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from liteq.storage import describe_url
 from liteq.storage.driver import Driver, Durability
 from liteq.storage.storage import Storage
 from liteq.storage.storage import open_storage as open_plainly
+from liteq_django.conf import is_postgresql, is_sqlite
 
 __all__ = ["open_storage", "outbox_alias", "relay_for", "transaction_alias"]
 
@@ -44,7 +45,8 @@ def open_storage(
     }
     counts: dict[str, Any] = {"clock": clock, "max_crashes": max_crashes, "max_reaps": max_reaps}
     if describe_url(url, driver).read_only:  # nothing of it belongs to a transaction of Django's
-        return open_plainly(url, driver=driver if alias is None else "stdlib", **options, **counts)
+        own = alias is None or not is_sqlite(alias)
+        return open_plainly(url, driver=driver if own else "stdlib", **options, **counts)
     using = outbox_alias(alias)
     if using is None and alias is None:
         return open_plainly(url, driver=driver, **options, **counts)
@@ -64,6 +66,13 @@ def _own(url: str, driver: str | None, options: dict[str, Any]) -> Driver:
 
 def _shared(url: str, alias: str, options: dict[str, Any]) -> Driver:
     from liteq_django import sharing
+
+    levels: dict[str, Any] = {**options, "durability": Durability(options["durability"])}
+    if is_postgresql(alias):
+        _own(url, None, options)  # it opens nothing, and raises where psycopg is missing
+        from liteq_django.server import open_shared
+
+        return open_shared(url, alias, durability=levels["durability"], busy_timeout_s=options["busy_timeout_s"])
     from liteq_django.drivers import MemoryDriver, SharedDriver
 
     if describe_url(url, "stdlib").through != "stdlib":
@@ -74,7 +83,7 @@ def _shared(url: str, alias: str, options: dict[str, Any]) -> Driver:
     if sharing.is_in_memory(alias):
         return MemoryDriver(url, using=alias)
     path = sharing.path_of(alias) or ""
-    return SharedDriver(url, path, using=alias, **{**options, "durability": Durability(options["durability"])})
+    return SharedDriver(url, path, using=alias, **levels)
 
 
 def outbox_alias(queue_in: str | None) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, RawCursor
 from psycopg.adapt import Dumper, Loader
 from psycopg.pq import Format
 from psycopg.types.numeric import NumericBinaryLoader, NumericLoader
@@ -72,9 +72,9 @@ class PlainNumericTextLoader(NumericLoader):
         return _plain(super().load(data))
 
 
-def adapt(connection: Connection[Any]) -> None:
-    """Have `connection` take and give values as said above."""
-    adapters = connection.adapters
+def adapt(of: Connection[Any] | RawCursor[Any]) -> None:
+    """Have a connection, or a cursor alone, take and give values as said above."""
+    adapters = of.adapters
     adapters.register_dumper(int, IntegerDumper)
     adapters.register_dumper(bool, BooleanDumper)
     adapters.register_dumper(float, FloatDumper)

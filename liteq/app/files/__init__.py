@@ -251,8 +251,12 @@ class InFiles:
     def _opened(self, url: str | None = None) -> Storage:
         """The file, opened for all callers, and up to date."""
         storage = self.open_storage(url)
-        storage.migrate()
-        self.prepare(storage)
+        try:
+            storage.migrate()
+            self.prepare(storage)
+        except BaseException:
+            storage.close()
+            raise
         return storage
 
     def _clock(self) -> Clock:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -48,7 +49,7 @@ def _tables():
 def shop(_tables) -> Iterator[object]:
     """The project's app, on an empty database."""
     from django.contrib.auth.models import User
-    from django.db import connection, connections
+    from django.db import connection, connections, transaction
     from shop.orders.models import Order
 
     from liteq_django.project import default_app
@@ -57,7 +58,9 @@ def shop(_tables) -> Iterator[object]:
     app.close()
     Order.objects.all().delete()
     User.objects.all().delete()
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL search_path TO liteq, public")
         names = [n for n in connection.introspection.table_names(cursor) if n.startswith("liteq_")]
         for name in names:
             if name != "liteq_meta":
@@ -75,6 +78,17 @@ def admin(shop):
     from .admin_pages import client_with
 
     return client_with(User.objects.create_superuser("root", password="x"))
+
+
+@pytest.fixture
+def postgres(postgresql_server: str) -> Iterator[str]:
+    """SHOP_POSTGRES: an empty database on a server of the tests' own."""
+    psycopg = pytest.importorskip("psycopg")
+    name = f"shop_{uuid4().hex}"
+    with psycopg.connect(host=postgresql_server, user="postgres", dbname="postgres", autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        yield f"{postgresql_server}:{name}"
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 class Site:

@@ -96,13 +96,6 @@ def test_with_the_models_in_another_sqlite_file(new_site, tmp_path, wait_for):
 
 
 @pytest.fixture
-def postgres():
-    pytest.importorskip("psycopg")
-    with servers.postgresql() as folder:
-        yield folder
-
-
-@pytest.fixture
 def mysql():
     pytest.importorskip("pymysql")
     with servers.mysql() as url:

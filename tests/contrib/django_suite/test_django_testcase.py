@@ -72,12 +72,16 @@ class Committed(TransactionTestCase):
 """
 
 
-@pytest.mark.parametrize("database", ["in memory", "in a file"])
-def test_a_testcase_runs_tasks_in_its_own_transaction(new_site, tmp_path, database):
-    (tmp_path / "test_orders.py").write_text(
-        TESTS if database == "in memory" else TESTS.replace("MemoryDriver", "SharedDriver")
-    )
-    site = new_site(**({} if database == "in memory" else {"SHOP_TEST_DB": str(tmp_path / "test.db")}))
+@pytest.mark.parametrize("database", ["in memory", "in a file", "on a server"])
+def test_a_testcase_runs_tasks_in_its_own_transaction(new_site, tmp_path, database, request):
+    tests, env = TESTS, {}
+    if database == "in a file":
+        tests, env = TESTS.replace("MemoryDriver", "SharedDriver"), {"SHOP_TEST_DB": str(tmp_path / "test.db")}
+    elif database == "on a server":
+        tests = TESTS.replace("drivers import MemoryDriver", "server import SharedServer as MemoryDriver")
+        env = {"SHOP_POSTGRES": request.getfixturevalue("postgres")}
+    (tmp_path / "test_orders.py").write_text(tests)
+    site = new_site(**env)
     site.env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
     done = site.manage("test", "test_orders", "-v1")
     assert done.returncode == 0, done.stderr

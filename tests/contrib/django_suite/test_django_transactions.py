@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connection, transaction
+from django.core.handlers.base import BaseHandler
+from django.db import connection, connections, transaction
 from django.db.transaction import TransactionManagementError
 from shop.orders.models import Order
 from shop.orders.tasks import pay
@@ -44,6 +45,21 @@ def test_a_commit_brings_both(shop):
     order.refresh_from_db()
     assert order.paid
     assert sent.get(timeout=1) == 1
+
+
+def test_a_view_under_atomic_requests_sends_with_its_own_commit(shop, monkeypatch):
+    def view(request, *, fails):
+        sent.append(pay.delay(Order.objects.create().pk))
+        if fails:
+            raise KeyError
+
+    sent = []
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    atomic_view = BaseHandler().make_view_atomic(view)
+    with pytest.raises(KeyError):
+        atomic_view(None, fails=True)
+    atomic_view(None, fails=False)
+    assert [one.exists() for one in sent] == [False, True]
 
 
 def test_a_savepoint_that_is_rolled_back_takes_its_tasks_alone(shop):

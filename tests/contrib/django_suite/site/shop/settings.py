@@ -1,5 +1,5 @@
-"""A small shop. SHOP_DB: its database; SHOP_QUEUE: a file of the queue's own; SHOP_POSTGRES: a server's folder;
-SHOP_MYSQL: a database's URL; SHOP_TEST_DB: the database of tests, which is in memory else.
+"""A small shop. SHOP_DB: its database; SHOP_QUEUE: a file of the queue's own; SHOP_POSTGRES: a server's folder,
+with a colon and a database; SHOP_MYSQL: a database's URL; SHOP_TEST_DB: the database of tests, which is in memory else.
 """
 
 import importlib.util
@@ -56,10 +56,11 @@ DATABASES = {
     }
 }
 if "SHOP_POSTGRES" in os.environ:
+    folder, _, name = os.environ["SHOP_POSTGRES"].partition(":")
     DATABASES["default"] = {
         "ENGINE": "django.db.backends.postgresql",
-        "HOST": os.environ["SHOP_POSTGRES"],
-        "NAME": "postgres",
+        "HOST": folder,
+        "NAME": name,
         "USER": "postgres",
     }
 if "SHOP_MYSQL" in os.environ:
