@@ -116,6 +116,7 @@ def describe(driver: Described, *, whole: bool) -> dict[str, Any]:  # noqa: ARG0
         "role": role,
         "standby": bool(standby),
         "pooled": pooled,
+        "listen": None if driver.location.listen is None else ":".join(driver.location.listen),
         "durability": driver.durability.value,
         "schema": {"name": schema, **versions._asdict()},
         "clock_offset_ms": round(server_ms - now_ms),
@@ -163,6 +164,8 @@ def _clock(facts: dict[str, Any]) -> Check:
 
 
 def _bells(facts: dict[str, Any]) -> Check:
+    if facts["listen"]:
+        return Check("bells", "ok", f"LISTEN at {facts['listen']}, NOTIFY")
     if facts["pooled"]:
         return Check(
             "bells", "warning",
