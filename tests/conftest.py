@@ -57,3 +57,10 @@ def postgresql_server() -> Iterator[str]:
         return
     with servers.postgresql() as folder:
         yield folder
+
+
+@pytest.fixture(scope="session")
+def postgresql_pooled(postgresql_server: str) -> Iterator[str]:
+    """The folder of the socket of a pgbouncer in transaction mode, before that server."""
+    with servers.pgbouncer(postgresql_server) as folder:
+        yield folder

@@ -9,7 +9,7 @@ from liteq.storage.driver import Options
 from liteq.storage.storage import Storage
 from liteq_postgres import ENGINE
 
-__all__ = ["EMPTY", "empty", "url"]
+__all__ = ["EMPTY", "WORKER", "empty", "url"]
 
 # One schema for all tests of a process: to empty its tables takes 5 ms, to make them anew 70 ms.
 EMPTY = """
@@ -24,6 +24,18 @@ BEGIN
     DELETE FROM liteq.liteq_meta WHERE key NOT IN ('version', 'min_reader', 'min_writer', 'epoch', 'limits');
     UPDATE liteq.liteq_meta SET value = 0 WHERE key IN ('epoch', 'limits');
 END $$
+"""
+
+# A role that works and owns nothing: all the rights that it needs.
+WORKER = """
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'worker') THEN DROP OWNED BY worker;
+    ELSE CREATE ROLE worker LOGIN;
+    END IF;
+END $$;
+GRANT USAGE ON SCHEMA liteq TO worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA liteq TO worker;
+GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA liteq TO worker
 """
 
 

@@ -104,6 +104,36 @@ def _control(folder: str, *command: str) -> None:
 
 
 @contextmanager
+def pgbouncer(server: str, *, pool_size: int = 8, mode: str = "transaction") -> Iterator[str]:
+    """The folder of the socket of a pgbouncer, before the PostgreSQL whose socket is in the folder `server`.
+
+    Each of its clients has one of `pool_size` connections of the server for the time of a transaction, or, where `mode`
+    is "session", until it leaves. Roles are as on
+    the server; nobody has a password.
+    """
+    program = shutil.which("pgbouncer", path=PATH)
+    if program is None:
+        missing("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
+    with folder_of(f"pgb-{mode[0]}{pool_size}", "postgres") as (folder, as_user):
+        (folder / "users").write_text('"postgres" ""\n"worker" ""\n"stranger" ""\n')
+        (folder / "ini").write_text(
+            f"[databases]\n* = host={server}\n"
+            f"[pgbouncer]\nunix_socket_dir = {folder}\nlisten_addr =\nlisten_port = 5432\n"
+            f"auth_type = trust\nauth_file = {folder / 'users'}\npool_mode = {mode}\n"
+            f"default_pool_size = {pool_size}\nmax_client_conn = 200\n"
+        )
+        log = folder / "log"
+        with log.open("wb") as out:
+            running = subprocess.Popen([program, folder / "ini"], stdout=out, stderr=out, cwd=folder, **as_user)
+        try:
+            _until((folder / ".s.PGSQL.5432").exists, running, log)
+            yield str(folder)
+        finally:
+            running.kill()
+            running.wait()
+
+
+@contextmanager
 def mysql() -> Iterator[str]:
     """The URL of an empty database: on the server of LITEQ_TEST_MYSQL_URL, else on a MariaDB of our own."""
     if given := os.environ.get("LITEQ_TEST_MYSQL_URL"):

@@ -12,13 +12,13 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final
 
 import psycopg
 
 from liteq.exceptions import StorageError
-from liteq.storage.driver import Bell
+from liteq.storage.driver import Bell, Row
 from liteq_postgres.names import channel
 from liteq_postgres.session import Session
 
@@ -203,24 +203,39 @@ class _Ear:
                 self._hearing.ring()  # it may have been missed
 
     def _hear(self, session: Session) -> None:
-        hello = f"liteq_hello_{os.getpid()}_{id(self)}"
-        self._heard = []
-        session.connection.add_notify_handler(lambda note: self._heard.append(note.channel))
-        for name in (*self._hearing.channels(), hello):
+        is_polled = (session.pooled and self._hearing.is_polled is True) or not self._is_told(session)
+        for name in () if is_polled else self._hearing.channels():
             session.control(f"LISTEN {name}")
-        session.control(f"NOTIFY {hello}")
-        is_polled = not self._next(session, HELLO_S, hello)
         self._hearing.polls(is_polled)
+        seen = session.execute(SNAPSHOT) if is_polled else []
         self._hearing.ring()  # since the last connection
         self.ready.set()
         while not self._stopped:
             if is_polled:
-                self._poll(session)
+                self._poll(session, seen)
             elif not self._next(session, QUIET_S):
                 session.control("SELECT 1")
 
-    def _poll(self, session: Session) -> None:
-        seen = session.execute(SNAPSHOT)
+    def _is_told(self, session: Session) -> bool:
+        """Whether a word that is said to this connection is heard on it.
+
+        Through a pooler that works by transactions LISTEN stays on a connection of the server that others have next,
+        and a word to oneself would come back on it: so another connection says it.
+        """
+        hello = f"liteq_hello_{os.getpid()}_{id(self)}"
+        self._heard = []
+        session.connection.add_notify_handler(lambda note: self._heard.append(note.channel))
+        session.control(f"LISTEN {hello}")
+        if session.pooled:
+            with suppress(StorageError), closing(self._hearing.connect()) as other:
+                other.control(f"NOTIFY {hello}")
+        else:
+            session.control(f"NOTIFY {hello}")
+        told = self._next(session, HELLO_S, hello)
+        session.control(f"UNLISTEN {hello}")
+        return told
+
+    def _poll(self, session: Session, seen: list[Row]) -> None:
         while not self._stopped:
             self._sleep(POLL_S)
             found = session.execute(SNAPSHOT)

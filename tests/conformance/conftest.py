@@ -2,7 +2,8 @@
 
 A further engine is added by one more element of DRIVERS; `LITEQ_TEST_URL` runs the suite against a URL alone. "sealed",
 a part of the nightly run, is apsw with a payload codec over it: no verb may see a difference. "postgresql" has a server
-of its own, and one schema, which is emptied before each test.
+of its own, and one schema, which is emptied before each test. "postgresql-pooled" is that behind a pgbouncer in
+transaction mode: the files POOLED are a part of every run, all others of the nightly one.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from liteq.testing import FakeClock
 
 from .. import lasting
 from ..codecs import Backwards
+from ..postgresql import empty
 
-DRIVERS = ["apsw", "stdlib", "postgresql", pytest.param("sealed", marks=pytest.mark.nightly)]
+DRIVERS = ["apsw", "stdlib", "postgresql", "postgresql-pooled", pytest.param("sealed", marks=pytest.mark.nightly)]
+POOLED = {"test_queue_verbs", "test_continuation", "test_waiting_queues"}
 OF_SIZES = {"test_one_run_computes_for_all[sealed]"}  # it tells sizes: those in the file, where values are sealed
 # These ask SQLite itself: for its plans, its log, its count of changes, its triggers.
 OF_SQLITE = {
@@ -46,9 +49,21 @@ PAYLOAD = b"[[],{}]"
 ERROR = encode_error(ValueError("no"))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what is not in POOLED to the nightly run: in every one it would be as long as the plain engine's."""
+    for item in items:
+        if "postgresql-pooled" in item.name and item.path.stem not in POOLED:
+            item.add_marker(pytest.mark.nightly)
+
+
 def opened_storage(request: pytest.FixtureRequest, folder: Path, clock: FakeClock) -> Storage:
     """The storage of this test's engine, with its tables and nothing in them."""
     driver = request.param
+    if driver == "postgresql-pooled":
+        if request.node.originalname in OF_SQLITE:
+            pytest.skip("it asks SQLite itself")
+        return empty(request.getfixturevalue("postgresql_pooled"), clock)
     if driver == "postgresql":
         if request.node.originalname in OF_SQLITE:
             pytest.skip("it asks SQLite itself")

@@ -419,16 +419,8 @@ def test_a_schema_of_a_newer_liteq_is_refused(open_driver: Callable[..., Driver]
     server.execute("DROP SCHEMA newer CASCADE")
 
 
-RIGHTS = """
-DROP ROLE IF EXISTS worker; CREATE ROLE worker LOGIN;
-GRANT USAGE ON SCHEMA liteq TO worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA liteq TO worker;
-GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA liteq TO worker
-"""
-
-
 def test_a_role_that_owns_nothing_sends_and_works(storage: Storage, server: Any, postgresql_server: str) -> None:
-    server.execute(RIGHTS)
+    server.execute(postgresql.WORKER)
     url = postgresql.url(postgresql_server).replace("//postgres@", "//worker@")
     theirs = Storage(ENGINE.open(url, Options()))
     theirs.migrate()
