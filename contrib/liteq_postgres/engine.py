@@ -15,6 +15,8 @@ class PostgresEngine:
     def open(self, url: str, options: Options) -> Driver:
         location = parse(url)
         try:
+            from psycopg import Error, conninfo
+
             from liteq_postgres.driver import PostgresDriver
         except ModuleNotFoundError as error:
             if error.name is None or not error.name.startswith("psycopg"):
@@ -22,6 +24,10 @@ class PostgresEngine:
             raise ImproperlyConfigured(
                 f"a queue at {location.where()} needs psycopg: install liteq with the extra `postgres`"
             ) from error
+        try:
+            conninfo.conninfo_to_dict(location.conninfo)
+        except Error as error:  # an option that libpq does not have
+            raise ImproperlyConfigured(f"broker URL: {str(error).strip()}") from error
         return PostgresDriver(url, location, durability=options.durability, busy_timeout_s=options.busy_timeout_s)
 
     def describe_url(self, url: str, library: str | None = None) -> Place:  # noqa: ARG002 - there is one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from liteq.exceptions import ImproperlyConfigured
 from liteq.utils.misspelt import LIKELY, nearest
@@ -25,6 +25,7 @@ DEFAULT_SCHEMA = "liteq"
 LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1 of the server
 EXAMPLE = "write postgresql://user@host/database, or postgresql://user@/database?host=/var/run/postgresql for a socket"
 MODES = ("rw", "ro")
+ESCAPED = re.compile(r"(?:[^%\s]|%(?!00)[0-9A-Fa-f]{2})*")  # as libpq takes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,7 @@ def parse(url: str) -> Location:
         raise ImproperlyConfigured(f"broker URL: the scheme {scheme!r} is none of PostgreSQL's: {EXAMPLE}")
     if parts.fragment:
         raise ImproperlyConfigured("broker URL: write # as %23, also in a password")
-    if parts.netloc.count("@") > 1:  # the part behind the first would be taken for a host, and shown
-        raise ImproperlyConfigured("broker URL: write @ as %40 in the name of the user and in the password")
+    _refuse_unescaped(parts)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     ours = {name: options.pop(name) for name in OURS if name in options}
     _refuse_misspelt(options)
@@ -70,6 +70,16 @@ def parse(url: str) -> Location:
         conninfo, hosts or "local", database, _schema(ours.get("schema", DEFAULT_SCHEMA)), _listen(ours.get("listen")),
         _read_only(ours.get("mode", "rw")),
     )  # fmt: skip
+
+
+def _refuse_unescaped(parts: SplitResult) -> None:
+    """Refuse a user or password of which a part would be taken for another, and shown with it, or by libpq's error."""
+    who, _, _ = parts.netloc.rpartition("@")
+    if "@" in who or "@" in parts.path or not ESCAPED.fullmatch(who):
+        raise ImproperlyConfigured(
+            "broker URL: in the name of the user and in the password write @ as %40, / as %2F, % as %25 and a space as "
+            "%20"
+        )
 
 
 def _refuse_misspelt(options: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import pairwise
 from typing import Any
 
@@ -231,6 +232,35 @@ def test_a_commit_waits_for_the_disk_as_was_promised(
     for promise, waits in ((Promise.ACCEPTED, accepted), (Promise.REMOVED, accepted), (Promise.PROGRESS, progress)):
         with opened.write(promise) as tx:
             assert tx.execute("SELECT current_setting('synchronous_commit')") == [(waits,)]
+
+
+# -- where it is -----------------------------------------------------------------------------------------------------
+
+
+def test_of_several_hosts_that_one_is_taken_which_answers_and_is_written_to(postgresql_server: str) -> None:
+    hosts = f"host=/nowhere,{postgresql_server}&target_session_attrs=read-write"
+    with closing(ENGINE.open(f"postgresql://postgres@/postgres?{hosts}", Options())) as opened:
+        assert opened.migrate() > 0
+    refused = ENGINE.open(f"postgresql://postgres@/postgres?{hosts.replace('read-write', 'standby')}", Options())
+    with pytest.raises(StorageUnavailable):
+        refused.migrate()
+
+
+def liteq(*args: str, url: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "liteq", "-b", url, *args], capture_output=True, text=True, timeout=30,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+
+
+def test_the_command_line_looks_with_mode_ro_and_changes_nothing(storage: Storage, postgresql_server: str) -> None:
+    two_rows(storage)
+    url = postgresql.url(postgresql_server, mode="ro")
+    assert "2 messages wait in queue 'celery'" in liteq("status", url=url).stderr
+    purged = liteq("purge", "-f", url=url)
+    assert purged.returncode == 69
+    assert "read-only" in purged.stderr
+    assert sum(count.n for count in storage.reader.counts()) == 2
 
 
 # -- lost connections ------------------------------------------------------------------------------------------------
