@@ -22,6 +22,8 @@ from liteq.testing import drain, start_worker
 from liteq_fastapi import event_stream, lifespan, opened, progress, while_connected
 from liteq_fastapi import events as module
 
+from ... import postgresql
+
 
 @pytest.fixture
 def queue(tmp_path) -> Iterator[LiteQ]:
@@ -292,3 +294,25 @@ def test_the_stream_of_a_run_is_read_likewise(queue):
         run = tell.start()
         text = client.get(f"/{run.id}").text
     assert text == 'id: 1\ndata: [1]\n\nevent: done\ndata: {"state":"SUCCESS","ready":true,"info":"done"}\n\n'
+
+
+# -- another engine --------------------------------------------------------------------------------------------------
+
+
+def test_with_the_queue_on_a_postgresql_server_nothing_but_its_url_differs(postgresql_server):
+    pytest.importorskip("psycopg")
+    with LiteQ("web", broker=postgresql.url(postgresql_server)) as queue:
+        double = queue.task(name="double")(lambda n: 2 * n)
+        app = FastAPI(lifespan=lifespan(queue))
+
+        @app.post("/double/{n}")
+        async def send(n: int) -> str:
+            return (await double.adelay(n)).id
+
+        @app.get("/result/{id_}")
+        async def result(id_: str) -> int:
+            return await queue.AsyncResult(id_).aget(timeout=20)
+
+        with start_worker(queue), visited(app) as client:
+            id_ = client.post("/double/21").json()
+            assert client.get(f"/result/{id_}").json() == 42
