@@ -14,7 +14,7 @@ from django.db import connections, transaction
 
 from liteq.exceptions import StorageUnavailable
 from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
-from liteq_django.conf import made_urls, url_of
+from liteq_django.conf import made_urls, server_url
 from liteq_django.transaction import inside_atomic
 from liteq_postgres.borrowed import borrowed
 from liteq_postgres.driver import PostgresDriver
@@ -33,7 +33,7 @@ def open_shared(url: str, using: str, *, durability: Durability, busy_timeout_s:
     """The queue at `url`, which leads to the database `using`: its name is perhaps a test's by now."""
     location = parse(url)
     if url in made_urls:
-        location = replace(parse(url_of(using)), schema=location.schema)
+        location = replace(parse(server_url(connections[using].settings_dict)), schema=location.schema)
     return SharedServer(url, location, using=using, durability=durability, busy_timeout_s=busy_timeout_s)
 
 
