@@ -36,11 +36,12 @@ DEAD = """
 SELECT s.n_live_tup, s.n_dead_tup, pg_indexes_size(s.relid), pg_relation_size(s.relid)
   FROM pg_catalog.pg_stat_user_tables AS s WHERE s.schemaname = ? AND s.relname = 'liteq_messages'
 """
+# One that has written has an xid, and holds the dead rows back also while it does nothing and has no snapshot.
 # Only a superuser, or a member of pg_read_all_stats, sees those of other roles.
 OLDEST = """
 SELECT pid, coalesce(application_name, ''), CAST(extract(epoch FROM clock_timestamp() - xact_start) AS bigint)
   FROM pg_catalog.pg_stat_activity
- WHERE backend_xmin IS NOT NULL AND datname = current_database() AND pid <> pg_backend_pid()
+ WHERE coalesce(backend_xmin, backend_xid) IS NOT NULL AND datname = current_database() AND pid <> pg_backend_pid()
    AND xact_start < clock_timestamp() - make_interval(secs => ?)
  ORDER BY xact_start LIMIT 1
 """

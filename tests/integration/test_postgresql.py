@@ -488,13 +488,20 @@ def test_doctor_is_told_of_the_server_the_schema_the_clock_and_the_bells(driver:
     assert driver.sizes()["file_bytes"] > 0
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM liteq.liteq_messages",
+        "UPDATE liteq.liteq_meta SET value = value WHERE key = 'epoch'",
+    ],
+    ids=["a snapshot", "a write"],
+)
 def test_an_old_transaction_in_the_database_is_warned_of(
-    driver: Driver, server: Any, monkeypatch: pytest.MonkeyPatch
+    driver: Driver, server: Any, statement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("liteq_postgres.describe.OLD_SNAPSHOT_S", -1)
     with server.transaction():
-        server.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        server.execute("SELECT count(*) FROM liteq.liteq_messages")
+        server.execute(statement)
         (warning,) = driver.warnings()
     assert f"process {server.info.backend_pid} of the server" in warning
     assert driver.warnings() == []
