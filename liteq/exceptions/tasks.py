@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from liteq.exceptions.base import LiteqError
-from liteq.exceptions.texts import closest, text_of
+from liteq.exceptions.texts import alike, text_of
 
 
 class BadMessage(LiteqError):
@@ -61,8 +61,9 @@ class NotRegistered(TaskError, KeyError):
         self.known = list(known)
 
     def __str__(self) -> str:
-        near = f" Nearest: {closest(self.name, self.known)}." if self.known else ""
-        return f"task {self.name!r} is not registered: import its module in the app (`include=`).{near}"
+        near = ", ".join(map(repr, alike(self.name, self.known)))
+        said = f"task {self.name!r} is not registered: import its module in the app (`include=`)"
+        return f"{said}; nearest: {near}" if near else said
 
     def __repr__(self) -> str:
         return f"NotRegistered({self.name!r})"

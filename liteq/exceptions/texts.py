@@ -29,5 +29,5 @@ def alike(name: str, known: Iterable[str], n: int = 3, cutoff: float = 0.5) -> l
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """The names of `known` that look like `name`, for an error message; "none is" when there are none."""
-    return ", ".join(map(repr, alike(name, known))) or "none is"
+    """The names of `known` that look like `name`, for an error message; "none" when there are none."""
+    return ", ".join(map(repr, alike(name, known))) or "none"

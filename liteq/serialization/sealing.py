@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, Protocol
 
 from liteq.exceptions import CodecError, ImproperlyConfigured
@@ -161,6 +162,8 @@ def sealed_words(key_id: str, why: str) -> str:
 
 def _said(exc: Exception) -> str:
     """The words of an exception of a codec's; its class where it has none, as those of `cryptography`."""
+    if isinstance(exc, ImproperlyConfigured):  # words of ours
+        return str(exc)
     return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
 
 
@@ -169,6 +172,8 @@ def open_vault(codec: Any, name: str) -> Vault:
 
     It is tried once. Raises ImproperlyConfigured where it is no codec, or does not give back what it was given.
     """
+    if isinstance(codec, ModuleType):
+        raise ImproperlyConfigured(f"payload_codec: {name} is a module; name its class: {name}:Codec")
     try:
         made = codec() if isinstance(codec, type) or not hasattr(codec, "encode") else codec
     except Exception as exc:

@@ -51,9 +51,10 @@ def put_off_unopened(leases: list[Lease]) -> list[tuple[Lease, Outcome]]:
     """
     found = [(one, value) for one in leases if (value := _sealed_of(one)) is not None]
     if found:
-        text = "%d messages are put off for %g s, %s[%s] among them: %s"
+        text = "%s[%s]%s put off for %g s: %s"
         first, value = found[0]
-        logger.error(text, len(found), UNOPENED_MS / 1000, first.task, first.id, unopened(value))
+        more = f" and {len(found) - 1} more are" if len(found) > 1 else " is"
+        logger.error(text, first.task, first.id, more, UNOPENED_MS / 1000, unopened(value))
     return [(one, Release(pause_ms=UNOPENED_MS, options=one.options)) for one, _ in found]
 
 

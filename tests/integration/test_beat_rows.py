@@ -342,13 +342,13 @@ def test_a_lazy_argument_is_worked_out_at_each_run_by_the_program_that_has_it(ma
 def test_beat_names_the_tasks_that_the_app_does_not_know(make, caplog):
     app = make(beat_schedule={"one": {"task": "noted", "schedule": 5}, "good": every(5)})
     app.schedules.add("two", 5, chain(app.tasks["note"].s(1), app.signature("zz.qq")))
-    assert "the entry 'two' sends 'zz.qq', a task that this app does not know (nearest: none is)" in caplog.text
+    assert "the entry 'two' sends 'zz.qq', a task that this app does not know (nearest: none)" in caplog.text
     caplog.clear()
     Beat(app).start()
     told = [record.getMessage() for record in caplog.records if record.name == "liteq.beat"]
     assert told == [
         "beat: the entry 'one' sends 'noted', a task that this app does not know (nearest: 'note')",
-        "beat: the entry 'two' sends 'zz.qq', a task that this app does not know (nearest: none is)",
+        "beat: the entry 'two' sends 'zz.qq', a task that this app does not know (nearest: none)",
     ]
 
 

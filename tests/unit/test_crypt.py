@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -172,3 +173,13 @@ def test_a_line_for_the_file_is_made_by_a_command(tmp_path: Path) -> None:
     wrong = subprocess.run([sys.executable, "-m", "liteq_crypt", "a b"], capture_output=True, text=True, check=False)
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert "the id of a key is" in wrong.stderr
+
+
+@pytest.mark.parametrize("given", [["--help"], ["-h"], []])
+def test_help_is_no_id_of_a_key(
+    given: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["liteq_crypt", *given])
+    with pytest.raises(SystemExit, match="usage: python -m liteq_crypt ID"):
+        runpy.run_module("liteq_crypt", run_name="__main__")
+    assert capsys.readouterr().out == ""

@@ -85,3 +85,11 @@ def test_tasks_errors_survive_pickling(error):
 def test_a_lost_worker_knows_its_exit_code():
     assert e.WorkerLostError("gone", 9).exitcode == 9
     assert e.WorkerLostError("gone").exitcode is None
+
+
+def test_a_task_that_is_not_registered_is_told_with_those_that_look_like_it():
+    assert str(e.NotRegistered("shop.pya", ["shop.pay", "mail.send"])).endswith("(`include=`); nearest: 'shop.pay'")
+    assert (
+        str(e.NotRegistered("zz", ["shop.pay"]))
+        == "task 'zz' is not registered: import its module in the app (`include=`)"
+    )

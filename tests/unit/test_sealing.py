@@ -158,6 +158,7 @@ def test_a_codec_that_does_not_work_is_refused_before_anything_is_written(codec:
     [
         ("tests.nowhere:Codec", "payload_codec = 'tests.nowhere:Codec': there is no module 'tests.nowhere'; it names"),
         ("json:Codec", "payload_codec = 'json:Codec': json has no 'Codec'; it names a class"),
+        ("json", "payload_codec: json is a module; name its class: json:Codec"),
     ],
 )
 def test_a_codec_that_is_nowhere_is_refused(tmp_path: Path, given: str, words: str) -> None:
