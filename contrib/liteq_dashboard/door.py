@@ -39,6 +39,9 @@ class Proxy:
         """Make one of texts. Raises ImproperlyConfigured for what is no network and no right."""
         try:
             found = tuple(ipaddress.ip_network(one) for one in networks)
+        except ValueError as exc:
+            raise ImproperlyConfigured(f"a proxy's network is written as 127.0.0.1/32 or 10.0.0.0/8: {exc}") from None
+        try:
             Viewer(header, rights := tuple(rights))
         except ValueError as exc:
             raise ImproperlyConfigured(str(exc)) from None

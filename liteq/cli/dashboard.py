@@ -60,6 +60,8 @@ def dashboard(
     is_local = _is_loopback(host)
     if bool(user_header) != bool(trust):
         raise click.UsageError("--user-header and --trust belong together: the header, and its proxy's network")
+    if user_rights != "viewer" and not user_header:
+        raise click.UsageError("--user-rights are of users whom a proxy names: give --user-header and --trust, too")
     if not is_local and token_file is None and user_header is None:
         raise click.UsageError(f"{host} lets other machines connect: give --token-file, or --user-header and --trust")
     door = _door(port, root_path, token_file, user_header, trust, user_rights)

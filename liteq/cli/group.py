@@ -148,7 +148,7 @@ def _end(exc: Exception) -> NoReturn:
         case click.ClickException():
             path = getattr(getattr(exc, "ctx", None), "command_path", None)
             hint = f" (see `{path} --help`)" if path else ""
-            VOICE.say("error", " ".join(exc.format_message().split()) + hint)
+            VOICE.say("error", _plain(" ".join(exc.format_message().split())) + hint)
             sys.exit(exc.exit_code)
         case LiteqError():
             VOICE.say("error", one_line(exc))
@@ -158,6 +158,11 @@ def _end(exc: Exception) -> NoReturn:
             sys.exit(Exit.FAILED)
         case _:
             raise exc
+
+
+def _plain(text: str) -> str:
+    """Click's sentences in the words of a person: a range is what a number lies in."""
+    return text.replace("a valid integer range", "a whole number").replace("a valid float range", "a number")
 
 
 def one_line(exc: Exception) -> str:

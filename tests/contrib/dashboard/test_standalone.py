@@ -158,7 +158,12 @@ def test_with_tokens_programs_send_them_and_people_paste_them(queue, tmp_path):
         (("--host", "0.0.0.0"), 2, "give --token-file, or --user-header and --trust"),
         (("--user-header", "X-User"), 2, "belong together"),
         (("--trust", "10.0.0.0/8"), 2, "belong together"),
-        (("--user-header", "X-User", "--trust", "10.0.0.0/33"), 78, "10.0.0.0/33"),
+        (
+            ("--user-header", "X-User", "--trust", "10.0.0.0/33"),
+            78,
+            "written as 127.0.0.1/32 or 10.0.0.0/8: '10.0.0.0/33'",
+        ),
+        (("--user-rights", "operator"), 2, "give --user-header and --trust"),
         (("--user-header", "X-User", "--trust", "10.0.0.0/8", "--user-rights", "veiw"), 78, "did you mean 'view'"),
         (("--token-file", "nothing.json"), 78, "cannot be read"),
         (("--db", "nothing/*.db"), 69, "there is no file nothing/*.db"),

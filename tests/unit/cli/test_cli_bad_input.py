@@ -53,6 +53,18 @@ def test_a_url_that_is_none(liteq, project, url, says):
     assert sorted(path.name for path in project.iterdir()) == ["shop.py"]
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("worker", "-c", "many"), "'many' is not a whole number."),
+        (("alert", "--every", "0"), "--every must be longer than 0: write 30s, 5m or 1h"),
+        (("alert", "--every", "soon"), "--every is a number with a unit"),
+    ],
+)
+def test_an_option_that_is_no_number(liteq, command, says):
+    refused(liteq("-A", "shop", *command), 2, says)
+
+
 def test_a_folder_as_the_file(liteq, project):
     (project / "folder").mkdir()
     refused(liteq("-b", "sqlite:///folder", "call", "x"), 69, "is a folder")
