@@ -80,5 +80,5 @@ def test_the_roles_of_the_page_migrate_send_work_and_look(server: Any, postgresq
 def test_the_urls_of_the_page_are_urls_of_the_engine() -> None:
     urls = re.findall(r"postgresql://\S+", PAGE.read_text(encoding="utf-8"))
     places = [ENGINE.describe_url(url) for url in urls]
-    assert len(places) == 4
+    assert len(places) == 5
     assert all(place.where.endswith("shop?schema=liteq") for place in places)
