@@ -49,7 +49,7 @@ class StorageCorrupt(StorageError):
 
 
 class StorageUnavailable(StorageError):
-    """Raised when the file cannot be opened: a directory, no permission, a read-only or network file system."""
+    """Raised when the store cannot be opened: a directory, no permission, a network file system, no server."""
 
 
 class ReadOnly(StorageError):

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from liteq.context.identity import Presence, is_here, presence
 from liteq.context.living import RESTS
-from liteq.exceptions import StorageBusy, StorageError
+from liteq.exceptions import StorageBusy, StorageError, StorageUnavailable
 from liteq.monitor.workers import STAGE
 from liteq.storage import workers as _workers
 from liteq.storage.driver import Driver, Promise
@@ -61,8 +61,9 @@ def health(driver: Driver, *, now_ms: int, late_ms: int, ready: bool, name: str 
     """Whether a worker of this host, or the one called `name`, lives; with `ready`: and takes tasks.
 
     A worker lives while the kernel has its process and its heartbeat is not older than `late_ms`. One that is silent
-    because another process has the write lock for so long lives too: to start it again would help nobody. A file that
-    cannot be read is an answer too, not an exception. Closes `driver`, which is to wait for locks up to `PATIENCE_S`.
+    because another process has the write lock for so long lives too: to start it again would help nobody. The same
+    holds where a server does not answer: workers are taken to live, and none is ready. A file that cannot be read is
+    an answer too, not an exception. Closes `driver`, which is to wait for locks up to `PATIENCE_S`.
     """
     try:
         with closing(driver):
@@ -71,6 +72,10 @@ def health(driver: Driver, *, now_ms: int, late_ms: int, ready: bool, name: str 
             return _judge([_pulse(driver, one, now_ms - one.heartbeat_ms, late_ms) for one in found], ready, name)
     except StorageBusy as busy:
         return Health(False, f"the file is locked by {busy.holder}: it cannot be read, so no worker of it is seen", [])
+    except StorageUnavailable as error:
+        if ready or driver.one_machine:
+            return Health(False, str(error), [])
+        return Health(True, f"it cannot be told, and a new worker could do no more: {error}", [])
     except StorageError as error:
         return Health(False, str(error), [])
 

@@ -17,6 +17,7 @@ import pytest
 from liteq.context.identity import boot_id, me
 from liteq.monitor.health import PATIENCE_S, Health, health
 from liteq.storage import open_driver
+from liteq.storage.driver import Options
 
 from .worker_process import HERE, Site, wait_for
 
@@ -28,6 +29,8 @@ for statement in sys.argv[2].split(";"):
 print("held", flush=True)
 sys.stdin.read()
 """
+
+NO_SERVER = "postgresql://nobody@127.0.0.1:1/nothing"  # nothing listens there
 
 Probe = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -217,3 +220,16 @@ def test_a_probe_loads_no_app(site, tmp_path):
     environment = {**os.environ, "LITEQ_BROKER_URL": site.broker, "LITEQ_APP": "no_such_module"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_server_that_does_not_answer_is_no_reason_to_start_a_worker_again() -> None:
+    pytest.importorskip("psycopg")
+    from liteq_postgres import ENGINE
+
+    live, ready = (
+        health(ENGINE.open(NO_SERVER, Options()), now_ms=0, late_ms=60_000, ready=ready) for ready in (False, True)
+    )
+    assert live.ok
+    assert "a new worker could do no more" in live.reason
+    assert not ready.ok
+    assert "the server does not answer" in ready.reason
