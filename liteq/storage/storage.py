@@ -110,22 +110,18 @@ class Storage(facades.Parts):
         events = self.events_of(batch.messages) if self.events_of is not None else ()
         if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms, again=again):
             return [batch.messages[0].id]
-        enqueue = partial(_enqueue.enqueue, waiter=_enqueue.UNDER_ITS_ID if told else None)
-        try:
-            write = _enqueue.enqueue_new if _enqueue.may_be_new(batch) else enqueue
-            return self._write(write, batch, again, events, now_ms)
-        except _enqueue.Collided:
-            return self._write(enqueue, batch, again, events, now_ms)
-
-    def _write(
-        self, enqueue: Callable[..., list[str]], batch: Batch, again: Collection[str], events: Sequence[bytes],
-        now_ms: int,
-    ) -> list[str]:  # fmt: skip
-        with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
-            ids = enqueue(tx, batch, now_ms=now_ms, again=again)
-            if events:
-                _event_log.write(tx, events, now_ms=now_ms)
-        return ids
+        enqueue: Callable[..., list[str]] = partial(_enqueue.enqueue, waiter=_enqueue.UNDER_ITS_ID if told else None)
+        write = _enqueue.enqueue_new if _enqueue.may_be_new(batch) else enqueue
+        while True:
+            try:
+                with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
+                    ids = write(tx, batch, now_ms=now_ms, again=again)
+                    if events:
+                        _event_log.write(tx, events, now_ms=now_ms)
+            except _enqueue.Collided:  # it is not as new as it seemed
+                write = enqueue
+            else:
+                return ids
 
     def enqueue_many(self, messages: Iterable[Message]) -> int:
         """Write any number of messages that await nothing, all or nothing; the number of rows written.

@@ -755,13 +755,13 @@ MUTANTS = [
     ),
     without(
         "a canvas is sent in one transaction", "liteq/storage/storage.py",
-        "        with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
-        "            ids = enqueue(tx, batch, now_ms=now_ms, again=again)\n",
-        "        ids = []\n"
-        "        for one in batch.messages:\n"
-        "            with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
-        "                groups = batch.groups if one is batch.messages[0] else []\n"
-        "                ids += enqueue(tx, Batch([one], groups), now_ms=now_ms, again=again)\n",
+        "                with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
+        "                    ids = write(tx, batch, now_ms=now_ms, again=again)\n",
+        "                ids = []\n"
+        "                for one in batch.messages:\n"
+        "                    with self.driver.write(Promise.ACCEPTED, Bell.WORK) as tx:\n"
+        "                        groups = batch.groups if one is batch.messages[0] else []\n"
+        "                        ids += write(tx, Batch([one], groups), now_ms=now_ms, again=again)\n",
         "test_kill.py::test_what_a_killed_producer_reported_is_there",
     ),
     without(

@@ -83,7 +83,7 @@ def test_the_help_tells_the_exit_codes(liteq):
             "unknown state 'pendng'; nearest: 'pending'; states",
         ),
         (("-A", "shop", "control", "revok"), "unknown command 'revok'; nearest: 'revoke'; commands: "),
-        (("-A", "shop", "call", "shop.ad"), "Nearest: 'shop.add'"),
+        (("-A", "shop", "call", "shop.ad"), "nearest: 'shop.add'"),
         (
             ("-A", "shop", "worker", "-P", "gevent"),
             "pools: prefork, processes, asyncio, threads, solo; for tasks that wait, use",
