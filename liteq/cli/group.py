@@ -183,7 +183,7 @@ def _context_settings() -> MutableMapping[str, Any]:
 )
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """A task queue with Celery's API over one SQLite file.
+    """A task queue with Celery's API over one SQLite file, or over PostgreSQL.
 
     The options below may stand before the command or after it. `liteq COMMAND --help` shows those of a command.
     """

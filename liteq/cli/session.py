@@ -214,7 +214,10 @@ def _options(*, hidden: bool) -> list[click.Parameter]:
             "-A", "--app", metavar="APP", type=click.UNPROCESSED, callback=_keep("app_name"),
             help="The app: a module, module:attribute or package; default: LITEQ_APP.",
         ),
-        option("-b", "--broker", metavar="URL", callback=_keep("broker"), help="The queue's file as a URL: sqlite:///tasks.db."),
+        option(
+            "-b", "--broker", metavar="URL", callback=_keep("broker"),
+            help="Where the queue is: sqlite:///tasks.db, postgresql://user@host/database.",
+        ),
         option(
             "--result-backend", metavar="URL", callback=_no_effect("results are in the broker's file"),
             help="Accepted as Celery's; results are in the broker's file.",
