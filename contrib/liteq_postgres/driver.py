@@ -12,13 +12,14 @@ from typing import Any, Final
 
 from liteq.clock import Clock
 from liteq.exceptions import ReadOnly, StorageError
-from liteq.storage.driver import Bell, Driver, Durability, Listener, Params, Promise, Transaction
+from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
 from liteq.storage.upkeep import Check
 from liteq_postgres import describe, fork, migrate
 from liteq_postgres.clock import ServerClock
 from liteq_postgres.hearing import Hearing
 from liteq_postgres.session import Session, settings
 from liteq_postgres.transaction import Checkout, ReadTransaction, WriteTransaction
+from liteq_postgres.upkeep import ServerUpkeep
 from liteq_postgres.url import Location
 from liteq_postgres.wire import Command
 
@@ -30,7 +31,7 @@ BEGIN_WRITING: Final[Command] = (b"BEGIN ISOLATION LEVEL READ COMMITTED", ())
 BEGIN_READING: Final[Command] = (b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ())
 
 
-class PostgresDriver(Driver):
+class PostgresDriver(ServerUpkeep):
     """`driver.Driver` over a schema of a PostgreSQL database."""
 
     one_machine = False

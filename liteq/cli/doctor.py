@@ -78,7 +78,9 @@ def doctor(session: Session, /, fix: bool, sure: bool) -> int:
 def _look(session: Session) -> tuple[dict[str, Any], list[Check]]:
     driver = session.storage.driver
     facts = driver.describe()
-    return facts, [_versions(), *driver.checks(facts), *_of_queue(session)]
+    of_queue = list(_of_queue(session))
+    told = {check.name for check in of_queue}  # of workers both know; this one says which
+    return facts, [_versions(), *(check for check in driver.checks(facts) if check.name not in told), *of_queue]
 
 
 def _show(session: Session, checks: Sequence[Check]) -> None:
@@ -162,5 +164,7 @@ def _of_queue(session: Session) -> Iterator[Check]:
         f"{found.n:,}{'' if found.exact else ' or more'} {state}" for state, found in totals.items() if found.n
     )
     yield Check("messages", "ok", shown or "empty")
+    if session.storage.operations.is_being_moved():
+        yield Check("move", "error", "shut by a `liteq move` that has not ended: the same call again finishes it")
     for finding in findings(session.app):
         yield Check(*finding)

@@ -6,7 +6,7 @@ nothing or says that the engine has no such thing; an engine overrides those tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,31 @@ class Upkeep:
     def remedies(self, facts: dict[str, Any]) -> list[Remedy]:  # noqa: ARG002 - an engine's
         """The things that `liteq doctor --fix` offers to set right, by the `facts` that `describe` has gathered."""
         return []
+
+    def shut(self, tx: Any, tables: Sequence[str]) -> None:  # noqa: ARG002 - an engine's
+        """Have the store refuse each change of a row of `tables`, by any process, until `reopen`.
+
+        `tx` is the open write transaction, with whose commit that begins; it waits for those that have changed one.
+        A transaction that sets `shut` in liteq_meta to 0, and back to 1 at its end, may change them. Twice is as once.
+        """
+        raise StorageError("this engine cannot shut its store: nothing was changed")
+
+    def reopen(self, tx: Any, tables: Sequence[str]) -> None:
+        """Undo `shut`, likewise."""
+
+    def number_on(self, tx: Any, table: str, column: str) -> None:
+        """Have the numbers that the store gives in `column` go on above those that are there.
+
+        For rows that came with a number. Nothing to do where the next number is always one above the highest.
+        """
+
+    def begin_epoch(self, tx: Any) -> int:  # noqa: ARG002 - an engine's
+        """Begin a new life of a store that has gone back in time; the number of its epoch.
+
+        In the open write transaction: what is leased is nobody's, workers enter their names anew, and fencing tokens
+        lie above all that the life before can have given out.
+        """
+        raise StorageError("this engine has no epochs: nothing was changed")
 
     def backup(self, target: Path) -> None:
         """Write a consistent copy to `target`, which must not exist, while others go on working."""

@@ -20,7 +20,8 @@ from liteq_postgres.migrate import migrations
 from liteq_postgres.translate import statement
 
 ROOM = Path(__file__).resolve().parents[2] / "liteq" / "storage"
-VERB_FILES = sorted([*ROOM.glob("*.py"), *ROOM.glob("steps/*.py"), *ROOM.glob("runs/*.py"), *ROOM.glob("limits/*.py")])
+ROOMS = ("", "steps/", "runs/", "limits/", "moving/")
+VERB_FILES = sorted(path for room in ROOMS for path in ROOM.glob(f"{room}*.py"))
 VERBS = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s")
 
 

@@ -21,6 +21,7 @@ from liteq.storage.acting import Target
 from liteq.storage.audit import Actor
 from liteq.storage.driver import Driver, Promise, Transaction
 from liteq.storage.facades.base import Facade
+from liteq.storage.moving import gate as _gate
 from liteq.storage.operations import Operation, Wanted
 from liteq.utils.records import NamedTuple
 
@@ -116,6 +117,19 @@ class Operations(Facade):
             _audit.write(tx, by, "resend", id_, target.queue, 1, now_ms=now_ms)
         self._ring(work=True)
         return True
+
+    def begin_epoch(self, by: Actor) -> int:
+        """Begin a new life of a store that has gone back in time; the number of its epoch."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            number = self._driver.begin_epoch(tx)
+            _audit.write(tx, by, "epoch", str(number), None, 1, now_ms=self._clock.now_ms())
+        self._ring(work=True)
+        return number
+
+    def is_being_moved(self) -> bool:
+        """Whether the store is shut, as an end of a move that has not ended."""
+        with self._driver.read(alone=True) as tx:
+            return _gate.note(tx) is not None
 
     def purge(self, queues: Sequence[str] | None = None, *, by: Actor | None = None) -> int:
         """Delete the messages that wait to run in `queues` (None: in all), a chunk a transaction; how many."""

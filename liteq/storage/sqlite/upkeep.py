@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
 from math import inf
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 
 from liteq.exceptions import StorageError, StorageUnavailable
 from liteq.storage.driver import Bell, Driver, Durability, Promise, Transaction
-from liteq.storage.sqlite import files, gate, greenlets
+from liteq.storage.sqlite import epoch, files, gate, greenlets, shutting
 from liteq.storage.sqlite.ballast import Ballast
 from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
 from liteq.storage.sqlite.session import Session
@@ -202,6 +203,15 @@ class FileUpkeep(Driver):
         return misfits.bury(tx, now_ms=now_ms)
 
     # -- copies and facts --------------------------------------------------------------------------------------------
+
+    def shut(self, tx: Transaction, tables: Sequence[str]) -> None:
+        shutting.shut(tx, tables)
+
+    def reopen(self, tx: Transaction, tables: Sequence[str]) -> None:
+        shutting.reopen(tx, tables)
+
+    def begin_epoch(self, tx: Transaction) -> int:
+        return epoch.next_one(tx)
 
     def backup(self, target: Path) -> None:
         from liteq.storage.sqlite import backup
