@@ -23,6 +23,7 @@ OLDEST_SERVER = 140_000
 OLD_SNAPSHOT_S = 60
 DEAD_ROWS = 50_000  # more of them than this, and than rows that live: each claim walks over them
 MIB = 1024 * 1024
+LARGE_INDEXES = 64 * MIB  # below it, an index that is far larger than its rows costs nothing
 
 SERVER = """
 SELECT current_setting('server_version_num'), current_setting('server_version'), current_user,
@@ -82,7 +83,7 @@ def _of_rows(rows: list[tuple[Any, ...]]) -> Iterator[str]:
                 f"liteq_messages has {dead:,} dead rows beside {live:,}: autovacuum does not keep up, or a transaction "
                 "holds it back; run VACUUM liteq_messages"
             )
-        if indexes > 64 * MIB and indexes > 4 * table:
+        if indexes > LARGE_INDEXES and indexes > 4 * table:
             yield (
                 f"the indexes of liteq_messages take {indexes // MIB:,} MiB, the rows {table // MIB:,}: run "
                 "REINDEX TABLE CONCURRENTLY liteq_messages"

@@ -101,9 +101,10 @@ def look(driver: Migrated) -> int:
     if found.min_reader > known:
         raise SchemaTooNew(driver.where(), found.version, known)
     if found.version < known:
+        tells = f"schema version {found.version}, this liteq reads {known}" if found.version else "no queue yet"
         raise StorageUnavailable(
-            f"{driver.where()} has schema version {found.version}, this liteq reads {known}, and it is opened to be "
-            "looked at alone (?mode=ro): run `liteq migrate`, without mode=ro"
+            f"{driver.where()} has {tells}, and it is opened to be looked at alone (?mode=ro): run `liteq migrate`, "
+            "without mode=ro"
         )
     return found.version
 

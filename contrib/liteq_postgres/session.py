@@ -327,6 +327,10 @@ class Session:
         if self.pid == os.getpid():
             self.connection.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "connection"):  # psycopg would warn of an app that is forgotten without `close()`
+            self.close()
+
     def abandon(self) -> None:
         """In a forked child: let go of the parent's connection, without a word to the server."""
         if self.pid != os.getpid():

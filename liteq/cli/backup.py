@@ -70,7 +70,10 @@ def _one(session: Session, target: Path) -> int:
 
 def _into_folder(session: Session, folder: Path, every: float | None, keep: int | None) -> int:
     from liteq.operating.backups import BackupRefused, BackupRunning, Backups
+    from liteq.storage import describe_url
 
+    if describe_url(session.app.broker_url).kind != "file":
+        session.storage.backup(folder)  # refuses, with what to use; before a lock is made in the folder
     try:
         backups = Backups(folder.resolve(), Path(session.storage.driver.where()))
         if every is not None:

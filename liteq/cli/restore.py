@@ -26,6 +26,11 @@ def restore(session: Session, /, source: Path) -> None:
     \b
     JSON: {"path", "kept"}, the second null where there was no queue
     """
+    from liteq.storage import describe_url, open_driver
+
+    url = session.app.broker_url
+    if describe_url(url).kind != "file":
+        open_driver(url).restore(source)  # refuses, and has made nothing on the server
     storage = session.app.storage
     kept = storage.driver.restore(source)
     path = storage.driver.where()

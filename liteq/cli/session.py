@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,10 +87,18 @@ class Session:
     @cached_property
     def storage(self) -> Storage:
         """The app's file. Raises StorageUnavailable where there is none yet: looking at a queue does not make one."""
-        from liteq.storage import describe_url
+        from liteq.storage import describe_url, open_driver
 
-        if missing := describe_url(self.app.broker_url).missing:
-            raise StorageUnavailable(missing)
+        url = self.app.broker_url
+        place = describe_url(url)
+        if place.missing:
+            raise StorageUnavailable(place.missing)
+        if place.kind != "file":
+            with closing(open_driver(url)) as driver:
+                if not driver.describe(whole=False)["schema"]["version"]:
+                    raise StorageUnavailable(
+                        f"{place.where} has no queue yet: a worker, a producer or `liteq migrate` makes it"
+                    )
         return self.app.storage
 
     def look_only(self) -> Storage:
@@ -99,7 +108,7 @@ class Session:
 
         url = self.app.broker_url
         place = describe_url(url)
-        if place.kind == "file" and not place.read_only:
+        if not place.read_only:
             looking = f"{url}{'&' if '?' in url else '?'}mode=ro"
             self.app.conf.apply({"broker_url": looking}, Source.COMMAND_LINE, "--broker")
         return self.storage

@@ -31,6 +31,7 @@ def search_of(
 
     Raises click.UsageError for one that cannot be read.
     """
+    _ = session.storage  # refuses a queue that is not there: the clock of one on a server is the server's
     try:
         found = parse(where, now_ms=session.app.clock.now_ms(), zone=session.app.timezone)
     except BadSearch as exc:
