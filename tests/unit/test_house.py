@@ -175,8 +175,9 @@ def test_importing_liteq_and_making_an_app_loads_nothing_heavy():
 # -- what is generated, and what is shipped --------------------------------------------------------------------------
 
 
-def test_the_generated_pages_are_fresh():
-    checked = run(sys.executable, "docs/generate/reference.py", "--check")
+@pytest.mark.parametrize("generator", ["reference", "engines"])
+def test_the_generated_pages_are_fresh(generator):
+    checked = run(sys.executable, f"docs/generate/{generator}.py", "--check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
