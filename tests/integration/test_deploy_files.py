@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ import yaml
 from liteq.cli import main
 from liteq.cli.exits import Exit
 from liteq.cli.group import COMMANDS
+from liteq.metrics.names import LITEQ, series
+from liteq.storage import describe_url
 
 from .manager import Manager
 from .test_first_process import NAMESPACE, first_of, namespaces_are_there
@@ -29,6 +32,7 @@ from .worker_process import HERE, wait_for
 DEPLOY = HERE.parents[1] / "contrib" / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 FOLDER = "/var/lib/liteq"
+FILE, SERVER = ("compose.yaml", "liteq.yaml"), ("compose.postgresql.yaml", "postgresql.yaml")  # where the queue is
 SHOP = """
 from liteq import LiteQ
 
@@ -70,25 +74,24 @@ def dockerfile() -> dict[str, str]:
     return {word: rest for word, _, rest in (line.partition(" ") for line in lines) if word.isupper()}
 
 
-def services() -> dict[str, dict[str, Any]]:
-    found = yaml.safe_load((DEPLOY / "docker" / "compose.yaml").read_text())["services"]
+def services(file: str = FILE[0]) -> dict[str, dict[str, Any]]:
+    found = yaml.safe_load((DEPLOY / "docker" / file).read_text())["services"]
     assert isinstance(found, dict)
     return found
 
 
-def documents() -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((DEPLOY / "kubernetes" / "liteq.yaml").read_text()))
+def documents(file: str = FILE[1]) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / "kubernetes" / file).read_text()))
 
 
-def pods() -> dict[str, dict[str, Any]]:
+def pods(file: str = FILE[1]) -> dict[str, dict[str, Any]]:
     """The specifications of the pods, by the names of their deployments."""
-    return {
-        one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in documents() if one["kind"] == "Deployment"
-    }
+    found = documents(file)
+    return {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in found if one["kind"] == "Deployment"}
 
 
-def containers() -> list[dict[str, Any]]:
-    return [container for pod in pods().values() for container in pod["containers"]]
+def containers(file: str = FILE[1]) -> list[dict[str, Any]]:
+    return [container for pod in pods(file).values() for container in pod["containers"]]
 
 
 def procfile() -> dict[str, str]:
@@ -102,16 +105,19 @@ def commands() -> Iterator[tuple[str, list[str]]]:
         yield unit.name, ["liteq", *command_of(unit)[1:]]
     entry = json.loads(dockerfile()["ENTRYPOINT"])
     yield "Dockerfile", entry + json.loads(dockerfile()["CMD"])
-    for name, service in services().items():
-        yield f"compose.yaml, {name}", entry + service["command"]
-        if test := service.get("healthcheck", {}).get("test"):
-            assert test[0] == "CMD"
-            yield f"compose.yaml, health of {name}", test[1:]
-    for container in containers():
-        yield f"liteq.yaml, {container['name']}", entry + container["args"]
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            if probe in container:
-                yield f"liteq.yaml, {probe}", container[probe]["exec"]["command"]
+    for compose, manifest in (FILE, SERVER):
+        for name, service in services(compose).items():
+            if name == "postgres":
+                continue
+            yield f"{compose}, {name}", entry + service["command"]
+            if test := service.get("healthcheck", {}).get("test"):
+                assert test[0] == "CMD"
+                yield f"{compose}, health of {name}", test[1:]
+        for container in containers(manifest):
+            yield f"{manifest}, {container['name']}", entry + container["args"]
+            for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+                if probe in container:
+                    yield f"{manifest}, {probe}", container[probe]["exec"]["command"]
     for name, line in procfile().items():
         yield f"Procfile, {name}", shlex.split(line.replace("${PORT:-8765}", "8765"))
 
@@ -160,6 +166,43 @@ def test_all_write_to_the_one_folder_of_the_queue():
     assert all({"name": "queue", "mountPath": FOLDER} in container["volumeMounts"] for container in containers())
 
 
+def test_all_speak_to_the_one_server():
+    server = services(SERVER[0])["postgres"]
+    user, database = server["environment"]["POSTGRES_USER"], server["environment"]["POSTGRES_DB"]
+    others = [one for name, one in services(SERVER[0]).items() if name != "postgres"]
+    assert {one["environment"]["LITEQ_BROKER_URL"] for one in others} == {f"postgresql://{user}@postgres/{database}"}
+    assert {one["environment"]["PGPASSWORD"] for one in others} == {server["environment"]["POSTGRES_PASSWORD"]}
+    assert all(one["depends_on"] == {"postgres": {"condition": "service_healthy"}} for one in others)
+    assert {"worker-1", "worker-2"} <= services(SERVER[0]).keys()
+    (secret,) = (one for one in documents(SERVER[1]) if one["kind"] == "Secret")
+    for url in (secret["stringData"]["LITEQ_BROKER_URL"], others[0]["environment"]["LITEQ_BROKER_URL"]):
+        assert describe_url(url).kind == "server"
+    assert all(one["envFrom"] == [{"secretRef": {"name": secret["metadata"]["name"]}}] for one in containers(SERVER[1]))
+
+
+def test_the_image_has_the_extras_that_its_services_need():
+    (line,) = [line for line in (DEPLOY / "docker" / "Dockerfile").read_text().splitlines() if "pip install" in line]
+    assert "liteq[$EXTRAS]" in line
+    wanted = services(SERVER[0])["worker-1"]["build"]["args"]["EXTRAS"].split(",")
+    project = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]
+    assert {"postgres", "metrics", "dashboard"} == set(wanted) <= project["optional-dependencies"].keys()
+
+
+def test_workers_are_added_by_the_wait_of_the_oldest():
+    (scaled,) = (one for one in documents(SERVER[1]) if one["kind"] == "ScaledObject")
+    (worker,) = (one for one in documents(SERVER[1]) if one["metadata"]["name"] == "liteq-worker" and one != scaled)
+    assert scaled["spec"]["scaleTargetRef"]["name"] == worker["metadata"]["name"]
+    assert "replicas" not in worker["spec"], "each `kubectl apply` would set them back"
+    assert scaled["spec"]["minReplicaCount"] >= 2
+    (trigger,) = scaled["spec"]["triggers"]
+    (metric,) = re.findall(r"liteq_\w+", trigger["metadata"]["query"])
+    assert metric in {series(one)[0] for one in LITEQ}
+    (port,) = (one["ports"] for one in containers(SERVER[1]) if one["name"] == "metrics")
+    annotations = next(one for one in documents(SERVER[1]) if one["metadata"]["name"] == "liteq-metrics")
+    scraped = annotations["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"]
+    assert [str(one["containerPort"]) for one in port] == [scraped]
+
+
 def test_pods_of_one_queue_are_on_one_node_and_of_one_user():
     labels = [one["spec"]["template"]["metadata"]["labels"] for one in documents() if one["kind"] == "Deployment"]
     for pod in pods().values():
@@ -170,37 +213,41 @@ def test_pods_of_one_queue_are_on_one_node_and_of_one_user():
     assert len({json.dumps(pod["securityContext"], sort_keys=True) for pod in pods().values()}) == 1
 
 
-def test_a_new_worker_is_there_before_an_old_one_goes():
-    (worker,) = (one for one in documents() if one["metadata"]["name"] == "liteq-worker")
-    assert worker["spec"]["replicas"] >= 2
+@pytest.mark.parametrize("file", [FILE[1], SERVER[1]])
+def test_a_new_worker_is_there_before_an_old_one_goes(file):
+    (worker,) = (one for one in documents(file)
+                 if (one["kind"], one["metadata"]["name"]) == ("Deployment", "liteq-worker"))  # fmt: skip
+    assert worker["spec"].get("replicas", 2) >= 2
     assert worker["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
-def test_what_a_deployment_selects_are_its_own_pods():
-    for one in documents():
-        if one["kind"] == "Deployment":
-            assert one["spec"]["selector"]["matchLabels"] == one["spec"]["template"]["metadata"]["labels"]
-    selectors = [one["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"] for one in documents()
-                 if one["kind"] == "Deployment"]  # fmt: skip
+@pytest.mark.parametrize("file", [FILE[1], SERVER[1]])
+def test_what_a_deployment_selects_are_its_own_pods(file):
+    deployments = [one for one in documents(file) if one["kind"] == "Deployment"]
+    for one in deployments:
+        assert one["spec"]["selector"]["matchLabels"] == one["spec"]["template"]["metadata"]["labels"]
+    selectors = [one["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"] for one in deployments]
     assert len(set(selectors)) == len(selectors), "the pods of one are none of another"
 
 
-def test_tasks_have_the_same_time_to_finish_everywhere():
+@pytest.mark.parametrize(("compose", "manifest"), [FILE, SERVER])
+def test_tasks_have_the_same_time_to_finish_everywhere(compose, manifest):
     unit = DEPLOY / "systemd" / "liteq-worker@.service"
     assert section(unit)["TimeoutStopSec"] == "300"
-    assert {name: one["stop_grace_period"] for name, one in services().items() if "stop_grace_period" in one} == {
-        "worker-1": "5m", "worker-2": "5m",
-    }  # fmt: skip
-    assert pods()["liteq-worker"]["terminationGracePeriodSeconds"] == 300
+    workers = {name: one for name, one in services(compose).items() if name.startswith("worker")}
+    assert {name: one["stop_grace_period"] for name, one in workers.items()} == {"worker-1": "5m", "worker-2": "5m"}
+    assert pods(manifest)["liteq-worker"]["terminationGracePeriodSeconds"] == 300
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl reads the manifest as it is applied")
-def test_kubectl_reads_the_manifest(tmp_path):
-    shutil.copy(DEPLOY / "kubernetes" / "liteq.yaml", tmp_path)
-    (tmp_path / "kustomization.yaml").write_text("resources: [liteq.yaml]\n")
+@pytest.mark.parametrize("file", [FILE[1], SERVER[1]])
+def test_kubectl_reads_the_manifest(tmp_path, file):
+    shutil.copy(DEPLOY / "kubernetes" / file, tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(f"resources: [{file}]\n")
     said = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
-    assert sorted(re.findall("^kind: (.*)$", said.stdout, re.MULTILINE)) == sorted(one["kind"] for one in documents())
+    kinds = re.findall("^kind: (.*)$", said.stdout, re.MULTILINE)
+    assert sorted(kinds) == sorted(one["kind"] for one in documents(file))
 
 
 # -- and runs --------------------------------------------------------------------------------------------------------
