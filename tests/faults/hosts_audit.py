@@ -38,7 +38,7 @@ BEGIN
         WHEN NEW.reaps > OLD.reaps THEN 'reaped'
         WHEN NEW.crashes > OLD.crashes THEN 'crashed'
         WHEN NEW.retries > OLD.retries THEN 'retried'
-        WHEN NEW.state IN ('waiting', 'scheduled') THEN 'waits'
+        WHEN NEW.state = 'scheduled' AND NEW.delay_ms IS NULL THEN 'waits'
         ELSE 'back'
     END;
     INSERT INTO audit.leases (at_s, what, id, token, worker)

@@ -30,6 +30,7 @@ SETTINGS = {
     "max_wal_senders": "4",
     "wal_level": "replica",
     "wal_receiver_timeout": "5s",
+    "wal_retrieve_retry_interval": "200ms",  # a standby that is not there holds up each commit that is waited for
     "idle_in_transaction_session_timeout": "10s",
     "tcp_keepalives_idle": "2",
     "tcp_keepalives_interval": "1",
