@@ -343,7 +343,7 @@ class Session:
 
 @lru_cache(maxsize=64)
 def settings(*, is_local: str = "true", **values: str | None) -> tuple[Command, ...]:
-    """What gives each of these settings a value, until the end of the transaction; None: leave it."""
+    """Statements that give each of these settings a value until the end of the transaction; None: leave it."""
     given = {name: value for name, value in values.items() if value is not None}
     calls = ", ".join(f"set_config('{name}', ${n}, {is_local})" for n, name in enumerate(given, 1))
     return ((f"SELECT {calls}".encode(), tuple(given.values())),) if given else ()
