@@ -91,7 +91,7 @@ CONTESTANTS: dict[str, Contestant] = {
         syncs={"durable": "WAL, FULL for what is accepted", "strict": "WAL, FULL for every commit"},
     ),
     "liteq-postgresql": Contestant(
-        "liteq + PostgreSQL", "liteq", durabilities=POSTGRESQL, setting="prefork, 2 children", pace=40_000,
+        "liteq + PostgreSQL", "liteq", durabilities=POSTGRESQL, setting="prefork, 2 children", pace=80_000,
         postgresql=True, syncs={"durable": "commit synced for what is accepted"},
     ),
     "ceiling": Contestant("ceiling", "ceiling", setting="bare pipeline, batches of 32, 2 children", pace=150_000),
@@ -182,12 +182,12 @@ CONTESTANTS: dict[str, Contestant] = {
     ),
     "dbos-queue": Contestant(
         "DBOS's queue + PostgreSQL", "dbos_postgresql", "dbos", DBOS, POSTGRESQL,
-        setting="2 processes; a workflow a task", pace=500, postgresql=True,
+        setting="2 processes; a workflow a task", pace=4_000, postgresql=True,
     ),
     "dbos-queue-tuned": Contestant(
         "DBOS's queue + PostgreSQL, tuned", "dbos_postgresql", "dbos", DBOS, POSTGRESQL,
         options={"queue": {"polling_interval_sec": 0.01}, "get": {"polling_interval_sec": 0.001}},
-        setting="2 processes that look each 10 ms, not each second; results polled every 1 ms", pace=500,
+        setting="2 processes that look each 10 ms, not each second; results polled every 1 ms", pace=4_000,
         postgresql=True,
     ),
     "django-tasks": Contestant(
