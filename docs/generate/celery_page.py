@@ -51,11 +51,18 @@ class Recorder:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         for item in session.items:
             for mark in item.iter_markers("celery"):
-                self.rows[item.nodeid] = row_of(item.nodeid, *mark.args, **mark.kwargs)
+                test = test_of(item.nodeid)
+                self.rows[test] = row_of(test, *mark.args, **mark.kwargs)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed or report.skipped or (report.when == "call" and report.nodeid not in self.outcomes):
-            self.outcomes[report.nodeid] = report.outcome
+        test = test_of(report.nodeid)
+        if report.failed or report.skipped or (report.when == "call" and test not in self.outcomes):
+            self.outcomes[test] = report.outcome
+
+
+def test_of(nodeid: str) -> str:
+    """The test of a node of pytest; one that runs over both engines is one test."""
+    return nodeid.removesuffix("[sqlite]").removesuffix("[postgresql]")
 
 
 def row_of(test: str, group: str, behaviour: str, differs: str | None = None) -> Row:

@@ -298,10 +298,13 @@ def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Ter
     plan = _Plan(terms, note_causes(tx, others, terms), writes)
     for lease, outcome in others:
         plan.add(lease, outcome)
+    leases = places.ending(tx, others, ENDINGS)
+    # Before runs are written that begin to wait now: they would be woken by the place that they give back themselves.
+    woken = places.wake_runs(tx, leases, now_ms=terms.now_ms) if leases else places.NOBODY
     if plan.runs:
         _settle_runs(tx, plan)
     _write(tx, writes)
-    return _finish(tx, plan, others)
+    return _finish(tx, plan, leases, woken)
 
 
 def _write(tx: Transaction, writes: Mapping[str, list[Params]]) -> None:
@@ -350,7 +353,7 @@ def _settle_runs(tx: Transaction, plan: _Plan) -> None:
             raise StaleBatch from None
 
 
-def _finish(tx: Transaction, plan: _Plan, settled: Sequence[tuple[Lease, Outcome]]) -> Settled:
+def _finish(tx: Transaction, plan: _Plan, leases: Sequence[tuple[int, int]], woken: places.Woken) -> Settled:
     now_ms = plan.terms.now_ms
     if plan.attempts:
         attempts.write(tx, plan.attempts)
@@ -373,22 +376,25 @@ def _finish(tx: Transaction, plan: _Plan, settled: Sequence[tuple[Lease, Outcome
     woke = propagate(tx, plan.ends, now_ms=now_ms) if plan.ends else False
     for lease in plan.ended_runs:
         woke |= end_run(tx, lease.seq, lease.id, now_ms=now_ms)
-    freed = _meet_limits(tx, plan, settled)
+    freed = _meet_limits(tx, plan, leases, woken)
     return Settled([], plan.finished, plan.woke or woke or bool(freed), freed)
 
 
-def _meet_limits(tx: Transaction, plan: _Plan, settled: Sequence[tuple[Lease, Outcome]]) -> AbstractSet[str]:
-    """Pause keys and free places; the queues in which something waited for one. Raises StaleBatch.
+def _meet_limits(
+    tx: Transaction, plan: _Plan, leases: Sequence[tuple[int, int]], woken: places.Woken
+) -> AbstractSet[str]:
+    """Free places and pause keys; the queues in which something waited for a place. Raises StaleBatch.
 
-    Behind all rows and groups, as in a claim: so no two transactions wait for each other.
+    Behind all rows and groups, as in a claim: so no two transactions wait for each other. A place that is freed wakes
+    its line at once, and a pause after it says until when the line waits all the same.
     """
     now_ms = plan.terms.now_ms
+    freed = places.free(tx, leases, now_ms=now_ms, woken=woken, but={lease.seq for lease, _ in plan.runs})
     for lease, limited in plan.limited:
         if not meet(tx, lease, limited, now_ms=now_ms):
             raise StaleBatch
         if lease.flags & Flag.UNSTARTED:
             unique.come_back(tx, lease.seq, now_ms=now_ms)
-    freed = places.free_ended(tx, settled, ENDINGS, now_ms=now_ms)
     if tx.executemany(ACK_AND_VANISH, plan.vanishing) != len(plan.vanishing):
         raise StaleBatch
     return freed

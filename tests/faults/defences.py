@@ -1519,8 +1519,7 @@ MUTANTS = [
     ),
     without(
         'a place goes with its lease', 'liteq/storage/settle.py',
-        '    freed = places.free_ended(tx, settled, ENDINGS, now_ms=now_ms)\n',
-        '    freed: AbstractSet[str] = frozenset()\n',
+        '    leases = places.ending(tx, others, ENDINGS)\n', '    leases: Sequence[tuple[int, int]] = ()\n',
         '../conformance/test_limits.py::test_each_outcome_frees_the_place_and_the_next_one_starts',
     ),
     without(
@@ -2099,8 +2098,13 @@ MUTANTS = [
     ),
     without(
         "a place that is free wakes a run that waits for it", "liteq/storage/limits/places.py",
-        "        woken = {wake_first(tx, key, now_ms=now_ms) for", "        woken = {None for",
+        "            queue = wake_first(tx, key, now_ms=now_ms)\n", "            queue = None\n",
         "../integration/test_step_limits.py::test_a_run_waits_for_a_place_and_is_woken_when_one_is_free",
+    ),
+    without(
+        "a run is not woken by the place that it gives back itself", "liteq/storage/settle.py",
+        "but={lease.seq for lease, _ in plan.runs})", "but=())",
+        "../integration/test_step_limits.py::test_each_attempt_of_a_step_that_is_sent_takes_a_token",
     ),
     without(
         "a step gives its places back", "liteq/workflow/attempts.py",

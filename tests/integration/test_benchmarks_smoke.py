@@ -115,7 +115,7 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["run", "--peers", "nobody"], "'nobody' is none of liteq, ceiling"),
+        (["run", "--peers", "nobody"], "'nobody' is none of liteq, liteq-postgresql, ceiling"),
         (["run", "--measures", "speed"], "'speed' is none of drain"),
         (["run", "--set", "drain=3"], "'drain=3' is not SCENARIO.SIZE=NUMBER"),
         (["run", "--set", "drain.tasks=many"], "'drain.tasks=many' is not SCENARIO.SIZE=NUMBER"),

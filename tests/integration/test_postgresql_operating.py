@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -77,6 +78,8 @@ LOOKS = {
     ("memo", "stats"): (0, ""),
     ("doctor",): (0, "PostgreSQL"),
 }  # fmt: skip
+if find_spec("prometheus_client") is None:
+    del LOOKS["metrics",]
 
 
 @pytest.mark.usefixtures("storage")

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self, cast, overload
 from urllib.parse import quote
 
-from liteq.app.urls import check_url
+from liteq.app.urls import check_url, is_of_other_broker
 from liteq.clock import Clock
 from liteq.context import Integrations
 from liteq.exceptions import CanvasConflict
@@ -261,7 +261,8 @@ class InFiles:
 
     def _clock(self) -> Clock:
         url = self.db_url or self.settings.conf.broker_url
-        return self._machine if not url or scheme_of(url) in BUILT_IN else self.storage.clock
+        is_shared = url and scheme_of(url) not in BUILT_IN and not is_of_other_broker(url)
+        return self.storage.clock if is_shared else self._machine
 
     clock: Clock = cast("Clock", cached_property(_clock))
     """The queue's clock: this machine's for a file; for a server, which others share, the server's."""

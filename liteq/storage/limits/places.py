@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Final
 
 from liteq.message import Flag, Lease, Outcome
@@ -11,10 +10,15 @@ from liteq.storage.driver import Transaction
 from liteq.storage.limits.keys import lock
 from liteq.storage.limits.waiting import WAITS, wake_first
 
-__all__ = ["ANY_TAKEN", "MARK", "Place", "free", "free_ended", "running", "sweep", "take"]
+__all__ = ["ANY_TAKEN", "MARK", "NOBODY", "Place", "Woken", "ending", "free", "running", "sweep", "take", "wake_runs"]
 
 Place = tuple[str, int, int, int]
 """A row of liteq_slots: the key, the message's row number, the token of its lease, since when in ms."""
+
+Woken = Mapping[tuple[int, str], str]
+"""The queues of runs that go on, by the row number of the lease and the key whose place it gives back."""
+
+NOBODY: Final[Woken] = {}
 
 COUNT = "SELECT count(*) FROM liteq_slots WHERE key = ?"
 TAKE = "INSERT INTO liteq_slots (key, seq, token, since_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
@@ -52,27 +56,42 @@ def take(tx: Transaction, places: Iterable[Place]) -> None:
     tx.executemany(TAKE, places)
 
 
-def free(tx: Transaction, leases: Collection[tuple[int, int]], *, now_ms: int) -> set[str]:
+def free(
+    tx: Transaction, leases: Collection[tuple[int, int]], *, now_ms: int, woken: Woken = NOBODY,
+    but: Container[int] = (),
+) -> set[str]:  # fmt: skip
     """Free the places of leases (row number, token) that end in this transaction.
 
-    The queues in which something waited for one of them.
+    The queues in which something waited for one of them. `woken`: the answer of `wake_runs`; `but` these runs are to be
+    woken: they have begun to wait in this transaction, perhaps for a token, and not for the place that they give back.
     """
-    queues = set[str]()
+    queues = set(woken.values())
     if leases:
         lock(tx)
     for seq, token in leases:
         params = {"seq": seq, "token": token, "now_ms": now_ms}
         queues.update(queue for (queue,) in tx.execute(WAKE, params))
-        woken = {wake_first(tx, key, now_ms=now_ms) for (key,) in tx.execute(WAITED_FOR, params)}
-        queues.update(queue for queue in woken if queue is not None)
+        found = [key for (key,) in tx.execute(WAITED_FOR, params) if (seq, key) not in woken]
+        queues.update(queue for key in found if (queue := wake_first(tx, key, now_ms=now_ms, but=but)) is not None)
         tx.executemany(FREE, [params])
     return queues
 
 
-def free_ended(
-    tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], endings: Container[type], *, now_ms: int
-) -> AbstractSet[str]:
-    """Free the places of leases that are about to end; the queues in which something waited for one.
+def wake_runs(tx: Transaction, leases: Iterable[tuple[int, int]], *, now_ms: int) -> Woken:
+    """Let runs go on that wait for a place of these leases, which end in this transaction and are not yet written."""
+    woken: dict[tuple[int, str], str] = {}
+    for seq, token in leases:
+        for (key,) in tx.execute(WAITED_FOR, {"seq": seq, "token": token}):
+            queue = wake_first(tx, key, now_ms=now_ms)
+            if queue is not None:
+                woken[seq, key] = queue
+    return woken
+
+
+def ending(
+    tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], endings: Container[type]
+) -> Sequence[tuple[int, int]]:
+    """The leases (row number, token) that are about to end and may have places.
 
     One of `endings` looks itself whether a place has come while it ran; the others are written without that look.
     """
@@ -83,8 +102,8 @@ def free_ended(
         if not lease.flags & Flag.PLACED and type(outcome) not in endings
     ]
     if not placed and (not others or not tx.execute(ANY_TAKEN)):
-        return frozenset()
-    return free(tx, [*placed, *others], now_ms=now_ms)
+        return ()
+    return [*placed, *others]
 
 
 def sweep(tx: Transaction, *, now_ms: int, limit: int) -> int:

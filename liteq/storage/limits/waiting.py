@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 from liteq.storage.driver import Transaction
@@ -24,9 +25,9 @@ def how_many(tx: Transaction, key: str, run: int) -> int:
     return int(tx.execute(COUNT, (WAITS + key, run))[0][0])
 
 
-def wake_first(tx: Transaction, key: str, *, now_ms: int) -> str | None:
-    """Let the first run that waits for `key` go on; its queue, None where none waits."""
+def wake_first(tx: Transaction, key: str, *, now_ms: int, but: Container[int] = ()) -> str | None:
+    """Let the first run that waits for `key`, `but` none of these, go on; its queue, None where none waits."""
     for run, queue in tx.execute(FIRST, (WAITS + key,)):
-        if wake(tx, run, now_ms=now_ms):
+        if run not in but and wake(tx, run, now_ms=now_ms):
             return str(queue)
     return None
