@@ -1519,7 +1519,7 @@ MUTANTS = [
     ),
     without(
         'a place goes with its lease', 'liteq/storage/settle.py',
-        '    leases = places.ending(tx, others, ENDINGS)\n', '    leases: Sequence[tuple[int, int]] = ()\n',
+        '    leases = places.ending(tx, others, ENDINGS)\n', '    leases: places.Leases = ()\n',
         '../conformance/test_limits.py::test_each_outcome_frees_the_place_and_the_next_one_starts',
     ),
     without(

@@ -10,10 +10,16 @@ from liteq.storage.driver import Transaction
 from liteq.storage.limits.keys import lock
 from liteq.storage.limits.waiting import WAITS, wake_first
 
-__all__ = ["ANY_TAKEN", "MARK", "NOBODY", "Place", "Woken", "ending", "free", "running", "sweep", "take", "wake_runs"]
+__all__ = [
+    "ANY_TAKEN", "MARK", "NOBODY", "Leases", "Place", "Woken", "ending", "free", "running", "sweep", "take",
+    "wake_runs",
+]  # fmt: skip
 
 Place = tuple[str, int, int, int]
 """A row of liteq_slots: the key, the message's row number, the token of its lease, since when in ms."""
+
+Leases = Collection[tuple[int, int]]
+"""Those that end, by the row number of the message and the token."""
 
 Woken = Mapping[tuple[int, str], str]
 """The queues of runs that go on, by the row number of the lease and the key whose place it gives back."""
@@ -57,7 +63,7 @@ def take(tx: Transaction, places: Iterable[Place]) -> None:
 
 
 def free(
-    tx: Transaction, leases: Collection[tuple[int, int]], *, now_ms: int, woken: Woken = NOBODY,
+    tx: Transaction, leases: Leases, *, now_ms: int, woken: Woken = NOBODY,
     but: Container[int] = (),
 ) -> set[str]:  # fmt: skip
     """Free the places of leases (row number, token) that end in this transaction.
@@ -77,7 +83,7 @@ def free(
     return queues
 
 
-def wake_runs(tx: Transaction, leases: Iterable[tuple[int, int]], *, now_ms: int) -> Woken:
+def wake_runs(tx: Transaction, leases: Leases, *, now_ms: int) -> Woken:
     """Let runs go on that wait for a place of these leases, which end in this transaction and are not yet written."""
     woken: dict[tuple[int, str], str] = {}
     for seq, token in leases:
@@ -88,10 +94,8 @@ def wake_runs(tx: Transaction, leases: Iterable[tuple[int, int]], *, now_ms: int
     return woken
 
 
-def ending(
-    tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], endings: Container[type]
-) -> Sequence[tuple[int, int]]:
-    """The leases (row number, token) that are about to end and may have places.
+def ending(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], endings: Container[type]) -> Leases:
+    """The leases that are about to end and may have places.
 
     One of `endings` looks itself whether a place has come while it ran; the others are written without that look.
     """
