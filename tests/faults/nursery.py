@@ -110,8 +110,7 @@ def become(args: list[str], env: dict[str, str], cwd: str, out: str, err: str) -
         os.dup2(opened, fd)
         os.close(opened)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell has what it starts in the background ignore these two
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # likewise
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
@@ -128,6 +127,8 @@ def serve() -> None:
     import liteq.cli.worker
     import liteq.worker.worker  # noqa: F401 - what a worker needs, imported once
 
+    # A shell has what it starts in the background ignore it: one that comes right after the fork was lost otherwise.
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     while line := sys.stdin.readline():
         question = json.loads(line)
         if "pid" in question:

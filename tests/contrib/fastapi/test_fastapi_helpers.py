@@ -85,8 +85,8 @@ def test_the_file_is_open_while_the_app_runs_and_requests_find_the_queue(queue, 
         return {"id": (await queue.tasks["double"].adelay(n)).id}
 
     with visited(app) as client:
-        assert (tmp_path / "q.db").exists()
         id_ = client.get("/21").json()["id"]
+        assert (tmp_path / "q.db").exists()
         drain(queue)
     assert "storage" not in queue.__dict__
     assert queue.AsyncResult(id_).get(timeout=0) == 42
