@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from liteq.context import App
-from liteq.result.waiting import RECHECK_S, DoneBell
+from liteq.result.waiting import RECHECK_S, Absence, DoneBell
 from liteq.serialization import decode
 from liteq.storage.streams import Chunk as Stored
 from liteq.utils.records import dataclass
@@ -15,6 +16,9 @@ __all__ = ["Chunk", "Look", "afollow", "astream", "follow", "look_at", "stream"]
 
 Look = Callable[[int], tuple[list[Stored], bool]]
 """Called with an offset: the chunks behind it, and whether no more come after them."""
+
+STREAM: Final = "the next of a stream"
+NOTHING: Final[tuple[list[Stored], bool]] = ([], False)  # while the queue's server does not answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ def look_at(app: App, id_: str, stream: str) -> Look:
 
 
 def stream(app: App, look: Look, after: int) -> Iterator[Chunk]:
-    """The chunks behind the offset `after`, until no more come."""
+    """The chunks behind the offset `after`, until no more come. A server that does not answer is waited for."""
     for chunk in follow(app, look, after):
         if chunk is not None:
             yield chunk
@@ -54,11 +58,11 @@ async def astream(app: App, look: Look, after: int) -> AsyncIterator[Chunk]:
 
 def follow(app: App, look: Look, after: int, *, idle_s: float = float("inf")) -> Iterator[Chunk | None]:
     """As `stream()`; and None each time that none has come for `idle_s` seconds."""
-    clock = app.clock
+    clock, absence = app.clock, Absence(app, STREAM)
     with DoneBell(app) as bell:
         idle_at = clock.monotonic() + idle_s
         while True:
-            chunks, ended = look(after)
+            chunks, ended = absence.tries(partial(look, after), NOTHING)
             for chunk in chunks:
                 after = chunk.offset
                 yield read(chunk)
@@ -79,13 +83,13 @@ async def afollow(app: App, look: Look, after: int, *, idle_s: float = float("in
     from liteq.result.hub import REST, ringing
     from liteq.utils.async_threads import reading
 
-    clock = app.clock
-    await reading(app, look, after)  # opens the file, where it is not open: before anything listens
+    clock, absence = app.clock, Absence(app, STREAM)
+    await reading(app, absence.tries, partial(look, after), NOTHING)  # opens a file: before anything listens
     with ringing(app) as rings:
         idle_at = clock.monotonic() + idle_s
         while True:
             began = clock.monotonic()
-            chunks, ended = await reading(app, look, after)
+            chunks, ended = await reading(app, absence.tries, partial(look, after), NOTHING)
             looked_s = clock.monotonic() - began
             for chunk in chunks:
                 after = chunk.offset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Self
+from typing import Self, TypeVar
 
 from liteq.clock import Clock
 from liteq.context import App
@@ -16,9 +16,13 @@ from liteq.storage.inspect import Record
 from liteq.storage.storage import Storage
 from liteq.storage.workers import WorkerRecord
 
-__all__ = ["LONG_S", "Deadline", "DoneBell", "is_away", "told", "why_waiting"]
+__all__ = ["LONG_S", "Absence", "Deadline", "DoneBell", "is_away", "told", "why_waiting"]
 
 logger = logging.getLogger("liteq.result")
+
+T = TypeVar("T")
+
+_UNKNOWN: object = True  # for "has it not ended?"
 
 # A ring may be lost, a row never is: look again after this many seconds in any case.
 RECHECK_S = 1.0
@@ -68,6 +72,44 @@ def is_away(storage: Storage, error: BaseException) -> bool:
     return isinstance(error, StorageUnavailable) and not storage.driver.one_machine
 
 
+class Absence:
+    """The time in which the queue's server does not answer: logged as it begins and as it ends.
+
+    `what` is waited for, as the log names it.
+    """
+
+    def __init__(self, app: App, what: str) -> None:
+        self._app = app
+        self._what = what
+        self._lasts = False
+
+    def tries(self, look: Callable[[], T], meanwhile: T) -> T:
+        """`look()`; `meanwhile` as long as the server does not answer. Raises what else it raises."""
+        try:
+            found = look()
+        except StorageUnavailable as exc:
+            if not self.excuses(exc):
+                raise
+            return meanwhile
+        self.over()
+        return found
+
+    def excuses(self, exc: StorageUnavailable) -> bool:
+        """Whether `exc` is this absence, which is a reason to wait on."""
+        if not is_away(self._app.storage, exc):
+            return False
+        if not self._lasts:
+            self._lasts = True
+            logger.warning("%s is waited for until the queue can be read again: %s", self._what, exc)
+        return True
+
+    def over(self) -> None:
+        """Note that the server has answered."""
+        if self._lasts:
+            self._lasts = False
+            logger.warning("the queue can be read again")
+
+
 class Deadline:
     """How long is left of `timeout` seconds; None is for ever. Raises TimeoutError once it is over.
 
@@ -80,23 +122,11 @@ class Deadline:
         self._timeout = timeout
         self._start = self._clock.monotonic()
         self._told = False
-        self._away = False
+        self.absence = Absence(app, "a result")
 
     def tries(self, look: Callable[[], object]) -> object:
         """`look()`; True, as for what has not ended yet, while the queue's server does not answer."""
-        try:
-            found = look()
-        except StorageUnavailable as exc:
-            if not is_away(self._app.storage, exc):
-                raise
-            if not self._away:
-                self._away = True
-                logger.warning("a result is waited for until the queue can be read again: %s", exc)
-            return True
-        if self._away:
-            self._away = False
-            logger.warning("the queue can be read again")
-        return found
+        return self.absence.tries(look, meanwhile=_UNKNOWN)
 
     def left(self, id_: str) -> float:
         """Seconds to sleep until the next look at `id_`, at most RECHECK_S."""

@@ -166,10 +166,16 @@ class Run(Generic[R]):
     def wait_state(self, key: str, timeout: float | None = None) -> Any:
         """Wait until it has set `key`: the value. Raises TimeoutError, WorkflowError where it has ended without it."""
         deadline = Deadline(self.app, timeout)
+
+        nothing: dict[str, Any] = {}
+
+        def look() -> tuple[bool, dict[str, Any]]:
+            ended = self._record("wait_state()").status in ENDED  # first: what it set before its end is there then
+            return ended, self.get_state()
+
         with DoneBell(self.app) as bell:
             while True:
-                ended = self._record("wait_state()").status in ENDED
-                state = self.get_state()
+                ended, state = deadline.absence.tries(look, (False, nothing))
                 if key in state:
                     return state[key]
                 if ended:

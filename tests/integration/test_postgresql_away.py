@@ -32,6 +32,11 @@ def site(tmp_path: Path, postgresql_server: str) -> Iterator[Site]:
     site.close()
 
 
+async def heard(site: Site, id_: str) -> list[object]:
+    """The chunks of a stream, read by async code."""
+    return [chunk.data async for chunk in site.app.AsyncResult(id_).astream("words")]
+
+
 def test_all_go_on_when_the_server_is_back(
     site: Site, postgresql_server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -40,11 +45,15 @@ def test_all_go_on_when_the_server_is_back(
     beat.turn()
     running = site.send("nap", 1)
     site.wait_started(running)
-    with ThreadPoolExecutor(3) as waiting:
+    with ThreadPoolExecutor(5) as waiting:
         got = [
             waiting.submit(site.get, running, 120),
             waiting.submit(lambda: asyncio.run(site.app.AsyncResult(running).aget(timeout=120))),
             waiting.submit(lambda: ResultSet([site.app.AsyncResult(running)], app=site.app).get(timeout=120)[0]),
+        ]
+        streams = [
+            waiting.submit(lambda: list(site.app.AsyncResult(running).stream("words"))),
+            waiting.submit(lambda: asyncio.run(heard(site, running))),
         ]
         servers.stop_postgresql(postgresql_server)
         try:
@@ -60,6 +69,7 @@ def test_all_go_on_when_the_server_is_back(
         finally:
             servers.start_postgresql(postgresql_server)
         assert [one.result(timeout=120) for one in got] == ["rested"] * 3
+        assert [one.result(timeout=120) for one in streams] == [[], []], "they end with the task, not with the server"
     beat.turn()
     wait_for(lambda: BACK in site.log().read_text(), within_s=60, what="the worker says that it is back")
     assert site.get(site.send("add", 1, 2), timeout=60) == 3
