@@ -36,7 +36,8 @@
     │   └── RemoteError                an exception of a class this process may not rebuild
     ├── WorkflowError                  a misuse of a workflow, or one of:
     │   ├── RunConflict, RunNotFound (also a LookupError), RunEnded, NonDeterminism
-    │   └── StepTimeout, EventTimeout, ApprovalTimeout, AlreadyDecided, NoSuchApproval
+    │   ├── StepTimeout, EventTimeout, ApprovalTimeout, AlreadyDecided, NoSuchApproval
+    │   └── BudgetExceeded, StepInDoubt, AgentStalled; NotRecorded, which is in liteq.testing
     ├── SecurityError                  a message that must not be read
     ├── BackendError
     │   ├── BackendGetMetaError
@@ -134,8 +135,10 @@ from liteq.exceptions.tasks import (
 from liteq.exceptions.texts import closest as closest
 from liteq.exceptions.texts import text_of as text_of
 from liteq.exceptions.workflows import (
+    AgentStalled,
     AlreadyDecided,
     ApprovalTimeout,
+    BudgetExceeded,
     DeterminismWarning,
     EventTimeout,
     NonDeterminism,
@@ -144,12 +147,14 @@ from liteq.exceptions.workflows import (
     RunConflict,
     RunEnded,
     RunNotFound,
+    StepInDoubt,
     StepTimeout,
     WorkflowCancelled,
     WorkflowError,
 )
 
 __all__ = [
+    "AgentStalled",
     "AlreadyDecided",
     "AlreadyRegistered",
     "AlwaysEagerIgnored",
@@ -158,6 +163,7 @@ __all__ = [
     "BackendGetMetaError",
     "BackendStoreError",
     "BadMessage",
+    "BudgetExceeded",
     "CDeprecationWarning",
     "CPendingDeprecationWarning",
     "CanvasConflict",
@@ -204,6 +210,7 @@ __all__ = [
     "SecurityError",
     "SecurityWarning",
     "SoftTimeLimitExceeded",
+    "StepInDoubt",
     "StepTimeout",
     "StorageBusy",
     "StorageConflict",

@@ -71,6 +71,39 @@ class NoSuchApproval(WorkflowError):
     """Raised by `approve` where the run has asked for no approval of that title."""
 
 
+class BudgetExceeded(WorkflowError):
+    """Raised in a body before the step that would break the budget of its run, or of one that its tags name."""
+
+
+class StepInDoubt(WorkflowError):
+    """Raised in a body for a step that was begun, and of which nobody could tell whether it was done.
+
+    `step` is its name, `step_key` the key that it had for others, `attempt` how often it was begun.
+    """
+
+    def __init__(self, step: str = "", step_key: str = "", attempt: int = 1, reason: str = "") -> None:
+        super().__init__(step, step_key, attempt, reason)
+        self.step = step
+        self.step_key = step_key
+        self.attempt = attempt
+        self.reason = reason
+
+    def __str__(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        return (
+            f"the step {self.step!r} ({self.step_key}) was begun, its process is gone, and whether its effect is there "
+            f"is not known{why}"
+        )
+
+
+class AgentStalled(WorkflowError):
+    """Raised where an agent calls the same tool with the same arguments, and gets the same result, again and again."""
+
+
+class NotRecorded(WorkflowError):
+    """Raised by `WorkflowTest.run` for a step that its recording does not hold (`liteq.testing.NotRecorded`)."""
+
+
 class RunCancelled(TaskRevokedError):
     """Raised by `result()` of a run that was cancelled or terminated; its text is the reason."""
 

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 from liteq.app import LiteQ
 from liteq.clock import FakeClock
+from liteq.exceptions.workflows import NotRecorded
 from liteq.testing.worker import start_worker
 from liteq.testing.workflows import WorkflowTest
 from liteq.workflow.drain import Drain
 
-__all__ = ["FakeClock", "WorkflowTest", "drain", "eager", "start_worker"]
+__all__ = ["FakeClock", "NotRecorded", "WorkflowTest", "drain", "eager", "start_worker"]
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from liteq.storage.runs.starting import check_conflict
 from liteq.utils.misspelt import suggesting, unexpected
 from liteq.utils.names import checked_id, checked_name, checked_priority
 from liteq.workflow.as_task import AsATask
+from liteq.workflow.budgets import Budget, checked_budget
 from liteq.workflow.codec import Codec
 from liteq.workflow.duration import Duration, limit_ms, seconds
 from liteq.workflow.frames import here
@@ -57,6 +58,8 @@ class Asked:
     tags: tuple[str, ...] = ()
     keyed: Mapping[str, Any] = field(default_factory=dict)
     """The options of OF_KEYS, of this start alone."""
+    budget: Budget | None = None
+    """Its own, in place of the workflow's."""
 
 
 class Workflow(AsATask, Generic[P, R]):
@@ -85,6 +88,7 @@ class Workflow(AsATask, Generic[P, R]):
         fair_key: Spec | None = None,
         unique: Any = None,
         sensitive: bool | Sequence[str] = (),
+        budget: Budget | None = None,
     ) -> None:
         refuse_generator(function, "the workflow")
         functools.update_wrapper(self, function)
@@ -98,6 +102,7 @@ class Workflow(AsATask, Generic[P, R]):
         timeout_ms = None if timeout is None else limit_ms(timeout, f"the timeout of workflow {name!r}")
         self.max_concurrency, self.concurrency_key = max_concurrency, concurrency_key
         self.limits, self.fair_key, self.unique = limits, fair_key, unique
+        self.budget = checked_budget(budget)
         self.sensitive = sensitive if isinstance(sensitive, (bool, str)) else tuple(sensitive)
         self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         self.codec = Codec(function, f"workflow {name!r}")
@@ -156,6 +161,7 @@ class Workflow(AsATask, Generic[P, R]):
         event: tuple[str, Any] | None = None,
         tags: Iterable[str] = (),
         unique: Any = None,
+        budget: Budget | None = None,
     ) -> Workflow[P, R]:
         """The same workflow, to be started with these: `flow.options(id="order-7").start(order)`.
 
@@ -163,7 +169,7 @@ class Workflow(AsATask, Generic[P, R]):
         id exists: "fail" (that run if workflow and input are the same, else RunConflict), "existing" (that run),
         "renew" (that run while it lives, else a new one), "replace" (a new one, the old one terminated). event=(name,
         payload): sent to that run in the same transaction. tags: words by which `app.runs` finds it. unique: as
-        of a task, in the place of the workflow's own.
+        of a task, in the place of the workflow's own. budget: in the place of the workflow's own.
         """
         check_conflict(on_conflict)
         if delay is not None:
@@ -182,7 +188,7 @@ class Workflow(AsATask, Generic[P, R]):
             None if queue is None else checked_name(queue, "a queue's name"),
             None if priority is None else checked_priority(priority),
             delay, eta, expires, on_conflict, event, tuple(checked_name(tag, "a tag") for tag in tags),
-            {} if unique is None else {"unique": unique},
+            {} if unique is None else {"unique": unique}, checked_budget(budget),
         )  # fmt: skip
         return self._asking(asked)
 

@@ -13,19 +13,31 @@ from liteq.policy.keyed import Spec, keyed_of
 from liteq.utils.misspelt import suggesting
 from liteq.utils.names import checked_name, checked_priority
 from liteq.workflow.codec import Codec, Form
-from liteq.workflow.duration import Duration, limit_s, seconds, to_span_ms
+from liteq.workflow.duration import Duration, limit_s, to_span_ms
 from liteq.workflow.frames import here
+from liteq.workflow.step_checks import (
+    Backoff,
+    Doubt,
+    Errors,
+    Fallback,
+    Spends,
+    checked_backoff,
+    checked_classes,
+    checked_doubt,
+    checked_fallback,
+    checked_retries,
+    checked_scope,
+    checked_spends,
+    is_count,
+)
 
 if TYPE_CHECKING:
     from liteq.context import App
 
-__all__ = ["Backoff", "Step", "refuse_generator"]
+__all__ = ["KEEP", "Backoff", "Errors", "Step", "is_count", "refuse_generator"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-Backoff = float | tuple[float, float] | Callable[[int], float]
-Errors = type[Exception] | tuple[type[Exception], ...]
 
 KEEP: Any = object()  # of an option that is not given for a call
 LONGEST_TX_S = 5.0  # a transaction holds the file's write lock
@@ -59,6 +71,7 @@ class Step(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         self.what = f"step {name!r}"
         self.codec = Codec(function, self.what)
+        self._given = dict(options)
         self._set(**options)
 
     @suggesting
@@ -72,11 +85,15 @@ class Step(Generic[P, R]):
         timeout: Duration | None = None,
         memo: Duration | bool | None = None,
         memo_key: Callable[..., Any] | None = None,
+        memo_scope: str | None = None,
         tx: bool | str | Callable[[], Any] = False,
         compensate: Callable[[Any], Any] | None = None,
         queue: str | None = None,
         limits: Spec | Sequence[Spec] = (),
-        sensitive: bool | tuple[str, ...] = (),
+        spends: Spends | None = None,
+        fallback: Fallback | None = None,
+        doubt: Doubt = "repeat",
+        sensitive: bool | Sequence[str] = (),
         key: str | None = None,
         priority: int | None = None,
     ) -> None:
@@ -84,23 +101,36 @@ class Step(Generic[P, R]):
             raise WorkflowError(
                 f"{self.what}: tx= is for a `def` step, not for `async def`: one thread holds a transaction"
             )
-        self.retries = _checked_retries(retries, self.what)
-        self.backoff = _checked_backoff(backoff, self.what)
-        self.retry_on, self.give_up_on = _classes(retry_on, self.what), _classes(give_up_on, self.what)
-        timeout_s = None if timeout is None else limit_s(timeout, f"the timeout of {self.what}")
+        what = self.what
+        self.retries = checked_retries(retries, what)
+        self.backoff = checked_backoff(backoff, what)
+        self.retry_on, self.give_up_on = checked_classes(retry_on, what), checked_classes(give_up_on, what)
+        timeout_s = None if timeout is None else limit_s(timeout, f"the timeout of {what}")
         self.timeout_s = min(timeout_s or LONGEST_TX_S, LONGEST_TX_S) if tx else timeout_s
-        self.memo_ms = None if memo is None or isinstance(memo, bool) else to_span_ms(memo, f"the memo of {self.what}")
+        self.memo_ms = None if memo is None or isinstance(memo, bool) else to_span_ms(memo, f"the memo of {what}")
         self.is_memo = memo is not None and memo is not False
-        self.memo_key = memo_key
+        self.memo_key, self.memo_scope = memo_key, checked_scope(memo_scope, what)
         self.tx = tx
         self.compensate = compensate
         self.queue = None if queue is None else checked_name(queue, "a queue's name")
-        self.sensitive = sensitive
-        given = {"limits": limits}
-        self.keyed = keyed_of(self.name, given, lambda: self.codec.parameters.signature, self.what, sensitive)
         self.key = None if key is None else checked_name(key, "a step's key")
         self.priority = None if priority is None else checked_priority(priority)
         self.is_simple = self.timeout_s is None and not self.is_memo and not tx
+        self._set_effects(limits, spends, fallback, doubt, sensitive)
+
+    def _set_effects(self, limits: Any, spends: Any, fallback: Any, doubt: Any, sensitive: Any) -> None:
+        what = self.what
+        self.sensitive = sensitive
+        self.keyed = keyed_of(self.name, {"limits": limits}, self._signature, what, sensitive)
+        self.spends = checked_spends(spends, what)
+        self.fallback = checked_fallback(fallback, self._signature, what)
+        self.doubt = checked_doubt(doubt, what)
+        if self.doubt is not None and (self.tx or self.is_memo):
+            other = "tx" if self.tx else "memo"
+            raise WorkflowError(f"{what}: doubt= is for an effect elsewhere, and {other}= for a step without one")
+
+    def _signature(self) -> inspect.Signature:
+        return self.codec.parameters.signature
 
     @property
     def form(self) -> Form:
@@ -124,6 +154,11 @@ class Step(Generic[P, R]):
         timeout: Duration | None = KEEP,
         queue: str | None = KEEP,
         priority: int | None = KEEP,
+        memo_scope: str | None = KEEP,
+        limits: Spec | Sequence[Spec] = KEEP,
+        spends: Spends | None = KEEP,
+        fallback: Fallback | None = KEEP,
+        doubt: Doubt = KEEP,
     ) -> Step[P, R]:
         """The same step with other options for a call: `charge.options(key="c1", timeout="5s")(order)`.
 
@@ -132,22 +167,18 @@ class Step(Generic[P, R]):
 
         Raises TypeError and ValueError, as `@app.step` does.
         """
+        given = {name: value for name, value in locals().items() if name != "self" and value is not KEEP}
+        return self.having(given)
+
+    def having(self, given: Mapping[str, Any]) -> Step[P, R]:
+        """The same step with other options, any of those that `@app.step` has, and key and priority."""
         other: Step[P, R] = object.__new__(Step)
         other.__dict__.update(self.__dict__)
-        if retries is not KEEP:
-            other.retries = _checked_retries(retries, self.what)
-        if backoff is not KEEP:
-            other.backoff = _checked_backoff(backoff, self.what)
-        if timeout is not KEEP:
-            timeout_s = None if timeout is None else limit_s(timeout, f"the timeout of {self.what}")
-            other.timeout_s = min(timeout_s or LONGEST_TX_S, LONGEST_TX_S) if self.tx else timeout_s
-        if key is not KEEP:
-            other.key = None if key is None else checked_name(key, "a step's key")
-        if queue is not KEEP:
-            other.queue = None if queue is None else checked_name(queue, "a queue's name")
-        if priority is not KEEP:
-            other.priority = None if priority is None else checked_priority(priority)
-        other.is_simple = other.timeout_s is None and not other.is_memo and not other.tx
+        other._given = {**self._given, **given}
+        if given.keys() == {"key"}:  # what most calls give
+            other.key = None if given["key"] is None else checked_name(given["key"], "a step's key")
+        else:
+            other._set(**other._given)
         return other
 
     def retries_after(self, exc: BaseException, attempt: int) -> bool:
@@ -183,34 +214,3 @@ class Step(Generic[P, R]):
 
     def __reduce__(self) -> Any:
         raise TypeError(f"{self.what} is not sent to another process: import it there")
-
-
-def _checked_retries(retries: Any, what: str) -> int:
-    if not is_count(retries):
-        raise ValueError(f"{what}: retries is a whole number from 0, not {retries!r}")
-    return retries  # type: ignore[no-any-return]
-
-
-def is_count(number: Any) -> bool:
-    """Whether `number` is a whole number from 0."""
-    return isinstance(number, int) and not isinstance(number, bool) and number >= 0
-
-
-def _checked_backoff(backoff: Any, what: str) -> Backoff:
-    if callable(backoff):
-        made: Callable[[int], float] = backoff
-        return made
-    if isinstance(backoff, (tuple, list)) and len(backoff) == 2:
-        return seconds(backoff[0], f"the backoff of {what}"), seconds(backoff[1], f"the backoff of {what}")
-    if isinstance(backoff, (tuple, list)):
-        raise ValueError(
-            f"the backoff of {what} is seconds, (first, longest), or a function of the attempt: {backoff!r}"
-        )
-    return seconds(backoff, f"the backoff of {what}")
-
-
-def _classes(errors: Any, what: str) -> tuple[type[Exception], ...]:
-    found = tuple(errors) if isinstance(errors, (tuple, list, set, frozenset)) else (errors,)
-    if not all(isinstance(one, type) and issubclass(one, BaseException) for one in found):
-        raise TypeError(f"{what}: retry_on and give_up_on are exception classes, not {errors!r}")
-    return found

@@ -38,15 +38,15 @@ PUBLIC = {
     "liteq.events.snapshot": "Polaroid",
     "liteq.events.state": "State Task Worker",
     "liteq.exceptions": """
-        AlreadyDecided AlreadyRegistered AlwaysEagerIgnored ApprovalTimeout BackendError BackendGetMetaError
-        BackendStoreError BadMessage CDeprecationWarning CPendingDeprecationWarning CanvasConflict
-        CeleryCommandException CeleryError CeleryWarning ChordError CodecError DeterminismWarning
+        AgentStalled AlreadyDecided AlreadyRegistered AlwaysEagerIgnored ApprovalTimeout BackendError
+        BackendGetMetaError BackendStoreError BadMessage BudgetExceeded CDeprecationWarning
+        CPendingDeprecationWarning CanvasConflict CeleryCommandException CeleryError CeleryWarning ChordError CodecError DeterminismWarning
         DuplicateNodenameWarning DuplicateTaskNameWarning EncodeError EventTimeout FixupWarning Ignore
         ImproperlyConfigured IncompleteStream InvalidTaskError LeaseLost LiteqError MaxRetriesExceededError
         MessageNotFound NotEligible
         NoSuchApproval NonDeterminism NotConfigured NotRegistered NotSerializable OperationalError PayloadTooLarge
         QueueNotFound RateLimited ReadTimeout Reject RemoteError Replaced Retry RunCancelled RunConflict RunEnded
-        RunNotFound SchemaTooNew SecurityError SecurityWarning SoftTimeLimitExceeded StepTimeout StorageBusy
+        RunNotFound SchemaTooNew SecurityError SecurityWarning SoftTimeLimitExceeded StepInDoubt StepTimeout StorageBusy
         StorageConflict StorageCorrupt StorageError StorageFull StorageInUse ReadOnly StorageUnavailable TaskError
         TaskInterrupted TaskPredicate
         TaskRevokedError Terminated TimeLimitExceeded TimeoutError WorkerLostError WorkerShutdown
@@ -78,7 +78,7 @@ PUBLIC = {
         ALL_STATES EXCEPTION_STATES FAILURE IGNORED PENDING PRECEDENCE PROPAGATE_STATES READY_STATES RECEIVED REJECTED
         RETRY REVOKED STARTED SUCCESS UNREADY_STATES precedence state
     """,
-    "liteq.testing": "drain",
+    "liteq.testing": "FakeClock NotRecorded WorkflowTest drain eager",
     "liteq.testing.plugin": """
         celery_app celery_class_tasks celery_config celery_enable_logging celery_includes celery_parameters
         celery_session_app celery_session_worker celery_worker celery_worker_parameters celery_worker_pool
@@ -90,6 +90,9 @@ PUBLIC = {
         get_task_logger mlevel set_task_details set_task_lookup task_fields task_logger without_secrets worker_logger
     """,
     "liteq.worker": "Worker",
+    "liteq.workflow": """
+        Approval Budget Done Failure Handle NotDone Run Secret Step StepOptions Usage Workflow actx ctx
+    """,
     "liteq.worker.control": "COMMANDS CommandInfo META Panel control_command inspect_command",
     "liteq.worker.control.commands": """
         add_consumer autoscale cancel_consumer disable_events election enable_events error heartbeat log_level ok

@@ -13,10 +13,12 @@ from liteq.utils.misspelt import suggesting
 if TYPE_CHECKING:
     from liteq.app.registrar import Registrar
     from liteq.policy.keyed import Spec
+    from liteq.workflow.budgets import Budget
     from liteq.workflow.duration import Duration
     from liteq.workflow.flow import Workflow
     from liteq.workflow.run import Run as _Run
-    from liteq.workflow.step import Backoff, Errors, Step
+    from liteq.workflow.step import Step
+    from liteq.workflow.step_checks import Backoff, Doubt, Errors, Fallback, Spends
 
 __all__ = ["Workflows"]
 
@@ -61,6 +63,7 @@ class Workflows:
         fair_key: Spec | None = None,
         unique: Any = None,
         sensitive: bool | Sequence[str] = (),
+        budget: Budget | None = None,
     ) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
     def workflow(self, name: Any = None, **options: Any) -> Any:
         """Make a workflow of a function: `@app.workflow`, or with options `@app.workflow(timeout="1d")`.
@@ -70,7 +73,8 @@ class Workflows:
         max_concurrency: of runs that execute at once; a run that waits has no place. concurrency_key: it is counted
         apart for each key, "user:{user_id}" or f(*args, **kwargs). limits: further keys, whose limits `app.limits`
         sets. fair_key: its values take turns. unique: as of a task; a start has the run that stands,
-        where one does. sensitive: parameters that nobody is shown, True for all.
+        where one does. sensitive: parameters that nobody is shown, True for all. budget: how much a run and its
+        children may spend.
         """
         from liteq.workflow.flow import Workflow
 
@@ -106,10 +110,14 @@ class Workflows:
         timeout: Duration | None = None,
         memo: Duration | Literal[True] | None = None,
         memo_key: Callable[..., Any] | None = None,
+        memo_scope: str | None = None,
         tx: bool | str | Callable[[], Any] = False,
         compensate: Callable[[Any], Any] | None = None,
         queue: str | None = None,
         limits: Spec | Sequence[Spec] = (),
+        spends: Spends | None = None,
+        fallback: Fallback | None = None,
+        doubt: Doubt = "repeat",
         sensitive: bool | Sequence[str] = (),
     ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
     def step(self, name: Any = None, **options: Any) -> Any:
@@ -117,11 +125,16 @@ class Workflows:
 
         retries: 3 makes 4 attempts. backoff: seconds, or (first, longest) doubling with full jitter, or f(attempt) ->
         seconds. retry_on, give_up_on: exception classes. timeout: of one attempt. memo: how long a result answers the
-        same call of any run, True for ever; memo_key(*args, **kwargs): what makes a call the same, else all arguments.
+        same call of any run, True for ever; memo_key(*args, **kwargs): what makes a call the same, else all arguments;
+        memo_scope: "tenant": only of runs that have the same tag "tenant:...", none where a run has no such tag.
         tx: True: its rows in the queue's file and its checkpoint are one commit; "alias": in Django's database;
         f() -> connection: in a database of one's own. compensate: f(result) is added to the innermost saga. queue:
         where it runs when it is sent. limits: keys, whose limits `app.limits` sets: while one lacks a place or a token
-        the run waits, and has no worker. sensitive: parameters that nobody is shown.
+        the run waits, and has no worker. spends: what an attempt takes of the budget, "0.02" or {"tokens": 4000} or
+        f(*args, **kwargs), True for the most that it ever took. fallback: {"model": ["m2"]}: other values of an
+        argument, while the key of the first is paused. doubt: of a step that was begun, and whose process is gone:
+        "repeat" it, "ask" a person, or f(step_key, *args, **kwargs) -> Done(result) or NotDone(), which looks whether
+        its effect is there. sensitive: parameters that nobody is shown.
         """
         from liteq.workflow.step import Step
 
