@@ -380,3 +380,36 @@ def test_forget_deletes_only_what_has_finished(storage: Storage, send: Send, wor
     assert storage.forget([done, waiting]) == 1
     assert storage.reader.find(done) is None
     assert state_of(storage, waiting) is State.PENDING
+
+
+# On a file the rows that a trigger writes count among those that a statement has changed.
+NOTED = {
+    True: "CREATE TRIGGER noted AFTER UPDATE ON liteq_messages BEGIN INSERT INTO noted VALUES (NEW.seq); END",
+    False: "DO $do$ BEGIN CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS "
+    "'BEGIN INSERT INTO noted VALUES (NEW.seq); RETURN NULL; END'; "
+    "CREATE TRIGGER noted AFTER UPDATE ON liteq_messages FOR EACH ROW EXECUTE FUNCTION note(); END $do$",
+}
+UNNOTED = "DO $$ BEGIN DROP TRIGGER noted ON liteq_messages; DROP FUNCTION note; DROP TABLE noted; END $$"
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_trigger_that_writes_keeps_no_outcome_from_being_stored(
+    storage: Storage, send: Send, worker: FakeWorker, is_whole: bool
+) -> None:
+    """Neither of a whole batch, nor of one with a lease in it that was lost."""
+    ids, leases = [send(), send(), send()], worker.claim()
+    if not is_whole:
+        storage.settle([(leases[0], Release())])
+    file = storage.driver.one_machine
+    with storage.driver.write() as tx:
+        tx.execute("CREATE TABLE noted (seq INTEGER)")
+        tx.execute(NOTED[file])
+    try:
+        lost = storage.settle([(lease, Ack(b"1")) for lease in leases])
+    finally:
+        if not file:  # the next test has the same schema
+            with storage.driver.write() as tx:
+                tx.execute(UNNOTED)
+    assert lost == ([] if is_whole else leases[:1])
+    ended = [State.SUCCEEDED] * 2
+    assert [state_of(storage, one) for one in ids] == [State.SUCCEEDED if is_whole else State.PENDING, *ended]
