@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from liteq import states
@@ -11,7 +12,7 @@ from liteq.context.display import shown_call
 from liteq.exceptions import BadMessage
 from liteq.monitor.messages import error_line
 from liteq.serialization import decode, kind_of
-from liteq.storage.runs.records import ENDED, STATUSES, Approval, MemoStats, RunRecord, RunStep
+from liteq.storage.runs.records import ENDED, STATUSES, Approval, MemoEntry, MemoStats, RunRecord, RunStep
 from liteq.utils.text import iso_time
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "approval_document",
     "error_line",
     "memo_document",
+    "memo_entry_document",
     "now_executing",
     "run_document",
     "step_document",
@@ -111,7 +113,33 @@ def approval_document(found: Approval, name: str = "") -> dict[str, Any]:
 
 def memo_document(found: MemoStats) -> dict[str, Any]:
     """The memo of a step as a JSON object."""
-    return {"name": found.name, "kept": found.kept, "bytes": found.size, "computing": found.open}
+    return {
+        "name": found.name,
+        "entries": found.entries,
+        "hits": found.hits,
+        "bytes": found.size,
+        "saved": _money(found.saved),
+        "computing": found.open,
+    }
+
+
+def memo_entry_document(found: MemoEntry, *, whole: bool = False) -> dict[str, Any]:
+    """A result of the memo as a JSON object; `whole`: with the result itself."""
+    document = {
+        "key": found.key,
+        "name": found.name,
+        "scope": found.scope or None,
+        "bytes": found.size,
+        "hits": found.hits,
+        "saved": _money(found.saved),
+        "created": iso_time(found.created_ms),
+        "expires": iso_time(found.expires_ms),
+    }
+    return document | {"value": value(found.output)} if whole else document
+
+
+def _money(found: Decimal | None) -> str:
+    return "0" if found is None else f"{found.normalize():f}"
 
 
 def value(data: bytes | None) -> Any:

@@ -14,6 +14,7 @@ from liteq.workflow.inside import StepFrame
 from liteq.workflow.machine import Machine, Place, Wait
 
 if TYPE_CHECKING:
+    from liteq.storage.runs.records import Memo
     from liteq.workflow.scope import Scope
     from liteq.workflow.step import Step
 
@@ -27,7 +28,7 @@ IN_PLACE_MS = 1_000  # a shorter wait for the next attempt is a sleep of the pro
 class Attempts(StepFrame):
     """One call of a step that history does not answer: from attempt to attempt. It is the place of the step's code."""
 
-    __slots__ = ("args", "kwargs", "memo", "patience", "places", "scope")
+    __slots__ = ("args", "kwargs", "memo", "patience", "places", "scope", "shared")
 
     def __init__(
         self,
@@ -48,7 +49,8 @@ class Attempts(StepFrame):
         self.kwargs = kwargs
         self.key = scope.given
         self.attempt = 1 if row is None else row.attempts + 1
-        self.memo: tuple[str, int | None] | None = None
+        self.memo: Memo | None = None  # where its result is to be kept
+        self.shared: Memo | None = None  # where it is looked for
         self.places: Sequence[str] = ()  # the keys under which it has a place of its own
         self.patience: float | None = None  # until when it waits here for a result that another run computes
 
@@ -113,7 +115,8 @@ class Attempts(StepFrame):
         if self.emitter is not None:
             self.emitter.flush()
         if self.memo is not None:
-            machine.reading(lambda: machine.runs.drop_memo(machine.hold, self.memo[0]))  # type: ignore[index]
+            key = self.memo.key
+            machine.reading(lambda: machine.runs.drop_memo(machine.hold, key))
         _limits().put_off(self, exc)
         error = document_of(exc, machine.error_limit)
         if not step.retries_after(exc, self.attempt):

@@ -21,6 +21,7 @@ from liteq.workflow.errors import document_of
 from liteq.workflow.frames import Leave
 
 if TYPE_CHECKING:
+    from liteq.storage.runs.records import Memo
     from liteq.workflow.activation import Limit, Page
     from liteq.workflow.scope import Scope
 
@@ -288,7 +289,7 @@ class Machine:
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def checkpoint(self, row: StepRow, memo: tuple[str, int | None] | None = None) -> None:
+    def checkpoint(self, row: StepRow, memo: Memo | None = None) -> None:
         """Record a call. Leaves the body where the lease is over, or the file cannot be used."""
         if self.new_marks:
             row = row._replace(marks=self.take_marks())

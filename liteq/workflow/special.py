@@ -12,6 +12,7 @@ import orjson
 from liteq.exceptions import LeaseLost, StorageBusy, WorkflowError
 from liteq.message import StepRow
 from liteq.serialization import encode
+from liteq.storage.runs.records import Memo
 from liteq.workflow.attempts import limited
 from liteq.workflow.codec import hash_of
 from liteq.workflow.machine import Wait
@@ -51,8 +52,8 @@ def run_special(call: Attempts) -> Any:
 # -- memo ------------------------------------------------------------------------------------------------------------
 
 
-def memo_key_of(step: Step[Any, Any], args: Any, kwargs: Any) -> str:
-    """The key of a call's result in the memo. Raises NotSerializable."""
+def memo_key_of(step: Step[Any, Any], args: Any, kwargs: Any, scope: str = "") -> str:
+    """The key of a call's result in the memo, for those that have the tags `scope`. Raises NotSerializable."""
     if step.memo_key is not None:
         data = encode(step.memo_key(*args, **kwargs), what=f"the memo_key of {step.what}")
         data = orjson.dumps(orjson.loads(data), option=orjson.OPT_SORT_KEYS)
@@ -61,6 +62,8 @@ def memo_key_of(step: Step[Any, Any], args: Any, kwargs: Any) -> str:
         bound.apply_defaults()
         data = hash_of(bound.args, bound.kwargs, step.what) or b""
         data += orjson.dumps(step.codec.dump(bound.args, bound.kwargs), default=repr, option=orjson.OPT_SORT_KEYS)
+    if scope:
+        data = b"%s\0%s" % (scope.encode(), data)
     return f"{step.name}:{blake2b(data, digest_size=20).hexdigest()}"
 
 
@@ -74,25 +77,40 @@ def recalled(call: Attempts) -> Any:
 def look_up(call: Attempts) -> Any:
     """As `recalled`, but WAITING while another run computes it: to be called again after LOOK_S."""
     machine, step = call.machine, call.step
-    key = memo_key_of(step, call.args, call.kwargs)
-    taken = machine.reading(lambda: machine.runs.memo(machine.hold, key, step.name))
+    place = call.shared = call.shared or memo_of(call)
+    if place is None:
+        return MISSING
+    taken = machine.reading(lambda: machine.runs.memo(machine.hold, place.key, step.name))
     if taken.output is not None:
-        return remembered(call, taken.output)
+        return remembered(call, place, taken.output)
     if taken.mine:
-        call.memo = (key, step.memo_ms)
+        call.memo = place
         return MISSING
     now = time.monotonic()
     call.patience = call.patience or now + PATIENCE_S
     if now >= call.patience or not machine.sleeps_here:
-        await_memo(call, key)
+        await_memo(call, place.key)
     return WAITING
 
 
-def remembered(call: Attempts, output: bytes) -> Any:
+def memo_of(call: Attempts) -> Memo | None:
+    """The place of a call's result in the memo; None where the step has a scope and its run belongs to none."""
+    machine, step = call.machine, call.step
+    scope = ""
+    if step.memo_scope is not None:
+        name = step.memo_scope
+        found = machine.reading(lambda: machine.runs.memo_scope(machine.hold, name))
+        if found is None:
+            return None
+        scope = found
+    return Memo(memo_key_of(step, call.args, call.kwargs, scope), step.memo_ms, scope)
+
+
+def remembered(call: Attempts, place: Memo, output: bytes) -> Any:
     """Record that the memo has answered a call; the result."""
     machine = call.machine
     ended = machine.now_ms()
-    machine.checkpoint(call.row(output=output, memo=1, ended_ms=ended))
+    machine.checkpoint(call.row(output=output, memo=1, ended_ms=ended), place)
     call.scope.reached_ms = max(call.scope.reached_ms, ended)
     return call.step.form.decode(output)
 

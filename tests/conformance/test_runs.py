@@ -29,7 +29,7 @@ from liteq.policy.rates import Bucket
 from liteq.states import State
 from liteq.storage.rates import Budget
 from liteq.storage.runs.executing import Slots
-from liteq.storage.runs.records import Asked
+from liteq.storage.runs.records import Asked, Memo
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -803,18 +803,18 @@ def test_one_run_computes_for_all(flow: Flow, storage: Storage, other: FakeWorke
         flow.start(name)
     first, second = flow.worker.claim()
     one, two = (Hold(lease.seq, lease.token) for lease in (first, second))
-    assert memo(one, "k", "llm") == (None, True)
-    assert memo(two, "k", "llm") == (None, False)
+    assert memo(one, "k", "llm") == (None, True, None)
+    assert memo(two, "k", "llm") == (None, False, None)
     waits = flow.step(1, None, waited="memo k", name="llm", due_ms=flow.clock.now_ms() + 30_000, ended_ms=None)
     storage.settle([(second, Suspend([waits]))])
     assert flow.status("s") == "waiting"
     assert storage.runs.find("s").waiting_for == ("memo llm",)  # type: ignore[union-attr]
-    storage.runs.checkpoint(one, flow.step(1, b"42", name="llm"), memo=("k", 1_000))
+    storage.runs.checkpoint(one, flow.step(1, b"42", name="llm"), memo=Memo("k", 1_000))
     (second,) = other.claim()
-    assert memo(Hold(second.seq, second.token), "k", "llm") == (b"42", False)
-    assert storage.runs.memo_stats() == [("llm", 1, 2, 0)]
+    assert memo(Hold(second.seq, second.token), "k", "llm") == (b"42", False, None)
+    assert storage.runs.memo_stats() == [("llm", 1, 0, 2, None, 0)]
     flow.clock.advance(seconds=1)
-    assert memo(one, "k", "llm") == (None, True)
+    assert memo(one, "k", "llm") == (None, True, None)
 
 
 @pytest.mark.parametrize("end", ["crash", "drop", "fails", "suspends"])
@@ -837,7 +837,7 @@ def test_a_claimant_that_goes_frees_the_memo(flow: Flow, storage: Storage, end: 
         return
     outcome = Release(crashed=True) if end == "crash" else Suspend([], due_ms=flow.clock.now_ms() + 5_000)
     storage.settle([(first, outcome)])
-    assert storage.runs.memo(two, "k", "llm") == (None, True)
+    assert storage.runs.memo(two, "k", "llm") == (None, True, None)
 
 
 # -- transactions, streams -------------------------------------------------------------------------------------------

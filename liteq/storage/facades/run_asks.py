@@ -133,7 +133,8 @@ class RunAsks(Facade):
         with self._driver.write(Promise.ACCEPTED) as tx:
             return _transfer.bring(tx, document)
 
-    def clear_memo(self, name: str | None = None) -> int:
-        """Forget results of the memo, of one step or of all; how many."""
+    def clear_memo(self, name: str | None = None, *, scope: str | None = None, older_s: float | None = None) -> int:
+        """Forget results of the memo: of a step, of a tag, computed longer ago than that, or of all; how many."""
+        before_ms = None if older_s is None else self._clock.now_ms() - int(older_s * 1000)
         with self._driver.write(Promise.REMOVED) as tx:
-            return _memo.clear(tx, name)
+            return _memo.clear(tx, name=name, scope=scope, before_ms=before_ms)

@@ -11,7 +11,7 @@ from liteq.storage.runs import listing as _listing
 from liteq.storage.runs import memo as _memo
 from liteq.storage.runs import showing as _showing
 from liteq.storage.runs import transfer as _transfer
-from liteq.storage.runs.records import Approval, MemoStats, RunRecord, RunStep, RunsWaiting
+from liteq.storage.runs.records import Approval, MemoEntry, MemoStats, RunRecord, RunStep, RunsWaiting
 
 __all__ = ["RunReads"]
 
@@ -75,6 +75,19 @@ class RunReads(Facade):
         """The content of the memo, by the name of the step."""
         with self._driver.read() as tx:
             return _memo.stats(tx)
+
+    def memo_entries(
+        self, *, name: str | None = None, scope: str | None = None, older_s: float | None = None, limit: int = 100
+    ) -> list[MemoEntry]:
+        """Results that the memo keeps, the newest first, without their outputs; of a step, of a tag, of that age."""
+        with self._driver.read() as tx:
+            before_ms = None if older_s is None else self._clock.now_ms() - int(older_s * 1000)
+            return _memo.entries(tx, name=name, scope=scope, before_ms=before_ms, limit=limit)
+
+    def memo_entry(self, key: str) -> MemoEntry | None:
+        """The result that the memo keeps under `key`, with its output; None where there is none."""
+        with self._driver.read() as tx:
+            return _memo.entry(tx, key)
 
     def list(
         self, ids: Sequence[str] = (), *, name: str | None = None, status: str | None = None, tags: Sequence[str] = (),

@@ -26,7 +26,7 @@ from liteq.storage.runs import showing as _showing
 from liteq.storage.runs import starting as _starting
 from liteq.storage.runs import stuck as _stuck
 from liteq.storage.runs.executing import Slots
-from liteq.storage.runs.records import Asked, Event, History, MemoTaken, Started
+from liteq.storage.runs.records import Asked, Event, History, Memo, MemoTaken, Started
 
 __all__ = ["RunWrites"]
 
@@ -66,26 +66,28 @@ class RunWrites(Facade):
             return _history.history(tx, run)
 
     @closes_itself
-    def checkpoint(self, hold: Hold, step: StepRow, *, memo: tuple[str, int | None] | None = None) -> Asked | None:
+    def checkpoint(self, hold: Hold, step: StepRow, *, memo: Memo | None = None) -> Asked | None:
         """Record a call: one statement that also checks the lease and that nothing was asked.
 
-        An open row of its place is overwritten, an ended one stays. `memo`: (key, milliseconds for which it holds, None
-        for ever): its output is stored in the memo as well, and those that wait for it go on. What is asked of the run
-        by now is returned once; the row was written all the same. Raises LeaseLost.
+        An open row of its place is overwritten, an ended one stays. `memo`: its output is stored there as well, and
+        those that wait for it go on; of a step that the memo has answered, that is counted. What is asked of the run by
+        now is returned once; the row was written all the same. Raises LeaseLost.
         """
         try:
             return self._checkpoint(hold, step, memo)
         except BaseException as error:  # noqa: BLE001 - raised again by `after`
             return after(error, self._checkpoint, hold, step, memo)
 
-    def _checkpoint(self, hold: Hold, step: StepRow, memo: tuple[str, int | None] | None) -> Asked | None:
+    def _checkpoint(self, hold: Hold, step: StepRow, memo: Memo | None) -> Asked | None:
         if memo is None and _executing.checkpoint_one(self._driver, hold, step):
             return None
         woke = False
         with self._driver.write(Promise.ACCEPTED) as tx:
             told = _executing.checkpoint(tx, hold, step)
-            if memo is not None:
-                woke = _memo.store(tx, memo[0], step, holds_ms=memo[1], now_ms=self._clock.now_ms())
+            if memo is not None and step.memo:
+                _memo.hit(tx, memo.key)
+            elif memo is not None:
+                woke = _memo.store(tx, memo, step, now_ms=self._clock.now_ms())
         self._ring(work=woke)
         return told
 
@@ -178,12 +180,17 @@ class RunWrites(Facade):
         The claim holds as long as the lease. Raises LeaseLost.
         """
         with self._driver.read() as tx:
-            output = _memo.look(tx, key, now_ms=self._clock.now_ms())
-        if output is not None:
-            return MemoTaken(output, mine=False)
+            found = _memo.look(tx, key, now_ms=self._clock.now_ms())
+        if found is not None:
+            return found
         with self._driver.write(Promise.PROGRESS) as tx:
             _executing.hold_on(tx, hold)
             return _memo.claim(tx, hold, key, name, now_ms=self._clock.now_ms())
+
+    def memo_scope(self, hold: Hold, name: str) -> str | None:
+        """The tag "NAME:..." of the run, or of the nearest of its parents that has one; None where none does."""
+        with self._driver.read() as tx:
+            return _memo.scope_of(tx, hold.run, name)
 
     def drop_memo(self, hold: Hold, key: str) -> None:
         """Give a claim up, since the step failed: the next one that waits computes it."""

@@ -113,7 +113,9 @@ MOVED: Final[Mapping[str, Moved]] = {
     ),
     # A claim of the memo holds as long as a lease, and none is left.
     "liteq_memo": Moved(
-        ("key",), ("name", "output", "run", "token", "created_ms", "expires_ms"), "t.output IS NOT NULL"
+        ("key",),
+        ("name", "output", "run", "token", "created_ms", "expires_ms", "scope", "hits", "spent"),
+        "t.output IS NOT NULL",
     ),
     "liteq_schedules": Moved(
         ("name",),

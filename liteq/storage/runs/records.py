@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from liteq.message import RunFacts, StepRow
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "ENDED", "STATUSES", "Approval", "Asked", "Event", "History", "MemoStats", "MemoTaken", "RunRecord",
-    "RunStep", "RunsWaiting", "Started",
+    "ENDED", "STATUSES", "Approval", "Asked", "Event", "History", "Memo", "MemoEntry", "MemoStats", "MemoTaken",
+    "RunRecord", "RunStep", "RunsWaiting", "Started",
 ]  # fmt: skip
 
 
@@ -42,15 +44,28 @@ class History(NamedTuple):
     marks: frozenset[str]
 
 
+class Memo(NamedTuple):
+    """The place of a result in the memo: how long it holds (None: for ever), and the tag of those that share it.
+
+    `scope`: "" where all runs do. `spent`: what computing it has cost, a JSON array of objects as `ctx.spend` was told.
+    """
+
+    key: str
+    holds_ms: int | None = None
+    scope: str = ""
+    spent: bytes | None = None
+
+
 class MemoTaken(NamedTuple):
     """The answer to a look into the memo.
 
     `output`: JSON, what is stored. None: nothing is; then `mine` says whether this run is to compute it, and the claim
-    holds exactly as long as its lease. Not mine: another run computes it at the moment.
+    holds exactly as long as its lease. Not mine: another run computes it at the moment. `spent`: as of a Memo.
     """
 
     output: bytes | None
     mine: bool
+    spent: bytes | None = None
 
 
 class RunRecord(NamedTuple):
@@ -125,9 +140,28 @@ class RunsWaiting(NamedTuple):
 
 
 class MemoStats(NamedTuple):
-    """The memo of one step: how many results are kept, their bytes, and how many are being computed."""
+    """The memo of one step: how many results are kept, how often they have answered, their bytes.
+
+    `saved`: what these answers did not spend, None for nothing that has a price. `open`: how many are being computed.
+    """
 
     name: str
-    kept: int
+    entries: int
+    hits: int
     size: int
+    saved: Decimal | None
     open: int
+
+
+class MemoEntry(NamedTuple):
+    """A result that is kept. `output` is JSON; None where it was not asked for."""
+
+    key: str
+    name: str
+    scope: str
+    size: int
+    hits: int
+    saved: Decimal | None
+    created_ms: int
+    expires_ms: int | None
+    output: bytes | None = None

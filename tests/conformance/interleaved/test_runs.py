@@ -10,6 +10,7 @@ from liteq.exceptions import LeaseLost
 from liteq.message import Ack, Batch, DeadLetter, Flag, Hold, Lease, Message, RunFacts, RunSpec, StepRow, Suspend
 from liteq.states import State
 from liteq.storage.runs.executing import Slots
+from liteq.storage.runs.records import Memo
 from liteq.storage.steps import suspend
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
@@ -138,9 +139,9 @@ def test_a_memo_that_is_stored_wakes_a_run_that_is_about_to_wait_for_it(
     wait = [(other, Suspend([step(clock, 1, None, name="llm", waited="memo k")]))]
     done = step(clock, 1, b"42", name="llm")
     if waits_first:
-        meet(lambda: one.settle(wait), lambda: two.runs.checkpoint(held(lease), done, memo=("k", None)))
+        meet(lambda: one.settle(wait), lambda: two.runs.checkpoint(held(lease), done, memo=Memo("k")))
     else:
-        meet(lambda: one.runs.checkpoint(held(lease), done, memo=("k", None)), lambda: two.settle(wait))
+        meet(lambda: one.runs.checkpoint(held(lease), done, memo=Memo("k")), lambda: two.settle(wait))
     assert state("s") is State.PENDING
 
 

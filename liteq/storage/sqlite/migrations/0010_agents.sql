@@ -1,0 +1,7 @@
+-- What agents, MCP and declared flows keep beside workflows.
+
+-- The memo: the tag of those that share a result, how often it has answered, and what it was paid with.
+
+ALTER TABLE liteq_memo ADD COLUMN scope TEXT    NOT NULL DEFAULT '';  -- "tenant:a"; '': of all runs
+ALTER TABLE liteq_memo ADD COLUMN hits  INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE liteq_memo ADD COLUMN spent BLOB;                         -- JSON: what `ctx.spend` was told
