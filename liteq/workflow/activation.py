@@ -27,7 +27,7 @@ from liteq.serialization.content import ENVELOPE, Owner
 from liteq.workflow.body import Body
 from liteq.workflow.code import fingerprint_of
 from liteq.workflow.errors import document_of
-from liteq.workflow.frames import Leave
+from liteq.workflow.frames import Diverged, Leave
 from liteq.workflow.limits import put_off_run
 from liteq.workflow.machine import Machine, cancelled
 from liteq.workflow.telling import tell_failed, tell_goes_on, tell_outcome, tell_returned
@@ -233,7 +233,7 @@ def _ended(machine: Machine, exc: BaseException | None) -> Outcome:
 def _swallowed(machine: Machine, exc: BaseException | None) -> Outcome:
     """The body has caught the exception by which it was to be left: what came after is not to be trusted."""
     outcome = machine.outcome
-    if isinstance(outcome, (BaseException, Release)):
+    if isinstance(outcome, (BaseException, Release)) or isinstance(machine.leaving, Diverged):
         return _left(machine)
     how = "returned" if exc is None else f"raised {type(exc).__name__}: {exc}"
     error = WorkflowError(

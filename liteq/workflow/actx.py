@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, overload
 
 from liteq.canvas import Signature
 from liteq.workflow import children, effects, waits
-from liteq.workflow.adhoc import as_step
+from liteq.workflow.adhoc import as_step, named_step
 from liteq.workflow.calls import Call, called
 from liteq.workflow.context import Common, _continue
 from liteq.workflow.duration import Duration
 from liteq.workflow.handles import AsyncHandle, Failure, Handle
 from liteq.workflow.inside import StepFrame
 from liteq.workflow.saga import AsyncSaga, AsyncShield
+from liteq.workflow.step_options import StepOptions
 from liteq.workflow.waits import NOTHING, Approval
 
 __all__ = ["AsyncContext", "actx"]
@@ -46,6 +47,27 @@ class AsyncContext(Common):
         if step.is_async:
             return scope.call_step(step, args, kwargs)  # type: ignore[no-any-return]
         return called(scope.machine, scope.call_step, step, args, kwargs)
+
+    @overload
+    def step(
+        self, name: str, fn: Callable[..., Awaitable[R]], *, key: str | None = None, args: Sequence[Any] = (),
+        options: StepOptions | None = None,
+    ) -> Call[R]: ...  # fmt: skip
+    @overload
+    def step(
+        self, name: str, fn: Callable[..., R], *, key: str | None = None, args: Sequence[Any] = (),
+        options: StepOptions | None = None,
+    ) -> Call[R]: ...  # fmt: skip
+    def step(
+        self, name: str, fn: Callable[..., Any], *, key: str | None = None, args: Sequence[Any] = (),
+        options: StepOptions | None = None,
+    ) -> Call[Any]:  # fmt: skip
+        """Run `fn(*args)` as the step `name`, as `ctx.step`; `fn` may be a plain function or return an awaitable."""
+        scope = self._body("step()")
+        step = named_step(scope.machine.app, name, fn, key, args, options, is_async=True)
+        if step.is_async:
+            return scope.call_step(step, args, {})  # type: ignore[no-any-return]
+        return called(scope.machine, scope.call_step, step, args, {})
 
     @overload
     def call(self, target: Signature) -> Call[Any]: ...

@@ -1,16 +1,21 @@
-"""Any function as a step: `ctx.run(fn, ...)`, and what a saga is given."""
+"""Any function as a step: `ctx.run(fn, ...)`, `ctx.step(name, fn, ...)`, and what a saga is given."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from liteq.context import App
 from liteq.exceptions import WorkflowError
 from liteq.workflow.step import Step
 
-__all__ = ["as_step"]
+if TYPE_CHECKING:
+    from liteq.workflow.step_options import StepOptions
+
+__all__ = ["as_step", "named_step"]
 
 _made: WeakKeyDictionary[Any, Step[Any, Any]] = WeakKeyDictionary()
 
@@ -45,3 +50,57 @@ def _make(app: App, fn: Any) -> Step[Any, Any]:
     qualname = getattr(inner, "__qualname__", type(inner).__qualname__)
     module = getattr(inner, "__module__", None) or type(inner).__module__
     return Step(app, fn, f"{module}.{qualname}", {})
+
+
+# -- steps that are named where they are called -----------------------------------------------------------------------
+
+HASHED = inspect.Signature([inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)])
+
+
+def named_step(
+    app: App, name: str, fn: Any, key: str | None, args: Sequence[Any], options: StepOptions | None, *, is_async: bool
+) -> Step[Any, Any]:
+    """`fn` as the step `name`, for one call. In an async body it may return its value or an awaitable of it.
+
+    Raises WorkflowError for what is no function, TypeError and ValueError for a name or a key that is none.
+    """
+    if not callable(fn) or getattr(fn, "is_workflow", False):
+        raise WorkflowError(f"step {name!r} is of a function, which is called with its args=, not of {fn!r}")
+    if isinstance(args, (str, bytes)) or not isinstance(args, Sequence):
+        raise TypeError(f"step {name!r}: args is a list or a tuple, not {args!r}")
+    given: dict[str, Any] = {} if options is None else dict(options.given)
+    if key is not None:
+        given["key"] = key
+    if isinstance(fn, Step):
+        fn, given = fn.function, {**fn.given, **given}
+    elif hasattr(fn, "apply_async") and hasattr(fn, "name"):
+        fn = fn.run
+    step: Step[Any, Any] = Step(app, fn if _takes(fn, args) else _without_arguments(fn), name, given)
+    if is_async and not step.tx:
+        step.may_block, step.is_async = not step.is_async, True
+    return step
+
+
+def _takes(fn: Callable[..., Any], args: Sequence[Any]) -> bool:
+    """Whether `fn` can be called with `args`; one that takes nothing is called without them."""
+    if not args:
+        return True
+    try:
+        parameters = inspect.signature(fn).parameters
+    except (TypeError, ValueError):  # of a built-in
+        return True
+    return bool(parameters)
+
+
+def _without_arguments(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn`, to be called with arguments that are only hashed."""
+
+    def call(*_args: Any) -> Any:
+        return fn()
+
+    try:
+        functools.update_wrapper(call, fn)
+    except AttributeError:  # of an object of the user's
+        pass
+    call.__signature__ = HASHED  # type: ignore[attr-defined]
+    return call

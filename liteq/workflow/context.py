@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable, MutableMapping
+from collections.abc import Callable, Coroutine, Iterable, MutableMapping, Sequence
 from datetime import datetime
 from random import Random
 from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, overload
@@ -13,13 +13,14 @@ from liteq.canvas import Signature
 from liteq.exceptions import WorkflowError
 from liteq.serialization import encode
 from liteq.workflow import children, effects, waits
-from liteq.workflow.adhoc import as_step
+from liteq.workflow.adhoc import as_step, named_step
 from liteq.workflow.duration import Duration
 from liteq.workflow.frames import here, outside
 from liteq.workflow.handles import Failure, Handle
 from liteq.workflow.inside import StepFrame
 from liteq.workflow.saga import Saga, Shield
 from liteq.workflow.scope import Scope
+from liteq.workflow.step_options import StepOptions
 from liteq.workflow.waits import NOTHING, Approval
 
 __all__ = ["Common", "Context", "ctx"]
@@ -77,6 +78,12 @@ class Common:
     def _any(self, what: str) -> Scope | StepFrame:
         frame = self._frame(what)
         return self._body(what) if isinstance(frame, Scope) else frame
+
+    @property
+    def place(self) -> Literal["body", "step"] | None:
+        """The place of the code that asks: "body", "step", or None outside a run. Never raises."""
+        frame = here()
+        return None if frame is None else "body" if isinstance(frame, Scope) else "step"
 
     @property
     def run_id(self) -> str:
@@ -167,6 +174,19 @@ class Context(Common):
         """Run any function as a step: `ctx.run(fetch, url)`."""
         scope = self._body("run()")
         return scope.call_step(as_step(scope.machine.app, fn), args, kwargs)  # type: ignore[no-any-return]
+
+    def step(
+        self, name: str, fn: Callable[..., R], *, key: str | None = None, args: Sequence[Any] = (),
+        options: StepOptions | None = None,
+    ) -> R:  # fmt: skip
+        """Run `fn(*args)` as the step `name`: `ctx.step("charge", charge, key=order.id, args=(order,))`.
+
+        For calls whose steps a program makes as it goes. args: what a replay compares, too; a function that takes no
+        argument is called without. key: as of `step.options`. options: those of `@app.step`, as StepOptions(retries=3).
+        """
+        scope = self._body("step()")
+        step = named_step(scope.machine.app, name, fn, key, args, options, is_async=False)
+        return scope.call_step(step, args, {})  # type: ignore[no-any-return]
 
     @overload
     def call(self, target: Signature) -> Any: ...

@@ -8,13 +8,20 @@ from typing import Any, NoReturn, Protocol
 
 from liteq.exceptions import WorkflowError
 
-__all__ = ["Frame", "Leave", "enter", "here", "leave", "outside"]
+__all__ = ["Diverged", "Frame", "Leave", "enter", "here", "leave", "outside"]
 
 
 class Leave(BaseException):
     """Raised in a body to leave it until its next activation, or for good: it waits, or was told to stop.
 
     No Exception, so that an `except Exception` of the body lets it through.
+    """
+
+
+class Diverged(Leave):
+    """Raised in a body whose code asks for something else than history holds; the run is stuck with NonDeterminism.
+
+    Whatever catches it, each later call raises it again, and nothing that came after is kept.
     """
 
 

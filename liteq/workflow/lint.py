@@ -74,20 +74,32 @@ def findings(function: Callable[..., Any]) -> list[tuple[int, str]]:
     if not isinstance(body, ast.FunctionDef | ast.AsyncFunctionDef):
         return []
     names = _Names(function, body)
-    return [(first + node.lineno - 1, text) for node in _nodes(body) for text in _of(node, names)]
+    return [(first + node.lineno - 1, text) for node in _nodes(body, _in_steps(body)) for text in _of(node, names)]
 
 
-def _nodes(body: ast.AST) -> Iterator[Any]:
+def _in_steps(body: ast.AST) -> frozenset[Any]:
+    """The lambdas, and the names of functions, that the body runs as steps: `ctx.run(fn)`, `ctx.step("name", fn)`."""
+    found: set[Any] = set()
+    for node in ast.walk(body):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="ctx" | "actx"), attr="run" | "step"), args=args):
+                found |= {one.id if isinstance(one, ast.Name) else one for one in args[:2]}
+    return frozenset(found)
+
+
+def _nodes(body: ast.AST, in_steps: frozenset[Any]) -> Iterator[Any]:
     """The nodes that the body itself runs: not those of steps that are defined in it."""
     for node in ast.iter_child_nodes(body):
         decorated = getattr(node, "decorator_list", ())
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(
-            "step" in ast.dump(one) for one in decorated
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
+            node.name in in_steps or any("step" in ast.dump(one) for one in decorated)
         ):
+            continue
+        if isinstance(node, ast.Lambda) and node in in_steps:
             continue
         if hasattr(node, "lineno") and node not in getattr(body, "decorator_list", ()):
             yield node
-        yield from _nodes(node)
+        yield from _nodes(node, in_steps)
 
 
 def _of(node: Any, names: _Names) -> Iterator[str]:

@@ -19,7 +19,7 @@ from typing import Any
 from liteq.exceptions import StepTimeout, WorkflowCancelled
 from liteq.message import Release, StepRow
 from liteq.utils.coroutines import kept_loop
-from liteq.workflow.attempts import Attempts
+from liteq.workflow.attempts import UNSEEN, Attempts, limited
 from liteq.workflow.calls import Pend
 from liteq.workflow.frames import Leave, enter, here, leave
 from liteq.workflow.limits import alone
@@ -261,7 +261,8 @@ async def _attempt(call: Attempts) -> Any:
                 return (found,)
         with call.seen():
             async with limit:
-                value = call.function()(*call.args, **call.kwargs)
+                with limited(machine, step.timeout_s) if step.may_block else UNSEEN:
+                    value = call.function()(*call.args, **call.kwargs)
                 if inspect.isawaitable(value):  # a test's stand-in may return at once
                     value = await value
             return (call.returned(value),)

@@ -18,7 +18,7 @@ from liteq.message import ContinueAsNew, Hold, Lease, Outcome, Park, Release, Ru
 from liteq.storage.runs.records import FORK, Asked
 from liteq.workflow.codec import hashes_under
 from liteq.workflow.errors import document_of
-from liteq.workflow.frames import Leave
+from liteq.workflow.frames import Diverged, Leave
 
 if TYPE_CHECKING:
     from liteq.storage.runs.records import Memo
@@ -190,10 +190,10 @@ class Machine:
 
     # -- leaving the body --------------------------------------------------------------------------------------------
 
-    def leave(self, outcome: Outcome | BaseException) -> NoReturn:
+    def leave(self, outcome: Outcome | BaseException, how: type[Leave] = Leave) -> NoReturn:
         """Leave the body with `outcome`, or to raise that out of the activation; each later call is left too."""
         if self.leaving is None:
-            self.leaving = Leave(type(outcome).__name__)
+            self.leaving = how(type(outcome).__name__)
             self.outcome = outcome
             if self.wake is not None:
                 self.wake()
@@ -222,7 +222,7 @@ class Machine:
 
         where = f"{self.lease.task}[{self.run_id}] {show(place)}"
         error = document_of(NonDeterminism(where, recorded, found), self.error_limit, traced=False)
-        self.leave(Park("stuck", error, fingerprint_of(self.app), progressed=self.written > 0))
+        self.leave(Park("stuck", error, fingerprint_of(self.app), progressed=self.written > 0), Diverged)
 
     def continue_as_new(self, payload: bytes) -> NoReturn:
         """Leave the body, which begins anew with other arguments and no history."""

@@ -61,6 +61,7 @@ class Step(Generic[P, R]):
 
     __wrapped__: Callable[..., Any]
     __name__: str
+    may_block = False  # of one that is called as an async step, whose function may be a plain one
 
     def __init__(self, app: App, function: Callable[P, R], name: str, options: Mapping[str, Any]) -> None:
         refuse_generator(function, "the step")
@@ -71,7 +72,7 @@ class Step(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         self.what = f"step {name!r}"
         self.codec = Codec(function, self.what)
-        self._given = dict(options)
+        self.given = dict(options)
         self._set(**options)
 
     @suggesting
@@ -174,11 +175,11 @@ class Step(Generic[P, R]):
         """The same step with other options, any of those that `@app.step` has, and key and priority."""
         other: Step[P, R] = object.__new__(Step)
         other.__dict__.update(self.__dict__)
-        other._given = {**self._given, **given}
+        other.given = {**self.given, **given}
         if given.keys() == {"key"}:  # what most calls give
             other.key = None if given["key"] is None else checked_name(given["key"], "a step's key")
         else:
-            other._set(**other._given)
+            other._set(**other.given)
         return other
 
     def retries_after(self, exc: BaseException, attempt: int) -> bool:

@@ -40,7 +40,8 @@ PUBLIC = {
     "liteq.exceptions": """
         AgentStalled AlreadyDecided AlreadyRegistered AlwaysEagerIgnored ApprovalTimeout BackendError
         BackendGetMetaError BackendStoreError BadMessage BudgetExceeded CDeprecationWarning
-        CPendingDeprecationWarning CanvasConflict CeleryCommandException CeleryError CeleryWarning ChordError CodecError DeterminismWarning
+        CPendingDeprecationWarning CanvasConflict CeleryCommandException CeleryError CeleryWarning ChordError CodecError
+        DeterminismWarning
         DuplicateNodenameWarning DuplicateTaskNameWarning EncodeError EventTimeout FixupWarning Ignore
         ImproperlyConfigured IncompleteStream InvalidTaskError LeaseLost LiteqError MaxRetriesExceededError
         MessageNotFound NotEligible

@@ -14,6 +14,7 @@ import pytest
 
 from liteq import LiteQ
 from liteq.exceptions import DeterminismWarning
+from liteq.workflow import ctx
 from liteq.workflow.lint import findings
 
 app = LiteQ("lint", set_as_current=False)
@@ -107,5 +108,17 @@ def test_a_step_inside_a_body_is_free():
             return time.time()
 
         return inner()
+
+    assert findings(body) == []
+
+
+def test_what_the_body_runs_as_a_step_is_free():
+    def body():
+        def later():
+            return time.time()
+
+        ctx.step("now", lambda: time.time() + 1)
+        ctx.run(lambda: random.random() + 1)
+        return ctx.step("later", later)
 
     assert findings(body) == []
