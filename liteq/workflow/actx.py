@@ -127,27 +127,33 @@ class AsyncContext(Common):
         return self._call("sleep_until()", waits.sleep_until, moment)
 
     @overload
-    def wait_event(self, name: str, *, timeout: Duration | None = None, type: type[T]) -> Call[T]: ...
-    @overload
-    def wait_event(self, name: str, *, timeout: Duration | None = None, default: D, type: type[T]) -> Call[T | D]: ...
+    def wait_event(
+        self, name: str, *, timeout: Duration | None = None, type: type[T], key: str | None = None
+    ) -> Call[T]: ...
     @overload
     def wait_event(
-        self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: None = None
-    ) -> Call[Any]: ...
+        self, name: str, *, timeout: Duration | None = None, default: D, type: type[T], key: str | None = None
+    ) -> Call[T | D]: ...
+    @overload
     def wait_event(
-        self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: Any = None
-    ) -> Call[Any]:
-        """The payload of the next event `name`, the oldest first; timeout and default as of `ctx.wait_event`."""
-        return self._call("wait_event()", waits.wait_event, name, timeout=timeout, default=default, type=type)
+        self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: None = None,
+        key: str | None = None,
+    ) -> Call[Any]: ...  # fmt: skip
+    def wait_event(
+        self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: Any = None,
+        key: str | None = None,
+    ) -> Call[Any]:  # fmt: skip
+        """The payload of the next event `name`, the oldest first; timeout, default and key as of `ctx.wait_event`."""
+        return self._call("wait_event()", waits.wait_event, name, timeout=timeout, default=default, type=type, key=key)
 
     def approval(
         self, title: str, *, details: Any = None, form: Any = None, timeout: Duration | None = None,
-        default: bool | None = None, remind: Duration | None = None,
+        default: bool | None = None, remind: Duration | None = None, key: str | None = None,
     ) -> Call[Approval]:  # fmt: skip
         """A person's decision, as `ctx.approval`."""
         return self._call(
             "approval()", waits.approval, title, details=details, form=form, timeout=timeout, default=default,
-            remind=remind,
+            remind=remind, key=key,
         )  # fmt: skip
 
     def send(self, run_id: str, name: str, payload: Any = None) -> Call[None]:

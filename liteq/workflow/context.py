@@ -251,34 +251,40 @@ class Context(Common):
         waits.sleep_until(self._body("sleep_until()"), moment)
 
     @overload
-    def wait_event(self, name: str, *, timeout: Duration | None = None, type: type[T]) -> T: ...
-    @overload
-    def wait_event(self, name: str, *, timeout: Duration | None = None, default: D, type: type[T]) -> T | D: ...
+    def wait_event(self, name: str, *, timeout: Duration | None = None, type: type[T], key: str | None = None) -> T: ...
     @overload
     def wait_event(
-        self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: None = None
-    ) -> Any: ...
+        self, name: str, *, timeout: Duration | None = None, default: D, type: type[T], key: str | None = None
+    ) -> T | D: ...
+    @overload
     def wait_event(
-        self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: Any = None
-    ) -> Any:
+        self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: None = None,
+        key: str | None = None,
+    ) -> Any: ...  # fmt: skip
+    def wait_event(
+        self, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: Any = None,
+        key: str | None = None,
+    ) -> Any:  # fmt: skip
         """The payload of the next event `name`, the oldest first, as `type`.
 
-        After `timeout` the result is `default`. Without a default, EventTimeout is raised.
+        After `timeout` the result is `default`. Without a default, EventTimeout is raised. key: as of a step.
         """
-        return waits.wait_event(self._body("wait_event()"), name, timeout=timeout, default=default, type=type)
+        body = self._body("wait_event()")
+        return waits.wait_event(body, name, timeout=timeout, default=default, type=type, key=key)
 
     def approval(
         self, title: str, *, details: Any = None, form: Any = None, timeout: Duration | None = None,
-        default: bool | None = None, remind: Duration | None = None,
+        default: bool | None = None, remind: Duration | None = None, key: str | None = None,
     ) -> Approval:  # fmt: skip
         """A person's decision: `if not ctx.approval("Refund", timeout="2d", default=False).ok: ...`.
 
         form: the type of its data. default: the decision after a timeout; None: ApprovalTimeout is raised. remind: the
-        interval at which the signal `approval_requested` is sent again.
+        interval at which the signal `approval_requested` is sent again. key: as of a step.
         """
         return waits.approval(
-            self._body("approval()"), title, details=details, form=form, timeout=timeout, default=default, remind=remind
-        )
+            self._body("approval()"), title, details=details, form=form, timeout=timeout, default=default,
+            remind=remind, key=key,
+        )  # fmt: skip
 
     def send(self, run_id: str, name: str, payload: Any = None) -> None:
         """Send an event to a run, once. Raises RunEnded."""

@@ -84,10 +84,11 @@ def _until(scope: Scope, place: Place, row: StepRow | None, due_ms: int) -> None
 
 
 def wait_event(
-    scope: Scope, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: Any = None
-) -> Any:
+    scope: Scope, name: str, *, timeout: Duration | None = None, default: Any = NOTHING, type: Any = None,
+    key: str | None = None,
+) -> Any:  # fmt: skip
     """The payload of the next event `name`, the oldest first."""
-    place, row = event_row(scope, name, timeout)
+    place, row = event_row(scope, name, timeout, key)
     if row.ended_ms is None:
         scope.wait(Wait(place, None if place in scope.machine.rows else row, row.due_ms))
     scope.reach(row)
@@ -98,19 +99,24 @@ def wait_event(
     return payload_of(row, name, type)
 
 
-def event_row(scope: Scope, name: str, timeout: Duration | None) -> tuple[Place, StepRow]:
+def event_row(scope: Scope, name: str, timeout: Duration | None, key: str | None = None) -> tuple[Place, StepRow]:
     """The place of a wait for an event, and its row: of history, taken from the inbox, or new and open."""
     name = checked_name(name, "an event's name")
     span_ms = None if timeout is None else to_span_ms(timeout, f"the timeout of the event {name!r}")
-    place, row = scope.place("event", name)
+    key = _checked(key, name)
+    place, row = scope.place("event", name, key=key)
     if row is not None:
         return place, row
     machine = scope.machine
     machine.front(scope, place)
     now_ms = machine.now_ms()
     due_ms = None if span_ms is None else now_ms + span_ms
-    new = StepRow(*place, "event", name, due_ms=due_ms, waited=f"event {name}", started_ms=now_ms)
+    new = StepRow(*place, "event", name, key, due_ms=due_ms, waited=f"event {name}", started_ms=now_ms)
     return place, take(scope, new)
+
+
+def _checked(key: str | None, of: str) -> str | None:
+    return None if key is None else checked_name(key, f"the key of {of!r}")
 
 
 def take(scope: Scope, new: StepRow) -> StepRow:
@@ -145,19 +151,21 @@ def approval(
     timeout: Duration | None = None,
     default: bool | None = None,
     remind: Duration | None = None,
+    key: str | None = None,
 ) -> Approval:
     """A person's decision: ask for it, and wait."""
     if not title.strip():
         raise ValueError(f"an approval needs a title, not {title!r}")
     span_ms = None if timeout is None else to_span_ms(timeout, f"the timeout of the approval {title!r}")
     remind_ms = None if remind is None else to_span_ms(remind, f"the reminder of the approval {title!r}")
-    place, row = scope.place("approval", title)
+    key = _checked(key, title)
+    place, row = scope.place("approval", title, key=key)
     machine = scope.machine
     now_ms = machine.now_ms()
     if row is None:
         due_ms = None if span_ms is None else now_ms + span_ms
         row = StepRow(
-            *place, "approval", title, due_ms=due_ms, waited=f"approval {title}",
+            *place, "approval", title, key, due_ms=due_ms, waited=f"approval {title}",
             details=_request(title, details, form), started_ms=now_ms,
         )  # fmt: skip
         scope.wait(Wait(place, row, _next_look(row, remind_ms, now_ms)))
