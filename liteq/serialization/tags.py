@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import UUID
 
+from liteq.serialization.secret import MARKER, Secret
+
 __all__ = [
     "CONTAINER",
     "SEAL",
@@ -50,7 +52,7 @@ def verdict(kind: Any) -> str:
         return OTHER
     if issubclass(kind, (dict, list, tuple)):
         return CONTAINER
-    if issubclass(kind, (str, int, date, time, Decimal, bytes)):  # a datetime is a date
+    if issubclass(kind, (str, int, date, time, Decimal, bytes, Secret)):  # a datetime is a date
         return WRITTEN
     return OTHER
 
@@ -80,6 +82,7 @@ _TAGGED: tuple[tuple[type, str, Callable[[Any], Any]], ...] = (
     (time, "time", lambda v: v.isoformat()),
     (Decimal, "decimal", str),
     (UUID, "uuid", lambda v: {"hex": v.hex}),
+    (Secret, MARKER, lambda v: v.name),
 )
 
 
@@ -131,6 +134,7 @@ _decoders: dict[str, Callable[[Any], Any]] = {
     "int": lambda v: int(v, 16),
     "float": float,
 }
+_decoders[MARKER] = Secret
 BUILT_IN_MARKERS = frozenset(_decoders) | {"dict", ENCLOSED}
 
 

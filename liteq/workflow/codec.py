@@ -27,6 +27,7 @@ import orjson
 from liteq.exceptions import NotSerializable, PayloadTooLarge
 from liteq.policy.arguments import Parameters
 from liteq.serialization import decode, encode
+from liteq.serialization.secret import Secret
 from liteq.serialization.tags import registered, tag
 
 __all__ = ["Codec", "Form", "form_of", "hash_of", "hashes_under"]
@@ -34,7 +35,7 @@ __all__ = ["Codec", "Form", "form_of", "hash_of", "hashes_under"]
 SCALARS = frozenset({int, str, bool, type(None)})
 PLAIN = frozenset(
     {Any, object, None, inspect.Parameter.empty, int, str, float, bool, type(None), dict, list, bytes}
-    | {dt.datetime, dt.date, dt.time, decimal.Decimal, uuid.UUID, typing.NoReturn, typing.Never}
+    | {dt.datetime, dt.date, dt.time, decimal.Decimal, uuid.UUID, Secret, typing.NoReturn, typing.Never}
 )
 OF_PLAIN = frozenset(
     {list, dict, typing.Union, types.UnionType, collections.abc.Sequence, collections.abc.Mapping}
