@@ -18,6 +18,7 @@ import pytest
 from liteq import context
 from liteq.app import LiteQ
 from liteq.app.urls import is_of_other_broker
+from liteq.testing import modes
 from liteq.testing.worker import start_worker
 from liteq.worker import Worker
 
@@ -41,8 +42,18 @@ __all__ = [
 BROKER_URL = frozenset({"broker", "broker_url", "broker_read_url", "broker_write_url", "BROKER_URL"})
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes the recordings of workflow tests anew."""
+    parser.getgroup("liteq").addoption(
+        "--liteq-record",
+        action="store_true",
+        help="execute the steps of tests with WorkflowTest(recording=F), and write F, instead of reading it",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known by which a test says what its app is made of."""
+    """Make the marker known by which a test says what its app is made of, and see whether recordings are written."""
+    modes.records = bool(config.getoption("--liteq-record", default=False))
     config.addinivalue_line("markers", "celery(**overrides): settings of the celery_app of this test")
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from collections.abc import Callable, Coroutine, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import IO, Any, ParamSpec, Self, TypeVar, overload
 from unittest.mock import Mock
 
 from liteq.app import LiteQ
+from liteq.clock import FakeClock
+from liteq.testing import modes
 from liteq.workflow.duration import Duration
 from liteq.workflow.flow import Workflow
 from liteq.workflow.inplace import Bench, BenchRun
+from liteq.workflow.recording import Recording
 from liteq.workflow.run import Run
 
 __all__ = ["WorkflowTest"]
@@ -17,7 +22,24 @@ __all__ = ["WorkflowTest"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Source = str | PathLike[str] | IO[Any]
+
 UNSET: Any = object()
+
+
+def _read(source: Source) -> tuple[bytes, str]:
+    """The lines of a recording, and its name in errors."""
+    if not isinstance(source, (str, PathLike)):
+        text = source.read()
+        return (text.encode() if isinstance(text, str) else text), str(getattr(source, "name", "the recording"))
+    where = fspath(source)
+    try:
+        return Path(source).read_bytes(), where
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"there is no recording {where}: write it with `pytest --liteq-record`, or with "
+            "`liteq workflow export ID > FILE`"
+        ) from None
 
 
 class WorkflowTest:
@@ -28,17 +50,54 @@ class WorkflowTest:
         assert t.run(order_flow, order).charge == "c1"   # a sleep of 30 days takes no time
     """
 
-    def __init__(self, app: LiteQ) -> None:
+    def __init__(self, app: LiteQ, *, recording: Source | None = None, live: Sequence[Any] = ()) -> None:
+        """`recording`: a file of `liteq workflow export`, out of which steps and calls are answered.
+
+        A call that is not in it raises NotRecorded. live: steps that are executed all the same, by name or its last
+        part. With `pytest --liteq-record` all are executed, and the file is written when the block ends.
+        Raises FileNotFoundError, ValueError for another file, and LookupError for a misspelt name in `live`.
+        """
+        self._app = app
         self._bench = Bench(app)
         self.clock = self._bench.clock
+        self._recording: Recording | None = None
+        self._write_to: Path | None = None
+        self._begun: list[str] = []
+        if recording is not None:
+            self._set(recording, live)
+        elif live:
+            raise TypeError("live= is for a test with a recording: without one, all is executed")
+
+    def _set(self, source: Source, live: Sequence[Any]) -> None:
+        if modes.records and isinstance(source, (str, PathLike)):
+            self._write_to = Path(source)
+            return
+        self._recording = Recording.parsed(*_read(source), live)
+        self._recording.check([*self._app.steps_of_workflows, *self._app.tasks])
+        began_ms = self._recording.began_ms
+        if began_ms is not None:
+            self._bench.clock = self.clock = FakeClock(began_ms)
+        self._bench.recording = self._recording
 
     def __enter__(self) -> Self:
         self._bench.open()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._bench.leave()
-        self._bench.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None and self._write_to is not None:
+                self._write(self._write_to)
+        finally:
+            self._bench.leave()
+            self._bench.close()
+
+    def _write(self, path: Path) -> None:
+        """Write the runs of this test, for the next ones."""
+        from liteq.monitor.run_export import exported, line_of
+
+        lines = [line_of(exported(self._app, id_)) for id_ in self._begun]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     @overload
     def run(self, flow: Workflow[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -47,7 +106,8 @@ class WorkflowTest:
     def run(self, flow: Any, *args: Any, **kwargs: Any) -> Any:
         """Run `flow` to its end, moving the clock whenever nothing can run: what it returned.
 
-        Raises its exception, what it is stuck with, and WorkflowError where it would wait for ever.
+        Raises its exception, what it is stuck with, and WorkflowError where it would wait for ever. With a recording,
+        its events and decisions end the waits, and a call that is not in it raises NotRecorded.
         """
         return self._bench.finish(self._started(flow, args, kwargs))
 
@@ -62,7 +122,10 @@ class WorkflowTest:
         return run
 
     def _started(self, flow: Any, args: Any, kwargs: Any) -> BenchRun[Any]:
+        if self._recording is not None:
+            flow = self._recording.as_recorded(flow, args, kwargs, self.clock)
         run = flow.start(*args, **kwargs)
+        self._begun.append(run.id)
         return BenchRun(self._bench, run.id, flow)
 
     def advance(self, duration: Duration) -> None:

@@ -30,7 +30,8 @@ class Body:
     def run(self) -> Any:
         """Run it until it returns, raises, or is left."""
         machine = self.machine
-        scope = Scope(machine, "", machine.facts.gen_ms or machine.facts.started_ms or machine.now_ms())
+        kind = Scope if machine.recorded is None else machine.recorded.scope
+        scope = kind(machine, "", machine.facts.gen_ms or machine.facts.started_ms or machine.now_ms())
         machine.scope = scope
         if not machine.is_async:
             token = enter(scope)

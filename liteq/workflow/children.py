@@ -254,6 +254,8 @@ def _mapped(
     for pos, item in enumerate(items, 1):
         where, arghash = (inner, pos), hash_of((item,), {}, goal.name)
         row = machine.rows.get(where)
+        if row is None and machine.recorded is not None:
+            row = machine.recorded.answer(scope, where, "map", goal.name, arghash, None, (item,))
         if row is None:
             row = StepRow(inner, pos, "map", goal.name, None, arghash, started_ms=machine.now_ms())
             new.append((row, item))

@@ -26,10 +26,13 @@ from liteq.workflow.run import Run
 if TYPE_CHECKING:
     from liteq.context import App
     from liteq.workflow.flow import Workflow
+    from liteq.workflow.recording import Recording
 
 __all__ = ["Bench", "BenchRun", "apply_eagerly", "start_eagerly"]
 
 R = TypeVar("R")
+
+OF_A_BENCH = ("storage", "workflow_mocks", "workflow_recording")  # attributes of an app that is on one
 
 
 class Bench:
@@ -39,6 +42,7 @@ class Bench:
         self.app = app
         self.clock = FakeClock()
         self.mocks: dict[str, Any] = {}
+        self.recording: Recording | None = None
         self._folder: str | None = None
         self._storage: Storage | None = None
         self._before: tuple[Any, ...] = ()
@@ -53,18 +57,19 @@ class Bench:
             self._storage = open_storage(url, driver=app.conf.sqlite_driver, durability="relaxed", clock=self.clock)
             self._storage.migrate()
         eager = app.conf.task_always_eager
-        self._before = (app.__dict__.get("storage"), app.clock, app.__dict__.get("workflow_mocks"), eager)
+        self._before = (*(app.__dict__.get(name) for name in OF_A_BENCH), app.clock, eager)
         app.__dict__["storage"] = self._storage
         app.clock = self.clock
         app.__dict__["workflow_mocks"] = self.mocks
+        app.__dict__["workflow_recording"] = self.recording
         if eager:
             app.conf["task_always_eager"] = False
 
     def leave(self) -> None:
         """Put the app back where it was; the file stays for the next `open`."""
         app = self.app
-        storage, app.clock, mocks, eager = self._before
-        for name, value in (("storage", storage), ("workflow_mocks", mocks)):
+        *there, app.clock, eager = self._before
+        for name, value in zip(OF_A_BENCH, there, strict=True):
             if value is None:
                 app.__dict__.pop(name, None)
             else:
@@ -116,6 +121,8 @@ class Bench:
             if record.status == "stuck" and record.error is not None:
                 raise raised_of(record.error)
             due_ms = self._next_due()
+            if self.recording is not None and self.recording.feed(self.app, due_ms):
+                continue
             if due_ms is None:
                 waits = ", ".join(record.waiting_for) or record.status
                 raise WorkflowError(

@@ -79,6 +79,7 @@ class Machine:
         self.now_ms = app.clock.now_ms
         self.sleeps_here = isinstance(app.clock, SystemClock)  # a clock that is moved by hand passes in no sleep
         self.mocks: Any = getattr(app, "workflow_mocks", None) or None  # of a test, by name
+        self.recorded: Any = None  # of a test: what answers its calls (recording.py)
         self.is_strict: bool = app.conf.workflow_strict_replay
         self.page = page
         self.stop = stop

@@ -54,7 +54,7 @@ class Scope:
     def branch(self) -> Scope:
         """The scope of a task that code of this one creates."""
         self.branches += 1
-        inner = Scope(self.machine, f"{self.name}/{self.branches}", self.reached_ms)
+        inner = type(self)(self.machine, f"{self.name}/{self.branches}", self.reached_ms)
         inner.shields, inner.sagas = self.shields, list(self.sagas)
         return inner
 

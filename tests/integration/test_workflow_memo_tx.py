@@ -244,6 +244,87 @@ def test_a_default_counts_as_given_and_memo_key_decides(app, worker):
     assert paid == ["Hello"]
 
 
+@pytest.fixture
+def scoped(app):
+    paid = []
+
+    @app.step(name="looks", memo=True, memo_scope="tenant")
+    def looks(n: int) -> str:
+        paid.append(n)
+        return f"secret of {len(paid)}"
+
+    @app.workflow(name="of_tenant")
+    def of_tenant(n: int) -> str:
+        return looks(n)
+
+    @app.workflow(name="above")
+    def above(n: int) -> str:
+        return ctx.call(of_tenant, n)
+
+    return paid
+
+
+@on_both_engines
+def test_an_answer_crosses_no_tenant(app, worker, scoped):
+    flow = app.tasks["of_tenant"]
+    runs = [flow.options(tags=tags).start(1) for tags in (["tenant:a"], ["tenant:a", "x"], ["tenant:b"], [], [])]
+    worker.run()
+    told = [run.result(0) for run in runs]
+    assert told[0] == told[1]
+    assert len(set(told)) == 4, "another tenant, and each run of none, has computed it"
+    kept = app.storage.runs.memo_entries(scope="tenant:a")
+    assert [(one.name, one.scope, one.hits) for one in kept] == [("looks", "tenant:a", 1)]
+    assert len(app.storage.runs.memo_entries()) == 2, "nothing is kept of those without a tenant"
+
+
+def test_a_child_belongs_to_the_tenant_of_its_parent(app, worker, scoped):
+    runs = [app.tasks["above"].options(tags=[tag]).start(1) for tag in ("tenant:a", "tenant:b", "tenant:a")]
+    worker.run()
+    told = [run.result(0) for run in runs]
+    assert told[0] == told[2] != told[1]
+    assert len(scoped) == 2
+
+
+@on_both_engines
+def test_what_is_cleared_is_narrowed_by_name_tag_and_age(app, worker, scoped, paid):
+    flow = app.tasks["of_tenant"]
+    flow.options(tags=["tenant:a"]).start(1)
+    flow.options(tags=["tenant:b"]).start(1)
+    app.tasks["asks"].start("m1")
+    worker.run()
+    app.clock.advance(100)
+    flow.options(tags=["tenant:a"]).start(2)
+    worker.run()
+    runs = app.storage.runs
+    assert runs.clear_memo("llm", scope="tenant:a") == 0
+    assert runs.clear_memo("looks", scope="tenant:a", older_s=100) == 1
+    assert [(one.name, one.scope) for one in runs.memo_entries()] == [
+        ("looks", "tenant:a"), ("llm", ""), ("looks", "tenant:b"),
+    ]  # fmt: skip
+    assert runs.memo_entry(runs.memo_entries()[1].key).output == b'{"answer":"m1"}'
+    assert runs.clear_memo() == 3
+    assert runs.memo_stats() == []
+
+
+@on_both_engines
+def test_what_its_hits_did_not_spend_is_counted(app):
+    from decimal import Decimal
+
+    with app.storage.driver.write() as tx:
+        tx.executemany(
+            "INSERT INTO liteq_memo (key, name, output, created_ms, hits, spent) VALUES (?, ?, ?, 1, ?, ?)",
+            [
+                ("a", "llm", b"1", 3, b'[{"cost":"0.02"},{"cost":"0.01"}]'),
+                ("b", "llm", b"22", 1, b'[{"cost":"0.5"}]'),
+                ("c", "llm", b"3", 9, b'[{"cost":null}]'),
+                ("d", "free", b"4", 7, None),
+            ],
+        )
+    free, llm = app.storage.runs.memo_stats()
+    assert (llm.entries, llm.hits, llm.size, llm.saved) == (3, 13, 4, Decimal("0.59"))
+    assert (free.hits, free.saved) == (7, None)
+
+
 # -- timeouts --------------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from liteq.cli.output import counted, emit, say
 from liteq.cli.session import Session, pass_session
 from liteq.cli.workflow.choosing import PAGE, found
 from liteq.exceptions import BadMessage
-from liteq.serialization import decode, encode
+from liteq.serialization import decode
 from liteq.storage.storage import Storage
 from liteq.workflow.duration import seconds
 
@@ -22,16 +22,21 @@ __all__ = ["MOVING", "bring"]
 
 @click.command("export", cls=Command)
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--sensitive", "whole", is_flag=True, help="With the arguments that the code calls sensitive.")
 @pass_session
-def export(session: Session, /, ids: tuple[str, ...]) -> int:
-    """Write runs with all their history, a line of JSON each, for `import` or `replay --from`.
+def export(session: Session, /, ids: tuple[str, ...], whole: bool) -> int:
+    """Write runs with all their history, a line of JSON each, for `import`, `replay --from`, or as a test's recording.
 
-    The output contains all arguments and results, including sensitive ones.
+    Arguments that the workflow calls sensitive are hidden, also where results and errors quote them. Without -A all
+    arguments are, as only the app's code says which are sensitive. A run that is to go on elsewhere needs --sensitive.
     """
-    for id_ in ids:  # all or none
-        found(session, id_)
+    from liteq.monitor.run_export import exported, line_of
+
+    names = [found(session, id_).name for id_ in ids]  # all or none
+    if not whole:
+        session.tell_hidden(names)
     for id_ in dict.fromkeys(ids):
-        click.echo(encode(session.storage.runs.export(id_), what=f"the run {id_!r}").decode())
+        click.echo(line_of(exported(session.app, id_, whole=whole)))
     return Exit.OK
 
 
