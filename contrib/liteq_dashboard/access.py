@@ -5,23 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from liteq.monitor.rights import RIGHTS, ROLES
 from liteq.monitor.sight import Sight
 from liteq.utils.misspelt import meant
 
 __all__ = ["ANYBODY", "RIGHTS", "ROLES", "Viewer"]
-
-RIGHTS = (
-    "view", "payloads", "export", "retry", "cancel", "delete", "pause", "limits", "schedules", "send", "workers",
-    "workflows", "approve",
-)  # fmt: skip
-# `retry`: retry now, requeue, edit and send again, move. `cancel`: terminate too. `delete`: purge too.
-ROLES = {
-    "viewer": frozenset({"view"}),
-    "approver": frozenset({"view", "approve"}),
-    "support": frozenset({"view", "payloads", "retry"}),
-    "operator": frozenset(RIGHTS) - {"delete", "send"},
-    "admin": frozenset(RIGHTS),
-}
 
 
 @dataclass(frozen=True, slots=True, init=False)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import glob
-import ipaddress
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ import click
 
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
+from liteq.cli.listening import LOOPBACK, authority, is_loopback, listen
 from liteq.cli.output import say
 from liteq.cli.session import Session, pass_session
 from liteq.clock import SystemClock
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LOOPBACK", "PORT", "dashboard", "packages_are_there"]
 
-LOOPBACK = "127.0.0.1"
 PORT = 8765
 
 
@@ -57,7 +55,7 @@ def dashboard(
     tokens, or a proxy names them. Ends with Ctrl-C.
     """
     packages_are_there()
-    is_local = _is_loopback(host)
+    is_local = is_loopback(host)
     if bool(user_header) != bool(trust):
         raise click.UsageError("--user-header and --trust belong together: the header, and its proxy's network")
     if user_rights != "viewer" and not user_header:
@@ -70,8 +68,8 @@ def dashboard(
     from liteq_dashboard.standalone import serve, standalone_app
 
     server = standalone_app(apps, door, read_only=read_only)
-    with _listen(host, port) as listening:
-        at = f"http://{_authority(host, listening.getsockname()[1])}{door.root}/"
+    with listen(host, port) as listening:
+        at = f"http://{authority(host, listening.getsockname()[1])}{door.root}/"
         # The first line: a program that has started this reads the address off it.
         say(f"{at}enter/{door.key(Viewer('this machine', 'admin'))}" if is_local else at)
         if (manager := ServiceManager.take()) is not None:
@@ -87,28 +85,6 @@ def packages_are_there() -> None:
     from liteq_dashboard.hosts import check_packages
 
     check_packages("jinja2", "starlette", "uvicorn")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises ImproperlyConfigured where the port is taken, or the address is none."""
-    try:
-        kind = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host.strip("[]"), port), family=kind)
-    except OSError as exc:
-        raise ImproperlyConfigured(
-            f"{_authority(host, port)} cannot be listened at: {exc.strerror or exc}; use another --port or --host"
-        ) from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _authority(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 def _door(

@@ -25,7 +25,7 @@ from liteq.storage.sends import Moved
 from liteq.utils.names import checked_name
 from liteq.utils.records import dataclass
 
-__all__ = ["Sent", "asend_many", "send_many"]
+__all__ = ["Sent", "asend_many", "ids_of", "send_many"]
 
 OWN = GRAPH | {"task_id", "add_to_group"}  # options of one call
 Call = tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -166,7 +166,7 @@ class Sending:
                 self.app.sender.send_call(self._task, self._task.name, *_call(element), None, dict(self._options))
             return len(elements)
         part = None if self._name is None else Part(self._name, begin, begin + len(elements))
-        ids = new_ids(len(elements)) if self._name is None else _ids_of(self._name, begin, len(elements))
+        ids = new_ids(len(elements)) if self._name is None else ids_of(self._name, begin, len(elements))
         observer = self.app.publisher.observer
         with nullcontext() if observer is None else observer.sending(many=True):
             if self._are_plain() and self._write_plain(elements, begin, ids, part):
@@ -220,7 +220,7 @@ def _call(element: Any) -> Call:
     return (), element
 
 
-def _ids_of(name: str, begin: int, n: int) -> list[str]:
+def ids_of(name: str, begin: int, n: int) -> list[str]:
     """The ids of elements of the sending `name` (UUIDv8, RFC 9562): 74 bits of the name's hash, then the place.
 
     In order, as `new_ids` for the same reason.

@@ -277,6 +277,11 @@ _ROWS = [
     Setting("max_result_bytes", int, MIB, "One result.", unit="bytes", minimum=KIB),
     Setting("max_traceback_bytes", int, 64 * KIB, "One traceback; its middle goes.", unit="bytes", minimum=KIB),
     Setting("max_nesting", int, 100, "Containers in containers, in arguments and results.", minimum=4, maximum=200),
+    # -- liteq's own: the gateway --------------------------------------------------------------------------------
+    Setting("gateway_max_body", int, MIB, "The body of one request to the gateway.", unit="bytes", minimum=KIB),
+    Setting("gateway_max_batch", int, 1_000, "Calls, or leases, of one request to the gateway.", minimum=1),
+    Setting("gateway_read_timeout", float, 10.0, "The time in which all of a request must have come.", unit="s"),
+    Setting("gateway_tasks", dict, {}, "The task, by queue, that a plain body sent to the gateway is for."),
     # -- liteq's own: the engine ---------------------------------------------------------------------------------
     Setting(
         "file_mode",

@@ -8,7 +8,7 @@ from liteq.message import Flag, Lease
 from liteq.storage.driver import AT_ONCE, LATER, Transaction
 from liteq.storage.payloads import NO_ARGUMENTS
 
-__all__ = ["begin", "extend", "progress", "progress_by_id", "progress_of"]
+__all__ = ["EXTEND", "begin", "extend", "progress", "progress_by_id", "progress_of"]
 
 EXTEND = f"UPDATE liteq_messages SET deadline_ms = ? WHERE seq = ? AND state = 'leased' AND token = ? {AT_ONCE}"
 # After the clock was set back, what its worker has lost sight of would stay leased for as long as that.

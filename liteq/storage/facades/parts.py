@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from liteq.storage.facades.audit import Audit
     from liteq.storage.facades.batches import Batches
     from liteq.storage.facades.kept import Kept
+    from liteq.storage.facades.leases import Leases
     from liteq.storage.facades.limits import Limits
     from liteq.storage.facades.queues import Queues
     from liteq.storage.facades.sends import Sends
@@ -133,6 +134,13 @@ class Parts:
         from liteq.storage.facades.kept import Kept
 
         return Kept(self.driver, self.clock)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """Leases by their number and token, as a program beside this one names them."""
+        from liteq.storage.facades.leases import Leases
+
+        return Leases(self.driver, self.clock)
 
     @cached_property
     def values(self) -> Values:

@@ -58,6 +58,10 @@ class Sends(Facade):
 
     def batch(self, batch: Batch, part: Part | None = None) -> int:
         """Write messages that await nothing; how many: not those that are there, or that others stand for."""
+        return len(batch.messages) - len(self.placed(batch, part).standing)
+
+    def placed(self, batch: Batch, part: Part | None = None) -> _enqueue.Placed:
+        """Write messages, or a canvas, all or nothing; which of them were there, or have others that stand for them."""
         now_ms = self._clock.now_ms()
         events = self._events_of(batch.messages)
         with self._driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
@@ -65,7 +69,7 @@ class Sends(Facade):
             placed = _enqueue.place(tx, batch, now_ms=now_ms)
             if events:
                 _event_log.write(tx, events, now_ms=now_ms)
-        return len(batch.messages) - len(placed.standing)
+        return placed
 
     def _advance(self, tx: Transaction, part: Part | None, now_ms: int) -> None:
         if part is not None:

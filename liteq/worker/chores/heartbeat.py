@@ -45,7 +45,8 @@ class Heartbeat:
 
     `worker` is its number there; `number`, where it has entered already. `info()` returns the figures that lists of
     workers show. `patience_s`: how long it waits for the write lock to enter; later it waits as long as `storage` does.
-    `monotonic`: the clock that paces the loop's waits; the wall's time comes from the storage's clock.
+    `monotonic`: the clock that paces the loop's waits; the wall's time comes from the storage's clock. `longest_s`: no
+    lease is longer; None: none is longer than `visibility_s`.
     """
 
     def __init__(
@@ -60,10 +61,12 @@ class Heartbeat:
         number: int | None = None,
         patience_s: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
+        longest_s: float | None = None,
     ) -> None:
         self.me = me
         self._storage = storage
         self._visibility_s = visibility_s
+        self._longest_s = visibility_s if longest_s is None else longest_s
         self._expires = (result_expires_s, dead_expires_s)
         self._info = info
         self._stage = "starting"
@@ -121,7 +124,7 @@ class Heartbeat:
     def beat(self, leases: Sequence[Lease]) -> list[Lease]:
         """Say that this worker lives and still works on `leases`; those that are lost."""
         due_at, self.due_at = self.due_at, self.monotonic() + AGAIN_S
-        visibility_s = self._visibility_s
+        visibility_s = self._longest_s
         try:
             known, lost = self._storage.heartbeat(self.worker, leases, visibility_s=visibility_s, info=self._shown())
         except StorageError:

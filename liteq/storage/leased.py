@@ -1,0 +1,20 @@
+"""Reading: one lease by its row number and token, for a program that was told these and no more."""
+
+from __future__ import annotations
+
+from liteq.message import Lease
+from liteq.storage.driver import Transaction
+
+__all__ = ["find"]
+
+FIND = """
+SELECT seq, token, id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes, flags, root_id,
+       parent_id, group_id, awaits
+  FROM liteq_messages WHERE seq = ? AND state = 'leased' AND token = ?
+"""
+
+
+def find(tx: Transaction, seq: int, token: int) -> Lease | None:
+    """The lease; None where it is over."""
+    rows = tx.execute(FIND, (seq, token))
+    return Lease(*rows[0]) if rows else None
