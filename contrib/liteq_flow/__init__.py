@@ -12,3 +12,9 @@ try:
     import yaml  # noqa: F401 - asked for, to say what is missing
 except ModuleNotFoundError as exc:
     raise ModuleNotFoundError("liteq_flow needs PyYAML (the extra `flow`): install it", name=exc.name) from exc
+
+from liteq_flow.errors import FlowRefused, UnknownReference
+from liteq_flow.model import Flow, FlowFile, Problem
+from liteq_flow.read import read
+
+__all__ = ["Flow", "FlowFile", "FlowRefused", "Problem", "UnknownReference", "read"]

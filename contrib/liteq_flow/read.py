@@ -1,0 +1,98 @@
+"""`read`: from the text of a file to its flows, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+
+from liteq_flow.build import build_flow
+from liteq_flow.checks import check_references
+from liteq_flow.errors import FlowRefused
+from liteq_flow.model import Action, Flow, FlowFile, Foreach, Problem, Step
+from liteq_flow.schema import DEFINITIONS, DOCUMENT
+from liteq_flow.schema_check import errors
+from liteq_flow.synonyms import settle
+from liteq_flow.yaml_places import Path, Spot, documents, place
+
+__all__ = ["read", "spots"]
+
+
+def read(text: str, file: str = "flow.yaml") -> FlowFile:
+    """The flows of a file. `file`: its name, for messages, and for the name of a flow that has none.
+
+    Raises FlowRefused, with FILE:LINE, path and remedy of each thing that is wrong.
+    """
+    roots = spots(text, file)
+    notes: list[Problem] = []
+    problems: list[Problem] = []
+    flows: list[Flow] = []
+    for index, root in enumerate(roots):
+        tell = _teller(root, file, problems, index)
+        note = _teller(root, file, notes, index)
+        for path, what, refused in settle(root):
+            (tell if refused else note)(path, what)
+        before = len(problems)
+        for path, what in errors(DOCUMENT, root.plain, DEFINITIONS):
+            tell(path, what)
+        if len(problems) == before:  # else what is built from would not be there
+            flow = build_flow(root, file, tell, first=index == 0)
+            check_references(flow, tell)
+            flows.append(flow)
+    if not problems:
+        problems = list(_twice(flows, file))
+    if problems:
+        raise FlowRefused(sorted(dict.fromkeys(problems), key=lambda one: one.line))
+    return FlowFile(file, tuple(flows), tuple(notes))
+
+
+def spots(text: str, file: str) -> list[Spot]:
+    """The documents of a file, as they stand. Raises FlowRefused where it is no YAML, or has none."""
+    roots = documents(text, file)
+    if not roots or all(root.value is None for root in roots):
+        raise FlowRefused([Problem(file, 0, "", "there is no flow in it")])
+    for root in roots:
+        if root.value is None:
+            raise FlowRefused([Problem(file, root.line, "", "a document without a flow; take out its `---`")])
+    return roots
+
+
+def _teller(root: Spot, file: str, into: list[Problem], index: int) -> Callable[[Path, str], None]:
+    def tell(path: Path, what: str) -> None:
+        line, said = place(root, path)
+        name = root.value.get("name") if index and isinstance(root.value, dict) else None
+        prefix = f"{name.value}: " if name is not None else f"document {index + 1}: " if index else ""
+        into.append(Problem(file, line, prefix + said, what))
+
+    return tell
+
+
+def _twice(flows: list[Flow], file: str) -> list[Problem]:
+    found: list[Problem] = []
+    names: dict[str, int] = {}
+    for flow in flows:
+        if flow.name in names:
+            found.append(Problem(file, flow.line, "name", f"{flow.name!r} is also the flow in line {names[flow.name]}"))
+        names.setdefault(flow.name, flow.line)
+    return found
+
+
+def called(flow: Flow) -> set[str]:
+    """The names that its `dag.run` and `dag.enqueue` call, where they hold no reference."""
+    found: set[str] = set()
+
+    def look(steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            if isinstance(step.do, Action) and step.do.name in {"dag.run", "dag.enqueue"}:
+                name = str(step.do.arguments["dag"])
+                found.update([name] if "$" not in name else [])
+            elif isinstance(step.do, Foreach):
+                look(step.do.steps)
+
+    look((*flow.steps, *flow.handlers.values()))
+    return found
+
+
+def beside(name: str) -> tuple[str, ...]:
+    """The names of the files that a flow's name may mean, beside the file that calls it."""
+    path = PurePath(name)
+    return (name,) if path.suffix in {".yaml", ".yml"} else (f"{name}.yaml", f"{name}.yml")
