@@ -90,9 +90,9 @@ class Request(NamedTuple):
         try:
             found: bytes = self.environ["wsgi.input"].read(length)
         except TimeoutError:
-            raise Problem(408, "the body did not come in time", Connection="close") from None
+            raise Problem(408, "the body did not come in time") from None
         if len(found) != length:
-            raise Problem(400, "the body ended before its Content-Length", Connection="close")
+            raise Problem(400, "the body ended before its Content-Length")
         return found
 
     def number(self, name: str, default: float, most: float) -> float:

@@ -31,6 +31,7 @@ logger = logging.getLogger("liteq.gateway")
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 MOST_CONNECTIONS: Final = 256
+UNREAD: Final = frozenset({"400", "408", "411", "413"})  # where the request ends is not known for sure
 IDLE_S: Final = 60.0  # that a connection stays open between two requests
 HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 
@@ -108,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Problem(400, "Content-Length and Transfer-Encoding exclude each other")
         if len(headers.get_all("Host") or ()) > 1 or any("\r" in value or "\n" in value for value in headers.values()):
             raise Problem(400, "a header is there twice, or has a line's end in it")
-        path, _, query = self.path.partition("?")
+        path, _, query = self.requestline.split()[1].partition("?")  # `self.path` has lost a second slash in front
         if not path.startswith("/"):
             raise Problem(400, "the address begins with a slash")
         environ: Environ = {
@@ -140,8 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
         unread = "HTTP_TRANSFER_ENCODING" in environ or (told not in {"", "0"} and str(counted.read_bytes) != told)
         wants = environ.get("HTTP_CONNECTION", "").lower()
         keep = self.request_version == "HTTP/1.1" and "close" not in wants and not unread
-        keep = keep and not any(name == "Connection" for name, _ in headers) and not self.server.is_ending
-        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers if name != "Connection")]
+        keep = keep and status[:3] not in UNREAD and not self.server.is_ending
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
         if not keep:
             lines.append("Connection: close")
         self._send("\r\n".join([*lines, "", ""]).encode("latin-1") + body, keep=keep)
