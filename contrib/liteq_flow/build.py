@@ -13,11 +13,12 @@ from liteq_flow import parts
 from liteq_flow.build_step import Defaults, build_step
 from liteq_flow.crontab import check_line
 from liteq_flow.errors import UnknownReference
-from liteq_flow.forms import check_params
+from liteq_flow.forms import wrong_pattern
 from liteq_flow.model import Action, Flow, Foreach, Param, Secret, Step
+from liteq_flow.params import check_params
 from liteq_flow.parts import Tell
 from liteq_flow.values import resolve
-from liteq_flow.words import OF_LOADERS
+from liteq_flow.words import obeyed
 from liteq_flow.yaml_places import Path, Spot
 
 __all__ = ["build_flow"]
@@ -35,6 +36,8 @@ def build_flow(root: Spot, file: str, tell: Tell, *, first: bool) -> Flow:
         for index, one in enumerate(words["steps"].value)
     )
     params = _params(plain.get("params"), tell)
+    gates = parts.conditions(plain.get("preconditions"))
+    parts.check_patterns((one.expected for one in gates), ("preconditions",), tell)
     shell = parts.shell_words(plain.get("shell"), plain.get("shell_args"), ("shell",), tell)
     return Flow(
         name=plain.get("name", PurePath(file).stem or "flow"),
@@ -56,7 +59,7 @@ def build_flow(root: Spot, file: str, tell: Tell, *, first: bool) -> Flow:
         max_active_steps=plain.get("max_active_steps") or None,
         max_active_runs=_positive(plain.get("max_active_runs")),
         timeout_s=parts.span_s(plain.get("timeout_sec"), ("timeout_sec",), tell),
-        preconditions=parts.conditions(plain.get("preconditions")),
+        preconditions=gates,
         handlers=_handlers(words.get("handler_on"), defaults, tell),
         labels=parts.labels(plain.get("labels")),
     )
@@ -142,7 +145,7 @@ def _routed(steps: list[Step], ids: Mapping[str, str], tell: Tell) -> list[Step]
             path = ("steps", index, "with", "routes")
             routes = {}
             for value, targets in step.do.arguments["routes"].items():
-                if value.startswith("re:") and (why := _no_pattern(value[3:])):
+                if value.startswith("re:") and (why := wrong_pattern(value[3:])):
                     tell((*path, value), why)
                 known = [_known(one, ids, (*path, value), tell) for one in parts.texts(targets)]
                 routes[value] = [one for one in known if one is not None]
@@ -154,14 +157,6 @@ def _routed(steps: list[Step], ids: Mapping[str, str], tell: Tell) -> list[Step]
         dataclasses.replace(step, depends=tuple(dict.fromkeys((*step.depends, *after.get(step.id, ())))))
         for step in steps
     ]
-
-
-def _no_pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as exc:
-        return f"{text!r} is no pattern: {exc}"
-    return ""
 
 
 def _cycles(steps: list[Step]) -> Iterator[tuple[int, list[str]]]:
@@ -194,7 +189,7 @@ def _params(value: Any, tell: Tell) -> tuple[Param, ...]:
     for path, param in _each_param(value, tell):
         if not re.search(r"^[A-Za-z][A-Za-z0-9_]*$", param.name):
             tell(path, f"{param.name!r} is no name of a param: letters, digits and _, and a letter first")
-        elif param.name in OF_LOADERS or param.name.startswith(("LD_", "DYLD_", "LITEQ_", "BASH_FUNC_")):
+        elif obeyed(param.name):
             tell(path, f"{param.name!r} is a variable that shells and programs obey; use another name")
         elif param.name in found:
             tell(path, f"the param {param.name!r} stands twice")
@@ -252,11 +247,18 @@ class _Earlier:
 
 def _secrets(value: Any, tell: Tell) -> tuple[Secret, ...]:
     if isinstance(value, Mapping):
-        for name, source in value.items():
-            if not re.match(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)\Z", source):
-                tell(("secrets", name), "a secret is env:NAME or file:/path: its value does not stand in a file")
-        return tuple(Secret(name, source) for name, source in value.items())
-    return tuple(Secret(one["name"], f"{one['provider']}:{one['key']}") for one in value or ())
+        found = {("secrets", name): Secret(name, source) for name, source in value.items()}
+    else:
+        found = {
+            ("secrets", index): Secret(one["name"], f"{one['provider']}:{one['key']}")
+            for index, one in enumerate(value or ())
+        }
+    for path, secret in found.items():
+        if not re.match(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)\Z", secret.source):
+            tell(path, "a secret is env:NAME or file:/path: its value does not stand in a file")
+        if obeyed(secret.name):
+            tell(path, f"{secret.name!r} is a variable that shells and programs obey; use another name")
+    return tuple(found.values())
 
 
 def _schedule(value: Any, tell: Tell) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from liteq_flow.model import (
 from liteq_flow.parts import Tell
 from liteq_flow.schema import NAME, STEP_ID
 from liteq_flow.schema_actions import ACTIONS
-from liteq_flow.words import OF_LOADERS, RESERVED, refused_action
+from liteq_flow.words import RESERVED, obeyed, refused_action
 from liteq_flow.yaml_places import Path, Spot
 
 __all__ = ["Defaults", "build_step"]
@@ -98,6 +98,7 @@ def build_step(spot: Spot, path: Path, defaults: Defaults, tell: Tell, *, index:
         compensate=_compensate(words, path, defaults, tell),
     )
     _check_together(step, spot, path, tell)
+    _check_patterns(step, path, tell)
     return step
 
 
@@ -139,7 +140,7 @@ def _work(
         return Nothing()
     match said[0]:
         case "run":
-            return _run(plain, at, tell)
+            return _run(words, plain, at, tell)
         case "action":
             return _action(plain["action"].strip(), given, path, tell, within=within, named=named)
         case "event":
@@ -152,18 +153,18 @@ def _work(
     return Ours(kind, plain[kind], given)
 
 
-def _run(plain: Mapping[str, Any], at: Path, tell: Tell) -> Run:
-    text, given = plain["run"], plain.get("with") or {}
+def _run(words: Mapping[str, Spot], plain: Mapping[str, Any], at: Path, tell: Tell) -> Run:
+    spot, given = words["run"], plain.get("with") or {}
     for word in given.keys() - OF_RUN:
         tell((*at, word), f"unknown word {word!r}; `run` takes `shell` and `shell_args` here{meant(word, OF_RUN)}")
     shell = None
     if "shell" in given or "shell_args" in given:
         shell = parts.shell_words(given.get("shell", "sh"), given.get("shell_args"), (*at, "shell"), tell)
-    if isinstance(text, list):
-        return Run(tuple(text), script=False, shell=shell)
-    return Run(
-        (text,), script="\n" in text.rstrip("\n") or (text.endswith("\n") and text.startswith("#!")), shell=shell
-    )
+    script = isinstance(spot.value, str) and "\n" in spot.value
+    if script and any(re.fullmatch(r"-[a-zA-Z]*[cs][a-zA-Z]*", one) for one in (shell or ())[1:]):
+        tell((*at, "shell_args"), "-c and -s say where a command comes from; a script of several lines is a file")
+    commands = spot.value if isinstance(spot.value, list) else [spot]
+    return Run(tuple(parts.number_text(one) for one in commands), script=script, shell=shell)
 
 
 def _action(name: str, given: Mapping[str, Any], path: Path, tell: Tell, *, within: str, named: bool) -> Do:
@@ -208,7 +209,7 @@ def _variable(output: Any, path: Path, tell: Tell) -> str | None:
     name = output.strip().removeprefix("$")
     if not re.search(NAME, name):
         tell(path, f"{output!r} is no name of a variable: letters, digits and _, and a letter first")
-    elif name in OF_LOADERS or name.startswith(("LD_", "DYLD_", "LITEQ_", "BASH_FUNC_")):
+    elif obeyed(name):
         tell(path, f"{name!r} is a variable that shells and programs obey; use another name")
     return name
 
@@ -271,3 +272,9 @@ def _check_together(step: Step, spot: Spot, path: Path, tell: Tell) -> None:
         tell((*path, "outputs"), "`outputs` are written by a command")
     if isinstance(do, Foreach) and "with" in words:
         tell((*path, "with"), "`foreach` takes no `with`")
+
+
+def _check_patterns(step: Step, path: Path, tell: Tell) -> None:
+    parts.check_patterns((one.expected for one in step.preconditions), (*path, "preconditions"), tell)
+    parts.check_patterns([step.repeat.expected] if step.repeat else [], (*path, "repeat_policy"), tell)
+    parts.check_patterns(step.continue_on.output, (*path, "continue_on", "output"), tell)

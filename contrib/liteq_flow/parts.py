@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from liteq.policy.durations import seconds
+from liteq_flow.forms import wrong_pattern
 from liteq_flow.model import Captured, Condition, ContinueOn, Declared, Param, Repeat, Retry, Stream
 from liteq_flow.values import is_select
 from liteq_flow.yaml_places import Path, Spot
 
 __all__ = [
-    "Tell", "captured", "conditions", "continue_on", "declared", "env", "exit_codes", "labels", "number_text",
-    "one_param", "repeat", "retry", "shell_words", "span_s", "stream", "texts",
+    "Tell", "captured", "check_patterns", "conditions", "continue_on", "declared", "env", "exit_codes", "labels",
+    "number_text", "one_param", "repeat", "retry", "shell_words", "span_s", "stream", "texts",
 ]  # fmt: skip
 
 Tell = Callable[[Path, str], None]
@@ -170,6 +171,13 @@ def conditions(value: Any) -> tuple[Condition, ...]:
         )
         for one in ([value] if isinstance(value, str) else value or ())
     )  # fmt: skip
+
+
+def check_patterns(expected: Iterable[str | None], path: Path, tell: Tell) -> None:
+    """Tell of each `re:PATTERN` that is none."""
+    for index, one in enumerate(expected):
+        if one is not None and one.startswith("re:") and (why := wrong_pattern(one[3:])):
+            tell((*path, index), why)
 
 
 def captured(value: Mapping[str, Any], path: Path, tell: Tell, *, of_stdout: bool = False) -> tuple[Captured, ...]:

@@ -15,6 +15,8 @@ NAME: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 STEP_ID: Final = r"^[A-Za-z][A-Za-z0-9_]*$"
 TEXT: Final[Schema] = {"type": "string"}
 FILLED: Final[Schema] = {"type": "string", "minLength": 1}
+EVAL: Final[Schema] = {"refused": "nothing is evaluated; let a first step write it, with `output: NAME`"}
+BLANKLESS: Final[Schema] = {"type": "string", "minLength": 1, "pattern": r"\S"}
 SCALAR: Final[Schema] = {"type": ["string", "number", "boolean", "null"]}
 SECONDS: Final[Schema] = {"type": ["number", "string"], "minimum": 0, "description": 'Seconds, or "5m".'}
 COUNT: Final[Schema] = {"type": ["integer", "string"], "minimum": 0, "description": "A number, or a reference to one."}
@@ -50,7 +52,12 @@ ENV: Final[Schema] = {
     },
 }
 CONDITION: Final = closed(
-    {"condition": FILLED, "expected": {"type": ["string", "number", "boolean"]}, "negate": {"type": "boolean"}},
+    {
+        "eval": EVAL,
+        "condition": BLANKLESS,
+        "expected": {"type": ["string", "number", "boolean"]},
+        "negate": {"type": "boolean"},
+    },
     "condition",
     description="A command that has to exit with 0; with `expected`, a value to compare (`re:` a pattern).",
 )
@@ -130,7 +137,7 @@ PARAMS: Final[Schema] = {
     "items": {
         "type": ["string", "object"],
         "if": {"type": "object", "required": ["name"]},
-        "then": closed({"name": TEXT, **PARAM_VALUE}, "name"),
+        "then": closed({"name": TEXT, "eval": EVAL, **PARAM_VALUE}, "name"),
         "else": {"additionalProperties": SCALAR},
     },
 }
@@ -183,7 +190,8 @@ STEP: Final = closed(
         "name": {"type": ["string", "number"]},
         "description": TEXT,
         "depends": {"type": ["string", "number", "array", "null"], "items": {"type": ["string", "number"]}},
-        "run": {"type": ["string", "array"], "minLength": 1, "minItems": 1, "items": FILLED,
+        "run": {"type": ["string", "array"], "minLength": 1, "minItems": 1,
+                "items": {"type": ["string", "number", "boolean"], "minLength": 1},
                 "description": "Commands of a shell: a text, with several lines one script; or a list."},
         "action": FILLED,
         "with": {"type": "object"},
@@ -316,12 +324,16 @@ def _with_synonyms(schema: Schema, synonyms: dict[str, str]) -> Schema:
 
 
 def _standard(node: Any) -> Any:
-    """Without the two words that only the reader here knows."""
+    """Without the words that only the reader here knows."""
     if isinstance(node, list):
         return [_standard(one) for one in node]
     if not isinstance(node, dict):
         return node
-    made = {key: _standard(one) for key, one in node.items() if key not in {"enum_of_texts", "not_one_of"}}
+    made = {
+        key: _standard(one)
+        for key, one in node.items()
+        if key not in {"enum_of_texts", "not_one_of"} and not (isinstance(one, dict) and "refused" in one)
+    }
     if texts := node.get("enum_of_texts"):
         made["if"], made["then"] = {"type": "string"}, {"enum": texts}
     if words := node.get("not_one_of"):

@@ -34,7 +34,7 @@ def errors(schema: Schema, value: Any, definitions: Schema, path: Path = ()) -> 
     if "$ref" in schema:
         yield from errors(definitions[schema["$ref"].rpartition("/")[2]], value, definitions, path)
         return
-    wrong = _kind(schema, value) or _choice(schema, value)
+    wrong = schema.get("refused") or _kind(schema, value) or _choice(schema, value)
     if wrong:
         yield path, wrong
         return

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
-    "ACTIONS_REFUSED", "CONTEXT", "IN_STEP", "NO_EFFECT", "NO_EFFECT_IN_STEP", "OF_LOADERS", "REFUSED",
-    "REFUSED_IN_STEP", "RESERVED", "SYNONYMS", "SYNONYMS_IN_STEP", "refused_action",
+    "ACTIONS_REFUSED", "CONTEXT", "IN_STEP", "NO_EFFECT", "NO_EFFECT_IN_STEP", "REFUSED",
+    "REFUSED_IN_STEP", "RESERVED", "SYNONYMS", "SYNONYMS_IN_STEP", "obeyed", "refused_action",
 ]  # fmt: skip
 
 USE_TASK = "use `task:`, a function of an app"
@@ -135,7 +135,7 @@ ACTIONS_REFUSED: Final = {
 RESERVED: Final = frozenset({"env", "params", "consts", "steps", "context", "foreach", "secrets"})
 
 # Names that a shell, the loader of programs or an interpreter obeys: a value from outside is none for them.
-OF_LOADERS: Final = frozenset(
+_OBEYED: Final = frozenset(
     {"PATH", "IFS", "BASH_ENV", "SHELLOPTS", "BASHOPTS", "PS4", "PROMPT_COMMAND", "HOME", "SHELL", "CDPATH"}
     | {"PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PERL5LIB", "PERL5OPT", "RUBYOPT", "RUBYLIB", "NODE_OPTIONS"}
     | {"NODE_PATH", "JAVA_TOOL_OPTIONS", "GIT_SSH_COMMAND", "GIT_EXTERNAL_DIFF", "PAGER", "EDITOR", "VISUAL"}
@@ -143,12 +143,17 @@ OF_LOADERS: Final = frozenset(
 
 CONTEXT: Final = {
     "dag": ("name",),
-    "run": ("id", "status", "started_at", "scheduled_at", "root_name", "root_id"),
+    "run": ("id", "status", "started_at", "root_name", "root_id"),
     "attempt": ("id", "started_at"),
     "step": ("id", "name"),
     "trigger": ("type", "actor"),
-    "paths": ("artifacts_dir", "work_dir", "step_output_file"),
+    "paths": ("artifacts_dir", "work_dir"),
 }
+
+
+def obeyed(name: str) -> bool:
+    """Whether a variable of this name has a meaning for a shell, a loader, or the worker."""
+    return name in _OBEYED or name.startswith(("LD_", "DYLD_", "LITEQ_", "DAGU_", "DAG_RUN_", "BASH_FUNC_"))
 
 
 def refused_action(name: str) -> str:
