@@ -21,8 +21,11 @@ from liteq.sending.keys import keyed_task
 from liteq.sending.uniqueness import uniqueness
 from liteq.settings import import_object
 from liteq.signals import Signal
+from liteq.utils.upward import upward
 
 __all__ = ["Modelled", "Registrar"]
+
+FLOW = "liteq.flow"
 
 Modelled = Callable[..., dict[str, Any]]
 """Makes the attributes of a task with `pydantic=True`, from `(function, app, name, bind=, strict=, ...)`."""
@@ -33,7 +36,7 @@ class Registrar:
 
     def __init__(self, app: App, tasks: Any, *, autofinalize: bool, lock: threading.RLock, modelled: Modelled) -> None:
         self.registry = tasks if isinstance(tasks, TaskRegistry) else TaskRegistry(tasks or {})
-        self.registry.finders.append(app.integrations.find_task)
+        self.registry.finders += [app.integrations.find_task, self._find_flow]
         self.autofinalize = autofinalize
         self.finalized = False
         self.on_after_finalize = Signal("on_after_finalize")
@@ -44,6 +47,15 @@ class Registrar:
         self._discoveries: list[Callable[[], list[Any]]] = []
         self._base: Any = None
         self._made: dict[str, Callable[[Any], Any]] = {}  # of decorated tasks without a `base=`: makes their class
+
+    def _find_flow(self, name: str) -> Any:
+        """The workflow of declared flows, which is registered when its first run is met."""
+        if name != FLOW:
+            return None
+        try:
+            return upward("flows")(self._app)
+        except ImproperlyConfigured:  # the extra is not installed: the run waits for a worker that has it
+            return None
 
     # -- making and registering
 

@@ -35,6 +35,7 @@ __all__ = ["worker"]
 POOLS = ("prefork", "processes", "asyncio", "threads", "solo")
 START_METHODS = ("fork", "forkserver", "spawn")
 GREEN = dict.fromkeys(("eventlet", "gevent"), "; for tasks that wait, use threads, or asyncio with `async def` tasks")
+OF_COMMANDS = "*#commands"  # queues of flows' jobs: a glob of a worker without --commands does not mean them
 LIMITS = ("time_limit", "soft_time_limit", "max_tasks_per_child", "max_memory_per_child")  # the worker's, as given
 
 # Options of `celery worker` that mean nothing here, and why.
@@ -192,6 +193,11 @@ def _values_of_own(ctx: click.Context, app: App) -> dict[str, Any]:
     detach=("-D", "--detach"),
     background="Run in the background.",
 )
+@click.option(
+    "--commands",
+    is_flag=True,
+    help="Also run what flows say (`liteq flow`): their commands, requests and files, as this user.",
+)
 @click.option("--without-tasks", is_flag=True, help="Start although the app has no task of its own.")
 @click.option("-B", "--beat", is_flag=True, help="Also send periodic tasks when they come due, as `liteq beat` does.")
 @click.option(
@@ -277,16 +283,18 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
     signals.celeryd_init.send(sender=name, instance=about_to_be, conf=app.conf, options=ctx.params)
     app.conf.apply(settings, Source.COMMAND_LINE, "the command line")
     _import_tasks(app)
+    chosen = _chosen_queues(app, given["queues"], given["exclude_queues"])
+    if given["commands"]:
+        chosen = _with_commands(app, chosen)
     if not given["without_tasks"]:
         named = "" if ctx.ensure_object(Session).has_app else "; name the app with -A"
         require_tasks(app, f"{named}; --without-tasks starts it all the same")
-    chosen = _chosen_queues(app, given["queues"], given["exclude_queues"])
     app.select_queues(chosen)  # a receiver of celeryd_after_setup may add to them: app.amqp.queues.select_add
     made = Worker(
         app,
         hostname=name if given["hostname"] else None,
         queues=chosen,
-        exclude_queues=names(given["exclude_queues"]) or (),
+        exclude_queues=(*(names(given["exclude_queues"]) or ()), *(() if given["commands"] else (OF_COMMANDS,))),
         strict=given["strict"],
         concurrency=given["concurrency"],
         autoscale=given["autoscale"],
@@ -300,7 +308,7 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
         options={**ctx.params, **own},
         **{limit: given[limit] for limit in LIMITS},
     )
-    made.afresh.find = _finds(ctx.ensure_object(Session))
+    made.afresh.find = _finds(ctx.ensure_object(Session), commands=given["commands"])
     signals.celeryd_after_setup.send(sender=name, instance=made, conf=app.conf)
     made.take_from(app.default_queues())
     return made
@@ -315,14 +323,29 @@ def _coroutines(app: App, given: dict[str, Any]) -> int | None:
     return number
 
 
-def _finds(session: Session) -> Callable[[], App] | None:
+def _finds(session: Session, *, commands: bool) -> Callable[[], App] | None:
     """How a process that is started afresh finds the app of `session`; None: by the module that it is in."""
     from liteq.cli.find_app import find_app
 
     name = session.app_name or os.environ.get("LITEQ_APP")
-    if not name:
-        return session._bare_app
-    return partial(find_app, name) if isinstance(name, str) else None
+    find: Callable[[], App] | None = session._bare_app
+    if name:
+        find = partial(find_app, name) if isinstance(name, str) else None
+    if commands and find is not None:
+        from liteq_flow.installing import with_commands
+
+        return with_commands(find)
+    return find
+
+
+def _with_commands(app: App, queues: list[str]) -> list[str]:
+    """Have the app run jobs of flows; the queues with those of the jobs. Raises UsageError without the extra `flow`."""
+    from liteq.cli.flow.group import package_is_there
+
+    package_is_there()
+    from liteq_flow.installing import take_commands
+
+    return take_commands(app, queues)
 
 
 def _import_tasks(app: App) -> None:

@@ -14,8 +14,8 @@ from liteq.settings import import_object
 __all__ = ["DJANGO_FIXUP", "UPWARD", "upward"]
 
 Key = Literal[
-    "beat", "celery_names", "celery_reasons", "celery_shim", "command_line", "django_project", "log_setup", "session",
-    "versions", "worker",
+    "beat", "celery_names", "celery_reasons", "celery_shim", "command_line", "django_project", "flows", "log_setup",
+    "session", "versions", "worker",
 ]  # fmt: skip
 
 DJANGO_FIXUP: Final = "liteq_django.fixup:fixup"
@@ -27,6 +27,7 @@ UPWARD: dict[Key, str] = {
     "celery_shim": "liteq_celery.shim",
     "command_line": "liteq.cli:main",
     "django_project": "liteq_django.project:app_of",
+    "flows": "liteq_flow.installing:install",
     "log_setup": "liteq.cli.logs:set_up",
     "session": "liteq.cli.session:Session",
     "versions": "liteq.cli.version:versions",

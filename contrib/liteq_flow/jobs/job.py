@@ -1,0 +1,151 @@
+"""The step `liteq.command`: one job of a flow, as a message of its own. Only workers with --commands have it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from liteq.context import App, worker_request
+from liteq.exceptions import WorkflowError
+from liteq.execution.task_log import Bounds
+from liteq.execution.telling import telling
+from liteq.workflow import ctx
+from liteq_flow.jobs.capture import INLINE, LARGEST, Capture, Masking
+from liteq_flow.jobs.environment import Environment
+
+__all__ = ["NAME", "Job", "add_command"]
+
+NAME = "liteq.command"
+QUEUES = "#commands"  # behind the name of a queue: its jobs, which only workers with --commands take
+LINES, BYTES = 20_000, 2 << 20  # of the log of one job
+CHUNK = 256 * 1024  # characters of an artifact that are one chunk of a stream
+TAIL = 4 * 1024  # characters of stderr that a result bears
+
+logger = logging.getLogger("liteq.flow")
+
+
+class Job:
+    """A job while it runs: its document, its environment, its log."""
+
+    def __init__(self, document: dict[str, Any], app: App) -> None:
+        self.document, self.app = document, app
+        self.env = Environment()
+        self.masking = Masking(())
+        self._log: Callable[[logging.LogRecord], None] = lambda _record: None
+        self.folder = Path(document.get("folder") or ".")
+        self.artifacts = artifacts_folder(app, document["run_id"])
+
+    def prepare(self) -> None:
+        """Make the environment, and open the log. Raises OSError, LookupError, ValueError."""
+        self._open_log()
+        document, env = self.document, self.env
+        env.add(document.get("context") or ())
+        env.values["DAG_RUN_ARTIFACTS_DIR"] = env.values["LITEQ_ARTIFACTS_DIR"] = str(self.artifacts)
+        env.add(document.get("env") or ())
+        for name in document.get("dotenv") or ():
+            from liteq_flow.jobs.environment import read_dotenv
+
+            env.values |= read_dotenv(self.folder / env.expand(name))
+        env.add(document.get("params") or ())
+        env.reveal(document.get("secrets") or {})
+        env.add(document.get("outputs") or ())
+        env.add(document.get("own_env") or ())
+        env.add(document.get("variables") or ())
+        self.masking = Masking(env.secrets)
+        for name in env.left_out:
+            self.say(f"{name} is too long for an environment variable: it is not set", logging.WARNING)
+
+    def _open_log(self) -> None:
+        request = worker_request()
+        found = telling(self.app, request)
+        if found is None or request is None or request.seq is None:
+            return
+        found.keep_log(int(self.app.conf.workflow_expires * 1000), Bounds(LINES, BYTES))
+        if found.log is not None:
+            self._log = found.log.add
+
+    def log(self, record: logging.LogRecord) -> None:
+        """Add a line to the log of the message."""
+        self._log(record)
+
+    def say(self, text: str, level: int = logging.INFO) -> None:
+        """Add a line of this room's own."""
+        self.log(logging.LogRecord("liteq.flow", level, "", 0, self.masking(text), None, None))
+
+    def path(self, template: str) -> Path:
+        """A path, from the working directory. `~` is the home of the worker's user."""
+        return self.cwd / Path(self.env.expand(template)).expanduser()
+
+    @property
+    def cwd(self) -> Path:
+        """The working directory: the flow's, over it the step's; else the folder of the file."""
+        found = self.folder
+        for one in self.document.get("dirs") or ():
+            found = found / Path(self.env.expand(one)).expanduser()
+        return found
+
+    def capture(self, name: str) -> Capture:
+        """One stream, into the log."""
+        return Capture(name, self.masking, self.log, keep=LARGEST)
+
+    def kept(self, stdout: Capture) -> dict[str, Any]:
+        """The part of the result that `stdout` is: the text, or where it is an artifact."""
+        if stdout.size <= INLINE:
+            return {"stdout": stdout.text}
+        text = stdout.text
+        for start in range(0, len(text), CHUNK):
+            ctx.emit(stdout.name, text[start : start + CHUNK])
+        if stdout.size > LARGEST:
+            self.say(f"{stdout.size:,} bytes of {stdout.name}: {LARGEST:,} of them are kept", logging.WARNING)
+        return {"stdout": "", "artifact": {"id": ctx.run_id, "stream": stdout.name, "bytes": min(stdout.size, LARGEST)}}
+
+
+def artifacts_folder(app: App, run_id: str) -> Path:
+    """The folder of a run's files, beside the queue's file; else among the temporary ones. It is made."""
+    import re
+    import tempfile
+
+    from liteq.storage import describe_url
+
+    place = describe_url(app.broker_url)
+    if place.kind == "file":
+        base = Path(f"{place.where}-flows").absolute()
+    else:
+        base = Path(tempfile.gettempdir()) / f"liteq-flows-{os.getuid()}"
+    found = base / re.sub(r"[^A-Za-z0-9._-]", "_", run_id).lstrip(".") / "artifacts"
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def add_command(app: App) -> None:
+    """Give `app` the step. A worker whose app has it runs what flows say."""
+
+    def command(document: dict[str, Any]) -> dict[str, Any]:
+        """One job: its result has `exit_code`, and `error` where it failed; nothing is raised for a failed command."""
+        return run_job(document, app)
+
+    if NAME not in app.steps_of_workflows:
+        app.step(name=NAME)(command)  # type: ignore[attr-defined]
+
+
+def run_job(document: dict[str, Any], app: App) -> dict[str, Any]:
+    """Do a job: its result."""
+    from liteq_flow.jobs.kinds import KINDS
+
+    started = app.clock.now_ms()
+    begun = time.monotonic()
+    job = Job(document, app)
+    try:
+        job.prepare()
+        result = KINDS[document["do"]](job)
+    except (OSError, LookupError, ValueError, RuntimeError, WorkflowError) as exc:
+        own = type(exc) in {ValueError, RuntimeError} or isinstance(exc, WorkflowError)
+        text = job.masking(str(exc) if own else f"{type(exc).__name__}: {exc}")
+        job.say(text, logging.ERROR)
+        result = {"exit_code": None, "error": text}
+    took_ms = int((time.monotonic() - begun) * 1000)
+    return {"stdout": "", **result, "started": started, "finished": started + took_ms}

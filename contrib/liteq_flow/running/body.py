@@ -1,0 +1,160 @@
+"""The body of `liteq.flow`: a document's gates, its steps, what undoes them, and its handlers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from liteq.context import App
+from liteq.exceptions import WorkflowCancelled
+from liteq.workflow import actx
+from liteq_flow.errors import FlowRefused
+from liteq_flow.forms import bind
+from liteq_flow.model import Flow
+from liteq_flow.running.gates import met
+from liteq_flow.running.names import Names
+from liteq_flow.running.plan import Node, Plan
+from liteq_flow.running.run import FlowFailed, FlowRun, StepFailed
+from liteq_flow.running.subflows import outputs_of
+from liteq_flow.snapshot import Snapshot
+
+__all__ = ["document_of", "run_flow"]
+
+ENDS = {"success": "succeeded", "failure": "failed", "abort": "aborted"}
+
+
+async def run_flow(app: App, snapshot: dict[str, Any], name: str, params: dict[str, Any], queue: str) -> dict[str, Any]:
+    """Run a flow: its outputs. Raises FlowFailed, which names the steps that failed.
+
+    `snapshot`: the texts of its files; `name`: of the document that runs; `params`: checked; `queue`: of its commands.
+    """
+    run = FlowRun(app, actx.run_id, Snapshot(snapshot["file"], snapshot["texts"]), queue)
+    flow, file = run.snapshot.sub(name, run.snapshot.file)
+    plan = _plan_of(run, flow, file, params, {"id": run.id, "root_id": run.id, "root_name": flow.name}, "")
+    waits = asyncio.create_task(_on_wait(plan))
+    try:
+        await _go(plan)
+    except WorkflowCancelled:
+        async with actx.shield():
+            await _undo(run)
+            await _handlers(plan, "abort")
+        raise
+    finally:
+        waits.cancel()
+    await run.publish(outputs_of(plan))
+    if plan.failed:
+        raise FlowFailed("; ".join(f"step {node.path!r} failed: {node.error}" for node in plan.failed))
+    return run.outputs
+
+
+def _plan_of(
+    run: FlowRun, flow: Flow, file: str, params: Mapping[str, Any], about: Mapping[str, Any], path: str
+) -> Plan:  # fmt: skip
+    context = {
+        "dag": {"name": flow.name},
+        "run": {"status": "running", "started_at": actx.now().isoformat(), **about},
+        "attempt": {"id": "1", "started_at": actx.now().isoformat()},
+        "trigger": {"type": "manual", "actor": ""},
+        "paths": {"artifacts_dir": _artifacts(run), "work_dir": str(Path(file).parent)},
+    }
+    names = Names(flow, Path(file).parent, params, context)
+    return Plan(run, names, flow.steps, path, file)
+
+
+def _artifacts(run: FlowRun) -> str:
+    from liteq_flow.jobs.job import artifacts_folder
+
+    return str(artifacts_folder(run.app, run.id))
+
+
+async def document_of(
+    run: FlowRun, flow: Flow, file: str, given: Mapping[str, Any], run_id: str, path: str,
+    deadline_ms: float | None,
+) -> Plan:  # fmt: skip
+    """Run a document inside a run, for `dag.run`. Raises StepFailed for params that it does not take."""
+    try:
+        params = bind(flow.params, given, flow.name)
+    except FlowRefused as exc:
+        raise StepFailed(f"the params of {flow.name!r}: {'; '.join(one.what for one in exc.problems)}") from None
+    root = run.snapshot.whole.flow.name
+    plan = _plan_of(run, flow, file, params, {"id": run_id, "root_id": run_id, "root_name": root}, path)
+    plan.deadline_ms = deadline_ms
+    await _go(plan)
+    return plan
+
+
+async def _go(plan: Plan) -> None:
+    """Run a document: init, the steps, and the handlers of its end. A gate that is shut has all steps skipped."""
+    gate = Node(replace(EMPTY, id="preconditions"), f"{plan.path}(preconditions)")
+    if not await met(plan, gate, plan.names, plan.names.flow.preconditions):
+        for node in plan.nodes.values():
+            node.status = "skipped"
+            await plan.tell(node)
+        await _handlers(plan, "abort")
+        return
+    init = await _handler(plan, "init")
+    if init is not None and init.status == "failed":
+        for node in plan.nodes.values():
+            node.status = "upstream_failed"
+            await plan.tell(node)
+        plan.nodes["\0init"] = init
+    else:
+        await plan.go()
+    if plan.failed:
+        await _undo(plan.run, plan)
+    await _handlers(plan, "failure" if plan.failed else "success")
+
+
+async def _handlers(plan: Plan, end: str) -> None:
+    """The handler of an end, and that of every end. One that fails fails the document."""
+    run: Any = plan.names.context["run"]
+    plan.names.context = {**plan.names.context, "run": {**run, "status": ENDS[end]}}
+    for name in (end, "exit"):
+        node = await _handler(plan, name)
+        if node is not None and node.status == "failed":
+            plan.nodes[f"\0{name}"] = node
+
+
+async def _handler(plan: Plan, name: str) -> Node | None:
+    """Run a handler, if the document has it."""
+    step = plan.names.flow.handlers.get(name)
+    if step is None:
+        return None
+    from liteq_flow.running.node import run_node
+
+    behind = () if name in {"init", "wait"} else tuple(plan.nodes)  # while steps run, no replay has the same of them
+    node = Node(replace(step, depends=behind), f"{plan.path}handler_on.{name}")
+    node.begin([])
+    await run_node(plan, node)
+    return node
+
+
+async def _on_wait(plan: Plan) -> None:
+    """The handler of `wait`: once, when the first step waits for a person. In a branch of its own."""
+    await plan.run.someone_waits.wait()
+    await _handler(plan, "wait")
+
+
+async def _undo(run: FlowRun, plan: Plan | None = None) -> None:
+    """Run what undoes the steps that have succeeded, the last one first; of one document, or of all."""
+    from liteq_flow.running.node import run_node
+
+    wanted = [one for one in run.undo if plan is None or one.plan is plan]
+    for one in sorted(wanted, key=lambda undo: (undo.node.ended_ms or 0, undo.node.path), reverse=True):
+        run.undo.remove(one)
+        step = one.node.step.compensate
+        node = Node(replace(step, depends=(one.node.step.id,)), f"{one.node.path}~undo")
+        node.begin([one.node])
+        await run_node(one.plan, node)
+
+
+def _empty() -> Any:
+    from liteq_flow.model import Nothing, Step
+
+    return Step("empty", "empty", Nothing(), 0)
+
+
+EMPTY = _empty()

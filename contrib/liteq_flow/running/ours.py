@@ -1,0 +1,101 @@
+"""`task:`, `workflow:` and `agent:`: what an app knows by name, or `module:name`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from liteq.canvas import Signature
+from liteq.workflow import actx
+from liteq_flow.model import Ours
+from liteq_flow.running.doing import Made
+from liteq_flow.running.names import Names
+from liteq_flow.running.plan import Node, Plan
+from liteq_flow.running.run import StepFailed
+from liteq_flow.values import text_of
+
+__all__ = ["do_ours"]
+
+
+async def do_ours(plan: Plan, node: Node, names: Names, do: Ours) -> Made:
+    """Call a task or a workflow in the pool, or run an agent in this body, whose steps are recorded."""
+    given = dict(names.value(dict(do.arguments)))
+    if do.kind == "agent":
+        return _made(await _agent(_loaded(do.name), given))
+    handle = await _sent(plan, node, _target(plan, do), given)
+    if handle.id is not None:
+        node.children.append(handle.id)
+    try:
+        return _made(await handle.result())
+    except Exception as exc:
+        raise StepFailed(f"{type(exc).__name__}: {exc}") from exc
+
+
+def _made(value: Any) -> Made:
+    """The result of a call: its fields where it is a map, and the whole as `result`."""
+    plain = value if value is None or isinstance(value, (str, int, float, bool, list, dict)) else _plain(value)
+    outputs = {"result": plain, **(plain if isinstance(plain, dict) else {})}
+    text = text_of(plain)
+    return Made(stdout=text, variable=text.strip(), outputs=outputs)
+
+
+def _plain(value: Any) -> Any:
+    from liteq.serialization.models import data_of
+
+    found = data_of(value)
+    return found if isinstance(found, (str, int, float, bool, list, dict)) or found is None else str(found)
+
+
+def _loaded(name: str) -> Any:
+    """The object `module:name`. Raises StepFailed where there is none."""
+    module, _, attribute = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as exc:
+        raise StepFailed(f"{name!r} cannot be imported: {exc}") from exc
+    return found
+
+
+def _target(plan: Plan, do: Ours) -> Any:
+    """The task, by its name; a process that does not know it sends it all the same, to one that does."""
+    if ":" in do.name:
+        return _loaded(do.name)
+    found = plan.run.app.tasks.find(do.name)
+    if found is None:
+        return SimpleNamespace(name=do.name, apply_async=None)
+    return found
+
+
+def _sent(plan: Plan, node: Node, target: Any, given: dict[str, Any]) -> Any:
+    """Send a call, with the queue and the priority of the step."""
+    options = {"queue": node.step.queue, "priority": node.step.priority}
+    options = {name: value for name, value in options.items() if value is not None}
+    if not options:
+        return actx.spawn(target, **given)
+    if getattr(target, "is_workflow", False):
+        return actx.spawn(target.options(**options), **given)
+    return actx.spawn(Signature(target.name, kwargs=given, app=plan.run.app, options=options))
+
+
+async def _agent(agent: Any, given: Mapping[str, Any]) -> Any:
+    """Run an agent: of pydantic-ai, which has `run(prompt, ...)`; of any kind that is called so; or a function."""
+    arguments = dict(given)
+    prompt = arguments.pop("prompt", None)
+    run = getattr(agent, "run", None) or agent
+    if not callable(run):
+        raise StepFailed(f"{agent!r:.80} is no agent: it has no run(), and is not called")
+    try:
+        found = run(prompt, **arguments) if prompt is not None else run(**arguments)
+        if inspect.isawaitable(found):
+            found = await found
+    except Exception as exc:
+        raise StepFailed(f"{type(exc).__name__}: {exc}") from exc
+    for name in ("output", "final_output"):
+        if hasattr(found, name):
+            return getattr(found, name)
+    return found

@@ -1,0 +1,58 @@
+"""Steps that wait for a person: approvals of the run, titled by the step's path. They hold nothing while they wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from liteq.workflow import actx
+from liteq_flow.errors import FlowRefused
+from liteq_flow.forms import fill
+from liteq_flow.model import Action
+from liteq_flow.running.doing import Made
+from liteq_flow.running.jobs import key_of, left_s
+from liteq_flow.running.names import Names
+from liteq_flow.running.plan import Node, Plan
+from liteq_flow.running.run import StepFailed
+from liteq_flow.values import text_of
+
+__all__ = ["approve_step", "closed", "do_human_task"]
+
+
+async def do_human_task(plan: Plan, node: Node, names: Names, do: Action, key: str) -> Made:
+    """`human.task`: a person fills in a form; its fields are the outputs."""
+    prompt, form = names.text(do.arguments.get("prompt", "")), do.arguments.get("form")
+    values = await _ask(plan, node, prompt, form, title=key.partition("#")[0], key=key)
+    return Made(outputs=values, variable=text_of(values), stdout=text_of(values))
+
+
+async def approve_step(plan: Plan, node: Node, names: Names) -> dict[str, Any]:
+    """`approval` of a step that has done its work: what the person filled in."""
+    wanted = node.step.approval
+    assert wanted is not None
+    return await _ask(plan, node, names.text(wanted.prompt), wanted.form or None, title=node.path, key=f"{node.path}!")
+
+
+async def _ask(plan: Plan, node: Node, prompt: str, form: Any, *, title: str, key: str) -> dict[str, Any]:
+    plan.run.someone_waits.set()
+    schema = closed(form) if form else None
+    details = {"prompt": prompt, "step": node.step.name}
+    decision = await actx.approval(title, details=details, form=schema, timeout=left_s(plan, node), key=key_of(key))
+    if not decision.ok:
+        by = f" by {decision.by}" if decision.by else ""
+        raise StepFailed(f"it was rejected{by}" + (f": {decision.comment}" if decision.comment else ""))
+    try:
+        return dict.fromkeys((form or {}).get("properties") or {}) | fill(form or {}, decision.data or {})
+    except FlowRefused as exc:
+        raise StepFailed(f"what was filled in does not fit: {exc}") from None
+
+
+def closed(form: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of a form: an object whose fields are those that it names, and no more."""
+    properties = {
+        name: {key: one for key, one in field.items() if key != "required"}
+        for name, field in (form.get("properties") or {}).items()
+    }
+    required = [name for name in form.get("required") or () if "default" not in properties.get(name, {})]
+    open_ = bool(form.get("additionalProperties", False))
+    return {**form, "type": "object", "properties": properties, "required": required, "additionalProperties": open_}

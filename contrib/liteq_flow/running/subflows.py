@@ -1,0 +1,101 @@
+"""`dag.run`, inside the run of the one that calls it; and `dag.enqueue`, a run of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from liteq_flow.errors import FlowRefused
+from liteq_flow.forms import bind
+from liteq_flow.model import Action, Flow
+from liteq_flow.running.doing import Made
+from liteq_flow.running.names import Names
+from liteq_flow.running.plan import Node, Plan, failed_of
+from liteq_flow.running.run import StepFailed
+from liteq_flow.values import text_of
+
+__all__ = ["do_dag", "given_params", "outputs_of"]
+
+DEEPEST = 20  # a flow may run itself
+
+
+async def do_dag(plan: Plan, node: Node, names: Names, do: Action, key: str) -> Made:
+    """Run the flow that the action names, or start a run of it."""
+    name = names.text(do.arguments["dag"])
+    given = given_params(names.value(do.arguments.get("params") or {}))
+    try:
+        flow, file = plan.run.snapshot.sub(name, plan.file)
+    except LookupError as exc:
+        raise StepFailed(str(exc)) from None
+    if do.name == "dag.enqueue":
+        return await _enqueued(plan, do, names, flow, file, given)
+    path = f"{key}/"
+    if path.count("/") > DEEPEST:
+        raise StepFailed(f"flows run each other {DEEPEST} deep")
+    return await _inside(plan, node, names, flow, file, given, path)
+
+
+async def _inside(
+    plan: Plan, node: Node, names: Names, flow: Flow, file: str, given: dict[str, Any], path: str
+) -> Made:  # fmt: skip
+    """Run a flow as a part of this run: with its params, and nothing else of the caller's."""
+    from liteq_flow.running.body import document_of
+
+    deadline_ms = plan.inner_deadline(node)
+    inner = await document_of(plan.run, flow, file, given, names.context["run"]["id"], path, deadline_ms)
+    failure = failed_of(inner)
+    if failure is not None:
+        raise failure
+    outputs = outputs_of(inner)
+    text = json.dumps(outputs, ensure_ascii=False)
+    return Made(0, text, "", text, outputs)
+
+
+def outputs_of(plan: Plan) -> dict[str, Any]:
+    """The outputs of a document: what `outputs.write` wrote, and each `output: NAME`."""
+    return {**_variables(plan), **plan.written()}
+
+
+def _variables(plan: Plan) -> dict[str, Any]:
+    return {
+        node.step.variable: node.variable
+        for node in plan.nodes.values()
+        if node.step.variable is not None and node.status == "succeeded"
+    }
+
+
+async def _enqueued(plan: Plan, do: Action, names: Names, flow: Flow, file: str, given: dict[str, Any]) -> Made:
+    from liteq_flow.starting import start
+
+    snapshot = plan.run.snapshot
+    queue = do.arguments.get("queue")
+    try:
+        params = bind(flow.params, given, flow.name)
+    except FlowRefused as exc:
+        raise StepFailed(f"the params of {flow.name!r}: {exc}") from None
+    made = start(plan.run.app, snapshot, flow, file, params, queue=None if queue is None else names.text(queue))
+    return Made(0, made.id, "", made.id, {"id": made.id, "name": flow.name})
+
+
+def given_params(value: Any) -> dict[str, Any]:
+    """Params as they are handed over: a map, a list of maps, or `k=v` in a text. Raises StepFailed."""
+    if isinstance(value, str):
+        import shlex
+
+        try:
+            found = json.loads(value)
+        except ValueError:
+            pairs = [word.partition("=") for word in shlex.split(value)]
+            if not all(equals for _, equals, _ in pairs):
+                raise StepFailed(f"params are name=value, not {value!r:.80}") from None
+            return {name: one for name, _, one in pairs}
+        return given_params(found)
+    if isinstance(value, list):
+        merged: dict[str, Any] = {}
+        for one in value:
+            merged |= given_params(one)
+        return merged
+    if not isinstance(value, Mapping):
+        raise StepFailed(f"params are a map, not {text_of(value)!r:.80}")
+    return dict(value)

@@ -1,0 +1,11 @@
+"""`liteq flow`: YAML files as runs. Each command in the file of its kind; what they do is in liteq_flow (contrib)."""
+
+from __future__ import annotations
+
+from liteq.cli.flow.group import flow
+from liteq.cli.flow.running import RUNNING
+
+__all__ = ["flow"]
+
+for command in RUNNING:
+    flow.add_command(command)
