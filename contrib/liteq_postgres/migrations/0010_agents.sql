@@ -5,3 +5,13 @@
 ALTER TABLE liteq_memo ADD COLUMN scope text COLLATE "C" NOT NULL DEFAULT '';
 ALTER TABLE liteq_memo ADD COLUMN hits bigint NOT NULL DEFAULT 0;
 ALTER TABLE liteq_memo ADD COLUMN spent bytea;
+-- What flows remember from run to run (liteq/storage/flow_state.py). ---------------------------------------------------
+
+CREATE TABLE liteq_flow_state (
+    scope text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    value bytea NOT NULL,
+    version bigint NOT NULL,
+    updated_ms bigint NOT NULL,
+    PRIMARY KEY (scope, key)
+);

@@ -134,6 +134,7 @@ MOVED: Final[Mapping[str, Moved]] = {
     "liteq_revoked": Moved(("id",), ("expires_ms",)),
     "liteq_revoked_stamps": Moved(("header", "stamp"), ("expires_ms",)),
     "liteq_saved_groups": Moved(("id",), ("members", "created_ms")),
+    "liteq_flow_state": Moved(("scope", "key"), ("value", "version", "updated_ms")),
     "liteq_causes": Moved(
         ("id",), ("task", "queue", "exception", "frame", "message", "first_ms", "last_ms", "n", "release", "sample")
     ),

@@ -5,3 +5,13 @@
 ALTER TABLE liteq_memo ADD COLUMN scope TEXT    NOT NULL DEFAULT '';  -- "tenant:a"; '': of all runs
 ALTER TABLE liteq_memo ADD COLUMN hits  INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE liteq_memo ADD COLUMN spent BLOB;                         -- JSON: what `ctx.spend` was told
+-- What flows remember from run to run (liteq/storage/flow_state.py). ---------------------------------------------------
+
+CREATE TABLE liteq_flow_state (
+    scope       TEXT    NOT NULL,            -- dag:NAME, global, custom:NAMESPACE
+    key         TEXT    NOT NULL,
+    value       BLOB    NOT NULL,            -- JSON
+    version     INTEGER NOT NULL,            -- from 1, one more with each change
+    updated_ms  INTEGER NOT NULL,
+    PRIMARY KEY (scope, key)
+) WITHOUT ROWID;
