@@ -23,7 +23,7 @@ from liteq.utils.json_text import to_json
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import printable
 
-__all__ = ["TIMEOUT_S", "Target", "Teller", "deliver"]
+__all__ = ["TIMEOUT_S", "Target", "Teller", "deliver", "send_message"]
 
 TIMEOUT_S = 30.0  # of one attempt
 SECURE = 465
@@ -120,15 +120,20 @@ def deliver(address: str, document: dict[str, Any], mail: dict[str, Any]) -> Non
 
 
 def _send_mail(to: str, document: dict[str, Any], mail: dict[str, Any]) -> None:
-    import smtplib
-
     message = EmailMessage()
     state = "" if document["event"] == "alert" else "well again: "
     message["Subject"] = f"[liteq {document['app']}] {state}{' '.join(str(document['text']).split())}"[:200]
     message["From"], message["To"] = mail["from"], unquote(to.partition("?")[0])
     message["Message-ID"] = f"<{document['id']}@liteq>"
     message.set_content("\n".join(f"{key}: {value}" for key, value in document.items()))
-    server = urlsplit(mail["smtp"])
+    send_message(message, mail["smtp"])
+
+
+def send_message(message: EmailMessage, url: str) -> None:
+    """Send a mail by the server of `url`, smtp:// or smtps://NAME:PASSWORD@HOST:PORT. Raises OSError."""
+    import smtplib
+
+    server = urlsplit(url)
     is_secure = server.scheme == "smtps"
     kind = smtplib.SMTP_SSL if is_secure else smtplib.SMTP
     with kind(server.hostname or "localhost", server.port or (SECURE if is_secure else 25), timeout=TIMEOUT_S) as smtp:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +32,8 @@ def checked_data(title: str, data: Any) -> Callable[[bytes | None], None]:
         if form is not None:
             _by_form(title, plain, form)
         else:
-            _by_schema(title, plain, schema, schema, "data")
+            said = {} if plain is None and document.get("form") is None and schema.get("type") == "object" else plain
+            _by_schema(title, said, schema, schema, "data")
 
     return check
 
@@ -67,22 +70,51 @@ def _by_schema(title: str, data: Any, schema: dict[str, Any], root: dict[str, An
         not isinstance(data, KINDS[kind]) or (isinstance(data, bool) and kind in {"integer", "number"})
     ):
         raise _unfit(title, where, f"it is to be of type {kind}, not {data!r:.80}")
-    if "enum" in schema and data not in schema["enum"]:
-        raise _unfit(title, where, f"it is one of {schema['enum']}, not {data!r:.80}")
+    _in_choices(title, data, schema, where)
     _in_bounds(title, data, schema, where)
     if isinstance(data, dict):
-        for name in schema.get("required", ()):
-            if name not in data:
-                raise _unfit(title, name if where == "data" else f"{where}.{name}", "it is missing")
-        for name, inner in schema.get("properties", {}).items():
-            if name in data:
-                _by_schema(title, data[name], inner, root, name if where == "data" else f"{where}.{name}")
+        _of_object(title, data, schema, root, where)
     if isinstance(data, list) and isinstance(schema.get("items"), dict):
         for i, one in enumerate(data):
             _by_schema(title, one, schema["items"], root, f"{where}[{i}]")
 
 
+def _of_object(title: str, data: dict[str, Any], schema: dict[str, Any], root: dict[str, Any], where: str) -> None:
+    _refuse_unknown(title, data, schema, where)
+    for name in schema.get("required", ()):
+        if name not in data:
+            raise _unfit(title, name if where == "data" else f"{where}.{name}", "it is missing")
+    for name, inner in schema.get("properties", {}).items():
+        if name in data:
+            _by_schema(title, data[name], inner, root, name if where == "data" else f"{where}.{name}")
+
+
+def _in_choices(title: str, data: Any, schema: dict[str, Any], where: str) -> None:
+    choices = schema.get("enum")
+    if choices is None and all("const" in one for one in schema.get("oneOf", ())):
+        choices = [one["const"] for one in schema.get("oneOf", ())] or None
+    if choices is not None and data not in choices:
+        raise _unfit(title, where, f"it is one of {choices}, not {data!r:.80}")
+
+
+def _refuse_unknown(title: str, data: dict[str, Any], schema: dict[str, Any], where: str) -> None:
+    known = schema.get("properties", {})
+    if schema.get("additionalProperties") is not False or data.keys() <= known.keys():
+        return
+    name = min(data.keys() - known.keys())
+    near = difflib.get_close_matches(name, known, 1)
+    words = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, known)) or 'none'}"
+    raise _unfit(title, name if where == "data" else f"{where}.{name}", f"there is no such field; {words}")
+
+
 def _in_bounds(title: str, data: Any, schema: dict[str, Any], where: str) -> None:
+    if isinstance(data, str):
+        if "pattern" in schema and re.search(schema["pattern"], data) is None:
+            raise _unfit(title, where, f"it is to match {schema['pattern']}, not {data!r:.80}")
+        if len(data) < schema.get("minLength", 0):
+            raise _unfit(title, where, f"it has at least {schema['minLength']} characters, not {len(data)}")
+        if len(data) > schema.get("maxLength", len(data)):
+            raise _unfit(title, where, f"it has at most {schema['maxLength']} characters, not {len(data)}")
     if isinstance(data, (int, float)) and not isinstance(data, bool):
         if "minimum" in schema and data < schema["minimum"]:
             raise _unfit(title, where, f"it is at least {schema['minimum']}, not {data}")

@@ -278,8 +278,8 @@ class Context(Common):
     ) -> Approval:  # fmt: skip
         """A person's decision: `if not ctx.approval("Refund", timeout="2d", default=False).ok: ...`.
 
-        form: the type of its data. default: the decision after a timeout; None: ApprovalTimeout is raised. remind: the
-        interval at which the signal `approval_requested` is sent again. key: as of a step.
+        form: the type of its data, or a JSON Schema. default: the decision after a timeout; None: ApprovalTimeout is
+        raised. remind: the interval at which the signal `approval_requested` is sent again. key: as of a step.
         """
         return waits.approval(
             self._body("approval()"), title, details=details, form=form, timeout=timeout, default=default,

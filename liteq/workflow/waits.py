@@ -180,7 +180,7 @@ def approval(
         return Approval(bool(default), timed_out=True, at=None)
     decision = decode(row.output)
     data = decision.get("data")
-    if form is not None and data is not None:
+    if form is not None and data is not None and not isinstance(form, dict):
         data = Form(form, f"the data of the approval {title!r}").load(data)
     at = decision.get("at")
     return Approval(
@@ -198,9 +198,11 @@ def _next_look(row: StepRow, remind_ms: int | None, now_ms: int) -> int | None:
 
 
 def _request(title: str, details: Any, form: Any) -> bytes:
-    """The document of a request: `details`, the JSON schema of `data`, and the name of its type."""
+    """The document of a request: `details`, the JSON schema of `data`, and the name of its type. A dict is a schema."""
     schema = form_name = None
-    if form is not None:
+    if isinstance(form, dict):
+        schema = form
+    elif form is not None:
         from pydantic import TypeAdapter
 
         schema = TypeAdapter(form).json_schema()
