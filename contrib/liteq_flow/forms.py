@@ -7,10 +7,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from liteq.utils.misspelt import meant
+from liteq_flow.errors import FlowRefused
+from liteq_flow.model import Problem
 from liteq_flow.schema import FORM
 from liteq_flow.schema_check import Found, errors
 
-__all__ = ["check_form", "wrong_pattern"]
+__all__ = ["check_form", "fill", "wrong_pattern"]
+
+
+def fill(form: Mapping[str, Any], data: Mapping[str, Any], file: str = "form") -> dict[str, Any]:
+    """What was filled in, with the defaults of what was not. Raises FlowRefused, with each field that is wrong."""
+    fields: Mapping[str, Any] = form.get("properties", {})
+    filled = {name: one["default"] for name, one in fields.items() if "default" in one} | dict(data)
+    schema = {"additionalProperties": False, **form}
+    problems = [_problem(file, *found) for found in errors(schema, filled, {})]
+    if problems:
+        raise FlowRefused(problems)
+    return filled
 
 
 def check_form(form: Any) -> Iterator[Found]:
@@ -40,3 +53,7 @@ def wrong_pattern(text: str) -> str:
     except re.error as exc:
         return f"{text!r} is no pattern: {exc}"
     return ""
+
+
+def _problem(file: str, path: tuple[str | int, ...], what: str) -> Problem:
+    return Problem(file, 0, ".".join(str(part) for part in path), what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from liteq_flow.forms import wrong_pattern
 from liteq_flow.model import Flow, Param, Problem
 from liteq_flow.schema_check import errors
 
-__all__ = ["check_params", "checked", "form_of"]
+__all__ = ["check_params", "checked", "form_of", "from_json", "from_text"]
 
 TRUE, FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
@@ -84,3 +85,22 @@ def _typed(param: Param, value: Any) -> tuple[Any, str]:
         return (int(text) if param.type == "integer" else float(text)), ""
     except ValueError:
         return value, f"a {'whole ' * (param.type == 'integer')}number is meant here, not {value[:80]!r}"
+
+
+def from_text(text: str, what: str = "-p") -> tuple[str, str]:
+    """`name=value` as its two parts. Raises FlowRefused."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise FlowRefused([Problem(what, 0, "", f"name=value is meant here, not {text!r}")])
+    return name, value
+
+
+def from_json(text: str, what: str = "--params-json") -> dict[str, Any]:
+    """An object out of JSON. Raises FlowRefused."""
+    try:
+        made = json.loads(text)
+    except ValueError as exc:
+        raise FlowRefused([Problem(what, 0, "", f"not JSON: {exc}")]) from None
+    if not isinstance(made, dict):
+        raise FlowRefused([Problem(what, 0, "", f"an object of params is meant here, not {text[:80]!r}")])
+    return made

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import PurePath
 
 from liteq_flow.build import build_flow
 from liteq_flow.checks import check_references
 from liteq_flow.errors import FlowRefused
-from liteq_flow.model import Flow, FlowFile, Problem
+from liteq_flow.model import Action, Flow, FlowFile, Foreach, Problem, Step
 from liteq_flow.schema import DEFINITIONS, DOCUMENT
 from liteq_flow.schema_check import errors
 from liteq_flow.synonyms import settle
 from liteq_flow.yaml_places import Path, Spot, documents, place
 
-__all__ = ["read", "spots"]
+__all__ = ["beside", "called", "read", "spots"]
 
 
 def read(text: str, file: str = "flow.yaml") -> FlowFile:
@@ -73,3 +74,25 @@ def _twice(flows: list[Flow], file: str) -> list[Problem]:
             found.append(Problem(file, flow.line, "name", f"{flow.name!r} is also the flow in line {names[flow.name]}"))
         names.setdefault(flow.name, flow.line)
     return found
+
+
+def called(flow: Flow) -> set[str]:
+    """The names that its `dag.run` and `dag.enqueue` call, where they hold no reference."""
+    found: set[str] = set()
+
+    def look(steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            if isinstance(step.do, Action) and step.do.name in {"dag.run", "dag.enqueue"}:
+                name = str(step.do.arguments["dag"])
+                found.update([name] if "$" not in name else [])
+            elif isinstance(step.do, Foreach):
+                look(step.do.steps)
+
+    look((*flow.steps, *flow.handlers.values()))
+    return found
+
+
+def beside(name: str) -> tuple[str, ...]:
+    """The names of the files that a flow's name may mean, beside the file that calls it."""
+    path = PurePath(name)
+    return (name,) if path.suffix in {".yaml", ".yml"} else (f"{name}.yaml", f"{name}.yml")

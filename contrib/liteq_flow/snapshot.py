@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from liteq_flow.model import Flow, FlowFile
-from liteq_flow.read import beside, called, read
+from liteq_flow.reading import beside, called, read
 
 __all__ = ["Snapshot", "parsed", "take"]
 

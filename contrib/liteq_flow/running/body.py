@@ -12,7 +12,6 @@ from liteq.context import App
 from liteq.exceptions import WorkflowCancelled
 from liteq.workflow import actx
 from liteq_flow.errors import FlowRefused
-from liteq_flow.forms import bind
 from liteq_flow.model import Flow
 from liteq_flow.running.gates import met
 from liteq_flow.running.names import Names
@@ -76,7 +75,7 @@ async def document_of(
 ) -> Plan:  # fmt: skip
     """Run a document inside a run, for `dag.run`. Raises StepFailed for params that it does not take."""
     try:
-        params = bind(flow.params, given, flow.name)
+        params = checked(flow, given)
     except FlowRefused as exc:
         raise StepFailed(f"the params of {flow.name!r}: {'; '.join(one.what for one in exc.problems)}") from None
     root = run.snapshot.whole.flow.name

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from liteq_flow.errors import FlowRefused
-from liteq_flow.forms import bind
 from liteq_flow.model import Action, Flow
 from liteq_flow.running.doing import Made
 from liteq_flow.running.names import Names
@@ -71,7 +70,7 @@ async def _enqueued(plan: Plan, do: Action, names: Names, flow: Flow, file: str,
     snapshot = plan.run.snapshot
     queue = do.arguments.get("queue")
     try:
-        params = bind(flow.params, given, flow.name)
+        params = checked(flow, given)
     except FlowRefused as exc:
         raise StepFailed(f"the params of {flow.name!r}: {exc}") from None
     made = start(plan.run.app, snapshot, flow, file, params, queue=None if queue is None else names.text(queue))

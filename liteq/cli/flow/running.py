@@ -70,7 +70,7 @@ def run(
 def _given(pairs: tuple[str, ...], text: str | None) -> dict[str, Any]:
     """The params of the command line. Raises Refused."""
     from liteq_flow.errors import FlowRefused
-    from liteq_flow.forms import from_json, from_text
+    from liteq_flow.params import from_json, from_text
 
     try:
         return {**({} if text is None else from_json(text)), **dict(from_text(pair) for pair in pairs)}
@@ -80,7 +80,7 @@ def _given(pairs: tuple[str, ...], text: str | None) -> dict[str, Any]:
 
 def _started(session: Session, file: Path, given: dict[str, Any], id_: str | None) -> Any:
     from liteq_flow.errors import FlowRefused
-    from liteq_flow.forms import bind
+    from liteq_flow.params import checked
     from liteq_flow.snapshot import take
     from liteq_flow.starting import start
 
@@ -90,7 +90,7 @@ def _started(session: Session, file: Path, given: dict[str, Any], id_: str | Non
         raise Refused(str(exc), Exit.DATA) from None
     flow = snapshot.whole.flow
     try:
-        params = bind(flow.params, given)
+        params = checked(flow, given)
     except FlowRefused as exc:
         raise Refused(str(exc), Exit.USAGE) from None
     session.app.storage.migrate()
