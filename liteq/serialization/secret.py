@@ -28,7 +28,7 @@ class Secret:
     __slots__ = ("name",)
 
     def __init__(self, name: str) -> None:
-        kind, _, rest = name.partition(":") if isinstance(name, str) else ("", "", "")
+        kind, _, rest = str(name).partition(":")
         if kind not in KINDS or not rest or not name.isprintable():  # the text may be the value itself: not told
             raise ValueError('a Secret is named "env:NAME" or "file:PATH"; its value is read by reveal()')
         self.name = name

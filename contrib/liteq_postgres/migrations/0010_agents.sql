@@ -1,5 +1,7 @@
 -- liteq/storage/sqlite/migrations/0010_agents.sql, in the words of PostgreSQL. The columns are explained there.
 
+UPDATE liteq_meta SET value = 10 WHERE key = 'version';
+
 -- The memo.
 
 ALTER TABLE liteq_memo ADD COLUMN scope text COLLATE "C" NOT NULL DEFAULT '';
@@ -15,3 +17,16 @@ CREATE TABLE liteq_flow_state (
     updated_ms bigint NOT NULL,
     PRIMARY KEY (scope, key)
 );
+
+-- Conversations of agents.
+
+CREATE TABLE liteq_sessions (
+    session text COLLATE "C" NOT NULL,
+    n bigint NOT NULL,
+    item bytea NOT NULL,
+    step text COLLATE "C",
+    taken text COLLATE "C",
+    PRIMARY KEY (session, n)
+);
+
+CREATE INDEX liteq_sessions_step ON liteq_sessions (session, step) WHERE step IS NOT NULL;

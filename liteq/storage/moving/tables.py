@@ -117,6 +117,7 @@ MOVED: Final[Mapping[str, Moved]] = {
         ("name", "output", "run", "token", "created_ms", "expires_ms", "scope", "hits", "spent"),
         "t.output IS NOT NULL",
     ),
+    "liteq_sessions": Moved(("session", "n"), ("item", "step", "taken")),
     "liteq_schedules": Moved(
         ("name",),
         (

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 import orjson
 
 from liteq.message import Hold, StepRow
-from liteq.storage.driver import LOCK, SKIP_LOCKED, Transaction
+from liteq.storage.driver import LOCK, SKIP_LOCKED, Row, Transaction
 from liteq.storage.runs.records import Memo, MemoEntry, MemoStats, MemoTaken
 from liteq.storage.steps.wake import free_memo, lock_memo
 
@@ -54,9 +54,14 @@ FITS = """
    AND (CAST(:scope AS TEXT) IS NULL OR scope = :scope)
    AND (CAST(:before_ms AS BIGINT) IS NULL OR created_ms <= :before_ms)
 """
-ENTRY = "SELECT key, name, scope, length(output), hits, spent, created_ms, expires_ms"
-ENTRIES = f"{ENTRY}, NULL FROM liteq_memo WHERE {FITS} ORDER BY created_ms DESC, key LIMIT :limit"
-ONE = f"{ENTRY}, output FROM liteq_memo WHERE key = ? AND output IS NOT NULL"
+ENTRIES = f"""
+SELECT key, name, scope, length(output), hits, spent, created_ms, expires_ms, NULL FROM liteq_memo WHERE {FITS}
+ ORDER BY created_ms DESC, key LIMIT :limit
+"""
+ONE = """
+SELECT key, name, scope, length(output), hits, spent, created_ms, expires_ms, output FROM liteq_memo
+ WHERE key = ? AND output IS NOT NULL
+"""
 CLEAR = f"DELETE FROM liteq_memo WHERE {FITS}"
 RUN_TAGS = "SELECT tag FROM liteq_run_tags WHERE run = ? ORDER BY tag"
 PARENT = """
@@ -142,10 +147,11 @@ def _cost(spent: bytes | None) -> Decimal | None:
         return None
 
 
-def _entry(row: tuple[object, ...]) -> MemoEntry:
-    found = MemoEntry._make(row)
-    cost = _cost(found.saved)  # type: ignore[arg-type] - what it has spent, so far
-    return found._replace(saved=cost * found.hits if cost and found.hits else None)
+def _entry(row: Row) -> MemoEntry:
+    key, name, scope, size, hits, spent, created_ms, expires_ms, output = row
+    cost = _cost(spent)
+    saved = cost * hits if cost and hits else None
+    return MemoEntry(key, name, scope, size, hits, saved, created_ms, expires_ms, output)
 
 
 def _filter(name: str | None, scope: str | None, before_ms: int | None) -> dict[str, object]:

@@ -15,3 +15,16 @@ CREATE TABLE liteq_flow_state (
     updated_ms  INTEGER NOT NULL,
     PRIMARY KEY (scope, key)
 ) WITHOUT ROWID;
+
+-- Conversations of agents: one row an item, in the order in which they were added.
+
+CREATE TABLE liteq_sessions (
+    session     TEXT    NOT NULL,            -- its id
+    n           INTEGER NOT NULL,
+    item        BLOB    NOT NULL,            -- JSON
+    step        TEXT,                        -- the step_key of the step that has added it
+    taken       TEXT,                        -- ... that has taken it back; NULL: it is there
+    PRIMARY KEY (session, n)
+) WITHOUT ROWID;
+
+CREATE INDEX liteq_sessions_step ON liteq_sessions (session, step) WHERE step IS NOT NULL;

@@ -1,0 +1,136 @@
+"""A model whose requests are steps of the run that executes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+from agents import Model, ModelResponse
+from agents.items import TResponseOutputItem
+from agents.usage import Usage, deserialize_usage, serialize_usage
+from openai.types.responses import Response, ResponseCompletedEvent, ResponseFailedEvent, ResponseIncompleteEvent
+from openai.types.responses.response_usage import ResponseUsage
+from pydantic import TypeAdapter
+
+from liteq.exceptions import WorkflowError
+from liteq.workflow import actx
+from liteq_openai_agents.steps import Steps
+
+__all__ = ["Emit", "ModelInRun"]
+
+Emit = Literal["tokens", "events"] | None
+
+_output: TypeAdapter[list[TResponseOutputItem]] = TypeAdapter(list[TResponseOutputItem])
+FINAL = (ResponseCompletedEvent, ResponseIncompleteEvent, ResponseFailedEvent)
+
+
+class ModelInRun(Model):
+    """Another model. `name`: as limits and prices know it; `emit`: what of its stream goes to the run's."""
+
+    def __init__(self, inner: Model, name: str, agent: str, steps: Steps, emit: Emit) -> None:
+        self._inner = inner
+        self._name = name
+        self._agent = agent
+        self._steps = steps
+        self._emit = emit
+
+    async def get_response(self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any) -> ModelResponse:
+        """The answer of the model, from the run's history where that holds it."""
+        if actx.place != "body":
+            return await self._inner.get_response(system_instructions, input, *args, **kwargs)
+
+        async def request(model: str, _input: Any) -> dict[str, Any]:
+            if self._emit is None:
+                answer = await self._inner.get_response(system_instructions, input, *args, **kwargs)
+            else:
+                answer = _answer_of(await self._streamed(system_instructions, input, *args, **kwargs))
+            _spend(model, answer.usage)
+            return _kept(answer)
+
+        found = await self._steps.numbered("model", "request", request, (self._name, input), self._agent)
+        return _restored(found)
+
+    async def stream_response(
+        self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """The end of the model's stream, whose parts go to the run's streams while the step executes."""
+        if actx.place != "body":
+            async for event in self._inner.stream_response(system_instructions, input, *args, **kwargs):
+                yield event
+            return
+
+        async def request(model: str, _input: Any) -> dict[str, Any]:
+            response = await self._streamed(system_instructions, input, *args, **kwargs)
+            _spend(model, _usage_of(response.usage))
+            return response.model_dump(mode="json", warnings=False)
+
+        found = await self._steps.numbered("model", "request_stream", request, (self._name, input), self._agent)
+        response = Response.model_validate(found)
+        yield ResponseCompletedEvent(response=response, sequence_number=0, type="response.completed")
+
+    async def _streamed(self, *args: Any, **kwargs: Any) -> Response:
+        """The final response of a stream, which is emitted as it comes."""
+        final: Response | None = None
+        async for event in self._inner.stream_response(*args, **kwargs):
+            if isinstance(event, FINAL):
+                final = event.response
+            if self._emit == "events":
+                await actx.emit("events", event.model_dump(mode="json", exclude_unset=True, warnings=False))
+            elif event.type == "response.output_text.delta":
+                await actx.emit("tokens", event.delta)
+        if final is None:
+            raise WorkflowError(f"the stream of the model {self._name!r} ended without a response")
+        return final
+
+
+def _answer_of(response: Response) -> ModelResponse:
+    return ModelResponse(output=response.output, usage=_usage_of(response.usage), response_id=response.id)
+
+
+def _usage_of(usage: ResponseUsage | None) -> Usage:
+    if usage is None:
+        return Usage(requests=1)
+    return Usage(
+        requests=1,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        total_tokens=usage.total_tokens,
+        input_tokens_details=usage.input_tokens_details,
+        output_tokens_details=usage.output_tokens_details,
+    )
+
+
+def _spend(model: str, usage: Usage) -> None:
+    if not hasattr(actx, "spend"):
+        return
+    details = usage.input_tokens_details
+    actx.spend(
+        model=model,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read=getattr(details, "cached_tokens", 0) or 0,
+        cache_write=getattr(details, "cache_write_tokens", 0) or 0,
+    )
+
+
+def _kept(answer: ModelResponse) -> dict[str, Any]:
+    """An answer as plain data."""
+    items: list[Any] = [*answer.output]
+    return {
+        "output": [
+            item if isinstance(item, dict) else item.model_dump(mode="json", exclude_unset=True, warnings=False)
+            for item in items
+        ],
+        "usage": serialize_usage(answer.usage),
+        "response_id": answer.response_id,
+        "request_id": answer.request_id,
+    }
+
+
+def _restored(found: dict[str, Any]) -> ModelResponse:
+    return ModelResponse(
+        output=_output.validate_python(found["output"]),
+        usage=deserialize_usage(found["usage"]),
+        response_id=found["response_id"],
+        request_id=found["request_id"],
+    )

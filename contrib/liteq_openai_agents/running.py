@@ -1,0 +1,203 @@
+"""`run`: an agent of the SDK as a part of a workflow's body."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import json
+from dataclasses import replace
+from typing import Any
+
+from agents import (
+    Agent,
+    CodeInterpreterTool,
+    FileSearchTool,
+    FunctionTool,
+    Handoff,
+    HostedMCPTool,
+    ImageGenerationTool,
+    Model,
+    RunConfig,
+    Runner,
+    RunResult,
+    Tool,
+    WebSearchTool,
+)
+from agents.guardrail import GuardrailFunctionOutput
+from agents.items import ToolApprovalItem, TResponseInputItem
+from agents.memory import Session
+from agents.models import get_default_model
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from liteq.exceptions import WorkflowError
+from liteq.workflow import Approval, StepOptions, actx
+from liteq.workflow.duration import Duration
+from liteq_openai_agents.model import Emit, ModelInRun
+from liteq_openai_agents.session import SessionInRun
+from liteq_openai_agents.steps import Steps
+
+__all__ = ["run"]
+
+HOSTED = (CodeInterpreterTool, FileSearchTool, HostedMCPTool, ImageGenerationTool, WebSearchTool)  # at the provider's
+
+
+async def run(
+    agent: Agent[Any],
+    input: str | list[TResponseInputItem],
+    *,
+    session: Session | None = None,
+    context: Any = None,
+    emit: Emit = None,
+    model: StepOptions | None = None,
+    tool: StepOptions | None = None,
+    approval_timeout: Duration | None = None,
+    run_config: RunConfig | None = None,
+    **options: Any,
+) -> RunResult:
+    """Run `agent` as `Runner.run` does; in the body of a workflow its requests, tools and session calls are steps.
+
+    A request to a model and a call of a function tool are executed once, whatever is killed, and repeated only where
+    they were not recorded. A tool that `needs_approval` is asked for by `actx.approval`, titled "tool: arguments (call
+    id)", all of a turn at once; `approval_timeout` denies. emit: "tokens" or "events" go to the run's stream of that
+    name while a model answers. model, tool: the options of these steps. The other options are those of `Runner.run`.
+    Tracing is off where no run_config is given, as each replay would be traced. Outside of a body it is `Runner.run`.
+
+    Raises WorkflowError for tools that would be executed in the body, and as `Runner.run` does.
+    """
+    if actx.place != "body":
+        return await Runner.run(agent, input, session=session, context=context, run_config=run_config, **options)
+    steps = Steps(agent.name, {"model": model, "tool": tool})
+    config = run_config or RunConfig(tracing_disabled=True)
+    inside = _Inside(steps, config, emit)
+    given = {"session": session and SessionInRun(session, steps), "run_config": replace(config, model=None), **options}
+    own = inside.agent(agent)
+    result = await Runner.run(own, input, context=context, **given)
+    while result.interruptions:
+        asked = result.interruptions
+        decisions = await asyncio.gather(*(_ask(steps, one, approval_timeout) for one in asked))
+        state = result.to_state()
+        for item, decision in zip(asked, decisions, strict=True):
+            if decision.ok:
+                state.approve(item)
+            else:
+                state.reject(item, rejection_message=decision.comment or None)
+        result = await Runner.run(own, state, **given)
+    return result
+
+
+async def _ask(steps: Steps, item: ToolApprovalItem, patience: Duration | None) -> Approval:
+    """The decision of a person on one call."""
+    arguments = item.arguments or "{}"
+    try:
+        details: Any = json.loads(arguments)
+    except ValueError:
+        details = arguments
+    return await actx.approval(
+        f"{item.tool_name}: {arguments} ({item.call_id})",
+        details={"tool": item.tool_name, "args": details, "tool_call_id": item.call_id},
+        timeout=patience,
+        default=False,
+        key=f"{steps.id}.approval.{item.call_id}",
+    )
+
+
+class _Inside:
+    """Agents and what belongs to them, as they are in a run: copies, one of each."""
+
+    def __init__(self, steps: Steps, config: RunConfig, emit: Emit) -> None:
+        self.steps = steps
+        self.config = config
+        self.emit = emit
+        self.agents: dict[int, Agent[Any]] = {}
+
+    def agent(self, agent: Agent[Any]) -> Agent[Any]:
+        """The copy of an agent; agents may hand off to each other in a circle."""
+        found = self.agents.get(id(agent))
+        if found is not None:
+            return found
+        if agent.mcp_servers:
+            raise WorkflowError(
+                f"the agent {agent.name!r} has mcp_servers, whose tools would be looked up in the workflow's body: "
+                "make them function tools, or HostedMCPTool"
+            )
+        own = self.agents[id(agent)] = copy.copy(agent)
+        self.agents[id(own)] = own
+        own.model = self.model(agent)
+        own.tools = [self.tool(agent, one) for one in agent.tools]
+        own.handoffs = [self.handoff(one) for one in agent.handoffs]
+        own.input_guardrails = [self.guardrail(agent, one) for one in agent.input_guardrails]
+        own.output_guardrails = [self.guardrail(agent, one) for one in agent.output_guardrails]
+        return own
+
+    def model(self, agent: Agent[Any]) -> Model:
+        """The model of an agent, whose requests are steps."""
+        asked = self.config.model or agent.model
+        if isinstance(asked, Model):
+            name = str(getattr(asked, "model", None) or type(asked).__name__)
+            return ModelInRun(asked, name, agent.name, self.steps, self.emit)
+        inner = self.config.model_provider.get_model(asked)
+        return ModelInRun(inner, asked or get_default_model(), agent.name, self.steps, self.emit)
+
+    def tool(self, agent: Agent[Any], tool: Tool) -> Tool:
+        """A tool, a call of which is a step by the id that the model gave it."""
+        if isinstance(tool, HOSTED):
+            return tool
+        if not isinstance(tool, FunctionTool):
+            raise WorkflowError(
+                f"the agent {agent.name!r} has a {type(tool).__name__}, which would be executed in the workflow's "
+                "body: make it a function tool"
+            )
+        inner, own = tool.on_invoke_tool, copy.copy(tool)
+
+        async def invoke(context: Any, arguments: str) -> Any:
+            async def call(name: str, arguments: str) -> Any:  # noqa: ARG001 - limits are named by it
+                return _plain(await inner(context, arguments))
+
+            key = f"tool.{context.tool_call_id}"
+            return await self.steps.keyed("tool", tool.name, key, call, (tool.name, arguments), agent.name)
+
+        own.on_invoke_tool = invoke
+        return own
+
+    def handoff(self, handoff: Agent[Any] | Handoff[Any, Any]) -> Agent[Any] | Handoff[Any, Any]:
+        """A handoff to the copy of its agent. Its `on_handoff` is a part of the body."""
+        if isinstance(handoff, Agent):
+            return self.agent(handoff)
+        inner, own = handoff.on_invoke_handoff, copy.copy(handoff)
+
+        async def invoke(context: Any, arguments: str) -> Agent[Any]:
+            return self.agent(await inner(context, arguments))
+
+        own.on_invoke_handoff = invoke
+        return own
+
+    def guardrail(self, agent: Agent[Any], guardrail: Any) -> Any:
+        """A guardrail, each check of which is a step."""
+        inner, own = guardrail.guardrail_function, copy.copy(guardrail)
+        name = guardrail.get_name()
+        own.name = name
+
+        async def check(context: Any, of: Any, value: Any) -> GuardrailFunctionOutput:
+            async def call(_: Any) -> dict[str, Any]:
+                found = inner(context, of, value)
+                found = await found if inspect.isawaitable(found) else found
+                info = to_jsonable_python(found.output_info, fallback=str)
+                return {"info": info, "tripped": found.tripwire_triggered}
+
+            given = (to_jsonable_python(value, fallback=str),)
+            found = await self.steps.numbered(f"guardrail.{name}", "check", call, given, agent.name)
+            return GuardrailFunctionOutput(output_info=found["info"], tripwire_triggered=found["tripped"])
+
+        own.guardrail_function = check
+        return own
+
+
+def _plain(value: Any) -> Any:
+    """What a tool has returned, as the SDK takes it and history can hold it: its own outputs as dicts, else text."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value if value is None or isinstance(value, (str, int, float, bool, dict)) else str(value)

@@ -1,0 +1,104 @@
+"""`LiteQSession`: the SDK's session protocol over a queue; and any session inside a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+from agents.memory import Session, SessionABC, SessionSettings
+
+from liteq import LiteQ
+from liteq.exceptions import WorkflowError
+from liteq.serialization import encode
+from liteq.storage.facades.sessions import Sessions
+from liteq.utils.async_threads import reading, writing
+from liteq.workflow import actx
+
+if TYPE_CHECKING:
+    from agents.items import TResponseInputItem
+
+    from liteq_openai_agents.steps import Steps
+
+__all__ = ["LiteQSession", "SessionInRun"]
+
+T = TypeVar("T")
+
+
+class LiteQSession(SessionABC):
+    """A conversation in a queue: `LiteQSession("ann", app)`, or with the URL of a queue in the place of the app.
+
+    Items that were added together stand together, whoever adds at the same time. A step that is repeated after a crash
+    adds and takes its items once. `get_items` and the like raise StorageError.
+    """
+
+    def __init__(self, id: str, app: LiteQ | str, *, session_settings: SessionSettings | None = None) -> None:
+        if not id or id != str(id):
+            raise ValueError(f"the id of a session is a text, not {id!r}")
+        self.session_id = id
+        self.session_settings = session_settings
+        self._app = LiteQ(broker=app, set_as_current=False) if isinstance(app, str) else app
+
+    @property
+    def _sessions(self) -> Sessions:
+        storage = self._app.storage
+        return Sessions(storage.driver, storage.clock)
+
+    async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
+        """The last `limit` items (None: those that the session's settings ask for, else all), the oldest first."""
+        if limit is None and self.session_settings is not None:
+            limit = self.session_settings.limit
+        if limit is not None and limit <= 0:
+            return []
+        found = await reading(self._app, lambda: self._sessions.items(self.session_id, limit=limit))
+        return [orjson.loads(item) for item in found]
+
+    async def add_items(self, items: list[TResponseInputItem]) -> None:
+        """Add items at the end."""
+        data = [encode(item, what=f"an item of the session {self.session_id!r}") for item in items]
+        if data:
+            await self._write(lambda step: self._sessions.add(self.session_id, data, step=step))
+
+    async def pop_item(self) -> TResponseInputItem | None:
+        """Take the last item back; None where there is none."""
+        item = await self._write(lambda step: self._sessions.take(self.session_id, step=step))
+        found: TResponseInputItem | None = None if item is None else orjson.loads(item)
+        return found
+
+    async def clear_session(self) -> None:
+        """Forget all items."""
+        await self._write(lambda _: self._sessions.clear(self.session_id))
+
+    async def _write(self, write: Callable[[str | None], T]) -> T:
+        place = actx.place
+        if place == "body":
+            raise WorkflowError("a session is written in a step: hand it to run(agent, input, session=...)")
+        step = actx.step_key if place == "step" else None
+        return await writing(self._app, write, step)
+
+
+class SessionInRun(SessionABC):
+    """Another session, each call of which is a step of a run."""
+
+    def __init__(self, inner: Session, steps: Steps) -> None:
+        self._inner = inner
+        self._steps = steps
+        self.session_id = inner.session_id
+        self.session_settings = inner.session_settings
+
+    async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
+        found: list[TResponseInputItem] = await self._step("get_items", limit)
+        return found
+
+    async def add_items(self, items: list[TResponseInputItem]) -> None:
+        await self._step("add_items", items)
+
+    async def pop_item(self) -> TResponseInputItem | None:
+        found: TResponseInputItem | None = await self._step("pop_item")
+        return found
+
+    async def clear_session(self) -> None:
+        await self._step("clear_session")
+
+    async def _step(self, method: str, *args: Any) -> Any:
+        return await self._steps.numbered("session", method, getattr(self._inner, method), args)

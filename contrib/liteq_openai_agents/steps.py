@@ -1,0 +1,52 @@
+"""The steps of one `run(...)`: their names, and keys that depend on the run alone, not on the SDK's inner tasks."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from liteq.workflow import StepOptions, actx
+from liteq.workflow.frames import here
+from liteq.workflow.machine import Machine
+
+__all__ = ["Steps"]
+
+_begun: WeakKeyDictionary[Machine, Counter[str]] = WeakKeyDictionary()
+
+
+def _next_id() -> str:
+    """The place of a call of `run`: the scope of its code, and how many there were before."""
+    scope: Any = here()
+    counts = _begun.setdefault(scope.machine, Counter())
+    counts[scope.name] += 1
+    return f"openai{scope.name}.{counts[scope.name]}"
+
+
+class Steps:
+    """Makes the steps of one call of `run`, in a body. `agent`: the name that theirs begin with."""
+
+    def __init__(self, agent: str, options: dict[str, StepOptions | None]) -> None:
+        self.id = _next_id()
+        self.agent = agent
+        self.options = options
+        self.counts: Counter[str] = Counter()
+
+    async def numbered(self, kind: str, what: str, fn: Callable[..., Any], args: Sequence[Any], agent: str = "") -> Any:
+        """A step that is told from its like by their order, which is that of the agent's loop."""
+        self.counts[kind] += 1
+        return await self.keyed(kind, what, f"{kind}.{self.counts[kind]}", fn, args, agent)
+
+    async def keyed(
+        self, kind: str, what: str, key: str, fn: Callable[..., Any], args: Sequence[Any], agent: str = ""
+    ) -> Any:
+        """A step with a key of its own."""
+        name = f"{plain(agent or self.agent)}__{kind}.{plain(what)}"
+        return await actx.step(name, fn, key=f"{self.id}.{key}", args=args, options=self.options.get(kind))
+
+
+def plain(name: str) -> str:
+    """A name without what a step's may not have."""
+    return re.sub(r"[^\w-]+", "_", name) or "_"
