@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import PurePath
 
+from liteq.utils.misspelt import meant
 from liteq_flow.build import build_flow
 from liteq_flow.checks import check_references
 from liteq_flow.errors import FlowRefused
@@ -17,9 +18,10 @@ from liteq_flow.yaml_places import Path, Spot, documents, place
 __all__ = ["beside", "called", "read", "spots"]
 
 
-def read(text: str, file: str = "flow.yaml") -> FlowFile:
+def read(text: str, file: str = "flow.yaml", *, has: Callable[[str], bool] | None = None) -> FlowFile:
     """The flows of a file. `file`: its name, for messages, and for the name of a flow that has none.
 
+    `has`: whether there is a file beside it for a flow of this name; without it nobody looks for them.
     Raises FlowRefused, with FILE:LINE, path and remedy of each thing that is wrong.
     """
     roots = spots(text, file)
@@ -39,7 +41,7 @@ def read(text: str, file: str = "flow.yaml") -> FlowFile:
             check_references(flow, tell)
             flows.append(flow)
     if not problems:
-        problems = list(_twice(flows, file))
+        problems = [*_twice(flows, file), *_missing(flows, roots, file, has)]
     if problems:
         raise FlowRefused(sorted(dict.fromkeys(problems), key=lambda one: one.line))
     return FlowFile(file, tuple(flows), tuple(notes))
@@ -76,23 +78,39 @@ def _twice(flows: list[Flow], file: str) -> list[Problem]:
     return found
 
 
-def called(flow: Flow) -> set[str]:
-    """The names that its `dag.run` and `dag.enqueue` call, where they hold no reference."""
-    found: set[str] = set()
-
-    def look(steps: tuple[Step, ...]) -> None:
-        for step in steps:
-            if isinstance(step.do, Action) and step.do.name in {"dag.run", "dag.enqueue"}:
-                name = str(step.do.arguments["dag"])
-                found.update([name] if "$" not in name else [])
-            elif isinstance(step.do, Foreach):
-                look(step.do.steps)
-
-    look((*flow.steps, *flow.handlers.values()))
+def _missing(flows: list[Flow], roots: list[Spot], file: str, has: Callable[[str], bool] | None) -> list[Problem]:
+    """Calls of flows that are neither in the file nor beside it."""
+    found: list[Problem] = []
+    names = [flow.name for flow in flows]
+    for index, flow in enumerate(flows if has is not None else ()):
+        tell = _teller(roots[index], file, found, index)
+        for path, name in called(flow):
+            if name not in names and has is not None and not has(name):
+                others = f"nor {' or '.join(beside(name))} beside it"
+                tell(path, f"there is no flow {name!r} in this file, {others}{meant(name, names)}")
     return found
+
+
+def called(flow: Flow) -> Iterator[tuple[Path, str]]:
+    """The names that its `dag.run` and `dag.enqueue` call, with their places, where they hold no reference."""
+    for index, step in enumerate(flow.steps):
+        yield from _called_by(step, ("steps", index))
+    for name, handler in flow.handlers.items():
+        yield from _called_by(handler, ("handler_on", name))
+
+
+def _called_by(step: Step, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(step.do, Foreach):
+        for index, one in enumerate(step.do.steps):
+            yield from _called_by(one, (*path, "foreach", "steps", index))
+    elif isinstance(step.do, Action) and step.do.name in {"dag.run", "dag.enqueue"}:
+        name = str(step.do.arguments["dag"])
+        if "$" not in name:
+            yield (*path, "with", "dag"), name
+    if step.compensate is not None:
+        yield from _called_by(step.compensate, (*path, "compensate"))
 
 
 def beside(name: str) -> tuple[str, ...]:
     """The names of the files that a flow's name may mean, beside the file that calls it."""
-    path = PurePath(name)
-    return (name,) if path.suffix in {".yaml", ".yml"} else (f"{name}.yaml", f"{name}.yml")
+    return (name,) if PurePath(name).suffix in {".yaml", ".yml"} else (f"{name}.yaml", f"{name}.yml")

@@ -6,11 +6,12 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from liteq_flow.model import Flow, FlowFile
+from liteq_flow.errors import FlowRefused
+from liteq_flow.model import Flow, FlowFile, Problem
 from liteq_flow.reading import beside, called, read
 
 __all__ = ["Snapshot", "parsed", "take"]
@@ -69,6 +70,10 @@ def _beside(file: str, name: str) -> Iterator[str]:
         yield str((Path(file).parent / one).resolve())
 
 
+def _has(file: str, name: str) -> bool:
+    return any(Path(one).is_file() for one in _beside(file, name))
+
+
 def take(path: str | Path) -> Snapshot:
     """The snapshot of a file as it is now. Raises OSError, FlowRefused for it and for each file that it runs."""
     file = str(Path(path).resolve())
@@ -78,10 +83,14 @@ def take(path: str | Path) -> Snapshot:
         one = waiting.pop()
         if one in texts:
             continue
-        texts[one] = Path(one).read_text(encoding="utf-8")
         shown = str(path) if one == file else os.path.relpath(one)
-        found = read(texts[one], shown)  # for what is wrong in it: by the name that the user knows
-        for name in {name for flow in found.flows for name in called(flow)}:
+        try:
+            texts[one] = Path(one).read_text(encoding="utf-8")
+        except UnicodeDecodeError as exc:
+            raise FlowRefused([Problem(shown, 0, "", f"not UTF-8: {exc.reason} at byte {exc.start}")]) from None
+        # For what is wrong in it: by the name that the user knows.
+        found = read(texts[one], shown, has=partial(_has, one))
+        for name in {name for flow in found.flows for _, name in called(flow)}:
             if found.sub(name) is None and name != found.flow.name:
                 waiting += [other for other in _beside(one, name) if Path(other).is_file()][:1]
     return Snapshot(file, texts)

@@ -59,10 +59,10 @@ def _step(step: Spot, path: Path) -> Iterator[Said]:
         step.value = {"run": Spot(step.value, step.line, step.raw)}
     if not isinstance(step.value, dict):
         return
-    words = step.value
-    yield from _legacy(words, path)
+    yield from _legacy(step.value, path)
     yield from _rename(step, path, SYNONYMS_IN_STEP, STEP["properties"], REFUSED_IN_STEP)
     yield from _take_out(step, path, REFUSED_IN_STEP, NO_EFFECT_IN_STEP)
+    words = step.value
     for word, synonyms in IN_STEP.items():
         inside = words.get(word)
         if inside is not None and isinstance(inside.value, dict):
@@ -86,15 +86,16 @@ def _legacy(words: dict[str, Spot], path: Path) -> Iterator[Said]:
     """Forms that are more than another word."""
     call = words.pop("call", None)
     if call is not None:
-        call.said, inside = "call", {"dag": call}
+        inside = {"dag": Spot(call.value, call.line, call.raw)}
         if (params := words.pop("params", None)) is not None:
             inside["params"] = params
         words["action"] = Spot("dag.run", call.line, said="call", key_line=call.key_line)
-        words["with"] = Spot(inside, call.line, said="call", key_line=call.key_line)
+        words["with"] = Spot(inside, call.line)
     command = words.get("command")
     if command is not None and "script" in words:  # the interpreter, and what it reads
         del words["command"]
-        words["with"] = Spot({"shell": command}, command.line, said="command", key_line=command.key_line)
+        shell = Spot(command.value, command.line, command.raw, said="command", key_line=command.key_line)
+        words["with"] = Spot({"shell": shell}, command.line)
     elif command is not None and isinstance(command.value, list):  # one command in its words
         yield (*path, "command"), "a list of words is one command: use `action: exec` with `command` and `args`", True
         del words["command"]

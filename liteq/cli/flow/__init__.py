@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from liteq.cli.flow.files import FILES
 from liteq.cli.flow.group import flow
 from liteq.cli.flow.running import RUNNING
 
 __all__ = ["flow"]
 
-for command in RUNNING:
+for command in (*FILES, *RUNNING):
     flow.add_command(command)

@@ -1,0 +1,123 @@
+"""`liteq flow validate`, `graph`, `schema` and `import`: what a file says, before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from liteq.cli.exits import Exit
+from liteq.cli.flow.group import package_is_there
+from liteq.cli.group import Command
+from liteq.cli.names import one_of
+from liteq.cli.output import counted, emit, json_text, say
+from liteq.cli.session import Session, pass_session
+
+if TYPE_CHECKING:
+    from liteq_flow import Problem
+
+__all__ = ["FILES"]
+
+FORMATS = ("mermaid", "dot", "svg")
+a_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(cls=Command)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=a_file)
+@pass_session
+def validate(session: Session, /, files: tuple[Path, ...]) -> int:
+    """Check FILEs: each thing that is wrong as FILE:LINE: path: what, and the nearest word. Nothing is run or written.
+
+    Exits with 65 where something is wrong.
+
+    \b
+    JSON: [{"file", "line", "path", "what"}]
+    """
+    package_is_there()
+    from liteq_flow import FlowRefused
+    from liteq_flow.snapshot import take
+
+    found: list[Problem] = []
+    told: list[str] = []
+    for file in files:
+        try:
+            whole = take(file).whole
+        except FlowRefused as exc:
+            found += exc.problems
+            continue
+        told.append(f"{file}: {whole.flow.name}, {counted(len(whole.flow.steps), 'step')}")
+        for note in whole.notes:
+            session.note(str(note).replace(whole.file, str(file)))
+    document = [{"file": one.file, "line": one.line, "path": one.path, "what": one.what} for one in found]
+    emit(session, document, lambda: say("\n".join([*told, *map(str, found)])))
+    return Exit.DATA if found else Exit.OK
+
+
+@click.command(cls=Command)
+@click.argument("file", type=a_file)
+@click.option(
+    "--format", "form", default="mermaid", show_default=True, callback=one_of("format", FORMATS),
+    metavar="|".join(FORMATS), help="What for: Mermaid, Graphviz, or a drawing.",
+)  # fmt: skip
+@pass_session
+def graph(_session: Session, /, file: Path, form: str) -> int:
+    """Write the graph of FILE to stdout: its steps, what each waits for, its other documents, its handlers."""
+    package_is_there()
+    from liteq_flow import FlowRefused
+    from liteq_flow.drawing import FORMATS as WRITERS
+    from liteq_flow.snapshot import take
+
+    try:
+        whole = take(file).whole
+    except FlowRefused as exc:
+        return refused(exc)
+    click.echo(WRITERS[form](whole), nl=False)
+    return Exit.OK
+
+
+@click.command(cls=Command)
+def schema() -> int:
+    """Write the JSON Schema of flows to stdout, for editors: `# yaml-language-server: $schema=flow.schema.json`."""
+    package_is_there()
+    from liteq_flow.schema import published
+
+    click.echo(json_text(published()))
+    return Exit.OK
+
+
+@click.command("import", cls=Command)
+@click.argument("file", type=a_file)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there; default: stdout.")
+@pass_session
+def import_(session: Session, /, file: Path, output: Path | None) -> int:
+    """Write FILE with its synonyms replaced: `command` is `run`, `continueOn` is `continue_on`. Its comments stay.
+
+    Exits with 65 where the file is refused or something is left to be changed by hand; each is told with its line.
+    """
+    package_is_there()
+    from liteq_flow import FlowRefused, read
+    from liteq_flow.rewriting import rewritten
+
+    try:
+        text, by_hand = rewritten(file.read_text(encoding="utf-8"), str(file))
+        read(text, str(file))
+    except FlowRefused as exc:
+        return refused(exc)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+        session.note(f"{output} is written")
+    for one in by_hand:
+        click.echo(str(one), err=True)
+    return Exit.DATA if by_hand else Exit.OK
+
+
+def refused(exc: Exception) -> int:
+    """Write what is wrong with a file, a line each, to stderr."""
+    click.echo(str(exc), err=True)
+    return Exit.DATA
+
+
+FILES = (validate, graph, schema, import_)
