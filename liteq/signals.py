@@ -33,6 +33,7 @@ __all__ = [
     "eventlet_pool_started",
     "heartbeat_sent",
     "setup_logging",
+    "step_in_doubt",
     "task_failure",
     "task_internal_error",
     "task_postrun",
@@ -236,6 +237,7 @@ task_unknown = Signal("task_unknown", "message", "exc", "name", "id")
 workflow_stuck = Signal("workflow_stuck", "run_id", "name", "error")
 workflow_failed = Signal("workflow_failed", "run_id", "name", "error")
 approval_requested = Signal("approval_requested", "run_id", "name", "title", "details", "schema", "due")
+step_in_doubt = Signal("step_in_doubt", "run_id", "name", "step", "step_key", "attempt")
 
 # -- a worker --------------------------------------------------------------------------------------------------------
 

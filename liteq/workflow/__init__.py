@@ -8,7 +8,7 @@ from __future__ import annotations
 from liteq.workflow.actx import actx
 from liteq.workflow.budgets import Budget, Usage
 from liteq.workflow.context import ctx
-from liteq.workflow.doubt import Done, NotDone
+from liteq.workflow.done import Done, NotDone
 from liteq.workflow.flow import Workflow
 from liteq.workflow.handles import Failure, Handle
 from liteq.workflow.run import Run

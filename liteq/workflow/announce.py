@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from liteq import signals
@@ -13,13 +15,16 @@ from liteq.message import DeadLetter, Flag, Lease, Outcome, Park, StepRow, Suspe
 from liteq.sending.webhook import tell_webhook
 from liteq.serialization import decode, decode_error
 
-__all__ = ["announce", "announce_request"]
+__all__ = ["announce", "announce_doubt", "announce_request"]
 
 logger = logging.getLogger("liteq.workflow")
 
+DOUBT = re.compile(r"\?\d+$")  # the scope of a question about a step (`doubt_scope`); a key's has the position 0
+
 
 def announce(app: App, lease: Lease, outcome: Outcome) -> None:
-    """Send `workflow_stuck`, `workflow_failed` or `approval_requested` for an outcome that was settled just now.
+    """Send the signal of an outcome that was settled just now: `workflow_stuck`, `workflow_failed`,
+    `approval_requested`, `step_in_doubt`.
 
     With the setting `workflow_webhook` a task sends the same to that URL. Costs nothing for other outcomes. Never
     raises for a receiver; StorageError, where the webhook's task cannot be sent, is logged.
@@ -29,6 +34,8 @@ def announce(app: App, lease: Lease, outcome: Outcome) -> None:
         for row in outcome.rows:  # type: ignore[union-attr]
             if row.kind == "approval" and row.ended_ms is None:
                 announce_request(app, lease, row)
+                if DOUBT.search(row.scope) and row.pos > 0:
+                    announce_doubt(app, lease, decode(row.details or b"{}")["details"])
     elif kind is Park:
         if outcome.state == "stuck":  # type: ignore[union-attr]
             text = _text(outcome.error)  # type: ignore[union-attr]
@@ -47,6 +54,11 @@ def announce_request(app: App, lease: Lease, row: StepRow) -> None:
         app, signals.approval_requested, lease, title=row.name, details=document.get("details"),
         schema=document.get("schema"), due=due,
     )  # fmt: skip
+
+
+def announce_doubt(app: App, lease: Lease, details: Mapping[str, Any]) -> None:
+    """Send `step_in_doubt`: of the step that `details` name. Once for each time that it was begun and has not ended."""
+    _tell(app, signals.step_in_doubt, lease, **details)
 
 
 def _text(error: bytes | None) -> str:

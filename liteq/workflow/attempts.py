@@ -28,7 +28,7 @@ IN_PLACE_MS = 1_000  # a shorter wait for the next attempt is a sleep of the pro
 class Attempts(StepFrame):
     """One call of a step that history does not answer: from attempt to attempt. It is the place of the step's code."""
 
-    __slots__ = ("args", "kwargs", "memo", "patience", "places", "scope", "shared")
+    __slots__ = ("args", "begun", "intent", "kwargs", "memo", "patience", "places", "scope", "shared")
 
     def __init__(
         self,
@@ -51,6 +51,8 @@ class Attempts(StepFrame):
         self.attempt = 1 if row is None else row.attempts + 1
         self.memo: Memo | None = None  # where its result is to be kept
         self.shared: Memo | None = None  # where it is looked for
+        self.intent = False  # whether a row says that it was begun
+        self.begun = 0  # ... how often, each time without a known end
         self.places: Sequence[str] = ()  # the keys under which it has a place of its own
         self.patience: float | None = None  # until when it waits here for a result that another run computes
 
@@ -69,6 +71,8 @@ class Attempts(StepFrame):
         self.started = machine.now_ms()
         if step.keyed is not None:
             self.places = _limits().take_places(self)
+        if step.doubt is not None:
+            _doubts().note_begin(self)
         page = machine.page
         if page is None:
             return 0
@@ -105,7 +109,7 @@ class Attempts(StepFrame):
             scope, pos, "step", step.name, step.key, self.arghash, self.attempt, data, None, None, None, None,
             None, 0, None, None, self.started, ended,
         ))  # fmt: skip
-        machine.checkpoint(row, self.memo)
+        machine.checkpoint(row, self.memo, self.intent)
         self.scope.reached_ms = max(self.scope.reached_ms, ended)
         return value
 
@@ -125,10 +129,19 @@ class Attempts(StepFrame):
         due_ms = machine.now_ms() + delay_ms
         row = self.row(error=error, due_ms=due_ms)
         if delay_ms >= IN_PLACE_MS or (delay_ms and not machine.sleeps_here):
-            self.scope.wait(Wait(self.place, row, due_ms=due_ms))
-        machine.checkpoint(row)
+            self.wait(row, due_ms)
+        machine.checkpoint(row, None, self.intent)
+        self.intent = False
         self.attempt += 1
         return delay_ms / 1000
+
+    def wait(self, row: StepRow, due_ms: int) -> NoReturn:
+        """Wait until `due_ms`; `row` says for what."""
+        if not self.intent:
+            self.scope.wait(Wait(self.place, row, due_ms=due_ms))
+        self.machine.checkpoint(row, None, True)  # it has ended, if badly, and is in no doubt while it waits
+        self.intent = False
+        self.scope.wait(Wait(self.place, due_ms=due_ms))
 
     def end(self, error: bytes) -> NoReturn:
         """Record that the step has failed, and raise its exception as history will."""
@@ -137,7 +150,9 @@ class Attempts(StepFrame):
         if not hasattr(self, "started"):
             self.started, self.attempt = ended, self.attempt - 1
         if not machine.is_step:
-            machine.checkpoint(self.row(error=error, ended_ms=ended))
+            machine.checkpoint(self.row(error=error, ended_ms=ended), None, self.intent)
+        elif self.intent:
+            machine.reading(lambda: machine.runs.end_intent(machine.hold, self.place))
         self.scope.reached_ms = max(self.scope.reached_ms, ended)
         raise raised_of(error)
 
@@ -146,7 +161,12 @@ class Attempts(StepFrame):
         if self.machine.page is not None:
             self.machine.page.end(slot)
         if self.places:
-            places, self.places = self.places, ()
+            self.leave_places()
+
+    def leave_places(self) -> None:
+        """Give the places under its limits back."""
+        places, self.places = self.places, ()
+        if places:
             _limits().leave_places(self.machine, places)
 
 
@@ -161,7 +181,10 @@ def attempted(
 ) -> Any:
     """Run a step of a plain body until it has returned, failed for good, or waits for its next attempt."""
     call = Attempts(scope, step, place, row, arghash, args, kwargs)
-    if row is not None:
+    known = None if step.doubt is None else _doubts().resolved(call, row)
+    if known is not None and known.value:
+        return known.value[0]
+    if row is not None and known is None:
         call.go_on(row)
     while True:
         slot = call.begin()
@@ -188,6 +211,12 @@ def _own(failure: BaseException, machine: Machine) -> None:
     """Re-raise what is not the step's failure: the body is being left."""
     if machine.leaving is not None:
         raise machine.leaving from failure
+
+
+def _doubts() -> Any:
+    from liteq.workflow import doubt
+
+    return doubt
 
 
 def _limits() -> Any:

@@ -101,8 +101,7 @@ def put_off(call: Attempts, exc: BaseException) -> None:
     text = "step %r of run %s waits for %.3g s: %.1000s"
     logger.info(text, step.name, machine.run_id, later.wait_s, quoted(exc))
     due_ms = _paused_until(machine, later, keys_of(call))
-    row = call.row(due_ms=due_ms)._replace(attempts=call.attempt - 1)
-    call.scope.wait(Wait(call.place, row, due_ms=due_ms))
+    call.wait(call.row(due_ms=due_ms)._replace(attempts=call.attempt - 1), due_ms)
 
 
 def put_off_run(machine: Machine, exc: Exception) -> Suspend | None:

@@ -204,12 +204,12 @@ async def run_attempts(call: Attempts, row: StepRow | None) -> Any:
     machine.check()
     pending = _pending[id(machine)]
     try:
-        if row is not None:
+        if row is not None and call.step.doubt is None:
             call.go_on(row)
         machine.front(call.scope, call.place)
     except Pend as pend:
         return await waiting(machine, pend.wait)
-    task: asyncio.Task[Any] = asyncio.Task(_attempts(call), loop=pending.loop)
+    task: asyncio.Task[Any] = asyncio.Task(_attempts(call, row), loop=pending.loop)
     pending.steps.add(task)
     task.add_done_callback(_done)
     task.add_done_callback(pending.steps.discard)
@@ -224,10 +224,18 @@ def _done(task: asyncio.Task[Any]) -> None:
         task.exception()  # told to the branch, where that still waits
 
 
-async def _attempts(call: Attempts) -> Any:
+async def _attempts(call: Attempts, row: StepRow | None) -> Any:
     """(result,) of a step; or what it has to wait for."""
     machine = call.machine
     try:
+        if call.step.doubt is not None:
+            from liteq.workflow.doubt import resolved_async
+
+            known = await resolved_async(call, row)
+            if known is not None and known.value:
+                return known.value
+            if row is not None and known is None:
+                call.go_on(row)
         while True:
             if call.step.keyed is None:
                 failure = await _attempt(call)

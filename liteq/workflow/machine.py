@@ -290,15 +290,15 @@ class Machine:
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def checkpoint(self, row: StepRow, memo: Memo | None = None) -> None:
+    def checkpoint(self, row: StepRow, memo: Memo | None = None, intent: bool = False) -> None:
         """Record a call. Leaves the body where the lease is over, or the file cannot be used."""
         if self.new_marks:
             row = row._replace(marks=self.take_marks())
         try:
             asked = (
                 self.runs.checkpoint(self.hold, row)
-                if memo is None
-                else self.runs.checkpoint(self.hold, row, memo=memo)
+                if memo is None and not intent
+                else self.runs.checkpoint(self.hold, row, memo=memo, intent=intent)
             )
         except (LeaseLost, StorageError) as exc:
             self.lost(exc)

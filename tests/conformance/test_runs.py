@@ -845,6 +845,7 @@ def test_a_claimant_that_goes_frees_the_memo(flow: Flow, storage: Storage, end: 
 
 def test_a_steps_rows_and_its_checkpoint_are_one_commit(flow: Flow, storage: Storage) -> None:
     with storage.driver.write() as tx:
+        tx.execute("DROP TABLE IF EXISTS stock")  # of the same server, by another way to it
         tx.execute("CREATE TABLE stock (n INTEGER)")
     flow.start()
     hold = flow.claim()
@@ -996,3 +997,64 @@ def test_a_run_settles_beside_a_lease_that_is_lost(flow: Flow, storage: Storage,
     assert storage.settle([(lost, Ack(b"1")), suspended]) == [lost]
     assert flow.status() == "waiting"
     assert storage.settle([suspended]) == [flow.lease]
+
+
+# -- intents ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_intent_stands_until_the_end_of_its_step_is_known(flow: Flow) -> None:
+    flow.start()
+    runs, hold = flow.storage.runs, flow.claim()
+    assert runs.intent(hold, ("", 1)) is None
+    assert runs.begin_intent(hold, ("", 1), "charge", "k1", 1) is None
+    assert runs.in_doubt() == [], "it is being executed"
+    flow.settle(Release(crashed=True))
+    assert runs.in_doubt() == ["r"]
+    hold = flow.claim()
+    assert runs.in_doubt() == ["r"]
+    intent = runs.intent(hold, ("", 1))
+    assert intent is not None
+    assert intent[:3] == ("charge", "k1", 1)
+    assert runs.begin_intent(hold, ("", 1), "charge", "k1", 2) is None
+    assert runs.in_doubt() == []
+    assert runs.checkpoint(hold, flow.step(1), intent=True) is None
+    assert runs.intent(hold, ("", 1)) is None
+    assert [row.pos for row in flow.rows()] == [1]
+
+
+def test_an_intent_is_of_a_lease_and_obeys_what_is_asked(flow: Flow, other: FakeWorker) -> None:
+    flow.start()
+    runs, hold = flow.storage.runs, flow.claim()
+    runs.cancel(["r"], reason="enough")
+    assert runs.begin_intent(hold, ("", 1), "charge", "k1", 1) == Asked("cancel", "enough")
+    assert runs.intent(hold, ("", 1)) is None
+    assert runs.begin_intent(hold, ("", 1), "charge", "k1", 1) is None, "it is told once"
+    flow.storage.reap([flow.worker.number])
+    other.claim()
+    for write in (
+        lambda: runs.begin_intent(hold, ("", 1), "charge", "k1", 2),
+        lambda: runs.end_intent(hold, ("", 1)),
+        lambda: runs.checkpoint(hold, flow.step(1), intent=True),
+    ):
+        with pytest.raises(LeaseLost):
+            write()
+    assert runs.in_doubt() == ["r"]
+
+
+def test_a_run_that_is_over_is_in_no_doubt_and_a_number_that_comes_again_finds_none(flow: Flow) -> None:
+    flow.start()
+    runs, hold = flow.storage.runs, flow.claim()
+    runs.begin_intent(hold, ("", 1), "charge", "k1", 1)
+    flow.settle(DeadLetter(ERROR))
+    assert runs.in_doubt() == ["r"], "it may be retried"
+    runs.terminate(["r"])
+    runs.retry("r")
+    hold = flow.claim()
+    runs.begin_intent(hold, ("", 1), "charge", "k1", 2)
+    flow.settle(Ack(b"1"))
+    assert runs.in_doubt() == []
+    runs.delete(["r"])
+    number_comes_again(flow.storage, hold.run)
+    flow.start("r2")
+    again = flow.claim()
+    assert runs.intent(again, ("", 1)) is None

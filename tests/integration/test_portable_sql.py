@@ -58,8 +58,9 @@ def postgresql(postgresql_server: str) -> Iterator[Any]:
     with psycopg.connect(host=postgresql_server, user="postgres", autocommit=True) as connection:
         connection.execute("CREATE SCHEMA portable")
         connection.execute("SET search_path TO portable")
-        for script in migrations().values():
+        for number, script in migrations().items():
             connection.execute(script.encode())
+            connection.execute("UPDATE liteq_meta SET value = %s WHERE key = 'version'", (number,))
         yield connection
         connection.execute("DROP SCHEMA portable CASCADE")
 

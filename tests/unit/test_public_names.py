@@ -69,7 +69,8 @@ PUBLIC = {
         Signal after_setup_logger after_setup_task_logger after_task_publish approval_requested beat_embedded_init
         beat_init
         before_task_publish celeryd_after_setup celeryd_init eventlet_pool_apply eventlet_pool_postshutdown
-        eventlet_pool_preshutdown eventlet_pool_started heartbeat_sent setup_logging task_failure task_internal_error
+        eventlet_pool_preshutdown eventlet_pool_started heartbeat_sent setup_logging step_in_doubt task_failure
+        task_internal_error
         task_postrun task_prerun task_received task_rejected task_retry task_revoked task_success task_unknown
         approval_requested workflow_failed workflow_stuck
         worker_before_create_process worker_init worker_process_init worker_process_shutdown worker_ready

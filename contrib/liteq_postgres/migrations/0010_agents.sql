@@ -30,3 +30,29 @@ CREATE TABLE liteq_sessions (
 );
 
 CREATE INDEX liteq_sessions_step ON liteq_sessions (session, step) WHERE step IS NOT NULL;
+-- Steps with doubt=.
+
+CREATE TABLE liteq_intents (
+    run bigint NOT NULL,
+    gen bigint NOT NULL,
+    scope text COLLATE "C" NOT NULL,
+    pos bigint NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    step_key text COLLATE "C" NOT NULL,
+    begun bigint NOT NULL,
+    token bigint NOT NULL,
+    began_ms bigint NOT NULL,
+    PRIMARY KEY (run, gen, scope, pos)
+);
+
+CREATE OR REPLACE FUNCTION liteq_runs_leave() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM liteq_runs WHERE run = OLD.seq;
+    DELETE FROM liteq_steps WHERE run = OLD.seq;
+    DELETE FROM liteq_step_bodies WHERE run = OLD.seq;
+    DELETE FROM liteq_run_tags WHERE run = OLD.seq;
+    DELETE FROM liteq_run_state WHERE run = OLD.seq;
+    DELETE FROM liteq_stream WHERE run = OLD.seq;
+    DELETE FROM liteq_intents WHERE run = OLD.seq;
+    RETURN NULL;
+END $$;

@@ -12,7 +12,7 @@ from liteq.cli.group import Command
 from liteq.cli.names import one_of
 from liteq.cli.output import age, emit, say, table
 from liteq.cli.session import Session, pass_session
-from liteq.cli.workflow.choosing import choosing, chosen, found, matching, unknown_run
+from liteq.cli.workflow.choosing import Choice, choosing, chosen, found, matching, unknown_run
 from liteq.monitor import runs as shown
 from liteq.monitor.graph import call_name
 from liteq.storage.runs.records import RunRecord, RunStep
@@ -28,10 +28,11 @@ FORMATS = ("text", "mermaid", "svg", "dot")
 @choosing
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show at most this many.")
 @click.option("--after", metavar="ID", help="Show runs started before this one: the next page.")
+@click.option("--doubt", is_flag=True, help="With a step that was begun and whose process is gone (doubt=).")
 @pass_session
 def list_(
     session: Session, /, name: str | None, status: str | None, tags: tuple[str, ...], since_ms: int | None, limit: int,
-    after: str | None,
+    after: str | None, doubt: bool,
 ) -> int:  # fmt: skip
     """List runs, the newest first, and the event, time or child that each waits for.
 
@@ -39,9 +40,11 @@ def list_(
     JSON: [{"id", "name", "status", "version", "waiting_for", "due", "error", "parent_id", "forked_from", "tags", ...}]
     """
     choice = chosen(session, name, status, tags, since_ms)
-    if after is not None:
-        found(session, after)
-    records = [run for page in matching(session, choice, limit=limit, after=after, waits=True) for run in page]
+    before = None if after is None else found(session, after)
+    if doubt:
+        records = _in_doubt(session, choice, before)[:limit]
+    else:
+        records = [run for page in matching(session, choice, limit=limit, after=after, waits=True) for run in page]
     now_ms = session.app.clock.now_ms()
 
     def show() -> None:
@@ -50,12 +53,26 @@ def list_(
             for run in records
         ]
         head = ("id", "workflow", "status", "started", "due", "waits for")
-        table(session, head, rows, empty="no run" + (f" {choice}" if choice.is_given else " in this file"))
+        where = f" {choice}" if choice.is_given else " in this file"
+        table(session, head, rows, empty=("no step is in doubt of a run" if doubt else "no run") + where)
         if len(records) == limit:
             session.note(f"there may be more: --after {records[-1].id} shows the next page")
 
     emit(session, [shown.run_document(session.app, run) for run in records], show)
     return Exit.OK
+
+
+def _in_doubt(session: Session, choice: Choice, before: RunRecord | None) -> list[RunRecord]:
+    """The runs of `choice` of which a step is in doubt; steps that were sent are among them, by their own ids."""
+    runs = session.storage.runs
+    ids = runs.in_doubt()
+    page: list[RunRecord] = []
+    if ids:
+        page = runs.list(
+            ids, name=choice.name, status=choice.status, tags=choice.tags, since_ms=choice.since_ms, limit=len(ids),
+            waits=True,
+        )  # fmt: skip
+    return [run for run in page if before is None or run.number < before.number]
 
 
 def _due(run: RunRecord) -> int | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from liteq.storage.facades.base import Facade
 from liteq.storage.runs import backlog as _backlog
+from liteq.storage.runs import intents as _intents
 from liteq.storage.runs import listing as _listing
 from liteq.storage.runs import memo as _memo
 from liteq.storage.runs import showing as _showing
@@ -35,6 +36,11 @@ class RunReads(Facade):
         """The open approvals of a run, or (None) of all runs, the oldest first. Raises RunNotFound."""
         with self._driver.read() as tx:
             return _listing.approvals(tx, run_id, limit=limit)
+
+    def in_doubt(self, *, limit: int = 1_000) -> list[str]:
+        """The ids of runs, and of steps that were sent, of which a step is in doubt; the newest first."""
+        with self._driver.read() as tx:
+            return _intents.in_doubt(tx, limit=limit)
 
     def state(self, run_id: str) -> dict[str, bytes]:
         """The values that the run has set, by key."""

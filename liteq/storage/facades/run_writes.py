@@ -21,12 +21,13 @@ from liteq.storage.limits.rules import Cache, version
 from liteq.storage.limits.stepping import Taken
 from liteq.storage.runs import executing as _executing
 from liteq.storage.runs import history as _history
+from liteq.storage.runs import intents as _intents
 from liteq.storage.runs import memo as _memo
 from liteq.storage.runs import showing as _showing
 from liteq.storage.runs import starting as _starting
 from liteq.storage.runs import stuck as _stuck
 from liteq.storage.runs.executing import Slots
-from liteq.storage.runs.records import Asked, Event, History, Memo, MemoTaken, Started
+from liteq.storage.runs.records import Asked, Event, History, Intent, Memo, MemoTaken, Started
 
 __all__ = ["RunWrites"]
 
@@ -66,20 +67,21 @@ class RunWrites(Facade):
             return _history.history(tx, run)
 
     @closes_itself
-    def checkpoint(self, hold: Hold, step: StepRow, *, memo: Memo | None = None) -> Asked | None:
+    def checkpoint(self, hold: Hold, step: StepRow, *, memo: Memo | None = None, intent: bool = False) -> Asked | None:
         """Record a call: one statement that also checks the lease and that nothing was asked.
 
         An open row of its place is overwritten, an ended one stays. `memo`: its output is stored there as well, and
-        those that wait for it go on; of a step that the memo has answered, that is counted. What is asked of the run by
-        now is returned once; the row was written all the same. Raises LeaseLost.
+        those that wait for it go on; of a step that the memo has answered, that is counted. `intent`: that of the step
+        goes (`begin_intent`). What is asked of the run by now is returned once; the row was written all the same.
+        Raises LeaseLost.
         """
         try:
-            return self._checkpoint(hold, step, memo)
+            return self._checkpoint(hold, step, memo, intent)
         except BaseException as error:  # noqa: BLE001 - raised again by `after`
-            return after(error, self._checkpoint, hold, step, memo)
+            return after(error, self._checkpoint, hold, step, memo, intent)
 
-    def _checkpoint(self, hold: Hold, step: StepRow, memo: Memo | None) -> Asked | None:
-        if memo is None and _executing.checkpoint_one(self._driver, hold, step):
+    def _checkpoint(self, hold: Hold, step: StepRow, memo: Memo | None, intent: bool) -> Asked | None:
+        if memo is None and not intent and _executing.checkpoint_one(self._driver, hold, step):
             return None
         woke = False
         with self._driver.write(Promise.ACCEPTED) as tx:
@@ -88,6 +90,8 @@ class RunWrites(Facade):
                 _memo.hit(tx, memo.key)
             elif memo is not None:
                 woke = _memo.store(tx, memo, step, now_ms=self._clock.now_ms())
+            if intent:
+                _intents.end(tx, hold, (step.scope, step.pos))
         self._ring(work=woke)
         return told
 
@@ -197,6 +201,30 @@ class RunWrites(Facade):
         with self._driver.write(Promise.PROGRESS) as tx:
             woke = _memo.drop(tx, hold, key, now_ms=self._clock.now_ms())
         self._ring(work=woke)
+
+    # -- doubt -------------------------------------------------------------------------------------------------------
+
+    def intent(self, hold: Hold, place: tuple[str, int]) -> Intent | None:
+        """The intent of the step at `place`, under which an earlier lease has begun it; a read."""
+        with self._driver.read(alone=True) as tx:
+            return _intents.find(tx, hold, place)
+
+    def begin_intent(self, hold: Hold, place: tuple[str, int], name: str, step_key: str, begun: int) -> Asked | None:
+        """Note that a step is about to run, for the time number `begun`, and is not to be repeated blindly.
+
+        Where something is asked of the run, nothing is noted. Raises LeaseLost.
+        """
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            told = _executing.obey(tx, hold, _executing.hold_on(tx, hold))
+            if told is None:
+                _intents.begin(tx, hold, place, name, step_key, begun, now_ms=self._clock.now_ms())
+        return told
+
+    def end_intent(self, hold: Hold, place: tuple[str, int]) -> None:
+        """Note that the end of such a step is known, where no checkpoint does: it was sent. Raises LeaseLost."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            _executing.hold_on(tx, hold)
+            _intents.end(tx, hold, place)
 
     # -- limits of steps ---------------------------------------------------------------------------------------------
 

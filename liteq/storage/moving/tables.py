@@ -104,6 +104,7 @@ MOVED: Final[Mapping[str, Moved]] = {
         ),
     ),
     "liteq_step_bodies": _beside(PLACE, ("body",)),
+    "liteq_intents": _beside(PLACE, ("name", "step_key", "begun", "token", "began_ms")),
     "liteq_run_state": _beside(("run", "key"), ("value",)),
     "liteq_stream": _beside(("run", "stream", "n"), ("gen", "scope", "pos", "attempt", "data")),
     "liteq_cursors": _beside(("run",), ("cursor",)),

@@ -14,6 +14,7 @@ from liteq.storage.driver import Transaction
 from liteq.storage.endings import cancel_children
 from liteq.storage.runs.asks import Found, find_run
 from liteq.storage.runs.records import FORK as FORK_OF
+from liteq.storage.runs.records import doubt_scope
 from liteq.storage.steps import rows
 
 __all__ = ["fork", "requeue_all", "retry", "rewind"]
@@ -124,7 +125,9 @@ def _failed(steps: Sequence[StepRow]) -> list[StepRow]:
     if not own:
         return failed
     last = max(own, key=lambda step: (step.ended_ms or 0, step.ended or 0, step.started_ms, step.pos))
-    return [last, *(step for step in failed if step not in own and (step.ended_ms or 0) >= (last.ended_ms or 0))]
+    gone = [last, *(step for step in failed if step not in own and (step.ended_ms or 0) >= (last.ended_ms or 0))]
+    asked = {doubt_scope((step.scope, step.pos)) for step in gone}  # whether a step was done is asked anew
+    return [*gone, *(step for step in steps if step.scope in asked)]
 
 
 def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: int, events: bool) -> None:

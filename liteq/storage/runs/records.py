@@ -8,8 +8,8 @@ from liteq.message import RunFacts, StepRow
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "ENDED", "STATUSES", "Approval", "Asked", "Event", "History", "Memo", "MemoEntry", "MemoStats", "MemoTaken",
-    "RunRecord", "RunStep", "RunsWaiting", "Started",
+    "ENDED", "FORK", "STATUSES", "Approval", "Asked", "Event", "History", "Intent", "Memo", "MemoEntry", "MemoStats",
+    "MemoTaken", "RunRecord", "RunStep", "RunsWaiting", "Started", "doubt_scope",
 ]  # fmt: skip
 
 
@@ -29,6 +29,11 @@ class Started(NamedTuple):
 FORK = "\0fork "
 
 
+def doubt_scope(place: tuple[str, int]) -> str:
+    """The scope of the questions about the step at `place`; their positions are how often it was begun, from 1."""
+    return f"{place[0]}?{place[1]}"
+
+
 class Asked(NamedTuple):
     """A request to a run that executes, to be obeyed after the write that told it: "cancel", "pause", "timeout"."""
 
@@ -42,6 +47,15 @@ class History(NamedTuple):
     facts: RunFacts
     steps: list[StepRow]
     marks: frozenset[str]
+
+
+class Intent(NamedTuple):
+    """A step that was begun, `begun` times, and whose end is not known. `step_key`: the key that it has for others."""
+
+    name: str
+    step_key: str
+    begun: int
+    began_ms: int
 
 
 class Memo(NamedTuple):

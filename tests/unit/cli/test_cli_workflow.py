@@ -12,6 +12,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.integration.runs import Killed, Worker
+
 FLOWS = """
 from liteq import LiteQ, chain
 from liteq.workflow import ctx
@@ -58,6 +60,15 @@ def child(n: int) -> int:
 def mixed() -> int:
     n = ctx.call(chain(add.s(1, 2), add.s(3)))
     return ctx.call(child, n)
+
+@app.step(doubt="ask")
+def pay(n: int) -> int:
+    ran.append("pay")
+    return n
+
+@app.workflow
+def pays(n: int) -> int:
+    return pay(n)
 
 @app.workflow
 def waits(text: str = "") -> str:
@@ -134,6 +145,34 @@ def test_a_list_goes_on_where_a_page_ended(flow, start):
     assert [row[0] for row in rows(first)] == ["c", "b"]
     assert "--after b shows the next page" in first.err
     assert [row[0] for row in rows(flow("list", "--limit", "2", "--after", "b"))] == ["a"]
+
+
+def test_runs_with_a_step_in_doubt(flow, start, go_on):
+    """Its process is gone, and a person says what became of it."""
+    start(other=None)
+    assert "no step is in doubt" in flow("list", "--doubt").err
+    import shop as module
+
+    def dies(n: int) -> int:
+        raise Killed
+
+    for id_ in ("p1", "p2"):
+        module.pays.options(id=id_).start(1)
+    pay, module.pay.function = module.pay.function, dies
+    worker = Worker(module.app)
+    assert all(worker.turn() for _ in range(3)), "p1 is taken again before p2, and asks"
+    module.pay.function = pay
+    go_on()
+    assert [row[0] for row in rows(flow("list", "--doubt"))] == ["p2", "p1"]
+    assert [one["id"] for one in flow("list", "--doubt", "--after", "p2", "-j").json] == ["p1"]
+    assert flow("list", "--doubt", "--status", "failed", "-j").json == []
+    (run,) = flow("show", "p1", "-j").json
+    (asked,) = run["approvals"]
+    assert (asked["details"]["step"], asked["details"]["attempt"]) == ("shop.pay", 1)
+    flow("approve", "p1", asked["title"], "--yes", "--by", "ann", "--data", '{"answer": "done", "result": 7}')
+    go_on()
+    assert flow("show", "p1", "-j").json[0]["result"] == 7
+    assert [one["id"] for one in flow("list", "--doubt", "-j").json] == ["p2"]
 
 
 @pytest.mark.parametrize(("since", "found"), [("1h", 1), ("2020-01-01", 1), ("2999-01-01T10:00", 0)])

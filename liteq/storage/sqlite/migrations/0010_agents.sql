@@ -28,3 +28,31 @@ CREATE TABLE liteq_sessions (
 ) WITHOUT ROWID;
 
 CREATE INDEX liteq_sessions_step ON liteq_sessions (session, step) WHERE step IS NOT NULL;
+-- Steps with doubt= that were begun and whose end is not known: a row is written before the step, and goes with its end.
+
+CREATE TABLE liteq_intents (
+    run         INTEGER NOT NULL,            -- liteq_messages.seq
+    gen         INTEGER NOT NULL,
+    scope       TEXT    NOT NULL,
+    pos         INTEGER NOT NULL,
+    name        TEXT    NOT NULL,            -- of the step
+    step_key    TEXT    NOT NULL,            -- the key that it has for others
+    begun       INTEGER NOT NULL,            -- how often, each time without an end
+    token       INTEGER NOT NULL,            -- of the lease under which it was begun last; that is gone: it is in doubt
+    began_ms    INTEGER NOT NULL,
+    PRIMARY KEY (run, gen, scope, pos)
+) WITHOUT ROWID;
+
+DROP TRIGGER liteq_runs_leave;
+
+CREATE TRIGGER liteq_runs_leave AFTER DELETE ON liteq_messages
+WHEN OLD.flags & 32768 <> 0
+BEGIN
+    DELETE FROM liteq_runs WHERE run = OLD.seq;
+    DELETE FROM liteq_steps WHERE run = OLD.seq;
+    DELETE FROM liteq_step_bodies WHERE run = OLD.seq;
+    DELETE FROM liteq_run_tags WHERE run = OLD.seq;
+    DELETE FROM liteq_run_state WHERE run = OLD.seq;
+    DELETE FROM liteq_stream WHERE run = OLD.seq;
+    DELETE FROM liteq_intents WHERE run = OLD.seq;
+END;
