@@ -20,6 +20,8 @@ from liteq.edge.keys import ANYTHING, Key, Keys
 from liteq.edge.lending import Lender
 from liteq.edge.openapi import document
 from liteq.edge.routes import Route, Table
+from liteq.edge.sqs import Face
+from liteq.edge.sqs.errors import answer_of
 from liteq.edge.v1 import V1
 from liteq.exceptions import (
     BadMessage,
@@ -59,6 +61,7 @@ class Gateway:
         self._lender = Lender(app)
         self._asked: Counter[tuple[str, int]] = Counter()
         self._seconds: Counter[str] = Counter()
+        self._face = Face(app, self._lender, keys)
         self._table = Table((*V1(app, self._lender).routes(), *self._own()))
 
     def _own(self) -> tuple[Route, ...]:
@@ -76,6 +79,8 @@ class Gateway:
         began, route, name = perf_counter(), None, ""
         try:
             request = request_of(environ)
+            if Face.is_asked(request):
+                return self._sqs(request, start_response)
             route, parts = self._table.find(request.method, request.path)
             key = self._key(request, route.right)
             name = key.name
@@ -90,6 +95,23 @@ class Gateway:
         if answer.status in {401, 403}:
             logger.warning("%s: %d for %s at %s", path, answer.status, name or "nobody", _from(environ))
         return answer.send(start_response, head=environ.get("REQUEST_METHOD") == "HEAD")
+
+    def _sqs(self, request: Request, start_response: StartResponse) -> Iterable[bytes]:
+        """An action of SQS, which has errors, keys and a log line of its own kind."""
+        began = perf_counter()
+        try:
+            if self._keys is None:
+                _check_local(request)
+            answer = self._face(request)
+        except Problem as problem:
+            answer = answer_of(problem)
+        except Exception as exc:  # noqa: BLE001 - logged, and answered
+            answer = answer_of(_problem(exc))
+        self._asked["SQS /", answer.status] += 1
+        self._seconds["/"] += perf_counter() - began  # type: ignore[assignment]
+        if answer.status == 403:
+            logger.warning("SQS: 403 at %s: %s", _from(request.environ), answer.document["message"])
+        return answer.send(start_response)
 
     # -- who asks ------------------------------------------------------------------------------------------------------
 
