@@ -53,12 +53,12 @@ def send(session: Session, /, id_: str, name: str, payload: Any, dedup: str | No
 @click.command("approve", cls=Command)
 @click.argument("id_", metavar="ID")
 @click.argument("title")
-@click.option("--yes/--no", "ok", default=None, required=True, help="The decision.")
+@click.option("--yes/--no", "ok", default=None, help="The decision.")
 @click.option("--by", metavar="NAME", help="The name of the person who decides; default: the user of this command.")
 @click.option("--comment", default="", metavar="TEXT", help="A comment, for the run to see.")
 @click.option("--data", callback=from_json, metavar="JSON", help="The data that the approval's form asks for.")
 @pass_session
-def approve(session: Session, /, id_: str, title: str, ok: bool, by: str | None, comment: str, data: Any) -> int:
+def approve(session: Session, /, id_: str, title: str, ok: bool | None, by: str | None, comment: str, data: Any) -> int:
     """Decide the oldest open approval TITLE of the run ID: --yes or --no. `liteq workflow pending` lists the open ones.
 
     The same decision again changes nothing. Another decision, or data that does not fit the form, exits with 1.
@@ -66,6 +66,8 @@ def approve(session: Session, /, id_: str, title: str, ok: bool, by: str | None,
     \b
     JSON: [{"id", "title", "ok", "by", "decided"}]
     """
+    if ok is None:
+        raise click.UsageError("say the decision: --yes or --no")
     found(session, id_)
     _import(session)
     by = by or session.actor().name
