@@ -287,6 +287,7 @@ class Periodic:
         described = {key: value for key, value in described.items() if key not in Rules._fields}
         if orjson.loads(record.schedule).get("kind") == "lazy":
             described["args"], described["kwargs"] = self._worked_out(record)
+        self.app.tasks.find(described.get("task", ""))  # a flow's workflow is registered when it is first asked for
         sig = Signature.from_dict(described, app=self.app)
         over = {} if sig.get("subtask_type") else {"task_id": message_id}
         compiled = compile_signature(sig, self.app.publisher, options=over)
