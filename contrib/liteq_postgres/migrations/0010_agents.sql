@@ -56,3 +56,31 @@ BEGIN
     DELETE FROM liteq_intents WHERE run = OLD.seq;
     RETURN NULL;
 END $$;
+-- Conversations of agents (liteq/storage/conversations.py). ----------------------------------------------------------
+
+CREATE TABLE liteq_conversations (
+    id          text COLLATE "C" PRIMARY KEY,
+    scope       text COLLATE "C",
+    revision    text COLLATE "C" NOT NULL,
+    document    bytea  NOT NULL,
+    updated_us  bigint NOT NULL
+);
+
+CREATE INDEX liteq_conversations_updated ON liteq_conversations (updated_us);
+CREATE INDEX liteq_conversations_scope ON liteq_conversations (scope, updated_us) WHERE scope IS NOT NULL;
+
+CREATE TABLE liteq_conversation_tips (
+    id          text COLLATE "C" NOT NULL,
+    entry       text COLLATE "C" NOT NULL,
+    PRIMARY KEY (id, entry)
+);
+
+CREATE INDEX liteq_conversation_tips_entry ON liteq_conversation_tips (entry);
+
+CREATE TABLE liteq_conversation_entries (
+    id          text COLLATE "C" PRIMARY KEY,
+    parent      text COLLATE "C",
+    message     bytea NOT NULL
+);
+
+CREATE INDEX liteq_conversation_entries_parent ON liteq_conversation_entries (parent) WHERE parent IS NOT NULL;

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from liteq.storage.facades.alerts import Alerts
     from liteq.storage.facades.audit import Audit
     from liteq.storage.facades.batches import Batches
+    from liteq.storage.facades.conversations import Conversations
     from liteq.storage.facades.kept import Kept
     from liteq.storage.facades.leases import Leases
     from liteq.storage.facades.limits import Limits
@@ -153,3 +154,10 @@ class Parts:
     def attempts(self) -> Callable[[str], Sequence[AttemptRecord]]:
         """Called with an id: the attempts of that message."""
         return self.causes.attempts
+
+    @cached_property
+    def conversations(self) -> Conversations:
+        """The conversations of agents."""
+        from liteq.storage.facades.conversations import Conversations
+
+        return Conversations(self.driver, self.clock)

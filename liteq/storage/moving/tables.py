@@ -140,6 +140,9 @@ MOVED: Final[Mapping[str, Moved]] = {
     "liteq_causes": Moved(
         ("id",), ("task", "queue", "exception", "frame", "message", "first_ms", "last_ms", "n", "release", "sample")
     ),
+    "liteq_conversations": Moved(("id",), ("scope", "revision", "document", "updated_us")),
+    "liteq_conversation_tips": Moved(("id", "entry"), ()),
+    "liteq_conversation_entries": Moved(("id",), ("parent", "message")),
 }  # fmt: skip
 
 LEFT: Final[Mapping[str, str]] = {

@@ -56,3 +56,31 @@ BEGIN
     DELETE FROM liteq_stream WHERE run = OLD.seq;
     DELETE FROM liteq_intents WHERE run = OLD.seq;
 END;
+-- Conversations of agents (liteq/storage/conversations.py). ----------------------------------------------------------
+
+CREATE TABLE liteq_conversations (           -- of a rowid: documents may be large
+    id          TEXT    PRIMARY KEY,
+    scope       TEXT,                        -- whose it is
+    revision    TEXT    NOT NULL,            -- another one after each save
+    document    BLOB    NOT NULL,            -- JSON: usage, deferred calls, where it ends
+    updated_us  INTEGER NOT NULL
+);
+
+CREATE INDEX liteq_conversations_updated ON liteq_conversations (updated_us);
+CREATE INDEX liteq_conversations_scope ON liteq_conversations (scope, updated_us) WHERE scope IS NOT NULL;
+
+CREATE TABLE liteq_conversation_tips (       -- the entries that a conversation ends with: its head, and its branches
+    id          TEXT    NOT NULL,
+    entry       TEXT    NOT NULL,
+    PRIMARY KEY (id, entry)
+) WITHOUT ROWID;
+
+CREATE INDEX liteq_conversation_tips_entry ON liteq_conversation_tips (entry);
+
+CREATE TABLE liteq_conversation_entries (    -- messages, each once, whatever conversations share it
+    id          TEXT    PRIMARY KEY,
+    parent      TEXT,
+    message     BLOB    NOT NULL             -- JSON
+);
+
+CREATE INDEX liteq_conversation_entries_parent ON liteq_conversation_entries (parent) WHERE parent IS NOT NULL;
