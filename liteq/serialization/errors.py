@@ -39,6 +39,7 @@ class ErrorDoc:
     traceback: str = ""
     cause: ErrorDoc | None = None
     members: list[ErrorDoc] = field(default_factory=list)  # of a group
+    attributes: dict[str, Any] = field(default_factory=dict)  # of a step's or a run's, where they have a JSON form
 
     @property
     def type_name(self) -> str:
@@ -149,6 +150,7 @@ def _doc(raw: dict[str, Any], depth: int) -> ErrorDoc:
         traceback=str(raw.get("traceback", "")),
         cause=_doc(cause, depth - 1) if isinstance(cause, dict) else None,
         members=[_doc(one, depth - 1) for one in raw.get("members", ()) if depth],
+        attributes=dict(raw.get("attributes", ())),
     )
 
 
@@ -156,7 +158,8 @@ def rebuild(doc: ErrorDoc, extra_allowed: Iterable[type[BaseException]] = ()) ->
     """An exception like the one that was raised, its `__cause__` too: of the same class where that is allowed.
 
     Allowed are the built-in ones, liteq's, and those in `extra_allowed`; a class whose constructor does not take its
-    `args` is made without it. Anything else is a RemoteError with the class's name and the message.
+    `args` is made without it. Anything else is a RemoteError with the class's name and the message. It has the
+    attributes of the document.
     """
     allowed = tuple(extra_allowed)
     kind = _allowed_class(doc, allowed)
@@ -165,6 +168,7 @@ def rebuild(doc: ErrorDoc, extra_allowed: Iterable[type[BaseException]] = ()) ->
     exc = _construct(kind, doc) if kind is not None else None
     if exc is None:
         exc = RemoteError(doc.message, type_name=doc.type_name)
+        _fill(exc, doc)
     if doc.cause is not None:
         exc.__cause__ = rebuild(doc.cause, allowed)
     return exc
@@ -195,9 +199,18 @@ def _construct(kind: type[Exception], doc: ErrorDoc) -> Exception | None:
     for make in makers:
         try:
             exc = make(*doc.args)
+            _fill(exc, doc)  # before it is printed: the text of many is an attribute
             str(exc)
             if type(exc) is kind and list(exc.args) == doc.args:
                 return exc
         except Exception:  # noqa: BLE001, S112 - its constructor may do anything
             continue
     return None
+
+
+def _fill(exc: Exception, doc: ErrorDoc) -> None:
+    for name, value in doc.attributes.items():
+        try:
+            setattr(exc, name, value)
+        except Exception:  # noqa: BLE001, S112 - a class with slots, or a property
+            continue

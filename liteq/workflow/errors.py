@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from liteq.serialization import decode, encode, encode_error
+from liteq.serialization import encode, encode_error
 from liteq.serialization.failures import exception_from
 
 __all__ = ["document_of", "raised_of"]
@@ -43,11 +43,4 @@ def _own_frames(exc: BaseException) -> Any:
 
 def raised_of(data: bytes) -> Exception:
     """The exception of a document, as the body gets it, on its first run too."""
-    exc, _ = exception_from(data)
-    if b'"attributes"' in data:
-        for name, value in decode(data).get(ATTRIBUTES, {}).items():
-            try:
-                setattr(exc, name, value)
-            except Exception:  # noqa: BLE001, S112 - a class with slots, or a property
-                continue
-    return exc
+    return exception_from(data)[0]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from liteq import exceptions
 from liteq.exceptions import LeaseLost, NotRegistered, RemoteError, StorageBusy
 from liteq.serialization import ErrorDoc, decode_error, encode_error, loaded_class, rebuild
+from liteq.workflow.errors import document_of, raised_of
 
 
 class AppError(Exception):
@@ -165,3 +166,20 @@ def _surrogates(value) -> bool:
     except TypeError:
         return True
     return False
+
+
+class Told(Exception):
+    """Its constructor takes other arguments than it keeps, and its text is an attribute."""
+
+    def __init__(self, status, *, reason):
+        self.status = status
+        self.told = f"{status}: {reason}"
+        super().__init__(self.told)
+
+    def __str__(self):
+        return f"told {self.told}"
+
+
+def test_a_class_whose_text_is_an_attribute_comes_back_with_its_attributes():
+    back = raised_of(document_of(Told(429, reason="slowly"), 1000))
+    assert (type(back), str(back), back.status) == (Told, "told 429: slowly", 429)
