@@ -112,6 +112,17 @@ class WorkflowTest:
         return self._bench.finish(self._started(flow, args, kwargs))
 
     @overload
+    async def arun(self, flow: Workflow[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    async def arun(self, flow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def arun(self, flow: Any, *args: Any, **kwargs: Any) -> Any:
+        """`run()` in an async test: an async body runs in the loop that is there, among the test's own tasks.
+
+        So its steps may use what the test has made there: clients, servers, events.
+        """
+        return await self._bench.finished_in_this_loop(lambda: self._started(flow, args, kwargs))
+
+    @overload
     def start(self, flow: Workflow[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
     @overload
     def start(self, flow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar, Token
+from contextvars import Context, ContextVar, Token
 from typing import Any, NoReturn, Protocol
 
 from liteq.exceptions import WorkflowError
 
-__all__ = ["Diverged", "Frame", "Leave", "enter", "here", "leave", "outside"]
+__all__ = ["Diverged", "Frame", "Leave", "enter", "frame_in", "here", "leave", "outside"]
 
 
 class Leave(BaseException):
@@ -40,6 +40,11 @@ here = _here.get
 # `enter(frame)` makes a frame, or None, the place of what runs from now on; `leave` takes the token that it returns.
 enter: Callable[[Frame | None], Token[Any]] = _here.set
 leave: Callable[[Token[Any]], None] = _here.reset
+
+
+def frame_in(context: Context) -> Any:
+    """The place of what runs in `context`: a frame, or None."""
+    return context.get(_here)
 
 
 def outside(what: str) -> WorkflowError:

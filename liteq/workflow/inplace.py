@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -47,6 +48,7 @@ class Bench:
         self._storage: Storage | None = None
         self._before: tuple[Any, ...] = ()
         self._busy = False
+        self._turn = threading.Lock()
 
     def open(self) -> None:
         """Put the app on the bench."""
@@ -130,6 +132,22 @@ class Bench:
                     "for, and then advance() or ask for its result"
                 )
             self.clock.advance_to(due_ms)
+
+    async def finished_in_this_loop(self, start: Callable[[], Run[R]]) -> R:
+        """As `finish(start())`, in a thread; async bodies run in the loop of the caller. One at a time."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+
+        def run() -> R:
+            with self._turn:
+                self.app.__dict__["workflow_loop"] = loop
+                try:
+                    return self.finish(start())
+                finally:
+                    self.app.__dict__.pop("workflow_loop", None)
+
+        return await asyncio.to_thread(run)
 
     def _next_due(self) -> int | None:
         due_ms: int | None = self.app.storage.reader.next_due_ms()

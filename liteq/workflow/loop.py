@@ -11,37 +11,61 @@ import asyncio
 import contextvars
 import inspect
 import selectors
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
+from weakref import WeakSet
 
-from liteq.exceptions import StepTimeout, WorkflowCancelled
+from liteq.exceptions import StepTimeout, WorkflowCancelled, WorkflowError
 from liteq.message import Release, StepRow
 from liteq.utils.coroutines import kept_loop
 from liteq.workflow.attempts import UNSEEN, Attempts, limited
 from liteq.workflow.calls import Pend
-from liteq.workflow.frames import Leave, enter, here, leave
+from liteq.workflow.frames import Leave, enter, frame_in, here, leave
 from liteq.workflow.limits import alone
 from liteq.workflow.machine import Machine, Wait
 from liteq.workflow.scope import Scope
 from liteq.workflow.special import LOOK_S, MISSING, WAITING, look_up
 
-__all__ = ["run_attempts", "run_body", "waiting"]
+__all__ = ["Pending", "pending_of", "run_attempts", "run_body", "waiting"]
+
+LOOP_LOOK_S = 1.0  # whether the loop of a test is still there
 
 
 class Pending:
-    """The waits and the steps of one activation of an async body."""
+    """The waits and the steps of one activation of an async body.
 
-    def __init__(self, machine: Machine, loop: asyncio.AbstractEventLoop) -> None:
+    `tasks`: those of its body and its steps; None where the loop has no others. `sessions`: see held.py.
+    """
+
+    def __init__(self, machine: Machine, loop: asyncio.AbstractEventLoop, *, shared: bool = False) -> None:
         self.machine = machine
         self.loop = loop
         self.waits: dict[asyncio.Future[Any], tuple[Wait, Scope]] = {}
         self.steps: set[asyncio.Task[Any]] = set()
+        self.tasks: WeakSet[asyncio.Task[Any]] | None = WeakSet() if shared else None
+        self.sessions: dict[Any, Any] = {}
 
-    def is_idle(self) -> bool:
+    def rests(self, timeout: float | None) -> bool:
+        """Whether the body has nothing to run, where the loop has nothing either for `timeout` seconds.
+
+        A timer of the body's own is something to run. One of a step's that has ended, of a session that is held over
+        the run, or of other users of the loop is not.
+        """
+        if self.steps or not self.waits or (timeout is not None and timeout <= 0):
+            return False
+        return timeout is None or not any(self._is_own(timer) for timer in getattr(self.loop, "_scheduled", ()))
+
+    def _is_own(self, timer: Any) -> bool:
+        frame = frame_in(timer._context)
+        return not timer.cancelled() and isinstance(frame, Scope) and frame.machine is self.machine
+
+    def is_idle(self, timeout: float | None = None) -> bool:
         """Leave all waits, where nothing else is to be done; whether that was so."""
-        if self.steps or not self.waits:
+        if not self.rests(timeout):
             return False
         machine = self.machine
         if machine.leaving is not None:
@@ -52,6 +76,12 @@ class Pending:
             except Leave as left:
                 self.leave_all(left)
         return True
+
+    def others(self, main: asyncio.Task[Any]) -> list[asyncio.Task[Any]]:
+        """The tasks beside `main` that have not ended, and are no sessions."""
+        tasks = asyncio.all_tasks(self.loop) if self.tasks is None else set(self.tasks)
+        tasks -= {main, asyncio.current_task(self.loop), *(session.task for session in self.sessions.values())}
+        return [task for task in tasks if not task.done()]
 
     def _obeyed(self) -> bool:
         """Whether something was asked of the run, and has been told to the branches that wait."""
@@ -93,13 +123,13 @@ _pending: dict[int, Pending] = {}  # by the id of a machine that runs
 class Watch:
     """The loop's selector, with an ear for the moment in which there is nothing to run and no timer."""
 
-    def __init__(self, inner: selectors.BaseSelector, idle: Callable[[], bool]) -> None:
+    def __init__(self, inner: selectors.BaseSelector, idle: Callable[[float | None], bool]) -> None:
         self.inner = inner
         self._idle = idle
 
     def select(self, timeout: float | None = None) -> Any:
         """As the selector's own; at once, where the end of all waits has given the loop something to run."""
-        if timeout is None and self._idle():
+        if timeout != 0 and self._idle(timeout):
             return self.inner.select(0)
         return self.inner.select(timeout)
 
@@ -115,14 +145,22 @@ def factory(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asynci
         context = contextvars.copy_context() if given is None else given.copy()
         context.run(enter, frame.branch())
         kwargs["context"] = context
-    return asyncio.Task(coro, loop=loop, **kwargs)
+    task = asyncio.Task(coro, loop=loop, **kwargs)
+    pending = None if frame is None else _pending.get(id(frame.machine))
+    if pending is not None and pending.tasks is not None:
+        pending.tasks.add(task)
+    return task
 
 
 def run_body(machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run an async body until it returns or is left; what it returned, or raised.
 
-    Under a running loop (a test that is async itself) it runs in a thread of its own.
+    Under a running loop (a test that is async itself) it runs in a thread of its own; on that very loop, where the app
+    names it (`WorkflowTest.arun`).
     """
+    there: asyncio.AbstractEventLoop | None = getattr(machine.app, "workflow_loop", None)
+    if there is not None:
+        return _run_there(there, machine, scope, make)
     if asyncio._get_running_loop() is None:  # asked without an exception, which would be the context of the body's own
         return _run_on(kept_loop(), machine, scope, make)
     with ThreadPoolExecutor(1, thread_name_prefix="liteq-workflow") as pool:
@@ -135,8 +173,10 @@ def _run_aside(machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any,
         return _run_on(runner.get_loop(), machine, scope, make)
 
 
-def _run_on(loop: Any, machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    pending = Pending(machine, loop)
+@contextmanager
+def _watched(loop: Any, machine: Machine, scope: Scope, *, shared: bool = False) -> Iterator[Pending]:
+    """A block in which `loop` tells when the body of `machine`, whose tasks it makes, has come to rest."""
+    pending = Pending(machine, loop, shared=shared)
     before, selector = loop.get_task_factory(), loop._selector
     loop._selector = Watch(selector, pending.is_idle)
     loop.set_task_factory(factory)
@@ -144,11 +184,7 @@ def _run_on(loop: Any, machine: Machine, scope: Scope, make: Callable[[], Corout
     machine.wake = lambda: loop.call_soon(pending.leave_all, machine.leaving)
     token = enter(scope)
     try:
-        main = asyncio.Task(make(), loop=loop)
-        try:
-            return loop.run_until_complete(main)
-        finally:
-            _finish(loop, pending, main)
+        yield pending
     finally:
         leave(token)
         machine.wake = None
@@ -157,7 +193,48 @@ def _run_on(loop: Any, machine: Machine, scope: Scope, make: Callable[[], Corout
         loop.set_task_factory(before)
 
 
-def _finish(loop: asyncio.AbstractEventLoop, pending: Pending, main: asyncio.Task[Any]) -> None:
+def _run_on(loop: Any, machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    with _watched(loop, machine, scope) as pending:
+        main = asyncio.Task(make(), loop=loop)
+        try:
+            return loop.run_until_complete(main)
+        finally:
+            loop.run_until_complete(asyncio.Task(_finish(pending, main), loop=loop))
+
+
+def _run_there(loop: Any, machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a body on `loop`, which runs in another thread, among the tasks that it has."""
+    if not hasattr(loop, "_selector"):
+        raise WorkflowError(f"arun() needs a loop of asyncio's own, not {type(loop).__qualname__}: use run()")
+    context, ended = contextvars.copy_context(), Future[asyncio.Task[Any]]()
+
+    async def run() -> None:
+        machine.thread = get_ident()
+        try:
+            with _watched(loop, machine, scope, shared=True) as pending:
+                main = asyncio.Task(make(), loop=loop)
+                try:
+                    await asyncio.wait({main})
+                finally:
+                    await _finish(pending, main)
+        except BaseException as exc:
+            ended.set_exception(exc)
+            raise
+        ended.set_result(main)
+
+    made: list[asyncio.Task[None]] = []
+    loop.call_soon_threadsafe(lambda: made.append(asyncio.Task(run(), loop=loop, context=context)))
+    while True:
+        try:
+            return ended.result(LOOP_LOOK_S).result()
+        except FutureTimeoutError:
+            if not ended.done() and not loop.is_running():
+                raise WorkflowError("the loop that arun() was called in has ended") from None
+            if ended.done():
+                raise
+
+
+async def _finish(pending: Pending, main: asyncio.Task[Any]) -> None:
     """Let steps in progress end, and end every other task: none outlives its activation."""
     machine = pending.machine
     left = machine.leaving is None
@@ -166,21 +243,30 @@ def _finish(loop: asyncio.AbstractEventLoop, pending: Pending, main: asyncio.Tas
     try:
         for _ in range(100):  # a branch's clean-up may create another task
             if pending.steps:
-                loop.run_until_complete(asyncio.wait(set(pending.steps)))
-            others = [task for task in asyncio.all_tasks(loop) if task is not main and not task.done()]
+                await asyncio.wait(set(pending.steps))
+            others = pending.others(main)
             if not main.done():
                 others.append(main)
             if not others:
                 break
             for task in others:
                 task.cancel()
-            loop.run_until_complete(asyncio.wait(others))
+            await asyncio.wait(others)
             for task in others:
                 if not task.cancelled():
                     task.exception()
+        if pending.sessions:
+            from liteq.workflow.held import close_all
+
+            await close_all(pending)
     finally:
         if left:
             machine.leaving = None
+
+
+def pending_of(machine: Machine) -> Pending:
+    """The waits and steps of the body that `machine` runs. Raises KeyError where that is not async."""
+    return _pending[id(machine)]
 
 
 async def waiting(machine: Machine, wait: Wait) -> Any:

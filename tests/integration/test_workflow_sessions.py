@@ -1,0 +1,211 @@
+"""A run comes to rest whatever its steps have left open; sessions that are held over it are closed then."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from liteq.workflow import actx
+from liteq.workflow.held import drop, held
+
+
+class Tools:
+    """A server of tools as an agent's framework holds it: a task that pings, another that waits for its socket."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+
+    @asynccontextmanager
+    async def session(self):
+        self.log.append("open")
+        pings = asyncio.create_task(self.ping())
+        self.tasks.append(pings)
+        try:
+            yield self
+        finally:
+            pings.cancel()
+            self.log.append("close")
+
+    async def ping(self) -> None:
+        for n in range(1000):
+            await asyncio.sleep(3600 + n)
+
+    async def call(self, name: str) -> str:
+        await asyncio.sleep(0)
+        self.log.append(name)
+        return name
+
+
+@pytest.fixture
+def tools():
+    return Tools()
+
+
+async def tool(tools: Tools, name: str) -> str:
+    session = await held("tools", tools.session)
+    return await session.call(name)
+
+
+def test_a_session_is_one_for_all_steps_and_closed_while_the_run_waits(app, worker, tools):
+    @app.workflow(name="agent")
+    async def agent() -> list[str]:
+        found = [await actx.step("tool", lambda: tool(tools, name), key=name) for name in ("a", "b")]
+        await actx.wait_event("go")
+        found.append(await actx.step("tool", lambda: tool(tools, "c"), key="c"))
+        await actx.wait_event("go")
+        return found
+
+    run = agent.start()
+    worker.run()
+    assert tools.log == ["open", "a", "b", "close"]
+    assert run.info().waiting_for == ["event go"]
+    run.send("go")
+    worker.run()
+    assert tools.log[4:] == ["open", "c", "close"]
+    run.send("go")
+    worker.run()
+    assert run.result(0) == ["a", "b", "c"]
+    assert tools.log[7:] == [], "no later step needs it"
+    assert all(task.done() for task in tools.tasks)
+
+
+def test_a_session_takes_no_place_of_the_body(app, worker, tools):
+    """The first run opens one and the replay does not: both number their branches alike."""
+
+    @app.workflow(name="branches")
+    async def branches() -> list[str]:
+        await actx.step("tool", lambda: tool(tools, "a"))
+
+        async def branch(n: int) -> str:
+            return await actx.step("work", lambda: f"w{n}", args=(n,))
+
+        first = await asyncio.gather(branch(1), branch(2))
+        await actx.sleep("1h")
+        return [*first, *(await asyncio.gather(branch(3), branch(4)))]
+
+    run = branches.start()
+    worker.run()
+    app.clock.advance(3600)
+    worker.run()
+    assert run.result(0) == ["w1", "w2", "w3", "w4"]
+
+
+def test_steps_side_by_side_share_a_session_and_a_broken_one_is_dropped(app, worker, tools):
+    async def fragile(name: str) -> str:
+        session = await held("tools", tools.session)
+        if tools.log.count("open") == 1:
+            await drop("tools")
+            raise ConnectionError("gone")
+        return await session.call(name)
+
+    @app.workflow(name="side")
+    async def side() -> list[str]:
+        async with asyncio.TaskGroup() as group:
+            made = [group.create_task(one(name)) for name in ("a", "b", "c")]
+        found = [task.result() for task in made]
+        found.append(await actx.step("again", again, args=("d",)))
+        return found
+
+    async def one(name: str) -> str:
+        return await actx.step("tool", lambda: tool(tools, name), key=name)
+
+    @app.step(name="again", retries=1, backoff=0)
+    async def again(name: str) -> str:
+        return await fragile(name)
+
+    run = side.start()
+    worker.run()
+    assert run.result(0) == ["a", "b", "c", "d"]
+    assert [one for one in tools.log if one in ("open", "close")] == ["open", "close", "open", "close"]
+
+
+def test_a_session_that_cannot_be_opened_fails_its_step(app, worker):
+    @asynccontextmanager
+    async def broken():
+        raise ConnectionError("no server")
+        yield
+
+    @app.workflow(name="fails")
+    async def fails() -> None:
+        await actx.step("tool", lambda: held("tools", broken))
+
+    run = fails.start()
+    worker.run()
+    with pytest.raises(ConnectionError, match="no server"):
+        run.result(0)
+
+
+def test_a_timer_that_a_step_has_left_does_not_keep_the_run(app, worker):
+    """As the clients of providers do: a connection is kept for a while after the answer."""
+    left: list[Any] = []
+
+    async def request() -> str:
+        left.append(asyncio.get_running_loop().call_later(3600, lambda: None))
+        left.append(asyncio.create_task(asyncio.sleep(3600)))
+        return "answer"
+
+    @app.workflow(name="leaves")
+    async def leaves() -> str:
+        answer = await actx.step("request", request)
+        await actx.wait_event("go")
+        return answer
+
+    run = leaves.start()
+    worker.turn()
+    assert run.info().waiting_for == ["event go"]
+    run.send("go")
+    worker.run()
+    assert run.result(0) == "answer"
+    left[0].cancel()
+
+
+def test_a_timer_of_the_body_keeps_the_run_until_it_is_over(app, worker):
+    async def rest() -> str:
+        await asyncio.sleep(0.05)
+        return "rested"
+
+    @app.workflow(name="rests")
+    async def rests() -> list[Any]:
+        return await asyncio.gather(rest(), actx.step("work", rest), actx.wait_event("go", timeout=1, default="no"))
+
+    run = rests.start()
+    worker.run()
+    app.clock.advance(1)
+    worker.run()
+    assert run.result(0) == ["rested", "rested", "no"]
+
+
+def test_two_approvals_hold_nothing(app, worker):
+    """One is given other arguments, one is denied, over restarts; the model is asked twice a run."""
+    asked: list[str] = []
+
+    async def model(turn: int) -> str:
+        asked.append(f"model {turn}")
+        return f"turn {turn}"
+
+    async def called(name: str) -> str:
+        decision = await actx.approval(f"tool {name}", key=f"approval {name}")
+        if not decision.ok:
+            return f"{name} was denied"
+        return await actx.step("tool", lambda: f"{name} {decision.data}", key=f"tool {name}")
+
+    @app.workflow(name="agent")
+    async def agent() -> list[str]:
+        await actx.step("model", model, key="m1", args=(1,))
+        found = list(await asyncio.gather(called("a"), called("b")))
+        return [*found, await actx.step("model", model, key="m2", args=(2,))]
+
+    runs = [agent.start() for _ in range(5)]
+    worker.run()
+    assert [sorted(one.title for one in run.approvals()) for run in runs] == [["tool a", "tool b"]] * 5
+    assert worker.claim() is None
+    for run in runs:
+        run.approve("tool a", data={"args": 7})
+        run.approve("tool b", ok=False)
+    worker.run()
+    assert [run.result(0) for run in runs] == [["a {'args': 7}", "b was denied", "turn 2"]] * 5
+    assert len(asked) == 10
