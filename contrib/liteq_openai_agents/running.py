@@ -195,7 +195,7 @@ class _Inside:
 
 
 def _plain(value: Any) -> Any:
-    """What a tool has returned, as the SDK takes it and history can hold it: its own outputs as dicts, else text."""
+    """A tool's result as the SDK takes it and history can hold it: the SDK's own outputs as dicts, others as text."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", exclude_none=True)
     if isinstance(value, (list, tuple)):

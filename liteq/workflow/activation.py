@@ -99,9 +99,6 @@ def activate(
     request._task = body.task
     request._workflow = body
     machine.told = told
-    recording: Any = getattr(app, "workflow_recording", None)
-    if recording is not None and told:
-        machine.recorded = recording.replay(machine.run_id, lease.task, [body.args, body.kwargs])
     if told and lease.flags & Flag.HISTORY:
         tell_goes_on(machine)
     token = context.enter(body.task, request)

@@ -26,6 +26,9 @@ class Body:
         self.kwargs = kwargs
         machine.flow = None if machine.is_step else task
         machine.is_async = task.is_async
+        recording: Any = getattr(machine.app, "workflow_recording", None)
+        if recording is not None:
+            machine.recorded = recording.replay(machine.run_id, task.name, [list(args), dict(kwargs)])
 
     def run(self) -> Any:
         """Run it until it returns, raises, or is left."""

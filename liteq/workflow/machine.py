@@ -54,6 +54,7 @@ class Machine:
     """One activation of one run. `facts`: its state at the claim, or with its history."""
 
     kin: Sequence[str] = ()  # the ids of the runs that this one has kept steps of
+    recorded: Any = None  # of a test with a recording: the answers to its calls (recording.py)
     has_begun = False  # of a step that was sent and is limited: the token of its claim is spent
 
     def __init__(
@@ -79,7 +80,6 @@ class Machine:
         self.now_ms = app.clock.now_ms
         self.sleeps_here = isinstance(app.clock, SystemClock)  # a clock that is moved by hand passes in no sleep
         self.mocks: Any = getattr(app, "workflow_mocks", None) or None  # of a test, by name
-        self.recorded: Any = None  # of a test: what answers its calls (recording.py)
         self.is_strict: bool = app.conf.workflow_strict_replay
         self.page = page
         self.stop = stop

@@ -197,7 +197,7 @@ class RecordedScope(Scope):
 
 
 class Replay:
-    """What recorded runs answer to one run of a test, each call once."""
+    """The answers of recorded runs to one run of a test, each once."""
 
     scope = RecordedScope  # the class of the scopes of its body
 

@@ -139,7 +139,7 @@ def stats(tx: Transaction) -> list[MemoStats]:
 
 
 def _cost(spent: bytes | None) -> Decimal | None:
-    """What computing a result has cost, in the unit of its prices; None where nothing tells it."""
+    """The cost of computing a result, in the unit of its prices; None where nothing tells it."""
     try:
         costs = [one.get("cost") for one in orjson.loads(spent)] if spent else []
         return sum((Decimal(cost) for cost in costs), Decimal(0)) if costs and None not in costs else None

@@ -421,6 +421,21 @@ def test_a_fork_keeps_the_steps_before_and_a_rewind_forgets_those_after(flow, st
 # -- moving and checking ---------------------------------------------------------------------------------------------
 
 
+def test_an_export_hides_what_is_sensitive(flow, liteq, go_on):
+    import shop as module
+
+    module.order.options(id="paid").start(1, card="4111-1111-1111")
+    module.order.options(id="long").start(100, "4222-2222-2222")
+    go_on()
+    assert "1111" not in flow("export", "paid").out
+    assert '"4222' not in flow("export", "long").out
+    assert "4111-1111-1111" in flow("export", "paid", "--sensitive").out
+    forgotten()
+    unknown = liteq("-b", "sqlite:///shop.db", "workflow", "export", "paid")
+    assert (unknown.code, "1111" in unknown.out) == (0, False)
+    assert "name the app with -A" in unknown.err
+
+
 def test_runs_are_exported_and_brought_back(flow, start, go_on, project):
     start(big=100, small=1)
     lines = flow("export", "big", "small").out
@@ -523,12 +538,29 @@ def test_a_workflow_that_is_gone_fails_the_check(flow, start, project):
 def test_the_memo_is_shown_and_cleared(shop, flow, start):
     start(a=1, b=2)
     (one,) = shop("memo", "stats", "--json").json
-    assert (one["name"], one["kept"], one["computing"]) == ("shop.price", 2, 0)
+    assert one.keys() == {"name", "entries", "hits", "bytes", "saved", "computing"}
+    assert (one["name"], one["entries"], one["hits"], one["saved"]) == ("shop.price", 2, 0, "0")
+    kept = shop("memo", "list", "--json").json
+    assert [entry["name"] for entry in kept] == ["shop.price"] * 2
+    assert kept[0]["scope"] is None
+    shown = shop("memo", "show", kept[0]["key"], "--json").json
+    assert shown == kept[0] | {"value": shown["value"]}
+    assert sorted([shown["value"], shop("memo", "show", kept[1]["key"], "--json").json["value"]]) == [3, 6]
+    assert f"key: {kept[0]['key']}\n" in shop("memo", "show", kept[0]["key"]).out
+    nothing = shop("memo", "show", "none")
+    assert (nothing.code, "`liteq memo list`" in nothing.err) == (1, True)
+    assert shop("memo", "list", "--scope", "tenant:a", "--json").json == []
+    assert shop("memo", "list", "--older", "x").code == 2
     assert shop("memo", "clear").code == 2
     assert shop("memo", "clear", "--all").code == 2, "it asks"
     misspelt = shop("memo", "clear", "shop.pirce", "-j")
     assert (misspelt.json, "`liteq memo stats` lists" in misspelt.err) == ([{"cleared": 0}], True)
+    assert shop("memo", "clear", "shop.price", "--name", "x").code == 2
+    assert shop("memo", "clear", "--all", "--scope", "tenant:a").code == 2
+    assert shop("memo", "clear", "shop.price", "--older", "1h").out == "0 results cleared.\n"
     assert shop("memo", "clear", "shop.price").out == "2 results cleared.\n"
+    start(c=3)
+    assert shop("memo", "clear", "--yes", "--json").json == [{"cleared": 1}]
     assert "the memo is empty" in shop("memo", "stats").err
 
 

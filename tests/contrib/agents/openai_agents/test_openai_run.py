@@ -42,7 +42,7 @@ def calls(*asked: tuple[str, dict], first: int = 1) -> ModelStep:
 
 
 class Ledger:
-    """What tools have done, and where they are killed once each."""
+    """The deeds of tools, and those at which their process is killed, once each."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
