@@ -23,28 +23,32 @@ from liteq_flow.model import Flow, Problem
 from liteq_flow.params import checked
 from liteq_flow.snapshot import Snapshot
 
-__all__ = ["add", "listed", "remove"]
+__all__ = ["add", "can_be", "listed", "remove"]
 
 # While a run is unfinished, a time is passed over, waits, or the last one that waits counts.
 OVERLAP = {"skip": "skip", "all": "queue", "latest": "queue"}
 
 
-def add(app: App, snapshot: Snapshot, shown: str) -> str:
-    """Have beat start the flow by its lines of `schedule`, as the file is now; its name.
-
-    What was there of a flow of this name is replaced. `shown`: the file's name, for errors. Raises FlowRefused for a
-    flow without a schedule, or with a param that has to be given.
-    """
+def can_be(snapshot: Snapshot, shown: str) -> None:
+    """Raise FlowRefused for a flow without a schedule, or with a param that has to be given. `shown`: its file."""
     flow = snapshot.whole.flow
     if not flow.schedule:
-        raise FlowRefused(
-            [Problem(shown, flow.line, "schedule", "the flow has no `schedule`: write a line of crontab")]
-        )
+        what = "the flow has no `schedule`: write a line of crontab"
+        raise FlowRefused([Problem(shown, flow.line, "schedule", what)])
     try:
-        params = checked(flow, {})
+        checked(flow, {})
     except FlowRefused as exc:
         what = "; ".join(f"{one.path}: {one.what}" for one in exc.problems)
         raise FlowRefused([Problem(shown, flow.line, "params", f"a schedule gives none: {what}")]) from None
+
+
+def add(app: App, snapshot: Snapshot) -> str:
+    """Have beat start the flow by its lines of `schedule`, as the file is now; its name.
+
+    What was there of a flow of this name is replaced. `can_be` says before whether it can be.
+    """
+    flow = snapshot.whole.flow
+    params = checked(flow, {})
     install(app)
     names = [flow.name, *(f"{flow.name}#{number}" for number in range(2, len(flow.schedule) + 1))]
     for record in _of(app, flow.name):

@@ -39,8 +39,8 @@ class Cursor:
         found = reference(match[1]) if match else None
         if match is None or found is None or found.root == "variable":
             return None
-        if found.root == "ITEM" and not self.item:
-            return None
+        if found.root == "ITEM" and not found.path and not self.item:
+            return None  # a variable of the script's own
         slot = Slot(found, form, number)
         self.at = match.end()
         self.pieces.parts.append(slot)

@@ -16,6 +16,7 @@ __all__ = ["Path", "Spot", "documents", "path_text", "place"]
 
 Path = tuple[str | int, ...]
 LONGEST: Final = 1024 * 1024  # bytes of a file
+COLLECTIONS: Final = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 MOST: Final = 100_000  # values, aliases counted each time: a file of ten lines can stand for billions
 
 
@@ -102,6 +103,8 @@ class _Reading:
         if id(node) in self.inside:
             raise self.refuse(node, path, "an alias that stands in what it names")
         line = node.start_mark.line + 1
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in COLLECTIONS:
+            raise self.refuse(node, path, f"the tag {node.tag} is not known here")
         self.inside.add(id(node))
         try:
             if isinstance(node, yaml.MappingNode):

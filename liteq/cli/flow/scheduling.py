@@ -48,11 +48,13 @@ def schedule(session: Session, /, files: tuple[Path, ...], lists: bool, remove: 
     elif files:
         try:
             snapshots = [(take(file), file) for file in files]
-            app.storage.migrate()
-            with_names = [scheduling.add(app, snapshot, str(file)) for snapshot, file in snapshots]
+            for snapshot, file in snapshots:
+                scheduling.can_be(snapshot, str(file))
         except FlowRefused as exc:
             return refused(exc)
-        session.note(f"scheduled: {', '.join(with_names)}; `liteq beat` starts them, or a worker with -B")
+        app.storage.migrate()
+        names = [scheduling.add(app, snapshot) for snapshot, _ in snapshots]
+        session.note(f"scheduled: {', '.join(names)}; `liteq beat` starts them, or a worker with -B")
     found = scheduling.listed(app)
     rows = [(one["name"], one["schedule"], one["next"] or "never", one["file"]) for one in found]
     emit(session, found, lambda: table(session, ("flow", "schedule", "next", "file"), rows, empty="none is scheduled"))

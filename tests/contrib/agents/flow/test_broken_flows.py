@@ -1,0 +1,135 @@
+"""What is wrong in a flow is told with its line, its path and the nearest word, before anything runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from liteq_flow import FlowRefused, read
+
+# Each: the file, the line of what is wrong, its path, and a part of what is said.
+BROKEN = {
+    "a key twice": (
+        "steps:\n  - run: a\n    env: {A: 1}\n    run: b\n", 4, "steps[0].run", "stands twice; the first is in line 2",
+    ),
+    "an id twice": (
+        "steps:\n  - {id: a, run: x}\n  - id: b\n    run: x\n  - id: a\n    run: y\n",
+        5, "steps[2].id", "'a' stands twice",
+    ),
+    "a reserved id": ("steps:\n  - run: x\n    id: params\n", 3, "steps[0].id", "a meaning of its own"),
+    "a cycle": (
+        "steps:\n  - {id: a, run: x, depends: c}\n  - {id: b, run: x, depends: a}\n  - {id: c, run: x, depends: b}\n",
+        2, "steps[0].depends", "a after c after b after a",
+    ),
+    "no steps": ("description: nothing\nsteps: []\n", 2, "steps", "the list is empty"),
+    "a question without an id": (
+        "steps:\n  - name: ask\n    action: human.task\n    with: {prompt: 'Go on?'}\n", 2, "steps[0]", "needs an `id`",
+    ),
+    "an unknown word": (
+        "steps:\n  - id: a\n    run: x\n    dependz: [b]\n", 4, "steps[0].dependz", "did you mean 'depends'?",
+    ),
+    "an unknown step": (
+        "steps:\n  - {id: build, run: x}\n  - id: deploy\n    run: y\n    depends: [biuld]\n",
+        5, "steps[1].depends", "no step 'biuld'; did you mean 'build'?",
+    ),
+    "an unknown action": (
+        "steps:\n  - action: http.reqest\n    with: {method: GET, url: http://x}\n",
+        2, "steps[0].action", "did you mean 'http.request'?",
+    ),
+    "two things in one step": ("steps:\n  - run: x\n    action: noop\n", 2, "steps[0]", "one thing: `run` or `action`"),
+    "a container": (
+        "container: {image: alpine}\nsteps:\n  - run: x\n", 1, "container", "use `task:`",
+    ),
+    "a wrong kind": ("steps:\n  - run: x\n    timeout_sec: [5]\n", 3, "steps[0].timeout_sec", "not a list"),
+    "an unknown param": (
+        "params:\n  region: eu\nsteps:\n  - run: |\n      echo hi\n      echo ${params.regoin}\n",
+        4, "steps[0].run", "no param 'regoin'; did you mean 'region'?",
+    ),
+    "an output of a step that is not before it": (
+        "steps:\n  - id: a\n    run: echo 1\n    output: {n: {from: stdout}}\n  - run: echo ${a.output.n}\n",
+        5, "steps[1].run", "not before this one; add it to `depends`",
+    ),
+    "an unknown output": (
+        "type: chain\nsteps:\n  - id: a\n    output: {total: 1}\n  - run: echo ${steps.a.outputs.totl}\n",
+        5, "steps[1].run", "no output 'totl'; did you mean 'total'?",
+    ),
+    "a default that does not fit": (
+        "params:\n  - name: n\n    type: integer\n    default: many\nsteps:\n  - run: x\n",
+        2, "params[0]", "whole number",
+    ),
+    "a line of crontab": ("schedule: '0 25 * * *'\nsteps:\n  - run: x\n", 1, "schedule", "25 is not in 0-23"),
+    "what would be code": (
+        "params: {name: x}\nsteps:\n  - run: bash -c 'echo ${params.name}'\n", 3, "steps[0].run", "code of `bash -c`",
+    ),
+    "no YAML": ("steps:\n  - run: [x\n  - id: b\n", 3, "", "not YAML"),
+    "a type of another program": ("type: agent\nsteps:\n  - run: x\n", 1, "type", "use `agent:` steps"),
+    "a secret's value": ("secrets:\n  TOKEN: hunter2\nsteps:\n  - run: x\n", 2, "secrets.TOKEN", "env:NAME or file:"),
+    "a second document without a name": (
+        "steps:\n  - run: x\n---\nsteps:\n  - run: y\n", 4, "document 2", "needs a `name`",
+    ),
+    "a route to nowhere": (
+        "steps:\n  - id: a\n    action: router.route\n    with:\n      value: x\n      routes:\n        y: [b]\n",
+        7, "steps[0].with.routes.y", "no step 'b'",
+    ),
+    "an argument of an action": (
+        "steps:\n  - action: http.request\n    with:\n      metod: GET\n      method: GET\n      url: http://x\n",
+        4, "steps[0].with.metod", "did you mean 'method'?",
+    ),
+    "an item without a list": ("steps:\n  - run: echo ${ITEM.k}\n    parallel: [a]\n  - run: echo ${ITEM.k}\n", 4,
+                               "steps[1].run", "no `parallel` here"),
+    "a param that the loader obeys": ("params: {LD_PRELOAD: x}\nsteps:\n  - run: x\n", 1, "params.LD_PRELOAD", "obey"),
+    "an eval": (
+        "params:\n  - name: day\n    eval: $(date)\nsteps:\n  - run: x\n", 3, "params[0].eval", "nothing is evaluated",
+    ),
+    "a flow that is nowhere": (
+        "steps:\n  - action: dag.run\n    with: {dag: chidl}\n---\nname: child\nsteps:\n  - run: x\n",
+        3, "steps[0].with.dag", "nor chidl.yaml or chidl.yml beside it; did you mean 'child'?",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=list(BROKEN))
+def test_a_broken_flow_is_refused_with_its_line(broken):
+    text, line, path, what = broken
+    with pytest.raises(FlowRefused) as refused:
+        read(text, "f.yaml", has=lambda name: False)
+    [problem] = refused.value.problems
+    assert (problem.line, problem.path.removesuffix(": ")) == (line, path)
+    assert what in problem.what
+    assert str(problem).startswith(f"f.yaml:{line}: ")
+
+
+def test_all_that_is_wrong_is_told_at_once_in_the_order_of_lines():
+    with pytest.raises(FlowRefused) as refused:
+        read("steps:\n  - run: x\n    tmeout: 5\n  - id: 1b\n    run: y\nparms: {}\n", "f.yaml")
+    assert [problem.line for problem in refused.value.problems] == [3, 6]
+    assert [problem.path for problem in refused.value.problems] == ["steps[0].tmeout", "parms"]
+
+
+@pytest.mark.parametrize("verb", ["run", "validate", "schedule", "graph"])
+def test_no_command_writes_anything_for_a_broken_flow(verb, tmp_path):
+    (tmp_path / "f.yaml").write_text("schedule: 0 5 * * *\nsteps:\n  - run: touch ran\n    depends: [nobody]\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "liteq", "-b", "sqlite:///q.db", "flow", verb, "f.yaml"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=40,
+    )  # fmt: skip
+    assert done.returncode == 65
+    assert "f.yaml:4: steps[0].depends: there is no step 'nobody'" in done.stdout + done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["f.yaml"]
+
+
+def test_params_are_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "f.yaml").write_text(
+        "params:\n  - {name: n, type: integer, maximum: 9}\n  - {name: day, required: true}\n"
+        "steps:\n  - run: touch ran\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "liteq", "-b", "sqlite:///q.db", "flow", "run", "f.yaml", "-p", "n=10", "-p", "dya=1"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=40,
+    )  # fmt: skip
+    assert done.returncode == 2
+    for part in ("n: at most 9, not 10", "day: it is required", "no param 'dya'; did you mean 'day'?"):
+        assert part in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["f.yaml"]

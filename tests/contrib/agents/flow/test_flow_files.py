@@ -1,0 +1,153 @@
+"""`liteq flow validate`, `graph`, `schema`, `import` and `schedule`, as they are called."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner
+
+from liteq.cli import main
+
+NIGHTLY = """# what runs at night
+schedule: CRON_TZ=Asia/Tokyo 0 9 * * *
+tags: [nightly]
+steps:
+  - id: "load"   # first
+    command: echo "${params.day}"
+  - id: each
+    depends_on: load
+    foreach:
+      items: [a, b]
+      steps:
+        - script: echo
+  - id: route
+    action: router.route
+    with: {value: x, routes: {"re:x|\\"y\\"": [done]}}
+  - id: done
+    continueOn: {failure: true}
+    run: |
+      # command: stays
+      echo command
+params: {day: today}
+handler_on: {exit: {run: echo}}
+"""
+
+
+@pytest.fixture
+def flow(tmp_path, monkeypatch):
+    """`liteq -b sqlite:///q.db flow ...` in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words, code=0):
+        done = CliRunner().invoke(main, ["-b", "sqlite:///q.db", "flow", *map(str, words)])
+        assert done.exit_code == code, done.output
+        return done
+
+    (tmp_path / "nightly.yaml").write_text(NIGHTLY)
+    return call
+
+
+def test_validate_tells_of_each_file(flow, tmp_path):
+    (tmp_path / "bad.yaml").write_text("steps:\n  - rnu: x\n")
+    done = flow("validate", "nightly.yaml", "bad.yaml", code=65)
+    assert done.stdout.splitlines() == [
+        "nightly.yaml: nightly, 4 steps",
+        "bad.yaml:2: steps[0].rnu: unknown word 'rnu'; did you mean 'run'?",
+    ]
+    [problem] = json.loads(flow("validate", "bad.yaml", "--json", code=65).stdout)
+    assert problem["file"] == "bad.yaml"
+    assert (problem["line"], problem["path"]) == (2, "steps[0].rnu")
+    assert json.loads(flow("validate", "nightly.yaml", "--json").stdout) == []
+
+
+def test_validate_looks_at_the_files_that_a_flow_runs(flow, tmp_path):
+    (tmp_path / "main.yaml").write_text("steps:\n  - {action: dag.run, with: {dag: child}}\n")
+    assert "nor child.yaml or child.yml beside it" in flow("validate", "main.yaml", code=65).stdout
+    (tmp_path / "child.yaml").write_text("steps:\n  - {run: x, timeout: soon}\n")
+    assert "child.yaml:2: steps[0].timeout: 'soon' is no time" in flow("validate", "main.yaml", code=65).stdout
+    (tmp_path / "child.yaml").write_bytes(b"steps: [{run: \xff}]\n")
+    assert "child.yaml: not UTF-8" in flow("validate", "main.yaml", code=65).stdout
+
+
+def test_graph_has_the_steps_and_what_each_waits_for(flow):
+    mermaid = flow("graph", "nightly.yaml").stdout
+    assert mermaid.startswith("flowchart TD\n")
+    for line in ('f0_0["load (run)"]', "f0_0 --> f0_1", 'f0_2 -->|"re:x|#quot;y#quot;"| f0_3', 'f0_h0["on exit (run)"]',
+                 'subgraph g0_0 ["each: for each"]'):  # fmt: skip
+        assert line in mermaid
+    dot = flow("graph", "nightly.yaml", "--format", "dot").stdout
+    assert 'f0_2 -> f0_3 [label="re:x|\\"y\\""];' in dot
+    drawing = ET.fromstring(flow("graph", "nightly.yaml", "--format", "svg").stdout)
+    assert [one.text for one in drawing.iter("{http://www.w3.org/2000/svg}text")][:3] == ["nightly", "load", "route"]
+
+
+def test_schema_is_json(flow):
+    schema = json.loads(flow("schema").stdout)
+    assert schema["properties"]["steps"]["items"] == {"$ref": "#/$defs/step"}
+    assert schema["$defs"]["step"]["properties"]["command"]["deprecated"] is True
+
+
+def test_import_replaces_synonyms_and_nothing_else(flow, tmp_path):
+    flow("import", "nightly.yaml", "-o", "new.yaml")
+    text = (tmp_path / "new.yaml").read_text()
+    expected = NIGHTLY
+    for said, word in (("tags:", "labels:"), ("    command: echo \"", "    run: echo \""), ("depends_on", "depends"),
+                       ("- script:", "- run:"), ("continueOn: {failure:", "continue_on: {failed:")):  # fmt: skip
+        assert said in expected
+        expected = expected.replace(said, word)
+    assert text == expected
+    assert flow("import", "new.yaml").stdout == text
+
+
+def test_import_tells_what_has_another_shape(flow, tmp_path):
+    (tmp_path / "old.yaml").write_text("steps:\n  - name: a\n    call: child\n    params: {k: v}\n  - 'command': x\n")
+    done = flow("import", "old.yaml", code=65)
+    assert "old.yaml:3: write 'action' for 'call'" in done.stderr
+    assert "old.yaml:5: write 'run' for 'command'" in done.stderr
+
+
+def test_a_flow_is_scheduled_once_and_in_its_zone(flow, tmp_path):
+    flow("schedule", "nightly.yaml")
+    [one] = json.loads(flow("schedule", "nightly.yaml", "--json").stdout)
+    assert {**one, "next": None} == {
+        "name": "nightly", "schedule": "0 9 * * *", "next": None, "file": str(tmp_path / "nightly.yaml"),
+    }  # fmt: skip
+    due = datetime.fromisoformat(one["next"])
+    assert (due.hour, due.minute, due.utcoffset()) == (9, 0, timedelta(hours=9))
+    assert json.loads(flow("schedule", "--list", "--json").stdout) == [one]
+
+
+def test_several_lines_are_one_flow_and_one_less_is_gone(flow, tmp_path):
+    file = tmp_path / "two.yaml"
+    file.write_text("schedule: ['0 5 * * *', '@hourly']\nsteps: [{run: x}]\n")
+    [one] = json.loads(flow("schedule", file, "--json").stdout)
+    assert one["schedule"] == "0 5 * * *, 0 * * * *"
+    file.write_text("schedule: '0 5 * * *'\nsteps: [{run: x}]\n")
+    [one] = json.loads(flow("schedule", file, "--json").stdout)
+    assert one["schedule"] == "0 5 * * *"
+    assert flow("schedule", "--remove", "tow", code=2).stderr.count("'two'") == 1
+    assert json.loads(flow("schedule", "--remove", "two", "--json").stdout) == []
+
+
+def test_what_cannot_run_by_itself_is_not_scheduled(flow, tmp_path):
+    (tmp_path / "never.yaml").write_text("steps: [{run: x}]\n")
+    assert "never.yaml:1: schedule: the flow has no" in flow("schedule", "nightly.yaml", "never.yaml", code=65).stderr
+    (tmp_path / "asks.yaml").write_text(
+        "schedule: '@daily'\nparams: [{name: day, required: true}]\nsteps: [{run: x}]\n"
+    )
+    assert "a schedule gives none: day: it is required" in flow("schedule", "asks.yaml", code=65).stderr
+    assert not (tmp_path / "q.db").exists()
+    flow("schedule", code=2)
+    flow("schedule", "nightly.yaml", "--list", code=2)
+
+
+def test_beat_starts_a_scheduled_flow_as_a_run(flow, tmp_path):
+    flow("schedule", "nightly.yaml")
+    base = ["-b", "sqlite:///q.db"]
+    id_ = CliRunner().invoke(main, [*base, "schedules", "run", "nightly"]).stdout.strip()
+    [run] = json.loads(CliRunner().invoke(main, [*base, "workflow", "list", "--json"]).stdout)
+    assert (run["id"], run["name"]) == (id_, "liteq.flow")
+    assert set(run["tags"]) == {"flow:nightly", "nightly"}
