@@ -1803,6 +1803,38 @@ MUTANTS = [
         "../integration/test_workflow_async.py::test_a_step_is_not_reached_by_the_cancellation_of_its_branch",
     ),
     without(
+        "an async step that is recorded is answered from history", "liteq/workflow/attempts.py",
+        "if row is not None and row.ended_ms is not None:", "if False:",
+        "test_agent_kills.py::test_an_agent_killed_inside_each_request_and_each_tool",
+        "test_agent_kills.py::test_agents_killed_at_random_repeat_what_was_in_progress",
+    ),
+    without(
+        "a row says that a step begins whose effect may be in doubt", "liteq/workflow/attempts.py",
+        "            _doubts().note_begin(self)", "            pass",
+        "test_agent_kills.py::test_a_charge_that_was_killed_is_looked_for_and_not_repeated",
+        "test_agent_kills.py::test_a_charge_that_was_killed_waits_for_a_person",
+    ),
+    without(
+        "the answer to one doubt is none to the next", "liteq/workflow/doubt.py",
+        "max(call.begun, *questions, 0) + 1", "call.begun + 1",
+        "../integration/test_workflow_doubt.py::test_a_kill_after_a_retry_is_a_new_doubt",
+    ),
+    without(
+        "an attempt that has failed is in no doubt while it waits", "liteq/workflow/attempts.py",
+        "        self.machine.checkpoint(row, None, True)", "        self.machine.checkpoint(row)",
+        "../integration/test_workflow_doubt.py::test_an_attempt_that_has_failed_is_in_no_doubt",
+    ),
+    without(
+        "a run that is retried asks anew about a step in doubt", "liteq/storage/runs/again.py",
+        "    return [*gone, *(step for step in steps if step.scope in asked)]", "    return gone",
+        "../integration/test_workflow_doubt.py::test_a_person_says_that_it_fails",
+    ),
+    without(
+        "a divergence is the end whatever catches it", "liteq/workflow/activation.py",
+        " or isinstance(machine.leaving, Diverged)", "",
+        "../integration/test_workflow_named_steps.py::test_divergence_is_reported_whatever_catches_it",
+    ),
+    without(
         "an event that a race has lost interest in is the next wait's", "liteq/storage/runs/executing.py",
         'if step is not None and step.child is None and step.kind in ("event", "timer"):', "if step is None:",
         "../integration/test_workflow_waits.py::"

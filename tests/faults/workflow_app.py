@@ -14,7 +14,7 @@ from typing import Any
 from liteq import LiteQ
 from liteq.clock import SystemClock
 from liteq.signals import workflow_stuck
-from liteq.workflow import actx, ctx
+from liteq.workflow import Done, NotDone, actx, ctx
 
 FOLDER = Path(os.environ["DRILL_FOLDER"])
 LEDGER = FOLDER / "ledger"
@@ -109,6 +109,58 @@ async def asix(where: Where = None) -> int:
 def each_once(deaths: int) -> int:
     """Dies in each of its steps, once: no step is to blame for all of that."""
     return sum(one(n, {"at": f"in {n}"}) for n in range(1, deaths + 1))
+
+
+# -- an agent, and an effect elsewhere -------------------------------------------------------------------------------
+
+
+@app.workflow
+async def agent(where: Where = None) -> list[str]:
+    """Asks a model, runs the three tools that it names side by side, and asks again."""
+
+    async def work(kind: str) -> str:
+        note(kind, actx.run_id)
+        await asyncio.sleep((where or {}).get("pause", 0.01))
+        perhaps_die(actx.run_id, f"in {kind}", where)
+        return kind
+
+    async def request(n: int) -> str:
+        return await actx.step("model.request", work, key=f"request {n}", args=(f"model-{n}",))
+
+    async def tool(name: str) -> str:
+        return await actx.step(f"tool.{name}", work, key=f"call {name}", args=(f"tool-{name}",))
+
+    first = await request(1)
+    tools = await asyncio.gather(*(tool(name) for name in "abc"))
+    return [first, *tools, await request(2)]
+
+
+def is_charged(key: str, where: Where) -> Done | NotDone:
+    """Look at the destination of `charge`, which is the ledger."""
+    note("looked", ctx.run_id)
+    lines = LEDGER.read_text().splitlines()
+    return Done("found") if any(line.startswith(f"charged-{key} ") for line in lines) else NotDone()
+
+
+def _charge(where: Where) -> str:
+    perhaps_die(ctx.run_id, "before charge", where)
+    note(f"charged-{ctx.step_key}", ctx.run_id)
+    perhaps_die(ctx.run_id, "after charge", where)
+    return "charged"
+
+
+charge_by_looking = app.step("charge_by_looking", doubt=is_charged)(_charge)
+charge_by_asking = app.step("charge_by_asking", doubt="ask")(_charge)
+
+
+@app.workflow
+def pays_by_looking(where: Where = None) -> list[Any]:
+    return [one(1), charge_by_looking(where), one(2)]
+
+
+@app.workflow
+def pays_by_asking(where: Where = None) -> list[Any]:
+    return [one(1), charge_by_asking(where), one(2)]
 
 
 # -- waits -----------------------------------------------------------------------------------------------------------
