@@ -48,7 +48,7 @@ class Client:
         return found
 
     def raw(self, data: bytes, *, until_s: float = 30.0) -> bytes:
-        """What comes back for bytes as they are, until the connection is closed."""
+        """The answer to bytes as they are, until the connection is closed."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=until_s) as one:
             one.sendall(data)
             found = b""

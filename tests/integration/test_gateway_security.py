@@ -1,4 +1,4 @@
-"""What the gateway refuses: with which status, that the queue is untouched, and that the log has no secret in it."""
+"""Requests that the gateway refuses: by which status; the queue is untouched, and the log has no secret in it."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_request_that_trickles_in_is_given_up(local: Running) -> None:
 def test_a_head_that_is_not_as_it_should_be_is_refused_and_the_connection_closed(
     local: Running, head: bytes, status: int
 ) -> None:
-    """What follows it is not taken for another request."""
+    """The bytes behind it are not taken for another request."""
     smuggled = b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 38\r\n\r\n" + json.dumps([CALL]).encode()
     found = local.client().raw(head + b"\r\n[]" + smuggled)
     assert found.split(b" ", 2)[1] == str(status).encode()

@@ -1,0 +1,61 @@
+"""The example workers in Node and in shell: real processes at a real gateway."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from liteq import LiteQ, chain
+from liteq.exceptions import RemoteError
+
+from .edge import Running, key_file, running
+
+WORKERS = Path(__file__).resolve().parents[2] / "contrib" / "examples" / "workers"
+COMMANDS = {
+    "node": pytest.param(
+        ["node", str(WORKERS / "worker.mjs")],
+        marks=pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
+    ),
+    "shell": pytest.param(
+        ["sh", str(WORKERS / "worker.sh")],
+        marks=pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="no curl, or no jq"),
+    ),
+}
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[LiteQ]:
+    app = LiteQ("shop", broker=f"sqlite:///{tmp_path}/shop.db", set_as_current=False)
+    app.storage.migrate()
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def served(app: LiteQ, tmp_path: Path) -> Iterator[Running]:
+    with running(app, keys=key_file(tmp_path, T={"name": "worker", "rights": ["work"]})) as found:
+        yield found
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_a_worker_in_another_language_serves_a_chain_and_tells_of_a_failure(
+    app: LiteQ, served: Running, command: list[str]
+) -> None:
+    env = {**os.environ, "GATEWAY": f"http://127.0.0.1:{served.port}", "TOKEN": "T"}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as worker:
+        try:
+            assert worker.stdout is not None
+            assert worker.stdout.readline().startswith("ready")
+            add = app.signature("shop.add")
+            assert chain(add.clone((1, 2)), add.clone((10,)), app=app).delay().get(timeout=60) == 13
+            with pytest.raises(RemoteError):
+                app.send_task("shop.unknown").get(timeout=60)
+        finally:
+            worker.send_signal(signal.SIGTERM)
+    assert worker.returncode in {0, -signal.SIGTERM}
