@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from liteq.exceptions import LiteqError, MessageNotFound, NotEligible, StorageError
+from liteq.exceptions import MessageNotFound, NotEligible
 from liteq.monitor import operations as monitor
 from liteq.operating import Actor
 from liteq.utils.text import printable
 from liteq_dashboard.access import Viewer
+from liteq_dashboard.hands import RIGHTS, act_on_schedule, pause, purge, resume
 from liteq_dashboard.http import Reader, Request, Response
 from liteq_dashboard.render import problem
 
@@ -28,14 +29,6 @@ __all__ = [
     "sees",
     "tried",
 ]
-
-RIGHTS: Mapping[str, str] = {
-    **dict.fromkeys(("retry", "requeue", "resend", "move", "run-at"), "retry"),
-    **dict.fromkeys(("revoke", "terminate", "cancel"), "cancel"),
-    "delete": "delete",
-    **dict.fromkeys(("pause", "resume", "rewind"), "workflows"),
-}
-"""The right that each action on tasks and runs needs, alone or on many."""
 
 LONGEST_REASON = 1_000
 
@@ -108,41 +101,3 @@ def operation_of(request: Request, reader: Reader) -> dict[str, Any] | Response:
 def sees(reader: Reader, queue: str) -> Response | None:
     """404 for a queue that the viewer does not see; None for another, also for one that is empty."""
     return None if reader.sight.sees(queue) else problem(404, f"there is no queue {queue!r:.100}")
-
-
-def pause(reader: Reader, queue: str, by: Actor, until_s: float | None = None) -> str:
-    """Pause a queue; what was done, in words."""
-    reader.app.storage.queues.pause(queue, until_s, actor=by.name, reason=by.reason, source=by.source)
-    return f"{queue} is paused: what runs goes on, nothing more is begun."
-
-
-def resume(reader: Reader, queue: str, by: Actor) -> str:
-    """Let a queue go on; what was done, in words."""
-    storage = reader.app.storage
-    pause = storage.queues.paused().of(queue)
-    if pause is not None and storage.queues.resume(pause.queue, actor=by.name, reason=by.reason, source=by.source):
-        return f"{pause.queue} goes on."
-    return f"{queue} was not paused."
-
-
-def purge(reader: Reader, queue: str, by: Actor) -> int:
-    """Delete what waits in a queue; how many messages."""
-    return int(reader.app.storage.operations.purge([queue], by=by))
-
-
-# -- schedules ---------------------------------------------------------------------------------------------------------
-
-
-def act_on_schedule(reader: Reader, action: str, name: str, *, by: Actor, queue: str | None) -> Any:
-    """Run, pause or resume a schedule, noted in the audit; what was sent.
-
-    Raises KeyError, and ValueError for what cannot be sent here.
-    """
-    schedules = reader.app.schedules
-    verb = schedules.run_now if action == "run" else getattr(schedules, action)
-    try:
-        return verb(name, by=by, queue=queue)
-    except StorageError:
-        raise
-    except LiteqError as error:
-        raise ValueError(str(error)) from error

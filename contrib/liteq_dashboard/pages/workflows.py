@@ -18,6 +18,7 @@ from liteq.states import State
 from liteq_dashboard import gantt
 from liteq_dashboard.acting import actor, note
 from liteq_dashboard.graph import FORMATS, attachment, drawing, items, node_link
+from liteq_dashboard.hands import RIGHTS_OF_RUNS as RIGHTS
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html, json_answer, problem, redirect
@@ -39,10 +40,6 @@ OFFERED = {
     "failed": ("retry", "fork", "rewind"),
     "cancelled": ("fork", "rewind"),
 }
-RIGHTS = {
-    "cancel": "cancel", "terminate": "cancel", "retry": "retry", "pause": "workflows", "resume": "workflows",
-    "fork": "workflows", "rewind": "workflows", "send": "workflows",
-}  # fmt: skip
 
 
 # Done and noted in one transaction, by the act of that name.
