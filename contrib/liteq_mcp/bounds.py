@@ -1,0 +1,98 @@
+"""Documents as an agent is given them: 8 kB a field and 48 kB in all, and it is told how much more there is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NamedTuple
+
+from liteq.utils.json_text import to_json
+
+__all__ = ["LONGEST_FIELD", "LONGEST_RESULT", "bounded", "plain", "size_of"]
+
+LONGEST_FIELD: Final = 8_000  # characters of one text
+LONGEST_RESULT: Final = 48_000  # bytes of a document as JSON
+DEEPEST: Final = 20
+LEAST: Final = 200  # characters to which a text is cut where the whole is too large
+LEFT_OUT: Final = "left_out"
+
+
+def plain(document: Any) -> Any:
+    """`document` as JSON has it: what has no form there is text."""
+    return json.loads(to_json(document))
+
+
+def size_of(document: Any) -> int:
+    """The bytes of a document as JSON."""
+    return len(to_json(document))
+
+
+def bounded(document: dict[str, Any]) -> dict[str, Any]:
+    """`document` as JSON has it, cut to what an agent is given.
+
+    A text that was cut says so at its end; lists that were cut are named in `left_out`: {"steps": 40}, by how many.
+    """
+    found: dict[str, Any] = _cut(plain(document), 0)
+    left: dict[str, int] = {}
+    while (over := size_of(found) - LONGEST_RESULT + (size_of(left) + 100 if left else 0)) > 0:
+        largest = max(_parts(found, ""), key=lambda one: one.size, default=None)
+        if largest is None:
+            break
+        if isinstance(largest.value, list):
+            _shorten(found, largest, over, left)
+        else:
+            _set(largest, _shown(largest.value, max(LEAST, len(largest.value) - over)))
+    return {**found, LEFT_OUT: left} if left else found
+
+
+class _Part(NamedTuple):
+    """A list or a text that can be shortened, and where it stands."""
+
+    path: str
+    inside: Any
+    key: str | int
+    value: list[Any] | str
+    size: int
+
+
+def _parts(value: Any, path: str) -> list[_Part]:
+    """The lists that are large by their own length, and the long texts: the outer ones first."""
+    entries: list[tuple[str | int, Any]] = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
+    found: list[_Part] = []
+    for key, inner in entries:
+        at = f"{path}.{key}" if path else str(key)
+        if (isinstance(inner, list) and len(inner) > 1) or (isinstance(inner, str) and len(inner) > LEAST):
+            found.append(_Part(at, value, key, inner, size_of(inner)))
+        found += _parts(inner, at)
+    return found
+
+
+def _shorten(_document: Any, part: _Part, over: int, left: dict[str, int]) -> None:
+    """Take as many items from the end of a list as make up for `over` bytes, but never the first."""
+    items = list(part.value)
+    whole = len(items)
+    while len(items) > 1 and over > 0:
+        over -= size_of(items.pop()) + 1
+    _set(part, items)
+    left[part.path] = left.get(part.path, 0) + whole - len(items)
+
+
+def _set(part: _Part, value: Any) -> None:
+    part.inside[part.key] = value
+
+
+def _cut(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return _shown(value, LONGEST_FIELD)
+    if depth >= DEEPEST and isinstance(value, (dict, list)):
+        return f"(more: {len(value)} below)"
+    if isinstance(value, dict):
+        return {_shown(key, LEAST): _cut(inner, depth + 1) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_cut(inner, depth + 1) for inner in value]
+    return value
+
+
+def _shown(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} characters more)"

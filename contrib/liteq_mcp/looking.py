@@ -1,0 +1,174 @@
+"""The tools that look: the readers of the dashboard, each as far as its viewer may see."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from liteq.monitor.failures import cause, failures
+from liteq.monitor.file import file
+from liteq.monitor.findings import findings
+from liteq.monitor.overview import overview
+from liteq.monitor.queues import queues
+from liteq.monitor.schedules import schedules
+from liteq.monitor.tasks import task, tasks
+from liteq.utils.async_threads import looking
+from liteq_mcp.bounds import LONGEST_RESULT, size_of
+from liteq_mcp.outcomes import LONGEST_WAIT_S, outcome, wait
+from liteq_mcp.schemas import ID, LIST, MAYBE, NUMBER, OBJECT, TEXT, YES, gives, takes
+from liteq_mcp.tools import Call, Refused, ToolOf
+from liteq_mcp.workflows import PARTS_OF_WORKFLOWS, workflow
+
+__all__ = ["LOOKING"]
+
+PARTS_OF_TASKS: Final = ("why", "attempts", "kin", "traceback", "streams", "limits", "unique", "batch", "links")
+MOST_FOUND: Final = 100
+SEARCH: Final = (
+    'Words: state:dead queue:mail task:shop.* -task:x error:Card* since:1h tag:a root:ID args.0:7 kwargs.user:4 "text"'
+    "; states: scheduled blocked pending held leased succeeded dead cancelled upstream_failed"
+)
+ITEMS: Final = gives("items", items=LIST, next=MAYBE, note=MAYBE)
+
+Look = Callable[[Call], dict[str, Any]]
+
+
+def _in_thread(look: Look) -> Callable[[Call], Awaitable[dict[str, Any]]]:
+    async def do(call: Call) -> dict[str, Any]:
+        return await looking(call.app, look, call)
+
+    return do
+
+
+def found_tasks(call: Call) -> dict[str, Any]:
+    """A page of tasks; a smaller one where it would be too large, so that `next` goes on behind the last of it."""
+    q, after, limit = call.get("q", ""), call.get("after"), call.get("limit", 20)
+    found = tasks(call.app, q, after, limit, call.viewer.sight)
+    while (size := size_of(found)) > LONGEST_RESULT and limit > 1:
+        limit = max(1, min(limit - 1, limit * LONGEST_RESULT // size))
+        found = tasks(call.app, q, after, limit, call.viewer.sight)
+    return found
+
+
+def one_task(call: Call) -> dict[str, Any]:
+    """One task. Raises Refused where it is not there, or not for this viewer."""
+    id_, wanted = call.arguments["id"], set(call.get("parts", ()))
+    see = call.viewer.sight
+    found = task(call.app, id_, see)
+    record = call.app.storage.reader.find(id_)
+    if found is None or record is None:
+        raise Refused(f"there is no task {id_!r:.100}")
+    kept = {"why", "attempts", *wanted}
+    rest = {name: value for name, value in found.items() if name in kept or name not in PARTS_OF_TASKS}
+    return {**rest, **outcome(call.app, record, see), "stage": found["state"]}
+
+
+def failed(call: Call) -> dict[str, Any]:
+    """The causes of failure; or one, with its tasks."""
+    id_, see = call.get("cause"), call.viewer.sight
+    if id_ is None:
+        return failures(call.app, see)
+    found = cause(call.app, id_, see)
+    if found is None:
+        raise Refused(f"there is no cause {id_!r:.100}; call without one for the list")
+    return {"items": [found], "next": None, "note": ""}
+
+
+def doctor(call: Call) -> dict[str, Any]:
+    """The checks of the file, and of the work in it; the file's own for a viewer of all queues."""
+    see = call.viewer.sight
+    found = [one._asdict() for one in findings(call.app, see)]
+    checks = [{"name": one["kind"], "status": one["status"], "detail": one["detail"]} for one in found]
+    facts: dict[str, Any] = {}
+    if see.queues is None:
+        whole = file(call.app)
+        checks = [*whole["checks"], *checks]
+        kept = ("version", "size", "wal", "free", "disk_free", "durability", "library", "schema", "retention")
+        facts = {name: whole[name] for name in kept}
+    return {"ok": all(one["status"] != "error" for one in checks), "checks": checks, "file": facts}
+
+
+TOOLS = (
+    ToolOf(
+        "overview",
+        "Begin here: how the queue does, in one sentence, and its counts, queues, running tasks, causes of failure.",
+        _in_thread(lambda call: overview(call.app, call.viewer.sight)),
+        takes(),
+        gives("verdict", "states", "queues", verdict=TEXT, states=OBJECT, queues=LIST, running=LIST, causes=LIST,
+              warnings=LIST, rates=OBJECT),
+        right="view",
+    ),
+    ToolOf(
+        "search",
+        f"Find tasks, a page at a time. {SEARCH}. An id or its beginning finds that task.",
+        _in_thread(found_tasks),
+        takes(
+            q={"type": "string", "maxLength": 2000},
+            after={**TEXT, "description": "`next` of the page before"},
+            limit={"type": "integer", "minimum": 1, "maximum": MOST_FOUND, "default": 20},
+        ),
+        ITEMS,
+        right="view",
+    ),
+    ToolOf(
+        "task",
+        "One task: its state, arguments, result or error, its attempts, and why it is as it is (`why`).",
+        _in_thread(one_task),
+        takes("id", id=ID, parts={"type": "array", "items": {"enum": list(PARTS_OF_TASKS)}}),
+        gives("id", "state", "task", "queue", "why", "attempts", id=TEXT, state=TEXT, result={}, error={}, task=TEXT,
+              queue=TEXT, why=OBJECT, attempts=LIST),
+        right="view",
+    ),
+    ToolOf(
+        "failures",
+        "Failures by cause, the newest first; with `cause` one of them, its dead tasks and a traceback.",
+        _in_thread(failed),
+        takes(cause=ID),
+        ITEMS,
+        right="view",
+    ),
+    ToolOf(
+        "workflow",
+        "A workflow by any id of it: status, what it waits for, open approvals, steps. Without `id` the newest; with "
+        "`q` runs by workflow:NAME status:stuck tag:x since:1h.",
+        _in_thread(workflow),
+        takes(id=ID, q={"type": "string", "maxLength": 2000}, after=TEXT,
+              parts={"type": "array", "items": {"enum": list(PARTS_OF_WORKFLOWS)}}),
+        gives(id=TEXT, name=TEXT, status=TEXT, waiting_for=LIST, approvals=LIST, steps=LIST, items=LIST, next=MAYBE),
+        right="view",
+    ),
+    ToolOf(
+        "queues",
+        "The queues: how much waits, since when, what comes and goes, workers, pauses.",
+        _in_thread(lambda call: queues(call.app, call.viewer.sight)),
+        takes(),
+        ITEMS,
+        right="view",
+    ),
+    ToolOf(
+        "schedules",
+        "The schedules: when each is due, when and how it ran last, how late it is.",
+        _in_thread(lambda call: schedules(call.app, call.viewer.sight)),
+        takes(),
+        ITEMS,
+        right="view",
+    ),
+    ToolOf(
+        "doctor",
+        "What is wrong with the file, and with the work in it: each check with what to do.",
+        _in_thread(doctor),
+        takes(),
+        gives("ok", "checks", ok=YES, checks=LIST, file=OBJECT),
+        right="view",
+    ),
+    ToolOf(
+        "wait",
+        f"Wait until a task or a run has ended, {LONGEST_WAIT_S} s at most; then its state so far. Ask again for more.",
+        wait,
+        takes("id", id=ID, timeout_s={"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_S, "default": 20}),
+        gives("id", "state", "ended", id=TEXT, state=TEXT, result={}, error={}, ended=YES, waited_s=NUMBER),
+        right="view",
+    ),
+)  # fmt: skip
+LOOKING = tuple(replace(one, looks=True) for one in TOOLS)
+"""The tools that need the right `view` alone."""

@@ -1,0 +1,194 @@
+"""The tools that look: the dashboard's readers, in Celery's words, cut to size, with secrets hidden."""
+
+from __future__ import annotations
+
+import pytest
+
+from liteq.testing import drain, start_worker
+
+from .conftest import MODES, Failed
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_task_tells_its_state_result_and_why(agent, app, mode):
+    sent = app.tasks["shop.add"].delay(1)
+    mine = agent(mode=mode)
+    waits = mine.call("task", id=sent.id)
+    assert (waits["state"], waits["result"], waits["why"]["reason"]) == ("PENDING", None, "no_worker")
+    drain(app)
+    done = mine.call("task", id=sent.id, parts=["kin"])
+    assert (done["id"], done["task"], done["queue"]) == (sent.id, "shop.add", "celery")
+    assert (done["state"], done["result"], done["error"], done["why"]["reason"]) == ("SUCCESS", 3, None, "done")
+    assert ("kin" in done, "kin" in waits) == (True, False)
+
+
+def test_a_task_that_a_worker_has_is_started_whether_or_not_it_tracks_that(agent, app, tmp_path, eventually):
+    @app.task(name="shop.hold")
+    def hold() -> None:
+        (tmp_path / "began").touch()
+        while not (tmp_path / "go").exists():
+            __import__("time").sleep(0.01)
+
+    sent = hold.delay()
+    mine = agent()
+    with start_worker(app, pool="threads"):
+        eventually((tmp_path / "began").exists, within_s=30)
+        assert mine.call("task", id=sent.id)["state"] == "STARTED"
+        assert mine.call("wait", id=sent.id, timeout_s=0)["state"] == "STARTED"
+        (tmp_path / "go").touch()
+        assert mine.call("wait", id=sent.id, timeout_s=50)["state"] == "SUCCESS"
+
+
+def test_a_wait_ends_with_the_state_so_far_and_with_a_notice_each_second(agent, app):
+    sent = app.tasks["shop.add"].delay(1)
+    mine = agent()
+    told = []
+
+    async def progress(at, total, message):
+        told.append((total, message))
+
+    async def ask():
+        return await mine.client.call_tool("wait", {"id": sent.id, "timeout_s": 1.5}, progress_callback=progress)
+
+    found = mine.do(ask).structured_content
+    assert (found["state"], found["ended"]) == ("PENDING", False)
+    assert found["waited_s"] >= 1.5
+    assert told[:2] == [(1.5, "PENDING"), (1.5, "PENDING")]
+    with pytest.raises(Failed, match=r"^timeout_s: 51 is greater than the maximum of 50$"):
+        mine.call("wait", id=sent.id, timeout_s=51)
+    with pytest.raises(Failed, match="there is no task or run 'x'"):
+        mine.call("wait", id="x")
+
+
+def test_a_run_tells_what_it_waits_for_and_its_approvals(agent, app):
+    run = app.tasks["shop.refund"].start(7, 12.5)
+    drain(app)
+    mine = agent()
+    found = mine.call("workflow", id=run.id)
+    assert (found["id"], found["name"], found["status"]) == (run.id, "shop.refund", "waiting")
+    assert "refund?" in found["waiting_for"][0]
+    (approval,) = found["approvals"]
+    assert (approval["title"], approval["details"]) == ("refund?", {"order": 7, "amount": 12.5})
+    assert (approval["since"] > 0, approval["due"]) == (True, None)
+    assert [one["kind"] for one in found["steps"]] == ["approval"]
+    assert [one["id"] for one in mine.call("workflow", q="status:waiting")["items"]] == [run.id]
+    assert [one["id"] for one in mine.call("workflow", q="shop.pick")["items"]] == []
+    assert [one["id"] for one in mine.call("workflow")["items"]] == [run.id]
+    with pytest.raises(Failed, match="there is no workflow 'x'"):
+        mine.call("workflow", id="x")
+
+
+def test_details_are_hidden_from_a_viewer_without_payloads_who_does_not_decide(agent, app):
+    run = app.tasks["shop.refund"].start(7, 12.5)
+    drain(app)
+    hidden = "(hidden: it needs the right `payloads` or `approve`)"
+    assert agent(["view"]).call("workflow", id=run.id)["approvals"][0]["details"] == hidden
+    assert agent(["view", "approve"]).call("workflow", id=run.id)["approvals"][0]["details"]["order"] == 7
+
+
+def test_pages_of_a_search_follow_each_other_to_the_end(agent, app):
+    sent = [app.tasks["shop.add"].delay(n).id for n in range(25)]
+    mine = agent()
+    found, after = [], None
+    while True:
+        page = mine.call("search", q="task:shop.add", limit=10, **({"after": after} if after else {}))
+        found += [one["id"] for one in page["items"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert sorted(found) == sorted(sent)
+    with pytest.raises(Failed, match="unknown"):
+        mine.call("search", q="stat:dead")
+
+
+def test_secrets_pass_nowhere_and_cannot_be_searched_for(agent, app):
+    sent = app.tasks["shop.charge"].delay(7, card="4111-1111")
+    app.tasks["shop.add"].delay(1)
+    drain(app)
+    mine = agent("admin", tasks=["shop.*"])
+    whole = [
+        mine.result("overview"), mine.result("search"), mine.result("failures"), mine.result("workflow", id=sent.id),
+        mine.result("task", id=sent.id, parts=["traceback", "kin", "limits"]), mine.result("wait", id=sent.id),
+        mine.result("bulk", action="requeue", q="state:dead"),
+    ]  # fmt: skip
+    texts = [one.content[0].text for one in whole]
+    texts += [mine.read(f"liteq://tasks/{sent.id}"), mine.read(f"liteq://tasks/{sent.id}/traceback")]
+    texts += [mine.read("liteq://types/shop.charge"), mine.read("liteq://overview")]
+    assert [text for text in texts if "4111" in text] == []
+    assert "declined: ***" in texts[4]
+    for q in ("4111-1111", "kwargs.card:4111-1111", "error:*4111*"):
+        assert mine.call("search", q=q)["items"] == []
+
+
+def test_queues_of_others_are_not_there(agent, app):
+    mine_, others = app.tasks["shop.mail"].delay("a").id, app.tasks["shop.add"].delay(1).id
+    mine = agent("admin", queues=["mail*"], person=True)
+    assert [one["name"] for one in mine.call("queues")["items"]] == ["mail"]
+    assert [one["id"] for one in mine.call("search", q="state:pending")["items"]] == [mine_]
+    for name, arguments in (
+        ("task", {"id": others}),
+        ("wait", {"id": others}),
+        ("workflow", {"id": others}),
+        ("act_on_task", {"id": others, "action": "delete"}),
+        ("act_on_queue", {"queue": "celery", "action": "purge"}),
+    ):
+        with pytest.raises(Failed, match="there is no"):
+            mine.call(name, **arguments)
+    with pytest.raises(Failed, match="goes to a queue that you do not see"):
+        mine.call("send_task", name="shop.add", args=[1])
+    assert mine.asked == []
+    assert mine.call("doctor")["file"] == {}
+
+
+def test_what_is_large_is_cut_and_said_to_be(agent, app):
+    @app.task(name="shop.big")
+    def big(text: str) -> list[str]:
+        return [text] * 40
+
+    sent = big.delay("x" * 20_000)
+    drain(app)
+    mine = agent()
+    found = mine.result("task", id=sent.id)
+    assert len(found.content[0].text) < 50_000
+    document = found.structured_content
+    assert document["args"][0].endswith("… (12,000 characters more)")
+    assert document["left_out"]["result"] == 40 - len(document["result"])
+
+
+def test_a_page_that_is_too_large_is_a_smaller_page(agent, app):
+    @app.task(name="shop.fail")
+    def fail(text: str) -> None:
+        raise ValueError(text)
+
+    sent = [fail.delay("x" * 3_000).id for _ in range(60)]
+    drain(app)
+    mine, found, after = agent(), [], None
+    while True:
+        page = mine.call("search", q="state:dead", limit=60, **({"after": after} if after else {}))
+        assert "left_out" not in page
+        found += [one["id"] for one in page["items"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert sorted(found) == sorted(sent)
+    assert len(mine.call("search", q="state:dead", limit=60)["items"]) < 60
+
+
+def test_the_file_and_its_work_are_checked(agent, app):
+    app.tasks["shop.add"].delay(1)
+    found = agent().call("doctor")
+    assert found["ok"] is True
+    assert {"no worker", "library"} <= {one["name"] for one in found["checks"]}
+
+
+def test_a_cause_is_listed_and_shown_with_its_tasks(agent, app):
+    sent = app.tasks["shop.charge"].delay(7, card="4111-1111")
+    drain(app)
+    mine = agent()
+    (cause,) = mine.call("failures")["items"]
+    assert (cause["task"], cause["n"], cause["sample"]) == ("shop.charge", 1, sent.id)
+    (one,) = mine.call("failures", cause=cause["id"])["items"]
+    assert [task["id"] for task in one["tasks"]] == [sent.id]
+    assert "ValueError" in one["traceback"]
+    with pytest.raises(Failed, match="there is no cause 'x'"):
+        mine.call("failures", cause="x")
