@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +28,7 @@ class Preview(NamedTuple):
     """The messages that a bulk action would find. `exact`: whether all were counted; `follows_exact`: all behind them.
 
     `ineligible`: how many by the reason why not. `sample`: [{id, task, queue, state}]. `command`: the same in a shell.
+    `digest` is another one where other messages were found.
     """
 
     found: int
@@ -36,6 +38,7 @@ class Preview(NamedTuple):
     follows_exact: bool
     sample: list[dict[str, Any]]
     command: str
+    digest: str
 
     @property
     def eligible(self) -> int:
@@ -70,10 +73,12 @@ def preview(
     until = app.clock.monotonic() + PATIENCE_S
     found, roots, reasons, sample = 0, list[str](), Counter[str](), list[dict[str, Any]]()
     after: str | None = None
+    digest = hashlib.blake2b(digest_size=12)
     while True:
         page = page_of(app, choice, after=after, limit=min(PAGE, MOST - found))
         looked = app.storage.operations.look(action, [id_ for _, id_ in page.found], queues=see.queues)
         found += len(looked)
+        digest.update("".join(f"{target.id} {why}\n" for target, why in looked).encode())
         reasons.update(why for _, why in looked if why)
         fitting = [target for target, why in looked if not why]
         roots += [target.id for target in fitting[: ROOTS - len(roots)]]
@@ -87,4 +92,4 @@ def preview(
     follows = app.storage.operations.behind(roots, limit=FOLLOWING)
     whole = after is None and follows < FOLLOWING and found - reasons.total() <= len(roots)
     command = operation_command(action, q, taken, rate, reason)
-    return Preview(found, after is None, dict(reasons), follows, whole, sample, command)
+    return Preview(found, after is None, dict(reasons), follows, whole, sample, command, digest.hexdigest())
