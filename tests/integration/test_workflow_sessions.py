@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from liteq.workflow import actx
 from liteq.workflow.held import drop, held
+from tests.integration.runs import killed_at
 
 
 class Tools:
@@ -209,3 +211,68 @@ def test_two_approvals_hold_nothing(app, worker):
     worker.run()
     assert [run.result(0) for run in runs] == [["a {'args': 7}", "b was denied", "turn 2"]] * 5
     assert len(asked) == 10
+
+
+@pytest.mark.parametrize("n", range(1, 10))
+@pytest.mark.parametrize("before", [True, False])
+def test_agents_inside_tools_are_recorded_step_by_step(app, worker, n, before):
+    """Three at once, killed at each write; the keys are of the calls, whatever the order in which they come."""
+    ran: list[str] = []
+
+    async def work(name: str) -> str:
+        await asyncio.sleep(random.random() / 500)
+        ran.append(name)
+        return name
+
+    async def inner(name: str) -> list[str]:
+        first = await actx.step("model", work, key=f"{name}.1", args=(f"{name}.1",))
+        return [first, await actx.step("tool", work, key=f"{name}.2", args=(f"{name}.2",))]
+
+    async def outer() -> list[list[str]]:
+        return await asyncio.gather(*(inner(name) for name in "abc"))
+
+    @app.workflow(name="nested")
+    async def nested() -> list[Any]:
+        question = await actx.step("model", work, key="0", args=("0",))
+        return [question, *(await outer()), await actx.step("model", work, key="9", args=("9",))]
+
+    run = nested.start()
+    with killed_at(app, n, before=before):
+        worker.turn()
+    worker.run()
+    assert run.result(0) == ["0", *([f"{name}.1", f"{name}.2"] for name in "abc"), "9"]
+    once = {name for name in ran if ran.count(name) == 1}
+    assert len(set(ran)) == 8
+    assert len(set(ran) - once) <= 3
+
+
+def test_a_tool_that_waits_does_not_cut_off_its_neighbours(app, worker):
+    ran: list[str] = []
+
+    async def slow() -> str:
+        await asyncio.sleep(0.05)
+        ran.append("slow")
+        return "slow"
+
+    async def patient() -> str:
+        return f"approved {(await actx.approval('go on?')).ok}"
+
+    @app.workflow(name="tools")
+    async def tools_() -> list[str]:
+        return await asyncio.gather(patient(), actx.step("slow", slow, key="s"), patient_twice())
+
+    async def patient_twice() -> str:
+        await actx.sleep(1)
+        return await actx.step("slow", slow, key="t")
+
+    run = tools_.start()
+    worker.run()
+    assert ran == ["slow"]
+    app.clock.advance(1)
+    worker.run()
+    assert ran == ["slow", "slow"]
+    assert run.info().waiting_for == ["approval go on?"]
+    run.approve("go on?")
+    worker.run()
+    assert run.result(0) == ["approved True", "slow", "slow"]
+    assert ran == ["slow", "slow"]

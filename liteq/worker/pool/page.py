@@ -18,7 +18,7 @@ from liteq.utils.records import NamedTuple
 __all__ = ["SIZE", "Page", "StepNow"]
 
 SLOTS = 20  # steps of an async body that run at once; one more is not seen
-SCOPE_BYTES, NAME_BYTES, KEY_BYTES, HASH_BYTES = 96, 160, 96, 40
+SCOPE_BYTES, NAME_BYTES, KEY_BYTES, HASH_BYTES = 200, 160, 200, 40  # agents' keys are long
 HEAD = 128  # bytes before the slots; the first says that the executor is to leave, a pool may use those from the 9th on
 # A token, a position, an attempt, when it began and when it must have ended, and its texts. The ordinal that makes it
 # valid comes last: `pack_into` clears the slot first, and then writes in this order.
