@@ -33,8 +33,8 @@ class Scope:
     """Positions of calls, in program order, and what is derived from them. `name`: '' for the body itself."""
 
     __slots__ = (
-        "branches", "given", "issued", "keyed", "machine", "name", "pos", "randoms", "reached_ms", "sagas", "shields",
-        "uuids",
+        "branches", "given", "issued", "keyed", "machine", "name", "pends", "pos", "randoms", "reached_ms", "sagas",
+        "shields", "uuids",
     )  # fmt: skip
 
     def __init__(self, machine: Machine, name: str, reached_ms: int) -> None:
@@ -48,6 +48,7 @@ class Scope:
         self.randoms: tuple[int, _random.Random] | None = None
         self.reached_ms = reached_ms  # the end of the last recorded call
         self.branches = 0
+        self.pends = False  # in a plain body: what waits is waited for together with others (waits.together)
         self.shields = 0
         self.sagas: list[Saga] = []
 
@@ -124,7 +125,7 @@ class Scope:
     def wait(self, wait: Wait) -> NoReturn:
         """Leave the body until `wait` is over; in an async one this branch alone."""
         self.machine.front(self, wait.place)
-        if self.machine.is_async:
+        if self.pends or self.machine.is_async:
             raise Pend(wait)
         self.machine.suspend([wait])
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
@@ -13,6 +14,7 @@ from liteq.exceptions import ApprovalTimeout, EventTimeout
 from liteq.message import StepRow
 from liteq.serialization import decode, encode
 from liteq.utils.names import checked_name
+from liteq.workflow.calls import Pend
 from liteq.workflow.codec import Form
 from liteq.workflow.duration import Duration, to_span_ms
 from liteq.workflow.frames import enter, leave
@@ -21,7 +23,10 @@ from liteq.workflow.machine import Place, Wait
 if TYPE_CHECKING:
     from liteq.workflow.scope import Scope
 
-__all__ = ["NOTHING", "Approval", "approval", "sleep", "sleep_until", "take", "wait_event"]
+__all__ = ["NOTHING", "Approval", "approval", "sleep", "sleep_until", "take", "together", "wait_event"]
+
+
+R = TypeVar("R")
 
 
 class Nothing:
@@ -44,6 +49,32 @@ class Approval:
     data: Any = None
     at: datetime | None = None
     timed_out: bool = False
+
+
+def together(scope: Scope, asks: Sequence[Callable[[], R]]) -> list[R]:
+    """The results of `asks`, calls of a plain body: all of them are made before one is waited for.
+
+    The exception of the first that failed is raised, though others may wait still.
+    """
+    found: list[R] = []
+    open_: list[Wait] = []
+    failure: Exception | None = None
+    scope.pends = True
+    try:
+        for ask in asks:
+            try:
+                found.append(ask())
+            except Pend as pend:
+                open_.append(pend.wait)
+            except Exception as exc:  # noqa: BLE001 - raised below, when all have their places
+                failure = failure or exc
+    finally:
+        scope.pends = False
+    if failure is not None:
+        raise failure
+    if open_:
+        scope.machine.suspend(open_)
+    return found
 
 
 # -- time ------------------------------------------------------------------------------------------------------------
