@@ -118,7 +118,16 @@ MOVED: Final[Mapping[str, Moved]] = {
         ("name", "output", "run", "token", "created_ms", "expires_ms", "scope", "hits", "spent"),
         "t.output IS NOT NULL",
     ),
-    "liteq_sessions": Moved(("session", "n"), ("item", "step", "taken")),
+    "liteq_graph_checkpoints": Moved(("thread", "ns", "id"), ("parent", "run", "versions", "form", "body")),
+    "liteq_graph_writes": Moved(("thread", "ns", "id", "task", "idx"), ("path", "channel", "form", "data")),
+    "liteq_graph_values": Moved(
+        ("thread", "ns", "channel", "version"), ("base", "keep", "depth", "form", "data")
+    ),
+    "liteq_graph_blobs": Moved(("hash",), ("form", "refs", "data")),
+    "liteq_graph_threads": _beside(("run", "thread"), ("lost",)),
+    "liteq_graph_items": Moved(
+        ("prefix", "key"), ("value", "vector", "created_ms", "updated_ms", "ttl_ms", "expires_ms")
+    ),
     "liteq_schedules": Moved(
         ("name",),
         (

@@ -52,6 +52,11 @@ DELETE FROM liteq_inbox WHERE id IN (
         SELECT 1 FROM liteq_messages AS m WHERE m.id = i.run_id AND m.state IN {sql_list(UNFINISHED)})
      LIMIT :limit {SKIP_LOCKED})
 """
+# Whether anything of LangGraph's is over: an item, or a thread of a run that is gone.
+GRAPHS = """
+SELECT 1 WHERE EXISTS (SELECT 1 FROM liteq_graph_items WHERE expires_ms <= :now_ms)
+   OR EXISTS (SELECT 1 FROM liteq_graph_threads WHERE lost = 1)
+"""
 EVERY_GEN = 1 << 62
 FEW = 50  # runs in one transaction: each may have a thousand rows
 
@@ -59,6 +64,10 @@ FEW = 50  # runs in one transaction: each may have a thousand rows
 def expire(tx: Transaction, *, before_ms: int | None, now_ms: int, limit: int) -> int:
     """Delete up to about `limit` rows of what is over; how many. `before_ms`: when a run ended; None: runs stay."""
     gone = memo.expire(tx, now_ms=now_ms, limit=limit)
+    if tx.execute(GRAPHS, {"now_ms": now_ms}):
+        from liteq.storage.graphs import retention as graphs  # of LangGraph's callers alone
+
+        gone += graphs.expire(tx, now_ms=now_ms, limit=limit)
     for run, gen in tx.execute(OLD, (FEW,)):
         left = limit - gone
         swept = _sweep(tx, run, gen, left, stream=False) if left > 0 else left
