@@ -1,0 +1,51 @@
+"""`node`: a node of a graph that is a task in a queue of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import orjson
+from langgraph.types import interrupt
+
+from liteq.serialization import encode
+from liteq.serialization.models import data_of
+
+__all__ = ["CALL", "driven", "node", "plain"]
+
+CALL = "liteq.call"  # the one key of an interrupt's value that asks for a task: its name and its arguments
+# Whether the graph runs in a step of `run`: its body then does the calls that its nodes ask for.
+driven: ContextVar[bool] = ContextVar("liteq_langgraph_driven", default=False)
+
+
+def node(task: Any, args: Callable[[Any], Sequence[Any]], out: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Have a task, a workflow or a step as a node of a graph.
+
+    `builder.add_node("render", node(render, lambda state: (state["page"],), lambda url: {"url": url}))`.
+
+    args: the task's arguments, a tuple, out of the state. out: the node's update out of the task's result, as JSON
+    carries it. In `run` and `arun` the task is sent to its queue, with its retries and limits, and nobody waits for it;
+    its failure is raised in the body. Outside of a run it is called in place.
+    """
+    name = task.name
+
+    def call(state: Any) -> Any:
+        given = args(state)
+        if isinstance(given, (str, bytes)) or not isinstance(given, Sequence):
+            raise TypeError(f"node({name!r}): args(state) is a tuple of arguments, not {given!r}")
+        if not driven.get():
+            return out(task(*given))
+        return out(interrupt({CALL: {"task": name, "args": plain(list(given), f"the arguments of {name!r}")}}))
+
+    call.__name__ = name.rpartition(".")[2]
+    TARGETS[name] = task
+    return call
+
+
+TARGETS: dict[str, Any] = {}  # what `node` was made of, by its name
+
+
+def plain(value: Any, what: str) -> Any:
+    """`value` as JSON has it. Raises NotSerializable, which says `what` it is."""
+    return orjson.loads(encode(data_of(value), what=what))

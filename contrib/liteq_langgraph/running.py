@@ -1,0 +1,307 @@
+"""`run` and `arun`: a graph in the body of a workflow. Its supersteps are saved; its interrupts hold nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
+
+import orjson
+from langgraph.types import Command, Interrupt, StateSnapshot
+
+from liteq.exceptions import StorageError, WorkflowError
+from liteq.workflow import actx, children, ctx, waits
+from liteq.workflow.frames import here
+from liteq.workflow.scope import Scope
+from liteq_langgraph.nodes import CALL, TARGETS, driven, plain
+from liteq_langgraph.saver import LiteQSaver
+
+if TYPE_CHECKING:
+    from liteq.workflow.machine import Machine
+
+__all__ = ["arun", "run"]
+
+MARK = "liteq_call"  # in a checkpoint's metadata: the call of `run` whose input it has
+EVENT = "event"  # the key of an interrupt's value that waits for an event of that name
+DURABILITY = "sync"  # a superstep is saved before the next one begins
+
+
+def run(graph: Any, input: Any, *, thread: str | None = None, config: Mapping[str, Any] | None = None) -> Any:
+    """Invoke a graph in a plain body until it ends; what `graph.invoke` returns.
+
+    graph: a StateGraph, which is compiled with the run's own saver, or a compiled graph with a LiteQSaver or without a
+    checkpointer. thread: the id of its thread; by default one of the run's own, which leaves with it. config: as of
+    `invoke`. A killed process costs the superstep that it met, without the nodes of it that had ended.
+
+    An interrupt is an approval: titled by the interrupt's id, its value the details, its response_schema the form. The
+    graph gets the decision's `data`, without data its `ok`. A value {"event": NAME} waits for that event instead and
+    gets its payload. Several at once are asked for together. Nothing is held meanwhile.
+    """
+    call = Call.here("run", graph, input, thread, config, is_async=False)
+    while True:
+        told = ctx.step(call.name, call.advance, args=(call.thread, call.rounds))
+        asks = call.asks(told)
+        if not asks:
+            return call.state(told)
+        call.answered(told, asks, waits.together(call.scope, [ask.plain(call.scope) for ask in asks]))
+
+
+async def arun(graph: Any, input: Any, *, thread: str | None = None, config: Mapping[str, Any] | None = None) -> Any:
+    """As `run`, in an async body: by `graph.ainvoke`."""
+    call = Call.here("arun", graph, input, thread, config, is_async=True)
+    while True:
+        told = await actx.step(call.name, call.aadvance, args=(call.thread, call.rounds))
+        asks = call.asks(told)
+        if not asks:
+            return call.state(told)
+        call.answered(told, asks, await asyncio.gather(*[ask.awaited() for ask in asks]))
+
+
+Told = dict[str, Any]  # what history holds of a step: thread, checkpoint, next, waits
+
+
+class Answers:
+    """The answers to the interrupts of a round, by their ids; and where the graph stood."""
+
+    def __init__(self, told: Told, by_id: Mapping[str, Any]) -> None:
+        self.checkpoint: str = told["checkpoint"]
+        self.by_id = by_id
+
+
+class Ask:
+    """One interrupt, and how it is asked for."""
+
+    def __init__(self, key: str, wait: Mapping[str, Any]) -> None:
+        self.id: str = wait["id"]
+        self.key = f"{key} {self.id}"
+        self.value = value = wait["value"]
+        self.schema = wait.get("schema")
+        self.call: Mapping[str, Any] | None = value[CALL] if isinstance(value, dict) and CALL in value else None
+        named = value.get(EVENT) if isinstance(value, dict) and value.keys() <= {EVENT, "timeout"} else None
+        self.event: str | None = named if isinstance(named, str) else None
+
+    @property
+    def target(self) -> Any:
+        assert self.call is not None
+        return TARGETS.get(self.call["task"], self.call["task"])
+
+    def plain(self, scope: Scope) -> Callable[[], Any]:
+        """The call of a plain body that asks for it."""
+        if self.call is not None:
+            given = self.call["args"]
+            return lambda: children.call(scope, self.target, *given)
+        if self.event is not None:
+            name, timeout = self.event, self.value.get("timeout")
+            return lambda: waits.wait_event(scope, name, timeout=timeout, key=self.key)
+        return lambda: waits.approval(scope, self.id, details=self.value, form=self.schema, key=self.key)
+
+    def awaited(self) -> Any:
+        """The same of an async body, to be awaited."""
+        if self.call is not None:
+            return actx.call(self.target, *self.call["args"])
+        if self.event is not None:
+            return actx.wait_event(self.event, timeout=self.value.get("timeout"), key=self.key)
+        return actx.approval(self.id, details=self.value, form=self.schema, key=self.key)
+
+    def answer(self, found: Any) -> Any:
+        """The value that the graph gets, as JSON has it."""
+        if isinstance(found, waits.Approval):
+            found = found.ok if found.data is None else found.data
+        return plain(found, f"the answer to the interrupt {self.id}")
+
+
+class Call:
+    """One call of `run` or `arun`."""
+
+    def __init__(
+        self, scope: Scope, graph: Any, input: Any, thread: str | None, config: Mapping[str, Any] | None
+    ) -> None:
+        self.scope = scope
+        self.input = input
+        self.given: Answers | None = None  # what the last round's interrupts were answered
+        self.machine: Machine = scope.machine
+        self.graph = _compiled(self.machine, graph)
+        self.rounds = 0
+        self.mark = f"{self.machine.run_id} {self.machine.hold.gen} {scope.name}/{scope.pos}"
+        config = dict(config or {})
+        asked = dict(config.get("configurable") or {})
+        given = thread if thread is not None else asked.get("thread_id")
+        self.is_own = given is None
+        self.thread = _own_thread(scope) if given is None else str(given)
+        self.name = f"{self.graph.get_name()}.invoke"
+        self.config = {**config, "configurable": {**asked, "thread_id": self.thread}}
+
+    @classmethod
+    def here(
+        cls, what: str, graph: Any, input: Any, thread: str | None, config: Mapping[str, Any] | None, *, is_async: bool
+    ) -> Call:
+        """The call at this place of a body. Raises WorkflowError elsewhere."""
+        scope = here()
+        if not isinstance(scope, Scope):
+            raise WorkflowError(f"{what}() is for the body of a workflow; elsewhere call graph.invoke()")
+        if scope.machine.is_async is not is_async:
+            kind, other = ("an async body", "await arun()") if scope.machine.is_async else ("a plain body", "run()")
+            raise WorkflowError(f"{what}() in {kind}: use {other}")
+        return cls(scope, graph, input, thread, config)
+
+    # -- in the step -------------------------------------------------------------------------------------------------
+
+    def advance(self) -> Told:
+        """Let the graph go on from where it is saved, until it ends or interrupts."""
+        token = driven.set(True)
+        try:
+            self._prepare()
+            command = self._next()
+            if command is not DONE:
+                self.graph.invoke(command, self._config(), durability=DURABILITY)
+            return self._told()
+        except StorageError as exc:
+            self.machine.lost(exc)
+        finally:
+            driven.reset(token)
+
+    async def aadvance(self) -> Told:
+        """As `advance`."""
+        token = driven.set(True)
+        try:
+            self._prepare()
+            command = self._next()
+            if command is not DONE:
+                await self.graph.ainvoke(command, self._config(), durability=DURABILITY)
+            return self._told()
+        except StorageError as exc:
+            self.machine.lost(exc)
+        finally:
+            driven.reset(token)
+
+    def _prepare(self) -> None:
+        """Note a thread of the run's own as that."""
+        if self.is_own:
+            cast("LiteQSaver", self.graph.checkpointer).own(self.machine.hold, self.thread)
+
+    def _snapshot(self) -> StateSnapshot:
+        return cast("StateSnapshot", self.graph.get_state(self._config(), subgraphs=True))
+
+    def _config(self) -> dict[str, Any]:
+        """The config of this round."""
+        return {**self.config, "metadata": {**(self.config.get("metadata") or {}), MARK: self._round()}}
+
+    def _round(self) -> str:
+        """The mark of this round in a checkpoint's metadata: its place in the run, and the answers that it brings."""
+        given = b"" if self.given is None else orjson.dumps(self.given.by_id, option=orjson.OPT_SORT_KEYS)
+        return f"{self.mark} {self.rounds} {blake2b(given, digest_size=8).hexdigest()}"
+
+    def _next(self) -> Any:
+        """The input of the graph; None to go on, DONE where there is nothing to go on with."""
+        snapshot, given = self._snapshot(), self.given
+        has_begun = (snapshot.metadata or {}).get(MARK) == self._round()
+        if given is None and not has_begun:
+            return self.input
+        if given is not None and not has_begun and _id_of(snapshot) != given.checkpoint:
+            raise WorkflowError(
+                f"the thread {self.thread!r} does not stand where its interrupts were asked: it has gone on with other "
+                "answers, or the run is a fork; fork a run before the first step of its graph"
+            )
+        open_ = {one.id for one in _interrupts(snapshot)}
+        by_id = {} if given is None else {id_: value for id_, value in given.by_id.items() if id_ in open_}
+        if by_id:  # an answer that a killed step has given is no more asked for
+            return Command(resume=by_id)
+        return None if snapshot.next and not open_ else DONE
+
+    def _told(self) -> Told:
+        snapshot = self._snapshot()
+        found = [
+            {
+                "id": one.id,
+                "value": plain(one.value, f"the value of an interrupt of {self.name}"),
+                "schema": one.response_schema,
+            }
+            for one in _interrupts(snapshot)
+        ]
+        return {"thread": self.thread, "checkpoint": _id_of(snapshot), "next": list(snapshot.next), "waits": found}
+
+    # -- in the body -------------------------------------------------------------------------------------------------
+
+    def asks(self, told: Told) -> Sequence[Ask]:
+        """The questions before the graph goes on; none at its end. A breakpoint is an approval too."""
+        found = list(told["waits"])
+        if not found and told["next"]:
+            found = [{"id": f"go on with {', '.join(told['next'])}", "value": {"next": told["next"]}, "schema": None}]
+        return [Ask(f"{self.mark} {self.rounds}", one) for one in found]
+
+    def answered(self, told: Told, asks: Sequence[Ask], answers: Sequence[Any]) -> None:
+        """Take the answers of a round, which is over. Raises WorkflowError for a breakpoint that is denied."""
+        self.rounds += 1
+        if told["waits"]:
+            by_id = {ask.id: ask.answer(found) for ask, found in zip(asks, answers, strict=True)}
+            self.given = Answers(told, by_id)
+            return
+        if not answers[0].ok:
+            raise WorkflowError(f"the graph stands before {', '.join(told['next'])}, and is not to go on")
+        self.given = Answers(told, {})
+
+    def state(self, told: Told) -> Any:
+        """The output of the graph at the checkpoint where it ended, whatever the thread has become since."""
+        at = {"configurable": {"thread_id": told["thread"], "checkpoint_id": told["checkpoint"]}}
+        values = self.machine.reading(lambda: self.graph.get_state(at).values)
+        keys = self.graph.output_channels
+        if isinstance(keys, str) or not isinstance(values, dict):
+            return values
+        return {key: values[key] for key in keys if key in values}
+
+
+DONE = object()
+
+
+def _id_of(snapshot: StateSnapshot) -> str | None:
+    """The id of the checkpoint that a snapshot is of; None before the first."""
+    return cast("str | None", snapshot.config["configurable"].get("checkpoint_id"))
+
+
+def _interrupts(snapshot: StateSnapshot) -> list[Interrupt]:
+    """The open interrupts of a graph, those of subgraphs as these have them; each once."""
+    found: dict[str, Interrupt] = {}
+    for task in snapshot.tasks:
+        inner = _interrupts(task.state) if isinstance(task.state, StateSnapshot) else []
+        for one in inner or task.interrupts:
+            found[one.id] = one
+    return list(found.values())
+
+
+_made: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
+_threads: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
+
+
+def _compiled(machine: Machine, graph: Any) -> Any:
+    """`graph`, compiled, with a saver. Raises WorkflowError for one that saves elsewhere."""
+    saver = getattr(graph, "checkpointer", None)
+    if isinstance(saver, LiteQSaver):
+        return graph
+    if saver is not None:
+        raise WorkflowError(
+            f"the graph is compiled with {type(saver).__name__}, which knows nothing of this run's lease: compile it "
+            "with LiteQSaver(app), or give the StateGraph itself"
+        )
+    made = _made.get(graph)
+    if made is None or made[0] is not machine.app:
+        saver = LiteQSaver(machine.app)
+        if hasattr(graph, "compile"):
+            compiled = graph.compile(checkpointer=saver)
+        else:
+            compiled = copy.copy(graph)
+            compiled.checkpointer = saver
+        made = _made[graph] = (machine.app, compiled)
+    return made[1]
+
+
+def _own_thread(scope: Scope) -> str:
+    """The id of a thread of the run's own: the run's, and what tells it from others of the same run."""
+    machine = scope.machine
+    counts = _threads.setdefault(machine, {})
+    n = counts[scope.name] = counts.get(scope.name, 0) + 1
+    gen = f"+{machine.hold.gen}" if machine.hold.gen else ""
+    place = f"{scope.name}.{n}" if n > 1 or scope.name else ""
+    return f"{machine.run_id}{gen}{place}"
