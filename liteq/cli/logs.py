@@ -54,9 +54,9 @@ FACTS = (
     "event", "queue", "root_id", "attempt", "wait_s", "run_s", "outcome", "error_type", "trace_id",
     "runtime", "retries", "crashes", "reaps", "count", "file", "queues", "concurrency", "pool",
 )  # fmt: skip
-"""What lines have beside their text, as names, numbers and lists; `runtime`, `run_s` and `wait_s` are in seconds."""
+"""The fields of lines beside their text: names, numbers, lists; `runtime`, `run_s` and `wait_s` are in seconds."""
 OF_A_RECORD = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName", "task_name", "task_id"})
-"""What each record of logging has; the rest was given as `extra=`."""
+"""The fields of each record of logging; the rest was given as `extra=`."""
 LONGEST_LINE = 64 * 1024  # characters: more that is printed without a line's end is logged in pieces
 LONGEST_TRACEBACK = 16 * 1024  # characters of an exception in the log
 
