@@ -76,12 +76,14 @@ class RunSpec:
     """The part of a run-to-be that stands in liteq_runs, beside its message.
 
     `timeout_ms`: counted from the first activation, waits included; None for none. `forked_from`: the id of a run.
+    `budget`: what it and its children may spend, (what, most, period in ms, soft, asks), as liteq_budgets has them.
     """
 
     version: str = "1"
     timeout_ms: int | None = None
     tags: tuple[str, ...] = ()
     forked_from: str | None = None
+    budget: tuple[tuple[str, int, int | None, float | None, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -187,7 +189,8 @@ class RunFacts(NamedTuple):
     with its `reason`. `marks`: the ids for which `patched` was true, a JSON array, of those that no step row holds.
     `ends`, `fails`: how many children have ended so far, and how many of them did not succeed (`Suspend.seen`).
     `compensated`: 1 once a compensation has run. `seed`: the id of the run that this one was forked from at first: what
-    is derived from an id is derived from that one; None: from its own.
+    is derived from an id is derived from that one; None: from its own. `spending`: 2 where there are budgets,
+    1 where something was spent, else 0.
     """
 
     version: str
@@ -202,6 +205,7 @@ class RunFacts(NamedTuple):
     fails: int
     compensated: int
     seed: str | None = None
+    spending: int = 0
 
 
 class Hold(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 from liteq.exceptions import RateLimited
 from liteq.utils.records import NamedTuple
 
-__all__ = ["LONGEST_S", "UNNAMED_S", "Later", "later_of"]
+__all__ = ["LONGEST_S", "UNNAMED_S", "Later", "is_own_fault", "later_of"]
 
 LATER = frozenset({429, 503, 529})  # Too Many Requests, Service Unavailable, and "overloaded" as some APIs say it
 UNNAMED_S = 10.0  # the wait where none is named: a bucket of "100 a minute" has some again
@@ -18,10 +18,14 @@ LONGEST_S = 86_400.0  # then it is asked again, whatever was said
 
 
 class Later(NamedTuple):
-    """A wait that was asked for, in seconds; `key`: the limit that it is of, None where that is not said."""
+    """A wait that was asked for, in seconds; `key`: the limit that it is of, None where that is not said.
+
+    `named`: a time was named; else `wait_s` is one that fits most.
+    """
 
     wait_s: float
     key: str | None = None
+    named: bool = True
 
 
 def later_of(exc: BaseException, now_ms: int) -> Later | None:
@@ -32,7 +36,7 @@ def later_of(exc: BaseException, now_ms: int) -> Later | None:
     """
     if isinstance(exc, RateLimited):
         wait_s = seconds_of(exc.retry_after, now_ms)
-        return Later(UNNAMED_S if wait_s is None else wait_s, exc.key)
+        return Later(UNNAMED_S if wait_s is None else wait_s, exc.key, wait_s is not None)
     try:
         for answer in (exc, getattr(exc, "response", None)):
             if answer is None or not _says_later(answer):
@@ -44,6 +48,19 @@ def later_of(exc: BaseException, now_ms: int) -> Later | None:
     except Exception:  # noqa: BLE001 - properties of a class of the user's
         return None
     return None
+
+
+def is_own_fault(exc: BaseException) -> bool:
+    """Whether `exc` is an answer of HTTP that blames the request: a status of 400 to 499 that no later try changes."""
+    try:
+        for answer in (exc, getattr(exc, "response", None)):
+            codes = (getattr(answer, name, None) for name in ("status", "status_code", "code"))
+            for code in codes:
+                if isinstance(code, int) and not isinstance(code, bool) and 400 <= code < 500:
+                    return code not in (408, 425, 429)
+    except Exception:  # noqa: BLE001 - properties of a class of the user's
+        return False
+    return False
 
 
 def _says_later(answer: Any) -> bool:

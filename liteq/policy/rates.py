@@ -11,7 +11,7 @@ from math import floor, inf, isfinite
 
 from liteq.utils.records import dataclass
 
-__all__ = ["BURST_S", "Bucket", "per_second"]
+__all__ = ["BURST_S", "Bucket", "amount_in", "per_second"]
 
 UNITS: Mapping[str, float] = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 SLACK_S = 1e-3  # a time that was rounded on its way through the file is not ahead
@@ -43,6 +43,26 @@ def per_second(rate: str | float | None) -> float:
             "than one task a year; 0: no limit"
         )
     return value
+
+
+def amount_in(rate: str) -> tuple[int, float]:
+    """An amount in a time, of what is counted and not started: `"200k/m"` is (200_000, 60.0); `k` and `M` multiply.
+
+    Raises ValueError for what is none, TypeError for what is no text.
+    """
+    if not isinstance(rate, str):
+        raise TypeError(f'an amount in a time is a text as "200k/m", not {rate!r}')
+    number, _, unit = rate.replace(",", "").replace("_", "").strip().partition("/")
+    number, unit = number.strip(), unit.strip()
+    factor = {"k": 1_000, "K": 1_000, "M": 1_000_000}.get(number[-1:], 1)
+    try:
+        amount = float(number[:-1] if factor > 1 else number) * factor
+        period_s = UNITS[unit]
+    except (KeyError, ValueError):
+        amount, period_s = -1.0, 1.0
+    if not isfinite(amount) or amount < 1 or amount >= 1 << 53:
+        raise ValueError(f'{rate!r} is no amount in a time: write "200k/m", "10k/s", "1M/h" or "5M/d"')
+    return int(amount), period_s
 
 
 @dataclass(slots=True)

@@ -137,7 +137,7 @@ def test_both_engines_count_their_migrations_alike(postgresql: Any, tmp_path: Pa
     storage.close()
     assert max(migrations()) == version
     ours = dict(postgresql.execute("SELECT key, value FROM liteq_meta").fetchall())
-    assert ours | {"version": version} == {key: theirs[key] for key in theirs.keys() - {"token", "token_until"}}
+    assert ours == {key: theirs[key] for key in theirs.keys() - {"token", "token_until", "version"}}
 
 
 # -- that none is missed: no verb makes SQL while it runs -------------------------------------------------------------

@@ -86,9 +86,9 @@ def test_any_other_error_is_one(exc):
 @pytest.mark.parametrize(
     ("exc", "later"),
     [
-        (RateLimited(), Later(UNNAMED_S)), (RateLimited(5), Later(5.0)),
+        (RateLimited(), Later(UNNAMED_S, named=False)), (RateLimited(5), Later(5.0)),
         (RateLimited("7", "stripe"), Later(7.0, "stripe")),
-        (RateLimited(NOW + timedelta(seconds=3)), Later(3.0)), (RateLimited("nonsense"), Later(UNNAMED_S)),
+        (RateLimited(NOW + timedelta(seconds=3)), Later(3.0)), (RateLimited("nonsense"), Later(UNNAMED_S, named=False)),
         (RateLimited(-5), Later(0.0)),
     ],
 )  # fmt: skip

@@ -18,7 +18,7 @@ from liteq.storage.limits.kinds import Limit
 
 __all__ = ["Limits"]
 
-Declared = Mapping[str, tuple[str | float | None, int | None]]
+Declared = Mapping[str, tuple[str | float | None, int | None] | tuple[str | float | None, int | None, str | None]]
 CHUNK = 1_000
 
 
@@ -30,16 +30,17 @@ class Limits(Facade):
     """
 
     def set(
-        self, key: str, rate: str | float | None = None, concurrent: int | None = None, *, by: Actor | None = None
-    ) -> None:
+        self, key: str, rate: str | float | None = None, concurrent: int | None = None, tokens: str | None = None, *,
+        by: Actor | None = None,
+    ) -> None:  # fmt: skip
         """Limit `key` to `rate` ("100/m") and to `concurrent` at once, from now on, over restarts; None: no such limit.
 
-        What runs already counts. It stands until the code declares something else than now. Raises ValueError for a
-        key, a rate or a number that is none.
+        `tokens`: of models, that steps tell by `ctx.spend`, "200k/m". What runs already counts. It stands until the
+        code declares something else than now. Raises ValueError for a key, a rate or a number that is none.
         """
-        text = _rules.check(key, rate, concurrent)
+        text = _rules.check(key, rate, concurrent, tokens)
         with self._driver.write(Promise.ACCEPTED) as tx:
-            self._set(tx, key, text, concurrent)
+            self._set(tx, key, text, concurrent, tokens)
             self._note(tx, by, "set", key)
         self._changed([key])
 
@@ -48,24 +49,26 @@ class Limits(Facade):
         text = _rules.check(key, rate, None)
         with self._driver.write(Promise.ACCEPTED) as tx:
             before = _rules.read(tx).by_key.get(key)
-            self._set(tx, key, text, None if before is None else before.concurrent)
+            concurrent, tokens = (None, None) if before is None else (before.concurrent, before.tokens)
+            self._set(tx, key, text, concurrent, tokens)
         self._changed([key])
 
-    def _set(self, tx: Transaction, key: str, rate: str | None, concurrent: int | None) -> None:
+    def _set(self, tx: Transaction, key: str, rate: str | None, concurrent: int | None, tokens: str | None) -> None:
         now_ms = self._clock.now_ms()
-        _rules.write(tx, key, rate, concurrent, now_ms=now_ms)
+        _rules.write(tx, key, rate, concurrent, tokens, now_ms=now_ms)
         _keys.begin_anew(tx, key)
         _change.place_running(tx, [key], now_ms=now_ms)
 
     def declare(self, declared: Declared) -> None:
-        """Take over the limits in the code: key -> (rate, concurrent), both None where it has none any more.
+        """Take over the limits in the code: key -> (rate, concurrent, tokens), all None where it has none any more.
 
         What was set at run time stands until the code says something new. Only a read where all of it is known. Raises
         ValueError.
         """
-        wanted = {
-            key: (_rules.check(key, rate, concurrent), concurrent) for key, (rate, concurrent) in declared.items()
-        }
+        wanted = {}
+        for key, limit in declared.items():
+            rate, concurrent, tokens = (*limit, None)[:3]
+            wanted[key] = (_rules.check(key, rate, concurrent, tokens), concurrent, tokens)
         with self._driver.read() as tx:
             known = {key: rule.declared for key, rule in _rules.read(tx).by_key.items()}
         if all(_rules.document(*limit) == known.get(key) for key, limit in wanted.items()):

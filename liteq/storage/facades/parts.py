@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from liteq.storage.facades.limits import Limits
     from liteq.storage.facades.queues import Queues
     from liteq.storage.facades.sends import Sends
+    from liteq.storage.facades.spending import Spending
     from liteq.storage.facades.stats import Causes, Stats
     from liteq.storage.facades.streams import Streams
     from liteq.storage.facades.values import Values
@@ -79,6 +80,13 @@ class Parts:
         from liteq.storage.facades.limits import Limits
 
         return Limits(self.driver, self.clock)
+
+    @cached_property
+    def spending(self) -> Spending:
+        """Usage, and the budgets of tags."""
+        from liteq.storage.facades.spending import Spending
+
+        return Spending(self.driver, self.clock)
 
     @cached_property
     def queues(self) -> Queues:

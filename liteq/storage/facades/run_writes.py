@@ -12,13 +12,11 @@ from liteq.storage import enqueue as _enqueue
 from liteq.storage import event_log as _event_log
 from liteq.storage import streams as _streams
 from liteq.storage.driver import Bell, Driver, Promise
-from liteq.storage.facades.base import Facade
+from liteq.storage.facades.run_spending import RunSpending
 from liteq.storage.facades.step_transaction import StepTransaction
 from liteq.storage.follow import UNDER_ITS_ID
 from liteq.storage.interrupts import after, closes_itself
-from liteq.storage.limits import stepping as _stepping
-from liteq.storage.limits.rules import Cache, version
-from liteq.storage.limits.stepping import Taken
+from liteq.storage.limits.rules import version
 from liteq.storage.runs import executing as _executing
 from liteq.storage.runs import history as _history
 from liteq.storage.runs import intents as _intents
@@ -27,12 +25,16 @@ from liteq.storage.runs import showing as _showing
 from liteq.storage.runs import starting as _starting
 from liteq.storage.runs import stuck as _stuck
 from liteq.storage.runs.executing import Slots
-from liteq.storage.runs.records import Asked, Event, History, Intent, Memo, MemoTaken, Started
+from liteq.storage.runs.records import Asked, Event, History, Memo, MemoTaken, Started
+from liteq.storage.spending.kinds import Warned
+from liteq.storage.spending.settling import Spent
 
 __all__ = ["RunWrites"]
 
+Warn = Callable[[Sequence[Warned]], None]
 
-class RunWrites(Facade):
+
+class RunWrites(RunSpending):
     """Runs, by those that start them and those that execute them. LeaseLost: the `Hold` is over, nothing was written.
 
     Where a write returns an `Asked`, the body obeys it: a cancel, a pause or a timeout. It is told once.
@@ -41,7 +43,6 @@ class RunWrites(Facade):
     def __init__(self, driver: Driver, clock: Clock, events_of: Callable[[Sequence[Message]], Sequence[bytes]]) -> None:
         super().__init__(driver, clock)
         self._events_of = events_of
-        self._limits = Cache()
 
     def start(self, message: Message, *, on_conflict: str = "fail", event: Event | None = None) -> Started:
         """Send a run (a message with Flag.RUN), with `event` to it in the same transaction.
@@ -67,32 +68,44 @@ class RunWrites(Facade):
             return _history.history(tx, run)
 
     @closes_itself
-    def checkpoint(self, hold: Hold, step: StepRow, *, memo: Memo | None = None, intent: bool = False) -> Asked | None:
+    def checkpoint(
+        self,
+        hold: Hold,
+        step: StepRow,
+        *,
+        memo: Memo | None = None,
+        spent: Spent | None = None,
+        warn: Warn | None = None,
+    ) -> Asked | None:
         """Record a call: one statement that also checks the lease and that nothing was asked.
 
         An open row of its place is overwritten, an ended one stays. `memo`: its output is stored there as well, and
-        those that wait for it go on; of a step that the memo has answered, that is counted. `intent`: that of the step
-        goes (`begin_intent`). What is asked of the run by now is returned once; the row was written all the same.
-        Raises LeaseLost.
+        those that wait for it go on; of a step that the memo has answered, that is counted. `spent`: written with it;
+        `warn` is called with the budgets of which people want to know now. What is asked of the run by now is returned
+        once; the row was written all the same. Raises LeaseLost.
         """
         try:
-            return self._checkpoint(hold, step, memo, intent)
+            return self._checkpoint(hold, step, memo, spent, warn)
         except BaseException as error:  # noqa: BLE001 - raised again by `after`
-            return after(error, self._checkpoint, hold, step, memo, intent)
+            return after(error, self._checkpoint, hold, step, memo, spent, warn)
 
-    def _checkpoint(self, hold: Hold, step: StepRow, memo: Memo | None, intent: bool) -> Asked | None:
-        if memo is None and not intent and _executing.checkpoint_one(self._driver, hold, step):
+    def _checkpoint(
+        self, hold: Hold, step: StepRow, memo: Memo | None, spent: Spent | None, warn: Warn | None
+    ) -> Asked | None:
+        if memo is None and spent is None and _executing.checkpoint_one(self._driver, hold, step):
             return None
-        woke = False
+        woke, settled = False, None
         with self._driver.write(Promise.ACCEPTED) as tx:
             told = _executing.checkpoint(tx, hold, step)
+            if spent is not None:
+                settled = self._settle(tx, hold, spent)
             if memo is not None and step.memo:
                 _memo.hit(tx, memo.key)
             elif memo is not None:
                 woke = _memo.store(tx, memo, step, now_ms=self._clock.now_ms())
-            if intent:
-                _intents.end(tx, hold, (step.scope, step.pos))
-        self._ring(work=woke)
+        self._ring(work=woke or (settled is not None and settled.woke))
+        if settled is not None and settled.warned and warn is not None:
+            warn(settled.warned)
         return told
 
     def spawn(
@@ -200,48 +213,6 @@ class RunWrites(Facade):
         """Give a claim up, since the step failed: the next one that waits computes it."""
         with self._driver.write(Promise.PROGRESS) as tx:
             woke = _memo.drop(tx, hold, key, now_ms=self._clock.now_ms())
-        self._ring(work=woke)
-
-    # -- doubt -------------------------------------------------------------------------------------------------------
-
-    def intent(self, hold: Hold, place: tuple[str, int]) -> Intent | None:
-        """The intent of the step at `place`, under which an earlier lease has begun it; a read."""
-        with self._driver.read(alone=True) as tx:
-            return _intents.find(tx, hold, place)
-
-    def begin_intent(self, hold: Hold, place: tuple[str, int], name: str, step_key: str, begun: int) -> Asked | None:
-        """Note that a step is about to run, for the time number `begun`, and is not to be repeated blindly.
-
-        Where something is asked of the run, nothing is noted. Raises LeaseLost.
-        """
-        with self._driver.write(Promise.ACCEPTED) as tx:
-            told = _executing.obey(tx, hold, _executing.hold_on(tx, hold))
-            if told is None:
-                _intents.begin(tx, hold, place, name, step_key, begun, now_ms=self._clock.now_ms())
-        return told
-
-    def end_intent(self, hold: Hold, place: tuple[str, int]) -> None:
-        """Note that the end of such a step is known, where no checkpoint does: it was sent. Raises LeaseLost."""
-        with self._driver.write(Promise.ACCEPTED) as tx:
-            _executing.hold_on(tx, hold)
-            _intents.end(tx, hold, place)
-
-    # -- limits of steps ---------------------------------------------------------------------------------------------
-
-    def take_places(self, hold: Hold, keys: Sequence[str], *, again: bool = False) -> Taken:
-        """Take a place and a token under each of `keys` for a step, all or none; else what lacks. Raises LeaseLost.
-
-        `again`: the step was sent, and has its places: tokens alone, for one more attempt.
-        """
-        with self._driver.write(Promise.PROGRESS) as tx:
-            _executing.hold_on(tx, hold)
-            rules = self._limits.rules(tx, version(tx))
-            return _stepping.take(tx, rules, hold, keys, again=again, now_ms=self._clock.now_ms())
-
-    def leave_places(self, hold: Hold, keys: Sequence[str]) -> None:
-        """Give the places back that `take_places` has taken: the step has ended."""
-        with self._driver.write(Promise.PROGRESS) as tx:
-            woke = _stepping.leave(tx, hold, keys, now_ms=self._clock.now_ms())
         self._ring(work=woke)
 
     # -- what it shows -----------------------------------------------------------------------------------------------

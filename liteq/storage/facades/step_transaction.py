@@ -17,6 +17,9 @@ from liteq.storage.driver import Bell, Driver, Promise, Row, Transaction
 from liteq.storage.runs import executing as _executing
 from liteq.storage.runs import starting as _starting
 from liteq.storage.runs.records import Asked, Started
+from liteq.storage.spending import settling as _settling
+from liteq.storage.spending.kinds import Warned
+from liteq.storage.spending.settling import Spent
 
 __all__ = ["StepTransaction"]
 
@@ -92,6 +95,10 @@ class StepTransaction:
         self._bells.add(Bell.DONE)
         place = (self._hold.gen, step.scope, step.pos)
         return _streams.emit(self._begun(), self._hold.run, stream, place, chunks, attempt)
+
+    def settle(self, spent: Spent) -> Sequence[Warned]:
+        """As the `spent` of `Runs.checkpoint`, as a part of this transaction; the budgets that it warns of."""
+        return _settling.settle(self._begun(), self._hold, spent, now_ms=self._clock.now_ms()).warned
 
     def checkpoint(self, step: StepRow) -> Asked | None:
         """As `Runs.checkpoint`, as a part of this transaction; the last call of the block. Raises LeaseLost."""

@@ -19,7 +19,7 @@ RUNNING = "SELECT seq, token, task, queue, keys FROM liteq_messages WHERE state 
 # Of a pause that is over: it limits nothing.
 EMPTY: Final = """
 DELETE FROM liteq_limits
- WHERE rate IS NULL AND concurrent IS NULL AND declared IS NULL
+ WHERE rate IS NULL AND concurrent IS NULL AND tokens IS NULL AND declared IS NULL
    AND NOT EXISTS (SELECT 1 FROM liteq_keys AS k WHERE k.key = liteq_limits.key AND k.paused_ms IS NOT NULL)
 """
 

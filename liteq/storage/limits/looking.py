@@ -43,8 +43,9 @@ def _limit(tx: Transaction, key: str, rules: Rules, now_ms: int) -> Limit:
     rule = rules.of(key)
     running, waiting = (_of_many if "*" in key else _of_one)(tx, key)
     until_ms, reason = _paused(tx, key, rule, now_ms)
-    rate, concurrent = (None, None) if rule is None else (rule.rate, rule.concurrent)
-    return Limit(key, rate, concurrent, running, waiting, None if until_ms is None else until_ms / 1000, reason)
+    rate, concurrent, tokens = (None, None, None) if rule is None else (rule.rate, rule.concurrent, rule.tokens)
+    until = None if until_ms is None else until_ms / 1000
+    return Limit(key, rate, concurrent, running, waiting, until, reason, tokens)
 
 
 def _paused(tx: Transaction, key: str, rule: Rule | None, now_ms: int) -> tuple[int | None, str]:

@@ -9,6 +9,7 @@ from liteq.message import Flag, Lease, Outcome
 from liteq.storage.driver import Transaction
 from liteq.storage.limits.keys import lock
 from liteq.storage.limits.waiting import WAITS, wake_first
+from liteq.storage.spending import settling
 
 __all__ = [
     "ANY_TAKEN", "MARK", "NOBODY", "Leases", "Place", "Woken", "ending", "free", "running", "sweep", "take",
@@ -42,7 +43,7 @@ SELECT s.key FROM liteq_slots AS s
 """
 FREE = "DELETE FROM liteq_slots WHERE seq = :seq AND token = :token"
 MARK = f"UPDATE liteq_messages SET flags = flags | {Flag.PLACED} WHERE seq = ?"
-ANY_TAKEN = "SELECT 1 FROM liteq_slots LIMIT 1"
+ANY_TAKEN = "SELECT 1 WHERE EXISTS (SELECT 1 FROM liteq_slots) OR EXISTS (SELECT 1 FROM liteq_reserved)"
 # Of leases that are over all the same: rows that another program changed, or a misfit that was buried.
 STALE: Final = """
 SELECT s.seq, s.token FROM liteq_slots AS s
@@ -66,7 +67,7 @@ def free(
     tx: Transaction, leases: Leases, *, now_ms: int, woken: Woken = NOBODY,
     but: Container[int] = (),
 ) -> set[str]:  # fmt: skip
-    """Free the places of leases (row number, token) that end in this transaction.
+    """Free the places of leases (row number, token) that end in this transaction, and what is held of budgets.
 
     The queues in which something waited for one of them. `woken`: the answer of `wake_runs`; `but` these runs are to be
     woken: they have begun to wait in this transaction, perhaps for a token, and not for the place that they give back.
@@ -80,7 +81,7 @@ def free(
         found = [key for (key,) in tx.execute(WAITED_FOR, params) if (seq, key) not in woken]
         queues.update(queue for key in found if (queue := wake_first(tx, key, now_ms=now_ms, but=but)) is not None)
         tx.executemany(FREE, [params])
-    return queues
+    return queues | settling.free(tx, leases, now_ms=now_ms)
 
 
 def wake_runs(tx: Transaction, leases: Leases, *, now_ms: int) -> Woken:
@@ -114,4 +115,4 @@ def sweep(tx: Transaction, *, now_ms: int, limit: int) -> int:
     """Free up to `limit` places whose lease is over; how many leases that were."""
     stale = {(seq, token) for seq, token in tx.execute(STALE, {"limit": limit})}
     free(tx, stale, now_ms=now_ms)
-    return len(stale)
+    return len(stale) + settling.sweep(tx, now_ms=now_ms, limit=limit)

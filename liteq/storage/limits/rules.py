@@ -8,7 +8,7 @@ from typing import Final
 
 import orjson
 
-from liteq.policy.rates import per_second
+from liteq.policy.rates import amount_in, per_second
 from liteq.storage.driver import Transaction
 from liteq.utils.records import NamedTuple
 
@@ -18,20 +18,21 @@ __all__ = [
 ]  # fmt: skip
 
 FAIR, OWN, BEGUN = "fair:", "own:", "begun:"  # lines that are not those of a limit's key itself
-RULES = "SELECT key, rate, concurrent, declared FROM liteq_limits"
+RULES = "SELECT key, rate, concurrent, declared, tokens FROM liteq_limits"
 RULE = f"{RULES} WHERE key = ?"
 VERSION = "SELECT value FROM liteq_meta WHERE key = 'limits'"
 # Of the clock: a file that comes back from a backup does not come to the number of other limits.
 CHANGED = "UPDATE liteq_meta SET value = CASE WHEN value < :now_us THEN :now_us ELSE value + 1 END WHERE key = 'limits'"
 SET = """
-INSERT INTO liteq_limits (key, rate, concurrent) VALUES (:key, :rate, :concurrent)
-ON CONFLICT (key) DO UPDATE SET rate = excluded.rate, concurrent = excluded.concurrent
+INSERT INTO liteq_limits (key, rate, concurrent, tokens) VALUES (:key, :rate, :concurrent, :tokens)
+ON CONFLICT (key) DO UPDATE SET rate = excluded.rate, concurrent = excluded.concurrent, tokens = excluded.tokens
 """
 # One that was set at run time stands until the code says something else.
 DECLARE = """
-INSERT INTO liteq_limits (key, rate, concurrent, declared) VALUES (:key, :rate, :concurrent, :declared)
+INSERT INTO liteq_limits (key, rate, concurrent, tokens, declared)
+VALUES (:key, :rate, :concurrent, :tokens, :declared)
 ON CONFLICT (key) DO UPDATE
-   SET rate = excluded.rate, concurrent = excluded.concurrent, declared = excluded.declared
+   SET rate = excluded.rate, concurrent = excluded.concurrent, tokens = excluded.tokens, declared = excluded.declared
 """
 ENSURE = "INSERT INTO liteq_limits (key) VALUES (?) ON CONFLICT DO NOTHING"
 DELETE = "DELETE FROM liteq_limits WHERE key = ?"
@@ -39,13 +40,16 @@ KNOWN: Final = 10_000  # keys of which the rule is remembered; then they are loo
 
 
 class Rule(NamedTuple):
-    """A limit as it is set, with its rate in starts a second (0.0: none)."""
+    """A limit as it is set, with its rate in starts a second, and in tokens of models a second (0.0: none)."""
 
     key: str
     rate: str | None
     concurrent: int | None
     declared: str | None
     per_s: float
+    tokens: str | None = None
+    tokens_per_s: float = 0.0
+    tokens_most: int = 0  # that its bucket holds: what comes in the unit of its rate
 
 
 class Rules:
@@ -126,54 +130,69 @@ def read(tx: Transaction) -> Rules:
     return Rules([rule for row in tx.execute(RULES) if (rule := _rule(*row)) is not None])
 
 
-def _rule(key: str, rate: str | None, concurrent: int | None, declared: str | None) -> Rule | None:
+def _rule(
+    key: str, rate: str | None, concurrent: int | None, declared: str | None, tokens: str | None = None
+) -> Rule | None:
     try:
-        return Rule(key, rate, int(concurrent) if concurrent else None, declared, per_second(rate))
+        rule = Rule(key, rate, int(concurrent) if concurrent else None, declared, per_second(rate))
+        if tokens is None:
+            return rule
+        most, period_s = amount_in(tokens)
+        return rule._replace(tokens=tokens, tokens_per_s=most / period_s, tokens_most=most)
     except (ValueError, TypeError):
         return None
 
 
-def check(key: str, rate: str | float | None, concurrent: object) -> str | None:
+def check(key: str, rate: str | float | None, concurrent: object, tokens: str | None = None) -> str | None:
     """The rate as text, None for no limit. Raises ValueError for a key, a rate or a number that is none."""
     if not key or key.startswith((FAIR, OWN, BEGUN)):
         raise ValueError(f"{key!r} is no key of a limit: write a text such as 'user:42', 'user:*' or 'task:NAME'")
     if concurrent is not None and (not isinstance(concurrent, int) or isinstance(concurrent, bool) or concurrent < 1):
         raise ValueError(f"concurrent is a whole number from 1, or None for no limit; not {concurrent!r}")
+    if tokens is not None:
+        amount_in(tokens)
     return str(rate) if per_second(rate) else None
 
 
-def write(tx: Transaction, key: str, rate: str | None, concurrent: int | None, *, now_ms: int) -> None:
+def write(
+    tx: Transaction, key: str, rate: str | None, concurrent: int | None, tokens: str | None = None, *, now_ms: int
+) -> None:
     """Set a limit that `check` has found good; without a rate and a number, one that lifts what the code declares."""
     declared = [row[3] for row in tx.execute(RULE, (key,))]
-    if rate is None and concurrent is None and declared in ([], [None]):
+    if rate is None and concurrent is None and tokens is None and declared in ([], [None]):
         tx.executemany(DELETE, [(key,)])
     else:
-        tx.executemany(SET, [{"key": key, "rate": rate, "concurrent": concurrent}])
+        tx.executemany(SET, [{"key": key, "rate": rate, "concurrent": concurrent, "tokens": tokens}])
     changed(tx, now_ms=now_ms)
 
 
-def write_declared(tx: Transaction, declared: Mapping[str, tuple[str | None, int | None]], *, now_ms: int) -> list[str]:
+def write_declared(
+    tx: Transaction, declared: Mapping[str, tuple[str | None, int | None, str | None]], *, now_ms: int
+) -> list[str]:
     """Take over the limits in the code; the keys of those that are new or others now."""
     known = read(tx).by_key
     fresh = []
-    for key, (rate, concurrent) in declared.items():
-        told = document(rate, concurrent)
+    for key, (rate, concurrent, tokens) in declared.items():
+        told = document(rate, concurrent, tokens)
         before = known.get(key)
         if told == (None if before is None else before.declared):
             continue
         if told is None:
             tx.executemany(DELETE, [(key,)])
         else:
-            tx.executemany(DECLARE, [{"key": key, "rate": rate, "concurrent": concurrent, "declared": told}])
+            row = {"key": key, "rate": rate, "concurrent": concurrent, "tokens": tokens, "declared": told}
+            tx.executemany(DECLARE, [row])
         fresh.append(key)
     if fresh:
         changed(tx, now_ms=now_ms)
     return fresh
 
 
-def document(rate: str | None, concurrent: int | None) -> str | None:
+def document(rate: str | None, concurrent: int | None, tokens: str | None = None) -> str | None:
     """The note of a limit that the code declares; None where it declares none."""
-    return None if rate is None and concurrent is None else orjson.dumps([rate, concurrent]).decode()
+    if rate is None and concurrent is None and tokens is None:
+        return None
+    return orjson.dumps([rate, concurrent] if tokens is None else [rate, concurrent, tokens]).decode()
 
 
 def ensure(tx: Transaction, key: str, *, now_ms: int) -> None:

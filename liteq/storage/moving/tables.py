@@ -107,6 +107,17 @@ MOVED: Final[Mapping[str, Moved]] = {
     "liteq_intents": _beside(PLACE, ("name", "step_key", "begun", "token", "began_ms")),
     "liteq_run_state": _beside(("run", "key"), ("value",)),
     "liteq_stream": _beside(("run", "stream", "n"), ("gen", "scope", "pos", "attempt", "data")),
+    "liteq_run_budgets": _beside(
+        ("run", "what"), ("most", "period_ms", "since_ms", "spent", "held", "soft", "warned", "asks", "refused")
+    ),
+    "liteq_usage": _beside(
+        ("run", "n"),
+        (
+            "gen", "scope", "pos", "attempt", "began_ms", "source", "workflow", "step", "model", "requests",
+            "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost", "tags", "details",
+            "at_ms",
+        ),
+    ),
     "liteq_cursors": _beside(("run",), ("cursor",)),
     "liteq_logs": _beside(("run",), ("keep_ms", "look_ms")),
     "liteq_inbox": Moved(
@@ -135,8 +146,16 @@ MOVED: Final[Mapping[str, Moved]] = {
             "total_run_count", "created_ms",
         ),
     ),
-    "liteq_limits": Moved(("key",), ("rate", "concurrent", "declared")),
-    "liteq_keys": Moved(("key",), ("full_us", "paused_ms", "since_ms", "reason")),
+    "liteq_limits": Moved(("key",), ("rate", "concurrent", "declared", "tokens")),
+    "liteq_keys": Moved(
+        ("key",),
+        ("full_us", "paused_ms", "since_ms", "reason", "tokens_us", "refused", "fails", "passed", "pace"),
+    ),
+    "liteq_budgets": Moved(
+        ("key", "what"),
+        ("most", "period_ms", "since_ms", "spent", "held", "soft", "warned", "asks", "refused", "declared"),
+    ),
+    "liteq_spends": Moved(("name",), ("cost", "tokens", "requests")),
     "liteq_lines": Moved(("key", "queue", "priority"), ("waits", "turn")),
     "liteq_wakes": Moved(("key", "queue"), ("at",)),
     "liteq_unique": Moved(("key",), ("id", "until_ms", "boot", "until_up_ms")),
@@ -158,6 +177,7 @@ LEFT: Final[Mapping[str, str]] = {
     "liteq_meta": "the store's own: its version, epoch and tokens",
     "liteq_workers": "processes that work on the source",
     "liteq_slots": "the places of leases, and nothing is leased",
+    "liteq_reserved": "what is held for leases, and nothing is leased",
     "liteq_commands": "to workers of the source",
     "liteq_replies": "of workers of the source",
     "liteq_operations": "acts on rows of the source, by their numbers there",

@@ -57,6 +57,11 @@ SELECT :new, name, 0, version, input, gen, timeout_ms, started_ms, gen_ms, :now_
   FROM liteq_runs WHERE run = :run
 """
 MARKS = "SELECT marks FROM liteq_runs WHERE run = ?"
+FORK_BUDGET = """
+INSERT INTO liteq_run_budgets (run, what, most, period_ms, since_ms, soft, asks)
+SELECT CAST(:new AS BIGINT), what, most, period_ms, CAST(:now_ms AS BIGINT), soft, asks FROM liteq_run_budgets
+ WHERE run = :run
+"""
 FORK_TAGS = "INSERT INTO liteq_run_tags (tag, run) SELECT tag, :new FROM liteq_run_tags WHERE run = :run"
 
 
@@ -174,5 +179,6 @@ def fork(tx: Transaction, run_id: str, before: int, *, new: str, now_ms: int) ->
         marks = orjson.dumps(sorted({*rows.marks_of(tx.execute(MARKS, (run.seq,))[0]), FORK_OF + run.id}))
         tx.executemany(FORK_RUN, [{**where, "id": run.id, "now_ms": now_ms, "marks": marks}])
         tx.executemany(FORK_TAGS, [where])
+        tx.executemany(FORK_BUDGET, [{**where, "now_ms": now_ms}])
         rows.write_new(tx, seq, run.gen, [step for step in kept if step.ended_ms is not None])
     return new

@@ -12,6 +12,7 @@ from liteq.message import Flag
 from liteq.states import FINISHED, UNFINISHED, State, sql_list
 from liteq.storage.cancel import cancel as _cancel
 from liteq.storage.driver import LOCK, Transaction
+from liteq.storage.spending import asking
 from liteq.storage.steps.asking import ask
 from liteq.storage.steps.wake import Waiting, end_step, waiting_for, wake
 from liteq.utils.records import NamedTuple
@@ -133,7 +134,10 @@ def approve(
         return False, False
     if check is not None:
         check(place.details)
-    return True, _decide(tx, run, place, _decision(ok, by, comment, data, now_ms), now_ms)
+    woke = False
+    if place.scope == asking.PLACE:
+        woke = asking.answer(tx, place, ok=ok, data=data, now_ms=now_ms)
+    return True, _decide(tx, run, place, _decision(ok, by, comment, data, now_ms), now_ms) or woke
 
 
 def _decision(ok: bool, by: str | None, comment: str, data: bytes | None, now_ms: int) -> bytes:

@@ -9,6 +9,7 @@ from liteq.states import FINISHED, UNFINISHED, sql_list
 from liteq.storage.driver import SKIP_LOCKED, Transaction
 from liteq.storage.needed import needed
 from liteq.storage.runs import memo
+from liteq.storage.spending import usage
 
 __all__ = ["empty", "expire"]
 
@@ -58,16 +59,14 @@ SELECT 1 WHERE EXISTS (SELECT 1 FROM liteq_graph_items WHERE expires_ms <= :now_
    OR EXISTS (SELECT 1 FROM liteq_graph_threads WHERE lost = 1)
 """
 EVERY_GEN = 1 << 62
+USAGE_MS = 400 * 86_400_000  # a year is compared with the one before
 FEW = 50  # runs in one transaction: each may have a thousand rows
 
 
 def expire(tx: Transaction, *, before_ms: int | None, now_ms: int, limit: int) -> int:
     """Delete up to about `limit` rows of what is over; how many. `before_ms`: when a run ended; None: runs stay."""
     gone = memo.expire(tx, now_ms=now_ms, limit=limit)
-    if tx.execute(GRAPHS, {"now_ms": now_ms}):
-        from liteq.storage.graphs import retention as graphs  # of LangGraph's callers alone
-
-        gone += graphs.expire(tx, now_ms=now_ms, limit=limit)
+    gone += usage.expire(tx, before_ms=now_ms - USAGE_MS, limit=limit)
     for run, gen in tx.execute(OLD, (FEW,)):
         left = limit - gone
         swept = _sweep(tx, run, gen, left, stream=False) if left > 0 else left

@@ -13,7 +13,9 @@ from liteq.storage.steps.wake import Waiting, end_step
 __all__ = ["activate", "look_at"]
 
 LOOK = """
-SELECT version, gen, started_ms, gen_ms, deadline_ms, asked, reason, marks, ends, fails, compensated, seed
+SELECT version, gen, started_ms, gen_ms, deadline_ms, asked, reason, marks, ends, fails, compensated, seed,
+       CASE WHEN EXISTS (SELECT 1 FROM liteq_run_budgets) OR EXISTS (SELECT 1 FROM liteq_budgets) THEN 2
+            WHEN EXISTS (SELECT 1 FROM liteq_spends) THEN 1 ELSE 0 END
   FROM liteq_runs WHERE run = ?
 """
 FACTS = f"{LOOK} {LOCK}"

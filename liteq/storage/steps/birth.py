@@ -15,6 +15,13 @@ INSERT INTO liteq_runs (run, name, step, version, input, timeout_ms, forked_from
 SELECT seq, ?, ?, ?, ?, ?, ? FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN} <> 0
 ON CONFLICT DO NOTHING
 """
+BUDGET = f"""
+INSERT INTO liteq_run_budgets (run, what, most, period_ms, since_ms, soft, asks)
+SELECT seq, ?, ?, ?, created_ms, ?, ? FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN} <> 0
+ON CONFLICT DO NOTHING
+"""
+BUDGET_OF = BUDGET.replace("WHERE id = ?", "WHERE seq = ?")
+NO_BUDGET = "DELETE FROM liteq_run_budgets WHERE run = ?"
 TAG_BY_ID = f"""
 INSERT INTO liteq_run_tags (tag, run)
 SELECT ?, seq FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN | Flag.TAGGED} <> 0
@@ -40,8 +47,9 @@ def add_runs(tx: Transaction, messages: Iterable[Message]) -> None:
             spec = m.run or PLAIN
             step = int(bool(m.flags & Flag.STEP))
             row = (m.task, step, spec.version, input_hash(m.task, m.payload), spec.timeout_ms, spec.forked_from, m.id)
-            if tx.executemany(ADD, [row]) and spec.tags:
+            if tx.executemany(ADD, [row]) and (spec.tags or spec.budget):
                 tx.executemany(TAG_BY_ID, [(tag, m.id) for tag in spec.tags])
+                tx.executemany(BUDGET, [(*limit, m.id) for limit in spec.budget])
 
 
 def change_run(tx: Transaction, seq: int, message: Message) -> None:
@@ -50,6 +58,8 @@ def change_run(tx: Transaction, seq: int, message: Message) -> None:
     row = (spec.version, input_hash(message.task, message.payload), spec.timeout_ms, seq)
     tx.executemany(CHANGE, [row])
     tag(tx, seq, spec.tags)
+    tx.executemany(NO_BUDGET, [(seq,)])
+    tx.executemany(BUDGET_OF, [(*limit, seq) for limit in spec.budget])
 
 
 def add_tags(tx: Transaction, messages: Iterable[Message]) -> None:
