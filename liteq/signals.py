@@ -236,6 +236,7 @@ task_unknown = Signal("task_unknown", "message", "exc", "name", "id")
 
 workflow_stuck = Signal("workflow_stuck", "run_id", "name", "error")
 workflow_failed = Signal("workflow_failed", "run_id", "name", "error")
+budget_warning = Signal("budget_warning", "run_id", "name", "budget", "what", "spent", "most")
 approval_requested = Signal("approval_requested", "run_id", "name", "title", "details", "schema", "due")
 step_in_doubt = Signal("step_in_doubt", "run_id", "name", "step", "step_key", "attempt")
 

@@ -261,6 +261,8 @@ class LiteQ(Hooks, Workflows, Limiting, InFiles, CeleryApp):
     def prepare(self, storage: Storage) -> None:
         """Write the limits that the code has set, and have the storage write events, for a file that was opened."""
         self.limits.write_declared(storage)
+        if "budgets" in vars(self):  # a program without them loads nothing of them
+            self.budgets.write_declared(storage)
         if self.conf.task_send_sent_event:
             storage.events_of = partial(task_sent_events, self)
 

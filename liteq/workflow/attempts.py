@@ -15,6 +15,8 @@ from liteq.workflow.machine import Machine, Place, Wait
 
 if TYPE_CHECKING:
     from liteq.storage.runs.records import Memo
+    from liteq.storage.spending.kinds import Spend
+    from liteq.storage.spending.settling import Spent
     from liteq.workflow.scope import Scope
     from liteq.workflow.step import Step
 
@@ -28,7 +30,10 @@ IN_PLACE_MS = 1_000  # a shorter wait for the next attempt is a sleep of the pro
 class Attempts(StepFrame):
     """One call of a step that history does not answer: from attempt to attempt. It is the place of the step's code."""
 
-    __slots__ = ("args", "begun", "intent", "kwargs", "memo", "patience", "places", "scope", "shared")
+    __slots__ = (
+        "args", "asked", "chosen", "keys", "kwargs", "memo", "patience", "places", "reserved", "scope", "shared",
+        "since_ms", "spends", "tokens",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -54,6 +59,13 @@ class Attempts(StepFrame):
         self.intent = False  # whether a row says that it was begun
         self.begun = 0  # ... how often, each time without a known end
         self.places: Sequence[str] = ()  # the keys under which it has a place of its own
+        self.keys: Sequence[str] = ()  # ... and all by which it is limited
+        self.spends: list[Spend] | None = None  # what the attempt has spent so far
+        self.reserved = False  # a row stands for what it may spend
+        self.tokens: Sequence[tuple[str, int]] = ()  # of a model's, taken of limits beforehand
+        self.chosen: tuple[str, Any] | None = None  # the argument of `fallback` that it runs with
+        self.asked = args, kwargs  # what it was called with
+        self.since_ms: int | None = None  # since when it waits here for a limit or a budget
         self.patience: float | None = None  # until when it waits here for a result that another run computes
 
     def go_on(self, row: StepRow) -> None:
@@ -69,14 +81,17 @@ class Attempts(StepFrame):
         machine.front(self.scope, self.place)
         self.transaction = self.emitter = None
         self.started = machine.now_ms()
-        if step.keyed is not None:
-            self.places = _limits().take_places(self)
-        if step.doubt is not None:
-            _doubts().note_begin(self)
         page = machine.page
         if page is None:
             return 0
         return page.begin(*self.place, step.name, self.attempt, step.timeout_s, step.key, self.arghash)
+
+    def is_metered(self) -> bool:
+        """Whether limits or budgets are to be asked before the attempt begins."""
+        step, spending = self.step, self.machine.facts.spending
+        if step.keyed is None and step.spends is None and not spending:
+            return False
+        return _limits().is_metered(self)  # type: ignore[no-any-return]
 
     def seen(self) -> AbstractContextManager[object]:
         """A block for the attempt, which the observers of the app see."""
@@ -101,7 +116,9 @@ class Attempts(StepFrame):
         data, value = step.codec.result.kept(value, machine.max_bytes)
         if self.emitter is not None:
             self.emitter.flush()
-        if machine.is_step and not self.memo and not step.tx:
+        told = self.spends is not None or self.reserved or self.chosen is not None
+        if machine.is_step and not self.memo and not step.tx and not told:
+            self.well()
             return value  # its message's end is the record
         scope, pos = self.place
         ended = machine.now_ms()
@@ -109,9 +126,18 @@ class Attempts(StepFrame):
             scope, pos, "step", step.name, step.key, self.arghash, self.attempt, data, None, None, None, None,
             None, 0, None, None, self.started, ended,
         ))  # fmt: skip
-        machine.checkpoint(row, self.memo, self.intent)
+        if told:
+            row = _limits().record(self, row)
+        else:
+            machine.checkpoint(row, self.memo)
         self.scope.reached_ms = max(self.scope.reached_ms, ended)
+        self.well()
         return value
+
+    def well(self) -> None:
+        """Tell the limits that the attempt has succeeded."""
+        if self.keys:
+            _limits().passed(self)
 
     def failed(self, exc: BaseException) -> float:
         """Record a failed attempt: seconds until the next one, here. Waits where that is long, raises without one."""
@@ -121,13 +147,15 @@ class Attempts(StepFrame):
         if self.memo is not None:
             key = self.memo.key
             machine.reading(lambda: machine.runs.drop_memo(machine.hold, key))
-        _limits().put_off(self, exc)
+        if _limits().after_failure(self, exc):
+            return 0.0  # with another argument, at once
         error = document_of(exc, machine.error_limit)
         if not step.retries_after(exc, self.attempt):
             self.end(error)
         delay_ms = int(step.delay_s(self.attempt) * 1000)
         due_ms = machine.now_ms() + delay_ms
         row = self.row(error=error, due_ms=due_ms)
+        self.settle()
         if delay_ms >= IN_PLACE_MS or (delay_ms and not machine.sleeps_here):
             self.wait(row, due_ms)
         machine.checkpoint(row, None, self.intent)
@@ -150,11 +178,30 @@ class Attempts(StepFrame):
         if not hasattr(self, "started"):
             self.started, self.attempt = ended, self.attempt - 1
         if not machine.is_step:
-            machine.checkpoint(self.row(error=error, ended_ms=ended), None, self.intent)
-        elif self.intent:
-            machine.reading(lambda: machine.runs.end_intent(machine.hold, self.place))
+            spent = self.spent()
+            if spent is None:
+                machine.checkpoint(self.row(error=error, ended_ms=ended))
+            else:
+                machine.checkpoint(self.row(error=error, ended_ms=ended), None, spent)
+        else:
+            self.settle()
         self.scope.reached_ms = max(self.scope.reached_ms, ended)
         raise raised_of(error)
+
+    def spent(self) -> Spent | None:
+        """The spending of a failed attempt, for its record; None for nothing."""
+        if self.spends is None and not self.reserved:
+            return None
+        from liteq.workflow.spending import spent
+
+        return spent(self, ended=False)
+
+    def settle(self) -> None:
+        """Write what a failed attempt has spent, and give back what was held for it."""
+        spent = self.spent()
+        if spent is not None:
+            machine = self.machine
+            machine.reading(lambda: machine.runs.spent(machine.hold, spent, machine.warn))
 
     def stopped(self, slot: int) -> None:
         """The attempt has been left, however."""
@@ -187,11 +234,15 @@ def attempted(
     if row is not None and known is None:
         call.go_on(row)
     while True:
+        if not step.is_memo and call.is_metered():
+            _limits().enter_here(call)
         slot = call.begin()
         token = enter(call)
         try:
             with call.seen():
-                value = call.returned(call.function()(*args, **kwargs)) if step.is_simple else _special()(call)
+                value = (
+                    call.returned(call.function()(*call.args, **call.kwargs)) if step.is_simple else _special()(call)
+                )
         except Exception as exc:  # noqa: BLE001 - of the step: it is retried, or recorded
             failure: BaseException = exc
         except SystemExit as exc:

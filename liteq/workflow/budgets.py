@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+from liteq.policy.money import to_units
 from liteq.utils.misspelt import suggesting
 from liteq.workflow.money import checked_count, checked_money
 
-__all__ = ["Budget", "Usage", "checked_budget"]
+__all__ = ["Budget", "Usage", "checked_budget", "limits_of"]
 
 OnExceed = Literal["raise", "ask"]
 
@@ -59,6 +60,14 @@ def checked_budget(budget: Any) -> Budget | None:
     if budget is None or isinstance(budget, Budget):
         return budget
     raise TypeError(f'budget is a Budget, as Budget(cost="2.50"), not {budget!r}')
+
+
+def limits_of(budget: Budget) -> tuple[tuple[str, int, int | None, float | None, int], ...]:
+    """A budget as it is stored: (what, most, period in ms, soft, 1 where it asks) of each of its limits."""
+    asks = int(budget.on_exceed == "ask")
+    amounts = {"cost": None if budget.cost is None else to_units(budget.cost)}
+    amounts |= {"tokens": budget.tokens, "requests": budget.requests}
+    return tuple((what, most, None, budget.soft, asks) for what, most in amounts.items() if most is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine, Iterable, MutableMapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from random import Random
 from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, overload
 from uuid import UUID
@@ -133,6 +134,26 @@ class Common:
         if isinstance(frame, Scope):
             frame.refuse(f"{self._name}.tx")
         return frame.tx
+
+    def spend(
+        self, *, model: str | None = None, input_tokens: int = 0, output_tokens: int = 0, cache_read: int = 0,
+        cache_write: int = 0, cost: Decimal | str | int | None = None, requests: int = 1, **details: Any,
+    ) -> None:  # fmt: skip
+        """In a step: note what one answer of a model, or of another service that costs, has taken.
+
+        It is written with the record of the step, once, and never by a replay; of an attempt that failed, too. cost:
+        a Decimal or its text; without it the price of the package `genai-prices`, where that is installed and knows the
+        model; else it is not known, and is not taken for 0. details: anything more, as JSON. Raises TypeError for a
+        float of money, ValueError.
+        """
+        frame = self._frame("spend()")
+        if isinstance(frame, Scope):
+            frame.refuse(f"{self._name}.spend()")
+        tokens = {
+            "input_tokens": input_tokens, "output_tokens": output_tokens, "cache_read_tokens": cache_read,
+            "cache_write_tokens": cache_write,
+        }  # fmt: skip
+        frame.spend(model, requests, tokens, cost, details)
 
     def cancelled(self) -> bool:
         """In a step: whether a cancel of the run was requested. Costs one read of the file."""

@@ -20,7 +20,7 @@ from liteq.storage.runs.starting import check_conflict
 from liteq.utils.misspelt import suggesting, unexpected
 from liteq.utils.names import checked_id, checked_name, checked_priority
 from liteq.workflow.as_task import AsATask
-from liteq.workflow.budgets import Budget, checked_budget
+from liteq.workflow.budgets import Budget, checked_budget, limits_of
 from liteq.workflow.codec import Codec
 from liteq.workflow.duration import Duration, limit_ms, seconds
 from liteq.workflow.frames import here
@@ -108,7 +108,8 @@ class Workflow(AsATask, Generic[P, R]):
         self.codec = Codec(function, f"workflow {name!r}")
         self.dump_models = self.codec.dump
         self.parameters = self.codec.parameters
-        self.run_spec = RunSpec(self.version, timeout_ms)
+        spendable = () if self.budget is None else limits_of(self.budget)
+        self.run_spec = RunSpec(self.version, timeout_ms, budget=spendable)
         self.asked = Asked()
         warn_of(function)
 
@@ -221,7 +222,8 @@ class Workflow(AsATask, Generic[P, R]):
             self.name, args, kwargs, options, message_id=id_, root_id=root_id, parent_id=parent_id
         )
         message.flags |= Flag.RUN
-        message.run = replace(self.run_spec, tags=asked.tags)
+        own = self.run_spec.budget if asked.budget is None else limits_of(asked.budget)
+        message.run = replace(self.run_spec, tags=asked.tags, budget=own)
         return message
 
     # -- starting ----------------------------------------------------------------------------------------------------

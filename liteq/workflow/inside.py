@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from liteq.exceptions import LeaseLost, WorkflowError
 from liteq.execution.telling import Emitter
@@ -13,6 +13,7 @@ from liteq.serialization.models import data_of
 from liteq.workflow.machine import Machine, Place, key_of
 
 if TYPE_CHECKING:
+    from liteq.workflow.attempts import Attempts
     from liteq.workflow.step import Step
 
 __all__ = ["StepFrame", "emitter_of"]
@@ -63,6 +64,11 @@ class StepFrame:
         if self.emitter is None:
             self.emitter = emitter_of(self.machine, self.row())
         self.emitter.add(stream, data)
+
+    def spend(self, *args: Any) -> None:
+        from liteq.workflow.spending import add
+
+        add(cast("Attempts", self), *args)
 
     def cancelled(self) -> bool:
         """Whether a cancel is asked of the run: one read, for long steps."""

@@ -3,30 +3,52 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from random import uniform
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from liteq.exceptions import LeaseLost, RateLimited, StorageError
+from liteq.exceptions import BadMessage, LeaseLost, RateLimited, StepTimeout, StorageError, WorkflowError
 from liteq.execution.hushed import quoted
-from liteq.message import Flag, Suspend
-from liteq.policy.limited import Later, later_of
+from liteq.message import Flag, StepRow, Suspend
+from liteq.policy.limited import Later, is_own_fault, later_of
+from liteq.serialization import encode
+from liteq.serialization.models import data_of
 from liteq.workflow.machine import Machine, Wait
 
 if TYPE_CHECKING:
     import asyncio
 
+    from liteq.storage.limits.stepping import Taken
     from liteq.workflow.attempts import Attempts
+    from liteq.workflow.step import Step
 
-__all__ = ["alone", "keys_of", "leave_places", "put_off", "put_off_run", "take_places"]
+__all__ = [
+    "after_failure", "alone", "enter", "enter_here", "is_metered", "keys_of", "leave_places", "passed", "put_off_run",
+    "record", "settle_with",
+]  # fmt: skip
 
 logger = logging.getLogger("liteq.workflow")
 
 FIRST_LOOK_MS = 1_000  # for a place that became free while the run let go of its worker
 LOOK_MS = 30_000  # ... from then on: it is woken when one is free
+IN_PLACE_MS = 1_000  # so long it waits in its process
+POLL_MS = 50  # ... and looks so often, where nobody can say when
+JITTER_MS = 500  # behind a pause
 MET = "it was asked for"
+
+
+def is_metered(call: Attempts) -> bool:
+    """Whether limits or budgets are to be asked before an attempt: not of a step that is known to spend nothing."""
+    step, machine = call.step, call.machine
+    if step.keyed is not None or step.spends is not None:
+        return True
+    spends = machine.runs.spenders.get(step.name)
+    return spends is True or (spends is None and machine.facts.spending > 1)
 
 
 def keys_of(call: Attempts) -> Sequence[str]:
@@ -36,36 +58,99 @@ def keys_of(call: Attempts) -> Sequence[str]:
     return () if text is None else orjson.loads(text)[1:]
 
 
-def take_places(call: Attempts) -> Sequence[str]:
-    """Take a place and a token under each key of the step; the keys of the places. Where one lacks, the run waits.
+def enter_here(call: Attempts) -> None:
+    """Take what an attempt of a plain step needs; where that takes longer than a moment, the run waits."""
+    while pause_s := enter(call):
+        time.sleep(pause_s)
 
-    The first claim of a step that was sent has taken them; each later attempt takes a token.
+
+def enter(call: Attempts) -> float:
+    """Take a place and a token under each key of the step, and what its budgets hold for it: all or none.
+
+    0.0 where it has them, else the seconds after which to look again, here. Where that is longer the run waits. Of a
+    key that is paused or fails, the first argument of `fallback` is taken whose key is neither.
     """
+    machine, step = call.machine, call.step
+    machine.front(call.scope, call.place)
+    call.started = machine.now_ms()
+    call.tokens = ()
+    _choose(call, None)
+    taken = _take(call)
+    if taken is not None and taken.shut and step.fallback is not None:
+        taken = _otherwise(call, taken)
+    if taken is None or taken.lacks is None:
+        call.since_ms = None
+        return 0.0
+    return _wait(call, taken)
+
+
+def _take(call: Attempts) -> Taken | None:
+    """Take what the attempt needs, with the arguments that it has now; None where its budgets let it wait here."""
+    machine, step = call.machine, call.step
+    keys = call.keys = keys_of(call)
+    sent = machine.is_step and step.fallback is None
+    if sent and keys and not (machine.has_begun or machine.lease.flags & Flag.HISTORY):
+        machine.has_begun = True  # the first claim of a step that was sent has taken them; each later attempt a token
+        keys = ()
+    if not _spends(call):
+        if not keys:
+            return None
+        taken: Taken = machine.reading(lambda: machine.runs.take_places(machine.hold, keys, again=sent))
+        call.places, call.tokens = taken.keys, taken.tokens
+        return taken
+    from liteq.workflow import spending
+
+    wanted = spending.wanted_of(call)
+    attempt = spending.attempt_of(call)
+    taken, answer = machine.reading(lambda: machine.runs.begin(machine.hold, keys, attempt, wanted, again=sent))
+    if answer.waits is not None and answer.asks is None and _here_s(call, None):
+        return taken._replace(lacks=f"\0{answer.waits}")
+    spending.refused(call, answer)
+    call.places, call.tokens, call.reserved = taken.keys, taken.tokens, answer.reserved and taken.lacks is None
+    if answer.spender is not None and answer.spender is not machine.runs.spenders.get(step.name):
+        machine.runs.spenders[step.name] = answer.spender
+    return taken
+
+
+def _spends(call: Attempts) -> bool:
+    """Whether the attempt may spend something that is counted."""
+    if call.step.spends is not None:
+        return True
+    facts = call.machine.facts
+    if not facts.spending:
+        return False
+    spends = call.machine.runs.spenders.get(call.step.name)
+    return spends is True or (spends is None and facts.spending > 1)
+
+
+def _here_s(call: Attempts, at_ms: int | None) -> float:
+    """Seconds to wait in this process before the next look; 0.0 where that has been, or would be, too long."""
     machine = call.machine
-    if machine.is_step and not (machine.has_begun or machine.lease.flags & Flag.HISTORY):
-        machine.has_begun = True
-        return ()
-    keys = keys_of(call)
-    if not keys:
-        return ()
-    taken = machine.reading(lambda: machine.runs.take_places(machine.hold, keys, again=machine.is_step))
-    if taken.lacks is None:
-        return taken.keys  # type: ignore[no-any-return]
-    waited = f"limit {taken.lacks}"
+    if not machine.sleeps_here:
+        return 0.0
+    now_ms = machine.now_ms()
+    if call.since_ms is None:
+        call.since_ms = now_ms
+    left_ms = call.since_ms + IN_PLACE_MS - now_ms
+    wait_ms = POLL_MS if at_ms is None else max(at_ms - now_ms, 1)
+    return wait_ms / 1000 if wait_ms <= left_ms else 0.0
+
+
+def _wait(call: Attempts, taken: Taken) -> float:
+    """Seconds until the next look, here; else the run waits for its turn."""
+    machine, lacks = call.machine, taken.lacks or ""
+    if lacks.startswith("\0"):
+        return POLL_MS / 1000
+    here_s = _here_s(call, taken.at_ms)
+    if here_s:
+        return here_s
+    call.since_ms = None
+    waited = f"limit {lacks}"
     before = machine.rows.get(call.place)
     again = before is not None and before.waited == waited
     due_ms = taken.at_ms or machine.now_ms() + (LOOK_MS if again else FIRST_LOOK_MS)
     row = call.row(waited=waited, due_ms=due_ms)._replace(attempts=call.attempt - 1)
     call.scope.wait(Wait(call.place, row, due_ms=due_ms))
-
-
-def leave_places(machine: Machine, keys: Sequence[str]) -> None:
-    """Give places back; where that fails, they go with the run's lease."""
-    if keys:
-        try:
-            machine.runs.leave_places(machine.hold, keys)
-        except (LeaseLost, StorageError) as exc:
-            logger.warning("run %s keeps its places under %s until it lets go: %s", machine.run_id, keys, exc)
 
 
 @asynccontextmanager
@@ -89,19 +174,148 @@ async def alone(call: Attempts) -> AsyncIterator[None]:
             lock.release()
 
 
-def put_off(call: Attempts, exc: BaseException) -> None:
-    """Let the run wait where `exc` asks to come later; no attempt is counted. Returns where it says no such thing.
+# -- another argument ------------------------------------------------------------------------------------------------
 
-    The key that it names is paused for all, else the first of the step's.
+
+def _choose(call: Attempts, chosen: tuple[str, Any] | None) -> None:
+    """Have the attempt run with another argument; None: with the one that it was called with."""
+    if chosen is None and call.chosen is None:
+        return
+    args, kwargs = call.asked
+    if chosen is not None:
+        name = chosen[0]
+        parameters = [*call.step.codec.parameters.signature.parameters]
+        place = parameters.index(name) if name in parameters else len(args)
+        if place < len(args):
+            args = (*args[:place], chosen[1], *args[place + 1 :])
+        else:
+            kwargs = {**kwargs, name: chosen[1]}
+    call.args, call.kwargs, call.chosen = args, kwargs, chosen
+
+
+def _otherwise(call: Attempts, refused: Taken) -> Taken | None:
+    """Take what the attempt needs with the first argument whose key is neither paused nor failing."""
+    for chosen in _alternatives(call):
+        _choose(call, chosen)
+        taken = _take(call)
+        if taken is None or not taken.shut:
+            return taken
+    _choose(call, None)
+    call.keys = keys_of(call)
+    return refused
+
+
+def _alternatives(call: Attempts) -> Iterator[tuple[str, Any]]:
+    for name, values in (call.step.fallback or {}).items():
+        for value in values:
+            yield name, value
+
+
+def _has_another(call: Attempts) -> bool:
+    """Whether there is an argument to run with at once: the key of the one that it had is shut now."""
+    if call.step.fallback is None:
+        return False
+    before = call.chosen
+    try:
+        for chosen in (None, *_alternatives(call)):
+            _choose(call, chosen)
+            keys = keys_of(call)
+            if not call.machine.reading(partial(call.machine.runs.is_shut, keys)):
+                return True
+        return False
+    finally:
+        _choose(call, before)
+
+
+# -- behind an attempt -----------------------------------------------------------------------------------------------
+
+
+def leave_places(machine: Machine, keys: Sequence[str]) -> None:
+    """Give places back; where that fails, they go with the run's lease."""
+    if keys:
+        try:
+            machine.runs.leave_places(machine.hold, keys)
+        except (LeaseLost, StorageError) as exc:
+            logger.warning("run %s keeps its places under %s until it lets go: %s", machine.run_id, keys, exc)
+
+
+def passed(call: Attempts) -> None:
+    """Note that the attempt has succeeded, where one of its keys is in trouble."""
+    machine, keys = call.machine, call.keys
+    machine.reading(lambda: machine.runs.passed(keys))
+
+
+def record(call: Attempts, row: StepRow) -> StepRow:
+    """Record a result with what it has spent, and the argument that was chosen for it."""
+    from liteq.workflow import spending
+
+    machine = call.machine
+    if call.chosen is not None:
+        name, value = call.chosen
+        row = row._replace(details=encode({"fallback": {name: data_of(value)}}, what=f"the fallback of {name!r}"))
+    memo = call.memo
+    if memo is not None and call.spends:
+        memo = memo._replace(spent=spending.told(call.spends))
+    machine.checkpoint(row, memo, spending.spent(call, ended=True))
+    return row
+
+
+def settle_with(call: Attempts, transaction: Any) -> None:
+    """Write what a step has spent in its own transaction."""
+    from liteq.workflow import spending
+
+    spent = spending.spent(call, ended=True)
+    if spent is not None and (warned := transaction.settle(spent)):
+        call.machine.warn(warned)
+
+
+def after_failure(call: Attempts, exc: BaseException) -> bool:
+    """Do what limits ask for behind a failed attempt: whether it goes on at once, and no attempt is counted.
+
+    Waits where `exc` asks to come later: the key that it names is paused for all, else the first of the step's.
     """
     machine, step = call.machine, call.step
     later = later_of(exc, machine.now_ms())
-    if later is None or (isinstance(exc, step.give_up_on) and not isinstance(exc, RateLimited)):
-        return
+    if later is not None and not (isinstance(exc, step.give_up_on) and not isinstance(exc, RateLimited)):
+        return _put_off(call, exc, later)
+    if not call.keys or not _is_trouble(step, exc):
+        return False
+    keys = call.keys
+    if machine.reading(lambda: machine.runs.failed(keys)) and _has_another(call):
+        logger.warning("step %r of run %s goes on elsewhere: %.1000s", step.name, machine.run_id, quoted(exc))
+        call.settle()
+        return True
+    return False
+
+
+def _is_trouble(step: Step[Any, Any], exc: BaseException) -> bool:
+    """Whether an error may be the other side's: not one that it has answered with, nor one of this program's."""
+    if isinstance(exc, step.give_up_on) or (
+        isinstance(exc, (WorkflowError, BadMessage, SystemExit)) and not isinstance(exc, StepTimeout)
+    ):
+        return False
+    return not is_own_fault(exc)
+
+
+def _put_off(call: Attempts, exc: BaseException, later: Later) -> bool:
+    machine, step = call.machine, call.step
+    own = call.keys or keys_of(call)
+    key = later.key or next(iter(own), None)
+    wait_s = later.wait_s if later.named else None
+    call.settle()
+    if key is None:
+        until_ms = machine.now_ms() + int(later.wait_s * 1000)
+    else:
+        until_ms = machine.reading(lambda: machine.runs.refused(key, wait_s))
+    if key in own and _has_another(call):
+        logger.info("step %r of run %s goes on elsewhere: %.1000s", step.name, machine.run_id, quoted(exc))
+        return True
+    span_ms = max(until_ms - machine.now_ms(), 0)
     text = "step %r of run %s waits for %.3g s: %.1000s"
-    logger.info(text, step.name, machine.run_id, later.wait_s, quoted(exc))
-    due_ms = _paused_until(machine, later, keys_of(call))
-    call.wait(call.row(due_ms=due_ms)._replace(attempts=call.attempt - 1), due_ms)
+    logger.info(text, step.name, machine.run_id, span_ms / 1000, quoted(exc))
+    due_ms = until_ms + int(uniform(0, min(JITTER_MS, span_ms / 10)))
+    row = call.row(waited=f"limit {key}" if key in own else None, due_ms=due_ms)._replace(attempts=call.attempt - 1)
+    call.scope.wait(Wait(call.place, row, due_ms=due_ms))
 
 
 def put_off_run(machine: Machine, exc: Exception) -> Suspend | None:

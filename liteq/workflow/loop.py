@@ -26,6 +26,7 @@ from liteq.workflow.attempts import UNSEEN, Attempts, limited
 from liteq.workflow.calls import Pend
 from liteq.workflow.frames import Leave, enter, frame_in, here, leave
 from liteq.workflow.limits import alone
+from liteq.workflow.limits import enter as enter_limits
 from liteq.workflow.machine import Machine, Wait
 from liteq.workflow.scope import Scope
 from liteq.workflow.special import LOOK_S, MISSING, WAITING, look_up
@@ -339,9 +340,19 @@ async def _attempts(call: Attempts, row: StepRow | None) -> Any:
         return pend.wait
 
 
+async def _enter(call: Attempts) -> None:
+    """Take what limits and budgets ask for before an attempt. Raises Pend where the run is to wait."""
+    pause_s = enter_limits(call)
+    while pause_s:
+        await asyncio.sleep(pause_s)
+        pause_s = enter_limits(call)
+
+
 async def _attempt(call: Attempts) -> Any:
     """(result,) of one attempt, or its exception."""
     step, machine = call.step, call.machine
+    if not step.is_memo and call.is_metered():
+        await _enter(call)
     slot = call.begin()
     token = enter(call)
     limit = asyncio.timeout(step.timeout_s)
@@ -353,6 +364,8 @@ async def _attempt(call: Attempts) -> Any:
                 found = look_up(call)
             if found is not MISSING:
                 return (found,)
+            if call.is_metered():
+                await _enter(call)
         with call.seen():
             async with limit:
                 with limited(machine, step.timeout_s) if step.may_block else UNSEEN:

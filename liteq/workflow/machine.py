@@ -22,6 +22,8 @@ from liteq.workflow.frames import Diverged, Leave
 
 if TYPE_CHECKING:
     from liteq.storage.runs.records import Memo
+    from liteq.storage.spending.kinds import Warned
+    from liteq.storage.spending.settling import Spent
     from liteq.workflow.activation import Limit, Page
     from liteq.workflow.scope import Scope
 
@@ -290,16 +292,23 @@ class Machine:
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def checkpoint(self, row: StepRow, memo: Memo | None = None, intent: bool = False) -> None:
+    def warn(self, warned: Sequence[Warned]) -> None:
+        """Tell people of budgets of which so much is spent."""
+        from liteq.workflow.spending import warn
+
+        warn(self, warned)
+
+    def checkpoint(self, row: StepRow, memo: Memo | None = None, spent: Spent | None = None) -> None:
         """Record a call. Leaves the body where the lease is over, or the file cannot be used."""
         if self.new_marks:
             row = row._replace(marks=self.take_marks())
         try:
-            asked = (
-                self.runs.checkpoint(self.hold, row)
-                if memo is None and not intent
-                else self.runs.checkpoint(self.hold, row, memo=memo, intent=intent)
-            )
+            if spent is not None:
+                asked = self.runs.checkpoint(self.hold, row, memo=memo, spent=spent, warn=self.warn)
+            elif memo is not None:
+                asked = self.runs.checkpoint(self.hold, row, memo=memo)
+            else:
+                asked = self.runs.checkpoint(self.hold, row)
         except (LeaseLost, StorageError) as exc:
             self.lost(exc)
         self.written += 1

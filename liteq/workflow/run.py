@@ -19,11 +19,13 @@ from liteq.workflow.approving import checked_data
 from liteq.workflow.errors import raised_of
 from liteq.workflow.frames import here
 from liteq.workflow.step import is_count
+from liteq.workflow.usage import usage_of
 from liteq.workflow.views import ApprovalRequest, RunInfo, StepInfo, approval_of, info_of, step_of
 
 if TYPE_CHECKING:
     from liteq.context import App
     from liteq.storage.runs.records import RunRecord
+    from liteq.workflow.budgets import Usage
     from liteq.workflow.flow import Workflow
 
 __all__ = ["Run"]
@@ -94,6 +96,13 @@ class Run(Generic[R]):
         """Its steps, in the order in which they began."""
         runs = self._runs("steps()")
         return [step_of(self.app, one) for one in runs.steps(self.id)]
+
+    def usage(self) -> Usage:
+        """The spending of it and of all that it has started, so far, each recorded answer once."""
+        sums = self.app.storage.spending.of_run(self.id) if self._runs("usage()") else None
+        if sums is None:
+            raise RunNotFound(f"no run {self.id!r} is known here: it was never started on this file, or has expired")
+        return usage_of(sums)
 
     def get_state(self) -> dict[str, Any]:
         """The values that it has set, by key."""
@@ -291,6 +300,12 @@ class Run(Generic[R]):
         return self._value(record)
 
     aget = aresult
+
+    async def ausage(self) -> Usage:
+        """`usage()` for async code."""
+        from liteq.utils.async_threads import reading
+
+        return await reading(self.app, self.usage)
 
     async def asend(self, name: str, payload: Any = None, *, dedup: str | None = None) -> bool:
         """`send()` for async code."""

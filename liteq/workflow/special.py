@@ -15,6 +15,7 @@ from liteq.serialization import encode
 from liteq.storage.runs.records import Memo
 from liteq.workflow.attempts import limited
 from liteq.workflow.codec import hash_of
+from liteq.workflow.limits import enter_here, settle_with
 from liteq.workflow.machine import Wait
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def run_special(call: Attempts) -> Any:
         found = recalled(call)
         if found is not MISSING:
             return found
+        if call.is_metered():
+            enter_here(call)
     if not step.tx:
         with limited(call.machine, step.timeout_s):
             value = call.function()(*call.args, **call.kwargs)
@@ -82,7 +85,7 @@ def look_up(call: Attempts) -> Any:
         return MISSING
     taken = machine.reading(lambda: machine.runs.memo(machine.hold, place.key, step.name))
     if taken.output is not None:
-        return remembered(call, place, taken.output)
+        return remembered(call, place._replace(spent=taken.spent), taken.output)
     if taken.mine:
         call.memo = place
         return MISSING
@@ -110,7 +113,13 @@ def remembered(call: Attempts, place: Memo, output: bytes) -> Any:
     """Record that the memo has answered a call; the result."""
     machine = call.machine
     ended = machine.now_ms()
-    machine.checkpoint(call.row(output=output, memo=1, ended_ms=ended), place)
+    row = call.row(output=output, memo=1, ended_ms=ended)
+    if place.spent is None:
+        machine.checkpoint(row, place)
+    else:
+        from liteq.workflow.spending import recalled as recalled_spends
+
+        machine.checkpoint(row, place, recalled_spends(call, place.spent))
     call.scope.reached_ms = max(call.scope.reached_ms, ended)
     return call.step.form.decode(output)
 
@@ -145,6 +154,8 @@ def _committed(call: Attempts) -> Any:
             ended = machine.now_ms()
             row: StepRow = call.row(output=data, ended_ms=ended, marks=machine.take_marks())
             asked = transaction.checkpoint(row)
+            if call.spends is not None or call.reserved:
+                settle_with(call, transaction)
         finally:
             call.transaction = None
     machine.written += 1

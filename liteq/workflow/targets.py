@@ -105,7 +105,8 @@ class _Step:
             new_id(), step.name, payload, step.queue or lease.queue,
             lease.priority if step.priority is None else step.priority,
             flags=Flag.RUN | Flag.STEP | CHILD, run=RunSpec(version=""), **machine.family,
-            keys=None if step.keyed is None else step.keyed.keys_of(args, kwargs),
+            # One with a fallback takes its places itself, when it knows with which argument it runs.
+            keys=None if step.keyed is None or step.fallback else step.keyed.keys_of(args, kwargs),
         )  # fmt: skip
         return Batch([message]), message.id
 

@@ -18,7 +18,10 @@ __all__ = ["ApprovalRequest", "RunInfo", "StepInfo", "approval_of", "info_of", "
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A run. `waiting_for`: "event go", "approval TITLE", "child ID", "timer", "memo NAME", "limit KEY", "slot"."""
+    """A run.
+
+    `waiting_for`: "event go", "approval TITLE", "child ID", "timer", "memo NAME", "limit KEY", "budget NAME", "slot".
+    """
 
     version: str
     waiting_for: list[str] = field(default_factory=list)
@@ -34,7 +37,10 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
-    """A step of a run. `n` counts from 1 in the order in which they began; `memo`: it was answered by the memo."""
+    """A step of a run. `n` counts from 1 in the order in which they began; `memo`: it was answered by the memo.
+
+    `fallback`: the argument that took the place of its own, as its key was paused or failing; None: it ran as called.
+    """
 
     n: int
     scope: str
@@ -49,6 +55,7 @@ class StepInfo:
     memo: bool
     started: datetime | None
     finished: datetime | None
+    fallback: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,7 @@ def step_of(app: App, found: RunStep) -> StepInfo:
     return StepInfo(
         found.n, row.scope, row.kind, row.name, row.key, found.status, row.attempts, _output(app, row),
         _error(row.error), row.child, bool(row.memo), _when(row.started_ms), _when(row.ended_ms),
+        decode(row.details).get("fallback") if row.kind == "step" and row.details else None,
     )  # fmt: skip
 
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Mapping
 from functools import cached_property
 from types import FrameType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from liteq.context import App
-from liteq.policy.rates import per_second
+from liteq.policy.rates import amount_in, per_second
 from liteq.sending.keys import keyed_task
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from liteq.app.limits.budgets import Budgets
+    from liteq.policy.durations import Duration
     from liteq.storage.limits import Limit
     from liteq.storage.storage import Storage
 
-__all__ = ["Limiting", "Limits", "declared_limits"]
+__all__ = ["Declared", "Limiting", "Limits", "declared_limits", "importing"]
 
-Declared = dict[str, tuple[str | None, int | None]]
-"""(rate, how many at once) by key, as the code has them."""
+Declared = dict[str, tuple[str | None, int | None] | tuple[str | None, int | None, str | None]]
+"""(rate, how many at once, tokens) by key, as the code has them."""
 LOADER = "<frozen importlib._bootstrap>"
 
 
@@ -35,8 +38,13 @@ class Limits:
         self.declared: Declared = {}
         """Limits that modules have set while they were imported: written when the file is opened."""
 
-    def set(self, key: str, *, rate: str | float | None = None, concurrent: int | None = None) -> None:
+    def set(
+        self, key: str, *, rate: str | float | None = None, concurrent: int | None = None, tokens: str | None = None
+    ) -> None:
         """Limit `key` to `rate` starts ("100/m", "1000/d") and to `concurrent` messages at once; None: no such limit.
+
+        tokens: those of a model, "200k/m", that steps tell by `ctx.spend`: a step of the key begins when as many are
+        there as such a step ever took, or as it says by `spends=`.
 
         The limit is in force at once, and counts messages that already run. It is kept in the file, over restarts.
         A call in a module that is being imported declares the limit: it is written when the file is first used, and
@@ -44,10 +52,12 @@ class Limits:
         ValueError for a rate or a number that is none, TypeError.
         """
         _check(key, rate, concurrent)
-        if not _importing():
-            self._app.storage.limits.set(key, rate, concurrent)
+        if tokens is not None:
+            amount_in(tokens)
+        if not importing():
+            self._app.storage.limits.set(key, rate, concurrent, tokens)
             return
-        self.declared[key] = (None if not per_second(rate) else str(rate), concurrent)
+        self.declared[key] = (None if not per_second(rate) else str(rate), concurrent, tokens)
         if "storage" in vars(self._app):
             self._app.storage.limits.declare({key: self.declared[key]})
 
@@ -95,8 +105,26 @@ class Limiting:
         """The limits of its keys."""
         return Limits(cast("App", self))
 
+    @cached_property
+    def budgets(self) -> Budgets:
+        """The budgets of its tags."""
+        from liteq.app.limits.budgets import Budgets
 
-def declared_limits(app: App) -> Mapping[str, tuple[str | None, int | None]]:
+        return Budgets(cast("App", self))
+
+    def usage(
+        self, since: Duration | datetime | None = None, by: Literal["model", "workflow", "tag", "day"] = "model"
+    ) -> list[dict[str, Any]]:
+        """The spending of all runs, the dearest first: the name by `by`, then the fields of Usage.
+
+        since: so long ago ("7d"), or a time; None: all that is known, a year and a bit. Raises ValueError.
+        """
+        from liteq.workflow.usage import listed
+
+        return listed(cast("App", self), since=since, by=by)
+
+
+def declared_limits(app: App) -> Declared:
     """The limits that the code has: by the options of its tasks, and set while its modules were imported.
 
     Of each task as a whole, also that it has none. Raises TypeError, ValueError for options that are none.
@@ -110,8 +138,8 @@ def declared_limits(app: App) -> Mapping[str, tuple[str | None, int | None]]:
     return {**found, **app.limits.declared}
 
 
-def _importing() -> bool:
-    """Whether the caller stands in a module that is being imported, by this thread."""
+def importing() -> bool:
+    """Whether the caller of its caller stands in a module that is being imported, by this thread."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if frame.f_code.co_filename == LOADER:

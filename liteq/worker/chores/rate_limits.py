@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from liteq.app.limits import declared_limits
+from liteq.app.limits import Declared, declared_limits
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.policy.rates import Bucket, per_second
@@ -42,7 +42,7 @@ class RateLimits:
         storage.limits.declare(self._declared())
         self._late = LateKeys(app)
 
-    def _declared(self) -> Mapping[str, tuple[str | None, int | None]]:
+    def _declared(self) -> Declared:
         """The shared limits that the code has. Raises ImproperlyConfigured for options that are none."""
         try:
             return declared_limits(self._app)
