@@ -16,8 +16,10 @@ from liteq.exceptions import StorageError, WorkflowError
 from liteq.workflow import actx, children, ctx, waits
 from liteq.workflow.frames import here
 from liteq.workflow.scope import Scope
+from liteq_langgraph.declared import declared_in
 from liteq_langgraph.nodes import CALL, TARGETS, driven, plain
 from liteq_langgraph.saver import LiteQSaver
+from liteq_langgraph.serde import StrictSerializer
 
 if TYPE_CHECKING:
     from liteq.workflow.machine import Machine
@@ -32,9 +34,10 @@ DURABILITY = "sync"  # a superstep is saved before the next one begins
 def run(graph: Any, input: Any, *, thread: str | None = None, config: Mapping[str, Any] | None = None) -> Any:
     """Invoke a graph in a plain body until it ends; what `graph.invoke` returns.
 
-    graph: a StateGraph, which is compiled with the run's own saver, or a compiled graph with a LiteQSaver or without a
-    checkpointer. thread: the id of its thread; by default one of the run's own, which leaves with it. config: as of
-    `invoke`. A killed process costs the superstep that it met, without the nodes of it that had ended.
+    graph: a StateGraph, which is compiled with the run's own saver, for which the classes of its state are declared; or
+    a compiled graph with a LiteQSaver or without a checkpointer. thread: the id of its thread; by default one of the
+    run's own, which leaves with it. config: as of `invoke`. A killed process costs the superstep that it met, without
+    the nodes of it that had ended.
 
     An interrupt is an approval: titled by the interrupt's id, its value the details, its response_schema the form. The
     graph gets the decision's `data`, without data its `ok`. A value {"event": NAME} waits for that event instead and
@@ -287,7 +290,7 @@ def _compiled(machine: Machine, graph: Any) -> Any:
         )
     made = _made.get(graph)
     if made is None or made[0] is not machine.app:
-        saver = LiteQSaver(machine.app)
+        saver = LiteQSaver(machine.app, serde=StrictSerializer(declared_in(getattr(graph, "schemas", ()))))
         if hasattr(graph, "compile"):
             compiled = graph.compile(checkpointer=saver)
         else:

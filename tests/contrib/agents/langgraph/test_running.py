@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
+import operator
 import os
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 from pydantic import BaseModel
 
@@ -176,6 +180,45 @@ def test_a_breakpoint_is_an_approval(app: LiteQ) -> None:
         denied.approve("go on with b", ok=False)
         with pytest.raises(WorkflowError, match="not to go on"):
             denied.result()
+
+
+class Kind(enum.Enum):
+    BIG = "big"
+
+
+@dataclasses.dataclass
+class Parcel:
+    kind: Kind
+    weight: int
+
+
+class Post(TypedDict, total=False):
+    parcels: Annotated[list[Parcel], operator.add]
+    last: Parcel | None
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_graph_declares_the_classes_of_its_state(app: LiteQ, worker: Worker, kind: str) -> None:
+    builder = StateGraph(Post)
+    builder.add_node("weigh", lambda state: {"parcels": [Parcel(Kind.BIG, 7)], "last": Parcel(Kind.BIG, 8)})
+    builder.add_node("end", lambda state: {"parcels": [state["last"]]})
+    for one, other in ((START, "weigh"), ("weigh", "end"), ("end", END)):
+        builder.add_edge(one, other)
+
+    if kind == "plain":
+
+        @app.workflow(name="posts")
+        def posts() -> list[int]:
+            return [one.weight for one in run(builder, {"parcels": []})["parcels"]]
+    else:
+
+        @app.workflow(name="posts")
+        async def posts() -> list[int]:
+            return [one.weight for one in (await arun(builder, {"parcels": []}))["parcels"]]
+
+    started = posts.start()
+    worker.run()
+    assert started.result(0) == [7, 8]
 
 
 # -- nodes that are tasks --------------------------------------------------------------------------------------------
