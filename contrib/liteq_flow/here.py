@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -77,15 +78,44 @@ def worker(session: Any, queues: Sequence[str], concurrency: int) -> Iterator[su
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(),
         )  # fmt: skip
         process._log = log  # type: ignore[attr-defined]
-        try:
-            yield process
-        finally:
-            process.terminate()
+        with _ended_with_us(process), _terminable():
             try:
-                process.wait(timeout=STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                yield process
+            finally:
+                process.terminate()
+                try:
+                    process.wait(timeout=STOP_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+@contextmanager
+def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End the worker also where this process is killed: a shell beside it reads until we are gone."""
+    watch = subprocess.Popen(
+        ["/bin/sh", "-c", 'trap "" HUP INT TERM; read -r _; kill -TERM "$1" 2>/dev/null', "sh", str(process.pid)],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        watch.kill()
+        watch.communicate()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends this command in order, as Ctrl-C does."""
+
+    def leave(_number: int, _frame: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What an app needs for flows: the workflow `liteq.flow`, and, in workers with --commands, the step of its jobs."""
+"""Flows in an app: the workflow `liteq.flow`, and, in workers with --commands, the step of its jobs."""
 
 from __future__ import annotations
 

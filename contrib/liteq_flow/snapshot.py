@@ -31,7 +31,7 @@ class Snapshot:
 
     @property
     def digest(self) -> str:
-        """What stands for its contents."""
+        """A hash of its contents."""
         digest = hashlib.blake2b(digest_size=12)
         for path, text in sorted(self.texts.items()):
             for part in (path, text):

@@ -18,6 +18,7 @@ from liteq.app.discovery import require_tasks
 from liteq.cli import service
 from liteq.cli.asking import confirm_deletion
 from liteq.cli.find_app import broken
+from liteq.cli.flow.working import OF_COMMANDS, afresh, with_commands
 from liteq.cli.names import names, one_of
 from liteq.cli.output import counted
 from liteq.cli.process_options import ProcessCommand, become, idle_options, log_level, note_idle, process_options
@@ -35,7 +36,6 @@ __all__ = ["worker"]
 POOLS = ("prefork", "processes", "asyncio", "threads", "solo")
 START_METHODS = ("fork", "forkserver", "spawn")
 GREEN = dict.fromkeys(("eventlet", "gevent"), "; for tasks that wait, use threads, or asyncio with `async def` tasks")
-OF_COMMANDS = "*#commands"  # queues of flows' jobs: a glob of a worker without --commands does not mean them
 LIMITS = ("time_limit", "soft_time_limit", "max_tasks_per_child", "max_memory_per_child")  # the worker's, as given
 
 # Options of `celery worker` that mean nothing here, and why.
@@ -285,7 +285,7 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
     _import_tasks(app)
     chosen = _chosen_queues(app, given["queues"], given["exclude_queues"])
     if given["commands"]:
-        chosen = _with_commands(app, chosen)
+        chosen = with_commands(app, chosen)
     if not given["without_tasks"]:
         named = "" if ctx.ensure_object(Session).has_app else "; name the app with -A"
         require_tasks(app, f"{named}; --without-tasks starts it all the same")
@@ -331,21 +331,7 @@ def _finds(session: Session, *, commands: bool) -> Callable[[], App] | None:
     find: Callable[[], App] | None = session._bare_app
     if name:
         find = partial(find_app, name) if isinstance(name, str) else None
-    if commands and find is not None:
-        from liteq_flow.installing import with_commands
-
-        return with_commands(find)
-    return find
-
-
-def _with_commands(app: App, queues: list[str]) -> list[str]:
-    """Have the app run jobs of flows; the queues with those of the jobs. Raises UsageError without the extra `flow`."""
-    from liteq.cli.flow.group import package_is_there
-
-    package_is_there()
-    from liteq_flow.installing import take_commands
-
-    return take_commands(app, queues)
+    return afresh(find) if commands and find is not None else find
 
 
 def _import_tasks(app: App) -> None:

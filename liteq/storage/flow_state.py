@@ -1,4 +1,4 @@
-"""What flows remember from run to run (`state.get`, `state.set`): values by scope and key, each with a version."""
+"""The memory of flows from run to run (`state.get`, `state.set`): values by scope and key, each with a version."""
 
 from __future__ import annotations
 

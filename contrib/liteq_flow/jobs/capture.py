@@ -56,7 +56,7 @@ class Capture:
 
     @property
     def text(self) -> str:
-        """What is kept of it."""
+        """The part of it that is kept."""
         return "".join(self._kept)
 
     def add(self, data: bytes, *, last: bool = False) -> None:

@@ -11,19 +11,18 @@ from contextlib import suppress
 
 __all__ = ["Guard"]
 
-# It reads until the worker writes, or is gone. "leave": in how many seconds what the command left behind has to end.
+# It reads until the worker is gone, or writes in how many seconds what the command left behind has to end. dash takes
+# no `--` before the number of a group.
 SCRIPT = """
 trap '' HUP INT TERM
 left=0
 if read -r left; then
-  while [ "$left" -gt 0 ] && kill -0 -- "-$1" 2>/dev/null; do sleep 1; left=$((left - 1)); done
+  while [ "$left" -gt 0 ] && kill -0 "-$1" 2>/dev/null; do sleep 1; left=$((left - 1)); done
 fi
-kill -KILL -- "-$1" 2>/dev/null
+kill -KILL "-$1" 2>/dev/null
 """
 
-_left: list[
-    subprocess.Popen[bytes]
-] = []  # guards that outlive their command: children of this process, to be waited for
+_left: list[subprocess.Popen[bytes]] = []  # guards that outlive their command: children, to be waited for
 
 
 class Guard:
@@ -38,7 +37,7 @@ class Guard:
         )  # fmt: skip
 
     def release(self, left_s: float | None) -> None:
-        """The command has ended. What it left behind ends in `left_s` seconds; None: nothing says when."""
+        """The command has ended. Its leftovers end in `left_s` seconds; None: nothing says when."""
         process, stdin = self._process, self._process.stdin
         assert stdin is not None
         if left_s is not None and _lives(self._group):

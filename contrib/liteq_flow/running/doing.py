@@ -1,4 +1,4 @@
-"""The work of a step, once: by what it does. `Made`: what came of it."""
+"""The work of a step, once: by what it does. `Made`: the things that came of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Made", "do_once", "do_step", "made_of"]
 
 @dataclass(slots=True)
 class Made:
-    """What a step has made. `variable`: what `output: NAME` takes; `outputs`: by name, of an action's own."""
+    """The things that a step has made. `variable`: for `output: NAME`; `outputs`: by name, of an action's own."""
 
     exit_code: int | None = None
     stdout: str = ""
@@ -68,7 +68,7 @@ async def do_once(plan: Plan, node: Node, names: Names, key: str) -> Made:
 
 
 def made_of(result: dict[str, Any]) -> Made:
-    """What a job's result is. Raises StepFailed where it says so."""
+    """A job's result as such. Raises StepFailed where it says so."""
     if result.get("error") is not None or result.get("exit_code") != 0:
         raise StepFailed(str(result.get("error") or "it failed"), result.get("exit_code"), result=result)
     stdout = result.get("stdout") or ""

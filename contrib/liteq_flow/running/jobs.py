@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
+from liteq.context import App
 from liteq.workflow import Step as Called
 from liteq.workflow import actx
 from liteq_flow.jobs.job import NAME, QUEUES
@@ -86,10 +87,10 @@ async def _result(node: Node, called: Any, document: dict[str, Any]) -> dict[str
     return result
 
 
-_steps: dict[int, tuple[Any, Any]] = {}
+_steps: dict[int, tuple[App, Any]] = {}
 
 
-def _step_of(app: Any) -> Any:
+def _step_of(app: App) -> Any:
     """The step by which jobs are sent. It need not be one that this process can execute."""
     found = _steps.get(id(app))
     if found is None or found[0] is not app:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 from liteq.canvas import Signature
+from liteq.exceptions import ImproperlyConfigured
+from liteq.settings import import_object
 from liteq.workflow import actx
 from liteq_flow.model import Ours
 from liteq_flow.running.doing import Made
@@ -51,14 +52,10 @@ def _plain(value: Any) -> Any:
 
 def _loaded(name: str) -> Any:
     """The object `module:name`. Raises StepFailed where there is none."""
-    module, _, attribute = name.partition(":")
     try:
-        found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as exc:
+        return import_object(name)
+    except (ImportError, ImproperlyConfigured) as exc:
         raise StepFailed(f"{name!r} cannot be imported: {exc}") from exc
-    return found
 
 
 def _target(plan: Plan, do: Ours) -> Any:

@@ -78,14 +78,14 @@ class Plan:
                     self.nodes[name].routers.append(node)
 
     def names_of(self, node: Node) -> Names:
-        """What a step can find: of this document's steps those that it comes after, however many have ended by now.
+        """The names that a step can find: of this document's steps those that it comes after, and no others that ended.
 
         A replay meets other steps' ends in another order, and has to come to the same values.
         """
         return self._names([self.nodes[name] for name in self._before(node)]).of(node.step)
 
     def names_at_end(self) -> Names:
-        """What can be found when all steps have ended."""
+        """The names when all steps have ended."""
         return self._names(list(self.nodes.values()))
 
     def _names(self, nodes: Sequence[Node]) -> Names:
@@ -109,7 +109,7 @@ class Plan:
         return [name for name in self.nodes if name in found]
 
     def written(self) -> dict[str, Any]:
-        """What `outputs.write` has written, in the order of the file."""
+        """The outputs of the run that its steps have written, in the order of the file."""
         found: dict[str, Any] = {}
         for node in self.nodes.values():
             found |= node.written

@@ -32,7 +32,7 @@ class StepFailed(Exception):
 
 @dataclass(slots=True)
 class Undo:
-    """What `compensate` asks for: a step to run, with what it finds."""
+    """A step that has succeeded, and has something that undoes it (`compensate`)."""
 
     plan: Any
     node: Any

@@ -326,7 +326,7 @@ def test_an_approval_is_decided_once(flow, start, go_on):
     start(big=100)
     approve = ("approve", "big", "Go?")
     assert flow(*approve).code == 2
-    assert flow(*approve, "--yes").code == 2, "somebody decides"
+    assert flow(*approve, "--by", "bob").code == 2, "the decision is said"
     assert flow(*approve, "--yes", "--by", "bob", "--comment", "fine").out == "Approved 'Go?' of big.\n"
     again = flow(*approve, "--yes", "--by", "ann", "-j").json
     assert again == [{"id": "big", "title": "Go?", "ok": True, "by": "ann", "decided": False}]

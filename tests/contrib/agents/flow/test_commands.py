@@ -1,0 +1,159 @@
+"""Commands of flows: values that stay text, secrets that are nowhere, output that is too long, queues of their own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from liteq.serialization import decode
+
+from .running import Flows, statuses
+
+pytestmark = pytest.mark.timeout(240)  # processes that are started, and killed, on a loaded machine
+
+NASTY = "$(touch pwned) `touch pwned` \"; touch pwned; ' && touch pwned\nsecond line $HOME ${env.HOME}"
+
+
+def test_a_param_stays_text_wherever_it_stands(shared: Flows):
+    document = shared.run(
+        """
+        params: {given: ""}
+        steps:
+          - {id: bare, run: "printf '%s' ${params.given}", output: BARE}
+          - {id: double, run: 'printf "%s" "${params.given}"', output: DOUBLE}
+          - id: single
+            run: |
+              printf '%s' '${params.given}'
+            output: SINGLE
+          - id: lines
+            run: |
+              cat <<END
+              ${params.given}
+              END
+            output: LINES
+          - {id: own, run: 'printf "%s" "$given"', output: OWN}
+          - {id: of_env, env: [{COPY: "${params.given}"}], run: 'printf "%s" "$COPY"', output: COPIED}
+          - {id: file, action: file.write, with: {path: given.txt, content: "${params.given}"}}
+        """,
+        "nasty", given=NASTY,
+    )  # fmt: skip
+    folder = shared.folder / "nasty"
+    assert set(document["outputs"].values()) == {NASTY}
+    assert (folder / "given.txt").read_text() == NASTY
+    assert not (folder / "pwned").exists()
+
+
+def test_a_secret_is_in_the_command_and_nowhere_in_the_file(flows: Flows, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OF_THE_WORKER", "s3cr3t-value")
+    (flows.folder / "key").write_text("k3y-value\n")
+    flows.worker()
+    document = flows.run(f"""
+        secrets:
+          - {{name: TOKEN, provider: env, key: OF_THE_WORKER}}
+          - {{name: KEY, provider: file, key: {flows.folder}/key}}
+        steps:
+          - id: use
+            run: |
+              echo "$TOKEN and $KEY"
+              echo "$TOKEN" >&2
+              printf '%s' "$TOKEN$KEY" | wc -c
+            output: SAID
+        """)
+    assert document["outputs"]["SAID"].split("\n") == ["******* and *******", "21"]
+    flows.stop()
+    flows.app.close()
+    files = [one for one in flows.folder.glob("queue.db*") if one.is_file()]
+    assert not [one for one in files for secret in (b"s3cr3t-value", b"k3y-value") if secret in one.read_bytes()]
+
+
+def test_a_secret_that_is_not_there_fails_its_step_by_name(shared: Flows):
+    document = shared.run(
+        """
+        secrets: [{name: TOKEN, provider: env, key: NOT_SET_ANYWHERE}]
+        steps: [{id: use, run: echo "$TOKEN"}]
+        """,
+        "unset",
+    )
+    assert "env:NOT_SET_ANYWHERE" in document["steps"][0]["error"]
+
+
+def test_long_output_is_an_artifact_in_the_file(shared: Flows):
+    document = shared.run("steps: [{id: big, run: \"head -c 1500000 /dev/zero | tr '\\\\0' x\", output: BIG}]", "big")
+    artifact = json.loads(document["outputs"]["BIG"])["artifact"]
+    chunks, _ = shared.app.storage.streams.chunks(artifact["id"], artifact["stream"], after=0, limit=1_000)
+    assert "".join(decode(one.data) for one in chunks) == "x" * artifact["bytes"] == "x" * 1_500_000
+
+
+def test_what_a_step_says_is_the_log_of_its_message(shared: Flows):
+    document = shared.run('steps: [{id: talk, run: "echo hello; echo trouble >&2; exit 3"}]', "talk")
+    assert document["steps"][0]["exit_code"] == 3
+    (step,) = [one for one in shared.app.Run(document["id"]).steps() if one.key == "talk"]
+    assert step.child_id is not None
+    chunks, _ = shared.app.storage.streams.chunks(step.child_id, "liteq.log", after=0, limit=100)
+    lines = [decode(one.data) for one in chunks]
+    assert {(one["logger"], one["message"]) for one in lines} >= {("stdout", "hello"), ("stderr", "trouble")}
+
+
+def test_a_worker_without_commands_takes_none(flows: Flows):
+    plain = flows.worker_without_commands()
+    run_id = flows.start(flows.write("steps: [{id: one, run: echo hello, output: SAID}]"))
+    flows.until(lambda: flows.waits_in("celery#commands"), flows.said)
+    assert statuses(flows.report(run_id)) == {"one": "waiting"}
+
+    flows.worker()
+    assert flows.rest(run_id)["outputs"] == {"SAID": "hello"}
+    assert plain.poll() is None
+
+
+def test_a_script_has_its_own_interpreter(shared: Flows):
+    document = shared.run(
+        """
+        steps:
+          - id: script
+            run: |
+              #!/usr/bin/env python3
+              import os
+              print("python", os.environ["DAG_RUN_STEP_NAME"])
+            output: SAID
+          - {id: list, run: [echo one, echo two], output: LIST}
+          - {id: stops, run: [echo one, "false", echo two]}
+          - {id: program, action: exec, with: {command: echo, args: ["$(not run)"]}, output: PROGRAM}
+        """,
+        "script",
+    )
+    assert document["outputs"] == {"SAID": "python script", "LIST": "one\ntwo", "PROGRAM": "$(not run)"}
+    assert statuses(document)["stops"] == "failed"
+
+
+def test_flows_remember_from_run_to_run(shared: Flows):
+    text = """
+        steps:
+          - {id: before, action: state.get, with: {key: cursor, default: 0}, output: BEFORE}
+          - {id: set, depends: before, action: state.set, with: {key: cursor, value: {at: 7}}}
+          - {id: again, depends: set, action: state.diff, with: {key: cursor, value: {at: 7}}}
+          - {id: twice, depends: set, action: state.set, with: {key: cursor, value: 1, create_only: true}}
+        """
+    first, second = shared.run(text, "memory"), shared.run(text, "memory")
+    assert (first["outputs"]["BEFORE"], json.loads(second["outputs"]["BEFORE"])) == ("0", {"at": 7})
+    assert statuses(second) == {"before": "succeeded", "set": "succeeded", "again": "succeeded", "twice": "failed"}
+
+
+def test_files_beside_a_flow_are_its_sub_flows(shared: Flows):
+    folder = shared.folder / "beside"
+    folder.mkdir()
+    (folder / "child.yaml").write_text(
+        "params: {n: 1}\nsteps: [{id: work, run: 'echo $(( ${params.n} + 1 ))', output: N}]"
+    )
+    document = shared.run(
+        "steps: [{id: call, action: dag.run, with: {dag: child, params: {n: 41}}, output: GOT}]", "beside"
+    )
+    assert json.loads(document["outputs"]["GOT"]) == {"N": "42"}
+    assert statuses(document) == {"call": "succeeded", "call/work": "succeeded"}
+
+
+def test_the_folder_of_artifacts_is_beside_the_file(shared: Flows):
+    document = shared.run("steps: [{id: keep, run: 'echo kept > ${context.paths.artifacts_dir}/kept.txt'}]", "keep")
+    (kept,) = Path(f"{shared.folder}/queue.db-flows").glob(f"{document['id']}/artifacts/kept.txt")
+    assert kept.read_text() == "kept\n"

@@ -1,0 +1,136 @@
+"""Flows whose workers are killed, whose files change, whose steps outlive their time, or whose run is cancelled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from .running import Flows, statuses
+
+pytestmark = pytest.mark.timeout(240)  # processes that are started, and killed, on a loaded machine
+
+THREE = """
+type: chain
+shell: SHELL
+steps:
+  - {id: first, run: echo one, output: ONE}
+  - {id: second, run: "touch begun; until test -e go; do sleep 0.05; done; echo two", output: TWO}
+  - {id: third, run: 'echo "$ONE $TWO three"', output: THREE}
+"""
+
+
+def test_a_killed_worker_repeats_the_step_that_it_met_and_no_other(flows: Flows):
+    worker = flows.worker()
+    file = flows.write(THREE)
+    run_id = flows.start(file)
+    begun = file.parent / "begun"
+    flows.until(begun.exists)
+
+    flows.kill_worker(worker)
+    (file.parent / "go").touch()
+    flows.worker()
+    document = flows.rest(run_id)
+
+    assert (document["status"], document["outputs"]["THREE"]) == ("succeeded", "one two three")
+    assert flows.ledger() == {"first": 1, "second": 2, "third": 1}
+
+
+def test_what_a_killed_worker_ran_ends_with_it(flows: Flows):
+    worker = flows.worker()
+    file = flows.write("""
+        steps:
+          - {id: long, run: "sh -c 'echo $$ > inner; exec sleep 600' & echo $$ > outer; wait"}
+        """)
+    flows.start(file)
+    pids = [file.parent / "inner", file.parent / "outer"]
+    flows.until(lambda: all(one.exists() and one.read_text().strip() for one in pids))
+    numbers = [int(one.read_text()) for one in pids]
+    assert all(_lives(one) for one in numbers)
+
+    flows.kill_worker(worker)
+
+    flows.until(lambda: not any(_lives(one) for one in numbers))
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        if Path("/proc").is_dir() and Path("/proc/self").exists():
+            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_file_that_changes_under_a_waiting_run_changes_nothing_there(flows: Flows):
+    flows.worker()
+    text = """
+        steps:
+          - {id: ask, action: human.task, with: {prompt: "Go?"}}
+          - {id: tell, depends: ask, run: echo VERSION, output: TOLD}
+        """
+    file = flows.write(text.replace("VERSION", "old"))
+    run_id = flows.start(file)
+    assert [one["step"] for one in flows.rest(run_id)["waiting"]] == ["ask"]
+
+    flows.write(text.replace("VERSION", "new").replace("id: tell", "id: say"))
+    flows.app.Run(run_id).approve("ask", by="ann")
+
+    document = flows.rest(run_id)
+    assert (statuses(document), document["outputs"]) == ({"ask": "succeeded", "tell": "succeeded"}, {"TOLD": "old"})
+
+
+def test_a_step_ends_at_its_timeout_with_all_that_it_has_started(flows: Flows):
+    flows.worker()
+    document = flows.run("""
+        steps:
+          - id: slow
+            run: "sh -c 'echo $$ > inner; exec sleep 600' & sleep 600"
+            timeout_sec: 1
+          - id: daemon
+            run: "sh -c 'echo $$ > left; exec sleep 600' > /dev/null 2>&1 & echo gone on"
+            timeout_sec: 2
+        """)
+    found = {step["id"]: step for step in document["steps"]}
+    assert (found["slow"]["status"], found["daemon"]["status"]) == ("failed", "succeeded")
+    assert "longer than 1 s" in found["slow"]["error"]
+    pids = [int((flows.folder / "flow" / name).read_text()) for name in ("inner", "left")]
+    flows.until(lambda: not any(_lives(pid) for pid in pids))
+
+
+def test_a_cancel_ends_the_command_and_runs_the_handler(flows: Flows):
+    flows.worker()
+    file = flows.write("""
+        handler_on:
+          abort: {run: echo stopped > stopped.txt}
+        steps:
+          - {id: long, run: echo $$ > pid; exec sleep 600}
+          - {id: after, depends: long, run: echo never}
+        """)
+    run_id = flows.start(file)
+    pid = file.parent / "pid"
+    flows.until(lambda: pid.exists() and pid.read_text().strip())
+
+    flows.app.Run(run_id).cancel("no more")
+    document = flows.rest(run_id)
+
+    assert (document["status"], set(statuses(document).values()) - {"succeeded"}) == ("aborted", {"aborted"})
+    assert (file.parent / "stopped.txt").read_text() == "stopped\n"
+    flows.until(lambda: not _lives(int(pid.read_text())))
+
+
+def test_a_run_has_a_time_of_its_own(flows: Flows):
+    flows.worker()
+    document = flows.run("""
+        timeout_sec: 1
+        steps:
+          - {id: wait, action: wait.duration, with: {duration: 10m}}
+        """)
+    assert (document["status"], statuses(document)) == ("failed", {"wait": "aborted"})
+    assert "longer than its timeout" in document["error"]
