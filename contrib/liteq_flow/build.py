@@ -138,7 +138,7 @@ def _known(name: str, ids: Mapping[str, str], path: Path, tell: Tell) -> str | N
 
 
 def _routed(steps: list[Step], ids: Mapping[str, str], tell: Tell) -> list[Step]:
-    """What a router chooses from begins after it."""
+    """The steps, with those that a router chooses from after it."""
     after: dict[str, list[str]] = {}
     for index, step in enumerate(steps):
         if isinstance(step.do, Action) and step.do.name == "router.route":

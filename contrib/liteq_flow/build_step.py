@@ -38,7 +38,7 @@ LONGEST_ID, LONGEST_NAME = 40, 255
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Defaults:
-    """What `defaults` says of every step that does not say it itself; its variables and gates are added to a step's."""
+    """`defaults`: for each step that does not say it itself; its variables and gates are added to a step's."""
 
     words: Mapping[str, Spot]
 
@@ -255,7 +255,7 @@ def _compensate(words: Mapping[str, Spot], path: Path, defaults: Defaults, tell:
 
 
 def _check_together(step: Step, spot: Spot, path: Path, tell: Tell) -> None:
-    """What may not stand beside each other."""
+    """Tell of words that may not stand beside each other."""
     do, words = step.do, spot.value
     human = isinstance(do, Action) and do.name == "human.task"
     if isinstance(do, (Nothing, Foreach, Event)) or human:

@@ -21,7 +21,7 @@ Json = Any
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the references of one step may name."""
+    """The things that the references of one step may name."""
 
     flow: Flow
     steps: Mapping[str, Step]

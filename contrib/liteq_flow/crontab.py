@@ -15,7 +15,7 @@ NICKNAMES = {
 
 
 def check_line(line: str) -> str:
-    """What is wrong with a line; "" where it is fine."""
+    """The error of a line; "" where it is fine."""
     try:
         schedule_of(line)
     except ValueError as exc:

@@ -16,7 +16,7 @@ __all__ = ["check_form", "fill", "wrong_pattern"]
 
 
 def fill(form: Mapping[str, Any], data: Mapping[str, Any], file: str = "form") -> dict[str, Any]:
-    """What was filled in, with the defaults of what was not. Raises FlowRefused, with each field that is wrong."""
+    """The data, with the defaults of what was not filled in. Raises FlowRefused, with each field that is wrong."""
     fields: Mapping[str, Any] = form.get("properties", {})
     filled = {name: one["default"] for name, one in fields.items() if "default" in one} | dict(data)
     schema = {"additionalProperties": False, **form}
@@ -27,7 +27,7 @@ def fill(form: Mapping[str, Any], data: Mapping[str, Any], file: str = "form") -
 
 
 def check_form(form: Any) -> Iterator[Found]:
-    """What is wrong with a form itself: its words, its names, its defaults."""
+    """The errors of a form itself: of its words, its names, its defaults."""
     found = list(errors(FORM, form, {}))
     yield from found
     if found:

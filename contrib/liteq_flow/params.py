@@ -32,7 +32,7 @@ def form_of(param: Param) -> dict[str, Any]:
 
 
 def check_params(params: tuple[Param, ...]) -> Iterator[tuple[str, str]]:
-    """What is wrong with the declarations: by name, the default that does not fit, the pattern that is none."""
+    """The errors of the declarations, by name: a default that does not fit, a pattern that is none."""
     for param in params:
         if param.pattern is not None and (why := wrong_pattern(param.pattern)):
             yield param.name, why

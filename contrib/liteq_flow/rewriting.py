@@ -32,7 +32,7 @@ def rewritten(text: str, file: str) -> tuple[str, list[Problem]]:
 
 
 def _renamed(roots: list[Spot]) -> Iterator[tuple[str, str, Spot]]:
-    """What the file says, the word for it, and where it stands."""
+    """The words of the file that have another here: each with that one, and where it stands."""
     for root in roots:
         for spot in walk(root):
             for word, one in spot.value.items() if isinstance(spot.value, dict) else ():

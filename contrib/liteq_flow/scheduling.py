@@ -75,7 +75,7 @@ def _arguments(app: App, snapshot: Snapshot, flow: Flow, params: dict[str, Any])
 
 
 def _catch_up(flow: Flow) -> str:
-    """What was missed is made up for only where the flow has a `catchup_window`."""
+    """Make up for what was missed only where the flow has a `catchup_window`."""
     if flow.catchup_window_s is None:
         return "skip"
     return "one" if flow.overlap_policy == "latest" else "all"

@@ -1,4 +1,4 @@
-"""What each action takes `with:`."""
+"""The arguments that each action takes `with:`."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ KINDS = {
 
 
 def errors(schema: Schema, value: Any, definitions: Schema, path: Path = ()) -> Iterator[Found]:
-    """What is wrong with `value`. A part of a wrong kind is told once, and not looked into."""
+    """The errors of `value`. A part of a wrong kind is told once, and not looked into."""
     if "$ref" in schema:
         yield from errors(definitions[schema["$ref"].rpartition("/")[2]], value, definitions, path)
         return

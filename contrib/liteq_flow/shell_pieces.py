@@ -1,4 +1,4 @@
-"""What a command is cut into: its own text, and slots where a reference stands."""
+"""The pieces of a command: its own text, and slots where a reference stands."""
 
 from __future__ import annotations
 

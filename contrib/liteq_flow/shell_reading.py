@@ -94,7 +94,7 @@ class Reader(Cursor):
                 part.number = True
 
     def _break(self, char: str) -> None:
-        """What stands between words."""
+        """Read what stands between words."""
         if char == "\n":
             self.take()
             self.command.end()

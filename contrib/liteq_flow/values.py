@@ -1,4 +1,4 @@
-"""What `${...}` stands for: references in texts, found in a scope, and the two ways into a document: decode, select."""
+"""References: `${...}` in texts, found in a scope; and the two ways into a document, decode and select."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def text_of(value: Json) -> str:
 
 @dataclass(slots=True)
 class Scope:
-    """What the references of one step can find. Called with a Reference; raises UnknownReference."""
+    """The values that the references of one step can find. Called with a Reference; raises UnknownReference."""
 
     params: Mapping[str, Json] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
@@ -178,7 +178,7 @@ def _into(value: Json, part: str, one: Reference) -> Json:
 
 
 def decode(text: str, how: str) -> Json:
-    """What a text says as "text" (without the line's end), "json" or "yaml". Raises ValueError."""
+    """The value of a text as "text" (without the line's end), "json" or "yaml". Raises ValueError."""
     if how == "text":
         return text.rstrip("\r\n")
     if how == "json":
