@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mcp.server.context import ServerRequestContext
 from mcp.server.extension import MethodBinding
 from mcp.shared.exceptions import MCPError
-from mcp.types import INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY, InputResponses, RequestParams
+from mcp.shared.inbound import decode_header_value
+from mcp.types import HEADER_MISMATCH, INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY, InputResponses, RequestParams
 from pydantic import Field
 
 from liteq.exceptions import LiteqError
@@ -123,6 +124,9 @@ class Handles:
         if not accepts_handles(context):
             needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
             raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, "Missing required client capability", needed)
+        named = getattr(context.request, "headers", {}).get("mcp-name")  # a proxy may have routed by it
+        if context.method.startswith("tasks/") and named is not None and decode_header_value(named) != id_:
+            raise MCPError(HEADER_MISMATCH, "Mcp-Name is not the id of the task")
         record = await looking(self._app, read, self._app, id_, self._sight_of(context))
         if record is None or not self._is_open(record.task):
             raise MCPError(INVALID_PARAMS, "there is no task with this id")
