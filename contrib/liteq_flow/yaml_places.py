@@ -75,7 +75,8 @@ def documents(text: str, file: str) -> list[Spot]:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         what = " ".join(part for part in (exc.context, exc.problem) if part)
-        raise FlowRefused([Problem(file, mark.line + 1 if mark else 0, "", f"not YAML: {what}")]) from None
+        hint = "; a text that has `: `, a brace or a bracket stands between quotes, or below `|`"
+        raise FlowRefused([Problem(file, mark.line + 1 if mark else 0, "", f"not YAML: {what}{hint}")]) from None
     except yaml.YAMLError as exc:
         what = " ".join(str(exc).split())
         line = text[: getattr(exc, "position", 0)].count("\n") + 1

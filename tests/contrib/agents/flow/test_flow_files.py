@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timedelta
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -151,3 +153,12 @@ def test_beat_starts_a_scheduled_flow_as_a_run(flow, tmp_path):
     [run] = json.loads(CliRunner().invoke(main, [*base, "workflow", "list", "--json"]).stdout)
     assert (run["id"], run["name"]) == (id_, "liteq.flow")
     assert set(run["tags"]) == {"flow:nightly", "nightly"}
+
+
+def test_the_flows_of_the_how_to_are_flows(flow, tmp_path):
+    page = (Path(__file__).parents[4] / "docs" / "howto" / "flows.md").read_text()
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 2
+    for number, text in enumerate(examples):
+        (tmp_path / f"{number}.yaml").write_text(text)
+        flow("validate", f"{number}.yaml")
