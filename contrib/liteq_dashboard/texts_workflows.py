@@ -49,6 +49,10 @@ WORKFLOWS: Mapping[str, str | Mapping[str, str]] = {
     "tags": "Tags",
     "deadline": "Deadline",
     # a run
+    "flow_of": "Flow {}",
+    "flow_log": "Log",
+    "exit_code": "Exit code",
+    "flow_states": {"skipped": "skipped", "aborted": "aborted"},
     "run_steps": "Steps",
     "no_steps": "No step yet.",
     "steps_left_out": "The {} steps before these are not shown.",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from liteq.clock import from_ms
+from liteq.clock import from_ms, to_ms
 from liteq.context import App
 from liteq.exceptions import RunNotFound
 from liteq.serialization import decode
@@ -15,7 +16,7 @@ from liteq_flow.installing import WORKFLOW
 from liteq_flow.running.run import OUTPUTS, STEP
 from liteq_flow.snapshot import Snapshot
 
-__all__ = ["ENDED", "flow_of", "only_waits", "report", "text_of_report"]
+__all__ = ["ENDED", "find", "flow_of", "only_waits", "report", "text_of_report", "view"]
 
 ENDED = frozenset({"succeeded", "failed", "aborted"})
 STATUSES = {"cancelled": "aborted"}
@@ -157,3 +158,27 @@ def text_of_report(document: Mapping[str, Any]) -> list[str]:
         lines.append(f"  waits for {one['step']}: {one['prompt']}")
         lines.append(f"      liteq workflow approve {document['id']} {one['step']} --yes --data '{{...}}'")
     return lines
+
+
+def view(app: App, run_id: str) -> dict[str, Any]:
+    """The report for a page: its steps with the ids of their messages, whose logs are their output, as they run too."""
+    document = report(app, run_id)
+    record = find(app, run_id)
+    begun: dict[str, list[str]] = {}
+    running: set[str] = set()
+    for step in app.Run(record.id).steps():
+        if step.kind == "spawn" and step.key and step.child_id:
+            path = step.key.partition("#")[0].partition("?")[0]
+            begun.setdefault(path, []).append(step.child_id)
+            if step.status in {"running", "waiting"}:
+                running.add(path)
+    known = {one["id"] for one in document["steps"]}
+    unended = [_shown({"id": path, "name": path, "status": "running"}) for path in sorted(running - known)]
+    for one in [*document["steps"], *unended]:
+        one["children"], one["error"] = begun.get(one["id"], []), one.get("error")
+        for name in ("started", "finished"):
+            at = one[name]
+            one[f"{name}_ms"] = None if at is None else to_ms(datetime.fromisoformat(at))
+        if one["status"] == "waiting" and one["id"] in running:
+            one["status"] = "running"
+    return {**document, "steps": [*document["steps"], *unended]}

@@ -29,6 +29,7 @@ __all__ = ["ROUTES"]
 VIEWS = ("graph", "gantt", "table")
 ATTEMPTS = 100  # messages of which the attempts are read
 UNKNOWN = "no workflow has this id, or you do not see its queue"
+FLOW = "liteq.flow"
 # What may be asked of a run, by its status; the server decides again.
 OFFERED = {
     "queued": ("pause", "cancel", "terminate", "send"),
@@ -83,8 +84,19 @@ def show(request: Request, reader: Reader) -> Response:
         acts=_acts(request, found),
         failed=sum(row.state == State.DEAD for row in found.rows) if found.run is None else 0,
         open_=document["progress"]["waiting"] if found.run is None else 0,
-        requeue=f"root:{found.root} state:dead", rows_total=len(found.rows),
+        requeue=f"root:{found.root} state:dead", rows_total=len(found.rows), flow=_flow(reader, found),
     )  # fmt: skip
+
+
+def _flow(reader: Reader, found: Workflow) -> Mapping[str, Any] | None:
+    """The report of a declared flow; None for any other run, and where its package is not installed."""
+    if found.run is None or found.run.name != FLOW:
+        return None
+    try:
+        from liteq_flow.report import view
+    except ModuleNotFoundError:
+        return None
+    return view(reader.app, found.run.id)
 
 
 def _gantt(reader: Reader, found: Workflow) -> Mapping[str, Any]:
