@@ -88,6 +88,17 @@ def doctor(call: Call) -> dict[str, Any]:
     return {"ok": all(one["status"] != "error" for one in checks), "checks": checks, "file": facts}
 
 
+def usage(call: Call) -> dict[str, Any]:
+    """The spending of runs, the dearest first. It is that of all queues, so it is for viewers of all queues."""
+    by, since = call.get("by", "model"), call.get("since")
+    if call.viewer.sight.queues is not None:
+        return {"by": by, "items": [], "next": None, "note": "only a viewer of all queues may read what all have spent"}
+    try:
+        return {"by": by, "items": call.app.usage(since, by), "next": None, "note": ""}
+    except ValueError as exc:
+        raise Refused(f"since: {exc}") from exc
+
+
 TOOLS = (
     ToolOf(
         "overview",
@@ -150,6 +161,15 @@ TOOLS = (
         "The schedules: when each is due, when and how it ran last, how late it is.",
         _in_thread(lambda call: schedules(call.app, call.viewer.sight)),
         takes(),
+        ITEMS,
+        right="view",
+    ),
+    ToolOf(
+        "usage",
+        "What runs have spent on models: requests, tokens, cost (text; null: no price is known), saved by the memo.",
+        _in_thread(usage),
+        takes(by={"enum": ["model", "workflow", "tag", "day"], "default": "model"},
+              since={**TEXT, "description": "7d, 12h; without it: all that is kept"}),
         ITEMS,
         right="view",
     ),

@@ -4,8 +4,8 @@
     python -m tests.contrib.agents.mcp.conformance DIR
 
 Two servers are looked at: that of `liteq mcp --http`, by the scenarios that need no tool of the suite's own; and one of
-the SDK's with `liteq_mcp.Tasks`, which has the tools that the scenarios of the Tasks extension ask for. Exits with 1 when
-a check fails that is not in EXPECTED.
+the SDK's with `liteq_mcp.Tasks`, which has the tools that the scenarios of the Tasks extension ask for. Exits with 1
+when a check fails that is not in EXPECTED.
 """
 
 from __future__ import annotations

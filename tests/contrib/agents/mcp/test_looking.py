@@ -192,3 +192,29 @@ def test_a_cause_is_listed_and_shown_with_its_tasks(agent, app):
     assert "ValueError" in one["traceback"]
     with pytest.raises(Failed, match="there is no cause 'x'"):
         mine.call("failures", cause="x")
+
+
+def test_the_spending_of_runs_is_listed_the_dearest_first(agent, app):
+    from liteq.workflow import ctx
+
+    @app.step(name="shop.ask")
+    def ask(model: str, cost: str) -> None:
+        ctx.spend(model=model, input_tokens=10, output_tokens=2, cost=cost)
+
+    @app.workflow(name="shop.think")
+    def think() -> None:
+        ask("small", "0.01")
+        ask("large", "0.50")
+
+    think.start()
+    drain(app)
+    mine = agent()
+    found = mine.call("usage")
+    assert [(one["model"], one["requests"], one["cost"]) for one in found["items"]] == [
+        ("large", 1, "0.5"), ("small", 1, "0.01")
+    ]  # fmt: skip
+    (by_workflow,) = mine.call("usage", by="workflow", since="1d")["items"]
+    assert (by_workflow["workflow"], by_workflow["input_tokens"], by_workflow["cost"]) == ("shop.think", 20, "0.51")
+    assert agent(queues=["mail"]).call("usage")["items"] == []
+    with pytest.raises(Failed, match=r"^since: "):
+        mine.call("usage", since="soon")

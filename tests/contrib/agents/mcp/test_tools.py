@@ -8,12 +8,12 @@ from mcp.shared.exceptions import MCPError
 
 from .conftest import MODES, Failed
 
-LOOKING = {"overview", "search", "task", "failures", "workflow", "queues", "schedules", "doctor", "wait"}
+LOOKING = {"overview", "search", "task", "failures", "workflow", "queues", "schedules", "usage", "doctor", "wait"}
 ACTING = {"send_task", "start_workflow", "act_on_task", "bulk", "act_on_run", "act_on_schedule", "act_on_queue"}
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_reader_has_the_tools_that_look(agent, mode):
+def test_a_reader_has_the_ten_tools_that_look(agent, mode):
     assert agent(mode=mode).tools().keys() == LOOKING
 
 
