@@ -83,6 +83,7 @@ TURNS: Final[dict[str, tuple[str, ...]]] = {
     "liteq_events": (UPKEEP + "a_follower_of_events_misses_none",),
     "liteq_commands": (UPKEEP + "a_follower_of_commands_misses_none",),
     "liteq_stats": (UPKEEP + "both_of_two_sums_are_added",),
+    "liteq_sessions": ("test_sessions.py::test_two_that_take_at_once_take_different_items",),
 }
 
 CHUNKS = "upkeep in chunks: without it a chunk waits, and does nothing wrong"
