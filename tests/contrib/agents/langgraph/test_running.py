@@ -167,6 +167,27 @@ def test_a_killed_answer_is_given_once(app: LiteQ, worker: Worker, kind: str) ->
     assert started.result(0) == ["1", "2", "b"]
 
 
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_subgraph_asks_and_is_killed_as_its_graph_is(app: LiteQ, worker: Worker, kind: str) -> None:
+    log: list[str] = []
+
+    def ask(state: Any) -> Any:
+        return {"seen": [interrupt("one?"), interrupt("two?")]}
+
+    inner = line(noting("b", log, dies=True), ask, noting("c", log, dies=True)).compile()
+    builder = line(noting("a", log))
+    builder.add_node("inner", inner)
+    builder.add_edge("a", "inner")
+    started = flow_of(app, kind, builder).start("x")
+    worker.run()
+    for answer in ("1", "2"):
+        (asked,) = started.approvals()
+        started.approve(asked.title, data=answer)
+        worker.run()
+    assert started.result(0)[-3:] == ["1", "2", "c"]
+    assert log == ["a", "b", "b", "c", "c"]
+
+
 def test_a_breakpoint_is_an_approval(app: LiteQ) -> None:
     log: list[str] = []
     graph = line(noting("a", log), noting("b", log)).compile(checkpointer=LiteQSaver(app), interrupt_before=["b"])
