@@ -72,7 +72,7 @@ def _flags(given: dict[str, Any]) -> list[str]:
 async def _do(call: Call, action: str, q: str, given: dict[str, Any], seen: Preview) -> dict[str, Any]:
     app, see = call.app, call.viewer.sight
     by = Actor(call.viewer.name, "mcp", printable(str(call.get("reason", "")))[:1_000])
-    at_once = seen.exact and seen.found <= AT_ONCE
+    at_once = seen.exact and seen.eligible <= AT_ONCE
     try:
         id_ = await writing(app, lambda: start(app, action, q, by=by, see=see, wait=at_once, **given))
     except (LiteqError, ValueError) as exc:

@@ -72,7 +72,7 @@ def mcp(
     rights = rights_of(allow) if allow is not None else RIGHTS if token_file is not None else DEFAULT_RIGHTS
     viewer = _viewer(session, rights, _globs(queues))
     with contextlib.redirect_stdout(sys.stderr):  # stdout is the client's, whatever the app's modules print
-        _open(session, chosen)
+        _open(session, viewer, chosen)
         if http is None:
             chosen.own_tasks(session.app)
     if http is None:
@@ -99,13 +99,18 @@ def _viewer(session: Session, rights: tuple[str, ...], queues: tuple[str, ...] |
         raise ImproperlyConfigured(str(exc)) from None
 
 
-def _open(session: Session, options: Options) -> None:
-    """Open the file and import the app's tasks: they say what is sensitive, and what can be sent."""
+def _open(session: Session, viewer: Viewer, options: Options) -> None:
+    """Open the file and import the app's tasks: they say what is sensitive, and what can be sent.
+
+    A server that sends makes the file where there is none, as a producer does; one that looks does not.
+    """
     if options.tasks or options.workflows:
         session.import_commands()
     else:
         session.tell_hidden(())
-    session.storage.reader.next_due_ms()  # a file that cannot be read is told now
+    sends = bool(options.tasks or options.workflows) or viewer.can("send") or viewer.can("workflows")
+    storage = session.app.storage if sends and session.has_app else session.storage
+    storage.reader.next_due_ms()  # a file that cannot be read is told now
 
 
 def _serve(

@@ -6,6 +6,7 @@ import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,20 @@ class Agent:
         return self.do(self.client.call_tool, name, arguments)
 
     def call(self, name: str, /, **arguments: Any) -> Any:
-        """The document that a tool answers with. Raises Failed with its error."""
+        """The document that a tool answers with, which fits its schema. Raises Failed with its error."""
+        from jsonschema import Draft202012Validator
+
         found = self.result(name, **arguments)
         if found.is_error:
             raise Failed(found.content[0].text)
         assert json.loads(found.content[0].text) == found.structured_content
+        Draft202012Validator(self.schemas[name]).validate(found.structured_content)
         return found.structured_content
+
+    @cached_property
+    def schemas(self) -> dict[str, Any]:
+        """The schemas of what the tools give."""
+        return {name: one.output_schema for name, one in self.tools().items()}
 
     def read(self, uri: str) -> str:
         return str(self.do(self.client.read_resource, uri).contents[0].text)
