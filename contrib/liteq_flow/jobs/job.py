@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ from liteq.exceptions import WorkflowError
 from liteq.execution.task_log import Bounds
 from liteq.execution.telling import telling
 from liteq.workflow import ctx
+from liteq.workflow.duration import to_span_ms
 from liteq_flow.jobs.capture import INLINE, LARGEST, Capture, Masking
 from liteq_flow.jobs.environment import Environment
 
-__all__ = ["NAME", "Job", "add_command"]
+__all__ = ["NAME", "QUEUES", "Job", "add_command", "artifacts_folder", "memo_name"]
 
 NAME = "liteq.command"
+MEMO = f"{NAME}?memo="  # and the ms
+OF_THE_RUN = frozenset({"run_id", "context", "timeout_s", "doubt"})
 QUEUES = "#commands"  # behind the name of a queue: its jobs, which only workers with --commands take
 LINES, BYTES = 20_000, 2 << 20  # of the log of one job
 CHUNK = 256 * 1024  # characters of an artifact that are one chunk of a stream
@@ -129,7 +132,45 @@ def add_command(app: App) -> None:
         return run_job(document, app)
 
     if NAME not in app.steps_of_workflows:
-        app.step(name=NAME)(command)  # type: ignore[attr-defined]
+        made = app.step(name=NAME)(command)  # type: ignore[attr-defined]
+        app.__dict__["steps_of_workflows"] = Commands(app.steps_of_workflows, made)
+
+
+class Commands(dict[str, Any]):
+    """The steps of an app, and those of jobs with a memo: how long that is stands in the name of the step."""
+
+    def __init__(self, steps: Mapping[str, Any], command: Any) -> None:
+        super().__init__(steps)
+        self._command = command
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The step of that name."""
+        if not name.startswith(MEMO):
+            return super().get(name, default)
+        told = name.removeprefix(MEMO)
+        memo = True if told == "always" else f"{told}ms"
+        found = self._command.having({"memo": memo, "memo_key": memo_key})
+        found.name = name
+        return found
+
+
+def memo_name(memo: Any) -> str:
+    """The name of the step for jobs with this memo, a duration or True; without one it is the step's own."""
+    if memo is None or memo is False:
+        return NAME
+    return f"{MEMO}{'always' if memo is True else to_span_ms(memo, 'the memo of a step')}"
+
+
+def memo_key(document: dict[str, Any]) -> dict[str, Any]:
+    """The part of a job by which it is the same as one of another run: all but the run's and the step's names."""
+    return {name: one for name, one in document.items() if name not in OF_THE_RUN}
+
+
+def _was_begun() -> bool:
+    """Whether a process was lost over this message before."""
+    request = worker_request()
+    told = None if request is None else request.delivery_info
+    return bool(told and told["redelivered"])
 
 
 def run_job(document: dict[str, Any], app: App) -> dict[str, Any]:
@@ -137,6 +178,8 @@ def run_job(document: dict[str, Any], app: App) -> dict[str, Any]:
     from liteq_flow.jobs.kinds import KINDS
 
     started = app.clock.now_ms()
+    if document.get("doubt") == "ask" and _was_begun():
+        return {"in_doubt": True, "exit_code": None, "stdout": "", "started": started, "finished": started}
     begun = time.monotonic()
     job = Job(document, app)
     try:

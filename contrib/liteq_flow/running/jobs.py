@@ -9,7 +9,7 @@ from typing import Any
 from liteq.context import App
 from liteq.workflow import Step as Called
 from liteq.workflow import actx
-from liteq_flow.jobs.job import NAME, QUEUES
+from liteq_flow.jobs.job import QUEUES, memo_name
 from liteq_flow.model import Run, Stream
 from liteq_flow.running.names import Names
 from liteq_flow.running.plan import Node, Plan
@@ -64,13 +64,28 @@ async def call_job(
     if (timeout_s := left_s(plan, node)) is not None:
         whole["timeout_s"] = timeout_s
     queue = f"{step.queue or names.flow.queue or run.queue}{QUEUES}"
-    called = _step_of(run.app).options(
+    called = _step_of(run.app, memo_name(step.memo)).options(
         key=key_of(key), queue=queue, priority=step.priority, limits=tuple(map(names.text, step.limits))
     )  # fmt: skip
+    if step.doubt == "ask":
+        whole["doubt"] = "ask"
+    result = await _placed(plan, node, called, whole)
+    n = 0
+    while result.get("in_doubt"):
+        from liteq_flow.running.people import settle_doubt
+
+        n += 1
+        settled = await settle_doubt(plan, node, key, n)
+        result = settled or await _placed(plan, node, called.options(key=key_of(f"{key}!{n}")), whole)
+    return result
+
+
+async def _placed(plan: Plan, node: Node, called: Any, document: dict[str, Any]) -> dict[str, Any]:
+    """The result of a job that has a place among the steps that run at once."""
     if plan.places is None:
-        return await _result(node, called, whole)
+        return await _result(node, called, document)
     async with plan.places:
-        return await _result(node, called, whole)
+        return await _result(node, called, document)
 
 
 async def _result(node: Node, called: Any, document: dict[str, Any]) -> dict[str, Any]:
@@ -87,18 +102,18 @@ async def _result(node: Node, called: Any, document: dict[str, Any]) -> dict[str
     return result
 
 
-_steps: dict[int, tuple[App, Any]] = {}
+_steps: dict[tuple[int, str], tuple[App, Any]] = {}
 
 
-def _step_of(app: App) -> Any:
+def _step_of(app: App, name: str) -> Any:
     """The step by which jobs are sent. It need not be one that this process can execute."""
-    found = _steps.get(id(app))
+    found = _steps.get((id(app), name))
     if found is None or found[0] is not app:
 
         def command(document: dict[str, Any]) -> dict[str, Any]:
             raise NotImplementedError
 
-        found = _steps[id(app)] = (app, Called(app, command, NAME, {}))
+        found = _steps[id(app), name] = (app, Called(app, command, name, {}))
     return found[1]
 
 

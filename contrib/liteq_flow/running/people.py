@@ -16,7 +16,7 @@ from liteq_flow.running.plan import Node, Plan
 from liteq_flow.running.run import StepFailed
 from liteq_flow.values import text_of
 
-__all__ = ["approve_step", "closed", "do_human_task"]
+__all__ = ["approve_step", "closed", "do_human_task", "settle_doubt"]
 
 
 async def do_human_task(plan: Plan, node: Node, names: Names, do: Action, key: str) -> Made:
@@ -45,6 +45,33 @@ async def _ask(plan: Plan, node: Node, prompt: str, form: Any, *, title: str, ke
         return dict.fromkeys((form or {}).get("properties") or {}) | fill(form or {}, decision.data or {})
     except FlowRefused as exc:
         raise StepFailed(f"what was filled in does not fit: {exc}") from None
+
+
+DOUBT = {
+    "type": "object",
+    "properties": {"answer": {"type": "string", "enum": ["done", "repeat", "fail"]}, "result": {}},
+    "required": ["answer"],
+    "additionalProperties": False,
+}
+
+
+async def settle_doubt(plan: Plan, node: Node, key: str, n: int) -> dict[str, Any] | None:
+    """A person says how a command ended that was begun and has no end: its result; None: it is to be run again.
+
+    Raises StepFailed where it is to fail.
+    """
+    plan.run.someone_waits.set()
+    prompt = f"Step {node.path!r} was begun, and nobody knows how it ended. Is it done, to be repeated, or to fail?"
+    details = {"prompt": prompt, "step": node.step.name, "step_key": key, "attempt": n}
+    decision = await actx.approval(node.path, details=details, form=DOUBT, key=key_of(f"{key}!?{n}"))
+    said = decision.data or {}
+    if not decision.ok or said.get("answer") == "fail":
+        raise StepFailed("it was begun, and nobody knew how it ended: it was said to fail")
+    if said.get("answer") == "repeat":
+        return None
+    at = node.now_ms()
+    outputs = said["result"] if isinstance(said.get("result"), dict) else {}
+    return {"exit_code": 0, "stdout": text_of(said.get("result")), "outputs": outputs, "started": at, "finished": at}
 
 
 def closed(form: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,3 +134,33 @@ def test_a_run_has_a_time_of_its_own(flows: Flows):
         """)
     assert (document["status"], statuses(document)) == ("failed", {"wait": "aborted"})
     assert "longer than its timeout" in document["error"]
+
+
+def test_a_command_in_doubt_is_asked_about_instead_of_repeated(flows: Flows):
+    flows.worker()
+    file = flows.write("""
+        shell: SHELL
+        steps:
+          - {id: pay, run: echo paid, doubt: ask, output: PAID}
+          - {id: send, run: echo sent, doubt: ask, output: SENT}
+        """)
+    flows.kill_in({"pay", "send"})
+    run_id = flows.start(file)
+    asked = flows.rest(run_id)["waiting"]
+    assert {one["step"] for one in asked} == {"pay", "send"}
+
+    flows.app.Run(run_id).approve("pay", by="ann", data={"answer": "done", "result": "paid by hand"})
+    flows.app.Run(run_id).approve("send", by="ann", data={"answer": "repeat"})
+    document = flows.rest(run_id)
+
+    assert document["outputs"] == {"PAID": "paid by hand", "SENT": "sent"}
+    assert flows.ledger() == {"pay": 1, "send": 2}
+
+
+def test_a_command_with_a_memo_is_paid_for_once(flows: Flows):
+    flows.worker()
+    text = "params: {n: 1}\nshell: SHELL\nsteps: [{id: pay, run: 'echo $RANDOM ${params.n}', memo: 1h, output: PAID}]"
+    file = flows.write(text)
+    first, again, other = (flows.rest(flows.start(file, n=n))["outputs"]["PAID"] for n in (1, 1, 2))
+    assert first == again != other
+    assert flows.ledger() == {"pay": 2}
