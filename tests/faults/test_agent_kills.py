@@ -40,7 +40,7 @@ def charged(flows: Flows, run_id: str) -> list[str]:
 
 
 def test_an_agent_killed_inside_each_request_and_each_tool(flows: Flows) -> None:
-    """What is recorded is not done again: the request before is paid once, and only what was in progress is repeated.
+    """Nothing that is recorded is done again: the request before is paid once, only what was in progress is repeated.
 
     It dies in its steps one after the other, twice in each: that buries no run.
     """
