@@ -15,7 +15,7 @@ from liteq_dashboard.access import RIGHTS, Viewer
 if TYPE_CHECKING:
     from liteq import LiteQ
 
-__all__ = ["ASKED", "DEFAULT_RIGHTS", "Options", "rights_of"]
+__all__ = ["ASKED", "DEFAULT_RIGHTS", "Options", "is_reserved", "rights_of"]
 
 DEFAULT_RIGHTS: Final = ("view", "payloads")
 ASKED: Final = ("approve", "delete", "purge", "rewind", "send_task", "terminate")
@@ -41,14 +41,14 @@ class Options:
 
     def own_tasks(self, app: LiteQ) -> dict[str, Any]:
         """The tasks with a tool of their own, by the tool's name. Raises ImproperlyConfigured for a glob of none."""
-        known = {name: task for name, task in app.tasks.items() if not is_built_in(name) and not _is_workflow(task)}
+        known = {name: task for name, task in app.tasks.items() if not is_reserved(name) and not _is_workflow(task)}
         chosen = {name: known[name] for glob in self.tasks for name in _fitting(glob, known, "task")}
         lasts = [name.rpartition(".")[2] for name in chosen]
         return {f"run_{_short(name, lasts)}": task for name, task in chosen.items()}
 
     def own_workflows(self, app: LiteQ) -> dict[str, Any]:
         """The workflows that may be started, by name. Raises ImproperlyConfigured for a glob of none."""
-        known = {name: task for name, task in app.tasks.items() if _is_workflow(task)}
+        known = {name: task for name, task in app.tasks.items() if not is_reserved(name) and _is_workflow(task)}
         if self.workflows is None:
             return known
         return {name: known[name] for glob in self.workflows for name in _fitting(glob, known, "workflow")}
@@ -62,6 +62,11 @@ def rights_of(text: str) -> tuple[str, ...]:
     """The rights of `--allow`: names of rights and roles, comma-separated; "all" of them."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     return RIGHTS if "all" in names else names
+
+
+def is_reserved(name: str) -> bool:
+    """Whether this is a task of liteq's own, which no agent sends: that of flows would run the text it is given."""
+    return is_built_in(name) or name.startswith("liteq.")
 
 
 def _is_workflow(task: Any) -> bool:

@@ -11,7 +11,7 @@ from liteq.utils.async_threads import writing
 from liteq.utils.misspelt import meant
 from liteq_mcp.acting import actor, tried
 from liteq_mcp.asking import confirmed
-from liteq_mcp.options import Options
+from liteq_mcp.options import Options, is_reserved
 from liteq_mcp.schemas import ID, INTEGER, MAYBE, NUMBER, OBJECT, TEXT, gives, takes
 from liteq_mcp.signatures import Signature, doc_of, signature_of
 from liteq_mcp.tools import Call, Refused, ToolOf, checked
@@ -37,6 +37,8 @@ async def send_task(call: Call) -> dict[str, Any]:
     """Send a task by its name. Raises Refused, and what `confirmed` raises."""
     app, name = call.app, call.arguments["name"]
     args, kwargs, options = call.get("args", []), call.get("kwargs", {}), call.get("options", {})
+    if is_reserved(name):
+        raise Refused(f"name: {name:.200} is a task of liteq's own, which is not sent by hand")
     queue = queue_of_call(app, name, options)
     _seen(call, queue, name)
     text = f"Send {name} to the queue {queue} with {_shown(args, kwargs)}? A worker runs it, and all that it does."

@@ -187,6 +187,23 @@ def test_a_task_by_its_name_is_sent_once_a_person_agrees(agent, app, acts):
         mine.call("send_task", name="shop.add", args=[1, 2, 3])
 
 
+def test_tasks_of_liteqs_own_are_sent_by_no_agent(agent, app):
+    """That of flows would run the commands in the text that it is given."""
+
+    @app.workflow(name="liteq.flow")
+    def flow(snapshot: dict) -> None: ...
+
+    mine = agent("admin", person=True, tasks=["*"])
+    assert "liteq.flow" not in mine.tools()["start_workflow"].input_schema["properties"]["name"]["enum"]
+    assert not [name for name in mine.tools() if name.startswith(("run_liteq", "run_flow", "run_celery"))]
+    for name, given in (("start_workflow", {"input": {"snapshot": {}}}), ("send_task", {"args": [{}]})):
+        with pytest.raises(Failed, match=r"^name: "):
+            mine.call(name, name="liteq.flow", **given)
+    with pytest.raises(Failed, match=r"^name: "):
+        mine.call("send_task", name="celery.backend_cleanup")
+    assert mine.asked == []
+
+
 def test_a_schedule_is_run_paused_and_resumed(agent, app):
     app.schedules.add("hourly", 3600, "shop.add", args=(1,))
     mine = agent("operator")
