@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -25,6 +26,12 @@ __all__ = ["LiteQSession", "SessionInRun"]
 T = TypeVar("T")
 
 
+@lru_cache(maxsize=100)
+def _app_at(url: str) -> LiteQ:
+    """The app of all sessions at a URL: a body makes its session anew in each replay."""
+    return LiteQ(broker=url, set_as_current=False)
+
+
 class LiteQSession(SessionABC):
     """A conversation in a queue: `LiteQSession("ann", app)`, or with the URL of a queue in the place of the app.
 
@@ -37,7 +44,7 @@ class LiteQSession(SessionABC):
             raise ValueError(f"the id of a session is a text, not {id!r}")
         self.session_id = id
         self.session_settings = session_settings
-        self._app = LiteQ(broker=app, set_as_current=False) if isinstance(app, str) else app
+        self._app = _app_at(app) if isinstance(app, str) else app
 
     @property
     def _sessions(self) -> Sessions:
@@ -48,6 +55,7 @@ class LiteQSession(SessionABC):
         """The last `limit` items (None: those that the session's settings ask for, else all), the oldest first."""
         if limit is None and self.session_settings is not None:
             limit = self.session_settings.limit
+        _not_in_a_body()
         if limit is not None and limit <= 0:
             return []
         found = await reading(self._app, lambda: self._sessions.items(self.session_id, limit=limit))
@@ -70,11 +78,17 @@ class LiteQSession(SessionABC):
         await self._write(lambda _: self._sessions.clear(self.session_id))
 
     async def _write(self, write: Callable[[str | None], T]) -> T:
-        place = actx.place
-        if place == "body":
-            raise WorkflowError("a session is written in a step: hand it to run(agent, input, session=...)")
-        step = actx.step_key if place == "step" else None
+        _not_in_a_body()
+        step = actx.step_key if actx.place == "step" else None
         return await writing(self._app, write, step)
+
+
+def _not_in_a_body() -> None:
+    if actx.place == "body":
+        raise WorkflowError(
+            "a session is read and written in a step: hand it to run(agent, input, session=...), or call it in a step "
+            "of your own"
+        )
 
 
 class SessionInRun(SessionABC):

@@ -116,10 +116,11 @@ def test_a_conversation_goes_on_in_the_next_run(app, worker):
     assert texts(model.last_call.input) == ["I am Ann", "hello", "Who am I?"]
 
 
-def test_a_body_that_writes_a_session_itself_is_told_to_hand_it_over(app, worker):
+@pytest.mark.parametrize("method", ["add_items", "get_items", "pop_item", "clear_session"])
+def test_a_body_that_uses_a_session_itself_is_told_to_hand_it_over(app, worker, method):
     @app.workflow(name="by_hand")
     async def by_hand() -> None:
-        await LiteQSession("ann", app).add_items([user("x")])
+        await getattr(LiteQSession("ann", app), method)(*([[user("x")]] if method == "add_items" else []))
 
     run_ = by_hand.start()
     worker.run()
