@@ -28,7 +28,7 @@ FILES = {"logs": "task_log"}  # ... and has another name for these: `logs` sets 
 COMMANDS = (
     "worker", "beat", "multi", "call", "result", "logs", "status", "why", "top", "inspect", "control", "events",
     "purge", "queue", "limits", "dead", "act", "operations", "activity", "schedules", "workflow", "flow", "memo",
-    "mark", "dashboard", "mcp", "metrics", "alert", "shell", "health", "doctor", "backup", "restore", "epoch",
+    "usage", "mark", "dashboard", "mcp", "metrics", "alert", "shell", "health", "doctor", "backup", "restore", "epoch",
     "migrate", "move", "codec", "demo", "report", "upgrade-check", "version",
 )  # fmt: skip
 

@@ -36,17 +36,18 @@ def list_(session: Session, /) -> int:
     """List the limits, and the keys that are paused: what runs, and what is held.
 
     \b
-    JSON: [{"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason"}]
+    JSON: [{"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason", "tokens"}]
     """
     found = session.storage.limits.list()
     now_ms = session.app.clock.now_ms()
 
     def show() -> None:
         rows = [
-            (one.key, one.rate, one.concurrent, one.running, one.held, _paused(now_ms, one), one.reason)
+            (one.key, one.rate, one.concurrent, one.tokens, one.running, one.held, _paused(now_ms, one), one.reason)
             for one in found
         ]
-        table(session, ("key", "rate", "at once", "run", "held", "paused", "reason"), rows, empty="there is no limit")
+        head = ("key", "rate", "at once", "tokens", "run", "held", "paused", "reason")
+        table(session, head, rows, empty="there is no limit")
 
     emit(session, [_document(one) for one in found], show)
     return Exit.OK
@@ -56,20 +57,25 @@ def list_(session: Session, /) -> int:
 @click.argument("key")
 @click.option("--rate", metavar="RATE", help="How many may start: 10/s, 100/m, 5/h, 1000/d.")
 @click.option("--concurrent", type=click.IntRange(min=1), metavar="N", help="How many run at once.")
+@click.option("--tokens", metavar="RATE", help="How many tokens of models its steps may take: 200k/m, 5M/d.")
 @pass_session
-def set_(session: Session, /, key: str, rate: str | None, concurrent: int | None) -> int:
+def set_(session: Session, /, key: str, rate: str | None, concurrent: int | None, tokens: str | None) -> int:
     """Limit KEY, at once and for all workers. An option that is left out is no limit.
 
     The limit stays over restarts, until the one that the code declares changes.
 
     \b
-    JSON: {"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason"}
+    JSON: {"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason", "tokens"}
     """
     with _usage():
-        session.storage.limits.set(key, rate, concurrent, by=session.actor())
+        session.storage.limits.set(key, rate, concurrent, tokens, by=session.actor())
     now = session.storage.limits.get(key)
     said = ", ".join(
-        [*([f"{rate} start"] if rate else []), *([f"{concurrent} run at once"] if concurrent is not None else [])]
+        [
+            *([f"{rate} start"] if rate else []),
+            *([f"{concurrent} run at once"] if concurrent is not None else []),
+            *([f"{tokens} tokens"] if tokens else []),
+        ]
     )
     emit(session, _document(now), lambda: say(f"{key}: {said or 'no limit'}."))
     return Exit.OK
@@ -102,7 +108,7 @@ def pause(session: Session, /, key: str, seconds: str, reason: str) -> int:
     Messages that run go on. Of several pauses, the one that ends last counts.
 
     \b
-    JSON: {"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason"}
+    JSON: {"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason", "tokens"}
     """
     from liteq.operating.limits import checked
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from liteq.storage.driver import Transaction
-from liteq.storage.spending.kinds import Account, both, change, label_of
+from liteq.storage.spending.kinds import Account, at, both, label_of
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Kin", "accounts", "kin_of", "label", "lock", "rolled", "shared"]
@@ -72,7 +72,7 @@ def rolled(tx: Transaction, found: Sequence[Account], *, now_ms: int, write: boo
             fresh.append(account)
             continue
         if write:
-            change(tx, ROLL, account.place, since_ms=since_ms)
+            tx.executemany(ROLL[account.run > 0], at(account.place, since_ms=since_ms))
         fresh.append(account._replace(since_ms=since_ms, spent=0, warned=0, refused=0))
     return fresh
 

@@ -16,7 +16,7 @@ from liteq.states import UNFINISHED, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.spending import waking
 from liteq.storage.spending.accounts import Kin, label
-from liteq.storage.spending.kinds import Account, both, change
+from liteq.storage.spending.kinds import Account, at, both
 from liteq.storage.steps import rows
 from liteq.storage.steps.wake import Waiting
 from liteq.utils.records import NamedTuple
@@ -87,9 +87,11 @@ def answer(tx: Transaction, place: Waiting, *, ok: bool, data: bytes | None, now
     document: dict[str, Any] = orjson.loads(place.details or b"{}")
     run, key, what = document["of"]
     if ok:
-        change(tx, ADD, (run, key, what), amount=_amount(what, None if data is None else orjson.loads(data)))
+        tx.executemany(
+            ADD[run > 0], at((run, key, what), amount=_amount(what, None if data is None else orjson.loads(data)))
+        )
     else:
-        change(tx, REFUSE, (run, key, what))
+        tx.executemany(REFUSE[run > 0], at((run, key, what)))
     return waking.wake_all(tx, document["label"], now_ms=now_ms)
 
 

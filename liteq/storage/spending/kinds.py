@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from liteq.storage.driver import Transaction
+from liteq.storage.driver import Params
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "NOTHING", "WHATS", "Account", "Amounts", "Attempt", "Limit", "Place", "Spend", "Warned", "both", "change",
+    "NOTHING", "WHATS", "Account", "Amounts", "Attempt", "Limit", "Place", "Spend", "Warned", "at", "both",
     "label_of",
 ]  # fmt: skip
 
@@ -95,11 +95,11 @@ def both(sql: str) -> Mapping[bool, str]:
     return {True: sql.format(**own), False: sql.format(**shared)}
 
 
-def change(tx: Transaction, sql: Mapping[bool, str], place: Place, **params: object) -> int:
-    """Run one of `both` for a place; how many rows it changed."""
+def at(place: Place, **params: object) -> list[Params]:
+    """The parameters of a statement of `both` for a place: the one of `STATEMENT[place[0] > 0]`."""
     run, key, what = place
     where: dict[str, object] = {"run": run} if run else {"key": key}
-    return tx.executemany(sql[bool(run)], [{**where, "what": what, **params}])
+    return [{**where, "what": what, **params}]
 
 
 def label_of(run_id: str, key: str) -> str:

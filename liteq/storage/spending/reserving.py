@@ -16,7 +16,7 @@ from liteq.storage.driver import Transaction
 from liteq.storage.spending import asking, waking
 from liteq.storage.spending.accounts import Kin, accounts, kin_of, label, lock
 from liteq.storage.spending.asking import Question
-from liteq.storage.spending.kinds import NOTHING, WHATS, Account, Amounts, Attempt, Place, both, change
+from liteq.storage.spending.kinds import NOTHING, WHATS, Account, Amounts, Attempt, Place, at, both
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Answer", "Wanted", "estimate", "most", "note_tokens", "reserve", "spenders", "summed", "track"]
@@ -147,7 +147,7 @@ def _write(
 ) -> None:
     wanted = [(*one.place, getattr(amounts, one.what)) for one in found if getattr(amounts, one.what)]
     for run, key, what, amount in wanted:
-        change(tx, HOLD, (run, key, what), amount=amount)
+        tx.executemany(HOLD[run > 0], at((run, key, what), amount=amount))
     row = (
         hold.run, hold.token, hold.gen, attempt.scope, attempt.pos, attempt.attempt, attempt.began_ms, attempt.name,
         int(alone and bool(found)), orjson.dumps(wanted).decode(), "[]",

@@ -22,8 +22,8 @@ from liteq.storage.spending.kinds import (
     Place,
     Spend,
     Warned,
+    at,
     both,
-    change,
     label_of,
 )
 from liteq.storage.spending.reserving import summed
@@ -120,17 +120,17 @@ def _book(
         amount: int = getattr(taken, account.what)
         if not amount:
             continue
-        change(tx, SPEND, account.place, amount=amount)
+        tx.executemany(SPEND[account.run > 0], at(account.place, amount=amount))
         after = account.spent + amount
         if account.soft is not None and not account.warned and after >= account.soft * account.most:
-            change(tx, WARN, account.place)
+            tx.executemany(WARN[account.run > 0], at(account.place))
             warned.append(Warned(label(kin, account), account.what, after, account.most))
     return warned
 
 
 def _release(tx: Transaction, released: Mapping[Place, int]) -> None:
     for place, amount in sorted(released.items()):
-        change(tx, RELEASE, place, amount=amount)
+        tx.executemany(RELEASE[place[0] > 0], at(place, amount=amount))
 
 
 def _labels(tx: Transaction, kin: Kin, found: Iterable[Account], released: Mapping[Place, int]) -> list[str]:

@@ -99,15 +99,16 @@ def write(
     """Write what an attempt has spent; False where that is written already."""
     tags = orjson.dumps(kin.tags).decode() if kin.tags else None
     place = (gen, attempt.scope, attempt.pos, attempt.attempt, attempt.began_ms, source)
+    of = kin.chain[0][1] if kin.chain else run
     rows = [
-        (run, _number(*place, i), *place, kin.workflow, attempt.name, *one[:7], tags, one.details, now_ms)
+        (run, _number(of, *place, i), *place, kin.workflow, attempt.name, *one[:7], tags, one.details, now_ms)
         for i, one in enumerate(spends)
     ]
     return tx.executemany(WRITE, rows) > 0
 
 
 def _number(*place: object) -> int:
-    """The same number for the same attempt: what is written twice is there once."""
+    """The same number for the same attempt of a run: written twice it is there once, beside other runs' rows."""
     return int.from_bytes(blake2b(repr(place).encode(), digest_size=8).digest()) >> 2
 
 

@@ -21,7 +21,7 @@ ALTER TABLE liteq_memo ADD COLUMN spent BLOB;                         -- JSON: w
 
 CREATE TABLE liteq_usage (                   -- what was spent, once for each recorded answer
     run         INTEGER NOT NULL,            -- liteq_messages.seq; of a child that has left its parent's; 0: gone
-    n           INTEGER NOT NULL,            -- a hash of the attempt and its source: written once
+    n           INTEGER NOT NULL,            -- a hash of the run, the attempt and the source: written once
     gen         INTEGER NOT NULL,
     scope       TEXT    NOT NULL,
     pos         INTEGER NOT NULL,
