@@ -39,6 +39,8 @@ def read(text: str, file: str = "flow.yaml", *, has: Callable[[str], bool] | Non
         if len(problems) == before:  # else what is built from would not be there
             flow = build_flow(root, file, tell, first=index == 0)
             check_references(flow, tell)
+            for path, what in _texts_that_look_run(flow):
+                note(path, what)
             flows.append(flow)
     if not problems:
         problems = [*_twice(flows, file), *_missing(flows, roots, file, has)]
@@ -76,6 +78,16 @@ def _twice(flows: list[Flow], file: str) -> list[Problem]:
             found.append(Problem(file, flow.line, "name", f"{flow.name!r} is also the flow in line {names[flow.name]}"))
         names.setdefault(flow.name, flow.line)
     return found
+
+
+def _texts_that_look_run(flow: Flow) -> Iterator[tuple[Path, str]]:
+    """Variables that other programs would have a shell work out."""
+    places: list[tuple[Path, tuple[tuple[str, str], ...]]] = [(("env",), flow.env)]
+    places += [(("steps", index, "env"), step.env) for index, step in enumerate(flow.steps)]
+    for path, env in places:
+        for name, value in env:
+            if "`" in value or "$(" in value:
+                yield path, f"{name} is a text, in which no command is run; let a step write it, with `output: {name}`"
 
 
 def _missing(flows: list[Flow], roots: list[Spot], file: str, has: Callable[[str], bool] | None) -> list[Problem]:

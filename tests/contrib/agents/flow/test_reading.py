@@ -207,6 +207,11 @@ def test_what_has_no_effect_is_accepted_and_told():
     assert [(note.line, note.path) for note in notes] == [(1, "hist_retention_days"), (3, "steps[0].log_output")]
 
 
+def test_a_command_in_a_variable_is_told_to_be_text():
+    [note] = read("env:\n  - DAY: $(date)\n  - COST: $5\nsteps:\n  - run: x\n", "f.yaml").notes
+    assert str(note).startswith("f.yaml:1: env: DAY is a text, in which no command is run")
+
+
 def test_later_documents_are_flows_by_their_names():
     found = read("steps: [{action: dag.run, with: {dag: c}}]\n---\nname: c\nsteps: [{run: x}]\n", "f.yaml")
     assert [one.name for one in found.flows] == ["f", "c"]
