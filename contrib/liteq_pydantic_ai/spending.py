@@ -34,19 +34,13 @@ class Told:
         """Spend what the tool's agents have used beyond that: of agents that do not tell."""
         requests = used.requests - self.usage.requests
         if requests > 0:
-            _spend(
+            ctx.spend(
                 input_tokens=max(0, used.input_tokens - self.usage.input_tokens),
                 output_tokens=max(0, used.output_tokens - self.usage.output_tokens),
                 cache_read=max(0, used.cache_read_tokens - self.usage.cache_read_tokens),
                 cache_write=max(0, used.cache_write_tokens - self.usage.cache_write_tokens),
                 requests=requests,
             )
-
-
-def _spend(**spent: Any) -> None:
-    tell: Any = getattr(ctx, "spend", None)
-    if tell is not None:
-        tell(**spent)
 
 
 _told: ContextVar[Told | None] = ContextVar("liteq_pydantic_ai_told", default=None)
@@ -70,7 +64,7 @@ def spend(response: ModelResponse, model: str) -> None:
     if told is not None:
         told.usage.incr(usage)
         told.usage.requests += 1
-    _spend(
+    ctx.spend(
         model=response.model_name or model,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,

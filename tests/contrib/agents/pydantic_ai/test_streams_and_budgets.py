@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable
 from typing import Any
 
 import pytest
 from pydantic_ai import Agent
-from pydantic_ai.messages import AgentStreamEvent
+from pydantic_ai.exceptions import ModelHTTPError
+from pydantic_ai.messages import AgentStreamEvent, ModelResponse
+from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.models.test import TestModel
 from pydantic_ai.tools import RunContext
 
 from liteq import LiteQ
 from liteq.exceptions import BudgetExceeded
 from liteq.testing import WorkflowTest
-from liteq.workflow import Budget, actx
-from liteq_pydantic_ai import LiteQDurability
+from liteq.workflow import Budget, StepOptions, actx
+from liteq_pydantic_ai import LiteQDurability, spending
 
 from .scripted import Script, call
 
@@ -89,7 +93,7 @@ def test_what_is_not_emitted_is_told(emit: Any) -> None:
 # -- budgets of one agent ----------------------------------------------------------------------------------------------
 
 
-def spending(app: LiteQ, budget: Budget, script: Script) -> Any:
+def budgeted(app: LiteQ, budget: Budget, script: Script) -> Any:
     agent = Agent(script.model, name="spends", capabilities=[LiteQDurability(budget=budget)])
 
     @agent.tool_plain
@@ -113,13 +117,13 @@ def test_a_budget_ends_the_agent_before_the_request_that_would_break_it(
 ) -> None:
     script = rounds(9)
     with pytest.raises(BudgetExceeded, match="'spends' has spent"):
-        bench.run(spending(app, budget, script))
+        bench.run(budgeted(app, budget, script))
     assert script.asked == [0, 1, 2]
 
 
 def test_a_person_may_add_to_it(app: LiteQ, bench: WorkflowTest) -> None:
     script = rounds(4)
-    run = bench.start(spending(app, Budget(requests=2, on_exceed="ask"), script))
+    run = bench.start(budgeted(app, Budget(requests=2, on_exceed="ask"), script))
     for n in (1, 2):
         (asked,) = run.approvals()
         assert asked.title == "add how much? requests of spends"
@@ -127,8 +131,126 @@ def test_a_person_may_add_to_it(app: LiteQ, bench: WorkflowTest) -> None:
         bench.advance(0)
     assert run.result(0) == "done"
     assert script.asked == [0, 1, 2, 3, 4]
-    run = bench.start(spending(app, Budget(requests=2, on_exceed="ask"), script))
+    run = bench.start(budgeted(app, Budget(requests=2, on_exceed="ask"), script))
     run.approve(run.approvals()[0].title, False, by="ann", comment="no more")
     bench.advance(0)
     with pytest.raises(BudgetExceeded, match="ann adds nothing: no more"):
         run.result(0)
+
+
+# -- usage, limits, outages --------------------------------------------------------------------------------------------
+
+
+def test_the_usage_of_a_run_is_its_recorded_answers(app: LiteQ, bench: WorkflowTest) -> None:
+    """Over retries, the memo, agents inside tools, and replays; the framework's own count is the same in each."""
+    inner = Agent(Script([call("fetch")], "found", name="inner").model, name="inner", capabilities=[LiteQDurability()])
+    silent = Agent(Script([call("fetch")], "found", name="silent").model, name="silent")
+    for agent in (inner, silent):
+        agent.tool_plain(lambda: 1, name="fetch")
+    outer = Agent(
+        Script([call("ask", x=1), call("ask", x=2)], "done", name="outer").model, name="outer",
+        capabilities=[LiteQDurability(memo="1d")],
+    )  # fmt: skip
+    tries: list[int] = []
+
+    @outer.tool(metadata={"liteq": {"retries": 1, "backoff": 0}})
+    async def ask(run: RunContext[None], x: int) -> str:
+        tries.append(x)
+        if tries.count(2) == 1:
+            raise OSError("not yet")
+        return f"{(await (inner if x == 1 else silent).run(str(x), usage=run.usage)).output}"
+
+    usages = []
+
+    @app.workflow(name="asks")
+    async def asks() -> str:
+        result = await outer.run("?")
+        usages.append(result.usage)
+        await actx.sleep("1h")
+        return result.output
+
+    first = bench.start(asks)
+    bench.advance("1h")
+    found = first.usage()
+    assert first.result(0) == "done"
+    assert found.requests == 6
+    assert {name: one.requests for name, one in found.models.items()} == {"inner": 2, "outer": 2}
+    assert usages[0] == usages[1]
+    assert (usages[0].requests, usages[0].input_tokens) == (6, found.input_tokens)
+    again = bench.start(asks)
+    bench.advance("1h")
+    assert (again.usage().requests, again.usage().memo_hits) == (4, 2), "inside the tools it was asked for again"
+
+
+def test_a_budget_of_the_workflow_holds_for_its_agents(app: LiteQ, bench: WorkflowTest) -> None:
+    script = rounds(9)
+    agent = Agent(script.model, name="spends", capabilities=[LiteQDurability()])
+    agent.tool_plain(lambda x: x, name="look")
+
+    @app.workflow(name="spends", budget=Budget(requests=3))
+    async def spends() -> str:
+        return (await agent.run("?")).output
+
+    run = bench.start(spends)
+    with pytest.raises(BudgetExceeded):
+        run.result(0)
+    assert script.asked == [0, 1, 2]
+    assert run.usage().requests == 3
+
+
+def test_a_refusal_pauses_the_model_and_counts_no_attempt(app: LiteQ, bench: WorkflowTest) -> None:
+    refusals = [ModelHTTPError(429, "m", headers={"Retry-After": "60"})]
+    script = Script(lambda _: refusals.pop() if refusals else "done", name="m")
+    agent = Agent(script.model, name="asks", capabilities=[LiteQDurability(limits=["model:{model}"])])
+
+    @app.workflow(name="asks")
+    async def asks() -> str:
+        return (await agent.run("?")).output
+
+    first = bench.start(asks)
+    second = bench.start(asks)
+    assert (first.status, second.status) == ("waiting", "waiting")
+    assert script.asked == [0], "nobody asks before its time"
+    bench.advance("2m")
+    assert (first.result(0), second.result(0)) == ("done", "done")
+    assert [step.attempts for step in (*first.steps(), *second.steps())] == [1, 1]
+
+
+def test_another_model_takes_over(app: LiteQ, bench: WorkflowTest) -> None:
+    first = Script(ModelHTTPError(429, "m1", headers={"Retry-After": "600"}), name="m1")
+    other = Script("from the other", name="m2")
+    durability = LiteQDurability[None](
+        limits=["model:{model}"], model=StepOptions(fallback={"model": ["m2"]}), models={"m2": other.model}
+    )
+    agent = Agent(first.model, name="asks", capabilities=[durability])
+
+    @app.workflow(name="asks")
+    async def asks() -> str:
+        output = (await agent.run("?")).output
+        await actx.sleep("1s")
+        return output
+
+    runs = [bench.start(asks) for _ in range(3)]
+    bench.advance("1s")
+    assert [run.result(0) for run in runs] == ["from the other"] * 3
+    assert (first.asked, other.asked) == ([0], [0, 0, 0])
+
+
+def test_one_request_goes_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client of a provider would repeat it by itself, and a limit would count what nobody sees."""
+    seen: list[int] = []
+
+    class Client:
+        max_retries = 2
+
+    class Talking(TestModel):
+        client = Client()
+
+        async def request(self, *args: Any, **kwargs: Any) -> ModelResponse:
+            seen.append(self.client.max_retries)
+            return await super().request(*args, **kwargs)
+
+    model = Talking()
+    monkeypatch.setattr(spending, "spend", lambda *_: None)
+    asyncio.run(spending.Counted(model).request([], None, ModelRequestParameters()))
+    assert (seen, model.client.max_retries) == ([0], 2)
