@@ -1041,6 +1041,23 @@ def test_an_intent_is_of_a_lease_and_obeys_what_is_asked(flow: Flow, other: Fake
     assert runs.in_doubt() == ["r"]
 
 
+def test_a_doubt_goes_along_with_an_exported_run(flow: Flow) -> None:
+    flow.start()
+    runs, hold = flow.storage.runs, flow.claim()
+    runs.begin_intent(hold, ("=k", 0), "charge", "k1", 2)
+    flow.settle(Release(crashed=True))
+    document = runs.export("r")
+    runs.terminate(["r"])
+    runs.delete(["r"])
+    assert runs.in_doubt() == []
+    runs.bring(document)
+    assert runs.in_doubt() == ["r"]
+    runs.resume("r")
+    intent = runs.intent(flow.claim(), ("=k", 0))
+    assert intent is not None
+    assert intent[:3] == ("charge", "k1", 2)
+
+
 def test_a_run_that_is_over_is_in_no_doubt_and_a_number_that_comes_again_finds_none(flow: Flow) -> None:
     flow.start()
     runs, hold = flow.storage.runs, flow.claim()

@@ -33,6 +33,10 @@ READ_STATE = "SELECT key, value FROM liteq_run_state WHERE run = ? ORDER BY key"
 READ_STREAM = """
 SELECT stream, n, gen, scope, pos, attempt, data FROM liteq_stream WHERE run = ? ORDER BY stream, n
 """
+READ_INTENTS = """
+SELECT gen, scope, pos, name, step_key, begun, token, began_ms FROM liteq_intents
+ WHERE run = ? AND gen = ? ORDER BY scope, pos
+"""
 READ_INBOX = "SELECT name, payload, dedup, taken, created_ms FROM liteq_inbox WHERE run_id = ? ORDER BY id"
 WRITE_MESSAGE = f"""
 INSERT INTO liteq_messages ({", ".join(MESSAGE)}, payload, result, position)
@@ -44,6 +48,10 @@ WRITE_TAG = "INSERT INTO liteq_run_tags (run, tag) VALUES (?, ?)"
 WRITE_STATE = "INSERT INTO liteq_run_state (run, key, value) VALUES (?, ?, ?)"
 WRITE_STREAM = """
 INSERT INTO liteq_stream (run, stream, n, gen, scope, pos, attempt, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+WRITE_INTENT = """
+INSERT INTO liteq_intents (run, gen, scope, pos, name, step_key, begun, token, began_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 WRITE_INBOX = "INSERT INTO liteq_inbox (run_id, name, payload, dedup, taken, created_ms) VALUES (?, ?, ?, ?, ?, ?)"
 
@@ -60,6 +68,7 @@ def export(tx: Transaction, run_id: str) -> dict[str, Any]:
             "tags": [tag for (tag,) in tx.execute(TAGS, (seq,))],
             "state": dict(tx.execute(READ_STATE, (seq,))),
             "stream": [list(row) for row in tx.execute(READ_STREAM, (seq,))],
+            "intents": [list(row) for row in tx.execute(READ_INTENTS, (seq, run["gen"]))],
             "inbox": [list(row) for row in tx.execute(READ_INBOX, (run_id,))],
         }
     raise RunNotFound(f"no run {run_id!r} is known here: there is nothing to export")
@@ -87,6 +96,7 @@ def bring(tx: Transaction, document: Mapping[str, Any]) -> str:
         tx.executemany(WRITE_TAG, [(seq, tag) for tag in document["tags"]])
         tx.executemany(WRITE_STATE, [(seq, key, value) for key, value in document["state"].items()])
         tx.executemany(WRITE_STREAM, [(seq, *row) for row in document["stream"]])
+        tx.executemany(WRITE_INTENT, [(seq, *row) for row in document.get("intents", ())])
     tx.executemany(WRITE_INBOX, [(id_, *row) for row in document["inbox"]])
     return id_
 
