@@ -64,7 +64,8 @@ class Recording:
     def __init__(self, documents: Iterable[Mapping[str, Any]], live: Sequence[str] = ()) -> None:
         if isinstance(live, str):
             raise TypeError(f"live is a list of names, not {live!r}")
-        self.runs = [_run_of(one) for one in documents]
+        # Of a step that was sent, the run that called it has the result; its own has no call.
+        self.runs = [_run_of(one) for one in documents if not one["run"]["step"]]
         self.live = frozenset(str(getattr(one, "name", one)) for one in live)
         self._replays: dict[str, Replay] = {}
 

@@ -218,6 +218,53 @@ def test_branches_are_answered_at_any_place(tape):
             t.run(together, 4)
 
 
+@app.workflow
+def child(n: int) -> str:
+    return model(f"child {n}")
+
+
+@app.workflow
+def parent(n: int) -> list[str]:
+    return [*ctx.gather([ctx.spawn(child, i) for i in range(n)]), ctx.call(model, "sent")]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_children_are_executed_where_they_are_recorded_and_answered_where_not(tape, whole):
+    with WorkflowTest(app) as t:
+        run = t.start(parent, 2)
+        result = run.result()
+        ids = [run.id, *(step.child_id for step in run.steps() if step.child_id and whole)]
+        tape.write_text("\n".join(line_of(exported(app, id_)) for id_ in ids))
+    paid.clear()
+    with WorkflowTest(app, recording=tape) as t:
+        assert t.run(parent, 2) == result == ["answer to child 0", "answer to child 1", "answer to sent"]
+        assert len(app.runs(name=child.name)) == (2 if whole else 0)
+    assert paid == []
+
+
+def test_a_strict_replay_runs_out_of_a_recording(tape):
+    result = recorded(tape, agent, "why?")
+    app.conf.workflow_strict_replay = True
+    try:
+        with WorkflowTest(app, recording=tape) as t:
+            assert t.run(agent, "why?") == result
+    finally:
+        app.conf.workflow_strict_replay = False
+    assert paid == []
+
+
+def test_an_async_test_is_answered_too(tape):
+    recorded(tape, together, 3)
+
+    async def test() -> None:
+        with WorkflowTest(app, recording=tape) as t:
+            assert await t.arun(together, 3) == [0, 1, 2]
+            with pytest.raises(NotRecorded):
+                await t.arun(together, 4)
+
+    asyncio.run(test())
+
+
 def test_keys_may_bear_the_id_of_the_run(tape):
     @app.workflow(name="by_run")
     def by_run() -> str:
