@@ -36,9 +36,9 @@ class LiteQConversations(ConversationStore):
     workflow each read and write is a step, so a replay sees what the first run saw.
     """
 
-    def __init__(self, app: LiteQ) -> None:
-        """app: the LiteQ app whose file, or database, has the conversations."""
-        self._app = app
+    def __init__(self, app: LiteQ | str) -> None:
+        """app: the LiteQ app whose file, or database, has the conversations; or its URL."""
+        self._app = LiteQ("conversations", broker=app, set_as_current=False) if isinstance(app, str) else app
 
     async def _call(self, what: str, about: object, call: Callable[[Any], Any]) -> Any:
         """Read or write: in a body as a step, elsewhere in a thread, since a file's lock may be waited for."""

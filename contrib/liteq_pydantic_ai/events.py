@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from liteq import LiteQ
 from liteq.workflow import StepOptions, actx
-from liteq_pydantic_ai.places import body, key
+from liteq_pydantic_ai.places import body, inside, key
 
 __all__ = ["Waiter", "fail", "resolve"]
 
@@ -38,7 +38,7 @@ class Waiter(ExternalEventWaiter):
     ) -> JsonValue:
         """The answer of `ask`, else what the token is resolved with. Raises ExternalEventError."""
         step = f"{self.agent}__external_event.{name}"
-        place = key(self.run_id, step)
+        place = key(self.run_id, step, inside())  # waits of parallel tools are told apart by these
         token = f"{body().machine.run_id}{APART}{place.replace(APART, '.')}"
         answer = await actx.step(f"{step}.ask", ask, key=f"{place}.ask", args=(token,), options=self.options)
         if answer is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from hashlib import blake2b
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,7 +24,8 @@ from liteq.workflow.scope import Scope
 from liteq_pydantic_ai.hashing import Messages
 
 __all__ = [
-    "Activation", "activation", "body", "first_time", "history_holds", "in_body", "in_step", "key", "run_id", "scoped",
+    "Activation", "activation", "body", "first_time", "history_holds", "in_body", "in_step", "inside", "key", "run_id",
+    "scoped",
 ]  # fmt: skip
 
 SAID = "\0said "  # begins the mark of an event that was put into a stream; the NUL keeps it out of the list of patches
@@ -45,6 +47,7 @@ class Activation:
         return self.given[name]
 
 
+_inside: ContextVar[str] = ContextVar("liteq_pydantic_ai_inside", default="")
 _activations: WeakKeyDictionary[Machine, Activation] = WeakKeyDictionary()
 
 
@@ -100,13 +103,20 @@ def key(*parts: object) -> str:
 def scoped(*parts: object) -> Iterator[None]:
     """A block whose calls, and whose tasks', have places of their own, whatever the framework makes around it."""
     outer = body()
-    inner = Scope(outer.machine, f"@{key('scope', *parts)}", outer.reached_ms)
+    name = f"@{key('scope', *parts)}"
+    inner = type(outer)(outer.machine, name, outer.reached_ms)  # in a test with a recording a class of its own
     inner.shields, inner.sagas = outer.shields, list(outer.sagas)
-    token = enter(inner)
+    token, of_name = enter(inner), _inside.set(name)
     try:
         yield
     finally:
+        _inside.reset(of_name)
         leave(token)
+
+
+def inside() -> str:
+    """The innermost place that `scoped` made: that of a tool, or of an agent's run."""
+    return _inside.get()
 
 
 def history_holds(key: str) -> bool:

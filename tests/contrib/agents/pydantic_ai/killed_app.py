@@ -40,7 +40,7 @@ def note(what: str) -> None:
 async def look_up(order: int) -> str:
     """Look an order up."""
     note(f"look_up-{order}")
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.05)
     return f"order {order}"
 
 
@@ -48,6 +48,7 @@ async def look_up(order: int) -> str:
 def refund(order: int, amount: int) -> str:
     """Pay money back."""
     note("refund")
+    time.sleep(0.05)
     return f"{amount} of {order}"
 
 

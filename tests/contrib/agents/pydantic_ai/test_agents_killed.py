@@ -106,7 +106,7 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
     monkeypatch.syspath_prepend(str(HERE))
     for name in ("model", "killed_app"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    server = importlib.import_module("model").serve(0, tmp_path / "bill", delay_s=0.03)
+    server = importlib.import_module("model").serve(0, tmp_path / "bill", delay_s=0.1)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     monkeypatch.setenv("DRILL_FOLDER", str(tmp_path))
