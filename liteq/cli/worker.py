@@ -18,7 +18,7 @@ from liteq.app.discovery import require_tasks
 from liteq.cli import service
 from liteq.cli.asking import confirm_deletion
 from liteq.cli.find_app import broken
-from liteq.cli.flow.working import OF_COMMANDS, afresh, with_commands
+from liteq.cli.flow_worker import OF_COMMANDS, afresh, with_commands
 from liteq.cli.names import names, one_of
 from liteq.cli.output import counted
 from liteq.cli.process_options import ProcessCommand, become, idle_options, log_level, note_idle, process_options

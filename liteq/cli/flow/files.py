@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from liteq.cli.exits import Exit
-from liteq.cli.flow.working import package_is_there
+from liteq.cli.flow_worker import package_is_there
 from liteq.cli.group import Command
 from liteq.cli.names import one_of
 from liteq.cli.output import counted, emit, json_text, say

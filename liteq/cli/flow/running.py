@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from liteq.cli.exits import Exit
-from liteq.cli.flow.working import package_is_there
+from liteq.cli.flow_worker import package_is_there
 from liteq.cli.group import Command
 from liteq.cli.output import emit, say
 from liteq.cli.session import Session, pass_session

@@ -8,7 +8,7 @@ import click
 
 from liteq.cli.exits import Exit
 from liteq.cli.flow.files import refused
-from liteq.cli.flow.working import package_is_there
+from liteq.cli.flow_worker import package_is_there
 from liteq.cli.group import Command
 from liteq.cli.names import unknown
 from liteq.cli.output import emit, table

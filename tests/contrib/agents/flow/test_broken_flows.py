@@ -1,4 +1,4 @@
-"""What is wrong in a flow is told with its line, its path and the nearest word, before anything runs."""
+"""Mistakes in a flow are told with its line, its path and the nearest word, before anything runs."""
 
 from __future__ import annotations
 

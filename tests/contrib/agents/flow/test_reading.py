@@ -1,4 +1,4 @@
-"""What a file of a flow says, in each of the forms that it may have."""
+"""The words of a flow's file, in each of the forms that it may have."""
 
 from __future__ import annotations
 
