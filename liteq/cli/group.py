@@ -27,8 +27,8 @@ OF_CELERY = frozenset({"multi", "shell", "upgrade-check"})
 FILES = {"logs": "task_log"}  # ... and has another name for these: `logs` sets up the log of a process
 COMMANDS = (
     "worker", "beat", "multi", "call", "result", "logs", "status", "why", "top", "inspect", "control", "events",
-    "purge", "queue", "limits", "dead", "act", "operations", "activity", "schedules", "workflow", "flow", "memo",
-    "usage", "mark", "dashboard", "mcp", "metrics", "alert", "shell", "health", "doctor", "backup", "restore", "epoch",
+    "purge", "queue", "limits", "dead", "act", "operations", "activity", "schedules", "workflow", "memo", "mark",
+    "dashboard", "gateway", "relay", "metrics", "alert", "shell", "health", "doctor", "backup", "restore", "epoch",
     "migrate", "move", "codec", "demo", "report", "upgrade-check", "version",
 )  # fmt: skip
 

@@ -33,6 +33,7 @@ CALL: Final = _object(
     soft_time_limit=SECONDS, ignore_result={"type": "boolean"}, unique_key=TEXT, tags={"type": "array", "items": TEXT},
     max_concurrency={"type": "integer"}, concurrency_key=TEXT, global_rate_limit=TEXT, rate_key=TEXT,
     limits={"type": "array", "items": TEXT}, fair_key=TEXT, log_keep=SECONDS,
+    encoded={"type": "boolean", "description": "args and kwargs are in liteq's own JSON"},
 )  # fmt: skip
 LEASE: Final = _object(
     ["lease", "id", "task", "args", "kwargs", "queue", "retries", "deadline"],

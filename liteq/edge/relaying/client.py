@@ -1,0 +1,126 @@
+"""The gateway as the relay sees it: a batch is taken, refused, or not answered."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import orjson
+
+from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.records import NamedTuple
+
+__all__ = ["Away", "Client", "Reply"]
+
+REFUSED: Final = frozenset({400, 403, 404, 405, 413})
+LONGEST: Final = 16 << 20  # bytes of an answer that are read
+
+
+class Away(Exception):
+    """Raised where there is no answer, or one that says: later. `after_s`: as the gateway asks; None: it does not."""
+
+    def __init__(self, why: str, after_s: float | None = None) -> None:
+        super().__init__(why)
+        self.after_s = after_s
+
+
+class Reply(NamedTuple):
+    """An answer: `detail` says why it is a refusal; "" for one that is none."""
+
+    document: Any
+    detail: str = ""
+
+
+class Client:
+    """Calls the gateway before whose `/v1` stands `url`; one call at a time. `token`: its key, "" for none.
+
+    Raises ImproperlyConfigured for a URL that is none.
+    """
+
+    def __init__(self, url: str, token: str = "", *, timeout_s: float = 30.0) -> None:
+        found = urlsplit(url)
+        if found.scheme not in {"http", "https"} or not found.hostname or found.query or found.fragment:
+            raise ImproperlyConfigured(f"{url!r} is no gateway's address: use one as https://queue.example.org")
+        self.url = url.rstrip("/")
+        self._secure = found.scheme == "https"
+        self._host, self._port = found.hostname, found.port
+        self._path = found.path.rstrip("/")
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._connection: http.client.HTTPConnection | None = None
+
+    def send(self, calls: Sequence[dict[str, Any]]) -> Reply:
+        """Send calls, all or none of them. Raises Away."""
+        return self._call("POST", "/v1/tasks", orjson.dumps(calls))
+
+    def task(self, id_: str) -> Reply:
+        """Ask for the state of a task. Raises Away."""
+        return self._call("GET", f"/v1/tasks/{quote(id_, safe='')}", None)
+
+    def interrupt(self) -> None:
+        """Have a call that waits for its answer, in another thread, end with Away."""
+        connection = self._connection
+        if connection is not None and connection.sock is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection, when the call in progress has ended; the next call opens another."""
+        with self._lock:
+            self._drop()
+
+    def _call(self, method: str, path: str, body: bytes | None) -> Reply:
+        with self._lock:
+            try:
+                status, headers, data = self._answer(method, self._path + path, body)
+            except (OSError, http.client.HTTPException) as exc:
+                self._drop()
+                raise Away(f"{self.url} does not answer: {str(exc) or type(exc).__name__}") from None
+        try:
+            document = orjson.loads(data) if data else None
+        except orjson.JSONDecodeError:
+            document = None
+        if status == 200 and isinstance(document, dict):
+            return Reply(document)
+        detail = document.get("detail") if isinstance(document, dict) else None
+        text = f"{self.url} answered {status}: {detail or data[:200].decode('utf-8', 'replace')}"
+        if status in REFUSED:
+            return Reply(document, text)
+        raise Away(text, _seconds(headers.get("Retry-After")))
+
+    def _answer(self, method: str, path: str, body: bytes | None) -> tuple[int, Any, bytes]:
+        if self._connection is None:
+            self._connection = self._connect()
+        self._connection.request(method, path, body, self._headers)
+        answer = self._connection.getresponse()
+        data = answer.read(LONGEST)
+        if answer.will_close:
+            self._drop()
+        return answer.status, answer.headers, data
+
+    def _connect(self) -> http.client.HTTPConnection:
+        if self._secure:
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout_s, context=context)
+        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return None if text is None else max(0.0, float(text))
+    except ValueError:
+        return None

@@ -1,0 +1,146 @@
+"""The relay: what is sent into a file here is in the gateway's queue once, and its results come back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liteq import LiteQ, chain
+from liteq.edge.relaying import Relay
+from liteq.edge.relaying.client import Client
+from liteq.exceptions import ImproperlyConfigured, RemoteError
+from liteq.states import State
+from liteq.testing import drain
+
+from .edge import key_file, running
+from .worker_process import wait_for
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def app_at(path: Path) -> LiteQ:
+    app = LiteQ("shop", broker=f"sqlite:///{path}", set_as_current=False)
+
+    @app.task(name="shop.add")
+    def add(a: Any, b: Any) -> Any:
+        return a + b
+
+    @app.task(name="shop.echo")
+    def echo(value: Any) -> Any:
+        return value
+
+    app.storage.migrate()
+    return app
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[LiteQ]:
+    """The edge: programs send into its file."""
+    app = app_at(tmp_path / "edge.db")
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Iterator[LiteQ]:
+    """The queue behind the gateway."""
+    app = app_at(tmp_path / "home.db")
+    yield app
+    app.close()
+
+
+@contextmanager
+def relayed(here: LiteQ, port: int, *, token: str = "", **options: Any) -> Iterator[Relay]:
+    """Within the block a relay carries the messages of `here` to the gateway at `port`."""
+    relay = Relay(here, Client(f"http://127.0.0.1:{port}", token), **options)
+    thread = threading.Thread(target=relay.run)
+    thread.start()
+    try:
+        yield relay
+    finally:
+        relay.stop()
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def arrived(there: LiteQ) -> list[str]:
+    with there.storage.driver.read() as tx:
+        return [id_ for (id_,) in tx.execute("SELECT id FROM liteq_messages ORDER BY seq")]
+
+
+def test_each_message_arrives_once_in_its_order_and_has_succeeded_here(here: LiteQ, there: LiteQ) -> None:
+    add = here.tasks["shop.add"]
+    sent = [add.delay(n, n).id for n in range(500)]
+    with running(there) as served, relayed(here, served.port):
+        wait_for(lambda: len(arrived(there)) == 500, within_s=60, what="all have arrived")
+        wait_for(lambda: here.AsyncResult(sent[-1]).state == "SUCCESS", within_s=60, what="the last is acknowledged")
+    assert arrived(there) == sent
+    assert {count.state for count in here.storage.reader.counts()} == {State.SUCCEEDED}
+
+
+def test_a_message_keeps_its_arguments_options_and_queue(here: LiteQ, there: LiteQ) -> None:
+    value = {"when": datetime(2026, 1, 2, tzinfo=UTC), "bytes": b"\0\xff"}
+    echo = here.tasks["shop.echo"]
+    id_ = echo.apply_async((value,), priority=7, expires=3600, headers={"who": "ann"}, queue="mail", time_limit=9).id
+    with running(there) as served, relayed(here, served.port, queues=["mail"]):
+        wait_for(lambda: arrived(there) == [id_], within_s=60, what="it has arrived")
+    here_, there_ = (app.storage.reader.find(id_) for app in (here, there))
+    assert here_ is not None
+    assert there_ is not None
+    assert (there_.payload, there_.priority, there_.queue) == (here_.payload, 7, "mail")
+    assert there_.expires_ms == here_.expires_ms
+    drain(there)
+    assert there.AsyncResult(id_).get(timeout=10) == echo.run(value)
+
+
+def test_results_come_back_and_a_chain_goes_on_by_them(here: LiteQ, there: LiteQ) -> None:
+    add = here.tasks["shop.add"]
+    result, failing = chain(add.s(1, 2), add.s(10)).delay(), add.delay(1, "x")
+    with running(there) as served, relayed(here, served.port, results=True):
+        wait_for(lambda: drain(there) + 1 and result.state == "SUCCESS", within_s=60, what="the chain has ended")
+        wait_for(lambda: failing.state == "FAILURE", within_s=60, what="the error has come back")
+    assert result.get() == 13
+    with pytest.raises((RemoteError, TypeError)):
+        failing.get()
+
+
+def test_a_message_that_is_refused_is_a_dead_letter_and_holds_up_none(
+    here: LiteQ, there: LiteQ, tmp_path: Path
+) -> None:
+    keys = key_file(tmp_path, T={"name": "edge", "tasks": ["shop.add"]})
+    good = [here.tasks["shop.add"].delay(n, n).id for n in range(3)]
+    bad = here.tasks["shop.echo"].delay(1)
+    more = here.tasks["shop.add"].delay(9, 9).id
+    with running(there, keys=keys) as served, relayed(here, served.port, token="T"):
+        wait_for(lambda: arrived(there) == [*good, more], within_s=60, what="the others have arrived")
+        wait_for(lambda: bad.state == "FAILURE", within_s=60, what="it is a dead letter")
+    with pytest.raises(RemoteError, match=r"may not send the task 'shop\.echo'"):
+        bad.get()
+
+
+def test_while_the_gateway_is_away_messages_wait_and_are_kept(
+    here: LiteQ, there: LiteQ, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    add = here.tasks["shop.add"]
+    with running(there) as gone:
+        port = gone.port
+    sent = [add.delay(n, n).id for n in range(20)]
+    with relayed(here, port):
+        wait_for(lambda: "does not answer" in caplog.text, within_s=60, what="it says that nobody answers")
+    assert {count.state for count in here.storage.reader.counts()} == {State.PENDING}, "given back at its end"
+    with running(there) as served, relayed(here, served.port):
+        wait_for(lambda: arrived(there) == sent, within_s=60, what="all have arrived, in their order")
+
+
+@pytest.mark.parametrize("url", ["", "queue.example.org", "ftp://queue", "http://", "http://queue?x=1"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="no gateway's address"):
+        Client(url)
