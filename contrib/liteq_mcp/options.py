@@ -11,6 +11,7 @@ from liteq.exceptions import ImproperlyConfigured
 from liteq.utils.misspelt import meant
 from liteq.utils.names import is_built_in
 from liteq_dashboard.access import RIGHTS, Viewer
+from liteq_mcp.flows import flows
 
 if TYPE_CHECKING:
     from liteq import LiteQ
@@ -47,8 +48,9 @@ class Options:
         return {f"run_{_short(name, lasts)}": task for name, task in chosen.items()}
 
     def own_workflows(self, app: LiteQ) -> dict[str, Any]:
-        """The workflows that may be started, by name. Raises ImproperlyConfigured for a glob of none."""
+        """The workflows and the files of flows that may be started, by name. Raises ImproperlyConfigured: a glob of none."""
         known = {name: task for name, task in app.tasks.items() if not is_reserved(name) and _is_workflow(task)}
+        known = {**flows(app), **known}
         if self.workflows is None:
             return known
         return {name: known[name] for glob in self.workflows for name in _fitting(glob, known, "workflow")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -11,6 +13,7 @@ from liteq.utils.async_threads import writing
 from liteq.utils.misspelt import meant
 from liteq_mcp.acting import actor, tried
 from liteq_mcp.asking import confirmed
+from liteq_mcp.flows import start_flow
 from liteq_mcp.options import Options, is_reserved
 from liteq_mcp.schemas import ID, INTEGER, MAYBE, NUMBER, OBJECT, TEXT, gives, takes
 from liteq_mcp.signatures import Signature, doc_of, signature_of
@@ -126,8 +129,8 @@ def start_workflow(app: LiteQ, options: Options, viewer: Viewer) -> ToolOf | Non
 
     return ToolOf(
         "start_workflow",
-        "Start a run of a workflow: `input` has its named arguments. The same `id` again is the same run. The id comes "
-        "at once: follow it with `wait` or `workflow`.",
+        "Start a run of a workflow or a flow: `input` has its named arguments, or its params. The same `id` again is "
+        "the same run. The id comes at once: follow it with `wait` or `workflow`.",
         start,
         takes("name", name=name, input=OBJECT, id=ID),
         gives("id", id=TEXT, name=TEXT, status=TEXT, state=TEXT, message=TEXT, queue=MAYBE),
@@ -141,14 +144,13 @@ async def _start(call: Call, known: dict[str, Any]) -> dict[str, Any]:
     flow = known.get(name)
     if flow is None:
         raise Refused(f"name: there is no workflow {name!r:.100}{meant(name, known, 'the app has none')}")
-    args, kwargs = _checked_input(signature_of(flow), dict(call.get("input", {})))
-    queue = flow.queue or queue_of_call(call.app, name)
+    queue, start = _starting(call, name, flow, dict(call.get("input", {})))
     _seen(call, queue, name)
     app, by = call.app, actor(call)
 
     def begin() -> tuple[Any, bool]:
         was_there = id_ is not None and app.storage.runs.find(id_) is not None
-        run = flow.options(id=id_).start(*args, **kwargs)
+        run = start(id_)
         if not was_there and not run.duplicate:
             app.storage.audit.note(by, "start", run.id, queue=queue)
         return run, was_there or run.duplicate
@@ -156,6 +158,16 @@ async def _start(call: Call, known: dict[str, Any]) -> dict[str, Any]:
     run, was_there = await tried(call, begin)
     said = "was there already" if was_there else "was started"
     return {"id": run.id, "name": name, "state": "PENDING", "queue": queue, "message": f"The run {run.id} {said}."}
+
+
+def _starting(
+    call: Call, name: str, found: Any, given: dict[str, Any]
+) -> tuple[str, Callable[[str | None], Any]]:  # fmt: skip
+    """The queue of a workflow or a flow, and what starts a run of it under an id. Raises Refused for its input."""
+    if isinstance(found, Path):
+        return call.app.conf.task_default_queue, lambda id_: start_flow(call.app, found, given, id_)
+    args, kwargs = _checked_input(signature_of(found), given)
+    return found.queue or queue_of_call(call.app, name), lambda id_: found.options(id=id_).start(*args, **kwargs)
 
 
 def _checked_input(signature: Signature, given: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:

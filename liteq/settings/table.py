@@ -234,6 +234,7 @@ _ROWS = [
         False,
         "For development: the body is run anew after each step, so that what is not deterministic shows at once.",
     ),
+    Setting("flow_folders", Names, (), "Folders of flows (YAML) that agents may start by their names (`liteq mcp`)."),
     Setting("workflow_webhook", str | None, None, "A URL that gets the signals of workflows, as JSON."),
     # -- liteq's own: alerts ---------------------------------------------------------------------------------------
     Setting("alert_to", Names, (), "A worker tells these of alerts: URLs, `mailto:ADDRESS`, commands of the shell."),
