@@ -9,12 +9,13 @@ import pytest
 from pydantic_ai import Agent
 from pydantic_ai.capabilities import RequestInput
 from pydantic_ai.exceptions import ApprovalRequired, CallDeferred
+from pydantic_ai.external_events import wait_for_external_event
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext
 
 from liteq import LiteQ
 from liteq.exceptions import AgentStalled, RunEnded
 from liteq.testing import WorkflowTest
-from liteq.workflow import Run
+from liteq.workflow import Run, actx
 from liteq_pydantic_ai import Approvals, LiteQDurability, fail, resolve
 
 from .scripted import Script, call, results
@@ -198,6 +199,35 @@ def test_an_answer_at_once_needs_no_event(app: LiteQ, bench: WorkflowTest) -> No
 
 def _deferred(q: str) -> str:
     raise CallDeferred(kind="question")
+
+
+def test_tools_in_the_body_wait_side_by_side(app: LiteQ, bench: WorkflowTest) -> None:
+    script = Script([call("ask", who="ann"), call("ask", who="bob"), call("slow")], lambda m: f"{results(m)}")
+    agent = Agent(script.model, name="asks", capabilities=[LiteQDurability()])
+    tokens: dict[str, str] = {}
+
+    @agent.tool_plain(metadata={"liteq": False})
+    async def ask(who: str) -> Any:
+        await actx.sleep("2h" if who == "ann" else "1h")
+        return await wait_for_external_event("answer", ask=lambda token: tokens.update({who: token}))
+
+    @agent.tool_plain
+    async def slow() -> str:
+        return "done"
+
+    @app.workflow(name="asks")
+    async def asks() -> str:
+        return (await agent.run("?")).output
+
+    run = bench.start(asks)
+    bench.advance("2h")
+    assert list(tokens) == ["bob", "ann"], "in the order in which they came to it"
+    assert resolve(app, tokens["ann"], {"of": "ann"})
+    bench.advance(0)
+    assert run.status == "waiting"
+    assert resolve(app, tokens["bob"], {"of": "bob"})
+    bench.advance(0)
+    assert run.result(0) == "{'ask-ann': {'of': 'ann'}, 'ask-bob': {'of': 'bob'}, 'slow-': 'done'}"
 
 
 def test_what_is_no_token_is_told(app: LiteQ) -> None:
