@@ -101,8 +101,6 @@ def _usage_of(usage: ResponseUsage | None) -> Usage:
 
 
 def _spend(model: str, usage: Usage) -> None:
-    if not hasattr(actx, "spend"):
-        return
     details = usage.input_tokens_details
     actx.spend(
         model=model,

@@ -325,6 +325,28 @@ def test_what_its_hits_did_not_spend_is_counted(app):
     assert (free.hits, free.saved) == (7, None)
 
 
+@on_both_engines
+def test_what_a_step_has_spent_is_saved_by_each_answer_of_the_memo(app, worker):
+    from decimal import Decimal
+
+    @app.step(name="priced", memo=True)
+    def priced(text: str) -> str:
+        ctx.spend(model="m1", input_tokens=10, cost="0.03")
+        return text
+
+    @app.workflow(name="asks_priced")
+    def asks_priced(text: str) -> str:
+        return priced(text)
+
+    runs = [asks_priced.start("a") for _ in range(3)]
+    worker.run()
+    (stats,) = app.storage.runs.memo_stats()
+    assert (stats.entries, stats.hits, stats.saved) == (1, 2, Decimal("0.06"))
+    paid, hit, _ = (run.usage() for run in runs)
+    assert (paid.requests, paid.cost, paid.memo_hits, paid.saved) == (1, Decimal("0.03"), 0, 0)
+    assert (hit.requests, hit.memo_hits, hit.saved) == (0, 1, Decimal("0.03"))
+
+
 # -- timeouts --------------------------------------------------------------------------------------------------------
 
 

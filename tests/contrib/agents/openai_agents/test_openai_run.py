@@ -310,3 +310,21 @@ def test_the_sdks_result_is_the_same_in_first_run_and_replay(app, worker, look):
 
 def test_runner_is_not_changed():
     assert Runner.run.__module__ == "agents.run"
+
+
+def test_usage_is_the_number_of_recorded_answers(app, worker, pay, ledger):
+    """Over a kill inside a tool, an attempt of a request that failed, and three activations."""
+    script = [ModelStep(error=ConnectionError("down")), calls(("pay", {"amount": 5})), says("done")]
+    model = ScriptedModel(script)
+    ledger.kills = {"pay 5"}
+    flow = flow_of(app, Agent(name="a", model=model, tools=[pay]), model=StepOptions(retries=1, backoff=0))
+    run_ = flow.start("pay")
+    worker.run()
+    run_.approve('pay: {"amount":5} (c1)')
+    for _ in range(2):
+        worker.run()
+        app.clock.advance(120)
+    assert run_.result(0) == "done (220)"
+    usage = run_.usage()
+    assert (usage.requests, usage.input_tokens, usage.output_tokens) == (2, 200, 20)
+    assert list(usage.models) == ["ScriptedModel"]
