@@ -39,7 +39,7 @@ def read(text: str, file: str = "flow.yaml", *, has: Callable[[str], bool] | Non
         if len(problems) == before:  # else what is built from would not be there
             flow = build_flow(root, file, tell, first=index == 0)
             check_references(flow, tell)
-            for path, what in _texts_that_look_run(flow):
+            for path, what in _without_effect(flow):
                 note(path, what)
             flows.append(flow)
     if not problems:
@@ -80,8 +80,11 @@ def _twice(flows: list[Flow], file: str) -> list[Problem]:
     return found
 
 
-def _texts_that_look_run(flow: Flow) -> Iterator[tuple[Path, str]]:
-    """Variables that other programs would have a shell work out."""
+def _without_effect(flow: Flow) -> Iterator[tuple[Path, str]]:
+    """Words that mean more to other programs: a variable that a shell works out, a limit that nothing holds to."""
+    if flow.max_active_runs is not None:
+        why = "runs of a schedule are held to one by `overlap_policy`, commands by `max_active_steps` and limits"
+        yield ("max_active_runs",), f"'max_active_runs' has no effect: {why}"
     places: list[tuple[Path, tuple[tuple[str, str], ...]]] = [(("env",), flow.env)]
     places += [(("steps", index, "env"), step.env) for index, step in enumerate(flow.steps)]
     for path, env in places:

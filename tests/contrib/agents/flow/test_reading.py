@@ -203,8 +203,12 @@ def test_a_foreach_has_steps_of_its_own():
 
 
 def test_what_has_no_effect_is_accepted_and_told():
-    notes = read("hist_retention_days: 7\nsteps:\n  - {run: x, log_output: merged}\n", "f.yaml").notes
-    assert [(note.line, note.path) for note in notes] == [(1, "hist_retention_days"), (3, "steps[0].log_output")]
+    text = "hist_retention_days: 7\nmax_active_runs: 1\nsteps:\n  - {run: x, log_output: merged}\n"
+    assert [(note.line, note.path) for note in read(text, "f.yaml").notes] == [
+        (1, "hist_retention_days"),
+        (4, "steps[0].log_output"),
+        (2, "max_active_runs"),
+    ]
 
 
 def test_a_command_in_a_variable_is_told_to_be_text():
