@@ -30,7 +30,14 @@ __all__ = ["Known", "note_begin", "resolved", "resolved_async"]
 
 SCHEMA = {
     "type": "object",
-    "properties": {"answer": {"type": "string", "enum": ["done", "repeat", "fail"]}, "result": {}},
+    "properties": {
+        "answer": {
+            "type": "string",
+            "enum": ["done", "repeat", "fail"],
+            "description": "done: its effect is there; repeat: run it again; fail: the run gets StepInDoubt",
+        },
+        "result": {"description": "Of a step that was done: what it would have returned, as JSON"},
+    },
     "required": ["answer"],
 }
 LOOK = -1.0  # among the seconds that a resolution asks to sleep: look at the destination

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from liteq import signals
-from liteq.exceptions import NoSuchApproval, StepInDoubt
+from liteq.exceptions import NoSuchApproval, RateLimited, StepInDoubt
 from liteq.message import StepRow, Suspend
 from liteq.serialization import encode_error
 from liteq.workflow import Done, NotDone, StepOptions, actx, ctx
@@ -264,6 +264,27 @@ def test_a_kill_after_a_retry_is_a_new_doubt(app, worker, bank, is_async, backof
     run.approve(asked.title, data={"answer": "done", "result": "once"})
     worker.run()
     assert (run.result(0), len(bank.charged)) == ("once", 1)
+
+
+@KINDS
+def test_a_step_that_is_told_to_come_later_is_in_no_doubt(app, worker, bank, is_async):
+    """It was refused: that is an end, too, and it counts no attempt."""
+    refused = [True, True]
+    charge = bank.charge
+
+    def limited(amount: int) -> str:
+        if refused and refused.pop():
+            raise RateLimited(retry_after=60)
+        return charge(amount)
+
+    bank.charge = limited
+    pays = charging(app, bank, is_async=is_async, doubt="ask")
+    run = pays.start(5)
+    for _ in range(3):
+        worker.run()
+        assert app.storage.runs.in_doubt() == []
+        app.clock.advance(60)
+    assert (run.result(0), refused) == ("5 by 1", [])
 
 
 def test_a_step_that_was_killed_at_its_timeout_is_in_doubt(app, worker, bank):
