@@ -15,14 +15,16 @@ import click
 
 from liteq.context import App
 from liteq.result.waiting import DoneBell
+from liteq.states import State
 from liteq_flow.errors import FlowRefused
 from liteq_flow.model import Flow, Foreach, Step
 from liteq_flow.report import find, flow_of, only_waits
 
-__all__ = ["queues_of", "until_rest", "worker"]
+__all__ = ["queues_of", "strangers", "until_rest", "worker"]
 
 LOOK_S = 1.0
 RING_S = 0.2
+LOOKED_AT = 1_000  # messages that wait
 STOP_S = 15.0
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -57,6 +59,14 @@ def _queues(step: Step) -> Iterator[str]:
     if isinstance(step.do, Foreach):
         for inner in step.do.steps:
             yield from _queues(inner)
+
+
+def strangers(app: App, queues: Sequence[str]) -> str | None:
+    """A task that waits in one of `queues`, and that this app does not know; None where there is none."""
+    for record in app.storage.reader.messages(State.PENDING, limit=LOOKED_AT):
+        if record.queue in queues and app.tasks.find(record.task) is None:
+            return record.task
+    return None
 
 
 @contextmanager

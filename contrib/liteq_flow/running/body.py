@@ -12,6 +12,7 @@ from liteq.context import App
 from liteq.exceptions import WorkflowCancelled
 from liteq.workflow import actx
 from liteq_flow.errors import FlowRefused
+from liteq_flow.installing import WORKFLOW
 from liteq_flow.model import Flow
 from liteq_flow.params import checked
 from liteq_flow.running.gates import met
@@ -23,6 +24,9 @@ from liteq_flow.snapshot import Snapshot
 
 __all__ = ["document_of", "run_flow"]
 
+FINISHED = frozenset({"succeeded", "failed", "cancelled"})
+LOOKED_AT = 1_000  # of a flow's runs, the newest ones
+LONGEST_PAUSE_S = 15.0
 ENDS = {"success": "succeeded", "failure": "failed", "abort": "aborted"}
 
 
@@ -36,6 +40,8 @@ async def run_flow(app: App, snapshot: dict[str, Any], name: str, params: dict[s
     plan = _plan_of(run, flow, file, params, {"id": run.id, "root_id": run.id, "root_name": flow.name}, "")
     waits = asyncio.create_task(_on_wait(plan))
     try:
+        if flow.max_active_runs is not None:
+            await _turn(run, flow, flow.max_active_runs)
         await _go(plan)
     except WorkflowCancelled:
         async with actx.shield():
@@ -48,6 +54,20 @@ async def run_flow(app: App, snapshot: dict[str, Any], name: str, params: dict[s
     if plan.failed:
         raise FlowFailed("; ".join(f"step {node.path!r} failed: {node.error}" for node in plan.failed))
     return run.outputs
+
+
+async def _turn(run: FlowRun, flow: Flow, most: int) -> None:
+    """Wait until so few runs of the flow that were started before have not ended."""
+
+    def earlier(tag: str) -> int:
+        found = run.app.storage.runs.list(name=WORKFLOW, tags=(tag,), limit=LOOKED_AT)
+        own = next((one.number for one in found if one.id == run.id), 0)
+        return sum(one.number < own and one.status not in FINISHED for one in found)
+
+    pause_s = 0.5
+    while await actx.step("liteq.flow.turn", earlier, args=(f"flow:{flow.name}",)) >= most:
+        await actx.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
 
 
 def _plan_of(

@@ -9,7 +9,7 @@ from typing import Any
 
 from liteq.workflow import actx
 from liteq_flow.model import Action, Event, Foreach, Nothing, Ours, Run
-from liteq_flow.running.jobs import call_job, left_s, run_job
+from liteq_flow.running.jobs import call_job, key_of, left_s, run_job
 from liteq_flow.running.names import Names
 from liteq_flow.running.plan import Node, Plan
 from liteq_flow.running.run import StepFailed
@@ -53,7 +53,8 @@ async def do_once(plan: Plan, node: Node, names: Names, key: str) -> Made:
         case Nothing():
             return Made()
         case Event():
-            payload = await actx.wait_event(names.text(do.name), timeout=left_s(plan, node))
+            plan.run.someone_waits.set()
+            payload = await actx.wait_event(names.text(do.name), timeout=left_s(plan, node), key=key_of(key))
             return Made(variable=text_of(payload), stdout=text_of(payload), outputs={"payload": payload})
         case Foreach():
             from liteq_flow.running.loops import do_foreach

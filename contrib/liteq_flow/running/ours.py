@@ -13,6 +13,7 @@ from liteq.settings import import_object
 from liteq.workflow import actx
 from liteq_flow.model import Ours
 from liteq_flow.running.doing import Made
+from liteq_flow.running.jobs import left_s
 from liteq_flow.running.names import Names
 from liteq_flow.running.plan import Node, Plan
 from liteq_flow.running.run import StepFailed
@@ -26,13 +27,19 @@ async def do_ours(plan: Plan, node: Node, names: Names, do: Ours) -> Made:
     given = dict(names.value(dict(do.arguments)))
     if do.kind == "agent":
         return _made(await _agent(_loaded(do.name), given))
-    handle = await _sent(plan, node, _target(plan, do), given)
+    target, timeout_s = _target(plan, do), left_s(plan, node)
+    handle = await _sent(plan, node, target, given, timeout_s)
     if handle.id is not None:
         node.children.append(handle.id)
     try:
-        return _made(await handle.result())
+        if timeout_s is None or not _is_workflow(target):  # a task's process is ended by its time limit
+            return _made(await handle.result())
+        first, value = await actx.race([handle, actx.timer(timeout_s)])
     except Exception as exc:
         raise StepFailed(f"{type(exc).__name__}: {exc}") from exc
+    if first:
+        raise StepFailed(f"it took longer than {timeout_s:g} s", result={"timed_out": True})
+    return _made(value)
 
 
 def _made(value: Any) -> Made:
@@ -68,13 +75,19 @@ def _target(plan: Plan, do: Ours) -> Any:
     return found
 
 
-def _sent(plan: Plan, node: Node, target: Any, given: dict[str, Any]) -> Any:
-    """Send a call, with the queue and the priority of the step."""
-    options = {"queue": node.step.queue, "priority": node.step.priority}
+def _is_workflow(target: Any) -> bool:
+    return bool(getattr(target, "is_workflow", False))
+
+
+def _sent(plan: Plan, node: Node, target: Any, given: dict[str, Any], timeout_s: float | None) -> Any:
+    """Send a call, with the queue, the priority and the timeout of the step."""
+    options: dict[str, Any] = {"queue": node.step.queue, "priority": node.step.priority}
+    if not _is_workflow(target):
+        options["time_limit"] = timeout_s
     options = {name: value for name, value in options.items() if value is not None}
     if not options:
         return actx.spawn(target, **given)
-    if getattr(target, "is_workflow", False):
+    if _is_workflow(target):
         return actx.spawn(target.options(**options), **given)
     return actx.spawn(Signature(target.name, kwargs=given, app=plan.run.app, options=options))
 

@@ -130,13 +130,18 @@ def wait(session: Session, /, id_: str, here: bool, concurrency: int) -> int:
 
 def _ended(session: Session, id_: str, *, here: bool, concurrency: int) -> int:
     """Wait for a run: its exit code. Its report is written."""
-    from liteq_flow.here import queues_of, until_rest, worker
+    from liteq_flow.here import queues_of, strangers, until_rest, worker
     from liteq_flow.report import find, report, text_of_report
 
     try:
         find(session.app, id_)
     except RunNotFound as exc:
         raise click.ClickException(str(exc)) from None
+    if here and (task := strangers(session.app, queues_of(session.app, id_))) is not None:
+        raise click.UsageError(
+            f"the task {task!r} waits in the queue of the run {id_}, and the worker of --here would not know it: name "
+            f"the app with -A, or leave out --here and start a worker for the run"
+        )
     brings = worker(session, queues_of(session.app, id_), concurrency) if here else nullcontext()
     with brings as process:
         until_rest(session.app, id_, process)

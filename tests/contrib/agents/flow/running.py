@@ -55,7 +55,9 @@ class Flows:
         """The report of a run as it is now."""
         return report(self.app, run_id)
 
-    def worker(self, *options: str, concurrency: int = 2, commands: bool = True) -> subprocess.Popen[bytes]:
+    def worker(
+        self, *options: str, concurrency: int = 2, commands: bool = True, folder: Path | None = None
+    ) -> subprocess.Popen[bytes]:
         """A worker with --commands, in a process group of its own."""
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LITEQ_DURABILITY": "relaxed"}
         command = [sys.executable, "-m", "liteq", "worker", "-b", self.url, "-c", str(concurrency)]
@@ -63,8 +65,9 @@ class Flows:
             command.append("--commands")
         with (self.folder / "worker.log").open("ab") as log:
             made = subprocess.Popen(
-                [*command, *options], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+                [*command, *options], cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
         self.workers.append(made)
         return made
 

@@ -157,3 +157,42 @@ def test_the_folder_of_artifacts_is_beside_the_file(shared: Flows):
     document = shared.run("steps: [{id: keep, run: 'echo kept > ${context.paths.artifacts_dir}/kept.txt'}]", "keep")
     (kept,) = Path(f"{shared.folder}/queue.db-flows").glob(f"{document['id']}/artifacts/kept.txt")
     assert kept.read_text() == "kept\n"
+
+
+def test_a_flow_waits_for_its_earlier_runs(shared: Flows):
+    file = shared.write(
+        """
+        max_active_runs: 1
+        steps: [{id: go, event: go}, {id: after, depends: go, run: echo done, output: SAID}]
+        """,
+        "alone",
+    )
+    first, second = shared.start(file), shared.start(file)
+    assert [one["step"] for one in shared.rest(first)["waiting"]] == ["go"]
+    assert shared.report(second)["waiting"] == []
+
+    shared.app.Run(first).send("go")
+    assert shared.rest(first)["outputs"] == {"SAID": "done"}
+    assert [one["step"] for one in shared.rest(second)["waiting"]] == ["go"]
+
+
+def test_steps_are_tasks_of_an_app(flows: Flows):
+    (flows.folder / "shop.py").write_text(
+        "import time\nfrom liteq import LiteQ\nfrom liteq.workflow import ctx\napp = LiteQ('shop')\n"
+        "@app.task(name='add')\ndef add(a, b): return {'sum': a + b}\n"
+        "@app.task(name='slow')\ndef slow(): time.sleep(600)\n"
+        "@app.workflow(name='double')\ndef double(n): return n * 2\n"
+        "async def think(prompt): return prompt.upper()\n"
+    )
+    flows.worker("-A", "shop", folder=flows.folder)
+    document = flows.run("""
+        steps:
+          - {id: add, task: add, with: {a: 2, b: 3}}
+          - {id: double, depends: add, workflow: double, with: {n: "${steps.add.outputs.sum}"}, output: N}
+          - {id: think, agent: "shop:think", with: {prompt: "of ${steps.add.outputs.sum}"}, depends: add, output: SAID}
+          - {id: slow, task: slow, timeout: 1s, priority: 3, continue_on: failed}
+          - {id: nowhere, task: no.such.task, timeout: 30s, continue_on: failed}
+        """)
+    assert document["outputs"] == {"N": "10", "SAID": "OF 5"}
+    errors = {one["id"]: one.get("error", "") for one in document["steps"]}
+    assert ("TimeLimitExceeded" in errors["slow"], "no.such.task" in errors["nowhere"]) == (True, True), errors
