@@ -140,3 +140,22 @@ def test_a_step_takes_an_item_once(app):
 def test_a_session_has_an_id(app):
     with pytest.raises(ValueError, match="a text"):
         LiteQSession("", app)
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_a_conversation_with_an_approval_has_each_item_once(app, worker, ok):
+    @function_tool(needs_approval=True)
+    async def pay(amount: int) -> str:
+        return f"paid {amount}"
+
+    model = ScriptedModel([[function_call("pay", {"amount": 5}, call_id="c1")], [assistant_message("fine")]])
+    run_ = talks_of(app, Agent(name="a", model=model, tools=[pay])).start("pay")
+    worker.run()
+    run_.approve('pay: {"amount":5} (c1)', ok=ok, comment="" if ok else "too much")
+    worker.run()
+    assert run_.result(0) == "fine"
+    items = asyncio.run(LiteQSession("ann", app).get_items())
+    assert [one.get("type") or one["role"] for one in items] == [
+        "user", "function_call", "function_call_output", "message",
+    ]  # fmt: skip
+    assert items[2]["output"] == ("paid 5" if ok else "too much")
