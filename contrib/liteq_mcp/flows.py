@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,9 @@ from liteq_mcp.tools import Refused
 if TYPE_CHECKING:
     from liteq import LiteQ
 
-__all__ = ["flows", "start_flow"]
+__all__ = ["Start", "flow_of", "flows"]
+
+Start = Callable[[str | None], Any]
 
 
 def flows(app: LiteQ) -> dict[str, Path]:
@@ -24,8 +26,8 @@ def flows(app: LiteQ) -> dict[str, Path]:
     return {path.stem: path for path in reversed(found) if path.suffix in {".yaml", ".yml"}}
 
 
-def start_flow(app: LiteQ, path: Path, given: Mapping[str, Any], id_: str | None) -> Any:
-    """Start a run of the flow as its file is now; the run. Raises Refused for params, or a file, that are wrong."""
+def flow_of(app: LiteQ, path: Path, given: Mapping[str, Any]) -> tuple[str, Start]:
+    """The queue of a flow as its file is now, and what starts a run of it. Raises Refused for what is wrong."""
     from liteq_flow.errors import FlowRefused
     from liteq_flow.params import checked
     from liteq_flow.snapshot import take
@@ -34,6 +36,8 @@ def start_flow(app: LiteQ, path: Path, given: Mapping[str, Any], id_: str | None
     try:
         snapshot = take(path)
         flow = snapshot.whole.flow
-        return start(app, snapshot, flow, snapshot.file, checked(flow, given), id=id_)
+        params = checked(flow, given)
     except FlowRefused as exc:
         raise Refused("; ".join(f"{one.path}: {one.what}" for one in exc.problems)) from exc
+    queue = flow.queue or app.conf.task_default_queue
+    return queue, lambda id_: start(app, snapshot, flow, snapshot.file, params, id=id_)

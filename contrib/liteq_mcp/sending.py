@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from liteq.monitor.schedules import queue_of_call
-from liteq.utils.async_threads import writing
+from liteq.utils.async_threads import looking, writing
 from liteq.utils.misspelt import meant
 from liteq_mcp.acting import actor, tried
 from liteq_mcp.asking import confirmed
-from liteq_mcp.flows import start_flow
+from liteq_mcp.flows import Start, flow_of
 from liteq_mcp.options import Options, is_reserved
 from liteq_mcp.schemas import ID, INTEGER, MAYBE, NUMBER, OBJECT, TEXT, gives, takes
 from liteq_mcp.signatures import Signature, doc_of, signature_of
@@ -144,7 +143,7 @@ async def _start(call: Call, known: dict[str, Any]) -> dict[str, Any]:
     flow = known.get(name)
     if flow is None:
         raise Refused(f"name: there is no workflow {name!r:.100}{meant(name, known, 'the app has none')}")
-    queue, start = _starting(call, name, flow, dict(call.get("input", {})))
+    queue, start = await _starting(call, name, flow, dict(call.get("input", {})))
     _seen(call, queue, name)
     app, by = call.app, actor(call)
 
@@ -160,12 +159,10 @@ async def _start(call: Call, known: dict[str, Any]) -> dict[str, Any]:
     return {"id": run.id, "name": name, "state": "PENDING", "queue": queue, "message": f"The run {run.id} {said}."}
 
 
-def _starting(
-    call: Call, name: str, found: Any, given: dict[str, Any]
-) -> tuple[str, Callable[[str | None], Any]]:  # fmt: skip
+async def _starting(call: Call, name: str, found: Any, given: dict[str, Any]) -> tuple[str, Start]:
     """The queue of a workflow or a flow, and what starts a run of it under an id. Raises Refused for its input."""
     if isinstance(found, Path):
-        return call.app.conf.task_default_queue, lambda id_: start_flow(call.app, found, given, id_)
+        return await looking(call.app, flow_of, call.app, found, given)
     args, kwargs = _checked_input(signature_of(found), given)
     return found.queue or queue_of_call(call.app, name), lambda id_: found.options(id=id_).start(*args, **kwargs)
 

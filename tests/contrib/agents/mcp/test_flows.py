@@ -59,6 +59,14 @@ def test_what_is_wrong_starts_nothing(agent, app, folder, name, given, error):
     assert agent().call("workflow")["items"] == []
 
 
+def test_a_flow_goes_to_its_own_queue_alone_where_that_is_seen(agent, app, folder):
+    (folder / "monthly.yaml").write_text(f"queue: reports\n{FLOW}")
+    with pytest.raises(Failed, match="goes to a queue that you do not see"):
+        agent(["view", "workflows"], queues=["celery"]).call("start_workflow", name="monthly", input={"month": 7})
+    started = agent(["view", "workflows"], queues=["rep*"]).call("start_workflow", name="monthly", input={"month": 7})
+    assert started["queue"] == "reports"
+
+
 def test_a_glob_of_workflows_chooses_among_flows_too(agent, folder):
     tools = agent(["view"], workflows=("month*",)).tools()
     assert tools["start_workflow"].input_schema["properties"]["name"] == {"enum": ["monthly"]}
