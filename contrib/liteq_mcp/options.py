@@ -48,7 +48,7 @@ class Options:
         return {f"run_{_short(name, lasts)}": task for name, task in chosen.items()}
 
     def own_workflows(self, app: LiteQ) -> dict[str, Any]:
-        """The workflows and the files of flows that may be started, by name. Raises ImproperlyConfigured: a glob of none."""
+        """Workflows and files of flows that may be started, by name. Raises ImproperlyConfigured: a glob of none."""
         known = {name: task for name, task in app.tasks.items() if not is_reserved(name) and _is_workflow(task)}
         known = {**flows(app), **known}
         if self.workflows is None:
