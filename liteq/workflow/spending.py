@@ -48,15 +48,12 @@ def wanted_of(call: Attempts) -> Wanted:
     step, spends = call.step, call.step.spends
     if spends is None or spends is True:
         return Wanted(spends=spends is True or bool(call.machine.runs.spenders.get(step.name)))
-    exact = not callable(spends) or step.spends is not True
     if callable(spends):
         spends = checked_spends(spends(*call.args, **call.kwargs), step.what)
     if not isinstance(spends, Mapping):
         return Wanted(spends=True)
     cost = spends.get("cost")
-    return Wanted(
-        None if cost is None else to_units(cost), spends.get("tokens"), spends.get("requests"), True, exact
-    )  # fmt: skip
+    return Wanted(None if cost is None else to_units(cost), spends.get("tokens"), spends.get("requests"), spends=True)
 
 
 def add(

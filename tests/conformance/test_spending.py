@@ -18,7 +18,7 @@ from liteq.testing import FakeClock
 
 from .conftest import ERROR, PAYLOAD, FakeWorker
 
-ONE = Wanted(cost=100, tokens=0, requests=1, spends=True, exact=True)
+ONE = Wanted(cost=100, tokens=0, requests=1, spends=True)
 LIMIT: Limit = ("cost", 250, None, 0.8, 0)
 
 
@@ -228,6 +228,16 @@ def test_a_first_attempt_of_which_nothing_is_known_goes_alone(
     assert spender.reserve(hold, 3, untold, name="other").reserved, "another step is another question"
     clock.advance(seconds=61)
     assert spender.reserve(hold, 2, untold).reserved, "for a minute at most"
+
+
+def test_what_may_spend_nothing_is_not_refused_where_nothing_is_left(spender: Spender) -> None:
+    spender.start("r", ("requests", 1, None, None, 0))
+    hold = spender.claim()
+    assert spender.reserve(hold, 1).reserved
+    spender.settle(hold, 1)
+    assert spender.reserve(hold, 2, Wanted(), name="note").reserved
+    assert spender.reserve(hold, 3, Wanted(spends=True), name="asks").exceeded is not None
+    assert spender.held() == 0
 
 
 def test_usage_stays_when_its_run_leaves_and_is_its_parents_then(spender: Spender, storage: Storage) -> None:

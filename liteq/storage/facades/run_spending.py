@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 from liteq.clock import Clock
 from liteq.message import Hold
@@ -23,6 +22,8 @@ from liteq.storage.spending.settling import Settled, Spent
 
 __all__ = ["RunSpending"]
 
+LOOK_S = 30.0  # between two looks at what other processes have learnt of steps
+
 
 class RunSpending(Facade):
     """The limits and the budgets of steps, by the process that executes their run. LeaseLost: nothing was written."""
@@ -30,15 +31,21 @@ class RunSpending(Facade):
     def __init__(self, driver: Driver, clock: Clock) -> None:
         super().__init__(driver, clock)
         self._limits = Cache()
+        self._spenders: dict[str, bool] | None = None
+        self._look_at_s = 0.0
 
     def _rules(self, tx: Transaction) -> Rules:
         return self._limits.rules(tx, version(tx))
 
-    @cached_property
+    @property
     def spenders(self) -> dict[str, bool]:
-        """Whether a step spends, by its name, as far as this process knows: read once, and added to then."""
-        with self._driver.read(alone=True) as tx:
-            return _reserving.spenders(tx)
+        """Whether a step spends, by its name, as far as this process knows: read now and then, and added to by it."""
+        now_s = self._clock.monotonic()
+        if self._spenders is None or now_s >= self._look_at_s:
+            with self._driver.read(alone=True) as tx:
+                self._spenders = {**(self._spenders or {}), **_reserving.spenders(tx)}
+            self._look_at_s = now_s + LOOK_S
+        return self._spenders
 
     def take_places(self, hold: Hold, keys: Sequence[str], *, again: bool = False) -> Taken:
         """Take a place and a token under each of `keys` for a step, all or none; else what lacks. Raises LeaseLost.

@@ -38,14 +38,13 @@ PATIENCE_MS: Final = 60_000  # behind a first attempt of which nobody knows what
 class Wanted(NamedTuple):
     """The most that an attempt may take, as its step says; None for each that it does not tell: the most it ever took.
 
-    `spends`: the step says that it does. `exact`: it says how much.
+    `spends`: the step says that it does.
     """
 
     cost: int | None = None
     tokens: int | None = None
     requests: int | None = None
     spends: bool = False
-    exact: bool = False
 
 
 class Answer(NamedTuple):
@@ -94,9 +93,11 @@ def reserve(tx: Transaction, hold: Hold, attempt: Attempt, wanted: Wanted, *, no
     if not found and not spender:
         return Answer(spender=spender)
     amounts = estimate(wanted, known)
-    untold = known is None and not wanted.exact
+    untold = known is None and not all(_is_told(wanted, one) for one in found)
     short = next((one for one in found if not _fits(one, amounts, untold)), None)
-    if short is not None:
+    if short is not None and spender is None:  # most steps spend nothing: one of which nothing is known is not refused
+        amounts = NOTHING
+    elif short is not None:
         return _refused(tx, hold, kin, short, amounts, attempt, now_ms)
     if untold and found and tx.execute(ALONE, (attempt.name, now_ms - PATIENCE_MS)):
         return Answer(waits=label(kin, found[0]), spender=spender)
@@ -104,6 +105,11 @@ def reserve(tx: Transaction, hold: Hold, attempt: Attempt, wanted: Wanted, *, no
     for name in {label(kin, one) for one in found}:
         waking.wake_first(tx, name, now_ms=now_ms)
     return Answer(spender=spender, reserved=True)
+
+
+def _is_told(wanted: Wanted, account: Account) -> bool:
+    """Whether a step says how much it takes of what is limited; that it makes one request needs no word."""
+    return wanted.spends and (account.what == "requests" or getattr(wanted, account.what) is not None)
 
 
 def _fits(account: Account, amounts: Amounts, untold: bool) -> bool:
