@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from inspect import Parameter, Signature
 from keyword import iskeyword
@@ -194,26 +193,25 @@ class Backend(DurableOperationBackend[StepOptions]):
     def _tool(self, operation: DurableOperation[Any, Any, Any], params: Any, options: StepOptions, name: str) -> Unit:
         """A call of a tool, known by its name and its arguments."""
         ctx = params.ctx
-        args = tuple(plain(value) for value in params.tool_args.values())
         names = tuple(params.tool_args)
+        args = (*(plain(value) for value in params.tool_args.values()), list(names))  # their names are hashed, too
         if callable(doubt := options.given.get("doubt")):
             options |= StepOptions(doubt=_looking(doubt, params.tool_args))
         unit = Unit(name, key(ctx.run_id, self._short(name), ctx.tool_call_id), _nothing, args, options)
 
         async def run(*_: Any) -> Any:
             unit.executed = True
-            usage = copy(ctx.usage)
+            before, usage = counted(ctx.usage), counted(ctx.usage)  # other tools may count into the run's own meanwhile
             with durable_unit_scope(), spending.inside() as told:
                 result = await operation.handler(replace(params, ctx=replace(ctx, usage=usage)))
             payload = carried(operation, result, params.name)
-            used = usage - ctx_usage
+            used = usage - before
             if isinstance(payload, dict) and (used.has_values() or used.requests):
                 told.rest(used)
                 payload = {**payload, USAGE: plain(used)}
             return payload
 
-        ctx_usage = copy(ctx.usage)
-        unit.run = signed(run, names)
+        unit.run = signed(run, (*names, "__names"))
         return unit
 
 
@@ -229,6 +227,13 @@ def durability_event(params: EventStreamHandlerParams) -> tuple[object, ...]:
     """The parts of a key that tell an event from others of its run."""
     part = getattr(params.event, "part", None)
     return (params.event.event_kind, getattr(part, "tool_call_id", None) or params.run_context.run_step)
+
+
+def counted(usage: RunUsage) -> RunUsage:
+    """A copy of `usage` that shares nothing with it."""
+    copied = RunUsage()
+    copied.incr(usage)
+    return copied
 
 
 def signed(run: Callable[..., Awaitable[Any]], names: Sequence[str]) -> Callable[..., Awaitable[Any]]:

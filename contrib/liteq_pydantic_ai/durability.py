@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Mapping
-from copy import copy
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
@@ -32,7 +31,7 @@ from liteq.policy.keyed import Spec
 from liteq.workflow import Budget, StepOptions
 from liteq.workflow.frames import Leave
 from liteq_pydantic_ai import guards, places, streams
-from liteq_pydantic_ai.backend import Backend
+from liteq_pydantic_ai.backend import Backend, counted
 from liteq_pydantic_ai.events import Waiter
 from liteq_pydantic_ai.options import METADATA, merged
 from liteq_pydantic_ai.runtime import with_steps
@@ -143,7 +142,7 @@ class LiteQDurability(BaseDurabilityCapability[AgentDepsT]):
             return await handler()
         agent = self.agent
         assert agent is not None
-        places.activation().usages[str(ctx.run_id)] = copy(ctx.usage)
+        places.activation().usages[str(ctx.run_id)] = counted(ctx.usage)
         waiter = Waiter(self.name, str(ctx.run_id), StepOptions(retries=self.tool_options.given.get("retries", 0)))
         with (
             places.scoped(ctx.run_id),
