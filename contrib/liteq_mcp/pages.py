@@ -8,8 +8,8 @@ from typing import Final
 __all__ = ["page", "pages"]
 
 HOWTOS: Final = (
-    "act-on-tasks", "dead-letters", "find-out-why", "flows", "limits", "mcp", "operate-workflows", "unique-tasks",
-    "workflow-recipes",
+    "act-on-tasks", "budgets", "dead-letters", "find-out-why", "flows", "limits", "mcp", "operate-workflows",
+    "run-flows", "unique-tasks", "workflow-recipes",
 )  # fmt: skip
 SHIPPED: Final = Path(__file__).parent / "docs"  # in an installed package
 SOURCES: Final = Path(__file__).parents[2] / "docs"  # in a checkout

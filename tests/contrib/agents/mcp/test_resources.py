@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from pathlib import Path
 
 import pytest
 from mcp.shared.exceptions import MCPError
@@ -28,6 +30,18 @@ def test_the_documents_of_the_tools_are_resources(agent, app, mode):
     for uri in ("liteq://tasks/x", "liteq://runs/x", "liteq://docs/..%2f..%2fREADME", "liteq://else"):
         with pytest.raises(MCPError, match="Resource not found"):
             mine.read(uri)
+
+
+def test_the_pages_that_agents_read_are_shipped():
+    """A checkout has them where they are written; the wheel has those that pyproject.toml names."""
+    from liteq_mcp.pages import HOWTOS
+
+    root = Path(__file__).resolve().parents[4]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    shipped = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    howtos = {f"docs/howto/{name}.md": f"liteq_mcp/docs/{name}.md" for name in HOWTOS}
+    assert shipped == {"docs/guide": "liteq_mcp/docs", **howtos}
+    assert [path for path in shipped if not (root / path).exists()] == []
 
 
 def test_chunks_of_a_stream_are_a_resource(agent, app):
