@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
+from importlib import metadata
 from typing import Any
 
 import click
@@ -25,6 +26,9 @@ from liteq.storage.upkeep import Check, Remedy
 from liteq.utils.records import NamedTuple
 
 __all__ = ["doctor"]
+
+# What the suites of the extras were run against; another major version may have another interface.
+TRIED = {"mcp": "2.3", "pydantic-ai-slim": "2.68", "langgraph": "1.2", "openai-agents": "0.24"}
 
 
 class Treated(NamedTuple):
@@ -80,7 +84,12 @@ def _look(session: Session) -> tuple[dict[str, Any], list[Check]]:
     facts = driver.describe()
     of_queue = list(_of_queue(session))
     told = {check.name for check in of_queue}  # of workers both know; this one says which
-    return facts, [_versions(), *(check for check in driver.checks(facts) if check.name not in told), *of_queue]
+    return facts, [
+        _versions(),
+        *_libraries(),
+        *(check for check in driver.checks(facts) if check.name not in told),
+        *of_queue,
+    ]
 
 
 def _show(session: Session, checks: Sequence[Check]) -> None:
@@ -144,6 +153,22 @@ def _bury(storage: Storage, workers: Sequence[int]) -> str:
 
 def _versions() -> Check:
     return Check("versions", "ok", f"liteq {__version__}, Python {platform.python_version()}, {platform.platform()}")
+
+
+def _libraries() -> Iterator[Check]:
+    """The libraries of agents that are installed, beside the versions that liteq was tried with."""
+    found = {name: version for name in TRIED if (version := _installed(name)) is not None}
+    if found:
+        newer = [name for name, version in found.items() if version.split(".")[0] != TRIED[name].split(".")[0]]
+        told = ", ".join(f"{name} {version} (tried: {TRIED[name]})" for name, version in found.items())
+        yield Check("libraries", "warning" if newer else "ok", told)
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _of_queue(session: Session) -> Iterator[Check]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import stat
 import subprocess
 import sys
@@ -210,3 +211,14 @@ def test_free_pages_go_back_to_the_disk(shop, project, storage):
     assert "MiB" in fixes(shop)["free pages"]
     assert (project / "shop.db").stat().st_size < before / 2
     assert storage.driver.free_bytes() < before / 10
+
+
+@pytest.mark.parametrize(
+    ("installed", "status"), [("2.9.1", "ok"), ("3.0.0", "warning"), (None, None)], ids=["tried", "newer", "none"]
+)
+def test_a_library_of_agents_stands_beside_the_version_that_was_tried(monkeypatch, installed, status):
+    doctor = importlib.import_module("liteq.cli.doctor")
+    monkeypatch.setattr(doctor, "_installed", lambda name: installed if name == "mcp" else None)
+    found = [(one.name, one.status, one.detail) for one in doctor._libraries()]
+    tried = doctor.TRIED["mcp"]
+    assert found == ([] if status is None else [("libraries", status, f"mcp {installed} (tried: {tried})")])
