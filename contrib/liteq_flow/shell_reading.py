@@ -49,7 +49,7 @@ class Reader(Cursor):
 
     def commands(self, end: str) -> None:
         """Commands up to `end`: "" (the text's), ")" or "`"; the closing character is taken, too."""
-        outer, self.command = self.command, Command(self.pieces)
+        outer, self.command = self.command, Command(self.pieces, fed=self.command.fed)
         cases = 0
         condition = -1  # where `[[` began, in the parts
         while not self.ended:
@@ -106,7 +106,7 @@ class Reader(Cursor):
         elif redirection := REDIRECTION.match(self.text, self.at):
             self.command.drop_number(self.text[self.at - 1 : self.at])
             self.take(len(redirection[0]))
-            self.command.redirects = not self.next("(")
+            self.command.redirects = "" if self.next("(") else redirection[0]
         elif char == "(":
             if self.command.at_start and self.next("((") and self._double_parenthesis(2):
                 return
@@ -114,9 +114,10 @@ class Reader(Cursor):
             self.commands(")")
             self.command.end()
         else:
+            pipe = char == "|" and not self.next("||") and self.text[self.at - 1 : self.at] != "|"
             self.take()
             if char not in " \t":
-                self.command.end()
+                self.command.end(pipe=pipe)
 
     def _part_of_word(self, char: str) -> None:
         if char == "\\":

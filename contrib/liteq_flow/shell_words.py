@@ -32,12 +32,15 @@ ARITHMETIC = frozenset({"-eq", "-ne", "-lt", "-le", "-gt", "-ge", "-v", "-R"})
 class Command:
     """One simple command as it is read: the words so far, without their quotes."""
 
-    def __init__(self, pieces: Pieces) -> None:
+    def __init__(self, pieces: Pieces, *, fed: bool = False) -> None:
         self.pieces = pieces
+        self.around = fed  # likewise, of what is around it: a subshell's commands read what it reads
         self.words: list[str] = []
         self.text = ""
         self.started = False
-        self.redirects = False  # the word to come is a file's
+        self.redirects = ""  # what stands before the word to come, which is a file's, or with <<< a text
+        self.filled = False  # whether a word of it has references
+        self.fed = fed  # whether one of the command before it has, whose output it reads
         self.slots: list[Slot] = []
 
     def add(self, text: str) -> None:
@@ -63,8 +66,11 @@ class Command:
             return ""
         word, slots = self.text, self.slots
         self.text, self.started, self.slots = "", False, []
+        self.filled = self.filled or bool(slots)
         if self.redirects:
-            self.redirects = False
+            if self.redirects == "<<<" and slots and (name := self.reads_code()):
+                raise ShellRefused(f"{slots[0].reference.text} would be code of `{name}`")
+            self.redirects = ""
             return ""
         is_assignment = ASSIGNMENT.match(word)
         if slots:
@@ -79,11 +85,15 @@ class Command:
         if before.isdigit() and self.words and self.words[-1].isdigit():
             self.words.pop()
 
-    def end(self) -> None:
-        """Close the command."""
+    def end(self, *, pipe: bool = False) -> None:
+        """Close the command; `pipe`: the next one reads what it writes."""
         self.end_word()
+        if self.fed and (name := self.reads_code()):
+            raise ShellRefused(f"a reference would be code of `{name}`, which reads what is written to it")
+        if self.words or pipe:  # else it has not begun: a line may end after `|`
+            self.fed = self.around or (pipe and (self.filled or self.fed))
         self.words = []
-        self.redirects = False
+        self.redirects, self.filled = "", False
 
     def _check(self, slots: Sequence[Slot], is_assignment: bool) -> None:
         program = self.program
@@ -118,8 +128,12 @@ class Command:
         return ""
 
     def reads_code(self) -> str:
-        """The interpreter that would read a here-document as its program; "" where none does."""
-        for word in self.words:
-            if (name := word.rpartition("/")[2]) in FLAGS_OF_CODE:
-                return name
-        return ""
+        """The interpreter that would read its input as its program; "" where none does: it has a file for that."""
+        names = [word.rpartition("/")[2] for word in self.words]
+        known = [name for name in names if name in FLAGS_OF_CODE]
+        if self.program in {".", "source"} and "/dev/stdin" in self.words:
+            return self.program
+        if known and not {"-", "-s"}.isdisjoint(self.words):
+            return known[-1]
+        files = [name for name, word in zip(names, self.words, strict=True) if not word.startswith("-")]
+        return files[-1] if files and files[-1] in FLAGS_OF_CODE else ""

@@ -194,6 +194,14 @@ def test_a_variable_of_the_environment_that_a_shell_computes_with_is_a_number_to
         ("2>&1 eval ${params.v}", "code of `eval`"),
         ("bash <<EOF\necho ${params.v}\nEOF\n", "code of `bash`"),
         ("python3 - <<'EOF'\nprint('${params.v}')\nEOF\n", "code of `python3`"),
+        ("python3 - x <<EOF\n${params.v}\nEOF\n", "code of `python3`"),
+        ("bash <<< ${params.v}", "code of `bash`"),
+        ("source /dev/stdin <<< ${params.v}", "code of `source`"),
+        ('echo "${params.v}" | sh', "code of `sh`"),
+        ("echo ${params.v} |\n  sh\n", "code of `sh`"),
+        ("echo ${params.v} |& (cd /; sh)", "code of `sh`"),
+        ("echo ${params.v} | { sh; }", "code of `sh`"),
+        ("cat ${params.v} | tr a b | sudo bash -s x", "code of `bash`"),
         ("unset ${params.v}", "a variable's name"),
         ("read ${params.v}", "a variable's name"),
         ("export ${params.v}", "a variable's name"),
@@ -209,6 +217,21 @@ def test_a_variable_of_the_environment_that_a_shell_computes_with_is_a_number_to
 def test_where_a_value_would_be_code_a_reference_is_refused(command, why):
     with pytest.raises(ShellRefused, match=why):
         Script.read(command, shell=("bash",))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python3 load.py <<EOF\n${params.v}\nEOF\n",
+        "echo ${params.v} | bash load.sh",
+        "echo ${params.v} || sh",
+        "echo ${params.v} | tee x; sh",
+        "echo a | sh > ${params.v}",
+        "grep -c ${params.v} <<< ${params.v}",
+    ],
+)
+def test_what_reads_a_value_as_data_is_accepted(command):
+    assert Script.read(command, shell=("bash",)).references
 
 
 @pytest.mark.parametrize("command", ["((x = ${params.v}))", "printf $'\\'' ${params.v}"])
