@@ -57,6 +57,7 @@ def test_an_agent_killed_inside_each_request_and_each_tool(flows: Flows) -> None
 
 
 def test_agents_killed_at_random_repeat_what_was_in_progress(flows: Flows) -> None:
+    flows.settings["LITEQ_MAX_CRASHES"] = "50"  # chance may hit the same tools each time
     for seed in range(SEEDS):
         rng = random.Random(seed)
         ids = [f"agent-{seed}-{n}" for n in range(10)]
