@@ -53,7 +53,7 @@ def test_a_wait_ends_with_the_state_so_far_and_with_a_notice_each_second(agent, 
     found = mine.do(ask).structured_content
     assert (found["state"], found["ended"]) == ("PENDING", False)
     assert found["waited_s"] >= 1.5
-    assert told[:2] == [(1.5, "PENDING"), (1.5, "PENDING")]
+    assert set(told) == {(1.5, "PENDING")}
     with pytest.raises(Failed, match=r"^timeout_s: 51 is greater than the maximum of 50$"):
         mine.call("wait", id=sent.id, timeout_s=51)
     with pytest.raises(Failed, match="there is no task or run 'x'"):
