@@ -24,6 +24,7 @@ NAME = "liteq.command"
 MEMO = f"{NAME}?memo="  # and the ms
 OF_THE_RUN = frozenset({"run_id", "context", "timeout_s", "doubt"})
 QUEUES = "#commands"  # behind the name of a queue: its jobs, which only workers with --commands take
+FOR_EVER_S = 10 * 365 * 86_400  # of a log, where runs never go
 LINES, BYTES = 20_000, 2 << 20  # of the log of one job
 CHUNK = 256 * 1024  # characters of an artifact that are one chunk of a stream
 TAIL = 4 * 1024  # characters of stderr that a result bears
@@ -67,7 +68,7 @@ class Job:
         found = telling(self.app, request)
         if found is None or request is None or request.seq is None:
             return
-        found.keep_log(int(self.app.conf.workflow_expires * 1000), Bounds(LINES, BYTES))
+        found.keep_log(int((self.app.conf.workflow_expires or FOR_EVER_S) * 1000), Bounds(LINES, BYTES))
         if found.log is not None:
             self._log = found.log.add
 
