@@ -251,7 +251,7 @@ class Step:
     limits: tuple[str, ...] = ()
     doubt: Literal["repeat", "ask"] = "repeat"
     compensate: Step | None = None
-    """What undoes the step, if the flow fails after it. A bare name in the file is a task."""
+    """The compensation of the step, if the flow fails after it. A bare name in the file is a task."""
 
 
 # -- a flow ----------------------------------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ class FlowFile:
     file: str
     flows: tuple[Flow, ...]
     notes: tuple[Problem, ...] = ()
-    """What is accepted and has no effect."""
+    """Words that are accepted and have no effect."""
 
     @property
     def flow(self) -> Flow:

@@ -57,6 +57,9 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
     "retention.MESSAGES": (MESSAGES + "what_is_sent_behind_a_finished_message_finds_it_or_is_refused",),
     "steps.suspend.STATE": (RUNS + "an_event_wakes_a_run_that_is_about_to_wait_for_it",),
     "steps.rows.HELD": (RUNS + "a_checkpoint_is_written_only_under_its_lease",),
+    "conversations.LOCKED": (
+        "test_conversations.py::test_of_two_that_save_the_same_revision_one_is_told_to_look_again",
+    ),
     "runs.asks.RUN": (RUNS + "a_run_that_is_paused_while_it_begins_to_wait_is_not_woken",),
     "runs.memo.CLAIMED": (RUNS + "a_memo_is_computed_by_another_once_the_lease_of_the_first_has_ended",),
     "runs.terminating.ALIVE": (RUNS + "a_run_ends_or_is_terminated",),
