@@ -191,8 +191,7 @@ def test_steps_are_tasks_of_an_app(flows: Flows):
           - {id: double, depends: add, workflow: double, with: {n: "${steps.add.outputs.sum}"}, output: N}
           - {id: think, agent: "shop:think", with: {prompt: "of ${steps.add.outputs.sum}"}, depends: add, output: SAID}
           - {id: slow, task: slow, timeout: 1s, priority: 3, continue_on: failed}
-          - {id: nowhere, task: no.such.task, timeout: 30s, continue_on: failed}
         """)
     assert document["outputs"] == {"N": "10", "SAID": "OF 5"}
     errors = {one["id"]: one.get("error", "") for one in document["steps"]}
-    assert ("TimeLimitExceeded" in errors["slow"], "no.such.task" in errors["nowhere"]) == (True, True), errors
+    assert "TimeLimitExceeded" in errors["slow"], errors
