@@ -24,7 +24,7 @@ SERVER = Path(__file__).resolve().parent / "mcp_server.py"
 
 def numbers(log: Path) -> MCPToolset[Any]:
     transport = StdioTransport(sys.executable, [str(SERVER), str(log)], keep_alive=False)
-    return MCPToolset(transport, id="numbers", include_instructions=True)
+    return MCPToolset(transport, id="numbers", include_instructions=True, init_timeout=60, read_timeout=60)
 
 
 @pytest.mark.timeout(120)
