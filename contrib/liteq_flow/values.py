@@ -134,7 +134,7 @@ class Scope:
     outputs: Mapping[str, Json] = field(default_factory=dict)
     """By a step's id: its outputs by name; or a text or a list, of a step with `output: NAME` alone."""
     variables: Mapping[str, Json] = field(default_factory=dict)
-    """The values that `output: NAME` took, by that name."""
+    """The texts that `output: NAME` took, by that name."""
     context: Mapping[str, Json] = field(default_factory=dict)
     """{"run": {"id": ...}, "paths": {...}, ...}"""
     foreach: Mapping[str, Json] = field(default_factory=dict)

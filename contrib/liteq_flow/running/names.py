@@ -29,7 +29,7 @@ class Names:
     outputs: dict[str, Json] = field(default_factory=dict)
     """By a step's id."""
     variables: dict[str, str] = field(default_factory=dict)
-    """The values that `output: NAME` took."""
+    """The text that `output: NAME` took."""
     foreach: Mapping[str, Json] = field(default_factory=dict)
     item: Json = ABSENT
     step: Step | None = None

@@ -44,7 +44,7 @@ class Node:
     """The ids of its messages."""
     outputs: dict[str, Any] = field(default_factory=dict)
     variable: str | None = None
-    """The values that `output: NAME` took."""
+    """The text that `output: NAME` took."""
     written: dict[str, Any] = field(default_factory=dict)
     """Outputs of the run."""
 
