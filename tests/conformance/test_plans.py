@@ -51,10 +51,16 @@ HOT = {
 
 
 def operations(storage: Storage, sql: str) -> list[str]:
+    """The operations of a statement, without those of triggers, whose programs stand behind its own.
+
+    The only trigger of a hot statement that needs a b-tree, `liteq_runs_leave`, asks first whether the row is a run.
+    """
     names = re.findall(r":(\w+)", sql)
     params = dict.fromkeys(names) if names else (None,) * sql.count("?")
     with storage.driver.read() as tx:
-        return [row[1] for row in tx.execute(f"EXPLAIN {sql}", params)]
+        found = [(row[0], row[1]) for row in tx.execute(f"EXPLAIN {sql}", params)]
+    begins = [n for n, (address, _) in enumerate(found) if address == 0]
+    return [operation for _, operation in found[: begins[1] if len(begins) > 1 else None]]
 
 
 @pytest.mark.parametrize("verb", HOT)
@@ -79,6 +85,7 @@ READERS = [
 # Statements that look at more than they return, with the bound that they have all the same.
 BOUNDED_OTHERWISE = {
     "inspect.SENT": "the rows of one canvas",
+    "limits.places.ANY_TAKEN": "one row of each table",
     "limits.places.WAITED_FOR": "the places of one message, and those that wait for their keys",
     "inspect.FIND_FINISHED": "512 ids",
     "inspect.FIND_ENDED": "one id",

@@ -2618,4 +2618,27 @@ MUTANTS = [
         "        return self._clock\n", "        return machine\n",
         "test_hosts.py::test_three_hosts_and_a_failover_end_clean",
     ),
+    without(
+        "an answer that did not come is no acknowledgement", "liteq/edge/relaying/client.py",
+        'raise Away(f"{self.url} does not answer: {str(exc) or type(exc).__name__}") from None',
+        'return Reply({"tasks": []})',
+        "test_relay.py::test_each_accepted_message_arrives_once_whatever_befalls_the_way",
+        "../integration/test_relay.py::test_while_the_gateway_is_away_messages_wait_and_are_kept",
+    ),
+    without(
+        "a task that a key may not use cannot be sent", "liteq/edge/v1.py",
+        "        if not key.knows(message.task) or not key.sees(message.queue):\n", "        if False:\n",
+        "../integration/test_gateway_security.py::test_a_key_may_do_what_it_may_and_nothing_else",
+    ),
+    without(
+        "a request with two lengths is refused", "liteq/edge/server.py",
+        '        if len(headers.get_all("Content-Length") or ()) > 1:\n', "        if False:\n",
+        "../integration/test_gateway_security.py::"
+        "test_a_head_that_is_not_as_it_should_be_is_refused_and_the_connection_closed",
+    ),
+    without(
+        "the same signed request does nothing twice", "liteq/edge/sqs/signature.py",
+        "            if signature in self._seen:\n                return False\n", "",
+        "../integration/test_gateway_sqs.py::test_the_same_request_does_nothing_twice",
+    ),
 ]  # fmt: skip
