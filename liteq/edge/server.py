@@ -103,8 +103,6 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(headers, HTTPMessage)
         if headers.defects or not all(HEADER.fullmatch(name) for name in headers):
             raise Problem(400, "a header is no header")
-        if len(headers.get_all("Content-Length") or ()) > 1:
-            raise Problem(400, "Content-Length is there twice")
         if "Transfer-Encoding" in headers and "Content-Length" in headers:
             raise Problem(400, "Content-Length and Transfer-Encoding exclude each other")
         if len(headers.get_all("Host") or ()) > 1 or any("\r" in value or "\n" in value for value in headers.values()):
@@ -125,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
                 continue
             key = name.upper().replace("-", "_")
             key = key if key in {"CONTENT_LENGTH", "CONTENT_TYPE"} else f"HTTP_{key}"
-            environ[key] = f"{environ[key]},{value}" if key in environ else value
+            environ[key] = f"{environ[key]},{value}" if key in environ else value  # two lengths are none
         return environ
 
     def _answer(self, environ: Environ) -> None:
