@@ -59,7 +59,9 @@ class _Form:
                 given[name] = given[name].encode("latin-1")
         try:
             if given.get("run") is not None:
-                given["run"] = RunSpec(**{**given["run"], "tags": tuple(given["run"]["tags"])})
+                run = given["run"]
+                budget = tuple(tuple(part) for part in run.get("budget", ()))
+                given["run"] = RunSpec(**{**run, "tags": tuple(run["tags"]), "budget": budget})
             if given.get("unique") is not None:
                 given["unique"] = Exclusion(**given["unique"])
             if "tags" in given:

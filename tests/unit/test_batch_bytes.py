@@ -30,7 +30,10 @@ OF_TYPE["tuple[str, ...]"] = st.lists(text).map(tuple)
 OF_TYPE["Exclusion"] = st.builds(
     Exclusion, st.sampled_from(["keep", "postpone"]), *[st.none() | number] * 3, st.booleans()
 )
-OF_TYPE["RunSpec"] = st.builds(RunSpec, text, st.none() | number, st.lists(text).map(tuple), st.none() | text)
+BUDGET = st.tuples(text, number, st.none() | number, st.none() | st.floats(0, 1), st.integers(0, 1))
+OF_TYPE["RunSpec"] = st.builds(
+    RunSpec, text, st.none() | number, st.lists(text).map(tuple), st.none() | text, st.lists(BUDGET).map(tuple)
+)
 
 
 def any_of(kind):
