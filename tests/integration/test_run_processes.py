@@ -18,6 +18,7 @@ HEAD = """
 import sys, time
 from liteq.exceptions import RunConflict
 from liteq.message import *
+from liteq.storage.runs.records import Memo
 from liteq.storage.storage import open_storage
 storage = open_storage(sys.argv[1], durability="relaxed")
 def work(name):
@@ -150,11 +151,11 @@ end = time.monotonic() + 30
 while time.monotonic() < end:
     for lease in storage.claim(["celery"], worker=worker, limit=1, visibility_s=60):
         hold = Hold(lease.seq, lease.token)
-        output, mine = storage.runs.memo(hold, "k", "llm")
+        output, mine, _ = storage.runs.memo(hold, "k", "llm")
         if mine:
             paid += 1
             time.sleep(0.05)
-            storage.runs.checkpoint(hold, row._replace(output=b"42", ended_ms=2), memo=("k", None))
+            storage.runs.checkpoint(hold, row._replace(output=b"42", ended_ms=2), memo=Memo("k"))
             output = b"42"
         if output is None:
             due_ms = int(time.time() * 1000) + 30_000
