@@ -199,8 +199,8 @@ def test_a_request_waits_for_a_result_only_while_its_client_does(queue, eventual
         try:
             return await while_connected(request, result.aget(timeout=30))
         except ClientDisconnect:
-            told.append("gone")
             result.revoke()
+            told.append("gone")
             raise
 
     with served(app) as url:
