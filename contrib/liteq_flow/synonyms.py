@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from liteq_flow.schema import DOCUMENT, STEP
+from liteq_flow.values import SHORT
 from liteq_flow.words import (
     IN_STEP,
     NO_EFFECT,
@@ -20,6 +21,7 @@ from liteq_flow.yaml_places import Path, Spot
 __all__ = ["Said", "settle"]
 
 Said = tuple[Path, str, bool]  # a path, what is said of it, and whether the file is refused for it
+BARE = re.compile(r"(?<!\\)(\$\{(?:steps\.)?)([A-Za-z_][A-Za-z0-9_]*)(?=\.(?!outputs?[.}\[])[A-Za-z0-9_])")
 CAMEL = re.compile(r"(?<=[a-z0-9])[A-Z]")
 
 
@@ -40,6 +42,32 @@ def settle(root: Spot) -> Iterator[Said]:
         yield from _step(defaults, ("defaults",))
     for path, step in _steps(words):
         yield from _step(step, path)
+    ids = frozenset(_ids(root)) - SHORT.keys()
+    _whole_references(root, ids)
+
+
+def _ids(spot: Spot) -> Iterator[str]:
+    """The ids of steps, at any depth."""
+    if isinstance(spot.value, dict):
+        if isinstance(one := _value(spot.value.get("id")), str):
+            yield one
+        for inner in spot.value.values():
+            yield from _ids(inner)
+    elif isinstance(spot.value, list):
+        for inner in spot.value:
+            yield from _ids(inner)
+
+
+def _whole_references(spot: Spot, ids: frozenset[str]) -> None:
+    """Write `${id.x}` and `${steps.id.x}` out as `${id.outputs.x}`, where `id` is that of a step."""
+
+    def whole(match: re.Match[str]) -> str:
+        return match[0] if match[2] not in ids else f"{match[0]}.outputs"
+
+    if isinstance(spot.value, str):
+        spot.value = BARE.sub(whole, spot.value)
+    for inner in (spot.value.values() if isinstance(spot.value, dict) else spot.value) if spot.is_collection else ():
+        _whole_references(inner, ids)
 
 
 def _value(spot: Spot | None) -> object:

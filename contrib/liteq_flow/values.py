@@ -11,7 +11,7 @@ from typing import Any, Final
 from liteq_flow.errors import UnknownReference
 
 __all__ = [
-    "ABSENT", "NAMESPACES", "Reference", "Scope", "decode", "is_select", "reference", "references", "resolve",
+    "ABSENT", "NAMESPACES", "SHORT", "Reference", "Scope", "decode", "is_select", "reference", "references", "resolve",
     "select", "text_of",
 ]  # fmt: skip
 

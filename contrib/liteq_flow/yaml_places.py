@@ -35,6 +35,10 @@ class Spot:
     key_line: int = 0
 
     @property
+    def is_collection(self) -> bool:
+        return isinstance(self.value, (dict, list))
+
+    @property
     def plain(self) -> Any:
         """The value without places."""
         if isinstance(self.value, dict):

@@ -442,3 +442,20 @@ def test_the_published_schema_says_of_documents_what_the_reader_says():
     valid = [validator.is_valid(document) for document in DOCUMENTS]
     assert (valid.count(True), valid.count(False)) == (5, 14)
     assert validator.is_valid({"steps": [{"command": "x", "depends_on": []}]})
+
+
+def test_the_outputs_of_a_step_are_named_with_steps_and_outputs_or_without():
+    text = """
+name: names
+steps:
+  - id: call
+    run: cat answer.json
+    output: {n: {from: stdout, decode: json, select: .n}}
+  - id: use
+    depends: [call]
+    run: |-
+      echo "${call.n} ${steps.call.n} ${call.output.n} ${steps.call.outputs.n} \\${call.n} ${other.n} ${run.id}"
+"""
+    (flow,) = read(text).flows
+    said = "${call.outputs.n} ${steps.call.outputs.n} ${call.output.n} ${steps.call.outputs.n}"
+    assert flow.steps[1].do.commands == (f'echo "{said} \\${{call.n}} ${{other.n}} ${{run.id}}"',)
