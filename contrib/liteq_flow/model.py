@@ -251,7 +251,7 @@ class Step:
     limits: tuple[str, ...] = ()
     doubt: Literal["repeat", "ask"] = "repeat"
     compensate: Step | None = None
-    """The step that undoes this one, if the flow fails after it. A bare name in the file is a task."""
+    """The step that undoes it, if the flow fails after it. A bare name in the file is a task."""
 
 
 # -- a flow ----------------------------------------------------------------------------------------------------------

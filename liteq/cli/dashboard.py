@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from liteq.app import LiteQ
     from liteq_dashboard.door import Door
 
-__all__ = ["LOOPBACK", "PORT", "authority", "dashboard", "listen", "packages_are_there"]
+__all__ = ["LOOPBACK", "PORT", "dashboard", "packages_are_there"]
 
 PORT = 8765
 
@@ -85,28 +85,6 @@ def packages_are_there() -> None:
     from liteq_dashboard.hosts import check_packages
 
     check_packages("jinja2", "starlette", "uvicorn")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises ImproperlyConfigured where the port is taken, or the address is none."""
-    try:
-        kind = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host.strip("[]"), port), family=kind)
-    except OSError as exc:
-        raise ImproperlyConfigured(
-            f"{authority(host, port)} cannot be listened at: {exc.strerror or exc}; use another --port or --host"
-        ) from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def authority(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 def _door(

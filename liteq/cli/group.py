@@ -27,9 +27,9 @@ OF_CELERY = frozenset({"multi", "shell", "upgrade-check"})
 FILES = {"logs": "task_log"}  # ... and has another name for these: `logs` sets up the log of a process
 COMMANDS = (
     "worker", "beat", "multi", "call", "result", "logs", "status", "why", "top", "inspect", "control", "events",
-    "purge", "queue", "limits", "dead", "act", "operations", "activity", "schedules", "workflow", "memo", "mark",
-    "dashboard", "gateway", "relay", "metrics", "alert", "shell", "health", "doctor", "backup", "restore", "epoch",
-    "migrate", "move", "codec", "demo", "report", "upgrade-check", "version",
+    "purge", "queue", "limits", "dead", "act", "operations", "activity", "schedules", "workflow", "flow", "memo",
+    "usage", "mark", "dashboard", "mcp", "gateway", "relay", "metrics", "alert", "shell", "health", "doctor", "backup",
+    "restore", "epoch", "migrate", "move", "codec", "demo", "report", "upgrade-check", "version",
 )  # fmt: skip
 
 # What `celery` has and `liteq` does not, and what to do instead.

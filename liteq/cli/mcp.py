@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from liteq.cli.dashboard import LOOPBACK, authority, listen
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
+from liteq.cli.listening import LOOPBACK, authority, listen
 from liteq.cli.output import json_text, say
 from liteq.cli.session import Session, pass_session
 from liteq.exceptions import ImproperlyConfigured

@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liteq import signals
 from liteq.clock import from_ms
 from liteq.context import App
 from liteq.execution.hushed import Quoted
 from liteq.message import DeadLetter, Flag, Lease, Outcome, Park, StepRow, Suspend
-from liteq.policy.money import as_text, from_units
 from liteq.sending.webhook import tell_webhook
 from liteq.serialization import decode, decode_error
-from liteq.storage.spending.kinds import Warned
 
-__all__ = ["announce", "announce_budget", "announce_request"]
+if TYPE_CHECKING:
+    from liteq.storage.spending.kinds import Warned
+
+__all__ = ["announce", "announce_budget", "announce_doubt", "announce_request"]
 
 logger = logging.getLogger("liteq.workflow")
 
@@ -60,11 +61,18 @@ def announce_request(app: App, lease: Lease, row: StepRow) -> None:
 
 def announce_budget(app: App, lease: Lease, warned: Warned) -> None:
     """Send `budget_warning`: so much of a budget is spent that people wanted to know."""
+    from liteq.policy.money import as_text, from_units
+
     shown = {name: as_text(from_units(n)) if warned.what == "cost" else n
              for name, n in (("spent", warned.spent), ("most", warned.most))}  # fmt: skip
     text = "run %s: %s of %s %s of the budget %s are spent"
     logger.warning(text, lease.id, shown["spent"], shown["most"], warned.what, warned.label)
     _tell(app, signals.budget_warning, lease, budget=warned.label, what=warned.what, **shown)
+
+
+def announce_doubt(app: App, lease: Lease, details: Mapping[str, Any]) -> None:
+    """Send `step_in_doubt`: of the step that `details` name. Once for each time that it was begun and has not ended."""
+    _tell(app, signals.step_in_doubt, lease, **details)
 
 
 def _text(error: bytes | None) -> str:

@@ -31,8 +31,8 @@ class Attempts(StepFrame):
     """One call of a step that history does not answer: from attempt to attempt. It is the place of the step's code."""
 
     __slots__ = (
-        "args", "asked", "chosen", "keys", "kwargs", "memo", "patience", "places", "reserved", "scope", "shared",
-        "since_ms", "spends", "tokens",
+        "args", "asked", "begun", "chosen", "intent", "keys", "kwargs", "memo", "patience", "places", "reserved",
+        "scope", "shared", "since_ms", "spends", "tokens",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +81,8 @@ class Attempts(StepFrame):
         machine.front(self.scope, self.place)
         self.transaction = self.emitter = None
         self.started = machine.now_ms()
+        if step.doubt is not None:
+            _doubts().note_begin(self)
         page = machine.page
         if page is None:
             return 0
@@ -129,7 +131,7 @@ class Attempts(StepFrame):
         if told:
             row = _limits().record(self, row)
         else:
-            machine.checkpoint(row, self.memo)
+            machine.checkpoint(row, self.memo, self.intent)
         self.scope.reached_ms = max(self.scope.reached_ms, ended)
         self.well()
         return value
@@ -178,13 +180,11 @@ class Attempts(StepFrame):
         if not hasattr(self, "started"):
             self.started, self.attempt = ended, self.attempt - 1
         if not machine.is_step:
-            spent = self.spent()
-            if spent is None:
-                machine.checkpoint(self.row(error=error, ended_ms=ended))
-            else:
-                machine.checkpoint(self.row(error=error, ended_ms=ended), None, spent)
+            machine.checkpoint(self.row(error=error, ended_ms=ended), None, self.intent, self.spent())
         else:
             self.settle()
+            if self.intent:
+                machine.reading(lambda: machine.runs.end_intent(machine.hold, self.place))
         self.scope.reached_ms = max(self.scope.reached_ms, ended)
         raise raised_of(error)
 

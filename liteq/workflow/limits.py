@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from liteq.workflow.step import Step
 
 __all__ = [
-    "after_failure", "alone", "enter", "enter_here", "is_metered", "keys_of", "leave_places", "passed", "put_off_run",
+    "after_failure", "alone", "enter", "enter_here", "is_metered", "keys_of", "leave_places", "passed", "put_off",
+    "put_off_run",
     "record", "settle_with",
 ]  # fmt: skip
 
@@ -256,7 +257,7 @@ def record(call: Attempts, row: StepRow) -> StepRow:
     memo = call.memo
     if memo is not None and call.spends:
         memo = memo._replace(spent=spending.told(call.spends))
-    machine.checkpoint(row, memo, spending.spent(call, ended=True))
+    machine.checkpoint(row, memo, call.intent, spending.spent(call, ended=True))
     return row
 
 
@@ -275,17 +276,39 @@ def after_failure(call: Attempts, exc: BaseException) -> bool:
     Waits where `exc` asks to come later: the key that it names is paused for all, else the first of the step's.
     """
     machine, step = call.machine, call.step
-    later = later_of(exc, machine.now_ms())
-    if later is not None and not (isinstance(exc, step.give_up_on) and not isinstance(exc, RateLimited)):
-        return _put_off(call, exc, later)
+    later = _later_of(call, exc)
+    if later is not None:
+        return _put_off(call, exc, later, call.step.fallback is not None)
     if not call.keys or not _is_trouble(step, exc):
         return False
     keys = call.keys
     if machine.reading(lambda: machine.runs.failed(keys)) and _has_another(call):
         logger.warning("step %r of run %s goes on elsewhere: %.1000s", step.name, machine.run_id, quoted(exc))
         call.settle()
+        _end_intent(call)
         return True
     return False
+
+
+def put_off(call: Attempts, exc: BaseException) -> None:
+    """Let the run wait where `exc`, of a look at a step's destination, asks to come later. Returns where not."""
+    later = _later_of(call, exc)
+    if later is not None:
+        _put_off(call, exc, later, False)
+
+
+def _later_of(call: Attempts, exc: BaseException) -> Later | None:
+    """The wait that an error asks for, and that the step does not take for a failure."""
+    if isinstance(exc, call.step.give_up_on) and not isinstance(exc, RateLimited):
+        return None
+    return later_of(exc, call.machine.now_ms())
+
+
+def _end_intent(call: Attempts) -> None:
+    """Note that a step with doubt= has ended, if badly: it is begun anew with another argument."""
+    if call.intent:
+        call.intent = False
+        call.machine.reading(lambda: call.machine.runs.end_intent(call.machine.hold, call.place))
 
 
 def _is_trouble(step: Step[Any, Any], exc: BaseException) -> bool:
@@ -297,7 +320,8 @@ def _is_trouble(step: Step[Any, Any], exc: BaseException) -> bool:
     return not is_own_fault(exc)
 
 
-def _put_off(call: Attempts, exc: BaseException, later: Later) -> bool:
+def _put_off(call: Attempts, exc: BaseException, later: Later, elsewhere: bool) -> bool:
+    """Pause the key that refused, and wait; `elsewhere`: whether it may go on with another argument, at once."""
     machine, step = call.machine, call.step
     own = call.keys or keys_of(call)
     key = later.key or next(iter(own), None)
@@ -307,15 +331,16 @@ def _put_off(call: Attempts, exc: BaseException, later: Later) -> bool:
         until_ms = machine.now_ms() + int(later.wait_s * 1000)
     else:
         until_ms = machine.reading(lambda: machine.runs.refused(key, wait_s))
-    if key in own and _has_another(call):
+    if elsewhere and key in own and _has_another(call):
         logger.info("step %r of run %s goes on elsewhere: %.1000s", step.name, machine.run_id, quoted(exc))
+        _end_intent(call)
         return True
     span_ms = max(until_ms - machine.now_ms(), 0)
     text = "step %r of run %s waits for %.3g s: %.1000s"
     logger.info(text, step.name, machine.run_id, span_ms / 1000, quoted(exc))
     due_ms = until_ms + int(uniform(0, min(JITTER_MS, span_ms / 10)))
     row = call.row(waited=f"limit {key}" if key in own else None, due_ms=due_ms)._replace(attempts=call.attempt - 1)
-    call.scope.wait(Wait(call.place, row, due_ms=due_ms))
+    call.wait(row, due_ms)
 
 
 def put_off_run(machine: Machine, exc: Exception) -> Suspend | None:

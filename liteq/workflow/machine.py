@@ -298,15 +298,17 @@ class Machine:
 
         warn(self, warned)
 
-    def checkpoint(self, row: StepRow, memo: Memo | None = None, spent: Spent | None = None) -> None:
+    def checkpoint(
+        self, row: StepRow, memo: Memo | None = None, intent: bool = False, spent: Spent | None = None
+    ) -> None:
         """Record a call. Leaves the body where the lease is over, or the file cannot be used."""
         if self.new_marks:
             row = row._replace(marks=self.take_marks())
         try:
             if spent is not None:
-                asked = self.runs.checkpoint(self.hold, row, memo=memo, spent=spent, warn=self.warn)
-            elif memo is not None:
-                asked = self.runs.checkpoint(self.hold, row, memo=memo)
+                asked = self.runs.checkpoint(self.hold, row, memo=memo, intent=intent, spent=spent, warn=self.warn)
+            elif memo is not None or intent:
+                asked = self.runs.checkpoint(self.hold, row, memo=memo, intent=intent)
             else:
                 asked = self.runs.checkpoint(self.hold, row)
         except (LeaseLost, StorageError) as exc:

@@ -119,7 +119,7 @@ def remembered(call: Attempts, place: Memo, output: bytes) -> Any:
     else:
         from liteq.workflow.spending import recalled as recalled_spends
 
-        machine.checkpoint(row, place, recalled_spends(call, place.spent))
+        machine.checkpoint(row, place, spent=recalled_spends(call, place.spent))
     call.scope.reached_ms = max(call.scope.reached_ms, ended)
     return call.step.form.decode(output)
 

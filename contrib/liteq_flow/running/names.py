@@ -97,8 +97,6 @@ class Names:
             "DAG_NAME": flow.name, "DAG_RUN_ID": run["id"], "LITEQ_RUN_ID": run["id"], "LITEQ_FLOW": flow.name,
             "DAG_PARAMS_JSON": text_of(dict(self.params)),
         }  # fmt: skip
-        if run["status"] != "running":  # in a handler
-            context["DAG_RUN_STATUS"] = str(run["status"])
         if step is not None:
             context["DAG_RUN_STEP_NAME"] = context["LITEQ_STEP"] = step.name
         dirs = [flow.working_dir, step.working_dir if step else None]

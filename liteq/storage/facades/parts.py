@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from liteq.storage.facades.alerts import Alerts
     from liteq.storage.facades.audit import Audit
     from liteq.storage.facades.batches import Batches
+    from liteq.storage.facades.conversations import Conversations
     from liteq.storage.facades.graphs import Graphs
     from liteq.storage.facades.kept import Kept
     from liteq.storage.facades.leases import Leases
@@ -150,6 +151,13 @@ class Parts:
         from liteq.storage.facades.graphs import Graphs
 
         return Graphs(self.driver, self.clock)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """Leases by their number and token, as a program beside this one names them."""
+        from liteq.storage.facades.leases import Leases
+
+        return Leases(self.driver, self.clock)
 
     @cached_property
     def values(self) -> Values:

@@ -25,7 +25,7 @@ from liteq.storage.runs import showing as _showing
 from liteq.storage.runs import starting as _starting
 from liteq.storage.runs import stuck as _stuck
 from liteq.storage.runs.executing import Slots
-from liteq.storage.runs.records import Asked, Event, History, Memo, MemoTaken, Started
+from liteq.storage.runs.records import Asked, Event, History, Intent, Memo, MemoTaken, Started
 from liteq.storage.spending.kinds import Warned
 from liteq.storage.spending.settling import Spent
 
@@ -69,30 +69,25 @@ class RunWrites(RunSpending):
 
     @closes_itself
     def checkpoint(
-        self,
-        hold: Hold,
-        step: StepRow,
-        *,
-        memo: Memo | None = None,
-        spent: Spent | None = None,
+        self, hold: Hold, step: StepRow, *, memo: Memo | None = None, intent: bool = False, spent: Spent | None = None,
         warn: Warn | None = None,
-    ) -> Asked | None:
+    ) -> Asked | None:  # fmt: skip
         """Record a call: one statement that also checks the lease and that nothing was asked.
 
         An open row of its place is overwritten, an ended one stays. `memo`: its output is stored there as well, and
-        those that wait for it go on; of a step that the memo has answered, that is counted. `spent`: written with it;
-        `warn` is called with the budgets of which people want to know now. What is asked of the run by now is returned
-        once; the row was written all the same. Raises LeaseLost.
+        those that wait for it go on; of a step that the memo has answered, that is counted. `intent`: that of the step
+        goes (`begin_intent`). `spent`: written with it; `warn` is called with the budgets of which people want to know
+        now. What is asked of the run by now is returned once; the row was written all the same. Raises LeaseLost.
         """
         try:
-            return self._checkpoint(hold, step, memo, spent, warn)
+            return self._checkpoint(hold, step, memo, intent, spent, warn)
         except BaseException as error:  # noqa: BLE001 - raised again by `after`
-            return after(error, self._checkpoint, hold, step, memo, spent, warn)
+            return after(error, self._checkpoint, hold, step, memo, intent, spent, warn)
 
     def _checkpoint(
-        self, hold: Hold, step: StepRow, memo: Memo | None, spent: Spent | None, warn: Warn | None
+        self, hold: Hold, step: StepRow, memo: Memo | None, intent: bool, spent: Spent | None, warn: Warn | None
     ) -> Asked | None:
-        if memo is None and spent is None and _executing.checkpoint_one(self._driver, hold, step):
+        if memo is None and not intent and spent is None and _executing.checkpoint_one(self._driver, hold, step):
             return None
         woke, settled = False, None
         with self._driver.write(Promise.ACCEPTED) as tx:
@@ -103,6 +98,8 @@ class RunWrites(RunSpending):
                 _memo.hit(tx, memo.key)
             elif memo is not None:
                 woke = _memo.store(tx, memo, step, now_ms=self._clock.now_ms())
+            if intent:
+                _intents.end(tx, hold, (step.scope, step.pos))
         self._ring(work=woke or (settled is not None and settled.woke))
         if settled is not None and settled.warned and warn is not None:
             warn(settled.warned)
@@ -214,6 +211,30 @@ class RunWrites(RunSpending):
         with self._driver.write(Promise.PROGRESS) as tx:
             woke = _memo.drop(tx, hold, key, now_ms=self._clock.now_ms())
         self._ring(work=woke)
+
+    # -- doubt -------------------------------------------------------------------------------------------------------
+
+    def intent(self, hold: Hold, place: tuple[str, int]) -> Intent | None:
+        """The intent of the step at `place`, under which an earlier lease has begun it; a read."""
+        with self._driver.read(alone=True) as tx:
+            return _intents.find(tx, hold, place)
+
+    def begin_intent(self, hold: Hold, place: tuple[str, int], name: str, step_key: str, begun: int) -> Asked | None:
+        """Note that a step is about to run, for the time number `begun`, and is not to be repeated blindly.
+
+        Where something is asked of the run, nothing is noted. Raises LeaseLost.
+        """
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            told = _executing.obey(tx, hold, _executing.hold_on(tx, hold))
+            if told is None:
+                _intents.begin(tx, hold, place, name, step_key, begun, now_ms=self._clock.now_ms())
+        return told
+
+    def end_intent(self, hold: Hold, place: tuple[str, int]) -> None:
+        """Note that the end of such a step is known, where no checkpoint does: it was sent. Raises LeaseLost."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            _executing.hold_on(tx, hold)
+            _intents.end(tx, hold, place)
 
     # -- what it shows -----------------------------------------------------------------------------------------------
 

@@ -129,6 +129,7 @@ MOVED: Final[Mapping[str, Moved]] = {
         ("name", "output", "run", "token", "created_ms", "expires_ms", "scope", "hits", "spent"),
         "t.output IS NOT NULL",
     ),
+    "liteq_sessions": Moved(("session", "n"), ("item", "step", "taken")),
     "liteq_graph_checkpoints": Moved(("thread", "ns", "id"), ("parent", "run", "versions", "form", "body")),
     "liteq_graph_writes": Moved(("thread", "ns", "id", "task", "idx"), ("path", "channel", "form", "data")),
     "liteq_graph_values": Moved(

@@ -67,6 +67,10 @@ def expire(tx: Transaction, *, before_ms: int | None, now_ms: int, limit: int) -
     """Delete up to about `limit` rows of what is over; how many. `before_ms`: when a run ended; None: runs stay."""
     gone = memo.expire(tx, now_ms=now_ms, limit=limit)
     gone += usage.expire(tx, before_ms=now_ms - USAGE_MS, limit=limit)
+    if tx.execute(GRAPHS, {"now_ms": now_ms}):
+        from liteq.storage.graphs import retention as graphs  # of LangGraph's callers alone
+
+        gone += graphs.expire(tx, now_ms=now_ms, limit=limit)
     for run, gen in tx.execute(OLD, (FEW,)):
         left = limit - gone
         swept = _sweep(tx, run, gen, left, stream=False) if left > 0 else left
