@@ -68,10 +68,10 @@ class Running(NamedTuple):
 
 
 @contextmanager
-def running(app: LiteQ, *, keys: Path | None = None, read_timeout_s: float = 10.0) -> Iterator[Running]:
+def running(app: LiteQ, *, keys: Path | None = None, read_timeout_s: float = 10.0, port: int = 0) -> Iterator[Running]:
     """Within the block the gateway of `app` is served."""
     door = gateway(app, key_file=keys)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with socket.create_server(("127.0.0.1", port)) as listening:
         server = Server(listening, door, read_timeout_s=read_timeout_s)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

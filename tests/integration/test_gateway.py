@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,15 @@ def test_a_lease_that_ran_out_is_given_to_another_and_its_name_is_worth_nothing(
     assert settle(ask, new, "ack", result=1) == 200
     assert settle(ask, new, "ack", result=2) == 409
     assert ask("GET", "/v1/tasks/a").json["result"] == 1
+
+
+def test_a_lease_that_runs_out_is_looked_for_at_its_deadline(app: LiteQ, served: Running) -> None:
+    """And not at the next heartbeat, which may be 10 s away."""
+    app.tasks["shop.add"].delay(1, 2)
+    lease(served.client(), visibility=2)
+    beat = served.gateway._lender.presence._heartbeat
+    assert beat is not None
+    assert beat.due_at <= time.monotonic() + 2
 
 
 def test_a_lease_is_extended(app: LiteQ, ask: Client) -> None:

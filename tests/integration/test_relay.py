@@ -140,6 +140,20 @@ def test_while_the_gateway_is_away_messages_wait_and_are_kept(
         wait_for(lambda: arrived(there) == sent, within_s=60, what="all have arrived, in their order")
 
 
+def test_what_could_not_be_sent_goes_before_what_waits(
+    here: LiteQ, there: LiteQ, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    with running(there) as gone:
+        port = gone.port
+    sent = [here.tasks["shop.add"].delay(n, n).id for n in range(500)]  # more than one request takes
+    with relayed(here, port):
+        wait_for(lambda: "does not answer" in caplog.text, within_s=60, what="it says that nobody answers")
+        with running(there, port=port):
+            wait_for(lambda: len(arrived(there)) == 500, within_s=60, what="all have arrived")
+    assert arrived(there) == sent
+
+
 @pytest.mark.parametrize("url", ["", "queue.example.org", "ftp://queue", "http://", "http://queue?x=1"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="no gateway's address"):
