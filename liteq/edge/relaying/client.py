@@ -18,7 +18,7 @@ from liteq.utils.records import NamedTuple
 
 __all__ = ["Away", "Client", "Reply"]
 
-REFUSED: Final = frozenset({400, 403, 404, 405, 413})
+REFUSED: Final = frozenset({400, 403, 413})  # a 404 is a wrong address: no message is to blame
 LONGEST: Final = 16 << 20  # bytes of an answer that are read
 
 
