@@ -73,7 +73,7 @@ class Gateway:
 
     def close(self) -> None:
         """Sign off: the leases that it has given out go back to their queues."""
-        self._lender.presence.leave()
+        self._lender.close()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         began, route, name = perf_counter(), None, ""

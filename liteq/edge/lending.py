@@ -16,7 +16,7 @@ from liteq.context import App
 from liteq.edge.http import Problem
 from liteq.edge.keys import Key
 from liteq.edge.presence import Presence
-from liteq.exceptions import BadMessage, LiteqError, MaxRetriesExceededError, RemoteError
+from liteq.exceptions import BadMessage, LiteqError, MaxRetriesExceededError, RemoteError, StorageError
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release, RetryAt
 from liteq.policy.retry import exhausted
 from liteq.serialization import decode, encode, encode_error, kind_of
@@ -33,7 +33,7 @@ T = TypeVar("T")
 MOST_WAITING = 64  # requests at a time that are held until something comes; the others are answered at once
 LOOK_S = 1.0  # a ring may be lost
 OVER = "this lease is over: the message was given to another worker, has ended or is revoked"
-ELSEWHERE = Release(pause_ms=1000)  # what no program beside may have: for the queue's own workers
+ELSEWHERE_MS = 1_000  # until the queue's own workers may have what no program beside may
 LATEST_RETRY_S = 400 * 86_400.0
 
 
@@ -58,6 +58,12 @@ class Lender:
         self.app = app
         self.presence = Presence(app)
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
+        self._is_over = False
+
+    def close(self) -> None:
+        """Lend no more, not to those that wait either; what is lent goes back to its queue."""
+        self._is_over = True
+        self.presence.leave()
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
@@ -77,7 +83,7 @@ class Lender:
             while True:
                 found = look()
                 left = end - clock.monotonic()
-                if found or left <= 0:
+                if found or left <= 0 or self._is_over:
                     return found
                 listener.wait(min(left, LOOK_S))
 
@@ -103,6 +109,8 @@ class Lender:
 
     def _claim(self, key: Key, worker: int, queues: Sequence[str], most: int, visibility_s: float) -> list[Lent]:
         storage = self.app.storage
+        if self._is_over:
+            return []
         leases = storage.claim(queues, worker=worker, limit=most, visibility_s=visibility_s)
         if not leases:
             return []
@@ -116,7 +124,10 @@ class Lender:
             else:
                 settled.append((lease, found))
         if settled:
-            storage.settle(settled)
+            try:
+                storage.settle(settled)
+            except StorageError as exc:  # those that are lent are not to be lost with them
+                logger.warning("%d leases stay until they run out: %s", len(settled), exc)
         return lent
 
     def _delivered(self, key: Key, lease: Lease, deadline_ms: int) -> Lent | Outcome:
@@ -124,17 +135,22 @@ class Lender:
         app = self.app
         if lease.expires_ms is not None and app.clock.now_ms() >= lease.expires_ms and not lease.flags & Flag.CURSOR:
             return revoked_outcome(app, lease, "gateway", terminated=False, expired=True)
+        elsewhere = Release(pause_ms=ELSEWHERE_MS, options=lease.options)
         if lease.flags & Flag.RUN or not key.knows(lease.task):
-            return ELSEWHERE
+            return elsewhere
         try:
             whole = app.storage.reader.with_payload(lease) if not lease.payload else lease
             if kind_of(whole.payload) is not None:  # pickle, and the like
-                return ELSEWHERE
+                return elsewhere
             args, kwargs = self._arguments(whole)
         except LiteqError as exc:
             logger.warning("%s[%s] cannot be read, and is left to workers: %s", lease.task, lease.id, exc)
-            return ELSEWHERE
-        if lease.flags & Flag.EARLY_ACK and not app.storage.begin(lease):
+            return elsewhere
+        try:
+            if lease.flags & Flag.EARLY_ACK and not app.storage.begin(lease):
+                return Release()
+        except StorageError as exc:
+            logger.warning("%s[%s] goes back: %s", lease.task, lease.id, exc)
             return Release()
         return Lent(lease, args, kwargs, deadline_ms)
 

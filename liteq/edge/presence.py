@@ -64,10 +64,10 @@ class Presence:
 
     def _enter(self) -> None:
         conf, storage = self._app.conf, self._app.storage
-        self._pid = os.getpid()
+        pid = os.getpid()
         self._heartbeat = Heartbeat(
             storage,
-            me(expand_name(f"gateway-{self._pid}@%h")),
+            me(expand_name(f"gateway-{pid}@%h")),
             visibility_s=conf.visibility_timeout,
             longest_s=LONGEST_S,
             result_expires_s=conf.result_expires,
@@ -78,3 +78,4 @@ class Presence:
         )
         self._keep = KeepAlive(self._heartbeat, list, lambda _now: None)
         self._keep.__enter__()
+        self._pid = pid  # last: where it could not enter, the next call tries again

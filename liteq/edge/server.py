@@ -216,7 +216,11 @@ class Server(ThreadingMixIn, TCPServer):
             logger.warning("%d connections are open: one more is closed", MOST_CONNECTIONS)
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread has begun, which would have given the place back
+            self._free.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:

@@ -14,7 +14,7 @@ from liteq.edge.lending import LATEST_RETRY_S, Lender
 from liteq.edge.presence import LONGEST_S
 from liteq.edge.routes import Route
 from liteq.exceptions import BadMessage
-from liteq.message import Batch, Message, Release, new_id
+from liteq.message import Batch, Flag, Message, Release, new_id
 from liteq.policy.kept import KEPT
 from liteq.policy.keyed import KEYED
 from liteq.sending.bulk import ids_of
@@ -117,6 +117,8 @@ class V1:
             raise Problem(problem.status, f"call {n}, counted from 0: {problem.detail}") from None
         except (TypeError, ValueError) as exc:
             raise Problem(400, f"call {n}, counted from 0: {exc}") from None
+        if made is not None or call.get("id") is not None:
+            message.flags |= Flag.KEPT  # it stays when it has succeeded: a repeated call finds it
         if not key.knows(message.task) or not key.sees(message.queue):
             what = f"the task {message.task!r} to the queue {message.queue!r}"
             raise Problem(403, f"call {n}, counted from 0: this key may not send {what}")

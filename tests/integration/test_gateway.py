@@ -93,6 +93,22 @@ def test_one_key_makes_the_same_ids_again(app: LiteQ, ask: Client) -> None:
     assert [one["new"] for one in other] == [True, True]
 
 
+def test_a_task_whose_result_is_ignored_is_known_by_its_id_when_it_has_run(ask: Client) -> None:
+    call = [{"id": "a", "task": "shop.add", "args": [1, 1], "ignore_result": True}]
+    ask("POST", "/v1/tasks", call)
+    settle(ask, lease(ask)[0], "ack")
+    assert ask("POST", "/v1/tasks", call).json["tasks"] == [{"id": "a", "new": False}]
+
+
+def test_what_another_worker_is_to_have_keeps_its_options(app: LiteQ, tmp_path: Path) -> None:
+    app.tasks["shop.add"].apply_async((1, 2), task_id="a", headers={"who": "ann"})
+    with running(app, keys=key_file(tmp_path, T={"name": "other", "tasks": ["other.*"]})) as served:
+        assert lease(served.client("T"), wait=0) == []
+    record = app.storage.reader.find("a")
+    assert record is not None
+    assert b"ann" in (record.options or b"")
+
+
 def test_an_id_twice_in_one_body_is_one_task(ask: Client) -> None:
     calls = [{"id": "same", "task": "shop.add", "args": [1, 1]}] * 2
     assert [one["new"] for one in ask("POST", "/v1/tasks", calls).json["tasks"]] == [True, False]

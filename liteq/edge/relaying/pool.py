@@ -21,7 +21,7 @@ import orjson
 from liteq.clock import from_ms
 from liteq.context import App
 from liteq.edge.relaying.client import Away, Client
-from liteq.exceptions import LiteqError, RemoteError
+from liteq.exceptions import BadMessage, LeaseLost, RemoteError
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Ran, Release
 from liteq.serialization import encode, encode_error, kind_of
 from liteq.worker.pool.base import Loop, RunningLease
@@ -210,11 +210,11 @@ class PostPool:
         for lease in leases:
             try:
                 call = call_of(self._app, lease)
-            except LiteqError as exc:
+            except (BadMessage, LeaseLost) as exc:
                 self._ends(lease, DeadLetter(encode_error(exc)))
                 continue
             if call is None:
-                self._ends(lease, Release(pause_ms=60_000))
+                self._ends(lease, Release(pause_ms=60_000, options=lease.options))
                 continue
             length = len(orjson.dumps(call))
             if batch and size + length > BATCH_BYTES:
@@ -304,8 +304,13 @@ def call_of(app: App, lease: Lease) -> dict[str, Any] | None:
         logger.error("%s[%s] has arguments that are no JSON, and stays here", lease.task, lease.id)
         return None
     args, kwargs = orjson.loads(whole.payload)
-    if lease.flags & Flag.TAKES_INPUT and not lease.flags & Flag.ON_FAILURE and lease.input is not None:
+    if lease.flags & Flag.TAKES_INPUT and lease.flags & Flag.ON_FAILURE:
+        args = [lease.awaits, *args]
+    elif lease.flags & Flag.TAKES_INPUT and lease.input is not None:
         found = lease.input or app.storage.reader.input_of(lease.awaits or "")
+        if kind_of(found) is not None:
+            logger.error("%s[%s] awaited a result that is no JSON, and stays here", lease.task, lease.id)
+            return None
         args = [orjson.loads(found), *args]
     options = orjson.loads(lease.options or b"{}")
     hard, soft = [*(options.get("timelimit") or ()), None, None][:2]

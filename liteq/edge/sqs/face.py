@@ -19,7 +19,7 @@ from liteq.edge.sqs.errors import KIND, Refused, answer_of
 from liteq.edge.sqs.signature import Verifier
 from liteq.edge.v1 import MOST_WAIT_S, row_of
 from liteq.exceptions import LiteqError
-from liteq.message import Batch, Release, new_id
+from liteq.message import Batch, Flag, Release, new_id
 from liteq.sending.bulk import ids_of
 from liteq.states import State
 from liteq.storage.enqueue import Placed
@@ -121,7 +121,7 @@ class Face:
             try:
                 batch = self._batch(call, entry, queue, id_)
                 placed = self._app.storage.sends.placed(batch)
-            except (Refused, Problem, LiteqError) as error:
+            except (Refused, Problem, LiteqError, TypeError, ValueError, AttributeError) as error:
                 bad.append(_failed(entry, error))
             else:
                 good.append({"Id": entry["Id"], **_sent(entry, _told(batch, placed))})
@@ -140,7 +140,10 @@ class Face:
             if envelope is not None
             else Batch([row_of(self._app, self._call(asked, queue, body, delay_s), id_)])
         )
+        is_named = call.once is not None or dedup is not None or envelope is not None
         for message in batch.messages:
+            if is_named and not message.flags & Flag.ON_FAILURE:
+                message.flags |= Flag.KEPT  # a repeated request finds it
             if not call.key.knows(message.task) or not call.key.sees(message.queue):
                 what = f"the task {message.task!r} to the queue {message.queue!r}"
                 raise Refused("AccessDenied", f"this key may not send {what}", 403)
@@ -149,7 +152,9 @@ class Face:
     def _call(self, asked: Document, queue: str, body: str, delay_s: float) -> dict[str, Any]:
         """A message of no envelope as a call: of the task of its attribute, or of its queue."""
         attributes = asked.get("MessageAttributes") or {}
-        task = (attributes.get("task") or {}).get("StringValue")
+        if not isinstance(attributes, dict) or not all(isinstance(one, dict) for one in attributes.values()):
+            raise Refused("InvalidParameterValue", "MessageAttributes is an object of objects")
+        task = attributes.get("task", {}).get("StringValue")
         found: dict[str, Any] = {"queue": queue, "countdown": delay_s or None}
         if others := {name: value for name, value in attributes.items() if name != "task"}:
             found["headers"] = {"MessageAttributes": others}
@@ -332,16 +337,18 @@ def _each(asked: Document, act: Callable[[Document], None]) -> Document:
     for entry in _entries(asked):
         try:
             act(entry)
-        except (Refused, Problem) as error:
+        except (Refused, Problem, LiteqError) as error:
             bad.append(_failed(entry, error))
         else:
             good.append({"Id": entry["Id"]})
     return {"Successful": good, "Failed": bad}
 
 
-def _failed(entry: Document, error: Refused | Problem | LiteqError) -> dict[str, Any]:
+def _failed(entry: Document, error: Exception) -> dict[str, Any]:
     if isinstance(error, LiteqError):
         return {"Id": entry["Id"], "Code": "ServiceUnavailable", "Message": str(error), "SenderFault": False}
+    if not isinstance(error, (Refused, Problem)):
+        error = Refused("InvalidParameterValue", f"the entry cannot be read: {error}")
     document = answer_of(error).document
     code = document["__type"].partition("#")[2]
     return {"Id": entry["Id"], "Code": code, "Message": document["message"], "SenderFault": True}
