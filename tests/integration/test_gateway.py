@@ -12,6 +12,8 @@ import pytest
 
 from liteq import LiteQ, chain, group
 from liteq.clock import SystemClock
+from liteq.edge.keys import ANYTHING
+from liteq.edge.lending import MOST_WAITING
 from liteq.states import State
 
 from .edge import Client, Running, key_file, running
@@ -255,6 +257,24 @@ def test_leases_end_with_the_gateway(app: LiteQ) -> None:
     with running(app) as second:
         (again,) = lease(second.client())
         assert again["id"] == one["id"]
+
+
+def test_a_gateway_that_stops_lends_no_more_to_those_that_wait(app: LiteQ) -> None:
+    app.tasks["shop.add"].apply_async((1, 2), task_id="a")
+    found: list[object] = []
+    with running(app) as served:
+        lender = served.gateway._lender
+        lease(served.client(), visibility=3600)
+        waits = threading.Thread(
+            target=lambda: found.append(lender.lend(ANYTHING, ["celery"], most=1, visibility_s=3600, wait_s=20))
+        )
+        waits.start()
+        wait_for(lambda: lender._waiting._value < MOST_WAITING, within_s=20, what="it waits")
+    waits.join(60)
+    assert found == [[]]
+    record = app.storage.reader.find("a")
+    assert record is not None
+    assert record.state is State.PENDING
 
 
 def test_what_has_expired_is_not_given_out(app: LiteQ, ask: Client) -> None:
