@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from liteq.states import State
+from liteq.states import UNFINISHED, State
 
 from .harness import HERE, Drill, kill_group, kill_one_child, wait_for
 from .mix import resume
@@ -128,9 +128,13 @@ class Crew:
     # -- facts
 
     def let_pass(self, lines: int) -> None:
-        """Wait until executions have written so many lines more."""
+        """Wait until executions have written so many lines more, or all that was sent has ended."""
         enough = self.ledger.count() + lines
-        wait_for(lambda: self.ledger.count() >= enough, within_s=60)
+        wait_for(lambda: (n := self.ledger.count()) >= enough or (n and not self.unfinished()), within_s=60)
+
+    def unfinished(self) -> bool:
+        """Whether a message waits or runs."""
+        return any(count.state in UNFINISHED for count in self.storage.reader.counts())
 
     def wait_for_lines(self, event: str, n: int, key: str = "", within_s: float = 30.0) -> None:
         end = time.monotonic() + within_s

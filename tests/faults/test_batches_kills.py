@@ -10,7 +10,6 @@ import pytest
 
 from liteq.message import new_id
 from liteq.serialization import decode
-from liteq.states import UNFINISHED
 
 from .harness import kill_group, wait_for
 from .limits_crew import Crew, NewCrew
@@ -67,9 +66,9 @@ def test_each_member_settles_once_at_whatever_line_its_worker_is_killed(crew_of:
         sent = send_batch(crew)
         at = lines * step // STEPS + 1
         worker = crew.start(DRILL_TRIPWIRE=f"SIGKILL@{at}")
-        wait_for(lambda: worker.poll() is not None or not unfinished(crew), within_s=60)  # its lines are counted
+        wait_for(lambda: worker.poll() is not None or not crew.unfinished(), within_s=60)  # its lines are counted
         killed += worker.poll() is not None
-        if unfinished(crew):
+        if crew.unfinished():
             crew.workers.append(crew.start())
             crew.settle()
         rows = crew.storage.reader.find_many(list(sent))
@@ -86,7 +85,3 @@ def send_batch(crew: Crew) -> dict[str, int]:
     calls = [crew.module.store.s(n).set(task_id=new_id()) for n in range(10)]
     crew.app.enqueue_many(calls)
     return {call.options["task_id"]: n for n, call in enumerate(calls)}
-
-
-def unfinished(crew: Crew) -> bool:
-    return any(count.state in UNFINISHED for count in crew.storage.reader.counts())

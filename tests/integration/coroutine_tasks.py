@@ -41,6 +41,14 @@ async def nap(self: Any, seconds: float) -> int:
     return os.getpid()
 
 
+@app.task(bind=True)
+async def rest_once(self: Any) -> None:
+    """Sleeps for a minute the first time, not at all the second."""
+    note("started", self.request.id)
+    if Path(LEDGER).read_text().count(f"started {self.request.id}") == 1:  # noqa: ASYNC240 - a short file
+        await asyncio.sleep(60)
+
+
 @app.task
 async def as_tenant(name: str) -> list[str]:
     """Sees its own variable, and its own request, after each await; the tasks that it starts do too."""
