@@ -40,7 +40,7 @@ class Flag:
     FOLLOWS = 2048  # an ALIAS of what is not its replacement: of the message that holds its unique key, or stood before
     LATE_KEY = 4096  # its options hold a unique key, which it takes when it is unblocked: it may not be needed at all
     PERHAPS = 8192  # an errback, or behind one: it may not be needed; once it has run, it stays for the next failure
-    BEGUN = 16384  # of EARLY_ACK: its body has been called; before that, no crash is its last
+    BEGUN = 16384  # it runs at most once, and has begun: if its worker vanishes, it has failed
     CALLBACK = 256  # it awaits what it is linked to, beside the chain, group or chord that that one is in
     # Of durable workflows (docs/adr/0020): above the depth, but for the one that is asked for everywhere.
     RUN = 1 << 15  # its execution is checkpointed: it has a row in liteq_runs, and steps
@@ -60,6 +60,7 @@ class Flag:
     TAGGED = 1 << 51  # it has tags
     ASIDE = 1 << 52  # of PERHAPS: its options name what had its id before, and gets it back where this is not needed
     FILED = 1 << 53  # leased, in a pool that several files share: `Lease.run` has the file's URL before its own
+    CHILDREN = 1 << 54  # the results that its body has made are kept beside its own (liteq_children)
 
 
 DEPTH_SHIFT = 16  # from this bit on, the column says in how many groups the row stands
@@ -158,6 +159,7 @@ class Lease(NamedTuple):
 
     `token` is the fencing token: monotonic over the file, never reused, carried by each later write. `run`: of one with
     Flag.RUN the fields of its `RunFacts`, with Flag.BATCH its members, as plain tuples for a pipe; else None.
+    `reaps`: how often a worker has vanished with it.
     """
 
     seq: int
@@ -179,6 +181,7 @@ class Lease(NamedTuple):
     awaits: str | None
     input: bytes | None = None
     run: tuple[Any, ...] | None = None
+    reaps: int = 0
 
 
 class RunFacts(NamedTuple):
@@ -254,11 +257,13 @@ Ran = tuple[int, float]  # when an execution began, in ms since the epoch, and f
 @dataclass(slots=True)
 class Ack:
     """It returned. `result` is JSON, None where the result is not kept. `ran`: as its pool noted it; of all other
-    outcomes, which are rarer, a pool keeps that apart (`Pool.timings`).
+    outcomes, which are rarer, a pool keeps that apart (`Pool.timings`). `children`: JSON, the results that its body has
+    made, for who asks for them (`Reader.children`); a result that is not kept has none.
     """
 
     result: bytes | None = None
     ran: Ran | None = None
+    children: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -267,7 +272,8 @@ class RetryAt:
 
     `delay_ms`: its countdown, which `due_ms` is of; None for a time that was named. The clock may be set on the way: it
     is due no later than so long after it was settled. `cause`: a Cause as a plain tuple, as it goes over a pipe.
-    `keys`: as of Message, "" for none.
+    `keys`: as of Message, "" for none. `task`, `retries`: it is another message under its id from now on, with these;
+    `retries` None: one more.
     """
 
     due_ms: int
@@ -280,6 +286,8 @@ class RetryAt:
     delay_ms: int | None = None
     cause: tuple[str, ...] | None = None
     keys: str | None = None
+    task: str | None = None
+    retries: int | None = None
 
 
 @dataclass(slots=True)

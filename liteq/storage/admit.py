@@ -34,7 +34,7 @@ __all__ = ["NOTHING", "claim", "worth_it"]
 # In the columns of a claim's own statement, with the keys in the place of the time that comes next.
 PENDING = f"""
 SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes,
-       flags, root_id, parent_id, group_id, awaits, NULL, NULL, keys, 0, 0
+       flags, root_id, parent_id, group_id, awaits, NULL, NULL, reaps, keys, 0, 0
   FROM liteq_messages
  WHERE state = 'pending' AND queue = :queue
  ORDER BY priority DESC, due_ms, seq

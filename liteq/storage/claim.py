@@ -25,7 +25,7 @@ FIRST = Flag.TRACK_STARTED | Flag.HISTORY  # a run has started when it was activ
 # looked up once, and save a statement each.
 NEXT = f"""
 SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes,
-       flags, root_id, parent_id, group_id, awaits, NULL, NULL,
+       flags, root_id, parent_id, group_id, awaits, NULL, NULL, reaps,
        (SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'),
        (SELECT coalesce(max(id), 0) FROM liteq_commands), (SELECT value FROM liteq_meta WHERE key = 'limits')
   FROM liteq_messages
@@ -35,7 +35,7 @@ SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due
 """
 LEASABLE = """
 SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes,
-       flags, root_id, parent_id, group_id, awaits, NULL, NULL, NULL, 0, 0
+       flags, root_id, parent_id, group_id, awaits, NULL, NULL, reaps, NULL, 0, 0
   FROM liteq_messages WHERE seq = ?
 """
 TAKE = f"""

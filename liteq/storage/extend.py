@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from liteq.message import Flag, Lease
 from liteq.storage.driver import AT_ONCE, LATER, Transaction
 from liteq.storage.payloads import NO_ARGUMENTS
 
-__all__ = ["EXTEND", "begin", "extend", "progress", "progress_by_id", "progress_of"]
+__all__ = ["EXTEND", "begin", "begin_all", "extend", "progress", "progress_by_id", "progress_of"]
 
 EXTEND = f"UPDATE liteq_messages SET deadline_ms = ? WHERE seq = ? AND state = 'leased' AND token = ? {AT_ONCE}"
 # After the clock was set back, what its worker has lost sight of would stay leased for as long as that.
@@ -42,6 +43,16 @@ def extend(tx: Transaction, worker: int, leases: Sequence[Lease], *, deadline_ms
 def begin(tx: Transaction, seq: int, token: int) -> bool:
     """Note that the body of a message that runs at most once is about to be called; False when its lease is over."""
     return tx.executemany(BEGIN, [(seq, token)]) == 1
+
+
+def begin_all(tx: Transaction, leases: Sequence[Lease]) -> list[Lease]:
+    """As `begin`, for several; those whose leases are not over, marked: none of them runs a second time."""
+    begun = [
+        lease
+        for lease in sorted(leases, key=itemgetter(0))  # by row: in one order everywhere
+        if tx.executemany(BEGIN, [(lease.seq, lease.token)])
+    ]
+    return [lease._replace(flags=lease.flags | Flag.BEGUN) for lease in begun]
 
 
 def progress(tx: Transaction, seq: int, token: int, data: bytes) -> bool:

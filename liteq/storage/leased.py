@@ -9,7 +9,7 @@ __all__ = ["find"]
 
 FIND = """
 SELECT seq, token, id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes, flags, root_id,
-       parent_id, group_id, awaits
+       parent_id, group_id, awaits, NULL, NULL, reaps
   FROM liteq_messages WHERE seq = ? AND state = 'leased' AND token = ?
 """
 

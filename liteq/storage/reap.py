@@ -121,7 +121,7 @@ def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, limit: Limit) ->
         # A worker's death does not tell which of its tasks was to blame, so this counter is apart from `crashes` and
         # its limit is higher; it ends a task that takes a whole container down each time. Of a message that runs at
         # most once, only what has begun is over.
-        if reaps + 1 < limit.max_reaps and (run or not (flags & Flag.EARLY_ACK and flags & Flag.BEGUN)):
+        if reaps + 1 < limit.max_reaps and (run or not flags & Flag.BEGUN):
             tx.execute(BACK, (seq, token))
             if flags & Flag.UNSTARTED:
                 unique.come_back(tx, seq, now_ms=now_ms)

@@ -43,6 +43,8 @@ VALUES: Mapping[str, Values] = {
     "liteq_run_state": Values(("run", "key"), ("value",)),
     "liteq_stream": Values(("run", "stream", "n"), ("data",)),
     "liteq_cursors": Values(("run",), ("cursor",)),
+    "liteq_children": Values(("run",), ("children",)),
+    "liteq_passing": Values(("id",), ("body",)),
     "liteq_batches": Values(("last",), ("members",)),
     "liteq_memo": Values(("key",), ("output", "spent")),
     "liteq_sessions": Values(("session", "n"), ("item",)),

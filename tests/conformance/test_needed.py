@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from liteq.message import Ack, Batch, DeadLetter, Flag, Group, Release, Replace, RetryAt
-from liteq.serialization import encode_error
+from liteq.serialization import decode_error, encode_error
 from liteq.states import State
 from liteq.storage.results import Ending
 from liteq.storage.storage import Storage
@@ -284,6 +284,49 @@ def test_what_runs_at_most_once_and_never_began_goes_back(storage: Storage, run:
     states = {record.id: record.state for record in storage.reader.find_many(["begun", "waiting"]).values()}
     assert states == {"begun": State.DEAD, "waiting": State.PENDING}
     assert not storage.begin(first), "its lease is over"
+
+
+def test_whatever_was_begun_runs_at_most_once_and_what_is_behind_it_is_told(
+    storage: Storage, run: Run, worker: FakeWorker
+) -> None:
+    """Of a message that its sender would have run again; one that is not begun, of the same worker, is."""
+    names = ["a", "b"]
+    errbacks = [row(f"{n}-errback", Flag.ON_FAILURE | Flag.TAKES_INPUT, awaits=n) for n in names]
+    storage.enqueue(
+        Batch([row(n, Flag.LINKED) for n in names] + [row(f"{n}-next", awaits=n) for n in names] + errbacks)
+    )
+    first, second = worker.claim(2)
+    (begun,) = storage.leases.begin([first])
+    assert begun == first._replace(flags=first.flags | Flag.BEGUN)
+    storage.reap([worker.number])
+    dead = storage.reader.find("a")
+    assert dead is not None
+    assert dead.state is State.DEAD
+    assert dead.error is not None
+    assert decode_error(dead.error).type == "WorkerLostError"
+    assert sorted(run()) == ["a-errback", "b", "b-next"]
+    failed = storage.reader.find("a-next")
+    assert failed is not None
+    assert failed.state is State.UPSTREAM_FAILED
+    assert storage.leases.begin([first, second]) == [], "their leases are over"
+
+
+def test_what_was_begun_and_is_released_as_crashed_has_failed(storage: Storage, worker: FakeWorker) -> None:
+    storage.enqueue(Batch([row("a")]))
+    storage.settle([(lease, Release(crashed=True)) for lease in storage.leases.begin(worker.claim())])
+    assert [(count.state, count.n) for count in storage.reader.counts()] == [(State.DEAD, 1)]
+
+
+def test_a_lease_tells_how_often_a_worker_vanished_with_it(storage: Storage, worker: FakeWorker) -> None:
+    storage.enqueue(Batch([row("a"), row("b")]))
+    assert [lease.reaps for lease in worker.claim()] == [0, 0]
+    for n in (1, 2):
+        storage.reap([worker.number])
+        leases = worker.claim()
+        assert [lease.reaps for lease in leases] == [n, n]
+        assert storage.leases.find(leases[0].seq, leases[0].token) == leases[0]
+    storage.settle([(lease, RetryAt(0)) for lease in leases])
+    assert worker.claim_one().reaps == 2
 
 
 def test_a_retry_has_not_begun(storage: Storage, worker: FakeWorker) -> None:

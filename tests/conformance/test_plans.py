@@ -13,7 +13,7 @@ from itertools import count
 
 import pytest
 
-from liteq.storage import admit, claim, continuation, enqueue, sends, settle, streams, terms
+from liteq.storage import admit, claim, continuation, enqueue, outcomes, sends, streams, terms
 from liteq.storage.limits import keys, lines, places
 from liteq.storage.runs import executing, showing
 from liteq.storage.steps import activation, asking, birth, rows, suspend, wake
@@ -23,8 +23,8 @@ HOT = {
     "enqueue": [enqueue.INSERT],
     "claim": [claim.NEXT, claim.TAKE, claim.NEXT_DUE, claim.ANY_PENDING, claim.DUE, claim.PROMOTE],
     "settle": [
-        settle.ACK, settle.ACK_AND_VANISH, settle.RETRY, settle.DEAD, settle.CANCEL, settle.RELEASE,
-        settle.HANDED_BACK, settle.REJECTED, settle.CRASHED, terms.BECOME_ALIAS,
+        outcomes.ACK, outcomes.ACK_AND_VANISH, outcomes.RETRY, outcomes.DEAD, outcomes.CANCEL, outcomes.RELEASE,
+        outcomes.HANDED_BACK, outcomes.REJECTED, outcomes.CRASHED, terms.BECOME_ALIAS,
     ],
     "limits": [
         admit.PENDING, admit.LOOK, admit.QUEUE, admit.HOLD, places.COUNT, places.TAKE, places.FREE, keys.STATE,

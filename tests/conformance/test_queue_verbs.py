@@ -216,6 +216,47 @@ def test_a_lease_that_ran_out_cannot_ack(
     assert record.result == b'"good"'
 
 
+def test_a_retry_may_be_another_message_under_the_same_id(
+    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
+) -> None:
+    large = b"[[" + b"1" * 9_000 + b"],{}]"
+    id_ = send(options=b'{"a":1}', queue="celery", priority=1, flags=Flag.TAKES_INPUT)
+    other = RetryAt(0, task="u", payload=large, options=b'{"b":2}', queue="q", priority=3, retries=7)
+    storage.settle([(worker.claim_one(), other)])
+    (lease,) = worker.claim(queue="q")
+    assert (lease.id, lease.task, lease.options, lease.priority) == (id_, "u", b'{"b":2}', 3)
+    assert (lease.retries, lease.flags & Flag.TAKES_INPUT) == (7, 0)
+    assert worker.arguments(lease) == large
+    storage.settle([(lease, RetryAt(clock.now_ms() + 1_000, ERROR, task="t"))])
+    clock.advance(seconds=1)
+    (again,) = worker.claim(queue="q")
+    assert (again.task, again.retries, worker.arguments(again)) == ("t", 8, large)
+
+
+def test_the_children_that_an_ack_tells_of_are_kept_as_long_as_its_result(
+    storage: Storage, send: Send, worker: FakeWorker
+) -> None:
+    told, silent, vanishing = send(), send(), send(flags=Flag.IGNORE_RESULT)
+    children = [Ack(b"1", children=b'["x"]'), Ack(b"1"), Ack(None, children=b'["y"]')]
+    storage.settle(list(zip(worker.claim(), children, strict=True)))
+    assert [storage.reader.children(id_) for id_ in (told, silent, vanishing, "none")] == [b'["x"]', None, None, None]
+    record = storage.reader.find(told)
+    assert record is not None
+    assert (record.state, record.result) == (State.SUCCEEDED, b"1")
+    assert storage.forget([told]) == 1
+    with storage.driver.read() as tx:
+        assert tx.execute("SELECT count(*) FROM liteq_children") == [(0,)]
+
+
+def test_an_ack_with_children_of_a_lost_lease_leaves_none(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    send()
+    stale = worker.claim_one()
+    storage.reap([worker.number])
+    storage.settle([(stale, Ack(b"1", children=b"[]"))])
+    with storage.driver.read() as tx:
+        assert tx.execute("SELECT count(*) FROM liteq_children") == [(0,)]
+
+
 @pytest.mark.parametrize(
     "outcome", [Ack(b"1"), Ack(None), RetryAt(0), DeadLetter(ERROR), Release(), Release(crashed=True), Cancel()]
 )

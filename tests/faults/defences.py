@@ -376,7 +376,7 @@ MUTANTS = [
         "../conformance/test_operating.py::test_the_second_of_two_equal_requests_does_nothing",
     ),
     without(
-        "fencing token: a late worker's write changes nothing", "liteq/storage/settle.py",
+        "fencing token: a late worker's write changes nothing", "liteq/storage/outcomes.py",
         "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND token = ?\"",
         "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
         MODEL,
@@ -443,7 +443,7 @@ MUTANTS = [
         MODEL,
     ),
     without(
-        "a crash is counted, and a poison pill ends", "liteq/storage/settle.py",
+        "a crash is counted, and a poison pill ends", "liteq/storage/outcomes.py",
         "SET state = 'pending', crashes = crashes + 1,", "SET state = 'pending', crashes = crashes,",
         MODEL,
     ),
@@ -470,7 +470,7 @@ MUTANTS = [
         "test_canvases.py::test_a_send_raises_and_has_written_nothing_or_every_part_of_it_ends",
     ),
     without(
-        "a lease of before its follower came is looked at anew", "liteq/storage/settle.py",
+        "a lease of before its follower came is looked at anew", "liteq/storage/outcomes.py",
         'ENDS = f"{UNDER_LEASE} AND flags & {KNOWN} <= ?"', 'ENDS = f"{UNDER_LEASE} AND ? IS NOT NULL"',
         MODEL,
         "../integration/test_canvases_end.py::test_what_is_followed_may_run_already",
@@ -519,7 +519,7 @@ MUTANTS = [
     ),
     without(
         "what runs at most once and never began goes back", "liteq/storage/reap.py",
-        "(flags & Flag.EARLY_ACK and flags & Flag.BEGUN)", "(flags & Flag.EARLY_ACK)",
+        "not flags & Flag.BEGUN", "not flags & Flag.EARLY_ACK",
         MODEL,
         "../conformance/test_needed.py::test_what_runs_at_most_once_and_never_began_goes_back",
     ),
@@ -534,7 +534,7 @@ MUTANTS = [
         "../integration/test_revoked_replacements.py::test_what_has_told_its_progress_and_is_cancelled_is_revoked",
     ),
     without(
-        "what is idempotent is found again", "liteq/storage/settle.py",
+        "what is idempotent is found again", "liteq/storage/outcomes.py",
         "STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS", "STAYS = Flag.LINKED | Flag.PERHAPS",
         "../integration/test_same_id_again.py::test_idempotent_runs_once_where_its_result_is_ignored",
     ),
@@ -631,7 +631,7 @@ MUTANTS = [
         "test_hostile_payloads.py::test_64_mib_are_refused_with_their_size",
     ),
     without(
-        "a task that kills its process is a dead letter", "liteq/storage/settle.py",
+        "a task that kills its process is a dead letter", "liteq/storage/outcomes.py",
         "if lease.crashes + 1 < self.terms.max_crashes and", "if lease.crashes + 1 < 1000 and",
         "test_child_deaths.py::test_tasks_that_kill_their_process_are_dead_letters_and_others_go_on",
     ),
@@ -1335,13 +1335,13 @@ MUTANTS = [
         "test_clock_jumps.py::test_a_worker_that_starts_after_one_that_has_not_set_right_does",
     ),
     without(
-        "the countdown of a retry ends by the clock of now", "liteq/storage/settle.py",
+        "the countdown of a retry ends by the clock of now", "liteq/storage/outcomes.py",
         "due_ms = retry.due_ms if retry.delay_ms is None else min(retry.due_ms, now_ms + retry.delay_ms)",
         "due_ms = retry.due_ms",
         "test_clock_jumps.py::test_a_retry_waits_no_longer_than_its_countdown_if_the_clock_is_set_on_its_way",
     ),
     without(
-        "a message that is handed back pauses from now on", "liteq/storage/settle.py",
+        "a message that is handed back pauses from now on", "liteq/storage/outcomes.py",
         "self.write(HANDED_BACK, lease, self.terms.now_ms + pause_ms, pause_ms, options)",
         "self.write(HANDED_BACK, lease, pause_ms, pause_ms, options)",
         "test_clock_jumps.py::test_what_is_handed_back_pauses_from_when_it_is_settled",
@@ -1535,7 +1535,7 @@ MUTANTS = [
         '../conformance/test_limits.py::test_a_limit_that_is_set_while_tasks_run_counts_them',
     ),
     without(
-        'an ending looks whether a place has come while it ran', 'liteq/storage/settle.py',
+        'an ending looks whether a place has come while it ran', 'liteq/storage/outcomes.py',
         'KNOWN = Flag.LINKED | Flag.PLACED | Flag.CURSOR',
         'KNOWN = Flag.LINKED | Flag.CURSOR',
         '../conformance/test_limits.py::test_a_limit_that_came_while_it_ran_is_freed_by_one_statement_too',
@@ -2125,7 +2125,7 @@ MUTANTS = [
         "../unit/test_keyed.py::test_without_the_code_a_function_is_no_key",
     ),
     without(
-        "a retry with other arguments has their keys", "liteq/storage/settle.py",
+        "a retry with other arguments has their keys", "liteq/storage/outcomes.py",
         "keys = nullif(coalesce(?, keys), '')", "keys = coalesce(keys, ?)",
         "../integration/test_message_keys.py::test_a_retry_keeps_its_keys_or_has_those_of_its_new_arguments",
     ),
@@ -2321,7 +2321,7 @@ MUTANTS = [
         "../conformance/test_streams.py::test_nothing_is_emitted_under_a_lease_that_is_over",
     ),
     without(
-        "what has emitted stays for its readers", "liteq/storage/settle.py",
+        "what has emitted stays for its readers", "liteq/storage/outcomes.py",
         "flags & {KNOWN | Flag.EMITS} <= ?", "flags & {KNOWN} <= ?",
         "../conformance/test_streams.py::test_a_task_that_has_emitted_does_not_vanish",
     ),
@@ -2385,7 +2385,8 @@ MUTANTS = [
         "../conformance/test_unique.py::test_after_a_restart_of_the_machine_with_a_wrong_clock_a_period_ends",
     ),
     without(
-        "a task that has succeeded leaves no cursor, also where it saved its first just now", "liteq/storage/settle.py",
+        "a task that has succeeded leaves no cursor, also where it saved its first just now",
+        "liteq/storage/outcomes.py",
         "KNOWN = Flag.LINKED | Flag.PLACED | Flag.CURSOR", "KNOWN = Flag.LINKED | Flag.PLACED",
         "../conformance/test_kept.py::test_a_cursor_is_gone_with_success",
     ),

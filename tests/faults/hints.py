@@ -69,7 +69,7 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
     "cursors.HELD": (MESSAGES + "a_cursor_is_kept_only_under_its_lease",),
     "task_logs.HELD": (MESSAGES + "a_chunk_is_emitted_only_under_its_lease",),
     "stats.HELD": (UPKEEP + "both_of_two_sums_are_added",),
-    "settle.FLAGS": (MESSAGES + "a_chunk_is_emitted_only_under_its_lease",),
+    "outcomes.FLAGS": (MESSAGES + "a_chunk_is_emitted_only_under_its_lease",),
     "runs.starting.RUN": (RUNS + "an_event_wakes_a_run_that_is_about_to_wait_for_it",),
     "streams.HELD": (MESSAGES + "a_chunk_is_emitted_only_under_its_lease",),
 }
@@ -85,6 +85,7 @@ TURNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "liteq_events": (UPKEEP + "a_follower_of_events_misses_none",),
     "liteq_commands": (UPKEEP + "a_follower_of_commands_misses_none",),
+    "liteq_passing": (UPKEEP + "a_listener_misses_no_message_that_passes",),
     "liteq_stats": (UPKEEP + "both_of_two_sums_are_added",),
     "liteq_sessions": ("test_sessions.py::test_two_that_take_at_once_take_different_items",),
 }
@@ -109,6 +110,7 @@ UNTRIED: Final[dict[str, str]] = {
     "limits.keys.PRUNE": CHUNKS,
     "limits.keys.STATE": BEHIND,
     "marks.EXPIRE": CHUNKS,
+    "passing.TRIM": CHUNKS,
     "operations.EXPIRE": CHUNKS,
     "periodic.OWNED": "each entry is put and deleted by its name: two that do so end alike",
     "reseal.READ": "a rotation of keys has no test yet in which another writes the row",

@@ -145,7 +145,7 @@ def test_both_engines_count_their_migrations_alike(postgresql: Any, tmp_path: Pa
 
 def test_the_statements_are_found() -> None:
     assert len(STATEMENTS) > 100
-    assert {"claim.NEXT", "settle.ACK", "enqueue.INSERT", "browse.PAGES[('line', 'all', 0)]"} <= STATEMENTS.keys()
+    assert {"claim.NEXT", "outcomes.ACK", "enqueue.INSERT", "browse.PAGES[('line', 'all', 0)]"} <= STATEMENTS.keys()
     assert {"steps.rows.CHECKPOINT", "runs.listing.LISTS[tag]"} <= STATEMENTS.keys()
 
 

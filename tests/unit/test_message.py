@@ -59,4 +59,4 @@ def test_a_batch_starts_empty_and_shares_nothing():
 
 def test_a_leases_fields_come_in_the_order_of_claims_returning():
     assert Lease._fields[:6] == ("seq", "token", "id", "task", "payload", "options")
-    assert Lease._fields[-2:] == ("input", "run")
+    assert Lease._fields[-3:] == ("input", "run", "reaps")

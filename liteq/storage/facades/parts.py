@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from liteq.storage.facades.audit import Audit
     from liteq.storage.facades.batches import Batches
     from liteq.storage.facades.conversations import Conversations
+    from liteq.storage.facades.exchanges import Exchanges
     from liteq.storage.facades.graphs import Graphs
     from liteq.storage.facades.kept import Kept
     from liteq.storage.facades.leases import Leases
@@ -158,6 +159,13 @@ class Parts:
         from liteq.storage.facades.leases import Leases
 
         return Leases(self.driver, self.clock)
+
+    @cached_property
+    def exchanges(self) -> Exchanges:
+        """Bindings of exchanges, and messages that pass."""
+        from liteq.storage.facades.exchanges import Exchanges
+
+        return Exchanges(self.driver, self.clock)
 
     @cached_property
     def values(self) -> Values:

@@ -9,6 +9,7 @@ from liteq.message import Lease
 from liteq.states import State
 from liteq.storage import backlog as _backlog
 from liteq.storage import cap as _cap
+from liteq.storage import children as _children
 from liteq.storage import claim as _claim
 from liteq.storage import inspect as _inspect
 from liteq.storage import payloads as _payloads
@@ -66,6 +67,11 @@ class Reader(Facade):
         """The messages that the body of one sent, as (id, whether of a group), in their order."""
         with self._driver.read() as tx:
             return _inspect.sent_by(tx, message_id)
+
+    def children(self, message_id: str) -> bytes | None:
+        """The results that the body of a message has made, as its `Ack` has told them (JSON); None: it has not."""
+        with self._driver.read(alone=True) as tx:
+            return _children.find(tx, message_id)
 
     def followers(self, node: str) -> list[str]:
         """The ids of the messages that await a message or a group, or did, in the order of sending."""

@@ -53,7 +53,7 @@ WAITING = _LINES.format("= :waits") + " LIMIT :limit"
 FAIR_ONES = _LINES.format("IS NULL") + " LIMIT :limit"
 HEADS = """
 SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes,
-       flags, root_id, parent_id, group_id, awaits, NULL, NULL, keys, 0, 0
+       flags, root_id, parent_id, group_id, awaits, NULL, NULL, reaps, keys, 0, 0
   FROM liteq_messages
  WHERE state = 'held' AND held_by = :key AND queue = :queue AND priority = :priority
  ORDER BY due_ms, seq LIMIT :limit

@@ -119,6 +119,9 @@ MOVED: Final[Mapping[str, Moved]] = {
         ),
     ),
     "liteq_cursors": _beside(("run",), ("cursor",)),
+    "liteq_children": _beside(("run",), ("children",)),
+    "liteq_places": Moved(("member",), ("group_id", "position", "created_ms")),
+    "liteq_bindings": Moved(("exchange", "routing_key", "queue"), ("kind",)),
     "liteq_logs": _beside(("run",), ("keep_ms", "look_ms")),
     "liteq_inbox": Moved(
         ("id",), ("run_id", "name", "payload", "dedup", "taken", "created_ms"), number="id"
@@ -181,6 +184,8 @@ LEFT: Final[Mapping[str, str]] = {
     "liteq_reserved": "what is held for leases, and nothing is leased",
     "liteq_commands": "to workers of the source",
     "liteq_replies": "of workers of the source",
+    "liteq_listeners": "processes that listen at the source",
+    "liteq_passing": "for those who listen at the source",
     "liteq_operations": "acts on rows of the source, by their numbers there",
     "liteq_batches": "a history: executed together at the source",
     "liteq_events": "a history: what became of tasks at the source",

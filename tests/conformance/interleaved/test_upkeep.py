@@ -45,6 +45,18 @@ def test_a_follower_of_commands_misses_none(meet: Meet, storage: Storage, one: S
     assert [name for _, name in seen] == ["a", "b"]
 
 
+def test_a_listener_misses_no_message_that_passes(meet: Meet, storage: Storage, one: Storage, two: Storage) -> None:
+    place = storage.exchanges.listen("c", "me", patience_s=60)
+    seen: list[tuple[int, bytes]] = [(place, b"")]
+
+    def follow() -> None:
+        seen.extend(storage.exchanges.after("c", seen[-1][0]))
+
+    meet(lambda: one.exchanges.send("c", b"1"), lambda: two.exchanges.send("c", b"2"), meanwhile=follow)
+    follow()
+    assert [body for _, body in seen[1:]] == [b"1", b"2"]
+
+
 def test_both_of_two_sums_are_added(meet: Meet, storage: Storage, one: Storage, two: Storage) -> None:
     def add(storage: Storage) -> None:
         tally = Tally()

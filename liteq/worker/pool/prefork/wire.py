@@ -78,8 +78,11 @@ def pack(outcome: Outcome) -> tuple[Any, ...]:
     match outcome:
         case Ack(result):
             return (ACK, result)
-        case RetryAt(due_ms, error, payload, options, queue, priority, expires_ms, delay_ms, cause, keys):
-            return (RETRY, due_ms, error, payload, options, queue, priority, expires_ms, delay_ms, cause, keys)
+        case RetryAt(
+            due_ms, error, payload, options, queue, priority, expires_ms, delay_ms, cause, keys, task, retries
+        ):
+            changed = (payload, options, queue, priority, expires_ms, delay_ms, cause, keys, task, retries)
+            return (RETRY, due_ms, error, *changed)
         case DeadLetter(error, cause):
             return (DEAD, error, cause)
         case Each():
