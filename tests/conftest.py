@@ -36,7 +36,7 @@ def _clean_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def eventually() -> Callable[..., None]:
     """`eventually(lambda: count() == 3, within_s=5)`: returns as soon as it is so, fails when it never is."""
 
-    def wait_for(fact: Callable[[], object], *, within_s: float = 5.0) -> None:
+    def wait_for(fact: Callable[[], object], *, within_s: float = 60.0) -> None:
         give_up = time.monotonic() + within_s
         while not fact():
             if time.monotonic() > give_up:

@@ -174,7 +174,7 @@ def _mariadb(server: str, install: str, admin: str) -> Iterator[Path]:
             running.wait()
 
 
-def _until(fact: Callable[[], bool], running: subprocess.Popen[bytes], log: Path, within_s: float = 30) -> None:
+def _until(fact: Callable[[], bool], running: subprocess.Popen[bytes], log: Path, within_s: float = 60) -> None:
     end = time.monotonic() + within_s
     while not fact():
         assert running.poll() is None, log.read_text()

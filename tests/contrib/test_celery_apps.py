@@ -42,7 +42,7 @@ def run_beside_a_worker(name, tmp_path, *worker_options):
         assert client.returncode == 0, log.read_text()
         wait_for_beat(tmp_path / "journal")
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(timeout=15) == 0, log.read_text()
+        assert worker.wait(timeout=60) == 0, log.read_text()
     finally:
         worker.kill()
         worker.wait()

@@ -264,7 +264,7 @@ def test_pytest_starts_beside_the_plugin_pytest_celery(tmp_path):
     )
     (tmp_path / "test_own.py").write_text(
         "def test_own(celery_app, celery_worker):\n"
-        "    assert celery_app.task(lambda: 2, name='two').delay().get(timeout=10) == 2\n"
+        "    assert celery_app.task(lambda: 2, name='two').delay().get(timeout=60) == 2\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "liteq_celery.shim", "-p", "pytest_celery_s_imports"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
@@ -437,7 +437,7 @@ def test_the_fixtures_of_celery_contrib_pytest(project):
         "@shared_task\n"
         "def add(x, y): return x + y\n"
         "def test_add(celery_app, celery_worker):\n"
-        "    assert add.delay(2, 2).get(timeout=10) == 4\n"
+        "    assert add.delay(2, 2).get(timeout=60) == 4\n"
     )
     ran = run("pytest", "-q", "-p", "liteq_celery.shim", "-p", "no:cacheprovider", cwd=project)
     assert ran.returncode == 0, ran.stdout

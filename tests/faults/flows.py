@@ -83,7 +83,7 @@ class Flows(Drill):
         """How often each kind of line is there for a run."""
         return dict(Counter(kind for kind, _, _ in self.notes(run_id=run_id)))
 
-    def wait_noted(self, kind: str, run_id: str | None = None, n: int = 1, within_s: float = 30.0) -> int:
+    def wait_noted(self, kind: str, run_id: str | None = None, n: int = 1, within_s: float = 60.0) -> int:
         """Until the n-th such line is there; the process that wrote it."""
         wait_for(lambda: len(self.notes(kind, run_id)) >= n, within_s=within_s)
         return self.notes(kind, run_id)[n - 1][2]
@@ -100,7 +100,7 @@ class Flows(Drill):
             left = {id_: self.run(id_).status for id_ in ids if self.run(id_).status not in ENDED}
             raise AssertionError(f"not ended: {left}; {self.logs()[-3_000:]}") from None
 
-    def wait_status(self, id_: str, *statuses: str, within_s: float = 30.0) -> None:
+    def wait_status(self, id_: str, *statuses: str, within_s: float = 60.0) -> None:
         wait_for(lambda: self.run(id_).status in statuses, within_s=within_s)
 
     def logs(self) -> str:

@@ -140,7 +140,7 @@ class Drill:
 
     def stop(self, process: Process) -> int:
         process.send_signal(signal.SIGTERM)
-        return process.wait(timeout=30)
+        return process.wait(timeout=60)
 
     def close(self) -> None:
         for process in self.processes:
@@ -152,7 +152,7 @@ class Drill:
             self._nursery.close()
 
 
-def wait_for(fact: Callable[[], object], *, within_s: float = 10.0) -> None:
+def wait_for(fact: Callable[[], object], *, within_s: float = 60.0) -> None:
     """Return as soon as `fact()` is true; fail when it never is."""
     give_up = time.monotonic() + within_s
     while not fact():

@@ -95,9 +95,9 @@ class Host:
         self._cable = f"v{self.number}b{n}"
         host = [*ISOLATED, "sh", "-c", BECOME_HOST, "sh", self.name, str(boot)]
         self.nursery = Nursery({**self._env, "DRILL_HOST": self.label}, within=host)
-        wait_for(lambda: children_of(self.nursery.pid), within_s=30)
+        wait_for(lambda: children_of(self.nursery.pid))
         (self.init,) = children_of(self.nursery.pid)
-        wait_for(lambda: _network_of(self.init) != _network_of(os.getpid()), within_s=30)
+        wait_for(lambda: _network_of(self.init) != _network_of(os.getpid()))
         switch = self._switch
         switch.run(*["ip", "link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", str(self.init)])
         switch.run("ip", "link", "set", self._cable, "master", "br0", "up")

@@ -124,7 +124,7 @@ class Servers:
         self.primary.ask("ALTER SYSTEM SET synchronous_standby_names = '*'")
         self.primary.ask("SELECT pg_reload_conf()")
         state = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"
-        wait_for(lambda: self.primary.ask(state), within_s=30)
+        wait_for(lambda: self.primary.ask(state))
 
     @property
     def near(self) -> str:

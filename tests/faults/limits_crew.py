@@ -136,7 +136,7 @@ class Crew:
         """Whether a message waits or runs."""
         return any(count.state in UNFINISHED for count in self.storage.reader.counts())
 
-    def wait_for_lines(self, event: str, n: int, key: str = "", within_s: float = 30.0) -> None:
+    def wait_for_lines(self, event: str, n: int, key: str = "", within_s: float = 60.0) -> None:
         end = time.monotonic() + within_s
         seen = self.ledger.count()  # before the lines are read: one that comes in between is not waited past
         while len(self.ledger.lines(event, key)) < n:

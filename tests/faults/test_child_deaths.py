@@ -52,7 +52,7 @@ def test_a_child_that_dies_gives_its_task_back_within_a_second(drill: Drill, tmp
     for n in range(DEATHS):
         how = list(HOW)[n % len(HOW)]
         sent[drill.send(storage, "die_once", how, str(tmp_path))] = how
-    drill.wait_until_settled(within_s=20 + DEATHS)
+    drill.wait_until_settled(within_s=60 + DEATHS)
     records = storage.reader.find_many(list(sent))
     assert {r.state for r in records.values()} == {State.SUCCEEDED}
     assert {r.crashes for r in records.values()} == {1}
@@ -75,7 +75,7 @@ def test_a_child_that_dies_gives_its_task_back_within_a_second(drill: Drill, tmp
 def test_a_killed_childs_task_is_back_within_a_second(drill: Drill) -> None:
     storage = drill.storage()
     worker = drill.worker(children=1)
-    wait_for(lambda: children_of(worker.pid), within_s=10)
+    wait_for(lambda: children_of(worker.pid))
     task = storage.enqueue(Batch([Message(new_id(), "drill_app.wait", b"[[],{}]")]))[0]
     wait_for(lambda: drill.ledger()[task] == 1)
     (child,) = children_of(worker.pid)
@@ -91,7 +91,7 @@ def test_out_of_memory_is_an_error_of_the_task_and_the_child_goes_on(drill: Dril
     worker = drill.worker(children=1)
     hungry = [drill.send(storage, "devour") for _ in range(DEATHS)]
     after = drill.send(storage, "work", 7)
-    drill.wait_until_settled(within_s=20 + DEATHS)
+    drill.wait_until_settled(within_s=60 + DEATHS)
     for record in storage.reader.find_many(hungry).values():
         assert record.state is State.DEAD
         assert decode_error(record.error or b"{}").type == "MemoryError"
@@ -109,7 +109,7 @@ def test_tasks_that_kill_their_process_are_dead_letters_and_others_go_on(drill: 
     worker = drill.worker()
     producer = drill.producer(0, limit=5)
     assert producer.wait(timeout=60) == 0
-    drill.wait_until_settled(within_s=30 + PILLS)
+    drill.wait_until_settled(within_s=60 + PILLS)
     ledger = drill.ledger()
     for pill in pills:
         record = storage.reader.find(pill)
@@ -135,7 +135,7 @@ def test_a_task_that_fails_with_its_process_tells_its_hooks(drill: Drill, task: 
         for what in (f"on_failure-{error}[{n}]", f"task_failure-{error}", "after_return-FAILURE")
     ), "each once: only the last crash is a failure"
     after = drill.send(storage, "work", 7)
-    wait_for(lambda: storage.reader.find(after).state is State.SUCCEEDED, within_s=30)  # type: ignore[union-attr]
+    wait_for(lambda: storage.reader.find(after).state is State.SUCCEEDED)  # type: ignore[union-attr]
     assert drill.stop(worker) == 0
     storage.close()
 
@@ -145,7 +145,7 @@ def test_an_alarm_that_a_task_left_ends_no_other(drill: Drill) -> None:
     worker = drill.worker(children=1)
     culprit = drill.send(storage, "leave_alarm", 1)
     innocent = drill.send(storage, "until", str(drill.folder / "go"))
-    wait_for(lambda: drill.executions() == 1, within_s=30)
+    wait_for(lambda: drill.executions() == 1)
     began = time.monotonic()
     wait_for(lambda: time.monotonic() - began > 1.5)
     (drill.folder / "go").touch()
@@ -163,9 +163,9 @@ def test_a_thread_that_a_task_left_is_named_when_it_ends_the_process(drill: Dril
     worker = drill.worker(children=1)
     culprit = drill.send(storage, "leave_thread", str(drill.folder / "end"))
     innocent = drill.send(storage, "until", str(drill.folder / "go"))
-    wait_for(lambda: drill.executions() == 1, within_s=30)
+    wait_for(lambda: drill.executions() == 1)
     (drill.folder / "end").touch()
-    wait_for(lambda: drill.executions() == 2, within_s=30)
+    wait_for(lambda: drill.executions() == 2)
     record = storage.reader.find(innocent)
     assert record is not None
     message = decode_error(record.error or b"{}").message
@@ -201,7 +201,7 @@ def test_a_task_that_a_worker_does_not_know_waits_for_one_that_does(tmp_path: Pa
     assert set(told) == {Release}
     assert 3 <= len(told) <= 10, "it is not offered again and again without a pause"
     work(new, 6)
-    assert result.get(timeout=5) == 7
+    assert result.get(timeout=60) == 7
     given_up = new.send_task("fresh", (8,))
     work(old, old.conf.unknown_task_patience - 1)
     assert storage.dead.matching() == []

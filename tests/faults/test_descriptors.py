@@ -14,7 +14,6 @@ from liteq.states import State
 from .harness import Drill, wait_for
 
 pytestmark = [
-    pytest.mark.timeout(120),
     pytest.mark.skipif(sys.platform == "win32", reason="workers need fork"),
 ]
 
@@ -38,7 +37,7 @@ def test_a_worker_with_more_children_than_descriptors_works_with_fewer(drill: Dr
         "sys.argv[0] = 'liteq'; from liteq.cli import main; sys.exit(main())"
     )
     worker = drill.start("-c", code, "-A", "drill_app", "worker", "-c", "40", name="worker")
-    wait_for(drill.db.exists, within_s=20)
+    wait_for(drill.db.exists)
     storage = drill.storage()
     task = drill.send(storage, "work", 1)
     drill.wait_until_settled()

@@ -74,7 +74,7 @@ def send_for_ever(drill: Drill, storage: Storage) -> None:
 def test_acks_finish_from_the_ballast_and_the_worker_resumes_alone(drill: Drill, disk: Path, tmp_path: Path) -> None:
     ballast = Ballast(f"{drill.db}-ballast")
     worker = drill.worker(children=2)
-    wait_for(lambda: os.path.exists(ballast.path) and os.stat(ballast.path).st_size == BALLAST, within_s=20)
+    wait_for(lambda: os.path.exists(ballast.path) and os.stat(ballast.path).st_size == BALLAST)
     storage = drill.storage()
     for cycle in range(CYCLES):
         go = tmp_path / f"go-{cycle}"
@@ -85,7 +85,7 @@ def test_acks_finish_from_the_ballast_and_the_worker_resumes_alone(drill: Drill,
         with pytest.raises(StorageFull):
             send_for_ever(drill, storage)
         go.touch()
-        wait_for(lambda: {storage.reader.find(id_).state for id_ in running} == {State.SUCCEEDED}, within_s=20)  # type: ignore[union-attr]
+        wait_for(lambda: {storage.reader.find(id_).state for id_ in running} == {State.SUCCEEDED})  # type: ignore[union-attr]
         assert ballast.in_use()
         # The acknowledgements made room at the executors, and for longer than a safety poll nothing is claimed.
         quiet_until = time.monotonic() + (1.5 if cycle == 0 else 0.0)
@@ -95,10 +95,8 @@ def test_acks_finish_from_the_ballast_and_the_worker_resumes_alone(drill: Drill,
                 break
             time.sleep(0.05)
         filler.unlink()
-        wait_for(
-            lambda: {r.state for r in storage.reader.find_many(waiting).values()} == {State.SUCCEEDED}, within_s=20
-        )
-        wait_for(lambda: not ballast.in_use(), within_s=20)
+        wait_for(lambda: {r.state for r in storage.reader.find_many(waiting).values()} == {State.SUCCEEDED})
+        wait_for(lambda: not ballast.in_use())
         assert worker.poll() is None
     storage.close()
     assert drill.stop(worker) == 0

@@ -23,7 +23,6 @@ from liteq.storage.storage import Storage, open_storage
 STRANGER, OWNER, DEPLOY, GROUP = 4002, 4001, 4003, 4010
 
 pytestmark = [
-    pytest.mark.timeout(120),
     pytest.mark.skipif(os.name != "posix", reason="owners, modes and mounts are POSIX's"),
 ]
 as_root = pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="only root makes another user's files")

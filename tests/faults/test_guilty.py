@@ -91,9 +91,9 @@ def records(app: LiteQ) -> list[Record]:
 def test_a_message_written_by_hand_is_a_dead_letter_and_the_next_one_runs(app, fault):
     write(app, ROW.format(**{**PLAIN, **MESSAGES[fault]}))
     with start_worker(app):
-        assert app.tasks["neighbour"].delay(7).get(timeout=20) == 7
+        assert app.tasks["neighbour"].delay(7).get(timeout=60) == 7
         wait_for_ends(app)
-        assert app.tasks["neighbour"].delay(8).get(timeout=20) == 8
+        assert app.tasks["neighbour"].delay(8).get(timeout=60) == 8
     for dead in app.storage.reader.messages(State.DEAD):
         assert decode_error(dead.error).message
     if fault != RUNS_ALL_THE_SAME:
@@ -104,16 +104,16 @@ def test_a_message_written_by_hand_is_a_dead_letter_and_the_next_one_runs(app, f
 def test_what_another_program_wrote_beside_the_messages_stops_no_worker(app, table):
     with start_worker(app, chores=[Beat(app)]):
         write(app, OTHERS[table])
-        assert app.tasks["neighbour"].delay(7).get(timeout=20) == 7
+        assert app.tasks["neighbour"].delay(7).get(timeout=60) == 7
         assert app.control.ping(timeout=20)
     with start_worker(app, chores=[Beat(app)]):  # nor the start of the next one
-        assert app.tasks["neighbour"].delay(8).get(timeout=20) == 8
+        assert app.tasks["neighbour"].delay(8).get(timeout=60) == 8
 
 
 def wait_for_ends(app: LiteQ) -> None:
     for record in records(app):
         if record.state not in FINISHED:
-            app.AsyncResult(record.id).get(timeout=20, propagate=False)
+            app.AsyncResult(record.id).get(timeout=60, propagate=False)
 
 
 ODD = ["'text'", "x'ff'", "NULL", "1e300", "-9223372036854775808", "9223372036854775807", "''", "x''", "0.5", "'é'"]
@@ -131,8 +131,8 @@ def test_any_values_in_any_columns(app, seed):
         rows.append(ROW.format(**columns))
     assert write(app, *rows) < 40
     with start_worker(app):
-        assert app.tasks["neighbour"].delay(7).get(timeout=30) == 7
-        assert [n for n in range(5) if app.tasks["neighbour"].delay(n).get(timeout=30) != n] == []
+        assert app.tasks["neighbour"].delay(7).get(timeout=60) == 7
+        assert [n for n in range(5) if app.tasks["neighbour"].delay(n).get(timeout=60) != n] == []
 
 
 # -- what a task comes to ----------------------------------------------------------------------------------------------
@@ -160,11 +160,11 @@ def test_a_task_of_which_no_outcome_can_be_stored_fails_alone(app, pool, checked
     neighbour = app.tasks["neighbour"]
     with start_worker(app, pool=pool, concurrency=2):
         sent = [(guilty.delay(how), neighbour.delay(n)) for n, how in enumerate(OUTCOMES)]
-        assert [result.get(timeout=30) for _, result in sent] == list(range(len(OUTCOMES)))
+        assert [result.get(timeout=60) for _, result in sent] == list(range(len(OUTCOMES)))
         for failed, _ in sent:
-            failed.get(timeout=30, propagate=False)
+            failed.get(timeout=60, propagate=False)
             assert failed.state == "FAILURE"
-        assert neighbour.delay(9).get(timeout=20) == 9
+        assert neighbour.delay(9).get(timeout=60) == 9
 
 
 @pytest.mark.parametrize("rate", ["1e-12/h", "0.0000001/h"])

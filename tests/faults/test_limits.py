@@ -41,7 +41,7 @@ def drill(tmp_path: Path) -> Iterator[Drill]:
 def test_every_file_is_its_owners_alone_whatever_the_umask_allows(drill: Drill) -> None:
     app = ["-m", "liteq", "-A", "drill_app"]
     worker = drill.start(*app, "worker", "-c", "1", "--umask", "0", name="worker")
-    wait_for(lambda: drill.db.exists() and os.path.exists(f"{drill.db}-ballast"), within_s=20)
+    wait_for(lambda: drill.db.exists() and os.path.exists(f"{drill.db}-ballast"))
     storage = drill.storage()
     drill.send(storage, "work", 1)
     drill.wait_until_settled()
@@ -95,7 +95,7 @@ def tower(depth: int) -> list[object]:
 
 def test_results_and_tracebacks_are_held_to_their_limits(drill: Drill) -> None:
     worker = drill.worker(children=1)
-    wait_for(drill.db.exists, within_s=20)
+    wait_for(drill.db.exists)
     storage = drill.storage()
     for _ in range(ROUNDS):
         fits, too_large = drill.send(storage, "large", MIB), drill.send(storage, "large", MIB + 1)
@@ -122,7 +122,7 @@ def test_results_and_tracebacks_are_held_to_their_limits(drill: Drill) -> None:
 
 def test_a_result_that_was_refused_leaves_its_child_alive(drill: Drill) -> None:
     worker = drill.worker(children=1)
-    wait_for(drill.db.exists, within_s=20)
+    wait_for(drill.db.exists)
     storage = drill.storage()
     refused = drill.send(storage, "large", 64 * MIB)
     after = drill.send(storage, "work", 7)

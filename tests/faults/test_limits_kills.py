@@ -70,7 +70,7 @@ def test_runs_and_their_steps_keep_to_their_limits_whatever_is_killed(crew_of: N
         crew.let_pass(crew.rng.randrange(12))
         crew.befall()
     crew.settle()
-    assert [run.result(timeout=5) for run in runs] == [3] * RUNS
+    assert [run.result(timeout=60) for run in runs] == [3] * RUNS
     greatest = crew.ledger.greatest()
     assert greatest["api"] == STEPS
     assert {greatest[f"run:{user}"] for user in USERS[:2]} == {crew.module.PLACES}

@@ -47,7 +47,7 @@ class Service:
     def end(self) -> None:
         self._process.terminate()
         try:
-            self._process.wait(30)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill()
 

@@ -98,15 +98,15 @@ def test_a_worker_that_slept_through_the_restore_changes_nothing(drill: Drill, t
     go.touch()
     wait_for(lambda: time.monotonic() > looks_again_at)  # until then it would write into the old file, which harms none
     os.killpg(zombie.pid, signal.SIGCONT)
-    wait_for(lambda: told_of_its_loss(drill, "zombie"), within_s=20)
+    wait_for(lambda: told_of_its_loss(drill, "zombie"))
     assert storage.reader.find(again).state is State.LEASED  # type: ignore[union-attr]
     assert storage.reader.find(lost) is None, "it was accepted after the backup"
     os.killpg(heir.pid, signal.SIGCONT)
-    wait_for(lambda: storage.reader.find(again).state is State.SUCCEEDED, within_s=20)  # type: ignore[union-attr]
+    wait_for(lambda: storage.reader.find(again).state is State.SUCCEEDED)  # type: ignore[union-attr]
     # The zombie works on the restored queue.
     assert drill.stop(heir) == 0
     more = [drill.send(storage, "work", n) for n in range(5)]
-    wait_for(lambda: {r.state for r in storage.reader.find_many(more).values()} == {State.SUCCEEDED}, within_s=20)
+    wait_for(lambda: {r.state for r in storage.reader.find_many(more).values()} == {State.SUCCEEDED})
     assert drill.stop(zombie) == 0
     storage.close()
     assert integrity(drill.db) == "ok"
@@ -114,7 +114,7 @@ def test_a_worker_that_slept_through_the_restore_changes_nothing(drill: Drill, t
 
 def test_all_that_the_copy_has_is_done(drill: Drill, tmp_path: Path) -> None:
     worker, producer = drill.worker(), drill.producer(0)
-    wait_for(lambda: drill.executions() > 50, within_s=20)
+    wait_for(lambda: drill.executions() > 50)
     known = drill.accepted()
     storage = drill.storage()
     storage.backup(tmp_path / "copy.db")

@@ -62,9 +62,9 @@ class Crew:
         worker = self._workers.pop(name)
         if quiet:
             self._app.control.broadcast("quiet", destination=[self._full(name)], reply=True, timeout=10)
-            wait_for(lambda: self._is_idle(name), within_s=30)
+            wait_for(lambda: self._is_idle(name))
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(timeout=30) == 0, self._drill.log(name)
+        assert worker.wait(timeout=60) == 0, self._drill.log(name)
 
     def _full(self, name: str) -> str:
         return next(one.name for one in self._app.storage.reader.workers() if one.name.startswith(f"{name}@"))
@@ -96,7 +96,7 @@ def test_a_rolling_restart_under_load_loses_nothing_runs_nothing_twice_and_makes
         crew.replace(quiet=n % 2 == 1)
         wait_for(lambda: drill.executions() > before + 100)
     (drill.folder / "stop").touch()
-    assert sender.wait(timeout=30) == 0
+    assert sender.wait(timeout=60) == 0
     drill.wait_until_settled()
     crew.end()
     counted = check_nothing_lost(drill)

@@ -142,7 +142,7 @@ def test_a_cold_end_does_not_wait_for_what_runs(drill: Drill) -> None:
     tasks = [drill.send(storage, "wait") for _ in range(4)]
     wait_for(lambda: drill.executions() == 2)
     worker.send_signal(signal.SIGQUIT)
-    assert worker.wait(timeout=5) == 1
+    assert worker.wait(timeout=60) == 1
     assert {r.state for r in storage.reader.find_many(tasks).values()} == {State.PENDING}
     assert {r.crashes for r in storage.reader.find_many(tasks).values()} == {0}, "it was no crash"
     storage.close()

@@ -187,7 +187,7 @@ class Reader:
         for process in self._beside:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
-            code = process.wait(timeout=30)
+            code = process.wait(timeout=60)
             assert code == 0 or not must_end_well, f"{process.args} ended with {code}"
         self._beside.clear()
 

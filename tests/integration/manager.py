@@ -39,7 +39,7 @@ class Manager:
                     text = self._socket.recv(4096, socket.MSG_DONTWAIT).decode()
                     self.heard += [(time.monotonic(), line) for line in text.split("\n")]
 
-    def wait(self, beginning: str, *, times: int = 1, within_s: float = 30.0) -> str:
+    def wait(self, beginning: str, *, times: int = 1, within_s: float = 60.0) -> str:
         """Until `times` lines with this beginning have been heard; the last of them."""
         give_up = time.monotonic() + within_s
         while len(found := self.lines(beginning)) < times:

@@ -126,7 +126,7 @@ class Machine:
             self._pid = found[0] if found else 0
             return bool(found) and self.systemctl("show", "--property=Version", check=False).returncode == 0
 
-        wait_for(answers, within_s=20, what="systemd answers")
+        wait_for(answers, what="systemd answers")
 
     def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a program there."""

@@ -168,8 +168,8 @@ def test_a_canvas_is_sent_and_waited_for(app):
         last = await chain(add.s(1), add.s(2)).adelay()
         all_ = await group(add.s(n) for n in range(30)).aapply_async()
         await asyncio.to_thread(drain, app)
-        assert await last.aget(timeout=5) == 3
-        assert await all_.aget(timeout=5) == list(range(30))
+        assert await last.aget(timeout=60) == 3
+        assert await all_.aget(timeout=60) == list(range(30))
 
     asyncio.run(main())
 
@@ -197,7 +197,7 @@ def test_five_hundred_waiters_have_two_threads_and_one_listener(app):
 
     async def main() -> list[int]:
         results = await asyncio.gather(*(add.adelay(n) for n in range(500)))
-        waiting = [asyncio.create_task(result.aget(timeout=30)) for result in results]
+        waiting = [asyncio.create_task(result.aget(timeout=60)) for result in results]
         await until(lambda: waiters() == 500)
         assert listening() == 1
         await asyncio.to_thread(drain, app)
@@ -214,7 +214,7 @@ def test_a_waiter_is_woken_and_does_not_look_by_the_clock(app, monkeypatch):
 
     async def main() -> int:
         result = await app.tasks["add"].adelay(40, 2)
-        waiting = asyncio.create_task(result.aget(timeout=10))
+        waiting = asyncio.create_task(result.aget(timeout=60))
         await until(lambda: waiters() == 1)
         await asyncio.to_thread(drain, app)
         return await waiting
@@ -228,7 +228,7 @@ def test_a_lost_ring_costs_a_second_and_no_more(app, monkeypatch):
 
     async def main() -> int:
         result = await app.tasks["add"].adelay(1)
-        waiting = asyncio.create_task(result.aget(timeout=10))
+        waiting = asyncio.create_task(result.aget(timeout=60))
         await until(lambda: waiters() == 1)
         await asyncio.to_thread(drain, app)
         return await waiting
@@ -243,7 +243,7 @@ def test_a_loop_that_watches_no_descriptors_shares_one_listening_thread(app, mon
     async def main() -> list[int]:
         monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse)
         results = [await app.tasks["add"].adelay(n) for n in range(20)]
-        waiting = asyncio.gather(*(result.aget(timeout=10) for result in results))
+        waiting = asyncio.gather(*(result.aget(timeout=60) for result in results))
         await asyncio.to_thread(drain, app)
         return await waiting
 
@@ -285,10 +285,10 @@ def test_the_exception_of_a_task_is_raised_where_it_is_awaited(app):
         both = await group(app.tasks["fail"].s(), app.tasks["add"].s(1)).adelay()
         await asyncio.to_thread(drain, app)
         with pytest.raises(ValueError, match="broken"):
-            await result.aget(timeout=5)
-        assert isinstance(await app.AsyncResult(result.id).aget(timeout=5, propagate=False), ValueError)
+            await result.aget(timeout=60)
+        assert isinstance(await app.AsyncResult(result.id).aget(timeout=60, propagate=False), ValueError)
         with pytest.raises(ValueError, match="broken"):
-            await both.aget(timeout=5)
+            await both.aget(timeout=60)
 
     asyncio.run(main())
 
@@ -339,7 +339,7 @@ def test_an_ignored_result_is_none_at_once(app):
 def test_a_file_that_goes_bad_is_an_error_for_who_waits(app, monkeypatch):
     async def main() -> None:
         result = await app.tasks["add"].adelay(1)
-        waiting = asyncio.create_task(result.aget(timeout=10))
+        waiting = asyncio.create_task(result.aget(timeout=60))
         await until(lambda: waiters() == 1)
 
         def broken(_ids):
@@ -375,7 +375,7 @@ def one():
     return 1
 async def main():
     result = await one.adelay()
-    waiting = asyncio.create_task(result.aget(timeout=10))
+    waiting = asyncio.create_task(result.aget(timeout=60))
     await asyncio.sleep(0.1)
     await asyncio.to_thread(drain, app)
     assert await waiting == 1

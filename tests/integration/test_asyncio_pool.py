@@ -41,7 +41,7 @@ class Coroutines(Site):
         )
         return ids
 
-    def wait_log(self, text: str, within_s: float = 10.0) -> str:
+    def wait_log(self, text: str, within_s: float = 60.0) -> str:
         """The line of the first worker's log that has `text`."""
         found: str = wait_for(
             lambda: next((line for line in self.log().read_text().splitlines() if text in line), None),
@@ -127,7 +127,7 @@ def test_an_interrupt_of_its_own_counts_as_the_end_of_a_process_and_ends_none(si
     (child,) = children_of(site.worker().pid)
     others = site.send_each("nap", [(0.5,)] * 5)
     task = site.send("leave", "interrupt")
-    site.error(task, 20)
+    site.error(task)
     assert site.crashes(task) >= 1
     assert {site.get(id_) for id_ in others} == {child}
 
@@ -135,7 +135,7 @@ def test_an_interrupt_of_its_own_counts_as_the_end_of_a_process_and_ends_none(si
 def test_a_task_may_end_the_worker(site):
     worker = site.worker()
     site.send("leave", "shutdown")
-    assert worker.wait(timeout=15) == 0
+    assert worker.wait(timeout=60) == 0
 
 
 # -- limits ----------------------------------------------------------------------------------------------------------
@@ -167,10 +167,10 @@ def test_one_that_cannot_be_cancelled_ends_with_its_child_and_pays_alone(site):
     site.wait_started(task)
     others = site.send_each("nap", [(8.0,)] * 5)
     wait_for(lambda: len(site.notes("started")) == 6)
-    assert isinstance(site.error(task, 15), TimeLimitExceeded)
+    assert isinstance(site.error(task), TimeLimitExceeded)
     wait_for(lambda: not lives(child), what="its process has ended")
     assert len(site.notes("started", task)) == 1
-    assert [site.get(id_, 20) for id_ in others].count(child) == 0
+    assert [site.get(id_) for id_ in others].count(child) == 0
     assert {site.crashes(id_) for id_ in others} == {0}
 
 
@@ -183,9 +183,9 @@ def test_one_that_holds_the_loop_up_is_named_and_pays_alone(site):
     assert f"coroutine_tasks.block[{task}]" in line
     assert "coroutine_tasks.py:" in line
     assert "in block()" in line
-    assert isinstance(site.error(task, 15), TimeLimitExceeded)
+    assert isinstance(site.error(task), TimeLimitExceeded)
     wait_for(lambda: not lives(child), what="its process has ended")
-    assert [site.get(id_, 20) for id_ in others].count(child) == 0
+    assert [site.get(id_) for id_ in others].count(child) == 0
     assert {site.crashes(id_) for id_ in others} == {0}
 
 
@@ -194,8 +194,8 @@ def test_the_limit_of_one_that_is_held_up_is_charged_to_the_one_that_holds_up(si
     held_up = site.send("nap", 0.7, time_limit=1.0)
     site.wait_started(held_up)
     guilty = site.send("block", 60)
-    wait_for(lambda: site.crashes(guilty) == 1, within_s=15, what="the one in the way has counted its child's end")
-    assert site.get(held_up, 20) > 0
+    wait_for(lambda: site.crashes(guilty) == 1, what="the one in the way has counted its child's end")
+    assert site.get(held_up) > 0
     assert site.crashes(held_up) == 0
 
 
@@ -204,7 +204,7 @@ def test_the_hard_limit_of_a_function_ends_its_child_and_it_pays_alone(site):
     others = site.send_each("nap", [(1.5,)] * 5)
     wait_for(lambda: len(site.notes("started")) == 5)
     task = site.send("plain", 30, time_limit=0.3)
-    assert isinstance(site.error(task, 5), TimeLimitExceeded)
+    assert isinstance(site.error(task), TimeLimitExceeded)
     for id_ in others:
         site.get(id_)
         assert site.crashes(id_) == 0
@@ -219,7 +219,7 @@ def test_a_terminated_one_is_cancelled_and_no_other_notices(site):
     task = site.send("nap", 30)
     site.wait_started(task)
     site.app.control.revoke(task, terminate=True)
-    assert isinstance(site.error(task, 5), TaskRevokedError)
+    assert isinstance(site.error(task), TaskRevokedError)
     wait_for(lambda: site.notes("left", task), what="its clean-up ran")
     assert {site.get(id_) for id_ in others} == {child}
 
@@ -241,7 +241,7 @@ def test_the_one_that_kills_its_child_counts_that_alone(site):
     task = site.send("die")
     wait_for(lambda: site.crashes(task) >= 1)
     for id_ in others:
-        site.get(id_, 30)
+        site.get(id_)
         assert site.crashes(id_) == 0
 
 
@@ -263,7 +263,7 @@ def test_a_lost_lease_cancels_its_coroutine(site):
     site.freeze(zombie.pid)
     heir = site.worker("-n", "heir", WORKER_TEST_VISIBILITY_S="1.5")
     for id_ in ids:
-        site.wait_started(id_, times=2, within_s=20)
+        site.wait_started(id_, times=2)
     assert len(site.notes("left")) == 0
     os.kill(zombie.pid, signal.SIGCONT)
     wait_for(lambda: len(site.notes("left")) == 5, what="the zombie has left them")
@@ -276,7 +276,7 @@ def test_a_lost_lease_cancels_its_coroutine(site):
 def test_its_children_may_start_afresh(site, method):
     worker = site.worker("--pool-start-method", method)
     ids = site.send_each("nap", [(0.5,)] * 50)
-    pids = {site.get(id_, 30) for id_ in ids}
+    pids = {site.get(id_) for id_ in ids}
     assert len(pids) == 1
     assert isinstance(site.error(site.send("nap", 30, time_limit=0.2)), TimeLimitExceeded)
     assert site.end(worker) == 0
@@ -306,7 +306,7 @@ def test_a_cold_end_returns_all_uncounted(site):
 def test_a_child_leaves_after_its_tasks_while_another_takes_over(site):
     site.worker("--max-tasks-per-child", "20")
     ids = site.send_each("pid", [()] * 200)
-    pids = [site.get(id_, 20) for id_ in ids]
+    pids = [site.get(id_) for id_ in ids]
     assert all(pids.count(pid) <= 20 for pid in pids)
     assert {site.crashes(id_) for id_ in ids} == {0}
 
@@ -372,7 +372,7 @@ def test_a_batch_is_one_coroutine(site):
 def test_workflows_go_their_way(site):
     site.worker()
     ids = site.send_each("counts", [(i,) for i in range(20)])
-    assert [site.get(id_, 30) for id_ in ids] == [i + 3 for i in range(20)]
+    assert [site.get(id_) for id_ in ids] == [i + 3 for i in range(20)]
 
 
 def test_a_step_that_does_not_end_in_time_ends_its_process_and_only_it_has_failed(site):
@@ -381,10 +381,10 @@ def test_a_step_that_does_not_end_in_time_ends_its_process_and_only_it_has_faile
     wait_for(lambda: len(site.notes("started")) == 5)
     run = site.send("gets_stuck", 7)
     wait_for(lambda: site.notes("stuck"))
-    wait_for(lambda: not lives(child), within_s=15, what="its process has ended")
-    assert isinstance(site.error(run, 20), StepTimeout)
+    wait_for(lambda: not lives(child), what="its process has ended")
+    assert isinstance(site.error(run), StepTimeout)
     for id_ in others:
-        assert site.get(id_, 20) != child
+        assert site.get(id_) != child
         assert site.crashes(id_) == 0
 
 
@@ -410,8 +410,8 @@ def test_a_plain_middleware_holds_a_thread_and_not_the_loop(site, seconds):
 
 def test_coroutines_without_the_pool_are_refused(site):
     process = site.start("--coroutines", "10")
-    assert process.wait(timeout=15) == 2
+    assert process.wait(timeout=60) == 2
     assert "add -P asyncio" in site.log().read_text()
     process = site.start("-P", "asincio")
-    assert process.wait(timeout=15) == 2
+    assert process.wait(timeout=60) == 2
     assert "asyncio" in site.log(1).read_text()

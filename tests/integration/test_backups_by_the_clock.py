@@ -77,7 +77,7 @@ def test_a_signal_ends_it_in_order(site, start, signum):
     process = start("--every", "1d", "--json")
     line(process)
     process.send_signal(signum)
-    assert process.wait(timeout=15) == 0
+    assert process.wait(timeout=60) == 0
     assert len(kept(site)) == 1
     assert not list((site.folder / "kept").glob("*.part*"))
 
@@ -90,7 +90,7 @@ def test_a_backup_under_load_holds_what_was_there_when_it_began(site, start):
     while len(kept(site)) < 2:
         site.send_many("add", [(n, n) for n in range(200)])
     process.terminate()
-    process.wait(timeout=15)
+    process.wait(timeout=60)
     for path in kept(site):
         copy = LiteQ("copy", broker=f"sqlite:///{path}")
         assert copy.storage.driver.describe()["integrity"] == "ok"
@@ -136,7 +136,7 @@ def test_one_that_is_killed_leaves_no_half_backup_under_a_name(site, start):
     halves = 0
     for n in range(KILLS):
         process = start("--every", "1s", "--keep", "2", "--json")
-        wait_for(lambda: list(folder.glob("*.part*")), what="a copy is being written", within_s=30)
+        wait_for(lambda: list(folder.glob("*.part*")), what="a copy is being written")
         time.sleep(0.01 * n)  # further on each time
         process.kill()
         process.communicate()

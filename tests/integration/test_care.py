@@ -36,7 +36,7 @@ def test_results_and_dead_letters_go_each_at_its_own_age(site):
     done, failed = site.send("add", 1, 2), site.send("never_works")
     assert site.get(done) == 3
     site.error(failed)
-    wait_for(lambda: is_gone(site, done), within_s=20, what="the result has gone")
+    wait_for(lambda: is_gone(site, done), what="the result has gone")
     assert not is_gone(site, failed)
 
 
@@ -45,7 +45,7 @@ def test_dead_letters_go_although_results_stay(site):
     done, failed = site.send("add", 1, 2), site.send("never_works")
     assert site.get(done) == 3
     site.error(failed)
-    wait_for(lambda: is_gone(site, failed), within_s=20, what="the dead letter has gone")
+    wait_for(lambda: is_gone(site, failed), what="the dead letter has gone")
     assert not is_gone(site, done)
 
 

@@ -89,17 +89,17 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 @pytest.fixture
 def worker(shop: Shop) -> Callable[[], str]:
     log = shop.start("worker", "-c", "1", "-E", "-l", "INFO", "-n", "w@here")
-    wait_for(lambda: "ready." in log(), what="the worker is ready", within_s=20)
+    wait_for(lambda: "ready." in log(), what="the worker is ready")
     return log
 
 
 @pytest.mark.celery("Monitoring: command line", "`events -d` writes a line for each event")
 def test_events_are_written_as_they_come(shop, worker):
     words, objects = shop.start("events", "-d"), shop.start("events", "-d", "--json")
-    wait_for(lambda: "starting capture" in words() and "starting capture" in objects(), within_s=20)
+    wait_for(lambda: "starting capture" in words() and "starting capture" in objects())
     assert shop.call("call", "shop.add", "-a", "[2, 3]").returncode == 0
-    wait_for(lambda: "task succeeded: shop.add(" in words(), within_s=20)
-    wait_for(lambda: '"task-succeeded"' in objects(), within_s=20)
+    wait_for(lambda: "task succeeded: shop.add(" in words())
+    wait_for(lambda: '"task-succeeded"' in objects())
     lines = [json.loads(line) for line in objects().splitlines() if line.startswith("{")]
     told = [line for line in lines if line["type"].startswith("task-")]
     assert [line["type"] for line in told] == ["task-received", "task-started", "task-succeeded"]
@@ -109,10 +109,10 @@ def test_events_are_written_as_they_come(shop, worker):
 @pytest.mark.celery("Monitoring: command line", "`events -c CAMERA -F SECONDS` takes snapshots of what goes on")
 def test_a_camera_takes_snapshots(shop, worker):
     log = shop.start("events", "-c", "camera.Camera", "-F", "0.2")
-    wait_for(lambda: "Taking snapshots" in log(), within_s=20)
+    wait_for(lambda: "Taking snapshots" in log())
     assert shop.call("call", "shop.add", "-a", "[2, 3]").returncode == 0
     film = shop.folder / "film"
-    wait_for(lambda: film.exists() and "shop.add SUCCESS" in film.read_text(), within_s=20, what=log())
+    wait_for(lambda: film.exists() and "shop.add SUCCESS" in film.read_text(), what=log())
 
 
 @pytest.mark.celery("Monitoring: command line", "`inspect` and `control` know the commands that a project registers")

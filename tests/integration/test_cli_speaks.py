@@ -57,12 +57,12 @@ class Running:
         return self.log.read_text()
 
     def says(self, text: str, times: int = 1) -> str:
-        wait_for(lambda: self.said.count(text) >= times, within_s=20, what=text)
+        wait_for(lambda: self.said.count(text) >= times, what=text)
         return self.said
 
     def end(self, signum: int = signal.SIGTERM) -> int:
         self.process.send_signal(signum)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=60)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_without_l_it_says_that_it_is_ready_and_a_line_a_task(site, start, app):
 
 def test_l_rules_it(start, app):
     worker = start("worker", "-c", "1", "-l", "warning")
-    assert app.send_task("shop.add", (2, 3)).get(timeout=30) == 5
+    assert app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
     worker.end()
     assert "ready." not in worker.said
     assert "succeeded" not in worker.said
@@ -122,7 +122,7 @@ def test_l_rules_it(start, app):
 def test_a_setting_rules_it(site, start, app):
     (site / "conf.py").write_text("worker_log_tasks = 0")
     worker = start("--config", "conf", "worker", "-c", "1")
-    assert app.send_task("shop.add", (2, 3)).get(timeout=30) == 5
+    assert app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
     worker.end()
     assert "ready." in worker.said
     assert "succeeded" not in worker.said
@@ -209,7 +209,7 @@ def test_a_worker_that_cannot_answer_while_it_runs_a_task_lives(site, start, app
     assert (done.returncode, "one@here: runs a task, and answers when it has ended" in done.stderr) == (69, True)
     assert liteq(site, *command.split(), "-d", "another@here", "-t", "0.5").returncode == 69
     (site / "go").touch()
-    result.get(timeout=30)
+    result.get(timeout=60)
     assert "->  one@here: OK" in liteq(site, *command.split(), "-d", "one@here", "-t", "20").stdout
 
 
@@ -223,7 +223,7 @@ def test_it_is_started_again_when_its_code_changes(site, start, app):
     os.utime(shop, ns=(first.st_atime_ns, first.st_mtime_ns))  # as large and as old: bytecode would be of the first
     worker.says("shop.py changed: starting the worker again")
     worker.says("ready.", times=2)
-    assert app.send_task("shop.add", (3, 4)).get(timeout=30) == 12
+    assert app.send_task("shop.add", (3, 4)).get(timeout=60) == 12
     (site / "shop.py").write_text("a mistake")
     worker.says("waiting for the code to change")
     (site / "shop.py").write_text(SHOP)
@@ -241,6 +241,6 @@ def test_it_is_not_started_again_when_it_is_to_end_meanwhile(site, start, app):
     worker.says("Warm shutdown")
     worker.process.send_signal(signal.SIGTERM)
     (site / "go").touch()
-    assert worker.process.wait(timeout=30) == 0
+    assert worker.process.wait(timeout=60) == 0
     assert worker.said.count("ready.") == 1
     assert result.successful()

@@ -140,7 +140,7 @@ def test_children_are_replaced_after_their_tasks(liteq, start):
 def test_purge_first(liteq, start, eventually):
     old = liteq("-A", "shop", "call", "shop.add", "-a", "[1, 1]").stdout.strip()
     worker = start("-A", "shop", "worker", "-c", "1", "--purge", "--yes")
-    eventually(lambda: liteq("-A", "shop", "status").returncode == 0, within_s=15)
+    eventually(lambda: liteq("-A", "shop", "status").returncode == 0)
     assert result(liteq, "shop.add", "-a", "[2, 2]") == 4
     assert liteq("-A", "shop", "result", old).returncode == 1
     assert "purged 1 message" in end(worker)[1]
@@ -159,7 +159,7 @@ def test_in_the_background_under_a_pidfile(liteq, tmp_path, eventually):
     (tmp_path / "back.pid").write_text("999999999\n")  # of a process that died without removing it
     assert liteq(*command, "-D").returncode == 0
     pidfile = tmp_path / "back.pid"
-    eventually(lambda: pidfile.exists() and pidfile.read_text() not in {"999999999\n", ""}, within_s=15)
+    eventually(lambda: pidfile.exists() and pidfile.read_text() not in {"999999999\n", ""})
     pid = int(pidfile.read_text())
     try:
         assert result(liteq, "shop.add", "-a", "[2, 3]") == 5
@@ -168,7 +168,7 @@ def test_in_the_background_under_a_pidfile(liteq, tmp_path, eventually):
         assert f"its process {pid} lives" in again.stderr
     finally:
         os.kill(pid, signal.SIGTERM)
-    eventually(lambda: not pidfile.exists(), within_s=15)
+    eventually(lambda: not pidfile.exists())
     assert "ready." in (tmp_path / "back.log").read_text()
 
 

@@ -42,7 +42,7 @@ def test_an_app_and_a_worker_of_its_own(celery_app, celery_worker):
     with pytest.raises(ImportError, match="no_such_module"):
         celery_worker.reload(["no_such_module"])
     assert celery_app.conf.task_default_queue == "tests"
-    assert add.delay(1, 2).get(timeout=10) == 3
+    assert add.delay(1, 2).get(timeout=60) == 3
 
 @pytest.mark.celery(task_always_eager=True)
 def test_settings_of_one_test(celery_app):
@@ -50,10 +50,10 @@ def test_settings_of_one_test(celery_app):
 
 def test_shared_tasks(celery_app, celery_worker):
     assert current_app.main == celery_app.main
-    assert mul.delay(2, 3).get(timeout=10) == 6
+    assert mul.delay(2, 3).get(timeout=60) == 6
 
 def test_one_worker_for_all(celery_session_app, celery_session_worker):
-    assert mul.delay(2, 4).get(timeout=10) == 8
+    assert mul.delay(2, 4).get(timeout=60) == 8
 
 def test_the_same_one_again(celery_session_app, celery_session_worker):
     assert celery_session_worker.hostname in {n for r in celery_session_app.control.ping(timeout=10) for n in r}

@@ -109,7 +109,7 @@ def test_the_dashboard_shows_the_work_which_goes_on_until_it_is_interrupted(fold
             overview = json.load(opener.open(f"{base}/api/v1/overview", timeout=20))
             return {state: count["n"] for state, count in overview["states"].items()}
 
-        eventually(lambda: states()["succeeded"] > 30, within_s=40)  # more than the story's own tasks
+        eventually(lambda: states()["succeeded"] > 30)  # more than the story's own tasks
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     finally:

@@ -45,7 +45,7 @@ def add(x: int, y: int) -> int:
     return x + y
 """
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.skipif(os.name != "posix", reason="liteq's workers need POSIX")]
+pytestmark = [pytest.mark.skipif(os.name != "posix", reason="liteq's workers need POSIX")]
 
 
 # -- what stands in them ---------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def test_a_unit_is_ready_in_its_time_and_ends_well(folder, name):
             manager.wait("READY=1", within_s=min(60.0, float(service.get("TimeoutStartSec", "90"))))
             assert (folder / "var" / "queue.db").exists()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=60) == 0
         finally:
             process.kill()
             process.wait()
@@ -332,7 +332,7 @@ def test_the_procfile_s_worker_runs_by_a_shell(folder):
     try:
         wait_for(lambda: probe(folder, "readinessProbe") == 0, within_s=60)
         os.killpg(worker.pid, signal.SIGTERM)
-        assert worker.wait(timeout=30) == 0
+        assert worker.wait(timeout=60) == 0
     finally:
         worker.kill()
         worker.wait()

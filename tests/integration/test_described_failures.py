@@ -43,7 +43,7 @@ def test_its_description_is_the_exception(app):
     assert isinstance(result.info, ValueError)
     assert result.info.args == ("line 1", "line 2")
     with pytest.raises(ValueError, match="line 1"):
-        result.get(timeout=5)
+        result.get(timeout=60)
     single = said(app, "say", "FAILURE", {"exc_type": "ValueError", "exc_message": "at line 1"})
     assert single.result.args == ("at line 1",)
 

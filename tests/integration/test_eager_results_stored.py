@@ -25,12 +25,12 @@ def app(tmp_path):
 @pytest.mark.celery("Configuration", "`task_store_eager_result`: the result of an eager task is found by its id")
 def test_the_result_of_an_eager_task_is_found_by_its_id(app):
     done = app.AsyncResult(app.tasks["add"].delay(2, 3).id)
-    assert (done.state, done.get(timeout=5), done.name) == ("SUCCESS", 5, "add")
+    assert (done.state, done.get(timeout=60), done.name) == ("SUCCESS", 5, "add")
     failed = app.AsyncResult(app.tasks["fail"].delay().id)
     assert failed.state == "FAILURE"
     assert "ValueError: broken" in failed.traceback
     with pytest.raises(ValueError, match="broken"):
-        failed.get(timeout=5)
+        failed.get(timeout=60)
 
 
 def test_it_is_not_stored_where_nobody_asked_for_it(app):

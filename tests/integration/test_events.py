@@ -41,7 +41,7 @@ def app(tmp_path):
     app.close()
 
 
-def captured(app, until, within_s=10.0):
+def captured(app, until, within_s=60.0):
     """All events from now on until `until(events)`, captured in a thread; a function that waits for them."""
     events, done = [], threading.Event()
     receiver = app.events.Receiver(handlers={"*": events.append})
@@ -115,7 +115,7 @@ def test_a_revoked_one(app):
 
 def test_off_nothing_is_written(app):
     with start_worker(app):
-        app.tasks["add"].delay(1, 2).get(timeout=5)
+        app.tasks["add"].delay(1, 2).get(timeout=60)
     assert app.storage.events.last() == 0
 
 
@@ -128,7 +128,7 @@ def test_they_are_switched_on_and_off_while_it_runs(app):
         wait()
         assert app.control.disable_events(reply=True, timeout=5) == [{"w@here": {"ok": "task events disabled"}}]
         last = app.storage.events.last()
-        app.tasks["add"].delay(1, 2).get(timeout=5)
+        app.tasks["add"].delay(1, 2).get(timeout=60)
         assert app.storage.events.last() == last
 
 
@@ -137,7 +137,7 @@ def test_a_task_may_stay_silent(app):
     wait = captured(app, ends("task-failed"))
     with start_worker(app, task_events=True):
         silent = app.tasks["add"].delay(1, 2)
-        silent.get(timeout=5)
+        silent.get(timeout=60)
         app.tasks["fail"].delay()
         assert of(wait(), silent.id) == []
 

@@ -220,4 +220,4 @@ def test_the_body_of_a_large_group_gets_all_results(app):
     app.task(name="lengths")(lambda values: [len(value) for value in values])
     body = chord([app.tasks["large"].s(200_000 + n) for n in range(3)], app.tasks["lengths"].s()).apply_async()
     drain(app)
-    assert body.get(timeout=5) == [200_000, 200_001, 200_002]
+    assert body.get(timeout=60) == [200_000, 200_001, 200_002]

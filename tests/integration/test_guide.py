@@ -26,7 +26,6 @@ HOWTO = ROOT / "docs" / "howto"
 PAGES = [*sorted(path for path in GUIDE.glob("*.md") if path.stem != "index"), HOWTO / "share-between-users.md"]
 
 pytestmark = [
-    pytest.mark.timeout(180),
     pytest.mark.skipif(os.name != "posix", reason="liteq's workers need POSIX"),
 ]
 
@@ -79,7 +78,7 @@ def test_the_command_of_the_unit_is_a_worker_that_ends_well(service: configparse
         )
         assert (tmp_path / "queue.db").exists()
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(timeout=30) == 0
+        assert worker.wait(timeout=60) == 0
     finally:
         worker.kill()
         worker.wait()

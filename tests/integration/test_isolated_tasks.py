@@ -19,7 +19,6 @@ from .worker_process import Site, children_of, lives, wait_for
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds children by Linux's /proc"),
-    pytest.mark.timeout(120),
 ]
 
 
@@ -71,7 +70,7 @@ def test_many_that_come_at_once_wait_for_a_place(site, tmp_path):
     wait_for(lambda: [site.state(id_) for id_ in ids].count(State.LEASED) == 2, what="the others are back in the queue")
     assert len(site.notes("started")) == 2
     (tmp_path / "go").touch()
-    assert len({site.get(id_, 30) for id_ in ids}) == 12
+    assert len({site.get(id_) for id_ in ids}) == 12
 
 
 def test_one_gets_its_place_among_many_short_ones(site):
@@ -87,8 +86,8 @@ def test_it_keeps_its_limit_and_its_death_is_its_own(site):
     site.worker("-c", "2")
     plain = site.get(site.send("pid"))
     late, dead = send(site, "alone_for_too_long"), send(site, "alone_and_dead")
-    assert isinstance(site.error(late, 30), TimeLimitExceeded)
-    error = site.error(dead, 30)
+    assert isinstance(site.error(late), TimeLimitExceeded)
+    error = site.error(dead)
     assert isinstance(error, WorkerLostError)
     assert "exit code 3" in str(error)
     assert site.record(late).crashes == 0

@@ -32,7 +32,7 @@ def send(site: Site, task: str, *args: object, **options: object) -> str:
 def finish(site: Site, task: str, *args: object, **options: object) -> str:
     """Send it; its id, once it has ended."""
     id_ = send(site, task, *args, **options)
-    site.app.AsyncResult(id_).get(timeout=10, propagate=False)
+    site.app.AsyncResult(id_).get(timeout=60, propagate=False)
     return id_
 
 
@@ -75,7 +75,7 @@ def test_coroutines_of_one_child_have_a_log_each(site):
     ids = {send(site, "aspeaks", n, log_keep="2h"): n for n in range(20)}
     site.worker("-P", "asyncio", "-c", "1")
     for id_, n in ids.items():
-        site.app.AsyncResult(id_).get(timeout=10)
+        site.app.AsyncResult(id_).get(timeout=60)
         chunks, _ = site.app.storage.streams.chunks(id_, LOG_STREAM)
         found = [json.loads(chunk.data)["message"] for chunk in chunks]
         assert found[:2] == [f"hello {n}", f"bye {n}"]
@@ -138,7 +138,7 @@ def test_each_message_of_a_batch_has_its_log(site):
     ids = [send(site, "together", n) for n in range(3)]
     site.worker("-c", "1")
     for id_ in ids:
-        site.app.AsyncResult(id_).get(timeout=10)
+        site.app.AsyncResult(id_).get(timeout=60)
         assert messages(site, id_)[0] == "3 at once"
 
 

@@ -205,7 +205,7 @@ def test_it_goes_over_the_pipe_of_a_process(tmp_path):
     try:
         site.worker("-c", "1")
         asked = site.app.send_task("asking.ask")
-        assert asked.get(timeout=10) == "in"
+        assert asked.get(timeout=60) == "in"
         assert site.notes("asked") == [["asked", "0", "-"], ["asked", "0", "-"]]
         assert site.app.limits.get("api").concurrent == 1
     finally:

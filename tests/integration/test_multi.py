@@ -62,7 +62,7 @@ def test_workers_are_started_by_their_names_and_ended_by_their_pidfiles(liteq, t
     host = gethostname()
     assert f"> image@{host}: OK" in started.stdout
     pids = [pid_of(tmp_path / name) for name in ("image.pid", "video.pid")]  # there when the command returns
-    answers = wait_for(lambda: (a := liteq("-A", "shop", "status").stdout).count(": OK") == 2 and a, within_s=20)
+    answers = wait_for(lambda: (a := liteq("-A", "shop", "status").stdout).count(": OK") == 2 and a)
     assert f"image@{host}: OK" in answers
 
     again = liteq("-A", "shop", "multi", "start", "image", "-c", "1", *options)

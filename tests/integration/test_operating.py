@@ -434,7 +434,7 @@ def test_a_thread_does_an_operation_that_is_not_waited_for(tasks: LiteQ) -> None
     id_ = start(tasks, "requeue", "state:dead", by=ANN)
     for thread in threading.enumerate():
         if id_ in thread.name:
-            thread.join(timeout=20)
+            thread.join(timeout=60)
     assert operations.operation(tasks, id_)["state"] == "done"
 
 

@@ -8,7 +8,7 @@ from liteq import LiteQ, Task, chain, chord, group
 from liteq.result import AsyncResult
 from liteq.testing import start_worker
 
-WAIT_S = 15
+WAIT_S = 60
 
 
 class TenantTask(Task):

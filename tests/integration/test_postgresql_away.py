@@ -19,7 +19,6 @@ from .engines import fresh
 from .worker_process import Site, wait_for
 
 pytestmark = [
-    pytest.mark.timeout(180),
     pytest.mark.skipif(os.name != "posix", reason="liteq's workers need POSIX"),
 ]
 LOST, BACK = "cannot be used at the moment", "can be used again"

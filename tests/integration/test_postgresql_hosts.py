@@ -22,7 +22,6 @@ from .engines import fresh
 from .worker_process import Site, lives, wait_for
 
 pytestmark = [
-    pytest.mark.timeout(120),
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks for processes by Linux's /proc"),
 ]
 SKEW_S = 5

@@ -169,7 +169,7 @@ def test_a_worker_that_owns_nothing_works_through_the_pooler(
     worker = site.worker("-c", "2")
     header = group(site.app.signature("worker_tasks.add", args=(n, n)) for n in range(3))
     result = chord(header, app=site.app)(site.app.signature("worker_tasks.echo"))
-    assert result.get(timeout=30) == [0, 2, 4]
+    assert result.get(timeout=60) == [0, 2, 4]
     doctor = subprocess.run(
         [sys.executable, "-m", "liteq", "-b", site.broker, "doctor", "--json"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, cwd=site.folder, capture_output=True, text=True,

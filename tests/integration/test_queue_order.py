@@ -86,7 +86,7 @@ def order_of(site: Site, *args: str) -> list[str]:
     """The queue of each task in the order in which one process starts them: 40 wait in each of two queues."""
     queues = {id_: queue for queue in ("mail", "default") for id_ in site.send_many("nap", [(0,)] * 40, queue=queue)}
     site.worker("-c", "1", "-P", "solo", *args)
-    wait_for(lambda: len(site.notes("started")) == 80, within_s=30, what="all have run")
+    wait_for(lambda: len(site.notes("started")) == 80, what="all have run")
     return [queues[line[1]] for line in site.notes("started")]
 
 

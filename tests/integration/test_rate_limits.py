@@ -43,7 +43,7 @@ def send(app, name, n):
     app.enqueue_many([app.tasks[name].s() for _ in range(n)])
 
 
-def wait(app, n, within_s=10.0):
+def wait(app, n, within_s=60.0):
     for _ in range(n):
         assert app.all_ran.acquire(timeout=within_s)
 

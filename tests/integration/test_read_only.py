@@ -61,7 +61,7 @@ def test_it_sees_what_others_commit_and_changes_nothing(app, looking, tmp_path):
     version = looking.storage.driver.version()
     drain(app)
     assert looking.storage.driver.version() != version
-    assert looking.AsyncResult(result.id).get(timeout=5) == 3
+    assert looking.AsyncResult(result.id).get(timeout=60) == 3
 
 
 def test_what_would_be_written_is_refused(app, looking, tmp_path):

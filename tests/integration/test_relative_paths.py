@@ -173,7 +173,7 @@ def test_a_timeout_tells_that_no_worker_takes_the_queue(app):
 def test_a_timeout_of_a_held_task_tells_how_to_learn_what_holds_it(app):
     app.limits.set("task:shop.add", rate="1/d")
     with start_worker(app):
-        app.tasks["shop.add"].delay(1, 2).get(timeout=10)
+        app.tasks["shop.add"].delay(1, 2).get(timeout=60)
         held = app.tasks["shop.add"].delay(1, 2)
         with pytest.raises(TimeoutError) as raised:
             held.get(timeout=3)

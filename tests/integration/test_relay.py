@@ -22,8 +22,6 @@ from liteq.testing import drain
 from .edge import key_file, running
 from .worker_process import wait_for
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def app_at(path: Path) -> LiteQ:
     app = LiteQ("shop", broker=f"sqlite:///{path}", set_as_current=False)
@@ -97,7 +95,7 @@ def test_a_message_keeps_its_arguments_options_and_queue(here: LiteQ, there: Lit
     assert (there_.payload, there_.priority, there_.queue) == (here_.payload, 7, "mail")
     assert there_.expires_ms == here_.expires_ms
     drain(there)
-    assert there.AsyncResult(id_).get(timeout=10) == echo.run(value)
+    assert there.AsyncResult(id_).get(timeout=60) == echo.run(value)
 
 
 def test_results_come_back_and_a_chain_goes_on_by_them(here: LiteQ, there: LiteQ) -> None:

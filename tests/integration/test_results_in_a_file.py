@@ -70,10 +70,10 @@ def test_get_wakes_up_when_the_task_is_done(tmp_path):
 
         result = add.delay(1, 2)
         got = []
-        waiter = threading.Thread(target=lambda: got.append(result.get(timeout=10)))
+        waiter = threading.Thread(target=lambda: got.append(result.get(timeout=60)))
         waiter.start()
         drain(app)
-        waiter.join(timeout=10)
+        waiter.join(timeout=60)
         assert got == [3]
         assert asyncio.run(add.AsyncResult(result.id).aget(timeout=0)) == 3
 
@@ -382,7 +382,7 @@ def test_a_worker_tells_what_it_received_with_its_stamps(app):
         stamped = app.tasks["add"].s(1, 2)
         stamped.stamp(order=7)
         with start_worker(app, perform_ping_check=False):
-            assert stamped.apply_async().get(timeout=10) == 3
+            assert stamped.apply_async().get(timeout=60) == 3
     finally:
         signals.task_received.disconnect(listen)
     assert heard == [("add", [1, 2], {"order": 7}, ["order"])]

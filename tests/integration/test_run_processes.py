@@ -96,7 +96,6 @@ except RunConflict:
     assert [run.id for run in storage.runs.list()] == ["same"]
 
 
-@pytest.mark.timeout(120)
 def test_no_event_is_lost_that_races_with_a_suspension(storage: Storage, start: Start) -> None:
     storage.runs.start(Message("r", "flow", b"[[],{}]", flags=Flag.RUN))
     worker = worker_of(storage)
@@ -114,7 +113,6 @@ for n in range({RACES}):
     assert [row.output for row in rows] == [str(n).encode() for n in range(RACES)]
 
 
-@pytest.mark.timeout(120)
 def test_no_end_of_a_child_is_lost_that_races_with_a_suspension(storage: Storage, start: Start) -> None:
     run = Message("r", "flow", b"[[],{}]", queue="runs", flags=Flag.RUN)
     storage.runs.start(run)

@@ -100,9 +100,9 @@ def test_the_corpus_stands_nowhere_while_keys_rotate_under_load(site: Sealed) ->
         if tasks[n % 5] == "refuse":
             assert str(result.result) == f"{WORD}-{n} is refused"
         elif tasks[n % 5] == "sends":
-            assert site.get(result.get(timeout=10)) == f"{WORD}-{n} {WORD}-{n}"
+            assert site.get(result.get(timeout=60)) == f"{WORD}-{n} {WORD}-{n}"
         else:
-            assert result.get(timeout=10) == f"{WORD}-{n}"
+            assert result.get(timeout=60) == f"{WORD}-{n}"
     assert [chunk.data for chunk in site.app.AsyncResult(ids[3]).stream("words")] == [f"{WORD}-3"]
     for worker in workers:
         assert site.end(worker) == 0
@@ -123,7 +123,7 @@ POOLS = {
 def test_in_each_pool_values_are_sealed_and_stand_in_no_log(site: Sealed, pool: list[str]) -> None:
     site.worker("-c", "2", *pool)
     ids = [site.send_to(task, WORD) for task in ("echo", "refuse", "again", "tells") * 5]
-    wait_for(lambda: ended(site, ids), within_s=30)
+    wait_for(lambda: ended(site, ids))
     assert {str(site.app.AsyncResult(id_).result) for id_ in ids} == {WORD, f"{WORD} is refused"}
     assert site.finds() == []
     assert "ValueError (sealed)" in site.log().read_text()
@@ -138,7 +138,7 @@ def test_the_values_of_each_of_many_files_are_sealed(site: Sealed) -> None:
     site.worker("-c", "2", "--db", f"{site.folder}/tenant-*.db")
     for place, id_ in zip(places, sent, strict=True):
         with site.app.using(str(place)):
-            assert site.app.AsyncResult(id_).get(timeout=20) == WORD
+            assert site.app.AsyncResult(id_).get(timeout=60) == WORD
     assert site.finds() == []
 
 
@@ -157,7 +157,7 @@ def test_a_rotation_beside_the_work_leaves_nothing_under_the_old_key(site: Seale
     site.rotate("k2", "k1")
     first = site.cli("codec", "rotate", "--json")
     assert first.returncode == 0, first.stderr
-    wait_for(lambda: ended(site, ids), within_s=30)
+    wait_for(lambda: ended(site, ids))
     assert site.cli("codec", "rotate").returncode == 0  # what was read before the change, and written after the look
     assert '"under_others":0,"plain":0' in site.cli("codec", "status", "--json").stdout.replace(" ", "")
     site.rotate("k2")
@@ -182,7 +182,7 @@ def test_a_run_keeps_none_of_its_values_in_the_open(site: Sealed) -> None:
     assert run.approvals()[0].details == {"word": WORD}
     assert site.finds() == []
     run.approve("Go on?", by="ann", data=WORD, comment=WORD)
-    assert run.result(timeout=10) == f"{WORD} {WORD}"
+    assert run.result(timeout=60) == f"{WORD} {WORD}"
     wait_for(failing.ready)
     assert site.finds() == []
 

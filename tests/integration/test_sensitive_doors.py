@@ -102,12 +102,12 @@ def world(vault, noted):
     unknown = vault.send_task("elsewhere", (HARMLESS,), {"password": SECRET}, queue="elsewhere")
     with start_worker(vault, pool="threads", concurrency=2, hostname="one@here", task_events=True):
         for sent in (dead, exhausted, done, nested, mapped):
-            sent.get(timeout=20, propagate=False)
+            sent.get(timeout=60, propagate=False)
         later = login.apply_async((HARMLESS, SECRET), countdown=3600)
         revoked = login.apply_async((HARMLESS,), {"password": SECRET}, expires=-1)
-        revoked.get(timeout=20, propagate=False)
+        revoked.get(timeout=60, propagate=False)
         running = login.delay(HARMLESS, password=SECRET, then="hold")
-        assert vault.entered.wait(20)
+        assert vault.entered.wait(60)
         for event in _captured(receiver, running.id):
             events.append(event)
             state.event(event)

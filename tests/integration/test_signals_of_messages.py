@@ -51,7 +51,7 @@ def test_task_unknown(app):
     app.conf.unknown_task_patience = 0
     with heard(signals.task_unknown) as calls, start_worker(app, perform_ping_check=False):
         result = app.send_task("no.such", (1,), {"x": 2}, headers={"h": 1})
-        assert result.get(timeout=10, propagate=False) is not None
+        assert result.get(timeout=60, propagate=False) is not None
     (call,) = calls
     message = call["message"]
     assert (call["name"], call["id"], type(call["exc"]).__name__) == ("no.such", result.id, "NotRegistered")
@@ -64,7 +64,7 @@ def test_task_unknown(app):
 def test_task_rejected(app):
     with heard(signals.task_rejected) as calls, start_worker(app, perform_ping_check=False):
         app.storage.enqueue(Batch([Message("torn", "keep", b"{ not json")]))
-        app.AsyncResult("torn").get(timeout=10, propagate=False)
+        app.AsyncResult("torn").get(timeout=60, propagate=False)
     (call,) = calls
     assert (call["message"].body, call["message"].headers["id"]) == (b"{ not json", "torn")
     assert isinstance(call["exc"], Exception)
@@ -74,7 +74,7 @@ def test_task_rejected(app):
 def test_task_internal_error(app):
     with heard(signals.task_internal_error) as calls, start_worker(app, perform_ping_check=False):
         result = app.tasks["hooked"].delay()
-        assert result.get(timeout=10) == 1
+        assert result.get(timeout=60) == 1
     (call,) = calls
     assert (call["sender"].name, call["task_id"], call["request"].id) == ("hooked", result.id, result.id)
     assert isinstance(call["exception"], LookupError)
@@ -94,8 +94,8 @@ def test_before_task_publish_may_change_the_message(app):
         with start_worker(app, perform_ping_check=False):
             keep = app.tasks["keep"]
             expected = [["a", "more"], {"added": True}, {"trace": "t-1"}]
-            assert keep.delay("a").get(timeout=10) == expected
-            assert group(keep.s("a"), keep.s("a")).delay().get(timeout=10) == [expected] * 2
+            assert keep.delay("a").get(timeout=60) == expected
+            assert group(keep.s("a"), keep.s("a")).delay().get(timeout=60) == [expected] * 2
     finally:
         signals.before_task_publish.disconnect(change)
 

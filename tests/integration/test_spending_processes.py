@@ -21,7 +21,6 @@ AFTER_S = 2
 RUNS = size("PROVIDER_RUNS", 16, 30)
 
 pytestmark = [
-    pytest.mark.timeout(180),
     pytest.mark.skipif(sys.platform != "linux", reason="starts workers in process groups"),
 ]
 

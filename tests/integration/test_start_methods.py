@@ -19,7 +19,6 @@ from .worker_process import Site, children_of, lives, wait_for
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds children by Linux's /proc"),
-    pytest.mark.timeout(120),
 ]
 AFRESH = pytest.mark.parametrize("method", ["forkserver", "spawn"])
 
@@ -101,7 +100,7 @@ def test_a_script_that_starts_its_worker_unguarded_does_not_start_them_without_e
         "from pool_tasks import app\nfrom liteq.worker import Worker\napp.task(lambda: None, name='of.the.script')\n"
         "Worker(app, concurrency=1, pool_start_method='spawn').run()\n",
     )
-    wait_for(lambda: "put that line under" in site.log().read_text(), within_s=30, what="it says what to do")
+    wait_for(lambda: "put that line under" in site.log().read_text(), what="it says what to do")
     assert len(children_of(process.pid)) <= 1
     assert site.end(process) == 0
 
@@ -121,11 +120,11 @@ def test_tasks_that_the_children_do_not_know_are_named(site):
 def test_a_killed_fork_server_is_started_anew_and_nothing_is_lost(site, tmp_path):
     worker = site.worker("-c", "2", "--pool-start-method", "forkserver")
     ids = [str(site.app.send_task("pool_tasks.stuck_at_first").id) for _ in range(2)]
-    pids = [site.wait_started(id_, within_s=30) for id_ in ids]
+    pids = [site.wait_started(id_) for id_ in ids]
     [server] = children_of(worker.pid)
     assert set(pids) <= set(children_of(server))
     os.kill(server, signal.SIGKILL)
-    assert all(site.get(id_, 30) not in pids for id_ in ids)
+    assert all(site.get(id_) not in pids for id_ in ids)
     assert not any(map(lives, [server, *pids]))
     assert len(children_of(worker.pid)) == 1
     assert site.end(worker) == 0
@@ -140,10 +139,10 @@ def test_an_app_that_its_children_cannot_import_makes_no_circle(site, method):
     [pid] = {site.get(site.send("pid"), 30)}
     os.kill(pid, signal.SIGKILL)
     log = site.log()
-    wait_for(lambda: log.read_text().count("exit code 1") >= 3, within_s=30, what="it tries again")
+    wait_for(lambda: log.read_text().count("exit code 1") >= 3, what="it tries again")
     id_ = site.send("add", 2, 2)
     (site.folder / "ill").unlink()
-    assert site.get(id_, 30) == 4
+    assert site.get(id_) == 4
     assert site.record(id_).crashes == 0
     assert site.end(worker) == 0
 

@@ -62,7 +62,7 @@ def test_the_units_start_and_say_what_they_do(machine):
     machine.systemctl("start", ONE, "liteq-beat")
     assert machine.liteq("call", "shop.add", "--args", "[1, 2]", "--wait").stdout.strip().endswith("3")
     assert {machine.shown(unit, "ActiveState") for unit in (ONE, "liteq-beat")} == {"active"}
-    wait_for(lambda: machine.shown(ONE, "StatusText").startswith("ready: 0 tasks running"), within_s=20)
+    wait_for(lambda: machine.shown(ONE, "StatusText").startswith("ready: 0 tasks running"))
     assert machine.shown("liteq-beat", "StatusText") == "sends periodic tasks when they come due"
     assert "worker-1@" in machine.liteq("inspect", "workers").stdout
     machine.systemctl("stop", ONE, "liteq-beat")
@@ -85,7 +85,7 @@ def test_the_dashboard_starts(machine):
 def test_backups_are_made_and_alerts_are_watched_for(machine):
     machine.systemctl("start", ONE, "liteq-backup", "liteq-alert")
     copies = machine.root / "var/lib/liteq-backups"
-    wait_for(lambda: copies.exists() and list(copies.glob("*.db")), within_s=30, what="the first copy")
+    wait_for(lambda: copies.exists() and list(copies.glob("*.db")), what="the first copy")
     assert copies.stat().st_mode & 0o777 == 0o750
     for unit in ("liteq-backup", "liteq-alert"):
         assert (machine.shown(unit, "ActiveState"), machine.shown(unit, "NRestarts")) == ("active", "0"), machine.log()
@@ -97,8 +97,8 @@ def test_a_worker_that_stands_still_is_ended_and_started_again(machine):
     machine.systemctl("start", ONE)
     before = machine.pid(ONE)
     os.kill(before, signal.SIGSTOP)
-    wait_for(lambda: machine.shown(ONE, "NRestarts") == "1", within_s=30)
-    wait_for(lambda: machine.shown(ONE, "SubState") == "running", within_s=30)
+    wait_for(lambda: machine.shown(ONE, "NRestarts") == "1")
+    wait_for(lambda: machine.shown(ONE, "SubState") == "running")
     assert machine.pid(ONE) != before
     assert machine.liteq("call", "shop.add", "--args", "[1, 2]", "--wait").stdout.strip().endswith("3")
 
@@ -147,7 +147,7 @@ def test_a_rolling_restart_runs_each_task_once(machine, workers, request):
     said = machine.command(str(DEPLOY / "systemd" / "rolling-restart")).stdout
     assert said == "".join(f"{unit}: restarted\n" for unit in units)
     accepted = sender.end()
-    wait_for(lambda: len(sender.notes()) >= len(accepted), within_s=30)
+    wait_for(lambda: len(sender.notes()) >= len(accepted))
     assert sorted(sender.notes()) == accepted, "each once"
     assert all(machine.pid(unit) != pid for unit, pid in before.items())
     active = machine.systemctl("list-units", "--plain", "--no-legend", "--state=active", "liteq-worker@*").stdout

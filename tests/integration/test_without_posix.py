@@ -39,9 +39,9 @@ try:
     worker = Worker(app, pool=pool, concurrency=2)
     thread = threading.Thread(target=worker.run)
     thread.start()
-    print(result.get(timeout=20))
+    print(result.get(timeout=60))
     worker.stop()
-    thread.join(20)
+    thread.join(60)
     print(thread.is_alive())
 except ImproperlyConfigured as error:
     print(error)

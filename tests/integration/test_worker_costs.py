@@ -49,7 +49,7 @@ class Counted:
             self.run("nothing")
 
     def run(self, task: str, *args: object) -> object:
-        return self.app.send_task(f"counted_tasks.{task}", args=args, task_id=new_id()).get(timeout=20)
+        return self.app.send_task(f"counted_tasks.{task}", args=args, task_id=new_id()).get(timeout=60)
 
     def statements(self) -> int:
         return memoryview(self.file.read_bytes()).cast("q")[0]

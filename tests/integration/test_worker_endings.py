@@ -52,7 +52,7 @@ def test_int_and_hup_are_as_term_also_for_the_whole_group(site, signum):
     running = site.send("nap", 0.4)
     site.wait_started(running)
     os.killpg(worker.pid, signum)
-    assert worker.wait(timeout=10) == 0
+    assert worker.wait(timeout=60) == 0
     assert (site.state(running), site.record(running).crashes) == (State.SUCCEEDED, 0)
     assert len(site.notes("started", running)) == 1
 
@@ -70,7 +70,7 @@ def test_quit_or_int_twice_puts_back_what_runs_at_once(site, signals):
         os.killpg(worker.pid, signum)
         if n + 1 < len(signals):
             wait_for(lambda: "Warm shutdown" in site.log().read_text())
-    assert worker.wait(timeout=15) == 1
+    assert worker.wait(timeout=60) == 1
     assert time.monotonic() - began < 15, "of the 30 s that the tasks take"
     assert untouched(site, running + waiting)
     assert site.app.storage.reader.workers() == []
@@ -174,7 +174,7 @@ def test_a_worker_that_slept_past_its_lease_finds_its_task_with_another(site):
     assert heir_child != child
     os.kill(zombie.pid, signal.SIGCONT)
     wait_for(lambda: not lives(child), within_s=3, what="the zombie stopped its child")
-    assert site.get(task, 15) == "rested"
+    assert site.get(task) == "rested"
     assert [int(line[2]) for line in site.notes("finished", task)] == [heir_child]
     assert site.record(task).crashes == 0
     assert site.get(site.send("add", 1, 1)) == 2
@@ -228,7 +228,7 @@ def _titles(pid: int) -> list[str]:
 def test_an_app_that_cannot_be_imported_is_one_clear_line(site):
     (site.folder / "broken.py").write_text("import nothing_such\n")
     worker = site.start("-I", "broken")
-    assert worker.wait(timeout=15) == 78
+    assert worker.wait(timeout=60) == 78
     *trace, line = site.log().read_text().splitlines()
     assert line.startswith("liteq: error: ")
     assert "nothing_such" in line

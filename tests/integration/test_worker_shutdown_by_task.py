@@ -22,7 +22,7 @@ def site(tmp_path):
 def test_it_ends(site, pool, cold, code):
     worker = site.worker("-P", pool, "-c", "1")
     id_ = site.send("ends_the_worker", cold)
-    assert worker.wait(15) == code
+    assert worker.wait(60) == code
     assert site.state(id_) is State.DEAD
     assert len(site.notes("started", id_)) == 1
 

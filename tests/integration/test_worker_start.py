@@ -37,14 +37,14 @@ def test_it_ends_where_nobody_ever_lets_it_write(site):
     site.send("add", 1, 2)
     with site.app.storage.driver.write():
         worker = site.start("-c", "1", LITEQ_BUSY_TIMEOUT="0.2")
-        assert worker.wait(timeout=20) == 75
+        assert worker.wait(timeout=60) == 75
     assert "the write lock was not free" in site.log().read_text()
 
 
 def test_a_start_that_fails_after_its_entry_leaves_no_worker_on_the_list(site):
     (site.folder / "taken.pid").write_text("no pidfile\n")
     worker = site.start("-c", "1", "--pidfile", "taken.pid")
-    assert worker.wait(timeout=20) == 73
+    assert worker.wait(timeout=60) == 73
     assert not site.app.storage.reader.workers()
 
 

@@ -55,8 +55,8 @@ def test_results_and_arguments_larger_than_any_buffer_both_ways_at_once(site):
     text = "x" * size
     out = site.send_many("blob", [(size,)] * 12)
     both = site.send_many("echo", [(text,)] * 12)
-    assert [len(site.get(id_, 20)) for id_ in out] == [size] * 12
-    assert [site.get(id_, 20) == text for id_ in both] == [True] * 12
+    assert [len(site.get(id_)) for id_ in out] == [size] * 12
+    assert [site.get(id_) == text for id_ in both] == [True] * 12
 
 
 def test_exits_inside_a_task(site):

@@ -23,7 +23,6 @@ from liteq.exceptions import ChordError, RunCancelled, RunNotFound, TaskRevokedE
 from .worker_process import HERE, wait_for
 
 pytestmark = [
-    pytest.mark.timeout(120),
     pytest.mark.skipif(os.name != "posix", reason="liteq's workers need POSIX"),
 ]
 WAIT = 30

@@ -423,7 +423,7 @@ def test_an_async_body_goes_on_while_another_run_computes(tmp_path):
         worker = Worker(app)
         other = threading.Thread(target=worker.turn)
         other.start()
-        assert begun.wait(20)
+        assert begun.wait(60)
         run = second.start()
         lease = worker.claim()
         outcome = worker.execute(lease)

@@ -20,7 +20,7 @@ from liteq.storage.inspect import Record
 HERE = Path(__file__).resolve().parent
 
 
-def wait_for(fact: Callable[[], object], *, within_s: float = 10.0, what: str = "") -> Any:
+def wait_for(fact: Callable[[], object], *, within_s: float = 60.0, what: str = "") -> Any:
     """`fact()` as soon as it is true; a failure when it never is."""
     give_up = time.monotonic() + within_s
     while not (value := fact()):
@@ -68,7 +68,7 @@ class Site:
         """Start a worker; back when it is ready."""
         log = self.log(len(self.workers))
         process = self.start(*args, **env)
-        wait_for(lambda: "ready." in log.read_text() or process.poll() is not None, within_s=30, what="it is ready")
+        wait_for(lambda: "ready." in log.read_text() or process.poll() is not None, what="it is ready")
         assert process.poll() is None, log.read_text()
         return process
 
@@ -83,7 +83,7 @@ class Site:
 
     def end(self, worker: subprocess.Popen[bytes], signum: int = signal.SIGTERM) -> int:
         worker.send_signal(signum)
-        return worker.wait(timeout=15)
+        return worker.wait(timeout=60)
 
     def close(self) -> None:
         for process in self.workers:
@@ -116,10 +116,10 @@ class Site:
     def state(self, id_: str) -> State:
         return self.record(id_).state
 
-    def get(self, id_: str, timeout: float = 10.0) -> Any:
+    def get(self, id_: str, timeout: float = 60.0) -> Any:
         return self.app.AsyncResult(id_).get(timeout=timeout)
 
-    def error(self, id_: str, timeout: float = 10.0) -> BaseException:
+    def error(self, id_: str, timeout: float = 60.0) -> BaseException:
         """The exception that a task ended with."""
         try:
             value = self.get(id_, timeout)
@@ -143,7 +143,7 @@ class Site:
         lines = [line.split() for line in self.ledger.read_text().splitlines()]
         return [line for line in lines if line[0] == event and (id_ is None or line[1] == id_)]
 
-    def wait_started(self, id_: str, times: int = 1, within_s: float = 10.0) -> int:
+    def wait_started(self, id_: str, times: int = 1, within_s: float = 60.0) -> int:
         """Until the task has started `times` times; the PID of the process it last started in."""
         started = wait_for(
             lambda: len(found := self.notes("started", id_)) >= times and found, within_s=within_s, what="it started"

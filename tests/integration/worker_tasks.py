@@ -215,7 +215,7 @@ def uses_multiprocessing(x: int) -> int:
     queue: Any = multiprocessing.Queue()
     process = multiprocessing.Process(target=_double, args=(queue, x))
     process.start()
-    value: int = queue.get(timeout=10)
+    value: int = queue.get(timeout=60)
     process.join()
     return value
 

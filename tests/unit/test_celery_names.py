@@ -259,7 +259,7 @@ def test_a_worker_made_by_the_app_works_until_it_is_stopped(app):
     )  # fmt: skip
     assert (worker.app, worker.queues, worker.hostname) == (app, ["a"], "w@here")
     assert worker.start() == 0
-    assert result.get(timeout=5) == 5
+    assert result.get(timeout=60) == 5
 
 
 def test_a_worker_of_the_app_refuses_options_that_it_does_not_know(app):
@@ -328,7 +328,7 @@ def test_a_worker_takes_celery_s_options_and_purges(app, tmp_path):
     }  # fmt: skip
     logfile = tmp_path / "worker.log"
     with start_worker(app, 1, "solo", "info", str(logfile), purge=True, **options):
-        assert app.tasks["add"].delay(2, 3).get(timeout=10) == 5
+        assert app.tasks["add"].delay(2, 3).get(timeout=60) == 5
     assert lost.state != "SUCCESS"
     lines = logfile.read_text().splitlines()
     assert any("Task add[" in line and "received" in line for line in lines)
@@ -338,7 +338,7 @@ def test_a_worker_takes_celery_s_options_and_purges(app, tmp_path):
 def test_a_level_of_warnings_says_nothing_of_tasks(app, tmp_path, caplog):
     logfile = tmp_path / "worker.log"
     with start_worker(app, loglevel="WARNING", logfile=str(logfile)):
-        assert app.tasks["add"].delay(2, 3).get(timeout=10) == 5
+        assert app.tasks["add"].delay(2, 3).get(timeout=60) == 5
     assert "Task add[" not in logfile.read_text()
 
 

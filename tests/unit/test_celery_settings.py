@@ -151,7 +151,7 @@ def test_worker_direct(app):
         return 1
 
     with start_worker(app, hostname="w1@here", perform_ping_check=False):
-        assert here.apply_async(queue="w1@here.dq").get(timeout=10) == 1
+        assert here.apply_async(queue="w1@here.dq").get(timeout=60) == 1
 
 
 def test_result_failure_expires_is_the_age_of_dead_letters(app):

@@ -50,7 +50,7 @@ def test_a_fork_from_another_thread_leaves_the_loop_awake(uses_it: bool) -> None
 
     forking = threading.Thread(target=fork)
     forking.start()
-    forking.join(20)
+    forking.join(60)
     if forking.is_alive():  # a child that hangs does so before its first line
         os.kill(children[0], signal.SIGKILL)
         forking.join()

@@ -74,7 +74,7 @@ def test_a_report_that_was_held_back_is_written_while_the_task_is_busy_with_othe
     reports.report(1, 3, "")
     written.again.clear()
     reports.report(2, 3, "two")
-    assert written.again.wait(10), "nobody calls anything: a thread writes it"
+    assert written.again.wait(60), "nobody calls anything: a thread writes it"
     assert b'"current":2,' in written.reports[1]
 
 
@@ -169,7 +169,7 @@ def test_a_batch_reports_for_each_of_its_messages(app):
     results = [work.delay(n) for n in range(3)]
     with start_worker(app):
         for result in results:
-            result.get(timeout=20)
+            result.get(timeout=60)
     assert [result.progress[0] for result in results] == [3, 3, 3]
 
 
@@ -273,7 +273,7 @@ def test_a_reader_hears_each_chunk_and_the_end(app):
     def work(self) -> None:
         for n in range(5):
             self.emit("out", n)
-            assert read.wait(10)
+            assert read.wait(60)
             read.clear()
 
     result = work.delay()

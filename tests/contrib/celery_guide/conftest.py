@@ -11,7 +11,7 @@ import pytest
 from liteq import Celery
 from liteq.testing import start_worker
 
-WAIT_S = 15  # for one result, on a busy machine
+WAIT_S = 60  # for one result, on a busy machine
 
 
 @pytest.fixture(scope="module")

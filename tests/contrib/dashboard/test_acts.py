@@ -173,7 +173,7 @@ def ended(app: LiteQ, id_: str) -> dict[str, Any]:
 
     for thread in threading.enumerate():
         if id_ in thread.name:
-            thread.join(timeout=20)
+            thread.join(timeout=60)
     found = operations.operation(app, id_)
     assert found is not None
     return found

@@ -244,11 +244,11 @@ def proxied(queue, tmp_path, eventually):
             [NGINX or "nginx", "-p", tmp_path, "-c", tmp_path / "nginx.conf"], stderr=subprocess.DEVNULL
         )
         try:
-            eventually(lambda: listens(says), within_s=20)
+            eventually(lambda: listens(says))
             yield link, {"strips": strips, "keeps": keeps, "says": says}
         finally:
             nginx.terminate()
-            nginx.wait(10)
+            nginx.wait(60)
 
 
 @pytest.mark.skipif(NGINX is None and not os.environ.get("CI"), reason="nginx is not installed")

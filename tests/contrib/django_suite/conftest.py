@@ -126,7 +126,7 @@ class Site:
             )  # fmt: skip
         self.started.append(process)
         process.log = log
-        wait(lambda: "ready." in log.read_text() or process.poll() is not None, within_s=20)
+        wait(lambda: "ready." in log.read_text() or process.poll() is not None)
         assert process.poll() is None, log.read_text()
         return process
 
@@ -137,7 +137,7 @@ class Site:
             process.wait()
 
 
-def wait(fact, within_s: float = 10.0):
+def wait(fact, within_s: float = 60.0):
     import time
 
     end = time.monotonic() + within_s

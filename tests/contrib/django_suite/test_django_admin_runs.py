@@ -117,7 +117,7 @@ def test_an_approval_is_decided_in_the_users_name(shop, flow):
     response = decide(clerk, "order1", "approve", comment="fine")
     assert "was approved" in response.content.decode()
     drain()
-    assert run.result(timeout=5) == "True clerk fine None"
+    assert run.result(timeout=60) == "True clerk fine None"
     assert "order1" not in page(clerk, "approval/")
     from django.contrib.admin.models import LogEntry
 
@@ -130,7 +130,7 @@ def test_several_are_rejected_from_the_list(shop, admin, flow):
     response = admin.post(f"{BASE}approval/", {"action": "reject", "_selected": ids}, follow=True)
     assert response.content.decode().count("was rejected") == 2
     drain()
-    assert [run.result(timeout=5) for run in runs] == ["False root  None"] * 2
+    assert [run.result(timeout=60) for run in runs] == ["False root  None"] * 2
 
 
 def test_data_that_does_not_fit_is_told_of_in_the_form(shop, admin, flow):
@@ -141,7 +141,7 @@ def test_data_that_does_not_fit_is_told_of_in_the_form(shop, admin, flow):
     assert run.approvals()
     decide(admin, "order1", "approve", data='{"days": 3}')
     drain()
-    assert run.result(timeout=5) == "True root  3"
+    assert run.result(timeout=60) == "True root  3"
 
 
 def test_a_post_without_a_decision_decides_nothing(shop, admin, flow):

@@ -55,7 +55,7 @@ def test_a_worker_runs_what_a_transaction_has_sent_once_that_is_committed(new_si
         "from django.db import transaction; from shop.orders.models import Order; from shop.orders.tasks import pay\n"
         "with transaction.atomic():\n"
         "    order = Order.objects.create(); sent = pay.delay(order.pk)\n"
-        "print(sent.get(timeout=20)); order.refresh_from_db(); print(order.paid)"
+        "print(sent.get(timeout=60)); order.refresh_from_db(); print(order.paid)"
     )
     assert said.stdout.split() == ["1", "True"], said.stderr
     status = site.manage("liteq", "status")

@@ -15,23 +15,23 @@ from liteq.states import State
 def test_manage_py_starts_a_worker_that_finds_the_tasks_of_all_apps(shop, site):
     worker = site.worker("-c", "2")
     order = Order.objects.create()
-    assert pay.delay(order.pk).get(timeout=10) == 1
+    assert pay.delay(order.pk).get(timeout=60) == 1
     order.refresh_from_db()
     assert order.paid
-    assert count.delay().get(timeout=10) == 1  # async, by Django's async ORM
+    assert count.delay().get(timeout=60) == 1  # async, by Django's async ORM
 
     failed = begin_and_fail.delay(order.pk)
     with pytest.raises(ValueError, match="rolled back"):
-        failed.get(timeout=10)
+        failed.get(timeout=60)
     assert {c.state for c in shop.storage.reader.counts()} == {State.SUCCEEDED, State.DEAD}  # nothing was sent
 
-    assert had_connection.delay().get(timeout=10) is False  # without CONN_MAX_AGE a task opens its own
+    assert had_connection.delay().get(timeout=60) is False  # without CONN_MAX_AGE a task opens its own
     status = site.manage("liteq", "status")
     assert status.returncode == 0, status.stderr
     assert "1 worker" in status.stdout or "liteq@" in status.stdout
 
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=15) == 0
+    assert worker.wait(timeout=60) == 0
     assert site.manage("liteq", "status").returncode == 69  # as Celery's: health checks use it
 
 
@@ -41,7 +41,7 @@ def test_a_task_whose_process_is_killed_is_run_again(shop, site, tmp_path, wait_
     sent = pay_slowly.delay(order.pk, str(note))
     wait_for(lambda: note.exists() and note.read_text())
     os.kill(int(note.read_text()), signal.SIGKILL)
-    assert sent.get(timeout=15) == 1
+    assert sent.get(timeout=60) == 1
     order.refresh_from_db()
     assert order.runs == 1
 
@@ -54,8 +54,8 @@ def test_a_killed_worker_loses_nothing(shop, site, tmp_path, wait_for):
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     site.worker("-c", "1")
-    assert sent.get(timeout=15) == 1
-    assert waiting.get(timeout=15) == 1
+    assert sent.get(timeout=60) == 1
+    assert waiting.get(timeout=60) == 1
     order.refresh_from_db()
     assert order.runs == 2
 
@@ -64,7 +64,7 @@ def test_the_command_line_finds_a_project_by_its_package(shop, site):
     site.env.pop("DJANGO_SETTINGS_MODULE")
     site.worker("-P", "threads", "-c", "2", command=["-m", "liteq", "-A", "shop", "worker"])
     order = Order.objects.create()
-    assert pay.delay(order.pk).get(timeout=10) == 1
+    assert pay.delay(order.pk).get(timeout=60) == 1
 
 
 def test_a_project_with_an_app_of_its_own(shop, new_site, tmp_path, wait_for):
@@ -94,7 +94,7 @@ def test_a_project_with_an_app_of_its_own(shop, new_site, tmp_path, wait_for):
         "from proj import celery_app; from shop.orders.tasks import pay; from shop.orders.models import Order\n"
         "order = Order.objects.create(); sent = pay.delay(order.pk)\n"
         "assert pay.app is celery_app and hasattr(pay, 'delay_on_commit'), pay.app\n"
-        "print(sent.get(timeout=10), sent.queue)"
+        "print(sent.get(timeout=60), sent.queue)"
     )
     assert done.stdout.split() == ["1", "mail"], done.stderr
 

@@ -139,7 +139,7 @@ def test_a_thread_that_nobody_waits_for_sends_when_the_transaction_has_ended(sho
             future = pool.submit(pay.delay, 1)
             with pytest.raises(TimeoutError):
                 future.result(timeout=1)  # with a limit it would end by itself: that is no deadlock
-        assert future.result(timeout=10).exists()
+        assert future.result(timeout=60).exists()
 
 
 def test_who_waits_to_the_end_is_told_which_thread_has_the_file(shop):

@@ -59,7 +59,7 @@ class Example:
                 self.said.append(line)
                 self._heard.notify_all()
 
-    def waits_to_say(self, pattern: str, *, times: int = 1, within_s: float = 30) -> str:
+    def waits_to_say(self, pattern: str, *, times: int = 1, within_s: float = 60) -> str:
         """The first group of the last of `times` lines that match."""
         found: list[str] = []
 
@@ -97,7 +97,7 @@ class Example:
                 os.killpg(int(pid), signal.SIGKILL)
         if code is None:
             self._popen.kill()
-        self._thread.join(10)
+        self._thread.join(60)
         self._popen.stdout.close()
         assert code == 0, "".join(self.said)
 
@@ -162,7 +162,7 @@ def soon(browser) -> Callable[..., object]:
     from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    def wait(fact: Callable[[], object], within_s: float = 40) -> object:
+    def wait(fact: Callable[[], object], within_s: float = 60) -> object:
         waiting = WebDriverWait(browser, within_s, 0.05, ignored_exceptions=[WebDriverException])
         return waiting.until(lambda _: fact())
 

@@ -62,7 +62,7 @@ def served(app: FastAPI) -> Iterator[str]:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(15)
+            thread.join(60)
             assert not thread.is_alive()
 
 
@@ -197,7 +197,7 @@ def test_a_request_waits_for_a_result_only_while_its_client_does(queue, eventual
         result = await queue.tasks["double"].adelay(n)
         told.append("waiting")
         try:
-            return await while_connected(request, result.aget(timeout=30))
+            return await while_connected(request, result.aget(timeout=60))
         except ClientDisconnect:
             result.revoke()
             told.append("gone")
@@ -217,7 +217,7 @@ def test_two_hundred_requests_that_wait_take_no_thread_each(queue):
 
     @app.get("/wait/{n}")
     async def wait(n: int) -> int:
-        return await (await queue.tasks["double"].adelay(n)).aget(timeout=30)
+        return await (await queue.tasks["double"].adelay(n)).aget(timeout=60)
 
     async def ask(url: str) -> list[int]:
         limits = httpx.Limits(max_connections=None)
@@ -311,7 +311,7 @@ def test_with_the_queue_on_a_postgresql_server_nothing_but_its_url_differs(postg
 
         @app.get("/result/{id_}")
         async def result(id_: str) -> int:
-            return await queue.AsyncResult(id_).aget(timeout=20)
+            return await queue.AsyncResult(id_).aget(timeout=60)
 
         with start_worker(queue), visited(app) as client:
             id_ = client.post("/double/21").json()

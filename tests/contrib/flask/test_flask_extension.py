@@ -179,7 +179,7 @@ def greet(queue, flask_app):
 def test_a_worker_runs_tasks_in_a_context_of_their_own(queue, greet, pool):
     with start_worker(queue, pool=pool, concurrency=2):
         results = [greet.delay(str(n)) for n in range(5)]
-        assert [result.get(timeout=10) for result in results] == [f"hello {n}" for n in range(5)]
+        assert [result.get(timeout=60) for result in results] == [f"hello {n}" for n in range(5)]
     assert not has_app_context()
 
 
@@ -317,7 +317,7 @@ def test_the_pattern_of_flasks_documentation_works_with_another_import(tmp_path)
     with subprocess.Popen(command, cwd=tmp_path, env=environment()) as worker:
         done = run(sys.executable, "-c", CLIENT, cwd=tmp_path)
         worker.terminate()
-        assert worker.wait(timeout=15) == 0
+        assert worker.wait(timeout=60) == 0
     assert "'value': [3, 'make_celery']" in done.stdout, done.stderr
 
 
@@ -357,7 +357,7 @@ def test_flask_liteq_is_the_whole_command_line(tmp_path):
     with subprocess.Popen(command, cwd=tmp_path, env=environment()) as worker:  # prefork
         got = flask(tmp_path, "liteq", "result", sent.stdout.strip(), "--wait", "--timeout", "20")
         worker.terminate()
-        assert worker.wait(timeout=15) == 0
+        assert worker.wait(timeout=60) == 0
     assert "hello you" in got.stdout, got.stderr
     wrong = flask(tmp_path, "liteq", "dead", "replay", "nobody")
     assert (wrong.returncode, "Traceback" in wrong.stderr) == (1, False)
@@ -570,13 +570,13 @@ def proxied(queue, flask_app, tmp_path, eventually):
             return False
 
     try:
-        eventually(answers, within_s=20)
+        eventually(answers)
         yield code
     finally:
         nginx.terminate()
-        nginx.wait(10)
+        nginx.wait(60)
         server.shutdown()
-        thread.join(10)
+        thread.join(60)
         server.server_close()
 
 

@@ -35,7 +35,7 @@ def test_a_view_sends_and_another_one_has_the_result(tmp_path, postgresql_server
 
         @app.get("/result/<id_>")
         def result(id_: str) -> str:
-            return str(queue.AsyncResult(id_).get(timeout=20))
+            return str(queue.AsyncResult(id_).get(timeout=60))
 
         client = app.test_client()
         with start_worker(queue):

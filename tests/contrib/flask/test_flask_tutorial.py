@@ -47,7 +47,7 @@ def test_the_tutorial_works_as_it_is_written(tmp_path):
             output, _ = reader.communicate("\n" * len(session), timeout=40)
             assert reader.returncode == 0, output
             worker.send_signal(signal.SIGINT)
-            assert worker.wait(timeout=15) == 0
+            assert worker.wait(timeout=60) == 0
         finally:
             for process in (reader, worker):
                 if process is not None and process.poll() is None:

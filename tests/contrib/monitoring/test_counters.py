@@ -68,7 +68,7 @@ def test_steps_of_a_run_are_counted_when_it_has_ended(app):
 
     with start_worker(app):
         for _ in range(2):
-            assert order.delay().get(timeout=20) == 10
+            assert order.delay().get(timeout=60) == 10
         wait_for(lambda: read(app).steps.get(("shop.order", "succeeded")) == 6)
     facts = read(app)
     assert facts.steps == {("shop.order", "succeeded"): 6, ("shop.order", "failed"): 2}
@@ -95,4 +95,4 @@ def test_leases_of_a_worker_that_vanished_are_counted(app):
     def mail(n: int) -> None: ...
 
     with start_worker(app):
-        wait_for(lambda: read(app).reaped == 1, within_s=20)
+        wait_for(lambda: read(app).reaped == 1)

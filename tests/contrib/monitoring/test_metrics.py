@@ -51,7 +51,7 @@ def told(text: bytes) -> dict[str, dict[tuple, float]]:
 def work(app: LiteQ, *numbers: int) -> None:
     with start_worker(app):
         for n in numbers:
-            app.tasks["shop.mail"].delay(n).get(timeout=10, propagate=False)
+            app.tasks["shop.mail"].delay(n).get(timeout=60, propagate=False)
 
 
 def counters(app: LiteQ) -> dict[tuple, float]:
@@ -160,7 +160,7 @@ def test_the_command_serves_on_the_loopback(app, tmp_path):
         assert found["liteq_queue_messages"][("queue", "celery"), ("state", "pending")] == 1
     finally:
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         process.stderr.close()
     with pytest.raises(URLError):
         urlopen(address, timeout=1)

@@ -18,7 +18,7 @@ from liteq.states import State
 from liteq.testing import drain
 
 IS_THERE = any(found.name == "celery" for found in distributions(name="celery"))
-pytestmark = [pytest.mark.timeout(180), pytest.mark.skipif(not IS_THERE, reason="Celery itself is not installed")]
+pytestmark = [pytest.mark.skipif(not IS_THERE, reason="Celery itself is not installed")]
 
 KEYS = {"AKSHOP": {"name": "shop", "queues": ["celery", "mail"], "tasks": ["shop.*"], "secret": "s3cret"}}
 PRODUCER = """
@@ -122,5 +122,5 @@ def test_a_worker_of_liteq_carries_its_chain_through(app: LiteQ, sent: dict[str,
         return list(args)
 
     drain(app)
-    assert app.AsyncResult(sent["chain"]).get(timeout=20) == ["end"]
-    assert app.AsyncResult(sent["linked"]).get(timeout=20) == 10
+    assert app.AsyncResult(sent["chain"]).get(timeout=60) == ["end"]
+    assert app.AsyncResult(sent["linked"]).get(timeout=60) == 10

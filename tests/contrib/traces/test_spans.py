@@ -14,7 +14,7 @@ from liteq.exceptions import Ignore, RateLimited, Reject
 from liteq.testing import drain, start_worker
 from liteq_otel import instrument, uninstrument
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 def ids(*spans):

@@ -7,7 +7,7 @@ import pytest
 from liteq.testing import WorkflowTest, drain, start_worker
 from liteq.workflow import actx, ctx
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 def words(spans, attribute):

@@ -41,13 +41,13 @@ def run(app) -> Iterator[Callable[..., Worker]]:
         thread = threading.Thread(target=lambda: worker.codes.append(worker.run()))  # type: ignore[attr-defined]
         thread.start()
         started.append((worker, thread))
-        assert ready.wait(10)
+        assert ready.wait(60)
         return worker
 
     yield run
     for worker, thread in started:
         worker.stop(cold=True)
-        thread.join(15)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -61,10 +61,10 @@ def test_it_works_until_another_thread_stops_it(app, run, pool):
         return 2 * x
 
     worker = run(pool, concurrency=2)
-    assert [double.delay(i).get(timeout=10) for i in range(20)] == [2 * i for i in range(20)]
+    assert [double.delay(i).get(timeout=60) for i in range(20)] == [2 * i for i in range(20)]
     assert len(app.storage.reader.workers()) == 1
     worker.stop()
-    assert worker.join(10)
+    assert worker.join(60)
     assert worker.codes == [0]
     assert app.storage.reader.workers() == []
 
@@ -83,7 +83,7 @@ def test_the_engine_works_without_the_wing_for_celerys_callers(app, run, make, t
 
     run("threads", make)
     result = double.delay(4)
-    assert result.get(timeout=10) == 8
+    assert result.get(timeout=60) == 8
     assert heard == [result.id] * tells
 
 
@@ -111,7 +111,7 @@ def test_a_long_task_keeps_its_lease(app, run, pool):
     run(pool, concurrency=1, hostname="one")
     run(pool, concurrency=1, hostname="two")
     result = long.delay()
-    assert result.get(timeout=10) == "done"
+    assert result.get(timeout=60) == "done"
     assert len(runs) == 1
     record = app.storage.reader.find(result.id)
     assert (record.reaps, record.crashes) == (0, 0)
@@ -128,11 +128,11 @@ def test_a_warm_stop_finishes_what_runs_and_returns_the_rest(app, run, eventuall
 
     worker = run(pool, concurrency=1)
     first = wait.delay()
-    assert begun.wait(10)
+    assert begun.wait(60)
     rest = [wait.delay() for _ in range(5)]
     worker.stop()
     gate.set()
-    assert worker.join(10)
+    assert worker.join(60)
     assert app.storage.reader.find(first.id).state is State.SUCCEEDED
     states = [app.storage.reader.find(result.id) for result in rest]
     assert {(r.crashes, r.reaps, r.retries) for r in states} == {(0, 0, 0)}
@@ -151,10 +151,10 @@ def test_a_cold_stop_of_threads_puts_back_what_runs_and_does_not_wait_for_it(app
 
     worker = run("threads", concurrency=2)
     running = wait.delay()
-    assert begun.wait(10)
+    assert begun.wait(60)
     at = time.monotonic()
     worker.stop(cold=True)
-    assert worker.join(10)
+    assert worker.join(60)
     gate.set()
     assert time.monotonic() - at < 2.0
     assert worker.codes == [1]
@@ -175,8 +175,8 @@ def test_a_thread_outlives_what_would_end_a_process(app, run):
 
     run("threads", concurrency=1)
     with pytest.raises(WorkerLostError):
-        odd.delay().get(timeout=10)
-    assert fine.delay().get(timeout=10) == "fine"
+        odd.delay().get(timeout=60)
+    assert fine.delay().get(timeout=60) == "fine"
 
 
 def test_threads_run_side_by_side(app, run):
@@ -188,7 +188,7 @@ def test_threads_run_side_by_side(app, run):
 
     run("threads", concurrency=4)
     results = [meet.delay() for _ in range(4)]
-    assert sorted(result.get(timeout=10) for result in results) == [0, 1, 2, 3]
+    assert sorted(result.get(timeout=60) for result in results) == [0, 1, 2, 3]
 
 
 def test_a_short_task_does_not_wait_behind_a_long_one_in_threads(app, run):
@@ -201,11 +201,11 @@ def test_a_short_task_does_not_wait_behind_a_long_one_in_threads(app, run):
 
     run("threads", concurrency=2)
     for result in [either.delay(False) for _ in range(100)]:
-        result.get(timeout=10)
+        result.get(timeout=60)
     either.delay(True)
     try:
         for result in [either.delay(False) for _ in range(50)]:
-            result.get(timeout=5)
+            result.get(timeout=60)
     finally:
         gate.set()
 
@@ -218,7 +218,7 @@ def test_trouble_with_the_file_is_survived(app, run, monkeypatch, eventually):
         return 2 * x
 
     storage = run("threads", concurrency=1).running.storage
-    double.delay(1).get(timeout=10)
+    double.delay(1).get(timeout=60)
     turn, refused = storage.turn, []
 
     def refuse(settled: Any, *args: Any, **options: Any) -> Any:
@@ -229,7 +229,7 @@ def test_trouble_with_the_file_is_survived(app, run, monkeypatch, eventually):
 
     monkeypatch.setattr(storage, "turn", refuse)
     result = double.delay(4)
-    assert result.get(timeout=10) == 8
+    assert result.get(timeout=60) == 8
     assert len(refused) == 2
     assert app.storage.reader.find(result.id).crashes == 0
 
@@ -242,7 +242,7 @@ def test_one_outcome_that_cannot_be_stored_holds_up_no_other(app, run, monkeypat
         return 2 * x
 
     storage = run("threads", concurrency=2).running.storage
-    double.delay(1).get(timeout=10)
+    double.delay(1).get(timeout=60)
     for verb in ("turn", "settle"):
         original = getattr(storage, verb)
 
@@ -253,9 +253,9 @@ def test_one_outcome_that_cannot_be_stored_holds_up_no_other(app, run, monkeypat
 
         monkeypatch.setattr(storage, verb, refuse)
     results = [double.delay(x) for x in range(20)]
-    assert [results[x].get(timeout=10) for x in range(20) if x != 13] == [2 * x for x in range(20) if x != 13]
+    assert [results[x].get(timeout=60) for x in range(20) if x != 13] == [2 * x for x in range(20) if x != 13]
     with pytest.raises(StorageError, match="too big"):
-        results[13].get(timeout=10)
+        results[13].get(timeout=60)
 
 
 def test_an_outcome_is_kept_where_the_storage_is_busy_while_they_are_settled_one_by_one(app, run, monkeypatch):
@@ -264,7 +264,7 @@ def test_an_outcome_is_kept_where_the_storage_is_busy_while_they_are_settled_one
         return 2 * x
 
     storage = run("threads", concurrency=1).running.storage
-    double.delay(1).get(timeout=10)
+    double.delay(1).get(timeout=60)
     for verb, error in (("turn", StorageError("something of the batch")), ("settle", StorageBusy(0.0, None))):
         original, errors = getattr(storage, verb), [error]
 
@@ -276,7 +276,7 @@ def test_an_outcome_is_kept_where_the_storage_is_busy_while_they_are_settled_one
             return original(settled, *args, **options)
 
         monkeypatch.setattr(storage, verb, refuse)
-    assert double.delay(4).get(timeout=10) == 8
+    assert double.delay(4).get(timeout=60) == 8
 
 
 def test_a_worker_told_to_leave_at_once_does_not_wait_for_a_storage_that_refuses(app, run, monkeypatch):
@@ -285,7 +285,7 @@ def test_a_worker_told_to_leave_at_once_does_not_wait_for_a_storage_that_refuses
         return 2 * x
 
     worker = run("threads", concurrency=1)
-    double.delay(1).get(timeout=10)
+    double.delay(1).get(timeout=60)
 
     def refuse(settled: Any, *args: Any, **options: Any) -> Any:
         raise StorageBusy(0.0, None)
@@ -293,7 +293,7 @@ def test_a_worker_told_to_leave_at_once_does_not_wait_for_a_storage_that_refuses
     monkeypatch.setattr(worker.running.storage, "turn", refuse)
     double.delay(2)
     worker.stop(cold=True)
-    assert worker.join(10)
+    assert worker.join(60)
 
 
 def test_the_last_commits_of_a_burst_reach_the_disk_soon_where_durability_is_relaxed(
@@ -309,15 +309,15 @@ def test_the_last_commits_of_a_burst_reach_the_disk_soon_where_durability_is_rel
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
-        double.delay(1).get(timeout=10)
+        double.delay(1).get(timeout=60)
         driver, syncs = worker.running.storage.driver, list[float]()
         sync = driver.sync
         monkeypatch.setattr(driver, "sync", lambda: (syncs.append(time.monotonic()), sync()))
-        double.delay(2).get(timeout=10)
+        double.delay(2).get(timeout=60)
         eventually(lambda: syncs and driver.unsynced_since == math.inf)
     finally:
         worker.stop()
-        thread.join(15)
+        thread.join(60)
         app.close()
 
 
@@ -345,5 +345,5 @@ def test_a_ring_that_comes_while_the_loop_looks_after_its_bell_is_heard_by_all(t
         eventually(lambda: chore.heard)
     finally:
         worker.stop()
-        thread.join(15)
+        thread.join(60)
         app.close()

@@ -103,7 +103,7 @@ def test_a_killed_command_leaves_no_worker_and_goes_on_by_its_id(liteq, tmp_path
     )  # fmt: skip
     eventually((tmp_path / "begun").exists, within_s=100)
     os.killpg(first.pid, signal.SIGKILL)
-    first.wait(30)
+    first.wait(60)
     (tmp_path / "go").touch()
 
     done = liteq("flow", "run", "flow.yaml", "--id", "same", "--here", "-c", "2", "--json")

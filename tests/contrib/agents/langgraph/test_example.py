@@ -7,12 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 EXAMPLE = Path(__file__).resolve().parents[4] / "contrib" / "examples" / "langgraph_desk"
 
 
-@pytest.mark.timeout(180)
 def test_the_desk_goes_on_after_kills_and_pays_for_no_call_twice(tmp_path: Path) -> None:
     env = {**os.environ, "DESK_DATA": str(tmp_path / "data"), "DESK_KILLS": "draft send"}
     command = [sys.executable, str(EXAMPLE / "run.py"), "--ask", "my parcel", "--yes"]

@@ -41,7 +41,7 @@ def test_six_processes_write_at_once_without_a_lock_error(tmp_path: Path) -> Non
         one.start()
     told = [results.get(timeout=50) for _ in processes]
     for one in processes:
-        one.join(30)
+        one.join(60)
     assert sorted((name, seen, error) for name, seen, _, error in told) == [
         (f"p{n}", TURNS, None) for n in range(PROCESSES)
     ]

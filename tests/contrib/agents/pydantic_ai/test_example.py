@@ -12,7 +12,6 @@ import pytest
 RUN = Path(__file__).resolve().parents[4] / "contrib" / "examples" / "pydantic_agent" / "run.py"
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.skipif(sys.platform == "win32", reason="a process group")
 def test_the_example_answers_asks_and_is_paid_for_twice(tmp_path: Path) -> None:
     env = {**os.environ, "SUPPORT_DATA": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}

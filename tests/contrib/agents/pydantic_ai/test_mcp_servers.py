@@ -27,7 +27,6 @@ def numbers(log: Path) -> MCPToolset[Any]:
     return MCPToolset(transport, id="numbers", include_instructions=True, init_timeout=60, read_timeout=60)
 
 
-@pytest.mark.timeout(120)
 def test_its_tools_are_steps_and_its_session_waits_for_nobody(app: LiteQ, bench: WorkflowTest, tmp_path: Path) -> None:
     log = tmp_path / "log"
     both = [call("add", a=1, b=2), call("add", a=3, b=4)]

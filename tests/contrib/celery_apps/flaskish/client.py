@@ -7,7 +7,7 @@ from make_celery import celery_app, flask_app
 from web import tasks, views
 
 
-def until(fact, within_s=15):
+def until(fact, within_s=60):
     give_up = time.monotonic() + within_s
     while not (found := fact()):
         assert time.monotonic() < give_up, "it did not come about"
@@ -40,7 +40,7 @@ def aborted():
     running = tasks.export.delay()
     until(lambda: running.state == "STARTED")
     running.abort()
-    return running.get(timeout=15)
+    return running.get(timeout=60)
 
 
 def main():
@@ -52,7 +52,7 @@ def main():
         until(lambda: views.status(divided)["state"] == "FAILURE")
         found = {
             "greeted": views.result(greeted),
-            "forgotten": [forgotten.get(timeout=15), celery_app.AsyncResult(forgotten.id).result],
+            "forgotten": [forgotten.get(timeout=60), celery_app.AsyncResult(forgotten.id).result],
             "divided": [views.status(divided), views.result(divided)],
             "progress": states_of_a_long_task(),
             "revoked": cancelled_while_it_runs(),

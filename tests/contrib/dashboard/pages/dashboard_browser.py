@@ -31,7 +31,7 @@ def served(app: Any, *, root_path: str = "/ops") -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}{root_path}"
     finally:
         server.should_exit = server.force_exit = True
-        thread.join(20)
+        thread.join(60)
         listener.close()
 
 
@@ -66,7 +66,7 @@ class Browser:
     def text(self, selector: str = "main") -> str:
         return str(self.one(selector).text)
 
-    def soon(self, fact: Callable[[], Any], within_s: float = 20) -> Any:
+    def soon(self, fact: Callable[[], Any], within_s: float = 60) -> Any:
         """The value of `fact`, once it is true."""
         from selenium.common.exceptions import WebDriverException
         from selenium.webdriver.support.ui import WebDriverWait

@@ -164,7 +164,7 @@ def test_a_worker_grows_and_shrinks(browser, shop):
         browser.open(f"workers/w1@app-1/{action}")
         browser.one("main form button").click()
         browser.soon(lambda: "was told" in browser.text())
-        browser.soon(lambda wanted=wanted: slots() == wanted, within_s=30)
+        browser.soon(lambda wanted=wanted: slots() == wanted)
 
 
 def test_a_worker_logs_from_another_level_on(browser):
