@@ -12,10 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hurry import hurry
+
 import liteq
 from liteq import LiteQ, current_task
 from liteq.exceptions import SoftTimeLimitExceeded, WorkerShutdown
 
+hurry()
 app = LiteQ("coroutine_tasks", broker=os.environ["WORKER_TEST_BROKER"])
 app.conf.update(visibility_timeout=float(os.environ.get("WORKER_TEST_VISIBILITY_S", "60")))
 LEDGER = os.environ["WORKER_TEST_LEDGER"]
@@ -42,11 +45,14 @@ async def nap(self: Any, seconds: float) -> int:
 
 
 @app.task(bind=True)
-async def rest_once(self: Any) -> None:
-    """Sleeps for a minute the first time, not at all the second."""
+async def rest_once(self: Any) -> str:
+    """Sleeps without end the first time, not at all the second, in another process."""
     note("started", self.request.id)
-    if Path(LEDGER).read_text().count(f"started {self.request.id}") == 1:  # noqa: ASYNC240 - a short file
-        await asyncio.sleep(60)
+    lines = Path(LEDGER).read_text().splitlines()  # noqa: ASYNC240 - a short file
+    pids = [line.split()[2] for line in lines if line.startswith(f"started {self.request.id}")]
+    if len(pids) == 1:
+        await asyncio.sleep(3600)
+    return "rested elsewhere" if pids[0] != pids[-1] else "rested here"
 
 
 @app.task
@@ -71,6 +77,16 @@ async def as_tenant(name: str) -> list[str]:
 def plain(self: Any, seconds: float) -> str:
     note("started", self.request.id)
     time.sleep(seconds)
+    note("finished", self.request.id)
+    return threading.current_thread().name
+
+
+@app.task(bind=True)
+def until(self: Any, path: str) -> str:
+    """Runs in its thread until there is a file of that name; the thread's."""
+    note("started", self.request.id)
+    while not Path(path).exists():
+        time.sleep(0.01)
     note("finished", self.request.id)
     return threading.current_thread().name
 
@@ -138,7 +154,7 @@ async def fails_twice(self: Any) -> int:
     return int(self.request.retries)
 
 
-@app.task(bind=True, autoretry_for=(ValueError,), retry_backoff=0.05, retry_jitter=False, max_retries=1)
+@app.task(bind=True, autoretry_for=(ValueError,), default_retry_delay=0.05, max_retries=1)
 async def never_works(self: Any) -> None:
     note("started", self.request.id)
     await asyncio.sleep(0)

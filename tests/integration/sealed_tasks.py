@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from hurry import hurry
+
 from liteq import LiteQ, chain, chord
 from liteq.utils.log import get_task_logger
 from liteq.workflow import ctx
 
 logger = get_task_logger(__name__)
+hurry()
 app = LiteQ("sealed_tasks", broker=os.environ["WORKER_TEST_BROKER"], payload_codec="liteq_crypt:Codec")
 
 

@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hurry import hurry
+
 from liteq import LiteQ, signals
 
+hurry()
 app = LiteQ("service_tasks", broker=os.environ["WORKER_TEST_BROKER"])
 app.conf.beat_schedule = {"look": {"task": "service_tasks.environment", "schedule": 3600.0}}
 

@@ -14,6 +14,7 @@ from liteq.worker.chores.heartbeat import Heartbeat
 
 from .worker_process import Site, wait_for
 
+OFTEN = {"WORKER_TEST_HURRY": "liteq.worker.chores.heartbeat:HOUSEKEEPING_S=0.2"}
 OLD = 3_500  # results: three whole chunks and a part
 
 
@@ -32,7 +33,7 @@ def is_gone(site: Site, id_: str) -> bool:
 
 
 def test_results_and_dead_letters_go_each_at_its_own_age(site):
-    site.worker("-c", "1", LITEQ_RESULT_EXPIRES="1", LITEQ_DEAD_EXPIRES="3600")
+    site.worker("-c", "1", LITEQ_RESULT_EXPIRES="1", LITEQ_DEAD_EXPIRES="3600", **OFTEN)
     done, failed = site.send("add", 1, 2), site.send("never_works")
     assert site.get(done) == 3
     site.error(failed)
@@ -41,7 +42,7 @@ def test_results_and_dead_letters_go_each_at_its_own_age(site):
 
 
 def test_dead_letters_go_although_results_stay(site):
-    site.worker("-c", "1", LITEQ_RESULT_EXPIRES="none", LITEQ_DEAD_EXPIRES="1")
+    site.worker("-c", "1", LITEQ_RESULT_EXPIRES="none", LITEQ_DEAD_EXPIRES="1", **OFTEN)
     done, failed = site.send("add", 1, 2), site.send("never_works")
     assert site.get(done) == 3
     site.error(failed)
@@ -105,7 +106,7 @@ def size(site: Site) -> int:
 
 def test_an_idle_worker_gives_free_space_back_and_takes_tasks_meanwhile(site):
     before = fill_and_empty(site)
-    site.worker("-c", "1", LITEQ_IDLE_VACUUM="1")
+    site.worker("-c", "1", LITEQ_IDLE_VACUUM="1", WORKER_TEST_HURRY="liteq.worker.chores.idle_vacuum:BUSY_S=0.1")
     driver = site.app.storage.driver
     free = driver.free_bytes()
     while size(site) > before / 4:

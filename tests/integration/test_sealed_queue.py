@@ -191,14 +191,14 @@ def test_a_worker_without_the_key_puts_messages_off_and_loses_none(site: Sealed)
     site.rotate("k2", "k1")
     id_ = site.send_to("echo", WORD)
     site.rotate("k1")
-    site.worker("-c", "1")
-    wait_for(lambda: "put off for 10 s" in site.log().read_text(), what="it is put off")
+    site.worker("-c", "1", WORKER_TEST_HURRY="liteq.worker.apart:UNOPENED_MS=1500")
+    wait_for(lambda: "put off for 1.5 s" in site.log().read_text(), what="it is put off")
     wait_for(lambda: site.state(id_) is State.SCHEDULED)
     record = site.record(id_)
     assert (record.retries, record.crashes, record.reaps) == (0, 0, 0)
     assert "sealed under the key 'k2'" in site.log().read_text()
     site.rotate("k2", "k1")
-    assert site.get(id_, timeout=20) == WORD
+    assert site.get(id_) == WORD
 
 
 def test_processes_without_the_codec_are_told(site: Sealed) -> None:

@@ -13,10 +13,12 @@ import time
 from typing import Any
 
 import click
+from hurry import hurry
 
 from liteq import LiteQ, signals
 from liteq.exceptions import SoftTimeLimitExceeded, WorkerShutdown, WorkerTerminate
 
+hurry()
 app = LiteQ("worker_tasks", broker=os.environ["WORKER_TEST_BROKER"])
 app.conf.update(visibility_timeout=float(os.environ.get("WORKER_TEST_VISIBILITY_S", "60")))
 LEDGER = os.environ["WORKER_TEST_LEDGER"]
@@ -125,7 +127,7 @@ def fails_twice(self: Any) -> int:
     return int(self.request.retries)
 
 
-@app.task(bind=True, autoretry_for=(ValueError,), retry_backoff=0.05, retry_jitter=False, max_retries=2)
+@app.task(bind=True, autoretry_for=(ValueError,), default_retry_delay=0.05, max_retries=2)
 def never_works(self: Any) -> None:
     note("started", self.request.id)
     raise ValueError("no")
