@@ -1,4 +1,4 @@
-"""Shorter waits of a worker in its own process. The modules of tasks ask for them when they are imported there."""
+"""Other waits of a worker, in its own process. The modules of tasks ask for them when they are imported there."""
 
 from __future__ import annotations
 

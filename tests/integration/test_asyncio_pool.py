@@ -295,9 +295,10 @@ def test_its_children_may_start_afresh(site, method):
 def test_a_warm_end_finishes_what_runs_and_returns_what_waits(site):
     worker = site.worker()
     ids = site.send_each("nap", [(0.5,)] * 30)
-    slow = site.send_each("plain", [(0.5,)] * 12)
+    go = site.folder / "go"
+    slow = site.send_each("until", [(str(go),)] * 12)
     wait_for(lambda: len(site.notes("started")) == 38, what="all coroutines and eight threads are busy")
-    assert site.end(worker) == 0
+    assert site.end_first(worker, go) == 0
     assert {site.state(id_) for id_ in ids} == {State.SUCCEEDED}
     assert Counter(site.state(id_) for id_ in slow) == {State.SUCCEEDED: 8, State.PENDING: 4}
     assert {site.crashes(id_) for id_ in [*ids, *slow]} == {0}
@@ -330,10 +331,10 @@ def test_a_child_leaves_when_it_has_grown(site):
 
 def test_it_grows_by_processes_when_all_places_are_taken(site):
     worker = site.worker("--autoscale", "3,1", "--coroutines", "10")
-    site.send_each("nap", [(5.0,)] * 8)
+    site.send_each("nap", [(60,)] * 8)
     wait_for(lambda: len(site.notes("started")) == 8)
     assert len(children_of(worker.pid)) == 1
-    site.send_each("nap", [(5.0,)] * 8)
+    site.send_each("nap", [(60,)] * 8)
     wait_for(lambda: len(site.notes("started")) == 16)
     assert len(children_of(worker.pid)) == 2
 

@@ -92,14 +92,15 @@ def test_a_worker_of_processes(site):
         return site.app.control.inspect(timeout=5).stats()["w@here"]
 
     assert stats()["pool"]["max-concurrency"] == 1
-    ids = [site.send("nap", 2.0) for _ in range(3)]
+    go = site.folder / "go"
+    ids = [site.send("until", str(go)) for _ in range(3)]
     for id_ in ids:
         site.wait_started(id_)
     assert stats()["autoscaler"] == {"max": 3, "min": 1, "current": 3}
     [answer] = site.app.control.pool_grow(1, reply=True, timeout=5)
     assert "not supported with autoscale" in answer["w@here"]["error"]
-    for id_ in ids:
-        assert site.get(id_) == "rested"
+    go.touch()
+    assert len({site.get(id_) for id_ in ids}) == 3
     wait_for(lambda: len(stats()["pool"]["processes"]) == 1, what="it shrinks again")
     [answer] = site.app.control.autoscale(2, 2, reply=True, timeout=5)
     assert answer == {"w@here": {"ok": "autoscale now max=2 min=2"}}

@@ -218,9 +218,12 @@ def test_a_member_that_was_revoked_or_has_expired_is_left_out(site, pool):
 
 def test_where_one_that_runs_is_terminated_the_others_run_again(site):
     site.worker("-c", "1")
-    gone, *others = send(site, "rest", *[1.5] * 4)
+    go = site.folder / "go"
+    gone, *others = send(site, "rest", *[str(go)] * 4)
     site.wait_started(gone)
     site.app.control.terminate(gone)
+    wait_for(lambda: site.state(gone) is State.CANCELLED, what="it is terminated")
+    go.touch()
     assert wait_ended(site, [gone, *others]) == [State.CANCELLED] + [State.SUCCEEDED] * 3
     assert {site.record(id_).crashes for id_ in others} == {0}
     assert sizes(site) == [4, 3]
@@ -287,7 +290,7 @@ def test_arguments_that_are_large_have_a_key_too(site):
 
 def test_statistics_and_lists_know_each_member(site):
     site.worker("-c", "1", "-E")
-    ids = send(site, "rest", *[0.4] * 4)
+    ids = send(site, "rest", *[1.5] * 4)
     site.wait_started(ids[0])
     (active,) = site.app.control.inspect().active().values()
     assert {one["id"] for one in active} == set(ids)
@@ -299,5 +302,5 @@ def test_statistics_and_lists_know_each_member(site):
 
     (stat,) = wait_for(counted, what="they are counted")
     assert stat.tally.n == 4
-    assert 0.3e6 < stat.tally.run_us < 0.9e6, "the time of a batch is shared by its members"
+    assert 1.4e6 < stat.tally.run_us < 5.5e6, "the time of a batch is shared by its members"
     assert len(children_of(site.workers[0].pid)) == 1

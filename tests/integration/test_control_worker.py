@@ -59,38 +59,38 @@ def worker(app):
 
 @pytest.fixture
 def inspect(app, worker):
-    return app.control.inspect(timeout=20)
+    return app.control.inspect(timeout=60)
 
 
 def test_nobody_lives_nobody_answers_at_once(app):
     before = time.monotonic()
-    assert app.control.ping(timeout=20) == []
-    assert app.control.inspect(timeout=20).active() is None
-    assert time.monotonic() - before < 10, "of the 20 s that an answer may take"
+    assert app.control.ping(timeout=60) == []
+    assert app.control.inspect(timeout=60).active() is None
+    assert time.monotonic() - before < 30, "of the 60 s that an answer may take"
 
 
 def test_nobody_waits_for_a_worker_whose_process_is_gone(app, worker):
     gone = replace(identity.me("gone@here"), pid=2**22 - 1, started="1")
     app.storage.register_worker(gone)
     before = time.monotonic()
-    assert app.control.ping(timeout=20) == [{"one@here": {"ok": "pong"}}]
-    assert app.control.ping(["gone@here"], timeout=20) == []
-    assert time.monotonic() - before < 10, "of the 20 s that an answer may take"
+    assert app.control.ping(timeout=60) == [{"one@here": {"ok": "pong"}}]
+    assert app.control.ping(["gone@here"], timeout=60) == []
+    assert time.monotonic() - before < 30, "of the 60 s that an answer may take"
     assert [one.name for one in living(app)] == ["one@here"]
 
 
 def test_ping(app, worker):
     before = time.monotonic()
-    assert app.control.ping(timeout=20) == [{"one@here": {"ok": "pong"}}]
-    assert time.monotonic() - before < 10, "answers are not waited for longer than they take"
-    assert app.control.inspect("one@here", timeout=20).ping() == {"ok": "pong"}
-    assert app.control.ping(["another@here"], timeout=20) == []
-    assert app.control.ping(pattern="one@*", timeout=20) == [{"one@here": {"ok": "pong"}}]
+    assert app.control.ping(timeout=60) == [{"one@here": {"ok": "pong"}}]
+    assert time.monotonic() - before < 30, "answers are not waited for longer than they take"
+    assert app.control.inspect("one@here", timeout=60).ping() == {"ok": "pong"}
+    assert app.control.ping(["another@here"], timeout=60) == []
+    assert app.control.ping(pattern="one@*", timeout=60) == [{"one@here": {"ok": "pong"}}]
 
 
 def test_every_worker_that_lives_answers(app, worker):
     with start_worker(app, hostname="two@here"):
-        answers = app.control.ping(timeout=20)
+        answers = app.control.ping(timeout=60)
     assert sorted(name for answer in answers for name in answer) == ["one@here", "two@here"]
 
 
@@ -130,24 +130,24 @@ def test_what_a_worker_is(app, worker, inspect):
 
 
 def test_queues_come_and_go(app, worker, inspect):
-    app.control.add_consumer("reports", reply=True, timeout=20)
+    app.control.add_consumer("reports", reply=True, timeout=60)
     assert app.tasks["add"].apply_async((1, 2), queue="reports").get(timeout=60) == 3
-    [answer] = app.control.cancel_consumer("reports", reply=True, timeout=20)
+    [answer] = app.control.cancel_consumer("reports", reply=True, timeout=60)
     assert answer == {"one@here": {"ok": "no longer consuming from reports"}}
     assert [queue["name"] for queue in inspect.active_queues()["one@here"]] == ["celery"]
 
 
 def test_the_pool_grows_and_shrinks(app, worker, inspect):
-    app.control.pool_grow(2, reply=True, timeout=20)
+    app.control.pool_grow(2, reply=True, timeout=60)
     assert inspect.stats()["one@here"]["pool"]["max-concurrency"] == 4
-    app.control.pool_shrink(3, reply=True, timeout=20)
+    app.control.pool_shrink(3, reply=True, timeout=60)
     assert inspect.stats()["one@here"]["pool"]["max-concurrency"] == 1
 
 
 def test_a_message_that_has_come_back_to_the_queue_is_cancelled_there(app, worker):
     """The caller found it running; the worker has given it back before it read the command."""
     sent = app.send_task("add", (1, 2), queue="elsewhere")
-    app.control.broadcast("revoke", {"task_id": sent.id}, reply=True, timeout=20)
+    app.control.broadcast("revoke", {"task_id": sent.id}, reply=True, timeout=60)
     assert sent.state == "REVOKED"
 
 
@@ -169,10 +169,10 @@ def test_a_message_imports_no_module_unless_the_settings_allow_it(app, worker, t
 
 def test_what_there_is_not_says_so(app, worker):
     for answer in (
-        app.control.autoscale(4, 1, reply=True, timeout=20),
-        app.control.broadcast("no_such_thing", reply=True, timeout=20),
-        app.control.time_limit("no.such.task", 1, 2, reply=True, timeout=20),
-        app.control.rate_limit("add", "ten", reply=True, timeout=20),
+        app.control.autoscale(4, 1, reply=True, timeout=60),
+        app.control.broadcast("no_such_thing", reply=True, timeout=60),
+        app.control.time_limit("no.such.task", 1, 2, reply=True, timeout=60),
+        app.control.rate_limit("add", "ten", reply=True, timeout=60),
     ):
         assert "error" in answer[0]["one@here"]
 
@@ -187,9 +187,9 @@ def test_a_command_of_ones_own(app, worker):
         raise RuntimeError("it tripped")
 
     try:
-        answers = app.control.broadcast("double", {"n": 4}, reply=True, timeout=20)
+        answers = app.control.broadcast("double", {"n": 4}, reply=True, timeout=60)
         assert answers == [{"one@here": {"ok": 8, "by": "one@here"}}]
-        [failed] = app.control.broadcast("trip", reply=True, timeout=20)
+        [failed] = app.control.broadcast("trip", reply=True, timeout=60)
         assert "it tripped" in failed["one@here"]["error"]
     finally:
         del COMMANDS["double"], COMMANDS["trip"]
@@ -248,7 +248,7 @@ def test_what_is_revoked_before_it_is_sent_does_not_run_however_soon_it_is_sent(
 def test_one_worker_is_elected(app):
     with start_worker(app, hostname="a@here"), start_worker(app, hostname="b@here"):
         app.control.election("e1", "task", app.tasks["add"].s(1, 2))
-        pongs = app.control.broadcast("ping", reply=True, timeout=20, limit=2)
+        pongs = app.control.broadcast("ping", reply=True, timeout=60, limit=2)
         assert len(pongs) == 2, "both have met the election, which came before"
         assert sum(c.n for c in app.storage.reader.counts()) == 1
 
@@ -277,7 +277,7 @@ def test_what_waits_is_cancelled_without_any_worker(app):
 
 
 def test_an_id_that_nobody_knows_yet_is_not_run_when_it_comes(app, worker, inspect):
-    app.control.revoke("to-come", reply=True, timeout=20)
+    app.control.revoke("to-come", reply=True, timeout=60)
     assert inspect.revoked() == {"one@here": ["to-come"]}
     late = app.tasks["add"].apply_async((1, 2), task_id="to-come")
     with pytest.raises(TaskRevokedError):
@@ -296,7 +296,7 @@ def test_a_revoke_survives_a_restart_of_all_workers(app):
 def test_what_runs_ends_but_is_not_retried(app, worker):
     running = app.tasks["hold"].delay(retry=True)
     assert app.entered.wait(60)
-    app.control.revoke(running.id, reply=True, timeout=20)
+    app.control.revoke(running.id, reply=True, timeout=60)
     app.gate.set()
     with pytest.raises(TaskRevokedError):
         running.get(timeout=60)
@@ -305,7 +305,7 @@ def test_what_runs_ends_but_is_not_retried(app, worker):
 def test_threads_cannot_be_terminated_and_that_is_said(app, worker):
     running = app.tasks["hold"].delay()
     assert app.entered.wait(60)
-    [answer] = app.control.terminate(running.id, reply=True, timeout=20)
+    [answer] = app.control.terminate(running.id, reply=True, timeout=60)
     assert "prefork" in answer["one@here"]["error"]
 
 
@@ -319,7 +319,7 @@ def test_a_revoked_message_is_told_to_who_listens(app, worker):
 
     task_revoked.connect(listen)
     try:
-        app.control.revoke("to-come", reply=True, timeout=20)
+        app.control.revoke("to-come", reply=True, timeout=60)
         app.tasks["add"].apply_async((1, 2), task_id="to-come")
         assert eventually(lambda: heard) == [("add", "to-come", False, False)]
     finally:
@@ -330,10 +330,10 @@ def test_a_worker_logs_from_another_level_on(app, worker):
     root = logging.getLogger()
     before = root.level
     try:
-        (answer,) = app.control.broadcast("log_level", {"level": "error"}, reply=True, timeout=20)
+        (answer,) = app.control.broadcast("log_level", {"level": "error"}, reply=True, timeout=60)
         assert answer == {"one@here": {"ok": "logs from ERROR on"}}
         assert root.level == logging.ERROR
-        (refused,) = app.control.broadcast("log_level", {"level": "loud"}, reply=True, timeout=20)
+        (refused,) = app.control.broadcast("log_level", {"level": "loud"}, reply=True, timeout=60)
         assert "use DEBUG, INFO" in refused["one@here"]["error"]
         assert root.level == logging.ERROR
     finally:

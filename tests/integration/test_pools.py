@@ -216,11 +216,12 @@ def test_a_warm_end_finishes_what_runs_and_returns_the_rest(site, pool):
     one = (*POOLS[pool], "--coroutines", "1") if pool == "asyncio" else POOLS[pool]
     worker = site.worker("-c", "1", *one)
     site.get(site.send("add", 1, 1), 30)
-    running = site.send("nap", 1.0)
+    go = site.folder / "go"
+    running = site.send("until", str(go))
     site.wait_started(running)
     rest = site.send_many("nap", [(0.0,)] * 3)
-    assert site.end(worker) == 0
-    assert site.get(running) == "rested"
+    assert site.end_first(worker, go) == 0
+    assert site.state(running) is State.SUCCEEDED
     assert {site.state(id_) for id_ in rest} == {State.PENDING}
     assert {(site.record(id_).retries, site.record(id_).crashes) for id_ in rest} == {(0, 0)}
     site.worker("-c", "1", *POOLS[pool])

@@ -42,8 +42,9 @@ def test_all_go_on_when_the_server_is_back(
     site.worker("-c", "1")
     beat = Beat(site.app)
     beat.turn()
-    running = site.send("nap", 1)
-    site.wait_started(running)
+    go = site.folder / "go"
+    running = site.send("until", str(go))
+    pid = site.wait_started(running)
     with ThreadPoolExecutor(5) as waiting:
         got = [
             waiting.submit(site.get, running, 120),
@@ -62,12 +63,13 @@ def test_all_go_on_when_the_server_is_back(
                 beat.turn()
             with pytest.raises(StorageUnavailable, match="does not answer"):
                 site.send("add", 1, 2)
+            go.touch()
             wait_for(lambda: site.notes("finished", running), what="the task ends meanwhile")
             late = site.start("-c", "1")
             assert late.wait(timeout=60) == 69
         finally:
             servers.start_postgresql(postgresql_server)
-        assert [one.result(timeout=120) for one in got] == ["rested"] * 3
+        assert [one.result(timeout=120) for one in got] == [pid] * 3
         assert [one.result(timeout=120) for one in streams] == [[], []], "they end with the task, not with the server"
     beat.turn()
     wait_for(lambda: BACK in site.log().read_text(), within_s=60, what="the worker says that it is back")

@@ -120,13 +120,15 @@ def test_a_killed_worker_is_followed_by_another_that_has_its_task_at_once(
     site = Site(tmp_path, broker=fresh(postgresql_server))
     try:
         worker = site.worker("-c", "1")
-        task = site.send("nap", 1)
+        go = tmp_path / "go"
+        task = site.send("until", str(go))
         child = site.wait_started(task)
         os.kill(worker.pid, signal.SIGKILL)
         wait_for(lambda: not lives(child), within_s=20, what="its child has died with it")
         site.worker("-c", "1")
-        site.wait_started(task, times=2, within_s=30)  # its lease is one of a minute
-        assert site.get(task, timeout=30) == "rested"
+        again = site.wait_started(task, times=2, within_s=30)  # its lease is one of a minute
+        go.touch()
+        assert site.get(task) == again
         assert (site.record(task).crashes, site.record(task).reaps) == (0, 1)
     finally:
         site.close()

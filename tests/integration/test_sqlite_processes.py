@@ -124,7 +124,7 @@ def test_a_writer_that_holds_the_gate_is_named(driver: Driver, start: Start) -> 
     began = time.monotonic()
     with pytest.raises(StorageBusy, match=f"PID {holder.pid} ") as refusal, driver.write():
         pass
-    assert 0.25 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.25
     assert refusal.value.waited_s == pytest.approx(0.3)
     holder.kill()
     holder.wait()

@@ -35,10 +35,11 @@ def untouched(site: Site, ids: list[str]) -> bool:
 @on_both_engines
 def test_term_finishes_what_runs_and_returns_what_has_not_started(site):
     worker = site.worker("-c", "1")
-    running = site.send("nap", 0.5)
+    go = site.folder / "go"
+    running = site.send("until", str(go))
     site.wait_started(running)
     waiting = site.send_many("nap", [(0,)] * 5)
-    assert site.end(worker, signal.SIGTERM) == 0
+    assert site.end_first(worker, go) == 0
     assert site.state(running) is State.SUCCEEDED
     assert untouched(site, waiting)
     assert site.app.storage.reader.workers() == []
@@ -49,9 +50,11 @@ def test_term_finishes_what_runs_and_returns_what_has_not_started(site):
 def test_int_and_hup_are_as_term_also_for_the_whole_group(site, signum):
     """Ctrl-C in a terminal reaches every process of the group: the children are not to mind."""
     worker = site.worker("-c", "2")
-    running = site.send("nap", 0.4)
+    go = site.folder / "go"
+    running = site.send("until", str(go))
     site.wait_started(running)
     os.killpg(worker.pid, signum)
+    go.touch()
     assert worker.wait(timeout=60) == 0
     assert (site.state(running), site.record(running).crashes) == (State.SUCCEEDED, 0)
     assert len(site.notes("started", running)) == 1
@@ -61,7 +64,7 @@ def test_int_and_hup_are_as_term_also_for_the_whole_group(site, signum):
 @pytest.mark.parametrize("signals", [(signal.SIGQUIT,), (signal.SIGINT, signal.SIGINT)])
 def test_quit_or_int_twice_puts_back_what_runs_at_once(site, signals):
     worker = site.worker("-c", "2")
-    running = [site.send("nap", 30), site.send("nap", 30)]
+    running = [site.send("nap", 60), site.send("nap", 60)]
     for id_ in running:
         site.wait_started(id_)
     waiting = site.send_many("nap", [(0,)] * 3)
@@ -71,7 +74,7 @@ def test_quit_or_int_twice_puts_back_what_runs_at_once(site, signals):
         if n + 1 < len(signals):
             wait_for(lambda: "Warm shutdown" in site.log().read_text())
     assert worker.wait(timeout=60) == 1
-    assert time.monotonic() - began < 15, "of the 30 s that the tasks take"
+    assert time.monotonic() - began < 50, "of the 60 s that the tasks take"
     assert untouched(site, running + waiting)
     assert site.app.storage.reader.workers() == []
 
@@ -79,13 +82,13 @@ def test_quit_or_int_twice_puts_back_what_runs_at_once(site, signals):
 @pytest.mark.celery(
     "Workers: shutdown", "With `worker_soft_shutdown_timeout` a cold shutdown gives what runs that time"
 )
-@pytest.mark.parametrize(("seconds", "code"), [(0.4, 0), (30, 1)])
-def test_a_soft_shutdown_gives_what_runs_some_time(site, seconds, code):
-    worker = site.worker("-c", "1", LITEQ_WORKER_SOFT_SHUTDOWN_TIMEOUT="1.5")
-    running = site.send("nap", seconds)
+@pytest.mark.parametrize(("seconds", "ends", "code"), [(30, "in-time", 0), (1, "late", 1)])
+def test_a_soft_shutdown_gives_what_runs_some_time(site, seconds, ends, code):
+    worker = site.worker("-c", "1", LITEQ_WORKER_SOFT_SHUTDOWN_TIMEOUT=str(seconds))
+    running = site.send("until", str(site.folder / "in-time"))
     site.wait_started(running)
     waiting = site.send_many("nap", [(0,)] * 3)
-    assert site.end(worker, signal.SIGQUIT) == code
+    assert site.end_first(worker, site.folder / ends, signal.SIGQUIT) == code
     assert ("Cold shutdown" in site.log().read_text()) == bool(code)
     assert untouched(site, waiting if code == 0 else [*waiting, running])
     assert site.state(running) is (State.SUCCEEDED if code == 0 else State.PENDING)
@@ -118,16 +121,18 @@ def test_a_task_that_is_not_to_run_again_fails_when_its_process_dies(site):
 )
 def test_a_killed_child_is_replaced_and_its_task_runs_again_within_a_second(site):
     worker = site.worker("-c", "2")
-    victim, other = site.send("nap", 1.0), site.send("nap", 1.2)
+    go = site.folder / "go"
+    victim, other = site.send("until", str(go)), site.send("until", str(go))
     pid = site.wait_started(victim)
     other_pid = site.wait_started(other)
     killed = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     again = site.wait_started(victim, times=2)
-    assert time.monotonic() - killed < 3.0, "a second, and what a busy machine adds; its lease is far longer"
+    assert time.monotonic() - killed < 15.0, "a second, and what a busy machine adds; its lease is far longer"
     assert again != pid
     assert other_pid in children_of(worker.pid)
-    assert site.get(victim) == site.get(other) == "rested"
+    go.touch()
+    assert (site.get(victim), site.get(other)) == (again, other_pid)
     assert (site.record(victim).crashes, site.record(other).crashes) == (1, 0)
     assert len(site.notes("started", other)) == 1
 
@@ -159,22 +164,24 @@ def test_a_killed_parent_takes_its_children_along_and_a_new_worker_has_its_tasks
     site.worker("-c", "2")
     for id_ in running:
         site.wait_started(id_, times=2)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 50
     assert [(site.record(id_).crashes, site.record(id_).reaps) for id_ in running] == [(0, 1), (0, 1)]
     assert len(site.app.storage.reader.workers()) == 1
 
 
 def test_a_worker_that_slept_past_its_lease_finds_its_task_with_another(site):
     zombie = site.worker("-c", "1", "-n", "zombie", WORKER_TEST_VISIBILITY_S="1.5")
-    task = site.send("nap", 4)
+    go = site.folder / "go"
+    task = site.send("until", str(go))
     child = site.wait_started(task)
     site.freeze(zombie.pid)
     site.worker("-c", "1", "-n", "heir", WORKER_TEST_VISIBILITY_S="1.5")
     heir_child = site.wait_started(task, times=2)
     assert heir_child != child
     os.kill(zombie.pid, signal.SIGCONT)
-    wait_for(lambda: not lives(child), within_s=3, what="the zombie stopped its child")
-    assert site.get(task) == "rested"
+    wait_for(lambda: not lives(child), what="the zombie stopped its child")
+    go.touch()
+    assert site.get(task) == heir_child
     assert [int(line[2]) for line in site.notes("finished", task)] == [heir_child]
     assert site.record(task).crashes == 0
     assert site.get(site.send("add", 1, 1)) == 2
@@ -184,9 +191,11 @@ def test_a_worker_that_slept_past_its_lease_finds_its_task_with_another(site):
 def test_a_late_acknowledgement_is_thrown_away(site):
     """Only the parent is stopped: its child goes on, and reports while the task belongs to another worker."""
     zombie = site.worker("-c", "1", "-n", "zombie", WORKER_TEST_VISIBILITY_S="1")
-    task = site.send("pid_after", 1.0)
+    go = site.folder / "go"
+    task = site.send("until", str(go))
     child = site.wait_started(task)
     site.freeze(zombie.pid)
+    go.touch()
     wait_for(lambda: site.notes("finished", task), what="the child has reported into the void")
     site.worker("-c", "1", "-n", "heir", WORKER_TEST_VISIBILITY_S="1")
     heir_child = site.wait_started(task, times=2)

@@ -26,11 +26,11 @@ def site(tmp_path: Path, broker: str) -> Iterator[Site]:
 
 def test_short_tasks_do_not_wait_behind_a_long_one(site):
     site.worker("-c", "2")
-    long = site.send("nap", 30)
+    long = site.send("nap", 120)
     short = site.send_many("add", [(i, i) for i in range(50)])
     began = time.monotonic()
     assert [site.get(id_) for id_ in short] == [2 * i for i in range(50)]
-    assert time.monotonic() - began < 15, "of the 30 s that the long one takes"
+    assert time.monotonic() - began < 60, "of the 120 s that the long one takes"
     assert site.state(long) is State.LEASED
 
 
@@ -39,12 +39,12 @@ def test_nor_behind_one_that_was_expected_to_be_short(site):
     site.worker("-c", "2")
     for id_ in site.send_many("nap", [(0,)] * 300):
         site.get(id_)
-    ids = site.send_many("nap", [(0,)] * 20 + [(30,)] + [(0,)] * 200)
+    ids = site.send_many("nap", [(0,)] * 20 + [(120,)] + [(0,)] * 200)
     long = ids.pop(20)
     began = time.monotonic()
     for id_ in ids:
         assert site.get(id_) == "rested"
-    assert time.monotonic() - began < 15, "of the 30 s that the long one takes"
+    assert time.monotonic() - began < 60, "of the 120 s that the long one takes"
     assert site.state(long) is State.LEASED
     assert {site.record(id_).crashes for id_ in ids} == {0}
 
@@ -53,7 +53,7 @@ def test_nor_in_a_worker_while_another_is_idle(site):
     site.worker("-c", "1", "-n", "one")
     for id_ in site.send_many("nap", [(0,)] * 200):
         site.get(id_)
-    ids = site.send_many("nap", [(30,)] + [(0,)] * 30)
+    ids = site.send_many("nap", [(120,)] + [(0,)] * 30)
     site.wait_started(ids[0])
     site.worker("-c", "1", "-n", "two")
     for id_ in ids[1:]:

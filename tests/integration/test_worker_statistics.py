@@ -73,9 +73,9 @@ def test_a_finished_row_says_how_long_it_ran_and_waited(site: Site) -> None:
     record = site.record(id_)
     assert record.started_ms is not None
     assert record.finished_ms is not None
-    assert 190 <= record.finished_ms - record.started_ms < 1_000
+    assert 190 <= record.finished_ms - record.started_ms < 10_000
     rows = wait_for(lambda: [row for row in site.app.storage.stats.totals() if row.outcome == "succeeded"])
-    assert 600_000 <= rows[0].tally.run_us < 3_000_000
+    assert 600_000 <= rows[0].tally.run_us < 20_000_000
 
 
 def test_a_failure_is_grouped_by_the_code_of_the_app(site: Site) -> None:

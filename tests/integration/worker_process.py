@@ -85,6 +85,12 @@ class Site:
         worker.send_signal(signum)
         return worker.wait(timeout=60)
 
+    def end_first(self, worker: subprocess.Popen[bytes], go: Path, signum: int = signal.SIGTERM) -> int:
+        """End a worker, and only then let the tasks end that wait for the file `go`."""
+        worker.send_signal(signum)
+        go.touch()
+        return worker.wait(timeout=60)
+
     def close(self) -> None:
         for process in self.workers:
             with contextlib.suppress(ProcessLookupError):

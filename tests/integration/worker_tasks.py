@@ -51,6 +51,16 @@ def nap(self: Any, seconds: float) -> str:
     return "rested"
 
 
+@app.task(bind=True)
+def until(self: Any, path: str) -> int:
+    """Runs until there is a file of that name; the PID of its process."""
+    note("started", self.request.id)
+    while not os.path.exists(path):
+        time.sleep(0.005)
+    note("finished", self.request.id)
+    return os.getpid()
+
+
 @app.task
 def add(x: int, y: int) -> int:
     return x + y
