@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from liteq.exceptions import ImproperlyConfigured, LiteqError
 from liteq.monitor import documents
 from liteq.storage import describe_url
-from liteq.utils.text import printable
+from liteq.utils.text import old, printable
 from liteq_dashboard.access import ANYBODY, Viewer
 from liteq_dashboard.audit import audit_refusal
 from liteq_dashboard.http import Reader, Request, Response
@@ -153,9 +154,17 @@ class Dashboard:
             stamp=stamp_of(self.app) if viewer else "",
             zone=str(self.app.timezone),
             file=Path(describe_url(self.app.broker_url).where).name if viewer else "",
-            notes=self.notes,
+            notes=(*self.notes, *self._age()) if viewer else self.notes,
             leave=self.leave if viewer else "",
         )
+
+    def _age(self) -> Iterator[str]:
+        """A sentence on how old a copy is, or a replica."""
+        if self.read_only:
+            with suppress(LiteqError):  # a page says why the file cannot be read
+                age_s = self.app.storage.driver.age_s()
+                if age_s is not None:
+                    yield str(TEXTS["is_copy"]).format(old=old(age_s))
 
     def _answer(self, asked: Asked, request: Request) -> Response:
         def page() -> Response:

@@ -13,6 +13,7 @@ from liteq.cli.exits import Exit
 from liteq.cli.names import names, unknown
 from liteq.cli.output import age, counted, emit, json_text, say
 from liteq.cli.session import Session
+from liteq.exceptions import ReadOnly
 from liteq.storage.workers import WorkerRecord
 
 __all__ = ["arguments_of", "ask", "commands_of", "list_commands", "show_answers"]
@@ -66,7 +67,9 @@ def ask(
     A worker of the solo pool that runs a task has {"busy": text} for its answer to `ping`; to other questions it has
     none, and a note says why.
     """
-    _ = session.storage  # refuses a file that is not there: asking does not make one
+    driver = session.storage.driver  # refuses a file that is not there: asking does not make one
+    if driver.read_only:  # a question is written; also where nobody lives who could answer
+        raise ReadOnly(driver.where())
     asked, control = names(destination), session.app.control
     before = control.living(asked)
     answers = flatten_reply(control.broadcast(command, arguments, asked, reply=True, timeout=timeout_s) or [])

@@ -14,6 +14,7 @@ import click
 
 from liteq.cli.voice import VOICE
 from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
+from liteq.utils.text import old
 
 if TYPE_CHECKING:
     from liteq.app import LiteQ
@@ -99,7 +100,15 @@ class Session:
                     raise StorageUnavailable(
                         f"{place.where} has no queue yet: a worker, a producer or `liteq migrate` makes it"
                     )
-        return self.app.storage
+        storage = self.app.storage
+        self._tell_age(storage)
+        return storage
+
+    def _tell_age(self, storage: Storage) -> None:
+        """Say how old a copy is, or a replica: what a command shows of it was so then."""
+        age_s = storage.driver.age_s()
+        if age_s is not None:
+            self.note(f"{storage.driver.where()} is a copy: what is shown is {old(age_s)}")
 
     def look_only(self) -> Storage:
         """The app's file, of which nothing is written by this command from now on. Raises as `storage`."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import click
 
+from liteq.cli.exits import Exit
 from liteq.cli.group import Command
+from liteq.cli.names import names
+from liteq.cli.output import age, counted, emit, say
 from liteq.cli.remote import ask, show_answers
 from liteq.cli.session import Session, pass_session
 from liteq.storage.backlog import COUNTED
+from liteq.utils.text import iso_time
 
 __all__ = ["status"]
 
@@ -24,15 +28,39 @@ def status(session: Session, /, destination: str | None, timeout: float) -> int:
     not go on is told of on stderr: messages that no worker takes, or that wait for long, dead letters, overdue
     schedules.
 
+    Where the broker URL says `?mode=ro` nobody is asked: the workers that are in the file are shown, each with its last
+    heartbeat, and the exit code is 0.
+
     \b
-    JSON: {worker: {"ok": "pong"}}, or {worker: {"busy": text}}
+    JSON: {worker: {"ok": "pong"}}, or {worker: {"busy": text}}; ?mode=ro: {worker: {"heartbeat": TIME, "leased": n}}
     """
-    answers = ask(session, "ping", {}, destination=destination, timeout_s=timeout)
-    code = show_answers(session, answers, bodies=False)
+    if session.storage.driver.read_only:
+        code = _of_file(session, destination)
+    else:
+        code = _of_workers(session, destination, timeout)
     session.warn_of_findings()
     if not session.json and (line := _runs_line(session)):
         session.note(line)
     return code
+
+
+def _of_workers(session: Session, destination: str | None, timeout_s: float) -> int:
+    answers = ask(session, "ping", {}, destination=destination, timeout_s=timeout_s)
+    return show_answers(session, answers, bodies=False)
+
+
+def _of_file(session: Session, destination: str | None) -> int:
+    """The workers in a file that is only looked at, with their last heartbeats."""
+    asked, now_ms = names(destination), session.app.clock.now_ms()
+    found = [one for one in session.storage.reader.workers() if asked is None or one.name in asked]
+
+    def show() -> None:
+        for worker in sorted(found, key=lambda one: one.name):
+            say(f"->  {worker.name}: heartbeat {age(now_ms, worker.heartbeat_ms)}")
+        say(f"\n{counted(len(found), 'worker')} in the file.")
+
+    emit(session, {one.name: {"heartbeat": iso_time(one.heartbeat_ms), "leased": one.leased} for one in found}, show)
+    return Exit.OK
 
 
 def _runs_line(session: Session) -> str:

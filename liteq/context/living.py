@@ -9,7 +9,7 @@ from liteq.context.identity import Presence, is_dead, presence
 from liteq.storage.workers import WorkerRecord
 from liteq.utils.globs import fits
 
-__all__ = ["LATE_MS", "RESTS", "late_after_ms", "late_ms", "living", "takes_from"]
+__all__ = ["LATE_MS", "RESTS", "as_of_ms", "late_after_ms", "late_ms", "living", "takes_from"]
 
 RESTS = "rests"  # in a worker's facts: it beats only while there is work in the file, and serves others meanwhile
 LATE_MS = 30_000  # a worker beats at least each 10 s; three missed beats are no accident
@@ -25,14 +25,22 @@ def late_after_ms(visibility_s: float) -> int:
     return max(LATE_MS, int(visibility_s * 1000))
 
 
+def as_of_ms(app: App) -> int:
+    """The time of what the file of `app` shows, in ms: now; of a copy or a replica, when it was written."""
+    return int(app.clock.now_ms() - 1000 * (app.storage.driver.age_s() or 0))
+
+
 def living(app: App) -> list[WorkerRecord]:
     """The workers on the file of `app` that live.
 
     A worker lives while its heartbeat is fresh and the kernel does not know its process to be gone. The kernel can be
     asked on the worker's own machine only: elsewhere the heartbeat alone decides, after `late_ms`. Of a worker of many
-    files, which does not beat in those that rest, the kernel's word alone is enough.
+    files, which does not beat in those that rest, the kernel's word alone is enough. In a copy or a replica: those that
+    lived when it was written.
     """
-    now_ms, late = app.clock.now_ms(), late_ms(app)
+    now_ms, late = as_of_ms(app), late_ms(app)
+    if app.storage.driver.age_s() is not None:
+        return [one for one in app.storage.reader.workers() if abs(now_ms - one.heartbeat_ms) <= late]
     dead = partial(is_dead, one_machine=app.storage.driver.one_machine)
     return [
         worker

@@ -82,3 +82,4 @@ class Facts(NamedTuple):
     versions: tuple[str, str, str]  # liteq, SQLite, driver
     limits: Sequence[LimitFacts] = ()
     counted_to: int = 0  # messages of a kind that were counted at most
+    age_s: float = 0.0  # of a copy or a replica

@@ -97,6 +97,7 @@ def liteq(facts: Facts) -> Iterator[Family]:
     yield _histograms("liteq_write_wait_seconds", facts.bounds, [((), waits.waits or (0,), waits.wait_s)])
     for name, size in facts.sizes.items():
         yield _value(f"liteq_{name}_bytes", size)
+    yield _value("liteq_age_seconds", facts.age_s)
     yield _value("liteq_warnings", facts.warnings)
     yield _values("liteq_build_info", {facts.versions: 1})
 

@@ -59,6 +59,7 @@ LITEQ = (
     Metric("liteq_wal_bytes", GAUGE, (), "Size of its log"),
     Metric("liteq_free_bytes", GAUGE, (), "Free pages in the file"),
     Metric("liteq_disk_free_bytes", GAUGE, (), "Free space of its disk"),
+    Metric("liteq_age_seconds", GAUGE, (), "How old the copy or replica is that is read; 0: the queue itself"),
     Metric("liteq_warnings", GAUGE, (), "Warnings of the storage and of work that does not go on"),
     Metric("liteq_build_info", GAUGE, ("version", "sqlite", "driver"), "Versions; always 1"),
 )

@@ -50,6 +50,7 @@ def read(app: App, *, per_worker: bool = False, limit: int = EXACT) -> Facts:
         versions=(__version__, str(about["sqlite"]), str(about["library"])),
         counted_to=counted_to,
         limits=limits,
+        age_s=storage.driver.age_s() or 0.0,
         **_of_workers_turns(totals),
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from liteq.context import App
-from liteq.context.living import living, takes_from
+from liteq.context.living import as_of_ms, living, takes_from
 from liteq.monitor.messages import error_line
 from liteq.monitor.sight import ALL, Sight
 from liteq.storage.backlog import COUNTED, Backlog
@@ -86,7 +86,7 @@ def _unknown(one: Backlog, takers: Sequence[WorkerRecord]) -> list[str]:
 
 
 def _of_schedules(app: App) -> Iterator[Finding]:
-    now_ms = app.clock.now_ms()
+    now_ms = as_of_ms(app)
     records, _ = app.storage.schedules.due()
     overdue = [one for one in records if one.next_due_ms is not None and now_ms - one.next_due_ms > GRACE_S * 1000]
     if overdue:
@@ -157,7 +157,7 @@ def _status(app: App, one: Backlog) -> str:
 
 
 def _age_s(app: App, ms: int) -> float:
-    return max(0.0, (app.clock.now_ms() - ms) / 1000)
+    return max(0.0, (as_of_ms(app) - ms) / 1000)
 
 
 def _number(n: int) -> str:

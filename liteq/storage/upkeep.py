@@ -55,6 +55,10 @@ class Upkeep:
         """The clock of the times in the store, made of this machine's; `machine` itself where all are on one."""
         return machine
 
+    def age_s(self) -> float | None:
+        """How many seconds ago what is shown was the newest, of a copy or a replica; None of the queue itself."""
+        return None
+
     def fold_log(self) -> None:
         """Fold the write-ahead log into the file. Cheap when there is little to do."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from liteq.clock import from_ms
 
-__all__ = ["excerpt", "iso_time", "printable", "span"]
+__all__ = ["excerpt", "iso_time", "old", "printable", "span"]
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -25,6 +25,11 @@ def span(seconds: float) -> str:
             rest = whole % size // smaller
             return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
     return f"{whole} s"
+
+
+def old(seconds: float) -> str:
+    """An age in words, in whole seconds for the first two minutes: "0 s old", "12 s old", "3 min 20 s old"."""
+    return f"{int(seconds)} s old" if seconds < 120 else f"{span(seconds)} old"
 
 
 def printable(text: str) -> str:

@@ -108,8 +108,10 @@ def test_a_user_who_may_only_read_the_files_looks(app, tmp_path, library):
         _let_others_read(tmp_path)
         assert as_nobody(look) == "ValueError: 3"
         holder.communicate(b"\n")
-    for path in tmp_path.glob("q.db-*"):
-        path.unlink()
+    if library == "stdlib" and sys.version_info < (3, 12):  # its last close has folded the log
+        assert as_nobody(look) == "ValueError: 3"
+        return
+    (tmp_path / "q.db-shm").unlink()
     assert "as long as a worker or another program uses the queue" in as_nobody(look)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, cast
+from urllib.parse import quote
 
 import apsw
 
@@ -28,8 +29,10 @@ class ApswSession(Session):
 
     def connect(self, busy_timeout_ms: int) -> None:
         try:
-            flags = apsw.SQLITE_OPEN_READONLY if self.read_only else apsw.SQLITE_OPEN_READWRITE
-            self.connection = apsw.Connection(self.path, flags=flags, vfs=self.vfs, statementcachesize=128)
+            path, flags = self.path, apsw.SQLITE_OPEN_READONLY if self.read_only else apsw.SQLITE_OPEN_READWRITE
+            if self.hold is not None:
+                path, flags = f"file:{quote(path)}?immutable=1", flags | apsw.SQLITE_OPEN_URI
+            self.connection = apsw.Connection(path, flags=flags, vfs=self.vfs, statementcachesize=128)
             self.connection.set_busy_timeout(busy_timeout_ms)
             self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             # This build has STAT4: without the guarantee, binding a parameter makes SQLite plan the statement anew.

@@ -12,6 +12,7 @@ from typing import Any
 
 from liteq.storage.sqlite.mounts import UNSAFE
 from liteq.storage.upkeep import Check
+from liteq.utils.text import old
 
 __all__ = ["OF_AN_INDEX", "checks"]
 
@@ -55,7 +56,9 @@ def _of_file(facts: dict[str, Any]) -> Iterator[Check]:
     yield Check("schema", "ok", f"version {schema['version']}, may be written by {schema['min_writer']} and newer")
     for name, (wanted, otherwise) in PRAGMAS.items():
         found = facts["pragmas"].get(name)
-        if found != wanted and not (name == "auto_vacuum" and facts["shared"]):
+        if name == ("journal_mode" if facts["alone"] else "auto_vacuum" if facts["shared"] else None):
+            continue  # without a log there is nobody to wait for; another program has made the other
+        if found != wanted:
             serious = name in {"journal_mode", "wal_autocheckpoint"}
             yield Check(name, "error" if serious else "warning", f"is {found}, not {wanted}: {otherwise}")
     yield Check("pragmas", "ok", ", ".join(f"{name}={value}" for name, value in facts["pragmas"].items()))
@@ -109,7 +112,9 @@ def _of_place(facts: dict[str, Any]) -> Iterator[Check]:
     status = "warning" if free < LITTLE_SPACE else "ok"
     yield Check("disk", status, f"{free // MIB:,} MiB free")
     log = facts["wal_size"]
-    if facts["warnings"]:
+    if facts["copy"]:
+        yield Check("age", "ok", f"a copy, {old(facts['age_s'])}")
+    elif facts["warnings"]:
         yield Check("log", "warning", facts["warnings"][0])
     else:
         yield Check("log", "ok", f"{log:,} bytes in {path.name}-wal")

@@ -31,6 +31,7 @@ class Described(Protocol):
 
     def library_version(self) -> str: ...
     def warnings(self) -> list[str]: ...
+    def age_s(self) -> float | None: ...
 
 
 def has_wal_reset_bug(version: str) -> bool:
@@ -48,10 +49,11 @@ def describe(session: Session, driver: Described, *, whole: bool = True) -> dict
     """Facts about the library and the file; sizes in bytes. The integrity check reads the whole file, and its log.
 
     Without `whole` it is left out, and the look costs the same at any size: "integrity" and "log" are None then.
-    `shared`: another program has made the file, as Django does where the queue is in its database.
+    `shared`: another program has made the file, as Django does where the queue is in its database. `alone`: it is
+    read without a log. `age_s`: how many seconds ago a `copy` was written, 0 for the queue itself.
     """
     version, source_id = session.execute("SELECT sqlite_version(), sqlite_source_id()")[0]
-    versions = read_versions(session, driver.path)
+    versions, age_s = read_versions(session, driver.path), driver.age_s()
     problems = [row[0] for row in session.execute("PRAGMA integrity_check(10)")] if whole else []
     return {
         "url": driver.url,
@@ -66,6 +68,9 @@ def describe(session: Session, driver: Described, *, whole: bool = True) -> dict
         "files": {suffix or "database": _file(driver.path + suffix) for suffix in ("", "-wal", "-shm", "-gate")},
         "size": _size(driver.path),
         "wal_size": _size(driver.path + "-wal"),
+        "alone": session.hold is not None,
+        "copy": age_s is not None,
+        "age_s": age_s or 0.0,
         "warnings": driver.warnings(),
         "schema": versions._asdict(),
         "pragmas": {name: session.pragma(name) for name in PRAGMAS},

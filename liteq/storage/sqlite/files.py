@@ -62,6 +62,7 @@ def check(given: str, path: str, allow_network: bool, *, writable: bool = True) 
     _refuse_planted(path, status)
     if writable:
         _refuse_read_only(path)
+        _refuse_followed(path)
     ownership.check(path, ownership.SIDE_FILES)
     _refuse_lost_log(path)
     _refuse_lost_database(path)
@@ -115,6 +116,15 @@ def _refuse_read_only(path: str) -> None:
                 f"the {what} {place} is read-only for this user: the queue must be able to write there; "
                 "change its owner or mode, or name another in the broker URL"
             )
+
+
+def _refuse_followed(path: str) -> None:
+    """A follower writes pages past SQLite: with a writer beside it, the file is damaged."""
+    if os.path.exists(f"{path}-txid"):
+        raise StorageUnavailable(
+            f"{path} is a replica that Litestream writes ({path}-txid): read it with ?mode=ro in the broker URL. "
+            "To go on with it as a queue, end `litestream restore -f`, and put it into place with `liteq restore`"
+        )
 
 
 def _refuse_lost_log(path: str) -> None:

@@ -1,18 +1,19 @@
 """A file that is only looked at (`?mode=ro`): no statement changes it, and nothing is made beside it.
 
 SQLite is told so as well. The user of this process then needs no right to write to the file or its folder, as long as
-the log and its index (-wal, -shm) are there: a process that uses the queue makes them.
+the log and its index (-wal, -shm) are there: a process that uses the queue makes them. A file without a log, such
+as a copy, is read without making one (copies.py).
 """
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from liteq.exceptions import ReadOnly, StorageUnavailable
 from liteq.storage.driver import Bell, Listener
-from liteq.storage.sqlite import create, files, fork, migrate
+from liteq.storage.sqlite import copies, create, files, fork, migrate
 from liteq.storage.sqlite.base import SQLiteDriver
 from liteq.storage.sqlite.polling import PollingListener
 from liteq.storage.sqlite.session import Session
@@ -25,6 +26,10 @@ class ReadOnlyDriver(SQLiteDriver):
     """The part of a driver that reads alone; a library's driver stands behind it in `read_only`."""
 
     read_only = True
+
+    def __init__(self, url: str, path: str, **options: Any) -> None:
+        super().__init__(url, path, **options)
+        self._alone = False  # no log stood beside the file when it was looked at last
 
     def _refuse(self) -> NoReturn:
         raise ReadOnly(self.path)
@@ -41,12 +46,47 @@ class ReadOnlyDriver(SQLiteDriver):
         """As any driver's, for readers. Raises ReadOnly."""
         if not reader:
             self._refuse()
-        return super().take(holder, reader=True)
+        self._notice_log()
+        session = super().take(holder, reader=True)
+        if session.hold is not None:
+            session.hold.take(self.busy_timeout_s)
+            stamp = copies.stamp(self.path)
+            if stamp != session.stamp:  # what it has read before is not what is there now
+                session.disconnect()
+                session.stamp = stamp
+                session.open()
+        return session
+
+    def checkin(self, holder: Checkout, session: Session) -> None:
+        if session.hold is not None:
+            session.hold.leave()
+        super().checkin(holder, session)
 
     def new_session(self, *, reader: bool) -> Session:  # noqa: ARG002 - all of them read
         session = super().new_session(reader=True)  # type: ignore[safe-super]
         session.read_only = True
+        if self._alone:
+            session.hold = copies.Hold(self.path)
+            session.stamp = copies.stamp(self.path)
         return session
+
+    def _notice_log(self) -> None:
+        """A copy may come into use, and a queue to rest, without a log: then all is opened anew, as it is now."""
+        self._check_pid()
+        alone = copies.stands_alone(self.path)
+        if alone != self._alone:
+            with self._lock:
+                self._alone = alone
+                self._close_idle()
+
+    def version(self) -> int:
+        """As any driver's; that of a file without a log is made of its time and size."""
+        self._notice_log()
+        return hash(copies.stamp(self.path)) if self._alone else super().version()
+
+    def age_s(self) -> float | None:
+        """As any driver's: None where the queue itself is read."""
+        return copies.age_s(self.path) if copies.is_copy(self.path) else None
 
     def ring(self, bell: Bell) -> None:
         """Do nothing: there is no news of a process that only looks."""
@@ -66,6 +106,8 @@ class ReadOnlyDriver(SQLiteDriver):
         self._identity = files.identity(self.path)
         probe = self.new_session(reader=True)
         try:
+            if probe.hold is not None:
+                probe.hold.take(self.busy_timeout_s)
             probe.open()
             create.check_application(probe)
         except StorageUnavailable as exc:

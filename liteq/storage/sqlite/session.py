@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from liteq.exceptions import StorageError
 from liteq.storage.driver import Params, Row
+from liteq.storage.sqlite.copies import Hold, Stamp
 from liteq.storage.sqlite.gate import open_gate
 from liteq.storage.sqlite.tokens import Tokens
 from liteq.utils.boot import clocks
@@ -48,6 +49,8 @@ class Session(ABC):
         self.busy_timeout_s = busy_timeout_s
         self.pid = os.getpid()
         self.read_only = False  # SQLite is to open the file for reading alone
+        self.hold: Hold | None = None  # of a copy (copies.py): SQLite takes no locks itself
+        self.stamp: Stamp = ()  # likewise: of the content that it was opened with
         self.generation = -1  # of the driver's view of the file; set when it is opened
         self.work = 0  # statements and rows that the driver has not counted yet
         self.gate = open_gate(path)
@@ -148,6 +151,8 @@ class Session(ABC):
             pass
         finally:
             self.gate.leave()
+            if self.hold is not None:
+                self.hold.close()
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's connection without closing it."""

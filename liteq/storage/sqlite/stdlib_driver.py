@@ -24,9 +24,9 @@ __all__ = ["StdlibDriver"]
 ONE_PAGE = 4096  # bytes of a database of which all else is in its log; another program's page may be larger than ours
 
 
-def _connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
+def _connect(path: str, *, read_only: bool = False, copy: bool = False) -> sqlite3.Connection:
     # isolation_level=None: transactions are ours alone; mode=rw: never create a file by opening it
-    uri = f"file:{quote(path)}?mode={'ro' if read_only else 'rw'}"
+    uri = f"file:{quote(path)}?mode={'ro' if read_only else 'rw'}{'&immutable=1' if copy else ''}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=128)
 
 
@@ -37,7 +37,7 @@ class StdlibSession(Session):
 
     def connect(self, busy_timeout_ms: int) -> None:
         try:
-            self.connection = _connect(self.path, read_only=self.read_only)
+            self.connection = _connect(self.path, read_only=self.read_only, copy=self.hold is not None)
             self.connection.execute(f"PRAGMA busy_timeout={busy_timeout_ms}").fetchall()
             if sys.version_info >= (3, 12):  # before it, the last close of all folds the log
                 self.connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
